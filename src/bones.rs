@@ -1,0 +1,233 @@
+//! The 29 bone classes: order, groups, neighbours, colours. The only place that knows them.
+//!
+//! The index of a bone is its channel in masks, logits and submissions. A right hand in PA view has the
+//! thumb (`finger-1` to `finger-3`) on the left of the image.
+
+use std::fmt;
+
+/// Number of classes.
+pub const COUNT: usize = 29;
+
+/// Class names as the annotations spell them, in channel order.
+pub const NAMES: [&str; COUNT] = [
+    "finger-1",
+    "finger-2",
+    "finger-3",
+    "finger-4",
+    "finger-5",
+    "finger-6",
+    "finger-7",
+    "finger-8",
+    "finger-9",
+    "finger-10",
+    "finger-11",
+    "finger-12",
+    "finger-13",
+    "finger-14",
+    "finger-15",
+    "finger-16",
+    "finger-17",
+    "finger-18",
+    "finger-19",
+    "Trapezium",
+    "Trapezoid",
+    "Capitate",
+    "Hamate",
+    "Scaphoid",
+    "Lunate",
+    "Triquetrum",
+    "Pisiform",
+    "Radius",
+    "Ulna",
+];
+
+/// One of the 29 classes, by channel index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bone(u8);
+
+/// The part of the hand that a bone belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// Thumb, index, middle, ring, little: 0 to 4. Phalanges and metacarpal, distal first.
+    Finger(u8),
+    /// The eight wrist bones.
+    Carpal,
+    /// Radius and ulna.
+    Forearm,
+}
+
+impl Bone {
+    /// Thumb's distal phalanx: with `FINGER_16` it tells left from right.
+    pub const FINGER_1: Bone = Bone(0);
+    /// Little finger's distal phalanx: one end of the vector that measures rotation.
+    pub const FINGER_16: Bone = Bone(15);
+    /// The centre that the anatomy table is relative to.
+    pub const CAPITATE: Bone = Bone(21);
+    /// Radius.
+    pub const RADIUS: Bone = Bone(27);
+    /// Ulna: the other end of the vector that measures rotation.
+    pub const ULNA: Bone = Bone(28);
+
+    /// Every bone in channel order.
+    pub fn all() -> impl ExactSizeIterator<Item = Bone> + DoubleEndedIterator + Clone {
+        (0..COUNT as u8).map(Bone)
+    }
+
+    /// The bone of channel `index`, if there is one.
+    pub fn from_index(index: usize) -> Option<Bone> {
+        (index < COUNT).then_some(Bone(index as u8))
+    }
+
+    /// The bone spelt exactly `name`.
+    pub fn from_name(name: &str) -> Option<Bone> {
+        NAMES.iter().position(|n| *n == name).map(|i| Bone(i as u8))
+    }
+
+    /// Channel index, 0 to 28.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Name as annotations and submissions spell it.
+    pub fn name(self) -> &'static str {
+        NAMES[self.index()]
+    }
+
+    /// The bit of this class in a label word.
+    pub fn bit(self) -> u32 {
+        1 << self.0
+    }
+
+    /// The part of the hand it belongs to.
+    pub fn group(self) -> Group {
+        match self.0 {
+            0..=2 => Group::Finger(0),
+            i @ 3..=18 => Group::Finger(1 + (i - 3) / 4),
+            19..=26 => Group::Carpal,
+            _ => Group::Forearm,
+        }
+    }
+
+    /// Bones that touch or overlap this one in a PA radiograph of a healthy hand.
+    pub fn neighbours(self) -> &'static [Bone] {
+        NEIGHBOURS[self.index()]
+    }
+
+    /// Outline colour, RGB: hue by group, lightness alternating within it, so that neighbours differ.
+    pub fn colour(self) -> [u8; 3] {
+        // Okabe and Ito's palette carries the groups; alternate bones of a group take the lighter tint.
+        const BASE: [[u8; 3]; 7] = [
+            [230, 159, 0],
+            [86, 180, 233],
+            [0, 158, 115],
+            [240, 228, 66],
+            [204, 121, 167],
+            [213, 94, 0],
+            [0, 114, 178],
+        ];
+        let base = BASE[match self.group() {
+            Group::Finger(f) => f as usize,
+            Group::Carpal => 5,
+            Group::Forearm => 6,
+        }];
+        let tint = if self.0 % 2 == 0 { 0.0 } else { 0.35 };
+        base.map(|v| (f64::from(v) + tint * (255.0 - f64::from(v))).round() as u8)
+    }
+}
+
+impl fmt::Display for Bone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for Bone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+const fn b(i: u8) -> Bone {
+    Bone(i)
+}
+
+/// Joints of the hand: along each finger, metacarpals to their carpals, carpals among themselves, wrist.
+const NEIGHBOURS: [&[Bone]; COUNT] = [
+    &[b(1)],
+    &[b(0), b(2)],
+    &[b(1), b(19)],
+    &[b(4)],
+    &[b(3), b(5)],
+    &[b(4), b(6)],
+    &[b(5), b(10), b(19), b(20), b(21)],
+    &[b(8)],
+    &[b(7), b(9)],
+    &[b(8), b(10)],
+    &[b(6), b(9), b(14), b(21)],
+    &[b(12)],
+    &[b(11), b(13)],
+    &[b(12), b(14)],
+    &[b(10), b(13), b(18), b(22)],
+    &[b(16)],
+    &[b(15), b(17)],
+    &[b(16), b(18)],
+    &[b(14), b(17), b(22)],
+    &[b(2), b(6), b(20), b(23)],
+    &[b(6), b(19), b(21), b(23)],
+    &[b(6), b(10), b(20), b(22), b(23), b(24)],
+    &[b(14), b(18), b(21), b(24), b(25), b(26)],
+    &[b(19), b(20), b(21), b(24), b(27)],
+    &[b(21), b(22), b(23), b(25), b(27), b(28)],
+    &[b(22), b(24), b(26)],
+    &[b(22), b(25)],
+    &[b(23), b(24), b(28)],
+    &[b(24), b(27)],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_indices_agree() {
+        for bone in Bone::all() {
+            assert_eq!(Bone::from_name(bone.name()), Some(bone));
+            assert_eq!(Bone::from_index(bone.index()), Some(bone));
+        }
+        assert_eq!(Bone::from_index(COUNT), None);
+        assert_eq!(Bone::from_name("finger-20"), None);
+        assert_eq!(Bone::FINGER_16.name(), "finger-16");
+        assert_eq!(Bone::CAPITATE.name(), "Capitate");
+        assert_eq!((Bone::RADIUS.name(), Bone::ULNA.name()), ("Radius", "Ulna"));
+    }
+
+    #[test]
+    fn groups_split_the_hand() {
+        let of = |name: &str| Bone::from_name(name).unwrap().group();
+        assert_eq!(of("finger-3"), Group::Finger(0));
+        assert_eq!(of("finger-4"), Group::Finger(1));
+        assert_eq!(of("finger-19"), Group::Finger(4));
+        assert_eq!(of("Trapezium"), Group::Carpal);
+        assert_eq!(of("Pisiform"), Group::Carpal);
+        assert_eq!(of("Radius"), Group::Forearm);
+    }
+
+    #[test]
+    fn neighbours_are_mutual() {
+        for a in Bone::all() {
+            for n in a.neighbours() {
+                assert!(n.neighbours().contains(&a), "{a} lists {n}, not the reverse");
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_differ_in_colour() {
+        for a in Bone::all() {
+            for other in Bone::all().filter(|o| o.index() > a.index()) {
+                let far = a.group() != other.group() || (a.index() + 1) % 2 != other.index() % 2;
+                assert!(far || a.colour() != other.colour(), "{a} {other}");
+            }
+        }
+    }
+}

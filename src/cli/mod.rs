@@ -1,0 +1,23 @@
+//! The command line: one file a subcommand, each resolves its arguments, calls the library and prints
+//! through [`Ui`]. Only this module and `main` print or choose exit codes.
+
+mod args;
+mod ui;
+
+pub use args::Cli;
+pub use ui::Ui;
+
+/// How a command ended when it did end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All well: exit code 0.
+    Done,
+    /// The work is done and some inputs could not be used (they are listed): exit code 3.
+    DoneWithProblems,
+}
+
+/// Runs the parsed command.
+pub fn run(cli: Cli) -> anyhow::Result<Status> {
+    let ui = Ui::new(cli.json, cli.quiet, cli.verbose);
+    cli.command.run(&ui)
+}

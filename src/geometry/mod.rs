@@ -1,0 +1,76 @@
+//! Points, boxes, affine maps with typed direction, and moments. Image coordinates: x right, y down,
+//! pixel centres at whole numbers.
+
+mod affine;
+mod moments;
+
+pub use affine::{Affine, Crop, Image, Model};
+pub use moments::Moments;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in pixels, x right, y down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Column.
+    pub x: f64,
+    /// Row.
+    pub y: f64,
+}
+
+impl Point {
+    /// A point from its column and row.
+    pub const fn new(x: f64, y: f64) -> Self {
+        Point { x, y }
+    }
+
+    /// Euclidean distance in pixels.
+    pub fn distance(self, other: Point) -> f64 {
+        (self.x - other.x).hypot(self.y - other.y)
+    }
+}
+
+/// An axis-parallel box of whole pixels; all four bounds are inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PixelBox {
+    /// First column.
+    pub x_min: u32,
+    /// First row.
+    pub y_min: u32,
+    /// Last column.
+    pub x_max: u32,
+    /// Last row.
+    pub y_max: u32,
+}
+
+impl PixelBox {
+    /// Columns covered.
+    pub fn width(&self) -> u32 {
+        self.x_max - self.x_min + 1
+    }
+
+    /// Rows covered.
+    pub fn height(&self) -> u32 {
+        self.y_max - self.y_min + 1
+    }
+
+    /// The smallest box that holds both.
+    pub fn union(&self, other: &PixelBox) -> PixelBox {
+        PixelBox {
+            x_min: self.x_min.min(other.x_min),
+            y_min: self.y_min.min(other.y_min),
+            x_max: self.x_max.max(other.x_max),
+            y_max: self.y_max.max(other.y_max),
+        }
+    }
+
+    /// The box grown by `margin` pixels on each side, cut to an image of `width` x `height`.
+    pub fn grown(&self, margin: u32, width: u32, height: u32) -> PixelBox {
+        PixelBox {
+            x_min: self.x_min.saturating_sub(margin),
+            y_min: self.y_min.saturating_sub(margin),
+            x_max: (self.x_max + margin).min(width - 1),
+            y_max: (self.y_max + margin).min(height - 1),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Parse arguments, start logging, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use carpus::cli::{self, Cli, Status};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.verbose {
+        0 => "carpus=warn",
+        1 => "carpus=info",
+        _ => "carpus=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match cli::run(cli) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::DoneWithProblems) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,1 @@
+// contour tracing

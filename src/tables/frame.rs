@@ -1,0 +1,154 @@
+//! The bridge between typed rows and polars frames.
+
+use std::path::PathBuf;
+
+use polars::prelude::*;
+
+/// A table that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TableError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Polars { path: PathBuf, source: PolarsError },
+    #[error("{path}: {source}")]
+    Csv { path: PathBuf, source: csv::Error },
+    #[error("{path}: table `{table}`: {source}; was it written by another version? Run the stage that writes it again")]
+    Schema { path: PathBuf, table: &'static str, source: PolarsError },
+    #[error("{path}: table `{table}` row {row}, column `{column}`: {found:?} is no {expected}")]
+    Cell { path: PathBuf, table: &'static str, row: usize, column: &'static str, found: String, expected: &'static str },
+    #[error("{path}: table `{table}` has no column `{column}`; found {found:?}")]
+    Column { path: PathBuf, table: &'static str, column: &'static str, found: Vec<String> },
+}
+
+/// Rows that make a table on disk.
+pub trait Table: Sized {
+    /// Name of the table and of its file.
+    const NAME: &'static str;
+    /// Column names in order.
+    const COLUMNS: &'static [&'static str];
+
+    /// As a polars frame, one column a field.
+    fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame>;
+    /// From a frame with at least these columns, in any order.
+    fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>>;
+    /// The row's cells as CSV text, in the order of `COLUMNS`; `None` is empty.
+    fn to_cells(&self) -> Vec<String>;
+    /// From CSV cells in the order of `COLUMNS`; `Err((column, found, expected))`.
+    fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)>;
+}
+
+/// A field type that a column can hold.
+pub(super) trait Cell: Sized {
+    const EXPECTED: &'static str;
+    fn column(name: &str, values: Vec<Self>) -> Column;
+    fn values(column: &Column) -> PolarsResult<Vec<Self>>;
+    fn text(&self) -> String;
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// A number in the shortest text that reads back the same.
+fn number_text(v: f64) -> String {
+    format!("{v}")
+}
+
+macro_rules! cell {
+    ($t:ty, $accessor:ident, $dtype:expr, $expected:literal, $text:expr) => {
+        impl Cell for $t {
+            const EXPECTED: &'static str = $expected;
+            fn column(name: &str, values: Vec<Self>) -> Column {
+                Column::new(name.into(), values)
+            }
+            fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+                let column = column.cast(&$dtype)?;
+                column
+                    .$accessor()?
+                    .iter()
+                    .enumerate()
+                    .map(|(row, v)| {
+                        v.map(|v| v.to_owned())
+                            .ok_or_else(|| polars_err!(ComputeError: "column `{}` row {row} is empty", column.name()))
+                    })
+                    .collect()
+            }
+            fn text(&self) -> String {
+                #[allow(clippy::redundant_closure_call)]
+                ($text)(self)
+            }
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        }
+
+        impl Cell for Option<$t> {
+            const EXPECTED: &'static str = $expected;
+            fn column(name: &str, values: Vec<Self>) -> Column {
+                Column::new(name.into(), values)
+            }
+            fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+                let column = column.cast(&$dtype)?;
+                Ok(column.$accessor()?.iter().map(|v| v.map(|v| v.to_owned())).collect())
+            }
+            fn text(&self) -> String {
+                self.as_ref().map(Cell::text).unwrap_or_default()
+            }
+            fn parse(text: &str) -> Option<Self> {
+                if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+            }
+        }
+    };
+}
+
+cell!(String, str, DataType::String, "text", |v: &String| v.clone());
+cell!(f64, f64, DataType::Float64, "number", |v: &f64| number_text(*v));
+cell!(u32, u32, DataType::UInt32, "whole number from 0", u32::to_string);
+cell!(u64, u64, DataType::UInt64, "whole number from 0", u64::to_string);
+cell!(bool, bool, DataType::Boolean, "true or false", bool::to_string);
+
+/// Defines a row struct and its [`Table`].
+macro_rules! table {
+    ($(#[$meta:meta])* pub struct $row:ident in $name:literal {
+        $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        pub struct $row { $($(#[$field_meta])* pub $field: $type,)+ }
+
+        impl $crate::tables::Table for $row {
+            const NAME: &'static str = $name;
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            fn to_frame(rows: &[Self]) -> polars::prelude::PolarsResult<polars::prelude::DataFrame> {
+                use $crate::tables::frame::Cell;
+                polars::prelude::DataFrame::new(rows.len(), vec![$(
+                    <$type as Cell>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
+                )+])
+            }
+
+            fn from_frame(frame: &polars::prelude::DataFrame) -> polars::prelude::PolarsResult<Vec<Self>> {
+                use $crate::tables::frame::Cell;
+                $(let mut $field = <$type as Cell>::values(frame.column(stringify!($field))?)?.into_iter();)+
+                (0..frame.height())
+                    .map(|_| Ok($row { $($field: $field.next().expect("columns of a frame are equally long"),)+ }))
+                    .collect()
+            }
+
+            fn to_cells(&self) -> Vec<String> {
+                use $crate::tables::frame::Cell;
+                vec![$(self.$field.text()),+]
+            }
+
+            fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
+                use $crate::tables::frame::Cell;
+                let mut cells = cells.iter().enumerate();
+                Ok($row { $($field: {
+                    let (at, text) = cells.next().expect("as many cells as COLUMNS");
+                    <$type as Cell>::parse(text)
+                        .ok_or_else(|| (at, (*text).to_owned(), <$type as Cell>::EXPECTED))?
+                },)+ })
+            }
+        }
+    };
+}
+pub(super) use table;

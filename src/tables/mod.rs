@@ -1,0 +1,12 @@
+//! The artefact tables that stages hand to each other: typed rows here, Parquet on disk.
+//!
+//! Each table is a struct of one row; [`Table`] turns rows into a polars frame and back, and writes it
+//! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
+
+mod frame;
+mod rows;
+mod store;
+
+pub use frame::{Table, TableError};
+pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
+pub use store::{Tables, read, read_csv, read_parquet, write_atomically, write_csv, write_parquet, write_table};

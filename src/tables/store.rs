@@ -1,0 +1,153 @@
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+
+/// Writes `path` whole or not at all: into a temporary file beside it, synced, then renamed.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let temporary = tempfile::Builder::new().prefix(".carpus-").tempfile_in(folder)?;
+    let mut out = BufWriter::new(temporary.as_file());
+    write(&mut out)?;
+    out.flush()?;
+    drop(out);
+    temporary.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // tempfile makes private files; artefacts are as readable as any other output.
+        temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    temporary.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// Reads `FOLDER/NAME.parquet`.
+pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+    let file = File::open(path).map_err(|source| TableError::Io { path: path.into(), source })?;
+    let frame = ParquetReader::new(file)
+        .finish()
+        .map_err(|source| TableError::Polars { path: path.into(), source })?;
+    T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
+}
+
+/// Writes rows as Parquet (zstd), by rename.
+pub fn write_parquet<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
+    let polars = |source| TableError::Polars { path: path.into(), source };
+    let mut frame = T::to_frame(rows).map_err(polars)?;
+    write_atomically(path, |out| {
+        ParquetWriter::new(out)
+            .with_compression(ParquetCompression::Zstd(None))
+            .finish(&mut frame)
+            .map(drop)
+            .map_err(std::io::Error::other)
+    })
+    .map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+/// Writes rows as CSV, by rename.
+pub fn write_csv<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
+    write_atomically(path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(T::COLUMNS)?;
+        for row in rows {
+            csv.write_record(row.to_cells())?;
+        }
+        csv.flush()
+    })
+    .map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+/// Reads a CSV with at least the table's columns, in any order.
+pub fn read_csv<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+    let csv_error = |source| TableError::Csv { path: path.into(), source };
+    let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
+    let header: Vec<String> = reader.headers().map_err(csv_error)?.iter().map(|h| h.trim().to_owned()).collect();
+    let places = T::COLUMNS
+        .iter()
+        .map(|column| {
+            header.iter().position(|h| h == column).ok_or_else(|| TableError::Column {
+                path: path.into(),
+                table: T::NAME,
+                column,
+                found: header.clone(),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    reader
+        .records()
+        .enumerate()
+        .map(|(row, record)| {
+            let record = record.map_err(csv_error)?;
+            let cells: Vec<&str> = places.iter().map(|p| record.get(*p).unwrap_or_default()).collect();
+            T::from_cells(&cells).map_err(|(at, found, expected)| TableError::Cell {
+                path: path.into(),
+                table: T::NAME,
+                row: row + 2,
+                column: T::COLUMNS[at],
+                found,
+                expected,
+            })
+        })
+        .collect()
+}
+
+/// Reads rows by the file's ending: `.csv`, else Parquet.
+pub fn read<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) { read_csv(path) } else { read_parquet(path) }
+}
+
+/// The four tables that `carpus scan` writes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tables {
+    /// Patients, in the order of the spreadsheet, then those without a row.
+    pub patients: Vec<PatientRow>,
+    /// Images, in the order of the layout.
+    pub images: Vec<ImageRow>,
+    /// Bones, by image, then class.
+    pub bones: Vec<BoneRow>,
+    /// Problems, by file.
+    pub problems: Vec<ProblemRow>,
+}
+
+impl Tables {
+    /// Reads the four Parquet files of `folder`.
+    pub fn read(folder: &Path) -> Result<Tables, TableError> {
+        let at = |name: &str| folder.join(format!("{name}.parquet"));
+        Ok(Tables {
+            patients: read_parquet(&at(PatientRow::NAME))?,
+            images: read_parquet(&at(ImageRow::NAME))?,
+            bones: read_parquet(&at(BoneRow::NAME))?,
+            problems: read_parquet(&at(ProblemRow::NAME))?,
+        })
+    }
+
+    /// Writes the four Parquet files, and CSV beside them where `csv`.
+    pub fn write(&self, folder: &Path, csv: bool) -> Result<(), TableError> {
+        write_table(folder, &self.patients, csv)?;
+        write_table(folder, &self.images, csv)?;
+        write_table(folder, &self.bones, csv)?;
+        write_table(folder, &self.problems, csv)
+    }
+
+    /// The patient of an image.
+    pub fn patient(&self, patient_id: &str) -> Option<&PatientRow> {
+        self.patients.iter().find(|p| p.patient_id == patient_id)
+    }
+}
+
+/// Writes one table into `folder` under its own name.
+pub fn write_table<T: Table>(folder: &Path, rows: &[T], csv: bool) -> Result<(), TableError> {
+    write_parquet(&folder.join(format!("{}.parquet", T::NAME)), rows)?;
+    if csv {
+        write_csv(&folder.join(format!("{}.csv", T::NAME)), rows)?;
+    }
+    Ok(())
+}

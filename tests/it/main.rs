@@ -1,0 +1,3 @@
+//! The one integration binary: one module a kind of test.
+
+mod python;
