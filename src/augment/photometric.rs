@@ -7,10 +7,14 @@ pub fn brightness_contrast(pixels: &mut [f32], brightness: f64, contrast: f64) {
     pixels.iter_mut().for_each(|v| *v = v.mul_add(alpha, beta).clamp(0.0, 255.0));
 }
 
-/// `(v / 255 - mean) / sd`.
-pub fn normalise(pixels: &mut [f32], mean: f32, sd: f32) {
-    let (scale, offset) = (1.0 / (255.0 * sd), -mean / sd);
-    pixels.iter_mut().for_each(|v| *v = v.mul_add(scale, offset));
+/// Adds an image's `channels` to a batch, `(v / 255 - mean) / sd` each; `mean` and `sd` hold one value or one a
+/// channel.
+pub fn push_normalised(batch: &mut Vec<f32>, pixels: &[f32], mean: &[f64], sd: &[f64], channels: usize) {
+    for channel in 0..channels {
+        let (mean, sd) = (mean[channel % mean.len()], sd[channel % sd.len()]);
+        let (scale, offset) = ((1.0 / (255.0 * sd)) as f32, (-mean / sd) as f32);
+        batch.extend(pixels.iter().map(|v| v.mul_add(scale, offset)));
+    }
 }
 
 #[cfg(test)]
@@ -22,7 +26,9 @@ mod tests {
         let mut pixels = [0.0, 100.0, 250.0];
         brightness_contrast(&mut pixels, 0.1, 0.2);
         assert_eq!(pixels, [25.5, 145.5, 255.0]);
-        normalise(&mut pixels, 0.5, 0.25);
-        assert!((pixels[0] + 1.6).abs() < 1e-6 && (pixels[2] - 2.0).abs() < 1e-6);
+        let mut batch = vec![7.0];
+        push_normalised(&mut batch, &pixels, &[0.5, 0.0], &[0.25], 2);
+        assert_eq!((batch.len(), batch[0]), (7, 7.0));
+        assert!((batch[1] + 1.6).abs() < 1e-6 && (batch[3] - 2.0).abs() < 1e-6 && (batch[6] - 4.0).abs() < 1e-6);
     }
 }
