@@ -5,6 +5,7 @@
 pub mod bones;
 pub mod cli;
 pub mod dataset;
+pub mod draw;
 pub mod geometry;
 pub mod mask;
 pub mod progress;

@@ -22,11 +22,16 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+pub enum Command {
+    /// Draw images with their outlines, filled classes, or annotation against prediction
+    Draw(super::draw::Args),
+}
 
 impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
-        match self {}
+        match self {
+            Command::Draw(args) => super::draw::run(args, ui),
+        }
     }
 }
