@@ -3,6 +3,11 @@
 
 mod args;
 mod draw;
+mod completions;
+mod doctor;
+mod list;
+mod run;
+mod scan;
 mod ui;
 
 pub use args::Cli;
