@@ -2,9 +2,9 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
-mod draw;
 mod completions;
 mod doctor;
+mod draw;
 mod list;
 mod run;
 mod scan;

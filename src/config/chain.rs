@@ -64,7 +64,8 @@ pub enum ChainConfigError {
 impl ChainConfig {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<ChainConfig, ChainConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ChainConfigError::Io { path: path.into(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ChainConfigError::Io { path: path.into(), source })?;
         toml::from_str(&text).map_err(|source| ChainConfigError::Toml { path: path.into(), source: source.into() })
     }
 }
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn flags_become_words() {
-        let flags: Flags = toml::from_str("folds = 5\ncsv = true\nshuffle = false\nset = ['a=1', 'b=2']\nby = 'sex'").unwrap();
+        let flags: Flags =
+            toml::from_str("folds = 5\ncsv = true\nshuffle = false\nset = ['a=1', 'b=2']\nby = 'sex'").unwrap();
         let words = words(Path::new("c.toml"), "split", &flags).unwrap();
         assert_eq!(words, ["--by", "sex", "--csv", "--folds", "5", "--set", "a=1", "--set", "b=2"]);
     }

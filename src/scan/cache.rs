@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use serde::{Deserialize, Serialize};
 use super::measure::Measured;
 use super::{ScanError, ScanSettings, side_name};
-use crate::dataset::layout::ImageEntry;
 use crate::dataset::Problem;
+use crate::dataset::layout::ImageEntry;
 use crate::tables::{BoneRow, ImageRow, Tables, write_atomically};
+use serde::{Deserialize, Serialize};
 
 const FILE: &str = "scan.json";
 /// Raised when what is measured changes, so that older tables are not reused.

@@ -145,15 +145,13 @@ pub fn scan(
 }
 
 /// Masks of a submission by image id, for images of the layout; the CSV's image size is that of the image.
-fn predictions(
-    path: &Path,
-    layout: &Layout,
-    problems: &mut Vec<Problem>,
-) -> Result<HashMap<String, Masks>, ScanError> {
+fn predictions(path: &Path, layout: &Layout, problems: &mut Vec<Problem>) -> Result<HashMap<String, Masks>, ScanError> {
     let sizes: HashMap<&str, (u32, u32)> = layout
         .images
         .iter()
-        .filter_map(|e| Some((e.image_id.as_str(), crate::dataset::image::dimensions(&layout.root.join(&e.image)).ok()?)))
+        .filter_map(|e| {
+            Some((e.image_id.as_str(), crate::dataset::image::dimensions(&layout.root.join(&e.image)).ok()?))
+        })
         .collect();
     let mut found = HashMap::new();
     let ids: HashSet<&str> = layout.images.iter().map(|e| e.image_id.as_str()).collect();
@@ -196,7 +194,9 @@ fn read_patients(layout: &Layout, problems: &mut Vec<Problem>) -> Vec<Patient> {
     let Some(file) = &layout.metadata else {
         problems.push(Problem {
             severity: Severity::Warning,
-            ..missing("no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV".into())
+            ..missing(
+                "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV".into(),
+            )
         });
         return Vec::new();
     };
