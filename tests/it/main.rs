@@ -1,4 +1,6 @@
 //! The one integration binary: one module a kind of test.
 
 mod mask;
+mod cli;
 mod python;
+mod scan;
