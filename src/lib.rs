@@ -4,8 +4,10 @@
 
 pub mod bones;
 pub mod cli;
+pub mod corrections;
 pub mod dataset;
 pub mod geometry;
 pub mod mask;
 pub mod progress;
+pub mod splits;
 pub mod tables;

@@ -22,11 +22,15 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+pub enum Command {
+    Split(super::split::Args),
+}
 
 impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
-        match self {}
+        match self {
+            Command::Split(args) => super::split::run(args, ui),
+        }
     }
 }

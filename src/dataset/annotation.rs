@@ -1,9 +1,9 @@
 //! The annotation JSON: one file an image, polygons with labels.
 
-use std::path::{Path, PathBuf};
 use super::Problem;
 use crate::bones::{self, Bone};
 use crate::mask::RunMask;
+use std::path::{Path, PathBuf};
 
 /// One polygon.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +26,13 @@ pub struct Annotation {
 }
 impl Annotation {
     /// One mask a class: the union of the shapes with that label (several shapes of one label are united).
-    pub fn masks(&self, width: u32, height: u32) -> Box<[RunMask; bones::COUNT]> { todo!() }
+    pub fn masks(&self, width: u32, height: u32) -> Box<[RunMask; bones::COUNT]> {
+        todo!()
+    }
     /// Serialises with the shapes' current labels and points put into `document`; other keys as they were.
-    pub fn to_json(&self) -> serde_json::Value { todo!() }
+    pub fn to_json(&self) -> serde_json::Value {
+        todo!()
+    }
 }
 
 /// A file that is no annotation at all.
@@ -44,4 +48,6 @@ pub enum AnnotationError {
 
 /// Reads one file. `file` is the name to use in problems (relative path). Points may be whole or fractional
 /// (rounded half to even as numpy does, with an info problem a shape); a shape that cannot be read is a problem, the rest is kept.
-pub fn read(path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> { todo!() }
+pub fn read(path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+    todo!()
+}

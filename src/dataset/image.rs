@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 /// An image that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
-pub struct ImageError { pub path: PathBuf, pub reason: String }
+pub struct ImageError {
+    pub path: PathBuf,
+    pub reason: String,
+}
 
 /// A radiograph as 8-bit grey, row-major, 16-bit scaled by >> 8 from its full range.
 pub struct Radiograph {
@@ -17,4 +20,6 @@ pub struct Radiograph {
 }
 
 /// Reads and decodes one file; size limits guard against hostile headers.
-pub fn read(path: &Path) -> Result<Radiograph, ImageError> { todo!() }
+pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
+    todo!()
+}

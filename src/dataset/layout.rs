@@ -1,21 +1,37 @@
 //! Finds images, their annotations and the metadata file under a data folder.
 
-use std::path::{Path, PathBuf};
 use super::Problem;
+use std::path::{Path, PathBuf};
 
 /// Which part of the data an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Subset { Train, Test }
+pub enum Subset {
+    Train,
+    Test,
+}
 impl Subset {
-    pub fn name(self) -> &'static str { match self { Subset::Train => "train", Subset::Test => "test" } }
+    pub fn name(self) -> &'static str {
+        match self {
+            Subset::Train => "train",
+            Subset::Test => "test",
+        }
+    }
 }
 
 /// Left or right hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Side { L, R }
+pub enum Side {
+    L,
+    R,
+}
 impl Side {
-    pub fn name(self) -> &'static str { match self { Side::L => "L", Side::R => "R" } }
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::L => "L",
+            Side::R => "R",
+        }
+    }
 }
 
 /// One image found.
@@ -60,4 +76,6 @@ pub enum LayoutError {
 
 /// Looks for `train/DCM/ID*/*.png` + `train/outputs_json/ID*/*.json` + `test/DCM/…` + a metadata workbook or
 /// CSV at the root; else a flat folder (images with JSON of the same stem beside them or in a sibling folder).
-pub fn discover(root: &Path) -> Result<Layout, LayoutError> { todo!() }
+pub fn discover(root: &Path) -> Result<Layout, LayoutError> {
+    todo!()
+}

@@ -1,13 +1,21 @@
 //! The patients' spreadsheet (xlsx or CSV), with every kind of untidiness.
 
-use std::path::{Path, PathBuf};
 use super::Problem;
+use std::path::{Path, PathBuf};
 
 /// Sex of a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Sex { F, M }
+pub enum Sex {
+    F,
+    M,
+}
 impl Sex {
-    pub fn name(self) -> &'static str { match self { Sex::F => "F", Sex::M => "M" } }
+    pub fn name(self) -> &'static str {
+        match self {
+            Sex::F => "F",
+            Sex::M => "M",
+        }
+    }
 }
 
 /// One row.
@@ -37,7 +45,11 @@ pub enum MetadataError {
 }
 
 /// Normalises an ID as in the workbook, folder or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
-pub fn normalise_patient_id(raw: &str) -> Option<String> { todo!() }
+pub fn normalise_patient_id(raw: &str) -> Option<String> {
+    todo!()
+}
 
 /// Reads a workbook or CSV by its ending. Rows in the file's order. `file` is the name to use in problems.
-pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> { todo!() }
+pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+    todo!()
+}
