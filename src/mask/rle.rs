@@ -12,10 +12,6 @@ pub enum RleError {
     Runs(#[from] MaskError),
 }
 /// Text of a mask.
-pub fn encode(mask: &RunMask) -> String {
-    todo!()
-}
+pub fn encode(mask: &RunMask) -> String { todo!() }
 /// Mask of a text. Runs must be sorted and disjoint.
-pub fn decode(text: &str, width: u32, height: u32) -> Result<RunMask, RleError> {
-    todo!()
-}
+pub fn decode(text: &str, width: u32, height: u32) -> Result<RunMask, RleError> { todo!() }

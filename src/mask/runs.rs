@@ -36,104 +36,48 @@ pub struct RunMask {
 }
 impl RunMask {
     /// No pixel set.
-    pub fn empty(width: u32, height: u32) -> Self {
-        todo!()
-    }
+    pub fn empty(width: u32, height: u32) -> Self { todo!() }
     /// From sorted disjoint runs; touching runs are joined.
-    pub fn from_runs(width: u32, height: u32, runs: Vec<Run>) -> Result<Self, MaskError> {
-        todo!()
-    }
+    pub fn from_runs(width: u32, height: u32, runs: Vec<Run>) -> Result<Self, MaskError> { todo!() }
     /// From row-major bytes, set where not 0. Panics unless `dense.len() == width * height`.
-    pub fn from_dense(dense: &[u8], width: u32, height: u32) -> Self {
-        todo!()
-    }
+    pub fn from_dense(dense: &[u8], width: u32, height: u32) -> Self { todo!() }
     /// Row-major bytes, 0 or 1.
-    pub fn to_dense(&self) -> Vec<u8> {
-        todo!()
-    }
+    pub fn to_dense(&self) -> Vec<u8> { todo!() }
     /// As `cv2.fillPoly(mask, [points], 1)`.
-    pub fn from_polygon(points: &[[i32; 2]], width: u32, height: u32) -> Self {
-        todo!()
-    }
-    pub fn width(&self) -> u32 {
-        todo!()
-    }
-    pub fn height(&self) -> u32 {
-        todo!()
-    }
-    pub fn runs(&self) -> &[Run] {
-        todo!()
-    }
-    pub fn is_empty(&self) -> bool {
-        todo!()
-    }
+    pub fn from_polygon(points: &[[i32; 2]], width: u32, height: u32) -> Self { todo!() }
+    pub fn width(&self) -> u32 { todo!() }
+    pub fn height(&self) -> u32 { todo!() }
+    pub fn runs(&self) -> &[Run] { todo!() }
+    pub fn is_empty(&self) -> bool { todo!() }
     /// The runs cut at row ends: (y, x_start, x_end exclusive), sorted.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
-        std::iter::empty()
-    }
-    pub fn area(&self) -> u64 {
-        todo!()
-    }
-    pub fn moments(&self) -> Moments {
-        todo!()
-    }
-    pub fn bounding_box(&self) -> Option<PixelBox> {
-        todo!()
-    }
-    pub fn contains(&self, x: u32, y: u32) -> bool {
-        todo!()
-    }
-    pub fn union(&self, other: &RunMask) -> Result<RunMask, MaskError> {
-        todo!()
-    }
-    pub fn intersection(&self, other: &RunMask) -> Result<RunMask, MaskError> {
-        todo!()
-    }
-    pub fn difference(&self, other: &RunMask) -> Result<RunMask, MaskError> {
-        todo!()
-    }
+    pub fn rows(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ { std::iter::empty() }
+    pub fn area(&self) -> u64 { todo!() }
+    pub fn moments(&self) -> Moments { todo!() }
+    pub fn bounding_box(&self) -> Option<PixelBox> { todo!() }
+    pub fn contains(&self, x: u32, y: u32) -> bool { todo!() }
+    pub fn union(&self, other: &RunMask) -> Result<RunMask, MaskError> { todo!() }
+    pub fn intersection(&self, other: &RunMask) -> Result<RunMask, MaskError> { todo!() }
+    pub fn difference(&self, other: &RunMask) -> Result<RunMask, MaskError> { todo!() }
     /// Area of the intersection without building it.
-    pub fn overlap(&self, other: &RunMask) -> Result<u64, MaskError> {
-        todo!()
-    }
+    pub fn overlap(&self, other: &RunMask) -> Result<u64, MaskError> { todo!() }
     /// 2|A∩B| / (|A|+|B|); 1 where both are empty.
-    pub fn dice(&self, other: &RunMask) -> Result<f64, MaskError> {
-        todo!()
-    }
-    pub fn iou(&self, other: &RunMask) -> Result<f64, MaskError> {
-        todo!()
-    }
+    pub fn dice(&self, other: &RunMask) -> Result<f64, MaskError> { todo!() }
+    pub fn iou(&self, other: &RunMask) -> Result<f64, MaskError> { todo!() }
     /// Pixels set in more than half of the masks (strictly); for `at_least` see `vote`.
-    pub fn majority(masks: &[&RunMask]) -> Result<RunMask, MaskError> {
-        todo!()
-    }
+    pub fn majority(masks: &[&RunMask]) -> Result<RunMask, MaskError> { todo!() }
     /// Pixels set in `at_least` or more of the masks.
-    pub fn vote(masks: &[&RunMask], at_least: usize) -> Result<RunMask, MaskError> {
-        todo!()
-    }
+    pub fn vote(masks: &[&RunMask], at_least: usize) -> Result<RunMask, MaskError> { todo!() }
     /// 8-connected components, largest first.
-    pub fn components(&self) -> Vec<RunMask> {
-        todo!()
-    }
+    pub fn components(&self) -> Vec<RunMask> { todo!() }
     /// Outer contours and holes' contours as closed pixel paths, one a component border, 8-connected;
     /// consecutive collinear points kept. Filling the outer ones with `from_polygon` gives the mask less its holes.
-    pub fn contours(&self) -> Vec<Vec<[i32; 2]>> {
-        todo!()
-    }
+    pub fn contours(&self) -> Vec<Vec<[i32; 2]>> { todo!() }
     /// Length of the outer border(s) in px, as OpenCV's `arcLength` of the external contours (CHAIN_APPROX_NONE) summed.
-    pub fn perimeter(&self) -> f64 {
-        todo!()
-    }
+    pub fn perimeter(&self) -> f64 { todo!() }
     /// Cut to `area`, in the coordinates of the cut.
-    pub fn crop(&self, area: PixelBox) -> RunMask {
-        todo!()
-    }
+    pub fn crop(&self, area: PixelBox) -> RunMask { todo!() }
     /// Placed with its first pixel at (x, y) of a mask of `width` x `height`; what falls outside is lost.
-    pub fn place(&self, x: i64, y: i64, width: u32, height: u32) -> RunMask {
-        todo!()
-    }
+    pub fn place(&self, x: i64, y: i64, width: u32, height: u32) -> RunMask { todo!() }
     /// Mirrored left to right.
-    pub fn flipped_horizontally(&self) -> RunMask {
-        todo!()
-    }
+    pub fn flipped_horizontally(&self) -> RunMask { todo!() }
 }

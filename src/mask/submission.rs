@@ -1,7 +1,7 @@
 //! The submission CSV `image_name,class,rle`.
+use std::path::Path;
 use super::{RunMask, rle::RleError};
 use crate::bones::{self, Bone};
-use std::path::Path;
 
 /// The masks of one image.
 #[derive(Clone, Debug)]
@@ -32,10 +32,6 @@ pub enum SubmissionError {
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
 /// Reads a submission; images in order of first appearance.
-pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> {
-    todo!()
-}
+pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> { todo!() }
 /// Writes a submission, images in the order given, classes in channel order, by rename.
-pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> {
-    todo!()
-}
+pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> { todo!() }

@@ -32,7 +32,9 @@ pub fn write_atomically(
 /// Reads `FOLDER/NAME.parquet`.
 pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
     let file = File::open(path).map_err(|source| TableError::Io { path: path.into(), source })?;
-    let frame = ParquetReader::new(file).finish().map_err(|source| TableError::Polars { path: path.into(), source })?;
+    let frame = ParquetReader::new(file)
+        .finish()
+        .map_err(|source| TableError::Polars { path: path.into(), source })?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
 }
 
