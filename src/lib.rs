@@ -3,6 +3,7 @@
 #![allow(missing_docs, unused)]
 
 pub mod bones;
+pub mod clean;
 pub mod cli;
 pub mod corrections;
 pub mod dataset;

@@ -23,6 +23,8 @@ pub struct Cli {
 /// One variant a subcommand; its arguments and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    Clean(super::clean::Args),
+    Restore(super::restore::Args),
     Split(super::split::Args),
 }
 
@@ -30,6 +32,8 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
+            Command::Clean(args) => super::clean::run(args, ui),
+            Command::Restore(args) => super::restore::run(args, ui),
             Command::Split(args) => super::split::run(args, ui),
         }
     }

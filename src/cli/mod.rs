@@ -2,6 +2,8 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod clean;
+mod restore;
 mod split;
 mod ui;
 
