@@ -1,4 +1,5 @@
 //! The one integration binary: one module a kind of test.
 
+mod mask;
 mod python;
 mod splits;
