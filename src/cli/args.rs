@@ -32,6 +32,10 @@ pub enum Command {
     Man(completions::ManArgs),
     Run(run::Args),
     Scan(scan::Args),
+pub enum Command {
+    Clean(super::clean::Args),
+    Restore(super::restore::Args),
+    Split(super::split::Args),
 }
 
 impl Command {
@@ -45,6 +49,9 @@ impl Command {
             Command::Man(args) => completions::man(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Scan(args) => scan::run(args, ui),
+            Command::Clean(args) => super::clean::run(args, ui),
+            Command::Restore(args) => super::restore::run(args, ui),
+            Command::Split(args) => super::split::run(args, ui),
         }
     }
 }

@@ -8,6 +8,9 @@ mod draw;
 mod list;
 mod run;
 mod scan;
+mod clean;
+mod restore;
+mod split;
 mod ui;
 
 pub use args::Cli;

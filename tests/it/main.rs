@@ -4,3 +4,4 @@ mod mask;
 mod cli;
 mod python;
 mod scan;
+mod splits;
