@@ -4,8 +4,18 @@
 
 pub mod bones;
 pub mod cli;
+#[cfg(feature = "torch")]
+mod closed_enum;
 pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod geometry;
+#[cfg(feature = "torch")]
+pub mod losses;
 pub mod mask;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
 pub mod progress;
 pub mod tables;

@@ -1,3 +1,5 @@
 //! The one integration binary: one module a kind of test.
 
+#[cfg(feature = "torch")]
+mod models;
 mod python;
