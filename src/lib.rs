@@ -10,8 +10,19 @@ pub mod corrections;
 pub mod dataset;
 pub mod draw;
 pub mod features;
+#[cfg(feature = "torch")]
+mod closed_enum;
+pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod geometry;
+#[cfg(feature = "torch")]
+pub mod losses;
 pub mod mask;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
 pub mod progress;
 pub mod scan;
 pub mod splits;

@@ -2,6 +2,8 @@
 
 mod cli;
 mod mask;
+#[cfg(feature = "torch")]
+mod models;
 mod python;
 mod scan;
 mod splits;
