@@ -1,0 +1,102 @@
+//! Cutting, placing, mirroring and resizing masks, run by run.
+
+use super::runs::{RunBuilder, RunMask};
+use crate::geometry::PixelBox;
+
+impl RunMask {
+    /// Cut to `area`, in the coordinates of the cut: the result is as large as the box, and what of the box
+    /// lies outside this mask is not set.
+    pub fn crop(&self, area: PixelBox) -> RunMask {
+        self.place(-i64::from(area.x_min), -i64::from(area.y_min), area.width(), area.height())
+    }
+
+    /// Placed with its first pixel at (x, y) of a mask of `width` x `height`; what falls outside is lost.
+    pub fn place(&self, x: i64, y: i64, width: u32, height: u32) -> RunMask {
+        let mut out = RunBuilder::default();
+        for (row, x_start, x_end) in self.rows() {
+            let row = i64::from(row).saturating_add(y);
+            if row < 0 {
+                continue;
+            }
+            if row >= i64::from(height) {
+                break;
+            }
+            let from = i64::from(x_start).saturating_add(x).max(0);
+            let to = i64::from(x_end).saturating_add(x).min(i64::from(width));
+            if from < to {
+                let at = row * i64::from(width);
+                out.push((at + from) as u32, (at + to) as u32);
+            }
+        }
+        RunMask::from_maximal_runs(width, height, out.finish())
+    }
+
+    /// Mirrored left to right.
+    pub fn flipped_horizontally(&self) -> RunMask {
+        let width = self.width();
+        let mut out = RunBuilder::with_capacity(self.runs().len());
+        let mut row: Vec<(u32, u32)> = Vec::new();
+        let mut current = 0;
+        let mut flush = |y: u32, row: &mut Vec<(u32, u32)>| {
+            for (x_start, x_end) in row.drain(..).rev() {
+                out.push(y * width + (width - x_end), y * width + (width - x_start));
+            }
+        };
+        for (y, x_start, x_end) in self.rows() {
+            if y != current {
+                flush(current, &mut row);
+                current = y;
+            }
+            row.push((x_start, x_end));
+        }
+        flush(current, &mut row);
+        RunMask::from_maximal_runs(width, self.height(), out.finish())
+    }
+
+    /// At another size: pixel (x, y) of the result is the source pixel
+    /// (floor(x * src_w / dst_w), floor(y * src_h / dst_h)), the convention of OpenCV's INTER_NEAREST.
+    pub fn resized(&self, width: u32, height: u32) -> RunMask {
+        let mut out = RunBuilder::default();
+        let mut row: Vec<(u32, u32)> = Vec::new();
+        let mut current = (0, 0);
+        let mut flush = |(top, bottom): (u32, u32), row: &mut Vec<(u32, u32)>| {
+            for y in top..bottom {
+                for (x_start, x_end) in row.iter() {
+                    out.push(y * width + x_start, y * width + x_end);
+                }
+            }
+            row.clear();
+        };
+        for_each_resized(self, width, height, |rows, columns| {
+            if rows != current {
+                flush(current, &mut row);
+                current = rows;
+            }
+            row.push(columns);
+        });
+        flush(current, &mut row);
+        RunMask::from_maximal_runs(width, height, out.finish())
+    }
+}
+
+/// Calls `block` with the rows and the columns (end exclusive) that each piece of a row becomes at another
+/// size, in the order of the pieces; pieces that vanish are left out.
+pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut block: impl FnMut((u32, u32), (u32, u32))) {
+    // Target pixels whose source is before `at`: those with floor(t * source / target) < at.
+    let before =
+        |at: u32, source: u32, target: u32| (u64::from(at) * u64::from(target)).div_ceil(u64::from(source)) as u32;
+    let mut seen = (u32::MAX, (0, 0));
+    for (y, x_start, x_end) in mask.rows() {
+        if seen.0 != y {
+            seen = (y, (before(y, mask.height(), height), before(y + 1, mask.height(), height)));
+        }
+        let (_, rows) = seen;
+        if rows.0 == rows.1 {
+            continue;
+        }
+        let columns = (before(x_start, mask.width(), width), before(x_end, mask.width(), width));
+        if columns.0 < columns.1 {
+            block(rows, columns);
+        }
+    }
+}
