@@ -30,6 +30,7 @@ pub enum Command {
     Doctor(doctor::Args),
     List(list::Args),
     Man(completions::ManArgs),
+    Phantom(super::phantom::Args),
     Run(run::Args),
     Scan(scan::Args),
 }
@@ -43,6 +44,7 @@ impl Command {
             Command::Doctor(args) => doctor::run(args, ui),
             Command::List(args) => list::run(args, ui),
             Command::Man(args) => completions::man(args, ui),
+            Command::Phantom(args) => super::phantom::run(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Scan(args) => scan::run(args, ui),
         }

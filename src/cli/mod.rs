@@ -6,6 +6,7 @@ mod completions;
 mod doctor;
 mod draw;
 mod list;
+mod phantom;
 mod run;
 mod scan;
 mod ui;
