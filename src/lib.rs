@@ -3,8 +3,10 @@
 #![allow(missing_docs, unused)]
 
 pub mod bones;
+pub mod clean;
 pub mod cli;
 pub mod config;
+pub mod corrections;
 pub mod dataset;
 pub mod draw;
 pub mod features;
@@ -12,4 +14,5 @@ pub mod geometry;
 pub mod mask;
 pub mod progress;
 pub mod scan;
+pub mod splits;
 pub mod tables;

@@ -33,6 +33,10 @@ pub enum Command {
     Phantom(super::phantom::Args),
     Run(run::Args),
     Scan(scan::Args),
+pub enum Command {
+    Clean(super::clean::Args),
+    Restore(super::restore::Args),
+    Split(super::split::Args),
 }
 
 impl Command {
@@ -47,6 +51,9 @@ impl Command {
             Command::Phantom(args) => super::phantom::run(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Scan(args) => scan::run(args, ui),
+            Command::Clean(args) => super::clean::run(args, ui),
+            Command::Restore(args) => super::restore::run(args, ui),
+            Command::Split(args) => super::split::run(args, ui),
         }
     }
 }

@@ -9,6 +9,9 @@ mod list;
 mod phantom;
 mod run;
 mod scan;
+mod clean;
+mod restore;
+mod split;
 mod ui;
 
 pub use args::Cli;

@@ -54,7 +54,8 @@ impl RunMask {
     }
 
     /// At another size: pixel (x, y) of the result is the source pixel
-    /// (floor(x * src_w / dst_w), floor(y * src_h / dst_h)), the convention of OpenCV's INTER_NEAREST.
+    /// (floor(x * src_w / dst_w), floor(y * src_h / dst_h)), in double precision as OpenCV's INTER_NEAREST
+    /// reckons it, so that both pick the same pixels.
     pub fn resized(&self, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         let mut row: Vec<(u32, u32)> = Vec::new();
@@ -82,21 +83,54 @@ impl RunMask {
 /// Calls `block` with the rows and the columns (end exclusive) that each piece of a row becomes at another
 /// size, in the order of the pieces; pieces that vanish are left out.
 pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut block: impl FnMut((u32, u32), (u32, u32))) {
-    // Target pixels whose source is before `at`: those with floor(t * source / target) < at.
-    let before =
-        |at: u32, source: u32, target: u32| (u64::from(at) * u64::from(target)).div_ceil(u64::from(source)) as u32;
+    let (across, down) = (Nearest::new(mask.width(), width), Nearest::new(mask.height(), height));
     let mut seen = (u32::MAX, (0, 0));
     for (y, x_start, x_end) in mask.rows() {
         if seen.0 != y {
-            seen = (y, (before(y, mask.height(), height), before(y + 1, mask.height(), height)));
+            seen = (y, (down.before(y), down.before(y + 1)));
         }
         let (_, rows) = seen;
         if rows.0 == rows.1 {
             continue;
         }
-        let columns = (before(x_start, mask.width(), width), before(x_end, mask.width(), width));
+        let columns = (across.before(x_start), across.before(x_end));
         if columns.0 < columns.1 {
             block(rows, columns);
         }
+    }
+}
+
+/// Which source pixel each target pixel takes along one axis.
+struct Nearest {
+    source: u32,
+    target: u32,
+    /// Source pixels a target pixel, by the two divisions of the reference: the second rounds, so that a
+    /// product which should be whole may fall just short of it.
+    scale: f64,
+}
+
+impl Nearest {
+    fn new(source: u32, target: u32) -> Self {
+        Nearest { source, target, scale: 1.0 / (f64::from(target) / f64::from(source)) }
+    }
+
+    fn source_of(&self, at: u32) -> u32 {
+        ((f64::from(at) * self.scale) as u32).min(self.source - 1)
+    }
+
+    /// Number of target pixels whose source lies before `at`.
+    fn before(&self, at: u32) -> u32 {
+        if at >= self.source {
+            return self.target;
+        }
+        // Exact arithmetic is at most one pixel off.
+        let mut count = (u64::from(at) * u64::from(self.target)).div_ceil(u64::from(self.source)) as u32;
+        while count > 0 && self.source_of(count - 1) >= at {
+            count -= 1;
+        }
+        while count < self.target && self.source_of(count) < at {
+            count += 1;
+        }
+        count
     }
 }
