@@ -3,5 +3,5 @@
 mod predict;
 mod predictor;
 
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, predict, to_originals};
 pub use predictor::Predictor;

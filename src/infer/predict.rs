@@ -1,9 +1,11 @@
+use std::collections::HashMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::Predictor;
 use crate::augment::Fit;
+use crate::clean::Transform;
 use crate::dataset::layout::ImageEntry;
 use crate::dataset::{Problem, Severity, image};
 use crate::mask::RunMask;
@@ -71,4 +73,28 @@ fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
         action: "predicted as empty".into(),
         severity: Severity::Error,
     }
+}
+
+/// Masks predicted on crops, put back into the originals by the crops' transforms, under the originals' names.
+/// Nothing is resampled.
+pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, TrainError> {
+    let by_image: HashMap<&str, &Transform> =
+        transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect();
+    let back = |image: ImageMasks| {
+        let wrong = |reason: String| TrainError::Crop { image: image.image_name.clone(), reason };
+        let transform = by_image
+            .get(image.image_name.as_str())
+            .ok_or_else(|| wrong("the folder of crops has no transform for it".into()))?;
+        let masks = image
+            .masks
+            .iter()
+            .map(|mask| match mask.is_empty() {
+                true => Ok(RunMask::empty(transform.original_width, transform.original_height)),
+                false => transform.mask_from_crop(mask).map_err(|e| wrong(e.to_string())),
+            })
+            .collect::<Result<Vec<RunMask>, _>>()?;
+        let image_name = transform.original_image.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(ImageMasks { image_name, masks: masks.try_into().expect("one mask a class") })
+    };
+    images.into_par_iter().map(back).collect()
 }

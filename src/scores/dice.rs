@@ -4,8 +4,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{ScoreError, image_id, read_flat, reshaped};
+use super::{ScoreError, image_id, reshaped};
 use crate::bones::{self, Bone};
+use crate::corrections::{self, Entry};
 use crate::dataset::layout::ImageEntry;
 use crate::dataset::{Problem, annotation};
 use crate::mask::RunMask;
@@ -102,15 +103,16 @@ pub struct Scoring {
     pub problems: Vec<Problem>,
 }
 
-/// Scores the predictions at `predictions` (a submission CSV) against the annotations of `entries`, each at
-/// its image's own size. Images of the file that are not among the entries are passed over.
+/// Scores `predictions`, which were read from the file of that name by [`super::read_flat`], against the annotations
+/// of `entries`, each at its image's own size, with `corrections` applied to the annotations (and the name of their file
+/// for problems). Predictions of other images are passed over.
 pub fn score_files(
     root: &Path,
     entries: &[&ImageEntry],
-    predictions: &Path,
+    corrections: (&[Entry], &str),
+    (predictions, masks): (&Path, &[ImageMasks]),
     progress: &dyn Progress,
 ) -> Result<Scoring, ScoreError> {
-    let masks = read_flat(predictions)?;
     let by_id: HashMap<&str, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
     let annotated: Vec<(&ImageEntry, &str)> =
         entries.iter().filter_map(|e| e.annotation.as_deref().map(|a| (*e, a))).collect();
@@ -127,7 +129,7 @@ pub fn score_files(
     let scored: Vec<(ImageScore, Vec<Problem>)> = annotated
         .par_iter()
         .map(|(entry, annotation_path)| {
-            let scored = score_one(root, entry, annotation_path, by_id[entry.image_id.as_str()]);
+            let scored = score_one(root, entry, annotation_path, corrections, by_id[entry.image_id.as_str()]);
             progress.advance(1);
             scored
         })
@@ -145,12 +147,19 @@ fn score_one(
     root: &Path,
     entry: &ImageEntry,
     annotation_path: &str,
+    (entries, corrections_file): (&[Entry], &str),
     predicted: &ImageMasks,
 ) -> Result<(ImageScore, Vec<Problem>), ScoreError> {
     let image_path = root.join(&entry.image);
     let (width, height) = image::image_dimensions(&image_path)
         .map_err(|e| ScoreError::Image { path: image_path.clone(), reason: e.to_string() })?;
-    let (annotation, problems) = annotation::read(&root.join(annotation_path), annotation_path)?;
+    let (mut annotation, mut problems) = annotation::read(&root.join(annotation_path), annotation_path)?;
+    let about = corrections::for_image(entries, &entry.image_id);
+    if !about.is_empty() {
+        let (corrected, found) = corrections::apply(&annotation, None, &about, corrections_file);
+        annotation = corrected;
+        problems.extend(found);
+    }
     let truth = annotation.masks(width, height);
     let sized = Bone::all()
         .map(|bone| {

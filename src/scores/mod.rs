@@ -42,13 +42,13 @@ pub enum ScoreError {
 }
 
 /// The masks of a submission whose images' sizes are not known: each is one row as long as an RLE can reach.
-/// [`reshaped`] gives them their size.
-pub(crate) fn read_flat(path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
+/// [`score_files`] gives them their size.
+pub fn read_flat(path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
     submission::read(path, u32::MAX, 1)
 }
 
 /// The same runs in an image of `width` x `height`.
-pub(crate) fn reshaped(mask: &RunMask, width: u32, height: u32) -> Result<RunMask, MaskError> {
+fn reshaped(mask: &RunMask, width: u32, height: u32) -> Result<RunMask, MaskError> {
     RunMask::from_runs(width, height, mask.runs().to_vec())
 }
 

@@ -9,6 +9,7 @@ use crate::augment::Fit;
 use crate::bones::{self, Bone};
 use crate::dataset::layout::ImageEntry;
 use crate::dataset::{Problem, Severity, annotation, image};
+use crate::features::angle_deg;
 use crate::mask::RunMask;
 use crate::progress::Progress;
 
@@ -164,8 +165,7 @@ fn read_sample(root: &Path, entry: &ImageEntry, size: u32) -> Result<Read, Train
 
 fn angle(masks: &[RunMask; bones::COUNT]) -> Option<f64> {
     let centroid = |bone: Bone| masks[bone.index()].moments().centroid();
-    let (ulna, tip) = (centroid(Bone::ULNA)?, centroid(Bone::FINGER_16)?);
-    Some((tip.x - ulna.x).atan2(ulna.y - tip.y).to_degrees())
+    Some(angle_deg(centroid(Bone::ULNA)?, centroid(Bone::FINGER_16)?))
 }
 
 fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {

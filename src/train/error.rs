@@ -46,6 +46,8 @@ pub enum TrainError {
     Changed { path: PathBuf, changes: Vec<String> },
     #[error("epoch {epoch}, step {step}: the loss is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}", kept(saved))]
     NotFinite { epoch: usize, step: u64, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    #[error("image {image}: {reason}; make the crops again with `carpus clean`")]
+    Crop { image: String, reason: String },
     #[error("a thread that prepares batches panicked")]
     Worker,
 }
