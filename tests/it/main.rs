@@ -7,3 +7,9 @@ mod models;
 mod python;
 mod scan;
 mod splits;
+#[cfg(feature = "torch")]
+mod train;
+#[cfg(feature = "torch")]
+mod train_cli;
+#[cfg(feature = "torch")]
+mod train_parity;
