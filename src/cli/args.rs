@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui, completions, doctor, list, run, scan};
+use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -20,21 +20,19 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// One variant a subcommand; its arguments and its doing are in the file of its name.
+/// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
-    /// Draw images with their outlines, filled classes, or annotation against prediction
-    Draw(super::draw::Args),
-    Completions(completions::Args),
-    Doctor(doctor::Args),
-    List(list::Args),
-    Man(completions::ManArgs),
-    Run(run::Args),
-    Scan(scan::Args),
-pub enum Command {
     Clean(super::clean::Args),
+    Completions(super::completions::Args),
+    Doctor(super::doctor::Args),
+    Draw(super::draw::Args),
+    List(super::list::Args),
+    Man(super::completions::ManArgs),
     Restore(super::restore::Args),
+    Run(super::run::Args),
+    Scan(super::scan::Args),
     Split(super::split::Args),
 }
 
@@ -42,15 +40,15 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
-            Command::Draw(args) => super::draw::run(args, ui),
-            Command::Completions(args) => completions::run(args, ui),
-            Command::Doctor(args) => doctor::run(args, ui),
-            Command::List(args) => list::run(args, ui),
-            Command::Man(args) => completions::man(args, ui),
-            Command::Run(args) => run::run(args, ui),
-            Command::Scan(args) => scan::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
+            Command::Completions(args) => super::completions::run(args, ui),
+            Command::Doctor(args) => super::doctor::run(args, ui),
+            Command::Draw(args) => super::draw::run(args, ui),
+            Command::List(args) => super::list::run(args, ui),
+            Command::Man(args) => super::completions::man(args, ui),
             Command::Restore(args) => super::restore::run(args, ui),
+            Command::Run(args) => super::run::run(args, ui),
+            Command::Scan(args) => super::scan::run(args, ui),
             Command::Split(args) => super::split::run(args, ui),
         }
     }

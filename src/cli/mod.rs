@@ -2,14 +2,14 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod clean;
 mod completions;
 mod doctor;
 mod draw;
 mod list;
+mod restore;
 mod run;
 mod scan;
-mod clean;
-mod restore;
 mod split;
 mod ui;
 
