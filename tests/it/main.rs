@@ -2,6 +2,8 @@
 
 mod cli;
 mod mask;
+mod fault;
 mod python;
+mod reading;
 mod scan;
 mod splits;
