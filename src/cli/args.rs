@@ -24,6 +24,16 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
+    /// Draw images with their outlines, filled classes, or annotation against prediction
+    Draw(super::draw::Args),
+    Completions(completions::Args),
+    Doctor(doctor::Args),
+    List(list::Args),
+    Man(completions::ManArgs),
+    Phantom(super::phantom::Args),
+    Run(run::Args),
+    Scan(scan::Args),
+pub enum Command {
     Clean(super::clean::Args),
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
@@ -40,6 +50,14 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
+            Command::Draw(args) => super::draw::run(args, ui),
+            Command::Completions(args) => completions::run(args, ui),
+            Command::Doctor(args) => doctor::run(args, ui),
+            Command::List(args) => list::run(args, ui),
+            Command::Man(args) => completions::man(args, ui),
+            Command::Phantom(args) => super::phantom::run(args, ui),
+            Command::Run(args) => run::run(args, ui),
+            Command::Scan(args) => scan::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),

@@ -8,6 +8,7 @@ mod doctor;
 mod draw;
 mod list;
 mod restore;
+mod phantom;
 mod run;
 mod scan;
 mod split;
