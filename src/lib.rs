@@ -4,9 +4,12 @@
 
 pub mod bones;
 pub mod cli;
+pub mod config;
 pub mod dataset;
 pub mod draw;
+pub mod features;
 pub mod geometry;
 pub mod mask;
 pub mod progress;
+pub mod scan;
 pub mod tables;

@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui};
+use super::{Status, Ui, completions, doctor, list, run, scan};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -22,9 +22,16 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
+#[allow(missing_docs)]
 pub enum Command {
     /// Draw images with their outlines, filled classes, or annotation against prediction
     Draw(super::draw::Args),
+    Completions(completions::Args),
+    Doctor(doctor::Args),
+    List(list::Args),
+    Man(completions::ManArgs),
+    Run(run::Args),
+    Scan(scan::Args),
 }
 
 impl Command {
@@ -32,6 +39,12 @@ impl Command {
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
             Command::Draw(args) => super::draw::run(args, ui),
+            Command::Completions(args) => completions::run(args, ui),
+            Command::Doctor(args) => doctor::run(args, ui),
+            Command::List(args) => list::run(args, ui),
+            Command::Man(args) => completions::man(args, ui),
+            Command::Run(args) => run::run(args, ui),
+            Command::Scan(args) => scan::run(args, ui),
         }
     }
 }

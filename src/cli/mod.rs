@@ -2,7 +2,12 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod completions;
+mod doctor;
 mod draw;
+mod list;
+mod run;
+mod scan;
 mod ui;
 
 pub use args::Cli;
