@@ -72,10 +72,8 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
     for pair in &pairs {
         let score = pair.whole.abs() / thresholds.whole_factor.ln();
         if score >= 1.0 && score.is_finite() {
-            let message = format!(
-                "the right hand's bones have {:.0} % of the area of the left hand's",
-                100.0 * pair.whole.exp()
-            );
+            let message =
+                format!("the right hand's bones have {:.0} % of the area of the left hand's", 100.0 * pair.whole.exp());
             findings.push(
                 Finding::of_image(
                     CheckKind::Asymmetry,
@@ -119,10 +117,7 @@ fn pair(context: &Context, images: &[usize]) -> Option<Pair> {
 /// The hand whose bone goes less well with its own neighbours, and the other.
 fn blamed(context: &Context, pair: &Pair, b: usize) -> (usize, usize) {
     let odd = |i: usize| {
-        context.verdicts[i]
-            .as_ref()
-            .and_then(|v| v.judged.as_ref()?.shape.residuals[b])
-            .map_or(0.0, |r| r.distance)
+        context.verdicts[i].as_ref().and_then(|v| v.judged.as_ref()?.shape.residuals[b]).map_or(0.0, |r| r.distance)
     };
     if odd(pair.left) > odd(pair.right) { (pair.left, pair.right) } else { (pair.right, pair.left) }
 }

@@ -71,7 +71,8 @@ impl Scores {
                     continue;
                 }
                 let value = text.parse::<f64>().ok().filter(|v| (0.0..=1.0).contains(v));
-                let cell = || ScoresError::Cell { path: path.into(), line, column: bone.to_string(), found: text.into() };
+                let cell =
+                    || ScoresError::Cell { path: path.into(), line, column: bone.to_string(), found: text.into() };
                 scores[bone.index()] = Some(value.ok_or_else(cell)?);
             }
             if images.insert(image.clone(), scores).is_some() {

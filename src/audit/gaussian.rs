@@ -259,9 +259,8 @@ impl Gaussian {
             }
         }
         let value = value.unwrap_or(self.mean(bone));
-        let delta = self.block(bone, |i| {
-            value[i - bone * self.dims] - self.mean[i] - dot(self.covariance.row(i), &given.pull)
-        });
+        let delta =
+            self.block(bone, |i| value[i - bone * self.dims] - self.mean[i] - dot(self.covariance.row(i), &given.pull));
         let (inverse, _) = invert(covariance, self.dims);
         let distance = quadratic(inverse, delta).max(0.0).sqrt() / self.calibration[bone];
         Residual { delta, distance }
@@ -330,8 +329,7 @@ mod tests {
             let all = g.given(&values, &[true; COUNT]);
             let mut but = [true; COUNT];
             but[11] = false;
-            let (left, predicted) =
-                (g.leave_one_out(&all, 11), g.predicted(&g.given(&values, &but), 11, values[11]));
+            let (left, predicted) = (g.leave_one_out(&all, 11), g.predicted(&g.given(&values, &but), 11, values[11]));
             assert!((left.distance - predicted.distance).abs() < 1e-8, "{left:?} {predicted:?}");
             assert!((left.delta[0] - predicted.delta[0]).abs() < 1e-8);
         }

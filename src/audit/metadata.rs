@@ -117,7 +117,11 @@ mod tests {
     #[test]
     fn data_without_metadata_are_not_blamed_on_patients() {
         let mut population = Population::new(3, 102);
-        population.tables.patients.iter_mut().for_each(|p| *p = PatientRow { patient_id: p.patient_id.clone(), ..PatientRow::default() });
+        population
+            .tables
+            .patients
+            .iter_mut()
+            .for_each(|p| *p = PatientRow { patient_id: p.patient_id.clone(), ..PatientRow::default() });
         assert!(found(&population, CheckKind::Metadata).is_empty());
     }
 }

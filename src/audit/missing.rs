@@ -47,9 +47,12 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             for b in absent {
                 let suggestion = match twice.is_empty() {
                     true => format!("outline {b}"),
-                    false => format!("outline {b}, or give its name to one of the shapes labelled {}", twice.join(", ")),
+                    false => {
+                        format!("outline {b}, or give its name to one of the shapes labelled {}", twice.join(", "))
+                    }
                 };
-                let finding = Finding::of_image(CheckKind::MissingLabel, i, score, format!("{b} is missing"), suggestion);
+                let finding =
+                    Finding::of_image(CheckKind::MissingLabel, i, score, format!("{b} is missing"), suggestion);
                 findings.push(finding.with_bones([b]));
             }
         }

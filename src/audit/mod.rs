@@ -9,7 +9,7 @@ mod bright;
 mod context;
 mod dice;
 mod duplicate_label;
-pub mod evidence;
+mod evidence;
 mod finding;
 mod gaussian;
 mod kind;
@@ -33,15 +33,18 @@ mod swaps;
 pub mod truth;
 mod unknown_label;
 mod unusable;
+mod write;
 
 #[cfg(test)]
 mod synthetic;
 
 pub use context::Context;
 pub use dice::{Scores, ScoresError};
+pub use evidence::Unpictured;
 pub use finding::Finding;
 pub use kind::{CheckKind, Severity};
 pub use population::{Hand, Judged, Model, Verdict};
+pub use write::{Pictures, WriteError, counts, write};
 
 use crate::tables::Tables;
 

@@ -1,8 +1,8 @@
 //! The same picture twice, under two patients or as both hands of one.
 //!
-//! Perceptual hashes propose, the bones' places decide: hands look alike to a hash of 64 bits, but no two
-//! pictures have all centroids within a hundredth of the image of each other. Without masks on both sides only
-//! an almost equal hash counts.
+//! Perceptual hashes propose, the bones' places decide: hands look alike to a hash of 64 bits, but the bones of
+//! two hands, brought into one frame, lie some ten px of a mean hand apart; those of one picture, cut or
+//! brightened, do not. Without masks on both sides only an almost equal hash counts.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,15 @@ pub struct Thresholds {
     pub bits: u32,
     /// Differing bits at which images without masks count as the same.
     pub bits_alone: u32,
-    /// Median distance of centroids as a share of the image's width.
-    pub displacement: f64,
+    /// Median distance of centroids, brought into one frame, in px of a mean hand at 2048 x 2048.
+    pub displacement_px: f64,
+    /// Difference of the hands' turn in the image, degrees.
+    pub turn_deg: f64,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Thresholds { bits: 11, bits_alone: 1, displacement: 0.01 }
+        Thresholds { bits: 16, bits_alone: 1, displacement_px: 3.0, turn_deg: 2.0 }
     }
 }
 
@@ -57,7 +59,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 continue;
             }
             let same = match displacement(context, *i, *j) {
-                Some(d) => d <= thresholds.displacement,
+                Some(px) => px <= thresholds.displacement_px,
                 // Flat images hash alike whatever they are.
                 None => bits <= thresholds.bits_alone && a.count_ones() > 8 && a.count_ones() < 56,
             };
@@ -82,16 +84,20 @@ fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) ->
         .with_beside(other)
 }
 
-/// Median distance of the two images' centroids as a share of the width; `None` where too few bones are known.
+/// Median distance of the two hands' centroids in the frame of the mean hand, without end for hands of
+/// different sides or turns; `None` where too few bones are known.
 fn displacement(context: &Context, a: usize, b: usize) -> Option<f64> {
     const FEWEST: usize = 8;
-    let places = |i: usize| context.verdicts[i].as_ref().map(|v| &v.hand.places);
-    let (p, q) = (places(a)?, places(b)?);
-    let (wa, wb) = (f64::from(context.image(a).width.max(1)), f64::from(context.image(b).width.max(1)));
+    let hand = |i: usize| context.verdicts[i].as_ref().and_then(|v| Some((&v.hand.places, v.judged.as_ref()?.fit)));
+    let ((p, to_p), (q, to_q)) = (hand(a)?, hand(b)?);
+    let turn = (to_p.lean(0.0) - to_q.lean(0.0) + 180.0).rem_euclid(360.0) - 180.0;
+    if to_p.mirrored != to_q.mirrored || turn.abs() > context.settings.near_duplicate.turn_deg {
+        return Some(f64::INFINITY);
+    }
     let distances: Vec<f64> = (0..COUNT)
         .filter_map(|c| {
-            let (p, q) = (p[c]?, q[c]?);
-            Some((p.x / wa - q.x / wb).hypot(p.y / wa - q.y / wb))
+            let ([x, y], [u, v]) = (to_p.apply(p[c]?), to_q.apply(q[c]?));
+            Some((x - u).hypot(y - v))
         })
         .collect();
     (distances.len() >= FEWEST).then(|| robust::median(distances)).flatten()
@@ -111,10 +117,7 @@ mod tests {
         population.copy_bones(8, 21);
         population.tables.images[21].image_hash = Some(format!("{:016x}", 0x0f0f_33cc_5a5a_00f0u64));
         population.tables.images[30].sha256 = population.tables.images[2].sha256.clone();
-        assert_eq!(
-            found(&population, CheckKind::NearDuplicate),
-            vec![(21, String::new()), (30, String::new())]
-        );
+        assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(21, String::new()), (30, String::new())]);
     }
 
     #[test]

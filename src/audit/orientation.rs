@@ -33,11 +33,10 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             }
             let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
             let b = bone(label.map_or(b, |l| l.0));
-            let message = format!(
-                "{b} leans {degrees:.0}° otherwise than the other bones make likely ({})",
-                context.basis()
-            );
-            let finding = Finding::of_image(CheckKind::Orientation, i, score, message, format!("check the outline of {b}"));
+            let message =
+                format!("{b} leans {degrees:.0}° otherwise than the other bones make likely ({})", context.basis());
+            let finding =
+                Finding::of_image(CheckKind::Orientation, i, score, message, format!("check the outline of {b}"));
             findings.push(finding.with_bones([b]));
         }
     }

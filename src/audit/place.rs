@@ -141,7 +141,8 @@ mod tests {
         };
         let right = planted.iter().filter(|p| at(p)).count();
         assert!(right as f64 >= 0.95 * planted.len() as f64, "{right} of {}", planted.len());
-        let mut high: Vec<usize> = all.iter().filter(|f| f.severity() == Severity::High).filter_map(|f| f.image).collect();
+        let mut high: Vec<usize> =
+            all.iter().filter(|f| f.severity() == Severity::High).filter_map(|f| f.image).collect();
         high.retain(|i| i % 5 != 0);
         high.dedup();
         assert!(high.len() <= 4, "{} of 240 clean hands are high", high.len());

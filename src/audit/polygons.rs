@@ -1,6 +1,7 @@
 //! Outlines that are no simple shape inside the image.
 
 use super::context::{Context, bone};
+use super::duplicate_label::in_parts;
 use super::{CheckKind, Finding};
 use crate::bones::{Bone, COUNT};
 
@@ -24,6 +25,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.polygons;
     let mut findings = Vec::new();
     for i in context.images() {
+        let any_missing = context.bones[i].iter().filter(|r| r.area_px > 0).count() < COUNT;
         for row in context.bones[i].iter().filter(|r| (r.class as usize) < COUNT) {
             let b = bone(row.class as usize);
             let mut add = |kind, score: f64, message: String, suggestion: &str| {
@@ -49,11 +51,10 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                     "check the outline against the image; it may belong to a picture of another size",
                 );
             }
-            if row.n_parts > 1 && row.n_shapes <= 1 {
+            if row.n_parts > 1 && (row.n_shapes <= 1 || in_parts(row, any_missing)) {
                 let share = row.minor_parts_px as f64 / row.area_px.max(1) as f64;
                 if share >= thresholds.part_share {
-                    let message =
-                        format!("{b} is in {} parts; {:.1} % of it is apart", row.n_parts, 100.0 * share);
+                    let message = format!("{b} is in {} parts; {:.1} % of it is apart", row.n_parts, 100.0 * share);
                     add(CheckKind::SeveralParts, 1.4 + share, message, "join the parts or delete what is not the bone");
                 } else {
                     let message = format!("{b} has {} specks beside it", row.n_parts - 1);

@@ -20,6 +20,8 @@ pub const LEAN_LIMIT: f64 = 4.5;
 const PRIOR_HANDS: f64 = 60.0;
 /// Rounds of judging and learning.
 const ROUNDS: usize = 3;
+/// Share of a bone's area up to which a part of it is a slip of the tool.
+pub const SPECK_SHARE: f64 = 0.02;
 /// Fewest bones that make a hand.
 pub const FEWEST_BONES: usize = 8;
 
@@ -64,7 +66,8 @@ impl Hand {
             }
             let whole = row.minor_parts_px as f64 <= PARTS_SHARE * row.area_px as f64;
             let (Some(x), Some(y)) = (row.centroid_x, row.centroid_y) else { continue };
-            if class >= COUNT || row.n_shapes > 1 || !whole || row.area_px == 0 || !(x + y).is_finite() {
+            let speck = row.n_parts > 1 && (row.minor_parts_px as f64) < SPECK_SHARE * row.area_px as f64;
+            if class >= COUNT || (row.n_shapes > 1 && !speck) || !whole || row.area_px == 0 || !(x + y).is_finite() {
                 continue;
             }
             hand.places[class] = Some(Point::new(x, y));
@@ -190,8 +193,7 @@ impl Model {
                 })
                 .collect();
             // A hand whose bones mostly disagree teaches nothing.
-            let sound: Vec<&(&Hand, Judged)> =
-                judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
+            let sound: Vec<&(&Hand, Judged)> = judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
             if sound.is_empty() {
                 break;
             }
@@ -215,11 +217,7 @@ impl Model {
                 (v, if recentre { all(&v) } else { j.lean.accepted })
             });
             let next = if recentre {
-                [
-                    recentred(&model.place, &place),
-                    recentred(&model.shape, &shape),
-                    recentred(&model.lean, &lean),
-                ]
+                [recentred(&model.place, &place), recentred(&model.shape, &shape), recentred(&model.lean, &lean)]
             } else {
                 [
                     model.place.learnt(&prior.place, &place, PRIOR_HANDS),

@@ -66,7 +66,9 @@ fn poses() -> [[Entry; COUNT]; 2] {
 
 /// Turns the rotated pose so that wrist and palm lie on those of the straight one; returns the turn in degrees.
 fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
-    let core = |b: &Bone| b.group() == Group::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name());
+    let core = |b: &Bone| {
+        b.group() == Group::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name())
+    };
     let core: Vec<usize> = Bone::all().filter(core).map(Bone::index).collect();
     let n = core.len() as f64;
     let mean = |p: &[Entry; COUNT]| {
@@ -101,9 +103,7 @@ pub fn model() -> Model {
     let middle = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).0) + f(pair(b).1)) / 2.0;
     let half = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).1) - f(pair(b).0)) / 2.0;
     // Variances within a pose, averaged.
-    let within = |b: usize, f: &dyn Fn(&Entry) -> f64| {
-        ((f(pair(b).0).powi(2) + f(pair(b).1).powi(2)) / 2.0).sqrt()
-    };
+    let within = |b: usize, f: &dyn Fn(&Entry) -> f64| ((f(pair(b).0).powi(2) + f(pair(b).1).powi(2)) / 2.0).sqrt();
     let near = |a: usize, b: usize| {
         let d = (middle(a, &|e| e.x) - middle(b, &|e| e.x)).hypot(middle(a, &|e| e.y) - middle(b, &|e| e.y));
         (-d / REACH_PX).exp()
@@ -209,7 +209,8 @@ mod tests {
         let model = model();
         for a in 0..COUNT {
             let as_bone = |b: usize| {
-                model.place.surprise(b, model.place.mean(a), f64::MAX) + model.shape.surprise(b, model.shape.mean(a), f64::MAX)
+                model.place.surprise(b, model.place.mean(a), f64::MAX)
+                    + model.shape.surprise(b, model.shape.mean(a), f64::MAX)
             };
             let best = (0..COUNT).min_by(|x, y| as_bone(*x).total_cmp(&as_bone(*y))).unwrap();
             assert_eq!(best, a, "{:?}", Bone::from_index(a));

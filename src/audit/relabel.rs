@@ -88,20 +88,15 @@ fn climb(model: &Model, hand: &Hand, best: &mut (Labels, Judged, f64)) {
     for _ in 0..STEPS {
         let (labels, judged, cost) = &*best;
         let doubtful: Vec<bool> = (0..COUNT)
-            .map(|b| {
-                [judged.place.residuals[b], judged.shape.residuals[b]].iter().flatten().any(|r| r.distance > 3.0)
-            })
+            .map(|b| [judged.place.residuals[b], judged.shape.residuals[b]].iter().flatten().any(|r| r.distance > 3.0))
             .collect();
         let mut next: Option<(Labels, Judged, f64)> = None;
         for a in 0..COUNT {
             for b in a + 1..COUNT {
                 let surprise = |from: usize, to: usize| model.surprise(hand, &judged.fit, from, to);
-                let (Some(aa), Some(bb), Some(ab), Some(ba)) = (
-                    surprise(a, labels[a]),
-                    surprise(b, labels[b]),
-                    surprise(a, labels[b]),
-                    surprise(b, labels[a]),
-                ) else {
+                let (Some(aa), Some(bb), Some(ab), Some(ba)) =
+                    (surprise(a, labels[a]), surprise(b, labels[b]), surprise(a, labels[b]), surprise(b, labels[a]))
+                else {
                     continue;
                 };
                 let worse = ab + ba - aa - bb;

@@ -84,8 +84,9 @@ mod tests {
     #[test]
     fn regression_ignores_a_fifth_of_wild_rows() {
         let x: Vec<Vec<f64>> = (0..50).map(|i| vec![1.0, f64::from(i)]).collect();
-        let y: Vec<f64> =
-            (0..50).map(|i| if i % 5 == 0 { 900.0 } else { 3.0 + 2.0 * f64::from(i) + 0.01 * f64::from(i % 3) }).collect();
+        let y: Vec<f64> = (0..50)
+            .map(|i| if i % 5 == 0 { 900.0 } else { 3.0 + 2.0 * f64::from(i) + 0.01 * f64::from(i % 3) })
+            .collect();
         let c = regression(&x, &y).unwrap();
         assert!((c[0] - 3.0).abs() < 0.1 && (c[1] - 2.0).abs() < 0.01, "{c:?}");
         assert_eq!(regression(&x[..3], &y[..3]), None);

@@ -65,10 +65,7 @@ mod tests {
             *side = Some(if side.as_deref() == Some("R") { "L".into() } else { "R".into() });
         }
         population.mirror(11);
-        assert_eq!(
-            found(&population, CheckKind::SideOrder).iter().map(|f| f.0).collect::<Vec<_>>(),
-            vec![6, 7, 11]
-        );
+        assert_eq!(found(&population, CheckKind::SideOrder).iter().map(|f| f.0).collect::<Vec<_>>(), vec![6, 7, 11]);
         assert_eq!(found(&population, CheckKind::SameSide).iter().map(|f| f.0).collect::<Vec<_>>(), vec![11]);
     }
 

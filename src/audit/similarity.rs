@@ -111,7 +111,9 @@ impl Similarity {
             for (i, a) in present.iter().enumerate() {
                 for b in &present[i + 1..] {
                     // Bones close together fix neither scale nor rotation.
-                    if squared(template.mean(*a), template.mean(*b)) < 9.0 * (template.variance(*a) + template.variance(*b)) {
+                    if squared(template.mean(*a), template.mean(*b))
+                        < 9.0 * (template.variance(*a) + template.variance(*b))
+                    {
                         continue;
                     }
                     let pair = |b: usize| places[b].map(|p| (p, template.mean(b), 1.0));
@@ -132,8 +134,7 @@ impl Similarity {
     /// axis, fingers up or down, left or right.
     pub fn unlabelled(places: &Places, template: &Gaussian) -> Vec<Similarity> {
         let points: Vec<Point> = places.iter().flatten().copied().collect();
-        let target: Vec<Point> =
-            (0..COUNT).map(|b| template.mean(b)).map(|[x, y]| Point::new(x, y)).collect();
+        let target: Vec<Point> = (0..COUNT).map(|b| template.mean(b)).map(|[x, y]| Point::new(x, y)).collect();
         let (Some(from), Some(to)) = (Cloud::of(&points), Cloud::of(&target)) else { return Vec::new() };
         let mut fits = Vec::new();
         for mirrored in [false, true] {

@@ -64,7 +64,8 @@ mod tests {
         let mut population = Population::new(60, 31);
         population.bone(14, "Capitate").area_px *= 2;
         assert!(found(&population, CheckKind::Size).contains(&(14, "Capitate".into())));
-        let message = population.audit().into_iter().find(|f| f.kind == CheckKind::Size && f.image == Some(14)).unwrap().message;
+        let message =
+            population.audit().into_iter().find(|f| f.kind == CheckKind::Size && f.image == Some(14)).unwrap().message;
         assert!(message.contains("% of the area"), "{message}");
     }
 

@@ -21,21 +21,29 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             let total = verdict.changes.iter().map(|c| c.1).sum();
             let message = format!("{changed} labels look scrambled: {}", listed(&verdict.changes, &verdict.labels));
             findings.push(
-                Finding::of_image(CheckKind::SwappedLabels, i, gain(total), message, relabelling(&bones, &verdict.labels))
-                    .with_bones(bones),
+                Finding::of_image(
+                    CheckKind::SwappedLabels,
+                    i,
+                    gain(total),
+                    message,
+                    relabelling(&bones, &verdict.labels),
+                )
+                .with_bones(bones),
             );
             continue;
         }
         for (group, by) in &verdict.changes {
             let bones: Vec<Bone> = group.iter().map(|b| bone(*b)).collect();
-            let message = format!(
-                "{} ({})",
-                described(&bones, &verdict.labels),
-                context.basis()
-            );
+            let message = format!("{} ({})", described(&bones, &verdict.labels), context.basis());
             findings.push(
-                Finding::of_image(CheckKind::SwappedLabels, i, gain(*by), message, relabelling(&bones, &verdict.labels))
-                    .with_bones(bones),
+                Finding::of_image(
+                    CheckKind::SwappedLabels,
+                    i,
+                    gain(*by),
+                    message,
+                    relabelling(&bones, &verdict.labels),
+                )
+                .with_bones(bones),
             );
         }
     }
@@ -125,8 +133,7 @@ mod tests {
         ] {
             population.permute(17, cycle);
         }
-        let findings: Vec<_> =
-            population.audit().into_iter().filter(|f| f.kind == CheckKind::SwappedLabels).collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::SwappedLabels).collect();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!(findings[0].bones.len(), 12);
         assert!(findings[0].message.contains("finger-1 ↔ finger-3"), "{}", findings[0].message);

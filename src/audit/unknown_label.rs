@@ -3,17 +3,19 @@
 use super::context::Context;
 use super::{CheckKind, Finding};
 use crate::bones;
+use crate::tables::ProblemRow;
 
-/// How the reader's reason begins.
-const REASON: &str = "unknown label";
-const SCORE: f64 = 3.0;
+/// How the reader's reasons begin, and what they score: a name that is no bone's hides a shape from
+/// everything; one that is only spelt otherwise was understood.
+const REASONS: [(&str, f64); 2] = [("not one of the 29 classes", 3.0), ("spelt otherwise than the class", 1.0)];
 /// Edits within which a name is taken for a slip of the pen.
 const NEAR: usize = 3;
 
 pub(super) fn check(context: &Context) -> Vec<Finding> {
-    let problems = context.tables.problems.iter().filter(|p| p.reason.to_lowercase().starts_with(REASON));
+    let scored = |p: &ProblemRow| REASONS.iter().find(|(r, _)| p.reason.starts_with(r)).map(|(_, score)| *score);
+    let problems = context.tables.problems.iter().filter_map(|p| Some((p, scored(p)?)));
     problems
-        .map(|p| {
+        .map(|(p, score)| {
             let id = p.image_id.clone().unwrap_or_default();
             let image = context.tables.images.iter().position(|i| i.image_id == id);
             let suggestion = match nearest(p.raw.trim().trim_matches('"')) {
@@ -27,7 +29,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 ..Finding::of_image(
                     CheckKind::UnknownLabel,
                     0,
-                    SCORE,
+                    score,
                     format!("{:?} at {} of {} is no bone", p.raw, p.place, p.file),
                     suggestion,
                 )
@@ -78,21 +80,27 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_label_is_a_finding_of_its_image() {
+    fn what_the_reader_says_of_labels_becomes_findings() {
         let mut population = Population::new(2, 1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let shape = |label: &str| format!(r#"{{"type":"poly_seg","label":"{label}","points":[[1,1],[9,1],[9,9]]}}"#);
+        let text = format!(r#"{{"annotations":[{},{},{}]}}"#, shape("Ulna"), shape("Hamat"), shape("LUNATE"));
+        std::fs::write(&path, text).unwrap();
+        let (_, problems) = crate::dataset::annotation::read(&path, "a.json").unwrap();
         let image_id = population.tables.images[1].image_id.clone();
-        population.tables.problems.push(ProblemRow {
-            file: "a.json".into(),
-            image_id: Some(image_id),
-            raw: "Hamat".into(),
-            reason: "unknown label: expected one of 29".into(),
-            ..ProblemRow::default()
-        });
-        population.tables.problems.push(ProblemRow { reason: "not a number".into(), ..ProblemRow::default() });
-        let findings: Vec<_> =
-            population.audit().into_iter().filter(|f| f.kind == CheckKind::UnknownLabel).collect();
-        assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].image, Some(1));
-        assert!(findings[0].suggestion.contains("Hamate"));
+        population.tables.problems = problems
+            .into_iter()
+            .map(|p| ProblemRow {
+                image_id: Some(image_id.clone()),
+                raw: p.raw,
+                reason: p.reason,
+                ..ProblemRow::default()
+            })
+            .collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::UnknownLabel).collect();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings.iter().all(|f| f.image == Some(1)));
+        assert!(findings[0].suggestion.contains("Hamate") && findings[0].score > findings[1].score);
     }
 }

@@ -1,5 +1,4 @@
-//! Files of images and annotations that could not be used at all: what reading reported as an error. Errors
-//! of single labels are the label checks' business.
+//! Files of images and annotations that could not be used at all: what reading reported as an error.
 
 use super::context::Context;
 use super::{CheckKind, Finding};
@@ -7,9 +6,7 @@ use super::{CheckKind, Finding};
 const SCORE: f64 = 2.5;
 
 pub(super) fn check(context: &Context) -> Vec<Finding> {
-    let errors = context.tables.problems.iter().filter(|p| {
-        p.severity == "error" && p.image_id.is_some() && !p.reason.to_lowercase().starts_with("unknown label")
-    });
+    let errors = context.tables.problems.iter().filter(|p| p.severity == "error" && p.image_id.is_some());
     errors
         .map(|p| {
             let id = p.image_id.clone().unwrap_or_default();
@@ -46,7 +43,8 @@ mod tests {
             severity: severity.into(),
             ..ProblemRow::default()
         };
-        population.tables.problems = vec![problem("error", Some("lost")), problem("info", Some("lost")), problem("error", None)];
+        population.tables.problems =
+            vec![problem("error", Some("lost")), problem("info", Some("lost")), problem("error", None)];
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::Unusable).collect();
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].image, findings[0].image_id.as_str()), (None, "lost"));

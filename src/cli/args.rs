@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui, completions, doctor, list, run, scan};
+use super::{Status, Ui, audit, completions, doctor, draw, list, run, scan};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -24,10 +24,10 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
-    /// Draw images with their outlines, filled classes, or annotation against prediction
-    Draw(super::draw::Args),
+    Audit(audit::Args),
     Completions(completions::Args),
     Doctor(doctor::Args),
+    Draw(draw::Args),
     List(list::Args),
     Man(completions::ManArgs),
     Run(run::Args),
@@ -38,9 +38,10 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
-            Command::Draw(args) => super::draw::run(args, ui),
+            Command::Audit(args) => audit::run(args, ui),
             Command::Completions(args) => completions::run(args, ui),
             Command::Doctor(args) => doctor::run(args, ui),
+            Command::Draw(args) => draw::run(args, ui),
             Command::List(args) => list::run(args, ui),
             Command::Man(args) => completions::man(args, ui),
             Command::Run(args) => run::run(args, ui),
