@@ -4,8 +4,10 @@
 
 pub mod audit;
 pub mod bones;
+pub mod clean;
 pub mod cli;
 pub mod config;
+pub mod corrections;
 pub mod dataset;
 pub mod draw;
 pub mod features;
@@ -13,4 +15,5 @@ pub mod geometry;
 pub mod mask;
 pub mod progress;
 pub mod scan;
+pub mod splits;
 pub mod tables;

@@ -1,6 +1,7 @@
 use clap::{Parser, Subcommand};
 
 use super::{Status, Ui, audit, completions, doctor, draw, list, run, scan};
+use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -20,7 +21,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// One variant a subcommand; its arguments and its doing are in the file of its name.
+/// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
@@ -32,6 +33,16 @@ pub enum Command {
     Man(completions::ManArgs),
     Run(run::Args),
     Scan(scan::Args),
+    Clean(super::clean::Args),
+    Completions(super::completions::Args),
+    Doctor(super::doctor::Args),
+    Draw(super::draw::Args),
+    List(super::list::Args),
+    Man(super::completions::ManArgs),
+    Restore(super::restore::Args),
+    Run(super::run::Args),
+    Scan(super::scan::Args),
+    Split(super::split::Args),
 }
 
 impl Command {
@@ -46,6 +57,16 @@ impl Command {
             Command::Man(args) => completions::man(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Scan(args) => scan::run(args, ui),
+            Command::Clean(args) => super::clean::run(args, ui),
+            Command::Completions(args) => super::completions::run(args, ui),
+            Command::Doctor(args) => super::doctor::run(args, ui),
+            Command::Draw(args) => super::draw::run(args, ui),
+            Command::List(args) => super::list::run(args, ui),
+            Command::Man(args) => super::completions::man(args, ui),
+            Command::Restore(args) => super::restore::run(args, ui),
+            Command::Run(args) => super::run::run(args, ui),
+            Command::Scan(args) => super::scan::run(args, ui),
+            Command::Split(args) => super::split::run(args, ui),
         }
     }
 }

@@ -3,12 +3,15 @@
 
 mod args;
 mod audit;
+mod clean;
 mod completions;
 mod doctor;
 mod draw;
 mod list;
+mod restore;
 mod run;
 mod scan;
+mod split;
 mod ui;
 
 pub use args::Cli;
