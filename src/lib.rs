@@ -2,6 +2,7 @@
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
 #![allow(missing_docs, unused)]
 
+pub mod audit;
 pub mod bones;
 pub mod clean;
 pub mod cli;

@@ -1,5 +1,6 @@
 use clap::{Parser, Subcommand};
 
+use super::{Status, Ui, audit, completions, doctor, draw, list, run, scan};
 use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
@@ -34,6 +35,14 @@ pub enum Command {
     Run(run::Args),
     Scan(scan::Args),
 pub enum Command {
+    Audit(audit::Args),
+    Completions(completions::Args),
+    Doctor(doctor::Args),
+    Draw(draw::Args),
+    List(list::Args),
+    Man(completions::ManArgs),
+    Run(run::Args),
+    Scan(scan::Args),
     Clean(super::clean::Args),
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
@@ -56,6 +65,12 @@ impl Command {
             Command::List(args) => list::run(args, ui),
             Command::Man(args) => completions::man(args, ui),
             Command::Phantom(args) => super::phantom::run(args, ui),
+            Command::Audit(args) => audit::run(args, ui),
+            Command::Completions(args) => completions::run(args, ui),
+            Command::Doctor(args) => doctor::run(args, ui),
+            Command::Draw(args) => draw::run(args, ui),
+            Command::List(args) => list::run(args, ui),
+            Command::Man(args) => completions::man(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Scan(args) => scan::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
