@@ -5,7 +5,10 @@
 pub mod bones;
 pub mod cli;
 pub mod dataset;
+pub mod figures;
 pub mod geometry;
 pub mod mask;
 pub mod progress;
+pub mod report;
+pub mod stats;
 pub mod tables;

@@ -1,3 +1,4 @@
 //! The one integration binary: one module a kind of test.
 
 mod python;
+mod stats;
