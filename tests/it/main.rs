@@ -7,3 +7,4 @@ mod python;
 mod reading;
 mod scan;
 mod splits;
+mod stats;
