@@ -1,8 +1,8 @@
 //! The one integration binary: one module a kind of test.
 
 mod cli;
-mod mask;
 mod fault;
+mod mask;
 mod python;
 mod reading;
 mod scan;
