@@ -3,9 +3,16 @@
 #![allow(missing_docs, unused)]
 
 pub mod bones;
+pub mod clean;
 pub mod cli;
+pub mod config;
+pub mod corrections;
 pub mod dataset;
+pub mod draw;
+pub mod features;
 pub mod geometry;
 pub mod mask;
 pub mod progress;
+pub mod scan;
+pub mod splits;
 pub mod tables;

@@ -2,6 +2,15 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod clean;
+mod completions;
+mod doctor;
+mod draw;
+mod list;
+mod restore;
+mod run;
+mod scan;
+mod split;
 mod ui;
 
 pub use args::Cli;

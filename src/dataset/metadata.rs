@@ -1,13 +1,21 @@
 //! The patients' spreadsheet (xlsx or CSV), with every kind of untidiness.
 
-use std::path::{Path, PathBuf};
 use super::Problem;
+use std::path::{Path, PathBuf};
 
 /// Sex of a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Sex { F, M }
+pub enum Sex {
+    F,
+    M,
+}
 impl Sex {
-    pub fn name(self) -> &'static str { match self { Sex::F => "F", Sex::M => "M" } }
+    pub fn name(self) -> &'static str {
+        match self {
+            Sex::F => "F",
+            Sex::M => "M",
+        }
+    }
 }
 
 /// One row.
@@ -37,7 +45,26 @@ pub enum MetadataError {
 }
 
 /// Normalises an ID as in the workbook, folder or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
-pub fn normalise_patient_id(raw: &str) -> Option<String> { todo!() }
+pub fn normalise_patient_id(raw: &str) -> Option<String> {
+    let text = raw.trim();
+    let rest = match text.get(..2) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("id") => {
+            text[2..].trim_start_matches([' ', '_', '-', '#', '.', ':'])
+        }
+        _ => text,
+    };
+    let whole = rest.split_once('.').filter(|(_, zeros)| zeros.bytes().all(|b| b == b'0')).map_or(rest, |(w, _)| w);
+    if whole.is_empty() {
+        return None;
+    }
+    Some(if whole.bytes().all(|b| b.is_ascii_digit()) {
+        format!("{:0>3}", whole.trim_start_matches('0'))
+    } else {
+        rest.into()
+    })
+}
 
 /// Reads a workbook or CSV by its ending. Rows in the file's order. `file` is the name to use in problems.
-pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> { todo!() }
+pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+    todo!()
+}
