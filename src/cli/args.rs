@@ -1,7 +1,6 @@
 use clap::{Parser, Subcommand};
 
 use super::{Status, Ui};
-use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
