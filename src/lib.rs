@@ -4,6 +4,7 @@
 
 #[cfg(feature = "torch")]
 pub mod augment;
+pub mod audit;
 pub mod bones;
 pub mod clean;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod dataset;
 pub mod device;
 pub mod draw;
 pub mod features;
+pub mod figures;
 pub mod geometry;
 #[cfg(feature = "torch")]
 pub mod infer;
@@ -27,9 +29,11 @@ pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;
 pub mod progress;
+pub mod report;
 pub mod scan;
 pub mod scores;
 pub mod splits;
+pub mod stats;
 pub mod tables;
 #[cfg(feature = "torch")]
 pub mod train;

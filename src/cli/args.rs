@@ -24,6 +24,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
+    Audit(super::audit::Args),
     Clean(super::clean::Args),
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
@@ -47,6 +48,7 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
+            Command::Audit(args) => super::audit::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),

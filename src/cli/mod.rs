@@ -2,6 +2,7 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod audit;
 mod clean;
 mod completions;
 mod doctor;

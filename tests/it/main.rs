@@ -1,10 +1,12 @@
 //! The one integration binary: one module a kind of test.
 
 mod cli;
+mod fault;
 mod mask;
 #[cfg(feature = "torch")]
 mod models;
 mod python;
+mod reading;
 mod scan;
 mod splits;
 #[cfg(feature = "torch")]
@@ -13,3 +15,4 @@ mod train;
 mod train_cli;
 #[cfg(feature = "torch")]
 mod train_parity;
+mod stats;
