@@ -1,10 +1,10 @@
 //! carpus: bone segmentation on hand radiographs, from a folder of data to a report, folds, findings,
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
-#![allow(missing_docs, unused)]
+#![warn(missing_docs)]
 
+pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;
-pub mod audit;
 pub mod bones;
 pub mod clean;
 pub mod cli;

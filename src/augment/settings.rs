@@ -148,7 +148,14 @@ impl Draw {
         let (sin, cos) = self.rotate.to_radians().sin_cos();
         let to_centre = Affine::<Model, Model>::shift(-centre, -centre);
         let flipped = Affine::<Model, Model>::scale_shift(flip, 1.0, 0.0, 0.0);
-        let turned = Affine::<Model, Model>::new([self.scale * cos, -self.scale * sin, 0.0, self.scale * sin, self.scale * cos, 0.0]);
+        let turned = Affine::<Model, Model>::new([
+            self.scale * cos,
+            -self.scale * sin,
+            0.0,
+            self.scale * sin,
+            self.scale * cos,
+            0.0,
+        ]);
         let back = Affine::<Model, Model>::shift(centre + self.shift_x * side, centre + self.shift_y * side);
         let target_from_source: Affine<Model, Model> = to_centre.then(&flipped).then(&turned).then(&back);
         target_from_source.inverse().expect("a scale above 0 can be undone")

@@ -86,7 +86,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     for (image, dice) in &summary.worst_images {
         ui.line(format_args!("lowest: {image} {dice:.4}"));
     }
-    ui.line(format_args!("mean Dice of {} images: {:.4}   ({})", summary.images, summary.mean_dice, args.out.display()));
+    ui.line(format_args!(
+        "mean Dice of {} images: {:.4}   ({})",
+        summary.images,
+        summary.mean_dice,
+        args.out.display()
+    ));
     ui.json(&summary)?;
     let failed = scoring.problems.iter().filter(|p| p.severity == Severity::Error);
     let mut bad = false;

@@ -5,7 +5,7 @@ use anyhow::bail;
 
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
-use crate::clean::{self, Transform, TRANSFORMS};
+use crate::clean::{self, TRANSFORMS, Transform};
 use crate::dataset::layout::{self, ImageEntry};
 use crate::device::{self, DeviceKind};
 use crate::infer::{Predictor, predict, to_originals};
@@ -54,13 +54,16 @@ pub struct Args {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     let layout = layout::discover(&args.data)?;
-    let mut entries: Vec<&ImageEntry> =
-        layout.images.iter().filter(|e| args.subset.holds(e.subset.name())).collect();
+    let mut entries: Vec<&ImageEntry> = layout.images.iter().filter(|e| args.subset.holds(e.subset.name())).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
         entries = in_fold(&tables::read(path)?, fold, entries);
     }
     if entries.is_empty() {
-        bail!("{}: none of its {} images is chosen; look at --subset and --fold", args.data.display(), layout.images.len());
+        bail!(
+            "{}: none of its {} images is chosen; look at --subset and --fold",
+            args.data.display(),
+            layout.images.len()
+        );
     }
     let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
     let mut prediction = predict(&predictor, &args.data, &entries, args.batch, ui)?;

@@ -209,9 +209,8 @@ fn datasets(config: &TrainConfig, ui: &Ui) -> anyhow::Result<(Dataset, Dataset, 
     parts.training.truncate(limit);
     parts.validation.truncate(limit);
     let bytes = config.data.cache_mb << 20;
-    let load = |entries: &[ImageEntry], bytes, part| {
-        Dataset::load(&config.data.root, entries, config.size, bytes, part, ui)
-    };
+    let load =
+        |entries: &[ImageEntry], bytes, part| Dataset::load(&config.data.root, entries, config.size, bytes, part, ui);
     let (training, mut problems) = load(&parts.training, bytes, "training")?;
     let (validation, found) = load(&parts.validation, bytes, "validation")?;
     problems.extend(found);

@@ -31,7 +31,8 @@ pub fn read(path: &Path) -> Result<Table, ConfigError> {
 /// `data.root=DIR`.
 pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)]) -> Result<(), ConfigError> {
     let wrong = |reason: String| ConfigError::Set { text: text.to_owned(), reason };
-    let (key, value) = text.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, as in optimiser.lr=1e-3".into()))?;
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, as in optimiser.lr=1e-3".into()))?;
     let value = value.trim();
     let value = format!("v = {value}")
         .parse::<Table>()
@@ -61,7 +62,8 @@ pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)]) -> Result<(
 
 /// A table as `T`; an error names the file and the key.
 pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
-    T::deserialize(Value::Table(table)).map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line(&e.to_string()) })
+    T::deserialize(Value::Table(table))
+        .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line(&e.to_string()) })
 }
 
 fn one_line(text: &str) -> String {

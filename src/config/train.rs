@@ -188,7 +188,11 @@ impl TrainConfig {
         let channels = self.model.in_channels as usize;
         for (key, values) in [("input.mean", &self.input.mean), ("input.sd", &self.input.sd)] {
             if values.len() != 1 && values.len() != channels {
-                return wrong(key, format!("{values:?}"), &format!("one value, or one for each of {channels} input channels"));
+                return wrong(
+                    key,
+                    format!("{values:?}"),
+                    &format!("one value, or one for each of {channels} input channels"),
+                );
             }
         }
         if self.input.sd.iter().any(|sd| !(*sd > 0.0)) {

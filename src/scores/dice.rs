@@ -182,7 +182,8 @@ pub fn write_scores(path: &Path, scores: &[ImageScore]) -> Result<(), ScoreError
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(header())?;
         for score in scores {
-            let values = score.dice.iter().chain(std::iter::once(&score.mean())).map(|v| format!("{v:.6}")).collect::<Vec<_>>();
+            let values =
+                score.dice.iter().chain(std::iter::once(&score.mean())).map(|v| format!("{v:.6}")).collect::<Vec<_>>();
             csv.write_record(std::iter::once(score.image_id.clone()).chain(values))?;
         }
         csv.flush()
@@ -201,7 +202,9 @@ pub fn read_scores(path: &Path) -> Result<Vec<ImageScore>, ScoreError> {
     let columns = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
     let place = |name: &str| {
         columns.iter().position(|c| c.trim() == name).ok_or_else(|| {
-            wrong(format!("line 1: no column {name:?}; expected image_id, the 29 class names and mean (see `carpus evaluate`)"))
+            wrong(format!(
+                "line 1: no column {name:?}; expected image_id, the 29 class names and mean (see `carpus evaluate`)"
+            ))
         })
     };
     let id_column = place("image_id")?;
@@ -226,8 +229,9 @@ mod tests {
     use super::*;
 
     fn square(x: u32, side: u32) -> RunMask {
-        let dense: Vec<u8> =
-            (0..400u32).map(|i| u8::from((x..x + side).contains(&(i % 20)) && (2..2 + side).contains(&(i / 20)))).collect();
+        let dense: Vec<u8> = (0..400u32)
+            .map(|i| u8::from((x..x + side).contains(&(i % 20)) && (2..2 + side).contains(&(i / 20))))
+            .collect();
         RunMask::from_dense(&dense, 20, 20)
     }
 

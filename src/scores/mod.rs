@@ -35,7 +35,9 @@ pub enum ScoreError {
     Size { image: String, class: &'static str, width: u32, height: u32, source: MaskError },
     #[error("nothing to score: no image chosen has an annotation")]
     Nothing,
-    #[error("{path} differs from {first} in its images: {missing} of the first are missing{example}; every file must hold the same images")]
+    #[error(
+        "{path} differs from {first} in its images: {missing} of the first are missing{example}; every file must hold the same images"
+    )]
     Images { path: PathBuf, first: PathBuf, missing: usize, example: String },
     #[error("{0}")]
     Vote(String),

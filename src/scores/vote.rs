@@ -11,7 +11,11 @@ use crate::progress::Progress;
 
 /// The masks of the pixels set in `at_least` of the files (more than half of them where it is `None`), images
 /// in the order of the first file. Every file must hold the same images.
-pub fn vote(paths: &[PathBuf], at_least: Option<usize>, progress: &dyn Progress) -> Result<Vec<ImageMasks>, ScoreError> {
+pub fn vote(
+    paths: &[PathBuf],
+    at_least: Option<usize>,
+    progress: &dyn Progress,
+) -> Result<Vec<ImageMasks>, ScoreError> {
     let n = paths.len();
     if n < 2 {
         return Err(ScoreError::Vote(format!("{n} file to vote among; give two or more")));

@@ -174,7 +174,9 @@ pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsI
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let info: WeightsInfo = match header::<Checkpoint>(path) {
         Ok(_) => {
-            return Err(wrong("this is a run's state for `carpus train --resume`; take best.safetensors beside it".into()));
+            return Err(wrong(
+                "this is a run's state for `carpus train --resume`; take best.safetensors beside it".into(),
+            ));
         }
         Err(_) => header(path)?,
     };
@@ -222,7 +224,10 @@ fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> 
     for (name, tensor) in tensors {
         let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
         if !matches!(tensor.kind(), Kind::Float | Kind::Double | Kind::Int64) {
-            return Err(wrong(format!("tensor {name} is of kind {:?}; a run holds float, double and int64", tensor.kind())));
+            return Err(wrong(format!(
+                "tensor {name} is of kind {:?}; a run holds float, double and int64",
+                tensor.kind()
+            )));
         }
         let shape = tensor.size().iter().map(|n| *n as usize).collect();
         stored.push((name.as_str(), Stored { tensor, shape }));
@@ -249,7 +254,10 @@ fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     file.read_exact(&mut bytes[8..]).map_err(TrainError::io(path))?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(e.to_string()))?;
     let text = metadata.metadata().as_ref().and_then(|m| m.get(HEADER)).ok_or_else(|| {
-        wrong("no carpus header: these are weights without their configuration; start a run from them with `weights = …`".into())
+        wrong(
+            "no carpus header: these are weights without their configuration; start a run from them with `weights = …`"
+                .into(),
+        )
     })?;
     serde_json::from_str(text).map_err(|e| wrong(format!("its header does not fit this version: {e}")))
 }

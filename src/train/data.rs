@@ -94,7 +94,9 @@ impl Dataset {
         progress.finish();
         if dataset.entries.is_empty() {
             let reason = match problems.iter().find(|p| p.severity == Severity::Error) {
-                Some(problem) => format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason),
+                Some(problem) => {
+                    format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason)
+                }
                 None => "the folds give none".into(),
             };
             return Err(TrainError::NoImages { part, reason });

@@ -219,7 +219,8 @@ impl<'a> Run<'a> {
     fn epoch(&mut self, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Option<Timing>, TrainError> {
         let started = Instant::now();
         let epoch = self.checkpoint.epoch;
-        let order = order(self.training.len(), self.settings.sample_weights.as_deref(), self.settings.seed, epoch as u64);
+        let order =
+            order(self.training.len(), self.settings.sample_weights.as_deref(), self.settings.seed, epoch as u64);
         let batches = order.len().div_ceil(self.settings.batch);
         let per_epoch = batches.div_ceil(self.settings.accumulate) as u64;
         let total = per_epoch * self.settings.epochs as u64;
@@ -239,8 +240,7 @@ impl<'a> Run<'a> {
                 let group = self.checkpoint.batch / self.settings.accumulate * self.settings.accumulate;
                 let from = group * self.settings.batch;
                 let until = (from + self.settings.accumulate * self.settings.batch).min(order.len());
-                lr = self.settings.optimiser.lr
-                    * self.settings.schedule.factor(self.checkpoint.step, total, per_epoch);
+                lr = self.settings.optimiser.lr * self.settings.schedule.factor(self.checkpoint.step, total, per_epoch);
                 self.learn(&batch, (until - from) as f64)?;
                 self.checkpoint.batch += 1;
                 watcher.advance(1);
@@ -270,9 +270,8 @@ impl<'a> Run<'a> {
         let output = self.model.forward_t(&x, true)?;
         let mut loss = self.settings.loss.forward(&output.logits, &words)?;
         for auxiliary in &output.auxiliary {
-            loss = loss.f_add(
-                &self.settings.loss.forward(auxiliary, &words)?.f_mul_scalar(self.settings.auxiliary_weight)?,
-            )?;
+            loss = loss
+                .f_add(&self.settings.loss.forward(auxiliary, &words)?.f_mul_scalar(self.settings.auxiliary_weight)?)?;
         }
         let value = loss.double_value(&[]);
         if !value.is_finite() {

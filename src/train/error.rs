@@ -8,7 +8,9 @@ use crate::models::{ModelError, WeightsError};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum TrainError {
-    #[error("patient {patient} is in the training and in the validation part of fold {fold} (images {training} and {validation}); make the folds again with `carpus split`")]
+    #[error(
+        "patient {patient} is in the training and in the validation part of fold {fold} (images {training} and {validation}); make the folds again with `carpus split`"
+    )]
     PatientInBoth { patient: String, fold: u32, training: String, validation: String },
     #[error("there is no fold {fold}; the file has folds {found:?}")]
     NoFold { fold: u32, found: Vec<u32> },
@@ -44,7 +46,10 @@ pub enum TrainError {
     RunExists { path: PathBuf },
     #[error("{}: the run cannot go on, since this changed:{}\nput it back, or start anew under another --name", path.display(), listing(changes))]
     Changed { path: PathBuf, changes: Vec<String> },
-    #[error("epoch {epoch}, step {step}: the loss is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}", kept(saved))]
+    #[error(
+        "epoch {epoch}, step {step}: the loss is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}",
+        kept(saved)
+    )]
     NotFinite { epoch: usize, step: u64, value: f64, images: Vec<String>, saved: Option<PathBuf> },
     #[error("image {image}: {reason}; make the crops again with `carpus clean`")]
     Crop { image: String, reason: String },

@@ -121,8 +121,7 @@ impl Optimiser {
     /// The norm of all gradients together; with `max`, they are scaled down to it where it is more.
     pub fn clip(&mut self, max: Option<f64>) -> f64 {
         tch::no_grad(|| {
-            let gradients: Vec<Tensor> =
-                self.slots.iter().map(|s| s.weight.grad()).filter(Tensor::defined).collect();
+            let gradients: Vec<Tensor> = self.slots.iter().map(|s| s.weight.grad()).filter(Tensor::defined).collect();
             if gradients.is_empty() {
                 return 0.0;
             }
@@ -191,17 +190,18 @@ impl Slot {
 
     /// As `torch.optim.SGD` without dampening.
     fn sgd(&mut self, gradient: &Tensor, rate: f64, settings: &OptimiserSettings) {
-        let gradient = if self.decay == 0.0 {
-            gradient.shallow_clone()
-        } else {
-            gradient + self.weight.g_mul_scalar(self.decay)
-        };
+        let gradient =
+            if self.decay == 0.0 { gradient.shallow_clone() } else { gradient + self.weight.g_mul_scalar(self.decay) };
         if self.steps == 1 {
             self.first.copy_(&gradient);
         } else {
             let _ = self.first.g_mul_scalar_(settings.momentum).g_add_(&gradient);
         }
-        let step = if settings.nesterov { gradient + self.first.g_mul_scalar(settings.momentum) } else { self.first.shallow_clone() };
+        let step = if settings.nesterov {
+            gradient + self.first.g_mul_scalar(settings.momentum)
+        } else {
+            self.first.shallow_clone()
+        };
         let _ = self.weight.g_sub_(&step.g_mul_scalar(rate));
     }
 }

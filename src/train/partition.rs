@@ -25,14 +25,12 @@ pub fn partition(layout: &Layout, folds: &[FoldRow], fold: u32) -> Result<Partit
     let entries: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
     let mut parts = Partition { training: Vec::new(), validation: Vec::new() };
     for row in folds {
-        let entry = entries
-            .get(row.image_id.as_str())
-            .ok_or_else(|| TrainError::NotInData { image: row.image_id.clone() })?;
+        let entry =
+            entries.get(row.image_id.as_str()).ok_or_else(|| TrainError::NotInData { image: row.image_id.clone() })?;
         let part = if row.fold == fold { &mut parts.validation } else { &mut parts.training };
         part.push((*entry).clone());
     }
-    let training: HashMap<&str, &ImageEntry> =
-        parts.training.iter().map(|e| (e.patient_id.as_str(), e)).collect();
+    let training: HashMap<&str, &ImageEntry> = parts.training.iter().map(|e| (e.patient_id.as_str(), e)).collect();
     if let Some((validation, training)) =
         parts.validation.iter().find_map(|v| training.get(v.patient_id.as_str()).map(|t| (v, t)))
     {

@@ -101,16 +101,8 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Every kind's name.
-    pub const ALL: &'static [&'static str] = &[
-        "constant",
-        "step",
-        "linear",
-        "polynomial",
-        "cosine",
-        "cosine-warmup",
-        "cosine-restarts",
-        "one-cycle",
-    ];
+    pub const ALL: &'static [&'static str] =
+        &["constant", "step", "linear", "polynomial", "cosine", "cosine-warmup", "cosine-restarts", "one-cycle"];
 
     /// The factor at optimiser step `step` (from 0) of a run of `total` steps, `per_epoch` an epoch.
     pub fn factor(&self, step: u64, total: u64, per_epoch: u64) -> f64 {

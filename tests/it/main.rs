@@ -9,10 +9,10 @@ mod python;
 mod reading;
 mod scan;
 mod splits;
+mod stats;
 #[cfg(feature = "torch")]
 mod train;
 #[cfg(feature = "torch")]
 mod train_cli;
 #[cfg(feature = "torch")]
 mod train_parity;
-mod stats;

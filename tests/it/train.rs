@@ -78,7 +78,13 @@ impl Bench {
         RunFolder::new(self.folder.path(), name)
     }
 
-    fn train(&self, settings: &Settings, run: &RunFolder, resume: bool, watcher: &StopAfter) -> Result<Outcome, TrainError> {
+    fn train(
+        &self,
+        settings: &Settings,
+        run: &RunFolder,
+        resume: bool,
+        watcher: &StopAfter,
+    ) -> Result<Outcome, TrainError> {
         train(settings, &self.training, &self.validation, Device::Cpu, run, resume, &watcher.stop, watcher)
     }
 }
@@ -216,26 +222,15 @@ fn going_on_with_something_else_is_refused_and_named() {
     let bench = Bench::new();
     let settings = Settings { epochs: 1, pictures: 0, ..settings() };
     let run = bench.run("changed");
-    assert!(matches!(
-        bench.train(&settings, &run, true, &StopAfter::never()),
-        Err(TrainError::NothingToResume { .. })
-    ));
+    assert!(matches!(bench.train(&settings, &run, true, &StopAfter::never()), Err(TrainError::NothingToResume { .. })));
     bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
     let mut other = settings.clone();
     other.optimiser.lr = 1e-4;
     other.epochs = 2;
     let error = bench.train(&other, &run, true, &StopAfter::never()).unwrap_err().to_string();
     assert!(error.contains("optimiser.lr: was 0.002, is 0.0001") && error.contains("epochs: was 1, is 2"), "{error}");
-    let swapped = train(
-        &settings,
-        &bench.validation,
-        &bench.training,
-        Device::Cpu,
-        &run,
-        true,
-        &AtomicBool::new(false),
-        &Silent,
-    );
+    let swapped =
+        train(&settings, &bench.validation, &bench.training, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
     assert!(error.contains("training data") && error.contains("validation data"), "{error}");
 }
@@ -266,8 +261,7 @@ fn batches_do_not_depend_on_the_cache() {
         assert_eq!(all, (1 << 29) - 1);
         assert!(a.words().iter().zip(&a.pixels).all(|(w, p)| *w == 0 || *p > 40));
     }
-    let loading =
-        Loading { batch: 2, augment: None, mean: &[0.0], sd: &[1.0], channels: 1, seed: 0, workers: 1 };
+    let loading = Loading { batch: 2, augment: None, mean: &[0.0], sd: &[1.0], channels: 1, seed: 0, workers: 1 };
     assert_eq!(loading.workers, 1);
 }
 

@@ -75,9 +75,12 @@ fn train_predict_evaluate_vote() {
     run(folder, &["vote", "held.csv", "held.csv", "mirrored.csv", "--out", "voted.csv"]);
     assert_eq!(std::fs::read_to_string(folder.join("voted.csv")).unwrap(), predictions, "two of three agree");
 
-    let out = carpus(folder, &["evaluate", "--predictions", "held.csv", "--data", "data", "--subset", "train", "--out", "x.csv"])
-        .output()
-        .unwrap();
+    let out = carpus(
+        folder,
+        &["evaluate", "--predictions", "held.csv", "--data", "data", "--subset", "train", "--out", "x.csv"],
+    )
+    .output()
+    .unwrap();
     let error = text(&out.stderr);
     assert!(!out.status.success() && error.contains("4 of the images to score have no masks"), "{error}");
 
