@@ -182,7 +182,7 @@ impl TrainConfig {
             let key = if self.early_stop == Some(0) { "early-stop" } else { "save-every" };
             return wrong(key, "0".into(), "1 or more, or no such line");
         }
-        if let Some(clip) = self.clip.filter(|c| !(*c > 0.0)) {
+        if let Some(clip) = self.clip.filter(|c| c.is_nan() || *c <= 0.0) {
             return wrong("clip", clip.to_string(), "above 0, or no such line");
         }
         let channels = self.model.in_channels as usize;
@@ -195,7 +195,7 @@ impl TrainConfig {
                 );
             }
         }
-        if self.input.sd.iter().any(|sd| !(*sd > 0.0)) {
+        if self.input.sd.iter().any(|sd| sd.is_nan() || *sd <= 0.0) {
             return wrong("input.sd", format!("{:?}", self.input.sd), "above 0");
         }
         if let Err(error) = self.model.validate() {
@@ -229,7 +229,7 @@ impl TrainConfig {
             if !(0.0..1.0).contains(&ema.decay) {
                 return wrong("ema.decay", ema.decay.to_string(), "from 0 to below 1");
             }
-            if !(ema.warmup >= 1.0) {
+            if ema.warmup.is_nan() || ema.warmup < 1.0 {
                 return wrong("ema.warmup", ema.warmup.to_string(), "1 (none) or more");
             }
         }

@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
                 self.learn(&batch, (until - from) as f64)?;
                 self.checkpoint.batch += 1;
                 watcher.advance(1);
-                if self.checkpoint.batch % self.settings.accumulate != 0 && self.checkpoint.batch != batches {
+                if !self.checkpoint.batch.is_multiple_of(self.settings.accumulate) && self.checkpoint.batch != batches {
                     continue;
                 }
                 self.move_weights(lr);
