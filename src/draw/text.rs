@@ -7,8 +7,8 @@ use image::RgbImage;
 
 use super::overlay::blend;
 
-/// The embedded font.
-const FONT: &[u8] = include_bytes!("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf");
+/// The embedded font: Latin and Hangul.
+const FONT: &[u8] = include_bytes!("../../assets/fonts/CarpusSans-Regular.otf");
 
 /// The face that pictures are labelled in.
 pub fn font() -> &'static FontRef<'static> {
