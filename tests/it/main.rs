@@ -3,6 +3,7 @@
 mod cli;
 mod fault;
 mod mask;
+mod phantom;
 mod python;
 mod reading;
 mod scan;
