@@ -96,7 +96,8 @@ impl Context<'_> {
         let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
         let by_table = table_box(row, width, height);
         let blacken = self.settings.background == Background::Black;
-        let hand = if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels) } else { None };
+        let hand =
+            if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels, top, left) } else { None };
         let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
             (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
             (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
