@@ -54,6 +54,22 @@ pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
     Ok(Radiograph { pixels, bits, sha256: sha256(&bytes) })
 }
 
+/// Width and height from the file's header, without decoding it.
+///
+/// # Errors
+/// The file cannot be read or its header is of no known format.
+pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
+    let fail = |reason: String| ImageError { path: path.into(), reason };
+    if !path.is_file() {
+        return Err(fail("not a file".into()));
+    }
+    ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| fail(e.to_string()))?
+        .into_dimensions()
+        .map_err(|e| fail(e.to_string()))
+}
+
 /// SHA-256 in lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write;

@@ -52,6 +52,14 @@ pub enum SubmissionError {
 /// image_name, class and rle in any order; each image has one row a class, in any order. The error is that of
 /// the first faulty row, whatever the number of threads.
 pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> {
+    read_sized(path, |_| (width, height))
+}
+
+/// As [`read`], for images of different sizes: `size_of` gives width and height by the image's name.
+pub fn read_sized(
+    path: &Path,
+    size_of: impl Fn(&str) -> (u32, u32) + Sync,
+) -> Result<Vec<ImageMasks>, SubmissionError> {
     let name = || path.display().to_string();
     let file = std::fs::File::open(path).map_err(|source| SubmissionError::Io { path: name(), source })?;
     let csv_error = |source| SubmissionError::Csv { path: name(), source };
@@ -74,8 +82,14 @@ pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, Sub
         let found = reader.read_byte_record(&mut batch[used]);
         used += usize::from(matches!(found, Ok(true)));
         if used == BATCH || !matches!(found, Ok(true)) {
-            let masks: Vec<Result<RunMask, RleError>> =
-                batch[..used].par_iter().map(|row| rle::decode_bytes(&row[rle_at], width, height)).collect();
+            let masks: Vec<Result<RunMask, RleError>> = batch[..used]
+                .par_iter()
+                .map(|row| {
+                    // A name that is no text is refused below, with its line.
+                    let (width, height) = size_of(std::str::from_utf8(&row[image_at]).unwrap_or_default());
+                    rle::decode_bytes(&row[rle_at], width, height)
+                })
+                .collect();
             for (row, mask) in batch[..used].iter().zip(masks) {
                 let line = row.position().map_or(0, csv::Position::line);
                 images.add(path, line, &row[image_at], &row[class_at], mask)?;

@@ -1,6 +1,11 @@
 //! The one integration binary: one module a kind of test.
 
 mod clean;
+mod cli;
+mod fault;
 mod mask;
 mod python;
+mod reading;
+mod scan;
 mod splits;
+mod stats;
