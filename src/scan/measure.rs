@@ -99,7 +99,7 @@ impl Measured {
         let references: Vec<&RunMask> = masks.iter().collect();
         // All masks have the image's size, so sets of them can be formed.
         let sized = "masks of one image have one size";
-        let coverage = mask::coverage(&references).expect(sized);
+        let coverage = mask::coverage(masks).expect(sized);
         let shared = RunMask::vote(&references, 2).expect(sized);
         let mut centroids = [None; bones::COUNT];
         let mut hand: Option<PixelBox> = None;
