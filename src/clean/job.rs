@@ -43,7 +43,7 @@ pub struct Done {
 
 impl Context<'_> {
     /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
-    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Problem> {
+    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Box<Problem>> {
         let image_bytes = self.read(row, &row.path)?;
         let image_sha = sha256(&image_bytes);
         if row.sha256.as_ref().is_some_and(|known| *known != image_sha) {
@@ -205,7 +205,7 @@ impl Context<'_> {
         std::iter::once(&transform.image).chain(&transform.annotation).all(|path| self.out.join(path).is_file())
     }
 
-    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Problem> {
+    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Box<Problem>> {
         let full =
             self.data.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the data folder"))?);
         // Opening a pipe would wait for ever.
@@ -220,7 +220,7 @@ impl Context<'_> {
         row: &ImageRow,
         path: &str,
         write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
         self.guard.check(&full).map_err(|e| failure(row, path, e.to_string()))?;
         write_atomically(&full, write).map_err(|e| failure(row, path, format!("cannot be written: {e}")))
@@ -258,8 +258,9 @@ fn table_box(row: &ImageRow, width: u32, height: u32) -> Option<PixelBox> {
     })
 }
 
-fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Problem {
-    Problem::new(Severity::Error, file, reason, "image left out").of_image(&row.image_id).of_patient(&row.patient_id)
+fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Box<Problem> {
+    let problem = Problem::new(Severity::Error, file, reason, "image left out");
+    Box::new(problem.of_image(&row.image_id).of_patient(&row.patient_id))
 }
 
 fn problem(row: &ImageRow, severity: Severity, reason: &str, action: &str) -> Problem {
