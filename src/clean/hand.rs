@@ -2,6 +2,7 @@
 
 use image::{GrayImage, Luma};
 use imageproc::distance_transform::Norm;
+use imageproc::filter::median_filter;
 use imageproc::morphology;
 
 use crate::geometry::PixelBox;
@@ -27,9 +28,11 @@ pub struct Hand {
 /// Finds the hand: the image is averaged over cells; a threshold parts it from the background; gaps are closed, the largest
 /// component is taken and its holes are filled. `None` where that covers less than 2 % or more than 95 % of the image.
 ///
-/// The threshold is Otsu's (1979). In a well exposed image that may part bone from flesh; so where what is below it falls
-/// into two clear groups again, it is the threshold between these. An image whose upper, left and right borders are mostly above
-/// the threshold is taken for an inverted one. `strip_top` rows and `strip_left` columns are left out of all this.
+/// Otsu's threshold (1979) comes first. In a well exposed image it parts bone from flesh; so where what is below it has two clearly
+/// different levels again, the threshold is the lowest one from that parting on which leaves the upper, left and right
+/// border and half of the image dark: an uneven background reaches the border, the hand enters from below. An image whose borders
+/// are mostly above Otsu's threshold is taken for an inverted one. `strip_top` rows and `strip_left` columns are left out of
+/// all this.
 pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<Hand> {
     let (width, height) = image.dimensions();
     if strip_left >= width || strip_top >= height {
@@ -47,17 +50,19 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
             histogram[usize::from(pixel.0[0])] += 1;
         }
     }
-    let mut level = threshold(&histogram)?;
-    if bright_border(&grid, level, first_column, first_row) {
+    let mut upper = part(&histogram)?;
+    if border_above(&grid, upper.level, first_column, first_row) > 0.5 {
         image::imageops::invert(&mut grid);
         histogram.reverse();
-        level = threshold(&histogram)?;
+        upper = part(&histogram)?;
     }
+    let level = flesh_level(&histogram, &upper, |level| border_above(&grid, level, first_column, first_row));
     for (x, y, pixel) in grid.enumerate_pixels_mut() {
         let hand = x >= first_column && y >= first_row && pixel.0[0] > level;
         pixel.0 = [if hand { 255 } else { 0 }];
     }
-    let closed = morphology::close(&grid, Norm::L2, 4);
+    // Specks of noise go before gaps are closed, which would join them.
+    let closed = morphology::close(&median_filter(&grid, 1, 1), Norm::L2, 4);
     let largest = RunMask::from_dense(closed.as_raw(), columns, rows).components().into_iter().next()?;
     let hand = Hand { cell, grid: painted(&without_holes(&largest)), width, height };
     let share = hand.grid.pixels().filter(|p| p.0[0] > 0).count() as f64 / f64::from(columns * rows);
@@ -140,35 +145,33 @@ struct Parting {
     level: u8,
     /// Mean levels of the lower and the upper group.
     means: [f64; 2],
-    /// Share of the variance that the two means explain: 0.64 for one normal group, near 1 for two clear ones.
-    explained: f64,
 }
 
-/// The lower group is at least this well parted from the middle one where there are three.
-const CLEAR: f64 = 0.85;
-/// The step from background to flesh is at least this share of that from background to bone; less is the step from the unexposed to
-/// the exposed part of the background.
-const STEP: f64 = 0.3;
+/// The step from background to flesh is at least this share of that from background to bone; less is grain.
+const STEP: f64 = 0.15;
+/// Most of the border that may be above the threshold.
+const BORDER: f64 = 0.05;
+/// Most of the image that may be above the threshold.
+const AREA: f64 = 0.5;
 
-/// The level at or below which is background; `None` where all levels are one.
-fn threshold(histogram: &[u32; 256]) -> Option<u8> {
-    let upper = part(histogram)?;
-    let lower = part(&histogram[..=usize::from(upper.level)]).filter(|lower| {
-        let step = lower.means[1] - lower.means[0];
-        lower.explained >= CLEAR && step >= STEP * (upper.means[1] - lower.means[0])
-    });
-    Some(lower.map_or(upper.level, |l| l.level))
+/// The level at or below which is background, given Otsu's parting of the whole and the share of the border above a level.
+fn flesh_level(histogram: &[u32; 256], upper: &Parting, border_above: impl Fn(u8) -> f64) -> u8 {
+    let Some(lower) = part(&histogram[..=usize::from(upper.level)]) else { return upper.level };
+    if lower.means[1] - lower.means[0] < STEP * (upper.means[1] - lower.means[0]) {
+        return upper.level;
+    }
+    let sum = |counts: &[u32]| counts.iter().map(|n| f64::from(*n)).sum::<f64>();
+    let most = AREA * sum(histogram);
+    let dark = |level: &u8| sum(&histogram[usize::from(*level) + 1..]) <= most && border_above(*level) <= BORDER;
+    (lower.level..upper.level).find(dark).unwrap_or(upper.level)
 }
 
 /// Otsu's threshold of a histogram.
 fn part(histogram: &[u32]) -> Option<Parting> {
     let count: f64 = histogram.iter().map(|n| f64::from(*n)).sum();
-    let moment =
-        |power: i32| -> f64 { (0..).zip(histogram).map(|(v, n)| f64::from(v).powi(power) * f64::from(*n)).sum() };
-    let (sum, squares) = (moment(1), moment(2));
-    let variance = squares / count - (sum / count).powi(2);
+    let sum: f64 = (0..).zip(histogram).map(|(level, n)| f64::from(level) * f64::from(*n)).sum();
     let (mut below, mut sum_below) = (0.0, 0.0);
-    let mut best: Option<Parting> = None;
+    let mut best: Option<(f64, Parting)> = None;
     for (level, n) in (0u8..=255).zip(histogram) {
         below += f64::from(*n);
         sum_below += f64::from(level) * f64::from(*n);
@@ -177,28 +180,28 @@ fn part(histogram: &[u32]) -> Option<Parting> {
             continue;
         }
         let means = [sum_below / below, (sum - sum_below) / above];
-        let explained = below * above * (means[1] - means[0]).powi(2) / (count * count) / variance;
-        if best.as_ref().is_none_or(|b| explained > b.explained) {
-            best = Some(Parting { level, means, explained });
+        let between = below * above * (means[1] - means[0]).powi(2);
+        if best.as_ref().is_none_or(|(most, _)| between > *most) {
+            best = Some((between, Parting { level, means }));
         }
     }
-    let mut best = best?;
+    let (_, mut best) = best?;
     let gap = histogram[usize::from(best.level) + 1..].iter().take_while(|n| **n == 0).count();
     best.level += (gap / 2) as u8;
     Some(best)
 }
 
-/// Whether most of the upper, left and right border is above the level. The forearm leaves through the lower one.
-fn bright_border(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) -> bool {
+/// Share of the upper, left and right border above the level. The forearm leaves through the lower one.
+fn border_above(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) -> f64 {
     let (columns, rows) = grid.dimensions();
     let top = (first_column..columns).map(|x| (x, first_row));
     let sides = (first_row..rows).flat_map(|y| [(first_column, y), (columns - 1, y)]);
-    let (mut bright, mut all) = (0, 0);
+    let (mut above, mut all) = (0u32, 0u32);
     for (x, y) in top.chain(sides) {
-        bright += u32::from(grid.get_pixel(x, y).0[0] > level);
+        above += u32::from(grid.get_pixel(x, y).0[0] > level);
         all += 1;
     }
-    2 * bright > all
+    f64::from(above) / f64::from(all)
 }
 
 /// The mask with what it encloses.
@@ -259,6 +262,24 @@ mod tests {
         let mut image = disc(600, 400, 300, 180, 120);
         image::imageops::invert(&mut image);
         assert_found(&image, 300, 180, 120);
+    }
+
+    #[test]
+    fn faint_flesh_is_hand_though_the_ground_is_uneven() {
+        // Bone 140, flesh falling from 55 to 35, ground rising from 8 to 29 towards the right border.
+        let image = GrayImage::from_fn(512, 512, |x, y| {
+            let d = f64::from(x.abs_diff(250)).hypot(f64::from(y.abs_diff(260)));
+            let ground = 8.0 + 21.0 * f64::from(x) / 512.0;
+            let level = if d < 60.0 {
+                140.0
+            } else if d < 120.0 {
+                55.0 - (d - 60.0) / 3.0
+            } else {
+                ground
+            };
+            Luma([(level + f64::from((x * 31 + y * 17) % 5)) as u8])
+        });
+        assert_found(&image, 250, 260, 120);
     }
 
     #[test]
