@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui};
+use super::{Status, Ui, eda};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -22,11 +22,15 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+pub enum Command {
+    Eda(eda::Args),
+}
 
 impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
-        match self {}
+        match self {
+            Command::Eda(args) => eda::run(args, ui),
+        }
     }
 }

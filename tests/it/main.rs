@@ -1,4 +1,7 @@
 //! The one integration binary: one module a kind of test.
 
+mod browser;
 mod python;
+mod report;
 mod stats;
+mod synthetic;
