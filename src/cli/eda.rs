@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, default_value = "Hand radiographs")]
     title: String,
     /// A hand leaning this many degrees or more from vertical counts as rotated
-    #[arg(long, default_value_t = 33.0, value_name = "DEGREES", value_parser = angle)]
+    #[arg(long, default_value_t = 33.0, value_name = "DEGREES", allow_negative_numbers = true, value_parser = angle)]
     rotated_deg: f64,
     /// Findings shown with their pictures
     #[arg(long, default_value_t = 60, value_name = "N")]

@@ -68,7 +68,20 @@ pub fn page(sections: &[Section], settings: &Settings) -> Result<String, ReportE
         style => STYLE,
         sections => Value::from(Serde(&items)),
     })?;
-    Ok(page)
+    Ok(without_control_characters(page))
+}
+
+/// HTML must not hold control characters; they show as escapes.
+fn without_control_characters(page: String) -> String {
+    let forbidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !page.contains(forbidden) {
+        return page;
+    }
+    let mut clean = String::with_capacity(page.len());
+    for c in page.chars() {
+        if forbidden(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
+    }
+    clean
 }
 
 fn item(block: &Block) -> Result<Item<'_>, ReportError> {

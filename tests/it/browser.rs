@@ -38,7 +38,7 @@ fn dom(page: &Path, profile: &Path) -> String {
 /// Asks the browser itself: which resources were loaded, whether the embedded family draws Hangul, whether
 /// anything is wider than its place.
 const PROBE: &str = r#"<script>
-document.fonts.ready.then(async () => {
+Promise.resolve().then(async () => {
   await document.fonts.load('16px "Carpus Sans"', '가');
   await document.fonts.load('bold 16px "Carpus Sans Bold"', 'A');
   const wide = [...document.querySelectorAll('main p, main figure, main h2, main .tiles, main .pictures')]
@@ -49,7 +49,7 @@ document.fonts.ready.then(async () => {
     sections: document.querySelectorAll('main section[id]').length, figures: document.querySelectorAll('figure > svg').length,
     page_wide: document.documentElement.scrollWidth > window.innerWidth };
   document.body.dataset.probe = JSON.stringify(said);
-});
+}).catch(error => { document.body.dataset.probe = JSON.stringify(String(error)); });
 </script>"#;
 
 #[test]

@@ -32,7 +32,9 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     let of_stratum = |stratum: &str| folds.iter().map(|f| cell(stratum, *f)).sum::<usize>();
 
     let mut homes: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    rows.iter().for_each(|r| drop(homes.entry(r.patient_id.as_str()).or_default().insert(r.fold)));
+    for row in rows {
+        homes.entry(row.patient_id.as_str()).or_default().insert(row.fold);
+    }
     let leaks: Vec<&str> = homes.iter().filter(|(_, f)| f.len() > 1).map(|(p, _)| *p).collect();
     let patients = |fold: u32| homes.values().filter(|f| f.contains(&fold)).count();
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::figures::{Chart, Figure, Fit, Scatter, ScatterSeries};
 use crate::report::study::{SUBSETS, View, sex_colour};
-use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, num, p_text};
+use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, listed, num, p_text};
 use crate::report::{Quantity, Section, Study};
 use crate::stats::{Correlation, Ols, OlsError, ols, pearson, spearman};
 
@@ -145,7 +145,7 @@ fn regression(section: &mut Section, subset: &str, fit: &Ols, by_image: Option<&
         &["term", "px a unit", "95 % interval", "p", "VIF", "images: px a unit", "images: p"],
         rows,
     );
-    let significant: Vec<&str> = fit.coefficients[1..].iter().filter(|c| c.p < 0.05).map(|c| c.name.as_str()).collect();
+    let significant: Vec<String> = fit.coefficients[1..].iter().filter(|c| c.p < 0.05).map(|c| c.name.clone()).collect();
     let sex = fit.coefficient("male");
     let told = sex.map_or(String::new(), |c| {
         format!(
@@ -164,10 +164,10 @@ fn regression(section: &mut Section, subset: &str, fit: &Ols, by_image: Option<&
     section.meaning(format!(
         "Together they explain {} % of the variance; {} their own (p < 0.05).{told} The largest variance inflation is {}: {}.",
         num(100.0 * fit.r2, 0),
-        match significant[..] {
+        match &significant[..] {
             [] => "none has a share of".to_owned(),
             [one] => format!("{one} has a share of"),
-            _ => format!("{} have shares of", significant.join(", ")),
+            several => format!("{} have shares of", listed(several)),
         },
         num(vif, 1),
         if vif >= 2.0 { "the metadata are tied to one another and to sex, so single coefficients are to be read with care" } else { "the metadata are only loosely tied to one another" },

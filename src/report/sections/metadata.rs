@@ -34,11 +34,11 @@ pub(super) fn section(study: &Study<'_>) -> Section {
                 let found = summary(&values(q, subset, Some(code)));
                 if let Some(s) = &found {
                     rows.push(vec![
-                        capital(q.name()),
+                        format!("{} ({})", capital(q.name()), q.unit()),
                         subset.to_owned(),
                         name.to_owned(),
                         count(s.n),
-                        format!("{} {}", mean_sd(s, 1), q.unit()),
+                        mean_sd(s, 1),
                         num(s.median, 1),
                         format!("{}–{}", num(s.q25, 1), num(s.q75, 1)),
                         format!("{}–{}", num(s.min, 1), num(s.max, 1)),

@@ -177,7 +177,7 @@ fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: f64, degrees: &str) -> 
         Chart::Histogram(Histogram {
             title: title.into(),
             x_label: label.into(),
-            y_label: "share of the subset's hands (%)".into(),
+            y_label: "share of hands (%)".into(),
             edges: edges_for(&all, 40),
             series,
             markers: markers.into_iter().map(|value| Marker { name: format!("threshold, {degrees}"), value }).collect(),
