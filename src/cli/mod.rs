@@ -3,6 +3,17 @@
 
 mod args;
 mod eda;
+mod audit;
+mod clean;
+mod completions;
+mod doctor;
+mod draw;
+mod list;
+mod phantom;
+mod restore;
+mod run;
+mod scan;
+mod split;
 mod ui;
 
 pub use args::Cli;

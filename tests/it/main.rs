@@ -3,5 +3,12 @@
 mod browser;
 mod python;
 mod report;
+mod cli;
+mod fault;
+mod mask;
+mod python;
+mod reading;
+mod scan;
+mod splits;
 mod stats;
 mod synthetic;
