@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui};
+use super::{Status, Ui, eda};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -22,6 +22,8 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
+pub enum Command {
+    Eda(eda::Args),
 #[allow(missing_docs)]
 pub enum Command {
     Audit(super::audit::Args),
@@ -42,6 +44,7 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
+            Command::Eda(args) => eda::run(args, ui),
             Command::Audit(args) => super::audit::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),

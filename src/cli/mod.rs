@@ -2,6 +2,7 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod eda;
 mod audit;
 mod clean;
 mod completions;

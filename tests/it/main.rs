@@ -1,6 +1,9 @@
 //! The one integration binary: one module a kind of test.
 
 mod clean;
+mod browser;
+mod python;
+mod report;
 mod cli;
 mod fault;
 mod mask;
@@ -10,3 +13,4 @@ mod reading;
 mod scan;
 mod splits;
 mod stats;
+mod synthetic;
