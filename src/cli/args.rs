@@ -1,6 +1,5 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui, audit, completions, doctor, draw, list, run, scan};
 use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
@@ -25,14 +24,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
-    Audit(audit::Args),
-    Completions(completions::Args),
-    Doctor(doctor::Args),
-    Draw(draw::Args),
-    List(list::Args),
-    Man(completions::ManArgs),
-    Run(run::Args),
-    Scan(scan::Args),
+    Audit(super::audit::Args),
     Clean(super::clean::Args),
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
@@ -49,14 +41,7 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
-            Command::Audit(args) => audit::run(args, ui),
-            Command::Completions(args) => completions::run(args, ui),
-            Command::Doctor(args) => doctor::run(args, ui),
-            Command::Draw(args) => draw::run(args, ui),
-            Command::List(args) => list::run(args, ui),
-            Command::Man(args) => completions::man(args, ui),
-            Command::Run(args) => run::run(args, ui),
-            Command::Scan(args) => scan::run(args, ui),
+            Command::Audit(args) => super::audit::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),
