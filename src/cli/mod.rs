@@ -8,6 +8,7 @@ mod completions;
 mod doctor;
 mod draw;
 mod list;
+mod phantom;
 mod restore;
 mod run;
 mod scan;

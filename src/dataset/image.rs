@@ -60,6 +60,9 @@ pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
 /// The file cannot be read or its header is of no known format.
 pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
     let fail = |reason: String| ImageError { path: path.into(), reason };
+    if !path.is_file() {
+        return Err(fail("not a file".into()));
+    }
     ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| fail(e.to_string()))?

@@ -110,8 +110,14 @@ impl Numbers<'_> {
         let from = self.at;
         let mut number = 0u64;
         while let Some(digit) = self.text.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            number = number.saturating_mul(10).saturating_add(u64::from(digit));
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
+        }
+        // Nineteen digits always fit; the usual handful needs no check a digit.
+        if self.at - from > 19 {
+            number = self.text[from..self.at]
+                .iter()
+                .fold(0u64, |number, byte| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')));
         }
         match self.text.get(self.at) {
             None if from == self.at => return Ok(None),
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(encode(&RunMask::empty(3, 2)), "");
         assert!(decode("", 3, 2).unwrap().is_empty());
         assert_eq!(decode("1 6", 3, 2).unwrap(), RunMask::full(3, 2));
+        assert_eq!(decode("00000000000000000000001 06", 3, 2).unwrap(), RunMask::full(3, 2));
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl RunMask {
     }
 
     /// As `cv2.fillPoly(mask, [points], 1)`: the inside by the even-odd rule, and the outline drawn with
-    /// 8-connected lines. Equal pixel for pixel to OpenCV 5.0 (and 4.x from 4.8), whatever the points: one,
+    /// 8-connected lines. Equal pixel for pixel to OpenCV 5.0, whatever the points: one,
     /// two, collinear, self-intersecting, outside. No points give an empty mask.
     pub fn from_polygon(points: &[[i32; 2]], width: u32, height: u32) -> Self {
         assert!(fits(width, height), "a mask of {width}x{height} has more than {MAX_PIXELS} pixels");

@@ -7,7 +7,7 @@ use crate::dataset::layout::ImageEntry;
 use crate::dataset::{Problem, Severity, image};
 use crate::features;
 use crate::geometry::{PixelBox, Point};
-use crate::mask::RunMask;
+use crate::mask::{self, RunMask};
 use crate::tables::{BoneRow, ImageRow};
 
 /// Rows of one image.
@@ -99,8 +99,8 @@ impl Measured {
         let references: Vec<&RunMask> = masks.iter().collect();
         // All masks have the image's size, so sets of them can be formed.
         let sized = "masks of one image have one size";
+        let coverage = mask::coverage(masks).expect(sized);
         let shared = RunMask::vote(&references, 2).expect(sized);
-        let union = RunMask::vote(&references, 1).expect(sized);
         let mut centroids = [None; bones::COUNT];
         let mut hand: Option<PixelBox> = None;
         for bone in Bone::all() {
@@ -119,8 +119,8 @@ impl Measured {
         let row = &mut self.image;
         row.n_bones = masks.iter().filter(|m| !m.is_empty()).count() as u32;
         row.mask_px = Some(masks.iter().map(RunMask::area).sum());
-        row.overlap_px = Some(shared.area());
-        row.union_px = Some(union.area());
+        row.overlap_px = Some(coverage.overlap_px);
+        row.union_px = Some(coverage.union_px);
         row.hand_x_min = hand.map(|b| b.x_min);
         row.hand_y_min = hand.map(|b| b.y_min);
         row.hand_x_max = hand.map(|b| b.x_max);

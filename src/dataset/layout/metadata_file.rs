@@ -11,7 +11,7 @@ use crate::dataset::{Problem, Severity};
 const TELLING: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자", "임상", "대상자"];
 
 /// Takes `meta_data.*` first, then a name with a telling word, then any workbook, then any CSV that is no submission.
-/// Says so where there was a choice or nothing to choose from.
+/// Says so where there was a choice.
 pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Option<String> {
     let mut ranked: Vec<((usize, usize), String)> = sheets
         .iter()
@@ -34,11 +34,7 @@ pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Opt
         })
         .collect();
     ranked.sort();
-    let Some((best, taken)) = ranked.first() else {
-        let reason = "no workbook or CSV with the patients' data at the top of the folder, such as meta_data.xlsx";
-        problems.push(Problem::new(Severity::Warning, "", reason, "sex, age, height and weight left empty"));
-        return None;
-    };
+    let (best, taken) = ranked.first()?;
     if ranked.len() > 1 {
         let others: Vec<&str> = ranked[1..].iter().map(|(_, name)| name.as_str()).collect();
         let doubtful = ranked[1].0.0 == best.0;
