@@ -1,5 +1,6 @@
 //! The one integration binary: one module a kind of test.
 
+mod audit;
 mod cli;
 mod fault;
 mod mask;
