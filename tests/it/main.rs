@@ -4,6 +4,7 @@ mod clean;
 mod browser;
 mod python;
 mod report;
+mod audit;
 mod cli;
 mod fault;
 mod mask;
