@@ -1,5 +1,7 @@
 //! The one integration binary: one module a kind of test.
 
 #[cfg(feature = "torch")]
+mod losses;
+#[cfg(feature = "torch")]
 mod models;
 mod python;
