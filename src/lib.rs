@@ -2,13 +2,21 @@
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
 #![allow(missing_docs, unused)]
 
+pub mod audit;
 pub mod bones;
+pub mod clean;
 pub mod cli;
 #[cfg(feature = "torch")]
 mod closed_enum;
 pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod device;
+pub mod config;
+pub mod corrections;
+pub mod dataset;
+pub mod draw;
+pub mod features;
+pub mod figures;
 pub mod geometry;
 #[cfg(feature = "torch")]
 pub mod losses;
@@ -18,4 +26,8 @@ pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;
 pub mod progress;
+pub mod report;
+pub mod scan;
+pub mod splits;
+pub mod stats;
 pub mod tables;

@@ -20,13 +20,40 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// One variant a subcommand; its arguments and its doing are in the file of its name.
+/// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+#[allow(missing_docs)]
+pub enum Command {
+    Audit(super::audit::Args),
+    Clean(super::clean::Args),
+    Completions(super::completions::Args),
+    Doctor(super::doctor::Args),
+    Draw(super::draw::Args),
+    List(super::list::Args),
+    Man(super::completions::ManArgs),
+    Phantom(super::phantom::Args),
+    Restore(super::restore::Args),
+    Run(super::run::Args),
+    Scan(super::scan::Args),
+    Split(super::split::Args),
+}
 
 impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
-        match self {}
+        match self {
+            Command::Audit(args) => super::audit::run(args, ui),
+            Command::Clean(args) => super::clean::run(args, ui),
+            Command::Completions(args) => super::completions::run(args, ui),
+            Command::Doctor(args) => super::doctor::run(args, ui),
+            Command::Draw(args) => super::draw::run(args, ui),
+            Command::List(args) => super::list::run(args, ui),
+            Command::Man(args) => super::completions::man(args, ui),
+            Command::Phantom(args) => super::phantom::run(args, ui),
+            Command::Restore(args) => super::restore::run(args, ui),
+            Command::Run(args) => super::run::run(args, ui),
+            Command::Scan(args) => super::scan::run(args, ui),
+            Command::Split(args) => super::split::run(args, ui),
+        }
     }
 }

@@ -2,6 +2,17 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
+mod audit;
+mod clean;
+mod completions;
+mod doctor;
+mod draw;
+mod list;
+mod phantom;
+mod restore;
+mod run;
+mod scan;
+mod split;
 mod ui;
 
 pub use args::Cli;

@@ -29,6 +29,11 @@ impl Ui {
         Ui { json, quiet, bar: Mutex::new(None) }
     }
 
+    /// For a command run as a stage of another: its own JSON would be a second value on standard output.
+    pub fn for_stage(&self) -> Ui {
+        Ui::new(false, self.quiet || self.json, 0)
+    }
+
     /// Whether `--json` was given: print one JSON value by [`Ui::json`] and no other line on standard output.
     pub fn wants_json(&self) -> bool {
         self.json

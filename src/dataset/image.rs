@@ -1,20 +1,314 @@
 //! Reading radiographs: PNG, JPEG, TIFF, 8 and 16 bit, grey or colour, as 8-bit grey.
+//!
+//! - 16 bits become 8 by dropping the low byte (`>> 8`); 1, 2 and 4 bits are stretched to 0…255.
+//! - Colour (and a palette) becomes grey by Rec. 601 in integers, `(19595 R + 38470 G + 7471 B + 32768) >> 16`, which
+//!   is within 1 of OpenCV's `cvtColor`; of 16-bit colour the grey is taken first.
+//! - Alpha is dropped, not blended. Colour profiles, gamma and EXIF orientation are not applied: pixels are as stored,
+//!   since the annotations were drawn on them so.
+//! - The format is told by the content; the ending counts only where the content is none of the three.
 
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use sha2::{Digest, Sha256};
+
+/// Longest side accepted, in pixels.
+pub const MAX_SIDE: u32 = 16_384;
+/// Most memory that decoding may take, in bytes.
+pub const MAX_DECODED: u64 = 512 << 20;
+/// Largest file read, in bytes.
+pub const MAX_FILE: u64 = 1 << 30;
 
 /// An image that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
-pub struct ImageError { pub path: PathBuf, pub reason: String }
+pub struct ImageError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it and what was expected.
+    pub reason: String,
+}
 
 /// A radiograph as 8-bit grey, row-major, 16-bit scaled by >> 8 from its full range.
+#[derive(Clone, Debug)]
 pub struct Radiograph {
-    pub pixels: image::GrayImage,
+    /// Grey levels, 0 black.
+    pub pixels: GrayImage,
     /// Bits a sample on disk.
     pub bits: u8,
     /// SHA-256 of the file's bytes, hex.
     pub sha256: String,
 }
 
-/// Reads and decodes one file; size limits guard against hostile headers.
-pub fn read(path: &Path) -> Result<Radiograph, ImageError> { todo!() }
+/// Reads and decodes one file, which is read once; size limits guard against hostile headers.
+///
+/// # Errors
+/// The file cannot be read, is no regular file, is larger than [`MAX_FILE`], ends early, is damaged, is of another
+/// format, is wider or higher than [`MAX_SIDE`], or would take more than [`MAX_DECODED`] to decode.
+pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
+    let fail = |reason: String| ImageError { path: path.into(), reason };
+    let bytes = read_bytes(path).map_err(fail)?;
+    let (pixels, bits) = decode(&bytes).map_err(fail)?;
+    Ok(Radiograph { pixels, bits, sha256: sha256(&bytes) })
+}
+
+/// Width and height from the file's header, without decoding it.
+///
+/// # Errors
+/// The file cannot be read or its header is of no known format.
+pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
+    let fail = |reason: String| ImageError { path: path.into(), reason };
+    if !path.is_file() {
+        return Err(fail("not a file".into()));
+    }
+    ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| fail(e.to_string()))?
+        .into_dimensions()
+        .map_err(|e| fail(e.to_string()))
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let what = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    // Opening a pipe would wait for ever.
+    if !what.is_file() {
+        return Err("not a file".into());
+    }
+    if what.len() == 0 {
+        return Err("the file is empty".into());
+    }
+    if what.len() > MAX_FILE {
+        return Err(format!("the file has {} bytes, more than the {MAX_FILE} that are read", what.len()));
+    }
+    let mut bytes = Vec::with_capacity(what.len() as usize + 1);
+    let file = File::open(path).map_err(|e| format!("cannot be read: {e}"))?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
+    Ok(bytes)
+}
+
+/// Decodes a file's bytes: 8-bit grey and the bits a sample on disk. The error says what is wrong.
+///
+/// # Errors
+/// As for [`read`].
+pub fn decode(bytes: &[u8]) -> Result<(GrayImage, u8), String> {
+    let format = match bytes {
+        [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
+        [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => ImageFormat::Tiff,
+        [] => return Err("the file is empty".into()),
+        _ => return Err("neither PNG, JPEG nor TIFF by its first bytes".into()),
+    };
+    match format {
+        ImageFormat::Png => png_is_whole(bytes)?,
+        ImageFormat::Jpeg => jpeg_is_whole(bytes)?,
+        _ => {}
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions();
+    if width > MAX_SIDE || height > MAX_SIDE {
+        return Err(format!("{width}x{height} pixels; at most {MAX_SIDE} a side are read"));
+    }
+    if width == 0 || height == 0 {
+        return Err(format!("{width}x{height} pixels: the image is empty"));
+    }
+    if decoder.total_bytes() > MAX_DECODED {
+        return Err(format!("{} bytes once decoded, more than the {MAX_DECODED} allowed", decoder.total_bytes()));
+    }
+    let bits = match format {
+        // A palette and grey below 8 bits are widened by the decoder; the header says what is on disk.
+        ImageFormat::Png => bytes[PNG_DEPTH],
+        _ => {
+            let colour = decoder.original_color_type();
+            (colour.bits_per_pixel() / u16::from(colour.channel_count())) as u8
+        }
+    };
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    Ok((grey(image)?, bits))
+}
+
+fn grey(image: DynamicImage) -> Result<GrayImage, String> {
+    fn map<T>(width: u32, height: u32, samples: &[T], channels: usize, level: impl Fn(&[T]) -> u8) -> GrayImage {
+        let levels = samples.chunks_exact(channels).map(level).collect();
+        GrayImage::from_raw(width, height, levels).expect("a level for each pixel")
+    }
+    fn rec601(r: u32, g: u32, b: u32) -> u32 {
+        // The weights add up to 2^16, so 16-bit samples fit as well.
+        (19_595 * r + 38_470 * g + 7_471 * b + 32_768) >> 16
+    }
+    let rgb8 = |p: &[u8]| rec601(p[0].into(), p[1].into(), p[2].into()) as u8;
+    let rgb16 = |p: &[u16]| (rec601(p[0].into(), p[1].into(), p[2].into()) >> 8) as u8;
+    let (w, h) = (image.width(), image.height());
+    Ok(match image {
+        DynamicImage::ImageLuma8(i) => i,
+        DynamicImage::ImageLumaA8(i) => map(w, h, &i, 2, |p| p[0]),
+        DynamicImage::ImageRgb8(i) => map(w, h, &i, 3, rgb8),
+        DynamicImage::ImageRgba8(i) => map(w, h, &i, 4, rgb8),
+        DynamicImage::ImageLuma16(i) => map(w, h, &i, 1, |p| (p[0] >> 8) as u8),
+        DynamicImage::ImageLumaA16(i) => map(w, h, &i, 2, |p| (p[0] >> 8) as u8),
+        DynamicImage::ImageRgb16(i) => map(w, h, &i, 3, rgb16),
+        DynamicImage::ImageRgba16(i) => map(w, h, &i, 4, rgb16),
+        other => return Err(format!("samples of type {:?}; 8 or 16 bit integers are read", other.color())),
+    })
+}
+
+/// Place of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
+const PNG_DEPTH: usize = 24;
+
+/// Hops from chunk to chunk to the end mark: a file cut after its last row of pixels decodes without complaint.
+fn png_is_whole(bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() <= PNG_DEPTH {
+        return Err(format!("truncated: a PNG of {} bytes ends inside its header", bytes.len()));
+    }
+    let mut at = 8;
+    loop {
+        let Some(&[a, b, c, d, ref name @ ..]) = bytes.get(at..at + 8) else {
+            return Err(format!("truncated: a PNG of {} bytes without its end mark IEND", bytes.len()));
+        };
+        let end = at as u64 + 12 + u64::from(u32::from_be_bytes([a, b, c, d]));
+        if end > bytes.len() as u64 {
+            let name = String::from_utf8_lossy(name);
+            return Err(format!("truncated: chunk {name} should end at byte {end}, the file has {}", bytes.len()));
+        }
+        if name == b"IEND" {
+            return Ok(());
+        }
+        at = end as usize;
+    }
+}
+
+/// Walks the segments to the end mark: decoders fill what a cut JPEG lacks with grey.
+fn jpeg_is_whole(bytes: &[u8]) -> Result<(), String> {
+    let cut = || format!("truncated: a JPEG of {} bytes without its end mark", bytes.len());
+    let mut at = 2;
+    loop {
+        // Past entropy-coded data and fill bytes to the next marker.
+        let marker = loop {
+            match bytes.get(at..at + 2) {
+                None => return Err(cut()),
+                Some(&[0xff, code]) if code != 0 && code != 0xff => break code,
+                Some(_) => at += 1,
+            }
+        };
+        at += 2;
+        match marker {
+            0xd9 => return Ok(()),
+            // Restart marks and TEM have no length.
+            0x01 | 0xd0..=0xd8 => {}
+            _ => match bytes.get(at..at + 2) {
+                Some(&[high, low]) => at += usize::from(u16::from_be_bytes([high, low])),
+                _ => return Err(cut()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn grey_ramp() -> GrayImage {
+        GrayImage::from_fn(37, 23, |x, y| Luma([(x * 7 + y * 3) as u8]))
+    }
+
+    #[test]
+    fn each_format_and_depth() {
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            assert_eq!(decode(&encode(grey_ramp(), format)).unwrap(), (grey_ramp(), 8));
+            let deep = ImageBuffer::<Luma<u16>, _>::from_fn(5, 3, |x, y| Luma([(x * 257 * 40 + y) as u16]));
+            let (pixels, bits) = decode(&encode(deep, format)).unwrap();
+            assert_eq!((bits, pixels.get_pixel(4, 2).0), (16, [160]));
+            let colour = image::RgbImage::from_pixel(4, 2, Rgb([200, 100, 50]));
+            let (pixels, bits) = decode(&encode(colour, format)).unwrap();
+            assert_eq!((bits, pixels.get_pixel(3, 1).0), (8, [124]));
+            let deep = ImageBuffer::<Rgba<u16>, Vec<u16>>::from_pixel(2, 2, Rgba([65_535, 65_535, 65_535, 0]));
+            assert_eq!(decode(&encode(deep, format)).unwrap().0.get_pixel(1, 1).0, [255], "alpha is dropped");
+        }
+        let veiled = image::GrayAlphaImage::from_pixel(2, 2, LumaA([77, 0]));
+        assert_eq!(decode(&encode(veiled, ImageFormat::Png)).unwrap().0.get_pixel(0, 0).0, [77]);
+        let (lossy, bits) = decode(&encode(grey_ramp(), ImageFormat::Jpeg)).unwrap();
+        assert_eq!((lossy.dimensions(), bits), ((37, 23), 8));
+    }
+
+    #[test]
+    fn the_hash_is_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("손.png");
+        std::fs::write(&path, encode(grey_ramp(), ImageFormat::Png)).unwrap();
+        let read = read(&path).unwrap();
+        assert_eq!(read.pixels, grey_ramp());
+        assert_eq!(read.sha256, sha256(&std::fs::read(&path).unwrap()));
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn hostile_headers_are_refused_before_memory_is_taken() {
+        let mut png = encode(grey_ramp(), ImageFormat::Png);
+        png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+        let crc = crc32fast::hash(&png[12..29]).to_be_bytes();
+        png[29..33].copy_from_slice(&crc);
+        assert!(decode(&png).is_err());
+        let mut jpeg = encode(grey_ramp(), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
+        assert!(decode(&jpeg).is_err());
+    }
+
+    #[test]
+    fn other_files_are_named() {
+        assert!(decode(b"").unwrap_err().contains("empty"));
+        assert!(decode(b"GIF89a").unwrap_err().contains("neither PNG"));
+        assert!(read(Path::new("/dev/null")).unwrap_err().to_string().contains("/dev/null: not a file"));
+        assert!(read(Path::new("/no/such.png")).unwrap_err().to_string().contains("cannot be read"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_file_is_an_error(cut in 0.0f64..1.0, format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg])) {
+            let bytes = encode(grey_ramp(), format);
+            let keep = (cut * bytes.len() as f64) as usize;
+            prop_assert!(decode(&bytes[..keep]).is_err());
+        }
+
+        #[test]
+        fn damage_never_panics(
+            hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+            format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff]),
+        ) {
+            let mut bytes = encode(grey_ramp(), format);
+            for (at, value) in hits {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Ok((pixels, _)) = decode(&bytes) {
+                prop_assert!(pixels.width() <= MAX_SIDE && pixels.height() <= MAX_SIDE);
+            }
+        }
+    }
+}

@@ -48,3 +48,77 @@ pub struct Problem {
     /// How much it matters.
     pub severity: Severity,
 }
+
+/// Longest raw value kept, in characters.
+const RAW_LENGTH: usize = 200;
+
+impl Problem {
+    /// A problem with a whole file: no place, no raw value, no image, no patient. Add them with the methods below.
+    pub fn new(
+        severity: Severity,
+        file: impl Into<String>,
+        reason: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            file: file.into(),
+            place: String::new(),
+            image_id: None,
+            patient_id: None,
+            raw: String::new(),
+            reason: reason.into(),
+            action: action.into(),
+            severity,
+        }
+    }
+
+    /// With the place in the file.
+    pub fn at(mut self, place: impl Into<String>) -> Problem {
+        self.place = place.into();
+        self
+    }
+
+    /// With the raw value; one longer than 200 characters ends in `…`.
+    pub fn raw(mut self, raw: &str) -> Problem {
+        self.raw = match raw.char_indices().nth(RAW_LENGTH) {
+            None => raw.to_owned(),
+            Some(_) => raw.chars().take(RAW_LENGTH - 1).chain(['…']).collect(),
+        };
+        self
+    }
+
+    /// With the image it concerns.
+    pub fn of_image(mut self, image_id: impl Into<String>) -> Problem {
+        self.image_id = Some(image_id.into());
+        self
+    }
+
+    /// With the patient it concerns.
+    pub fn of_patient(mut self, patient_id: impl Into<String>) -> Problem {
+        self.patient_id = Some(patient_id.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_values_are_shortened_by_characters() {
+        let problem = |raw: &str| Problem::new(Severity::Info, "f", "r", "a").raw(raw).raw;
+        assert_eq!(problem(&"손".repeat(200)), "손".repeat(200));
+        let long = problem(&"손".repeat(201));
+        assert_eq!(long.chars().count(), 200);
+        assert!(long.ends_with("손…"));
+    }
+
+    #[test]
+    fn severities_have_names() {
+        for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+            assert_eq!(Severity::from_name(severity.name()), Some(severity));
+        }
+        assert_eq!(Severity::from_name("fatal"), None);
+        assert!(Severity::Info < Severity::Warning && Severity::Warning < Severity::Error);
+    }
+}

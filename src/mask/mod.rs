@@ -1,13 +1,22 @@
 //! Masks as run-lengths: rasterising polygons as OpenCV does, set algebra, measures, label words, RLE text.
 //!
-//! A dense 29-channel mask is never built where runs will do.
+//! A mask is a sorted list of runs over the row-major flattened image, so that area, moments, Dice and votes
+//! cost as much as it has runs (some hundreds a bone), not pixels (four million at 2048²). A dense 29-channel
+//! mask is never built where runs will do; where pixels are needed, [`LabelImage`] holds all classes in one
+//! `u32` a pixel.
 
+mod algebra;
+mod components;
 mod labels;
 mod polygon;
+#[cfg(test)]
+mod properties;
 pub mod rle;
 mod runs;
 pub mod submission;
 mod trace;
+mod transform;
 
+pub use algebra::{Coverage, coverage};
 pub use labels::LabelImage;
-pub use runs::{MaskError, Run, RunMask};
+pub use runs::{MAX_PIXELS, MaskError, Run, RunMask};

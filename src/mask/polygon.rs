@@ -1,1 +1,233 @@
-// scanline rasteriser
+//! Scan conversion of a polygon into runs, equal to OpenCV's `fillPoly`.
+//!
+//! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule,
+//! with the sides' x in 16-bit fixed point. Here one sweep from the top does both: in each row the pixels of
+//! the lines that pass it and the spans between pairs of sides are sorted and joined. Memory is that of the
+//! sides, time that of the rows they pass.
+
+use super::runs::{Run, RunBuilder};
+
+/// Fractional bits of a side's x.
+const SHIFT: u32 = 16;
+/// Added before the shift, it rounds up.
+const UP: i64 = (1 << SHIFT) - 1;
+
+/// The runs of the filled polygon, outline included.
+pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<Run> {
+    let (w, h) = (i64::from(width), i64::from(height));
+    let Some(last) = points.last() else { return Vec::new() };
+    if w == 0 || h == 0 {
+        return Vec::new();
+    }
+    let mut lines = Vec::with_capacity(points.len());
+    let mut sides = Vec::with_capacity(points.len());
+    let mut from = last.map(i64::from);
+    for point in points {
+        let to = point.map(i64::from);
+        let (seen, clipped_from, clipped_to) = clip(from, to, w, h);
+        if seen {
+            lines.push(Line::new(clipped_from, clipped_to));
+        }
+        sides.extend(Side::new([from, to], [clipped_from, clipped_to], h));
+        from = to;
+    }
+    sweep(lines, sides, w)
+}
+
+/// A point as column and row.
+type Point = [i64; 2];
+
+/// Cuts a segment to the image: whether any of it is inside, and its two ends. Ends of a segment that misses
+/// the image are where the cutting stopped, and the slope of its side is measured between those.
+fn clip(mut a: Point, mut b: Point, w: i64, h: i64) -> (bool, Point, Point) {
+    let (right, bottom) = (w - 1, h - 1);
+    // Which of left, right, above, below a point lies, a bit each.
+    let beside = |p: Point| u8::from(p[0] < 0) | u8::from(p[0] > right) << 1;
+    let outside = |p: Point| beside(p) | u8::from(p[1] < 0) << 2 | u8::from(p[1] > bottom) << 3;
+    // Rounds towards the end that moves, in doubles as the reference does.
+    let along = |gone: i64, num: i64, den: i64| (gone as f64 * num as f64 / den as f64) as i64;
+    let (mut at_a, mut at_b) = (outside(a), outside(b));
+    if at_a & at_b == 0 && at_a | at_b != 0 {
+        if at_a & 12 != 0 {
+            let y = if at_a < 8 { 0 } else { bottom };
+            a = [a[0] + along(y - a[1], b[0] - a[0], b[1] - a[1]), y];
+            at_a = beside(a);
+        }
+        if at_b & 12 != 0 {
+            let y = if at_b < 8 { 0 } else { bottom };
+            b = [b[0] + along(y - b[1], b[0] - a[0], b[1] - a[1]), y];
+            at_b = beside(b);
+        }
+        if at_a & at_b == 0 && at_a | at_b != 0 {
+            if at_a != 0 {
+                let x = if at_a == 1 { 0 } else { right };
+                a = [x, a[1] + along(x - a[0], b[1] - a[1], b[0] - a[0])];
+                at_a = 0;
+            }
+            if at_b != 0 {
+                let x = if at_b == 1 { 0 } else { right };
+                b = [x, b[1] + along(x - b[0], b[1] - a[1], b[0] - a[0])];
+                at_b = 0;
+            }
+        }
+    }
+    (at_a | at_b == 0, a, b)
+}
+
+/// An 8-connected Bresenham line between two pixels of the image, walked from its left end.
+struct Line {
+    top: i64,
+    /// Last row.
+    bottom: i64,
+    left: Point,
+    dx: i64,
+    dy: i64,
+}
+
+impl Line {
+    fn new(a: Point, b: Point) -> Self {
+        let (left, right) = if b[0] < a[0] { (b, a) } else { (a, b) };
+        Line {
+            top: a[1].min(b[1]),
+            bottom: a[1].max(b[1]),
+            left,
+            dx: right[0] - left[0],
+            dy: (right[1] - left[1]).abs(),
+        }
+    }
+
+    /// First and last column of the line's pixels in row `y`, which it passes.
+    ///
+    /// The walk keeps the error term of Bresenham's algorithm non-negative, so that after k steps along the
+    /// longer axis it has made ceil(k·short/long - 1/2) along the shorter one; solved here for one row.
+    fn columns(&self, y: i64) -> (i64, i64) {
+        let Line { left, dx, dy, .. } = *self;
+        let row = (y - left[1]).abs();
+        if dy > dx {
+            let x = left[0] + (2 * dx * row + dy - 1) / (2 * dy);
+            (x, x)
+        } else if dy == 0 {
+            (left[0], left[0] + dx)
+        } else {
+            let before = if row == 0 { 0 } else { (2 * row - 1) * dx / (2 * dy) + 1 };
+            (left[0] + before, left[0] + dx.min((2 * row + 1) * dx / (2 * dy)))
+        }
+    }
+}
+
+/// A side that is not horizontal, as the filling sees it: where it crosses each row.
+struct Side {
+    top: i64,
+    /// One past the last row.
+    bottom: i64,
+    /// Column where it crosses the next row, in fixed point.
+    x: i64,
+    /// Columns a row, in fixed point, rounded towards 0.
+    step: i64,
+}
+
+impl Side {
+    /// The side between two points, cut to the rows of the image. Its slope and place are those of the
+    /// clipped segment wherever that still spans rows.
+    fn new([a, b]: [Point; 2], [clipped_a, clipped_b]: [Point; 2], h: i64) -> Option<Self> {
+        if a[1] == b[1] {
+            return None;
+        }
+        let rows = if clipped_a[1] == clipped_b[1] { [a[1], b[1]] } else { [clipped_a[1], clipped_b[1]] };
+        let step = ((clipped_b[0] - clipped_a[0]) << SHIFT) / (rows[1] - rows[0]);
+        let (upper, known_x, known_y) =
+            if a[1] < b[1] { (a[1], clipped_a[0], rows[0]) } else { (b[1], clipped_b[0], rows[1]) };
+        let (top, bottom) = (upper.max(0), a[1].max(b[1]).min(h));
+        // Wraps only for coordinates near the limits of 32 bits, where the reference's 64 bits wrap too.
+        let x = (known_x << SHIFT).wrapping_add((top - known_y).wrapping_mul(step));
+        (top < bottom).then_some(Side { top, bottom, x, step })
+    }
+}
+
+/// Joins what lines and sides cover, row by row.
+fn sweep(mut lines: Vec<Line>, mut sides: Vec<Side>, w: i64) -> Vec<Run> {
+    lines.sort_unstable_by_key(|l| l.top);
+    sides.sort_unstable_by_key(|s| s.top);
+    let rows = lines.iter().map(|l| l.bottom + 1).chain(sides.iter().map(|s| s.bottom)).max().unwrap_or(0);
+    let first = lines.first().map(|l| l.top).into_iter().chain(sides.first().map(|s| s.top)).min().unwrap_or(0);
+
+    let mut runs = RunBuilder::with_capacity((rows - first) as usize);
+    // Of lines and sides, those that pass the row lie in `begun.0..next.0`, gathered in `passing`.
+    let (mut next_line, mut next_side) = (0, 0);
+    let mut passing_lines: Vec<usize> = Vec::new();
+    let mut passing_sides: Vec<usize> = Vec::new();
+    let mut crossings: Vec<i64> = Vec::new();
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for y in first..rows {
+        while next_line < lines.len() && lines[next_line].top == y {
+            passing_lines.push(next_line);
+            next_line += 1;
+        }
+        while next_side < sides.len() && sides[next_side].top == y {
+            passing_sides.push(next_side);
+            next_side += 1;
+        }
+        spans.clear();
+        passing_lines.retain(|&i| {
+            spans.push(lines[i].columns(y));
+            lines[i].bottom > y
+        });
+        crossings.clear();
+        passing_sides.retain(|&i| {
+            let side = &mut sides[i];
+            crossings.push(side.x);
+            side.x = side.x.wrapping_add(side.step);
+            side.bottom > y + 1
+        });
+        crossings.sort_unstable();
+        // A closed outline crosses every row an even number of times.
+        for pair in crossings.chunks_exact(2) {
+            let from = i64::from((pair[0].wrapping_add(UP) >> SHIFT) as i32);
+            let to = i64::from((pair[1] >> SHIFT) as i32);
+            if from < w && to >= 0 && from <= to {
+                spans.push((from.max(0), to.min(w - 1)));
+            }
+        }
+        spans.sort_unstable();
+        for (from, to) in &spans {
+            runs.push((y * w + from) as u32, (y * w + to + 1) as u32);
+        }
+    }
+    runs.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RunMask;
+
+    fn picture(points: &[[i32; 2]], width: u32, height: u32) -> Vec<String> {
+        let dense = RunMask::from_polygon(points, width, height).to_dense();
+        let row = |r: &[u8]| r.iter().map(|v| if *v == 1 { '#' } else { '.' }).collect();
+        dense.chunks(width as usize).map(row).collect()
+    }
+
+    #[test]
+    fn few_points_draw_their_outline() {
+        assert_eq!(picture(&[], 2, 1), [".."]);
+        assert_eq!(picture(&[[1, 0]], 2, 1), [".#"]);
+        assert_eq!(picture(&[[0, 0], [4, 2]], 5, 3), ["##...", "..##.", "....#"]);
+        assert_eq!(picture(&[[9, 9], [-9, 9]], 2, 2), ["..", ".."]);
+    }
+
+    #[test]
+    fn self_intersection_is_even_odd() {
+        // Two overlapping turns: what both enclose is outside, but for the outline.
+        let twice = [[0, 0], [6, 0], [6, 6], [0, 6], [0, 0], [2, 2], [4, 2], [4, 4], [2, 4], [2, 2]];
+        let rows = picture(&twice, 7, 7);
+        assert_eq!(rows[3], "###.###");
+        assert_eq!(rows[1], "#######");
+    }
+
+    #[test]
+    fn limits_of_coordinates_do_not_panic() {
+        let (low, high) = (i32::MIN, i32::MAX);
+        let mask = RunMask::from_polygon(&[[low, low], [high, low], [high, high], [low, high]], 16, 16);
+        assert_eq!(mask.area(), 256);
+        RunMask::from_polygon(&[[low, high], [high, low], [3, 7], [low, 5]], 16, 16);
+    }
+}

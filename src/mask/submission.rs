@@ -1,10 +1,24 @@
 //! The submission CSV `image_name,class,rle`.
+
+use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
-use super::{RunMask, rle::RleError};
+
+use rayon::prelude::*;
+
+use super::RunMask;
+use super::rle::{self, RleError};
 use crate::bones::{self, Bone};
+use crate::tables::write_atomically;
+
+/// The columns, in the order in which they are written.
+pub const COLUMNS: [&str; 3] = ["image_name", "class", "rle"];
+
+/// Rows decoded together: enough for every thread, and few enough that memory does not grow with the file.
+const BATCH: usize = 1024;
 
 /// The masks of one image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageMasks {
     /// As in the file: `image1661319116107.png`.
     pub image_name: String,
@@ -22,6 +36,8 @@ pub enum SubmissionError {
     Csv { path: String, source: csv::Error },
     #[error("{path} line 1: columns {found:?}, expected image_name,class,rle")]
     Header { path: String, found: Vec<String> },
+    #[error("{path} line {line}: image name {found:?}, expected a file name without folders")]
+    ImageName { path: String, line: u64, found: String },
     #[error("{path} line {line}: image {image}, class {class}: {source}")]
     Rle { path: String, line: u64, image: String, class: String, source: RleError },
     #[error("{path} line {line}: image {image}: unknown class {class:?}; `carpus list bones` names them")]
@@ -31,7 +47,147 @@ pub enum SubmissionError {
     #[error("{path}: image {image} has no row for {missing:?}")]
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
-/// Reads a submission; images in order of first appearance.
-pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> { todo!() }
+
+/// Reads a submission of masks of `width` x `height`; images in order of first appearance. The columns are
+/// image_name, class and rle in any order; each image has one row a class, in any order. The error is that of
+/// the first faulty row, whatever the number of threads.
+pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> {
+    read_sized(path, |_| (width, height))
+}
+
+/// As [`read`], for images of different sizes: `size_of` gives width and height by the image's name.
+pub fn read_sized(
+    path: &Path,
+    size_of: impl Fn(&str) -> (u32, u32) + Sync,
+) -> Result<Vec<ImageMasks>, SubmissionError> {
+    let name = || path.display().to_string();
+    let file = std::fs::File::open(path).map_err(|source| SubmissionError::Io { path: name(), source })?;
+    let csv_error = |source| SubmissionError::Csv { path: name(), source };
+    let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 20).from_reader(file);
+    let header: Vec<String> =
+        reader.byte_headers().map_err(csv_error)?.iter().map(|h| String::from_utf8_lossy(h).into_owned()).collect();
+    let places = COLUMNS.map(|column| header.iter().position(|h| h == column));
+    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), places) else {
+        return Err(SubmissionError::Header { path: name(), found: header });
+    };
+
+    let mut images = Gathering::default();
+    let mut batch: Vec<csv::ByteRecord> = Vec::new();
+    let mut used = 0;
+    loop {
+        // Records are read again into the same buffers.
+        if batch.len() == used {
+            batch.push(csv::ByteRecord::new());
+        }
+        let found = reader.read_byte_record(&mut batch[used]);
+        used += usize::from(matches!(found, Ok(true)));
+        if used == BATCH || !matches!(found, Ok(true)) {
+            let masks: Vec<Result<RunMask, RleError>> = batch[..used]
+                .par_iter()
+                .map(|row| {
+                    // A name that is no text is refused below, with its line.
+                    let (width, height) = size_of(std::str::from_utf8(&row[image_at]).unwrap_or_default());
+                    rle::decode_bytes(&row[rle_at], width, height)
+                })
+                .collect();
+            for (row, mask) in batch[..used].iter().zip(masks) {
+                let line = row.position().map_or(0, csv::Position::line);
+                images.add(path, line, &row[image_at], &row[class_at], mask)?;
+            }
+            used = 0;
+        }
+        if !found.map_err(csv_error)? {
+            return images.finish(path);
+        }
+    }
+}
+
+/// Masks read so far, by image.
+#[derive(Default)]
+struct Gathering {
+    images: Vec<(String, [Option<RunMask>; bones::COUNT])>,
+    index: HashMap<String, usize>,
+}
+
+impl Gathering {
+    fn add(
+        &mut self,
+        path: &Path,
+        line: u64,
+        image: &[u8],
+        class: &[u8],
+        mask: Result<RunMask, RleError>,
+    ) -> Result<(), SubmissionError> {
+        let path = || path.display().to_string();
+        let image = match std::str::from_utf8(image) {
+            Ok(name) if !name.is_empty() && !name.contains(['/', '\\']) => name,
+            _ => {
+                let found = String::from_utf8_lossy(image).into_owned();
+                return Err(SubmissionError::ImageName { path: path(), line, found });
+            }
+        };
+        let owned = || image.to_owned();
+        let Some(bone) = std::str::from_utf8(class).ok().and_then(Bone::from_name) else {
+            let class = String::from_utf8_lossy(class).into_owned();
+            return Err(SubmissionError::Class { path: path(), line, image: owned(), class });
+        };
+        let mask = mask.map_err(|source| SubmissionError::Rle {
+            path: path(),
+            line,
+            image: owned(),
+            class: bone.name().to_owned(),
+            source,
+        })?;
+        let at = match self.index.get(image) {
+            Some(at) => *at,
+            None => {
+                self.index.insert(owned(), self.images.len());
+                self.images.push((owned(), [const { None }; bones::COUNT]));
+                self.images.len() - 1
+            }
+        };
+        if self.images[at].1[bone.index()].replace(mask).is_some() {
+            return Err(SubmissionError::Duplicate { path: path(), line, image: owned(), class: bone });
+        }
+        Ok(())
+    }
+
+    fn finish(self, path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
+        let whole = |(image_name, masks): (String, [Option<RunMask>; bones::COUNT])| {
+            let missing: Vec<Bone> = Bone::all().filter(|bone| masks[bone.index()].is_none()).collect();
+            let masks: Vec<RunMask> = masks.into_iter().flatten().collect();
+            match masks.try_into() {
+                Ok(masks) => Ok(ImageMasks { image_name, masks }),
+                Err(_) => {
+                    Err(SubmissionError::Missing { path: path.display().to_string(), image: image_name, missing })
+                }
+            }
+        };
+        self.images.into_iter().map(whole).collect()
+    }
+}
+
 /// Writes a submission, images in the order given, classes in channel order, by rename.
-pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> { todo!() }
+pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> {
+    let rows = |image: &ImageMasks| -> std::io::Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let mut text = Vec::new();
+        for (bone, mask) in Bone::all().zip(image.masks.iter()) {
+            text.clear();
+            rle::encode_into(mask, &mut text);
+            csv.write_record([image.image_name.as_bytes(), bone.name().as_bytes(), &text])?;
+        }
+        csv.into_inner().map_err(|e| e.into_error())
+    };
+    write_atomically(path, |out| {
+        writeln!(out, "{}", COLUMNS.join(","))?;
+        for batch in images.chunks(BATCH / bones::COUNT) {
+            let encoded: Vec<std::io::Result<Vec<u8>>> = batch.par_iter().map(rows).collect();
+            for rows in encoded {
+                out.write_all(&rows?)?;
+            }
+        }
+        Ok(())
+    })
+    .map_err(|source| SubmissionError::Io { path: path.display().to_string(), source })
+}

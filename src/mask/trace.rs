@@ -1,1 +1,196 @@
-// contour tracing
+//! Borders of a mask by border following (Suzuki and Abe 1985), on a row index of its runs.
+
+use super::components::{Neighbours, Piece, connected};
+use super::runs::RunMask;
+
+impl RunMask {
+    /// Outer contours and holes' contours as closed pixel paths, one a component border, 8-connected;
+    /// consecutive collinear points kept. Outer contours come first, each kind in order of its first pixel.
+    /// A hole's contour runs over the set pixels around it. Filling the outlines (see [`RunMask::outlines`])
+    /// with `from_polygon` gives the mask with its holes filled.
+    pub fn contours(&self) -> Vec<Vec<[i32; 2]>> {
+        let borders = Borders::of(self);
+        let outer = borders.components().map(|piece| borders.outer(piece));
+        outer.chain(borders.holes()).collect()
+    }
+
+    /// The outer contours that no other component encloses: OpenCV's external contours
+    /// (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`), in order of their first pixel.
+    pub fn outlines(&self) -> Vec<Vec<[i32; 2]>> {
+        let borders = Borders::of(self);
+        borders.components().filter(|piece| borders.is_external(*piece)).map(|piece| borders.outer(piece)).collect()
+    }
+
+    /// Length of the outer border(s) in px, as OpenCV's `arcLength` of the external contours
+    /// (`CHAIN_APPROX_NONE`) summed: 1 for a step along a row or column, √2 for a diagonal one. A single
+    /// pixel has length 0.
+    pub fn perimeter(&self) -> f64 {
+        let (mut straight, mut diagonal) = (0u64, 0u64);
+        for outline in self.outlines() {
+            for (i, point) in outline.iter().enumerate() {
+                let next = outline[(i + 1) % outline.len()];
+                match (next[0] - point[0]).abs() + (next[1] - point[1]).abs() {
+                    0 => {}
+                    1 => straight += 1,
+                    _ => diagonal += 1,
+                }
+            }
+        }
+        straight as f64 + diagonal as f64 * std::f64::consts::SQRT_2
+    }
+}
+
+/// Steps to the eight neighbours, counter-clockwise on the screen from the right.
+const STEPS: [[i32; 2]; 8] = [[1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1], [0, 1], [1, 1]];
+const RIGHT: usize = 0;
+const LEFT: usize = 4;
+
+/// Row index of the set spans and of the gaps between them.
+struct Borders {
+    pieces: Vec<Piece>,
+    /// First row with a piece.
+    top: u32,
+    /// Where each row's pieces begin, from `top`; one more for the end.
+    rows: Vec<usize>,
+    /// First piece of each piece's component.
+    component: Vec<usize>,
+    /// The gaps of each row from one column left of the image to one right of it, and a row above and below,
+    /// all shifted by one row and one column so that none is negative.
+    gaps: Vec<Piece>,
+    /// First gap that each gap is 4-connected to; 0 is the outside.
+    background: Vec<usize>,
+    /// The gap to the left of each piece.
+    left_gap: Vec<usize>,
+}
+
+impl Borders {
+    fn of(mask: &RunMask) -> Self {
+        let pieces: Vec<Piece> = mask.rows().collect();
+        let (top, bottom) = match (pieces.first(), pieces.last()) {
+            (Some(first), Some(last)) => (first.0, last.0 + 1),
+            _ => (0, 0),
+        };
+        let (first_column, end_column) = (0, mask.width().saturating_add(2));
+        let mut rows = Vec::with_capacity((bottom - top) as usize + 1);
+        let mut gaps = vec![(top, first_column, end_column)];
+        let mut left_gap = Vec::with_capacity(pieces.len());
+        let mut at = 0;
+        for y in top..bottom {
+            rows.push(at);
+            let mut from = first_column;
+            while let Some(&(_, x_start, x_end)) = pieces.get(at).filter(|p| p.0 == y) {
+                left_gap.push(gaps.len());
+                gaps.push((y + 1, from, x_start + 1));
+                from = x_end + 1;
+                at += 1;
+            }
+            gaps.push((y + 1, from, end_column));
+        }
+        rows.push(at);
+        gaps.push((bottom + 1, first_column, end_column));
+        let component = connected(&pieces, Neighbours::Eight);
+        let background = connected(&gaps, Neighbours::Four);
+        Borders { pieces, top, rows, component, gaps, background, left_gap }
+    }
+
+    /// First piece of each component.
+    fn components(&self) -> impl Iterator<Item = usize> + '_ {
+        self.component.iter().enumerate().filter(|(i, first)| i == *first).map(|(i, _)| i)
+    }
+
+    fn is_external(&self, piece: usize) -> bool {
+        self.background[self.left_gap[piece]] == 0
+    }
+
+    /// Outer contour of the component whose first piece is `piece`.
+    fn outer(&self, piece: usize) -> Vec<[i32; 2]> {
+        let (y, x, _) = self.pieces[piece];
+        self.follow([x as i32, y as i32], LEFT)
+    }
+
+    /// Contour of each hole, from the pixel to the left of its first one.
+    fn holes(&self) -> impl Iterator<Item = Vec<[i32; 2]>> + '_ {
+        let first = self.background.iter().enumerate().filter(|(i, first)| i == *first && *i != 0);
+        first.map(|(gap, _)| {
+            let (y, x, _) = self.gaps[gap];
+            self.follow([x as i32 - 2, y as i32 - 1], RIGHT)
+        })
+    }
+
+    fn is_set(&self, [x, y]: [i32; 2]) -> bool {
+        let row = y - self.top as i32;
+        if x < 0 || row < 0 || row as usize + 1 >= self.rows.len() {
+            return false;
+        }
+        let x = x as u32;
+        let row = &self.pieces[self.rows[row as usize]..self.rows[row as usize + 1]];
+        let after = row.partition_point(|p| p.1 <= x);
+        after > 0 && x < row[after - 1].2
+    }
+
+    /// Follows the border of `start` that faces the empty neighbour in direction `empty`.
+    fn follow(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
+        let step = |from: [i32; 2], towards: usize| [from[0] + STEPS[towards][0], from[1] + STEPS[towards][1]];
+        // Clockwise from the empty neighbour: the first set one is where the path will come back from.
+        let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| self.is_set(step(start, *d))) else {
+            return vec![start];
+        };
+        let last = step(start, back);
+        let mut path = Vec::new();
+        let (mut at, mut towards) = (start, back);
+        loop {
+            // Counter-clockwise from where the path came: the pixel it came from is set, so one is found.
+            towards = (1..=8).map(|turn| (towards + turn) % 8).find(|d| self.is_set(step(at, *d))).unwrap_or(towards);
+            path.push(at);
+            let next = step(at, towards);
+            if next == start && at == last {
+                return path;
+            }
+            at = next;
+            towards = (towards + 4) % 8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ring_has_two_borders() {
+        #[rustfmt::skip]
+        let dense = [
+            0, 1, 1, 1, 0,
+            0, 1, 0, 1, 0,
+            0, 1, 1, 1, 0,
+        ];
+        let ring = RunMask::from_dense(&dense, 5, 3);
+        let contours = ring.contours();
+        assert_eq!(contours[0], [[1, 0], [1, 1], [1, 2], [2, 2], [3, 2], [3, 1], [3, 0], [2, 0]]);
+        assert_eq!(contours[1], [[1, 1], [2, 0], [3, 1], [2, 2]]);
+        assert_eq!(contours.len(), 2);
+        assert_eq!(ring.perimeter(), 8.0);
+    }
+
+    #[test]
+    fn what_a_hole_holds_is_not_external() {
+        let mut dense = vec![1u8; 49];
+        for y in 1..6 {
+            dense[y * 7 + 1..y * 7 + 6].fill(0);
+        }
+        dense[3 * 7 + 3] = 1;
+        let nested = RunMask::from_dense(&dense, 7, 7);
+        assert_eq!((nested.contours().len(), nested.outlines().len()), (3, 1));
+        assert_eq!(nested.perimeter(), 24.0);
+    }
+
+    #[test]
+    fn small_masks() {
+        assert!(RunMask::empty(4, 4).contours().is_empty());
+        assert!(RunMask::empty(0, 0).contours().is_empty());
+        let dot = RunMask::from_dense(&[0, 0, 0, 1], 2, 2);
+        assert_eq!((dot.contours(), dot.perimeter()), (vec![vec![[1, 1]]], 0.0));
+        let pair = RunMask::from_dense(&[1, 0, 0, 1], 2, 2);
+        assert!((pair.perimeter() - 2.0 * 2f64.sqrt()).abs() < 1e-12, "there and back");
+    }
+}

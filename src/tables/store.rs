@@ -32,9 +32,7 @@ pub fn write_atomically(
 /// Reads `FOLDER/NAME.parquet`.
 pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
     let file = File::open(path).map_err(|source| TableError::Io { path: path.into(), source })?;
-    let frame = ParquetReader::new(file)
-        .finish()
-        .map_err(|source| TableError::Polars { path: path.into(), source })?;
+    let frame = ParquetReader::new(file).finish().map_err(|source| TableError::Polars { path: path.into(), source })?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
 }
 
@@ -150,4 +148,84 @@ pub fn write_table<T: Table>(folder: &Path, rows: &[T], csv: bool) -> Result<(),
         write_csv(&folder.join(format!("{}.csv", T::NAME)), rows)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn image(id: &str, angle: Option<f64>, note: Option<String>) -> ImageRow {
+        ImageRow {
+            image_id: id.into(),
+            angle_deg: angle,
+            rotated: angle.map(|a| a > 0.0),
+            side: note,
+            ..Default::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn rows_come_back_the_same(
+            cells in prop::collection::vec((prop::option::of(-180.0f64..180.0), prop::option::of("[^\r\u{0}]{1,12}")), 0..20)
+        ) {
+            let rows: Vec<ImageRow> =
+                cells.into_iter().enumerate().map(|(i, (a, n))| image(&format!("손{i}"), a, n)).collect();
+            let folder = tempfile::tempdir().unwrap();
+            let (parquet, csv) = (folder.path().join("t.parquet"), folder.path().join("t.csv"));
+            write_parquet(&parquet, &rows).unwrap();
+            prop_assert_eq!(&read::<ImageRow>(&parquet).unwrap(), &rows);
+            write_csv(&csv, &rows).unwrap();
+            prop_assert_eq!(&read::<ImageRow>(&csv).unwrap(), &rows);
+        }
+    }
+
+    #[test]
+    fn the_same_rows_are_the_same_bytes() {
+        let rows = vec![image("a", Some(1.5), None), image("b", None, Some("R".into()))];
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = |name: &str| {
+            write_parquet(&folder.path().join(name), &rows).unwrap();
+            std::fs::read(folder.path().join(name)).unwrap()
+        };
+        assert_eq!(bytes("1.parquet"), bytes("2.parquet"));
+    }
+
+    #[test]
+    fn a_bad_cell_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("folds.csv");
+        std::fs::write(&path, "fold,image_id,patient_id,stratum\n0,a,1,F\nx,b,2,M\n").unwrap();
+        let error = read_csv::<crate::tables::FoldRow>(&path).unwrap_err().to_string();
+        assert!(error.contains("row 3") && error.contains("`fold`") && error.contains("\"x\""), "{error}");
+        std::fs::write(&path, "image_id,patient_id,stratum\na,1,F\n").unwrap();
+        let error = read_csv::<crate::tables::FoldRow>(&path).unwrap_err().to_string();
+        assert!(error.contains("no column `fold`"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomically(&path, |w| w.write_all(b"old")).unwrap();
+        let failed = write_atomically(&path, |w| {
+            w.write_all(b"half of the new")?;
+            Err(std::io::Error::other("disk full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn tables_of_another_version_are_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.parquet");
+        write_parquet(&path, &[crate::tables::FoldRow::default()]).unwrap();
+        let error = read_parquet::<ImageRow>(&path).unwrap_err().to_string();
+        assert!(error.contains("images.parquet") && error.contains("Run the stage"), "{error}");
+    }
 }

@@ -4,4 +4,11 @@
 mod losses;
 #[cfg(feature = "torch")]
 mod models;
+mod cli;
+mod fault;
+mod mask;
 mod python;
+mod reading;
+mod scan;
+mod splits;
+mod stats;

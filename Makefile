@@ -1,0 +1,70 @@
+# Two commands: `make demo` and `make test`. Both do all their set-up themselves.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help demo test check build env venv venv-dev browser bench clean
+
+PYTHON ?= python3
+VENV := .venv
+# torch-sys links against the wheel's libtorch; naming the folder spares importing torch while building.
+SITE = $(shell $(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
+TORCH = LIBTORCH="$(abspath $(SITE))/torch" LIBTORCH_CXX11_ABI=1
+CARGO_TORCH = env -u LIBTORCH_USE_PYTORCH $(TORCH) cargo
+# One profile for everything, so that the dependencies are compiled once.
+FLAGS := --release --locked
+DEMO_CONFIG := configs/demo.toml
+
+help:
+	@echo "make demo    set up, build, make the phantom data, run the whole chain; at the end the report's place and the scores"
+	@echo "make test    set up, then format, lints, docs and every test, with and without libtorch"
+	@echo "make build   the release binary, target/release/carpus"
+	@echo "make check   format, lints and docs only"
+	@echo "make bench   measurements against the reference libraries, ratios in one run"
+
+demo: build
+	./target/release/carpus run --config $(DEMO_CONFIG)
+
+build: venv
+	$(CARGO_TORCH) build $(FLAGS)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/carpus-base: requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
+	touch $@
+
+$(VENV)/carpus-dev: requirements-dev.txt $(VENV)/carpus-base
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+venv: $(VENV)/carpus-base
+venv-dev: $(VENV)/carpus-dev
+
+# The report's test looks at the page in a real browser.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "the report's test needs chromium: install it with your package manager"; exit 1; }; \
+	  if [ "$$(id -u)" = 0 ]; then S=; else S=sudo; fi; \
+	  $$S apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$S apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+check: venv
+	cargo fmt --check
+	$(CARGO_TORCH) clippy $(FLAGS) --all-targets -- -D warnings
+	cargo clippy $(FLAGS) --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO_TORCH) doc $(FLAGS) --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --lib --no-default-features
+
+test: venv-dev browser check
+	cargo test $(FLAGS) --no-default-features
+	$(CARGO_TORCH) test $(FLAGS)
+
+bench: venv-dev
+	$(CARGO_TORCH) bench --locked
+
+# For a shell: eval "$$(make -s env)"
+env: venv
+	@echo 'export $(TORCH); unset LIBTORCH_USE_PYTORCH'
+
+clean:
+	rm -rf target demo-data demo-work

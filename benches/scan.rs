@@ -1,0 +1,50 @@
+//! Images a second of a whole scan against only decoding the same PNGs with the same threads, on synthetic
+//! hands of 2048 x 2048. Run by `make bench`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use carpus::dataset::phantom::{self, Settings};
+use carpus::dataset::{image, layout};
+use carpus::progress::Silent;
+use carpus::scan::{ScanSettings, scan};
+use rayon::prelude::*;
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let settings = Settings { patients: 8, test_patients: 0, size: 2048, seed: 7, ..Settings::default() };
+    phantom::generate(&settings, &data, &Silent).expect("phantom data");
+    let images = layout::discover(&data).expect("a data folder").images;
+    let paths: Vec<_> = images.iter().map(|e| data.join(&e.image)).collect();
+    let threads = rayon::current_num_threads();
+    // The first pass warms the page cache for both.
+    decode(&paths);
+    let mut best = [f64::MAX; 2];
+    for round in 0..3 {
+        best[0] = best[0].min(decode(&paths));
+        let out = folder.path().join(format!("tables-{round}"));
+        let started = Instant::now();
+        scan(&data, &out, false, &ScanSettings::default(), &Silent).expect("a scan");
+        best[1] = best[1].min(started.elapsed().as_secs_f64());
+    }
+    let rate = best.map(|seconds| paths.len() as f64 / seconds);
+    println!("{} annotated images of 2048 x 2048, {threads} threads, best of 3", paths.len());
+    println!("decode only  {:7.1} images/s", rate[0]);
+    println!("scan         {:7.1} images/s", rate[1]);
+    println!("scan / decode {:.2}", rate[1] / rate[0]);
+}
+
+fn decode(paths: &[impl AsRef<Path> + Sync]) -> f64 {
+    let started = Instant::now();
+    let pixels: u64 = paths
+        .par_iter()
+        .map(|p| {
+            let bytes = std::fs::read(p).expect("a file just written");
+            let (grey, _) = image::decode(&bytes).expect("a PNG just written");
+            u64::from(grey.width()) * u64::from(grey.height())
+        })
+        .sum();
+    std::hint::black_box(pixels);
+    started.elapsed().as_secs_f64()
+}

@@ -1,0 +1,83 @@
+//! Images with more bright pixels than the others: rings, implants, nail art, markers.
+
+use super::context::Context;
+use super::{CheckKind, Finding, robust};
+
+/// How bright is odd. Score 1 asks for both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Robust z of the log of the bright share.
+    pub z: f64,
+    /// Least bright area in px of a 2048 x 2048 image, above the median: half of a narrow ring.
+    pub least_px: f64,
+    /// Least spread of the log: where most images have no bright pixel at all there is no spread to speak of.
+    pub least_spread: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { z: 3.5, least_px: 400.0, least_spread: 0.4 }
+    }
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let thresholds = &context.settings.bright;
+    let shares: Vec<(usize, f64)> = context
+        .images()
+        .filter_map(|i| {
+            let row = context.image(i);
+            let field = f64::from(row.width) * f64::from(row.height);
+            (field > 0.0).then_some((i, row.bright_px? as f64 * 2048.0 * 2048.0 / field))
+        })
+        .collect();
+    let logs: Vec<f64> = shares.iter().map(|(_, px)| (px + 50.0).ln()).collect();
+    let Some((centre, spread)) = robust::centre_and_spread(&logs) else { return Vec::new() };
+    let usual = (centre.exp() - 50.0).max(0.0);
+    let mut findings = Vec::new();
+    for ((i, px), log) in shares.iter().zip(&logs) {
+        let z = (log - centre) / spread.max(thresholds.least_spread);
+        let score = (z / thresholds.z).min((px - usual) / thresholds.least_px);
+        if score >= 1.0 {
+            let row = context.image(*i);
+            let share = row.bright_px.unwrap_or(0) as f64 / (f64::from(row.width) * f64::from(row.height));
+            let message = format!(
+                "{:.3} % of the image is bright (usual {:.3} %)",
+                100.0 * share,
+                100.0 * usual / (2048.0 * 2048.0)
+            );
+            findings.push(Finding::of_image(
+                CheckKind::BrightPixels,
+                *i,
+                score,
+                message,
+                "look for a ring, an implant, nail art or a marker",
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn a_ring_is_found_among_dark_and_among_bright_images() {
+        for base in [0u64, 5000] {
+            let mut population = Population::new(30, 61);
+            for (i, image) in population.tables.images.iter_mut().enumerate() {
+                image.bright_px = Some(base + base * (i as u64 % 5) / 20);
+            }
+            population.tables.images[13].bright_px = Some(base * 6 + 3000);
+            assert_eq!(found(&population, CheckKind::BrightPixels), vec![(13, String::new())], "{base}");
+        }
+    }
+
+    #[test]
+    fn a_few_bright_pixels_are_nothing() {
+        let mut population = Population::new(30, 62);
+        population.tables.images[13].bright_px = Some(200);
+        assert!(found(&population, CheckKind::BrightPixels).is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! Labels that occur more than once in an image: another bone under the wrong name, or one bone drawn twice.
+//! Shapes apart from each other in an image where no bone is missing are parts of one bone and specks beside
+//! it, which is the outlines' check.
+
+use super::context::{Context, bone};
+use super::population::SPECK_SHARE;
+use super::{CheckKind, Finding};
+use crate::bones::COUNT;
+use crate::tables::BoneRow;
+
+const SCORE: f64 = 4.0;
+
+/// Whether the shapes of one label are one bone in parts, rather than two bones or one drawn twice.
+pub(super) fn in_parts(row: &BoneRow, any_missing: bool) -> bool {
+    let apart = row.minor_parts_px as f64 / row.area_px.max(1) as f64;
+    row.n_parts > 1 && (!any_missing || apart < SPECK_SHARE)
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for i in context.images() {
+        for row in context.bones[i].iter().filter(|r| r.n_shapes > 1 && (r.class as usize) < COUNT) {
+            let b = bone(row.class as usize);
+            let absent: Vec<&str> = (0..COUNT)
+                .filter(|c| context.bones[i].iter().all(|r| r.class as usize != *c))
+                .map(|c| bone(c).name())
+                .collect();
+            if in_parts(row, !absent.is_empty()) {
+                continue;
+            }
+            let suggestion = match absent.is_empty() {
+                true => format!("delete the shape that is not {b}"),
+                false => format!("one of the shapes may be {}, which is missing", absent.join(" or ")),
+            };
+            let message = format!("{b} is drawn {} times, in {} parts", row.n_shapes, row.n_parts.max(1));
+            findings.push(Finding::of_image(CheckKind::DuplicateLabel, i, SCORE, message, suggestion).with_bones([b]));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn a_label_used_twice_is_found_and_its_missing_neighbour_suggested() {
+        let mut population = Population::new(4, 3);
+        population.remove(3, "Trapezoid");
+        population.bone(3, "Trapezium").n_shapes = 2;
+        assert_eq!(found(&population, CheckKind::DuplicateLabel), vec![(3, "Trapezium".into())]);
+        let findings = population.audit();
+        let duplicate = findings.iter().find(|f| f.kind == CheckKind::DuplicateLabel).unwrap();
+        assert!(duplicate.suggestion.contains("Trapezoid"), "{}", duplicate.suggestion);
+    }
+}

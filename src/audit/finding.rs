@@ -1,0 +1,76 @@
+use super::kind::{CheckKind, Severity};
+use crate::bones::Bone;
+use crate::tables::{FindingRow, Tables};
+
+/// Something suspicious, before it is a row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Which check.
+    pub kind: CheckKind,
+    /// Index in the images table; `None` for what concerns a patient without images, or a file that is none.
+    pub image: Option<usize>,
+    /// Image, where it is not in the images table.
+    pub image_id: String,
+    /// Patient, where `image` is `None`.
+    pub patient_id: String,
+    /// Bones concerned; none for the whole image.
+    pub bones: Vec<Bone>,
+    /// 1 at the check's threshold, larger is worse.
+    pub score: f64,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: String,
+    /// Another image to show beside this one, by index.
+    pub beside: Option<usize>,
+}
+
+impl Finding {
+    /// About an image of the images table.
+    pub fn of_image(kind: CheckKind, image: usize, score: f64, message: String, suggestion: impl Into<String>) -> Self {
+        Finding {
+            kind,
+            image: Some(image),
+            image_id: String::new(),
+            patient_id: String::new(),
+            bones: Vec::new(),
+            score,
+            message,
+            suggestion: suggestion.into(),
+            beside: None,
+        }
+    }
+
+    /// The same about these bones.
+    pub fn with_bones(self, bones: impl IntoIterator<Item = Bone>) -> Self {
+        Finding { bones: bones.into_iter().collect(), ..self }
+    }
+
+    /// The same, with another image to compare with.
+    pub fn with_beside(self, image: usize) -> Self {
+        Finding { beside: Some(image), ..self }
+    }
+
+    /// By score, no worse than the check can be.
+    pub fn severity(&self) -> Severity {
+        Severity::of_score(self.score).min(self.kind.ceiling())
+    }
+
+    /// As a row of the findings table; `label` holds the bones joined by `|`.
+    pub fn row(&self, tables: &Tables) -> FindingRow {
+        let image = self.image.map(|i| &tables.images[i]);
+        let or = |of: Option<&String>, own: &String| of.unwrap_or(own).clone();
+        FindingRow {
+            image_id: or(image.map(|i| &i.image_id), &self.image_id),
+            patient_id: or(image.map(|i| &i.patient_id), &self.patient_id),
+            label: self.bones.iter().map(|b| b.name()).collect::<Vec<_>>().join("|"),
+            check: self.kind.name().to_owned(),
+            // More digits would differ between machines and tell nothing.
+            score: (self.score * 1000.0).round() / 1000.0,
+            severity: self.severity().name().to_owned(),
+            message: self.message.clone(),
+            suggestion: self.suggestion.clone(),
+            evidence: String::new(),
+        }
+    }
+}

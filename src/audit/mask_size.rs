@@ -1,0 +1,93 @@
+//! All masks together against the size that height, weight and sex predict: a robust regression of the log of
+//! the bones' share of the image on log height, log weight and sex, over the hands that are complete.
+
+use super::context::Context;
+use super::{CheckKind, Finding, robust};
+use crate::bones::COUNT;
+
+/// How far is far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Residual in units of its robust spread.
+    pub z: f64,
+    /// Least difference as a factor: bones of people equally tall differ by about 1.05.
+    pub factor: f64,
+    /// Fewest hands to fit a regression to.
+    pub hands: usize,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { z: 4.5, factor: 1.15, hands: 24 }
+    }
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let thresholds = &context.settings.mask_size;
+    let mut rows: Vec<(usize, Vec<f64>, f64)> = Vec::new();
+    for (patient_id, images) in &context.patients {
+        let Some(patient) = context.tables.patient(patient_id) else { continue };
+        let (Some(height), Some(weight), Some(sex)) = (patient.height_cm, patient.weight_kg, patient.sex.as_deref())
+        else {
+            continue;
+        };
+        for i in images {
+            let image = context.image(*i);
+            let field = f64::from(image.width) * f64::from(image.height);
+            let Some(px) = image.mask_px.filter(|_| image.n_bones as usize == COUNT) else { continue };
+            let x = vec![1.0, height.ln(), weight.ln(), f64::from(u8::from(sex == "M"))];
+            let y = (px as f64 / field).ln();
+            if x.iter().chain([&y]).all(|v| v.is_finite()) {
+                rows.push((*i, x, y));
+            }
+        }
+    }
+    if rows.len() < thresholds.hands {
+        return Vec::new();
+    }
+    let (x, y): (Vec<Vec<f64>>, Vec<f64>) = rows.iter().map(|r| (r.1.clone(), r.2)).unzip();
+    // One sex alone makes the columns depend on each other: then size follows height and weight only.
+    let coefficients = robust::regression(&x, &y)
+        .or_else(|| robust::regression(&x.iter().map(|r| r[..3].to_vec()).collect::<Vec<_>>(), &y));
+    let Some(coefficients) = coefficients else { return Vec::new() };
+    let residuals: Vec<f64> = rows.iter().map(|(_, x, y)| y - robust::predict(&coefficients, x)).collect();
+    let Some((centre, spread)) = robust::centre_and_spread(&residuals) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for ((i, _, _), residual) in rows.iter().zip(&residuals) {
+        let off = residual - centre;
+        let score = (off.abs() / (thresholds.z * spread.max(1e-9))).min(off.abs() / thresholds.factor.ln());
+        if score >= 1.0 && score.is_finite() {
+            let message = format!(
+                "the bones have {:.0} % of the area that height, weight and sex predict (from {} hands)",
+                100.0 * off.exp(),
+                rows.len()
+            );
+            let suggestion = "check the patient's row in the metadata, the image's scale, and whose hand it is";
+            findings.push(Finding::of_image(CheckKind::MaskSize, *i, score, message, suggestion));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn a_hand_too_large_for_its_owner_is_found() {
+        let mut population = Population::new(60, 81);
+        let px = population.tables.images[17].mask_px.unwrap();
+        population.tables.images[17].mask_px = Some(px * 9 / 5);
+        assert_eq!(found(&population, CheckKind::MaskSize), vec![(17, String::new())]);
+    }
+
+    #[test]
+    fn one_sex_alone_is_no_obstacle() {
+        let mut population = Population::new(60, 82);
+        population.tables.patients.iter_mut().for_each(|p| p.sex = Some("F".into()));
+        let px = population.tables.images[17].mask_px.unwrap();
+        population.tables.images[17].mask_px = Some(px / 2);
+        assert!(found(&population, CheckKind::MaskSize).contains(&(17, String::new())));
+    }
+}

@@ -1,0 +1,127 @@
+//! Metadata of patients with images: absent, or outside of what people are.
+
+use super::context::Context;
+use super::{CheckKind, Finding};
+use crate::tables::PatientRow;
+
+/// What people are: wide enough for anyone who is X-rayed, narrow enough to catch a height in the weight column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Years.
+    pub age: (f64, f64),
+    /// Centimetres.
+    pub height_cm: (f64, f64),
+    /// Kilograms.
+    pub weight_kg: (f64, f64),
+    /// Body mass index, kg/m²: catches exchanged columns whose values are each possible.
+    pub body_mass_index: (f64, f64),
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds {
+            age: (1.0, 105.0),
+            height_cm: (120.0, 215.0),
+            weight_kg: (30.0, 200.0),
+            body_mass_index: (13.0, 55.0),
+        }
+    }
+}
+
+const ABSENT: f64 = 1.4;
+const OUT_OF_RANGE: f64 = 1.8;
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (patient_id, images) in &context.patients {
+        let Some(first) = images.first() else { continue };
+        let mut add = |score: f64, message: String, suggestion: &str| {
+            findings.push(Finding::of_image(CheckKind::Metadata, *first, score, message, suggestion));
+        };
+        match context.tables.patient(patient_id).filter(|p| p.sheet_row.is_some()) {
+            None if context.tables.patients.iter().any(|p| p.sheet_row.is_some()) => {
+                add(ABSENT, format!("patient {patient_id} has no row in the metadata"), "add the row");
+            }
+            // No metadata at all is a choice, not a fault of each patient.
+            None => {}
+            Some(patient) => {
+                let row = patient.sheet_row.map_or(String::new(), |r| format!(" (row {r})"));
+                let absent = absent(patient);
+                if !absent.is_empty() {
+                    let message = format!("patient {patient_id}{row} has no {}", absent.join(", "));
+                    add(ABSENT, message, "look it up, or leave the patient out of analyses that need it");
+                }
+                let odd = out_of_range(patient, &context.settings.metadata);
+                if !odd.is_empty() {
+                    let message = format!("patient {patient_id}{row}: {}", odd.join(", "));
+                    add(OUT_OF_RANGE, message, "check the cell: exchanged columns, a slip, or another unit?");
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn absent(p: &PatientRow) -> Vec<&'static str> {
+    [
+        ("sex", p.sex.is_none()),
+        ("age", p.age.is_none()),
+        ("height", p.height_cm.is_none()),
+        ("weight", p.weight_kg.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, absent)| absent.then_some(name))
+    .collect()
+}
+
+fn out_of_range(p: &PatientRow, thresholds: &Thresholds) -> Vec<String> {
+    let index = p.height_cm.zip(p.weight_kg).map(|(h, w)| w / (h / 100.0).powi(2));
+    let mut odd = Vec::new();
+    let mut test = |name: &str, unit: &str, value: Option<f64>, (least, most): (f64, f64)| {
+        if let Some(value) = value.filter(|v| !(least..=most).contains(v)) {
+            odd.push(format!("{name} {value:.0}{unit} is not within {least:.0} to {most:.0}"));
+        }
+    };
+    test("age", "", p.age, thresholds.age);
+    test("height", " cm", p.height_cm, thresholds.height_cm);
+    test("weight", " kg", p.weight_kg, thresholds.weight_kg);
+    if odd.is_empty() {
+        let mut test = |value: Option<f64>, (least, most): (f64, f64)| {
+            if let Some(value) = value.filter(|v| !(least..=most).contains(v)) {
+                odd.push(format!("height and weight make a body mass index of {value:.0}"));
+            }
+        };
+        test(index, thresholds.body_mass_index);
+    }
+    odd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn absent_and_impossible_metadata_are_found() {
+        let mut population = Population::new(6, 101);
+        population.tables.patients[1].height_cm = None;
+        population.tables.patients[2].age = Some(230.0);
+        // Exchanged: a height of 62 and a weight of 171.
+        (population.tables.patients[3].height_cm, population.tables.patients[3].weight_kg) = (Some(62.0), Some(171.0));
+        population.tables.patients[4].sheet_row = None;
+        (population.tables.patients[5].height_cm, population.tables.patients[5].weight_kg) = (Some(190.0), Some(42.0));
+        let at: Vec<usize> = found(&population, CheckKind::Metadata).iter().map(|f| f.0).collect();
+        assert_eq!(at, vec![2, 4, 6, 8, 10]);
+    }
+
+    #[test]
+    fn data_without_metadata_are_not_blamed_on_patients() {
+        let mut population = Population::new(3, 102);
+        population
+            .tables
+            .patients
+            .iter_mut()
+            .for_each(|p| *p = PatientRow { patient_id: p.patient_id.clone(), ..PatientRow::default() });
+        assert!(found(&population, CheckKind::Metadata).is_empty());
+    }
+}

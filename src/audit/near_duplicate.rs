@@ -1,0 +1,131 @@
+//! The same picture twice, under two patients or as both hands of one.
+//!
+//! Perceptual hashes propose, the bones' places decide: hands look alike to a hash of 64 bits, but the bones of
+//! two hands, brought into one frame, lie some ten px of a mean hand apart; those of one picture, cut or
+//! brightened, do not. Without masks on both sides only an almost equal hash counts.
+
+use std::collections::HashMap;
+
+use super::context::Context;
+use super::{CheckKind, Finding, robust};
+use crate::bones::COUNT;
+
+/// How alike is the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Differing bits of 64 at which the bones' places are compared.
+    pub bits: u32,
+    /// Differing bits at which images without masks count as the same.
+    pub bits_alone: u32,
+    /// Median distance of centroids, brought into one frame, in px of a mean hand at 2048 x 2048.
+    pub displacement_px: f64,
+    /// Difference of the hands' turn in the image, degrees.
+    pub turn_deg: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { bits: 16, bits_alone: 1, displacement_px: 3.0, turn_deg: 2.0 }
+    }
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let thresholds = &context.settings.near_duplicate;
+    let images: Vec<usize> = context.images().collect();
+    let hash = |i: usize| context.image(i).image_hash.as_deref().and_then(|h| u64::from_str_radix(h, 16).ok());
+    let hashed: Vec<(usize, u64)> = images.iter().filter_map(|i| Some((*i, hash(*i)?))).collect();
+    let mut findings = Vec::new();
+    let mut told = vec![false; context.tables.images.len()];
+
+    let mut by_file: HashMap<&str, usize> = HashMap::new();
+    for i in &images {
+        let Some(sha) = context.image(*i).sha256.as_deref() else { continue };
+        match by_file.get(sha) {
+            Some(first) => {
+                told[*i] = true;
+                findings.push(finding(context, *i, *first, 4.0, "the same file as"));
+            }
+            None => drop(by_file.insert(sha, *i)),
+        }
+    }
+    // Each image is told of once, with the first of its likes.
+    for (k, (i, a)) in hashed.iter().enumerate() {
+        if told[*i] {
+            continue;
+        }
+        for (j, b) in &hashed[..k] {
+            let bits = (a ^ b).count_ones();
+            if bits > thresholds.bits {
+                continue;
+            }
+            let same = match displacement(context, *i, *j) {
+                Some(px) => px <= thresholds.displacement_px,
+                // Flat images hash alike whatever they are.
+                None => bits <= thresholds.bits_alone && a.count_ones() > 8 && a.count_ones() < 56,
+            };
+            if same {
+                told[*i] = true;
+                findings.push(finding(context, *i, *j, 2.5, "almost the same picture as"));
+                break;
+            }
+        }
+    }
+    findings
+}
+
+fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) -> Finding {
+    let (row, like) = (context.image(i), context.image(other));
+    let whose = match row.patient_id == like.patient_id {
+        true => "of the same patient".to_owned(),
+        false => format!("of patient {}", like.patient_id),
+    };
+    let message = format!("{what} {} {whose}", like.image_id);
+    Finding::of_image(CheckKind::NearDuplicate, i, score, message, "leave one out: in two folds they would leak")
+        .with_beside(other)
+}
+
+/// Median distance of the two hands' centroids in the frame of the mean hand, without end for hands of
+/// different sides or turns; `None` where too few bones are known.
+fn displacement(context: &Context, a: usize, b: usize) -> Option<f64> {
+    const FEWEST: usize = 8;
+    let hand = |i: usize| context.verdicts[i].as_ref().and_then(|v| Some((&v.hand.places, v.judged.as_ref()?.fit)));
+    let ((p, to_p), (q, to_q)) = (hand(a)?, hand(b)?);
+    let turn = (to_p.lean(0.0) - to_q.lean(0.0) + 180.0).rem_euclid(360.0) - 180.0;
+    if to_p.mirrored != to_q.mirrored || turn.abs() > context.settings.near_duplicate.turn_deg {
+        return Some(f64::INFINITY);
+    }
+    let distances: Vec<f64> = (0..COUNT)
+        .filter_map(|c| {
+            let ([x, y], [u, v]) = (to_p.apply(p[c]?), to_q.apply(q[c]?));
+            Some((x - u).hypot(y - v))
+        })
+        .collect();
+    (distances.len() >= FEWEST).then(|| robust::median(distances)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn equal_files_and_like_pictures_are_found_and_like_hashes_alone_are_not() {
+        let mut population = Population::new(20, 111);
+        for image in &mut population.tables.images {
+            image.image_hash = Some(format!("{:016x}", 0x0f0f_33cc_5a5a_00ffu64));
+        }
+        population.copy_bones(8, 21);
+        population.tables.images[21].image_hash = Some(format!("{:016x}", 0x0f0f_33cc_5a5a_00f0u64));
+        population.tables.images[30].sha256 = population.tables.images[2].sha256.clone();
+        assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(21, String::new()), (30, String::new())]);
+    }
+
+    #[test]
+    fn images_without_masks_need_an_equal_hash() {
+        let mut population = Population::new(4, 112);
+        population.tables.bones.clear();
+        population.tables.images.iter_mut().for_each(|i| i.mask_source = "none".into());
+        population.tables.images[5].image_hash = population.tables.images[0].image_hash.clone();
+        assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(5, String::new())]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Long bones that lean otherwise than the others make likely.
+
+use super::context::{Context, bone};
+use super::{CheckKind, Finding};
+use crate::bones::COUNT;
+
+/// How odd is odd. Score 1 asks for both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Calibrated distance given the other bones' leans.
+    pub distance: f64,
+    /// Degrees: fingers bend and turn by up to about 20 on their own.
+    pub degrees: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { distance: 5.5, degrees: 20.0 }
+    }
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let thresholds = &context.settings.orientation;
+    let mut findings = Vec::new();
+    for (i, verdict, judged) in context.judged() {
+        for b in 0..COUNT {
+            // A bone out of place is told of already; its lean adds nothing.
+            let (Some(residual), true) = (judged.lean.residuals[b], judged.place.accepted[b]) else { continue };
+            let degrees = residual.delta[0].abs();
+            let score = (residual.distance / thresholds.distance).min(degrees / thresholds.degrees);
+            if score < 1.0 || !score.is_finite() {
+                continue;
+            }
+            let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
+            let b = bone(label.map_or(b, |l| l.0));
+            let message =
+                format!("{b} leans {degrees:.0}° otherwise than the other bones make likely ({})", context.basis());
+            let finding =
+                Finding::of_image(CheckKind::Orientation, i, score, message, format!("check the outline of {b}"));
+            findings.push(finding.with_bones([b]));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn a_metacarpal_lying_across_is_found() {
+        let mut population = Population::new(60, 41);
+        let lean = population.bone(3, "finger-11").orientation_deg.unwrap();
+        population.bone(3, "finger-11").orientation_deg = Some(lean + 70.0);
+        assert!(found(&population, CheckKind::Orientation).contains(&(3, "finger-11".into())));
+        // An axis turned by half a turn is the same axis.
+        let mut same = Population::new(60, 41);
+        let lean = same.bone(3, "finger-11").orientation_deg.unwrap();
+        same.bone(3, "finger-11").orientation_deg = Some(lean + 180.0);
+        assert!(!found(&same, CheckKind::Orientation).contains(&(3, "finger-11".into())));
+    }
+}

@@ -1,0 +1,159 @@
+//! Bones far from where the others put them.
+
+use super::context::{Context, bone};
+use super::population::{FEWEST_BONES, Judged, PLACE_LIMIT, Verdict};
+use super::{CheckKind, Finding};
+use crate::bones::{Bone, COUNT};
+
+/// How far is far. Score 1 asks for both; they grow together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Calibrated distance: with two degrees of freedom one bone in a quarter of a million is past 5 by
+    /// chance, and real hands have heavier tails.
+    pub distance: f64,
+    /// Displacement in px of a mean hand at 2048 x 2048 (its Pisiform is 80 px across): in a population as
+    /// regular as drawn hands a smaller one would be far by distance and mean nothing.
+    pub displacement_px: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { distance: 5.5, displacement_px: 12.0 }
+    }
+}
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let thresholds = &context.settings.place;
+    let mut findings = Vec::new();
+    for (i, verdict, judged) in context.judged() {
+        let measured = judged.place.residuals.iter().flatten().count();
+        if measured >= FEWEST_BONES && 5 * judged.place.removed > 2 * measured {
+            let message = format!(
+                "{} of {measured} bones lie where no hand has them ({})",
+                judged.place.removed,
+                context.basis()
+            );
+            findings.push(Finding::of_image(
+                CheckKind::Place,
+                i,
+                4.0,
+                message,
+                "look at the whole annotation; it may belong to another image",
+            ));
+            continue;
+        }
+        for b in 0..COUNT {
+            let Some(residual) = judged.place.residuals[b] else { continue };
+            let away = residual.delta[0].hypot(residual.delta[1]);
+            let score = (residual.distance / thresholds.distance).min(away / thresholds.displacement_px);
+            if residual.distance < PLACE_LIMIT || score < 1.0 || !score.is_finite() {
+                continue;
+            }
+            // After proposed changes of labels the bone is known by the label that it carries in the file.
+            let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
+            let b = bone(label.map_or(b, |l| l.0));
+            let over = lies_over(context, i, b, verdict).map_or(String::new(), |o| format!(", over {o}"));
+            let message = format!(
+                "{b} lies {:.0} px from where the other bones put it{over} ({})",
+                away / judged.fit.scale(),
+                context.basis()
+            );
+            let suggestion = format!("move {b} back by {}", direction(residual.delta, judged));
+            findings.push(Finding::of_image(CheckKind::Place, i, score, message, suggestion).with_bones([b]));
+        }
+    }
+    findings
+}
+
+/// The other bone whose box holds this one's centroid, the nearest if several.
+fn lies_over(context: &Context, image: usize, b: Bone, verdict: &Verdict) -> Option<Bone> {
+    let at = verdict.hand.places[b.index()]?;
+    context.bones[image]
+        .iter()
+        .filter(|r| r.class as usize != b.index() && (r.class as usize) < COUNT)
+        .filter(|r| {
+            let within = |min: Option<u32>, max: Option<u32>, v: f64| {
+                min.zip(max).is_some_and(|(min, max)| (f64::from(min)..=f64::from(max)).contains(&v))
+            };
+            within(r.x_min, r.x_max, at.x) && within(r.y_min, r.y_max, at.y)
+        })
+        .min_by(|p, q| {
+            let far = |r: &crate::tables::BoneRow| {
+                (r.centroid_x.unwrap_or(f64::MAX) - at.x).hypot(r.centroid_y.unwrap_or(f64::MAX) - at.y)
+            };
+            far(p).total_cmp(&far(q))
+        })
+        .map(|r| bone(r.class as usize))
+}
+
+/// Back to the expected place, in px of the image.
+fn direction(delta: [f64; 2], judged: &Judged) -> String {
+    let [x, y] = judged.fit.unturned([-delta[0], -delta[1]]);
+    let part = |v: f64, forth: &str, back: &str| format!("{:.0} px {}", v.abs(), if v >= 0.0 { forth } else { back });
+    format!("about {} and {}", part(x, "right", "left"), part(y, "down", "up"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::super::synthetic::{Population, Random, found};
+    use super::*;
+
+    #[test]
+    fn a_shifted_bone_is_found_with_its_displacement() {
+        let mut population = Population::new(60, 21);
+        population.shift(7, "Lunate", 60.0, -20.0);
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::Place).collect();
+        let lunate = findings.iter().find(|f| f.image == Some(7)).unwrap();
+        assert_eq!(lunate.bones, vec![Bone::from_name("Lunate").unwrap()]);
+        let px: f64 = lunate.message.split("lies ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!((px - 63.0).abs() < 15.0, "{}", lunate.message);
+        assert!(lunate.suggestion.contains("left") && lunate.suggestion.contains("down"), "{}", lunate.suggestion);
+        assert_eq!(lunate.severity(), Severity::High);
+    }
+
+    #[test]
+    fn a_pisiform_drawn_over_the_ulna_is_named_so() {
+        let mut population = Population::new(60, 22);
+        let ulna = population.bone(12, "Ulna").clone();
+        let pisiform = population.bone(12, "Pisiform");
+        (pisiform.centroid_x, pisiform.centroid_y) = (ulna.centroid_x, ulna.centroid_y);
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.image == Some(12)).collect();
+        let place = findings.iter().find(|f| f.kind == CheckKind::Place).unwrap();
+        assert!(place.message.contains("Pisiform lies") && place.message.contains("over Ulna"), "{}", place.message);
+        assert_eq!(place.severity(), Severity::High);
+    }
+
+    #[test]
+    fn shifts_by_a_bone_are_found_and_clean_hands_are_not_high() {
+        let mut population = Population::new(150, 23);
+        let mut random = Random::new(5);
+        let mut planted = Vec::new();
+        for image in (0..300).step_by(5) {
+            let b = bone(random.below(COUNT));
+            let angle = random.unit() * std::f64::consts::TAU;
+            population.shift(image, b.name(), 70.0 * angle.cos(), 70.0 * angle.sin());
+            planted.push((image, b.name().to_owned()));
+        }
+        let all = population.audit();
+        let at = |p: &(usize, String)| {
+            all.iter().any(|f| f.kind == CheckKind::Place && f.image == Some(p.0) && f.bones[0].name() == p.1)
+        };
+        let right = planted.iter().filter(|p| at(p)).count();
+        assert!(right as f64 >= 0.95 * planted.len() as f64, "{right} of {}", planted.len());
+        let mut high: Vec<usize> =
+            all.iter().filter(|f| f.severity() == Severity::High).filter_map(|f| f.image).collect();
+        high.retain(|i| i % 5 != 0);
+        high.dedup();
+        assert!(high.len() <= 4, "{} of 240 clean hands are high", high.len());
+    }
+
+    #[test]
+    fn one_image_and_none_are_judged_without_panic() {
+        let mut population = Population::new(1, 24);
+        population.keep_images(1);
+        assert!(found(&population, CheckKind::Place).is_empty());
+        population.keep_images(0);
+        assert!(population.audit().is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! The model of a hand, learnt from all hands of the data, and each hand against it.
+
+use rayon::prelude::*;
+
+use super::gaussian::{Gaussian, Screened, Values};
+use super::relabel;
+use super::similarity::{Places, Similarity, normalised};
+use super::{prior, robust};
+use crate::bones::COUNT;
+use crate::geometry::Point;
+use crate::tables::BoneRow;
+
+/// Calibrated distance at which a bone no longer agrees with the others and loses its say about them.
+pub const PLACE_LIMIT: f64 = 4.5;
+/// The same for size and shape.
+pub const SHAPE_LIMIT: f64 = 4.5;
+/// The same for a long bone's lean.
+pub const LEAN_LIMIT: f64 = 4.5;
+/// Hands of the anatomy table that the learnt covariance is drawn towards.
+const PRIOR_HANDS: f64 = 60.0;
+/// Rounds of judging and learning.
+const ROUNDS: usize = 3;
+/// Share of a bone's area up to which a part of it is a slip of the tool.
+pub const SPECK_SHARE: f64 = 0.02;
+/// Fewest bones that make a hand.
+pub const FEWEST_BONES: usize = 8;
+
+/// How bones lie, how large they are and how they lean, in the frame of a mean right hand.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Centroids in px of the mean hand.
+    pub place: Gaussian,
+    /// Half the log of the area, and the log of the aspect ratio.
+    pub shape: Gaussian,
+    /// Lean of the long axis in degrees.
+    pub lean: Gaussian,
+    /// Hands learnt from.
+    pub hands: usize,
+}
+
+/// What is measured of one hand's bones, by the label they carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hand {
+    /// Index in the images table.
+    pub image: usize,
+    /// Centroids in px of the image.
+    pub places: Places,
+    /// Half the log of the area in px, log of the aspect ratio.
+    pub shapes: Values,
+    /// Lean in degrees.
+    pub leans: Values,
+    /// Labels in use, those without a place of their own among them.
+    pub drawn: [bool; COUNT],
+}
+
+impl Hand {
+    /// From the rows of one image. A class drawn more than once, or in parts apart, has no place of its own
+    /// and is left out here; other checks name it.
+    pub fn new(image: usize, rows: &[&BoneRow]) -> Hand {
+        const PARTS_SHARE: f64 = 0.1;
+        let mut hand = Hand::empty(image);
+        for row in rows {
+            let class = row.class as usize;
+            if class < COUNT && row.area_px > 0 {
+                hand.drawn[class] = true;
+            }
+            let whole = row.minor_parts_px as f64 <= PARTS_SHARE * row.area_px as f64;
+            let (Some(x), Some(y)) = (row.centroid_x, row.centroid_y) else { continue };
+            let speck = row.n_parts > 1 && (row.minor_parts_px as f64) < SPECK_SHARE * row.area_px as f64;
+            if class >= COUNT || (row.n_shapes > 1 && !speck) || !whole || row.area_px == 0 || !(x + y).is_finite() {
+                continue;
+            }
+            hand.places[class] = Some(Point::new(x, y));
+            // A pixel has a width: without it one row of pixels would have no aspect.
+            let axis = |sd: Option<f64>| sd.filter(|s| s.is_finite()).unwrap_or(0.0).max(0.3);
+            let aspect = (axis(row.sd_major_px) / axis(row.sd_minor_px)).ln();
+            hand.shapes[class] = Some([(row.area_px as f64).ln() / 2.0, aspect]);
+            hand.leans[class] = row.orientation_deg.filter(|l| l.is_finite()).map(|l| [l, 0.0]);
+        }
+        hand
+    }
+
+    fn empty(image: usize) -> Hand {
+        Hand { image, places: [None; COUNT], shapes: [None; COUNT], leans: [None; COUNT], drawn: [false; COUNT] }
+    }
+
+    /// Bones with a place.
+    pub fn count(&self) -> usize {
+        self.places.iter().flatten().count()
+    }
+
+    /// The hand with the measures of label `i` given to label `to[i]`.
+    pub fn relabelled(&self, to: &[usize; COUNT]) -> Hand {
+        let mut hand = Hand::empty(self.image);
+        for (from, to) in to.iter().enumerate() {
+            hand.drawn[*to] |= self.drawn[from];
+            hand.places[*to] = hand.places[*to].or(self.places[from]);
+            hand.shapes[*to] = hand.shapes[*to].or(self.shapes[from]);
+            hand.leans[*to] = hand.leans[*to].or(self.leans[from]);
+        }
+        hand
+    }
+}
+
+/// A hand in the model's frame, judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// From the image to the frame.
+    pub fit: Similarity,
+    /// Places against the model.
+    pub place: Screened,
+    /// Sizes and aspect ratios against the model.
+    pub shape: Screened,
+    /// Leans against the model.
+    pub lean: Screened,
+}
+
+impl Judged {
+    /// How unlikely the labels are altogether: squared distances of what agrees, and a price for what does not.
+    pub fn cost(&self) -> f64 {
+        const PLACE_PRICE: f64 = 30.0;
+        const SHAPE_PRICE: f64 = 22.0;
+        const LEAN_PRICE: f64 = 12.0;
+        self.place.chi2
+            + self.shape.chi2
+            + self.lean.chi2
+            + PLACE_PRICE * self.place.removed as f64
+            + SHAPE_PRICE * self.shape.removed as f64
+            + LEAN_PRICE * self.lean.removed as f64
+    }
+}
+
+/// A hand, the labels its bones should carry, and how they fit then.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The hand as labelled.
+    pub hand: Hand,
+    /// `labels[i]` is the bone that the one labelled `i` looks like; itself where all is well.
+    pub labels: [usize; COUNT],
+    /// Groups of labels changed together, and how much likelier each change makes the hand (-2 log likelihood).
+    pub changes: Vec<(Vec<usize>, f64)>,
+    /// The hand with those labels against the model; `None` where it has too few bones or no frame.
+    pub judged: Option<Judged>,
+}
+
+impl Model {
+    /// Shapes and leans in the model's frame.
+    fn measures(&self, hand: &Hand, fit: &Similarity) -> (Values, Values) {
+        let grow = fit.scale().ln();
+        let shapes = hand.shapes.map(|s| s.map(|[size, aspect]| [size + grow, aspect]));
+        let leans = std::array::from_fn(|b| {
+            hand.leans[b].map(|[lean, _]| {
+                let (lean, mean) = (fit.lean(lean), self.lean.mean(b)[0]);
+                // An axis has no direction: within 90 degrees of the mean.
+                [mean + (lean - mean + 90.0).rem_euclid(180.0) - 90.0, 0.0]
+            })
+        });
+        (shapes, leans)
+    }
+
+    /// Judges a hand in a given frame.
+    pub fn judge(&self, hand: &Hand, fit: Similarity) -> Judged {
+        let (shapes, leans) = self.measures(hand, &fit);
+        Judged {
+            fit,
+            place: self.place.screen(&normalised(&hand.places, &fit), PLACE_LIMIT),
+            shape: self.shape.screen(&shapes, SHAPE_LIMIT),
+            lean: self.lean.screen(&leans, LEAN_LIMIT),
+        }
+    }
+
+    /// -2 log likelihood of the bone labelled `from` as `to`, other bones aside, each measure's share capped.
+    pub fn surprise(&self, hand: &Hand, fit: &Similarity, from: usize, to: usize) -> Option<f64> {
+        const CAP: f64 = 60.0;
+        let place = fit.apply(hand.places[from]?);
+        let [size, aspect] = hand.shapes[from]?;
+        let shape = [size + fit.scale().ln(), aspect];
+        Some(self.place.surprise(to, place, CAP) + self.shape.surprise(to, shape, CAP))
+    }
+
+    /// The model of these hands: judged by the anatomy table first, then by what the hands themselves show.
+    pub fn learnt(hands: &[Hand]) -> Model {
+        const ENOUGH_TO_RECENTRE: usize = 12;
+        let prior = prior::model();
+        let mut model = prior.clone();
+        for round in 0..ROUNDS {
+            let judged: Vec<(&Hand, Judged)> = hands
+                .par_iter()
+                .filter(|h| h.count() >= FEWEST_BONES)
+                .filter_map(|h| {
+                    let fit = Similarity::robust(&h.places, &model.place)?;
+                    Some((h, model.judge(h, fit)))
+                })
+                .collect();
+            // A hand whose bones mostly disagree teaches nothing.
+            let sound: Vec<&(&Hand, Judged)> = judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
+            if sound.is_empty() {
+                break;
+            }
+            let values = |of: &dyn Fn(&Hand, &Judged) -> (Values, [bool; COUNT])| -> Vec<(Values, [bool; COUNT])> {
+                sound.iter().map(|(h, j)| of(h, j)).collect()
+            };
+            // In the first round only the anatomy table says which bones agree, and data drawn another way (other
+            // margins, other pixel rims) differ from it as a whole: take the hands' own medians as centre first.
+            let recentre = round == 0 && sound.len() >= ENOUGH_TO_RECENTRE;
+            let all = |v: &Values| v.map(|v| v.is_some());
+            let place = values(&|h, j| {
+                let v = normalised(&h.places, &j.fit);
+                (v, if recentre { all(&v) } else { j.place.accepted })
+            });
+            let shape = values(&|h, j| {
+                let v = model.measures(h, &j.fit).0;
+                (v, if recentre { all(&v) } else { j.shape.accepted })
+            });
+            let lean = values(&|h, j| {
+                let v = model.measures(h, &j.fit).1;
+                (v, if recentre { all(&v) } else { j.lean.accepted })
+            });
+            let next = if recentre {
+                [recentred(&model.place, &place), recentred(&model.shape, &shape), recentred(&model.lean, &lean)]
+            } else {
+                [
+                    model.place.learnt(&prior.place, &place, PRIOR_HANDS),
+                    model.shape.learnt(&prior.shape, &shape, PRIOR_HANDS),
+                    model.lean.learnt(&prior.lean, &lean, PRIOR_HANDS),
+                ]
+            };
+            if let [Some(place), Some(shape), Some(lean)] = next {
+                model = Model { place, shape, lean, hands: sound.len() };
+            }
+        }
+        model
+    }
+
+    /// Finds the labels that fit best and judges the hand with them.
+    pub fn verdict(&self, hand: &Hand) -> Verdict {
+        let own: [usize; COUNT] = std::array::from_fn(|b| b);
+        let plain = |judged| Verdict { hand: hand.clone(), labels: own, changes: Vec::new(), judged };
+        if hand.count() < FEWEST_BONES {
+            return plain(None);
+        }
+        let Some(fit) = Similarity::robust(&hand.places, &self.place) else { return plain(None) };
+        let (labels, changes, judged) = relabel::search(self, hand, fit);
+        Verdict { hand: hand.clone(), labels, changes, judged: Some(judged) }
+    }
+}
+
+/// The same spread about the hands' medians.
+fn recentred(model: &Gaussian, hands: &[(Values, [bool; COUNT])]) -> Option<Gaussian> {
+    let centres = (0..COUNT).map(|b| {
+        let middle = |d: usize| robust::median(hands.iter().filter_map(|(v, _)| Some(v[b]?[d])));
+        match (middle(0), middle(1)) {
+            (Some(x), Some(y)) => [x, y],
+            _ => model.mean(b),
+        }
+    });
+    model.recentred(&centres.collect::<Vec<_>>())
+}

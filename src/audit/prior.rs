@@ -1,0 +1,219 @@
+//! The anatomy that holds before any hand of the data is seen: from measured tables of mean hands in two poses.
+
+use super::gaussian::Gaussian;
+use super::matrix::Matrix;
+use super::population::Model;
+use crate::bones::{Bone, COUNT, Group};
+
+/// Per pose and bone: place, spread, orientation, area, axes; px of a mean right hand at 2048 x 2048.
+const TABLE: &str = include_str!("../../assets/anatomy.csv");
+
+/// Smallest standard deviation of a bone's place in px: the table is relative to the Capitate, whose own is 0.
+const LEAST_SD_PX: f64 = 6.0;
+/// Distance in px over which bones move together.
+const REACH_PX: f64 = 400.0;
+/// Standard deviation of log aspect ratios, which the table does not hold.
+const ASPECT_SD: f64 = 0.08;
+/// Correlation of bones' sizes beyond the hand's own scale.
+const SIZE_CORRELATION: f64 = 0.3;
+/// A bone's lean is judged where it varies less than this in both poses, degrees...
+const LEAN_SD_LIMIT: f64 = 12.0;
+/// ...and the bone is this much longer than wide.
+const LEAN_ASPECT: f64 = 1.5;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    x: f64,
+    y: f64,
+    x_sd: f64,
+    y_sd: f64,
+    lean: f64,
+    lean_sd: f64,
+    area: f64,
+    area_sd: f64,
+    sd_major: f64,
+    sd_minor: f64,
+}
+
+/// Straight and rotated pose, 29 bones each.
+fn poses() -> [[Entry; COUNT]; 2] {
+    let mut poses = [[Entry::default(); COUNT]; 2];
+    let mut reader = csv::Reader::from_reader(TABLE.as_bytes());
+    let header = reader.headers().expect("the embedded table has a header").clone();
+    for record in reader.records() {
+        let record = record.expect("the embedded table is well formed");
+        let text = |name: &str| {
+            let at = header.iter().position(|h| h == name).expect("the embedded table has this column");
+            &record[at]
+        };
+        let number = |name: &str| text(name).parse().expect("the embedded table holds numbers");
+        let bone = Bone::from_name(text("bone")).expect("the embedded table names bones");
+        poses[usize::from(text("pose") == "rotated")][bone.index()] = Entry {
+            x: number("x"),
+            y: number("y"),
+            x_sd: number("x_sd"),
+            y_sd: number("y_sd"),
+            lean: number("theta_deg"),
+            lean_sd: number("theta_sd"),
+            area: number("area_px"),
+            area_sd: number("area_sd"),
+            sd_major: number("sd_major"),
+            sd_minor: number("sd_minor"),
+        };
+    }
+    poses
+}
+
+/// Turns the rotated pose so that wrist and palm lie on those of the straight one; returns the turn in degrees.
+fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
+    let core = |b: &Bone| {
+        b.group() == Group::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name())
+    };
+    let core: Vec<usize> = Bone::all().filter(core).map(Bone::index).collect();
+    let n = core.len() as f64;
+    let mean = |p: &[Entry; COUNT]| {
+        (core.iter().map(|b| p[*b].x).sum::<f64>() / n, core.iter().map(|b| p[*b].y).sum::<f64>() / n)
+    };
+    let ((sx, sy), (rx, ry)) = (mean(straight), mean(rotated));
+    let (mut re, mut im) = (0.0, 0.0);
+    for b in &core {
+        let (x, y) = (rotated[*b].x - rx, rotated[*b].y - ry);
+        let (u, v) = (straight[*b].x - sx, straight[*b].y - sy);
+        re += x * u + y * v;
+        im += x * v - y * u;
+    }
+    let turn = im.atan2(re);
+    let (sin, cos) = turn.sin_cos();
+    for entry in rotated {
+        let (x, y) = (entry.x - rx, entry.y - ry);
+        let (x_var, y_var) = (entry.x_sd.powi(2), entry.y_sd.powi(2));
+        (entry.x, entry.y) = (sx + cos * x - sin * y, sy + sin * x + cos * y);
+        entry.x_sd = (cos * cos * x_var + sin * sin * y_var).sqrt();
+        entry.y_sd = (sin * sin * x_var + cos * cos * y_var).sqrt();
+        entry.lean += turn.to_degrees();
+    }
+    turn.to_degrees()
+}
+
+/// The model before any hand is seen.
+pub fn model() -> Model {
+    let [straight, mut rotated] = poses();
+    aligned(&straight, &mut rotated);
+    let pair = |b: usize| (&straight[b], &rotated[b]);
+    let middle = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).0) + f(pair(b).1)) / 2.0;
+    let half = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).1) - f(pair(b).0)) / 2.0;
+    // Variances within a pose, averaged.
+    let within = |b: usize, f: &dyn Fn(&Entry) -> f64| ((f(pair(b).0).powi(2) + f(pair(b).1).powi(2)) / 2.0).sqrt();
+    let near = |a: usize, b: usize| {
+        let d = (middle(a, &|e| e.x) - middle(b, &|e| e.x)).hypot(middle(a, &|e| e.y) - middle(b, &|e| e.y));
+        (-d / REACH_PX).exp()
+    };
+
+    // A covariance: what moves within a pose, neighbours together, and the step between the poses.
+    let assemble = |dims: usize,
+                    sd: &dyn Fn(usize, usize) -> f64,
+                    correlation: &dyn Fn(usize, usize, usize) -> f64,
+                    step: &dyn Fn(usize, usize) -> f64| {
+        let mut m = Matrix::zero(COUNT * dims);
+        for i in 0..COUNT * dims {
+            for j in 0..COUNT * dims {
+                let (a, d, b, e) = (i / dims, i % dims, j / dims, j % dims);
+                let moves = if d == e { sd(a, d) * sd(b, d) * correlation(a, b, d) } else { 0.0 };
+                m[(i, j)] = moves + step(a, d) * step(b, e);
+            }
+        }
+        m
+    };
+    let xy = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x } else { &|e| e.y } };
+    let xy_sd = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x_sd } else { &|e| e.y_sd } };
+    let place = Gaussian::new(
+        2,
+        (0..COUNT).flat_map(|b| [middle(b, &|e| e.x), middle(b, &|e| e.y)]).collect(),
+        assemble(
+            2,
+            &|b, d| within(b, xy_sd(d)).max(LEAST_SD_PX),
+            // Not wholly together even where bones touch: 10 % of the variance is each bone's own.
+            &|a, b, _| if a == b { 1.0 } else { 0.9 * near(a, b) },
+            &|b, d| half(b, xy(d)),
+        ),
+        [true; COUNT],
+    );
+
+    let size = |e: &Entry| e.area.ln() / 2.0;
+    let aspect = |e: &Entry| (e.sd_major / e.sd_minor).ln();
+    let shape = Gaussian::new(
+        2,
+        (0..COUNT).flat_map(|b| [middle(b, &size), middle(b, &aspect)]).collect(),
+        assemble(
+            2,
+            &|b, d| if d == 0 { within(b, &|e| e.area_sd / e.area / 2.0) } else { ASPECT_SD },
+            &|a, b, d| match (a == b, d) {
+                (true, _) => 1.0,
+                (false, 0) => SIZE_CORRELATION,
+                (false, _) => 0.0,
+            },
+            &|b, d| if d == 0 { half(b, &size) } else { half(b, &aspect) },
+        ),
+        [true; COUNT],
+    );
+
+    let judged: [bool; COUNT] = std::array::from_fn(|b| {
+        [pair(b).0, pair(b).1].iter().all(|e| e.lean_sd < LEAN_SD_LIMIT && e.sd_major > LEAN_ASPECT * e.sd_minor)
+    });
+    let lean = Gaussian::new(
+        1,
+        (0..COUNT).map(|b| middle(b, &|e| e.lean)).collect(),
+        assemble(
+            1,
+            &|b, _| within(b, &|e| e.lean_sd).max(2.0),
+            &|a, b, _| if a == b { 1.0 } else { 0.7 * near(a, b) },
+            &|b, _| if judged[b] { half(b, &|e| e.lean) } else { 0.0 },
+        ),
+        judged,
+    );
+    Model {
+        place: place.expect("the embedded table makes a positive definite covariance"),
+        shape: shape.expect("the embedded table makes a positive definite covariance"),
+        lean: lean.expect("the embedded table makes a positive definite covariance"),
+        hands: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_poses_differ_by_the_bend_of_the_wrist() {
+        let [straight, mut rotated] = poses();
+        let turn = aligned(&straight, &mut rotated);
+        assert!((-45.0..-20.0).contains(&turn), "{turn}");
+        let gap = |b: Bone| {
+            let b = b.index();
+            (straight[b].x - rotated[b].x).hypot(straight[b].y - rotated[b].y)
+        };
+        assert!(gap(Bone::from_name("Hamate").unwrap()) < 25.0);
+        assert!(gap(Bone::ULNA) > 100.0, "the forearm swings");
+    }
+
+    #[test]
+    fn long_bones_have_a_lean_and_round_ones_none() {
+        let model = model();
+        let judged = |name: &str| model.lean.is_active(Bone::from_name(name).unwrap().index());
+        assert!(judged("finger-7") && judged("finger-10") && judged("Radius"));
+        assert!(!judged("Trapezoid") && !judged("Pisiform"));
+    }
+
+    #[test]
+    fn each_bone_is_most_like_itself() {
+        let model = model();
+        for a in 0..COUNT {
+            let as_bone = |b: usize| {
+                model.place.surprise(b, model.place.mean(a), f64::MAX)
+                    + model.shape.surprise(b, model.shape.mean(a), f64::MAX)
+            };
+            let best = (0..COUNT).min_by(|x, y| as_bone(*x).total_cmp(&as_bone(*y))).unwrap();
+            assert_eq!(best, a, "{:?}", Bone::from_index(a));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Labels exchanged between bones, by optimal assignment of the drawn bones to the names (see `relabel`).
+//!
+//! A score of 1 is the least gain in likelihood at which a change is proposed; twice that is high: real swaps
+//! of the closest pairs reach it, anatomical variants do not.
+
+use super::context::{Context, bone};
+use super::relabel::LEAST_GAIN;
+use super::{CheckKind, Finding};
+use crate::bones::Bone;
+
+/// From this many changed labels on, one finding tells of all.
+const SCRAMBLED: usize = 8;
+
+pub(super) fn check(context: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (i, verdict, _) in context.judged() {
+        let changed: usize = verdict.changes.iter().map(|c| c.0.len()).sum();
+        let gain = |g: f64| g / LEAST_GAIN;
+        if changed >= SCRAMBLED {
+            let bones: Vec<Bone> = verdict.changes.iter().flat_map(|c| &c.0).map(|b| bone(*b)).collect();
+            let total = verdict.changes.iter().map(|c| c.1).sum();
+            let message = format!("{changed} labels look scrambled: {}", listed(&verdict.changes, &verdict.labels));
+            findings.push(
+                Finding::of_image(
+                    CheckKind::SwappedLabels,
+                    i,
+                    gain(total),
+                    message,
+                    relabelling(&bones, &verdict.labels),
+                )
+                .with_bones(bones),
+            );
+            continue;
+        }
+        for (group, by) in &verdict.changes {
+            let bones: Vec<Bone> = group.iter().map(|b| bone(*b)).collect();
+            let message = format!("{} ({})", described(&bones, &verdict.labels), context.basis());
+            findings.push(
+                Finding::of_image(
+                    CheckKind::SwappedLabels,
+                    i,
+                    gain(*by),
+                    message,
+                    relabelling(&bones, &verdict.labels),
+                )
+                .with_bones(bones),
+            );
+        }
+    }
+    findings
+}
+
+fn target(b: Bone, labels: &[usize]) -> Bone {
+    bone(labels[b.index()])
+}
+
+fn described(bones: &[Bone], labels: &[usize]) -> String {
+    match bones {
+        [a] => format!("the bone labelled {a} looks like {}", target(*a, labels)),
+        [a, b] if target(*a, labels) == *b && target(*b, labels) == *a => format!("{a} and {b} look swapped"),
+        _ => {
+            let parts: Vec<String> = bones.iter().map(|b| format!("{b} is on {}", target(*b, labels))).collect();
+            format!("the labels of {} bones look exchanged: {}", bones.len(), parts.join(", "))
+        }
+    }
+}
+
+fn listed(changes: &[(Vec<usize>, f64)], labels: &[usize]) -> String {
+    let parts: Vec<String> = changes
+        .iter()
+        .map(|(group, _)| match group.as_slice() {
+            [a, b] if labels[*a] == *b && labels[*b] == *a => format!("{} ↔ {}", bone(*a), bone(*b)),
+            _ => {
+                let mut chain: Vec<&str> = group.iter().map(|b| bone(*b).name()).collect();
+                if let Some(last) = group.last() {
+                    chain.push(bone(labels[*last]).name());
+                }
+                chain.join(" → ")
+            }
+        })
+        .collect();
+    parts.join("; ")
+}
+
+fn relabelling(bones: &[Bone], labels: &[usize]) -> String {
+    let parts: Vec<String> = bones.iter().map(|b| format!("{b} → {}", target(*b, labels))).collect();
+    format!("relabel {}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::super::synthetic::{Population, Random, found};
+    use super::*;
+    use crate::bones::COUNT;
+
+    #[test]
+    fn named_swaps_are_found_and_nothing_else() {
+        let mut population = Population::new(60, 11);
+        population.permute(4, &["Pisiform", "Trapezoid"]);
+        population.permute(9, &["finger-1", "finger-3"]);
+        population.permute(20, &["finger-1", "finger-2", "finger-3"]);
+        population.permute(33, &["Triquetrum", "Pisiform"]);
+        population.permute(50, &["Radius", "Ulna"]);
+        population.permute(71, &["finger-4", "finger-8"]);
+        let findings = found(&population, CheckKind::SwappedLabels);
+        let expected = [
+            (4, "Trapezoid|Pisiform"),
+            (9, "finger-1|finger-3"),
+            (20, "finger-1|finger-2|finger-3"),
+            (33, "Triquetrum|Pisiform"),
+            (50, "Radius|Ulna"),
+            (71, "finger-4|finger-8"),
+        ];
+        let expected: Vec<_> = expected.into_iter().map(|(i, l)| (i, l.to_owned())).collect();
+        assert_eq!(findings, expected);
+        let all = population.audit();
+        let swap = all.iter().find(|f| f.image == Some(4) && f.kind == CheckKind::SwappedLabels).unwrap();
+        assert!(swap.message.starts_with("Trapezoid and Pisiform look swapped"), "{}", swap.message);
+        assert!(swap.suggestion.contains("Pisiform → Trapezoid"));
+        assert_eq!(swap.severity(), Severity::High);
+    }
+
+    #[test]
+    fn twelve_scrambled_labels_are_put_right() {
+        let mut population = Population::new(40, 12);
+        for cycle in [
+            &["finger-1", "finger-3"][..],
+            &["Trapezium", "Hamate"],
+            &["Trapezoid", "Capitate"],
+            &["Pisiform", "Scaphoid", "Triquetrum", "Lunate"],
+            &["Radius", "Ulna"],
+        ] {
+            population.permute(17, cycle);
+        }
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::SwappedLabels).collect();
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        assert_eq!(findings[0].bones.len(), 12);
+        assert!(findings[0].message.contains("finger-1 ↔ finger-3"), "{}", findings[0].message);
+        assert_eq!(findings[0].severity(), Severity::High);
+    }
+
+    #[test]
+    fn a_wholly_scrambled_hand_is_one_finding() {
+        let mut population = Population::new(40, 13);
+        let names: Vec<&str> = crate::bones::NAMES.to_vec();
+        let shuffled: Vec<&str> = (0..COUNT).map(|i| names[(i * 12 + 5) % COUNT]).collect();
+        population.permute(8, &shuffled);
+        let findings = found(&population, CheckKind::SwappedLabels);
+        assert_eq!(findings.iter().map(|f| f.0).collect::<Vec<_>>(), vec![8]);
+        assert!(findings[0].1.split('|').count() > 24, "{findings:?}");
+    }
+
+    #[test]
+    fn nineteen_of_twenty_random_swaps_are_found_and_clean_hands_left_alone() {
+        let mut population = Population::new(150, 14);
+        let mut random = Random::new(99);
+        let mut planted = Vec::new();
+        for image in (0..300).step_by(5) {
+            let a = random.below(COUNT);
+            let b = (a + 1 + random.below(COUNT - 1)) % COUNT;
+            population.permute(image, &[bone(a).name(), bone(b).name()]);
+            planted.push((image, format!("{}|{}", bone(a.min(b)), bone(a.max(b)))));
+        }
+        let findings = found(&population, CheckKind::SwappedLabels);
+        let right = planted.iter().filter(|p| findings.contains(p)).count();
+        assert!(right as f64 >= 0.95 * planted.len() as f64, "{right} of {}", planted.len());
+        let wrong = findings.iter().filter(|f| f.0 % 5 != 0).count();
+        assert!(wrong <= 2, "{wrong} of 240 clean hands");
+    }
+
+    #[test]
+    fn the_anatomy_table_alone_finds_a_swap_in_one_image() {
+        let mut population = Population::new(1, 15);
+        population.keep_images(1);
+        population.permute(0, &["Trapezium", "Hamate"]);
+        assert_eq!(found(&population, CheckKind::SwappedLabels), vec![(0, "Trapezium|Hamate".into())]);
+    }
+}

@@ -1,0 +1,259 @@
+//! Findings against planted faults: recall and precision of each check, and how many clean images are accused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::CheckKind;
+use crate::bones;
+use crate::tables::{FindingRow, ImageRow};
+
+/// What of a phantom data set's `truth.json` is needed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Truth {
+    /// Planted faults.
+    pub defects: Vec<Defect>,
+}
+
+/// One planted fault.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Defect {
+    /// What kind.
+    pub kind: String,
+    /// Images concerned.
+    #[serde(default)]
+    pub image_ids: Vec<String>,
+    /// Patient concerned.
+    #[serde(default)]
+    pub patient_id: String,
+    /// Labels that are wrong as written.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// A truth that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TruthError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}; expected the truth.json of a phantom data set")]
+    Json { path: PathBuf, source: serde_json::Error },
+}
+
+impl Truth {
+    /// Reads `truth.json`.
+    pub fn read(path: &Path) -> Result<Truth, TruthError> {
+        let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
+        serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })
+    }
+}
+
+/// The checks that answer to a kind of fault. An unknown kind answers to none and shows as recall 0.
+fn answers(kind: &str) -> &'static [CheckKind] {
+    use CheckKind as C;
+    match kind {
+        "swapped_pisiform_trapezoid" | "swapped_neighbours" | "thumb_order" | "scrambled_labels" => &[C::SwappedLabels],
+        "missing_label" => &[C::MissingLabel],
+        "duplicate_label" => &[C::DuplicateLabel],
+        "unknown_label" => &[C::UnknownLabel],
+        "shifted_label" | "pisiform_over_ulna" => &[C::Place],
+        "self_intersection" => &[C::SelfIntersection],
+        "outside_image" => &[C::OutsideImage],
+        "tiny_part" => &[C::TinyParts],
+        "several_parts" => &[C::SeveralParts],
+        "ring" | "implant" | "nail_art" => &[C::BrightPixels],
+        "strip_top" | "strip_left" | "border_strip" => &[C::BorderStrip],
+        "side_order" => &[C::SideOrder],
+        "near_duplicate" => &[C::NearDuplicate],
+        "metadata_out_of_range" | "metadata_absent" | "metadata_row_missing" | "metadata_swapped_height_weight" => {
+            &[C::Metadata]
+        }
+        "metadata_size_mismatch" => &[C::MaskSize],
+        _ => &[],
+    }
+}
+
+/// How well one kind of fault was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recall {
+    /// Kind of fault.
+    pub kind: String,
+    /// Faults planted.
+    pub planted: usize,
+    /// Faults that a finding of the right check names, with the right bones.
+    pub found: usize,
+    /// Of these, at severity high.
+    pub found_high: usize,
+    /// `found` of `planted`.
+    pub recall: f64,
+    /// Faults not found: image and labels.
+    pub missed: Vec<String>,
+}
+
+/// How far one check can be trusted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Precision {
+    /// The check.
+    pub check: &'static str,
+    /// Its findings.
+    pub findings: usize,
+    /// Of these, in images (or of patients) with a fault that the check answers to.
+    pub right: usize,
+    /// Of these, in images with another fault.
+    pub beside: usize,
+    /// `right` of `findings`; `None` for no findings.
+    pub precision: Option<f64>,
+}
+
+/// The whole comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Benchmark {
+    /// By kind of fault.
+    pub recall: Vec<Recall>,
+    /// By check.
+    pub precision: Vec<Precision>,
+    /// Images in which, and in whose patient, nothing was planted.
+    pub clean_images: usize,
+    /// Of these, with a finding of severity high.
+    pub clean_flagged_high: usize,
+    /// Of these, with a finding of severity medium at least.
+    pub clean_flagged_medium: usize,
+    /// Share of clean images with a finding of severity high.
+    pub clean_share_high: f64,
+}
+
+/// Compares findings with the truth.
+pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) -> Benchmark {
+    let mut recall: BTreeMap<&str, Recall> = BTreeMap::new();
+    for defect in &truth.defects {
+        let entry = recall.entry(&defect.kind).or_insert_with(|| Recall {
+            kind: defect.kind.clone(),
+            planted: 0,
+            found: 0,
+            found_high: 0,
+            recall: 0.0,
+            missed: Vec::new(),
+        });
+        let hits: Vec<&FindingRow> = findings.iter().filter(|f| is_hit(f, defect)).collect();
+        entry.planted += 1;
+        entry.found += usize::from(!hits.is_empty());
+        entry.found_high += usize::from(hits.iter().any(|f| f.severity == "high"));
+        if hits.is_empty() {
+            entry.missed.push(format!("{} {}", defect.image_ids.join(" "), defect.labels.join("|")).trim().to_owned());
+        }
+    }
+    let recall = recall.into_values().map(|r| Recall { recall: r.found as f64 / r.planted as f64, ..r }).collect();
+
+    let touched = |f: &FindingRow| truth.defects.iter().any(|d| concerns(f, d));
+    let precision = CheckKind::ALL
+        .iter()
+        .map(|check| {
+            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name()).collect();
+            let right =
+                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && answers(&d.kind).contains(check)));
+            let right = right.count();
+            let beside = of.iter().filter(|f| touched(f)).count() - right;
+            let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);
+            Precision { check: check.name(), findings: of.len(), right, beside, precision }
+        })
+        .collect();
+
+    let faulty: BTreeSet<&str> = truth.defects.iter().flat_map(|d| &d.image_ids).map(String::as_str).collect();
+    let clean: BTreeSet<&str> = images.iter().map(|i| i.image_id.as_str()).filter(|i| !faulty.contains(i)).collect();
+    let flagged = |severities: &[&str]| {
+        let ids: BTreeSet<&str> = findings
+            .iter()
+            .filter(|f| severities.contains(&f.severity.as_str()))
+            .map(|f| f.image_id.as_str())
+            .filter(|i| clean.contains(i))
+            .collect();
+        ids.len()
+    };
+    let high = flagged(&["high"]);
+    Benchmark {
+        recall,
+        precision,
+        clean_images: clean.len(),
+        clean_flagged_high: high,
+        clean_flagged_medium: flagged(&["medium", "high"]),
+        clean_share_high: high as f64 / clean.len().max(1) as f64,
+    }
+}
+
+/// Whether a finding is about the fault's image, or its patient where metadata are at fault.
+fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
+    defect.image_ids.contains(&finding.image_id)
+        || (!defect.patient_id.is_empty()
+            && (defect.image_ids.is_empty() || defect.kind.starts_with("metadata"))
+            && finding.patient_id == defect.patient_id)
+}
+
+/// Whether a finding names the fault: right image, right check, and every label at fault among its bones (for
+/// exchanges), or one of them (for what concerns single bones).
+fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
+    let answers = answers(&defect.kind);
+    if !concerns(finding, defect) || !answers.iter().any(|c| c.name() == finding.check) {
+        return false;
+    }
+    let named: BTreeSet<&str> = finding.label.split('|').collect();
+    let at_fault: Vec<&str> =
+        defect.labels.iter().map(String::as_str).filter(|l| bones::Bone::from_name(l).is_some()).collect();
+    match answers {
+        [CheckKind::SwappedLabels] if at_fault.len() <= 4 => at_fault.iter().all(|l| named.contains(l)),
+        // Of a scrambled hand nine tenths of the labels must be named.
+        [CheckKind::SwappedLabels] => {
+            10 * at_fault.iter().filter(|l| named.contains(**l)).count() >= 9 * at_fault.len()
+        }
+        _ => at_fault.is_empty() || finding.label.is_empty() || at_fault.iter().any(|l| named.contains(l)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(image: &str, check: CheckKind, label: &str, severity: &str) -> FindingRow {
+        FindingRow {
+            image_id: image.into(),
+            check: check.name().into(),
+            label: label.into(),
+            severity: severity.into(),
+            ..FindingRow::default()
+        }
+    }
+
+    fn defect(kind: &str, image: &str, labels: &[&str]) -> Defect {
+        Defect {
+            kind: kind.into(),
+            image_ids: vec![image.into()],
+            labels: labels.iter().map(|l| (*l).to_owned()).collect(),
+            ..Defect::default()
+        }
+    }
+
+    #[test]
+    fn recall_asks_for_the_right_bones_and_precision_for_the_right_image() {
+        let image = |id: &str| ImageRow { image_id: id.into(), ..ImageRow::default() };
+        let images: Vec<ImageRow> = ["a", "b", "c", "d"].into_iter().map(image).collect();
+        let truth = Truth {
+            defects: vec![
+                defect("swapped_neighbours", "a", &["Hamate", "Lunate"]),
+                defect("swapped_neighbours", "b", &["Hamate", "Lunate"]),
+            ],
+        };
+        let findings = vec![
+            finding("a", CheckKind::SwappedLabels, "Hamate|Lunate", "high"),
+            finding("b", CheckKind::SwappedLabels, "Hamate|Capitate", "high"),
+            finding("c", CheckKind::SwappedLabels, "Ulna|Radius", "high"),
+            finding("d", CheckKind::BorderStrip, "", "low"),
+        ];
+        let result = benchmark(&findings, &images, &truth);
+        assert_eq!((result.recall[0].planted, result.recall[0].found), (2, 1));
+        assert_eq!(result.recall[0].missed, vec!["b Hamate|Lunate"]);
+        let swaps = result.precision.iter().find(|p| p.check == "swapped_labels").unwrap();
+        assert_eq!((swaps.findings, swaps.right), (3, 2));
+        assert_eq!((result.clean_images, result.clean_flagged_high, result.clean_flagged_medium), (2, 1, 1));
+    }
+}

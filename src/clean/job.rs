@@ -1,0 +1,281 @@
+//! Cleaning one image.
+
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::guard::Guard;
+use super::transform::VERSION;
+use super::{Background, BackgroundSource, BoxSource, CleanSettings, CropBox, Hand, Strips, Transform, find_hand};
+use super::{annotation, image};
+use crate::corrections::{self, Entry};
+use crate::dataset::annotation as annotations;
+use crate::dataset::image::{decode, sha256};
+use crate::dataset::{Problem, Severity};
+use crate::geometry::PixelBox;
+use crate::mask::RunMask;
+use crate::tables::{ImageRow, write_atomically};
+
+/// Pixels of background left around the hand, for the skin line that a threshold eats.
+const RIM: u32 = 16;
+/// Pixels around bones that are taken for hand where the image does not tell.
+const FLESH: u32 = 96;
+/// A hand found by brightness that holds less of the masks than this is not believed.
+const HELD: f64 = 0.98;
+
+/// What all images share.
+pub struct Context<'a> {
+    pub data: &'a Path,
+    pub out: &'a Path,
+    pub guard: &'a Guard,
+    pub settings: &'a CleanSettings,
+    pub corrections: &'a [Entry],
+    pub corrections_file: &'a str,
+}
+
+/// One image done.
+pub struct Done {
+    pub transform: Transform,
+    /// Whether it was done before.
+    pub unchanged: bool,
+    pub problems: Vec<Problem>,
+}
+
+impl Context<'_> {
+    /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
+    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Problem> {
+        let image_bytes = self.read(row, &row.path)?;
+        let image_sha = sha256(&image_bytes);
+        if row.sha256.as_ref().is_some_and(|known| *known != image_sha) {
+            let reason = "the image has changed since it was scanned; run `carpus scan` again";
+            return Err(failure(row, &row.path, reason));
+        }
+        let annotated = match &row.annotation_path {
+            Some(path) => Some((path, self.read(row, path)?)),
+            None => None,
+        };
+        let annotation_sha = annotated.as_ref().map(|(_, bytes)| sha256(bytes));
+        let entries = corrections::for_image(self.corrections, &row.image_id);
+        let inputs = self.inputs(row, &image_sha, annotation_sha.as_deref(), &entries);
+        if let Some(before) = before
+            && before.inputs == inputs
+            && self.is_there(before)
+        {
+            return Ok(Done { transform: before.clone(), unchanged: true, problems: vec![] });
+        }
+
+        let (mut pixels, _) = decode(&image_bytes).map_err(|reason| failure(row, &row.path, reason))?;
+        drop(image_bytes);
+        let (width, height) = pixels.dimensions();
+        let mut problems = Vec::new();
+        let annotation = match &annotated {
+            None => None,
+            Some((path, bytes)) => {
+                let (read, found) = annotations::parse(bytes, &self.data.join(path), path)
+                    .map_err(|e| failure(row, path, e.to_string()))?;
+                // Repairs are in the problems of the scan; a shape that is lost is told again.
+                problems.extend(found.into_iter().filter(|p| p.severity == Severity::Error));
+                let (corrected, unfit) =
+                    corrections::apply(&read, annotation_sha.as_deref(), &entries, self.corrections_file);
+                problems.extend(unfit);
+                Some(corrected)
+            }
+        };
+        if annotation.is_none() && !entries.is_empty() {
+            let reason = "corrections of shapes for an image without annotation";
+            problems.push(
+                Problem::new(Severity::Error, self.corrections_file, reason, "correction not applied")
+                    .at(format!("line {}", entries[0].line))
+                    .of_image(&row.image_id),
+            );
+        }
+        let masks: Vec<RunMask> = annotation.iter().flat_map(|a| a.masks(width, height).into_iter()).collect();
+
+        let (top, left) = self.strips(row);
+        image::blacken_strips(&mut pixels, top, left);
+        let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
+        let by_table = table_box(row, width, height);
+        let blacken = self.settings.background == Background::Black;
+        let hand = if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels) } else { None };
+        let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
+            (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
+            (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
+            (None, None, Some(bounds)) => (Some(bounds), BoxSource::Image),
+            (None, None, None) => (None, BoxSource::Whole),
+        };
+        if bounds.is_none() {
+            let reason = "no masks, and no hand found in the image";
+            problems.push(problem(row, Severity::Warning, reason, "whole image kept"));
+        }
+        let background =
+            if blacken { self.blacken(row, &mut pixels, hand, &masks, &mut problems) } else { BackgroundSource::Kept };
+        let square = self.settings.square;
+        let area = match bounds {
+            Some(bounds) => CropBox::around(bounds, self.settings.margin, square, width, height),
+            None => CropBox::whole(width, height, square),
+        };
+
+        let transform = Transform {
+            version: VERSION,
+            image_id: row.image_id.clone(),
+            patient_id: row.patient_id.clone(),
+            subset: row.subset.clone(),
+            side: row.side.clone(),
+            image: with_png(&row.path),
+            annotation: row.annotation_path.clone(),
+            original_image: row.path.clone(),
+            original_width: width,
+            original_height: height,
+            area,
+            crop_from_image: area.crop_from_image(),
+            box_source,
+            strip_top_px: top.min(height),
+            strip_left_px: left.min(width),
+            background,
+            corrections: entries.iter().map(|e| e.line).collect(),
+            inputs,
+        };
+        // The annotation first: an image with its annotation missing would look unannotated.
+        if let (Some(path), Some(annotation)) = (&transform.annotation, &annotation) {
+            let document = annotation::in_crop(annotation, area);
+            self.write(row, path, |out| Ok(serde_json::to_writer(out, &document)?))?;
+        }
+        let crop = image::cut(&pixels, area);
+        self.write(row, &transform.image, |out| image::write_png(out, &crop))?;
+        Ok(Done { transform, unchanged: false, problems })
+    }
+
+    fn strips(&self, row: &ImageRow) -> (u32, u32) {
+        match self.settings.strips {
+            Strips::Fixed(px) => (px, px),
+            Strips::Detect => (row.strip_top_px.unwrap_or(0), row.strip_left_px.unwrap_or(0)),
+            Strips::None => (0, 0),
+        }
+    }
+
+    fn blacken(
+        &self,
+        row: &ImageRow,
+        pixels: &mut ::image::GrayImage,
+        hand: Option<Hand>,
+        masks: &[RunMask],
+        problems: &mut Vec<Problem>,
+    ) -> BackgroundSource {
+        let (width, height) = pixels.dimensions();
+        let drawn = masks.iter().any(|m| !m.is_empty());
+        let (hand, source) = match hand.map(|h| h.grown(RIM)) {
+            Some(hand) if hand.share_of(masks) >= HELD => (hand, BackgroundSource::Image),
+            _ if drawn => (Hand::around_masks(masks, FLESH, width, height), BackgroundSource::Masks),
+            _ => {
+                let reason = "the hand was not found, nor are there masks";
+                problems.push(problem(row, Severity::Warning, reason, "background kept"));
+                return BackgroundSource::Kept;
+            }
+        };
+        image::blacken_background(pixels, &hand);
+        source
+    }
+
+    /// Hash of everything that the crop depends on.
+    fn inputs(&self, row: &ImageRow, image_sha: &str, annotation_sha: Option<&str>, entries: &[&Entry]) -> String {
+        let corrections: Vec<_> = entries.iter().map(|e| (e.line, &e.correction)).collect();
+        let hand = [row.hand_x_min, row.hand_y_min, row.hand_x_max, row.hand_y_max];
+        let all = serde_json::json!([
+            VERSION,
+            env!("CARGO_PKG_VERSION"),
+            image_sha,
+            annotation_sha,
+            corrections,
+            self.settings,
+            self.strips(row),
+            hand,
+            row.path,
+            row.annotation_path,
+            row.patient_id,
+            row.subset,
+            row.side,
+        ]);
+        let digest = Sha256::digest(all.to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether the files of a transform are there.
+    fn is_there(&self, transform: &Transform) -> bool {
+        std::iter::once(&transform.image).chain(&transform.annotation).all(|path| self.out.join(path).is_file())
+    }
+
+    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Problem> {
+        let full =
+            self.data.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the data folder"))?);
+        // Opening a pipe would wait for ever.
+        if !full.is_file() {
+            return Err(failure(row, path, "no such file; was the data moved since `carpus scan`?"));
+        }
+        std::fs::read(&full).map_err(|e| failure(row, path, format!("cannot be read: {e}")))
+    }
+
+    fn write(
+        &self,
+        row: &ImageRow,
+        path: &str,
+        write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
+    ) -> Result<(), Problem> {
+        let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
+        self.guard.check(&full).map_err(|e| failure(row, path, e.to_string()))?;
+        write_atomically(&full, write).map_err(|e| failure(row, path, format!("cannot be written: {e}")))
+    }
+}
+
+/// The path if it stays in its folder.
+pub fn relative(path: &str) -> Option<PathBuf> {
+    let parts: Option<PathBuf> = Path::new(path)
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    parts.filter(|p| !p.as_os_str().is_empty())
+}
+
+/// Crops are PNG whatever the original is.
+fn with_png(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name));
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    folder.map_or_else(|| format!("{stem}.png"), |folder| format!("{folder}/{stem}.png"))
+}
+
+/// The box of the images table, if it lies in the image.
+fn table_box(row: &ImageRow, width: u32, height: u32) -> Option<PixelBox> {
+    let (x_min, y_min) = (row.hand_x_min?, row.hand_y_min?);
+    let (x_max, y_max) = (row.hand_x_max?, row.hand_y_max?);
+    (x_min <= x_max && y_min <= y_max && x_max < width && y_max < height).then_some(PixelBox {
+        x_min,
+        y_min,
+        x_max,
+        y_max,
+    })
+}
+
+fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Problem {
+    Problem::new(Severity::Error, file, reason, "image left out").of_image(&row.image_id).of_patient(&row.patient_id)
+}
+
+fn problem(row: &ImageRow, severity: Severity, reason: &str, action: &str) -> Problem {
+    Problem::new(severity, &row.path, reason, action).of_image(&row.image_id).of_patient(&row.patient_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_in_their_folder() {
+        assert_eq!(relative("a/b.png"), Some(PathBuf::from("a/b.png")));
+        for wrong in ["", "../a", "/etc/passwd", "a/../../b"] {
+            assert_eq!(relative(wrong), None, "{wrong}");
+        }
+        assert_eq!(with_png("train/DCM/a.b.jpg"), "train/DCM/a.b.png");
+        assert_eq!(with_png("a"), "a.png");
+    }
+}

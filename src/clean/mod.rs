@@ -1,0 +1,84 @@
+//! Crops: a copy of the data with exclusions and corrections applied, border strips and, on request, the background
+//! blackened, cut to the hand. The copy has the layout of the original, so that every command works on it, and a transform
+//! an image, so that what is predicted on a crop goes back to the original exactly.
+
+mod annotation;
+mod crop_box;
+mod guard;
+mod hand;
+mod image;
+mod job;
+mod metadata;
+mod restore;
+mod run;
+mod transform;
+
+pub use crop_box::CropBox;
+pub use hand::{Hand, find_hand};
+pub use restore::{RestoreError, restore, without_prediction};
+pub use run::{CleanInputs, Cleaned, clean};
+pub use transform::{
+    BackgroundSource, BoxSource, TRANSFORMS, Transform, TransformsError, read_transforms, write_transforms,
+};
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::splits::SplitError;
+use crate::tables::TableError;
+
+/// What to do with the bright strips at the top and the left edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strips {
+    /// Blacken this many rows at the top and columns at the left.
+    Fixed(u32),
+    /// Blacken what the images table says was found.
+    Detect,
+    /// Leave them.
+    None,
+}
+
+/// What to do with what is outside the hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Background {
+    /// Leave it.
+    Keep,
+    /// Blacken it.
+    Black,
+}
+
+/// How to clean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CleanSettings {
+    /// Border strips.
+    pub strips: Strips,
+    /// Outside the hand.
+    pub background: Background,
+    /// Pixels kept around the hand on each side.
+    pub margin: u32,
+    /// Whether crops are square (grown over the shorter side; black beyond the image).
+    pub square: bool,
+}
+
+/// Why nothing was cleaned. What concerns one image is a problem, not an error.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CleanError {
+    #[error("{out} is in the data folder {data}, which is never written to; choose another folder")]
+    InsideData { out: PathBuf, data: PathBuf },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: another program is writing crops there")]
+    Locked { path: PathBuf },
+    #[error(transparent)]
+    Transforms(#[from] TransformsError),
+    #[error(transparent)]
+    Folds(#[from] SplitError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("{jobs} jobs: {reason}")]
+    Jobs { jobs: usize, reason: String },
+}

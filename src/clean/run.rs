@@ -1,0 +1,253 @@
+//! Cleaning a data set.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::guard::Guard;
+use super::job::{Context, Done, relative};
+use super::transform::{self, Transform, read_transforms, write_transforms};
+use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, Strips, TRANSFORMS, metadata};
+use crate::corrections::{Entry, Exclusions, apply_to_tables};
+use crate::dataset::{Problem, Severity};
+use crate::progress::Progress;
+use crate::splits::check_leakage;
+use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, write_csv, write_parquet};
+
+/// Transforms of the images done so far in a run; what is left of a run that was cut off.
+const JOURNAL: &str = ".transforms.partial.jsonl";
+
+/// What is cleaned.
+#[derive(Clone, Copy, Debug)]
+pub struct CleanInputs<'a> {
+    /// The data folder that the images table is about.
+    pub data: &'a Path,
+    /// Images to clean, those excluded by the corrections among them.
+    pub images: &'a [ImageRow],
+    /// Patients table.
+    pub patients: &'a [PatientRow],
+    /// Folds to put beside the crops, less the images that are not there.
+    pub folds: Option<&'a [FoldRow]>,
+    /// Corrections.
+    pub corrections: &'a [Entry],
+    /// Name of the corrections file in problems.
+    pub corrections_file: &'a str,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cleaned {
+    /// One an image of the crops, in the images' order.
+    #[serde(skip)]
+    pub transforms: Vec<Transform>,
+    /// Crops made.
+    pub written: usize,
+    /// Crops found made from the same inputs.
+    pub unchanged: usize,
+    /// Images that corrections exclude.
+    pub excluded: usize,
+    /// Crops of an earlier run that are no longer wanted and were deleted.
+    pub removed: usize,
+    /// Images whose box comes from the image itself.
+    pub found_in_image: usize,
+    /// Images whose background was told by the masks, since brightness did not find the hand.
+    pub background_by_masks: usize,
+    /// Rows of the folds put beside the crops.
+    pub folds: Option<usize>,
+    /// The patients' spreadsheet put beside the crops.
+    pub metadata: Option<String>,
+    /// What could not be used, and what was guessed.
+    pub problems: Vec<Problem>,
+}
+
+/// Writes the crops of the images to `out`, `jobs` at a time (`None`: as many as there are processors).
+///
+/// The result does not depend on `jobs`. Memory grows with `jobs`, not with the number of images. Crops whose inputs
+/// have not changed are left as they are; a run that was cut off goes on where it was.
+pub fn clean(
+    inputs: CleanInputs<'_>,
+    out: &Path,
+    settings: &CleanSettings,
+    jobs: Option<usize>,
+    progress: &dyn Progress,
+) -> Result<Cleaned, CleanError> {
+    let guard = Guard::new(inputs.data, out)?;
+    if let Some(folds) = inputs.folds {
+        check_leakage(folds, inputs.images)?;
+    }
+    std::fs::create_dir_all(out).map_err(|source| CleanError::Io { path: out.into(), source })?;
+    let journal = Journal::open(out)?;
+    let mut before: HashMap<String, Transform> = HashMap::new();
+    if out.join(TRANSFORMS).exists() {
+        before.extend(read_transforms(out)?.into_iter().map(|t| (t.image_id.clone(), t)));
+    }
+    before.extend(journal.left.iter().map(|t| (t.image_id.clone(), t.clone())));
+
+    let (mut images, mut patients) = (inputs.images.to_vec(), inputs.patients.to_vec());
+    let mut problems = apply_to_tables(inputs.corrections, &mut images, &mut patients, inputs.corrections_file);
+    let exclusions = Exclusions::new(inputs.corrections);
+    let all = images.len();
+    images.retain(|i| !exclusions.contains(&i.image_id, &i.patient_id));
+    let excluded = all - images.len();
+    if settings.strips == Strips::Detect {
+        let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
+        if unmeasured > 0 {
+            let reason = format!("border strips of {unmeasured} images were not measured");
+            problems.push(Problem::new(Severity::Warning, "", reason, "no strip blackened in them"));
+        }
+    }
+
+    let context = Context {
+        data: inputs.data,
+        out,
+        guard: &guard,
+        settings,
+        corrections: inputs.corrections,
+        corrections_file: inputs.corrections_file,
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
+    let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;
+    progress.start("images", images.len() as u64);
+    let results: Vec<Result<Done, Problem>> = pool.install(|| {
+        images
+            .par_iter()
+            .map(|row| {
+                let result = context.clean(row, before.get(&row.image_id));
+                if let Ok(done) = &result
+                    && !done.unchanged
+                {
+                    journal.add(&done.transform);
+                }
+                progress.advance(1);
+                result
+            })
+            .collect()
+    });
+    progress.finish();
+
+    let mut cleaned = Cleaned {
+        transforms: Vec::with_capacity(results.len()),
+        written: 0,
+        unchanged: 0,
+        excluded,
+        removed: 0,
+        found_in_image: 0,
+        background_by_masks: 0,
+        folds: None,
+        metadata: None,
+        problems,
+    };
+    for result in results {
+        match result {
+            Err(problem) => cleaned.problems.push(problem),
+            Ok(done) => {
+                *if done.unchanged { &mut cleaned.unchanged } else { &mut cleaned.written } += 1;
+                cleaned.found_in_image += usize::from(done.transform.box_source == BoxSource::Image);
+                cleaned.background_by_masks += usize::from(done.transform.background == BackgroundSource::Masks);
+                cleaned.problems.extend(done.problems);
+                cleaned.transforms.push(done.transform);
+            }
+        }
+    }
+    write_transforms(out, &cleaned.transforms)?;
+    cleaned.removed = remove_unwanted(out, &guard, before.values(), &cleaned.transforms)?;
+    journal.close()?;
+
+    let io = |source| CleanError::Io { path: out.into(), source };
+    let (metadata, found) = metadata::write(inputs.data, out, &patients, inputs.corrections).map_err(io)?;
+    cleaned.metadata = metadata;
+    cleaned.problems.extend(found);
+    if let Some(folds) = inputs.folds {
+        let there: HashSet<&str> = cleaned.transforms.iter().map(|t| t.image_id.as_str()).collect();
+        let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
+        write_csv(&out.join("folds.csv"), &kept)?;
+        write_parquet(&out.join("folds.parquet"), &kept)?;
+        cleaned.folds = Some(kept.len());
+    }
+    let rows: Vec<ProblemRow> = cleaned.problems.iter().map(problem_row).collect();
+    write_csv(&out.join("problems.csv"), &rows)?;
+    Ok(cleaned)
+}
+
+/// Deletes crops that an earlier run made and this one does not have. Only what transforms name is touched.
+fn remove_unwanted<'a>(
+    out: &Path,
+    guard: &Guard,
+    before: impl Iterator<Item = &'a Transform>,
+    now: &[Transform],
+) -> Result<usize, CleanError> {
+    let files = |t: &'a Transform| std::iter::once(&t.image).chain(&t.annotation);
+    let wanted: HashSet<&String> = now.iter().flat_map(|t| std::iter::once(&t.image).chain(&t.annotation)).collect();
+    let mut removed = 0;
+    for transform in before {
+        for file in files(transform).filter(|f| !wanted.contains(f)) {
+            let Some(path) = relative(file).map(|f| out.join(f)) else { continue };
+            guard.check(&path)?;
+            match std::fs::remove_file(&path) {
+                Ok(()) => removed += usize::from(*file == transform.image),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(CleanError::Io { path, source }),
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn problem_row(problem: &Problem) -> ProblemRow {
+    ProblemRow {
+        file: problem.file.clone(),
+        place: problem.place.clone(),
+        image_id: problem.image_id.clone(),
+        patient_id: problem.patient_id.clone(),
+        raw: problem.raw.clone(),
+        reason: problem.reason.clone(),
+        action: problem.action.clone(),
+        severity: problem.severity.name().to_owned(),
+    }
+}
+
+/// Keeps what is done of a run on disk, and other runs out of the folder.
+struct Journal {
+    path: std::path::PathBuf,
+    file: Mutex<File>,
+    left: Vec<Transform>,
+}
+
+impl Journal {
+    fn open(out: &Path) -> Result<Journal, CleanError> {
+        let path = out.join(JOURNAL);
+        let io = |source| CleanError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(CleanError::Locked { path: out.into() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let bytes = std::fs::read(&path).map_err(io)?;
+        // The last line may be cut off; that image is cleaned again.
+        let left = String::from_utf8_lossy(&bytes).lines().filter_map(|l| transform::parse(l).ok()).collect();
+        if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+            (&file).write_all(b"\n").map_err(io)?;
+        }
+        Ok(Journal { path, file: Mutex::new(file), left })
+    }
+
+    /// Losing a line costs a later run some work and nothing else, so a failure here stops nothing.
+    fn add(&self, transform: &Transform) {
+        let Ok(mut line) = serde_json::to_vec(transform) else { return };
+        line.push(b'\n');
+        let mut file = self.file.lock().expect("no panic while the journal is held");
+        if let Err(error) = file.write_all(&line) {
+            tracing::warn!("{}: {error}", self.path.display());
+        }
+    }
+
+    fn close(self) -> Result<(), CleanError> {
+        std::fs::remove_file(&self.path).map_err(|source| CleanError::Io { path: self.path.clone(), source })
+    }
+}

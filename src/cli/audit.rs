@@ -1,0 +1,127 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::{Status, Ui};
+use crate::audit::truth::{self, Benchmark, Truth};
+use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
+use crate::tables::{FindingRow, Tables, write_atomically};
+
+/// Find suspicious images and annotations, ranked, with a picture of each
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  carpus audit work/tables --data data --out work/audit
+  carpus audit work/tables --data data --out work/audit --scores work/scores/per_image_dice.csv
+  carpus audit work/tables --out work/audit --truth data/truth.json   # recall and precision on a phantom
+
+Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a check's
+threshold.")]
+pub struct Args {
+    /// Folder of the scan's tables
+    tables: PathBuf,
+    /// Folder for findings.csv, findings.parquet and evidence/
+    #[arg(short, long)]
+    out: PathBuf,
+    /// Data folder that was scanned, for the pictures; without it there are none
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// CSV of Dice a image and class: image_id, then one column a bone
+    #[arg(long, value_name = "CSV")]
+    scores: Option<PathBuf>,
+    /// Pictures for so many findings, worst first, or `all`
+    #[arg(long, value_name = "N|all", default_value = "all", value_parser = pictures)]
+    evidence: Pictures,
+    /// Planted faults to measure recall and precision against; writes benchmark.json too
+    #[arg(long, value_name = "JSON")]
+    truth: Option<PathBuf>,
+    /// Threads; 0 for one a core
+    #[arg(short, long, default_value_t = 0)]
+    jobs: usize,
+}
+
+fn pictures(text: &str) -> Result<Pictures, String> {
+    match text {
+        "all" => Ok(Pictures::All),
+        n => n.parse().map(Pictures::First).map_err(|_| "a number or `all`".to_owned()),
+    }
+}
+
+/// Runs every check and says what was found.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let tables = Tables::read(&args.tables).context("are these the tables of `carpus scan`?")?;
+    let scores = args.scores.as_deref().map(Scores::read).transpose()?;
+    let truth = args.truth.as_deref().map(Truth::read).transpose()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.jobs).build()?;
+    let (rows, failed) = pool.install(|| {
+        let findings = audit::audit(&tables, scores.as_ref(), &Settings::default());
+        audit::write(&args.out, &findings, &tables, args.data.as_deref(), args.evidence, ui)
+    })?;
+    for f in failed.iter().take(5) {
+        ui.warn(format_args!("no pictures of {}: {}", f.image_id, f.reason));
+    }
+    if failed.len() > 5 {
+        ui.warn(format_args!("no pictures of {} more images", failed.len() - 5));
+    }
+    if args.data.is_none() {
+        ui.note("no pictures: --data names the folder that was scanned");
+    }
+    say(&rows, &args, ui);
+    let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t));
+    if let Some(benchmark) = &benchmark {
+        let path = args.out.join("benchmark.json");
+        let text = serde_json::to_string_pretty(benchmark)?;
+        write_atomically(&path, |out| std::io::Write::write_all(out, text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        say_benchmark(benchmark, ui);
+    }
+    let by_check: std::collections::BTreeMap<&str, usize> =
+        CheckKind::ALL.iter().map(|k| (k.name(), rows.iter().filter(|r| r.check == k.name()).count())).collect();
+    let severities: serde_json::Map<String, serde_json::Value> =
+        audit::counts(&rows).into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
+    ui.json(&serde_json::json!({
+        "findings": rows.len(),
+        "by_severity": severities,
+        "by_check": by_check,
+        "without_picture": failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(),
+        "out": args.out,
+        "benchmark": benchmark,
+    }))?;
+    Ok(if failed.is_empty() { Status::Done } else { Status::DoneWithProblems })
+}
+
+fn say(rows: &[FindingRow], args: &Args, ui: &Ui) {
+    let [(_, low), (_, medium), (_, high)] = audit::counts(rows);
+    ui.line(format_args!("{} findings: {high} high, {medium} medium, {low} low", rows.len()));
+    for row in rows.iter().filter(|r| r.severity == "high").take(10) {
+        ui.line(format_args!("  {:<24} {:<16} {}", row.image_id, row.check, row.message));
+    }
+    if high > 10 {
+        ui.line(format_args!("  and {} more of severity high", high - 10));
+    }
+    ui.line(format_args!("-> {}", args.out.join("findings.csv").display()));
+}
+
+fn say_benchmark(benchmark: &Benchmark, ui: &Ui) {
+    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>7}", "planted", "planted", "found", "at high", "recall"));
+    for r in &benchmark.recall {
+        ui.line(format_args!("{:<32} {:>8} {:>6} {:>8} {:>7.3}", r.kind, r.planted, r.found, r.found_high, r.recall));
+    }
+    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>9}", "check", "findings", "right", "beside", "precision"));
+    for p in benchmark.precision.iter().filter(|p| p.findings > 0) {
+        ui.line(format_args!(
+            "{:<32} {:>8} {:>6} {:>8} {:>9.3}",
+            p.check,
+            p.findings,
+            p.right,
+            p.beside,
+            p.precision.unwrap_or(0.0)
+        ));
+    }
+    ui.line(format_args!(
+        "\nclean images: {}, of these with a finding at high {} ({:.1} %), at medium or high {}",
+        benchmark.clean_images,
+        benchmark.clean_flagged_high,
+        100.0 * benchmark.clean_share_high,
+        benchmark.clean_flagged_medium
+    ));
+}

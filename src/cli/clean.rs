@@ -1,0 +1,147 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::split::{Chosen, subset};
+use super::{Status, Ui};
+use crate::clean::{Background, CleanInputs, CleanSettings, Strips, clean};
+use crate::dataset::Severity;
+use crate::tables::{self, ImageRow, PatientRow, read_parquet};
+
+/// Cut images to the hand, corrections applied
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus clean data --tables tables --folds folds.csv --corrections corrections.jsonl --out crops
+  carpus clean data --tables tables --strips fixed:80 --background black --square --out crops
+
+The crops have the layout of the data, so that scan, train and predict work on them; transforms.jsonl says where each crop
+lies in its image, and `carpus restore` brings predictions back. Crops whose inputs have not changed are left as they are.")]
+pub struct Args {
+    /// Data folder; it is never written to
+    data: PathBuf,
+    /// Folder that `carpus scan` wrote for this data
+    #[arg(long)]
+    tables: PathBuf,
+    /// Fold table to put beside the crops, less the images excluded
+    #[arg(long)]
+    folds: Option<PathBuf>,
+    /// Corrections file: exclusions, labels, outlines, sides and metadata
+    #[arg(long)]
+    corrections: Option<PathBuf>,
+    /// Folder of the crops
+    #[arg(long)]
+    out: PathBuf,
+    /// Bright strips at the top and left edge: fixed:PIXELS, detect (as scanned) or none
+    #[arg(long, default_value = "detect", value_parser = strips)]
+    strips: Strips,
+    /// Outside the hand: keep or black
+    #[arg(long, default_value = "keep", value_parser = background)]
+    background: Background,
+    /// Pixels kept around the hand
+    #[arg(long, default_value_t = 64)]
+    margin: u32,
+    /// Make crops square
+    #[arg(long)]
+    square: bool,
+    /// Images to clean: train, test or all
+    #[arg(long, default_value = "all", value_parser = subset)]
+    subset: Chosen,
+    /// Images at a time [default: number of processors]
+    #[arg(long)]
+    jobs: Option<std::num::NonZeroUsize>,
+}
+
+fn strips(text: &str) -> Result<Strips, String> {
+    match text.split_once(':') {
+        None if text == "detect" => Ok(Strips::Detect),
+        None if text == "none" => Ok(Strips::None),
+        Some(("fixed", px)) => px.parse().map(Strips::Fixed).map_err(|_| format!("{px:?} is no number of pixels")),
+        _ => Err("expected fixed:PIXELS, detect or none".to_owned()),
+    }
+}
+
+fn background(text: &str) -> Result<Background, String> {
+    match text {
+        "keep" => Ok(Background::Keep),
+        "black" => Ok(Background::Black),
+        _ => Err("expected keep or black".to_owned()),
+    }
+}
+
+/// Makes the crops.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let mut images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
+        .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
+    let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
+    images.retain(|i| args.subset.holds(&i.subset));
+    let folds = args.folds.as_deref().map(tables::read).transpose()?;
+    let mut with_problems = false;
+    let corrections = match &args.corrections {
+        None => vec![],
+        Some(path) => {
+            let (entries, wrong) = crate::corrections::read(path)?;
+            for line in &wrong {
+                ui.warn(format_args!("{}: {line}", path.display()));
+            }
+            with_problems |= !wrong.is_empty();
+            entries
+        }
+    };
+    let file = args.corrections.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    let settings =
+        CleanSettings { strips: args.strips, background: args.background, margin: args.margin, square: args.square };
+    let inputs = CleanInputs {
+        data: &args.data,
+        images: &images,
+        patients: &patients,
+        folds: folds.as_deref(),
+        corrections: &corrections,
+        corrections_file: &file,
+    };
+    let cleaned = clean(inputs, &args.out, &settings, args.jobs.map(usize::from), ui)?;
+
+    let shown = 20;
+    for problem in cleaned.problems.iter().take(shown) {
+        ui.warn(format_args!("{} {}: {}; {}", problem.file, problem.place, problem.reason, problem.action));
+    }
+    if cleaned.problems.len() > shown {
+        let all = args.out.join("problems.csv");
+        ui.warn(format_args!("{} more problems: {}", cleaned.problems.len() - shown, all.display()));
+    }
+    ui.line(format_args!(
+        "{} crops in {}: {} made, {} unchanged; {} images excluded, {} old crops removed",
+        cleaned.transforms.len(),
+        args.out.display(),
+        cleaned.written,
+        cleaned.unchanged,
+        cleaned.excluded,
+        cleaned.removed
+    ));
+    if cleaned.found_in_image > 0 {
+        ui.line(format_args!("{} hands were found by brightness, having no masks", cleaned.found_in_image));
+    }
+    if cleaned.background_by_masks > 0 {
+        ui.line(format_args!(
+            "the background of {} images was told by their masks, since brightness did not find the hand",
+            cleaned.background_by_masks
+        ));
+    }
+    ui.json(&cleaned)?;
+    with_problems |= cleaned.problems.iter().any(|p| p.severity == Severity::Error);
+    Ok(if with_problems { Status::DoneWithProblems } else { Status::Done })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_are_read() {
+        assert_eq!(strips("fixed:80"), Ok(Strips::Fixed(80)));
+        assert_eq!((strips("detect"), strips("none")), (Ok(Strips::Detect), Ok(Strips::None)));
+        for wrong in ["fixed", "fixed:", "fixed:-1", "80", ""] {
+            assert!(strips(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use super::{Cli, Status, Ui};
+use crate::tables::write_atomically;
+
+/// Print a completion script for a shell
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  carpus completions bash > ~/.local/share/bash-completion/completions/carpus")]
+pub struct Args {
+    /// Shell to complete in
+    shell: clap_complete::Shell,
+}
+
+/// Prints the script.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "carpus", &mut text);
+    ui.output(String::from_utf8(text).context("a completion script is text")?);
+    Ok(Status::Done)
+}
+
+/// Write the manual pages: carpus.1 and one for each command
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  carpus man --out ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Folder for the pages
+    #[arg(short, long)]
+    out: PathBuf,
+}
+
+/// Writes the pages.
+pub fn man(args: ManArgs, ui: &Ui) -> anyhow::Result<Status> {
+    let mut root = Cli::command();
+    root.build();
+    let mut pages = vec![("carpus".to_owned(), root.clone())];
+    pages.extend(root.get_subcommands().map(|c| (format!("carpus-{}", c.get_name()), c.clone())));
+    for (name, command) in &pages {
+        let path = args.out.join(format!("{name}.1"));
+        write_atomically(&path, |w| clap_mangen::Man::new(command.clone()).title(name).render(w))
+            .with_context(|| path.display().to_string())?;
+    }
+    ui.line(format_args!("{} pages -> {}", pages.len(), args.out.display()));
+    Ok(Status::Done)
+}

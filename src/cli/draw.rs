@@ -1,0 +1,196 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use image::RgbImage;
+
+use super::{Status, Ui};
+use crate::bones::{self, Bone};
+use crate::dataset::layout::{self, ImageEntry};
+use crate::dataset::{annotation, image as radiograph};
+use crate::draw::{self, Options, SheetStyle};
+use crate::mask::{RunMask, submission};
+use crate::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  carpus draw data image1661130828152_R --out hand.png --labels
+  carpus draw data image1661130828152_R image1661144206667 --out pictures --filled
+  carpus draw data image1661130828152_R --predictions predictions.csv --out errors.png
+  carpus draw data image1661130828152_R image1661144206667 --out sheet.png --sheet 2 --max-size 512";
+
+/// Draw images with their outlines, filled classes, or annotation against prediction.
+///
+/// With --predictions, an annotated image shows false positives red, false negatives blue and one class in
+/// place of another magenta; an image without annotation shows the prediction's outlines.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Data folder
+    data: PathBuf,
+    /// Images, by file name without ending
+    #[arg(required = true, value_name = "IMAGE_ID")]
+    images: Vec<String>,
+    /// Folder for one PNG an image, or a file ending in .png for one image or a sheet
+    #[arg(long, value_name = "DIR_OR_PNG")]
+    out: PathBuf,
+    /// Fill the classes with their colours instead of drawing outlines
+    #[arg(long, conflicts_with = "predictions")]
+    filled: bool,
+    /// Name the bones
+    #[arg(long)]
+    labels: bool,
+    /// Submission CSV to compare the annotation with
+    #[arg(long, value_name = "CSV")]
+    predictions: Option<PathBuf>,
+    /// Width and height of the predicted masks where they are not the image's
+    #[arg(long, value_name = "PX", requires = "predictions", value_parser = clap::value_parser!(u32).range(1..))]
+    prediction_size: Option<u32>,
+    /// One contact sheet with this many columns
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u32).range(1..))]
+    sheet: Option<u32>,
+    /// Longest side of a picture in px
+    #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    max_size: u32,
+    /// Only these bones, and the picture cut to them; separated by commas
+    #[arg(long, value_delimiter = ',', value_parser = bone)]
+    bones: Vec<Bone>,
+}
+
+fn bone(name: &str) -> Result<Bone, String> {
+    Bone::from_name(name).ok_or_else(|| format!("no bone of that name; they are {}", bones::NAMES.join(", ")))
+}
+
+type Masks = Box<[RunMask; bones::COUNT]>;
+
+/// Does it.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let is_png = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    ensure!(
+        is_png || args.sheet.is_none(),
+        "a contact sheet is one file: let --out end in .png (it is {})",
+        args.out.display()
+    );
+    ensure!(
+        !is_png || args.sheet.is_some() || args.images.len() == 1,
+        "{} images do not go into one picture: name a folder with --out, or ask for a --sheet",
+        args.images.len()
+    );
+    let layout = layout::discover(&args.data)?;
+    let known: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
+    let entries = args.images.iter().map(|id| entry(&known, id)).collect::<anyhow::Result<Vec<_>>>()?;
+
+    let mut drawn: Vec<(String, RgbImage)> = Vec::new();
+    let mut written = Vec::new();
+    let mut predictions: HashMap<(u32, u32), HashMap<String, Masks>> = HashMap::new();
+    ui.start("images", entries.len() as u64);
+    for entry in entries {
+        let image = radiograph::read(&layout.root.join(&entry.image))?.pixels;
+        let annotated = match &entry.annotation {
+            Some(path) => {
+                let (annotation, problems) = annotation::read(&layout.root.join(path), path)?;
+                for problem in problems.iter().filter(|p| p.severity == crate::dataset::Severity::Error) {
+                    ui.warn(format_args!("{} {}: {}", problem.file, problem.place, problem.reason));
+                }
+                Some(annotation.masks(image.width(), image.height()))
+            }
+            None => None,
+        };
+        let predicted = match &args.predictions {
+            Some(path) => {
+                let size = args.prediction_size.map_or(image.dimensions(), |s| (s, s));
+                if !predictions.contains_key(&size) {
+                    predictions.insert(size, read_predictions(path, size)?);
+                }
+                let masks = predictions[&size]
+                    .get(&entry.image_id)
+                    .with_context(|| format!("{} has no rows for image {}", path.display(), entry.image_id))?;
+                Some(masks)
+            }
+            None => None,
+        };
+        if annotated.is_none() && predicted.is_none() {
+            ui.warn(format_args!("{} has no annotation: drawn as it is", entry.image_id));
+        }
+        let picture = picture(&image, annotated.as_deref(), predicted.map(|m| &**m), &args);
+        if args.sheet.is_some() {
+            drawn.push((format!("{} {}", entry.patient_id, entry.image_id), picture));
+        } else {
+            let path = if is_png { args.out.clone() } else { args.out.join(format!("{}.png", entry.image_id)) };
+            write_png(&path, &picture)?;
+            written.push(path);
+        }
+        ui.advance(1);
+    }
+    ui.finish();
+    if let Some(columns) = args.sheet {
+        write_png(&args.out, &draw::contact_sheet(&drawn, &SheetStyle { columns, ..SheetStyle::default() }))?;
+        written.push(args.out.clone());
+    }
+    for path in &written {
+        ui.line(path.display());
+    }
+    ui.json(&serde_json::json!({ "pictures": written }))?;
+    Ok(Status::Done)
+}
+
+fn entry<'a>(known: &HashMap<&str, &'a ImageEntry>, id: &str) -> anyhow::Result<&'a ImageEntry> {
+    let stem = id.strip_suffix(".png").unwrap_or(id);
+    if let Some(entry) = known.get(stem) {
+        return Ok(entry);
+    }
+    let mut near: Vec<&str> = known.keys().copied().filter(|k| k.contains(stem)).collect();
+    near.sort_unstable();
+    near.truncate(5);
+    match near.is_empty() {
+        true => bail!("no image {id} among the {} of the data folder", known.len()),
+        false => bail!("no image {id}; did you mean {}?", near.join(" or ")),
+    }
+}
+
+fn picture(
+    image: &image::GrayImage,
+    annotated: Option<&[RunMask; bones::COUNT]>,
+    predicted: Option<&[RunMask; bones::COUNT]>,
+    args: &Args,
+) -> RgbImage {
+    let wanted = |bone: &Bone| args.bones.is_empty() || args.bones.contains(bone);
+    let shown: Vec<(Bone, &RunMask)> = Bone::all()
+        .filter(wanted)
+        .flat_map(|b| [annotated, predicted].into_iter().flatten().map(move |m| (b, &m[b.index()])))
+        .filter(|(_, m)| !m.is_empty())
+        .collect();
+    let crop = (!args.bones.is_empty())
+        .then(|| draw::crop_around(shown.iter().map(|s| s.1), 0.25, image.dimensions()))
+        .flatten();
+    let options = Options { crop, max_size: args.max_size, max_zoom: 4.0, labels: args.labels, ..Options::default() };
+    let options = if crop.is_none() { Options { max_zoom: 1.0, ..options } } else { options };
+    match (annotated, predicted) {
+        (Some(truth), Some(prediction)) => {
+            let only = |masks: &[RunMask; bones::COUNT]| -> Masks {
+                Box::new(std::array::from_fn(|i| match Bone::from_index(i).filter(wanted) {
+                    Some(_) => masks[i].clone(),
+                    None => RunMask::empty(masks[i].width(), masks[i].height()),
+                }))
+            };
+            draw::compare(image, &only(truth), &only(prediction), &options)
+        }
+        _ if args.filled => draw::filled(image, &shown, &options),
+        _ => draw::outlines(image, &shown, &options),
+    }
+}
+
+fn read_predictions(path: &Path, (width, height): (u32, u32)) -> anyhow::Result<HashMap<String, Masks>> {
+    let images = submission::read(path, width, height)?;
+    Ok(images
+        .into_iter()
+        .map(|i| {
+            let stem = Path::new(&i.image_name).file_stem().map(|s| s.to_string_lossy().into_owned());
+            (stem.unwrap_or(i.image_name), i.masks)
+        })
+        .collect())
+}
+
+fn write_png(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
+    draw::write_png(path, picture).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+
+use super::{Status, Ui};
+use crate::dataset::phantom::{self, Settings};
+
+/// Write a data set of synthetic hands: images, annotations, workbook, and the truth about them
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  carpus phantom --out data/phantom --patients 24 --test-patients 8 --size 2048 --seed 7
+  carpus phantom --out data/faulty --patients 200 --test-patients 0 --size 512 --defects
+
+A folder that holds this very data set already is left as it is.")]
+pub struct Args {
+    /// Folder to make
+    #[arg(short, long)]
+    out: PathBuf,
+    /// Patients with annotations, two hands each
+    #[arg(long, default_value_t = 24)]
+    patients: usize,
+    /// Patients without annotations
+    #[arg(long, default_value_t = 8)]
+    test_patients: usize,
+    /// Side of the square images in px
+    #[arg(long, default_value_t = 2048, value_name = "PX")]
+    size: u32,
+    /// Seed of everything random: equal seeds make equal files
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Plant faults of every kind and list them in truth.json
+    #[arg(long)]
+    defects: bool,
+    /// Replace an earlier phantom data set made with other settings
+    #[arg(long)]
+    force: bool,
+    /// Threads; 0 for one a core
+    #[arg(short, long, default_value_t = 0)]
+    jobs: usize,
+}
+
+/// Makes the data set and says what is in it.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let settings = Settings {
+        patients: args.patients,
+        test_patients: args.test_patients,
+        size: args.size,
+        seed: args.seed,
+        defects: args.defects,
+        jobs: args.jobs,
+        force: args.force,
+    };
+    let summary = phantom::generate(&settings, &args.out, ui)?;
+    let done = if summary.skipped { "unchanged" } else { "written" };
+    ui.line(format_args!(
+        "{} training and {} test images {done} -> {}",
+        summary.train_images,
+        summary.test_images,
+        args.out.display()
+    ));
+    let faults: usize = summary.defects.values().sum();
+    if faults > 0 {
+        let kinds: Vec<String> = summary.defects.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+        ui.line(format_args!("{faults} faults: {} -> {}", kinds.join(", "), args.out.join("truth.json").display()));
+    }
+    ui.json(&summary)?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,36 @@
+use std::path::PathBuf;
+
+use super::{Status, Ui};
+use crate::clean::{read_transforms, restore, without_prediction};
+use crate::mask::submission;
+
+/// Put masks predicted on crops back into the original images
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus restore crops predictions.csv --out submission.csv
+
+Exact: the runs are shifted, nothing is resampled.")]
+pub struct Args {
+    /// Folder that `carpus clean` wrote
+    crops: PathBuf,
+    /// Submission CSV whose masks have the sizes of the crops
+    predictions: PathBuf,
+    /// Submission CSV to write, masks in the originals' sizes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Maps the predictions back.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let transforms = read_transforms(&args.crops)?;
+    let restored = restore(&args.predictions, &transforms)?;
+    submission::write(&args.out, &restored)?;
+    let without = without_prediction(&transforms, &restored).len();
+    ui.line(format_args!("{} images restored: {}", restored.len(), args.out.display()));
+    if without > 0 {
+        ui.note(format_args!("{without} crops have no prediction"));
+    }
+    ui.json(&serde_json::json!({"images": restored.len(), "without_prediction": without, "out": args.out}))?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,68 @@
+use std::path::PathBuf;
+
+use super::{Status, Ui};
+use crate::scan::{self, ScanSettings};
+
+/// Measure images and masks: writes the tables that every later stage reads
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  carpus scan data --out work/tables --csv
+  carpus scan data --out work/tables-test --predictions submission.csv")]
+pub struct Args {
+    /// Data folder: train/DCM, train/outputs_json, test/DCM and meta_data.xlsx, or a flat folder
+    data: PathBuf,
+    /// Folder for patients, images, bones and problems (.parquet)
+    #[arg(short, long)]
+    out: PathBuf,
+    /// Write each table as CSV too
+    #[arg(long)]
+    csv: bool,
+    /// Submission CSV whose masks are measured where an image has no annotation
+    #[arg(long, value_name = "CSV")]
+    predictions: Option<PathBuf>,
+    /// A hand leaning this many degrees or more from vertical counts as rotated
+    #[arg(long, default_value_t = 33.0, value_name = "DEGREES")]
+    rotated_at: f64,
+    /// Grey level from which a pixel counts as bright
+    #[arg(long, default_value_t = 240, value_name = "0-255")]
+    bright_at: u8,
+    /// Threads; 0 for one a core
+    #[arg(short, long, default_value_t = 0)]
+    jobs: usize,
+}
+
+/// Scans and says what was found.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let settings = ScanSettings {
+        rotated_deg: args.rotated_at,
+        bright: args.bright_at,
+        predictions: args.predictions,
+        jobs: args.jobs,
+    };
+    let (tables, summary) = scan::scan(&args.data, &args.out, args.csv, &settings, ui)?;
+    let count = |severity: &str| summary.problems.get(severity).copied().unwrap_or(0);
+    ui.line(format_args!(
+        "{} images ({} unchanged and not read again), {} patients, {} bones -> {}",
+        summary.images,
+        summary.reused,
+        summary.patients,
+        summary.bones,
+        args.out.display()
+    ));
+    ui.line(format_args!(
+        "problems: {} errors, {} warnings, {} repairs -> {}",
+        count("error"),
+        count("warning"),
+        count("info"),
+        args.out.join("problems.parquet").display()
+    ));
+    for p in tables.problems.iter().filter(|p| p.severity == "error").take(5) {
+        let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
+        ui.warn(format_args!("{}{place}: {}; {}", p.file, p.reason, p.action));
+    }
+    if count("error") > 5 {
+        ui.warn(format_args!("… and {} more errors in the problems table", count("error") - 5));
+    }
+    ui.json(&summary)?;
+    Ok(if count("error") > 0 { Status::DoneWithProblems } else { Status::Done })
+}

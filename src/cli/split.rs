@@ -1,0 +1,222 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{Status, Ui};
+use crate::corrections::{Exclusions, apply_to_tables};
+use crate::dataset::layout::Subset;
+use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
+use crate::tables::{ImageRow, PatientRow, read_parquet, write_csv, write_parquet};
+
+/// Deal patients to folds, strata in proportion
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus split tables --by sex,rotated --folds 5 --seed 42 --out folds.csv
+  carpus split tables --by sex,height_cm --quantiles 3 --corrections corrections.jsonl --out folds.csv
+  carpus split tables --out folds.csv --sample-weights rotated=10,sex:M=1.34 --weights-out weights.csv
+
+Beside folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that of scikit-learn for
+the same input: stratified-group of StratifiedGroupKFold, group of GroupKFold, random-group of GroupKFold(shuffle=True).")]
+pub struct Args {
+    /// Folder that `carpus scan` wrote
+    tables: PathBuf,
+    /// How patients are dealt: stratified-group, group or random-group
+    #[arg(long, default_value = "stratified-group", value_parser = method)]
+    method: Method,
+    /// Columns of the patients or the images table that make a stratum; numbers are cut into quantiles
+    #[arg(long, value_delimiter = ',', default_value = "sex,rotated")]
+    by: Vec<String>,
+    /// Number of folds
+    #[arg(long, default_value_t = 5)]
+    folds: usize,
+    /// Seed of the shuffle: random_state of scikit-learn
+    #[arg(long, default_value_t = 42)]
+    seed: u32,
+    /// Keep the tables' order: no shuffle
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Images to split: train, test or all
+    #[arg(long, default_value = "train", value_parser = subset)]
+    subset: Chosen,
+    /// Corrections file: what it excludes enters no fold, the sex or side it sets counts
+    #[arg(long)]
+    corrections: Option<PathBuf>,
+    /// Bins of a numeric key
+    #[arg(long, default_value_t = 4)]
+    quantiles: usize,
+    /// Also write sampling weights: KEY=NUMBER where a column is true, KEY:VALUE=NUMBER; they multiply
+    #[arg(long, value_delimiter = ',')]
+    sample_weights: Vec<WeightRule>,
+    /// File of the sampling weights [default: weights.csv beside the folds]
+    #[arg(long, requires = "sample_weights")]
+    weights_out: Option<PathBuf>,
+    /// Fold table to write; a Parquet file of the same name goes beside it
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Which images are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen(Option<Subset>);
+
+impl Chosen {
+    /// Whether an image of this subset is meant.
+    pub(super) fn holds(self, subset: &str) -> bool {
+        self.0.is_none_or(|s| s.name() == subset)
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let names: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
+    Method::from_name(text).ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
+pub(super) fn subset(text: &str) -> Result<Chosen, String> {
+    match text {
+        "all" => Ok(Chosen(None)),
+        "train" => Ok(Chosen(Some(Subset::Train))),
+        "test" => Ok(Chosen(Some(Subset::Test))),
+        _ => Err("expected train, test or all".to_owned()),
+    }
+}
+
+/// Makes folds, their balance and the sampling weights.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let mut images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
+        .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
+    let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
+    let mut status = Status::Done;
+    let mut excluded = Exclusions::default();
+    if let Some(path) = &args.corrections {
+        let (entries, wrong) = crate::corrections::read(path)?;
+        for line in &wrong {
+            ui.warn(format_args!("{}: {line}", path.display()));
+            status = Status::DoneWithProblems;
+        }
+        for problem in apply_to_tables(&entries, &mut images, &mut patients, &path.display().to_string()) {
+            ui.warn(format_args!("{} {}: {}", problem.file, problem.place, problem.reason));
+            status = Status::DoneWithProblems;
+        }
+        excluded = Exclusions::new(&entries);
+    }
+    let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(&i.subset)).collect();
+    let chosen: Vec<&ImageRow> =
+        in_subset.iter().copied().filter(|i| !excluded.contains(&i.image_id, &i.patient_id)).collect();
+    let n_excluded = in_subset.len() - chosen.len();
+
+    let settings = SplitSettings {
+        method: args.method,
+        by: args.by.iter().map(|k| k.trim().to_owned()).filter(|k| !k.is_empty()).collect(),
+        folds: args.folds,
+        seed: (!args.no_shuffle).then_some(args.seed),
+        quantiles: args.quantiles,
+    };
+    let made = split(&chosen, &patients, &settings)?;
+    let weights = if args.sample_weights.is_empty() {
+        None
+    } else {
+        let keys = Keys::new(&chosen, &patients, settings.quantiles)?;
+        Some(sample_weights(&made.folds, &keys, &args.sample_weights)?)
+    };
+    let mut warnings = made.warnings;
+    warnings.extend(weights.iter().flat_map(|(_, w)| w.iter().cloned()));
+    for warning in &warnings {
+        ui.warn(warning);
+    }
+
+    write_csv(&args.out.with_extension("csv"), &made.folds)?;
+    write_parquet(&args.out.with_extension("parquet"), &made.folds)?;
+    let balance_path = beside(&args.out, "balance");
+    made.balance.write(&balance_path, &balance_path.with_extension("json"))?;
+    let weights_path = args.weights_out.clone().unwrap_or_else(|| beside(&args.out, "weights"));
+    if let Some((weights, _)) = &weights {
+        write_weights(&weights_path, weights)?;
+    }
+
+    for line in balance_lines(&made.balance) {
+        ui.line(line);
+    }
+    ui.line(format_args!(
+        "{} images of {} patients in {} folds{}, worst deviation of a stratum's share {:.1} points: {}",
+        made.folds.len(),
+        made.balance.folds.iter().map(|f| f.patients).sum::<usize>(),
+        args.folds,
+        if n_excluded > 0 { format!(" ({n_excluded} images excluded)") } else { String::new() },
+        100.0 * made.balance.worst_deviation,
+        args.out.display()
+    ));
+    ui.json(&serde_json::json!({
+        "folds": args.out, "balance_csv": balance_path, "weights": weights.is_some().then_some(weights_path),
+        "method": settings.method.name(), "by": settings.by, "seed": settings.seed,
+        "images": made.folds.len(), "excluded": n_excluded,
+        "balance": made.balance, "warnings": warnings,
+    }))?;
+    Ok(status)
+}
+
+/// `folds.csv` → `balance.csv`, `folds_sex.csv` → `balance_sex.csv`, `a.csv` → `a_balance.csv`: beside the fold
+/// table, and never that of another.
+fn beside(folds: &Path, what: &str) -> PathBuf {
+    let stem = folds.file_stem().unwrap_or_default().to_string_lossy();
+    let name = if stem.contains("folds") { stem.replace("folds", what) } else { format!("{stem}_{what}") };
+    folds.with_file_name(format!("{name}.csv"))
+}
+
+/// The balance as aligned lines, shares in percent.
+fn balance_lines(balance: &Balance) -> Vec<String> {
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let mut table: Vec<Vec<String>> = Vec::new();
+    let mut head: Vec<String> = ["", "value", "images", "patients", "all %"].map(str::to_owned).into();
+    head.extend(balance.folds.iter().map(|f| format!("fold {} %", f.fold)));
+    head.push("worst".into());
+    table.push(head);
+    for row in &balance.rows {
+        let mut cells = vec![
+            row.key.clone(),
+            row.value.clone(),
+            row.images.to_string(),
+            row.patients.to_string(),
+            percent(row.share),
+        ];
+        cells.extend(row.fold_shares.iter().map(|s| percent(*s)));
+        cells.push(percent(row.worst_deviation));
+        table.push(cells);
+    }
+    for (name, count) in [("images", (|f| f.images) as fn(&FoldSize) -> usize), ("patients", |f| f.patients)] {
+        let mut cells: Vec<String> = vec![name.to_owned(), String::new(), String::new(), String::new(), String::new()];
+        cells[if name == "images" { 2 } else { 3 }] = balance.folds.iter().map(count).sum::<usize>().to_string();
+        cells.extend(balance.folds.iter().map(|f| count(f).to_string()));
+        cells.push(String::new());
+        table.push(cells);
+    }
+    let widths: Vec<usize> =
+        (0..table[0].len()).map(|c| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+    let mut lines: Vec<String> = table
+        .iter()
+        .map(|row| {
+            let cells =
+                row.iter().zip(&widths).enumerate().map(|(c, (cell, width))| {
+                    if c < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect();
+    for (key, bins) in &balance.bins {
+        let bins: Vec<String> = bins.iter().map(|b| format!("{} {} to {}", b.label, b.low, b.high)).collect();
+        lines.push(format!("{key}: {}", bins.join(", ")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn companions_do_not_clash() {
+        assert_eq!(beside(Path::new("a/folds.csv"), "balance"), Path::new("a/balance.csv"));
+        assert_eq!(beside(Path::new("folds_sex.csv"), "weights"), Path::new("weights_sex.csv"));
+        assert_eq!(beside(Path::new("five.csv"), "balance"), Path::new("five_balance.csv"));
+    }
+}

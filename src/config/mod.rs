@@ -1,0 +1,3 @@
+//! Configuration files: TOML with unknown keys refused, turned into what is run.
+
+pub mod chain;

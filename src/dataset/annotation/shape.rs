@@ -1,0 +1,121 @@
+//! One entry of `annotations`.
+
+use serde_json::Value;
+
+use super::Shape;
+use crate::bones::Bone;
+use crate::dataset::Severity;
+
+/// The only type that is read.
+pub const TYPE: &str = "poly_seg";
+/// Largest coordinate either way.
+const MAX_COORDINATE: f64 = 1e6;
+
+/// Something to say about an entry; a problem less its file.
+pub struct Remark {
+    pub severity: Severity,
+    pub place: String,
+    pub raw: String,
+    pub reason: String,
+    pub action: String,
+}
+
+const LEFT_OUT: &str = "shape left out";
+
+/// The shape with what was put right in it, or why it cannot be used.
+pub fn read(entry: &Value, index: usize) -> Result<(Shape, Vec<Remark>), Remark> {
+    let at = |key: &str| format!("annotations[{index}]{key}");
+    let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
+        severity: Severity::Error,
+        place,
+        raw: value.map(Value::to_string).unwrap_or_default(),
+        reason,
+        action: LEFT_OUT.into(),
+    };
+    let Some(object) = entry.as_object() else {
+        return Err(unusable(at(""), Some(entry), "expected an object with `label` and `points`".into()));
+    };
+    let mut remarks = Vec::new();
+    match object.get("type") {
+        Some(Value::String(kind)) if kind == TYPE => {}
+        None | Some(Value::Null) => remarks.push(Remark {
+            severity: Severity::Info,
+            place: at(""),
+            raw: String::new(),
+            reason: "no `type`".into(),
+            action: format!("read as {TYPE}"),
+        }),
+        Some(other) => return Err(unusable(at(".type"), Some(other), format!("expected the type {TYPE}"))),
+    }
+    let label = match object.get("label") {
+        Some(Value::String(label)) => label.clone(),
+        None => return Err(unusable(at(""), None, "no `label`".into())),
+        other => return Err(unusable(at(".label"), other, "expected the name of a class as text".into())),
+    };
+    let points = match object.get("points") {
+        Some(Value::Array(points)) if points.is_empty() => {
+            return Err(unusable(
+                at(".points"),
+                Some(&Value::Array(Vec::new())),
+                "no point; expected at least one".into(),
+            ));
+        }
+        Some(Value::Array(points)) => points,
+        None => return Err(unusable(at(""), None, "no `points`".into())),
+        other => return Err(unusable(at(".points"), other, "expected an array of [x, y]".into())),
+    };
+    let mut fractional = 0;
+    let mut vertices = Vec::with_capacity(points.len());
+    for (i, point) in points.iter().enumerate() {
+        let xy = read_point(point)
+            .map_err(|reason| unusable(at(&format!(".points[{i}]")), Some(point), reason.to_owned()))?;
+        fractional += usize::from(xy.iter().any(|v| v.fract() != 0.0));
+        vertices.push(xy.map(|v| v.round_ties_even() as i32));
+    }
+    if fractional > 0 {
+        remarks.push(Remark {
+            severity: Severity::Info,
+            place: at(".points"),
+            raw: String::new(),
+            reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
+            action: "rounded, halves to even".into(),
+        });
+    }
+    let bone = match Bone::from_name(&label) {
+        Some(bone) => Some(bone),
+        None => {
+            let nearest = Bone::all().find(|b| plain(b.name()) == plain(&label));
+            remarks.push(Remark {
+                severity: if nearest.is_some() { Severity::Info } else { Severity::Warning },
+                place: at(".label"),
+                raw: label.clone(),
+                reason: match nearest {
+                    Some(bone) => format!("spelt otherwise than the class {bone}"),
+                    None => "not one of the 29 classes".into(),
+                },
+                action: match nearest {
+                    Some(bone) => format!("read as {bone}"),
+                    None => "kept as a shape of no class".into(),
+                },
+            });
+            nearest
+        }
+    };
+    Ok((Shape { index, label, bone, points: vertices }, remarks))
+}
+
+fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {
+    let Some([x, y]) = point.as_array().map(Vec::as_slice) else { return Err("expected [x, y]") };
+    let (Some(x), Some(y)) = (x.as_f64(), y.as_f64()) else { return Err("expected two numbers") };
+    // A number is finite by the JSON grammar; NaN has become null.
+    if x.abs().max(y.abs()) > MAX_COORDINATE {
+        return Err("a coordinate beyond 1,000,000 pixels");
+    }
+    Ok([x, y])
+}
+
+/// Lower case without spaces, `-` and `_`.
+fn plain(label: &str) -> String {
+    let dropped = |c: &char| c.is_whitespace() || c.is_control() || ['-', '_', '\u{200b}', '\u{feff}'].contains(c);
+    label.chars().filter(|c| !dropped(c)).flat_map(char::to_lowercase).collect()
+}

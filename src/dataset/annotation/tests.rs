@@ -1,0 +1,195 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::dataset::Severity;
+
+const FILE: &str = "train/outputs_json/ID001/image1_R.json";
+
+fn parse_text(text: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+    parse(text.as_bytes(), Path::new(FILE), FILE)
+}
+
+fn document(annotations: Value) -> Value {
+    json!({
+        "annotations": annotations,
+        "attributes": {},
+        "file_id": "f",
+        "filename": "image1_R.jpg",
+        "parent_path": "/",
+        "last_modifier_id": "m",
+        "metadata": {"width": 3060, "height": 3060},
+        "last_workers": [],
+    })
+}
+
+fn entry(label: &str, points: Value) -> Value {
+    json!({"id": "1", "type": "poly_seg", "attributes": {}, "points": points, "label": label})
+}
+
+fn read_entries(annotations: Value) -> (Annotation, Vec<Problem>) {
+    parse_text(&document(annotations).to_string()).unwrap()
+}
+
+#[test]
+fn a_usual_file_has_no_problems() {
+    let (annotation, problems) =
+        read_entries(json!([entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]));
+    assert_eq!(problems, []);
+    assert_eq!(annotation.shapes[0].points, [[1, 2], [3, 4], [5, -6]]);
+    assert_eq!(annotation.shapes[0].bone, Some(Bone::ULNA));
+    assert_eq!(annotation.shapes[1].index, 1);
+    assert_eq!(
+        annotation.to_json().to_string(),
+        document(json!([entry("Ulna", json!([[1, 2], [3, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]))
+            .to_string()
+    );
+}
+
+#[test]
+fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
+    let good = entry("Radius", json!([[0, 0], [9, 0], [9, 9]]));
+    let cases = [
+        (json!("text"), "annotations[1]"),
+        (json!({"type": "poly_seg", "points": [[1, 2]]}), "annotations[1]"),
+        (json!({"type": "poly_seg", "label": "Ulna"}), "annotations[1]"),
+        (json!({"type": "poly_seg", "label": 3, "points": [[1, 2]]}), "annotations[1].label"),
+        (json!({"type": "box", "label": "Ulna", "points": [[1, 2]]}), "annotations[1].type"),
+        (entry("Ulna", json!([])), "annotations[1].points"),
+        (entry("Ulna", json!("1,2")), "annotations[1].points"),
+        (entry("Ulna", json!([[1, 2], [3]])), "annotations[1].points[1]"),
+        (entry("Ulna", json!([[1, 2], [3, 4, 5]])), "annotations[1].points[1]"),
+        (entry("Ulna", json!([[1, 2], [3, 4], [null, 5]])), "annotations[1].points[2]"),
+        (entry("Ulna", json!([["1", "2"]])), "annotations[1].points[0]"),
+        (entry("Ulna", json!([[1, 1_000_001]])), "annotations[1].points[0]"),
+        (entry("Ulna", json!([[-1e300, 1]])), "annotations[1].points[0]"),
+        (entry("Ulna", json!([1, 2, 3, 4])), "annotations[1].points[0]"),
+    ];
+    for (bad, place) in cases {
+        let (annotation, problems) = read_entries(json!([good, bad, good]));
+        assert_eq!(annotation.shapes.iter().map(|s| s.index).collect::<Vec<_>>(), [0, 2], "{bad}");
+        assert_eq!(problems.len(), 1, "{bad}");
+        let p = &problems[0];
+        assert_eq!((p.place.as_str(), p.severity, p.action.as_str()), (place, Severity::Error, "shape left out"));
+        assert_eq!((p.file.as_str(), p.image_id.as_deref()), (FILE, Some("image1_R")));
+        // What could not be used is written back as it was.
+        assert_eq!(annotation.to_json()["annotations"][1], bad);
+    }
+}
+
+#[test]
+fn repairs_are_told() {
+    let (annotation, problems) = read_entries(json!([
+        entry(" FINGER_16", json!([[0.5, 1.5], [2.5, 3]])),
+        entry("finger-20", json!([[1, 1]])),
+        {"label": "Ulna", "points": [[1, 1]]},
+    ]));
+    assert_eq!(annotation.shapes[0].bone, Some(Bone::FINGER_16));
+    assert_eq!(annotation.shapes[0].label, " FINGER_16");
+    assert_eq!(annotation.shapes[0].points, [[0, 2], [2, 3]], "halves to even");
+    assert_eq!((annotation.shapes[1].bone, annotation.shapes[1].label.as_str()), (None, "finger-20"));
+    assert_eq!(annotation.shapes[2].bone, Some(Bone::ULNA));
+    let said: Vec<_> = problems.iter().map(|p| (p.place.as_str(), p.severity, p.action.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("annotations[0].points", Severity::Info, "rounded, halves to even"),
+            ("annotations[0].label", Severity::Info, "read as finger-16"),
+            ("annotations[1].label", Severity::Warning, "kept as a shape of no class"),
+            ("annotations[2]", Severity::Info, "read as poly_seg"),
+        ]
+    );
+}
+
+#[test]
+fn the_file_may_name_another_image() {
+    for (name, said) in [(json!("C:\\x\\image1_R.png"), 0), (json!(null), 0), (json!("image2_R.jpg"), 1), (json!(5), 1)]
+    {
+        let mut document = document(json!([]));
+        document["filename"] = name;
+        let (_, problems) = parse_text(&document.to_string()).unwrap();
+        assert_eq!(problems.len(), said, "{document}");
+        assert!(problems.iter().all(|p| p.place == "filename" && p.severity == Severity::Warning));
+    }
+}
+
+#[test]
+fn what_is_no_annotation_is_an_error_with_its_place() {
+    let message = |bytes: &[u8]| parse(bytes, Path::new(FILE), FILE).unwrap_err().to_string();
+    assert!(message(b"{\n \"annotations\": [,]}").starts_with(&format!("{FILE} line 2 column 18: ")));
+    assert!(message(b"").contains("line 1 column 0: EOF"));
+    assert!(message(b"{\"a\": 1,\n\"b\": \"\xb3\xaa\"}").contains("line 2 column 7: not UTF-8"));
+    for text in ["[]", "{}", "3", "{\"annotations\": {}}", "null"] {
+        assert!(message(text.as_bytes()).ends_with("no array `annotations` at the top"), "{text}");
+    }
+    assert!(message("[".repeat(100_000).as_bytes()).contains("recursion"));
+    assert!(matches!(read(Path::new("/no/such.json"), FILE), Err(AnnotationError::Io { .. })));
+}
+
+#[test]
+fn a_mark_at_the_start_and_python_s_nan_are_read() {
+    let (annotation, problems) = parse_text(
+        "\u{feff}{\"annotations\": [{\"type\": \"poly_seg\", \"label\": \"Ulna\", \"points\": [[1, NaN]]},
+          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[-Infinity, 2]], \"note\": \"a \\\"NaN\\\"\"},
+          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2]]}]}",
+    )
+    .unwrap();
+    assert_eq!(annotation.shapes.len(), 1);
+    assert_eq!(
+        problems.iter().map(|p| p.place.as_str()).collect::<Vec<_>>(),
+        ["annotations[0].points[0]", "annotations[1].points[0]"]
+    );
+    assert_eq!(annotation.document["annotations"][1]["note"], "a \"NaN\"");
+}
+
+#[test]
+fn changes_are_written_back() {
+    let (mut annotation, _) = read_entries(json!([
+        entry("Ulna", json!([[1, 2]])),
+        entry("Radius", json!([[3, 4]])),
+        {"type": "line", "label": "x"},
+    ]));
+    annotation.shapes.remove(0);
+    annotation.shapes[0].label = "Ulna".into();
+    annotation.shapes[0].points = vec![[5, 6]];
+    annotation.shapes.push(Shape {
+        index: 3,
+        label: "Lunate".into(),
+        bone: Bone::from_name("Lunate"),
+        points: vec![[7, 8]],
+    });
+    let written = annotation.to_json();
+    assert_eq!(
+        written["annotations"],
+        json!([
+            entry("Ulna", json!([[5, 6]])),
+            {"type": "line", "label": "x"},
+            {"type": "poly_seg", "attributes": {}, "points": [[7, 8]], "label": "Lunate"},
+        ])
+    );
+    assert_eq!(written["metadata"], json!({"width": 3060, "height": 3060}));
+}
+
+proptest! {
+    #[test]
+    fn damage_never_panics(hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>()) {
+        let text = document(json!([entry("Ulna", json!([[1, 2], [3.5, 4]])), entry("뼈", json!([[7, 8]]))])).to_string();
+        let mut bytes = text.into_bytes();
+        for (at, value) in hits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        if let Ok((annotation, _)) = parse(&bytes, Path::new(FILE), FILE) {
+            let again = parse(annotation.to_json().to_string().as_bytes(), Path::new(FILE), FILE);
+            prop_assert!(again.is_ok_and(|(a, _)| a.shapes.len() == annotation.shapes.len()));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = parse(&bytes, Path::new(FILE), FILE);
+    }
+}

@@ -1,0 +1,64 @@
+//! Which file at the root is the patients' spreadsheet.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::walk::Found;
+use crate::dataset::{Problem, Severity};
+
+/// Words in the name of a file about patients.
+const TELLING: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자", "임상", "대상자"];
+
+/// Takes `meta_data.*` first, then a name with a telling word, then any workbook, then any CSV that is no submission.
+/// Says so where there was a choice.
+pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Option<String> {
+    let mut ranked: Vec<((usize, usize), String)> = sheets
+        .iter()
+        .filter_map(|file| {
+            let stem = file.stem.to_lowercase();
+            let ending = file.ending.to_lowercase();
+            let by_ending = ["xlsx", "xlsm", "csv", "tsv"].iter().position(|e| *e == ending).unwrap_or(4);
+            let by_name = if ["meta_data", "metadata"].contains(&stem.as_str()) {
+                0
+            } else if TELLING.iter().any(|word| stem.contains(word)) {
+                1
+            } else if by_ending != 2 && by_ending != 3 {
+                2
+            } else if is_other_table(&root.join(file.path())) {
+                return None;
+            } else {
+                3
+            };
+            Some(((by_name, by_ending), file.path()))
+        })
+        .collect();
+    ranked.sort();
+    let (best, taken) = ranked.first()?;
+    if ranked.len() > 1 {
+        let others: Vec<&str> = ranked[1..].iter().map(|(_, name)| name.as_str()).collect();
+        let doubtful = ranked[1].0.0 == best.0;
+        problems.push(Problem::new(
+            if doubtful { Severity::Warning } else { Severity::Info },
+            taken.clone(),
+            format!("several files could hold the patients' data: also {}", others.join(", ")),
+            format!("{taken} taken; name the right one meta_data"),
+        ));
+    }
+    Some(taken.clone())
+}
+
+/// Whether a CSV begins as one of the tables about images: a submission, folds, scores.
+fn is_other_table(path: &Path) -> bool {
+    let mut start = Vec::new();
+    // One that cannot be opened stays a candidate: reading it will say why.
+    if File::open(path).and_then(|f| f.take(4096).read_to_end(&mut start)).is_err() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&start);
+    let header = text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default().to_lowercase();
+    header
+        .split([',', ';', '\t'])
+        .map(|c| c.trim().trim_matches('"'))
+        .any(|c| ["image_name", "image_id", "rle"].contains(&c))
+}

@@ -1,0 +1,112 @@
+//! Which annotation belongs to which image.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Subset;
+use super::walk::Found;
+use crate::dataset::{Problem, Severity};
+
+/// Subset, folders less those of kinds, stem: equal for an image and its annotation.
+type Key<'a> = (Option<Subset>, Vec<&'a str>, &'a str);
+
+fn key(file: &Found) -> Key<'_> {
+    (file.subset(), file.own_folders(), &file.stem)
+}
+
+/// Whether any annotation has the stem of an image.
+pub fn any_pair(images: &[Found], annotations: &[Found]) -> bool {
+    let stems: HashSet<&str> = images.iter().map(|f| f.stem.as_str()).collect();
+    annotations.iter().any(|f| stems.contains(f.stem.as_str()))
+}
+
+/// The annotation of each image, as a path. First by folder and stem, then by stem alone where that is unambiguous.
+/// `left_out` are images that were dropped: their annotations are no orphans.
+pub fn pair(
+    images: &[&Found],
+    left_out: &[Found],
+    annotations: &[Found],
+    problems: &mut Vec<Problem>,
+) -> Vec<Option<String>> {
+    let mut by_key: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
+    for (i, annotation) in annotations.iter().enumerate() {
+        by_key.entry(key(annotation)).or_default().push(i);
+    }
+    let mut used = vec![false; annotations.len()];
+    let mut chosen: Vec<Option<usize>> = vec![None; images.len()];
+    for (image, chosen) in images.iter().zip(&mut chosen) {
+        let Some(fitting) = by_key.get(&key(image)) else { continue };
+        let best = fitting.iter().copied().find(|i| annotations[*i].folders == image.folders).unwrap_or(fitting[0]);
+        for &i in fitting {
+            used[i] = true;
+            if i != best {
+                let reason = format!("a second annotation of {}; {} is another", image.stem, annotations[best].path());
+                problems.push(
+                    Problem::new(Severity::Warning, annotations[i].path(), reason, "left out")
+                        .of_image(image.stem.clone()),
+                );
+            }
+        }
+        *chosen = Some(best);
+    }
+    for file in left_out {
+        for &i in by_key.get(&key(file)).into_iter().flatten() {
+            used[i] = true;
+        }
+    }
+    pair_by_stem(images, annotations, &mut used, &mut chosen, problems);
+    for (annotation, used) in annotations.iter().zip(used) {
+        if !used {
+            let reason = "no image of this name";
+            problems.push(
+                Problem::new(Severity::Warning, annotation.path(), reason, "annotation left out").raw(&annotation.stem),
+            );
+        }
+    }
+    chosen.into_iter().map(|i| i.map(|i| annotations[i].path())).collect()
+}
+
+fn pair_by_stem(
+    images: &[&Found],
+    annotations: &[Found],
+    used: &mut [bool],
+    chosen: &mut [Option<usize>],
+    problems: &mut Vec<Problem>,
+) {
+    let mut by_stem: HashMap<(Option<Subset>, &str), Vec<usize>> = HashMap::new();
+    for (i, annotation) in annotations.iter().enumerate() {
+        if !used[i] {
+            by_stem.entry((annotation.subset(), &annotation.stem)).or_default().push(i);
+        }
+    }
+    for (image, chosen) in images.iter().zip(chosen) {
+        if chosen.is_some() {
+            continue;
+        }
+        let Some(fitting) = by_stem.get(&(image.subset(), image.stem.as_str())) else { continue };
+        for &i in fitting {
+            used[i] = true;
+        }
+        if let [one] = fitting[..] {
+            *chosen = Some(one);
+            // Folders of kinds with names of the user's own are as good as `images` and `labels`; a folder that
+            // names another patient is not.
+            let named = |f: &Found| f.own_folders().last().is_some_and(|f| super::names::is_patient_folder(f));
+            if named(image) || named(&annotations[one]) {
+                let reason = format!("its image is in another patient's folder: {}", image.path());
+                problems.push(
+                    Problem::new(Severity::Warning, annotations[one].path(), reason, "used, as the names agree")
+                        .of_image(image.stem.clone()),
+                );
+            }
+        } else {
+            for &i in fitting {
+                let reason =
+                    format!("{} annotations in different folders could belong to {}", fitting.len(), image.path());
+                problems.push(
+                    Problem::new(Severity::Error, annotations[i].path(), reason, "annotation left out")
+                        .of_image(image.stem.clone()),
+                );
+            }
+        }
+    }
+}

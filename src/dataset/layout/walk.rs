@@ -1,0 +1,233 @@
+//! Lists the files of a data folder in a fixed order.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Subset;
+use crate::dataset::{Problem, Severity};
+
+/// Endings of the images that are read, best first.
+const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
+/// Endings of images that are not read: named in a problem, not passed over in silence.
+const OTHER_IMAGES: [&str; 8] = ["bmp", "dcm", "dicom", "gif", "webp", "heic", "jp2", "nii"];
+/// Endings of what may be the patients' spreadsheet.
+const SHEETS: [&str; 6] = ["xlsx", "xlsm", "csv", "tsv", "ods", "xls"];
+/// Names of folders that say what kind of file is in them, not whose.
+const KINDS: [&str; 23] = [
+    "dcm",
+    "dicom",
+    "outputs_json",
+    "output_json",
+    "json",
+    "jsons",
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "label",
+    "labels",
+    "ann",
+    "annotation",
+    "annotations",
+    "polygons",
+    "png",
+    "jpg",
+    "tiff",
+    "xray",
+    "data",
+    "train",
+    "test",
+];
+/// Deepest folder looked into.
+const DEPTH: usize = 16;
+
+/// A file under the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Folders from the root to the file.
+    pub folders: Vec<String>,
+    /// Name without ending.
+    pub stem: String,
+    /// Ending as written.
+    pub ending: String,
+}
+
+impl Found {
+    /// Relative to the root, with `/`.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for folder in &self.folders {
+            path.push_str(folder);
+            path.push('/');
+        }
+        path + &self.stem + "." + &self.ending
+    }
+
+    /// The subset that the outermost folder `train` or `test` names.
+    pub fn subset(&self) -> Option<Subset> {
+        self.folders.iter().find_map(|f| Subset::from_name(f))
+    }
+
+    /// The folders less those that name a kind of file or a subset.
+    pub fn own_folders(&self) -> Vec<&str> {
+        self.folders.iter().map(String::as_str).filter(|f| !KINDS.iter().any(|k| k.eq_ignore_ascii_case(f))).collect()
+    }
+
+    /// Place of the ending among the image endings: lossless first.
+    pub fn rank(&self) -> usize {
+        rank(&IMAGES, &self.ending).unwrap_or(IMAGES.len())
+    }
+}
+
+/// What was found.
+#[derive(Default)]
+pub struct Walked {
+    /// Images.
+    pub images: Vec<Found>,
+    /// JSON files.
+    pub annotations: Vec<Found>,
+    /// Spreadsheets at the root.
+    pub sheets: Vec<Found>,
+    /// Whether `train` or `test` stand at the root, and only they were searched.
+    pub by_subset: bool,
+    /// What could not be listed.
+    pub problems: Vec<Problem>,
+    visited: HashSet<PathBuf>,
+    /// Endings of images that are not read: first path, number of files.
+    others: Vec<(&'static str, String, usize)>,
+}
+
+fn rank(endings: &[&str], ending: &str) -> Option<usize> {
+    endings.iter().position(|e| e.eq_ignore_ascii_case(ending))
+}
+
+fn is_passed_over(name: &str) -> bool {
+    name.starts_with('.') || name.starts_with("~$") || name == "__MACOSX"
+}
+
+/// Lists everything of interest under `root`, sorted by name at each level.
+///
+/// # Errors
+/// The root itself cannot be listed.
+pub fn walk(root: &Path) -> std::io::Result<Walked> {
+    let mut walked = Walked::default();
+    let (files, folders) = walked.list(root, &[])?;
+    let subsets: Vec<&String> = folders.iter().filter(|f| Subset::from_name(f).is_some()).collect();
+    walked.by_subset = !subsets.is_empty();
+    for file in files {
+        if rank(&SHEETS, &file.ending).is_some() {
+            walked.sheets.push(file);
+        } else if !walked.by_subset {
+            walked.sort_in(file);
+        }
+    }
+    let searched: Vec<&String> = if walked.by_subset { subsets } else { folders.iter().collect() };
+    if let Ok(canonical) = root.canonicalize() {
+        walked.visited.insert(canonical);
+    }
+    for folder in searched {
+        walked.descend(root, &[folder.clone()]);
+    }
+    for (ending, first, count) in std::mem::take(&mut walked.others) {
+        let reason =
+            format!("{count} file(s) ending in .{ending}, such as this, are not read; expected {}", IMAGES.join(", "));
+        walked.problems.push(Problem::new(Severity::Warning, first, reason, "left out; convert to PNG"));
+    }
+    Ok(walked)
+}
+
+impl Walked {
+    /// Files with the folder they are in, and folders, each sorted by name.
+    fn list(&mut self, root: &Path, folders: &[String]) -> std::io::Result<(Vec<Found>, Vec<String>)> {
+        let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
+        let relative = |name: &str| folders.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("/");
+        let (mut files, mut inner) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&here)? {
+            let entry = entry?;
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(raw) => {
+                    let lossy = raw.to_string_lossy().into_owned();
+                    let reason = "the name is not UTF-8";
+                    let problem = Problem::new(Severity::Error, relative(&lossy), reason, "left out; rename it");
+                    self.problems.push(problem.raw(&lossy));
+                    continue;
+                }
+            };
+            if is_passed_over(&name) {
+                continue;
+            }
+            match fs::metadata(entry.path()) {
+                Ok(what) if what.is_dir() => inner.push(name),
+                Ok(what) => {
+                    let Some((stem, ending)) = name.rsplit_once('.') else { continue };
+                    let file = Found { folders: folders.to_vec(), stem: stem.into(), ending: ending.into() };
+                    if what.is_file() {
+                        files.push(file);
+                    } else if rank(&IMAGES, ending).is_some() {
+                        let reason = "a pipe, socket or device, not a file";
+                        self.problems.push(Problem::new(Severity::Error, relative(&name), reason, "left out"));
+                    }
+                }
+                Err(error) => {
+                    let reason = format!("cannot be read: {error}");
+                    self.problems.push(Problem::new(Severity::Error, relative(&name), reason, "left out"));
+                }
+            }
+        }
+        files.sort_by(|a, b| (&a.stem, &a.ending).cmp(&(&b.stem, &b.ending)));
+        inner.sort();
+        Ok((files, inner))
+    }
+
+    fn descend(&mut self, root: &Path, folders: &[String]) {
+        let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
+        let mut complain = |reason: String| {
+            self.problems.push(Problem::new(Severity::Error, folders.join("/"), reason, "folder left out"));
+        };
+        if folders.len() > DEPTH {
+            return complain(format!("more than {DEPTH} folders deep"));
+        }
+        let canonical = match here.canonicalize() {
+            Ok(canonical) => canonical,
+            Err(error) => return complain(format!("cannot be listed: {error}")),
+        };
+        // A link back up, or two links to one folder, would list the same images twice.
+        if self.visited.contains(&canonical) {
+            return complain("a link to a folder that has been listed already".into());
+        }
+        self.visited.insert(canonical);
+        match self.list(root, folders) {
+            Ok((files, inner)) => {
+                for file in files {
+                    self.sort_in(file);
+                }
+                for folder in inner {
+                    let deeper: Vec<String> = folders.iter().cloned().chain([folder]).collect();
+                    self.descend(root, &deeper);
+                }
+            }
+            Err(error) => self.problems.push(Problem::new(
+                Severity::Error,
+                folders.join("/"),
+                format!("cannot be listed: {error}"),
+                "folder left out",
+            )),
+        }
+    }
+
+    fn sort_in(&mut self, file: Found) {
+        if rank(&IMAGES, &file.ending).is_some() {
+            self.images.push(file);
+        } else if file.ending.eq_ignore_ascii_case("json") {
+            self.annotations.push(file);
+        } else if let Some(other) = rank(&OTHER_IMAGES, &file.ending) {
+            let ending = OTHER_IMAGES[other];
+            match self.others.iter_mut().find(|o| o.0 == ending) {
+                Some(seen) => seen.2 += 1,
+                None => self.others.push((ending, file.path(), 1)),
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Which row is the header, and which column holds what.
+
+use std::collections::BTreeMap;
+
+use super::grid::{Cell, Grid, GridRow};
+use super::numbers::Unit;
+use super::text;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    Id,
+    Age,
+    Sex,
+    Weight,
+    Height,
+}
+
+impl Field {
+    pub const ALL: [Field; 5] = [Field::Id, Field::Age, Field::Sex, Field::Weight, Field::Height];
+
+    /// As messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Field::Id => "ID",
+            Field::Age => "age",
+            Field::Sex => "sex",
+            Field::Weight => "weight",
+            Field::Height => "height",
+        }
+    }
+
+    /// Lower-case names less spaces and punctuation.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Field::Id => &[
+                "id",
+                "pid",
+                "uid",
+                "patient",
+                "patientid",
+                "patientno",
+                "patientnumber",
+                "patientcode",
+                "patients",
+                "subject",
+                "subjectid",
+                "subjectno",
+                "case",
+                "caseid",
+                "caseno",
+                "identifier",
+                "folder",
+                "folderid",
+                "아이디",
+                "환자",
+                "환자id",
+                "환자번호",
+                "환자아이디",
+                "환자코드",
+                "환자명",
+                "등록번호",
+                "피험자",
+                "피험자번호",
+                "대상자",
+                "대상자번호",
+                "식별자",
+                "식별번호",
+                "고유번호",
+            ],
+            Field::Age => &["age", "나이", "연령", "만나이", "연세", "ageatscan", "ages", "환자나이"],
+            Field::Sex => &["sex", "gender", "성별", "성", "남녀", "환자성별"],
+            Field::Weight => &["weight", "bodyweight", "wt", "bw", "mass", "bodymass", "체중", "몸무게", "무게"],
+            Field::Height => &["height", "bodyheight", "stature", "ht", "키", "신장"],
+        }
+    }
+}
+
+/// Names that stand for an ID only where no better one does: they may as well be a running number.
+const WEAK_IDS: [&str; 7] = ["no", "number", "num", "번호", "연번", "순번", "index"];
+/// Words that say whose the value is: the ID when alone, nothing beside another word.
+const WHOSE: [&str; 7] = ["patient", "patients", "subject", "case", "환자", "대상자", "피험자"];
+/// Words in a header that say nothing about which column it is.
+const NOISE: [&str; 16] =
+    ["만", "단위", "unit", "units", "f", "m", "w", "남", "여", "the", "of", "in", "at", "scan", "no", "실측"];
+
+/// A header cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// From 0.
+    pub column: u32,
+    /// As written, cleaned.
+    pub name: String,
+    /// The unit that the header states.
+    pub unit: Option<Unit>,
+}
+
+/// The header of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// Its first row; another than the last where a header is split over two.
+    pub first: u32,
+    /// Its last row.
+    pub row: u32,
+    /// The column of each field that has one.
+    pub columns: BTreeMap<Field, Column>,
+    /// Columns that are named otherwise, and second ones for a field.
+    pub others: Vec<(Column, Option<Field>)>,
+}
+
+/// Rows in which a header is looked for.
+const HEADER_ROWS: u32 = 20;
+
+/// The row among the first 20 that names most fields, the ID among them; where a header is split over two rows, their
+/// union. `None` where no row names an ID.
+pub fn find(grid: &Grid) -> Option<Header> {
+    let rows: Vec<&GridRow> = grid.rows.iter().take_while(|r| r.number <= HEADER_ROWS).collect();
+    let single = rows.iter().map(|r| read([r.number; 2], named_cells(r)));
+    let double = rows.windows(2).filter(|pair| pair[1].number == pair[0].number + 1).map(|pair| {
+        // The lower row where it has a name, else the upper one: cells merged over both rows.
+        let mut names: BTreeMap<u32, String> = named_cells(pair[0]).into_iter().collect();
+        names.extend(named_cells(pair[1]));
+        read([pair[0].number, pair[1].number], names.into_iter().collect())
+    });
+    let mut best: Option<Header> = None;
+    for header in single.chain(double).filter(|h| h.columns.contains_key(&Field::Id)) {
+        if best.as_ref().is_none_or(|b| header.columns.len() > b.columns.len()) {
+            best = Some(header);
+        }
+    }
+    best
+}
+
+/// Names in the row most like a header: the one with most text cells.
+pub fn likely_header(grid: &Grid) -> Vec<String> {
+    let names = |row: &GridRow| named_cells(row).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let rows = grid.rows.iter().take_while(|r| r.number <= HEADER_ROWS).map(names);
+    rows.fold(Vec::new(), |best, row| if row.len() > best.len() { row } else { best })
+}
+
+/// Whether a cell's text is a name of an ID column: the header repeated at the top of a page.
+pub fn is_id_name(text: &str) -> bool {
+    matches!(recognise(text), Some((Field::Id, _, false)))
+}
+
+fn named_cells(row: &GridRow) -> Vec<(u32, String)> {
+    row.cells
+        .iter()
+        .filter_map(|(column, cell)| match cell {
+            Cell::Text(raw) => Some((*column, text::clean(raw).text)).filter(|(_, t)| !t.is_empty()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn read([first, row]: [u32; 2], names: Vec<(u32, String)>) -> Header {
+    let mut header = Header { first, row, columns: BTreeMap::new(), others: Vec::new() };
+    let mut weak = Vec::new();
+    for (column, name) in names {
+        let recognised = recognise(&name);
+        let column = Column { column, name, unit: recognised.and_then(|(_, unit, _)| unit) };
+        match recognised {
+            Some((field, _, false)) if !header.columns.contains_key(&field) => {
+                header.columns.insert(field, column);
+            }
+            Some((Field::Id, _, true)) => weak.push(column),
+            other => header.others.push((column, other.map(|(field, ..)| field))),
+        }
+    }
+    for column in weak {
+        if let std::collections::btree_map::Entry::Vacant(free) = header.columns.entry(Field::Id) {
+            free.insert(column);
+        } else {
+            header.others.push((column, None));
+        }
+    }
+    header.others.sort_by_key(|(c, _)| c.column);
+    header
+}
+
+/// The field that a clean name means, the unit in it, and whether it is a weak name of an ID.
+fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
+    // A header is short; a remark above the table is not.
+    if name.chars().count() > 40 {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let joined = words.concat();
+    let exact = |text: &str| Field::ALL.into_iter().find(|f| f.names().contains(&text));
+    if WEAK_IDS.contains(&joined.as_str()) {
+        return Some((Field::Id, None, true));
+    }
+    let is_noise =
+        |w: &str| NOISE.contains(&w) || Unit::from_word(w).is_some() || w.bytes().all(|b| b.is_ascii_digit());
+    let unit = words.iter().rev().find_map(|w| Unit::from_word(w));
+    if let Some(field) = exact(&joined) {
+        return Some((field, None, false));
+    }
+    let telling: Vec<&str> = words.iter().copied().filter(|w| !is_noise(w)).collect();
+    let field = exact(&telling.concat()).or_else(|| {
+        let mut named: Vec<&str> = telling.iter().copied().filter(|w| !WHOSE.contains(w)).collect();
+        if named.is_empty() {
+            named = telling;
+        }
+        let first = exact(named.first()?)?;
+        named.iter().all(|w| exact(w) == Some(first)).then_some(first)
+    })?;
+    let fits = |u: &Unit| match field {
+        Field::Height => u.dimension() == super::numbers::Dimension::Length,
+        Field::Weight => u.dimension() == super::numbers::Dimension::Mass,
+        _ => false,
+    };
+    Some((field, unit.filter(fits), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_korean_and_english() {
+        for (name, field) in [
+            ("ID", Field::Id),
+            ("환자번호", Field::Id),
+            ("환자 번호", Field::Id),
+            ("Patient ID", Field::Id),
+            ("patient_id", Field::Id),
+            ("PatientID", Field::Id),
+            ("ID No.", Field::Id),
+            ("나이", Field::Age),
+            ("연령(세)", Field::Age),
+            ("만 나이", Field::Age),
+            ("Age (years)", Field::Age),
+            ("patient age", Field::Age),
+            ("성별", Field::Sex),
+            ("Sex (M/F)", Field::Sex),
+            ("성별(남/여)", Field::Sex),
+            ("GENDER", Field::Sex),
+            ("체중(몸무게)", Field::Weight),
+            ("몸무게", Field::Weight),
+            ("weight_kg", Field::Weight),
+            ("Body weight [kg]", Field::Weight),
+            ("키(신장)", Field::Height),
+            ("신장", Field::Height),
+            ("키 (cm)", Field::Height),
+            ("height_cm", Field::Height),
+            ("환자 키", Field::Height),
+        ] {
+            assert_eq!(recognise(name).map(|r| r.0), Some(field), "{name}");
+        }
+        for name in ["", "신장질환", "비고", "weight height", "BMI", "이름", "m", "kg", "1", "2024 hand study"]
+        {
+            assert_eq!(recognise(name), None, "{name}");
+        }
+        assert_eq!(recognise("Height (m)"), Some((Field::Height, Some(Unit::Metre), false)));
+        assert_eq!(recognise("weight lb"), Some((Field::Weight, Some(Unit::Pound), false)));
+        assert_eq!(recognise("번호"), Some((Field::Id, None, true)));
+    }
+}

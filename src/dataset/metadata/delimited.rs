@@ -1,0 +1,91 @@
+//! CSV and its relatives.
+
+use std::borrow::Cow;
+
+use super::columns;
+use super::grid::{Cell, Grid, GridRow};
+use crate::dataset::{Problem, Severity};
+
+/// The text as one grid. The delimiter is the one under which the header names most fields, then most columns.
+///
+/// # Errors
+/// The bytes are no text, or a quoted field never ends.
+pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec<Grid>, String> {
+    let text = decode(bytes, file, problems)?;
+    if text.contains('\0') {
+        return Err("not text: it holds zero bytes; save it as CSV in UTF-8".into());
+    }
+    // Excel's hint, a first line `sep=;`, is for Excel.
+    let (hint, skipped) = match text.lines().next().and_then(|l| l.trim_end().strip_prefix("sep=")) {
+        Some(hint) => (hint.bytes().next(), 1),
+        None => (None, 0),
+    };
+    let mut body: &str = &text;
+    if skipped == 1 {
+        body = body.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    let delimiters: Vec<u8> = hint.map_or_else(|| vec![b',', b';', b'\t'], |d| vec![d]);
+    let mut best: Option<((usize, usize), Grid)> = None;
+    for delimiter in delimiters {
+        let grid = parse(body, delimiter, skipped)?;
+        let fields = columns::find(&grid).map_or(0, |h| h.columns.len());
+        let score = (fields, columns::likely_header(&grid).len());
+        if best.as_ref().is_none_or(|(other, _)| score > *other) {
+            best = Some((score, grid));
+        }
+    }
+    Ok(best.map(|(_, grid)| grid).into_iter().collect())
+}
+
+fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    let mut record = csv::StringRecord::new();
+    loop {
+        let more = reader.read_record(&mut record).map_err(|e| format!("no CSV: {e}"))?;
+        if !more {
+            return Ok(Grid { sheet: None, rows });
+        }
+        let (line, byte) = record.position().map_or((1, 0), |p| (p.line(), p.byte()));
+        // A record's position is that of the empty lines in front of it.
+        let before = text.as_bytes().get(byte as usize..).unwrap_or_default();
+        let empty = before.iter().take_while(|b| b"\r\n".contains(b)).filter(|b| **b == b'\n').count();
+        let number = u32::try_from(line + empty as u64).unwrap_or(u32::MAX).saturating_add(skipped);
+        let breaks: usize = record.iter().map(|f| f.matches('\n').count()).sum();
+        let cells: Vec<(u32, Cell)> = record
+            .iter()
+            .zip(0..)
+            .filter(|(field, _)| !field.trim().is_empty())
+            .map(|(field, column)| (column, Cell::Text(field.to_owned())))
+            .collect();
+        if !cells.is_empty() {
+            rows.push(GridRow { number, last: number.saturating_add(breaks as u32), cells });
+        }
+    }
+}
+
+/// UTF-8, UTF-16 by its mark, else the Korean code page 949.
+fn decode<'a>(bytes: &'a [u8], file: &str, problems: &mut Vec<Problem>) -> Result<Cow<'a, str>, String> {
+    if let Some((encoding, mark)) = encoding_rs::Encoding::for_bom(bytes) {
+        let (text, spoilt) = encoding.decode_without_bom_handling(&bytes[mark..]);
+        if spoilt {
+            let reason = format!("the text is marked as {} and is not throughout", encoding.name());
+            let action = "the spoilt characters are read as \u{fffd}";
+            problems.push(Problem::new(Severity::Warning, file, reason, action));
+        }
+        return Ok(text);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(Cow::Borrowed(text));
+    }
+    // The standard's EUC-KR decoder covers code page 949.
+    let (text, spoilt) = encoding_rs::EUC_KR.decode_without_bom_handling(bytes);
+    let (severity, action) = if spoilt {
+        (Severity::Warning, "read as code page 949 (Korean), spoilt characters as \u{fffd}; save it as UTF-8")
+    } else {
+        (Severity::Info, "read as code page 949 (Korean)")
+    };
+    problems.push(Problem::new(severity, file, "the text is not UTF-8", action));
+    Ok(text)
+}

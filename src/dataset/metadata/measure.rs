@@ -1,0 +1,167 @@
+//! A cell as an age, a height or a weight.
+
+use super::columns::Field;
+use super::grid::Cell;
+use super::numbers::{self, Dimension, Quantity, Unit};
+use super::text;
+use crate::dataset::Severity;
+
+/// What a cell gave: a value perhaps, and what to say about it.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// As typed.
+    pub raw: String,
+    /// Years, centimetres or kilograms; those of `foreign` where that is set.
+    pub value: Option<f64>,
+    /// The cell itself states a unit.
+    pub has_unit: bool,
+    /// The unit is none of this field's.
+    pub foreign: Option<Dimension>,
+    /// What was put right or is wrong; empty for a plain number.
+    pub reasons: Vec<String>,
+    /// Of the worst reason.
+    pub severity: Severity,
+}
+
+impl Measured {
+    /// Adds a reason.
+    pub fn say(&mut self, severity: Severity, reason: impl Into<String>) {
+        self.reasons.push(reason.into());
+        self.severity = self.severity.max(severity);
+    }
+
+    /// Takes the value away, with the reason.
+    pub fn refuse(&mut self, reason: impl Into<String>) {
+        self.value = None;
+        self.say(Severity::Error, reason);
+    }
+
+    /// A value without a unit, or with one of `dimension`.
+    pub fn could_be(&self, dimension: Dimension, range: std::ops::RangeInclusive<f64>) -> bool {
+        let fits = match self.foreign {
+            Some(foreign) => foreign == dimension,
+            None => !self.has_unit,
+        };
+        fits && self.value.is_some_and(|v| range.contains(&v))
+    }
+}
+
+/// Unit that a field's values are in.
+pub fn unit_name(field: Field) -> &'static str {
+    match field {
+        Field::Age => "years",
+        Field::Height => "cm",
+        Field::Weight => "kg",
+        Field::Id | Field::Sex => "",
+    }
+}
+
+/// Reads a cell. `column_unit` is the unit in the column's name; in a workbook (`is_sheet`) a number should not be
+/// typed as text, while a text file has nothing else.
+pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_sheet: bool) -> Measured {
+    let mut m = Measured {
+        raw: cell.map(Cell::shown).unwrap_or_default(),
+        value: None,
+        has_unit: false,
+        foreign: None,
+        reasons: Vec::new(),
+        severity: Severity::Info,
+    };
+    let quantity = match cell {
+        None => {
+            m.say(Severity::Info, format!("no {}", field.name()));
+            return m;
+        }
+        Some(Cell::Number(n)) => Quantity::bare(*n),
+        Some(Cell::Date(n)) => {
+            m.say(Severity::Warning, "a number shown as a date");
+            Quantity::bare(*n)
+        }
+        Some(Cell::Truth(_)) => {
+            m.refuse("expected a number");
+            return m;
+        }
+        Some(Cell::Broken(error)) => {
+            m.refuse(format!("the cell holds an error: {error}"));
+            return m;
+        }
+        Some(Cell::Text(raw)) => {
+            let cleaned = text::clean(raw);
+            if text::says_missing(&cleaned.text) {
+                m.say(Severity::Info, format!("no {}", field.name()));
+                return m;
+            }
+            let quantity = match numbers::parse(&cleaned.text) {
+                Ok(quantity) => quantity,
+                Err(reason) => {
+                    m.refuse(reason);
+                    return m;
+                }
+            };
+            if is_sheet {
+                m.say(Severity::Info, "number typed as text");
+            }
+            for repair in cleaned.repairs.into_iter().chain(quantity.repairs.iter().cloned()) {
+                m.say(if quantity.doubtful { Severity::Warning } else { Severity::Info }, repair);
+            }
+            quantity
+        }
+    };
+    m.has_unit = quantity.unit.is_some();
+    let dimension = match field {
+        Field::Height => Dimension::Length,
+        Field::Weight => Dimension::Mass,
+        Field::Age | Field::Id | Field::Sex => Dimension::Time,
+    };
+    let factor = match quantity.unit {
+        Some(unit) => {
+            m.foreign = Some(unit.dimension()).filter(|d| *d != dimension);
+            unit.factor()
+        }
+        None => factor_of_bare(field, quantity.value, column_unit, &mut m),
+    };
+    // Centimetres from metres and the like come out with digits that nobody typed.
+    m.value = Some((quantity.value * factor * 1e6).round() / 1e6);
+    m
+}
+
+fn factor_of_bare(field: Field, value: f64, column_unit: Option<Unit>, m: &mut Measured) -> f64 {
+    let stated = column_unit.map(Unit::factor);
+    if field != Field::Height {
+        return stated.unwrap_or(1.0);
+    }
+    let (unit, factor) = match value {
+        1.0..2.5 => ("metres", Unit::Metre.factor()),
+        50.0..=250.0 if column_unit != Some(Unit::Inch) => ("centimetres", 1.0),
+        1000.0..=2500.0 => ("millimetres", Unit::Millimetre.factor()),
+        _ => return stated.unwrap_or(1.0),
+    };
+    if factor != stated.unwrap_or(1.0) {
+        m.say(Severity::Warning, format!("no unit, and only {unit} make a height of it"));
+    }
+    factor
+}
+
+/// Takes away what no human has, remarks on what is odd for an adult.
+pub fn check_range(m: &mut Measured, field: Field) {
+    let (human, adult) = match field {
+        Field::Age => (0.0..=120.0, 18.0..=90.0),
+        Field::Height => (50.0..=250.0, 140.0..=200.0),
+        Field::Weight => (2.0..=300.0, 35.0..=150.0),
+        Field::Id | Field::Sex => return,
+    };
+    if m.foreign.is_some() {
+        m.refuse(format!("the unit is not one of {}", field.name()));
+    }
+    let Some(value) = m.value else { return };
+    let unit = unit_name(field);
+    if !human.contains(&value) {
+        m.refuse(format!("{value} {unit} is no human {}: expected {} to {}", field.name(), human.start(), human.end()));
+    } else if !adult.contains(&value) {
+        let name = field.name();
+        m.say(
+            Severity::Warning,
+            format!("odd for an adult's {name}: {} to {} {unit} is usual", adult.start(), adult.end()),
+        );
+    }
+}

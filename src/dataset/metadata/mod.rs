@@ -1,0 +1,178 @@
+//! The patients' spreadsheet (xlsx or CSV), with every kind of untidiness.
+//!
+//! Read are `.xlsx` and `.xlsm` workbooks and `.csv` and `.tsv` text (UTF-8, UTF-16 with its mark, or the Korean code
+//! page 949; comma, semicolon or tab). The header may stand in any of the first 20 rows, its columns in any order,
+//! under Korean or English names. Whatever is put right or cannot be read is a [`Problem`] with the cell's place.
+//!
+//! - A value that no human has (age 0-120, height 50-250 cm, weight 2-300 kg) is left empty, an error; one that is
+//!   possible but odd for an adult (18-90, 140-200, 35-150) is kept, a warning.
+//! - Heights under 2.5 without unit are metres and from 1000 on millimetres, a warning.
+//! - Height and weight that can only be each other's are swapped back, a warning: in a row, or for the whole columns
+//!   where their medians say so.
+
+mod columns;
+mod delimited;
+mod grid;
+mod measure;
+mod numbers;
+mod rows;
+mod sex;
+mod swaps;
+mod text;
+mod workbook;
+
+use std::path::{Path, PathBuf};
+
+use super::{Problem, Severity};
+use columns::Header;
+use grid::Grid;
+
+/// Sex of a patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Sex {
+    /// Female.
+    F,
+    /// Male.
+    M,
+}
+
+impl Sex {
+    /// `F` or `M`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sex::F => "F",
+            Sex::M => "M",
+        }
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patient {
+    /// Normalised as folder names are: digits padded to three, without `ID`.
+    pub patient_id: String,
+    /// `None` where missing or unreadable.
+    pub sex: Option<Sex>,
+    /// The cell as typed (escapes kept as the file has them).
+    pub sex_raw: String,
+    /// Years.
+    pub age: Option<f64>,
+    /// Centimetres.
+    pub height_cm: Option<f64>,
+    /// Kilograms.
+    pub weight_kg: Option<f64>,
+    /// Text of unnamed or unknown columns, joined by `; `; that of a named column as `name: text`.
+    pub note: String,
+    /// Row in the sheet or line in the file, 1-based.
+    pub row: u32,
+}
+
+/// A file that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// Not there, no workbook or text, damaged, or too large.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and the way out.
+        reason: String,
+    },
+    /// No row among the first 20 names a column of IDs.
+    #[error("{path}: no column is the patient's ID; columns found: {found:?}. Name one of them `ID`")]
+    NoIdColumn {
+        /// The file.
+        path: PathBuf,
+        /// Names in the row most like a header.
+        found: Vec<String>,
+    },
+}
+
+/// Normalises an ID as in the workbook, folder or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
+/// One that is no number stays as it is, less `ID` and surrounding spaces; `None` where nothing is left.
+pub fn normalise_patient_id(raw: &str) -> Option<String> {
+    let text = text::clean(raw).text;
+    let rest = match text.get(..2) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("id") => {
+            text[2..].trim_start_matches([' ', '_', '-', '#', '.', ':'])
+        }
+        _ => &text,
+    };
+    let whole = match rest.split_once('.') {
+        Some((whole, zeros)) if zeros.bytes().all(|b| b == b'0') => whole,
+        _ => rest,
+    };
+    if whole.is_empty() {
+        None
+    } else if whole.bytes().all(|b| b.is_ascii_digit()) {
+        Some(format!("{:0>3}", whole.trim_start_matches('0')))
+    } else {
+        Some(rest.to_owned())
+    }
+}
+
+/// Reads a workbook or CSV by its ending. Rows in the file's order. `file` is the name to use in problems.
+///
+/// # Errors
+/// The file cannot be read or is damaged throughout, is of a format that is not read, would take more memory than a
+/// table of patients can need, or has no column of IDs.
+pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+    let unreadable = |reason: String| MetadataError::Unreadable { path: path.into(), reason };
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut problems = Vec::new();
+    let grids = match ending.as_str() {
+        "xlsx" | "xlsm" => workbook::read(&read_bytes(path).map_err(unreadable)?, file, &mut problems),
+        "csv" | "tsv" | "txt" => delimited::read(&read_bytes(path).map_err(unreadable)?, file, &mut problems),
+        _ => Err(format!("files ending in .{ending} are not read; save it as .xlsx or as CSV in UTF-8")),
+    }
+    .map_err(unreadable)?;
+    let (grid, header) = choose(&grids, file, &mut problems).ok_or_else(|| MetadataError::NoIdColumn {
+        path: path.into(),
+        found: grids.iter().map(columns::likely_header).max_by_key(Vec::len).unwrap_or_default(),
+    })?;
+    let patients = rows::read(grid, header, file, &mut problems);
+    if patients.is_empty() {
+        problems.push(Problem::new(Severity::Error, file, "no row under the header has an ID", "no patient read"));
+    }
+    Ok((patients, problems))
+}
+
+/// Largest file read, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let io = |e: std::io::Error| format!("cannot be read: {e}");
+    let what = std::fs::metadata(path).map_err(io)?;
+    if !what.is_file() {
+        return Err("not a file".into());
+    }
+    if what.len() > MAX_FILE {
+        return Err(format!("the file has {} bytes, more than the {MAX_FILE} that are read", what.len()));
+    }
+    std::fs::read(path).map_err(io)
+}
+
+/// The sheet with most known columns, then with most rows, then the first. The others are named.
+fn choose<'a>(grids: &'a [Grid], file: &str, problems: &mut Vec<Problem>) -> Option<(&'a Grid, Header)> {
+    let mut found: Vec<(&Grid, Header)> = grids.iter().filter_map(|g| Some((g, columns::find(g)?))).collect();
+    let best = (0..found.len()).max_by_key(|&i| {
+        let (grid, header) = &found[i];
+        (header.columns.len(), grid.rows.len(), std::cmp::Reverse(i))
+    })?;
+    let chosen = found.swap_remove(best);
+    let name = |grid: &Grid| grid.sheet.clone().unwrap_or_default();
+    for grid in grids.iter().filter(|g| !std::ptr::eq(*g, chosen.0) && !g.rows.is_empty()) {
+        let rival = found.iter().any(|(g, _)| std::ptr::eq(*g, grid));
+        let (severity, reason) = if rival {
+            (Severity::Warning, format!("this sheet has a column of IDs too, as sheet {} has", name(chosen.0)))
+        } else {
+            (Severity::Info, "this sheet has no column of IDs".to_owned())
+        };
+        let action = format!("sheet left out; {} is read", name(chosen.0));
+        problems.push(Problem::new(severity, file, reason, action).at(name(grid)));
+    }
+    Some(chosen)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! From rows of cells to patients.
+
+use std::collections::HashMap;
+
+use super::columns::{self, Column, Field, Header};
+use super::grid::{Cell, Grid, GridRow};
+use super::measure::{Measured, check_range, measure, unit_name};
+use super::numbers::Dimension;
+use super::{Patient, Sex, normalise_patient_id, sex, swaps, text};
+use crate::dataset::{Problem, Severity};
+
+/// Words in the place of an ID that head a row of totals.
+const TOTALS: [&str; 13] =
+    ["평균", "합계", "총계", "소계", "계", "표준편차", "mean", "average", "total", "sum", "sd", "median", "중앙값"];
+
+/// One patient a row with an ID; of several rows with one ID the first.
+pub fn read(grid: &Grid, mut header: Header, file: &str, problems: &mut Vec<Problem>) -> Vec<Patient> {
+    swaps::mend(grid, &mut header, file, problems);
+    let mut rows = Rows { grid, header: &header, file, problems };
+    rows.report_header();
+    let mut patients: Vec<Patient> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut previous = header.row;
+    for row in grid.rows.iter().filter(|r| r.number > header.row) {
+        rows.report_gap(previous, row);
+        previous = row.last;
+        let Some(patient) = rows.patient(row) else { continue };
+        match places.get(&patient.patient_id) {
+            Some(&first) => rows.report_repeated(row, &patients[first], &patient),
+            None => {
+                places.insert(patient.patient_id.clone(), patients.len());
+                patients.push(patient);
+            }
+        }
+    }
+    patients
+}
+
+struct Rows<'a> {
+    grid: &'a Grid,
+    header: &'a Header,
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Rows<'_> {
+    fn problem(&self, severity: Severity, reason: impl Into<String>, action: impl Into<String>) -> Problem {
+        Problem::new(severity, self.file, reason, action)
+    }
+
+    fn place(&self, row: &GridRow, column: &Column) -> String {
+        self.grid.place(row.number, column.column, &column.name)
+    }
+
+    /// Titles above the header, fields without a column, columns without a field.
+    fn report_header(&mut self) {
+        for row in self.grid.rows.iter().filter(|r| r.number < self.header.first) {
+            let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
+            let problem = self.problem(Severity::Info, "text above the header", "passed over");
+            self.problems.push(problem.at(self.grid.place_of_rows(row.number, row.last)).raw(&said.join("; ")));
+        }
+        for field in Field::ALL {
+            if !self.header.columns.contains_key(&field) {
+                let reason = format!("no column is the patient's {}", field.name());
+                let problem = self.problem(Severity::Warning, reason, "left empty for all patients");
+                self.problems.push(problem.at(self.grid.place_of_rows(self.header.row, self.header.row)));
+            }
+        }
+        for (column, field) in &self.header.others {
+            let place = self.grid.place(self.header.row, column.column, &column.name);
+            let problem = match field {
+                Some(field) => {
+                    let reason = format!("a second column for the patient's {}", field.name());
+                    self.problem(Severity::Warning, reason, "the first is read; what is in this one is kept as note")
+                }
+                None => self.problem(
+                    Severity::Info,
+                    "a column of no known name",
+                    "what is in it is kept as note; rename it if it is the ID, age, sex, weight or height",
+                ),
+            };
+            self.problems.push(problem.at(place).raw(&column.name));
+        }
+    }
+
+    fn report_gap(&mut self, previous: u32, row: &GridRow) {
+        if row.number > previous.saturating_add(1) {
+            let problem = self.problem(Severity::Info, "empty between filled rows", "passed over");
+            self.problems.push(problem.at(self.grid.place_of_rows(previous + 1, row.number - 1)));
+        }
+    }
+
+    /// The row's patient, unless it has no ID.
+    fn patient(&mut self, row: &GridRow) -> Option<Patient> {
+        let patient_id = self.id(row)?;
+        let (sex, sex_raw) = self.sex(row, &patient_id);
+        let mut age = self.measured(row, Field::Age);
+        let mut height = self.measured(row, Field::Height);
+        let mut weight = self.measured(row, Field::Weight);
+        if let (Some(height), Some(weight)) = (&mut height, &mut weight) {
+            swap_back(height, weight);
+        }
+        let mut value = |m: &mut Option<Measured>, field| {
+            let m = m.as_mut()?;
+            check_range(m, field);
+            self.report_measured(row, field, m, &patient_id);
+            m.value
+        };
+        Some(Patient {
+            age: value(&mut age, Field::Age),
+            height_cm: value(&mut height, Field::Height),
+            weight_kg: value(&mut weight, Field::Weight),
+            sex,
+            sex_raw,
+            note: self.note(row, &patient_id),
+            row: row.number,
+            patient_id,
+        })
+    }
+
+    fn id(&mut self, row: &GridRow) -> Option<String> {
+        let column = &self.header.columns[&Field::Id];
+        let place = self.place(row, column);
+        let cell = row.cell(column.column);
+        let raw = cell.map(Cell::shown).unwrap_or_default();
+        let cleaned = text::clean(&raw);
+        let left_out = |severity, reason: String| Some(self.problem(severity, reason, "row left out"));
+        let refusal = match cell {
+            Some(Cell::Broken(error)) => left_out(Severity::Error, format!("the cell holds an error: {error}")),
+            Some(Cell::Truth(_)) => left_out(Severity::Error, "expected an ID".into()),
+            Some(Cell::Text(_)) if columns::is_id_name(&cleaned.text) => {
+                left_out(Severity::Info, "the header once more".into())
+            }
+            Some(Cell::Text(_)) if TOTALS.contains(&cleaned.text.to_lowercase().as_str()) => {
+                left_out(Severity::Warning, "a row of totals, not a patient".into())
+            }
+            _ => None,
+        };
+        if let Some(problem) = refusal {
+            self.problems.push(problem.at(place).raw(&raw));
+            return None;
+        }
+        let id = if text::says_missing(&cleaned.text) { None } else { normalise_patient_id(&raw) };
+        let Some(id) = id else {
+            let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
+            let problem = self.problem(Severity::Error, "no ID in a row with other cells", "row left out");
+            self.problems.push(problem.at(place).raw(&said.join("; ")));
+            return None;
+        };
+        if !cleaned.repairs.is_empty() {
+            let problem = self.problem(Severity::Info, cleaned.repairs.join(", "), format!("read as {id}"));
+            self.problems.push(problem.at(place).raw(&raw).of_patient(&id));
+        }
+        Some(id)
+    }
+
+    fn sex(&mut self, row: &GridRow, id: &str) -> (Option<Sex>, String) {
+        let Some(column) = self.header.columns.get(&Field::Sex) else { return (None, String::new()) };
+        let cell = row.cell(column.column);
+        let raw = cell.map(Cell::shown).unwrap_or_default();
+        let cleaned = text::clean(&raw);
+        let (sex, said) = match cell {
+            None => (None, Some((Severity::Info, "no sex".to_owned()))),
+            Some(Cell::Broken(error)) => (None, Some((Severity::Error, format!("the cell holds an error: {error}")))),
+            Some(Cell::Text(_)) if text::says_missing(&cleaned.text) => (None, Some((Severity::Info, "no sex".into()))),
+            Some(Cell::Text(_)) => match sex::parse(&cleaned.text) {
+                Some(sex) if cleaned.repairs.is_empty() => (Some(sex), None),
+                Some(sex) => {
+                    (Some(sex), Some((Severity::Info, format!("{} in {}", cleaned.repairs.join(", "), cleaned.text))))
+                }
+                None => (None, Some((Severity::Error, sex::EXPECTED.to_owned()))),
+            },
+            Some(_) => (None, Some((Severity::Error, format!("a code whose meaning is not known; {}", sex::EXPECTED)))),
+        };
+        if let Some((severity, reason)) = said {
+            let action = sex.map_or("left empty".to_owned(), |sex| format!("read as {}", sex.name()));
+            let problem = self.problem(severity, reason, action);
+            self.problems.push(problem.at(self.place(row, column)).raw(&raw).of_patient(id));
+        }
+        (sex, raw)
+    }
+
+    /// `None` where no column holds the field.
+    fn measured(&self, row: &GridRow, field: Field) -> Option<Measured> {
+        let column = self.header.columns.get(&field)?;
+        Some(measure(row.cell(column.column), field, column.unit, self.grid.sheet.is_some()))
+    }
+
+    fn report_measured(&mut self, row: &GridRow, field: Field, m: &Measured, id: &str) {
+        if m.reasons.is_empty() {
+            return;
+        }
+        let action = m.value.map_or("left empty".to_owned(), |value| format!("read as {value} {}", unit_name(field)));
+        let problem = self.problem(m.severity, m.reasons.join("; "), action);
+        let place = self.place(row, &self.header.columns[&field]);
+        self.problems.push(problem.at(place).raw(&m.raw).of_patient(id));
+    }
+
+    fn note(&mut self, row: &GridRow, id: &str) -> String {
+        let mut notes = Vec::new();
+        for (at, cell) in &row.cells {
+            if self.header.columns.values().any(|c| c.column == *at) {
+                continue;
+            }
+            let raw = cell.shown();
+            let text = text::clean(&raw).text;
+            if text.is_empty() {
+                continue;
+            }
+            match self.header.others.iter().find(|(c, _)| c.column == *at) {
+                Some((column, _)) => notes.push(format!("{}: {text}", column.name)),
+                None => {
+                    let problem = self.problem(Severity::Info, "text in a column without a name", "kept as note");
+                    let place = self.grid.place(row.number, *at, "");
+                    self.problems.push(problem.at(place).raw(&raw).of_patient(id));
+                    notes.push(text);
+                }
+            }
+        }
+        notes.join("; ")
+    }
+
+    fn report_repeated(&mut self, row: &GridRow, first: &Patient, second: &Patient) {
+        let shown = |v: Option<f64>| v.map_or("none".to_owned(), |v| v.to_string());
+        let sex = |p: &Patient| p.sex.map_or("none", Sex::name).to_owned();
+        let differences: Vec<String> = [
+            ("sex", sex(first), sex(second)),
+            ("age", shown(first.age), shown(second.age)),
+            ("height", shown(first.height_cm), shown(second.height_cm)),
+            ("weight", shown(first.weight_kg), shown(second.weight_kg)),
+            ("note", first.note.clone(), second.note.clone()),
+        ]
+        .into_iter()
+        .filter(|(_, a, b)| a != b)
+        .map(|(what, a, b)| format!("{what} {a} there, {b} here"))
+        .collect();
+        let (severity, reason) = if differences.is_empty() {
+            (Severity::Info, format!("the ID of row {} with the same values", first.row))
+        } else {
+            (Severity::Warning, format!("the ID of row {} with other values: {}", first.row, differences.join(", ")))
+        };
+        let problem = self.problem(severity, reason, format!("row left out; row {} is read", first.row));
+        let place = self.place(row, &self.header.columns[&Field::Id]);
+        self.problems.push(problem.at(place).raw(&second.patient_id).of_patient(&first.patient_id));
+    }
+}
+
+/// Swaps height and weight where units or sizes allow nothing else.
+fn swap_back(height: &mut Measured, weight: &mut Measured) {
+    let tall = weight.could_be(Dimension::Length, 130.0..=220.0);
+    let heavy = height.could_be(Dimension::Mass, 25.0..=125.0);
+    if !(tall && heavy) {
+        return;
+    }
+    std::mem::swap(&mut height.value, &mut weight.value);
+    let reason = format!("height ({}) and weight ({}) look swapped", height.raw, weight.raw);
+    for m in [height, weight] {
+        m.foreign = None;
+        m.say(Severity::Warning, reason.clone());
+    }
+}

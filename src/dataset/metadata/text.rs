@@ -1,0 +1,143 @@
+//! Cleaning what was typed or exported into a cell.
+
+use unicode_normalization::{UnicodeNormalization, is_nfkc};
+
+/// Text without its dirt, and what the dirt was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cleaned {
+    pub text: String,
+    /// Ready to be joined into a reason; empty where nothing was changed.
+    pub repairs: Vec<String>,
+}
+
+/// Reads `_xHHHH_` escapes (also escaped ones), drops control and zero-width characters, makes full-width, half-width
+/// and decomposed characters plain, trims and joins spaces.
+pub fn clean(raw: &str) -> Cleaned {
+    let mut repairs = Vec::new();
+    let mut text = raw.to_owned();
+    // A round of export more than needed leaves `_x005F_x0008_`: an escaped escape.
+    for _ in 0..4 {
+        let Some((decoded, escape)) = decode_escapes(&text) else { break };
+        if repairs.is_empty() {
+            repairs.push(if escape == "_x0008_" {
+                format!("backspace escape {escape}")
+            } else {
+                format!("escape {escape}")
+            });
+        }
+        text = decoded;
+    }
+    let invisible =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
+    let is_dirt = |c: char| invisible(c) && !c.is_whitespace();
+    if let Some(dirt) = text.chars().find(|c| is_dirt(*c)) {
+        if repairs.is_empty() {
+            repairs.push(format!("control character U+{:04X}", u32::from(dirt)));
+        }
+        text.retain(|c| !is_dirt(c));
+    }
+    if !is_nfkc(&text) {
+        let plain: String = text.nfkc().collect();
+        if plain.trim() != text.trim() {
+            repairs.push("full-width, half-width or decomposed characters".into());
+        }
+        text = plain;
+    }
+    let mut trimmed = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !trimmed.is_empty() {
+            trimmed.push(' ');
+        }
+        trimmed.push_str(word);
+    }
+    // Line breaks within a text are how people wrap it, not dirt.
+    if text.trim() != text {
+        repairs.push("stray spaces".into());
+    }
+    Cleaned { text: trimmed, repairs }
+}
+
+/// One round of decoding and the first escape met; `None` where there is none.
+fn decode_escapes(text: &str) -> Option<(String, String)> {
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut first) = (text, None);
+    while let Some(at) = rest.find("_x") {
+        let decoded = rest.get(at..at + 7).and_then(|escape| {
+            let hex = escape.strip_prefix("_x")?.strip_suffix('_')?;
+            let all_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+            Some((escape, char::from_u32(u32::from_str_radix(hex, 16).ok().filter(|_| all_hex)?)?))
+        });
+        match decoded {
+            Some((escape, c)) => {
+                out.push_str(&rest[..at]);
+                out.push(c);
+                first.get_or_insert_with(|| escape.to_owned());
+                rest = &rest[at + 7..];
+            }
+            None => {
+                out.push_str(&rest[..at + 2]);
+                rest = &rest[at + 2..];
+            }
+        }
+    }
+    out.push_str(rest);
+    first.map(|first| (out, first))
+}
+
+/// Spells control characters as workbooks do, so that a cell reads the same whether a reader decoded it or not.
+pub fn escape_controls(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t' | '\r') {
+            out.push_str(&format!("_x{:04X}_", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether a clean text says that there is no value.
+pub fn says_missing(text: &str) -> bool {
+    const WORDS: [&str; 16] =
+        ["", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "unknown", "미상", "없음", "모름", "결측"];
+    WORDS.contains(&text.to_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_dirt_is_named() {
+        for (raw, text, repair) in [
+            ("여", "여", None),
+            ("_x0008_여", "여", Some("backspace escape _x0008_")),
+            ("_x005F_x0008_여", "여", Some("escape _x005F_")),
+            ("\u{8}여", "여", Some("control character U+0008")),
+            (" 남", "남", Some("stray spaces")),
+            ("남\u{a0}", "남", Some("stray spaces")),
+            ("１７２ｃｍ", "172cm", Some("full-width, half-width or decomposed characters")),
+            ("\u{1102}\u{1161}\u{11b7}", "남", Some("full-width, half-width or decomposed characters")),
+            ("65㎏", "65kg", Some("full-width, half-width or decomposed characters")),
+            ("\u{feff}ID", "ID", Some("control character U+FEFF")),
+            ("_xyz_ _x12", "_xyz_ _x12", None),
+            ("_x+008_", "_x+008_", None),
+            ("체중\n(kg)", "체중 (kg)", None),
+        ] {
+            let cleaned = clean(raw);
+            assert_eq!(cleaned.text, text, "{raw:?}");
+            assert_eq!(cleaned.repairs.first().map(String::as_str), repair, "{raw:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cell_reads_the_same_escaped_or_not(raw in ".{0,40}") {
+            let once = clean(&raw).text;
+            prop_assert_eq!(clean(&escape_controls(&raw)).text, once);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Excel workbooks, guarded: what calamine would take on trust is checked before it sees the file.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use calamine::{DataRef, Reader, Xlsx};
+use zip::ZipArchive;
+
+use super::grid::{Cell, Grid, GridRow};
+use super::text;
+use crate::dataset::{Problem, Severity};
+
+/// Most bytes that the parts of a workbook may have together once unpacked.
+const MAX_UNPACKED: u64 = 64 << 20;
+/// Most parts.
+const MAX_PARTS: usize = 4096;
+/// Most filled cells in a sheet.
+const MAX_CELLS: usize = 1_000_000;
+/// Most bytes of text in a sheet: one shared string may stand in many cells.
+const MAX_TEXT: usize = 64 << 20;
+
+type Workbook<'a> = Xlsx<Cursor<&'a [u8]>>;
+
+/// The sheets in the workbook's order. Cells are read one by one, so that the dimensions a sheet declares cost nothing.
+///
+/// # Errors
+/// The file is no workbook, is damaged, is protected by a password, or unpacks to more than a table of patients can
+/// need.
+pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec<Grid>, String> {
+    check(bytes)?;
+    // The last line of defence: a panic in the reader is a workbook that cannot be read, not the end of the batch.
+    let mut found = Vec::new();
+    let outcome: Result<Vec<Grid>, String> = catch_unwind(AssertUnwindSafe(|| {
+        let mut workbook: Workbook<'_> = Xlsx::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
+        let mut grids = Vec::new();
+        for name in workbook.sheet_names() {
+            match sheet(&mut workbook, &name) {
+                Ok((grid, damage)) => {
+                    if let Some(damage) = damage {
+                        let reason = format!("the sheet is damaged: {damage}");
+                        found.push(
+                            Problem::new(Severity::Error, file, reason, "what stands before it is read").at(&name),
+                        );
+                    }
+                    grids.push(grid);
+                }
+                Err(reason) => found.push(Problem::new(Severity::Error, file, reason, "sheet left out").at(&name)),
+            }
+        }
+        Ok(grids)
+    }))
+    .unwrap_or_else(|_| Err("the workbook is damaged in a way its reader does not know; save it anew".into()));
+    problems.extend(found);
+    let grids = outcome?;
+    if grids.is_empty() {
+        let why = problems.last().map_or("it has none".to_owned(), |p| p.reason.clone());
+        return Err(format!("no sheet can be read: {why}"));
+    }
+    Ok(grids)
+}
+
+/// Unpacks every part within the limit, which also checks its checksum, and looks for counts that cannot be true.
+fn check(bytes: &[u8]) -> Result<(), String> {
+    if bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        return Err("an old .xls workbook, or one with a password; save it as .xlsx without password, or as CSV".into());
+    }
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
+    if archive.len() > MAX_PARTS {
+        return Err(format!("{} parts, more than the {MAX_PARTS} that are read", archive.len()));
+    }
+    let mut left = MAX_UNPACKED;
+    let mut part = Vec::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|e| format!("damaged: {e}"))?;
+        let name = entry.name().to_owned();
+        part.clear();
+        // One byte past the limit tells that it was crossed; the size that the archive declares is not trusted.
+        let size =
+            (&mut entry).take(left + 1).read_to_end(&mut part).map_err(|e| format!("damaged: part {name}: {e}"))?
+                as u64;
+        left = left
+            .checked_sub(size)
+            .ok_or_else(|| format!("it unpacks to more than {} MiB; save only the table as CSV", MAX_UNPACKED >> 20))?;
+        // The reader reserves memory for the number of shared strings that the part claims; each takes 5 bytes.
+        if counts(&part, b"uniqueCount").any(|count| count > size / 5 + 1) {
+            return Err(format!("part {name} claims more shared strings than it can hold; save the workbook anew"));
+        }
+    }
+    Ok(())
+}
+
+/// The numbers after each occurrence of `attribute`; one too large for 64 bits is the largest.
+fn counts<'a>(part: &'a [u8], attribute: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
+    let places = part.windows(attribute.len()).enumerate().filter(move |(_, w)| *w == attribute);
+    places.filter_map(move |(at, _)| {
+        let after = &part[at + attribute.len()..];
+        let digits = after.iter().position(u8::is_ascii_digit)?;
+        let is_filler = |b: &u8| b.is_ascii_whitespace() || b"=\"'+".contains(b);
+        if !after[..digits].iter().all(is_filler) {
+            return None;
+        }
+        Some(
+            after[digits..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .fold(0u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0'))),
+        )
+    })
+}
+
+/// The filled cells of a sheet, and where it breaks off if it does.
+fn sheet(workbook: &mut Workbook<'_>, name: &str) -> Result<(Grid, Option<String>), String> {
+    let mut reader = workbook.worksheet_cells_reader(name).map_err(|e| format!("the sheet cannot be read: {e}"))?;
+    let mut rows: BTreeMap<u32, BTreeMap<u32, Cell>> = BTreeMap::new();
+    let (mut cells, mut bytes, mut damage) = (0, 0, None);
+    loop {
+        let record = match reader.next_cell_with_formula_metadata() {
+            Ok(Some(record)) => record,
+            Ok(None) => break,
+            Err(error) => {
+                let last = rows.keys().next_back().map_or(0, |r| r.saturating_add(1));
+                damage = Some(format!("after row {last}: {error}"));
+                break;
+            }
+        };
+        let cell = match record.value {
+            DataRef::Empty if record.formula.is_some() => Cell::Broken("formula without a stored value".into()),
+            DataRef::Empty => continue,
+            DataRef::Int(n) => Cell::Number(n as f64),
+            DataRef::Float(n) if n.is_finite() => Cell::Number(n),
+            DataRef::Float(n) => Cell::Broken(n.to_string()),
+            DataRef::DateTime(date) => Cell::Date(date.as_f64()),
+            DataRef::String(text) => Cell::Text(text),
+            DataRef::SharedString(text) if bytes + text.len() <= MAX_TEXT => Cell::Text(text.to_owned()),
+            DataRef::SharedString(_) => return Err(format!("more than {} MiB of text", MAX_TEXT >> 20)),
+            DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => Cell::Text(text),
+            DataRef::Bool(truth) => Cell::Truth(truth),
+            DataRef::Error(error) => Cell::Broken(error.to_string()),
+        };
+        let cell = match cell {
+            Cell::Text(raw) if raw.trim().is_empty() => continue,
+            Cell::Text(raw) => {
+                bytes += raw.len();
+                Cell::Text(text::escape_controls(&raw))
+            }
+            other => other,
+        };
+        cells += 1;
+        if cells > MAX_CELLS {
+            return Err(format!("more than {MAX_CELLS} filled cells"));
+        }
+        rows.entry(record.pos.0).or_default().insert(record.pos.1, cell);
+    }
+    let rows = rows
+        .into_iter()
+        .map(|(row, cells)| {
+            let number = row.saturating_add(1);
+            GridRow { number, last: number, cells: cells.into_iter().collect() }
+        })
+        .collect();
+    Ok((Grid { sheet: Some(name.to_owned()), rows }, damage))
+}

@@ -1,0 +1,263 @@
+//! Faults of annotations, planted one an image.
+
+use super::draw::Draw;
+use super::hand::{HandGeometry, TABLE_SIZE};
+use crate::bones::{Bone, Group};
+use crate::dataset::annotation::Shape;
+
+/// What an annotator got wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LabelFault {
+    SwappedPisiformTrapezoid,
+    SwappedNeighbours,
+    ThumbOrder,
+    Scrambled,
+    MissingLabel,
+    DuplicateLabel,
+    UnknownLabel,
+    ShiftedLabel,
+    SelfIntersection,
+    OutsideImage,
+    TinyPart,
+    SeveralParts,
+    PisiformOverUlna,
+}
+
+use LabelFault as F;
+
+impl LabelFault {
+    /// Every kind.
+    pub const ALL: [LabelFault; 13] = [
+        F::SwappedPisiformTrapezoid,
+        F::SwappedNeighbours,
+        F::ThumbOrder,
+        F::Scrambled,
+        F::MissingLabel,
+        F::DuplicateLabel,
+        F::UnknownLabel,
+        F::ShiftedLabel,
+        F::SelfIntersection,
+        F::OutsideImage,
+        F::TinyPart,
+        F::SeveralParts,
+        F::PisiformOverUlna,
+    ];
+
+    /// Its kind in `truth.json`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            F::SwappedPisiformTrapezoid => "swapped_pisiform_trapezoid",
+            F::SwappedNeighbours => "swapped_neighbours",
+            F::ThumbOrder => "thumb_order",
+            F::Scrambled => "scrambled_labels",
+            F::MissingLabel => "missing_label",
+            F::DuplicateLabel => "duplicate_label",
+            F::UnknownLabel => "unknown_label",
+            F::ShiftedLabel => "shifted_label",
+            F::SelfIntersection => "self_intersection",
+            F::OutsideImage => "outside_image",
+            F::TinyPart => "tiny_part",
+            F::SeveralParts => "several_parts",
+            F::PisiformOverUlna => "pisiform_over_ulna",
+        }
+    }
+
+    /// Plants it in the shapes of `hand` (one a bone, in channel order). The labels concerned, and what was done.
+    pub fn plant(self, shapes: &mut Vec<Shape>, hand: &HandGeometry, draw: &mut Draw) -> (Vec<String>, String) {
+        let k = f64::from(hand.size) / TABLE_SIZE;
+        let limit = hand.size as i32 - 1;
+        match self {
+            F::SwappedPisiformTrapezoid => rename(shapes, &[("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")]),
+            F::SwappedNeighbours => {
+                let a = any_bone(draw, |b| b.group() != Group::Forearm);
+                let near: Vec<Bone> =
+                    a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
+                let b = near[draw.below(near.len())];
+                rename(shapes, &[(a.name(), b.name()), (b.name(), a.name())])
+            }
+            F::ThumbOrder => match draw.below(3) {
+                0 => rename(shapes, &[("finger-1", "finger-3"), ("finger-3", "finger-1")]),
+                1 => rename(shapes, &[("finger-1", "finger-2"), ("finger-2", "finger-3"), ("finger-3", "finger-1")]),
+                _ => rename(shapes, &[("finger-1", "finger-3"), ("finger-2", "finger-1"), ("finger-3", "finger-2")]),
+            },
+            F::Scrambled => rename(
+                shapes,
+                &[
+                    ("finger-1", "finger-3"),
+                    ("finger-3", "finger-1"),
+                    ("Trapezium", "Hamate"),
+                    ("Hamate", "Trapezium"),
+                    ("Trapezoid", "Capitate"),
+                    ("Capitate", "Trapezoid"),
+                    ("Pisiform", "Scaphoid"),
+                    ("Scaphoid", "Triquetrum"),
+                    ("Triquetrum", "Lunate"),
+                    ("Lunate", "Pisiform"),
+                    ("Radius", "Ulna"),
+                    ("Ulna", "Radius"),
+                ],
+            ),
+            F::MissingLabel => {
+                let bone = any_bone(draw, |_| true);
+                shapes.retain(|s| s.bone != Some(bone));
+                (vec![bone.name().to_owned()], format!("{bone} left out"))
+            }
+            F::DuplicateLabel => {
+                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                if draw.chance(0.5) {
+                    let mut again = shapes[bone.index()].clone();
+                    again.index = shapes.len();
+                    let d = (5.0 * k).ceil() as i32;
+                    again.points.iter_mut().for_each(|p| *p = [(p[0] + d).min(limit), (p[1] + d).min(limit)]);
+                    shapes.push(again);
+                    (vec![bone.name().to_owned()], format!("{bone} drawn twice"))
+                } else {
+                    let near = bone.neighbours();
+                    let other = near[draw.below(near.len())];
+                    relabel(&mut shapes[other.index()], bone.name());
+                    let labels = vec![bone.name().to_owned(), other.name().to_owned()];
+                    (labels, format!("{other} labelled {bone}, which is there too"))
+                }
+            }
+            F::UnknownLabel => {
+                let bone = any_bone(draw, |_| true);
+                let name = bone.name();
+                let wrong = match draw.below(4) {
+                    0 => format!("{name}2"),
+                    1 => name.to_uppercase(),
+                    2 => "finger-20".to_owned(),
+                    _ => name.chars().rev().collect(),
+                };
+                relabel(&mut shapes[bone.index()], &wrong);
+                (vec![wrong.clone()], format!("{bone} labelled {wrong:?}"))
+            }
+            F::ShiftedLabel => {
+                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                let (dx, dy) = shift(&mut shapes[bone.index()], limit, k, draw);
+                (vec![bone.name().to_owned()], format!("{bone} displaced by ({dx}, {dy}) px"))
+            }
+            F::SelfIntersection => {
+                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                let points = &mut shapes[bone.index()].points;
+                let n = points.len();
+                // A stretch of the outline walked backwards: its two connections cross.
+                points[n / 8..n / 8 + n / 2].reverse();
+                (vec![bone.name().to_owned()], format!("{bone}: half of the vertices in reverse order"))
+            }
+            F::OutsideImage => {
+                let bone = if draw.chance(0.5) { Bone::RADIUS } else { Bone::ULNA };
+                let beyond = (45.0 * k).ceil() as i32;
+                for p in &mut shapes[bone.index()].points {
+                    if p[1] >= limit {
+                        p[1] += beyond;
+                    }
+                }
+                (vec![bone.name().to_owned()], format!("{bone}: lowest vertices {beyond} px below the image"))
+            }
+            F::TinyPart => {
+                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                let [x, y] = shapes[bone.index()].points[0];
+                let away = (30.0 * k).ceil() as i32;
+                let (x, y) = (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
+                let size = (3.0 * k).ceil() as i32;
+                let points = vec![[x, y], [x + size, y], [x, y + size]];
+                shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });
+                (vec![bone.name().to_owned()], format!("{bone}: a second polygon of three vertices at ({x}, {y})"))
+            }
+            F::SeveralParts => {
+                let bone = any_bone(draw, |b| matches!(b.group(), Group::Finger(_)));
+                split(shapes, hand, bone, k);
+                (vec![bone.name().to_owned()], format!("{bone} drawn in two parts"))
+            }
+            F::PisiformOverUlna => {
+                let [pisiform, ulna] = [25 + 1, Bone::ULNA.index()];
+                let ([px, py], [ux, uy]) = (middle(&shapes[pisiform].points), middle(&shapes[ulna].points));
+                let top = shapes[ulna].points.iter().map(|p| p[1]).min().unwrap_or(uy);
+                let (dx, dy) = (ux - px, top + (uy - top) / 3 - py);
+                shapes[pisiform].points.iter_mut().for_each(|p| *p = [p[0] + dx, (p[1] + dy).min(limit)]);
+                (vec!["Pisiform".to_owned()], "Pisiform drawn over the Ulna".to_owned())
+            }
+        }
+    }
+}
+
+fn any_bone(draw: &mut Draw, may: impl Fn(Bone) -> bool) -> Bone {
+    let bones: Vec<Bone> = Bone::all().filter(|b| may(*b)).collect();
+    bones[draw.below(bones.len())]
+}
+
+fn relabel(shape: &mut Shape, label: &str) {
+    shape.label = label.to_owned();
+    shape.bone = Bone::from_name(label);
+}
+
+/// Gives each shape labelled `from` the label `to`, all at once.
+fn rename(shapes: &mut [Shape], pairs: &[(&str, &str)]) -> (Vec<String>, String) {
+    for shape in shapes {
+        if let Some((_, to)) = pairs.iter().find(|(from, _)| *from == shape.label) {
+            relabel(shape, to);
+        }
+    }
+    let detail: Vec<String> = pairs.iter().map(|(from, to)| format!("{from} labelled {to}")).collect();
+    (pairs.iter().map(|(from, _)| (*from).to_owned()).collect(), detail.join("; "))
+}
+
+fn middle(points: &[[i32; 2]]) -> [i32; 2] {
+    let n = points.len().max(1) as i64;
+    let sum = points.iter().fold([0i64; 2], |s, p| [s[0] + i64::from(p[0]), s[1] + i64::from(p[1])]);
+    [(sum[0] / n) as i32, (sum[1] / n) as i32]
+}
+
+/// Moves a shape by more than half its length in a direction that keeps it in the image.
+fn shift(shape: &mut Shape, limit: i32, k: f64, draw: &mut Draw) -> (i32, i32) {
+    let range = |i: usize| {
+        let values = shape.points.iter().map(|p| p[i]);
+        (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+    };
+    let ((x0, x1), (y0, y1)) = (range(0), range(1));
+    let extent = f64::from(x1 - x0).hypot(f64::from(y1 - y0));
+    let reach = (0.6 * extent).max(60.0 * k);
+    let start = draw.uniform(0.0, std::f64::consts::TAU);
+    // Turn until it fits; towards the image's middle it always does.
+    let (dx, dy) = (0..16)
+        .map(|turn| start + f64::from(turn) * std::f64::consts::TAU / 16.0)
+        .map(|a| ((reach * a.cos()).round() as i32, (reach * a.sin()).round() as i32))
+        .find(|(dx, dy)| x0 + dx >= 0 && y0 + dy >= 0 && x1 + dx <= limit && y1 + dy <= limit)
+        .unwrap_or((0, reach as i32));
+    shape.points.iter_mut().for_each(|p| *p = [p[0] + dx, p[1] + dy]);
+    (dx, dy)
+}
+
+/// Replaces a bone's polygon by what of it lies on either side of a gap across its axis.
+fn split(shapes: &mut Vec<Shape>, hand: &HandGeometry, bone: Bone, k: f64) {
+    let (distal, proximal) = hand.axes[bone.index()];
+    let length = distal.distance(proximal).max(1e-9);
+    let (ux, uy) = ((distal.x - proximal.x) / length, (distal.y - proximal.y) / length);
+    let along = |p: &[i32; 2]| {
+        (f64::from(p[0]) - (distal.x + proximal.x) / 2.0) * ux + (f64::from(p[1]) - (distal.y + proximal.y) / 2.0) * uy
+    };
+    let half_gap = (5.0 * k).max(1.5);
+    let points = shapes[bone.index()].points.clone();
+    let part = |sign: f64| {
+        let depth = |p: &[i32; 2]| sign * along(p) - half_gap;
+        let mut kept = Vec::new();
+        for i in 0..points.len() {
+            let (a, b) = (points[i], points[(i + 1) % points.len()]);
+            let (da, db) = (depth(&a), depth(&b));
+            if da >= 0.0 {
+                kept.push(a);
+            }
+            if (da >= 0.0) != (db >= 0.0) {
+                let t = da / (da - db);
+                let mix = |i: usize| (f64::from(a[i]) + t * f64::from(b[i] - a[i])).round() as i32;
+                kept.push([mix(0), mix(1)]);
+            }
+        }
+        kept.dedup();
+        kept
+    };
+    let (upper, lower) = (part(1.0), part(-1.0));
+    shapes[bone.index()].points = upper;
+    shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points: lower });
+}

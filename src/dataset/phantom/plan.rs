@@ -1,0 +1,414 @@
+//! Decides, before anything is drawn, who is in the data set, what each image shows and which faults it has.
+
+use super::draw::Draw;
+use super::hand::HandSpec;
+use super::label_faults::LabelFault;
+use super::objects::Object;
+use super::patients::{Person, people};
+use super::render::Exposure;
+use super::truth::Defect;
+use super::workbook::Row;
+use super::Settings;
+use crate::dataset::layout::{Side, Subset};
+use crate::dataset::metadata::Sex;
+
+/// A patient's image that is another patient's, saved again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resaved {
+    /// Columns and rows cut off at the left and the top, px at 2048.
+    pub cut: (u32, u32),
+    /// Factor on the brightness.
+    pub gain: f64,
+}
+
+/// One image to be drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImagePlan {
+    /// File stem.
+    pub image_id: String,
+    /// Three digits.
+    pub patient_id: String,
+    /// Which part of the data.
+    pub subset: Subset,
+    /// Milliseconds since 1970.
+    pub taken: i64,
+    /// What is drawn.
+    pub hand: HandSpec,
+    /// How it is taken.
+    pub exposure: Exposure,
+    /// What is wrong with its annotation.
+    pub label_fault: Option<LabelFault>,
+    /// Whether it is a copy.
+    pub resaved: Option<Resaved>,
+}
+
+/// The whole data set.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Images by patient, right hand first.
+    pub images: Vec<ImagePlan>,
+    /// Rows of the workbook.
+    pub rows: Vec<Row>,
+    /// Faults known beforehand: of metadata, file order, copies and objects. Label faults are told when planted.
+    pub defects: Vec<Defect>,
+}
+
+/// 2022-08-22, when the first radiograph is taken.
+const FIRST: i64 = 1_661_130_828_152;
+/// Share of clean data's images with a white strip, and with a ring: as in the real data they are there anyway.
+const STRIPS: f64 = 0.015;
+const RINGS: f64 = 0.008;
+
+/// Plans the data set of `settings`.
+pub fn plan(settings: &Settings) -> Plan {
+    let people = people(settings.patients, settings.test_patients, settings.seed);
+    let mut draw = Draw::new(settings.seed, "plan", 0);
+    let mut images = plan_images(settings, &people, &mut draw);
+    let mut rows = plan_rows(&people, &mut draw);
+    let mut defects = Vec::new();
+    let mut touched = vec![false; images.len()];
+    if settings.defects {
+        plant_label_faults(&mut images, &mut touched, &mut draw);
+        plant_objects(&mut images, &mut touched, &mut defects, &mut draw);
+        plant_copies(&mut images, &mut touched, &mut defects, &mut draw);
+        plant_patient_faults(&mut images, &mut touched, &people, &mut rows, &mut defects, &mut draw);
+    }
+    sprinkle_objects(&mut images, &touched, &mut defects, &mut draw);
+    Plan { images, rows, defects }
+}
+
+fn plan_images(settings: &Settings, people: &[Person], draw: &mut Draw) -> Vec<ImagePlan> {
+    let mut images = Vec::new();
+    let mut clock = FIRST;
+    let mut today = 0;
+    for (number, person) in people.iter().enumerate() {
+        let Some(subset) = person.subset else { continue };
+        // A patient every ten minutes, some twenty a day.
+        clock += draw.uniform(240_000.0, 900_000.0) as i64;
+        today += 1;
+        if today >= 18 {
+            today = 0;
+            clock += draw.uniform(60_000_000.0, 68_000_000.0) as i64;
+        }
+        // The first names had the side in them, then they left it out.
+        let named = images.len() < 2 || draw.chance(0.01);
+        let pause = draw.uniform(22_000.0, 48_000.0) as i64;
+        for (side, taken) in [(Side::R, clock), (Side::L, clock + pause)] {
+            let ending = if named { format!("_{}", side.name()) } else { String::new() };
+            images.push(ImagePlan {
+                image_id: format!("image{taken}{ending}"),
+                patient_id: person.id.clone(),
+                subset,
+                taken,
+                hand: HandSpec {
+                    seed: settings.seed,
+                    patient: number as u64,
+                    side,
+                    rotated: person.rotated[usize::from(side == Side::L)],
+                    scale: person.scale,
+                    stoutness: person.stoutness,
+                    dense: draw.chance(0.25),
+                },
+                exposure: Exposure {
+                    seed: settings.seed,
+                    index: 2 * number as u64 + u64::from(side == Side::L),
+                    cortex: person.cortex,
+                    flesh: person.flesh,
+                    objects: Vec::new(),
+                },
+                label_fault: None,
+                resaved: None,
+            });
+        }
+        clock += pause;
+    }
+    images
+}
+
+/// Sex as typed: mostly with a backspace in front, which Excel escapes as `_x0008_`; some with a space.
+fn typed_sex(sex: Sex, draw: &mut Draw) -> String {
+    let (letter, backspace, plain) = match sex {
+        Sex::F => ("여", 269.0 / 288.0, 10.0 / 288.0),
+        Sex::M => ("남", 243.0 / 262.0, 11.0 / 262.0),
+    };
+    let at = draw.uniform(0.0, 1.0);
+    if at < backspace {
+        format!("\u{8}{letter}")
+    } else if at < backspace + plain {
+        letter.to_owned()
+    } else {
+        format!(" {letter}")
+    }
+}
+
+fn plan_rows(people: &[Person], draw: &mut Draw) -> Vec<Row> {
+    let mut rows: Vec<Row> = people
+        .iter()
+        .map(|p| Row {
+            id: p.id.clone(),
+            age: Some(f64::from(p.age)),
+            sex: Some(typed_sex(p.sex, draw)),
+            weight: Some(f64::from(p.weight)),
+            height: Some(f64::from(p.height)),
+            note: None,
+        })
+        .collect();
+    let women: Vec<usize> = (0..people.len()).filter(|i| people[*i].sex == Sex::F).collect();
+    if !women.is_empty() {
+        rows[women[draw.below(women.len())]].note = Some("네일있음".to_owned());
+    }
+    rows
+}
+
+/// How often each of `kinds` kinds is planted when together they take `share` of `total`: once at least.
+fn times(total: usize, share: f64, kinds: usize) -> usize {
+    ((total as f64 * share / kinds as f64).round() as usize).max(1)
+}
+
+/// An image that nothing has been done to; marks it. At most three fifths of the images are ever touched.
+fn fresh_image(
+    images: &[ImagePlan],
+    touched: &mut [bool],
+    draw: &mut Draw,
+    may: impl Fn(&ImagePlan) -> bool,
+) -> Option<usize> {
+    if 5 * touched.iter().filter(|t| **t).count() >= 3 * images.len() {
+        return None;
+    }
+    let free: Vec<usize> = (0..images.len()).filter(|i| !touched[*i] && may(&images[*i])).collect();
+    let chosen = *free.get(draw.below(free.len()))?;
+    touched[chosen] = true;
+    Some(chosen)
+}
+
+fn plant_label_faults(images: &mut [ImagePlan], touched: &mut [bool], draw: &mut Draw) {
+    let train = images.iter().filter(|i| i.subset == Subset::Train).count();
+    for _ in 0..times(train, 0.16, LabelFault::ALL.len()) {
+        for fault in LabelFault::ALL {
+            if let Some(at) = fresh_image(images, touched, draw, |i| i.subset == Subset::Train) {
+                images[at].label_fault = Some(fault);
+            }
+        }
+    }
+}
+
+fn object(kind: usize, draw: &mut Draw) -> Object {
+    match kind {
+        0 => Object::Ring { finger: if draw.chance(0.7) { 3 } else { 1 + draw.below(2) } },
+        1 => Object::NailArt { fingers: 1 + draw.below(4) },
+        2 => Object::Implant { finger: 1 + draw.below(4) },
+        3 => Object::StripTop { width: draw.uniform(14.0, 79.0) as u32 },
+        _ => Object::StripLeft { width: draw.uniform(14.0, 79.0) as u32 },
+    }
+}
+
+fn add_object(image: &mut ImagePlan, object: Object, defects: &mut Vec<Defect>) {
+    image.exposure.objects.push(object);
+    defects.push(Defect {
+        kind: object.kind().to_owned(),
+        image_id: Some(image.image_id.clone()),
+        image_ids: vec![image.image_id.clone()],
+        patient_id: image.patient_id.clone(),
+        labels: Vec::new(),
+        detail: format!("{object:?}"),
+    });
+}
+
+fn plant_objects(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
+    for _ in 0..times(images.len(), 0.06, 5) {
+        for kind in 0..5 {
+            if let Some(at) = fresh_image(images, touched, draw, |_| true) {
+                let object = object(kind, draw);
+                add_object(&mut images[at], object, defects);
+            }
+        }
+    }
+}
+
+/// What the data has without being asked: a strip or a ring here and there.
+fn sprinkle_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
+    for (image, _) in images.iter_mut().zip(touched).filter(|(_, touched)| !**touched) {
+        let (strip, ring) = (draw.chance(STRIPS), draw.chance(RINGS));
+        if strip {
+            let kind = 3 + draw.below(2);
+            let object = object(kind, draw);
+            add_object(image, object, defects);
+        }
+        if ring {
+            let object = object(0, draw);
+            add_object(image, object, defects);
+        }
+    }
+}
+
+/// Another patient's image takes the place of one of this patient's, a little cut and brighter or darker.
+fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
+    for _ in 0..times(images.len(), 0.02, 1) {
+        let may = |i: &ImagePlan| i.subset == Subset::Train;
+        let Some(original) = fresh_image(images, touched, draw, may) else { return };
+        let source = images[original].clone();
+        let may = |i: &ImagePlan| {
+            i.subset == source.subset
+                && i.hand.side == source.hand.side
+                && i.patient_id != source.patient_id
+                && (i.hand.scale / source.hand.scale - 1.0).abs() < 0.08
+        };
+        let Some(copy) = fresh_image(images, touched, draw, may) else {
+            touched[original] = false;
+            continue;
+        };
+        let gain = if draw.chance(0.5) { draw.uniform(0.93, 0.97) } else { draw.uniform(1.02, 1.04) };
+        let resaved = Resaved { cut: (2 + draw.below(10) as u32, 2 + draw.below(10) as u32), gain };
+        let dense = images[copy].hand.dense;
+        images[copy].hand = HandSpec { dense, ..source.hand };
+        images[copy].exposure = source.exposure;
+        images[copy].resaved = Some(resaved);
+        defects.push(Defect {
+            kind: "near_duplicate".to_owned(),
+            image_id: Some(images[copy].image_id.clone()),
+            image_ids: vec![images[copy].image_id.clone(), source.image_id.clone()],
+            patient_id: images[copy].patient_id.clone(),
+            labels: Vec::new(),
+            detail: format!("the image of {} saved again: {resaved:?}", source.image_id),
+        });
+    }
+}
+
+const PATIENT_FAULTS: [&str; 6] = [
+    "side_order",
+    "metadata_out_of_range",
+    "metadata_absent",
+    "metadata_row_missing",
+    "metadata_swapped_height_weight",
+    "metadata_size_mismatch",
+];
+
+fn plant_patient_faults(
+    images: &mut [ImagePlan],
+    touched: &mut [bool],
+    people: &[Person],
+    rows: &mut Vec<Row>,
+    defects: &mut Vec<Defect>,
+    draw: &mut Draw,
+) {
+    let patients = images.len() / 2;
+    // A size that does not fit needs a hand that is clearly small or large: these choose first.
+    for _ in 0..times(patients, 0.07, PATIENT_FAULTS.len()) {
+        for kind in PATIENT_FAULTS.into_iter().rev() {
+            let Some(first) = fresh_patient(images, touched, draw, people, kind) else { continue };
+            let ids = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];
+            let patient_id = images[first].patient_id.clone();
+            let Some(row) = rows.iter().position(|r| r.id == patient_id) else { continue };
+            let person = people.iter().find(|p| p.id == patient_id);
+            let (detail, ids) = if kind == "side_order" {
+                swap_times(&mut images[first..first + 2]);
+                let now = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];
+                ("the left hand bears the earlier time".to_owned(), now)
+            } else if kind == "metadata_row_missing" {
+                rows.remove(row);
+                ("no row in the workbook".to_owned(), ids)
+            } else {
+                let scale = person.map_or(1.0, |p| p.scale);
+                (spoil_row(&mut rows[row], kind, scale, draw), ids)
+            };
+            for (id, at) in ids.iter().zip([first, first + 1]) {
+                debug_assert_eq!(&images[at].image_id, id);
+            }
+            defects.push(Defect {
+                kind: kind.to_owned(),
+                image_id: Some(ids[0].clone()),
+                image_ids: ids,
+                patient_id,
+                labels: Vec::new(),
+                detail,
+            });
+        }
+    }
+}
+
+/// First image of a patient with both images untouched; marks both.
+fn fresh_patient(
+    images: &[ImagePlan],
+    touched: &mut [bool],
+    draw: &mut Draw,
+    people: &[Person],
+    kind: &str,
+) -> Option<usize> {
+    let free: Vec<usize> = (0..images.len()).step_by(2).filter(|i| !touched[*i] && !touched[i + 1]).collect();
+    let may = |i: usize| match kind {
+        "side_order" => images[i].image_id.len() == "image1661130828152".len(),
+        "metadata_size_mismatch" => {
+            let scale = people.iter().find(|p| p.id == images[i].patient_id).map_or(1.0, |p| p.scale);
+            !(0.93..1.015).contains(&scale)
+        }
+        _ => true,
+    };
+    let fit: Vec<usize> = free.into_iter().filter(|i| may(*i)).collect();
+    let first = *fit.get(draw.below(fit.len()))?;
+    touched[first] = true;
+    touched[first + 1] = true;
+    Some(first)
+}
+
+/// The two images exchange their times, and so their names.
+fn swap_times(pair: &mut [ImagePlan]) {
+    let (a, b) = (pair[0].taken, pair[1].taken);
+    pair[0].taken = b;
+    pair[1].taken = a;
+    for image in pair {
+        image.image_id = format!("image{}", image.taken);
+    }
+}
+
+fn spoil_row(row: &mut Row, kind: &str, scale: f64, draw: &mut Draw) -> String {
+    match kind {
+        "metadata_out_of_range" => match draw.below(4) {
+            0 => {
+                row.height = row.height.map(|h| h / 100.0);
+                "height in metres".to_owned()
+            }
+            1 => {
+                row.weight = row.weight.map(|w| w * 10.0);
+                "weight ten times".to_owned()
+            }
+            2 => {
+                row.age = row.age.map(|a| a + 180.0);
+                "age past 190".to_owned()
+            }
+            _ => {
+                row.height = row.height.map(|h| h + 100.0);
+                "height a metre too much".to_owned()
+            }
+        },
+        "metadata_absent" => match draw.below(4) {
+            0 => {
+                row.height = None;
+                "height empty".to_owned()
+            }
+            1 => {
+                row.weight = None;
+                "weight empty".to_owned()
+            }
+            2 => {
+                row.age = None;
+                "age empty".to_owned()
+            }
+            _ => {
+                row.sex = None;
+                "sex empty".to_owned()
+            }
+        },
+        "metadata_swapped_height_weight" => {
+            std::mem::swap(&mut row.height, &mut row.weight);
+            "height and weight exchanged".to_owned()
+        }
+        _ => {
+            // The row of somebody else: as far from this hand as people get.
+            let (height, weight, sex) = if scale < 0.972 { (185.0, 96.0, Sex::M) } else { (151.0, 44.0, Sex::F) };
+            row.height = Some(height);
+            row.weight = Some(weight);
+            row.sex = Some(typed_sex(sex, draw));
+            format!("height {height}, weight {weight}, sex {} for a hand of scale {scale:.3}", sex.name())
+        }
+    }
+}

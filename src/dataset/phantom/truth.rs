@@ -1,0 +1,67 @@
+//! `truth.json`: what every image shows and every fault that was planted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+
+/// One planted fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Defect {
+    /// What kind, `snake_case`.
+    pub kind: String,
+    /// The image concerned, or the first of them; none where it is the patient's row.
+    pub image_id: Option<String>,
+    /// Every image concerned.
+    pub image_ids: Vec<String>,
+    /// The patient concerned, as in the workbook.
+    pub patient_id: String,
+    /// Labels that are wrong as written.
+    pub labels: Vec<String>,
+    /// What was done, for people.
+    pub detail: String,
+}
+
+/// What an image shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageTruth {
+    /// `train` or `test`.
+    pub split: String,
+    /// Folder name: `ID001`.
+    pub patient: String,
+    /// `R` or `L`: the hand in the picture, whatever file names say.
+    pub side: String,
+    /// Signed lean of Ulna → finger-16 from vertical by the true masks' centroids.
+    pub angle_deg: f64,
+    /// Which of the two poses it was drawn in.
+    pub rotated: bool,
+    /// Pixels of each true mask.
+    pub area: BTreeMap<String, u64>,
+    /// Pixels with two labels or more.
+    pub overlap_px: u64,
+    /// Pixels of 240 or brighter.
+    pub pixels_ge_240: u64,
+    /// Where the annotation was tampered with: pixels of each label as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub area_as_written: Option<BTreeMap<String, u64>>,
+    /// Kinds of the faults planted in it or its patient.
+    pub defects: Vec<String>,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    /// Side of the images in px.
+    pub size: u32,
+    /// Seed of the data set.
+    pub seed: u64,
+    /// What it was made with.
+    pub settings: Settings,
+    /// Class names in channel order.
+    pub classes: Vec<String>,
+    /// Every planted fault.
+    pub defects: Vec<Defect>,
+    /// By `ID001/imageNNN.png`.
+    pub images: BTreeMap<String, ImageTruth>,
+}

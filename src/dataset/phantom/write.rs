@@ -1,0 +1,408 @@
+//! Draws the planned data set and writes it, whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, GrayImage, ImageEncoder};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::annotation_file::document;
+use super::draw::Draw;
+use super::hand::{HandGeometry, TABLE_SIZE, geometry, lean_deg};
+use super::plan::{ImagePlan, Resaved, plan};
+use super::render::render;
+use super::truth::{Defect, ImageTruth, Truth};
+use super::workbook;
+use crate::bones::{self, Bone};
+use crate::dataset::annotation::Shape;
+use crate::dataset::layout::Subset;
+use crate::mask::RunMask;
+use crate::progress::Progress;
+
+/// What data set to make. Equal settings make equal files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Patients with annotations.
+    pub patients: usize,
+    /// Patients without.
+    pub test_patients: usize,
+    /// Side of the square images in px, 64 to 4096; the measured anatomy is at 2048.
+    pub size: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Whether to plant faults.
+    pub defects: bool,
+    /// Threads; 0 for one a core. The files do not depend on it.
+    #[serde(skip)]
+    pub jobs: usize,
+    /// Replace an earlier phantom data set that was made with other settings.
+    #[serde(skip)]
+    pub force: bool,
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Whether the folder held this very data set already and nothing was done.
+    pub skipped: bool,
+    /// Images with and without annotation.
+    pub train_images: usize,
+    /// Images without annotation.
+    pub test_images: usize,
+    /// Planted faults by kind.
+    pub defects: BTreeMap<String, usize>,
+}
+
+/// Why a phantom data set cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PhantomError {
+    /// Settings that make no data set.
+    #[error("{setting} is {value}, expected {expected}")]
+    Setting {
+        /// Its name on the command line.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// A folder with other content.
+    #[error("{path} is not empty and was not written with these settings. Choose another folder{advice}")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// `, or replace it with --force` where it is a phantom data set.
+        advice: &'static str,
+    },
+    /// The disk.
+    #[error("{path}: {source}")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The image encoder.
+    #[error("{path}: {source}")]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What the encoder says.
+        source: image::ImageError,
+    },
+    /// The workbook's writer.
+    #[error("{path}: {source}")]
+    Workbook {
+        /// The workbook.
+        path: PathBuf,
+        /// What the writer says.
+        source: rust_xlsxwriter::XlsxError,
+    },
+    /// Threads cannot be started.
+    #[error("starting {jobs} threads: {reason}")]
+    Threads {
+        /// How many.
+        jobs: usize,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
+    let path = path.to_owned();
+    move |source| PhantomError::Io { path, source }
+}
+
+/// Makes the data set of `settings` in `out`: the layout of the real one, `truth.json`, and the test images'
+/// annotations under `truth/outputs_json`. It is built in a folder beside `out` and renamed at the end. A
+/// folder that holds it already is left as it is.
+pub fn generate(settings: &Settings, out: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
+    check(settings)?;
+    let occupied = look_at(settings, out)?;
+    if let Occupation::Same(summary) = occupied {
+        return Ok(summary);
+    }
+    let parent = match out.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(io(parent))?;
+    let build = tempfile::Builder::new().prefix(".phantom-").tempdir_in(parent).map_err(io(parent))?;
+    let summary = write_all(settings, build.path(), progress)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(build.path(), fs::Permissions::from_mode(0o755)).map_err(io(build.path()))?;
+    }
+    if let Occupation::Empty | Occupation::Replace = occupied {
+        // The old folder goes first into the build folder's neighbourhood, so that `out` is never half of both.
+        let old = tempfile::Builder::new().prefix(".phantom-old-").tempdir_in(parent).map_err(io(parent))?;
+        fs::rename(out, old.path().join("old")).map_err(io(out))?;
+    }
+    fs::rename(build.path(), out).map_err(io(out))?;
+    let _ = build.keep();
+    Ok(summary)
+}
+
+fn check(settings: &Settings) -> Result<(), PhantomError> {
+    let refuse = |setting, value: String, expected| Err(PhantomError::Setting { setting, value, expected });
+    if !(64..=4096).contains(&settings.size) {
+        return refuse("--size", settings.size.to_string(), "64 to 4096 px");
+    }
+    if settings.patients + settings.test_patients == 0 {
+        return refuse("--patients", "0".to_owned(), "a patient at least, here or in --test-patients");
+    }
+    if settings.patients + settings.test_patients > 90_000 {
+        let value = (settings.patients + settings.test_patients).to_string();
+        return refuse("--patients", value, "90000 at most, test patients included");
+    }
+    Ok(())
+}
+
+enum Occupation {
+    Free,
+    Empty,
+    Same(Summary),
+    Replace,
+}
+
+fn look_at(settings: &Settings, out: &Path) -> Result<Occupation, PhantomError> {
+    let entries = match fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Occupation::Free),
+        Err(e) => return Err(io(out)(e)),
+    };
+    if entries.count() == 0 {
+        return Ok(Occupation::Empty);
+    }
+    let truth: Option<Truth> = fs::read(out.join("truth.json")).ok().and_then(|b| serde_json::from_slice(&b).ok());
+    match truth {
+        Some(truth) if Settings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
+            let images: Vec<&ImageTruth> = truth.images.values().collect();
+            Ok(Occupation::Same(summarise(true, &images, &truth.defects)))
+        }
+        Some(_) if settings.force => Ok(Occupation::Replace),
+        Some(_) => Err(PhantomError::Occupied { path: out.to_owned(), advice: ", or replace it with --force" }),
+        None => Err(PhantomError::Occupied { path: out.to_owned(), advice: "" }),
+    }
+}
+
+fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> Summary {
+    let of = |subset: Subset| images.iter().filter(|i| i.split == subset.name()).count();
+    let mut kinds = BTreeMap::new();
+    for defect in defects {
+        *kinds.entry(defect.kind.clone()).or_insert(0) += 1;
+    }
+    Summary { skipped, train_images: of(Subset::Train), test_images: of(Subset::Test), defects: kinds }
+}
+
+fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
+    let plan = plan(settings);
+    let book = root.join("meta_data.xlsx");
+    workbook::write(&book, &plan.rows)
+        .map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.jobs)
+        .build()
+        .map_err(|e| PhantomError::Threads { jobs: settings.jobs, reason: e.to_string() })?;
+    progress.start("hands", plan.images.len() as u64);
+    let written: Result<Vec<_>, PhantomError> = pool.install(|| {
+        plan.images
+            .par_iter()
+            .map(|image| {
+                let truth = write_image(settings, root, image);
+                progress.advance(1);
+                truth
+            })
+            .collect()
+    });
+    progress.finish();
+
+    let mut defects = plan.defects;
+    let mut images = BTreeMap::new();
+    for (image, (truth, defect)) in plan.images.iter().zip(written?) {
+        defects.extend(defect);
+        images.insert(format!("ID{}/{}.png", image.patient_id, image.image_id), truth);
+    }
+    for (name, truth) in &mut images {
+        let id = Path::new(name).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        truth.defects =
+            defects.iter().filter(|d| d.image_ids.iter().any(|i| i == id)).map(|d| d.kind.clone()).collect();
+    }
+    let truth = Truth {
+        size: settings.size,
+        seed: settings.seed,
+        settings: settings.clone(),
+        classes: bones::NAMES.map(str::to_owned).to_vec(),
+        defects,
+        images,
+    };
+    write_json(&root.join("truth.json"), &truth)?;
+    let images: Vec<&ImageTruth> = truth.images.values().collect();
+    Ok(summarise(false, &images, &truth.defects))
+}
+
+/// Draws one image and writes it with its annotation; what it shows, and the label fault planted in it.
+fn write_image(
+    settings: &Settings,
+    root: &Path,
+    plan: &ImagePlan,
+) -> Result<(ImageTruth, Option<Defect>), PhantomError> {
+    let hand = geometry(&plan.hand, settings.size);
+    let k = f64::from(settings.size) / TABLE_SIZE;
+    let cut = plan.resaved.map(|r| {
+        let px = |v: u32| ((f64::from(v) * k).round() as i32).max(1);
+        (px(r.cut.0), px(r.cut.1))
+    });
+    let mut shapes = hand.shapes.clone();
+    if let Some((dx, dy)) = cut {
+        for p in shapes.iter_mut().flat_map(|s| &mut s.points) {
+            *p = [(p[0] - dx).max(0), (p[1] - dy).max(0)];
+        }
+    }
+    let masks: Vec<RunMask> =
+        shapes.iter().map(|s| RunMask::from_polygon(&s.points, settings.size, settings.size)).collect();
+    let mut draw = Draw::new(settings.seed, "annotation file", plan.taken as u64);
+    let truth_shapes = shapes.clone();
+    let fault = plan.label_fault.map(|fault| {
+        let (labels, detail) = fault.plant(&mut shapes, &hand, &mut draw);
+        Defect {
+            kind: fault.kind().to_owned(),
+            image_id: Some(plan.image_id.clone()),
+            image_ids: vec![plan.image_id.clone()],
+            patient_id: plan.patient_id.clone(),
+            labels,
+            detail,
+        }
+    });
+
+    let folder = format!("ID{}", plan.patient_id);
+    let subset = plan.subset.name();
+    let json = document(&plan.image_id, &plan.patient_id, plan.taken, &shapes, &mut draw);
+    let annotations = match plan.subset {
+        Subset::Train => root.join("train/outputs_json"),
+        Subset::Test => root.join("truth/outputs_json"),
+    };
+    write_json(&annotations.join(&folder).join(format!("{}.json", plan.image_id)), &json)?;
+    if fault.is_some() {
+        let right = document(&plan.image_id, &plan.patient_id, plan.taken, &truth_shapes, &mut draw);
+        write_json(&root.join("truth/corrected_json").join(&folder).join(format!("{}.json", plan.image_id)), &right)?;
+    }
+
+    let mut pixels = render(&hand, &plan.exposure);
+    if let (Some(resaved), Some(cut)) = (plan.resaved, cut) {
+        pixels = resave(&pixels, resaved, cut);
+    }
+    let bright = pixels.as_raw().iter().filter(|v| **v >= 240).count() as u64;
+    write_png(&root.join(subset).join("DCM").join(&folder).join(format!("{}.png", plan.image_id)), &pixels)?;
+
+    let centre = |bone: Bone| masks[bone.index()].moments().centroid();
+    let angle = match (centre(Bone::ULNA), centre(Bone::FINGER_16)) {
+        (Some(ulna), Some(tip)) => lean_deg(ulna, tip),
+        _ => f64::NAN,
+    };
+    let truth = ImageTruth {
+        split: subset.to_owned(),
+        patient: folder,
+        side: plan.hand.side.name().to_owned(),
+        angle_deg: (angle * 1e4).round() / 1e4,
+        rotated: plan.hand.rotated,
+        area: areas(&truth_shapes, &masks),
+        overlap_px: overlap(&masks),
+        pixels_ge_240: bright,
+        area_as_written: fault.is_some().then(|| {
+            let written: Vec<RunMask> =
+                shapes.iter().map(|s| RunMask::from_polygon(&s.points, settings.size, settings.size)).collect();
+            areas(&shapes, &written)
+        }),
+        defects: Vec::new(),
+    };
+    Ok((truth, fault))
+}
+
+/// Pixels of each label; several shapes of one label are united.
+fn areas(shapes: &[Shape], masks: &[RunMask]) -> BTreeMap<String, u64> {
+    let mut united: BTreeMap<String, RunMask> = BTreeMap::new();
+    for (shape, mask) in shapes.iter().zip(masks) {
+        let whole = match united.get(&shape.label) {
+            Some(other) => other.union(mask).expect("masks of one image have its size"),
+            None => mask.clone(),
+        };
+        united.insert(shape.label.clone(), whole);
+    }
+    united.into_iter().map(|(label, mask)| (label, mask.area())).collect()
+}
+
+/// Pixels in two masks or more.
+pub(super) fn overlap(masks: &[RunMask]) -> u64 {
+    let all: Vec<&RunMask> = masks.iter().collect();
+    RunMask::vote(&all, 2).expect("masks of one image have its size").area()
+}
+
+/// Cut at the top and the left, its last rows and columns repeated, and brighter or darker.
+fn resave(image: &GrayImage, resaved: Resaved, (dx, dy): (i32, i32)) -> GrayImage {
+    let (w, h) = image.dimensions();
+    GrayImage::from_fn(w, h, |x, y| {
+        let (x, y) = ((x + dx as u32).min(w - 1), (y + dy as u32).min(h - 1));
+        let value = f64::from(image.get_pixel(x, y).0[0]);
+        let scaled = value * resaved.gain;
+        // Only what was bright before may be bright after.
+        image::Luma([scaled.min(if value < 240.0 { 239.0 } else { 255.0 }) as u8])
+    })
+}
+
+fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<fs::File>) -> Result<(), PhantomError>,
+) -> Result<(), PhantomError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(io(folder))?;
+    }
+    let mut out = BufWriter::with_capacity(1 << 16, fs::File::create(path).map_err(io(path))?);
+    write(&mut out)?;
+    out.flush().map_err(io(path))
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PhantomError> {
+    write_file(path, |out| serde_json::to_writer(out, value).map_err(|e| io(path)(e.into())))
+}
+
+fn write_png(path: &Path, image: &GrayImage) -> Result<(), PhantomError> {
+    write_file(path, |out| {
+        // Grain does not compress: a quick encoder loses little.
+        PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Up)
+            .write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::L8)
+            .map_err(|source| PhantomError::Image { path: path.to_owned(), source })
+    })
+}
+
+/// A hand with its picture, for trying things on.
+pub struct Hand {
+    /// Outlines, axes and annotation.
+    pub geometry: HandGeometry,
+    /// The radiograph.
+    pub image: GrayImage,
+}
+
+/// One hand in memory, as it lies in no data set: an average patient numbered `patient` under `seed`.
+pub fn hand(seed: u64, patient: u64, side: crate::dataset::layout::Side, rotated: bool, size: u32) -> Hand {
+    let mut draw = Draw::new(seed, "single hand", patient);
+    let spec = super::HandSpec {
+        seed,
+        patient,
+        side,
+        rotated,
+        scale: draw.normal(0.972, 0.05),
+        stoutness: draw.normal(1.0, 0.012),
+        dense: false,
+    };
+    let geometry = geometry(&spec, size);
+    let index = 2 * patient + u64::from(side == crate::dataset::layout::Side::L);
+    let exposure = super::Exposure { seed, index, cortex: 1.0, flesh: 1.0, objects: Vec::new() };
+    let image = render(&geometry, &exposure);
+    Hand { geometry, image }
+}

@@ -1,0 +1,71 @@
+//! Pictures of radiographs with their masks: outlines, filled classes, annotation against prediction,
+//! contact sheets. Reports, findings and training logs draw with this.
+//!
+//! Masks are drawn from their runs: a [`View`] scales the picture first and each mask's rows with it, so that
+//! lines are as thick on a thumbnail as on a zoomed crop, and no dense mask is ever made.
+
+mod label;
+mod overlay;
+mod sheet;
+mod spans;
+pub mod text;
+mod view;
+
+pub use overlay::{compare, emphasised, filled, outlines};
+pub use sheet::{SheetStyle, contact_sheet};
+pub use spans::Spans;
+pub use view::View;
+
+use std::path::Path;
+
+use image::RgbImage;
+use image::codecs::png::PngEncoder;
+
+use crate::geometry::PixelBox;
+use crate::mask::RunMask;
+use crate::tables;
+
+/// How a picture is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Part of the image to show; `None` for all of it.
+    pub crop: Option<PixelBox>,
+    /// Longest side of the picture in px.
+    pub max_size: u32,
+    /// Most that a crop is enlarged; 1 never enlarges.
+    pub max_zoom: f64,
+    /// Thickness of outlines in px of the picture.
+    pub line: u32,
+    /// Opacity of filled classes, 0 to 1.
+    pub alpha: f32,
+    /// Whether bones are named.
+    pub labels: bool,
+    /// Height of the names in px of the picture.
+    pub text_px: f32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { crop: None, max_size: 1024, max_zoom: 1.0, line: 2, alpha: 0.45, labels: false, text_px: 13.0 }
+    }
+}
+
+/// Writes a picture as PNG, whole or not at all.
+pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
+    tables::write_atomically(path, |out| {
+        let encoder = PngEncoder::new(out);
+        picture.write_with_encoder(encoder).map_err(std::io::Error::other)
+    })
+}
+
+/// The box of the masks that are not empty, grown by `margin` of its longer side; `None` where all are empty.
+/// In coordinates of an image of the masks' size, cut to `image` (width, height).
+pub fn crop_around<'a>(
+    masks: impl IntoIterator<Item = &'a RunMask>,
+    margin: f64,
+    image: (u32, u32),
+) -> Option<PixelBox> {
+    let all = masks.into_iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b))?;
+    let grow = (f64::from(all.width().max(all.height())) * margin).ceil() as u32;
+    (image.0 > 0 && image.1 > 0).then(|| all.grown(grow, image.0, image.1))
+}

@@ -1,0 +1,98 @@
+//! Text on pictures, Korean and English.
+
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use image::RgbImage;
+
+use super::overlay::blend;
+
+/// The embedded font: Latin and Hangul.
+const FONT: &[u8] = include_bytes!("../../assets/fonts/CarpusSans-Regular.otf");
+
+/// The face that pictures are labelled in.
+pub fn font() -> &'static FontRef<'static> {
+    static FACE: LazyLock<FontRef<'static>> =
+        LazyLock::new(|| FontRef::try_from_slice(FONT).expect("the embedded font is whole"));
+    &FACE
+}
+
+/// Width of one line of text `px` high.
+pub fn width(text: &str, px: f32) -> f32 {
+    let face = font().as_scaled(PxScale::from(px));
+    text.chars().map(|c| face.h_advance(face.glyph_id(c))).sum()
+}
+
+/// Writes one line with its upper left corner at (x, y); what leaves the picture is cut.
+pub fn draw(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, colour: [u8; 3]) {
+    coverage(x, y, text, px, |x, y, cover| {
+        if let Some(pixel) = (x >= 0 && y >= 0).then(|| picture.get_pixel_mut_checked(x as u32, y as u32)).flatten() {
+            blend(pixel, colour, cover);
+        }
+    });
+}
+
+/// As [`draw`], on a dark halo that keeps it legible over bone and background alike.
+pub fn draw_haloed(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, colour: [u8; 3]) {
+    for (dx, dy) in
+        [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)]
+    {
+        draw(picture, x + dx, y + dy, text, px, [12, 12, 16]);
+    }
+    draw(picture, x, y, text, px, colour);
+}
+
+/// The text cut to `room` px, with an ellipsis where something had to go.
+pub fn fitted(text: &str, px: f32, room: f32) -> String {
+    if width(text, px) <= room {
+        return text.to_owned();
+    }
+    let mut short: String = text.to_owned();
+    while short.pop().is_some() {
+        let candidate = format!("{}…", short.trim_end());
+        if width(&candidate, px) <= room {
+            return candidate;
+        }
+    }
+    String::new()
+}
+
+fn coverage(x: f32, y: f32, text: &str, px: f32, mut set: impl FnMut(i64, i64, f32)) {
+    let face = font().as_scaled(PxScale::from(px));
+    let baseline = y + face.ascent();
+    let mut pen = x;
+    for c in text.chars() {
+        let id = face.glyph_id(c);
+        let glyph = id.with_scale_and_position(PxScale::from(px), point(pen, baseline));
+        pen += face.h_advance(id);
+        if let Some(outline) = font().outline_glyph(glyph) {
+            let bounds = outline.px_bounds();
+            outline.draw(|gx, gy, cover| {
+                set(bounds.min.x as i64 + i64::from(gx), bounds.min.y as i64 + i64::from(gy), cover.min(1.0));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_as_wide_as_it_says() {
+        let mut picture = RgbImage::new(200, 30);
+        draw(&mut picture, 5.0, 5.0, "Capitate", 14.0, [255; 3]);
+        let columns: Vec<u32> = picture.enumerate_pixels().filter(|p| p.2.0[0] > 40).map(|p| p.0).collect();
+        let (first, last) = (columns.iter().min().unwrap(), columns.iter().max().unwrap());
+        assert!(*first >= 5 && (*last as f32) <= 5.0 + width("Capitate", 14.0) + 1.0);
+        assert!((*last - *first) as f32 > 0.8 * width("Capitate", 14.0));
+    }
+
+    #[test]
+    fn long_text_is_cut_to_its_room() {
+        let short = fitted("image1661130828152_R.png, finger-19", 12.0, 100.0);
+        assert!(short.ends_with('…') && width(&short, 12.0) <= 100.0 && short.len() > 8, "{short}");
+        assert_eq!(fitted("Ulna", 12.0, 100.0), "Ulna");
+        assert_eq!(fitted("Ulna", 12.0, 1.0), "");
+    }
+}

@@ -1,0 +1,65 @@
+use crate::bones::{self, Bone, Group};
+use crate::dataset::layout::Side;
+use crate::geometry::Point;
+
+/// Left or right by anatomy, whatever the hand's rotation: seen along the axis from the forearm to the
+/// fingers, the thumb's side lies on the left in a right hand (PA view). `centroids` has one place a class.
+/// `None` where too few bones are there to tell.
+pub fn side_by_anatomy(centroids: &[Option<Point>; bones::COUNT]) -> Option<Side> {
+    let mean = |wanted: &dyn Fn(Bone) -> bool| {
+        let found: Vec<Point> = Bone::all().filter(|b| wanted(*b)).filter_map(|b| centroids[b.index()]).collect();
+        let n = found.len() as f64;
+        (!found.is_empty())
+            .then(|| Point::new(found.iter().map(|p| p.x).sum::<f64>() / n, found.iter().map(|p| p.y).sum::<f64>() / n))
+    };
+    let finger = |f: u8| move |b: Bone| b.group() == Group::Finger(f);
+    // Whole fingers are averaged, so that one or two swapped labels do not turn the hand over.
+    let wrist = mean(&|b| matches!(b.group(), Group::Carpal | Group::Forearm))?;
+    let fingers = mean(&|b| matches!(b.group(), Group::Finger(1..=4)))?;
+    let radial = match (mean(&finger(0)), mean(&finger(1))) {
+        (Some(a), Some(b)) => Point::new((a.x + b.x) / 2.0, (a.y + b.y) / 2.0),
+        (a, b) => a.or(b)?,
+    };
+    let ulnar = mean(&finger(4)).or_else(|| mean(&finger(3)))?;
+    let axis = (fingers.x - wrist.x, fingers.y - wrist.y);
+    let across = (ulnar.x - radial.x, ulnar.y - radial.y);
+    let turn = axis.0 * across.1 - axis.1 * across.0;
+    if turn > 0.0 {
+        Some(Side::R)
+    } else if turn < 0.0 {
+        Some(Side::L)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A right hand: fingers up, thumb on the left.
+    fn right() -> [Option<Point>; bones::COUNT] {
+        let mut c = [None; bones::COUNT];
+        for b in Bone::all() {
+            c[b.index()] = Some(match b.group() {
+                Group::Finger(f) => Point::new(-400.0 + 200.0 * f64::from(f), -600.0 + 10.0 * b.index() as f64),
+                Group::Carpal => Point::new(b.index() as f64, 0.0),
+                Group::Forearm => Point::new(0.0, 300.0),
+            });
+        }
+        c
+    }
+
+    #[test]
+    fn mirror_turns_the_side_and_rotation_does_not() {
+        let hand = right();
+        assert_eq!(side_by_anatomy(&hand), Some(Side::R));
+        assert_eq!(side_by_anatomy(&hand.map(|p| p.map(|p| Point::new(-p.x, p.y)))), Some(Side::L));
+        for degrees in [45.0f64, -70.0, 120.0, 180.0] {
+            let (s, c) = degrees.to_radians().sin_cos();
+            let turned = hand.map(|p| p.map(|p| Point::new(c * p.x - s * p.y, s * p.x + c * p.y)));
+            assert_eq!(side_by_anatomy(&turned), Some(Side::R), "{degrees}");
+        }
+        assert_eq!(side_by_anatomy(&[None; bones::COUNT]), None);
+    }
+}

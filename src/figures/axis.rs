@@ -1,0 +1,185 @@
+use super::font::text_width;
+use super::style::{GAP, LABEL};
+
+/// Where values lie along a stretch of the paper, and which of them are named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// What is measured, with its unit.
+    pub label: String,
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Axis {
+    /// A linear axis that holds all finite `values`, with a little room at both ends; 0 to 1 for none.
+    pub fn linear(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+        let (low, high) = bounds(values).unwrap_or((0.0, 1.0));
+        let room = if high > low { 0.04 * (high - low) } else { (0.05 * low.abs()).max(0.5) };
+        Axis::between(label, low - room, high + room)
+    }
+
+    /// A linear axis from 0 to above all values.
+    pub fn from_zero(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+        let high = bounds(values).map_or(1.0, |b| b.1).max(0.0);
+        Axis::between(label, 0.0, if high > 0.0 { 1.05 * high } else { 1.0 })
+    }
+
+    /// A linear axis with these ends.
+    pub fn between(label: &str, low: f64, high: f64) -> Axis {
+        Axis { label: label.to_owned(), low, high, logarithmic: false }
+    }
+
+    /// A logarithmic axis that holds all positive `values`.
+    pub fn logarithmic(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+        let (low, high) = bounds(values.into_iter().filter(|v| *v > 0.0)).unwrap_or((0.1, 10.0));
+        Axis { label: label.to_owned(), low: low / 1.3, high: high * 1.3, logarithmic: true }
+    }
+
+    /// 0 at the low end, 1 at the high end, not cut.
+    pub fn place(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            (value / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+
+    /// Ticks with their texts, as many as fit: along `length` px, side by side (`across`: stacked).
+    pub fn ticks(&self, length: f64, across: bool) -> Vec<(f64, String)> {
+        let most = if across { (length / (2.2 * LABEL)).floor() as usize } else { (length / 40.0).floor() as usize };
+        for target in (1..=most.clamp(1, 9)).rev() {
+            let values = if self.logarithmic { self.decades(target) } else { self.steps(target) };
+            let ticks: Vec<(f64, String)> = values.iter().map(|v| (*v, self.tick_text(*v, &values))).collect();
+            let fits = ticks.windows(2).all(|pair| {
+                let distance = (self.place(pair[1].0) - self.place(pair[0].0)) * length;
+                let needed = if across {
+                    1.3 * LABEL
+                } else {
+                    GAP + (text_width(&pair[0].1, LABEL, false) + text_width(&pair[1].1, LABEL, false)) / 2.0
+                };
+                distance >= needed
+            });
+            if fits {
+                return ticks;
+            }
+        }
+        Vec::new()
+    }
+
+    fn steps(&self, target: usize) -> Vec<f64> {
+        let rough = (self.high - self.low) / target as f64;
+        if !(rough > 0.0 && rough.is_finite()) {
+            return Vec::new();
+        }
+        let decade = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * decade).find(|s| *s >= rough * 0.999_999);
+        let step = step.unwrap_or(10.0 * decade);
+        let first = (self.low / step - 1e-9).ceil() as i64;
+        let last = (self.high / step + 1e-9).floor() as i64;
+        (first..=last).map(|i| i as f64 * step).collect()
+    }
+
+    fn decades(&self, target: usize) -> Vec<f64> {
+        let exponents = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        let all = |marks: &[f64]| -> Vec<f64> {
+            exponents
+                .clone()
+                .flat_map(|e| marks.iter().map(move |m| m * 10f64.powi(e)))
+                .filter(|v| (self.low..=self.high).contains(v))
+                .collect()
+        };
+        [&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0][..], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]]
+            .into_iter()
+            .map(all)
+            .find(|v| v.len() <= target)
+            .unwrap_or_else(|| all(&[1.0]).into_iter().take(target).collect())
+    }
+
+    fn tick_text(&self, value: f64, among: &[f64]) -> String {
+        let decimals = if self.logarithmic {
+            if value >= 1.0 && value.fract() < 1e-9 { 0 } else { (1.0 - value.log10().floor()).max(1.0) as usize }
+        } else {
+            let step = among.windows(2).map(|p| p[1] - p[0]).fold(f64::INFINITY, f64::min);
+            let step = if step.is_finite() { step } else { value.abs().max(1e-9) };
+            // 2.5 needs a digit more than its decade.
+            (0..8).find(|d| ((step * 10f64.powi(*d)) - (step * 10f64.powi(*d)).round()).abs() < 1e-6).unwrap_or(8)
+                as usize
+        };
+        let text = number(value, decimals);
+        if self.logarithmic && text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text
+        }
+    }
+}
+
+/// A number with `decimals` decimals, a true minus sign and thousands apart.
+pub(super) fn number(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
+    let mut grouped = String::new();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i) % 3 == 0 && whole.len() > 3 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let negative = value < 0.0 && text.chars().any(|c| c.is_ascii_digit() && c != '0');
+    let sign = if negative { "−" } else { "" };
+    fraction.map_or_else(|| format!("{sign}{grouped}"), |f| format!("{sign}{grouped}.{f}"))
+}
+
+/// Least and greatest finite value.
+pub(super) fn bounds(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().filter(|v| v.is_finite()).fold(None, |found, v| {
+        let (low, high) = found.unwrap_or((v, v));
+        Some((v.min(low), v.max(high)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(axis: &Axis, length: f64) -> Vec<String> {
+        axis.ticks(length, false).into_iter().map(|t| t.1).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_never_crowd() {
+        assert_eq!(texts(&Axis::between("", 0.0, 100.0), 300.0), ["0", "20", "40", "60", "80", "100"]);
+        assert_eq!(texts(&Axis::between("", -0.3, 0.3), 300.0), ["−0.3", "−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3"]);
+        assert_eq!(texts(&Axis::between("", 0.0, 500_000.0), 200.0), ["0", "200,000", "400,000"]);
+        for length in [10.0, 50.0, 80.0, 200.0, 700.0] {
+            for axis in [
+                Axis::linear("", [1.0]),
+                Axis::linear("", []),
+                Axis::linear("", [1e9, 1e9 + 1.0]),
+                Axis::from_zero("", [0.0]),
+                Axis::logarithmic("", [0.01, 400.0]),
+                Axis::logarithmic("", [1.1, 1.4]),
+                Axis::logarithmic("", []),
+            ] {
+                for pair in axis.ticks(length, false).windows(2) {
+                    let apart = (axis.place(pair[1].0) - axis.place(pair[0].0)) * length;
+                    assert!(apart > text_width(&pair[0].1, LABEL, false) / 2.0, "{axis:?} {pair:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ratios_are_named_plainly() {
+        assert_eq!(texts(&Axis::logarithmic("", [0.5, 10.0]), 400.0), ["0.5", "0.7", "1", "1.5", "2", "3", "5", "7", "10"]);
+        assert_eq!(texts(&Axis::logarithmic("", [0.01, 100.0]), 400.0), ["0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30", "100"]);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(number(1234567.0, 0), "1,234,567");
+        assert_eq!(number(-0.04, 1), "0.0");
+        assert_eq!(number(-1234.5, 1), "−1,234.5");
+    }
+}

@@ -1,0 +1,69 @@
+use super::font::{fitted, text_width};
+use super::layout::nothing;
+use super::style::{GAP, Ink, LABEL, okabe_ito};
+use super::{Anchor, Picture};
+
+const ROW: f64 = 24.0;
+const HEAD: f64 = 20.0;
+
+/// A table of cells, tinted by how far each is from what is expected: orange above, blue below.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heatmap {
+    /// Heading of the chart.
+    pub title: String,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Names of the rows and their cells, one a column.
+    pub rows: Vec<(String, Vec<Cell>)>,
+    /// Tint at which the colour is full.
+    pub full: f64,
+}
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// Text in it.
+    pub text: String,
+    /// Distance from what is expected, in the unit of `full`.
+    pub tint: f64,
+}
+
+impl Heatmap {
+    pub(super) fn height(&self) -> f64 {
+        HEAD + ROW * self.rows.len().max(1) as f64
+    }
+
+    pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
+        if self.rows.is_empty() || self.columns.is_empty() {
+            return nothing(picture, frame);
+        }
+        let [l, t, r, _] = frame;
+        let widest = self.rows.iter().map(|row| text_width(&row.0, LABEL, false)).fold(0.0, f64::max);
+        let label_width = widest.min(0.35 * (r - l));
+        let left = l + label_width + GAP;
+        let width = (r - left) / self.columns.len() as f64;
+        let centre = |column: usize| left + (column as f64 + 0.5) * width;
+        for (i, name) in self.columns.iter().enumerate() {
+            let name = fitted(name, LABEL, false, width - GAP);
+            picture.text(&name, (centre(i), t + HEAD - 6.0), LABEL, Ink::Muted, Anchor::Middle);
+        }
+        for (j, (name, cells)) in self.rows.iter().enumerate() {
+            let top = t + HEAD + j as f64 * ROW;
+            let baseline = top + ROW / 2.0 + 0.36 * LABEL;
+            let name = fitted(name, LABEL, false, label_width);
+            picture.text(&name, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
+            for (i, cell) in cells.iter().take(self.columns.len()).enumerate() {
+                let from = left + i as f64 * width;
+                let bounds = [from + 1.0, top + 1.0, from + width - 1.0, top + ROW - 1.0];
+                let strength = (cell.tint.abs() / self.full).min(1.0);
+                let colour = if cell.tint > 0.0 { okabe_ito::ORANGE } else { okabe_ito::SKY };
+                picture.rect(bounds, Ink::Grid, 0.5);
+                if strength > 0.0 {
+                    picture.rect(bounds, Ink::Colour(colour), 0.7 * strength);
+                }
+                let text = fitted(&cell.text, LABEL, false, width - GAP);
+                picture.text(&text, (centre(i), baseline), LABEL, Ink::Text, Anchor::Middle);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+use super::axis::Axis;
+use super::font::{fitted, text_width};
+use super::layout::{Key, Plot, nothing};
+use super::style::{GAP, Ink, LABEL, LEADING, Rgb};
+use super::{Anchor, Picture};
+use crate::stats::Summary;
+
+/// Height of one mark's lane.
+const LANE: f64 = 15.0;
+/// Space between rows.
+const ROW_GAP: f64 = 5.0;
+
+/// Categories, one a row, on a common axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Heading of the chart.
+    pub title: String,
+    /// The common axis. Values outside it are drawn at its end.
+    pub axis: Axis,
+    /// Rows from top to bottom.
+    pub rows: Vec<Row>,
+    /// A dashed line across all rows: its name in the legend and its value.
+    pub reference: Option<(String, f64)>,
+}
+
+/// One category.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Name at the left.
+    pub label: String,
+    /// Marks, one a lane.
+    pub marks: Vec<Mark>,
+    /// Numbers at the right.
+    pub note: String,
+}
+
+/// What is drawn in a lane.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mark {
+    /// A bar from the axis' low end, with an interval where there is one.
+    Bar {
+        /// Name in the legend; empty for none.
+        name: String,
+        /// Colour.
+        colour: Rgb,
+        /// Value.
+        value: f64,
+        /// Interval.
+        interval: Option<(f64, f64)>,
+    },
+    /// A point with its interval.
+    Dot {
+        /// Name in the legend; empty for none.
+        name: String,
+        /// Colour.
+        colour: Rgb,
+        /// Value.
+        value: f64,
+        /// Interval.
+        interval: Option<(f64, f64)>,
+    },
+    /// Quartiles as a box with the median, whiskers to the 5 % and 95 % quantiles.
+    Box {
+        /// Name in the legend; empty for none.
+        name: String,
+        /// Colour.
+        colour: Rgb,
+        /// The quantiles.
+        summary: Summary,
+    },
+}
+
+impl Mark {
+    fn key(&self) -> Option<(String, Key)> {
+        let (Mark::Bar { name, colour, .. } | Mark::Dot { name, colour, .. } | Mark::Box { name, colour, .. }) = self;
+        (!name.is_empty()).then(|| (name.clone(), Key::Swatch(*colour)))
+    }
+}
+
+impl Rows {
+    pub(super) fn keys(&self) -> Vec<(String, Key)> {
+        let marks = self.rows.iter().flat_map(|r| &r.marks).filter_map(Mark::key);
+        marks.chain(self.reference.iter().map(|(name, _)| (name.clone(), Key::Dash))).collect()
+    }
+
+    pub(super) fn height(&self) -> f64 {
+        let rows: f64 = self.rows.iter().map(row_height).sum();
+        rows.max(2.0 * LANE) + 2.0 * LEADING * LABEL + 12.0
+    }
+
+    pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
+        if self.rows.is_empty() {
+            return nothing(picture, frame);
+        }
+        let [l, t, r, _] = frame;
+        let widest = |texts: &mut dyn Iterator<Item = &str>, share: f64| {
+            texts.map(|t| text_width(t, LABEL, false)).fold(0.0, f64::max).min(share * (r - l))
+        };
+        let label_width = widest(&mut self.rows.iter().map(|r| r.label.as_str()), 0.35);
+        let note_width = widest(&mut self.rows.iter().map(|r| r.note.as_str()), 0.35);
+        let bottom = t + self.rows.iter().map(row_height).sum::<f64>().max(2.0 * LANE) + 2.0;
+        let right = if note_width > 0.0 { r - note_width - GAP } else { r };
+        let stack = Axis::between("", 0.0, 1.0);
+        let plot = Plot::between([l + label_width + GAP, t, right, bottom], &self.axis, &stack);
+        for (value, _) in self.axis.ticks(plot.right - plot.left, false) {
+            let at = plot.x_at(value);
+            picture.line(vec![(at, t), (at, bottom)], Ink::Grid, 1.0);
+        }
+        let mut y = t;
+        for row in &self.rows {
+            let height = row_height(row);
+            let baseline = y + height / 2.0 + 0.36 * LABEL;
+            let label = fitted(&row.label, LABEL, false, label_width);
+            picture.text(&label, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
+            let note = fitted(&row.note, LABEL, false, note_width);
+            picture.text(&note, (r - note_width, baseline), LABEL, Ink::Muted, Anchor::Start);
+            for (i, mark) in row.marks.iter().enumerate() {
+                draw_mark(picture, &plot, mark, y + ROW_GAP / 2.0 + (i as f64 + 0.5) * LANE);
+            }
+            y += height;
+        }
+        if let Some((_, value)) = &self.reference {
+            let at = plot.x_at(*value);
+            picture.dashed((at, t), (at, bottom), Ink::Text, 1.2);
+        }
+        plot.x_axis(picture, l);
+    }
+}
+
+fn row_height(row: &Row) -> f64 {
+    row.marks.len().max(1) as f64 * LANE + ROW_GAP
+}
+
+fn draw_mark(picture: &mut Picture, plot: &Plot<'_>, mark: &Mark, middle: f64) {
+    let half = 0.36 * LANE;
+    let whisker = |picture: &mut Picture, low: f64, high: f64, cap: f64, ink: Ink| {
+        let (a, b) = (plot.x_at(low), plot.x_at(high));
+        picture.line(vec![(a, middle), (b, middle)], ink, 1.3);
+        for end in [a, b] {
+            picture.line(vec![(end, middle - cap), (end, middle + cap)], ink, 1.3);
+        }
+    };
+    match mark {
+        Mark::Bar { colour, value, interval, .. } => {
+            picture.rect([plot.left, middle - half, plot.x_at(*value), middle + half], Ink::Colour(*colour), 0.75);
+            if let Some((low, high)) = interval {
+                whisker(picture, *low, *high, 0.6 * half, Ink::Text);
+            }
+        }
+        Mark::Dot { colour, value, interval, .. } => {
+            if let Some((low, high)) = interval {
+                whisker(picture, *low, *high, 0.6 * half, Ink::Colour(*colour));
+            }
+            picture.disc((plot.x_at(*value), middle), 4.0, Ink::Colour(*colour), 1.0);
+        }
+        Mark::Box { colour, summary, .. } => {
+            whisker(picture, summary.q05, summary.q95, 0.6 * half, Ink::Muted);
+            let bounds = [plot.x_at(summary.q25), middle - half, plot.x_at(summary.q75), middle + half];
+            picture.rect(bounds, Ink::Paper, 1.0);
+            picture.rect(bounds, Ink::Colour(*colour), 0.8);
+            picture.outline(bounds, Ink::Muted, 1.0);
+            let median = plot.x_at(summary.median);
+            picture.line(vec![(median, middle - half), (median, middle + half)], Ink::Text, 2.0);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use super::Picture;
+use super::axis::Axis;
+use super::layout::{Key, Plot, nothing};
+use super::style::{Ink, Rgb};
+
+/// Points of two quantities.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scatter {
+    /// Heading of the chart.
+    pub title: String,
+    /// Quantity along x, with unit.
+    pub x_label: String,
+    /// Quantity along y, with unit.
+    pub y_label: String,
+    /// Groups of points.
+    pub series: Vec<ScatterSeries>,
+    /// Fitted line.
+    pub fit: Option<Fit>,
+}
+
+/// Points of one group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScatterSeries {
+    /// Name in the legend.
+    pub name: String,
+    /// Colour.
+    pub colour: Rgb,
+    /// Points.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A fitted line with its 95 % band.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Name in the legend.
+    pub name: String,
+    /// x, mean, lower and upper bound, by x.
+    pub line: Vec<(f64, f64, f64, f64)>,
+}
+
+impl Scatter {
+    pub(super) fn keys(&self) -> Vec<(String, Key)> {
+        let series = self.series.iter().map(|s| (s.name.clone(), Key::Swatch(s.colour)));
+        series.chain(self.fit.iter().map(|f| (f.name.clone(), Key::Swatch(Ink::Text.rgb())))).collect()
+    }
+
+    pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
+        let points = || self.series.iter().flat_map(|s| &s.points);
+        if points().next().is_none() {
+            return nothing(picture, frame);
+        }
+        let x = Axis::linear(&self.x_label, points().map(|p| p.0));
+        let y = Axis::linear(&self.y_label, points().map(|p| p.1));
+        let plot = Plot::axes(picture, frame, &x, &y);
+        let at = |x: f64, y: f64| (plot.x_at(x), plot.y_at(y));
+        for series in &self.series {
+            for (px, py) in &series.points {
+                picture.disc(at(*px, *py), 2.5, Ink::Colour(series.colour), 0.45);
+            }
+        }
+        if let Some(fit) = &self.fit {
+            let upper = fit.line.iter().map(|(x, _, _, high)| at(*x, *high));
+            let lower = fit.line.iter().rev().map(|(x, _, low, _)| at(*x, *low));
+            picture.area(upper.chain(lower).collect(), Ink::Text, 0.18);
+            for pair in fit.line.windows(2) {
+                picture.line(vec![at(pair[0].0, pair[0].1), at(pair[1].0, pair[1].1)], Ink::Text, 1.5);
+            }
+        }
+    }
+}

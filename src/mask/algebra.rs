@@ -1,0 +1,204 @@
+//! Set algebra, agreement and votes: merges of sorted runs.
+
+use super::runs::{MaskError, Run, RunBuilder, RunMask};
+
+/// How much of an image several masks cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Pixels in one mask or more.
+    pub union_px: u64,
+    /// Pixels in two masks or more.
+    pub overlap_px: u64,
+}
+
+impl RunMask {
+    /// Pixels in either. Masks must be of one size.
+    pub fn union(&self, other: &RunMask) -> Result<RunMask, MaskError> {
+        self.same_size(other)?;
+        let (mut a, mut b) = (self.runs(), other.runs());
+        let mut out = RunBuilder::with_capacity(a.len() + b.len());
+        loop {
+            let rest = match (a, b) {
+                ([first, ..], [second, ..]) if first.start <= second.start => &mut a,
+                (_, [_, ..]) => &mut b,
+                ([_, ..], []) => &mut a,
+                ([], []) => break,
+            };
+            out.push(rest[0].start, rest[0].end());
+            *rest = &rest[1..];
+        }
+        Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
+    }
+
+    /// Pixels in both. Masks must be of one size.
+    pub fn intersection(&self, other: &RunMask) -> Result<RunMask, MaskError> {
+        self.same_size(other)?;
+        let mut out = RunBuilder::default();
+        for_each_common(self.runs(), other.runs(), |start, end| out.push(start, end));
+        Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
+    }
+
+    /// Pixels of this mask that are not in `other`. Masks must be of one size.
+    pub fn difference(&self, other: &RunMask) -> Result<RunMask, MaskError> {
+        self.same_size(other)?;
+        let mut out = RunBuilder::with_capacity(self.runs().len());
+        let mut cuts = other.runs();
+        for run in self.runs() {
+            let mut from = run.start;
+            while let [cut, rest @ ..] = cuts {
+                if cut.start >= run.end() {
+                    break;
+                }
+                if cut.start > from {
+                    out.push(from, cut.start);
+                }
+                from = from.max(cut.end());
+                if cut.end() > run.end() {
+                    break;
+                }
+                cuts = rest;
+            }
+            if from < run.end() {
+                out.push(from, run.end());
+            }
+        }
+        Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
+    }
+
+    /// Area of the intersection without building it. Masks must be of one size.
+    pub fn overlap(&self, other: &RunMask) -> Result<u64, MaskError> {
+        self.same_size(other)?;
+        let mut area = 0;
+        for_each_common(self.runs(), other.runs(), |start, end| area += u64::from(end - start));
+        Ok(area)
+    }
+
+    /// 2|A∩B| / (|A|+|B|); 1 where both are empty. Masks must be of one size.
+    pub fn dice(&self, other: &RunMask) -> Result<f64, MaskError> {
+        let overlap = self.overlap(other)?;
+        let both = self.area() + other.area();
+        Ok(if both == 0 { 1.0 } else { 2.0 * overlap as f64 / both as f64 })
+    }
+
+    /// |A∩B| / |A∪B|; 1 where both are empty. Masks must be of one size.
+    pub fn iou(&self, other: &RunMask) -> Result<f64, MaskError> {
+        let overlap = self.overlap(other)?;
+        let union = self.area() + other.area() - overlap;
+        Ok(if union == 0 { 1.0 } else { overlap as f64 / union as f64 })
+    }
+
+    /// Pixels set in more than half of the masks (strictly); for `at_least` see [`RunMask::vote`].
+    pub fn majority(masks: &[&RunMask]) -> Result<RunMask, MaskError> {
+        Self::vote(masks, masks.len() / 2 + 1)
+    }
+
+    /// Pixels set in `at_least` or more of the masks, which must be at least one and of one size.
+    pub fn vote(masks: &[&RunMask], at_least: usize) -> Result<RunMask, MaskError> {
+        let (width, height) = common_size(masks)?;
+        if at_least == 0 {
+            return Ok(Self::full(width, height));
+        }
+        let mut out = RunBuilder::default();
+        for_each_level(masks, |start, end, level| {
+            if level >= at_least {
+                out.push(start, end);
+            }
+        });
+        Ok(Self::from_maximal_runs(width, height, out.finish()))
+    }
+
+    fn same_size(&self, other: &RunMask) -> Result<(), MaskError> {
+        let (a, b) = ((self.width(), self.height()), (other.width(), other.height()));
+        if a == b { Ok(()) } else { Err(MaskError::Size(a, b)) }
+    }
+}
+
+/// Pixels that the masks cover once or more, and twice or more. They must be at least one and of one size.
+pub fn coverage<'a>(masks: impl IntoIterator<Item = &'a RunMask>) -> Result<Coverage, MaskError> {
+    let masks: Vec<&RunMask> = masks.into_iter().collect();
+    common_size(&masks)?;
+    let mut found = Coverage::default();
+    for_each_level(&masks, |start, end, level| {
+        let pixels = u64::from(end - start);
+        found.union_px += pixels;
+        found.overlap_px += if level >= 2 { pixels } else { 0 };
+    });
+    Ok(found)
+}
+
+fn common_size(masks: &[&RunMask]) -> Result<(u32, u32), MaskError> {
+    let (first, others) = masks.split_first().ok_or(MaskError::NoMasks)?;
+    others.iter().try_for_each(|other| first.same_size(other))?;
+    Ok((first.width(), first.height()))
+}
+
+/// Calls `common` with each span that lies in a run of both, in order.
+fn for_each_common(mut a: &[Run], mut b: &[Run], mut common: impl FnMut(u32, u32)) {
+    while let ([first, a_rest @ ..], [second, b_rest @ ..]) = (a, b) {
+        let (start, end) = (first.start.max(second.start), first.end().min(second.end()));
+        if start < end {
+            common(start, end);
+        }
+        if first.end() <= second.end() {
+            a = a_rest;
+        } else {
+            b = b_rest;
+        }
+    }
+}
+
+/// Calls `span` with each span that one mask or more cover, in order, and how many cover it.
+fn for_each_level(masks: &[&RunMask], mut span: impl FnMut(u32, u32, usize)) {
+    // Where a run ends (lowest bit 0) or starts (1). Each mask's are in order already, and the standard
+    // stable sort merges such stretches rather than sorting anew.
+    let mut changes = Vec::with_capacity(2 * masks.iter().map(|m| m.runs().len()).sum::<usize>());
+    for mask in masks {
+        for run in mask.runs() {
+            changes.push(u64::from(run.start) << 1 | 1);
+            changes.push(u64::from(run.end()) << 1);
+        }
+    }
+    changes.sort();
+    let (mut level, mut from) = (0usize, 0u32);
+    for change in changes {
+        let at = (change >> 1) as u32;
+        if level > 0 && at > from {
+            span(from, at, level);
+        }
+        from = at;
+        if change & 1 == 1 {
+            level += 1;
+        } else {
+            level -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_must_agree() {
+        let (a, b) = (RunMask::empty(3, 4), RunMask::empty(4, 3));
+        let size = MaskError::Size((3, 4), (4, 3));
+        assert_eq!(a.union(&b), Err(size.clone()));
+        assert_eq!(a.dice(&b), Err(size.clone()));
+        assert_eq!(RunMask::majority(&[&a, &a, &b]), Err(size));
+        assert_eq!(RunMask::majority(&[]), Err(MaskError::NoMasks));
+    }
+
+    #[test]
+    fn empty_masks_agree() {
+        let (empty, full) = (RunMask::empty(3, 4), RunMask::full(3, 4));
+        assert_eq!((empty.dice(&empty).unwrap(), empty.iou(&empty).unwrap()), (1.0, 1.0));
+        assert_eq!((empty.dice(&full).unwrap(), empty.iou(&full).unwrap()), (0.0, 0.0));
+    }
+
+    #[test]
+    fn half_is_no_majority() {
+        let (empty, full) = (RunMask::empty(3, 4), RunMask::full(3, 4));
+        assert!(RunMask::majority(&[&full, &empty]).unwrap().is_empty());
+        assert_eq!(RunMask::majority(&[&full, &empty, &full]).unwrap(), full);
+    }
+}

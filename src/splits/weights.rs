@@ -1,0 +1,163 @@
+//! Sampling weights: how often an image is drawn in training relative to the others.
+
+use std::path::Path;
+
+use super::SplitError;
+use super::strata::Keys;
+use crate::tables::{FoldRow, TableError, write_atomically};
+
+/// `KEY=WEIGHT` (a true/false column: where true) or `KEY:VALUE=WEIGHT`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightRule {
+    /// Column of the images or the patients table.
+    pub key: String,
+    /// Value that gets the weight, as a stratum has it (`M`, `q4`, `?`); `None` is `true`.
+    pub value: Option<String>,
+    /// Factor, more than 0.
+    pub weight: f64,
+}
+
+/// Weight of an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageWeight {
+    /// Key of the images table.
+    pub image_id: String,
+    /// Product of the rules that hold for it; 1 where none does.
+    pub weight: f64,
+}
+
+impl std::str::FromStr for WeightRule {
+    type Err = SplitError;
+
+    fn from_str(text: &str) -> Result<Self, SplitError> {
+        let wrong = || SplitError::WeightRule { text: text.to_owned() };
+        let (left, weight) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let weight: f64 = weight.trim().parse().map_err(|_| wrong())?;
+        let (key, value) = match left.split_once(':') {
+            Some((key, value)) => (key.trim(), Some(value.trim().to_owned())),
+            None => (left.trim(), None),
+        };
+        let good = weight.is_finite() && weight > 0.0 && !key.is_empty() && value.as_deref() != Some("");
+        good.then(|| WeightRule { key: key.to_owned(), value, weight }).ok_or_else(wrong)
+    }
+}
+
+/// The weight of each image of `rows`, which `keys` must be about, and a warning for each rule that holds for none.
+pub fn sample_weights(
+    rows: &[FoldRow],
+    keys: &Keys<'_>,
+    rules: &[WeightRule],
+) -> Result<(Vec<ImageWeight>, Vec<String>), SplitError> {
+    let mut weights: Vec<ImageWeight> =
+        rows.iter().map(|r| ImageWeight { image_id: r.image_id.clone(), weight: 1.0 }).collect();
+    let mut warnings = Vec::new();
+    for rule in rules {
+        let key = keys.key(&rule.key)?;
+        let value = match &rule.value {
+            Some(value) => value.as_str(),
+            None if key.boolean => "true",
+            None => return Err(SplitError::WeightValue { key: rule.key.clone() }),
+        };
+        let mut held = 0;
+        for (weight, label) in weights.iter_mut().zip(&key.labels) {
+            if label == value {
+                weight.weight *= rule.weight;
+                held += 1;
+            }
+        }
+        if held == 0 {
+            let mut present: Vec<&str> = key.labels.iter().map(String::as_str).collect();
+            present.sort_unstable();
+            present.dedup();
+            present.truncate(10);
+            warnings.push(format!(
+                "weight {}:{value}={} holds for no image; values there: {}",
+                rule.key,
+                rule.weight,
+                present.join(", ")
+            ));
+        }
+    }
+    Ok((weights, warnings))
+}
+
+/// Writes `image_id,weight`, by rename.
+pub fn write_weights(path: &Path, weights: &[ImageWeight]) -> Result<(), TableError> {
+    write_atomically(path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(["image_id", "weight"])?;
+        for row in weights {
+            csv.write_record([row.image_id.as_str(), &row.weight.to_string()])?;
+        }
+        csv.flush()
+    })
+    .map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+/// Reads what [`write_weights`] wrote.
+pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
+    let wrong = |line: u64, reason: String| SplitError::WeightFile { path: path.into(), line, reason };
+    let mut reader = csv::Reader::from_path(path).map_err(|e| wrong(0, e.to_string()))?;
+    let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
+    let place = |name: &str| {
+        header.iter().position(|h| h.trim() == name).ok_or_else(|| wrong(1, format!("no column `{name}`")))
+    };
+    let (id, weight) = (place("image_id")?, place("weight")?);
+    reader
+        .records()
+        .map(|record| {
+            let record = record.map_err(|e| wrong(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let text = record.get(weight).unwrap_or_default();
+            match text.trim().parse::<f64>() {
+                Ok(w) if w.is_finite() && w > 0.0 => {
+                    Ok(ImageWeight { image_id: record.get(id).unwrap_or_default().to_owned(), weight: w })
+                }
+                _ => Err(wrong(line, format!("weight {text:?} is no number above 0"))),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{ImageRow, PatientRow};
+
+    #[test]
+    fn rules_are_read() {
+        let rule: WeightRule = "sex:M=1.34".parse().unwrap();
+        assert_eq!(rule, WeightRule { key: "sex".into(), value: Some("M".into()), weight: 1.34 });
+        assert_eq!("rotated=10".parse::<WeightRule>().unwrap().value, None);
+        for wrong in ["rotated", "rotated=", "rotated=-1", "rotated=0", "=3", "sex:=2", "a=inf", "a=nan"] {
+            assert!(wrong.parse::<WeightRule>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn weights_multiply() {
+        let image = |id: &str, patient: &str, rotated| ImageRow {
+            image_id: id.into(),
+            patient_id: patient.into(),
+            rotated: Some(rotated),
+            ..ImageRow::default()
+        };
+        let rows = [image("a", "1", true), image("b", "1", false), image("c", "2", true)];
+        let images: Vec<&ImageRow> = rows.iter().collect();
+        let patients = [PatientRow { patient_id: "1".into(), sex: Some("M".into()), ..PatientRow::default() }];
+        let folds: Vec<FoldRow> =
+            rows.iter().map(|i| FoldRow { image_id: i.image_id.clone(), ..FoldRow::default() }).collect();
+        let keys = Keys::new(&images, &patients, 4).unwrap();
+        let rules = ["rotated=10".parse().unwrap(), "sex:M=1.5".parse().unwrap(), "sex:F=2".parse().unwrap()];
+        let (weights, warnings) = sample_weights(&folds, &keys, &rules).unwrap();
+        assert_eq!(weights.iter().map(|w| w.weight).collect::<Vec<_>>(), [15.0, 1.5, 10.0]);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("?, M"), "{warnings:?}");
+        assert!(sample_weights(&folds, &keys, &["sex=2".parse().unwrap()]).is_err());
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.csv");
+        write_weights(&path, &weights).unwrap();
+        assert_eq!(read_weights(&path).unwrap(), weights);
+    }
+}

@@ -1,0 +1,72 @@
+//! Tail areas and quantiles of the sampling distributions, thin over statrs.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::function::beta::beta_reg;
+use statrs::function::erf::erfc;
+use statrs::function::gamma::gamma_ur;
+
+/// P(|T| ≥ |t|) for Student's t.
+pub(super) fn t_two_sided(t: f64, df: f64) -> f64 {
+    if t.is_infinite() {
+        return 0.0;
+    }
+    beta_reg(df / 2.0, 0.5, df / (df + t * t)).clamp(0.0, 1.0)
+}
+
+/// The t with P(|T| ≥ t) = `tail`, by bisection on the tail area: as exact as the area itself.
+pub(super) fn t_quantile_two_sided(tail: f64, df: f64) -> f64 {
+    let mut high = 2.0;
+    while t_two_sided(high, df) > tail {
+        high *= 2.0;
+    }
+    let mut low = 0.0;
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if t_two_sided(middle, df) > tail { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// P(|Z| ≥ |z|) for the standard normal.
+pub(super) fn normal_two_sided(z: f64) -> f64 {
+    erfc(z.abs() / std::f64::consts::SQRT_2).clamp(0.0, 1.0)
+}
+
+/// The z of a 95 % interval, 1.959964.
+pub(super) fn z95() -> f64 {
+    Normal::standard().inverse_cdf(0.975)
+}
+
+/// P(X ≥ x) for chi-square.
+pub(super) fn chi_square_upper(x: f64, df: f64) -> f64 {
+    if x <= 0.0 { 1.0 } else { gamma_ur(df / 2.0, x / 2.0).clamp(0.0, 1.0) }
+}
+
+/// P(X ≥ f) for Fisher's and Snedecor's F.
+pub(super) fn f_upper(f: f64, df1: f64, df2: f64) -> f64 {
+    if f <= 0.0 {
+        1.0
+    } else if f.is_infinite() {
+        0.0
+    } else {
+        beta_reg(df2 / 2.0, df1 / 2.0, df2 / (df2 + df1 * f)).clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_the_tables() {
+        assert!((z95() - 1.959963984540054).abs() < 1e-9);
+        assert!((t_quantile_two_sided(0.05, 10.0) - 2.228138851986273).abs() < 1e-9);
+        assert!((t_quantile_two_sided(0.05, 1.0) - 12.706204736174698).abs() < 1e-7);
+        assert!((chi_square_upper(3.841458820694124, 1.0) - 0.05).abs() < 1e-10);
+        assert!((f_upper(4.964602743730711, 1.0, 10.0) - 0.05).abs() < 1e-10);
+        assert_eq!(t_two_sided(f64::INFINITY, 5.0), 0.0);
+    }
+}

@@ -1,0 +1,84 @@
+//! Images and workbooks against the libraries that made them.
+
+use std::collections::BTreeMap;
+
+use carpus::dataset::{image, metadata};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rust_xlsxwriter::Workbook;
+
+use crate::python;
+
+#[test]
+fn images_are_decoded_as_opencv_and_pillow_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = python::run("image_decode.py", &[&python::seed().to_string(), folder.path().to_str().unwrap()]);
+    let mut worst = BTreeMap::new();
+    for line in told.lines() {
+        let [name, width, height, bits] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let read = image::read(&folder.path().join(name)).unwrap();
+        assert_eq!(read.pixels.dimensions(), (width.parse().unwrap(), height.parse().unwrap()), "{name}");
+        assert_eq!(read.bits.to_string(), bits, "{name}");
+        let expected = std::fs::read(folder.path().join(format!("{name}.grey"))).unwrap();
+        assert_eq!(read.pixels.as_raw().len(), expected.len());
+        let off = read.pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+        // Grey is stored as it is. Colour differs by the rounding of the weights. A JPEG's cosine transform may
+        // round each channel by one either way, and colour is turned to RGB and then to grey on top of that.
+        let allowed = match name {
+            "colour.jpg" => 3,
+            name if name.ends_with(".jpg") => 1,
+            name if name.starts_with("colour") || name.starts_with("alpha") || name.contains("palette") => 1,
+            _ => 0,
+        };
+        assert!(off <= allowed, "{name}: off by {off}, allowed {allowed}");
+        worst.insert(name.to_owned(), off);
+    }
+    assert_eq!(worst.len(), 21, "{worst:?}");
+}
+
+#[test]
+fn workbook_cells_are_those_of_openpyxl() {
+    let mut rng = ChaCha8Rng::seed_from_u64(python::seed());
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet().set_name("ID").unwrap();
+    for (column, name) in ["ID", "나이", "성별", "체중(몸무게)", "키(신장)"].iter().enumerate() {
+        sheet.write(0, column as u16, *name).unwrap();
+    }
+    let sexes = ["\u{8}여", "\u{8}남", "남", "여", " 여", " 남 ", "female", "M", "_x0008_여", "<&여>", "?"];
+    let rows = rng.random_range(50..300);
+    for row in 1..=rows {
+        if rng.random_bool(0.5) {
+            sheet.write(row, 0, format!("{row:03}")).unwrap();
+        } else {
+            sheet.write(row, 0, row).unwrap();
+        }
+        if rng.random_bool(0.9) {
+            sheet.write(row, 1, rng.random_range(19..=69)).unwrap();
+        }
+        sheet.write(row, 2, sexes[rng.random_range(0..sexes.len())]).unwrap();
+        // As many digits as a double has: the value must come through exactly.
+        sheet.write(row, 3, rng.random_range(42.0..118.0)).unwrap();
+        sheet.write(row, 4, (rng.random_range(150.0f64..187.0) * 10.0).round() / 10.0).unwrap();
+        if rng.random_bool(0.1) {
+            sheet.write(row, 5, "네일있음").unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("meta_data.xlsx");
+    workbook.save(&path).unwrap();
+
+    let (patients, _) = metadata::read(&path, "meta_data.xlsx").unwrap();
+    let told: Vec<Vec<serde_json::Value>> =
+        serde_json::from_str(&python::run("workbook_cells.py", &[path.to_str().unwrap()])).unwrap();
+    assert_eq!((patients.len(), told.len()), (rows as usize, rows as usize + 1));
+    for (patient, cells) in patients.iter().zip(&told[1..]) {
+        let id = cells[0].as_str().map_or_else(|| cells[0].to_string(), str::to_owned);
+        assert_eq!(Some(&patient.patient_id), metadata::normalise_patient_id(&id).as_ref());
+        assert_eq!(patient.age, cells[1].as_f64());
+        assert_eq!(patient.sex_raw.replace("_x0008_", "\u{8}"), cells[2].as_str().unwrap());
+        // Values are rounded to 1e-6 of a kilogram.
+        assert!((patient.weight_kg.unwrap() - cells[3].as_f64().unwrap()).abs() <= 5.1e-7);
+        assert_eq!(patient.height_cm, cells[4].as_f64());
+        assert_eq!(patient.note, cells.get(5).and_then(|c| c.as_str()).unwrap_or_default());
+    }
+}

@@ -1,0 +1,131 @@
+"""Reference values for the statistics: cases as JSON on a file named by the first argument, answers as JSON on standard output."""
+import json
+import sys
+import warnings
+
+import numpy as np
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.stats.contingency_tables import Table2x2
+from statsmodels.stats.proportion import proportion_confint
+
+warnings.simplefilter("ignore")
+
+
+def interval(low, high):
+    return {"low": float(low), "high": float(high)}
+
+
+def column(values):
+    return np.array([np.nan if v is None else v for v in values], dtype=float)
+
+
+def pairs(case):
+    x, y = column(case["x"]), column(case["y"])
+    keep = np.isfinite(x) & np.isfinite(y)
+    return x[keep], y[keep]
+
+
+def pearson(case):
+    x, y = pairs(case)
+    found = stats.pearsonr(x, y)
+    ci = found.confidence_interval()
+    return {"n": len(x), "r": found.statistic, "p": found.pvalue, "ci": interval(ci.low, ci.high)}
+
+
+def spearman(case):
+    x, y = pairs(case)
+    found = stats.spearmanr(x, y)
+    return {"n": len(x), "r": found.statistic, "p": found.pvalue}
+
+
+def welch(case):
+    found = stats.ttest_ind(case["first"], case["second"], equal_var=False)
+    ci = found.confidence_interval()
+    return {"t": found.statistic, "df": found.df, "p": found.pvalue, "ci": interval(ci.low, ci.high)}
+
+
+def mann_whitney(case):
+    found = stats.mannwhitneyu(case["first"], case["second"], method="asymptotic", use_continuity=True)
+    return {"u": found.statistic, "p": found.pvalue}
+
+
+def kolmogorov_smirnov(case):
+    first, second = case["first"], case["second"]
+    distance = stats.ks_2samp(first, second, method="asymp").statistic
+    root = np.sqrt(len(first) * len(second) / (len(first) + len(second)))
+    return {"distance": distance, "p": stats.kstwobign.sf(root * distance)}
+
+
+def two_by_two(case):
+    (a, b), (c, d) = case["cells"]
+    cells = np.array([[a, b], [c, d]], dtype=float)
+    corrected = (cells == 0).any()
+    table = Table2x2(cells + 0.5 if corrected else cells, shift_zeros=False)
+    return {
+        "odds_ratio": {"value": table.oddsratio, "ci": interval(*table.oddsratio_confint())},
+        "share_ratio": {"value": table.riskratio, "ci": interval(*table.riskratio_confint())},
+        "fisher_p": stats.fisher_exact([[a, b], [c, d]]).pvalue,
+    }
+
+
+def chi_square(case):
+    found = stats.chi2_contingency(np.array(case["table"]), correction=False)
+    return {"chi2": found.statistic, "df": found.dof, "p": found.pvalue, "least_expected": found.expected_freq.min()}
+
+
+def wilson(case):
+    return {"ci": interval(*proportion_confint(case["count"], case["n"], method="wilson"))}
+
+
+def summary(case):
+    v = np.array(case["values"])
+    quantiles = np.quantile(v, [0.05, 0.25, 0.5, 0.75, 0.95])
+    answer = dict(zip(["q05", "q25", "median", "q75", "q95"], quantiles.tolist()))
+    return answer | {"n": len(v), "mean": v.mean(), "sd": v.std(ddof=1), "min": v.min(), "max": v.max()}
+
+
+def histogram(case):
+    return {"counts": np.histogram(case["values"], bins=case["edges"])[0].tolist()}
+
+
+def ols(case):
+    y = column(case["response"])
+    x = np.column_stack([column(c) for c in case["regressors"]])
+    keep = np.isfinite(y) & np.isfinite(x).all(axis=1)
+    design = sm.add_constant(x[keep], has_constant="add")
+    fit = sm.OLS(y[keep], design).fit()
+    at = fit.get_prediction(np.concatenate([[1.0], case["at"]])[None, :])
+    vif = [None]
+    for j in range(1, design.shape[1]):
+        others = sm.OLS(design[:, j], np.delete(design, j, axis=1)).fit()
+        vif.append(1.0 / (1.0 - others.rsquared))
+    ci = fit.conf_int()
+    return {
+        "n": int(fit.nobs), "df": int(fit.df_resid), "r2": fit.rsquared, "r2_adjusted": fit.rsquared_adj,
+        "sigma": float(np.sqrt(fit.scale)), "f": fit.fvalue, "f_p": fit.f_pvalue,
+        "coefficients": [
+            {"value": fit.params[i], "se": fit.bse[i], "t": fit.tvalues[i], "p": fit.pvalues[i],
+             "ci": interval(*ci[i])} | ({} if vif[i] is None else {"vif": vif[i]})
+            for i in range(design.shape[1])
+        ],
+        "mean_at": float(at.predicted_mean[0]), "mean_at_ci": interval(*at.conf_int()[0]),
+    }
+
+
+def clustered(case):
+    cluster, group, has = (np.array(case[k]) for k in ("cluster", "group", "has"))
+    design = sm.add_constant(group.astype(float))
+    robust = {"cov_type": "cluster",
+              "cov_kwds": {"groups": cluster, "use_correction": False, "df_correction": False}, "disp": 0}
+    logit = sm.Logit(has.astype(float), design).fit(tol=1e-12, maxiter=200, **robust)
+    robust.pop("disp")
+    poisson = sm.GLM(has.astype(float), design, family=sm.families.Poisson()).fit(tol=1e-14, maxiter=200, **robust)
+    ratio = lambda fit: {"value": np.exp(fit.params[1]), "ci": interval(*np.exp(fit.conf_int()[1]))}
+    return {"odds_ratio": ratio(logit), "share_ratio": ratio(poisson)}
+
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    cases = json.load(file)
+answers = [globals()[case["kind"]](case) for case in cases]
+json.dump(answers, sys.stdout, default=float)

@@ -1,0 +1,20 @@
+"""Prints the cells of the first sheet as openpyxl reads them: JSON, a list of rows.
+
+    workbook_cells.py FILE
+"""
+
+import json
+import re
+import sys
+
+from openpyxl import load_workbook
+
+sheet = load_workbook(sys.argv[1]).worksheets[0]
+
+
+def plain(value):
+    # Excel spells control characters as _x0008_; not every version of the library reads that.
+    return re.sub("_x([0-9A-Fa-f]{4})_", lambda m: chr(int(m[1], 16)), value) if isinstance(value, str) else value
+
+
+json.dump([[plain(cell) for cell in row] for row in sheet.iter_rows(values_only=True)], sys.stdout)
