@@ -6,6 +6,11 @@ pub mod audit;
 pub mod bones;
 pub mod clean;
 pub mod cli;
+#[cfg(feature = "torch")]
+mod closed_enum;
+pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod config;
 pub mod corrections;
 pub mod dataset;
@@ -13,7 +18,13 @@ pub mod draw;
 pub mod features;
 pub mod figures;
 pub mod geometry;
+#[cfg(feature = "torch")]
+pub mod losses;
 pub mod mask;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
 pub mod progress;
 pub mod report;
 pub mod scan;

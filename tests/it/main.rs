@@ -5,6 +5,10 @@ mod browser;
 mod python;
 mod report;
 mod audit;
+#[cfg(feature = "torch")]
+mod losses;
+#[cfg(feature = "torch")]
+mod models;
 mod cli;
 mod fault;
 mod mask;
