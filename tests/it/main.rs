@@ -13,9 +13,20 @@ mod cli;
 mod fault;
 mod mask;
 mod phantom;
+mod cli;
+mod fault;
+mod mask;
+#[cfg(feature = "torch")]
+mod models;
 mod python;
 mod reading;
 mod scan;
 mod splits;
+#[cfg(feature = "torch")]
+mod train;
+#[cfg(feature = "torch")]
+mod train_cli;
+#[cfg(feature = "torch")]
+mod train_parity;
 mod stats;
 mod synthetic;
