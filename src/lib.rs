@@ -22,6 +22,8 @@ pub mod splits;
 pub mod stats;
 pub mod tables;
 #[cfg(feature = "torch")]
+mod closed_enum;
+#[cfg(feature = "torch")]
 pub mod augment;
 #[cfg(feature = "torch")]
 pub mod device;
