@@ -7,6 +7,7 @@ mod clean;
 mod completions;
 mod doctor;
 mod draw;
+mod eda;
 mod evaluate;
 mod list;
 mod phantom;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, EncoderKind, ModelError, Norm};
+use super::{Architecture, Attention, EncoderKind, ModelError, Norm};
 use crate::bones;
 
 /// What model to build.
@@ -20,6 +20,8 @@ pub struct ModelConfig {
     pub depth: i64,
     /// What stands where the reference has a batch norm.
     pub norm: Norm,
+    /// Attention in the blocks of `unet` and `unetplusplus`.
+    pub attention: Option<Attention>,
     /// Dropout rate of the decoder; absent: the architecture's own.
     pub dropout: Option<f64>,
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
@@ -36,6 +38,7 @@ impl Default for ModelConfig {
             classes: bones::COUNT as i64,
             depth: 5,
             norm: Norm::Batch,
+            attention: None,
             dropout: None,
             drop_path: None,
         }
@@ -54,6 +57,10 @@ impl ModelConfig {
         }
         if !(3..=5).contains(&self.depth) {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
+        }
+        let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
+        if let Some(attention) = self.attention.filter(|_| !takes_attention) {
+            return wrong(format!("{} has no attention {attention}; unet and unetplusplus have", self.architecture));
         }
         for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
             if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {

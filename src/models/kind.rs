@@ -8,8 +8,36 @@ use crate::closed_enum::closed_enum;
 closed_enum! {
     /// A decoder with its head on top of any encoder.
     pub enum Architecture ("architecture") {
+        /// U-Net.
+        Unet = "unet",
+        /// U-Net++.
+        UnetPlusPlus = "unetplusplus",
         /// Feature pyramid network.
         Fpn = "fpn",
+        /// Pyramid attention network.
+        Pan = "pan",
+        /// DeepLabV3, features at stride 8.
+        DeepLabV3 = "deeplabv3",
+        /// DeepLabV3+, features at stride 16.
+        DeepLabV3Plus = "deeplabv3plus",
+        /// LinkNet.
+        Linknet = "linknet",
+        /// Pyramid scene parsing network. The reference's own default depth is 3.
+        PspNet = "pspnet",
+        /// Multi-scale attention network.
+        MaNet = "manet",
+        /// Unified perceptual parsing.
+        UperNet = "upernet",
+        /// SegFormer's decoder.
+        Segformer = "segformer",
+    }
+}
+
+closed_enum! {
+    /// Attention in the blocks of a U-Net.
+    pub enum Attention ("attention") {
+        /// Concurrent spatial and channel squeeze and excitation.
+        Scse = "scse",
     }
 }
 
@@ -42,6 +70,26 @@ closed_enum! {
         ResNet101 = "resnet101",
         /// ResNeXt-101, 32 groups of width 8.
         ResNeXt101x32x8d = "resnext101_32x8d",
+    }
+}
+
+impl Architecture {
+    /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
+    pub fn output_stride(self) -> i64 {
+        match self {
+            Architecture::DeepLabV3 => 8,
+            Architecture::DeepLabV3Plus | Architecture::Pan => 16,
+            _ => 32,
+        }
+    }
+
+    /// Least height and width of an image.
+    pub fn least_side(self) -> i64 {
+        match self {
+            // Three halvings of the features at stride 16.
+            Architecture::Pan => 128,
+            _ => 1,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use std::path::Path as FilePath;
 use tch::{Device, TchError, Tensor};
 
 pub use config::ModelConfig;
-pub use kind::{Architecture, EncoderKind, Norm};
+pub use kind::{Architecture, Attention, EncoderKind, Norm};
 pub use parameters::{Entry, Parameters, Role};
 pub use weights::{WeightsError, read_tensors, write_tensors};
 
@@ -65,6 +65,18 @@ pub enum ModelError {
         width: u64,
         /// What both must be multiples of.
         stride: u64,
+    },
+    /// The image is too small for the decoder.
+    #[error("{architecture} needs images of at least {least} x {least} pixels; this one is {height} x {width}")]
+    TooSmall {
+        /// The decoder.
+        architecture: Architecture,
+        /// Least height and width.
+        least: i64,
+        /// Height that came.
+        height: u64,
+        /// Width that came.
+        width: u64,
     },
     /// Batch statistics of a single value do not exist.
     #[error(
@@ -106,12 +118,17 @@ impl Model {
         let registry = RefCell::new(Parameters::new(device));
         let root = Path::root(&registry, config.norm, Scheme::Torch);
         let encoder = encoders::build(&(&root / "encoder"), config)?;
-        let decoder = decoders::build(&(&root / "decoder").with_scheme(Scheme::Decoder), config, encoder.channels())?;
+        // The reference leaves DeepLab at PyTorch's defaults.
+        let (decoder_scheme, head_scheme) = match config.architecture {
+            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
+            _ => (Scheme::Decoder, Scheme::Head),
+        };
+        let decoder = decoders::build(&(&root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
         let head = SegmentationHead::new(
-            &(&root / "segmentation_head").with_scheme(Scheme::Head),
+            &(&root / "segmentation_head").with_scheme(head_scheme),
             decoder.channels(),
             config.classes,
-            decoders::head(config.architecture),
+            decoders::head(config),
         )?;
         Ok(Model { config: config.clone(), parameters: registry.into_inner(), encoder, decoder, head })
     }
@@ -180,6 +197,11 @@ impl Model {
         let (height, width) = (size[2] as u64, size[3] as u64);
         if height % stride != 0 || width % stride != 0 {
             return Err(ModelError::Indivisible { height, width, stride });
+        }
+        let architecture = self.config.architecture;
+        let least = architecture.least_side();
+        if size[2] < least || size[3] < least {
+            return Err(ModelError::TooSmall { architecture, least, height, width });
         }
         Ok(())
     }

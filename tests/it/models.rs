@@ -1,6 +1,6 @@
 //! Models against segmentation_models_pytorch, and the contract that every pair of decoder and encoder keeps.
 
-use carpus::models::{Architecture, EncoderKind, Model, ModelConfig, ModelError, Norm, WeightsError, read_tensors};
+use carpus::models::{Architecture, Attention, EncoderKind, Model, ModelConfig, ModelError, Norm, WeightsError, read_tensors};
 use serde::Deserialize;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -25,19 +25,21 @@ impl Case {
             drop_path: Some(0.0),
             ..ModelConfig::default()
         };
-        Case { config, batch: 2, height: 64, width: 96 }
+        let least = architecture.least_side();
+        Case { config, batch: 2, height: least.max(64), width: least.max(96) }
     }
 
     fn name(&self) -> String {
         let c = &self.config;
-        format!("{}.{}.{}.{}", c.architecture, c.encoder, c.in_channels, c.depth)
+        let attention = c.attention.map_or("plain", Attention::name);
+        format!("{}.{}.{}.{}.{attention}", c.architecture, c.encoder, c.in_channels, c.depth)
     }
 
     fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
             "name": self.name(), "architecture": c.architecture, "encoder": c.encoder, "in_channels": c.in_channels,
-            "classes": c.classes, "depth": c.depth, "batch": self.batch, "height": self.height, "width": self.width,
+            "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
         })
     }
 }
@@ -136,6 +138,33 @@ fn every_encoder_equals_the_reference() {
     compare(&encoders.iter().map(|e| Case::new(Architecture::Fpn, *e)).collect::<Vec<_>>());
 }
 
+#[test]
+fn every_decoder_equals_the_reference() {
+    let mut cases = Vec::new();
+    for architecture in Architecture::ALL {
+        cases.push(Case::new(*architecture, EncoderKind::EfficientNetB0));
+        // Dilated stages differ between the families.
+        if all() || architecture.output_stride() < 32 {
+            cases.push(Case::new(*architecture, EncoderKind::ResNet34));
+        }
+    }
+    for architecture in [Architecture::Unet, Architecture::UnetPlusPlus] {
+        let mut case = Case::new(architecture, EncoderKind::ResNet18);
+        case.config.attention = Some(Attention::Scse);
+        cases.push(case);
+    }
+    for depth in [3, 4] {
+        for architecture in Architecture::ALL {
+            if all() || matches!(architecture, Architecture::PspNet | Architecture::Unet) {
+                let mut case = Case::new(*architecture, EncoderKind::ResNet18);
+                case.config.depth = depth;
+                cases.push(case);
+            }
+        }
+    }
+    compare(&cases);
+}
+
 /// Small encoders stand for their families where every pair is tried.
 fn contract_configs() -> Vec<ModelConfig> {
     let small = [EncoderKind::EfficientNetB0, EncoderKind::ResNet18];
@@ -153,11 +182,12 @@ fn every_model_keeps_the_contract() {
         let name = format!("{} on {}", config.architecture, config.encoder);
         tch::manual_seed(1);
         let mut model = Model::new(&config, Device::Cpu).unwrap();
-        let x = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+        let side = config.architecture.least_side().max(64);
+        let x = Tensor::randn([2, 3, side, side], (Kind::Float, Device::Cpu));
 
         // Forward and backward: every output is finite, gradients arrive at both ends.
         let logits = model.forward_t(&x, true).unwrap().logits;
-        assert_eq!(logits.size(), [2, 3, 64, 64], "{name}");
+        assert_eq!(logits.size(), [2, 3, side, side], "{name}");
         logits.square().mean(Kind::Float).backward();
         let total = |prefix: &str| -> f64 {
             let chosen =
@@ -175,9 +205,13 @@ fn every_model_keeps_the_contract() {
         assert!(relative(&one, &rows.narrow(0, 1, 1)) < 1e-4, "{name}");
 
         // What cannot be run is refused.
-        let odd = Tensor::zeros([1, 3, 64, 65], (Kind::Float, Device::Cpu));
+        let odd = Tensor::zeros([1, 3, side, side + 1], (Kind::Float, Device::Cpu));
         let error = model.forward_t(&odd, false).unwrap_err();
-        assert!(matches!(error, ModelError::Indivisible { width: 65, .. }), "{name}: {error}");
+        assert!(matches!(error, ModelError::Indivisible { .. }), "{name}: {error}");
+        if side > 64 {
+            let small = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
+            assert!(matches!(model.forward_t(&small, false).unwrap_err(), ModelError::TooSmall { .. }), "{name}");
+        }
         let grey = Tensor::zeros([1, 1, 64, 64], (Kind::Float, Device::Cpu));
         assert!(matches!(model.forward_t(&grey, false).unwrap_err(), ModelError::Input { .. }), "{name}");
 

@@ -37,6 +37,10 @@ def build(case):
     options = {}
     if case.get("depth", 5) != 5:
         options["encoder_depth"] = case["depth"]
+    if case["architecture"] == "pspnet":
+        # Its own default is depth 3 and eightfold upsampling; both go together.
+        options["encoder_depth"] = case["depth"]
+        options["upsampling"] = 2 ** case["depth"]
     if case.get("attention"):
         options["decoder_attention_type"] = case["attention"]
     # The pyramids of convolutions give one width a stage: the reference wants them cut to the depth.

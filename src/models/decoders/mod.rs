@@ -1,6 +1,16 @@
 //! Decoders: features at strides 1 to 32 in, one feature map out. Each reads only the encoder's channels.
 
+mod deeplab;
 mod fpn;
+mod linknet;
+mod manet;
+mod pan;
+mod pspnet;
+mod segformer;
+mod unet;
+mod unet_block;
+mod unetplusplus;
+mod upernet;
 
 use tch::Tensor;
 
@@ -18,13 +28,29 @@ pub trait Decoder: Send {
 /// The decoder of `config` for features of these channels.
 pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<dyn Decoder>, ModelError> {
     Ok(match config.architecture {
+        Architecture::Unet => Box::new(unet::Unet::new(path, config, channels)?),
+        Architecture::UnetPlusPlus => Box::new(unetplusplus::UnetPlusPlus::new(path, config, channels)?),
         Architecture::Fpn => Box::new(fpn::Fpn::new(path, config, channels)?),
+        Architecture::Pan => Box::new(pan::Pan::new(path, channels)?),
+        Architecture::DeepLabV3 => Box::new(deeplab::DeepLabV3::new(path, config, channels)?),
+        Architecture::DeepLabV3Plus => Box::new(deeplab::DeepLabV3Plus::new(path, config, channels)?),
+        Architecture::Linknet => Box::new(linknet::Linknet::new(path, channels)?),
+        Architecture::PspNet => Box::new(pspnet::PspNet::new(path, config, channels)?),
+        Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
+        Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
+        Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
     })
 }
 
 /// The head that follows the decoder.
-pub fn head(architecture: Architecture) -> HeadShape {
-    match architecture {
-        Architecture::Fpn => HeadShape { kernel: 1, upsampling: 4 },
-    }
+pub fn head(config: &ModelConfig) -> HeadShape {
+    let (kernel, upsampling) = match config.architecture {
+        Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
+        Architecture::Linknet => (1, 1),
+        Architecture::Fpn | Architecture::DeepLabV3Plus | Architecture::UperNet | Architecture::Segformer => (1, 4),
+        Architecture::Pan => (3, 4),
+        Architecture::DeepLabV3 => (1, 8),
+        Architecture::PspNet => (3, 1 << config.depth),
+    };
+    HeadShape { kernel, upsampling }
 }

@@ -58,6 +58,7 @@ pub struct EfficientNet {
     taps: [usize; 4],
     channels: Vec<i64>,
     depth: usize,
+    stride: i64,
 }
 
 impl EfficientNet {
@@ -65,7 +66,7 @@ impl EfficientNet {
     pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let (width, depth_factor, mut size) = scaling(config.encoder);
         let rate = config.drop_path.unwrap_or(DROP_PATH);
-        let output_stride = super::output_stride(config);
+        let output_stride = config.architecture.output_stride();
         let repeats = |stage: &Stage| (depth_factor * stage.0 as f64).ceil() as usize;
         let total: usize = STAGES.iter().map(repeats).sum();
         let mut taps = LAST_OF_STRIDE.map(|last| STAGES[..=last].iter().map(repeats).sum::<usize>() - 1);
@@ -114,7 +115,7 @@ impl EfficientNet {
         Norm2d::with(&(path / "_bn1"), head_channels, EPS, MOMENTUM)?;
         let depth = config.depth as usize;
         channels.truncate(depth + 1);
-        Ok(EfficientNet { stem, stem_norm, blocks, taps, channels, depth })
+        Ok(EfficientNet { stem, stem_norm, blocks, taps, channels, depth, stride: std::cmp::min(output_stride, 1 << depth), })
     }
 }
 
@@ -124,7 +125,7 @@ impl Encoder for EfficientNet {
     }
 
     fn stride(&self) -> i64 {
-        1 << self.depth
+        self.stride
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {

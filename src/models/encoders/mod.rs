@@ -5,7 +5,7 @@ mod resnet;
 
 use tch::Tensor;
 
-use super::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use super::{EncoderKind, ModelConfig, ModelError, Path};
 
 /// A backbone.
 pub trait Encoder: Send {
@@ -25,11 +25,4 @@ pub fn build(path: &Path, config: &ModelConfig) -> Result<Box<dyn Encoder>, Mode
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, config)?),
         ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Box::new(resnet::ResNet::new(path, config)?),
     })
-}
-
-/// The finest stride at which the encoder keeps its deep features, its later stages dilated instead of strided.
-fn output_stride(config: &ModelConfig) -> i64 {
-    match config.architecture {
-        Architecture::Fpn => 32,
-    }
 }

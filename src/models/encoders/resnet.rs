@@ -36,6 +36,7 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
     channels: Vec<i64>,
     depth: usize,
+    stride: i64,
 }
 
 impl ResNet {
@@ -49,7 +50,7 @@ impl ResNet {
         let options = ConvOptions::without_bias().stride(2).padding(3);
         let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, 64, 7, options)?;
         let stem_norm = Norm2d::new(&(&path / "bn1"), 64)?;
-        let output_stride = super::output_stride(config);
+        let output_stride = config.architecture.output_stride();
         let mut channels = vec![config.in_channels, 64];
         let mut input = 64;
         let mut stages = Vec::new();
@@ -79,7 +80,7 @@ impl ResNet {
         }
         let depth = config.depth as usize;
         channels.truncate(depth + 1);
-        Ok(ResNet { stem, stem_norm, stages, channels, depth })
+        Ok(ResNet { stem, stem_norm, stages, channels, depth, stride: std::cmp::min(output_stride, 1 << depth), })
     }
 }
 
@@ -89,7 +90,7 @@ impl Encoder for ResNet {
     }
 
     fn stride(&self) -> i64 {
-        1 << self.depth
+        self.stride
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {

@@ -1,5 +1,6 @@
 use tch::{TchError, Tensor};
 
+use super::Scheme;
 use crate::models::parameters::Path;
 
 /// What a convolution has besides its channels and kernel.
@@ -71,5 +72,37 @@ impl Conv2d {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let ConvOptions { stride, padding, dilation, groups, .. } = self.options;
         x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+    }
+}
+
+/// PyTorch's `ConvTranspose2d`. The reference leaves it at PyTorch's default start everywhere.
+#[derive(Debug)]
+pub struct ConvTranspose2d {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl ConvTranspose2d {
+    /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
+    pub fn new(
+        path: &Path,
+        input: i64,
+        output: i64,
+        kernel: i64,
+        stride: i64,
+        padding: i64,
+    ) -> Result<Self, TchError> {
+        let shape = [input, output, kernel, kernel];
+        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape))?;
+        let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
+        Ok(ConvTranspose2d { weight, bias, stride, padding })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])
     }
 }

@@ -22,4 +22,10 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_linear(&self.weight, self.bias.as_ref())
     }
+
+    /// The same at each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
+    pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
+        x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
+    }
 }

@@ -126,3 +126,28 @@ impl GroupNorm {
         Ok(x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true)?)
     }
 }
+
+/// Layer norm over the channels of each pixel.
+#[derive(Debug)]
+pub struct LayerNorm2d {
+    channels: i64,
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm2d {
+    /// For maps of this many channels.
+    pub fn new(path: &Path, channels: i64, eps: f64) -> Result<Self, ModelError> {
+        let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
+        let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
+        Ok(LayerNorm2d { channels, weight, bias, eps })
+    }
+
+    /// `[B, C, H, W]` to the same.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let last = x.f_permute([0, 2, 3, 1])?; // [B, H, W, C]
+        let normed = last.f_layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)?;
+        Ok(normed.f_permute([0, 3, 1, 2])?)
+    }
+}

@@ -5,6 +5,15 @@ pub fn bilinear(x: &Tensor, height: i64, width: i64, align_corners: bool) -> Res
     x.f_upsample_bilinear2d([height, width], align_corners, None, None)
 }
 
+/// Bilinear interpolation to the height and width of `like`.
+pub fn bilinear_to(x: &Tensor, like: &Tensor, align_corners: bool) -> Result<Tensor, TchError> {
+    let (height, width) = plane(like);
+    if plane(x) == (height, width) {
+        return Ok(x.shallow_clone());
+    }
+    bilinear(x, height, width, align_corners)
+}
+
 /// Bilinear interpolation to `factor` times the size.
 pub fn bilinear_by(x: &Tensor, factor: i64, align_corners: bool) -> Result<Tensor, TchError> {
     let (height, width) = plane(x);
