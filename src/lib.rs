@@ -8,12 +8,11 @@ pub mod clean;
 pub mod cli;
 #[cfg(feature = "torch")]
 mod closed_enum;
-pub mod dataset;
-#[cfg(feature = "torch")]
-pub mod device;
 pub mod config;
 pub mod corrections;
 pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod draw;
 pub mod features;
 pub mod figures;

@@ -30,7 +30,11 @@ pub enum Command {
     Doctor(super::doctor::Args),
     Draw(super::draw::Args),
     List(super::list::Args),
+    #[cfg(feature = "torch")]
+    Losses(super::losses::Args),
     Man(super::completions::ManArgs),
+    #[cfg(feature = "torch")]
+    Models(super::models::Args),
     Phantom(super::phantom::Args),
     Restore(super::restore::Args),
     Run(super::run::Args),
@@ -48,7 +52,11 @@ impl Command {
             Command::Doctor(args) => super::doctor::run(args, ui),
             Command::Draw(args) => super::draw::run(args, ui),
             Command::List(args) => super::list::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Losses(args) => super::losses::run(args, ui),
             Command::Man(args) => super::completions::man(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Models(args) => super::models::run(args, ui),
             Command::Phantom(args) => super::phantom::run(args, ui),
             Command::Restore(args) => super::restore::run(args, ui),
             Command::Run(args) => super::run::run(args, ui),

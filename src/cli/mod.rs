@@ -8,6 +8,10 @@ mod completions;
 mod doctor;
 mod draw;
 mod list;
+#[cfg(feature = "torch")]
+mod losses;
+#[cfg(feature = "torch")]
+mod models;
 mod phantom;
 mod restore;
 mod run;

@@ -65,8 +65,12 @@ impl Parameters {
     /// Lets gradients reach every weight whose name starts with `prefix`, or stops them. A batch norm whose
     /// weight is stopped also keeps its statistics. Gives the number of tensors changed.
     pub fn set_trainable(&self, prefix: &str, trainable: bool) -> usize {
-        let chosen = self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix));
-        chosen.map(|e| e.tensor.set_requires_grad(trainable)).count()
+        let mut changed = 0;
+        for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix)) {
+            let _ = entry.tensor.set_requires_grad(trainable);
+            changed += 1;
+        }
+        changed
     }
 
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {

@@ -1,12 +1,12 @@
 //! The one integration binary: one module a kind of test.
 
-#[cfg(feature = "torch")]
-mod losses;
-#[cfg(feature = "torch")]
-mod models;
 mod cli;
 mod fault;
+#[cfg(feature = "torch")]
+mod losses;
 mod mask;
+#[cfg(feature = "torch")]
+mod models;
 mod python;
 mod reading;
 mod scan;
