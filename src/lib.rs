@@ -8,9 +8,13 @@ pub mod augment;
 pub mod bones;
 pub mod clean;
 pub mod cli;
+#[cfg(feature = "torch")]
+mod closed_enum;
 pub mod config;
 pub mod corrections;
 pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod draw;
 pub mod features;
 pub mod figures;

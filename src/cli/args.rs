@@ -32,7 +32,11 @@ pub enum Command {
     Eda(super::eda::Args),
     Evaluate(super::evaluate::Args),
     List(super::list::Args),
+    #[cfg(feature = "torch")]
+    Losses(super::losses::Args),
     Man(super::completions::ManArgs),
+    #[cfg(feature = "torch")]
+    Models(super::models::Args),
     Phantom(super::phantom::Args),
     #[cfg(feature = "torch")]
     Predict(super::predict::Args),
@@ -57,7 +61,11 @@ impl Command {
             Command::Eda(args) => super::eda::run(args, ui),
             Command::Evaluate(args) => super::evaluate::run(args, ui),
             Command::List(args) => super::list::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Losses(args) => super::losses::run(args, ui),
             Command::Man(args) => super::completions::man(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Models(args) => super::models::run(args, ui),
             Command::Phantom(args) => super::phantom::run(args, ui),
             #[cfg(feature = "torch")]
             Command::Predict(args) => super::predict::run(args, ui),

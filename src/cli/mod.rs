@@ -10,6 +10,10 @@ mod draw;
 mod eda;
 mod evaluate;
 mod list;
+#[cfg(feature = "torch")]
+mod losses;
+#[cfg(feature = "torch")]
+mod models;
 mod phantom;
 #[cfg(feature = "torch")]
 mod predict;

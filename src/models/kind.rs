@@ -74,6 +74,23 @@ closed_enum! {
 }
 
 impl Architecture {
+    /// The reference whose names and values it has.
+    pub fn reference(self) -> &'static str {
+        match self {
+            Architecture::Unet => "smp.Unet",
+            Architecture::UnetPlusPlus => "smp.UnetPlusPlus",
+            Architecture::Fpn => "smp.FPN",
+            Architecture::Pan => "smp.PAN",
+            Architecture::DeepLabV3 => "smp.DeepLabV3",
+            Architecture::DeepLabV3Plus => "smp.DeepLabV3Plus",
+            Architecture::Linknet => "smp.Linknet",
+            Architecture::PspNet => "smp.PSPNet",
+            Architecture::MaNet => "smp.MAnet",
+            Architecture::UperNet => "smp.UPerNet",
+            Architecture::Segformer => "smp.Segformer",
+        }
+    }
+
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
     pub fn output_stride(self) -> i64 {
         match self {
@@ -89,6 +106,18 @@ impl Architecture {
             // Three halvings of the features at stride 16.
             Architecture::Pan => 128,
             _ => 1,
+        }
+    }
+}
+
+impl EncoderKind {
+    /// The reference whose names and values it has.
+    pub fn reference(self) -> &'static str {
+        use EncoderKind::*;
+        match self {
+            EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
+            | EfficientNetB6 | EfficientNetB7 => "smp EfficientNetEncoder",
+            ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
         }
     }
 }

@@ -28,6 +28,7 @@ use tch::{Device, TchError, Tensor};
 
 pub use config::ModelConfig;
 pub use kind::{Architecture, Attention, EncoderKind, Norm};
+pub use layers::count_operations;
 pub use parameters::{Entry, Parameters, Role};
 pub use weights::{WeightsError, read_tensors, write_tensors};
 
@@ -116,7 +117,7 @@ impl Model {
     pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
         config.validate()?;
         let registry = RefCell::new(Parameters::new(device));
-        let root = Path::root(&registry, config.norm, Scheme::Torch);
+        let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
         let encoder = encoders::build(&(&root / "encoder"), config)?;
         // The reference leaves DeepLab at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match config.architecture {
@@ -151,6 +152,11 @@ impl Model {
     /// Height and width of an input must be multiples of this.
     pub fn stride(&self) -> i64 {
         self.encoder.stride()
+    }
+
+    /// Channels of the encoder's features at strides 1, 2, 4, ...
+    pub fn encoder_channels(&self) -> &[i64] {
+        self.encoder.channels()
     }
 
     /// Weights with their names, in the reference's order; frozen ones too (`requires_grad` tells). The tensors

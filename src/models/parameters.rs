@@ -65,8 +65,12 @@ impl Parameters {
     /// Lets gradients reach every weight whose name starts with `prefix`, or stops them. A batch norm whose
     /// weight is stopped also keeps its statistics. Gives the number of tensors changed.
     pub fn set_trainable(&self, prefix: &str, trainable: bool) -> usize {
-        let chosen = self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix));
-        chosen.map(|e| e.tensor.set_requires_grad(trainable)).count()
+        let mut changed = 0;
+        for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix)) {
+            let _ = entry.tensor.set_requires_grad(trainable);
+            changed += 1;
+        }
+        changed
     }
 
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
@@ -122,13 +126,24 @@ pub struct Path<'a> {
     registry: &'a RefCell<Parameters>,
     prefix: String,
     norm: Norm,
+    norm_momentum: Option<f64>,
     scheme: Scheme,
 }
 
 impl<'a> Path<'a> {
     /// The root of the tree.
     pub fn root(registry: &'a RefCell<Parameters>, norm: Norm, scheme: Scheme) -> Self {
-        Path { registry, prefix: String::new(), norm, scheme }
+        Path { registry, prefix: String::new(), norm, norm_momentum: None, scheme }
+    }
+
+    /// The same place, where batch norms follow their batches by `share` instead of the reference's own.
+    pub fn with_norm_momentum(&self, share: Option<f64>) -> Self {
+        Path { norm_momentum: share, ..self.clone() }
+    }
+
+    /// How fast batch norms follow their batches here; `None` is the reference's own.
+    pub fn norm_momentum(&self) -> Option<f64> {
+        self.norm_momentum
     }
 
     /// The same place, with layers initialised by another scheme.

@@ -1,6 +1,8 @@
 //! Models against segmentation_models_pytorch, and the contract that every pair of decoder and encoder keeps.
 
-use carpus::models::{Architecture, Attention, EncoderKind, Model, ModelConfig, ModelError, Norm, WeightsError, read_tensors};
+use carpus::models::{
+    Architecture, Attention, EncoderKind, Model, ModelConfig, ModelError, Norm, WeightsError, read_tensors,
+};
 use serde::Deserialize;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};

@@ -5,9 +5,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{
-    ConvNormRelu, ConvOptions, SeparableConvNormRelu, bilinear_by, dropout,
-};
+use crate::models::layers::{ConvNormRelu, ConvOptions, SeparableConvNormRelu, bilinear_by, dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
 const CHANNELS: i64 = 256;

@@ -148,7 +148,7 @@ impl Block {
             (Some(fusion), Some(skip)) => {
                 let x = fusion.narrow.forward(&fusion.wide.forward(x, train)?, train)?;
                 let x = nearest_by(&x, 2)?; // [B, skip, 2h, 2w]
-                let weights = fusion.of_input.forward(&x)?.f_add_(&fusion.of_skip.forward(skip)?)?;
+                let weights = fusion.of_input.forward(&x)?.f_add(&fusion.of_skip.forward(skip)?)?;
                 Tensor::f_cat(&[&x.f_mul(&weights)?, skip], 1)?
             }
             _ => nearest_by(x, 2)?,

@@ -115,7 +115,15 @@ impl EfficientNet {
         Norm2d::with(&(path / "_bn1"), head_channels, EPS, MOMENTUM)?;
         let depth = config.depth as usize;
         channels.truncate(depth + 1);
-        Ok(EfficientNet { stem, stem_norm, blocks, taps, channels, depth, stride: std::cmp::min(output_stride, 1 << depth), })
+        Ok(EfficientNet {
+            stem,
+            stem_norm,
+            blocks,
+            taps,
+            channels,
+            depth,
+            stride: std::cmp::min(output_stride, 1 << depth),
+        })
     }
 }
 

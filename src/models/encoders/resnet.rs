@@ -80,7 +80,7 @@ impl ResNet {
         }
         let depth = config.depth as usize;
         channels.truncate(depth + 1);
-        Ok(ResNet { stem, stem_norm, stages, channels, depth, stride: std::cmp::min(output_stride, 1 << depth), })
+        Ok(ResNet { stem, stem_norm, stages, channels, depth, stride: std::cmp::min(output_stride, 1 << depth) })
     }
 }
 

@@ -1,6 +1,7 @@
 use tch::{TchError, Tensor};
 
 use super::Scheme;
+use super::operations::note;
 use crate::models::parameters::Path;
 
 /// What a convolution has besides its channels and kernel.
@@ -71,7 +72,9 @@ impl Conv2d {
     /// `[B, input, H, W]` to `[B, output, H', W']`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let ConvOptions { stride, padding, dilation, groups, .. } = self.options;
-        x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)?;
+        note(&y, self.weight.size()[1..].iter().product());
+        Ok(y)
     }
 }
 
@@ -86,14 +89,7 @@ pub struct ConvTranspose2d {
 
 impl ConvTranspose2d {
     /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
-    pub fn new(
-        path: &Path,
-        input: i64,
-        output: i64,
-        kernel: i64,
-        stride: i64,
-        padding: i64,
-    ) -> Result<Self, TchError> {
+    pub fn new(path: &Path, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Result<Self, TchError> {
         let shape = [input, output, kernel, kernel];
         let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape))?;
         let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
@@ -103,6 +99,9 @@ impl ConvTranspose2d {
     /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])
+        let y = x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])?;
+        // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
+        note(x, self.weight.size()[1..].iter().product());
+        Ok(y)
     }
 }

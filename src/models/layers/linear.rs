@@ -1,5 +1,6 @@
 use tch::{TchError, Tensor};
 
+use super::operations::note;
 use crate::models::parameters::Path;
 
 /// PyTorch's `Linear`.
@@ -18,14 +19,11 @@ impl Linear {
         Ok(Linear { weight, bias })
     }
 
-    /// `[.., input]` to `[.., output]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        x.f_linear(&self.weight, self.bias.as_ref())
-    }
-
-    /// The same at each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
+    /// At each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
     pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
-        x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
+        let y = x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)?;
+        note(&y, self.weight.size()[1]);
+        Ok(y)
     }
 }
