@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui, eda};
+use super::{Status, Ui};
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
@@ -22,8 +22,6 @@ pub struct Cli {
 
 /// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
 #[derive(Subcommand, Debug)]
-pub enum Command {
-    Eda(eda::Args),
 #[allow(missing_docs)]
 pub enum Command {
     Audit(super::audit::Args),
@@ -31,6 +29,7 @@ pub enum Command {
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
     Draw(super::draw::Args),
+    Eda(super::eda::Args),
     List(super::list::Args),
     Man(super::completions::ManArgs),
     Phantom(super::phantom::Args),
@@ -44,12 +43,12 @@ impl Command {
     /// Does it.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
-            Command::Eda(args) => eda::run(args, ui),
             Command::Audit(args) => super::audit::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),
             Command::Draw(args) => super::draw::run(args, ui),
+            Command::Eda(args) => super::eda::run(args, ui),
             Command::List(args) => super::list::run(args, ui),
             Command::Man(args) => super::completions::man(args, ui),
             Command::Phantom(args) => super::phantom::run(args, ui),

@@ -2,12 +2,12 @@
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
-mod eda;
 mod audit;
 mod clean;
 mod completions;
 mod doctor;
 mod draw;
+mod eda;
 mod list;
 mod phantom;
 mod restore;

@@ -1,13 +1,12 @@
 //! The one integration binary: one module a kind of test.
 
 mod browser;
-mod python;
-mod report;
 mod cli;
 mod fault;
 mod mask;
 mod python;
 mod reading;
+mod report;
 mod scan;
 mod splits;
 mod stats;
