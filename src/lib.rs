@@ -17,6 +17,23 @@ pub mod mask;
 pub mod progress;
 pub mod report;
 pub mod scan;
+pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod tables;
+#[cfg(feature = "torch")]
+mod closed_enum;
+#[cfg(feature = "torch")]
+pub mod augment;
+#[cfg(feature = "torch")]
+pub mod device;
+#[cfg(feature = "torch")]
+pub mod infer;
+#[cfg(feature = "torch")]
+pub mod losses;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
+#[cfg(feature = "torch")]
+pub mod train;

@@ -71,8 +71,7 @@ impl LabelFault {
             F::SwappedPisiformTrapezoid => rename(shapes, &[("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")]),
             F::SwappedNeighbours => {
                 let a = any_bone(draw, |b| b.group() != Group::Forearm);
-                let near: Vec<Bone> =
-                    a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
+                let near: Vec<Bone> = a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
                 let b = near[draw.below(near.len())];
                 rename(shapes, &[(a.name(), b.name()), (b.name(), a.name())])
             }
@@ -159,7 +158,8 @@ impl LabelFault {
                 let bone = any_bone(draw, |b| b.group() != Group::Forearm);
                 let [x, y] = shapes[bone.index()].points[0];
                 let away = (30.0 * k).ceil() as i32;
-                let (x, y) = (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
+                let (x, y) =
+                    (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
                 let size = (3.0 * k).ceil() as i32;
                 let points = vec![[x, y], [x + size, y], [x, y + size]];
                 shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });

@@ -26,6 +26,8 @@ pub use hand::{HandGeometry, HandSpec, geometry, lean_deg};
 pub use label_faults::LabelFault;
 pub use objects::Object;
 pub use patients::{Person, people};
+pub use plan::{ImagePlan, Plan, Resaved, plan};
 pub use render::{Exposure, render};
 pub use truth::{Defect, ImageTruth, Truth};
+pub use workbook::Row;
 pub use write::{Hand, PhantomError, Settings, Summary, generate, hand};

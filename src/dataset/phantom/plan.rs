@@ -1,5 +1,6 @@
 //! Decides, before anything is drawn, who is in the data set, what each image shows and which faults it has.
 
+use super::Settings;
 use super::draw::Draw;
 use super::hand::HandSpec;
 use super::label_faults::LabelFault;
@@ -8,7 +9,6 @@ use super::patients::{Person, people};
 use super::render::Exposure;
 use super::truth::Defect;
 use super::workbook::Row;
-use super::Settings;
 use crate::dataset::layout::{Side, Subset};
 use crate::dataset::metadata::Sex;
 
@@ -183,7 +183,7 @@ fn fresh_image(
 
 fn plant_label_faults(images: &mut [ImagePlan], touched: &mut [bool], draw: &mut Draw) {
     let train = images.iter().filter(|i| i.subset == Subset::Train).count();
-    for _ in 0..times(train, 0.16, LabelFault::ALL.len()) {
+    for _ in 0..times(train, 0.17, LabelFault::ALL.len()) {
         for fault in LabelFault::ALL {
             if let Some(at) = fresh_image(images, touched, draw, |i| i.subset == Subset::Train) {
                 images[at].label_fault = Some(fault);
@@ -215,7 +215,7 @@ fn add_object(image: &mut ImagePlan, object: Object, defects: &mut Vec<Defect>) 
 }
 
 fn plant_objects(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
-    for _ in 0..times(images.len(), 0.06, 5) {
+    for _ in 0..times(images.len(), 0.05, 5) {
         for kind in 0..5 {
             if let Some(at) = fresh_image(images, touched, draw, |_| true) {
                 let object = object(kind, draw);
@@ -243,7 +243,7 @@ fn sprinkle_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Ve
 
 /// Another patient's image takes the place of one of this patient's, a little cut and brighter or darker.
 fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
-    for _ in 0..times(images.len(), 0.02, 1) {
+    for _ in 0..times(images.len(), 0.01, 1) {
         let may = |i: &ImagePlan| i.subset == Subset::Train;
         let Some(original) = fresh_image(images, touched, draw, may) else { return };
         let source = images[original].clone();
@@ -293,7 +293,7 @@ fn plant_patient_faults(
 ) {
     let patients = images.len() / 2;
     // A size that does not fit needs a hand that is clearly small or large: these choose first.
-    for _ in 0..times(patients, 0.07, PATIENT_FAULTS.len()) {
+    for _ in 0..times(patients, 0.075, PATIENT_FAULTS.len()) {
         for kind in PATIENT_FAULTS.into_iter().rev() {
             let Some(first) = fresh_patient(images, touched, draw, people, kind) else { continue };
             let ids = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];

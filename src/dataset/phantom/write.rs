@@ -203,8 +203,7 @@ fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> Summa
 fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
     let plan = plan(settings);
     let book = root.join("meta_data.xlsx");
-    workbook::write(&book, &plan.rows)
-        .map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
+    workbook::write(&book, &plan.rows).map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.jobs)
         .build()
