@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     match cli::run(cli) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::DoneWithProblems) => ExitCode::from(3),
+        Ok(Status::Interrupted) => ExitCode::from(130),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -61,7 +61,8 @@ fn answers(kind: &str) -> &'static [CheckKind] {
         "shifted_label" | "pisiform_over_ulna" => &[C::Place],
         "self_intersection" => &[C::SelfIntersection],
         "outside_image" => &[C::OutsideImage],
-        "tiny_part" => &[C::TinyParts],
+        // A speck that touches its bone makes no part of its own.
+        "tiny_part" => &[C::TinyParts, C::DuplicateLabel],
         "several_parts" => &[C::SeveralParts],
         "ring" | "implant" | "nail_art" => &[C::BrightPixels],
         "strip_top" | "strip_left" | "border_strip" => &[C::BorderStrip],

@@ -9,7 +9,7 @@ use crate::tables::{FindingRow, Tables, write_atomically};
 
 /// Find suspicious images and annotations, ranked, with a picture of each
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
   carpus audit work/tables --data data --out work/audit
   carpus audit work/tables --data data --out work/audit --scores work/scores/per_image_dice.csv
   carpus audit work/tables --out work/audit --truth data/truth.json   # recall and precision on a phantom

@@ -13,7 +13,7 @@ use crate::mask::{RunMask, submission};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
-Examples:
+Example:
   carpus draw data image1661130828152_R --out hand.png --labels
   carpus draw data image1661130828152_R image1661144206667 --out pictures --filled
   carpus draw data image1661130828152_R --predictions predictions.csv --out errors.png

@@ -203,7 +203,7 @@ fn balance_lines(balance: &Balance) -> Vec<String> {
         })
         .collect();
     for (key, bins) in &balance.bins {
-        let bins: Vec<String> = bins.iter().map(|b| format!("{} {} to {}", b.label, b.low, b.high)).collect();
+        let bins: Vec<String> = bins.iter().map(|b| format!("{} {:.1} to {:.1}", b.label, b.low, b.high)).collect();
         lines.push(format!("{key}: {}", bins.join(", ")));
     }
     lines

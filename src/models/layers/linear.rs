@@ -1,0 +1,31 @@
+use tch::{TchError, Tensor};
+
+use crate::models::parameters::Path;
+
+/// PyTorch's `Linear`.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// From `input` to `output` features.
+    pub fn new(path: &Path, input: i64, output: i64, bias: bool) -> Result<Self, TchError> {
+        let shape = [output, input];
+        let weight = path.parameter("weight", &shape, path.scheme().linear(&shape))?;
+        let bias = bias.then(|| path.parameter("bias", &[output], path.scheme().bias(&shape))).transpose()?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// `[.., input]` to `[.., output]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        x.f_linear(&self.weight, self.bias.as_ref())
+    }
+
+    /// The same at each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
+    pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
+        x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
+    }
+}
