@@ -3,18 +3,12 @@
 #![warn(missing_docs)]
 
 pub mod audit;
-#[cfg(feature = "torch")]
-pub mod augment;
 pub mod bones;
 pub mod clean;
 pub mod cli;
-#[cfg(feature = "torch")]
-mod closed_enum;
 pub mod config;
 pub mod corrections;
 pub mod dataset;
-#[cfg(feature = "torch")]
-pub mod device;
 pub mod draw;
 pub mod features;
 pub mod figures;
