@@ -19,7 +19,15 @@ pub mod draw;
 pub mod features;
 pub mod figures;
 pub mod geometry;
+#[cfg(feature = "torch")]
+pub mod infer;
+#[cfg(feature = "torch")]
+pub mod losses;
 pub mod mask;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
 pub mod progress;
 pub mod report;
 pub mod scan;
@@ -27,19 +35,5 @@ pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod tables;
-#[cfg(feature = "torch")]
-mod closed_enum;
-#[cfg(feature = "torch")]
-pub mod augment;
-#[cfg(feature = "torch")]
-pub mod device;
-#[cfg(feature = "torch")]
-pub mod infer;
-#[cfg(feature = "torch")]
-pub mod losses;
-#[cfg(feature = "torch")]
-pub mod metrics;
-#[cfg(feature = "torch")]
-pub mod models;
 #[cfg(feature = "torch")]
 pub mod train;

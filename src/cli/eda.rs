@@ -25,6 +25,9 @@ pub struct Args {
     /// Findings that `carpus audit` wrote (its folder, or the CSV or Parquet in it): adds them with their pictures
     #[arg(long)]
     findings: Option<PathBuf>,
+    /// Data folder that was scanned: adds pictures of typical straight and rotated hands
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// Title of the page
     #[arg(long, default_value = "Hand radiographs")]
     title: String,
@@ -57,11 +60,18 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let evidence = findings
         .as_ref()
         .map_or_else(Evidence::default, |(rows, folder)| report::read_evidence(folder, rows, settings.pictures_shown));
-    for failure in &evidence.failures {
+    let findings = findings.map(|(rows, _)| rows);
+    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings);
+    let examples = args.data.map(|folder| {
+        let images = ["train", "test"].into_iter().flat_map(|subset| study.example_images(subset));
+        let paths: Vec<&str> = images.map(|(_, image)| image.path.as_str()).collect();
+        report::read_pictures(&folder, paths.into_iter())
+    });
+    study.examples = examples.as_ref();
+    let unread: Vec<&String> = evidence.failures.iter().chain(examples.iter().flat_map(|e| &e.failures)).collect();
+    for failure in &unread {
         ui.warn(failure);
     }
-    let findings = findings.map(|(rows, _)| rows);
-    let study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings);
     let sections = report::sections::all(&study);
     let written = report::write(&args.out, &sections, &settings, &tables, findings.as_deref())?;
     ui.line(format_args!(
@@ -73,9 +83,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.line(format_args!("report: {}", written.index.display()));
     ui.json(&json!({
         "index": written.index, "numbers": written.numbers, "figures": written.figures,
-        "page_bytes": written.page_bytes, "pictures_not_read": evidence.failures,
+        "page_bytes": written.page_bytes, "pictures_not_read": unread,
     }))?;
-    Ok(if evidence.failures.is_empty() { Status::Done } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() { Status::Done } else { Status::DoneWithProblems })
 }
 
 /// The findings and the folder that their evidence is relative to.

@@ -234,6 +234,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .word("--set", format!("data.folds={:?}", folds.display().to_string()))
                 .flag("--runs", &runs)
                 .word("--name", "chain")
+                .word("--existing", "auto")
                 .writes(&checkpoint),
         ),
         (

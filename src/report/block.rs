@@ -65,7 +65,7 @@ pub struct Shown {
     pub jpeg: String,
     /// Heading.
     pub title: String,
-    /// A word that sets the colour of the mark: `high`, `medium`, `low`.
+    /// A mark before the heading that also sets its colour: `high`, `medium`, `low`, or empty for none.
     pub severity: String,
     /// Lines below.
     pub lines: Vec<String>,

@@ -17,7 +17,7 @@ pub const EVIDENCE_WIDTH: u32 = 400;
 /// Pictures and what was wrong with those that could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// JPEG in base64 by the findings' `evidence`.
+    /// JPEG in base64 by the name asked for: a finding's `evidence`, an image's `path`.
     pub pictures: BTreeMap<String, String>,
     /// One sentence a picture that could not be read.
     pub failures: Vec<String>,
@@ -27,8 +27,12 @@ pub struct Evidence {
 /// A picture that cannot be read is told in `failures` and does not stop the others. Paths that leave
 /// `folder` are not followed.
 pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> Evidence {
-    let mut names: Vec<&str> =
-        findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()).collect();
+    read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
+}
+
+/// The same for any pictures, named relative to `folder`.
+pub fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Evidence {
+    let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     names.dedup();
     let read: Vec<(&str, Result<String, String>)> =

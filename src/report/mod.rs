@@ -13,7 +13,7 @@ mod study;
 mod wording;
 
 pub use block::{Block, Section, Shown, Table, Tile};
-pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence};
+pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_pictures};
 pub use page::page;
 pub use store::{ReportError, Written, write};
 pub use study::{Quantity, Study, View};

@@ -16,6 +16,8 @@ pub struct Study<'a> {
     pub evidence: &'a Evidence,
     /// Settings.
     pub settings: &'a Settings,
+    /// Images shown as examples, small, by `path`; see [`Study::example_images`].
+    pub examples: Option<&'a Evidence>,
     views: Vec<View<'a>>,
 }
 
@@ -116,7 +118,7 @@ impl<'a> Study<'a> {
             .iter()
             .map(|image| View { image, patient: by_id.get(image.patient_id.as_str()).copied() })
             .collect();
-        Study { tables, folds, findings, evidence, settings, views }
+        Study { tables, folds, findings, evidence, settings, examples: None, views }
     }
 
     /// Images of a subset with their patients, in the order of the table.
@@ -127,6 +129,25 @@ impl<'a> Study<'a> {
     /// Patients with images in a subset.
     pub fn patients(&self, subset: &str) -> impl Iterator<Item = &'a PatientRow> + Clone {
         self.tables.patients.iter().filter(move |p| p.subset == subset)
+    }
+
+    /// Typical hands of a subset: the straight one and the rotated one of median |angle|, and the one that leans
+    /// most. Each with what it is an example of.
+    pub fn example_images(&self, subset: &str) -> Vec<(&'static str, &'a ImageRow)> {
+        let sorted = |rotated: bool| {
+            let wanted = self.images(subset).filter(|v| self.rotated(v.image) == Some(rotated));
+            let mut images: Vec<&ImageRow> = wanted.map(|v| v.image).collect();
+            let lean = |i: &ImageRow| i.angle_deg.map_or(0.0, f64::abs);
+            images.sort_by(|a, b| lean(a).total_cmp(&lean(b)).then_with(|| a.image_id.cmp(&b.image_id)));
+            images
+        };
+        let (straight, rotated) = (sorted(false), sorted(true));
+        let middle = |images: &[&'a ImageRow]| images.get(images.len() / 2).copied();
+        let mut examples = Vec::new();
+        examples.extend(middle(&straight).map(|i| ("typical straight hand", i)));
+        examples.extend(middle(&rotated).map(|i| ("typical rotated hand", i)));
+        examples.extend(rotated.last().map(|i| ("leans most", *i)));
+        examples
     }
 
     /// Whether a hand counts as rotated; `None` where its angle is not known.

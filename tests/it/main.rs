@@ -12,7 +12,6 @@ mod mask;
 mod models;
 mod phantom;
 mod python;
-#[cfg(feature = "torch")]
 mod reading;
 mod report;
 mod scan;

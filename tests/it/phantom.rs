@@ -63,7 +63,7 @@ fn statistics_are_the_real_data_sets() {
             assert!(shape.points.iter().flatten().all(|v| (0..2048).contains(v)), "{}", shape.label);
             let forearm = shape.bone == Some(Bone::RADIUS) || shape.bone == Some(Bone::ULNA);
             if forearm {
-                assert!(shape.points.len() > 900, "{} {}", shape.label, shape.points.len());
+                assert!(shape.points.len() > 850, "{} {}", shape.label, shape.points.len());
                 assert!(shape.points.iter().any(|p| p[1] == 2047));
             } else if !image.hand.dense {
                 vertices.insert(shape.points.len());
@@ -312,17 +312,13 @@ fn folders_of_others_are_left_alone() {
     fs::create_dir(&own).unwrap();
     assert!(!phantom::generate(&small, &own, &Silent).unwrap().skipped);
     assert!(phantom::generate(&small, &own, &Silent).unwrap().skipped);
-    let other = Settings { seed: 8, ..small };
+    let other = Settings { seed: 8, ..small.clone() };
     assert!(phantom::generate(&other, &own, &Silent).unwrap_err().to_string().contains("--force"));
     assert!(!phantom::generate(&Settings { force: true, ..other }, &own, &Silent).unwrap().skipped);
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["foreign", "own"]);
-    let none = Settings { patients: 0, test_patients: 0, ..other_size(32) };
+    let none = Settings { patients: 0, test_patients: 0, ..small.clone() };
     assert!(phantom::generate(&none, &folder.path().join("none"), &Silent).is_err());
     assert!(!folder.path().join("none").exists());
-}
-
-fn other_size(size: u32) -> Settings {
-    settings(1, 0, size, false)
 }

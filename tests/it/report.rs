@@ -206,6 +206,29 @@ fn a_patient_in_two_folds_is_called_out() {
 }
 
 #[test]
+fn examples_are_typical_hands() {
+    let tables = synthetic::tables(13);
+    let (evidence, settings) = (Evidence::default(), Settings::default());
+    let mut study = Study::new(&tables, None, None, &evidence, &settings);
+    let examples = study.example_images("test");
+    let angles: Vec<f64> = examples.iter().map(|(_, image)| image.angle_deg.unwrap().abs()).collect();
+    assert!((angles[0] - 15.7).abs() < 1.0 && (angles[1] - 46.2).abs() < 1.5, "{angles:?}");
+    let most =
+        tables.images.iter().filter(|i| i.subset == "test").map(|i| i.angle_deg.unwrap().abs()).fold(0.0, f64::max);
+    assert_eq!(angles[2], most);
+
+    let home = tempfile::tempdir().unwrap();
+    let path = &examples[1].1.path;
+    std::fs::create_dir_all(home.path().join(path).parent().unwrap()).unwrap();
+    image::GrayImage::new(900, 900).save(home.path().join(path)).unwrap();
+    let pictures = report::read_pictures(home.path(), examples.iter().map(|(_, image)| image.path.as_str()));
+    assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
+    study.examples = Some(&pictures);
+    let all = report::sections::all(&study);
+    assert!(words(&all[3]).contains("test: typical rotated hand"));
+}
+
+#[test]
 fn hostile_text_is_shown_and_not_run() {
     let evil = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>\u{8}&amp;";
     let mut tables = synthetic::tables(11);

@@ -8,6 +8,9 @@ use super::texture::Noise;
 use crate::bones::{Bone, COUNT, Group};
 use crate::geometry::Point;
 
+/// Half width, in the table's px, up to which a bone is round.
+const FLAT: f32 = 52.0;
+
 /// What a bone is made of.
 #[derive(Clone, Copy)]
 struct Build {
@@ -26,7 +29,7 @@ struct Build {
 }
 
 fn build(bone: Bone, strength: f32) -> Build {
-    let carpal = Build { shaft: 0.0, shell: 3.6, spongy: 0.36, grain: 0.42, density: 0.90, is_long: false };
+    let carpal = Build { shaft: 0.0, shell: 4.2, spongy: 0.34, grain: 0.36, density: 0.95, is_long: false };
     let long = Build { shaft: 0.36 * strength, shell: 3.4, spongy: 0.31, grain: 0.46, density: 1.0, is_long: true };
     match bone.group() {
         Group::Carpal => carpal,
@@ -120,36 +123,38 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
                 let cross = noise[1].at(tu / 4.5, tv / 7.0);
                 0.75 * strut + 0.4 * cross + 0.35 * noise[2].at(tu / 38.0, tv / 22.0)
             } else {
-                let fine = 1.0 - 2.2 * noise[0].at(tu / 5.2, tv / 5.2).abs();
-                0.65 * fine + 0.45 * noise[1].at(tu / 3.1, tv / 3.1) + 0.5 * noise[2].at(tu / 24.0, tv / 24.0)
+                // A mesh: ridges of two noises turned against each other.
+                let mesh = noise[0].at((tu + 0.5 * tv) / 4.8, (tv - 0.5 * tu) / 9.0).abs()
+                    + noise[1].at((tu - 0.6 * tv) / 8.5, (tv + 0.6 * tu) / 4.5).abs();
+                0.9 - 1.5 * mesh + 0.5 * noise[2].at(tu / 24.0, tv / 24.0)
             };
             let contrast = build.grain * (1.0 - 0.8 * shaft);
             let spongy = build.spongy * (1.0 - 0.5 * shaft) * (1.0 + contrast * weave);
-            let value = build.density * 0.0205 * (whole - inner + spongy * inner);
+            // Wide ends are flat: a bone is not as deep as a wide end is wide.
+            let flat = (FLAT / w).min(1.0).powf(0.6);
+            let value = build.density * flat * 0.0205 * (whole - inner + spongy * inner);
             field[row as usize * size as usize + column as usize] += value;
         }
     }
 }
 
-/// The depth averaged over 3x3 px, twice: the outline's pixel steps vanish.
+/// The depth averaged over 3x3 px: the outline's pixel steps vanish.
 fn softened(mut field: Window<f32>) -> Window<f32> {
     let (w, h) = (field.width, field.height);
     let mut row = vec![0.0f32; w];
-    for _ in 0..2 {
-        for line in field.values.chunks_exact_mut(w) {
-            row.copy_from_slice(line);
-            for x in 1..w - 1 {
-                line[x] = 0.25 * row[x - 1] + 0.5 * row[x] + 0.25 * row[x + 1];
-            }
+    for line in field.values.chunks_exact_mut(w) {
+        row.copy_from_slice(line);
+        for x in 1..w - 1 {
+            line[x] = 0.25 * row[x - 1] + 0.5 * row[x] + 0.25 * row[x + 1];
         }
-        let mut above = field.values[..w].to_vec();
-        for y in 1..h - 1 {
-            row.copy_from_slice(&field.values[y * w..][..w]);
-            for x in 0..w {
-                field.values[y * w + x] = 0.25 * above[x] + 0.5 * row[x] + 0.25 * field.values[(y + 1) * w + x];
-            }
-            above.copy_from_slice(&row);
+    }
+    let mut above = field.values[..w].to_vec();
+    for y in 1..h - 1 {
+        row.copy_from_slice(&field.values[y * w..][..w]);
+        for x in 0..w {
+            field.values[y * w + x] = 0.25 * above[x] + 0.5 * row[x] + 0.25 * field.values[(y + 1) * w + x];
         }
+        above.copy_from_slice(&row);
     }
     field
 }

@@ -118,9 +118,9 @@ fn compose(
     image: &mut Draw,
 ) -> Composed {
     let (lean, below) = if spec.rotated {
-        (image.normal(46.2, 4.1), image.normal(770.0, 45.0))
+        (image.normal(46.2, 4.5), image.normal(790.0, 42.0))
     } else {
-        (image.normal(15.7, 2.35), image.normal(640.0, 45.0))
+        (image.normal(15.7, 2.6), image.normal(662.0, 42.0))
     };
     let aside = image.normal(0.0, 32.0);
     let last = TABLE_SIZE - 1.0;

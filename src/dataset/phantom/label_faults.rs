@@ -7,20 +7,32 @@ use crate::dataset::annotation::Shape;
 
 /// What an annotator got wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum LabelFault {
+    /// Pisiform and Trapezoid bear each other's label.
     SwappedPisiformTrapezoid,
+    /// Two neighbouring bones bear each other's label.
     SwappedNeighbours,
+    /// The thumb's three labels in a wrong order.
     ThumbOrder,
+    /// Twelve labels on the wrong bones, as in one hand of the real data.
     Scrambled,
+    /// A bone is not annotated.
     MissingLabel,
+    /// A label occurs twice.
     DuplicateLabel,
+    /// A label that is no class.
     UnknownLabel,
+    /// A polygon lies beside its bone.
     ShiftedLabel,
+    /// A polygon crosses itself.
     SelfIntersection,
+    /// Vertices beyond the image.
     OutsideImage,
+    /// A stray click: a second polygon of a few pixels.
     TinyPart,
+    /// One bone in two polygons with a gap.
     SeveralParts,
+    /// The Pisiform's polygon lies on the Ulna.
     PisiformOverUlna,
 }
 

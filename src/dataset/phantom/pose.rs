@@ -81,7 +81,7 @@ impl Joints {
         let gap = std::array::from_fn(|_| std::array::from_fn(|_| 3.5 + both(1.2)));
         let carpal = std::array::from_fn(|b| {
             let form = &forms[b];
-            let shift = Point::new(both(0.5 * form.centre_sd.x.min(9.0)), both(0.5 * form.centre_sd.y.min(9.0)));
+            let shift = Point::new(both(0.55 * form.centre_sd.x.min(14.0)), both(0.55 * form.centre_sd.y.min(14.0)));
             (shift, both(0.5 * form.axis_sd.min(10.0)))
         });
         Joints { finger, gap, carpal, forearm_deg: both(1.5) }

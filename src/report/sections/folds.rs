@@ -40,13 +40,12 @@ pub(super) fn section(study: &Study<'_>) -> Section {
 
     let sizes: Vec<String> = folds.iter().map(|f| count(size(*f))).collect();
     section.text(format!(
-        "{} of {} in {}: {} images each, {} of {}.",
+        "{} of {} in {}: {} images, {}.",
         counted(rows.len(), "image", "images"),
         counted(homes.len(), "patient", "patients"),
         counted(folds.len(), "fold", "folds"),
         listed(&sizes),
         counted(strata.len(), "stratum", "strata"),
-        if strata == [""] { "no key" } else { "the keys" },
     ));
     let share = |stratum: &str, fold: u32| 100.0 * cell(stratum, fold) as f64 / size(fold) as f64;
     let overall = |stratum: &str| 100.0 * of_stratum(stratum) as f64 / rows.len() as f64;

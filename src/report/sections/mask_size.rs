@@ -15,6 +15,9 @@ struct Case {
     quantities: [Option<f64>; 3],
 }
 
+/// A correlation of two columns.
+type Correlate = fn(&[Option<f64>], &[Option<f64>]) -> Option<Correlation>;
+
 /// Mask size against height, weight and age, one at a time and together.
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("mask_size", "Mask size against metadata");
@@ -44,7 +47,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
 fn one_subset(section: &mut Section, subset: &str, views: &[View<'_>]) {
     let hands: Vec<Case> = views.iter().map(|v| case(v, v.mask_px())).collect();
     let patients = mean_hands(views);
-    let r = |cases: &[Case], i: usize, f: fn(&[Option<f64>], &[Option<f64>]) -> Option<Correlation>| {
+    let r = |cases: &[Case], i: usize, f: Correlate| {
         let x: Vec<_> = cases.iter().map(|c| c.quantities[i]).collect();
         let y: Vec<_> = cases.iter().map(|c| c.mask_px).collect();
         f(&x, &y)
@@ -145,7 +148,8 @@ fn regression(section: &mut Section, subset: &str, fit: &Ols, by_image: Option<&
         &["term", "px a unit", "95 % interval", "p", "VIF", "images: px a unit", "images: p"],
         rows,
     );
-    let significant: Vec<String> = fit.coefficients[1..].iter().filter(|c| c.p < 0.05).map(|c| c.name.clone()).collect();
+    let significant: Vec<String> =
+        fit.coefficients[1..].iter().filter(|c| c.p < 0.05).map(|c| c.name.clone()).collect();
     let sex = fit.coefficient("male");
     let told = sex.map_or(String::new(), |c| {
         format!(

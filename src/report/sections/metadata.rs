@@ -6,6 +6,9 @@ use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
 use crate::report::{Quantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
 
+/// A quantity's known values in a subset, of one sex or of both.
+type Values<'a> = dyn Fn(Quantity, &str, Option<&str>) -> Vec<f64> + 'a;
+
 /// Age, height and weight of the patients by subset and sex.
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("metadata", "Metadata by subset and sex");
@@ -82,7 +85,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     section
 }
 
-fn figure(study: &Study<'_>, values: &dyn Fn(Quantity, &str, Option<&str>) -> Vec<f64>) -> Figure {
+fn figure(study: &Study<'_>, values: &Values<'_>) -> Figure {
     let mut charts = Vec::new();
     let mut n = Vec::new();
     for subset in SUBSETS.into_iter().filter(|s| study.patients(s).next().is_some()) {

@@ -59,7 +59,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         .iter()
         .map(|p| {
             let concerns = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
-            [&p.severity, &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(|t| visible(t)).to_vec()
+            [p.severity.as_str(), &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(visible).to_vec()
         })
         .collect();
     section.table(

@@ -2,8 +2,8 @@ use serde_json::{Map, json};
 
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, View, subset_colour};
-use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share};
-use crate::report::{Section, Study};
+use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
+use crate::report::{Block, Section, Shown, Study};
 use crate::stats::{TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
 
 /// How far hands lean, and how many count as rotated, train against test.
@@ -90,6 +90,19 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         }
     }
     compare(&mut section, study, &measured);
+    if let Some(pictures) = study.examples {
+        let shown = SUBSETS.into_iter().flat_map(|s| study.example_images(s).into_iter().map(move |e| (s, e)));
+        let shown = shown.filter_map(|(subset, (what, image))| {
+            let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
+            Some(Shown {
+                jpeg: pictures.pictures.get(&image.path)?.clone(),
+                title: format!("{subset}: {what}, {angle}"),
+                severity: String::new(),
+                lines: vec![visible(&image.path)],
+            })
+        });
+        section.blocks.push(Block::Pictures(shown.collect()));
+    }
     section.figure(figure(&measured, threshold, &degrees));
     section.table(
         "Hands with a measured angle; share with 95 % interval",
