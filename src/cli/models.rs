@@ -237,7 +237,6 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         classes,
         depth: args.depth,
         norm: args.norm,
-        norm_momentum: None,
         attention: args.attention,
         dropout: Some(0.0),
         drop_path: Some(0.0),
