@@ -11,8 +11,8 @@ use carpus::models::ModelConfig;
 use carpus::progress::{Progress, Silent};
 use carpus::tables::FoldRow;
 use carpus::train::{
-    Dataset, EmaSettings, EpochRecord, InputSettings, OptimiserSettings, Outcome, RunFolder, Schedule,
-    Settings, TrainError, Watcher, partition, train,
+    Dataset, EmaSettings, EpochRecord, InputSettings, OptimiserSettings, Outcome, RunFolder, Schedule, Settings,
+    TrainError, Watcher, partition, train,
 };
 use tch::Device;
 
