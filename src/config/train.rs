@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn every_configuration_of_the_repository_loads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/train");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = TrainConfig::load(&path, &[]).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, says) in [
             ("[optimiser]\nlrr = 1", vec!["run.toml", "optimiser", "lrr", "weight-decay"]),

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -239,6 +238,13 @@ fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> 
     write_atomically(path, |out| out.write_all(&bytes)).map_err(TrainError::io(path))
 }
 
+/// The part of a safetensors header that is not about tensors.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: HashMap<String, String>,
+}
+
 fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     use std::io::Read;
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
@@ -249,11 +255,11 @@ fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     if length > on_disk {
         return Err(wrong("not a safetensors file".into()));
     }
-    let mut bytes = vec![0; length as usize + 8];
-    bytes[..8].copy_from_slice(&length.to_le_bytes());
-    file.read_exact(&mut bytes[8..]).map_err(TrainError::io(path))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(e.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|m| m.get(HEADER)).ok_or_else(|| {
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes).map_err(TrainError::io(path))?;
+    // The tensors are not needed here, only what stands beside them.
+    let header: Header = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let text = header.metadata.get(HEADER).ok_or_else(|| {
         wrong(
             "no carpus header: these are weights without their configuration; start a run from them with `weights = …`"
                 .into(),
