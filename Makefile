@@ -56,8 +56,8 @@ check: venv
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --lib --no-default-features
 
 test: venv-dev browser check
-	cargo test $(FLAGS) --no-default-features
-	$(CARGO_TORCH) test $(FLAGS)
+	cargo test $(FLAGS) --no-default-features --no-fail-fast
+	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast
 
 BENCH := target/bench
 bench: venv-dev build

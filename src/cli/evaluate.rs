@@ -17,10 +17,11 @@ use crate::tables::{self, FoldRow, write_atomically};
 #[command(after_help = "\
 Example:
   carpus evaluate --predictions heldout.csv --data data --out per_image_dice.csv
-  carpus evaluate --predictions oof.csv --data data --folds folds.csv --fold 0 --out per_image_dice.csv
+  carpus evaluate --predictions oof.csv --data data --folds folds.csv --fold 0 \\
+      --out per_image_dice.csv
 
-Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean is that over images
-and classes. Beside the CSV, a JSON file of the same name holds the means.")]
+Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
+is that over images and classes. Beside the CSV, a JSON file of the same name holds the means.")]
 pub struct Args {
     /// Submission CSV
     #[arg(long)]

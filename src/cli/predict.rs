@@ -16,8 +16,10 @@ use crate::tables::{self, FoldRow};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus predict --checkpoint runs/demo/best.safetensors --data data --subset test --out submission.csv
-  carpus predict --checkpoint runs/demo/best.safetensors --data crops --folds folds.csv --fold 0 --subset train --out heldout.csv
+  carpus predict --checkpoint runs/demo/best.safetensors --data data --subset test \\
+      --out submission.csv
+  carpus predict --checkpoint runs/demo/best.safetensors --data crops --folds folds.csv \\
+      --fold 0 --subset train --out heldout.csv
 
 Where DATA is a folder that `carpus clean` wrote, the masks are put back into the original images.")]
 pub struct Args {

@@ -22,13 +22,15 @@ use crate::train::{Dataset, EpochRecord, Outcome, RunFolder, TrainError, Watcher
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus train --config configs/train/demo.toml --set data.root=crops --set data.folds=folds.csv --fold 0
-  carpus train --config configs/train/demo.toml --fold 0 --resume            # after an interruption
+  carpus train --config configs/train/demo.toml --set data.root=crops \\
+      --set data.folds=folds.csv --fold 0
+  carpus train --config configs/train/demo.toml --fold 0 \\
+      --resume            # after an interruption
   carpus train --config configs/train/demo.toml --set optimiser.lr=3e-3 --name faster
 
-A run leaves RUNS/NAME/ with config.toml (as run), log.csv, TensorBoard events, pictures/, best.safetensors,
-last.safetensors and, when it ends, predictions.csv, per_image_dice.csv and summary.json of the held-out images at
-their own size. Ctrl-C saves and ends with exit code 130.")]
+A run leaves RUNS/NAME/ with config.toml (as run), log.csv, TensorBoard events, pictures/,
+best.safetensors, last.safetensors and, when it ends, predictions.csv, per_image_dice.csv and
+summary.json of the held-out images at their own size. Ctrl-C saves and ends with exit code 130.")]
 pub struct Args {
     /// TOML file; `carpus train --config FILE --print-config` shows every key
     #[arg(short, long)]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod browser;
+mod chain;
 mod clean;
 mod cli;
 mod fault;
