@@ -2,6 +2,7 @@
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
 #![warn(missing_docs)]
 
+pub mod artefact;
 pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;

@@ -8,13 +8,14 @@ use super::guard::Guard;
 use super::transform::VERSION;
 use super::{Background, BackgroundSource, BoxSource, CleanSettings, CropBox, Hand, Strips, Transform, find_hand};
 use super::{annotation, image};
+use crate::artefact::write_atomically;
 use crate::corrections::{self, Entry};
 use crate::dataset::annotation as annotations;
 use crate::dataset::image::{decode, sha256};
 use crate::dataset::{Problem, Severity};
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
-use crate::tables::{ImageRow, write_atomically};
+use crate::tables::ImageRow;
 
 /// Raise it when the same inputs give other crops than before: the old ones are then made again.
 const RECIPE: u32 = 1;

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::{Status, Ui};
+use crate::artefact::write_atomically;
 use crate::audit::truth::{self, Benchmark, Truth};
 use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
-use crate::tables::{FindingRow, Tables, write_atomically};
+use crate::tables::{FindingRow, Tables};
 
 /// Find suspicious images and annotations, ranked, with a picture of each
 #[derive(clap::Args, Debug)]

@@ -5,12 +5,13 @@ use anyhow::{Context, bail};
 
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
+use crate::artefact::write_atomically;
 use crate::bones::Bone;
 use crate::corrections;
 use crate::dataset::Severity;
 use crate::dataset::layout::{self, ImageEntry};
 use crate::scores::{Summary, image_id, read_flat, score_files, write_scores};
-use crate::tables::{self, FoldRow, write_atomically};
+use crate::tables::{self, FoldRow};
 
 /// Score predictions: Dice of every image and class, and means
 #[derive(clap::Args, Debug)]

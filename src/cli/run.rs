@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Cli, Status, Ui};
+use crate::artefact::write_atomically;
 use crate::config::chain::{ChainConfig, scalar, words};
-use crate::tables::write_atomically;
 
 /// Run the whole chain from one configuration, passing over stages whose inputs are unchanged
 #[derive(clap::Args, Debug)]

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::{Status, Ui};
+use crate::artefact::write_atomically;
 use crate::config::train::TrainConfig;
 use crate::dataset::layout::{self, ImageEntry};
 use crate::dataset::{Problem, Severity};
@@ -15,7 +16,7 @@ use crate::infer::{Predictor, predict};
 use crate::mask::submission;
 use crate::scores::{self, Summary};
 use crate::splits;
-use crate::tables::{self, FoldRow, write_atomically};
+use crate::tables::{self, FoldRow};
 use crate::train::{Dataset, EpochRecord, Outcome, RunFolder, TrainError, Watcher, partition, train};
 
 /// Train a model on all folds but one

@@ -7,9 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use super::measure::Measured;
 use super::{ScanError, ScanSettings, side_name};
+use crate::artefact::write_atomically;
 use crate::dataset::Problem;
 use crate::dataset::layout::ImageEntry;
-use crate::tables::{BoneRow, ImageRow, Tables, write_atomically};
+use crate::tables::{BoneRow, ImageRow, Tables};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "scan.json";

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ScoreError, image_id, reshaped};
+use crate::artefact;
 use crate::bones::{self, Bone};
 use crate::corrections::{self, Entry};
 use crate::dataset::layout::ImageEntry;
@@ -12,7 +13,6 @@ use crate::dataset::{Problem, annotation};
 use crate::mask::RunMask;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
-use crate::tables;
 
 /// Dice of one image, a class each.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,7 +178,7 @@ fn score_one(
 
 /// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.
 pub fn write_scores(path: &Path, scores: &[ImageScore]) -> Result<(), ScoreError> {
-    tables::write_atomically(path, |out| {
+    artefact::write_atomically(path, |out| {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(header())?;
         for score in scores {

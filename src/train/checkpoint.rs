@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::{EpochRecord, InputSettings, TrainError};
+use crate::artefact::write_atomically;
 use crate::models::{Model, ModelConfig, read_tensors};
-use crate::tables::write_atomically;
 
 /// Entry of a safetensors header that holds what is not a tensor, as JSON.
 const HEADER: &str = "carpus";

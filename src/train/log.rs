@@ -2,8 +2,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artefact;
 use crate::bones;
-use crate::tables;
 
 /// One epoch of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) fn write_csv(path: &Path, records: &[EpochRecord]) -> std::io::Result
         "images_per_second",
         "waiting",
     ];
-    tables::write_atomically(path, |out| {
+    artefact::write_atomically(path, |out| {
         let mut csv = csv::Writer::from_writer(out);
         let classes = bones::NAMES.iter().map(|name| format!("dice_{name}"));
         csv.write_record(COLUMNS.iter().map(|c| (*c).to_owned()).chain(classes))?;

@@ -120,7 +120,7 @@ fn tensorboard_reads_the_events() {
     let mut events = EventsWriter::create(folder.path(), Some(120)).unwrap();
     events.scalars(120, [("loss/train", 7.0)]).unwrap();
     drop(events);
-    let text = python::run("tensorboard.py", &[folder.path().to_str().unwrap()]);
+    let text = python::run("tensorboard_events.py", &[folder.path().to_str().unwrap()]);
     let found: serde_json::Value = serde_json::from_str(&text).expect("the script prints JSON");
     let losses = found["scalars"]["loss/train"].as_array().unwrap();
     assert_eq!(losses.len(), 121, "{losses:?}");

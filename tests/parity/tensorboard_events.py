@@ -1,6 +1,6 @@
 """What TensorBoard's own reader finds in a folder of event files, as JSON.
 
-Usage: tensorboard.py FOLDER
+Usage: tensorboard_events.py FOLDER
 """
 import json
 import sys
