@@ -21,7 +21,7 @@ decay = 0.9
 
 /// Training and validation loss by epoch of a run of [`CONFIG`]: initial weights, order, augmentation, dropout and
 /// stochastic depth all come from its seed.
-const GOLDEN: [f64; 4] = [0.0; 4];
+const GOLDEN: [f64; 4] = [0.791949, 0.550926, 0.586861, 0.544804];
 
 fn carpus(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
