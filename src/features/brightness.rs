@@ -16,13 +16,14 @@ pub fn brightness(pixels: &[u8], width: usize, threshold: u8, strips: Strips) ->
     }
     let (mut bright_px, mut sum) = (0u64, 0u64);
     for (y, row) in pixels.chunks_exact(width).enumerate() {
-        sum += row.iter().map(|v| u64::from(*v)).sum::<u64>();
-        if y >= strips.top_px as usize {
-            // Counting in bytes of short pieces lets the compiler keep 32 or 64 counters in a register.
-            bright_px += row[(strips.left_px as usize).min(width)..]
-                .chunks(128)
-                .map(|piece| u64::from(piece.iter().map(|v| u8::from(*v >= threshold)).sum::<u8>()))
-                .sum::<u64>();
+        // Sums and counts over short pieces fit small integers, of which a register holds many; each piece is
+        // read once.
+        let left = if y >= strips.top_px as usize { (strips.left_px as usize).min(width) } else { width };
+        let (strip, inner) = row.split_at(left);
+        sum += strip.iter().map(|v| u64::from(*v)).sum::<u64>();
+        for piece in inner.chunks(128) {
+            sum += u64::from(piece.iter().map(|v| u16::from(*v)).sum::<u16>());
+            bright_px += u64::from(piece.iter().map(|v| u8::from(*v >= threshold)).sum::<u8>());
         }
     }
     Brightness { bright_px, mean_grey: sum as f64 / pixels.len() as f64 }
