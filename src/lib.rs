@@ -1,8 +1,11 @@
 //! carpus: bone segmentation on hand radiographs, from a folder of data to a report, folds, findings,
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
-#![allow(missing_docs, unused)]
+#![warn(missing_docs)]
 
+pub mod artefact;
 pub mod audit;
+#[cfg(feature = "torch")]
+pub mod augment;
 pub mod bones;
 pub mod clean;
 pub mod cli;
@@ -18,6 +21,8 @@ pub mod features;
 pub mod figures;
 pub mod geometry;
 #[cfg(feature = "torch")]
+pub mod infer;
+#[cfg(feature = "torch")]
 pub mod losses;
 pub mod mask;
 #[cfg(feature = "torch")]
@@ -27,6 +32,9 @@ pub mod models;
 pub mod progress;
 pub mod report;
 pub mod scan;
+pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod tables;
+#[cfg(feature = "torch")]
+pub mod train;

@@ -99,6 +99,33 @@ impl CheckKind {
         }
     }
 
+    /// What it finds, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            CheckKind::MissingLabel => "a bone that should be annotated is not",
+            CheckKind::DuplicateLabel => "a label that occurs more than once in an image",
+            CheckKind::UnknownLabel => "a label that is no bone",
+            CheckKind::SelfIntersection => "an outline that crosses itself",
+            CheckKind::OutsideImage => "an outline with vertices outside the image",
+            CheckKind::TinyParts => "stray specks beside a bone",
+            CheckKind::SeveralParts => "a bone in several parts",
+            CheckKind::SwappedLabels => "labels exchanged between bones",
+            CheckKind::Place => "a bone far from where the others put it",
+            CheckKind::Size => "a bone of a size or shape that does not go with the others",
+            CheckKind::Orientation => "a long bone that leans otherwise than the others make likely",
+            CheckKind::SideOrder => "a hand on the other side than its file's name or time says",
+            CheckKind::SameSide => "two left or two right hands of one patient",
+            CheckKind::BrightPixels => "rings, implants, nail art",
+            CheckKind::BorderStrip => "bright strips along the image's edges",
+            CheckKind::MaskSize => "bones larger or smaller than height, weight and sex predict",
+            CheckKind::Asymmetry => "a bone that differs in size from the patient's other hand",
+            CheckKind::Metadata => "age, height, weight or sex out of range, absent or guessed",
+            CheckKind::NearDuplicate => "the same picture twice",
+            CheckKind::LowDice => "a Dice score far below what the class usually gets",
+            CheckKind::Unusable => "a file that could not be used",
+        }
+    }
+
     /// The check of that name.
     pub fn from_name(name: &str) -> Option<CheckKind> {
         CheckKind::ALL.iter().copied().find(|k| k.name() == name)

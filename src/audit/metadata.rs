@@ -1,4 +1,6 @@
-//! Metadata of patients with images: absent, or outside of what people are.
+//! Metadata of patients with images: absent, outside of what people are, or put right by a guess when read.
+
+use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::{CheckKind, Finding};
@@ -33,11 +35,21 @@ const OUT_OF_RANGE: f64 = 1.8;
 
 pub(super) fn check(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // What the reader was in doubt of, by patient; a value put right in two cells is told of once.
+    let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for p in context.tables.problems.iter().filter(|p| p.image_id.is_none() && p.severity != "info") {
+        let Some(patient) = p.patient_id.as_deref() else { continue };
+        let of_patient = doubts.entry(patient).or_default();
+        if !of_patient.contains(&p.reason.as_str()) {
+            of_patient.push(&p.reason);
+        }
+    }
     for (patient_id, images) in &context.patients {
         let Some(first) = images.first() else { continue };
         let mut add = |score: f64, message: String, suggestion: &str| {
             findings.push(Finding::of_image(CheckKind::Metadata, *first, score, message, suggestion));
         };
+        let doubts = doubts.get(patient_id).map_or(&[][..], Vec::as_slice);
         match context.tables.patient(patient_id).filter(|p| p.sheet_row.is_some()) {
             None if context.tables.patients.iter().any(|p| p.sheet_row.is_some()) => {
                 add(ABSENT, format!("patient {patient_id} has no row in the metadata"), "add the row");
@@ -51,9 +63,10 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                     let message = format!("patient {patient_id}{row} has no {}", absent.join(", "));
                     add(ABSENT, message, "look it up, or leave the patient out of analyses that need it");
                 }
-                let odd = out_of_range(patient, &context.settings.metadata);
+                let mut odd = out_of_range(patient, &context.settings.metadata);
+                odd.extend(doubts.iter().map(|d| (*d).to_owned()));
                 if !odd.is_empty() {
-                    let message = format!("patient {patient_id}{row}: {}", odd.join(", "));
+                    let message = format!("patient {patient_id}{row}: {}", odd.join("; "));
                     add(OUT_OF_RANGE, message, "check the cell: exchanged columns, a slip, or another unit?");
                 }
             }
@@ -112,6 +125,22 @@ mod tests {
         (population.tables.patients[5].height_cm, population.tables.patients[5].weight_kg) = (Some(190.0), Some(42.0));
         let at: Vec<usize> = found(&population, CheckKind::Metadata).iter().map(|f| f.0).collect();
         assert_eq!(at, vec![2, 4, 6, 8, 10]);
+    }
+
+    #[test]
+    fn what_the_reader_guessed_is_told_once() {
+        let mut population = Population::new(3, 103);
+        let problem = |severity: &str, place: &str| crate::tables::ProblemRow {
+            patient_id: Some("002".into()),
+            place: place.into(),
+            reason: "height (62) and weight (171) look swapped".into(),
+            severity: severity.into(),
+            ..Default::default()
+        };
+        population.tables.problems = vec![problem("warning", "D3"), problem("warning", "E3")];
+        assert_eq!(found(&population, CheckKind::Metadata), vec![(2, String::new())]);
+        population.tables.problems = vec![problem("info", "D3")];
+        assert!(found(&population, CheckKind::Metadata).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Suspicious images and annotations: each check takes the scan's tables and gives findings; findings are
 //! ranked for a person to judge, with a picture of each.
 //!
-//! Checks of anatomy rest on [`population`]: a model of the hand learnt from all hands of the data by methods
+//! Checks of anatomy rest on `population`: a model of the hand learnt from all hands of the data by methods
 //! that the faulty ones among them cannot sway.
 
 mod asymmetry;
@@ -107,4 +107,79 @@ pub fn audit(tables: &Tables, scores: Option<&Scores>, settings: &Settings) -> V
             .then_with(|| (a.kind, &a.bones, &a.message).cmp(&(b.kind, &b.bones, &b.message)))
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::synthetic::Population;
+    use super::*;
+    use crate::tables::FindingRow;
+
+    fn rows(tables: &Tables) -> Vec<FindingRow> {
+        audit(tables, None, &Settings::default()).iter().map(|f| f.row(tables)).collect()
+    }
+
+    fn faulty() -> Population {
+        let mut population = Population::new(30, 3);
+        population.permute(4, &["Lunate", "Hamate"]);
+        population.shift(11, "finger-6", 90.0, 10.0);
+        population.remove(20, "Pisiform");
+        population.mirror(33);
+        population.copy_bones(8, 41);
+        population.tables.images[8].image_hash = population.tables.images[41].image_hash.clone();
+        population
+    }
+
+    #[test]
+    fn the_order_of_rows_changes_nothing() {
+        let mut population = faulty();
+        let findings = rows(&population.tables);
+        assert!(findings.len() >= 5, "{findings:#?}");
+        population.tables.images.reverse();
+        population.tables.bones.reverse();
+        population.tables.patients.reverse();
+        assert_eq!(rows(&population.tables), findings);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let population = faulty();
+        let with =
+            |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| rows(&population.tables));
+        assert_eq!(with(1), with(3));
+    }
+
+    #[test]
+    fn findings_are_ranked_worst_first_and_scores_are_numbers() {
+        let population = faulty();
+        let findings = population.audit();
+        for pair in findings.windows(2) {
+            assert!(pair[0].severity() >= pair[1].severity());
+            assert!(pair[0].severity() > pair[1].severity() || pair[0].score >= pair[1].score);
+        }
+        assert!(findings.iter().all(|f| f.score.is_finite() && f.score >= 1.0), "{findings:#?}");
+    }
+
+    #[test]
+    fn hostile_tables_do_not_panic() {
+        assert!(rows(&Tables::default()).is_empty());
+        let mut population = Population::new(3, 8);
+        for (i, bone) in population.tables.bones.iter_mut().enumerate() {
+            match i % 5 {
+                0 => bone.centroid_x = Some(f64::NAN),
+                1 => (bone.centroid_x, bone.centroid_y) = (Some(0.0), Some(0.0)),
+                2 => bone.area_px = 0,
+                3 => (bone.sd_major_px, bone.orientation_deg) = (Some(f64::INFINITY), Some(f64::NAN)),
+                _ => bone.class = 77,
+            }
+        }
+        population.tables.images[2].width = 0;
+        population.tables.patients[1].height_cm = Some(f64::NAN);
+        assert!(rows(&population.tables).iter().all(|r| r.score.is_finite()));
+        // All bones at one point; rows of images that are not there.
+        let mut population = Population::new(2, 9);
+        population.tables.bones.iter_mut().for_each(|b| (b.centroid_x, b.centroid_y) = (Some(7.0), Some(7.0)));
+        population.tables.images.pop();
+        assert!(rows(&population.tables).iter().all(|r| r.score.is_finite()));
+    }
 }

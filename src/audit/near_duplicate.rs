@@ -2,21 +2,23 @@
 //!
 //! Perceptual hashes propose, the bones' places decide: hands look alike to a hash of 64 bits, but the bones of
 //! two hands, brought into one frame, lie some ten px of a mean hand apart; those of one picture, cut or
-//! brightened, do not. Without masks on both sides only an almost equal hash counts.
+//! brightened, do not. Without masks on both sides a copy shows only if it is exact: the same hash, mean grey and
+//! bright pixels. (Predicted masks serve as well as annotations: scan with predictions to compare a test set.)
 
 use std::collections::HashMap;
 
 use super::context::Context;
 use super::{CheckKind, Finding, robust};
 use crate::bones::COUNT;
+use crate::tables::ImageRow;
 
 /// How alike is the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
     /// Differing bits of 64 at which the bones' places are compared.
     pub bits: u32,
-    /// Differing bits at which images without masks count as the same.
-    pub bits_alone: u32,
+    /// Difference in mean grey level up to which images without masks and with equal hashes count as the same.
+    pub grey: f64,
     /// Median distance of centroids, brought into one frame, in px of a mean hand at 2048 x 2048.
     pub displacement_px: f64,
     /// Difference of the hands' turn in the image, degrees.
@@ -25,7 +27,7 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Thresholds { bits: 16, bits_alone: 1, displacement_px: 3.0, turn_deg: 2.0 }
+        Thresholds { bits: 16, grey: 0.02, displacement_px: 3.0, turn_deg: 2.0 }
     }
 }
 
@@ -60,12 +62,14 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             }
             let same = match displacement(context, *i, *j) {
                 Some(px) => px <= thresholds.displacement_px,
-                // Flat images hash alike whatever they are.
-                None => bits <= thresholds.bits_alone && a.count_ones() > 8 && a.count_ones() < 56,
+                None => bits == 0 && same_grey(context.image(*i), context.image(*j), thresholds.grey),
             };
             if same {
                 told[*i] = true;
-                findings.push(finding(context, *i, *j, 2.5, "almost the same picture as"));
+                let masked = !context.bones[*i].is_empty() && !context.bones[*j].is_empty();
+                let (score, what) =
+                    if masked { (2.5, "almost the same picture as") } else { (1.5, "perhaps the same picture as") };
+                findings.push(finding(context, *i, *j, score, what));
                 break;
             }
         }
@@ -82,6 +86,19 @@ fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) ->
     let message = format!("{what} {} {whose}", like.image_id);
     Finding::of_image(CheckKind::NearDuplicate, i, score, message, "leave one out: in two folds they would leak")
         .with_beside(other)
+}
+
+/// Whether two images are as bright as each other throughout.
+fn same_grey(a: &ImageRow, b: &ImageRow, grey: f64) -> bool {
+    const BRIGHT_SHARE: f64 = 0.01;
+    let close = |x: f64, y: f64, by: f64| (x - y).abs() <= by;
+    let (Some(p), Some(q)) = (a.mean_grey, b.mean_grey) else { return false };
+    let (m, n) = (a.bright_px.unwrap_or(0) as f64, b.bright_px.unwrap_or(0) as f64);
+    // An empty picture is like any other.
+    p > 0.0
+        && (a.width, a.height) == (b.width, b.height)
+        && close(p, q, grey)
+        && close(m, n, BRIGHT_SHARE * m.max(n) + 2.0)
 }
 
 /// Median distance of the two hands' centroids in the frame of the mean hand, without end for hands of
@@ -121,11 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn images_without_masks_need_an_equal_hash() {
+    fn images_without_masks_need_equal_hash_and_grey() {
         let mut population = Population::new(4, 112);
         population.tables.bones.clear();
-        population.tables.images.iter_mut().for_each(|i| i.mask_source = "none".into());
-        population.tables.images[5].image_hash = population.tables.images[0].image_hash.clone();
+        for (i, image) in population.tables.images.iter_mut().enumerate() {
+            (image.mask_source, image.mean_grey) = ("none".into(), Some(40.0 + i as f64));
+            image.image_hash = Some("0f0f0f0f0f0f0f0f".into());
+        }
+        population.tables.images[5].mean_grey = population.tables.images[0].mean_grey;
         assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(5, String::new())]);
     }
 }

@@ -61,7 +61,8 @@ fn answers(kind: &str) -> &'static [CheckKind] {
         "shifted_label" | "pisiform_over_ulna" => &[C::Place],
         "self_intersection" => &[C::SelfIntersection],
         "outside_image" => &[C::OutsideImage],
-        "tiny_part" => &[C::TinyParts],
+        // A speck that touches its bone makes no part of its own.
+        "tiny_part" => &[C::TinyParts, C::DuplicateLabel],
         "several_parts" => &[C::SeveralParts],
         "ring" | "implant" | "nail_art" => &[C::BrightPixels],
         "strip_top" | "strip_left" | "border_strip" => &[C::BorderStrip],
@@ -71,6 +72,15 @@ fn answers(kind: &str) -> &'static [CheckKind] {
             &[C::Metadata]
         }
         "metadata_size_mismatch" => &[C::MaskSize],
+        _ => &[],
+    }
+}
+
+/// Checks that rightly speak of a kind of fault without being its answer: a bone whose shape bears another
+/// bone's name, or none, is missing.
+fn consequences(kind: &str) -> &'static [CheckKind] {
+    match kind {
+        "unknown_label" | "duplicate_label" => &[CheckKind::MissingLabel],
         _ => &[],
     }
 }
@@ -99,7 +109,7 @@ pub struct Precision {
     pub check: &'static str,
     /// Its findings.
     pub findings: usize,
-    /// Of these, in images (or of patients) with a fault that the check answers to.
+    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a consequence.
     pub right: usize,
     /// Of these, in images with another fault.
     pub beside: usize,
@@ -151,8 +161,11 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
         .iter()
         .map(|check| {
             let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name()).collect();
-            let right =
-                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && answers(&d.kind).contains(check)));
+            let right = of.iter().filter(|f| {
+                truth.defects.iter().any(|d| {
+                    concerns(f, d) && (answers(&d.kind).contains(check) || consequences(&d.kind).contains(check))
+                })
+            });
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
             let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);

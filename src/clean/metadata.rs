@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::artefact::write_atomically;
 use crate::corrections::{Action, Entry};
 use crate::dataset::layout;
 use crate::dataset::{Problem, Severity};
-use crate::tables::{PatientRow, write_atomically};
+use crate::tables::PatientRow;
 
 /// Puts the spreadsheet beside the crops: the original's bytes, or, where corrections change a cell, a CSV of the corrected table.
 ///

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::CropBox;
+use crate::artefact::write_atomically;
 use crate::geometry::{Affine, Crop, Image};
 use crate::mask::{MaskError, RunMask};
-use crate::tables::write_atomically;
 
 /// Name of the file in the folder of the crops: one JSON object a line, in the order of the images table.
 pub const TRANSFORMS: &str = "transforms.jsonl";

@@ -3,19 +3,21 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::{Status, Ui};
+use crate::artefact::write_atomically;
 use crate::audit::truth::{self, Benchmark, Truth};
 use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
-use crate::tables::{FindingRow, Tables, write_atomically};
+use crate::tables::{FindingRow, Tables};
 
 /// Find suspicious images and annotations, ranked, with a picture of each
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
   carpus audit work/tables --data data --out work/audit
   carpus audit work/tables --data data --out work/audit --scores work/scores/per_image_dice.csv
-  carpus audit work/tables --out work/audit --truth data/truth.json   # recall and precision on a phantom
+  carpus audit work/tables --out work/audit \\
+      --truth data/truth.json   # recall and precision on a phantom
 
-Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a check's
-threshold.")]
+Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a
+check's threshold.")]
 pub struct Args {
     /// Folder of the scan's tables
     tables: PathBuf,

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use super::{Cli, Status, Ui};
-use crate::tables::write_atomically;
+use crate::artefact::write_atomically;
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]

@@ -113,15 +113,15 @@ fn torch() -> Vec<Finding> {
 
 #[cfg(feature = "torch")]
 fn gpu() -> Finding {
-    let reason = match crate::device::cuda() {
-        Ok(count) => return Finding::ok("CUDA", format!("{count} device(s)")),
-        Err(reason) => reason,
-    };
+    let _ = crate::device::cuda();
+    if tch::Cuda::is_available() {
+        return Finding::ok("CUDA", format!("{} device(s)", tch::Cuda::device_count()));
+    }
     if Path::new("/dev/nvidiactl").exists() {
         return Finding {
             part: "CUDA",
             health: Health::Broken,
-            found: format!("an NVIDIA driver is here and libtorch cannot use it: {reason}"),
+            found: "an NVIDIA driver is here and libtorch cannot use it".into(),
             mend: ".venv/bin/python -m pip install torch==2.11.0   # with its CUDA libraries".into(),
         };
     }

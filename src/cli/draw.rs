@@ -13,7 +13,7 @@ use crate::mask::{RunMask, submission};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
-Examples:
+Example:
   carpus draw data image1661130828152_R --out hand.png --labels
   carpus draw data image1661130828152_R image1661144206667 --out pictures --filled
   carpus draw data image1661130828152_R --predictions predictions.csv --out errors.png
@@ -99,8 +99,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         let predicted = match &args.predictions {
             Some(path) => {
                 let size = args.prediction_size.map_or(image.dimensions(), |s| (s, s));
-                if !predictions.contains_key(&size) {
-                    predictions.insert(size, read_predictions(path, size)?);
+                if let std::collections::hash_map::Entry::Vacant(e) = predictions.entry(size) {
+                    e.insert(read_predictions(path, size)?);
                 }
                 let masks = predictions[&size]
                     .get(&entry.image_id)

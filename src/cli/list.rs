@@ -1,9 +1,10 @@
 use serde::Serialize;
 
 use super::{Status, Ui};
+use crate::audit::CheckKind;
 use crate::bones::Bone;
 
-/// List what there is to choose from: bones, checks, split methods, and with libtorch models and losses
+/// List what there is to choose from: bones and checks (models and losses have lists of their own)
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus list bones")]
@@ -16,6 +17,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum What {
     Bones,
+    Checks,
 }
 
 #[derive(Serialize)]
@@ -29,6 +31,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let items: Vec<Item> = match args.what {
         What::Bones => Bone::all()
             .map(|b| Item { name: b.name().into(), about: format!("channel {}, {:?}", b.index(), b.group()) })
+            .collect(),
+        What::Checks => CheckKind::ALL
+            .iter()
+            .map(|k| Item { name: k.name().into(), about: format!("{}; {} at worst", k.about(), k.ceiling().name()) })
             .collect(),
     };
     for item in &items {

@@ -240,6 +240,7 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         attention: args.attention,
         dropout: Some(0.0),
         drop_path: Some(0.0),
+        norm_momentum: None,
     };
     let mut model = Model::new(&config, device)?;
     model.load(&args.weights)?;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Correction;
-use crate::tables::write_atomically;
+use crate::artefact::write_atomically;
 
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);

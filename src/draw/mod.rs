@@ -21,9 +21,9 @@ use std::path::Path;
 use image::RgbImage;
 use image::codecs::png::PngEncoder;
 
+use crate::artefact;
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
-use crate::tables;
 
 /// How a picture is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ impl Default for Options {
 
 /// Writes a picture as PNG, whole or not at all.
 pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
-    tables::write_atomically(path, |out| {
+    artefact::write_atomically(path, |out| {
         let encoder = PngEncoder::new(out);
         picture.write_with_encoder(encoder).map_err(std::io::Error::other)
     })

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::RunMask;
 use super::rle::{self, RleError};
+use crate::artefact::write_atomically;
 use crate::bones::{self, Bone};
-use crate::tables::write_atomically;
 
 /// The columns, in the order in which they are written.
 pub const COLUMNS: [&str; 3] = ["image_name", "class", "rle"];

@@ -20,6 +20,9 @@ pub struct ModelConfig {
     pub depth: i64,
     /// What stands where the reference has a batch norm.
     pub norm: Norm,
+    /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01
+    /// in EfficientNet and leaves a short run from scratch with the statistics of its start.
+    pub norm_momentum: Option<f64>,
     /// Attention in the blocks of `unet` and `unetplusplus`.
     pub attention: Option<Attention>,
     /// Dropout rate of the decoder; absent: the architecture's own.
@@ -38,6 +41,7 @@ impl Default for ModelConfig {
             classes: bones::COUNT as i64,
             depth: 5,
             norm: Norm::Batch,
+            norm_momentum: None,
             attention: None,
             dropout: None,
             drop_path: None,
@@ -79,6 +83,9 @@ impl ModelConfig {
         let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
         if let Some(attention) = self.attention.filter(|_| !takes_attention) {
             return wrong(format!("{} has no attention {attention}; unet and unetplusplus have", self.architecture));
+        }
+        if let Some(share) = self.norm_momentum.filter(|m| !(0.0..=1.0).contains(m)) {
+            return wrong(format!("norm-momentum is {share}; it goes from 0 to 1"));
         }
         for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
             if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {

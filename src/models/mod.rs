@@ -117,7 +117,7 @@ impl Model {
     pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
         config.validate()?;
         let registry = RefCell::new(Parameters::new(device));
-        let root = Path::root(&registry, config.norm, Scheme::Torch);
+        let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
         let encoder = encoders::build(&(&root / "encoder"), config)?;
         // The reference leaves DeepLab at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match config.architecture {

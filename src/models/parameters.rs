@@ -139,13 +139,24 @@ pub struct Path<'a> {
     registry: &'a RefCell<Parameters>,
     prefix: String,
     norm: Norm,
+    norm_momentum: Option<f64>,
     scheme: Scheme,
 }
 
 impl<'a> Path<'a> {
     /// The root of the tree.
     pub fn root(registry: &'a RefCell<Parameters>, norm: Norm, scheme: Scheme) -> Self {
-        Path { registry, prefix: String::new(), norm, scheme }
+        Path { registry, prefix: String::new(), norm, norm_momentum: None, scheme }
+    }
+
+    /// The same place, where batch norms follow their batches by `share` instead of the reference's own.
+    pub fn with_norm_momentum(&self, share: Option<f64>) -> Self {
+        Path { norm_momentum: share, ..self.clone() }
+    }
+
+    /// How fast batch norms follow their batches here; `None` is the reference's own.
+    pub fn norm_momentum(&self) -> Option<f64> {
+        self.norm_momentum
     }
 
     /// The same place, with layers initialised by another scheme.

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::parameters::Parameters;
-use crate::tables::write_atomically;
+use crate::artefact::write_atomically;
 
 /// Why weights could not be read or written.
 #[derive(Debug, thiserror::Error)]

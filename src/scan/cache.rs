@@ -7,9 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use super::measure::Measured;
 use super::{ScanError, ScanSettings, side_name};
+use crate::artefact::write_atomically;
 use crate::dataset::Problem;
 use crate::dataset::layout::ImageEntry;
-use crate::tables::{BoneRow, ImageRow, Tables, write_atomically};
+use crate::tables::{BoneRow, ImageRow, Tables};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "scan.json";
@@ -77,10 +78,7 @@ impl Cache {
             .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
             .filter(|r| r.version == VERSION && r.settings == key);
         // A cache that cannot be read costs a scan, nothing else.
-        let (files, tables) = match record.and_then(|r| Some((r.files, Tables::read(out).ok()?))) {
-            Some(both) => both,
-            None => Default::default(),
-        };
+        let (files, tables) = record.and_then(|r| Some((r.files, Tables::read(out).ok()?))).unwrap_or_default();
         let mut bones: HashMap<String, Vec<BoneRow>> = HashMap::new();
         for row in tables.bones {
             bones.entry(row.image_id.clone()).or_default().push(row);

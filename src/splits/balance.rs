@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::strata::{Bin, Key};
-use crate::tables::{FoldRow, TableError, write_atomically};
+use crate::artefact::write_atomically;
+use crate::tables::{FoldRow, TableError};
 
 /// Name of the rows that count whole strata.
 pub const STRATUM: &str = "stratum";

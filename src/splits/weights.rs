@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::SplitError;
 use super::strata::Keys;
-use crate::tables::{FoldRow, TableError, write_atomically};
+use crate::artefact::write_atomically;
+use crate::tables::{FoldRow, TableError};
 
 /// `KEY=WEIGHT` (a true/false column: where true) or `KEY:VALUE=WEIGHT`.
 #[derive(Clone, Debug, PartialEq)]

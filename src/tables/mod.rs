@@ -9,4 +9,4 @@ mod store;
 
 pub use frame::{Table, TableError};
 pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
-pub use store::{Tables, read, read_csv, read_parquet, write_atomically, write_csv, write_parquet, write_table};
+pub use store::{Tables, read, read_csv, read_parquet, write_csv, write_parquet, write_table};

@@ -23,8 +23,10 @@ impl Norm2d {
         Self::with(path, channels, EPS, MOMENTUM)
     }
 
-    /// `eps` is added to the variance, `momentum` is the share of a new batch in the running statistics.
+    /// `eps` is added to the variance, `momentum` is the share of a new batch in the running statistics where
+    /// the model's configuration says nothing else.
     pub fn with(path: &Path, channels: i64, eps: f64, momentum: f64) -> Result<Self, ModelError> {
+        let momentum = path.norm_momentum().unwrap_or(momentum);
         match path.norm() {
             Norm::Batch => Ok(Norm2d::Batch(BatchNorm::new(path, channels, eps, momentum)?)),
             Norm::FrozenBatch => {
