@@ -62,6 +62,24 @@ impl ModelConfig {
         if !(3..=5).contains(&self.depth) {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
         }
+        if self.encoder.starts_at_stride_4() {
+            let (architecture, encoder) = (self.architecture, self.encoder);
+            if matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
+                return wrong(format!(
+                    "{architecture} needs a feature at stride 2, which {encoder} has not; \
+                     take another encoder, or unet, fpn, upernet or segformer"
+                ));
+            }
+            if architecture.output_stride() < 32 {
+                return wrong(format!(
+                    "{architecture} dilates the encoder's last stages, which {encoder} cannot; \
+                     take another encoder, or unet, fpn, upernet or segformer"
+                ));
+            }
+            if architecture == Architecture::Fpn && self.depth != 5 {
+                return wrong(format!("fpn needs four features, which {encoder} has at depth 5 alone"));
+            }
+        }
         let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
         if let Some(attention) = self.attention.filter(|_| !takes_attention) {
             return wrong(format!("{} has no attention {attention}; unet and unetplusplus have", self.architecture));

@@ -70,6 +70,20 @@ closed_enum! {
         ResNet101 = "resnet101",
         /// ResNeXt-101, 32 groups of width 8.
         ResNeXt101x32x8d = "resnext101_32x8d",
+        /// MobileNetV2.
+        MobileNetV2 = "mobilenet_v2",
+        /// Mix transformer B0.
+        MitB0 = "mit_b0",
+        /// Mix transformer B1.
+        MitB1 = "mit_b1",
+        /// Mix transformer B2.
+        MitB2 = "mit_b2",
+        /// Mix transformer B3.
+        MitB3 = "mit_b3",
+        /// Mix transformer B4.
+        MitB4 = "mit_b4",
+        /// Mix transformer B5.
+        MitB5 = "mit_b5",
     }
 }
 
@@ -111,6 +125,12 @@ impl Architecture {
 }
 
 impl EncoderKind {
+    /// Whether its first feature is at stride 4, with none at stride 2.
+    pub fn starts_at_stride_4(self) -> bool {
+        use EncoderKind::*;
+        matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5)
+    }
+
     /// The reference whose names and values it has.
     pub fn reference(self) -> &'static str {
         use EncoderKind::*;
@@ -118,6 +138,8 @@ impl EncoderKind {
             EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
             | EfficientNetB6 | EfficientNetB7 => "smp EfficientNetEncoder",
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
+            MobileNetV2 => "smp MobileNetV2Encoder",
+            MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
         }
     }
 }

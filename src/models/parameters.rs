@@ -73,6 +73,19 @@ impl Parameters {
         changed
     }
 
+    /// Casts every floating tensor, in the layers too: double precision to compare gradients beyond rounding, half
+    /// to predict.
+    /// Call it before the first backward pass: a gradient keeps its kind.
+    pub fn set_kind(&self, kind: Kind) -> Result<(), TchError> {
+        for entry in self.entries.iter().filter(|e| e.tensor.is_floating_point()) {
+            let trainable = entry.tensor.requires_grad();
+            let mut shared = entry.tensor.f_set_requires_grad(false)?;
+            shared.f_set_data(&entry.tensor.f_detach()?.f_to_kind(kind)?)?;
+            let _ = entry.tensor.f_set_requires_grad(trainable)?;
+        }
+        Ok(())
+    }
+
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
         let earlier = self.index.insert(name.clone(), self.entries.len());
         assert!(earlier.is_none(), "a model names each tensor once: {name}");

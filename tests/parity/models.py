@@ -3,10 +3,12 @@
 usage: models.py FOLDER SEED
 
 Per case NAME: NAME.weights.safetensors (random weights, random running statistics), NAME.io.safetensors (input x,
-logits in both modes with dropout off, gradients of their mean square in training mode, buffers after it) and
+logits in both modes with dropout off, buffers after a training step, and, from the same weights in double precision,
+logits in training and the gradients of their mean square) and
 NAME.json (names of parameters and of the state dict in order, number of parameters, names of the gradients).
 """
 
+import copy
 import json
 import sys
 import warnings
@@ -89,17 +91,22 @@ def run(case, folder):
     name = case["name"]
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / f"{name}.weights.safetensors")
 
-    x = torch.randn(case["batch"], case["in_channels"], case["height"], case["width"], requires_grad=True)
-    out = {"x": x.detach().clone()}
+    x = torch.randn(case["batch"], case["in_channels"], case["height"], case["width"])
+    out = {"x": x}
+    # A ReLU that rounding turns the other way moves a gradient by percents, in the reference too: only double
+    # precision tells whether two models are the same function.
+    exact = copy.deepcopy(model).double().train()
     model.eval()
     with torch.no_grad():
         out["eval"] = model(x)
-    model.train()
-    logits = model(x)
-    out["train"] = logits.detach()
+        model.train()
+        out["train"] = model(x)
+    precise = x.double().requires_grad_(True)
+    logits = exact(precise)
     logits.square().mean().backward()
-    out["grad.x"] = x.grad
-    used = [(n, p) for n, p in model.named_parameters() if p.grad is not None and p.ndim >= 2]
+    out["exact"] = logits.detach()
+    out["grad.x"] = precise.grad
+    used = [(n, p) for n, p in exact.named_parameters() if p.grad is not None and p.ndim >= 2]
     chosen = [used[0], used[len(used) // 2], used[-1]]
     for n, p in chosen:
         out["grad." + n] = p.grad

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{ConvNormRelu, LayerNorm2d, bilinear_to};
+use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
 use crate::models::{ModelError, Path};
 
 const CHANNELS: i64 = 256;
@@ -12,7 +12,7 @@ const GRIDS: [i64; 4] = [1, 2, 3, 6];
 /// Pooling over grids on the deepest feature, a feature pyramid above it, all levels joined at stride 4.
 pub struct UperNet {
     /// Finest first.
-    norms: Vec<LayerNorm2d>,
+    norms: Vec<LayerNorm>,
     grids: Vec<ConvNormRelu>,
     pooled: ConvNormRelu,
     /// Deepest but one first, as the next.
@@ -27,7 +27,7 @@ impl UperNet {
         let channels = &channels[2..];
         let (deepest, finer) = channels.split_last().expect("an encoder gives features at stride 4 and more");
         let norms = channels.iter().enumerate();
-        let norms = norms.map(|(i, c)| LayerNorm2d::new(&(path / "feature_norms" / i), *c, 1e-6));
+        let norms = norms.map(|(i, c)| LayerNorm::new(&(path / "feature_norms" / i), *c, 1e-6));
         let norms = norms.collect::<Result<_, _>>()?;
         let psp = path / "psp";
         let mut grids = Vec::new();
@@ -56,7 +56,7 @@ impl Decoder for UperNet {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        let normed = features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward(x));
+        let normed = features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x));
         let normed = normed.collect::<Result<Vec<_>, _>>()?;
         let (deepest, finer) = normed.split_last().expect("an encoder gives features at stride 4 and more");
         let mut parts = vec![deepest.shallow_clone()];

@@ -1,6 +1,8 @@
 //! Encoders: an image in, features at strides 1, 2, 4, … out. Decoders read only that and the channels.
 
 mod efficientnet;
+mod mix_transformer;
+mod mobilenet_v2;
 mod resnet;
 
 use tch::Tensor;
@@ -23,6 +25,10 @@ pub fn build(path: &Path, config: &ModelConfig) -> Result<Box<dyn Encoder>, Mode
     Ok(match config.encoder {
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, config)?),
+        MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
+        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
+            Box::new(mix_transformer::MixTransformer::new(path, config)?)
+        }
         ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Box::new(resnet::ResNet::new(path, config)?),
     })
 }

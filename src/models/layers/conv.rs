@@ -64,7 +64,7 @@ impl Conv2d {
     /// A square kernel of `kernel` pixels from `input` to `output` channels.
     pub fn new(path: &Path, input: i64, output: i64, kernel: i64, options: ConvOptions) -> Result<Self, TchError> {
         let shape = [output, input / options.groups, kernel, kernel];
-        let weight = path.parameter("weight", &shape, path.scheme().convolution(&shape))?;
+        let weight = path.parameter("weight", &shape, path.scheme().convolution(&shape, options.groups))?;
         let bias = options.bias.then(|| path.parameter("bias", &[output], path.scheme().bias(&shape))).transpose()?;
         Ok(Conv2d { weight, bias, options })
     }
@@ -91,7 +91,7 @@ impl ConvTranspose2d {
     /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
     pub fn new(path: &Path, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Result<Self, TchError> {
         let shape = [input, output, kernel, kernel];
-        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape))?;
+        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape, 1))?;
         let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
         Ok(ConvTranspose2d { weight, bias, stride, padding })
     }

@@ -19,6 +19,13 @@ impl Linear {
         Ok(Linear { weight, bias })
     }
 
+    /// `[.., input]` to `[.., output]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let y = x.f_linear(&self.weight, self.bias.as_ref())?;
+        note(&y, self.weight.size()[1]);
+        Ok(y)
+    }
+
     /// At each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
     pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;

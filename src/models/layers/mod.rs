@@ -16,7 +16,7 @@ pub use conv::{Conv2d, ConvOptions, ConvTranspose2d};
 pub use conv_norm_relu::ConvNormRelu;
 pub use drop::{channel_dropout, drop_path, dropout};
 pub use linear::Linear;
-pub use norm::{GroupNorm, LayerNorm2d, Norm2d};
+pub use norm::{GroupNorm, LayerNorm, Norm2d};
 pub use operations::count_operations;
 pub use resize::{bilinear, bilinear_by, bilinear_to, nearest_by};
 pub use scheme::Scheme;

@@ -129,27 +129,30 @@ impl GroupNorm {
     }
 }
 
-/// Layer norm over the channels of each pixel.
+/// PyTorch's `LayerNorm` over the last dimension.
 #[derive(Debug)]
-pub struct LayerNorm2d {
+pub struct LayerNorm {
     channels: i64,
     weight: Tensor,
     bias: Tensor,
     eps: f64,
 }
 
-impl LayerNorm2d {
-    /// For maps of this many channels.
+impl LayerNorm {
+    /// For this many channels.
     pub fn new(path: &Path, channels: i64, eps: f64) -> Result<Self, ModelError> {
         let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
         let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
-        Ok(LayerNorm2d { channels, weight, bias, eps })
+        Ok(LayerNorm { channels, weight, bias, eps })
     }
 
-    /// `[B, C, H, W]` to the same.
+    /// `[.., C]` to the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let last = x.f_permute([0, 2, 3, 1])?; // [B, H, W, C]
-        let normed = last.f_layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)?;
-        Ok(normed.f_permute([0, 3, 1, 2])?)
+        Ok(x.f_layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)?)
+    }
+
+    /// Over the channels of each pixel of a map: `[B, C, H, W]` to the same.
+    pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.forward(&x.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])?)
     }
 }

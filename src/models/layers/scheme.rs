@@ -11,17 +11,21 @@ pub enum Scheme {
     Head,
     /// torchvision's ResNet: He normal for ReLU by fan-out.
     HeFanOut,
+    /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
+    /// at 2, biases 0.
+    MixTransformer,
 }
 
 impl Scheme {
     /// Weight of a convolution, `[out, in / groups, height, width]`.
-    pub fn convolution(self, shape: &[i64]) -> Fill {
+    pub fn convolution(self, shape: &[i64], groups: i64) -> Fill {
         let (fan_in, fan_out) = fans(shape);
         match self {
             Scheme::Torch => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder => Fill::Uniform((6.0 / fan_in).sqrt()),
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
+            Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
         }
     }
 
@@ -31,6 +35,7 @@ impl Scheme {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
+            Scheme::MixTransformer => Fill::TruncatedNormal(0.02),
         }
     }
 
@@ -38,7 +43,7 @@ impl Scheme {
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            Scheme::Decoder | Scheme::Head => Fill::Constant(0.0),
+            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer => Fill::Constant(0.0),
         }
     }
 }

@@ -1,0 +1,231 @@
+//! Mix transformer, the encoder of SegFormer: overlapping patches, attention whose keys and values are taken from a
+//! coarser grid, and a depthwise convolution in the MLP instead of position embeddings.
+//! E. Xie et al., SegFormer: simple and efficient design for semantic segmentation with transformers, NeurIPS 2021.
+
+use tch::Tensor;
+
+use super::Encoder;
+use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, drop_path};
+use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+
+const HEADS: [i64; 4] = [1, 2, 5, 8];
+/// Side of the square of positions that share a key and a value, by stage.
+const REDUCTIONS: [i64; 4] = [8, 4, 2, 1];
+const MLP_RATIO: i64 = 4;
+const DROP_PATH: f64 = 0.1;
+/// Of the norms in blocks and after stages; those in attention and patch embedding have PyTorch's default.
+const EPS: f64 = 1e-6;
+const DEFAULT_EPS: f64 = 1e-5;
+
+/// Widths and blocks of the four stages.
+fn variant(kind: EncoderKind) -> ([i64; 4], [usize; 4]) {
+    const WIDE: [i64; 4] = [64, 128, 320, 512];
+    match kind {
+        EncoderKind::MitB1 => (WIDE, [2, 2, 2, 2]),
+        EncoderKind::MitB2 => (WIDE, [3, 4, 6, 3]),
+        EncoderKind::MitB3 => (WIDE, [3, 4, 18, 3]),
+        EncoderKind::MitB4 => (WIDE, [3, 8, 27, 3]),
+        EncoderKind::MitB5 => (WIDE, [3, 6, 40, 3]),
+        _ => ([32, 64, 160, 256], [2, 2, 2, 2]),
+    }
+}
+
+/// The backbone. There is no feature at stride 2: it has no channels.
+pub struct MixTransformer {
+    stages: Vec<Stage>,
+    channels: Vec<i64>,
+    depth: usize,
+}
+
+impl MixTransformer {
+    /// The backbone `config.encoder` with `config.depth` stages in use.
+    pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let (widths, blocks) = variant(config.encoder);
+        let total: usize = blocks.iter().sum();
+        let last_rate = config.drop_path.unwrap_or(DROP_PATH);
+        let path = path.with_scheme(Scheme::MixTransformer);
+        let mut embeddings = Vec::new();
+        let mut input = config.in_channels;
+        for (index, width) in widths.into_iter().enumerate() {
+            let (kernel, stride) = if index == 0 { (7, 4) } else { (3, 2) };
+            let place = &path / format!("patch_embed{}", index + 1);
+            // The reference replaces the first layer when the image is not RGB, and with it its distribution.
+            let replaced = index == 0 && config.in_channels != 3;
+            let scheme = if replaced { Scheme::Torch } else { Scheme::MixTransformer };
+            let options = ConvOptions::default().stride(stride).padding(kernel / 2);
+            let project = Conv2d::new(&(&place / "proj").with_scheme(scheme), input, width, kernel, options)?;
+            embeddings.push((project, LayerNorm::new(&(&place / "norm"), width, DEFAULT_EPS)?));
+            input = width;
+        }
+        let mut stages = Vec::new();
+        let mut done = 0;
+        for (index, (project, embed_norm)) in embeddings.into_iter().enumerate() {
+            let mut stage = Vec::new();
+            for block in 0..blocks[index] {
+                let place = &path / format!("block{}", index + 1) / block;
+                let rate = last_rate * done as f64 / (total - 1) as f64;
+                stage.push(Block::new(&place, widths[index], HEADS[index], REDUCTIONS[index], rate)?);
+                done += 1;
+            }
+            let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], EPS)?;
+            stages.push(Stage { project, embed_norm, blocks: stage, norm });
+        }
+        let depth = config.depth as usize;
+        let mut channels = vec![config.in_channels, 0];
+        channels.extend(widths);
+        channels.truncate(depth + 1);
+        Ok(MixTransformer { stages, channels, depth })
+    }
+}
+
+impl Encoder for MixTransformer {
+    fn channels(&self) -> &[i64] {
+        &self.channels
+    }
+
+    fn stride(&self) -> i64 {
+        1 << self.depth
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let size = x.size();
+        let missing = Tensor::f_empty([size[0], 0, size[2] / 2, size[3] / 2], (x.kind(), x.device()))?;
+        let mut features = vec![x.shallow_clone(), missing];
+        let mut x = x.shallow_clone();
+        for stage in self.stages.iter().take(self.depth - 1) {
+            x = stage.forward(&x, train)?; // [B, width, H/4 .. H/32, ..]
+            features.push(x.shallow_clone());
+        }
+        Ok(features)
+    }
+}
+
+struct Stage {
+    project: Conv2d,
+    embed_norm: LayerNorm,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+}
+
+impl Stage {
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let x = self.project.forward(x)?.f_permute([0, 2, 3, 1])?; // [B, h, w, C]
+        let size = x.size();
+        let grid = [size[0], size[1], size[2], size[3]];
+        let mut tokens = self.embed_norm.forward(&x)?.f_reshape([size[0], -1, size[3]])?; // [B, h w, C]
+        for block in &self.blocks {
+            tokens = block.forward(&tokens, grid, train)?;
+        }
+        Ok(self.norm.forward(&tokens)?.f_view(grid)?.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+    }
+}
+
+/// Tokens `[B, h w, C]` as a map `[B, C, h, w]` that shares their storage (channels last).
+fn as_map(tokens: &Tensor, [batch, height, width, _]: [i64; 4]) -> Result<Tensor, ModelError> {
+    Ok(tokens.f_reshape([batch, height, width, -1])?.f_permute([0, 3, 1, 2])?)
+}
+
+/// A map as tokens.
+fn as_tokens(map: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(map.f_flatten(2, -1)?.f_transpose(1, 2)?)
+}
+
+/// Attention and MLP, each with a norm before it and its input added after it.
+struct Block {
+    attention_norm: LayerNorm,
+    attention: Attention,
+    mlp_norm: LayerNorm,
+    mlp: Mlp,
+    drop_rate: f64,
+}
+
+impl Block {
+    fn new(path: &Path, width: i64, heads: i64, reduction: i64, drop_rate: f64) -> Result<Self, ModelError> {
+        Ok(Block {
+            attention_norm: LayerNorm::new(&(path / "norm1"), width, EPS)?,
+            attention: Attention::new(&(path / "attn"), width, heads, reduction)?,
+            mlp_norm: LayerNorm::new(&(path / "norm2"), width, EPS)?,
+            mlp: Mlp::new(&(path / "mlp"), width)?,
+            drop_rate,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, grid: [i64; 4], train: bool) -> Result<Tensor, ModelError> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, grid)?;
+        let x = drop_path(attended, self.drop_rate, train)?.f_add(x)?;
+        let mixed = self.mlp.forward(&self.mlp_norm.forward(&x)?, grid)?;
+        Ok(drop_path(mixed, self.drop_rate, train)?.f_add(&x)?)
+    }
+}
+
+struct Attention {
+    heads: i64,
+    query: Linear,
+    key_value: Linear,
+    project: Linear,
+    /// To the coarser grid of keys and values.
+    reduce: Option<(Conv2d, LayerNorm)>,
+}
+
+impl Attention {
+    fn new(path: &Path, width: i64, heads: i64, reduction: i64) -> Result<Self, ModelError> {
+        let query = Linear::new(&(path / "q"), width, width, true)?;
+        let key_value = Linear::new(&(path / "kv"), width, 2 * width, true)?;
+        let project = Linear::new(&(path / "proj"), width, width, true)?;
+        let reduce = if reduction > 1 {
+            let options = ConvOptions::default().stride(reduction);
+            let convolution = Conv2d::new(&(path / "sr"), width, width, reduction, options)?;
+            Some((convolution, LayerNorm::new(&(path / "norm"), width, DEFAULT_EPS)?))
+        } else {
+            None
+        };
+        Ok(Attention { heads, query, key_value, project, reduce })
+    }
+
+    /// `[B, N, C]` to the same.
+    fn forward(&self, x: &Tensor, grid: [i64; 4]) -> Result<Tensor, ModelError> {
+        let [batch, _, _, width] = grid;
+        let head = width / self.heads;
+        let query = self.query.forward(x)?.f_view([batch, -1, self.heads, head])?.f_transpose(1, 2)?; // [B, heads, N, C/heads]
+        let coarse = match &self.reduce {
+            Some((convolution, norm)) => norm.forward(&as_tokens(&convolution.forward(&as_map(x, grid)?)?)?)?,
+            None => x.shallow_clone(),
+        };
+        let pair = self.key_value.forward(&coarse)?; // [B, M, 2 C]
+        let pair = pair.f_view([batch, -1, 2, self.heads, head])?.f_permute([2, 0, 3, 1, 4])?;
+        let (key, value) = (pair.f_get(0)?, pair.f_get(1)?); // [B, heads, M, C/heads]
+        let mixed =
+            Tensor::f_scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, false, None, false)?;
+        let mixed = mixed.f_transpose(1, 2)?.f_reshape([batch, -1, width])?; // [B, N, C]
+        Ok(self.project.forward(&mixed)?)
+    }
+}
+
+struct Mlp {
+    widen: Linear,
+    depthwise: Conv2d,
+    narrow: Linear,
+}
+
+impl Mlp {
+    fn new(path: &Path, width: i64) -> Result<Self, ModelError> {
+        let wide = MLP_RATIO * width;
+        Ok(Mlp {
+            widen: Linear::new(&(path / "fc1"), width, wide, true)?,
+            depthwise: Conv2d::new(
+                &(path / "dwconv" / "dwconv"),
+                wide,
+                wide,
+                3,
+                ConvOptions::default().padding(1).groups(wide),
+            )?,
+            narrow: Linear::new(&(path / "fc2"), wide, width, true)?,
+        })
+    }
+
+    /// `[B, N, C]` to the same.
+    fn forward(&self, x: &Tensor, grid: [i64; 4]) -> Result<Tensor, ModelError> {
+        let map = self.depthwise.forward(&as_map(&self.widen.forward(x)?, grid)?)?; // [B, 4 C, h, w]
+        Ok(self.narrow.forward(&as_tokens(&map)?.f_gelu("none")?)?)
+    }
+}
