@@ -288,6 +288,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             &config.eda,
             Stage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
+                .reads("--data", data)
                 .reads_some("--folds", config.split.is_some().then_some(&*folds))
                 .reads_some("--findings", config.audit.is_some().then_some(&*findings))
                 .flag("--out", &report)

@@ -26,9 +26,7 @@ pub fn build(path: &Path, config: &ModelConfig) -> Result<Box<dyn Encoder>, Mode
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, config)?),
         MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
-        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
-            Box::new(mix_transformer::MixTransformer::new(path, config)?)
-        }
+        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => Box::new(mix_transformer::MixTransformer::new(path, config)?),
         ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Box::new(resnet::ResNet::new(path, config)?),
     })
 }
