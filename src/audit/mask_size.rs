@@ -18,7 +18,7 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Thresholds { z: 4.5, factor: 1.15, hands: 24 }
+        Thresholds { z: 4.0, factor: 1.12, hands: 24 }
     }
 }
 

@@ -72,7 +72,7 @@ mod tests {
         population.remove(5, "finger-4");
         population.remove(5, "Ulna");
         let findings = found(&population, CheckKind::MissingLabel);
-        assert_eq!(findings, vec![(2, "Lunate".into()), (5, "finger-4".into()), (5, "Ulna".into())]);
+        assert_eq!(findings, vec![(2, "Lunate".into()), (5, "Ulna".into()), (5, "finger-4".into())]);
     }
 
     #[test]

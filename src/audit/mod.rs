@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn the_number_of_threads_changes_nothing() {
         let population = faulty();
-        let with = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| rows(&population.tables));
+        let with =
+            |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| rows(&population.tables));
         assert_eq!(with(1), with(3));
     }
 

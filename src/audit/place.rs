@@ -139,8 +139,8 @@ mod tests {
         let at = |p: &(usize, String)| {
             all.iter().any(|f| f.kind == CheckKind::Place && f.image == Some(p.0) && f.bones[0].name() == p.1)
         };
-        let right = planted.iter().filter(|p| at(p)).count();
-        assert!(right as f64 >= 0.95 * planted.len() as f64, "{right} of {}", planted.len());
+        let missed: Vec<_> = planted.iter().filter(|p| !at(p)).collect();
+        assert!(missed.len() * 20 <= planted.len(), "missed {missed:?}");
         let mut high: Vec<usize> =
             all.iter().filter(|f| f.severity() == Severity::High).filter_map(|f| f.image).collect();
         high.retain(|i| i % 5 != 0);

@@ -10,8 +10,24 @@ const TABLE: &str = include_str!("../../assets/anatomy.csv");
 
 /// Smallest standard deviation of a bone's place in px: the table is relative to the Capitate, whose own is 0.
 const LEAST_SD_PX: f64 = 6.0;
-/// Distance in px over which bones move together.
-const REACH_PX: f64 = 400.0;
+/// Distance in px over which bones move together: those of one finger, which sways about its root almost as a
+/// whole, and any.
+const REACH_IN_FINGER_PX: f64 = 1000.0;
+const REACH_PX: f64 = 600.0;
+/// Of the movement together, the share of bones that are not of one finger.
+const ACROSS_FINGERS: f64 = 0.4;
+/// What each outline adds of its own, px.
+const OWN_PX: f64 = 4.0;
+
+/// Share of a bone's variance in place that is its own: phalanges follow their finger, wrist bones glide.
+fn own_share(bone: Bone) -> f64 {
+    match bone.group() {
+        Group::Finger(_) => 0.03,
+        Group::Carpal => 0.5,
+        Group::Forearm => 0.1,
+    }
+}
+
 /// Standard deviation of log aspect ratios, which the table does not hold.
 const ASPECT_SD: f64 = 0.08;
 /// Correlation of bones' sizes beyond the hand's own scale.
@@ -104,10 +120,16 @@ pub fn model() -> Model {
     let half = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).1) - f(pair(b).0)) / 2.0;
     // Variances within a pose, averaged.
     let within = |b: usize, f: &dyn Fn(&Entry) -> f64| ((f(pair(b).0).powi(2) + f(pair(b).1).powi(2)) / 2.0).sqrt();
-    let near = |a: usize, b: usize| {
+    // How far two bones move together: smoothly falling with their distance, and more within a finger.
+    let together = |a: usize, b: usize| {
         let d = (middle(a, &|e| e.x) - middle(b, &|e| e.x)).hypot(middle(a, &|e| e.y) - middle(b, &|e| e.y));
-        (-d / REACH_PX).exp()
+        let same = Bone::from_index(a).map(Bone::group) == Bone::from_index(b).map(Bone::group);
+        let over = |reach: f64| (-0.5 * (d / reach).powi(2)).exp();
+        ACROSS_FINGERS * over(REACH_PX) + if same { (1.0 - ACROSS_FINGERS) * over(REACH_IN_FINGER_PX) } else { 0.0 }
     };
+    let own: [f64; COUNT] = std::array::from_fn(|b| Bone::from_index(b).map_or(1.0, own_share));
+    // Correlation of two bones' places; the own share of both is left out of it.
+    let places = |a: usize, b: usize| ((1.0 - own[a]) * (1.0 - own[b])).sqrt() * together(a, b);
 
     // A covariance: what moves within a pose, neighbours together, and the step between the poses.
     let assemble = |dims: usize,
@@ -132,8 +154,10 @@ pub fn model() -> Model {
         assemble(
             2,
             &|b, d| within(b, xy_sd(d)).max(LEAST_SD_PX),
-            // Not wholly together even where bones touch: 10 % of the variance is each bone's own.
-            &|a, b, _| if a == b { 1.0 } else { 0.9 * near(a, b) },
+            &|a, b, d| {
+                let outline = (OWN_PX / within(a, xy_sd(d)).max(LEAST_SD_PX)).powi(2);
+                if a == b { 1.0 + outline } else { places(a, b) }
+            },
             &|b, d| half(b, xy(d)),
         ),
         [true; COUNT],
@@ -166,7 +190,7 @@ pub fn model() -> Model {
         assemble(
             1,
             &|b, _| within(b, &|e| e.lean_sd).max(2.0),
-            &|a, b, _| if a == b { 1.0 } else { 0.7 * near(a, b) },
+            &|a, b, _| if a == b { 1.0 } else { 0.7 * together(a, b) },
             &|b, _| if judged[b] { half(b, &|e| e.lean) } else { 0.0 },
         ),
         judged,

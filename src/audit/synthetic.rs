@@ -180,7 +180,7 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
             bones::Group::Carpal => 5,
             bones::Group::Forearm => 6,
         };
-        let own = |sd: f64, sway: f64, noise: f64| 0.85 * sd * sway + (0.2 * sd + 1.5) * noise;
+        let own = |sd: f64, sway: f64, noise: f64| 0.95 * sd * sway + (0.1 * sd + 2.0) * noise;
         let x = size * (mean.x + own(mean.sd.0, sway[group].0, random.normal()));
         let y = size * (mean.y + own(mean.sd.1, sway[group].1, random.normal()));
         let area = size * size * (mean.area + 0.7 * mean.area_sd * random.normal()).max(0.3 * mean.area);

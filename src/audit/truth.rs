@@ -76,6 +76,15 @@ fn answers(kind: &str) -> &'static [CheckKind] {
     }
 }
 
+/// Checks that rightly speak of a kind of fault without being its answer: a bone whose shape bears another
+/// bone's name, or none, is missing.
+fn consequences(kind: &str) -> &'static [CheckKind] {
+    match kind {
+        "unknown_label" | "duplicate_label" => &[CheckKind::MissingLabel],
+        _ => &[],
+    }
+}
+
 /// How well one kind of fault was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recall {
@@ -100,7 +109,7 @@ pub struct Precision {
     pub check: &'static str,
     /// Its findings.
     pub findings: usize,
-    /// Of these, in images (or of patients) with a fault that the check answers to.
+    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a consequence.
     pub right: usize,
     /// Of these, in images with another fault.
     pub beside: usize,
@@ -153,7 +162,7 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
         .map(|check| {
             let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name()).collect();
             let right =
-                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && answers(&d.kind).contains(check)));
+                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && (answers(&d.kind).contains(check) || consequences(&d.kind).contains(check))));
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
             let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);
