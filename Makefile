@@ -56,11 +56,16 @@ check: venv
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --lib --no-default-features
 
 test: venv-dev browser check
-	cargo test $(FLAGS) --no-default-features
-	$(CARGO_TORCH) test $(FLAGS)
+	cargo test $(FLAGS) --no-default-features --no-fail-fast
+	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast
 
-bench: venv-dev
-	$(CARGO_TORCH) bench --locked
+BENCH := target/bench
+bench: venv-dev build
+	$(CARGO_TORCH) bench --locked --bench masks
+	$(CARGO_TORCH) bench --locked --bench scan
+	./target/release/carpus phantom --out $(BENCH)/data --patients 200 --test-patients 0 --size 1024 --seed 11 --defects
+	-./target/release/carpus scan $(BENCH)/data --out $(BENCH)/tables
+	./target/release/carpus audit $(BENCH)/tables --out $(BENCH)/audit --truth $(BENCH)/data/truth.json
 
 # For a shell: eval "$$(make -s env)"
 env: venv

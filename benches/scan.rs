@@ -13,7 +13,8 @@ use rayon::prelude::*;
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
-    let settings = Settings { patients: 8, test_patients: 0, size: 2048, seed: 7, ..Settings::default() };
+    let settings =
+        Settings { patients: 8, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
     phantom::generate(&settings, &data, &Silent).expect("phantom data");
     let images = layout::discover(&data).expect("a data folder").images;
     let paths: Vec<_> = images.iter().map(|e| data.join(&e.image)).collect();

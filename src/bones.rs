@@ -130,7 +130,7 @@ impl Bone {
             Group::Carpal => 5,
             Group::Forearm => 6,
         }];
-        let tint = if self.0 % 2 == 0 { 0.0 } else { 0.35 };
+        let tint = if self.0.is_multiple_of(2) { 0.0 } else { 0.35 };
         base.map(|v| (f64::from(v) + tint * (255.0 - f64::from(v))).round() as u8)
     }
 }

@@ -1,22 +1,39 @@
 //! carpus: bone segmentation on hand radiographs, from a folder of data to a report, folds, findings,
 //! crops, trained models and a submission. See ARCHITECTURE.md for the map and the invariants.
-#![allow(missing_docs, unused)]
+#![warn(missing_docs)]
 
 pub mod audit;
+#[cfg(feature = "torch")]
+pub mod augment;
 pub mod bones;
 pub mod clean;
 pub mod cli;
+#[cfg(feature = "torch")]
+mod closed_enum;
 pub mod config;
 pub mod corrections;
 pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod device;
 pub mod draw;
 pub mod features;
 pub mod figures;
 pub mod geometry;
+#[cfg(feature = "torch")]
+pub mod infer;
+#[cfg(feature = "torch")]
+pub mod losses;
 pub mod mask;
+#[cfg(feature = "torch")]
+pub mod metrics;
+#[cfg(feature = "torch")]
+pub mod models;
 pub mod progress;
 pub mod report;
 pub mod scan;
+pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod tables;
+#[cfg(feature = "torch")]
+pub mod train;

@@ -17,9 +17,20 @@ fn main() -> ExitCode {
     match cli::run(cli) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::DoneWithProblems) => ExitCode::from(3),
+        Ok(Status::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", said(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes in one line. Errors of the library show their cause themselves, so a cause that
+/// has been said already is passed over.
+fn said(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        t if t.contains(&cause) => text,
+        t => format!("{t}: {cause}"),
+    })
 }

@@ -253,9 +253,9 @@ impl Gaussian {
         let mut covariance = self.square(&self.covariance, bone);
         let through: Vec<Vec<f64>> =
             (0..self.dims).map(|d| given.precision.times(self.covariance.row(bone * self.dims + d))).collect();
-        for i in 0..self.dims {
-            for j in 0..self.dims {
-                covariance[i][j] -= dot(&through[i], self.covariance.row(bone * self.dims + j));
+        for (row, through) in covariance.iter_mut().zip(&through) {
+            for (j, cell) in row.iter_mut().enumerate().take(self.dims) {
+                *cell -= dot(through, self.covariance.row(bone * self.dims + j));
             }
         }
         let value = value.unwrap_or(self.mean(bone));
@@ -364,7 +364,7 @@ mod tests {
                 let phase = (h as f64 * 0.618_034).fract() * std::f64::consts::TAU;
                 let values: Values =
                     std::array::from_fn(|b| Some([truth.mean(b)[0] + 2.0 * (phase + 0.05 * b as f64).sin(), 0.0]));
-                (values, std::array::from_fn(|b| (h as usize + b) % 10 != 0))
+                (values, std::array::from_fn(|b| !(h as usize + b).is_multiple_of(10)))
             })
             .collect();
         let mut learnt = prior.clone();

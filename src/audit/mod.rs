@@ -1,7 +1,7 @@
 //! Suspicious images and annotations: each check takes the scan's tables and gives findings; findings are
 //! ranked for a person to judge, with a picture of each.
 //!
-//! Checks of anatomy rest on [`population`]: a model of the hand learnt from all hands of the data by methods
+//! Checks of anatomy rest on `population`: a model of the hand learnt from all hands of the data by methods
 //! that the faulty ones among them cannot sway.
 
 mod asymmetry;

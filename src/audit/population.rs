@@ -197,7 +197,8 @@ impl Model {
             if sound.is_empty() {
                 break;
             }
-            let values = |of: &dyn Fn(&Hand, &Judged) -> (Values, [bool; COUNT])| -> Vec<(Values, [bool; COUNT])> {
+            type Accepted = (Values, [bool; COUNT]);
+            let values = |of: &dyn Fn(&Hand, &Judged) -> Accepted| -> Vec<Accepted> {
                 sound.iter().map(|(h, j)| of(h, j)).collect()
             };
             // In the first round only the anatomy table says which bones agree, and data drawn another way (other

@@ -19,6 +19,9 @@ pub type Places = [Option<Point>; COUNT];
 /// Squared distance in units of a bone's variance beyond which it says nothing about where the hand is.
 const CAP: f64 = 18.0;
 
+/// A place, where it should be, and its weight.
+type Pair = (Point, [f64; 2], f64);
+
 impl Similarity {
     /// A point of the image in the frame of the mean hand.
     pub fn apply(&self, p: Point) -> [f64; 2] {
@@ -47,9 +50,9 @@ impl Similarity {
     }
 
     /// Weighted least squares of `places` on `targets`; `None` for fewer than two distinct points.
-    fn fitted(pairs: &[(Point, [f64; 2], f64)], mirrored: bool) -> Option<Similarity> {
+    fn fitted(pairs: &[Pair], mirrored: bool) -> Option<Similarity> {
         let sum: f64 = pairs.iter().map(|p| p.2).sum();
-        let mean = |f: &dyn Fn(&(Point, [f64; 2], f64)) -> f64| pairs.iter().map(|p| p.2 * f(p)).sum::<f64>() / sum;
+        let mean = |f: &dyn Fn(&Pair) -> f64| pairs.iter().map(|p| p.2 * f(p)).sum::<f64>() / sum;
         let sign = if mirrored { -1.0 } else { 1.0 };
         let (px, py) = (mean(&|p| sign * p.0.x), mean(&|p| p.0.y));
         let (mx, my) = (mean(&|p| p.1[0]), mean(&|p| p.1[1]));
@@ -62,7 +65,7 @@ impl Similarity {
         }
         let factor = (re / norm, im / norm);
         let ok = factor.0.is_finite() && factor.1.is_finite() && factor.0.hypot(factor.1) > 0.0;
-        ok.then(|| Similarity {
+        ok.then_some(Similarity {
             factor,
             shift: (mx - factor.0 * px + factor.1 * py, my - factor.1 * px - factor.0 * py),
             mirrored,
@@ -206,7 +209,7 @@ mod tests {
             let capitate = fit.apply(places[21].unwrap());
             assert!(squared(capitate, template.mean(21)) < 15.0f64.powi(2));
             let turn = fit.lean(0.0);
-            let expected = if mirrored { -angle } else { -angle }.to_degrees();
+            let expected = (-angle).to_degrees();
             assert!((turn - expected).abs() < 2.0, "{turn} {expected}");
         }
     }

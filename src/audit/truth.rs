@@ -109,7 +109,8 @@ pub struct Precision {
     pub check: &'static str,
     /// Its findings.
     pub findings: usize,
-    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a consequence.
+    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a
+    /// consequence.
     pub right: usize,
     /// Of these, in images with another fault.
     pub beside: usize,
@@ -161,8 +162,11 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
         .iter()
         .map(|check| {
             let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name()).collect();
-            let right =
-                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && (answers(&d.kind).contains(check) || consequences(&d.kind).contains(check))));
+            let right = of.iter().filter(|f| {
+                truth.defects.iter().any(|d| {
+                    concerns(f, d) && (answers(&d.kind).contains(check) || consequences(&d.kind).contains(check))
+                })
+            });
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
             let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);

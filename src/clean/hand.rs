@@ -1,8 +1,8 @@
 //! The hand in an image without masks: what is brighter than the background and hangs together.
 
 use image::{GrayImage, Luma};
-use imageproc::contrast::otsu_level;
 use imageproc::distance_transform::Norm;
+use imageproc::filter::median_filter;
 use imageproc::morphology;
 
 use crate::geometry::PixelBox;
@@ -25,28 +25,44 @@ pub struct Hand {
     height: u32,
 }
 
-/// Finds the hand: the image is averaged over cells; the threshold lies halfway between the background's median and Otsu's
-/// level (Otsu, 1979), which would part bone from flesh in a well exposed image; gaps are closed, the largest component is taken
-/// and its holes are filled. `None` where that covers less than 2 % or more than 95 % of the image.
+/// Finds the hand: the image is averaged over cells; a threshold parts it from the background; gaps are closed, the largest
+/// component is taken and its holes are filled. `None` where that covers less than 2 % or more than 95 % of the image.
 ///
-/// An image whose upper, left and right borders are mostly above the threshold is taken for an inverted one.
-pub fn find_hand(image: &GrayImage) -> Option<Hand> {
+/// Otsu's threshold (1979) comes first. In a well exposed image it parts bone from flesh; so where what is below it has two clearly
+/// different levels again, the threshold is the lowest one from that parting on which leaves the upper, left and right
+/// border and half of the image dark: an uneven background reaches the border, the hand enters from below. An image whose borders
+/// are mostly above Otsu's threshold is taken for an inverted one. `strip_top` rows and `strip_left` columns are left out of
+/// all this.
+pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<Hand> {
     let (width, height) = image.dimensions();
-    if width == 0 || height == 0 {
+    if strip_left >= width || strip_top >= height {
         return None;
     }
     let cell = width.max(height).div_ceil(GRID);
     let mut grid = averaged(image, cell);
-    let mut level = threshold(&grid);
-    if bright_border(&grid, level) {
+    let (columns, rows) = grid.dimensions();
+    // First cells that hold no pixel of a strip.
+    let (first_column, first_row) =
+        (strip_left.div_ceil(cell).min(columns - 1), strip_top.div_ceil(cell).min(rows - 1));
+    let mut histogram = [0u32; 256];
+    for (x, y, pixel) in grid.enumerate_pixels() {
+        if x >= first_column && y >= first_row {
+            histogram[usize::from(pixel.0[0])] += 1;
+        }
+    }
+    let mut upper = part(&histogram)?;
+    if border_above(&grid, upper.level, first_column, first_row) > 0.5 {
         image::imageops::invert(&mut grid);
-        level = threshold(&grid);
+        histogram.reverse();
+        upper = part(&histogram)?;
     }
-    for pixel in grid.pixels_mut() {
-        pixel.0 = [if pixel.0[0] > level { 255 } else { 0 }];
+    let level = flesh_level(&histogram, &upper, |level| border_above(&grid, level, first_column, first_row));
+    for (x, y, pixel) in grid.enumerate_pixels_mut() {
+        let hand = x >= first_column && y >= first_row && pixel.0[0] > level;
+        pixel.0 = [if hand { 255 } else { 0 }];
     }
-    let closed = morphology::close(&grid, Norm::L2, 4);
-    let (columns, rows) = closed.dimensions();
+    // Specks of noise go before gaps are closed, which would join them.
+    let closed = morphology::close(&median_filter(&grid, 1, 1), Norm::L2, 4);
     let largest = RunMask::from_dense(closed.as_raw(), columns, rows).components().into_iter().next()?;
     let hand = Hand { cell, grid: painted(&without_holes(&largest)), width, height };
     let share = hand.grid.pixels().filter(|p| p.0[0] > 0).count() as f64 / f64::from(columns * rows);
@@ -123,29 +139,69 @@ fn averaged(image: &GrayImage, cell: u32) -> GrayImage {
     grid
 }
 
-/// Halfway between the median of what is at or below Otsu's level and that level.
-fn threshold(grid: &GrayImage) -> u8 {
-    let otsu = otsu_level(grid);
-    let mut below: Vec<u8> = grid.pixels().map(|p| p.0[0]).filter(|v| *v <= otsu).collect();
-    if below.is_empty() {
-        return otsu;
-    }
-    let middle = below.len() / 2;
-    let background = *below.select_nth_unstable(middle).1;
-    background + (otsu - background) / 2
+/// Two groups of grey levels.
+struct Parting {
+    /// Highest level of the lower group; in the middle of a gap between them.
+    level: u8,
+    /// Mean levels of the lower and the upper group.
+    means: [f64; 2],
 }
 
-/// Whether most of the upper, left and right border is above the level. The forearm leaves through the lower one.
-fn bright_border(grid: &GrayImage, level: u8) -> bool {
+/// The step from background to flesh is at least this share of that from background to bone; less is grain.
+const STEP: f64 = 0.15;
+/// Most of the border that may be above the threshold.
+const BORDER: f64 = 0.05;
+/// Most of the image that may be above the threshold.
+const AREA: f64 = 0.5;
+
+/// The level at or below which is background, given Otsu's parting of the whole and the share of the border above a level.
+fn flesh_level(histogram: &[u32; 256], upper: &Parting, border_above: impl Fn(u8) -> f64) -> u8 {
+    let Some(lower) = part(&histogram[..=usize::from(upper.level)]) else { return upper.level };
+    if lower.means[1] - lower.means[0] < STEP * (upper.means[1] - lower.means[0]) {
+        return upper.level;
+    }
+    let sum = |counts: &[u32]| counts.iter().map(|n| f64::from(*n)).sum::<f64>();
+    let most = AREA * sum(histogram);
+    let dark = |level: &u8| sum(&histogram[usize::from(*level) + 1..]) <= most && border_above(*level) <= BORDER;
+    (lower.level..upper.level).find(dark).unwrap_or(upper.level)
+}
+
+/// Otsu's threshold of a histogram.
+fn part(histogram: &[u32]) -> Option<Parting> {
+    let count: f64 = histogram.iter().map(|n| f64::from(*n)).sum();
+    let sum: f64 = (0..).zip(histogram).map(|(level, n)| f64::from(level) * f64::from(*n)).sum();
+    let (mut below, mut sum_below) = (0.0, 0.0);
+    let mut best: Option<(f64, Parting)> = None;
+    for (level, n) in (0u8..=255).zip(histogram) {
+        below += f64::from(*n);
+        sum_below += f64::from(level) * f64::from(*n);
+        let above = count - below;
+        if below == 0.0 || above == 0.0 {
+            continue;
+        }
+        let means = [sum_below / below, (sum - sum_below) / above];
+        let between = below * above * (means[1] - means[0]).powi(2);
+        if best.as_ref().is_none_or(|(most, _)| between > *most) {
+            best = Some((between, Parting { level, means }));
+        }
+    }
+    let (_, mut best) = best?;
+    let gap = histogram[usize::from(best.level) + 1..].iter().take_while(|n| **n == 0).count();
+    best.level += (gap / 2) as u8;
+    Some(best)
+}
+
+/// Share of the upper, left and right border above the level. The forearm leaves through the lower one.
+fn border_above(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) -> f64 {
     let (columns, rows) = grid.dimensions();
-    let top = (0..columns).map(|x| (x, 0));
-    let sides = (0..rows).flat_map(|y| [(0, y), (columns - 1, y)]);
-    let (mut bright, mut all) = (0, 0);
+    let top = (first_column..columns).map(|x| (x, first_row));
+    let sides = (first_row..rows).flat_map(|y| [(first_column, y), (columns - 1, y)]);
+    let (mut above, mut all) = (0u32, 0u32);
     for (x, y) in top.chain(sides) {
-        bright += u32::from(grid.get_pixel(x, y).0[0] > level);
+        above += u32::from(grid.get_pixel(x, y).0[0] > level);
         all += 1;
     }
-    2 * bright > all
+    f64::from(above) / f64::from(all)
 }
 
 /// The mask with what it encloses.
@@ -185,7 +241,7 @@ mod tests {
     }
 
     fn assert_found(image: &GrayImage, cx: u32, cy: u32, radius: u32) {
-        let hand = find_hand(image).expect("there is a disc");
+        let hand = find_hand(image, 0, 0).expect("there is a disc");
         let b = hand.bounding_box().unwrap();
         for (found, expected) in
             [(b.x_min, cx - radius), (b.y_min, cy - radius), (b.x_max, cx + radius), (b.y_max, cy + radius)]
@@ -209,6 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn faint_flesh_is_hand_though_the_ground_is_uneven() {
+        // Bone 140, flesh falling from 55 to 35, ground rising from 8 to 29 towards the right border.
+        let image = GrayImage::from_fn(512, 512, |x, y| {
+            let d = f64::from(x.abs_diff(250)).hypot(f64::from(y.abs_diff(260)));
+            let ground = 8.0 + 21.0 * f64::from(x) / 512.0;
+            let level = if d < 60.0 {
+                140.0
+            } else if d < 120.0 {
+                55.0 - (d - 60.0) / 3.0
+            } else {
+                ground
+            };
+            Luma([(level + f64::from((x * 31 + y * 17) % 5)) as u8])
+        });
+        assert_found(&image, 250, 260, 120);
+    }
+
+    #[test]
     fn dark_spots_within_belong_to_it() {
         let mut image = disc(600, 400, 300, 180, 120);
         for y in 160..200 {
@@ -216,14 +290,34 @@ mod tests {
                 image.put_pixel(x, y, Luma([10]));
             }
         }
-        assert!(find_hand(&image).unwrap().contains(250, 180));
+        assert!(find_hand(&image, 0, 0).unwrap().contains(250, 180));
     }
 
     #[test]
     fn nothing_is_found_in_an_even_image() {
-        assert_eq!(find_hand(&GrayImage::from_pixel(300, 200, Luma([40]))), None);
-        assert_eq!(find_hand(&GrayImage::new(0, 0)), None);
-        assert!(find_hand(&GrayImage::new(1, 1)).is_none());
+        assert_eq!(find_hand(&GrayImage::from_pixel(300, 200, Luma([40])), 0, 0), None);
+        assert_eq!(find_hand(&GrayImage::new(0, 0), 0, 0), None);
+        assert_eq!(find_hand(&GrayImage::new(1, 1), 0, 0), None);
+        assert_eq!(find_hand(&disc(100, 130, 50, 60, 30), 130, 0), None);
+    }
+
+    #[test]
+    fn blackened_strips_and_the_unexposed_border_do_not_count() {
+        let mut image = disc(600, 400, 300, 180, 120);
+        for (x, y, pixel) in image.enumerate_pixels_mut() {
+            if x < 40 || y < 30 {
+                pixel.0 = [0];
+            }
+        }
+        for (top, left) in [(30, 40), (0, 0)] {
+            let hand = find_hand(&image, top, left).expect("there is a disc");
+            assert!(hand.contains(300, 180) && !hand.contains(60, 50) && !hand.contains(580, 380));
+        }
+        image::imageops::invert(&mut image);
+        // Blackened after the fact, as in an inverted image.
+        crate::clean::image::blacken_strips(&mut image, 30, 40);
+        let hand = find_hand(&image, 30, 40).expect("there is a disc");
+        assert!(hand.contains(300, 180) && !hand.contains(60, 50) && !hand.contains(5, 5));
     }
 
     #[test]

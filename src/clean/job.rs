@@ -16,6 +16,8 @@ use crate::geometry::PixelBox;
 use crate::mask::RunMask;
 use crate::tables::{ImageRow, write_atomically};
 
+/// Raise it when the same inputs give other crops than before: the old ones are then made again.
+const RECIPE: u32 = 1;
 /// Pixels of background left around the hand, for the skin line that a threshold eats.
 const RIM: u32 = 16;
 /// Pixels around bones that are taken for hand where the image does not tell.
@@ -43,7 +45,7 @@ pub struct Done {
 
 impl Context<'_> {
     /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
-    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Problem> {
+    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Box<Problem>> {
         let image_bytes = self.read(row, &row.path)?;
         let image_sha = sha256(&image_bytes);
         if row.sha256.as_ref().is_some_and(|known| *known != image_sha) {
@@ -96,7 +98,8 @@ impl Context<'_> {
         let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
         let by_table = table_box(row, width, height);
         let blacken = self.settings.background == Background::Black;
-        let hand = if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels) } else { None };
+        let hand =
+            if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels, top, left) } else { None };
         let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
             (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
             (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
@@ -182,7 +185,7 @@ impl Context<'_> {
         let hand = [row.hand_x_min, row.hand_y_min, row.hand_x_max, row.hand_y_max];
         let all = serde_json::json!([
             VERSION,
-            env!("CARGO_PKG_VERSION"),
+            RECIPE,
             image_sha,
             annotation_sha,
             corrections,
@@ -204,7 +207,7 @@ impl Context<'_> {
         std::iter::once(&transform.image).chain(&transform.annotation).all(|path| self.out.join(path).is_file())
     }
 
-    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Problem> {
+    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Box<Problem>> {
         let full =
             self.data.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the data folder"))?);
         // Opening a pipe would wait for ever.
@@ -219,7 +222,7 @@ impl Context<'_> {
         row: &ImageRow,
         path: &str,
         write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
         self.guard.check(&full).map_err(|e| failure(row, path, e.to_string()))?;
         write_atomically(&full, write).map_err(|e| failure(row, path, format!("cannot be written: {e}")))
@@ -257,8 +260,9 @@ fn table_box(row: &ImageRow, width: u32, height: u32) -> Option<PixelBox> {
     })
 }
 
-fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Problem {
-    Problem::new(Severity::Error, file, reason, "image left out").of_image(&row.image_id).of_patient(&row.patient_id)
+fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Box<Problem> {
+    let problem = Problem::new(Severity::Error, file, reason, "image left out");
+    Box::new(problem.of_image(&row.image_id).of_patient(&row.patient_id))
 }
 
 fn problem(row: &ImageRow, severity: Severity, reason: &str, action: &str) -> Problem {

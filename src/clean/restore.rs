@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Transform;
 use crate::bones::{self, Bone};
-use crate::mask::submission::{ImageMasks, SubmissionError};
+use crate::mask::submission::{COLUMNS, ImageMasks, SubmissionError};
 use crate::mask::{MaskError, RunMask, rle};
 
 /// Predictions that do not fit the crops.
@@ -33,16 +33,17 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
         .iter()
         .map(|h| h.trim_start_matches('\u{feff}').trim().to_owned())
         .collect();
-    if header != ["image_name", "class", "rle"] {
+    let places = COLUMNS.map(|column| header.iter().position(|h| h == column));
+    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), places) else {
         return Err(SubmissionError::Header { path, found: header }.into());
-    }
+    };
 
     let mut order: Vec<&Transform> = Vec::new();
     let mut read: HashMap<&str, [Option<RunMask>; bones::COUNT]> = HashMap::new();
     for record in reader.records() {
         let record = record.map_err(csv_error)?;
         let line = record.position().map_or(0, csv::Position::line);
-        let (name, class, text) = (&record[0], &record[1], &record[2]);
+        let (name, class, text) = (&record[image_at], &record[class_at], &record[rle_at]);
         let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
         let Some(transform) = by_id.get(&*stem).or_else(|| by_id.get(name)).copied() else {
             return Err(RestoreError::UnknownImage { path: predictions.into(), line, image: name.to_owned() });

@@ -113,7 +113,7 @@ pub fn clean(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;
     progress.start("images", images.len() as u64);
-    let results: Vec<Result<Done, Problem>> = pool.install(|| {
+    let results: Vec<Result<Done, Box<Problem>>> = pool.install(|| {
         images
             .par_iter()
             .map(|row| {
@@ -144,7 +144,7 @@ pub fn clean(
     };
     for result in results {
         match result {
-            Err(problem) => cleaned.problems.push(problem),
+            Err(problem) => cleaned.problems.push(*problem),
             Ok(done) => {
                 *if done.unchanged { &mut cleaned.unchanged } else { &mut cleaned.written } += 1;
                 cleaned.found_in_image += usize::from(done.transform.box_source == BoxSource::Image);

@@ -29,13 +29,24 @@ pub enum Command {
     Completions(super::completions::Args),
     Doctor(super::doctor::Args),
     Draw(super::draw::Args),
+    Eda(super::eda::Args),
+    Evaluate(super::evaluate::Args),
     List(super::list::Args),
+    #[cfg(feature = "torch")]
+    Losses(super::losses::Args),
     Man(super::completions::ManArgs),
+    #[cfg(feature = "torch")]
+    Models(super::models::Args),
     Phantom(super::phantom::Args),
+    #[cfg(feature = "torch")]
+    Predict(super::predict::Args),
     Restore(super::restore::Args),
     Run(super::run::Args),
     Scan(super::scan::Args),
     Split(super::split::Args),
+    #[cfg(feature = "torch")]
+    Train(super::train::Args),
+    Vote(super::vote::Args),
 }
 
 impl Command {
@@ -47,13 +58,24 @@ impl Command {
             Command::Completions(args) => super::completions::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),
             Command::Draw(args) => super::draw::run(args, ui),
+            Command::Eda(args) => super::eda::run(args, ui),
+            Command::Evaluate(args) => super::evaluate::run(args, ui),
             Command::List(args) => super::list::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Losses(args) => super::losses::run(args, ui),
             Command::Man(args) => super::completions::man(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Models(args) => super::models::run(args, ui),
             Command::Phantom(args) => super::phantom::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Predict(args) => super::predict::run(args, ui),
             Command::Restore(args) => super::restore::run(args, ui),
             Command::Run(args) => super::run::run(args, ui),
             Command::Scan(args) => super::scan::run(args, ui),
             Command::Split(args) => super::split::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Train(args) => super::train::run(args, ui),
+            Command::Vote(args) => super::vote::run(args, ui),
         }
     }
 }

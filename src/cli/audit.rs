@@ -12,10 +12,11 @@ use crate::tables::{FindingRow, Tables, write_atomically};
 #[command(after_help = "Example:
   carpus audit work/tables --data data --out work/audit
   carpus audit work/tables --data data --out work/audit --scores work/scores/per_image_dice.csv
-  carpus audit work/tables --out work/audit --truth data/truth.json   # recall and precision on a phantom
+  carpus audit work/tables --out work/audit \\
+      --truth data/truth.json   # recall and precision on a phantom
 
-Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a check's
-threshold.")]
+Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a
+check's threshold.")]
 pub struct Args {
     /// Folder of the scan's tables
     tables: PathBuf,

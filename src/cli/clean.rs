@@ -15,8 +15,9 @@ Example:
   carpus clean data --tables tables --folds folds.csv --corrections corrections.jsonl --out crops
   carpus clean data --tables tables --strips fixed:80 --background black --square --out crops
 
-The crops have the layout of the data, so that scan, train and predict work on them; transforms.jsonl says where each crop
-lies in its image, and `carpus restore` brings predictions back. Crops whose inputs have not changed are left as they are.")]
+The crops have the layout of the data, so that scan, train and predict work on them;
+transforms.jsonl says where each crop lies in its image, and `carpus restore` brings predictions
+back. Crops whose inputs have not changed are left as they are.")]
 pub struct Args {
     /// Data folder; it is never written to
     data: PathBuf,

@@ -113,7 +113,7 @@ fn torch() -> Vec<Finding> {
 
 #[cfg(feature = "torch")]
 fn gpu() -> Finding {
-    crate::device::load_cuda();
+    let _ = crate::device::cuda();
     if tch::Cuda::is_available() {
         return Finding::ok("CUDA", format!("{} device(s)", tch::Cuda::device_count()));
     }

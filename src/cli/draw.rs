@@ -99,8 +99,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         let predicted = match &args.predictions {
             Some(path) => {
                 let size = args.prediction_size.map_or(image.dimensions(), |s| (s, s));
-                if !predictions.contains_key(&size) {
-                    predictions.insert(size, read_predictions(path, size)?);
+                if let std::collections::hash_map::Entry::Vacant(e) = predictions.entry(size) {
+                    e.insert(read_predictions(path, size)?);
                 }
                 let masks = predictions[&size]
                     .get(&entry.image_id)

@@ -4,7 +4,7 @@ use super::{Status, Ui};
 use crate::audit::CheckKind;
 use crate::bones::Bone;
 
-/// List what there is to choose from: bones, checks, split methods, and with libtorch models and losses
+/// List what there is to choose from: bones and checks (models and losses have lists of their own)
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus list bones")]

@@ -7,13 +7,24 @@ mod clean;
 mod completions;
 mod doctor;
 mod draw;
+mod eda;
+mod evaluate;
 mod list;
+#[cfg(feature = "torch")]
+mod losses;
+#[cfg(feature = "torch")]
+mod models;
 mod phantom;
+#[cfg(feature = "torch")]
+mod predict;
 mod restore;
 mod run;
 mod scan;
 mod split;
+#[cfg(feature = "torch")]
+mod train;
 mod ui;
+mod vote;
 
 pub use args::Cli;
 pub use ui::Ui;
@@ -25,6 +36,8 @@ pub enum Status {
     Done,
     /// The work is done and some inputs could not be used (they are listed): exit code 3.
     DoneWithProblems,
+    /// It was asked to stop and saved where it stood: exit code 130.
+    Interrupted,
 }
 
 /// Runs the parsed command.

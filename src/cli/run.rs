@@ -101,6 +101,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
                 ui.line(format_args!("[{}] {shown}", stage.name));
                 let cli = parse(stage)?;
                 let status = cli.command.run(&ui.for_stage()).with_context(|| format!("stage {}", stage.name))?;
+                if status == Status::Interrupted {
+                    return Ok(status);
+                }
                 let with_problems = status == Status::DoneWithProblems;
                 let stamp = stamp(stage, with_problems)?;
                 write_atomically(&stamp_path, |w| serde_json::to_writer_pretty(w, &stamp).map_err(Into::into))
@@ -231,6 +234,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .word("--set", format!("data.folds={:?}", folds.display().to_string()))
                 .flag("--runs", &runs)
                 .word("--name", "chain")
+                .word("--existing", "auto")
                 .writes(&checkpoint),
         ),
         (

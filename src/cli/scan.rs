@@ -58,7 +58,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ));
     for p in tables.problems.iter().filter(|p| p.severity == "error").take(5) {
         let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
-        ui.warn(format_args!("{}{place}: {}; {}", p.file, p.reason, p.action));
+        let whom = p.patient_id.as_ref().map(|id| format!(" (patient {id})")).unwrap_or_default();
+        ui.warn(format_args!("{}{place}{whom}: {}; {}", p.file, p.reason, p.action));
     }
     if count("error") > 5 {
         ui.warn(format_args!("… and {} more errors in the problems table", count("error") - 5));

@@ -13,11 +13,14 @@ use crate::tables::{ImageRow, PatientRow, read_parquet, write_csv, write_parquet
 #[command(after_help = "\
 Example:
   carpus split tables --by sex,rotated --folds 5 --seed 42 --out folds.csv
-  carpus split tables --by sex,height_cm --quantiles 3 --corrections corrections.jsonl --out folds.csv
-  carpus split tables --out folds.csv --sample-weights rotated=10,sex:M=1.34 --weights-out weights.csv
+  carpus split tables --by sex,height_cm --quantiles 3 --corrections corrections.jsonl \\
+      --out folds.csv
+  carpus split tables --out folds.csv --sample-weights rotated=10,sex:M=1.34 \\
+      --weights-out weights.csv
 
-Beside folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that of scikit-learn for
-the same input: stratified-group of StratifiedGroupKFold, group of GroupKFold, random-group of GroupKFold(shuffle=True).")]
+Beside folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that
+of scikit-learn for the same input: stratified-group of StratifiedGroupKFold, group of
+GroupKFold, random-group of GroupKFold(shuffle=True).")]
 pub struct Args {
     /// Folder that `carpus scan` wrote
     tables: PathBuf,
@@ -203,7 +206,7 @@ fn balance_lines(balance: &Balance) -> Vec<String> {
         })
         .collect();
     for (key, bins) in &balance.bins {
-        let bins: Vec<String> = bins.iter().map(|b| format!("{} {} to {}", b.label, b.low, b.high)).collect();
+        let bins: Vec<String> = bins.iter().map(|b| format!("{} {:.1} to {:.1}", b.label, b.low, b.high)).collect();
         lines.push(format!("{key}: {}", bins.join(", ")));
     }
     lines

@@ -161,7 +161,7 @@ impl<'a> Plot<'a> {
         let bottom = b - 2.0 * line - 7.0;
         let y_ticks = y.ticks(bottom - top, true);
         let widest = y_ticks.iter().map(|t| text_width(&t.1, LABEL, false)).fold(0.0, f64::max);
-        let left = l + line + widest + 6.0;
+        let left = l + line + 4.0 + widest + 6.0;
         let plot = Plot { left, top, right: right_end(x, left, r), bottom, x, y };
         for (value, text) in &y_ticks {
             let at = plot.y_at(*value);

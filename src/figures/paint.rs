@@ -50,7 +50,20 @@ impl Picture {
         // The family is said once for all; each text would repeat it.
         let body =
             text[opening_end..].replace(&format!(" font-family=\"{FAMILY}\""), "").replace("\n</text>", "</text>");
-        Ok(opening + &body)
+        Ok(opening + &self.with_lengths(&body))
+    }
+
+    /// Each text with the length it was laid out for, so that another font, where this one is not
+    /// installed, cannot make texts overlap.
+    fn with_lengths(&self, svg: &str) -> String {
+        const TAG: &str = "<text ";
+        let mut pieces = svg.split(TAG);
+        let mut out = pieces.next().unwrap_or_default().to_owned();
+        for (piece, text) in pieces.zip(self.texts()) {
+            let length = text_width(&text.text, text.size, text.bold) * FINE;
+            out += &format!("{TAG}textLength=\"{length:.0}\" lengthAdjust=\"spacingAndGlyphs\" {piece}");
+        }
+        out
     }
 
     /// As SVG to stand inside a page: themed inks become the page's CSS variables, and there is no namespace
@@ -238,6 +251,7 @@ mod tests {
         assert!(svg.contains("width=\"120\" height=\"60\" viewBox=\"0 0 480 240\""));
         assert!(svg.contains("&lt;script&gt;키 172 cm") && !svg.contains("<script>"));
         assert!(svg.contains("aria-label=\"a &quot;test&quot; &lt;of&gt; &amp; all\""));
+        assert_eq!(svg.matches("<text textLength=").count(), 2);
         let inline = picture().inline_svg().unwrap();
         assert!(inline.contains("var(--ink)") && inline.contains("var(--muted)") && inline.contains("#0072B2"));
         assert!(!inline.contains("http"));

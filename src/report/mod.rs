@@ -1,1 +1,38 @@
+//! The report: sections of sentences, tables and figures made from the tables, and the page that holds them.
+//!
+//! A [`Section`] is content, not HTML: [`Block`]s of text, tables and figures. The page's template escapes
+//! everything that comes from the data, so a spreadsheet cannot write into the page. To add an analysis, add a
+//! file to `sections/` with a function from [`Study`] to [`Section`], and a line in [`sections::all`].
 
+mod block;
+mod evidence;
+mod page;
+pub mod sections;
+mod store;
+mod study;
+mod wording;
+
+pub use block::{Block, Section, Shown, Table, Tile};
+pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_pictures};
+pub use page::page;
+pub use store::{ReportError, Written, write};
+pub use study::{Quantity, Study, View};
+
+/// What a report can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Title of the page.
+    pub title: String,
+    /// A hand whose |angle| is this or more counts as rotated; degrees.
+    pub rotated_deg: f64,
+    /// Rows of problems and of findings shown; the rest are in the CSV beside the page.
+    pub rows_shown: usize,
+    /// Findings shown with their pictures.
+    pub pictures_shown: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { title: "Hand radiographs".into(), rotated_deg: 33.0, rows_shown: 100, pictures_shown: 60 }
+    }
+}

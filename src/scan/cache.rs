@@ -77,10 +77,7 @@ impl Cache {
             .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
             .filter(|r| r.version == VERSION && r.settings == key);
         // A cache that cannot be read costs a scan, nothing else.
-        let (files, tables) = match record.and_then(|r| Some((r.files, Tables::read(out).ok()?))) {
-            Some(both) => both,
-            None => Default::default(),
-        };
+        let (files, tables) = record.and_then(|r| Some((r.files, Tables::read(out).ok()?))).unwrap_or_default();
         let mut bones: HashMap<String, Vec<BoneRow>> = HashMap::new();
         for row in tables.bones {
             bones.entry(row.image_id.clone()).or_default().push(row);

@@ -76,7 +76,7 @@ fn read_annotation(root: &Path, file: &str, out: &mut Measured) -> Result<Annota
     let path = root.join(file);
     let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
     out.image.annotation_sha256 = Some(image::sha256(&bytes));
-    let (annotation, problems) = annotation::read(&path, file).map_err(|e| e.to_string())?;
+    let (annotation, problems) = annotation::parse(&bytes, &path, file).map_err(|e| e.to_string())?;
     out.problems.extend(problems);
     Ok(annotation)
 }

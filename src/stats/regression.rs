@@ -221,14 +221,9 @@ fn back_substitute(triangle: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
 
 fn inverse_of_upper(triangle: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let k = triangle.len();
-    let mut inverse = vec![vec![0.0; k]; k];
-    for j in 0..k {
-        let unit: Vec<f64> = (0..k).map(|i| f64::from(u8::from(i == j))).collect();
-        for (i, v) in back_substitute(triangle, &unit).into_iter().enumerate() {
-            inverse[i][j] = v;
-        }
-    }
-    inverse
+    let unit = |j: usize| -> Vec<f64> { (0..k).map(|i| f64::from(u8::from(i == j))).collect() };
+    let columns: Vec<Vec<f64>> = (0..k).map(|j| back_substitute(triangle, &unit(j))).collect();
+    (0..k).map(|i| columns.iter().map(|c| c[i]).collect()).collect()
 }
 
 #[cfg(test)]

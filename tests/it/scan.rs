@@ -42,8 +42,11 @@ fn data() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     write_patient(root.path(), "ID001", "image1661130828152", None);
     write_patient(root.path(), "ID001", "image1661130899999", Some(Bone::ULNA));
-    fs::write(root.path().join("meta_data.csv"), "ID,나이,성별,체중(몸무게),키(신장)\n1,30, 남,70,175\n2,41,여,55,160\n")
-        .unwrap();
+    fs::write(
+        root.path().join("meta_data.csv"),
+        "ID,나이,성별,체중(몸무게),키(신장)\n1,30, 남,70,175\n2,41,여,55,160\n",
+    )
+    .unwrap();
     root
 }
 

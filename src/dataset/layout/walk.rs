@@ -127,7 +127,7 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
         walked.visited.insert(canonical);
     }
     for folder in searched {
-        walked.descend(root, &[folder.clone()]);
+        walked.descend(root, std::slice::from_ref(folder));
     }
     for (ending, first, count) in std::mem::take(&mut walked.others) {
         let reason =

@@ -19,7 +19,8 @@ pub struct BoneForm {
     pub axis_deg: f64,
     /// Standard deviation of the lean over hands.
     pub axis_sd: f64,
-    /// Mean area in px².
+    /// Mean area in px², which the outlines are held against.
+    #[cfg(test)]
     pub area: f64,
     /// Largest distance from the centroid to the outline in each of 32 sectors, the first starting at the
     /// distal end of the axis, clockwise.
@@ -86,6 +87,7 @@ fn parse(text: &str) -> Anatomy {
             centre_sd: Point::new(number(5), number(6)),
             axis_deg: number(7),
             axis_sd: number(8),
+            #[cfg(test)]
             area: number(9),
             radii: std::array::from_fn(|k| number(13 + k)),
         };

@@ -3,10 +3,13 @@
 use super::draw::Draw;
 use super::hand::{HandGeometry, TABLE_SIZE};
 use super::pose::FINGERS;
-use super::raster::{depth, fill};
+use super::raster::{Window, depth, fill};
 use super::texture::Noise;
 use crate::bones::{Bone, COUNT, Group};
 use crate::geometry::Point;
+
+/// Half width, in the table's px, up to which a bone is round.
+const FLAT: f32 = 52.0;
 
 /// What a bone is made of.
 #[derive(Clone, Copy)]
@@ -26,9 +29,8 @@ struct Build {
 }
 
 fn build(bone: Bone, strength: f32) -> Build {
-    let carpal =
-        Build { shaft: 0.0, shell: 3.6, spongy: 0.36, grain: 0.42, density: 0.90, is_long: false };
-    let long = Build { shaft: 0.34 * strength, shell: 3.4, spongy: 0.31, grain: 0.46, density: 1.0, is_long: true };
+    let carpal = Build { shaft: 0.0, shell: 4.2, spongy: 0.34, grain: 0.36, density: 0.95, is_long: false };
+    let long = Build { shaft: 0.36 * strength, shell: 3.4, spongy: 0.31, grain: 0.46, density: 1.0, is_long: true };
     match bone.group() {
         Group::Carpal => carpal,
         // Tufts have hardly any canal and are thin.
@@ -50,7 +52,10 @@ pub fn add_bones(field: &mut [f32], hand: &HandGeometry, strength: f64, draw: &m
     let (knuckle, base) = hand.axes[FINGERS[0][0]];
     let (dx, dy) = (base.x - knuckle.x, base.y - knuckle.y);
     let length = dx.hypot(dy).max(1e-9);
-    for (along, across, size) in [(0.05, 0.16, 12.5), (0.09, -0.08, 11.0)] {
+    // They lie on the side of the index finger.
+    let index = hand.axes[FINGERS[1][0]].1;
+    let towards = if dx * (index.y - knuckle.y) - dy * (index.x - knuckle.x) > 0.0 { 1.0 } else { -1.0 };
+    for (along, across, size) in [(0.045, 0.135 * towards, 12.5), (0.075, -0.02 * towards, 11.0)] {
         let centre = Point::new(knuckle.x + along * dx - across * dy, knuckle.y + along * dy + across * dx);
         let (rx, ry) = (size * hand.unit, 0.8 * size * hand.unit);
         let turned = |a: f64| {
@@ -69,7 +74,7 @@ pub fn add_bones(field: &mut [f32], hand: &HandGeometry, strength: f64, draw: &m
 fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point), build: Build, noise: [Noise; 3]) {
     let k = (f64::from(size) / TABLE_SIZE) as f32;
     let Some(mask) = fill(outline, size, f64::from(60.0 * k)) else { return };
-    let field_depth = depth(&mask);
+    let field_depth = softened(depth(&mask));
     let (distal, proximal) = axis;
     let length = distal.distance(proximal).max(1e-6);
     let (ux, uy) = (((distal.x - proximal.x) / length) as f32, ((distal.y - proximal.y) / length) as f32);
@@ -99,12 +104,12 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
         for x in 0..mask.width {
             let d = field_depth.values[y * mask.width + x];
             let column = window_x + x as i32;
-            if d <= 0.0 && !mask.values[y * mask.width + x] || column < 0 || column >= size as i32 {
+            if d <= 0.02 || column < 0 || column >= size as i32 {
                 continue;
             }
             let u = along(x, y);
             let w = half[((u - low) as usize).min(bins - 1)].max(d).max(1.0) * to_table;
-            let d = (d + 0.35) * to_table;
+            let d = d * to_table;
             // -1 at the proximal end, 1 at the distal one; the shaft is thick-walled where it is near 0.
             let q = (2.0 * u / span - 1.0).clamp(-1.0, 1.0);
             let shaft = if build.is_long { (1.0 - q * q).powf(1.35) } else { 0.0 };
@@ -118,15 +123,40 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
                 let cross = noise[1].at(tu / 4.5, tv / 7.0);
                 0.75 * strut + 0.4 * cross + 0.35 * noise[2].at(tu / 38.0, tv / 22.0)
             } else {
-                let fine = 1.0 - 2.2 * noise[0].at(tu / 5.2, tv / 5.2).abs();
-                0.65 * fine + 0.45 * noise[1].at(tu / 3.1, tv / 3.1) + 0.5 * noise[2].at(tu / 24.0, tv / 24.0)
+                // A mesh: ridges of two noises turned against each other.
+                let mesh = noise[0].at((tu + 0.5 * tv) / 4.8, (tv - 0.5 * tu) / 9.0).abs()
+                    + noise[1].at((tu - 0.6 * tv) / 8.5, (tv + 0.6 * tu) / 4.5).abs();
+                0.9 - 1.5 * mesh + 0.5 * noise[2].at(tu / 24.0, tv / 24.0)
             };
             let contrast = build.grain * (1.0 - 0.8 * shaft);
-            let spongy = build.spongy * (1.0 - 0.32 * shaft) * (1.0 + contrast * weave);
-            let value = build.density * 0.0205 * (whole - inner + spongy * inner);
+            let spongy = build.spongy * (1.0 - 0.5 * shaft) * (1.0 + contrast * weave);
+            // Wide ends are flat: a bone is not as deep as a wide end is wide.
+            let flat = (FLAT / w).min(1.0).powf(0.6);
+            let value = build.density * flat * 0.0205 * (whole - inner + spongy * inner);
             field[row as usize * size as usize + column as usize] += value;
         }
     }
+}
+
+/// The depth averaged over 3x3 px: the outline's pixel steps vanish.
+fn softened(mut field: Window<f32>) -> Window<f32> {
+    let (w, h) = (field.width, field.height);
+    let mut row = vec![0.0f32; w];
+    for line in field.values.chunks_exact_mut(w) {
+        row.copy_from_slice(line);
+        for x in 1..w - 1 {
+            line[x] = 0.25 * row[x - 1] + 0.5 * row[x] + 0.25 * row[x + 1];
+        }
+    }
+    let mut above = field.values[..w].to_vec();
+    for y in 1..h - 1 {
+        row.copy_from_slice(&field.values[y * w..][..w]);
+        for x in 0..w {
+            field.values[y * w + x] = 0.25 * above[x] + 0.5 * row[x] + 0.25 * field.values[(y + 1) * w + x];
+        }
+        above.copy_from_slice(&row);
+    }
+    field
 }
 
 /// Length of the beam's way through a round rod of half width `w`, `d` from its edge.

@@ -86,7 +86,8 @@ pub fn geometry(spec: &HandSpec, size: u32) -> HandGeometry {
     let outlines: Vec<Vec<Point>> =
         outlines.into_iter().map(|curve| curve.into_iter().map(to_image).collect()).collect();
     let mut pen = Draw::new(spec.seed, "annotator's pen", spec.patient * 2 + side);
-    let shapes = Bone::all().map(|bone| annotate(bone, &outlines[bone.index()], spec.dense, k, limit, &mut pen)).collect();
+    let shapes =
+        Bone::all().map(|bone| annotate(bone, &outlines[bone.index()], spec.dense, k, limit, &mut pen)).collect();
     HandGeometry { size, outlines, axes, shapes, unit: k * scale }
 }
 
@@ -117,9 +118,9 @@ fn compose(
     image: &mut Draw,
 ) -> Composed {
     let (lean, below) = if spec.rotated {
-        (image.normal(46.2, 4.1), image.normal(770.0, 45.0))
+        (image.normal(46.2, 4.5), image.normal(790.0, 42.0))
     } else {
-        (image.normal(15.7, 2.35), image.normal(640.0, 45.0))
+        (image.normal(15.7, 2.6), image.normal(662.0, 42.0))
     };
     let aside = image.normal(0.0, 32.0);
     let last = TABLE_SIZE - 1.0;
@@ -128,8 +129,9 @@ fn compose(
     // The lean answers the bend almost linearly; three corrections leave less than a hundredth of a degree.
     for _ in 0..4 {
         let placed = place(spec.rotated, scale, variation, joints, bend);
-        let outlines: Vec<Vec<Point>> =
-            Bone::all().map(|bone| outline(bone, spec.rotated, scale, &variation[bone.index()], placed[bone.index()])).collect();
+        let outlines: Vec<Vec<Point>> = Bone::all()
+            .map(|bone| outline(bone, spec.rotated, scale, &variation[bone.index()], placed[bone.index()]))
+            .collect();
         let fingers = outlines[..19].iter().flatten();
         let top = fingers.clone().map(|p| p.y).fold(f64::INFINITY, f64::min);
         let low = outlines.iter().flatten().map(|p| p.x).fold(f64::INFINITY, f64::min);

@@ -7,20 +7,32 @@ use crate::dataset::annotation::Shape;
 
 /// What an annotator got wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum LabelFault {
+    /// Pisiform and Trapezoid bear each other's label.
     SwappedPisiformTrapezoid,
+    /// Two neighbouring bones bear each other's label.
     SwappedNeighbours,
+    /// The thumb's three labels in a wrong order.
     ThumbOrder,
+    /// Twelve labels on the wrong bones, as in one hand of the real data.
     Scrambled,
+    /// A bone is not annotated.
     MissingLabel,
+    /// A label occurs twice.
     DuplicateLabel,
+    /// A label that is no class.
     UnknownLabel,
+    /// A polygon lies beside its bone.
     ShiftedLabel,
+    /// A polygon crosses itself.
     SelfIntersection,
+    /// Vertices beyond the image.
     OutsideImage,
+    /// A stray click: a second polygon of a few pixels.
     TinyPart,
+    /// One bone in two polygons with a gap.
     SeveralParts,
+    /// The Pisiform's polygon lies on the Ulna.
     PisiformOverUlna,
 }
 
@@ -71,8 +83,7 @@ impl LabelFault {
             F::SwappedPisiformTrapezoid => rename(shapes, &[("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")]),
             F::SwappedNeighbours => {
                 let a = any_bone(draw, |b| b.group() != Group::Forearm);
-                let near: Vec<Bone> =
-                    a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
+                let near: Vec<Bone> = a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
                 let b = near[draw.below(near.len())];
                 rename(shapes, &[(a.name(), b.name()), (b.name(), a.name())])
             }
@@ -159,7 +170,8 @@ impl LabelFault {
                 let bone = any_bone(draw, |b| b.group() != Group::Forearm);
                 let [x, y] = shapes[bone.index()].points[0];
                 let away = (30.0 * k).ceil() as i32;
-                let (x, y) = (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
+                let (x, y) =
+                    (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
                 let size = (3.0 * k).ceil() as i32;
                 let points = vec![[x, y], [x + size, y], [x, y + size]];
                 shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });

@@ -66,12 +66,15 @@ impl Object {
                 let step = 58.0 * hand.unit / ax.hypot(ay).max(1e-9);
                 let (sx, sy) = (-ay * step, ax * step);
                 // Seen a little from the side, the band bows.
-                let corner = |p: Point, side: f64, bow: f64| {
-                    Point::new(p.x + side * sx + bow * ax, p.y + side * sy + bow * ay)
-                };
+                let corner =
+                    |p: Point, side: f64, bow: f64| Point::new(p.x + side * sx + bow * ax, p.y + side * sy + bow * ay);
                 let band: Vec<Point> = (-8..=8)
                     .map(|i| corner(low, f64::from(i) / 8.0, -0.5 * (1.0 - f64::from(i * i) / 64.0)))
-                    .chain((-8..=8).rev().map(|i| corner(high, f64::from(i) / 8.0, -0.5 * (1.0 - f64::from(i * i) / 64.0))))
+                    .chain(
+                        (-8..=8)
+                            .rev()
+                            .map(|i| corner(high, f64::from(i) / 8.0, -0.5 * (1.0 - f64::from(i * i) / 64.0))),
+                    )
                     .collect();
                 brush.polygon(&band, 249.0);
             }

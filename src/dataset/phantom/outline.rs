@@ -86,7 +86,8 @@ pub fn smooth(control: &[Point], step: f64) -> Vec<Point> {
 /// The part of a closed polygon inside `0..=limit` in both directions (Sutherland and Hodgman, 1974).
 pub fn clip(polygon: &[Point], limit: f64) -> Vec<Point> {
     let mut points = polygon.to_vec();
-    for (horizontal, sign, bound) in [(true, 1.0, 0.0), (true, -1.0, -limit), (false, 1.0, 0.0), (false, -1.0, -limit)] {
+    for (horizontal, sign, bound) in [(true, 1.0, 0.0), (true, -1.0, -limit), (false, 1.0, 0.0), (false, -1.0, -limit)]
+    {
         let depth = |p: &Point| sign * (if horizontal { p.x } else { p.y }) - bound;
         if points.iter().all(|p| depth(p) >= 0.0) {
             continue;

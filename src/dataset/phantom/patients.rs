@@ -120,15 +120,15 @@ fn person(id: String, subset: Option<Subset>, sex: Sex, rotated: [bool; 2], draw
         Sex::F => within(draw, 161.4, 4.9, 150.0, 178.0),
     };
     let (usual, spread) = match sex {
-        Sex::M => (73.5 + 0.80 * (height - 173.8), 9.5),
-        Sex::F => (56.5 + 0.55 * (height - 161.4), 7.0),
+        Sex::M => (73.5 + 0.80 * (height - 173.8), 9.8),
+        Sex::F => (56.5 + 0.55 * (height - 161.4), 7.2),
     };
     let weight = within(draw, usual, spread, 42.0, 118.0);
     let heavy = (weight - usual) / spread;
     let tall = (height - 167.2) / 8.0;
     let male = if sex == Sex::M { 1.0 } else { -1.0 };
     // Hands follow height, a little the build, a little sex beyond both.
-    let size = 0.66 * tall + 0.15 * male + 0.10 * heavy + draw.normal(0.0, 0.50);
+    let size = 0.66 * tall + 0.15 * male + 0.09 * heavy + draw.normal(0.0, 0.50);
     let years = (age - 35.0) / 30.0;
     Person {
         id,

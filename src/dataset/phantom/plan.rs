@@ -1,14 +1,15 @@
 //! Decides, before anything is drawn, who is in the data set, what each image shows and which faults it has.
 
+use super::Settings;
 use super::draw::Draw;
 use super::hand::HandSpec;
 use super::label_faults::LabelFault;
 use super::objects::Object;
+use super::patient_faults::plant_patient_faults;
 use super::patients::{Person, people};
 use super::render::Exposure;
 use super::truth::Defect;
 use super::workbook::Row;
-use super::Settings;
 use crate::dataset::layout::{Side, Subset};
 use crate::dataset::metadata::Sex;
 
@@ -126,7 +127,7 @@ fn plan_images(settings: &Settings, people: &[Person], draw: &mut Draw) -> Vec<I
 }
 
 /// Sex as typed: mostly with a backspace in front, which Excel escapes as `_x0008_`; some with a space.
-fn typed_sex(sex: Sex, draw: &mut Draw) -> String {
+pub(super) fn typed_sex(sex: Sex, draw: &mut Draw) -> String {
     let (letter, backspace, plain) = match sex {
         Sex::F => ("여", 269.0 / 288.0, 10.0 / 288.0),
         Sex::M => ("남", 243.0 / 262.0, 11.0 / 262.0),
@@ -161,7 +162,7 @@ fn plan_rows(people: &[Person], draw: &mut Draw) -> Vec<Row> {
 }
 
 /// How often each of `kinds` kinds is planted when together they take `share` of `total`: once at least.
-fn times(total: usize, share: f64, kinds: usize) -> usize {
+pub(super) fn times(total: usize, share: f64, kinds: usize) -> usize {
     ((total as f64 * share / kinds as f64).round() as usize).max(1)
 }
 
@@ -183,7 +184,7 @@ fn fresh_image(
 
 fn plant_label_faults(images: &mut [ImagePlan], touched: &mut [bool], draw: &mut Draw) {
     let train = images.iter().filter(|i| i.subset == Subset::Train).count();
-    for _ in 0..times(train, 0.16, LabelFault::ALL.len()) {
+    for _ in 0..times(train, 0.17, LabelFault::ALL.len()) {
         for fault in LabelFault::ALL {
             if let Some(at) = fresh_image(images, touched, draw, |i| i.subset == Subset::Train) {
                 images[at].label_fault = Some(fault);
@@ -215,7 +216,7 @@ fn add_object(image: &mut ImagePlan, object: Object, defects: &mut Vec<Defect>) 
 }
 
 fn plant_objects(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
-    for _ in 0..times(images.len(), 0.06, 5) {
+    for _ in 0..times(images.len(), 0.05, 5) {
         for kind in 0..5 {
             if let Some(at) = fresh_image(images, touched, draw, |_| true) {
                 let object = object(kind, draw);
@@ -243,7 +244,7 @@ fn sprinkle_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Ve
 
 /// Another patient's image takes the place of one of this patient's, a little cut and brighter or darker.
 fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
-    for _ in 0..times(images.len(), 0.02, 1) {
+    for _ in 0..times(images.len(), 0.01, 1) {
         let may = |i: &ImagePlan| i.subset == Subset::Train;
         let Some(original) = fresh_image(images, touched, draw, may) else { return };
         let source = images[original].clone();
@@ -271,144 +272,5 @@ fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Ve
             labels: Vec::new(),
             detail: format!("the image of {} saved again: {resaved:?}", source.image_id),
         });
-    }
-}
-
-const PATIENT_FAULTS: [&str; 6] = [
-    "side_order",
-    "metadata_out_of_range",
-    "metadata_absent",
-    "metadata_row_missing",
-    "metadata_swapped_height_weight",
-    "metadata_size_mismatch",
-];
-
-fn plant_patient_faults(
-    images: &mut [ImagePlan],
-    touched: &mut [bool],
-    people: &[Person],
-    rows: &mut Vec<Row>,
-    defects: &mut Vec<Defect>,
-    draw: &mut Draw,
-) {
-    let patients = images.len() / 2;
-    // A size that does not fit needs a hand that is clearly small or large: these choose first.
-    for _ in 0..times(patients, 0.07, PATIENT_FAULTS.len()) {
-        for kind in PATIENT_FAULTS.into_iter().rev() {
-            let Some(first) = fresh_patient(images, touched, draw, people, kind) else { continue };
-            let ids = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];
-            let patient_id = images[first].patient_id.clone();
-            let Some(row) = rows.iter().position(|r| r.id == patient_id) else { continue };
-            let person = people.iter().find(|p| p.id == patient_id);
-            let (detail, ids) = if kind == "side_order" {
-                swap_times(&mut images[first..first + 2]);
-                let now = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];
-                ("the left hand bears the earlier time".to_owned(), now)
-            } else if kind == "metadata_row_missing" {
-                rows.remove(row);
-                ("no row in the workbook".to_owned(), ids)
-            } else {
-                let scale = person.map_or(1.0, |p| p.scale);
-                (spoil_row(&mut rows[row], kind, scale, draw), ids)
-            };
-            for (id, at) in ids.iter().zip([first, first + 1]) {
-                debug_assert_eq!(&images[at].image_id, id);
-            }
-            defects.push(Defect {
-                kind: kind.to_owned(),
-                image_id: Some(ids[0].clone()),
-                image_ids: ids,
-                patient_id,
-                labels: Vec::new(),
-                detail,
-            });
-        }
-    }
-}
-
-/// First image of a patient with both images untouched; marks both.
-fn fresh_patient(
-    images: &[ImagePlan],
-    touched: &mut [bool],
-    draw: &mut Draw,
-    people: &[Person],
-    kind: &str,
-) -> Option<usize> {
-    let free: Vec<usize> = (0..images.len()).step_by(2).filter(|i| !touched[*i] && !touched[i + 1]).collect();
-    let may = |i: usize| match kind {
-        "side_order" => images[i].image_id.len() == "image1661130828152".len(),
-        "metadata_size_mismatch" => {
-            let scale = people.iter().find(|p| p.id == images[i].patient_id).map_or(1.0, |p| p.scale);
-            !(0.93..1.015).contains(&scale)
-        }
-        _ => true,
-    };
-    let fit: Vec<usize> = free.into_iter().filter(|i| may(*i)).collect();
-    let first = *fit.get(draw.below(fit.len()))?;
-    touched[first] = true;
-    touched[first + 1] = true;
-    Some(first)
-}
-
-/// The two images exchange their times, and so their names.
-fn swap_times(pair: &mut [ImagePlan]) {
-    let (a, b) = (pair[0].taken, pair[1].taken);
-    pair[0].taken = b;
-    pair[1].taken = a;
-    for image in pair {
-        image.image_id = format!("image{}", image.taken);
-    }
-}
-
-fn spoil_row(row: &mut Row, kind: &str, scale: f64, draw: &mut Draw) -> String {
-    match kind {
-        "metadata_out_of_range" => match draw.below(4) {
-            0 => {
-                row.height = row.height.map(|h| h / 100.0);
-                "height in metres".to_owned()
-            }
-            1 => {
-                row.weight = row.weight.map(|w| w * 10.0);
-                "weight ten times".to_owned()
-            }
-            2 => {
-                row.age = row.age.map(|a| a + 180.0);
-                "age past 190".to_owned()
-            }
-            _ => {
-                row.height = row.height.map(|h| h + 100.0);
-                "height a metre too much".to_owned()
-            }
-        },
-        "metadata_absent" => match draw.below(4) {
-            0 => {
-                row.height = None;
-                "height empty".to_owned()
-            }
-            1 => {
-                row.weight = None;
-                "weight empty".to_owned()
-            }
-            2 => {
-                row.age = None;
-                "age empty".to_owned()
-            }
-            _ => {
-                row.sex = None;
-                "sex empty".to_owned()
-            }
-        },
-        "metadata_swapped_height_weight" => {
-            std::mem::swap(&mut row.height, &mut row.weight);
-            "height and weight exchanged".to_owned()
-        }
-        _ => {
-            // The row of somebody else: as far from this hand as people get.
-            let (height, weight, sex) = if scale < 0.972 { (185.0, 96.0, Sex::M) } else { (151.0, 44.0, Sex::F) };
-            row.height = Some(height);
-            row.weight = Some(weight);
-            row.sex = Some(typed_sex(sex, draw));
-            format!("height {height}, weight {weight}, sex {} for a hand of scale {scale:.3}", sex.name())
-        }
     }
 }

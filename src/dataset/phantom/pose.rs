@@ -78,10 +78,10 @@ impl Joints {
                 [both(0.9), both(1.7) + splay * (f as f64 - 2.4), both(1.2), both(1.8)]
             }
         });
-        let gap = std::array::from_fn(|_| std::array::from_fn(|_| 5.0 + both(1.6)));
+        let gap = std::array::from_fn(|_| std::array::from_fn(|_| 3.5 + both(1.2)));
         let carpal = std::array::from_fn(|b| {
             let form = &forms[b];
-            let shift = Point::new(both(0.5 * form.centre_sd.x.min(9.0)), both(0.5 * form.centre_sd.y.min(9.0)));
+            let shift = Point::new(both(0.55 * form.centre_sd.x.min(14.0)), both(0.55 * form.centre_sd.y.min(14.0)));
             (shift, both(0.5 * form.axis_sd.min(10.0)))
         });
         Joints { finger, gap, carpal, forearm_deg: both(1.5) }

@@ -87,9 +87,8 @@ pub fn depth(mask: &Window<bool>) -> Window<f32> {
         border[0] = f32::NEG_INFINITY;
         border[1] = f32::INFINITY;
         for q in 1..w {
-            let meet = |v: usize| {
-                ((row[q] + (q * q) as f32) - (row[v] + (v * v) as f32)) / (2.0 * (q as f32 - v as f32))
-            };
+            let meet =
+                |v: usize| ((row[q] + (q * q) as f32) - (row[v] + (v * v) as f32)) / (2.0 * (q as f32 - v as f32));
             let mut s = meet(vertex[k]);
             while s <= border[k] {
                 k -= 1;

@@ -41,7 +41,7 @@ pub fn render(hand: &HandGeometry, exposure: &Exposure) -> GrayImage {
     let table: Vec<f32> = (0..=(1200.0 * STEPS) as usize).map(|i| thickness(i as f32 / STEPS)).collect();
 
     let k = (f64::from(hand.size) / TABLE_SIZE) as f32;
-    let flesh_gain = draw.normal(0.36, 0.02) as f32;
+    let flesh_gain = draw.normal(0.40, 0.02) as f32;
     let contrast = draw.normal(0.90, 0.035) as f32;
     let brightness = draw.normal(1.0, 0.03) as f32;
     let black = draw.uniform(9.0, 15.0) as f32;
@@ -120,30 +120,5 @@ impl Shutter {
         let Some([left, top, right, bottom]) = self.blades else { return 1.0 };
         let inside = (x - left).min(y - top).min(right - x).min(bottom - y);
         0.35 + 0.65 * (0.5 + inside / (6.0 * k)).clamp(0.0, 1.0)
-    }
-}
-
-#[cfg(test)]
-mod scratch {
-    use super::*;
-    use crate::dataset::layout::Side;
-    use crate::dataset::phantom::{HandSpec, geometry};
-
-    #[test]
-    fn sheet() {
-        for (i, (side, rotated)) in
-            [(Side::R, false), (Side::L, false), (Side::R, true), (Side::L, true), (Side::R, false), (Side::R, true)].into_iter().enumerate()
-        {
-            let spec = HandSpec {
-                seed: 7, patient: i as u64 / 2, side, rotated, scale: 0.97, stoutness: 1.0, dense: false,
-            };
-            let t = std::time::Instant::now();
-            let hand = geometry(&spec, 2048);
-            let a = t.elapsed();
-            let image = render(&hand, &Exposure { seed: 7, index: i as u64, cortex: 1.0, flesh: 1.0, objects: if i == 4 { vec![Object::Ring { finger: 3 }, Object::Implant { finger: 1 }, Object::NailArt { fingers: 3 }] } else {vec![]} });
-            let b = t.elapsed();
-            image.save(format!("/tmp/phantom/h{i}.png")).unwrap();
-            println!("{a:?} {b:?} {:?}", t.elapsed());
-        }
     }
 }

@@ -18,9 +18,8 @@ pub struct Coarse {
 impl Coarse {
     fn from_nodes(size: u32, value: impl Fn(f64, f64) -> f32) -> Coarse {
         let spacing = f64::from(size) / (NODES - 2) as f64;
-        let values = (0..NODES * NODES)
-            .map(|i| value((i % NODES) as f64 * spacing, (i / NODES) as f64 * spacing))
-            .collect();
+        let values =
+            (0..NODES * NODES).map(|i| value((i % NODES) as f64 * spacing, (i / NODES) as f64 * spacing)).collect();
         Coarse { values, per_px: (1.0 / spacing) as f32 }
     }
 
@@ -132,10 +131,10 @@ fn capsules(hand: &HandGeometry, fat: f64) -> Vec<Capsule> {
     let centre = |b: Bone| between(axis(b.index()).0, axis(b.index()).1, 0.5);
     let (radius, ulna) = (axis(Bone::RADIUS.index()), axis(Bone::ULNA.index()));
     let wrist = between(radius.0, ulna.0, 0.45);
-    add(centre(Bone::CAPITATE), wrist, 165.0, 182.0);
+    add(centre(Bone::CAPITATE), wrist, 172.0, 196.0);
     let lower = between(radius.1, ulna.1, 0.45);
     let far = Point::new(wrist.x + 4.0 * (lower.x - wrist.x), wrist.y + 4.0 * (lower.y - wrist.y));
-    add(wrist, far, 184.0, 224.0);
+    add(wrist, far, 198.0, 232.0);
     all
 }
 

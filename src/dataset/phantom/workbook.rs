@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rust_xlsxwriter::{Format, Note, Workbook, XlsxError};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Note, Workbook, XlsxError};
 
 /// One row as typed; `None` is an empty cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,9 @@ pub struct Row {
 /// dimensions as wide as column Z.
 pub fn write(path: &Path, rows: &[Row]) -> Result<(), XlsxError> {
     let mut book = Workbook::new();
-    let plain = Format::new();
+    // The date of writing would make equal data sets differ.
+    let created = ExcelDateTime::from_ymd(2022, 8, 22)?;
+    book.set_properties(&DocProperties::new().set_creation_datetime(&created));
     let sheet = book.add_worksheet().set_name("ID")?;
     sheet.set_freeze_panes(1, 0)?;
     for (column, name) in ["ID", "나이", "성별", "체중(몸무게)", "키(신장)"].into_iter().enumerate() {
@@ -44,7 +46,7 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<(), XlsxError> {
             }
         }
     }
-    sheet.write_blank(rows.len() as u32, 25, &plain.set_align(rust_xlsxwriter::FormatAlign::Left))?;
+    sheet.write_blank(rows.len() as u32, 25, &Format::new().set_align(rust_xlsxwriter::FormatAlign::Left))?;
     sheet.insert_note(0, 3, &Note::new("단위: kg"))?;
     book.save(path)
 }

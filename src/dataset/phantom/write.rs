@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::annotation_file::document;
 use super::draw::Draw;
-use super::hand::{HandGeometry, TABLE_SIZE, geometry, lean_deg};
+use super::hand::{TABLE_SIZE, geometry, lean_deg};
 use super::plan::{ImagePlan, Resaved, plan};
 use super::render::render;
 use super::truth::{Defect, ImageTruth, Truth};
@@ -203,8 +203,7 @@ fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> Summa
 fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
     let plan = plan(settings);
     let book = root.join("meta_data.xlsx");
-    workbook::write(&book, &plan.rows)
-        .map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
+    workbook::write(&book, &plan.rows).map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.jobs)
         .build()
@@ -378,31 +377,4 @@ fn write_png(path: &Path, image: &GrayImage) -> Result<(), PhantomError> {
             .write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::L8)
             .map_err(|source| PhantomError::Image { path: path.to_owned(), source })
     })
-}
-
-/// A hand with its picture, for trying things on.
-pub struct Hand {
-    /// Outlines, axes and annotation.
-    pub geometry: HandGeometry,
-    /// The radiograph.
-    pub image: GrayImage,
-}
-
-/// One hand in memory, as it lies in no data set: an average patient numbered `patient` under `seed`.
-pub fn hand(seed: u64, patient: u64, side: crate::dataset::layout::Side, rotated: bool, size: u32) -> Hand {
-    let mut draw = Draw::new(seed, "single hand", patient);
-    let spec = super::HandSpec {
-        seed,
-        patient,
-        side,
-        rotated,
-        scale: draw.normal(0.972, 0.05),
-        stoutness: draw.normal(1.0, 0.012),
-        dense: false,
-    };
-    let geometry = geometry(&spec, size);
-    let index = 2 * patient + u64::from(side == crate::dataset::layout::Side::L);
-    let exposure = super::Exposure { seed, index, cortex: 1.0, flesh: 1.0, objects: Vec::new() };
-    let image = render(&geometry, &exposure);
-    Hand { geometry, image }
 }

@@ -1,0 +1,83 @@
+use fast_image_resize::images::{Image as Buffer, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::GrayImage;
+
+use crate::bones;
+use crate::mask::{LabelImage, RunMask};
+
+/// How an image lies in the square a model sees: scaled to fit with its aspect kept, at the top left, black
+/// beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Columns of the image.
+    pub width: u32,
+    /// Rows of the image.
+    pub height: u32,
+    /// Side of the model's square.
+    pub size: u32,
+    /// Columns of the square that the image takes.
+    pub inner_width: u32,
+    /// Rows of the square that the image takes.
+    pub inner_height: u32,
+}
+
+impl Fit {
+    /// An image of `width` x `height` in a square of `size`. All must be above 0.
+    pub fn new(width: u32, height: u32, size: u32) -> Fit {
+        let scale = f64::from(size) / f64::from(width.max(height));
+        let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, size);
+        Fit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
+    }
+
+    /// The image in the square, `size * size` bytes: triangle filter of the width of the scale (no aliasing),
+    /// as PIL's bilinear resize.
+    pub fn image(&self, image: &GrayImage) -> Vec<u8> {
+        debug_assert_eq!(image.dimensions(), (self.width, self.height));
+        if self.inner_width == self.width && self.inner_height == self.height {
+            return self.padded(image.as_raw());
+        }
+        let source = ImageRef::new(self.width, self.height, image.as_raw(), PixelType::U8)
+            .expect("a grey image has width * height bytes");
+        let mut target = Buffer::new(self.inner_width, self.inner_height, PixelType::U8);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize(&source, &mut target, &options).expect("both images are 8-bit grey and not empty");
+        self.padded(target.buffer())
+    }
+
+    /// The label words in the square, `size * size`: nearest neighbour (OpenCV's INTER_NEAREST).
+    pub fn words(&self, masks: &[RunMask; bones::COUNT]) -> Vec<u32> {
+        self.padded(&LabelImage::from_masks_resized(masks, self.inner_width, self.inner_height).words)
+    }
+
+    fn padded<T: Copy + Default>(&self, inner: &[T]) -> Vec<T> {
+        let size = self.size as usize;
+        let mut square = vec![T::default(); size * size];
+        for (row, source) in inner.chunks_exact(self.inner_width as usize).enumerate() {
+            square[row * size..row * size + source.len()].copy_from_slice(source);
+        }
+        square
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aspect_is_kept_and_the_rest_is_black() {
+        let fit = Fit::new(40, 20, 32);
+        assert_eq!((fit.inner_width, fit.inner_height), (32, 16));
+        let square = fit.image(&GrayImage::from_pixel(40, 20, image::Luma([200])));
+        assert!(square[..16 * 32].iter().all(|v| *v == 200) && square[16 * 32..].iter().all(|v| *v == 0));
+        let mut masks: [RunMask; bones::COUNT] = std::array::from_fn(|_| RunMask::empty(40, 20));
+        masks[5] = RunMask::from_dense(&[1; 800], 40, 20);
+        let words = fit.words(&masks);
+        assert!(words[..16 * 32].iter().all(|w| *w == 32) && words[16 * 32..].iter().all(|w| *w == 0));
+    }
+
+    #[test]
+    fn same_size_is_a_copy() {
+        let image = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 8 + y) as u8]));
+        assert_eq!(Fit::new(8, 8, 8).image(&image), image.into_raw());
+    }
+}

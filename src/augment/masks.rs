@@ -1,0 +1,109 @@
+use rayon::prelude::*;
+
+use super::Fit;
+use crate::bones;
+use crate::mask::{Run, RunMask};
+
+impl Fit {
+    /// Masks at the image's own size from logits of the square, `[29, size, size]` row-major: upsampled bilinearly
+    /// (half-pixel centres, as PyTorch's `interpolate` without align_corners) and set where not below 0, that is
+    /// where the sigmoid is at least 0.5. Made row by row straight into runs: rows and stretches between logits of
+    /// one sign cost nothing, and no class is ever held at full size.
+    pub fn masks(&self, logits: &[f32]) -> Box<[RunMask; bones::COUNT]> {
+        let square = (self.size * self.size) as usize;
+        debug_assert_eq!(logits.len(), bones::COUNT * square);
+        let columns = Axis::new(self.inner_width, self.width);
+        let rows = Axis::new(self.inner_height, self.height);
+        let masks: Vec<RunMask> =
+            logits.par_chunks_exact(square).map(|class| self.class_mask(class, &columns, &rows)).collect();
+        masks.try_into().expect("logits hold one square a class")
+    }
+
+    fn class_mask(&self, logits: &[f32], columns: &Axis, rows: &Axis) -> RunMask {
+        let (size, inner) = (self.size as usize, self.inner_width as usize);
+        let source = |row: u32| &logits[row as usize * size..row as usize * size + inner];
+        let any: Vec<bool> = (0..self.inner_height).map(|y| source(y).iter().any(|v| *v >= 0.0)).collect();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut row = vec![0.0f32; inner];
+        for (y, tap) in rows.taps.iter().enumerate() {
+            if !any[tap.first as usize] && !any[tap.second as usize] {
+                continue;
+            }
+            let (above, below) = (source(tap.first), source(tap.second));
+            row.iter_mut().zip(above.iter().zip(below)).for_each(|(v, (a, b))| *v = a + (b - a) * tap.share);
+            let start = y as u32 * self.width;
+            for (x0, x1) in columns.positive(&row) {
+                match runs.last_mut() {
+                    Some(last) if last.start + last.len == start + x0 => last.len += x1 - x0,
+                    _ => runs.push(Run { start: start + x0, len: x1 - x0 }),
+                }
+            }
+        }
+        RunMask::from_runs(self.width, self.height, runs).expect("runs are made in order within the image")
+    }
+}
+
+/// Where each pixel of a side reads between two of a coarser or finer one.
+struct Axis {
+    taps: Vec<Tap>,
+}
+
+struct Tap {
+    first: u32,
+    second: u32,
+    share: f32,
+}
+
+impl Axis {
+    fn new(source: u32, target: u32) -> Axis {
+        let scale = f64::from(source) / f64::from(target);
+        let taps = (0..target).map(|i| {
+            let at = ((f64::from(i) + 0.5) * scale - 0.5).max(0.0);
+            let first = (at.floor() as u32).min(source - 1);
+            Tap { first, second: (first + 1).min(source - 1), share: (at - f64::from(first)) as f32 }
+        });
+        Axis { taps: taps.collect() }
+    }
+
+    /// Stretches `[from, to)` of the target where the interpolated row is not below 0.
+    fn positive(&self, row: &[f32]) -> Vec<(u32, u32)> {
+        let mut stretches: Vec<(u32, u32)> = Vec::new();
+        for (x, tap) in self.taps.iter().enumerate() {
+            let (a, b) = (row[tap.first as usize], row[tap.second as usize]);
+            let set = if (a >= 0.0) == (b >= 0.0) { a >= 0.0 } else { a + (b - a) * tap.share >= 0.0 };
+            if set {
+                let x = x as u32;
+                match stretches.last_mut() {
+                    Some(last) if last.1 == x => last.1 += 1,
+                    _ => stretches.push((x, x + 1)),
+                }
+            }
+        }
+        stretches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    /// ATen rounds the interpolation in another order, so that pixels within a few millionths of the threshold
+    /// may differ; random logits have next to none.
+    #[test]
+    fn equals_interpolate_and_threshold() {
+        for (width, height, size) in [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)] {
+            let fit = Fit::new(width, height, size);
+            let side = i64::from(size);
+            let logits = Tensor::randn([29, side, side], (Kind::Float, tch::Device::Cpu));
+            let inner = logits.narrow(1, 0, fit.inner_height.into()).narrow(2, 0, fit.inner_width.into());
+            let up = inner.unsqueeze(0).upsample_bilinear2d([i64::from(height), i64::from(width)], false, None, None);
+            let expected = Vec::<u8>::try_from(up.ge(0.0).to_kind(Kind::Uint8).view([-1])).unwrap();
+            let masks = fit.masks(&Vec::<f32>::try_from(logits.view([-1])).unwrap());
+            let ours: Vec<u8> = masks.iter().flat_map(RunMask::to_dense).collect();
+            let wrong = ours.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            assert!(wrong <= 3, "{wrong} of {} pixels differ at {width}x{height}", ours.len());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `carpus eda`: the report.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::{Status, Ui};
+use crate::report::{self, Evidence, Settings, Study};
+use crate::tables::{self, FindingRow, FoldRow, Tables};
+
+/// Write the report: one HTML page, its figures as PNG and SVG, and every number as JSON
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n\n\
+    Opens from disk in any browser: report/index.html")]
+pub struct Args {
+    /// Folder of tables that `carpus scan` wrote
+    tables: PathBuf,
+    /// Folder to write; an older report in it is replaced once the new one is complete
+    #[arg(long, short)]
+    out: PathBuf,
+    /// Folds that `carpus split` wrote (CSV or Parquet): adds their balance
+    #[arg(long)]
+    folds: Option<PathBuf>,
+    /// Findings that `carpus audit` wrote (its folder, or the CSV or Parquet in it): adds them with their pictures
+    #[arg(long)]
+    findings: Option<PathBuf>,
+    /// Data folder that was scanned: adds pictures of typical straight and rotated hands
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Title of the page
+    #[arg(long, default_value = "Hand radiographs")]
+    title: String,
+    /// A hand leaning this many degrees or more from vertical counts as rotated
+    #[arg(long, default_value_t = 33.0, value_name = "DEGREES", allow_negative_numbers = true, value_parser = angle)]
+    rotated_deg: f64,
+    /// Findings shown with their pictures
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pictures: usize,
+}
+
+fn angle(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if value > 0.0 && value < 180.0 { Ok(value) } else { Err("must lie between 0 and 180".to_owned()) }
+}
+
+/// Reads the tables, writes the report.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let settings = Settings {
+        title: args.title,
+        rotated_deg: args.rotated_deg,
+        pictures_shown: args.pictures,
+        ..Settings::default()
+    };
+    let tables = Tables::read(&args.tables).with_context(|| {
+        format!("reading the tables in {}; `carpus scan DATA --out TABLES` writes them", args.tables.display())
+    })?;
+    let folds = args.folds.map(|path| tables::read::<FoldRow>(&path)).transpose()?;
+    let findings = args.findings.map(|path| read_findings(&path)).transpose()?;
+    let evidence = findings
+        .as_ref()
+        .map_or_else(Evidence::default, |(rows, folder)| report::read_evidence(folder, rows, settings.pictures_shown));
+    let findings = findings.map(|(rows, _)| rows);
+    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings);
+    let examples = args.data.map(|folder| {
+        let images = ["train", "test"].into_iter().flat_map(|subset| study.example_images(subset));
+        let paths: Vec<&str> = images.map(|(_, image)| image.path.as_str()).collect();
+        report::read_pictures(&folder, paths.into_iter())
+    });
+    study.examples = examples.as_ref();
+    let unread: Vec<&String> = evidence.failures.iter().chain(examples.iter().flat_map(|e| &e.failures)).collect();
+    for failure in &unread {
+        ui.warn(failure);
+    }
+    let sections = report::sections::all(&study);
+    let written = report::write(&args.out, &sections, &settings, &tables, findings.as_deref())?;
+    ui.line(format_args!(
+        "{} images, {} sections, {} figures",
+        tables.images.len(),
+        sections.len(),
+        written.figures.len()
+    ));
+    ui.line(format_args!("report: {}", written.index.display()));
+    ui.json(&json!({
+        "index": written.index, "numbers": written.numbers, "figures": written.figures,
+        "page_bytes": written.page_bytes, "pictures_not_read": unread,
+    }))?;
+    Ok(if unread.is_empty() { Status::Done } else { Status::DoneWithProblems })
+}
+
+/// The findings and the folder that their evidence is relative to.
+fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, PathBuf)> {
+    let file = if path.is_dir() {
+        let parquet = path.join("findings.parquet");
+        if parquet.exists() { parquet } else { path.join("findings.csv") }
+    } else {
+        path.to_owned()
+    };
+    let rows = tables::read::<FindingRow>(&file)
+        .with_context(|| format!("reading the findings; `carpus audit TABLES --out {}` writes them", path.display()))?;
+    Ok((rows, file.parent().map_or_else(PathBuf::new, Path::to_owned)))
+}

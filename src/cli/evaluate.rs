@@ -1,0 +1,104 @@
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use super::split::{Chosen, subset};
+use super::{Status, Ui};
+use crate::bones::Bone;
+use crate::corrections;
+use crate::dataset::Severity;
+use crate::dataset::layout::{self, ImageEntry};
+use crate::scores::{Summary, image_id, read_flat, score_files, write_scores};
+use crate::tables::{self, FoldRow, write_atomically};
+
+/// Score predictions: Dice of every image and class, and means
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus evaluate --predictions heldout.csv --data data --out per_image_dice.csv
+  carpus evaluate --predictions oof.csv --data data --folds folds.csv --fold 0 \\
+      --out per_image_dice.csv
+
+Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
+is that over images and classes. Beside the CSV, a JSON file of the same name holds the means.")]
+pub struct Args {
+    /// Submission CSV
+    #[arg(long)]
+    predictions: PathBuf,
+    /// Data folder with the annotations
+    #[arg(long)]
+    data: PathBuf,
+    /// Corrections file: applied to the annotations, what it excludes is not scored
+    #[arg(long)]
+    corrections: Option<PathBuf>,
+    /// Score every annotated image of train, test or all [default: those that the predictions hold]
+    #[arg(long, value_parser = subset)]
+    subset: Option<Chosen>,
+    /// Folds that `carpus split` wrote; with --fold, score every image held out in it
+    #[arg(long, requires = "fold")]
+    folds: Option<PathBuf>,
+    /// Fold to score
+    #[arg(long, requires = "folds")]
+    fold: Option<u32>,
+    /// CSV to write: image_id, a column a class, mean
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Scores.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let layout = layout::discover(&args.data)?;
+    let predicted = read_flat(&args.predictions)?;
+    let mut entries: Vec<&ImageEntry> = layout.images.iter().collect();
+    match (&args.folds, args.fold, args.subset) {
+        (Some(path), Some(fold), subset) => {
+            let rows: Vec<FoldRow> = tables::read(path)?;
+            let held: HashSet<&str> = rows.iter().filter(|r| r.fold == fold).map(|r| r.image_id.as_str()).collect();
+            entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset.name())));
+        }
+        (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset.name())),
+        _ => {
+            let names: HashSet<&str> = predicted.iter().map(|p| image_id(&p.image_name)).collect();
+            entries.retain(|e| names.contains(e.image_id.as_str()));
+        }
+    }
+    let mut corrected = Vec::new();
+    if let Some(path) = &args.corrections {
+        let (read, wrong) = corrections::read(path)?;
+        if let Some(first) = wrong.first() {
+            bail!("{}: {first}", path.display());
+        }
+        let excluded = corrections::Exclusions::new(&read);
+        entries.retain(|e| !excluded.contains(&e.image_id, &e.patient_id));
+        corrected = read;
+    }
+    let name = args.corrections.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    let scoring = score_files(&args.data, &entries, (&corrected, &name), (&args.predictions, &predicted), ui)?;
+    write_scores(&args.out, &scoring.scores)?;
+    let summary = Summary::of(&scoring.scores);
+    let json = args.out.with_extension("json");
+    write_atomically(&json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
+        .with_context(|| json.display().to_string())?;
+
+    for bone in Bone::all() {
+        ui.line(format_args!("{bone:<12} {:.4}", summary.per_class[bone.name()].as_f64().unwrap_or(f64::NAN)));
+    }
+    for (image, dice) in &summary.worst_images {
+        ui.line(format_args!("lowest: {image} {dice:.4}"));
+    }
+    ui.line(format_args!(
+        "mean Dice of {} images: {:.4}   ({})",
+        summary.images,
+        summary.mean_dice,
+        args.out.display()
+    ));
+    ui.json(&summary)?;
+    let failed = scoring.problems.iter().filter(|p| p.severity == Severity::Error);
+    let mut bad = false;
+    for problem in failed {
+        bad = true;
+        ui.warn(format_args!("{} {}: {}; {}", problem.file, problem.place, problem.reason, problem.action));
+    }
+    Ok(if bad { Status::DoneWithProblems } else { Status::Done })
+}

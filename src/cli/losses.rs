@@ -1,0 +1,96 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use super::{Status, Ui};
+use crate::device::{self, DeviceKind};
+use crate::losses::{LossKind, LossMix};
+use crate::models::{read_tensors, write_tensors};
+
+/// List losses, compute one and its gradient
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus losses list
+  carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' --logits x.safetensors --target t.safetensors \\
+      --grad g.safetensors")]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Every loss with its options
+    List,
+    /// Value and gradient of a mix: hold a loss against its reference without writing code
+    Eval(Eval),
+}
+
+#[derive(clap::Args, Debug)]
+struct Eval {
+    /// Losses with their weights, as in a config: '{ bce = 0.5, dice = { weight = 0.5, smooth = 1.0 } }'
+    #[arg(long, value_parser = mix)]
+    loss: LossMix,
+    /// File with the tensor `logits`, [batch, classes, height, width]
+    #[arg(long)]
+    logits: PathBuf,
+    /// File with the tensor `target`: {0,1} of the same shape, or label words [batch, height, width]
+    #[arg(long)]
+    target: PathBuf,
+    /// File to write with the gradient with respect to the logits, `grad`
+    #[arg(long)]
+    grad: Option<PathBuf>,
+}
+
+fn mix(text: &str) -> Result<LossMix, String> {
+    #[derive(Deserialize)]
+    struct Config {
+        loss: LossMix,
+    }
+    toml::from_str::<Config>(&format!("loss = {text}")).map(|config| config.loss).map_err(|e| e.message().to_owned())
+}
+
+/// Does one of the two.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    match args.what {
+        What::List => {
+            let items = LossKind::ALL.iter().map(|kind| (kind.name(), kind.describe()));
+            for (name, about) in items.clone() {
+                ui.line(format_args!("{name:<18} {about}"));
+            }
+            let items: Vec<_> =
+                items.map(|(name, about)| serde_json::json!({ "name": name, "about": about })).collect();
+            ui.json(&items)?;
+            Ok(Status::Done)
+        }
+        What::Eval(args) => eval(&args, ui),
+    }
+}
+
+fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
+    device::select(DeviceKind::Cpu)?;
+    let logits = tensor(&args.logits, "logits")?.f_set_requires_grad(true)?;
+    let target = tensor(&args.target, "target")?;
+    let (loss, parts) = args.loss.forward_with_parts(&logits, &target)?;
+    let value = loss.f_double_value(&[])?;
+    if let Some(path) = &args.grad {
+        loss.f_backward()?;
+        write_tensors(path, &[("grad".to_owned(), logits.f_grad()?)])?;
+    }
+    let mut values = serde_json::Map::new();
+    for (kind, part) in parts {
+        values.insert(kind.name().to_owned(), part.f_to_kind(Kind::Double)?.f_double_value(&[])?.into());
+    }
+    ui.line(format_args!("{value:.9}"));
+    ui.json(&serde_json::json!({ "value": value, "parts": values, "grad": args.grad }))?;
+    Ok(Status::Done)
+}
+
+fn tensor(path: &Path, name: &str) -> anyhow::Result<Tensor> {
+    let mut tensors = read_tensors(path)?;
+    tensors.remove(name).with_context(|| format!("{} has no tensor `{name}`", path.display()))
+}

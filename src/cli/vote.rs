@@ -1,0 +1,34 @@
+use std::path::PathBuf;
+
+use super::{Status, Ui};
+use crate::mask::submission;
+use crate::scores;
+
+/// Combine submissions by the vote of their pixels
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus vote a.csv b.csv c.csv --out voted.csv
+  carpus vote fold*.csv --at-least 2 --out voted.csv
+
+Votes are counted on runs; no mask is spread out. Every file must hold the same images.")]
+pub struct Args {
+    /// Submission CSVs, two or more
+    #[arg(required = true, num_args = 1..)]
+    submissions: Vec<PathBuf>,
+    /// Votes that set a pixel [default: more than half]
+    #[arg(long, value_name = "N")]
+    at_least: Option<usize>,
+    /// Submission CSV to write, images in the order of the first file
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Votes.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let voted = scores::vote(&args.submissions, args.at_least, ui)?;
+    submission::write(&args.out, &voted)?;
+    ui.line(format_args!("{} files, {} images: {}", args.submissions.len(), voted.len(), args.out.display()));
+    ui.json(&serde_json::json!({"files": args.submissions.len(), "images": voted.len(), "out": args.out}))?;
+    Ok(Status::Done)
+}

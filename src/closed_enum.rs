@@ -1,0 +1,75 @@
+//! Closed sets of named things (architectures, encoders, losses): one list gives the enum, its names, `ALL`,
+//! parsing with a message that says what there is, and serde by name.
+
+/// A name that is not in a closed set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} {name:?}; there is {known}")]
+pub struct UnknownName {
+    /// What was to be named: `architecture`.
+    pub what: &'static str,
+    /// The name given.
+    pub name: String,
+    /// The names there are, joined by commas.
+    pub known: String,
+}
+
+/// Defines an enum whose variants have names: `ALL`, `name`, `from_name`, `Display`, `FromStr`, serde.
+macro_rules! closed_enum {
+    (
+        $(#[$meta:meta])*
+        pub enum $Name:ident ($what:literal) {
+            $($(#[$vmeta:meta])* $Variant:ident = $text:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $Name { $($(#[$vmeta])* $Variant,)+ }
+
+        impl $Name {
+            /// Every one, in the order of definition.
+            pub const ALL: &'static [$Name] = &[$($Name::$Variant,)+];
+
+            /// The name used in configs, on the command line and in listings.
+            pub fn name(self) -> &'static str {
+                match self { $($Name::$Variant => $text,)+ }
+            }
+
+            /// The one called exactly `name`.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some($Name::$Variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $Name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $Name {
+            type Err = $crate::closed_enum::UnknownName;
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                Self::from_name(name).ok_or_else(|| $crate::closed_enum::UnknownName {
+                    what: $what,
+                    name: name.to_owned(),
+                    known: [$($text,)+].join(", "),
+                })
+            }
+        }
+
+        impl serde::Serialize for $Name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = String::deserialize(deserializer)?;
+                name.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(crate) use closed_enum;

@@ -1,0 +1,91 @@
+//! A TOML file with settings laid over it from the command line.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConfigError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{}: {reason}", path.display())]
+    Shape { path: PathBuf, reason: String },
+    #[error("--set {text:?}: {reason}")]
+    Set { text: String, reason: String },
+    #[error("{}: {key} is {found}; expected {expected}", path.display())]
+    Value { path: PathBuf, key: String, found: String, expected: String },
+}
+
+/// Reads a TOML file as a table.
+pub fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.into(), source })?;
+    text.parse().map_err(|source: toml::de::Error| ConfigError::Toml { path: path.into(), source: source.into() })
+}
+
+/// Lays `key=value` over the table: the key dotted, the value TOML, or text where it is no TOML. Where `section` names
+/// a key and text is set on the whole section, the text goes to that key: `("data", "root")` makes `data=DIR` mean
+/// `data.root=DIR`.
+pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)]) -> Result<(), ConfigError> {
+    let wrong = |reason: String| ConfigError::Set { text: text.to_owned(), reason };
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, as in optimiser.lr=1e-3".into()))?;
+    let value = value.trim();
+    let value = format!("v = {value}")
+        .parse::<Table>()
+        .ok()
+        .filter(|parsed| parsed.len() == 1)
+        .and_then(|mut parsed| parsed.remove("v"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    if parts.iter().any(|p| p.is_empty()) {
+        return Err(wrong(format!("{key:?} is no key; expected names joined by dots")));
+    }
+    if let (Value::String(_), Some((_, inner))) = (&value, sections.iter().find(|(s, _)| *s == key.trim())) {
+        parts.push(inner);
+    }
+    let last = parts.pop().expect("a key has a part");
+    let mut place = table;
+    for part in &parts {
+        let next = place.entry(*part).or_insert_with(|| Value::Table(Table::new()));
+        if !next.is_table() {
+            return Err(wrong(format!("{part} is {next}, not a table")));
+        }
+        place = next.as_table_mut().expect("it was checked to be a table");
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// A table as `T`; an error names the file and the key.
+pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
+    T::deserialize(Value::Table(table))
+        .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line(&e.to_string()) })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_toml_or_text() {
+        let mut table: Table = "a = 1\n[data]\nroot = 'x'\nfold = 2".parse().unwrap();
+        for text in ["a=2", "optimiser.lr=1e-3", "name=run one", "data=phantom", "loss={bce=1.0}", "list=[1,2]"] {
+            set(&mut table, text, &[("data", "root")]).unwrap();
+        }
+        assert_eq!(table["a"].as_integer(), Some(2));
+        assert_eq!(table["optimiser"]["lr"].as_float(), Some(1e-3));
+        assert_eq!(table["name"].as_str(), Some("run one"));
+        assert_eq!((table["data"]["root"].as_str(), table["data"]["fold"].as_integer()), (Some("phantom"), Some(2)));
+        assert_eq!(table["loss"]["bce"].as_float(), Some(1.0));
+        assert!(set(&mut table, "a.b=1", &[]).unwrap_err().to_string().contains("a is 2, not a table"));
+        assert!(set(&mut table, "a", &[]).unwrap_err().to_string().contains("KEY=VALUE"));
+    }
+}

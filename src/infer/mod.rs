@@ -1,0 +1,7 @@
+//! Prediction: a checkpoint and images in, masks at the images' own size out, as a submission.
+
+mod predict;
+mod predictor;
+
+pub use predict::{Prediction, predict, to_originals};
+pub use predictor::Predictor;

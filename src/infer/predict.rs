@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::Predictor;
+use crate::augment::Fit;
+use crate::clean::Transform;
+use crate::dataset::layout::ImageEntry;
+use crate::dataset::{Problem, Severity, image};
+use crate::mask::RunMask;
+use crate::mask::submission::ImageMasks;
+use crate::progress::Progress;
+use crate::train::TrainError;
+
+/// Predicted masks of a data folder's images.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// One an image, in the order of the entries.
+    pub images: Vec<ImageMasks>,
+    /// Images that could not be read; their masks are empty.
+    pub problems: Vec<Problem>,
+}
+
+/// Predicts `entries` of the data at `root`, `batch` at a time; memory is bounded by the batch but for the runs.
+pub fn predict(
+    predictor: &Predictor,
+    root: &Path,
+    entries: &[&ImageEntry],
+    batch: usize,
+    progress: &dyn Progress,
+) -> Result<Prediction, TrainError> {
+    let size = predictor.info().size;
+    let mut prediction = Prediction { images: Vec::with_capacity(entries.len()), problems: Vec::new() };
+    progress.start("images predicted", entries.len() as u64);
+    for chunk in entries.chunks(batch.max(1)) {
+        let read: Vec<Result<(Fit, Vec<u8>), String>> = chunk
+            .par_iter()
+            .map(|entry| {
+                let radiograph = image::read(&root.join(&entry.image)).map_err(|e| e.to_string())?;
+                let (width, height) = radiograph.pixels.dimensions();
+                let fit = Fit::new(width, height, size);
+                Ok((fit, fit.image(&radiograph.pixels)))
+            })
+            .collect();
+        let (fits, squares): (Vec<Fit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
+        let mut masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares)? }.into_iter();
+        for (entry, read) in chunk.iter().zip(&read) {
+            let image_name = entry.image.rsplit('/').next().unwrap_or(&entry.image).to_owned();
+            let masks = match read {
+                Ok(_) => masks.next().expect("one set of masks an image read"),
+                Err(reason) => {
+                    prediction.problems.push(unreadable(entry, reason));
+                    Box::new(std::array::from_fn(|_| RunMask::empty(1, 1)))
+                }
+            };
+            prediction.images.push(ImageMasks { image_name, masks });
+        }
+        progress.advance(chunk.len() as u64);
+    }
+    progress.finish();
+    Ok(prediction)
+}
+
+fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
+    Problem {
+        file: entry.image.clone(),
+        place: String::new(),
+        image_id: Some(entry.image_id.clone()),
+        patient_id: Some(entry.patient_id.clone()),
+        raw: String::new(),
+        reason: reason.to_owned(),
+        action: "predicted as empty".into(),
+        severity: Severity::Error,
+    }
+}
+
+/// Masks predicted on crops, put back into the originals by the crops' transforms, under the originals' names.
+/// Nothing is resampled.
+pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, TrainError> {
+    let by_image: HashMap<&str, &Transform> =
+        transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect();
+    let back = |image: ImageMasks| {
+        let wrong = |reason: String| TrainError::Crop { image: image.image_name.clone(), reason };
+        let transform = by_image
+            .get(image.image_name.as_str())
+            .ok_or_else(|| wrong("the folder of crops has no transform for it".into()))?;
+        let masks = image
+            .masks
+            .iter()
+            .map(|mask| match mask.is_empty() {
+                true => Ok(RunMask::empty(transform.original_width, transform.original_height)),
+                false => transform.mask_from_crop(mask).map_err(|e| wrong(e.to_string())),
+            })
+            .collect::<Result<Vec<RunMask>, _>>()?;
+        let image_name = transform.original_image.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(ImageMasks { image_name, masks: masks.try_into().expect("one mask a class") })
+    };
+    images.into_par_iter().map(back).collect()
+}

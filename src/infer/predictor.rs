@@ -1,0 +1,62 @@
+use std::path::Path;
+
+use rayon::prelude::*;
+use tch::{Device, Tensor};
+
+use crate::augment::{Fit, push_normalised};
+use crate::bones;
+use crate::mask::RunMask;
+use crate::models::Model;
+use crate::train::{TrainError, WeightsInfo, read_weights};
+
+/// A trained model ready to predict.
+pub struct Predictor {
+    model: Model,
+    info: WeightsInfo,
+    flip: bool,
+}
+
+impl Predictor {
+    /// The model of a file of weights that a run wrote. With `flip`, each image is also predicted mirrored and the
+    /// two probabilities are averaged.
+    pub fn open(path: &Path, device: Device, flip: bool) -> Result<Predictor, TrainError> {
+        let (model, info) = read_weights(path, device)?;
+        Ok(Predictor { model, info, flip })
+    }
+
+    /// What the file says about the weights.
+    pub fn info(&self) -> &WeightsInfo {
+        &self.info
+    }
+
+    /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU.
+    pub fn logits(&self, squares: &[Vec<u8>]) -> Result<Tensor, TrainError> {
+        let channels = self.info.model.in_channels as usize;
+        let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
+        for square in squares {
+            let grey: Vec<f32> = square.iter().map(|v| f32::from(*v)).collect();
+            push_normalised(&mut pixels, &grey, &self.info.input.mean, &self.info.input.sd, channels);
+        }
+        let side = i64::from(self.info.size);
+        let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, side, side])?;
+        let x = x.f_to_device(self.model.device())?;
+        tch::no_grad(|| {
+            let logits = self.model.forward_t(&x, false)?.logits;
+            if !self.flip {
+                return Ok(logits.f_to_device(Device::Cpu)?);
+            }
+            let mirrored = self.model.forward_t(&x.f_flip([3])?, false)?.logits.f_flip([3])?;
+            let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
+            // Back to logits, so that upsampling and threshold are those of a single pass.
+            Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
+        })
+    }
+
+    /// Masks of images at their own size; `squares` are the images as each `Fit` makes them.
+    pub fn masks(&self, fits: &[Fit], squares: &[Vec<u8>]) -> Result<Vec<Box<[RunMask; bones::COUNT]>>, TrainError> {
+        let logits = self.logits(squares)?.f_contiguous()?;
+        let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
+        let each = values.len() / squares.len().max(1);
+        Ok(fits.par_iter().zip(values.par_chunks_exact(each)).map(|(fit, logits)| fit.masks(logits)).collect())
+    }
+}

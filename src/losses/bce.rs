@@ -1,0 +1,89 @@
+//! Binary cross entropy on logits, with weights and label smoothing.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::batch::{Batch, Chunk, total};
+use super::{LossError, PerClass};
+
+/// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`. Equals PyTorch's
+/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Bce {
+    /// Factor q of the positive pixels.
+    #[serde(alias = "pos_weight", skip_serializing_if = "Option::is_none")]
+    pub pos_weight: Option<PerClass>,
+    /// Factor w of the whole class; the mean still divides by the number of pixels.
+    #[serde(alias = "class_weight", skip_serializing_if = "Option::is_none")]
+    pub class_weight: Option<PerClass>,
+    /// s: targets become s and 1 - s.
+    #[serde(alias = "label_smoothing")]
+    pub label_smoothing: f64,
+}
+
+impl Bce {
+    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
+    pub(super) fn accumulate(
+        &self,
+        batch: &Batch,
+        chunk: &Chunk,
+        probability: &Tensor,
+        gradient: Option<(&mut Tensor, f64)>,
+    ) -> Result<Tensor, LossError> {
+        let [_, classes, ..] = batch.size;
+        let by_class = |option: &Option<PerClass>, name| -> Result<Option<Tensor>, LossError> {
+            let Some(values) = option else { return Ok(None) };
+            Ok(Some(chunk.of_class(&values.tensor(name, classes, batch.device())?)?))
+        };
+        let positive = by_class(&self.pos_weight, "pos-weight")?;
+        let weight = by_class(&self.class_weight, "class-weight")?;
+        let smoothing = self.label_smoothing;
+        let pixels = batch.size.iter().product::<i64>() as f64;
+
+        // With the logit turned so that positive is wrong, the loss of the true label is softplus(wrongness), and
+        // that of the other label softplus(-wrongness) = softplus(wrongness) - wrongness.
+        let mut wrongness = chunk.wrongness()?;
+        let mut value = wrongness.f_softplus()?;
+        if smoothing == 0.0 {
+            if let Some(q) = &positive {
+                // Positive pixels q times: + (q - 1) t.
+                let extra = value.f_mul(&chunk.target)?.f_mul(&q.f_sub_scalar(1.0)?)?;
+                value = value.f_add_(&extra)?;
+            }
+        } else {
+            let factor = |t: &Tensor| match &positive {
+                Some(q) => t.f_mul(&q.f_sub_scalar(1.0)?)?.f_add_scalar(1.0),
+                None => Ok(t.f_ones_like()?),
+            };
+            let other = value.f_sub(&wrongness)?.f_mul(&factor(&chunk.target.f_rsub_scalar(1.0)?)?)?;
+            let own = value.f_mul(&factor(&chunk.target)?)?;
+            value = own.f_mul_scalar(1.0 - smoothing)?.f_add(&other.f_mul_scalar(smoothing)?)?;
+        }
+        if let Some(w) = &weight {
+            value = value.f_mul_(w)?;
+        }
+        let value = total(&value)?.f_div_scalar_(pixels)?;
+
+        if let Some((gradient, scale)) = gradient {
+            let soft = if smoothing == 0.0 {
+                chunk.target.shallow_clone()
+            } else {
+                chunk.target.f_mul_scalar(1.0 - 2.0 * smoothing)?.f_add_scalar_(smoothing)?
+            };
+            // d/dx = p (1 + (q - 1) t) - q t
+            wrongness = match &positive {
+                None => probability.f_sub(&soft)?,
+                Some(q) => {
+                    let weighed = soft.f_mul(q)?;
+                    probability.f_mul(&weighed.f_sub(&soft)?.f_add_scalar_(1.0)?)?.f_sub_(&weighed)?
+                }
+            };
+            if let Some(w) = &weight {
+                wrongness = wrongness.f_mul_(w)?;
+            }
+            let _ = gradient.f_add_(&wrongness.f_mul_scalar_(scale / pixels)?)?;
+        }
+        Ok(value)
+    }
+}

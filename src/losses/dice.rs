@@ -1,0 +1,30 @@
+//! Soft Dice loss. F. Milletari, N. Navab, S.-A. Ahmadi, V-Net, 3DV 2016.
+
+use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
+
+use super::region::Overlap;
+
+/// Mean over the classes of `1 - 2 sum(p t) / (sum p + sum t)`, the sums over all pixels of the batch; 0 for a
+/// class that the batch lacks. Equals SMP's `DiceLoss(mode="multilabel")`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dice {
+    /// Added above and below, in pixels.
+    pub smooth: f64,
+    /// `-log` of the coefficient instead of one minus it.
+    pub log: bool,
+    /// Sums over each image, then the mean over images too.
+    #[serde(alias = "per_image")]
+    pub per_image: bool,
+}
+
+impl Dice {
+    /// The loss of these sums.
+    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+        let overlap = overlap.over(self.per_image)?;
+        let half = overlap.true_pixels.f_full_like(0.5)?;
+        let score = overlap.tversky(&half, &half, self.smooth)?;
+        overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+    }
+}

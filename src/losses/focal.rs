@@ -1,0 +1,53 @@
+//! Focal loss. T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár, Focal loss for dense object detection, ICCV 2017.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::LossError;
+use super::batch::{Batch, Chunk, total};
+
+/// Mean over all pixels and classes of `a q^gamma (-log(1 - q))`, where q is the probability of the wrong label.
+/// Equals SMP's `FocalLoss(mode="multilabel")`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Focal {
+    /// How much well classified pixels are played down.
+    pub gamma: f64,
+    /// a: this for positive pixels and one minus it for negative ones; absent: 1 for both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+}
+
+impl Default for Focal {
+    fn default() -> Self {
+        Focal { gamma: 2.0, alpha: None }
+    }
+}
+
+impl Focal {
+    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
+    pub(super) fn accumulate(
+        &self,
+        batch: &Batch,
+        chunk: &Chunk,
+        gradient: Option<(&mut Tensor, f64)>,
+    ) -> Result<Tensor, LossError> {
+        let pixels = batch.size.iter().product::<i64>() as f64;
+        let wrongness = chunk.wrongness()?;
+        let entropy = wrongness.f_softplus()?; // -log(1 - q)
+        let q = wrongness.f_sigmoid()?;
+        let mut weight = q.f_pow_tensor_scalar(self.gamma)?;
+        if let Some(alpha) = self.alpha {
+            weight = weight.f_mul_(&chunk.target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?)?;
+        }
+        let value = total(&weight.f_mul(&entropy)?)?.f_div_scalar_(pixels)?;
+        if let Some((gradient, scale)) = gradient {
+            // d/dwrongness = a q^gamma (gamma (1 - q) entropy + q); d wrongness / dx = 1 - 2 t
+            let slope =
+                q.f_rsub_scalar(1.0)?.f_mul_(&entropy)?.f_mul_scalar_(self.gamma)?.f_add_(&q)?.f_mul_(&weight)?;
+            let mut sign = chunk.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?;
+            let _ = gradient.f_add_(&sign.f_mul_(&slope)?.f_mul_scalar_(scale / pixels)?)?;
+        }
+        Ok(value)
+    }
+}

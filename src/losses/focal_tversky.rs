@@ -1,0 +1,42 @@
+//! Focal Tversky loss. N. Abraham, N. M. Khan, A novel focal Tversky loss function with improved attention U-Net for
+//! lesion segmentation, ISBI 2019.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::region::Overlap;
+use super::{LossError, PerClass, tversky};
+
+/// Mean over the classes of `(1 - TI)^(1 / gamma)`, TI the Tversky index over the batch; 0 for a class that the
+/// batch lacks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FocalTversky {
+    /// Weight of false positives.
+    pub alpha: PerClass,
+    /// Weight of false negatives.
+    pub beta: PerClass,
+    /// Above 1 it stresses classes that overlap little.
+    pub gamma: f64,
+    /// Added above and below, in pixels. A little keeps the gradient finite when a class is perfect.
+    pub smooth: f64,
+}
+
+impl Default for FocalTversky {
+    fn default() -> Self {
+        FocalTversky { alpha: PerClass::All(0.3), beta: PerClass::All(0.7), gamma: 4.0 / 3.0, smooth: 1.0 }
+    }
+}
+
+/// Below this distance from a perfect index the power's slope, which is infinite at 0, is held.
+const FLOOR: f64 = 1e-6;
+
+impl FocalTversky {
+    /// The loss of these sums.
+    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+        let overlap = overlap.over(false)?;
+        let score = tversky::index(&overlap, &self.alpha, &self.beta, self.smooth)?;
+        let loss = score.f_rsub_scalar(1.0)?.f_clamp_min(FLOOR)?.f_pow_tensor_scalar(1.0 / self.gamma)?;
+        Ok(overlap.mean_of_present(&loss)?)
+    }
+}

@@ -1,0 +1,38 @@
+//! Generalised Dice loss. C. H. Sudre et al., Generalised Dice overlap as a deep learning loss function for highly
+//! unbalanced segmentations, DLMIA 2017.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, TchError, Tensor};
+
+use super::region::Overlap;
+
+/// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
+/// `w_c = 1 / (sum t)^2`; an absent class takes the largest weight of the image's present ones (0 if none is
+/// present). Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GeneralisedDice {
+    /// Added above and below.
+    pub smooth: f64,
+}
+
+impl Default for GeneralisedDice {
+    fn default() -> Self {
+        GeneralisedDice { smooth: 1e-5 }
+    }
+}
+
+impl GeneralisedDice {
+    /// The loss of these sums.
+    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+        let weight = overlap.true_pixels.f_square()?.f_reciprocal()?; // [B, C]
+        let absent = weight.f_isinf()?;
+        let finite = weight.f_masked_fill(&absent, 0.0)?;
+        let largest = finite.f_amax([1i64].as_slice(), true)?;
+        let weight = finite.f_where_self(&absent.f_logical_not()?, &largest)?;
+        let sum = |x: &Tensor| x.f_mul(&weight)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+        let both = sum(&overlap.both)?.f_mul_scalar(2.0)?.f_add_scalar(self.smooth)?;
+        let size = sum(&overlap.predicted.f_add(&overlap.true_pixels)?)?.f_add_scalar(self.smooth)?;
+        both.f_div(&size)?.f_rsub_scalar(1.0)?.f_mean(Kind::Float)
+    }
+}

@@ -1,0 +1,31 @@
+//! Soft Jaccard loss. M. A. Rahman, Y. Wang, Optimizing intersection-over-union in deep neural networks for image
+//! segmentation, ISVC 2016.
+
+use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
+
+use super::region::Overlap;
+
+/// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))`, the sums over all pixels of the batch; 0
+/// for a class that the batch lacks. Equals SMP's `JaccardLoss(mode="multilabel")`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Jaccard {
+    /// Added above and below, in pixels.
+    pub smooth: f64,
+    /// `-log` of the index instead of one minus it.
+    pub log: bool,
+    /// Sums over each image, then the mean over images too.
+    #[serde(alias = "per_image")]
+    pub per_image: bool,
+}
+
+impl Jaccard {
+    /// The loss of these sums.
+    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+        let overlap = overlap.over(self.per_image)?;
+        let one = overlap.true_pixels.f_ones_like()?;
+        let score = overlap.tversky(&one, &one, self.smooth)?;
+        overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+    }
+}

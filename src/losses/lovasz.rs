@@ -1,0 +1,102 @@
+//! Lovász hinge. M. Berman, A. R. Triki, M. B. Blaschko, The Lovász-softmax loss, CVPR 2018; J. Yu, M. B. Blaschko,
+//! Learning submodular losses with the Lovász hinge, ICML 2015.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::LossError;
+use super::batch::{Batch, Chunk};
+
+/// What is sorted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Over {
+    /// Each class of each image by itself, then the mean: the mean Jaccard that is wanted.
+    #[default]
+    ClassImage,
+    /// All classes of an image at once: SMP's `LovaszLoss(mode="multilabel", per_image=True)`.
+    Image,
+    /// The whole batch at once: SMP's `LovaszLoss(mode="multilabel")`.
+    Batch,
+}
+
+/// The convex closure of the Jaccard loss on the hinge errors `1 - x (2 t - 1)`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lovasz {
+    /// What is sorted together.
+    pub over: Over,
+}
+
+impl Lovasz {
+    /// Whether it works on a few classes at a time; else it needs all at once.
+    pub(super) fn by_class(&self) -> bool {
+        self.over == Over::ClassImage
+    }
+
+    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
+    pub(super) fn accumulate(
+        &self,
+        batch: &Batch,
+        chunk: &Chunk,
+        mut gradient: Option<(&mut Tensor, f64)>,
+    ) -> Result<Tensor, LossError> {
+        let [images, classes, height, width] = batch.size;
+        let (rows, parts) = match self.over {
+            Over::ClassImage => (images * chunk.count, images * classes),
+            Over::Image => (images, images),
+            Over::Batch => (1, 1),
+        };
+        let row = images * chunk.count * height * width / rows;
+        let logits = chunk.logits.f_reshape([rows, row])?;
+        let target = chunk.target.f_reshape([rows, row])?;
+        let mut value = Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()))?;
+        let mut slopes = Vec::new();
+        for index in 0..rows {
+            let (row_value, slope) = hinge(&logits.f_get(index)?, &target.f_get(index)?, gradient.is_some())?;
+            value = value.f_add_(&row_value)?;
+            slopes.extend(slope);
+        }
+        if let Some((gradient, scale)) = gradient.as_mut() {
+            let slope = Tensor::f_stack(&slopes, 0)?.f_reshape([images, chunk.count, height, width])?;
+            let _ = gradient.f_add_(&slope.f_mul_scalar(*scale / parts as f64)?)?;
+        }
+        Ok(value.f_div_scalar_(parts as f64)?)
+    }
+}
+
+/// The loss of pixels sorted together, and its gradient with respect to their logits.
+fn hinge(logits: &Tensor, target: &Tensor, with_slope: bool) -> Result<(Tensor, Option<Tensor>), LossError> {
+    let sign = target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?; // d error / d logit
+    let error = logits.f_mul(&sign)?.f_add_scalar_(1.0)?;
+    // Pixels without error come last and count for nothing: they need no sorting.
+    let wrong = error.f_gt(0.0)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let (error, order) = error.f_index_select(0, &wrong)?.f_sort(0, true)?;
+    let place = wrong.f_index_select(0, &order)?;
+    let label = target.f_index_select(0, &place)?;
+    // The i-th largest error adds a missed true pixel, which shrinks the intersection by one, or a false one, which
+    // grows the union by one. Counted in whole numbers and subtracted by hand, no digits are lost:
+    // 1 / union, or intersection / (union (union - 1)).
+    let total = target.f_sum(Kind::Double)?;
+    let seen_true = label.f_cumsum(0, Kind::Double)?;
+    let rank = Tensor::f_arange_start(1, label.size()[0] + 1, (Kind::Double, label.device()))?;
+    let union = rank.f_sub(&seen_true)?.f_add_(&total)?; // after this pixel
+    let left = seen_true.f_rsub_scalar(0.0)?.f_add_(&total)?; // intersection after this pixel
+    let label = label.f_to_kind(Kind::Double)?;
+    let of_true = union.f_reciprocal()?;
+    let first = total.f_eq(0.0)?; // without true pixels the first false one costs everything, the others nothing
+    let of_false = left.f_div(&union)?.f_div(&union.f_sub_scalar(1.0)?.f_clamp_min(1.0)?)?;
+    let mut step = of_false.f_add(&of_true.f_sub(&of_false)?.f_mul_(&label)?)?;
+    if label.size()[0] > 0 {
+        let head = step.f_narrow(0, 0, 1)?;
+        let one = head.f_ones_like()?;
+        step.f_narrow(0, 0, 1)?.f_copy_(&one.f_where_self(&first, &head)?)?;
+    }
+    step = step.f_to_kind(Kind::Float)?;
+    let value = error.f_dot(&step)?;
+    if !with_slope {
+        return Ok((value, None));
+    }
+    let slope = logits.f_zeros_like()?.f_scatter_(0, &place, &step)?;
+    Ok((value, Some(sign.f_mul(&slope)?)))
+}

@@ -1,0 +1,401 @@
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use tch::{Kind, Tensor};
+
+use super::batch::Batch;
+use super::region::Overlap;
+use super::{Bce, Dice, Focal, FocalTversky, GeneralisedDice, Jaccard, LossError, LossKind, Lovasz, Tversky};
+
+/// A loss with its options.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Term {
+    /// See [`Bce`].
+    Bce(Bce),
+    /// See [`Dice`].
+    Dice(Dice),
+    /// See [`Jaccard`].
+    Jaccard(Jaccard),
+    /// See [`Focal`].
+    Focal(Focal),
+    /// See [`Lovasz`].
+    Lovasz(Lovasz),
+    /// See [`Tversky`].
+    Tversky(Tversky),
+    /// See [`FocalTversky`].
+    FocalTversky(FocalTversky),
+    /// See [`GeneralisedDice`].
+    GeneralisedDice(GeneralisedDice),
+}
+
+impl Term {
+    /// The loss with its default options.
+    pub fn new(kind: LossKind) -> Self {
+        match kind {
+            LossKind::Bce => Term::Bce(Bce::default()),
+            LossKind::Dice => Term::Dice(Dice::default()),
+            LossKind::Jaccard => Term::Jaccard(Jaccard::default()),
+            LossKind::Focal => Term::Focal(Focal::default()),
+            LossKind::Lovasz => Term::Lovasz(Lovasz::default()),
+            LossKind::Tversky => Term::Tversky(Tversky::default()),
+            LossKind::FocalTversky => Term::FocalTversky(FocalTversky::default()),
+            LossKind::GeneralisedDice => Term::GeneralisedDice(GeneralisedDice::default()),
+        }
+    }
+
+    /// Which loss it is.
+    pub fn kind(&self) -> LossKind {
+        match self {
+            Term::Bce(_) => LossKind::Bce,
+            Term::Dice(_) => LossKind::Dice,
+            Term::Jaccard(_) => LossKind::Jaccard,
+            Term::Focal(_) => LossKind::Focal,
+            Term::Lovasz(_) => LossKind::Lovasz,
+            Term::Tversky(_) => LossKind::Tversky,
+            Term::FocalTversky(_) => LossKind::FocalTversky,
+            Term::GeneralisedDice(_) => LossKind::GeneralisedDice,
+        }
+    }
+
+    fn from_options(kind: LossKind, options: Value) -> Result<Self, serde_json::Error> {
+        use serde_json::from_value;
+        Ok(match kind {
+            LossKind::Bce => Term::Bce(from_value(options)?),
+            LossKind::Dice => Term::Dice(from_value(options)?),
+            LossKind::Jaccard => Term::Jaccard(from_value(options)?),
+            LossKind::Focal => Term::Focal(from_value(options)?),
+            LossKind::Lovasz => Term::Lovasz(from_value(options)?),
+            LossKind::Tversky => Term::Tversky(from_value(options)?),
+            LossKind::FocalTversky => Term::FocalTversky(from_value(options)?),
+            LossKind::GeneralisedDice => Term::GeneralisedDice(from_value(options)?),
+        })
+    }
+
+    fn options(&self) -> Result<Value, serde_json::Error> {
+        use serde_json::to_value;
+        match self {
+            Term::Bce(options) => to_value(options),
+            Term::Dice(options) => to_value(options),
+            Term::Jaccard(options) => to_value(options),
+            Term::Focal(options) => to_value(options),
+            Term::Lovasz(options) => to_value(options),
+            Term::Tversky(options) => to_value(options),
+            Term::FocalTversky(options) => to_value(options),
+            Term::GeneralisedDice(options) => to_value(options),
+        }
+    }
+
+    /// The loss of these sums, for losses of overlap.
+    fn of_overlap(&self, overlap: &Overlap) -> Option<Result<Tensor, LossError>> {
+        match self {
+            Term::Dice(dice) => Some(dice.of(overlap).map_err(LossError::from)),
+            Term::Jaccard(jaccard) => Some(jaccard.of(overlap).map_err(LossError::from)),
+            Term::Tversky(tversky) => Some(tversky.of(overlap)),
+            Term::FocalTversky(tversky) => Some(tversky.of(overlap)),
+            Term::GeneralisedDice(dice) => Some(dice.of(overlap).map_err(LossError::from)),
+            Term::Bce(_) | Term::Focal(_) | Term::Lovasz(_) => None,
+        }
+    }
+
+    fn is_of_overlap(&self) -> bool {
+        !matches!(self, Term::Bce(_) | Term::Focal(_) | Term::Lovasz(_))
+    }
+
+    /// Whether it can be computed a few classes at a time.
+    fn by_class(&self) -> bool {
+        !matches!(self, Term::Lovasz(lovasz) if !lovasz.by_class())
+    }
+}
+
+/// A weighted sum of losses: `{ bce = 0.5, dice = 0.5 }`, or with options
+/// `{ bce = 0.5, tversky = { weight = 0.5, alpha = 0.3, beta = 0.7 } }`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use carpus::losses::LossMix;
+/// let mix: LossMix = serde_json::from_str(r#"{ "bce": 0.5, "dice": 0.5 }"#)?;
+/// let logits = tch::Tensor::zeros([1, 29, 8, 8], (tch::Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+/// let target = logits.ones_like();
+/// let loss = mix.forward(&logits, &target)?;
+/// loss.backward();
+/// assert!(logits.grad().abs().max().double_value(&[]) > 0.0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossMix {
+    terms: Vec<(f64, Term)>,
+}
+
+impl Default for LossMix {
+    /// BCE and Dice, half each.
+    fn default() -> Self {
+        LossMix { terms: vec![(0.5, Term::new(LossKind::Bce)), (0.5, Term::new(LossKind::Dice))] }
+    }
+}
+
+impl LossMix {
+    /// The weighted sum of `terms`.
+    pub fn new(terms: Vec<(f64, Term)>) -> Self {
+        LossMix { terms }
+    }
+
+    /// Its terms with their weights.
+    pub fn terms(&self) -> &[(f64, Term)] {
+        &self.terms
+    }
+
+    /// The weighted sum, a scalar. `logits` `[B, C, H, W]` of any float kind; `target` {0,1} of the same shape and
+    /// any kind, or 32-bit label words `[B, H, W]`.
+    pub fn forward(&self, logits: &Tensor, target: &Tensor) -> Result<Tensor, LossError> {
+        Ok(self.forward_with_parts(logits, target)?.0)
+    }
+
+    /// The value of each term before weighting, without gradient.
+    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Vec<(LossKind, Tensor)>, LossError> {
+        let values = tch::no_grad(|| self.values(logits, target, None))?;
+        Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
+    }
+
+    /// The weighted sum, and the value of each term before weighting, at the cost of the sum.
+    pub fn forward_with_parts(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+        let mut gradient = if logits.requires_grad() && grad_is_on() {
+            Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
+        } else {
+            None
+        };
+        let values = tch::no_grad(|| self.values(logits, target, gradient.as_mut()))?;
+        let mut sum = Tensor::f_zeros([0i64; 0], (Kind::Float, logits.device()))?;
+        for ((weight, _), value) in self.terms.iter().zip(&values) {
+            sum = sum.f_add(&value.f_mul_scalar(*weight)?)?;
+        }
+        if let Some(gradient) = gradient {
+            sum = with_gradient(&sum, logits, &gradient)?;
+        }
+        Ok((sum, self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect()))
+    }
+
+    /// The value of each term; the weighted sum's gradient into `gradient`, single precision, of the logits' shape.
+    fn values(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        mut gradient: Option<&mut Tensor>,
+    ) -> Result<Vec<Tensor>, LossError> {
+        let batch = Batch::new(logits, target)?;
+        let zero = || Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()));
+        let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
+
+        // First walk, for the losses of overlap: their sums. The probabilities are kept where the gradient will be.
+        let overlaps = self.terms.iter().any(|(_, term)| term.is_of_overlap());
+        let slopes = if overlaps {
+            let mut overlap = Overlap::zeros(&batch)?;
+            for (first, count) in batch.chunks() {
+                let chunk = batch.chunk(first, count)?;
+                let probability = chunk.logits.f_sigmoid()?;
+                overlap.add(&chunk, &probability)?;
+                if let Some(gradient) = gradient.as_ref() {
+                    gradient.f_narrow(1, first, count)?.f_copy_(&probability)?;
+                }
+            }
+            self.of_overlap(&overlap, &mut values, gradient.is_some())?
+        } else {
+            None
+        };
+
+        // Second walk: everything else, and the gradient of all.
+        for (first, count) in batch.chunks() {
+            let chunk = batch.chunk(first, count)?;
+            let place = match gradient.as_ref() {
+                Some(gradient) => Some(gradient.f_narrow(1, first, count)?),
+                None => None,
+            };
+            let probability = match &place {
+                Some(place) if overlaps => place.shallow_clone(),
+                Some(_) => chunk.logits.f_sigmoid()?,
+                None => chunk.logits.shallow_clone(), // read for gradients only
+            };
+            let mut sum = match (&place, &slopes) {
+                (None, _) => None,
+                (Some(_), None) => Some(chunk.logits.f_zeros_like()?),
+                (Some(_), Some((of_both, of_predicted))) => {
+                    // d/dx = (dL/dboth t + dL/dpredicted) p (1 - p)
+                    let pick = |slope: &Tensor| slope.f_narrow(1, first, count)?.f_unsqueeze(2)?.f_unsqueeze(3);
+                    let mut outer = chunk.target.f_mul(&pick(of_both)?)?.f_add_(&pick(of_predicted)?)?;
+                    Some(outer.f_mul_(&probability)?.f_mul_(&probability.f_rsub_scalar(1.0)?)?)
+                }
+            };
+            for ((weight, term), value) in self.terms.iter().zip(&mut values) {
+                let gradient = sum.as_mut().map(|sum| (sum, *weight));
+                let share = match term {
+                    Term::Bce(bce) => bce.accumulate(&batch, &chunk, &probability, gradient)?,
+                    Term::Focal(focal) => focal.accumulate(&batch, &chunk, gradient)?,
+                    Term::Lovasz(lovasz) if lovasz.by_class() => lovasz.accumulate(&batch, &chunk, gradient)?,
+                    _ => continue,
+                };
+                *value = value.f_add(&share)?;
+            }
+            if let (Some(mut place), Some(sum)) = (place, sum) {
+                place.f_copy_(&sum)?;
+            }
+        }
+
+        // What needs all classes at once.
+        for ((weight, term), value) in self.terms.iter().zip(&mut values) {
+            if let (Term::Lovasz(lovasz), false) = (term, term.by_class()) {
+                let whole = batch.chunk(0, batch.size[1])?;
+                *value = lovasz.accumulate(&batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Values of the losses of overlap, and the slopes of their weighted sum with respect to `sum p t` and `sum p`.
+    fn of_overlap(
+        &self,
+        overlap: &Overlap,
+        values: &mut [Tensor],
+        with_slopes: bool,
+    ) -> Result<Option<(Tensor, Tensor)>, LossError> {
+        tch::with_grad(|| {
+            let leaves = overlap.leaves()?;
+            let mut sum: Option<Tensor> = None;
+            for ((weight, term), value) in self.terms.iter().zip(values) {
+                let Some(loss) = term.of_overlap(&leaves) else { continue };
+                let loss = loss?;
+                *value = loss.f_detach()?;
+                let weighed = loss.f_mul_scalar(*weight)?;
+                sum = Some(match sum {
+                    Some(sum) => sum.f_add(&weighed)?,
+                    None => weighed,
+                });
+            }
+            match sum.filter(|_| with_slopes) {
+                None => Ok(None),
+                Some(sum) => {
+                    let mut slopes = Tensor::f_run_backward(&[sum], &[&leaves.both, &leaves.predicted], false, false)?;
+                    let of_predicted = slopes.pop().expect("as many gradients as inputs");
+                    let of_both = slopes.pop().expect("as many gradients as inputs");
+                    Ok(Some((of_both, of_predicted)))
+                }
+            }
+        })
+    }
+}
+
+/// Whether operations are recorded now.
+fn grad_is_on() -> bool {
+    // libtorch tells by a tensor: what is computed from a leaf requires a gradient only while it records.
+    let leaf = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+    leaf.g_add_scalar(0.0).requires_grad()
+}
+
+/// A scalar of this value whose gradient with respect to `logits` is `gradient`.
+fn with_gradient(value: &Tensor, logits: &Tensor, gradient: &Tensor) -> Result<Tensor, LossError> {
+    // A product with a constant has that constant as its gradient; its own value is taken away again.
+    let product = logits.f_to_kind(Kind::Float)?.f_reshape([-1])?.f_dot(&gradient.f_reshape([-1])?)?;
+    let offset = value.f_sub(&product.f_detach()?)?;
+    Ok(product.f_add(&offset)?)
+}
+
+impl Serialize for LossMix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error as _;
+        let mut map = serializer.serialize_map(Some(self.terms.len()))?;
+        for (weight, term) in &self.terms {
+            if *term == Term::new(term.kind()) {
+                map.serialize_entry(&term.kind(), weight)?;
+                continue;
+            }
+            let mut options = term.options().map_err(S::Error::custom)?;
+            if let Value::Object(fields) = &mut options {
+                fields.insert("weight".to_owned(), Value::from(*weight));
+            }
+            map.serialize_entry(&term.kind(), &options)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for LossMix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Terms;
+        impl<'de> Visitor<'de> for Terms {
+            type Value = LossMix;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("losses with their weights, as in { bce = 0.5, dice = 0.5 }")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LossMix, A::Error> {
+                let mut terms: Vec<(f64, Term)> = Vec::new();
+                while let Some((kind, value)) = map.next_entry::<LossKind, Value>()? {
+                    let (weight, term) = term(kind, value).map_err(A::Error::custom)?;
+                    if terms.iter().any(|(_, t)| t.kind() == kind) {
+                        return Err(A::Error::custom(format!("loss {kind} is listed twice")));
+                    }
+                    terms.push((weight, term));
+                }
+                if terms.is_empty() {
+                    return Err(A::Error::custom("a loss has at least one term"));
+                }
+                Ok(LossMix { terms })
+            }
+        }
+        deserializer.deserialize_map(Terms)
+    }
+}
+
+/// A term from its weight, or from a table of weight and options.
+fn term(kind: LossKind, value: Value) -> Result<(f64, Term), String> {
+    let wrong = |what: &dyn fmt::Display| format!("loss {kind}: {what}");
+    let (weight, term) = match value {
+        Value::Object(mut options) => {
+            let weight = options.remove("weight").ok_or_else(|| wrong(&"weight is missing"))?;
+            (weight, Term::from_options(kind, Value::Object(options)).map_err(|e| wrong(&e))?)
+        }
+        weight => (weight, Term::new(kind)),
+    };
+    let weight = weight.as_f64().filter(|w| w.is_finite() && *w >= 0.0);
+    Ok((weight.ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?, term))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixes_go_there_and_back() {
+        let text = "[loss]\nbce = 0.5\ntversky = { weight = 0.25, alpha = 0.3, beta = [0.5, 0.7] }\n";
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Config {
+            loss: LossMix,
+        }
+        let config: Config = toml::from_str(text).unwrap();
+        assert_eq!(config.loss.terms().len(), 2);
+        assert_eq!(config.loss.terms()[0].0, 0.5);
+        let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(config, again);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, says) in [
+            (r#"{"bec": 1.0}"#, "bec"),
+            (r#"{"bce": -1.0}"#, "weight"),
+            (r#"{"bce": {"weight": 1, "smooth": 2}}"#, "smooth"),
+            (r#"{"dice": {"smooth": 2}}"#, "weight is missing"),
+            ("{}", "at least one"),
+        ] {
+            let error = serde_json::from_str::<LossMix>(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the losses of overlap share: three sums a class and image say everything about them.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::batch::{Batch, Chunk};
+
+/// Sums over the pixels of each class of each image, `[B, C]` each: all that a loss of overlap depends on.
+pub struct Overlap {
+    /// `sum p t`.
+    pub both: Tensor,
+    /// `sum p`.
+    pub predicted: Tensor,
+    /// `sum t`.
+    pub true_pixels: Tensor,
+}
+
+impl Overlap {
+    /// Room for a batch's sums.
+    pub fn zeros(batch: &Batch) -> Result<Self, TchError> {
+        let [b, c, ..] = batch.size;
+        let zeros = || Tensor::f_zeros([b, c], (Kind::Float, batch.device()));
+        Ok(Overlap { both: zeros()?, predicted: zeros()?, true_pixels: zeros()? })
+    }
+
+    /// Fills in the sums of a chunk's classes.
+    pub fn add(&mut self, chunk: &Chunk, probability: &Tensor) -> Result<(), TchError> {
+        let pixels = [2i64, 3];
+        let put = |into: &Tensor, from: &Tensor| {
+            let sums = from.f_sum_dim_intlist(pixels.as_slice(), false, Kind::Float)?;
+            into.f_narrow(1, chunk.first, chunk.count)?.f_copy_(&sums)
+        };
+        put(&self.both, &probability.f_mul(&chunk.target)?)?;
+        put(&self.predicted, probability)?;
+        put(&self.true_pixels, &chunk.target)
+    }
+
+    /// The sums to differentiate with respect to.
+    pub fn leaves(&self) -> Result<Overlap, TchError> {
+        Ok(Overlap {
+            both: self.both.f_detach()?.f_set_requires_grad(true)?,
+            predicted: self.predicted.f_detach()?.f_set_requires_grad(true)?,
+            true_pixels: self.true_pixels.shallow_clone(),
+        })
+    }
+
+    /// The sums over the images too, `[1, C]` each; or as they are, by image.
+    pub fn over(&self, per_image: bool) -> Result<Overlap, TchError> {
+        let fold = |x: &Tensor| {
+            if per_image { Ok(x.shallow_clone()) } else { x.f_sum_dim_intlist([0i64].as_slice(), true, Kind::Float) }
+        };
+        Ok(Overlap {
+            both: fold(&self.both)?,
+            predicted: fold(&self.predicted)?,
+            true_pixels: fold(&self.true_pixels)?,
+        })
+    }
+
+    /// `(TP + s) / max(TP + alpha FP + beta FN + s, eps)` by class (and image).
+    pub fn tversky(&self, alpha: &Tensor, beta: &Tensor, smooth: f64) -> Result<Tensor, TchError> {
+        let wrong = self.predicted.f_sub(&self.both)?.f_mul(alpha)?;
+        let missed = self.true_pixels.f_sub(&self.both)?.f_mul(beta)?;
+        let over = self.both.f_add(&wrong)?.f_add(&missed)?.f_add_scalar(smooth)?.f_clamp_min(EPS)?;
+        self.both.f_add_scalar(smooth)?.f_div(&over)
+    }
+
+    /// `loss` with the classes that have no true pixel set to 0, then the mean over classes (and images).
+    pub fn mean_of_present(&self, loss: &Tensor) -> Result<Tensor, TchError> {
+        let present = self.true_pixels.f_gt(0)?.f_to_kind(Kind::Float)?;
+        loss.f_mul(&present)?.f_mean(Kind::Float)
+    }
+
+    /// `1 - score` or `-log score` of a score of 0 to 1.
+    pub fn loss_of(score: &Tensor, log: bool) -> Result<Tensor, TchError> {
+        if log { score.f_clamp_min(EPS)?.f_log()?.f_neg() } else { score.f_rsub_scalar(1.0) }
+    }
+}
+
+/// The reference's guard against division by zero.
+const EPS: f64 = 1e-7;

@@ -1,0 +1,51 @@
+//! Tversky loss. S. S. M. Salehi, D. Erdogmus, A. Gholipour, Tversky loss function for image segmentation using 3D
+//! fully convolutional deep networks, MLMI 2017.
+
+use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
+
+use super::region::Overlap;
+use super::{LossError, PerClass};
+
+/// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)`, the sums over all pixels of the batch; 0 for a
+/// class that the batch lacks. Equals SMP's `TverskyLoss(mode="multilabel")` where alpha and beta are the same for
+/// all classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tversky {
+    /// Weight of false positives.
+    pub alpha: PerClass,
+    /// Weight of false negatives.
+    pub beta: PerClass,
+    /// Added above and below, in pixels.
+    pub smooth: f64,
+    /// `-log` of the index instead of one minus it.
+    pub log: bool,
+    /// Sums over each image, then the mean over images too.
+    #[serde(alias = "per_image")]
+    pub per_image: bool,
+}
+
+impl Default for Tversky {
+    fn default() -> Self {
+        Tversky { alpha: PerClass::All(0.5), beta: PerClass::All(0.5), smooth: 0.0, log: false, per_image: false }
+    }
+}
+
+impl Tversky {
+    /// The loss of these sums.
+    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+        let overlap = overlap.over(self.per_image)?;
+        let score = index(&overlap, &self.alpha, &self.beta, self.smooth)?;
+        Ok(overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)?)
+    }
+}
+
+/// The Tversky index by class (and image).
+pub(super) fn index(overlap: &Overlap, alpha: &PerClass, beta: &PerClass, smooth: f64) -> Result<Tensor, LossError> {
+    let (classes, device) = (overlap.both.size()[1], overlap.both.device());
+    let alpha = alpha.tensor("alpha", classes, device)?;
+    let beta = beta.tensor("beta", classes, device)?;
+    let score: Result<Tensor, TchError> = overlap.tversky(&alpha, &beta, smooth);
+    Ok(score?)
+}

@@ -1,0 +1,5 @@
+//! Metrics: update with batches, compute at the end, reset.
+
+mod dice;
+
+pub use dice::{Dice, DiceScore, MetricError};

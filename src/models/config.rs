@@ -1,0 +1,79 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Architecture, Attention, EncoderKind, ModelError, Norm};
+use crate::bones;
+
+/// What model to build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModelConfig {
+    /// Decoder and head.
+    pub architecture: Architecture,
+    /// Backbone.
+    pub encoder: EncoderKind,
+    /// Channels of the image: 1 or 3.
+    #[serde(alias = "in_channels")]
+    pub in_channels: i64,
+    /// Channels of the logits.
+    pub classes: i64,
+    /// Stages of the encoder that are used, 3 to 5: the deepest feature has stride `2^depth`.
+    pub depth: i64,
+    /// What stands where the reference has a batch norm.
+    pub norm: Norm,
+    /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01
+    /// in EfficientNet and leaves a short run from scratch with the statistics of its start.
+    pub norm_momentum: Option<f64>,
+    /// Attention in the blocks of `unet` and `unetplusplus`.
+    pub attention: Option<Attention>,
+    /// Dropout rate of the decoder; absent: the architecture's own.
+    pub dropout: Option<f64>,
+    /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
+    #[serde(alias = "drop_path")]
+    pub drop_path: Option<f64>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig {
+            architecture: Architecture::Fpn,
+            encoder: EncoderKind::EfficientNetB0,
+            in_channels: 3,
+            classes: bones::COUNT as i64,
+            depth: 5,
+            norm: Norm::Batch,
+            norm_momentum: None,
+            attention: None,
+            dropout: None,
+            drop_path: None,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Refuses what cannot be built, with the reason.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let wrong = |reason: String| Err(ModelError::Config(reason));
+        if ![1, 3].contains(&self.in_channels) {
+            return wrong(format!("in-channels is {}; images have 1 or 3 channels", self.in_channels));
+        }
+        if self.classes < 1 {
+            return wrong(format!("classes is {}; at least one is needed", self.classes));
+        }
+        if !(3..=5).contains(&self.depth) {
+            return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
+        }
+        let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
+        if let Some(attention) = self.attention.filter(|_| !takes_attention) {
+            return wrong(format!("{} has no attention {attention}; unet and unetplusplus have", self.architecture));
+        }
+        if let Some(share) = self.norm_momentum.filter(|m| !(0.0..=1.0).contains(m)) {
+            return wrong(format!("norm-momentum is {share}; it goes from 0 to 1"));
+        }
+        for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
+            if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {
+                return wrong(format!("{name} is {rate}; it goes from 0 to below 1"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! Decoders: features at strides 1 to 32 in, one feature map out. Each reads only the encoder's channels.
+
+mod deeplab;
+mod fpn;
+mod linknet;
+mod manet;
+mod pan;
+mod pspnet;
+mod segformer;
+mod unet;
+mod unet_block;
+mod unetplusplus;
+mod upernet;
+
+use tch::Tensor;
+
+use super::heads::HeadShape;
+use super::{Architecture, ModelConfig, ModelError, Path};
+
+/// What follows an encoder.
+pub trait Decoder: Send {
+    /// Channels of what it gives.
+    fn channels(&self) -> i64;
+    /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
+    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
+}
+
+/// The decoder of `config` for features of these channels.
+pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<dyn Decoder>, ModelError> {
+    Ok(match config.architecture {
+        Architecture::Unet => Box::new(unet::Unet::new(path, config, channels)?),
+        Architecture::UnetPlusPlus => Box::new(unetplusplus::UnetPlusPlus::new(path, config, channels)?),
+        Architecture::Fpn => Box::new(fpn::Fpn::new(path, config, channels)?),
+        Architecture::Pan => Box::new(pan::Pan::new(path, channels)?),
+        Architecture::DeepLabV3 => Box::new(deeplab::DeepLabV3::new(path, config, channels)?),
+        Architecture::DeepLabV3Plus => Box::new(deeplab::DeepLabV3Plus::new(path, config, channels)?),
+        Architecture::Linknet => Box::new(linknet::Linknet::new(path, channels)?),
+        Architecture::PspNet => Box::new(pspnet::PspNet::new(path, config, channels)?),
+        Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
+        Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
+        Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
+    })
+}
+
+/// The head that follows the decoder.
+pub fn head(config: &ModelConfig) -> HeadShape {
+    let (kernel, upsampling) = match config.architecture {
+        Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
+        Architecture::Linknet => (1, 1),
+        Architecture::Fpn | Architecture::DeepLabV3Plus | Architecture::UperNet | Architecture::Segformer => (1, 4),
+        Architecture::Pan => (3, 4),
+        Architecture::DeepLabV3 => (1, 8),
+        Architecture::PspNet => (3, 1 << config.depth),
+    };
+    HeadShape { kernel, upsampling }
+}

@@ -1,0 +1,54 @@
+//! Pyramid scene parsing network. H. Zhao, J. Shi, X. Qi, X. Wang, J. Jia, CVPR 2017.
+
+use tch::Tensor;
+
+use super::Decoder;
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_to, channel_dropout};
+use crate::models::{ModelConfig, ModelError, Path};
+
+const CHANNELS: i64 = 512;
+const DROPOUT: f64 = 0.2;
+
+/// The deepest feature joined with its means over the image and over grids of 2, 3 and 6 cells a side.
+pub struct PspNet {
+    /// The mean of the whole image has no statistics over pixels, so it goes without a norm.
+    whole: Conv2d,
+    grids: Vec<(i64, ConvNormRelu)>,
+    last: ConvNormRelu,
+    dropout: f64,
+}
+
+impl PspNet {
+    /// `channels` of the features at strides 1, 2, 4, ...
+    pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
+        let input = channels[channels.len() - 1];
+        let blocks = path / "psp" / "blocks";
+        let whole = Conv2d::new(&(&blocks / 0 / "pool" / 1 / 0), input, input / 4, 1, ConvOptions::default())?;
+        let mut grids = Vec::new();
+        for (index, cells) in [2, 3, 6].into_iter().enumerate() {
+            let place = &blocks / (index + 1) / "pool" / 1;
+            grids.push((cells, ConvNormRelu::new(&place, input, input / 4, 1)?));
+        }
+        let last = ConvNormRelu::new(&(path / "conv"), input * 2, CHANNELS, 1)?;
+        Ok(PspNet { whole, grids, last, dropout: config.dropout.unwrap_or(DROPOUT) })
+    }
+}
+
+impl Decoder for PspNet {
+    fn channels(&self) -> i64 {
+        CHANNELS
+    }
+
+    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
+        let x = &features[features.len() - 1]; // [B, C, h, w]
+        let whole = self.whole.forward(&x.f_adaptive_avg_pool2d([1, 1])?)?.f_relu_()?;
+        let mut parts = vec![bilinear_to(&whole, x, true)?];
+        for (cells, layer) in &self.grids {
+            let pooled = layer.forward(&x.f_adaptive_avg_pool2d([*cells, *cells])?, train)?;
+            parts.push(bilinear_to(&pooled, x, true)?);
+        }
+        parts.push(x.shallow_clone());
+        let x = self.last.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, 512, h, w]
+        Ok(channel_dropout(x, self.dropout, train)?)
+    }
+}

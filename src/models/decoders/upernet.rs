@@ -1,0 +1,79 @@
+//! UPerNet. T. Xiao, Y. Liu, B. Zhou, Y. Jiang, J. Sun, Unified perceptual parsing for scene understanding, ECCV 2018.
+
+use tch::Tensor;
+
+use super::Decoder;
+use crate::models::layers::{ConvNormRelu, LayerNorm2d, bilinear_to};
+use crate::models::{ModelError, Path};
+
+const CHANNELS: i64 = 256;
+const GRIDS: [i64; 4] = [1, 2, 3, 6];
+
+/// Pooling over grids on the deepest feature, a feature pyramid above it, all levels joined at stride 4.
+pub struct UperNet {
+    /// Finest first.
+    norms: Vec<LayerNorm2d>,
+    grids: Vec<ConvNormRelu>,
+    pooled: ConvNormRelu,
+    /// Deepest but one first, as the next.
+    lateral: Vec<ConvNormRelu>,
+    smooth: Vec<ConvNormRelu>,
+    fusion: ConvNormRelu,
+}
+
+impl UperNet {
+    /// `channels` of the features at strides 1, 2, 4, ...
+    pub fn new(path: &Path, channels: &[i64]) -> Result<Self, ModelError> {
+        let channels = &channels[2..];
+        let (deepest, finer) = channels.split_last().expect("an encoder gives features at stride 4 and more");
+        let norms = channels.iter().enumerate();
+        let norms = norms.map(|(i, c)| LayerNorm2d::new(&(path / "feature_norms" / i), *c, 1e-6));
+        let norms = norms.collect::<Result<_, _>>()?;
+        let psp = path / "psp";
+        let mut grids = Vec::new();
+        for index in 0..GRIDS.len() {
+            grids.push(ConvNormRelu::new(&(&psp / "blocks" / index / 1), *deepest, CHANNELS, 1)?);
+        }
+        let joined = deepest + GRIDS.len() as i64 * CHANNELS;
+        let pooled = ConvNormRelu::new(&(&psp / "out_conv"), joined, CHANNELS, 3)?;
+        let mut lateral = Vec::new();
+        for (index, input) in finer.iter().rev().enumerate() {
+            let place = path / "fpn_lateral_blocks" / index / "conv_norm_relu";
+            lateral.push(ConvNormRelu::new(&place, *input, CHANNELS, 1)?);
+        }
+        let mut smooth = Vec::new();
+        for index in 0..finer.len() {
+            smooth.push(ConvNormRelu::new(&(path / "fpn_conv_blocks" / index), CHANNELS, CHANNELS, 3)?);
+        }
+        let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * CHANNELS, CHANNELS, 3)?;
+        Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion })
+    }
+}
+
+impl Decoder for UperNet {
+    fn channels(&self) -> i64 {
+        CHANNELS
+    }
+
+    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
+        let normed = features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward(x));
+        let normed = normed.collect::<Result<Vec<_>, _>>()?;
+        let (deepest, finer) = normed.split_last().expect("an encoder gives features at stride 4 and more");
+        let mut parts = vec![deepest.shallow_clone()];
+        for (cells, layer) in GRIDS.into_iter().zip(&self.grids) {
+            let pooled = layer.forward(&deepest.f_adaptive_avg_pool2d([cells, cells])?, train)?;
+            parts.push(bilinear_to(&pooled, deepest, false)?);
+        }
+        let mut state = self.pooled.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, 256, H/32, W/32]
+        let mut levels = vec![state.shallow_clone()];
+        for (index, feature) in finer.iter().rev().enumerate() {
+            let lateral = self.lateral[index].forward(feature, train)?; // [B, 256, H/16 .. H/4, ..]
+            state = bilinear_to(&state, &lateral, false)?.f_add(&lateral)?;
+            levels.push(self.smooth[index].forward(&state, train)?);
+        }
+        let finest = &levels[levels.len() - 1];
+        let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, false));
+        let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 1024, H/4, W/4]
+        self.fusion.forward(&joined, train)
+    }
+}

@@ -1,0 +1,28 @@
+//! Encoders: an image in, features at strides 1, 2, 4, … out. Decoders read only that and the channels.
+
+mod efficientnet;
+mod resnet;
+
+use tch::Tensor;
+
+use super::{EncoderKind, ModelConfig, ModelError, Path};
+
+/// A backbone.
+pub trait Encoder: Send {
+    /// Channels of each feature; index i is the feature at stride `2^i`, index 0 the input itself.
+    fn channels(&self) -> &[i64];
+    /// What height and width must be multiples of: the stride of the deepest feature.
+    fn stride(&self) -> i64;
+    /// The features of `x`, `[B, C, H, W]`: `[B, channels[i], H / 2^i, W / 2^i]` for each i.
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError>;
+}
+
+/// The encoder of `config`.
+pub fn build(path: &Path, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
+    use EncoderKind::*;
+    Ok(match config.encoder {
+        EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
+        | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, config)?),
+        ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Box::new(resnet::ResNet::new(path, config)?),
+    })
+}

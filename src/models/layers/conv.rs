@@ -1,0 +1,107 @@
+use tch::{TchError, Tensor};
+
+use super::Scheme;
+use super::operations::note;
+use crate::models::parameters::Path;
+
+/// What a convolution has besides its channels and kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// Step in both directions.
+    pub stride: i64,
+    /// Zeros added on each side.
+    pub padding: i64,
+    /// Distance of the kernel's taps.
+    pub dilation: i64,
+    /// Groups of channels that do not see each other.
+    pub groups: i64,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+impl Default for ConvOptions {
+    fn default() -> Self {
+        ConvOptions { stride: 1, padding: 0, dilation: 1, groups: 1, bias: true }
+    }
+}
+
+impl ConvOptions {
+    /// No bias: a norm follows.
+    pub fn without_bias() -> Self {
+        ConvOptions { bias: false, ..Self::default() }
+    }
+
+    /// With this stride.
+    pub fn stride(self, stride: i64) -> Self {
+        ConvOptions { stride, ..self }
+    }
+
+    /// With this padding.
+    pub fn padding(self, padding: i64) -> Self {
+        ConvOptions { padding, ..self }
+    }
+
+    /// With this dilation.
+    pub fn dilation(self, dilation: i64) -> Self {
+        ConvOptions { dilation, ..self }
+    }
+
+    /// With this many groups.
+    pub fn groups(self, groups: i64) -> Self {
+        ConvOptions { groups, ..self }
+    }
+}
+
+/// PyTorch's `Conv2d`.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    options: ConvOptions,
+}
+
+impl Conv2d {
+    /// A square kernel of `kernel` pixels from `input` to `output` channels.
+    pub fn new(path: &Path, input: i64, output: i64, kernel: i64, options: ConvOptions) -> Result<Self, TchError> {
+        let shape = [output, input / options.groups, kernel, kernel];
+        let weight = path.parameter("weight", &shape, path.scheme().convolution(&shape))?;
+        let bias = options.bias.then(|| path.parameter("bias", &[output], path.scheme().bias(&shape))).transpose()?;
+        Ok(Conv2d { weight, bias, options })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, H', W']`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let ConvOptions { stride, padding, dilation, groups, .. } = self.options;
+        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)?;
+        note(&y, self.weight.size()[1..].iter().product());
+        Ok(y)
+    }
+}
+
+/// PyTorch's `ConvTranspose2d`. The reference leaves it at PyTorch's default start everywhere.
+#[derive(Debug)]
+pub struct ConvTranspose2d {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl ConvTranspose2d {
+    /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
+    pub fn new(path: &Path, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Result<Self, TchError> {
+        let shape = [input, output, kernel, kernel];
+        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape))?;
+        let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
+        Ok(ConvTranspose2d { weight, bias, stride, padding })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        let y = x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])?;
+        // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
+        note(x, self.weight.size()[1..].iter().product());
+        Ok(y)
+    }
+}

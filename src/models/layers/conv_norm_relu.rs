@@ -1,0 +1,48 @@
+use tch::Tensor;
+
+use super::{Conv2d, ConvOptions, Norm2d};
+use crate::models::{ModelError, Path};
+
+/// A convolution (`0`) without bias, a norm (`1`), ReLU: what SMP's decoders are made of.
+#[derive(Debug)]
+pub struct ConvNormRelu {
+    convolution: Conv2d,
+    norm: Norm2d,
+}
+
+impl ConvNormRelu {
+    /// A square kernel that keeps the size.
+    pub fn new(path: &Path, input: i64, output: i64, kernel: i64) -> Result<Self, ModelError> {
+        Self::with(path, input, output, kernel, ConvOptions::without_bias().padding(kernel / 2))
+    }
+
+    /// Any options.
+    pub fn with(path: &Path, input: i64, output: i64, kernel: i64, options: ConvOptions) -> Result<Self, ModelError> {
+        Self::named(path, ["0", "1"], input, output, kernel, options)
+    }
+
+    /// Under other names for the convolution and the norm.
+    pub fn named(
+        path: &Path,
+        [convolution, norm]: [&str; 2],
+        input: i64,
+        output: i64,
+        kernel: i64,
+        options: ConvOptions,
+    ) -> Result<Self, ModelError> {
+        Ok(ConvNormRelu {
+            convolution: Conv2d::new(&(path / convolution), input, output, kernel, options)?,
+            norm: Norm2d::new(&(path / norm), output)?,
+        })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, H', W']`.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        Ok(self.forward_linear(x, train)?.f_relu_()?)
+    }
+
+    /// Without the ReLU.
+    pub fn forward_linear(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        self.norm.forward(&self.convolution.forward(x)?, train)
+    }
+}

@@ -1,0 +1,29 @@
+use tch::{TchError, Tensor};
+
+use super::operations::note;
+use crate::models::parameters::Path;
+
+/// PyTorch's `Linear`.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// From `input` to `output` features.
+    pub fn new(path: &Path, input: i64, output: i64, bias: bool) -> Result<Self, TchError> {
+        let shape = [output, input];
+        let weight = path.parameter("weight", &shape, path.scheme().linear(&shape))?;
+        let bias = bias.then(|| path.parameter("bias", &[output], path.scheme().bias(&shape))).transpose()?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// At each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
+    pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
+        let y = x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)?;
+        note(&y, self.weight.size()[1]);
+        Ok(y)
+    }
+}

@@ -1,0 +1,155 @@
+use tch::{Device, Kind, Tensor};
+
+use crate::models::parameters::{Fill, Path};
+use crate::models::{ModelError, Norm};
+
+/// PyTorch's default for what is added to a variance.
+const EPS: f64 = 1e-5;
+/// PyTorch's default for how fast running statistics follow.
+const MOMENTUM: f64 = 0.1;
+
+/// What the model's [`Norm`] puts in a batch norm's place, under the same names.
+#[derive(Debug)]
+pub enum Norm2d {
+    /// Batch norm with running statistics.
+    Batch(BatchNorm),
+    /// Group norm.
+    Group(GroupNorm),
+}
+
+impl Norm2d {
+    /// PyTorch's default `eps` and `momentum`.
+    pub fn new(path: &Path, channels: i64) -> Result<Self, ModelError> {
+        Self::with(path, channels, EPS, MOMENTUM)
+    }
+
+    /// `eps` is added to the variance, `momentum` is the share of a new batch in the running statistics where
+    /// the model's configuration says nothing else.
+    pub fn with(path: &Path, channels: i64, eps: f64, momentum: f64) -> Result<Self, ModelError> {
+        let momentum = path.norm_momentum().unwrap_or(momentum);
+        match path.norm() {
+            Norm::Batch => Ok(Norm2d::Batch(BatchNorm::new(path, channels, eps, momentum)?)),
+            Norm::FrozenBatch => {
+                let norm = BatchNorm::new(path, channels, eps, momentum)?;
+                for tensor in [&norm.weight, &norm.bias] {
+                    let _ = tensor.f_set_requires_grad(false)?;
+                }
+                Ok(Norm2d::Batch(norm))
+            }
+            Norm::Group(groups) => {
+                let groups = common_divisor(channels, groups.into());
+                Ok(Norm2d::Group(GroupNorm::new(path, groups, channels, eps)?))
+            }
+            Norm::Layer => Ok(Norm2d::Group(GroupNorm::new(path, 1, channels, eps)?)),
+        }
+    }
+
+    /// `[B, C, H, W]` to the same.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        match self {
+            Norm2d::Batch(norm) => norm.forward(x, train),
+            Norm2d::Group(norm) => norm.forward(x),
+        }
+    }
+}
+
+fn common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+/// PyTorch's `BatchNorm2d`. It learns and follows its batches only while gradients reach its weight, so that
+/// freezing a layer freezes its statistics too.
+#[derive(Debug)]
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    num_batches_tracked: Tensor,
+    eps: f64,
+    momentum: f64,
+}
+
+impl BatchNorm {
+    fn new(path: &Path, channels: i64, eps: f64, momentum: f64) -> Result<Self, ModelError> {
+        let cpu = Device::Cpu;
+        Ok(BatchNorm {
+            weight: path.parameter("weight", &[channels], Fill::Constant(1.0))?,
+            bias: path.parameter("bias", &[channels], Fill::Constant(0.0))?,
+            running_mean: path.buffer("running_mean", Tensor::f_zeros([channels], (Kind::Float, cpu))?)?,
+            running_var: path.buffer("running_var", Tensor::f_ones([channels], (Kind::Float, cpu))?)?,
+            num_batches_tracked: path.buffer("num_batches_tracked", Tensor::f_zeros([0i64; 0], (Kind::Int64, cpu))?)?,
+            eps,
+            momentum,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let learns = train && self.weight.requires_grad();
+        if learns {
+            let size = x.size();
+            if size[0] * size[2..].iter().product::<i64>() <= 1 {
+                return Err(ModelError::OneValuePerChannel { size });
+            }
+            let _ = self.num_batches_tracked.shallow_clone().f_add_scalar_(1)?;
+        }
+        Ok(x.f_batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            learns,
+            self.momentum,
+            self.eps,
+            true,
+        )?)
+    }
+}
+
+/// PyTorch's `GroupNorm`.
+#[derive(Debug)]
+pub struct GroupNorm {
+    groups: i64,
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// `channels` in `groups` groups.
+    pub fn new(path: &Path, groups: i64, channels: i64, eps: f64) -> Result<Self, ModelError> {
+        let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
+        let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
+        Ok(GroupNorm { groups, weight, bias, eps })
+    }
+
+    /// `[B, C, H, W]` to the same.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true)?)
+    }
+}
+
+/// Layer norm over the channels of each pixel.
+#[derive(Debug)]
+pub struct LayerNorm2d {
+    channels: i64,
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm2d {
+    /// For maps of this many channels.
+    pub fn new(path: &Path, channels: i64, eps: f64) -> Result<Self, ModelError> {
+        let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
+        let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
+        Ok(LayerNorm2d { channels, weight, bias, eps })
+    }
+
+    /// `[B, C, H, W]` to the same.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let last = x.f_permute([0, 2, 3, 1])?; // [B, H, W, C]
+        let normed = last.f_layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)?;
+        Ok(normed.f_permute([0, 3, 1, 2])?)
+    }
+}

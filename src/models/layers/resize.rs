@@ -1,0 +1,32 @@
+use tch::{TchError, Tensor};
+
+/// Bilinear interpolation to `height` x `width`.
+pub fn bilinear(x: &Tensor, height: i64, width: i64, align_corners: bool) -> Result<Tensor, TchError> {
+    x.f_upsample_bilinear2d([height, width], align_corners, None, None)
+}
+
+/// Bilinear interpolation to the height and width of `like`.
+pub fn bilinear_to(x: &Tensor, like: &Tensor, align_corners: bool) -> Result<Tensor, TchError> {
+    let (height, width) = plane(like);
+    if plane(x) == (height, width) {
+        return Ok(x.shallow_clone());
+    }
+    bilinear(x, height, width, align_corners)
+}
+
+/// Bilinear interpolation to `factor` times the size.
+pub fn bilinear_by(x: &Tensor, factor: i64, align_corners: bool) -> Result<Tensor, TchError> {
+    let (height, width) = plane(x);
+    bilinear(x, height * factor, width * factor, align_corners)
+}
+
+/// Each pixel repeated `factor` times in both directions.
+pub fn nearest_by(x: &Tensor, factor: i64) -> Result<Tensor, TchError> {
+    let (height, width) = plane(x);
+    x.f_upsample_nearest2d([height * factor, width * factor], None, None)
+}
+
+fn plane(x: &Tensor) -> (i64, i64) {
+    let size = x.size();
+    (size[size.len() - 2], size[size.len() - 1])
+}

@@ -1,0 +1,50 @@
+use crate::models::parameters::Fill;
+
+/// How the weights of convolutions and linear layers start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// PyTorch's default: weight and bias uniform within `1 / sqrt(fan_in)`.
+    Torch,
+    /// SMP's decoders: convolutions He uniform for ReLU by fan-in, linear layers Glorot uniform, biases 0.
+    Decoder,
+    /// SMP's heads: Glorot uniform, biases 0.
+    Head,
+    /// torchvision's ResNet: He normal for ReLU by fan-out.
+    HeFanOut,
+}
+
+impl Scheme {
+    /// Weight of a convolution, `[out, in / groups, height, width]`.
+    pub fn convolution(self, shape: &[i64]) -> Fill {
+        let (fan_in, fan_out) = fans(shape);
+        match self {
+            Scheme::Torch => Fill::Uniform(1.0 / fan_in.sqrt()),
+            Scheme::Decoder => Fill::Uniform((6.0 / fan_in).sqrt()),
+            Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
+            Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
+        }
+    }
+
+    /// Weight of a linear layer, `[out, in]`.
+    pub fn linear(self, shape: &[i64]) -> Fill {
+        let (fan_in, fan_out) = fans(shape);
+        match self {
+            Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
+            Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
+        }
+    }
+
+    /// Bias beside a weight of this shape.
+    pub fn bias(self, weight: &[i64]) -> Fill {
+        match self {
+            Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
+            Scheme::Decoder | Scheme::Head => Fill::Constant(0.0),
+        }
+    }
+}
+
+/// Connections into and out of one unit.
+fn fans(shape: &[i64]) -> (f64, f64) {
+    let field: i64 = shape[2..].iter().product();
+    ((shape[1] * field) as f64, (shape[0] * field) as f64)
+}

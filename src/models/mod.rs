@@ -1,0 +1,245 @@
+//! Segmentation models: an encoder, a decoder on its features, a head. Names of weights are those of
+//! segmentation_models_pytorch 0.6, so that a state dict saved there as safetensors loads here and gives the
+//! same logits, and the other way round.
+//!
+//! ```
+//! # fn main() -> Result<(), carpus::models::ModelError> {
+//! use carpus::models::{Model, ModelConfig};
+//! let model = Model::new(&ModelConfig::default(), tch::Device::Cpu)?;
+//! let x = tch::Tensor::rand([1, 3, 64, 64], (tch::Kind::Float, tch::Device::Cpu));
+//! assert_eq!(model.forward_t(&x, false)?.logits.size(), [1, 29, 64, 64]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod decoders;
+mod encoders;
+mod heads;
+mod kind;
+mod layers;
+mod parameters;
+mod weights;
+
+use std::cell::RefCell;
+use std::path::Path as FilePath;
+
+use tch::{Device, TchError, Tensor};
+
+pub use config::ModelConfig;
+pub use kind::{Architecture, Attention, EncoderKind, Norm};
+pub use layers::count_operations;
+pub use parameters::{Entry, Parameters, Role};
+pub use weights::{WeightsError, read_tensors, write_tensors};
+
+use decoders::Decoder;
+use encoders::Encoder;
+use heads::SegmentationHead;
+use layers::Scheme;
+use parameters::Path;
+
+/// What can go wrong in building or running a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The configuration names something that cannot be built.
+    #[error("model: {0}")]
+    Config(String),
+    /// The input is no batch of images.
+    #[error("the model takes images as [batch, {channels}, height, width] of floats; it got {size:?} of {kind:?}")]
+    Input {
+        /// Channels the model was built for.
+        channels: i64,
+        /// Shape of what came.
+        size: Vec<i64>,
+        /// Kind of what came.
+        kind: tch::Kind,
+    },
+    /// Height or width is no multiple of the encoder's stride.
+    #[error(
+        "height {height} and width {width} must be multiples of {stride}; pad the image to {} x {}",
+        height.div_ceil(*stride) * stride, width.div_ceil(*stride) * stride
+    )]
+    Indivisible {
+        /// Height that came.
+        height: u64,
+        /// Width that came.
+        width: u64,
+        /// What both must be multiples of.
+        stride: u64,
+    },
+    /// The image is too small for the decoder.
+    #[error("{architecture} needs images of at least {least} x {least} pixels; this one is {height} x {width}")]
+    TooSmall {
+        /// The decoder.
+        architecture: Architecture,
+        /// Least height and width.
+        least: i64,
+        /// Height that came.
+        height: u64,
+        /// Width that came.
+        width: u64,
+    },
+    /// Batch statistics of a single value do not exist.
+    #[error(
+        "batch norm cannot learn from one value a channel (features {size:?}): \
+         use a batch of two or more, larger images, or another norm"
+    )]
+    OneValuePerChannel {
+        /// Shape of the features at that layer.
+        size: Vec<i64>,
+    },
+    /// libtorch refused: most often memory ran out.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+/// What a model says about a batch.
+#[derive(Debug)]
+pub struct Output {
+    /// `[B, classes, H, W]` at the size of the input; a sigmoid of each is the probability of that class.
+    pub logits: Tensor,
+    /// Logits of auxiliary heads for training, empty for models without.
+    pub auxiliary: Vec<Tensor>,
+}
+
+/// A model with its weights.
+pub struct Model {
+    config: ModelConfig,
+    parameters: Parameters,
+    encoder: Box<dyn Encoder>,
+    decoder: Box<dyn Decoder>,
+    head: SegmentationHead,
+}
+
+impl Model {
+    /// Builds `config` on `device`. Weights start as the reference starts them, drawn from libtorch's global
+    /// generator: seed it first with [`tch::manual_seed`].
+    pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
+        config.validate()?;
+        let registry = RefCell::new(Parameters::new(device));
+        let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
+        let encoder = encoders::build(&(&root / "encoder"), config)?;
+        // The reference leaves DeepLab at PyTorch's defaults.
+        let (decoder_scheme, head_scheme) = match config.architecture {
+            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
+            _ => (Scheme::Decoder, Scheme::Head),
+        };
+        let decoder = decoders::build(&(&root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
+        let head = SegmentationHead::new(
+            &(&root / "segmentation_head").with_scheme(head_scheme),
+            decoder.channels(),
+            config.classes,
+            decoders::head(config),
+        )?;
+        Ok(Model { config: config.clone(), parameters: registry.into_inner(), encoder, decoder, head })
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Its tensors by name; freezing goes through here too.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> Device {
+        self.parameters.device()
+    }
+
+    /// Height and width of an input must be multiples of this.
+    pub fn stride(&self) -> i64 {
+        self.encoder.stride()
+    }
+
+    /// Channels of the encoder's features at strides 1, 2, 4, ...
+    pub fn encoder_channels(&self) -> &[i64] {
+        self.encoder.channels()
+    }
+
+    /// Weights with their names, in the reference's order; frozen ones too (`requires_grad` tells). The tensors
+    /// share storage with the model.
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        self.named(Some(Role::Parameter))
+    }
+
+    /// Running statistics and their counters with their names, sharing storage with the model.
+    pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
+        self.named(Some(Role::Buffer))
+    }
+
+    /// The reference's state dict: weights and buffers in its order, sharing storage with the model.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.named(None)
+    }
+
+    fn named(&self, role: Option<Role>) -> Vec<(String, Tensor)> {
+        let chosen = self.parameters.entries().iter().filter(|e| role.is_none_or(|r| r == e.role));
+        chosen.map(|e| (e.name.clone(), e.tensor.shallow_clone())).collect()
+    }
+
+    /// Logits of the images `x`, `[B, C, H, W]`. With `train`, batch norms use and follow the batch's
+    /// statistics and dropout is on.
+    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Output, ModelError> {
+        self.check(x)?;
+        let features = self.encoder.forward(x, train)?;
+        let decoded = self.decoder.forward(&features, train)?;
+        // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
+        drop(features);
+        let logits = self.head.forward(&decoded)?;
+        Ok(Output { logits, auxiliary: Vec::new() })
+    }
+
+    fn check(&self, x: &Tensor) -> Result<(), ModelError> {
+        let size = x.size();
+        let channels = self.config.in_channels;
+        let fits = matches!(size[..], [b, c, h, w] if b >= 1 && c == channels && h >= 1 && w >= 1);
+        if !fits || !x.is_floating_point() {
+            return Err(ModelError::Input { channels, size, kind: x.kind() });
+        }
+        let stride = self.stride() as u64;
+        let (height, width) = (size[2] as u64, size[3] as u64);
+        if height % stride != 0 || width % stride != 0 {
+            return Err(ModelError::Indivisible { height, width, stride });
+        }
+        let architecture = self.config.architecture;
+        let least = architecture.least_side();
+        if size[2] < least || size[3] < least {
+            return Err(ModelError::TooSmall { architecture, least, height, width });
+        }
+        Ok(())
+    }
+
+    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is
+    /// there, none is over and each has the right shape.
+    pub fn load(&mut self, path: &FilePath) -> Result<(), WeightsError> {
+        weights::load(&self.parameters, "", path)
+    }
+
+    /// Loads the encoder's weights alone, as published for the encoder or as part of a whole model. A
+    /// classifier's head in the file is left out; a first layer for three channels is fitted to one as the
+    /// reference does (its sum over the channels).
+    pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
+        weights::load_encoder(&self.parameters, path)
+    }
+
+    /// Writes the state as safetensors, by rename.
+    pub fn save(&self, path: &FilePath) -> Result<(), WeightsError> {
+        write_tensors(path, &self.state())
+    }
+
+    /// Copies the values of every tensor of `other`, a model of the same configuration.
+    pub fn copy_from(&mut self, other: &Model) -> Result<(), ModelError> {
+        if self.config != other.config {
+            return Err(ModelError::Config("weights are copied between models of one configuration".into()));
+        }
+        tch::no_grad(|| {
+            for (to, from) in self.parameters.entries().iter().zip(other.parameters.entries()) {
+                to.tensor.shallow_clone().f_copy_(&from.tensor)?;
+            }
+            Ok(())
+        })
+    }
+}

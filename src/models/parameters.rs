@@ -1,0 +1,197 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::Div;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::Norm;
+use super::layers::Scheme;
+
+/// What a named tensor is to the optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A weight that gradients change.
+    Parameter,
+    /// Part of the state that the forward pass changes: running statistics and their counter.
+    Buffer,
+}
+
+/// One named tensor of a model.
+#[derive(Debug)]
+pub struct Entry {
+    /// The reference's name in its state dict: `encoder._blocks.0._bn1.weight`.
+    pub name: String,
+    /// It shares storage with the layer that uses it.
+    pub tensor: Tensor,
+    /// Weight or buffer.
+    pub role: Role,
+}
+
+/// Every tensor of a model by the reference's names, in the order of the reference's state dict.
+#[derive(Debug)]
+pub struct Parameters {
+    device: Device,
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+}
+
+impl Parameters {
+    /// An empty registry whose tensors will be on `device`.
+    pub fn new(device: Device) -> Self {
+        Parameters { device, entries: Vec::new(), index: HashMap::new() }
+    }
+
+    /// Where the tensors are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// All tensors in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The tensor called `name`.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.index.get(name).map(|i| &self.entries[*i].tensor)
+    }
+
+    /// Number of weights (not tensors); buffers are not counted.
+    pub fn count(&self) -> usize {
+        self.entries.iter().filter(|e| e.role == Role::Parameter).map(|e| e.tensor.numel()).sum()
+    }
+
+    /// Lets gradients reach every weight whose name starts with `prefix`, or stops them. A batch norm whose
+    /// weight is stopped also keeps its statistics. Gives the number of tensors changed.
+    pub fn set_trainable(&self, prefix: &str, trainable: bool) -> usize {
+        let mut changed = 0;
+        for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix)) {
+            let _ = entry.tensor.set_requires_grad(trainable);
+            changed += 1;
+        }
+        changed
+    }
+
+    fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
+        let earlier = self.index.insert(name.clone(), self.entries.len());
+        assert!(earlier.is_none(), "a model names each tensor once: {name}");
+        self.entries.push(Entry { name, tensor, role });
+    }
+}
+
+/// How a new tensor is filled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// Every value the same.
+    Constant(f64),
+    /// Uniform from `-bound` to `bound`.
+    Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    /// Normal with mean 0 and this standard deviation, cut off at ±2 (in absolute terms, as the reference does).
+    TruncatedNormal(f64),
+}
+
+impl Fill {
+    /// A float tensor filled so, drawn from the global generator.
+    pub fn tensor(self, shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+        let mut tensor = Tensor::f_zeros(shape, (Kind::Float, device))?;
+        match self {
+            Fill::Constant(0.0) => Ok(tensor),
+            Fill::Constant(value) => tensor.f_fill_(value),
+            Fill::Uniform(bound) => tensor.f_uniform_(-bound, bound),
+            Fill::Normal(std) => tensor.f_normal_(0.0, std),
+            Fill::TruncatedNormal(std) => {
+                // Inverse transform sampling: uniform between the quantiles of ±2, through erfinv.
+                let edge = erf(2.0 / std / std::f64::consts::SQRT_2);
+                tensor
+                    .f_uniform_(-edge, edge)?
+                    .f_erfinv_()?
+                    .f_mul_scalar_(std * std::f64::consts::SQRT_2)?
+                    .f_clamp_(-2.0, 2.0)
+            }
+        }
+    }
+}
+
+fn erf(x: f64) -> f64 {
+    statrs::function::erf::erf(x)
+}
+
+/// A place in the tree of names while a model is built: where layers put their tensors, and what they are
+/// to be like there.
+#[derive(Clone, Debug)]
+pub struct Path<'a> {
+    registry: &'a RefCell<Parameters>,
+    prefix: String,
+    norm: Norm,
+    norm_momentum: Option<f64>,
+    scheme: Scheme,
+}
+
+impl<'a> Path<'a> {
+    /// The root of the tree.
+    pub fn root(registry: &'a RefCell<Parameters>, norm: Norm, scheme: Scheme) -> Self {
+        Path { registry, prefix: String::new(), norm, norm_momentum: None, scheme }
+    }
+
+    /// The same place, where batch norms follow their batches by `share` instead of the reference's own.
+    pub fn with_norm_momentum(&self, share: Option<f64>) -> Self {
+        Path { norm_momentum: share, ..self.clone() }
+    }
+
+    /// How fast batch norms follow their batches here; `None` is the reference's own.
+    pub fn norm_momentum(&self) -> Option<f64> {
+        self.norm_momentum
+    }
+
+    /// The same place, with layers initialised by another scheme.
+    pub fn with_scheme(&self, scheme: Scheme) -> Self {
+        Path { scheme, ..self.clone() }
+    }
+
+    /// What stands for a batch norm here.
+    pub fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    /// How layers are initialised here.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Adds a weight.
+    pub fn parameter(&self, name: &str, shape: &[i64], fill: Fill) -> Result<Tensor, TchError> {
+        let tensor = fill.tensor(shape, self.registry.borrow().device())?.f_set_requires_grad(true)?;
+        Ok(self.add(name, tensor, Role::Parameter))
+    }
+
+    /// Adds a buffer.
+    pub fn buffer(&self, name: &str, tensor: Tensor) -> Result<Tensor, TchError> {
+        let tensor = tensor.f_to_device(self.registry.borrow().device())?;
+        Ok(self.add(name, tensor, Role::Buffer))
+    }
+
+    fn add(&self, name: &str, tensor: Tensor, role: Role) -> Tensor {
+        let shared = tensor.shallow_clone();
+        self.registry.borrow_mut().insert(format!("{}{name}", self.prefix), tensor, role);
+        shared
+    }
+}
+
+impl<'a, T: Display> Div<T> for &Path<'a> {
+    type Output = Path<'a>;
+
+    fn div(self, name: T) -> Path<'a> {
+        Path { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+    }
+}
+
+impl<'a, T: Display> Div<T> for Path<'a> {
+    type Output = Path<'a>;
+
+    fn div(self, name: T) -> Path<'a> {
+        &self / name
+    }
+}

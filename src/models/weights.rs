@@ -1,0 +1,258 @@
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::parameters::Parameters;
+use crate::tables::write_atomically;
+
+/// Why weights could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no safetensors file.
+    #[error("{}: not a safetensors file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SafeTensorError,
+    },
+    /// A tensor's number type is not supported.
+    #[error("{}: tensor {name} is of type {dtype:?}; carpus reads bool, integers, half, bfloat16, float and double", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// The tensors are not those of the model.
+    #[error("{}: these are not the weights of this model:{}", path.display(), listing(missing, surplus, misshapen))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Tensors that the model has and the file has not.
+        missing: Vec<String>,
+        /// Tensors that the file has and the model has not.
+        surplus: Vec<String>,
+        /// Tensors of another shape or of integers for floats, with what each has.
+        misshapen: Vec<String>,
+    },
+    /// libtorch refused.
+    #[error("{}: {source}", path.display())]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TchError,
+    },
+}
+
+/// The three lists, the first names of each.
+fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = String::new();
+    for (what, names) in [("missing", missing), ("surplus", surplus), ("misshapen", misshapen)] {
+        if names.is_empty() {
+            continue;
+        }
+        text += &format!("\n  {} {what}: {}", names.len(), names[..names.len().min(SHOWN)].join(", "));
+        if names.len() > SHOWN {
+            text += ", …";
+        }
+    }
+    text
+}
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    Some(match dtype {
+        Dtype::BOOL => Kind::Bool,
+        Dtype::U8 => Kind::Uint8,
+        Dtype::I8 => Kind::Int8,
+        Dtype::I16 => Kind::Int16,
+        Dtype::I32 => Kind::Int,
+        Dtype::I64 => Kind::Int64,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::F32 => Kind::Float,
+        Dtype::F64 => Kind::Double,
+        _ => return None,
+    })
+}
+
+fn dtype_of(kind: Kind) -> Result<Dtype, TchError> {
+    Ok(match kind {
+        Kind::Bool => Dtype::BOOL,
+        Kind::Uint8 => Dtype::U8,
+        Kind::Int8 => Dtype::I8,
+        Kind::Int16 => Dtype::I16,
+        Kind::Int => Dtype::I32,
+        Kind::Int64 => Dtype::I64,
+        Kind::Half => Dtype::F16,
+        Kind::BFloat16 => Dtype::BF16,
+        Kind::Float => Dtype::F32,
+        Kind::Double => Dtype::F64,
+        other => return Err(TchError::Convert(format!("safetensors has no type for {other:?}"))),
+    })
+}
+
+/// Every tensor of a safetensors file, on the CPU.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
+    let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| WeightsError::Format { path: path.into(), source })?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let kind = kind_of(view.dtype()).ok_or_else(|| WeightsError::Type {
+            path: path.into(),
+            name: name.clone(),
+            dtype: view.dtype(),
+        })?;
+        let size: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &size, kind)
+            .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// A tensor as the writer wants it; bytes are copied only when they are written.
+struct Stored {
+    tensor: Tensor,
+    shape: Vec<usize>,
+    dtype: Dtype,
+}
+
+impl Stored {
+    fn new(tensor: &Tensor) -> Result<Self, TchError> {
+        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let shape = tensor.size().iter().map(|n| *n as usize).collect();
+        Ok(Stored { dtype: dtype_of(tensor.f_kind()?)?, shape, tensor })
+    }
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; self.data_len()];
+        self.tensor.copy_data_u8(&mut bytes, self.tensor.numel());
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
+    }
+}
+
+/// Writes named tensors as a safetensors file, by rename. The same tensors give the same bytes.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), WeightsError> {
+    let stored = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(tensor)?)));
+    let stored: Vec<_> =
+        stored.collect::<Result<_, TchError>>().map_err(|source| WeightsError::Torch { path: path.into(), source })?;
+    // The reference's own loaders refuse a file without this entry.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = safetensors::serialize(stored, Some(metadata))
+        .map_err(|source| WeightsError::Format { path: path.into(), source })?;
+    write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| WeightsError::Io { path: path.into(), source })
+}
+
+/// Loads the tensors of `path` into those of `parameters` whose names start with `prefix` (which the file's names
+/// lack), all or none.
+pub(super) fn load(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
+    assign(parameters, prefix, path, read_tensors(path)?)
+}
+
+fn assign(
+    parameters: &Parameters,
+    prefix: &str,
+    path: &Path,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<(), WeightsError> {
+    let mut missing = Vec::new();
+    let mut misshapen = Vec::new();
+    let mut pairs = Vec::new();
+    for entry in parameters.entries() {
+        let Some(name) = entry.name.strip_prefix(prefix) else { continue };
+        let Some(tensor) = tensors.remove(name) else {
+            missing.push(name.to_owned());
+            continue;
+        };
+        let (has, wants) = (tensor.size(), entry.tensor.size());
+        if has != wants || is_float(&tensor) != is_float(&entry.tensor) {
+            misshapen.push(format!(
+                "{name} ({:?} {has:?}, the model has {:?} {wants:?})",
+                tensor.kind(),
+                entry.tensor.kind()
+            ));
+            continue;
+        }
+        pairs.push((entry.tensor.shallow_clone(), tensor));
+    }
+    let surplus: Vec<String> = tensors.into_keys().collect();
+    if !(missing.is_empty() && surplus.is_empty() && misshapen.is_empty()) {
+        return Err(WeightsError::Mismatch { path: path.into(), missing, surplus, misshapen });
+    }
+    tch::no_grad(|| pairs.iter_mut().try_for_each(|(to, from)| to.f_copy_(from)))
+        .map_err(|source| WeightsError::Torch { path: path.into(), source })
+}
+
+fn is_float(tensor: &Tensor) -> bool {
+    tensor.is_floating_point()
+}
+
+const ENCODER: &str = "encoder.";
+
+/// Loads an encoder's weights; see [`super::Model::load_encoder`].
+pub(super) fn load_encoder(parameters: &Parameters, path: &Path) -> Result<(), WeightsError> {
+    let mut tensors = read_tensors(path)?;
+    if tensors.keys().any(|name| name.starts_with(ENCODER)) {
+        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(ENCODER).map(|n| (n.to_owned(), tensor));
+        tensors = tensors.into_iter().filter_map(inside).collect();
+    }
+    for classifier in ["fc.", "_fc.", "classifier.", "head.", "last_linear."] {
+        tensors.retain(|name, _| !name.starts_with(classifier));
+    }
+    // The first weight of an encoder is that of its first convolution.
+    let first = parameters.entries().iter().find(|e| e.name.starts_with(ENCODER) && e.tensor.dim() == 4);
+    if let Some(entry) = first {
+        let channels = entry.tensor.size()[1];
+        if let Some(tensor) = tensors.get_mut(&entry.name[ENCODER.len()..]) {
+            let adapted = adapt_first_layer(tensor, channels)
+                .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
+            *tensor = adapted;
+        }
+    }
+    assign(parameters, ENCODER, path, tensors)
+}
+
+/// A first layer's weight for `channels` input channels from one for three, as the reference does: the sum for
+/// one channel, else the three in turn, scaled so that the response keeps its size.
+fn adapt_first_layer(weight: &Tensor, channels: i64) -> Result<Tensor, TchError> {
+    let has = weight.size()[1];
+    if has == channels || has != 3 {
+        return Ok(weight.shallow_clone());
+    }
+    if channels == 1 {
+        return weight.f_sum_dim_intlist([1i64].as_slice(), true, weight.kind());
+    }
+    let turn: Vec<i64> = (0..channels).map(|i| i % has).collect();
+    weight.f_index_select(1, &Tensor::f_from_slice(&turn)?)?.f_mul_scalar(has as f64 / channels as f64)
+}

@@ -1,0 +1,88 @@
+//! Evidence pictures of findings, made small enough to stand in the page.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
+use rayon::prelude::*;
+
+use crate::tables::FindingRow;
+
+/// Greatest width and height of a picture in the page, px.
+pub const EVIDENCE_WIDTH: u32 = 400;
+
+/// Pictures and what was wrong with those that could not be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// JPEG in base64 by the name asked for: a finding's `evidence`, an image's `path`.
+    pub pictures: BTreeMap<String, String>,
+    /// One sentence a picture that could not be read.
+    pub failures: Vec<String>,
+}
+
+/// Reads the pictures of the first `most` findings from `folder`, shrinks them to [`EVIDENCE_WIDTH`].
+/// A picture that cannot be read is told in `failures` and does not stop the others. Paths that leave
+/// `folder` are not followed.
+pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> Evidence {
+    read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
+}
+
+/// The same for any pictures, named relative to `folder`.
+pub fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Evidence {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    let read: Vec<(&str, Result<String, String>)> =
+        names.into_par_iter().map(|name| (name, small_jpeg(folder, name))).collect();
+    let mut evidence = Evidence::default();
+    for (name, result) in read {
+        match result {
+            Ok(jpeg) => drop(evidence.pictures.insert(name.to_owned(), jpeg)),
+            Err(reason) => evidence.failures.push(format!("{}: {reason}", folder.join(name).display())),
+        }
+    }
+    evidence
+}
+
+fn small_jpeg(folder: &Path, name: &str) -> Result<String, String> {
+    let relative = Path::new(name);
+    if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err("the path leaves the findings' folder; not read".to_owned());
+    }
+    let image = image::ImageReader::open(folder.join(relative))
+        .and_then(image::ImageReader::with_guessed_format)
+        .map_err(|e| e.to_string())?
+        .decode()
+        .map_err(|e| e.to_string())?;
+    let image = if image.width().max(image.height()) > EVIDENCE_WIDTH {
+        image.resize(EVIDENCE_WIDTH, EVIDENCE_WIDTH, FilterType::Triangle)
+    } else {
+        image
+    };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 84).encode_image(&image.to_rgb8()).map_err(|e| e.to_string())?;
+    Ok(STANDARD.encode(jpeg))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_pictures_are_told_and_do_not_stop_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        image::RgbImage::from_pixel(900, 300, image::Rgb([200, 10, 10])).save(folder.path().join("good.png")).unwrap();
+        std::fs::write(folder.path().join("torn.png"), b"\x89PNG\r\n\x1a\nno").unwrap();
+        let row = |evidence: &str| FindingRow { evidence: evidence.into(), ..FindingRow::default() };
+        let rows = [row("good.png"), row("torn.png"), row("../secret.png"), row(""), row("gone.png"), row("late.png")];
+        let evidence = read_evidence(folder.path(), &rows, 5);
+        assert_eq!(evidence.pictures.len(), 1);
+        assert_eq!(evidence.failures.len(), 3, "{:?}", evidence.failures);
+        let jpeg = STANDARD.decode(&evidence.pictures["good.png"]).unwrap();
+        let small = image::load_from_memory(&jpeg).unwrap();
+        assert_eq!((small.width(), small.height()), (400, 133));
+    }
+}

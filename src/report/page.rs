@@ -1,0 +1,136 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Value, context};
+use serde::Serialize;
+
+use super::{Block, ReportError, Section, Settings};
+use crate::figures::{BOLD, FAMILY, REGULAR};
+
+const TEMPLATE: &str = include_str!("../../assets/report/page.html");
+const STYLE: &str = include_str!("../../assets/report/style.css");
+
+/// A block as the template sees it. `svg` is the only field that is not escaped: it comes from the figure
+/// painter, which escapes its texts itself.
+#[derive(Serialize, Default)]
+struct Item<'a> {
+    kind: &'static str,
+    text: &'a str,
+    table: Option<TableItem<'a>>,
+    tiles: Option<&'a [super::Tile]>,
+    pictures: Option<&'a [super::Shown]>,
+    svg: String,
+    name: &'a str,
+    title: &'a str,
+}
+
+#[derive(Serialize)]
+struct TableItem<'a> {
+    caption: &'a str,
+    head: Vec<CellItem<'a>>,
+    rows: Vec<Vec<CellItem<'a>>>,
+}
+
+#[derive(Serialize)]
+struct CellItem<'a> {
+    text: &'a str,
+    numeric: bool,
+}
+
+#[derive(Serialize)]
+struct SectionItem<'a> {
+    id: &'a str,
+    title: &'a str,
+    items: Vec<Item<'a>>,
+}
+
+/// The whole page, self-contained.
+///
+/// # Errors
+/// A figure that cannot be drawn.
+pub fn page(sections: &[Section], settings: &Settings) -> Result<String, ReportError> {
+    let mut items = Vec::with_capacity(sections.len());
+    for section in sections {
+        let items_of: Result<Vec<_>, _> = section.blocks.iter().map(item).collect();
+        items.push(SectionItem { id: section.id, title: section.title, items: items_of? });
+    }
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.add_template("page.html", TEMPLATE)?;
+    let page = environment.get_template("page.html")?.render(context! {
+        title => settings.title.as_str(),
+        version => env!("CARGO_PKG_VERSION"),
+        family => FAMILY,
+        regular => STANDARD.encode(REGULAR),
+        bold => STANDARD.encode(BOLD),
+        style => STYLE,
+        sections => Value::from(Serde(&items)),
+    })?;
+    Ok(without_control_characters(page))
+}
+
+/// HTML must not hold control characters; they show as escapes.
+fn without_control_characters(page: String) -> String {
+    let forbidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !page.contains(forbidden) {
+        return page;
+    }
+    let mut clean = String::with_capacity(page.len());
+    for c in page.chars() {
+        if forbidden(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
+    }
+    clean
+}
+
+fn item(block: &Block) -> Result<Item<'_>, ReportError> {
+    let item = Item::default();
+    Ok(match block {
+        Block::Text(text) => Item { kind: "text", text, ..item },
+        Block::Meaning(text) => Item { kind: "meaning", text, ..item },
+        Block::Absent(text) => Item { kind: "absent", text, ..item },
+        Block::Tiles(tiles) => Item { kind: "tiles", tiles: Some(tiles), ..item },
+        Block::Pictures(pictures) => Item { kind: "pictures", pictures: Some(pictures), ..item },
+        Block::Link(file, text) => Item { kind: "link", name: file, text, ..item },
+        Block::Figure(figure) => Item {
+            kind: "figure",
+            svg: figure.picture().inline_svg()?,
+            name: &figure.name,
+            title: &figure.title,
+            ..item
+        },
+        Block::Table(table) => {
+            let numeric: Vec<bool> = (0..table.head.len())
+                .map(|j| {
+                    let mut cells = table.rows.iter().filter_map(|r| r.get(j)).filter(|c| !c.is_empty()).peekable();
+                    cells.peek().is_some() && cells.all(|c| looks_numeric(c))
+                })
+                .collect();
+            Item {
+                kind: "table",
+                table: Some(TableItem {
+                    caption: &table.caption,
+                    head: cell_items(&table.head, &numeric),
+                    rows: table.rows.iter().map(|r| cell_items(r, &numeric)).collect(),
+                }),
+                ..item
+            }
+        }
+    })
+}
+
+fn cell_items<'a>(texts: &'a [String], numeric: &[bool]) -> Vec<CellItem<'a>> {
+    texts
+        .iter()
+        .enumerate()
+        .map(|(j, text)| CellItem { text, numeric: numeric.get(j).copied().unwrap_or(false) })
+        .collect()
+}
+
+/// Starts like a number and has few letters: `1,234`, `15.7 ± 2.5`, `p < 0.001`, `–`.
+fn looks_numeric(text: &str) -> bool {
+    let text = text.strip_prefix("p < ").or_else(|| text.strip_prefix("p = ")).unwrap_or(text);
+    let start = text.chars().next().is_some_and(|c| c.is_ascii_digit() || "−–[<".contains(c));
+    start && text.chars().filter(|c| c.is_alphabetic()).count() <= 3
+}

@@ -1,0 +1,134 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
+use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::report::wording::{count, counted, num, visible};
+use crate::report::{Block, Section, Shown, Study};
+use crate::tables::FindingRow;
+
+/// Severities, the worst first.
+const SEVERITIES: [&str; 3] = ["high", "medium", "low"];
+
+/// Suspicious images and annotations, with their pictures.
+pub(super) fn section(study: &Study<'_>) -> Section {
+    let mut section = Section::new("findings", "Findings");
+    let Some(findings) = study.findings else {
+        section.absent("No findings were given: make them with `carpus audit` and pass them with --findings.");
+        return section;
+    };
+    let of = |severity: &str| findings.iter().filter(|f| f.severity == severity).count();
+    section.number("n", findings.len());
+    section.number("by_severity", json!(SEVERITIES.map(|s| (s, of(s))).into_iter().collect::<BTreeMap<_, _>>()));
+    if findings.is_empty() {
+        section.text("The audit found nothing suspicious.");
+        return section;
+    }
+    let images = findings.iter().map(|f| f.image_id.as_str()).collect::<std::collections::BTreeSet<_>>().len();
+    section.text(format!(
+        "{} on {}: {} of severity high, {} medium, {} low.",
+        counted(findings.len(), "finding", "findings"),
+        counted(images, "image", "images"),
+        count(of("high")),
+        count(of("medium")),
+        count(of("low")),
+    ));
+    section.meaning(format!(
+        "Findings are suspicions for a person to judge, ranked, the worst first; {}.",
+        if of("high") > 0 {
+            "those of severity high are most likely errors"
+        } else {
+            "none is likely enough to be called high"
+        }
+    ));
+    let mut checks: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for f in findings {
+        let at = SEVERITIES.iter().position(|s| *s == f.severity).unwrap_or(2);
+        checks.entry(f.check.as_str()).or_default()[at] += 1;
+    }
+    section.number("images", images);
+    section.number(
+        "by_check",
+        json!(
+            checks
+                .iter()
+                .map(|(c, n)| (*c, json!({"high": n[0], "medium": n[1], "low": n[2]})))
+                .collect::<BTreeMap<_, _>>()
+        ),
+    );
+    section.figure(figure(&checks, findings.len()));
+
+    let shown = study.settings.pictures_shown.min(findings.len());
+    section.blocks.push(Block::Pictures(findings[..shown].iter().map(|f| picture(study, f)).collect()));
+    if findings.len() > shown {
+        let more = counted(findings.len() - shown, "more finding is", "more findings are");
+        section.text(format!("{more} not shown with pictures."));
+    }
+    let rows_shown = study.settings.rows_shown.min(findings.len());
+    let rows = findings[..rows_shown]
+        .iter()
+        .map(|f| {
+            let text = [&f.severity, &f.check, &f.image_id, &f.label, &f.message, &f.suggestion].map(|t| visible(t));
+            let mut row = text.to_vec();
+            row.insert(1, num(f.score, 2));
+            row
+        })
+        .collect();
+    section.table(
+        format!("{} of {}, the worst first", count(rows_shown), counted(findings.len(), "finding", "findings")),
+        &["severity", "score", "check", "image", "class", "what was seen", "suggestion"],
+        rows,
+    );
+    section.blocks.push(Block::Link("findings.csv".into(), "All findings as CSV".into()));
+    section
+}
+
+fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {
+    let of = if finding.label.is_empty() { String::new() } else { format!(", {}", visible(&finding.label)) };
+    let lines = [
+        format!("{} (score {})", visible(&finding.message), num(finding.score, 2)),
+        visible(&finding.suggestion),
+        format!("image {}{of}", visible(&finding.image_id)),
+    ];
+    Shown {
+        jpeg: study.evidence.pictures.get(&finding.evidence).cloned().unwrap_or_default(),
+        title: visible(&finding.check),
+        severity: SEVERITIES.iter().find(|s| **s == finding.severity).map_or("low", |s| *s).to_owned(),
+        lines: lines.into_iter().filter(|l| !l.is_empty()).collect(),
+    }
+}
+
+fn figure(checks: &BTreeMap<&str, [usize; 3]>, n: usize) -> Figure {
+    let colours: [Rgb; 3] = [okabe_ito::VERMILION, okabe_ito::ORANGE, NEUTRAL];
+    let mut ranked: Vec<_> = checks.iter().collect();
+    ranked.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let rows = ranked
+        .iter()
+        .map(|(check, counts)| Row {
+            label: (**check).to_owned(),
+            marks: (0..3)
+                .filter(|i| counts[*i] > 0)
+                .map(|i| Mark::Bar {
+                    name: SEVERITIES[i].into(),
+                    colour: colours[i],
+                    value: counts[i] as f64,
+                    interval: None,
+                })
+                .collect(),
+            note: format!("{} high, {} medium, {} low", counts[0], counts[1], counts[2]),
+        })
+        .collect();
+    Figure {
+        name: "findings-by-check".into(),
+        title: format!("Findings by check (n = {})", count(n)),
+        note: String::new(),
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::from_zero("findings", checks.values().flatten().map(|c| *c as f64)),
+            rows,
+            reference: None,
+        })],
+    }
+}

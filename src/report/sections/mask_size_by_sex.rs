@@ -1,0 +1,124 @@
+use serde_json::json;
+
+use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::report::study::{SEXES, SUBSETS, sex_colour};
+use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
+use crate::report::{Section, Study};
+use crate::stats::{Summary, mann_whitney, summary, welch};
+
+/// Whether men's masks are larger than women's.
+pub(super) fn section(study: &Study<'_>) -> Section {
+    let mut section = Section::new("mask_size_by_sex", "Mask size by sex");
+    let sizes = |subset: &str, sex: &str| -> Vec<f64> {
+        study.images(subset).filter(|v| v.sex() == Some(sex)).filter_map(|v| v.mask_px()).collect()
+    };
+    let mut boxes: Vec<(String, &str, Summary)> = Vec::new();
+    for subset in SUBSETS {
+        let (women, men) = (sizes(subset, "F"), sizes(subset, "M"));
+        let (of_women, of_men) = (summary(&women), summary(&men));
+        let means = |sex: &str| patient_means(study, subset, sex);
+        let (by_image, by_patient) = (welch(&men, &women), welch(&means("M"), &means("F")));
+        let ranks = mann_whitney(&men, &women);
+        let ranks_by_patient = mann_whitney(&means("M"), &means("F"));
+        for ((code, name), found) in SEXES.into_iter().zip([&of_women, &of_men]) {
+            boxes.extend(found.clone().map(|s| (format!("{name}, {subset}"), code, s)));
+        }
+        if let (Some(w), Some(m)) = (&of_women, &of_men) {
+            section.text(format!(
+                "{}: women {} px (n = {}), men {} px (n = {}), mean ± sd over images.",
+                capital(subset),
+                mean_sd(w, 0),
+                count(w.n),
+                mean_sd(m, 0),
+                count(m.n)
+            ));
+            if let (Some(test), Some(rank)) = (&by_patient, &ranks_by_patient) {
+                section.text(format!(
+                    "One mean hand a patient ({} men, {} women): men less women is {} px {}, {} % of a woman's mean (Welch's test, {}; \
+                     Mann-Whitney, {}; d = {}). A man's mask is larger than a woman's in {} % of pairs.",
+                    count(test.n1),
+                    count(test.n2),
+                    num(test.difference, 0),
+                    interval(&test.ci, 0),
+                    num(100.0 * test.difference / w.mean, 1),
+                    p_text(test.p),
+                    p_text(rank.p),
+                    num(test.cohen_d, 2),
+                    num(100.0 * rank.superiority, 1),
+                ));
+                section.meaning(if test.ci.contains(0.0) {
+                    format!("In {subset} the interval holds 0: no difference between the sexes is shown.")
+                } else {
+                    format!(
+                        "In {subset} the interval leaves out 0: men's masks are {} by more than chance.",
+                        if test.difference > 0.0 { "larger" } else { "smaller" }
+                    )
+                });
+            } else {
+                section.absent(format!("Too few patients of one sex in {subset} for a test."));
+            }
+        } else if study.images(subset).any(|v| v.mask_px().is_some()) {
+            section
+                .absent(format!("In {subset} there are not both women and men with masks, so there is no comparison."));
+        }
+        section.number(
+            subset,
+            json!({
+                "women": of_women, "men": of_men, "welch": by_image, "mann_whitney": ranks,
+                "welch_by_patient": by_patient, "mann_whitney_by_patient": ranks_by_patient,
+            }),
+        );
+    }
+    if boxes.is_empty() {
+        section.absent("There is no image with both masks and a patient of known sex.");
+    } else {
+        section.figure(figure(&boxes));
+    }
+    section
+}
+
+fn patient_means(study: &Study<'_>, subset: &str, sex: &str) -> Vec<f64> {
+    let mut sums: std::collections::BTreeMap<&str, (f64, f64)> = std::collections::BTreeMap::new();
+    for view in study.images(subset).filter(|v| v.sex() == Some(sex)) {
+        if let Some(px) = view.mask_px() {
+            let entry = sums.entry(view.image.patient_id.as_str()).or_default();
+            *entry = (entry.0 + px, entry.1 + 1.0);
+        }
+    }
+    sums.values().map(|(sum, n)| sum / n).collect()
+}
+
+fn figure(boxes: &[(String, &str, Summary)]) -> Figure {
+    let kilo = |s: &Summary| Summary {
+        mean: s.mean / 1e3,
+        sd: s.sd.map(|v| v / 1e3),
+        min: s.min / 1e3,
+        q05: s.q05 / 1e3,
+        q25: s.q25 / 1e3,
+        median: s.median / 1e3,
+        q75: s.q75 / 1e3,
+        q95: s.q95 / 1e3,
+        max: s.max / 1e3,
+        n: s.n,
+    };
+    let rows: Vec<Row> = boxes
+        .iter()
+        .map(|(label, sex, s)| Row {
+            label: label.clone(),
+            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(sex)), summary: kilo(s) }],
+            note: format!("median {}, n = {}", num(s.median / 1e3, 0), count(s.n)),
+        })
+        .collect();
+    Figure {
+        name: "mask-size-by-sex".into(),
+        title: format!("Mask size by sex (n = {} images)", count(boxes.iter().map(|b| b.2.n).sum())),
+        note: "Box: middle half with the median; whiskers: 5 % to 95 %.".into(),
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::linear("mask size (1,000 px)", boxes.iter().flat_map(|b| [b.2.q05 / 1e3, b.2.q95 / 1e3])),
+            rows,
+            reference: None,
+        })],
+    }
+}

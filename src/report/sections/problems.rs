@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::dataset::Severity;
+use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
+use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::report::wording::{count, counted, visible};
+use crate::report::{Block, Section, Study};
+
+/// Kinds shown in the figure.
+const KINDS_SHOWN: usize = 12;
+
+/// What was repaired and what could not be read.
+pub(super) fn section(study: &Study<'_>) -> Section {
+    let mut section = Section::new("problems", "Data problems");
+    let problems = &study.tables.problems;
+    let severity = |name: &str| Severity::from_name(name).unwrap_or(Severity::Error);
+    let of = |wanted: Severity| problems.iter().filter(|p| severity(&p.severity) == wanted).count();
+    let counts = [Severity::Error, Severity::Warning, Severity::Info].map(|s| (s, of(s)));
+    section.number("n", problems.len());
+    section.number("by_severity", json!(counts.iter().map(|(s, n)| (s.name(), n)).collect::<BTreeMap<_, _>>()));
+    if problems.is_empty() {
+        section.text("Nothing had to be repaired and nothing failed: every file was read as it stands.");
+        return section;
+    }
+    let [(_, errors), (_, warnings), (_, infos)] = counts;
+    section.text(format!(
+        "{} while reading: {} could not be used, {} put right by a guess or left out, {} put right without loss.",
+        counted(problems.len(), "remark", "remarks"),
+        count(errors),
+        count(warnings),
+        count(infos),
+    ));
+    section.meaning(if errors > 0 {
+        "What could not be used is missing from every number below; mend it at the source and scan again."
+    } else if warnings > 0 {
+        "Nothing was lost for good, but the guesses deserve a look."
+    } else {
+        "All repairs are sure ones; the numbers below rest on all of the data."
+    });
+
+    let mut kinds: BTreeMap<(std::cmp::Reverse<Severity>, &str), usize> = BTreeMap::new();
+    for p in problems {
+        *kinds.entry((std::cmp::Reverse(severity(&p.severity)), p.reason.as_str())).or_default() += 1;
+    }
+    let mut ranked: Vec<(Severity, &str, usize)> = kinds.iter().map(|((s, r), n)| (s.0, *r, *n)).collect();
+    ranked.sort_by(|a, b| (b.0, b.2).cmp(&(a.0, a.2)).then(a.1.cmp(b.1)));
+    section.number(
+        "by_reason",
+        json!(ranked.iter().map(|(s, r, n)| json!({"severity": s.name(), "reason": r, "n": n})).collect::<Vec<_>>()),
+    );
+    section.figure(figure(&ranked, problems.len()));
+
+    let mut worst: Vec<_> = problems.iter().collect();
+    worst.sort_by_key(|p| std::cmp::Reverse(severity(&p.severity)));
+    let shown = study.settings.rows_shown.min(worst.len());
+    let rows = worst[..shown]
+        .iter()
+        .map(|p| {
+            let concerns = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
+            [p.severity.as_str(), &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(visible).to_vec()
+        })
+        .collect();
+    section.table(
+        format!("{} of {}, the worst first", count(shown), counted(problems.len(), "problem", "problems")),
+        &["severity", "file", "place", "concerns", "raw value", "reason", "what was done"],
+        rows,
+    );
+    section.blocks.push(Block::Link("problems.csv".into(), "All problems as CSV".into()));
+    section
+}
+
+fn figure(ranked: &[(Severity, &str, usize)], n: usize) -> Figure {
+    let colour = |s: Severity| -> Rgb {
+        match s {
+            Severity::Error => okabe_ito::VERMILION,
+            Severity::Warning => okabe_ito::ORANGE,
+            Severity::Info => NEUTRAL,
+        }
+    };
+    let rows = ranked
+        .iter()
+        .take(KINDS_SHOWN)
+        .map(|(severity, reason, n)| Row {
+            label: (*reason).to_owned(),
+            marks: vec![Mark::Bar {
+                name: severity.name().into(),
+                colour: colour(*severity),
+                value: *n as f64,
+                interval: None,
+            }],
+            note: count(*n),
+        })
+        .collect();
+    let rest = ranked.len().saturating_sub(KINDS_SHOWN);
+    Figure {
+        name: "problems-by-kind".into(),
+        title: format!("Problems by kind (n = {})", count(n)),
+        note: if rest > 0 { format!("The {rest} rarest or mildest kinds are left out.") } else { String::new() },
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::from_zero("problems", ranked.iter().map(|r| r.2 as f64)),
+            rows,
+            reference: None,
+        })],
+    }
+}

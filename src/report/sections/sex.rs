@@ -1,0 +1,143 @@
+use serde_json::json;
+
+use super::rotation;
+use crate::figures::style::{MEN, NEUTRAL};
+use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::report::study::{SUBSETS, subset_colour};
+use crate::report::wording::{capital, count, counted, p_text, ratio, ratio_says, share};
+use crate::report::{Section, Study};
+use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
+
+/// The share of men, train against test, and the two ratios that are easily mistaken for each other.
+pub(super) fn section(study: &Study<'_>) -> Section {
+    let mut section = Section::new("sex", "Sex by subset");
+    let of = |subset: &str, sex: &str| study.patients(subset).filter(|p| p.sex.as_deref() == Some(sex)).count();
+    let men = |subset: &str| wilson(of(subset, "M"), of(subset, "M") + of(subset, "F"));
+    let mut known = Vec::new();
+    for subset in SUBSETS {
+        let all = study.patients(subset).count();
+        let unknown = all - of(subset, "M") - of(subset, "F");
+        if unknown > 0 {
+            let n = counted(unknown, &format!("{subset} patient"), &format!("{subset} patients"));
+            section.absent(format!("The sex of {n} is not known; they are left out here."));
+        }
+        let Some(p) = men(subset) else { continue };
+        section.text(format!(
+            "{}: {} men and {} women, {} men.",
+            capital(subset),
+            count(p.count),
+            count(p.n - p.count),
+            share(&p)
+        ));
+        section.number(subset, json!({"men": p.count, "women": p.n - p.count, "unknown": unknown, "share_of_men": p}));
+        known.push((subset, p));
+    }
+    if known.is_empty() {
+        if study.patients("train").next().is_none() && study.patients("test").next().is_none() {
+            section.absent("There are no patients with images.");
+        }
+        return section;
+    }
+    let table = TwoByTwo {
+        with: of("test", "M"),
+        without: of("test", "F"),
+        with_base: of("train", "M"),
+        without_base: of("train", "F"),
+    };
+    if let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) {
+        section.text(format!(
+            "Men, test against train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
+            ratio(&odds),
+            ratio(&shares),
+            p_text(table.fisher_p()),
+            if odds.corrected { "; a cell is zero, so 0.5 was added to each" } else { "" },
+        ));
+        section.meaning(format!("{}.", capital(ratio_says(&odds.ci))));
+        section.number(
+            "test_against_train",
+            json!({"counts": table, "odds_ratio": odds, "share_ratio": shares, "fisher_p": table.fisher_p()}),
+        );
+        section.figure(shares_figure(study, &known));
+        section.figure(ratios_figure(study, &odds, &shares, table));
+    } else {
+        section.absent("One of the subsets has no patient of known sex, so there is nothing to compare.");
+        section.figure(shares_figure(study, &known));
+    }
+    section
+}
+
+fn shares_figure(study: &Study<'_>, men: &[(&'static str, Proportion)]) -> Figure {
+    let mut rows = Vec::new();
+    let mut add = |what: &str, subset: &str, p: &Proportion| {
+        rows.push(Row {
+            label: format!("{what}, {subset}"),
+            marks: vec![Mark::Bar {
+                name: subset.to_owned(),
+                colour: subset_colour(subset),
+                value: 100.0 * p.share,
+                interval: Some((100.0 * p.ci.low, 100.0 * p.ci.high)),
+            }],
+            note: format!("{}, n = {}", share(p), count(p.n)),
+        });
+    };
+    men.iter().for_each(|(subset, p)| add("men", subset, p));
+    for subset in SUBSETS {
+        let hands = study.images(subset).filter_map(|v| study.rotated(v.image));
+        if let Some(p) = wilson(hands.clone().filter(|r| *r).count(), hands.count()) {
+            add("rotated hands", subset, &p);
+        }
+    }
+    Figure {
+        name: "shares".into(),
+        title: "Share of men among patients and of rotated among hands".into(),
+        note: "Lines are 95 % intervals (Wilson); those of hands take hands as independent.".into(),
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::between("share (%)", 0.0, 100.0),
+            rows,
+            reference: None,
+        })],
+    }
+}
+
+fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTwo) -> Figure {
+    let mut all = vec![("men, odds ratio", *odds, MEN), ("men, share ratio", *shares, MEN)];
+    if let Some(rotated) = rotation::two_by_two(study) {
+        all.extend(rotated.odds_ratio().map(|r| ("rotated hands, odds ratio", r, NEUTRAL)));
+        all.extend(rotated.share_ratio().map(|r| ("rotated hands, share ratio", r, NEUTRAL)));
+    }
+    let ends =
+        all.iter().flat_map(|(_, r, _)| [r.ci.low, r.ci.high, 1.0]).filter(|v| v.is_finite()).collect::<Vec<_>>();
+    let rows = all
+        .iter()
+        .map(|(label, r, colour)| Row {
+            label: (*label).to_owned(),
+            marks: vec![Mark::Dot {
+                name: String::new(),
+                colour: *colour,
+                value: r.value,
+                interval: Some((r.ci.low, r.ci.high)),
+            }],
+            note: ratio(r),
+        })
+        .collect();
+    Figure {
+        name: "ratios".into(),
+        title: "Test against train: odds ratios and share ratios".into(),
+        note: format!(
+            "Lines are 95 % intervals. An odds ratio is further from 1 than the share ratio of the same counts (men: {} of {} against {} of {}).",
+            count(table.with),
+            count(table.with + table.without),
+            count(table.with_base),
+            count(table.with_base + table.without_base),
+        ),
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::logarithmic("ratio, test against train (logarithmic)", ends),
+            rows,
+            reference: Some(("no difference (1)".into(), 1.0)),
+        })],
+    }
+}

@@ -1,0 +1,267 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{ScoreError, image_id, reshaped};
+use crate::bones::{self, Bone};
+use crate::corrections::{self, Entry};
+use crate::dataset::layout::ImageEntry;
+use crate::dataset::{Problem, annotation};
+use crate::mask::RunMask;
+use crate::mask::submission::ImageMasks;
+use crate::progress::Progress;
+use crate::tables;
+
+/// Dice of one image, a class each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageScore {
+    /// Key of the images table.
+    pub image_id: String,
+    /// Dice by channel; 1 where annotation and prediction are both empty.
+    pub dice: [f64; bones::COUNT],
+}
+
+impl ImageScore {
+    /// Mean over the classes.
+    pub fn mean(&self) -> f64 {
+        self.dice.iter().sum::<f64>() / bones::COUNT as f64
+    }
+
+    /// The class with the lowest Dice.
+    pub fn worst(&self) -> (Bone, f64) {
+        Bone::all()
+            .map(|bone| (bone, self.dice[bone.index()]))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .expect("there are 29 classes")
+    }
+}
+
+/// Means over images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Number of images.
+    pub images: usize,
+    /// Mean over images and classes: the competition's figure.
+    pub mean_dice: f64,
+    /// Standard deviation of the images' means; absent for a single image.
+    pub sd_over_images: Option<f64>,
+    /// Mean over images by class name, in channel order.
+    pub per_class: serde_json::Map<String, serde_json::Value>,
+    /// Up to five images, lowest mean first.
+    pub worst_images: Vec<(String, f64)>,
+}
+
+impl Summary {
+    /// Means of these scores.
+    pub fn of(scores: &[ImageScore]) -> Summary {
+        let n = scores.len().max(1) as f64;
+        let means: Vec<f64> = scores.iter().map(ImageScore::mean).collect();
+        let mean = means.iter().sum::<f64>() / n;
+        let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        let class = |bone: Bone| scores.iter().map(|s| s.dice[bone.index()]).sum::<f64>() / n;
+        let mut worst: Vec<(String, f64)> = scores.iter().map(|s| (s.image_id.clone(), s.mean())).collect();
+        worst.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
+        worst.truncate(5);
+        Summary {
+            images: scores.len(),
+            mean_dice: mean,
+            sd_over_images: (scores.len() > 1).then(|| variance.sqrt()),
+            per_class: Bone::all().map(|b| (b.name().to_owned(), class(b).into())).collect(),
+            worst_images: worst,
+        }
+    }
+}
+
+/// Dice of each class. Fails where the masks differ in size.
+pub fn score(
+    image_id: &str,
+    truth: &[RunMask; bones::COUNT],
+    prediction: &[RunMask; bones::COUNT],
+) -> Result<ImageScore, ScoreError> {
+    let mut dice = [0.0; bones::COUNT];
+    for bone in Bone::all() {
+        let truth = &truth[bone.index()];
+        dice[bone.index()] = truth.dice(&prediction[bone.index()]).map_err(|source| ScoreError::Size {
+            image: image_id.to_owned(),
+            class: bone.name(),
+            width: truth.width(),
+            height: truth.height(),
+            source,
+        })?;
+    }
+    Ok(ImageScore { image_id: image_id.to_owned(), dice })
+}
+
+/// What scoring a file of predictions gave.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    /// One an image with an annotation, in the order of the entries.
+    pub scores: Vec<ImageScore>,
+    /// What was met while the annotations were read; an image without one is not scored.
+    pub problems: Vec<Problem>,
+}
+
+/// Scores `predictions`, which were read from the file of that name by [`super::read_flat`], against the annotations
+/// of `entries`, each at its image's own size, with `corrections` applied to the annotations (and the name of their file
+/// for problems). Predictions of other images are passed over.
+pub fn score_files(
+    root: &Path,
+    entries: &[&ImageEntry],
+    corrections: (&[Entry], &str),
+    (predictions, masks): (&Path, &[ImageMasks]),
+    progress: &dyn Progress,
+) -> Result<Scoring, ScoreError> {
+    let by_id: HashMap<&str, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
+    let annotated: Vec<(&ImageEntry, &str)> =
+        entries.iter().filter_map(|e| e.annotation.as_deref().map(|a| (*e, a))).collect();
+    if annotated.is_empty() {
+        return Err(ScoreError::Nothing);
+    }
+    let missing: Vec<&str> =
+        annotated.iter().map(|(e, _)| e.image_id.as_str()).filter(|id| !by_id.contains_key(id)).collect();
+    if let Some(first) = missing.first() {
+        let (path, first) = (predictions.to_owned(), (*first).to_owned());
+        return Err(ScoreError::NotPredicted { path, count: missing.len(), first });
+    }
+    progress.start("images scored", annotated.len() as u64);
+    let scored: Vec<(ImageScore, Vec<Problem>)> = annotated
+        .par_iter()
+        .map(|(entry, annotation_path)| {
+            let scored = score_one(root, entry, annotation_path, corrections, by_id[entry.image_id.as_str()]);
+            progress.advance(1);
+            scored
+        })
+        .collect::<Result<_, _>>()?;
+    progress.finish();
+    let mut problems = Vec::new();
+    let scores = scored.into_iter().map(|(score, found)| {
+        problems.extend(found);
+        score
+    });
+    Ok(Scoring { scores: scores.collect(), problems })
+}
+
+fn score_one(
+    root: &Path,
+    entry: &ImageEntry,
+    annotation_path: &str,
+    (entries, corrections_file): (&[Entry], &str),
+    predicted: &ImageMasks,
+) -> Result<(ImageScore, Vec<Problem>), ScoreError> {
+    let image_path = root.join(&entry.image);
+    let (width, height) = image::image_dimensions(&image_path)
+        .map_err(|e| ScoreError::Image { path: image_path.clone(), reason: e.to_string() })?;
+    let (mut annotation, mut problems) = annotation::read(&root.join(annotation_path), annotation_path)?;
+    let about = corrections::for_image(entries, &entry.image_id);
+    if !about.is_empty() {
+        let (corrected, found) = corrections::apply(&annotation, None, &about, corrections_file);
+        annotation = corrected;
+        problems.extend(found);
+    }
+    let truth = annotation.masks(width, height);
+    let sized = Bone::all()
+        .map(|bone| {
+            reshaped(&predicted.masks[bone.index()], width, height).map_err(|source| ScoreError::Size {
+                image: entry.image_id.clone(),
+                class: bone.name(),
+                width,
+                height,
+                source,
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let sized: Box<[RunMask; bones::COUNT]> = sized.try_into().expect("one mask a class");
+    Ok((score(&entry.image_id, &truth, &sized)?, problems))
+}
+
+/// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.
+pub fn write_scores(path: &Path, scores: &[ImageScore]) -> Result<(), ScoreError> {
+    tables::write_atomically(path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(header())?;
+        for score in scores {
+            let values =
+                score.dice.iter().chain(std::iter::once(&score.mean())).map(|v| format!("{v:.6}")).collect::<Vec<_>>();
+            csv.write_record(std::iter::once(score.image_id.clone()).chain(values))?;
+        }
+        csv.flush()
+    })
+    .map_err(|source| ScoreError::Write { path: path.into(), source })
+}
+
+fn header() -> impl Iterator<Item = &'static str> {
+    std::iter::once("image_id").chain(bones::NAMES).chain(std::iter::once("mean"))
+}
+
+/// Reads what [`write_scores`] wrote; columns by name, in any order, the mean not needed.
+pub fn read_scores(path: &Path) -> Result<Vec<ImageScore>, ScoreError> {
+    let wrong = |reason: String| ScoreError::Scores { path: path.into(), reason };
+    let mut reader = csv::Reader::from_path(path).map_err(|e| wrong(e.to_string()))?;
+    let columns = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
+    let place = |name: &str| {
+        columns.iter().position(|c| c.trim() == name).ok_or_else(|| {
+            wrong(format!(
+                "line 1: no column {name:?}; expected image_id, the 29 class names and mean (see `carpus evaluate`)"
+            ))
+        })
+    };
+    let id_column = place("image_id")?;
+    let class_columns = bones::NAMES.iter().map(|n| place(n)).collect::<Result<Vec<_>, _>>()?;
+    let mut scores = Vec::new();
+    for (row, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| wrong(e.to_string()))?;
+        let mut dice = [0.0; bones::COUNT];
+        for (class, column) in class_columns.iter().enumerate() {
+            let text = record.get(*column).unwrap_or_default().trim();
+            dice[class] = text.parse().ok().filter(|d| (0.0..=1.0).contains(d)).ok_or_else(|| {
+                wrong(format!("line {}, column {}: {text:?} is no number from 0 to 1", row + 2, bones::NAMES[class]))
+            })?;
+        }
+        scores.push(ImageScore { image_id: record.get(id_column).unwrap_or_default().to_owned(), dice });
+    }
+    Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn square(x: u32, side: u32) -> RunMask {
+        let dense: Vec<u8> = (0..400u32)
+            .map(|i| u8::from((x..x + side).contains(&(i % 20)) && (2..2 + side).contains(&(i / 20))))
+            .collect();
+        RunMask::from_dense(&dense, 20, 20)
+    }
+
+    #[test]
+    fn dice_of_squares_by_hand() {
+        let empty = RunMask::empty(20, 20);
+        let mut truth: [RunMask; bones::COUNT] = std::array::from_fn(|_| empty.clone());
+        let mut prediction = truth.clone();
+        truth[0] = square(2, 4);
+        prediction[0] = square(4, 4); // overlap 2x4 of 16 + 16: 16/32
+        truth[1] = square(2, 4); // not found: 0
+        prediction[2] = square(2, 4); // invented: 0
+        let score = score("a", &truth, &prediction).unwrap();
+        assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
+        assert_eq!(score.worst().0.index(), 1);
+        let summary = Summary::of(&[score.clone(), score]);
+        assert!((summary.mean_dice - 26.5 / 29.0).abs() < 1e-12);
+        assert_eq!(summary.per_class["finger-1"], 0.5);
+    }
+
+    #[test]
+    fn scores_round_trip_and_name_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dice.csv");
+        let scores = vec![ImageScore { image_id: "image1".into(), dice: std::array::from_fn(|i| i as f64 / 32.0) }];
+        write_scores(&path, &scores).unwrap();
+        assert_eq!(read_scores(&path).unwrap(), scores);
+        let text = std::fs::read_to_string(&path).unwrap().replace("image1,0.000000", "image1,x");
+        std::fs::write(&path, text).unwrap();
+        let error = read_scores(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2, column finger-1: \"x\""), "{error}");
+    }
+}

@@ -1,0 +1,60 @@
+//! Scores of predicted masks and votes among them, on runs: nothing here needs libtorch.
+
+mod dice;
+mod vote;
+
+use std::path::{Path, PathBuf};
+
+pub use dice::{ImageScore, Scoring, Summary, read_scores, score, score_files, write_scores};
+pub use vote::vote;
+
+use crate::dataset::annotation::AnnotationError;
+use crate::mask::submission::{self, ImageMasks, SubmissionError};
+use crate::mask::{MaskError, RunMask};
+
+/// Why predictions cannot be scored or combined.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ScoreError {
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    #[error("{path}: {reason}")]
+    Image { path: PathBuf, reason: String },
+    #[error("{path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    Scores { path: PathBuf, reason: String },
+    #[error(
+        "{path}: {count} of the images to score have no masks, first {first}; \
+         predict them, or choose the images with --subset or --folds and --fold"
+    )]
+    NotPredicted { path: PathBuf, count: usize, first: String },
+    #[error("image {image}, class {class}: {source} (the image is {width}x{height})")]
+    Size { image: String, class: &'static str, width: u32, height: u32, source: MaskError },
+    #[error("nothing to score: no image chosen has an annotation")]
+    Nothing,
+    #[error(
+        "{path} differs from {first} in its images: {missing} of the first are missing{example}; every file must hold the same images"
+    )]
+    Images { path: PathBuf, first: PathBuf, missing: usize, example: String },
+    #[error("{0}")]
+    Vote(String),
+}
+
+/// The masks of a submission whose images' sizes are not known: each is one row as long as an RLE can reach.
+/// [`score_files`] gives them their size.
+pub fn read_flat(path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
+    submission::read(path, u32::MAX, 1)
+}
+
+/// The same runs in an image of `width` x `height`.
+fn reshaped(mask: &RunMask, width: u32, height: u32) -> Result<RunMask, MaskError> {
+    RunMask::from_runs(width, height, mask.runs().to_vec())
+}
+
+/// The file name without its ending, which is the image's id.
+pub fn image_id(image_name: &str) -> &str {
+    image_name.rsplit_once('.').map_or(image_name, |(stem, _)| stem)
+}

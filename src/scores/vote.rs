@@ -1,0 +1,114 @@
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::{ScoreError, read_flat};
+use crate::bones::{self, Bone};
+use crate::mask::RunMask;
+use crate::mask::submission::ImageMasks;
+use crate::progress::Progress;
+
+/// The masks of the pixels set in `at_least` of the files (more than half of them where it is `None`), images
+/// in the order of the first file. Every file must hold the same images.
+pub fn vote(
+    paths: &[PathBuf],
+    at_least: Option<usize>,
+    progress: &dyn Progress,
+) -> Result<Vec<ImageMasks>, ScoreError> {
+    let n = paths.len();
+    if n < 2 {
+        return Err(ScoreError::Vote(format!("{n} file to vote among; give two or more")));
+    }
+    let at_least = at_least.unwrap_or(n / 2 + 1);
+    if !(1..=n).contains(&at_least) {
+        return Err(ScoreError::Vote(format!("{at_least} votes are asked for among {n} files; choose 1 to {n}")));
+    }
+    let files: Vec<Vec<ImageMasks>> = paths.par_iter().map(|p| read_flat(p)).collect::<Result<_, _>>()?;
+    let indices: Vec<HashMap<&str, &ImageMasks>> =
+        files.iter().map(|f| f.iter().map(|m| (m.image_name.as_str(), m)).collect()).collect();
+    for (path, index) in paths.iter().zip(&indices).skip(1) {
+        same_images(path, index, &paths[0], &indices[0])?;
+    }
+    progress.start("images voted on", files[0].len() as u64);
+    let voted = files[0]
+        .par_iter()
+        .map(|first| {
+            let ballots: Vec<&ImageMasks> = indices.iter().map(|i| i[first.image_name.as_str()]).collect();
+            let masks = Bone::all().map(|bone| {
+                let masks: Vec<&RunMask> = ballots.iter().map(|b| &b.masks[bone.index()]).collect();
+                RunMask::vote(&masks, at_least).expect("masks of one reading are of one size")
+            });
+            let masks: Vec<RunMask> = masks.collect();
+            let masks: Box<[RunMask; bones::COUNT]> = masks.try_into().expect("one mask a class");
+            progress.advance(1);
+            ImageMasks { image_name: first.image_name.clone(), masks }
+        })
+        .collect();
+    progress.finish();
+    Ok(voted)
+}
+
+fn same_images(
+    path: &std::path::Path,
+    index: &HashMap<&str, &ImageMasks>,
+    first_path: &std::path::Path,
+    first: &HashMap<&str, &ImageMasks>,
+) -> Result<(), ScoreError> {
+    let names: HashSet<&str> = index.keys().copied().collect();
+    let expected: HashSet<&str> = first.keys().copied().collect();
+    let mut missing: Vec<&str> = expected.difference(&names).copied().collect();
+    let mut surplus: Vec<&str> = names.difference(&expected).copied().collect();
+    if missing.is_empty() && surplus.is_empty() {
+        return Ok(());
+    }
+    missing.sort_unstable();
+    surplus.sort_unstable();
+    let mut example = missing.first().map(|m| format!(" ({m})")).unwrap_or_default();
+    if let Some(name) = surplus.first() {
+        example += &format!(", {} are not in it ({name})", surplus.len());
+    }
+    Err(ScoreError::Images { path: path.into(), first: first_path.into(), missing: missing.len(), example })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::{Run, submission};
+    use crate::progress::Silent;
+
+    fn file(folder: &std::path::Path, name: &str, images: &[(&str, &[(u32, u32)])]) -> PathBuf {
+        let path = folder.join(name);
+        let images: Vec<ImageMasks> = images
+            .iter()
+            .map(|(image, runs)| {
+                let runs = runs.iter().map(|(start, len)| Run { start: *start, len: *len }).collect();
+                let mask = RunMask::from_runs(64, 64, runs).unwrap();
+                let mut masks: [RunMask; bones::COUNT] = std::array::from_fn(|_| RunMask::empty(64, 64));
+                masks[3] = mask;
+                ImageMasks { image_name: (*image).to_owned(), masks: Box::new(masks) }
+            })
+            .collect();
+        submission::write(&path, &images).unwrap();
+        path
+    }
+
+    #[test]
+    fn majority_of_three() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = file(folder.path(), "a.csv", &[("1.png", &[(10, 10)]), ("2.png", &[])]);
+        let b = file(folder.path(), "b.csv", &[("2.png", &[(0, 4)]), ("1.png", &[(15, 10)])]);
+        let c = file(folder.path(), "c.csv", &[("1.png", &[(18, 20)]), ("2.png", &[(2, 4)])]);
+        let paths = [a.clone(), b.clone(), c];
+        let voted = vote(&paths, None, &Silent).unwrap();
+        assert_eq!(voted[0].image_name, "1.png");
+        assert_eq!(voted[0].masks[3].runs(), [Run { start: 15, len: 10 }]);
+        assert_eq!(voted[1].masks[3].runs(), [Run { start: 2, len: 2 }]);
+        let any = vote(&paths, Some(1), &Silent).unwrap();
+        assert_eq!(any[0].masks[3].runs(), [Run { start: 10, len: 28 }]);
+        assert!(vote(&paths, Some(4), &Silent).unwrap_err().to_string().contains("1 to 3"));
+        let other = file(folder.path(), "d.csv", &[("1.png", &[]), ("3.png", &[])]);
+        let error = vote(&[a, other], None, &Silent).unwrap_err().to_string();
+        assert!(error.contains("2.png") && error.contains("3.png"), "{error}");
+    }
+}

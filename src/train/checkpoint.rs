@@ -1,0 +1,269 @@
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, View};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::{EpochRecord, InputSettings, TrainError};
+use crate::models::{Model, ModelConfig, read_tensors};
+use crate::tables::write_atomically;
+
+/// Entry of a safetensors header that holds what is not a tensor, as JSON.
+const HEADER: &str = "carpus";
+
+/// Where a run stands; with the tensors beside it in `last.safetensors`, all that is needed to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Batches done of the epoch under way.
+    pub batch: usize,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Epochs done when the best validation Dice was met; 0 before.
+    pub best_epoch: usize,
+    /// Sums over the epoch under way and the best Dice, kept as a tensor since JSON does not keep every bit.
+    #[serde(skip)]
+    pub sums: Sums,
+    /// One an epoch done.
+    pub records: Vec<EpochRecord>,
+    /// The settings, for comparison at resume.
+    pub settings: serde_json::Value,
+    /// Hash of the training and of the validation data.
+    pub data: [String; 2],
+    /// Class names in channel order.
+    pub classes: Vec<String>,
+}
+
+/// Sums over the epoch under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Loss times samples.
+    pub loss: f64,
+    /// Samples.
+    pub samples: f64,
+    /// Norms of the gradients.
+    pub norm: f64,
+    /// Optimiser steps.
+    pub steps: f64,
+    /// Best validation Dice of the run so far.
+    pub best_dice: f64,
+}
+
+impl Sums {
+    fn tensor(&self) -> Tensor {
+        Tensor::from_slice(&[self.loss, self.samples, self.norm, self.steps, self.best_dice])
+    }
+}
+
+/// Named tensors of the three parts of a run's state.
+pub(super) struct Parts {
+    pub(super) model: BTreeMap<String, Tensor>,
+    pub(super) ema: BTreeMap<String, Tensor>,
+    pub(super) optimiser: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    pub(super) fn save(
+        &self,
+        path: &Path,
+        model: Vec<(String, Tensor)>,
+        ema: Option<Vec<(String, Tensor)>>,
+        optimiser: Vec<(String, Tensor)>,
+    ) -> Result<(), TrainError> {
+        let mut tensors = vec![("run.sums".to_owned(), self.sums.tensor())];
+        for (part, named) in [("model", model), ("ema", ema.unwrap_or_default()), ("optimiser", optimiser)] {
+            tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+        }
+        write(path, &tensors, self)
+    }
+
+    pub(super) fn open(path: &Path) -> Result<(Checkpoint, Parts), TrainError> {
+        let mut checkpoint: Checkpoint = header(path)?;
+        let mut parts = Parts { model: BTreeMap::new(), ema: BTreeMap::new(), optimiser: BTreeMap::new() };
+        for (name, tensor) in read_tensors(path)? {
+            match name.split_once('.') {
+                Some(("model", rest)) => drop(parts.model.insert(rest.into(), tensor)),
+                Some(("ema", rest)) => drop(parts.ema.insert(rest.into(), tensor)),
+                Some(("optimiser", rest)) => drop(parts.optimiser.insert(rest.into(), tensor)),
+                _ => match Vec::<f64>::try_from(tensor)?[..] {
+                    [loss, samples, norm, steps, best_dice] if name == "run.sums" => {
+                        checkpoint.sums = Sums { loss, samples, norm, steps, best_dice };
+                    }
+                    _ => {
+                        let reason = format!("tensor {name} is not of a carpus run");
+                        return Err(TrainError::Checkpoint { path: path.into(), reason });
+                    }
+                },
+            }
+        }
+        Ok((checkpoint, parts))
+    }
+
+    /// Refuses to go on where something that decides the result is not as it was, and says what.
+    pub(super) fn check(&self, now: &Checkpoint, path: &Path) -> Result<(), TrainError> {
+        let mut changes = Vec::new();
+        differences("", &self.settings, &now.settings, &mut changes);
+        for (part, (was, is)) in ["training", "validation"].iter().zip(self.data.iter().zip(&now.data)) {
+            if was != is {
+                changes.push(format!("the {part} data: content hash was {:.12}…, is {:.12}…", was, is));
+            }
+        }
+        if self.classes != now.classes {
+            changes.push(format!("the classes: were {:?}, are {:?}", self.classes, now.classes));
+        }
+        if changes.is_empty() { Ok(()) } else { Err(TrainError::Changed { path: path.into(), changes }) }
+    }
+}
+
+/// Paths of the leaves that differ, with both values.
+fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, changes: &mut Vec<String>) {
+    use serde_json::Value::{Null, Object};
+    match (was, is) {
+        (Object(a), Object(b)) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for name in keys {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                differences(&key, a.get(name).unwrap_or(&Null), b.get(name).unwrap_or(&Null), changes);
+            }
+        }
+        // JSON may lose a number's last bit.
+        (a, b) if a == b || close(a, b) => {}
+        (a, b) => changes.push(format!("{key}: was {a}, is {b}")),
+    }
+}
+
+fn close(a: &serde_json::Value, b: &serde_json::Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs().max(b.abs()),
+        _ => false,
+    }
+}
+
+/// What a file of weights says about the model they belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightsInfo {
+    /// The network.
+    pub model: ModelConfig,
+    /// Side of the square it was trained at.
+    pub size: u32,
+    /// Grey levels to input.
+    pub input: InputSettings,
+    /// Class names in channel order.
+    pub classes: Vec<String>,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Validation Dice at the model's size.
+    pub dice: f64,
+    /// Whether these are averaged weights.
+    pub averaged: bool,
+}
+
+/// Writes a state by the reference's names, with what is needed to use it in the header, by rename.
+pub fn write_weights(path: &Path, state: &[(String, Tensor)], info: &WeightsInfo) -> Result<(), TrainError> {
+    write(path, state, info)
+}
+
+/// The model of a file of weights, on `device`. The resumable state of a run serves too: its averaged weights
+/// where it has them.
+pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsInfo), TrainError> {
+    let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
+    let info: WeightsInfo = match header::<Checkpoint>(path) {
+        Ok(_) => {
+            return Err(wrong(
+                "this is a run's state for `carpus train --resume`; take best.safetensors beside it".into(),
+            ));
+        }
+        Err(_) => header(path)?,
+    };
+    if info.classes != crate::bones::NAMES {
+        return Err(wrong(format!("its classes are {:?}, not the 29 of `carpus list bones`", info.classes)));
+    }
+    let mut model = Model::new(&info.model, device)?;
+    model.load(path)?;
+    Ok((model, info))
+}
+
+/// A tensor as the writer wants it; bytes are copied only when they are written.
+struct Stored {
+    tensor: Tensor,
+    shape: Vec<usize>,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        match self.tensor.kind() {
+            Kind::Int64 => Dtype::I64,
+            Kind::Double => Dtype::F64,
+            _ => Dtype::F32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; self.data_len()];
+        self.tensor.copy_data_u8(&mut bytes, self.tensor.numel());
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.dtype().bitsize() / 8
+    }
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> Result<(), TrainError> {
+    let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
+    let mut stored = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+        if !matches!(tensor.kind(), Kind::Float | Kind::Double | Kind::Int64) {
+            return Err(wrong(format!(
+                "tensor {name} is of kind {:?}; a run holds float, double and int64",
+                tensor.kind()
+            )));
+        }
+        let shape = tensor.size().iter().map(|n| *n as usize).collect();
+        stored.push((name.as_str(), Stored { tensor, shape }));
+    }
+    let header = serde_json::to_string(header).map_err(|e| wrong(e.to_string()))?;
+    // The reference's own loaders refuse a file without the entry `format`.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned()), (HEADER.to_owned(), header)]);
+    let bytes = safetensors::serialize(stored, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
+    write_atomically(path, |out| out.write_all(&bytes)).map_err(TrainError::io(path))
+}
+
+/// The part of a safetensors header that is not about tensors.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: HashMap<String, String>,
+}
+
+fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
+    use std::io::Read;
+    let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
+    let mut file = std::fs::File::open(path).map_err(TrainError::io(path))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(TrainError::io(path))?;
+    let (length, on_disk) = (u64::from_le_bytes(length), file.metadata().map_err(TrainError::io(path))?.len());
+    if length > on_disk {
+        return Err(wrong("not a safetensors file".into()));
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes).map_err(TrainError::io(path))?;
+    // The tensors are not needed here, only what stands beside them.
+    let header: Header = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let text = header.metadata.get(HEADER).ok_or_else(|| {
+        wrong(
+            "no carpus header: these are weights without their configuration; start a run from them with `weights = …`"
+                .into(),
+        )
+    })?;
+    serde_json::from_str(text).map_err(|e| wrong(format!("its header does not fit this version: {e}")))
+}

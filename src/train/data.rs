@@ -1,0 +1,199 @@
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::TrainError;
+use crate::augment::Fit;
+use crate::bones::{self, Bone};
+use crate::dataset::layout::ImageEntry;
+use crate::dataset::{Problem, Severity, annotation, image};
+use crate::features::angle_deg;
+use crate::mask::RunMask;
+use crate::progress::Progress;
+
+/// An image with its labels at the model's size.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Grey levels, `size * size`.
+    pub pixels: Vec<u8>,
+    /// Label words as (length, word), row-major: a label image is nearly all long runs.
+    words: Vec<(u32, u32)>,
+    /// Lean in degrees of the line from the Ulna's to finger-16's centroid from vertical, where both are.
+    pub angle: Option<f64>,
+}
+
+impl Sample {
+    /// From a square of pixels, label words and the angle.
+    pub fn new(pixels: Vec<u8>, words: &[u32], angle: Option<f64>) -> Sample {
+        let runs = words.chunk_by(|a, b| a == b).map(|run| (run.len() as u32, run[0]));
+        Sample { pixels, words: runs.collect(), angle }
+    }
+
+    /// Label words, one a pixel.
+    pub fn words(&self) -> Vec<u32> {
+        let mut words = Vec::with_capacity(self.pixels.len());
+        self.words.iter().for_each(|(len, word)| words.extend(std::iter::repeat_n(*word, *len as usize)));
+        words
+    }
+
+    fn bytes(&self) -> usize {
+        self.pixels.len() + 8 * self.words.len()
+    }
+}
+
+/// Annotated images at the model's size, kept in memory up to a limit so that epochs do not decode again.
+#[derive(Debug)]
+pub struct Dataset {
+    root: PathBuf,
+    entries: Vec<ImageEntry>,
+    size: u32,
+    samples: Vec<Option<Sample>>,
+    hash: String,
+}
+
+impl Dataset {
+    /// Reads every image with its annotation, in parallel. One that cannot be read is left out and becomes a
+    /// problem. Samples beyond `cache_bytes` are read again in each epoch.
+    pub fn load(
+        root: &Path,
+        entries: &[ImageEntry],
+        size: u32,
+        cache_bytes: usize,
+        part: &'static str,
+        progress: &dyn Progress,
+    ) -> Result<(Dataset, Vec<Problem>), TrainError> {
+        progress.start(&format!("{part} images read"), entries.len() as u64);
+        // Chunks keep what is decoded beyond the limit from piling up.
+        let mut dataset =
+            Dataset { root: root.into(), entries: Vec::new(), size, samples: Vec::new(), hash: String::new() };
+        let (mut problems, mut held, mut digest) = (Vec::new(), 0, Sha256::new());
+        for chunk in entries.chunks(64) {
+            let read: Vec<_> = chunk
+                .par_iter()
+                .map(|entry| {
+                    let sample = read_sample(root, entry, size);
+                    progress.advance(1);
+                    sample
+                })
+                .collect();
+            for (entry, read) in chunk.iter().zip(read) {
+                match read {
+                    Ok(read) => {
+                        digest.update(format!("{} {} {}\n", entry.image_id, read.image_hash, read.annotation_hash));
+                        problems.extend(read.problems);
+                        held += read.sample.bytes();
+                        dataset.entries.push(entry.clone());
+                        dataset.samples.push((held <= cache_bytes).then_some(read.sample));
+                    }
+                    Err(error) => problems.push(left_out(entry, &error)),
+                }
+            }
+        }
+        progress.finish();
+        if dataset.entries.is_empty() {
+            let reason = match problems.iter().find(|p| p.severity == Severity::Error) {
+                Some(problem) => {
+                    format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason)
+                }
+                None => "the folds give none".into(),
+            };
+            return Err(TrainError::NoImages { part, reason });
+        }
+        dataset.hash = hex(&digest.finalize());
+        Ok((dataset, problems))
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none; [`Dataset::load`] gives no such.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Side of the samples.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The images, in order.
+    pub fn entries(&self) -> &[ImageEntry] {
+        &self.entries
+    }
+
+    /// Hash of ids and contents of every image and annotation, hex.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Samples that are not kept in memory.
+    pub fn uncached(&self) -> usize {
+        self.samples.iter().filter(|s| s.is_none()).count()
+    }
+
+    /// Sample `index`, from memory or read again.
+    pub fn sample(&self, index: usize) -> Result<Cow<'_, Sample>, TrainError> {
+        match &self.samples[index] {
+            Some(sample) => Ok(Cow::Borrowed(sample)),
+            None => Ok(Cow::Owned(read_sample(&self.root, &self.entries[index], self.size)?.sample)),
+        }
+    }
+}
+
+struct Read {
+    sample: Sample,
+    image_hash: String,
+    annotation_hash: String,
+    problems: Vec<Problem>,
+}
+
+fn read_sample(root: &Path, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
+    let annotation_file =
+        entry.annotation.as_deref().ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
+    let annotation_path = root.join(annotation_file);
+    let radiograph = image::read(&root.join(&entry.image))?;
+    let (annotation, problems) = annotation::read(&annotation_path, annotation_file)?;
+    let bytes = std::fs::read(&annotation_path).map_err(TrainError::io(&annotation_path))?;
+    let (width, height) = radiograph.pixels.dimensions();
+    let masks = annotation.masks(width, height);
+    let fit = Fit::new(width, height, size);
+    let sample = Sample::new(fit.image(&radiograph.pixels), &fit.words(&masks), angle(&masks));
+    Ok(Read { sample, image_hash: radiograph.sha256, annotation_hash: hex(&Sha256::digest(&bytes)), problems })
+}
+
+fn angle(masks: &[RunMask; bones::COUNT]) -> Option<f64> {
+    let centroid = |bone: Bone| masks[bone.index()].moments().centroid();
+    Some(angle_deg(centroid(Bone::ULNA)?, centroid(Bone::FINGER_16)?))
+}
+
+fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
+    Problem {
+        file: entry.image.clone(),
+        place: String::new(),
+        image_id: Some(entry.image_id.clone()),
+        patient_id: Some(entry.patient_id.clone()),
+        raw: String::new(),
+        reason: error.to_string(),
+        action: "image left out".into(),
+        severity: Severity::Error,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_packed_without_loss() {
+        let words: Vec<u32> = (0..256).map(|i| if i % 37 < 30 { 0 } else { 1 << (i % 29) }).collect();
+        assert_eq!(Sample::new(vec![0; 256], &words, None).words(), words);
+    }
+}

@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::TrainError;
+
+/// How fast averaged weights follow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmaSettings {
+    /// Share of the average that stays at a step, once warm.
+    pub decay: f64,
+    /// Steps of the warm-up's time scale: the decay at step t is at most `(1 + t) / (warmup + t)`. 1 has no warm-up.
+    pub warmup: f64,
+}
+
+impl Default for EmaSettings {
+    fn default() -> Self {
+        EmaSettings { decay: 0.999, warmup: 10.0 }
+    }
+}
+
+impl EmaSettings {
+    /// The decay at step `t`, from 1, as in TensorFlow's `ExponentialMovingAverage` with `num_updates`.
+    pub fn decay_at(&self, t: u64) -> f64 {
+        self.decay.min((1.0 + t as f64) / (self.warmup + t as f64))
+    }
+}
+
+/// The exponential moving average of a model's state: weights and running statistics are averaged, counters
+/// copied.
+pub struct Ema {
+    settings: EmaSettings,
+    averages: Vec<(String, Tensor)>,
+}
+
+impl Ema {
+    /// Starts at the state as it is.
+    pub fn new(settings: &EmaSettings, state: &[(String, Tensor)]) -> Ema {
+        let averages = state.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+        Ema { settings: settings.clone(), averages }
+    }
+
+    /// Follows the state after optimiser step `t`, from 1.
+    pub fn update(&mut self, state: &[(String, Tensor)], t: u64) {
+        let weight = 1.0 - self.settings.decay_at(t);
+        tch::no_grad(|| {
+            for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
+                if tensor.is_floating_point() {
+                    let _ = average.lerp_(&tensor.detach(), weight);
+                } else {
+                    average.copy_(tensor);
+                }
+            }
+        });
+    }
+
+    /// Exchanges the model's state with the averages; a second call puts both back, bit by bit.
+    pub fn swap(&mut self, state: &[(String, Tensor)]) {
+        tch::no_grad(|| {
+            for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
+                let kept = tensor.detach().copy();
+                tensor.shallow_clone().copy_(average);
+                average.copy_(&kept);
+            }
+        });
+    }
+
+    /// The averages by name, sharing storage.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.averages.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    /// Takes over what [`Ema::state`] gave.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), TrainError> {
+        tch::no_grad(|| {
+            for (name, average) in &mut self.averages {
+                let saved = state
+                    .get(name)
+                    .filter(|t| t.size() == average.size())
+                    .ok_or_else(|| TrainError::StateTensor { name: name.clone() })?;
+                average.copy_(saved);
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_by_hand_and_swaps_back() {
+        let weight = Tensor::from_slice(&[0.0f32]);
+        let count = Tensor::from_slice(&[0i64]);
+        let state = vec![("w".to_owned(), weight.shallow_clone()), ("n".to_owned(), count.shallow_clone())];
+        let settings = EmaSettings { decay: 0.5, warmup: 10.0 };
+        assert_eq!((settings.decay_at(1), settings.decay_at(100)), (2.0 / 11.0, 0.5));
+        let mut ema = Ema::new(&settings, &state);
+        let _ = weight.shallow_clone().fill_(1.0);
+        let _ = count.shallow_clone().fill_(7);
+        ema.update(&state, 100);
+        assert_eq!(ema.state()[0].1.double_value(&[0]), 0.5);
+        assert_eq!(ema.state()[1].1.int64_value(&[0]), 7);
+        ema.swap(&state);
+        assert_eq!(weight.double_value(&[0]), 0.5);
+        ema.swap(&state);
+        assert_eq!((weight.double_value(&[0]), ema.state()[0].1.double_value(&[0])), (1.0, 0.5));
+    }
+}

@@ -1,0 +1,76 @@
+use std::path::PathBuf;
+
+use crate::dataset::annotation::AnnotationError;
+use crate::dataset::image::ImageError;
+use crate::models::{ModelError, WeightsError};
+
+/// Why a run cannot start, go on or end.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TrainError {
+    #[error(
+        "patient {patient} is in the training and in the validation part of fold {fold} (images {training} and {validation}); make the folds again with `carpus split`"
+    )]
+    PatientInBoth { patient: String, fold: u32, training: String, validation: String },
+    #[error("there is no fold {fold}; the file has folds {found:?}")]
+    NoFold { fold: u32, found: Vec<u32> },
+    #[error("the folds name image {image}, which is not in the data folder; make the folds from this data's tables")]
+    NotInData { image: String },
+    #[error("no usable {part} images: {reason}")]
+    NoImages { part: &'static str, reason: String },
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    #[error("image {image} has no annotation")]
+    NotAnnotated { image: String },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Loss(#[from] crate::losses::LossError),
+    #[error(transparent)]
+    Metric(#[from] crate::metrics::MetricError),
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {reason}", path.display())]
+    Checkpoint { path: PathBuf, reason: String },
+    #[error("tensor {name} of the saved state is missing or has another shape")]
+    StateTensor { name: String },
+    #[error("{}: there is no run to resume; start it without --resume", path.display())]
+    NothingToResume { path: PathBuf },
+    #[error("{}: a run is there already; go on with --resume, or choose another --name", path.display())]
+    RunExists { path: PathBuf },
+    #[error("{}: the run cannot go on, since this changed:{}\nput it back, or start anew under another --name", path.display(), listing(changes))]
+    Changed { path: PathBuf, changes: Vec<String> },
+    #[error(
+        "epoch {epoch}, step {step}: the loss is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}",
+        kept(saved)
+    )]
+    NotFinite { epoch: usize, step: u64, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    #[error("image {image}: {reason}; make the crops again with `carpus clean`")]
+    Crop { image: String, reason: String },
+    #[error("a thread that prepares batches panicked")]
+    Worker,
+}
+
+fn listing(changes: &[String]) -> String {
+    changes.iter().map(|c| format!("\n  {c}")).collect()
+}
+
+fn kept(saved: &Option<PathBuf>) -> String {
+    match saved {
+        Some(path) => format!("The last good state is in {}", path.display()),
+        None => "Nothing was saved yet".into(),
+    }
+}
+
+impl TrainError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> TrainError {
+        let path = path.into();
+        move |source| TrainError::Io { path, source }
+    }
+}

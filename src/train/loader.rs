@@ -1,0 +1,126 @@
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+use super::seeds::{Use, generator};
+use super::{Dataset, TrainError};
+use crate::augment::{AugmentSettings, Draw, brightness_contrast, push_normalised, warp_image, warp_words};
+
+/// How batches are made.
+#[derive(Clone, Debug)]
+pub struct Loading<'a> {
+    /// Samples a batch; the last may have fewer.
+    pub batch: usize,
+    /// `None` leaves samples as they are.
+    pub augment: Option<&'a AugmentSettings>,
+    /// Subtracted and divided by, as shares of the full range; one or one an input channel.
+    pub mean: &'a [f64],
+    /// See `mean`.
+    pub sd: &'a [f64],
+    /// Channels of the input.
+    pub channels: usize,
+    /// See [`super::Settings::seed`].
+    pub seed: u64,
+    /// Threads, at least 1.
+    pub workers: usize,
+}
+
+/// Samples ready for a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[B, C, S, S]`.
+    pub pixels: Vec<f32>,
+    /// `[B, S, S]`, bit c of a word = class c.
+    pub words: Vec<i32>,
+    /// Places in the data set.
+    pub indices: Vec<usize>,
+}
+
+type Made = Result<Batch, TrainError>;
+
+/// Batches of an epoch in order, made ahead by threads of `scope`. The result does not depend on their number:
+/// each sample's augmentation is drawn from (seed, epoch, its place in the order).
+pub(super) struct Batches {
+    queues: Vec<Receiver<Made>>,
+    next: usize,
+    end: usize,
+}
+
+impl Batches {
+    /// Batches `first..` of the epoch whose order is `order`.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        dataset: &'scope Dataset,
+        order: &'scope [usize],
+        loading: &'scope Loading<'scope>,
+        epoch: u64,
+        first: usize,
+    ) -> Batches {
+        let end = order.len().div_ceil(loading.batch);
+        let workers = loading.workers.clamp(1, end.saturating_sub(first).max(1));
+        let queues = (0..workers).map(|worker| {
+            // Two batches ahead a thread: enough to hide a slow sample, bounded in memory.
+            let (sender, receiver) = sync_channel(2);
+            scope.spawn(move || {
+                for batch in (first + worker..end).step_by(workers) {
+                    let made = make(dataset, order, loading, epoch, batch);
+                    // The receiver is gone where the run ends early.
+                    if sender.send(made).is_err() {
+                        break;
+                    }
+                }
+            });
+            receiver
+        });
+        Batches { queues: queues.collect(), next: first, end }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Made;
+
+    fn next(&mut self) -> Option<Made> {
+        if self.next == self.end {
+            return None;
+        }
+        // Worker w makes every `workers`-th batch from the w-th on, so that asking in turn keeps the order.
+        let turn = self.queues.remove(0);
+        let made = turn.recv().unwrap_or(Err(TrainError::Worker));
+        self.queues.push(turn);
+        self.next += 1;
+        Some(made)
+    }
+}
+
+pub(super) fn make(dataset: &Dataset, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Made {
+    let size = dataset.size();
+    let square = (size * size) as usize;
+    let places = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
+    let mut made = Batch {
+        pixels: Vec::with_capacity(places.len() * loading.channels * square),
+        words: Vec::with_capacity(places.len() * square),
+        indices: order[places.clone()].to_vec(),
+    };
+    for place in places {
+        let sample = dataset.sample(order[place])?;
+        let (pixels, words) = match loading.augment {
+            None => (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words()),
+            Some(settings) => {
+                let draw = Draw::new(settings, &mut generator(loading.seed, Use::Augment, epoch, place as u64));
+                let (mut pixels, words) = if draw.is_still() {
+                    (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
+                } else {
+                    let map = draw.source_from_target(size);
+                    (
+                        warp_image(&sample.pixels, size, &map, settings.border),
+                        warp_words(&sample.words(), size, &map, settings.border),
+                    )
+                };
+                brightness_contrast(&mut pixels, draw.brightness, draw.contrast);
+                (pixels, words)
+            }
+        };
+        push_normalised(&mut made.pixels, &pixels, loading.mean, loading.sd, loading.channels);
+        made.words.extend(words.into_iter().map(|w| w as i32));
+    }
+    Ok(made)
+}

@@ -1,0 +1,83 @@
+use std::collections::HashMap;
+
+use super::TrainError;
+use crate::dataset::layout::{ImageEntry, Layout};
+use crate::tables::FoldRow;
+
+/// The images of a run.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// To learn from, in the order of the folds file.
+    pub training: Vec<ImageEntry>,
+    /// Held out.
+    pub validation: Vec<ImageEntry>,
+}
+
+/// Images of fold `fold` are held out, those of the other folds are learnt from. Images of the data that the folds do
+/// not name take no part. A patient on both sides is refused.
+pub fn partition(layout: &Layout, folds: &[FoldRow], fold: u32) -> Result<Partition, TrainError> {
+    let mut found: Vec<u32> = folds.iter().map(|r| r.fold).collect();
+    found.sort_unstable();
+    found.dedup();
+    if !found.contains(&fold) {
+        return Err(TrainError::NoFold { fold, found });
+    }
+    let entries: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
+    let mut parts = Partition { training: Vec::new(), validation: Vec::new() };
+    for row in folds {
+        let entry =
+            entries.get(row.image_id.as_str()).ok_or_else(|| TrainError::NotInData { image: row.image_id.clone() })?;
+        let part = if row.fold == fold { &mut parts.validation } else { &mut parts.training };
+        part.push((*entry).clone());
+    }
+    let training: HashMap<&str, &ImageEntry> = parts.training.iter().map(|e| (e.patient_id.as_str(), e)).collect();
+    if let Some((validation, training)) =
+        parts.validation.iter().find_map(|v| training.get(v.patient_id.as_str()).map(|t| (v, t)))
+    {
+        return Err(TrainError::PatientInBoth {
+            patient: validation.patient_id.clone(),
+            fold,
+            training: training.image_id.clone(),
+            validation: validation.image_id.clone(),
+        });
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::layout::Subset;
+
+    fn layout(images: &[(&str, &str)]) -> Layout {
+        let images = images.iter().map(|(image, patient)| ImageEntry {
+            image_id: (*image).into(),
+            patient_id: (*patient).into(),
+            subset: Subset::Train,
+            image: format!("{image}.png"),
+            annotation: None,
+            timestamp: None,
+            side: None,
+            side_in_name: None,
+        });
+        Layout { root: "data".into(), images: images.collect(), metadata: None, problems: vec![] }
+    }
+
+    fn row(image: &str, patient: &str, fold: u32) -> FoldRow {
+        FoldRow { image_id: image.into(), patient_id: patient.into(), stratum: String::new(), fold }
+    }
+
+    #[test]
+    fn a_fold_is_held_out_and_leaks_are_refused() {
+        let data = layout(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")]);
+        let folds = [row("a", "1", 0), row("b", "1", 0), row("c", "2", 1)];
+        let parts = partition(&data, &folds, 1).unwrap();
+        assert_eq!((parts.training.len(), parts.validation.len()), (2, 1));
+        let leak = [row("a", "1", 0), row("b", "1", 1)];
+        let error = partition(&data, &leak, 0).unwrap_err().to_string();
+        assert!(error.contains("patient 1") && error.contains("images b and a"), "{error}");
+        assert!(partition(&data, &folds, 2).unwrap_err().to_string().contains("[0, 1]"));
+        let unknown = [row("z", "9", 0)];
+        assert!(matches!(partition(&data, &unknown, 0), Err(TrainError::NotInData { .. })));
+    }
+}

@@ -1,0 +1,53 @@
+use std::path::Path;
+
+use image::{GrayImage, RgbImage};
+
+use super::loader::make;
+use super::validate::tensors;
+use super::{Dataset, Loading, TrainError};
+use crate::augment::Fit;
+use crate::draw::{self, SheetStyle};
+use crate::mask::LabelImage;
+use crate::models::Model;
+
+/// Validation images to watch: the most rotated one, then the first of the others.
+pub(super) fn watched(dataset: &Dataset, count: usize) -> Vec<usize> {
+    let lean = |i: &usize| dataset.sample(*i).ok().and_then(|s| s.angle).map_or(0.0, f64::abs);
+    let all = 0..dataset.len();
+    let Some(rotated) = all.clone().max_by(|a, b| lean(a).total_cmp(&lean(b)).then(b.cmp(a))) else { return vec![] };
+    std::iter::once(rotated).chain(all.filter(|i| *i != rotated)).take(count).collect()
+}
+
+/// A sheet of the watched images at the model's size with false positives red and false negatives blue.
+pub(super) fn compare(
+    model: &Model,
+    dataset: &Dataset,
+    watched: &[usize],
+    loading: &Loading,
+) -> Result<RgbImage, TrainError> {
+    let size = dataset.size();
+    let plain = Loading { augment: None, ..loading.clone() };
+    let fit = Fit::new(size, size, size);
+    let mut pictures = Vec::new();
+    for index in watched {
+        let batch = make(dataset, &[*index], &Loading { batch: 1, ..plain.clone() }, 0, 0)?;
+        let (x, _) = tensors(&batch, size, plain.channels, model.device());
+        let logits = tch::no_grad(|| model.forward_t(&x, false))?.logits.to_device(tch::Device::Cpu);
+        let predicted = fit.masks(&Vec::<f32>::try_from(logits.contiguous().view([-1]))?);
+        let sample = dataset.sample(*index)?;
+        let labels = LabelImage { width: size, height: size, words: sample.words() };
+        let truth = std::array::from_fn(|class| labels.mask(class));
+        let pixels = GrayImage::from_raw(size, size, sample.pixels.clone()).expect("samples are squares");
+        // Small squares are enlarged, so that a difference of one pixel is seen.
+        let options = draw::Options { max_size: 512, max_zoom: 4.0, ..Default::default() };
+        let picture = draw::compare(&pixels, &truth, &predicted, &options);
+        pictures.push((dataset.entries()[*index].image_id.clone(), picture));
+    }
+    Ok(draw::contact_sheet(&pictures, &SheetStyle::default()))
+}
+
+/// The picture as PNG bytes, written to `path` by rename.
+pub(super) fn save(path: &Path, picture: &RgbImage) -> Result<Vec<u8>, TrainError> {
+    draw::write_png(path, picture).map_err(TrainError::io(path))?;
+    std::fs::read(path).map_err(TrainError::io(path))
+}

@@ -1,0 +1,212 @@
+use serde::{Deserialize, Serialize};
+
+/// The rate over a run, as a factor on each group's base rate, changed at every optimiser step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// 1 throughout.
+    Constant {},
+    /// Times `gamma` every `every` epochs (PyTorch `StepLR`).
+    Step {
+        /// Epochs between two drops.
+        every: u64,
+        /// Factor of a drop.
+        gamma: f64,
+    },
+    /// From 1 to `end` in a straight line (PyTorch `LinearLR`).
+    Linear {
+        /// Factor at the end.
+        #[serde(default)]
+        end: f64,
+    },
+    /// `(1 - t/T)^power` (PyTorch `PolynomialLR`).
+    Polynomial {
+        /// Exponent; 0.9 is DeepLab's.
+        power: f64,
+    },
+    /// Half a cosine from 1 to `end` (PyTorch `CosineAnnealingLR`; Loshchilov and Hutter 2017).
+    Cosine {
+        /// Factor at the end.
+        #[serde(default)]
+        end: f64,
+    },
+    /// A line from 0 to 1 over the first `warmup` of the run, then half a cosine to `end` (transformers'
+    /// `get_cosine_schedule_with_warmup` for `end` 0).
+    CosineWarmup {
+        /// Share of the run that warms up.
+        #[serde(default = "warmup")]
+        warmup: f64,
+        /// Factor at the end.
+        #[serde(default)]
+        end: f64,
+    },
+    /// Half cosines from a peak to `end`, again and again, each cycle `multiplier` times as long as the one
+    /// before and its peak `decay` times as high, each warmed up over its first `warmup` (PyTorch
+    /// `CosineAnnealingWarmRestarts` for `warmup` 0 and `decay` 1).
+    CosineRestarts {
+        /// Epochs of the first cycle.
+        first: u64,
+        /// Whole factor of a cycle's length.
+        #[serde(default = "one")]
+        multiplier: u64,
+        /// Factor of a cycle's peak.
+        #[serde(default = "unit")]
+        decay: f64,
+        /// Share of a cycle that warms up.
+        #[serde(default)]
+        warmup: f64,
+        /// Factor at a cycle's end.
+        #[serde(default)]
+        end: f64,
+    },
+    /// Half a cosine from `start` to 1 over the first `rise` of the run, half a cosine down to `end` (PyTorch
+    /// `OneCycleLR`, momentum left alone; Smith 2018).
+    OneCycle {
+        /// Share of the run that rises.
+        #[serde(default = "rise")]
+        rise: f64,
+        /// Factor at the start.
+        #[serde(default = "start")]
+        start: f64,
+        /// Factor at the end.
+        #[serde(default = "last")]
+        end: f64,
+    },
+}
+
+fn warmup() -> f64 {
+    0.1
+}
+fn one() -> u64 {
+    1
+}
+fn unit() -> f64 {
+    1.0
+}
+fn rise() -> f64 {
+    0.3
+}
+fn start() -> f64 {
+    1.0 / 25.0
+}
+fn last() -> f64 {
+    1e-4 / 25.0
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Schedule::CosineWarmup { warmup: warmup(), end: 0.0 }
+    }
+}
+
+impl Schedule {
+    /// Every kind's name.
+    pub const ALL: &'static [&'static str] =
+        &["constant", "step", "linear", "polynomial", "cosine", "cosine-warmup", "cosine-restarts", "one-cycle"];
+
+    /// The factor at optimiser step `step` (from 0) of a run of `total` steps, `per_epoch` an epoch.
+    pub fn factor(&self, step: u64, total: u64, per_epoch: u64) -> f64 {
+        let per_epoch = per_epoch.max(1);
+        let share = step as f64 / total.max(1) as f64;
+        match *self {
+            Schedule::Constant {} => 1.0,
+            Schedule::Step { every, gamma } => gamma.powi((step / per_epoch / every.max(1)) as i32),
+            Schedule::Linear { end } => 1.0 + (end - 1.0) * share.min(1.0),
+            Schedule::Polynomial { power } => (1.0 - share.min(1.0)).powf(power),
+            Schedule::Cosine { end } => half_cosine(1.0, end, share.min(1.0)),
+            Schedule::CosineWarmup { warmup, end } => {
+                warmed(step as f64, (warmup * total as f64).round(), total as f64, 1.0, end)
+            }
+            Schedule::CosineRestarts { first, multiplier, decay, warmup, end } => {
+                let (mut length, mut from, mut peak) = (first.max(1) * per_epoch, 0, 1.0);
+                while step >= from + length {
+                    from += length;
+                    length *= multiplier.max(1);
+                    peak *= decay;
+                }
+                warmed((step - from) as f64, (warmup * length as f64).round(), length as f64, peak, end)
+            }
+            Schedule::OneCycle { rise, start, end } => {
+                // PyTorch counts phases to the last step, not past it.
+                let top = rise * total as f64 - 1.0;
+                let step = step as f64;
+                if step <= top {
+                    half_cosine(start, 1.0, step / top.max(1e-9))
+                } else {
+                    let left = (total as f64 - 1.0 - top).max(1e-9);
+                    half_cosine(1.0, end, ((step - top) / left).min(1.0))
+                }
+            }
+        }
+    }
+
+    /// `(key, found, expected)` of the first setting out of range.
+    pub fn validate(&self) -> Result<(), (&'static str, f64, &'static str)> {
+        let share = |key, v: f64| {
+            if (0.0..=1.0).contains(&v) { Ok(()) } else { Err((key, v, "a share from 0 to 1")) }
+        };
+        let whole = |key, v: u64| if v > 0 { Ok(()) } else { Err((key, v as f64, "1 or more")) };
+        match *self {
+            Schedule::Constant {} => Ok(()),
+            Schedule::Step { every, gamma } => whole("every", every).and(share("gamma", gamma)),
+            Schedule::Linear { end } | Schedule::Cosine { end } => share("end", end),
+            Schedule::Polynomial { power } if power <= 0.0 => Err(("power", power, "above 0")),
+            Schedule::Polynomial { .. } => Ok(()),
+            Schedule::CosineWarmup { warmup, end } => share("warmup", warmup).and(share("end", end)),
+            Schedule::CosineRestarts { first, multiplier, decay, warmup, end } => whole("first", first)
+                .and(whole("multiplier", multiplier))
+                .and(share("decay", decay))
+                .and(share("warmup", warmup))
+                .and(share("end", end)),
+            Schedule::OneCycle { rise, start, end } => {
+                share("rise", rise).and(share("start", start)).and(share("end", end))
+            }
+        }
+    }
+}
+
+/// From `a` at share 0 to `b` at share 1.
+fn half_cosine(a: f64, b: f64, share: f64) -> f64 {
+    b + (a - b) * (1.0 + (std::f64::consts::PI * share).cos()) / 2.0
+}
+
+fn warmed(step: f64, warmup: f64, total: f64, peak: f64, end: f64) -> f64 {
+    if step < warmup {
+        return peak * step / warmup;
+    }
+    half_cosine(peak, end, ((step - warmup) / (total - warmup).max(1.0)).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_peaks_by_hand() {
+        let factor = |s: &Schedule, step| s.factor(step, 100, 10);
+        let warm = Schedule::CosineWarmup { warmup: 0.1, end: 0.01 };
+        assert_eq!((factor(&warm, 0), factor(&warm, 5), factor(&warm, 10)), (0.0, 0.5, 1.0));
+        assert!((factor(&warm, 100) - 0.01).abs() < 1e-12);
+        let step = Schedule::Step { every: 3, gamma: 0.5 };
+        assert_eq!((factor(&step, 29), factor(&step, 30), factor(&step, 60)), (1.0, 0.5, 0.25));
+        let restarts = Schedule::CosineRestarts { first: 2, multiplier: 2, decay: 0.5, warmup: 0.0, end: 0.0 };
+        assert_eq!((factor(&restarts, 0), factor(&restarts, 20), factor(&restarts, 60)), (1.0, 0.5, 0.25));
+        assert_eq!(Schedule::Step { every: 0, gamma: 0.5 }.validate().unwrap_err().0, "every");
+    }
+
+    #[test]
+    fn names_are_those_of_configs() {
+        for kind in Schedule::ALL {
+            let extra = match *kind {
+                "step" => "every = 3\ngamma = 0.1",
+                "polynomial" => "power = 0.9",
+                "cosine-restarts" => "first = 5",
+                _ => "",
+            };
+            let text = format!("kind = {kind:?}\n{extra}");
+            let schedule: Schedule = toml::from_str(&text).unwrap_or_else(|e| panic!("{kind}: {e}"));
+            schedule.validate().unwrap();
+        }
+        assert!(toml::from_str::<Schedule>("kind = \"linear\"\nstop = 1").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! `carpus run`: the chain from one file, stages passed over when nothing changed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const CONFIG: &str = r#"
+data = "data"
+work = "work"
+
+[phantom]
+patients = 6
+test-patients = 2
+size = 256
+seed = 5
+
+[scan]
+
+[split]
+by = "sex"
+folds = 2
+
+[clean]
+strips = "none"
+
+[audit]
+
+[eda]
+"#;
+
+/// Runs the chain in `folder`; the stages with whether each ran.
+fn run(folder: &Path, more: &[&str]) -> Vec<(String, bool)> {
+    let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .args(["--json", "run", "--config", "chain.toml"])
+        .args(more)
+        .current_dir(folder)
+        .output()
+        .expect("the binary starts");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let reports: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+    let reports = reports.as_array().unwrap().iter();
+    reports.map(|r| (r["stage"].as_str().unwrap().to_owned(), r["ran"].as_bool().unwrap())).collect()
+}
+
+fn ran(stages: &[(String, bool)]) -> Vec<&str> {
+    stages.iter().filter(|(_, ran)| *ran).map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn unchanged_stages_are_passed_over_and_changed_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("chain.toml"), CONFIG).unwrap();
+    let all = ["phantom", "scan", "split", "clean", "audit", "eda"];
+    assert_eq!(ran(&run(folder.path(), &[])), all);
+    for artefact in
+        ["tables/images.parquet", "folds.csv", "crops/transforms.jsonl", "audit/findings.csv", "report/index.html"]
+    {
+        assert!(at("work").join(artefact).exists(), "{artefact} is missing");
+    }
+    let report = fs::read(at("work/report/index.html")).unwrap();
+    assert_eq!(ran(&run(folder.path(), &[])), [""; 0]);
+
+    // Another number of folds: the folds and what reads them.
+    fs::write(at("chain.toml"), CONFIG.replace("folds = 2", "folds = 3")).unwrap();
+    assert_eq!(ran(&run(folder.path(), &[])), ["split", "clean", "eda"]);
+    assert_ne!(fs::read(at("work/report/index.html")).unwrap(), report);
+
+    // A lost artefact is made again; nothing else is, since it comes out the same.
+    fs::remove_dir_all(at("work/audit")).unwrap();
+    assert_eq!(ran(&run(folder.path(), &[])), ["audit"]);
+    assert_eq!(ran(&run(folder.path(), &["--from", "audit"])), ["audit", "eda"]);
+    assert_eq!(run(folder.path(), &["--until", "split"]).len(), 3);
+}
+
+#[test]
+fn a_mistake_in_a_late_stage_is_found_before_the_first_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("chain.toml"), CONFIG.replace("[eda]", "[eda]\ntilte = 'x'")).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .args(["run", "--config", "chain.toml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(text.contains("chain.toml") && text.contains("[eda]") && text.contains("--tilte"), "{text}");
+    assert!(!folder.path().join("data").exists());
+}

@@ -1,0 +1,149 @@
+//! Losses against segmentation_models_pytorch, MONAI and the papers' formulas: value and gradient.
+
+use carpus::losses::{LossError, LossKind, LossMix, Term};
+use carpus::models::read_tensors;
+use tch::{Device, Kind, Tensor};
+
+use crate::python;
+
+/// Name of the reference, our mix.
+const CASES: [(&str, &str); 19] = [
+    ("bce", r#"{"bce": 1}"#),
+    ("bce-weights", r#"{"bce": {"weight": 1, "pos-weight": [1,2,3,4,5,6], "class-weight": [6,5,4,3,2,1]}}"#),
+    ("bce-smooth", r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#),
+    ("bce-smooth-weights", r#"{"bce": {"weight": 1, "label-smoothing": 0.1, "pos-weight": [3,1,2,2,1,3]}}"#),
+    ("dice", r#"{"dice": 1}"#),
+    ("dice-smooth", r#"{"dice": {"weight": 1, "smooth": 1.0}}"#),
+    ("dice-log", r#"{"dice": {"weight": 1, "smooth": 1.0, "log": true}}"#),
+    ("jaccard", r#"{"jaccard": 1}"#),
+    ("jaccard-log", r#"{"jaccard": {"weight": 1, "log": true}}"#),
+    ("focal", r#"{"focal": 1}"#),
+    ("focal-alpha", r#"{"focal": {"weight": 1, "gamma": 1.5, "alpha": 0.25}}"#),
+    ("lovasz", r#"{"lovasz": 1}"#),
+    ("lovasz-image", r#"{"lovasz": {"weight": 1, "over": "image"}}"#),
+    ("lovasz-batch", r#"{"lovasz": {"weight": 1, "over": "batch"}}"#),
+    ("tversky", r#"{"tversky": {"weight": 1, "alpha": 0.3, "beta": 0.7}}"#),
+    (
+        "tversky-by-class",
+        r#"{"tversky": {"weight": 1, "alpha": [0.1,0.2,0.3,0.4,0.5,0.6], "beta": [0.9,0.8,0.7,0.6,0.5,0.4]}}"#,
+    ),
+    ("focal-tversky", r#"{"focal-tversky": 1}"#),
+    ("generalised-dice", r#"{"generalised-dice": 1}"#),
+    ("mix", r#"{"bce": 0.3, "dice": 0.4, "lovasz": {"weight": 0.3, "over": "batch"}}"#),
+];
+
+/// Single precision has seven digits; the reference is computed in double precision.
+const TOLERANCE: f64 = 1e-6;
+
+fn mix(text: &str) -> LossMix {
+    serde_json::from_str(text).unwrap()
+}
+
+fn value_and_gradient(mix: &LossMix, logits: &Tensor, target: &Tensor) -> (f64, Tensor) {
+    let x = logits.detach().copy().set_requires_grad(true);
+    let loss = mix.forward(&x, target).unwrap();
+    loss.backward();
+    (loss.double_value(&[]), x.grad())
+}
+
+#[test]
+fn every_loss_equals_its_reference() {
+    tch::set_num_threads(2);
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();
+    std::fs::write(folder.path().join("cases.json"), serde_json::to_string(&names).unwrap()).unwrap();
+    python::run("losses.py", &[folder.path().to_str().unwrap(), &python::seed().to_string()]);
+    let batch = read_tensors(&folder.path().join("batch.safetensors")).unwrap();
+    let reference = read_tensors(&folder.path().join("reference.safetensors")).unwrap();
+    let (logits, target) = (&batch["logits"], &batch["target"]);
+    for (name, text) in CASES {
+        let (value, gradient) = value_and_gradient(&mix(text), logits, target);
+        let wanted = reference[&format!("{name}.value")].double_value(&[0]);
+        assert!((value - wanted).abs() <= TOLERANCE * wanted.abs(), "{name}: {value} for {wanted}");
+        let wanted = &reference[&format!("{name}.grad")];
+        let largest = wanted.abs().max().double_value(&[]);
+        let difference = (gradient.to_kind(Kind::Double) - wanted).abs().max().double_value(&[]) / largest;
+        assert!(difference <= TOLERANCE, "{name}: the gradient differs by {difference:e} of its largest value");
+    }
+}
+
+#[test]
+fn label_words_say_the_same_as_masks() {
+    tch::manual_seed(python::seed() as i64);
+    let logits = Tensor::randn([2, 29, 9, 11], (Kind::Float, Device::Cpu));
+    let target = Tensor::rand([2, 29, 9, 11], (Kind::Float, Device::Cpu)).lt(0.3);
+    let bits: Vec<i64> = (0..29).map(|c| 1i64 << c).collect();
+    let bits = Tensor::from_slice(&bits).view([1, 29, 1, 1]);
+    let words = (target.to_kind(Kind::Int64) * bits).sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
+    for kind in LossKind::ALL {
+        let mix = LossMix::new(vec![(1.0, Term::new(*kind))]);
+        let dense = value_and_gradient(&mix, &logits, &target);
+        let sparse = value_and_gradient(&mix, &logits, &words.to_kind(Kind::Int));
+        assert_eq!(dense.0, sparse.0, "{kind}");
+        assert_eq!(dense.1, sparse.1, "{kind}");
+    }
+}
+
+#[test]
+fn every_loss_is_finite_where_it_is_hard() {
+    tch::manual_seed(3);
+    let size = [2, 4, 8, 8];
+    let random = Tensor::randn(size, (Kind::Float, Device::Cpu));
+    let some = random.gt(0.5).to_kind(Kind::Float);
+    let targets = [("empty", some.zeros_like()), ("full", some.ones_like()), ("mixed", some.shallow_clone())];
+    let huge = &random * 1e4;
+    let perfect = (&some * 2.0 - 1.0) * 1e4;
+    let logits = [
+        ("random", random.shallow_clone()),
+        ("huge", huge),
+        ("perfect", perfect),
+        ("flat", random.zeros_like()),
+        ("half", random.to_kind(Kind::Half)),
+        ("bfloat16", (&random * 100.0).to_kind(Kind::BFloat16)),
+    ];
+    for kind in LossKind::ALL {
+        let mix = LossMix::new(vec![(1.0, Term::new(*kind))]);
+        for (what, x) in &logits {
+            for (which, target) in &targets {
+                let (value, gradient) = value_and_gradient(&mix, x, target);
+                assert!(value.is_finite(), "{kind}: {what} logits, {which} target: {value}");
+                assert_eq!(gradient.kind(), x.kind(), "{kind}");
+                let finite = gradient.isfinite().all().int64_value(&[]) == 1;
+                assert!(finite, "{kind}: {what} logits, {which} target: gradient");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mix_is_the_sum_of_its_parts() {
+    tch::manual_seed(4);
+    let logits = Tensor::randn([1, 3, 7, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let target = logits.detach().gt(0.3);
+    let weights: Vec<f64> = (1..=LossKind::ALL.len()).map(|i| i as f64 / 10.0).collect();
+    let all = LossMix::new(weights.iter().copied().zip(LossKind::ALL.iter().map(|k| Term::new(*k))).collect());
+    let parts = all.parts(&logits, &target).unwrap();
+    assert_eq!(parts.iter().map(|(k, _)| *k).collect::<Vec<_>>(), LossKind::ALL);
+    let sum: f64 = parts.iter().zip(&weights).map(|((_, v), w)| v.double_value(&[]) * w).sum();
+    let (value, gradient) = value_and_gradient(&all, &logits, &target);
+    assert!((sum - value).abs() < 1e-5 * sum.abs(), "{sum} {value}");
+    let mut total = gradient.zeros_like();
+    for (kind, weight) in LossKind::ALL.iter().zip(&weights) {
+        total += value_and_gradient(&LossMix::new(vec![(*weight, Term::new(*kind))]), &logits, &target).1;
+    }
+    assert!((total - &gradient).abs().max().double_value(&[]) < 1e-6 * gradient.abs().max().double_value(&[]));
+    // Without recording there is a value and nothing to pass back.
+    let silent = tch::no_grad(|| all.forward(&logits, &target)).unwrap();
+    assert!(!silent.requires_grad());
+    assert!((silent.double_value(&[]) - value).abs() < 1e-6 * value.abs());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mix = LossMix::default();
+    let logits = Tensor::zeros([1, 3, 4, 4], (Kind::Float, Device::Cpu));
+    assert!(matches!(mix.forward(&logits, &logits.narrow(1, 0, 2)), Err(LossError::Target { .. })));
+    assert!(matches!(mix.forward(&logits.view([3, 4, 4]), &logits), Err(LossError::Logits { .. })));
+    let short = self::mix(r#"{"bce": {"weight": 1, "pos-weight": [1, 2]}}"#);
+    assert!(matches!(short.forward(&logits, &logits), Err(LossError::Classes { has: 2, classes: 3, .. })));
+}

@@ -1,0 +1,372 @@
+//! The report, from synthetic tables to files on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use carpus::report::{self, Block, Evidence, Section, Settings, Study};
+use carpus::tables::{FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables, write_csv};
+use serde_json::Value;
+
+use super::synthetic;
+
+const IDS: [&str; 11] = [
+    "overview",
+    "problems",
+    "metadata",
+    "rotation",
+    "sex",
+    "mask_size",
+    "mask_size_by_sex",
+    "class_areas",
+    "folds",
+    "findings",
+    "reading",
+];
+
+fn sections(tables: &Tables, folds: Option<&[FoldRow]>, findings: Option<&[FindingRow]>) -> Vec<Section> {
+    let (evidence, settings) = (Evidence::default(), Settings::default());
+    report::sections::all(&Study::new(tables, folds, findings, &evidence, &settings))
+}
+
+fn numbers(sections: &[Section]) -> BTreeMap<&str, &Value> {
+    sections.iter().map(|s| (s.id, &s.numbers)).collect()
+}
+
+fn at(value: &Value, path: &str) -> f64 {
+    let found = path.split('.').fold(value, |v, key| &v[key]);
+    found.as_f64().unwrap_or_else(|| panic!("{path} is {found}"))
+}
+
+fn near(value: &Value, path: &str, expected: f64, tolerance: f64) {
+    let found = at(value, path);
+    assert!((found - expected).abs() <= tolerance, "{path}: {found}, expected {expected} ± {tolerance}");
+}
+
+/// All text of a section's blocks.
+fn words(section: &Section) -> String {
+    let words = section.blocks.iter().map(|b| match b {
+        Block::Text(t) | Block::Meaning(t) | Block::Absent(t) => t.clone(),
+        other => format!("{other:?}"),
+    });
+    words.collect::<Vec<_>>().join("\n")
+}
+
+fn absent(sections: &[Section], id: &str) -> String {
+    let section = sections.iter().find(|s| s.id == id).unwrap();
+    let said = section.blocks.iter().filter_map(|b| if let Block::Absent(t) = b { Some(t.as_str()) } else { None });
+    said.collect::<Vec<_>>().join("\n")
+}
+
+fn check_pictures(sections: &[Section]) {
+    for block in sections.iter().flat_map(|s| &s.blocks) {
+        if let Block::Figure(figure) = block {
+            let collisions = figure.picture().collisions();
+            assert!(collisions.is_empty(), "{}: {collisions:?}", figure.name);
+        }
+    }
+}
+
+#[test]
+fn the_published_figures_come_out() {
+    let tables = synthetic::tables(7);
+    let all = sections(&tables, None, None);
+    let n = numbers(&all);
+    // Exact: the counts are those of the published text; tolerances are the digits it prints.
+    near(n["rotation"], "train.rotated.count", 94.0, 0.0);
+    near(n["rotation"], "test.rotated.count", 166.0, 0.0);
+    near(n["rotation"], "test_against_train.odds_ratio.value", 10.2, 0.05);
+    near(n["rotation"], "test_against_train.share_ratio.value", 4.9, 0.05);
+    near(n["sex"], "test_against_train.odds_ratio.value", 1.34, 0.005);
+    near(n["sex"], "test_against_train.share_ratio.value", 1.16, 0.005);
+    // The made-up patients only follow the published means and correlations.
+    near(n["rotation"], "test.absolute_angle_deg.straight.mean", 15.7, 0.7);
+    near(n["rotation"], "test.absolute_angle_deg.rotated.mean", 46.2, 0.8);
+    near(n["mask_size"], "train.height_cm.pearson.r", 0.794, 0.06);
+    near(n["mask_size"], "train.weight_kg.pearson.r", 0.649, 0.08);
+    near(n["mask_size"], "train.age.pearson.r", 0.127, 0.12);
+    assert!(at(n["mask_size_by_sex"], "train.welch_by_patient.p") < 1e-6);
+    assert_eq!(at(n["mask_size"], "train.ols.n"), 800.0);
+    assert_eq!(at(n["mask_size"], "train.ols_by_patient.n"), 400.0);
+    assert!(at(n["mask_size"], "train.ols_by_patient.r2") > 0.5);
+    // Two hands of a patient turned alike are one patient: the interval must be wider.
+    let width = |path: &str| at(n["rotation"], &format!("{path}.high")) / at(n["rotation"], &format!("{path}.low"));
+    let plain = width("test_against_train.odds_ratio.ci");
+    assert!(width("test_against_train.allowing_for_patients.odds_ratio.ci") > 1.3 * plain);
+    assert!(words(&all[3]).contains("above 1"), "{}", words(&all[3]));
+    assert!(words(&all[4]).contains("holds 1"), "{}", words(&all[4]));
+}
+
+#[test]
+fn every_section_stands_and_no_text_overlaps() {
+    let tables = synthetic::tables(8);
+    let (folds, findings) = (synthetic::folds(&tables), synthetic::findings(&tables, 90, 0));
+    let all = sections(&tables, Some(&folds), Some(&findings));
+    assert_eq!(all.iter().map(|s| s.id).collect::<Vec<_>>(), IDS);
+    let figures = all.iter().flat_map(|s| &s.blocks).filter(|b| matches!(b, Block::Figure(_))).count();
+    assert_eq!(figures, 12);
+    check_pictures(&all);
+}
+
+/// Tables with little or nothing in them: each section says what is absent, none panics.
+#[test]
+fn poor_tables_are_reported_as_poor() {
+    let full = synthetic::tables(9);
+    let run = |change: &dyn Fn(&mut Tables)| {
+        let mut tables = full.clone();
+        change(&mut tables);
+        let all = sections(&tables, None, None);
+        assert_eq!(all.len(), IDS.len());
+        check_pictures(&all);
+        report::page(&all, &Settings::default()).unwrap();
+        all
+    };
+
+    let nothing = run(&|t| *t = Tables::default());
+    for id in ["overview", "metadata", "sex", "mask_size", "mask_size_by_sex", "class_areas", "folds", "findings"] {
+        assert!(!absent(&nothing, id).is_empty(), "{id}");
+    }
+
+    let only_train = run(&|t| {
+        t.images.retain(|i| i.subset == "train");
+        t.patients.retain(|p| p.subset == "train");
+    });
+    assert!(absent(&only_train, "overview").contains("no test images"));
+    assert!(absent(&only_train, "sex").contains("nothing to compare"));
+    assert_eq!(numbers(&only_train)["rotation"]["test_against_train"], Value::Null);
+
+    let no_masks = run(&|t| {
+        t.bones.clear();
+        t.images.iter_mut().for_each(|i| {
+            (i.angle_deg, i.rotated, i.mask_px, i.n_bones) = (None, None, None, 0);
+            i.mask_source = "none".into();
+        });
+    });
+    assert!(absent(&no_masks, "rotation").contains("800 train images are without an angle"));
+    assert!(absent(&no_masks, "mask_size").contains("no masks to measure"));
+    assert!(absent(&no_masks, "class_areas").contains("no masks to measure"));
+
+    let one_patient = run(&|t| {
+        let first = t.patients[0].patient_id.clone();
+        t.patients.retain(|p| p.patient_id == first);
+        t.images.retain(|i| i.patient_id == first);
+    });
+    assert!(absent(&one_patient, "mask_size").contains("1 complete rows"), "{}", absent(&one_patient, "mask_size"));
+
+    let no_metadata = run(&|t| {
+        t.patients.iter_mut().for_each(|p| {
+            *p = PatientRow {
+                patient_id: p.patient_id.clone(),
+                subset: p.subset.clone(),
+                n_images: p.n_images,
+                ..PatientRow::default()
+            };
+        });
+    });
+    assert!(absent(&no_metadata, "overview").contains("no row in the spreadsheet"));
+    assert!(absent(&no_metadata, "metadata").contains("No age, height or weight"));
+    assert!(absent(&no_metadata, "sex").contains("not known"));
+
+    let no_rotated_train = run(&|t| {
+        t.images.iter_mut().filter(|i| i.subset == "train").for_each(|i| i.angle_deg = i.angle_deg.map(|a| a / 4.0));
+    });
+    assert!(words(&no_rotated_train[3]).contains("0.5 was added"), "{}", words(&no_rotated_train[3]));
+    assert!(absent(&no_rotated_train, "rotation").contains("marked otherwise"));
+    assert_eq!(numbers(&no_rotated_train)["rotation"]["test_against_train"]["odds_ratio"]["corrected"], true);
+
+    let only_men = run(&|t| t.patients.iter_mut().for_each(|p| p.sex = Some("M".into())));
+    assert!(absent(&only_men, "mask_size").contains("`male`"), "{}", absent(&only_men, "mask_size"));
+    assert!(absent(&only_men, "mask_size_by_sex").contains("no comparison"));
+
+    let unknown = run(&|t| t.patients.clear());
+    assert!(!absent(&unknown, "metadata").is_empty());
+
+    let odd = run(&|t| {
+        t.images[0].angle_deg = Some(f64::NAN);
+        t.patients[0].height_cm = Some(f64::INFINITY);
+        t.images[1].mask_px = Some(u64::MAX);
+        t.images.push(ImageRow { subset: "elsewhere".into(), ..ImageRow::default() });
+        t.bones.retain(|b| b.label != "Pisiform");
+        t.bones[0].class = 77;
+        t.problems[0].severity = "terrible".into();
+    });
+    assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
+}
+
+#[test]
+fn a_patient_in_two_folds_is_called_out() {
+    let tables = synthetic::tables(10);
+    let mut folds = synthetic::folds(&tables);
+    let clean = sections(&tables, Some(&folds), None);
+    assert!(words(&clean[8]).contains("No patient is in two folds"));
+    folds[0].fold = (folds[0].fold + 1) % 5;
+    let leaking = sections(&tables, Some(&folds), None);
+    assert!(words(&leaking[8]).contains("1 patient is in more than one fold (001)"), "{}", words(&leaking[8]));
+    assert_eq!(numbers(&leaking)["folds"]["patients_in_several_folds"], serde_json::json!(["001"]));
+}
+
+#[test]
+fn examples_are_typical_hands() {
+    let tables = synthetic::tables(13);
+    let (evidence, settings) = (Evidence::default(), Settings::default());
+    let mut study = Study::new(&tables, None, None, &evidence, &settings);
+    let examples = study.example_images("test");
+    let angles: Vec<f64> = examples.iter().map(|(_, image)| image.angle_deg.unwrap().abs()).collect();
+    assert!((angles[0] - 15.7).abs() < 1.0 && (angles[1] - 46.2).abs() < 1.5, "{angles:?}");
+    let most =
+        tables.images.iter().filter(|i| i.subset == "test").map(|i| i.angle_deg.unwrap().abs()).fold(0.0, f64::max);
+    assert_eq!(angles[2], most);
+
+    let home = tempfile::tempdir().unwrap();
+    let path = &examples[1].1.path;
+    std::fs::create_dir_all(home.path().join(path).parent().unwrap()).unwrap();
+    image::GrayImage::new(900, 900).save(home.path().join(path)).unwrap();
+    let pictures = report::read_pictures(home.path(), examples.iter().map(|(_, image)| image.path.as_str()));
+    assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
+    study.examples = Some(&pictures);
+    let all = report::sections::all(&study);
+    assert!(words(&all[3]).contains("test: typical rotated hand"));
+}
+
+#[test]
+fn hostile_text_is_shown_and_not_run() {
+    let evil = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>\u{8}&amp;";
+    let mut tables = synthetic::tables(11);
+    tables.problems.insert(
+        0,
+        ProblemRow {
+            file: evil.into(),
+            place: evil.into(),
+            raw: evil.into(),
+            reason: evil.into(),
+            action: evil.into(),
+            severity: "error".into(),
+            image_id: Some(evil.into()),
+            ..ProblemRow::default()
+        },
+    );
+    tables.images[0].mask_source = evil.into();
+    let mut findings = synthetic::findings(&tables, 3, 0);
+    findings[0] = FindingRow {
+        image_id: evil.into(),
+        label: evil.into(),
+        check: evil.into(),
+        severity: evil.into(),
+        message: evil.into(),
+        suggestion: evil.into(),
+        evidence: evil.into(),
+        ..FindingRow::default()
+    };
+    let mut folds = synthetic::folds(&tables);
+    folds[0].stratum = evil.into();
+    let all = sections(&tables, Some(&folds), Some(&findings));
+    let settings = Settings { title: evil.into(), ..Settings::default() };
+    let page = report::page(&all, &settings).unwrap();
+    assert!(!page.contains("<script") && !page.contains("<img src=x"));
+    assert!(page.contains("&lt;script&gt;alert(&#x27;x&#x27;)"));
+    assert!(page.contains("\\u{8}") && !page.contains('\u{8}'));
+    for block in all.iter().flat_map(|s| &s.blocks) {
+        if let Block::Figure(figure) = block {
+            let svg = figure.picture().svg().unwrap();
+            assert!(!svg.contains("<script") && !svg.contains("<img") && !svg.contains('\u{8}'), "{}", figure.name);
+        }
+    }
+}
+
+/// Every file of a folder with its bytes.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(content(&path).into_iter().map(|(p, b)| (Path::new(path.file_name().unwrap()).join(p), b)));
+        } else {
+            found.insert(path.file_name().unwrap().into(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn write_inputs(folder: &Path) {
+    let tables = synthetic::tables(12);
+    tables.write(&folder.join("tables"), false).unwrap();
+    write_csv(&folder.join("folds.csv"), &synthetic::folds(&tables)).unwrap();
+    write_csv(&folder.join("audit/findings.csv"), &synthetic::findings(&tables, 80, 6)).unwrap();
+    std::fs::create_dir(folder.join("audit/evidence")).unwrap();
+    for i in 0..5u8 {
+        let picture = image::RgbImage::from_fn(600, 500, |x, y| image::Rgb([(x / 3) as u8, (y / 2) as u8, 40 * i]));
+        picture.save(folder.join(format!("audit/evidence/{i}.png"))).unwrap();
+    }
+}
+
+pub fn eda(folder: &Path, out: &str, threads: usize) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .args([
+            "--json",
+            "eda",
+            "tables",
+            "--folds",
+            "folds.csv",
+            "--findings",
+            "audit",
+            "--title",
+            "손 방사선 사진 / Hands",
+        ])
+        .args(["--out", out])
+        .env("RAYON_NUM_THREADS", threads.to_string())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+pub fn written() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    write_inputs(home.path());
+    home
+}
+
+#[test]
+fn the_command_writes_the_same_bytes_whatever_the_threads() {
+    let home = written();
+    let first = eda(home.path(), "report", 1);
+    // One of the six evidence pictures is missing: told, and not in the way.
+    assert_eq!(first.status.code(), Some(3), "{}", String::from_utf8_lossy(&first.stderr));
+    assert!(String::from_utf8_lossy(&first.stderr).contains("5.png"));
+    let told: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(told["figures"].as_array().unwrap().len(), 12);
+    assert_eq!(eda(home.path(), "again/report", 2).status.code(), Some(3));
+    let (a, b) = (content(&home.path().join("report")), content(&home.path().join("again/report")));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, bytes) in &a {
+        assert!(bytes == &b[name], "{} differs", name.display());
+    }
+    for name in
+        ["index.html", "numbers.json", "problems.csv", "findings.csv", "figures/rotation.png", "figures/ratios.svg"]
+    {
+        assert!(a.contains_key(Path::new(name)), "{name}");
+    }
+    let keys: Value = serde_json::from_slice(&a[Path::new("numbers.json")]).unwrap();
+    assert_eq!(keys.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), IDS);
+    let page = String::from_utf8(a[Path::new("index.html")].clone()).unwrap();
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("@import"));
+    assert_eq!(page.matches("data:image/jpeg;base64,").count(), 5);
+    assert!(page.contains("20 more findings are not shown with pictures"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_the_way_out() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
+        let out = command.arg("eda").args(arguments).current_dir(home.path()).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, error) = run(&["nowhere", "--out", "report"]);
+    assert!(code == Some(1) && error.contains("carpus scan") && error.contains("nowhere"), "{error}");
+    synthetic::tables(1).write(&home.path().join("tables"), false).unwrap();
+    let (code, error) = run(&["tables", "--out", "tables"]);
+    assert!(code == Some(1) && error.contains("is no report"), "{error}");
+    let (code, error) = run(&["tables", "--out", "report", "--rotated-deg", "-3"]);
+    assert!(code == Some(2) && error.contains("between 0 and 180"), "{error}");
+    assert!(!home.path().join("report").exists());
+}

@@ -1,0 +1,34 @@
+"""Random weights and gradients moved by PyTorch's optimisers, for the same to be done elsewhere.
+
+Usage: optimiser.py OUT.safetensors SEED
+
+For each case: CASE.start, CASE.end [7, 5], CASE.gradients [STEPS, 7, 5]; the rate at step i is 0.01 * (i + 1) / STEPS.
+"""
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+torch.manual_seed(int(sys.argv[2]))
+STEPS = 25
+cases = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.03, betas=(0.85, 0.99), eps=1e-7),
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.03),
+    "plain-sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.8),
+    "clipped": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.8),
+}
+out = {}
+for name, make in cases.items():
+    weight = torch.nn.Parameter(torch.randn(7, 5))
+    gradients = torch.randn(STEPS, 7, 5)
+    out[f"{name}.start"] = weight.detach().clone()
+    out[f"{name}.gradients"] = gradients
+    optimiser = make([weight])
+    for i in range(STEPS):
+        optimiser.param_groups[0]["lr"] = 0.01 * (i + 1) / STEPS
+        weight.grad = gradients[i].clone()
+        if name == "clipped":
+            torch.nn.utils.clip_grad_norm_([weight], 2.0)
+        optimiser.step()
+    out[f"{name}.end"] = weight.detach().clone()
+save_file(out, sys.argv[1])
