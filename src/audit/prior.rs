@@ -10,10 +10,12 @@ const TABLE: &str = include_str!("../../assets/anatomy.csv");
 
 /// Smallest standard deviation of a bone's place in px: the table is relative to the Capitate, whose own is 0.
 const LEAST_SD_PX: f64 = 6.0;
-/// Distance in px over which bones move together.
-const REACH_PX: f64 = 400.0;
+/// Distance in px over which bones move together: those of one finger, which sways about its root almost as a
+/// whole, and any.
+const REACH_IN_FINGER_PX: f64 = 1000.0;
+const REACH_PX: f64 = 600.0;
 /// Of the movement together, the share of bones that are not of one finger.
-const ACROSS_FINGERS: f64 = 0.5;
+const ACROSS_FINGERS: f64 = 0.4;
 /// What each outline adds of its own, px.
 const OWN_PX: f64 = 4.0;
 
@@ -122,7 +124,8 @@ pub fn model() -> Model {
     let together = |a: usize, b: usize| {
         let d = (middle(a, &|e| e.x) - middle(b, &|e| e.x)).hypot(middle(a, &|e| e.y) - middle(b, &|e| e.y));
         let same = Bone::from_index(a).map(Bone::group) == Bone::from_index(b).map(Bone::group);
-        (-0.5 * (d / REACH_PX).powi(2)).exp() * if same { 1.0 } else { ACROSS_FINGERS }
+        let over = |reach: f64| (-0.5 * (d / reach).powi(2)).exp();
+        ACROSS_FINGERS * over(REACH_PX) + if same { (1.0 - ACROSS_FINGERS) * over(REACH_IN_FINGER_PX) } else { 0.0 }
     };
     let own: [f64; COUNT] = std::array::from_fn(|b| Bone::from_index(b).map_or(1.0, own_share));
     // Correlation of two bones' places; the own share of both is left out of it.

@@ -109,7 +109,8 @@ pub struct Precision {
     pub check: &'static str,
     /// Its findings.
     pub findings: usize,
-    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a consequence.
+    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a
+    /// consequence.
     pub right: usize,
     /// Of these, in images with another fault.
     pub beside: usize,

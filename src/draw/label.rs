@@ -85,9 +85,9 @@ pub(super) fn draw(picture: &mut RgbImage, names: &[Name], px: f32) {
     }
 }
 
-/// Mixed half with white, to be read on a dark halo.
+/// Mixed mostly with white, to be read on a dark halo.
 fn lightened(colour: [u8; 3]) -> [u8; 3] {
-    colour.map(|c| c / 2 + 127)
+    colour.map(|c| 178 + (u16::from(c) * 77 / 255) as u8)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { crop: None, max_size: 1024, max_zoom: 1.0, line: 2, alpha: 0.45, labels: false, text_px: 13.0 }
+        Options { crop: None, max_size: 1024, max_zoom: 1.0, line: 2, alpha: 0.45, labels: false, text_px: 16.0 }
     }
 }
 
