@@ -43,9 +43,9 @@ struct Forward {
     /// Decoder and head
     #[arg(long)]
     arch: Architecture,
-    /// Backbone
+    /// Backbone; the architecture's own default where it is not given
     #[arg(long)]
-    encoder: EncoderKind,
+    encoder: Option<EncoderKind>,
     /// Channels of the input
     #[arg(long, default_value_t = 3)]
     in_channels: i64,
@@ -136,12 +136,15 @@ fn list(ui: &Ui) -> anyhow::Result<Status> {
         rows.push(measured(architecture.name(), "architecture", architecture.reference(), config)?);
     }
     for encoder in EncoderKind::ALL.iter().copied() {
-        let config = ModelConfig { encoder, ..ModelConfig::default() };
+        let config = ModelConfig { encoder: Some(encoder), ..ModelConfig::default() };
         rows.push(measured(encoder.name(), "encoder", encoder.reference(), config)?);
     }
     let default = ModelConfig::default();
     for part in ["architecture", "encoder"] {
-        let other = if part == "encoder" { default.architecture.name() } else { default.encoder.name() };
+        let other = match part {
+            "encoder" => default.architecture.name(),
+            _ => default.backbone().map_or("its own encoder", EncoderKind::name),
+        };
         ui.line(format_args!("{part}s (parameters and GFLOPs at 512 x 512 of the whole model with {other})"));
         for row in rows.iter().filter(|r| r.part == part) {
             ui.line(format_args!(
@@ -163,13 +166,13 @@ fn list(ui: &Ui) -> anyhow::Result<Status> {
 fn named(name: &str) -> anyhow::Result<ModelConfig> {
     let default = ModelConfig::default();
     if let Some((architecture, encoder)) = name.split_once('/') {
-        return Ok(ModelConfig { architecture: architecture.parse()?, encoder: encoder.parse()?, ..default });
+        return Ok(ModelConfig { architecture: architecture.parse()?, encoder: Some(encoder.parse()?), ..default });
     }
     if let Some(architecture) = Architecture::from_name(name) {
         return Ok(ModelConfig { architecture, ..default });
     }
     if let Some(encoder) = EncoderKind::from_name(name) {
-        return Ok(ModelConfig { encoder, ..default });
+        return Ok(ModelConfig { encoder: Some(encoder), ..default });
     }
     bail!("there is no model {name:?}: name ARCHITECTURE/ENCODER as `carpus models list` lists them")
 }
@@ -219,7 +222,7 @@ fn show(name: &str, ui: &Ui) -> anyhow::Result<Status> {
     for (name, tensor) in &state {
         root.add(name, tensor.size(), parameters.get(name).copied().unwrap_or(0));
     }
-    ui.line(format_args!("{} on {}: {} weights", config.architecture, config.encoder, root.weights));
+    ui.line(format_args!("{}: {} weights", config.describe(), root.weights));
     root.print(2, ui);
     let shapes: serde_json::Map<String, serde_json::Value> =
         state.into_iter().map(|(name, tensor)| (name, tensor.size().into())).collect();

@@ -134,9 +134,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (training, validation, problems) = datasets(&config, ui)?;
     let settings = config.settings(weights(&config, &training)?);
     ui.line(format_args!(
-        "{} on {}: {} training and {} validation images at {} px, {device:?}",
-        config.model.architecture,
-        config.model.encoder,
+        "{}: {} training and {} validation images at {} px, {device:?}",
+        config.model.describe(),
         training.len(),
         validation.len(),
         config.size

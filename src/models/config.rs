@@ -9,8 +9,9 @@ use crate::bones;
 pub struct ModelConfig {
     /// Decoder and head.
     pub architecture: Architecture,
-    /// Backbone.
-    pub encoder: EncoderKind,
+    /// Backbone; absent: that of [`Architecture::default_encoder`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderKind>,
     /// Channels of the image: 1 or 3.
     #[serde(alias = "in_channels")]
     pub in_channels: i64,
@@ -36,7 +37,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         ModelConfig {
             architecture: Architecture::Fpn,
-            encoder: EncoderKind::EfficientNetB0,
+            encoder: None,
             in_channels: 3,
             classes: bones::COUNT as i64,
             depth: 5,
@@ -50,6 +51,19 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
+    /// The encoder that is built; `None` for a network that has none of its own kind.
+    pub fn backbone(&self) -> Option<EncoderKind> {
+        self.encoder.or(self.architecture.default_encoder())
+    }
+
+    /// `fpn on efficientnet-b0`, for messages.
+    pub fn describe(&self) -> String {
+        match self.backbone() {
+            Some(encoder) => format!("{} on {encoder}", self.architecture),
+            None => self.architecture.to_string(),
+        }
+    }
+
     /// Refuses what cannot be built, with the reason.
     pub fn validate(&self) -> Result<(), ModelError> {
         let wrong = |reason: String| Err(ModelError::Config(reason));
@@ -62,8 +76,8 @@ impl ModelConfig {
         if !(3..=5).contains(&self.depth) {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
         }
-        if self.encoder.starts_at_stride_4() {
-            let (architecture, encoder) = (self.architecture, self.encoder);
+        let architecture = self.architecture;
+        if let Some(encoder) = self.backbone().filter(|e| e.starts_at_stride_4()) {
             if matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
                 return wrong(format!(
                     "{architecture} needs a feature at stride 2, which {encoder} has not; \

@@ -105,6 +105,11 @@ impl Architecture {
         }
     }
 
+    /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
+    pub fn default_encoder(self) -> Option<EncoderKind> {
+        Some(EncoderKind::EfficientNetB0)
+    }
+
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
     pub fn output_stride(self) -> i64 {
         match self {

@@ -18,6 +18,7 @@ mod encoders;
 mod heads;
 mod kind;
 mod layers;
+mod network;
 mod parameters;
 mod weights;
 
@@ -32,10 +33,8 @@ pub use layers::count_operations;
 pub use parameters::{Entry, Parameters, Role};
 pub use weights::{WeightsError, read_tensors, write_tensors};
 
-use decoders::Decoder;
-use encoders::Encoder;
-use heads::SegmentationHead;
 use layers::Scheme;
+use network::Network;
 use parameters::Path;
 
 /// What can go wrong in building or running a model.
@@ -93,22 +92,48 @@ pub enum ModelError {
     Torch(#[from] TchError),
 }
 
+/// What a model is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// `[B, C, H, W]`.
+    pub images: &'a Tensor,
+    /// What is known of each patient, `[B, 4]`: age in years, sex (0 female, 1 male), height in cm, weight in kg; NaN
+    /// where it is not known. Only a model that is conditioned on it reads it.
+    pub metadata: Option<&'a Tensor>,
+}
+
 /// What a model says about a batch.
 #[derive(Debug)]
 pub struct Output {
     /// `[B, classes, H, W]` at the size of the input; a sigmoid of each is the probability of that class.
     pub logits: Tensor,
-    /// Logits of auxiliary heads for training, empty for models without.
+    /// Logits of auxiliary heads for training, `[B, classes, h, w]` each, empty for models without.
     pub auxiliary: Vec<Tensor>,
+    /// In training, the points that a PointRend head looked at; `None` for models without.
+    pub points: Option<Points>,
+}
+
+/// Points of images and what a PointRend head says about them.
+#[derive(Debug)]
+pub struct Points {
+    /// `[B, N, 2]`: x and y from 0 to 1 across the image.
+    pub coordinates: Tensor,
+    /// `[B, classes, N]`.
+    pub logits: Tensor,
+}
+
+impl Output {
+    /// Logits and nothing beside them.
+    pub fn of(logits: Tensor) -> Output {
+        Output { logits, auxiliary: Vec::new(), points: None }
+    }
 }
 
 /// A model with its weights.
 pub struct Model {
     config: ModelConfig,
     parameters: Parameters,
-    encoder: Box<dyn Encoder>,
-    decoder: Box<dyn Decoder>,
-    head: SegmentationHead,
+    network: Box<dyn Network>,
 }
 
 impl Model {
@@ -118,20 +143,8 @@ impl Model {
         config.validate()?;
         let registry = RefCell::new(Parameters::new(device));
         let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
-        let encoder = encoders::build(&(&root / "encoder"), config)?;
-        // The reference leaves DeepLab at PyTorch's defaults.
-        let (decoder_scheme, head_scheme) = match config.architecture {
-            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
-            _ => (Scheme::Decoder, Scheme::Head),
-        };
-        let decoder = decoders::build(&(&root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
-        let head = SegmentationHead::new(
-            &(&root / "segmentation_head").with_scheme(head_scheme),
-            decoder.channels(),
-            config.classes,
-            decoders::head(config),
-        )?;
-        Ok(Model { config: config.clone(), parameters: registry.into_inner(), encoder, decoder, head })
+        let network = network::build(&root, config)?;
+        Ok(Model { config: config.clone(), parameters: registry.into_inner(), network })
     }
 
     /// What it was built from.
@@ -151,12 +164,12 @@ impl Model {
 
     /// Height and width of an input must be multiples of this.
     pub fn stride(&self) -> i64 {
-        self.encoder.stride()
+        self.network.stride()
     }
 
     /// Channels of the encoder's features at strides 1, 2, 4, ...
     pub fn encoder_channels(&self) -> &[i64] {
-        self.encoder.channels()
+        self.network.channels()
     }
 
     /// Weights with their names, in the reference's order; frozen ones too (`requires_grad` tells). The tensors
@@ -183,13 +196,13 @@ impl Model {
     /// Logits of the images `x`, `[B, C, H, W]`. With `train`, batch norms use and follow the batch's
     /// statistics and dropout is on.
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Output, ModelError> {
-        self.check(x)?;
-        let features = self.encoder.forward(x, train)?;
-        let decoded = self.decoder.forward(&features, train)?;
-        // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
-        drop(features);
-        let logits = self.head.forward(&decoded)?;
-        Ok(Output { logits, auxiliary: Vec::new() })
+        self.forward(&Input { images: x, metadata: None }, train)
+    }
+
+    /// As [`Model::forward_t`], with what is known of the patients.
+    pub fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
+        self.check(input.images)?;
+        self.network.forward(input, train)
     }
 
     fn check(&self, x: &Tensor) -> Result<(), ModelError> {

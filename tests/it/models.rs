@@ -21,7 +21,7 @@ impl Case {
     fn new(architecture: Architecture, encoder: EncoderKind) -> Self {
         let config = ModelConfig {
             architecture,
-            encoder,
+            encoder: Some(encoder),
             classes: 5,
             dropout: Some(0.0),
             drop_path: Some(0.0),
@@ -31,16 +31,20 @@ impl Case {
         Case { config, batch: 2, height: least.max(64), width: least.max(96) }
     }
 
+    fn encoder(&self) -> &str {
+        self.config.backbone().map_or("own", EncoderKind::name)
+    }
+
     fn name(&self) -> String {
         let c = &self.config;
         let attention = c.attention.map_or("plain", Attention::name);
-        format!("{}.{}.{}.{}.{attention}", c.architecture, c.encoder, c.in_channels, c.depth)
+        format!("{}.{}.{}.{}.{attention}", c.architecture, self.encoder(), c.in_channels, c.depth)
     }
 
     fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
-            "name": self.name(), "architecture": c.architecture, "encoder": c.encoder, "in_channels": c.in_channels,
+            "name": self.name(), "architecture": c.architecture, "encoder": c.backbone(), "in_channels": c.in_channels,
             "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
         })
     }
@@ -196,7 +200,12 @@ fn contract_configs() -> Vec<ModelConfig> {
     let small = [EncoderKind::EfficientNetB0, EncoderKind::ResNet18, EncoderKind::MobileNetV2, EncoderKind::MitB0];
     let encoders = if all() { EncoderKind::ALL } else { &small };
     let pairs = Architecture::ALL.iter().flat_map(|a| encoders.iter().map(move |e| (*a, *e)));
-    let config = |(architecture, encoder)| ModelConfig { architecture, encoder, classes: 3, ..ModelConfig::default() };
+    let config = |(architecture, encoder)| ModelConfig {
+        architecture,
+        encoder: Some(encoder),
+        classes: 3,
+        ..ModelConfig::default()
+    };
     pairs.map(config).collect()
 }
 
@@ -209,7 +218,10 @@ fn illegal_pairs_are_refused_with_the_reason() {
             Err(error) => {
                 assert!(config.validate().is_err(), "the config says so before anything is built");
                 let text = error.to_string();
-                assert!(config.encoder.starts_at_stride_4() && text.contains("take another encoder"), "{text}");
+                assert!(
+                    config.backbone().unwrap().starts_at_stride_4() && text.contains("take another encoder"),
+                    "{text}"
+                );
             }
         }
     }
@@ -225,7 +237,7 @@ fn every_model_keeps_the_contract() {
     tch::set_num_threads(2);
     let folder = tempfile::tempdir().unwrap();
     for config in contract_configs().into_iter().filter(|c| c.validate().is_ok()) {
-        let name = format!("{} on {}", config.architecture, config.encoder);
+        let name = config.describe();
         tch::manual_seed(1);
         let mut model = Model::new(&config, Device::Cpu).unwrap();
         let side = config.architecture.least_side().max(64);
@@ -308,7 +320,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_whole() {
 fn an_encoders_weights_fit_one_channel() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
-    let config = ModelConfig { encoder: EncoderKind::ResNet18, ..ModelConfig::default() };
+    let config = ModelConfig { encoder: Some(EncoderKind::ResNet18), ..ModelConfig::default() };
     let rgb = Model::new(&config, Device::Cpu).unwrap();
     // As published for the encoder: no prefix, with a classifier.
     let mut tensors: Vec<_> = rgb

@@ -62,15 +62,15 @@ pub struct EfficientNet {
 }
 
 impl EfficientNet {
-    /// The backbone `config.encoder` with `config.depth` stages in use.
-    pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let (width, depth_factor, mut size) = scaling(config.encoder);
+    /// The backbone `kind` with `config.depth` stages in use.
+    pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
+        let (width, depth_factor, mut size) = scaling(kind);
         let rate = config.drop_path.unwrap_or(DROP_PATH);
         let output_stride = config.architecture.output_stride();
         let repeats = |stage: &Stage| (depth_factor * stage.0 as f64).ceil() as usize;
         let total: usize = STAGES.iter().map(repeats).sum();
         let mut taps = LAST_OF_STRIDE.map(|last| STAGES[..=last].iter().map(repeats).sum::<usize>() - 1);
-        if config.encoder == EncoderKind::EfficientNetB0 {
+        if kind == EncoderKind::EfficientNetB0 {
             // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
             taps[2] -= 2;
         }

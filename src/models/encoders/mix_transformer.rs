@@ -38,9 +38,9 @@ pub struct MixTransformer {
 }
 
 impl MixTransformer {
-    /// The backbone `config.encoder` with `config.depth` stages in use.
-    pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let (widths, blocks) = variant(config.encoder);
+    /// The backbone `kind` with `config.depth` stages in use.
+    pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
+        let (widths, blocks) = variant(kind);
         let total: usize = blocks.iter().sum();
         let last_rate = config.drop_path.unwrap_or(DROP_PATH);
         let path = path.with_scheme(Scheme::MixTransformer);

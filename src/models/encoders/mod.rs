@@ -19,14 +19,18 @@ pub trait Encoder: Send {
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError>;
 }
 
-/// The encoder of `config`.
-pub fn build(path: &Path, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
+/// The encoder `kind` as `config` wants it.
+pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
     use EncoderKind::*;
-    Ok(match config.encoder {
+    Ok(match kind {
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
-        | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, config)?),
+        | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
         MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
-        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => Box::new(mix_transformer::MixTransformer::new(path, config)?),
-        ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Box::new(resnet::ResNet::new(path, config)?),
+        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
+            Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)
+        }
+        ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => {
+            Box::new(resnet::ResNet::new(path, kind, config)?)
+        }
     })
 }

@@ -40,9 +40,9 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// The backbone `config.encoder` with `config.depth` stages in use.
-    pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let variant = variant(config.encoder);
+    /// The backbone `kind` with `config.depth` stages in use.
+    pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
+        let variant = variant(kind);
         let expansion = if variant.bottleneck { 4 } else { 1 };
         // The reference replaces the first layer when the image is not RGB, and with it its distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
