@@ -182,7 +182,7 @@ mod tests {
             bone: Bone::from_name(label),
             points: vec![[index as i32, 0], [9, 9], [0, 9]],
         };
-        Annotation { shapes: labels.iter().enumerate().map(shape).collect(), document: serde_json::json!({}) }
+        Annotation::new(labels.iter().enumerate().map(shape).collect())
     }
 
     fn entries(target: &Target, actions: Vec<Action>) -> Vec<Entry> {

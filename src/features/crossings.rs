@@ -1,40 +1,42 @@
 /// Number of pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch
 /// or retrace one another, as a contour does along a line one pixel wide, do not count.
 ///
-/// A sweep over x with the edges now open: dense contours have short edges, so few are open at a time.
+/// A sweep over the longer axis with the edges now open: dense contours have short edges, so few are open at a time.
 pub fn crossings(points: &[[i32; 2]]) -> u32 {
     let n = points.len();
     if n < 4 {
         return 0;
     }
-    let edge = |i: usize| (points[i].map(i64::from), points[(i + 1) % n].map(i64::from));
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|i| {
-        let (a, b) = edge(*i);
-        (a[0].min(b[0]), *i)
-    });
-    let mut open: Vec<usize> = Vec::new();
+    // Along the longer axis fewer edges are open at a time; which axis is called x changes no crossing.
+    let extent = |axis: usize| {
+        let values = || points.iter().map(|p| i64::from(p[axis]));
+        values().max().unwrap_or(0) - values().min().unwrap_or(0)
+    };
+    let turned = extent(1) > extent(0);
+    let point = |i: usize| if turned { [points[i][1], points[i][0]] } else { points[i] };
+    let mut edges: Vec<([i32; 2], [i32; 2])> = (1..n).map(|i| (point(i - 1), point(i))).collect();
+    edges.push((point(n - 1), point(0)));
+    edges.sort_unstable_by_key(|(a, b)| a[0].min(b[0]));
+    let mut open: Vec<([i32; 2], [i32; 2])> = Vec::new();
     let mut count = 0;
-    for i in order {
-        let (a, b) = edge(i);
-        let x = a[0].min(b[0]);
-        open.retain(|j| {
-            let (c, d) = edge(*j);
-            c[0].max(d[0]) >= x
-        });
-        count += open.iter().filter(|j| cross((a, b), edge(**j))).count() as u32;
-        open.push(i);
+    for edge in edges {
+        let x = edge.0[0].min(edge.1[0]);
+        let (low, high) = (edge.0[1].min(edge.1[1]), edge.0[1].max(edge.1[1]));
+        open.retain(|(c, d)| c[0].max(d[0]) >= x);
+        let near = open.iter().filter(|(c, d)| c[1].max(d[1]) >= low && c[1].min(d[1]) <= high);
+        count += near.filter(|other| cross(wide(edge), wide(**other))).count() as u32;
+        open.push(edge);
     }
     count
+}
+
+fn wide((a, b): ([i32; 2], [i32; 2])) -> Edge {
+    (a.map(i64::from), b.map(i64::from))
 }
 
 type Edge = ([i64; 2], [i64; 2]);
 
 fn cross((a, b): Edge, (c, d): Edge) -> bool {
-    let (y_min, y_max) = (a[1].min(b[1]), a[1].max(b[1]));
-    if c[1].max(d[1]) < y_min || c[1].min(d[1]) > y_max {
-        return false;
-    }
     let turn = |p: [i64; 2], q: [i64; 2], r: [i64; 2]| {
         ((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])).signum()
     };

@@ -11,14 +11,20 @@ impl RunMask {
     pub fn contours(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
         let outer = borders.components().map(|piece| borders.outer(piece));
-        outer.chain(borders.holes()).collect()
+        outer.chain(borders.holes(&Gaps::of(&borders, self.width()))).collect()
     }
 
     /// The outer contours that no other component encloses: OpenCV's external contours
     /// (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`), in order of their first pixel.
     pub fn outlines(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
-        borders.components().filter(|piece| borders.is_external(*piece)).map(|piece| borders.outer(piece)).collect()
+        let mut components: Vec<usize> = borders.components().collect();
+        // One alone lies in nothing.
+        if components.len() > 1 {
+            let gaps = Gaps::of(&borders, self.width());
+            components.retain(|piece| gaps.is_outside(*piece));
+        }
+        components.into_iter().map(|piece| borders.outer(piece)).collect()
     }
 
     /// Length of the outer border(s) in px, as OpenCV's `arcLength` of the external contours
@@ -45,7 +51,7 @@ const STEPS: [[i32; 2]; 8] = [[1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 
 const RIGHT: usize = 0;
 const LEFT: usize = 4;
 
-/// Row index of the set spans and of the gaps between them.
+/// Row index of the set spans.
 struct Borders {
     pieces: Vec<Piece>,
     /// First row with a piece.
@@ -54,6 +60,10 @@ struct Borders {
     rows: Vec<usize>,
     /// First piece of each piece's component.
     component: Vec<usize>,
+}
+
+/// What lies between the set spans.
+struct Gaps {
     /// The gaps of each row from one column left of the image to one right of it, and a row above and below,
     /// all shifted by one row and one column so that none is negative.
     gaps: Vec<Piece>,
@@ -70,36 +80,20 @@ impl Borders {
             (Some(first), Some(last)) => (first.0, last.0 + 1),
             _ => (0, 0),
         };
-        let (first_column, end_column) = (0, mask.width().saturating_add(2));
         let mut rows = Vec::with_capacity((bottom - top) as usize + 1);
-        let mut gaps = vec![(top, first_column, end_column)];
-        let mut left_gap = Vec::with_capacity(pieces.len());
         let mut at = 0;
         for y in top..bottom {
             rows.push(at);
-            let mut from = first_column;
-            while let Some(&(_, x_start, x_end)) = pieces.get(at).filter(|p| p.0 == y) {
-                left_gap.push(gaps.len());
-                gaps.push((y + 1, from, x_start + 1));
-                from = x_end + 1;
-                at += 1;
-            }
-            gaps.push((y + 1, from, end_column));
+            at += pieces[at..].iter().take_while(|p| p.0 == y).count();
         }
         rows.push(at);
-        gaps.push((bottom + 1, first_column, end_column));
         let component = connected(&pieces, Neighbours::Eight);
-        let background = connected(&gaps, Neighbours::Four);
-        Borders { pieces, top, rows, component, gaps, background, left_gap }
+        Borders { pieces, top, rows, component }
     }
 
     /// First piece of each component.
     fn components(&self) -> impl Iterator<Item = usize> + '_ {
         self.component.iter().enumerate().filter(|(i, first)| i == *first).map(|(i, _)| i)
-    }
-
-    fn is_external(&self, piece: usize) -> bool {
-        self.background[self.left_gap[piece]] == 0
     }
 
     /// Outer contour of the component whose first piece is `piece`.
@@ -109,10 +103,10 @@ impl Borders {
     }
 
     /// Contour of each hole, from the pixel to the left of its first one.
-    fn holes(&self) -> impl Iterator<Item = Vec<[i32; 2]>> + '_ {
-        let first = self.background.iter().enumerate().filter(|(i, first)| i == *first && *i != 0);
+    fn holes(&self, gaps: &Gaps) -> impl Iterator<Item = Vec<[i32; 2]>> {
+        let first = gaps.background.iter().enumerate().filter(|(i, first)| i == *first && *i != 0);
         first.map(|(gap, _)| {
-            let (y, x, _) = self.gaps[gap];
+            let (y, x, _) = gaps.gaps[gap];
             self.follow([x as i32 - 2, y as i32 - 1], RIGHT)
         })
     }
@@ -149,6 +143,33 @@ impl Borders {
             at = next;
             towards = (towards + 4) % 8;
         }
+    }
+}
+
+impl Gaps {
+    fn of(borders: &Borders, width: u32) -> Self {
+        let (first_column, end_column) = (0, width.saturating_add(2));
+        let mut gaps = vec![(borders.top, first_column, end_column)];
+        let mut left_gap = Vec::with_capacity(borders.pieces.len());
+        let mut y = borders.top;
+        for row in borders.rows.windows(2) {
+            let mut from = first_column;
+            for (_, x_start, x_end) in &borders.pieces[row[0]..row[1]] {
+                left_gap.push(gaps.len());
+                gaps.push((y + 1, from, x_start + 1));
+                from = x_end + 1;
+            }
+            gaps.push((y + 1, from, end_column));
+            y += 1;
+        }
+        gaps.push((y + 1, first_column, end_column));
+        let background = connected(&gaps, Neighbours::Four);
+        Gaps { gaps, background, left_gap }
+    }
+
+    /// Whether the background to the left of the piece is the outside.
+    fn is_outside(&self, piece: usize) -> bool {
+        self.background[self.left_gap[piece]] == 0
     }
 }
 

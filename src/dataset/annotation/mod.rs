@@ -4,8 +4,11 @@
 //! the image, while the points are in the image's own pixels. All keys are kept for writing the file back.
 
 mod parse;
+mod points;
 mod shape;
+mod split;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -32,11 +35,19 @@ pub struct Shape {
 pub struct Annotation {
     /// Polygons in the file's order, which is not that of the classes.
     pub shapes: Vec<Shape>,
-    /// The file as read, for writing it back with changed labels or points (all other keys kept).
+    /// The file as read, for writing it back with changed labels or points (all other keys kept). The points of the
+    /// entries that became shapes are `null` here: they are in the shapes.
     pub document: Value,
+    /// Entries of the document that became shapes.
+    used: BTreeSet<usize>,
 }
 
 impl Annotation {
+    /// Shapes that come from no file.
+    pub fn new(shapes: Vec<Shape>) -> Annotation {
+        Annotation { shapes, document: Value::Object(Map::new()), used: BTreeSet::new() }
+    }
+
     /// One mask a class: the union of the shapes with that label (several shapes of one label are united).
     /// Each is filled as OpenCV's `fillPoly` does; shapes of unknown labels are in none.
     pub fn masks(&self, width: u32, height: u32) -> Box<[RunMask; bones::COUNT]> {
@@ -72,7 +83,7 @@ impl Annotation {
                 put(&mut entry, shape);
                 written.push(entry);
             }
-            if written.len() == before && shape::read(&entry, index).is_err() {
+            if written.len() == before && !self.used.contains(&index) {
                 written.push(entry);
             }
         }

@@ -1,14 +1,18 @@
 //! From bytes to shapes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::split::{Split, elements};
 use super::{Annotation, AnnotationError, shape};
 use crate::dataset::{Problem, Severity};
 
+/// Key of the shapes.
+const ANNOTATIONS: &str = "annotations";
 /// Largest file read: a dense contour of every bone takes under 1 MB.
 const MAX_FILE: u64 = 256 << 20;
 
@@ -40,23 +44,31 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             reason: "not UTF-8; save the file as UTF-8".into(),
         }
     })?;
-    let document: Value = match serde_json::from_str(text) {
-        Ok(document) => document,
-        // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
-        Err(error) => without_nan(text).and_then(|t| serde_json::from_str(&t).ok()).ok_or_else(|| {
-            let message = error.to_string();
-            let place = format!(" at line {} column {}", error.line(), error.column());
-            AnnotationError::Json {
-                path: path.into(),
-                line: error.line(),
-                column: error.column(),
-                reason: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
-            }
-        })?,
+    // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
+    let mended;
+    let read = match Split::read(text, ANNOTATIONS) {
+        Ok(read) => Some(read),
+        Err(_) => {
+            mended = without_nan(text);
+            mended.as_deref().and_then(|text| Split::read(text, ANNOTATIONS).ok())
+        }
     };
-    let Some(entries) = document.get("annotations").and_then(Value::as_array) else {
-        return Err(AnnotationError::NoAnnotations { path: path.into() });
+    let no_annotations = || AnnotationError::NoAnnotations { path: path.into() };
+    // Not an object, or no JSON at all: the reader of any value tells which and where.
+    let not_read = || {
+        let Err(error) = serde_json::from_str::<Value>(text) else { return no_annotations() };
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        AnnotationError::Json {
+            path: path.into(),
+            line: error.line(),
+            column: error.column(),
+            reason: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+        }
     };
+    let Split { members, held } = read.ok_or_else(not_read)?;
+    let entries = held.and_then(elements).ok_or_else(no_annotations)?;
+    let mut document = Value::Object(members);
     let stem = stem_of(file);
     let mut problems = Vec::new();
     let mut complain = |severity, place: String, raw: &str, reason: String, action: &str| {
@@ -78,18 +90,23 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
         }
     }
     let mut shapes = Vec::with_capacity(entries.len());
+    let (mut kept, mut used) = (Vec::with_capacity(entries.len()), BTreeSet::new());
     for (index, entry) in entries.iter().enumerate() {
-        match shape::read(entry, index) {
+        let (shape, entry) = shape::read(entry.get(), index).map_err(|_| not_read())?;
+        kept.push(entry);
+        match shape {
             Ok((shape, remarks)) => {
                 for r in remarks {
                     complain(r.severity, r.place, &r.raw, r.reason, &r.action);
                 }
                 shapes.push(shape);
+                used.insert(index);
             }
             Err(r) => complain(r.severity, r.place, &r.raw, r.reason, &r.action),
         }
     }
-    Ok((Annotation { shapes, document }, problems))
+    document[ANNOTATIONS] = Value::Array(kept);
+    Ok((Annotation { shapes, document, used }, problems))
 }
 
 /// The name less its folders and its ending.

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::Shape;
+use super::points::{self, MAX_COORDINATE};
+use super::split::Split;
 use crate::bones::Bone;
 use crate::dataset::Severity;
 
 /// The only type that is read.
 pub const TYPE: &str = "poly_seg";
-/// Largest coordinate either way.
-const MAX_COORDINATE: f64 = 1e6;
 
 /// Something to say about an entry; a problem less its file.
 pub struct Remark {
@@ -22,8 +22,33 @@ pub struct Remark {
 
 const LEFT_OUT: &str = "shape left out";
 
-/// The shape with what was put right in it, or why it cannot be used.
-pub fn read(entry: &Value, index: usize) -> Result<(Shape, Vec<Remark>), Remark> {
+/// Key of the vertices.
+const POINTS: &str = "points";
+
+/// A shape with what was put right in it, or why it cannot be used.
+type Read = Result<(Shape, Vec<Remark>), Remark>;
+
+/// The shape of the entry in `text`, and the entry for writing it back, with `points` null where they are in the
+/// shape. The error is that of a text that is no JSON, is nested too deeply or holds a number out of range.
+pub fn read(text: &str, index: usize) -> Result<(Read, Value), serde_json::Error> {
+    let whole = Split::read(text, POINTS)
+        .ok()
+        .and_then(|entry| Some((points::whole(entry.held?.get())?, Value::Object(entry.members))));
+    if let Some((points, entry)) = whole
+        && let Ok(shape) = of_value(&entry, Some(points), index)
+    {
+        return Ok((Ok(shape), entry));
+    }
+    let mut entry: Value = serde_json::from_str(text)?;
+    let shape = of_value(&entry, None, index);
+    if shape.is_ok() {
+        entry[POINTS] = Value::Null;
+    }
+    Ok((shape, entry))
+}
+
+/// The shape of an entry whose points are in it or were read before.
+fn of_value(entry: &Value, whole: Option<Vec<[i32; 2]>>, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
     let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
         severity: Severity::Error,
@@ -52,35 +77,38 @@ pub fn read(entry: &Value, index: usize) -> Result<(Shape, Vec<Remark>), Remark>
         None => return Err(unusable(at(""), None, "no `label`".into())),
         other => return Err(unusable(at(".label"), other, "expected the name of a class as text".into())),
     };
-    let points = match object.get("points") {
-        Some(Value::Array(points)) if points.is_empty() => {
+    let vertices = match (whole, object.get(POINTS)) {
+        (Some(points), _) => points,
+        (None, Some(Value::Array(points))) if points.is_empty() => {
             return Err(unusable(
                 at(".points"),
                 Some(&Value::Array(Vec::new())),
                 "no point; expected at least one".into(),
             ));
         }
-        Some(Value::Array(points)) => points,
-        None => return Err(unusable(at(""), None, "no `points`".into())),
-        other => return Err(unusable(at(".points"), other, "expected an array of [x, y]".into())),
+        (None, Some(Value::Array(points))) => {
+            let mut fractional = 0;
+            let mut vertices = Vec::with_capacity(points.len());
+            for (i, point) in points.iter().enumerate() {
+                let xy = read_point(point)
+                    .map_err(|reason| unusable(at(&format!(".points[{i}]")), Some(point), reason.to_owned()))?;
+                fractional += usize::from(xy.iter().any(|v| v.fract() != 0.0));
+                vertices.push(xy.map(|v| v.round_ties_even() as i32));
+            }
+            if fractional > 0 {
+                remarks.push(Remark {
+                    severity: Severity::Info,
+                    place: at(".points"),
+                    raw: String::new(),
+                    reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
+                    action: "rounded, halves to even".into(),
+                });
+            }
+            vertices
+        }
+        (None, None) => return Err(unusable(at(""), None, "no `points`".into())),
+        (None, other) => return Err(unusable(at(".points"), other, "expected an array of [x, y]".into())),
     };
-    let mut fractional = 0;
-    let mut vertices = Vec::with_capacity(points.len());
-    for (i, point) in points.iter().enumerate() {
-        let xy = read_point(point)
-            .map_err(|reason| unusable(at(&format!(".points[{i}]")), Some(point), reason.to_owned()))?;
-        fractional += usize::from(xy.iter().any(|v| v.fract() != 0.0));
-        vertices.push(xy.map(|v| v.round_ties_even() as i32));
-    }
-    if fractional > 0 {
-        remarks.push(Remark {
-            severity: Severity::Info,
-            place: at(".points"),
-            raw: String::new(),
-            reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
-            action: "rounded, halves to even".into(),
-        });
-    }
     let bone = match Bone::from_name(&label) {
         Some(bone) => Some(bone),
         None => {
