@@ -148,7 +148,7 @@ fn list(ui: &Ui) -> anyhow::Result<Status> {
         ui.line(format_args!("{part}s (parameters and GFLOPs at 512 x 512 of the whole model with {other})"));
         for row in rows.iter().filter(|r| r.part == part) {
             ui.line(format_args!(
-                "  {:<18} {:>6.1} M {:>7.1} GFLOPs  stride {:>2}  {:?}  {}",
+                "  {:<22} {:>6.1} M {:>7.1} GFLOPs  stride {:>2}  {:?}  {}",
                 row.name,
                 row.parameters as f64 / 1e6,
                 row.gflops_at_512,

@@ -30,6 +30,8 @@ closed_enum! {
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
+        /// Object-contextual representations on the branches of an HRNet.
+        HrNetOcr = "hrnet-ocr",
     }
 }
 
@@ -84,6 +86,24 @@ closed_enum! {
         MitB4 = "mit_b4",
         /// Mix transformer B5.
         MitB5 = "mit_b5",
+        /// HRNet-W18.
+        HrNetW18 = "tu-hrnet_w18",
+        /// HRNet-W32.
+        HrNetW32 = "tu-hrnet_w32",
+        /// HRNet-W48.
+        HrNetW48 = "tu-hrnet_w48",
+        /// ConvNeXt-T.
+        ConvNeXtTiny = "tu-convnext_tiny",
+        /// ConvNeXt-S.
+        ConvNeXtSmall = "tu-convnext_small",
+        /// ConvNeXt-B.
+        ConvNeXtBase = "tu-convnext_base",
+        /// ConvNeXtV2-T.
+        ConvNeXtV2Tiny = "tu-convnextv2_tiny",
+        /// ConvNeXtV2-B.
+        ConvNeXtV2Base = "tu-convnextv2_base",
+        /// ConvNeXtV2-L.
+        ConvNeXtV2Large = "tu-convnextv2_large",
     }
 }
 
@@ -102,12 +122,16 @@ impl Architecture {
             Architecture::MaNet => "smp.MAnet",
             Architecture::UperNet => "smp.UPerNet",
             Architecture::Segformer => "smp.Segformer",
+            Architecture::HrNetOcr => "Yuan, Chen, Wang, ECCV 2020",
         }
     }
 
     /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
     pub fn default_encoder(self) -> Option<EncoderKind> {
-        Some(EncoderKind::EfficientNetB0)
+        match self {
+            Architecture::HrNetOcr => Some(EncoderKind::HrNetW18),
+            _ => Some(EncoderKind::EfficientNetB0),
+        }
     }
 
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
@@ -133,7 +157,50 @@ impl EncoderKind {
     /// Whether its first feature is at stride 4, with none at stride 2.
     pub fn starts_at_stride_4(self) -> bool {
         use EncoderKind::*;
-        matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5)
+        matches!(
+            self,
+            MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+                | ConvNeXtTiny
+                | ConvNeXtSmall
+                | ConvNeXtBase
+                | ConvNeXtV2Tiny
+                | ConvNeXtV2Base
+                | ConvNeXtV2Large
+        )
+    }
+
+    /// Whether it can dilate its last stages for features at stride 8 or 16, as the reference's can.
+    pub fn dilates(self) -> bool {
+        use EncoderKind::*;
+        !matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 | HrNetW18 | HrNetW32 | HrNetW48)
+    }
+
+    /// Whether stochastic depth can drop its blocks, as the reference's can.
+    pub fn drops_paths(self) -> bool {
+        use EncoderKind::*;
+        !matches!(
+            self,
+            ResNet18
+                | ResNet34
+                | ResNet50
+                | ResNet101
+                | ResNeXt101x32x8d
+                | MobileNetV2
+                | HrNetW18
+                | HrNetW32
+                | HrNetW48
+        )
+    }
+
+    /// What stands in a model's names before those of the published encoder's weights. timm's networks lie one level
+    /// deeper, in SMP's universal encoder.
+    pub fn weights_prefix(self) -> &'static str {
+        if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
     }
 
     /// The reference whose names and values it has.
@@ -145,6 +212,10 @@ impl EncoderKind {
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
+            HrNetW18 | HrNetW32 | HrNetW48 => "timm HighResolutionNet",
+            ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
+                "timm ConvNeXt"
+            }
         }
     }
 }

@@ -34,9 +34,11 @@ impl EncoderDecoder {
             ModelError::Config(format!("{} needs an encoder; name one of `carpus models list`", config.architecture))
         })?;
         let encoder = encoders::build(&(root / "encoder"), kind, config)?;
-        // The reference leaves DeepLab at PyTorch's defaults.
+        // The references leave these at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match config.architecture {
-            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
+            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus | Architecture::HrNetOcr => {
+                (Scheme::Torch, Scheme::Torch)
+            }
             _ => (Scheme::Decoder, Scheme::Head),
         };
         let decoder = decoders::build(&(root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
@@ -61,9 +63,10 @@ impl Network for EncoderDecoder {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.encoder.forward(input.images, train)?;
-        let decoded = self.decoder.forward(&features, train)?;
+        let (decoded, auxiliary) = self.decoder.forward_with_auxiliary(&features, train)?;
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);
-        Ok(Output::of(self.head.forward(&decoded)?))
+        let logits = self.head.forward(&decoded)?;
+        Ok(Output { auxiliary: if train { auxiliary } else { Vec::new() }, ..Output::of(logits) })
     }
 }

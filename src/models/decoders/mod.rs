@@ -4,6 +4,7 @@ mod deeplab;
 mod fpn;
 mod linknet;
 mod manet;
+mod ocr;
 mod pan;
 mod pspnet;
 mod segformer;
@@ -23,6 +24,10 @@ pub trait Decoder: Send {
     fn channels(&self) -> i64;
     /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
+    /// The same with the logits of auxiliary heads, each at its own size; most decoders have none.
+    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+        Ok((self.forward(features, train)?, Vec::new()))
+    }
 }
 
 /// The decoder of `config` for features of these channels.
@@ -39,6 +44,7 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
         Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
         Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
+        Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
     })
 }
 
@@ -47,7 +53,11 @@ pub fn head(config: &ModelConfig) -> HeadShape {
     let (kernel, upsampling) = match config.architecture {
         Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
         Architecture::Linknet => (1, 1),
-        Architecture::Fpn | Architecture::DeepLabV3Plus | Architecture::UperNet | Architecture::Segformer => (1, 4),
+        Architecture::Fpn
+        | Architecture::DeepLabV3Plus
+        | Architecture::UperNet
+        | Architecture::Segformer
+        | Architecture::HrNetOcr => (1, 4),
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),

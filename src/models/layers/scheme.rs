@@ -14,6 +14,8 @@ pub enum Scheme {
     /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
     /// at 2, biases 0.
     MixTransformer,
+    /// timm's ConvNeXt: normal with 0.02 cut off at 2, biases 0.
+    Truncated,
 }
 
 impl Scheme {
@@ -26,6 +28,7 @@ impl Scheme {
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
             Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
+            Scheme::Truncated => Fill::TruncatedNormal(0.02),
         }
     }
 
@@ -35,7 +38,7 @@ impl Scheme {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
-            Scheme::MixTransformer => Fill::TruncatedNormal(0.02),
+            Scheme::MixTransformer | Scheme::Truncated => Fill::TruncatedNormal(0.02),
         }
     }
 
@@ -43,7 +46,7 @@ impl Scheme {
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer => Fill::Constant(0.0),
+            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer | Scheme::Truncated => Fill::Constant(0.0),
         }
     }
 }
