@@ -31,6 +31,9 @@ pub struct ModelConfig {
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
     #[serde(alias = "drop_path")]
     pub drop_path: Option<f64>,
+    /// Channels of `swin-unetr` at full size: 24, 36 or 48; absent: 24, as the reference.
+    #[serde(alias = "feature_size", skip_serializing_if = "Option::is_none")]
+    pub feature_size: Option<i64>,
 }
 
 impl Default for ModelConfig {
@@ -46,6 +49,7 @@ impl Default for ModelConfig {
             attention: None,
             dropout: None,
             drop_path: None,
+            feature_size: None,
         }
     }
 }
@@ -77,6 +81,28 @@ impl ModelConfig {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
         }
         let architecture = self.architecture;
+        if let Some(encoder) = self.encoder.filter(|_| architecture.default_encoder().is_none()) {
+            return wrong(format!("{architecture} is a whole network with an encoder of its own; leave {encoder} out"));
+        }
+        if let (Some((kinds, names)), Some(encoder)) = (architecture.own_encoders(), self.backbone())
+            && !kinds.contains(&encoder)
+        {
+            return wrong(format!(
+                "the reference of {architecture} has it on {names}; take another encoder than {encoder}"
+            ));
+        }
+        let whole = architecture.default_encoder().is_none() || architecture.own_encoders().is_some();
+        if whole && self.depth != 5 {
+            return wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth));
+        }
+        if let Some(size) = self.feature_size {
+            if architecture != Architecture::SwinUnetr {
+                return wrong(format!("feature-size is that of swin-unetr; {architecture} has none"));
+            }
+            if ![24, 36, 48].contains(&size) {
+                return wrong(format!("feature-size is {size}; swin-unetr comes with 24, 36 and 48"));
+            }
+        }
         if let Some(encoder) = self.backbone().filter(|e| e.starts_at_stride_4()) {
             if matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
                 return wrong(format!(

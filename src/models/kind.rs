@@ -30,6 +30,12 @@ closed_enum! {
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
+        /// UPerNet as transformers has it, wider and with an auxiliary head.
+        UperNetTransformers = "upernet-transformers",
+        /// SegFormer as transformers has it.
+        SegformerTransformers = "segformer-transformers",
+        /// Swin UNETR in two dimensions, a whole network.
+        SwinUnetr = "swin-unetr",
     }
 }
 
@@ -84,6 +90,12 @@ closed_enum! {
         MitB4 = "mit_b4",
         /// Mix transformer B5.
         MitB5 = "mit_b5",
+        /// Swin transformer, tiny, windows of 7.
+        SwinTiny = "tu-swin_tiny_patch4_window7_224",
+        /// Swin transformer, small, windows of 7.
+        SwinSmall = "tu-swin_small_patch4_window7_224",
+        /// Swin transformer, base, windows of 7.
+        SwinBase = "tu-swin_base_patch4_window7_224",
     }
 }
 
@@ -102,12 +114,45 @@ impl Architecture {
             Architecture::MaNet => "smp.MAnet",
             Architecture::UperNet => "smp.UPerNet",
             Architecture::Segformer => "smp.Segformer",
+            Architecture::UperNetTransformers => "transformers UperNetForSemanticSegmentation",
+            Architecture::SegformerTransformers => "transformers SegformerForSemanticSegmentation",
+            Architecture::SwinUnetr => "monai SwinUNETR",
         }
     }
 
     /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
     pub fn default_encoder(self) -> Option<EncoderKind> {
-        Some(EncoderKind::EfficientNetB0)
+        match self {
+            Architecture::SwinUnetr => None,
+            Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
+            Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
+            _ => Some(EncoderKind::EfficientNetB0),
+        }
+    }
+
+    /// Whether the reference is transformers, whose encoders differ from those of the same name elsewhere.
+    pub fn follows_transformers(self) -> bool {
+        matches!(self, Architecture::UperNetTransformers | Architecture::SegformerTransformers)
+    }
+
+    /// The encoders that the reference has it on, with their names for messages; `None` where it takes any.
+    pub fn own_encoders(self) -> Option<(&'static [EncoderKind], &'static str)> {
+        use EncoderKind::*;
+        match self {
+            Architecture::UperNetTransformers => Some((&[SwinTiny, SwinSmall, SwinBase], "swin tiny, small or base")),
+            Architecture::SegformerTransformers => {
+                Some((&[MitB0, MitB1, MitB2, MitB3, MitB4, MitB5], "mit_b0 to mit_b5"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The weight whose rows are the classes.
+    pub fn head_weight(self) -> &'static str {
+        match self {
+            Architecture::SwinUnetr => "out.conv.conv.weight",
+            _ => "segmentation_head.0.weight",
+        }
     }
 
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
@@ -124,6 +169,8 @@ impl Architecture {
         match self {
             // Three halvings of the features at stride 16.
             Architecture::Pan => 128,
+            // An instance norm cannot learn from the single position that 32 pixels leave at stride 32.
+            Architecture::SwinUnetr => 64,
             _ => 1,
         }
     }
@@ -133,7 +180,17 @@ impl EncoderKind {
     /// Whether its first feature is at stride 4, with none at stride 2.
     pub fn starts_at_stride_4(self) -> bool {
         use EncoderKind::*;
-        matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5)
+        match self {
+            MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 | SwinTiny | SwinSmall | SwinBase => true,
+            EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
+            | EfficientNetB6 | EfficientNetB7 | ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d
+            | MobileNetV2 => false,
+        }
+    }
+
+    /// What the names of its weights begin with: the reference wraps an encoder of timm once more.
+    pub fn weights_prefix(self) -> &'static str {
+        if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
     }
 
     /// The reference whose names and values it has.
@@ -145,6 +202,7 @@ impl EncoderKind {
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
+            SwinTiny | SwinSmall | SwinBase => "timm SwinTransformer (strict_img_size=False)",
         }
     }
 }

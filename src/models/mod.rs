@@ -18,7 +18,9 @@ mod encoders;
 mod heads;
 mod kind;
 mod layers;
+pub mod names;
 mod network;
+mod networks;
 mod parameters;
 mod weights;
 
@@ -235,7 +237,8 @@ impl Model {
     /// classifier's head in the file is left out; a first layer for three channels is fitted to one as the
     /// reference does (its sum over the channels).
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
-        weights::load_encoder(&self.parameters, path)
+        let prefix = self.config.backbone().map_or("encoder.", EncoderKind::weights_prefix);
+        weights::load_encoder(&self.parameters, prefix, path)
     }
 
     /// Writes the state as safetensors, by rename.

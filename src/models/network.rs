@@ -1,7 +1,8 @@
 use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
-use super::heads::SegmentationHead;
+use super::heads::{AuxiliaryHead, SegmentationHead};
 use super::layers::Scheme;
+use super::networks::SwinUnetr;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -18,7 +19,10 @@ pub trait Network: Send {
 
 /// The network of `config`.
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
-    Ok(Box::new(EncoderDecoder::new(root, config)?))
+    Ok(match config.architecture {
+        Architecture::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
+        _ => Box::new(EncoderDecoder::new(root, config)?),
+    })
 }
 
 /// An encoder, a decoder on its features, a head.
@@ -26,6 +30,8 @@ struct EncoderDecoder {
     encoder: Box<dyn Encoder>,
     decoder: Box<dyn Decoder>,
     head: SegmentationHead,
+    /// On the feature at stride 16.
+    auxiliary: Option<AuxiliaryHead>,
 }
 
 impl EncoderDecoder {
@@ -37,6 +43,9 @@ impl EncoderDecoder {
         // The reference leaves DeepLab at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match config.architecture {
             Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
+            Architecture::UperNetTransformers | Architecture::SegformerTransformers => {
+                (Scheme::Transformers, Scheme::Transformers)
+            }
             _ => (Scheme::Decoder, Scheme::Head),
         };
         let decoder = decoders::build(&(root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
@@ -46,7 +55,11 @@ impl EncoderDecoder {
             config.classes,
             decoders::head(config),
         )?;
-        Ok(EncoderDecoder { encoder, decoder, head })
+        let auxiliary = (config.architecture == Architecture::UperNetTransformers).then(|| {
+            let path = (root / "auxiliary_head").with_scheme(head_scheme);
+            AuxiliaryHead::new(&path, encoder.channels()[4], config.classes, 16)
+        });
+        Ok(EncoderDecoder { auxiliary: auxiliary.transpose()?, encoder, decoder, head })
     }
 }
 
@@ -62,8 +75,10 @@ impl Network for EncoderDecoder {
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.encoder.forward(input.images, train)?;
         let decoded = self.decoder.forward(&features, train)?;
+        let auxiliary = self.auxiliary.iter().filter(|_| train).map(|head| head.forward(&features[4], train));
+        let auxiliary = auxiliary.collect::<Result<_, _>>()?;
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);
-        Ok(Output::of(self.head.forward(&decoded)?))
+        Ok(Output { auxiliary, ..Output::of(self.head.forward(&decoded)?) })
     }
 }

@@ -218,29 +218,27 @@ fn is_float(tensor: &Tensor) -> bool {
     tensor.is_floating_point()
 }
 
-const ENCODER: &str = "encoder.";
-
-/// Loads an encoder's weights; see [`super::Model::load_encoder`].
-pub(super) fn load_encoder(parameters: &Parameters, path: &Path) -> Result<(), WeightsError> {
+/// Loads an encoder's weights, whose names in the model begin with `prefix`; see [`super::Model::load_encoder`].
+pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
     let mut tensors = read_tensors(path)?;
-    if tensors.keys().any(|name| name.starts_with(ENCODER)) {
-        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(ENCODER).map(|n| (n.to_owned(), tensor));
+    if tensors.keys().any(|name| name.starts_with(prefix)) {
+        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(prefix).map(|n| (n.to_owned(), tensor));
         tensors = tensors.into_iter().filter_map(inside).collect();
     }
     for classifier in ["fc.", "_fc.", "classifier.", "head.", "last_linear."] {
         tensors.retain(|name, _| !name.starts_with(classifier));
     }
     // The first weight of an encoder is that of its first convolution.
-    let first = parameters.entries().iter().find(|e| e.name.starts_with(ENCODER) && e.tensor.dim() == 4);
+    let first = parameters.entries().iter().find(|e| e.name.starts_with(prefix) && e.tensor.dim() == 4);
     if let Some(entry) = first {
         let channels = entry.tensor.size()[1];
-        if let Some(tensor) = tensors.get_mut(&entry.name[ENCODER.len()..]) {
+        if let Some(tensor) = tensors.get_mut(&entry.name[prefix.len()..]) {
             let adapted = adapt_first_layer(tensor, channels)
                 .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
             *tensor = adapted;
         }
     }
-    assign(parameters, ENCODER, path, tensors)
+    assign(parameters, prefix, path, tensors)
 }
 
 /// A first layer's weight for `channels` input channels from one for three, as the reference does: the sum for

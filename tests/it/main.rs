@@ -16,6 +16,8 @@ mod python;
 mod reading;
 mod report;
 mod scan;
+#[cfg(feature = "torch")]
+mod second_reference;
 mod splits;
 mod stats;
 mod synthetic;

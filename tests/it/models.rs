@@ -38,14 +38,15 @@ impl Case {
     fn name(&self) -> String {
         let c = &self.config;
         let attention = c.attention.map_or("plain", Attention::name);
-        format!("{}.{}.{}.{}.{attention}", c.architecture, self.encoder(), c.in_channels, c.depth)
+        let size = c.feature_size.map_or(String::new(), |n| format!(".{n}"));
+        format!("{}.{}.{}.{}.{attention}{size}.{}", c.architecture, self.encoder(), c.in_channels, c.depth, self.height)
     }
 
     fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
             "name": self.name(), "architecture": c.architecture, "encoder": c.backbone(), "in_channels": c.in_channels,
-            "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
+            "feature_size": c.feature_size.unwrap_or(24), "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
         })
     }
 }
@@ -59,17 +60,17 @@ struct Facts {
 }
 
 /// Largest difference relative to the largest value of the reference.
-fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
+pub fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
     assert_eq!(ours.size(), reference.size());
     let largest = reference.abs().max().double_value(&[]).max(1e-30);
     (ours - reference).abs().max().double_value(&[]) / largest
 }
 
 /// Single precision, the order of sums differs in a few places, and deep networks carry that on.
-const LOGITS: f64 = 1e-4;
+pub const LOGITS: f64 = 1e-4;
 /// In double precision the same function gives the same digits: what is left is rounding through hundreds of layers
 /// and, rarely, a ReLU that it turns.
-const EXACT: f64 = 1e-7;
+pub const EXACT: f64 = 1e-7;
 
 fn compare(cases: &[Case]) {
     tch::set_num_threads(2);
@@ -129,7 +130,7 @@ fn compare(cases: &[Case]) {
 }
 
 /// `CARPUS_PARITY=all` compares everything with everything; else each test takes a sample.
-fn all() -> bool {
+pub fn all() -> bool {
     std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all")
 }
 
@@ -168,10 +169,53 @@ fn every_encoder_equals_the_reference() {
     compare(&cases);
 }
 
+/// A decoder of the first reference: whole networks and the second reference's models are compared on their own.
+fn takes_any_encoder(architecture: Architecture) -> bool {
+    architecture.default_encoder().is_some() && architecture.own_encoders().is_none()
+}
+
+#[test]
+fn swin_equals_the_reference_at_any_size() {
+    use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
+    let mut cases = Vec::new();
+    let kinds: &[_] = if all() { &[SwinTiny, SwinSmall, SwinBase] } else { &[SwinTiny] };
+    for kind in kinds {
+        // 64 x 96 leaves grids smaller than a window.
+        cases.push(Case::new(Architecture::Fpn, *kind));
+        if all() {
+            cases.push(Case::new(Architecture::Unet, *kind));
+        }
+    }
+    // Here the fourth stage has more than one window.
+    cases.push(Case { height: 256, width: 288, ..Case::new(Architecture::UperNet, SwinTiny) });
+    for depth in [3, 4] {
+        let mut grey = Case::new(Architecture::Unet, SwinTiny);
+        grey.config.in_channels = 1;
+        grey.config.depth = depth;
+        if all() || depth == 4 {
+            cases.push(grey);
+        }
+    }
+    compare(&cases);
+}
+
+#[test]
+fn swin_unetr_equals_the_reference() {
+    // Windows that are smaller than 7 x 7 in both directions, and in one.
+    let sizes = [(1, None, 64, 96), (3, Some(36), 96, 256), (3, Some(48), 128, 64)];
+    let mut cases = Vec::new();
+    for (in_channels, feature_size, height, width) in sizes.into_iter().take(if all() { 3 } else { 2 }) {
+        let mut case = Case { height, width, ..Case::new(Architecture::SwinUnetr, EncoderKind::SwinTiny) };
+        case.config = ModelConfig { encoder: None, in_channels, feature_size, ..case.config };
+        cases.push(case);
+    }
+    compare(&cases);
+}
+
 #[test]
 fn every_decoder_equals_the_reference() {
     let mut cases = Vec::new();
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
         cases.push(Case::new(*architecture, EncoderKind::EfficientNetB0));
         // Dilated stages differ between the families.
         if all() || architecture.output_stride() < 32 {
@@ -184,7 +228,7 @@ fn every_decoder_equals_the_reference() {
         cases.push(case);
     }
     for depth in [3, 4] {
-        for architecture in Architecture::ALL {
+        for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
             if all() || matches!(architecture, Architecture::PspNet | Architecture::Unet) {
                 let mut case = Case::new(*architecture, EncoderKind::ResNet18);
                 case.config.depth = depth;
@@ -206,7 +250,10 @@ fn contract_configs() -> Vec<ModelConfig> {
         classes: 3,
         ..ModelConfig::default()
     };
-    pairs.map(config).collect()
+    // Each architecture with its own encoder too, where it takes no other or has none from the list.
+    let own = Architecture::ALL.iter().filter(|a| !takes_any_encoder(**a));
+    let own = own.map(|a| ModelConfig { architecture: *a, classes: 3, ..ModelConfig::default() });
+    pairs.map(config).chain(own).collect()
 }
 
 #[test]
@@ -218,10 +265,13 @@ fn illegal_pairs_are_refused_with_the_reason() {
             Err(error) => {
                 assert!(config.validate().is_err(), "the config says so before anything is built");
                 let text = error.to_string();
-                assert!(
-                    config.backbone().unwrap().starts_at_stride_4() && text.contains("take another encoder"),
-                    "{text}"
-                );
+                let architecture = config.architecture;
+                if architecture.default_encoder().is_none() {
+                    assert!(text.contains("leave") && text.contains("out"), "{text}");
+                    continue;
+                }
+                let few = architecture.own_encoders().is_some() || config.backbone().unwrap().starts_at_stride_4();
+                assert!(few && text.contains("take another encoder"), "{text}");
             }
         }
     }
@@ -230,6 +280,13 @@ fn illegal_pairs_are_refused_with_the_reason() {
     assert!(wrong.validate().unwrap_err().to_string().contains("attention"));
     let wrong = ModelConfig { in_channels: 2, ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("1 or 3"));
+    let wrong = ModelConfig { feature_size: Some(24), ..ModelConfig::default() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("swin-unetr"));
+    let unetr = ModelConfig { architecture: Architecture::SwinUnetr, ..ModelConfig::default() };
+    let wrong = ModelConfig { feature_size: Some(30), ..unetr.clone() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("24, 36 and 48"));
+    let wrong = ModelConfig { depth: 4, ..unetr };
+    assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
 
 #[test]
@@ -252,7 +309,11 @@ fn every_model_keeps_the_contract() {
                 model.named_parameters().into_iter().filter(|(n, t)| n.starts_with(prefix) && t.grad().defined());
             chosen.map(|(_, t)| t.grad().abs().sum(Kind::Double).double_value(&[])).sum()
         };
-        for part in ["encoder.", "decoder.", "segmentation_head."] {
+        let parts = match config.architecture {
+            Architecture::SwinUnetr => ["swinViT.", "decoder1.", "out."],
+            _ => ["encoder.", "decoder.", "segmentation_head."],
+        };
+        for part in parts {
             let sum = total(part);
             assert!(sum.is_finite() && sum > 0.0, "{name}: gradients of {part} sum to {sum}");
         }
