@@ -103,22 +103,8 @@ impl ModelConfig {
                 return wrong(format!("feature-size is {size}; swin-unetr comes with 24, 36 and 48"));
             }
         }
-        if let Some(encoder) = self.backbone().filter(|e| e.starts_at_stride_4()) {
-            if matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
-                return wrong(format!(
-                    "{architecture} needs a feature at stride 2, which {encoder} has not; \
-                     take another encoder, or unet, fpn, upernet or segformer"
-                ));
-            }
-            if architecture.output_stride() < 32 {
-                return wrong(format!(
-                    "{architecture} dilates the encoder's last stages, which {encoder} cannot; \
-                     take another encoder, or unet, fpn, upernet or segformer"
-                ));
-            }
-            if architecture == Architecture::Fpn && self.depth != 5 {
-                return wrong(format!("fpn needs four features, which {encoder} has at depth 5 alone"));
-            }
+        if let Some(encoder) = self.backbone() {
+            self.validate_encoder(encoder)?;
         }
         let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
         if let Some(attention) = self.attention.filter(|_| !takes_attention) {
@@ -131,6 +117,54 @@ impl ModelConfig {
             if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {
                 return wrong(format!("{name} is {rate}; it goes from 0 to below 1"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses an encoder that the architecture cannot stand on.
+    fn validate_encoder(&self, encoder: EncoderKind) -> Result<(), ModelError> {
+        use EncoderKind::*;
+        let wrong = |reason: String| Err(ModelError::Config(reason));
+        let architecture = self.architecture;
+        if architecture == Architecture::HrNetOcr {
+            if !matches!(encoder, HrNetW18 | HrNetW32 | HrNetW48) {
+                return wrong(format!(
+                    "hrnet-ocr joins the branches of an HRNet, which {encoder} has not; \
+                     take another encoder: {HrNetW18}, {HrNetW32} or {HrNetW48}"
+                ));
+            }
+            if self.depth != 5 {
+                return wrong(format!(
+                    "hrnet-ocr joins all four branches of the HRNet: depth is 5, not {}",
+                    self.depth
+                ));
+            }
+        }
+        let mixes = matches!(encoder, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5);
+        if mixes && matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
+            return wrong(format!(
+                "{architecture} needs a feature at stride 2, which {encoder} has not; \
+                 take another encoder, or unet, fpn, upernet or segformer"
+            ));
+        }
+        if architecture.output_stride() < 32 && !encoder.dilates() {
+            let reason = match encoder {
+                HrNetW18 | HrNetW32 | HrNetW48 => "its branches keep their strides",
+                SwinTiny | SwinSmall | SwinBase => "joined patches have no dilated form",
+                _ => "overlapping patches have no dilated form",
+            };
+            return wrong(format!(
+                "{architecture} dilates the encoder's last stages, which {encoder} cannot ({reason}); \
+                 take another encoder, or unet, fpn, upernet or segformer"
+            ));
+        }
+        if architecture == Architecture::Fpn && encoder.starts_at_stride_4() && self.depth != 5 {
+            return wrong(format!("fpn needs four features, which {encoder} has at depth 5 alone"));
+        }
+        if let Some(rate) = self.drop_path.filter(|rate| *rate > 0.0 && !encoder.drops_paths()) {
+            return wrong(format!(
+                "drop-path is {rate}, but {encoder} has no stochastic depth; leave it out or set it to 0"
+            ));
         }
         Ok(())
     }

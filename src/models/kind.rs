@@ -36,6 +36,8 @@ closed_enum! {
         SegformerTransformers = "segformer-transformers",
         /// Swin UNETR in two dimensions, a whole network.
         SwinUnetr = "swin-unetr",
+        /// Object-contextual representations on the branches of an HRNet.
+        HrNetOcr = "hrnet-ocr",
     }
 }
 
@@ -96,6 +98,24 @@ closed_enum! {
         SwinSmall = "tu-swin_small_patch4_window7_224",
         /// Swin transformer, base, windows of 7.
         SwinBase = "tu-swin_base_patch4_window7_224",
+        /// HRNet-W18.
+        HrNetW18 = "tu-hrnet_w18",
+        /// HRNet-W32.
+        HrNetW32 = "tu-hrnet_w32",
+        /// HRNet-W48.
+        HrNetW48 = "tu-hrnet_w48",
+        /// ConvNeXt-T.
+        ConvNeXtTiny = "tu-convnext_tiny",
+        /// ConvNeXt-S.
+        ConvNeXtSmall = "tu-convnext_small",
+        /// ConvNeXt-B.
+        ConvNeXtBase = "tu-convnext_base",
+        /// ConvNeXtV2-T.
+        ConvNeXtV2Tiny = "tu-convnextv2_tiny",
+        /// ConvNeXtV2-B.
+        ConvNeXtV2Base = "tu-convnextv2_base",
+        /// ConvNeXtV2-L.
+        ConvNeXtV2Large = "tu-convnextv2_large",
     }
 }
 
@@ -117,12 +137,14 @@ impl Architecture {
             Architecture::UperNetTransformers => "transformers UperNetForSemanticSegmentation",
             Architecture::SegformerTransformers => "transformers SegformerForSemanticSegmentation",
             Architecture::SwinUnetr => "monai SwinUNETR",
+            Architecture::HrNetOcr => "Yuan, Chen, Wang, ECCV 2020",
         }
     }
 
     /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
     pub fn default_encoder(self) -> Option<EncoderKind> {
         match self {
+            Architecture::HrNetOcr => Some(EncoderKind::HrNetW18),
             Architecture::SwinUnetr => None,
             Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
             Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
@@ -139,7 +161,10 @@ impl Architecture {
     pub fn own_encoders(self) -> Option<(&'static [EncoderKind], &'static str)> {
         use EncoderKind::*;
         match self {
-            Architecture::UperNetTransformers => Some((&[SwinTiny, SwinSmall, SwinBase], "swin tiny, small or base")),
+            Architecture::UperNetTransformers => Some((
+                &[SwinTiny, SwinSmall, SwinBase, ConvNeXtV2Tiny, ConvNeXtV2Base, ConvNeXtV2Large],
+                "a tu-swin or a tu-convnextv2",
+            )),
             Architecture::SegformerTransformers => {
                 Some((&[MitB0, MitB1, MitB2, MitB3, MitB4, MitB5], "mit_b0 to mit_b5"))
             }
@@ -180,15 +205,65 @@ impl EncoderKind {
     /// Whether its first feature is at stride 4, with none at stride 2.
     pub fn starts_at_stride_4(self) -> bool {
         use EncoderKind::*;
-        match self {
-            MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 | SwinTiny | SwinSmall | SwinBase => true,
-            EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
-            | EfficientNetB6 | EfficientNetB7 | ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d
-            | MobileNetV2 => false,
-        }
+        matches!(
+            self,
+            MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+                | ConvNeXtTiny
+                | ConvNeXtSmall
+                | ConvNeXtBase
+                | ConvNeXtV2Tiny
+                | ConvNeXtV2Base
+                | ConvNeXtV2Large
+                | SwinTiny
+                | SwinSmall
+                | SwinBase
+        )
     }
 
-    /// What the names of its weights begin with: the reference wraps an encoder of timm once more.
+    /// Whether it can dilate its last stages for features at stride 8 or 16, as the reference's can.
+    pub fn dilates(self) -> bool {
+        use EncoderKind::*;
+        !matches!(
+            self,
+            MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+                | HrNetW18
+                | HrNetW32
+                | HrNetW48
+                | SwinTiny
+                | SwinSmall
+                | SwinBase
+        )
+    }
+
+    /// Whether stochastic depth can drop its blocks, as the reference's can.
+    pub fn drops_paths(self) -> bool {
+        use EncoderKind::*;
+        !matches!(
+            self,
+            ResNet18
+                | ResNet34
+                | ResNet50
+                | ResNet101
+                | ResNeXt101x32x8d
+                | MobileNetV2
+                | HrNetW18
+                | HrNetW32
+                | HrNetW48
+        )
+    }
+
+    /// What stands in a model's names before those of the published encoder's weights. timm's networks lie one level
+    /// deeper, in SMP's universal encoder.
     pub fn weights_prefix(self) -> &'static str {
         if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
     }
@@ -203,6 +278,10 @@ impl EncoderKind {
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
             SwinTiny | SwinSmall | SwinBase => "timm SwinTransformer (strict_img_size=False)",
+            HrNetW18 | HrNetW32 | HrNetW48 => "timm HighResolutionNet",
+            ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
+                "timm ConvNeXt"
+            }
         }
     }
 }

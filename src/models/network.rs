@@ -1,6 +1,6 @@
 use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
-use super::heads::{AuxiliaryHead, SegmentationHead};
+use super::heads::SegmentationHead;
 use super::layers::Scheme;
 use super::networks::SwinUnetr;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
@@ -30,8 +30,6 @@ struct EncoderDecoder {
     encoder: Box<dyn Encoder>,
     decoder: Box<dyn Decoder>,
     head: SegmentationHead,
-    /// On the feature at stride 16.
-    auxiliary: Option<AuxiliaryHead>,
 }
 
 impl EncoderDecoder {
@@ -40,9 +38,11 @@ impl EncoderDecoder {
             ModelError::Config(format!("{} needs an encoder; name one of `carpus models list`", config.architecture))
         })?;
         let encoder = encoders::build(&(root / "encoder"), kind, config)?;
-        // The reference leaves DeepLab at PyTorch's defaults.
+        // The references leave these at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match config.architecture {
-            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus => (Scheme::Torch, Scheme::Torch),
+            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus | Architecture::HrNetOcr => {
+                (Scheme::Torch, Scheme::Torch)
+            }
             Architecture::UperNetTransformers | Architecture::SegformerTransformers => {
                 (Scheme::Transformers, Scheme::Transformers)
             }
@@ -55,11 +55,7 @@ impl EncoderDecoder {
             config.classes,
             decoders::head(config),
         )?;
-        let auxiliary = (config.architecture == Architecture::UperNetTransformers).then(|| {
-            let path = (root / "auxiliary_head").with_scheme(head_scheme);
-            AuxiliaryHead::new(&path, encoder.channels()[4], config.classes, 16)
-        });
-        Ok(EncoderDecoder { auxiliary: auxiliary.transpose()?, encoder, decoder, head })
+        Ok(EncoderDecoder { encoder, decoder, head })
     }
 }
 
@@ -74,11 +70,10 @@ impl Network for EncoderDecoder {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.encoder.forward(input.images, train)?;
-        let decoded = self.decoder.forward(&features, train)?;
-        let auxiliary = self.auxiliary.iter().filter(|_| train).map(|head| head.forward(&features[4], train));
-        let auxiliary = auxiliary.collect::<Result<_, _>>()?;
+        let (decoded, auxiliary) = self.decoder.forward_with_auxiliary(&features, train)?;
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);
-        Ok(Output { auxiliary, ..Output::of(self.head.forward(&decoded)?) })
+        let logits = self.head.forward(&decoded)?;
+        Ok(Output { auxiliary: if train { auxiliary } else { Vec::new() }, ..Output::of(logits) })
     }
 }

@@ -218,15 +218,32 @@ fn is_float(tensor: &Tensor) -> bool {
     tensor.is_floating_point()
 }
 
-/// Loads an encoder's weights, whose names in the model begin with `prefix`; see [`super::Model::load_encoder`].
+/// What stands in a whole model's names before its encoder's, and within it before a network of timm's.
+const ENCODER: &str = "encoder.";
+const UNIVERSAL: &str = "model.";
+
+/// Classifiers and what leads to them, by the names of the libraries that publish encoders.
+const CLASSIFIERS: [&str; 8] =
+    ["fc.", "_fc.", "classifier.", "norm.", "head.", "last_linear.", "downsamp_modules.", "final_layer."];
+
+/// Parts of a published encoder that the same encoder may lack here: stages beyond the depth in use, and what widens
+/// an HRNet's branches.
+const OPTIONAL: [&str; 5] = ["stages_2.", "stages_3.", "layers_2.", "layers_3.", "incre_modules."];
+
+/// Loads an encoder's weights, which have the model's names without `prefix`; see [`super::Model::load_encoder`].
 pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
     let mut tensors = read_tensors(path)?;
-    if tensors.keys().any(|name| name.starts_with(prefix)) {
-        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(prefix).map(|n| (n.to_owned(), tensor));
-        tensors = tensors.into_iter().filter_map(inside).collect();
+    for outer in [ENCODER, UNIVERSAL] {
+        if prefix.contains(outer) && tensors.keys().any(|name| name.starts_with(outer)) {
+            let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(outer).map(|n| (n.to_owned(), tensor));
+            tensors = tensors.into_iter().filter_map(inside).collect();
+        }
     }
-    for classifier in ["fc.", "_fc.", "classifier.", "head.", "last_linear."] {
-        tensors.retain(|name, _| !name.starts_with(classifier));
+    let names: Vec<&str> = parameters.entries().iter().filter_map(|e| e.name.strip_prefix(prefix)).collect();
+    let has = |part: &str| names.iter().any(|name| name.starts_with(part));
+    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, &has), tensor)).collect();
+    for part in CLASSIFIERS.iter().chain(OPTIONAL.iter().filter(|part| !has(part))) {
+        tensors.retain(|name, _| !name.starts_with(part));
     }
     // The first weight of an encoder is that of its first convolution.
     let first = parameters.entries().iter().find(|e| e.name.starts_with(prefix) && e.tensor.dim() == 4);
@@ -239,6 +256,17 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
         }
     }
     assign(parameters, prefix, path, tensors)
+}
+
+/// The name of a tensor of a whole timm network in the same network built for its features, where a sequence that
+/// stands at the top is flattened: `stages.0.blocks…` is `stages_0.blocks…`. A model with no part of the flat name
+/// keeps the name.
+fn flattened(name: String, has: impl Fn(&str) -> bool) -> String {
+    let mut parts = name.splitn(3, '.');
+    let (Some(first), Some(index), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return name };
+    let flat = |index: &str| format!("{first}_{index}.");
+    let is_sequence = index.bytes().all(|b| b.is_ascii_digit()) && has(&flat("0"));
+    if is_sequence { format!("{}{rest}", flat(index)) } else { name }
 }
 
 /// A first layer's weight for `channels` input channels from one for three, as the reference does: the sum for

@@ -5,6 +5,8 @@ mod browser;
 mod chain;
 mod clean;
 mod cli;
+#[cfg(feature = "torch")]
+mod encoders;
 mod fault;
 #[cfg(feature = "torch")]
 mod losses;

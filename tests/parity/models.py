@@ -3,8 +3,8 @@
 usage: models.py FOLDER SEED
 
 Per case NAME: NAME.weights.safetensors (random weights, random running statistics), NAME.io.safetensors (input x,
-logits in both modes with dropout off, buffers after a training step, and, from the same weights in double precision,
-logits in training and the gradients of their mean square) and
+logits in both modes with dropout off, auxiliary logits in training, buffers after a training step, and, from the same
+weights in double precision, logits in training and the gradients of the sum of their mean squares) and
 NAME.json (names of parameters and of the state dict in order, number of parameters, names of the gradients).
 """
 
@@ -18,6 +18,7 @@ warnings.filterwarnings("ignore")
 
 import segmentation_models_pytorch as smp
 import torch
+from hrnet_ocr import HrnetOcr
 from monai.networks.nets import SwinUNETR
 from safetensors.torch import save_file
 
@@ -33,6 +34,7 @@ ARCHITECTURES = {
     "manet": smp.MAnet,
     "upernet": smp.UPerNet,
     "segformer": smp.Segformer,
+    "hrnet-ocr": HrnetOcr,
 }
 
 
@@ -90,6 +92,11 @@ def randomise(model):
             tensor.normal_(0, 0.1)
 
 
+def with_auxiliary(output):
+    """Logits and the list of auxiliary ones, which most models have not."""
+    return output if isinstance(output, tuple) else (output, [])
+
+
 def run(case, folder):
     model = build(case)
     with torch.no_grad():
@@ -107,14 +114,18 @@ def run(case, folder):
     with torch.no_grad():
         out["eval"] = model(x)
         model.train()
-        out["train"] = model(x)
+        out["train"], auxiliary = with_auxiliary(model(x))
+        out |= {f"auxiliary.{i}": logits for i, logits in enumerate(auxiliary)}
     precise = x.double().requires_grad_(True)
-    logits = exact(precise)
-    logits.square().mean().backward()
+    logits, auxiliary = with_auxiliary(exact(precise))
+    sum(y.square().mean() for y in [logits, *auxiliary]).backward()
     out["exact"] = logits.detach()
     out["grad.x"] = precise.grad
     used = [(n, p) for n, p in exact.named_parameters() if p.grad is not None and p.ndim >= 2]
     chosen = [used[0], used[len(used) // 2], used[-1]]
+    if case["architecture"] == "hrnet-ocr":
+        # Every block of what is ours.
+        chosen += [(n, p) for n, p in used[:-1] if n.startswith("decoder.")]
     for n, p in chosen:
         out["grad." + n] = p.grad
     for n, b in model.named_buffers():

@@ -4,6 +4,7 @@ mod deeplab;
 mod fpn;
 mod linknet;
 mod manet;
+mod ocr;
 mod pan;
 mod pspnet;
 mod segformer;
@@ -23,6 +24,10 @@ pub trait Decoder: Send {
     fn channels(&self) -> i64;
     /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
+    /// The same with the logits of auxiliary heads, each at its own size; most decoders have none.
+    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+        Ok((self.forward(features, train)?, Vec::new()))
+    }
 }
 
 /// The decoder of `config` for features of these channels.
@@ -46,6 +51,7 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::SwinUnetr => {
             return Err(ModelError::Config(format!("{} is a whole network without a decoder", config.architecture)));
         }
+        Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
     })
 }
 
@@ -58,6 +64,7 @@ pub fn head(config: &ModelConfig) -> HeadShape {
         | Architecture::DeepLabV3Plus
         | Architecture::UperNet
         | Architecture::Segformer
+        | Architecture::HrNetOcr
         | Architecture::UperNetTransformers
         | Architecture::SegformerTransformers => (1, 4),
         Architecture::Pan => (3, 4),

@@ -31,6 +31,10 @@ impl UnetPlusPlus {
             for depth in 0..=level {
                 let (input, output) =
                     if depth == 0 { (below(level), CHANNELS[level]) } else { (skips[level - 1], skips[level]) };
+                // Where the encoder has no feature of that size there are no nodes either.
+                if output == 0 {
+                    continue;
+                }
                 let joined = skips[level] * (level + 1 - depth) as i64;
                 nodes.insert((depth, level), UnetBlock::new(&place(depth, level), config, input, joined, output)?);
             }
@@ -51,10 +55,11 @@ impl Decoder for UnetPlusPlus {
         for span in 0..self.levels {
             for depth in 0..self.levels - span {
                 let level = depth + span;
+                let Some(node) = self.nodes.get(&(depth, level)) else { continue };
                 let below = if span == 0 { deepest_first[depth] } else { &maps[&(depth, level - 1)] };
-                let mut skips: Vec<&Tensor> = (depth + 1..=level).map(|d| &maps[&(d, level)]).collect();
+                let mut skips: Vec<&Tensor> = (depth + 1..=level).filter_map(|d| maps.get(&(d, level))).collect();
                 skips.push(deepest_first[level + 1]);
-                let map = self.nodes[&(depth, level)].forward(below, &skips, train)?;
+                let map = node.forward(below, &skips, train)?;
                 maps.insert((depth, level), map);
             }
         }

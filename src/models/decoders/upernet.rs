@@ -3,10 +3,13 @@
 use tch::Tensor;
 
 use super::Decoder;
+use crate::models::heads::AuxiliaryHead;
 use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 const GRIDS: [i64; 4] = [1, 2, 3, 6];
+/// Feature of the auxiliary head, counted from that at stride 4.
+const AUXILIARY: usize = 2;
 
 /// Pooling over grids on the deepest feature, a feature pyramid above it, all levels joined at stride 4.
 pub struct UperNet {
@@ -18,6 +21,8 @@ pub struct UperNet {
     lateral: Vec<ConvNormRelu>,
     smooth: Vec<ConvNormRelu>,
     fusion: ConvNormRelu,
+    /// On the feature at stride 16, in transformers.
+    auxiliary: Option<AuxiliaryHead>,
     channels: i64,
 }
 
@@ -58,18 +63,20 @@ impl UperNet {
             smooth.push(ConvNormRelu::new(&(path / "fpn_conv_blocks" / index), width, width, 3)?);
         }
         let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * width, width, 3)?;
-        Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion, channels: width })
+        let auxiliary = (config.architecture == Architecture::UperNetTransformers)
+            .then(|| AuxiliaryHead::new(&(path / "auxiliary_head"), finer[AUXILIARY], config.classes, 16))
+            .transpose()?;
+        Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion, auxiliary, channels: width })
     }
 }
 
-impl Decoder for UperNet {
-    fn channels(&self) -> i64 {
-        self.channels
+impl UperNet {
+    /// Each feature from stride 4 on, normed over its channels.
+    fn normed(&self, features: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
+        features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x)).collect()
     }
 
-    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        let normed = features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x));
-        let normed = normed.collect::<Result<Vec<_>, _>>()?;
+    fn decode(&self, normed: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let (deepest, finer) = normed.split_last().expect("an encoder gives features at stride 4 and more");
         let mut parts = vec![deepest.shallow_clone()];
         for (cells, layer) in GRIDS.into_iter().zip(&self.grids) {
@@ -87,5 +94,23 @@ impl Decoder for UperNet {
         let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, false));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 4 C, H/4, W/4]
         self.fusion.forward(&joined, train)
+    }
+}
+
+impl Decoder for UperNet {
+    fn channels(&self) -> i64 {
+        self.channels
+    }
+
+    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
+        self.decode(&self.normed(features)?, train)
+    }
+
+    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+        let normed = self.normed(features)?;
+        let decoded = self.decode(&normed, train)?;
+        let heads = self.auxiliary.iter().filter(|_| train);
+        let auxiliary = heads.map(|head| head.forward(&normed[AUXILIARY], train));
+        Ok((decoded, auxiliary.collect::<Result<_, _>>()?))
     }
 }

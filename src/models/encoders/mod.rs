@@ -1,8 +1,11 @@
 //! Encoders: an image in, features at strides 1, 2, 4, … out. Decoders read only that and the channels.
 
+mod convnext;
 mod efficientnet;
+mod hrnet;
 mod mix_transformer;
 mod mobilenet_v2;
+mod residual;
 mod resnet;
 mod swin;
 
@@ -24,8 +27,12 @@ pub trait Encoder: Send {
 pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
     use EncoderKind::*;
     Ok(match kind {
+        ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
+            Box::new(convnext::ConvNeXt::new(path, kind, config)?)
+        }
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
+        HrNetW18 | HrNetW32 | HrNetW48 => Box::new(hrnet::HrNet::new(path, kind, config)?),
         MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
         MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
             Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)

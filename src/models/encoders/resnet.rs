@@ -5,6 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
+use super::residual::{Block, BlockShape};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
@@ -102,64 +103,5 @@ impl Encoder for ResNet {
             features.push(x.shallow_clone());
         }
         Ok(features)
-    }
-}
-
-struct BlockShape {
-    input: i64,
-    inner: i64,
-    output: i64,
-    stride: i64,
-    /// Replaces the stride where the decoder wants a finer output.
-    dilation: Option<i64>,
-    groups: i64,
-}
-
-/// Convolutions with norms, added to the input or its projection.
-struct Block {
-    layers: Vec<(Conv2d, Norm2d)>,
-    projection: Option<(Conv2d, Norm2d)>,
-}
-
-impl Block {
-    fn new(path: &Path, shape: &BlockShape, bottleneck: bool) -> Result<Self, ModelError> {
-        let &BlockShape { input, inner, output, stride, dilation, groups } = shape;
-        let plain = ConvOptions::without_bias();
-        let step = if dilation.is_some() { 1 } else { stride };
-        let rate = dilation.unwrap_or(1);
-        let wide = |step| plain.stride(step).padding(rate).dilation(rate);
-        let kernels = if bottleneck {
-            vec![(input, inner, 1, plain), (inner, inner, 3, wide(step).groups(groups)), (inner, output, 1, plain)]
-        } else {
-            vec![(input, inner, 3, wide(step)), (inner, output, 3, wide(1))]
-        };
-        let mut layers = Vec::new();
-        for (index, (from, to, kernel, options)) in kernels.into_iter().enumerate() {
-            let convolution = Conv2d::new(&(path / format!("conv{}", index + 1)), from, to, kernel, options)?;
-            layers.push((convolution, Norm2d::new(&(path / format!("bn{}", index + 1)), to)?));
-        }
-        let projection = if stride != 1 || input != output {
-            let place = path / "downsample";
-            let convolution = Conv2d::new(&(&place / 0), input, output, 1, plain.stride(step))?;
-            Some((convolution, Norm2d::new(&(&place / 1), output)?))
-        } else {
-            None
-        };
-        Ok(Block { layers, projection })
-    }
-
-    fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let mut x = input.shallow_clone();
-        for (index, (convolution, norm)) in self.layers.iter().enumerate() {
-            x = norm.forward(&convolution.forward(&x)?, train)?;
-            if index + 1 < self.layers.len() {
-                x = x.f_relu_()?;
-            }
-        }
-        let shortcut = match &self.projection {
-            Some((convolution, norm)) => norm.forward(&convolution.forward(input)?, train)?,
-            None => input.shallow_clone(),
-        };
-        Ok(x.f_add_(&shortcut)?.f_relu_()?)
     }
 }

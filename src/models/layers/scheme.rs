@@ -18,6 +18,8 @@ pub enum Scheme {
     Swin,
     /// transformers: convolutions and linear layers normal with 0.02, biases 0.
     Transformers,
+    /// timm's ConvNeXt: normal with 0.02 cut off at 2, biases 0.
+    Truncated,
 }
 
 impl Scheme {
@@ -31,6 +33,7 @@ impl Scheme {
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
             Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
             Scheme::Transformers => Fill::Normal(0.02),
+            Scheme::Truncated => Fill::TruncatedNormal(0.02),
         }
     }
 
@@ -40,7 +43,7 @@ impl Scheme {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
-            Scheme::MixTransformer | Scheme::Swin => Fill::TruncatedNormal(0.02),
+            Scheme::MixTransformer | Scheme::Swin | Scheme::Truncated => Fill::TruncatedNormal(0.02),
             Scheme::Transformers => Fill::Normal(0.02),
         }
     }
@@ -51,9 +54,12 @@ impl Scheme {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
             // Its linear layers have two dimensions, its convolution four.
             Scheme::Swin if weight.len() > 2 => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer | Scheme::Swin | Scheme::Transformers => {
-                Fill::Constant(0.0)
-            }
+            Scheme::Decoder
+            | Scheme::Head
+            | Scheme::MixTransformer
+            | Scheme::Swin
+            | Scheme::Truncated
+            | Scheme::Transformers => Fill::Constant(0.0),
         }
     }
 }

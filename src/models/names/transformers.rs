@@ -386,6 +386,6 @@ fn upernet(names: &mut Names) {
     }
     names.convolution("decode_head.fpn_bottleneck".into(), "decoder.fusion_block".into());
     names.layer(&Place::same("decode_head.classifier", "segmentation_head.0"), Part::Whole);
-    names.convolution("auxiliary_head.convs.0".into(), "auxiliary_head.convs.0".into());
-    names.layer(&Place::same("auxiliary_head.classifier", "auxiliary_head.classifier"), Part::Whole);
+    names.convolution("auxiliary_head.convs.0".into(), "decoder.auxiliary_head.convs.0".into());
+    names.layer(&Place::same("auxiliary_head.classifier", "decoder.auxiliary_head.classifier"), Part::Whole);
 }

@@ -1,0 +1,249 @@
+//! HRNet: branches at strides 4, 8, 16 and 32 side by side, which exchange what they see after each module.
+//! J. Wang et al., Deep high-resolution representation learning for visual recognition, TPAMI 2020.
+
+use tch::Tensor;
+
+use super::Encoder;
+use super::residual::{Block, BlockShape};
+use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+
+/// Channels of both strided convolutions at the start.
+const STEM: i64 = 64;
+/// Bottlenecks of the first stage, and basic blocks of a branch in a module.
+const BLOCKS: usize = 4;
+/// Modules of the stages with 2, 3 and 4 branches.
+const MODULES: [usize; 3] = [1, 4, 3];
+/// Inner channels of the bottlenecks that widen the branches into features; each gives four times as many.
+const WIDENED: [i64; 4] = [32, 64, 128, 256];
+const EXPANSION: i64 = 4;
+const STRIDE: i64 = 32;
+
+/// Channels of the branches, finest first.
+fn widths(kind: EncoderKind) -> [i64; 4] {
+    let finest = match kind {
+        EncoderKind::HrNetW48 => 48,
+        EncoderKind::HrNetW32 => 32,
+        _ => 18,
+    };
+    [1, 2, 4, 8].map(|factor| factor * finest)
+}
+
+/// The backbone under the names of timm's universal encoder. Features are the output of the first convolution at stride
+/// 2 and the branches, widened; hrnet-ocr reads the branches as they are.
+pub struct HrNet {
+    stem: [ConvNormRelu; 2],
+    first: Vec<Block>,
+    stages: Vec<Stage>,
+    widen: Option<Vec<Block>>,
+    channels: Vec<i64>,
+    depth: usize,
+}
+
+impl HrNet {
+    /// The backbone `kind` with `config.depth` features in use.
+    pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
+        let path = path.with_scheme(Scheme::HeFanOut) / "model";
+        let halving = ConvOptions::without_bias().stride(2).padding(1);
+        let stem = [
+            ConvNormRelu::named(&path, ["conv1", "bn1"], config.in_channels, STEM, 3, halving)?,
+            ConvNormRelu::named(&path, ["conv2", "bn2"], STEM, STEM, 3, halving)?,
+        ];
+        let mut before = vec![EXPANSION * STEM];
+        let mut first = Vec::new();
+        for block in 0..BLOCKS {
+            let input = if block == 0 { STEM } else { before[0] };
+            first.push(Block::new(&(&path / "layer1" / block), &keeping_size(input, STEM, before[0]), true)?);
+        }
+        let mut stages = Vec::new();
+        for (index, modules) in MODULES.into_iter().enumerate() {
+            let widths = &widths(kind)[..index + 2];
+            let transition = transition(&(&path / format!("transition{}", index + 1)), &before, widths)?;
+            let place = &path / format!("stage{}", index + 2);
+            let modules = (0..modules).map(|module| Module::new(&(&place / module), widths));
+            stages.push(Stage { transition, modules: modules.collect::<Result<_, _>>()? });
+            before = widths.to_vec();
+        }
+        let reads_branches = config.architecture == Architecture::HrNetOcr;
+        let widen = (!reads_branches).then(|| {
+            let blocks = before.iter().zip(WIDENED).enumerate().map(|(index, (input, inner))| {
+                let place = &path / "incre_modules" / index / 0;
+                Block::new(&place, &keeping_size(*input, inner, EXPANSION * inner), true)
+            });
+            blocks.collect::<Result<_, _>>()
+        });
+        let mut channels = vec![config.in_channels, STEM];
+        channels.extend(if reads_branches { widths(kind) } else { WIDENED.map(|inner| EXPANSION * inner) });
+        let depth = config.depth as usize;
+        channels.truncate(depth + 1);
+        Ok(HrNet { stem, first, stages, widen: widen.transpose()?, channels, depth })
+    }
+}
+
+impl Encoder for HrNet {
+    fn channels(&self) -> &[i64] {
+        &self.channels
+    }
+
+    /// That of the coarsest branch: it takes part whatever the depth.
+    fn stride(&self) -> i64 {
+        STRIDE
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let fine = self.stem[0].forward(x, train)?; // [B, 64, H/2, W/2]
+        let mut features = vec![x.shallow_clone(), fine.shallow_clone()];
+        let x = self.stem[1].forward(&fine, train)?; // [B, 64, H/4, W/4]
+        let x = self.first.iter().try_fold(x, |x, block| block.forward(&x, train))?; // [B, 256, H/4, W/4]
+        let mut branches = vec![x];
+        for (index, stage) in self.stages.iter().enumerate() {
+            // Of the last sums only those that are features are built.
+            let wanted = if index + 1 == self.stages.len() { self.depth - 1 } else { index + 2 };
+            branches = stage.forward(branches, wanted, train)?; // [B, C, H/4, W/4], [B, 2 C, H/8, W/8], ..
+        }
+        match &self.widen {
+            Some(widen) => {
+                for (branch, block) in branches.into_iter().zip(widen) {
+                    features.push(block.forward(&branch, train)?); // [B, 128 .. 1024, H/4 .. H/32, ..]
+                }
+            }
+            None => features.extend(branches),
+        }
+        Ok(features)
+    }
+}
+
+/// A residual block at one size.
+fn keeping_size(input: i64, inner: i64, output: i64) -> BlockShape {
+    BlockShape { input, inner, output, stride: 1, dilation: None, groups: 1 }
+}
+
+/// What leads from the branches of one stage into those of the next, which has one more: a convolution where the
+/// channels change, a strided one from the coarsest into the new branch.
+fn transition(path: &Path, before: &[i64], after: &[i64]) -> Result<Vec<Option<ConvNormRelu>>, ModelError> {
+    let same = ConvOptions::without_bias().padding(1);
+    let steps = after.iter().enumerate().map(|(index, width)| match before.get(index) {
+        Some(input) if input == width => Ok(None),
+        Some(input) => ConvNormRelu::with(&(path / index), *input, *width, 3, same).map(Some),
+        None => {
+            let coarsest = before[before.len() - 1];
+            ConvNormRelu::with(&(path / index / 0), coarsest, *width, 3, same.stride(2)).map(Some)
+        }
+    });
+    steps.collect()
+}
+
+struct Stage {
+    /// Into each branch; none where it goes on as it is.
+    transition: Vec<Option<ConvNormRelu>>,
+    modules: Vec<Module>,
+}
+
+impl Stage {
+    fn enter(&self, before: Vec<Tensor>, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let enter = |(index, step): (usize, &Option<ConvNormRelu>)| {
+            let source = &before[index.min(before.len() - 1)];
+            match step {
+                Some(layer) => layer.forward(source, train),
+                None => Ok(source.shallow_clone()),
+            }
+        };
+        self.transition.iter().enumerate().map(enter).collect()
+    }
+
+    /// The `wanted` finest branches after all modules.
+    fn forward(&self, before: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let mut branches = self.enter(before, train)?;
+        for (index, module) in self.modules.iter().enumerate() {
+            let wanted = if index + 1 == self.modules.len() { wanted } else { branches.len() };
+            branches = module.forward(branches, wanted, train)?;
+        }
+        Ok(branches)
+    }
+}
+
+/// Blocks on each branch, then each branch the sum of all.
+struct Module {
+    branches: Vec<Vec<Block>>,
+    fusions: Vec<Fusion>,
+}
+
+impl Module {
+    fn new(path: &Path, widths: &[i64]) -> Result<Self, ModelError> {
+        let mut branches = Vec::new();
+        for (index, width) in widths.iter().copied().enumerate() {
+            let place = path / "branches" / index;
+            let blocks =
+                (0..BLOCKS).map(|block| Block::new(&(&place / block), &keeping_size(width, width, width), false));
+            branches.push(blocks.collect::<Result<Vec<_>, _>>()?);
+        }
+        let fusions = (0..widths.len()).map(|own| Fusion::new(&(path / "fuse_layers" / own), widths, own));
+        Ok(Module { branches, fusions: fusions.collect::<Result<_, _>>()? })
+    }
+
+    fn forward(&self, branches: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let seen = branches.into_iter().zip(&self.branches);
+        let seen = seen.map(|(x, blocks)| blocks.iter().try_fold(x, |x, block| block.forward(&x, train)));
+        let seen = seen.collect::<Result<Vec<_>, _>>()?;
+        self.fusions[..wanted].iter().map(|fusion| fusion.forward(&seen, train)).collect()
+    }
+}
+
+/// All branches brought to the channels and size of one and added.
+struct Fusion {
+    /// Of each finer branch, finest first: as many strided convolutions as halvings, the last without ReLU.
+    down: Vec<Vec<ConvNormRelu>>,
+    /// Of each coarser branch, finest first: a 1x1 convolution.
+    up: Vec<ConvNormRelu>,
+}
+
+impl Fusion {
+    fn new(path: &Path, widths: &[i64], own: usize) -> Result<Self, ModelError> {
+        let halving = ConvOptions::without_bias().stride(2).padding(1);
+        let mut down = Vec::new();
+        for (index, width) in widths[..own].iter().copied().enumerate() {
+            let place = path / index;
+            let halvings = own - index;
+            let steps = (0..halvings).map(|step| {
+                let output = if step + 1 == halvings { widths[own] } else { width };
+                ConvNormRelu::with(&(&place / step), width, output, 3, halving)
+            });
+            down.push(steps.collect::<Result<Vec<_>, _>>()?);
+        }
+        let coarser = widths.iter().copied().enumerate().skip(own + 1);
+        let up = coarser.map(|(index, width)| ConvNormRelu::new(&(path / index), width, widths[own], 1));
+        Ok(Fusion { down, up: up.collect::<Result<_, _>>()? })
+    }
+
+    /// Every sum is in place: neither norms nor interpolation need their results again for the gradient.
+    fn forward(&self, branches: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
+        let own = self.down.len();
+        let mut sum: Option<Tensor> = None;
+        // Pixels repeated 4 times are pixels repeated twice, twice: added from the coarsest on, no branch is enlarged
+        // by more than 2 at once.
+        for (layer, branch) in self.up.iter().zip(&branches[own + 1..]).rev() {
+            let x = added(layer.forward_linear(branch, train)?, sum.as_ref())?;
+            sum = Some(nearest_by(&x, 2)?);
+        }
+        let mut sum = sum.map(|x| added(x, Some(&branches[own]))).transpose()?;
+        for (steps, branch) in self.down.iter().zip(branches) {
+            let (last, strided) = steps.split_last().expect("a finer branch is halved at least once");
+            let x = strided.iter().try_fold(branch.shallow_clone(), |x, step| step.forward(&x, train))?;
+            let x = last.forward_linear(&x, train)?;
+            sum = Some(match sum {
+                Some(sum) => added(sum, Some(&x))?,
+                // The coarsest branch itself is kept for its own gradient, so it is added to another.
+                None => added(x, Some(&branches[own]))?,
+            });
+        }
+        Ok(sum.expect("a fusion has two branches at least").f_relu_()?)
+    }
+}
+
+/// `x` with `other` added to it in place.
+fn added(mut x: Tensor, other: Option<&Tensor>) -> Result<Tensor, ModelError> {
+    if let Some(other) = other {
+        x = x.f_add_(other)?;
+    }
+    Ok(x)
+}

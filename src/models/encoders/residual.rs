@@ -1,0 +1,74 @@
+//! The residual block of ResNet, which other families are built of too.
+//! K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, CVPR 2016.
+
+use tch::Tensor;
+
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d};
+use crate::models::{ModelError, Path};
+
+/// Sizes of a [`Block`].
+pub struct BlockShape {
+    /// Channels in.
+    pub input: i64,
+    /// Channels between its convolutions.
+    pub inner: i64,
+    /// Channels out.
+    pub output: i64,
+    /// Step of the convolution that looks at neighbours, the first of two or the middle one of three.
+    pub stride: i64,
+    /// Replaces the stride where the decoder wants a finer output.
+    pub dilation: Option<i64>,
+    /// Groups of a bottleneck's middle convolution.
+    pub groups: i64,
+}
+
+/// Convolutions with norms, added to the input or, where the shape changes, to its projection.
+pub struct Block {
+    layers: Vec<(Conv2d, Norm2d)>,
+    projection: Option<(Conv2d, Norm2d)>,
+}
+
+impl Block {
+    /// Two 3x3 convolutions; a bottleneck has a 3x3 one between two 1x1 ones.
+    pub fn new(path: &Path, shape: &BlockShape, bottleneck: bool) -> Result<Self, ModelError> {
+        let &BlockShape { input, inner, output, stride, dilation, groups } = shape;
+        let plain = ConvOptions::without_bias();
+        let step = if dilation.is_some() { 1 } else { stride };
+        let rate = dilation.unwrap_or(1);
+        let wide = |step| plain.stride(step).padding(rate).dilation(rate);
+        let kernels = if bottleneck {
+            vec![(input, inner, 1, plain), (inner, inner, 3, wide(step).groups(groups)), (inner, output, 1, plain)]
+        } else {
+            vec![(input, inner, 3, wide(step)), (inner, output, 3, wide(1))]
+        };
+        let mut layers = Vec::new();
+        for (index, (from, to, kernel, options)) in kernels.into_iter().enumerate() {
+            let convolution = Conv2d::new(&(path / format!("conv{}", index + 1)), from, to, kernel, options)?;
+            layers.push((convolution, Norm2d::new(&(path / format!("bn{}", index + 1)), to)?));
+        }
+        let projection = if stride != 1 || input != output {
+            let place = path / "downsample";
+            let convolution = Conv2d::new(&(&place / 0), input, output, 1, plain.stride(step))?;
+            Some((convolution, Norm2d::new(&(&place / 1), output)?))
+        } else {
+            None
+        };
+        Ok(Block { layers, projection })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, H / stride, W / stride]`.
+    pub fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let mut x = input.shallow_clone();
+        for (index, (convolution, norm)) in self.layers.iter().enumerate() {
+            x = norm.forward(&convolution.forward(&x)?, train)?;
+            if index + 1 < self.layers.len() {
+                x = x.f_relu_()?;
+            }
+        }
+        let shortcut = match &self.projection {
+            Some((convolution, norm)) => norm.forward(&convolution.forward(input)?, train)?,
+            None => input.shallow_clone(),
+        };
+        Ok(x.f_add_(&shortcut)?.f_relu_()?)
+    }
+}

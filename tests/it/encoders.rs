@@ -1,0 +1,148 @@
+//! How timm's encoders start and how their published weights are read, against timm itself.
+
+use std::collections::BTreeMap;
+
+use carpus::models::{Architecture, EncoderKind, Model, ModelConfig, read_tensors};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use crate::python;
+
+/// Number of values, mean, standard deviation and kurtosis, the last three without what is eight standard deviations out:
+/// a truncated normal is drawn by inverting its distribution function, and once in millions of values its far edge
+/// comes up, which outweighs all others.
+fn moments(tensor: &Tensor) -> (f64, f64, f64, f64) {
+    let x = tensor.detach().to_kind(Kind::Double).flatten(0, -1);
+    let count = x.numel() as f64;
+    let x = x.masked_select(&(&x - x.mean(Kind::Double)).abs().le_tensor(&(x.std(false) * 8.0)));
+    let mean = x.mean(Kind::Double);
+    let spread = x.std(false).double_value(&[]);
+    let kurtosis = if spread > 0.0 {
+        ((&x - &mean) / spread).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[])
+    } else {
+        0.0
+    };
+    (count, mean.double_value(&[]), spread, kurtosis)
+}
+
+/// Draws differ, distributions do not: mean, spread and kurtosis of each weight's start agree within six standard
+/// errors of their difference. Kurtosis tells a uniform (1.8) from a normal (3) distribution where there are values
+/// enough.
+#[test]
+fn initial_weights_have_the_references_distribution() {
+    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18};
+    tch::set_num_threads(2);
+    let everything = std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all");
+    let encoders = if everything { EncoderKind::ALL } else { &[HrNetW18, ConvNeXtTiny, ConvNeXtV2Tiny] };
+    let mut configs: Vec<_> = encoders.iter().map(|e| (Architecture::Unet, *e, 1)).collect();
+    configs.push((Architecture::HrNetOcr, HrNetW18, 3));
+    if everything {
+        configs.extend(encoders.iter().map(|e| (Architecture::UperNet, *e, 3)));
+    }
+    let cases: Vec<_> = configs
+        .iter()
+        .map(|(architecture, encoder, in_channels)| {
+            json!({"architecture": architecture, "encoder": encoder, "in_channels": in_channels, "classes": 3})
+        })
+        .collect();
+    let seed = python::seed();
+    let text = python::run("encoders.py", &["initial", &json!(cases).to_string(), &seed.to_string()]);
+    tch::manual_seed(seed as i64 + 1);
+    let mut compared = 0;
+    for ((architecture, encoder, in_channels), line) in configs.into_iter().zip(text.lines()) {
+        let reference: BTreeMap<String, (f64, f64, f64, f64)> = serde_json::from_str(line).unwrap();
+        let encoder = Some(encoder);
+        let config = ModelConfig { architecture, encoder, in_channels, classes: 3, ..ModelConfig::default() };
+        let model = Model::new(&config, Device::Cpu).unwrap();
+        assert_eq!(model.named_parameters().len(), reference.len(), "{}", config.describe());
+        for (name, tensor) in model.named_parameters() {
+            let (count, mean, spread, kurtosis) = moments(&tensor);
+            let (expected_count, expected_mean, expected_spread, expected_kurtosis) = reference[&name];
+            let place = format!("{}: {name}", config.describe());
+            assert_eq!(count, expected_count, "{place}");
+            if expected_spread == 0.0 || count == 1.0 {
+                let close = (mean - expected_mean).abs() <= 1e-7 * expected_mean.abs().max(1e-7);
+                // A single drawn value says nothing but that it was drawn.
+                assert!(close || (count == 1.0 && mean != 0.0 && expected_mean != 0.0), "{place}: {mean}");
+                assert_eq!(spread, expected_spread, "{place}");
+                continue;
+            }
+            let error = 6.0 * expected_spread / count.sqrt();
+            assert!((mean - expected_mean).abs() <= error * 2f64.sqrt(), "{place}: mean {mean}, {expected_mean}");
+            assert!((spread - expected_spread).abs() <= error, "{place}: spread {spread}, {expected_spread}");
+            if count >= 2000.0 {
+                let error = 6.0 * (48.0 / count).sqrt();
+                let difference = (kurtosis - expected_kurtosis).abs();
+                assert!(difference <= error, "{place}: kurtosis {kurtosis}, {expected_kurtosis}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 300, "{compared} weights were large enough to tell their distribution");
+}
+
+/// The state dict of timm's classifier loads into the encoder: its head is left out, so are stages beyond the depth,
+/// names and the first layer are those that timm itself makes of them.
+#[test]
+fn published_weights_load_as_timm_loads_them() {
+    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18};
+    let folder = tempfile::tempdir().unwrap();
+    let configs = [
+        (Architecture::Fpn, HrNetW18, 3, 5),
+        (Architecture::HrNetOcr, HrNetW18, 1, 5),
+        (Architecture::Unet, ConvNeXtTiny, 1, 4),
+        (Architecture::Fpn, ConvNeXtV2Tiny, 3, 5),
+    ];
+    let file = |name: String, what: &str| folder.path().join(format!("{name}.{what}.safetensors"));
+    let name = |architecture: Architecture, encoder: EncoderKind| format!("{architecture}.{encoder}");
+    let cases = configs.map(|(architecture, encoder, in_channels, depth)| {
+        let branches = architecture == Architecture::HrNetOcr;
+        let name = name(architecture, encoder);
+        json!({"name": name, "encoder": encoder, "in_channels": in_channels, "depth": depth, "branches": branches})
+    });
+    std::fs::write(folder.path().join("cases.json"), json!(cases).to_string()).unwrap();
+    let seed = python::seed().to_string();
+    python::run("encoders.py", &["published", folder.path().to_str().unwrap(), &seed]);
+    for (architecture, encoder, in_channels, depth) in configs {
+        let encoder_name = name(architecture, encoder);
+        let config = ModelConfig {
+            architecture,
+            encoder: Some(encoder),
+            in_channels,
+            depth,
+            classes: 2,
+            ..ModelConfig::default()
+        };
+        let mut model = Model::new(&config, Device::Cpu).unwrap();
+        model.load_encoder(&file(encoder_name.clone(), "published")).unwrap();
+        let features = read_tensors(&file(encoder_name.clone(), "features")).unwrap();
+        let ours = model.state().into_iter();
+        let ours: Vec<_> = ours.filter(|(name, _)| name.starts_with(encoder.weights_prefix())).collect();
+        assert_eq!(ours.len(), features.len(), "{encoder_name}");
+        for (name, tensor) in ours {
+            let expected = &features[&name[encoder.weights_prefix().len()..]];
+            assert!(tensor.detach().allclose(expected, 1e-6, 1e-6, false), "{encoder_name}: {name}");
+        }
+
+        // A whole model's file and one of its encoder alone, as SMP names it, say the same.
+        let whole = folder.path().join("whole.safetensors");
+        model.save(&whole).unwrap();
+        let alone = folder.path().join("alone.safetensors");
+        let inside = model.state().into_iter();
+        let inside: Vec<_> =
+            inside.filter_map(|(n, t)| n.strip_prefix("encoder.").map(|n| (n.to_owned(), t))).collect();
+        carpus::models::write_tensors(&alone, &inside).unwrap();
+        for path in [whole, alone] {
+            let mut other = Model::new(&config, Device::Cpu).unwrap();
+            other.load_encoder(&path).unwrap();
+            for ((name, theirs), (_, tensor)) in other.state().iter().zip(model.state()) {
+                assert!(!name.starts_with("encoder.") || *theirs == tensor, "{encoder_name}: {name}");
+            }
+        }
+        // Weights of another encoder are refused.
+        let other = if encoder == HrNetW18 { ConvNeXtTiny } else { HrNetW18 };
+        let mut other =
+            Model::new(&ModelConfig { encoder: Some(other), ..ModelConfig::default() }, Device::Cpu).unwrap();
+        other.load_encoder(&file(encoder_name, "published")).unwrap_err();
+    }
+}
