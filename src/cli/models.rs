@@ -55,6 +55,9 @@ struct Forward {
     /// What stands for batch norm: batch, frozen-batch, group:N or layer
     #[arg(long, default_value = "batch")]
     norm: Norm,
+    /// Channels of swin-unetr at full size: 24, 36 or 48
+    #[arg(long)]
+    feature_size: Option<i64>,
     /// Attention of a U-Net's blocks
     #[arg(long)]
     attention: Option<Attention>,
@@ -232,7 +235,7 @@ fn show(name: &str, ui: &Ui) -> anyhow::Result<Status> {
 
 fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let classes = classes_of(&args.weights)?;
+    let classes = classes_of(&args.weights, args.arch.head_weight())?;
     let config = ModelConfig {
         architecture: args.arch,
         encoder: args.encoder,
@@ -244,6 +247,7 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         dropout: Some(0.0),
         drop_path: Some(0.0),
         norm_momentum: None,
+        feature_size: args.feature_size,
     };
     let mut model = Model::new(&config, device)?;
     model.load(&args.weights)?;
@@ -275,9 +279,8 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 /// Number of classes of a checkpoint: the rows of its head.
-fn classes_of(path: &Path) -> anyhow::Result<i64> {
-    const HEAD: &str = "segmentation_head.0.weight";
+fn classes_of(path: &Path, head: &str) -> anyhow::Result<i64> {
     let tensors = read_tensors(path)?;
-    let head = tensors.get(HEAD).with_context(|| format!("{} has no tensor {HEAD}", path.display()))?;
-    head.size().first().copied().with_context(|| format!("{HEAD} in {} has no rows", path.display()))
+    let weight = tensors.get(head).with_context(|| format!("{} has no tensor {head}", path.display()))?;
+    weight.size().first().copied().with_context(|| format!("{head} in {} has no rows", path.display()))
 }

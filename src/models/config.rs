@@ -31,6 +31,9 @@ pub struct ModelConfig {
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
     #[serde(alias = "drop_path")]
     pub drop_path: Option<f64>,
+    /// Channels of `swin-unetr` at full size: 24, 36 or 48; absent: 24, as the reference.
+    #[serde(alias = "feature_size", skip_serializing_if = "Option::is_none")]
+    pub feature_size: Option<i64>,
 }
 
 impl Default for ModelConfig {
@@ -46,6 +49,7 @@ impl Default for ModelConfig {
             attention: None,
             dropout: None,
             drop_path: None,
+            feature_size: None,
         }
     }
 }
@@ -75,6 +79,29 @@ impl ModelConfig {
         }
         if !(3..=5).contains(&self.depth) {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
+        }
+        let architecture = self.architecture;
+        if let Some(encoder) = self.encoder.filter(|_| architecture.default_encoder().is_none()) {
+            return wrong(format!("{architecture} is a whole network with an encoder of its own; leave {encoder} out"));
+        }
+        if let (Some((kinds, names)), Some(encoder)) = (architecture.own_encoders(), self.backbone())
+            && !kinds.contains(&encoder)
+        {
+            return wrong(format!(
+                "the reference of {architecture} has it on {names}; take another encoder than {encoder}"
+            ));
+        }
+        let whole = architecture.default_encoder().is_none() || architecture.own_encoders().is_some();
+        if whole && self.depth != 5 {
+            return wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth));
+        }
+        if let Some(size) = self.feature_size {
+            if architecture != Architecture::SwinUnetr {
+                return wrong(format!("feature-size is that of swin-unetr; {architecture} has none"));
+            }
+            if ![24, 36, 48].contains(&size) {
+                return wrong(format!("feature-size is {size}; swin-unetr comes with 24, 36 and 48"));
+            }
         }
         if let Some(encoder) = self.backbone() {
             self.validate_encoder(encoder)?;
@@ -121,8 +148,11 @@ impl ModelConfig {
             ));
         }
         if architecture.output_stride() < 32 && !encoder.dilates() {
-            let reason =
-                if mixes { "overlapping patches have no dilated form" } else { "its branches keep their strides" };
+            let reason = match encoder {
+                HrNetW18 | HrNetW32 | HrNetW48 => "its branches keep their strides",
+                SwinTiny | SwinSmall | SwinBase => "joined patches have no dilated form",
+                _ => "overlapping patches have no dilated form",
+            };
             return wrong(format!(
                 "{architecture} dilates the encoder's last stages, which {encoder} cannot ({reason}); \
                  take another encoder, or unet, fpn, upernet or segformer"

@@ -30,6 +30,12 @@ closed_enum! {
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
+        /// UPerNet as transformers has it, wider and with an auxiliary head.
+        UperNetTransformers = "upernet-transformers",
+        /// SegFormer as transformers has it.
+        SegformerTransformers = "segformer-transformers",
+        /// Swin UNETR in two dimensions, a whole network.
+        SwinUnetr = "swin-unetr",
         /// Object-contextual representations on the branches of an HRNet.
         HrNetOcr = "hrnet-ocr",
     }
@@ -86,6 +92,12 @@ closed_enum! {
         MitB4 = "mit_b4",
         /// Mix transformer B5.
         MitB5 = "mit_b5",
+        /// Swin transformer, tiny, windows of 7.
+        SwinTiny = "tu-swin_tiny_patch4_window7_224",
+        /// Swin transformer, small, windows of 7.
+        SwinSmall = "tu-swin_small_patch4_window7_224",
+        /// Swin transformer, base, windows of 7.
+        SwinBase = "tu-swin_base_patch4_window7_224",
         /// HRNet-W18.
         HrNetW18 = "tu-hrnet_w18",
         /// HRNet-W32.
@@ -122,6 +134,9 @@ impl Architecture {
             Architecture::MaNet => "smp.MAnet",
             Architecture::UperNet => "smp.UPerNet",
             Architecture::Segformer => "smp.Segformer",
+            Architecture::UperNetTransformers => "transformers UperNetForSemanticSegmentation",
+            Architecture::SegformerTransformers => "transformers SegformerForSemanticSegmentation",
+            Architecture::SwinUnetr => "monai SwinUNETR",
             Architecture::HrNetOcr => "Yuan, Chen, Wang, ECCV 2020",
         }
     }
@@ -130,7 +145,38 @@ impl Architecture {
     pub fn default_encoder(self) -> Option<EncoderKind> {
         match self {
             Architecture::HrNetOcr => Some(EncoderKind::HrNetW18),
+            Architecture::SwinUnetr => None,
+            Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
+            Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
             _ => Some(EncoderKind::EfficientNetB0),
+        }
+    }
+
+    /// Whether the reference is transformers, whose encoders differ from those of the same name elsewhere.
+    pub fn follows_transformers(self) -> bool {
+        matches!(self, Architecture::UperNetTransformers | Architecture::SegformerTransformers)
+    }
+
+    /// The encoders that the reference has it on, with their names for messages; `None` where it takes any.
+    pub fn own_encoders(self) -> Option<(&'static [EncoderKind], &'static str)> {
+        use EncoderKind::*;
+        match self {
+            Architecture::UperNetTransformers => Some((
+                &[SwinTiny, SwinSmall, SwinBase, ConvNeXtV2Tiny, ConvNeXtV2Base, ConvNeXtV2Large],
+                "a tu-swin or a tu-convnextv2",
+            )),
+            Architecture::SegformerTransformers => {
+                Some((&[MitB0, MitB1, MitB2, MitB3, MitB4, MitB5], "mit_b0 to mit_b5"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The weight whose rows are the classes.
+    pub fn head_weight(self) -> &'static str {
+        match self {
+            Architecture::SwinUnetr => "out.conv.conv.weight",
+            _ => "segmentation_head.0.weight",
         }
     }
 
@@ -148,6 +194,8 @@ impl Architecture {
         match self {
             // Three halvings of the features at stride 16.
             Architecture::Pan => 128,
+            // An instance norm cannot learn from the single position that 32 pixels leave at stride 32.
+            Architecture::SwinUnetr => 64,
             _ => 1,
         }
     }
@@ -171,13 +219,30 @@ impl EncoderKind {
                 | ConvNeXtV2Tiny
                 | ConvNeXtV2Base
                 | ConvNeXtV2Large
+                | SwinTiny
+                | SwinSmall
+                | SwinBase
         )
     }
 
     /// Whether it can dilate its last stages for features at stride 8 or 16, as the reference's can.
     pub fn dilates(self) -> bool {
         use EncoderKind::*;
-        !matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 | HrNetW18 | HrNetW32 | HrNetW48)
+        !matches!(
+            self,
+            MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+                | HrNetW18
+                | HrNetW32
+                | HrNetW48
+                | SwinTiny
+                | SwinSmall
+                | SwinBase
+        )
     }
 
     /// Whether stochastic depth can drop its blocks, as the reference's can.
@@ -212,6 +277,7 @@ impl EncoderKind {
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
+            SwinTiny | SwinSmall | SwinBase => "timm SwinTransformer (strict_img_size=False)",
             HrNetW18 | HrNetW32 | HrNetW48 => "timm HighResolutionNet",
             ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
                 "timm ConvNeXt"

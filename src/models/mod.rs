@@ -18,7 +18,9 @@ mod encoders;
 mod heads;
 mod kind;
 mod layers;
+pub mod names;
 mod network;
+mod networks;
 mod parameters;
 mod weights;
 

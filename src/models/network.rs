@@ -2,6 +2,7 @@ use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
 use super::layers::Scheme;
+use super::networks::SwinUnetr;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -18,7 +19,10 @@ pub trait Network: Send {
 
 /// The network of `config`.
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
-    Ok(Box::new(EncoderDecoder::new(root, config)?))
+    Ok(match config.architecture {
+        Architecture::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
+        _ => Box::new(EncoderDecoder::new(root, config)?),
+    })
 }
 
 /// An encoder, a decoder on its features, a head.
@@ -38,6 +42,9 @@ impl EncoderDecoder {
         let (decoder_scheme, head_scheme) = match config.architecture {
             Architecture::DeepLabV3 | Architecture::DeepLabV3Plus | Architecture::HrNetOcr => {
                 (Scheme::Torch, Scheme::Torch)
+            }
+            Architecture::UperNetTransformers | Architecture::SegformerTransformers => {
+                (Scheme::Transformers, Scheme::Transformers)
             }
             _ => (Scheme::Decoder, Scheme::Head),
         };

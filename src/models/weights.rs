@@ -223,12 +223,12 @@ const ENCODER: &str = "encoder.";
 const UNIVERSAL: &str = "model.";
 
 /// Classifiers and what leads to them, by the names of the libraries that publish encoders.
-const CLASSIFIERS: [&str; 7] =
-    ["fc.", "_fc.", "classifier.", "head.", "last_linear.", "downsamp_modules.", "final_layer."];
+const CLASSIFIERS: [&str; 8] =
+    ["fc.", "_fc.", "classifier.", "norm.", "head.", "last_linear.", "downsamp_modules.", "final_layer."];
 
 /// Parts of a published encoder that the same encoder may lack here: stages beyond the depth in use, and what widens
 /// an HRNet's branches.
-const OPTIONAL: [&str; 3] = ["stages_2.", "stages_3.", "incre_modules."];
+const OPTIONAL: [&str; 5] = ["stages_2.", "stages_3.", "layers_2.", "layers_3.", "incre_modules."];
 
 /// Loads an encoder's weights, which have the model's names without `prefix`; see [`super::Model::load_encoder`].
 pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {

@@ -18,6 +18,8 @@ mod python;
 mod reading;
 mod report;
 mod scan;
+#[cfg(feature = "torch")]
+mod second_reference;
 mod splits;
 mod stats;
 mod synthetic;

@@ -38,14 +38,15 @@ impl Case {
     fn name(&self) -> String {
         let c = &self.config;
         let attention = c.attention.map_or("plain", Attention::name);
-        format!("{}.{}.{}.{}.{attention}", c.architecture, self.encoder(), c.in_channels, c.depth)
+        let size = c.feature_size.map_or(String::new(), |n| format!(".{n}"));
+        format!("{}.{}.{}.{}.{attention}{size}.{}", c.architecture, self.encoder(), c.in_channels, c.depth, self.height)
     }
 
     fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
             "name": self.name(), "architecture": c.architecture, "encoder": c.backbone(), "in_channels": c.in_channels,
-            "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
+            "feature_size": c.feature_size.unwrap_or(24), "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
         })
     }
 }
@@ -59,17 +60,17 @@ struct Facts {
 }
 
 /// Largest difference relative to the largest value of the reference.
-fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
+pub fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
     assert_eq!(ours.size(), reference.size());
     let largest = reference.abs().max().double_value(&[]).max(1e-30);
     (ours - reference).abs().max().double_value(&[]) / largest
 }
 
 /// Single precision, the order of sums differs in a few places, and deep networks carry that on.
-const LOGITS: f64 = 1e-4;
+pub const LOGITS: f64 = 1e-4;
 /// In double precision the same function gives the same digits: what is left is rounding through hundreds of layers
 /// and, rarely, a ReLU that it turns.
-const EXACT: f64 = 1e-7;
+pub const EXACT: f64 = 1e-7;
 
 fn compare(cases: &[Case]) {
     tch::set_num_threads(2);
@@ -137,7 +138,7 @@ fn compare(cases: &[Case]) {
 }
 
 /// `CARPUS_PARITY=all` compares everything with everything; else each test takes a sample.
-fn all() -> bool {
+pub fn all() -> bool {
     std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all")
 }
 
@@ -176,6 +177,49 @@ fn every_encoder_equals_the_reference() {
     compare(&cases);
 }
 
+/// A decoder of the first reference: whole networks and the second reference's models are compared on their own.
+fn takes_any_encoder(architecture: Architecture) -> bool {
+    architecture.default_encoder().is_some() && architecture.own_encoders().is_none()
+}
+
+#[test]
+fn swin_equals_the_reference_at_any_size() {
+    use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
+    let mut cases = Vec::new();
+    let kinds: &[_] = if all() { &[SwinTiny, SwinSmall, SwinBase] } else { &[SwinTiny] };
+    for kind in kinds {
+        // 64 x 96 leaves grids smaller than a window.
+        cases.push(Case::new(Architecture::Fpn, *kind));
+        if all() {
+            cases.push(Case::new(Architecture::Unet, *kind));
+        }
+    }
+    // Here the fourth stage has more than one window.
+    cases.push(Case { height: 256, width: 288, ..Case::new(Architecture::UperNet, SwinTiny) });
+    for depth in [3, 4] {
+        let mut grey = Case::new(Architecture::Unet, SwinTiny);
+        grey.config.in_channels = 1;
+        grey.config.depth = depth;
+        if all() || depth == 4 {
+            cases.push(grey);
+        }
+    }
+    compare(&cases);
+}
+
+#[test]
+fn swin_unetr_equals_the_reference() {
+    // Windows that are smaller than 7 x 7 in both directions, and in one.
+    let sizes = [(1, None, 64, 96), (3, Some(36), 96, 256), (3, Some(48), 128, 64)];
+    let mut cases = Vec::new();
+    for (in_channels, feature_size, height, width) in sizes.into_iter().take(if all() { 3 } else { 2 }) {
+        let mut case = Case { height, width, ..Case::new(Architecture::SwinUnetr, EncoderKind::SwinTiny) };
+        case.config = ModelConfig { encoder: None, in_channels, feature_size, ..case.config };
+        cases.push(case);
+    }
+    compare(&cases);
+}
+
 /// Networks of timm's under SMP's decoders: a grey image, fewer stages, stages dilated in both ways, and decoders
 /// that do without a feature at stride 2.
 #[test]
@@ -197,7 +241,8 @@ fn timms_encoders_equal_the_reference() {
     if all() {
         for encoder in [HrNetW18, ConvNeXtTiny] {
             let pairs = Architecture::ALL.iter().flat_map(|a| (3..=5).map(move |depth| (*a, depth)));
-            for (architecture, depth) in pairs.filter(|(a, _)| *a != Architecture::HrNetOcr) {
+            let pairs = pairs.filter(|(a, _)| takes_any_encoder(*a) && *a != Architecture::HrNetOcr);
+            for (architecture, depth) in pairs {
                 add(architecture, encoder, 3, depth);
             }
         }
@@ -224,7 +269,7 @@ fn hrnet_with_object_contexts_equals_the_equations() {
 #[test]
 fn every_decoder_equals_the_reference() {
     let mut cases = Vec::new();
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
         cases.push(Case::new(*architecture, EncoderKind::EfficientNetB0));
         // Dilated stages differ between the families.
         if all() || architecture.output_stride() < 32 {
@@ -237,7 +282,7 @@ fn every_decoder_equals_the_reference() {
         cases.push(case);
     }
     for depth in [3, 4] {
-        for architecture in Architecture::ALL {
+        for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
             if all() || matches!(architecture, Architecture::PspNet | Architecture::Unet) {
                 let mut case = Case::new(*architecture, EncoderKind::ResNet18);
                 case.config.depth = depth;
@@ -262,19 +307,29 @@ fn contract_configs() -> Vec<ModelConfig> {
         classes: 3,
         ..ModelConfig::default()
     };
-    pairs.map(config).collect()
+    // Those that stand on few encoders or on none from the list, as they come.
+    let own = Architecture::ALL.iter().filter(|a| !takes_any_encoder(**a));
+    let own = own.map(|a| ModelConfig { architecture: *a, classes: 3, ..ModelConfig::default() });
+    pairs.map(config).chain(own).collect()
 }
 
 /// Whether the reference builds the pair.
 fn is_legal(config: &ModelConfig) -> bool {
     use EncoderKind::*;
-    let encoder = config.backbone().unwrap();
+    let Some(encoder) = config.backbone().filter(|_| config.architecture.default_encoder().is_some()) else {
+        return config.encoder.is_none();
+    };
     let is_mit = matches!(encoder, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5);
+    let is_swin = matches!(encoder, SwinTiny | SwinSmall | SwinBase);
     let is_hrnet = matches!(encoder, HrNetW18 | HrNetW32 | HrNetW48);
     match config.architecture {
         Architecture::HrNetOcr => is_hrnet,
         Architecture::UnetPlusPlus | Architecture::Linknet => !is_mit,
-        architecture => architecture.output_stride() == 32 || !(is_mit || is_hrnet),
+        Architecture::SegformerTransformers => is_mit,
+        Architecture::UperNetTransformers => {
+            is_swin || matches!(encoder, ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large)
+        }
+        architecture => architecture.output_stride() == 32 || !(is_mit || is_hrnet || is_swin),
     }
 }
 
@@ -293,7 +348,9 @@ fn illegal_pairs_are_refused_with_the_reason() {
                 assert!(config.validate().is_err(), "the config says so before anything is built");
                 let text = error.to_string();
                 assert!(text.contains(config.backbone().unwrap().name()), "{text}");
-                assert!(text.contains("take another encoder"), "{text}");
+                let is_whole = config.architecture.default_encoder().is_none();
+                let way_out = if is_whole { "has an encoder of its own" } else { "take another encoder" };
+                assert!(text.contains(way_out), "{text}");
             }
         }
     }
@@ -310,6 +367,13 @@ fn illegal_pairs_are_refused_with_the_reason() {
     }
     let wrong = ModelConfig { in_channels: 2, ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("1 or 3"));
+    let wrong = ModelConfig { feature_size: Some(24), ..ModelConfig::default() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("swin-unetr"));
+    let unetr = ModelConfig { architecture: Architecture::SwinUnetr, ..ModelConfig::default() };
+    let wrong = ModelConfig { feature_size: Some(30), ..unetr.clone() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("24, 36 and 48"));
+    let wrong = ModelConfig { depth: 4, ..unetr };
+    assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
 
 #[test]
@@ -332,7 +396,11 @@ fn every_model_keeps_the_contract() {
                 model.named_parameters().into_iter().filter(|(n, t)| n.starts_with(prefix) && t.grad().defined());
             chosen.map(|(_, t)| t.grad().abs().sum(Kind::Double).double_value(&[])).sum()
         };
-        for part in ["encoder.", "decoder.", "segmentation_head."] {
+        let parts = match config.architecture {
+            Architecture::SwinUnetr => ["swinViT.", "decoder1.", "out."],
+            _ => ["encoder.", "decoder.", "segmentation_head."],
+        };
+        for part in parts {
             let sum = total(part);
             assert!(sum.is_finite() && sum > 0.0, "{name}: gradients of {part} sum to {sum}");
         }

@@ -1,4 +1,4 @@
-"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch computes.
+"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch (or MONAI) computes.
 
 usage: models.py FOLDER SEED
 
@@ -19,6 +19,7 @@ warnings.filterwarnings("ignore")
 import segmentation_models_pytorch as smp
 import torch
 from hrnet_ocr import HrnetOcr
+from monai.networks.nets import SwinUNETR
 from safetensors.torch import save_file
 
 ARCHITECTURES = {
@@ -38,7 +39,11 @@ ARCHITECTURES = {
 
 
 def build(case):
+    if case["architecture"] == "swin-unetr":
+        return SwinUNETR(case["in_channels"], case["classes"], feature_size=case["feature_size"], spatial_dims=2)
     options = {}
+    if "tu-swin" in case["encoder"]:
+        options["strict_img_size"] = False
     if case.get("depth", 5) != 5:
         options["encoder_depth"] = case["depth"]
     if case["architecture"] == "pspnet":
@@ -79,6 +84,8 @@ def randomise(model):
             tensor.uniform_(0.5, 1.5)
         elif name.endswith("num_batches_tracked"):
             tensor.fill_(7)
+        elif name.endswith("relative_position_bias_table"):
+            tensor.normal_(0, 1)
         elif tensor.ndim == 1 and name.endswith("weight"):
             tensor.uniform_(0.5, 1.5)
         elif tensor.ndim == 1 and tensor.is_floating_point():

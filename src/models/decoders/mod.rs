@@ -42,8 +42,15 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::Linknet => Box::new(linknet::Linknet::new(path, channels)?),
         Architecture::PspNet => Box::new(pspnet::PspNet::new(path, config, channels)?),
         Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
-        Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
-        Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
+        Architecture::UperNet | Architecture::UperNetTransformers => {
+            Box::new(upernet::UperNet::new(path, config, channels)?)
+        }
+        Architecture::Segformer | Architecture::SegformerTransformers => {
+            Box::new(segformer::Segformer::new(path, config, channels)?)
+        }
+        Architecture::SwinUnetr => {
+            return Err(ModelError::Config(format!("{} is a whole network without a decoder", config.architecture)));
+        }
         Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
     })
 }
@@ -57,10 +64,13 @@ pub fn head(config: &ModelConfig) -> HeadShape {
         | Architecture::DeepLabV3Plus
         | Architecture::UperNet
         | Architecture::Segformer
-        | Architecture::HrNetOcr => (1, 4),
+        | Architecture::HrNetOcr
+        | Architecture::UperNetTransformers
+        | Architecture::SegformerTransformers => (1, 4),
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),
+        Architecture::SwinUnetr => (1, 1),
     };
-    HeadShape { kernel, upsampling }
+    HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() }
 }

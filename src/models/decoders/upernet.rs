@@ -3,11 +3,13 @@
 use tch::Tensor;
 
 use super::Decoder;
+use crate::models::heads::AuxiliaryHead;
 use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
-use crate::models::{ModelError, Path};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
-const CHANNELS: i64 = 256;
 const GRIDS: [i64; 4] = [1, 2, 3, 6];
+/// Feature of the auxiliary head, counted from that at stride 4.
+const AUXILIARY: usize = 2;
 
 /// Pooling over grids on the deepest feature, a feature pyramid above it, all levels joined at stride 4.
 pub struct UperNet {
@@ -19,61 +21,96 @@ pub struct UperNet {
     lateral: Vec<ConvNormRelu>,
     smooth: Vec<ConvNormRelu>,
     fusion: ConvNormRelu,
+    /// On the feature at stride 16, in transformers.
+    auxiliary: Option<AuxiliaryHead>,
+    channels: i64,
+}
+
+/// Width, and what is added to the variances of the features' norms. transformers has those in its backbones, each
+/// with its own.
+fn shape(config: &ModelConfig) -> (i64, f64) {
+    use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
+    match (config.architecture, config.backbone()) {
+        (Architecture::UperNetTransformers, Some(SwinTiny | SwinSmall | SwinBase)) => (512, 1e-5),
+        (Architecture::UperNetTransformers, _) => (512, 1e-6),
+        _ => (256, 1e-6),
+    }
 }
 
 impl UperNet {
     /// `channels` of the features at strides 1, 2, 4, ...
-    pub fn new(path: &Path, channels: &[i64]) -> Result<Self, ModelError> {
+    pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
+        let (width, eps) = shape(config);
         let channels = &channels[2..];
         let (deepest, finer) = channels.split_last().expect("an encoder gives features at stride 4 and more");
         let norms = channels.iter().enumerate();
-        let norms = norms.map(|(i, c)| LayerNorm::new(&(path / "feature_norms" / i), *c, 1e-6));
+        let norms = norms.map(|(i, c)| LayerNorm::new(&(path / "feature_norms" / i), *c, eps));
         let norms = norms.collect::<Result<_, _>>()?;
         let psp = path / "psp";
         let mut grids = Vec::new();
         for index in 0..GRIDS.len() {
-            grids.push(ConvNormRelu::new(&(&psp / "blocks" / index / 1), *deepest, CHANNELS, 1)?);
+            grids.push(ConvNormRelu::new(&(&psp / "blocks" / index / 1), *deepest, width, 1)?);
         }
-        let joined = deepest + GRIDS.len() as i64 * CHANNELS;
-        let pooled = ConvNormRelu::new(&(&psp / "out_conv"), joined, CHANNELS, 3)?;
+        let joined = deepest + GRIDS.len() as i64 * width;
+        let pooled = ConvNormRelu::new(&(&psp / "out_conv"), joined, width, 3)?;
         let mut lateral = Vec::new();
         for (index, input) in finer.iter().rev().enumerate() {
             let place = path / "fpn_lateral_blocks" / index / "conv_norm_relu";
-            lateral.push(ConvNormRelu::new(&place, *input, CHANNELS, 1)?);
+            lateral.push(ConvNormRelu::new(&place, *input, width, 1)?);
         }
         let mut smooth = Vec::new();
         for index in 0..finer.len() {
-            smooth.push(ConvNormRelu::new(&(path / "fpn_conv_blocks" / index), CHANNELS, CHANNELS, 3)?);
+            smooth.push(ConvNormRelu::new(&(path / "fpn_conv_blocks" / index), width, width, 3)?);
         }
-        let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * CHANNELS, CHANNELS, 3)?;
-        Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion })
+        let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * width, width, 3)?;
+        let auxiliary = (config.architecture == Architecture::UperNetTransformers)
+            .then(|| AuxiliaryHead::new(&(path / "auxiliary_head"), finer[AUXILIARY], config.classes, 16))
+            .transpose()?;
+        Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion, auxiliary, channels: width })
     }
 }
 
-impl Decoder for UperNet {
-    fn channels(&self) -> i64 {
-        CHANNELS
+impl UperNet {
+    /// Each feature from stride 4 on, normed over its channels.
+    fn normed(&self, features: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
+        features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x)).collect()
     }
 
-    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        let normed = features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x));
-        let normed = normed.collect::<Result<Vec<_>, _>>()?;
+    fn decode(&self, normed: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let (deepest, finer) = normed.split_last().expect("an encoder gives features at stride 4 and more");
         let mut parts = vec![deepest.shallow_clone()];
         for (cells, layer) in GRIDS.into_iter().zip(&self.grids) {
             let pooled = layer.forward(&deepest.f_adaptive_avg_pool2d([cells, cells])?, train)?;
             parts.push(bilinear_to(&pooled, deepest, false)?);
         }
-        let mut state = self.pooled.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, 256, H/32, W/32]
+        let mut state = self.pooled.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, C, H/32, W/32]
         let mut levels = vec![state.shallow_clone()];
         for (index, feature) in finer.iter().rev().enumerate() {
-            let lateral = self.lateral[index].forward(feature, train)?; // [B, 256, H/16 .. H/4, ..]
+            let lateral = self.lateral[index].forward(feature, train)?; // [B, C, H/16 .. H/4, ..]
             state = bilinear_to(&state, &lateral, false)?.f_add(&lateral)?;
             levels.push(self.smooth[index].forward(&state, train)?);
         }
         let finest = &levels[levels.len() - 1];
         let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, false));
-        let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 1024, H/4, W/4]
+        let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 4 C, H/4, W/4]
         self.fusion.forward(&joined, train)
+    }
+}
+
+impl Decoder for UperNet {
+    fn channels(&self) -> i64 {
+        self.channels
+    }
+
+    fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
+        self.decode(&self.normed(features)?, train)
+    }
+
+    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+        let normed = self.normed(features)?;
+        let decoded = self.decode(&normed, train)?;
+        let heads = self.auxiliary.iter().filter(|_| train);
+        let auxiliary = heads.map(|head| head.forward(&normed[AUXILIARY], train));
+        Ok((decoded, auxiliary.collect::<Result<_, _>>()?))
     }
 }

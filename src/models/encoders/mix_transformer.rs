@@ -13,7 +13,8 @@ const HEADS: [i64; 4] = [1, 2, 5, 8];
 const REDUCTIONS: [i64; 4] = [8, 4, 2, 1];
 const MLP_RATIO: i64 = 4;
 const DROP_PATH: f64 = 0.1;
-/// Of the norms in blocks and after stages; those in attention and patch embedding have PyTorch's default.
+/// Of the norms in blocks and after stages; those in attention and patch embedding have PyTorch's default, and in
+/// transformers all have.
 const EPS: f64 = 1e-6;
 const DEFAULT_EPS: f64 = 1e-5;
 
@@ -43,15 +44,19 @@ impl MixTransformer {
         let (widths, blocks) = variant(kind);
         let total: usize = blocks.iter().sum();
         let last_rate = config.drop_path.unwrap_or(DROP_PATH);
-        let path = path.with_scheme(Scheme::MixTransformer);
+        let (whole, eps) = match config.architecture.follows_transformers() {
+            true => (Scheme::Transformers, DEFAULT_EPS),
+            false => (Scheme::MixTransformer, EPS),
+        };
+        let path = path.with_scheme(whole);
         let mut embeddings = Vec::new();
         let mut input = config.in_channels;
         for (index, width) in widths.into_iter().enumerate() {
             let (kernel, stride) = if index == 0 { (7, 4) } else { (3, 2) };
             let place = &path / format!("patch_embed{}", index + 1);
             // The reference replaces the first layer when the image is not RGB, and with it its distribution.
-            let replaced = index == 0 && config.in_channels != 3;
-            let scheme = if replaced { Scheme::Torch } else { Scheme::MixTransformer };
+            let replaced = index == 0 && config.in_channels != 3 && whole == Scheme::MixTransformer;
+            let scheme = if replaced { Scheme::Torch } else { whole };
             let options = ConvOptions::default().stride(stride).padding(kernel / 2);
             let project = Conv2d::new(&(&place / "proj").with_scheme(scheme), input, width, kernel, options)?;
             embeddings.push((project, LayerNorm::new(&(&place / "norm"), width, DEFAULT_EPS)?));
@@ -64,10 +69,10 @@ impl MixTransformer {
             for block in 0..blocks[index] {
                 let place = &path / format!("block{}", index + 1) / block;
                 let rate = last_rate * done as f64 / (total - 1) as f64;
-                stage.push(Block::new(&place, widths[index], HEADS[index], REDUCTIONS[index], rate)?);
+                stage.push(Block::new(&place, widths[index], HEADS[index], REDUCTIONS[index], rate, eps)?);
                 done += 1;
             }
-            let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], EPS)?;
+            let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], eps)?;
             stages.push(Stage { project, embed_norm, blocks: stage, norm });
         }
         let depth = config.depth as usize;
@@ -140,11 +145,11 @@ struct Block {
 }
 
 impl Block {
-    fn new(path: &Path, width: i64, heads: i64, reduction: i64, drop_rate: f64) -> Result<Self, ModelError> {
+    fn new(path: &Path, width: i64, heads: i64, reduction: i64, drop_rate: f64, eps: f64) -> Result<Self, ModelError> {
         Ok(Block {
-            attention_norm: LayerNorm::new(&(path / "norm1"), width, EPS)?,
+            attention_norm: LayerNorm::new(&(path / "norm1"), width, eps)?,
             attention: Attention::new(&(path / "attn"), width, heads, reduction)?,
-            mlp_norm: LayerNorm::new(&(path / "norm2"), width, EPS)?,
+            mlp_norm: LayerNorm::new(&(path / "norm2"), width, eps)?,
             mlp: Mlp::new(&(path / "mlp"), width)?,
             drop_rate,
         })

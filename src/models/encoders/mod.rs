@@ -7,6 +7,7 @@ mod mix_transformer;
 mod mobilenet_v2;
 mod residual;
 mod resnet;
+mod swin;
 
 use tch::Tensor;
 
@@ -36,6 +37,7 @@ pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box
         MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
             Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)
         }
+        SwinTiny | SwinSmall | SwinBase => Box::new(swin::Swin::new(path, kind, config)?),
         ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => {
             Box::new(resnet::ResNet::new(path, kind, config)?)
         }

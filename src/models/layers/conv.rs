@@ -82,7 +82,7 @@ impl Conv2d {
 #[derive(Debug)]
 pub struct ConvTranspose2d {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     stride: i64,
     padding: i64,
 }
@@ -93,13 +93,20 @@ impl ConvTranspose2d {
         let shape = [input, output, kernel, kernel];
         let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape, 1))?;
         let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
-        Ok(ConvTranspose2d { weight, bias, stride, padding })
+        Ok(ConvTranspose2d { weight, bias: Some(bias), stride, padding })
+    }
+
+    /// A square kernel as wide as the stride, without bias: every output value comes from one input position.
+    pub fn doubling(path: &Path, input: i64, output: i64) -> Result<Self, TchError> {
+        let shape = [input, output, 2, 2];
+        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape, 1))?;
+        Ok(ConvTranspose2d { weight, bias: None, stride: 2, padding: 0 })
     }
 
     /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let y = x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])?;
+        let y = x.f_conv_transpose2d(&self.weight, self.bias.as_ref(), stride, padding, [0, 0], 1, [1, 1])?;
         // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
         note(x, self.weight.size()[1..].iter().product());
         Ok(y)

@@ -156,3 +156,8 @@ impl LayerNorm {
         Ok(self.forward(&x.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])?)
     }
 }
+
+/// PyTorch's `InstanceNorm2d` without weights: each channel of each sample to mean 0 and variance 1.
+pub fn instance_norm(x: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(x.f_instance_norm(None::<&Tensor>, None, None, None, true, MOMENTUM, EPS, true)?)
+}

@@ -14,6 +14,10 @@ pub enum Scheme {
     /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
     /// at 2, biases 0.
     MixTransformer,
+    /// timm's Swin: convolutions as PyTorch, linear layers normal with 0.02 cut off at 2 and without bias at the start.
+    Swin,
+    /// transformers: convolutions and linear layers normal with 0.02, biases 0.
+    Transformers,
     /// timm's ConvNeXt: normal with 0.02 cut off at 2, biases 0.
     Truncated,
 }
@@ -23,11 +27,12 @@ impl Scheme {
     pub fn convolution(self, shape: &[i64], groups: i64) -> Fill {
         let (fan_in, fan_out) = fans(shape);
         match self {
-            Scheme::Torch => Fill::Uniform(1.0 / fan_in.sqrt()),
+            Scheme::Torch | Scheme::Swin => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder => Fill::Uniform((6.0 / fan_in).sqrt()),
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
             Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
+            Scheme::Transformers => Fill::Normal(0.02),
             Scheme::Truncated => Fill::TruncatedNormal(0.02),
         }
     }
@@ -38,7 +43,8 @@ impl Scheme {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
-            Scheme::MixTransformer | Scheme::Truncated => Fill::TruncatedNormal(0.02),
+            Scheme::MixTransformer | Scheme::Swin | Scheme::Truncated => Fill::TruncatedNormal(0.02),
+            Scheme::Transformers => Fill::Normal(0.02),
         }
     }
 
@@ -46,7 +52,14 @@ impl Scheme {
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer | Scheme::Truncated => Fill::Constant(0.0),
+            // Its linear layers have two dimensions, its convolution four.
+            Scheme::Swin if weight.len() > 2 => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
+            Scheme::Decoder
+            | Scheme::Head
+            | Scheme::MixTransformer
+            | Scheme::Swin
+            | Scheme::Truncated
+            | Scheme::Transformers => Fill::Constant(0.0),
         }
     }
 }

@@ -1,0 +1,226 @@
+//! What Swin transformers are made of. Z. Liu et al., Swin transformer: hierarchical vision transformer using shifted
+//! windows, ICCV 2021.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{LayerNorm, Linear, Masks, Windows, drop_path, dropout};
+use crate::models::parameters::Fill;
+use crate::models::{ModelError, Path};
+
+/// Positions along a window in a model without weights of its own size.
+pub const WINDOW: i64 = 7;
+const MLP_RATIO: i64 = 4;
+/// PyTorch's default.
+const EPS: f64 = 1e-5;
+
+/// Whose Swin transformer it is: they compute the same in the middle of an image and differ in names and at its borders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwinStyle {
+    /// timm's.
+    Timm,
+    /// That of transformers, under timm's names.
+    Transformers,
+    /// MONAI's.
+    Monai,
+}
+
+impl SwinStyle {
+    fn mlp_names(self) -> [&'static str; 2] {
+        match self {
+            SwinStyle::Timm | SwinStyle::Transformers => ["fc1", "fc2"],
+            SwinStyle::Monai => ["linear1", "linear2"],
+        }
+    }
+
+    /// Whether the table of relative positions is part of the state dict.
+    fn stores_positions(self) -> bool {
+        self == SwinStyle::Monai
+    }
+
+    /// How the bias of relative positions starts.
+    fn bias(self) -> Fill {
+        match self {
+            SwinStyle::Timm | SwinStyle::Monai => Fill::TruncatedNormal(0.02),
+            SwinStyle::Transformers => Fill::Constant(0.0),
+        }
+    }
+
+    /// The windows of every other block of a stage whose grid is `height` x `width`; `last` is the fourth stage.
+    fn windows(self, height: i64, width: i64, last: bool, shifted: bool) -> Windows {
+        let half = if shifted { WINDOW / 2 } else { 0 };
+        match self {
+            // Published at 224 x 224, where the last stage is a single window: it stays unshifted at other sizes.
+            SwinStyle::Timm => {
+                let shift = if last { 0 } else { half };
+                Windows { side: [WINDOW; 2], shift: [shift; 2], pads_first: false }
+            }
+            SwinStyle::Transformers => Windows { side: [WINDOW; 2], shift: [half; 2], pads_first: true },
+            // A grid smaller than a window is one window.
+            SwinStyle::Monai => Windows {
+                side: [height, width].map(|n| n.min(WINDOW)),
+                shift: [height, width].map(|n| if n <= WINDOW { 0 } else { half }),
+                pads_first: true,
+            },
+        }
+    }
+}
+
+/// What a block is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct SwinBlockOptions {
+    /// Channels.
+    pub width: i64,
+    /// Heads of attention.
+    pub heads: i64,
+    /// Whether it is in the fourth stage.
+    pub last_stage: bool,
+    /// Whether its windows are shifted.
+    pub shifted: bool,
+    /// Rate of stochastic depth.
+    pub drop_path: f64,
+    /// Rate of dropout after attention and in the MLP.
+    pub dropout: f64,
+    /// Whose it is.
+    pub style: SwinStyle,
+}
+
+/// Attention within windows and an MLP, each with a norm before it and its input added after it.
+#[derive(Debug)]
+pub struct SwinBlock {
+    attention_norm: LayerNorm,
+    attention: WindowAttention,
+    mlp_norm: LayerNorm,
+    widen: Linear,
+    narrow: Linear,
+    options: SwinBlockOptions,
+}
+
+impl SwinBlock {
+    /// A block at `path`.
+    pub fn new(path: &Path, options: SwinBlockOptions) -> Result<Self, ModelError> {
+        let SwinBlockOptions { width, heads, style, .. } = options;
+        let [widen, narrow] = style.mlp_names();
+        let mlp = path / "mlp";
+        Ok(SwinBlock {
+            attention_norm: LayerNorm::new(&(path / "norm1"), width, EPS)?,
+            attention: WindowAttention::new(&(path / "attn"), width, heads, style)?,
+            mlp_norm: LayerNorm::new(&(path / "norm2"), width, EPS)?,
+            widen: Linear::new(&(&mlp / widen), width, MLP_RATIO * width, true)?,
+            narrow: Linear::new(&(&mlp / narrow), MLP_RATIO * width, width, true)?,
+            options,
+        })
+    }
+
+    /// `[B, H, W, C]` to the same.
+    pub fn forward(&self, x: &Tensor, masks: &Masks, train: bool) -> Result<Tensor, ModelError> {
+        let SwinBlockOptions { drop_path: path_rate, dropout: rate, style, last_stage, shifted, .. } = self.options;
+        let size = x.size();
+        let windows = style.windows(size[1], size[2], last_stage, shifted);
+        let attended = windows.apply(&self.attention_norm.forward(x)?, masks, |x, mask| {
+            Ok::<_, ModelError>(dropout(self.attention.forward(x, mask)?, rate, train)?)
+        })?;
+        let x = drop_path(attended, path_rate, train)?.f_add(x)?;
+        let wide = dropout(self.widen.forward(&self.mlp_norm.forward(&x)?)?.f_gelu("none")?, rate, train)?;
+        let mixed = dropout(self.narrow.forward(&wide)?, rate, train)?;
+        Ok(drop_path(mixed, path_rate, train)?.f_add(&x)?)
+    }
+}
+
+/// Attention whose scores have a learnt bias for each difference of two positions.
+#[derive(Debug)]
+struct WindowAttention {
+    heads: i64,
+    /// `[13 * 13, heads]`.
+    bias: Tensor,
+    /// Row of `bias` for each pair of positions, `[49, 49]`.
+    positions: Tensor,
+    query_key_value: Linear,
+    project: Linear,
+}
+
+impl WindowAttention {
+    fn new(path: &Path, width: i64, heads: i64, style: SwinStyle) -> Result<Self, ModelError> {
+        let differences = 2 * WINDOW - 1;
+        let bias = path.parameter("relative_position_bias_table", &[differences * differences, heads], style.bias())?;
+        let positions = relative_positions(bias.device())?;
+        let positions =
+            if style.stores_positions() { path.buffer("relative_position_index", positions)? } else { positions };
+        Ok(WindowAttention {
+            heads,
+            bias,
+            positions,
+            query_key_value: Linear::new(&(path / "qkv"), width, 3 * width, true)?,
+            project: Linear::new(&(path / "proj"), width, width, true)?,
+        })
+    }
+
+    /// `[B n, N, C]` to the same, with a mask of `[n, N, N]`. The scores are made and biased in place: with a bias that
+    /// learns, the fused kernels fall back to this and copy the bias for every window.
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, ModelError> {
+        let size = x.size();
+        let (all, places, width) = (size[0], size[1], size[2]);
+        let head = width / self.heads;
+        let parts = self.query_key_value.forward(x)?.f_view([all, places, 3, self.heads, head])?;
+        let parts = parts.f_permute([2, 0, 3, 1, 4])?; // [3, B n, heads, N, C/heads]
+        let query = parts.f_get(0)?.f_mul_scalar((head as f64).powf(-0.5))?;
+        let mut scores = query.f_matmul(&parts.f_get(1)?.f_transpose(-2, -1)?)?; // [B n, heads, N, N]
+        scores = scores.f_add_(&self.bias_of(places)?)?;
+        if let Some(mask) = mask {
+            let windows = mask.size()[0];
+            let mut images = scores.f_view([-1, windows, self.heads, places, places])?;
+            let _ = images.f_add_(&mask.f_unsqueeze(1)?)?;
+        }
+        let mixed = scores.f_softmax(-1, None)?.f_matmul(&parts.f_get(2)?)?;
+        let mixed = mixed.f_transpose(1, 2)?.f_reshape([all, places, width])?;
+        Ok(self.project.forward(&mixed)?)
+    }
+
+    /// The bias between the positions of a window of `places`, `[heads, N, N]`. Windows smaller than 7 x 7 take the
+    /// first rows and columns of the table, as MONAI does.
+    fn bias_of(&self, places: i64) -> Result<Tensor, ModelError> {
+        let rows = self.positions.f_narrow(0, 0, places)?.f_narrow(1, 0, places)?.f_reshape([-1])?;
+        let bias = self.bias.f_index_select(0, &rows)?.f_view([places, places, self.heads])?;
+        Ok(bias.f_permute([2, 0, 1])?.f_contiguous()?)
+    }
+}
+
+/// Number of the difference between each two positions of a window, `[49, 49]`.
+fn relative_positions(device: Device) -> Result<Tensor, ModelError> {
+    let place = Tensor::f_arange(WINDOW, (Kind::Int64, device))?;
+    let difference = place.f_unsqueeze(1)?.f_sub(&place)?.f_add_scalar(WINDOW - 1)?; // [7, 7], from 0 to 12
+    let rows = difference.f_mul_scalar(2 * WINDOW - 1)?.f_view([WINDOW, 1, WINDOW, 1])?;
+    let columns = difference.f_view([1, WINDOW, 1, WINDOW])?;
+    Ok(rows.f_add(&columns)?.f_reshape([WINDOW * WINDOW, WINDOW * WINDOW])?)
+}
+
+/// Four neighbours joined and projected: half the size, twice the channels.
+#[derive(Debug)]
+pub struct PatchMerging {
+    norm: LayerNorm,
+    reduction: Linear,
+}
+
+impl PatchMerging {
+    /// From `width` channels; the references differ in the order of its two layers in their state dicts.
+    pub fn new(path: &Path, width: i64, style: SwinStyle) -> Result<Self, ModelError> {
+        let norm = || LayerNorm::new(&(path / "norm"), 4 * width, EPS);
+        let reduction = || Linear::new(&(path / "reduction"), 4 * width, 2 * width, false);
+        let (norm, reduction) = match style {
+            SwinStyle::Timm | SwinStyle::Transformers => (norm()?, reduction()?),
+            SwinStyle::Monai => {
+                let reduction = reduction()?;
+                (norm()?, reduction)
+            }
+        };
+        Ok(PatchMerging { norm, reduction })
+    }
+
+    /// `[B, H, W, C]` of even height and width to `[B, H/2, W/2, 2 C]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let size = x.size();
+        let (height, width) = (size[1] / 2, size[2] / 2);
+        let x = x.f_reshape([size[0], height, 2, width, 2, size[3]])?.f_permute([0, 1, 3, 4, 2, 5])?;
+        let joined = x.f_reshape([size[0], height, width, 4 * size[3]])?; // column by column
+        Ok(self.reduction.forward(&self.norm.forward(&joined)?)?)
+    }
+}

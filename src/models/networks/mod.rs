@@ -1,0 +1,5 @@
+//! Whole networks that are not an encoder of the list with a decoder.
+
+mod swin_unetr;
+
+pub use swin_unetr::SwinUnetr;

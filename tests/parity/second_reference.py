@@ -1,0 +1,130 @@
+"""transformers' models: for each case of cases.json in FOLDER, writes what they compute.
+
+usage: second_reference.py FOLDER SEED
+
+Per case NAME: NAME.stored.safetensors (random weights under the names of its files), NAME.live.safetensors (the same under
+those of the model in memory), NAME.io.safetensors (input x, logits at its size in both modes with dropout off, and, from the
+same weights in double precision, logits in training, those of the auxiliary head where there is one, and the gradient of
+their mean squares with respect to x) and NAME.grads.safetensors (that of every tensor in memory, 0 where it has none).
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+from models import randomise, without_chance
+from safetensors.torch import save_file
+from torch.nn.functional import interpolate
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+MIT = {
+    "mit_b0": ([32, 64, 160, 256], [2, 2, 2, 2], 256),
+    "mit_b1": ([64, 128, 320, 512], [2, 2, 2, 2], 256),
+    "mit_b2": ([64, 128, 320, 512], [3, 4, 6, 3], 768),
+    "mit_b3": ([64, 128, 320, 512], [3, 4, 18, 3], 768),
+    "mit_b4": ([64, 128, 320, 512], [3, 8, 27, 3], 768),
+    "mit_b5": ([64, 128, 320, 512], [3, 6, 40, 3], 768),
+}
+SWIN = {
+    "tu-swin_tiny_patch4_window7_224": (96, [2, 2, 6, 2], [3, 6, 12, 24]),
+    "tu-swin_small_patch4_window7_224": (96, [2, 2, 18, 2], [3, 6, 12, 24]),
+    "tu-swin_base_patch4_window7_224": (128, [2, 2, 18, 2], [4, 8, 16, 32]),
+}
+CONVNEXT_V2 = {
+    "tu-convnextv2_tiny": ([96, 192, 384, 768], [3, 3, 9, 3]),
+    "tu-convnextv2_base": ([128, 256, 512, 1024], [3, 3, 27, 3]),
+    "tu-convnextv2_large": ([192, 384, 768, 1536], [3, 3, 27, 3]),
+}
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def build(case):
+    encoder, channels, labels = case["encoder"], case["in_channels"], case["classes"]
+    if encoder in MIT:
+        widths, depths, decoder = MIT[encoder]
+        config = transformers.SegformerConfig(
+            num_channels=channels,
+            hidden_sizes=widths,
+            depths=depths,
+            decoder_hidden_size=decoder,
+            num_labels=labels,
+        )
+        return transformers.SegformerForSemanticSegmentation(config)
+    if encoder in SWIN:
+        width, depths, heads = SWIN[encoder]
+        backbone = transformers.SwinConfig(
+            num_channels=channels, embed_dim=width, depths=depths, num_heads=heads, out_features=STAGES
+        )
+    else:
+        widths, depths = CONVNEXT_V2[encoder]
+        backbone = transformers.ConvNextV2Config(
+            num_channels=channels, hidden_sizes=widths, depths=depths, out_features=STAGES
+        )
+    return transformers.UperNetForSemanticSegmentation(
+        transformers.UperNetConfig(backbone_config=backbone, num_labels=labels)
+    )
+
+
+def logits(model, x):
+    """At the size of x, as its loss has them."""
+    return interpolate(model(x).logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def auxiliary(model, x):
+    """The model itself gives them to its loss alone."""
+    kept = []
+    handle = model.auxiliary_head.register_forward_hook(lambda module, given, gives: kept.append(gives))
+    main = logits(model, x)
+    handle.remove()
+    return main, interpolate(kept[0], size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def run(case, folder):
+    model = build(case)
+    with torch.no_grad():
+        randomise(model)
+        for name, tensor in model.state_dict().items():
+            if ".grn." in name:
+                tensor.normal_(0, 0.5)
+    without_chance(model)
+    name = case["name"]
+    model.save_pretrained(folder / name)
+    (folder / name / "model.safetensors").rename(folder / f"{name}.stored.safetensors")
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / f"{name}.live.safetensors")
+
+    x = torch.randn(case["batch"], case["in_channels"], case["height"], case["width"])
+    out = {"x": x}
+    exact = copy.deepcopy(model).double().train()
+    with torch.no_grad():
+        out["eval"] = logits(model.eval(), x)
+        out["train"] = logits(model.train(), x)
+    precise = x.double().requires_grad_(True)
+    if getattr(exact, "auxiliary_head", None) is None:
+        out["exact"] = logits(exact, precise)
+        loss = out["exact"].square().mean()
+    else:
+        out["exact"], out["auxiliary"] = auxiliary(exact, precise)
+        loss = out["exact"].square().mean() + out["auxiliary"].square().mean()
+    loss.backward()
+    out["grad.x"] = precise.grad
+    save_file({k: v.detach().contiguous() for k, v in out.items()}, folder / f"{name}.io.safetensors")
+    gradients = {n: torch.zeros_like(t) for n, t in exact.state_dict().items()}
+    gradients.update((n, p.grad) for n, p in exact.named_parameters() if p.grad is not None)
+    save_file({k: v.contiguous() for k, v in gradients.items()}, folder / f"{name}.grads.safetensors")
+
+
+def main():
+    folder, seed = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(2)
+    torch.manual_seed(seed)
+    for case in json.loads((folder / "cases.json").read_text()):
+        run(case, folder)
+
+
+if __name__ == "__main__":
+    main()
