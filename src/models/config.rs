@@ -26,6 +26,9 @@ pub struct ModelConfig {
     pub norm_momentum: Option<f64>,
     /// Attention in the blocks of `unet` and `unetplusplus`.
     pub attention: Option<Attention>,
+    /// A second head on a middle feature, for training alone; for `torchvision-deeplabv3` and `torchvision-fcn`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auxiliary: bool,
     /// Dropout rate of the decoder; absent: the architecture's own.
     pub dropout: Option<f64>,
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
@@ -44,6 +47,7 @@ impl Default for ModelConfig {
             norm: Norm::Batch,
             norm_momentum: None,
             attention: None,
+            auxiliary: false,
             dropout: None,
             drop_path: None,
         }
@@ -54,6 +58,11 @@ impl ModelConfig {
     /// The encoder that is built; `None` for a network that has none of its own kind.
     pub fn backbone(&self) -> Option<EncoderKind> {
         self.encoder.or(self.architecture.default_encoder())
+    }
+
+    /// What the names of the encoder's weights begin with.
+    pub fn weights_prefix(&self) -> &'static str {
+        self.backbone().map_or("backbone.", EncoderKind::weights_prefix)
     }
 
     /// `fpn on efficientnet-b0`, for messages.
@@ -77,6 +86,22 @@ impl ModelConfig {
             return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
         }
         let architecture = self.architecture;
+        if let Some(backbone) = architecture.own_backbone() {
+            if let Some(encoder) = self.encoder {
+                return wrong(format!(
+                    "{architecture} takes no encoder, so not {encoder}: it has a backbone of its own, {backbone}; \
+                     leave `encoder` out"
+                ));
+            }
+            if self.depth != 5 {
+                return wrong(format!("depth is {}; {architecture} uses all 5 stages of {backbone}", self.depth));
+            }
+        }
+        if self.auxiliary && !architecture.takes_auxiliary() {
+            return wrong(format!(
+                "{architecture} has no auxiliary head; torchvision-deeplabv3 and torchvision-fcn have"
+            ));
+        }
         if let Some(encoder) = self.backbone().filter(|e| e.starts_at_stride_4()) {
             if matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
                 return wrong(format!(

@@ -30,6 +30,12 @@ closed_enum! {
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
+        /// torchvision's DeepLabV3 on its MobileNetV3-large, a whole network.
+        TorchvisionDeepLabV3 = "torchvision-deeplabv3",
+        /// torchvision's lite R-ASPP on its MobileNetV3-large, a whole network.
+        TorchvisionLraspp = "torchvision-lraspp",
+        /// torchvision's fully convolutional network on its ResNet-50, a whole network.
+        TorchvisionFcn = "torchvision-fcn",
     }
 }
 
@@ -60,6 +66,12 @@ closed_enum! {
         EfficientNetB6 = "efficientnet-b6",
         /// EfficientNet-B7.
         EfficientNetB7 = "efficientnet-b7",
+        /// EfficientNetV2-S with TensorFlow's padding.
+        EfficientNetV2S = "tu-tf_efficientnetv2_s",
+        /// EfficientNetV2-M with TensorFlow's padding.
+        EfficientNetV2M = "tu-tf_efficientnetv2_m",
+        /// EfficientNetV2-L with TensorFlow's padding.
+        EfficientNetV2L = "tu-tf_efficientnetv2_l",
         /// ResNet-18.
         ResNet18 = "resnet18",
         /// ResNet-34.
@@ -72,6 +84,8 @@ closed_enum! {
         ResNeXt101x32x8d = "resnext101_32x8d",
         /// MobileNetV2.
         MobileNetV2 = "mobilenet_v2",
+        /// MobileNetV3-large.
+        MobileNetV3Large = "tu-mobilenetv3_large_100",
         /// Mix transformer B0.
         MitB0 = "mit_b0",
         /// Mix transformer B1.
@@ -102,19 +116,50 @@ impl Architecture {
             Architecture::MaNet => "smp.MAnet",
             Architecture::UperNet => "smp.UPerNet",
             Architecture::Segformer => "smp.Segformer",
+            Architecture::TorchvisionDeepLabV3 => "torchvision deeplabv3_mobilenet_v3_large",
+            Architecture::TorchvisionLraspp => "torchvision lraspp_mobilenet_v3_large",
+            Architecture::TorchvisionFcn => "torchvision fcn_resnet50",
         }
     }
 
     /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
     pub fn default_encoder(self) -> Option<EncoderKind> {
-        Some(EncoderKind::EfficientNetB0)
+        self.own_backbone().is_none().then_some(EncoderKind::EfficientNetB0)
+    }
+
+    /// The backbone of a network of torchvision, which takes no encoder from the list.
+    pub fn own_backbone(self) -> Option<&'static str> {
+        match self {
+            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionLraspp => {
+                Some("torchvision's MobileNetV3-large")
+            }
+            Architecture::TorchvisionFcn => Some("torchvision's ResNet-50"),
+            _ => None,
+        }
+    }
+
+    /// Whether [`super::ModelConfig::auxiliary`] can give it a second head.
+    pub fn takes_auxiliary(self) -> bool {
+        matches!(self, Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn)
+    }
+
+    /// The weight of its last convolution, whose rows are the classes.
+    pub fn head_weight(self) -> &'static str {
+        match self {
+            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn => "classifier.4.weight",
+            Architecture::TorchvisionLraspp => "classifier.high_classifier.weight",
+            _ => "segmentation_head.0.weight",
+        }
     }
 
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
     pub fn output_stride(self) -> i64 {
         match self {
-            Architecture::DeepLabV3 => 8,
-            Architecture::DeepLabV3Plus | Architecture::Pan => 16,
+            Architecture::DeepLabV3 | Architecture::TorchvisionFcn => 8,
+            Architecture::DeepLabV3Plus
+            | Architecture::Pan
+            | Architecture::TorchvisionDeepLabV3
+            | Architecture::TorchvisionLraspp => 16,
             _ => 32,
         }
     }
@@ -136,6 +181,12 @@ impl EncoderKind {
         matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5)
     }
 
+    /// What the names of its weights begin with in a whole model; published weights lack it.
+    pub fn weights_prefix(self) -> &'static str {
+        // SMP wraps timm's models once more.
+        if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
+    }
+
     /// The reference whose names and values it has.
     pub fn reference(self) -> &'static str {
         use EncoderKind::*;
@@ -143,6 +194,7 @@ impl EncoderKind {
             EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
             | EfficientNetB6 | EfficientNetB7 => "smp EfficientNetEncoder",
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
+            EfficientNetV2S | EfficientNetV2M | EfficientNetV2L | MobileNetV3Large => "smp TimmUniversalEncoder",
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
         }

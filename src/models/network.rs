@@ -2,6 +2,7 @@ use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
 use super::layers::Scheme;
+use super::networks::torchvision;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -18,7 +19,12 @@ pub trait Network: Send {
 
 /// The network of `config`.
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
-    Ok(Box::new(EncoderDecoder::new(root, config)?))
+    Ok(match config.architecture {
+        Architecture::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
+        Architecture::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
+        Architecture::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
+        _ => Box::new(EncoderDecoder::new(root, config)?),
+    })
 }
 
 /// An encoder, a decoder on its features, a head.
@@ -44,7 +50,7 @@ impl EncoderDecoder {
             &(root / "segmentation_head").with_scheme(head_scheme),
             decoder.channels(),
             config.classes,
-            decoders::head(config),
+            decoders::head(config)?,
         )?;
         Ok(EncoderDecoder { encoder, decoder, head })
     }

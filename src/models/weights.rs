@@ -218,29 +218,40 @@ fn is_float(tensor: &Tensor) -> bool {
     tensor.is_floating_point()
 }
 
-const ENCODER: &str = "encoder.";
+/// Top modules of published classifiers that come after the features.
+const CLASSIFIERS: [&str; 7] = ["fc.", "_fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2."];
 
-/// Loads an encoder's weights; see [`super::Model::load_encoder`].
-pub(super) fn load_encoder(parameters: &Parameters, path: &Path) -> Result<(), WeightsError> {
+/// Loads an encoder's weights into the tensors whose names start with `prefix`; see [`super::Model::load_encoder`].
+pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
     let mut tensors = read_tensors(path)?;
-    if tensors.keys().any(|name| name.starts_with(ENCODER)) {
-        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(ENCODER).map(|n| (n.to_owned(), tensor));
+    let held = |name: &str| {
+        parameters.entries().iter().any(|e| e.name.strip_prefix(prefix).is_some_and(|n| n.starts_with(name)))
+    };
+    // A whole model's names, those of the reference's encoder by itself, those of torchvision's whole classifiers.
+    let wrappings = [prefix, prefix.strip_prefix("encoder.").unwrap_or_default(), "features."];
+    let wrapped = |w: &&str| !w.is_empty() && !held(w) && tensors.keys().any(|name| name.starts_with(w));
+    if let Some(wrapping) = wrappings.into_iter().find(wrapped) {
+        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(wrapping).map(|n| (n.to_owned(), tensor));
         tensors = tensors.into_iter().filter_map(inside).collect();
     }
-    for classifier in ["fc.", "_fc.", "classifier.", "head.", "last_linear."] {
+    for classifier in CLASSIFIERS.into_iter().filter(|c| !held(c)) {
         tensors.retain(|name, _| !name.starts_with(classifier));
     }
-    // The first weight of an encoder is that of its first convolution.
-    let first = parameters.entries().iter().find(|e| e.name.starts_with(ENCODER) && e.tensor.dim() == 4);
-    if let Some(entry) = first {
-        let channels = entry.tensor.size()[1];
-        if let Some(tensor) = tensors.get_mut(&entry.name[ENCODER.len()..]) {
-            let adapted = adapt_first_layer(tensor, channels)
-                .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
-            *tensor = adapted;
-        }
+    let mut entries = parameters.entries().iter().filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
+    // Files from before batch norms counted their batches have no counters; PyTorch takes them so too.
+    const COUNTER: &str = "num_batches_tracked";
+    if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
+        let counters = entries.clone().filter(|(name, _)| name.ends_with(COUNTER));
+        tensors.extend(counters.map(|(name, tensor)| (name.to_owned(), tensor.zeros_like())));
     }
-    assign(parameters, ENCODER, path, tensors)
+    // The first weight of an encoder is that of its first convolution.
+    if let Some((name, first)) = entries.find(|(_, tensor)| tensor.dim() == 4)
+        && let Some(tensor) = tensors.get_mut(name)
+    {
+        *tensor = adapt_first_layer(tensor, first.size()[1])
+            .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
+    }
+    assign(parameters, prefix, path, tensors)
 }
 
 /// A first layer's weight for `channels` input channels from one for three, as the reference does: the sum for

@@ -7,6 +7,8 @@ mod clean;
 mod cli;
 mod fault;
 #[cfg(feature = "torch")]
+mod initial_weights;
+#[cfg(feature = "torch")]
 mod losses;
 mod mask;
 #[cfg(feature = "torch")]

@@ -1,10 +1,12 @@
-"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch computes.
+"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch or torchvision
+computes.
 
 usage: models.py FOLDER SEED
 
 Per case NAME: NAME.weights.safetensors (random weights, random running statistics), NAME.io.safetensors (input x,
 logits in both modes with dropout off, buffers after a training step, and, from the same weights in double precision,
-logits in training and the gradients of their mean square) and
+logits in training and the gradients of their mean square; logits of an auxiliary head, which adds its mean square, as
+train.auxiliary and exact.auxiliary) and
 NAME.json (names of parameters and of the state dict in order, number of parameters, names of the gradients).
 """
 
@@ -19,6 +21,7 @@ warnings.filterwarnings("ignore")
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import save_file
+from torchvision.models import segmentation as torchvision
 
 ARCHITECTURES = {
     "fpn": smp.FPN,
@@ -34,8 +37,32 @@ ARCHITECTURES = {
     "segformer": smp.Segformer,
 }
 
+# The builder, and the first layer by its place.
+TORCHVISION = {
+    "torchvision-deeplabv3": (torchvision.deeplabv3_mobilenet_v3_large, "backbone.0", "0"),
+    "torchvision-lraspp": (torchvision.lraspp_mobilenet_v3_large, "backbone.0", "0"),
+    "torchvision-fcn": (torchvision.fcn_resnet50, "backbone", "conv1"),
+}
+
+
+def build_torchvision(case):
+    builder, place, name = TORCHVISION[case["architecture"]]
+    options = {"aux_loss": True} if case["auxiliary"] else {}
+    model = builder(weights=None, weights_backbone=None, num_classes=case["classes"], **options)
+    if case["in_channels"] != 3:
+        parent = model.get_submodule(place)
+        old = dict(parent.named_children())[name]
+        new = torch.nn.Conv2d(
+            case["in_channels"], old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
+        )
+        torch.nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+        setattr(parent, name, new)
+    return model
+
 
 def build(case):
+    if case["architecture"] in TORCHVISION:
+        return build_torchvision(case)
     options = {}
     if case.get("depth", 5) != 5:
         options["encoder_depth"] = case["depth"]
@@ -83,6 +110,14 @@ def randomise(model):
             tensor.normal_(0, 0.1)
 
 
+def outputs(model, x):
+    """Logits by name: those of the model first, then those of an auxiliary head."""
+    y = model(x)
+    if isinstance(y, torch.Tensor):
+        return {"": y}
+    return {"": y["out"]} | ({".auxiliary": y["aux"]} if "aux" in y else {})
+
+
 def run(case, folder):
     model = build(case)
     with torch.no_grad():
@@ -98,13 +133,13 @@ def run(case, folder):
     exact = copy.deepcopy(model).double().train()
     model.eval()
     with torch.no_grad():
-        out["eval"] = model(x)
+        out["eval"] = outputs(model, x)[""]
         model.train()
-        out["train"] = model(x)
+        out |= {"train" + head: logits for head, logits in outputs(model, x).items()}
     precise = x.double().requires_grad_(True)
-    logits = exact(precise)
-    logits.square().mean().backward()
-    out["exact"] = logits.detach()
+    logits = outputs(exact, precise)
+    sum(y.square().mean() for y in logits.values()).backward()
+    out |= {"exact" + head: y.detach() for head, y in logits.items()}
     out["grad.x"] = precise.grad
     used = [(n, p) for n, p in exact.named_parameters() if p.grad is not None and p.ndim >= 2]
     chosen = [used[0], used[len(used) // 2], used[-1]]
@@ -131,4 +166,5 @@ def main():
         run(case, folder)
 
 
-main()
+if __name__ == "__main__":
+    main()

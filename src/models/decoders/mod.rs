@@ -12,6 +12,8 @@ mod unet_block;
 mod unetplusplus;
 mod upernet;
 
+pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, Pyramid};
+
 use tch::Tensor;
 
 use super::heads::HeadShape;
@@ -39,11 +41,18 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
         Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
         Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
+        Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionLraspp | Architecture::TorchvisionFcn => {
+            return Err(whole(config));
+        }
     })
 }
 
+fn whole(config: &ModelConfig) -> ModelError {
+    ModelError::Config(format!("{} is a whole network, without a decoder of the list", config.architecture))
+}
+
 /// The head that follows the decoder.
-pub fn head(config: &ModelConfig) -> HeadShape {
+pub fn head(config: &ModelConfig) -> Result<HeadShape, ModelError> {
     let (kernel, upsampling) = match config.architecture {
         Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
         Architecture::Linknet => (1, 1),
@@ -51,6 +60,9 @@ pub fn head(config: &ModelConfig) -> HeadShape {
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),
+        Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionLraspp | Architecture::TorchvisionFcn => {
+            return Err(whole(config));
+        }
     };
-    HeadShape { kernel, upsampling }
+    Ok(HeadShape { kernel, upsampling })
 }

@@ -1,8 +1,11 @@
 //! Encoders: an image in, features at strides 1, 2, 4, … out. Decoders read only that and the channels.
 
 mod efficientnet;
+mod efficientnet_v2;
 mod mix_transformer;
+mod mobile_trunk;
 mod mobilenet_v2;
+pub mod mobilenet_v3;
 mod resnet;
 
 use tch::Tensor;
@@ -25,7 +28,9 @@ pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box
     Ok(match kind {
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
+        EfficientNetV2S | EfficientNetV2M | EfficientNetV2L => Box::new(efficientnet_v2::build(path, kind, config)?),
         MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
+        MobileNetV3Large => Box::new(mobilenet_v3::build(path, config)?),
         MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
             Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)
         }
