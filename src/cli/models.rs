@@ -235,7 +235,7 @@ fn show(name: &str, ui: &Ui) -> anyhow::Result<Status> {
 
 fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let classes = classes_of(&args.weights, args.arch.head_weight())?;
+    let (classes, auxiliary) = heads_of(args.arch, &args.weights)?;
     let config = ModelConfig {
         architecture: args.arch,
         encoder: args.encoder,
@@ -244,6 +244,7 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         depth: args.depth,
         norm: args.norm,
         attention: args.attention,
+        auxiliary,
         dropout: Some(0.0),
         drop_path: Some(0.0),
         norm_momentum: None,
@@ -278,9 +279,12 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// Number of classes of a checkpoint: the rows of its head.
-fn classes_of(path: &Path, head: &str) -> anyhow::Result<i64> {
+/// Number of classes of a checkpoint, the rows of its head, and whether it has an auxiliary head.
+fn heads_of(architecture: Architecture, path: &Path) -> anyhow::Result<(i64, bool)> {
+    let head = architecture.head_weight();
     let tensors = read_tensors(path)?;
     let weight = tensors.get(head).with_context(|| format!("{} has no tensor {head}", path.display()))?;
-    weight.size().first().copied().with_context(|| format!("{head} in {} has no rows", path.display()))
+    let classes =
+        weight.size().first().copied().with_context(|| format!("{head} in {} has no rows", path.display()))?;
+    Ok((classes, tensors.keys().any(|name| name.starts_with("aux_classifier."))))
 }

@@ -26,6 +26,9 @@ pub struct ModelConfig {
     pub norm_momentum: Option<f64>,
     /// Attention in the blocks of `unet` and `unetplusplus`.
     pub attention: Option<Attention>,
+    /// A second head on a middle feature, for training alone; for `torchvision-deeplabv3` and `torchvision-fcn`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auxiliary: bool,
     /// Dropout rate of the decoder; absent: the architecture's own.
     pub dropout: Option<f64>,
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
@@ -47,6 +50,7 @@ impl Default for ModelConfig {
             norm: Norm::Batch,
             norm_momentum: None,
             attention: None,
+            auxiliary: false,
             dropout: None,
             drop_path: None,
             feature_size: None,
@@ -58,6 +62,11 @@ impl ModelConfig {
     /// The encoder that is built; `None` for a network that has none of its own kind.
     pub fn backbone(&self) -> Option<EncoderKind> {
         self.encoder.or(self.architecture.default_encoder())
+    }
+
+    /// What the names of the encoder's weights begin with.
+    pub fn weights_prefix(&self) -> &'static str {
+        self.backbone().map_or("backbone.", EncoderKind::weights_prefix)
     }
 
     /// `fpn on efficientnet-b0`, for messages.
@@ -82,7 +91,10 @@ impl ModelConfig {
         }
         let architecture = self.architecture;
         if let Some(encoder) = self.encoder.filter(|_| architecture.default_encoder().is_none()) {
-            return wrong(format!("{architecture} is a whole network with an encoder of its own; leave {encoder} out"));
+            return wrong(format!(
+                "{architecture} is a whole network with an encoder of its own, so it takes no {encoder}; \
+                 leave `encoder` out"
+            ));
         }
         if let (Some((kinds, names)), Some(encoder)) = (architecture.own_encoders(), self.backbone())
             && !kinds.contains(&encoder)
@@ -94,6 +106,12 @@ impl ModelConfig {
         let whole = architecture.default_encoder().is_none() || architecture.own_encoders().is_some();
         if whole && self.depth != 5 {
             return wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth));
+        }
+        if self.auxiliary && !architecture.takes_auxiliary() {
+            return wrong(format!(
+                "auxiliary asks for a second head that {architecture} has not as an option; \
+                 torchvision-deeplabv3 and torchvision-fcn have"
+            ));
         }
         if let Some(size) = self.feature_size {
             if architecture != Architecture::SwinUnetr {

@@ -38,6 +38,12 @@ closed_enum! {
         SwinUnetr = "swin-unetr",
         /// Object-contextual representations on the branches of an HRNet.
         HrNetOcr = "hrnet-ocr",
+        /// torchvision's DeepLabV3 on its MobileNetV3-large, a whole network.
+        TorchvisionDeepLabV3 = "torchvision-deeplabv3",
+        /// torchvision's lite R-ASPP on its MobileNetV3-large, a whole network.
+        TorchvisionLraspp = "torchvision-lraspp",
+        /// torchvision's fully convolutional network on its ResNet-50, a whole network.
+        TorchvisionFcn = "torchvision-fcn",
     }
 }
 
@@ -68,6 +74,12 @@ closed_enum! {
         EfficientNetB6 = "efficientnet-b6",
         /// EfficientNet-B7.
         EfficientNetB7 = "efficientnet-b7",
+        /// EfficientNetV2-S with TensorFlow's padding.
+        EfficientNetV2S = "tu-tf_efficientnetv2_s",
+        /// EfficientNetV2-M with TensorFlow's padding.
+        EfficientNetV2M = "tu-tf_efficientnetv2_m",
+        /// EfficientNetV2-L with TensorFlow's padding.
+        EfficientNetV2L = "tu-tf_efficientnetv2_l",
         /// ResNet-18.
         ResNet18 = "resnet18",
         /// ResNet-34.
@@ -80,6 +92,8 @@ closed_enum! {
         ResNeXt101x32x8d = "resnext101_32x8d",
         /// MobileNetV2.
         MobileNetV2 = "mobilenet_v2",
+        /// MobileNetV3-large.
+        MobileNetV3Large = "tu-mobilenetv3_large_100",
         /// Mix transformer B0.
         MitB0 = "mit_b0",
         /// Mix transformer B1.
@@ -138,6 +152,9 @@ impl Architecture {
             Architecture::SegformerTransformers => "transformers SegformerForSemanticSegmentation",
             Architecture::SwinUnetr => "monai SwinUNETR",
             Architecture::HrNetOcr => "Yuan, Chen, Wang, ECCV 2020",
+            Architecture::TorchvisionDeepLabV3 => "torchvision deeplabv3_mobilenet_v3_large",
+            Architecture::TorchvisionLraspp => "torchvision lraspp_mobilenet_v3_large",
+            Architecture::TorchvisionFcn => "torchvision fcn_resnet50",
         }
     }
 
@@ -145,7 +162,10 @@ impl Architecture {
     pub fn default_encoder(self) -> Option<EncoderKind> {
         match self {
             Architecture::HrNetOcr => Some(EncoderKind::HrNetW18),
-            Architecture::SwinUnetr => None,
+            Architecture::SwinUnetr
+            | Architecture::TorchvisionDeepLabV3
+            | Architecture::TorchvisionLraspp
+            | Architecture::TorchvisionFcn => None,
             Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
             Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
             _ => Some(EncoderKind::EfficientNetB0),
@@ -172,9 +192,16 @@ impl Architecture {
         }
     }
 
-    /// The weight whose rows are the classes.
+    /// Whether [`super::ModelConfig::auxiliary`] can give it a second head.
+    pub fn takes_auxiliary(self) -> bool {
+        matches!(self, Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn)
+    }
+
+    /// The weight of its last convolution, whose rows are the classes.
     pub fn head_weight(self) -> &'static str {
         match self {
+            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn => "classifier.4.weight",
+            Architecture::TorchvisionLraspp => "classifier.high_classifier.weight",
             Architecture::SwinUnetr => "out.conv.conv.weight",
             _ => "segmentation_head.0.weight",
         }
@@ -183,8 +210,11 @@ impl Architecture {
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
     pub fn output_stride(self) -> i64 {
         match self {
-            Architecture::DeepLabV3 => 8,
-            Architecture::DeepLabV3Plus | Architecture::Pan => 16,
+            Architecture::DeepLabV3 | Architecture::TorchvisionFcn => 8,
+            Architecture::DeepLabV3Plus
+            | Architecture::Pan
+            | Architecture::TorchvisionDeepLabV3
+            | Architecture::TorchvisionLraspp => 16,
             _ => 32,
         }
     }
@@ -275,6 +305,7 @@ impl EncoderKind {
             EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
             | EfficientNetB6 | EfficientNetB7 => "smp EfficientNetEncoder",
             ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
+            EfficientNetV2S | EfficientNetV2M | EfficientNetV2L | MobileNetV3Large => "smp TimmUniversalEncoder",
             MobileNetV2 => "smp MobileNetV2Encoder",
             MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
             SwinTiny | SwinSmall | SwinBase => "timm SwinTransformer (strict_img_size=False)",

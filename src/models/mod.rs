@@ -233,12 +233,11 @@ impl Model {
         weights::load(&self.parameters, "", path)
     }
 
-    /// Loads the encoder's weights alone, as published for the encoder or as part of a whole model. A
-    /// classifier's head in the file and stages beyond the model's depth are left out; a first layer for three
-    /// channels is fitted to one as the reference does (its sum over the channels).
+    /// Loads the encoder's weights alone (the backbone's of a whole network), as published for the encoder or as part
+    /// of a whole model. A classifier's head in the file and stages beyond the model's depth are left out; a first
+    /// layer for three channels is fitted to one as the reference does (its sum over the channels).
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
-        let prefix = self.config.backbone().map_or("encoder.", EncoderKind::weights_prefix);
-        weights::load_encoder(&self.parameters, prefix, path)
+        weights::load_encoder(&self.parameters, self.config.weights_prefix(), path)
     }
 
     /// Writes the state as safetensors, by rename.

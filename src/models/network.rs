@@ -3,6 +3,7 @@ use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
 use super::layers::Scheme;
 use super::networks::SwinUnetr;
+use super::networks::torchvision;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -21,6 +22,9 @@ pub trait Network: Send {
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
     Ok(match config.architecture {
         Architecture::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
+        Architecture::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
+        Architecture::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
+        Architecture::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
         _ => Box::new(EncoderDecoder::new(root, config)?),
     })
 }
@@ -53,7 +57,7 @@ impl EncoderDecoder {
             &(root / "segmentation_head").with_scheme(head_scheme),
             decoder.channels(),
             config.classes,
-            decoders::head(config),
+            decoders::head(config)?,
         )?;
         Ok(EncoderDecoder { encoder, decoder, head })
     }

@@ -218,42 +218,56 @@ fn is_float(tensor: &Tensor) -> bool {
     tensor.is_floating_point()
 }
 
-/// What stands in a whole model's names before its encoder's, and within it before a network of timm's.
+/// What stands in a whole model's names before its encoder's.
 const ENCODER: &str = "encoder.";
-const UNIVERSAL: &str = "model.";
 
 /// Classifiers and what leads to them, by the names of the libraries that publish encoders.
-const CLASSIFIERS: [&str; 8] =
-    ["fc.", "_fc.", "classifier.", "norm.", "head.", "last_linear.", "downsamp_modules.", "final_layer."];
+const CLASSIFIERS: [&str; 10] = [
+    "fc.",
+    "_fc.",
+    "classifier.",
+    "norm.",
+    "head.",
+    "last_linear.",
+    "conv_head.",
+    "bn2.",
+    "downsamp_modules.",
+    "final_layer.",
+];
 
 /// Parts of a published encoder that the same encoder may lack here: stages beyond the depth in use, and what widens
 /// an HRNet's branches.
 const OPTIONAL: [&str; 5] = ["stages_2.", "stages_3.", "layers_2.", "layers_3.", "incre_modules."];
 
-/// Loads an encoder's weights, which have the model's names without `prefix`; see [`super::Model::load_encoder`].
+/// Loads an encoder's weights into the tensors whose names start with `prefix`; see [`super::Model::load_encoder`].
 pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
     let mut tensors = read_tensors(path)?;
-    for outer in [ENCODER, UNIVERSAL] {
-        if prefix.contains(outer) && tensors.keys().any(|name| name.starts_with(outer)) {
-            let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(outer).map(|n| (n.to_owned(), tensor));
-            tensors = tensors.into_iter().filter_map(inside).collect();
-        }
-    }
     let names: Vec<&str> = parameters.entries().iter().filter_map(|e| e.name.strip_prefix(prefix)).collect();
-    let has = |part: &str| names.iter().any(|name| name.starts_with(part));
-    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, &has), tensor)).collect();
-    for part in CLASSIFIERS.iter().chain(OPTIONAL.iter().filter(|part| !has(part))) {
+    let held = |part: &str| names.iter().any(|name| name.starts_with(part));
+    // A whole model's names, those of the reference's encoder by itself, those of torchvision's whole classifiers.
+    let wrappings = [prefix, prefix.strip_prefix(ENCODER).unwrap_or_default(), "features."];
+    let wrapped = |w: &&str| !w.is_empty() && !held(w) && tensors.keys().any(|name| name.starts_with(w));
+    if let Some(wrapping) = wrappings.into_iter().find(wrapped) {
+        let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(wrapping).map(|n| (n.to_owned(), tensor));
+        tensors = tensors.into_iter().filter_map(inside).collect();
+    }
+    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, &held), tensor)).collect();
+    for part in CLASSIFIERS.iter().chain(&OPTIONAL).filter(|part| !held(part)) {
         tensors.retain(|name, _| !name.starts_with(part));
     }
+    let mut entries = parameters.entries().iter().filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
+    // Files from before batch norms counted their batches have no counters; PyTorch takes them so too.
+    const COUNTER: &str = "num_batches_tracked";
+    if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
+        let counters = entries.clone().filter(|(name, _)| name.ends_with(COUNTER));
+        tensors.extend(counters.map(|(name, tensor)| (name.to_owned(), tensor.zeros_like())));
+    }
     // The first weight of an encoder is that of its first convolution.
-    let first = parameters.entries().iter().find(|e| e.name.starts_with(prefix) && e.tensor.dim() == 4);
-    if let Some(entry) = first {
-        let channels = entry.tensor.size()[1];
-        if let Some(tensor) = tensors.get_mut(&entry.name[prefix.len()..]) {
-            let adapted = adapt_first_layer(tensor, channels)
-                .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
-            *tensor = adapted;
-        }
+    if let Some((name, first)) = entries.find(|(_, tensor)| tensor.dim() == 4)
+        && let Some(tensor) = tensors.get_mut(name)
+    {
+        *tensor = adapt_first_layer(tensor, first.size()[1])
+            .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
     }
     assign(parameters, prefix, path, tensors)
 }

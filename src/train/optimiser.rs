@@ -67,6 +67,11 @@ struct Slot {
     second: Option<Tensor>,
 }
 
+/// Whether the weight called `name` is one of the encoder, or of the backbone of a whole network.
+fn is_encoder(name: &str) -> bool {
+    name.starts_with("encoder.") || name.starts_with("backbone.")
+}
+
 /// Moves weights by their gradients. All of its state can be saved and loaded, which libtorch's own optimisers
 /// do not offer here.
 pub struct Optimiser {
@@ -75,13 +80,13 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// For the weights of a model by name. Names that begin with `encoder.` take the encoder's rate; tensors of one
-    /// dimension are norms' weights and biases.
+    /// For the weights of a model by name. Names that begin with `encoder.` or `backbone.` take the encoder's rate;
+    /// tensors of one dimension are norms' weights and biases.
     pub fn new(settings: &OptimiserSettings, weights: Vec<(String, Tensor)>) -> Optimiser {
         let slots = weights.into_iter().map(|(name, weight)| {
             let decays = settings.decay_norms_and_biases || weight.dim() > 1;
             Slot {
-                lr_factor: if name.starts_with("encoder.") { settings.encoder_lr_factor } else { 1.0 },
+                lr_factor: if is_encoder(&name) { settings.encoder_lr_factor } else { 1.0 },
                 decay: if decays { settings.weight_decay } else { 0.0 },
                 steps: 0,
                 first: weight.detach().zeros_like(),

@@ -9,6 +9,8 @@ mod cli;
 mod encoders;
 mod fault;
 #[cfg(feature = "torch")]
+mod initial_weights;
+#[cfg(feature = "torch")]
 mod losses;
 mod mask;
 #[cfg(feature = "torch")]

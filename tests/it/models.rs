@@ -1,7 +1,10 @@
-//! Models against segmentation_models_pytorch, and the contract that every pair of decoder and encoder keeps.
+//! Models against segmentation_models_pytorch and torchvision, and the contract that every pair of decoder and encoder
+//! and every whole network keeps.
+
+use std::collections::BTreeSet;
 
 use carpus::models::{
-    Architecture, Attention, EncoderKind, Model, ModelConfig, ModelError, Norm, WeightsError, read_tensors,
+    Architecture, Attention, EncoderKind, Model, ModelConfig, ModelError, Norm, Output, WeightsError, read_tensors,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -10,18 +13,27 @@ use tch::{Device, Kind, Tensor};
 use crate::python;
 
 /// A model to compare with the reference.
-struct Case {
-    config: ModelConfig,
+pub struct Case {
+    pub config: ModelConfig,
     batch: i64,
     height: i64,
     width: i64,
 }
 
 impl Case {
-    fn new(architecture: Architecture, encoder: EncoderKind) -> Self {
+    pub fn new(architecture: Architecture, encoder: EncoderKind) -> Self {
+        Case::of(architecture, Some(encoder))
+    }
+
+    /// A network without an encoder from the list. Its images need not be multiples of anything.
+    pub fn whole(architecture: Architecture) -> Self {
+        Case { height: 67, width: 95, ..Case::of(architecture, None) }
+    }
+
+    fn of(architecture: Architecture, encoder: Option<EncoderKind>) -> Self {
         let config = ModelConfig {
             architecture,
-            encoder: Some(encoder),
+            encoder,
             classes: 5,
             dropout: Some(0.0),
             drop_path: Some(0.0),
@@ -35,18 +47,22 @@ impl Case {
         self.config.backbone().map_or("own", EncoderKind::name)
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let c = &self.config;
         let attention = c.attention.map_or("plain", Attention::name);
         let size = c.feature_size.map_or(String::new(), |n| format!(".{n}"));
-        format!("{}.{}.{}.{}.{attention}{size}.{}", c.architecture, self.encoder(), c.in_channels, c.depth, self.height)
+        let heads = if c.auxiliary { "two" } else { "one" };
+        let parts = [c.architecture.name(), self.encoder(), attention, heads];
+        format!("{}.{}.{}{size}.{}", parts.join("."), c.in_channels, c.depth, self.height)
     }
 
-    fn describe(&self) -> serde_json::Value {
+    pub fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
             "name": self.name(), "architecture": c.architecture, "encoder": c.backbone(), "in_channels": c.in_channels,
-            "feature_size": c.feature_size.unwrap_or(24), "classes": c.classes, "depth": c.depth, "attention": c.attention, "batch": self.batch, "height": self.height, "width": self.width,
+            "feature_size": c.feature_size.unwrap_or(24), "classes": c.classes, "depth": c.depth,
+            "attention": c.attention, "auxiliary": c.auxiliary, "batch": self.batch, "height": self.height,
+            "width": self.width,
         })
     }
 }
@@ -64,6 +80,18 @@ pub fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
     assert_eq!(ours.size(), reference.size());
     let largest = reference.abs().max().double_value(&[]).max(1e-30);
     (ours - reference).abs().max().double_value(&[]) / largest
+}
+
+/// Logits by the names that the reference's go by in `mode`.
+fn heads<'a>(mode: &str, output: &'a Output) -> Vec<(String, &'a Tensor)> {
+    let auxiliary = output.auxiliary.iter().enumerate().map(|(i, logits)| (format!("{mode}.auxiliary.{i}"), logits));
+    std::iter::once((mode.to_owned(), &output.logits)).chain(auxiliary).collect()
+}
+
+/// Sum of the mean squares of all heads' logits.
+fn mean_square(output: &Output) -> Tensor {
+    let one = |logits: &Tensor| logits.square().mean(logits.kind());
+    output.auxiliary.iter().fold(one(&output.logits), |sum, logits| sum + one(logits))
 }
 
 /// Single precision, the order of sums differs in a few places, and deep networks carry that on.
@@ -96,14 +124,12 @@ fn compare(cases: &[Case]) {
         assert!(difference <= LOGITS, "{name}: logits in evaluation differ by {difference:e}");
 
         let output = tch::no_grad(|| model.forward_t(&io["x"], true)).unwrap();
-        let difference = relative(&output.logits, &io["train"]);
-        assert!(difference <= LOGITS, "{name}: logits in training differ by {difference:e}");
-        let auxiliary = io.keys().filter(|n| n.starts_with("auxiliary.")).count();
-        assert_eq!(output.auxiliary.len(), auxiliary, "{name}");
-        for (index, logits) in output.auxiliary.iter().enumerate() {
-            let difference = relative(logits, &io[&format!("auxiliary.{index}")]);
-            assert!(difference <= LOGITS, "{name}: auxiliary logits {index} differ by {difference:e}");
+        for (what, ours) in heads("train", &output) {
+            let difference = relative(ours, &io[&what]);
+            assert!(difference <= LOGITS, "{name}: logits {what} differ by {difference:e}");
         }
+        let auxiliary = io.keys().filter(|n| n.starts_with("train.auxiliary.")).count();
+        assert_eq!(output.auxiliary.len(), auxiliary, "{name}");
         for (buffer, tensor) in model.named_buffers() {
             // With fewer stages the reference still runs one stage beyond the deepest feature; nothing reads it.
             let layer = buffer.rsplit_once('.').expect("a buffer belongs to a layer").0;
@@ -122,11 +148,11 @@ fn compare(cases: &[Case]) {
         model.parameters().set_kind(Kind::Double).unwrap();
         let x = io["x"].to_kind(Kind::Double).set_requires_grad(true);
         let output = model.forward_t(&x, true).unwrap();
-        let difference = relative(&output.logits, &io["exact"]);
-        assert!(difference <= EXACT, "{name}: logits in double precision differ by {difference:e}");
-        let loss = output.logits.square().mean(Kind::Double);
-        let auxiliary = output.auxiliary.iter().map(|y| y.square().mean(Kind::Double));
-        auxiliary.fold(loss, |sum, term| sum + term).backward();
+        for (what, ours) in heads("exact", &output) {
+            let difference = relative(ours, &io[&what]);
+            assert!(difference <= EXACT, "{name}: logits {what} in double precision differ by {difference:e}");
+        }
+        mean_square(&output).backward();
         let difference = relative(&x.grad(), &io["grad.x"]);
         assert!(difference <= EXACT, "{name}: the input's gradient differs by {difference:e}");
         for parameter in &facts.grads {
@@ -267,13 +293,63 @@ fn hrnet_with_object_contexts_equals_the_equations() {
 }
 
 #[test]
+fn timms_mobile_encoders_equal_the_reference() {
+    use EncoderKind::{EfficientNetV2S, MobileNetV3Large};
+    let mut cases = Vec::new();
+    for encoder in [EfficientNetV2S, MobileNetV3Large] {
+        cases.push(Case::new(Architecture::Fpn, encoder));
+        let mut grey = Case::new(Architecture::Unet, encoder);
+        grey.config.in_channels = 1;
+        grey.config.depth = 4;
+        cases.push(grey);
+    }
+    cases.push(Case::new(Architecture::DeepLabV3, MobileNetV3Large));
+    cases.push(Case::new(Architecture::DeepLabV3Plus, EfficientNetV2S));
+    if all() {
+        cases.push(Case::new(Architecture::DeepLabV3Plus, MobileNetV3Large));
+        cases.push(Case::new(Architecture::DeepLabV3, EfficientNetV2S));
+        for (encoder, architecture) in [(EfficientNetV2S, Architecture::Fpn), (MobileNetV3Large, Architecture::Linknet)]
+        {
+            let mut shallow = Case::new(architecture, encoder);
+            shallow.config.depth = 3;
+            cases.push(shallow);
+        }
+    }
+    compare(&cases);
+}
+
+#[test]
+fn torchvisions_networks_equal_the_reference() {
+    let mut cases = Vec::new();
+    for architecture in Architecture::ALL.iter().copied().filter(|a| a.name().starts_with("torchvision-")) {
+        cases.push(Case::whole(architecture));
+        if architecture.takes_auxiliary() {
+            let mut two = Case::whole(architecture);
+            two.config.auxiliary = true;
+            cases.push(two);
+        }
+        if all() || architecture != Architecture::TorchvisionDeepLabV3 {
+            let mut grey = Case::whole(architecture);
+            grey.config.in_channels = 1;
+            cases.push(grey);
+        }
+    }
+    compare(&cases);
+}
+
+/// Architectures that take encoders from the list.
+fn on_encoders() -> impl Iterator<Item = Architecture> {
+    Architecture::ALL.iter().copied().filter(|a| takes_any_encoder(*a))
+}
+
+#[test]
 fn every_decoder_equals_the_reference() {
     let mut cases = Vec::new();
-    for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
-        cases.push(Case::new(*architecture, EncoderKind::EfficientNetB0));
+    for architecture in on_encoders() {
+        cases.push(Case::new(architecture, EncoderKind::EfficientNetB0));
         // Dilated stages differ between the families.
         if all() || architecture.output_stride() < 32 {
-            cases.push(Case::new(*architecture, EncoderKind::ResNet34));
+            cases.push(Case::new(architecture, EncoderKind::ResNet34));
         }
     }
     for architecture in [Architecture::Unet, Architecture::UnetPlusPlus] {
@@ -282,9 +358,9 @@ fn every_decoder_equals_the_reference() {
         cases.push(case);
     }
     for depth in [3, 4] {
-        for architecture in Architecture::ALL.iter().filter(|a| takes_any_encoder(**a)) {
+        for architecture in on_encoders() {
             if all() || matches!(architecture, Architecture::PspNet | Architecture::Unet) {
-                let mut case = Case::new(*architecture, EncoderKind::ResNet18);
+                let mut case = Case::new(architecture, EncoderKind::ResNet18);
                 case.config.depth = depth;
                 cases.push(case);
             }
@@ -295,10 +371,11 @@ fn every_decoder_equals_the_reference() {
     compare(&cases);
 }
 
-/// Small encoders stand for their families where every pair is tried.
+/// Every pair of architecture and encoder, and whole networks by themselves. Small encoders stand for their families
+/// where not everything is asked for.
 fn contract_configs() -> Vec<ModelConfig> {
-    use EncoderKind::{ConvNeXtV2Tiny, EfficientNetB0, HrNetW18, MitB0, MobileNetV2, ResNet18};
-    let small = [EfficientNetB0, ResNet18, MobileNetV2, MitB0, HrNetW18, ConvNeXtV2Tiny];
+    use EncoderKind::{ConvNeXtV2Tiny, EfficientNetB0, HrNetW18, MitB0, MobileNetV2, MobileNetV3Large, ResNet18};
+    let small = [EfficientNetB0, ResNet18, MobileNetV2, MobileNetV3Large, MitB0, HrNetW18, ConvNeXtV2Tiny];
     let encoders = if all() { EncoderKind::ALL } else { &small };
     let pairs = Architecture::ALL.iter().flat_map(|a| encoders.iter().map(move |e| (*a, *e)));
     let config = |(architecture, encoder)| ModelConfig {
@@ -349,7 +426,7 @@ fn illegal_pairs_are_refused_with_the_reason() {
                 let text = error.to_string();
                 assert!(text.contains(config.backbone().unwrap().name()), "{text}");
                 let is_whole = config.architecture.default_encoder().is_none();
-                let way_out = if is_whole { "has an encoder of its own" } else { "take another encoder" };
+                let way_out = if is_whole { "leave `encoder` out" } else { "take another encoder" };
                 assert!(text.contains(way_out), "{text}");
             }
         }
@@ -365,6 +442,10 @@ fn illegal_pairs_are_refused_with_the_reason() {
         let text = config.validate().err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(text.contains("stochastic depth"), refused, "{encoder}: {text}");
     }
+    let wrong = ModelConfig { auxiliary: true, ..ModelConfig::default() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("fpn has no auxiliary head"));
+    let wrong = ModelConfig { architecture: Architecture::TorchvisionFcn, depth: 4, ..ModelConfig::default() };
+    assert!(wrong.validate().unwrap_err().to_string().contains("depth"));
     let wrong = ModelConfig { in_channels: 2, ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("1 or 3"));
     let wrong = ModelConfig { feature_size: Some(24), ..ModelConfig::default() };
@@ -396,11 +477,10 @@ fn every_model_keeps_the_contract() {
                 model.named_parameters().into_iter().filter(|(n, t)| n.starts_with(prefix) && t.grad().defined());
             chosen.map(|(_, t)| t.grad().abs().sum(Kind::Double).double_value(&[])).sum()
         };
-        let parts = match config.architecture {
-            Architecture::SwinUnetr => ["swinViT.", "decoder1.", "out."],
-            _ => ["encoder.", "decoder.", "segmentation_head."],
-        };
-        for part in parts {
+        let part = |(name, _): (String, Tensor)| name.split('.').next().unwrap().to_owned() + ".";
+        let parts: BTreeSet<String> = model.named_parameters().into_iter().map(part).collect();
+        assert!(parts.len() > 1, "{name}: {parts:?}");
+        for part in &parts {
             let sum = total(part);
             assert!(sum.is_finite() && sum > 0.0, "{name}: gradients of {part} sum to {sum}");
         }
@@ -412,8 +492,16 @@ fn every_model_keeps_the_contract() {
 
         // What cannot be run is refused.
         let odd = Tensor::zeros([1, 3, side, side + 1], (Kind::Float, Device::Cpu));
-        let error = model.forward_t(&odd, false).unwrap_err();
-        assert!(matches!(error, ModelError::Indivisible { .. }), "{name}: {error}");
+        match tch::no_grad(|| model.forward_t(&odd, false)) {
+            Ok(output) => {
+                assert_eq!(model.stride(), 1, "{name}");
+                assert_eq!(output.logits.size(), [1, 3, side, side + 1], "{name}");
+            }
+            Err(error) => {
+                assert!(model.stride() > 1, "{name}");
+                assert!(matches!(error, ModelError::Indivisible { .. }), "{name}: {error}");
+            }
+        }
         if side > 64 {
             let small = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
             assert!(matches!(model.forward_t(&small, false).unwrap_err(), ModelError::TooSmall { .. }), "{name}");
@@ -492,6 +580,62 @@ fn an_encoders_weights_fit_one_channel() {
         x.conv2d(w, None::<Tensor>, [2, 2], [3, 3], [1, 1], 1).detach()
     };
     assert!(relative(&stem(&grey, &x), &stem(&rgb, &x.expand([1, 3, 64, 64], false))) < 1e-5);
+}
+
+/// What an encoder's own library publishes: no prefix, a classifier, no counters of batches.
+fn published(model: &Model, prefix: &str, wrapping: &str, head: &[&str]) -> Vec<(String, Tensor)> {
+    let kept = |name: &str| !name.ends_with("num_batches_tracked");
+    let inside = |(name, tensor): (String, Tensor)| {
+        name.strip_prefix(prefix).filter(|n| kept(n)).map(|n| (format!("{wrapping}{n}"), tensor))
+    };
+    let float = (Kind::Float, Device::Cpu);
+    let head = head.iter().map(|name| (name.to_string(), Tensor::zeros([3, 8], float)));
+    model.state().into_iter().filter_map(inside).chain(head).collect()
+}
+
+#[test]
+fn published_weights_load_into_wrapped_encoders_and_backbones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let on = |encoder| ModelConfig { encoder: Some(encoder), classes: 2, ..ModelConfig::default() };
+    let whole = |architecture| ModelConfig { architecture, classes: 2, ..ModelConfig::default() };
+    let timm = ["conv_head.weight", "bn2.running_mean", "classifier.weight"];
+    let torchvision = ["classifier.0.weight"];
+    for (config, prefix, wrapping, head) in [
+        (on(EncoderKind::MobileNetV3Large), "encoder.model.", "", &timm[..]),
+        (on(EncoderKind::EfficientNetV2S), "encoder.model.", "", &timm[..]),
+        (on(EncoderKind::MobileNetV3Large), "encoder.model.", "model.", &[]),
+        (on(EncoderKind::MobileNetV2), "encoder.", "", &torchvision[..]),
+        (whole(Architecture::TorchvisionLraspp), "backbone.", "features.", &torchvision[..]),
+        (whole(Architecture::TorchvisionFcn), "backbone.", "", &["fc.weight"]),
+        (whole(Architecture::TorchvisionDeepLabV3), "backbone.", "backbone.", &torchvision[..]),
+    ] {
+        let name = format!("{} from {wrapping:?}", config.describe());
+        tch::manual_seed(1);
+        let from = Model::new(&config, Device::Cpu).unwrap();
+        carpus::models::write_tensors(&path, &published(&from, prefix, wrapping, head)).unwrap();
+        let mut to = Model::new(&ModelConfig { in_channels: 1, ..config }, Device::Cpu).unwrap();
+        to.load_encoder(&path).unwrap();
+        let mut differ = Vec::new();
+        for ((parameter, ours), (_, theirs)) in to.named_parameters().into_iter().zip(from.named_parameters()) {
+            if !parameter.starts_with(prefix) {
+                continue;
+            }
+            if ours.size() == theirs.size() {
+                assert_eq!(ours, theirs, "{name}: {parameter}");
+            } else {
+                assert!(
+                    relative(&ours, &theirs.sum_dim_intlist([1i64].as_slice(), true, Kind::Float)) < 1e-6,
+                    "{name}"
+                );
+                differ.push(parameter);
+            }
+        }
+        assert_eq!(differ.len(), 1, "{name}: the first layer alone is fitted: {differ:?}");
+    }
+    // The weights of another encoder are refused.
+    let mut other = Model::new(&on(EncoderKind::ResNet18), Device::Cpu).unwrap();
+    assert!(matches!(other.load_encoder(&path), Err(WeightsError::Mismatch { .. })));
 }
 
 #[test]

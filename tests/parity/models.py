@@ -1,10 +1,12 @@
-"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch (or MONAI) computes.
+"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch, torchvision or
+MONAI computes.
 
 usage: models.py FOLDER SEED
 
 Per case NAME: NAME.weights.safetensors (random weights, random running statistics), NAME.io.safetensors (input x,
-logits in both modes with dropout off, auxiliary logits in training, buffers after a training step, and, from the same
-weights in double precision, logits in training and the gradients of the sum of their mean squares) and
+logits in both modes with dropout off, buffers after a training step, and, from the same weights in double precision,
+logits in training and the gradients of their mean square; logits of auxiliary heads, which add their mean squares, as
+train.auxiliary.N and exact.auxiliary.N) and
 NAME.json (names of parameters and of the state dict in order, number of parameters, names of the gradients).
 """
 
@@ -21,6 +23,7 @@ import torch
 from hrnet_ocr import HrnetOcr
 from monai.networks.nets import SwinUNETR
 from safetensors.torch import save_file
+from torchvision.models import segmentation as torchvision
 
 ARCHITECTURES = {
     "fpn": smp.FPN,
@@ -37,10 +40,34 @@ ARCHITECTURES = {
     "hrnet-ocr": HrnetOcr,
 }
 
+# The builder, and the first layer by its place.
+TORCHVISION = {
+    "torchvision-deeplabv3": (torchvision.deeplabv3_mobilenet_v3_large, "backbone.0", "0"),
+    "torchvision-lraspp": (torchvision.lraspp_mobilenet_v3_large, "backbone.0", "0"),
+    "torchvision-fcn": (torchvision.fcn_resnet50, "backbone", "conv1"),
+}
+
+
+def build_torchvision(case):
+    builder, place, name = TORCHVISION[case["architecture"]]
+    options = {"aux_loss": True} if case["auxiliary"] else {}
+    model = builder(weights=None, weights_backbone=None, num_classes=case["classes"], **options)
+    if case["in_channels"] != 3:
+        parent = model.get_submodule(place)
+        old = dict(parent.named_children())[name]
+        new = torch.nn.Conv2d(
+            case["in_channels"], old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
+        )
+        torch.nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+        setattr(parent, name, new)
+    return model
+
 
 def build(case):
     if case["architecture"] == "swin-unetr":
         return SwinUNETR(case["in_channels"], case["classes"], feature_size=case["feature_size"], spatial_dims=2)
+    if case["architecture"] in TORCHVISION:
+        return build_torchvision(case)
     options = {}
     if "tu-swin" in case["encoder"]:
         options["strict_img_size"] = False
@@ -92,9 +119,13 @@ def randomise(model):
             tensor.normal_(0, 0.1)
 
 
-def with_auxiliary(output):
-    """Logits and the list of auxiliary ones, which most models have not."""
-    return output if isinstance(output, tuple) else (output, [])
+def outputs(model, x):
+    """Logits by name: those of the model first, then those of auxiliary heads."""
+    y = model(x)
+    if isinstance(y, torch.Tensor):
+        return {"": y}
+    logits, auxiliary = y if isinstance(y, tuple) else (y["out"], [y["aux"]] if "aux" in y else [])
+    return {"": logits} | {f".auxiliary.{i}": one for i, one in enumerate(auxiliary)}
 
 
 def run(case, folder):
@@ -112,14 +143,13 @@ def run(case, folder):
     exact = copy.deepcopy(model).double().train()
     model.eval()
     with torch.no_grad():
-        out["eval"] = model(x)
+        out["eval"] = outputs(model, x)[""]
         model.train()
-        out["train"], auxiliary = with_auxiliary(model(x))
-        out |= {f"auxiliary.{i}": logits for i, logits in enumerate(auxiliary)}
+        out |= {"train" + head: logits for head, logits in outputs(model, x).items()}
     precise = x.double().requires_grad_(True)
-    logits, auxiliary = with_auxiliary(exact(precise))
-    sum(y.square().mean() for y in [logits, *auxiliary]).backward()
-    out["exact"] = logits.detach()
+    logits = outputs(exact, precise)
+    sum(y.square().mean() for y in logits.values()).backward()
+    out |= {"exact" + head: y.detach() for head, y in logits.items()}
     out["grad.x"] = precise.grad
     used = [(n, p) for n, p in exact.named_parameters() if p.grad is not None and p.ndim >= 2]
     chosen = [used[0], used[len(used) // 2], used[-1]]

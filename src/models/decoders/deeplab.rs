@@ -8,14 +8,15 @@ use super::Decoder;
 use crate::models::layers::{ConvNormRelu, ConvOptions, SeparableConvNormRelu, bilinear_by, dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
-const CHANNELS: i64 = 256;
+/// Channels of the pyramid's output.
+pub const CHANNELS: i64 = 256;
 const RATES: [i64; 3] = [12, 24, 36];
 const DROPOUT: f64 = 0.5;
 /// Channels that the fine features are brought down to, so that they do not outweigh the deep ones.
 const FINE: i64 = 48;
 
 /// Atrous spatial pyramid pooling.
-struct Pyramid {
+pub struct Pyramid {
     point: ConvNormRelu,
     rates: Vec<Dilated>,
     pooled: ConvNormRelu,
@@ -29,7 +30,8 @@ enum Dilated {
 }
 
 impl Pyramid {
-    fn new(path: &Path, config: &ModelConfig, input: i64, separable: bool) -> Result<Self, ModelError> {
+    /// On features of `input` channels; with `separable` dilated convolutions or full ones.
+    pub fn new(path: &Path, config: &ModelConfig, input: i64, separable: bool) -> Result<Self, ModelError> {
         let branches = path / "convs";
         let point = ConvNormRelu::new(&(&branches / 0), input, CHANNELS, 1)?;
         let mut rates = Vec::new();
@@ -49,7 +51,7 @@ impl Pyramid {
     }
 
     /// `[B, input, h, w]` to `[B, 256, h, w]`.
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut branches = vec![self.point.forward(x, train)?];
         for rate in &self.rates {
             branches.push(match rate {

@@ -13,6 +13,8 @@ mod unet_block;
 mod unetplusplus;
 mod upernet;
 
+pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, Pyramid};
+
 use tch::Tensor;
 
 use super::heads::HeadShape;
@@ -48,15 +50,20 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::Segformer | Architecture::SegformerTransformers => {
             Box::new(segformer::Segformer::new(path, config, channels)?)
         }
-        Architecture::SwinUnetr => {
-            return Err(ModelError::Config(format!("{} is a whole network without a decoder", config.architecture)));
-        }
         Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
+        Architecture::SwinUnetr
+        | Architecture::TorchvisionDeepLabV3
+        | Architecture::TorchvisionLraspp
+        | Architecture::TorchvisionFcn => return Err(whole(config)),
     })
 }
 
+fn whole(config: &ModelConfig) -> ModelError {
+    ModelError::Config(format!("{} is a whole network, without a decoder of the list", config.architecture))
+}
+
 /// The head that follows the decoder.
-pub fn head(config: &ModelConfig) -> HeadShape {
+pub fn head(config: &ModelConfig) -> Result<HeadShape, ModelError> {
     let (kernel, upsampling) = match config.architecture {
         Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
         Architecture::Linknet => (1, 1),
@@ -70,7 +77,10 @@ pub fn head(config: &ModelConfig) -> HeadShape {
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),
-        Architecture::SwinUnetr => (1, 1),
+        Architecture::SwinUnetr
+        | Architecture::TorchvisionDeepLabV3
+        | Architecture::TorchvisionLraspp
+        | Architecture::TorchvisionFcn => return Err(whole(config)),
     };
-    HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() }
+    Ok(HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() })
 }

@@ -5,19 +5,27 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
+use crate::models::layers::{
+    Activation, BlockKind, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
+};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Expansion, output channels, repeats and stride of each group of blocks.
 const GROUPS: [(i64, i64, usize, i64); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+const STEM: i64 = 32;
 const LAST: i64 = 1280;
-/// Layers of the sequence after which a feature is taken, strides 2 to 32.
-const TAPS: [usize; 5] = [1, 3, 6, 13, 18];
+/// Blocks after which a feature is taken, strides 2 to 16; that at stride 32 follows the last layer.
+const TAPS: [usize; 4] = [0, 2, 5, 12];
+
+const STYLE: MobileStyle =
+    MobileStyle { eps: 1e-5, momentum: 0.1, same: false, squeeze: Activation::Relu, gate: Activation::Sigmoid };
 
 /// The backbone without its classifier.
 pub struct MobileNetV2 {
-    layers: Vec<Layer>,
+    stem: ConvNormAct,
+    blocks: Vec<InvertedResidual>,
+    last: ConvNormAct,
     channels: Vec<i64>,
     depth: usize,
     stride: i64,
@@ -28,35 +36,41 @@ impl MobileNetV2 {
     pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let output_stride = config.architecture.output_stride();
         let path = path.with_scheme(Scheme::HeFanOut) / "features";
+        let layer = |path: &Path, shape| ConvNormAct::new(path, ["0", "1"], shape, Activation::Relu6, &STYLE);
         // The reference replaces the first layer when the image is not RGB, and with it its distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
-        let stem = ConvOptions::without_bias().stride(2).padding(1);
-        let place = &path / 0;
-        let stem = Conv2d::new(&(&place / 0).with_scheme(stem_scheme), config.in_channels, 32, 3, stem)?;
-        let mut layers = vec![Layer {
-            steps: vec![Step { convolution: stem, norm: Norm2d::new(&(&place / 1), 32)?, bends: true }],
-            skips: false,
-        }];
-        let mut input = 32;
+        let stem = ConvShape { kernel: 3, stride: 2, ..ConvShape::point(config.in_channels, STEM) };
+        let stem = layer(&(&path / 0).with_scheme(stem_scheme), stem)?;
+        let mut blocks = Vec::new();
+        let mut input = STEM;
         for (expansion, output, repeats, stride) in GROUPS {
             for repeat in 0..repeats {
-                let index = layers.len();
-                // The stride of the features this layer leads to: a finer one asked for dilates it instead.
-                let target = 2 << TAPS.iter().position(|tap| index <= *tap).expect("the last layer is a tap");
-                let dilation = (target > output_stride).then(|| target / output_stride);
-                let stride = if repeat == 0 { stride } else { 1 };
-                layers.push(Layer::inverted(&(&path / index / "conv"), input, output, expansion, stride, dilation)?);
+                let index = blocks.len();
+                // The stride of the features this block leads to: a finer one asked for dilates it instead.
+                let target = 2 << TAPS.iter().position(|tap| index <= *tap).unwrap_or(TAPS.len());
+                let dilation = std::cmp::max(1, target / output_stride);
+                let shape = BlockShape {
+                    kind: BlockKind::Inverted,
+                    input,
+                    wide: input * expansion,
+                    output,
+                    kernel: 3,
+                    stride: if repeat == 0 && dilation == 1 { stride } else { 1 },
+                    dilation,
+                    squeezed: None,
+                    activation: Activation::Relu6,
+                };
+                let place = &path / (index + 1);
+                blocks.push(InvertedResidual::new(&place, Naming::TorchvisionV2, &shape, &STYLE, 0.0)?);
                 input = output;
             }
         }
-        let place = &path / layers.len();
-        let last = Conv2d::new(&(&place / 0), input, LAST, 1, ConvOptions::without_bias())?;
-        let last = Step { convolution: last, norm: Norm2d::new(&(&place / 1), LAST)?, bends: true };
-        layers.push(Layer { steps: vec![last], skips: false });
+        let last = layer(&(&path / (blocks.len() + 1)), ConvShape::point(input, LAST))?;
         let depth = config.depth as usize;
         let mut channels = vec![config.in_channels, 16, 24, 32, 96, LAST];
         channels.truncate(depth + 1);
-        Ok(MobileNetV2 { layers, channels, depth, stride: std::cmp::min(output_stride, 1 << depth) })
+        let stride = std::cmp::min(output_stride, 1 << depth);
+        Ok(MobileNetV2 { stem, blocks, last, channels, depth, stride })
     }
 }
 
@@ -71,69 +85,17 @@ impl Encoder for MobileNetV2 {
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = x.shallow_clone();
-        for (index, layer) in self.layers.iter().enumerate() {
+        let mut x = self.stem.forward(x, train)?; // [B, 32, H/2, W/2]
+        for (index, block) in self.blocks.iter().enumerate() {
             if features.len() > self.depth {
-                break;
+                return Ok(features);
             }
-            x = layer.forward(&x, train)?;
+            x = block.forward(&x, train)?;
             if TAPS.contains(&index) {
                 features.push(x.shallow_clone());
             }
         }
+        features.push(self.last.forward(&x, train)?); // [B, 1280, H/32, W/32]
         Ok(features)
-    }
-}
-
-struct Step {
-    convolution: Conv2d,
-    norm: Norm2d,
-    /// ReLU6 follows.
-    bends: bool,
-}
-
-struct Layer {
-    steps: Vec<Step>,
-    skips: bool,
-}
-
-impl Layer {
-    /// Expand, filter each channel, project without bending.
-    fn inverted(
-        path: &Path,
-        input: i64,
-        output: i64,
-        expansion: i64,
-        stride: i64,
-        dilation: Option<i64>,
-    ) -> Result<Self, ModelError> {
-        let wide = input * expansion;
-        let plain = ConvOptions::without_bias();
-        let depthwise = match dilation {
-            None => plain.groups(wide).stride(stride).padding(1),
-            Some(rate) => plain.groups(wide).dilation(rate).padding(rate),
-        };
-        let mut steps = Vec::new();
-        let bent = [(input, 1, plain, expansion != 1), (wide, 3, depthwise, true)];
-        for (from, kernel, options, _) in bent.into_iter().filter(|b| b.3) {
-            let place = path / steps.len();
-            let convolution = Conv2d::new(&(&place / 0), from, wide, kernel, options)?;
-            steps.push(Step { convolution, norm: Norm2d::new(&(&place / 1), wide)?, bends: true });
-        }
-        let convolution = Conv2d::new(&(path / steps.len()), wide, output, 1, plain)?;
-        let norm = Norm2d::new(&(path / (steps.len() + 1)), output)?;
-        steps.push(Step { convolution, norm, bends: false });
-        Ok(Layer { steps, skips: stride == 1 && input == output })
-    }
-
-    fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let mut x = input.shallow_clone();
-        for step in &self.steps {
-            x = step.norm.forward(&step.convolution.forward(&x)?, train)?;
-            if step.bends {
-                x = x.f_relu6()?;
-            }
-        }
-        if self.skips { Ok(x.f_add(input)?) } else { Ok(x) }
     }
 }

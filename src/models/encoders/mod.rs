@@ -2,9 +2,12 @@
 
 mod convnext;
 mod efficientnet;
+mod efficientnet_v2;
 mod hrnet;
 mod mix_transformer;
+mod mobile_trunk;
 mod mobilenet_v2;
+pub mod mobilenet_v3;
 mod residual;
 mod resnet;
 mod swin;
@@ -33,7 +36,9 @@ pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box
         EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
         | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
         HrNetW18 | HrNetW32 | HrNetW48 => Box::new(hrnet::HrNet::new(path, kind, config)?),
+        EfficientNetV2S | EfficientNetV2M | EfficientNetV2L => Box::new(efficientnet_v2::build(path, kind, config)?),
         MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
+        MobileNetV3Large => Box::new(mobilenet_v3::build(path, config)?),
         MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
             Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)
         }

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::Encoder;
 use super::residual::{Block, BlockShape};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Blocks a stage, and what a block is.
 struct Variant {
@@ -52,6 +52,8 @@ impl ResNet {
         let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, 64, 7, options)?;
         let stem_norm = Norm2d::new(&(&path / "bn1"), 64)?;
         let output_stride = config.architecture.output_stride();
+        // SMP dilates whole stages; in torchvision the first block of one still has the rate of the stage before.
+        let gradual = config.architecture == Architecture::TorchvisionFcn;
         let mut channels = vec![config.in_channels, 64];
         let mut input = 64;
         let mut stages = Vec::new();
@@ -70,7 +72,7 @@ impl ResNet {
                     },
                     output: planes * expansion,
                     stride: if block == 0 && index > 0 { 2 } else { 1 },
-                    dilation,
+                    dilation: if block == 0 && gradual { dilation.map(|rate| rate / 2) } else { dilation },
                     groups: variant.groups,
                 };
                 stage.push(Block::new(&(&path / format!("layer{}", index + 1) / block), &shape, variant.bottleneck)?);

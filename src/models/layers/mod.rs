@@ -1,27 +1,35 @@
 //! Layers with PyTorch's names, defaults and initial distributions, on the registry of [`super::Path`].
 
+mod activation;
 mod attention;
 mod conv;
+mod conv_norm_act;
 mod conv_norm_relu;
 mod drop;
+mod inverted_residual;
 mod linear;
 mod norm;
 mod operations;
 mod resize;
 mod scheme;
 mod separable;
+mod squeeze_excite;
 mod swin_block;
 mod windows;
 
+pub use activation::Activation;
 pub use attention::SpatialChannelGate;
 pub use conv::{Conv2d, ConvOptions, ConvTranspose2d};
+pub use conv_norm_act::{ConvNormAct, ConvShape, MobileStyle};
 pub use conv_norm_relu::ConvNormRelu;
 pub use drop::{channel_dropout, drop_path, dropout};
+pub use inverted_residual::{BlockKind, BlockShape, InvertedResidual, Naming};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, Norm2d, instance_norm};
 pub use operations::count_operations;
 pub use resize::{bilinear, bilinear_by, bilinear_to, nearest_by};
 pub use scheme::Scheme;
 pub use separable::SeparableConvNormRelu;
+pub use squeeze_excite::SqueezeExcite;
 pub use swin_block::{PatchMerging, SwinBlock, SwinBlockOptions, SwinStyle};
 pub use windows::{Masks, Windows};

@@ -9,8 +9,10 @@ pub enum Scheme {
     Decoder,
     /// SMP's heads: Glorot uniform, biases 0.
     Head,
-    /// torchvision's ResNet: He normal for ReLU by fan-out.
+    /// torchvision's ResNet and MobileNets: He normal for ReLU by fan-out, biases 0.
     HeFanOut,
+    /// timm's EfficientNetV2 and MobileNetV3: convolutions He normal for ReLU by the fan-out of a group, biases 0.
+    GroupFanOut,
     /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
     /// at 2, biases 0.
     MixTransformer,
@@ -31,7 +33,7 @@ impl Scheme {
             Scheme::Decoder => Fill::Uniform((6.0 / fan_in).sqrt()),
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
-            Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
+            Scheme::GroupFanOut | Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
             Scheme::Transformers => Fill::Normal(0.02),
             Scheme::Truncated => Fill::TruncatedNormal(0.02),
         }
@@ -43,6 +45,7 @@ impl Scheme {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
+            Scheme::GroupFanOut => Fill::Uniform(1.0 / fan_out.sqrt()),
             Scheme::MixTransformer | Scheme::Swin | Scheme::Truncated => Fill::TruncatedNormal(0.02),
             Scheme::Transformers => Fill::Normal(0.02),
         }
@@ -51,11 +54,13 @@ impl Scheme {
     /// Bias beside a weight of this shape.
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
-            Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
+            Scheme::Torch => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
             // Its linear layers have two dimensions, its convolution four.
             Scheme::Swin if weight.len() > 2 => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
             Scheme::Decoder
             | Scheme::Head
+            | Scheme::HeFanOut
+            | Scheme::GroupFanOut
             | Scheme::MixTransformer
             | Scheme::Swin
             | Scheme::Truncated

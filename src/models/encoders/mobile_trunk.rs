@@ -1,0 +1,97 @@
+//! What timm's mobile networks have in common: a stem, stages of inverted residuals, features where the next stage
+//! halves the image.
+
+use tch::Tensor;
+
+use super::Encoder;
+use crate::models::layers::{
+    Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
+};
+use crate::models::{ModelConfig, ModelError, Path};
+
+/// A backbone without its classifier. All stages stay in the state dict at any depth.
+pub struct MobileTrunk {
+    stem: ConvNormAct,
+    stages: Vec<Stage>,
+    channels: Vec<i64>,
+    depth: usize,
+    stride: i64,
+}
+
+struct Stage {
+    blocks: Vec<InvertedResidual>,
+    /// Whether its output is a feature.
+    tapped: bool,
+}
+
+impl MobileTrunk {
+    /// The stem with the first block's input channels and `activation`, then `stages` of blocks with the strides of an
+    /// undilated network.
+    pub fn new(
+        path: &Path,
+        stages: &[Vec<BlockShape>],
+        activation: Activation,
+        style: &MobileStyle,
+        config: &ModelConfig,
+    ) -> Result<Self, ModelError> {
+        let path = (path / "model").with_scheme(Scheme::GroupFanOut);
+        let output = stages[0][0].input;
+        let shape = ConvShape { input: config.in_channels, output, kernel: 3, stride: 2, dilation: 1, groups: 1 };
+        let stem = ConvNormAct::new(&path, ["conv_stem", "bn1"], shape, activation, style)?;
+
+        let output_stride = config.architecture.output_stride();
+        let rate = config.drop_path.unwrap_or(0.0);
+        let total: usize = stages.iter().map(Vec::len).sum();
+        let (mut stride, mut dilation, mut count) = (2, 1, 0);
+        let mut channels = vec![config.in_channels];
+        let mut built = Vec::new();
+        for (index, stage) in stages.iter().enumerate() {
+            let mut blocks = Vec::new();
+            for (place, block) in stage.iter().enumerate() {
+                // A block that would go beyond the output stride keeps its step's size; those after it are dilated.
+                let refused = stride * block.stride > output_stride;
+                let shape = BlockShape { stride: if refused { 1 } else { block.stride }, dilation, ..*block };
+                let drop_rate = rate * count as f64 / total as f64;
+                let path = &path / "blocks" / index / place;
+                blocks.push(InvertedResidual::new(&path, Naming::Timm, &shape, style, drop_rate)?);
+                stride *= shape.stride;
+                dilation *= block.stride / shape.stride;
+                count += 1;
+            }
+            let tapped = stages.get(index + 1).is_none_or(|next| next[0].stride > 1);
+            if tapped {
+                channels.push(stage[stage.len() - 1].output);
+            }
+            built.push(Stage { blocks, tapped });
+        }
+        let depth = config.depth as usize;
+        channels.truncate(depth + 1);
+        let stride = std::cmp::min(output_stride, 1 << depth);
+        Ok(MobileTrunk { stem, stages: built, channels, depth, stride })
+    }
+}
+
+impl Encoder for MobileTrunk {
+    fn channels(&self) -> &[i64] {
+        &self.channels
+    }
+
+    fn stride(&self) -> i64 {
+        self.stride
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let mut features = vec![x.shallow_clone()];
+        let mut x = self.stem.forward(x, train)?; // [B, stem, H/2, W/2]
+        for stage in &self.stages {
+            if features.len() > self.depth {
+                break;
+            }
+            x = stage.blocks.iter().try_fold(x, |x, block| block.forward(&x, train))?;
+            if stage.tapped {
+                features.push(x.shallow_clone());
+            }
+        }
+        Ok(features)
+    }
+}

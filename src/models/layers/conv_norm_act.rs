@@ -1,0 +1,111 @@
+use tch::Tensor;
+
+use super::{Activation, Conv2d, ConvOptions, Norm2d};
+use crate::models::{ModelError, Path};
+
+/// What the layers of one family of mobile networks share.
+#[derive(Clone, Copy, Debug)]
+pub struct MobileStyle {
+    /// Added to a batch norm's variance.
+    pub eps: f64,
+    /// Share of a new batch in a batch norm's running statistics.
+    pub momentum: f64,
+    /// Whether a strided convolution is padded by TensorFlow's rule (see [`ConvNormAct`]).
+    pub same: bool,
+    /// Activation inside squeeze and excitation.
+    pub squeeze: Activation,
+    /// Its gate.
+    pub gate: Activation,
+}
+
+/// Sizes of a convolution without bias.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvShape {
+    /// Channels in.
+    pub input: i64,
+    /// Channels out.
+    pub output: i64,
+    /// Pixels of the square kernel, an odd number.
+    pub kernel: i64,
+    /// Step in both directions.
+    pub stride: i64,
+    /// Distance of the kernel's taps.
+    pub dilation: i64,
+    /// Groups of channels that do not see each other.
+    pub groups: i64,
+}
+
+impl ConvShape {
+    /// A kernel of one pixel.
+    pub fn point(input: i64, output: i64) -> Self {
+        ConvShape { input, output, kernel: 1, stride: 1, dilation: 1, groups: 1 }
+    }
+}
+
+/// A convolution without bias, a norm, an activation. Padded so that the output is the input's size over the stride:
+/// by half the kernel on all sides, or by TensorFlow's rule, which takes the image's size into account and pads more
+/// at the lower right where the sum is odd.
+pub struct ConvNormAct {
+    convolution: Conv2d,
+    norm: Norm2d,
+    activation: Activation,
+    /// The kernel's extent and the stride, where the padding depends on the image.
+    same: Option<(i64, i64)>,
+}
+
+impl ConvNormAct {
+    /// With the names of the convolution and the norm under `path`.
+    pub fn new(
+        path: &Path,
+        [convolution, norm]: [&str; 2],
+        shape: ConvShape,
+        activation: Activation,
+        style: &MobileStyle,
+    ) -> Result<Self, ModelError> {
+        let ConvShape { input, output, kernel, stride, dilation, groups } = shape;
+        let extent = (kernel - 1) * dilation + 1;
+        let same = (style.same && stride > 1).then_some((extent, stride));
+        let padding = if same.is_some() { 0 } else { extent / 2 };
+        let options = ConvOptions { stride, padding, dilation, groups, bias: false };
+        Ok(ConvNormAct {
+            convolution: Conv2d::new(&(path / convolution), input, output, kernel, options)?,
+            norm: Norm2d::with(&(path / norm), output, style.eps, style.momentum)?,
+            activation,
+            same,
+        })
+    }
+
+    /// `[B, input, H, W]` to `[B, output, H / stride, W / stride]`, rounded up.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let x = match self.same {
+            None => self.convolution.forward(x)?,
+            Some((extent, stride)) => {
+                let size = x.size();
+                let [top, bottom] = same_padding(size[2], extent, stride);
+                let [left, right] = same_padding(size[3], extent, stride);
+                self.convolution.forward(&x.f_constant_pad_nd([left, right, top, bottom])?)?
+            }
+        };
+        Ok(self.activation.forward(self.norm.forward(&x, train)?)?)
+    }
+}
+
+/// Zeros before and after `size` pixels for which a kernel of this extent gives `size / stride` values, rounded up.
+fn same_padding(size: i64, extent: i64, stride: i64) -> [i64; 2] {
+    let steps = (size + stride - 1) / stride;
+    let padding = std::cmp::max((steps - 1) * stride + extent - size, 0);
+    [padding / 2, padding - padding / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensorflow_pads_more_behind() {
+        assert_eq!(same_padding(64, 3, 2), [0, 1]);
+        assert_eq!(same_padding(65, 3, 2), [1, 1]);
+        assert_eq!(same_padding(64, 5, 2), [1, 2]);
+        assert_eq!(same_padding(64, 1, 2), [0, 0]);
+    }
+}

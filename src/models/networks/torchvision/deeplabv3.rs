@@ -1,0 +1,55 @@
+//! DeepLabV3 on MobileNetV3-large: the pyramid of dilated convolutions on features at stride 16.
+//! L.-C. Chen, G. Papandreou, F. Schroff, H. Adam, Rethinking atrous convolution for semantic image segmentation, 2017.
+
+use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
+use super::fcn::FcnHead;
+use super::{STRIDE, auxiliary_head, output};
+use crate::models::decoders::{PYRAMID_CHANNELS, Pyramid};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions};
+use crate::models::network::Network;
+use crate::models::{Input, ModelConfig, ModelError, Output, Path};
+
+/// The backbone, the pyramid (`classifier.0`), one more convolution, one to the classes; the auxiliary head reads the
+/// fine feature.
+pub struct DeepLabV3 {
+    channels: Vec<i64>,
+    backbone: MobileNetV3,
+    pyramid: Pyramid,
+    last: ConvNormRelu,
+    classes: Conv2d,
+    auxiliary: Option<FcnHead>,
+}
+
+impl DeepLabV3 {
+    /// The network of `config`.
+    pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let backbone = MobileNetV3::new(root, config)?;
+        let path = root / "classifier";
+        let options = ConvOptions::without_bias().padding(1);
+        Ok(DeepLabV3 {
+            channels: backbone::channels(config),
+            backbone,
+            pyramid: Pyramid::new(&(&path / 0), config, DEEP_CHANNELS, false)?,
+            last: ConvNormRelu::named(&path, ["1", "2"], PYRAMID_CHANNELS, PYRAMID_CHANNELS, 3, options)?,
+            classes: Conv2d::new(&(&path / 4), PYRAMID_CHANNELS, config.classes, 1, ConvOptions::default())?,
+            auxiliary: auxiliary_head(root, config, FINE_CHANNELS)?,
+        })
+    }
+}
+
+impl Network for DeepLabV3 {
+    fn channels(&self) -> &[i64] {
+        &self.channels
+    }
+
+    fn stride(&self) -> i64 {
+        STRIDE
+    }
+
+    fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
+        let features = self.backbone.forward(input.images, train)?;
+        let x = self.last.forward(&self.pyramid.forward(&features.deep, train)?, train)?; // [B, 256, H/16, W/16]
+        let logits = self.classes.forward(&x)?;
+        output(input.images, &logits, self.auxiliary.as_ref(), &features.fine, train)
+    }
+}

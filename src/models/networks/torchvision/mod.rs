@@ -1,0 +1,41 @@
+//! torchvision's segmentation networks under its names (`backbone.…`, `classifier.…`, `aux_classifier.…`). They take
+//! images of any size and enlarge the logits to it. torchvision knows three channels alone; for one, the first layer
+//! has one.
+
+mod backbone;
+mod deeplabv3;
+mod fcn;
+mod lraspp;
+
+pub use deeplabv3::DeepLabV3;
+pub use fcn::Fcn;
+pub use lraspp::Lraspp;
+
+use tch::Tensor;
+
+use crate::models::layers::bilinear_to;
+use crate::models::{ModelConfig, ModelError, Output, Path};
+use fcn::FcnHead;
+
+/// Any height and width will do.
+const STRIDE: i64 = 1;
+
+/// The head on a middle feature of `channels`, where the configuration asks for it.
+fn auxiliary_head(root: &Path, config: &ModelConfig, channels: i64) -> Result<Option<FcnHead>, ModelError> {
+    config.auxiliary.then(|| FcnHead::new(&(root / "aux_classifier"), config, channels)).transpose()
+}
+
+/// `logits` at the size of `images`, and in training those of the auxiliary head on its feature.
+fn output(
+    images: &Tensor,
+    logits: &Tensor,
+    auxiliary: Option<&FcnHead>,
+    feature: &Tensor,
+    train: bool,
+) -> Result<Output, ModelError> {
+    let mut output = Output::of(bilinear_to(logits, images, false)?);
+    if let Some(head) = auxiliary.filter(|_| train) {
+        output.auxiliary.push(bilinear_to(&head.forward(feature, train)?, images, false)?);
+    }
+    Ok(output)
+}
