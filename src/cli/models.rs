@@ -243,7 +243,7 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         attention: args.attention,
         dropout: Some(0.0),
         drop_path: Some(0.0),
-        norm_momentum: None,
+        ..ModelConfig::default()
     };
     let mut model = Model::new(&config, device)?;
     model.load(&args.weights)?;
@@ -276,8 +276,9 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
 
 /// Number of classes of a checkpoint: the rows of its head.
 fn classes_of(path: &Path) -> anyhow::Result<i64> {
-    const HEAD: &str = "segmentation_head.0.weight";
+    const HEADS: [&str; 2] = ["segmentation_head.0.weight", "decoder.seg_layers.0.weight"];
     let tensors = read_tensors(path)?;
-    let head = tensors.get(HEAD).with_context(|| format!("{} has no tensor {HEAD}", path.display()))?;
-    head.size().first().copied().with_context(|| format!("{HEAD} in {} has no rows", path.display()))
+    let head = HEADS.iter().find_map(|name| tensors.get(*name));
+    let head = head.with_context(|| format!("{} has no tensor {}", path.display(), HEADS.join(" or ")))?;
+    head.size().first().copied().with_context(|| format!("the head in {} has no rows", path.display()))
 }

@@ -30,6 +30,26 @@ closed_enum! {
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
+        /// UNet 3+, full-scale skips.
+        Unet3Plus = "unet3plus",
+        /// nnU-Net's plain U-Net, a whole network.
+        NnUnet = "nnunet",
+        /// nnU-Net's U-Net with a residual encoder, a whole network.
+        NnUnetResEnc = "nnunet-resenc",
+    }
+}
+
+closed_enum! {
+    /// How a head brings its logits to the size of the image.
+    #[derive(Default)]
+    pub enum Upsampling ("upsampling mode") {
+        /// Bilinear interpolation, corner pixels on corner pixels, as the reference.
+        #[default]
+        Bilinear = "bilinear",
+        /// Each value repeated.
+        Nearest = "nearest",
+        /// Bicubic interpolation, corner pixels on corner pixels.
+        Bicubic = "bicubic",
     }
 }
 
@@ -102,12 +122,23 @@ impl Architecture {
             Architecture::MaNet => "smp.MAnet",
             Architecture::UperNet => "smp.UPerNet",
             Architecture::Segformer => "smp.Segformer",
+            Architecture::Unet3Plus => "the paper (Huang et al. 2020)",
+            Architecture::NnUnet => "dynamic_network_architectures PlainConvUNet",
+            Architecture::NnUnetResEnc => "dynamic_network_architectures ResidualEncoderUNet",
         }
     }
 
     /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
     pub fn default_encoder(self) -> Option<EncoderKind> {
-        Some(EncoderKind::EfficientNetB0)
+        match self {
+            Architecture::NnUnet | Architecture::NnUnetResEnc => None,
+            _ => Some(EncoderKind::EfficientNetB0),
+        }
+    }
+
+    /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
+    pub fn takes_deep_supervision(self) -> bool {
+        matches!(self, Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc)
     }
 
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
@@ -136,6 +167,33 @@ impl EncoderKind {
         matches!(self, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5)
     }
 
+    /// Whether `encoder-scale` can make it narrower and shallower.
+    pub fn scales(self) -> bool {
+        use EncoderKind::*;
+        matches!(
+            self,
+            EfficientNetB0
+                | EfficientNetB1
+                | EfficientNetB2
+                | EfficientNetB3
+                | EfficientNetB4
+                | EfficientNetB5
+                | EfficientNetB6
+                | EfficientNetB7
+                | ResNet18
+                | ResNet34
+                | ResNet50
+                | ResNet101
+                | ResNeXt101x32x8d
+                | MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+        )
+    }
+
     /// The reference whose names and values it has.
     pub fn reference(self) -> &'static str {
         use EncoderKind::*;
@@ -158,7 +216,8 @@ pub enum Norm {
     /// Batch norm by its stored statistics, its affine weights fixed too: `frozen-batch`.
     FrozenBatch,
     /// Group norm of at most this many groups (the largest common divisor with the channels): `group:32`.
-    /// It keeps the names of batch norm's affine weights, so a checkpoint converts by dropping its statistics.
+    /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
+    /// [`super::Model::load_converted`].
     Group(u32),
     /// Group norm of one group, which is layer norm over channels and pixels: `layer`.
     Layer,

@@ -18,6 +18,8 @@ mod report;
 mod scan;
 mod splits;
 mod stats;
+#[cfg(feature = "torch")]
+mod structures;
 mod synthetic;
 #[cfg(feature = "torch")]
 mod train;

@@ -8,6 +8,7 @@ mod pan;
 mod pspnet;
 mod segformer;
 mod unet;
+mod unet3plus;
 mod unet_block;
 mod unetplusplus;
 mod upernet;
@@ -15,7 +16,7 @@ mod upernet;
 use tch::Tensor;
 
 use super::heads::HeadShape;
-use super::{Architecture, ModelConfig, ModelError, Path};
+use super::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// What follows an encoder.
 pub trait Decoder: Send {
@@ -23,6 +24,11 @@ pub trait Decoder: Send {
     fn channels(&self) -> i64;
     /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
+    /// As [`Decoder::forward`], with what auxiliary heads say, `[B, classes, h, w]` each, finest first. Most decoders have
+    /// none.
+    fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+        Ok((self.forward(features, train)?, Vec::new()))
+    }
 }
 
 /// The decoder of `config` for features of these channels.
@@ -39,6 +45,10 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
         Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
         Architecture::UperNet => Box::new(upernet::UperNet::new(path, channels)?),
         Architecture::Segformer => Box::new(segformer::Segformer::new(path, channels)?),
+        Architecture::Unet3Plus => Box::new(unet3plus::Unet3Plus::new(path, config, channels)?),
+        Architecture::NnUnet | Architecture::NnUnetResEnc => {
+            return Err(ModelError::Config(format!("{} is a whole network, no decoder", config.architecture)));
+        }
     })
 }
 
@@ -46,11 +56,15 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
 pub fn head(config: &ModelConfig) -> HeadShape {
     let (kernel, upsampling) = match config.architecture {
         Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
-        Architecture::Linknet => (1, 1),
+        // A whole network has heads of its own.
+        Architecture::Linknet | Architecture::NnUnet | Architecture::NnUnetResEnc => (1, 1),
         Architecture::Fpn | Architecture::DeepLabV3Plus | Architecture::UperNet | Architecture::Segformer => (1, 4),
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),
+        Architecture::Unet3Plus => {
+            (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })
+        }
     };
     HeadShape { kernel, upsampling }
 }

@@ -14,7 +14,12 @@ pub enum Scheme {
     /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
     /// at 2, biases 0.
     MixTransformer,
+    /// nnU-Net: He normal for a leaky ReLU of slope 0.01 by fan-in, transposed convolutions too, biases 0.
+    NnUnet,
 }
+
+/// Variance that He's start gives up to the slope of nnU-Net's leaky ReLU.
+const LEAK: f64 = 0.01 * 0.01;
 
 impl Scheme {
     /// Weight of a convolution, `[out, in / groups, height, width]`.
@@ -26,6 +31,7 @@ impl Scheme {
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
             Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
+            Scheme::NnUnet => Fill::Normal((2.0 / (1.0 + LEAK) / fan_in).sqrt()),
         }
     }
 
@@ -33,7 +39,7 @@ impl Scheme {
     pub fn linear(self, shape: &[i64]) -> Fill {
         let (fan_in, fan_out) = fans(shape);
         match self {
-            Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
+            Scheme::Torch | Scheme::HeFanOut | Scheme::NnUnet => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::MixTransformer => Fill::TruncatedNormal(0.02),
         }
@@ -43,7 +49,7 @@ impl Scheme {
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
             Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer => Fill::Constant(0.0),
+            Scheme::Decoder | Scheme::Head | Scheme::MixTransformer | Scheme::NnUnet => Fill::Constant(0.0),
         }
     }
 }
