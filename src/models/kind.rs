@@ -217,7 +217,7 @@ pub enum Norm {
     FrozenBatch,
     /// Group norm of at most this many groups (the largest common divisor with the channels): `group:32`.
     /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
-    /// [`super::Model::load_converted`].
+    /// [`super::Model::load`].
     Group(u32),
     /// Group norm of one group, which is layer norm over channels and pixels: `layer`.
     Layer,

@@ -253,18 +253,15 @@ impl Model {
         Ok(())
     }
 
-    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is
-    /// there, none is over and each has the right shape. A tensor that the reference lists under several names may come
-    /// under any of them.
-    pub fn load(&mut self, path: &FilePath) -> Result<(), WeightsError> {
-        weights::load(&self.parameters, "", path)
-    }
-
-    /// As [`Model::load`], into a model with group or layer norms from a checkpoint of the same model with batch norms:
-    /// their affine weights are kept and their running statistics, which nothing here has a place for, left out.
-    /// Gives the number of norms so converted; everything else must fit as there.
-    pub fn load_converted(&mut self, path: &FilePath) -> Result<usize, WeightsError> {
-        weights::load_converted(&self.parameters, path)
+    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is there, none
+    /// is over and each has the right shape. A tensor that the reference lists under several names may come under any
+    /// of them.
+    ///
+    /// A checkpoint with batch norms also loads where the configuration puts group or layer norms in their place: affine
+    /// weights are kept, and the running statistics, for which there is no place, left out. Gives the number of norms
+    /// converted so; 0 is a plain load.
+    pub fn load(&mut self, path: &FilePath) -> Result<usize, WeightsError> {
+        weights::load(&self.parameters, path)
     }
 
     /// Loads the encoder's weights alone, as published for the encoder or as part of a whole model. A

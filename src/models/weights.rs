@@ -185,12 +185,15 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), We
     write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| WeightsError::Io { path: path.into(), source })
 }
 
-/// Loads the tensors of `path` into those of `parameters` whose names start with `prefix` (which the file's names
-/// lack), all or none.
-pub(super) fn load(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
-    assign(parameters, prefix, path, read_tensors(path)?)
+/// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
+pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<usize, WeightsError> {
+    let mut tensors = read_tensors(path)?;
+    let converted = drop_statistics(parameters, "", &mut tensors);
+    assign(parameters, "", path, tensors)?;
+    Ok(converted)
 }
 
+/// Gives `tensors` to those of `parameters` whose names start with `prefix` (which the file's names lack).
 fn assign(
     parameters: &Parameters,
     prefix: &str,
@@ -236,15 +239,6 @@ fn assign(
     }
     tch::no_grad(|| pairs.iter_mut().try_for_each(|(to, from)| to.f_copy_(from)))
         .map_err(|source| WeightsError::Torch { path: path.into(), source })
-}
-
-/// As [`load`], from a checkpoint of the same model with batch norms: the statistics of every norm that has none in
-/// `parameters` are left out. Gives the number of such norms.
-pub(super) fn load_converted(parameters: &Parameters, path: &Path) -> Result<usize, WeightsError> {
-    let mut tensors = read_tensors(path)?;
-    let converted = drop_statistics(parameters, "", &mut tensors);
-    assign(parameters, "", path, tensors)?;
-    Ok(converted)
 }
 
 /// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: all three of
