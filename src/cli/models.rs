@@ -247,8 +247,8 @@ fn run_forward(args: &Forward, ui: &Ui) -> anyhow::Result<Status> {
         auxiliary,
         dropout: Some(0.0),
         drop_path: Some(0.0),
-        norm_momentum: None,
         feature_size: args.feature_size,
+        ..ModelConfig::default()
     };
     let mut model = Model::new(&config, device)?;
     model.load(&args.weights)?;

@@ -1,6 +1,14 @@
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 
-use super::{Architecture, Attention, EncoderKind, ModelError, Norm};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    Architecture, Attention, EncoderKind, EncoderScale, MetadataOptions, ModelError, MultiScaleAttentionOptions,
+    NnUnetOptions, Norm, PointRendOptions, Upsampling,
+};
 use crate::bones;
 
 /// What model to build.
@@ -34,9 +42,64 @@ pub struct ModelConfig {
     /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
     #[serde(alias = "drop_path")]
     pub drop_path: Option<f64>,
+    /// How the head brings its logits to the size of the image.
+    #[serde(skip_serializing_if = "is_default")]
+    pub upsampling_mode: Upsampling,
+    /// Rate at which the head drops whole channels of the decoder's map; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dropout: Option<f64>,
+    /// Auxiliary heads on the way up, in training; absent: the architecture's own, which is on for nnU-Net's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deep_supervision: Option<bool>,
+    /// A narrower and shallower encoder of the same kind; absent: as published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_scale: Option<EncoderScale>,
+    /// Outlines rendered point by point; absent or `false`: not.
+    #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
+    pub point_rend: Option<PointRendOptions>,
+    /// What is known of the patients joined to the deepest feature; absent or `false`: not.
+    #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataOptions>,
+    /// A block of multi-scale attention before the head; absent or `false`: none.
+    #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
+    pub multi_scale_attention: Option<MultiScaleAttentionOptions>,
+    /// Size of `nnunet` and `nnunet-resenc`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub nnunet: NnUnetOptions,
     /// Channels of `swin-unetr` at full size: 24, 36 or 48; absent: 24, as the reference.
     #[serde(alias = "feature_size", skip_serializing_if = "Option::is_none")]
     pub feature_size: Option<i64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// `true` for the defaults, `false` for none, or a table of options.
+fn switch<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Switch<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Switch<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("true, false or a table of options")
+        }
+
+        fn visit_bool<E>(self, on: bool) -> Result<Option<T>, E> {
+            Ok(on.then(T::default))
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Switch(PhantomData))
 }
 
 impl Default for ModelConfig {
@@ -53,6 +116,14 @@ impl Default for ModelConfig {
             auxiliary: false,
             dropout: None,
             drop_path: None,
+            upsampling_mode: Upsampling::Bilinear,
+            head_dropout: None,
+            deep_supervision: None,
+            encoder_scale: None,
+            point_rend: None,
+            metadata: None,
+            multi_scale_attention: None,
+            nnunet: NnUnetOptions::default(),
             feature_size: None,
         }
     }
@@ -67,6 +138,12 @@ impl ModelConfig {
     /// What the names of the encoder's weights begin with.
     pub fn weights_prefix(&self) -> &'static str {
         self.backbone().map_or("backbone.", EncoderKind::weights_prefix)
+    }
+
+    /// Whether auxiliary heads speak on the way up.
+    pub fn deep_supervision(&self) -> bool {
+        let own = matches!(self.architecture, Architecture::NnUnet | Architecture::NnUnetResEnc);
+        self.deep_supervision.unwrap_or(own)
     }
 
     /// `fpn on efficientnet-b0`, for messages.
@@ -131,12 +208,86 @@ impl ModelConfig {
         if let Some(share) = self.norm_momentum.filter(|m| !(0.0..=1.0).contains(m)) {
             return wrong(format!("norm-momentum is {share}; it goes from 0 to 1"));
         }
-        for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
+        for (name, rate) in
+            [("dropout", self.dropout), ("drop-path", self.drop_path), ("head-dropout", self.head_dropout)]
+        {
             if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {
                 return wrong(format!("{name} is {rate}; it goes from 0 to below 1"));
             }
         }
-        Ok(())
+        self.validate_options().map_err(ModelError::Config)
+    }
+
+    /// What is added to an architecture.
+    fn validate_options(&self) -> Result<(), String> {
+        let architecture = self.architecture;
+        if self.deep_supervision == Some(true) && !architecture.takes_deep_supervision() {
+            return Err(format!("{architecture} has no deep supervision; unet3plus, nnunet and nnunet-resenc have"));
+        }
+        if architecture.default_encoder().is_none() {
+            self.validate_whole_network()?;
+        }
+        if matches!(architecture, Architecture::NnUnet | Architecture::NnUnetResEnc) {
+            self.validate_nnunet()?;
+        } else if !is_default(&self.nnunet) {
+            return Err(format!("nnunet sizes nnunet and nnunet-resenc; the architecture is {architecture}"));
+        }
+        if let (Some(scale), Some(encoder)) = (&self.encoder_scale, self.backbone()) {
+            if !encoder.scales() {
+                return Err(format!(
+                    "encoder-scale: {encoder} is not to be had reduced; resnet, resnext, efficientnet and mit are"
+                ));
+            }
+            scale.validate()?;
+        }
+        if let Some(options) = &self.point_rend {
+            if self.upsampling_mode != Upsampling::Bilinear {
+                return Err(format!("point-rend interpolates bilinearly; upsampling-mode is {}", self.upsampling_mode));
+            }
+            options.validate()?;
+        }
+        self.metadata.as_ref().map_or(Ok(()), MetadataOptions::validate)?;
+        self.multi_scale_attention.as_ref().map_or(Ok(()), MultiScaleAttentionOptions::validate)
+    }
+
+    /// Options that go with an encoder and a decoder are refused where there are none.
+    fn validate_whole_network(&self) -> Result<(), String> {
+        let architecture = self.architecture;
+        if let Some(encoder) = self.encoder {
+            return Err(format!("{architecture} is a whole network: it does not take {encoder}; leave `encoder` out"));
+        }
+        let given = [
+            ("upsampling-mode", self.upsampling_mode != Upsampling::Bilinear),
+            ("head-dropout", self.head_dropout.is_some()),
+            ("encoder-scale", self.encoder_scale.is_some()),
+            ("point-rend", self.point_rend.is_some()),
+            ("metadata", self.metadata.is_some()),
+            ("multi-scale-attention", self.multi_scale_attention.is_some()),
+        ];
+        match given.iter().find(|g| g.1) {
+            Some((key, _)) => {
+                Err(format!("{architecture} is a whole network: {key} goes with an encoder and a decoder"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn validate_nnunet(&self) -> Result<(), String> {
+        let architecture = self.architecture;
+        if self.norm != Norm::Batch || self.norm_momentum.is_some() {
+            return Err(format!(
+                "{architecture} has instance norms and no batch norm that norm or norm-momentum could stand for; leave both out"
+            ));
+        }
+        if self.depth != 5 {
+            return Err(format!("depth counts the stages of an encoder; those of {architecture} are nnunet.stages"));
+        }
+        for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
+            if rate.is_some_and(|r| r > 0.0) {
+                return Err(format!("{architecture} has no {name}; leave it out"));
+            }
+        }
+        self.nnunet.validate()
     }
 
     /// Refuses an encoder that the architecture cannot stand on.

@@ -1,7 +1,7 @@
 use tch::Tensor;
 
-use super::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_by};
-use super::{ModelError, Path};
+use super::layers::{Conv2d, ConvNormRelu, ConvOptions, bicubic_by, bilinear_by, channel_dropout, nearest_by};
+use super::{ModelConfig, ModelError, Path, Upsampling};
 
 /// Shape of a head: its kernel and how many times it enlarges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,25 +14,55 @@ pub struct HeadShape {
     pub align_corners: bool,
 }
 
-/// One convolution to the classes, then bilinear interpolation to the input's size.
+/// Dropout of whole channels, one convolution to the classes, then interpolation to the input's size.
 #[derive(Debug)]
 pub struct SegmentationHead {
     convolution: Conv2d,
-    shape: HeadShape,
+    upsampling: i64,
+    mode: Upsampling,
+    /// Whether interpolation puts corner pixels on corner pixels, as the reference, instead of keeping pixel centres.
+    corners: bool,
+    dropout: f64,
 }
 
 impl SegmentationHead {
-    /// From a decoder's `channels`.
+    /// From a decoder's `channels`, as the reference has it: bilinear, no dropout.
     pub fn new(path: &Path, channels: i64, classes: i64, shape: HeadShape) -> Result<Self, ModelError> {
         let options = ConvOptions::default().padding(shape.kernel / 2);
-        Ok(SegmentationHead { convolution: Conv2d::new(&(path / 0), channels, classes, shape.kernel, options)?, shape })
+        Ok(SegmentationHead {
+            convolution: Conv2d::new(&(path / 0), channels, classes, shape.kernel, options)?,
+            upsampling: shape.upsampling,
+            mode: Upsampling::Bilinear,
+            corners: shape.align_corners,
+            dropout: 0.0,
+        })
     }
 
-    /// `[B, channels, H/s, W/s]` to `[B, classes, H, W]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = self.convolution.forward(x)?;
-        let HeadShape { upsampling, align_corners, .. } = self.shape;
-        if upsampling > 1 { Ok(bilinear_by(&logits, upsampling, align_corners)?) } else { Ok(logits) }
+    /// With the interpolation and dropout of `config`. Under PointRend interpolation keeps pixel centres: a coarse
+    /// logit must stand for the same place in training, at its points and in subdivision.
+    pub fn configured(self, config: &ModelConfig) -> Self {
+        SegmentationHead {
+            mode: config.upsampling_mode,
+            corners: self.corners && config.point_rend.is_none(),
+            dropout: config.head_dropout.unwrap_or(0.0),
+            ..self
+        }
+    }
+
+    /// `[B, channels, H/s, W/s]` to `[B, classes, H/s, W/s]`.
+    pub fn coarse(&self, x: Tensor, train: bool) -> Result<Tensor, ModelError> {
+        Ok(self.convolution.forward(&channel_dropout(x, self.dropout, train)?)?)
+    }
+
+    /// `[B, classes, H/s, W/s]` to `[B, classes, H, W]`.
+    pub fn enlarge(&self, coarse: Tensor) -> Result<Tensor, ModelError> {
+        let factor = self.upsampling;
+        Ok(match self.mode {
+            _ if factor == 1 => coarse,
+            Upsampling::Bilinear => bilinear_by(&coarse, factor, self.corners)?,
+            Upsampling::Nearest => nearest_by(&coarse, factor)?,
+            Upsampling::Bicubic => bicubic_by(&coarse, factor, self.corners)?,
+        })
     }
 }
 

@@ -44,6 +44,26 @@ closed_enum! {
         TorchvisionLraspp = "torchvision-lraspp",
         /// torchvision's fully convolutional network on its ResNet-50, a whole network.
         TorchvisionFcn = "torchvision-fcn",
+        /// UNet 3+, full-scale skips.
+        Unet3Plus = "unet3plus",
+        /// nnU-Net's plain U-Net, a whole network.
+        NnUnet = "nnunet",
+        /// nnU-Net's U-Net with a residual encoder, a whole network.
+        NnUnetResEnc = "nnunet-resenc",
+    }
+}
+
+closed_enum! {
+    /// How a head brings its logits to the size of the image.
+    #[derive(Default)]
+    pub enum Upsampling ("upsampling mode") {
+        /// Bilinear interpolation, corner pixels on corner pixels, as the reference.
+        #[default]
+        Bilinear = "bilinear",
+        /// Each value repeated.
+        Nearest = "nearest",
+        /// Bicubic interpolation, corner pixels on corner pixels.
+        Bicubic = "bicubic",
     }
 }
 
@@ -155,6 +175,9 @@ impl Architecture {
             Architecture::TorchvisionDeepLabV3 => "torchvision deeplabv3_mobilenet_v3_large",
             Architecture::TorchvisionLraspp => "torchvision lraspp_mobilenet_v3_large",
             Architecture::TorchvisionFcn => "torchvision fcn_resnet50",
+            Architecture::Unet3Plus => "the paper (Huang et al. 2020)",
+            Architecture::NnUnet => "dynamic_network_architectures PlainConvUNet",
+            Architecture::NnUnetResEnc => "dynamic_network_architectures ResidualEncoderUNet",
         }
     }
 
@@ -165,7 +188,9 @@ impl Architecture {
             Architecture::SwinUnetr
             | Architecture::TorchvisionDeepLabV3
             | Architecture::TorchvisionLraspp
-            | Architecture::TorchvisionFcn => None,
+            | Architecture::TorchvisionFcn
+            | Architecture::NnUnet
+            | Architecture::NnUnetResEnc => None,
             Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
             Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
             _ => Some(EncoderKind::EfficientNetB0),
@@ -203,8 +228,14 @@ impl Architecture {
             Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn => "classifier.4.weight",
             Architecture::TorchvisionLraspp => "classifier.high_classifier.weight",
             Architecture::SwinUnetr => "out.conv.conv.weight",
+            Architecture::NnUnet | Architecture::NnUnetResEnc => "decoder.seg_layers.0.weight",
             _ => "segmentation_head.0.weight",
         }
+    }
+
+    /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
+    pub fn takes_deep_supervision(self) -> bool {
+        matches!(self, Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc)
     }
 
     /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
@@ -298,6 +329,33 @@ impl EncoderKind {
         if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
     }
 
+    /// Whether `encoder-scale` can make it narrower and shallower.
+    pub fn scales(self) -> bool {
+        use EncoderKind::*;
+        matches!(
+            self,
+            EfficientNetB0
+                | EfficientNetB1
+                | EfficientNetB2
+                | EfficientNetB3
+                | EfficientNetB4
+                | EfficientNetB5
+                | EfficientNetB6
+                | EfficientNetB7
+                | ResNet18
+                | ResNet34
+                | ResNet50
+                | ResNet101
+                | ResNeXt101x32x8d
+                | MitB0
+                | MitB1
+                | MitB2
+                | MitB3
+                | MitB4
+                | MitB5
+        )
+    }
+
     /// The reference whose names and values it has.
     pub fn reference(self) -> &'static str {
         use EncoderKind::*;
@@ -326,7 +384,8 @@ pub enum Norm {
     /// Batch norm by its stored statistics, its affine weights fixed too: `frozen-batch`.
     FrozenBatch,
     /// Group norm of at most this many groups (the largest common divisor with the channels): `group:32`.
-    /// It keeps the names of batch norm's affine weights, so a checkpoint converts by dropping its statistics.
+    /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
+    /// [`super::Model::load`].
     Group(u32),
     /// Group norm of one group, which is layer norm over channels and pixels: `layer`.
     Layer,

@@ -18,10 +18,14 @@ mod encoders;
 mod heads;
 mod kind;
 mod layers;
+mod metadata;
+mod multi_scale_attention;
 pub mod names;
 mod network;
 mod networks;
 mod parameters;
+mod point_rend;
+mod scale;
 mod weights;
 
 use std::cell::RefCell;
@@ -30,9 +34,14 @@ use std::path::Path as FilePath;
 use tch::{Device, TchError, Tensor};
 
 pub use config::ModelConfig;
-pub use kind::{Architecture, Attention, EncoderKind, Norm};
+pub use kind::{Architecture, Attention, EncoderKind, Norm, Upsampling};
 pub use layers::count_operations;
+pub use metadata::MetadataOptions;
+pub use multi_scale_attention::MultiScaleAttentionOptions;
+pub use networks::NnUnetOptions;
 pub use parameters::{Entry, Parameters, Role};
+pub use point_rend::PointRendOptions;
+pub use scale::EncoderScale;
 pub use weights::{WeightsError, read_tensors, write_tensors};
 
 use layers::Scheme;
@@ -79,6 +88,18 @@ pub enum ModelError {
         height: u64,
         /// Width that came.
         width: u64,
+    },
+    /// What is known of the patients does not fit the images.
+    #[error(
+        "metadata goes with {batch} images as [{batch}, 4] of floats (age, sex, height, weight); it is {size:?} of {kind:?}"
+    )]
+    Metadata {
+        /// Images in the batch.
+        batch: i64,
+        /// Shape of what came.
+        size: Vec<i64>,
+        /// Kind of what came.
+        kind: tch::Kind,
     },
     /// Batch statistics of a single value do not exist.
     #[error(
@@ -185,7 +206,7 @@ impl Model {
         self.named(Some(Role::Buffer))
     }
 
-    /// The reference's state dict: weights and buffers in its order, sharing storage with the model.
+    /// The reference's state dict: weights and buffers in its order, each once, sharing storage with the model.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.named(None)
     }
@@ -204,6 +225,12 @@ impl Model {
     /// As [`Model::forward_t`], with what is known of the patients.
     pub fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         self.check(input.images)?;
+        if let Some(metadata) = input.metadata {
+            let (batch, size) = (input.images.size()[0], metadata.size());
+            if size != [batch, metadata::VALUES] || !metadata.is_floating_point() {
+                return Err(ModelError::Metadata { batch, size, kind: metadata.kind() });
+            }
+        }
         self.network.forward(input, train)
     }
 
@@ -220,29 +247,45 @@ impl Model {
             return Err(ModelError::Indivisible { height, width, stride });
         }
         let architecture = self.config.architecture;
-        let least = architecture.least_side();
+        let least = architecture.least_side().max(self.network.least_side());
         if size[2] < least || size[3] < least {
             return Err(ModelError::TooSmall { architecture, least, height, width });
         }
         Ok(())
     }
 
-    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is
-    /// there, none is over and each has the right shape.
-    pub fn load(&mut self, path: &FilePath) -> Result<(), WeightsError> {
-        weights::load(&self.parameters, "", path)
+    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is there, none
+    /// is over and each has the right shape. A tensor that the reference lists under several names may come under any
+    /// of them.
+    ///
+    /// A checkpoint with batch norms also loads where the configuration puts group or layer norms in their place: affine
+    /// weights are kept, and the running statistics, for which there is no place, left out. Gives the number of norms
+    /// converted so; 0 is a plain load.
+    pub fn load(&mut self, path: &FilePath) -> Result<usize, WeightsError> {
+        weights::load(&self.parameters, path)
     }
 
     /// Loads the encoder's weights alone (the backbone's of a whole network), as published for the encoder or as part
     /// of a whole model. A classifier's head in the file and stages beyond the model's depth are left out; a first
-    /// layer for three channels is fitted to one as the reference does (its sum over the channels).
+    /// layer for three channels is fitted to one as the reference does (its sum over the channels); batch norms become
+    /// what the model has in their place.
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
-        weights::load_encoder(&self.parameters, self.config.weights_prefix(), path)
+        let prefix = self.config.weights_prefix();
+        weights::load_encoder(&self.parameters, prefix, path).map_err(|error| match &self.config.encoder_scale {
+            Some(scale) if matches!(error, WeightsError::Mismatch { .. }) => {
+                WeightsError::Reduced { scale: scale.to_string(), mismatch: Box::new(error) }
+            }
+            _ => error,
+        })
     }
 
-    /// Writes the state as safetensors, by rename.
+    /// Writes the state as safetensors, by rename, as the reference's strict loading wants it: a tensor that it lists
+    /// under several names is written under each.
     pub fn save(&self, path: &FilePath) -> Result<(), WeightsError> {
-        write_tensors(path, &self.state())
+        let entries = self.parameters.entries();
+        let named = self.parameters.names().iter();
+        let named: Vec<_> = named.map(|(name, entry)| (name.clone(), entries[*entry].tensor.shallow_clone())).collect();
+        write_tensors(path, &named)
     }
 
     /// Copies the values of every tensor of `other`, a model of the same configuration.

@@ -2,8 +2,10 @@ use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
 use super::layers::Scheme;
-use super::networks::SwinUnetr;
-use super::networks::torchvision;
+use super::metadata::MetadataGate;
+use super::multi_scale_attention::MultiScaleAttention;
+use super::networks::{NnUnet, SwinUnetr, torchvision};
+use super::point_rend::PointRend;
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -13,6 +15,10 @@ pub trait Network: Send {
     fn channels(&self) -> &[i64];
     /// What height and width must be multiples of.
     fn stride(&self) -> i64;
+    /// Least height and width of an image; see [`Architecture::least_side`] too.
+    fn least_side(&self) -> i64 {
+        1
+    }
     /// Logits of `input`, whose shape was checked. With `train`, batch norms use and follow the batch's statistics,
     /// dropout is on and auxiliary heads speak.
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError>;
@@ -25,15 +31,22 @@ pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, Mode
         Architecture::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
         Architecture::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
         Architecture::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
+        Architecture::NnUnet | Architecture::NnUnetResEnc => Box::new(NnUnet::new(root, config)?),
         _ => Box::new(EncoderDecoder::new(root, config)?),
     })
 }
 
-/// An encoder, a decoder on its features, a head.
+/// The stride of the features that PointRend looks at, as its log2.
+const FINE: usize = 2;
+
+/// An encoder, a decoder on its features, a head; and what a configuration adds on the way.
 struct EncoderDecoder {
     encoder: Box<dyn Encoder>,
     decoder: Box<dyn Decoder>,
     head: SegmentationHead,
+    metadata: Option<MetadataGate>,
+    attention: Option<MultiScaleAttention>,
+    point_head: Option<PointRend>,
 }
 
 impl EncoderDecoder {
@@ -58,8 +71,21 @@ impl EncoderDecoder {
             decoder.channels(),
             config.classes,
             decoders::head(config)?,
-        )?;
-        Ok(EncoderDecoder { encoder, decoder, head })
+        )?
+        .configured(config);
+        let channels = encoder.channels();
+        let deepest = channels[channels.len() - 1];
+        let metadata = config.metadata.as_ref();
+        let metadata = metadata.map(|o| MetadataGate::new(&(root / "metadata"), o, deepest)).transpose()?;
+        let attention = config.multi_scale_attention.as_ref();
+        let attention = attention
+            .map(|o| MultiScaleAttention::new(&(root / "multi_scale_attention"), o, decoder.channels()))
+            .transpose()?;
+        let point_head = config.point_rend.as_ref();
+        let point_head = point_head
+            .map(|o| PointRend::new(&(root / "point_head"), o, channels[FINE], config.classes))
+            .transpose()?;
+        Ok(EncoderDecoder { encoder, decoder, head, metadata, attention, point_head })
     }
 }
 
@@ -73,11 +99,33 @@ impl Network for EncoderDecoder {
     }
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
-        let features = self.encoder.forward(input.images, train)?;
-        let (decoded, auxiliary) = self.decoder.forward_with_auxiliary(&features, train)?;
+        let mut features = self.encoder.forward(input.images, train)?;
+        if let (Some(metadata), Some(deepest)) = (&self.metadata, features.last_mut()) {
+            *deepest = metadata.forward(deepest, input.metadata)?;
+        }
+        let (mut decoded, auxiliary) = if train {
+            self.decoder.forward_supervised(&features, train)?
+        } else {
+            (self.decoder.forward(&features, train)?, Vec::new())
+        };
+        let point_head = self.point_head.as_ref().map(|head| (head, features[FINE].shallow_clone()));
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);
-        let logits = self.head.forward(&decoded)?;
-        Ok(Output { auxiliary: if train { auxiliary } else { Vec::new() }, ..Output::of(logits) })
+        if let Some(attention) = &self.attention {
+            decoded = attention.forward(&decoded)?;
+        }
+        let coarse = self.head.coarse(decoded, train)?;
+        let (logits, points) = match point_head {
+            None => (self.head.enlarge(coarse)?, None),
+            Some((points, fine)) if train => {
+                let said = points.sample(&coarse, &fine)?;
+                (self.head.enlarge(coarse)?, Some(said))
+            }
+            Some((points, fine)) => {
+                let size = input.images.size();
+                (points.subdivide(&coarse, &fine, size[2], size[3])?, None)
+            }
+        };
+        Ok(Output { logits, auxiliary, points })
     }
 }

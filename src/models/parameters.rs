@@ -33,13 +33,15 @@ pub struct Entry {
 pub struct Parameters {
     device: Device,
     entries: Vec<Entry>,
+    /// Every name of the state dict in its order, with its entry: some references list a tensor under several.
+    names: Vec<(String, usize)>,
     index: HashMap<String, usize>,
 }
 
 impl Parameters {
     /// An empty registry whose tensors will be on `device`.
     pub fn new(device: Device) -> Self {
-        Parameters { device, entries: Vec::new(), index: HashMap::new() }
+        Parameters { device, entries: Vec::new(), names: Vec::new(), index: HashMap::new() }
     }
 
     /// Where the tensors are.
@@ -47,9 +49,15 @@ impl Parameters {
         self.device
     }
 
-    /// All tensors in order.
+    /// All tensors in order, each once.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Every name of the reference's state dict in its order, with the place of its tensor among the entries. A tensor
+    /// that the reference lists under several names comes as often.
+    pub fn names(&self) -> &[(String, usize)] {
+        &self.names
     }
 
     /// The tensor called `name`.
@@ -87,9 +95,23 @@ impl Parameters {
     }
 
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
-        let earlier = self.index.insert(name.clone(), self.entries.len());
-        assert!(earlier.is_none(), "a model names each tensor once: {name}");
+        self.name(name.clone(), self.entries.len());
         self.entries.push(Entry { name, tensor, role });
+    }
+
+    fn name(&mut self, name: String, entry: usize) {
+        let earlier = self.index.insert(name.clone(), entry);
+        assert!(earlier.is_none(), "a model uses each name once: {name}");
+        self.names.push((name, entry));
+    }
+
+    /// Lists every tensor under `from` once more under `to`.
+    fn alias(&mut self, from: &str, to: &str) {
+        let under = |(name, entry): &(String, usize)| name.strip_prefix(from).map(|n| (format!("{to}{n}"), *entry));
+        let copies: Vec<_> = self.names.iter().filter_map(under).collect();
+        for (name, entry) in copies {
+            self.name(name, entry);
+        }
     }
 }
 
@@ -184,6 +206,11 @@ impl<'a> Path<'a> {
     pub fn buffer(&self, name: &str, tensor: Tensor) -> Result<Tensor, TchError> {
         let tensor = tensor.f_to_device(self.registry.borrow().device())?;
         Ok(self.add(name, tensor, Role::Buffer))
+    }
+
+    /// Lists every tensor that is here by now once more under `other`, as a reference does whose modules share parts.
+    pub fn alias(&self, other: &Path) {
+        self.registry.borrow_mut().alias(&self.prefix, &other.prefix);
     }
 
     fn add(&self, name: &str, tensor: Tensor, role: Role) -> Tensor {

@@ -47,8 +47,19 @@ pub enum WeightsError {
         missing: Vec<String>,
         /// Tensors that the file has and the model has not.
         surplus: Vec<String>,
-        /// Tensors of another shape or of integers for floats, with what each has.
+        /// Tensors of another shape or of integers for floats, with what each has; and such as differ from one that
+        /// the model shares them with.
         misshapen: Vec<String>,
+    },
+    /// Weights of a full encoder for a reduced one.
+    #[error(
+        "the encoder is reduced (encoder-scale {scale}), which published weights do not fit: train it from scratch, take `encoder-scale` out, or give weights of the same scale\n{mismatch}"
+    )]
+    Reduced {
+        /// Factors of width and depth.
+        scale: String,
+        /// What does not fit.
+        mismatch: Box<WeightsError>,
     },
     /// libtorch refused.
     #[error("{}: {source}", path.display())]
@@ -174,12 +185,15 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), We
     write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| WeightsError::Io { path: path.into(), source })
 }
 
-/// Loads the tensors of `path` into those of `parameters` whose names start with `prefix` (which the file's names
-/// lack), all or none.
-pub(super) fn load(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
-    assign(parameters, prefix, path, read_tensors(path)?)
+/// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
+pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<usize, WeightsError> {
+    let mut tensors = read_tensors(path)?;
+    let converted = drop_statistics(parameters, "", &mut tensors);
+    assign(parameters, "", path, tensors)?;
+    Ok(converted)
 }
 
+/// Gives `tensors` to those of `parameters` whose names start with `prefix` (which the file's names lack).
 fn assign(
     parameters: &Parameters,
     prefix: &str,
@@ -189,9 +203,22 @@ fn assign(
     let mut missing = Vec::new();
     let mut misshapen = Vec::new();
     let mut pairs = Vec::new();
-    for entry in parameters.entries() {
+    // Any of a tensor's names will do; under several, the values must be the same.
+    let mut found: Vec<Option<(&str, Tensor)>> = parameters.entries().iter().map(|_| None).collect();
+    for (name, entry) in parameters.names() {
+        let Some(name) = name.strip_prefix(prefix) else { continue };
+        let Some(tensor) = tensors.remove(name) else { continue };
+        match &found[*entry] {
+            None => found[*entry] = Some((name, tensor)),
+            Some((first, same)) if tensor.size() != same.size() || tensor != *same => {
+                misshapen.push(format!("{name} (it is the same tensor as {first} in the model, and differs)"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (entry, found) in parameters.entries().iter().zip(found) {
         let Some(name) = entry.name.strip_prefix(prefix) else { continue };
-        let Some(tensor) = tensors.remove(name) else {
+        let Some((_, tensor)) = found else {
             missing.push(name.to_owned());
             continue;
         };
@@ -212,6 +239,23 @@ fn assign(
     }
     tch::no_grad(|| pairs.iter_mut().try_for_each(|(to, from)| to.f_copy_(from)))
         .map_err(|source| WeightsError::Torch { path: path.into(), source })
+}
+
+/// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: all three of
+/// a norm whose affine weights are there, else none.
+fn drop_statistics(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) -> usize {
+    const STATISTICS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
+    let held = |layer: &str, what: &str| parameters.get(&format!("{prefix}{layer}{what}")).is_some();
+    let layers: Vec<String> = tensors.keys().filter_map(|n| n.strip_suffix(STATISTICS[0]).map(str::to_owned)).collect();
+    let replaced = |layer: &&String| {
+        let whole = STATISTICS.iter().all(|s| tensors.contains_key(&format!("{layer}{s}")));
+        whole && held(layer, "weight") && held(layer, "bias") && !STATISTICS.iter().any(|s| held(layer, s))
+    };
+    let replaced: Vec<String> = layers.iter().filter(replaced).cloned().collect();
+    for (layer, statistic) in replaced.iter().flat_map(|l| STATISTICS.map(|s| (l, s))) {
+        tensors.remove(&format!("{layer}{statistic}"));
+    }
+    replaced.len()
 }
 
 fn is_float(tensor: &Tensor) -> bool {
@@ -269,6 +313,8 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
         *tensor = adapt_first_layer(tensor, first.size()[1])
             .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
     }
+    // What is published has batch norms.
+    drop_statistics(parameters, prefix, &mut tensors);
     assign(parameters, prefix, path, tensors)
 }
 

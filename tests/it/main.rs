@@ -24,6 +24,8 @@ mod scan;
 mod second_reference;
 mod splits;
 mod stats;
+#[cfg(feature = "torch")]
+mod structures;
 mod synthetic;
 #[cfg(feature = "torch")]
 mod train;

@@ -9,6 +9,7 @@ mod pan;
 mod pspnet;
 mod segformer;
 mod unet;
+mod unet3plus;
 mod unet_block;
 mod unetplusplus;
 mod upernet;
@@ -18,7 +19,7 @@ pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, Pyramid};
 use tch::Tensor;
 
 use super::heads::HeadShape;
-use super::{Architecture, ModelConfig, ModelError, Path};
+use super::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// What follows an encoder.
 pub trait Decoder: Send {
@@ -26,8 +27,9 @@ pub trait Decoder: Send {
     fn channels(&self) -> i64;
     /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
-    /// The same with the logits of auxiliary heads, each at its own size; most decoders have none.
-    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+    /// As [`Decoder::forward`], with what auxiliary heads say, `[B, classes, h, w]` each, finest first. Most decoders have
+    /// none.
+    fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         Ok((self.forward(features, train)?, Vec::new()))
     }
 }
@@ -51,10 +53,13 @@ pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<
             Box::new(segformer::Segformer::new(path, config, channels)?)
         }
         Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
+        Architecture::Unet3Plus => Box::new(unet3plus::Unet3Plus::new(path, config, channels)?),
         Architecture::SwinUnetr
         | Architecture::TorchvisionDeepLabV3
         | Architecture::TorchvisionLraspp
-        | Architecture::TorchvisionFcn => return Err(whole(config)),
+        | Architecture::TorchvisionFcn
+        | Architecture::NnUnet
+        | Architecture::NnUnetResEnc => return Err(whole(config)),
     })
 }
 
@@ -77,10 +82,15 @@ pub fn head(config: &ModelConfig) -> Result<HeadShape, ModelError> {
         Architecture::Pan => (3, 4),
         Architecture::DeepLabV3 => (1, 8),
         Architecture::PspNet => (3, 1 << config.depth),
+        Architecture::Unet3Plus => {
+            (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })
+        }
         Architecture::SwinUnetr
         | Architecture::TorchvisionDeepLabV3
         | Architecture::TorchvisionLraspp
-        | Architecture::TorchvisionFcn => return Err(whole(config)),
+        | Architecture::TorchvisionFcn
+        | Architecture::NnUnet
+        | Architecture::NnUnetResEnc => return Err(whole(config)),
     };
     Ok(HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() })
 }

@@ -44,11 +44,11 @@ impl Decoder for Ocr {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        Ok(self.forward_with_auxiliary(features, train)?.0)
+        Ok(self.forward_supervised(features, train)?.0)
     }
 
     /// The auxiliary logits stay at stride 4, `[B, classes, H/4, W/4]`.
-    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+    fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         let branches = &features[2..];
         let resized = branches.iter().map(|branch| bilinear_to(branch, &branches[0], true));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 15 C, H/4, W/4]

@@ -106,7 +106,7 @@ impl Decoder for UperNet {
         self.decode(&self.normed(features)?, train)
     }
 
-    fn forward_with_auxiliary(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
+    fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         let normed = self.normed(features)?;
         let decoded = self.decode(&normed, train)?;
         let heads = self.auxiliary.iter().filter(|_| train);

@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::Encoder;
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, drop_path};
+use crate::models::scale::rounded_channels;
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const EPS: f64 = 1e-3;
@@ -42,11 +43,9 @@ fn scaling(kind: EncoderKind) -> (f64, f64, i64) {
     }
 }
 
-/// Channels times `width`, to the nearest multiple of 8 that loses at most a tenth.
+/// Channels times `width`.
 fn scaled_channels(channels: i64, width: f64) -> i64 {
-    let exact = channels as f64 * width;
-    let rounded = std::cmp::max(8, (exact + 4.0) as i64 / 8 * 8);
-    if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
+    rounded_channels(channels as f64 * width)
 }
 
 /// The backbone; its classifier's last convolution and norm are kept for their names and never run.
@@ -65,12 +64,14 @@ impl EfficientNet {
     /// The backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (width, depth_factor, mut size) = scaling(kind);
+        let reduced = config.encoder_scale.unwrap_or_default();
+        let (width, depth_factor) = (width * reduced.width, depth_factor * reduced.depth);
         let rate = config.drop_path.unwrap_or(DROP_PATH);
         let output_stride = config.architecture.output_stride();
         let repeats = |stage: &Stage| (depth_factor * stage.0 as f64).ceil() as usize;
         let total: usize = STAGES.iter().map(repeats).sum();
         let mut taps = LAST_OF_STRIDE.map(|last| STAGES[..=last].iter().map(repeats).sum::<usize>() - 1);
-        if kind == EncoderKind::EfficientNetB0 {
+        if kind == EncoderKind::EfficientNetB0 && reduced.depth == 1.0 {
             // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
             taps[2] -= 2;
         }

@@ -42,6 +42,10 @@ impl MixTransformer {
     /// The backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (widths, blocks) = variant(kind);
+        let scale = config.encoder_scale.unwrap_or_default();
+        // What is scaled is the width of a head, so that every head keeps the same.
+        let widths: [i64; 4] = std::array::from_fn(|i| HEADS[i] * scale.channels(widths[i] / HEADS[i]));
+        let blocks = blocks.map(|count| scale.blocks(count));
         let total: usize = blocks.iter().sum();
         let last_rate = config.drop_path.unwrap_or(DROP_PATH);
         let (whole, eps) = match config.architecture.follows_transformers() {

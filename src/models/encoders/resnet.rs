@@ -11,7 +11,7 @@ use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Blocks a stage, and what a block is.
 struct Variant {
-    blocks: [i64; 4],
+    blocks: [usize; 4],
     /// Three convolutions with a narrow one between, at four times the output width, instead of two.
     bottleneck: bool,
     groups: i64,
@@ -49,20 +49,21 @@ impl ResNet {
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
         let path = path.with_scheme(Scheme::HeFanOut);
         let options = ConvOptions::without_bias().stride(2).padding(3);
-        let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, 64, 7, options)?;
-        let stem_norm = Norm2d::new(&(&path / "bn1"), 64)?;
+        let scale = config.encoder_scale.unwrap_or_default();
+        let mut input = scale.channels(64);
+        let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, input, 7, options)?;
+        let stem_norm = Norm2d::new(&(&path / "bn1"), input)?;
         let output_stride = config.architecture.output_stride();
         // SMP dilates whole stages; in torchvision the first block of one still has the rate of the stage before.
         let gradual = config.architecture == Architecture::TorchvisionFcn;
-        let mut channels = vec![config.in_channels, 64];
-        let mut input = 64;
+        let mut channels = vec![config.in_channels, input];
         let mut stages = Vec::new();
         for (index, blocks) in variant.blocks.into_iter().enumerate() {
-            let planes = 64 << index;
+            let planes = scale.channels(64 << index);
             let stride = 4 << index;
             let dilation = (stride > output_stride).then(|| stride / output_stride);
             let mut stage = Vec::new();
-            for block in 0..blocks {
+            for block in 0..scale.blocks(blocks) {
                 let shape = BlockShape {
                     input,
                     inner: if variant.bottleneck {

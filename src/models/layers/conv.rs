@@ -78,7 +78,7 @@ impl Conv2d {
     }
 }
 
-/// PyTorch's `ConvTranspose2d`. The reference leaves it at PyTorch's default start everywhere.
+/// PyTorch's `ConvTranspose2d`. The references leave it at PyTorch's default start, nnU-Net excepted.
 #[derive(Debug)]
 pub struct ConvTranspose2d {
     weight: Tensor,
@@ -91,8 +91,9 @@ impl ConvTranspose2d {
     /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
     pub fn new(path: &Path, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Result<Self, TchError> {
         let shape = [input, output, kernel, kernel];
-        let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape, 1))?;
-        let bias = path.parameter("bias", &[output], Scheme::Torch.bias(&shape))?;
+        let scheme = if path.scheme() == Scheme::NnUnet { Scheme::NnUnet } else { Scheme::Torch };
+        let weight = path.parameter("weight", &shape, scheme.convolution(&shape, 1))?;
+        let bias = path.parameter("bias", &[output], scheme.bias(&shape))?;
         Ok(ConvTranspose2d { weight, bias: Some(bias), stride, padding })
     }
 

@@ -53,7 +53,8 @@ impl Norm2d {
     }
 }
 
-fn common_divisor(a: i64, b: i64) -> i64 {
+/// The largest one.
+pub fn common_divisor(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
@@ -118,7 +119,12 @@ pub struct GroupNorm {
 impl GroupNorm {
     /// `channels` in `groups` groups.
     pub fn new(path: &Path, groups: i64, channels: i64, eps: f64) -> Result<Self, ModelError> {
-        let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
+        Self::starting_at(path, groups, channels, eps, 1.0)
+    }
+
+    /// With another start of its weight: 0 where a branch is to begin as nothing.
+    pub fn starting_at(path: &Path, groups: i64, channels: i64, eps: f64, weight: f64) -> Result<Self, ModelError> {
+        let weight = path.parameter("weight", &[channels], Fill::Constant(weight))?;
         let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
         Ok(GroupNorm { groups, weight, bias, eps })
     }

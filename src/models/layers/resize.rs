@@ -20,6 +20,12 @@ pub fn bilinear_by(x: &Tensor, factor: i64, align_corners: bool) -> Result<Tenso
     bilinear(x, height * factor, width * factor, align_corners)
 }
 
+/// Bicubic interpolation to `factor` times the size.
+pub fn bicubic_by(x: &Tensor, factor: i64, align_corners: bool) -> Result<Tensor, TchError> {
+    let (height, width) = plane(x);
+    x.f_upsample_bicubic2d([height * factor, width * factor], align_corners, None, None)
+}
+
 /// Each pixel repeated `factor` times in both directions.
 pub fn nearest_by(x: &Tensor, factor: i64) -> Result<Tensor, TchError> {
     let (height, width) = plane(x);

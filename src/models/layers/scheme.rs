@@ -22,7 +22,12 @@ pub enum Scheme {
     Transformers,
     /// timm's ConvNeXt: normal with 0.02 cut off at 2, biases 0.
     Truncated,
+    /// nnU-Net: He normal for a leaky ReLU of slope 0.01 by fan-in, transposed convolutions too, biases 0.
+    NnUnet,
 }
+
+/// Variance that He's start gives up to the slope of nnU-Net's leaky ReLU.
+const LEAK: f64 = 0.01 * 0.01;
 
 impl Scheme {
     /// Weight of a convolution, `[out, in / groups, height, width]`.
@@ -36,6 +41,7 @@ impl Scheme {
             Scheme::GroupFanOut | Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
             Scheme::Transformers => Fill::Normal(0.02),
             Scheme::Truncated => Fill::TruncatedNormal(0.02),
+            Scheme::NnUnet => Fill::Normal((2.0 / (1.0 + LEAK) / fan_in).sqrt()),
         }
     }
 
@@ -43,7 +49,7 @@ impl Scheme {
     pub fn linear(self, shape: &[i64]) -> Fill {
         let (fan_in, fan_out) = fans(shape);
         match self {
-            Scheme::Torch | Scheme::HeFanOut => Fill::Uniform(1.0 / fan_in.sqrt()),
+            Scheme::Torch | Scheme::HeFanOut | Scheme::NnUnet => Fill::Uniform(1.0 / fan_in.sqrt()),
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::GroupFanOut => Fill::Uniform(1.0 / fan_out.sqrt()),
             Scheme::MixTransformer | Scheme::Swin | Scheme::Truncated => Fill::TruncatedNormal(0.02),
@@ -64,7 +70,8 @@ impl Scheme {
             | Scheme::MixTransformer
             | Scheme::Swin
             | Scheme::Truncated
-            | Scheme::Transformers => Fill::Constant(0.0),
+            | Scheme::Transformers
+            | Scheme::NnUnet => Fill::Constant(0.0),
         }
     }
 }

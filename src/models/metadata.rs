@@ -1,0 +1,159 @@
+//! What is known of a patient, joined to the deepest feature: a small hand's bones are looked for at another size
+//! than a large one's.
+//!
+//! Each of age, sex, height and weight has an embedding of its own: linear in the normalised value where it is known,
+//! a learnt vector where it is not. An MLP takes the four to the channels of the deepest feature, to whose every pixel
+//! they are added through a gate, one factor a channel. The gate starts at zero, where the model is the one without
+//! metadata, so that a trained model can be carried on with it.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::ModelError;
+use super::layers::{Linear, Scheme};
+use super::parameters::{Fill, Path};
+
+/// Columns of the metadata: age, sex, height, weight.
+pub const VALUES: i64 = 4;
+/// Mean and standard deviation of age in years, sex (0 female, 1 male), height in cm and weight in kg that the values
+/// are normalised by: round figures of adults, fixed so that a model means the same whatever data it meets.
+const NORMAL: [(f64, f64); VALUES as usize] = [(40.0, 13.0), (0.5, 0.5), (168.0, 9.0), (66.0, 13.0)];
+/// Standard deviations beyond which a value says no more, so that a slip of the keyboard (1680 cm) does not flood the
+/// features.
+const FARTHEST: f64 = 4.0;
+
+/// How metadata condition a model. `metadata = true` takes the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MetadataOptions {
+    /// Channels of each value's embedding.
+    pub channels: i64,
+}
+
+impl Default for MetadataOptions {
+    fn default() -> Self {
+        MetadataOptions { channels: 32 }
+    }
+}
+
+impl MetadataOptions {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.channels < 1 {
+            return Err(format!("metadata.channels is {}; at least one is needed", self.channels));
+        }
+        Ok(())
+    }
+}
+
+/// The embeddings, the MLP and the gate.
+pub struct MetadataGate {
+    /// `[4, channels]` each: an embedding is `slope * value + offset`, or `missing`.
+    slope: Tensor,
+    offset: Tensor,
+    missing: Tensor,
+    hidden: Linear,
+    output: Linear,
+    gate: Tensor,
+}
+
+impl MetadataGate {
+    /// For a deepest feature of this many channels.
+    pub fn new(path: &Path, options: &MetadataOptions, deepest: i64) -> Result<Self, ModelError> {
+        let path = path.with_scheme(Scheme::Decoder);
+        let shape = [VALUES, options.channels];
+        let joined = VALUES * options.channels;
+        Ok(MetadataGate {
+            slope: path.parameter("slope", &shape, Fill::Normal(1.0))?,
+            offset: path.parameter("offset", &shape, Fill::Normal(1.0))?,
+            missing: path.parameter("missing", &shape, Fill::Normal(1.0))?,
+            gate: path.parameter("gate", &[deepest], Fill::Constant(0.0))?,
+            hidden: Linear::new(&(&path / "hidden"), joined, joined, true)?,
+            output: Linear::new(&(&path / "output"), joined, deepest, true)?,
+        })
+    }
+
+    /// The deepest feature `[B, C, h, w]` with what `metadata`, `[B, 4]`, adds to it. Without, all values are missing.
+    pub fn forward(&self, feature: &Tensor, metadata: Option<&Tensor>) -> Result<Tensor, ModelError> {
+        let kind = self.slope.kind();
+        let row = |row: [f64; 4]| Tensor::f_from_slice(&row)?.f_to_device(feature.device())?.f_to_kind(kind);
+        let (means, deviations) = (row(NORMAL.map(|n| n.0))?, row(NORMAL.map(|n| n.1))?);
+        let values = match metadata {
+            Some(metadata) => metadata.f_to_device(feature.device())?.f_to_kind(kind)?,
+            None => Tensor::f_full([feature.size()[0], VALUES], f64::NAN, (kind, feature.device()))?,
+        };
+        let known = values.f_isfinite()?; // [B, 4]
+        let normal = values.f_sub(&means)?.f_div(&deviations)?.f_clamp(-FARTHEST, FARTHEST)?;
+        // Not by multiplication: NaN times 0 is NaN.
+        let normal = normal.f_masked_fill(&known.f_logical_not()?, 0.0)?.f_unsqueeze(2)?; // [B, 4, 1]
+        let present = normal.f_mul(&self.slope)?.f_add(&self.offset)?; // [B, 4, channels]
+        let embedded = present.f_where_self(&known.f_unsqueeze(2)?, &self.missing)?;
+        let hidden = self.hidden.forward(&embedded.f_flatten(1, -1)?)?.f_relu()?; // [B, 4 channels]
+        let said = self.output.forward(&hidden)?.f_mul(&self.gate)?; // [B, C]
+        Ok(feature.f_add(&said.f_to_kind(feature.kind())?.f_unsqueeze(2)?.f_unsqueeze(3)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::models::{Norm, Parameters};
+
+    fn gate() -> (MetadataGate, Parameters) {
+        let registry = RefCell::new(Parameters::new(Device::Cpu));
+        let root = Path::root(&registry, Norm::Batch, Scheme::Torch);
+        let gate = MetadataGate::new(&root, &MetadataOptions::default(), 6).unwrap();
+        (gate, registry.into_inner())
+    }
+
+    /// `None` is not known.
+    fn row(age: Option<f32>, male: Option<bool>, height: Option<f32>, weight: Option<f32>) -> [f32; 4] {
+        let sex = male.map(|m| if m { 1.0 } else { 0.0 });
+        [age, sex, height, weight].map(|v| v.unwrap_or(f32::NAN))
+    }
+
+    fn table(rows: &[[f32; 4]]) -> Tensor {
+        Tensor::from_slice(rows.as_flattened()).view([-1, 4])
+    }
+
+    #[test]
+    fn a_missing_value_is_a_vector_of_its_own_and_never_nan() {
+        let (gate, parameters) = gate();
+        let _ = tch::no_grad(|| parameters.get("gate").unwrap().shallow_clone().fill_(1.0));
+        let x = Tensor::zeros([2, 6, 1, 1], (Kind::Float, Device::Cpu));
+        let said = |rows: &[[f32; 4]]| gate.forward(&x, Some(&table(rows))).unwrap();
+        let all_missing = row(None, None, None, None);
+        let rows = said(&[all_missing, row(Some(40.0), Some(true), Some(168.0), None)]);
+        assert_eq!(rows.isfinite().all().int64_value(&[]), 1);
+        assert_ne!(rows.get(0), rows.get(1));
+        // Without metadata: as with none known. A value at the mean is not a missing one.
+        assert_eq!(gate.forward(&x, None).unwrap().get(0), rows.get(0));
+        let mean = said(&[row(Some(40.0), None, None, None), all_missing]);
+        assert_ne!(mean.get(0), mean.get(1));
+        // Beyond four deviations nothing changes.
+        let far = said(&[row(None, None, Some(1680.0), None), row(None, None, Some(204.0), None)]);
+        assert_eq!(far.get(0), far.get(1));
+    }
+
+    #[test]
+    fn a_closed_gate_adds_nothing_and_learns() {
+        let (gate, parameters) = gate();
+        let x = Tensor::randn([1, 6, 2, 3], (Kind::Float, Device::Cpu));
+        let known = table(&[row(Some(61.0), Some(false), None, Some(48.0))]);
+        let y = gate.forward(&x, Some(&known)).unwrap();
+        assert_eq!(y, x);
+        (&y * &x).sum(Kind::Float).backward();
+        let gradient = |name: &str| parameters.get(name).unwrap().grad().abs().sum(Kind::Double).double_value(&[]);
+        assert!(gradient("gate") > 0.0);
+        assert_eq!(gradient("slope"), 0.0, "it waits for the gate to open");
+        let _ = tch::no_grad(|| parameters.get("gate").unwrap().shallow_clone().fill_(0.1));
+        (gate.forward(&x, Some(&known)).unwrap() * &x).sum(Kind::Float).backward();
+        for name in ["slope", "offset", "missing", "hidden.weight", "output.bias"] {
+            let gradient = gradient(name);
+            assert!(gradient.is_finite() && gradient > 0.0, "{name}: {gradient}");
+        }
+    }
+}

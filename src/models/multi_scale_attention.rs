@@ -1,0 +1,93 @@
+//! Efficient multi-scale attention with cross-spatial learning.
+//! D. Ouyang et al., Efficient multi-scale attention module with cross-spatial learning, ICASSP 2023.
+//!
+//! It is a block on one map that keeps its shape, so it stands on any decoder, between it and the head, where it costs
+//! a hundredth of the decoder. (Hierarchical multi-scale attention, Tao et al. 2020, runs the whole network once an
+//! image scale.) Groups of channels see two fields: a 1x1 convolution over the means of rows and columns, which reach
+//! across the image, and a 3x3 convolution; each one's global mean weighs the other's pixels.
+//!
+//! The result is blended with the input by a learnt factor that starts at 0: a model begins as the one without the
+//! block, and is the paper's at 1.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::ModelError;
+use super::layers::{Conv2d, ConvOptions, GroupNorm, Scheme, common_divisor};
+use super::parameters::{Fill, Path};
+
+/// The block before the head. `multi-scale-attention = true` takes the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MultiScaleAttentionOptions {
+    /// Groups of channels that share the block's weights: the largest common divisor with the decoder's channels.
+    pub groups: i64,
+}
+
+impl Default for MultiScaleAttentionOptions {
+    fn default() -> Self {
+        MultiScaleAttentionOptions { groups: 8 }
+    }
+}
+
+impl MultiScaleAttentionOptions {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.groups < 1 {
+            return Err(format!("multi-scale-attention.groups is {}; at least one is needed", self.groups));
+        }
+        Ok(())
+    }
+}
+
+/// The block.
+pub struct MultiScaleAttention {
+    groups: i64,
+    /// Channels of a group.
+    width: i64,
+    lines: Conv2d,
+    norm: GroupNorm,
+    local: Conv2d,
+    blend: Tensor,
+}
+
+impl MultiScaleAttention {
+    /// For maps of this many channels.
+    pub fn new(path: &Path, options: &MultiScaleAttentionOptions, channels: i64) -> Result<Self, ModelError> {
+        let path = path.with_scheme(Scheme::Torch);
+        let groups = common_divisor(channels, options.groups);
+        let width = channels / groups;
+        Ok(MultiScaleAttention {
+            groups,
+            width,
+            blend: path.parameter("blend", &[], Fill::Constant(0.0))?,
+            lines: Conv2d::new(&(&path / "conv1x1"), width, width, 1, ConvOptions::default())?,
+            norm: GroupNorm::new(&(&path / "gn"), width, width, 1e-5)?,
+            local: Conv2d::new(&(&path / "conv3x3"), width, width, 3, ConvOptions::default().padding(1))?,
+        })
+    }
+
+    /// `[B, C, H, W]` to the same.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let size = x.size();
+        let [height, width] = [size[2], size[3]];
+        let group = x.f_reshape([size[0] * self.groups, self.width, height, width])?; // [B G, c, H, W]
+        let rows = group.f_mean_dim([3].as_slice(), true, None::<Kind>)?; // [B G, c, H, 1]
+        let columns = group.f_mean_dim([2].as_slice(), true, None::<Kind>)?.f_transpose(2, 3)?; // [B G, c, W, 1]
+        let lines = self.lines.forward(&Tensor::f_cat(&[rows, columns], 2)?)?.f_sigmoid()?; // [B G, c, H + W, 1]
+        let rows = lines.f_narrow(2, 0, height)?;
+        let columns = lines.f_narrow(2, height, width)?.f_transpose(2, 3)?; // [B G, c, 1, W]
+        let wide = self.norm.forward(&group.f_mul(&rows)?.f_mul(&columns)?)?; // [B G, c, H, W]
+        let local = self.local.forward(&group)?; // [B G, c, H, W]
+        let weights = self.across(&wide, &local)?.f_add(&self.across(&local, &wide)?)?; // [B G, 1, H W]
+        let weights = weights.f_view([-1, 1, height, width])?.f_sigmoid()?;
+        let attended = group.f_mul(&weights)?.f_view(size.as_slice())?;
+        Ok(x.f_lerp_tensor(&attended, &self.blend.f_to_kind(x.kind())?)?)
+    }
+
+    /// The pixels of `of` weighed by the global mean of `by`: `[B G, 1, H W]`.
+    fn across(&self, by: &Tensor, of: &Tensor) -> Result<Tensor, ModelError> {
+        let mean = by.f_mean_dim([2, 3].as_slice(), false, None::<Kind>)?; // [B G, c]
+        let mean = mean.f_softmax(1, None::<Kind>)?.f_unsqueeze(1)?;
+        Ok(mean.f_bmm(&of.f_flatten(2, -1)?)?)
+    }
+}

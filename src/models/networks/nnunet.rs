@@ -1,0 +1,287 @@
+//! The U-Nets of nnU-Net: plain, and with a residual encoder.
+//! F. Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, Nature
+//! Methods 2021. F. Isensee et al., nnU-Net revisited: a call for rigorous validation in 3D medical image segmentation,
+//! MICCAI 2024.
+//!
+//! Names, values and start are those of dynamic_network_architectures' `PlainConvUNet` and `ResidualEncoderUNet` as
+//! nnU-Net's plans for images configure them. That state dict lists a convolution and its norm twice (`conv` and
+//! `all_modules.0`) and the encoder once more inside the decoder; any of the names loads, all of them are written.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::models::layers::{Conv2d, ConvOptions, ConvTranspose2d, GroupNorm, Scheme};
+use crate::models::network::Network;
+use crate::models::{Architecture, Input, ModelConfig, ModelError, Output, Path};
+
+const KERNEL: i64 = 3;
+const EPS: f64 = 1e-5;
+/// Convolutions a stage of the plain encoder and its decoder.
+const CONVOLUTIONS: usize = 2;
+/// Convolutions a stage of the decoder that follows the residual encoder.
+const RESIDUAL_CONVOLUTIONS: usize = 1;
+
+/// Size of nnU-Net's networks. Channels double from stage to stage; the default is that of its plan for images of
+/// 512 x 512.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NnUnetOptions {
+    /// Stages, each after the first at half the size: height and width must be multiples of `2^(stages - 1)`. nnU-Net
+    /// takes as many as leave 4 pixels a side.
+    pub stages: usize,
+    /// Channels of the first stage.
+    pub features: i64,
+    /// Channels of any stage at most.
+    pub max_features: i64,
+}
+
+impl Default for NnUnetOptions {
+    fn default() -> Self {
+        NnUnetOptions { stages: 8, features: 32, max_features: 512 }
+    }
+}
+
+impl NnUnetOptions {
+    pub(in crate::models) fn validate(&self) -> Result<(), String> {
+        if !(2..=10).contains(&self.stages) {
+            return Err(format!("nnunet.stages is {}; it goes from 2 to 10", self.stages));
+        }
+        if self.features < 1 || self.max_features < self.features {
+            return Err(format!(
+                "nnunet.features is {} and nnunet.max-features {}; it takes 1 or more, and no fewer at most",
+                self.features, self.max_features
+            ));
+        }
+        Ok(())
+    }
+
+    /// Channels of each stage.
+    fn channels(&self) -> Vec<i64> {
+        (0..self.stages).map(|stage| (self.features << stage).min(self.max_features)).collect()
+    }
+}
+
+/// Residual blocks of a stage.
+fn residual_blocks(stage: usize) -> usize {
+    [1, 3, 4, 6][stage.min(3)]
+}
+
+/// Encoder, decoder and a head at every stage of the way up.
+pub struct NnUnet {
+    stem: Option<Layer>,
+    stages: Vec<Stage>,
+    /// Deepest first, as the next two.
+    rising: Vec<ConvTranspose2d>,
+    merging: Vec<Vec<Layer>>,
+    heads: Vec<Conv2d>,
+    channels: Vec<i64>,
+    deep_supervision: bool,
+}
+
+impl NnUnet {
+    /// The plain or the residual one, as `config.architecture` says.
+    pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let widths = config.nnunet.channels();
+        let residual = config.architecture == Architecture::NnUnetResEnc;
+        let root = root.with_scheme(Scheme::NnUnet);
+        let encoder = &root / "encoder";
+        let mut input = config.in_channels;
+        let mut stem = None;
+        if residual {
+            stem = Some(Layer::new(&(&encoder / "stem" / "convs" / 0), input, widths[0], 1)?);
+            input = widths[0];
+        }
+        let mut stages = Vec::new();
+        for (index, width) in widths.iter().copied().enumerate() {
+            let step = if index == 0 { 1 } else { 2 };
+            let place = &encoder / "stages" / index;
+            stages.push(if residual {
+                let mut blocks = Vec::new();
+                for block in 0..residual_blocks(index) {
+                    let (from, step) = if block == 0 { (input, step) } else { (width, 1) };
+                    blocks.push(Residual::new(&(&place / "blocks" / block), from, width, step)?);
+                }
+                Stage::Residual(blocks)
+            } else {
+                Stage::Plain(layers(&(&place / 0 / "convs"), CONVOLUTIONS, input, width, step)?)
+            });
+            input = width;
+        }
+        let decoder = &root / "decoder";
+        encoder.alias(&(&decoder / "encoder"));
+
+        // Deepest first: from the width below to that of the skip.
+        let steps: Vec<(i64, i64)> = widths.windows(2).rev().map(|w| (w[1], w[0])).collect();
+        let convolutions = if residual { RESIDUAL_CONVOLUTIONS } else { CONVOLUTIONS };
+        let (mut rising, mut merging, mut heads) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (_, skip)) in steps.iter().enumerate() {
+            let place = &decoder / "stages" / index / "convs";
+            merging.push(layers(&place, convolutions, 2 * skip, *skip, 1)?);
+        }
+        for (index, (below, skip)) in steps.iter().enumerate() {
+            rising.push(ConvTranspose2d::new(&(&decoder / "transpconvs" / index), *below, *skip, 2, 2, 0)?);
+        }
+        for (index, (_, skip)) in steps.iter().enumerate() {
+            let place = &decoder / "seg_layers" / index;
+            heads.push(Conv2d::new(&place, *skip, config.classes, 1, ConvOptions::default())?);
+        }
+        let deep_supervision = config.deep_supervision();
+        Ok(NnUnet { stem, stages, rising, merging, heads, channels: widths, deep_supervision })
+    }
+}
+
+impl Network for NnUnet {
+    fn channels(&self) -> &[i64] {
+        &self.channels
+    }
+
+    fn stride(&self) -> i64 {
+        1 << (self.channels.len() - 1)
+    }
+
+    /// An instance norm knows nothing from one pixel.
+    fn least_side(&self) -> i64 {
+        2 * self.stride()
+    }
+
+    fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
+        let mut x = match &self.stem {
+            Some(stem) => stem.forward(input.images)?, // [B, 32, H, W]
+            None => input.images.shallow_clone(),
+        };
+        let mut skips = Vec::new();
+        for stage in &self.stages {
+            x = stage.forward(&x)?; // [B, 32 .. 512, H .. H/2^(stages - 1), ..]
+            skips.push(x.shallow_clone());
+        }
+        skips.pop();
+        let mut outputs = Vec::new();
+        for (index, (rise, merge)) in self.rising.iter().zip(&self.merging).enumerate() {
+            let skip = skips.pop().expect("a stage above every step up");
+            x = Tensor::f_cat(&[rise.forward(&x)?, skip], 1)?; // [B, 2 skip, h, w]
+            x = merge.iter().try_fold(x, |x, layer| layer.forward(&x))?; // [B, skip, h, w]
+            if index + 1 == self.heads.len() || (train && self.deep_supervision) {
+                outputs.push(self.heads[index].forward(&x)?);
+            }
+        }
+        let logits = outputs.pop().expect("there are two stages or more");
+        // Largest first.
+        outputs.reverse();
+        Ok(Output { auxiliary: outputs, ..Output::of(logits) })
+    }
+}
+
+enum Stage {
+    Plain(Vec<Layer>),
+    Residual(Vec<Residual>),
+}
+
+impl Stage {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        match self {
+            Stage::Plain(layers) => layers.iter().try_fold(x.shallow_clone(), |x, layer| layer.forward(&x)),
+            Stage::Residual(blocks) => blocks.iter().try_fold(x.shallow_clone(), |x, block| block.forward(&x)),
+        }
+    }
+}
+
+/// So many layers, the first with this step.
+fn layers(path: &Path, count: usize, input: i64, output: i64, step: i64) -> Result<Vec<Layer>, ModelError> {
+    let layer = |index| match index {
+        0 => Layer::new(&(path / index), input, output, step),
+        _ => Layer::new(&(path / index), output, output, 1),
+    };
+    (0..count).map(layer).collect()
+}
+
+/// A convolution, an instance norm, and a leaky ReLU where the layer is not linear.
+struct Layer {
+    convolution: Conv2d,
+    /// A group norm with a group for each channel is an instance norm.
+    norm: GroupNorm,
+}
+
+impl Layer {
+    fn new(path: &Path, input: i64, output: i64, step: i64) -> Result<Self, ModelError> {
+        let options = ConvOptions::default().stride(step).padding(KERNEL / 2);
+        Self::with(path, input, output, KERNEL, options, 1.0)
+    }
+
+    /// With this start of the norm's weight.
+    fn with(
+        path: &Path,
+        input: i64,
+        output: i64,
+        kernel: i64,
+        options: ConvOptions,
+        start: f64,
+    ) -> Result<Self, ModelError> {
+        let (conv, norm) = (path / "conv", path / "norm");
+        let layer = Layer {
+            convolution: Conv2d::new(&conv, input, output, kernel, options)?,
+            norm: GroupNorm::starting_at(&norm, output, output, EPS, start)?,
+        };
+        conv.alias(&(path / "all_modules" / 0));
+        norm.alias(&(path / "all_modules" / 1));
+        Ok(layer)
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.forward_linear(x)?.f_leaky_relu_()?)
+    }
+
+    fn forward_linear(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        self.norm.forward(&self.convolution.forward(x)?)
+    }
+}
+
+/// Two layers whose result is added to the input, which is pooled and projected where size or channels change (ResNet-D).
+struct Residual {
+    first: Layer,
+    second: Layer,
+    pools: bool,
+    projection: Option<Layer>,
+}
+
+impl Residual {
+    fn new(path: &Path, input: i64, output: i64, step: i64) -> Result<Self, ModelError> {
+        let first = Layer::new(&(path / "conv1"), input, output, step)?;
+        // The branch starts as nothing.
+        let options = ConvOptions::default().padding(KERNEL / 2);
+        let second = Layer::with(&(path / "conv2"), output, output, KERNEL, options, 0.0)?;
+        let pools = step > 1;
+        let projection = if input == output {
+            None
+        } else {
+            let place = path / "skip" / i64::from(pools);
+            Some(Layer::with(&place, input, output, 1, ConvOptions::without_bias(), 1.0)?)
+        };
+        Ok(Residual { first, second, pools, projection })
+    }
+
+    fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let mut shortcut = input.shallow_clone();
+        if self.pools {
+            shortcut = shortcut.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>)?;
+        }
+        if let Some(projection) = &self.projection {
+            shortcut = projection.forward_linear(&shortcut)?;
+        }
+        let mut x = self.second.forward_linear(&self.first.forward(input)?)?;
+        Ok(x.f_add_(&shortcut)?.f_leaky_relu_()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_double_up_to_the_most() {
+        assert_eq!(NnUnetOptions::default().channels(), [32, 64, 128, 256, 512, 512, 512, 512]);
+        assert_eq!(NnUnetOptions { stages: 3, features: 8, max_features: 16 }.channels(), [8, 16, 16]);
+        assert_eq!([0, 1, 2, 3, 7].map(residual_blocks), [1, 3, 4, 6, 6]);
+        assert!(NnUnetOptions { stages: 1, ..NnUnetOptions::default() }.validate().is_err());
+        assert!(NnUnetOptions { features: 600, ..NnUnetOptions::default() }.validate().is_err());
+    }
+}
