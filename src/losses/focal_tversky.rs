@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 use super::{LossError, PerClass, tversky};
 
 /// Mean over the classes of `(1 - TI)^(1 / gamma)`, TI the Tversky index over the batch; 0 for a class that the
@@ -12,7 +12,7 @@ use super::{LossError, PerClass, tversky};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FocalTversky {
-    /// Weight of false positives.
+    /// Weight of false positives: of all classes, by class, or by name.
     pub alpha: PerClass,
     /// Weight of false negatives.
     pub beta: PerClass,
@@ -32,6 +32,16 @@ impl Default for FocalTversky {
 const FLOOR: f64 = 1e-6;
 
 impl FocalTversky {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.alpha.check("alpha")?;
+        self.beta.check("beta")?;
+        if !(self.gamma.is_finite() && self.gamma > 0.0) {
+            return Err("gamma is a number above 0".to_owned());
+        }
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(false)?;

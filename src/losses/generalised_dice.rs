@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
 /// `w_c = 1 / (sum t)^2`; an absent class takes the largest weight of the image's present ones (0 if none is
@@ -23,6 +23,11 @@ impl Default for GeneralisedDice {
 }
 
 impl GeneralisedDice {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
         let weight = overlap.true_pixels.f_square()?.f_reciprocal()?; // [B, C]

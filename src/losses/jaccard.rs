@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 
 /// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))`, the sums over all pixels of the batch; 0
 /// for a class that the batch lacks. Equals SMP's `JaccardLoss(mode="multilabel")`.
@@ -21,6 +21,11 @@ pub struct Jaccard {
 }
 
 impl Jaccard {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
         let overlap = overlap.over(self.per_image)?;

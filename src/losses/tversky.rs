@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 use super::{LossError, PerClass};
 
 /// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)`, the sums over all pixels of the batch; 0 for a
@@ -13,7 +13,7 @@ use super::{LossError, PerClass};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tversky {
-    /// Weight of false positives.
+    /// Weight of false positives: of all classes, by class, or by name.
     pub alpha: PerClass,
     /// Weight of false negatives.
     pub beta: PerClass,
@@ -33,6 +33,13 @@ impl Default for Tversky {
 }
 
 impl Tversky {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.alpha.check("alpha")?;
+        self.beta.check("beta")?;
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
