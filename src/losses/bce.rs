@@ -165,3 +165,26 @@ impl Bce {
         sum(values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        let absent = -4.0 * 0.9f64.ln();
+        let sum = -(0.5f64.ln() + 0.8f64.ln() + 0.8f64.ln() + 0.1f64.ln());
+        check(r#"{"bce": 1}"#, (sum + absent) / 8.0);
+        check(r#"{"bce": {"weight": 2, "class-weight": [0.5, 3]}}"#, (sum + 6.0 * absent) / 8.0);
+        let positive = -(0.5f64.ln() + 0.8f64.ln());
+        check(r#"{"bce": {"weight": 1, "pos-weight": 4}}"#, (sum + 3.0 * positive + absent) / 8.0);
+        // With the other label throughout it would be this.
+        let other = -(0.5f64.ln() + 0.2f64.ln() + 0.2f64.ln() + 0.9f64.ln()) - 4.0 * 0.1f64.ln();
+        check(r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#, (0.9 * (sum + absent) + 0.1 * other) / 8.0);
+        // Distances to the outline, which only the first class has: 1, 0, 1, 2.
+        let [one, two] = [0.5f64, 2.0].map(|d| (-d).exp());
+        let weighed = sum - (one * (0.5f64.ln() + 0.8f64.ln()) + 0.8f64.ln() + two * 0.1f64.ln());
+        let rule = r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline", "factor": 1, "sigma": 1}}}"#;
+        check(rule, (weighed + absent) / 8.0);
+    }
+}

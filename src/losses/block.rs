@@ -13,7 +13,9 @@ pub struct Block<'a> {
     pub probability: &'a [f32],
     /// Probability of the wrong label: p, or 1 - p where the target is 1, without loss of digits.
     pub wrong: &'a [f32],
-    /// Cross entropy of the true label: `-log(1 - wrong)`.
+    /// `1 - wrong`, without loss of digits.
+    pub right: &'a [f32],
+    /// Cross entropy of the true label: `-log(right)`.
     pub entropy: &'a [f32],
     /// Cross entropy of the other label: `-log(wrong)`.
     pub other_entropy: &'a [f32],
@@ -24,6 +26,7 @@ pub struct Scratch {
     target: [f32; BLOCK],
     probability: [f32; BLOCK],
     wrong: [f32; BLOCK],
+    right: [f32; BLOCK],
     entropy: [f32; BLOCK],
     other_entropy: [f32; BLOCK],
 }
@@ -31,7 +34,7 @@ pub struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         let zeros = [0.0; BLOCK];
-        Scratch { target: zeros, probability: zeros, wrong: zeros, entropy: zeros, other_entropy: zeros }
+        Scratch { target: zeros, probability: zeros, wrong: zeros, right: zeros, entropy: zeros, other_entropy: zeros }
     }
 }
 
@@ -52,7 +55,8 @@ impl Scratch {
     /// Everything.
     pub fn block(&mut self, logits: &[f32], words: &[u32], class: usize) -> Block<'_> {
         let n = logits.len();
-        let (target, probability, wrong) = (&mut self.target[..n], &mut self.probability[..n], &mut self.wrong[..n]);
+        let (target, probability) = (&mut self.target[..n], &mut self.probability[..n]);
+        let (wrong, right) = (&mut self.wrong[..n], &mut self.right[..n]);
         let (entropy, other_entropy) = (&mut self.entropy[..n], &mut self.other_entropy[..n]);
         spread(words, class, target);
         for i in 0..n {
@@ -64,10 +68,11 @@ impl Scratch {
             let l = ln_1p(z);
             probability[i] = if x < 0.0 { s } else { r };
             wrong[i] = if w < 0.0 { s } else { r };
+            right[i] = if w < 0.0 { r } else { s };
             entropy[i] = (if w < 0.0 { 0.0 } else { w }) + l;
             other_entropy[i] = (if w < 0.0 { -w } else { 0.0 }) + l;
         }
-        Block { target, probability, wrong, entropy, other_entropy }
+        Block { target, probability, wrong, right, entropy, other_entropy }
     }
 }
 
@@ -162,6 +167,7 @@ mod tests {
         assert_eq!(block.target, [1.0; 6]);
         assert_eq!(&block.probability[..5], [0.5, 1.0, 0.0, 1.0, 0.0]);
         assert_eq!(&block.wrong[..5], [0.5, 0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(&block.right[..5], [0.5, 1.0, 0.0, 1.0, 0.0]);
         assert_eq!(&block.entropy[1..5], [0.0, 1e30, 0.0, f32::INFINITY]);
         assert!((block.entropy[0] - 2f32.ln()).abs() < 1e-7);
         // What is no number must not get lost: training stops at it.

@@ -60,3 +60,26 @@ impl Boundary {
         dot(block.probability, distance)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check_on;
+
+    #[test]
+    fn by_hand() {
+        // Six pixels, the middle three true: distances 1, 0, -1, 0, 1, 2; the second class has no outline.
+        let p = [0.25, 0.5, 0.75, 0.5, 0.5, 0.25f64];
+        let logits: Vec<f64> = p.iter().chain(&[0.5; 6]).map(|p| (p / (1.0 - p)).ln()).collect();
+        let mut target = [0.0; 12];
+        target[1..4].fill(1.0);
+        let slopes = |distances: [f64; 6]| {
+            let of = |(p, d): (&f64, f64)| p * (1.0 - p) * d / 12.0;
+            p.iter().zip(distances).map(of).chain([0.0; 6]).collect::<Vec<f64>>()
+        };
+        let slope = slopes([1.0, 0.0, -1.0, 0.0, 1.0, 2.0]);
+        check_on(r#"{"boundary": 1}"#, &logits, &target, (0.25 - 0.75 + 0.5 + 0.5) / 12.0, Some(&slope));
+        let slope = slopes([0.5, 0.0, -0.5, 0.0, 0.5, 0.5]);
+        let held = r#"{"boundary": {"weight": 1, "band": 0.5}}"#;
+        check_on(held, &logits, &target, 0.5 * (0.25 - 0.75 + 0.5 + 0.25) / 12.0, Some(&slope));
+    }
+}

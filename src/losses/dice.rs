@@ -33,3 +33,16 @@ impl Dice {
         overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // sum p t = 1.3, sum p = 2.4, sum t = 2; the absent class counts as 0.
+        check(r#"{"dice": 1}"#, (1.0 - 2.6 / 4.4) / 2.0);
+        check(r#"{"dice": {"weight": 1, "smooth": 0.5}}"#, (1.0 - 3.6 / 5.4) / 2.0);
+        check(r#"{"dice": {"weight": 1, "log": true}}"#, -(2.6f64 / 4.4).ln() / 2.0);
+    }
+}

@@ -50,3 +50,16 @@ impl FocalTversky {
         Ok(overlap.mean_of_present(&loss)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // TP 1.3, FP 1.1, FN 0.7; the absent class counts as 0.
+        check(r#"{"focal-tversky": 1}"#, (1.0 - 2.3 / (2.3 + 0.33 + 0.49f64)).powf(0.75) / 2.0);
+        let own = r#"{"focal-tversky": {"weight": 1, "alpha": [1, 0], "beta": [0, 0], "gamma": 0.5, "smooth": 0}}"#;
+        check(own, (1.0 - 1.3 / 2.4f64).powi(2) / 2.0);
+    }
+}

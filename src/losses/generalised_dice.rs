@@ -41,3 +41,14 @@ impl GeneralisedDice {
         both.f_div(&size)?.f_rsub_scalar(1.0)?.f_mean(Kind::Float)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // Sizes 2 and 0: the absent class takes the weight 1/4 of the present one, and has sum p = 0.4.
+        check(r#"{"generalised-dice": {"weight": 1, "smooth": 0}}"#, 1.0 - (2.0 * 1.3 / 4.0) / ((4.4 + 0.4) / 4.0));
+    }
+}

@@ -34,3 +34,15 @@ impl Jaccard {
         overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // sum p t = 1.3, sum p = 2.4, sum t = 2; the absent class counts as 0.
+        check(r#"{"jaccard": 1}"#, (1.0 - 1.3 / 3.1) / 2.0);
+        check(r#"{"jaccard": {"weight": 1, "smooth": 0.5}}"#, (1.0 - 1.8 / 3.6) / 2.0);
+    }
+}

@@ -196,7 +196,26 @@ fn hinge(logits: &Tensor, target: &Tensor, with_slope: bool) -> Result<(Tensor, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_hand::check_on;
     use super::*;
+
+    #[test]
+    fn by_hand() {
+        // Errors 0.5 and 2 of the true pixels, none and 1 of the others. In order: 2 misses one of two, a Jaccard loss
+        // of 1/2; 1 adds a false pixel, 2/3; 0.5 misses the other, 1. In the absent class the first error, 3, costs all.
+        let logits = [0.5, -1.0, -2.0, 0.0, 2.0, 1.0, -5.0, -5.0];
+        let target = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let (first, second) = (2.0 / 2.0 + 1.0 / 6.0 + 0.5 / 3.0, 3.0);
+        let slope = [-1.0 / 3.0, -0.5, 0.0, 1.0 / 6.0, 1.0, 0.0, 0.0, 0.0].map(|s: f64| s / 2.0);
+        check_on(r#"{"lovasz": 1}"#, &logits, &target, (first + second) / 2.0, Some(&slope));
+        // All together: 3 f, 2 f, 2 t, 1 f, 0.5 t with 2 true pixels; unions 3, 4, 4, 5, 5 and intersections 2, 2, 1, 1, 0.
+        // The two errors of 2 may come in either order.
+        let value = 3.0 / 3.0 + 2.0 * (3.0 / 4.0 - 1.0 / 3.0) + (4.0 / 5.0 - 3.0 / 4.0) + 0.5 / 5.0;
+        for over in ["image", "batch"] {
+            let loss = format!(r#"{{"lovasz": {{"weight": 1, "over": "{over}"}}}}"#);
+            check_on(&loss, &logits, &target, value, None);
+        }
+    }
 
     #[test]
     fn keys_are_sorted_by_their_upper_bits() {

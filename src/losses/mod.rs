@@ -17,6 +17,8 @@ mod batch;
 mod bce;
 mod block;
 mod boundary;
+#[cfg(test)]
+mod by_hand;
 mod dice;
 mod focal;
 mod focal_tversky;

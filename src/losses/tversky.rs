@@ -56,3 +56,16 @@ pub(super) fn index(overlap: &Overlap, alpha: &PerClass, beta: &PerClass, smooth
     let score: Result<Tensor, TchError> = overlap.tversky(&alpha, &beta, smooth);
     Ok(score?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // TP 1.3, FP 1.1, FN 0.7; the absent class counts as 0.
+        check(r#"{"tversky": {"weight": 1, "alpha": 0.2, "beta": 2}}"#, (1.0 - 1.3 / (1.3 + 0.22 + 1.4)) / 2.0);
+        let by_class = r#"{"tversky": {"weight": 1, "alpha": [0.3, 9], "beta": [0.7, 9]}}"#;
+        check(by_class, (1.0 - 1.3 / (1.3 + 0.33 + 0.49)) / 2.0);
+    }
+}
