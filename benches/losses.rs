@@ -13,7 +13,7 @@ use carpus::mask::{LabelImage, RunMask, SignedDistance};
 use carpus::models::write_tensors;
 use rayon::prelude::*;
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Side of the image of the losses.
 const SIZE: u32 = 1024;
@@ -22,7 +22,7 @@ const LARGE: u32 = 2048;
 /// Classes of which SciPy makes maps; its time is scaled to all.
 const SAMPLE: usize = 4;
 /// Timed rounds, after one to warm up.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// Ellipses as large as bones, one after the other, a few overlapping.
 fn bones(size: u32) -> [RunMask; COUNT] {
