@@ -102,7 +102,7 @@ fn of_planes(planes: &Planes, first: usize, count: usize, mut gradient: Option<(
             total += u64::from(label);
             let error = if label == 1 { 1.0 - x } else { 1.0 + x };
             // Pixels without error come last and count for nothing: they need no sorting. What is no number is kept.
-            if !(error <= 0.0) {
+            if error > 0.0 || error.is_nan() {
                 let bits = u64::from(error.to_bits() & 0x7fff_ffff);
                 keys.push(bits << 33 | u64::from(label) << 32 | (start + i) as u64);
             }
