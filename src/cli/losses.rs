@@ -38,7 +38,8 @@ struct Eval {
     /// File with the tensor `logits`, [batch, classes, height, width]
     #[arg(long)]
     logits: PathBuf,
-    /// File with the tensor `target`: {0,1} of the same shape, or label words [batch, height, width]
+    /// File with the tensor `target`: {0,1} of the same shape, or label words [batch, height, width]; and, where pixels
+    /// are weighed, `weights`: [batch, height, width], or of the shape of the logits
     #[arg(long)]
     target: PathBuf,
     /// File to write with the gradient with respect to the logits, `grad`
@@ -75,7 +76,8 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
     device::select(DeviceKind::Cpu)?;
     let logits = tensor(&args.logits, "logits")?.f_set_requires_grad(true)?;
     let target = tensor(&args.target, "target")?;
-    let (loss, parts) = args.loss.forward_with_parts(&logits, &target)?;
+    let weights = read_tensors(&args.target)?.remove("weights");
+    let (loss, parts) = args.loss.forward_weighted(&logits, &target, weights.as_ref())?;
     let value = loss.f_double_value(&[])?;
     if let Some(path) = &args.grad {
         loss.f_backward()?;

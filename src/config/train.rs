@@ -204,6 +204,9 @@ impl TrainConfig {
         if self.model.classes != crate::bones::COUNT as i64 {
             return wrong("model.classes", self.model.classes.to_string(), "29, the bones");
         }
+        if let Err(error) = self.loss.validate(self.model.classes) {
+            return Err(ConfigError::Shape { path: path.into(), reason: format!("loss: {error}") });
+        }
         let optimiser = &self.optimiser;
         for (key, value, above_zero) in [
             ("optimiser.lr", optimiser.lr, true),
@@ -327,6 +330,8 @@ mod tests {
             ("[schedule]\nkind = 'cosine-warmup'\nwarmup = 2.0", vec!["schedule.warmup is 2", "0 to 1"]),
             ("[augment]\nflip = 2.0", vec!["augment.flip is 2"]),
             ("[loss]\nbec = 1", vec!["bec"]),
+            ("[loss]\ntversky = { weight = 1, alpha = [0.3, 0.7] }", vec!["alpha", "2", "29"]),
+            ("[loss]\ntversky = { weight = 1, alpha = { Pissiform = 1, default = 1 } }", vec!["Pissiform"]),
             ("epochs = ", vec!["run.toml", "line 1"]),
         ] {
             let error = load(text, &[]).unwrap_err();

@@ -1,16 +1,27 @@
+use rayon::prelude::*;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::LossError;
+use super::memory::elements;
+use super::pixel_weight::Around;
+use super::{LossError, PixelWeight};
+use crate::mask::{RunMask, SignedDistance, masks_of_words};
 
 /// Logits and target of a batch, read a few classes at a time.
 pub struct Batch {
-    logits: Tensor,
-    target: Target,
+    /// `[B, C, H, W]`.
+    pub logits: Tensor,
+    /// Masks or words.
+    pub target: Target,
+    /// Factors of the pixels, single precision, `[B, 1 or C, H, W]`.
+    pub weights: Option<Tensor>,
+    /// Distances of each class of each image, in that order; empty unless a term needs them.
+    pub edges: Vec<SignedDistance>,
     /// Images, classes, height, width.
     pub size: [i64; 4],
 }
 
-enum Target {
+/// What is true.
+pub enum Target {
     /// {0,1}, `[B, C, H, W]`.
     Dense(Tensor),
     /// Bit c of a word is class c, `[B, H, W]`.
@@ -38,7 +49,72 @@ impl Batch {
             return Err(LossError::Target { logits: shape, size: target.size(), kind });
         }
         let target = if words { Target::Words(target) } else { Target::Dense(target) };
-        Ok(Batch { logits, target, size: [b, c, h, w] })
+        Ok(Batch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w] })
+    }
+
+    /// With factors of the pixels, `[B, H, W]` or `[B, 1 or C, H, W]`.
+    pub fn weigh(&mut self, weights: &Tensor) -> Result<(), LossError> {
+        let [b, c, h, w] = self.size;
+        let size = weights.size();
+        let weights = if size == [b, h, w] { weights.f_unsqueeze(1)? } else { weights.shallow_clone() };
+        if weights.size() != [b, 1, h, w] && weights.size() != [b, c, h, w] {
+            return Err(LossError::Weights { logits: self.size, size });
+        }
+        self.weights = Some(weights.f_detach()?.f_to_kind(Kind::Float)?.f_to_device(self.device())?.f_contiguous()?);
+        Ok(())
+    }
+
+    /// Computes the distances to all outlines, on the CPU.
+    pub fn find_edges(&mut self) -> Result<(), LossError> {
+        let [b, c, h, w] = self.size;
+        let (width, height) = (w as u32, h as u32);
+        let masks: Vec<Vec<RunMask>> = match &self.target {
+            Target::Words(words) => {
+                let words = words.f_to_device(Device::Cpu)?.f_contiguous()?;
+                let words: &[u32] = elements(&words).expect("made so");
+                words
+                    .par_chunks((h * w) as usize)
+                    .map(|image| masks_of_words(image, width, height, c as usize))
+                    .collect()
+            }
+            Target::Dense(dense) => {
+                let dense = dense.f_gt(0.5)?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+                let dense: &[u8] = elements(&dense).expect("made so");
+                let plane = |plane: &[u8]| RunMask::from_dense(plane, width, height);
+                vec![dense.par_chunks((h * w) as usize).map(plane).collect()]
+            }
+        };
+        self.edges = masks.par_iter().flat_map(|masks| masks.par_iter().map(SignedDistance::new)).collect();
+        debug_assert_eq!(self.edges.len() as i64, b * c);
+        Ok(())
+    }
+
+    /// Takes up a rule that gives all classes of an image the same weights; needs the edges.
+    pub fn weigh_by(&mut self, rule: &PixelWeight) -> Result<(), LossError> {
+        if rule.around != Around::Gaps {
+            return Ok(());
+        }
+        let [b, c, h, w] = self.size;
+        let strip = self.strip_rows() as usize;
+        let mut map = vec![0f32; (b * h * w) as usize];
+        map.par_chunks_mut((h * w) as usize).zip(self.edges.par_chunks(c as usize)).for_each(|(map, edges)| {
+            map.par_chunks_mut(strip * w as usize).enumerate().for_each(|(i, map)| {
+                let first = (i * strip) as u32;
+                rule.in_gaps(edges, first..first + (map.len() / w as usize) as u32, map);
+            });
+        });
+        let map = Tensor::f_from_slice(&map)?.f_view([b, 1, h, w])?.f_to_device(self.device())?;
+        self.weights = Some(match self.weights.take() {
+            Some(weights) => weights.f_mul(&map)?,
+            None => map,
+        });
+        Ok(())
+    }
+
+    /// Rows that are worked on together on the CPU.
+    pub fn strip_rows(&self) -> i64 {
+        const PIXELS: i64 = 1 << 15;
+        (PIXELS / self.size[3]).clamp(1, self.size[2])
     }
 
     /// Where the logits are.
@@ -66,6 +142,39 @@ impl Batch {
             }
         };
         Ok(Chunk { first, count, logits, target })
+    }
+
+    /// Signed distances of a chunk's classes, `[B, count, H, W]`.
+    pub fn distances(&self, chunk: &Chunk, band: Option<f64>) -> Result<Tensor, TchError> {
+        let band = band.map(|band| band as f32);
+        self.map(chunk, |edge, out| edge.fill(0..edge.height(), band, out))
+    }
+
+    /// Factors of a chunk's pixels, to be broadcast: those given times those of the rule; `None` for 1 everywhere.
+    pub fn pixel_weights(&self, chunk: &Chunk, rule: Option<&PixelWeight>) -> Result<Option<Tensor>, TchError> {
+        let given = match &self.weights {
+            Some(weights) if weights.size()[1] == 1 => Some(weights.shallow_clone()),
+            Some(weights) => Some(weights.f_narrow(1, chunk.first, chunk.count)?),
+            None => None,
+        };
+        let Some(rule) = rule.filter(|rule| rule.around == Around::Outline) else { return Ok(given) };
+        let map = self.map(chunk, |edge, out| rule.around_outline(edge, 0..edge.height(), out))?;
+        Ok(Some(match given {
+            Some(given) => map.f_mul(&given)?,
+            None => map,
+        }))
+    }
+
+    /// A map of each class of a chunk, drawn on the CPU.
+    fn map(&self, chunk: &Chunk, draw: impl Fn(&SignedDistance, &mut [f32]) + Sync) -> Result<Tensor, TchError> {
+        let [b, c, h, w] = self.size;
+        let (first, count, edges) = (chunk.first, chunk.count, self.edges.as_slice());
+        let mut map = vec![0f32; (b * count * h * w) as usize];
+        map.par_chunks_mut((h * w) as usize).enumerate().for_each(|(i, out)| {
+            let (image, class) = (i as i64 / count, i as i64 % count + first);
+            draw(&edges[(image * c + class) as usize], out);
+        });
+        Tensor::f_from_slice(&map)?.f_view([b, count, h, w])?.f_to_device(self.device())
     }
 }
 

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::batch::{Batch, Chunk, total};
-use super::{LossError, PerClass};
+use super::block::{BLOCK, Block, sum};
+use super::{LossError, PerClass, PixelWeight};
 
 /// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`. Equals PyTorch's
-/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`.
+/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Weights of single pixels
+/// come from a rule, or are given beside the target ([`super::LossMix::forward_weighted`]); where both are, they multiply.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bce {
@@ -20,9 +22,23 @@ pub struct Bce {
     /// s: targets become s and 1 - s.
     #[serde(alias = "label_smoothing")]
     pub label_smoothing: f64,
+    /// Factor of a pixel by its distance to outlines; the mean still divides by the number of pixels.
+    #[serde(alias = "pixel_weight", skip_serializing_if = "Option::is_none")]
+    pub pixel_weight: Option<PixelWeight>,
 }
 
 impl Bce {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (option, values) in [("pos-weight", &self.pos_weight), ("class-weight", &self.class_weight)] {
+            values.as_ref().map_or(Ok(()), |values| values.check(option))?;
+        }
+        if !(0.0..=0.5).contains(&self.label_smoothing) {
+            return Err("label-smoothing is from 0 to 0.5".to_owned());
+        }
+        self.pixel_weight.as_ref().map_or(Ok(()), PixelWeight::check)
+    }
+
     /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
     pub(super) fn accumulate(
         &self,
@@ -37,7 +53,13 @@ impl Bce {
             Ok(Some(chunk.of_class(&values.tensor(name, classes, batch.device())?)?))
         };
         let positive = by_class(&self.pos_weight, "pos-weight")?;
-        let weight = by_class(&self.class_weight, "class-weight")?;
+        let mut weight = by_class(&self.class_weight, "class-weight")?;
+        if let Some(pixels) = batch.pixel_weights(chunk, self.pixel_weight.as_ref())? {
+            weight = Some(match weight {
+                Some(weight) => weight.f_mul(&pixels)?,
+                None => pixels,
+            });
+        }
         let smoothing = self.label_smoothing;
         let pixels = batch.size.iter().product::<i64>() as f64;
 
@@ -85,5 +107,84 @@ impl Bce {
             let _ = gradient.f_add_(&wrongness.f_mul_scalar_(scale / pixels)?)?;
         }
         Ok(value)
+    }
+
+    /// Factors of the positive pixels and of all pixels, by class.
+    pub(super) fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
+        let of = |option: &Option<PerClass>, name| match option {
+            Some(values) => values.values(name, classes),
+            None => Ok(vec![1.0; classes as usize]),
+        };
+        let (positive, weight) = (of(&self.pos_weight, "pos-weight")?, of(&self.class_weight, "class-weight")?);
+        Ok(positive.into_iter().zip(weight).map(|(q, w)| [q as f32, w as f32]).collect())
+    }
+
+    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
+    pub(super) fn of_block(
+        &self,
+        [q, w]: [f32; 2],
+        block: &Block,
+        weights: Option<&[f32]>,
+        gradient: Option<(&mut [f32], f32)>,
+    ) -> f64 {
+        let n = block.target.len();
+        let (target, probability) = (&block.target[..n], &block.probability[..n]);
+        let (entropy, other_entropy) = (&block.entropy[..n], &block.other_entropy[..n]);
+        let s = self.label_smoothing as f32;
+        let mut values = [0f32; BLOCK];
+        let values = &mut values[..n];
+        if s == 0.0 {
+            for i in 0..n {
+                values[i] = w * (1.0 + (q - 1.0) * target[i]) * entropy[i];
+            }
+        } else {
+            for i in 0..n {
+                let own = (1.0 + (q - 1.0) * target[i]) * entropy[i];
+                let other = (1.0 + (q - 1.0) * (1.0 - target[i])) * other_entropy[i];
+                values[i] = w * ((1.0 - s) * own + s * other);
+            }
+        }
+        if let Some(weights) = weights {
+            values.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
+        }
+        if let Some((gradient, scale)) = gradient {
+            let scale = scale * w;
+            let slope = |i: usize| {
+                let soft = target[i] * (1.0 - 2.0 * s) + s;
+                scale * (probability[i] * (1.0 + (q - 1.0) * soft) - q * soft)
+            };
+            let gradient = &mut gradient[..n];
+            match weights {
+                None => (0..n).for_each(|i| gradient[i] += slope(i)),
+                Some(weights) => {
+                    let weights = &weights[..n];
+                    (0..n).for_each(|i| gradient[i] += slope(i) * weights[i]);
+                }
+            }
+        }
+        sum(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        let absent = -4.0 * 0.9f64.ln();
+        let sum = -(0.5f64.ln() + 0.8f64.ln() + 0.8f64.ln() + 0.1f64.ln());
+        check(r#"{"bce": 1}"#, (sum + absent) / 8.0);
+        check(r#"{"bce": {"weight": 2, "class-weight": [0.5, 3]}}"#, (sum + 6.0 * absent) / 8.0);
+        let positive = -(0.5f64.ln() + 0.8f64.ln());
+        check(r#"{"bce": {"weight": 1, "pos-weight": 4}}"#, (sum + 3.0 * positive + absent) / 8.0);
+        // With the other label throughout it would be this.
+        let other = -(0.5f64.ln() + 0.2f64.ln() + 0.2f64.ln() + 0.9f64.ln()) - 4.0 * 0.1f64.ln();
+        check(r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#, (0.9 * (sum + absent) + 0.1 * other) / 8.0);
+        // Distances to the outline, which only the first class has: 1, 0, 1, 2.
+        let [one, two] = [0.5f64, 2.0].map(|d| (-d).exp());
+        let weighed = sum - (one * (0.5f64.ln() + 0.8f64.ln()) + 0.8f64.ln() + two * 0.1f64.ln());
+        let rule = r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline", "factor": 1, "sigma": 1}}}"#;
+        check(rule, (weighed + absent) / 8.0);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 
 /// Mean over the classes of `1 - 2 sum(p t) / (sum p + sum t)`, the sums over all pixels of the batch; 0 for a
 /// class that the batch lacks. Equals SMP's `DiceLoss(mode="multilabel")`.
@@ -20,11 +20,29 @@ pub struct Dice {
 }
 
 impl Dice {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
         let overlap = overlap.over(self.per_image)?;
         let half = overlap.true_pixels.f_full_like(0.5)?;
         let score = overlap.tversky(&half, &half, self.smooth)?;
         overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // sum p t = 1.3, sum p = 2.4, sum t = 2; the absent class counts as 0.
+        check(r#"{"dice": 1}"#, (1.0 - 2.6 / 4.4) / 2.0);
+        check(r#"{"dice": {"weight": 1, "smooth": 0.5}}"#, (1.0 - 3.6 / 5.4) / 2.0);
+        check(r#"{"dice": {"weight": 1, "log": true}}"#, -(2.6f64 / 4.4).ln() / 2.0);
     }
 }

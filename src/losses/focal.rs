@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::LossError;
 use super::batch::{Batch, Chunk, total};
+use super::block::{BLOCK, Block, exp, sum};
 
 /// Mean over all pixels and classes of `a q^gamma (-log(1 - q))`, where q is the probability of the wrong label.
 /// Equals SMP's `FocalLoss(mode="multilabel")`.
@@ -25,6 +26,17 @@ impl Default for Focal {
 }
 
 impl Focal {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !(self.gamma.is_finite() && self.gamma >= 0.0) {
+            return Err("gamma is a number of 0 or more".to_owned());
+        }
+        match self.alpha {
+            Some(alpha) if !(0.0..=1.0).contains(&alpha) => Err("alpha is from 0 to 1".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
     pub(super) fn accumulate(
         &self,
@@ -43,11 +55,56 @@ impl Focal {
         let value = total(&weight.f_mul(&entropy)?)?.f_div_scalar_(pixels)?;
         if let Some((gradient, scale)) = gradient {
             // d/dwrongness = a q^gamma (gamma (1 - q) entropy + q); d wrongness / dx = 1 - 2 t
-            let slope =
-                q.f_rsub_scalar(1.0)?.f_mul_(&entropy)?.f_mul_scalar_(self.gamma)?.f_add_(&q)?.f_mul_(&weight)?;
+            let right = wrongness.f_neg()?.f_sigmoid()?; // 1 - q without loss of digits
+            let slope = right.f_mul(&entropy)?.f_mul_scalar_(self.gamma)?.f_add_(&q)?.f_mul_(&weight)?;
             let mut sign = chunk.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?;
             let _ = gradient.f_add_(&sign.f_mul_(&slope)?.f_mul_scalar_(scale / pixels)?)?;
         }
         Ok(value)
+    }
+
+    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
+    pub(super) fn of_block(&self, block: &Block, gradient: Option<(&mut [f32], f32)>) -> f64 {
+        let n = block.target.len();
+        let (target, wrong, right) = (&block.target[..n], &block.wrong[..n], &block.right[..n]);
+        let (entropy, other_entropy) = (&block.entropy[..n], &block.other_entropy[..n]);
+        let gamma = self.gamma as f32;
+        let mut weights = [1f32; BLOCK];
+        let weights = &mut weights[..n];
+        if gamma == 2.0 {
+            weights.iter_mut().zip(wrong).for_each(|(weight, q)| *weight = q * q);
+        } else if gamma != 0.0 {
+            weights.iter_mut().zip(other_entropy).for_each(|(weight, e)| *weight = exp(-gamma * e));
+        }
+        if let Some(alpha) = self.alpha {
+            let (slope, start) = ((2.0 * alpha - 1.0) as f32, (1.0 - alpha) as f32);
+            weights.iter_mut().zip(target).for_each(|(weight, t)| *weight *= slope * t + start);
+        }
+        if let Some((gradient, scale)) = gradient {
+            let gradient = &mut gradient[..n];
+            for i in 0..n {
+                let slope = gamma * right[i] * entropy[i] + wrong[i];
+                gradient[i] += scale * (1.0 - 2.0 * target[i]) * weights[i] * slope;
+            }
+        }
+        weights.iter_mut().zip(entropy).for_each(|(weight, e)| *weight *= e);
+        sum(weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        let of = |q: f64, gamma: f64| -q.powf(gamma) * (1.0 - q).ln();
+        let [easy, even, hard, absent] = [0.2, 0.5, 0.9, 0.1].map(|q| of(q, 2.0));
+        check(r#"{"focal": 1}"#, (even + 2.0 * easy + hard + 4.0 * absent) / 8.0);
+        let [easy, even, hard, absent] = [0.2, 0.5, 0.9, 0.1].map(|q| of(q, 0.5));
+        let wanted = (0.25 * (even + easy) + 0.75 * (easy + hard + 4.0 * absent)) / 8.0;
+        check(r#"{"focal": {"weight": 1, "gamma": 0.5, "alpha": 0.25}}"#, wanted);
+        let [easy, even, hard, absent] = [0.2, 0.5, 0.9, 0.1].map(|q| of(q, 0.0));
+        check(r#"{"focal": {"weight": 1, "gamma": 0}}"#, (even + 2.0 * easy + hard + 4.0 * absent) / 8.0);
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 use super::{LossError, PerClass, tversky};
 
 /// Mean over the classes of `(1 - TI)^(1 / gamma)`, TI the Tversky index over the batch; 0 for a class that the
@@ -12,7 +12,7 @@ use super::{LossError, PerClass, tversky};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FocalTversky {
-    /// Weight of false positives.
+    /// Weight of false positives: of all classes, by class, or by name.
     pub alpha: PerClass,
     /// Weight of false negatives.
     pub beta: PerClass,
@@ -32,11 +32,34 @@ impl Default for FocalTversky {
 const FLOOR: f64 = 1e-6;
 
 impl FocalTversky {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.alpha.check("alpha")?;
+        self.beta.check("beta")?;
+        if !(self.gamma.is_finite() && self.gamma > 0.0) {
+            return Err("gamma is a number above 0".to_owned());
+        }
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(false)?;
         let score = tversky::index(&overlap, &self.alpha, &self.beta, self.smooth)?;
         let loss = score.f_rsub_scalar(1.0)?.f_clamp_min(FLOOR)?.f_pow_tensor_scalar(1.0 / self.gamma)?;
         Ok(overlap.mean_of_present(&loss)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // TP 1.3, FP 1.1, FN 0.7; the absent class counts as 0.
+        check(r#"{"focal-tversky": 1}"#, (1.0 - 2.3 / (2.3 + 0.33 + 0.49f64)).powf(0.75) / 2.0);
+        let own = r#"{"focal-tversky": {"weight": 1, "alpha": [1, 0], "beta": [0, 0], "gamma": 0.5, "smooth": 0}}"#;
+        check(own, (1.0 - 1.3 / 2.4f64).powi(2) / 2.0);
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
 /// `w_c = 1 / (sum t)^2`; an absent class takes the largest weight of the image's present ones (0 if none is
@@ -23,6 +23,11 @@ impl Default for GeneralisedDice {
 }
 
 impl GeneralisedDice {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
         let weight = overlap.true_pixels.f_square()?.f_reciprocal()?; // [B, C]
@@ -34,5 +39,16 @@ impl GeneralisedDice {
         let both = sum(&overlap.both)?.f_mul_scalar(2.0)?.f_add_scalar(self.smooth)?;
         let size = sum(&overlap.predicted.f_add(&overlap.true_pixels)?)?.f_add_scalar(self.smooth)?;
         both.f_div(&size)?.f_rsub_scalar(1.0)?.f_mean(Kind::Float)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // Sizes 2 and 0: the absent class takes the weight 1/4 of the present one, and has sum p = 0.4.
+        check(r#"{"generalised-dice": {"weight": 1, "smooth": 0}}"#, 1.0 - (2.0 * 1.3 / 4.0) / ((4.4 + 0.4) / 4.0));
     }
 }

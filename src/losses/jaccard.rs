@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 
 /// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))`, the sums over all pixels of the batch; 0
 /// for a class that the batch lacks. Equals SMP's `JaccardLoss(mode="multilabel")`.
@@ -21,11 +21,28 @@ pub struct Jaccard {
 }
 
 impl Jaccard {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
         let overlap = overlap.over(self.per_image)?;
         let one = overlap.true_pixels.f_ones_like()?;
         let score = overlap.tversky(&one, &one, self.smooth)?;
         overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // sum p t = 1.3, sum p = 2.4, sum t = 2; the absent class counts as 0.
+        check(r#"{"jaccard": 1}"#, (1.0 - 1.3 / 3.1) / 2.0);
+        check(r#"{"jaccard": {"weight": 1, "smooth": 0.5}}"#, (1.0 - 1.8 / 3.6) / 2.0);
     }
 }

@@ -7,111 +7,13 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::batch::Batch;
+use super::memory::elements_mut;
+use super::planes::Planes;
 use super::region::Overlap;
-use super::{Bce, Dice, Focal, FocalTversky, GeneralisedDice, Jaccard, LossError, LossKind, Lovasz, Tversky};
-
-/// A loss with its options.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Term {
-    /// See [`Bce`].
-    Bce(Bce),
-    /// See [`Dice`].
-    Dice(Dice),
-    /// See [`Jaccard`].
-    Jaccard(Jaccard),
-    /// See [`Focal`].
-    Focal(Focal),
-    /// See [`Lovasz`].
-    Lovasz(Lovasz),
-    /// See [`Tversky`].
-    Tversky(Tversky),
-    /// See [`FocalTversky`].
-    FocalTversky(FocalTversky),
-    /// See [`GeneralisedDice`].
-    GeneralisedDice(GeneralisedDice),
-}
-
-impl Term {
-    /// The loss with its default options.
-    pub fn new(kind: LossKind) -> Self {
-        match kind {
-            LossKind::Bce => Term::Bce(Bce::default()),
-            LossKind::Dice => Term::Dice(Dice::default()),
-            LossKind::Jaccard => Term::Jaccard(Jaccard::default()),
-            LossKind::Focal => Term::Focal(Focal::default()),
-            LossKind::Lovasz => Term::Lovasz(Lovasz::default()),
-            LossKind::Tversky => Term::Tversky(Tversky::default()),
-            LossKind::FocalTversky => Term::FocalTversky(FocalTversky::default()),
-            LossKind::GeneralisedDice => Term::GeneralisedDice(GeneralisedDice::default()),
-        }
-    }
-
-    /// Which loss it is.
-    pub fn kind(&self) -> LossKind {
-        match self {
-            Term::Bce(_) => LossKind::Bce,
-            Term::Dice(_) => LossKind::Dice,
-            Term::Jaccard(_) => LossKind::Jaccard,
-            Term::Focal(_) => LossKind::Focal,
-            Term::Lovasz(_) => LossKind::Lovasz,
-            Term::Tversky(_) => LossKind::Tversky,
-            Term::FocalTversky(_) => LossKind::FocalTversky,
-            Term::GeneralisedDice(_) => LossKind::GeneralisedDice,
-        }
-    }
-
-    fn from_options(kind: LossKind, options: Value) -> Result<Self, serde_json::Error> {
-        use serde_json::from_value;
-        Ok(match kind {
-            LossKind::Bce => Term::Bce(from_value(options)?),
-            LossKind::Dice => Term::Dice(from_value(options)?),
-            LossKind::Jaccard => Term::Jaccard(from_value(options)?),
-            LossKind::Focal => Term::Focal(from_value(options)?),
-            LossKind::Lovasz => Term::Lovasz(from_value(options)?),
-            LossKind::Tversky => Term::Tversky(from_value(options)?),
-            LossKind::FocalTversky => Term::FocalTversky(from_value(options)?),
-            LossKind::GeneralisedDice => Term::GeneralisedDice(from_value(options)?),
-        })
-    }
-
-    fn options(&self) -> Result<Value, serde_json::Error> {
-        use serde_json::to_value;
-        match self {
-            Term::Bce(options) => to_value(options),
-            Term::Dice(options) => to_value(options),
-            Term::Jaccard(options) => to_value(options),
-            Term::Focal(options) => to_value(options),
-            Term::Lovasz(options) => to_value(options),
-            Term::Tversky(options) => to_value(options),
-            Term::FocalTversky(options) => to_value(options),
-            Term::GeneralisedDice(options) => to_value(options),
-        }
-    }
-
-    /// The loss of these sums, for losses of overlap.
-    fn of_overlap(&self, overlap: &Overlap) -> Option<Result<Tensor, LossError>> {
-        match self {
-            Term::Dice(dice) => Some(dice.of(overlap).map_err(LossError::from)),
-            Term::Jaccard(jaccard) => Some(jaccard.of(overlap).map_err(LossError::from)),
-            Term::Tversky(tversky) => Some(tversky.of(overlap)),
-            Term::FocalTversky(tversky) => Some(tversky.of(overlap)),
-            Term::GeneralisedDice(dice) => Some(dice.of(overlap).map_err(LossError::from)),
-            Term::Bce(_) | Term::Focal(_) | Term::Lovasz(_) => None,
-        }
-    }
-
-    fn is_of_overlap(&self) -> bool {
-        !matches!(self, Term::Bce(_) | Term::Focal(_) | Term::Lovasz(_))
-    }
-
-    /// Whether it can be computed a few classes at a time.
-    fn by_class(&self) -> bool {
-        !matches!(self, Term::Lovasz(lovasz) if !lovasz.by_class())
-    }
-}
+use super::{LossError, LossKind, Term};
 
 /// A weighted sum of losses: `{ bce = 0.5, dice = 0.5 }`, or with options
-/// `{ bce = 0.5, tversky = { weight = 0.5, alpha = 0.3, beta = 0.7 } }`.
+/// `{ bce = 0.5, tversky = { weight = 0.5, alpha = 0.3, beta = { Pisiform = 0.9, default = 0.7 } } }`.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -156,7 +58,7 @@ impl LossMix {
 
     /// The value of each term before weighting, without gradient.
     pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Vec<(LossKind, Tensor)>, LossError> {
-        let values = tch::no_grad(|| self.values(logits, target, None))?;
+        let values = tch::no_grad(|| self.values(logits, target, None, None))?;
         Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
     }
 
@@ -166,12 +68,23 @@ impl LossMix {
         logits: &Tensor,
         target: &Tensor,
     ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+        self.forward_weighted(logits, target, None)
+    }
+
+    /// As [`LossMix::forward_with_parts`], with a factor of each pixel for the cross entropy (PyTorch's `weight`):
+    /// `[B, H, W]`, or `[B, 1 or C, H, W]`.
+    pub fn forward_weighted(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        weights: Option<&Tensor>,
+    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
         let mut gradient = if logits.requires_grad() && grad_is_on() {
             Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
         } else {
             None
         };
-        let values = tch::no_grad(|| self.values(logits, target, gradient.as_mut()))?;
+        let values = tch::no_grad(|| self.values(logits, target, weights, gradient.as_mut()))?;
         let mut sum = Tensor::f_zeros([0i64; 0], (Kind::Float, logits.device()))?;
         for ((weight, _), value) in self.terms.iter().zip(&values) {
             sum = sum.f_add(&value.f_mul_scalar(*weight)?)?;
@@ -182,21 +95,74 @@ impl LossMix {
         Ok((sum, self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect()))
     }
 
+    /// Whether its options by class have `classes` values: what [`LossMix::forward`] would refuse, said beforehand.
+    pub fn validate(&self, classes: i64) -> Result<(), LossError> {
+        self.terms.iter().try_for_each(|(_, term)| term.fits(classes))
+    }
+
+    /// Logits and target with whatever the terms need to know of them.
+    fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<Batch, LossError> {
+        let mut batch = Batch::new(logits, target)?;
+        if let Some(weights) = weights {
+            if !self.terms.iter().any(|(_, term)| matches!(term, Term::Bce(_))) {
+                return Err(LossError::WeightsUnused);
+            }
+            batch.weigh(weights)?;
+        }
+        let rule = self.terms.iter().find_map(|(_, term)| term.pixel_weight());
+        if rule.is_some() || self.terms.iter().any(|(_, term)| matches!(term, Term::Boundary(_))) {
+            batch.find_edges()?;
+        }
+        rule.map_or(Ok(()), |rule| batch.weigh_by(rule))?;
+        Ok(batch)
+    }
+
     /// The value of each term; the weighted sum's gradient into `gradient`, single precision, of the logits' shape.
     fn values(
         &self,
         logits: &Tensor,
         target: &Tensor,
-        mut gradient: Option<&mut Tensor>,
+        weights: Option<&Tensor>,
+        gradient: Option<&mut Tensor>,
     ) -> Result<Vec<Tensor>, LossError> {
-        let batch = Batch::new(logits, target)?;
+        let batch = self.batch(logits, target, weights)?;
+        match Planes::of(&batch) {
+            Some(planes) => self.on_planes(&planes, gradient),
+            None => self.on_tensors(&batch, gradient),
+        }
+    }
+
+    /// As `values`, on slices in the CPU's memory.
+    fn on_planes(&self, planes: &Planes, mut gradient: Option<&mut Tensor>) -> Result<Vec<Tensor>, LossError> {
+        let scalar = |value: f64| Tensor::from(value).f_to_kind(Kind::Float);
+        let mut of_overlap: Vec<Tensor> = self.terms.iter().map(|_| Tensor::new()).collect();
+        let slopes = if self.terms.iter().any(|(_, term)| term.is_of_overlap()) {
+            self.of_overlap(&planes.overlap()?, &mut of_overlap, gradient.is_some())?
+        } else {
+            None
+        };
+        let mut values = planes.rest(&self.terms, slopes, gradient.as_deref_mut())?;
+        for ((weight, term), value) in self.terms.iter().zip(&mut values) {
+            if let Term::Lovasz(lovasz) = term {
+                let gradient = gradient.as_deref_mut().map(|g| elements_mut(g).expect("made in one piece"));
+                *value = lovasz.of_planes(planes, gradient.map(|gradient| (gradient, *weight)));
+            }
+        }
+        let values = self.terms.iter().zip(of_overlap).zip(values);
+        values
+            .map(|(((_, term), own), value)| if term.is_of_overlap() { Ok(own) } else { Ok(scalar(value)?) })
+            .collect()
+    }
+
+    /// As `values`, by operations on tensors of any kind on any device.
+    fn on_tensors(&self, batch: &Batch, mut gradient: Option<&mut Tensor>) -> Result<Vec<Tensor>, LossError> {
         let zero = || Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()));
         let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
 
         // First walk, for the losses of overlap: their sums. The probabilities are kept where the gradient will be.
         let overlaps = self.terms.iter().any(|(_, term)| term.is_of_overlap());
         let slopes = if overlaps {
-            let mut overlap = Overlap::zeros(&batch)?;
+            let mut overlap = Overlap::zeros(batch)?;
             for (first, count) in batch.chunks() {
                 let chunk = batch.chunk(first, count)?;
                 let probability = chunk.logits.f_sigmoid()?;
@@ -235,9 +201,10 @@ impl LossMix {
             for ((weight, term), value) in self.terms.iter().zip(&mut values) {
                 let gradient = sum.as_mut().map(|sum| (sum, *weight));
                 let share = match term {
-                    Term::Bce(bce) => bce.accumulate(&batch, &chunk, &probability, gradient)?,
-                    Term::Focal(focal) => focal.accumulate(&batch, &chunk, gradient)?,
-                    Term::Lovasz(lovasz) if lovasz.by_class() => lovasz.accumulate(&batch, &chunk, gradient)?,
+                    Term::Bce(bce) => bce.accumulate(batch, &chunk, &probability, gradient)?,
+                    Term::Focal(focal) => focal.accumulate(batch, &chunk, gradient)?,
+                    Term::Boundary(boundary) => boundary.accumulate(batch, &chunk, gradient)?,
+                    Term::Lovasz(lovasz) if lovasz.by_class() => lovasz.accumulate(batch, &chunk, gradient)?,
                     _ => continue,
                 };
                 *value = value.f_add(&share)?;
@@ -251,7 +218,7 @@ impl LossMix {
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
             if let (Term::Lovasz(lovasz), false) = (term, term.by_class()) {
                 let whole = batch.chunk(0, batch.size[1])?;
-                *value = lovasz.accumulate(&batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
+                *value = lovasz.accumulate(batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
             }
         }
         Ok(values)
@@ -364,7 +331,9 @@ fn term(kind: LossKind, value: Value) -> Result<(f64, Term), String> {
         weight => (weight, Term::new(kind)),
     };
     let weight = weight.as_f64().filter(|w| w.is_finite() && *w >= 0.0);
-    Ok((weight.ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?, term))
+    let weight = weight.ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?;
+    term.check().map_err(|e| wrong(&e))?;
+    Ok((weight, term))
 }
 
 #[cfg(test)]
@@ -392,6 +361,13 @@ mod tests {
             (r#"{"bce": -1.0}"#, "weight"),
             (r#"{"bce": {"weight": 1, "smooth": 2}}"#, "smooth"),
             (r#"{"dice": {"smooth": 2}}"#, "weight is missing"),
+            (r#"{"dice": {"weight": 1, "smooth": -2}}"#, "loss dice: smooth"),
+            (r#"{"boundary": {"weight": 1, "band": 0}}"#, "loss boundary: band"),
+            (r#"{"bce": {"weight": 1, "label-smoothing": 0.7}}"#, "0 to 0.5"),
+            (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline", "sigma": 0}}}"#, "sigma"),
+            (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "edge"}}}"#, "outline, gaps"),
+            (r#"{"tversky": {"weight": 1, "alpha": {"Pissiform": 1, "default": 1}}}"#, "Pissiform"),
+            (r#"{"focal-tversky": {"weight": 1, "gamma": 0}}"#, "gamma"),
             ("{}", "at least one"),
         ] {
             let error = serde_json::from_str::<LossMix>(text).unwrap_err().to_string();

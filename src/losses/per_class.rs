@@ -1,27 +1,146 @@
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::LossError;
+use crate::bones;
 
-/// One number for every class, or one a class: `2.0` or `[1.0, 2.0, …]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One number for every class, one a class, or some by name: `2.0`, `[1.0, 2.0, …]`, `{ Pisiform = 3.0, default = 1.0 }`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PerClass {
     /// The same for all.
     All(f64),
     /// One a class, in channel order.
     Each(Vec<f64>),
+    /// By the names of the bones; those not named have the value of `default`.
+    Named(BTreeMap<String, f64>),
 }
 
+/// What stands for the bones that are not named.
+const DEFAULT: &str = "default";
+
 impl PerClass {
-    /// As `[classes]`; `option` names it in the error of a wrong length.
-    pub fn tensor(&self, option: &'static str, classes: i64, device: Device) -> Result<Tensor, LossError> {
-        match self {
-            PerClass::All(value) => Ok(Tensor::f_full([classes], *value, (Kind::Float, device))?),
-            PerClass::Each(values) if values.len() as i64 == classes => {
-                Ok(Tensor::f_from_slice(values)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
+    /// The value of each class; `option` names it in the error of a wrong number.
+    pub fn values(&self, option: &'static str, classes: i64) -> Result<Vec<f64>, LossError> {
+        let values = match self {
+            PerClass::All(value) => vec![*value; classes as usize],
+            PerClass::Each(values) => values.clone(),
+            PerClass::Named(values) => {
+                let of = |name: &&str| values.get(*name).or_else(|| values.get(DEFAULT)).copied();
+                // Deserialising saw to it that every bone has a value; a mix built in code may name less.
+                bones::NAMES.iter().filter_map(of).collect()
             }
-            PerClass::Each(values) => Err(LossError::Classes { option, has: values.len(), classes }),
+        };
+        if values.len() as i64 == classes {
+            Ok(values)
+        } else {
+            Err(LossError::Classes { option, has: values.len(), classes })
         }
+    }
+
+    /// As `[classes]`.
+    pub fn tensor(&self, option: &'static str, classes: i64, device: Device) -> Result<Tensor, LossError> {
+        Ok(Tensor::f_from_slice(&self.values(option, classes)?)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
+    }
+
+    /// What is wrong with it, as a weight.
+    pub(super) fn check(&self, option: &str) -> Result<(), String> {
+        let wrong = |value: &&f64| !(value.is_finite() && **value >= 0.0);
+        let found = match self {
+            PerClass::All(value) => Some(value).filter(wrong),
+            PerClass::Each(values) => values.iter().find(wrong),
+            PerClass::Named(values) => values.values().find(wrong),
+        };
+        found.map_or(Ok(()), |value| Err(format!("{option} is {value}; it is 0 or more")))
+    }
+}
+
+impl<'de> Deserialize<'de> for PerClass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Numbers;
+        impl<'de> Visitor<'de> for Numbers {
+            type Value = PerClass;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str(
+                    "a number, a list of one number a class, or a table as in { Pisiform = 2.0, default = 1.0 }",
+                )
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<PerClass, E> {
+                Ok(PerClass::All(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<PerClass, E> {
+                Ok(PerClass::All(value as f64))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<PerClass, E> {
+                Ok(PerClass::All(value as f64))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PerClass, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(PerClass::Each(values))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PerClass, A::Error> {
+                let mut values = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, f64>()? {
+                    if name != DEFAULT && !bones::NAMES.contains(&name.as_str()) {
+                        return Err(A::Error::custom(format!(
+                            "there is no bone {name:?}; a table by class has names of `carpus list bones` and `default`"
+                        )));
+                    }
+                    values.insert(name, value);
+                }
+                let missing = bones::NAMES.iter().find(|name| !values.contains_key(**name));
+                match missing {
+                    Some(name) if !values.contains_key(DEFAULT) => {
+                        Err(A::Error::custom(format!("{name} has no value and there is no `default`")))
+                    }
+                    _ => Ok(PerClass::Named(values)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_by_class_are_read_and_written() {
+        let read = |text: &str| serde_json::from_str::<PerClass>(text);
+        assert_eq!(read("2").unwrap(), PerClass::All(2.0));
+        assert_eq!(read("[1, 0.5]").unwrap(), PerClass::Each(vec![1.0, 0.5]));
+        let named = read(r#"{"Pisiform": 0.3, "default": 0.5}"#).unwrap();
+        let values = named.values("alpha", 29).unwrap();
+        assert_eq!(values.iter().filter(|v| **v == 0.5).count(), 28);
+        assert_eq!(values[bones::NAMES.iter().position(|n| *n == "Pisiform").unwrap()], 0.3);
+        assert_eq!(read(&serde_json::to_string(&named).unwrap()).unwrap(), named);
+        assert!(matches!(named.values("alpha", 5), Err(LossError::Classes { has: 29, classes: 5, .. })));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, says) in [
+            (r#"{"Pissiform": 1, "default": 1}"#, "no bone \"Pissiform\""),
+            (r#"{"Pisiform": 1}"#, "finger-1 has no value"),
+            (r#""much""#, "a number, a list"),
+        ] {
+            let error = serde_json::from_str::<PerClass>(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        assert!(PerClass::Each(vec![1.0, -1.0]).check("alpha").unwrap_err().contains("alpha is -1"));
     }
 }

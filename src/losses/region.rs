@@ -77,3 +77,8 @@ impl Overlap {
 
 /// The reference's guard against division by zero.
 const EPS: f64 = 1e-7;
+
+/// What is wrong with what is added above and below.
+pub fn check_smooth(smooth: f64) -> Result<(), String> {
+    if smooth.is_finite() && smooth >= 0.0 { Ok(()) } else { Err("smooth is a number of 0 or more".to_owned()) }
+}

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::region::Overlap;
+use super::region::{self, Overlap};
 use super::{LossError, PerClass};
 
 /// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)`, the sums over all pixels of the batch; 0 for a
@@ -13,7 +13,7 @@ use super::{LossError, PerClass};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tversky {
-    /// Weight of false positives.
+    /// Weight of false positives: of all classes, by class, or by name.
     pub alpha: PerClass,
     /// Weight of false negatives.
     pub beta: PerClass,
@@ -33,6 +33,13 @@ impl Default for Tversky {
 }
 
 impl Tversky {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.alpha.check("alpha")?;
+        self.beta.check("beta")?;
+        region::check_smooth(self.smooth)
+    }
+
     /// The loss of these sums.
     pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
@@ -48,4 +55,17 @@ pub(super) fn index(overlap: &Overlap, alpha: &PerClass, beta: &PerClass, smooth
     let beta = beta.tensor("beta", classes, device)?;
     let score: Result<Tensor, TchError> = overlap.tversky(&alpha, &beta, smooth);
     Ok(score?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check;
+
+    #[test]
+    fn by_hand() {
+        // TP 1.3, FP 1.1, FN 0.7; the absent class counts as 0.
+        check(r#"{"tversky": {"weight": 1, "alpha": 0.2, "beta": 2}}"#, (1.0 - 1.3 / (1.3 + 0.22 + 1.4)) / 2.0);
+        let by_class = r#"{"tversky": {"weight": 1, "alpha": [0.3, 9], "beta": [0.7, 9]}}"#;
+        check(by_class, (1.0 - 1.3 / (1.3 + 0.33 + 0.49)) / 2.0);
+    }
 }

@@ -1,4 +1,4 @@
-use super::runs::scan;
+use super::runs::{Run, scan};
 use super::transform::for_each_resized;
 use super::{MAX_PIXELS, RunMask};
 use crate::bones;
@@ -55,10 +55,75 @@ impl LabelImage {
         RunMask::from_maximal_runs(self.width, self.height, scan(&self.words, |word| word & bit != 0))
     }
 
+    /// The runs of the first `classes` classes, in one walk. Panics unless there are `width * height` words.
+    pub fn masks(&self, classes: usize) -> Vec<RunMask> {
+        masks_of_words(&self.words, self.width, self.height, classes)
+    }
+
     fn paint(&mut self, class: usize, from: usize, to: usize) {
         let bit = 1u32 << class;
         for word in &mut self.words[from..to] {
             *word |= bit;
+        }
+    }
+}
+
+/// The runs of the first `classes` classes (at most 32) of row-major label words, in one walk over them. Panics unless
+/// there are `width * height` words.
+pub fn masks_of_words(words: &[u32], width: u32, height: u32, classes: usize) -> Vec<RunMask> {
+    /// Words looked at together: most blocks are all alike.
+    const BLOCK: usize = 64;
+    assert_eq!(words.len() as u64, u64::from(width) * u64::from(height), "one word a pixel");
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); classes];
+    let mut starts = vec![0u32; classes];
+    let wanted = u32::MAX.checked_shl(classes as u32).map_or(u32::MAX, |above| !above);
+    let mut current = 0;
+    let mut change = |at: usize, word: u32, current: u32| {
+        let mut changed = (word ^ current) & wanted;
+        while changed != 0 {
+            let class = changed.trailing_zeros() as usize;
+            if word >> class & 1 == 1 {
+                starts[class] = at as u32;
+            } else {
+                runs[class].push(Run { start: starts[class], len: at as u32 - starts[class] });
+            }
+            changed &= changed - 1;
+        }
+    };
+    for (block, some) in words.chunks(BLOCK).enumerate() {
+        if some.iter().fold(false, |differs, word| differs | (*word != current)) {
+            for (i, word) in some.iter().enumerate() {
+                if *word != current {
+                    change(block * BLOCK + i, *word, current);
+                    current = *word;
+                }
+            }
+        }
+    }
+    change(words.len(), 0, current);
+    runs.into_iter().map(|runs| RunMask::from_maximal_runs(width, height, runs)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_walk_finds_the_masks_that_were_painted() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let words: Vec<u32> = (0..37 * 23)
+            .scan(0u32, |word, _| {
+                if rng.random_bool(0.1) {
+                    *word = rng.random();
+                }
+                Some(*word)
+            })
+            .collect();
+        let image = LabelImage { width: 37, height: 23, words };
+        for classes in [0, 1, 29, 32] {
+            let one_by_one: Vec<RunMask> = (0..classes).map(|class| image.mask(class)).collect();
+            assert_eq!(image.masks(classes), one_by_one);
         }
     }
 }

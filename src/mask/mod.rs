@@ -7,6 +7,7 @@
 
 mod algebra;
 mod components;
+mod distance;
 mod labels;
 mod polygon;
 #[cfg(test)]
@@ -18,5 +19,6 @@ mod trace;
 mod transform;
 
 pub use algebra::{Coverage, coverage};
-pub use labels::LabelImage;
+pub use distance::SignedDistance;
+pub use labels::{LabelImage, masks_of_words};
 pub use runs::{MAX_PIXELS, MaskError, Run, RunMask};

@@ -1,13 +1,13 @@
 //! Losses against segmentation_models_pytorch, MONAI and the papers' formulas: value and gradient.
 
-use carpus::losses::{LossError, LossKind, LossMix, Term};
-use carpus::models::read_tensors;
+use carpus::losses::{LossError, LossKind, LossMix, Term, point_loss, resampled};
+use carpus::models::{Points, read_tensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::python;
 
 /// Name of the reference, our mix.
-const CASES: [(&str, &str); 19] = [
+const CASES: [(&str, &str); 30] = [
     ("bce", r#"{"bce": 1}"#),
     ("bce-weights", r#"{"bce": {"weight": 1, "pos-weight": [1,2,3,4,5,6], "class-weight": [6,5,4,3,2,1]}}"#),
     ("bce-smooth", r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#),
@@ -29,6 +29,20 @@ const CASES: [(&str, &str); 19] = [
     ),
     ("focal-tversky", r#"{"focal-tversky": 1}"#),
     ("generalised-dice", r#"{"generalised-dice": 1}"#),
+    ("bce-pixels", r#"{"bce": {"weight": 1, "class-weight": [6,5,4,3,2,1]}}"#),
+    (
+        "bce-outline",
+        r#"{"bce": {"weight": 1, "pos-weight": 2, "pixel-weight": {"around": "outline", "factor": 3, "sigma": 2.5}}}"#,
+    ),
+    ("bce-gaps", r#"{"bce": {"weight": 1, "pixel-weight": {"around": "gaps"}}}"#),
+    ("dice-monai", r#"{"dice": {"weight": 1, "smooth": 1}}"#),
+    ("jaccard-monai", r#"{"jaccard": 1}"#),
+    ("tversky-monai", r#"{"tversky": {"weight": 1, "alpha": 0.2, "beta": 0.9, "smooth": 1}}"#),
+    ("focal-monai", r#"{"focal": 1}"#),
+    ("focal-alpha-monai", r#"{"focal": {"weight": 1, "gamma": 0.7, "alpha": 0.3}}"#),
+    ("boundary", r#"{"boundary": 1}"#),
+    ("boundary-paper", r#"{"boundary": 1}"#),
+    ("boundary-band", r#"{"boundary": {"weight": 1, "band": 3.5}}"#),
     ("mix", r#"{"bce": 0.3, "dice": 0.4, "lovasz": {"weight": 0.3, "over": "batch"}}"#),
 ];
 
@@ -40,10 +54,22 @@ fn mix(text: &str) -> LossMix {
 }
 
 fn value_and_gradient(mix: &LossMix, logits: &Tensor, target: &Tensor) -> (f64, Tensor) {
+    weighted(mix, logits, target, None)
+}
+
+fn weighted(mix: &LossMix, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> (f64, Tensor) {
     let x = logits.detach().copy().set_requires_grad(true);
-    let loss = mix.forward(&x, target).unwrap();
+    let (loss, _) = mix.forward_weighted(&x, target, weights).unwrap();
     loss.backward();
     (loss.double_value(&[]), x.grad())
+}
+
+/// Label words of masks `[B, C, H, W]`.
+fn words_of(masks: &Tensor) -> Tensor {
+    let bits: Vec<i64> = (0..masks.size()[1]).map(|c| 1i64 << c).collect();
+    let bits = Tensor::from_slice(&bits).view([1, -1, 1, 1]);
+    let words = masks.gt(0.5).to_kind(Kind::Int64) * bits;
+    words.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64).to_kind(Kind::Int)
 }
 
 #[test]
@@ -57,30 +83,77 @@ fn every_loss_equals_its_reference() {
     let reference = read_tensors(&folder.path().join("reference.safetensors")).unwrap();
     let (logits, target) = (&batch["logits"], &batch["target"]);
     for (name, text) in CASES {
-        let (value, gradient) = value_and_gradient(&mix(text), logits, target);
-        let wanted = reference[&format!("{name}.value")].double_value(&[0]);
-        assert!((value - wanted).abs() <= TOLERANCE * wanted.abs(), "{name}: {value} for {wanted}");
-        let wanted = &reference[&format!("{name}.grad")];
-        let largest = wanted.abs().max().double_value(&[]);
-        let difference = (gradient.to_kind(Kind::Double) - wanted).abs().max().double_value(&[]) / largest;
-        assert!(difference <= TOLERANCE, "{name}: the gradient differs by {difference:e} of its largest value");
+        let weights = (name == "bce-pixels").then_some(&batch["weights"]);
+        // Masks take the way of tensors, words that of slices.
+        for (form, target) in [("masks", target), ("words", &words_of(target))] {
+            let (value, gradient) = weighted(&mix(text), logits, target, weights);
+            let wanted = reference[&format!("{name}.value")].double_value(&[0]);
+            let scale = reference[&format!("{name}.scale")].double_value(&[0]).abs();
+            assert!((value - wanted).abs() <= TOLERANCE * scale, "{name}, {form}: {value} for {wanted}");
+            same_gradient(&gradient, &reference[&format!("{name}.grad")], &format!("{name}, {form}"));
+        }
     }
+    let points = Points {
+        coordinates: batch["points"].shallow_clone(),
+        logits: batch["point_logits"].shallow_clone().set_requires_grad(true),
+    };
+    let loss = point_loss(&points, &words_of(target)).unwrap();
+    loss.backward();
+    let wanted = reference["points.value"].double_value(&[0]);
+    assert!((loss.double_value(&[]) - wanted).abs() <= TOLERANCE * wanted);
+    same_gradient(&points.logits.grad(), &reference["points.grad"], "points");
 }
 
+fn same_gradient(gradient: &Tensor, wanted: &Tensor, name: &str) {
+    let largest = wanted.abs().max().double_value(&[]);
+    let difference = (gradient.to_kind(Kind::Double) - wanted).abs().max().double_value(&[]) / largest;
+    assert!(difference <= TOLERANCE, "{name}: the gradient differs by {difference:e} of its largest value");
+}
+
+/// Every loss with its defaults, and the options that take a way of their own.
+fn mixes() -> Vec<(String, LossMix)> {
+    let plain = LossKind::ALL.iter().map(|kind| (kind.to_string(), LossMix::new(vec![(1.0, Term::new(*kind))])));
+    let options = [
+        r#"{"bce": {"weight": 1, "label-smoothing": 0.1, "pos-weight": 3}}"#,
+        r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline"}}}"#,
+        r#"{"bce": {"weight": 1, "pixel-weight": {"around": "gaps", "sigma": 1.5}}}"#,
+        r#"{"focal": {"weight": 1, "gamma": 0.5, "alpha": 0.25}}"#,
+        r#"{"lovasz": {"weight": 1, "over": "image"}}"#,
+        r#"{"lovasz": {"weight": 1, "over": "batch"}}"#,
+        r#"{"boundary": {"weight": 1, "band": 2}}"#,
+        r#"{"dice": {"weight": 1, "per-image": true, "log": true}}"#,
+        r#"{"bce": 0.3, "dice": 0.3, "lovasz": 0.2, "boundary": 0.1, "focal": 0.1}"#,
+    ];
+    plain.chain(options.iter().map(|text| ((*text).to_owned(), mix(text)))).collect()
+}
+
+/// Over several strips and blocks with a rest, on any number of threads.
 #[test]
 fn label_words_say_the_same_as_masks() {
     tch::manual_seed(python::seed() as i64);
-    let logits = Tensor::randn([2, 29, 9, 11], (Kind::Float, Device::Cpu));
-    let target = Tensor::rand([2, 29, 9, 11], (Kind::Float, Device::Cpu)).lt(0.3);
-    let bits: Vec<i64> = (0..29).map(|c| 1i64 << c).collect();
-    let bits = Tensor::from_slice(&bits).view([1, 29, 1, 1]);
-    let words = (target.to_kind(Kind::Int64) * bits).sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
-    for kind in LossKind::ALL {
-        let mix = LossMix::new(vec![(1.0, Term::new(*kind))]);
+    let size = [2, 3, 97, 353];
+    // All different, and exact in the hinge errors: Lovász has one answer.
+    let count = size.iter().product::<i64>();
+    let order = Tensor::randperm(count, (Kind::Int64, Device::Cpu)) - count / 2;
+    let logits = ((order.to_kind(Kind::Double) + 0.25) * 2f64.powi(-15)).to_kind(Kind::Float).view(size);
+    // Pieces of some size, so that distances are not all small.
+    let coarse = Tensor::rand([2, 3, 13, 11], (Kind::Float, Device::Cpu)).lt(0.3);
+    let target = resampled(&coarse, size[2], size[3]).unwrap();
+    let words = words_of(&target);
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (name, mix) in mixes() {
         let dense = value_and_gradient(&mix, &logits, &target);
-        let sparse = value_and_gradient(&mix, &logits, &words.to_kind(Kind::Int));
-        assert_eq!(dense.0, sparse.0, "{kind}");
-        assert_eq!(dense.1, sparse.1, "{kind}");
+        let sparse = value_and_gradient(&mix, &logits, &words);
+        // Two orders of summation in single precision.
+        assert!((dense.0 - sparse.0).abs() <= 2e-6 * dense.0.abs().max(0.1), "{name}: {} {}", dense.0, sparse.0);
+        let largest = dense.1.abs().max().double_value(&[]);
+        let difference = (&dense.1 - &sparse.1).abs().max().double_value(&[]) / largest;
+        assert!(difference <= 2e-6, "{name}: the gradient differs by {difference:e} of its largest value");
+        let text = serde_json::to_string(&mix).unwrap();
+        let (x, words) = (logits.copy(), words.copy());
+        let one = alone.install(move || value_and_gradient(&self::mix(&text), &x, &words));
+        assert_eq!(one.0, sparse.0, "{name}: the number of threads changes the value");
+        assert_eq!(one.1, sparse.1, "{name}: the number of threads changes the gradient");
     }
 }
 
@@ -101,16 +174,25 @@ fn every_loss_is_finite_where_it_is_hard() {
         ("half", random.to_kind(Kind::Half)),
         ("bfloat16", (&random * 100.0).to_kind(Kind::BFloat16)),
     ];
-    for kind in LossKind::ALL {
-        let mix = LossMix::new(vec![(1.0, Term::new(*kind))]);
+    for (name, mix) in mixes() {
         for (what, x) in &logits {
             for (which, target) in &targets {
-                let (value, gradient) = value_and_gradient(&mix, x, target);
-                assert!(value.is_finite(), "{kind}: {what} logits, {which} target: {value}");
-                assert_eq!(gradient.kind(), x.kind(), "{kind}");
-                let finite = gradient.isfinite().all().int64_value(&[]) == 1;
-                assert!(finite, "{kind}: {what} logits, {which} target: gradient");
+                for target in [target, &words_of(target)] {
+                    let (value, gradient) = value_and_gradient(&mix, x, target);
+                    assert!(value.is_finite(), "{name}: {what} logits, {which} target: {value}");
+                    assert_eq!(gradient.kind(), x.kind(), "{name}");
+                    let finite = gradient.isfinite().all().int64_value(&[]) == 1;
+                    assert!(finite, "{name}: {what} logits, {which} target: gradient");
+                }
             }
+        }
+    }
+    // What is no number shows: training stops at it.
+    let broken = random.copy();
+    let _ = broken.view([-1]).narrow(0, 17, 1).fill_(f64::NAN);
+    for (name, mix) in mixes() {
+        for target in [&some, &words_of(&some)] {
+            assert!(mix.forward(&broken, target).unwrap().double_value(&[]).is_nan(), "{name}");
         }
     }
 }
@@ -145,5 +227,12 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(mix.forward(&logits, &logits.narrow(1, 0, 2)), Err(LossError::Target { .. })));
     assert!(matches!(mix.forward(&logits.view([3, 4, 4]), &logits), Err(LossError::Logits { .. })));
     let short = self::mix(r#"{"bce": {"weight": 1, "pos-weight": [1, 2]}}"#);
-    assert!(matches!(short.forward(&logits, &logits), Err(LossError::Classes { has: 2, classes: 3, .. })));
+    for target in [logits.shallow_clone(), words_of(&logits)] {
+        assert!(matches!(short.forward(&logits, &target), Err(LossError::Classes { has: 2, classes: 3, .. })));
+    }
+    assert!(matches!(short.validate(3), Err(LossError::Classes { has: 2, classes: 3, .. })));
+    let weights = Tensor::ones([1, 4, 5], (Kind::Float, Device::Cpu));
+    assert!(matches!(mix.forward_weighted(&logits, &logits, Some(&weights)), Err(LossError::Weights { .. })));
+    let dice = self::mix(r#"{"dice": 1}"#);
+    assert!(matches!(dice.forward_weighted(&logits, &logits, Some(&weights)), Err(LossError::WeightsUnused)));
 }

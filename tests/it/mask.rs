@@ -6,7 +6,7 @@ use std::path::Path;
 
 use carpus::bones::{self, Bone};
 use carpus::mask::submission::{self, ImageMasks};
-use carpus::mask::{Run, RunMask, rle};
+use carpus::mask::{Run, RunMask, SignedDistance, rle};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -266,4 +266,44 @@ fn malformed_submissions_say_where() {
     // Of two faulty rows, the first is named.
     assert!(with("b.png,Ulna,x\nb.png,Hamate,y").contains("line 31"));
     assert!(read(&folder.path().join("none.csv")).unwrap_err().contains("none.csv"));
+}
+
+/// Distances are whole squares and a root, so equality needs no tolerance.
+#[test]
+fn distances_are_scipys() {
+    let mut rng = ChaCha8Rng::seed_from_u64(python::seed());
+    let mut masks = Vec::new();
+    for case in 0..40 {
+        let (width, height) = (rng.random_range(1..120u32), rng.random_range(1..120u32));
+        let size = [width as i32, height as i32];
+        let mask = match case % 4 {
+            0 => {
+                let centre = size.map(|side| rng.random_range(0.0..=f64::from(side)));
+                RunMask::from_polygon(&around(&mut rng, centre, 40.0, 12, 0.5), width, height)
+            }
+            1 => RunMask::from_polygon(&scattered(&mut rng, size, 20, 9), width, height),
+            2 => {
+                let density = rng.random_range(0.0..1.0f64).powi(2);
+                let dense: Vec<u8> = (0..width * height).map(|_| u8::from(rng.random_bool(density))).collect();
+                RunMask::from_dense(&dense, width, height)
+            }
+            _ => {
+                // All but a few pixels: long distances inside, columns and rows without an edge.
+                let mut dense = vec![1; (width * height) as usize];
+                for _ in 0..rng.random_range(1..4) {
+                    dense[rng.random_range(0..width * height) as usize] = 0;
+                }
+                RunMask::from_dense(&dense, width, height)
+            }
+        };
+        masks.push(mask);
+    }
+    masks.retain(|mask| SignedDistance::new(mask).has_edge());
+    let case = |m: &RunMask| json!({"width": m.width(), "height": m.height(), "runs": flat(m)});
+    let wanted = reference("distance.py", &masks.iter().map(case).collect::<Vec<_>>());
+    assert!(masks.len() > 25 && wanted.len() == masks.len());
+    for (mask, wanted) in masks.iter().zip(wanted) {
+        let wanted: Vec<f32> = wanted.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        assert_eq!(SignedDistance::new(mask).to_dense(None), wanted, "{mask:?}");
+    }
 }

@@ -1,0 +1,93 @@
+//! Losses of several outputs: auxiliary heads (H. Zhao et al., Pyramid scene parsing network, CVPR 2017) and deep
+//! supervision (C.-Y. Lee et al., Deeply-supervised nets, AISTATS 2015).
+
+use tch::{Kind, Tensor};
+
+use super::{LossError, LossKind, LossMix};
+
+impl LossMix {
+    /// The loss of the logits plus that of each auxiliary output times its weight; and the value of each term on the
+    /// logits alone, before weighting. An output of another size is held against the target resampled to that size.
+    /// `weights` has one number an output, or one for all.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tch::{Device, Kind, Tensor};
+    /// use carpus::losses::LossMix;
+    /// let logits = Tensor::zeros([1, 29, 8, 8], (Kind::Float, Device::Cpu));
+    /// let half = Tensor::zeros([1, 29, 4, 4], (Kind::Float, Device::Cpu));
+    /// let words = Tensor::zeros([1, 8, 8], (Kind::Int, Device::Cpu));
+    /// let (loss, _parts) = LossMix::default().forward_with_auxiliary(&logits, &[half], &words, &[0.4])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn forward_with_auxiliary(
+        &self,
+        logits: &Tensor,
+        auxiliary: &[Tensor],
+        target: &Tensor,
+        weights: &[f64],
+    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+        if weights.len() != auxiliary.len() && !(weights.len() == 1 || auxiliary.is_empty()) {
+            return Err(LossError::Auxiliary { outputs: auxiliary.len(), weights: weights.len() });
+        }
+        let (mut sum, parts) = self.forward_with_parts(logits, target)?;
+        for (output, weight) in auxiliary.iter().zip(weights.iter().cycle()) {
+            // What weighs nothing is not computed.
+            if *weight != 0.0 {
+                let &[.., height, width] = output.size().as_slice() else {
+                    return Err(LossError::Logits { size: output.size(), kind: output.kind() });
+                };
+                let loss = self.forward(output, &resampled(target, height, width)?)?;
+                sum = sum.f_add(&loss.f_mul_scalar(*weight)?)?;
+            }
+        }
+        Ok((sum, parts))
+    }
+}
+
+/// Label words `[B, H, W]` or masks `[B, C, H, W]` at another size, by the nearest pixel: row `floor(y H / height)`, as
+/// OpenCV's INTER_NEAREST and [`crate::mask::LabelImage::from_masks_resized`].
+pub fn resampled(target: &Tensor, height: i64, width: i64) -> Result<Tensor, LossError> {
+    let size = target.size();
+    let rank = size.len();
+    let (true, [.., h, w]) = (rank >= 2, size.as_slice()) else {
+        return Err(LossError::Target { logits: vec![height, width], size, kind: target.kind() });
+    };
+    let pick = |x: &Tensor, axis: usize, from: i64, to: i64| {
+        if from == to {
+            return Ok(x.shallow_clone());
+        }
+        let index = Tensor::f_arange(to, (Kind::Int64, x.device()))?.f_mul_scalar(from)?;
+        x.f_index_select(axis as i64, &index.f_div_scalar_mode(to, "floor")?)
+    };
+    Ok(pick(&pick(target, rank - 2, *h, height)?, rank - 1, *w, width)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_weighed_against_resampled_words() {
+        let words = Tensor::from_slice(&(0i32..15).collect::<Vec<_>>()).view([1, 3, 5]);
+        let half = resampled(&words, 2, 2).unwrap();
+        assert_eq!(half.size(), [1, 2, 2]);
+        assert_eq!(Vec::<i32>::try_from(half.view([-1])).unwrap(), [0, 2, 5, 7]);
+        let logits = |h, w| Tensor::randn([1, 4, h, w], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        let (whole, small, least) = (logits(3, 5), logits(2, 2), logits(1, 1));
+        let mix = LossMix::default();
+        let of = |x: &Tensor, h, w| mix.forward(x, &resampled(&words, h, w).unwrap()).unwrap().double_value(&[]);
+        let wanted = of(&whole, 3, 5) + 0.5 * of(&small, 2, 2) + 0.25 * of(&least, 1, 1);
+        let auxiliary = [small.shallow_clone(), least];
+        let (loss, parts) = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25]).unwrap();
+        assert!((loss.double_value(&[]) - wanted).abs() < 1e-6);
+        assert_eq!(parts.len(), 2);
+        loss.backward();
+        let alone = small.detach().copy().set_requires_grad(true);
+        mix.forward(&alone, &half).unwrap().backward();
+        assert!((small.grad() - alone.grad() * 0.5).abs().max().double_value(&[]) < 1e-8);
+        let error = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25, 0.1]).unwrap_err();
+        assert!(error.to_string().contains("2 auxiliary outputs and 3 weights"), "{error}");
+    }
+}

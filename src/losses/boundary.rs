@@ -1,0 +1,85 @@
+//! Boundary loss. H. Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::LossError;
+use super::batch::{Batch, Chunk, total};
+use super::block::{Block, dot};
+
+/// Mean over all pixels and classes of `p phi`, where phi is the signed distance in pixels to the true outline:
+/// positive outside, 0 on the mask's outermost pixels, negative inside; 0 everywhere for a class that is absent or
+/// fills its image. Below 0 for a good prediction. Equals MONAI's `BoundaryLoss(sigmoid=True)`.
+///
+/// The distances are computed from the target at each step, at the size of the logits, a strip of rows at a time; no
+/// dense map is kept. Far from a bone they are hundreds of pixels, so that a few wrong pixels there outweigh the
+/// outline: `band` holds them, and by it the cost of computing them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Boundary {
+    /// Distances beyond this many pixels count as this many; absent: as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub band: Option<f64>,
+}
+
+impl Boundary {
+    /// What is wrong with its options.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.band {
+            Some(band) if !(band.is_finite() && band > 0.0) => Err("band is a number of pixels above 0".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
+    pub(super) fn accumulate(
+        &self,
+        batch: &Batch,
+        chunk: &Chunk,
+        gradient: Option<(&mut Tensor, f64)>,
+    ) -> Result<Tensor, LossError> {
+        let pixels = batch.size.iter().product::<i64>() as f64;
+        let distance = batch.distances(chunk, self.band)?;
+        let probability = chunk.logits.f_sigmoid()?;
+        let share = distance.f_mul(&probability)?;
+        let value = total(&share)?.f_div_scalar(pixels)?;
+        if let Some((gradient, scale)) = gradient {
+            let mut slope = probability.f_rsub_scalar(1.0)?.f_mul_(&share)?;
+            let _ = gradient.f_add_(&slope.f_mul_scalar_(scale / pixels)?)?;
+        }
+        Ok(value)
+    }
+
+    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
+    pub(super) fn of_block(&self, block: &Block, distance: &[f32], gradient: Option<(&mut [f32], f32)>) -> f64 {
+        if let Some((gradient, scale)) = gradient {
+            for ((g, p), d) in gradient.iter_mut().zip(block.probability).zip(distance) {
+                *g += scale * d * p * (1.0 - p);
+            }
+        }
+        dot(block.probability, distance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::check_on;
+
+    #[test]
+    fn by_hand() {
+        // Six pixels, the middle three true: distances 1, 0, -1, 0, 1, 2; the second class has no outline.
+        let p = [0.25, 0.5, 0.75, 0.5, 0.5, 0.25f64];
+        let logits: Vec<f64> = p.iter().chain(&[0.5; 6]).map(|p| (p / (1.0 - p)).ln()).collect();
+        let mut target = [0.0; 12];
+        target[1..4].fill(1.0);
+        let slopes = |distances: [f64; 6]| {
+            let of = |(p, d): (&f64, f64)| p * (1.0 - p) * d / 12.0;
+            p.iter().zip(distances).map(of).chain([0.0; 6]).collect::<Vec<f64>>()
+        };
+        let slope = slopes([1.0, 0.0, -1.0, 0.0, 1.0, 2.0]);
+        check_on(r#"{"boundary": 1}"#, &logits, &target, (0.25 - 0.75 + 0.5 + 0.5) / 12.0, Some(&slope));
+        let slope = slopes([0.5, 0.0, -0.5, 0.0, 0.5, 0.5]);
+        let held = r#"{"boundary": {"weight": 1, "band": 0.5}}"#;
+        check_on(held, &logits, &target, 0.5 * (0.25 - 0.75 + 0.5 + 0.25) / 12.0, Some(&slope));
+    }
+}
