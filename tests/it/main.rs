@@ -33,3 +33,5 @@ mod train;
 mod train_cli;
 #[cfg(feature = "torch")]
 mod train_parity;
+#[cfg(feature = "torch")]
+mod train_side_by_side;
