@@ -8,6 +8,7 @@
 mod algebra;
 mod components;
 mod labels;
+mod morphology;
 mod polygon;
 #[cfg(test)]
 mod properties;

@@ -15,6 +15,7 @@ mod phantom;
 mod python;
 mod reading;
 mod report;
+mod runs;
 mod scan;
 mod splits;
 mod stats;
