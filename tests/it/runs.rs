@@ -237,7 +237,7 @@ fn a_report_tells_what_is_wrong() {
     let study = RunStudy::new(&run, Some(&root), 3, &Silent);
     assert_eq!(study.notes, [""; 0]);
     assert_eq!(study.worst.len(), 3);
-    assert!(study.worst.iter().all(|w| !w.hand.is_empty() && !w.bone.is_empty()));
+    assert!(study.worst.iter().all(|w| !w.jpeg.is_empty()));
     let all = sections(&study);
     let numbers = |id: &str| &all.iter().find(|s| s.id == id).unwrap().numbers;
     for figure in all.iter().flat_map(|s| &s.blocks) {

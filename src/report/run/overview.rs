@@ -12,7 +12,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let model = match (of("model.architecture"), of("model.encoder")) {
         (Some(architecture), Some(encoder)) => format!("{architecture} on {encoder}"),
         (Some(architecture), None) => architecture,
-        _ => "A model".into(),
+        _ => "not named".into(),
     };
     let size = of("size").map_or_else(String::new, |size| format!(" at {size} px"));
     let held = of("data.fold").map_or_else(String::new, |fold| format!(", fold {fold} held out"));
@@ -20,7 +20,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         let terms: Vec<String> = loss.iter().map(|(name, weight)| format!("{name} {}", term(weight))).collect();
         format!("; loss {}", visible(&terms.join(", ")))
     });
-    section.text(format!("{}{size}{held}{loss}.", crate::report::wording::capital(&model)));
+    section.text(format!("Model: {model}{size}{held}{loss}."));
 
     let asked = run.epochs_asked();
     let mut tiles = Vec::new();

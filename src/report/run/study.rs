@@ -36,10 +36,8 @@ pub struct Worst {
     pub score: ImageScore,
     /// Patient.
     pub patient_id: String,
-    /// The whole hand, JPEG in base64.
-    pub hand: String,
-    /// The class with the lowest Dice, enlarged; empty where neither mask has a pixel.
-    pub bone: String,
+    /// The whole hand, and below it the class with the lowest Dice enlarged where a mask has a pixel; JPEG in base64.
+    pub jpeg: String,
 }
 
 type Masks = Box<[RunMask; bones::COUNT]>;
@@ -142,15 +140,14 @@ fn picture(
 ) -> Result<Worst, String> {
     let image = radiograph::read(&root.join(&entry.image)).map_err(|e| e.to_string())?.pixels;
     let options = draw::Options { max_size: SIDE, ..draw::Options::default() };
-    let hand = jpeg(&draw::compare(&image, truth, predicted, &options))?;
+    let mut pictures = vec![(String::new(), draw::compare(&image, truth, predicted, &options))];
     let worst: Bone = score.worst().0;
     let of_worst = [&truth[worst.index()], &predicted[worst.index()]];
-    let bone = match draw::crop_around(of_worst, 0.35, image.dimensions()) {
-        Some(crop) => {
-            let options = draw::Options { crop: Some(crop), max_zoom: 8.0, labels: true, ..options };
-            jpeg(&draw::compare(&image, truth, predicted, &options))?
-        }
-        None => String::new(),
-    };
-    Ok(Worst { score: score.clone(), patient_id: entry.patient_id.clone(), hand, bone })
+    if let Some(crop) = draw::crop_around(of_worst, 0.35, image.dimensions()) {
+        let options = draw::Options { crop: Some(crop), max_zoom: 8.0, labels: true, text_px: 26.0, ..options };
+        pictures.push((String::new(), draw::compare(&image, truth, predicted, &options)));
+    }
+    let style = draw::SheetStyle { columns: 1, gap: 6, background: [0; 3], ..draw::SheetStyle::default() };
+    let jpeg = jpeg(&draw::contact_sheet(&pictures, &style))?;
+    Ok(Worst { score: score.clone(), patient_id: entry.patient_id.clone(), jpeg })
 }

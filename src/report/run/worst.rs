@@ -19,26 +19,19 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     } else {
         section.text(
             "Red: predicted, not annotated. Blue: annotated, not predicted. Magenta: one class in place of another. \
-             A faint outline is the annotation. Each hand, then its worst bone enlarged.",
+             A faint outline is the annotation. Below each hand its lowest class enlarged.",
         );
-        let shown = study.worst.iter().flat_map(|worst| {
+        let shown = study.worst.iter().map(|worst| {
             let (bone, dice) = worst.score.worst();
-            let hand = Shown {
-                jpeg: worst.hand.clone(),
+            Shown {
+                jpeg: worst.jpeg.clone(),
                 title: visible(&worst.score.image_id),
                 severity: String::new(),
                 lines: vec![
-                    format!("mean Dice {}", num(worst.score.mean(), 4)),
-                    format!("patient {}", visible(&worst.patient_id)),
+                    format!("mean Dice {}, patient {}", num(worst.score.mean(), 4), visible(&worst.patient_id)),
+                    format!("lowest: {bone}, Dice {}", num(dice, 4)),
                 ],
-            };
-            let detail = Shown {
-                jpeg: worst.bone.clone(),
-                title: bone.name().into(),
-                severity: String::new(),
-                lines: vec![format!("Dice {}, the lowest of {}", num(dice, 4), visible(&worst.score.image_id))],
-            };
-            [hand, detail]
+            }
         });
         section.blocks.push(Block::Pictures(shown.collect()));
     }
