@@ -15,6 +15,8 @@ mod phantom;
 mod python;
 mod reading;
 mod report;
+#[cfg(feature = "torch")]
+mod report_configs;
 mod runs;
 mod scan;
 mod splits;
