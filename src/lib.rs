@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod models;
 pub mod progress;
 pub mod report;
+pub mod runs;
 pub mod scan;
 pub mod scores;
 pub mod splits;

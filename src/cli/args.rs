@@ -42,7 +42,10 @@ pub enum Command {
     Predict(super::predict::Args),
     Restore(super::restore::Args),
     Run(super::run::Args),
+    Runs(super::runs::Args),
     Scan(super::scan::Args),
+    #[cfg(feature = "torch")]
+    Schedule(super::schedule::Args),
     Split(super::split::Args),
     #[cfg(feature = "torch")]
     Train(super::train::Args),
@@ -71,7 +74,10 @@ impl Command {
             Command::Predict(args) => super::predict::run(args, ui),
             Command::Restore(args) => super::restore::run(args, ui),
             Command::Run(args) => super::run::run(args, ui),
+            Command::Runs(args) => super::runs::run(args, ui),
             Command::Scan(args) => super::scan::run(args, ui),
+            #[cfg(feature = "torch")]
+            Command::Schedule(args) => super::schedule::run(args, ui),
             Command::Split(args) => super::split::run(args, ui),
             #[cfg(feature = "torch")]
             Command::Train(args) => super::train::run(args, ui),

@@ -19,7 +19,10 @@ mod phantom;
 mod predict;
 mod restore;
 mod run;
+mod runs;
 mod scan;
+#[cfg(feature = "torch")]
+mod schedule;
 mod split;
 #[cfg(feature = "torch")]
 mod train;

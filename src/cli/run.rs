@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Cli, Status, Ui};
 use crate::artefact::write_atomically;
-use crate::config::chain::{ChainConfig, scalar, words};
+use crate::config::chain::{ChainConfig, Flags, scalar, words};
 
 /// Run the whole chain from one configuration, passing over stages whose inputs are unchanged
 #[derive(clap::Args, Debug)]
@@ -36,7 +36,9 @@ pub struct Args {
 
 /// One command of the chain.
 struct Stage {
-    name: &'static str,
+    name: String,
+    /// Table of the configuration that its flags come from.
+    table: &'static str,
     words: Vec<String>,
     /// Files and folders it reads.
     inputs: Vec<PathBuf>,
@@ -54,8 +56,8 @@ struct Stamp {
 }
 
 #[derive(Serialize)]
-struct StageReport {
-    stage: &'static str,
+struct StageReport<'a> {
+    stage: &'a str,
     command: String,
     ran: bool,
     seconds: f64,
@@ -67,8 +69,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let config = ChainConfig::read(&args.config)?;
     let stages = stages(&args.config, &config)?;
     for wanted in [&args.until, &args.from].into_iter().flatten() {
-        if !stages.iter().any(|s| s.name == wanted) {
-            let names: Vec<_> = stages.iter().map(|s| s.name).collect();
+        if !stages.iter().any(|s| s.name == *wanted) {
+            let names: Vec<_> = stages.iter().map(|s| s.name.as_str()).collect();
             bail!("no stage `{wanted}` in {}; it has {}", args.config.display(), names.join(", "));
         }
     }
@@ -80,7 +82,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut reports = Vec::new();
     let mut forced = false;
     for stage in &stages {
-        forced |= args.from.as_deref() == Some(stage.name);
+        forced |= args.from.as_deref() == Some(&*stage.name);
         let stamp_path = config.work.join(".stages").join(format!("{}.json", stage.name));
         let shown = format!("carpus {}", stage.words.join(" "));
         let done = finished(stage, &stamp_path).filter(|_| !forced);
@@ -113,8 +115,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             }
         };
         let seconds = started.elapsed().as_secs_f64();
-        reports.push(StageReport { stage: stage.name, command: shown, ran, seconds, with_problems });
-        if args.until.as_deref() == Some(stage.name) {
+        reports.push(StageReport { stage: &stage.name, command: shown, ran, seconds, with_problems });
+        if args.until.as_deref() == Some(&*stage.name) {
             break;
         }
     }
@@ -192,22 +194,27 @@ fn summary(work: &Path, ui: &Ui) -> anyhow::Result<()> {
 fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
     let data = &config.data;
     let at = |name: &str| config.work.join(name);
-    let (tables, folds, crops, runs) = (at("tables"), at("folds.csv"), at("crops"), at("runs"));
-    let (heldout, test) = (at("predictions/heldout.csv"), at("predictions/test.csv"));
-    let (scores, findings) = (at("scores/per_image_dice.csv"), at("audit"));
-    let (tables_all, report) = (at("tables-predicted"), at("report"));
-    let checkpoint = runs.join("chain/best.safetensors");
+    let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
+    let (test, findings, tables_all, report) =
+        (at("predictions/test.csv"), at("audit"), at("tables-predicted"), at("report"));
     let corrections = config.corrections.as_deref();
-    let train_flag = |flag: &str| config.train.as_ref().and_then(|t| t.get(flag)).and_then(scalar);
-    let fold = train_flag("fold").unwrap_or_else(|| "0".into());
-    let trained = config.train.is_some();
+    let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
     let predicted = config.predict.is_some();
+    if predicted && members.is_empty() {
+        bail!("{}: [predict] needs [train]: it uses the model trained there", path.display());
+    }
+    if predicted && (members.len() > 1) != config.vote.is_some() {
+        bail!("{}: several models ([[train]]) need [vote], and a single one has none", path.display());
+    }
+    if config.vote.is_some() && !predicted {
+        bail!("{}: [vote] needs [predict]: it combines the masks predicted there", path.display());
+    }
 
-    let drafts = [
-        (&config.phantom, Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
-        (&config.scan, Stage::new("scan", "scan").reads("", data).flag("--out", &tables).writes(&tables)),
+    let mut drafts: Vec<(Option<&Flags>, Stage)> = vec![
+        (config.phantom.as_ref(), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
+        (config.scan.as_ref(), Stage::new("scan", "scan").reads("", data).flag("--out", &tables).writes(&tables)),
         (
-            &config.split,
+            config.split.as_ref(),
             Stage::new("split", "split")
                 .reads("", &tables)
                 .reads_some("--corrections", corrections)
@@ -215,7 +222,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&folds),
         ),
         (
-            &config.clean,
+            config.clean.as_ref(),
             Stage::new("clean", "clean")
                 .reads("", data)
                 .reads("--tables", &tables)
@@ -224,60 +231,29 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .flag("--out", &crops)
                 .writes(&crops),
         ),
+    ];
+    for member in &members {
+        drafts.extend(member.stages(config));
+    }
+    let voters = members.iter().fold(Stage::new("vote", "vote"), |stage, member| stage.reads("", &member.test));
+    drafts.extend([
+        (config.vote.as_ref(), voters.flag("--out", &test).writes(&test)),
         (
-            &config.train,
-            Stage::new("train", "train")
-                .reads_too(&crops)
-                .reads_too(&folds)
-                .reads_some_too(train_flag("config").map(PathBuf::from))
-                .word("--set", format!("data.root={:?}", crops.display().to_string()))
-                .word("--set", format!("data.folds={:?}", folds.display().to_string()))
-                .flag("--runs", &runs)
-                .word("--name", "chain")
-                .word("--existing", "auto")
-                .writes(&checkpoint),
-        ),
-        (
-            &config.predict,
-            Stage::new("predict", "predict")
-                .reads("--checkpoint", &checkpoint)
-                .reads("--data", &crops)
-                .reads("--folds", &folds)
-                .word("--fold", fold.clone())
-                .word("--subset", "train")
-                .flag("--out", &heldout)
-                .writes(&heldout),
-        ),
-        (
-            &config.evaluate,
-            Stage::new("evaluate", "evaluate")
-                .reads("--predictions", &heldout)
-                .reads("--data", data)
-                .reads_some("--corrections", corrections)
-                .flag("--out", &scores)
-                .writes(&scores),
-        ),
-        (
-            &config.predict,
-            Stage::new("predict-test", "predict")
-                .reads("--checkpoint", &checkpoint)
-                .reads("--data", &crops)
-                .word("--subset", "test")
-                .flag("--out", &test)
-                .writes(&test),
-        ),
-        (
-            &config.audit,
+            config.audit.as_ref(),
             Stage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
-                .reads_some("--scores", config.evaluate.as_ref().map(|_| &*scores))
+                // A low Dice is a finding only where it is clear whose.
+                .reads_some(
+                    "--scores",
+                    members.first().filter(|_| members.len() == 1 && config.evaluate.is_some()).map(|m| &*m.scores),
+                )
                 .flag("--out", &findings)
                 .writes(&findings),
         ),
         (
             // The test images have masks only now: angles and sizes of the test set come from here.
-            if predicted { &config.scan } else { &None },
+            config.scan.as_ref().filter(|_| predicted),
             Stage::new("scan-predictions", "scan")
                 .reads("", data)
                 .reads("--predictions", &test)
@@ -285,7 +261,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&tables_all),
         ),
         (
-            &config.eda,
+            config.eda.as_ref(),
             Stage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
@@ -294,23 +270,105 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .flag("--out", &report)
                 .writes(&report),
         ),
-    ];
-    if predicted && !trained {
-        bail!("{}: [predict] needs [train]: it uses the model trained there", path.display());
-    }
+    ]);
     drafts
         .into_iter()
-        .filter_map(|(flags, stage)| Some((flags.as_ref()?, stage)))
+        .filter_map(|(flags, stage)| Some((flags?, stage)))
         .map(|(flags, mut stage)| {
-            stage.words.extend(words(path, stage.name, flags)?);
+            stage.words.extend(words(path, stage.table, flags)?);
             Ok(stage)
         })
         .collect()
 }
 
+/// A model that the chain trains.
+struct Member<'a> {
+    flags: &'a Flags,
+    /// Behind the names of its stages and files; empty for a single model.
+    suffix: String,
+    /// Its name among the runs.
+    run: String,
+    heldout: PathBuf,
+    test: PathBuf,
+    scores: PathBuf,
+}
+
+impl<'a> Member<'a> {
+    fn new(config: &'a ChainConfig, index: usize) -> Member<'a> {
+        let single = config.train.len() == 1;
+        let suffix = if single { String::new() } else { format!("-{}", index + 1) };
+        let at =
+            |folder: &str, name: &str, ending: &str| config.work.join(folder).join(format!("{name}{suffix}.{ending}"));
+        Member {
+            flags: &config.train[index],
+            run: if single { "chain".into() } else { format!("member{suffix}") },
+            heldout: at("predictions", "heldout", "csv"),
+            test: at("predictions", "test", "csv"),
+            scores: at("scores", "per_image_dice", "csv"),
+            suffix,
+        }
+    }
+
+    fn stages(&self, config: &'a ChainConfig) -> [(Option<&'a Flags>, Stage); 4] {
+        let at = |name: &str| config.work.join(name);
+        let (folds, crops, runs) = (at("folds.csv"), at("crops"), at("runs"));
+        let checkpoint = runs.join(&self.run).join("best.safetensors");
+        let flag = |flag: &str| self.flags.get(flag).and_then(scalar);
+        let stage = |table: &'static str, name: &str| Stage {
+            name: format!("{name}{}", self.suffix),
+            ..Stage::new(table, table)
+        };
+        let predict = |name: &str| stage("predict", name).reads("--checkpoint", &checkpoint).reads("--data", &crops);
+        [
+            (
+                Some(self.flags),
+                stage("train", "train")
+                    .reads_too(&crops)
+                    .reads_too(&folds)
+                    .reads_some_too(flag("config").map(PathBuf::from))
+                    .word("--set", format!("data.root={:?}", crops.display().to_string()))
+                    .word("--set", format!("data.folds={:?}", folds.display().to_string()))
+                    .flag("--runs", &runs)
+                    .word("--name", &self.run)
+                    .word("--existing", "auto")
+                    .writes(&checkpoint),
+            ),
+            (
+                config.predict.as_ref(),
+                predict("predict")
+                    .reads("--folds", &folds)
+                    .word("--fold", flag("fold").unwrap_or_else(|| "0".into()))
+                    .word("--subset", "train")
+                    .flag("--out", &self.heldout)
+                    .writes(&self.heldout),
+            ),
+            (
+                config.evaluate.as_ref(),
+                stage("evaluate", "evaluate")
+                    .reads("--predictions", &self.heldout)
+                    .reads("--data", &config.data)
+                    .reads_some("--corrections", config.corrections.as_deref())
+                    .flag("--out", &self.scores)
+                    .writes(&self.scores),
+            ),
+            (
+                config.predict.as_ref(),
+                predict("predict-test").word("--subset", "test").flag("--out", &self.test).writes(&self.test),
+            ),
+        ]
+    }
+}
+
 impl Stage {
-    fn new(name: &'static str, command: &str) -> Stage {
-        Stage { name, words: vec![command.to_owned()], inputs: Vec::new(), output: PathBuf::new() }
+    /// A stage whose flags are in the configuration's table of the command's name.
+    fn new(name: &str, command: &'static str) -> Stage {
+        Stage {
+            name: name.to_owned(),
+            table: command,
+            words: vec![command.to_owned()],
+            inputs: Vec::new(),
+            output: PathBuf::new(),
+        }
     }
 
     fn word(mut self, flag: &str, value: impl Into<String>) -> Stage {

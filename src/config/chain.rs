@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// A chain as configured.
 ///
@@ -34,10 +34,13 @@ pub struct ChainConfig {
     pub split: Option<Flags>,
     /// Crops.
     pub clean: Option<Flags>,
-    /// A trained model.
-    pub train: Option<Flags>,
-    /// Masks of the held-out fold and of the test set.
+    /// A trained model: `[train]`; the members of an ensemble: `[[train]]`, once for each.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub train: Vec<Flags>,
+    /// Masks of the held-out fold and of the test set, by each model.
     pub predict: Option<Flags>,
+    /// Masks of the test set by the members' vote.
+    pub vote: Option<Flags>,
     /// Dice of the held-out fold.
     pub evaluate: Option<Flags>,
     /// Findings.
@@ -48,6 +51,19 @@ pub struct ChainConfig {
 
 /// Flags of a command by name, without the dashes.
 pub type Flags = BTreeMap<String, toml::Value>;
+
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a table of flags, or several")]
+    enum Given {
+        One(Flags),
+        More(Vec<Flags>),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::One(flags) => vec![flags],
+        Given::More(flags) => flags,
+    })
+}
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +139,15 @@ mod tests {
         let flags: Flags = toml::from_str("[folds]\nx = 1").unwrap();
         let error = words(Path::new("c.toml"), "split", &flags).unwrap_err().to_string();
         assert!(error.contains("c.toml") && error.contains("[split] folds"), "{error}");
+    }
+
+    #[test]
+    fn one_model_or_several() {
+        let members = |text: &str| toml::from_str::<ChainConfig>(&format!("data='d'\nwork='w'\n{text}")).unwrap().train;
+        assert_eq!(members("").len(), 0);
+        assert_eq!(members("[train]\nfold = 1").len(), 1);
+        let several = members("[[train]]\nfold = 0\n[[train]]\nfold = 1");
+        assert_eq!(several[1]["fold"].as_integer(), Some(1));
     }
 
     #[test]

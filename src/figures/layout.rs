@@ -1,13 +1,15 @@
 use super::axis::Axis;
 use super::font::{fitted, text_width};
 use super::style::{GAP, HEADING, Ink, LABEL, LEADING, MARGIN, Rgb, TITLE, WIDTH};
-use super::{Anchor, Heatmap, Histogram, Picture, Rows, Scatter};
+use super::{Anchor, Heatmap, Histogram, Lines, Picture, Rows, Scatter};
 
 /// One chart of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chart {
     /// Distributions on one axis.
     Histogram(Histogram),
+    /// Quantities over a common quantity, as lines.
+    Lines(Lines),
     /// Points, with a fitted line.
     Scatter(Scatter),
     /// Categories, one a row: bars, intervals, boxes.
@@ -42,6 +44,7 @@ impl Chart {
     fn title(&self) -> &str {
         match self {
             Chart::Histogram(c) => &c.title,
+            Chart::Lines(c) => &c.title,
             Chart::Scatter(c) => &c.title,
             Chart::Rows(c) => &c.title,
             Chart::Heatmap(c) => &c.title,
@@ -51,6 +54,7 @@ impl Chart {
     fn keys(&self) -> Vec<(String, Key)> {
         match self {
             Chart::Histogram(c) => c.keys(),
+            Chart::Lines(c) => c.keys(),
             Chart::Scatter(c) => c.keys(),
             Chart::Rows(c) => c.keys(),
             Chart::Heatmap(_) => Vec::new(),
@@ -60,7 +64,7 @@ impl Chart {
     /// Height below the chart's title.
     fn height(&self) -> f64 {
         match self {
-            Chart::Histogram(_) => 210.0,
+            Chart::Histogram(_) | Chart::Lines(_) => 210.0,
             Chart::Scatter(_) => 300.0,
             Chart::Rows(c) => c.height(),
             Chart::Heatmap(c) => c.height(),
@@ -70,6 +74,7 @@ impl Chart {
     fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
         match self {
             Chart::Histogram(c) => c.draw(picture, frame),
+            Chart::Lines(c) => c.draw(picture, frame),
             Chart::Scatter(c) => c.draw(picture, frame),
             Chart::Rows(c) => c.draw(picture, frame),
             Chart::Heatmap(c) => c.draw(picture, frame),
@@ -225,7 +230,7 @@ pub(super) fn nothing(picture: &mut Picture, [l, t, r, b]: [f64; 4]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Cell, Fit, HistogramSeries, Mark, Marker, Row, ScatterSeries, edges_for};
+    use super::super::{Cell, Fit, HistogramSeries, LineSeries, Mark, Marker, Row, ScatterSeries, edges_for};
     use super::*;
     use crate::stats::summary;
 
@@ -249,6 +254,17 @@ mod tests {
             y_label: name.repeat(9),
             series: vec![ScatterSeries { name: name.into(), colour: [9, 9, 9], points }],
             fit: Some(Fit { name: "fit".into(), line }),
+        })
+    }
+
+    fn lines(values: &[f64], name: &str) -> Chart {
+        let points = values.iter().enumerate().map(|(i, v)| (i as f64, *v)).collect();
+        Chart::Lines(Lines {
+            title: name.into(),
+            x_label: name.repeat(3),
+            y_label: name.repeat(5),
+            series: vec![LineSeries { name: name.into(), colour: [7; 3], points }],
+            markers: vec![Marker { name: name.repeat(2), value: 1.5 }],
         })
     }
 
@@ -294,7 +310,7 @@ mod tests {
             let ratios: Vec<f64> = values.iter().map(|v| v.abs()).collect();
             let charts = vec![
                 histogram(&values, &name), scatter(&values, &name), rows(&values, &name, false),
-                rows(&ratios, &name, true), heatmap(&values, &name),
+                rows(&ratios, &name, true), heatmap(&values, &name), lines(&values, &name),
             ];
             let figure = Figure {
                 name: "test".into(), title: name.repeat(3), note: name.repeat(5), columns, charts,

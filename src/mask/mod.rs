@@ -9,6 +9,7 @@ mod algebra;
 mod components;
 mod distance;
 mod labels;
+mod morphology;
 mod polygon;
 #[cfg(test)]
 mod properties;

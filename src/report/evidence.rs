@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use rayon::prelude::*;
@@ -62,8 +63,13 @@ fn small_jpeg(folder: &Path, name: &str) -> Result<String, String> {
     } else {
         image
     };
+    jpeg(&image.to_rgb8())
+}
+
+/// A picture as JPEG in base64.
+pub(super) fn jpeg(picture: &RgbImage) -> Result<String, String> {
     let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, 84).encode_image(&image.to_rgb8()).map_err(|e| e.to_string())?;
+    JpegEncoder::new_with_quality(&mut jpeg, 84).encode_image(picture).map_err(|e| e.to_string())?;
     Ok(STANDARD.encode(jpeg))
 }
 

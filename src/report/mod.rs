@@ -1,4 +1,5 @@
-//! The report: sections of sentences, tables and figures made from the tables, and the page that holds them.
+//! Reports: sections of sentences, tables and figures, and the page that holds them. [`sections`] are those of the data,
+//! made from the tables; [`run`] has those of a training run.
 //!
 //! A [`Section`] is content, not HTML: [`Block`]s of text, tables and figures. The page's template escapes
 //! everything that comes from the data, so a spreadsheet cannot write into the page. To add an analysis, add a
@@ -7,6 +8,7 @@
 mod block;
 mod evidence;
 mod page;
+pub mod run;
 pub mod sections;
 mod store;
 mod study;
@@ -14,7 +16,7 @@ mod wording;
 
 pub use block::{Block, Section, Shown, Table, Tile};
 pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_pictures};
-pub use page::page;
+pub use page::{page, single_page};
 pub use store::{ReportError, Written, write};
 pub use study::{Quantity, Study, View};
 

@@ -21,6 +21,8 @@ struct Item<'a> {
     tiles: Option<&'a [super::Tile]>,
     pictures: Option<&'a [super::Shown]>,
     svg: String,
+    /// The figure's SVG file in base64, where it does not lie beside the page.
+    file: String,
     name: &'a str,
     title: &'a str,
 }
@@ -45,14 +47,26 @@ struct SectionItem<'a> {
     items: Vec<Item<'a>>,
 }
 
-/// The whole page, self-contained.
+/// The whole page, self-contained but for links to the figures' files and `numbers.json` beside it.
 ///
 /// # Errors
 /// A figure that cannot be drawn.
 pub fn page(sections: &[Section], settings: &Settings) -> Result<String, ReportError> {
+    render(sections, &settings.title, "numbers.json", false)
+}
+
+/// The whole page as a single file: figures can be saved from it. It links to its numbers beside it alone.
+///
+/// # Errors
+/// A figure that cannot be drawn.
+pub fn single_page(sections: &[Section], title: &str, numbers: &str) -> Result<String, ReportError> {
+    render(sections, title, numbers, true)
+}
+
+fn render(sections: &[Section], title: &str, numbers: &str, single: bool) -> Result<String, ReportError> {
     let mut items = Vec::with_capacity(sections.len());
     for section in sections {
-        let items_of: Result<Vec<_>, _> = section.blocks.iter().map(item).collect();
+        let items_of: Result<Vec<_>, _> = section.blocks.iter().map(|block| item(block, single)).collect();
         items.push(SectionItem { id: section.id, title: section.title, items: items_of? });
     }
     let mut environment = Environment::new();
@@ -60,7 +74,9 @@ pub fn page(sections: &[Section], settings: &Settings) -> Result<String, ReportE
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_template("page.html", TEMPLATE)?;
     let page = environment.get_template("page.html")?.render(context! {
-        title => settings.title.as_str(),
+        title,
+        numbers,
+        single,
         version => env!("CARGO_PKG_VERSION"),
         family => FAMILY,
         regular => STANDARD.encode(REGULAR),
@@ -84,7 +100,7 @@ fn without_control_characters(page: String) -> String {
     clean
 }
 
-fn item(block: &Block) -> Result<Item<'_>, ReportError> {
+fn item(block: &Block, single: bool) -> Result<Item<'_>, ReportError> {
     let item = Item::default();
     Ok(match block {
         Block::Text(text) => Item { kind: "text", text, ..item },
@@ -96,6 +112,7 @@ fn item(block: &Block) -> Result<Item<'_>, ReportError> {
         Block::Figure(figure) => Item {
             kind: "figure",
             svg: figure.picture().inline_svg()?,
+            file: if single { STANDARD.encode(figure.picture().svg()?) } else { String::new() },
             name: &figure.name,
             title: &figure.title,
             ..item

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Block, Section, Settings, page};
 use crate::figures::{Figure, PaintError};
+use crate::runs::RunError;
 use crate::tables::{FindingRow, ProblemRow, TableError, Tables, write_csv};
 
 /// A report that cannot be written.
@@ -27,6 +28,9 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder that is no run.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A figure cannot be drawn.
     #[error(transparent)]
     Paint(#[from] PaintError),

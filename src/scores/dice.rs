@@ -147,9 +147,25 @@ fn score_one(
     root: &Path,
     entry: &ImageEntry,
     annotation_path: &str,
-    (entries, corrections_file): (&[Entry], &str),
+    corrections: (&[Entry], &str),
     predicted: &ImageMasks,
 ) -> Result<(ImageScore, Vec<Problem>), ScoreError> {
+    let (truth, sized, problems) = masks_of(root, entry, annotation_path, corrections, predicted)?;
+    Ok((score(&entry.image_id, &truth, &sized)?, problems))
+}
+
+/// One a class.
+type Masks = Box<[RunMask; bones::COUNT]>;
+
+/// Annotated and predicted masks of an image at its own size, and what was met while the annotation was read; for the
+/// arguments see [`score_files`].
+pub fn masks_of(
+    root: &Path,
+    entry: &ImageEntry,
+    annotation_path: &str,
+    (entries, corrections_file): (&[Entry], &str),
+    predicted: &ImageMasks,
+) -> Result<(Masks, Masks, Vec<Problem>), ScoreError> {
     let image_path = root.join(&entry.image);
     let (width, height) = image::image_dimensions(&image_path)
         .map_err(|e| ScoreError::Image { path: image_path.clone(), reason: e.to_string() })?;
@@ -172,8 +188,7 @@ fn score_one(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let sized: Box<[RunMask; bones::COUNT]> = sized.try_into().expect("one mask a class");
-    Ok((score(&entry.image_id, &truth, &sized)?, problems))
+    Ok((truth, sized.try_into().expect("one mask a class"), problems))
 }
 
 /// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.

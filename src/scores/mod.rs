@@ -1,11 +1,13 @@
 //! Scores of predicted masks and votes among them, on runs: nothing here needs libtorch.
 
 mod dice;
+mod errors;
 mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ImageScore, Scoring, Summary, read_scores, score, score_files, write_scores};
+pub use dice::{ImageScore, Scoring, Summary, masks_of, read_scores, score, score_files, write_scores};
+pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use vote::vote;
 
 use crate::dataset::annotation::AnnotationError;

@@ -45,29 +45,36 @@ Promise.resolve().then(async () => {
     .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.tagName + ' ' + e.textContent.slice(0, 40));
   const broken = [...document.images].filter(i => i.complete && i.naturalWidth === 0).length;
   const outside = performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith('data:'));
-  const said = { fonts: [...document.fonts].map(f => f.family.replaceAll('"', '') + ' ' + f.status), wide, broken, outside,
+  const said = { title: document.title, fonts: [...document.fonts].map(f => f.family.replaceAll('"', '') + ' ' + f.status), wide, broken, outside,
     sections: document.querySelectorAll('main section[id]').length, figures: document.querySelectorAll('figure > svg').length,
     page_wide: document.documentElement.scrollWidth > window.innerWidth };
   document.body.dataset.probe = JSON.stringify(said);
 }).catch(error => { document.body.dataset.probe = JSON.stringify(String(error)); });
 </script>"#;
 
+/// What a page says of itself in the browser; `home` is a folder for the browser's profile.
+pub fn probe(page: &Path, home: &Path) -> serde_json::Value {
+    let html = std::fs::read_to_string(page).unwrap();
+    let probed = page.with_file_name("probed.html");
+    std::fs::write(&probed, html.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
+    let dom = dom(&probed, &home.join("profile"));
+    let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
+    let answer = dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&amp;", "&");
+    serde_json::from_str(&answer).unwrap()
+}
+
 #[test]
 fn the_report_opens_in_a_browser() {
     let home = report::written();
     let out = report::eda(home.path(), "report", 2);
     assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
-    let page = std::fs::read_to_string(home.path().join("report/index.html")).unwrap();
-    let probed = home.path().join("report/probed.html");
-    std::fs::write(&probed, page.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
-    let dom = dom(&probed, &home.path().join("profile"));
-    let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
-    let answer = dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&amp;", "&");
-    let said: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let page = home.path().join("report/index.html");
+    let said = probe(&page, home.path());
     assert_eq!(said["fonts"], serde_json::json!(["Carpus Sans loaded", "Carpus Sans Bold loaded"]), "{said}");
     assert_eq!(said["outside"], serde_json::json!([]), "{said}");
     assert_eq!(said["wide"], serde_json::json!([]), "{said}");
     assert_eq!((&said["broken"], &said["page_wide"]), (&0.into(), &false.into()), "{said}");
     assert_eq!((&said["sections"], &said["figures"]), (&11.into(), &12.into()), "{said}");
-    assert!(dom.contains("손 방사선 사진 / Hands") && dom.contains("네일있음"));
+    assert_eq!(said["title"], "손 방사선 사진 / Hands", "{said}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("네일있음"));
 }

@@ -87,3 +87,48 @@ fn a_mistake_in_a_late_stage_is_found_before_the_first_runs() {
     assert!(text.contains("chain.toml") && text.contains("[eda]") && text.contains("--tilte"), "{text}");
     assert!(!folder.path().join("data").exists());
 }
+
+/// What would be run, without running it.
+#[cfg(feature = "torch")]
+fn planned(folder: &Path, config: &str) -> Result<Vec<(String, String)>, String> {
+    fs::write(folder.join("chain.toml"), config).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .args(["--json", "run", "--config", "chain.toml", "--dry-run"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    if !out.status.success() {
+        return Err(String::from_utf8_lossy(&out.stderr).into_owned());
+    }
+    let reports: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    Ok(reports.as_array().unwrap().iter().map(|r| (text(&r["stage"]), text(&r["command"]))).collect())
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn an_ensemble_trains_its_members_and_lets_them_vote() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = "\n[[train]]\nconfig = 'a.toml'\nfold = 0\n[[train]]\nconfig = 'b.toml'\nfold = 1\n";
+    let config = |tail: &str| CONFIG.replace("[audit]", &format!("{members}[predict]\n[evaluate]\n{tail}\n[audit]"));
+    let stages = planned(folder.path(), &config("[vote]\nat-least = 2")).unwrap();
+    let names: Vec<&str> = stages.iter().map(|s| s.0.as_str()).skip(4).collect();
+    let of_member = |n: &str| ["train", "predict", "evaluate", "predict-test"].map(|s| format!("{s}-{n}")).to_vec();
+    let rest = ["vote", "audit", "scan-predictions", "eda"].map(str::to_owned).to_vec();
+    assert_eq!(names, [of_member("1"), of_member("2"), rest].concat());
+    let command = |name: &str| stages.iter().find(|s| s.0 == name).unwrap().1.as_str();
+    assert!(command("train-2").contains("--name member-2") && command("train-2").contains("--config b.toml"));
+    assert!(
+        command("predict-2").contains("runs/member-2/best.safetensors") && command("predict-2").contains("--fold 1")
+    );
+    let files = "vote work/predictions/test-1.csv work/predictions/test-2.csv --out work/predictions/test.csv";
+    assert!(command("vote").contains(files) && command("vote").contains("--at-least 2"), "{}", command("vote"));
+    assert!(!command("audit").contains("--scores"));
+
+    assert!(planned(folder.path(), &config("")).unwrap_err().contains("need [vote]"));
+    let single = CONFIG.replace("[audit]", "[train]\nconfig = 'a.toml'\n[predict]\n[evaluate]\n[audit]");
+    let stages = planned(folder.path(), &single).unwrap();
+    let names: Vec<&str> = stages.iter().map(|s| s.0.as_str()).skip(4).collect();
+    assert_eq!(names, ["train", "predict", "evaluate", "predict-test", "audit", "scan-predictions", "eda"]);
+    assert!(stages[4].1.contains("--name chain") && stages[8].1.contains("--scores work/scores/per_image_dice.csv"));
+}

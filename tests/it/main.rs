@@ -19,6 +19,9 @@ mod phantom;
 mod python;
 mod reading;
 mod report;
+#[cfg(feature = "torch")]
+mod report_configs;
+mod runs;
 mod scan;
 #[cfg(feature = "torch")]
 mod second_reference;

@@ -84,6 +84,10 @@ impl Cases {
         self.add(case("welch"), json!(stats::welch(&first, &second).unwrap()));
         self.add(case("mann_whitney"), json!(stats::mann_whitney(&first, &second).unwrap()));
         self.add(case("kolmogorov_smirnov"), json!(stats::kolmogorov_smirnov(&first, &second).unwrap()));
+        let pairs: Vec<(f64, f64)> = first.iter().copied().zip(second.iter().copied()).collect();
+        let (one, other): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let paired = json!(stats::paired_t(&pairs).unwrap());
+        self.add(json!({"kind": "paired_t", "first": one, "second": other}), paired);
         self.add(json!({"kind": "summary", "values": first}), json!(stats::summary(&first).unwrap()));
         let edges: Vec<f64> = (0..9).map(|i| 38.0 + 3.0 * f64::from(i)).collect();
         let counts = stats::histogram(&first, &edges);
@@ -162,4 +166,27 @@ fn statistics_agree_with_scipy_and_statsmodels() {
     for ((case, ours), reference) in cases.cases.iter().zip(&cases.ours).zip(&answers) {
         assert_agrees(case["kind"].as_str().unwrap(), ours, reference);
     }
+}
+
+#[test]
+fn bootstrap_intervals_agree_with_scipy_within_chance() {
+    const RESAMPLES: usize = 20_000;
+    let seed = python::seed();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // Skewed, as the Dice of images is.
+    let values: Vec<f64> = (0..80).map(|_| 1.0 - random.random_range(0.0f64..1.0).powi(4)).collect();
+    let ours = stats::bootstrap_mean(&values.iter().copied().enumerate().collect::<Vec<_>>(), RESAMPLES, seed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cases.json");
+    let case = json!([{"kind": "bootstrap_mean", "values": values, "resamples": RESAMPLES, "seed": seed % (1 << 31)}]);
+    std::fs::write(&file, case.to_string()).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(&python::run("stats.py", &[file.to_str().unwrap()])).unwrap();
+    let reference = |key: &str| answers[0]["ci"][key].as_f64().unwrap();
+    let se = (reference("high") - reference("low")) / 3.92;
+    // An end of a percentile interval of 20,000 draws has a standard deviation of sqrt(.025 * .975 / 20000) / phi(1.96)
+    // = 0.019 standard errors, the difference of two such ends 0.027: six of these.
+    for (ours, key) in [(ours.ci.low, "low"), (ours.ci.high, "high")] {
+        assert!((ours - reference(key)).abs() < 0.16 * se, "{key}: {ours}, {}", reference(key));
+    }
+    assert!((ours.mean - answers[0]["mean"].as_f64().unwrap()).abs() < 1e-12);
 }

@@ -45,6 +45,21 @@ def welch(case):
     return {"t": found.statistic, "df": found.df, "p": found.pvalue, "ci": interval(ci.low, ci.high)}
 
 
+def paired_t(case):
+    found = stats.ttest_rel(case["first"], case["second"])
+    ci = found.confidence_interval()
+    difference = np.mean(np.subtract(case["first"], case["second"]))
+    return {"n": len(case["first"]), "t": found.statistic, "p": found.pvalue, "difference": difference,
+            "ci": interval(ci.low, ci.high)}
+
+
+def bootstrap_mean(case):
+    found = stats.bootstrap((case["values"],), np.mean, n_resamples=case["resamples"], method="percentile",
+                            rng=np.random.default_rng(case["seed"]))
+    ci = found.confidence_interval
+    return {"mean": np.mean(case["values"]), "ci": interval(ci.low, ci.high)}
+
+
 def mann_whitney(case):
     found = stats.mannwhitneyu(case["first"], case["second"], method="asymptotic", use_continuity=True)
     return {"u": found.statistic, "p": found.pvalue}

@@ -1,0 +1,183 @@
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use super::{Status, Ui};
+use crate::artefact::write_atomically;
+use crate::config::train::TrainConfig;
+use crate::dataset::layout;
+use crate::figures::style::Rgb;
+use crate::figures::style::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
+use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
+use crate::tables::{self, FoldRow};
+use crate::train::{Rate, StageRates, partition, rates, steps_per_epoch};
+
+/// Show the rate at every step of a run, without running it
+#[derive(clap::Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
+Example:
+  carpus schedule --config configs/train/demo.toml --steps-per-epoch 9 --csv > rates.csv
+  carpus schedule --config configs/train/demo.toml --set schedule.warmup=0.1   # data at hand
+  carpus schedule plot --config configs/train/demo.toml --steps-per-epoch 9 --out schedule.png
+
+Columns of the CSV: stage, epoch (from 1), step (from 0), factor, lr, encoder_lr; all stages in a row."
+)]
+pub struct Args {
+    #[command(flatten)]
+    source: Option<Source>,
+    /// Print one line a step
+    #[arg(long)]
+    csv: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Args, Debug)]
+struct Source {
+    /// TOML file of a training run
+    #[arg(short, long)]
+    config: PathBuf,
+    /// Lay a setting over the file: a dotted key and a TOML value
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Optimiser steps an epoch [default: as many as the configured data, batch and accumulation make]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps_per_epoch: Option<u64>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    /// Draw it
+    Plot(Plot),
+}
+
+#[derive(clap::Args, Debug)]
+struct Plot {
+    #[command(flatten)]
+    source: Source,
+    /// Picture to write: .png or .svg
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Prints or draws.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    match (args.what, args.source) {
+        (Some(What::Plot(plot)), _) => draw(&plot, ui),
+        (None, Some(source)) => print(&source, args.csv, ui),
+        (None, None) => bail!("name a configuration with --config"),
+    }
+}
+
+fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
+    let stages = source.stages()?;
+    let rates: Vec<Rate> = rates(&stages).collect();
+    if csv {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["stage", "epoch", "step", "factor", "lr", "encoder_lr"])?;
+        for r in &rates {
+            let whole = [r.epoch.to_string(), r.step.to_string()];
+            let exact = [r.factor, r.lr, r.encoder_lr].map(|v| format!("{v:e}"));
+            let stage = name(&stages, r.stage);
+            writer.write_record(std::iter::once(stage).chain(whole).chain(exact))?;
+        }
+        ui.output(String::from_utf8(writer.into_inner()?)?);
+        return Ok(Status::Done);
+    }
+    for (i, stage) in stages.iter().enumerate() {
+        let of: Vec<f64> = rates.iter().filter(|r| r.stage == i).map(|r| r.lr).collect();
+        let (first, last) = (of.first().copied().unwrap_or(0.0), of.last().copied().unwrap_or(0.0));
+        let highest = of.iter().copied().fold(0.0, f64::max);
+        ui.line(format_args!(
+            "stage {}: {} epochs of {} steps, rate {first:.3e} first, {highest:.3e} at most, {last:.3e} last",
+            name(&stages, i),
+            stage.epochs,
+            stage.steps_per_epoch
+        ));
+    }
+    let names: Vec<String> = (0..stages.len()).map(|i| name(&stages, i)).collect();
+    ui.json(&json!({ "stages": names, "rates": rates }))?;
+    Ok(Status::Done)
+}
+
+/// The stage's own name, or its number from 1.
+fn name(stages: &[StageRates], stage: usize) -> String {
+    let name = &stages[stage].name;
+    if name.is_empty() { (stage + 1).to_string() } else { name.clone() }
+}
+
+fn draw(plot: &Plot, ui: &Ui) -> anyhow::Result<Status> {
+    let ending = plot.out.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let stages = plot.source.stages()?;
+    let picture = figure(&stages).picture();
+    let bytes = match ending.as_deref() {
+        Some("png") => picture.png()?,
+        Some("svg") => picture.svg()?.into_bytes(),
+        _ => bail!("{}: expected a name that ends in .png or .svg", plot.out.display()),
+    };
+    write_atomically(&plot.out, |out| out.write_all(&bytes)).with_context(|| plot.out.display().to_string())?;
+    ui.line(plot.out.display());
+    ui.json(&json!({ "picture": plot.out }))?;
+    Ok(Status::Done)
+}
+
+fn figure(stages: &[StageRates]) -> Figure {
+    const COLOURS: [Rgb; 6] = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY];
+    let rates: Vec<Rate> = rates(stages).collect();
+    let series = |i: usize| LineSeries {
+        name: if stages.len() == 1 { String::new() } else { format!("stage {}", name(stages, i)) },
+        colour: COLOURS[i % COLOURS.len()],
+        points: rates.iter().filter(|r| r.stage == i).map(|r| (r.step as f64, r.lr)).collect(),
+    };
+    let begins = rates.windows(2).filter(|pair| pair[0].stage != pair[1].stage);
+    let markers = begins.map(|pair| Marker { name: "a stage begins".into(), value: pair[1].step as f64 }).collect();
+    let epochs: u64 = stages.iter().map(|s| s.epochs).sum();
+    Figure {
+        name: "schedule".into(),
+        title: format!("Rate by step (n = {} steps, {epochs} epochs)", rates.len()),
+        note: String::new(),
+        columns: 1,
+        charts: vec![Chart::Lines(Lines {
+            title: String::new(),
+            x_label: "optimiser step".into(),
+            y_label: "base rate".into(),
+            series: (0..stages.len()).map(series).collect(),
+            markers,
+        })],
+    }
+}
+
+impl Source {
+    fn stages(&self) -> anyhow::Result<Vec<StageRates>> {
+        let config = TrainConfig::load(&self.config, &self.sets)?;
+        let steps_of: Box<dyn Fn(usize, usize) -> u64> = match self.steps_per_epoch {
+            Some(steps) => Box::new(move |_, _| steps),
+            None => {
+                let images = training_images(&config).context(
+                    "the steps of an epoch follow from the number of training images; give them with --steps-per-epoch",
+                )?;
+                Box::new(move |batch, accumulate| steps_per_epoch(images, batch, accumulate))
+            }
+        };
+        Ok(vec![StageRates {
+            name: String::new(),
+            epochs: config.epochs as u64,
+            steps_per_epoch: steps_of(config.batch, config.accumulate),
+            schedule: config.schedule,
+            lr: config.optimiser.lr,
+            encoder_lr_factor: config.optimiser.encoder_lr_factor,
+        }])
+    }
+}
+
+fn training_images(config: &TrainConfig) -> anyhow::Result<usize> {
+    let layout = layout::discover(&config.data.root)?;
+    let folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
+    let images = partition(&layout, &folds, config.data.fold)?.training.len();
+    Ok(images.min(config.data.limit.unwrap_or(usize::MAX)))
+}

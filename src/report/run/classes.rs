@@ -1,0 +1,85 @@
+use serde_json::{Map, json};
+
+use super::RunStudy;
+use crate::bones::Bone;
+use crate::figures::style::okabe_ito::BLUE;
+use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::report::Section;
+use crate::report::wording::{count, num};
+use crate::stats::{Summary, summary};
+
+/// Dice of every class, lowest first.
+pub(super) fn section(study: &RunStudy<'_>) -> Section {
+    let mut section = Section::new("classes", "Dice by class");
+    let (values, of): (Vec<(Bone, Summary)>, String) = match &study.run.scores[..] {
+        [] => (logged(study), "best epoch, means over the validation images at the model's size".into()),
+        scores => {
+            let of = |bone: Bone| summary(&scores.iter().map(|s| s.dice[bone.index()]).collect::<Vec<_>>());
+            let values = Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect();
+            (values, format!("n = {} held-out images at their own size", count(scores.len())))
+        }
+    };
+    if values.is_empty() {
+        section.absent("No Dice by class: neither per_image_dice.csv nor the log holds it.");
+        return section;
+    }
+    let mut sorted = values;
+    sorted.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean).then(a.0.cmp(&b.0)));
+    let (lowest, highest) = (&sorted[0], &sorted[sorted.len() - 1]);
+    section.text(format!(
+        "From {} ({}) to {} ({}).",
+        lowest.0,
+        num(lowest.1.mean, 4),
+        highest.0,
+        num(highest.1.mean, 4)
+    ));
+    let single = study.run.scores.is_empty();
+    let rows = sorted
+        .iter()
+        .map(|(bone, s)| {
+            let mark = if single {
+                Mark::Dot { name: String::new(), colour: BLUE, value: s.mean, interval: None }
+            } else {
+                Mark::Box { name: String::new(), colour: BLUE, summary: s.clone() }
+            };
+            Row { label: bone.name().into(), marks: vec![mark], note: num(s.mean, 4) }
+        })
+        .collect();
+    section.figure(Figure {
+        name: "dice-by-class".into(),
+        title: format!("Dice by class, lowest mean first ({of})"),
+        note: if single {
+            "The mean is at the right.".into()
+        } else {
+            "Box: middle half with the median; whiskers: 5 % to 95 % of the images; the mean is at the right.".into()
+        },
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::linear("Dice", sorted.iter().flat_map(|(_, s)| [s.q05, s.q95, s.mean])),
+            rows,
+            reference: None,
+        })],
+    });
+    section.table(
+        format!("Dice by class ({of})"),
+        &["class", "mean", "sd", "5 %", "median", "lowest"],
+        sorted
+            .iter()
+            .map(|(bone, s)| {
+                let sd = s.sd.map_or_else(|| "–".into(), |sd| num(sd, 4));
+                vec![bone.name().into(), num(s.mean, 4), sd, num(s.q05, 4), num(s.median, 4), num(s.min, 4)]
+            })
+            .collect(),
+    );
+    let means: Map<String, _> = sorted.iter().map(|(bone, s)| (bone.name().into(), json!(s.mean))).collect();
+    section.number("mean", means);
+    section
+}
+
+/// The log's Dice of the best epoch.
+fn logged(study: &RunStudy<'_>) -> Vec<(Bone, Summary)> {
+    let best = study.run.best().and_then(|(epoch, _)| study.run.epochs.get(epoch.checked_sub(1)?));
+    let of = |bone: Bone| summary(&[best?.per_class[bone.index()]?]);
+    Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect()
+}

@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::RunStudy;
+use crate::report::wording::{count, counted, num, visible};
+use crate::report::{Block, Section, Tile};
+
+/// What was trained, and what came of it.
+pub(super) fn section(study: &RunStudy<'_>) -> Section {
+    let mut section = Section::new("overview", "Overview");
+    let run = study.run;
+    let of = |key: &str| study.setting(key).map(|text| visible(&text));
+    let model = match (of("model.architecture"), of("model.encoder")) {
+        (Some(architecture), Some(encoder)) => format!("{architecture} on {encoder}"),
+        (Some(architecture), None) => architecture,
+        _ => "not named".into(),
+    };
+    let size = of("size").map_or_else(String::new, |size| format!(" at {size} px"));
+    let held = of("data.fold").map_or_else(String::new, |fold| format!(", fold {fold} held out"));
+    let loss = run.setting("loss").and_then(toml::Value::as_table).map_or_else(String::new, |loss| {
+        let terms: Vec<String> = loss.iter().map(|(name, weight)| format!("{name} {}", term(weight))).collect();
+        format!("; loss {}", visible(&terms.join(", ")))
+    });
+    section.text(format!("Model: {model}{size}{held}{loss}."));
+
+    let asked = run.epochs_asked();
+    let mut tiles = Vec::new();
+    let mut tile = |label: &str, value: String, note: String| {
+        tiles.push(Tile { label: label.into(), value, note });
+    };
+    if let Some(dice) = run.held_out() {
+        tile("held-out Dice", num(dice, 4), "images at their own size".into());
+    }
+    if let Some((epoch, dice)) = run.best() {
+        tile("best Dice", num(dice, 4), format!("at the model's size, epoch {epoch}"));
+    }
+    let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
+    tile("epochs", count(run.epochs.len()), of_asked);
+    if let Some(outcome) = &run.outcome {
+        if let (Some(training), Some(validation)) = (outcome.training_images, outcome.validation_images) {
+            tile("images", count(training), format!("learnt from, {} held out", count(validation)));
+        }
+        if let Some(seconds) = outcome.seconds {
+            let (value, unit) =
+                if seconds < 7200.0 { (seconds / 60.0, "minutes") } else { (seconds / 3600.0, "hours") };
+            tile("time", num(value, 1), unit.into());
+        }
+    }
+    if let Some(rate) = run.images_per_second() {
+        let waiting: Vec<f64> = run.epochs.iter().filter_map(|e| e.waiting).collect();
+        let waiting = crate::stats::summary(&waiting).map(|s| format!(", {} % waiting", num(100.0 * s.median, 0)));
+        tile("images a second", num(rate, 1), format!("median epoch{}", waiting.unwrap_or_default()));
+    }
+    let memory = run.epochs.iter().filter_map(|e| e.memory_mb).reduce(f64::max);
+    if let Some(memory) = memory {
+        tile("memory", num(memory, 0), "MiB at most".into());
+    }
+    section.blocks.push(Block::Tiles(tiles));
+    match &run.outcome {
+        None => section.absent(format!(
+            "No summary.json: the run has not ended. It stands at {}.",
+            counted(run.epochs.len(), "epoch", "epochs")
+        )),
+        Some(outcome) if outcome.stopped_early => {
+            section.text("It ended before its time, since no better epoch was in sight.");
+        }
+        Some(_) => {}
+    }
+    for note in &study.notes {
+        section.absent(visible(note));
+    }
+    section.number("name", run.name.as_str());
+    section.number("held_out_dice", json!(run.held_out()));
+    section.number("best", json!(run.best().map(|(epoch, dice)| json!({"epoch": epoch, "dice": dice}))));
+    section.number("epochs", run.epochs.len());
+    section.number("epochs_asked", json!(asked));
+    section.number("images_per_second", json!(run.images_per_second()));
+    section.number("memory_mb", json!(memory));
+    section
+}
+
+/// The weight of a loss, given alone or among its options.
+fn term(value: &toml::Value) -> String {
+    value.get("weight").unwrap_or(value).to_string()
+}

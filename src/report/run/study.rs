@@ -1,0 +1,153 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::bones::{self, Bone};
+use crate::dataset::image as radiograph;
+use crate::dataset::layout::{self, ImageEntry};
+use crate::draw;
+use crate::mask::RunMask;
+use crate::mask::submission::ImageMasks;
+use crate::progress::Progress;
+use crate::report::evidence::jpeg;
+use crate::runs::Run;
+use crate::scores::{Errors, ImageScore, image_id, masks_of, read_flat};
+
+/// Longest side of a comparison, px.
+const SIDE: u32 = 640;
+
+/// Everything a section of a run's report may look at.
+pub struct RunStudy<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Errors of the held-out images in pixels; `None` without predictions or data.
+    pub errors: Option<Errors>,
+    /// Pictures of the images with the lowest Dice, lowest first.
+    pub worst: Vec<Worst>,
+    /// What could not be read.
+    pub notes: Vec<String>,
+}
+
+/// An image with its comparison of annotation and prediction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worst {
+    /// Its scores.
+    pub score: ImageScore,
+    /// Patient.
+    pub patient_id: String,
+    /// The whole hand, and below it the class with the lowest Dice enlarged where a mask has a pixel; JPEG in base64.
+    pub jpeg: String,
+}
+
+type Masks = Box<[RunMask; bones::COUNT]>;
+
+impl<'a> RunStudy<'a> {
+    /// Reads the predictions and the data that the run was held against. `data` is the data folder if not the
+    /// configured one; `pictures` images are drawn.
+    pub fn new(run: &'a Run, data: Option<&Path>, pictures: usize, progress: &dyn Progress) -> RunStudy<'a> {
+        let mut study = RunStudy { run, errors: None, worst: Vec::new(), notes: run.problems.clone() };
+        if let Err(reason) = study.compare(data, pictures, progress) {
+            study.notes.push(reason);
+        }
+        study
+    }
+
+    fn compare(&mut self, data: Option<&Path>, pictures: usize, progress: &dyn Progress) -> Result<(), String> {
+        let file = self.run.path.join("predictions.csv");
+        if !file.is_file() {
+            return Err("no predictions.csv: the run has not ended, or was not to evaluate".into());
+        }
+        let configured = self.run.setting("data.root").and_then(toml::Value::as_str).map(Path::new);
+        let root = data.or(configured).ok_or("config.toml has no data.root: name the data folder with --data")?;
+        let predictions = read_flat(&file).map_err(|e| e.to_string())?;
+        let layout = layout::discover(root)
+            .map_err(|e| format!("{e}: without the data there is nothing to draw; name its folder with --data"))?;
+        let entries: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
+        let found: Vec<(&ImageEntry, &str, &ImageMasks)> = predictions
+            .iter()
+            .filter_map(|p| {
+                let entry = entries.get(image_id(&p.image_name))?;
+                Some((*entry, entry.annotation.as_deref()?, p))
+            })
+            .collect();
+        if found.len() < predictions.len() {
+            self.notes.push(format!(
+                "{} of {} predicted images have no annotation in {}",
+                predictions.len() - found.len(),
+                predictions.len(),
+                root.display()
+            ));
+        }
+        progress.start("images compared", found.len() as u64);
+        let masks = |(entry, annotation, predicted): &(&ImageEntry, &str, &ImageMasks)| {
+            masks_of(root, entry, annotation, (&[], ""), predicted).map_err(|e| e.to_string())
+        };
+        let errors: Vec<Result<Errors, String>> = found
+            .par_iter()
+            .map(|image| {
+                let (truth, predicted, _) = masks(image)?;
+                let errors = Errors::of(&truth, &predicted).map_err(|e| e.to_string());
+                progress.advance(1);
+                errors
+            })
+            .collect();
+        progress.finish();
+        let mut sum = Errors::default();
+        for errors in errors {
+            match errors {
+                Ok(errors) => sum = sum.add(&errors),
+                Err(reason) => self.notes.push(reason),
+            }
+        }
+        self.errors = (sum.images > 0).then_some(sum);
+
+        let mut lowest: Vec<&ImageScore> = self.run.scores.iter().collect();
+        lowest.sort_by(|a, b| a.mean().total_cmp(&b.mean()).then_with(|| a.image_id.cmp(&b.image_id)));
+        lowest.truncate(pictures);
+        let drawn: Vec<Result<Worst, String>> = lowest
+            .into_par_iter()
+            .filter_map(|score| Some((score, found.iter().find(|f| f.0.image_id == score.image_id)?)))
+            .map(|(score, image)| {
+                let (truth, predicted, _) = masks(image)?;
+                picture(root, image.0, score, &truth, &predicted)
+            })
+            .collect();
+        for result in drawn {
+            match result {
+                Ok(worst) => self.worst.push(worst),
+                Err(reason) => self.notes.push(reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// A setting as text, without quotes; `None` where the configuration has no such key.
+    pub(super) fn setting(&self, key: &str) -> Option<String> {
+        self.run.setting(key).map(|value| match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+}
+
+fn picture(
+    root: &Path,
+    entry: &ImageEntry,
+    score: &ImageScore,
+    truth: &Masks,
+    predicted: &Masks,
+) -> Result<Worst, String> {
+    let image = radiograph::read(&root.join(&entry.image)).map_err(|e| e.to_string())?.pixels;
+    let options = draw::Options { max_size: SIDE, ..draw::Options::default() };
+    let mut pictures = vec![(String::new(), draw::compare(&image, truth, predicted, &options))];
+    let worst: Bone = score.worst().0;
+    let of_worst = [&truth[worst.index()], &predicted[worst.index()]];
+    if let Some(crop) = draw::crop_around(of_worst, 0.35, image.dimensions()) {
+        let options = draw::Options { crop: Some(crop), max_zoom: 8.0, labels: true, text_px: 26.0, ..options };
+        pictures.push((String::new(), draw::compare(&image, truth, predicted, &options)));
+    }
+    let style = draw::SheetStyle { columns: 1, gap: 6, background: [0; 3], ..draw::SheetStyle::default() };
+    let jpeg = jpeg(&draw::contact_sheet(&pictures, &style))?;
+    Ok(Worst { score: score.clone(), patient_id: entry.patient_id.clone(), jpeg })
+}

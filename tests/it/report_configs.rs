@@ -1,0 +1,173 @@
+//! The report's experiments, `configs/report`: every file loads, or is on the list of those that wait for something.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use carpus::config::chain::{ChainConfig, scalar};
+use carpus::config::train::TrainConfig;
+
+/// Files that cannot run yet: with each, what its error says that it waits for. A file that waits for several things is
+/// here with the first that is met.
+const WAITING: &[(&str, &str)] = &[
+    ("3.2-augmentation/clahe.toml", "`clahe`"),
+    ("3.2-augmentation/elastic.toml", "`elastic`"),
+    ("3.2-augmentation/grid-distortion.toml", "`grid-distortion`"),
+    ("3.2-augmentation/grid-dropout.toml", "`grid-dropout`"),
+    ("3.3.1-losses/bce-dice-then-bce-lovasz-boundary.toml", "`stages`"),
+    ("3.3.1-losses/bce-dice-then-bce-lovasz-tversky.toml", "`stages`"),
+    ("3.3.1-losses/bce-dice-then-bce-lovasz.toml", "`stages`"),
+    ("3.3.2-ema-pointrend/ema-pointrend.toml", "`point-rend`"),
+    ("3.3.2-ema-pointrend/ema.toml", "`stages`"),
+    ("3.3.2-ema-pointrend/neither.toml", "`stages`"),
+    ("3.3.2-ema-pointrend/pointrend.toml", "`point-rend`"),
+    ("3.4-models/convnext-upernet.toml", "no encoder \"tu-convnext_base\""),
+    ("3.4-models/convnextv2-base-fpn.toml", "no encoder \"tu-convnextv2_base\""),
+    ("3.4-models/convnextv2-base-unet.toml", "no encoder \"tu-convnextv2_base\""),
+    ("3.4-models/convnextv2-tiny-fpn.toml", "no encoder \"tu-convnextv2_tiny\""),
+    ("3.4-models/convnextv2-tiny-unet.toml", "no encoder \"tu-convnextv2_tiny\""),
+    ("3.4-models/hrnet-ocr.toml", "no architecture \"hrnet-ocr\""),
+    ("3.4-models/hrnet-w18.toml", "no encoder \"tu-hrnet_w18\""),
+    ("3.4-models/hrnet-w32.toml", "no encoder \"tu-hrnet_w32\""),
+    ("3.4-models/hrnet-w48.toml", "no encoder \"tu-hrnet_w48\""),
+    ("3.4-models/mobilenetv3-deeplabv3.toml", "no architecture \"torchvision-deeplabv3\""),
+    ("3.5-ensembles/cross-validation.toml", "`ensemble`"),
+    ("3.5-ensembles/encoder-decoder-diversity.toml", "`ensemble`"),
+    ("3.5-ensembles/five-fold-soft-vote.toml", "`ensemble`"),
+    ("3.5-ensembles/top-3-hard-vote.toml", "no encoder \"tu-convnext_base\""),
+    ("3.5-ensembles/upernet-convnextv2-base-five-fold.toml", "`ensemble`"),
+    ("3.5-ensembles/upernet-convnextv2-base.toml", "no encoder \"tu-convnextv2_base\""),
+];
+
+/// What the report's sections hold at least.
+const SECTIONS: [(&str, usize); 11] = [
+    ("3.1.3-oversampling", 3),
+    ("3.1.4-folds", 2),
+    ("3.1.5-strips-background", 3),
+    ("3.1.6-outliers", 3),
+    ("3.2-augmentation", 8),
+    ("3.3.1-losses", 7),
+    ("3.3.2-ema-pointrend", 4),
+    ("3.3.3-schedules", 8),
+    ("3.3.4-resolution-model-size", 8),
+    ("3.4-models", 17),
+    ("3.5-ensembles", 5),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every experiment by its path below `configs/report`, sorted.
+fn experiments() -> Vec<(String, PathBuf)> {
+    let report = root().join("configs/report");
+    let mut files = Vec::new();
+    for section in std::fs::read_dir(&report).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
+        files.extend(std::fs::read_dir(section).unwrap().map(|e| e.unwrap().path()));
+    }
+    files.sort();
+    let name = |path: &PathBuf| path.strip_prefix(&report).unwrap().to_string_lossy().into_owned();
+    files.into_iter().map(|path| (name(&path), path)).collect()
+}
+
+fn is_chain(path: &Path) -> bool {
+    std::fs::read_to_string(path).unwrap().lines().any(|line| line.starts_with("work = "))
+}
+
+/// Loads and checks a file as its command would: a chain's flags are parsed, and the training configurations that it
+/// names are loaded with its settings laid over.
+fn load(path: &Path) -> Result<(), String> {
+    if !is_chain(path) {
+        return TrainConfig::load(path, &[]).map(drop).map_err(|e| e.to_string());
+    }
+    let chain = ChainConfig::read(path).map_err(|e| e.to_string())?;
+    assert!(!chain.train.is_empty(), "{}: an experiment trains", path.display());
+    for member in &chain.train {
+        let config = member.get("config").and_then(scalar).expect("a chain names its training configuration");
+        let sets = match member.get("set") {
+            Some(toml::Value::Array(sets)) => sets.iter().filter_map(scalar).collect(),
+            _ => Vec::new(),
+        };
+        TrainConfig::load(&root().join(config), &sets).map_err(|e| e.to_string())?;
+    }
+    let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .args(["run", "--dry-run", "--config"])
+        .arg(path)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+}
+
+#[test]
+fn every_experiment_loads_or_says_what_it_waits_for() {
+    let all = experiments();
+    for (section, least) in SECTIONS {
+        let held = all.iter().filter(|(name, _)| name.starts_with(&format!("{section}/"))).count();
+        assert!(held >= least, "{section} holds {held} experiments, not {least}");
+    }
+    let mut found = String::new();
+    let mut wrong = Vec::new();
+    for (name, path) in &all {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines = text.lines();
+        let section = name.split(['-', '/']).next().unwrap();
+        assert!(
+            lines.next().unwrap().starts_with(&format!("# {section} ")),
+            "{name}: the first line names the section"
+        );
+        assert!(lines.next().unwrap().starts_with("# Report: "), "{name}: the second line has the report's figure");
+        let waits = WAITING.iter().find(|(waiting, _)| waiting == name).map(|w| w.1);
+        let error = load(path).err();
+        if let Some(error) = &error {
+            // The error without the file and without what is there instead.
+            let short = error.split_once(": ").map_or(error.as_str(), |(_, rest)| rest);
+            let short = short.split([';', ',']).next().unwrap_or_default().lines().last().unwrap_or_default();
+            found += &format!("    ({name:?}, {short:?}),\n");
+        }
+        match (waits, error) {
+            (None, None) => {}
+            (Some(reason), Some(error)) if error.contains(reason) => {}
+            (Some(reason), None) => wrong.push(format!("{name} waits for {reason:?} no more: take it off the list")),
+            (waits, Some(error)) => wrong.push(format!("{name} is listed as waiting for {waits:?}, and says: {error}")),
+        }
+    }
+    wrong.extend(
+        WAITING.iter().filter(|(w, _)| all.iter().all(|(name, _)| name != w)).map(|(w, _)| format!("{w} is not there")),
+    );
+    assert!(wrong.is_empty(), "{}\nwhat waits now:\n{found}", wrong.join("\n"));
+}
+
+/// Every training run that loads goes from drawn hands to weights: all of them with `CARPUS_CONFIGS=all`, one of each
+/// section by default.
+#[test]
+fn experiments_run_on_drawn_hands() {
+    let all = std::env::var("CARPUS_CONFIGS").is_ok_and(|v| v == "all");
+    let home = tempfile::tempdir().unwrap();
+    let mut sections: Vec<String> = Vec::new();
+    let mut runs = 0;
+    for (name, path) in experiments() {
+        let section = name.split('/').next().unwrap().to_owned();
+        if is_chain(&path) || load(&path).is_err() || (!all && sections.contains(&section)) {
+            continue;
+        }
+        sections.push(section);
+        let started = Instant::now();
+        let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
+            .args(["--json", "train", "--config"])
+            .arg(&path)
+            .args(["--set", "data=phantom", "--set", "size=128", "--set", "epochs=1", "--set", "data.limit=2"])
+            .args(["--set", "evaluate=false", "--set", "pictures=0", "--set", "workers=1", "--set", "device=cpu"])
+            .args(["--name", "tried", "--existing", "replace"])
+            .current_dir(home.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{name}: {told}");
+        let summary: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+        assert!(summary["best_dice_at_model_size"].is_number(), "{name}: {summary}");
+        println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    assert!(runs >= 4, "{runs} runs");
+}

@@ -1,0 +1,322 @@
+//! Run folders made up from drawn hands: listing, comparison, and a run's report.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use carpus::bones::{self, Bone};
+use carpus::dataset::layout::{self, ImageEntry};
+use carpus::dataset::{annotation, image};
+use carpus::mask::submission::{self, ImageMasks};
+use carpus::progress::Silent;
+use carpus::report::Block;
+use carpus::report::run::{RunStudy, sections};
+use carpus::runs::{Measure, Run, compare, find};
+use carpus::scores::{self, ImageScore, Summary};
+use carpus::tables::FoldRow;
+use serde_json::{Value, json};
+
+use super::browser;
+
+fn carpus(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_carpus")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A log of `epochs` in two stages whose Dice rises to `dice`.
+fn log(epochs: usize, dice: f64) -> String {
+    let mut log =
+        "stage,epoch,step,lr,train_loss,valid_loss,valid_dice,valid_dice_raw,images_per_second,waiting,memory_mb"
+            .to_owned();
+    bones::NAMES.iter().for_each(|name| write!(log, ",dice_{name}").unwrap());
+    for i in 0..epochs {
+        let share = (i + 1) as f64 / epochs as f64;
+        let (stage, reached) = (if i < epochs / 3 { "warm" } else { "fine" }, dice * (1.0 - (-5.0 * share).exp()));
+        let (rate, loss) = (1e-3 * (1.0 - share) + 1e-6, 0.6 * (-3.0 * share).exp() + 0.05);
+        write!(
+            log,
+            "\n{stage},{},{},{rate:e},{loss},{},{reached},{},{},0.03,2048.5",
+            i + 1,
+            9 * (i + 1),
+            1.2 * loss,
+            reached - 0.01,
+            3.0 + share
+        )
+        .unwrap();
+        (0..bones::COUNT).for_each(|c| write!(log, ",{}", reached - 0.004 * c as f64).unwrap());
+    }
+    log + "\n"
+}
+
+const CONFIG: &str = "size = 512
+epochs = 12
+seed = SEED
+[data]
+root = 'data'
+folds = 'folds.csv'
+fold = FOLD
+[output]
+name = 'NAME'
+[model]
+architecture = 'fpn'
+encoder = 'efficientnet-b0'
+[loss]
+bce = 0.5
+dice = { weight = 0.5, smooth = 1.0 }
+MORE
+";
+
+/// A run that held out `scores`.
+fn write_run(folder: &Path, name: &str, seed: u32, fold: u32, more: &str, scores: &[ImageScore]) {
+    let run = folder.join("runs").join(name);
+    std::fs::create_dir_all(&run).unwrap();
+    let config = CONFIG.replace("SEED", &seed.to_string()).replace("FOLD", &fold.to_string());
+    std::fs::write(run.join("config.toml"), config.replace("NAME", name).replace("MORE", more)).unwrap();
+    std::fs::write(run.join("metrics.csv"), log(12, 0.95)).unwrap();
+    if !scores.is_empty() {
+        scores::write_scores(&run.join("per_image_dice.csv"), scores).unwrap();
+    }
+    let held_out = (!scores.is_empty()).then(|| Summary::of(scores));
+    let summary = json!({
+        "run": run, "best_epoch": 12, "best_dice_at_model_size": 0.943, "stopped_early": false,
+        "training_images": 6, "validation_images": 2, "seconds": 754.3, "held_out": held_out,
+    });
+    std::fs::write(run.join("summary.json"), summary.to_string()).unwrap();
+}
+
+/// Every class of an image as high as `dice`.
+fn flat(image: &str, dice: f64) -> ImageScore {
+    ImageScore { image_id: image.into(), dice: [dice; bones::COUNT] }
+}
+
+/// Two experiments of three folds with two images each; the second is better by about 0.01.
+fn experiments() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for fold in 0..3u32 {
+        let base = 0.90 + 0.01 * f64::from(fold);
+        let images = [0, 1].map(|hand| format!("image{fold}{hand}"));
+        let gain = [0.010, 0.012, 0.008][fold as usize];
+        let name = |kind: &str| format!("{kind}-fold{fold}");
+        let scores = |more: f64| [flat(&images[0], base + more), flat(&images[1], base + 0.02 + more)];
+        write_run(home.path(), &name("plain"), 1, fold, "", &scores(0.0));
+        write_run(home.path(), &name("ema"), 1, fold, "[ema]\ndecay = 0.99\n", &scores(gain));
+    }
+    home
+}
+
+#[test]
+fn runs_are_listed() {
+    let home = experiments();
+    std::fs::create_dir(home.path().join("runs/notes")).unwrap();
+    let out = carpus(home.path(), &["runs"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let listed = text(&out.stdout);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 7, "{listed}");
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(words, ["ema-fold0", "12/12", "warm", "fine", "0", "1", "0.9430", "(12)", "0.9200", "3.5"], "{listed}");
+
+    let out = carpus(home.path(), &["--json", "runs", "runs"]);
+    let items: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&items[3]["name"], &items[3]["fold"]), (&json!("plain-fold0"), &json!(0)));
+    assert!((items[3]["held_out_dice"].as_f64().unwrap() - 0.91).abs() < 1e-9);
+
+    // A file that is torn is told and does not hide the others.
+    std::fs::write(home.path().join("runs/ema-fold1/summary.json"), "{").unwrap();
+    let out = carpus(home.path(), &["runs"]);
+    assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(3), 7));
+    assert!(text(&out.stderr).contains("ema-fold1/summary.json"), "{}", text(&out.stderr));
+    let out = carpus(home.path(), &["runs", "runs/notes"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("carpus train"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn experiments_are_compared_over_folds_and_over_images() {
+    let home = experiments();
+    let runs = |names: &[&str]| -> Vec<Run> {
+        names.iter().map(|name| Run::read(&home.path().join("runs").join(name)).unwrap()).collect()
+    };
+    let all = runs(&["plain-fold0", "plain-fold1", "plain-fold2", "ema-fold0", "ema-fold1", "ema-fold2"]);
+    let comparison = compare(&all).unwrap();
+    assert_eq!(comparison.measure, Measure::HeldOut);
+    assert_eq!(comparison.changed, ["ema.decay"]);
+    let names: Vec<&str> = comparison.groups.iter().map(|g| g.name.as_str()).collect();
+    assert_eq!((names, &comparison.groups[1].folds[..]), (vec!["plain", "ema"], &[0, 1, 2][..]));
+    assert_eq!(comparison.groups[0].settings["ema.decay"], None);
+    assert_eq!(comparison.groups[1].settings["ema.decay"].as_deref(), Some("0.99"));
+    let difference = &comparison.differences[0];
+    assert!((difference.difference.unwrap() - 0.010).abs() < 1e-9);
+    // Gains .010, .012, .008: mean .010, sd .002; t(2, .975) = 4.302653.
+    let over_runs = difference.over_runs.as_ref().unwrap();
+    let half = 4.302_653 * 0.002 / 3f64.sqrt();
+    assert!((over_runs.ci.low - (0.010 - half)).abs() < 1e-6 && (over_runs.ci.high - (0.010 + half)).abs() < 1e-6);
+    assert!(over_runs.method.contains("paired by fold and seed") && over_runs.method.contains("n = 3"));
+    let over_images = difference.over_images.as_ref().unwrap();
+    assert!(over_images.ci.low >= 0.008 && over_images.ci.high <= 0.012 && over_images.method.contains("6 images"));
+    assert!(over_images.method.contains("images drawn"), "no folds say whose they are: {}", over_images.method);
+
+    let out = carpus(home.path(), &["runs", "compare", "runs/plain-fold0", "runs/plain-fold1", "runs/ema-fold0"]);
+    let shown = text(&out.stdout);
+    assert!(shown.lines().next().unwrap().contains("ema.decay"), "{shown}");
+    assert!(shown.contains("over images: +0.0100") && !shown.contains("over runs"), "{shown}");
+
+    // With the folds, both hands of a patient are drawn together.
+    let folds: Vec<FoldRow> = (0..6)
+        .map(|i| FoldRow {
+            image_id: format!("image{}{}", i / 2, i % 2),
+            patient_id: format!("{:03}", i / 2),
+            stratum: String::new(),
+            fold: i / 2,
+        })
+        .collect();
+    carpus::tables::write_csv(&home.path().join("folds.csv"), &folds).unwrap();
+    let out = carpus(home.path(), &["--json", "runs", "compare", "runs/plain-fold0", "runs/ema-fold0", "runs"]);
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let method = said["differences"][0]["over_images"]["method"].as_str().unwrap();
+    assert!(method.contains("3 patients drawn"), "{said}");
+
+    // Seeds alone make one experiment; other folds cannot be paired.
+    write_run(home.path(), "plain-seed2", 2, 0, "", &[flat("image00", 0.91), flat("image01", 0.90)]);
+    let one = compare(&runs(&["plain-fold0", "plain-seed2"])).unwrap();
+    assert_eq!((one.groups.len(), one.groups[0].seeds.len(), one.differences.len()), (1, 2, 0));
+    assert!(one.remarks[0].contains("one group"), "{:?}", one.remarks);
+    write_run(home.path(), "ema-seed7", 7, 0, "[ema]\ndecay = 0.99\n", &[flat("image00", 0.93)]);
+    let apart = compare(&runs(&["plain-fold1", "plain-fold2", "ema-fold0", "ema-seed7"])).unwrap();
+    let over_runs = apart.differences[0].over_runs.as_ref().unwrap();
+    assert!(over_runs.method.contains("Welch"), "{}", over_runs.method);
+    assert_eq!(apart.differences[0].over_images, None);
+
+    // A run that was not scored: the Dice at the model's size, and said so.
+    write_run(home.path(), "unscored", 1, 0, "[ema]\ndecay = 0.5\n", &[]);
+    let unscored = compare(&runs(&["plain-fold0", "unscored"])).unwrap();
+    assert_eq!(unscored.measure, Measure::ModelSize);
+    assert!(unscored.remarks[0].contains("unscored"), "{:?}", unscored.remarks);
+}
+
+/// Hands drawn by the phantom with predictions that are wrong in known ways: every bone grown by 2 px, the Lunate of
+/// every image missing, Trapezium and Trapezoid exchanged in the first image.
+fn scored() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let out = carpus(
+        home.path(),
+        &["phantom", "--out", "data", "--patients", "2", "--test-patients", "1", "--size", "512", "--seed", "3"],
+    );
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let root = home.path().join("data");
+    let images = layout::discover(&root).unwrap().images;
+    let entries: Vec<&ImageEntry> = images.iter().filter(|e| e.annotation.is_some()).collect();
+    let bone = |name: &str| Bone::from_name(name).unwrap().index();
+    let mut predictions = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        let (width, height) = image::dimensions(&root.join(&entry.image)).unwrap();
+        let annotation = entry.annotation.as_deref().unwrap();
+        let mut masks = annotation::read(&root.join(annotation), annotation).unwrap().0.masks(width, height);
+        masks.iter_mut().for_each(|mask| *mask = mask.dilated(2));
+        masks[bone("Lunate")] = carpus::mask::RunMask::empty(width, height);
+        if i == 0 {
+            masks.swap(bone("Trapezium"), bone("Trapezoid"));
+        }
+        predictions.push(ImageMasks { image_name: format!("{}.png", entry.image_id), masks });
+    }
+    let file = home.path().join("runs/tried/predictions.csv");
+    submission::write(&file, &predictions).unwrap();
+    let scoring = scores::score_files(&root, &entries, (&[], ""), (&file, &predictions), &Silent).unwrap();
+    write_run(home.path(), "tried", 1, 0, "", &scoring.scores);
+    home
+}
+
+#[test]
+fn a_report_tells_what_is_wrong() {
+    let home = scored();
+    let run = Run::read(&home.path().join("runs/tried")).unwrap();
+    let root = home.path().join("data");
+    let study = RunStudy::new(&run, Some(&root), 3, &Silent);
+    assert_eq!(study.notes, [""; 0]);
+    assert_eq!(study.worst.len(), 3);
+    assert!(study.worst.iter().all(|w| !w.jpeg.is_empty()));
+    let all = sections(&study);
+    let numbers = |id: &str| &all.iter().find(|s| s.id == id).unwrap().numbers;
+    for figure in all.iter().flat_map(|s| &s.blocks) {
+        if let Block::Figure(figure) = figure {
+            let collisions = figure.picture().collisions();
+            assert!(collisions.is_empty(), "{}: {collisions:?}", figure.name);
+        }
+    }
+    assert_eq!(numbers("classes")["mean"].as_object().unwrap().keys().next().unwrap(), "Lunate");
+    assert_eq!((&numbers("rim")["missed"], &numbers("rim")["invented"]), (&json!(4), &json!(0)));
+    // Grown by two pixels: no false positive lies farther off, but for the bones exchanged.
+    let classes = numbers("rim")["classes"].as_array().unwrap();
+    let of = |name: &str| &classes.iter().find(|c| c["class"] == name).unwrap()["errors"];
+    let radius = of("Radius");
+    assert!(radius["false_positive_px"].as_u64().unwrap() > 0);
+    assert_eq!(radius["positives_within"][1], radius["false_positive_px"]);
+    assert!(radius["positives_within"][0].as_u64() < radius["positives_within"][1].as_u64());
+    assert_eq!(radius["false_negative_px"], 0);
+    let pairs = numbers("neighbours")["pairs"].as_array().unwrap();
+    let place = |p: &str, t: &str| pairs.iter().position(|x| x["predicted"] == p && x["truth"] == t).unwrap();
+    assert!(place("Trapezium", "Trapezoid") < 3 && place("Trapezoid", "Trapezium") < 3, "{:?}", &pairs[..4]);
+
+    // The first image, with the bones exchanged, is the worst.
+    let first = &run.scores.iter().min_by(|a, b| a.mean().total_cmp(&b.mean())).unwrap().image_id;
+    assert_eq!(&study.worst[0].score.image_id, first);
+}
+
+#[test]
+fn a_report_is_one_page_that_a_browser_shows() {
+    let home = scored();
+    let out = carpus(home.path(), &["--json", "runs", "report", "runs/tried"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let page = home.path().join("runs/tried/report.html");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("src=\"figures"));
+    let numbers: Value = serde_json::from_slice(&std::fs::read(page.with_extension("json")).unwrap()).unwrap();
+    assert_eq!(numbers["overview"]["best"]["epoch"], 12);
+    let said = browser::probe(&page, home.path());
+    assert_eq!(said["fonts"], json!(["Carpus Sans loaded", "Carpus Sans Bold loaded"]), "{said}");
+    assert_eq!((&said["outside"], &said["wide"]), (&json!([]), &json!([])), "{said}");
+    assert_eq!((&said["broken"], &said["page_wide"]), (&0.into(), &false.into()), "{said}");
+    assert_eq!((&said["sections"], &said["figures"]), (&7.into(), &5.into()), "{said}");
+
+    // The same bytes again; without the data what can be told is told.
+    let again = carpus(home.path(), &["runs", "report", "runs/tried"]);
+    assert!(again.status.success());
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), html);
+    std::fs::rename(home.path().join("data"), home.path().join("moved")).unwrap();
+    let out = carpus(home.path(), &["runs", "report", "runs/tried"]);
+    assert_eq!(out.status.code(), Some(3));
+    assert!(text(&out.stderr).contains("--data"), "{}", text(&out.stderr));
+    let out = carpus(home.path(), &["runs", "report", "runs/tried", "--data", "moved"]);
+    assert_eq!((out.status.code(), std::fs::read_to_string(&page).unwrap() == html), (Some(0), true));
+}
+
+#[test]
+fn a_run_that_goes_on_has_a_report_too() {
+    let home = tempfile::tempdir().unwrap();
+    write_run(home.path(), "young", 1, 0, "", &[]);
+    let run = home.path().join("runs/young");
+    std::fs::remove_file(run.join("summary.json")).unwrap();
+    for left in ["metrics.csv", "config.toml"] {
+        let out = carpus(home.path(), &["runs", "report", "runs/young"]);
+        assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+        let html = std::fs::read_to_string(run.join("report.html")).unwrap();
+        assert!(html.contains("the run has not ended") && html.contains("no predictions.csv"));
+        assert_eq!(html.contains("figure-curves"), left == "metrics.csv");
+        std::fs::remove_file(run.join(left)).unwrap();
+    }
+    let out = carpus(home.path(), &["runs", "report", "runs/young"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(find(&home.path().join("runs")).unwrap_err().to_string().contains("carpus train"));
+}
+
+#[test]
+fn names_in_a_configuration_are_shown_and_not_run() {
+    let home = tempfile::tempdir().unwrap();
+    write_run(home.path(), "odd", 1, 0, "[note]\n\"<script>alert(1)</script>\" = '\"><img src=x>'\n", &[]);
+    carpus(home.path(), &["runs", "report", "runs/odd"]);
+    let html = std::fs::read_to_string(home.path().join("runs/odd/report.html")).unwrap();
+    assert!(!html.contains("<script") && !html.contains("<img src=x") && html.contains("&lt;script&gt;"));
+}
