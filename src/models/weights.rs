@@ -241,7 +241,7 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
     }
     let names: Vec<&str> = parameters.entries().iter().filter_map(|e| e.name.strip_prefix(prefix)).collect();
     let has = |part: &str| names.iter().any(|name| name.starts_with(part));
-    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, &has), tensor)).collect();
+    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, has), tensor)).collect();
     for part in CLASSIFIERS.iter().chain(OPTIONAL.iter().filter(|part| !has(part))) {
         tensors.retain(|name, _| !name.starts_with(part));
     }
