@@ -295,7 +295,7 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
         let inside = |(name, tensor): (String, Tensor)| name.strip_prefix(wrapping).map(|n| (n.to_owned(), tensor));
         tensors = tensors.into_iter().filter_map(inside).collect();
     }
-    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, &held), tensor)).collect();
+    tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, held), tensor)).collect();
     for part in CLASSIFIERS.iter().chain(&OPTIONAL).filter(|part| !held(part)) {
         tensors.retain(|name, _| !name.starts_with(part));
     }
