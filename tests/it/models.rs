@@ -296,22 +296,18 @@ fn hrnet_with_object_contexts_equals_the_equations() {
 #[test]
 fn timms_mobile_encoders_equal_the_reference() {
     use EncoderKind::{EfficientNetV2S, MobileNetV3Large};
-    let mut cases = Vec::new();
-    for encoder in [EfficientNetV2S, MobileNetV3Large] {
-        cases.push(Case::new(Architecture::Fpn, encoder));
+    let mut cases: Vec<_> = [EfficientNetV2S, MobileNetV3Large].map(|e| Case::new(Architecture::Fpn, e)).into();
+    // The larger one has hundreds of layers, which take their time in double precision.
+    let more = if all() { &[MobileNetV3Large, EfficientNetV2S][..] } else { &[MobileNetV3Large] };
+    for encoder in more.iter().copied() {
+        cases.push(Case::new(Architecture::DeepLabV3, encoder));
         let mut grey = Case::new(Architecture::Unet, encoder);
         grey.config.in_channels = 1;
         grey.config.depth = 4;
         cases.push(grey);
-    }
-    cases.push(Case::new(Architecture::DeepLabV3, MobileNetV3Large));
-    cases.push(Case::new(Architecture::DeepLabV3Plus, EfficientNetV2S));
-    if all() {
-        cases.push(Case::new(Architecture::DeepLabV3Plus, MobileNetV3Large));
-        cases.push(Case::new(Architecture::DeepLabV3, EfficientNetV2S));
-        for (encoder, architecture) in [(EfficientNetV2S, Architecture::Fpn), (MobileNetV3Large, Architecture::Linknet)]
-        {
-            let mut shallow = Case::new(architecture, encoder);
+        if all() {
+            cases.push(Case::new(Architecture::DeepLabV3Plus, encoder));
+            let mut shallow = Case::new(Architecture::Linknet, encoder);
             shallow.config.depth = 3;
             cases.push(shallow);
         }
