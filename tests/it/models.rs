@@ -344,7 +344,7 @@ fn illegal_pairs_are_refused_with_the_reason() {
                 let text = error.to_string();
                 assert!(text.contains(config.backbone().unwrap().name()), "{text}");
                 let is_whole = config.architecture.default_encoder().is_none();
-                let way_out = if is_whole { "has an encoder of its own" } else { "take another encoder" };
+                let way_out = if is_whole { "an encoder of its own" } else { "take another encoder" };
                 assert!(text.contains(way_out), "{text}");
             }
         }

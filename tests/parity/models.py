@@ -40,7 +40,7 @@ ARCHITECTURES = {
 
 def build(case):
     if case["architecture"] == "swin-unetr":
-        return SwinUNETR(case["in_channels"], case["classes"], feature_size=case["feature_size"], spatial_dims=2)
+        return SwinUNETR(case["in_channels"], case["classes"], feature_size=case.get("feature_size", 24), spatial_dims=2)
     options = {}
     if "tu-swin" in case["encoder"]:
         options["strict_img_size"] = False
