@@ -8,10 +8,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::python;
 
+/// What [`moments`] gives.
+pub type Moments = (f64, f64, f64, f64);
+
 /// Number of values, mean, standard deviation and kurtosis, the last three without what is eight standard deviations out:
 /// a truncated normal is drawn by inverting its distribution function, and once in millions of values its far edge
 /// comes up, which outweighs all others.
-fn moments(tensor: &Tensor) -> (f64, f64, f64, f64) {
+pub fn moments(tensor: &Tensor) -> Moments {
     let x = tensor.detach().to_kind(Kind::Double).flatten(0, -1);
     let count = x.numel() as f64;
     let x = x.masked_select(&(&x - x.mean(Kind::Double)).abs().le_tensor(&(x.std(false) * 8.0)));
@@ -25,19 +28,43 @@ fn moments(tensor: &Tensor) -> (f64, f64, f64, f64) {
     (count, mean.double_value(&[]), spread, kurtosis)
 }
 
-/// Draws differ, distributions do not: mean, spread and kurtosis of each weight's start agree within six standard
-/// errors of their difference. Kurtosis tells a uniform (1.8) from a normal (3) distribution where there are values
-/// enough.
+/// Draws differ, distributions do not: mean, spread and kurtosis of a weight's start agree within six standard errors of
+/// their difference. Kurtosis tells a uniform (1.8) from a normal (3) distribution where there are values enough, which
+/// is what this gives.
+pub fn assert_same_start(place: &str, ours: Moments, expected: Moments) -> bool {
+    let (count, mean, spread, kurtosis) = ours;
+    let (expected_count, expected_mean, expected_spread, expected_kurtosis) = expected;
+    assert_eq!(count, expected_count, "{place}");
+    if expected_spread == 0.0 || count == 1.0 {
+        let close = (mean - expected_mean).abs() <= 1e-7 * expected_mean.abs().max(1e-7);
+        // A single drawn value says nothing but that it was drawn.
+        assert!(close || (count == 1.0 && mean != 0.0 && expected_mean != 0.0), "{place}: {mean}");
+        assert_eq!(spread, expected_spread, "{place}");
+        return false;
+    }
+    // The spread of a handful of values says little about that of their distribution.
+    let error = 6.0 * if count < 100.0 { expected_spread.max(spread) } else { expected_spread } / count.sqrt();
+    assert!((mean - expected_mean).abs() <= error * 2f64.sqrt(), "{place}: mean {mean}, {expected_mean}");
+    assert!((spread - expected_spread).abs() <= error, "{place}: spread {spread}, {expected_spread}");
+    if count < 2000.0 {
+        return false;
+    }
+    let error = 6.0 * (48.0 / count).sqrt();
+    assert!((kurtosis - expected_kurtosis).abs() <= error, "{place}: kurtosis {kurtosis}, {expected_kurtosis}");
+    true
+}
+
 #[test]
 fn initial_weights_have_the_references_distribution() {
-    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18};
+    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18, SwinTiny};
     tch::set_num_threads(2);
     let everything = std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all");
-    let encoders = if everything { EncoderKind::ALL } else { &[HrNetW18, ConvNeXtTiny, ConvNeXtV2Tiny] };
-    let mut configs: Vec<_> = encoders.iter().map(|e| (Architecture::Unet, *e, 1)).collect();
-    configs.push((Architecture::HrNetOcr, HrNetW18, 3));
+    let encoders = if everything { EncoderKind::ALL } else { &[HrNetW18, ConvNeXtTiny, ConvNeXtV2Tiny, SwinTiny] };
+    let mut configs: Vec<_> = encoders.iter().map(|e| (Architecture::Unet, Some(*e), 1)).collect();
+    configs.push((Architecture::HrNetOcr, Some(HrNetW18), 3));
+    configs.push((Architecture::SwinUnetr, None, 3));
     if everything {
-        configs.extend(encoders.iter().map(|e| (Architecture::UperNet, *e, 3)));
+        configs.extend(encoders.iter().map(|e| (Architecture::UperNet, Some(*e), 3)));
     }
     let cases: Vec<_> = configs
         .iter()
@@ -51,31 +78,12 @@ fn initial_weights_have_the_references_distribution() {
     let mut compared = 0;
     for ((architecture, encoder, in_channels), line) in configs.into_iter().zip(text.lines()) {
         let reference: BTreeMap<String, (f64, f64, f64, f64)> = serde_json::from_str(line).unwrap();
-        let encoder = Some(encoder);
         let config = ModelConfig { architecture, encoder, in_channels, classes: 3, ..ModelConfig::default() };
         let model = Model::new(&config, Device::Cpu).unwrap();
         assert_eq!(model.named_parameters().len(), reference.len(), "{}", config.describe());
         for (name, tensor) in model.named_parameters() {
-            let (count, mean, spread, kurtosis) = moments(&tensor);
-            let (expected_count, expected_mean, expected_spread, expected_kurtosis) = reference[&name];
             let place = format!("{}: {name}", config.describe());
-            assert_eq!(count, expected_count, "{place}");
-            if expected_spread == 0.0 || count == 1.0 {
-                let close = (mean - expected_mean).abs() <= 1e-7 * expected_mean.abs().max(1e-7);
-                // A single drawn value says nothing but that it was drawn.
-                assert!(close || (count == 1.0 && mean != 0.0 && expected_mean != 0.0), "{place}: {mean}");
-                assert_eq!(spread, expected_spread, "{place}");
-                continue;
-            }
-            let error = 6.0 * expected_spread / count.sqrt();
-            assert!((mean - expected_mean).abs() <= error * 2f64.sqrt(), "{place}: mean {mean}, {expected_mean}");
-            assert!((spread - expected_spread).abs() <= error, "{place}: spread {spread}, {expected_spread}");
-            if count >= 2000.0 {
-                let error = 6.0 * (48.0 / count).sqrt();
-                let difference = (kurtosis - expected_kurtosis).abs();
-                assert!(difference <= error, "{place}: kurtosis {kurtosis}, {expected_kurtosis}");
-                compared += 1;
-            }
+            compared += usize::from(assert_same_start(&place, moments(&tensor), reference[&name]));
         }
     }
     assert!(compared > 300, "{compared} weights were large enough to tell their distribution");
@@ -85,13 +93,15 @@ fn initial_weights_have_the_references_distribution() {
 /// names and the first layer are those that timm itself makes of them.
 #[test]
 fn published_weights_load_as_timm_loads_them() {
-    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18};
+    use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18, SwinTiny};
     let folder = tempfile::tempdir().unwrap();
     let configs = [
         (Architecture::Fpn, HrNetW18, 3, 5),
         (Architecture::HrNetOcr, HrNetW18, 1, 5),
         (Architecture::Unet, ConvNeXtTiny, 1, 4),
         (Architecture::Fpn, ConvNeXtV2Tiny, 3, 5),
+        (Architecture::Fpn, SwinTiny, 1, 5),
+        (Architecture::Unet, SwinTiny, 3, 3),
     ];
     let file = |name: String, what: &str| folder.path().join(format!("{name}.{what}.safetensors"));
     let name = |architecture: Architecture, encoder: EncoderKind| format!("{architecture}.{encoder}");

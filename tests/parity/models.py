@@ -65,7 +65,7 @@ def build_torchvision(case):
 
 def build(case):
     if case["architecture"] == "swin-unetr":
-        return SwinUNETR(case["in_channels"], case["classes"], feature_size=case["feature_size"], spatial_dims=2)
+        return SwinUNETR(case["in_channels"], case["classes"], feature_size=case.get("feature_size", 24), spatial_dims=2)
     if case["architecture"] in TORCHVISION:
         return build_torchvision(case)
     options = {}

@@ -2,10 +2,11 @@
 
 usage: second_reference.py FOLDER SEED
 
-Per case NAME: NAME.stored.safetensors (random weights under the names of its files), NAME.live.safetensors (the same under
-those of the model in memory), NAME.io.safetensors (input x, logits at its size in both modes with dropout off, and, from the
-same weights in double precision, logits in training, those of the auxiliary head where there is one, and the gradient of
-their mean squares with respect to x) and NAME.grads.safetensors (that of every tensor in memory, 0 where it has none).
+Per case NAME: NAME.initial.safetensors (weights as they start, under the names of the model in memory),
+NAME.stored.safetensors (random weights under the names of its files), NAME.live.safetensors (the same under those in
+memory), NAME.io.safetensors (input x, logits at its size in both modes with dropout off, and, from the same weights in
+double precision, logits in training, those of the auxiliary head where there is one, and the gradient of their mean
+squares with respect to x) and NAME.grads.safetensors (that of every tensor in memory, 0 where it has none).
 """
 
 import copy
@@ -86,13 +87,14 @@ def auxiliary(model, x):
 
 def run(case, folder):
     model = build(case)
+    name = case["name"]
+    save_file(model.state_dict(), folder / f"{name}.initial.safetensors")
     with torch.no_grad():
         randomise(model)
-        for name, tensor in model.state_dict().items():
-            if ".grn." in name:
+        for key, tensor in model.state_dict().items():
+            if ".grn." in key:
                 tensor.normal_(0, 0.5)
     without_chance(model)
-    name = case["name"]
     model.save_pretrained(folder / name)
     (folder / name / "model.safetensors").rename(folder / f"{name}.stored.safetensors")
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / f"{name}.live.safetensors")
