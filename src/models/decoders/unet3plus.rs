@@ -42,9 +42,9 @@ impl Unet3Plus {
         }
         let mut heads = Vec::new();
         if config.deep_supervision() {
-            for level in 1..count {
-                let width = if level + 1 == count { scales[level] } else { joined };
-                let place = (path / "auxiliary" / (level - 1)).with_scheme(Scheme::Head);
+            let supervised = (1..count).map(|level| if level + 1 == count { scales[level] } else { joined });
+            for (index, width) in supervised.enumerate() {
+                let place = (path / "auxiliary" / index).with_scheme(Scheme::Head);
                 heads.push(Conv2d::new(&place, width, config.classes, 3, ConvOptions::default().padding(1))?);
             }
         }
