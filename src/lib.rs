@@ -6,6 +6,8 @@ pub mod artefact;
 pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;
+#[cfg(feature = "torch")]
+pub mod autocast;
 pub mod bones;
 pub mod clean;
 pub mod cli;

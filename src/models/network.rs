@@ -1,7 +1,7 @@
 use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
-use super::layers::Scheme;
+use super::layers::{Scheme, note_features};
 use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
@@ -61,6 +61,7 @@ impl Network for EncoderDecoder {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.encoder.forward(input.images, train)?;
+        note_features(&features);
         let decoded = self.decoder.forward(&features, train)?;
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);

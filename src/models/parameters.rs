@@ -32,6 +32,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Parameters {
     device: Device,
+    /// Whether weights get their initial values; else they hold anything.
+    filled: bool,
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
 }
@@ -39,7 +41,13 @@ pub struct Parameters {
 impl Parameters {
     /// An empty registry whose tensors will be on `device`.
     pub fn new(device: Device) -> Self {
-        Parameters { device, entries: Vec::new(), index: HashMap::new() }
+        Parameters { device, filled: true, entries: Vec::new(), index: HashMap::new() }
+    }
+
+    /// As [`Parameters::new`] for weights that are not read before they are written: they get memory and no values,
+    /// and memory that nobody touches costs nothing.
+    pub(super) fn unfilled(device: Device) -> Self {
+        Parameters { filled: false, ..Self::new(device) }
     }
 
     /// Where the tensors are.
@@ -86,11 +94,28 @@ impl Parameters {
         Ok(())
     }
 
+    /// Lays out every four-dimensional weight with its channels last, in the layers too; the model wants its images
+    /// laid out so as well ([`channels_last`]).
+    pub fn set_channels_last(&self) -> Result<(), TchError> {
+        for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.tensor.dim() == 4) {
+            let trainable = entry.tensor.requires_grad();
+            let mut shared = entry.tensor.f_set_requires_grad(false)?;
+            shared.f_set_data(&channels_last(&entry.tensor.f_detach()?)?)?;
+            let _ = entry.tensor.f_set_requires_grad(trainable)?;
+        }
+        Ok(())
+    }
+
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
         let earlier = self.index.insert(name.clone(), self.entries.len());
         assert!(earlier.is_none(), "a model names each tensor once: {name}");
         self.entries.push(Entry { name, tensor, role });
     }
+}
+
+/// The same `[B, C, H, W]` laid out in memory as `[B, H, W, C]`.
+pub fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
+    x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
 /// How a new tensor is filled.
@@ -176,8 +201,10 @@ impl<'a> Path<'a> {
 
     /// Adds a weight.
     pub fn parameter(&self, name: &str, shape: &[i64], fill: Fill) -> Result<Tensor, TchError> {
-        let tensor = fill.tensor(shape, self.registry.borrow().device())?.f_set_requires_grad(true)?;
-        Ok(self.add(name, tensor, Role::Parameter))
+        let Parameters { device, filled, .. } = *self.registry.borrow();
+        let tensor =
+            if filled { fill.tensor(shape, device)? } else { Tensor::f_empty(shape, (Kind::Float, device))? };
+        Ok(self.add(name, tensor.f_set_requires_grad(true)?, Role::Parameter))
     }
 
     /// Adds a buffer.

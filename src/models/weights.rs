@@ -50,6 +50,18 @@ pub enum WeightsError {
         /// Tensors of another shape or of integers for floats, with what each has.
         misshapen: Vec<String>,
     },
+    /// The file is what Python's pickle writes.
+    #[error(
+        "{}: this is a pickle (PyTorch's .pt or .pth), which runs code when it is read; carpus reads safetensors. \
+         Convert it once: python assets/pt_to_safetensors.py IN.pt OUT.safetensors", path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The model itself cannot be built.
+    #[error(transparent)]
+    Model(#[from] super::ModelError),
     /// libtorch refused.
     #[error("{}: {source}", path.display())]
     Torch {
@@ -61,7 +73,7 @@ pub enum WeightsError {
 }
 
 /// The three lists, the first names of each.
-fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
+pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::new();
     for (what, names) in [("missing", missing), ("surplus", surplus), ("misshapen", misshapen)] {
@@ -108,9 +120,18 @@ fn dtype_of(kind: Kind) -> Result<Dtype, TchError> {
     })
 }
 
+/// Whether a file that starts so is a pickle or the zip archive of pickles that PyTorch saves. A safetensors file starts
+/// with eight bytes of its header's length, which may look like a pickle's first two, and a brace.
+pub(crate) fn is_pickle(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..] if start.get(8) != Some(&b'{'))
+}
+
 /// Every tensor of a safetensors file, on the CPU.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })?;
+    if is_pickle(&bytes) {
+        return Err(WeightsError::Pickle { path: path.into() });
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|source| WeightsError::Format { path: path.into(), source })?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
@@ -180,7 +201,8 @@ pub(super) fn load(parameters: &Parameters, prefix: &str, path: &Path) -> Result
     assign(parameters, prefix, path, read_tensors(path)?)
 }
 
-fn assign(
+/// As [`load`], with the `tensors` that were read from `path`.
+pub(super) fn assign(
     parameters: &Parameters,
     prefix: &str,
     path: &Path,

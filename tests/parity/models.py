@@ -131,4 +131,5 @@ def main():
         run(case, folder)
 
 
-main()
+if __name__ == "__main__":
+    main()

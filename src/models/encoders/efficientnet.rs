@@ -42,6 +42,12 @@ fn scaling(kind: EncoderKind) -> (f64, f64, i64) {
     }
 }
 
+/// Blocks in each stage.
+pub fn repeats(kind: EncoderKind) -> [usize; 7] {
+    let (_, depth, _) = scaling(kind);
+    STAGES.map(|stage| (depth * stage.0 as f64).ceil() as usize)
+}
+
 /// Channels times `width`, to the nearest multiple of 8 that loses at most a tenth.
 fn scaled_channels(channels: i64, width: f64) -> i64 {
     let exact = channels as f64 * width;
@@ -64,12 +70,12 @@ pub struct EfficientNet {
 impl EfficientNet {
     /// The backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
-        let (width, depth_factor, mut size) = scaling(kind);
+        let (width, _, mut size) = scaling(kind);
         let rate = config.drop_path.unwrap_or(DROP_PATH);
         let output_stride = config.architecture.output_stride();
-        let repeats = |stage: &Stage| (depth_factor * stage.0 as f64).ceil() as usize;
-        let total: usize = STAGES.iter().map(repeats).sum();
-        let mut taps = LAST_OF_STRIDE.map(|last| STAGES[..=last].iter().map(repeats).sum::<usize>() - 1);
+        let repeats = repeats(kind);
+        let total: usize = repeats.iter().sum();
+        let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
         if kind == EncoderKind::EfficientNetB0 {
             // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
             taps[2] -= 2;
@@ -86,7 +92,7 @@ impl EfficientNet {
         for (index, stage) in STAGES.iter().enumerate() {
             let &Stage(_, kernel, step, expansion, input, output) = stage;
             let (input, output) = (scaled_channels(input, width), scaled_channels(output, width));
-            for repeat in 0..repeats(stage) {
+            for repeat in 0..repeats[index] {
                 // The stride of the features this block leads to: a finer one asked for dilates it instead.
                 let target = 4 << taps.iter().position(|tap| blocks.len() <= *tap).expect("the last block is a tap");
                 let dilation = (target > output_stride).then(|| target / output_stride);

@@ -8,10 +8,12 @@ use super::Encoder;
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// Expansion, output channels, repeats and stride of each group of blocks.
-const GROUPS: [(i64, i64, usize, i64); 7] =
-    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+/// Expansion, output channels and stride of each group of blocks.
+const GROUPS: [(i64, i64, i64); 7] =
+    [(1, 16, 1), (6, 24, 2), (6, 32, 2), (6, 64, 2), (6, 96, 1), (6, 160, 2), (6, 320, 1)];
 const LAST: i64 = 1280;
+/// Blocks of each group.
+pub const REPEATS: [usize; 7] = [1, 2, 3, 4, 3, 3, 1];
 /// Layers of the sequence after which a feature is taken, strides 2 to 32.
 const TAPS: [usize; 5] = [1, 3, 6, 13, 18];
 
@@ -38,7 +40,7 @@ impl MobileNetV2 {
             skips: false,
         }];
         let mut input = 32;
-        for (expansion, output, repeats, stride) in GROUPS {
+        for ((expansion, output, stride), repeats) in GROUPS.into_iter().zip(REPEATS) {
             for repeat in 0..repeats {
                 let index = layers.len();
                 // The stride of the features this layer leads to: a finer one asked for dilates it instead.

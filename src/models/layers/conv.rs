@@ -1,7 +1,7 @@
 use tch::{TchError, Tensor};
 
 use super::Scheme;
-use super::operations::note;
+use super::operations::counted;
 use crate::models::parameters::Path;
 
 /// What a convolution has besides its channels and kernel.
@@ -72,9 +72,17 @@ impl Conv2d {
     /// `[B, input, H, W]` to `[B, output, H', W']`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let ConvOptions { stride, padding, dilation, groups, .. } = self.options;
-        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)?;
-        note(&y, self.weight.size()[1..].iter().product());
-        Ok(y)
+        if let Some(y) = counted(x, || self.output_size(x), self.weight.size()[1..].iter().product())? {
+            return Ok(y);
+        }
+        x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+    }
+
+    fn output_size(&self, x: &Tensor) -> Vec<i64> {
+        let ConvOptions { stride, padding, dilation, .. } = self.options;
+        let (weight, size) = (self.weight.size(), x.size());
+        let side = |axis: usize| (size[axis] + 2 * padding - dilation * (weight[axis] - 1) - 1) / stride + 1;
+        vec![size[0], weight[0], side(2), side(3)]
     }
 }
 
@@ -99,9 +107,18 @@ impl ConvTranspose2d {
     /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let y = x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])?;
         // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
-        note(x, self.weight.size()[1..].iter().product());
-        Ok(y)
+        let weight = self.weight.size();
+        let terms = weight[0] * weight[2] * weight[3] / (self.stride * self.stride);
+        if let Some(y) = counted(x, || self.output_size(x), terms)? {
+            return Ok(y);
+        }
+        x.f_conv_transpose2d(&self.weight, Some(&self.bias), stride, padding, [0, 0], 1, [1, 1])
+    }
+
+    fn output_size(&self, x: &Tensor) -> Vec<i64> {
+        let (weight, size) = (self.weight.size(), x.size());
+        let side = |axis: usize| self.stride * (size[axis] - 1) + weight[axis] - 2 * self.padding;
+        vec![size[0], weight[1], side(2), side(3)]
     }
 }

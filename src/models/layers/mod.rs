@@ -1,5 +1,6 @@
 //! Layers with PyTorch's names, defaults and initial distributions, on the registry of [`super::Path`].
 
+mod attend;
 mod attention;
 mod conv;
 mod conv_norm_relu;
@@ -11,13 +12,14 @@ mod resize;
 mod scheme;
 mod separable;
 
+pub use attend::attend;
 pub use attention::SpatialChannelGate;
 pub use conv::{Conv2d, ConvOptions, ConvTranspose2d};
 pub use conv_norm_relu::ConvNormRelu;
 pub use drop::{channel_dropout, drop_path, dropout};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, Norm2d};
-pub use operations::count_operations;
+pub use operations::{Tally, note_features, tally};
 pub use resize::{bilinear, bilinear_by, bilinear_to, nearest_by};
 pub use scheme::Scheme;
 pub use separable::SeparableConvNormRelu;
