@@ -4,7 +4,8 @@ usage: bench_models.py CARPUS [--models ARCH/ENCODER ...] [--size 512] [--batch 
                        [--device cpu] [--autocast bf16|f16] [--channels-last] [--json]
 
 For each model both sides run in processes of their own with the same number of threads and take turns step by step, so
-that what else the machine does falls on both. Times are medians; memory is the peak of resident memory over the
+that what else the machine does falls on both. `time` is the median of the turns' ratios by the clock, `work` the same by the
+seconds that processors spent, which other programs disturb less. Memory is the peak of resident memory over the
 steps above what the process held before the model was built (on a GPU: the most that the driver says the process
 holds). A ratio below 1 means that carpus needs less.
 """
@@ -67,14 +68,14 @@ def serve(args):
         # As carpus's trainer does: gradients are set to 0 and kept.
         model.zero_grad(set_to_none=False)
         wait()
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         if what == "forward":
             with torch.no_grad():
                 logits(False)
         else:
             logits(True).square().mean().backward()
         wait()
-        return time.perf_counter() - start
+        return f"{time.perf_counter() - start} {time.process_time() - worked}"
 
     print("ready", flush=True)
     for line in sys.stdin:
@@ -129,20 +130,24 @@ def compare(name, args):
     try:
         for what in STEPS:
             seconds = {side: [] for side in sides}
+            worked = {side: [] for side in sides}
             for side in sides.values():
                 side.ask(what)
                 side.ask("reset")
             for turn in range(args.repeats):
                 # Each goes first in half of the turns.
                 for key in sorted(sides, reverse=turn % 2 == 1):
-                    seconds[key].append(float(sides[key].ask(what)))
+                    clock, processors = map(float, sides[key].ask(what).split())
+                    seconds[key].append(clock)
+                    worked[key].append(processors)
             for key, side in sides.items():
                 peak = side.gpu_memory() if args.device.startswith("cuda") else int(side.ask("peak"))
                 result[f"{what}.{key}.seconds"] = statistics.median(seconds[key])
                 result[f"{what}.{key}.bytes"] = peak
             pairs = [a / b for a, b in zip(seconds["carpus"], seconds["smp"])]
             result[f"{what}.time_ratio"] = statistics.median(pairs)
-            result[f"{what}.time_ratio_of_best"] = min(seconds["carpus"]) / min(seconds["smp"])
+            pairs = [a / b for a, b in zip(worked["carpus"], worked["smp"])]
+            result[f"{what}.work_ratio"] = statistics.median(pairs)
             result[f"{what}.memory_ratio"] = result[f"{what}.carpus.bytes"] / max(result[f"{what}.smp.bytes"], 1)
     finally:
         for side in sides.values():
@@ -167,7 +172,7 @@ def main():
     if args.serve:
         return serve(args)
     if not args.json:
-        print(f"{'model':<30} {'':<8} {'carpus':>10} {'smp':>10} {'time':>7} {'of best':>8} {'memory':>7}")
+        print(f"{'model':<30} {'':<8} {'carpus':>10} {'smp':>10} {'time':>7} {'work':>7} {'memory':>7}")
     results = []
     for name in args.models:
         result = compare(name, args)
@@ -176,7 +181,7 @@ def main():
             print(
                 f"{name:<30} {what:<8} {result[what + '.carpus.seconds'] * 1e3:>7.0f} ms "
                 f"{result[what + '.smp.seconds'] * 1e3:>7.0f} ms {result[what + '.time_ratio']:>7.3f} "
-                f"{result[what + '.time_ratio_of_best']:>8.3f} {result[what + '.memory_ratio']:>7.3f}",
+                f"{result[what + '.work_ratio']:>7.3f} {result[what + '.memory_ratio']:>7.3f}",
                 flush=True,
             )
     if args.json:

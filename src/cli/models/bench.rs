@@ -82,19 +82,19 @@ impl Bench {
         }
     }
 
-    /// Seconds of one step.
-    fn time(&self, step: Step) -> anyhow::Result<f64> {
+    /// Seconds of one step, on the clock and of all processors.
+    fn time(&self, step: Step) -> anyhow::Result<(f64, f64)> {
         for (_, mut tensor) in self.model.named_parameters() {
             tensor.zero_grad();
         }
         self.wait();
-        let start = Instant::now();
+        let (start, worked) = (Instant::now(), processor_seconds()?);
         match step {
             Step::Forward => drop(tch::no_grad(|| self.logits(false))?),
             Step::Train => self.logits(true)?.f_square()?.f_mean(Kind::Float)?.f_backward()?,
         }
         self.wait();
-        Ok(start.elapsed().as_secs_f64())
+        Ok((start.elapsed().as_secs_f64(), processor_seconds()? - worked))
     }
 
     fn wait(&self) {
@@ -107,8 +107,17 @@ impl Bench {
 /// A line of `/proc/self/status`, in bytes.
 fn memory(line: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status tells the memory")?;
-    let value = status.lines().find_map(|l| l.strip_prefix(line)).and_then(|l| l.split_whitespace().nth(1));
+    let value = status.lines().find_map(|l| l.strip_prefix(line)).and_then(|l| l.split_whitespace().next());
     Ok(1024 * value.with_context(|| format!("/proc/self/status has no {line}"))?.parse::<u64>()?)
+}
+
+/// Seconds that the process's threads have run.
+fn processor_seconds() -> anyhow::Result<f64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to the structure it is given.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    anyhow::ensure!(failed == 0, "the clock of the process cannot be read");
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
 
 /// The highest resident memory counts from here.
@@ -138,7 +147,7 @@ fn alone(args: &Args, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<S
     let measure = |step| -> anyhow::Result<Measured> {
         bench.time(step)?;
         reset_peak()?;
-        let mut seconds = (0..args.repeats.max(1)).map(|_| bench.time(step)).collect::<Result<Vec<_>, _>>()?;
+        let mut seconds = (0..args.repeats.max(1)).map(|_| Ok(bench.time(step)?.0)).collect::<anyhow::Result<Vec<_>>>()?;
         seconds.sort_by(f64::total_cmp);
         let peak_bytes = memory("VmHWM:")?.saturating_sub(baseline);
         Ok(Measured { median_seconds: seconds[seconds.len() / 2], peak_bytes })
@@ -155,15 +164,16 @@ fn alone(args: &Args, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<S
     Ok(Status::Done)
 }
 
-/// Answers `forward` and `train` with the seconds of a step, `reset` with nothing, `peak` with the bytes since then.
+/// Answers `forward` and `train` with the seconds of a step on the clock and of processors, `reset` with nothing, `peak` with the bytes since then.
 fn paced(bench: &Bench, baseline: u64) -> anyhow::Result<Status> {
     let mut out = std::io::stdout().lock();
+    let join = |(clock, processors): (f64, f64)| format!("{clock} {processors}");
     let mut say = |text: String| writeln!(out, "{text}").and_then(|()| out.flush());
     say("ready".into())?;
     for line in std::io::stdin().lock().lines() {
         match line?.as_str() {
-            "forward" => say(bench.time(Step::Forward)?.to_string())?,
-            "train" => say(bench.time(Step::Train)?.to_string())?,
+            "forward" => say(join(bench.time(Step::Forward)?))?,
+            "train" => say(join(bench.time(Step::Train)?))?,
             "reset" => {
                 reset_peak()?;
                 say("done".into())?;

@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, drop_path};
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d, conv_norm, drop_path, gated, silu};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const EPS: f64 = 1e-3;
@@ -144,7 +144,7 @@ impl Encoder for EfficientNet {
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = self.stem_norm.forward(&self.stem.forward(x)?, train)?.f_silu()?; // [B, 32w, H/2, W/2]
+        let mut x = silu(self.stem.forward_norm(&self.stem_norm, x, train)?)?; // [B, 32w, H/2, W/2]
         features.push(x.shallow_clone());
         for (index, block) in self.blocks.iter().enumerate() {
             if features.len() > self.depth {
@@ -186,11 +186,14 @@ impl SameConv {
         Ok(SameConv { convolution, uneven: (!even).then_some((before, after)) })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(match self.uneven {
-            Some((before, after)) => self.convolution.forward(&x.f_constant_pad_nd([before, after, before, after])?)?,
-            None => self.convolution.forward(x)?,
-        })
+    /// The convolution and the norm after it.
+    fn forward_norm(&self, norm: &Norm2d, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        match self.uneven {
+            Some((before, after)) => {
+                conv_norm(&self.convolution, norm, &x.f_constant_pad_nd([before, after, before, after])?, train)
+            }
+            None => conv_norm(&self.convolution, norm, x, train),
+        }
     }
 }
 
@@ -255,14 +258,14 @@ impl Block {
     fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut x = input.shallow_clone();
         if let Some((expand, norm)) = &self.expand {
-            x = norm.forward(&expand.forward(&x)?, train)?.f_silu()?; // [B, expanded, h, w]
+            x = silu(conv_norm(expand, norm, &x, train)?)?; // [B, expanded, h, w]
         }
-        x = self.depthwise_norm.forward(&self.depthwise.forward(&x)?, train)?.f_silu()?; // [B, expanded, h/s, w/s]
+        x = silu(self.depthwise.forward_norm(&self.depthwise_norm, &x, train)?)?; // [B, expanded, h/s, w/s]
         let pooled = x.f_adaptive_avg_pool2d([1, 1])?; // [B, expanded, 1, 1]
-        let gate = self.excite.forward(&self.squeeze.forward(&pooled)?.f_silu()?)?.f_sigmoid()?;
-        x = self.project.forward(&gate.f_mul(&x)?)?; // [B, output, h/s, w/s]
-        x = self.project_norm.forward(&x, train)?;
-        if self.skips { Ok(drop_path(x, self.drop_rate, train)?.f_add(input)?) } else { Ok(x) }
+        let gate = self.excite.forward(&silu(self.squeeze.forward(&pooled)?)?)?.f_sigmoid()?;
+        x = gated(x, &gate)?;
+        x = conv_norm(&self.project, &self.project_norm, &x, train)?; // [B, output, h/s, w/s]
+        if self.skips { Ok(drop_path(x, self.drop_rate, train)?.f_add_(input)?) } else { Ok(x) }
     }
 }
 

@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, attend, drop_path};
+use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, attend, drop_path, gelu};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
@@ -225,6 +225,6 @@ impl Mlp {
     /// `[B, N, C]` to the same.
     fn forward(&self, x: &Tensor, grid: [i64; 4]) -> Result<Tensor, ModelError> {
         let map = self.depthwise.forward(&as_map(&self.widen.forward(x)?, grid)?)?; // [B, 4 C, h, w]
-        Ok(self.narrow.forward(&as_tokens(&map)?.f_gelu("none")?)?)
+        Ok(self.narrow.forward(&gelu(as_tokens(&map)?)?)?)
     }
 }

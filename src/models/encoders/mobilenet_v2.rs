@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Expansion, output channels and stride of each group of blocks.
@@ -131,11 +131,11 @@ impl Layer {
     fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut x = input.shallow_clone();
         for step in &self.steps {
-            x = step.norm.forward(&step.convolution.forward(&x)?, train)?;
+            x = conv_norm(&step.convolution, &step.norm, &x, train)?;
             if step.bends {
-                x = x.f_relu6()?;
+                x = x.f_relu6_()?;
             }
         }
-        if self.skips { Ok(x.f_add(input)?) } else { Ok(x) }
+        if self.skips { Ok(x.f_add_(input)?) } else { Ok(x) }
     }
 }

@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 /// Blocks a stage, and what a block is.
@@ -94,7 +94,7 @@ impl Encoder for ResNet {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let stem = self.stem_norm.forward(&self.stem.forward(x)?, train)?.f_relu_()?; // [B, 64, H/2, W/2]
+        let stem = conv_norm(&self.stem, &self.stem_norm, x, train)?.f_relu_()?; // [B, 64, H/2, W/2]
         let mut features = vec![x.shallow_clone(), stem.shallow_clone()];
         let mut x = stem.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         for stage in self.stages.iter().take(self.depth - 1) {
@@ -151,13 +151,13 @@ impl Block {
     fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut x = input.shallow_clone();
         for (index, (convolution, norm)) in self.layers.iter().enumerate() {
-            x = norm.forward(&convolution.forward(&x)?, train)?;
+            x = conv_norm(convolution, norm, &x, train)?;
             if index + 1 < self.layers.len() {
                 x = x.f_relu_()?;
             }
         }
         let shortcut = match &self.projection {
-            Some((convolution, norm)) => norm.forward(&convolution.forward(input)?, train)?,
+            Some((convolution, norm)) => conv_norm(convolution, norm, input, train)?,
             None => input.shallow_clone(),
         };
         Ok(x.f_add_(&shortcut)?.f_relu_()?)

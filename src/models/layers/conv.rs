@@ -1,4 +1,4 @@
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::Scheme;
 use super::operations::counted;
@@ -76,6 +76,28 @@ impl Conv2d {
             return Ok(y);
         }
         x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+    }
+
+    /// What the input channels from `first` on, which are those of `x`, add to the output of a convolution without bias
+    /// and groups.
+    pub fn forward_part(&self, x: &Tensor, first: i64) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_narrow(1, first, x.size()[1])?;
+        Conv2d { weight, bias: None, options: self.options }.forward(x)
+    }
+
+    /// The output times `scale` plus `shift`, each of one value a channel, by scaling the weight.
+    pub(super) fn forward_scaled(&self, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+        let shift = match &self.bias {
+            Some(bias) => bias.f_mul(scale)?.f_add(shift)?,
+            None => shift.shallow_clone(),
+        };
+        Conv2d { weight, bias: Some(shift), options: self.options }.forward(x)
+    }
+
+    /// Number type of the weight.
+    pub(super) fn kind(&self) -> Kind {
+        self.weight.kind()
     }
 
     fn output_size(&self, x: &Tensor) -> Vec<i64> {

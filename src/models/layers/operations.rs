@@ -34,6 +34,12 @@ pub(super) fn counted(x: &Tensor, shape: impl FnOnce() -> Vec<i64>, terms: i64) 
     })
 }
 
+/// Whether products are counted instead of made on this thread: then values do not matter, and what costs time for
+/// them alone may be left out.
+pub(super) fn counting() -> bool {
+    TALLY.with_borrow(Option::is_some)
+}
+
 /// Notes the features of an encoder where they are asked for.
 pub fn note_features(features: &[Tensor]) {
     TALLY.with_borrow_mut(|tally| {
