@@ -202,8 +202,7 @@ impl<'a> Path<'a> {
     /// Adds a weight.
     pub fn parameter(&self, name: &str, shape: &[i64], fill: Fill) -> Result<Tensor, TchError> {
         let Parameters { device, filled, .. } = *self.registry.borrow();
-        let tensor =
-            if filled { fill.tensor(shape, device)? } else { Tensor::f_empty(shape, (Kind::Float, device))? };
+        let tensor = if filled { fill.tensor(shape, device)? } else { Tensor::f_empty(shape, (Kind::Float, device))? };
         Ok(self.add(name, tensor.f_set_requires_grad(true)?, Role::Parameter))
     }
 

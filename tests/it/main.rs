@@ -11,6 +11,12 @@ mod losses;
 mod mask;
 #[cfg(feature = "torch")]
 mod models;
+#[cfg(feature = "torch")]
+mod models_exchange;
+#[cfg(feature = "torch")]
+mod models_initial;
+#[cfg(feature = "torch")]
+mod models_matrix;
 mod phantom;
 mod python;
 mod reading;

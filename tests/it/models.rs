@@ -10,15 +10,15 @@ use tch::{Device, Kind, Tensor};
 use crate::python;
 
 /// A model to compare with the reference.
-struct Case {
-    config: ModelConfig,
+pub struct Case {
+    pub config: ModelConfig,
     batch: i64,
     height: i64,
     width: i64,
 }
 
 impl Case {
-    fn new(architecture: Architecture, encoder: EncoderKind) -> Self {
+    pub fn new(architecture: Architecture, encoder: EncoderKind) -> Self {
         let config = ModelConfig {
             architecture,
             encoder: Some(encoder),
@@ -35,13 +35,13 @@ impl Case {
         self.config.backbone().map_or("own", EncoderKind::name)
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let c = &self.config;
         let attention = c.attention.map_or("plain", Attention::name);
         format!("{}.{}.{}.{}.{attention}", c.architecture, self.encoder(), c.in_channels, c.depth)
     }
 
-    fn describe(&self) -> serde_json::Value {
+    pub fn describe(&self) -> serde_json::Value {
         let c = &self.config;
         json!({
             "name": self.name(), "architecture": c.architecture, "encoder": c.backbone(), "in_channels": c.in_channels,
@@ -59,19 +59,19 @@ struct Facts {
 }
 
 /// Largest difference relative to the largest value of the reference.
-fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
+pub fn relative(ours: &Tensor, reference: &Tensor) -> f64 {
     assert_eq!(ours.size(), reference.size());
     let largest = reference.abs().max().double_value(&[]).max(1e-30);
     (ours - reference).abs().max().double_value(&[]) / largest
 }
 
 /// Single precision, the order of sums differs in a few places, and deep networks carry that on.
-const LOGITS: f64 = 1e-4;
+pub const LOGITS: f64 = 1e-4;
 /// In double precision the same function gives the same digits: what is left is rounding through hundreds of layers
 /// and, rarely, a ReLU that it turns.
 const EXACT: f64 = 1e-7;
 
-fn compare(cases: &[Case]) {
+pub fn compare(cases: &[Case]) {
     tch::set_num_threads(2);
     let folder = tempfile::tempdir().unwrap();
     let list: Vec<_> = cases.iter().map(Case::describe).collect();
@@ -129,7 +129,7 @@ fn compare(cases: &[Case]) {
 }
 
 /// `CARPUS_PARITY=all` compares everything with everything; else each test takes a sample.
-fn all() -> bool {
+pub fn all() -> bool {
     std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all")
 }
 

@@ -66,7 +66,8 @@ struct Bench {
 impl Bench {
     fn new(args: &Args, device: Device) -> anyhow::Result<Bench> {
         let model = Model::new(&args.model.config(args.classes), device)?;
-        let mut x = Tensor::f_randn([args.batch, args.model.in_channels, args.size, args.size], (Kind::Float, device))?;
+        let mut x =
+            Tensor::f_randn([args.batch, args.model.details.in_channels, args.size, args.size], (Kind::Float, device))?;
         if args.channels_last {
             model.parameters().set_channels_last()?;
             x = channels_last(&x)?;
@@ -130,7 +131,14 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     tch::set_num_threads(args.threads);
     // What starting libtorch takes belongs to no model.
     let warm = Tensor::f_ones([1, 8, 32, 32], (Kind::Float, device))?;
-    drop(warm.f_conv2d(&Tensor::f_ones([8, 8, 3, 3], (Kind::Float, device))?, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1)?);
+    drop(warm.f_conv2d(
+        &Tensor::f_ones([8, 8, 3, 3], (Kind::Float, device))?,
+        None::<Tensor>,
+        [1, 1],
+        [1, 1],
+        [1, 1],
+        1,
+    )?);
     let baseline = memory("VmRSS:")?;
     let bench = Bench::new(args, device)?;
     if args.paced { paced(&bench, baseline) } else { alone(args, &bench, baseline, ui) }
@@ -147,7 +155,8 @@ fn alone(args: &Args, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<S
     let measure = |step| -> anyhow::Result<Measured> {
         bench.time(step)?;
         reset_peak()?;
-        let mut seconds = (0..args.repeats.max(1)).map(|_| Ok(bench.time(step)?.0)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut seconds =
+            (0..args.repeats.max(1)).map(|_| Ok(bench.time(step)?.0)).collect::<anyhow::Result<Vec<_>>>()?;
         seconds.sort_by(f64::total_cmp);
         let peak_bytes = memory("VmHWM:")?.saturating_sub(baseline);
         Ok(Measured { median_seconds: seconds[seconds.len() / 2], peak_bytes })

@@ -3,11 +3,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::Choice;
+use super::{Choice, Details};
 use crate::artefact::write_atomically;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
-use crate::models::{ExportFormat, Model, read_tensors, torchscript};
+use crate::models::{Architecture, ExportFormat, Model, read_tensors, torchscript};
 use crate::train::read_weights;
 
 /// A model with its weights as a module that Python and C++ run without carpus
@@ -20,8 +20,11 @@ pub struct Args {
     /// A run's weights, or a state dict by the reference's names
     #[arg(long)]
     weights: PathBuf,
+    /// Decoder and head, for weights that do not say their model
+    #[arg(long)]
+    arch: Option<Architecture>,
     #[command(flatten)]
-    model: Option<Choice>,
+    details: Details,
     /// What to write: torchscript
     #[arg(long, default_value = "torchscript")]
     to: ExportFormat,
@@ -41,14 +44,16 @@ pub struct Args {
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let (model, trained) = match &args.model {
-        Some(choice) => {
+    let (model, trained) = match args.arch {
+        Some(arch) => {
+            let choice = Choice { arch, details: args.details.clone() };
             let tensors = read_tensors(&args.weights)?;
             let config = choice.config(choice.classes_in(&tensors, &args.weights)?);
             (Model::holding(&config, tensors, &args.weights, device)?, None)
         }
         None => {
-            let (model, info) = read_weights(&args.weights, device).context("no --arch was given")?;
+            let (model, info) =
+                read_weights(&args.weights, device).context("without --arch the weights are to be a run's")?;
             (model, Some(info))
         }
     };
@@ -67,7 +72,10 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.line(format_args!("{}: images {shape:?} to logits, in {}", model.config().describe(), args.out.display()));
     let input = trained.map(|info| info.input);
     if let Some(input) = &input {
-        ui.line(format_args!("images as in training: grey from 0 to 1, less {:?}, divided by {:?}", input.mean, input.sd));
+        ui.line(format_args!(
+            "images as in training: grey from 0 to 1, less {:?}, divided by {:?}",
+            input.mean, input.sd
+        ));
     }
     ui.json(&serde_json::json!({ "output": args.out, "input_shape": shape, "model": model.config(), "input": input }))?;
     Ok(Status::Done)

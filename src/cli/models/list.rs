@@ -61,6 +61,8 @@ impl Listed {
 }
 
 pub fn run(ui: &Ui) -> anyhow::Result<Status> {
+    // Nothing is computed that would be worth waking a second thread for.
+    tch::set_num_threads(1);
     let architectures = Architecture::ALL.iter().map(|a| Listed::architecture(*a));
     let rows: Vec<Listed> =
         architectures.chain(EncoderKind::ALL.iter().map(|e| Listed::encoder(*e))).collect::<Result<_, _>>()?;

@@ -63,34 +63,42 @@ struct Choice {
     /// Decoder and head
     #[arg(long)]
     arch: Architecture,
+    #[command(flatten)]
+    details: Details,
+}
+
+/// The flags beside the architecture.
+#[derive(clap::Args, Clone, Debug)]
+struct Details {
     /// Backbone; the architecture's own default where it is not given
-    #[arg(long)]
+    #[arg(long, requires = "arch")]
     encoder: Option<EncoderKind>,
     /// Channels of the input
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, requires = "arch")]
     in_channels: i64,
     /// Stages of the encoder in use
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, requires = "arch")]
     depth: i64,
     /// What stands for batch norm: batch, frozen-batch, group:N or layer
-    #[arg(long, default_value = "batch")]
+    #[arg(long, default_value = "batch", requires = "arch")]
     norm: Norm,
     /// Attention of a U-Net's blocks
-    #[arg(long)]
+    #[arg(long, requires = "arch")]
     attention: Option<Attention>,
 }
 
 impl Choice {
     /// The configuration, with everything that draws random numbers in training off.
     fn config(&self, classes: i64) -> ModelConfig {
+        let Details { encoder, in_channels, depth, norm, attention } = self.details;
         ModelConfig {
             architecture: self.arch,
-            encoder: self.encoder,
-            in_channels: self.in_channels,
+            encoder,
+            in_channels,
             classes,
-            depth: self.depth,
-            norm: self.norm,
-            attention: self.attention,
+            depth,
+            norm,
+            attention,
             dropout: Some(0.0),
             drop_path: Some(0.0),
             ..ModelConfig::default()

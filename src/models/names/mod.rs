@@ -46,7 +46,10 @@ pub enum NamesError {
         norm: Norm,
     },
     /// The tensors are not those of the model.
-    #[error("these are not the weights of {model} as {source_name} names them:{}", listing(missing, surplus, misshapen))]
+    #[error(
+        "these are not the weights of {model} as {source_name} names them:{}",
+        listing(missing, surplus, misshapen)
+    )]
     Mismatch {
         /// The other library.
         source_name: Source,
@@ -81,8 +84,17 @@ const COUNTER: &str = "num_batches_tracked";
 
 /// Layers of classifiers beyond their features.
 const CLASSIFIERS: [&str; 11] = [
-    "fc.", "_fc.", "classifier.", "head.", "norm.", "conv_head.", "bn2.", "norm_head.", "incre_modules.",
-    "downsamp_modules.", "final_layer.",
+    "fc.",
+    "_fc.",
+    "classifier.",
+    "head.",
+    "norm.",
+    "conv_head.",
+    "bn2.",
+    "norm_head.",
+    "incre_modules.",
+    "downsamp_modules.",
+    "final_layer.",
 ];
 
 /// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
@@ -184,7 +196,13 @@ fn encoder_name(source: Source, encoder: EncoderKind, inside: &str) -> Option<St
     use EncoderKind::*;
     let efficientnet = matches!(
         encoder,
-        EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5 | EfficientNetB6
+        EfficientNetB0
+            | EfficientNetB1
+            | EfficientNetB2
+            | EfficientNetB3
+            | EfficientNetB4
+            | EfficientNetB5
+            | EfficientNetB6
             | EfficientNetB7
     );
     let resnet = matches!(encoder, ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d);
