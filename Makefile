@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build env venv venv-dev browser bench clean
+.PHONY: help demo test parity check build env venv venv-dev browser bench bench-models clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +18,9 @@ help:
 	@echo "make test    set up, then format, lints, docs and every test, with and without libtorch"
 	@echo "make build   the release binary, target/release/carpus"
 	@echo "make check   format, lints and docs only"
+	@echo "make parity  every model against the library it is from, case by case (about an hour)"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
+	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 
 demo: build
 	./target/release/carpus run --config $(DEMO_CONFIG)
@@ -58,6 +60,14 @@ check: venv
 test: venv-dev browser check
 	cargo test $(FLAGS) --no-default-features --no-fail-fast
 	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast
+
+# Every encoder and every decoder; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
+parity: venv-dev
+	CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models --nocapture --test-threads 1
+
+# Time and memory against segmentation_models_pytorch; BENCH_FLAGS="--device cuda --autocast bf16 --channels-last --size 1024".
+bench-models: venv-dev build
+	$(VENV)/bin/python tests/parity/bench_models.py target/release/carpus $(BENCH_FLAGS)
 
 BENCH := target/bench
 bench: venv-dev build

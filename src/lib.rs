@@ -8,6 +8,8 @@ pub mod aten;
 pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;
+#[cfg(feature = "torch")]
+pub mod autocast;
 pub mod bones;
 pub mod clean;
 pub mod cli;

@@ -222,17 +222,6 @@ impl Architecture {
         matches!(self, Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn)
     }
 
-    /// The weight of its last convolution, whose rows are the classes.
-    pub fn head_weight(self) -> &'static str {
-        match self {
-            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn => "classifier.4.weight",
-            Architecture::TorchvisionLraspp => "classifier.high_classifier.weight",
-            Architecture::SwinUnetr => "out.conv.conv.weight",
-            Architecture::NnUnet | Architecture::NnUnetResEnc => "decoder.seg_layers.0.weight",
-            _ => "segmentation_head.0.weight",
-        }
-    }
-
     /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
     pub fn takes_deep_supervision(self) -> bool {
         matches!(self, Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc)

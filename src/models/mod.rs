@@ -15,6 +15,7 @@
 mod config;
 mod decoders;
 mod encoders;
+mod export;
 mod heads;
 mod kind;
 mod layers;
@@ -23,25 +24,29 @@ mod multi_scale_attention;
 pub mod names;
 mod network;
 mod networks;
+mod outline;
 mod parameters;
 mod point_rend;
 mod scale;
 mod weights;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
 use tch::{Device, TchError, Tensor};
 
 pub use config::ModelConfig;
+pub use export::{ExportFormat, torchscript};
 pub use kind::{Architecture, Attention, EncoderKind, Norm, Upsampling};
-pub use layers::count_operations;
 pub use metadata::MetadataOptions;
 pub use multi_scale_attention::MultiScaleAttentionOptions;
 pub use networks::NnUnetOptions;
-pub use parameters::{Entry, Parameters, Role};
+pub use outline::{Cost, Outline, classes_of};
+pub use parameters::{Entry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
+pub(crate) use weights::is_pickle;
 pub use weights::{WeightsError, read_tensors, write_tensors};
 
 use layers::Scheme;
@@ -163,8 +168,30 @@ impl Model {
     /// Builds `config` on `device`. Weights start as the reference starts them, drawn from libtorch's global
     /// generator: seed it first with [`tch::manual_seed`].
     pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
+        Self::with(config, Parameters::new(device))
+    }
+
+    /// Builds `config` on `device` with the weights of the safetensors file `path`; as [`Model::new`] and
+    /// [`Model::load`], without drawing values that are then replaced.
+    pub fn open(config: &ModelConfig, path: &FilePath, device: Device) -> Result<Model, WeightsError> {
+        Self::holding(config, read_tensors(path)?, path, device)
+    }
+
+    /// As [`Model::open`], with the `tensors` that were read from `path`.
+    pub fn holding(
+        config: &ModelConfig,
+        tensors: BTreeMap<String, Tensor>,
+        path: &FilePath,
+        device: Device,
+    ) -> Result<Model, WeightsError> {
+        let model = Self::with(config, Parameters::unfilled(device))?;
+        weights::take(&model.parameters, path, tensors)?;
+        Ok(model)
+    }
+
+    fn with(config: &ModelConfig, parameters: Parameters) -> Result<Model, ModelError> {
         config.validate()?;
-        let registry = RefCell::new(Parameters::new(device));
+        let registry = RefCell::new(parameters);
         let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
         let network = network::build(&root, config)?;
         Ok(Model { config: config.clone(), parameters: registry.into_inner(), network })

@@ -1,7 +1,7 @@
 use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
 use super::heads::SegmentationHead;
-use super::layers::Scheme;
+use super::layers::{Scheme, note_features};
 use super::metadata::MetadataGate;
 use super::multi_scale_attention::MultiScaleAttention;
 use super::networks::{NnUnet, SwinUnetr, torchvision};
@@ -100,6 +100,7 @@ impl Network for EncoderDecoder {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let mut features = self.encoder.forward(input.images, train)?;
+        note_features(&features);
         if let (Some(metadata), Some(deepest)) = (&self.metadata, features.last_mut()) {
             *deepest = metadata.forward(deepest, input.metadata)?;
         }

@@ -32,6 +32,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Parameters {
     device: Device,
+    /// Whether weights get their initial values; else they hold anything.
+    filled: bool,
     entries: Vec<Entry>,
     /// Every name of the state dict in its order, with its entry: some references list a tensor under several.
     names: Vec<(String, usize)>,
@@ -41,7 +43,13 @@ pub struct Parameters {
 impl Parameters {
     /// An empty registry whose tensors will be on `device`.
     pub fn new(device: Device) -> Self {
-        Parameters { device, entries: Vec::new(), names: Vec::new(), index: HashMap::new() }
+        Parameters { device, filled: true, entries: Vec::new(), names: Vec::new(), index: HashMap::new() }
+    }
+
+    /// As [`Parameters::new`] for weights that are not read before they are written: they get memory and no values,
+    /// and memory that nobody touches costs nothing.
+    pub(super) fn unfilled(device: Device) -> Self {
+        Parameters { filled: false, ..Self::new(device) }
     }
 
     /// Where the tensors are.
@@ -94,6 +102,18 @@ impl Parameters {
         Ok(())
     }
 
+    /// Lays out every four-dimensional weight with its channels last, in the layers too; the model wants its images
+    /// laid out so as well ([`channels_last`]).
+    pub fn set_channels_last(&self) -> Result<(), TchError> {
+        for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.tensor.dim() == 4) {
+            let trainable = entry.tensor.requires_grad();
+            let mut shared = entry.tensor.f_set_requires_grad(false)?;
+            shared.f_set_data(&channels_last(&entry.tensor.f_detach()?)?)?;
+            let _ = entry.tensor.f_set_requires_grad(trainable)?;
+        }
+        Ok(())
+    }
+
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
         self.name(name.clone(), self.entries.len());
         self.entries.push(Entry { name, tensor, role });
@@ -113,6 +133,11 @@ impl Parameters {
             self.name(name, entry);
         }
     }
+}
+
+/// The same `[B, C, H, W]` laid out in memory as `[B, H, W, C]`.
+pub fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
+    x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
 /// How a new tensor is filled.
@@ -198,8 +223,9 @@ impl<'a> Path<'a> {
 
     /// Adds a weight.
     pub fn parameter(&self, name: &str, shape: &[i64], fill: Fill) -> Result<Tensor, TchError> {
-        let tensor = fill.tensor(shape, self.registry.borrow().device())?.f_set_requires_grad(true)?;
-        Ok(self.add(name, tensor, Role::Parameter))
+        let Parameters { device, filled, .. } = *self.registry.borrow();
+        let tensor = if filled { fill.tensor(shape, device)? } else { Tensor::f_empty(shape, (Kind::Float, device))? };
+        Ok(self.add(name, tensor.f_set_requires_grad(true)?, Role::Parameter))
     }
 
     /// Adds a buffer.

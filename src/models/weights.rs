@@ -61,6 +61,18 @@ pub enum WeightsError {
         /// What does not fit.
         mismatch: Box<WeightsError>,
     },
+    /// The file is what Python's pickle writes.
+    #[error(
+        "{}: this is a pickle (PyTorch's .pt or .pth), which runs code when it is read; carpus reads safetensors. \
+         Convert it once: python assets/pt_to_safetensors.py IN.pt OUT.safetensors", path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The model itself cannot be built.
+    #[error(transparent)]
+    Model(#[from] super::ModelError),
     /// libtorch refused.
     #[error("{}: {source}", path.display())]
     Torch {
@@ -72,7 +84,7 @@ pub enum WeightsError {
 }
 
 /// The three lists, the first names of each.
-fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
+pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::new();
     for (what, names) in [("missing", missing), ("surplus", surplus), ("misshapen", misshapen)] {
@@ -119,9 +131,18 @@ fn dtype_of(kind: Kind) -> Result<Dtype, TchError> {
     })
 }
 
+/// Whether a file that starts so is a pickle or the zip archive of pickles that PyTorch saves. A safetensors file starts
+/// with eight bytes of its header's length, which may look like a pickle's first two, and a brace.
+pub(crate) fn is_pickle(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..] if start.get(8) != Some(&b'{'))
+}
+
 /// Every tensor of a safetensors file, on the CPU.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })?;
+    if is_pickle(&bytes) {
+        return Err(WeightsError::Pickle { path: path.into() });
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|source| WeightsError::Format { path: path.into(), source })?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
@@ -187,7 +208,15 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), We
 
 /// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
 pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<usize, WeightsError> {
-    let mut tensors = read_tensors(path)?;
+    take(parameters, path, read_tensors(path)?)
+}
+
+/// As [`load`], with the `tensors` that were read from `path`.
+pub(super) fn take(
+    parameters: &Parameters,
+    path: &Path,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<usize, WeightsError> {
     let converted = drop_statistics(parameters, "", &mut tensors);
     assign(parameters, "", path, tensors)?;
     Ok(converted)

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::{Ema, InputSettings, Learner, Scaler, TrainError};
 use crate::artefact::write_atomically;
-use crate::models::{Model, ModelConfig, read_tensors};
+use crate::models::{Model, ModelConfig, WeightsError, is_pickle, read_tensors};
 use crate::tables::EpochRow;
 
 /// Entry of a safetensors header that holds what is not a tensor, as JSON.
@@ -223,9 +223,7 @@ pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsI
     if info.classes != crate::bones::NAMES {
         return Err(wrong(format!("its classes are {:?}, not the 29 of `carpus list bones`", info.classes)));
     }
-    let mut model = Model::new(&info.model, device)?;
-    model.load(path)?;
-    Ok((model, info))
+    Ok((Model::open(&info.model, path, device)?, info))
 }
 
 /// A tensor as the writer wants it; bytes are copied only when they are written.
@@ -294,6 +292,9 @@ fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     file.read_exact(&mut length).map_err(TrainError::io(path))?;
     let (length, on_disk) = (u64::from_le_bytes(length), file.metadata().map_err(TrainError::io(path))?.len());
     if length > on_disk {
+        if is_pickle(&length.to_le_bytes()) {
+            return Err(WeightsError::Pickle { path: path.into() }.into());
+        }
         return Err(wrong("not a safetensors file".into()));
     }
     let mut bytes = vec![0; length as usize];

@@ -9,12 +9,16 @@ mod cli;
 mod encoders;
 mod fault;
 #[cfg(feature = "torch")]
-mod initial_weights;
-#[cfg(feature = "torch")]
 mod losses;
 mod mask;
 #[cfg(feature = "torch")]
 mod models;
+#[cfg(feature = "torch")]
+mod models_exchange;
+#[cfg(feature = "torch")]
+mod models_initial;
+#[cfg(feature = "torch")]
+mod models_matrix;
 mod phantom;
 mod python;
 mod reading;

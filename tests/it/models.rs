@@ -101,7 +101,7 @@ pub const LOGITS: f64 = 1e-4;
 /// and, rarely, a ReLU that it turns.
 pub const EXACT: f64 = 1e-7;
 
-fn compare(cases: &[Case]) {
+pub fn compare(cases: &[Case]) {
     tch::set_num_threads(2);
     let folder = tempfile::tempdir().unwrap();
     let list: Vec<_> = cases.iter().map(Case::describe).collect();

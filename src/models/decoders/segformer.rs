@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{ConvNormRelu, Linear, bilinear, dropout};
+use crate::models::layers::{Conv2d, ConvOptions, Linear, Norm2d, bilinear, dropout};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Width and dropout: SMP's are the same for all encoders; transformers' are those of the paper.
@@ -20,7 +20,8 @@ fn shape(config: &ModelConfig) -> (i64, f64) {
 pub struct Segformer {
     /// Deepest first.
     linear: Vec<Linear>,
-    fusion: ConvNormRelu,
+    fusion: Conv2d,
+    norm: Norm2d,
     channels: i64,
     dropout: f64,
 }
@@ -33,8 +34,11 @@ impl Segformer {
         let linear = deepest_first.enumerate();
         let linear = linear.map(|(i, c)| Linear::new(&(path / "mlp_stage" / i / "linear"), *c, width, true));
         let linear = linear.collect::<Result<Vec<_>, _>>()?;
-        let fusion = ConvNormRelu::new(&(path / "fuse_stage"), linear.len() as i64 * width, width, 1)?;
-        Ok(Segformer { linear, fusion, channels: width, dropout: config.dropout.unwrap_or(dropout) })
+        let place = path / "fuse_stage";
+        let joined = linear.len() as i64 * width;
+        let fusion = Conv2d::new(&(&place / 0), joined, width, 1, ConvOptions::without_bias())?;
+        let norm = Norm2d::new(&(&place / 1), width)?;
+        Ok(Segformer { linear, fusion, norm, channels: width, dropout: config.dropout.unwrap_or(dropout) })
     }
 }
 
@@ -47,13 +51,20 @@ impl Decoder for Segformer {
         let size = features[0].size();
         let (height, width) = (size[2] / 4, size[3] / 4);
         let deepest_first = features[1..].iter().rev().filter(|x| x.size()[1] > 0);
-        let mut levels = Vec::new();
-        for (linear, feature) in self.linear.iter().zip(deepest_first) {
+        // A 1x1 convolution of joined maps is the sum of one of each, and it may stand before the interpolation: each
+        // level is mixed at its own size, and the joined map of four times the channels is never made.
+        let mut sum: Option<Tensor> = None;
+        for (index, (linear, feature)) in self.linear.iter().zip(deepest_first).enumerate() {
             let level = linear.forward_map(feature)?; // [B, C, h, w]
-            let fits = level.size()[2..] == [height, width];
-            levels.push(if fits { level } else { bilinear(&level, height, width, false)? });
+            let mixed = self.fusion.forward_part(&level, index as i64 * self.channels)?;
+            let fits = mixed.size()[2..] == [height, width];
+            let mixed = if fits { mixed } else { bilinear(&mixed, height, width, false)? };
+            sum = Some(match sum {
+                Some(mut sum) => sum.f_add_(&mixed)?, // [B, C, H/4, W/4]
+                None => mixed,
+            });
         }
-        let fused = self.fusion.forward(&Tensor::f_cat(&levels, 1)?, train)?; // [B, C, H/4, W/4]
-        Ok(dropout(fused, self.dropout, train)?)
+        let sum = sum.expect("an encoder gives features");
+        Ok(dropout(self.norm.forward(&sum, train)?.f_relu_()?, self.dropout, train)?)
     }
 }

@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, drop_path};
+use crate::models::layers::{Activation, Conv2d, ConvOptions, Norm2d, conv_norm, drop_path, gated};
 use crate::models::scale::rounded_channels;
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
@@ -43,6 +43,17 @@ fn scaling(kind: EncoderKind) -> (f64, f64, i64) {
     }
 }
 
+/// Blocks in each stage where the depth is `factor` times that of the published encoder.
+fn scaled_repeats(kind: EncoderKind, factor: f64) -> [usize; 7] {
+    let depth = scaling(kind).1 * factor;
+    STAGES.map(|stage| (depth * stage.0 as f64).ceil() as usize)
+}
+
+/// Blocks in each stage of the published encoder.
+pub fn repeats(kind: EncoderKind) -> [usize; 7] {
+    scaled_repeats(kind, 1.0)
+}
+
 /// Channels times `width`.
 fn scaled_channels(channels: i64, width: f64) -> i64 {
     rounded_channels(channels as f64 * width)
@@ -63,14 +74,14 @@ pub struct EfficientNet {
 impl EfficientNet {
     /// The backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
-        let (width, depth_factor, mut size) = scaling(kind);
+        let (width, _, mut size) = scaling(kind);
         let reduced = config.encoder_scale.unwrap_or_default();
-        let (width, depth_factor) = (width * reduced.width, depth_factor * reduced.depth);
+        let width = width * reduced.width;
         let rate = config.drop_path.unwrap_or(DROP_PATH);
         let output_stride = config.architecture.output_stride();
-        let repeats = |stage: &Stage| (depth_factor * stage.0 as f64).ceil() as usize;
-        let total: usize = STAGES.iter().map(repeats).sum();
-        let mut taps = LAST_OF_STRIDE.map(|last| STAGES[..=last].iter().map(repeats).sum::<usize>() - 1);
+        let repeats = scaled_repeats(kind, reduced.depth);
+        let total: usize = repeats.iter().sum();
+        let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
         if kind == EncoderKind::EfficientNetB0 && reduced.depth == 1.0 {
             // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
             taps[2] -= 2;
@@ -87,7 +98,7 @@ impl EfficientNet {
         for (index, stage) in STAGES.iter().enumerate() {
             let &Stage(_, kernel, step, expansion, input, output) = stage;
             let (input, output) = (scaled_channels(input, width), scaled_channels(output, width));
-            for repeat in 0..repeats(stage) {
+            for repeat in 0..repeats[index] {
                 // The stride of the features this block leads to: a finer one asked for dilates it instead.
                 let target = 4 << taps.iter().position(|tap| blocks.len() <= *tap).expect("the last block is a tap");
                 let dilation = (target > output_stride).then(|| target / output_stride);
@@ -139,7 +150,7 @@ impl Encoder for EfficientNet {
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = self.stem_norm.forward(&self.stem.forward(x)?, train)?.f_silu()?; // [B, 32w, H/2, W/2]
+        let mut x = Activation::Silu.forward(self.stem.forward_norm(&self.stem_norm, x, train)?)?; // [B, 32w, H/2, W/2]
         features.push(x.shallow_clone());
         for (index, block) in self.blocks.iter().enumerate() {
             if features.len() > self.depth {
@@ -181,11 +192,14 @@ impl SameConv {
         Ok(SameConv { convolution, uneven: (!even).then_some((before, after)) })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(match self.uneven {
-            Some((before, after)) => self.convolution.forward(&x.f_constant_pad_nd([before, after, before, after])?)?,
-            None => self.convolution.forward(x)?,
-        })
+    /// The convolution and the norm after it.
+    fn forward_norm(&self, norm: &Norm2d, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        match self.uneven {
+            Some((before, after)) => {
+                conv_norm(&self.convolution, norm, &x.f_constant_pad_nd([before, after, before, after])?, train)
+            }
+            None => conv_norm(&self.convolution, norm, x, train),
+        }
     }
 }
 
@@ -250,14 +264,14 @@ impl Block {
     fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut x = input.shallow_clone();
         if let Some((expand, norm)) = &self.expand {
-            x = norm.forward(&expand.forward(&x)?, train)?.f_silu()?; // [B, expanded, h, w]
+            x = Activation::Silu.forward(conv_norm(expand, norm, &x, train)?)?; // [B, expanded, h, w]
         }
-        x = self.depthwise_norm.forward(&self.depthwise.forward(&x)?, train)?.f_silu()?; // [B, expanded, h/s, w/s]
+        x = Activation::Silu.forward(self.depthwise.forward_norm(&self.depthwise_norm, &x, train)?)?; // [B, expanded, h/s, w/s]
         let pooled = x.f_adaptive_avg_pool2d([1, 1])?; // [B, expanded, 1, 1]
-        let gate = self.excite.forward(&self.squeeze.forward(&pooled)?.f_silu()?)?.f_sigmoid()?;
-        x = self.project.forward(&gate.f_mul(&x)?)?; // [B, output, h/s, w/s]
-        x = self.project_norm.forward(&x, train)?;
-        if self.skips { Ok(drop_path(x, self.drop_rate, train)?.f_add(input)?) } else { Ok(x) }
+        let gate = self.excite.forward(&Activation::Silu.forward(self.squeeze.forward(&pooled)?)?)?.f_sigmoid()?;
+        x = gated(x, &gate)?;
+        x = conv_norm(&self.project, &self.project_norm, &x, train)?; // [B, output, h/s, w/s]
+        if self.skips { Ok(drop_path(x, self.drop_rate, train)?.f_add_(input)?) } else { Ok(x) }
     }
 }
 

@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, drop_path};
+use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, attend, drop_path, gelu};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
@@ -203,8 +203,7 @@ impl Attention {
         let pair = self.key_value.forward(&coarse)?; // [B, M, 2 C]
         let pair = pair.f_view([batch, -1, 2, self.heads, head])?.f_permute([2, 0, 3, 1, 4])?;
         let (key, value) = (pair.f_get(0)?, pair.f_get(1)?); // [B, heads, M, C/heads]
-        let mixed =
-            Tensor::f_scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, false, None, false)?;
+        let mixed = attend(&query, &key, &value)?;
         let mixed = mixed.f_transpose(1, 2)?.f_reshape([batch, -1, width])?; // [B, N, C]
         Ok(self.project.forward(&mixed)?)
     }
@@ -235,6 +234,6 @@ impl Mlp {
     /// `[B, N, C]` to the same.
     fn forward(&self, x: &Tensor, grid: [i64; 4]) -> Result<Tensor, ModelError> {
         let map = self.depthwise.forward(&as_map(&self.widen.forward(x)?, grid)?)?; // [B, 4 C, h, w]
-        Ok(self.narrow.forward(&as_tokens(&map)?.f_gelu("none")?)?)
+        Ok(self.narrow.forward(&gelu(as_tokens(&map)?)?)?)
     }
 }

@@ -10,11 +10,13 @@ use crate::models::layers::{
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// Expansion, output channels, repeats and stride of each group of blocks.
-const GROUPS: [(i64, i64, usize, i64); 7] =
-    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+/// Expansion, output channels and stride of each group of blocks.
+const GROUPS: [(i64, i64, i64); 7] =
+    [(1, 16, 1), (6, 24, 2), (6, 32, 2), (6, 64, 2), (6, 96, 1), (6, 160, 2), (6, 320, 1)];
 const STEM: i64 = 32;
 const LAST: i64 = 1280;
+/// Blocks of each group.
+pub const REPEATS: [usize; 7] = [1, 2, 3, 4, 3, 3, 1];
 /// Blocks after which a feature is taken, strides 2 to 16; that at stride 32 follows the last layer.
 const TAPS: [usize; 4] = [0, 2, 5, 12];
 
@@ -43,7 +45,7 @@ impl MobileNetV2 {
         let stem = layer(&(&path / 0).with_scheme(stem_scheme), stem)?;
         let mut blocks = Vec::new();
         let mut input = STEM;
-        for (expansion, output, repeats, stride) in GROUPS {
+        for ((expansion, output, stride), repeats) in GROUPS.into_iter().zip(REPEATS) {
             for repeat in 0..repeats {
                 let index = blocks.len();
                 // The stride of the features this block leads to: a finer one asked for dilates it instead.

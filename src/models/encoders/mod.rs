@@ -16,6 +16,9 @@ use tch::Tensor;
 
 use super::{EncoderKind, ModelConfig, ModelError, Path};
 
+pub use efficientnet::repeats as efficientnet_repeats;
+pub use mobilenet_v2::REPEATS as MOBILENET_V2_REPEATS;
+
 /// A backbone.
 pub trait Encoder: Send {
     /// Channels of each feature; index i is the feature at stride `2^i`, index 0 the input itself.

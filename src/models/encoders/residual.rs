@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d};
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
 /// Sizes of a [`Block`].
@@ -60,13 +60,13 @@ impl Block {
     pub fn forward(&self, input: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let mut x = input.shallow_clone();
         for (index, (convolution, norm)) in self.layers.iter().enumerate() {
-            x = norm.forward(&convolution.forward(&x)?, train)?;
+            x = conv_norm(convolution, norm, &x, train)?;
             if index + 1 < self.layers.len() {
                 x = x.f_relu_()?;
             }
         }
         let shortcut = match &self.projection {
-            Some((convolution, norm)) => norm.forward(&convolution.forward(input)?, train)?,
+            Some((convolution, norm)) => conv_norm(convolution, norm, input, train)?,
             None => input.shallow_clone(),
         };
         Ok(x.f_add_(&shortcut)?.f_relu_()?)

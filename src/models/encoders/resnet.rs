@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::Encoder;
 use super::residual::{Block, BlockShape};
-use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme};
+use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Blocks a stage, and what a block is.
@@ -98,7 +98,7 @@ impl Encoder for ResNet {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let stem = self.stem_norm.forward(&self.stem.forward(x)?, train)?.f_relu_()?; // [B, 64, H/2, W/2]
+        let stem = conv_norm(&self.stem, &self.stem_norm, x, train)?.f_relu_()?; // [B, 64, H/2, W/2]
         let mut features = vec![x.shallow_clone(), stem.shallow_clone()];
         let mut x = stem.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         for stage in self.stages.iter().take(self.depth - 1) {

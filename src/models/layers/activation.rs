@@ -1,5 +1,7 @@
 use tch::{TchError, Tensor};
 
+use super::operations::counting;
+
 /// What bends the output of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -20,8 +22,11 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Of each value of `x`, in its place where no gradient needs it again.
+    /// Of each value of `x`, a map that nothing else holds: in its place where no gradient needs it again.
     pub fn forward(self, mut x: Tensor) -> Result<Tensor, TchError> {
+        if counting() {
+            return Ok(x);
+        }
         // The gradients of these two are those of their outputs; the others would copy their input first.
         let in_place = !x.requires_grad();
         match self {
@@ -38,4 +43,20 @@ impl Activation {
             Activation::HardSigmoid => x.f_hardsigmoid(),
         }
     }
+}
+
+/// GELU by the error function, of a map that nothing else holds: in place where nothing is recorded for gradients.
+pub fn gelu(mut x: Tensor) -> Result<Tensor, TchError> {
+    if counting() {
+        return Ok(x);
+    }
+    if x.requires_grad() { x.f_gelu("none") } else { x.f_gelu_("none") }
+}
+
+/// `x` times the `gate` of each of its channels, in place likewise.
+pub fn gated(mut x: Tensor, gate: &Tensor) -> Result<Tensor, TchError> {
+    if counting() {
+        return Ok(x);
+    }
+    if x.requires_grad() || gate.requires_grad() { x.f_mul(gate) } else { x.f_mul_(gate) }
 }

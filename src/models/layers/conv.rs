@@ -1,7 +1,7 @@
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::Scheme;
-use super::operations::note;
+use super::operations::counted;
 use crate::models::parameters::Path;
 
 /// What a convolution has besides its channels and kernel.
@@ -72,9 +72,39 @@ impl Conv2d {
     /// `[B, input, H, W]` to `[B, output, H', W']`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let ConvOptions { stride, padding, dilation, groups, .. } = self.options;
-        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)?;
-        note(&y, self.weight.size()[1..].iter().product());
-        Ok(y)
+        if let Some(y) = counted(x, || self.output_size(x), self.weight.size()[1..].iter().product())? {
+            return Ok(y);
+        }
+        x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+    }
+
+    /// What the input channels from `first` on, which are those of `x`, add to the output of a convolution without bias
+    /// and groups.
+    pub fn forward_part(&self, x: &Tensor, first: i64) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_narrow(1, first, x.size()[1])?;
+        Conv2d { weight, bias: None, options: self.options }.forward(x)
+    }
+
+    /// The output times `scale` plus `shift`, each of one value a channel, by scaling the weight.
+    pub(super) fn forward_scaled(&self, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor, TchError> {
+        let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+        let shift = match &self.bias {
+            Some(bias) => bias.f_mul(scale)?.f_add(shift)?,
+            None => shift.shallow_clone(),
+        };
+        Conv2d { weight, bias: Some(shift), options: self.options }.forward(x)
+    }
+
+    /// Number type of the weight.
+    pub(super) fn kind(&self) -> Kind {
+        self.weight.kind()
+    }
+
+    fn output_size(&self, x: &Tensor) -> Vec<i64> {
+        let ConvOptions { stride, padding, dilation, .. } = self.options;
+        let (weight, size) = (self.weight.size(), x.size());
+        let side = |axis: usize| (size[axis] + 2 * padding - dilation * (weight[axis] - 1) - 1) / stride + 1;
+        vec![size[0], weight[0], side(2), side(3)]
     }
 }
 
@@ -107,9 +137,18 @@ impl ConvTranspose2d {
     /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let y = x.f_conv_transpose2d(&self.weight, self.bias.as_ref(), stride, padding, [0, 0], 1, [1, 1])?;
         // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
-        note(x, self.weight.size()[1..].iter().product());
-        Ok(y)
+        let weight = self.weight.size();
+        let terms = weight[0] * weight[2] * weight[3] / (self.stride * self.stride);
+        if let Some(y) = counted(x, || self.output_size(x), terms)? {
+            return Ok(y);
+        }
+        x.f_conv_transpose2d(&self.weight, self.bias.as_ref(), stride, padding, [0, 0], 1, [1, 1])
+    }
+
+    fn output_size(&self, x: &Tensor) -> Vec<i64> {
+        let (weight, size) = (self.weight.size(), x.size());
+        let side = |axis: usize| self.stride * (size[axis] - 1) + weight[axis] - 2 * self.padding;
+        vec![size[0], weight[1], side(2), side(3)]
     }
 }

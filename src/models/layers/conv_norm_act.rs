@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Activation, Conv2d, ConvOptions, Norm2d};
+use super::{Activation, Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
 /// What the layers of one family of mobile networks share.
@@ -78,15 +78,15 @@ impl ConvNormAct {
     /// `[B, input, H, W]` to `[B, output, H / stride, W / stride]`, rounded up.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let x = match self.same {
-            None => self.convolution.forward(x)?,
+            None => x.shallow_clone(),
             Some((extent, stride)) => {
                 let size = x.size();
                 let [top, bottom] = same_padding(size[2], extent, stride);
                 let [left, right] = same_padding(size[3], extent, stride);
-                self.convolution.forward(&x.f_constant_pad_nd([left, right, top, bottom])?)?
+                x.f_constant_pad_nd([left, right, top, bottom])?
             }
         };
-        Ok(self.activation.forward(self.norm.forward(&x, train)?)?)
+        Ok(self.activation.forward(conv_norm(&self.convolution, &self.norm, &x, train)?)?)
     }
 }
 

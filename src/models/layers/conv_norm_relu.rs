@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Conv2d, ConvOptions, Norm2d};
+use super::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
 /// A convolution (`0`) without bias, a norm (`1`), ReLU: what SMP's decoders are made of.
@@ -43,6 +43,6 @@ impl ConvNormRelu {
 
     /// Without the ReLU.
     pub fn forward_linear(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        self.norm.forward(&self.convolution.forward(x)?, train)
+        conv_norm(&self.convolution, &self.norm, x, train)
     }
 }

@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::operations::note;
+use super::operations::counted;
 use crate::models::parameters::Path;
 
 /// PyTorch's `Linear`.
@@ -21,16 +21,20 @@ impl Linear {
 
     /// `[.., input]` to `[.., output]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let y = x.f_linear(&self.weight, self.bias.as_ref())?;
-        note(&y, self.weight.size()[1]);
-        Ok(y)
+        let shape = || [&x.size()[..x.dim() - 1], &self.weight.size()[..1]].concat();
+        if let Some(y) = counted(x, shape, self.weight.size()[1])? {
+            return Ok(y);
+        }
+        x.f_linear(&self.weight, self.bias.as_ref())
     }
 
     /// At each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
     pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
-        let y = x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)?;
-        note(&y, self.weight.size()[1]);
-        Ok(y)
+        let shape = || [&x.size()[..1], &self.weight.size()[..1], &x.size()[2..]].concat();
+        if let Some(y) = counted(x, shape, self.weight.size()[1])? {
+            return Ok(y);
+        }
+        x.f_conv2d(&weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], 1)
     }
 }

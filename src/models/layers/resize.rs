@@ -1,7 +1,12 @@
 use tch::{TchError, Tensor};
 
+use super::operations::counted;
+
 /// Bilinear interpolation to `height` x `width`.
 pub fn bilinear(x: &Tensor, height: i64, width: i64, align_corners: bool) -> Result<Tensor, TchError> {
+    if let Some(y) = counted(x, || resized(x, height, width), 0)? {
+        return Ok(y);
+    }
     x.f_upsample_bilinear2d([height, width], align_corners, None, None)
 }
 
@@ -29,7 +34,15 @@ pub fn bicubic_by(x: &Tensor, factor: i64, align_corners: bool) -> Result<Tensor
 /// Each pixel repeated `factor` times in both directions.
 pub fn nearest_by(x: &Tensor, factor: i64) -> Result<Tensor, TchError> {
     let (height, width) = plane(x);
-    x.f_upsample_nearest2d([height * factor, width * factor], None, None)
+    let (height, width) = (height * factor, width * factor);
+    if let Some(y) = counted(x, || resized(x, height, width), 0)? {
+        return Ok(y);
+    }
+    x.f_upsample_nearest2d([height, width], None, None)
+}
+
+fn resized(x: &Tensor, height: i64, width: i64) -> Vec<i64> {
+    [&x.size()[..x.dim() - 2], &[height, width]].concat()
 }
 
 fn plane(x: &Tensor) -> (i64, i64) {

@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use super::{Conv2d, ConvOptions, Norm2d};
+use super::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
 /// A 3x3 convolution of each channel by itself (`0.0`), a 1x1 one across them (`0.1`), a norm (`1`), ReLU.
@@ -25,7 +25,6 @@ impl SeparableConvNormRelu {
 
     /// `[B, input, H, W]` to `[B, output, H, W]`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let x = self.pointwise.forward(&self.depthwise.forward(x)?)?;
-        Ok(self.norm.forward(&x, train)?.f_relu_()?)
+        Ok(conv_norm(&self.pointwise, &self.norm, &self.depthwise.forward(x)?, train)?.f_relu_()?)
     }
 }

@@ -1,50 +1,287 @@
-//! Names that other libraries give to the tensors of the same models, there and back.
+//! Weights under other libraries' names: a state dict of theirs as one of ours and back. Nothing is guessed: each tensor
+//! goes to the one place that has its name, and what has none is named.
 
+mod efficientnet;
+mod mobilenet_v2;
 pub mod transformers;
 
-use tch::TchError;
+use std::collections::BTreeMap;
 
-/// Why tensors could not be renamed.
+use tch::{Kind, TchError, Tensor};
+
+use super::weights::listing;
+use super::{EncoderKind, ModelConfig, ModelError, Norm, Outline, Role, classes_of};
+use crate::closed_enum::closed_enum;
+
+closed_enum! {
+    /// A library whose state dicts can be exchanged.
+    pub enum Source ("source") {
+        /// segmentation_models_pytorch: whole models.
+        Smp = "smp",
+        /// timm: classifiers and feature extractors, which are our encoders.
+        Timm = "timm",
+        /// torchvision: classifiers, which are our encoders, and its whole segmentation models.
+        Torchvision = "torchvision",
+        /// transformers: the whole models that stand here as its second reference.
+        Transformers = "transformers",
+    }
+}
+
+/// Why weights could not be exchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {
-    /// The library has no such model.
-    #[error("{library} has no {model}; {instead}")]
+    /// The other library has no such model.
+    #[error("{source_name} has no {model}; weights of it cannot come from there or go there")]
     NoCounterpart {
-        /// The library.
-        library: &'static str,
-        /// What was asked for.
+        /// The other library.
+        source_name: Source,
+        /// What it lacks.
         model: String,
-        /// What to do.
-        instead: &'static str,
     },
-    /// The tensors are not those of the model.
-    #[error("these are not the weights of {model}:{}", listing(missing, surplus))]
-    Mismatch {
+    /// The norm has no counterpart there.
+    #[error("{source_name} has {0} with batch norm alone, not {1}", model, norm)]
+    NoNorm {
+        /// The other library.
+        source_name: Source,
         /// The model.
         model: String,
-        /// Names that are not there, as the library writes them.
-        missing: Vec<String>,
-        /// Names that are over.
-        surplus: Vec<String>,
+        /// The norm asked for.
+        norm: Norm,
     },
-    /// libtorch refused: tensors that belong together do not fit each other.
+    /// The tensors are not those of the model.
+    #[error(
+        "these are not the weights of {model} as {source_name} names them:{}",
+        listing(missing, surplus, misshapen)
+    )]
+    Mismatch {
+        /// The other library.
+        source_name: Source,
+        /// The model.
+        model: String,
+        /// Tensors of the model that are not there, by the other library's names.
+        missing: Vec<String>,
+        /// Tensors that the model has no place for.
+        surplus: Vec<String>,
+        /// Tensors of another shape or of integers for floats, with what each has.
+        misshapen: Vec<String>,
+    },
+    /// Tensors that belong together do not fit each other.
     #[error("{name}: {source}")]
-    Torch {
+    Tensor {
         /// The tensor that was to be made.
         name: String,
         /// Why.
         source: TchError,
     },
+    /// The model cannot be built.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// libtorch refused.
+    #[error(transparent)]
+    Torch(#[from] TchError),
 }
 
-/// The two lists, the first names of each.
-fn listing(missing: &[String], surplus: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let mut text = String::new();
-    for (what, names) in [("missing", missing), ("surplus", surplus)].into_iter().filter(|(_, names)| !names.is_empty())
-    {
-        let more = if names.len() > SHOWN { ", …" } else { "" };
-        text += &format!("\n  {} {what}: {}{more}", names.len(), names[..names.len().min(SHOWN)].join(", "));
+/// Weights under new names.
+#[derive(Debug)]
+pub struct Renamed {
+    /// By their new names, in the number types they had.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What was left out because the other side has no use for it: a classifier's head, or all but an encoder.
+    pub left_out: Vec<String>,
+}
+
+const ENCODER: &str = "encoder.";
+const COUNTER: &str = "num_batches_tracked";
+
+/// Layers of classifiers beyond their features.
+const CLASSIFIERS: [&str; 11] = [
+    "fc.",
+    "_fc.",
+    "classifier.",
+    "head.",
+    "norm.",
+    "conv_head.",
+    "bn2.",
+    "norm_head.",
+    "incre_modules.",
+    "downsamp_modules.",
+    "final_layer.",
+];
+
+/// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
+/// `config` has group norm in place of batch norm, running statistics are left out and affine weights stay.
+pub fn to_carpus(
+    source: Source,
+    config: &ModelConfig,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<Renamed, NamesError> {
+    let reference = ModelConfig { norm: Norm::Batch, ..config.clone() };
+    if source == Source::Transformers {
+        let renamed = transformers::to_carpus(&reference, tensors)?;
+        return finish(source, config, &reference, renamed, Vec::new(), Vec::new(), Vec::new());
     }
-    text
+    let pairs = pairs(source, &reference)?;
+    // Files older than the counter of batches lack it everywhere; PyTorch then begins at 0.
+    let counted = tensors.keys().any(|name| name.ends_with(COUNTER));
+    let mut renamed = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (ours, theirs) in pairs {
+        let plain = ours.strip_prefix("encoder.model.").unwrap_or(&theirs);
+        match tensors.remove(&theirs).or_else(|| tensors.remove(plain)) {
+            Some(tensor) => drop(renamed.insert(ours, tensor)),
+            None if !counted && ours.ends_with(COUNTER) => {
+                renamed.insert(ours, Tensor::f_zeros([0i64; 0], (Kind::Int64, tch::Device::Cpu))?);
+            }
+            None => missing.push(theirs),
+        }
+    }
+    let whole = is_whole(source, config);
+    let is_head = |name: &String| !whole && CLASSIFIERS.iter().any(|prefix| name.starts_with(prefix));
+    let (left_out, surplus): (Vec<_>, Vec<_>) = tensors.into_keys().partition(is_head);
+    finish(source, config, &reference, renamed, left_out, missing, surplus)
+}
+
+/// The weights of `reference` as those of `config`, which may differ in the norm.
+fn finish(
+    source: Source,
+    config: &ModelConfig,
+    reference: &ModelConfig,
+    mut renamed: BTreeMap<String, Tensor>,
+    left_out: Vec<String>,
+    missing: Vec<String>,
+    surplus: Vec<String>,
+) -> Result<Renamed, NamesError> {
+    check(source, reference, &renamed, missing, surplus)?;
+    if config.norm != reference.norm {
+        let stays = Outline::of(config)?;
+        let stays = stays.names();
+        renamed.retain(|name, _| stays.contains(name.as_str()));
+    }
+    Ok(Renamed { tensors: renamed, left_out })
+}
+
+/// A state dict of `source` from weights of `config`, the whole model's or its encoder's.
+pub fn from_carpus(
+    source: Source,
+    config: &ModelConfig,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<Renamed, NamesError> {
+    if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) {
+        return Err(NamesError::NoNorm { source_name: source, model: config.describe(), norm: config.norm });
+    }
+    if source == Source::Transformers {
+        check(source, config, &tensors, Vec::new(), Vec::new())?;
+        return Ok(Renamed { tensors: transformers::from_carpus(config, tensors)?, left_out: Vec::new() });
+    }
+    let pairs = pairs(source, config)?;
+    let mut kept = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (ours, _) in &pairs {
+        match tensors.remove(ours) {
+            Some(tensor) => drop(kept.insert(ours.clone(), tensor)),
+            None => missing.push(ours.clone()),
+        }
+    }
+    let whole = is_whole(source, config);
+    let known = Outline::of(config)?;
+    let known = known.names();
+    let (left_out, surplus) = tensors.into_keys().partition(|name| !whole && known.contains(name.as_str()));
+    check(source, config, &kept, missing, surplus)?;
+    let renamed = pairs.into_iter().filter_map(|(ours, theirs)| kept.remove(&ours).map(|tensor| (theirs, tensor)));
+    Ok(Renamed { tensors: renamed.collect(), left_out })
+}
+
+/// Whether `source` has the whole model and not only its encoder.
+fn is_whole(source: Source, config: &ModelConfig) -> bool {
+    let reference = config.architecture.reference();
+    match source {
+        Source::Smp => true,
+        Source::Timm => false,
+        Source::Transformers => reference.starts_with("transformers"),
+        Source::Torchvision => reference.starts_with("torchvision"),
+    }
+}
+
+/// Our name and theirs of each tensor that `source` has of the model.
+fn pairs(source: Source, config: &ModelConfig) -> Result<Vec<(String, String)>, NamesError> {
+    let absent = |model: String| NamesError::NoCounterpart { source_name: source, model };
+    let outline = Outline::of(config)?;
+    let names = outline.entries.into_iter().map(|(name, ..)| name);
+    if is_whole(source, config) {
+        let reference = config.architecture.reference();
+        if source == Source::Smp && !reference.starts_with("smp") {
+            return Err(absent(config.architecture.to_string()));
+        }
+        return Ok(names.map(|name| (name.clone(), name)).collect());
+    }
+    let encoder = config.backbone().ok_or_else(|| absent(config.architecture.to_string()))?;
+    let mut pairs = Vec::new();
+    for ours in names {
+        let Some(inside) = ours.strip_prefix(ENCODER) else { continue };
+        let theirs = encoder_name(source, encoder, inside).ok_or_else(|| absent(encoder.to_string()))?;
+        pairs.push((ours, theirs));
+    }
+    Ok(pairs)
+}
+
+/// What `source` calls the tensor `inside` of an encoder; `None` where it has no such encoder.
+fn encoder_name(source: Source, encoder: EncoderKind, inside: &str) -> Option<String> {
+    use EncoderKind::*;
+    let efficientnet = matches!(
+        encoder,
+        EfficientNetB0
+            | EfficientNetB1
+            | EfficientNetB2
+            | EfficientNetB3
+            | EfficientNetB4
+            | EfficientNetB5
+            | EfficientNetB6
+            | EfficientNetB7
+    );
+    let resnet = matches!(encoder, ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d);
+    match source {
+        Source::Smp => Some(inside.to_owned()),
+        Source::Timm | Source::Torchvision if resnet => Some(inside.to_owned()),
+        Source::Timm if efficientnet => efficientnet::timm(encoder, inside),
+        Source::Torchvision if efficientnet => efficientnet::torchvision(encoder, inside),
+        Source::Timm if encoder == MobileNetV2 => mobilenet_v2::timm(inside),
+        Source::Torchvision if encoder == MobileNetV2 => Some(inside.to_owned()),
+        // The encoders that SMP itself takes from timm: a feature extractor joins `stages.0` to `stages_0`.
+        Source::Timm => inside.strip_prefix("model.").map(apart),
+        Source::Torchvision | Source::Transformers => None,
+    }
+}
+
+/// `stages_0.downsample.0.weight` as `stages.0.downsample.0.weight`.
+fn apart(name: &str) -> String {
+    let Some((first, rest)) = name.split_once('.') else { return name.to_owned() };
+    match first.rsplit_once('_') {
+        Some((part @ ("stages" | "layers"), index)) => format!("{part}.{index}.{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// That `ours` are the model's tensors in shape and kind, and that none is missing or over.
+fn check(
+    source: Source,
+    config: &ModelConfig,
+    ours: &BTreeMap<String, Tensor>,
+    missing: Vec<String>,
+    surplus: Vec<String>,
+) -> Result<(), NamesError> {
+    let classes = classes_of(config, ours)?.unwrap_or(config.classes);
+    let outline = Outline::of(&ModelConfig { classes, ..config.clone() })?;
+    let mut misshapen = Vec::new();
+    for (name, shape, role) in &outline.entries {
+        let Some(tensor) = ours.get(name) else { continue };
+        let whole_number = *role == Role::Buffer && !tensor.is_floating_point();
+        if tensor.size() != *shape || !(tensor.is_floating_point() || whole_number) {
+            misshapen.push(format!("{name} ({:?} {:?}, the model has {shape:?})", tensor.kind(), tensor.size()));
+        }
+    }
+    if missing.is_empty() && surplus.is_empty() && misshapen.is_empty() {
+        return Ok(());
+    }
+    let model = config.describe();
+    Err(NamesError::Mismatch { source_name: source, model, missing, surplus, misshapen })
 }

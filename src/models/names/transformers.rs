@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{TchError, Tensor};
 
-use super::NamesError;
+use super::{NamesError, Source};
 use crate::models::{Architecture, ModelConfig, Norm};
 
 /// Weights under transformers' names, of either set, as those of the model `config`. Tables that transformers keeps
@@ -41,7 +41,7 @@ pub fn to_carpus(
         1 => Ok((name, parts.remove(0))),
         _ => match Tensor::f_cat(&parts, 0) {
             Ok(tensor) => Ok((name, tensor)),
-            Err(source) => Err(NamesError::Torch { name, source }),
+            Err(source) => Err(NamesError::Tensor { name, source }),
         },
     });
     joined.collect()
@@ -80,7 +80,7 @@ pub fn from_carpus(
 }
 
 fn torch(name: &str, source: TchError) -> NamesError {
-    NamesError::Torch { name: name.to_owned(), source }
+    NamesError::Tensor { name: name.to_owned(), source }
 }
 
 fn refuse(config: &ModelConfig, mut missing: Vec<String>, surplus: Vec<String>) -> Result<(), NamesError> {
@@ -88,7 +88,13 @@ fn refuse(config: &ModelConfig, mut missing: Vec<String>, surplus: Vec<String>) 
     if missing.is_empty() && surplus.is_empty() {
         return Ok(());
     }
-    Err(NamesError::Mismatch { model: config.describe(), missing, surplus })
+    Err(NamesError::Mismatch {
+        source_name: Source::Transformers,
+        model: config.describe(),
+        missing,
+        surplus,
+        misshapen: Vec::new(),
+    })
 }
 
 /// What a file may hold that no value depends on.
@@ -190,9 +196,7 @@ impl Names {
 
 /// Every name of `config`; `has` tells whether a tensor is among those at hand, which says how many blocks there are.
 fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>, NamesError> {
-    let instead = "there is segformer-transformers on mit_b0 to mit_b5, and upernet-transformers on Swin and ConvNeXtV2, \
-                   with batch norm";
-    let none = || NamesError::NoCounterpart { library: "transformers", model: config.describe(), instead };
+    let none = || NamesError::NoCounterpart { source_name: Source::Transformers, model: config.describe() };
     if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) || config.validate().is_err() {
         return Err(none());
     }

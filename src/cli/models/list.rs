@@ -1,0 +1,87 @@
+use serde::Serialize;
+
+use crate::cli::{Status, Ui};
+use crate::models::{Architecture, Cost, EncoderKind, ModelConfig, Outline};
+
+/// Side of the image that costs are stated for.
+const SIDE: i64 = 512;
+
+/// A line of the list.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    /// `architecture` or `encoder`.
+    part: &'static str,
+    /// The other half of the model that was measured; absent for a network without an encoder from the list.
+    with: Option<&'static str>,
+    reference: &'static str,
+    /// Of the whole model.
+    parameters: usize,
+    /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in thousand
+    /// millions.
+    gflops_at_512: f64,
+    /// Of the encoder's features in the order of its stages.
+    strides: Vec<i64>,
+    /// Channels of the encoder's features at strides 1, 2, 4, …
+    channels: Vec<i64>,
+}
+
+impl Listed {
+    fn architecture(architecture: Architecture) -> anyhow::Result<Listed> {
+        let config = ModelConfig { architecture, ..ModelConfig::default() };
+        let with = config.backbone().map(EncoderKind::name);
+        Listed::measured(architecture.name(), "architecture", with, architecture.reference(), &config)
+    }
+
+    fn encoder(encoder: EncoderKind) -> anyhow::Result<Listed> {
+        let config = ModelConfig { encoder: Some(encoder), ..ModelConfig::default() };
+        Listed::measured(encoder.name(), "encoder", Some(config.architecture.name()), encoder.reference(), &config)
+    }
+
+    fn measured(
+        name: &'static str,
+        part: &'static str,
+        with: Option<&'static str>,
+        reference: &'static str,
+        config: &ModelConfig,
+    ) -> anyhow::Result<Listed> {
+        let outline = Outline::of(config)?;
+        let cost = Cost::of(config, SIDE)?;
+        Ok(Listed {
+            name,
+            part,
+            with,
+            reference,
+            parameters: outline.parameters(),
+            gflops_at_512: 2.0 * cost.operations as f64 / 1e9,
+            strides: cost.strides,
+            channels: outline.channels,
+        })
+    }
+}
+
+pub fn run(ui: &Ui) -> anyhow::Result<Status> {
+    // Nothing is computed that would be worth waking a second thread for.
+    tch::set_num_threads(1);
+    let architectures = Architecture::ALL.iter().map(|a| Listed::architecture(*a));
+    let rows: Vec<Listed> =
+        architectures.chain(EncoderKind::ALL.iter().map(|e| Listed::encoder(*e))).collect::<Result<_, _>>()?;
+    let default = ModelConfig::default().architecture;
+    for (part, other) in [("architecture", "the encoder named last".to_owned()), ("encoder", default.to_string())] {
+        ui.line(format_args!("{part}s: parameters and GFLOPs at {SIDE} x {SIDE} of the whole model with {other}"));
+        for row in rows.iter().filter(|r| r.part == part) {
+            let strides: Vec<String> = row.strides.iter().map(i64::to_string).collect();
+            ui.line(format_args!(
+                "  {:<24} {:>6.1} M {:>7.1} GFLOPs  strides {:<13}  {}{}",
+                row.name,
+                row.parameters as f64 / 1e6,
+                row.gflops_at_512,
+                strides.join(" "),
+                row.reference,
+                row.with.filter(|_| part == "architecture").map_or(String::new(), |with| format!("  {with}")),
+            ));
+        }
+    }
+    ui.json(&rows)?;
+    Ok(Status::Done)
+}
