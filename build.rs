@@ -1,10 +1,37 @@
 //! Lets the binary and the tests find libtorch by themselves: torch-sys publishes the folder it linked
-//! against, and it becomes the rpath. Without the feature `torch` there is nothing to do.
+//! against, and it becomes the rpath. Compiles `src/aten/aten.cpp` against that libtorch's headers. Without the
+//! feature `torch` there is nothing to do.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
-        println!("cargo::rustc-env=CARPUS_LIBTORCH={lib}");
-    }
+    #[cfg(feature = "torch")]
+    torch();
+}
+
+#[cfg(feature = "torch")]
+fn torch() {
+    use std::path::{Path, PathBuf};
+
+    const SOURCE: &str = "src/aten/aten.cpp";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-env-changed=LIBTORCH_INCLUDE");
+    let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys publishes the folder of libtorch");
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+    println!("cargo::rustc-env=CARPUS_LIBTORCH={lib}");
+    // As torch-sys finds them: beside the libraries, or where the variable says.
+    let root = std::env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| Path::new(&lib).parent().expect("libraries lie in a folder").to_owned());
+    let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
+    cc::Build::new()
+        .cpp(true)
+        .pic(true)
+        .warnings(false)
+        .opt_level(1)
+        .std("c++17")
+        .include(root.join("include"))
+        .include(root.join("include/torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
+        .define("GLOG_USE_GLOG_EXPORT", None)
+        .file(SOURCE)
+        .compile("carpus_aten");
 }

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-/// Writes `path` whole or not at all: into a temporary file beside it, synced, then renamed.
+/// Writes `path` whole or not at all: into a temporary file beside it, synced, then renamed; the folder
+/// is synced too, so that after a loss of power the name leads to the old content or to the new.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
@@ -24,6 +25,8 @@ pub fn write_atomically(
         temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     }
     temporary.persist(path).map_err(|e| e.error)?;
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
     Ok(())
 }
 

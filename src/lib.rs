@@ -3,6 +3,8 @@
 #![warn(missing_docs)]
 
 pub mod artefact;
+#[cfg(feature = "torch")]
+pub mod aten;
 pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;

@@ -4,9 +4,11 @@
 //! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
 
 mod frame;
+mod metrics;
 mod rows;
 mod store;
 
 pub use frame::{Table, TableError};
+pub use metrics::EpochRow;
 pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
 pub use store::{Tables, read, read_csv, read_parquet, write_csv, write_parquet, write_table};

@@ -7,35 +7,72 @@ use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{EpochRecord, InputSettings, TrainError};
+use super::{Ema, InputSettings, Learner, Scaler, TrainError};
 use crate::artefact::write_atomically;
 use crate::models::{Model, ModelConfig, read_tensors};
+use crate::tables::EpochRow;
 
 /// Entry of a safetensors header that holds what is not a tensor, as JSON.
 const HEADER: &str = "carpus";
 
-/// Where a run stands; with the tensors beside it in `last.safetensors`, all that is needed to go on.
+/// Where a run stands; with the tensors beside it in `last.safetensors`, all that is needed to go on. Sampler and random
+/// numbers have no state of their own: both follow from (seed, epoch, batch).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Epochs done.
+    /// The stage under way, from 0.
+    pub stage: usize,
+    /// Its epochs done.
+    pub stage_epoch: usize,
+    /// Its optimiser steps done.
+    pub stage_step: u64,
+    /// Epochs done, over all stages.
     pub epoch: usize,
     /// Batches done of the epoch under way.
     pub batch: usize,
-    /// Optimiser steps done.
+    /// Optimiser steps done, over all stages.
     pub step: u64,
-    /// Epochs done when the best validation Dice was met; 0 before.
-    pub best_epoch: usize,
-    /// Sums over the epoch under way and the best Dice, kept as a tensor since JSON does not keep every bit.
+    /// The best epochs, best first.
+    pub kept: Vec<Kept>,
+    /// Scale of the loss, in half precision.
+    pub scaler: Option<Scaler>,
+    /// Sums over the epoch under way, kept as a tensor since JSON does not keep every bit.
     #[serde(skip)]
     pub sums: Sums,
     /// One an epoch done.
-    pub records: Vec<EpochRecord>,
+    pub records: Vec<EpochRow>,
     /// The settings, for comparison at resume.
     pub settings: serde_json::Value,
     /// Hash of the training and of the validation data.
     pub data: [String; 2],
     /// Class names in channel order.
     pub classes: Vec<String>,
+}
+
+/// An epoch whose weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// From 1.
+    pub epoch: usize,
+    /// Bits of what it is judged by, the higher the better.
+    score: u64,
+    /// Bits of its mean validation Dice.
+    dice: u64,
+}
+
+impl Kept {
+    pub(super) fn new(epoch: usize, score: f64, dice: f64) -> Kept {
+        Kept { epoch, score: score.to_bits(), dice: dice.to_bits() }
+    }
+
+    /// What it is judged by.
+    pub fn score(&self) -> f64 {
+        f64::from_bits(self.score)
+    }
+
+    /// Its mean validation Dice at the model's size.
+    pub fn dice(&self) -> f64 {
+        f64::from_bits(self.dice)
+    }
 }
 
 /// Sums over the epoch under way.
@@ -47,15 +84,17 @@ pub struct Sums {
     pub samples: f64,
     /// Norms of the gradients.
     pub norm: f64,
-    /// Optimiser steps.
+    /// Steps that moved the weights.
     pub steps: f64,
-    /// Best validation Dice of the run so far.
-    pub best_dice: f64,
+    /// Steps left out since half precision overflowed.
+    pub skipped: f64,
+    /// Samples that could not be read.
+    pub broken: f64,
 }
 
 impl Sums {
     fn tensor(&self) -> Tensor {
-        Tensor::from_slice(&[self.loss, self.samples, self.norm, self.steps, self.best_dice])
+        Tensor::from_slice(&[self.loss, self.samples, self.norm, self.steps, self.skipped, self.broken])
     }
 }
 
@@ -67,15 +106,12 @@ pub(super) struct Parts {
 }
 
 impl Checkpoint {
-    pub(super) fn save(
-        &self,
-        path: &Path,
-        model: Vec<(String, Tensor)>,
-        ema: Option<Vec<(String, Tensor)>>,
-        optimiser: Vec<(String, Tensor)>,
-    ) -> Result<(), TrainError> {
+    pub(super) fn save(&self, path: &Path, learner: &Learner) -> Result<(), TrainError> {
         let mut tensors = vec![("run.sums".to_owned(), self.sums.tensor())];
-        for (part, named) in [("model", model), ("ema", ema.unwrap_or_default()), ("optimiser", optimiser)] {
+        let shared = |named: &[(String, Tensor)]| named.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+        let model: Vec<(String, Tensor)> = shared(learner.state());
+        let ema = learner.ema().map(Ema::state).unwrap_or_default();
+        for (part, named) in [("model", model), ("ema", ema), ("optimiser", learner.optimiser().state())] {
             tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
         }
         write(path, &tensors, self)
@@ -90,8 +126,8 @@ impl Checkpoint {
                 Some(("ema", rest)) => drop(parts.ema.insert(rest.into(), tensor)),
                 Some(("optimiser", rest)) => drop(parts.optimiser.insert(rest.into(), tensor)),
                 _ => match Vec::<f64>::try_from(tensor)?[..] {
-                    [loss, samples, norm, steps, best_dice] if name == "run.sums" => {
-                        checkpoint.sums = Sums { loss, samples, norm, steps, best_dice };
+                    [loss, samples, norm, steps, skipped, broken] if name == "run.sums" => {
+                        checkpoint.sums = Sums { loss, samples, norm, steps, skipped, broken };
                     }
                     _ => {
                         let reason = format!("tensor {name} is not of a carpus run");

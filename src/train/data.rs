@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -8,6 +9,7 @@ use super::TrainError;
 use crate::augment::Fit;
 use crate::bones::{self, Bone};
 use crate::dataset::layout::ImageEntry;
+use crate::dataset::metadata::{Patient, Sex};
 use crate::dataset::{Problem, Severity, annotation, image};
 use crate::features::angle_deg;
 use crate::mask::RunMask;
@@ -50,15 +52,29 @@ pub struct Dataset {
     entries: Vec<ImageEntry>,
     size: u32,
     samples: Vec<Option<Sample>>,
+    present: Vec<u32>,
+    metadata: Vec<[f32; 4]>,
     hash: String,
+}
+
+/// What is known of a patient as a model is given it: age in years, sex (0 female, 1 male), height in cm, weight in kg;
+/// NaN where it is not known.
+pub fn known_of(patient: &Patient) -> [f32; 4] {
+    let sex = patient.sex.map(|s| match s {
+        Sex::F => 0.0,
+        Sex::M => 1.0,
+    });
+    [patient.age, sex, patient.height_cm, patient.weight_kg].map(|v| v.map_or(f32::NAN, |v| v as f32))
 }
 
 impl Dataset {
     /// Reads every image with its annotation, in parallel. One that cannot be read is left out and becomes a
-    /// problem. Samples beyond `cache_bytes` are read again in each epoch.
+    /// problem. Samples beyond `cache_bytes` are read again in each epoch. `patients` are the rows of the data's
+    /// spreadsheet.
     pub fn load(
         root: &Path,
         entries: &[ImageEntry],
+        patients: &[Patient],
         size: u32,
         cache_bytes: usize,
         part: &'static str,
@@ -66,8 +82,16 @@ impl Dataset {
     ) -> Result<(Dataset, Vec<Problem>), TrainError> {
         progress.start(&format!("{part} images read"), entries.len() as u64);
         // Chunks keep what is decoded beyond the limit from piling up.
-        let mut dataset =
-            Dataset { root: root.into(), entries: Vec::new(), size, samples: Vec::new(), hash: String::new() };
+        let mut dataset = Dataset {
+            root: root.into(),
+            entries: Vec::new(),
+            size,
+            samples: Vec::new(),
+            present: Vec::new(),
+            metadata: Vec::new(),
+            hash: String::new(),
+        };
+        let known: HashMap<&str, [f32; 4]> = patients.iter().map(|p| (p.patient_id.as_str(), known_of(p))).collect();
         let (mut problems, mut held, mut digest) = (Vec::new(), 0, Sha256::new());
         for chunk in entries.chunks(64) {
             let read: Vec<_> = chunk
@@ -81,7 +105,11 @@ impl Dataset {
             for (entry, read) in chunk.iter().zip(read) {
                 match read {
                     Ok(read) => {
+                        let of_patient = known.get(entry.patient_id.as_str()).copied().unwrap_or([f32::NAN; 4]);
                         digest.update(format!("{} {} {}\n", entry.image_id, read.image_hash, read.annotation_hash));
+                        of_patient.iter().for_each(|v| digest.update(v.to_le_bytes()));
+                        dataset.metadata.push(of_patient);
+                        dataset.present.push(read.sample.words.iter().fold(0, |all, (_, word)| all | word));
                         problems.extend(read.problems);
                         held += read.sample.bytes();
                         dataset.entries.push(entry.clone());
@@ -125,7 +153,17 @@ impl Dataset {
         &self.entries
     }
 
-    /// Hash of ids and contents of every image and annotation, hex.
+    /// The classes that each sample shows, bit c for class c.
+    pub fn present(&self) -> &[u32] {
+        &self.present
+    }
+
+    /// What is known of the patient of sample `index`; see [`known_of`].
+    pub fn metadata(&self, index: usize) -> [f32; 4] {
+        self.metadata[index]
+    }
+
+    /// Hash of ids and contents of every image and annotation and of what is known of the patients, hex.
     pub fn hash(&self) -> &str {
         &self.hash
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::TrainError;
+use crate::aten;
 
 /// How fast averaged weights follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,28 +44,33 @@ impl Ema {
     }
 
     /// Follows the state after optimiser step `t`, from 1.
-    pub fn update(&mut self, state: &[(String, Tensor)], t: u64) {
+    pub fn update(&mut self, state: &[(String, Tensor)], t: u64) -> Result<(), TrainError> {
         let weight = 1.0 - self.settings.decay_at(t);
         tch::no_grad(|| {
+            let (mut averages, mut values) = (Vec::new(), Vec::new());
             for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
                 if tensor.is_floating_point() {
-                    let _ = average.lerp_(&tensor.detach(), weight);
+                    averages.push(average.shallow_clone());
+                    values.push(tensor.shallow_clone());
                 } else {
-                    average.copy_(tensor);
+                    average.f_copy_(tensor)?;
                 }
             }
-        });
+            Ok(aten::lerp(&averages, &values, weight)?)
+        })
     }
 
     /// Exchanges the model's state with the averages; a second call puts both back, bit by bit.
-    pub fn swap(&mut self, state: &[(String, Tensor)]) {
+    pub fn swap(&mut self, state: &[(String, Tensor)]) -> Result<(), TrainError> {
         tch::no_grad(|| {
             for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
-                let kept = tensor.detach().copy();
-                tensor.shallow_clone().copy_(average);
-                average.copy_(&kept);
+                let mut kept = tensor.f_empty_like()?;
+                kept.f_copy_(tensor)?;
+                tensor.shallow_clone().f_copy_(average)?;
+                average.f_copy_(&kept)?;
             }
-        });
+            Ok(())
+        })
     }
 
     /// The averages by name, sharing storage.
@@ -80,7 +86,7 @@ impl Ema {
                     .get(name)
                     .filter(|t| t.size() == average.size())
                     .ok_or_else(|| TrainError::StateTensor { name: name.clone() })?;
-                average.copy_(saved);
+                average.f_copy_(saved)?;
             }
             Ok(())
         })
@@ -101,12 +107,12 @@ mod tests {
         let mut ema = Ema::new(&settings, &state);
         let _ = weight.shallow_clone().fill_(1.0);
         let _ = count.shallow_clone().fill_(7);
-        ema.update(&state, 100);
+        ema.update(&state, 100).unwrap();
         assert_eq!(ema.state()[0].1.double_value(&[0]), 0.5);
         assert_eq!(ema.state()[1].1.int64_value(&[0]), 7);
-        ema.swap(&state);
+        ema.swap(&state).unwrap();
         assert_eq!(weight.double_value(&[0]), 0.5);
-        ema.swap(&state);
+        ema.swap(&state).unwrap();
         assert_eq!((weight.double_value(&[0]), ema.state()[0].1.double_value(&[0])), (1.0, 0.5));
     }
 }

@@ -47,10 +47,22 @@ pub enum TrainError {
     #[error("{}: the run cannot go on, since this changed:{}\nput it back, or start anew under another --name", path.display(), listing(changes))]
     Changed { path: PathBuf, changes: Vec<String> },
     #[error(
-        "epoch {epoch}, step {step}: the loss is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}",
+        "epoch {epoch}, step {step}: the {what} is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}",
         kept(saved)
     )]
-    NotFinite { epoch: usize, step: u64, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    NotFinite { epoch: usize, step: u64, what: &'static str, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    #[error("out of memory: {advice} ({source})")]
+    OutOfMemory { advice: String, source: Box<TrainError> },
+    #[error("{}: {source}. Make room and go on with --resume. {}", path.display(), kept(saved))]
+    DiskFull { path: PathBuf, source: std::io::Error, saved: Option<PathBuf> },
+    #[error("freeze: no weight's name begins with {prefix:?}; they begin with {names:?}")]
+    NothingFrozen { prefix: String, names: Vec<String> },
+    #[error("sampling by weights: {reason}")]
+    SampleWeights { reason: String },
+    #[error("stage {stage} starts from {from}: {reason}")]
+    Start { stage: String, from: &'static str, reason: String },
+    #[error(transparent)]
+    Table(#[from] crate::tables::TableError),
     #[error("image {image}: {reason}; make the crops again with `carpus clean`")]
     Crop { image: String, reason: String },
     #[error("a thread that prepares batches panicked")]
@@ -69,6 +81,20 @@ fn kept(saved: &Option<PathBuf>) -> String {
 }
 
 impl TrainError {
+    /// Whether the disk took no more, and where.
+    pub(super) fn disk_full(self, saved: Option<PathBuf>) -> TrainError {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let full = |e: &std::io::Error| matches!(e.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+        match self {
+            TrainError::Io { path, source } | TrainError::Table(crate::tables::TableError::Io { path, source })
+                if full(&source) =>
+            {
+                TrainError::DiskFull { path, source, saved }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> TrainError {
         let path = path.into();
         move |source| TrainError::Io { path, source }

@@ -2,7 +2,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Dataset, TrainError};
+use super::{Dataset, TrainError, batches};
 use crate::augment::{AugmentSettings, Draw, brightness_contrast, push_normalised, warp_image, warp_words};
 
 /// How batches are made.
@@ -18,6 +18,8 @@ pub struct Loading<'a> {
     pub sd: &'a [f64],
     /// Channels of the input.
     pub channels: usize,
+    /// Whether channels are innermost in memory.
+    pub channels_last: bool,
     /// See [`super::Settings::seed`].
     pub seed: u64,
     /// Threads, at least 1.
@@ -31,16 +33,18 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Vec<i32>,
+    /// `[B, 4]`; see [`super::known_of`].
+    pub metadata: Vec<f32>,
     /// Places in the data set.
     pub indices: Vec<usize>,
+    /// Samples that belong here and could not be read again, with the reason.
+    pub broken: Vec<(usize, String)>,
 }
-
-type Made = Result<Batch, TrainError>;
 
 /// Batches of an epoch in order, made ahead by threads of `scope`. The result does not depend on their number:
 /// each sample's augmentation is drawn from (seed, epoch, its place in the order).
 pub(super) struct Batches {
-    queues: Vec<Receiver<Made>>,
+    queues: Vec<Receiver<Batch>>,
     next: usize,
     end: usize,
 }
@@ -55,7 +59,7 @@ impl Batches {
         epoch: u64,
         first: usize,
     ) -> Batches {
-        let end = order.len().div_ceil(loading.batch);
+        let end = batches(order.len(), loading.batch);
         let workers = loading.workers.clamp(1, end.saturating_sub(first).max(1));
         let queues = (0..workers).map(|worker| {
             // Two batches ahead a thread: enough to hide a slow sample, bounded in memory.
@@ -76,32 +80,43 @@ impl Batches {
 }
 
 impl Iterator for Batches {
-    type Item = Made;
+    type Item = Result<Batch, TrainError>;
 
-    fn next(&mut self) -> Option<Made> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.next == self.end {
             return None;
         }
         // Worker w makes every `workers`-th batch from the w-th on, so that asking in turn keeps the order.
         let turn = self.queues.remove(0);
-        let made = turn.recv().unwrap_or(Err(TrainError::Worker));
+        let made = turn.recv().map_err(|_| TrainError::Worker);
         self.queues.push(turn);
         self.next += 1;
         Some(made)
     }
 }
 
-pub(super) fn make(dataset: &Dataset, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Made {
+pub(super) fn make(dataset: &Dataset, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
     let size = dataset.size();
     let square = (size * size) as usize;
     let places = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
     let mut made = Batch {
         pixels: Vec::with_capacity(places.len() * loading.channels * square),
         words: Vec::with_capacity(places.len() * square),
-        indices: order[places.clone()].to_vec(),
+        metadata: Vec::with_capacity(places.len() * 4),
+        indices: Vec::with_capacity(places.len()),
+        broken: Vec::new(),
     };
     for place in places {
-        let sample = dataset.sample(order[place])?;
+        let sample = match dataset.sample(order[place]) {
+            Ok(sample) => sample,
+            // It was whole when the run began; the others do not wait for it.
+            Err(error) => {
+                made.broken.push((order[place], error.to_string()));
+                continue;
+            }
+        };
+        made.indices.push(order[place]);
+        made.metadata.extend(dataset.metadata(order[place]));
         let (pixels, words) = match loading.augment {
             None => (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words()),
             Some(settings) => {
@@ -122,5 +137,5 @@ pub(super) fn make(dataset: &Dataset, order: &[usize], loading: &Loading, epoch:
         push_normalised(&mut made.pixels, &pixels, loading.mean, loading.sd, loading.channels);
         made.words.extend(words.into_iter().map(|w| w as i32));
     }
-    Ok(made)
+    made
 }

@@ -1,22 +1,30 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
-//! [`partition`] reads the folds, [`Dataset`] holds the samples at the model's size, [`train`] runs the epochs and
-//! leaves a run folder: `log.csv`, TensorBoard events, pictures, `best.safetensors` (weights alone, by the
-//! reference's names) and `last.safetensors` (everything needed to go on). Every random decision is drawn from a
-//! generator seeded by (seed, epoch or step, place), never from one that runs on, so a run that was broken off and
-//! resumed ends with the same bits on the CPU as one that was not.
+//! [`partition`] reads the folds, [`Dataset`] holds the samples at the model's size, [`train`] runs the stages of a run
+//! and leaves its folder: `metrics.csv` and `.parquet`, TensorBoard events, pictures, `best.safetensors` (weights alone, by
+//! the reference's names) and `last.safetensors` (everything needed to go on). [`Learner`] is the inner part, without data
+//! and files: sums of gradients, and steps. Every random decision is drawn from a generator seeded by (seed, epoch or step,
+//! place), never from one that runs on, so a run that was broken off and resumed ends with the same bits on the CPU as one
+//! that was not.
 
 mod checkpoint;
+mod close;
 mod data;
 mod ema;
-mod engine;
 mod error;
+mod folder;
+mod freeze;
+mod histograms;
+mod learner;
 mod loader;
-mod log;
+mod memory;
 mod optimiser;
 mod partition;
 mod pictures;
+mod points;
+mod precision;
 mod rates;
+mod run;
 mod sampler;
 mod schedule;
 mod seeds;
@@ -24,18 +32,22 @@ mod settings;
 mod tensorboard;
 mod validate;
 
-pub use checkpoint::{Checkpoint, WeightsInfo, read_weights, write_weights};
-pub use data::{Dataset, Sample};
+pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, write_weights};
+pub use data::{Dataset, Sample, known_of};
 pub use ema::{Ema, EmaSettings};
-pub use engine::{Outcome, RunFolder, Watcher, train};
 pub use error::TrainError;
+pub use folder::RunFolder;
+pub use freeze::Freeze;
+pub use histograms::Histogram;
+pub use learner::{Learner, Moved};
 pub use loader::{Batch, Loading};
-pub use log::EpochRecord;
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings};
 pub use partition::{Partition, partition};
+pub use precision::{Amp, Scaler};
 pub use rates::{Rate, StageRates, rates, steps_per_epoch};
-pub use sampler::order;
+pub use run::{Data, Outcome, Watcher, train};
+pub use sampler::{Sampling, batches, order};
 pub use schedule::Schedule;
-pub use settings::{InputSettings, Settings};
+pub use settings::{InputSettings, Monitor, PointWeight, Settings, StageSettings, StartFrom};
 pub use tensorboard::EventsWriter;
-pub use validate::{Validation, target, validate};
+pub use validate::{Tensors, Validation, target, validate};

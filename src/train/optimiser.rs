@@ -1,18 +1,25 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::TrainError;
+use crate::aten;
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// The rule that turns gradients into steps.
     pub enum OptimiserKind ("optimiser") {
-        /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+        /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), `torch.optim.AdamW(fused=True)`.
         AdamW = "adamw",
-        /// Gradient descent with momentum, PyTorch's form (decay added to the gradient).
+        /// Gradient descent with momentum (decay added to the gradient), `torch.optim.SGD(fused=True)`.
         Sgd = "sgd",
+        /// Adam that waits for its second moment to be trusted (Liu et al. 2020),
+        /// `torch.optim.RAdam(decoupled_weight_decay=True)`.
+        RAdam = "radam",
+        /// The sign of a momentum, with decoupled decay (Chen et al. 2023, "Symbolic Discovery of Optimization
+        /// Algorithms", algorithm 2).
+        Lion = "lion",
     }
 }
 
@@ -30,9 +37,11 @@ pub struct OptimiserSettings {
     pub encoder_lr_factor: f64,
     /// Whether norms' weights and all biases decay too.
     pub decay_norms_and_biases: bool,
-    /// AdamW: decay of the two moments.
-    pub betas: [f64; 2],
-    /// AdamW: added to the root of the second moment.
+    /// AdamW, RAdam: decay of the two moments. Lion: share of the momentum in a step, decay of the momentum. Absent:
+    /// the rule's own, `[0.9, 0.999]` and `[0.9, 0.99]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// AdamW, RAdam: added to the root of the second moment.
     pub eps: f64,
     /// SGD: momentum.
     pub momentum: f64,
@@ -48,11 +57,20 @@ impl Default for OptimiserSettings {
             weight_decay: 1e-2,
             encoder_lr_factor: 1.0,
             decay_norms_and_biases: false,
-            betas: [0.9, 0.999],
+            betas: None,
             eps: 1e-8,
             momentum: 0.9,
             nesterov: true,
         }
+    }
+}
+
+impl OptimiserSettings {
+    fn betas(&self) -> [f64; 2] {
+        self.betas.unwrap_or(match self.kind {
+            OptimiserKind::Lion => [0.9, 0.99],
+            OptimiserKind::AdamW | OptimiserKind::RAdam | OptimiserKind::Sgd => [0.9, 0.999],
+        })
     }
 }
 
@@ -62,9 +80,12 @@ struct Slot {
     weight: Tensor,
     lr_factor: f64,
     decay: f64,
+    /// Steps it took part in.
     steps: i64,
     first: Tensor,
     second: Option<Tensor>,
+    /// `steps` where the fused kernel counts: a single-precision scalar on the weight's device.
+    count: Option<Tensor>,
 }
 
 /// Moves weights by their gradients. All of its state can be saved and loaded, which libtorch's own optimisers
@@ -77,64 +98,64 @@ pub struct Optimiser {
 impl Optimiser {
     /// For the weights of a model by name. Names that begin with `encoder.` take the encoder's rate; tensors of one
     /// dimension are norms' weights and biases.
-    pub fn new(settings: &OptimiserSettings, weights: Vec<(String, Tensor)>) -> Optimiser {
+    pub fn new(settings: &OptimiserSettings, weights: Vec<(String, Tensor)>) -> Result<Optimiser, TrainError> {
         let slots = weights.into_iter().map(|(name, weight)| {
             let decays = settings.decay_norms_and_biases || weight.dim() > 1;
-            Slot {
+            let zeros = || weight.f_detach()?.f_zeros_like();
+            let second = matches!(settings.kind, OptimiserKind::AdamW | OptimiserKind::RAdam);
+            let counts = settings.kind == OptimiserKind::AdamW;
+            Ok(Slot {
                 lr_factor: if name.starts_with("encoder.") { settings.encoder_lr_factor } else { 1.0 },
                 decay: if decays { settings.weight_decay } else { 0.0 },
                 steps: 0,
-                first: weight.detach().zeros_like(),
-                second: (settings.kind == OptimiserKind::AdamW).then(|| weight.detach().zeros_like()),
+                first: zeros()?,
+                second: second.then(zeros).transpose()?,
+                count: counts.then(|| Tensor::f_zeros([], (Kind::Float, weight.device()))).transpose()?,
                 name,
                 weight,
-            }
+            })
         });
-        Optimiser { settings: settings.clone(), slots: slots.collect() }
+        let slots = slots.collect::<Result<Vec<Slot>, TchError>>()?;
+        Ok(Optimiser { settings: settings.clone(), slots })
     }
 
-    /// One step at base rate `lr`. Weights that have no gradient stay.
-    pub fn step(&mut self, lr: f64) {
+    /// One step at base rate `lr`. Weights that are frozen or have no gradient stay.
+    pub fn step(&mut self, lr: f64) -> Result<(), TrainError> {
+        let settings = &self.settings;
         tch::no_grad(|| {
-            for slot in &mut self.slots {
-                let gradient = slot.weight.grad();
-                if !gradient.defined() || !slot.weight.requires_grad() {
-                    continue;
-                }
-                slot.steps += 1;
-                let rate = lr * slot.lr_factor;
-                match self.settings.kind {
-                    OptimiserKind::AdamW => slot.adamw(&gradient, rate, &self.settings),
-                    OptimiserKind::Sgd => slot.sgd(&gradient, rate, &self.settings),
-                }
+            let mut moving: Vec<&mut Slot> = self.slots.iter_mut().filter(|s| s.has_gradient()).collect();
+            moving.iter_mut().for_each(|slot| slot.steps += 1);
+            match settings.kind {
+                OptimiserKind::AdamW => by_group(&moving, |group| adamw(group, lr, settings))?,
+                OptimiserKind::Sgd => by_group(&moving, |group| sgd(group, lr, settings))?,
+                OptimiserKind::RAdam => moving.iter_mut().try_for_each(|slot| slot.radam(lr, settings))?,
+                OptimiserKind::Lion => moving.iter_mut().try_for_each(|slot| slot.lion(lr, settings))?,
             }
-        });
+            Ok(())
+        })
     }
 
-    /// Forgets the gradients.
-    pub fn zero_grad(&mut self) {
-        for slot in &mut self.slots {
-            slot.weight.zero_grad();
-        }
+    /// Lets go of the gradients.
+    pub fn clear_gradients(&mut self) -> Result<(), TrainError> {
+        let weights: Vec<Tensor> = self.slots.iter().map(|s| s.weight.shallow_clone()).collect();
+        Ok(aten::clear_gradients(&weights)?)
+    }
+
+    /// The gradients of the weights that will move, by name.
+    pub fn gradients(&self) -> Vec<(&str, Tensor)> {
+        self.slots.iter().filter(|s| s.has_gradient()).map(|s| (s.name.as_str(), s.weight.grad())).collect()
     }
 
     /// The norm of all gradients together; with `max`, they are scaled down to it where it is more.
-    pub fn clip(&mut self, max: Option<f64>) -> f64 {
+    pub fn clip(&mut self, max: Option<f64>) -> Result<f64, TrainError> {
         tch::no_grad(|| {
-            let gradients: Vec<Tensor> = self.slots.iter().map(|s| s.weight.grad()).filter(Tensor::defined).collect();
-            if gradients.is_empty() {
-                return 0.0;
-            }
-            let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
-            let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
-            if let Some(max) = max.filter(|m| norm > *m) {
+            let gradients: Vec<Tensor> = self.gradients().into_iter().map(|(_, gradient)| gradient).collect();
+            let norm = aten::norm(&gradients)?;
+            if let Some(max) = max.filter(|m| norm > *m && norm.is_finite()) {
                 // PyTorch's clip_grad_norm_ adds the same 1e-6.
-                let factor = max / (norm + 1e-6);
-                for mut gradient in gradients {
-                    let _ = gradient.g_mul_scalar_(factor);
-                }
+                aten::scale(&gradients, max / (norm + 1e-6))?;
             }
-            norm
+            Ok(norm)
         })
     }
 
@@ -161,9 +182,12 @@ impl Optimiser {
         let steps = Vec::<i64>::try_from(steps).map_err(TrainError::Torch)?;
         tch::no_grad(|| {
             for (slot, steps) in self.slots.iter_mut().zip(steps) {
-                slot.first.copy_(get(format!("first.{}", slot.name), &slot.first)?);
+                slot.first.f_copy_(get(format!("first.{}", slot.name), &slot.first)?)?;
                 if let Some(second) = &mut slot.second {
-                    second.copy_(get(format!("second.{}", slot.name), second)?);
+                    second.f_copy_(get(format!("second.{}", slot.name), second)?)?;
+                }
+                if let Some(count) = &mut slot.count {
+                    let _ = count.f_fill_(steps)?;
                 }
                 slot.steps = steps;
             }
@@ -172,36 +196,89 @@ impl Optimiser {
     }
 }
 
+/// Hands slots that share rate, decay and whether this is their first step to `step` together.
+fn by_group(slots: &[&mut Slot], mut step: impl FnMut(&[&Slot]) -> Result<(), TchError>) -> Result<(), TchError> {
+    let key = |slot: &Slot| (slot.lr_factor.to_bits(), slot.decay.to_bits(), slot.steps == 1);
+    let mut groups: BTreeMap<_, Vec<&Slot>> = BTreeMap::new();
+    for slot in slots {
+        groups.entry(key(slot)).or_default().push(slot);
+    }
+    groups.values().try_for_each(|group| step(group))
+}
+
+fn shared<'a>(group: &[&'a Slot], of: impl Fn(&'a Slot) -> &'a Tensor) -> Vec<Tensor> {
+    group.iter().map(|slot| of(slot).shallow_clone()).collect()
+}
+
+fn adamw(group: &[&Slot], lr: f64, settings: &OptimiserSettings) -> Result<(), TchError> {
+    const MADE: &str = "AdamW slots are made with a second moment and a count";
+    aten::fused_adamw(
+        &shared(group, |s| &s.weight),
+        &shared(group, |s| &s.first),
+        &shared(group, |s| s.second.as_ref().expect(MADE)),
+        &shared(group, |s| s.count.as_ref().expect(MADE)),
+        aten::AdamW { lr: lr * group[0].lr_factor, betas: settings.betas(), decay: group[0].decay, eps: settings.eps },
+    )
+}
+
+fn sgd(group: &[&Slot], lr: f64, settings: &OptimiserSettings) -> Result<(), TchError> {
+    aten::fused_sgd(
+        &shared(group, |s| &s.weight),
+        &shared(group, |s| &s.first),
+        aten::Sgd {
+            lr: lr * group[0].lr_factor,
+            momentum: settings.momentum,
+            decay: group[0].decay,
+            nesterov: settings.nesterov,
+            is_first: group[0].steps == 1,
+        },
+    )
+}
+
 impl Slot {
-    /// In the order of operations of `torch.optim.AdamW`.
-    fn adamw(&mut self, gradient: &Tensor, rate: f64, settings: &OptimiserSettings) {
-        let [beta1, beta2] = settings.betas;
-        let second = self.second.as_mut().expect("AdamW slots are made with a second moment");
-        if self.decay != 0.0 {
-            let _ = self.weight.g_mul_scalar_(1.0 - rate * self.decay);
-        }
-        let _ = self.first.lerp_(gradient, 1.0 - beta1);
-        let _ = second.g_mul_scalar_(beta2).g_add_(&(gradient.square().g_mul_scalar_(1.0 - beta2)));
-        let correction1 = 1.0 - beta1.powi(self.steps as i32);
-        let correction2 = 1.0 - beta2.powi(self.steps as i32);
-        let root = second.sqrt().g_div_scalar_(correction2.sqrt()).g_add_scalar_(settings.eps);
-        let _ = self.weight.g_sub_(&(self.first.g_div(&root).g_mul_scalar_(rate / correction1)));
+    fn has_gradient(&self) -> bool {
+        self.weight.requires_grad() && self.weight.grad().defined()
     }
 
-    /// As `torch.optim.SGD` without dampening.
-    fn sgd(&mut self, gradient: &Tensor, rate: f64, settings: &OptimiserSettings) {
-        let gradient =
-            if self.decay == 0.0 { gradient.shallow_clone() } else { gradient + self.weight.g_mul_scalar(self.decay) };
-        if self.steps == 1 {
-            self.first.copy_(&gradient);
-        } else {
-            let _ = self.first.g_mul_scalar_(settings.momentum).g_add_(&gradient);
+    fn decay(&mut self, rate: f64) -> Result<(), TchError> {
+        if self.decay != 0.0 {
+            let _ = self.weight.f_mul_scalar_(1.0 - rate * self.decay)?;
         }
-        let step = if settings.nesterov {
-            gradient + self.first.g_mul_scalar(settings.momentum)
-        } else {
-            self.first.shallow_clone()
-        };
-        let _ = self.weight.g_sub_(&step.g_mul_scalar(rate));
+        Ok(())
     }
+
+    fn radam(&mut self, lr: f64, settings: &OptimiserSettings) -> Result<(), TchError> {
+        let ([beta1, beta2], rate) = (settings.betas(), lr * self.lr_factor);
+        let gradient = self.weight.grad();
+        self.decay(rate)?;
+        let second = self.second.as_mut().expect("RAdam slots are made with a second moment");
+        let _ = self.first.f_lerp_(&gradient, 1.0 - beta1)?;
+        let _ = second.f_mul_scalar_(beta2)?.f_add_(&gradient.f_square()?.f_mul_scalar_(1.0 - beta2)?)?;
+        let mut step = self.first.f_mul_scalar(rate / (1.0 - beta1.powi(self.steps as i32)))?;
+        if let Some(rectified) = rectification(beta2, self.steps) {
+            let correction = (1.0 - beta2.powi(self.steps as i32)).sqrt();
+            let root = second.f_sqrt()?.f_add_scalar_(settings.eps)?;
+            step = step.f_mul_scalar_(rectified * correction)?.f_div_(&root)?;
+        }
+        let _ = self.weight.f_sub_(&step)?;
+        Ok(())
+    }
+
+    fn lion(&mut self, lr: f64, settings: &OptimiserSettings) -> Result<(), TchError> {
+        let ([beta1, beta2], rate) = (settings.betas(), lr * self.lr_factor);
+        let gradient = self.weight.grad();
+        self.decay(rate)?;
+        let step = self.first.f_lerp(&gradient, 1.0 - beta1)?.f_sign_()?.f_mul_scalar_(rate)?;
+        let _ = self.weight.f_sub_(&step)?;
+        let _ = self.first.f_lerp_(&gradient, 1.0 - beta2)?;
+        Ok(())
+    }
+}
+
+/// The factor of the variance's rectification at step `t`, from 1; `None` while too few gradients were seen.
+fn rectification(beta2: f64, t: i64) -> Option<f64> {
+    let last = 2.0 / (1.0 - beta2) - 1.0;
+    let power = beta2.powi(t as i32);
+    let length = last - 2.0 * t as f64 * power / (1.0 - power);
+    (length > 5.0).then(|| ((length - 4.0) * (length - 2.0) * last / ((last - 4.0) * (last - 2.0) * length)).sqrt())
 }

@@ -3,8 +3,7 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 
 use super::loader::make;
-use super::validate::tensors;
-use super::{Dataset, Loading, TrainError};
+use super::{Dataset, Loading, Tensors, TrainError};
 use crate::augment::Fit;
 use crate::draw::{self, SheetStyle};
 use crate::mask::LabelImage;
@@ -30,10 +29,13 @@ pub(super) fn compare(
     let fit = Fit::new(size, size, size);
     let mut pictures = Vec::new();
     for index in watched {
-        let batch = make(dataset, &[*index], &Loading { batch: 1, ..plain.clone() }, 0, 0)?;
-        let (x, _) = tensors(&batch, size, plain.channels, model.device());
-        let logits = tch::no_grad(|| model.forward_t(&x, false))?.logits.to_device(tch::Device::Cpu);
-        let predicted = fit.masks(&Vec::<f32>::try_from(logits.contiguous().view([-1]))?);
+        let batch = make(dataset, &[*index], &Loading { batch: 1, ..plain.clone() }, 0, 0);
+        if batch.indices.is_empty() {
+            continue;
+        }
+        let input = Tensors::new(&batch, size, &plain, model.device())?;
+        let logits = tch::no_grad(|| model.forward(&input.input(), false))?.logits.f_to_device(tch::Device::Cpu)?;
+        let predicted = fit.masks(&Vec::<f32>::try_from(logits.f_contiguous()?.f_view([-1])?)?);
         let sample = dataset.sample(*index)?;
         let labels = LabelImage { width: size, height: size, words: sample.words() };
         let truth = std::array::from_fn(|class| labels.mask(class));

@@ -1,6 +1,56 @@
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use super::seeds::{Use, generator};
+use super::{Dataset, TrainError};
+use crate::bones;
+
+/// How an epoch's samples are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Sampling {
+    /// Every sample once, in random order.
+    Uniform {},
+    /// With replacement, in proportion to the weights that `carpus split --sample-weights` wrote.
+    Weights {},
+    /// With replacement: a class, each as likely, then one of the samples that show it (Shen et al. 2016, "Relay
+    /// Backpropagation for Effective Learning of Deep Convolutional Neural Networks", section 4.2). So samples that show
+    /// what few others do come oftener.
+    ClassAware {},
+}
+
+impl Sampling {
+    /// Every kind's name.
+    pub const ALL: &'static [&'static str] = &["uniform", "weights", "class-aware"];
+
+    /// The weight of each sample of `training` in a draw with replacement; `None`: all once.
+    pub(super) fn weights(self, training: &Dataset, given: Option<&[f64]>) -> Result<Option<Vec<f64>>, TrainError> {
+        match self {
+            Sampling::Uniform {} => Ok(None),
+            Sampling::ClassAware {} => Ok(Some(class_weights(training.present()))),
+            Sampling::Weights {} => match given {
+                Some(weights) if weights.len() == training.len() => Ok(Some(weights.to_vec())),
+                Some(weights) => Err(TrainError::SampleWeights {
+                    reason: format!("{} weights for {} images", weights.len(), training.len()),
+                }),
+                None => Err(TrainError::SampleWeights {
+                    reason: "none were given: name the file of `carpus split --sample-weights` in data.sample-weights"
+                        .into(),
+                }),
+            },
+        }
+    }
+}
+
+/// The chance of each sample in class-aware draws, times the number of classes; `present` holds bit c for class c.
+fn class_weights(present: &[u32]) -> Vec<f64> {
+    let showing = |class: usize| present.iter().filter(|p| *p >> class & 1 == 1).count();
+    let counts: Vec<usize> = (0..bones::COUNT).map(showing).collect();
+    let weight = |p: &u32| {
+        counts.iter().enumerate().filter(|(class, _)| p >> class & 1 == 1).map(|(_, n)| 1.0 / *n as f64).sum()
+    };
+    present.iter().map(weight).collect()
+}
 
 /// The order of `n` samples in an epoch: a permutation, or, with `weights` (one a sample), `n` draws with
 /// replacement in proportion to them.
@@ -33,6 +83,17 @@ pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<us
     }
 }
 
+/// Batches of an epoch of `n` samples. A last batch of one sample, where others have more, is left out: batch norm cannot
+/// learn from it in the deepest layers. The sample comes in another epoch's order.
+pub fn batches(n: usize, batch: usize) -> usize {
+    let whole = n / batch;
+    match n % batch {
+        0 => whole,
+        1 if whole > 0 => whole,
+        _ => whole + 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +121,16 @@ mod tests {
         // 12,000 draws at 10:1 have a ratio of 10 within 4 standard errors of about 0.32.
         let ratio = counts[2] as f64 / counts[1] as f64;
         assert!((8.7..11.3).contains(&ratio), "{counts:?}");
+    }
+
+    #[test]
+    fn rare_classes_come_oftener() {
+        // Class 0 in both, class 1 in the second alone, the third shows nothing.
+        assert_eq!(class_weights(&[0b01, 0b11, 0]), [0.5, 1.5, 0.0]);
+    }
+
+    #[test]
+    fn a_lone_last_sample_waits() {
+        assert_eq!([(4, 2), (5, 2), (6, 4), (1, 4), (3, 1)].map(|(n, b)| batches(n, b)), [2, 2, 2, 1, 3]);
     }
 }

@@ -3,6 +3,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::Histogram;
+
 /// Writes TensorBoard's event files: TFRecord framing (length, masked CRC-32C, data, masked CRC-32C) around
 /// `Event` messages in protobuf's wire format.
 pub struct EventsWriter {
@@ -58,6 +60,24 @@ impl EventsWriter {
         image.extend(text_field(4, png));
         let mut message = text_field(1, tag.as_bytes());
         message.extend(text_field(4, &image));
+        self.event(step, &text_field(5, &text_field(1, &message)))
+    }
+
+    /// A histogram under its tag.
+    pub fn histogram(&mut self, step: u64, tag: &str, histogram: &Histogram) -> std::io::Result<()> {
+        // HistogramProto { min, max, num, sum, sum_squares, bucket_limit, bucket }
+        let h = histogram;
+        let mut proto = Vec::with_capacity(64 + 16 * h.buckets.len());
+        for (field, value) in [(1, h.min), (2, h.max), (3, h.count), (4, h.sum), (5, h.squares)] {
+            proto.push(field << 3 | 1);
+            proto.extend(value.to_le_bytes());
+        }
+        let packed =
+            |of: fn(&(f64, f64)) -> f64| -> Vec<u8> { h.buckets.iter().flat_map(|b| of(b).to_le_bytes()).collect() };
+        proto.extend(text_field(6, &packed(|b| b.0)));
+        proto.extend(text_field(7, &packed(|b| b.1)));
+        let mut message = text_field(1, tag.as_bytes());
+        message.extend(text_field(5, &proto));
         self.event(step, &text_field(5, &text_field(1, &message)))
     }
 

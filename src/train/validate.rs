@@ -1,10 +1,11 @@
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::loader::make;
-use super::{Dataset, Loading, TrainError};
+use super::loader::{Batch, make};
+use super::{Amp, Dataset, Loading, TrainError};
+use crate::aten;
 use crate::losses::LossMix;
 use crate::metrics::{Dice, DiceScore};
-use crate::models::Model;
+use crate::models::{Input, Model};
 
 /// What validation at the model's size gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,36 +16,75 @@ pub struct Validation {
     pub dice: DiceScore,
 }
 
+/// A batch where the model is.
+#[derive(Debug)]
+pub struct Tensors {
+    /// `[B, C, S, S]`.
+    pub images: Tensor,
+    /// `[B, S, S]`, bit c of a word = class c.
+    pub words: Tensor,
+    /// `[B, 4]`; see [`super::known_of`].
+    pub metadata: Tensor,
+}
+
+impl Tensors {
+    /// Copies a batch of squares of `size` to `device`.
+    pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
+        let (b, s, channels) = (batch.indices.len() as i64, i64::from(size), loading.channels as i64);
+        let images = Tensor::f_from_slice(&batch.pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
+        if loading.channels_last {
+            aten::channels_last(&images)?;
+        }
+        Ok(Tensors {
+            images,
+            words: Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?,
+            metadata: Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?,
+        })
+    }
+
+    /// As a model takes it.
+    pub fn input(&self) -> Input<'_> {
+        Input { images: &self.images, metadata: Some(&self.metadata) }
+    }
+}
+
 /// Label words `[B, H, W]` (bit c = class c) as 0 or 1, `[B, classes, H, W]`.
 pub fn target(words: &Tensor, classes: i64) -> Tensor {
     let bits = Tensor::arange(classes, (Kind::Int, words.device())).view([1, classes, 1, 1]);
     words.unsqueeze(1).bitwise_right_shift(&bits).bitwise_and(1)
 }
 
-/// Runs the model over every sample, unaugmented.
-pub fn validate(model: &Model, dataset: &Dataset, loss: &LossMix, loading: &Loading) -> Result<Validation, TrainError> {
+/// Runs the model over every sample, unaugmented. Samples that cannot be read again take no part.
+pub fn validate(
+    model: &Model,
+    dataset: &Dataset,
+    loss: &LossMix,
+    loading: &Loading,
+    amp: Amp,
+) -> Result<Validation, TrainError> {
     let plain = Loading { augment: None, ..loading.clone() };
     let order: Vec<usize> = (0..dataset.len()).collect();
     let classes = model.config().classes;
-    let (mut loss_sum, mut dice) = (0.0, Dice::new(classes));
+    let (mut loss_sum, mut samples, mut dice) = (0.0, 0, Dice::new(classes));
     for batch in 0..order.len().div_ceil(plain.batch) {
-        let batch = make(dataset, &order, &plain, 0, batch)?;
-        let (x, words) = tensors(&batch, dataset.size(), plain.channels, model.device());
+        let batch = make(dataset, &order, &plain, 0, batch);
+        if batch.indices.is_empty() {
+            continue;
+        }
+        let given = Tensors::new(&batch, dataset.size(), &plain, model.device())?;
+        samples += batch.indices.len();
         tch::no_grad(|| -> Result<(), TrainError> {
-            let logits = model.forward_t(&x, false)?.logits;
-            loss_sum += loss.forward(&logits, &words)?.double_value(&[]) * batch.indices.len() as f64;
-            Ok(dice.update(&logits, &target(&words, classes))?)
+            let half = amp.enter(model.device())?;
+            let logits = model.forward(&given.input(), false)?.logits;
+            drop(half);
+            let logits = logits.f_to_kind(Kind::Float)?;
+            loss_sum += loss.forward(&logits, &given.words)?.f_double_value(&[])? * batch.indices.len() as f64;
+            Ok(dice.update(&logits, &target(&given.words, classes))?)
         })?;
     }
-    let dice = dice.compute()?.expect("a data set has at least one sample");
-    Ok(Validation { loss: loss_sum / dataset.len() as f64, dice })
-}
-
-/// A batch on `device`: `[B, C, S, S]` floats and `[B, S, S]` words.
-pub(super) fn tensors(batch: &super::Batch, size: u32, channels: usize, device: tch::Device) -> (Tensor, Tensor) {
-    let (b, s) = (batch.indices.len() as i64, i64::from(size));
-    let x = Tensor::from_slice(&batch.pixels).view([b, channels as i64, s, s]).to_device(device);
-    (x, Tensor::from_slice(&batch.words).view([b, s, s]).to_device(device))
+    let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any more".into() };
+    let dice = dice.compute()?.ok_or_else(unreadable)?;
+    Ok(Validation { loss: loss_sum / samples as f64, dice })
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ mod report;
 mod report_configs;
 mod runs;
 mod scan;
+#[cfg(feature = "torch")]
+mod schedule;
 mod splits;
 mod stats;
 mod synthetic;
@@ -28,3 +30,5 @@ mod train;
 mod train_cli;
 #[cfg(feature = "torch")]
 mod train_parity;
+#[cfg(feature = "torch")]
+mod train_side_by_side;

@@ -12,12 +12,13 @@ use carpus::dataset::layout;
 use carpus::losses::LossMix;
 use carpus::models::{Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
-use carpus::tables::FoldRow;
+use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Dataset, EmaSettings, EpochRecord, InputSettings, OptimiserSettings, Outcome, RunFolder, Schedule, Settings,
-    TrainError, Watcher, partition, train,
+    Amp, Data, Dataset, EmaSettings, Freeze, InputSettings, Learner, Monitor, Moved, OptimiserKind, OptimiserSettings,
+    Outcome, PointWeight, RunFolder, Sampling, Schedule, Settings, StageSettings, StartFrom, Tensors, TrainError,
+    Watcher, partition, train,
 };
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Writes `patients` patients with two 80 px images each: 29 bright boxes at places that differ a little by image. Gives
 /// folds of one patient each.
@@ -71,7 +72,7 @@ impl Bench {
         let data = folder.path().join("data");
         let folds = draw_data(&data, 4);
         let parts = partition(&layout::discover(&data).unwrap(), &folds, 0).unwrap();
-        let load = |entries: &[_]| Dataset::load(&data, entries, 64, 1 << 30, "training", &Silent).unwrap().0;
+        let load = |entries: &[_]| Dataset::load(&data, entries, &[], 64, 1 << 30, "training", &Silent).unwrap().0;
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
         Model::new(&model(), Device::Cpu).unwrap().save(&folder.path().join("start.safetensors")).unwrap();
@@ -93,7 +94,9 @@ impl Bench {
         resume: bool,
         watcher: &StopAfter,
     ) -> Result<Outcome, TrainError> {
-        train(settings, &self.training, &self.validation, Device::Cpu, run, resume, &watcher.stop, watcher)
+        let data = Data { training: &self.training, validation: &self.validation };
+        let data = vec![data; settings.stages.len()];
+        train(settings, &data, Device::Cpu, run, resume, &watcher.stop, watcher)
     }
 }
 
@@ -104,27 +107,44 @@ fn model() -> ModelConfig {
 
 fn settings(start: std::path::PathBuf) -> Settings {
     Settings {
+        seed: 3,
+        model: model(),
+        weights: Some(start),
+        encoder_weights: None,
+        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
+        monitor: Monitor::Dice,
+        deterministic: true,
+        channels_last: false,
+        stages: vec![stage()],
+        sample_weights: None,
+        keep_best: 1,
+        save_every: None,
+        workers: 1,
+        pictures: 2,
+        histograms: true,
+    }
+}
+
+fn stage() -> StageSettings {
+    StageSettings {
+        name: "train".into(),
+        start_from: StartFrom::Last,
         size: 64,
         epochs: 3,
         batch: 2,
         accumulate: 1,
         clip: Some(1.0),
-        seed: 3,
         early_stop: None,
-        auxiliary_weight: 0.4,
-        model: model(),
-        weights: Some(start),
-        encoder_weights: None,
-        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
         loss: LossMix::default(),
+        auxiliary_weights: vec![0.4],
+        point_weight: PointWeight::default(),
         optimiser: OptimiserSettings { lr: 2e-3, ..Default::default() },
         schedule: Schedule::CosineWarmup { warmup: 0.2, end: 0.0 },
         augment: AugmentSettings::default(),
+        sampling: Sampling::Uniform {},
+        freeze: vec![],
         ema: Some(EmaSettings { decay: 0.9, warmup: 10.0 }),
-        sample_weights: None,
-        save_every: None,
-        workers: 1,
-        pictures: 2,
+        amp: Amp::Off,
     }
 }
 
@@ -132,12 +152,18 @@ fn settings(start: std::path::PathBuf) -> Settings {
 struct StopAfter {
     stop: AtomicBool,
     left: AtomicUsize,
-    records: std::sync::Mutex<Vec<EpochRecord>>,
+    records: std::sync::Mutex<Vec<EpochRow>>,
+    skipped: std::sync::Mutex<Vec<String>>,
 }
 
 impl StopAfter {
     fn batches(n: usize) -> StopAfter {
-        StopAfter { stop: AtomicBool::new(false), left: AtomicUsize::new(n), records: Default::default() }
+        StopAfter {
+            stop: AtomicBool::new(false),
+            left: AtomicUsize::new(n),
+            records: Default::default(),
+            skipped: Default::default(),
+        }
     }
 
     fn never() -> StopAfter {
@@ -158,8 +184,12 @@ impl Progress for StopAfter {
 }
 
 impl Watcher for StopAfter {
-    fn epoch(&self, record: &EpochRecord, _epochs: usize, _best: bool) {
+    fn epoch(&self, record: &EpochRow, _epochs: usize, _best: bool) {
         self.records.lock().unwrap().push(record.clone());
+    }
+
+    fn skipped(&self, image: &str, reason: &str) {
+        self.skipped.lock().unwrap().push(format!("{image}: {reason}"));
     }
 }
 
@@ -185,12 +215,13 @@ fn loss_falls_and_the_run_leaves_its_files() {
     let records = watcher.records.into_inner().unwrap();
     let losses: Vec<f64> = records.iter().map(|r| r.train_loss).collect();
     assert!(losses[2] < 0.9 * losses[0], "{losses:?}");
-    for file in ["log.csv", "best.safetensors", "last.safetensors", "pictures/epoch003.png"] {
+    for file in ["metrics.csv", "metrics.parquet", "best.safetensors", "last.safetensors", "pictures/epoch003.png"] {
         assert!(run.path().join(file).is_file(), "{file}");
     }
-    let log = std::fs::read_to_string(run.log()).unwrap();
+    let log = std::fs::read_to_string(run.metrics()).unwrap();
     assert_eq!(log.lines().count(), 4);
-    assert!(log.starts_with("epoch,step,lr,train_loss") && log.contains("dice_Pisiform"));
+    assert!(log.starts_with("stage,epoch,step,lr,train_loss") && log.contains("dice_Pisiform"));
+    assert_eq!(carpus::tables::read::<EpochRow>(&run.metrics()).unwrap(), records);
     // A second start of the same name is refused, and going on after the end changes nothing.
     assert!(matches!(
         bench.train(&bench.settings(), &run, false, &StopAfter::never()),
@@ -201,17 +232,40 @@ fn loss_falls_and_the_run_leaves_its_files() {
     assert!(before == state(&run.last()));
 }
 
+/// Two stages that differ in all that has a state: rule, averages, loss scale, frozen weights, what they start from.
+fn two_stages() -> Vec<StageSettings> {
+    let first = StageSettings {
+        name: "first".into(),
+        epochs: 2,
+        accumulate: 2,
+        freeze: vec![Freeze { prefix: "encoder.".into(), from: 0, until: Some(1) }],
+        ..stage()
+    };
+    let second = StageSettings {
+        name: "second".into(),
+        start_from: StartFrom::Ema,
+        epochs: 1,
+        optimiser: OptimiserSettings { kind: OptimiserKind::RAdam, lr: 1e-3, ..Default::default() },
+        ema: None,
+        sampling: Sampling::ClassAware {},
+        amp: Amp::Fp16,
+        ..stage()
+    };
+    vec![first, second]
+}
+
 #[test]
 fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
     let bench = Bench::new();
-    // Three batches an epoch in groups of two and one; workers and saves must not matter.
-    let mut settings = Settings { accumulate: 2, epochs: 2, pictures: 0, ..bench.settings() };
+    // Three batches an epoch, in the first stage in groups of two and one; workers and saves must not matter.
+    let mut settings = Settings { stages: two_stages(), pictures: 0, histograms: false, ..bench.settings() };
     let whole = bench.run("whole");
     bench.train(&settings, &whole, false, &StopAfter::never()).unwrap();
     let expected = state(&whole.last());
     settings.workers = 3;
     settings.save_every = Some(1);
-    for stop_after in [1, 4] {
+    // In the first epoch's first group, in the second epoch, at the end of the first stage, within the second.
+    for stop_after in [1, 4, 6, 7] {
         let run = bench.run(&format!("broken{stop_after}"));
         let outcome = bench.train(&settings, &run, false, &StopAfter::batches(stop_after)).unwrap();
         assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
@@ -226,32 +280,233 @@ fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
 }
 
 #[test]
+fn stages_start_from_what_they_say_and_frozen_weights_stay() {
+    let bench = Bench::new();
+    let still = |name: &str, from, epochs| StageSettings {
+        name: name.into(),
+        start_from: from,
+        epochs,
+        augment: AugmentSettings::none(),
+        freeze: vec![Freeze { prefix: String::new(), from: 0, until: None }],
+        ema: None,
+        ..stage()
+    };
+    let learnt = |state: &std::collections::BTreeMap<String, Vec<u8>>,
+                  part: &str|
+     -> std::collections::BTreeMap<String, Vec<u8>> {
+        let of_part = state.iter().filter_map(|(n, b)| Some((n.strip_prefix(part)?.to_owned(), b.clone())));
+        of_part.filter(|(n, _)| n.ends_with("weight") || n.ends_with("bias")).collect()
+    };
+    let mut first = StageSettings { epochs: 2, ..stage() };
+    first.freeze = vec![Freeze { prefix: "encoder.".into(), from: 0, until: None }];
+    let mut ends = std::collections::BTreeMap::new();
+    for from in [StartFrom::Last, StartFrom::Ema, StartFrom::Best] {
+        let run = bench.run(from.name());
+        let stages = vec![first.clone(), still("still", from, 1)];
+        let settings = Settings { stages, pictures: 0, histograms: false, keep_best: 2, ..bench.settings() };
+        bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+        ends.insert(from.name(), learnt(&state(&run.last()), "model."));
+        // Of three epochs the two best are kept, and the best of them is the best.
+        let kept = std::fs::read_dir(run.kept_folder()).unwrap().count();
+        assert_eq!(kept, 2);
+        let names: Vec<String> =
+            carpus::tables::read::<EpochRow>(&run.metrics()).unwrap().into_iter().map(|r| r.stage).collect();
+        assert_eq!(names, ["train", "train", "still"]);
+    }
+    // The first stage alone says what it ended with.
+    let run = bench.run("alone");
+    let settings = Settings { stages: vec![first], pictures: 0, histograms: false, ..bench.settings() };
+    bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+    let alone = state(&run.last());
+    assert!(ends["last"] == learnt(&alone, "model.") && ends["ema"] == learnt(&alone, "ema."));
+    assert!(ends["best"] == learnt(&state(&run.best()), ""));
+    assert!(ends["last"] != ends["ema"]);
+    let start = learnt(&state(&bench.folder.path().join("start.safetensors")), "");
+    for (name, bytes) in &ends["last"] {
+        assert_eq!(*bytes == start[name], name.starts_with("encoder."), "{name}");
+    }
+    let mut nothing = settings.clone();
+    nothing.stages[0].freeze = vec![Freeze { prefix: "backbone.".into(), from: 0, until: None }];
+    let error = bench.train(&nothing, &bench.run("nothing"), false, &StopAfter::never()).unwrap_err().to_string();
+    assert!(error.contains("backbone.") && error.contains("encoder._conv_stem."), "{error}");
+}
+
+#[test]
 fn going_on_with_something_else_is_refused_and_named() {
     let bench = Bench::new();
-    let settings = Settings { epochs: 1, pictures: 0, ..bench.settings() };
+    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
+    settings.stages[0].epochs = 1;
     let run = bench.run("changed");
     assert!(matches!(bench.train(&settings, &run, true, &StopAfter::never()), Err(TrainError::NothingToResume { .. })));
     bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
     let mut other = settings.clone();
-    other.optimiser.lr = 1e-4;
-    other.epochs = 2;
+    other.stages[0].optimiser.lr = 1e-4;
+    other.stages[0].epochs = 2;
     let error = bench.train(&other, &run, true, &StopAfter::never()).unwrap_err().to_string();
-    assert!(error.contains("optimiser.lr: was 0.002, is 0.0001") && error.contains("epochs: was 1, is 2"), "{error}");
-    let swapped =
-        train(&settings, &bench.validation, &bench.training, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
+    assert!(
+        error.contains("stages.0.optimiser.lr: was 0.002, is 0.0001") && error.contains("stages.0.epochs: was 1, is 2"),
+        "{error}"
+    );
+    let swapped = [Data { training: &bench.validation, validation: &bench.training }];
+    let swapped = train(&settings, &swapped, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
     assert!(error.contains("training data") && error.contains("validation data"), "{error}");
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_the_run_and_names_the_images() {
+fn what_is_no_number_stops_the_run_and_names_the_images() {
     let bench = Bench::new();
-    let mut settings = Settings { pictures: 0, clip: None, ..bench.settings() };
-    settings.optimiser.lr = 1e38;
-    settings.schedule = Schedule::Constant {};
+    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
+    settings.stages[0].clip = None;
+    settings.stages[0].optimiser.lr = 1e38;
+    settings.stages[0].schedule = Schedule::Constant {};
     let error = bench.train(&settings, &bench.run("nan"), false, &StopAfter::never()).unwrap_err();
     let TrainError::NotFinite { images, .. } = &error else { panic!("{error}") };
     assert!(images.len() == 2 && error.to_string().contains("image1661"), "{error}");
+}
+
+#[test]
+fn a_gradient_that_is_no_number_moves_nothing() {
+    let bench = Bench::new();
+    let settings = bench.settings();
+    let start = bench.folder.path().join("start.safetensors");
+    let mut learner = learner(&settings, &start);
+    let batch = given(&bench, &settings, &[0, 1]);
+    assert!(learner.learn(&batch, f64::INFINITY, 1.0).unwrap().is_finite());
+    assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::NotFinite(norm) if !norm.is_finite()));
+    let before = carpus::models::read_tensors(&start).unwrap();
+    assert!(learner.model().named_parameters().iter().all(|(name, t)| *t == before[name]));
+}
+
+/// A learner with group norms, which do not look across images, on all six training images.
+fn grouped(bench: &Bench, stage: StageSettings) -> Settings {
+    let model = ModelConfig { norm: carpus::models::Norm::Group(8), ..model() };
+    Settings { model, stages: vec![stage], weights: None, ..bench.settings() }
+}
+
+fn given(bench: &Bench, settings: &Settings, indices: &[usize]) -> Tensors {
+    let mut batch = carpus::train::Batch {
+        pixels: vec![],
+        words: vec![],
+        metadata: vec![],
+        indices: indices.to_vec(),
+        broken: vec![],
+    };
+    for index in indices {
+        let sample = bench.training.sample(*index).unwrap();
+        batch.pixels.extend(sample.pixels.iter().map(|v| (f32::from(*v) / 255.0 - 0.2) / 0.3));
+        batch.words.extend(sample.words().into_iter().map(|w| w as i32));
+        batch.metadata.extend(bench.training.metadata(*index));
+    }
+    let loading = carpus::train::Loading {
+        batch: indices.len(),
+        augment: None,
+        mean: &settings.input.mean,
+        sd: &settings.input.sd,
+        channels: 1,
+        channels_last: settings.channels_last,
+        seed: 0,
+        workers: 1,
+    };
+    Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
+}
+
+fn learner<'a>(settings: &'a Settings, start: &Path) -> Learner<'a> {
+    let mut model = Model::new(&settings.model, Device::Cpu).unwrap();
+    model.load(start).unwrap();
+    Learner::new(model, settings, 0).unwrap()
+}
+
+/// Largest difference of any weight, relative to the largest change that the step made to it.
+fn apart(a: &Learner, b: &Learner, start: &Path) -> f64 {
+    let start = carpus::models::read_tensors(start).unwrap();
+    let (a, b) = (a.model().named_parameters(), b.model().named_parameters());
+    let difference = |(name, x): &(String, Tensor), y: &Tensor| {
+        let moved = (x - &start[name]).abs().max().double_value(&[]);
+        (x - y).abs().max().double_value(&[]) / moved.max(1e-12)
+    };
+    tch::no_grad(|| a.iter().zip(&b).map(|(a, (_, b))| difference(a, b)).fold(0.0, f64::max))
+}
+
+#[test]
+fn summed_gradients_are_those_of_the_large_batch() {
+    let bench = Bench::new();
+    let loss: LossMix = serde_json::from_str(r#"{ "bce": 1.0 }"#).unwrap();
+    let optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 0.1, ..Default::default() };
+    let stage = StageSettings { loss, optimiser, ema: None, clip: Some(0.01), ..stage() };
+    let settings = grouped(&bench, stage);
+    let start = bench.folder.path().join("grouped.safetensors");
+    Model::new(&settings.model, Device::Cpu).unwrap().save(&start).unwrap();
+    let (mut large, mut small) = (learner(&settings, &start), learner(&settings, &start));
+    large.learn(&given(&bench, &settings, &[0, 1, 2, 3, 4, 5]), 1.0, 1.0).unwrap();
+    for (indices, share) in [(&[0usize, 1, 2, 3][..], 4.0 / 6.0), (&[4], 1.0 / 6.0), (&[5], 1.0 / 6.0)] {
+        small.learn(&given(&bench, &settings, indices), share, 1.0).unwrap();
+    }
+    for learner in [&mut large, &mut small] {
+        assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(norm) if norm > 0.01));
+    }
+    let worst = apart(&large, &small, &start);
+    // Single precision, sums of some 10^5 products in another order.
+    assert!(worst < 2e-3, "{worst}");
+}
+
+#[test]
+fn channels_last_and_brain_floats_learn_the_same_thing() {
+    let bench = Bench::new();
+    let optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 0.1, ..Default::default() };
+    let plain = grouped(&bench, StageSettings { optimiser, ema: None, clip: None, ..stage() });
+    let start = bench.folder.path().join("grouped.safetensors");
+    Model::new(&plain.model, Device::Cpu).unwrap().save(&start).unwrap();
+    let last = Settings { channels_last: true, ..plain.clone() };
+    let mut half = plain.clone();
+    half.stages[0].amp = Amp::Bf16;
+    let mut scaled = plain.clone();
+    scaled.stages[0].amp = Amp::Fp16;
+    let mut reference = learner(&plain, &start);
+    let mut losses = vec![];
+    let mut learn = |learner: &mut Learner, settings: &Settings| {
+        // A batch of one: group norm needs no other image.
+        losses.push(learner.learn(&given(&bench, settings, &[0]), 1.0, 1.0).unwrap());
+        assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
+    };
+    learn(&mut reference, &plain);
+    // The order of sums; eight bits of mantissa; eleven.
+    for (settings, tolerance) in [(&last, 5e-3), (&half, 0.6), (&scaled, 0.1)] {
+        let mut other = learner(settings, &start);
+        learn(&mut other, settings);
+        let worst = apart(&reference, &other, &start);
+        assert!(worst > 0.0 && worst < tolerance, "{} {}: {worst}", settings.stages[0].amp, settings.channels_last);
+    }
+    assert!(losses.iter().all(|l| (l - losses[0]).abs() < 0.01 * losses[0]), "{losses:?}");
+    assert_eq!(losses[0] as f32, losses[1] as f32);
+}
+
+#[test]
+fn a_half_precision_step_that_overflows_is_left_out() {
+    let bench = Bench::new();
+    let mut settings = grouped(&bench, StageSettings { ema: None, ..stage() });
+    settings.stages[0].amp = Amp::Fp16;
+    let start = bench.folder.path().join("grouped.safetensors");
+    Model::new(&settings.model, Device::Cpu).unwrap().save(&start).unwrap();
+    let mut learner = learner(&settings, &start);
+    let before = carpus::models::read_tensors(&start).unwrap();
+    let batch = given(&bench, &settings, &[0]);
+    // A share of the loss so large that the scaled gradients overflow half precision.
+    learner.learn(&batch, 1e6, 1.0).unwrap();
+    assert_eq!(learner.step(0.1, 1).unwrap(), Moved::Skipped);
+    assert_eq!(learner.scaler().unwrap().scale(), 32768.0);
+    assert!(learner.model().named_parameters().iter().all(|(name, t)| *t == before[name]));
+    learner.clear_gradients().unwrap();
+    learner.learn(&batch, 1.0, 1.0).unwrap();
+    assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
+    // One that no scale can save is said instead of left out for ever.
+    let moved = (0..40).map(|_| {
+        learner.clear_gradients().unwrap();
+        learner.learn(&batch, 1e12, 1.0).unwrap();
+        learner.step(0.1, 2).unwrap()
+    });
+    let moved: Vec<Moved> = moved.collect();
+    assert!(moved.iter().any(|m| matches!(m, Moved::NotFinite(_))), "{moved:?}");
 }
 
 #[test]
@@ -259,7 +514,7 @@ fn batches_do_not_depend_on_the_cache() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
     let entries = bench.training.entries();
-    let (uncached, _) = Dataset::load(&data, entries, 64, 0, "training", &Silent).unwrap();
+    let (uncached, _) = Dataset::load(&data, entries, &[], 64, 0, "training", &Silent).unwrap();
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -282,7 +537,30 @@ fn broken_images_are_left_out_and_said() {
     let bytes = std::fs::read(&first).unwrap();
     std::fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
     let entries = layout::discover(folder.path()).unwrap().images;
-    let (dataset, problems) = Dataset::load(folder.path(), &entries, 64, 1 << 30, "training", &Silent).unwrap();
+    let (dataset, problems) = Dataset::load(folder.path(), &entries, &[], 64, 1 << 30, "training", &Silent).unwrap();
     assert_eq!((dataset.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
+}
+
+#[test]
+fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
+    let bench = Bench::new();
+    let data = bench.folder.path().join("data");
+    let load = |entries: &[_]| Dataset::load(&data, entries, &[], 64, 0, "training", &Silent).unwrap().0;
+    let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
+    let entry = &training.entries()[2];
+    let path = data.join(&entry.image);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
+    settings.stages[0].epochs = 2;
+    let watcher = StopAfter::never();
+    let run = bench.run("breaks");
+    let here = [Data { training: &training, validation: &validation }];
+    train(&settings, &here, Device::Cpu, &run, false, &watcher.stop, &watcher).unwrap();
+    let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
+    assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);
+    let told = watcher.skipped.into_inner().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with(&entry.image_id) && told[0].contains("end"), "{told:?}");
 }

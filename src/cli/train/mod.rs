@@ -1,23 +1,26 @@
+mod data;
+mod folds;
+mod phantom;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Status, Ui};
 use crate::artefact::write_atomically;
 use crate::config::train::TrainConfig;
-use crate::dataset::layout::{self, ImageEntry};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::layout::ImageEntry;
 use crate::device;
 use crate::infer::{Predictor, predict};
 use crate::mask::submission;
+use crate::report;
 use crate::scores::{self, Summary};
-use crate::splits;
-use crate::tables::{self, FoldRow};
-use crate::train::{Dataset, EpochRecord, Outcome, RunFolder, TrainError, Watcher, partition, train};
+use crate::tables::EpochRow;
+use crate::train::{Outcome, RunFolder, TrainError, Watcher, train};
+use folds::Folds;
 
 /// Train a model on all folds but one
 #[derive(clap::Args, Debug)]
@@ -28,10 +31,16 @@ Example:
   carpus train --config configs/train/demo.toml --fold 0 \\
       --resume            # after an interruption
   carpus train --config configs/train/demo.toml --set optimiser.lr=3e-3 --name faster
+  carpus train --config configs/train/demo.toml --folds all
+  carpus train --config configs/train/demo.toml --set data=phantom --set size=128 \\
+      --set epochs=1             # does it run? In seconds, on drawn hands
 
-A run leaves RUNS/NAME/ with config.toml (as run), log.csv, TensorBoard events, pictures/,
-best.safetensors, last.safetensors and, when it ends, predictions.csv, per_image_dice.csv and
-summary.json of the held-out images at their own size. Ctrl-C saves and ends with exit code 130.")]
+A run leaves RUNS/NAME/ with config.toml (as run), metrics.csv and .parquet, TensorBoard events,
+pictures/, best.safetensors, last.safetensors and, when it ends, predictions.csv,
+per_image_dice.csv and summary.json of the held-out images at their own size, and report.html.
+With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
+predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
+with --resume. Ctrl-C saves and ends with exit code 130.")]
 pub struct Args {
     /// TOML file; `carpus train --config FILE --print-config` shows every key
     #[arg(short, long)]
@@ -42,6 +51,9 @@ pub struct Args {
     /// Fold to hold out; overrides data.fold
     #[arg(long)]
     fold: Option<u32>,
+    /// Train these folds one after another and collect what they held out: all, or 0,2
+    #[arg(long, value_name = "FOLDS", conflicts_with = "fold")]
+    folds: Option<Folds>,
     /// Name of the run; overrides output.name
     #[arg(long)]
     name: Option<String>,
@@ -72,7 +84,7 @@ enum Existing {
     Auto,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct RunSummary {
     run: PathBuf,
     best_epoch: usize,
@@ -80,18 +92,21 @@ struct RunSummary {
     stopped_early: bool,
     training_images: usize,
     validation_images: usize,
+    images_left_out: usize,
     seconds: f64,
     /// The held-out images at their own size.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     held_out: Option<Summary>,
 }
 
 impl Watcher for Ui {
-    fn epoch(&self, record: &EpochRecord, epochs: usize, best: bool) {
+    fn epoch(&self, record: &EpochRow, epochs: usize, best: bool) {
         let raw = record.valid_dice_raw.map(|d| format!(" (raw {d:.4})")).unwrap_or_default();
-        let left = (epochs - record.epoch) as f64 * record.seconds;
+        let left = epochs.saturating_sub(record.epoch as usize) as f64 * record.seconds;
+        let memory = record.memory_mb.map(|mb| format!("  {mb:.0} MiB")).unwrap_or_default();
         self.line(format_args!(
-            "epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting {:.0} %  {:.0} s left",
+            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting {:.0} %{memory}  {:.0} s left",
+            record.stage,
             record.epoch,
             record.train_loss,
             record.valid_loss,
@@ -102,63 +117,98 @@ impl Watcher for Ui {
             100.0 * record.waiting,
             left,
         ));
+        if record.steps_skipped > 0 {
+            self.note(format_args!("{} steps left out: half precision overflowed", record.steps_skipped));
+        }
+    }
+
+    fn skipped(&self, image: &str, reason: &str) {
+        self.warn(format_args!("image {image} is left out from here on: {reason}"));
     }
 }
 
+/// Set by Ctrl-C, for all runs of the process.
+static STOP: AtomicBool = AtomicBool::new(false);
+
 /// Trains.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let started = Instant::now();
     let mut config = TrainConfig::load(&args.config, &args.sets)?;
     config.data.fold = args.fold.unwrap_or(config.data.fold);
     config.output.runs = args.runs.clone().unwrap_or(config.output.runs);
     config.output.name = args.name.clone().or(config.output.name);
-    let name = config.output.name.get_or_insert_with(|| {
-        let stem = args.config.file_stem().unwrap_or_default().to_string_lossy();
-        format!("{stem}-fold{}", config.data.fold)
-    });
-    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        bail!("the run's name is {name:?}; expected a name for a folder, without slashes");
+    let stem = args.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some(folds) = &args.folds {
+        if args.print_config {
+            ui.output(config.to_toml());
+            return Ok(Status::Done);
+        }
+        return folds::run(&args, folds, &config, &stem, ui);
     }
-    let folder = RunFolder::new(&config.output.runs, name);
+    config.output.name.get_or_insert_with(|| format!("{stem}-fold{}", config.data.fold));
     if args.print_config {
         ui.output(config.to_toml());
         return Ok(Status::Done);
     }
-    let existing = if args.resume { Existing::Resume } else { args.existing };
-    if existing == Existing::Refuse && folder.last().exists() {
+    let (status, summary) = run_fold(&args, config, false, ui)?;
+    if let Some(summary) = summary {
+        ui.json(&summary)?;
+    }
+    Ok(status)
+}
+
+/// Trains the fold of `config`, whose run has a name. No summary where it was asked to stop. `one_of_many`: to resume one that
+/// was not begun is to begin it.
+fn run_fold(
+    args: &Args,
+    config: TrainConfig,
+    one_of_many: bool,
+    ui: &Ui,
+) -> anyhow::Result<(Status, Option<RunSummary>)> {
+    let started = Instant::now();
+    let name = config.output.name.as_deref().expect("the run was given a name");
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        bail!("the run's name is {name:?}; expected a name for a folder, without slashes");
+    }
+    let folder = RunFolder::new(&config.output.runs, name);
+    let begun = folder.last().exists();
+    let existing = match if args.resume { Existing::Resume } else { args.existing } {
+        Existing::Resume if one_of_many && !begun => Existing::Refuse,
+        other => other,
+    };
+    if existing == Existing::Refuse && begun {
         return Err(TrainError::RunExists { path: folder.path().into() }.into());
     }
 
     // The device comes first: only the first touch of libtorch can bring CUDA in.
     let device = device::select(config.device)?;
-    let (training, validation, problems) = datasets(&config, ui)?;
-    let settings = config.settings(weights(&config, &training)?);
+    let on_data = if phantom::is_meant(&config) { phantom::prepare(&config, ui)? } else { config.clone() };
+    let stages = on_data.stages(&args.config)?;
+    let sizes = data::Sizes::read(&on_data, stages.iter().map(|s| s.config.size), ui)?;
+    let data: Vec<_> = stages.iter().map(|s| sizes.at(s.config.size)).collect();
+    let settings = on_data.settings(&args.config, data::weights(&on_data, data[0].training)?)?;
     ui.line(format_args!(
         "{}: {} training and {} validation images at {} px, {device:?}",
         config.model.describe(),
-        training.len(),
-        validation.len(),
-        config.size
+        data[0].training.len(),
+        data[0].validation.len(),
+        stages.iter().map(|s| s.config.size.to_string()).collect::<Vec<_>>().join(", then "),
     ));
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
     // A chain sets it once; a second setting is refused and the first one serves.
-    let handler = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
+    let handler = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
     });
-    if let Err(error) = handler {
+    if let Err(error) = handler.or_else(|e| if matches!(e, ctrlc::Error::MultipleHandlers) { Ok(()) } else { Err(e) }) {
         tracing::warn!("Ctrl-C will end the run without saving: {error}");
     }
     let go = |resume: bool| -> Result<Outcome, TrainError> {
         if !resume {
             start_anew(&folder, &config)?;
         }
-        train(&settings, &training, &validation, device, &folder, resume, &stop, ui)
+        train(&settings, &data, device, &folder, resume, &STOP, ui)
     };
-    let begun = folder.last().exists();
     let outcome = match existing {
         Existing::Resume => go(true),
         Existing::Auto if begun => match go(true) {
@@ -174,12 +224,18 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (best_epoch, best_dice, early) = match outcome {
         Outcome::Interrupted { epoch, step } => {
             ui.note(format_args!("interrupted after {epoch} epochs, {step} steps; go on with --resume"));
-            return Ok(Status::Interrupted);
+            return Ok((Status::Interrupted, None));
         }
         Outcome::Finished { best_epoch, best_dice, early } => (best_epoch, best_dice, early),
     };
+    let status = if sizes.left_out() > 0 { Status::DoneWithProblems } else { Status::Done };
+    // A run that was over before this one began has been scored already.
+    let file = folder.path().join("summary.json");
+    if one_of_many && let Some(summary) = std::fs::read(&file).ok().and_then(|b| serde_json::from_slice(&b).ok()) {
+        return Ok((status, Some(summary)));
+    }
     let held_out = match config.evaluate {
-        true => Some(score_best(&config, &folder, device, validation.entries(), ui)?),
+        true => Some(score_best(&on_data, &folder, device, data[0].validation.entries(), ui)?),
         false => None,
     };
     let summary = RunSummary {
@@ -187,59 +243,23 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         best_epoch,
         best_dice_at_model_size: best_dice,
         stopped_early: early,
-        training_images: training.len(),
-        validation_images: validation.len(),
+        training_images: data[0].training.len(),
+        validation_images: data[0].validation.len(),
+        images_left_out: sizes.left_out(),
         seconds: started.elapsed().as_secs_f64(),
         held_out,
     };
-    write_json(&folder.path().join("summary.json"), &summary)?;
-    ui.line(format_args!("best epoch {best_epoch}: Dice {best_dice:.4} at {} px", config.size));
+    write_json(&file, &summary)?;
+    // The run is whole without its report.
+    if let Err(error) = report::run::write(folder.path(), Some(&on_data.data.root), report::run::PICTURES, ui) {
+        ui.warn(format_args!("no report: {error}"));
+    }
+    ui.line(format_args!("best epoch {best_epoch}: Dice {best_dice:.4} at the model's size"));
     if let Some(held_out) = &summary.held_out {
         ui.line(format_args!("held-out images at their own size: mean Dice {:.4}", held_out.mean_dice));
     }
     ui.line(format_args!("run: {}", folder.path().display()));
-    ui.json(&summary)?;
-    let left_out = problems.iter().any(|p| p.severity == Severity::Error);
-    Ok(if left_out { Status::DoneWithProblems } else { Status::Done })
-}
-
-fn datasets(config: &TrainConfig, ui: &Ui) -> anyhow::Result<(Dataset, Dataset, Vec<Problem>)> {
-    let layout = layout::discover(&config.data.root)?;
-    let folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
-    let mut parts = partition(&layout, &folds, config.data.fold)?;
-    let limit = config.data.limit.unwrap_or(usize::MAX);
-    parts.training.truncate(limit);
-    parts.validation.truncate(limit);
-    let bytes = config.data.cache_mb << 20;
-    let load =
-        |entries: &[ImageEntry], bytes, part| Dataset::load(&config.data.root, entries, config.size, bytes, part, ui);
-    let (training, mut problems) = load(&parts.training, bytes, "training")?;
-    let (validation, found) = load(&parts.validation, bytes, "validation")?;
-    problems.extend(found);
-    for problem in problems.iter().filter(|p| p.severity == Severity::Error) {
-        ui.warn(format_args!("{}: {}; {}", problem.file, problem.reason, problem.action));
-    }
-    let uncached = training.uncached() + validation.uncached();
-    if uncached > 0 {
-        ui.note(format_args!(
-            "{uncached} samples do not fit into data.cache-mb = {} and are read again in each epoch",
-            config.data.cache_mb
-        ));
-    }
-    Ok((training, validation, problems))
-}
-
-/// Weights of the training images in the draw of an epoch.
-fn weights(config: &TrainConfig, training: &Dataset) -> anyhow::Result<Option<Vec<f64>>> {
-    let Some(path) = &config.data.sample_weights else { return Ok(None) };
-    let by_image: std::collections::HashMap<String, f64> =
-        splits::read_weights(path)?.into_iter().map(|w| (w.image_id, w.weight)).collect();
-    let of = |entry: &ImageEntry| {
-        by_image.get(&entry.image_id).copied().with_context(|| {
-            format!("{}: no weight for image {}; write it again with the folds", path.display(), entry.image_id)
-        })
-    };
-    training.entries().iter().map(of).collect::<anyhow::Result<Vec<f64>>>().map(Some)
+    Ok((status, Some(summary)))
 }
 
 /// Removes what an earlier run of the name left and writes the configuration as run.
@@ -254,20 +274,13 @@ fn start_anew(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError
         let entry = entry.map_err(io(path))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         // Only what a run writes: the folder may hold notes.
-        const FILES: [&str; 7] = [
-            "last.safetensors",
-            "best.safetensors",
-            "log.csv",
-            "config.toml",
-            "summary.json",
-            "predictions.csv",
-            "per_image_dice.csv",
-        ];
-        if FILES.contains(&name.as_str()) || name.starts_with("events.out.tfevents.") {
-            std::fs::remove_file(entry.path()).map_err(io(&entry.path()))?;
-        } else if name == "pictures" {
-            std::fs::remove_dir_all(entry.path()).map_err(io(&entry.path()))?;
+        if !RunFolder::WRITTEN.contains(&name.as_str()) && !name.starts_with("events.out.tfevents.") {
+            continue;
         }
+        let is_folder = entry.file_type().map_err(io(&entry.path()))?.is_dir();
+        let removed =
+            if is_folder { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+        removed.map_err(io(&entry.path()))?;
     }
     let file = path.join("config.toml");
     write_atomically(&file, |out| std::io::Write::write_all(out, config.to_toml().as_bytes())).map_err(io(&file))

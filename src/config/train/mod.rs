@@ -1,5 +1,8 @@
 //! The configuration of a training run.
 
+mod stages;
+mod validate;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +14,10 @@ use crate::augment::AugmentSettings;
 use crate::device::DeviceKind;
 use crate::losses::LossMix;
 use crate::models::ModelConfig;
-use crate::train::{EmaSettings, InputSettings, OptimiserSettings, Schedule, Settings};
+use crate::train::{
+    Amp, EmaSettings, Freeze, InputSettings, Monitor, OptimiserSettings, PointWeight, Sampling, Schedule, Settings,
+};
+pub use stages::StageConfig;
 
 /// A training run as configured. Every key has a default; an unknown one is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +39,20 @@ pub struct TrainConfig {
     pub early_stop: Option<usize>,
     /// Optimiser steps between two saves within an epoch; absent: only at its end.
     pub save_every: Option<u64>,
-    /// Weight of each auxiliary output's loss.
-    pub auxiliary_weight: f64,
+    /// Weights of the auxiliary outputs' losses in order; the last one holds for any further.
+    pub auxiliary_weights: Vec<f64>,
+    /// Weight of PointRend's loss: a number, or the first and the last of a line over the stage.
+    pub point_weight: PointWeight,
+    /// What products are computed in: `off` (single precision), `bf16` or `fp16`.
+    pub amp: Amp,
+    /// Only algorithms that give the same bits each time; those that have none fail.
+    pub deterministic: bool,
+    /// Channels innermost in memory, which tensor cores like better.
+    pub channels_last: bool,
+    /// What tells the better of two epochs: `dice` or `loss`.
+    pub monitor: Monitor,
+    /// How many of the best epochs' weights are kept.
+    pub keep_best: usize,
     /// Weights of the whole model to start from, safetensors.
     pub weights: Option<PathBuf>,
     /// Weights of the encoder to start from, safetensors.
@@ -45,6 +63,8 @@ pub struct TrainConfig {
     pub workers: usize,
     /// Validation images drawn after each epoch, a rotated hand first.
     pub pictures: usize,
+    /// Whether histograms of weights and gradients go to TensorBoard after each epoch.
+    pub histograms: bool,
     /// Whether the best weights are scored on the held-out images at their own size when the run ends.
     pub evaluate: bool,
     /// What is learnt from.
@@ -65,19 +85,28 @@ pub struct TrainConfig {
     pub augment: AugmentSettings,
     /// Averaged weights; absent: none.
     pub ema: Option<EmaSettings>,
+    /// How samples are drawn; absent: by weights where `data.sample-weights` names them, else every one once an epoch.
+    pub sampling: Option<Sampling>,
+    /// Weights that stay as they are: prefixes of names, or `{ prefix = "encoder.", from = 0, until = 5 }` in epochs of the
+    /// stage.
+    pub freeze: Vec<Freeze>,
+    /// Stages, each laid over all of the above; absent: one stage. See [`TrainConfig::stages`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Table>,
 }
 
 /// What is learnt from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataConfig {
-    /// Data folder or folder of crops. `data = "DIR"` is short for it.
+    /// Data folder or folder of crops. `data = "DIR"` is short for it. `phantom` stands for a tiny drawn data set with
+    /// folds of its own, to see a configuration run in seconds.
     pub root: PathBuf,
     /// Folds that `carpus split` wrote.
     pub folds: PathBuf,
     /// The fold held out.
     pub fold: u32,
-    /// Weights that `carpus split --sample-weights` wrote; absent: every image once an epoch.
+    /// Weights that `carpus split --sample-weights` wrote.
     pub sample_weights: Option<PathBuf>,
     /// Only the first so many images of each part, for a quick look.
     pub limit: Option<usize>,
@@ -106,12 +135,19 @@ impl Default for TrainConfig {
             seed: 0,
             early_stop: None,
             save_every: None,
-            auxiliary_weight: 0.4,
+            auxiliary_weights: vec![0.4],
+            point_weight: PointWeight::default(),
+            amp: Amp::Off,
+            deterministic: false,
+            channels_last: false,
+            monitor: Monitor::Dice,
+            keep_best: 1,
             weights: None,
             encoder_weights: None,
             device: DeviceKind::Auto,
             workers: 2,
             pictures: 4,
+            histograms: true,
             evaluate: true,
             data: DataConfig::default(),
             output: OutputConfig::default(),
@@ -122,6 +158,9 @@ impl Default for TrainConfig {
             schedule: Schedule::default(),
             augment: AugmentSettings::default(),
             ema: None,
+            sampling: None,
+            freeze: Vec::new(),
+            stages: Vec::new(),
         }
     }
 }
@@ -156,8 +195,18 @@ impl TrainConfig {
             let root = toml::Value::String(root.clone());
             table.insert("data".into(), Table::from_iter([("root".to_owned(), root)]).into());
         }
+        for text in sets {
+            stages::give_way(&mut table, text);
+        }
         let config: TrainConfig = typed(path, table)?;
         config.validate(path)?;
+        if !config.stages.is_empty() {
+            for (place, stage) in config.stages(path)?.iter().enumerate() {
+                let inner =
+                    |e: ConfigError| ConfigError::Shape { path: path.into(), reason: format!("stages[{place}]: {e}") };
+                stage.config.validate(path).map_err(inner)?;
+            }
+        }
         Ok(config)
     }
 
@@ -166,107 +215,33 @@ impl TrainConfig {
         toml::to_string(self).expect("keys are text and values are numbers, texts, lists and tables")
     }
 
-    fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let wrong = |key: &str, found: String, expected: &str| {
-            Err(ConfigError::Value { path: path.into(), key: key.into(), found, expected: expected.into() })
-        };
-        if self.size == 0 || !self.size.is_multiple_of(32) || self.size > 8192 {
-            return wrong("size", self.size.to_string(), "a multiple of 32 up to 8192");
-        }
-        for (key, value) in [("epochs", self.epochs), ("batch", self.batch), ("accumulate", self.accumulate)] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
-            }
-        }
-        if self.early_stop == Some(0) || self.save_every == Some(0) {
-            let key = if self.early_stop == Some(0) { "early-stop" } else { "save-every" };
-            return wrong(key, "0".into(), "1 or more, or no such line");
-        }
-        if let Some(clip) = self.clip.filter(|c| c.is_nan() || *c <= 0.0) {
-            return wrong("clip", clip.to_string(), "above 0, or no such line");
-        }
-        let channels = self.model.in_channels as usize;
-        for (key, values) in [("input.mean", &self.input.mean), ("input.sd", &self.input.sd)] {
-            if values.len() != 1 && values.len() != channels {
-                return wrong(
-                    key,
-                    format!("{values:?}"),
-                    &format!("one value, or one for each of {channels} input channels"),
-                );
-            }
-        }
-        if self.input.sd.iter().any(|sd| sd.is_nan() || *sd <= 0.0) {
-            return wrong("input.sd", format!("{:?}", self.input.sd), "above 0");
-        }
-        if let Err(error) = self.model.validate() {
-            return Err(ConfigError::Shape { path: path.into(), reason: error.to_string() });
-        }
-        if self.model.classes != crate::bones::COUNT as i64 {
-            return wrong("model.classes", self.model.classes.to_string(), "29, the bones");
-        }
-        let optimiser = &self.optimiser;
-        for (key, value, above_zero) in [
-            ("optimiser.lr", optimiser.lr, true),
-            ("optimiser.eps", optimiser.eps, true),
-            ("optimiser.weight-decay", optimiser.weight_decay, false),
-            ("optimiser.encoder-lr-factor", optimiser.encoder_lr_factor, false),
-            ("auxiliary-weight", self.auxiliary_weight, false),
-        ] {
-            if !value.is_finite() || value < 0.0 || (above_zero && value == 0.0) {
-                return wrong(key, value.to_string(), if above_zero { "above 0" } else { "0 or more" });
-            }
-        }
-        for (key, value) in [
-            ("optimiser.betas", optimiser.betas[0]),
-            ("optimiser.betas", optimiser.betas[1]),
-            ("optimiser.momentum", optimiser.momentum),
-        ] {
-            if !(0.0..1.0).contains(&value) {
-                return wrong(key, value.to_string(), "from 0 to below 1");
-            }
-        }
-        if let Some(ema) = &self.ema {
-            if !(0.0..1.0).contains(&ema.decay) {
-                return wrong("ema.decay", ema.decay.to_string(), "from 0 to below 1");
-            }
-            if ema.warmup.is_nan() || ema.warmup < 1.0 {
-                return wrong("ema.warmup", ema.warmup.to_string(), "1 (none) or more");
-            }
-        }
-        if let Err((key, found, expected)) = self.augment.validate() {
-            return wrong(&format!("augment.{key}"), found.to_string(), expected);
-        }
-        if let Err((key, found, expected)) = self.schedule.validate() {
-            return wrong(&format!("schedule.{key}"), found.to_string(), expected);
-        }
-        Ok(())
-    }
-
-    /// What the engine is given; `sample_weights` one a training image.
-    pub fn settings(&self, sample_weights: Option<Vec<f64>>) -> Settings {
-        Settings {
-            size: self.size,
-            epochs: self.epochs,
-            batch: self.batch,
-            accumulate: self.accumulate,
-            clip: self.clip,
+    /// What the engine is given; `path` is the file for messages, `sample_weights` are one a training image.
+    pub fn settings(&self, path: &Path, sample_weights: Option<Vec<f64>>) -> Result<Settings, ConfigError> {
+        Ok(Settings {
             seed: self.seed,
-            early_stop: self.early_stop,
-            auxiliary_weight: self.auxiliary_weight,
             model: self.model.clone(),
             weights: self.weights.clone(),
             encoder_weights: self.encoder_weights.clone(),
             input: self.input.clone(),
-            loss: self.loss.clone(),
-            optimiser: self.optimiser.clone(),
-            schedule: self.schedule.clone(),
-            augment: self.augment.clone(),
-            ema: self.ema.clone(),
+            monitor: self.monitor,
+            deterministic: self.deterministic,
+            channels_last: self.channels_last,
+            stages: self.stages(path)?.iter().map(StageConfig::settings).collect(),
             sample_weights,
+            keep_best: self.keep_best,
             save_every: self.save_every,
             workers: self.workers,
             pictures: self.pictures,
-        }
+            histograms: self.histograms,
+        })
+    }
+
+    /// How samples are drawn: as configured, else by weights where there are any.
+    pub fn sampling(&self) -> Sampling {
+        self.sampling.unwrap_or(match self.data.sample_weights {
+            Some(_) => Sampling::Weights {},
+            None => Sampling::Uniform {},
+        })
     }
 }
 
@@ -274,7 +249,7 @@ impl TrainConfig {
 mod tests {
     use super::*;
 
-    fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
+    pub(super) fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.toml");
         std::fs::write(&path, text).unwrap();
@@ -327,6 +302,13 @@ mod tests {
             ("[schedule]\nkind = 'cosine-warmup'\nwarmup = 2.0", vec!["schedule.warmup is 2", "0 to 1"]),
             ("[augment]\nflip = 2.0", vec!["augment.flip is 2"]),
             ("[loss]\nbec = 1", vec!["bec"]),
+            ("amp = 'fp8'", vec!["fp8", "off, bf16, fp16"]),
+            ("keep-best = 0", vec!["keep-best is 0"]),
+            ("auxiliary-weights = [0.4, -1]", vec!["auxiliary-weights is -1"]),
+            ("point-weight = [0.4]", vec!["a number, or [first, last]"]),
+            ("sampling = { kind = 'weights' }", vec!["sampling", "data.sample-weights"]),
+            ("[optimiser]\nbetas = [0.9, 1.0]", vec!["optimiser.betas is 1"]),
+            ("freeze = [{ prefix = 'encoder.', until = 0 }]", vec!["freeze", "until"]),
             ("epochs = ", vec!["run.toml", "line 1"]),
         ] {
             let error = load(text, &[]).unwrap_err();

@@ -1,0 +1,152 @@
+// What libtorch offers and tch does not reach. Every function gives null, or what went wrong for the caller to free.
+
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <vector>
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+using at::Tensor;
+using Tensors = Tensor *const *;
+
+namespace {
+
+template <typename F> char *guarded(F f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const std::exception &e) {
+    return strdup(e.what());
+  } catch (...) {
+    return strdup("an exception that is no std::exception");
+  }
+}
+
+std::vector<Tensor> list(Tensors tensors, size_t n) {
+  std::vector<Tensor> out;
+  out.reserve(n);
+  for (size_t i = 0; i < n; i++) out.push_back(*tensors[i]);
+  return out;
+}
+
+// Fused kernels walk the memory of weight and gradient side by side, so both must lie alike.
+std::vector<Tensor> gradients(const std::vector<Tensor> &weights) {
+  std::vector<Tensor> out;
+  out.reserve(weights.size());
+  for (const auto &weight : weights) {
+    const auto &gradient = weight.grad();
+    out.push_back(gradient.strides() == weight.strides() ? gradient : at::empty_like(weight).copy_(gradient));
+  }
+  return out;
+}
+
+} // namespace
+
+extern "C" {
+
+char *carpus_fused_adamw(Tensors weights, Tensors first, Tensors second, Tensors steps, size_t n, double lr,
+                         double beta1, double beta2, double decay, double eps) {
+  return guarded([&] {
+    auto w = list(weights, n);
+    auto s = list(steps, n);
+    at::_foreach_add_(s, 1);
+    at::_fused_adamw_(w, gradients(w), list(first, n), list(second, n), {}, s, lr, beta1, beta2, decay, eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+char *carpus_fused_sgd(Tensors weights, Tensors momenta, size_t n, double lr, double momentum, double decay,
+                       bool nesterov, bool is_first) {
+  return guarded([&] {
+    auto w = list(weights, n);
+    auto m = momentum == 0 ? std::vector<Tensor>{} : list(momenta, n);
+    at::_fused_sgd_(w, gradients(w), m, decay, momentum, lr, /*dampening=*/0.0, nesterov, /*maximize=*/false, is_first);
+  });
+}
+
+char *carpus_lerp(Tensors averages, Tensors values, size_t n, double weight) {
+  return guarded([&] { at::_foreach_lerp_(list(averages, n), list(values, n), weight); });
+}
+
+char *carpus_scale(Tensors tensors, size_t n, double factor) {
+  return guarded([&] { at::_foreach_mul_(list(tensors, n), factor); });
+}
+
+// The Euclidean norm of all together.
+char *carpus_norm(Tensors tensors, size_t n, double *norm) {
+  return guarded([&] {
+    auto norms = at::_foreach_norm(list(tensors, n), 2);
+    *norm = n == 0 ? 0.0 : at::linalg_vector_norm(at::stack(norms), 2).item<double>();
+  });
+}
+
+// Multiplies by `inverse` and says whether any value is infinite or no number.
+char *carpus_unscale(Tensors tensors, size_t n, double inverse, bool *found) {
+  return guarded([&] {
+    *found = false;
+    if (n == 0) return;
+    auto t = list(tensors, n);
+    auto options = t[0].options().dtype(at::kFloat);
+    auto flag = at::zeros({1}, options);
+    at::_amp_foreach_non_finite_check_and_unscale_(t, flag, at::full({1}, inverse, options));
+    *found = flag.item<float>() != 0;
+  });
+}
+
+char *carpus_clear_gradients(Tensors weights, size_t n) {
+  return guarded([&] {
+    for (size_t i = 0; i < n; i++) weights[i]->mutable_grad().reset();
+  });
+}
+
+// Operations that gain run in `kind` (-1: none do) on this thread. Gives the state to go back to.
+char *carpus_autocast(bool cuda, int kind, int *before) {
+  return guarded([&] {
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    *before = at::autocast::is_autocast_enabled(device) ? int(at::autocast::get_autocast_dtype(device)) : -1;
+    if (kind >= 0) {
+      at::autocast::set_autocast_dtype(device, at::ScalarType(kind));
+      at::autocast::set_autocast_cache_enabled(true);
+    }
+    at::autocast::set_autocast_enabled(device, kind >= 0);
+    // Weights are cast once a pass and the casts are dropped when it ends.
+    at::autocast::clear_cache();
+  });
+}
+
+char *carpus_deterministic(bool on) {
+  return guarded([&] {
+    // cuBLAS reads it when its first handle is made.
+    if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+    at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/false);
+    at::globalContext().setDeterministicCuDNN(on);
+    at::globalContext().setBenchmarkCuDNN(!on);
+  });
+}
+
+// The same tensor with channels innermost in memory; everything that shares it follows.
+char *carpus_channels_last(Tensor *tensor) {
+  return guarded([&] {
+    if (tensor->dim() == 4) tensor->set_data(tensor->contiguous(at::MemoryFormat::ChannelsLast));
+  });
+}
+
+char *carpus_device_memory(int index, long long *peak, bool reset) {
+  return guarded([&] {
+    auto *allocator = at::getDeviceAllocator(at::kCUDA);
+    // Index 0 is the sum over all pools.
+    *peak = allocator->getDeviceStats(index).allocated_bytes[0].peak;
+    if (reset) allocator->resetPeakStats(index);
+  });
+}
+}

@@ -1,0 +1,101 @@
+//! The data of a run: read once a size.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+
+use crate::cli::Ui;
+use crate::config::train::TrainConfig;
+use crate::dataset::layout::{self, ImageEntry};
+use crate::dataset::metadata::{self, Patient};
+use crate::dataset::{Problem, Severity};
+use crate::splits;
+use crate::tables::{self, FoldRow};
+use crate::train::{Data, Dataset, TrainError, partition};
+
+/// Training and validation images at every size that a stage sees.
+pub struct Sizes {
+    sizes: Vec<(u32, Dataset, Dataset)>,
+    /// What was met in reading, once.
+    pub problems: Vec<Problem>,
+}
+
+impl Sizes {
+    /// Reads the images of the configured fold at `sizes`, told apart.
+    pub fn read(config: &TrainConfig, sizes: impl Iterator<Item = u32>, ui: &Ui) -> anyhow::Result<Sizes> {
+        let layout = layout::discover(&config.data.root)?;
+        let folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
+        let mut parts = partition(&layout, &folds, config.data.fold)?;
+        let limit = config.data.limit.unwrap_or(usize::MAX);
+        parts.training.truncate(limit);
+        parts.validation.truncate(limit);
+        let patients = match &layout.metadata {
+            Some(file) => patients(&config.data.root.join(file), file, ui),
+            None => Vec::new(),
+        };
+        let bytes = config.data.cache_mb << 20;
+        let mut read = Sizes { sizes: Vec::new(), problems: Vec::new() };
+        for size in sizes {
+            if read.sizes.iter().any(|(s, ..)| *s == size) {
+                continue;
+            }
+            let load = |entries: &[ImageEntry], part| {
+                Dataset::load(&config.data.root, entries, &patients, size, bytes, part, ui)
+            };
+            let (training, mut problems) = load(&parts.training, "training")?;
+            let (validation, found) = load(&parts.validation, "validation")?;
+            problems.extend(found);
+            let uncached = training.uncached() + validation.uncached();
+            if uncached > 0 {
+                ui.note(format_args!(
+                    "{uncached} samples of {size} px do not fit into data.cache-mb = {} and are read again in each epoch",
+                    config.data.cache_mb
+                ));
+            }
+            if read.sizes.is_empty() {
+                for problem in problems.iter().filter(|p| p.severity == Severity::Error) {
+                    ui.warn(format_args!("{}: {}; {}", problem.file, problem.reason, problem.action));
+                }
+                read.problems = problems;
+            }
+            read.sizes.push((size, training, validation));
+        }
+        Ok(read)
+    }
+
+    /// Those of `size`, which is among the sizes read.
+    pub fn at(&self, size: u32) -> Data<'_> {
+        let found = self.sizes.iter().find(|(s, ..)| *s == size);
+        let (_, training, validation) = found.expect("every stage's size was read");
+        Data { training, validation }
+    }
+
+    /// Images that could not be used.
+    pub fn left_out(&self) -> usize {
+        self.problems.iter().filter(|p| p.severity == Severity::Error).count()
+    }
+}
+
+/// A spreadsheet that cannot be read leaves every patient unknown: only a model that is conditioned on it misses it.
+fn patients(path: &std::path::Path, file: &str, ui: &Ui) -> Vec<Patient> {
+    match metadata::read(path, file) {
+        Ok((patients, _)) => patients,
+        Err(error) => {
+            ui.warn(format_args!("{error}; nothing is known of the patients"));
+            Vec::new()
+        }
+    }
+}
+
+/// Weights of the training images in the draw of an epoch.
+pub fn weights(config: &TrainConfig, training: &Dataset) -> anyhow::Result<Option<Vec<f64>>> {
+    let Some(path) = &config.data.sample_weights else { return Ok(None) };
+    let by_image: HashMap<String, f64> =
+        splits::read_weights(path)?.into_iter().map(|w| (w.image_id, w.weight)).collect();
+    let of = |entry: &ImageEntry| {
+        by_image.get(&entry.image_id).copied().ok_or_else(|| TrainError::SampleWeights {
+            reason: format!("{}: none for image {}; write it again with the folds", path.display(), entry.image_id),
+        })
+    };
+    Ok(Some(training.entries().iter().map(of).collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,83 @@
+//! `data = "phantom"`: a tiny drawn data set with its own folds, so that any configuration runs in seconds.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::cli::Ui;
+use crate::config::train::TrainConfig;
+use crate::dataset::metadata::{self, Sex};
+use crate::dataset::{layout, phantom};
+use crate::splits::{self, ImageWeight};
+use crate::tables::{self, FoldRow};
+
+/// One a fold of a five-fold experiment.
+const PATIENTS: usize = 5;
+/// Training images where the configuration names no limit.
+const LIMIT: usize = 4;
+const SEED: u64 = 7;
+
+/// Whether the configuration asks for it.
+pub fn is_meant(config: &TrainConfig) -> bool {
+    config.data.root == Path::new("phantom")
+}
+
+/// The configuration on the drawn data, which lies under the folder of runs and is drawn once a size. Files of weights to
+/// start from that are not there are left out, and told.
+pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
+    let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
+    let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
+    let folder = config.output.runs.join(format!(".phantom/{size}"));
+    let root = folder.join("data");
+    let settings = phantom::Settings {
+        patients: PATIENTS,
+        test_patients: 0,
+        size,
+        seed: SEED,
+        defects: false,
+        jobs: 0,
+        force: false,
+    };
+    if let Err(error) = phantom::generate(&settings, &root, ui) {
+        // Another process may have put the same data there meanwhile.
+        phantom::generate(&settings, &root, ui).map_err(|_| error)?;
+    }
+    let mut prepared = config.clone();
+    let layout = layout::discover(&root)?;
+    let mut patients: Vec<&str> = layout.images.iter().map(|e| e.patient_id.as_str()).collect();
+    patients.dedup();
+    let fold = |patient: &str| patients.iter().position(|p| *p == patient).unwrap_or(0) as u32;
+    let folds = layout.images.iter().map(|e| FoldRow {
+        image_id: e.image_id.clone(),
+        patient_id: e.patient_id.clone(),
+        stratum: String::new(),
+        fold: fold(&e.patient_id),
+    });
+    prepared.data.folds = folder.join("folds.csv");
+    tables::write_csv(&prepared.data.folds, &folds.collect::<Vec<_>>())?;
+    if config.data.sample_weights.is_some() {
+        // Men as often as the report has them.
+        let file = layout.metadata.as_deref().context("drawn data has a spreadsheet")?;
+        let (people, _) = metadata::read(&root.join(file), file)?;
+        let is_man = |patient: &str| people.iter().any(|p| p.patient_id == patient && p.sex == Some(Sex::M));
+        let weight = |patient: &str| if is_man(patient) { 1.34 } else { 1.0 };
+        let weights = layout.images.iter();
+        let weights: Vec<ImageWeight> =
+            weights.map(|e| ImageWeight { image_id: e.image_id.clone(), weight: weight(&e.patient_id) }).collect();
+        let path = folder.join("weights.csv");
+        splits::write_weights(&path, &weights)?;
+        prepared.data.sample_weights = Some(path);
+    }
+    prepared.data.root = root;
+    prepared.data.limit = Some(config.data.limit.unwrap_or(LIMIT));
+    for (key, weights) in [("weights", &mut prepared.weights), ("encoder-weights", &mut prepared.encoder_weights)] {
+        let absent: Option<PathBuf> = weights.take_if(|path| !path.exists());
+        if let Some(path) = absent {
+            ui.note(format_args!(
+                "{key} = {:?} is not there; on drawn data the run starts from random weights",
+                path.display().to_string()
+            ));
+        }
+    }
+    Ok(prepared)
+}

@@ -1,0 +1,159 @@
+use polars::prelude::{Column, DataFrame, PolarsResult};
+use serde::{Deserialize, Serialize};
+
+use super::Table;
+use super::frame::Cell;
+use crate::bones;
+
+/// An epoch of a training run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// Name of the stage it belongs to.
+    pub stage: String,
+    /// From 1, over all stages.
+    pub epoch: u32,
+    /// Optimiser steps done so far, over all stages.
+    pub step: u64,
+    /// Base rate of the last step.
+    pub lr: f64,
+    /// Mean loss over the epoch's training samples.
+    pub train_loss: f64,
+    /// Mean loss over the validation images (averaged weights where there are any).
+    pub valid_loss: f64,
+    /// Mean Dice over validation images and classes at the model's size (averaged weights where there are any).
+    pub valid_dice: f64,
+    /// The same of the weights as trained; absent without averaged weights.
+    pub valid_dice_raw: Option<f64>,
+    /// Mean norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// Seconds of the epoch, validation included.
+    pub seconds: f64,
+    /// Training images a second, validation left out.
+    pub images_per_second: f64,
+    /// Share of the training time spent waiting for batches.
+    pub waiting: f64,
+    /// Most memory so far, MiB: of the GPU's tensors in the epoch, on the CPU of the process; absent where the system does
+    /// not tell.
+    pub memory_mb: Option<f64>,
+    /// Steps left out because half-precision gradients overflowed.
+    pub steps_skipped: u64,
+    /// Training samples left out because their file could not be read.
+    pub images_skipped: u64,
+    /// Mean Dice over validation images by class, in channel order; columns `dice_CLASS`.
+    pub dice: Vec<f64>,
+}
+
+macro_rules! columns {
+    ($($field:ident: $type:ty,)+) => {
+        impl Table for EpochRow {
+            const NAME: &'static str = "metrics";
+            const COLUMNS: &'static [&'static str] = &COLUMNS;
+
+            fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame> {
+                let mut columns: Vec<Column> = vec![$(
+                    <$type as Cell>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
+                )+];
+                for (class, name) in DICE.iter().enumerate() {
+                    columns.push(f64::column(name, rows.iter().map(|r| r.dice[class]).collect()));
+                }
+                DataFrame::new(rows.len(), columns)
+            }
+
+            fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>> {
+                $(let mut $field = <$type as Cell>::values(frame.column(stringify!($field))?)?.into_iter();)+
+                let dice = DICE.iter().map(|n| f64::values(frame.column(n)?)).collect::<PolarsResult<Vec<_>>>()?;
+                (0..frame.height())
+                    .map(|row| Ok(EpochRow {
+                        $($field: $field.next().expect("columns of a frame are equally long"),)+
+                        dice: dice.iter().map(|values| values[row]).collect(),
+                    }))
+                    .collect()
+            }
+
+            fn to_cells(&self) -> Vec<String> {
+                let mut cells = vec![$(self.$field.text()),+];
+                cells.extend(self.dice.iter().map(Cell::text));
+                cells
+            }
+
+            fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
+                fn parse<T: Cell>((at, text): (usize, &&str)) -> Result<T, (usize, String, &'static str)> {
+                    T::parse(text).ok_or_else(|| (at, (*text).to_owned(), T::EXPECTED))
+                }
+                let mut cells = cells.iter().enumerate();
+                Ok(EpochRow {
+                    $($field: parse::<$type>(cells.next().expect("as many cells as COLUMNS"))?,)+
+                    dice: cells.map(parse::<f64>).collect::<Result<_, _>>()?,
+                })
+            }
+        }
+
+        const FIELDS: &[&str] = &[$(stringify!($field)),+];
+    };
+}
+
+columns! {
+    stage: String,
+    epoch: u32,
+    step: u64,
+    lr: f64,
+    train_loss: f64,
+    valid_loss: f64,
+    valid_dice: f64,
+    valid_dice_raw: Option<f64>,
+    gradient_norm: f64,
+    seconds: f64,
+    images_per_second: f64,
+    waiting: f64,
+    memory_mb: Option<f64>,
+    steps_skipped: u64,
+    images_skipped: u64,
+}
+
+/// `dice_CLASS` in channel order.
+#[rustfmt::skip]
+const DICE: [&str; bones::COUNT] = [
+    "dice_finger-1", "dice_finger-2", "dice_finger-3", "dice_finger-4", "dice_finger-5", "dice_finger-6",
+    "dice_finger-7", "dice_finger-8", "dice_finger-9", "dice_finger-10", "dice_finger-11", "dice_finger-12",
+    "dice_finger-13", "dice_finger-14", "dice_finger-15", "dice_finger-16", "dice_finger-17", "dice_finger-18",
+    "dice_finger-19", "dice_Trapezium", "dice_Trapezoid", "dice_Capitate", "dice_Hamate", "dice_Scaphoid",
+    "dice_Lunate", "dice_Triquetrum", "dice_Pisiform", "dice_Radius", "dice_Ulna",
+];
+
+const COLUMNS: [&str; FIELDS.len() + bones::COUNT] = {
+    let mut all = [""; FIELDS.len() + bones::COUNT];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < FIELDS.len() { FIELDS[i] } else { DICE[i - FIELDS.len()] };
+        i += 1;
+    }
+    all
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{read, write_csv, write_parquet};
+
+    #[test]
+    fn columns_are_the_classes_and_rows_come_back() {
+        for (name, column) in bones::NAMES.iter().zip(DICE) {
+            assert_eq!(format!("dice_{name}"), column);
+        }
+        let row = EpochRow {
+            stage: "한".into(),
+            epoch: 3,
+            lr: 1e-3 / 3.0,
+            valid_dice_raw: Some(0.1),
+            dice: (0..29).map(|i| f64::from(i) / 29.0).collect(),
+            ..EpochRow::default()
+        };
+        let rows = vec![row.clone(), EpochRow { valid_dice_raw: None, ..row }];
+        let folder = tempfile::tempdir().unwrap();
+        let (csv, parquet) = (folder.path().join("m.csv"), folder.path().join("m.parquet"));
+        write_csv(&csv, &rows).unwrap();
+        write_parquet(&parquet, &rows).unwrap();
+        assert_eq!(read::<EpochRow>(&csv).unwrap(), rows);
+        assert_eq!(read::<EpochRow>(&parquet).unwrap(), rows);
+    }
+}

@@ -1,0 +1,169 @@
+//! What happens when an epoch is over: validation, the best epochs' weights, the log, the save.
+
+use super::run::{Epoch, Run};
+use super::{
+    EventsWriter, Histogram, Kept, Monitor, TrainError, Validation, Watcher, WeightsInfo, histograms, memory, pictures,
+    validate, write_weights,
+};
+use crate::bones;
+use crate::tables::{EpochRow, write_table};
+
+/// What the averaged weights (or the trained ones, without averages) gave.
+struct Judged {
+    validation: Validation,
+    best: bool,
+    picture: Option<Picture>,
+    weights: Vec<(String, Histogram)>,
+}
+
+struct Picture {
+    width: u32,
+    height: u32,
+    png: Vec<u8>,
+}
+
+impl Run<'_> {
+    /// Validates, logs and saves after the last batch of an epoch.
+    pub(super) fn close_epoch(
+        &mut self,
+        epoch: &Epoch,
+        events: &mut EventsWriter,
+        watcher: &dyn Watcher,
+    ) -> Result<(), TrainError> {
+        let (stage, loading, data) = (self.stage(), self.loading(), self.data());
+        let validated =
+            |learner: &super::Learner| validate(learner.model(), data.validation, &stage.loss, &loading, stage.amp);
+        let raw = self.learner.ema().is_some().then(|| validated(&self.learner)).transpose()?;
+        let judged = self.judge(validated)?;
+        let sums = std::mem::take(&mut self.checkpoint.sums);
+        if sums.samples == 0.0 {
+            return Err(TrainError::NoImages { part: "training", reason: "none can be read any more".into() });
+        }
+        self.checkpoint.epoch += 1;
+        self.checkpoint.stage_epoch += 1;
+        self.checkpoint.batch = 0;
+        let trained = epoch.trained.as_secs_f64();
+        let row = EpochRow {
+            stage: stage.name.clone(),
+            epoch: self.checkpoint.epoch as u32,
+            step: self.checkpoint.step,
+            lr: epoch.lr,
+            train_loss: sums.loss / sums.samples,
+            valid_loss: judged.validation.loss,
+            valid_dice: judged.validation.dice.mean,
+            valid_dice_raw: raw.map(|v| v.dice.mean),
+            gradient_norm: if sums.steps > 0.0 { sums.norm / sums.steps } else { 0.0 },
+            seconds: epoch.started.elapsed().as_secs_f64(),
+            images_per_second: epoch.samples as f64 / trained,
+            waiting: epoch.waited.as_secs_f64() / trained,
+            memory_mb: memory::peak_mb(self.learner.model().device(), false)?,
+            steps_skipped: sums.skipped as u64,
+            images_skipped: sums.broken as u64,
+            dice: judged.validation.dice.per_class.clone(),
+        };
+        write_events(&row, &judged, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
+        let best = judged.best;
+        self.checkpoint.records.push(row);
+        write_table(self.folder.path(), &self.checkpoint.records, true)?;
+        self.save()?;
+        let row = self.checkpoint.records.last().expect("one was pushed");
+        watcher.epoch(row, self.settings.epochs(), best);
+        Ok(())
+    }
+
+    /// Validates the averaged weights, draws the watched images, and keeps the weights where they are among the best.
+    fn judge(
+        &mut self,
+        validated: impl Fn(&super::Learner) -> Result<Validation, TrainError>,
+    ) -> Result<Judged, TrainError> {
+        let (stage, settings, folder, data) = (self.stage(), self.settings, self.folder, self.data());
+        let (loading, watched) = (self.loading(), &self.watched);
+        let checkpoint = &mut self.checkpoint;
+        let epoch = checkpoint.epoch + 1;
+        self.learner.averaged(|learner| {
+            let validation = validated(learner)?;
+            let score = match settings.monitor {
+                Monitor::Dice => validation.dice.mean,
+                Monitor::Loss => -validation.loss,
+            };
+            // Of equal epochs the earlier stays ahead.
+            let place = checkpoint.kept.iter().position(|kept| score > kept.score()).unwrap_or(checkpoint.kept.len());
+            if place < settings.keep_best.max(1) {
+                checkpoint.kept.insert(place, Kept::new(epoch, score, validation.dice.mean));
+                checkpoint.kept.truncate(settings.keep_best.max(1));
+                let info = WeightsInfo {
+                    model: settings.model.clone(),
+                    size: stage.size,
+                    input: settings.input.clone(),
+                    classes: checkpoint.classes.clone(),
+                    epoch,
+                    dice: validation.dice.mean,
+                    averaged: stage.ema.is_some(),
+                };
+                if settings.keep_best > 1 {
+                    write_weights(&folder.kept(epoch), learner.state(), &info)?;
+                }
+                if place == 0 {
+                    write_weights(&folder.best(), learner.state(), &info)?;
+                }
+            }
+            let mut weights = Vec::new();
+            if settings.histograms {
+                let named = learner.model().named_parameters();
+                weights = histograms::by_part("weights", named.iter().map(|(n, t)| (n.as_str(), t.shallow_clone())))?;
+            }
+            let mut picture = None;
+            if !watched.is_empty() {
+                let sheet = pictures::compare(learner.model(), data.validation, watched, &loading)?;
+                let png = pictures::save(&folder.picture(epoch), &sheet)?;
+                picture = Some(Picture { width: sheet.width(), height: sheet.height(), png });
+            }
+            Ok(Judged { validation, best: place == 0, picture, weights })
+        })
+    }
+
+    /// Removes the weights of epochs that are no longer among the best. It comes after the save: until then a run that is
+    /// killed goes back to where they were.
+    pub(super) fn forget_others(&self) -> Result<(), TrainError> {
+        let folder = self.folder.kept_folder();
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let kept: Vec<_> = self.checkpoint.kept.iter().map(|kept| self.folder.kept(kept.epoch)).collect();
+        for entry in std::fs::read_dir(&folder).map_err(TrainError::io(&folder))? {
+            let path = entry.map_err(TrainError::io(&folder))?.path();
+            if !kept.contains(&path) {
+                std::fs::remove_file(&path).map_err(TrainError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_events(
+    row: &EpochRow,
+    judged: &Judged,
+    gradients: &[(String, Histogram)],
+    events: &mut EventsWriter,
+) -> std::io::Result<()> {
+    let mut scalars = vec![
+        ("loss/train".to_owned(), row.train_loss),
+        ("loss/validation".to_owned(), row.valid_loss),
+        ("dice/validation".to_owned(), row.valid_dice),
+        ("rate".to_owned(), row.lr),
+        ("gradient norm".to_owned(), row.gradient_norm),
+        ("images per second".to_owned(), row.images_per_second),
+        ("waiting for data".to_owned(), row.waiting),
+    ];
+    scalars.extend(row.memory_mb.map(|mb| ("memory MiB".to_owned(), mb)));
+    scalars.extend(row.valid_dice_raw.map(|d| ("dice/validation raw".to_owned(), d)));
+    scalars.extend(bones::NAMES.iter().zip(&row.dice).map(|(n, d)| (format!("dice by class/{n}"), *d)));
+    events.scalars(row.step, scalars.iter().map(|(tag, value)| (tag.as_str(), *value)))?;
+    for (tag, histogram) in judged.weights.iter().chain(gradients) {
+        events.histogram(row.step, tag, histogram)?;
+    }
+    match &judged.picture {
+        Some(p) => events.image(row.step, "validation", p.width, p.height, &p.png),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,63 @@
+use std::path::{Path, PathBuf};
+
+/// Where a run leaves its files.
+#[derive(Clone, Debug)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// Files and folders that a run writes under fixed names; the events' files have names of their own.
+    pub const WRITTEN: &'static [&'static str] = &[
+        "last.safetensors",
+        "best.safetensors",
+        "best",
+        "metrics.csv",
+        "metrics.parquet",
+        "config.toml",
+        "summary.json",
+        "predictions.csv",
+        "per_image_dice.csv",
+        "pictures",
+        "report.html",
+        "report.json",
+    ];
+
+    /// The run `name` under `runs`.
+    pub fn new(runs: &Path, name: &str) -> RunFolder {
+        RunFolder(runs.join(name))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Everything needed to go on.
+    pub fn last(&self) -> PathBuf {
+        self.0.join("last.safetensors")
+    }
+
+    /// Weights of the best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.0.join("best.safetensors")
+    }
+
+    /// Folder of the best epochs' weights, where more than one is kept.
+    pub fn kept_folder(&self) -> PathBuf {
+        self.0.join("best")
+    }
+
+    /// Weights of epoch `epoch` while it is among the best.
+    pub fn kept(&self, epoch: usize) -> PathBuf {
+        self.kept_folder().join(format!("epoch{epoch:03}.safetensors"))
+    }
+
+    /// One row an epoch; `metrics.parquet` has the same.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.csv")
+    }
+
+    /// Pictures after epoch `epoch`.
+    pub fn picture(&self, epoch: usize) -> PathBuf {
+        self.0.join(format!("pictures/epoch{epoch:03}.png"))
+    }
+}

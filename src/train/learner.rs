@@ -1,0 +1,179 @@
+use tch::{Kind, Tensor};
+
+use super::points::{point_loss, words_at};
+use super::{Ema, Optimiser, Scaler, Settings, StageSettings, Tensors, TrainError};
+use crate::aten;
+use crate::models::Model;
+
+/// Scale of the loss below which half precision has no range left: gradients that still overflow are not finite at all.
+const LEAST_SCALE: f64 = 1.0;
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Moved {
+    /// The weights moved; the gradients' norm before clipping.
+    By(f64),
+    /// A half-precision gradient overflowed: the step was left out and the loss's scale lowered.
+    Skipped,
+    /// A gradient is infinite or no number and lowering the scale does not help; nothing moved.
+    NotFinite(f64),
+}
+
+/// A model that learns by the settings of a stage: forward and backward passes that sum gradients, and steps.
+pub struct Learner<'a> {
+    stage: &'a StageSettings,
+    model: Model,
+    /// The model's tensors by name, sharing storage.
+    state: Vec<(String, Tensor)>,
+    optimiser: Optimiser,
+    ema: Option<Ema>,
+    scaler: Option<Scaler>,
+}
+
+impl<'a> Learner<'a> {
+    /// At the beginning of stage `stage`.
+    pub fn new(model: Model, settings: &'a Settings, stage: usize) -> Result<Learner<'a>, TrainError> {
+        if settings.channels_last {
+            for (_, tensor) in model.named_parameters() {
+                aten::channels_last(&tensor)?;
+            }
+        }
+        let stage = &settings.stages[stage];
+        let state = model.state();
+        Ok(Learner {
+            stage,
+            optimiser: Optimiser::new(&stage.optimiser, model.named_parameters())?,
+            ema: stage.ema.as_ref().map(|s| Ema::new(s, &state)),
+            scaler: scaler(stage),
+            model,
+            state,
+        })
+    }
+
+    /// Goes over to another stage with the weights as they are; optimiser, averages and scale begin anew.
+    pub fn begin(&mut self, stage: &'a StageSettings) -> Result<(), TrainError> {
+        self.optimiser.clear_gradients()?;
+        self.optimiser = Optimiser::new(&stage.optimiser, self.model.named_parameters())?;
+        self.ema = stage.ema.as_ref().map(|s| Ema::new(s, &self.state));
+        self.scaler = scaler(stage);
+        self.stage = stage;
+        Ok(())
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The model, to load weights into.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The model's tensors by name, sharing storage.
+    pub fn state(&self) -> &[(String, Tensor)] {
+        &self.state
+    }
+
+    /// Moves the weights.
+    pub fn optimiser(&self) -> &Optimiser {
+        &self.optimiser
+    }
+
+    /// Averaged weights.
+    pub fn ema(&self) -> Option<&Ema> {
+        self.ema.as_ref()
+    }
+
+    /// Scale of the loss, in half precision.
+    pub fn scaler(&self) -> Option<&Scaler> {
+        self.scaler.as_ref()
+    }
+
+    /// Takes over what was saved of optimiser, averages and scale.
+    pub(super) fn restore(
+        &mut self,
+        parts: &super::checkpoint::Parts,
+        scaler: Option<Scaler>,
+    ) -> Result<(), TrainError> {
+        self.optimiser.load_state(&parts.optimiser)?;
+        if let Some(ema) = &mut self.ema {
+            ema.load_state(&parts.ema)?;
+        }
+        self.scaler = scaler;
+        Ok(())
+    }
+
+    /// Does `f` with the averaged weights in the model, where there are any, and puts the others back.
+    pub fn averaged<T>(&mut self, f: impl FnOnce(&Self) -> Result<T, TrainError>) -> Result<T, TrainError> {
+        let Some(mut ema) = self.ema.take() else { return f(self) };
+        ema.swap(&self.state)?;
+        let done = f(self);
+        ema.swap(&self.state)?;
+        self.ema = Some(ema);
+        done
+    }
+
+    /// Adds `share` times the gradients of the batch's loss and gives the loss. `point_weight` is that of PointRend's part.
+    pub fn learn(&mut self, given: &Tensors, share: f64, point_weight: f64) -> Result<f64, TrainError> {
+        let half = self.stage.amp.enter(self.model.device())?;
+        let output = self.model.forward(&given.input(), true)?;
+        // Losses are in single precision, and so is the way back until a layer's own kind.
+        drop(half);
+        let mut loss = self.stage.loss.forward(&output.logits.f_to_kind(Kind::Float)?, &given.words)?;
+        for (place, logits) in output.auxiliary.iter().enumerate() {
+            let weights = &self.stage.auxiliary_weights;
+            let weight = weights.get(place).or(weights.last()).copied().unwrap_or(0.0);
+            if weight == 0.0 {
+                continue;
+            }
+            let size = logits.size();
+            let words = words_at(&given.words, size[2], size[3])?;
+            let auxiliary = self.stage.loss.forward(&logits.f_to_kind(Kind::Float)?, &words)?;
+            loss = loss.f_add(&auxiliary.f_mul_scalar(weight)?)?;
+        }
+        if let Some(points) = output.points.as_ref().filter(|_| point_weight != 0.0) {
+            loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(point_weight)?)?;
+        }
+        let value = loss.f_double_value(&[])?;
+        if value.is_finite() {
+            let factor = share * self.scaler.as_ref().map_or(1.0, Scaler::scale);
+            let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
+            loss.f_backward()?;
+        }
+        Ok(value)
+    }
+
+    /// Moves the weights by the summed gradients at rate `lr`; `t` counts the stage's steps, from 1.
+    pub fn step(&mut self, lr: f64, t: u64) -> Result<Moved, TrainError> {
+        if let Some(scaler) = &mut self.scaler {
+            let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
+            let overflowed = tch::no_grad(|| aten::unscale(&gradients, 1.0 / scaler.scale()))?;
+            if overflowed && scaler.scale() < LEAST_SCALE {
+                return Ok(Moved::NotFinite(f64::NAN));
+            }
+            scaler.update(overflowed);
+            if overflowed {
+                return Ok(Moved::Skipped);
+            }
+        }
+        let norm = self.optimiser.clip(self.stage.clip)?;
+        if !norm.is_finite() {
+            return Ok(Moved::NotFinite(norm));
+        }
+        self.optimiser.step(lr)?;
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.state, t)?;
+        }
+        Ok(Moved::By(norm))
+    }
+
+    /// Lets go of the gradients.
+    pub fn clear_gradients(&mut self) -> Result<(), TrainError> {
+        self.optimiser.clear_gradients()
+    }
+}
+
+fn scaler(stage: &StageSettings) -> Option<Scaler> {
+    (stage.amp == super::Amp::Fp16).then(Scaler::default)
+}

@@ -1,0 +1,118 @@
+use tch::Device;
+
+use super::{Amp, StageSettings, TrainError};
+use crate::aten;
+
+const MIB: f64 = (1u64 << 20) as f64;
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Most memory so far, MiB: of the GPU's tensors since the last call with `reset`, on the CPU of this process since its
+/// start. `None` where the system does not tell.
+pub(super) fn peak_mb(device: Device, reset: bool) -> Result<Option<f64>, TrainError> {
+    match device {
+        Device::Cuda(index) => Ok(Some(aten::peak_memory(index, reset)? as f64 / MIB)),
+        _ => Ok(of_process("VmHWM").map(|bytes| bytes / MIB)),
+    }
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn of_process(key: &str) -> Option<f64> {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, key)
+}
+
+fn kilobytes(text: &str, key: &str) -> Option<f64> {
+    let line = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse::<f64>().ok().map(|kb| kb * 1024.0)
+}
+
+/// Whether libtorch could not have the memory it asked for.
+fn is_out_of_memory(text: &str) -> bool {
+    ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|part| text.contains(part))
+}
+
+/// Makes an error about memory say what to lower and by how much.
+pub(super) fn explain(error: TrainError, stage: &StageSettings, device: Device) -> TrainError {
+    let text = error.to_string();
+    if !is_out_of_memory(&text) {
+        return error;
+    }
+    let asked = amount_after(&text, "ried to allocate ");
+    let there = match device {
+        Device::Cuda(_) => amount_after(&text, "total capacity of "),
+        _ => std::fs::read_to_string("/proc/meminfo").ok().and_then(|info| {
+            let held = of_process("VmRSS")?;
+            Some(held + kilobytes(&info, "MemAvailable")?)
+        }),
+    };
+    let held = match device {
+        Device::Cuda(index) => aten::peak_memory(index, false).ok().map(|bytes| bytes as f64),
+        _ => of_process("VmRSS"),
+    };
+    let needed = held.zip(asked).map(|(held, asked)| held + asked);
+    TrainError::OutOfMemory { advice: advice(stage, needed, there), source: Box::new(error) }
+}
+
+/// The number of bytes after `words`: `20.00 GiB`, `1234 bytes`.
+fn amount_after(text: &str, words: &str) -> Option<f64> {
+    let mut rest = text.split(words).nth(1)?.split_whitespace();
+    let number: f64 = rest.next()?.parse().ok()?;
+    let unit = match rest.next()?.trim_end_matches(['.', ',', ';', ')']) {
+        "GiB" => GIB,
+        "MiB" => MIB,
+        "KiB" => 1024.0,
+        "bytes" => 1.0,
+        _ => return None,
+    };
+    Some(number * unit)
+}
+
+/// What would fit. Nearly all of training's memory is features, which grow with the batch and with the square of the side.
+fn advice(stage: &StageSettings, needed: Option<f64>, there: Option<f64>) -> String {
+    let mut text = format!("stage {}: batch = {}, size = {}, amp = {}", stage.name, stage.batch, stage.size, stage.amp);
+    // What is known to be needed is what was reached when it failed: the whole is more, so a tenth is left free.
+    let share = match (needed, there) {
+        (Some(needed), Some(there)) => {
+            text += &format!(" needs more than {:.1} GiB; there are {:.1} GiB", needed / GIB, there / GIB);
+            (0.9 * there / needed).min(0.5)
+        }
+        _ => 0.5,
+    };
+    let mut ways = Vec::new();
+    let batch = ((stage.batch as f64 * share) as usize).max(1);
+    if batch < stage.batch {
+        let accumulate = (stage.batch * stage.accumulate).div_ceil(batch);
+        ways.push(format!("batch = {batch} with accumulate = {accumulate} (a step sees as many images as before)"));
+    }
+    let size = (f64::from(stage.size) * share.sqrt()) as u32 / 32 * 32;
+    if size >= 32 && size < stage.size {
+        ways.push(format!("size = {size}"));
+    }
+    if stage.amp == Amp::Off {
+        ways.push("amp = \"bf16\" (about half the memory of features)".into());
+    }
+    ways.push("a smaller encoder".into());
+    format!("{text}. Set {}", ways.join(", or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_in_libtorchs_words() {
+        let cuda = "CUDA out of memory. Tried to allocate 20.50 MiB. GPU 0 has a total capacity of 79.10 GiB of which";
+        assert!(is_out_of_memory(cuda));
+        assert_eq!(amount_after(cuda, "ried to allocate "), Some(20.5 * MIB));
+        assert_eq!(amount_after(cuda, "total capacity of "), Some(79.1 * GIB));
+        let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12";
+        assert!(is_out_of_memory(cpu));
+        assert_eq!(amount_after(cpu, "ried to allocate "), Some(4096.0));
+    }
+
+    #[test]
+    fn the_process_has_a_peak() {
+        let text = "VmPeak:\t  10 kB\nVmHWM:\t    2048 kB\n";
+        assert_eq!(kilobytes(text, "VmHWM"), Some(2048.0 * 1024.0));
+        assert!(peak_mb(Device::Cpu, false).unwrap().is_some_and(|mb| mb > 1.0));
+    }
+}

@@ -1,0 +1,415 @@
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tch::Device;
+
+use super::checkpoint::{Parts, Sums};
+use super::loader::Batches;
+use super::{
+    Batch, Checkpoint, Dataset, EventsWriter, Histogram, Learner, Loading, Moved, RunFolder, Settings, StageSettings,
+    StartFrom, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
+};
+use crate::models::Model;
+use crate::progress::Progress;
+use crate::tables::EpochRow;
+use crate::{aten, bones};
+
+/// What a stage learns from. Stages of one size may share it.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// To learn from.
+    pub training: &'a Dataset,
+    /// Held out.
+    pub validation: &'a Dataset,
+}
+
+/// Someone who follows a run.
+pub trait Watcher: Progress {
+    /// An epoch of `epochs` in all is done.
+    fn epoch(&self, record: &EpochRow, epochs: usize, best: bool);
+
+    /// A sample could not be read again and is left out; told once an image.
+    fn skipped(&self, _image: &str, _reason: &str) {}
+}
+
+impl Watcher for crate::progress::Silent {
+    fn epoch(&self, _record: &EpochRow, _epochs: usize, _best: bool) {}
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done, or no better one was in sight.
+    Finished {
+        /// The best epoch, from 1.
+        best_epoch: usize,
+        /// Its validation Dice at the model's size.
+        best_dice: f64,
+        /// Whether a stage ended before its time.
+        early: bool,
+    },
+    /// It was asked to stop and saved where it stood.
+    Interrupted {
+        /// Epochs done.
+        epoch: usize,
+        /// Optimiser steps done.
+        step: u64,
+    },
+}
+
+/// Trains `settings` on `data`, one entry a stage, and leaves its files in `folder`. With `resume`, goes on from
+/// `last.safetensors`, and refuses where a setting, the data or the classes changed. When `stop` becomes true the run saves
+/// after the step under way and ends.
+pub fn train(
+    settings: &Settings,
+    data: &[Data],
+    device: Device,
+    folder: &RunFolder,
+    resume: bool,
+    stop: &AtomicBool,
+    watcher: &dyn Watcher,
+) -> Result<Outcome, TrainError> {
+    assert!(data.len() == settings.stages.len() && !data.is_empty(), "data of every stage");
+    aten::deterministic(settings.deterministic)?;
+    let mut run = Run::new(settings, data, device, folder, resume)?;
+    let outcome = run.stages(resume, stop, watcher);
+    outcome.map_err(|error| {
+        watcher.finish();
+        memory::explain(error, run.stage(), device).disk_full(run.saved.then(|| folder.last()))
+    })
+}
+
+/// What an epoch took, and what was seen at its last step.
+pub(super) struct Epoch {
+    pub(super) started: Instant,
+    pub(super) trained: Duration,
+    pub(super) waited: Duration,
+    pub(super) samples: usize,
+    pub(super) lr: f64,
+    pub(super) gradients: Vec<(String, Histogram)>,
+}
+
+pub(super) struct Run<'a> {
+    pub(super) settings: &'a Settings,
+    data: &'a [Data<'a>],
+    pub(super) folder: &'a RunFolder,
+    pub(super) learner: Learner<'a>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) watched: Vec<usize>,
+    /// Names of the weights that the model lets learn where nothing is frozen.
+    trainable: Vec<String>,
+    /// Chance of each training sample in the stage's draws.
+    weights: Option<Vec<f64>>,
+    /// Images that were told of as broken.
+    broken: HashSet<usize>,
+    /// Whether this process has saved, or found, a state to go back to.
+    saved: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        settings: &'a Settings,
+        data: &'a [Data<'a>],
+        device: Device,
+        folder: &'a RunFolder,
+        resume: bool,
+    ) -> Result<Run<'a>, TrainError> {
+        let last = folder.last();
+        match (resume, last.exists()) {
+            (true, false) => return Err(TrainError::NothingToResume { path: last }),
+            (false, true) => return Err(TrainError::RunExists { path: folder.path().into() }),
+            _ => {}
+        }
+        let mut checkpoint = Checkpoint {
+            stage: 0,
+            stage_epoch: 0,
+            stage_step: 0,
+            epoch: 0,
+            batch: 0,
+            step: 0,
+            kept: Vec::new(),
+            scaler: None,
+            sums: Sums::default(),
+            records: Vec::new(),
+            settings: serde_json::to_value(settings)
+                .map_err(|e| TrainError::Checkpoint { path: last.clone(), reason: e.to_string() })?,
+            data: [data[0].training.hash().to_owned(), data[0].validation.hash().to_owned()],
+            classes: bones::NAMES.map(str::to_owned).to_vec(),
+        };
+        let mut parts = None;
+        if resume {
+            let (saved, tensors) = Checkpoint::open(&last)?;
+            saved.check(&checkpoint, &last)?;
+            checkpoint = saved;
+            parts = Some(tensors);
+        }
+        tch::manual_seed(settings.seed as i64);
+        let mut model = Model::new(&settings.model, device)?;
+        if parts.is_none() {
+            if let Some(path) = &settings.encoder_weights {
+                model.load_encoder(path)?;
+            }
+            if let Some(path) = &settings.weights {
+                model.load(path)?;
+            }
+        }
+        let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);
+        let trainable = trainable.collect();
+        let mut learner = Learner::new(model, settings, checkpoint.stage)?;
+        if let Some(parts) = &parts {
+            restore(&learner, parts)?;
+            learner.restore(parts, checkpoint.scaler.clone())?;
+        }
+        let here = data[checkpoint.stage];
+        let stage = &settings.stages[checkpoint.stage];
+        Ok(Run {
+            watched: pictures::watched(here.validation, settings.pictures),
+            weights: stage.sampling.weights(here.training, settings.sample_weights.as_deref())?,
+            settings,
+            data,
+            folder,
+            learner,
+            checkpoint,
+            trainable,
+            broken: HashSet::new(),
+            saved: resume,
+        })
+    }
+
+    /// The stage under way.
+    pub(super) fn stage(&self) -> &'a StageSettings {
+        &self.settings.stages[self.checkpoint.stage]
+    }
+
+    pub(super) fn data(&self) -> Data<'a> {
+        self.data[self.checkpoint.stage]
+    }
+
+    pub(super) fn loading(&self) -> Loading<'a> {
+        let (settings, stage) = (self.settings, self.stage());
+        Loading {
+            batch: stage.batch,
+            augment: Some(&stage.augment),
+            mean: &settings.input.mean,
+            sd: &settings.input.sd,
+            channels: settings.model.in_channels as usize,
+            channels_last: settings.channels_last,
+            seed: settings.seed,
+            workers: settings.workers.max(1),
+        }
+    }
+
+    fn stages(&mut self, resume: bool, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
+        let last = self.settings.stages.len() - 1;
+        if self.checkpoint.stage == last && self.stage_is_done() {
+            return Ok(self.finished());
+        }
+        let resumed_at = resume.then_some(self.checkpoint.step);
+        let path = self.folder.path();
+        let mut events = EventsWriter::create(path, resumed_at).map_err(TrainError::io(path))?;
+        loop {
+            while !self.stage_is_done() {
+                let Some(epoch) = self.epoch(stop, watcher)? else { return Ok(self.interrupted()) };
+                self.close_epoch(&epoch, &mut events, watcher)?;
+                let more = !self.stage_is_done() || self.checkpoint.stage < last;
+                if stop.load(Ordering::Relaxed) && more {
+                    return Ok(self.interrupted());
+                }
+            }
+            if self.checkpoint.stage == last {
+                return Ok(self.finished());
+            }
+            self.next_stage()?;
+        }
+    }
+
+    /// Goes over to the next stage and saves, so that what it starts from can change afterwards.
+    fn next_stage(&mut self) -> Result<(), TrainError> {
+        let next = self.checkpoint.stage + 1;
+        let (stage, data) = (&self.settings.stages[next], self.data[next]);
+        let from = stage.start_from;
+        let wrong =
+            |reason: &str| TrainError::Start { stage: stage.name.clone(), from: from.name(), reason: reason.into() };
+        match from {
+            StartFrom::Last => {}
+            StartFrom::Best => self.learner.model_mut().load(&self.folder.best())?,
+            StartFrom::Ema => {
+                let averages = self.learner.ema().ok_or_else(|| wrong("the stage before has no averages"))?.state();
+                tch::no_grad(|| {
+                    let state = self.learner.state().iter().zip(averages);
+                    state
+                        .map(|((_, tensor), (_, average))| tensor.shallow_clone().f_copy_(&average))
+                        .collect::<Result<(), _>>()
+                })?;
+            }
+        }
+        self.learner.begin(stage)?;
+        self.weights = stage.sampling.weights(data.training, self.settings.sample_weights.as_deref())?;
+        self.watched = pictures::watched(data.validation, self.settings.pictures);
+        self.checkpoint.stage = next;
+        self.checkpoint.stage_epoch = 0;
+        self.checkpoint.stage_step = 0;
+        if self.settings.monitor == super::Monitor::Loss {
+            self.checkpoint.kept.clear();
+        }
+        self.save()
+    }
+
+    /// Trains the epoch under way to its end; `None` where it was asked to stop, and saved.
+    fn epoch(&mut self, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Option<Epoch>, TrainError> {
+        let started = Instant::now();
+        let (stage, epoch) = (self.stage(), self.checkpoint.epoch);
+        freeze::apply(self.learner.model(), &self.trainable, &stage.freeze, self.checkpoint.stage_epoch)?;
+        let dataset = self.data().training;
+        let order = order(dataset.len(), self.weights.as_deref(), self.settings.seed, epoch as u64);
+        let batches = batches(order.len(), stage.batch);
+        let per_epoch = batches.div_ceil(stage.accumulate) as u64;
+        let total = per_epoch * stage.epochs as u64;
+        let first = self.checkpoint.batch;
+        let (mut waited, mut samples, mut lr) = (Duration::ZERO, 0, 0.0);
+        let (mut gradients, mut images) = (Vec::new(), Vec::new());
+        memory::peak_mb(self.learner.model().device(), true)?;
+        watcher.start(&format!("batches of epoch {}", epoch + 1), (batches - first) as u64);
+        let loading = self.loading();
+        let finished = std::thread::scope(|scope| -> Result<bool, TrainError> {
+            let mut made = Batches::start(scope, dataset, &order, &loading, epoch as u64, first);
+            loop {
+                let asked = Instant::now();
+                let Some(batch) = made.next() else { return Ok(true) };
+                let batch = batch?;
+                waited += asked.elapsed();
+                samples += batch.indices.len();
+                self.tell_broken(&batch, watcher);
+                // The samples whose gradients are summed with this batch's, which share one mean.
+                let at = self.checkpoint.batch;
+                let group = at / stage.accumulate * stage.accumulate;
+                let until = ((group + stage.accumulate).min(batches) * stage.batch).min(order.len());
+                let share =
+                    batch.indices.len() as f64 / (until - group * stage.batch - batch.broken.len()).max(1) as f64;
+                // Batch norm cannot learn from what is left where reading failed for all but one.
+                let usable = batch.indices.len() > usize::from(!batch.broken.is_empty());
+                if usable {
+                    self.learn(&batch, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
+                }
+                images.extend_from_slice(&batch.indices);
+                self.checkpoint.batch += 1;
+                watcher.advance(1);
+                let last = self.checkpoint.batch == batches;
+                if !self.checkpoint.batch.is_multiple_of(stage.accumulate) && !last {
+                    continue;
+                }
+                lr = stage.optimiser.lr * stage.schedule.factor(self.checkpoint.stage_step, total, per_epoch);
+                self.step(lr, &images)?;
+                images.clear();
+                if last && self.settings.histograms {
+                    gradients = histograms::by_part("gradients", self.learner.optimiser().gradients())?;
+                }
+                self.learner.clear_gradients()?;
+                let due = self.settings.save_every.is_some_and(|n| self.checkpoint.step.is_multiple_of(n));
+                let stopped = stop.load(Ordering::Relaxed) && !last;
+                if (due && !last) || stopped {
+                    self.save()?;
+                }
+                if stopped {
+                    return Ok(false);
+                }
+            }
+        });
+        watcher.finish();
+        let trained = started.elapsed();
+        Ok(finished?.then_some(Epoch { started, trained, waited, samples, lr, gradients }))
+    }
+
+    fn tell_broken(&mut self, batch: &Batch, watcher: &dyn Watcher) {
+        self.checkpoint.sums.broken += batch.broken.len() as f64;
+        for (index, reason) in &batch.broken {
+            if self.broken.insert(*index) {
+                watcher.skipped(&self.data().training.entries()[*index].image_id, reason);
+            }
+        }
+    }
+
+    /// Adds the gradients of a batch's share of the mean loss over the samples of a step.
+    fn learn(&mut self, batch: &Batch, share: f64, point_weight: f64) -> Result<(), TrainError> {
+        seeds::seed_step(self.settings.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
+        let device = self.learner.model().device();
+        let given = Tensors::new(batch, self.data().training.size(), &self.loading(), device)?;
+        let value = self.learner.learn(&given, share, point_weight)?;
+        if !value.is_finite() {
+            return Err(self.not_finite("loss", value, &batch.indices));
+        }
+        let samples = batch.indices.len() as f64;
+        self.checkpoint.sums.loss += value * samples;
+        self.checkpoint.sums.samples += samples;
+        Ok(())
+    }
+
+    fn step(&mut self, lr: f64, images: &[usize]) -> Result<(), TrainError> {
+        match self.learner.step(lr, self.checkpoint.stage_step + 1)? {
+            Moved::By(norm) => {
+                self.checkpoint.sums.norm += norm;
+                self.checkpoint.sums.steps += 1.0;
+            }
+            Moved::Skipped => self.checkpoint.sums.skipped += 1.0,
+            Moved::NotFinite(norm) => return Err(self.not_finite("gradients' norm", norm, images)),
+        }
+        self.checkpoint.step += 1;
+        self.checkpoint.stage_step += 1;
+        Ok(())
+    }
+
+    fn not_finite(&self, what: &'static str, value: f64, images: &[usize]) -> TrainError {
+        let entries = self.data().training.entries();
+        TrainError::NotFinite {
+            epoch: self.checkpoint.epoch + 1,
+            step: self.checkpoint.step,
+            what,
+            value,
+            images: images.iter().map(|i| entries[*i].image_id.clone()).collect(),
+            saved: self.saved.then(|| self.folder.last()),
+        }
+    }
+
+    pub(super) fn save(&mut self) -> Result<(), TrainError> {
+        self.checkpoint.scaler = self.learner.scaler().cloned();
+        self.checkpoint.save(&self.folder.last(), &self.learner)?;
+        self.saved = true;
+        self.forget_others()
+    }
+
+    /// Whether the stage's epochs are over, or no better one came for as long as it waits.
+    fn stage_is_done(&self) -> bool {
+        let (stage, now) = (self.stage(), &self.checkpoint);
+        let begun = now.epoch - now.stage_epoch;
+        let best = now.kept.first().map_or(0, |kept| kept.epoch).max(begun);
+        now.stage_epoch == stage.epochs || stage.early_stop.is_some_and(|patience| now.epoch - best >= patience)
+    }
+
+    fn interrupted(&self) -> Outcome {
+        Outcome::Interrupted { epoch: self.checkpoint.epoch, step: self.checkpoint.step }
+    }
+
+    fn finished(&self) -> Outcome {
+        let best = self.checkpoint.kept.first();
+        Outcome::Finished {
+            best_epoch: best.map_or(0, |kept| kept.epoch),
+            best_dice: best.map_or(0.0, |kept| kept.dice()),
+            early: self.checkpoint.epoch < self.settings.epochs(),
+        }
+    }
+}
+
+fn restore(learner: &Learner, parts: &Parts) -> Result<(), TrainError> {
+    tch::no_grad(|| {
+        for (name, tensor) in learner.state() {
+            let saved = parts
+                .model
+                .get(name)
+                .filter(|t| t.size() == tensor.size())
+                .ok_or_else(|| TrainError::StateTensor { name: name.clone() })?;
+            tensor.shallow_clone().f_copy_(saved)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,140 @@
+//! The same training here and in PyTorch with segmentation_models_pytorch, in turns on one machine:
+//! `cargo test --release --test it side_by_side -- --nocapture` prints the largest difference of the losses and the ratio of
+//! the times.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use carpus::augment::AugmentSettings;
+use carpus::losses::LossMix;
+use carpus::models::{Model, ModelConfig, read_tensors};
+use carpus::train::{
+    Amp, InputSettings, Learner, Monitor, Moved, OptimiserSettings, PointWeight, Sampling, Schedule, Settings,
+    StageSettings, StartFrom, Tensors,
+};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::python;
+
+const STEPS: usize = 50;
+const TURN: usize = 5;
+const BATCH: usize = 4;
+const SIZE: u32 = 64;
+
+#[derive(Deserialize)]
+struct Turn {
+    losses: Vec<f64>,
+    seconds: Vec<f64>,
+}
+
+fn settings() -> Settings {
+    let stage = StageSettings {
+        name: "train".into(),
+        start_from: StartFrom::Last,
+        size: SIZE,
+        epochs: 1,
+        batch: BATCH,
+        accumulate: 1,
+        clip: Some(1.0),
+        early_stop: None,
+        loss: LossMix::default(),
+        auxiliary_weights: vec![],
+        point_weight: PointWeight::default(),
+        optimiser: OptimiserSettings::default(),
+        schedule: Schedule::Constant {},
+        augment: AugmentSettings::none(),
+        sampling: Sampling::Uniform {},
+        freeze: vec![],
+        ema: None,
+        amp: Amp::Off,
+    };
+    Settings {
+        seed: 0,
+        model: ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), ..ModelConfig::default() },
+        weights: None,
+        encoder_weights: None,
+        input: InputSettings::default(),
+        monitor: Monitor::Dice,
+        deterministic: false,
+        channels_last: false,
+        stages: vec![stage],
+        sample_weights: None,
+        keep_best: 1,
+        save_every: None,
+        workers: 1,
+        pictures: 0,
+        histograms: false,
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[test]
+fn side_by_side_with_the_reference() {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut reference = Command::new(python::root().join(".venv/bin/python"))
+        .arg(python::root().join("tests/parity/side_by_side.py"))
+        .arg(folder.path())
+        .args([python::seed().to_string(), BATCH.to_string(), SIZE.to_string()])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("OMP_NUM_THREADS", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ask = reference.stdin.take().unwrap();
+    let mut lines = BufReader::new(reference.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().expect("it prints `ready`").unwrap(), "ready");
+
+    let settings = settings();
+    let mut model = Model::new(&settings.model, Device::Cpu).unwrap();
+    model.load(&folder.path().join("start.safetensors")).unwrap();
+    let mut learner = Learner::new(model, &settings, 0).unwrap();
+    let batches = read_tensors(&folder.path().join("batches.safetensors")).unwrap();
+    let metadata = Tensor::full([BATCH as i64, 4], f64::NAN, (Kind::Float, Device::Cpu));
+    let count = batches["x"].size()[0];
+    let (mut ours, mut theirs) = ((vec![], vec![]), (vec![], vec![]));
+    for turn in 0..STEPS / TURN {
+        writeln!(ask, "{TURN}").unwrap();
+        let answer: Turn = serde_json::from_str(&lines.next().expect("an answer").unwrap()).unwrap();
+        theirs.0.extend(answer.losses);
+        theirs.1.extend(answer.seconds);
+        for step in turn * TURN..(turn + 1) * TURN {
+            let started = Instant::now();
+            let at = step as i64 % count;
+            let given = Tensors {
+                images: batches["x"].get(at),
+                words: batches["words"].get(at),
+                metadata: metadata.shallow_clone(),
+            };
+            let loss = learner.learn(&given, 1.0, 1.0).unwrap();
+            assert!(matches!(learner.step(1e-3, step as u64 + 1).unwrap(), Moved::By(_)));
+            learner.clear_gradients().unwrap();
+            ours.0.push(loss);
+            ours.1.push(started.elapsed().as_secs_f64());
+        }
+    }
+    drop(ask);
+    assert!(reference.wait().unwrap().success());
+    let worst = ours.0.iter().zip(&theirs.0).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let (here, there) = (median(ours.1), median(theirs.1));
+    println!(
+        "{STEPS} steps of FPN on EfficientNet-b0, {BATCH} images of {SIZE} px, one thread: losses {:.4} to {:.4}, \
+         largest difference {worst:.2e}; median step {:.1} ms here, {:.1} ms in PyTorch: ratio {:.3}",
+        ours.0[0],
+        ours.0[STEPS - 1],
+        1e3 * here,
+        1e3 * there,
+        here / there
+    );
+    assert!(ours.0[STEPS - 1] < 0.8 * ours.0[0], "it learns: {:?}", ours.0);
+    // Single precision: the same sums in another order, carried on through 50 steps of a network with batch norms.
+    assert!(worst < 1e-3, "{worst}\n{:?}\n{:?}", ours.0, theirs.0);
+    assert!(here / there < 1.0, "a step takes {here} s here and {there} s in PyTorch");
+}
