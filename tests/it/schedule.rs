@@ -69,5 +69,5 @@ fn a_schedule_is_drawn_and_mistakes_are_told() {
     // Without the data the steps of an epoch are not known.
     let (code, error) = said(&["--config", "run.toml", "--csv"]);
     assert!(code == Some(1) && error.contains("--steps-per-epoch"), "{error}");
-    assert_eq!(said(&[]).0, Some(1));
+    assert_eq!(said(&[]).0, Some(2));
 }
