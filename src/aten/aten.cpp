@@ -85,8 +85,7 @@ char *carpus_scale(Tensors tensors, size_t n, double factor) {
 // The Euclidean norm of all together.
 char *carpus_norm(Tensors tensors, size_t n, double *norm) {
   return guarded([&] {
-    auto norms = at::_foreach_norm(list(tensors, n), 2);
-    *norm = n == 0 ? 0.0 : at::linalg_vector_norm(at::stack(norms), 2).item<double>();
+    *norm = n == 0 ? 0.0 : at::linalg_vector_norm(at::stack(at::_foreach_norm(list(tensors, n), 2)), 2).item<double>();
   });
 }
 

@@ -157,8 +157,13 @@ impl Checkpoint {
 
 /// Paths of the leaves that differ, with both values.
 fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, changes: &mut Vec<String>) {
-    use serde_json::Value::{Null, Object};
+    use serde_json::Value::{Array, Null, Object};
     match (was, is) {
+        (Array(a), Array(b)) if a.len() == b.len() && a.iter().all(|v| v.is_object()) => {
+            for (place, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{key}.{place}"), a, b, changes);
+            }
+        }
         (Object(a), Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for name in keys {

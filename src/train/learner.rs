@@ -136,7 +136,8 @@ impl<'a> Learner<'a> {
             loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(point_weight)?)?;
         }
         let value = loss.f_double_value(&[])?;
-        if value.is_finite() {
+        // Where every weight is frozen there is nothing to go back to.
+        if value.is_finite() && loss.requires_grad() {
             let factor = share * self.scaler.as_ref().map_or(1.0, Scaler::scale);
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
             loss.f_backward()?;

@@ -237,10 +237,8 @@ impl<'a> Run<'a> {
             StartFrom::Ema => {
                 let averages = self.learner.ema().ok_or_else(|| wrong("the stage before has no averages"))?.state();
                 tch::no_grad(|| {
-                    let state = self.learner.state().iter().zip(averages);
-                    state
-                        .map(|((_, tensor), (_, average))| tensor.shallow_clone().f_copy_(&average))
-                        .collect::<Result<(), _>>()
+                    let mut state = self.learner.state().iter().zip(averages);
+                    state.try_for_each(|((_, tensor), (_, average))| tensor.shallow_clone().f_copy_(&average))
                 })?;
             }
         }

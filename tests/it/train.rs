@@ -417,15 +417,16 @@ fn learner<'a>(settings: &'a Settings, start: &Path) -> Learner<'a> {
     Learner::new(model, settings, 0).unwrap()
 }
 
-/// Largest difference of any weight, relative to the largest change that the step made to it.
+/// The norm of the difference of all weights, relative to that of the step from `start`.
 fn apart(a: &Learner, b: &Learner, start: &Path) -> f64 {
     let start = carpus::models::read_tensors(start).unwrap();
     let (a, b) = (a.model().named_parameters(), b.model().named_parameters());
-    let difference = |(name, x): &(String, Tensor), y: &Tensor| {
-        let moved = (x - &start[name]).abs().max().double_value(&[]);
-        (x - y).abs().max().double_value(&[]) / moved.max(1e-12)
-    };
-    tch::no_grad(|| a.iter().zip(&b).map(|(a, (_, b))| difference(a, b)).fold(0.0, f64::max))
+    let square = |x: Tensor| x.square().sum(tch::Kind::Double).double_value(&[]);
+    tch::no_grad(|| {
+        let difference: f64 = a.iter().zip(&b).map(|((_, x), (_, y))| square(x - y)).sum();
+        let moved: f64 = a.iter().map(|(name, x)| square(x - &start[name])).sum();
+        (difference / moved).sqrt()
+    })
 }
 
 #[test]
@@ -446,8 +447,9 @@ fn summed_gradients_are_those_of_the_large_batch() {
         assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(norm) if norm > 0.01));
     }
     let worst = apart(&large, &small, &start);
-    // Single precision, sums of some 10^5 products in another order.
-    assert!(worst < 2e-3, "{worst}");
+    println!("{worst:e}");
+    // Single precision: the same sums in another order.
+    assert!(worst < 1e-4, "{worst}");
 }
 
 #[test]
@@ -470,11 +472,13 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
         assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
     };
     learn(&mut reference, &plain);
-    // The order of sums; eight bits of mantissa; eleven.
-    for (settings, tolerance) in [(&last, 5e-3), (&half, 0.6), (&scaled, 0.1)] {
+    // The order of sums in single precision; then units in the last place of 2^-8 and 2^-11, which grow some seventyfold
+    // through a network from random weights.
+    for (settings, tolerance) in [(&last, 1e-4), (&half, 0.3), (&scaled, 0.08)] {
         let mut other = learner(settings, &start);
         learn(&mut other, settings);
         let worst = apart(&reference, &other, &start);
+        println!("{} {}: {worst:e}", settings.stages[0].amp, settings.channels_last);
         assert!(worst > 0.0 && worst < tolerance, "{} {}: {worst}", settings.stages[0].amp, settings.channels_last);
     }
     assert!(losses.iter().all(|l| (l - losses[0]).abs() < 0.01 * losses[0]), "{losses:?}");
@@ -500,7 +504,7 @@ fn a_half_precision_step_that_overflows_is_left_out() {
     learner.learn(&batch, 1.0, 1.0).unwrap();
     assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
     // One that no scale can save is said instead of left out for ever.
-    let moved = (0..40).map(|_| {
+    let moved = (0..20).map(|_| {
         learner.clear_gradients().unwrap();
         learner.learn(&batch, 1e12, 1.0).unwrap();
         learner.step(0.1, 2).unwrap()

@@ -23,7 +23,7 @@ decay = 0.9
 
 /// Training and validation loss by epoch of a run of [`CONFIG`]: initial weights, order, augmentation, dropout and
 /// stochastic depth all come from its seed.
-const GOLDEN: [f64; 4] = [0.791949, 0.550926, 0.586861, 0.544804];
+const GOLDEN: [f64; 4] = [0.7919398, 0.5508919, 0.5868921, 0.5447616];
 
 /// Kernels that every x86-64 processor has: newer ones sum in another order.
 const PLAIN_KERNELS: [(&str, &str); 3] =
@@ -69,6 +69,8 @@ fn train_predict_evaluate_vote() {
     println!("losses {losses:?}");
     assert_eq!(losses.len(), GOLDEN.len());
     for (loss, stored) in losses.iter().zip(GOLDEN) {
+        // With these kernels the curve is the same to the bit on one machine; what another's mathematical library rounds
+        // otherwise in the last bit stays below this.
         assert!((loss - stored).abs() < 1e-5, "{losses:?}, stored {GOLDEN:?}");
     }
     let config = std::fs::read_to_string(folder.join("runs/tiny-fold1/config.toml")).unwrap();
