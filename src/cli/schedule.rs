@@ -83,7 +83,7 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
         for r in &rates {
             let whole = [r.epoch.to_string(), r.step.to_string()];
             let exact = [r.factor, r.lr, r.encoder_lr].map(|v| format!("{v:e}"));
-            let stage = name(&stages, r.stage);
+            let stage = stages[r.stage].name.clone();
             writer.write_record(std::iter::once(stage).chain(whole).chain(exact))?;
         }
         ui.output(String::from_utf8(writer.into_inner()?)?);
@@ -95,20 +95,12 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
         let highest = of.iter().copied().fold(0.0, f64::max);
         ui.line(format_args!(
             "stage {}: {} epochs of {} steps, rate {first:.3e} first, {highest:.3e} at most, {last:.3e} last",
-            name(&stages, i),
-            stage.epochs,
-            stage.steps_per_epoch
+            stage.name, stage.epochs, stage.steps_per_epoch
         ));
     }
-    let names: Vec<String> = (0..stages.len()).map(|i| name(&stages, i)).collect();
+    let names: Vec<&str> = stages.iter().map(|s| s.name.as_str()).collect();
     ui.json(&json!({ "stages": names, "rates": rates }))?;
     Ok(Status::Done)
-}
-
-/// The stage's own name, or its number from 1.
-fn name(stages: &[StageRates], stage: usize) -> String {
-    let name = &stages[stage].name;
-    if name.is_empty() { (stage + 1).to_string() } else { name.clone() }
 }
 
 fn draw(plot: &Plot, ui: &Ui) -> anyhow::Result<Status> {
@@ -130,7 +122,7 @@ fn figure(stages: &[StageRates]) -> Figure {
     const COLOURS: [Rgb; 6] = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY];
     let rates: Vec<Rate> = rates(stages).collect();
     let series = |i: usize| LineSeries {
-        name: if stages.len() == 1 { String::new() } else { format!("stage {}", name(stages, i)) },
+        name: if stages.len() == 1 { String::new() } else { stages[i].name.clone() },
         colour: COLOURS[i % COLOURS.len()],
         points: rates.iter().filter(|r| r.stage == i).map(|r| (r.step as f64, r.lr)).collect(),
     };
@@ -164,14 +156,16 @@ impl Source {
                 Box::new(move |batch, accumulate| steps_per_epoch(images, batch, accumulate))
             }
         };
-        Ok(vec![StageRates {
-            name: String::new(),
-            epochs: config.epochs as u64,
-            steps_per_epoch: steps_of(config.batch, config.accumulate),
-            schedule: config.schedule,
-            lr: config.optimiser.lr,
-            encoder_lr_factor: config.optimiser.encoder_lr_factor,
-        }])
+        let stages = config.stages(&self.config)?;
+        let rates = stages.into_iter().map(|stage| StageRates {
+            name: stage.name,
+            epochs: stage.config.epochs as u64,
+            steps_per_epoch: steps_of(stage.config.batch, stage.config.accumulate),
+            schedule: stage.config.schedule,
+            lr: stage.config.optimiser.lr,
+            encoder_lr_factor: stage.config.optimiser.encoder_lr_factor,
+        });
+        Ok(rates.collect())
     }
 }
 

@@ -86,7 +86,7 @@ impl Errors {
     }
 
     /// With those of more images.
-    pub fn add(mut self, more: &Errors) -> Errors {
+    pub fn joined(mut self, more: &Errors) -> Errors {
         self.images += more.images;
         for (class, more) in self.classes.iter_mut().zip(&more.classes) {
             class.truth_px += more.truth_px;
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(errors.classes[2].positives_within, [0; 5]);
         // A bone that was missed lies up to half its width from its outline.
         assert_eq!(errors.classes[1].negatives_within, [56, 104, 176, 200, 200]);
-        let twice = errors.clone().add(&errors);
+        let twice = errors.clone().joined(&errors);
         assert_eq!((twice.images, twice.classes[0].positives_within[1], twice.confused[0][1]), (2, 80, 120));
     }
 }

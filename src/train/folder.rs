@@ -18,6 +18,7 @@ impl RunFolder {
         "per_image_dice.csv",
         "pictures",
         "report.html",
+        "report.json",
     ];
 
     /// The run `name` under `runs`.

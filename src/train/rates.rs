@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::Schedule;
+use super::{Schedule, batches};
 
 /// What decides the rate of one stage of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +36,9 @@ pub struct Rate {
     pub encoder_lr: f64,
 }
 
-/// Optimiser steps an epoch of `images` takes: the last batch and the last sum of gradients may be smaller.
+/// Optimiser steps that an epoch of `images` takes; the last sum of gradients may be smaller.
 pub fn steps_per_epoch(images: usize, batch: usize, accumulate: usize) -> u64 {
-    images.div_ceil(batch.max(1)).div_ceil(accumulate.max(1)) as u64
+    batches(images, batch.max(1)).div_ceil(accumulate.max(1)) as u64
 }
 
 /// The rate at every step of a run, all stages in a row; each stage's schedule begins anew.
@@ -77,6 +77,7 @@ mod tests {
         assert_eq!(all.iter().map(|r| r.epoch).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 2, 3, 3, 3]);
         assert_eq!((all[0].lr, all[3].lr, all[6].lr, all[8].stage), (1.0, 0.5, 0.1, 1));
         assert_eq!(all[3].encoder_lr, 0.25);
-        assert_eq!((steps_per_epoch(9, 2, 1), steps_per_epoch(9, 2, 4), steps_per_epoch(8, 2, 2)), (5, 2, 2));
+        // A last batch of one sample is left out.
+        assert_eq!((steps_per_epoch(11, 3, 1), steps_per_epoch(11, 3, 3), steps_per_epoch(9, 2, 4)), (4, 2, 1));
     }
 }

@@ -28,6 +28,8 @@ mod report_configs;
 mod runs;
 mod scan;
 #[cfg(feature = "torch")]
+mod schedule;
+#[cfg(feature = "torch")]
 mod second_reference;
 mod splits;
 mod stats;

@@ -381,7 +381,7 @@ fn contract_configs() -> Vec<ModelConfig> {
     let own = Architecture::ALL.iter().filter(|a| !takes_any_encoder(**a));
     let nnunet = NnUnetOptions { stages: 5, features: 8, ..NnUnetOptions::default() };
     let own =
-        own.map(|a| ModelConfig { architecture: *a, classes: 3, nnunet: nnunet.clone(), ..ModelConfig::default() });
+        own.map(|a| ModelConfig { architecture: *a, classes: 3, nnunet, ..ModelConfig::default() });
     pairs.map(config).chain(own).collect()
 }
 

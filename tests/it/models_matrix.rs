@@ -16,9 +16,8 @@ fn matrix() -> Vec<Case> {
     // Those that are not there have no line in the matrix.
     let kinds = ["efficientnet-b0", "resnet34", "mit_b0", "tu-convnextv2_tiny"].map(EncoderKind::from_name);
     for architecture in Architecture::ALL {
-        match architecture.default_encoder() {
-            Some(_) => pairs.extend(kinds.iter().flatten().map(|encoder| (*architecture, *encoder))),
-            None => {}
+        if architecture.default_encoder().is_some() {
+            pairs.extend(kinds.iter().flatten().map(|encoder| (*architecture, *encoder)));
         }
     }
     pairs.sort();

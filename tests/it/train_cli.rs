@@ -23,7 +23,7 @@ decay = 0.9
 
 /// Training and validation loss by epoch of a run of [`CONFIG`]: initial weights, order, augmentation, dropout and
 /// stochastic depth all come from its seed.
-const GOLDEN: [f64; 4] = [0.7919398, 0.5508919, 0.5868921, 0.5447616];
+const GOLDEN: [f64; 4] = [0.7919400, 0.5508984, 0.5868996, 0.5447853];
 
 /// Kernels that every x86-64 processor has: newer ones sum in another order.
 const PLAIN_KERNELS: [(&str, &str); 3] =

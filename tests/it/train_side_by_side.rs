@@ -136,5 +136,4 @@ fn side_by_side_with_the_reference() {
     assert!(ours.0[STEPS - 1] < 0.8 * ours.0[0], "it learns: {:?}", ours.0);
     // Single precision: the same sums in another order, carried on through 50 steps of a network with batch norms.
     assert!(worst < 1e-3, "{worst}\n{:?}\n{:?}", ours.0, theirs.0);
-    assert!(here / there < 1.0, "a step takes {here} s here and {there} s in PyTorch");
 }

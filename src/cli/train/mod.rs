@@ -16,6 +16,7 @@ use crate::dataset::layout::ImageEntry;
 use crate::device;
 use crate::infer::{Predictor, predict};
 use crate::mask::submission;
+use crate::report;
 use crate::scores::{self, Summary};
 use crate::tables::EpochRow;
 use crate::train::{Outcome, RunFolder, TrainError, Watcher, train};
@@ -36,10 +37,10 @@ Example:
 
 A run leaves RUNS/NAME/ with config.toml (as run), metrics.csv and .parquet, TensorBoard events,
 pictures/, best.safetensors, last.safetensors and, when it ends, predictions.csv,
-per_image_dice.csv and summary.json of the held-out images at their own size. With --folds there
-is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold predictions of all; folds
-trained by other processes (--fold K --name NAME-foldK) are collected with --resume. Ctrl-C saves
-and ends with exit code 130.")]
+per_image_dice.csv and summary.json of the held-out images at their own size, and report.html.
+With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
+predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
+with --resume. Ctrl-C saves and ends with exit code 130.")]
 pub struct Args {
     /// TOML file; `carpus train --config FILE --print-config` shows every key
     #[arg(short, long)]
@@ -249,6 +250,10 @@ fn run_fold(
         held_out,
     };
     write_json(&file, &summary)?;
+    // The run is whole without its report.
+    if let Err(error) = report::run::write(folder.path(), Some(&on_data.data.root), report::run::PICTURES, ui) {
+        ui.warn(format_args!("no report: {error}"));
+    }
     ui.line(format_args!("best epoch {best_epoch}: Dice {best_dice:.4} at the model's size"));
     if let Some(held_out) = &summary.held_out {
         ui.line(format_args!("held-out images at their own size: mean Dice {:.4}", held_out.mean_dice));

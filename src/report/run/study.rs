@@ -96,7 +96,7 @@ impl<'a> RunStudy<'a> {
         let mut sum = Errors::default();
         for errors in errors {
             match errors {
-                Ok(errors) => sum = sum.add(&errors),
+                Ok(errors) => sum = sum.joined(&errors),
                 Err(reason) => self.notes.push(reason),
             }
         }
