@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 use crate::augment::{Fit, push_normalised};
 use crate::bones;
 use crate::mask::RunMask;
-use crate::models::Model;
+use crate::models::{Input, Model};
 use crate::train::{TrainError, WeightsInfo, read_weights};
 
 /// A trained model ready to predict.
@@ -41,11 +41,11 @@ impl Predictor {
         let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, side, side])?;
         let x = x.f_to_device(self.model.device())?;
         tch::no_grad(|| {
-            let logits = self.model.forward_t(&x, false)?.logits;
+            let logits = self.model.predict(&Input { images: &x, metadata: None })?;
             if !self.flip {
                 return Ok(logits.f_to_device(Device::Cpu)?);
             }
-            let mirrored = self.model.forward_t(&x.f_flip([3])?, false)?.logits.f_flip([3])?;
+            let mirrored = self.model.predict(&Input { images: &x.f_flip([3])?, metadata: None })?.f_flip([3])?;
             let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
             // Back to logits, so that upsampling and threshold are those of a single pass.
             Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)

@@ -186,8 +186,7 @@ impl ModelConfig {
         }
         if self.auxiliary && !architecture.takes_auxiliary() {
             return wrong(format!(
-                "auxiliary asks for a second head that {architecture} has not as an option; \
-                 torchvision-deeplabv3 and torchvision-fcn have"
+                "{architecture} has no auxiliary head to switch on; torchvision-deeplabv3 and torchvision-fcn have"
             ));
         }
         if let Some(size) = self.feature_size {

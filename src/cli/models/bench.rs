@@ -9,7 +9,7 @@ use super::Choice;
 use crate::autocast::{self, ShortFloat};
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
-use crate::models::{Model, ModelError, channels_last};
+use crate::models::{Input, Model, ModelError, channels_last};
 
 /// Time a model: forward, and forward with backward
 #[derive(clap::Args, Debug)]
@@ -75,8 +75,12 @@ impl Bench {
         Ok(Bench { model, x, device, autocast: args.autocast })
     }
 
+    /// As predicted, or with everything that a backward pass needs.
     fn logits(&self, train: bool) -> Result<Tensor, ModelError> {
-        let forward = || Ok(self.model.forward_t(&self.x, train)?.logits);
+        let forward = || match train {
+            true => Ok(self.model.forward_t(&self.x, true)?.logits),
+            false => self.model.predict(&Input { images: &self.x, metadata: None }),
+        };
         match self.autocast {
             Some(float) => autocast::with(self.device, float, forward),
             None => forward(),
@@ -91,7 +95,7 @@ impl Bench {
         self.wait();
         let (start, worked) = (Instant::now(), processor_seconds()?);
         match step {
-            Step::Forward => drop(tch::no_grad(|| self.logits(false))?),
+            Step::Forward => drop(self.logits(false)?),
             Step::Train => self.logits(true)?.f_square()?.f_mean(Kind::Float)?.f_backward()?,
         }
         self.wait();

@@ -23,7 +23,7 @@ pub use activation::{Activation, gated, gelu};
 pub use attend::attend;
 pub use attention::SpatialChannelGate;
 pub use conv::{Conv2d, ConvOptions, ConvTranspose2d};
-pub use conv_norm::conv_norm;
+pub use conv_norm::{conv_norm, folded};
 pub use conv_norm_act::{ConvNormAct, ConvShape, MobileStyle};
 pub use conv_norm_relu::ConvNormRelu;
 pub use drop::{channel_dropout, drop_path, dropout};
