@@ -126,7 +126,7 @@ keep-best = 2
 root = 'data'
 [model]
 architecture = 'fpn'
-encoder = 'resnet18'
+encoder = 'mobilenet_v2'
 in-channels = 1
 depth = 5
 [optimiser]
@@ -137,7 +137,7 @@ decay = 0.9
 freeze = [{ prefix = 'encoder.', until = 2 }]
 [[stages]]
 start-from = 'best'
-optimiser = { kind = 'sgd', lr = 1e-2 }
+optimiser = { kind = 'sgd', lr = 1e-4 }
 ";
 
 fn started(folder: &Path, name: &str, more: &[&str]) -> Child {
