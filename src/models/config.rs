@@ -182,7 +182,12 @@ impl ModelConfig {
         }
         let whole = architecture.default_encoder().is_none() || architecture.own_encoders().is_some();
         if whole && self.depth != 5 {
-            return wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth));
+            return match architecture {
+                Architecture::NnUnet | Architecture::NnUnetResEnc => {
+                    wrong(format!("depth is {}; {architecture} is sized by nnunet.stages instead", self.depth))
+                }
+                _ => wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth)),
+            };
         }
         if self.auxiliary && !architecture.takes_auxiliary() {
             return wrong(format!(

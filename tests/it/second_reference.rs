@@ -170,5 +170,5 @@ fn names_that_do_not_fit_are_refused() {
 
     let other = ModelConfig::default();
     let error = transformers::to_carpus(&other, BTreeMap::new()).unwrap_err();
-    assert!(error.to_string().contains("segformer-transformers"), "{error}");
+    assert!(error.to_string().contains("transformers has no fpn on efficientnet-b0"), "{error}");
 }

@@ -113,7 +113,7 @@ fn train_predict_evaluate_vote() {
 
 /// Two stages, a save at each step: enough steps to be killed among.
 const KILLED: &str = "
-size = 32
+size = 64
 batch = 2
 accumulate = 1
 epochs = 6
