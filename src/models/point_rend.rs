@@ -114,7 +114,7 @@ impl PointRend {
         tch::no_grad(|| {
             let drawn = uniform(coarse, batch, candidates)?;
             let uncertainty = uncertainty(&values_at(coarse, &drawn)?)?.f_flatten(1, -1)?; // [B, k N]
-            let (_, most) = uncertainty.f_topk(important, 1, true, true)?; // [B, β N]
+            let most = most_uncertain(&uncertainty, important)?; // [B, β N]
             let most = most.f_unsqueeze(2)?.f_expand([-1, -1, 2], false)?;
             let even = uniform(coarse, batch, points - important)?;
             Ok(Tensor::f_cat(&[drawn.f_gather(1, &most, false)?, even], 1)?)
@@ -154,7 +154,7 @@ impl PointRend {
         let size = logits.size();
         let &[batch, classes, height, width] = size.as_slice() else { unreachable!("logits have four dimensions") };
         let count = self.options.inference_points.min(height * width);
-        let (_, index) = uncertainty(logits)?.f_flatten(1, -1)?.f_topk(count, 1, true, true)?; // [B, N]
+        let index = most_uncertain(&uncertainty(logits)?.f_flatten(1, -1)?, count)?; // [B, N]
         let kind = precise(coarse);
         let centre = |place: Tensor, of: i64| place.f_to_kind(kind)?.f_add_scalar(0.5)?.f_div_scalar(of as f64);
         let x = centre(index.f_remainder(width)?, width)?;
@@ -177,6 +177,13 @@ fn precise(map: &Tensor) -> Kind {
 }
 
 /// Points `[batch, count, 2]` drawn evenly from the image, on the device of `like`.
+/// Places of the `count` largest of each row of `[B, N]`, largest first. Points in a corner of the map have the very same
+/// logits; of equals the earlier comes first, so that the choice is one and the same everywhere.
+fn most_uncertain(uncertainty: &Tensor, count: i64) -> Result<Tensor, ModelError> {
+    let (_, order) = uncertainty.f_sort_stable(true, 1, true)?;
+    Ok(order.f_narrow(1, 0, count)?)
+}
+
 fn uniform(like: &Tensor, batch: i64, count: i64) -> Result<Tensor, ModelError> {
     Ok(Tensor::f_rand([batch, count, 2], (Kind::Float, like.device()))?.f_to_kind(precise(like))?)
 }

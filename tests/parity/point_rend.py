@@ -57,7 +57,7 @@ class PointHead(nn.Module):
         uncertainty = doubt(between(coarse.detach(), candidates))
         rows = []
         for image in range(b):
-            order = uncertainty[image].argsort(descending=True)
+            order = uncertainty[image].argsort(descending=True, stable=True)
             rows.append(torch.cat([candidates[image][order[:chosen]], others[image]]))
         return torch.stack(rows)
 
