@@ -176,7 +176,6 @@ fn precise(map: &Tensor) -> Kind {
     if map.kind() == Kind::Double { Kind::Double } else { Kind::Float }
 }
 
-/// Points `[batch, count, 2]` drawn evenly from the image, on the device of `like`.
 /// Places of the `count` largest of each row of `[B, N]`, largest first. Points in a corner of the map have the very same
 /// logits; of equals the earlier comes first, so that the choice is one and the same everywhere.
 fn most_uncertain(uncertainty: &Tensor, count: i64) -> Result<Tensor, ModelError> {
@@ -184,6 +183,7 @@ fn most_uncertain(uncertainty: &Tensor, count: i64) -> Result<Tensor, ModelError
     Ok(order.f_narrow(1, 0, count)?)
 }
 
+/// Points `[batch, count, 2]` drawn evenly from the image, on the device of `like`.
 fn uniform(like: &Tensor, batch: i64, count: i64) -> Result<Tensor, ModelError> {
     Ok(Tensor::f_rand([batch, count, 2], (Kind::Float, like.device()))?.f_to_kind(precise(like))?)
 }
