@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test parity check build env venv venv-dev browser bench bench-models clean
+.PHONY: help demo test check build env venv venv-dev browser parity bench bench-models bench-losses clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +57,9 @@ check: venv
 	RUSTDOCFLAGS="-D warnings" $(CARGO_TORCH) doc $(FLAGS) --no-deps --lib
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --lib --no-default-features
 
+# Threads of libtorch that wait without spinning leave the cores to the tests beside them.
+test parity: export OMP_WAIT_POLICY := passive
+
 test: venv-dev browser check
 	cargo test $(FLAGS) --no-default-features --no-fail-fast
 	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast
@@ -68,6 +71,10 @@ parity: venv-dev
 # Time and memory against segmentation_models_pytorch; BENCH_FLAGS="--device cuda --autocast bf16 --channels-last --size 1024".
 bench-models: venv-dev build
 	$(VENV)/bin/python tests/parity/bench_models.py target/release/carpus $(BENCH_FLAGS)
+
+# Losses against segmentation_models_pytorch, distance maps against SciPy.
+bench-losses: venv-dev
+	$(CARGO_TORCH) bench --locked --bench losses
 
 BENCH := target/bench
 bench: venv-dev build

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EncoderScale {
-    /// Factor of the channels, above 0 to 1; see [`EncoderScale::channels`].
+    /// Factor of the channels, above 0 to 1; the product is rounded to a multiple of 8.
     pub width: f64,
     /// Factor of the blocks of each stage, above 0 to 1; rounded up, so that every stage keeps one.
     pub depth: f64,
