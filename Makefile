@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build env venv venv-dev browser parity bench bench-models bench-losses clean
+.PHONY: help demo test check build env venv venv-dev browser parity bench bench-models bench-losses evidence clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +20,9 @@ help:
 	@echo "make check   format, lints and docs only"
 	@echo "make parity  every model against the library it is from, case by case (about an hour)"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
+	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
+	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (about an hour; goes on where it was cut)"
 
 demo: build
 	./target/release/carpus run --config $(DEMO_CONFIG)
@@ -83,6 +85,23 @@ bench: venv-dev build
 	./target/release/carpus phantom --out $(BENCH)/data --patients 200 --test-patients 0 --size 1024 --seed 11 --defects
 	-./target/release/carpus scan $(BENCH)/data --out $(BENCH)/tables
 	./target/release/carpus audit $(BENCH)/tables --out $(BENCH)/audit --truth $(BENCH)/data/truth.json
+
+# Dice of 60 synthetic patients; two stages against one and PointRend against none, each over three seeds.
+EVIDENCE := configs/evidence
+RUNS := target/evidence/runs
+evidence: build
+	for data in hands-2048 hands-384; do ./target/release/carpus run --config $(EVIDENCE)/$$data.toml || exit 1; done
+	./target/release/carpus train --config $(EVIDENCE)/patients-60.toml --name patients-60 --existing auto
+	for seed in 1 2 3; do for name in one-stage two-stage plain point-rend; do \
+	  ./target/release/carpus train --config $(EVIDENCE)/$$name.toml --set seed=$$seed --name $$name-seed$$seed --existing auto || exit 1; \
+	done; done
+	for run in $(RUNS)/plain-seed? $(RUNS)/point-rend-seed?; do \
+	  ./target/release/carpus --quiet evaluate --predictions $$run/predictions.csv --data target/evidence/work-384/crops --band 3 --out $$run/band3_dice.csv || exit 1; \
+	done
+	./target/release/carpus runs $(RUNS)
+	./target/release/carpus runs compare $(RUNS)/one-stage-seed? $(RUNS)/two-stage-seed?
+	./target/release/carpus runs compare $(RUNS)/plain-seed? $(RUNS)/point-rend-seed?
+	./target/release/carpus runs compare $(RUNS)/plain-seed? $(RUNS)/point-rend-seed? --scores band3_dice.csv
 
 # For a shell: eval "$$(make -s env)"
 env: venv

@@ -44,7 +44,7 @@ impl Fit {
         self.padded(target.buffer())
     }
 
-    /// The label words in the square, `size * size`: nearest neighbour (OpenCV's INTER_NEAREST).
+    /// The label words in the square, `size * size`: of each pixel's centre, as [`RunMask::resized`] picks them.
     pub fn words(&self, masks: &[RunMask; bones::COUNT]) -> Vec<u32> {
         self.padded(&LabelImage::from_masks_resized(masks, self.inner_width, self.inner_height).words)
     }

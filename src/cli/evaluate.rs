@@ -10,7 +10,7 @@ use crate::bones::Bone;
 use crate::corrections;
 use crate::dataset::Severity;
 use crate::dataset::layout::{self, ImageEntry};
-use crate::scores::{Summary, image_id, read_flat, score_files, write_scores};
+use crate::scores::{Region, Summary, image_id, read_flat, score_files, write_scores};
 use crate::tables::{self, FoldRow};
 
 /// Score predictions: Dice of every image and class, and means
@@ -20,6 +20,9 @@ Example:
   carpus evaluate --predictions heldout.csv --data data --out per_image_dice.csv
   carpus evaluate --predictions oof.csv --data data --folds folds.csv --fold 0 \\
       --out per_image_dice.csv
+
+  carpus evaluate --predictions runs/fpn/predictions.csv --data data --band 3 \\
+      --out runs/fpn/band3_dice.csv     # the outlines alone
 
 Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
 is that over images and classes. Beside the CSV, a JSON file of the same name holds the means.")]
@@ -42,6 +45,9 @@ pub struct Args {
     /// Fold to score
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
+    /// Count only the pixels within so many px of a class's annotated outline [default: all]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
+    band: Option<u32>,
     /// CSV to write: image_id, a column a class, mean
     #[arg(long)]
     out: PathBuf,
@@ -75,7 +81,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         corrected = read;
     }
     let name = args.corrections.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-    let scoring = score_files(&args.data, &entries, (&corrected, &name), (&args.predictions, &predicted), ui)?;
+    let region = args.band.map_or(Region::Image, Region::Band);
+    let scoring = score_files(&args.data, &entries, (&corrected, &name), (&args.predictions, &predicted), region, ui)?;
     write_scores(&args.out, &scoring.scores)?;
     let summary = Summary::of(&scoring.scores);
     let json = args.out.with_extension("json");
@@ -89,7 +96,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ui.line(format_args!("lowest: {image} {dice:.4}"));
     }
     ui.line(format_args!(
-        "mean Dice of {} images: {:.4}   ({})",
+        "mean Dice{} of {} images: {:.4}   ({})",
+        args.band.map_or(String::new(), |px| format!(" within {px} px of the outlines")),
         summary.images,
         summary.mean_dice,
         args.out.display()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use super::split::{Chosen, subset};
+use super::train::known;
 use super::{Status, Ui};
 use crate::clean::{self, TRANSFORMS, Transform};
 use crate::dataset::layout::{self, ImageEntry};
@@ -11,6 +12,7 @@ use crate::device::{self, DeviceKind};
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::tables::{self, FoldRow};
+use crate::train::Known;
 
 /// Predict masks and write them as a submission
 #[derive(clap::Args, Debug)]
@@ -68,7 +70,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         );
     }
     let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
-    let mut prediction = predict(&predictor, &args.data, &entries, args.batch, ui)?;
+    let known = match predictor.info().model.metadata {
+        Some(_) => known(&layout, ui),
+        None => Known::default(),
+    };
+    let mut prediction = predict(&predictor, &args.data, &entries, &known, args.batch, ui)?;
     if args.data.join(TRANSFORMS).exists() {
         let transforms: Vec<Transform> = clean::read_transforms(&args.data)?;
         prediction.images = to_originals(prediction.images, &transforms)?;

@@ -6,6 +6,9 @@ use super::{Status, Ui};
 use crate::report;
 use crate::runs::{Comparison, Difference, Estimate, Measure, Run, compare, find};
 
+/// Scores of the held-out images that `carpus train` writes.
+const PER_IMAGE_DICE: &str = "per_image_dice.csv";
+
 /// List runs, compare them, report on one
 #[derive(clap::Args, Debug)]
 #[command(
@@ -14,6 +17,7 @@ use crate::runs::{Comparison, Difference, Estimate, Measure, Run, compare, find}
 Example:
   carpus runs                                  # those in runs/
   carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
+  carpus runs compare runs --scores band3_dice.csv   # by what `carpus evaluate --band 3` wrote in each
   carpus runs report runs/fpn-fold0            # writes runs/fpn-fold0/report.html
 
 Runs whose configurations differ in fold and seed alone count as one experiment."
@@ -39,6 +43,9 @@ struct Compare {
     /// Runs, or folders of runs; the first run's experiment is what the others are held against
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    /// Compare by these scores instead: a file in each run's folder that `carpus evaluate` wrote
+    #[arg(long, value_name = "NAME", default_value = PER_IMAGE_DICE, hide_default_value = true)]
+    scores: String,
 }
 
 #[derive(clap::Args, Debug)]
@@ -62,9 +69,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             for path in &args.runs {
                 runs.extend(find(path)?);
             }
+            if args.scores != PER_IMAGE_DICE {
+                runs = runs.into_iter().map(|run| run.scored_by(&args.scores)).collect::<Result<_, _>>()?;
+            }
             let comparison = compare(&runs)?;
             let status = tell_problems(&runs, ui);
-            show(&comparison, ui);
+            show(&comparison, &args.scores, ui);
             ui.json(&comparison)?;
             Ok(status)
         }
@@ -133,8 +143,9 @@ fn tell_problems(runs: &[Run], ui: &Ui) -> Status {
     if problems.is_empty() { Status::Done } else { Status::DoneWithProblems }
 }
 
-fn show(comparison: &Comparison, ui: &Ui) {
+fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
     let dice = match comparison.measure {
+        Measure::HeldOut if scores != PER_IMAGE_DICE => scores,
         Measure::HeldOut => "held-out Dice",
         Measure::ModelSize => "best Dice",
     };

@@ -11,7 +11,7 @@ use crate::dataset::{Problem, Severity, image};
 use crate::mask::RunMask;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
-use crate::train::TrainError;
+use crate::train::{Known, TrainError};
 
 /// Predicted masks of a data folder's images.
 #[derive(Clone, Debug)]
@@ -22,11 +22,13 @@ pub struct Prediction {
     pub problems: Vec<Problem>,
 }
 
-/// Predicts `entries` of the data at `root`, `batch` at a time; memory is bounded by the batch but for the runs.
+/// Predicts `entries` of the data at `root`, `batch` at a time, a model that is conditioned on the patient with what is
+/// `known`; memory is bounded by the batch but for the runs.
 pub fn predict(
     predictor: &Predictor,
     root: &Path,
     entries: &[&ImageEntry],
+    known: &Known,
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Prediction, TrainError> {
@@ -44,7 +46,10 @@ pub fn predict(
             })
             .collect();
         let (fits, squares): (Vec<Fit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
-        let mut masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares)? }.into_iter();
+        let readable = chunk.iter().zip(&read).filter(|(_, read)| read.is_ok());
+        let patients: Vec<[f32; 4]> = readable.map(|(entry, _)| known.patient(&entry.patient_id)).collect();
+        let masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares, &patients)? };
+        let mut masks = masks.into_iter();
         for (entry, read) in chunk.iter().zip(&read) {
             let image_name = entry.image.rsplit('/').next().unwrap_or(&entry.image).to_owned();
             let masks = match read {

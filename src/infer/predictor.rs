@@ -29,8 +29,9 @@ impl Predictor {
         &self.info
     }
 
-    /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU.
-    pub fn logits(&self, squares: &[Vec<u8>]) -> Result<Tensor, TrainError> {
+    /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU. Of each image's patient a model
+    /// that is conditioned on it is told what [`crate::train::Known`] holds; any other passes it over.
+    pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, TrainError> {
         let channels = self.info.model.in_channels as usize;
         let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
         for square in squares {
@@ -40,21 +41,32 @@ impl Predictor {
         let side = i64::from(self.info.size);
         let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, side, side])?;
         let x = x.f_to_device(self.model.device())?;
+        let known = match self.info.model.metadata {
+            Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
+            None => None,
+        };
         tch::no_grad(|| {
-            let logits = self.model.predict(&Input { images: &x, metadata: None })?;
+            let logits = self.model.predict(&Input { images: &x, metadata: known.as_ref() })?;
             if !self.flip {
                 return Ok(logits.f_to_device(Device::Cpu)?);
             }
-            let mirrored = self.model.predict(&Input { images: &x.f_flip([3])?, metadata: None })?.f_flip([3])?;
+            let mirrored =
+                self.model.predict(&Input { images: &x.f_flip([3])?, metadata: known.as_ref() })?.f_flip([3])?;
             let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
             // Back to logits, so that upsampling and threshold are those of a single pass.
             Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
         })
     }
 
-    /// Masks of images at their own size; `squares` are the images as each `Fit` makes them.
-    pub fn masks(&self, fits: &[Fit], squares: &[Vec<u8>]) -> Result<Vec<Box<[RunMask; bones::COUNT]>>, TrainError> {
-        let logits = self.logits(squares)?.f_contiguous()?;
+    /// Masks of images at their own size; `squares` are the images as each `Fit` makes them, for `patients` see
+    /// [`Predictor::logits`].
+    pub fn masks(
+        &self,
+        fits: &[Fit],
+        squares: &[Vec<u8>],
+        patients: &[[f32; 4]],
+    ) -> Result<Vec<Box<[RunMask; bones::COUNT]>>, TrainError> {
+        let logits = self.logits(squares, patients)?.f_contiguous()?;
         let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
         let each = values.len() / squares.len().max(1);
         Ok(fits.par_iter().zip(values.par_chunks_exact(each)).map(|(fit, logits)| fit.masks(logits)).collect())

@@ -46,8 +46,8 @@ impl LossMix {
     }
 }
 
-/// Label words `[B, H, W]` or masks `[B, C, H, W]` at another size, by the nearest pixel: row `floor(y H / height)`, as
-/// OpenCV's INTER_NEAREST and [`crate::mask::LabelImage::from_masks_resized`].
+/// Label words `[B, H, W]` or masks `[B, C, H, W]` at another size, by the pixel that each centre falls on, row
+/// `floor((y + 1/2) H / height)`, as [`crate::mask::LabelImage::from_masks_resized`].
 pub fn resampled(target: &Tensor, height: i64, width: i64) -> Result<Tensor, LossError> {
     let size = target.size();
     let rank = size.len();
@@ -58,8 +58,8 @@ pub fn resampled(target: &Tensor, height: i64, width: i64) -> Result<Tensor, Los
         if from == to {
             return Ok(x.shallow_clone());
         }
-        let index = Tensor::f_arange(to, (Kind::Int64, x.device()))?.f_mul_scalar(from)?;
-        x.f_index_select(axis as i64, &index.f_div_scalar_mode(to, "floor")?)
+        let odd = Tensor::f_arange_start_step(1, 2 * to, 2, (Kind::Int64, x.device()))?;
+        x.f_index_select(axis as i64, &odd.f_mul_scalar(from)?.f_div_scalar_mode(2 * to, "floor")?)
     };
     Ok(pick(&pick(target, rank - 2, *h, height)?, rank - 1, *w, width)?)
 }
@@ -73,7 +73,7 @@ mod tests {
         let words = Tensor::from_slice(&(0i32..15).collect::<Vec<_>>()).view([1, 3, 5]);
         let half = resampled(&words, 2, 2).unwrap();
         assert_eq!(half.size(), [1, 2, 2]);
-        assert_eq!(Vec::<i32>::try_from(half.view([-1])).unwrap(), [0, 2, 5, 7]);
+        assert_eq!(Vec::<i32>::try_from(half.view([-1])).unwrap(), [1, 3, 11, 13]);
         let logits = |h, w| Tensor::randn([1, 4, h, w], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
         let (whole, small, least) = (logits(3, 5), logits(2, 2), logits(1, 1));
         let mix = LossMix::default();

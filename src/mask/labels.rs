@@ -33,8 +33,7 @@ impl LabelImage {
         image
     }
 
-    /// Paints masks straight at another size, as [`RunMask::resized`] picks pixels: OpenCV's INTER_NEAREST,
-    /// floor(x * src_w / dst_w). Masks may differ in size.
+    /// Paints masks straight at another size, as [`RunMask::resized`] picks pixels. Masks may differ in size.
     pub fn from_masks_resized(masks: &[RunMask; bones::COUNT], width: u32, height: u32) -> Self {
         let mut image = Self::empty(width, height);
         for (class, mask) in masks.iter().enumerate() {

@@ -225,10 +225,7 @@ proptest! {
 
     #[test]
     fn resize_takes_the_nearest(d in dense(), w in 0u32..50, h in 0u32..50) {
-        let source = |at: i64, from: u32, to: u32| {
-            let scale = 1.0 / (f64::from(to) / f64::from(from));
-            ((at as f64 * scale) as i64).min(i64::from(from) - 1)
-        };
+        let source = |at: i64, from: u32, to: u32| (2 * at + 1) * i64::from(from) / (2 * i64::from(to));
         let nearest = |x: i64, y: i64| d.at(source(x, d.width, w), source(y, d.height, h)) == 1;
         let resized = d.mask().resized(w, h);
         prop_assert!(is_canonical(&resized));

@@ -53,9 +53,11 @@ impl RunMask {
         RunMask::from_maximal_runs(width, self.height(), out.finish())
     }
 
-    /// At another size: pixel (x, y) of the result is the source pixel
-    /// (floor(x * src_w / dst_w), floor(y * src_h / dst_h)), in double precision as OpenCV's INTER_NEAREST
-    /// reckons it, so that both pick the same pixels.
+    /// At another size: a pixel of the result is the source pixel that its centre falls on, column
+    /// floor((x + 1/2) src_w / dst_w) and the row likewise, in exact arithmetic: OpenCV's INTER_NEAREST_EXACT, PIL's NEAREST.
+    ///
+    /// OpenCV's INTER_NEAREST takes the source pixel at the left upper corner instead, which moves a mask by half a
+    /// pixel of the smaller size against an image that was resampled by centres.
     pub fn resized(&self, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         let mut row: Vec<(u32, u32)> = Vec::new();
@@ -102,35 +104,18 @@ pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut bloc
 
 /// Which source pixel each target pixel takes along one axis.
 struct Nearest {
-    source: u32,
-    target: u32,
-    /// Source pixels a target pixel, by the two divisions of the reference: the second rounds, so that a
-    /// product which should be whole may fall just short of it.
-    scale: f64,
+    source: u64,
+    target: u64,
 }
 
 impl Nearest {
     fn new(source: u32, target: u32) -> Self {
-        Nearest { source, target, scale: 1.0 / (f64::from(target) / f64::from(source)) }
+        Nearest { source: source.into(), target: target.into() }
     }
 
-    fn source_of(&self, at: u32) -> u32 {
-        ((f64::from(at) * self.scale) as u32).min(self.source - 1)
-    }
-
-    /// Number of target pixels whose source lies before `at`.
+    /// Number of target pixels whose source lies before `at`: the x with (2x + 1) source < 2 target at.
     fn before(&self, at: u32) -> u32 {
-        if at >= self.source {
-            return self.target;
-        }
-        // Exact arithmetic is at most one pixel off.
-        let mut count = (u64::from(at) * u64::from(self.target)).div_ceil(u64::from(self.source)) as u32;
-        while count > 0 && self.source_of(count - 1) >= at {
-            count -= 1;
-        }
-        while count < self.target && self.source_of(count) < at {
-            count += 1;
-        }
-        count
+        let twice = (2 * self.target * u64::from(at)).saturating_sub(self.source);
+        twice.div_ceil(2 * self.source).min(self.target) as u32
     }
 }

@@ -111,6 +111,28 @@ impl Run {
         Ok(Run { name, path: path.into(), config, epochs, outcome, scores, problems })
     }
 
+    /// The same run with its scores from the file `name` in its folder, as `carpus evaluate` writes it.
+    ///
+    /// # Errors
+    /// No such file, or one that holds no scores.
+    pub fn scored_by(mut self, name: &str) -> Result<Run, RunError> {
+        let file = self.path.join(name);
+        if !file.is_file() {
+            let reason = format!(
+                "no such file; `carpus evaluate --predictions {} --data DATA --out {}` writes it, with --band PX for the outlines",
+                self.path.join("predictions.csv").display(),
+                file.display()
+            );
+            return Err(RunError::Content { path: file, reason });
+        }
+        let read = read_scores(&file).map_err(|e| RunError::Compare(e.to_string()))?;
+        if read.is_empty() {
+            return Err(RunError::Content { path: file, reason: "holds no image".into() });
+        }
+        self.scores = read;
+        Ok(self)
+    }
+
     /// A setting by its dotted key.
     pub fn setting(&self, key: &str) -> Option<&Value> {
         let mut parts = key.split('.');

@@ -10,8 +10,8 @@ use crate::bones::{self, Bone};
 use crate::corrections::{self, Entry};
 use crate::dataset::layout::ImageEntry;
 use crate::dataset::{Problem, annotation};
-use crate::mask::RunMask;
 use crate::mask::submission::ImageMasks;
+use crate::mask::{MaskError, RunMask};
 use crate::progress::Progress;
 
 /// Dice of one image, a class each.
@@ -74,16 +74,40 @@ impl Summary {
     }
 }
 
+/// Which pixels of a class count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Region {
+    /// Those of the whole image.
+    #[default]
+    Image,
+    /// Those around the annotated outline: outside the bone within so many px of it, inside within so many px of a pixel
+    /// off it (Euclidean, at the image's own size). A class that is not annotated has no outline, and so no pixel.
+    Band(u32),
+}
+
+impl Region {
+    fn dice(self, truth: &RunMask, prediction: &RunMask) -> Result<f64, MaskError> {
+        match self {
+            Region::Image => truth.dice(prediction),
+            Region::Band(px) => {
+                let band = truth.dilated(px).difference(&truth.eroded(px))?;
+                truth.intersection(&band)?.dice(&prediction.intersection(&band)?)
+            }
+        }
+    }
+}
+
 /// Dice of each class. Fails where the masks differ in size.
 pub fn score(
     image_id: &str,
     truth: &[RunMask; bones::COUNT],
     prediction: &[RunMask; bones::COUNT],
+    region: Region,
 ) -> Result<ImageScore, ScoreError> {
     let mut dice = [0.0; bones::COUNT];
     for bone in Bone::all() {
         let truth = &truth[bone.index()];
-        dice[bone.index()] = truth.dice(&prediction[bone.index()]).map_err(|source| ScoreError::Size {
+        dice[bone.index()] = region.dice(truth, &prediction[bone.index()]).map_err(|source| ScoreError::Size {
             image: image_id.to_owned(),
             class: bone.name(),
             width: truth.width(),
@@ -111,6 +135,7 @@ pub fn score_files(
     entries: &[&ImageEntry],
     corrections: (&[Entry], &str),
     (predictions, masks): (&Path, &[ImageMasks]),
+    region: Region,
     progress: &dyn Progress,
 ) -> Result<Scoring, ScoreError> {
     let by_id: HashMap<&str, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
@@ -129,7 +154,9 @@ pub fn score_files(
     let scored: Vec<(ImageScore, Vec<Problem>)> = annotated
         .par_iter()
         .map(|(entry, annotation_path)| {
-            let scored = score_one(root, entry, annotation_path, corrections, by_id[entry.image_id.as_str()]);
+            let scored = masks_of(root, entry, annotation_path, corrections, by_id[entry.image_id.as_str()]).and_then(
+                |(truth, predicted, problems)| Ok((score(&entry.image_id, &truth, &predicted, region)?, problems)),
+            );
             progress.advance(1);
             scored
         })
@@ -141,17 +168,6 @@ pub fn score_files(
         score
     });
     Ok(Scoring { scores: scores.collect(), problems })
-}
-
-fn score_one(
-    root: &Path,
-    entry: &ImageEntry,
-    annotation_path: &str,
-    corrections: (&[Entry], &str),
-    predicted: &ImageMasks,
-) -> Result<(ImageScore, Vec<Problem>), ScoreError> {
-    let (truth, sized, problems) = masks_of(root, entry, annotation_path, corrections, predicted)?;
-    Ok((score(&entry.image_id, &truth, &sized)?, problems))
 }
 
 /// One a class.
@@ -259,12 +275,32 @@ mod tests {
         prediction[0] = square(4, 4); // overlap 2x4 of 16 + 16: 16/32
         truth[1] = square(2, 4); // not found: 0
         prediction[2] = square(2, 4); // invented: 0
-        let score = score("a", &truth, &prediction).unwrap();
+        let score = score("a", &truth, &prediction, Region::Image).unwrap();
         assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
         assert_eq!(score.worst().0.index(), 1);
         let summary = Summary::of(&[score.clone(), score]);
         assert!((summary.mean_dice - 26.5 / 29.0).abs() < 1e-12);
         assert_eq!(summary.per_class["finger-1"], 0.5);
+    }
+
+    #[test]
+    fn dice_of_the_band_by_hand() {
+        let empty = RunMask::empty(20, 20);
+        let mut truth: [RunMask; bones::COUNT] = std::array::from_fn(|_| empty.clone());
+        let mut prediction = truth.clone();
+        // Moved by one column: of the square's outermost ring, 36 px, the first column is missed, and as many px are
+        // predicted in the column past the last, which is in the band too.
+        (truth[0], prediction[0]) = (square(2, 10), square(3, 10));
+        // A hole in the middle is no matter of the band.
+        (truth[1], prediction[1]) = (square(2, 10), square(2, 10).difference(&square(4, 4)).unwrap());
+        // Nothing annotated: no band, whatever is predicted.
+        prediction[2] = square(2, 4);
+        let dice = |px| score("a", &truth, &prediction, Region::Band(px)).unwrap().dice;
+        // In the band: truth 36, prediction 36, both 26.
+        assert!((dice(1)[0] - 52.0 / 72.0).abs() < 1e-12, "{}", dice(1)[0]);
+        assert_eq!((dice(1)[1], dice(1)[2], dice(1)[3]), (1.0, 1.0, 1.0));
+        // A band as wide as the image is the image.
+        assert_eq!(dice(20)[..2], score("a", &truth, &prediction, Region::Image).unwrap().dice[..2]);
     }
 
     #[test]

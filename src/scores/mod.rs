@@ -6,7 +6,7 @@ mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ImageScore, Scoring, Summary, masks_of, read_scores, score, score_files, write_scores};
+pub use dice::{ImageScore, Region, Scoring, Summary, masks_of, read_scores, score, score_files, write_scores};
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use vote::vote;
 

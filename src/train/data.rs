@@ -1,15 +1,13 @@
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::TrainError;
+use super::{Known, TrainError};
 use crate::augment::Fit;
 use crate::bones::{self, Bone};
 use crate::dataset::layout::ImageEntry;
-use crate::dataset::metadata::{Patient, Sex};
 use crate::dataset::{Problem, Severity, annotation, image};
 use crate::features::angle_deg;
 use crate::mask::RunMask;
@@ -57,24 +55,13 @@ pub struct Dataset {
     hash: String,
 }
 
-/// What is known of a patient as a model is given it: age in years, sex (0 female, 1 male), height in cm, weight in kg;
-/// NaN where it is not known.
-pub fn known_of(patient: &Patient) -> [f32; 4] {
-    let sex = patient.sex.map(|s| match s {
-        Sex::F => 0.0,
-        Sex::M => 1.0,
-    });
-    [patient.age, sex, patient.height_cm, patient.weight_kg].map(|v| v.map_or(f32::NAN, |v| v as f32))
-}
-
 impl Dataset {
     /// Reads every image with its annotation, in parallel. One that cannot be read is left out and becomes a
-    /// problem. Samples beyond `cache_bytes` are read again in each epoch. `patients` are the rows of the data's
-    /// spreadsheet.
+    /// problem. Samples beyond `cache_bytes` are read again in each epoch.
     pub fn load(
         root: &Path,
         entries: &[ImageEntry],
-        patients: &[Patient],
+        known: &Known,
         size: u32,
         cache_bytes: usize,
         part: &'static str,
@@ -91,7 +78,6 @@ impl Dataset {
             metadata: Vec::new(),
             hash: String::new(),
         };
-        let known: HashMap<&str, [f32; 4]> = patients.iter().map(|p| (p.patient_id.as_str(), known_of(p))).collect();
         let (mut problems, mut held, mut digest) = (Vec::new(), 0, Sha256::new());
         for chunk in entries.chunks(64) {
             let read: Vec<_> = chunk
@@ -105,7 +91,7 @@ impl Dataset {
             for (entry, read) in chunk.iter().zip(read) {
                 match read {
                     Ok(read) => {
-                        let of_patient = known.get(entry.patient_id.as_str()).copied().unwrap_or([f32::NAN; 4]);
+                        let of_patient = known.patient(&entry.patient_id);
                         digest.update(format!("{} {} {}\n", entry.image_id, read.image_hash, read.annotation_hash));
                         of_patient.iter().for_each(|v| digest.update(v.to_le_bytes()));
                         dataset.metadata.push(of_patient);
@@ -158,7 +144,7 @@ impl Dataset {
         &self.present
     }
 
-    /// What is known of the patient of sample `index`; see [`known_of`].
+    /// What is known of the patient of sample `index`; see [`Known`].
     pub fn metadata(&self, index: usize) -> [f32; 4] {
         self.metadata[index]
     }

@@ -33,7 +33,7 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Vec<i32>,
-    /// `[B, 4]`; see [`super::known_of`].
+    /// `[B, 4]`; see [`super::Known`].
     pub metadata: Vec<f32>,
     /// Places in the data set.
     pub indices: Vec<usize>,

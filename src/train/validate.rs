@@ -23,7 +23,7 @@ pub struct Tensors {
     pub images: Tensor,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Tensor,
-    /// `[B, 4]`; see [`super::known_of`].
+    /// `[B, 4]`; see [`super::Known`].
     pub metadata: Tensor,
 }
 

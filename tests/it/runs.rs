@@ -12,7 +12,7 @@ use carpus::progress::Silent;
 use carpus::report::Block;
 use carpus::report::run::{RunStudy, sections};
 use carpus::runs::{Measure, Run, compare, find};
-use carpus::scores::{self, ImageScore, Summary};
+use carpus::scores::{self, ImageScore, Region, Summary};
 use carpus::tables::FoldRow;
 use serde_json::{Value, json};
 
@@ -179,6 +179,20 @@ fn experiments_are_compared_over_folds_and_over_images() {
     let method = said["differences"][0]["over_images"]["method"].as_str().unwrap();
     assert!(method.contains("3 patients drawn"), "{said}");
 
+    // By other scores than the run's own, which every run must have.
+    let by_band =
+        |runs: &[&str]| carpus(home.path(), &[&["runs", "compare", "--scores", "band3_dice.csv"], runs].concat());
+    for (name, dice) in [("plain-fold0", 0.70), ("ema-fold0", 0.75)] {
+        let file = home.path().join("runs").join(name).join("band3_dice.csv");
+        scores::write_scores(&file, &[flat("image00", dice), flat("image01", dice + 0.02)]).unwrap();
+    }
+    let shown = text(&by_band(&["runs/plain-fold0", "runs/ema-fold0"]).stdout);
+    assert!(shown.contains("band3_dice.csv") && shown.contains("0.7100") && shown.contains("+0.0500"), "{shown}");
+    let out = by_band(&["runs/plain-fold0", "runs/ema-fold1"]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stderr);
+    assert!(said.contains("runs/ema-fold1/band3_dice.csv") && said.contains("carpus evaluate"), "{said}");
+
     // Seeds alone make one experiment; other folds cannot be paired.
     write_run(home.path(), "plain-seed2", 2, 0, "", &[flat("image00", 0.91), flat("image01", 0.90)]);
     let one = compare(&runs(&["plain-fold0", "plain-seed2"])).unwrap();
@@ -224,7 +238,8 @@ fn scored() -> tempfile::TempDir {
     }
     let file = home.path().join("runs/tried/predictions.csv");
     submission::write(&file, &predictions).unwrap();
-    let scoring = scores::score_files(&root, &entries, (&[], ""), (&file, &predictions), &Silent).unwrap();
+    let scoring =
+        scores::score_files(&root, &entries, (&[], ""), (&file, &predictions), Region::Image, &Silent).unwrap();
     write_run(home.path(), "tried", 1, 0, "", &scoring.scores);
     home
 }

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use carpus::augment::AugmentSettings;
 use carpus::bones;
 use carpus::dataset::layout;
+use carpus::infer::{Predictor, predict};
 use carpus::losses::LossMix;
-use carpus::models::{Model, ModelConfig};
+use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, Dataset, EmaSettings, Freeze, InputSettings, Learner, Monitor, Moved, OptimiserKind, OptimiserSettings,
-    Outcome, PointWeight, RunFolder, Sampling, Schedule, Settings, StageSettings, StartFrom, Tensors, TrainError,
-    Watcher, partition, train,
+    Amp, Data, Dataset, EmaSettings, Freeze, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
+    OptimiserSettings, Outcome, PointWeight, RunFolder, Sampling, Schedule, Settings, StageSettings, StartFrom,
+    Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
 };
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Writes `patients` patients with two 80 px images each: 29 bright boxes at places that differ a little by image. Gives
 /// folds of one patient each.
@@ -72,7 +73,9 @@ impl Bench {
         let data = folder.path().join("data");
         let folds = draw_data(&data, 4);
         let parts = partition(&layout::discover(&data).unwrap(), &folds, 0).unwrap();
-        let load = |entries: &[_]| Dataset::load(&data, entries, &[], 64, 1 << 30, "training", &Silent).unwrap().0;
+        let load = |entries: &[_]| {
+            Dataset::load(&data, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap().0
+        };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
         Model::new(&model(), Device::Cpu).unwrap().save(&folder.path().join("start.safetensors")).unwrap();
@@ -514,11 +517,51 @@ fn a_half_precision_step_that_overflows_is_left_out() {
 }
 
 #[test]
+fn predictions_use_what_is_known_of_the_patient() {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    draw_data(folder.path(), 1);
+    std::fs::write(folder.path().join("meta.csv"), "ID,Age,Gender,Weight,Height\n1,71,M,95,190\n").unwrap();
+    let layout = layout::discover(folder.path()).unwrap();
+    let entries: Vec<_> = layout.images.iter().collect();
+    let config = ModelConfig { metadata: Some(MetadataOptions::default()), ..model() };
+    let model = Model::new(&config, Device::Cpu).unwrap();
+    let gate = model.named_parameters().into_iter().find(|(name, _)| name.ends_with("gate")).expect("a gate").1;
+    let _ = tch::no_grad(|| gate.shallow_clone().fill_(3.0));
+    let weights = folder.path().join("gated.safetensors");
+    let info = WeightsInfo {
+        model: config,
+        size: 64,
+        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
+        classes: bones::NAMES.map(str::to_owned).to_vec(),
+        epoch: 1,
+        dice: 0.0,
+        averaged: false,
+    };
+    write_weights(&weights, &model.state(), &info).unwrap();
+    let predictor = Predictor::open(&weights, Device::Cpu, false).unwrap();
+    let masks = |known: &Known| predict(&predictor, folder.path(), &entries, known, 2, &Silent).unwrap().images;
+    let known = Known::read(&layout).unwrap();
+    assert_eq!(known.patient("001"), [71.0, 1.0, 190.0, 95.0]);
+    assert!(known.patient("002").iter().all(|v| v.is_nan()));
+    assert!(masks(&known) == masks(&known));
+    assert!(masks(&known) != masks(&Known::default()), "the patient changes nothing");
+    // What the model is given is what training gives it.
+    let square = vec![vec![90u8; 64 * 64]];
+    let said = predictor.logits(&square, &[known.patient("001")]).unwrap();
+    let x = Tensor::full([1, 1, 64, 64], (90.0 / 255.0 - 0.2) / 0.3, (Kind::Float, Device::Cpu));
+    let metadata = Tensor::from_slice(&[71f32, 1.0, 190.0, 95.0]).view([1, 4]);
+    let (model, _) = read_weights(&weights, Device::Cpu).unwrap();
+    let direct = tch::no_grad(|| model.predict(&Input { images: &x, metadata: Some(&metadata) }).unwrap());
+    assert!((said - &direct).abs().max().double_value(&[]) <= 1e-4 * direct.abs().max().double_value(&[]));
+}
+
+#[test]
 fn batches_do_not_depend_on_the_cache() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
     let entries = bench.training.entries();
-    let (uncached, _) = Dataset::load(&data, entries, &[], 64, 0, "training", &Silent).unwrap();
+    let (uncached, _) = Dataset::load(&data, entries, &Known::default(), 64, 0, "training", &Silent).unwrap();
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -541,7 +584,8 @@ fn broken_images_are_left_out_and_said() {
     let bytes = std::fs::read(&first).unwrap();
     std::fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
     let entries = layout::discover(folder.path()).unwrap().images;
-    let (dataset, problems) = Dataset::load(folder.path(), &entries, &[], 64, 1 << 30, "training", &Silent).unwrap();
+    let (dataset, problems) =
+        Dataset::load(folder.path(), &entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap();
     assert_eq!((dataset.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
@@ -550,7 +594,7 @@ fn broken_images_are_left_out_and_said() {
 fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
-    let load = |entries: &[_]| Dataset::load(&data, entries, &[], 64, 0, "training", &Silent).unwrap().0;
+    let load = |entries: &[_]| Dataset::load(&data, entries, &Known::default(), 64, 0, "training", &Silent).unwrap().0;
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];
     let path = data.join(&entry.image);

@@ -3,7 +3,7 @@
 Usage: mask_measures.py CASES.json, a list of {"width", "height", "runs": [start, length, ...], "to": [w, h]}.
 Prints a JSON list of {"external", "contours", "moments", "resized"}: the summed arcLength of the external
 contours, every contour with all its points, the raw spatial moments up to order two, and the runs of the mask
-resized with INTER_NEAREST.
+resized with INTER_NEAREST_EXACT.
 """
 
 import json
@@ -36,7 +36,7 @@ def measured(case):
         "external": sum(cv2.arcLength(c, True) for c in external),
         "contours": [c.reshape(-1, 2).tolist() for c in every],
         "moments": [moments[k] for k in ("m00", "m10", "m01", "m20", "m11", "m02")],
-        "resized": runs(cv2.resize(mask, case["to"], interpolation=cv2.INTER_NEAREST)),
+        "resized": runs(cv2.resize(mask, case["to"], interpolation=cv2.INTER_NEAREST_EXACT)),
     }
 
 

@@ -6,16 +6,17 @@ use anyhow::Context;
 
 use crate::cli::Ui;
 use crate::config::train::TrainConfig;
-use crate::dataset::layout::{self, ImageEntry};
-use crate::dataset::metadata::{self, Patient};
+use crate::dataset::layout::{self, ImageEntry, Layout};
 use crate::dataset::{Problem, Severity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
-use crate::train::{Data, Dataset, TrainError, partition};
+use crate::train::{Data, Dataset, Known, TrainError, partition};
 
 /// Training and validation images at every size that a stage sees.
 pub struct Sizes {
     sizes: Vec<(u32, Dataset, Dataset)>,
+    /// What is known of the patients.
+    pub known: Known,
     /// What was met in reading, once.
     pub problems: Vec<Problem>,
 }
@@ -29,18 +30,14 @@ impl Sizes {
         let limit = config.data.limit.unwrap_or(usize::MAX);
         parts.training.truncate(limit);
         parts.validation.truncate(limit);
-        let patients = match &layout.metadata {
-            Some(file) => patients(&config.data.root.join(file), file, ui),
-            None => Vec::new(),
-        };
         let bytes = config.data.cache_mb << 20;
-        let mut read = Sizes { sizes: Vec::new(), problems: Vec::new() };
+        let mut read = Sizes { sizes: Vec::new(), known: known(&layout, ui), problems: Vec::new() };
         for size in sizes {
             if read.sizes.iter().any(|(s, ..)| *s == size) {
                 continue;
             }
             let load = |entries: &[ImageEntry], part| {
-                Dataset::load(&config.data.root, entries, &patients, size, bytes, part, ui)
+                Dataset::load(&config.data.root, entries, &read.known, size, bytes, part, ui)
             };
             let (training, mut problems) = load(&parts.training, "training")?;
             let (validation, found) = load(&parts.validation, "validation")?;
@@ -77,14 +74,11 @@ impl Sizes {
 }
 
 /// A spreadsheet that cannot be read leaves every patient unknown: only a model that is conditioned on it misses it.
-fn patients(path: &std::path::Path, file: &str, ui: &Ui) -> Vec<Patient> {
-    match metadata::read(path, file) {
-        Ok((patients, _)) => patients,
-        Err(error) => {
-            ui.warn(format_args!("{error}; nothing is known of the patients"));
-            Vec::new()
-        }
-    }
+pub fn known(layout: &Layout, ui: &Ui) -> Known {
+    Known::read(layout).unwrap_or_else(|error| {
+        ui.warn(format_args!("{error}; nothing is known of the patients"));
+        Known::default()
+    })
 }
 
 /// Weights of the training images in the draw of an epoch.

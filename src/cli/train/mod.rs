@@ -2,6 +2,8 @@ mod data;
 mod folds;
 mod phantom;
 
+pub(super) use data::known;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,9 +19,9 @@ use crate::device;
 use crate::infer::{Predictor, predict};
 use crate::mask::submission;
 use crate::report;
-use crate::scores::{self, Summary};
+use crate::scores::{self, Region, Summary};
 use crate::tables::EpochRow;
-use crate::train::{Outcome, RunFolder, TrainError, Watcher, train};
+use crate::train::{Known, Outcome, RunFolder, TrainError, Watcher, train};
 use folds::Folds;
 
 /// Train a model on all folds but one
@@ -235,7 +237,7 @@ fn run_fold(
         return Ok((status, Some(summary)));
     }
     let held_out = match config.evaluate {
-        true => Some(score_best(&on_data, &folder, device, data[0].validation.entries(), ui)?),
+        true => Some(score_best(&on_data, &folder, device, data[0].validation.entries(), &sizes.known, ui)?),
         false => None,
     };
     let summary = RunSummary {
@@ -292,14 +294,16 @@ fn score_best(
     folder: &RunFolder,
     device: tch::Device,
     entries: &[ImageEntry],
+    known: &Known,
     ui: &Ui,
 ) -> anyhow::Result<Summary> {
     let predictor = Predictor::open(&folder.best(), device, false)?;
     let entries: Vec<&ImageEntry> = entries.iter().collect();
-    let prediction = predict(&predictor, &config.data.root, &entries, config.batch, ui)?;
+    let prediction = predict(&predictor, &config.data.root, &entries, known, config.batch, ui)?;
     let path = folder.path().join("predictions.csv");
     submission::write(&path, &prediction.images)?;
-    let scoring = scores::score_files(&config.data.root, &entries, (&[], ""), (&path, &prediction.images), ui)?;
+    let predicted = (path.as_path(), &prediction.images[..]);
+    let scoring = scores::score_files(&config.data.root, &entries, (&[], ""), predicted, Region::Image, ui)?;
     scores::write_scores(&folder.path().join("per_image_dice.csv"), &scoring.scores)?;
     Ok(Summary::of(&scoring.scores))
 }

@@ -1,0 +1,38 @@
+use std::collections::HashMap;
+
+use crate::dataset::layout::Layout;
+use crate::dataset::metadata::{self, MetadataError, Patient, Sex};
+
+/// What is known of each patient, as a model conditioned on it is given it: age in years, sex (0 female, 1 male), height
+/// in cm, weight in kg; NaN where it is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Known(HashMap<String, [f32; 4]>);
+
+impl Known {
+    /// From rows of the spreadsheet.
+    pub fn of(patients: &[Patient]) -> Known {
+        let values = |p: &Patient| {
+            let sex = p.sex.map(|s| match s {
+                Sex::F => 0.0,
+                Sex::M => 1.0,
+            });
+            [p.age, sex, p.height_cm, p.weight_kg].map(|v| v.map_or(f32::NAN, |v| v as f32))
+        };
+        Known(patients.iter().map(|p| (p.patient_id.clone(), values(p))).collect())
+    }
+
+    /// From the spreadsheet of a data folder; nothing of anybody where there is none.
+    ///
+    /// # Errors
+    /// The spreadsheet cannot be read.
+    pub fn read(layout: &Layout) -> Result<Known, MetadataError> {
+        let Some(file) = &layout.metadata else { return Ok(Known::default()) };
+        let (patients, _) = metadata::read(&layout.root.join(file), file)?;
+        Ok(Known::of(&patients))
+    }
+
+    /// Of one patient.
+    pub fn patient(&self, id: &str) -> [f32; 4] {
+        self.0.get(id).copied().unwrap_or([f32::NAN; 4])
+    }
+}
