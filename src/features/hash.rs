@@ -1,48 +1,99 @@
-/// Perceptual difference hash of a row-major 8-bit image: 64 bits, one for each pair of horizontally
-/// neighbouring cells of a 9 x 8 grid of mean grey levels, set where the left one is brighter.
-/// Re-encoded or slightly brightened copies differ in few bits. Cells are averaged over every fourth row, which
-/// is plenty for a mean; a general image resizer would cost more than decoding the file.
-pub fn difference_hash(pixels: &[u8], width: usize, height: usize) -> u64 {
-    const COLUMNS: usize = 9;
-    const ROWS: usize = 8;
-    if width < COLUMNS || height < ROWS {
-        return 0;
+//! Perceptual difference hash: 64 bits, one for each pair of horizontally neighbouring cells of a 9 x 8 grid of mean grey
+//! levels, set where the left one is brighter. Cells are averaged over every fourth row, which is plenty for a mean.
+
+use super::levels::total;
+
+const COLUMNS: usize = 9;
+const ROWS: usize = 8;
+
+/// Sums of grey levels by cell.
+pub struct HashCells {
+    height: usize,
+    /// Columns where the cells begin, and the width.
+    edges: [usize; COLUMNS + 1],
+    /// Of a cell's rows every so-manieth counts.
+    step: usize,
+    sums: [[u64; COLUMNS]; ROWS],
+    /// The row of cells that the image's row lies in, and the image's row that the next one begins with.
+    cell_y: usize,
+    next: usize,
+}
+
+impl HashCells {
+    pub fn new(width: usize, height: usize) -> Self {
+        HashCells {
+            height,
+            edges: std::array::from_fn(|c| c * width / COLUMNS),
+            step: if height >= 256 { 4 } else { 1 },
+            sums: [[0; COLUMNS]; ROWS],
+            cell_y: 0,
+            next: height / ROWS,
+        }
     }
-    let mut bits = 0u64;
-    for cell_y in 0..ROWS {
-        let (y0, y1) = (cell_y * height / ROWS, (cell_y + 1) * height / ROWS);
-        let mut sums = [0u64; COLUMNS];
-        for row in pixels[y0 * width..y1 * width].chunks_exact(width).step_by(if height >= 256 { 4 } else { 1 }) {
-            for (cell_x, sum) in sums.iter_mut().enumerate() {
-                let (x0, x1) = (cell_x * width / COLUMNS, (cell_x + 1) * width / COLUMNS);
-                *sum += row[x0..x1].iter().map(|v| u64::from(*v)).sum::<u64>();
+
+    /// Adds row `y`, rows in order; the sum of the whole row where it counts.
+    pub fn add(&mut self, y: usize, row: &[u8]) -> Option<u64> {
+        while y >= self.next && self.cell_y + 1 < ROWS {
+            self.cell_y += 1;
+            self.next = (self.cell_y + 1) * self.height / ROWS;
+        }
+        if !(y - self.cell_y * self.height / ROWS).is_multiple_of(self.step) {
+            return None;
+        }
+        let mut whole = 0;
+        for (cell, sum) in self.sums[self.cell_y].iter_mut().enumerate() {
+            let of_cell = total(&row[self.edges[cell]..self.edges[cell + 1]]);
+            *sum += of_cell;
+            whole += of_cell;
+        }
+        Some(whole)
+    }
+
+    /// The hash; 0 for an image of fewer pixels than cells.
+    pub fn hash(&self) -> u64 {
+        if self.edges[COLUMNS] < COLUMNS || self.height < ROWS {
+            return 0;
+        }
+        let mut bits = 0;
+        for sums in &self.sums {
+            let mean = |c: usize| sums[c] as f64 / (self.edges[c + 1] - self.edges[c]) as f64;
+            for c in 0..COLUMNS - 1 {
+                bits = (bits << 1) | u64::from(mean(c) > mean(c + 1));
             }
         }
-        let mean = |c: usize| sums[c] as f64 / ((c + 1) * width / COLUMNS - c * width / COLUMNS) as f64;
-        for c in 0..COLUMNS - 1 {
-            bits = (bits << 1) | u64::from(mean(c) > mean(c + 1));
-        }
+        bits
     }
-    bits
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::features::levels;
 
-    fn picture(w: usize, h: usize, f: impl Fn(f64, f64) -> f64) -> Vec<u8> {
-        (0..w * h).map(|i| f((i % w) as f64 / w as f64, (i / w) as f64 / h as f64).clamp(0.0, 255.0) as u8).collect()
+    fn hash(w: usize, h: usize, f: impl Fn(f64, f64) -> f64) -> u64 {
+        let level = |i: usize| f((i % w) as f64 / w as f64, (i / w) as f64 / h as f64).clamp(0.0, 255.0) as u8;
+        levels(&(0..w * h).map(level).collect::<Vec<_>>(), w, h, 240).difference_hash
     }
 
     #[test]
     fn copies_are_near_and_others_far() {
         let a = |x: f64, y: f64| 120.0 + 80.0 * (x * 9.0 + y * 3.0).sin();
-        let original = difference_hash(&picture(512, 512, a), 512, 512);
-        let brighter = difference_hash(&picture(512, 512, |x, y| a(x, y) * 1.05 + 6.0), 512, 512);
-        let smaller = difference_hash(&picture(256, 256, a), 256, 256);
-        let other = difference_hash(&picture(512, 512, |x, y| 120.0 + 80.0 * (x * 5.0 - y * 11.0).cos()), 512, 512);
+        let original = hash(512, 512, a);
+        let brighter = hash(512, 512, |x, y| a(x, y) * 1.05 + 6.0);
+        let smaller = hash(256, 256, a);
+        let other = hash(512, 512, |x, y| 120.0 + 80.0 * (x * 5.0 - y * 11.0).cos());
         assert!((original ^ brighter).count_ones() <= 2);
         assert!((original ^ smaller).count_ones() <= 4);
         assert!((original ^ other).count_ones() >= 16);
+        assert_eq!(hash(8, 50, a), 0);
+    }
+
+    #[test]
+    fn a_bit_a_pair_of_cells() {
+        // Nine columns of three pixels: brighter to the right but for one step, in the last row of cells alone.
+        let falls = |x: f64, y: f64| if y >= 7.0 / 8.0 && x >= 8.0 / 9.0 { 0.0 } else { 10.0 + (x * 9.0).floor() };
+        assert_eq!(hash(27, 16, falls), 1);
+        // Sampled rows alone count in a large image: the others say nothing.
+        let rows = |_: f64, y: f64| if (y * 256.0) as usize % 4 == 0 { 50.0 } else { 200.0 };
+        assert_eq!(hash(27, 256, rows), 0);
     }
 }

@@ -1,3 +1,5 @@
+use super::levels::count;
+
 /// Bright strips that the digitiser leaves along the upper and the left edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strips {
@@ -12,36 +14,55 @@ pub struct Strips {
 const BRIGHT_SHARE: f64 = 0.6;
 /// Grey level from which a pixel is bright here: strips are white, skin over background stays below.
 const BRIGHT: u8 = 180;
-/// Columns counted together: a cache line.
-const COLUMNS: usize = 64;
 /// A strip is at most this share of the image's side.
 const MAX_SHARE: f64 = 0.15;
+/// Columns counted together: a cache line.
+const COLUMNS: usize = 64;
 
-/// Finds white strips in a row-major 8-bit image. Rows are counted from the top edge, columns from the left,
-/// each until the first line that is not bright; up to 2 dark lines at the very edge are passed over.
-pub fn strips(pixels: &[u8], width: usize, height: usize) -> Strips {
-    if width == 0 || height == 0 {
-        return Strips::default();
+/// Bright pixels of the first columns, counted row by row: down a single column every read would miss the cache.
+pub struct StripCounts {
+    width: usize,
+    height: usize,
+    /// Of the leftmost columns.
+    left: [u32; COLUMNS],
+}
+
+impl StripCounts {
+    pub fn new(width: usize, height: usize) -> Self {
+        StripCounts { width, height, left: [0; COLUMNS] }
     }
-    let rows = (height as f64 * MAX_SHARE) as usize;
-    let columns = (width as f64 * MAX_SHARE) as usize;
-    let top = extent((0..rows).map(|y| {
-        let row = &pixels[y * width..(y + 1) * width];
-        row.iter().filter(|v| **v >= BRIGHT).count() as f64 >= BRIGHT_SHARE * width as f64
-    }));
-    // Columns are counted some together, row by row: down a single column every read would miss the cache. Most
-    // images have no strip, and the first few columns say so.
-    let left = extent((0..columns).step_by(COLUMNS).flat_map(|first| {
-        let mut counts = [0u32; COLUMNS];
-        let end = (first + COLUMNS).min(columns);
-        for row in pixels.chunks_exact(width) {
-            for (count, v) in counts.iter_mut().zip(&row[first..end]) {
-                *count += u32::from(*v >= BRIGHT);
-            }
-        }
-        counts.into_iter().take(end - first).map(|c| f64::from(c) >= BRIGHT_SHARE * height as f64)
-    }));
-    Strips { top_px: top, left_px: left }
+
+    /// Adds a row.
+    pub fn add(&mut self, row: &[u8]) {
+        add_bright(&mut self.left, row);
+    }
+
+    /// The strips, once every row of `pixels` was added. Rows are counted from the top edge, columns from the left, each
+    /// until the first line that is not bright; up to 2 dark lines at the very edge are passed over.
+    pub fn strips(&self, pixels: &[u8]) -> Strips {
+        let (width, height) = (self.width, self.height);
+        let rows = (height as f64 * MAX_SHARE) as usize;
+        let columns = (width as f64 * MAX_SHARE) as usize;
+        let top = extent(
+            pixels
+                .chunks_exact(width)
+                .take(rows)
+                .map(|row| count(row, |v| v >= BRIGHT) as f64 >= BRIGHT_SHARE * width as f64),
+        );
+        let is_bright = |c: u32| f64::from(c) >= BRIGHT_SHARE * height as f64;
+        // Most images have no strip, and the first few columns say so.
+        let further = (COLUMNS..columns).step_by(COLUMNS).flat_map(|first| {
+            let mut counts = [0; COLUMNS];
+            pixels.chunks_exact(width).for_each(|row| add_bright(&mut counts, &row[first..]));
+            counts
+        });
+        let left = extent(self.left.into_iter().chain(further).take(columns).map(is_bright));
+        Strips { top_px: top, left_px: left }
+    }
+}
+
+fn add_bright(counts: &mut [u32; COLUMNS], row: &[u8]) {
+    counts.iter_mut().zip(row).for_each(|(count, v)| *count += u32::from(*v >= BRIGHT));
 }
 
 /// Lines from the edge to the end of the strip.
@@ -61,6 +82,10 @@ fn extent(bright: impl Iterator<Item = bool>) -> u32 {
 mod tests {
     use super::*;
 
+    fn strips(pixels: &[u8], width: usize, height: usize) -> Strips {
+        crate::features::levels(pixels, width, height, 240).strips
+    }
+
     fn canvas(w: usize, h: usize, top: usize, left: usize) -> Vec<u8> {
         let mut p = vec![20u8; w * h];
         for y in 0..h {
@@ -79,6 +104,9 @@ mod tests {
         assert_eq!(strips(&canvas(400, 300, 17, 0), 400, 300), Strips { top_px: 17, left_px: 0 });
         assert_eq!(strips(&canvas(400, 300, 0, 21), 400, 300), Strips { top_px: 0, left_px: 21 });
         assert_eq!(strips(&canvas(400, 300, 5, 9), 400, 300), Strips { top_px: 5, left_px: 9 });
+        // Beyond the columns that are counted first, and no farther than a strip can reach.
+        assert_eq!(strips(&canvas(1000, 50, 0, 131), 1000, 50), Strips { top_px: 0, left_px: 131 });
+        assert_eq!(strips(&canvas(1000, 50, 0, 170), 1000, 50).left_px, 150);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use super::runs::{MaskError, Run, RunBuilder, RunMask};
 
 /// How much of an image several masks cover.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     /// Pixels in one mask or more.
     pub union_px: u64,
-    /// Pixels in two masks or more.
-    pub overlap_px: u64,
+    /// The pixels in two masks or more.
+    pub overlap: RunMask,
 }
 
 impl RunMask {
@@ -113,17 +113,18 @@ impl RunMask {
     }
 }
 
-/// Pixels that the masks cover once or more, and twice or more. They must be at least one and of one size.
+/// What the masks cover once or more, and twice or more. They must be at least one and of one size.
 pub fn coverage<'a>(masks: impl IntoIterator<Item = &'a RunMask>) -> Result<Coverage, MaskError> {
     let masks: Vec<&RunMask> = masks.into_iter().collect();
-    common_size(&masks)?;
-    let mut found = Coverage::default();
+    let (width, height) = common_size(&masks)?;
+    let (mut union_px, mut overlap) = (0, RunBuilder::default());
     for_each_level(&masks, |start, end, level| {
-        let pixels = u64::from(end - start);
-        found.union_px += pixels;
-        found.overlap_px += if level >= 2 { pixels } else { 0 };
+        union_px += u64::from(end - start);
+        if level >= 2 {
+            overlap.push(start, end);
+        }
     });
-    Ok(found)
+    Ok(Coverage { union_px, overlap: RunMask::from_maximal_runs(width, height, overlap.finish()) })
 }
 
 fn common_size(masks: &[&RunMask]) -> Result<(u32, u32), MaskError> {

@@ -103,6 +103,10 @@ impl Line {
     fn columns(&self, y: i64) -> (i64, i64) {
         let Line { left, dx, dy, .. } = *self;
         let row = (y - left[1]).abs();
+        // A step to a neighbour, of which contours are made, needs no division.
+        if dx <= 1 && dy == 1 {
+            return (left[0] + dx * row, left[0] + dx * row);
+        }
         if dy > dx {
             let x = left[0] + (2 * dx * row + dy - 1) / (2 * dy);
             (x, x)
@@ -181,13 +185,25 @@ fn sweep(mut lines: Vec<Line>, mut sides: Vec<Side>, w: i64) -> Vec<Run> {
         });
         crossings.sort_unstable();
         // A closed outline crosses every row an even number of times.
-        for pair in crossings.chunks_exact(2) {
+        let mut inside = crossings.chunks_exact(2).filter_map(|pair| {
             let from = i64::from((pair[0].wrapping_add(UP) >> SHIFT) as i32);
             let to = i64::from((pair[1] >> SHIFT) as i32);
-            if from < w && to >= 0 && from <= to {
-                spans.push((from.max(0), to.min(w - 1)));
+            (from < w && to >= 0 && from <= to).then(|| (from.max(0), to.min(w - 1)))
+        });
+        // Nearly every row of a bone is one span that its outline touches on both sides.
+        if let [_, _] = crossings[..]
+            && let Some((from, to)) = inside.next()
+        {
+            let touches = |(a, b): &(i64, i64)| *a <= to + 1 && *b >= from - 1;
+            if spans.iter().all(touches) {
+                let first = spans.iter().fold(from, |first, s| first.min(s.0));
+                let last = spans.iter().fold(to, |last, s| last.max(s.1));
+                runs.push((y * w + first) as u32, (y * w + last + 1) as u32);
+                continue;
             }
+            spans.push((from, to));
         }
+        spans.extend(inside);
         spans.sort_unstable();
         for (from, to) in &spans {
             runs.push((y * w + from) as u32, (y * w + to + 1) as u32);

@@ -157,7 +157,7 @@ proptest! {
         prop_assert!(is_canonical(&voted));
         prop_assert_eq!(voted, of(at_least));
         prop_assert_eq!(RunMask::majority(&voters).unwrap(), of(ds.len() / 2 + 1));
-        let expected = Coverage { union_px: of(1).area(), overlap_px: of(2).area() };
+        let expected = Coverage { union_px: of(1).area(), overlap: of(2) };
         prop_assert_eq!(coverage(&masks).unwrap(), expected);
     }
 

@@ -24,9 +24,10 @@ pub fn measure(
     entry: &ImageEntry,
     predicted: Option<&[RunMask; bones::COUNT]>,
     settings: &ScanSettings,
+    reader: &mut image::Reader,
 ) -> Measured {
     let mut out = Measured { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
-    if let Err(reason) = measure_pixels(root, entry, settings, &mut out.image) {
+    if let Err(reason) = measure_pixels(root, entry, settings, reader, &mut out.image) {
         out.problem(entry, &entry.image, reason, "left without masks and measures");
         return out;
     }
@@ -54,21 +55,27 @@ pub fn measure(
     out
 }
 
-fn measure_pixels(root: &Path, entry: &ImageEntry, settings: &ScanSettings, row: &mut ImageRow) -> Result<(), String> {
-    let radiograph = image::read(&root.join(&entry.image)).map_err(|e| e.reason)?;
+fn measure_pixels(
+    root: &Path,
+    entry: &ImageEntry,
+    settings: &ScanSettings,
+    reader: &mut image::Reader,
+    row: &mut ImageRow,
+) -> Result<(), String> {
+    let mut radiograph = reader.read(&root.join(&entry.image)).map_err(|e| e.reason)?;
     let (width, height) = radiograph.pixels.dimensions();
     let pixels = radiograph.pixels.as_raw();
-    let strips = features::strips(pixels, width as usize, height as usize);
-    let brightness = features::brightness(pixels, width as usize, settings.bright, strips);
+    let levels = features::levels(pixels, width as usize, height as usize, settings.bright);
     row.width = width;
     row.height = height;
     row.bits = u32::from(radiograph.bits);
-    row.bright_px = Some(brightness.bright_px);
-    row.mean_grey = Some(brightness.mean_grey);
-    row.strip_top_px = Some(strips.top_px);
-    row.strip_left_px = Some(strips.left_px);
-    row.image_hash = Some(format!("{:016x}", features::difference_hash(pixels, width as usize, height as usize)));
-    row.sha256 = Some(radiograph.sha256);
+    row.bright_px = Some(levels.bright_px);
+    row.mean_grey = Some(levels.mean_grey);
+    row.strip_top_px = Some(levels.strips.top_px);
+    row.strip_left_px = Some(levels.strips.left_px);
+    row.image_hash = Some(format!("{:016x}", levels.difference_hash));
+    row.sha256 = Some(std::mem::take(&mut radiograph.sha256));
+    reader.take_back(radiograph);
     Ok(())
 }
 
@@ -96,11 +103,7 @@ impl Measured {
     }
 
     fn measure_masks(&mut self, masks: &[RunMask; bones::COUNT], shapes: &[Shape], settings: &ScanSettings) {
-        let references: Vec<&RunMask> = masks.iter().collect();
-        // All masks have the image's size, so sets of them can be formed.
-        let sized = "masks of one image have one size";
-        let coverage = mask::coverage(masks).expect(sized);
-        let shared = RunMask::vote(&references, 2).expect(sized);
+        let coverage = mask::coverage(masks).expect("masks of one image have one size");
         let mut centroids = [None; bones::COUNT];
         let mut hand: Option<PixelBox> = None;
         for bone in Bone::all() {
@@ -109,7 +112,7 @@ impl Measured {
             if mask.is_empty() && own.is_empty() {
                 continue;
             }
-            let row = bone_row(&self.image, bone, mask, &own, &shared);
+            let row = bone_row(&self.image, bone, mask, &own, &coverage.overlap);
             centroids[bone.index()] = row.centroid_x.zip(row.centroid_y).map(|(x, y)| Point::new(x, y));
             if let Some(b) = mask.bounding_box() {
                 hand = Some(hand.map_or(b, |h| h.union(&b)));
@@ -119,7 +122,7 @@ impl Measured {
         let row = &mut self.image;
         row.n_bones = masks.iter().filter(|m| !m.is_empty()).count() as u32;
         row.mask_px = Some(masks.iter().map(RunMask::area).sum());
-        row.overlap_px = Some(coverage.overlap_px);
+        row.overlap_px = Some(coverage.overlap.area());
         row.union_px = Some(coverage.union_px);
         row.hand_x_min = hand.map(|b| b.x_min);
         row.hand_y_min = hand.map(|b| b.y_min);

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use crate::bones;
 use crate::dataset::layout::{self, ImageEntry, Layout, LayoutError, Side};
 use crate::dataset::metadata::{self, MetadataError, Patient};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Problem, Severity, image};
 use crate::mask::RunMask;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
@@ -100,12 +100,13 @@ pub fn scan(
         layout
             .images
             .par_iter()
-            .map(|entry| {
+            .map_init(image::Reader::default, |reader, entry| {
                 let stamp = Stamp::of(&layout.root, entry);
                 let known = cache.get(entry, &stamp);
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
-                    measure::measure(&layout.root, entry, predictions.get(&entry.image_id).map(|m| &**m), settings)
+                    let predicted = predictions.get(&entry.image_id).map(|m| &**m);
+                    measure::measure(&layout.root, entry, predicted, settings, reader)
                 });
                 progress.advance(1);
                 (rows, stamp, reused)
@@ -149,9 +150,7 @@ fn predictions(path: &Path, layout: &Layout, problems: &mut Vec<Problem>) -> Res
     let sizes: HashMap<&str, (u32, u32)> = layout
         .images
         .iter()
-        .filter_map(|e| {
-            Some((e.image_id.as_str(), crate::dataset::image::dimensions(&layout.root.join(&e.image)).ok()?))
-        })
+        .filter_map(|e| Some((e.image_id.as_str(), image::dimensions(&layout.root.join(&e.image)).ok()?)))
         .collect();
     let mut found = HashMap::new();
     let ids: HashSet<&str> = layout.images.iter().map(|e| e.image_id.as_str()).collect();

@@ -292,7 +292,7 @@ mod tests {
         // predicted in the column past the last, which is in the band too.
         (truth[0], prediction[0]) = (square(2, 10), square(3, 10));
         // A hole in the middle is no matter of the band.
-        (truth[1], prediction[1]) = (square(2, 10), square(2, 10).difference(&square(4, 4)).unwrap());
+        (truth[1], prediction[1]) = (square(2, 10), square(2, 10).difference(&square(2, 10).eroded(3)).unwrap());
         // Nothing annotated: no band, whatever is predicted.
         prediction[2] = square(2, 4);
         let dice = |px| score("a", &truth, &prediction, Region::Band(px)).unwrap().dice;

@@ -7,12 +7,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::split::{Split, elements};
+use super::split::{ANNOTATIONS, Document};
 use super::{Annotation, AnnotationError, shape};
 use crate::dataset::{Problem, Severity};
 
-/// Key of the shapes.
-const ANNOTATIONS: &str = "annotations";
 /// Largest file read: a dense contour of every bone takes under 1 MB.
 const MAX_FILE: u64 = 256 << 20;
 
@@ -46,11 +44,11 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     })?;
     // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
     let mended;
-    let read = match Split::read(text, ANNOTATIONS) {
+    let read: Option<Document> = match serde_json::from_str(text) {
         Ok(read) => Some(read),
         Err(_) => {
             mended = without_nan(text);
-            mended.as_deref().and_then(|text| Split::read(text, ANNOTATIONS).ok())
+            mended.as_deref().and_then(|text| serde_json::from_str(text).ok())
         }
     };
     let no_annotations = || AnnotationError::NoAnnotations { path: path.into() };
@@ -66,8 +64,8 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             reason: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
         }
     };
-    let Split { members, held } = read.ok_or_else(not_read)?;
-    let entries = held.and_then(elements).ok_or_else(no_annotations)?;
+    let Document { members, entries } = read.ok_or_else(not_read)?;
+    let entries = entries.ok_or_else(no_annotations)?;
     let mut document = Value::Object(members);
     let stem = stem_of(file);
     let mut problems = Vec::new();
@@ -91,8 +89,8 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     }
     let mut shapes = Vec::with_capacity(entries.len());
     let (mut kept, mut used) = (Vec::with_capacity(entries.len()), BTreeSet::new());
-    for (index, entry) in entries.iter().enumerate() {
-        let (shape, entry) = shape::read(entry.get(), index).map_err(|_| not_read())?;
+    for (index, entry) in entries.into_iter().enumerate() {
+        let (shape, entry) = shape::read(entry, index).map_err(|_| not_read())?;
         kept.push(entry);
         match shape {
             Ok((shape, remarks)) => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Shape;
 use super::points::{self, MAX_COORDINATE};
-use super::split::Split;
+use super::split::{Entry, POINTS};
 use crate::bones::Bone;
 use crate::dataset::Severity;
 
@@ -22,24 +22,26 @@ pub struct Remark {
 
 const LEFT_OUT: &str = "shape left out";
 
-/// Key of the vertices.
-const POINTS: &str = "points";
-
 /// A shape with what was put right in it, or why it cannot be used.
 type Read = Result<(Shape, Vec<Remark>), Remark>;
 
-/// The shape of the entry in `text`, and the entry for writing it back, with `points` null where they are in the
-/// shape. The error is that of a text that is no JSON, is nested too deeply or holds a number out of range.
-pub fn read(text: &str, index: usize) -> Result<(Read, Value), serde_json::Error> {
-    let whole = Split::read(text, POINTS)
-        .ok()
-        .and_then(|entry| Some((points::whole(entry.held?.get())?, Value::Object(entry.members))));
-    if let Some((points, entry)) = whole
-        && let Ok(shape) = of_value(&entry, Some(points), index)
-    {
-        return Ok((Ok(shape), entry));
-    }
-    let mut entry: Value = serde_json::from_str(text)?;
+/// The shape of an entry, and the entry for writing it back, with `points` null where they are in the shape. The error is
+/// that of points that are nested too deeply or hold a number out of range.
+pub fn read(entry: Entry, index: usize) -> Result<(Read, Value), serde_json::Error> {
+    let mut entry = match entry {
+        Entry::Other(value) => value,
+        Entry::Object { members, points: None } => Value::Object(members),
+        Entry::Object { members, points: Some(text) } => {
+            let mut entry = Value::Object(members);
+            if let Some(points) = points::whole(text.get())
+                && let Ok(shape) = of_value(&entry, Some(points), index)
+            {
+                return Ok((Ok(shape), entry));
+            }
+            entry[POINTS] = serde_json::from_str(text.get())?;
+            entry
+        }
+    };
     let shape = of_value(&entry, None, index);
     if shape.is_ok() {
         entry[POINTS] = Value::Null;

@@ -1,64 +1,181 @@
-//! A JSON object of which one member stays text. Nearly all of an annotation file are its points, and as a tree of
+//! An annotation file with the points of its entries left as text. Nearly all of a file are its points, and as a tree of
 //! values each of them would be an allocation.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// An object with the text of one of its members beside it.
-pub struct Split<'a> {
-    /// All members in order; the one that is held is `null` here.
+/// Key of the entries.
+pub const ANNOTATIONS: &str = "annotations";
+/// Key of an entry's vertices.
+pub const POINTS: &str = "points";
+
+/// The object at the top.
+pub struct Document<'a> {
+    /// All members in order; `annotations` is `null` here.
     pub members: Map<String, Value>,
-    /// The text of the member, where the object has it and it is not null.
-    pub held: Option<&'a RawValue>,
+    /// What `annotations` holds, where it is an array.
+    pub entries: Option<Vec<Entry<'a>>>,
 }
 
-impl<'a> Split<'a> {
-    /// Reads the object in `text`, which is an object and nothing else, and holds the member `key`.
-    pub fn read(text: &'a str, key: &'static str) -> Result<Split<'a>, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let split = Seed(key).deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(split)
+/// An element of `annotations`.
+pub enum Entry<'a> {
+    /// As it should be.
+    Object {
+        /// All members in order; `points` is `null` here.
+        members: Map<String, Value>,
+        /// The text of `points`, where the entry has it and it is not null.
+        points: Option<&'a RawValue>,
+    },
+    /// Anything else.
+    Other(Value),
+}
+
+impl<'de> Deserialize<'de> for Document<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DocumentVisitor)
     }
 }
 
-struct Seed(&'static str);
+struct DocumentVisitor;
 
-impl<'de> DeserializeSeed<'de> for Seed {
-    type Value = Split<'de>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Split<'de>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed {
-    type Value = Split<'de>;
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Split<'de>, A::Error> {
-        let mut split = Split { members: Map::new(), held: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document<'de>, A::Error> {
+        let mut document = Document { members: Map::new(), entries: None };
         while let Some(key) = map.next_key::<String>()? {
-            let value = if key == self.0 {
-                let text: &RawValue = map.next_value()?;
-                split.held = (text.get() != "null").then_some(text);
+            let value = if key == ANNOTATIONS {
+                document.entries = map.next_value::<Entries>()?.0;
                 Value::Null
             } else {
                 map.next_value()?
             };
-            split.members.insert(key, value);
+            document.members.insert(key, value);
         }
-        Ok(split)
+        Ok(document)
     }
 }
 
-/// The elements of the array in `text`, each as its text.
-pub fn elements(text: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(text.get()).ok()
+/// The entries; `None` for what is no array.
+struct Entries<'a>(Option<Vec<Entry<'a>>>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = seq.next_element()? {
+            entries.push(entry);
+        }
+        Ok(Entries(Some(entries)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Entries(None))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Entries(None))
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut members, mut points) = (Map::new(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            let value = if key == POINTS {
+                let text: &RawValue = map.next_value()?;
+                points = (text.get() != "null").then_some(text);
+                Value::Null
+            } else {
+                map.next_value()?
+            };
+            members.insert(key, value);
+        }
+        Ok(Entry::Object { members, points })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Entry::Other)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Entry::Other(Value::Null))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Entry::Other(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Entry::Other(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Entry::Other(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Entry::Other(value.into()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Entry::Other(value.into()))
+    }
 }

@@ -1,0 +1,82 @@
+use super::hash::HashCells;
+use super::strips::{StripCounts, Strips};
+
+/// What the grey levels of a radiograph say, without masks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Levels {
+    /// White strips at the upper and left edge.
+    pub strips: Strips,
+    /// Pixels at or above the threshold outside the strips: rings, nail art, implants.
+    pub bright_px: u64,
+    /// Mean grey level of the whole image, 0 to 255.
+    pub mean_grey: f64,
+    /// Perceptual hash: re-encoded or slightly brightened copies differ in few of its 64 bits.
+    pub difference_hash: u64,
+}
+
+/// Measures a row-major 8-bit image in one pass; `bright` is the threshold of bright pixels.
+pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> Levels {
+    if width == 0 || height == 0 {
+        return Levels::default();
+    }
+    let (mut counts, mut cells) = (StripCounts::new(width, height), HashCells::new(width, height));
+    let mut sum = 0;
+    let mut bright_in_row = Vec::with_capacity(height);
+    for (y, row) in pixels.chunks_exact(width).enumerate() {
+        counts.add(row);
+        sum += cells.add(y, row).unwrap_or_else(|| total(row));
+        bright_in_row.push(count(row, |v| v >= bright));
+    }
+    let strips = counts.strips(pixels);
+    let (top, left) = (strips.top_px as usize, strips.left_px as usize);
+    let mut bright_px: u64 = bright_in_row[top..].iter().sum();
+    if left > 0 {
+        let below = pixels.chunks_exact(width).skip(top);
+        bright_px -= below.map(|row| count(&row[..left], |v| v >= bright)).sum::<u64>();
+    }
+    Levels { strips, bright_px, mean_grey: sum as f64 / pixels.len() as f64, difference_hash: cells.hash() }
+}
+
+/// Sum of bytes, over pieces so short that it fits small integers, of which a register holds many.
+pub(super) fn total(row: &[u8]) -> u64 {
+    row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u16::from(*v)).sum::<u16>())).sum()
+}
+
+/// Bytes of which `wanted` holds, likewise.
+pub(super) fn count(row: &[u8], wanted: impl Fn(u8) -> bool) -> u64 {
+    row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u8::from(wanted(*v))).sum::<u8>())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strips_are_left_out_of_the_bright_count() {
+        let (w, h) = (300, 40);
+        let mut pixels = vec![10u8; w * h];
+        pixels[..w].fill(255);
+        pixels.chunks_exact_mut(w).for_each(|r| r[..2].fill(250));
+        pixels[5 * w + 7] = 240;
+        pixels[5 * w + 8] = 239;
+        let found = levels(&pixels, w, h, 240);
+        assert_eq!(found.strips, Strips { top_px: 1, left_px: 2 });
+        assert_eq!(found.bright_px, 1);
+        assert_eq!(found.mean_grey, pixels.iter().map(|v| f64::from(*v)).sum::<f64>() / pixels.len() as f64);
+        // A line that is not long enough to be a strip counts.
+        pixels[..w].fill(10);
+        pixels[..w / 2].fill(255);
+        pixels.chunks_exact_mut(w).for_each(|r| r[..2].fill(10));
+        let found = levels(&pixels, w, h, 240);
+        assert_eq!((found.strips, found.bright_px), (Strips::default(), (w / 2 - 2 + 1) as u64));
+        assert_eq!(levels(&[], 0, 0, 240), Levels::default());
+    }
+
+    #[test]
+    fn sums_are_those_of_single_bytes() {
+        let row: Vec<u8> = (0..1000u32).map(|i| (i * 97 % 256) as u8).collect();
+        assert_eq!(total(&row), row.iter().map(|v| u64::from(*v)).sum::<u64>());
+        assert_eq!(count(&row, |v| v > 99), row.iter().filter(|v| **v > 99).count() as u64);
+        assert_eq!(total(&[255; 129]), 255 * 129);
+    }
+}
