@@ -485,7 +485,8 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
         assert!(worst > 0.0 && worst < tolerance, "{} {}: {worst}", settings.stages[0].amp, settings.channels_last);
     }
     assert!(losses.iter().all(|l| (l - losses[0]).abs() < 0.01 * losses[0]), "{losses:?}");
-    assert_eq!(losses[0] as f32, losses[1] as f32);
+    // The same numbers in another order of memory.
+    assert!((losses[0] - losses[1]).abs() < 1e-6 * losses[0], "{losses:?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ decay = 0.9
 
 /// Training and validation loss by epoch of a run of [`CONFIG`]: initial weights, order, augmentation, dropout and
 /// stochastic depth all come from its seed.
-const GOLDEN: [f64; 4] = [0.7919400, 0.5508984, 0.5868996, 0.5447853];
+const GOLDEN: [f64; 4] = [0.7918247, 0.5507895, 0.5864019, 0.5441879];
 
 /// Kernels that every x86-64 processor has: newer ones sum in another order.
 const PLAIN_KERNELS: [(&str, &str); 3] =
