@@ -15,7 +15,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
     let settings =
-        Settings { patients: 100, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
+        Settings { patients: 400, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
     phantom::generate(&settings, &data, &Silent).expect("phantom data");
     let images = layout::discover(&data).expect("a data folder").images;
     let paths: Vec<_> = images.iter().map(|e| data.join(&e.image)).collect();

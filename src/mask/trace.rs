@@ -1,4 +1,4 @@
-//! Borders of a mask by border following (Suzuki and Abe 1985), on a row index of its runs.
+//! Borders of a mask by border following (Suzuki and Abe 1985), on a row index and a bitmap of its runs.
 
 use super::components::{Neighbours, Piece, connected};
 use super::runs::RunMask;
@@ -51,7 +51,7 @@ const STEPS: [[i32; 2]; 8] = [[1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 
 const RIGHT: usize = 0;
 const LEFT: usize = 4;
 
-/// Row index of the set spans.
+/// The set spans, by row and as bits to walk along.
 struct Borders {
     pieces: Vec<Piece>,
     /// First row with a piece.
@@ -60,6 +60,50 @@ struct Borders {
     rows: Vec<usize>,
     /// First piece of each piece's component.
     component: Vec<usize>,
+    bits: Bits,
+}
+
+/// A bit a pixel of the box around the set pixels, with an unset border of one pixel.
+struct Bits {
+    /// The pixel of the first bit.
+    left: i32,
+    top: i32,
+    /// Words a row.
+    stride: usize,
+    words: Vec<u64>,
+}
+
+impl Bits {
+    fn of(pieces: &[Piece]) -> Self {
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
+            return Bits { left: 0, top: 0, stride: 0, words: Vec::new() };
+        };
+        let x_start = pieces.iter().map(|p| p.1).min().unwrap_or(0);
+        let x_end = pieces.iter().map(|p| p.2).max().unwrap_or(0);
+        let stride = (x_end - x_start + 2).div_ceil(u64::BITS) as usize;
+        let mut words = vec![0u64; stride * ((last.0 - first.0) as usize + 3)];
+        for (y, from, to) in pieces {
+            let row = &mut words[stride * ((y - first.0) as usize + 1)..];
+            let (from, to) = (from - x_start + 1, to - x_start + 1);
+            // All bits of the words from the first to the last, less those before and those after the span.
+            let (first, last) = ((from / u64::BITS) as usize, ((to - 1) / u64::BITS) as usize);
+            let (head, tail) = (u64::MAX << (from % u64::BITS), u64::MAX >> (u64::BITS - 1 - (to - 1) % u64::BITS));
+            if first == last {
+                row[first] |= head & tail;
+            } else {
+                row[first] |= head;
+                row[first + 1..last].fill(u64::MAX);
+                row[last] |= tail;
+            }
+        }
+        Bits { left: x_start as i32 - 1, top: first.0 as i32 - 1, stride, words }
+    }
+
+    /// Whether a set pixel or a neighbour of one is set.
+    fn is_set(&self, [x, y]: [i32; 2]) -> bool {
+        let (x, y) = ((x - self.left) as usize, (y - self.top) as usize);
+        self.words[y * self.stride + x / 64] >> (x % 64) & 1 == 1
+    }
 }
 
 /// What lies between the set spans.
@@ -88,7 +132,8 @@ impl Borders {
         }
         rows.push(at);
         let component = connected(&pieces, Neighbours::Eight);
-        Borders { pieces, top, rows, component }
+        let bits = Bits::of(&pieces);
+        Borders { pieces, top, rows, component, bits }
     }
 
     /// First piece of each component.
@@ -111,22 +156,11 @@ impl Borders {
         })
     }
 
-    fn is_set(&self, [x, y]: [i32; 2]) -> bool {
-        let row = y - self.top as i32;
-        if x < 0 || row < 0 || row as usize + 1 >= self.rows.len() {
-            return false;
-        }
-        let x = x as u32;
-        let row = &self.pieces[self.rows[row as usize]..self.rows[row as usize + 1]];
-        let after = row.partition_point(|p| p.1 <= x);
-        after > 0 && x < row[after - 1].2
-    }
-
     /// Follows the border of `start` that faces the empty neighbour in direction `empty`.
     fn follow(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
         let step = |from: [i32; 2], towards: usize| [from[0] + STEPS[towards][0], from[1] + STEPS[towards][1]];
         // Clockwise from the empty neighbour: the first set one is where the path will come back from.
-        let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| self.is_set(step(start, *d))) else {
+        let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| self.bits.is_set(step(start, *d))) else {
             return vec![start];
         };
         let last = step(start, back);
@@ -134,7 +168,8 @@ impl Borders {
         let (mut at, mut towards) = (start, back);
         loop {
             // Counter-clockwise from where the path came: the pixel it came from is set, so one is found.
-            towards = (1..=8).map(|turn| (towards + turn) % 8).find(|d| self.is_set(step(at, *d))).unwrap_or(towards);
+            towards =
+                (1..=8).map(|turn| (towards + turn) % 8).find(|d| self.bits.is_set(step(at, *d))).unwrap_or(towards);
             path.push(at);
             let next = step(at, towards);
             if next == start && at == last {
