@@ -51,8 +51,7 @@ pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
     Reader::default().read(path)
 }
 
-/// Reads one file after another into the same memory, which for many files of one size saves as much time as their
-/// pixels take to look at.
+/// Reads one file after another into the same memory, whose pages the system then need not clear for each anew.
 #[derive(Default)]
 pub struct Reader {
     bytes: Vec<u8>,

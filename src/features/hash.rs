@@ -93,7 +93,7 @@ mod tests {
         let falls = |x: f64, y: f64| if y >= 7.0 / 8.0 && x >= 8.0 / 9.0 { 0.0 } else { 10.0 + (x * 9.0).floor() };
         assert_eq!(hash(27, 16, falls), 1);
         // Sampled rows alone count in a large image: the others say nothing.
-        let rows = |_: f64, y: f64| if (y * 256.0) as usize % 4 == 0 { 50.0 } else { 200.0 };
+        let rows = |_: f64, y: f64| if ((y * 256.0) as usize).is_multiple_of(4) { 50.0 } else { 200.0 };
         assert_eq!(hash(27, 256, rows), 0);
     }
 }

@@ -175,7 +175,7 @@ fn borders_moments_and_resize_are_opencvs() {
         let wanted: Vec<f64> = serde_json::from_value(expected["moments"].clone()).unwrap();
         assert_eq!(sums.as_slice(), wanted, "moments of {shown} in {size:?}");
         // Where a centre falls between two pixels, both are as near, and the reference's fixed point takes either.
-        let between = |from: u32, to: u32| (0..to).any(|x| (2 * x + 1) * from % (2 * to) == 0);
+        let between = |from: u32, to: u32| (0..to).any(|x| ((2 * x + 1) * from).is_multiple_of(2 * to));
         if !between(size.0, to[0]) && !between(size.1, to[1]) {
             let resized = mask.resized(to[0], to[1]);
             assert_eq!(flat(&resized), numbers(&expected["resized"]), "{shown} in {size:?} to {to:?}");

@@ -158,10 +158,12 @@ def run(case, folder):
     out = {"x": x}
     # A ReLU that rounding turns the other way moves a gradient by percents, in the reference too: only double
     # precision tells whether two models are the same function.
-    exact = copy.deepcopy(model).double().train()
+    exact = copy.deepcopy(model).double().eval()
     model.eval()
     with torch.no_grad():
         out["eval"] = outputs(model, x)[""]
+        out["exact_eval"] = outputs(exact, x.double())[""]
+        exact.train()
         model.train()
         out |= {"train" + head: logits for head, logits in outputs(model, x).items()}
     precise = x.double().requires_grad_(True)
