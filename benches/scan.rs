@@ -1,7 +1,7 @@
 //! Images a second of a whole scan against only decoding the same PNGs with the same threads, on synthetic
-//! hands of 2048 x 2048. Run by `make bench`.
+//! hands of 2048 x 2048. Run by `make bench`; `cargo bench --bench scan -- FOLDER` measures on a data folder as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ::image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -12,14 +12,17 @@ use carpus::scan::{ScanSettings, scan};
 use rayon::prelude::*;
 
 fn main() {
+    if let Some(data) = std::env::args().skip(1).find(|a| !a.starts_with("--")) {
+        let data = Path::new(&data);
+        measure(&data.display().to_string(), data, &paths(data));
+        return;
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
     let settings =
         Settings { patients: 400, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
     phantom::generate(&settings, &data, &Silent).expect("phantom data");
-    let images = layout::discover(&data).expect("a data folder").images;
-    let paths: Vec<_> = images.iter().map(|e| data.join(&e.image)).collect();
-    println!("{} annotated images of 2048 x 2048, {} threads, best of 3", paths.len(), rayon::current_num_threads());
+    let paths = paths(&data);
     measure("as the phantom writes them (compressed for speed)", &data, &paths);
     // What other programs write by default; it takes longer to decode.
     paths.par_iter().for_each(|path| {
@@ -29,6 +32,12 @@ fn main() {
         grey.write_with_encoder(encoder).expect("a PNG");
     });
     measure("as zlib level 6 with adaptive filters", &data, &paths);
+}
+
+fn paths(data: &Path) -> Vec<PathBuf> {
+    let images = layout::discover(data).expect("a data folder").images;
+    println!("{} images, {} threads, best of 3", images.len(), rayon::current_num_threads());
+    images.iter().map(|e| data.join(&e.image)).collect()
 }
 
 /// Prints both rates and their ratio.
