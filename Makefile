@@ -22,7 +22,7 @@ help:
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
-	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (about an hour; goes on where it was cut)"
+	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
 
 demo: build
 	./target/release/carpus run --config $(DEMO_CONFIG)

@@ -45,7 +45,7 @@ pub struct Args {
     /// Fold to score
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
-    /// Count only the pixels within so many px of a class's annotated outline [default: all]
+    /// Count only the pixels within so many px of a class's annotated outline; a class without one counts as 1
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     band: Option<u32>,
     /// CSV to write: image_id, a column a class, mean

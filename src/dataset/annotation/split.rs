@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ pub const POINTS: &str = "points";
 pub struct Document<'a> {
     /// All members in order; `annotations` is `null` here.
     pub members: Map<String, Value>,
-    /// What `annotations` holds, where it is an array.
+    /// The elements of `annotations`; what is no array there is an error.
     pub entries: Option<Vec<Entry<'a>>>,
 }
 
@@ -54,7 +54,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let mut document = Document { members: Map::new(), entries: None };
         while let Some(key) = map.next_key::<String>()? {
             let value = if key == ANNOTATIONS {
-                document.entries = map.next_value::<Entries>()?.0;
+                document.entries = Some(map.next_value()?);
                 Value::Null
             } else {
                 map.next_value()?
@@ -62,62 +62,6 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             document.members.insert(key, value);
         }
         Ok(document)
-    }
-}
-
-/// The entries; `None` for what is no array.
-struct Entries<'a>(Option<Vec<Entry<'a>>>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = seq.next_element()? {
-            entries.push(entry);
-        }
-        Ok(Entries(Some(entries)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Entries(None))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Entries(None))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Entries(None))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Entries(None))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Entries(None))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Entries(None))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Entries(None))
     }
 }
 
