@@ -1,3 +1,5 @@
+use crate::geometry::SweepTable;
+
 /// Number of pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch
 /// or retrace one another, as a contour does along a line one pixel wide, do not count.
 ///
@@ -8,30 +10,46 @@ pub fn crossings(points: &[[i32; 2]]) -> u32 {
         return 0;
     }
     // Along the longer axis fewer edges are open at a time; which axis is called x changes no crossing.
-    let extent = |axis: usize| {
+    let [x, y] = [0, 1].map(|axis| {
         let values = || points.iter().map(|p| i64::from(p[axis]));
-        values().max().unwrap_or(0) - values().min().unwrap_or(0)
+        (values().min().unwrap_or(0), values().max().unwrap_or(0))
+    });
+    let turned = y.1 - y.0 > x.1 - x.0;
+    let (low, high) = if turned { y } else { x };
+    let point = |i: usize| {
+        let [x, y] = points[i].map(i64::from);
+        if turned { [y, x] } else { [x, y] }
     };
-    let turned = extent(1) > extent(0);
-    let point = |i: usize| if turned { [points[i][1], points[i][0]] } else { points[i] };
-    let mut edges: Vec<([i32; 2], [i32; 2])> = (1..n).map(|i| (point(i - 1), point(i))).collect();
-    edges.push((point(n - 1), point(0)));
-    edges.sort_unstable_by_key(|(a, b)| a[0].min(b[0]));
-    let mut open: Vec<([i32; 2], [i32; 2])> = Vec::new();
+    let edge = |i: usize| (point(i), point(if i + 1 == n { 0 } else { i + 1 }));
+
+    // A line of the sweep stands for one column, or for so many that there are no more lines than edges.
+    let columns = (high - low) / n as i64 + 1;
+    let line = |x: i64| ((x - low) / columns) as usize;
+    let mut table = SweepTable::new(line(high) + 1, n);
+    (0..n).map(edge).for_each(|(a, b)| table.push(line(a[0].min(b[0]))));
+
+    let mut open: Vec<Open> = Vec::new();
     let mut count = 0;
-    for edge in edges {
-        let x = edge.0[0].min(edge.1[0]);
-        let (low, high) = (edge.0[1].min(edge.1[1]), edge.0[1].max(edge.1[1]));
-        open.retain(|(c, d)| c[0].max(d[0]) >= x);
-        let near = open.iter().filter(|(c, d)| c[1].max(d[1]) >= low && c[1].min(d[1]) <= high);
-        count += near.filter(|other| cross(wide(edge), wide(**other))).count() as u32;
-        open.push(edge);
+    for line in 0..table.lines() {
+        // What ends where this line begins can only touch what begins on it.
+        let start = low + line as i64 * columns;
+        open.retain(|o| o.end > start);
+        for (a, b) in table.beginning(line).map(edge) {
+            let this = Open { edge: (a, b), end: a[0].max(b[0]), low: a[1].min(b[1]), high: a[1].max(b[1]) };
+            let near = open.iter().filter(|o| o.high > this.low && o.low < this.high);
+            count += near.filter(|o| cross(this.edge, o.edge)).count() as u32;
+            open.push(this);
+        }
     }
     count
 }
 
-fn wide((a, b): ([i32; 2], [i32; 2])) -> Edge {
-    (a.map(i64::from), b.map(i64::from))
+/// An edge that the sweep has begun: the last column it reaches, its first and last row.
+struct Open {
+    edge: Edge,
+    end: i64,
+    low: i64,
+    high: i64,
 }
 
 type Edge = ([i64; 2], [i64; 2]);
@@ -60,20 +78,28 @@ mod tests {
         assert_eq!(crossings(&[[0, -100], [59, 81], [-95, -31], [95, -31], [-59, 81]]), 5);
     }
 
+    fn of_all_pairs(points: &[[i32; 2]]) -> u32 {
+        let n = points.len();
+        let edge = |i: usize| (points[i].map(i64::from), points[(i + 1) % n].map(i64::from));
+        let pairs = (0..if n < 4 { 0 } else { n }).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        pairs.filter(|(i, j)| cross(edge(*i), edge(*j))).count() as u32
+    }
+
     proptest! {
         #[test]
         fn agrees_with_all_pairs(points in prop::collection::vec(prop::array::uniform2(-30i32..30), 0..40)) {
-            let n = points.len();
-            let edge = |i: usize| (points[i].map(i64::from), points[(i + 1) % n].map(i64::from));
-            let mut expected = 0;
-            if n >= 4 {
-                for i in 0..n {
-                    for j in i + 1..n {
-                        expected += u32::from(cross(edge(i), edge(j)));
-                    }
-                }
-            }
-            prop_assert_eq!(crossings(&points), expected);
+            prop_assert_eq!(crossings(&points), of_all_pairs(&points));
+        }
+
+        #[test]
+        fn agrees_on_contours(steps in prop::collection::vec(prop::array::uniform2(-1i32..=1), 0..80)) {
+            let mut at = [0, 0];
+            let step = |s: [i32; 2]| {
+                at = [at[0] + s[0], at[1] + s[1]];
+                at
+            };
+            let points: Vec<[i32; 2]> = steps.into_iter().map(step).collect();
+            prop_assert_eq!(crossings(&points), of_all_pairs(&points));
         }
     }
 }

@@ -3,9 +3,11 @@
 
 mod affine;
 mod moments;
+mod sweep;
 
 pub use affine::{Affine, Crop, Image, Model};
 pub use moments::Moments;
+pub(crate) use sweep::SweepTable;
 
 use serde::{Deserialize, Serialize};
 

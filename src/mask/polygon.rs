@@ -6,6 +6,7 @@
 //! sides, time that of the rows they pass.
 
 use super::runs::{Run, RunBuilder};
+use crate::geometry::SweepTable;
 
 /// Fractional bits of a side's x.
 const SHIFT: u32 = 16;
@@ -19,19 +20,44 @@ pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<Run> {
     if w == 0 || h == 0 {
         return Vec::new();
     }
-    let mut lines = Vec::with_capacity(points.len());
-    let mut sides = Vec::with_capacity(points.len());
+    // The rows of the image between the highest and the lowest point.
+    let row = |y: Option<i32>| y.map_or(0, |y| i64::from(y).clamp(0, h - 1));
+    let first = row(points.iter().map(|p| p[1]).min());
+    let last_row = row(points.iter().map(|p| p[1]).max());
+    let rows = (last_row - first + 1) as usize;
+    let mut lines = Begun::new(rows, points.len());
+    let mut sides = Begun::new(rows, points.len());
     let mut from = last.map(i64::from);
     for point in points {
         let to = point.map(i64::from);
         let (seen, clipped_from, clipped_to) = clip(from, to, w, h);
         if seen {
-            lines.push(Line::new(clipped_from, clipped_to));
+            let line = Line::new(clipped_from, clipped_to);
+            lines.push((line.top - first) as usize, line);
         }
-        sides.extend(Side::new([from, to], [clipped_from, clipped_to], h));
+        if let Some(side) = Side::new([from, to], [clipped_from, clipped_to], h) {
+            sides.push((side.top - first) as usize, side);
+        }
         from = to;
     }
-    sweep(lines, sides, w)
+    sweep(&lines, sides, first, w)
+}
+
+/// Lines or sides and the rows they begin in, counted from the first.
+struct Begun<T> {
+    items: Vec<T>,
+    table: SweepTable,
+}
+
+impl<T> Begun<T> {
+    fn new(rows: usize, items: usize) -> Self {
+        Begun { items: Vec::with_capacity(items), table: SweepTable::new(rows, items) }
+    }
+
+    fn push(&mut self, row: usize, item: T) {
+        self.items.push(item);
+        self.table.push(row);
+    }
 }
 
 /// A point as column and row.
@@ -149,36 +175,25 @@ impl Side {
 }
 
 /// Joins what lines and sides cover, row by row.
-fn sweep(mut lines: Vec<Line>, mut sides: Vec<Side>, w: i64) -> Vec<Run> {
-    lines.sort_unstable_by_key(|l| l.top);
-    sides.sort_unstable_by_key(|s| s.top);
-    let rows = lines.iter().map(|l| l.bottom + 1).chain(sides.iter().map(|s| s.bottom)).max().unwrap_or(0);
-    let first = lines.first().map(|l| l.top).into_iter().chain(sides.first().map(|s| s.top)).min().unwrap_or(0);
-
-    let mut runs = RunBuilder::with_capacity((rows - first) as usize);
-    // Of lines and sides, those that pass the row lie in `begun.0..next.0`, gathered in `passing`.
-    let (mut next_line, mut next_side) = (0, 0);
+fn sweep(lines: &Begun<Line>, mut sides: Begun<Side>, first: i64, w: i64) -> Vec<Run> {
+    let mut runs = RunBuilder::with_capacity(lines.table.lines());
     let mut passing_lines: Vec<usize> = Vec::new();
     let mut passing_sides: Vec<usize> = Vec::new();
     let mut crossings: Vec<i64> = Vec::new();
     let mut spans: Vec<(i64, i64)> = Vec::new();
-    for y in first..rows {
-        while next_line < lines.len() && lines[next_line].top == y {
-            passing_lines.push(next_line);
-            next_line += 1;
-        }
-        while next_side < sides.len() && sides[next_side].top == y {
-            passing_sides.push(next_side);
-            next_side += 1;
-        }
+    for row in 0..lines.table.lines() {
+        let y = first + row as i64;
+        passing_lines.extend(lines.table.beginning(row));
+        passing_sides.extend(sides.table.beginning(row));
         spans.clear();
         passing_lines.retain(|&i| {
-            spans.push(lines[i].columns(y));
-            lines[i].bottom > y
+            let line = &lines.items[i];
+            spans.push(line.columns(y));
+            line.bottom > y
         });
         crossings.clear();
         passing_sides.retain(|&i| {
-            let side = &mut sides[i];
+            let side = &mut sides.items[i];
             crossings.push(side.x);
             side.x = side.x.wrapping_add(side.step);
             side.bottom > y + 1

@@ -18,35 +18,24 @@ impl RunMask {
     /// (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`), in order of their first pixel.
     pub fn outlines(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
-        let mut components: Vec<usize> = borders.components().collect();
-        // One alone lies in nothing.
-        if components.len() > 1 {
-            let gaps = Gaps::of(&borders, self.width());
-            components.retain(|piece| gaps.is_outside(*piece));
-        }
-        components.into_iter().map(|piece| borders.outer(piece)).collect()
+        borders.outermost(self.width()).into_iter().map(|piece| borders.outer(piece)).collect()
     }
 
     /// Length of the outer border(s) in px, as OpenCV's `arcLength` of the external contours
     /// (`CHAIN_APPROX_NONE`) summed: 1 for a step along a row or column, √2 for a diagonal one. A single
     /// pixel has length 0.
     pub fn perimeter(&self) -> f64 {
-        let (mut straight, mut diagonal) = (0u64, 0u64);
-        for outline in self.outlines() {
-            for (i, point) in outline.iter().enumerate() {
-                let next = outline[(i + 1) % outline.len()];
-                match (next[0] - point[0]).abs() + (next[1] - point[1]).abs() {
-                    0 => {}
-                    1 => straight += 1,
-                    _ => diagonal += 1,
-                }
-            }
+        let borders = Borders::of(self);
+        let mut steps = [0u64; 2];
+        for piece in borders.outermost(self.width()) {
+            borders.follow(borders.first_pixel(piece), LEFT, |_, towards| steps[towards % 2] += 1);
         }
+        let [straight, diagonal] = steps;
         straight as f64 + diagonal as f64 * std::f64::consts::SQRT_2
     }
 }
 
-/// Steps to the eight neighbours, counter-clockwise on the screen from the right.
+/// Steps to the eight neighbours, counter-clockwise on the screen from the right; the odd ones are diagonal.
 const STEPS: [[i32; 2]; 8] = [[1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1], [0, 1], [1, 1]];
 const RIGHT: usize = 0;
 const LEFT: usize = 4;
@@ -141,10 +130,25 @@ impl Borders {
         self.component.iter().enumerate().filter(|(i, first)| i == *first).map(|(i, _)| i)
     }
 
+    /// First piece of each component that no other encloses.
+    fn outermost(&self, width: u32) -> Vec<usize> {
+        let mut components: Vec<usize> = self.components().collect();
+        // One alone lies in nothing.
+        if components.len() > 1 {
+            let gaps = Gaps::of(self, width);
+            components.retain(|piece| gaps.is_outside(*piece));
+        }
+        components
+    }
+
+    fn first_pixel(&self, piece: usize) -> [i32; 2] {
+        let (y, x, _) = self.pieces[piece];
+        [x as i32, y as i32]
+    }
+
     /// Outer contour of the component whose first piece is `piece`.
     fn outer(&self, piece: usize) -> Vec<[i32; 2]> {
-        let (y, x, _) = self.pieces[piece];
-        self.follow([x as i32, y as i32], LEFT)
+        self.contour(self.first_pixel(piece), LEFT)
     }
 
     /// Contour of each hole, from the pixel to the left of its first one.
@@ -152,28 +156,35 @@ impl Borders {
         let first = gaps.background.iter().enumerate().filter(|(i, first)| i == *first && *i != 0);
         first.map(|(gap, _)| {
             let (y, x, _) = gaps.gaps[gap];
-            self.follow([x as i32 - 2, y as i32 - 1], RIGHT)
+            self.contour([x as i32 - 2, y as i32 - 1], RIGHT)
         })
     }
 
-    /// Follows the border of `start` that faces the empty neighbour in direction `empty`.
-    fn follow(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
-        let step = |from: [i32; 2], towards: usize| [from[0] + STEPS[towards][0], from[1] + STEPS[towards][1]];
-        // Clockwise from the empty neighbour: the first set one is where the path will come back from.
-        let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| self.bits.is_set(step(start, *d))) else {
-            return vec![start];
-        };
-        let last = step(start, back);
+    /// The pixels of the border of `start` that faces the empty neighbour in direction `empty`.
+    fn contour(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
         let mut path = Vec::new();
+        self.follow(start, empty, |at, _| path.push(at));
+        if path.is_empty() { vec![start] } else { path }
+    }
+
+    /// Follows that border and calls `step` with each pixel and the direction in which it is left; a pixel alone is not
+    /// left.
+    fn follow(&self, start: [i32; 2], empty: usize, mut step: impl FnMut([i32; 2], usize)) {
+        let neighbour = |of: [i32; 2], towards: usize| [of[0] + STEPS[towards][0], of[1] + STEPS[towards][1]];
+        // Clockwise from the empty neighbour: the first set one is where the path will come back from.
+        let is_set = |of, towards| self.bits.is_set(neighbour(of, towards));
+        let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| is_set(start, *d)) else {
+            return;
+        };
+        let last = neighbour(start, back);
         let (mut at, mut towards) = (start, back);
         loop {
             // Counter-clockwise from where the path came: the pixel it came from is set, so one is found.
-            towards =
-                (1..=8).map(|turn| (towards + turn) % 8).find(|d| self.bits.is_set(step(at, *d))).unwrap_or(towards);
-            path.push(at);
-            let next = step(at, towards);
+            towards = (1..=8).map(|turn| (towards + turn) % 8).find(|d| is_set(at, *d)).unwrap_or(towards);
+            step(at, towards);
+            let next = neighbour(at, towards);
             if next == start && at == last {
-                return path;
+                return;
             }
             at = next;
             towards = (towards + 4) % 8;
