@@ -10,22 +10,24 @@ pub fn crossings(points: &[[i32; 2]]) -> u32 {
         return 0;
     }
     // Along the longer axis fewer edges are open at a time; which axis is called x changes no crossing.
-    let [x, y] = [0, 1].map(|axis| {
-        let values = || points.iter().map(|p| i64::from(p[axis]));
-        (values().min().unwrap_or(0), values().max().unwrap_or(0))
-    });
-    let turned = y.1 - y.0 > x.1 - x.0;
-    let (low, high) = if turned { y } else { x };
+    let (mut least, mut most) = (points[0], points[0]);
+    for point in points {
+        least = [least[0].min(point[0]), least[1].min(point[1])];
+        most = [most[0].max(point[0]), most[1].max(point[1])];
+    }
+    let extent = |axis: usize| i64::from(most[axis]) - i64::from(least[axis]);
+    let axis = usize::from(extent(1) > extent(0));
+    let low = i64::from(least[axis]);
     let point = |i: usize| {
-        let [x, y] = points[i].map(i64::from);
-        if turned { [y, x] } else { [x, y] }
+        let point = points[i].map(i64::from);
+        [point[axis], point[1 - axis]]
     };
     let edge = |i: usize| (point(i), point(if i + 1 == n { 0 } else { i + 1 }));
 
     // A line of the sweep stands for one column, or for so many that there are no more lines than edges.
-    let columns = (high - low) / n as i64 + 1;
-    let line = |x: i64| ((x - low) / columns) as usize;
-    let mut table = SweepTable::new(line(high) + 1, n);
+    let columns = extent(axis) / n as i64 + 1;
+    let line = |x: i64| if columns == 1 { x - low } else { (x - low) / columns } as usize;
+    let mut table = SweepTable::new((extent(axis) / columns) as usize + 1, n);
     (0..n).map(edge).for_each(|(a, b)| table.push(line(a[0].min(b[0]))));
 
     let mut open: Vec<Open> = Vec::new();

@@ -43,14 +43,8 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
         }
     })?;
     // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
-    let mended;
-    let read: Option<Document> = match serde_json::from_str(text) {
-        Ok(read) => Some(read),
-        Err(_) => {
-            mended = without_nan(text);
-            mended.as_deref().and_then(|text| serde_json::from_str(text).ok())
-        }
-    };
+    let read = serde_json::from_str::<Document>(text).ok();
+    let read = read.or_else(|| serde_json::from_str(&without_nan(text)?).ok());
     let no_annotations = || AnnotationError::NoAnnotations { path: path.into() };
     // Not an object, or no JSON at all: the reader of any value tells which and where.
     let not_read = || {
@@ -90,7 +84,7 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     let mut shapes = Vec::with_capacity(entries.len());
     let (mut kept, mut used) = (Vec::with_capacity(entries.len()), BTreeSet::new());
     for (index, entry) in entries.into_iter().enumerate() {
-        let (shape, entry) = shape::read(entry, index).map_err(|_| not_read())?;
+        let (shape, entry) = shape::read(entry, index);
         kept.push(entry);
         match shape {
             Ok((shape, remarks)) => {

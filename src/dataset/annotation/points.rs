@@ -1,74 +1,73 @@
-//! The points of a polygon, read from their text.
+//! The points of a polygon as nearly every file holds them: `[[x, y], …]` of whole numbers.
+
+use serde::de::SeqAccess;
+use serde_json::Value;
+
+use super::any::{Or, Usual};
 
 /// Largest coordinate either way.
-pub const MAX_COORDINATE: f64 = 1e6;
+pub const MAX_COORDINATE: u32 = 1_000_000;
 
-/// Points `[[x, y], …]` of whole numbers, which is what nearly every file holds; `None` for anything else, and for a
-/// coordinate beyond [`MAX_COORDINATE`].
-pub fn whole(text: &str) -> Option<Vec<[i32; 2]>> {
-    let mut at = Cursor { bytes: text.as_bytes() };
-    // "[1,2]," is the shortest point.
-    let mut points = Vec::with_capacity(text.len() / 8);
-    at.expect(b'[')?;
-    loop {
-        at.expect(b'[')?;
-        let x = at.integer()?;
-        at.expect(b',')?;
-        let y = at.integer()?;
-        at.expect(b']')?;
-        points.push([x, y]);
-        match at.next()? {
-            b',' => {}
-            b']' => break,
-            _ => return None,
+/// A whole number of pixels, at most [`MAX_COORDINATE`] either way.
+struct Coordinate(i32);
+
+impl Usual<'_> for Coordinate {
+    fn from_integer(number: i64) -> Or<Self> {
+        match i32::try_from(number) {
+            Ok(pixels) if pixels.unsigned_abs() <= MAX_COORDINATE => Or::Usual(Coordinate(pixels)),
+            _ => Or::Other(number.into()),
         }
     }
-    Some(points)
 }
 
-/// What is left of a text.
-struct Cursor<'a> {
-    bytes: &'a [u8],
+/// Two coordinates.
+struct Vertex([i32; 2]);
+
+impl<'de> Usual<'de> for Vertex {
+    fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Or<Self>, A::Error> {
+        let mut xy = [0; 2];
+        for i in 0..2 {
+            match array.next_element()? {
+                Some(Or::Usual(Coordinate(pixels))) => xy[i] = pixels,
+                Some(Or::Other(other)) => return any_array(&xy[..i], other, array),
+                None => return Ok(Or::Other(xy[..i].into())),
+            }
+        }
+        match array.next_element()? {
+            None => Ok(Or::Usual(Vertex(xy))),
+            Some(third) => any_array(&xy, third, array),
+        }
+    }
 }
 
-impl Cursor<'_> {
-    /// The next byte that is no space.
-    fn next(&mut self) -> Option<u8> {
-        loop {
-            let (first, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            if !matches!(first, b' ' | b'\n' | b'\r' | b'\t') {
-                return Some(*first);
+/// Vertices `[x, y]`, at least one.
+pub struct Points(pub Vec<[i32; 2]>);
+
+impl<'de> Usual<'de> for Points {
+    fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Or<Self>, A::Error> {
+        let mut points = Vec::new();
+        while let Some(point) = array.next_element()? {
+            match point {
+                Or::Usual(Vertex(xy)) => points.push(xy),
+                Or::Other(other) => return any_array(&points, other, array),
             }
         }
+        Ok(if points.is_empty() { Or::Other(Value::Array(Vec::new())) } else { Or::Usual(Points(points)) })
     }
+}
 
-    fn expect(&mut self, wanted: u8) -> Option<()> {
-        (self.next()? == wanted).then_some(())
+/// The array of what was `usual`, of what was not, and of the rest.
+fn any_array<'de, T, A: SeqAccess<'de>>(
+    usual: &[impl Clone + Into<Value>],
+    other: Value,
+    mut rest: A,
+) -> Result<Or<T>, A::Error> {
+    let mut values: Vec<Value> = usual.iter().cloned().map(Into::into).collect();
+    values.push(other);
+    while let Some(value) = rest.next_element()? {
+        values.push(value);
     }
-
-    /// A number without fraction or exponent, of at most seven digits.
-    fn integer(&mut self) -> Option<i32> {
-        let mut first = self.next()?;
-        let negative = first == b'-';
-        if negative {
-            first = self.next()?;
-        }
-        let digit = |b: u8| b.is_ascii_digit().then(|| i32::from(b - b'0'));
-        let mut value = digit(first)?;
-        let mut digits = 1;
-        while let Some(next) = self.bytes.first().and_then(|b| digit(*b)) {
-            value = value * 10 + next;
-            self.bytes = &self.bytes[1..];
-            digits += 1;
-            if digits > 7 {
-                return None;
-            }
-        }
-        // A fraction or an exponent follows, or the number is out of range: the general reader says what is wrong.
-        let ends = !matches!(self.bytes.first(), Some(b'.' | b'e' | b'E'));
-        (ends && f64::from(value) <= MAX_COORDINATE).then_some(if negative { -value } else { value })
-    }
+    Ok(Or::Other(Value::Array(values)))
 }
 
 #[cfg(test)]
@@ -77,30 +76,58 @@ mod tests {
 
     use super::*;
 
+    fn read(text: &str) -> Result<Or<Points>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
     #[test]
     fn whole_numbers_and_nothing_else() {
-        assert_eq!(whole("[[1,2], [ -3 ,\n4 ]]").unwrap(), [[1, 2], [-3, 4]]);
-        assert_eq!(whole("[[1000000,-1000000]]").unwrap(), [[1_000_000, -1_000_000]]);
-        for other in
-            ["[]", "[[]]", "[[1]]", "[[1,2,3]]", "[[1.0,2]]", "[[1,2e1]]", "[[1000001,0]]", "[1,2]", "{}", "3", ""]
-        {
-            assert_eq!(whole(other), None, "{other}");
+        let whole = |text: &str| match read(text).unwrap() {
+            Or::Usual(Points(points)) => points,
+            Or::Other(other) => panic!("{other}"),
+        };
+        assert_eq!(whole("[[1,2], [ -3 ,\n4 ]]"), [[1, 2], [-3, 4]]);
+        assert_eq!(whole("[[1000000,-1000000]]"), [[1_000_000, -1_000_000]]);
+    }
+
+    #[test]
+    fn any_other_value_is_kept() {
+        for text in [
+            "[]",
+            "[[]]",
+            "[[1]]",
+            "[[1,2,3]]",
+            "[[1,2],[3,4,5,6],[7,8]]",
+            "[[1.0,2]]",
+            "[[1,2],[3,4.5],[6,7]]",
+            "[[1,2],3,[4,5]]",
+            "[[1,\"2\"]]",
+            "[[1,null]]",
+            "[[1000001,0]]",
+            "[[0,-9223372036854775808]]",
+            "[[18446744073709551615,0]]",
+            "[1,2]",
+            "{\"x\":[1,2]}",
+            "3",
+            "true",
+            "null",
+            "\"[[1,2]]\"",
+        ] {
+            match read(text).unwrap() {
+                Or::Usual(_) => panic!("{text}"),
+                Or::Other(other) => assert_eq!(other.to_string(), text),
+            }
         }
     }
 
     proptest! {
         #[test]
-        fn as_a_general_parser_reads_them(points in prop::collection::vec([-1_000_000..=1_000_000i32, -9..=3000i32], 1..50)) {
-            let text = serde_json::to_string(&points).unwrap();
-            prop_assert_eq!(whole(&text), Some(points.clone()));
-            let wide = serde_json::to_string_pretty(&points).unwrap();
-            prop_assert_eq!(whole(&wide), Some(points));
-        }
-
-        #[test]
-        fn what_it_accepts_a_general_parser_accepts(text in "[\\[\\],0-9 .e-]{0,24}") {
-            if let Some(points) = whole(&text) {
-                prop_assert_eq!(serde_json::from_str::<Vec<[i32; 2]>>(&text).ok(), Some(points));
+        fn as_a_general_parser_reads_them(text in "[\\[\\],0-9 .e-]{0,24}") {
+            let general = serde_json::from_str::<Value>(&text);
+            match (read(&text), general) {
+                (Ok(Or::Usual(Points(points))), Ok(general)) => prop_assert_eq!(Value::from(points), general),
+                (Ok(Or::Other(other)), Ok(general)) => prop_assert_eq!(other, general),
+                (read, general) => prop_assert!(read.is_err() && general.is_err()),
             }
         }
     }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::Shape;
-use super::points::{self, MAX_COORDINATE};
+use super::any::Or;
+use super::points::MAX_COORDINATE;
 use super::split::{Entry, POINTS};
 use crate::bones::Bone;
 use crate::dataset::Severity;
@@ -25,32 +26,23 @@ const LEFT_OUT: &str = "shape left out";
 /// A shape with what was put right in it, or why it cannot be used.
 type Read = Result<(Shape, Vec<Remark>), Remark>;
 
-/// The shape of an entry, and the entry for writing it back, with `points` null where they are in the shape. The error is
-/// that of points that are nested too deeply or hold a number out of range.
-pub fn read(entry: Entry, index: usize) -> Result<(Read, Value), serde_json::Error> {
-    let mut entry = match entry {
-        Entry::Other(value) => value,
-        Entry::Object { members, points: None } => Value::Object(members),
-        Entry::Object { members, points: Some(text) } => {
-            let mut entry = Value::Object(members);
-            if let Some(points) = points::whole(text.get())
-                && let Ok(shape) = of_value(&entry, Some(points), index)
-            {
-                return Ok((Ok(shape), entry));
-            }
-            entry[POINTS] = serde_json::from_str(text.get())?;
-            entry
-        }
+/// The shape of an entry, and the entry for writing it back, with `points` null where they are in the shape.
+pub fn read(entry: Or<Entry>, index: usize) -> (Read, Value) {
+    let (mut entry, mut points) = match entry {
+        Or::Usual(Entry { members, points }) => (Value::Object(members), points),
+        Or::Other(value) => (value, None),
     };
-    let shape = of_value(&entry, None, index);
+    let shape = of_value(&entry, &mut points, index);
     if shape.is_ok() {
         entry[POINTS] = Value::Null;
+    } else if let Some(points) = points {
+        entry[POINTS] = points.into();
     }
-    Ok((shape, entry))
+    (shape, entry)
 }
 
-/// The shape of an entry whose points are in it or were read before.
-fn of_value(entry: &Value, whole: Option<Vec<[i32; 2]>>, index: usize) -> Read {
+/// The shape of an entry whose points are in it or apart; the shape takes the latter.
+fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
     let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
         severity: Severity::Error,
@@ -79,7 +71,7 @@ fn of_value(entry: &Value, whole: Option<Vec<[i32; 2]>>, index: usize) -> Read {
         None => return Err(unusable(at(""), None, "no `label`".into())),
         other => return Err(unusable(at(".label"), other, "expected the name of a class as text".into())),
     };
-    let vertices = match (whole, object.get(POINTS)) {
+    let vertices = match (apart.take(), object.get(POINTS)) {
         (Some(points), _) => points,
         (None, Some(Value::Array(points))) if points.is_empty() => {
             return Err(unusable(
@@ -138,7 +130,7 @@ fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {
     let Some([x, y]) = point.as_array().map(Vec::as_slice) else { return Err("expected [x, y]") };
     let (Some(x), Some(y)) = (x.as_f64(), y.as_f64()) else { return Err("expected two numbers") };
     // A number is finite by the JSON grammar; NaN has become null.
-    if x.abs().max(y.abs()) > MAX_COORDINATE {
+    if x.abs().max(y.abs()) > f64::from(MAX_COORDINATE) {
         return Err("a coordinate beyond 1,000,000 pixels");
     }
     Ok([x, y])

@@ -1,13 +1,14 @@
-//! An annotation file with the points of its entries left as text. Nearly all of a file are its points, and as a tree of
+//! An annotation file with the points of its entries read apart. Nearly all of a file are its points, and as a tree of
 //! values each of them would be an allocation.
 
 use std::fmt;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::any::{Or, Usual};
+use super::points::Points;
 
 /// Key of the entries.
 pub const ANNOTATIONS: &str = "annotations";
@@ -15,27 +16,22 @@ pub const ANNOTATIONS: &str = "annotations";
 pub const POINTS: &str = "points";
 
 /// The object at the top.
-pub struct Document<'a> {
+pub struct Document {
     /// All members in order; `annotations` is `null` here.
     pub members: Map<String, Value>,
     /// The elements of `annotations`; what is no array there is an error.
-    pub entries: Option<Vec<Entry<'a>>>,
+    pub entries: Option<Vec<Or<Entry>>>,
 }
 
 /// An element of `annotations`.
-pub enum Entry<'a> {
-    /// As it should be.
-    Object {
-        /// All members in order; `points` is `null` here.
-        members: Map<String, Value>,
-        /// The text of `points`, where the entry has it and it is not null.
-        points: Option<&'a RawValue>,
-    },
-    /// Anything else.
-    Other(Value),
+pub struct Entry {
+    /// All members in order; `points` is `null` here where they are apart.
+    pub members: Map<String, Value>,
+    /// The vertices, where `points` has the usual form.
+    pub points: Option<Vec<[i32; 2]>>,
 }
 
-impl<'de> Deserialize<'de> for Document<'de> {
+impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(DocumentVisitor)
     }
@@ -44,13 +40,13 @@ impl<'de> Deserialize<'de> for Document<'de> {
 struct DocumentVisitor;
 
 impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document<'de>;
+    type Value = Document;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
         let mut document = Document { members: Map::new(), entries: None };
         while let Some(key) = map.next_key::<String>()? {
             let value = if key == ANNOTATIONS {
@@ -65,61 +61,22 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Entry<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EntryVisitor)
-    }
-}
-
-struct EntryVisitor;
-
-impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut members, mut points) = (Map::new(), None);
-        while let Some(key) = map.next_key::<String>()? {
+impl<'de> Usual<'de> for Entry {
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Or<Self>, A::Error> {
+        let mut entry = Entry { members: Map::new(), points: None };
+        while let Some(key) = object.next_key::<String>()? {
             let value = if key == POINTS {
-                let text: &RawValue = map.next_value()?;
-                points = (text.get() != "null").then_some(text);
-                Value::Null
+                let (points, value) = match object.next_value()? {
+                    Or::Usual(Points(points)) => (Some(points), Value::Null),
+                    Or::Other(value) => (None, value),
+                };
+                entry.points = points;
+                value
             } else {
-                map.next_value()?
+                object.next_value()?
             };
-            members.insert(key, value);
+            entry.members.insert(key, value);
         }
-        Ok(Entry::Object { members, points })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Entry::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Entry::Other(Value::Null))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Entry::Other(value.into()))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Entry::Other(value.into()))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Entry::Other(value.into()))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Entry::Other(value.into()))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Entry::Other(value.into()))
+        Ok(Or::Usual(entry))
     }
 }
