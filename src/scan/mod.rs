@@ -9,6 +9,7 @@ mod measure;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -96,17 +97,24 @@ pub fn scan(
         .map_err(|source| ScanError::Threads { jobs: settings.jobs, source })?;
 
     progress.start("images", layout.images.len() as u64);
+    // Each as large as an image, and no more of them than threads.
+    let readers = Mutex::new(Vec::new());
     let measured: Vec<(measure::Measured, Stamp, bool)> = pool.install(|| {
         layout
             .images
             .par_iter()
-            .map_init(image::Reader::default, |reader, entry| {
+            // Handed out one by one, so that no thread is left with many at the end.
+            .with_max_len(1)
+            .map(|entry| {
                 let stamp = Stamp::of(&layout.root, entry);
                 let known = cache.get(entry, &stamp);
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
                     let predicted = predictions.get(&entry.image_id).map(|m| &**m);
-                    measure::measure(&layout.root, entry, predicted, settings, reader)
+                    let mut reader = lock(&readers).pop().unwrap_or_default();
+                    let rows = measure::measure(&layout.root, entry, predicted, settings, &mut reader);
+                    lock(&readers).push(reader);
+                    rows
                 });
                 progress.advance(1);
                 (rows, stamp, reused)
@@ -143,6 +151,11 @@ pub fn scan(
         problems: counts,
     };
     Ok((tables, summary))
+}
+
+fn lock(readers: &Mutex<Vec<image::Reader>>) -> MutexGuard<'_, Vec<image::Reader>> {
+    // A thread that panicked left them whole.
+    readers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Masks of a submission by image id, for images of the layout; the CSV's image size is that of the image.

@@ -3,11 +3,9 @@
 //! Of the top keys only `annotations` and `filename` are read: `metadata` may state the size of another rendition of
 //! the image, while the points are in the image's own pixels. All keys are kept for writing the file back.
 
-mod any;
 mod parse;
 mod points;
 mod shape;
-mod split;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::split::{ANNOTATIONS, Document};
+use super::points::Cut;
 use super::{Annotation, AnnotationError, shape};
 use crate::dataset::{Problem, Severity};
 
@@ -29,6 +29,9 @@ pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Key of the entries.
+pub const ANNOTATIONS: &str = "annotations";
+
 /// See [`super::read`].
 pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -42,11 +45,12 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             reason: "not UTF-8; save the file as UTF-8".into(),
         }
     })?;
+    let (kept, mut cut) = Cut::out_of(text);
     // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
-    let read = serde_json::from_str::<Document>(text).ok();
-    let read = read.or_else(|| serde_json::from_str(&without_nan(text)?).ok());
+    let read = serde_json::from_str(&kept).ok();
+    let read: Option<Value> = read.or_else(|| serde_json::from_str(&without_nan(&kept)?).ok());
     let no_annotations = || AnnotationError::NoAnnotations { path: path.into() };
-    // Not an object, or no JSON at all: the reader of any value tells which and where.
+    // Only the whole text tells the place.
     let not_read = || {
         let Err(error) = serde_json::from_str::<Value>(text) else { return no_annotations() };
         let message = error.to_string();
@@ -58,9 +62,10 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             reason: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
         }
     };
-    let Document { members, entries } = read.ok_or_else(not_read)?;
-    let entries = entries.ok_or_else(no_annotations)?;
-    let mut document = Value::Object(members);
+    let mut document = read.ok_or_else(not_read)?;
+    let entries = document.get_mut(ANNOTATIONS).map(Value::take);
+    cut.put_back(&mut document);
+    let Some(Value::Array(mut entries)) = entries else { return Err(no_annotations()) };
     let stem = stem_of(file);
     let mut problems = Vec::new();
     let mut complain = |severity, place: String, raw: &str, reason: String, action: &str| {
@@ -82,11 +87,9 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
         }
     }
     let mut shapes = Vec::with_capacity(entries.len());
-    let (mut kept, mut used) = (Vec::with_capacity(entries.len()), BTreeSet::new());
-    for (index, entry) in entries.into_iter().enumerate() {
-        let (shape, entry) = shape::read(entry, index);
-        kept.push(entry);
-        match shape {
+    let mut used = BTreeSet::new();
+    for (index, entry) in entries.iter_mut().enumerate() {
+        match shape::read(entry, &mut cut, index) {
             Ok((shape, remarks)) => {
                 for r in remarks {
                     complain(r.severity, r.place, &r.raw, r.reason, &r.action);
@@ -97,7 +100,7 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             Err(r) => complain(r.severity, r.place, &r.raw, r.reason, &r.action),
         }
     }
-    document[ANNOTATIONS] = Value::Array(kept);
+    document[ANNOTATIONS] = Value::Array(entries);
     Ok((Annotation { shapes, document, used }, problems))
 }
 

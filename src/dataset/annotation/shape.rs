@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use super::Shape;
-use super::any::Or;
-use super::points::MAX_COORDINATE;
-use super::split::{Entry, POINTS};
+use super::points::{Cut, MAX_COORDINATE, POINTS};
 use crate::bones::Bone;
 use crate::dataset::Severity;
 
@@ -24,24 +22,22 @@ pub struct Remark {
 const LEFT_OUT: &str = "shape left out";
 
 /// A shape with what was put right in it, or why it cannot be used.
-type Read = Result<(Shape, Vec<Remark>), Remark>;
+pub type Read = Result<(Shape, Vec<Remark>), Remark>;
 
-/// The shape of an entry, and the entry for writing it back, with `points` null where they are in the shape.
-pub fn read(entry: Or<Entry>, index: usize) -> (Read, Value) {
-    let (mut entry, mut points) = match entry {
-        Or::Usual(Entry { members, points }) => (Value::Object(members), points),
-        Or::Other(value) => (value, None),
-    };
-    let shape = of_value(&entry, &mut points, index);
-    if shape.is_ok() {
-        entry[POINTS] = Value::Null;
-    } else if let Some(points) = points {
-        entry[POINTS] = points.into();
+/// The shape of an entry whose points are `cut` or in it; those of a shape are in the shape, and null in the entry.
+pub fn read(entry: &mut Value, cut: &mut Cut, index: usize) -> Read {
+    let mut points = entry.get_mut(POINTS).and_then(|value| cut.take(value));
+    cut.put_back(entry);
+    let shape = of_value(entry, &mut points, index);
+    match (entry.get_mut(POINTS), points) {
+        (Some(value), _) if shape.is_ok() => *value = Value::Null,
+        (Some(value), Some(points)) => *value = points.into(),
+        _ => {}
     }
-    (shape, entry)
+    shape
 }
 
-/// The shape of an entry whose points are in it or apart; the shape takes the latter.
+/// The shape of an entry whose points are `apart`, from where the shape takes them, or in it.
 fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
     let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
@@ -130,7 +126,7 @@ fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {
     let Some([x, y]) = point.as_array().map(Vec::as_slice) else { return Err("expected [x, y]") };
     let (Some(x), Some(y)) = (x.as_f64(), y.as_f64()) else { return Err("expected two numbers") };
     // A number is finite by the JSON grammar; NaN has become null.
-    if x.abs().max(y.abs()) > f64::from(MAX_COORDINATE) {
+    if x.abs().max(y.abs()) > MAX_COORDINATE {
         return Err("a coordinate beyond 1,000,000 pixels");
     }
     Ok([x, y])
