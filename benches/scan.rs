@@ -36,7 +36,7 @@ fn main() {
 
 fn paths(data: &Path) -> Vec<PathBuf> {
     let images = layout::discover(data).expect("a data folder").images;
-    println!("{} images, {} threads, best of 3", images.len(), rayon::current_num_threads());
+    println!("{} images, {} threads, best of 5", images.len(), rayon::current_num_threads());
     images.iter().map(|e| data.join(&e.image)).collect()
 }
 
@@ -45,7 +45,7 @@ fn measure(what: &str, data: &Path, paths: &[impl AsRef<Path> + Sync]) {
     // The first pass warms the page cache for both.
     decode(paths);
     let mut best = [f64::MAX; 2];
-    for _ in 0..3 {
+    for _ in 0..5 {
         best[0] = best[0].min(decode(paths));
         let out = tempfile::tempdir().expect("a temporary folder");
         let started = Instant::now();

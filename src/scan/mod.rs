@@ -97,8 +97,8 @@ pub fn scan(
         .map_err(|source| ScanError::Threads { jobs: settings.jobs, source })?;
 
     progress.start("images", layout.images.len() as u64);
-    // Each as large as an image, and no more of them than threads.
-    let readers = Mutex::new(Vec::new());
+    // One a thread: their memory stays in the thread's cache.
+    let readers: Vec<Mutex<image::Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
     let measured: Vec<(measure::Measured, Stamp, bool)> = pool.install(|| {
         layout
             .images
@@ -111,9 +111,10 @@ pub fn scan(
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
                     let predicted = predictions.get(&entry.image_id).map(|m| &**m);
-                    let mut reader = lock(&readers).pop().unwrap_or_default();
+                    let place = &readers[rayon::current_thread_index().unwrap_or(0)];
+                    let mut reader = std::mem::take(&mut *lock(place));
                     let rows = measure::measure(&layout.root, entry, predicted, settings, &mut reader);
-                    lock(&readers).push(reader);
+                    *lock(place) = reader;
                     rows
                 });
                 progress.advance(1);
@@ -153,9 +154,9 @@ pub fn scan(
     Ok((tables, summary))
 }
 
-fn lock(readers: &Mutex<Vec<image::Reader>>) -> MutexGuard<'_, Vec<image::Reader>> {
-    // A thread that panicked left them whole.
-    readers.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(reader: &Mutex<image::Reader>) -> MutexGuard<'_, image::Reader> {
+    // Held only while the reader is taken and put back, which does not panic.
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Masks of a submission by image id, for images of the layout; the CSV's image size is that of the image.
