@@ -42,6 +42,12 @@ fn descend(key: String, value: &Value, leaves: &mut BTreeMap<String, String>) {
 pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = flatten(config);
     UNITS.iter().chain(&IGNORED).for_each(|key| drop(leaves.remove(*key)));
+    // What every stage says for itself is not asked of the run.
+    let stages = config.get("stages").and_then(Value::as_array).filter(|stages| !stages.is_empty());
+    let stages: Option<Vec<_>> = stages.map(|stages| stages.iter().filter_map(Value::as_table).map(flatten).collect());
+    if let Some(stages) = stages {
+        leaves.retain(|key, _| !stages.iter().all(|stage| stage.contains_key(key)));
+    }
     leaves
 }
 
@@ -59,5 +65,14 @@ mod tests {
         let experiment = experiment(&config);
         assert!(!experiment.contains_key("seed") && !experiment.contains_key("data.fold"));
         assert!(experiment.contains_key("data.root"));
+    }
+
+    #[test]
+    fn what_every_stage_says_is_not_the_runs() {
+        let of = |text: &str| experiment(&text.parse().unwrap());
+        let staged = of("epochs = 50\nsize = 64\n[[stages]]\nepochs = 1\nsize = 32\n[[stages]]\nepochs = 2");
+        assert!(!staged.contains_key("epochs"));
+        assert_eq!((staged["size"].as_str(), staged["stages.2.epochs"].as_str()), ("64", "2"));
+        assert_eq!(of("epochs = 50\nstages = []")["epochs"], "50");
     }
 }
