@@ -485,10 +485,15 @@ fn every_model_keeps_the_contract() {
             assert!(sum.is_finite() && sum > 0.0, "{name}: gradients of {part} sum to {sum}");
         }
 
-        // A batch of one in evaluation equals its row in a larger one.
-        let rows = tch::no_grad(|| model.forward_t(&x, false)).unwrap().logits;
-        let one = tch::no_grad(|| model.forward_t(&x.narrow(0, 1, 1), false)).unwrap().logits;
-        assert!(relative(&one, &rows.narrow(0, 1, 1)) < 1e-4, "{name}");
+        // A batch of one in evaluation equals its row in a larger one; in double precision, since rounding grows with
+        // depth where nothing was learned.
+        let mut exact = Model::new(&config, Device::Cpu).unwrap();
+        exact.copy_from(&model).unwrap();
+        exact.parameters().set_kind(Kind::Double).unwrap();
+        let wide = x.to_kind(Kind::Double);
+        let several = tch::no_grad(|| exact.forward_t(&wide, false)).unwrap().logits;
+        let one = tch::no_grad(|| exact.forward_t(&wide.narrow(0, 1, 1), false)).unwrap().logits;
+        assert!(relative(&one, &several.narrow(0, 1, 1)) < 1e-9, "{name}");
 
         // What cannot be run is refused.
         let odd = Tensor::zeros([1, 3, side, side + 1], (Kind::Float, Device::Cpu));
@@ -513,6 +518,7 @@ fn every_model_keeps_the_contract() {
         let path = folder.path().join("w.safetensors");
         model.save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
+        let rows = tch::no_grad(|| model.forward_t(&x, false)).unwrap().logits;
         let mut other = Model::new(&config, Device::Cpu).unwrap();
         other.load(&path).unwrap();
         let again = tch::no_grad(|| other.forward_t(&x, false)).unwrap().logits;

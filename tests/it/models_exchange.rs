@@ -34,8 +34,8 @@ fn fpn(encoder: EncoderKind) -> ModelConfig {
 
 /// Encoders that `source` has, small ones of each family unless all are asked for.
 fn encoders(source: Source) -> Vec<EncoderKind> {
-    use EncoderKind::{EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50};
-    let sample = [EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50];
+    use EncoderKind::{ConvNeXtTiny, EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50, SwinTiny};
+    let sample = [EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50, ConvNeXtTiny, SwinTiny];
     let has = |encoder: &EncoderKind| {
         let answer = from_carpus(source, &fpn(*encoder), Default::default());
         !matches!(answer, Err(NamesError::NoCounterpart { .. }))
@@ -206,8 +206,8 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     }
     let mut cases = Vec::new();
     for (index, config) in configs.iter().enumerate() {
-        let side = config.architecture.least_side().max(64);
         let model = Model::new(config, Device::Cpu).unwrap();
+        let side = config.architecture.least_side().max(model.stride()).max(64);
         let file = |what: &str| folder.path().join(format!("{index}.{what}"));
         let x = Tensor::randn([2, 3, side, side], (Kind::Float, Device::Cpu));
         // Statistics away from their start, or nothing would show that they are in the module.

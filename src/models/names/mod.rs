@@ -256,7 +256,9 @@ fn encoder_name(source: Source, encoder: EncoderKind, inside: &str) -> Option<St
 fn apart(name: &str) -> String {
     let Some((first, rest)) = name.split_once('.') else { return name.to_owned() };
     match first.rsplit_once('_') {
-        Some((part @ ("stages" | "layers"), index)) => format!("{part}.{index}.{rest}"),
+        Some((part @ ("stages" | "layers" | "stem"), index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{part}.{index}.{rest}")
+        }
         _ => name.to_owned(),
     }
 }
