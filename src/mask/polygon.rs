@@ -3,7 +3,7 @@
 //! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule,
 //! with the sides' x in 16-bit fixed point. Here one sweep from the top does both: in each row the pixels of
 //! the lines that pass it and the spans between pairs of sides are sorted and joined. Memory is that of the
-//! sides, time that of the rows they pass.
+//! sides and the rows, time that of the rows they pass.
 
 use super::runs::{Run, RunBuilder};
 use crate::geometry::SweepTable;

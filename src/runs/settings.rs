@@ -43,9 +43,9 @@ pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = flatten(config);
     UNITS.iter().chain(&IGNORED).for_each(|key| drop(leaves.remove(*key)));
     // What every stage says for itself is not asked of the run.
-    let stages = config.get("stages").and_then(Value::as_array).filter(|stages| !stages.is_empty());
-    let stages: Option<Vec<_>> = stages.map(|stages| stages.iter().filter_map(Value::as_table).map(flatten).collect());
-    if let Some(stages) = stages {
+    let stages = config.get("stages").and_then(Value::as_array).into_iter().flatten();
+    let stages: Vec<_> = stages.filter_map(Value::as_table).map(flatten).collect();
+    if !stages.is_empty() {
         leaves.retain(|key, _| !stages.iter().all(|stage| stage.contains_key(key)));
     }
     leaves

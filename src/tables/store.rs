@@ -107,17 +107,10 @@ impl Tables {
 
     /// Writes the four Parquet files, and CSV beside them where `csv`.
     pub fn write(&self, folder: &Path, csv: bool) -> Result<(), TableError> {
-        // Most of the time is the disk's, so they wait for it together.
-        std::thread::scope(|scope| {
-            let others = [
-                scope.spawn(|| write_table(folder, &self.patients, csv)),
-                scope.spawn(|| write_table(folder, &self.images, csv)),
-                scope.spawn(|| write_table(folder, &self.problems, csv)),
-            ];
-            let bones = write_table(folder, &self.bones, csv);
-            let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
-            joined.chain([bones]).collect()
-        })
+        write_table(folder, &self.patients, csv)?;
+        write_table(folder, &self.images, csv)?;
+        write_table(folder, &self.bones, csv)?;
+        write_table(folder, &self.problems, csv)
     }
 
     /// The patient of an image.
