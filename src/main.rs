@@ -1,5 +1,8 @@
 //! Parse arguments, start logging, dispatch, exit code.
 
+#[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
+mod allocator;
+
 use std::process::ExitCode;
 
 use carpus::cli::{self, Cli, Status};
