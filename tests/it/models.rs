@@ -486,14 +486,17 @@ fn every_model_keeps_the_contract() {
         }
 
         // A batch of one in evaluation equals its row in a larger one; in double precision, since rounding grows with
-        // depth where nothing was learned.
+        // depth where nothing was learned. An untrained EfficientNetV2-m makes 6e7 of it, so that what a nudge of the
+        // input by 1e-12, some thousand roundings, does is allowed where that is more.
         let mut exact = Model::new(&config, Device::Cpu).unwrap();
         exact.copy_from(&model).unwrap();
         exact.parameters().set_kind(Kind::Double).unwrap();
         let wide = x.to_kind(Kind::Double);
-        let several = tch::no_grad(|| exact.forward_t(&wide, false)).unwrap().logits;
-        let one = tch::no_grad(|| exact.forward_t(&wide.narrow(0, 1, 1), false)).unwrap().logits;
-        assert!(relative(&one, &several.narrow(0, 1, 1)) < 1e-9, "{name}");
+        let evaluate = |x: &Tensor| tch::no_grad(|| exact.forward_t(x, false)).unwrap().logits;
+        let several = evaluate(&wide);
+        let apart = relative(&evaluate(&wide.narrow(0, 1, 1)), &several.narrow(0, 1, 1));
+        let allowed = || relative(&evaluate(&(&wide * (1.0 + 1e-12))), &several).min(1e-3);
+        assert!(apart < 1e-9 || apart < allowed(), "{name}: {apart:.1e}");
 
         // What cannot be run is refused.
         let odd = Tensor::zeros([1, 3, side, side + 1], (Kind::Float, Device::Cpu));
