@@ -1,5 +1,9 @@
 //! The one integration binary: one module a kind of test.
 
+// The allocator of the binary, for what the tests compute in their own process.
+#[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
+#[path = "../../src/allocator.rs"]
+mod allocator;
 mod audit;
 mod browser;
 mod chain;
