@@ -68,7 +68,7 @@ test: venv-dev browser check
 
 # Every encoder and every decoder; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
 parity: venv-dev
-	CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference --nocapture --test-threads 1
+	CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference --nocapture --test-threads 2
 
 # Time and memory against segmentation_models_pytorch; BENCH_FLAGS="--device cuda --autocast bf16 --channels-last --size 1024".
 bench-models: venv-dev build

@@ -6,7 +6,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Architecture, Attention, EncoderKind, EncoderScale, MetadataOptions, ModelError, MultiScaleAttentionOptions,
+    Architecture, Attention, EncoderKind, EncoderScale, Family, MetadataOptions, MultiScaleAttentionOptions,
     NnUnetOptions, Norm, PointRendOptions, Upsampling,
 };
 use crate::bones;
@@ -27,6 +27,14 @@ pub struct ModelConfig {
     pub classes: i64,
     /// Stages of the encoder that are used, 3 to 5: the deepest feature has stride `2^depth`.
     pub depth: i64,
+    /// Stride at which the encoder keeps its deep features, stages beyond it dilated; absent: the architecture's own.
+    /// `deeplabv3` and `deeplabv3plus` take 8 and 16, `pan` 16 and 32. Weights do not tell: give what they were trained with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_stride: Option<i64>,
+    /// Dilations of the three 3x3 convolutions in the pyramid of `deeplabv3`, `deeplabv3plus` and
+    /// `torchvision-deeplabv3`; absent: 12, 24 and 36. Weights do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub atrous_rates: Option<[i64; 3]>,
     /// What stands where the reference has a batch norm.
     pub norm: Norm,
     /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01
@@ -34,12 +42,14 @@ pub struct ModelConfig {
     pub norm_momentum: Option<f64>,
     /// Attention in the blocks of `unet` and `unetplusplus`.
     pub attention: Option<Attention>,
-    /// A second head on a middle feature, for training alone; for `torchvision-deeplabv3` and `torchvision-fcn`.
+    /// A second head, for training alone: torchvision's own on `torchvision-deeplabv3` and `torchvision-fcn`, else
+    /// a 3x3 convolution to 256 channels and one to the classes on the encoder's deepest feature but one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auxiliary: bool,
     /// Dropout rate of the decoder; absent: the architecture's own.
     pub dropout: Option<f64>,
-    /// Stochastic depth of the encoder's last block (it grows linearly from 0); absent: the encoder's own.
+    /// Stochastic depth: the rate of block i of n is this times i / (n - 1) in transformers and ConvNeXt, times i / n in
+    /// EfficientNet, EfficientNetV2 and MobileNetV3, as the reference's; absent: the encoder's own.
     #[serde(alias = "drop_path")]
     pub drop_path: Option<f64>,
     /// How the head brings its logits to the size of the image.
@@ -71,7 +81,7 @@ pub struct ModelConfig {
     pub feature_size: Option<i64>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -110,6 +120,8 @@ impl Default for ModelConfig {
             in_channels: 3,
             classes: bones::COUNT as i64,
             depth: 5,
+            output_stride: None,
+            atrous_rates: None,
             norm: Norm::Batch,
             norm_momentum: None,
             attention: None,
@@ -135,6 +147,31 @@ impl ModelConfig {
         self.encoder.or(self.architecture.default_encoder())
     }
 
+    /// The stride at which the encoder keeps its deep features.
+    pub fn output_stride(&self) -> i64 {
+        self.output_stride.unwrap_or(self.architecture.output_strides()[0])
+    }
+
+    /// Least height and width of an image.
+    pub fn least_side(&self) -> i64 {
+        let encoder = match self.backbone().map(EncoderKind::family) {
+            // Keys and values of the first stage, at stride 4, are pooled over 8 x 8 positions.
+            Some(Family::MixTransformer) => 32,
+            _ => 1,
+        };
+        std::cmp::max(encoder, self.least_side_of_decoder())
+    }
+
+    fn least_side_of_decoder(&self) -> i64 {
+        match self.architecture {
+            // Three halvings of the deepest feature.
+            Architecture::Pan => 8 * std::cmp::min(self.output_stride(), 1 << self.depth),
+            // An instance norm cannot learn from the single position that 32 pixels leave at stride 32.
+            Architecture::SwinUnetr => 64,
+            _ => 1,
+        }
+    }
+
     /// What the names of the encoder's weights begin with.
     pub fn weights_prefix(&self) -> &'static str {
         self.backbone().map_or("backbone.", EncoderKind::weights_prefix)
@@ -152,193 +189,5 @@ impl ModelConfig {
             Some(encoder) => format!("{} on {encoder}", self.architecture),
             None => self.architecture.to_string(),
         }
-    }
-
-    /// Refuses what cannot be built, with the reason.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        let wrong = |reason: String| Err(ModelError::Config(reason));
-        if ![1, 3].contains(&self.in_channels) {
-            return wrong(format!("in-channels is {}; images have 1 or 3 channels", self.in_channels));
-        }
-        if self.classes < 1 {
-            return wrong(format!("classes is {}; at least one is needed", self.classes));
-        }
-        if !(3..=5).contains(&self.depth) {
-            return wrong(format!("depth is {}; it goes from 3 to 5", self.depth));
-        }
-        let architecture = self.architecture;
-        if let Some(encoder) = self.encoder.filter(|_| architecture.default_encoder().is_none()) {
-            return wrong(format!(
-                "{architecture} is a whole network with an encoder of its own, so it takes no {encoder}; \
-                 leave `encoder` out"
-            ));
-        }
-        if let (Some((kinds, names)), Some(encoder)) = (architecture.own_encoders(), self.backbone())
-            && !kinds.contains(&encoder)
-        {
-            return wrong(format!(
-                "the reference of {architecture} has it on {names}; take another encoder than {encoder}"
-            ));
-        }
-        let whole = architecture.default_encoder().is_none() || architecture.own_encoders().is_some();
-        if whole && self.depth != 5 {
-            return match architecture {
-                Architecture::NnUnet | Architecture::NnUnetResEnc => {
-                    wrong(format!("depth is {}; {architecture} is sized by nnunet.stages instead", self.depth))
-                }
-                _ => wrong(format!("depth is {}; {architecture} has all 5 stages", self.depth)),
-            };
-        }
-        if self.auxiliary && !architecture.takes_auxiliary() {
-            return wrong(format!(
-                "{architecture} has no auxiliary head to switch on; torchvision-deeplabv3 and torchvision-fcn have"
-            ));
-        }
-        if let Some(size) = self.feature_size {
-            if architecture != Architecture::SwinUnetr {
-                return wrong(format!("feature-size is that of swin-unetr; {architecture} has none"));
-            }
-            if ![24, 36, 48].contains(&size) {
-                return wrong(format!("feature-size is {size}; swin-unetr comes with 24, 36 and 48"));
-            }
-        }
-        if let Some(encoder) = self.backbone() {
-            self.validate_encoder(encoder)?;
-        }
-        let takes_attention = matches!(self.architecture, Architecture::Unet | Architecture::UnetPlusPlus);
-        if let Some(attention) = self.attention.filter(|_| !takes_attention) {
-            return wrong(format!("{} has no attention {attention}; unet and unetplusplus have", self.architecture));
-        }
-        if let Some(share) = self.norm_momentum.filter(|m| !(0.0..=1.0).contains(m)) {
-            return wrong(format!("norm-momentum is {share}; it goes from 0 to 1"));
-        }
-        for (name, rate) in
-            [("dropout", self.dropout), ("drop-path", self.drop_path), ("head-dropout", self.head_dropout)]
-        {
-            if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {
-                return wrong(format!("{name} is {rate}; it goes from 0 to below 1"));
-            }
-        }
-        self.validate_options().map_err(ModelError::Config)
-    }
-
-    /// What is added to an architecture.
-    fn validate_options(&self) -> Result<(), String> {
-        let architecture = self.architecture;
-        if self.deep_supervision == Some(true) && !architecture.takes_deep_supervision() {
-            return Err(format!("{architecture} has no deep supervision; unet3plus, nnunet and nnunet-resenc have"));
-        }
-        if architecture.default_encoder().is_none() {
-            self.validate_whole_network()?;
-        }
-        if matches!(architecture, Architecture::NnUnet | Architecture::NnUnetResEnc) {
-            self.validate_nnunet()?;
-        } else if !is_default(&self.nnunet) {
-            return Err(format!("nnunet sizes nnunet and nnunet-resenc; the architecture is {architecture}"));
-        }
-        if let (Some(scale), Some(encoder)) = (&self.encoder_scale, self.backbone()) {
-            if !encoder.scales() {
-                return Err(format!(
-                    "encoder-scale: {encoder} is not to be had reduced; resnet, resnext, efficientnet and mit are"
-                ));
-            }
-            scale.validate()?;
-        }
-        if let Some(options) = &self.point_rend {
-            if self.upsampling_mode != Upsampling::Bilinear {
-                return Err(format!("point-rend interpolates bilinearly; upsampling-mode is {}", self.upsampling_mode));
-            }
-            options.validate()?;
-        }
-        self.metadata.as_ref().map_or(Ok(()), MetadataOptions::validate)?;
-        self.multi_scale_attention.as_ref().map_or(Ok(()), MultiScaleAttentionOptions::validate)
-    }
-
-    /// Options that go with an encoder and a decoder are refused where there are none.
-    fn validate_whole_network(&self) -> Result<(), String> {
-        let architecture = self.architecture;
-        if let Some(encoder) = self.encoder {
-            return Err(format!("{architecture} is a whole network: it does not take {encoder}; leave `encoder` out"));
-        }
-        let given = [
-            ("upsampling-mode", self.upsampling_mode != Upsampling::Bilinear),
-            ("head-dropout", self.head_dropout.is_some()),
-            ("encoder-scale", self.encoder_scale.is_some()),
-            ("point-rend", self.point_rend.is_some()),
-            ("metadata", self.metadata.is_some()),
-            ("multi-scale-attention", self.multi_scale_attention.is_some()),
-        ];
-        match given.iter().find(|g| g.1) {
-            Some((key, _)) => {
-                Err(format!("{architecture} is a whole network: {key} goes with an encoder and a decoder"))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn validate_nnunet(&self) -> Result<(), String> {
-        let architecture = self.architecture;
-        if self.norm != Norm::Batch || self.norm_momentum.is_some() {
-            return Err(format!(
-                "{architecture} has instance norms and no batch norm that norm or norm-momentum could stand for; leave both out"
-            ));
-        }
-        if self.depth != 5 {
-            return Err(format!("depth counts the stages of an encoder; those of {architecture} are nnunet.stages"));
-        }
-        for (name, rate) in [("dropout", self.dropout), ("drop-path", self.drop_path)] {
-            if rate.is_some_and(|r| r > 0.0) {
-                return Err(format!("{architecture} has no {name}; leave it out"));
-            }
-        }
-        self.nnunet.validate()
-    }
-
-    /// Refuses an encoder that the architecture cannot stand on.
-    fn validate_encoder(&self, encoder: EncoderKind) -> Result<(), ModelError> {
-        use EncoderKind::*;
-        let wrong = |reason: String| Err(ModelError::Config(reason));
-        let architecture = self.architecture;
-        if architecture == Architecture::HrNetOcr {
-            if !matches!(encoder, HrNetW18 | HrNetW32 | HrNetW48) {
-                return wrong(format!(
-                    "hrnet-ocr joins the branches of an HRNet, which {encoder} has not; \
-                     take another encoder: {HrNetW18}, {HrNetW32} or {HrNetW48}"
-                ));
-            }
-            if self.depth != 5 {
-                return wrong(format!(
-                    "hrnet-ocr joins all four branches of the HRNet: depth is 5, not {}",
-                    self.depth
-                ));
-            }
-        }
-        let mixes = matches!(encoder, MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5);
-        if mixes && matches!(architecture, Architecture::UnetPlusPlus | Architecture::Linknet) {
-            return wrong(format!(
-                "{architecture} needs a feature at stride 2, which {encoder} has not; \
-                 take another encoder, or unet, fpn, upernet or segformer"
-            ));
-        }
-        if architecture.output_stride() < 32 && !encoder.dilates() {
-            let reason = match encoder {
-                HrNetW18 | HrNetW32 | HrNetW48 => "its branches keep their strides",
-                SwinTiny | SwinSmall | SwinBase => "joined patches have no dilated form",
-                _ => "overlapping patches have no dilated form",
-            };
-            return wrong(format!(
-                "{architecture} dilates the encoder's last stages, which {encoder} cannot ({reason}); \
-                 take another encoder, or unet, fpn, upernet or segformer"
-            ));
-        }
-        if architecture == Architecture::Fpn && encoder.starts_at_stride_4() && self.depth != 5 {
-            return wrong(format!("fpn needs four features, which {encoder} has at depth 5 alone"));
-        }
-        if let Some(rate) = self.drop_path.filter(|rate| *rate > 0.0 && !encoder.drops_paths()) {
-            return wrong(format!(
-                "drop-path is {rate}, but {encoder} has no stochastic depth; leave it out or set it to 0"
-            ));
-        }
-        Ok(())
     }
 }

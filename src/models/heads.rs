@@ -1,6 +1,8 @@
 use tch::Tensor;
 
-use super::layers::{Conv2d, ConvNormRelu, ConvOptions, bicubic_by, bilinear_by, channel_dropout, nearest_by};
+use super::layers::{
+    Conv2d, ConvNormRelu, ConvOptions, bicubic_by, bilinear_by, bilinear_to, channel_dropout, nearest_by,
+};
 use super::{ModelConfig, ModelError, Path, Upsampling};
 
 /// Shape of a head: its kernel and how many times it enlarges.
@@ -72,24 +74,22 @@ impl SegmentationHead {
 pub struct AuxiliaryHead {
     mix: ConvNormRelu,
     classify: Conv2d,
-    stride: i64,
 }
 
 impl AuxiliaryHead {
     const CHANNELS: i64 = 256;
 
-    /// On a feature of `channels` at `stride`.
-    pub fn new(path: &Path, channels: i64, classes: i64, stride: i64) -> Result<Self, ModelError> {
+    /// On a feature of `channels`.
+    pub fn new(path: &Path, channels: i64, classes: i64) -> Result<Self, ModelError> {
         Ok(AuxiliaryHead {
             mix: ConvNormRelu::new(&(path / "convs" / 0), channels, Self::CHANNELS, 3)?,
             classify: Conv2d::new(&(path / "classifier"), Self::CHANNELS, classes, 1, ConvOptions::default())?,
-            stride,
         })
     }
 
-    /// `[B, channels, H/s, W/s]` to `[B, classes, H, W]`.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let logits = self.classify.forward(&self.mix.forward(x, train)?)?;
-        Ok(bilinear_by(&logits, self.stride, false)?)
+    /// `[B, channels, h, w]` to `[B, classes, H, W]`, the size of `images`.
+    pub fn forward(&self, x: &Tensor, images: &Tensor, train: bool) -> Result<Tensor, ModelError> {
+        let logits = self.classify.forward(&self.mix.forward(x, train)?)?; // [B, classes, h, w]
+        Ok(bilinear_to(&logits, images, false)?)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// A decoder with its head on top of any encoder.
+    /// A decoder with its head on an encoder, or a whole network.
     pub enum Architecture ("architecture") {
         /// U-Net.
         Unet = "unet",
@@ -202,24 +202,73 @@ impl Architecture {
         matches!(self, Architecture::UperNetTransformers | Architecture::SegformerTransformers)
     }
 
-    /// The encoders that the reference has it on, with their names for messages; `None` where it takes any.
-    pub fn own_encoders(self) -> Option<(&'static [EncoderKind], &'static str)> {
-        use EncoderKind::*;
+    /// The families of encoders that the reference has it on, with their names for messages; `None` where it takes any.
+    pub fn own_encoders(self) -> Option<(&'static [Family], &'static str)> {
         match self {
-            Architecture::UperNetTransformers => Some((
-                &[SwinTiny, SwinSmall, SwinBase, ConvNeXtV2Tiny, ConvNeXtV2Base, ConvNeXtV2Large],
-                "a tu-swin or a tu-convnextv2",
-            )),
-            Architecture::SegformerTransformers => {
-                Some((&[MitB0, MitB1, MitB2, MitB3, MitB4, MitB5], "mit_b0 to mit_b5"))
+            Architecture::HrNetOcr => Some((&[Family::HrNet], "the branches of an HRNet: a tu-hrnet")),
+            Architecture::UperNetTransformers => {
+                Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or a tu-convnextv2"))
             }
+            Architecture::SegformerTransformers => Some((&[Family::MixTransformer], "mit_b0 to mit_b5")),
             _ => None,
         }
     }
 
-    /// Whether [`super::ModelConfig::auxiliary`] can give it a second head.
-    pub fn takes_auxiliary(self) -> bool {
-        matches!(self, Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionFcn)
+    /// Why [`super::ModelConfig::auxiliary`] cannot give it a second head; `None` where it can.
+    pub fn refuses_auxiliary(self) -> Option<&'static str> {
+        match self {
+            Architecture::UperNetTransformers | Architecture::HrNetOcr => Some("it has one of its own, always on"),
+            Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc => {
+                Some("its auxiliary heads are those of deep-supervision")
+            }
+            Architecture::SwinUnetr | Architecture::TorchvisionLraspp => Some("the reference has none"),
+            Architecture::Unet
+            | Architecture::UnetPlusPlus
+            | Architecture::Fpn
+            | Architecture::Pan
+            | Architecture::DeepLabV3
+            | Architecture::DeepLabV3Plus
+            | Architecture::Linknet
+            | Architecture::PspNet
+            | Architecture::MaNet
+            | Architecture::UperNet
+            | Architecture::Segformer
+            | Architecture::SegformerTransformers
+            | Architecture::TorchvisionDeepLabV3
+            | Architecture::TorchvisionFcn => None,
+        }
+    }
+
+    /// Whether [`super::ModelConfig::dropout`] has a place in it.
+    pub fn takes_dropout(self) -> bool {
+        match self {
+            Architecture::Fpn
+            | Architecture::DeepLabV3
+            | Architecture::DeepLabV3Plus
+            | Architecture::PspNet
+            | Architecture::Segformer
+            | Architecture::SegformerTransformers
+            | Architecture::HrNetOcr
+            | Architecture::SwinUnetr
+            | Architecture::TorchvisionDeepLabV3
+            | Architecture::TorchvisionFcn => true,
+            Architecture::Unet
+            | Architecture::UnetPlusPlus
+            | Architecture::Pan
+            | Architecture::Linknet
+            | Architecture::MaNet
+            | Architecture::UperNet
+            | Architecture::UperNetTransformers
+            | Architecture::TorchvisionLraspp
+            | Architecture::Unet3Plus
+            | Architecture::NnUnet
+            | Architecture::NnUnetResEnc => false,
+        }
+    }
+
+    /// Whether it has batch norms, in whose place [`super::ModelConfig::norm`] can put others.
+    pub fn has_batch_norms(self) -> bool {
+        !matches!(self, Architecture::SwinUnetr | Architecture::NnUnet | Architecture::NnUnetResEnc)
     }
 
     /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
@@ -227,140 +276,165 @@ impl Architecture {
         matches!(self, Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc)
     }
 
-    /// The stride at which the encoder keeps its deep features: stages beyond it are dilated instead of strided.
-    pub fn output_stride(self) -> i64 {
+    /// The strides at which the encoder can keep its deep features, the reference's own first: stages beyond it are
+    /// dilated instead of strided.
+    pub fn output_strides(self) -> &'static [i64] {
         match self {
-            Architecture::DeepLabV3 | Architecture::TorchvisionFcn => 8,
-            Architecture::DeepLabV3Plus
-            | Architecture::Pan
-            | Architecture::TorchvisionDeepLabV3
-            | Architecture::TorchvisionLraspp => 16,
-            _ => 32,
+            Architecture::DeepLabV3 => &[8, 16],
+            Architecture::DeepLabV3Plus => &[16, 8],
+            Architecture::Pan => &[16, 32],
+            Architecture::TorchvisionFcn => &[8],
+            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionLraspp => &[16],
+            Architecture::Unet
+            | Architecture::UnetPlusPlus
+            | Architecture::Fpn
+            | Architecture::Linknet
+            | Architecture::PspNet
+            | Architecture::MaNet
+            | Architecture::UperNet
+            | Architecture::Segformer
+            | Architecture::UperNetTransformers
+            | Architecture::SegformerTransformers
+            | Architecture::SwinUnetr
+            | Architecture::HrNetOcr
+            | Architecture::Unet3Plus
+            | Architecture::NnUnet
+            | Architecture::NnUnetResEnc => &[32],
+        }
+    }
+}
+
+/// Encoders of one make: they differ in their numbers alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// EfficientNet with TensorFlow's padding.
+    EfficientNet,
+    /// EfficientNetV2.
+    EfficientNetV2,
+    /// ResNet and ResNeXt.
+    ResNet,
+    /// MobileNetV2.
+    MobileNetV2,
+    /// MobileNetV3.
+    MobileNetV3,
+    /// Mix transformer, SegFormer's encoder.
+    MixTransformer,
+    /// Swin transformer.
+    Swin,
+    /// HRNet.
+    HrNet,
+    /// ConvNeXt.
+    ConvNeXt,
+    /// ConvNeXtV2.
+    ConvNeXtV2,
+}
+
+impl Family {
+    /// The reference whose names and values it has.
+    fn reference(self) -> &'static str {
+        match self {
+            Family::EfficientNet => "smp EfficientNetEncoder",
+            Family::ResNet => "smp ResNetEncoder",
+            Family::EfficientNetV2 | Family::MobileNetV3 => "smp TimmUniversalEncoder",
+            Family::MobileNetV2 => "smp MobileNetV2Encoder",
+            Family::MixTransformer => "smp MixVisionTransformerEncoder",
+            Family::Swin => "timm SwinTransformer (strict_img_size=False)",
+            Family::HrNet => "timm HighResolutionNet",
+            Family::ConvNeXt | Family::ConvNeXtV2 => "timm ConvNeXt",
         }
     }
 
-    /// Least height and width of an image.
-    pub fn least_side(self) -> i64 {
+    /// Whether its first feature is at stride 4, with none at stride 2.
+    fn starts_at_stride_4(self) -> bool {
         match self {
-            // Three halvings of the features at stride 16.
-            Architecture::Pan => 128,
-            // An instance norm cannot learn from the single position that 32 pixels leave at stride 32.
-            Architecture::SwinUnetr => 64,
-            _ => 1,
+            Family::MixTransformer | Family::ConvNeXt | Family::ConvNeXtV2 | Family::Swin => true,
+            Family::EfficientNet
+            | Family::EfficientNetV2
+            | Family::ResNet
+            | Family::MobileNetV2
+            | Family::MobileNetV3
+            | Family::HrNet => false,
+        }
+    }
+
+    /// Why it cannot dilate its last stages for features at stride 8 or 16; `None` where it can. As the reference's.
+    pub(super) fn cannot_dilate(self) -> Option<&'static str> {
+        match self {
+            Family::MixTransformer => Some("overlapping patches have no dilated form"),
+            Family::Swin => Some("joined patches have no dilated form"),
+            Family::HrNet => Some("its branches keep their strides"),
+            Family::EfficientNet
+            | Family::EfficientNetV2
+            | Family::ResNet
+            | Family::MobileNetV2
+            | Family::MobileNetV3
+            | Family::ConvNeXt
+            | Family::ConvNeXtV2 => None,
+        }
+    }
+
+    /// Whether stochastic depth can drop its blocks, as the reference's can.
+    pub(super) fn drops_paths(self) -> bool {
+        match self {
+            Family::ResNet | Family::MobileNetV2 | Family::HrNet => false,
+            Family::EfficientNet
+            | Family::EfficientNetV2
+            | Family::MobileNetV3
+            | Family::MixTransformer
+            | Family::Swin
+            | Family::ConvNeXt
+            | Family::ConvNeXtV2 => true,
+        }
+    }
+
+    /// Whether `encoder-scale` can make it narrower and shallower.
+    pub fn scales(self) -> bool {
+        match self {
+            Family::EfficientNet | Family::ResNet | Family::MixTransformer => true,
+            Family::EfficientNetV2
+            | Family::MobileNetV2
+            | Family::MobileNetV3
+            | Family::Swin
+            | Family::HrNet
+            | Family::ConvNeXt
+            | Family::ConvNeXtV2 => false,
         }
     }
 }
 
 impl EncoderKind {
+    /// Its make.
+    pub fn family(self) -> Family {
+        use EncoderKind::*;
+        match self {
+            EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
+            | EfficientNetB6 | EfficientNetB7 => Family::EfficientNet,
+            EfficientNetV2S | EfficientNetV2M | EfficientNetV2L => Family::EfficientNetV2,
+            ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => Family::ResNet,
+            MobileNetV2 => Family::MobileNetV2,
+            MobileNetV3Large => Family::MobileNetV3,
+            MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => Family::MixTransformer,
+            SwinTiny | SwinSmall | SwinBase => Family::Swin,
+            HrNetW18 | HrNetW32 | HrNetW48 => Family::HrNet,
+            ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase => Family::ConvNeXt,
+            ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => Family::ConvNeXtV2,
+        }
+    }
+
+    /// The reference whose names and values it has.
+    pub fn reference(self) -> &'static str {
+        self.family().reference()
+    }
+
     /// Whether its first feature is at stride 4, with none at stride 2.
     pub fn starts_at_stride_4(self) -> bool {
-        use EncoderKind::*;
-        matches!(
-            self,
-            MitB0
-                | MitB1
-                | MitB2
-                | MitB3
-                | MitB4
-                | MitB5
-                | ConvNeXtTiny
-                | ConvNeXtSmall
-                | ConvNeXtBase
-                | ConvNeXtV2Tiny
-                | ConvNeXtV2Base
-                | ConvNeXtV2Large
-                | SwinTiny
-                | SwinSmall
-                | SwinBase
-        )
-    }
-
-    /// Whether it can dilate its last stages for features at stride 8 or 16, as the reference's can.
-    pub fn dilates(self) -> bool {
-        use EncoderKind::*;
-        !matches!(
-            self,
-            MitB0
-                | MitB1
-                | MitB2
-                | MitB3
-                | MitB4
-                | MitB5
-                | HrNetW18
-                | HrNetW32
-                | HrNetW48
-                | SwinTiny
-                | SwinSmall
-                | SwinBase
-        )
-    }
-
-    /// Whether stochastic depth can drop its blocks, as the reference's can.
-    pub fn drops_paths(self) -> bool {
-        use EncoderKind::*;
-        !matches!(
-            self,
-            ResNet18
-                | ResNet34
-                | ResNet50
-                | ResNet101
-                | ResNeXt101x32x8d
-                | MobileNetV2
-                | HrNetW18
-                | HrNetW32
-                | HrNetW48
-        )
+        self.family().starts_at_stride_4()
     }
 
     /// What stands in a model's names before those of the published encoder's weights. timm's networks lie one level
     /// deeper, in SMP's universal encoder.
     pub fn weights_prefix(self) -> &'static str {
         if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
-    }
-
-    /// Whether `encoder-scale` can make it narrower and shallower.
-    pub fn scales(self) -> bool {
-        use EncoderKind::*;
-        matches!(
-            self,
-            EfficientNetB0
-                | EfficientNetB1
-                | EfficientNetB2
-                | EfficientNetB3
-                | EfficientNetB4
-                | EfficientNetB5
-                | EfficientNetB6
-                | EfficientNetB7
-                | ResNet18
-                | ResNet34
-                | ResNet50
-                | ResNet101
-                | ResNeXt101x32x8d
-                | MitB0
-                | MitB1
-                | MitB2
-                | MitB3
-                | MitB4
-                | MitB5
-        )
-    }
-
-    /// The reference whose names and values it has.
-    pub fn reference(self) -> &'static str {
-        use EncoderKind::*;
-        match self {
-            EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
-            | EfficientNetB6 | EfficientNetB7 => "smp EfficientNetEncoder",
-            ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => "smp ResNetEncoder",
-            EfficientNetV2S | EfficientNetV2M | EfficientNetV2L | MobileNetV3Large => "smp TimmUniversalEncoder",
-            MobileNetV2 => "smp MobileNetV2Encoder",
-            MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => "smp MixVisionTransformerEncoder",
-            SwinTiny | SwinSmall | SwinBase => "timm SwinTransformer (strict_img_size=False)",
-            HrNetW18 | HrNetW32 | HrNetW48 => "timm HighResolutionNet",
-            ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
-                "timm ConvNeXt"
-            }
-        }
     }
 }
 

@@ -22,6 +22,9 @@ const NORMAL: [(f64, f64); VALUES as usize] = [(40.0, 13.0), (0.5, 0.5), (168.0,
 /// features.
 const FARTHEST: f64 = 4.0;
 
+/// A value beyond this is none.
+const LARGEST: f64 = 1e30;
+
 /// How metadata condition a model. `metadata = true` takes the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -51,6 +54,9 @@ pub struct MetadataGate {
     slope: Tensor,
     offset: Tensor,
     missing: Tensor,
+    /// `[4]` each, made here and not on the way: a tensor that is filled from outside libtorch is zeros in a module traced.
+    means: Tensor,
+    deviations: Tensor,
     hidden: Linear,
     output: Linear,
     gate: Tensor,
@@ -62,8 +68,12 @@ impl MetadataGate {
         let path = path.with_scheme(Scheme::Decoder);
         let shape = [VALUES, options.channels];
         let joined = VALUES * options.channels;
+        let slope = path.parameter("slope", &shape, Fill::Normal(1.0))?;
+        let row = |row: [f64; 4]| Tensor::f_from_slice(&row)?.f_to_device(slope.device());
         Ok(MetadataGate {
-            slope: path.parameter("slope", &shape, Fill::Normal(1.0))?,
+            means: row(NORMAL.map(|n| n.0))?,
+            deviations: row(NORMAL.map(|n| n.1))?,
+            slope,
             offset: path.parameter("offset", &shape, Fill::Normal(1.0))?,
             missing: path.parameter("missing", &shape, Fill::Normal(1.0))?,
             gate: path.parameter("gate", &[deepest], Fill::Constant(0.0))?,
@@ -75,14 +85,16 @@ impl MetadataGate {
     /// The deepest feature `[B, C, h, w]` with what `metadata`, `[B, 4]`, adds to it. Without, all values are missing.
     pub fn forward(&self, feature: &Tensor, metadata: Option<&Tensor>) -> Result<Tensor, ModelError> {
         let kind = self.slope.kind();
-        let row = |row: [f64; 4]| Tensor::f_from_slice(&row)?.f_to_device(feature.device())?.f_to_kind(kind);
-        let (means, deviations) = (row(NORMAL.map(|n| n.0))?, row(NORMAL.map(|n| n.1))?);
         let values = match metadata {
             Some(metadata) => metadata.f_to_device(feature.device())?.f_to_kind(kind)?,
             None => Tensor::f_full([feature.size()[0], VALUES], f64::NAN, (kind, feature.device()))?,
         };
-        let known = values.f_isfinite()?; // [B, 4]
-        let normal = values.f_sub(&means)?.f_div(&deviations)?.f_clamp(-FARTHEST, FARTHEST)?;
+        // NaN compares as false; ONNX has no exact form of `isfinite`.
+        let known = values.f_abs()?.f_le(LARGEST)?; // [B, 4]
+        let normal = values
+            .f_sub(&self.means.f_to_kind(kind)?)?
+            .f_div(&self.deviations.f_to_kind(kind)?)?
+            .f_clamp(-FARTHEST, FARTHEST)?;
         // Not by multiplication: NaN times 0 is NaN.
         let normal = normal.f_masked_fill(&known.f_logical_not()?, 0.0)?.f_unsqueeze(2)?; // [B, 4, 1]
         let present = normal.f_mul(&self.slope)?.f_add(&self.offset)?; // [B, 4, channels]

@@ -28,6 +28,7 @@ mod outline;
 mod parameters;
 mod point_rend;
 mod scale;
+mod validate;
 mod weights;
 
 use std::cell::RefCell;
@@ -38,7 +39,7 @@ use tch::{Device, TchError, Tensor};
 
 pub use config::ModelConfig;
 pub use export::{ExportFormat, torchscript};
-pub use kind::{Architecture, Attention, EncoderKind, Norm, Upsampling};
+pub use kind::{Architecture, Attention, EncoderKind, Family, Norm, Upsampling};
 pub use metadata::MetadataOptions;
 pub use multi_scale_attention::MultiScaleAttentionOptions;
 pub use networks::NnUnetOptions;
@@ -47,7 +48,7 @@ pub use parameters::{Entry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
 pub(crate) use weights::is_pickle;
-pub use weights::{WeightsError, read_tensors, write_tensors};
+pub use weights::{Loaded, WeightsError, read_tensors, write_tensors};
 
 use layers::Scheme;
 use network::Network;
@@ -217,6 +218,11 @@ impl Model {
         self.network.stride()
     }
 
+    /// Least height and width of an input.
+    pub fn least_side(&self) -> i64 {
+        self.config.least_side().max(self.network.least_side())
+    }
+
     /// Channels of the encoder's features at strides 1, 2, 4, ...
     pub fn encoder_channels(&self) -> &[i64] {
         self.network.channels()
@@ -279,8 +285,7 @@ impl Model {
         if height % stride != 0 || width % stride != 0 {
             return Err(ModelError::Indivisible { height, width, stride });
         }
-        let architecture = self.config.architecture;
-        let least = architecture.least_side().max(self.network.least_side());
+        let (architecture, least) = (self.config.architecture, self.least_side());
         if size[2] < least || size[3] < least {
             return Err(ModelError::TooSmall { architecture, least, height, width });
         }
@@ -292,9 +297,13 @@ impl Model {
     /// of them.
     ///
     /// A checkpoint with batch norms also loads where the configuration puts group or layer norms in their place: affine
-    /// weights are kept, and the running statistics, for which there is no place, left out. Gives the number of norms
-    /// converted so; 0 is a plain load.
-    pub fn load(&mut self, path: &FilePath) -> Result<usize, WeightsError> {
+    /// weights are kept, and the running statistics, for which there is no place, left out. One from before a metadata
+    /// gate, multi-scale attention or an auxiliary head was added loads too: they keep their start, which changes
+    /// no logits.
+    ///
+    /// # Errors
+    /// What [`WeightsError`] lists; the model is as it was then.
+    pub fn load(&mut self, path: &FilePath) -> Result<Loaded, WeightsError> {
         weights::load(&self.parameters, path)
     }
 
@@ -304,11 +313,20 @@ impl Model {
     /// what the model has in their place.
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
         let prefix = self.config.weights_prefix();
-        weights::load_encoder(&self.parameters, prefix, path).map_err(|error| match &self.config.encoder_scale {
-            Some(scale) if matches!(error, WeightsError::Mismatch { .. }) => {
-                WeightsError::Reduced { scale: scale.to_string(), mismatch: Box::new(error) }
+        weights::load_encoder(&self.parameters, prefix, path).map_err(|error| {
+            if !matches!(error, WeightsError::Mismatch { .. }) {
+                return error;
             }
-            _ => error,
+            match (&self.config.encoder_scale, self.config.backbone()) {
+                (Some(scale), _) => WeightsError::Reduced { scale: scale.to_string(), mismatch: Box::new(error) },
+                (None, Some(encoder)) => WeightsError::Encoder {
+                    path: path.into(),
+                    architecture: self.config.architecture,
+                    encoder,
+                    mismatch: Box::new(error),
+                },
+                (None, None) => error,
+            }
         })
     }
 

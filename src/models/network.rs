@@ -1,6 +1,6 @@
 use super::decoders::{self, Decoder};
 use super::encoders::{self, Encoder};
-use super::heads::SegmentationHead;
+use super::heads::{AuxiliaryHead, SegmentationHead};
 use super::layers::{Scheme, note_features};
 use super::metadata::MetadataGate;
 use super::multi_scale_attention::MultiScaleAttention;
@@ -15,7 +15,7 @@ pub trait Network: Send {
     fn channels(&self) -> &[i64];
     /// What height and width must be multiples of.
     fn stride(&self) -> i64;
-    /// Least height and width of an image; see [`Architecture::least_side`] too.
+    /// Least height and width of an image; see [`ModelConfig::least_side`] too.
     fn least_side(&self) -> i64 {
         1
     }
@@ -47,6 +47,8 @@ struct EncoderDecoder {
     metadata: Option<MetadataGate>,
     attention: Option<MultiScaleAttention>,
     point_head: Option<PointRend>,
+    /// On the deepest feature but one.
+    auxiliary: Option<AuxiliaryHead>,
 }
 
 impl EncoderDecoder {
@@ -85,7 +87,11 @@ impl EncoderDecoder {
         let point_head = point_head
             .map(|o| PointRend::new(&(root / "point_head"), o, channels[FINE], config.classes))
             .transpose()?;
-        Ok(EncoderDecoder { encoder, decoder, head, metadata, attention, point_head })
+        let auxiliary = config.auxiliary.then(|| &root.with_scheme(Scheme::Decoder) / "auxiliary_head");
+        let auxiliary = auxiliary
+            .map(|path| AuxiliaryHead::new(&path, channels[channels.len() - 2], config.classes))
+            .transpose()?;
+        Ok(EncoderDecoder { encoder, decoder, head, metadata, attention, point_head, auxiliary })
     }
 }
 
@@ -104,11 +110,14 @@ impl Network for EncoderDecoder {
         if let (Some(metadata), Some(deepest)) = (&self.metadata, features.last_mut()) {
             *deepest = metadata.forward(deepest, input.metadata)?;
         }
-        let (mut decoded, auxiliary) = if train {
+        let (mut decoded, mut auxiliary) = if train {
             self.decoder.forward_supervised(&features, train)?
         } else {
             (self.decoder.forward(&features, train)?, Vec::new())
         };
+        if let Some(head) = self.auxiliary.as_ref().filter(|_| train) {
+            auxiliary.push(head.forward(&features[features.len() - 2], input.images, train)?);
+        }
         let point_head = self.point_head.as_ref().map(|head| (head, features[FINE].shallow_clone()));
         // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
         drop(features);

@@ -12,6 +12,10 @@ pub struct Outline {
     pub entries: Vec<(String, Vec<i64>, Role)>,
     /// Channels of the encoder's features at strides 1, 2, 4, …
     pub channels: Vec<i64>,
+    /// What height and width of an image must be multiples of.
+    pub stride: i64,
+    /// Least height and width of an image.
+    pub least_side: i64,
 }
 
 /// What a model costs and passes on, measured.
@@ -19,8 +23,8 @@ pub struct Outline {
 pub struct Cost {
     /// Multiply-adds of convolutions, linear layers and attention in evaluation.
     pub operations: u64,
-    /// Side of the image over the side of each of the encoder's features, in their order; empty for a network without
-    /// an encoder from the list.
+    /// Side of the image over the side of each of the encoder's features in their order; of the features that its head
+    /// reads for a whole network of torchvision's on MobileNetV3.
     pub strides: Vec<i64>,
 }
 
@@ -32,6 +36,8 @@ impl Outline {
         Ok(Outline {
             entries: entries.map(|e| (e.name.clone(), e.tensor.size(), e.role)).collect(),
             channels: model.encoder_channels().to_vec(),
+            stride: model.stride(),
+            least_side: model.least_side(),
         })
     }
 

@@ -61,6 +61,21 @@ pub enum WeightsError {
         /// What does not fit.
         mismatch: Box<WeightsError>,
     },
+    /// Weights that are not those of the encoder under its own names.
+    #[error(
+        "{mismatch}\nweights under another library's names go through this first: carpus models convert {} --from \
+         timm|torchvision --arch {architecture} --encoder {encoder} --out W.safetensors", path.display()
+    )]
+    Encoder {
+        /// The file.
+        path: PathBuf,
+        /// The model's architecture.
+        architecture: super::Architecture,
+        /// The encoder.
+        encoder: super::EncoderKind,
+        /// What does not fit.
+        mismatch: Box<WeightsError>,
+    },
     /// The file is what Python's pickle writes.
     #[error(
         "{}: this is a pickle (PyTorch's .pt or .pth), which runs code when it is read; carpus reads safetensors. \
@@ -206,20 +221,57 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), We
     write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| WeightsError::Io { path: path.into(), source })
 }
 
-/// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
-pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<usize, WeightsError> {
-    take(parameters, path, read_tensors(path)?)
+/// Parts of a model that leave its logits as they are until they have learned. A model without them may be carried on
+/// with one that has them.
+const NEUTRAL: [&str; 3] = ["metadata.", "multi_scale_attention.", "auxiliary_head."];
+
+/// What a file of weights was to the model that loaded it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Batch norms of the file that are another norm in the model.
+    pub norms_converted: usize,
+    /// Parts of the model that the file has not; they keep their values.
+    pub parts_kept: Vec<&'static str>,
 }
 
-/// As [`load`], with the `tensors` that were read from `path`.
+/// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
+pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<Loaded, WeightsError> {
+    let mut tensors = read_tensors(path)?;
+    let mut parts_kept = Vec::new();
+    for part in NEUTRAL {
+        let own = parameters.entries().iter().filter(|entry| entry.name.starts_with(part));
+        let own: Vec<_> = own.map(|entry| (entry.name.clone(), entry.tensor.shallow_clone())).collect();
+        if !own.is_empty() && !tensors.keys().any(|name| name.starts_with(part)) {
+            tensors.extend(own);
+            parts_kept.push(part.trim_end_matches('.'));
+        }
+    }
+    let norms_converted = take(parameters, path, tensors)?;
+    Ok(Loaded { norms_converted, parts_kept })
+}
+
+/// Gives the `tensors` that were read from `path` to `parameters`, all or none, and the number of norms converted.
 pub(super) fn take(
     parameters: &Parameters,
     path: &Path,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<usize, WeightsError> {
+    add_counters(parameters, "", &mut tensors);
     let converted = drop_statistics(parameters, "", &mut tensors);
     assign(parameters, "", path, tensors)?;
     Ok(converted)
+}
+
+const COUNTER: &str = "num_batches_tracked";
+
+/// Files from before batch norms counted their batches have no counters at all; PyTorch takes them so too.
+fn add_counters(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) {
+    if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
+        let entries = parameters.entries().iter();
+        let counters = entries.filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
+        let counters = counters.filter(|(name, _)| name.ends_with(COUNTER));
+        tensors.extend(counters.map(|(name, tensor)| (name.to_owned(), tensor.zeros_like())));
+    }
 }
 
 /// Gives `tensors` to those of `parameters` whose names start with `prefix` (which the file's names lack).
@@ -270,14 +322,14 @@ fn assign(
         .map_err(|source| WeightsError::Torch { path: path.into(), source })
 }
 
-/// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: all three of
-/// a norm whose affine weights are there, else none.
+/// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: mean, variance
+/// and the counter, which old files lack, of a norm whose affine weights are there, else none.
 fn drop_statistics(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) -> usize {
-    const STATISTICS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
+    const STATISTICS: [&str; 3] = ["running_mean", "running_var", COUNTER];
     let held = |layer: &str, what: &str| parameters.get(&format!("{prefix}{layer}{what}")).is_some();
     let layers: Vec<String> = tensors.keys().filter_map(|n| n.strip_suffix(STATISTICS[0]).map(str::to_owned)).collect();
     let replaced = |layer: &&String| {
-        let whole = STATISTICS.iter().all(|s| tensors.contains_key(&format!("{layer}{s}")));
+        let whole = STATISTICS[..2].iter().all(|s| tensors.contains_key(&format!("{layer}{s}")));
         whole && held(layer, "weight") && held(layer, "bias") && !STATISTICS.iter().any(|s| held(layer, s))
     };
     let replaced: Vec<String> = layers.iter().filter(replaced).cloned().collect();
@@ -295,22 +347,23 @@ fn is_float(tensor: &Tensor) -> bool {
 const ENCODER: &str = "encoder.";
 
 /// Classifiers and what leads to them, by the names of the libraries that publish encoders.
-const CLASSIFIERS: [&str; 10] = [
+pub(super) const CLASSIFIERS: [&str; 12] = [
     "fc.",
     "_fc.",
     "classifier.",
-    "norm.",
     "head.",
+    "norm.",
     "last_linear.",
     "conv_head.",
     "bn2.",
+    "norm_head.",
+    "incre_modules.",
     "downsamp_modules.",
     "final_layer.",
 ];
 
-/// Parts of a published encoder that the same encoder may lack here: stages beyond the depth in use, and what widens
-/// an HRNet's branches.
-const OPTIONAL: [&str; 5] = ["stages_2.", "stages_3.", "layers_2.", "layers_3.", "incre_modules."];
+/// Stages of a published encoder beyond the depth that is in use here.
+const DEEPER: [&str; 4] = ["stages_2.", "stages_3.", "layers_2.", "layers_3."];
 
 /// Loads an encoder's weights into the tensors whose names start with `prefix`; see [`super::Model::load_encoder`].
 pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -> Result<(), WeightsError> {
@@ -325,16 +378,11 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
         tensors = tensors.into_iter().filter_map(inside).collect();
     }
     tensors = tensors.into_iter().map(|(name, tensor)| (flattened(name, held), tensor)).collect();
-    for part in CLASSIFIERS.iter().chain(&OPTIONAL).filter(|part| !held(part)) {
+    for part in CLASSIFIERS.iter().chain(&DEEPER).filter(|part| !held(part)) {
         tensors.retain(|name, _| !name.starts_with(part));
     }
     let mut entries = parameters.entries().iter().filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
-    // Files from before batch norms counted their batches have no counters; PyTorch takes them so too.
-    const COUNTER: &str = "num_batches_tracked";
-    if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
-        let counters = entries.clone().filter(|(name, _)| name.ends_with(COUNTER));
-        tensors.extend(counters.map(|(name, tensor)| (name.to_owned(), tensor.zeros_like())));
-    }
+    add_counters(parameters, prefix, &mut tensors);
     // The first weight of an encoder is that of its first convolution.
     if let Some((name, first)) = entries.find(|(_, tensor)| tensor.dim() == 4)
         && let Some(tensor) = tensors.get_mut(name)
@@ -358,16 +406,11 @@ fn flattened(name: String, has: impl Fn(&str) -> bool) -> String {
     if is_sequence { format!("{}{rest}", flat(index)) } else { name }
 }
 
-/// A first layer's weight for `channels` input channels from one for three, as the reference does: the sum for
-/// one channel, else the three in turn, scaled so that the response keeps its size.
-fn adapt_first_layer(weight: &Tensor, channels: i64) -> Result<Tensor, TchError> {
-    let has = weight.size()[1];
-    if has == channels || has != 3 {
-        return Ok(weight.shallow_clone());
+/// A first layer's weight `[C, 3, h, w]` for one input channel as the reference does it, by the sum over the three: a grey
+/// image says the same to both. Any other weight as it is.
+pub(super) fn adapt_first_layer(weight: &Tensor, channels: i64) -> Result<Tensor, TchError> {
+    match (&weight.size()[..], channels) {
+        ([_, 3, _, _], 1) => weight.f_sum_dim_intlist([1i64].as_slice(), true, weight.kind()),
+        _ => Ok(weight.shallow_clone()),
     }
-    if channels == 1 {
-        return weight.f_sum_dim_intlist([1i64].as_slice(), true, weight.kind());
-    }
-    let turn: Vec<i64> = (0..channels).map(|i| i % has).collect();
-    weight.f_index_select(1, &Tensor::f_from_slice(&turn)?)?.f_mul_scalar(has as f64 / channels as f64)
 }

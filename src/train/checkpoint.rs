@@ -208,9 +208,11 @@ pub fn write_weights(path: &Path, state: &[(String, Tensor)], info: &WeightsInfo
     write(path, state, info)
 }
 
-/// The model of a file of weights, on `device`. The resumable state of a run serves too: its averaged weights
-/// where it has them.
-pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsInfo), TrainError> {
+/// What a run's file of weights, as [`write_weights`] left it, says of them in its header.
+///
+/// # Errors
+/// The file cannot be read, says nothing of a model, is a run's resumable state, or its classes are not the bones.
+pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let info: WeightsInfo = match header::<Checkpoint>(path) {
         Ok(_) => {
@@ -223,6 +225,15 @@ pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsI
     if info.classes != crate::bones::NAMES {
         return Err(wrong(format!("its classes are {:?}, not the 29 of `carpus list bones`", info.classes)));
     }
+    Ok(info)
+}
+
+/// The model of a run's file of weights on `device`, and what [`weights_info`] says of it.
+///
+/// # Errors
+/// Those of [`weights_info`], or the weights are not those of the model.
+pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsInfo), TrainError> {
+    let info = weights_info(path)?;
     Ok((Model::open(&info.model, path, device)?, info))
 }
 

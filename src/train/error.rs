@@ -57,6 +57,8 @@ pub enum TrainError {
     DiskFull { path: PathBuf, source: std::io::Error, saved: Option<PathBuf> },
     #[error("freeze: no weight's name begins with {prefix:?}; they begin with {names:?}")]
     NothingFrozen { prefix: String, names: Vec<String> },
+    #[error("freeze: {reason}")]
+    Freeze { reason: String },
     #[error("sampling by weights: {reason}")]
     SampleWeights { reason: String },
     #[error("stage {stage} starts from {from}: {reason}")]

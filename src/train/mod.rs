@@ -32,12 +32,12 @@ mod settings;
 mod tensorboard;
 mod validate;
 
-pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, write_weights};
+pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
 pub use data::{Dataset, Sample};
 pub use ema::{Ema, EmaSettings};
 pub use error::TrainError;
 pub use folder::RunFolder;
-pub use freeze::Freeze;
+pub use freeze::{Freeze, Frozen};
 pub use histograms::Histogram;
 pub use known::Known;
 pub use learner::{Learner, Moved};

@@ -10,7 +10,7 @@ use super::{
     Batch, Checkpoint, Dataset, EventsWriter, Histogram, Learner, Loading, Moved, RunFolder, Settings, StageSettings,
     StartFrom, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
 };
-use crate::models::Model;
+use crate::models::{Loaded, Model};
 use crate::progress::Progress;
 use crate::tables::EpochRow;
 use crate::{aten, bones};
@@ -151,7 +151,13 @@ impl<'a> Run<'a> {
                 model.load_encoder(path)?;
             }
             if let Some(path) = &settings.weights {
-                model.load(path)?;
+                let Loaded { norms_converted, parts_kept } = model.load(path)?;
+                if norms_converted > 0 {
+                    tracing::info!("{}: {norms_converted} batch norms became {}", path.display(), settings.model.norm);
+                }
+                if !parts_kept.is_empty() {
+                    tracing::info!("{}: {} start anew, as it has none", path.display(), parts_kept.join(", "));
+                }
             }
         }
         let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);

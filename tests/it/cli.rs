@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use carpus::cli::Cli;
+use clap::{CommandFactory, Parser};
+
 fn carpus(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_carpus"))
         .args(arguments)
@@ -40,6 +43,47 @@ fn every_command_has_a_help_with_an_example() {
         let has_example = help.contains("Example:") || help.contains("Commands:");
         assert!(has_example, "`carpus {command} --help` shows no example:\n{help}");
     }
+}
+
+/// Command lines that a text shows: those that begin with `carpus`, continued over lines that end in a backslash, several
+/// in a line parted by semicolons.
+fn shown(text: &str) -> Vec<Vec<String>> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined.lines().flat_map(|line| line.split(" ; ")).map(str::trim).filter(|l| l.starts_with("carpus "));
+    // What follows is the shell's; `#` begins a comment for the splitter too.
+    let lines = lines.map(|line| line.split(" > ").next().unwrap_or(line));
+    lines.map(|line| shlex::split(line).unwrap_or_else(|| panic!("no command line: {line}"))).collect()
+}
+
+/// The help texts of a command and all under it.
+fn helps(command: &clap::Command) -> Vec<String> {
+    let own = [command.get_after_help(), command.get_after_long_help()];
+    let own = own.into_iter().flatten().map(ToString::to_string);
+    own.chain(command.get_subcommands().flat_map(helps)).collect()
+}
+
+/// What help and README tell to type is what the command line takes.
+#[test]
+fn every_example_is_a_command() {
+    let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let mut texts = helps(&Cli::command());
+    texts.push(read("README.md"));
+    texts.push(read("configs/report/README.md"));
+    let with_torch = cfg!(feature = "torch");
+    let known = commands();
+    let mut tried = 0;
+    for words in texts.iter().flat_map(|text| shown(text)) {
+        // Without libtorch some commands are not there.
+        let is_command = words.get(1).is_some_and(|word| known.contains(word) || word.starts_with('-'));
+        if !is_command && !with_torch {
+            continue;
+        }
+        tried += 1;
+        let outcome = Cli::try_parse_from(&words);
+        let error = outcome.err().filter(|e| e.use_stderr());
+        assert!(error.is_none(), "{}\n{}", words.join(" "), error.unwrap());
+    }
+    assert!(tried > if with_torch { 40 } else { 20 }, "{tried}");
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use carpus::models::names::{NamesError, Source, from_carpus, to_carpus};
-use carpus::models::{Architecture, EncoderKind, Model, ModelConfig, Norm, read_tensors, write_tensors};
+use carpus::models::{
+    Architecture, EncoderKind, Input, MetadataOptions, Model, ModelConfig, NnUnetOptions, Norm, read_tensors,
+    write_tensors,
+};
 use carpus::train::{InputSettings, WeightsInfo, write_weights};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -153,6 +156,95 @@ fn a_pickle_is_refused_with_the_way_out_and_the_way_out_works() {
     assert!(text.contains("height 65 and width 70 must be multiples of 32; pad the image to 96 x 96"), "{text}");
 }
 
+#[test]
+fn a_checkpoint_of_any_maker_is_converted_whole_or_refused_with_the_way_out() {
+    use std::os::unix::fs::PermissionsExt;
+    const NAMES: [&str; 4] = ["decoder.bias", "decoder.weight", "encoder.bias", "encoder.weight"];
+    const WAY_OUT: &str = "torch.save(model.state_dict(), \"weights.pt\")";
+    // Arguments, what is said, the value that all tensors have.
+    let converted: &[(&str, &[&str], f64)] = &[
+        ("plain.pt a", &["4 tensors from the top of the file in a"], 1.0),
+        ("elsewhere.pt b --key student", &["from student.state_dict"], 2.0),
+        ("elsewhere.pt c --key student.state_dict", &["from student.state_dict"], 2.0),
+        ("lightning.pt d --strip model", &["left out 1 not under model.: loss.weight", "4 tensors"], 3.0),
+        ("lightning.pt e --strip model.", &["left out 1 not under model.: loss.weight"], 3.0),
+        ("compiled.pt f --strip model", &["left out 1"], 4.0),
+        ("parallel.pt g --strip net", &["left out 1 not under net.: loss.weight"], 5.0),
+        ("parallel.pt h --strip module.net", &["left out 1 not under module.net.: module.loss.weight"], 5.0),
+        ("nnunet.pt i", &["from network_weights"], 7.0),
+        ("timm.pt j", &["took state_dict;", "--key state_dict_ema"], 8.0),
+        ("timm.pt k --key state_dict_ema", &["from state_dict_ema"], 9.0),
+        ("calls.pt l", &["from state_dict in l"], 10.0),
+    ];
+    // Arguments, how the hint ends.
+    let hinted: &[(&str, &str)] = &[
+        ("lightning.pt m", "--strip model"),
+        ("compiled.pt n", "--strip model._orig_mod"),
+        ("parallel.pt o", "--strip net"),
+        ("transformers.pt p", ""),
+    ];
+    // Arguments, what is said.
+    let refused: &[(&str, &[&str])] = &[
+        ("whole.pt x", &["a Python object (__main__.Net)", WAY_OUT]),
+        ("whole_old.pt x", &["(__main__.Net), which runs code when it is read", WAY_OUT]),
+        ("inside.pt x", &["epoch (int), model (__main__.Net)", WAY_OUT]),
+        ("inside.pt x --key model", &["no state dict in model", "__main__.Net", WAY_OUT]),
+        ("system.pt x", &["system), which runs code when it is read", WAY_OUT]),
+        ("protocol.pt x", &["torch.load cannot read it", WAY_OUT]),
+        ("pointer.pt x", &["torch.load cannot read it", "version https", WAY_OUT]),
+        ("script.pt x", &["TorchScript", "torch.save(torch.jit.load(\"script.pt\").state_dict(), \"weights.pt\")"]),
+        ("done.safetensors x", &["safetensors already"]),
+        ("cut.pt x", &["damaged or cut short"]),
+        ("empty.pt x", &["the file is empty"]),
+        ("other.pt x", &["a zip archive, but not one of torch.save", WAY_OUT]),
+        ("tar.pt x", &["a tar archive", WAY_OUT]),
+        ("folder x", &["not a file"]),
+        ("nothing.pt x", &["no such file"]),
+        ("extra.pt x", &["2 in state_dict are not tensors: encoder._extra_state (dict), steps (int)", "torch.save({"]),
+        ("elsewhere.pt x", &["epoch (int), student (dict)", "--key"]),
+        ("elsewhere.pt x --key student.ema", &["no 'student.ema'", "state_dict (dict)"]),
+        ("elsewhere.pt x --key epoch.ema", &["no 'epoch.ema'", "(int)"]),
+        ("lightning.pt x --strip net", &["no name starts with net.", "model (4), loss (1)"]),
+        ("plain.pt plain.pt", &["this is the input"]),
+        ("plain.pt folder/../plain.pt", &["this is the input"]),
+        ("plain.pt folder", &["not a file"]),
+        ("full plain.pt old", &["old: not written: the disk is full"]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases: Vec<&str> = converted.iter().map(|case| case.0).collect();
+    cases.extend(hinted.iter().map(|case| case.0));
+    cases.extend(refused.iter().map(|case| case.0));
+    let words: Vec<Vec<&str>> = cases.iter().map(|arguments| arguments.split(' ').collect()).collect();
+    std::fs::write(folder.path().join("cases.json"), json!(words).to_string()).unwrap();
+    let told = python::run("checkpoints.py", &[folder.path().to_str().unwrap()]);
+    let told: Vec<serde_json::Value> = serde_json::from_str(&told).unwrap();
+    assert_eq!(told.len(), cases.len());
+
+    for (index, arguments) in cases.iter().enumerate() {
+        let fails = index >= converted.len() + hinted.len();
+        let changed = if fails { json!([]) } else { json!([words[index][1]]) };
+        assert!(told[index]["failed"] == fails && told[index]["changed"] == changed, "{arguments}: {}", told[index]);
+    }
+    for (index, (arguments, said, value)) in converted.iter().enumerate() {
+        let (out, err) = (told[index]["stdout"].as_str().unwrap(), told[index]["stderr"].as_str().unwrap());
+        assert!(said.iter().all(|part| out.contains(*part)) && err.is_empty(), "{arguments}: {out}{err}");
+        let path = folder.path().join(words[index][1]);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644, "{arguments}");
+        let tensors = read_tensors(&path).unwrap();
+        assert!(tensors.keys().map(String::as_str).eq(NAMES), "{arguments}: {:?}", tensors.keys());
+        let right = |tensor: &Tensor| tensor.mean(Kind::Float).double_value(&[]) == *value;
+        assert!(tensors.values().all(right), "{arguments}");
+    }
+    for (index, (arguments, hint)) in hinted.iter().enumerate() {
+        let err = told[converted.len() + index]["stderr"].as_str().unwrap();
+        assert!(err.trim_end().ends_with(*hint) && err.is_empty() == hint.is_empty(), "{arguments}: {err}");
+    }
+    for (index, (arguments, said)) in refused.iter().enumerate() {
+        let err = told[converted.len() + hinted.len() + index]["stderr"].as_str().unwrap();
+        assert!(said.iter().all(|part| err.contains(*part)), "{arguments}: {err}");
+    }
+}
+
 /// Where the wheel that the tests are linked to keeps its headers and libraries.
 fn libtorch() -> PathBuf {
     let folders = carpus::device::libtorch_folders();
@@ -190,6 +282,104 @@ fn floats(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
+/// What a run says of the weights it leaves. Their classes are the bones.
+fn info(model: ModelConfig) -> WeightsInfo {
+    WeightsInfo {
+        model,
+        size: 64,
+        input: InputSettings::default(),
+        classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
+        epoch: 1,
+        dice: 0.5,
+        averaged: false,
+    }
+}
+
+/// A run's weights say their model, whatever it is; for others each key of a configuration can be given.
+#[test]
+fn any_model_can_be_run_and_converted_from_the_command_line() {
+    tch::set_num_threads(2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let small = NnUnetOptions { stages: 3, features: 4, max_features: 8 };
+    let nnunet = ModelConfig { architecture: Architecture::NnUnet, nnunet: small, ..ModelConfig::default() };
+    let gated = ModelConfig {
+        encoder: Some(EncoderKind::ResNet18),
+        metadata: Some(MetadataOptions { channels: 8 }),
+        head_dropout: Some(0.5),
+        ..ModelConfig::default()
+    };
+    let given: [(ModelConfig, &[&str]); 2] = [
+        (nnunet, &["--arch", "nnunet", "--set", "nnunet={stages=3,features=4,max-features=8}"]),
+        (gated, &["--arch", "fpn", "--encoder", "resnet18", "--set", "metadata.channels=8"]),
+    ];
+    let x = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let metadata = Tensor::from_slice(&[30f32, 1.0, f32::NAN, 70.0, f32::NAN, 0.0, 160.0, 55.0]).view([2, 4]);
+    for (config, flags) in given {
+        let model = Model::new(&config, Device::Cpu).unwrap();
+        let mut tensors = vec![("x".to_owned(), x.shallow_clone())];
+        if config.metadata.is_some() {
+            let mut gate = model.parameters().get("metadata.gate").unwrap().shallow_clone();
+            let _ = tch::no_grad(|| gate.fill_(1.0));
+            tensors.push(("metadata".to_owned(), metadata.shallow_clone()));
+        }
+        let input = Input { images: &x, metadata: tensors.get(1).map(|(_, tensor)| tensor) };
+        let expected = tch::no_grad(|| model.forward(&input, false)).unwrap().logits;
+        write_tensors(Path::new(&path("x")), &tensors).unwrap();
+        write_weights(Path::new(&path("run")), &model.state(), &info(config.clone())).unwrap();
+        model.save(Path::new(&path("plain"))).unwrap();
+        for (weights, flags) in [("run", &[][..]), ("plain", flags)] {
+            let files = ["--weights", &path(weights), "--input", &path("x"), "--output", &path("y")];
+            done(&[&["models", "forward"], &files[..], flags].concat());
+            let y = &read_tensors(Path::new(&path("y"))).unwrap()["y"];
+            assert!(relative(y, &expected) <= 1e-6, "{} from {weights}", config.describe());
+        }
+        let files = ["--weights", &path("plain"), "--input", &path("x"), "--output", &path("y")];
+        let text = refused(&[&["models", "forward"], &files[..]].concat());
+        assert!(text.contains("without --arch the weights are to be a run's"), "{text}");
+    }
+    // Metadata for a model that takes none, integers for an image, a key that is none.
+    let forward = |weights: &str, more: &[&str]| {
+        let files = ["--weights", &path(weights), "--input", &path("x"), "--output", &path("y")];
+        refused(&[&["models", "forward"], &files[..], more].concat())
+    };
+    let plain = Model::new(&fpn(EncoderKind::ResNet18), Device::Cpu).unwrap();
+    plain.save(Path::new(&path("plain"))).unwrap();
+    let fpn = ["--arch", "fpn", "--encoder", "resnet18"];
+    assert!(forward("plain", &fpn).contains("takes none"));
+    write_tensors(Path::new(&path("x")), &[("x".to_owned(), x.to_kind(Kind::Int64))]).unwrap();
+    assert!(forward("plain", &fpn).contains("expected floats"));
+    let text = forward("plain", &[&fpn[..], &["--set", "depht=4"]].concat());
+    assert!(text.contains("--set") && text.contains("depht"), "{text}");
+
+    let [three, eight] = [vec!["--set", "nnunet.stages=3"], vec![]]
+        .map(|more| done(&[&["models", "show", "nnunet"], &more[..]].concat()).lines().count());
+    assert!(three < eight);
+}
+
+/// segmentation_models_pytorch's second head has no place here; its first layer for three channels is fitted to one.
+#[test]
+fn what_smp_adds_is_left_out_and_its_first_layer_is_summed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let model = Model::new(&fpn(EncoderKind::ResNet18), Device::Cpu).unwrap();
+    let mut state = model.state();
+    for what in ["weight", "bias"] {
+        let name = format!("classification_head.3.{what}");
+        state.push((name, Tensor::zeros([4], (Kind::Float, Device::Cpu))));
+    }
+    write_tensors(Path::new(&path("w")), &state).unwrap();
+    let (input, output) = (path("w"), path("grey"));
+    let arguments = ["models", "convert", &input, "--from", "smp", "--arch", "fpn", "--encoder", "resnet18"];
+    let said = done(&[&arguments[..], &["--in-channels", "1", "--out", &output]].concat());
+    assert!(said.contains("classification_head.3.weight") && said.contains("summed to one"), "{said}");
+    let grey = ModelConfig { in_channels: 1, ..fpn(EncoderKind::ResNet18) };
+    let grey = Model::open(&grey, Path::new(&output), Device::Cpu).unwrap();
+    let first = "encoder.conv1.weight";
+    let sum = model.parameters().get(first).unwrap().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    assert!(relative(&grey.parameters().get(first).unwrap().detach(), &sum.detach()) < 1e-6);
+}
+
 #[test]
 fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     tch::set_num_threads(2);
@@ -204,17 +394,27 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
         configs.extend(every);
         configs.extend(EncoderKind::ALL.iter().map(|e| fpn(*e)));
     }
+    configs.push(ModelConfig { metadata: Some(MetadataOptions::default()), ..fpn(EncoderKind::ResNet18) });
     let mut cases = Vec::new();
     for (index, config) in configs.iter().enumerate() {
         let model = Model::new(config, Device::Cpu).unwrap();
-        let side = config.architecture.least_side().max(model.stride()).max(64);
+        let side = config.least_side().max(model.stride()).max(64);
         let file = |what: &str| folder.path().join(format!("{index}.{what}"));
         let x = Tensor::randn([2, 3, side, side], (Kind::Float, Device::Cpu));
         // Statistics away from their start, or nothing would show that they are in the module.
         for _ in 0..2 {
             tch::no_grad(|| model.forward_t(&x, true)).unwrap();
         }
-        let y = tch::no_grad(|| model.forward_t(&x, false)).unwrap().logits;
+        let mut inputs = vec![("x".to_owned(), x.shallow_clone())];
+        if config.metadata.is_some() {
+            // A gate that is closed would show nothing.
+            let mut gate = model.parameters().get("metadata.gate").unwrap().shallow_clone();
+            let _ = tch::no_grad(|| gate.uniform_(-1.0, 1.0));
+            let known = [30f32, 1.0, f32::NAN, 70.0, f32::NAN, f32::NAN, 160.0, 55.0];
+            inputs.push(("metadata".to_owned(), Tensor::from_slice(&known).view([2, 4])));
+        }
+        let input = Input { images: &x, metadata: inputs.get(1).map(|(_, metadata)| metadata) };
+        let y = tch::no_grad(|| model.forward(&input, false)).unwrap().logits;
         let (weights, module) = (file("w"), file("pt"));
         let mut arguments = vec!["models", "export", "--to", "torchscript", "--batch", "2"];
         let size = side.to_string();
@@ -224,16 +424,7 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
             // As a run leaves it: the file says its model. Its classes are the bones.
             let config = ModelConfig { classes: 29, ..config.clone() };
             let model = Model::new(&config, Device::Cpu).unwrap();
-            let info = WeightsInfo {
-                model: config,
-                size: 64,
-                input: InputSettings::default(),
-                classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
-                epoch: 1,
-                dice: 0.5,
-                averaged: false,
-            };
-            write_weights(&weights, &model.state(), &info).unwrap();
+            write_weights(&weights, &model.state(), &info(config)).unwrap();
             done(&arguments);
             let y = tch::no_grad(|| model.forward_t(&x, false)).unwrap().logits;
             write_tensors(&file("expected"), &[("y".to_owned(), y)]).unwrap();
@@ -241,11 +432,14 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
             model.save(&weights).unwrap();
             arguments.extend(["--arch", config.architecture.name()]);
             arguments.extend(encoder.iter().flat_map(|e| ["--encoder", e]));
-            done(&arguments);
+            arguments.extend(config.metadata.iter().flat_map(|_| ["--set", "metadata=true"]));
+            assert_eq!(done(&arguments).contains("and metadata [2, 4] to logits"), config.metadata.is_some());
             write_tensors(&file("expected"), &[("y".to_owned(), y)]).unwrap();
         }
-        write_tensors(&file("x.safetensors"), &[("x".to_owned(), x.shallow_clone())]).unwrap();
-        std::fs::write(file("x.raw"), floats(&x)).unwrap();
+        for (name, tensor) in &inputs {
+            std::fs::write(file(&format!("{name}.raw")), floats(tensor)).unwrap();
+        }
+        write_tensors(&file("x.safetensors"), &inputs).unwrap();
         cases.push(json!({ "name": index.to_string() }));
     }
     std::fs::write(folder.path().join("cases.json"), json!(cases).to_string()).unwrap();
@@ -259,9 +453,15 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
             let difference = relative(&y, expected);
             assert!(difference <= LOGITS, "{name}: logits by {what} differ by {difference:e}");
         }
-        let size = read_tensors(&file("x.safetensors")).unwrap()["x"].size();
+        let inputs = read_tensors(&file("x.safetensors")).unwrap();
         let mut command = Command::new(&program);
-        command.args([file("pt"), file("x.raw"), file("y.raw")]).args(size.iter().map(i64::to_string));
+        command.args([file("pt"), file("y.raw")]);
+        for what in ["x", "metadata"] {
+            if let Some(tensor) = inputs.get(what) {
+                let sides: Vec<String> = tensor.size().iter().map(i64::to_string).collect();
+                command.arg(sides.join("x")).arg(file(&format!("{what}.raw")));
+            }
+        }
         let out = command.output().unwrap();
         assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
         let bytes = std::fs::read(file("y.raw")).unwrap();

@@ -144,7 +144,7 @@ fn every_model_starts_as_the_reference_starts() {
             cases.push(Case::new(architecture, EfficientNetB0));
         } else if reference.starts_with("torchvision") || reference.starts_with("monai") {
             let mut case = Case::whole(architecture);
-            case.config.auxiliary = architecture.takes_auxiliary();
+            case.config.auxiliary = architecture.refuses_auxiliary().is_none();
             cases.push(case);
         }
     }

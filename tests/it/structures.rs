@@ -3,7 +3,7 @@
 //! dynamic_network_architectures, and to the contract of every model.
 
 use carpus::models::{
-    Architecture, EncoderKind, EncoderScale, Input, MetadataOptions, Model, ModelConfig, ModelError,
+    Architecture, EncoderKind, EncoderScale, Input, Loaded, MetadataOptions, Model, ModelConfig, ModelError,
     MultiScaleAttentionOptions, NnUnetOptions, Norm, Output, PointRendOptions, Upsampling, WeightsError, read_tensors,
     write_tensors,
 };
@@ -158,8 +158,7 @@ fn compare(cases: &[ModelConfig]) {
         let input = Input { images: &x, metadata: Some(&io["metadata"]) };
         let said = outputs(tch::no_grad(|| model.forward(&input, false)).unwrap());
         check(&name, "eval", &said, &io);
-        tch::manual_seed(DRAW);
-        let said = outputs(model.forward(&input, true).unwrap());
+        let said = trained(&model, &input, &io);
         check(&name, "train", &said, &io);
         let losses = said.iter().filter(|(what, _)| what != "points.coordinates");
         let losses: Vec<_> = losses.map(|(_, tensor)| tensor.square().mean(Kind::Double)).collect();
@@ -172,6 +171,21 @@ fn compare(cases: &[ModelConfig]) {
             assert!(difference <= EXACT, "{name}: the gradient of {parameter} differs by {difference:e}");
         }
     }
+}
+
+/// What the model says in training on what is drawn from the seed `DRAW`. Tests beside this one draw from the same generator,
+/// so that a few tries may be needed before nothing came between seed and draw.
+fn trained(model: &Model, input: &Input, io: &std::collections::BTreeMap<String, Tensor>) -> Vec<(String, Tensor)> {
+    let mut said = Vec::new();
+    for _ in 0..50 {
+        tch::manual_seed(DRAW);
+        said = outputs(model.forward(input, true).unwrap());
+        let drawn = said.iter().find(|(what, _)| what == "points.coordinates");
+        if drawn.is_none_or(|(what, points)| relative(points, &io[&format!("train.{what}")]) <= EXACT) {
+            break;
+        }
+    }
+    said
 }
 
 fn check(name: &str, mode: &str, said: &[(String, Tensor)], io: &std::collections::BTreeMap<String, Tensor>) {
@@ -202,29 +216,46 @@ fn pairs(first: EncoderKind, others: &[EncoderKind]) -> Vec<ModelConfig> {
 #[test]
 fn additions_fit_every_pair_and_change_nothing_at_first() {
     tch::set_num_threads(2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
     for plain in pairs(EncoderKind::ResNet18, &[EncoderKind::MitB0]) {
         let name = plain.describe();
         let deep_supervision = plain.architecture.takes_deep_supervision().then_some(true);
+        let auxiliary = plain.architecture.refuses_auxiliary().is_none();
         let added = ModelConfig {
             metadata: Some(MetadataOptions::default()),
             multi_scale_attention: Some(MultiScaleAttentionOptions::default()),
             head_dropout: Some(0.1),
             deep_supervision,
+            auxiliary,
             ..plain.clone()
         };
         let pointed = ModelConfig { point_rend: Some(points()), ..added.clone() };
         tch::manual_seed(2);
         let plain = Model::new(&plain, Device::Cpu).unwrap();
-        let added = Model::new(&added, Device::Cpu).unwrap();
+        let mut added = Model::new(&added, Device::Cpu).unwrap();
         let pointed = Model::new(&pointed, Device::Cpu).unwrap();
-        for model in [&added, &pointed] {
+        if deep_supervision.is_none() {
+            // A trained model is carried on with them.
+            plain.save(&path).unwrap();
+            let kept = ["metadata", "multi_scale_attention", "auxiliary_head"];
+            let kept = if auxiliary { &kept[..] } else { &kept[..2] };
+            assert_eq!(added.load(&path).unwrap(), Loaded { norms_converted: 0, parts_kept: kept.into() }, "{name}");
+            // A part that is there in part is none.
+            let mut tensors: Vec<_> = read_tensors(&path).unwrap().into_iter().collect();
+            tensors.push(("metadata.gate".into(), added.parameters().get("metadata.gate").unwrap().shallow_clone()));
+            write_tensors(&path, &tensors).unwrap();
+            let error = added.load(&path).unwrap_err();
+            assert!(error.to_string().contains("missing: metadata."), "{error}");
+        }
+        for model in [&added, &pointed].into_iter().skip(usize::from(deep_supervision.is_none())) {
             tch::no_grad(|| {
                 for (name, tensor) in plain.state() {
                     model.parameters().get(&name).unwrap().shallow_clone().copy_(&tensor);
                 }
             });
         }
-        let side = plain.config().architecture.least_side().max(64);
+        let side = plain.config().least_side().max(64);
         let x = Tensor::randn([2, 3, side, side], CPU);
         let metadata = Tensor::from_slice(&[30f32, 1.0, f32::NAN, 70.0, f32::NAN, f32::NAN, 160.0, 55.0]).view([2, 4]);
         let input = Input { images: &x, metadata: Some(&metadata) };
@@ -237,7 +268,9 @@ fn additions_fit_every_pair_and_change_nothing_at_first() {
 
         let output = pointed.forward(&input, true).unwrap();
         assert_eq!(output.logits.size(), [2, 3, side, side], "{name}");
-        assert_eq!(output.auxiliary.is_empty(), deep_supervision.is_none(), "{name}");
+        // A head that was asked for, or the architecture's own.
+        assert!(!output.auxiliary.is_empty(), "{name}");
+        assert!(output.auxiliary.iter().all(|logits| logits.size()[..2] == [2, 3]), "{name}");
         let said = output.points.as_ref().unwrap();
         assert_eq!((said.coordinates.size(), said.logits.size()), (vec![2, 150, 2], vec![2, 3, 150]), "{name}");
         let (least, most) = (said.coordinates.min().double_value(&[]), said.coordinates.max().double_value(&[]));
@@ -288,7 +321,7 @@ fn reduced_encoders_fit_every_decoder() {
     for whole in pairs(EncoderKind::EfficientNetB0, &[EncoderKind::ResNet34, EncoderKind::MitB0]) {
         let name = whole.describe();
         let reduced = ModelConfig { encoder_scale: Some(scale), ..whole.clone() };
-        if !whole.backbone().unwrap().scales() {
+        if !whole.backbone().unwrap().family().scales() {
             let error = Model::new(&reduced, Device::Cpu).err().unwrap().to_string();
             assert!(error.contains("not to be had reduced"), "{error}");
             continue;
@@ -297,7 +330,7 @@ fn reduced_encoders_fit_every_decoder() {
         for channels in &model.encoder_channels()[1..] {
             assert_eq!(channels % 8, 0, "{name}: {:?}", model.encoder_channels());
         }
-        let side = whole.architecture.least_side().max(64);
+        let side = whole.least_side().max(64);
         let x = Tensor::randn([2, 3, side, side], CPU);
         let logits = model.forward_t(&x, true).unwrap().logits;
         assert_eq!(logits.size(), [2, 3, side, side], "{name}");
@@ -314,7 +347,7 @@ fn published_weights_do_not_fit_a_reduced_encoder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
     let sample = [EncoderKind::ResNet50, EncoderKind::EfficientNetB1, EncoderKind::MitB1];
-    let scaling: Vec<_> = EncoderKind::ALL.iter().copied().filter(|e| e.scales()).collect();
+    let scaling: Vec<_> = EncoderKind::ALL.iter().copied().filter(|e| e.family().scales()).collect();
     for encoder in if all() { scaling.as_slice() } else { &sample }.iter().copied() {
         let whole = Model::new(&config(Architecture::Fpn, encoder), Device::Cpu).unwrap();
         whole.save(&path).unwrap();
@@ -346,10 +379,10 @@ fn batch_norms_become_group_norms_and_keep_their_weights() {
     });
     batch.save(&path).unwrap();
     let norms = batch.named_buffers().len() / 3;
-    assert_eq!(batch.load(&path).unwrap(), 0, "nothing to convert");
+    assert_eq!(batch.load(&path).unwrap(), Loaded::default(), "nothing to convert");
     for norm in [Norm::Group(8), Norm::Layer] {
         let mut model = Model::new(&ModelConfig { norm, ..batch.config().clone() }, Device::Cpu).unwrap();
-        assert_eq!(model.load(&path).unwrap(), norms, "{norm}");
+        assert_eq!(model.load(&path).unwrap().norms_converted, norms, "{norm}");
         assert_eq!(model.state(), batch.named_parameters(), "{norm}: every weight is kept, affine ones too");
         // An encoder's published weights convert as well.
         let mut model = Model::new(&ModelConfig { norm, ..batch.config().clone() }, Device::Cpu).unwrap();
@@ -361,7 +394,17 @@ fn batch_norms_become_group_norms_and_keep_their_weights() {
         model.save(&path).unwrap();
         let error = batch.load(&path).unwrap_err();
         let WeightsError::Mismatch { missing, .. } = &error else { panic!("{error}") };
-        assert_eq!(missing.len(), 3 * norms, "{norm}");
+        assert_eq!(missing.len(), 2 * norms, "{norm}: a file without any counters is an old one");
+        batch.save(&path).unwrap();
+
+        // Files from before norms counted their batches have no counters.
+        let old: Vec<_> = batch.state().into_iter().filter(|(n, _)| !n.ends_with("num_batches_tracked")).collect();
+        write_tensors(&path, &old).unwrap();
+        assert_eq!(model.load(&path).unwrap().norms_converted, norms, "{norm}");
+        model.load_encoder(&path).unwrap();
+        let mut again = Model::new(batch.config(), Device::Cpu).unwrap();
+        assert_eq!(again.load(&path).unwrap(), Loaded::default());
+        assert_eq!(again.named_parameters(), batch.named_parameters());
         batch.save(&path).unwrap();
 
         // Only whole statistics of norms that are there are left out.
@@ -450,9 +493,9 @@ fn options_that_cannot_be_are_refused_with_the_reason() {
         ("deep-supervision = true", "fpn has no deep supervision"),
         ("nnunet = { stages = 6 }", "the architecture is fpn"),
         ("architecture = 'nnunet'\nencoder = 'resnet18'", "leave `encoder` out"),
-        ("architecture = 'nnunet'\nnorm = 'group:8'", "instance norms"),
+        ("architecture = 'nnunet'\nnorm = 'group:8'", "nnunet has no batch norm"),
         ("architecture = 'nnunet-resenc'\ndepth = 4", "nnunet.stages"),
-        ("architecture = 'nnunet'\ndropout = 0.5", "no dropout"),
+        ("architecture = 'nnunet'\ndropout = 0.5", "dropout is 0.5, but nnunet has none"),
         ("architecture = 'nnunet'\npoint-rend = true", "point-rend goes with an encoder"),
         ("architecture = 'nnunet'\nmetadata = true", "metadata goes with an encoder"),
         ("architecture = 'nnunet'\nnnunet = { stages = 1 }", "stages is 1"),

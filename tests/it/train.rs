@@ -15,7 +15,7 @@ use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, Dataset, EmaSettings, Freeze, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
+    Amp, Data, Dataset, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
     OptimiserSettings, Outcome, PointWeight, RunFolder, Sampling, Schedule, Settings, StageSettings, StartFrom,
     Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
 };
@@ -241,7 +241,7 @@ fn two_stages() -> Vec<StageSettings> {
         name: "first".into(),
         epochs: 2,
         accumulate: 2,
-        freeze: vec![Freeze { prefix: "encoder.".into(), from: 0, until: Some(1) }],
+        freeze: vec![Freeze { what: Frozen::EncoderStages(5), from: 0, until: Some(1) }],
         ..stage()
     };
     let second = StageSettings {
@@ -282,6 +282,11 @@ fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
     }
 }
 
+/// The weights of names that begin with `prefix`, for a whole stage.
+fn frozen(prefix: &str) -> Freeze {
+    Freeze { what: Frozen::Prefix(prefix.into()), from: 0, until: None }
+}
+
 #[test]
 fn stages_start_from_what_they_say_and_frozen_weights_stay() {
     let bench = Bench::new();
@@ -290,7 +295,7 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         start_from: from,
         epochs,
         augment: AugmentSettings::none(),
-        freeze: vec![Freeze { prefix: String::new(), from: 0, until: None }],
+        freeze: vec![frozen("")],
         ema: None,
         ..stage()
     };
@@ -301,7 +306,7 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         of_part.filter(|(n, _)| n.ends_with("weight") || n.ends_with("bias")).collect()
     };
     let mut first = StageSettings { epochs: 2, ..stage() };
-    first.freeze = vec![Freeze { prefix: "encoder.".into(), from: 0, until: None }];
+    first.freeze = vec![frozen("encoder.")];
     let mut ends = std::collections::BTreeMap::new();
     for from in [StartFrom::Last, StartFrom::Ema, StartFrom::Best] {
         let run = bench.run(from.name());
@@ -329,9 +334,31 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         assert_eq!(*bytes == start[name], name.starts_with("encoder."), "{name}");
     }
     let mut nothing = settings.clone();
-    nothing.stages[0].freeze = vec![Freeze { prefix: "backbone.".into(), from: 0, until: None }];
+    nothing.stages[0].freeze = vec![frozen("backbone.")];
     let error = bench.train(&nothing, &bench.run("nothing"), false, &StopAfter::never()).unwrap_err().to_string();
     assert!(error.contains("backbone.") && error.contains("encoder._conv_stem."), "{error}");
+}
+
+/// Weights and statistics of the frozen stages keep their bits; all others that run move.
+#[test]
+fn frozen_encoder_stages_stay_and_the_rest_moves() {
+    let bench = Bench::new();
+    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
+    settings.stages[0].epochs = 1;
+    settings.stages[0].freeze = vec![Freeze { what: Frozen::EncoderStages(3), from: 0, until: None }];
+    let run = bench.run("frozen-stages");
+    bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+    let (start, end) = (state(&bench.folder.path().join("start.safetensors")), state(&run.last()));
+    // B0's feature at stride 8 follows five blocks; the classifier's last layers never run.
+    let still = ["_conv_stem.", "_bn0.", "_blocks.0.", "_blocks.1.", "_blocks.2.", "_blocks.3.", "_blocks.4."];
+    let still = still.iter().chain(&["_conv_head.", "_bn1."]).map(|part| format!("encoder.{part}")).collect::<Vec<_>>();
+    for (name, bytes) in &start {
+        let stays = still.iter().any(|part| name.starts_with(part));
+        assert_eq!(*bytes == end[&format!("model.{name}")], stays, "{name}");
+    }
+    settings.stages[0].freeze[0].what = Frozen::EncoderStages(6);
+    let error = bench.train(&settings, &bench.run("no-stages"), false, &StopAfter::never()).unwrap_err().to_string();
+    assert!(error.contains("freeze") && error.contains("from 1 to 5"), "{error}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ lr = 1e-3
 [ema]
 decay = 0.9
 [[stages]]
-freeze = [{ prefix = 'encoder.', until = 2 }]
+freeze = [{ encoder-stages = 5, until = 2 }]
 [[stages]]
 start-from = 'best'
 optimiser = { kind = 'sgd', lr = 1e-4 }

@@ -5,7 +5,7 @@ usage: exchange.py classifiers FOLDER SEED   for each case of cases.json ({name,
                                              tensors under the names of segmentation_models_pytorch's encoder
        exchange.py checkpoint FOLDER SEED    a model saved as users save it, nested.pt, old.pt (the format before zip
                                              archives), with x.safetensors and its logits y.safetensors
-       exchange.py modules FOLDER            for each module of cases.json ({name, shape}): logits of NAME.pt on NAME.x,
+       exchange.py modules FOLDER            for each module of cases.json ({name}): logits of NAME.pt on NAME.x,
                                              by torch.jit and, through ONNX, by onnxruntime, as NAME.y.safetensors
 """
 
@@ -109,16 +109,18 @@ def modules(folder):
 
     for case in json.loads((folder / "cases.json").read_text()):
         name = case["name"]
-        x = load_file(folder / f"{name}.x.safetensors")["x"]
+        tensors = load_file(folder / f"{name}.x.safetensors")
+        inputs = {given: tensors[ours] for given, ours in {"images": "x", "metadata": "metadata"}.items() if ours in tensors}
         module = torch.jit.load(folder / f"{name}.pt")
         with torch.no_grad():
-            y = {"torchscript": module(x)}
+            y = {"torchscript": module(*inputs.values())}
         onnx = folder / f"{name}.onnx"
         script = ROOT / "assets" / "torchscript_to_onnx.py"
-        shape = "x".join(map(str, x.shape))
-        subprocess.run([sys.executable, script, folder / f"{name}.pt", onnx, shape], check=True, stdout=subprocess.DEVNULL)
+        shapes = ["x".join(map(str, x.shape)) for x in inputs.values()]
+        command = [sys.executable, script, folder / f"{name}.pt", onnx, *shapes]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-        y["onnx"] = torch.from_numpy(session.run(None, {"images": x.numpy()})[0])
+        y["onnx"] = torch.from_numpy(session.run(None, {given: x.numpy() for given, x in inputs.items()})[0])
         write(folder / f"{name}.y.safetensors", y)
 
 

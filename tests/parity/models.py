@@ -73,6 +73,13 @@ def build(case):
         options["strict_img_size"] = False
     if case.get("depth", 5) != 5:
         options["encoder_depth"] = case["depth"]
+    if case["architecture"] == "fpn":
+        # Its own default enlarges fourfold at any depth, beyond the image where the finest feature has a stride below 4.
+        options["upsampling"] = 2 ** (case.get("depth", 5) - 3)
+    if case.get("output_stride"):
+        options["encoder_output_stride"] = case["output_stride"]
+    if case.get("atrous_rates"):
+        options["decoder_atrous_rates"] = case["atrous_rates"]
     if case["architecture"] == "pspnet":
         # Its own default is depth 3 and eightfold upsampling; both go together.
         options["encoder_depth"] = case["depth"]

@@ -9,6 +9,7 @@ use crate::models::{read_tensors, write_tensors};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 timm and torchvision classifiers give an encoder's weights; --to timm or torchvision writes the encoder's alone.
+--in-channels 1 sums a first layer for three channels to one, as segmentation_models_pytorch does.
 --norm group:N makes a checkpoint with batch norm one with group norm: it keeps the affine weights.
 A .pt goes through assets/pt_to_safetensors.py first.")]
 pub struct Args {
@@ -30,13 +31,16 @@ pub struct Args {
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     let tensors = read_tensors(&args.input)?;
     // The number of classes is the file's.
-    let config = args.model.config(1);
+    let config = match (args.model.arch, args.to) {
+        (None, Some(_)) => args.model.config_of(&tensors, &args.input)?.0,
+        _ => args.model.config(1)?,
+    };
     let renamed = match (args.from, args.to) {
         (Some(source), _) => names::to_carpus(source, &config, tensors),
         (None, Some(source)) => names::from_carpus(source, &config, tensors),
         (None, None) => unreachable!("the command line wants one of --from and --to"),
     };
-    let names::Renamed { tensors, left_out } =
+    let names::Renamed { tensors, left_out, first_layer_summed } =
         renamed.map_err(|e| anyhow::Error::new(e).context(args.input.display().to_string()))?;
     let tensors: Vec<_> = tensors.into_iter().collect();
     write_tensors(&args.out, &tensors)?;
@@ -44,6 +48,14 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     if !left_out.is_empty() {
         ui.line(format_args!("left out, with no place there: {}", left_out.join(", ")));
     }
-    ui.json(&serde_json::json!({ "output": args.out, "tensors": tensors.len(), "left_out": left_out }))?;
+    if first_layer_summed {
+        ui.line(format_args!("the first layer's three channels are summed to one"));
+    }
+    ui.json(&serde_json::json!({
+        "output": args.out,
+        "tensors": tensors.len(),
+        "left_out": left_out,
+        "first_layer_summed": first_layer_summed,
+    }))?;
     Ok(Status::Done)
 }

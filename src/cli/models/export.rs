@@ -3,28 +3,25 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Choice, Details};
+use super::Choice;
 use crate::artefact::write_atomically;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
-use crate::models::{Architecture, ExportFormat, Model, read_tensors, torchscript};
-use crate::train::read_weights;
+use crate::models::{ExportFormat, torchscript};
 
 /// A model with its weights as a module that Python and C++ run without carpus
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The module takes images of the size and number given here, normalised as in training, and gives logits; its weights are
-constants. Weights of a run (best.safetensors) say their model themselves; name it by --arch and --encoder for
-others. assets/torchscript_to_onnx.py makes ONNX of the module.")]
+constants. A model conditioned on metadata takes them as a second tensor, [batch, 4]: age in years, sex (0 female, 1
+male), height in cm, weight in kg, NaN where one is not known. Weights of a run (best.safetensors) say their model
+themselves; name it by --arch, --encoder and --set for others. assets/torchscript_to_onnx.py makes ONNX of the module.")]
 pub struct Args {
     /// A run's weights, or a state dict by the reference's names
     #[arg(long)]
     weights: PathBuf,
-    /// Decoder and head, for weights that do not say their model
-    #[arg(long)]
-    arch: Option<Architecture>,
     #[command(flatten)]
-    details: Details,
+    model: Choice,
     /// What to write: torchscript
     #[arg(long, default_value = "torchscript")]
     to: ExportFormat,
@@ -44,19 +41,7 @@ pub struct Args {
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let (model, trained) = match args.arch {
-        Some(arch) => {
-            let choice = Choice { arch, details: args.details.clone() };
-            let tensors = read_tensors(&args.weights)?;
-            let config = choice.config(choice.classes_in(&tensors, &args.weights)?);
-            (Model::holding(&config, tensors, &args.weights, device)?, None)
-        }
-        None => {
-            let (model, info) =
-                read_weights(&args.weights, device).context("without --arch the weights are to be a run's")?;
-            (model, Some(info))
-        }
-    };
+    let (model, trained) = args.model.open(&args.weights, device)?;
     let side = args.size.or(trained.as_ref().map(|info| info.size.into())).unwrap_or(512);
     let shape = [args.batch, model.config().in_channels, side, side];
     match args.to {
@@ -69,14 +54,29 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
                 .with_context(|| args.out.display().to_string())?;
         }
     }
-    ui.line(format_args!("{}: images {shape:?} to logits, in {}", model.config().describe(), args.out.display()));
-    let input = trained.map(|info| info.input);
+    let metadata_shape = model.config().metadata.map(|_| [args.batch, 4]);
+    let and_metadata = metadata_shape.map_or(String::new(), |shape| format!(" and metadata {shape:?}"));
+    ui.line(format_args!(
+        "{}: images {shape:?}{and_metadata} to logits, in {}",
+        model.config().describe(),
+        args.out.display()
+    ));
+    let (config, input) = match trained {
+        Some(info) => (info.model, Some(info.input)),
+        None => (model.config().clone(), None),
+    };
     if let Some(input) = &input {
         ui.line(format_args!(
             "images as in training: grey from 0 to 1, less {:?}, divided by {:?}",
             input.mean, input.sd
         ));
     }
-    ui.json(&serde_json::json!({ "output": args.out, "input_shape": shape, "model": model.config(), "input": input }))?;
+    ui.json(&serde_json::json!({
+        "output": args.out,
+        "input_shape": shape,
+        "metadata_shape": metadata_shape,
+        "model": config,
+        "input": input,
+    }))?;
     Ok(Status::Done)
 }

@@ -1,18 +1,23 @@
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tch::Kind;
 
 use super::Choice;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
-use crate::models::{Model, read_tensors, write_tensors};
+use crate::models::{Input, read_tensors, write_tensors};
 
+/// Logits of a tensor of images by a model's weights, and their gradients
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The gradient is that of the logits' mean square. Weights of a run (best.safetensors) say their model themselves; name
+it by --arch, --encoder and --set for others. A model conditioned on metadata takes the tensor `metadata`,
+[batch, 4]: age in years, sex (0 female, 1 male), height in cm, weight in kg, NaN where one is not known.")]
 pub struct Args {
     #[command(flatten)]
     model: Choice,
-    /// State dict by the reference's names; it also says the number of classes
+    /// A run's weights, or a state dict by the reference's names; it also says the number of classes
     #[arg(long)]
     weights: PathBuf,
     /// File with the tensor `x`, [batch, channels, height, width]
@@ -34,16 +39,22 @@ pub struct Args {
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let tensors = read_tensors(&args.weights)?;
-    let config = args.model.config(args.model.classes_in(&tensors, &args.weights)?);
-    let model = Model::holding(&config, tensors, &args.weights, device)?;
+    let (model, _) = args.model.open(&args.weights, device)?;
     let mut input = read_tensors(&args.input)?;
     let x = input.remove("x").with_context(|| format!("{} has no tensor `x`", args.input.display()))?;
+    if !x.is_floating_point() {
+        bail!("{}: `x` is of {:?}; expected floats, normalised as in training", args.input.display(), x.kind());
+    }
+    let metadata = input.remove("metadata");
+    if metadata.is_some() && model.config().metadata.is_none() {
+        bail!("{} has a tensor `metadata`, but {} takes none", args.input.display(), model.config().describe());
+    }
     let x = x.f_to_device(device)?.f_to_kind(Kind::Float)?.f_set_requires_grad(args.grad.is_some())?;
+    let input = Input { images: &x, metadata: metadata.as_ref() };
     let logits = match &args.grad {
-        None => tch::no_grad(|| model.forward_t(&x, args.train_mode))?.logits,
+        None => tch::no_grad(|| model.forward(&input, args.train_mode))?.logits,
         Some(path) => {
-            let logits = model.forward_t(&x, args.train_mode)?.logits;
+            let logits = model.forward(&input, args.train_mode)?.logits;
             logits.f_square()?.f_mean(Kind::Float)?.f_backward()?;
             let mut gradients = vec![("x".to_owned(), x.f_grad()?)];
             for (name, tensor) in model.named_parameters() {

@@ -67,16 +67,18 @@ pub fn run(ui: &Ui) -> anyhow::Result<Status> {
     let rows: Vec<Listed> =
         architectures.chain(EncoderKind::ALL.iter().map(|e| Listed::encoder(*e))).collect::<Result<_, _>>()?;
     let default = ModelConfig::default().architecture;
+    let strides = |row: &Listed| row.strides.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+    let widest = |text: &dyn Fn(&Listed) -> usize| rows.iter().map(text).max().unwrap_or_default();
+    let (name_width, strides_width) = (widest(&|row| row.name.len()), widest(&|row| strides(row).len()));
     for (part, other) in [("architecture", "the encoder named last".to_owned()), ("encoder", default.to_string())] {
         ui.line(format_args!("{part}s: parameters and GFLOPs at {SIDE} x {SIDE} of the whole model with {other}"));
         for row in rows.iter().filter(|r| r.part == part) {
-            let strides: Vec<String> = row.strides.iter().map(i64::to_string).collect();
             ui.line(format_args!(
-                "  {:<24} {:>6.1} M {:>7.1} GFLOPs  strides {:<13}  {}{}",
+                "  {:<name_width$} {:>6.1} M {:>7.1} GFLOPs  strides {:<strides_width$}  {}{}",
                 row.name,
                 row.parameters as f64 / 1e6,
                 row.gflops_at_512,
-                strides.join(" "),
+                strides(row),
                 row.reference,
                 row.with.filter(|_| part == "architecture").map_or(String::new(), |with| format!("  {with}")),
             ));

@@ -3,10 +3,13 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use tch::Tensor;
+use tch::{Device, Tensor};
+use toml::Table;
 
 use super::{Status, Ui};
-use crate::models::{Architecture, Attention, EncoderKind, ModelConfig, Norm, classes_of};
+use crate::config::layered;
+use crate::models::{Architecture, Attention, EncoderKind, Model, ModelConfig, Norm, classes_of, read_tensors};
+use crate::train::{WeightsInfo, weights_info};
 
 mod bench;
 mod convert;
@@ -24,7 +27,7 @@ Example:
   carpus models forward --arch fpn --encoder efficientnet-b0 --weights W.safetensors \\
       --input x.safetensors --output y.safetensors --train-mode --grad g.safetensors
   carpus models convert resnet34.safetensors --from torchvision --arch fpn --encoder resnet34 --out W.safetensors
-  carpus models export --run runs/NAME/best.safetensors --to torchscript --out m.pt")]
+  carpus models export --weights runs/NAME/best.safetensors --to torchscript --out m.pt")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -38,6 +41,9 @@ enum What {
     Show {
         /// ARCHITECTURE/ENCODER, or one of both (the other is that of the defaults)
         name: String,
+        /// Any key of a training configuration's [model]: output-stride=16, nnunet.stages=6, encoder-scale={width=0.5}
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
     },
     Forward(forward::Args),
     Convert(convert::Args),
@@ -49,7 +55,7 @@ enum What {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => list::run(ui),
-        What::Show { name } => show::run(&name, ui),
+        What::Show { name, sets } => show::run(laid_over(named(&name)?, &sets)?, ui),
         What::Forward(args) => forward::run(&args, ui),
         What::Convert(args) => convert::run(&args, ui),
         What::Export(args) => export::run(&args, ui),
@@ -57,19 +63,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
-/// The flags that say which model.
+// The flags that say which model. (A documentation comment would become the help text of every command that has them.)
 #[derive(clap::Args, Debug)]
 struct Choice {
-    /// Decoder and head
+    /// Decoder and head; not needed for a run's weights (best.safetensors), which say their model themselves
     #[arg(long)]
-    arch: Architecture,
-    #[command(flatten)]
-    details: Details,
-}
-
-/// The flags beside the architecture.
-#[derive(clap::Args, Clone, Debug)]
-struct Details {
+    arch: Option<Architecture>,
     /// Backbone; the architecture's own default where it is not given
     #[arg(long, requires = "arch")]
     encoder: Option<EncoderKind>,
@@ -88,37 +87,73 @@ struct Details {
     /// Channels of swin-unetr at full size: 24, 36 or 48
     #[arg(long, requires = "arch")]
     feature_size: Option<i64>,
-    /// The second head of torchvision-deeplabv3 and torchvision-fcn
+    /// A second head for training
     #[arg(long, requires = "arch")]
     auxiliary: bool,
+    /// Any other key of a training configuration's [model]: output-stride=16, nnunet.stages=6, encoder-scale={width=0.5}
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "arch")]
+    sets: Vec<String>,
 }
 
 impl Choice {
     /// The configuration, with everything that draws random numbers in training off.
-    fn config(&self, classes: i64) -> ModelConfig {
-        let Details { encoder, in_channels, depth, norm, attention, feature_size, auxiliary } = self.details;
-        ModelConfig {
-            architecture: self.arch,
-            encoder,
-            in_channels,
+    fn config(&self, classes: i64) -> anyhow::Result<ModelConfig> {
+        let architecture = self.arch.context("name the model by --arch (`carpus models list` has them)")?;
+        let config = ModelConfig {
+            architecture,
+            encoder: self.encoder,
+            in_channels: self.in_channels,
             classes,
-            depth,
-            norm,
-            attention,
-            feature_size,
-            auxiliary,
-            dropout: Some(0.0),
-            drop_path: Some(0.0),
-            ..ModelConfig::default()
-        }
+            depth: self.depth,
+            norm: self.norm,
+            attention: self.attention,
+            feature_size: self.feature_size,
+            auxiliary: self.auxiliary,
+            ..without_chance(ModelConfig::default())
+        };
+        laid_over(config, &self.sets)
     }
 
-    /// The number of classes of the weights that were read from `path`.
-    fn classes_in(&self, tensors: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<i64> {
-        let config = self.config(1);
-        classes_of(&config, tensors)?
-            .with_context(|| format!("{} holds no head of {}: no classes", path.display(), config.describe()))
+    /// The configuration for the weights in `path`, which say the number of classes: as chosen, or as a run's weights say
+    /// it themselves, again without chance; with what those say besides.
+    fn config_of(
+        &self,
+        tensors: &BTreeMap<String, Tensor>,
+        path: &Path,
+    ) -> anyhow::Result<(ModelConfig, Option<WeightsInfo>)> {
+        if self.arch.is_none() {
+            let info = weights_info(path).context("without --arch the weights are to be a run's")?;
+            return Ok((without_chance(info.model.clone()), Some(info)));
+        }
+        let config = self.config(1)?;
+        let classes = classes_of(&config, tensors)?
+            .with_context(|| format!("{} holds no head of {}: no classes", path.display(), config.describe()))?;
+        Ok((ModelConfig { classes, ..config }, None))
     }
+
+    /// The model of the weights in `path` on `device`, and what a run's weights say besides.
+    fn open(&self, path: &Path, device: Device) -> anyhow::Result<(Model, Option<WeightsInfo>)> {
+        let tensors = read_tensors(path)?;
+        let (config, info) = self.config_of(&tensors, path)?;
+        Ok((Model::holding(&config, tensors, path, device)?, info))
+    }
+}
+
+/// `config` with everything off that draws random numbers in training.
+fn without_chance(config: ModelConfig) -> ModelConfig {
+    ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), head_dropout: None, ..config }
+}
+
+/// `config` with settings of the form KEY=VALUE laid over it.
+fn laid_over(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig> {
+    if sets.is_empty() {
+        return Ok(config);
+    }
+    let mut table = Table::try_from(&config)?;
+    for text in sets {
+        layered::set(&mut table, text, &[])?;
+    }
+    Ok(layered::typed(Path::new("--set"), table)?)
 }
 
 /// `fpn/efficientnet-b0`, `fpn` or `efficientnet-b0`.

@@ -1,8 +1,7 @@
 use serde::Serialize;
 
-use super::named;
 use crate::cli::{Status, Ui};
-use crate::models::{Outline, Role};
+use crate::models::{ModelConfig, Outline, Role};
 
 /// A tensor of the state dict.
 #[derive(Serialize)]
@@ -47,8 +46,7 @@ impl Module {
     }
 }
 
-pub fn run(name: &str, ui: &Ui) -> anyhow::Result<Status> {
-    let config = named(name)?;
+pub fn run(config: ModelConfig, ui: &Ui) -> anyhow::Result<Status> {
     let outline = Outline::of(&config)?;
     let mut root = Module::default();
     let mut state = Vec::new();

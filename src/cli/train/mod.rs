@@ -275,8 +275,9 @@ fn start_anew(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError
     for entry in std::fs::read_dir(path).map_err(io(path))? {
         let entry = entry.map_err(io(path))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Only what a run writes: the folder may hold notes.
-        if !RunFolder::WRITTEN.contains(&name.as_str()) && !name.starts_with("events.out.tfevents.") {
+        // Only what a run writes, and scores of its predictions: the folder may hold notes.
+        let dependent = name.starts_with("events.out.tfevents.") || name.ends_with("_dice.csv");
+        if !RunFolder::WRITTEN.contains(&name.as_str()) && !dependent {
             continue;
         }
         let is_folder = entry.file_type().map_err(io(&entry.path()))?.is_dir();

@@ -87,8 +87,8 @@ pub struct TrainConfig {
     pub ema: Option<EmaSettings>,
     /// How samples are drawn; absent: by weights where `data.sample-weights` names them, else every one once an epoch.
     pub sampling: Option<Sampling>,
-    /// Weights that stay as they are: prefixes of names, or `{ prefix = "encoder.", from = 0, until = 5 }` in epochs of the
-    /// stage.
+    /// Weights that stay as they are: all up to the encoder's feature at stride `2^2`, `{ encoder-stages = 2 }`, or a prefix
+    /// of names; either for some epochs of the stage: `{ prefix = "encoder.", from = 0, until = 5 }`.
     pub freeze: Vec<Freeze>,
     /// Stages, each laid over all of the above; absent: one stage. See [`TrainConfig::stages`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -311,6 +311,12 @@ mod tests {
             ("sampling = { kind = 'weights' }", vec!["sampling", "data.sample-weights"]),
             ("[optimiser]\nbetas = [0.9, 1.0]", vec!["optimiser.betas is 1"]),
             ("freeze = [{ prefix = 'encoder.', until = 0 }]", vec!["freeze", "until"]),
+            ("freeze = [{ encoder-stages = 2, until = 0 }]", vec!["freeze", "until"]),
+            ("freeze = [{ encoder-stages = 6 }]", vec!["freeze", "efficientnet-b0 go from 1 to 5"]),
+            ("freeze = [{ encoder-stages = 1 }]\n[model]\nencoder = 'mit_b0'", vec!["freeze", "stride 4"]),
+            ("freeze = [{ encoder-stages = 1 }]\n[model]\narchitecture = 'nnunet'", vec!["freeze", "show nnunet"]),
+            ("freeze = [{ until = 3 }]", vec!["freeze", "prefix", "encoder-stages"]),
+            ("[[stages]]\nfreeze = [{ encoder-stages = 0 }]", vec!["stages[0]", "freeze", "from 1 to 5"]),
             ("epochs = ", vec!["run.toml", "line 1"]),
         ] {
             let error = load(text, &[]).unwrap_err();

@@ -187,13 +187,13 @@ fn remove(table: &mut Table, parts: &[&str]) {
 mod tests {
     use super::super::tests::load;
     use super::*;
-    use crate::train::{Amp, Freeze, OptimiserKind, PointWeight};
+    use crate::train::{Amp, Freeze, Frozen, OptimiserKind, PointWeight};
 
     const TWO: &str = "
 epochs = 50
 clip = 1.0
 loss = { bce = 0.5, dice = 0.5 }
-freeze = ['decoder.']
+freeze = ['decoder.', { encoder-stages = 2 }]
 [optimiser]
 lr = 1e-3
 weight-decay = 0.1
@@ -225,11 +225,13 @@ schedule = { kind = 'constant' }
     fn a_stage_is_laid_over_the_rest() {
         let [first, second] = &stages(TWO, &[])[..] else { panic!("two stages") };
         assert_eq!((first.name.as_str(), first.start_from, first.config.epochs), ("region", StartFrom::Last, 20));
-        assert_eq!(first.config.freeze, [Freeze { prefix: "encoder.".into(), from: 0, until: Some(5) }]);
+        let encoder = Freeze { what: Frozen::Prefix("encoder.".into()), from: 0, until: Some(5) };
+        assert_eq!(first.config.freeze, [encoder]);
         assert_eq!((first.config.clip, first.config.size), (Some(1.0), 512));
         assert_eq!((second.start_from, second.config.epochs, second.config.size), (StartFrom::Ema, 80, 256));
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
-        assert_eq!(second.config.freeze.len(), 1);
+        let held = Freeze { what: Frozen::EncoderStages(2), from: 0, until: None };
+        assert_eq!((second.config.freeze.len(), &second.config.freeze[1]), (2, &held));
         // The optimiser keeps what the stage does not name; the loss is another one altogether.
         let optimiser = &second.config.optimiser;
         assert_eq!((optimiser.kind, optimiser.lr, optimiser.weight_decay), (OptimiserKind::Lion, 1e-4, 0.1));

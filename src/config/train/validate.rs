@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::{ConfigError, TrainConfig};
+use crate::models::Outline;
 use crate::train::Sampling;
 
 impl TrainConfig {
@@ -44,6 +45,15 @@ impl TrainConfig {
         if let Err(error) = self.model.validate() {
             return Err(ConfigError::Shape { path: path.into(), reason: error.to_string() });
         }
+        let outline = Outline::of(&self.model);
+        let outline = outline.map_err(|e| ConfigError::Shape { path: path.into(), reason: e.to_string() })?;
+        let side = i64::from(self.size);
+        if side % outline.stride != 0 || side < outline.least_side {
+            let (least, stride) = (outline.least_side, outline.stride);
+            let expected =
+                format!("for {} a multiple of {stride} from {} up", self.model.describe(), least.max(stride));
+            return wrong("size", side.to_string(), &expected);
+        }
         if self.model.classes != crate::bones::COUNT as i64 {
             return wrong("model.classes", self.model.classes.to_string(), "29, the bones");
         }
@@ -77,8 +87,13 @@ impl TrainConfig {
         if self.sampling == Some(Sampling::Weights {}) && self.data.sample_weights.is_none() {
             return wrong("sampling", "by weights".into(), "a file of weights in data.sample-weights");
         }
-        if let Some(freeze) = self.freeze.iter().find(|f| f.until.is_some_and(|until| until <= f.from)) {
-            return wrong("freeze", format!("{freeze:?}"), "an `until` after its `from`");
+        for freeze in &self.freeze {
+            if let Some(until) = freeze.until.filter(|until| *until <= freeze.from) {
+                return wrong("freeze", format!("from {} until {until}", freeze.from), "an `until` after its `from`");
+            }
+            if let Err(reason) = freeze.what.prefixes(&self.model) {
+                return Err(ConfigError::Shape { path: path.into(), reason: format!("freeze: {reason}") });
+            }
         }
         if let Some(ema) = &self.ema {
             if !(0.0..1.0).contains(&ema.decay) {

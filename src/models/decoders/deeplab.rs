@@ -35,7 +35,7 @@ impl Pyramid {
         let branches = path / "convs";
         let point = ConvNormRelu::new(&(&branches / 0), input, CHANNELS, 1)?;
         let mut rates = Vec::new();
-        for (index, rate) in RATES.into_iter().enumerate() {
+        for (index, rate) in config.atrous_rates.unwrap_or(RATES).into_iter().enumerate() {
             let place = &branches / (index + 1);
             rates.push(if separable {
                 Dilated::Separable(SeparableConvNormRelu::new(&place, 0, input, CHANNELS, rate)?)
@@ -90,7 +90,7 @@ impl Decoder for DeepLabV3 {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        let x = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/8, W/8]
+        let x = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/8, W/8] or H/16, W/16
         self.last.forward(&x, train)
     }
 }
@@ -114,7 +114,7 @@ impl DeepLabV3Plus {
             deep: SeparableConvNormRelu::new(&(path / "aspp"), 1, CHANNELS, CHANNELS, 1)?,
             fine: ConvNormRelu::new(&(path / "block1"), channels[2], FINE, 1)?,
             joined: SeparableConvNormRelu::new(&(path / "block2"), 0, FINE + CHANNELS, CHANNELS, 1)?,
-            upsampling: if config.depth > 3 { 4 } else { 2 },
+            upsampling: std::cmp::min(config.output_stride(), 1 << config.depth) / 4,
         })
     }
 }
@@ -125,7 +125,7 @@ impl Decoder for DeepLabV3Plus {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        let deep = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/16, W/16]
+        let deep = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/16, W/16] or H/8, W/8
         let deep = bilinear_by(&self.deep.forward(&deep, train)?, self.upsampling, true)?; // [B, 256, H/4, W/4]
         let fine = self.fine.forward(&features[2], train)?; // [B, 48, H/4, W/4]
         self.joined.forward(&Tensor::f_cat(&[deep, fine], 1)?, train)

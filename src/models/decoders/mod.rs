@@ -72,15 +72,16 @@ pub fn head(config: &ModelConfig) -> Result<HeadShape, ModelError> {
     let (kernel, upsampling) = match config.architecture {
         Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
         Architecture::Linknet => (1, 1),
-        Architecture::Fpn
-        | Architecture::DeepLabV3Plus
+        // From the finest of the four deepest features.
+        Architecture::Fpn => (1, 1 << (config.depth - 3)),
+        Architecture::DeepLabV3Plus
         | Architecture::UperNet
         | Architecture::Segformer
         | Architecture::HrNetOcr
         | Architecture::UperNetTransformers
         | Architecture::SegformerTransformers => (1, 4),
         Architecture::Pan => (3, 4),
-        Architecture::DeepLabV3 => (1, 8),
+        Architecture::DeepLabV3 => (1, std::cmp::min(config.output_stride(), 1 << config.depth)),
         Architecture::PspNet => (3, 1 << config.depth),
         Architecture::Unet3Plus => {
             (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })

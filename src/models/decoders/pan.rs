@@ -42,7 +42,7 @@ impl Decoder for Pan {
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let mut deepest_first = features[2..].iter().rev();
         let deepest = deepest_first.next().expect("an encoder gives features");
-        let mut x = self.attention.forward(deepest, train)?; // [B, 32, H/16, W/16]
+        let mut x = self.attention.forward(deepest, train)?; // [B, 32, H/16, W/16] or H/32, W/32
         for (gate, feature) in self.gates.iter().zip(deepest_first) {
             x = gate.forward(feature, &x, train)?; // [B, 32, H/16 .. H/4, ..]
         }

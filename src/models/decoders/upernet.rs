@@ -64,7 +64,7 @@ impl UperNet {
         }
         let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * width, width, 3)?;
         let auxiliary = (config.architecture == Architecture::UperNetTransformers)
-            .then(|| AuxiliaryHead::new(&(path / "auxiliary_head"), finer[AUXILIARY], config.classes, 16))
+            .then(|| AuxiliaryHead::new(&(path / "auxiliary_head"), finer[AUXILIARY], config.classes))
             .transpose()?;
         Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion, auxiliary, channels: width })
     }
@@ -110,7 +110,7 @@ impl Decoder for UperNet {
         let normed = self.normed(features)?;
         let decoded = self.decode(&normed, train)?;
         let heads = self.auxiliary.iter().filter(|_| train);
-        let auxiliary = heads.map(|head| head.forward(&normed[AUXILIARY], train));
+        let auxiliary = heads.map(|head| head.forward(&normed[AUXILIARY], &features[0], train));
         Ok((decoded, auxiliary.collect::<Result<_, _>>()?))
     }
 }

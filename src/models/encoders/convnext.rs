@@ -4,7 +4,7 @@
 
 use tch::Tensor;
 
-use super::Encoder;
+use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, drop_path};
 use crate::models::parameters::Fill;
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
@@ -37,6 +37,14 @@ fn variant(kind: EncoderKind) -> Variant {
     Variant { blocks, widths: [1, 2, 4, 8].map(|factor| factor * narrowest), responds }
 }
 
+/// See [`super::stages`].
+pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(); 2];
+    stages.extend((0..config.depth - 1).map(|index| vec![format!("stages_{index}.")]));
+    stages[2].extend(stage(["stem_0.", "stem_1."]));
+    stages
+}
+
 /// The backbone. There is no feature at stride 2: it has no channels. Features lie with their channels last in memory,
 /// as the blocks work, under the shape `[B, C, h, w]`.
 pub struct ConvNeXt {
@@ -51,7 +59,7 @@ impl ConvNeXt {
     /// The backbone `kind` with the `config.depth - 1` stages in use; timm leaves the others out.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let variant = variant(kind);
-        let output_stride = config.architecture.output_stride();
+        let output_stride = config.output_stride();
         let total: usize = variant.blocks.iter().sum();
         let last_rate = config.drop_path.unwrap_or(DROP_PATH);
         let path = path.with_scheme(Scheme::Truncated) / "model";

@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use super::Encoder;
+use super::{Encoder, numbered, stage};
 use crate::models::layers::{Activation, Conv2d, ConvOptions, Norm2d, conv_norm, drop_path, gated};
 use crate::models::scale::rounded_channels;
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
@@ -54,6 +54,26 @@ pub fn repeats(kind: EncoderKind) -> [usize; 7] {
     scaled_repeats(kind, 1.0)
 }
 
+/// Index of the blocks that give the features at strides 4, 8, 16 and 32, the depth scaled as in [`scaled_repeats`].
+fn taps(kind: EncoderKind, factor: f64) -> [usize; 4] {
+    let repeats = scaled_repeats(kind, factor);
+    let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
+    if kind == EncoderKind::EfficientNetB0 && factor == 1.0 {
+        // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
+        taps[2] -= 2;
+    }
+    taps
+}
+
+/// See [`super::stages`].
+pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(), stage(["_conv_stem.", "_bn0."])];
+    stages.extend(numbered("_blocks", taps(kind, config.encoder_scale.unwrap_or_default().depth)));
+    // They never run, and come after all blocks.
+    stages[5].extend(stage(["_conv_head.", "_bn1."]));
+    stages
+}
+
 /// Channels times `width`.
 fn scaled_channels(channels: i64, width: f64) -> i64 {
     rounded_channels(channels as f64 * width)
@@ -64,7 +84,7 @@ pub struct EfficientNet {
     stem: SameConv,
     stem_norm: Norm2d,
     blocks: Vec<Block>,
-    /// Index of the blocks that give the features at strides 4, 8, 16 and 32.
+    /// See [`taps`].
     taps: [usize; 4],
     channels: Vec<i64>,
     depth: usize,
@@ -78,14 +98,10 @@ impl EfficientNet {
         let reduced = config.encoder_scale.unwrap_or_default();
         let width = width * reduced.width;
         let rate = config.drop_path.unwrap_or(DROP_PATH);
-        let output_stride = config.architecture.output_stride();
+        let output_stride = config.output_stride();
         let repeats = scaled_repeats(kind, reduced.depth);
         let total: usize = repeats.iter().sum();
-        let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
-        if kind == EncoderKind::EfficientNetB0 && reduced.depth == 1.0 {
-            // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
-            taps[2] -= 2;
-        }
+        let taps = taps(kind, reduced.depth);
 
         let stem_channels = scaled_channels(32, width);
         let options = ConvOptions::without_bias().stride(2);

@@ -2,7 +2,7 @@
 //! M. Tan, Q. V. Le, EfficientNetV2: smaller models and faster training, ICML 2021.
 //! timm's `tf_` variants, which pad as TensorFlow does so that the published weights fit.
 
-use super::mobile_trunk::MobileTrunk;
+use super::mobile_trunk::{self, MobileTrunk};
 use crate::models::layers::{Activation, BlockKind, BlockShape, MobileStyle};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
@@ -54,8 +54,8 @@ fn variant(kind: EncoderKind) -> (i64, Vec<Stage>) {
     }
 }
 
-/// The backbone `kind` with `config.depth` stages in use.
-pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
+/// The blocks of each stage.
+fn trunk(kind: EncoderKind) -> Vec<Vec<BlockShape>> {
     let (mut input, stages) = variant(kind);
     let mut shapes = Vec::new();
     for Stage(kind, repeats, stride, expansion, output) in stages {
@@ -76,5 +76,15 @@ pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Mob
         }
         shapes.push(blocks);
     }
-    MobileTrunk::new(path, &shapes, Activation::Silu, &STYLE, config)
+    shapes
+}
+
+/// The backbone `kind` with `config.depth` stages in use.
+pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
+    MobileTrunk::new(path, &trunk(kind), Activation::Silu, &STYLE, config)
+}
+
+/// See [`super::stages`].
+pub fn stages(kind: EncoderKind) -> Vec<Vec<String>> {
+    mobile_trunk::stages(&trunk(kind))
 }

@@ -3,8 +3,8 @@
 
 use tch::Tensor;
 
-use super::Encoder;
 use super::residual::{Block, BlockShape};
+use super::{Encoder, stage};
 use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
@@ -27,6 +27,23 @@ fn widths(kind: EncoderKind) -> [i64; 4] {
         _ => 18,
     };
     [1, 2, 4, 8].map(|factor| factor * finest)
+}
+
+/// Whether features are the branches as they are.
+fn reads_branches(config: &ModelConfig) -> bool {
+    config.architecture == Architecture::HrNetOcr
+}
+
+/// See [`super::stages`]. Every feature but the first sees all branches, so the stages are the network's own: N is
+/// where the branch at stride `2^N` begins.
+pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(), stage(["conv1.", "bn1."]), stage(["conv2.", "bn2.", "layer1."])];
+    let branched = (1..=MODULES.len()).map(|index| vec![format!("transition{index}."), format!("stage{}.", index + 1)]);
+    stages.extend(branched);
+    if !reads_branches(config) {
+        stages[5].push("incre_modules.".into());
+    }
+    stages
 }
 
 /// The backbone under the names of timm's universal encoder. Features are the output of the first convolution at stride
@@ -64,7 +81,7 @@ impl HrNet {
             stages.push(Stage { transition, modules: modules.collect::<Result<_, _>>()? });
             before = widths.to_vec();
         }
-        let reads_branches = config.architecture == Architecture::HrNetOcr;
+        let reads_branches = reads_branches(config);
         let widen = (!reads_branches).then(|| {
             let blocks = before.iter().zip(WIDENED).enumerate().map(|(index, (input, inner))| {
                 let place = &path / "incre_modules" / index / 0;

@@ -31,6 +31,13 @@ fn variant(kind: EncoderKind) -> ([i64; 4], [usize; 4]) {
     }
 }
 
+/// See [`super::stages`].
+pub fn stages() -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(); 2];
+    stages.extend((1..=4).map(|i| ["patch_embed", "block", "norm"].map(|part| format!("{part}{i}.")).to_vec()));
+    stages
+}
+
 /// The backbone. There is no feature at stride 2: it has no channels.
 pub struct MixTransformer {
     stages: Vec<Stage>,

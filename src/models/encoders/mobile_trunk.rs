@@ -3,11 +3,24 @@
 
 use tch::Tensor;
 
-use super::Encoder;
+use super::{Encoder, numbered, stage};
 use crate::models::layers::{
     Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
 };
 use crate::models::{ModelConfig, ModelError, Path};
+
+/// Whether the output of stage `index` is a feature: the next one halves the image, or there is none.
+fn is_tapped(stages: &[Vec<BlockShape>], index: usize) -> bool {
+    stages.get(index + 1).is_none_or(|next| next[0].stride > 1)
+}
+
+/// See [`super::stages`]; `trunk` are the stages that [`MobileTrunk::new`] is given.
+pub fn stages(trunk: &[Vec<BlockShape>]) -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new()];
+    stages.extend(numbered("blocks", (0..trunk.len()).filter(|index| is_tapped(trunk, *index))));
+    stages[1].extend(stage(["conv_stem.", "bn1."]));
+    stages
+}
 
 /// A backbone without its classifier. All stages stay in the state dict at any depth.
 pub struct MobileTrunk {
@@ -39,7 +52,7 @@ impl MobileTrunk {
         let shape = ConvShape { input: config.in_channels, output, kernel: 3, stride: 2, dilation: 1, groups: 1 };
         let stem = ConvNormAct::new(&path, ["conv_stem", "bn1"], shape, activation, style)?;
 
-        let output_stride = config.architecture.output_stride();
+        let output_stride = config.output_stride();
         let rate = config.drop_path.unwrap_or(0.0);
         let total: usize = stages.iter().map(Vec::len).sum();
         let (mut stride, mut dilation, mut count) = (2, 1, 0);
@@ -58,7 +71,7 @@ impl MobileTrunk {
                 dilation *= block.stride / shape.stride;
                 count += 1;
             }
-            let tapped = stages.get(index + 1).is_none_or(|next| next[0].stride > 1);
+            let tapped = is_tapped(stages, index);
             if tapped {
                 channels.push(stage[stage.len() - 1].output);
             }

@@ -4,7 +4,7 @@
 
 use tch::Tensor;
 
-use super::Encoder;
+use super::{Encoder, numbered};
 use crate::models::layers::{
     Activation, BlockKind, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
 };
@@ -23,6 +23,14 @@ const TAPS: [usize; 4] = [0, 2, 5, 12];
 const STYLE: MobileStyle =
     MobileStyle { eps: 1e-5, momentum: 0.1, same: false, squeeze: Activation::Relu, gate: Activation::Sigmoid };
 
+/// See [`super::stages`]. Layer 0 is the stem, so that block i is layer i + 1.
+pub fn stages() -> Vec<Vec<String>> {
+    let last = REPEATS.iter().sum::<usize>() + 1;
+    let mut stages = vec![Vec::new()];
+    stages.extend(numbered("features", TAPS.map(|block| block + 1).into_iter().chain([last])));
+    stages
+}
+
 /// The backbone without its classifier.
 pub struct MobileNetV2 {
     stem: ConvNormAct,
@@ -36,7 +44,7 @@ pub struct MobileNetV2 {
 impl MobileNetV2 {
     /// The backbone with `config.depth` stages in use.
     pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let output_stride = config.architecture.output_stride();
+        let output_stride = config.output_stride();
         let path = path.with_scheme(Scheme::HeFanOut) / "features";
         let layer = |path: &Path, shape| ConvNormAct::new(path, ["0", "1"], shape, Activation::Relu6, &STYLE);
         // The reference replaces the first layer when the image is not RGB, and with it its distribution.

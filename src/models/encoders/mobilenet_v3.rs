@@ -2,7 +2,7 @@
 //! A. Howard et al., Searching for MobileNetV3, ICCV 2019.
 //! Here timm's; `networks::torchvision` has torchvision's, of the same blocks under other names.
 
-use super::mobile_trunk::MobileTrunk;
+use super::mobile_trunk::{self, MobileTrunk};
 use crate::models::layers::{Activation, BlockKind, BlockShape, MobileStyle};
 use crate::models::{ModelConfig, ModelError, Path};
 
@@ -50,8 +50,8 @@ pub fn blocks() -> Vec<BlockShape> {
     BLOCKS.into_iter().map(shape).collect()
 }
 
-/// The backbone with `config.depth` stages in use.
-pub fn build(path: &Path, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
+/// timm's stages of blocks, the last layer as one.
+fn trunk() -> Vec<Vec<BlockShape>> {
     let mut blocks = blocks().into_iter();
     let mut stages: Vec<Vec<BlockShape>> = STAGES.iter().map(|count| blocks.by_ref().take(*count).collect()).collect();
     stages.push(vec![BlockShape {
@@ -65,5 +65,15 @@ pub fn build(path: &Path, config: &ModelConfig) -> Result<MobileTrunk, ModelErro
         squeezed: None,
         activation: Activation::HardSwish,
     }]);
-    MobileTrunk::new(path, &stages, Activation::HardSwish, &STYLE, config)
+    stages
+}
+
+/// The backbone with `config.depth` stages in use.
+pub fn build(path: &Path, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
+    MobileTrunk::new(path, &trunk(), Activation::HardSwish, &STYLE, config)
+}
+
+/// See [`super::stages`].
+pub fn stages() -> Vec<Vec<String>> {
+    mobile_trunk::stages(&trunk())
 }

@@ -14,7 +14,7 @@ mod swin;
 
 use tch::Tensor;
 
-use super::{EncoderKind, ModelConfig, ModelError, Path};
+use super::{EncoderKind, Family, ModelConfig, ModelError, Path};
 
 pub use efficientnet::repeats as efficientnet_repeats;
 pub use mobilenet_v2::REPEATS as MOBILENET_V2_REPEATS;
@@ -29,25 +29,197 @@ pub trait Encoder: Send {
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError>;
 }
 
+/// Beginnings of the names of the weights of each stage, after [`EncoderKind::weights_prefix`], up to `config.depth`:
+/// index i has what is new on the way to the feature at stride `2^i` (undilated), nothing where there is no such
+/// feature. Each weight of the encoder is in one of them: what comes after the last feature in use goes with it.
+pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
+    let all = match kind.family() {
+        Family::ConvNeXt | Family::ConvNeXtV2 => convnext::stages(config),
+        Family::EfficientNet => efficientnet::stages(kind, config),
+        Family::EfficientNetV2 => efficientnet_v2::stages(kind),
+        Family::HrNet => hrnet::stages(config),
+        Family::MixTransformer => mix_transformer::stages(),
+        Family::MobileNetV2 => mobilenet_v2::stages(),
+        Family::MobileNetV3 => mobilenet_v3::stages(),
+        Family::ResNet => resnet::stages(),
+        Family::Swin => swin::stages(config),
+    };
+    let depth = config.depth as usize;
+    let mut stages = vec![Vec::new(); depth + 1];
+    for (index, names) in all.into_iter().enumerate() {
+        stages[index.min(depth)].extend(names);
+    }
+    stages
+}
+
+/// A stage of these names.
+fn stage<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(String::from).to_vec()
+}
+
+/// `NAME.0.`, `NAME.1.`, …, one stage up to each of the indices `ends`.
+fn numbered(name: &str, ends: impl IntoIterator<Item = usize>) -> Vec<Vec<String>> {
+    let mut first = 0;
+    let up_to = |end: usize| {
+        let stage = (first..=end).map(|index| format!("{name}.{index}.")).collect::<Vec<_>>();
+        first = end + 1;
+        stage
+    };
+    ends.into_iter().map(up_to).collect()
+}
+
+impl ModelConfig {
+    /// What the names of the weights begin with that lead to the encoder's feature at stride `2^count`; in an HRNet,
+    /// whose features see all branches, to the branch at that stride. `depth` stages are the whole encoder.
+    ///
+    /// # Errors
+    /// There is no such feature, or no encoder from the list.
+    pub fn encoder_stages(&self, count: usize) -> Result<Vec<String>, String> {
+        let Some(kind) = self.backbone() else {
+            let architecture = self.architecture;
+            return Err(format!(
+                "encoder-stages counts those of an encoder of `carpus models list`; {architecture} is a whole network \
+                 without one, so give prefixes of names, which `carpus models show {architecture}` prints"
+            ));
+        };
+        let (first, why) = if kind.starts_at_stride_4() { (2, " (its first feature is at stride 4)") } else { (1, "") };
+        if !(first..=self.depth).contains(&(count as i64)) {
+            return Err(format!(
+                "encoder-stages is {count}; those of {kind} go from {first}{why} to {}, the model's depth",
+                self.depth
+            ));
+        }
+        let prefix = kind.weights_prefix();
+        let names = stages(kind, self).into_iter().take(count + 1).flatten();
+        Ok(names.map(|name| format!("{prefix}{name}")).collect())
+    }
+}
+
 /// The encoder `kind` as `config` wants it.
 pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
-    use EncoderKind::*;
-    Ok(match kind {
-        ConvNeXtTiny | ConvNeXtSmall | ConvNeXtBase | ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large => {
-            Box::new(convnext::ConvNeXt::new(path, kind, config)?)
-        }
-        EfficientNetB0 | EfficientNetB1 | EfficientNetB2 | EfficientNetB3 | EfficientNetB4 | EfficientNetB5
-        | EfficientNetB6 | EfficientNetB7 => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
-        HrNetW18 | HrNetW32 | HrNetW48 => Box::new(hrnet::HrNet::new(path, kind, config)?),
-        EfficientNetV2S | EfficientNetV2M | EfficientNetV2L => Box::new(efficientnet_v2::build(path, kind, config)?),
-        MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
-        MobileNetV3Large => Box::new(mobilenet_v3::build(path, config)?),
-        MitB0 | MitB1 | MitB2 | MitB3 | MitB4 | MitB5 => {
-            Box::new(mix_transformer::MixTransformer::new(path, kind, config)?)
-        }
-        SwinTiny | SwinSmall | SwinBase => Box::new(swin::Swin::new(path, kind, config)?),
-        ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d => {
-            Box::new(resnet::ResNet::new(path, kind, config)?)
-        }
+    Ok(match kind.family() {
+        Family::ConvNeXt | Family::ConvNeXtV2 => Box::new(convnext::ConvNeXt::new(path, kind, config)?),
+        Family::EfficientNet => Box::new(efficientnet::EfficientNet::new(path, kind, config)?),
+        Family::EfficientNetV2 => Box::new(efficientnet_v2::build(path, kind, config)?),
+        Family::HrNet => Box::new(hrnet::HrNet::new(path, kind, config)?),
+        Family::MixTransformer => Box::new(mix_transformer::MixTransformer::new(path, kind, config)?),
+        Family::MobileNetV2 => Box::new(mobilenet_v2::MobileNetV2::new(path, config)?),
+        Family::MobileNetV3 => Box::new(mobilenet_v3::build(path, config)?),
+        Family::ResNet => Box::new(resnet::ResNet::new(path, kind, config)?),
+        Family::Swin => Box::new(swin::Swin::new(path, kind, config)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::models::layers::Scheme;
+    use crate::models::{Architecture, EncoderScale, Outline, Parameters, Role};
+
+    const REDUCED: EncoderScale = EncoderScale { width: 0.5, depth: 0.5 };
+
+    fn on(architecture: Architecture, encoder: EncoderKind) -> ModelConfig {
+        ModelConfig { architecture, encoder: Some(encoder), classes: 1, ..ModelConfig::default() }
+    }
+
+    fn assert_each_weight_once(config: &ModelConfig, kind: EncoderKind) {
+        let place = format!("{} of depth {}", config.describe(), config.depth);
+        let outline = Outline::of(config).unwrap_or_else(|error| panic!("{place}: {error}"));
+        let names: Vec<_> = outline.names().into_iter().filter(|name| name.starts_with("encoder.")).collect();
+        let prefixes = config.encoder_stages(config.depth as usize).unwrap();
+        for name in &names {
+            let stages = prefixes.iter().filter(|prefix| name.starts_with(prefix.as_str())).count();
+            assert_eq!(stages, 1, "{place}: {name}");
+        }
+        for prefix in &prefixes {
+            assert!(prefix.ends_with('.') && names.iter().any(|name| name.starts_with(prefix)), "{place}: {prefix}");
+        }
+        let empty: Vec<bool> = stages(kind, config).iter().map(Vec::is_empty).collect();
+        assert!(empty[0] && empty[1] == kind.starts_at_stride_4() && !empty[2..].contains(&true), "{place}: {empty:?}");
+    }
+
+    #[test]
+    fn stages_have_each_weight_once() {
+        use Architecture::{DeepLabV3, HrNetOcr, SegformerTransformers, Unet, UperNetTransformers};
+        for kind in EncoderKind::ALL.iter().copied() {
+            for depth in 3..=5 {
+                let config = ModelConfig { depth, ..on(Unet, kind) };
+                assert_each_weight_once(&config, kind);
+                if kind.family().scales() {
+                    assert_each_weight_once(&ModelConfig { encoder_scale: Some(REDUCED), ..config }, kind);
+                }
+            }
+            for architecture in [DeepLabV3, HrNetOcr, SegformerTransformers, UperNetTransformers] {
+                let config = on(architecture, kind);
+                if config.validate().is_ok() {
+                    assert_each_weight_once(&config, kind);
+                }
+            }
+        }
+    }
+
+    /// Gradients of a feature reach the weights of its stage and of those before it, and no other; HRNet's reach all.
+    #[test]
+    fn a_feature_comes_from_its_stage_and_those_before() {
+        use EncoderKind::*;
+        const NEVER_RUN: [&str; 2] = ["encoder._conv_head.", "encoder._bn1."];
+        let whole = [
+            EfficientNetB0,
+            EfficientNetB3,
+            EfficientNetV2S,
+            MobileNetV2,
+            MobileNetV3Large,
+            ResNet18,
+            MitB0,
+            SwinTiny,
+            ConvNeXtTiny,
+            ConvNeXtV2Tiny,
+        ];
+        let whole = whole.into_iter().map(|kind| on(Architecture::Unet, kind));
+        let reduced = [EfficientNetB0, EfficientNetB3, ResNet18, MitB0]
+            .into_iter()
+            .map(|kind| ModelConfig { encoder_scale: Some(REDUCED), ..on(Architecture::Unet, kind) });
+        let dilated = [EfficientNetB0, MobileNetV2, EfficientNetV2S, ResNet18, ConvNeXtTiny]
+            .into_iter()
+            .map(|kind| on(Architecture::DeepLabV3, kind));
+        for config in whole.chain(reduced).chain(dilated) {
+            let kind = config.backbone().unwrap();
+            let registry = RefCell::new(Parameters::unfilled(Device::Cpu));
+            let root = Path::root(&registry, config.norm, Scheme::Torch);
+            let encoder = build(&(&root / "encoder"), kind, &config).unwrap();
+            let x = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
+            for count in (1..=5).filter(|count| *count > 1 || !kind.starts_at_stride_4()) {
+                // Gradients stay from one feature to the next.
+                encoder.forward(&x, false).unwrap()[count].sum(Kind::Float).backward();
+                let prefixes = config.encoder_stages(count).unwrap();
+                for entry in registry.borrow().entries().iter().filter(|entry| entry.role == Role::Parameter) {
+                    let held = prefixes.iter().any(|prefix| entry.name.starts_with(prefix));
+                    let runs = !NEVER_RUN.iter().any(|prefix| entry.name.starts_with(prefix));
+                    let place = format!("{}, stage {count}: {}", config.describe(), entry.name);
+                    assert_eq!(entry.tensor.grad().defined(), held && runs, "{place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stages_there_are_not_are_refused() {
+        let config = ModelConfig { depth: 4, ..on(Architecture::Unet, EncoderKind::ResNet18) };
+        assert_eq!(config.encoder_stages(1).unwrap(), ["encoder.conv1.", "encoder.bn1."]);
+        // What is beyond the depth goes with the last stage in use.
+        assert_eq!(config.encoder_stages(4).unwrap()[4..], ["encoder.layer3.", "encoder.layer4."]);
+        for count in [0, 5] {
+            let error = config.encoder_stages(count).unwrap_err();
+            assert!(error.contains("resnet18 go from 1 to 4"), "{error}");
+        }
+        let error = on(Architecture::Unet, EncoderKind::MitB0).encoder_stages(1).unwrap_err();
+        assert!(error.contains("from 2 (its first feature is at stride 4) to 5"), "{error}");
+        let whole = ModelConfig { architecture: Architecture::NnUnet, ..ModelConfig::default() };
+        let error = whole.encoder_stages(1).unwrap_err();
+        assert!(error.contains("carpus models show nnunet"), "{error}");
+    }
 }

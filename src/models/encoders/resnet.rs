@@ -4,8 +4,8 @@
 
 use tch::Tensor;
 
-use super::Encoder;
 use super::residual::{Block, BlockShape};
+use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
 
@@ -28,6 +28,13 @@ fn variant(kind: EncoderKind) -> Variant {
         ResNeXt101x32x8d => Variant { blocks: [3, 4, 23, 3], bottleneck: true, groups: 32, width_per_group: 8 },
         _ => plain([3, 4, 6, 3], false),
     }
+}
+
+/// See [`super::stages`].
+pub fn stages() -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(), stage(["conv1.", "bn1."])];
+    stages.extend((1..=4).map(|layer| vec![format!("layer{layer}.")]));
+    stages
 }
 
 /// The backbone without its classifier.
@@ -53,7 +60,7 @@ impl ResNet {
         let mut input = scale.channels(64);
         let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, input, 7, options)?;
         let stem_norm = Norm2d::new(&(&path / "bn1"), input)?;
-        let output_stride = config.architecture.output_stride();
+        let output_stride = config.output_stride();
         // SMP dilates whole stages; in torchvision the first block of one still has the rate of the stage before.
         let gradual = config.architecture == Architecture::TorchvisionFcn;
         let mut channels = vec![config.in_channels, input];

@@ -23,6 +23,14 @@ fn variant(kind: EncoderKind) -> (i64, i64, [usize; 4]) {
     }
 }
 
+/// See [`super::stages`].
+pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
+    let mut stages = vec![Vec::new(); 2];
+    stages.extend((0..config.depth - 1).map(|index| vec![format!("layers_{index}.")]));
+    stages[2].push("patch_embed.".into());
+    stages
+}
+
 /// The backbone. There is no feature at stride 2: it has no channels.
 pub struct Swin {
     project: Conv2d,

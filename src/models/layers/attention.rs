@@ -17,13 +17,14 @@ pub struct SpatialChannelGate {
 }
 
 impl SpatialChannelGate {
-    /// For maps of this many channels (at least 16).
+    /// For maps of this many channels; fewer than 16 are squeezed into one.
     pub fn new(path: &Path, channels: i64) -> Result<Self, ModelError> {
         let path = path / "attention";
         let options = ConvOptions::default();
+        let narrow = std::cmp::max(channels / REDUCTION, 1);
         Ok(SpatialChannelGate {
-            squeeze: Conv2d::new(&(&path / "cSE" / 1), channels, channels / REDUCTION, 1, options)?,
-            excite: Conv2d::new(&(&path / "cSE" / 3), channels / REDUCTION, channels, 1, options)?,
+            squeeze: Conv2d::new(&(&path / "cSE" / 1), channels, narrow, 1, options)?,
+            excite: Conv2d::new(&(&path / "cSE" / 3), narrow, channels, 1, options)?,
             pixel: Conv2d::new(&(&path / "sSE" / 0), channels, 1, 1, options)?,
         })
     }

@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::cell::RefCell;
 
 use tch::{TchError, Tensor};
@@ -41,10 +42,10 @@ pub(super) fn counting() -> bool {
 }
 
 /// Notes the features of an encoder where they are asked for.
-pub fn note_features(features: &[Tensor]) {
+pub fn note_features<T: Borrow<Tensor>>(features: &[T]) {
     TALLY.with_borrow_mut(|tally| {
         if let Some(tally) = tally {
-            tally.features = features.iter().map(Tensor::size).collect();
+            tally.features = features.iter().map(|feature| feature.borrow().size()).collect();
         }
     });
 }

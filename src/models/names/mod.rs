@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::weights::listing;
-use super::{EncoderKind, ModelConfig, ModelError, Norm, Outline, Role, classes_of};
+use super::weights::{CLASSIFIERS, adapt_first_layer, listing};
+use super::{EncoderKind, Family, ModelConfig, ModelError, Norm, Outline, Role, classes_of};
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
@@ -88,25 +88,15 @@ pub struct Renamed {
     pub tensors: BTreeMap<String, Tensor>,
     /// What was left out because the other side has no use for it: a classifier's head, or all but an encoder.
     pub left_out: Vec<String>,
+    /// Whether the first layer, made for three channels, was summed to one for the model's single channel.
+    pub first_layer_summed: bool,
 }
 
 const ENCODER: &str = "encoder.";
 const COUNTER: &str = "num_batches_tracked";
 
-/// Layers of classifiers beyond their features.
-const CLASSIFIERS: [&str; 11] = [
-    "fc.",
-    "_fc.",
-    "classifier.",
-    "head.",
-    "norm.",
-    "conv_head.",
-    "bn2.",
-    "norm_head.",
-    "incre_modules.",
-    "downsamp_modules.",
-    "final_layer.",
-];
+/// SMP's second head, for classes of whole images: `aux_params`.
+const CLASSIFICATION: &str = "classification_head.";
 
 /// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
 /// `config` has group norm in place of batch norm, running statistics are left out and affine weights stay.
@@ -136,7 +126,10 @@ pub fn to_carpus(
         }
     }
     let whole = is_whole(source, config);
-    let is_head = |name: &String| !whole && CLASSIFIERS.iter().any(|prefix| name.starts_with(prefix));
+    let is_head = |name: &String| match whole {
+        true => source == Source::Smp && name.starts_with(CLASSIFICATION),
+        false => CLASSIFIERS.iter().any(|prefix| name.starts_with(prefix)),
+    };
     let (left_out, surplus): (Vec<_>, Vec<_>) = tensors.into_keys().partition(is_head);
     finish(source, config, &reference, renamed, left_out, missing, surplus)
 }
@@ -151,13 +144,27 @@ fn finish(
     missing: Vec<String>,
     surplus: Vec<String>,
 ) -> Result<Renamed, NamesError> {
+    let first_layer_summed = sum_first_layer(reference, &mut renamed)?;
     check(source, reference, &renamed, missing, surplus)?;
     if config.norm != reference.norm {
         let stays = Outline::of(config)?;
         let stays = stays.names();
         renamed.retain(|name, _| stays.contains(name.as_str()));
     }
-    Ok(Renamed { tensors: renamed, left_out })
+    Ok(Renamed { tensors: renamed, left_out, first_layer_summed })
+}
+
+/// Fits a first layer for three channels to the one of `config`, and says whether it was so.
+fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>) -> Result<bool, NamesError> {
+    let outline = Outline::of(config)?;
+    let first = outline.entries.iter().find(|(_, shape, _)| shape.len() == 4);
+    let Some((tensor, (_, shape, _))) = first.and_then(|first| Some((tensors.get_mut(&first.0)?, first))) else {
+        return Ok(false);
+    };
+    let fitted = adapt_first_layer(tensor, shape[1])?;
+    let summed = fitted.size() != tensor.size();
+    *tensor = fitted;
+    Ok(summed)
 }
 
 /// A state dict of `source` from weights of `config`, the whole model's or its encoder's.
@@ -171,7 +178,8 @@ pub fn from_carpus(
     }
     if source == Source::Transformers {
         check(source, config, &tensors, Vec::new(), Vec::new())?;
-        return Ok(Renamed { tensors: transformers::from_carpus(config, tensors)?, left_out: Vec::new() });
+        let tensors = transformers::from_carpus(config, tensors)?;
+        return Ok(Renamed { tensors, left_out: Vec::new(), first_layer_summed: false });
     }
     let pairs = pairs(source, config)?;
     let mut kept = BTreeMap::new();
@@ -188,7 +196,7 @@ pub fn from_carpus(
     let (left_out, surplus) = tensors.into_keys().partition(|name| !whole && known.contains(name.as_str()));
     check(source, config, &kept, missing, surplus)?;
     let renamed = pairs.into_iter().filter_map(|(ours, theirs)| kept.remove(&ours).map(|tensor| (theirs, tensor)));
-    Ok(Renamed { tensors: renamed.collect(), left_out })
+    Ok(Renamed { tensors: renamed.collect(), left_out, first_layer_summed: false })
 }
 
 /// Whether `source` has the whole model and not only its encoder.
@@ -226,29 +234,16 @@ fn pairs(source: Source, config: &ModelConfig) -> Result<Vec<(String, String)>, 
 
 /// What `source` calls the tensor `inside` of an encoder; `None` where it has no such encoder.
 fn encoder_name(source: Source, encoder: EncoderKind, inside: &str) -> Option<String> {
-    use EncoderKind::*;
-    let efficientnet = matches!(
-        encoder,
-        EfficientNetB0
-            | EfficientNetB1
-            | EfficientNetB2
-            | EfficientNetB3
-            | EfficientNetB4
-            | EfficientNetB5
-            | EfficientNetB6
-            | EfficientNetB7
-    );
-    let resnet = matches!(encoder, ResNet18 | ResNet34 | ResNet50 | ResNet101 | ResNeXt101x32x8d);
-    match source {
-        Source::Smp => Some(inside.to_owned()),
-        Source::Timm | Source::Torchvision if resnet => Some(inside.to_owned()),
-        Source::Timm if efficientnet => efficientnet::timm(encoder, inside),
-        Source::Torchvision if efficientnet => efficientnet::torchvision(encoder, inside),
-        Source::Timm if encoder == MobileNetV2 => mobilenet_v2::timm(inside),
-        Source::Torchvision if encoder == MobileNetV2 => Some(inside.to_owned()),
+    match (source, encoder.family()) {
+        (Source::Smp, _) => Some(inside.to_owned()),
+        (Source::Timm | Source::Torchvision, Family::ResNet) => Some(inside.to_owned()),
+        (Source::Timm, Family::EfficientNet) => efficientnet::timm(encoder, inside),
+        (Source::Torchvision, Family::EfficientNet) => efficientnet::torchvision(encoder, inside),
+        (Source::Timm, Family::MobileNetV2) => mobilenet_v2::timm(inside),
+        (Source::Torchvision, Family::MobileNetV2) => Some(inside.to_owned()),
         // The encoders that SMP itself takes from timm: a feature extractor joins `stages.0` to `stages_0`.
-        Source::Timm => inside.strip_prefix("model.").map(apart),
-        Source::Torchvision | Source::Transformers => None,
+        (Source::Timm, _) => inside.strip_prefix("model.").map(apart),
+        (Source::Torchvision | Source::Transformers, _) => None,
     }
 }
 

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::models::layers::{Conv2d, ConvOptions, ConvTranspose2d, GroupNorm, Scheme};
+use crate::models::layers::{Conv2d, ConvOptions, ConvTranspose2d, GroupNorm, Scheme, note_features};
 use crate::models::network::Network;
 use crate::models::{Architecture, Input, ModelConfig, ModelError, Output, Path};
 
@@ -154,6 +154,7 @@ impl Network for NnUnet {
             x = stage.forward(&x)?; // [B, 32 .. 512, H .. H/2^(stages - 1), ..]
             skips.push(x.shallow_clone());
         }
+        note_features(&skips);
         skips.pop();
         let mut outputs = Vec::new();
         for (index, (rise, merge)) in self.rising.iter().zip(&self.merging).enumerate() {

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use crate::models::layers::{
     Conv2d, ConvOptions, ConvTranspose2d, Masks, PatchMerging, SwinBlock, SwinBlockOptions, SwinStyle, dropout,
-    instance_norm,
+    instance_norm, note_features,
 };
 use crate::models::network::Network;
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
@@ -115,6 +115,7 @@ impl Network for SwinUnetr {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let mut features = self.features(input.images, train)?;
+        note_features(&features);
         let mut x = features.pop().expect("there is a feature at every stride");
         x = self.bottom.forward(&x)?; // [B, 16 C, H/32, W/32]
         features.insert(0, input.images.shallow_clone());

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::models::encoders::mobilenet_v3::{LAST, STEM, blocks};
 use crate::models::layers::{
-    Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
+    Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme, note_features,
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
@@ -71,7 +71,9 @@ impl MobileNetV3 {
         for block in late {
             x = block.forward(&x, train)?;
         }
-        Ok(Features { fine, deep: self.last.forward(&x, train)? })
+        let deep = self.last.forward(&x, train)?; // [B, 960, H/16, W/16]
+        note_features(&[&fine, &deep]);
+        Ok(Features { fine, deep })
     }
 }
 

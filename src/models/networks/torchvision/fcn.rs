@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::{STRIDE, auxiliary_head, output};
 use crate::models::encoders::{self, Encoder};
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, dropout};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, dropout, note_features};
 use crate::models::network::Network;
 use crate::models::{EncoderKind, Input, ModelConfig, ModelError, Output, Path};
 
@@ -64,6 +64,7 @@ impl Network for Fcn {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.backbone.forward(input.images, train)?;
+        note_features(&features);
         let logits = self.head.forward(&features[5], train)?; // [B, classes, H/8, W/8]
         output(input.images, &logits, self.auxiliary.as_ref(), &features[4], train)
     }
