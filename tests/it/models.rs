@@ -471,6 +471,21 @@ fn illegal_pairs_are_refused_with_the_reason() {
     assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
 
+/// The README's table names every key of a configuration's model, and no other.
+#[test]
+fn every_key_of_a_model_is_in_the_readme() {
+    let readme = std::fs::read_to_string(python::root().join("README.md")).unwrap();
+    let table = readme.split("| key | values | what |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let listed: BTreeSet<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    // The reader of TOML tells what there is.
+    let error = toml::from_str::<ModelConfig>("no-such-key = 1").unwrap_err().to_string();
+    let known = error.split("expected one of").nth(1).unwrap_or_else(|| panic!("{error}"));
+    // Other spellings of some are taken from state dicts' habits.
+    let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).filter(|key| !key.contains('_')).collect();
+    assert_eq!(listed, known);
+}
+
 /// An option that an architecture has no place for is not taken and ignored.
 #[test]
 fn options_without_a_place_are_refused() {

@@ -1,3 +1,6 @@
+//! What `unet` and `unetplusplus` share: a step up with a skip.
+//! O. Ronneberger, P. Fischer, T. Brox, U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015.
+
 use tch::Tensor;
 
 use crate::models::layers::{ConvNormRelu, SpatialChannelGate, nearest_by};
