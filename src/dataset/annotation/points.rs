@@ -116,7 +116,8 @@ impl Cursor<'_> {
         let mut first = self.next()?;
         let negative = first == b'-';
         if negative {
-            first = self.next()?;
+            // No space between the sign and its digits.
+            (first, self.bytes) = self.bytes.split_first().map(|(first, rest)| (*first, rest))?;
         }
         let digit = |b: u8| b.is_ascii_digit().then(|| i32::from(b - b'0'));
         let mut value = digit(first)?;
@@ -171,6 +172,7 @@ mod tests {
             "[[1,2e1]]",
             "[[1000001,0]]",
             "[[01,2]]",
+            "[[- 1,2]]",
             "[1,2]",
             "{}",
             "3",
