@@ -38,7 +38,8 @@ pub struct ModelConfig {
     /// What stands where the reference has a batch norm.
     pub norm: Norm,
     /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01
-    /// in EfficientNet and leaves a short run from scratch with the statistics of its start.
+    /// in EfficientNet and leaves a short run from scratch with the statistics of its start. It waits where `norm` puts
+    /// others in their place, so that one key changes the norm.
     pub norm_momentum: Option<f64>,
     /// Attention in the blocks of `unet` and `unetplusplus`.
     pub attention: Option<Attention>,

@@ -172,9 +172,6 @@ impl ModelConfig {
                 "{architecture} has no batch norm that norm or norm-momentum could stand for; leave both out"
             ));
         }
-        if self.norm_momentum.is_some() && self.norm != Norm::Batch {
-            return Err(format!("norm-momentum is that of batch norms that learn; the norm is {}", self.norm));
-        }
         Ok(())
     }
 

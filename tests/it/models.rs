@@ -504,7 +504,6 @@ fn options_without_a_place_are_refused() {
         (ModelConfig { drop_path, ..on(Architecture::NnUnet) }, vec!["drop-path is 0.2", "nnunet"]),
         (ModelConfig { norm: Norm::Layer, ..on(Architecture::SwinUnetr) }, vec!["swin-unetr has no batch norm"]),
         (ModelConfig { norm_momentum: Some(0.1), ..on(Architecture::SwinUnetr) }, vec!["norm-momentum"]),
-        (ModelConfig { norm_momentum: Some(0.1), norm: Norm::Group(8), ..stem() }, vec!["the norm is group:8"]),
         (ModelConfig { auxiliary: true, ..on(Architecture::HrNetOcr) }, vec!["auxiliary", "always on"]),
         (ModelConfig { auxiliary: true, ..on(Architecture::NnUnet) }, vec!["deep-supervision"]),
         (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has 32"]),
