@@ -172,8 +172,8 @@ impl Model {
         Self::with(config, Parameters::new(device))
     }
 
-    /// Builds `config` on `device` with the weights of the safetensors file `path`; as [`Model::new`] and
-    /// [`Model::load`], without drawing values that are then replaced.
+    /// Builds `config` on `device` with the weights of the safetensors file `path`, which has every part of the model; as
+    /// [`Model::new`] and [`Model::load`], without drawing values that are then replaced.
     pub fn open(config: &ModelConfig, path: &FilePath, device: Device) -> Result<Model, WeightsError> {
         Self::holding(config, read_tensors(path)?, path, device)
     }

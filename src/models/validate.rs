@@ -22,6 +22,7 @@ impl ModelConfig {
 
     fn check(&self) -> Refusal {
         self.check_ranges()?;
+        self.check_strides()?;
         if self.architecture.default_encoder().is_none() {
             self.check_whole_network()?;
         }
@@ -53,6 +54,15 @@ impl ModelConfig {
             if let Some(rate) = rate.filter(|r| !(0.0..1.0).contains(r)) {
                 return Err(format!("{name} is {rate}; it goes from 0 to below 1"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_strides(&self) -> Refusal {
+        let strides = self.architecture.output_strides();
+        if let Some(stride) = self.output_stride.filter(|stride| !strides.contains(stride)) {
+            let strides: Vec<String> = strides.iter().map(i64::to_string).collect();
+            return Err(format!("output-stride is {stride}; {} has {}", self.architecture, strides.join(" or ")));
         }
         Ok(())
     }
@@ -196,11 +206,6 @@ impl ModelConfig {
     /// What one architecture or a few have, and what is added to any.
     fn check_parts(&self) -> Refusal {
         let architecture = self.architecture;
-        let strides = architecture.output_strides();
-        if let Some(stride) = self.output_stride.filter(|stride| !strides.contains(stride)) {
-            let strides: Vec<String> = strides.iter().map(i64::to_string).collect();
-            return Err(format!("output-stride is {stride}; {architecture} has {}", strides.join(" or ")));
-        }
         if let Some(rates) = self.atrous_rates {
             let pyramid = matches!(
                 architecture,

@@ -223,7 +223,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), We
 
 /// Parts of a model that leave its logits as they are until they have learned. A model without them may be carried on
 /// with one that has them.
-const NEUTRAL: [&str; 3] = ["metadata.", "multi_scale_attention.", "auxiliary_head."];
+const NEUTRAL: [&str; 4] = ["metadata.", "multi_scale_attention.", "auxiliary_head.", "aux_classifier."];
 
 /// What a file of weights was to the model that loaded it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -237,6 +237,8 @@ pub struct Loaded {
 /// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
 pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<Loaded, WeightsError> {
     let mut tensors = read_tensors(path)?;
+    // Before the model's own counters stand among those of the file.
+    add_counters(parameters, "", &mut tensors);
     let mut parts_kept = Vec::new();
     for part in NEUTRAL {
         let own = parameters.entries().iter().filter(|entry| entry.name.starts_with(part));
@@ -269,7 +271,11 @@ fn add_counters(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<St
     if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
         let entries = parameters.entries().iter();
         let counters = entries.filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
-        let counters = counters.filter(|(name, _)| name.ends_with(COUNTER));
+        // A part that the file has not gets none: it is absent as a whole.
+        let absent: Vec<&str> =
+            NEUTRAL.into_iter().filter(|part| !tensors.keys().any(|name| name.starts_with(part))).collect();
+        let wanted = |name: &str| name.ends_with(COUNTER) && !absent.iter().any(|part| name.starts_with(part));
+        let counters = counters.filter(|(name, _)| wanted(name));
         tensors.extend(counters.map(|(name, tensor)| (name.to_owned(), tensor.zeros_like())));
     }
 }

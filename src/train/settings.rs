@@ -115,7 +115,7 @@ pub struct StageSettings {
     pub early_stop: Option<usize>,
     /// What is minimised.
     pub loss: LossMix,
-    /// Weights of the auxiliary outputs' losses in order; the last one holds for any further.
+    /// Weights of the auxiliary outputs' losses in order, or one for all.
     pub auxiliary_weights: Vec<f64>,
     /// Weight of PointRend's loss.
     pub point_weight: PointWeight,

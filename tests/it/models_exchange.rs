@@ -380,6 +380,21 @@ fn what_smp_adds_is_left_out_and_its_first_layer_is_summed() {
     assert!(relative(&grey.parameters().get(first).unwrap().detach(), &sum.detach()) < 1e-6);
 }
 
+/// What no other library has is left out where the logits are the same without it, and refused where they are not.
+#[test]
+fn what_is_ours_alone_does_not_go_to_smp() {
+    let config = ModelConfig { auxiliary: true, ..fpn(EncoderKind::ResNet18) };
+    let model = Model::new(&config, Device::Cpu).unwrap();
+    let sent = from_carpus(Source::Smp, &config, model.state().into_iter().collect()).unwrap();
+    assert!(sent.left_out.iter().all(|name| name.starts_with("auxiliary_head.")) && !sent.left_out.is_empty());
+    let plain = Model::new(&fpn(EncoderKind::ResNet18), Device::Cpu).unwrap();
+    assert!(sent.tensors.keys().eq(plain.state().into_iter().collect::<std::collections::BTreeMap<_, _>>().keys()));
+    let gated = ModelConfig { metadata: Some(MetadataOptions::default()), ..fpn(EncoderKind::ResNet18) };
+    let state = Model::new(&gated, Device::Cpu).unwrap().state().into_iter().collect();
+    let text = from_carpus(Source::Smp, &gated, state).unwrap_err().to_string();
+    assert!(text.contains("smp has no fpn with metadata"), "{text}");
+}
+
 #[test]
 fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     tch::set_num_threads(2);

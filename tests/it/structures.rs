@@ -405,6 +405,10 @@ fn batch_norms_become_group_norms_and_keep_their_weights() {
         let mut again = Model::new(batch.config(), Device::Cpu).unwrap();
         assert_eq!(again.load(&path).unwrap(), Loaded::default());
         assert_eq!(again.named_parameters(), batch.named_parameters());
+        // Into a model with a part that the file has not, too.
+        let second = ModelConfig { auxiliary: true, ..batch.config().clone() };
+        let loaded = Model::new(&second, Device::Cpu).unwrap().load(&path).unwrap();
+        assert_eq!(loaded.parts_kept, ["auxiliary_head"]);
         batch.save(&path).unwrap();
 
         // Only whole statistics of norms that are there are left out.

@@ -66,7 +66,8 @@ struct Bench {
 impl Bench {
     fn new(args: &Args, device: Device) -> anyhow::Result<Bench> {
         let model = Model::new(&args.model.config(args.classes)?, device)?;
-        let mut x = Tensor::f_randn([args.batch, args.model.in_channels, args.size, args.size], (Kind::Float, device))?;
+        let shape = [args.batch, model.config().in_channels, args.size, args.size];
+        let mut x = Tensor::f_randn(shape, (Kind::Float, device))?;
         if args.channels_last {
             model.parameters().set_channels_last()?;
             x = channels_last(&x)?;

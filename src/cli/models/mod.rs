@@ -151,7 +151,10 @@ fn laid_over(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig
     }
     let mut table = Table::try_from(&config)?;
     for text in sets {
-        layered::set(&mut table, text, &[])?;
+        // The table has its keys in their first spelling; a file may have others.
+        let text =
+            text.split_once('=').map_or(text.clone(), |(key, value)| format!("{}={value}", key.replace('_', "-")));
+        layered::set(&mut table, &text, &[])?;
     }
     Ok(layered::typed(Path::new("--set"), table)?)
 }

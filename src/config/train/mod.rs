@@ -39,7 +39,7 @@ pub struct TrainConfig {
     pub early_stop: Option<usize>,
     /// Optimiser steps between two saves within an epoch; absent: only at its end.
     pub save_every: Option<u64>,
-    /// Weights of the auxiliary outputs' losses in order; the last one holds for any further.
+    /// Weights of the auxiliary outputs' losses in order, or one for all.
     pub auxiliary_weights: Vec<f64>,
     /// Weight of PointRend's loss: a number, or the first and the last of a line over the stage.
     pub point_weight: PointWeight,

@@ -81,6 +81,9 @@ impl TrainConfig {
                 return wrong(key, value.to_string(), "from 0 to below 1");
             }
         }
+        if self.auxiliary_weights.is_empty() {
+            return wrong("auxiliary-weights", "[]".into(), "one for all auxiliary outputs, or one for each");
+        }
         if let Some(weight) = self.auxiliary_weights.iter().find(|w| !w.is_finite() || **w < 0.0) {
             return wrong("auxiliary-weights", weight.to_string(), "0 or more");
         }

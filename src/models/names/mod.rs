@@ -98,6 +98,9 @@ const COUNTER: &str = "num_batches_tracked";
 /// SMP's second head, for classes of whole images: `aux_params`.
 const CLASSIFICATION: &str = "classification_head.";
 
+/// Our second head for training, which no other library has.
+const AUXILIARY: &str = "auxiliary_head.";
+
 /// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
 /// `config` has group norm in place of batch norm, running statistics are left out and affine weights stay.
 pub fn to_carpus(
@@ -177,9 +180,13 @@ pub fn from_carpus(
         return Err(NamesError::NoNorm { source_name: source, model: config.describe(), norm: config.norm });
     }
     if source == Source::Transformers {
-        check(source, config, &tensors, Vec::new(), Vec::new())?;
-        let tensors = transformers::from_carpus(config, tensors)?;
-        return Ok(Renamed { tensors, left_out: Vec::new(), first_layer_summed: false });
+        let plain = ModelConfig { auxiliary: false, ..config.clone() };
+        let (left_out, tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            tensors.into_iter().partition(|(name, _)| name.starts_with(AUXILIARY));
+        check(source, &plain, &tensors, Vec::new(), Vec::new())?;
+        let tensors = transformers::from_carpus(&plain, tensors)?;
+        let left_out = left_out.into_keys().collect();
+        return Ok(Renamed { tensors, left_out, first_layer_summed: false });
     }
     let pairs = pairs(source, config)?;
     let mut kept = BTreeMap::new();
@@ -193,7 +200,8 @@ pub fn from_carpus(
     let whole = is_whole(source, config);
     let known = Outline::of(config)?;
     let known = known.names();
-    let (left_out, surplus) = tensors.into_keys().partition(|name| !whole && known.contains(name.as_str()));
+    let has_no_place = |name: &String| name.starts_with(AUXILIARY) || (!whole && known.contains(name.as_str()));
+    let (left_out, surplus) = tensors.into_keys().partition(has_no_place);
     check(source, config, &kept, missing, surplus)?;
     let renamed = pairs.into_iter().filter_map(|(ours, theirs)| kept.remove(&ours).map(|tensor| (theirs, tensor)));
     Ok(Renamed { tensors: renamed.collect(), left_out, first_layer_summed: false })
@@ -220,6 +228,15 @@ fn pairs(source: Source, config: &ModelConfig) -> Result<Vec<(String, String)>, 
         if source == Source::Smp && !reference.starts_with("smp") {
             return Err(absent(config.architecture.to_string()));
         }
+        let added = [
+            ("metadata", config.metadata.is_some()),
+            ("multi-scale-attention", config.multi_scale_attention.is_some()),
+            ("point-rend", config.point_rend.is_some()),
+        ];
+        if let Some((part, _)) = added.iter().find(|(_, is_there)| *is_there) {
+            return Err(absent(format!("{} with {part}", config.architecture)));
+        }
+        let names = names.filter(|name| !name.starts_with(AUXILIARY));
         return Ok(names.map(|name| (name.clone(), name)).collect());
     }
     let encoder = config.backbone().ok_or_else(|| absent(config.architecture.to_string()))?;
