@@ -16,6 +16,9 @@ closed_enum! {
 /// size, for a model conditioned on metadata these too, `[batch, 4]` as [`super::Input`] has them, and gives logits. It is
 /// what libtorch recorded on one pass, so sizes are fixed, and the weights stand in it as constants: it runs wherever
 /// libtorch does and learns nothing. The model's weights no longer take gradients afterwards.
+///
+/// # Errors
+/// As [`Model::forward`] where the model does not take images of this size; [`ModelError::Torch`].
 pub fn torchscript(model: &Model, [batch, height, width]: [i64; 3]) -> Result<CModule, ModelError> {
     // The tracer takes only tensors without gradients as constants.
     model.parameters().set_trainable("", false);

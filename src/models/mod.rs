@@ -12,18 +12,21 @@
 //! # }
 //! ```
 
+mod architecture;
 mod config;
 mod decoders;
+mod encoder_kind;
 mod encoders;
 mod export;
+mod fit;
 mod heads;
-mod kind;
 mod layers;
 mod metadata;
 mod multi_scale_attention;
 pub mod names;
 mod network;
 mod networks;
+mod norm;
 mod outline;
 mod parameters;
 mod point_rend;
@@ -37,12 +40,14 @@ use std::path::Path as FilePath;
 
 use tch::{Device, TchError, Tensor};
 
+pub use architecture::{Architecture, Attention, Upsampling};
 pub use config::ModelConfig;
+pub use encoder_kind::{EncoderKind, Family};
 pub use export::{ExportFormat, torchscript};
-pub use kind::{Architecture, Attention, EncoderKind, Family, Norm, Upsampling};
 pub use metadata::MetadataOptions;
 pub use multi_scale_attention::MultiScaleAttentionOptions;
 pub use networks::NnUnetOptions;
+pub use norm::Norm;
 pub use outline::{Cost, Outline, classes_of};
 pub use parameters::{Entry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
@@ -83,11 +88,11 @@ pub enum ModelError {
         /// What both must be multiples of.
         stride: u64,
     },
-    /// The image is too small for the decoder.
-    #[error("{architecture} needs images of at least {least} x {least} pixels; this one is {height} x {width}")]
+    /// The image is too small for the encoder or the decoder.
+    #[error("{model} needs images of at least {least} x {least} pixels; this one is {height} x {width}")]
     TooSmall {
-        /// The decoder.
-        architecture: Architecture,
+        /// The model's architecture and encoder.
+        model: String,
         /// Least height and width.
         least: i64,
         /// Height that came.
@@ -168,17 +173,26 @@ pub struct Model {
 impl Model {
     /// Builds `config` on `device`. Weights start as the reference starts them, drawn from libtorch's global
     /// generator: seed it first with [`tch::manual_seed`].
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] with the reason why it cannot be built; [`ModelError::Torch`] where memory runs out.
     pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
         Self::with(config, Parameters::new(device))
     }
 
     /// Builds `config` on `device` with the weights of the safetensors file `path`, which has every part of the model; as
     /// [`Model::new`] and [`Model::load`], without drawing values that are then replaced.
+    ///
+    /// # Errors
+    /// What [`WeightsError`] lists.
     pub fn open(config: &ModelConfig, path: &FilePath, device: Device) -> Result<Model, WeightsError> {
         Self::holding(config, read_tensors(path)?, path, device)
     }
 
     /// As [`Model::open`], with the `tensors` that were read from `path`.
+    ///
+    /// # Errors
+    /// [`WeightsError::Mismatch`], [`WeightsError::Model`] and [`WeightsError::Torch`].
     pub fn holding(
         config: &ModelConfig,
         tensors: BTreeMap<String, Tensor>,
@@ -186,7 +200,8 @@ impl Model {
         device: Device,
     ) -> Result<Model, WeightsError> {
         let model = Self::with(config, Parameters::unfilled(device))?;
-        weights::take(&model.parameters, path, tensors)?;
+        let given = shared(&tensors);
+        weights::take(&model.parameters, path, tensors).map_err(|error| error.with_fitting(config, &given))?;
         Ok(model)
     }
 
@@ -251,11 +266,18 @@ impl Model {
 
     /// Logits of the images `x`, `[B, C, H, W]`. With `train`, batch norms use and follow the batch's
     /// statistics and dropout is on.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
     pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Output, ModelError> {
         self.forward(&Input { images: x, metadata: None }, train)
     }
 
     /// As [`Model::forward_t`], with what is known of the patients.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`], [`ModelError::Indivisible`], [`ModelError::TooSmall`] and [`ModelError::Metadata`]: what came does not
+    /// fit the model; [`ModelError::OneValuePerChannel`]: a batch norm cannot learn from it; [`ModelError::Torch`].
     pub fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         self.check(input.images)?;
         if let Some(metadata) = input.metadata {
@@ -269,6 +291,9 @@ impl Model {
 
     /// The logits of `input` in evaluation, without gradients and faster than [`Model::forward`]: batch norms are folded
     /// into the convolutions before them. The same function, rounded elsewhere.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
     pub fn predict(&self, input: &Input) -> Result<Tensor, ModelError> {
         Ok(tch::no_grad(|| layers::folded(|| self.forward(input, false)))?.logits)
     }
@@ -285,9 +310,9 @@ impl Model {
         if height % stride != 0 || width % stride != 0 {
             return Err(ModelError::Indivisible { height, width, stride });
         }
-        let (architecture, least) = (self.config.architecture, self.least_side());
+        let least = self.least_side();
         if size[2] < least || size[3] < least {
-            return Err(ModelError::TooSmall { architecture, least, height, width });
+            return Err(ModelError::TooSmall { model: self.config.describe(), least, height, width });
         }
         Ok(())
     }
@@ -304,13 +329,18 @@ impl Model {
     /// # Errors
     /// What [`WeightsError`] lists; the model is as it was then.
     pub fn load(&mut self, path: &FilePath) -> Result<Loaded, WeightsError> {
-        weights::load(&self.parameters, path)
+        let tensors = read_tensors(path)?;
+        let given = shared(&tensors);
+        weights::load(&self.parameters, path, tensors).map_err(|error| error.with_fitting(&self.config, &given))
     }
 
     /// Loads the encoder's weights alone (the backbone's of a whole network), as published for the encoder or as part
     /// of a whole model. A classifier's head in the file and stages beyond the model's depth are left out; a first
     /// layer for three channels is fitted to one as the reference does (its sum over the channels); batch norms become
     /// what the model has in their place.
+    ///
+    /// # Errors
+    /// What [`WeightsError`] lists; the model is as it was then.
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
         let prefix = self.config.weights_prefix();
         weights::load_encoder(&self.parameters, prefix, path).map_err(|error| {
@@ -332,6 +362,9 @@ impl Model {
 
     /// Writes the state as safetensors, by rename, as the reference's strict loading wants it: a tensor that it lists
     /// under several names is written under each.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`]; a file of that name is as it was then.
     pub fn save(&self, path: &FilePath) -> Result<(), WeightsError> {
         let entries = self.parameters.entries();
         let named = self.parameters.names().iter();
@@ -340,6 +373,9 @@ impl Model {
     }
 
     /// Copies the values of every tensor of `other`, a model of the same configuration.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] where `other` is of another configuration.
     pub fn copy_from(&mut self, other: &Model) -> Result<(), ModelError> {
         if self.config != other.config {
             return Err(ModelError::Config("weights are copied between models of one configuration".into()));
@@ -351,4 +387,9 @@ impl Model {
             Ok(())
         })
     }
+}
+
+/// The same tensors once more; none is copied.
+fn shared(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }

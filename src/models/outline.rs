@@ -30,6 +30,9 @@ pub struct Cost {
 
 impl Outline {
     /// The outline of `config`.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
     pub fn of(config: &ModelConfig) -> Result<Outline, ModelError> {
         let model = Model::with(config, Parameters::unfilled(Device::Cpu))?;
         let entries = model.parameters.entries().iter();
@@ -60,6 +63,9 @@ impl Outline {
 
 impl Cost {
     /// The cost of `config` on one image of `side` x `side`.
+    ///
+    /// # Errors
+    /// As [`Model::new`], and as [`Model::forward`] where the model does not take `side`.
     pub fn of(config: &ModelConfig, side: i64) -> Result<Cost, ModelError> {
         let model = Model::with(config, Parameters::unfilled(Device::Cpu))?;
         let x = Tensor::f_zeros([1, config.in_channels, side, side], (Kind::Float, Device::Cpu))?;
@@ -73,6 +79,9 @@ impl Cost {
 
 /// The number of classes that the weights `tensors` of a `config` (whose own number is not looked at) are for: the rows
 /// of the first tensor whose shape depends on it; `None` where the tensors have none of that name.
+///
+/// # Errors
+/// As [`Model::new`].
 pub fn classes_of(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Option<i64>, ModelError> {
     let [one, two] = [1, 2].map(|classes| Outline::of(&ModelConfig { classes, ..config.clone() }));
     let (one, two) = (one?.entries, two?.entries);

@@ -92,6 +92,9 @@ impl Parameters {
     /// Casts every floating tensor, in the layers too: double precision to compare gradients beyond rounding, half
     /// to predict.
     /// Call it before the first backward pass: a gradient keeps its kind.
+    ///
+    /// # Errors
+    /// libtorch's: most often memory ran out.
     pub fn set_kind(&self, kind: Kind) -> Result<(), TchError> {
         for entry in self.entries.iter().filter(|e| e.tensor.is_floating_point()) {
             let trainable = entry.tensor.requires_grad();
@@ -104,6 +107,9 @@ impl Parameters {
 
     /// Lays out every four-dimensional weight with its channels last, in the layers too; the model wants its images
     /// laid out so as well ([`channels_last`]).
+    ///
+    /// # Errors
+    /// libtorch's: most often memory ran out.
     pub fn set_channels_last(&self) -> Result<(), TchError> {
         for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.tensor.dim() == 4) {
             let trainable = entry.tensor.requires_grad();
@@ -136,6 +142,9 @@ impl Parameters {
 }
 
 /// The same `[B, C, H, W]` laid out in memory as `[B, H, W, C]`.
+///
+/// # Errors
+/// libtorch's: `x` has other than four dimensions, or memory ran out.
 pub fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }

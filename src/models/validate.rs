@@ -176,13 +176,22 @@ impl ModelConfig {
     }
 
     fn check_norm(&self) -> Refusal {
-        let architecture = self.architecture;
-        if !architecture.has_batch_norms() && (self.norm != Norm::Batch || self.norm_momentum.is_some()) {
+        if !self.has_batch_norms() && (self.norm != Norm::Batch || self.norm_momentum.is_some()) {
             return Err(format!(
-                "{architecture} has no batch norm that norm or norm-momentum could stand for; leave both out"
+                "{} has no batch norm that norm or norm-momentum could stand for; leave both out",
+                self.describe()
             ));
         }
         Ok(())
+    }
+
+    fn has_batch_norms(&self) -> bool {
+        match self.architecture {
+            Architecture::SwinUnetr | Architecture::NnUnet | Architecture::NnUnetResEnc => false,
+            // Its own are group norms; the auxiliary head has a batch norm.
+            Architecture::Fpn => self.auxiliary || self.backbone().is_none_or(|e| e.family().has_batch_norms()),
+            _ => true,
+        }
     }
 
     fn check_head(&self) -> Refusal {

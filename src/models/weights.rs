@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::ModelConfig;
+use super::fit::fitting;
 use super::parameters::Parameters;
 use crate::artefact::write_atomically;
 
@@ -39,7 +41,10 @@ pub enum WeightsError {
         dtype: Dtype,
     },
     /// The tensors are not those of the model.
-    #[error("{}: these are not the weights of this model:{}", path.display(), listing(missing, surplus, misshapen))]
+    #[error(
+        "{}: these are not the weights of this model:{}{}",
+        path.display(), listing(missing, surplus, misshapen), advice(fitting)
+    )]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -50,6 +55,8 @@ pub enum WeightsError {
         /// Tensors of another shape or of integers for floats, with what each has; and such as differ from one that
         /// the model shares them with.
         misshapen: Vec<String>,
+        /// What must be another in the configuration for them to be the model's: `depth = 3`.
+        fitting: Option<String>,
     },
     /// Weights of a full encoder for a reduced one.
     #[error(
@@ -114,6 +121,23 @@ pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[Strin
     text
 }
 
+/// The way out of a mismatch, where there is one.
+pub(super) fn advice(fitting: &Option<String>) -> String {
+    fitting.as_ref().map(|change| format!("\n  they fit a model with {change}")).unwrap_or_default()
+}
+
+impl WeightsError {
+    /// A mismatch of `tensors` with a model of `config`, with what they would fit; any other error as it is.
+    pub(super) fn with_fitting(self, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Self {
+        match self {
+            WeightsError::Mismatch { path, missing, surplus, misshapen, .. } => {
+                WeightsError::Mismatch { path, missing, surplus, misshapen, fitting: fitting(config, tensors) }
+            }
+            other => other,
+        }
+    }
+}
+
 fn kind_of(dtype: Dtype) -> Option<Kind> {
     Some(match dtype {
         Dtype::BOOL => Kind::Bool,
@@ -153,6 +177,9 @@ pub(crate) fn is_pickle(start: &[u8]) -> bool {
 }
 
 /// Every tensor of a safetensors file, on the CPU.
+///
+/// # Errors
+/// [`WeightsError::Io`], [`WeightsError::Format`], [`WeightsError::Pickle`], [`WeightsError::Type`] and [`WeightsError::Torch`].
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })?;
     if is_pickle(&bytes) {
@@ -210,6 +237,9 @@ impl View for Stored {
 }
 
 /// Writes named tensors as a safetensors file, by rename. The same tensors give the same bytes.
+///
+/// # Errors
+/// [`WeightsError::Io`]; a file of that name is as it was then. [`WeightsError::Torch`] for number types that safetensors lacks.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), WeightsError> {
     let stored = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(tensor)?)));
     let stored: Vec<_> =
@@ -234,11 +264,29 @@ pub struct Loaded {
     pub parts_kept: Vec<&'static str>,
 }
 
-/// Loads the tensors of `path` into `parameters`, all or none; see [`super::Model::load`].
-pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<Loaded, WeightsError> {
-    let mut tensors = read_tensors(path)?;
+/// Loads the `tensors` that were read from `path` into `parameters`, all or none; see [`super::Model::load`].
+pub(super) fn load(
+    parameters: &Parameters,
+    path: &Path,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<Loaded, WeightsError> {
+    let parts_kept = keep_absent(parameters, &mut tensors);
+    let norms_converted = take(parameters, path, tensors)?;
+    Ok(Loaded { norms_converted, parts_kept })
+}
+
+/// Whether [`load`] would take `tensors`; nothing changes.
+pub(super) fn fit(parameters: &Parameters, tensors: &BTreeMap<String, Tensor>) -> bool {
+    let mut tensors = super::shared(tensors);
+    keep_absent(parameters, &mut tensors);
+    drop_statistics(parameters, "", &mut tensors);
+    matched(parameters, "", Path::new(""), tensors).is_ok()
+}
+
+/// Puts the model's own tensors among `tensors` for each part that those may lack and do lack, and names these parts.
+fn keep_absent(parameters: &Parameters, tensors: &mut BTreeMap<String, Tensor>) -> Vec<&'static str> {
     // Before the model's own counters stand among those of the file.
-    add_counters(parameters, "", &mut tensors);
+    add_counters(parameters, "", tensors);
     let mut parts_kept = Vec::new();
     for part in NEUTRAL {
         let own = parameters.entries().iter().filter(|entry| entry.name.starts_with(part));
@@ -248,8 +296,7 @@ pub(super) fn load(parameters: &Parameters, path: &Path) -> Result<Loaded, Weigh
             parts_kept.push(part.trim_end_matches('.'));
         }
     }
-    let norms_converted = take(parameters, path, tensors)?;
-    Ok(Loaded { norms_converted, parts_kept })
+    parts_kept
 }
 
 /// Gives the `tensors` that were read from `path` to `parameters`, all or none, and the number of norms converted.
@@ -285,8 +332,20 @@ fn assign(
     parameters: &Parameters,
     prefix: &str,
     path: &Path,
-    mut tensors: BTreeMap<String, Tensor>,
+    tensors: BTreeMap<String, Tensor>,
 ) -> Result<(), WeightsError> {
+    let mut pairs = matched(parameters, prefix, path, tensors)?;
+    tch::no_grad(|| pairs.iter_mut().try_for_each(|(to, from)| to.f_copy_(from)))
+        .map_err(|source| WeightsError::Torch { path: path.into(), source })
+}
+
+/// Each of `parameters` whose name starts with `prefix`, with what `tensors` have for it.
+fn matched(
+    parameters: &Parameters,
+    prefix: &str,
+    path: &Path,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<Vec<(Tensor, Tensor)>, WeightsError> {
     let mut missing = Vec::new();
     let mut misshapen = Vec::new();
     let mut pairs = Vec::new();
@@ -322,10 +381,9 @@ fn assign(
     }
     let surplus: Vec<String> = tensors.into_keys().collect();
     if !(missing.is_empty() && surplus.is_empty() && misshapen.is_empty()) {
-        return Err(WeightsError::Mismatch { path: path.into(), missing, surplus, misshapen });
+        return Err(WeightsError::Mismatch { path: path.into(), missing, surplus, misshapen, fitting: None });
     }
-    tch::no_grad(|| pairs.iter_mut().try_for_each(|(to, from)| to.f_copy_(from)))
-        .map_err(|source| WeightsError::Torch { path: path.into(), source })
+    Ok(pairs)
 }
 
 /// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: mean, variance

@@ -18,11 +18,15 @@ mod mask;
 #[cfg(feature = "torch")]
 mod models;
 #[cfg(feature = "torch")]
+mod models_contract;
+#[cfg(feature = "torch")]
 mod models_exchange;
 #[cfg(feature = "torch")]
 mod models_initial;
 #[cfg(feature = "torch")]
 mod models_matrix;
+#[cfg(feature = "torch")]
+mod models_weights;
 mod phantom;
 mod python;
 mod reading;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::weights::{CLASSIFIERS, adapt_first_layer, listing};
-use super::{EncoderKind, Family, ModelConfig, ModelError, Norm, Outline, Role, classes_of};
+use super::fit::fitting;
+use super::weights::{CLASSIFIERS, adapt_first_layer, advice, listing};
+use super::{EncoderKind, Family, ModelConfig, ModelError, Norm, Outline, Role, classes_of, shared};
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
@@ -50,8 +51,9 @@ pub enum NamesError {
     },
     /// The tensors are not those of the model.
     #[error(
-        "these are not the weights of {model} as {source_name} names them:{}",
-        listing(missing, surplus, misshapen)
+        "these are not the weights of {model} as {source_name} names them:{}{}",
+        listing(missing, surplus, misshapen),
+        advice(fitting)
     )]
     Mismatch {
         /// The other library.
@@ -64,6 +66,8 @@ pub enum NamesError {
         surplus: Vec<String>,
         /// Tensors of another shape or of integers for floats, with what each has.
         misshapen: Vec<String>,
+        /// What must be another in the configuration for them to be the model's: `depth = 3`.
+        fitting: Option<String>,
     },
     /// Tensors that belong together do not fit each other.
     #[error("{name}: {source}")]
@@ -103,7 +107,31 @@ const AUXILIARY: &str = "auxiliary_head.";
 
 /// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
 /// `config` has group norm in place of batch norm, running statistics are left out and affine weights stay.
+///
+/// # Errors
+/// What [`NamesError`] lists.
 pub fn to_carpus(
+    source: Source,
+    config: &ModelConfig,
+    tensors: BTreeMap<String, Tensor>,
+) -> Result<Renamed, NamesError> {
+    // Whole models of these have our names, so that it can be told which model they fit.
+    let ours = is_whole(source, config) && source != Source::Transformers;
+    let given = ours.then(|| {
+        let mut given = shared(&tensors);
+        given.retain(|name, _| !name.starts_with(CLASSIFICATION));
+        given
+    });
+    renamed_to_carpus(source, config, tensors).map_err(|error| match (error, given) {
+        (NamesError::Mismatch { source_name, model, missing, surplus, misshapen, .. }, Some(given)) => {
+            let fitting = fitting(config, &given);
+            NamesError::Mismatch { source_name, model, missing, surplus, misshapen, fitting }
+        }
+        (error, _) => error,
+    })
+}
+
+fn renamed_to_carpus(
     source: Source,
     config: &ModelConfig,
     mut tensors: BTreeMap<String, Tensor>,
@@ -171,6 +199,9 @@ fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>)
 }
 
 /// A state dict of `source` from weights of `config`, the whole model's or its encoder's.
+///
+/// # Errors
+/// What [`NamesError`] lists.
 pub fn from_carpus(
     source: Source,
     config: &ModelConfig,
@@ -297,5 +328,5 @@ fn check(
         return Ok(());
     }
     let model = config.describe();
-    Err(NamesError::Mismatch { source_name: source, model, missing, surplus, misshapen })
+    Err(NamesError::Mismatch { source_name: source, model, missing, surplus, misshapen, fitting: None })
 }

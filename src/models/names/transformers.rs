@@ -94,6 +94,7 @@ fn refuse(config: &ModelConfig, mut missing: Vec<String>, surplus: Vec<String>) 
         missing,
         surplus,
         misshapen: Vec::new(),
+        fitting: None,
     })
 }
 
