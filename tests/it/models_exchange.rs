@@ -413,7 +413,7 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     let mut cases = Vec::new();
     for (index, config) in configs.iter().enumerate() {
         let model = Model::new(config, Device::Cpu).unwrap();
-        let side = config.least_side().max(model.stride()).max(64);
+        let side = model.least_side().max(model.stride()).max(64);
         let file = |what: &str| folder.path().join(format!("{index}.{what}"));
         let x = Tensor::randn([2, 3, side, side], (Kind::Float, Device::Cpu));
         // Statistics away from their start, or nothing would show that they are in the module.
