@@ -9,6 +9,36 @@ import argparse
 import warnings
 
 import torch
+from torch.onnx import symbolic_helper
+
+
+OPSET = 17
+
+
+def adaptive_average(g, x, output_size):
+    """Means over a grid of cells, `[B, C, H, W]` to `[B, C, rows, columns]`, for which ONNX has no operator: the image
+    between two matrices, that of rows `[rows, H]` and that of columns `[W, columns]`, each row (column) of which holds
+    1 / n at the n pixels of its cell. torch.onnx itself has this for sizes alone that the grid divides."""
+    rows, columns = (int(n) for n in symbolic_helper._maybe_get_const(output_size, "is"))
+    if rows == columns == 1:
+        return g.op("GlobalAveragePool", x)
+
+    def whole(values):
+        return g.op("Constant", value_t=torch.tensor(values, dtype=torch.int64))
+
+    def means(axis, cells):
+        pixels = g.op("Gather", g.op("Shape", x), whole(axis), axis_i=0)
+        pixel = g.op("Range", whole(0), pixels, whole(1))
+        cell = torch.arange(cells)[:, None].tolist()
+        # PyTorch's bounds of cell i of n over H pixels: from floor(i H / n) to ceil((i + 1) H / n).
+        start = g.op("Div", g.op("Mul", whole(cell), pixels), whole(cells))
+        beyond = g.op("Mul", g.op("Add", whole(cell), whole(1)), pixels)
+        end = g.op("Div", g.op("Add", beyond, whole(cells - 1)), whole(cells))
+        inside = g.op("And", g.op("GreaterOrEqual", pixel, start), g.op("Less", pixel, end))
+        inside, number = (g.op("Cast", n, to_i=1) for n in (inside, g.op("Sub", end, start)))
+        return g.op("Div", inside, number)
+
+    return g.op("MatMul", g.op("MatMul", means(2, rows), x), g.op("Transpose", means(3, columns), perm_i=[1, 0]))
 
 
 def main():
@@ -21,10 +51,11 @@ def main():
     module = torch.jit.load(args.input, map_location="cpu").eval()
     shapes = {"images": args.shape, "metadata": args.metadata}
     inputs = {name: torch.zeros([int(n) for n in shape.split("x")]) for name, shape in shapes.items() if shape}
+    torch.onnx.register_custom_op_symbolic("aten::adaptive_avg_pool2d", adaptive_average, OPSET)
     with warnings.catch_warnings():
         # The exporter for TorchScript modules is the older of torch's two; the newer one does not take them.
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(module, tuple(inputs.values()), args.output, dynamo=False, opset_version=17,
+        torch.onnx.export(module, tuple(inputs.values()), args.output, dynamo=False, opset_version=OPSET,
                           input_names=list(inputs), output_names=["logits"])
     print(f"{' and '.join(f'{name} {list(x.shape)}' for name, x in inputs.items())} to logits in {args.output}")
 

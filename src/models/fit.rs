@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use super::{
-    Architecture, Attention, EncoderKind, MetadataOptions, Model, ModelConfig, MultiScaleAttentionOptions, Parameters,
-    PointRendOptions, classes_of, weights,
+    Architecture, Attention, EncoderKind, MetadataOptions, Model, ModelConfig, MultiScaleAttentionOptions, Outline,
+    Parameters, PointRendOptions, Role, classes_of, weights,
 };
 
 /// What must be another in `config` for a model to take `tensors`, as a configuration says it: `depth = 3`. Looked for are
-/// the number of classes, one other key, and the architecture with its encoder; `None` where none of these does.
+/// the number of classes, one other key, and the architecture with its encoder and depth; `None` where none does.
 pub(super) fn fitting(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Option<String> {
-    let variants = one_key_apart(config).into_iter().chain(other_models(config));
+    let variants = one_key_apart(config).into_iter().chain(other_models(config, tensors));
     variants.filter_map(|(change, variant)| with_classes(config, change, variant, tensors)).find_map(
         |(change, variant)| {
             let model = Model::with(&variant, Parameters::unfilled(Device::Cpu)).ok()?;
@@ -47,20 +47,44 @@ fn one_key_apart(config: &ModelConfig) -> Vec<(String, ModelConfig)> {
     variants
 }
 
-/// Every architecture on every encoder, as they are without options.
-fn other_models(config: &ModelConfig) -> impl Iterator<Item = (String, ModelConfig)> {
+/// Every architecture on each encoder that `tensors` have, as they are without options.
+fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec<(String, ModelConfig)> {
     let plain = ModelConfig { in_channels: config.in_channels, norm: config.norm, ..ModelConfig::default() };
-    Architecture::ALL.iter().flat_map(move |&architecture| {
+    let all = EncoderKind::ALL.iter().flat_map(|encoder| [5, 4, 3].map(|depth| (*encoder, depth)));
+    let held: Vec<(EncoderKind, i64)> =
+        all.filter(|(encoder, depth)| has_encoder(&plain, *encoder, *depth, tensors)).collect();
+    let mut models = Vec::new();
+    for architecture in Architecture::ALL.iter().copied() {
         let plain = ModelConfig { architecture, ..plain.clone() };
-        let encoders: Vec<_> = match architecture.default_encoder() {
-            Some(_) => EncoderKind::ALL.iter().copied().map(Some).collect(),
-            None => vec![None],
-        };
-        encoders.into_iter().map(move |encoder| {
-            let on = encoder.map(|encoder| format!(", encoder = \"{encoder}\"")).unwrap_or_default();
-            (format!("architecture = \"{architecture}\"{on}"), ModelConfig { encoder, ..plain.clone() })
-        })
-    })
+        if architecture.default_encoder().is_none() {
+            models.push((format!("architecture = \"{architecture}\""), plain));
+            continue;
+        }
+        // Encoders of its own may have other tensors than those of the same name elsewhere.
+        let own = architecture.own_encoders().map(|(families, _)| {
+            let own = EncoderKind::ALL.iter().filter(|encoder| families.contains(&encoder.family()));
+            own.map(|encoder| (*encoder, 5)).collect()
+        });
+        for (encoder, depth) in own.as_ref().unwrap_or(&held).iter().copied() {
+            let mut change = format!("architecture = \"{architecture}\", encoder = \"{encoder}\"");
+            if depth != config.depth {
+                change += &format!(", depth = {depth}");
+            }
+            models.push((change, ModelConfig { encoder: Some(encoder), depth, ..plain.clone() }));
+        }
+    }
+    models
+}
+
+/// Whether every weight of `encoder` is among `tensors`. A U-Net takes any encoder.
+fn has_encoder(plain: &ModelConfig, encoder: EncoderKind, depth: i64, tensors: &BTreeMap<String, Tensor>) -> bool {
+    let unet = ModelConfig { architecture: Architecture::Unet, encoder: Some(encoder), depth, ..plain.clone() };
+    let Ok(outline) = Outline::of(&unet) else { return false };
+    let mut weights = outline
+        .entries
+        .iter()
+        .filter(|(name, _, role)| *role == Role::Parameter && name.starts_with(encoder.weights_prefix()));
+    weights.all(|(name, shape, _)| tensors.get(name).is_some_and(|tensor| tensor.size() == *shape))
 }
 
 /// `variant` with the number of classes that `tensors` are for, and all that is another than in `config`; `None` where

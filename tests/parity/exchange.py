@@ -107,6 +107,7 @@ def checkpoint(folder, seed):
 def modules(folder):
     import onnxruntime
 
+    failures = []
     for case in json.loads((folder / "cases.json").read_text()):
         name = case["name"]
         tensors = load_file(folder / f"{name}.x.safetensors")
@@ -118,10 +119,15 @@ def modules(folder):
         script = ROOT / "assets" / "torchscript_to_onnx.py"
         shapes = ["x".join(map(str, x.shape)) for x in inputs.values()]
         command = [sys.executable, script, folder / f"{name}.pt", onnx, *shapes]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        told = subprocess.run(command, capture_output=True, text=True)
+        if told.returncode:
+            failures.append(f"{name}: {told.stderr[-2000:]}")
+            continue
         session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
         y["onnx"] = torch.from_numpy(session.run(None, {given: x.numpy() for given, x in inputs.items()})[0])
         write(folder / f"{name}.y.safetensors", y)
+    if failures:
+        sys.exit("\n".join(failures))
 
 
 what, folder = sys.argv[1], Path(sys.argv[2])

@@ -124,7 +124,8 @@ pub fn to_carpus(
     });
     renamed_to_carpus(source, config, tensors).map_err(|error| match (error, given) {
         (NamesError::Mismatch { source_name, model, missing, surplus, misshapen, .. }, Some(given)) => {
-            let fitting = fitting(config, &given);
+            let classes = classes_of(config, &given).ok().flatten().unwrap_or(config.classes);
+            let fitting = fitting(&ModelConfig { classes, ..config.clone() }, &given);
             NamesError::Mismatch { source_name, model, missing, surplus, misshapen, fitting }
         }
         (error, _) => error,
