@@ -2,10 +2,13 @@
 
 usage: python torchscript_to_onnx.py M.pt M.onnx SHAPE [METADATA_SHAPE]     (as the export printed them: 1x3x512x512 1x4)
 
-Needs torch and onnx. The module was recorded at one size, so the ONNX file takes that size alone.
+Needs torch and onnx. The module was recorded at one size, so the ONNX file takes that size alone. With onnxruntime
+installed, both are run on random images, and a file whose logits differ from the module's is not written.
 """
 
 import argparse
+import os
+import sys
 import warnings
 
 import torch
@@ -13,6 +16,8 @@ from torch.onnx import symbolic_helper
 
 
 OPSET = 17
+# Of the largest logit: what rounding in single precision leaves, with room.
+TOLERANCE = 1e-3
 
 
 def adaptive_average(g, x, output_size):
@@ -41,6 +46,20 @@ def adaptive_average(g, x, output_size):
     return g.op("MatMul", g.op("MatMul", means(2, rows), x), g.op("Transpose", means(3, columns), perm_i=[1, 0]))
 
 
+def difference(module, onnx, inputs):
+    """Of logits by ONNX from those by the module, relative to the largest logit; None without onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    inputs = {name: torch.randn_like(x) for name, x in inputs.items()}
+    with torch.no_grad():
+        wanted = module(*inputs.values())
+    found = torch.from_numpy(session.run(None, {name: x.numpy() for name, x in inputs.items()})[0])
+    return ((found - wanted).abs().max() / wanted.abs().max()).item()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("input")
@@ -55,9 +74,18 @@ def main():
     with warnings.catch_warnings():
         # The exporter for TorchScript modules is the older of torch's two; the newer one does not take them.
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(module, tuple(inputs.values()), args.output, dynamo=False, opset_version=OPSET,
+        part = f"{args.output}.part"
+        torch.onnx.export(module, tuple(inputs.values()), part, dynamo=False, opset_version=OPSET,
                           input_names=list(inputs), output_names=["logits"])
-    print(f"{' and '.join(f'{name} {list(x.shape)}' for name, x in inputs.items())} to logits in {args.output}")
+    apart = difference(module, part, inputs)
+    if apart is not None and not apart <= TOLERANCE:
+        os.remove(part)
+        sys.exit(f"{args.output}: not written: its logits differ from the module's by {apart:.1e} of the largest")
+    os.replace(part, args.output)
+    said = f"they differ from the module's by {apart:.1e} of the largest"
+    if apart is None:
+        said = "not compared with the module's: onnxruntime is not installed"
+    print(f"{' and '.join(f'{name} {list(x.shape)}' for name, x in inputs.items())} to logits in {args.output}; {said}")
 
 
 main()

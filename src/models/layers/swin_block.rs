@@ -166,9 +166,9 @@ impl WindowAttention {
         let mut scores = query.f_matmul(&parts.f_get(1)?.f_transpose(-2, -1)?)?; // [B n, heads, N, N]
         scores = scores.f_add_(&self.bias_of(places)?)?;
         if let Some(mask) = mask {
-            let windows = mask.size()[0];
-            let mut images = scores.f_view([-1, windows, self.heads, places, places])?;
-            let _ = images.f_add_(&mask.f_unsqueeze(1)?)?;
+            // What is taken is the sum, not the view under it: ONNX knows no views.
+            let mut images = scores.f_view([-1, mask.size()[0], self.heads, places, places])?;
+            scores = images.f_add_(&mask.f_unsqueeze(1)?)?.f_view([all, self.heads, places, places])?;
         }
         let mixed = scores.f_softmax(-1, None)?.f_matmul(&parts.f_get(2)?)?;
         let mixed = mixed.f_transpose(1, 2)?.f_reshape([all, places, width])?;
