@@ -71,20 +71,24 @@ def main():
     shapes = {"images": args.shape, "metadata": args.metadata}
     inputs = {name: torch.zeros([int(n) for n in shape.split("x")]) for name, shape in shapes.items() if shape}
     torch.onnx.register_custom_op_symbolic("aten::adaptive_avg_pool2d", adaptive_average, OPSET)
-    with warnings.catch_warnings():
-        # The exporter for TorchScript modules is the older of torch's two; the newer one does not take them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        part = f"{args.output}.part"
-        torch.onnx.export(module, tuple(inputs.values()), part, dynamo=False, opset_version=OPSET,
-                          input_names=list(inputs), output_names=["logits"])
-    apart = difference(module, part, inputs)
-    if apart is not None and not apart <= TOLERANCE:
-        os.remove(part)
-        sys.exit(f"{args.output}: not written: its logits differ from the module's by {apart:.1e} of the largest")
-    os.replace(part, args.output)
-    said = f"they differ from the module's by {apart:.1e} of the largest"
+    part = f"{args.output}.part"
+    try:
+        with warnings.catch_warnings():
+            # The exporter for TorchScript modules is the older of torch's two; the newer one does not take them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(module, tuple(inputs.values()), part, dynamo=False, opset_version=OPSET,
+                              input_names=list(inputs), output_names=["logits"])
+        apart = difference(module, part, inputs)
+        if apart is not None and not apart <= TOLERANCE:
+            sys.exit(f"{args.output}: not written: its logits differ from the module's by {apart:.1e} of the largest")
+        os.replace(part, args.output)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
     if apart is None:
         said = "not compared with the module's: onnxruntime is not installed"
+    else:
+        said = f"they differ from the module's by {apart:.1e} of the largest"
     print(f"{' and '.join(f'{name} {list(x.shape)}' for name, x in inputs.items())} to logits in {args.output}; {said}")
 
 
