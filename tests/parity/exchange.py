@@ -121,7 +121,7 @@ def modules(folder):
         command = [sys.executable, script, folder / f"{name}.pt", onnx, *shapes]
         told = subprocess.run(command, capture_output=True, text=True)
         if told.returncode:
-            failures.append(f"{name}: {told.stderr[-2000:]}")
+            failures.append(f"{case['model']}: {told.stderr[-2000:]}")
             continue
         session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
         y["onnx"] = torch.from_numpy(session.run(None, {given: x.numpy() for given, x in inputs.items()})[0])
