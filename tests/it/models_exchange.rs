@@ -415,14 +415,15 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     configs.push(ModelConfig { metadata: Some(MetadataOptions::default()), ..fpn(ResNet18) });
     let mut cases = Vec::new();
     for (index, config) in configs.iter().enumerate() {
-        // Statistics away from their start, or nothing would show that they are in the module; those of a batch, since
-        // under others an untrained network of many layers makes more of rounding than its logits.
+        // Statistics away from their start, or nothing would show that they are in the module; those of many pixels,
+        // since under others an untrained network of many layers makes more of rounding than its logits.
         let follows = ModelConfig { norm_momentum: Some(1.0), ..config.clone() };
         let model = Model::new(if follows.validate().is_ok() { &follows } else { config }, Device::Cpu).unwrap();
         let side = model.least_side().max(model.stride()).max(64);
         let file = |what: &str| folder.path().join(format!("{index}.{what}"));
         let x = Tensor::randn([2, 3, side, side], (Kind::Float, Device::Cpu));
-        tch::no_grad(|| model.forward_t(&x, true)).unwrap();
+        let many = Tensor::randn([8, 3, 2 * side, 2 * side], (Kind::Float, Device::Cpu));
+        tch::no_grad(|| model.forward_t(&many, true)).unwrap();
         let mut inputs = vec![("x".to_owned(), x.shallow_clone())];
         if config.metadata.is_some() {
             // A gate that is closed would show nothing.
