@@ -413,7 +413,7 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
         configs.extend(EncoderKind::ALL.iter().map(|e| fpn(*e)));
     }
     configs.push(ModelConfig { metadata: Some(MetadataOptions::default()), ..fpn(ResNet18) });
-    let mut cases = Vec::new();
+    let (mut cases, mut allowed) = (Vec::new(), Vec::new());
     for (index, config) in configs.iter().enumerate() {
         // Statistics away from their start, or nothing would show that they are in the module; those of many pixels,
         // since under others an untrained network of many layers makes more of rounding than its logits.
@@ -434,6 +434,11 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
         }
         let input = Input { images: &x, metadata: inputs.get(1).map(|(_, metadata)| metadata) };
         let y = tch::no_grad(|| model.forward(&input, false)).unwrap().logits;
+        // Another library rounds elsewhere: where a nudge of the images by a millionth, some ten roundings, does more
+        // than is allowed in general, as much is allowed.
+        let nudged = Input { images: &(&x * (1.0 + 1e-6)), ..input };
+        let nudged = tch::no_grad(|| model.forward(&nudged, false)).unwrap().logits;
+        allowed.push(relative(&nudged, &y).clamp(LOGITS, 10.0 * LOGITS));
         let (weights, module) = (file("w"), file("pt"));
         let mut arguments = vec!["models", "export", "--to", "torchscript", "--batch", "2"];
         let size = side.to_string();
@@ -464,13 +469,19 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     std::fs::write(folder.path().join("cases.json"), json!(cases).to_string()).unwrap();
     python::run("exchange.py", &["modules", folder.path().to_str().unwrap()]);
     let program = compile(folder.path());
-    for (index, config) in configs.iter().enumerate() {
+    let mut differ = Vec::new();
+    for ((index, config), allowed) in configs.iter().enumerate().zip(allowed) {
         let name = config.describe();
+        let mut hold = |what: &str, y: &Tensor, expected: &Tensor| {
+            let difference = relative(y, expected);
+            if difference.is_nan() || difference > allowed {
+                differ.push(format!("{name}: logits {what} differ by {difference:.1e}, {allowed:.1e} is allowed"));
+            }
+        };
         let file = |what: &str| folder.path().join(format!("{index}.{what}"));
         let expected = &read_tensors(&file("expected")).unwrap()["y"];
         for (what, y) in read_tensors(&file("y.safetensors")).unwrap() {
-            let difference = relative(&y, expected);
-            assert!(difference <= LOGITS, "{name}: logits by {what} differ by {difference:e}");
+            hold(&format!("by {what}"), &y, expected);
         }
         let inputs = read_tensors(&file("x.safetensors")).unwrap();
         let mut command = Command::new(&program);
@@ -485,7 +496,7 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
         assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
         let bytes = std::fs::read(file("y.raw")).unwrap();
         let y = Tensor::from_data_size(&bytes, &expected.size(), Kind::Float);
-        let difference = relative(&y, expected);
-        assert!(difference <= LOGITS, "{name}: logits in C++ differ by {difference:e}");
+        hold("in C++", &y, expected);
     }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
