@@ -31,6 +31,7 @@ mod outline;
 mod parameters;
 mod point_rend;
 mod scale;
+mod tensor_file;
 mod validate;
 mod weights;
 
@@ -52,8 +53,9 @@ pub use outline::{Cost, Outline, classes_of};
 pub use parameters::{Entry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
-pub(crate) use weights::is_pickle;
-pub use weights::{Loaded, WeightsError, read_tensors, write_tensors};
+pub(crate) use tensor_file::is_pickle;
+pub use tensor_file::{read_tensors, write_tensors};
+pub use weights::{Loaded, WeightsError};
 
 use layers::Scheme;
 use network::Network;
