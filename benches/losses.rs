@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use carpus::bones::COUNT;
 use carpus::losses::LossMix;
-use carpus::mask::{LabelImage, RunMask, SignedDistance};
+use carpus::mask::{HandMasks, LabelImage, RunMask, SignedDistance};
 use carpus::models::write_tensors;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -25,9 +25,9 @@ const SAMPLE: usize = 4;
 const ROUNDS: usize = 3;
 
 /// Ellipses as large as bones, one after the other, a few overlapping.
-fn bones(size: u32) -> [RunMask; COUNT] {
+fn bones(size: u32) -> HandMasks {
     let unit = f64::from(size) / 2048.0;
-    std::array::from_fn(|class| {
+    let mask = |class: usize| {
         let (x, y) = (250.0 + 310.0 * (class % 6) as f64, 220.0 + 380.0 * (class / 6) as f64);
         let (across, along) = (45.0 + 6.0 * (class % 7) as f64, 90.0 + 14.0 * (class % 5) as f64);
         let vertex = |i: usize| {
@@ -37,7 +37,8 @@ fn bones(size: u32) -> [RunMask; COUNT] {
             place.map(|v| (v * unit).round() as i32)
         };
         RunMask::from_polygon(&(0..60).map(vertex).collect::<Vec<_>>(), size, size)
-    })
+    };
+    HandMasks::new((0..COUNT).map(mask).collect()).expect("29 masks of one size")
 }
 
 /// Bytes of a line of `/proc/self/status`.

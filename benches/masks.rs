@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use carpus::bones::COUNT;
 use carpus::mask::submission::{self, ImageMasks};
-use carpus::mask::{RunMask, rle};
+use carpus::mask::{HandMasks, RunMask, rle};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -203,7 +203,10 @@ fn main() {
     let images: Vec<ImageMasks> = voted
         .into_iter()
         .enumerate()
-        .map(|(i, masks)| ImageMasks { image_name: format!("{i}.png"), masks: masks.try_into().expect("29 masks") })
+        .map(|(i, masks)| ImageMasks {
+            image_name: format!("{i}.png"),
+            masks: HandMasks::new(masks).expect("29 masks"),
+        })
         .collect();
     let (writing, _) = best(|| submission::write(&path, &images).expect("room for a submission"));
     let (reading, read) = best(|| submission::read(&path, SIZE, SIZE).expect("a submission"));

@@ -16,7 +16,6 @@ pub mod cli;
 #[cfg(feature = "torch")]
 mod closed_enum;
 pub mod config;
-pub mod corrections;
 pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod device;

@@ -3,7 +3,7 @@
 use super::context::{Context, bone};
 use super::{CheckKind, Finding, robust};
 use crate::bones::COUNT;
-use crate::dataset::layout::Side;
+use crate::dataset::Side;
 
 /// How unlike is too unlike. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]

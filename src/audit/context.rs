@@ -6,7 +6,7 @@ use super::Settings;
 use super::dice::Scores;
 use super::population::{Hand, Model, Verdict};
 use crate::bones::{Bone, COUNT};
-use crate::dataset::layout::Side;
+use crate::dataset::Side;
 use crate::tables::{BoneRow, ImageRow, Tables};
 
 /// What the checks look at.

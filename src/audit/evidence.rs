@@ -7,10 +7,10 @@ use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
 use super::{CheckKind, Finding};
-use crate::bones::{self, Bone};
-use crate::dataset::{annotation, image as radiograph};
+use crate::bones::Bone;
+use crate::dataset::Dataset;
 use crate::draw::{self, Options, SheetStyle};
-use crate::mask::RunMask;
+use crate::mask::HandMasks;
 use crate::progress::Progress;
 use crate::tables::{ImageRow, Tables};
 
@@ -35,7 +35,7 @@ pub struct Unpictured {
 pub fn write(
     findings: &[Finding],
     tables: &Tables,
-    data: &Path,
+    data: &Dataset,
     folder: &Path,
     progress: &dyn Progress,
 ) -> std::io::Result<(Vec<Option<String>>, Vec<Unpictured>)> {
@@ -94,23 +94,20 @@ fn plain(image_id: &str) -> String {
 
 struct Loaded {
     pixels: GrayImage,
-    masks: Option<Box<[RunMask; bones::COUNT]>>,
+    masks: Option<HandMasks>,
 }
 
 impl Loaded {
-    fn read(row: &ImageRow, data: &Path) -> Result<Loaded, String> {
-        let pixels = radiograph::read(&data.join(&row.path)).map_err(|e| e.to_string())?.pixels;
-        let masks = match &row.annotation_path {
-            // What is wrong with an annotation's labels is a finding itself; the rest is drawn.
-            Some(path) => annotation::read(&data.join(path), path)
-                .ok()
-                .map(|(annotation, _)| annotation.masks(pixels.width(), pixels.height())),
-            None => None,
-        };
+    fn read(row: &ImageRow, data: &Dataset) -> Result<Loaded, String> {
+        let entry = data.find(&row.image_id).ok_or_else(|| format!("{}: not in the data folder", row.path))?;
+        let pixels = data.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
+        // What is wrong with an annotation's labels is a finding itself; the rest is drawn.
+        let read = data.annotation(entry).ok().flatten();
+        let masks = read.map(|read| read.annotation.masks(pixels.width(), pixels.height()));
         Ok(Loaded { pixels, masks })
     }
 
-    fn picture(&self, finding: &Finding, tables: &Tables, data: &Path) -> RgbImage {
+    fn picture(&self, finding: &Finding, tables: &Tables, data: &Dataset) -> RgbImage {
         // The neighbours of a missing bone show where it should be.
         let concerned: Vec<Bone> = match finding.kind {
             CheckKind::MissingLabel => finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(),
@@ -135,7 +132,7 @@ impl Loaded {
         let Some(masks) = &self.masks else {
             return draw::outlines(&self.pixels, &[], &Options { max_size: SIZE, ..Options::default() });
         };
-        let all = Bone::all().map(|b| (b, &masks[b.index()])).filter(|(_, m)| !m.is_empty());
+        let all = masks.iter().filter(|(_, m)| !m.is_empty());
         let (strong, faint): (Vec<_>, Vec<_>) = all.partition(|(b, _)| concerned.contains(b));
         let crop =
             crop.then(|| draw::crop_around(strong.iter().map(|s| s.1), MARGIN, self.pixels.dimensions())).flatten();

@@ -1,5 +1,6 @@
 use super::kind::{CheckKind, Severity};
 use crate::bones::Bone;
+use crate::dataset::Corrections;
 use crate::tables::{FindingRow, Tables};
 
 /// Something suspicious, before it is a row of the table.
@@ -54,6 +55,15 @@ impl Finding {
     /// By score, no worse than the check can be.
     pub fn severity(&self) -> Severity {
         Severity::of_score(self.score).min(self.kind.ceiling())
+    }
+
+    /// Whether the corrections settle it: its image or patient is excluded, or a person looked at it and kept the annotation.
+    pub fn is_handled(&self, tables: &Tables, corrections: &Corrections) -> bool {
+        let row = self.row(tables);
+        corrections.excludes(&row.image_id, &row.patient_id)
+            || corrections.keeps(&row.image_id, &row.check, &row.label)
+            || !self.bones.is_empty()
+                && self.bones.iter().all(|bone| corrections.keeps(&row.image_id, &row.check, bone.name()))
     }
 
     /// As a row of the findings table; `label` holds the bones joined by `|`.

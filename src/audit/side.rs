@@ -4,7 +4,7 @@
 
 use super::context::{Context, side};
 use super::{CheckKind, Finding};
-use crate::dataset::layout::Side;
+use crate::dataset::Side;
 
 const SCORE: f64 = 3.0;
 

@@ -2,8 +2,10 @@ use std::path::{Path, PathBuf};
 
 use super::evidence::{self, Unpictured};
 use super::{Finding, Severity};
+use crate::artefact::{FolderError, kind, replace_folder};
+use crate::dataset::Dataset;
 use crate::progress::Progress;
-use crate::tables::{FindingRow, Table, TableError, Tables, write_table};
+use crate::tables::{FindingRow, TableError, Tables, write_table};
 
 /// Findings that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +15,8 @@ pub enum WriteError {
     Table(#[from] TableError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} exists and holds no findings; name another folder or remove it")]
-    NotFindings { path: PathBuf },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
 }
 
 /// Which findings get a picture.
@@ -27,67 +29,35 @@ pub enum Pictures {
 }
 
 /// Writes `findings.parquet`, `findings.csv` and, where `data` is given, `evidence/*.png` into `out`. The folder
-/// appears complete or not at all; one that holds earlier findings is replaced. Returns the rows as written and
+/// appears complete or not at all; earlier findings in it are replaced, other files stay. Returns the rows as written and
 /// the images whose pictures could not be made.
 pub fn write(
     out: &Path,
     findings: &[Finding],
     tables: &Tables,
-    data: Option<&Path>,
+    data: Option<&Dataset>,
     pictures: Pictures,
     progress: &dyn Progress,
 ) -> Result<(Vec<FindingRow>, Vec<Unpictured>), WriteError> {
-    let at = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| WriteError::Io { path, source }
-    };
-    let is_empty = || std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    let csv = format!("{}.csv", FindingRow::NAME);
-    if out.exists() && !out.join(&csv).exists() && !is_empty() {
-        return Err(WriteError::NotFindings { path: out.into() });
-    }
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(at(parent))?;
-    let fresh = tempfile::Builder::new().prefix(".carpus-audit-").tempdir_in(parent).map_err(at(parent))?;
-    let mut rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).collect();
-    let mut failed = Vec::new();
-    if let Some(data) = data {
-        let n = match pictures {
-            Pictures::All => findings.len(),
-            Pictures::First(n) => n.min(findings.len()),
-        };
-        let folder = fresh.path().join("evidence");
-        let (names, unpictured) =
-            evidence::write(&findings[..n], tables, data, &folder, progress).map_err(at(&folder))?;
-        for (row, name) in rows.iter_mut().zip(names) {
-            row.evidence = name.map_or(String::new(), |n| format!("evidence/{n}"));
+    replace_folder(out, &kind::FINDINGS, |new| {
+        let mut rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).collect();
+        let mut failed = Vec::new();
+        if let Some(data) = data {
+            let n = match pictures {
+                Pictures::All => findings.len(),
+                Pictures::First(n) => n.min(findings.len()),
+            };
+            let folder = new.join("evidence");
+            let (names, unpictured) = evidence::write(&findings[..n], tables, data, &folder, progress)
+                .map_err(|source| WriteError::Io { path: folder, source })?;
+            for (row, name) in rows.iter_mut().zip(names) {
+                row.evidence = name.map_or(String::new(), |n| format!("evidence/{n}"));
+            }
+            failed = unpictured;
         }
-        failed = unpictured;
-    }
-    write_table(fresh.path(), &rows, true)?;
-    readable(fresh.path()).map_err(at(out))?;
-    // Moved aside first: a folder that is not empty cannot be renamed over.
-    let old = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(parent).map_err(at(parent))?;
-    if out.exists() {
-        std::fs::rename(out, old.path().join("audit")).map_err(at(out))?;
-    }
-    let fresh = fresh.keep();
-    if let Err(source) = std::fs::rename(&fresh, out) {
-        let _ = std::fs::rename(old.path().join("audit"), out);
-        let _ = std::fs::remove_dir_all(&fresh);
-        return Err(at(out)(source));
-    }
-    Ok((rows, failed))
-}
-
-/// Temporary folders are private; artefacts are as readable as any other output.
-fn readable(folder: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
+        write_table(new, &rows, true)?;
+        Ok((rows, failed))
+    })
 }
 
 /// Number of findings of each severity: low, medium, high.
@@ -118,10 +88,8 @@ mod tests {
         assert_eq!(crate::tables::read::<FindingRow>(&out.join("findings.parquet")).unwrap(), rows);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary folder is left");
 
-        std::fs::remove_dir_all(&out).unwrap();
-        std::fs::create_dir(&out).unwrap();
         std::fs::write(out.join("thesis.txt"), "mine").unwrap();
-        assert!(matches!(write(&population), Err(WriteError::NotFindings { .. })));
+        write(&population).unwrap();
         assert!(out.join("thesis.txt").exists());
     }
 }

@@ -2,8 +2,7 @@ use fast_image_resize::images::{Image as Buffer, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::GrayImage;
 
-use crate::bones;
-use crate::mask::{LabelImage, RunMask};
+use crate::mask::{HandMasks, LabelImage};
 
 /// How an image lies in the square a model sees: scaled to fit with its aspect kept, at the top left, black
 /// beyond it.
@@ -44,8 +43,8 @@ impl Fit {
         self.padded(target.buffer())
     }
 
-    /// The label words in the square, `size * size`: of each pixel's centre, as [`RunMask::resized`] picks them.
-    pub fn words(&self, masks: &[RunMask; bones::COUNT]) -> Vec<u32> {
+    /// The label words in the square, `size * size`: of each pixel's centre, as [`crate::mask::RunMask::resized`] picks them.
+    pub fn words(&self, masks: &HandMasks) -> Vec<u32> {
         self.padded(&LabelImage::from_masks_resized(masks, self.inner_width, self.inner_height).words)
     }
 
@@ -62,6 +61,8 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bones::Bone;
+    use crate::mask::RunMask;
 
     #[test]
     fn aspect_is_kept_and_the_rest_is_black() {
@@ -69,8 +70,8 @@ mod tests {
         assert_eq!((fit.inner_width, fit.inner_height), (32, 16));
         let square = fit.image(&GrayImage::from_pixel(40, 20, image::Luma([200])));
         assert!(square[..16 * 32].iter().all(|v| *v == 200) && square[16 * 32..].iter().all(|v| *v == 0));
-        let mut masks: [RunMask; bones::COUNT] = std::array::from_fn(|_| RunMask::empty(40, 20));
-        masks[5] = RunMask::from_dense(&[1; 800], 40, 20);
+        let mut masks = HandMasks::empty(40, 20);
+        masks.set(Bone::from_index(5).unwrap(), RunMask::full(40, 20)).unwrap();
         let words = fit.words(&masks);
         assert!(words[..16 * 32].iter().all(|w| *w == 32) && words[16 * 32..].iter().all(|w| *w == 0));
     }

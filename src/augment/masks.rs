@@ -2,21 +2,21 @@ use rayon::prelude::*;
 
 use super::Fit;
 use crate::bones;
-use crate::mask::{Run, RunMask};
+use crate::mask::{HandMasks, Run, RunMask};
 
 impl Fit {
     /// Masks at the image's own size from logits of the square, `[29, size, size]` row-major: upsampled bilinearly
     /// (half-pixel centres, as PyTorch's `interpolate` without align_corners) and set where not below 0, that is
     /// where the sigmoid is at least 0.5. Made row by row straight into runs: rows and stretches between logits of
     /// one sign cost nothing, and no class is ever held at full size.
-    pub fn masks(&self, logits: &[f32]) -> Box<[RunMask; bones::COUNT]> {
+    pub fn masks(&self, logits: &[f32]) -> HandMasks {
         let square = (self.size * self.size) as usize;
         debug_assert_eq!(logits.len(), bones::COUNT * square);
         let columns = Axis::new(self.inner_width, self.width);
         let rows = Axis::new(self.inner_height, self.height);
         let masks: Vec<RunMask> =
             logits.par_chunks_exact(square).map(|class| self.class_mask(class, &columns, &rows)).collect();
-        masks.try_into().expect("logits hold one square a class")
+        HandMasks::new(masks).expect("logits hold one square per class")
     }
 
     fn class_mask(&self, logits: &[f32], columns: &Axis, rows: &Axis) -> RunMask {
@@ -101,7 +101,7 @@ mod tests {
             let up = inner.unsqueeze(0).upsample_bilinear2d([i64::from(height), i64::from(width)], false, None, None);
             let expected = Vec::<u8>::try_from(up.ge(0.0).to_kind(Kind::Uint8).view([-1])).unwrap();
             let masks = fit.masks(&Vec::<f32>::try_from(logits.view([-1])).unwrap());
-            let ours: Vec<u8> = masks.iter().flat_map(RunMask::to_dense).collect();
+            let ours: Vec<u8> = masks.as_slice().iter().flat_map(RunMask::to_dense).collect();
             let wrong = ours.iter().zip(&expected).filter(|(a, b)| a != b).count();
             assert!(wrong <= 3, "{wrong} of {} pixels differ at {width}x{height}", ours.len());
         }

@@ -2,19 +2,17 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use super::guard::Guard;
 use super::transform::VERSION;
-use super::{Background, BackgroundSource, BoxSource, CleanSettings, CropBox, Hand, Strips, Transform, find_hand};
-use super::{annotation, image};
-use crate::artefact::write_atomically;
-use crate::corrections::{self, Entry};
-use crate::dataset::annotation as annotations;
-use crate::dataset::image::{decode, sha256};
-use crate::dataset::{Problem, Severity};
+use super::{
+    Background, BackgroundSource, BoxSource, CleanSettings, CropBox, Hand, Strips, Transform, find_hand, image,
+};
+use crate::artefact::{Outputs, write_atomically};
+use crate::dataset::annotation::Annotation;
+use crate::dataset::corrections::Decision;
+use crate::dataset::image::{ImageError, sha256};
+use crate::dataset::{Dataset, Problem, Severity};
 use crate::geometry::PixelBox;
-use crate::mask::RunMask;
+use crate::mask::{HandMasks, RunMask};
 use crate::tables::ImageRow;
 
 /// Raise it when the same inputs give other crops than before: the old ones are then made again.
@@ -28,12 +26,10 @@ const HELD: f64 = 0.98;
 
 /// What all images share.
 pub struct Context<'a> {
-    pub data: &'a Path,
+    pub dataset: &'a Dataset,
     pub out: &'a Path,
-    pub guard: &'a Guard,
+    pub outputs: &'a Outputs,
     pub settings: &'a CleanSettings,
-    pub corrections: &'a [Entry],
-    pub corrections_file: &'a str,
 }
 
 /// One image done.
@@ -47,19 +43,25 @@ pub struct Done {
 impl Context<'_> {
     /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
     pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Box<Problem>> {
-        let image_bytes = self.read(row, &row.path)?;
-        let image_sha = sha256(&image_bytes);
+        let moved = || failure(row, &row.path, "no such file; was the data moved since `carpus scan`?");
+        let entry = self.dataset.find(&row.image_id).filter(|e| e.image == row.path).ok_or_else(moved)?;
+        let unreadable = |e: ImageError| failure(row, &row.path, e.reason);
+        // Only a crop that may be there already is worth a hash before the image is decoded.
+        let (image_sha, decoded) = match before {
+            Some(_) => (self.dataset.image_sha256(entry).map_err(unreadable)?, None),
+            None => {
+                let read = self.dataset.image(entry).map_err(unreadable)?;
+                (read.sha256, Some(read.pixels))
+            }
+        };
         if row.sha256.as_ref().is_some_and(|known| *known != image_sha) {
             let reason = "the image has changed since it was scanned; run `carpus scan` again";
             return Err(failure(row, &row.path, reason));
         }
-        let annotated = match &row.annotation_path {
-            Some(path) => Some((path, self.read(row, path)?)),
-            None => None,
-        };
-        let annotation_sha = annotated.as_ref().map(|(_, bytes)| sha256(bytes));
-        let entries = corrections::for_image(self.corrections, &row.image_id);
-        let inputs = self.inputs(row, &image_sha, annotation_sha.as_deref(), &entries);
+        let place = entry.annotation.as_deref().unwrap_or(&entry.image);
+        let read = self.dataset.annotation(entry).map_err(|e| failure(row, place, e.to_string()))?;
+        let decisions = self.dataset.corrections().about_shapes(&row.image_id);
+        let inputs = self.inputs(row, &image_sha, read.as_ref().map(|r| &*r.sha256), &decisions);
         if let Some(before) = before
             && before.inputs == inputs
             && self.is_there(before)
@@ -67,32 +69,24 @@ impl Context<'_> {
             return Ok(Done { transform: before.clone(), unchanged: true, problems: vec![] });
         }
 
-        let (mut pixels, _) = decode(&image_bytes).map_err(|reason| failure(row, &row.path, reason))?;
-        drop(image_bytes);
+        let pixels = match decoded {
+            Some(pixels) => pixels,
+            None => self.dataset.image(entry).map_err(unreadable)?.pixels,
+        };
+        let mut pixels = pixels.into_eight_bit();
         let (width, height) = pixels.dimensions();
         let mut problems = Vec::new();
-        let annotation = match &annotated {
-            None => None,
-            Some((path, bytes)) => {
-                let (read, found) = annotations::parse(bytes, &self.data.join(path), path)
-                    .map_err(|e| failure(row, path, e.to_string()))?;
-                // Repairs are in the problems of the scan; a shape that is lost is told again.
-                problems.extend(found.into_iter().filter(|p| p.severity == Severity::Error));
-                let (corrected, unfit) =
-                    corrections::apply(&read, annotation_sha.as_deref(), &entries, self.corrections_file);
-                problems.extend(unfit);
-                Some(corrected)
-            }
-        };
-        if annotation.is_none() && !entries.is_empty() {
-            let reason = "corrections of shapes for an image without annotation";
-            problems.push(
-                Problem::new(Severity::Error, self.corrections_file, reason, "correction not applied")
-                    .at(format!("line {}", entries[0].line))
-                    .of_image(&row.image_id),
-            );
+        if read.is_none() {
+            let reason = "the image has no annotation";
+            problems.extend(decisions.iter().map(|d| self.dataset.corrections().problem(d, reason)));
         }
-        let masks: Vec<RunMask> = annotation.iter().flat_map(|a| a.masks(width, height).into_iter()).collect();
+        let annotation = read.map(|read| {
+            // Repairs are in the problems of the scan; a shape that is lost is reported again.
+            problems.extend(read.problems.into_iter().filter(|p| p.severity == Severity::Error));
+            read.annotation
+        });
+        let masks = annotation.as_ref().map_or_else(|| HandMasks::empty(width, height), |a| a.masks(width, height));
+        let masks = masks.as_slice();
 
         let (top, left) = self.strips(row);
         image::blacken_strips(&mut pixels, top, left);
@@ -112,7 +106,7 @@ impl Context<'_> {
             problems.push(problem(row, Severity::Warning, reason, "whole image kept"));
         }
         let background =
-            if blacken { self.blacken(row, &mut pixels, hand, &masks, &mut problems) } else { BackgroundSource::Kept };
+            if blacken { self.blacken(row, &mut pixels, hand, masks, &mut problems) } else { BackgroundSource::Kept };
         let square = self.settings.square;
         let area = match bounds {
             Some(bounds) => CropBox::around(bounds, self.settings.margin, square, width, height),
@@ -126,7 +120,7 @@ impl Context<'_> {
             subset: row.subset.clone(),
             side: row.side.clone(),
             image: with_png(&row.path),
-            annotation: row.annotation_path.clone(),
+            annotation: self.dataset.annotation_file(entry),
             original_image: row.path.clone(),
             original_width: width,
             original_height: height,
@@ -136,12 +130,13 @@ impl Context<'_> {
             strip_top_px: top.min(height),
             strip_left_px: left.min(width),
             background,
-            corrections: entries.iter().map(|e| e.line).collect(),
+            corrections: decisions.iter().map(|decision| decision.id()).collect(),
             inputs,
         };
         // The annotation first: an image with its annotation missing would look unannotated.
         if let (Some(path), Some(annotation)) = (&transform.annotation, &annotation) {
-            let document = annotation::in_crop(annotation, area);
+            let document = self.dataset.document(entry).map_err(|e| failure(row, place, e.to_string()))?;
+            let document = document.with(&in_crop(annotation, area), (area.width, area.height));
             self.write(row, path, |out| Ok(serde_json::to_writer(out, &document)?))?;
         }
         let crop = image::cut(&pixels, area);
@@ -181,15 +176,14 @@ impl Context<'_> {
     }
 
     /// Hash of everything that the crop depends on.
-    fn inputs(&self, row: &ImageRow, image_sha: &str, annotation_sha: Option<&str>, entries: &[&Entry]) -> String {
-        let corrections: Vec<_> = entries.iter().map(|e| (e.line, &e.correction)).collect();
+    fn inputs(&self, row: &ImageRow, image_sha: &str, annotation_sha: Option<&str>, decisions: &[&Decision]) -> String {
         let hand = [row.hand_x_min, row.hand_y_min, row.hand_x_max, row.hand_y_max];
         let all = serde_json::json!([
             VERSION,
             RECIPE,
             image_sha,
             annotation_sha,
-            corrections,
+            decisions,
             self.settings,
             self.strips(row),
             hand,
@@ -199,23 +193,12 @@ impl Context<'_> {
             row.subset,
             row.side,
         ]);
-        let digest = Sha256::digest(all.to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(all.to_string().as_bytes())
     }
 
     /// Whether the files of a transform are there.
     fn is_there(&self, transform: &Transform) -> bool {
         std::iter::once(&transform.image).chain(&transform.annotation).all(|path| self.out.join(path).is_file())
-    }
-
-    fn read(&self, row: &ImageRow, path: &str) -> Result<Vec<u8>, Box<Problem>> {
-        let full =
-            self.data.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the data folder"))?);
-        // Opening a pipe would wait for ever.
-        if !full.is_file() {
-            return Err(failure(row, path, "no such file; was the data moved since `carpus scan`?"));
-        }
-        std::fs::read(&full).map_err(|e| failure(row, path, format!("cannot be read: {e}")))
     }
 
     fn write(
@@ -225,9 +208,19 @@ impl Context<'_> {
         write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
     ) -> Result<(), Box<Problem>> {
         let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
-        self.guard.check(&full).map_err(|e| failure(row, path, e.to_string()))?;
+        self.outputs.path(&full).map_err(|e| failure(row, path, e.to_string()))?;
         write_atomically(&full, write).map_err(|e| failure(row, path, format!("cannot be written: {e}")))
     }
+}
+
+/// The annotation in coordinates of the crop.
+fn in_crop(annotation: &Annotation, area: CropBox) -> Annotation {
+    let moved = |v: i32, by: i64| i64::from(v).saturating_sub(by).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    let mut shifted = annotation.clone();
+    for [x, y] in shifted.shapes.iter_mut().flat_map(|shape| &mut shape.points) {
+        (*x, *y) = (moved(*x, area.x), moved(*y, area.y));
+    }
+    shifted
 }
 
 /// The path if it stays in its folder.

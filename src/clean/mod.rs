@@ -2,9 +2,7 @@
 //! blackened, cut to the hand. The copy has the layout of the original, so that every command works on it, and a transform
 //! an image, so that what is predicted on a crop goes back to the original exactly.
 
-mod annotation;
 mod crop_box;
-mod guard;
 mod hand;
 mod image;
 mod job;
@@ -17,14 +15,13 @@ pub use crop_box::CropBox;
 pub use hand::{Hand, find_hand};
 pub use restore::{RestoreError, restore, without_prediction};
 pub use run::{CleanInputs, Cleaned, clean};
-pub use transform::{
-    BackgroundSource, BoxSource, TRANSFORMS, Transform, TransformsError, read_transforms, write_transforms,
-};
+pub use transform::{BackgroundSource, BoxSource, Transform, TransformsError, read_transforms, write_transforms};
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::artefact::{LockError, OutputError};
 use crate::splits::SplitError;
 use crate::tables::TableError;
 
@@ -67,12 +64,12 @@ pub struct CleanSettings {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CleanError {
-    #[error("{out} is in the data folder {data}, which is never written to; choose another folder")]
-    InsideData { out: PathBuf, data: PathBuf },
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: another program is writing crops there")]
-    Locked { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Transforms(#[from] TransformsError),
     #[error(transparent)]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::Transform;
 use crate::bones::{self, Bone};
+use crate::dataset::image_id;
 use crate::mask::submission::{COLUMNS, ImageMasks, SubmissionError};
-use crate::mask::{MaskError, RunMask, rle};
+use crate::mask::{HandMasks, MaskError, RunMask, rle};
 
 /// Predictions that do not fit the crops.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +45,7 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
         let record = record.map_err(csv_error)?;
         let line = record.position().map_or(0, csv::Position::line);
         let (name, class, text) = (&record[image_at], &record[class_at], &record[rle_at]);
-        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
-        let Some(transform) = by_id.get(&*stem).or_else(|| by_id.get(name)).copied() else {
+        let Some(transform) = by_id.get(&*image_id(name)).copied() else {
             return Err(RestoreError::UnknownImage { path: predictions.into(), line, image: name.to_owned() });
         };
         let image = name.to_owned();
@@ -72,13 +72,12 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
         if !missing.is_empty() {
             return Err(SubmissionError::Missing { path, image: image_name, missing }.into());
         }
-        let mut whole = Vec::with_capacity(bones::COUNT);
+        let mut whole = HandMasks::empty(transform.original_width, transform.original_height);
         for (bone, mask) in Bone::all().zip(masks.into_iter().flatten()) {
-            let back = transform.mask_from_crop(&mask);
-            whole.push(back.map_err(|source| RestoreError::Mask { image: image_name.clone(), class: bone, source })?);
+            let back = transform.mask_from_crop(&mask).and_then(|mask| whole.set(bone, mask));
+            back.map_err(|source| RestoreError::Mask { image: image_name.clone(), class: bone, source })?;
         }
-        let masks = whole.try_into().expect("one mask a bone");
-        restored.push(ImageMasks { image_name, masks: Box::new(masks) });
+        restored.push(ImageMasks { image_name, masks: whole });
     }
     Ok(restored)
 }
@@ -122,7 +121,7 @@ mod tests {
         let restored = restore(csv(&rows).path(), &transforms).unwrap();
         let names: Vec<&str> = restored.iter().map(|i| i.image_name.as_str()).collect();
         assert_eq!(names, ["b.png", "a.png"]);
-        let ulna = |i: usize| rle::encode(&restored[i].masks[Bone::ULNA.index()]);
+        let ulna = |i: usize| rle::encode(&restored[i].masks[Bone::ULNA]);
         // b: the first row of the crop, whose first pixel lies outside the image.
         assert_eq!(ulna(0), "1 3");
         // a: crop pixels (1, 0) and (2, 1) are (3, 1) and (4, 2).

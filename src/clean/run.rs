@@ -1,7 +1,7 @@
 //! Cleaning a data set.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -9,34 +9,30 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::guard::Guard;
 use super::job::{Context, Done, relative};
 use super::transform::{self, Transform, read_transforms, write_transforms};
-use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, Strips, TRANSFORMS, metadata};
-use crate::corrections::{Entry, Exclusions, apply_to_tables};
-use crate::dataset::{Problem, Severity};
+use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, Strips, metadata};
+use crate::artefact::{Lock, Outputs};
+use crate::dataset::folder::TRANSFORMS;
+use crate::dataset::{Dataset, Problem, Severity};
 use crate::progress::Progress;
 use crate::splits::check_leakage;
-use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, write_csv, write_parquet};
+use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, write_csv, write_parquet};
 
 /// Transforms of the images done so far in a run; what is left of a run that was cut off.
 const JOURNAL: &str = ".transforms.partial.jsonl";
 
 /// What is cleaned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct CleanInputs<'a> {
-    /// The data folder that the images table is about.
-    pub data: &'a Path,
+    /// The data that the images table is about, with its corrections.
+    pub dataset: &'a Dataset,
     /// Images to clean, those excluded by the corrections among them.
     pub images: &'a [ImageRow],
     /// Patients table.
     pub patients: &'a [PatientRow],
     /// Folds to put beside the crops, less the images that are not there.
     pub folds: Option<&'a [FoldRow]>,
-    /// Corrections.
-    pub corrections: &'a [Entry],
-    /// Name of the corrections file in problems.
-    pub corrections_file: &'a str,
 }
 
 /// What came of it.
@@ -76,11 +72,14 @@ pub fn clean(
     jobs: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<Cleaned, CleanError> {
-    let guard = Guard::new(inputs.data, out)?;
+    // No option lifts this: crops would be written over the images they are cut from.
+    let outputs = Outputs::new(false).data([inputs.dataset.root().to_owned()]);
+    outputs.path(out)?;
     if let Some(folds) = inputs.folds {
         check_leakage(folds, inputs.images)?;
     }
     std::fs::create_dir_all(out).map_err(|source| CleanError::Io { path: out.into(), source })?;
+    let _lock = Lock::take(out)?;
     let journal = Journal::open(out)?;
     let mut before: HashMap<String, Transform> = HashMap::new();
     if out.join(TRANSFORMS).exists() {
@@ -89,10 +88,10 @@ pub fn clean(
     before.extend(journal.left.iter().map(|t| (t.image_id.clone(), t.clone())));
 
     let (mut images, mut patients) = (inputs.images.to_vec(), inputs.patients.to_vec());
-    let mut problems = apply_to_tables(inputs.corrections, &mut images, &mut patients, inputs.corrections_file);
-    let exclusions = Exclusions::new(inputs.corrections);
+    let corrections = inputs.dataset.corrections();
+    let mut problems = correct(&mut images, &mut patients, corrections);
     let all = images.len();
-    images.retain(|i| !exclusions.contains(&i.image_id, &i.patient_id));
+    images.retain(|i| !corrections.excludes(&i.image_id, &i.patient_id));
     let excluded = all - images.len();
     if settings.strips == Strips::Detect {
         let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
@@ -102,14 +101,7 @@ pub fn clean(
         }
     }
 
-    let context = Context {
-        data: inputs.data,
-        out,
-        guard: &guard,
-        settings,
-        corrections: inputs.corrections,
-        corrections_file: inputs.corrections_file,
-    };
+    let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;
     progress.start("images", images.len() as u64);
@@ -155,13 +147,11 @@ pub fn clean(
         }
     }
     write_transforms(out, &cleaned.transforms)?;
-    cleaned.removed = remove_unwanted(out, &guard, before.values(), &cleaned.transforms)?;
+    cleaned.removed = remove_unwanted(out, &outputs, before.values(), &cleaned.transforms)?;
     journal.close()?;
 
     let io = |source| CleanError::Io { path: out.into(), source };
-    let (metadata, found) = metadata::write(inputs.data, out, &patients, inputs.corrections).map_err(io)?;
-    cleaned.metadata = metadata;
-    cleaned.problems.extend(found);
+    cleaned.metadata = metadata::write(inputs.dataset, out, &patients).map_err(io)?;
     if let Some(folds) = inputs.folds {
         let there: HashSet<&str> = cleaned.transforms.iter().map(|t| t.image_id.as_str()).collect();
         let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
@@ -169,7 +159,7 @@ pub fn clean(
         write_parquet(&out.join("folds.parquet"), &kept)?;
         cleaned.folds = Some(kept.len());
     }
-    let rows: Vec<ProblemRow> = cleaned.problems.iter().map(problem_row).collect();
+    let rows: Vec<ProblemRow> = cleaned.problems.iter().cloned().map(Into::into).collect();
     write_csv(&out.join("problems.csv"), &rows)?;
     Ok(cleaned)
 }
@@ -177,7 +167,7 @@ pub fn clean(
 /// Deletes crops that an earlier run made and this one does not have. Only what transforms name is touched.
 fn remove_unwanted<'a>(
     out: &Path,
-    guard: &Guard,
+    outputs: &Outputs,
     before: impl Iterator<Item = &'a Transform>,
     now: &[Transform],
 ) -> Result<usize, CleanError> {
@@ -187,7 +177,7 @@ fn remove_unwanted<'a>(
     for transform in before {
         for file in files(transform).filter(|f| !wanted.contains(f)) {
             let Some(path) = relative(file).map(|f| out.join(f)) else { continue };
-            guard.check(&path)?;
+            outputs.path(&path)?;
             match std::fs::remove_file(&path) {
                 Ok(()) => removed += usize::from(*file == transform.image),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -198,20 +188,7 @@ fn remove_unwanted<'a>(
     Ok(removed)
 }
 
-fn problem_row(problem: &Problem) -> ProblemRow {
-    ProblemRow {
-        file: problem.file.clone(),
-        place: problem.place.clone(),
-        image_id: problem.image_id.clone(),
-        patient_id: problem.patient_id.clone(),
-        raw: problem.raw.clone(),
-        reason: problem.reason.clone(),
-        action: problem.action.clone(),
-        severity: problem.severity.name().to_owned(),
-    }
-}
-
-/// Keeps what is done of a run on disk, and other runs out of the folder.
+/// Keeps what is done of a run on disk.
 struct Journal {
     path: std::path::PathBuf,
     file: Mutex<File>,
@@ -223,11 +200,6 @@ impl Journal {
         let path = out.join(JOURNAL);
         let io = |source| CleanError::Io { path: path.clone(), source };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(CleanError::Locked { path: out.into() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
         let bytes = std::fs::read(&path).map_err(io)?;
         // The last line may be cut off; that image is cleaned again.
         let left = String::from_utf8_lossy(&bytes).lines().filter_map(|l| transform::parse(l).ok()).collect();

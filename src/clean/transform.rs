@@ -5,14 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::CropBox;
 use crate::artefact::write_atomically;
+use crate::dataset::folder::TRANSFORMS;
 use crate::geometry::{Affine, Crop, Image};
 use crate::mask::{MaskError, RunMask};
 
-/// Name of the file in the folder of the crops: one JSON object a line, in the order of the images table.
-pub const TRANSFORMS: &str = "transforms.jsonl";
-
 /// Version that this program writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where the box of the hand comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +74,8 @@ pub struct Transform {
     pub strip_left_px: u32,
     /// How the background was found.
     pub background: BackgroundSource,
-    /// Lines of the corrections file about the shapes.
-    pub corrections: Vec<usize>,
+    /// Ids of the decisions about its shapes.
+    pub corrections: Vec<String>,
     /// SHA-256 of all that the crop was made from: files, corrections, settings.
     pub inputs: String,
 }
@@ -112,7 +110,7 @@ pub enum TransformsError {
     Line { path: PathBuf, line: usize, reason: String },
 }
 
-/// Reads the transforms of a folder of crops.
+/// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images table.
 pub fn read_transforms(crops: &Path) -> Result<Vec<Transform>, TransformsError> {
     let path = crops.join(TRANSFORMS);
     let text = std::fs::read_to_string(&path).map_err(|source| TransformsError::Io { path: path.clone(), source })?;

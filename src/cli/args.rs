@@ -12,6 +12,9 @@ pub struct Cli {
     /// Print nothing but errors and what was asked for
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Write over inputs, into the original data, and over files and folders of another kind
+    #[arg(long, global = true)]
+    pub force: bool,
     /// Log more: -v steps, -vv details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -27,6 +30,7 @@ pub enum Command {
     Audit(super::audit::Args),
     Clean(super::clean::Args),
     Completions(super::completions::Args),
+    Corrections(super::corrections::Args),
     Doctor(super::doctor::Args),
     Draw(super::draw::Args),
     Eda(super::eda::Args),
@@ -59,6 +63,7 @@ impl Command {
             Command::Audit(args) => super::audit::run(args, ui),
             Command::Clean(args) => super::clean::run(args, ui),
             Command::Completions(args) => super::completions::run(args, ui),
+            Command::Corrections(args) => super::corrections::run(args, ui),
             Command::Doctor(args) => super::doctor::run(args, ui),
             Command::Draw(args) => super::draw::run(args, ui),
             Command::Eda(args) => super::eda::run(args, ui),

@@ -2,11 +2,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::data::{corrected_tables, read_corrections, tables_read};
 use super::{Status, Ui};
-use crate::artefact::write_atomically;
+use crate::artefact::{kind, write_atomically};
 use crate::audit::truth::{self, Benchmark, Truth};
 use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
-use crate::tables::{FindingRow, Tables};
+use crate::dataset::Dataset;
+use crate::tables::FindingRow;
 
 /// Find suspicious images and annotations, ranked, with a picture of each
 #[derive(clap::Args, Debug)]
@@ -27,6 +29,9 @@ pub struct Args {
     /// Data folder that was scanned, for the pictures; without it there are none
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Corrections file: findings that it handles (image excluded, finding kept) are left out
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// CSV of Dice a image and class: image_id, then one column a bone
     #[arg(long, value_name = "CSV")]
     scores: Option<PathBuf>,
@@ -50,13 +55,26 @@ fn pictures(text: &str) -> Result<Pictures, String> {
 
 /// Runs every check and says what was found.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let tables = Tables::read(&args.tables).context("are these the tables of `carpus scan`?")?;
+    let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
+    let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let scores = args.scores.as_deref().map(Scores::read).transpose()?;
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.jobs).build()?;
+    let data = match &args.data {
+        Some(root) => Some(Dataset::open(root)?.with_corrections(corrections.clone())),
+        None => None,
+    };
+    let inputs = args.scores.iter().chain(&args.truth).chain(&args.corrections);
+    let folders = data.iter().flat_map(Dataset::folders);
+    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs).data(folders);
+    outputs.folder(&args.out, &kind::FINDINGS)?;
+    let mut handled = 0;
     let (rows, failed) = pool.install(|| {
-        let findings = audit::audit(&tables, scores.as_ref(), &Settings::default());
-        audit::write(&args.out, &findings, &tables, args.data.as_deref(), args.evidence, ui)
+        let mut findings = audit::audit(&tables, scores.as_ref(), &Settings::default());
+        let all = findings.len();
+        findings.retain(|finding| !finding.is_handled(&tables, &corrections));
+        handled = all - findings.len();
+        audit::write(&args.out, &findings, &tables, data.as_ref(), args.evidence, ui)
     })?;
     for f in failed.iter().take(5) {
         ui.warn(format_args!("no pictures of {}: {}", f.image_id, f.reason));
@@ -68,6 +86,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ui.note("no pictures: --data names the folder that was scanned");
     }
     say(&rows, &args, ui);
+    if handled > 0 {
+        ui.line(format_args!("{handled} findings more are handled by {}", corrections.file()));
+    }
     let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t));
     if let Some(benchmark) = &benchmark {
         let path = args.out.join("benchmark.json");
@@ -82,13 +103,14 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         audit::counts(&rows).into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
     ui.json(&serde_json::json!({
         "findings": rows.len(),
+        "handled": handled,
         "by_severity": severities,
         "by_check": by_check,
         "without_picture": failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(),
         "out": args.out,
         "benchmark": benchmark,
     }))?;
-    Ok(if failed.is_empty() { Status::Done } else { Status::DoneWithProblems })
+    Ok(if failed.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
 fn say(rows: &[FindingRow], args: &Args, ui: &Ui) {

@@ -2,10 +2,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::data::{read_corrections, tables_read};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::clean::{Background, CleanInputs, CleanSettings, Strips, clean};
-use crate::dataset::Severity;
+use crate::dataset::{Dataset, Severity};
 use crate::tables::{self, ImageRow, PatientRow, read_parquet};
 
 /// Cut images to the hand, corrections applied
@@ -77,29 +79,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     images.retain(|i| args.subset.holds(&i.subset));
     let folds = args.folds.as_deref().map(tables::read).transpose()?;
-    let mut with_problems = false;
-    let corrections = match &args.corrections {
-        None => vec![],
-        Some(path) => {
-            let (entries, wrong) = crate::corrections::read(path)?;
-            for line in &wrong {
-                ui.warn(format_args!("{}: {line}", path.display()));
-            }
-            with_problems |= !wrong.is_empty();
-            entries
-        }
-    };
-    let file = args.corrections.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
+    // What does not fit the data does not fit its tables either, and is said of those.
+    let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
+    let inputs = args.folds.iter().chain(&args.corrections);
+    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs).data(dataset.folders());
+    outputs.folder(&args.out, &kind::CROPS)?;
     let settings =
         CleanSettings { strips: args.strips, background: args.background, margin: args.margin, square: args.square };
-    let inputs = CleanInputs {
-        data: &args.data,
-        images: &images,
-        patients: &patients,
-        folds: folds.as_deref(),
-        corrections: &corrections,
-        corrections_file: &file,
-    };
+    let inputs = CleanInputs { dataset: &dataset, images: &images, patients: &patients, folds: folds.as_deref() };
     let cleaned = clean(inputs, &args.out, &settings, args.jobs.map(usize::from), ui)?;
 
     let shown = 20;
@@ -129,8 +117,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ));
     }
     ui.json(&cleaned)?;
-    with_problems |= cleaned.problems.iter().any(|p| p.severity == Severity::Error);
-    Ok(if with_problems { Status::DoneWithProblems } else { Status::Done })
+    let failed = cleaned.problems.iter().any(|p| p.severity == Severity::Error);
+    Ok(if failed { Status::DoneWithProblems } else { status })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use super::{Cli, Status, Ui};
-use crate::artefact::write_atomically;
+use crate::artefact::{kind, write_atomically};
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
@@ -39,8 +39,10 @@ pub fn man(args: ManArgs, ui: &Ui) -> anyhow::Result<Status> {
     root.build();
     let mut pages = vec![("carpus".to_owned(), root.clone())];
     pages.extend(root.get_subcommands().map(|c| (format!("carpus-{}", c.get_name()), c.clone())));
+    let path_of = |name: &str| args.out.join(format!("{name}.1"));
+    pages.iter().try_for_each(|(name, _)| ui.outputs().file(&path_of(name), &kind::MANUAL))?;
     for (name, command) in &pages {
-        let path = args.out.join(format!("{name}.1"));
+        let path = path_of(name);
         write_atomically(&path, |w| clap_mangen::Man::new(command.clone()).title(name).render(w))
             .with_context(|| path.display().to_string())?;
     }

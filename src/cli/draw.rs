@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 
+use super::data::{open, warn};
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::bones::{self, Bone};
-use crate::dataset::layout::{self, ImageEntry};
-use crate::dataset::{annotation, image as radiograph};
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
 use crate::draw::{self, Options, SheetStyle};
-use crate::mask::{RunMask, submission};
+use crate::mask::{HandMasks, RunMask, submission};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -46,6 +47,9 @@ pub struct Args {
     /// Width and height of the predicted masks where they are not the image's
     #[arg(long, value_name = "PX", requires = "predictions", value_parser = clap::value_parser!(u32).range(1..))]
     prediction_size: Option<u32>,
+    /// Corrections file, applied to the annotations
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// One contact sheet with this many columns
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u32).range(1..))]
     sheet: Option<u32>,
@@ -61,8 +65,6 @@ fn bone(name: &str) -> Result<Bone, String> {
     Bone::from_name(name).ok_or_else(|| format!("no bone of that name; they are {}", bones::NAMES.join(", ")))
 }
 
-type Masks = Box<[RunMask; bones::COUNT]>;
-
 /// Does it.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let is_png = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
@@ -76,26 +78,27 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         "{} images do not go into one picture: name a folder with --out, or ask for a --sheet",
         args.images.len()
     );
-    let layout = layout::discover(&args.data)?;
-    let known: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
-    let entries = args.images.iter().map(|id| entry(&known, id)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let entries = args.images.iter().map(|id| entry(&dataset, id)).collect::<anyhow::Result<Vec<_>>>()?;
+
+    let path_of = |entry: &ImageEntry| args.out.join(format!("{}.png", entry.image_id));
+    let paths: Vec<PathBuf> =
+        if is_png { vec![args.out.clone()] } else { entries.iter().map(|entry| path_of(entry)).collect() };
+    let outputs = ui.outputs().inputs(args.predictions.iter().chain(&args.corrections)).data(dataset.folders());
+    paths.iter().try_for_each(|path| outputs.file(path, &kind::PNG))?;
 
     let mut drawn: Vec<(String, RgbImage)> = Vec::new();
     let mut written = Vec::new();
-    let mut predictions: HashMap<(u32, u32), HashMap<String, Masks>> = HashMap::new();
+    let mut predictions: HashMap<(u32, u32), HashMap<String, HandMasks>> = HashMap::new();
     ui.start("images", entries.len() as u64);
     for entry in entries {
-        let image = radiograph::read(&layout.root.join(&entry.image))?.pixels;
-        let annotated = match &entry.annotation {
-            Some(path) => {
-                let (annotation, problems) = annotation::read(&layout.root.join(path), path)?;
-                for problem in problems.iter().filter(|p| p.severity == crate::dataset::Severity::Error) {
-                    ui.warn(format_args!("{} {}: {}", problem.file, problem.place, problem.reason));
-                }
-                Some(annotation.masks(image.width(), image.height()))
-            }
-            None => None,
-        };
+        let image = dataset.image(entry)?.pixels.into_eight_bit();
+        let read = dataset.annotation(entry)?;
+        let annotated = read.map(|read| {
+            let errors = |p: &Problem| p.severity == Severity::Error;
+            status = status.worse(warn(&read.problems.iter().filter(|p| errors(p)).cloned().collect::<Vec<_>>(), ui));
+            read.annotation.masks(image.width(), image.height())
+        });
         let predicted = match &args.predictions {
             Some(path) => {
                 let size = args.prediction_size.map_or(image.dimensions(), |s| (s, s));
@@ -112,11 +115,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         if annotated.is_none() && predicted.is_none() {
             ui.warn(format_args!("{} has no annotation: drawn as it is", entry.image_id));
         }
-        let picture = picture(&image, annotated.as_deref(), predicted.map(|m| &**m), &args);
+        let picture = picture(&image, annotated.as_ref(), predicted, &args);
         if args.sheet.is_some() {
             drawn.push((format!("{} {}", entry.patient_id, entry.image_id), picture));
         } else {
-            let path = if is_png { args.out.clone() } else { args.out.join(format!("{}.png", entry.image_id)) };
+            let path = if is_png { args.out.clone() } else { path_of(entry) };
             write_png(&path, &picture)?;
             written.push(path);
         }
@@ -131,33 +134,34 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ui.line(path.display());
     }
     ui.json(&serde_json::json!({ "pictures": written }))?;
-    Ok(Status::Done)
+    Ok(status)
 }
 
-fn entry<'a>(known: &HashMap<&str, &'a ImageEntry>, id: &str) -> anyhow::Result<&'a ImageEntry> {
-    let stem = id.strip_suffix(".png").unwrap_or(id);
-    if let Some(entry) = known.get(stem) {
+fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {
+    if let Some(entry) = dataset.find(id) {
         return Ok(entry);
     }
-    let mut near: Vec<&str> = known.keys().copied().filter(|k| k.contains(stem)).collect();
+    let stem = image_id(id);
+    let known = dataset.images().iter().map(|e| &*e.image_id);
+    let mut near: Vec<&str> = known.filter(|k| k.contains(&stem)).collect();
     near.sort_unstable();
     near.truncate(5);
     match near.is_empty() {
-        true => bail!("no image {id} among the {} of the data folder", known.len()),
+        true => bail!("no image {id} among the {} of the data folder", dataset.images().len()),
         false => bail!("no image {id}; did you mean {}?", near.join(" or ")),
     }
 }
 
 fn picture(
     image: &image::GrayImage,
-    annotated: Option<&[RunMask; bones::COUNT]>,
-    predicted: Option<&[RunMask; bones::COUNT]>,
+    annotated: Option<&HandMasks>,
+    predicted: Option<&HandMasks>,
     args: &Args,
 ) -> RgbImage {
     let wanted = |bone: &Bone| args.bones.is_empty() || args.bones.contains(bone);
     let shown: Vec<(Bone, &RunMask)> = Bone::all()
         .filter(wanted)
-        .flat_map(|b| [annotated, predicted].into_iter().flatten().map(move |m| (b, &m[b.index()])))
+        .flat_map(|b| [annotated, predicted].into_iter().flatten().map(move |m| (b, &m[b])))
         .filter(|(_, m)| !m.is_empty())
         .collect();
     let crop = (!args.bones.is_empty())
@@ -167,11 +171,12 @@ fn picture(
     let options = if crop.is_none() { Options { max_zoom: 1.0, ..options } } else { options };
     match (annotated, predicted) {
         (Some(truth), Some(prediction)) => {
-            let only = |masks: &[RunMask; bones::COUNT]| -> Masks {
-                Box::new(std::array::from_fn(|i| match Bone::from_index(i).filter(wanted) {
-                    Some(_) => masks[i].clone(),
-                    None => RunMask::empty(masks[i].width(), masks[i].height()),
-                }))
+            let only = |masks: &HandMasks| {
+                let mut chosen = HandMasks::empty(masks.width(), masks.height());
+                for (bone, mask) in masks.iter().filter(|(bone, _)| wanted(bone)) {
+                    chosen.set(bone, mask.clone()).expect("a mask of the same image");
+                }
+                chosen
             };
             draw::compare(image, &only(truth), &only(prediction), &options)
         }
@@ -180,15 +185,9 @@ fn picture(
     }
 }
 
-fn read_predictions(path: &Path, (width, height): (u32, u32)) -> anyhow::Result<HashMap<String, Masks>> {
+fn read_predictions(path: &Path, (width, height): (u32, u32)) -> anyhow::Result<HashMap<String, HandMasks>> {
     let images = submission::read(path, width, height)?;
-    Ok(images
-        .into_iter()
-        .map(|i| {
-            let stem = Path::new(&i.image_name).file_stem().map(|s| s.to_string_lossy().into_owned());
-            (stem.unwrap_or(i.image_name), i.masks)
-        })
-        .collect())
+    Ok(images.into_iter().map(|i| (image_id(&i.image_name), i.masks)).collect())
 }
 
 fn write_png(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {

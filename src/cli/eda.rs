@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::json;
 
+use super::data::{corrected_tables, read_corrections, tables_read};
 use super::{Status, Ui};
+use crate::artefact::kind;
+use crate::dataset::Dataset;
 use crate::report::{self, Evidence, Settings, Study};
-use crate::tables::{self, FindingRow, FoldRow, Tables};
+use crate::tables::{self, FindingRow, FoldRow};
 
 /// Write the report: one HTML page, its figures as PNG and SVG, and every number as JSON
 #[derive(clap::Args, Debug)]
@@ -28,6 +31,9 @@ pub struct Args {
     /// Data folder that was scanned: adds pictures of typical straight and rotated hands
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Corrections file: the sides and metadata that it sets count
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// Title of the page
     #[arg(long, default_value = "Hand radiographs")]
     title: String,
@@ -46,15 +52,18 @@ fn angle(text: &str) -> Result<f64, String> {
 
 /// Reads the tables, writes the report.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    let data = args.data.as_deref().map(Dataset::open).transpose()?;
+    let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
+    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs);
+    outputs.data(data.iter().flat_map(Dataset::folders)).folder(&args.out, &kind::REPORT)?;
     let settings = Settings {
         title: args.title,
         rotated_deg: args.rotated_deg,
         pictures_shown: args.pictures,
         ..Settings::default()
     };
-    let tables = Tables::read(&args.tables).with_context(|| {
-        format!("reading the tables in {}; `carpus scan DATA --out TABLES` writes them", args.tables.display())
-    })?;
+    let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
+    let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let folds = args.folds.map(|path| tables::read::<FoldRow>(&path)).transpose()?;
     let findings = args.findings.map(|path| read_findings(&path)).transpose()?;
     let evidence = findings
@@ -62,10 +71,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         .map_or_else(Evidence::default, |(rows, folder)| report::read_evidence(folder, rows, settings.pictures_shown));
     let findings = findings.map(|(rows, _)| rows);
     let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings);
-    let examples = args.data.map(|folder| {
+    let examples = data.map(|dataset| {
         let images = ["train", "test"].into_iter().flat_map(|subset| study.example_images(subset));
-        let paths: Vec<&str> = images.map(|(_, image)| image.path.as_str()).collect();
-        report::read_pictures(&folder, paths.into_iter())
+        report::read_examples(&dataset, images.map(|(_, image)| image.image_id.as_str()))
     });
     study.examples = examples.as_ref();
     let unread: Vec<&String> = evidence.failures.iter().chain(examples.iter().flat_map(|e| &e.failures)).collect();
@@ -85,11 +93,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         "index": written.index, "numbers": written.numbers, "figures": written.figures,
         "page_bytes": written.page_bytes, "pictures_not_read": unread,
     }))?;
-    Ok(if unread.is_empty() { Status::Done } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
 /// The findings and the folder that their evidence is relative to.
-fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, PathBuf)> {
+pub(super) fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, PathBuf)> {
     let file = if path.is_dir() {
         let parquet = path.join("findings.parquet");
         if parquet.exists() { parquet } else { path.join("findings.csv") }

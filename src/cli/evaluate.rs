@@ -1,16 +1,15 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use super::data::{open, warn, without_excluded};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
-use crate::artefact::write_atomically;
+use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
-use crate::corrections;
-use crate::dataset::Severity;
-use crate::dataset::layout::{self, ImageEntry};
-use crate::scores::{Region, Summary, image_id, read_flat, score_files, write_scores};
+use crate::dataset::{ImageEntry, Problem, Severity, image_id};
+use crate::scores::{Region, Summary, read_flat, score_files, write_scores};
 use crate::tables::{self, FoldRow};
 
 /// Score predictions: Dice of every image and class, and means
@@ -55,9 +54,14 @@ pub struct Args {
 
 /// Scores.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let layout = layout::discover(&args.data)?;
+    let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let json = args.out.with_extension("json");
+    let inputs = std::iter::once(&args.predictions).chain(&args.folds).chain(&args.corrections);
+    let outputs = ui.outputs().inputs(inputs).data(dataset.folders());
+    outputs.file(&args.out, &kind::SCORES)?;
+    outputs.file(&json, &kind::SCORE_SUMMARY)?;
     let predicted = read_flat(&args.predictions)?;
-    let mut entries: Vec<&ImageEntry> = layout.images.iter().collect();
+    let mut entries: Vec<&ImageEntry> = dataset.images().iter().collect();
     match (&args.folds, args.fold, args.subset) {
         (Some(path), Some(fold), subset) => {
             let rows: Vec<FoldRow> = tables::read(path)?;
@@ -66,26 +70,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         }
         (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset.name())),
         _ => {
-            let names: HashSet<&str> = predicted.iter().map(|p| image_id(&p.image_name)).collect();
-            entries.retain(|e| names.contains(e.image_id.as_str()));
+            let names: HashSet<String> = predicted.iter().map(|p| image_id(&p.image_name)).collect();
+            entries.retain(|e| names.contains(&e.image_id));
         }
     }
-    let mut corrected = Vec::new();
-    if let Some(path) = &args.corrections {
-        let (read, wrong) = corrections::read(path)?;
-        if let Some(first) = wrong.first() {
-            bail!("{}: {first}", path.display());
-        }
-        let excluded = corrections::Exclusions::new(&read);
-        entries.retain(|e| !excluded.contains(&e.image_id, &e.patient_id));
-        corrected = read;
-    }
-    let name = args.corrections.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    without_excluded(&dataset, &mut entries, ui);
     let region = args.band.map_or(Region::Image, Region::Band);
-    let scoring = score_files(&args.data, &entries, (&corrected, &name), (&args.predictions, &predicted), region, ui)?;
+    let scoring = score_files(&dataset, &entries, (&args.predictions, &predicted), region, ui)?;
     write_scores(&args.out, &scoring.scores)?;
     let summary = Summary::of(&scoring.scores);
-    let json = args.out.with_extension("json");
     write_atomically(&json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
         .with_context(|| json.display().to_string())?;
 
@@ -103,11 +96,6 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         args.out.display()
     ));
     ui.json(&summary)?;
-    let failed = scoring.problems.iter().filter(|p| p.severity == Severity::Error);
-    let mut bad = false;
-    for problem in failed {
-        bad = true;
-        ui.warn(format_args!("{} {}: {}; {}", problem.file, problem.place, problem.reason, problem.action));
-    }
-    Ok(if bad { Status::DoneWithProblems } else { Status::Done })
+    let failed: Vec<Problem> = scoring.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+    Ok(status.worse(warn(&failed, ui)))
 }

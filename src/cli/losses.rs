@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::device::{self, DeviceKind};
 use crate::losses::{LossKind, LossMix};
 use crate::models::{read_tensors, write_tensors};
@@ -73,6 +74,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
+    let outputs = ui.outputs().inputs([&args.logits, &args.target]);
+    args.grad.iter().try_for_each(|path| outputs.file(path, &kind::SAFETENSORS))?;
     device::select(DeviceKind::Cpu)?;
     let logits = tensor(&args.logits, "logits")?.f_set_requires_grad(true)?;
     let target = tensor(&args.target, "target")?;

@@ -5,6 +5,8 @@ mod args;
 mod audit;
 mod clean;
 mod completions;
+mod corrections;
+mod data;
 mod doctor;
 mod draw;
 mod eda;
@@ -43,8 +45,20 @@ pub enum Status {
     Interrupted,
 }
 
+impl Status {
+    /// The worse of two endings.
+    fn worse(self, other: Status) -> Status {
+        let rank = |status| match status {
+            Status::Done => 0,
+            Status::DoneWithProblems => 1,
+            Status::Interrupted => 2,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 /// Runs the parsed command.
 pub fn run(cli: Cli) -> anyhow::Result<Status> {
-    let ui = Ui::new(cli.json, cli.quiet, cli.verbose);
+    let ui = Ui::new(cli.json, cli.quiet, cli.force);
     cli.command.run(&ui)
 }

@@ -9,7 +9,8 @@ use crate::dataset::phantom::{self, Settings};
   carpus phantom --out data/phantom --patients 24 --test-patients 8 --size 2048 --seed 7
   carpus phantom --out data/faulty --patients 200 --test-patients 0 --size 512 --defects
 
-A folder that holds this very data set already is left as it is.")]
+A folder that holds this very data set already is left as it is; --force replaces an earlier phantom data set made
+with other settings.")]
 pub struct Args {
     /// Folder to make
     #[arg(short, long)]
@@ -29,9 +30,6 @@ pub struct Args {
     /// Plant faults of every kind and list them in truth.json
     #[arg(long)]
     defects: bool,
-    /// Replace an earlier phantom data set made with other settings
-    #[arg(long)]
-    force: bool,
     /// Threads; 0 for one a core
     #[arg(short, long, default_value_t = 0)]
     jobs: usize,
@@ -46,7 +44,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         seed: args.seed,
         defects: args.defects,
         jobs: args.jobs,
-        force: args.force,
+        force: ui.force(),
     };
     let summary = phantom::generate(&settings, &args.out, ui)?;
     let done = if summary.skipped { "unchanged" } else { "written" };

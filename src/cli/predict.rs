@@ -3,11 +3,14 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
+use super::data::{open, without_excluded};
 use super::split::{Chosen, subset};
 use super::train::known;
 use super::{Status, Ui};
-use crate::clean::{self, TRANSFORMS, Transform};
-use crate::dataset::layout::{self, ImageEntry};
+use crate::artefact::kind;
+use crate::clean::{self, Transform};
+use crate::dataset::ImageEntry;
+use crate::dataset::folder::TRANSFORMS;
 use crate::device::{self, DeviceKind};
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
@@ -40,6 +43,9 @@ pub struct Args {
     /// Fold to predict
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
+    /// Corrections file: what it excludes is not predicted; metadata that it sets is given to the model
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// Submission CSV to write
     #[arg(long)]
     out: PathBuf,
@@ -57,24 +63,26 @@ pub struct Args {
 /// Predicts.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let layout = layout::discover(&args.data)?;
-    let mut entries: Vec<&ImageEntry> = layout.images.iter().filter(|e| args.subset.holds(e.subset.name())).collect();
+    let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let mut entries: Vec<&ImageEntry> =
+        dataset.images().iter().filter(|e| args.subset.holds(e.subset.name())).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
         entries = in_fold(&tables::read(path)?, fold, entries);
     }
+    without_excluded(&dataset, &mut entries, ui);
     if entries.is_empty() {
         bail!(
             "{}: none of its {} images is chosen; look at --subset and --fold",
             args.data.display(),
-            layout.images.len()
+            dataset.images().len()
         );
     }
     let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
     let known = match predictor.info().model.metadata {
-        Some(_) => known(&layout, ui),
+        Some(_) => known(&dataset, ui),
         None => Known::default(),
     };
-    let mut prediction = predict(&predictor, &args.data, &entries, &known, args.batch, ui)?;
+    let mut prediction = predict(&predictor, &dataset, &entries, &known, args.batch, ui)?;
     if args.data.join(TRANSFORMS).exists() {
         let transforms: Vec<Transform> = clean::read_transforms(&args.data)?;
         prediction.images = to_originals(prediction.images, &transforms)?;
@@ -86,7 +94,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (images, problems) = (prediction.images.len(), prediction.problems.len());
     ui.line(format_args!("{images} images predicted: {}", args.out.display()));
     ui.json(&serde_json::json!({"images": images, "problems": problems, "out": args.out}))?;
-    Ok(if problems > 0 { Status::DoneWithProblems } else { Status::Done })
+    Ok(if problems > 0 { Status::DoneWithProblems } else { status })
 }
 
 /// The entries of a fold, in the order of the entries.

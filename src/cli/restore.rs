@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::clean::{read_transforms, restore, without_prediction};
 use crate::mask::submission;
 
@@ -23,6 +24,7 @@ pub struct Args {
 
 /// Maps the predictions back.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    ui.outputs().inputs([&args.predictions, &args.crops]).file(&args.out, &kind::SUBMISSION)?;
     let transforms = read_transforms(&args.crops)?;
     let restored = restore(&args.predictions, &transforms)?;
     submission::write(&args.out, &restored)?;

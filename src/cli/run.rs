@@ -23,6 +23,9 @@ pub struct Args {
     /// TOML file: data, work, and a table of flags a stage
     #[arg(short, long)]
     config: PathBuf,
+    /// Corrections file for every stage that takes one; overrides corrections in the configuration
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// Last stage to run
     #[arg(long, value_name = "STAGE")]
     until: Option<String>,
@@ -66,7 +69,8 @@ struct StageReport<'a> {
 
 /// Runs the stages in order.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let config = ChainConfig::read(&args.config)?;
+    let mut config = ChainConfig::read(&args.config)?;
+    config.corrections = args.corrections.clone().or(config.corrections);
     let stages = stages(&args.config, &config)?;
     for wanted in [&args.until, &args.from].into_iter().flatten() {
         if !stages.iter().any(|s| s.name == *wanted) {
@@ -212,7 +216,14 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
 
     let mut drafts: Vec<(Option<&Flags>, Stage)> = vec![
         (config.phantom.as_ref(), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
-        (config.scan.as_ref(), Stage::new("scan", "scan").reads("", data).flag("--out", &tables).writes(&tables)),
+        (
+            config.scan.as_ref(),
+            Stage::new("scan", "scan")
+                .reads("", data)
+                .reads_some("--corrections", corrections)
+                .flag("--out", &tables)
+                .writes(&tables),
+        ),
         (
             config.split.as_ref(),
             Stage::new("split", "split")
@@ -243,6 +254,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
+                .reads_some("--corrections", corrections)
                 // A low Dice is a finding only where it is clear whose.
                 .reads_some(
                     "--scores",
@@ -257,6 +269,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("scan-predictions", "scan")
                 .reads("", data)
                 .reads("--predictions", &test)
+                .reads_some("--corrections", corrections)
                 .flag("--out", &tables_all)
                 .writes(&tables_all),
         ),
@@ -265,6 +278,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
+                .reads_some("--corrections", corrections)
                 .reads_some("--folds", config.split.is_some().then_some(&*folds))
                 .reads_some("--findings", config.audit.is_some().then_some(&*findings))
                 .flag("--out", &report)

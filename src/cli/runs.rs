@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::report;
 use crate::runs::{Comparison, Difference, Estimate, Measure, Run, compare, find};
 
@@ -79,6 +80,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             Ok(status)
         }
         Some(What::Report(args)) => {
+            ui.outputs().file(&args.run.join("report.html"), &kind::PAGE)?;
             let written = report::run::write(&args.run, args.data.as_deref(), args.pictures, ui)?;
             for note in &written.notes {
                 ui.warn(note);

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Status, Ui};
+use crate::dataset::{Corrections, Dataset};
 use crate::scan::{self, ScanSettings};
 
 /// Measure images and masks: writes the tables that every later stage reads
@@ -20,6 +21,9 @@ pub struct Args {
     /// Submission CSV whose masks are measured where an image has no annotation
     #[arg(long, value_name = "CSV")]
     predictions: Option<PathBuf>,
+    /// Corrections file, applied to annotations, sides and metadata; what it excludes stays in the tables
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// A hand leaning this many degrees or more from vertical counts as rotated
     #[arg(long, default_value_t = 33.0, value_name = "DEGREES")]
     rotated_at: f64,
@@ -36,10 +40,14 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let settings = ScanSettings {
         rotated_deg: args.rotated_at,
         bright: args.bright_at,
-        predictions: args.predictions,
+        predictions: args.predictions.clone(),
         jobs: args.jobs,
     };
-    let (tables, summary) = scan::scan(&args.data, &args.out, args.csv, &settings, ui)?;
+    let corrections = args.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
+    let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
+    let outputs = ui.outputs().inputs(args.predictions.iter().chain(&args.corrections)).data(dataset.folders());
+    scan::check_outputs(&outputs, &args.out, args.csv)?;
+    let (tables, summary) = scan::scan(&dataset, &args.out, args.csv, &settings, ui)?;
     let count = |severity: &str| summary.problems.get(severity).copied().unwrap_or(0);
     ui.line(format_args!(
         "{} images ({} unchanged and not read again), {} patients, {} bones -> {}",

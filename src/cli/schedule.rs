@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::json;
 
+use super::data::open;
+use super::train::parts;
 use super::{Status, Ui};
-use crate::artefact::write_atomically;
+use crate::artefact::{kind, write_atomically};
 use crate::config::train::TrainConfig;
-use crate::dataset::layout;
 use crate::figures::style::Rgb;
 use crate::figures::style::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
-use crate::tables::{self, FoldRow};
-use crate::train::{Rate, StageRates, partition, rates, steps_per_epoch};
+use crate::train::{Rate, StageRates, rates, steps_per_epoch};
 
 /// Show the rate at every step of a run, without running it
 #[derive(clap::Args, Debug)]
@@ -75,7 +75,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
-    let stages = source.stages()?;
+    let stages = source.stages(ui)?;
     let rates: Vec<Rate> = rates(&stages).collect();
     if csv {
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -105,7 +105,9 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
 
 fn draw(plot: &Plot, ui: &Ui) -> anyhow::Result<Status> {
     let ending = plot.out.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let stages = plot.source.stages()?;
+    let kind = if ending.as_deref() == Some("svg") { &kind::SVG } else { &kind::PNG };
+    ui.outputs().input(&plot.source.config).file(&plot.out, kind)?;
+    let stages = plot.source.stages(ui)?;
     let picture = figure(&stages).picture();
     let bytes = match ending.as_deref() {
         Some("png") => picture.png()?,
@@ -145,12 +147,12 @@ fn figure(stages: &[StageRates]) -> Figure {
 }
 
 impl Source {
-    fn stages(&self) -> anyhow::Result<Vec<StageRates>> {
+    fn stages(&self, ui: &Ui) -> anyhow::Result<Vec<StageRates>> {
         let config = TrainConfig::load(&self.config, &self.sets)?;
         let steps_of: Box<dyn Fn(usize, usize) -> u64> = match self.steps_per_epoch {
             Some(steps) => Box::new(move |_, _| steps),
             None => {
-                let images = training_images(&config).context(
+                let images = training_images(&config, ui).context(
                     "the steps of an epoch follow from the number of training images; give them with --steps-per-epoch",
                 )?;
                 Box::new(move |batch, accumulate| steps_per_epoch(images, batch, accumulate))
@@ -169,9 +171,7 @@ impl Source {
     }
 }
 
-fn training_images(config: &TrainConfig) -> anyhow::Result<usize> {
-    let layout = layout::discover(&config.data.root)?;
-    let folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
-    let images = partition(&layout, &folds, config.data.fold)?.training.len();
-    Ok(images.min(config.data.limit.unwrap_or(usize::MAX)))
+fn training_images(config: &TrainConfig, ui: &Ui) -> anyhow::Result<usize> {
+    let (dataset, _) = open(&config.data.root, config.data.corrections.as_deref(), ui)?;
+    Ok(parts(config, &dataset, ui)?.training.len())
 }

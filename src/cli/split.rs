@@ -2,11 +2,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::data::{read_corrections, tables_read, warn};
 use super::{Status, Ui};
-use crate::corrections::{Exclusions, apply_to_tables};
-use crate::dataset::layout::Subset;
+use crate::artefact::kind;
+use crate::dataset::Subset;
 use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
-use crate::tables::{ImageRow, PatientRow, read_parquet, write_csv, write_parquet};
+use crate::tables::{ImageRow, PatientRow, correct, read_parquet, write_csv, write_parquet};
 
 /// Deal patients to folds, strata in proportion
 #[derive(clap::Args, Debug)]
@@ -89,23 +90,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
         .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
     let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
-    let mut status = Status::Done;
-    let mut excluded = Exclusions::default();
-    if let Some(path) = &args.corrections {
-        let (entries, wrong) = crate::corrections::read(path)?;
-        for line in &wrong {
-            ui.warn(format_args!("{}: {line}", path.display()));
-            status = Status::DoneWithProblems;
-        }
-        for problem in apply_to_tables(&entries, &mut images, &mut patients, &path.display().to_string()) {
-            ui.warn(format_args!("{} {}: {}", problem.file, problem.place, problem.reason));
-            status = Status::DoneWithProblems;
-        }
-        excluded = Exclusions::new(&entries);
+    let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
+    let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
+    let balance_path = beside(&args.out, "balance");
+    let weights_path = args.weights_out.clone().unwrap_or_else(|| beside(&args.out, "weights"));
+    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(&args.corrections);
+    outputs.file(&args.out.with_extension("csv"), &kind::FOLDS)?;
+    outputs.file(&args.out.with_extension("parquet"), &kind::FOLDS_PARQUET)?;
+    outputs.file(&balance_path, &kind::BALANCE)?;
+    outputs.file(&balance_path.with_extension("json"), &kind::BALANCE_JSON)?;
+    if !args.sample_weights.is_empty() {
+        outputs.file(&weights_path, &kind::WEIGHTS)?;
     }
     let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(&i.subset)).collect();
     let chosen: Vec<&ImageRow> =
-        in_subset.iter().copied().filter(|i| !excluded.contains(&i.image_id, &i.patient_id)).collect();
+        in_subset.iter().copied().filter(|i| !corrections.excludes(&i.image_id, &i.patient_id)).collect();
     let n_excluded = in_subset.len() - chosen.len();
 
     let settings = SplitSettings {
@@ -130,9 +129,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 
     write_csv(&args.out.with_extension("csv"), &made.folds)?;
     write_parquet(&args.out.with_extension("parquet"), &made.folds)?;
-    let balance_path = beside(&args.out, "balance");
     made.balance.write(&balance_path, &balance_path.with_extension("json"))?;
-    let weights_path = args.weights_out.clone().unwrap_or_else(|| beside(&args.out, "weights"));
     if let Some((weights, _)) = &weights {
         write_weights(&weights_path, weights)?;
     }

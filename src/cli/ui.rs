@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::artefact::Outputs;
 use crate::progress::Progress;
 
 /// Where commands print: text or JSON on standard output, progress and warnings on standard error.
 pub struct Ui {
     json: bool,
     quiet: bool,
+    force: bool,
     bar: Mutex<Option<Task>>,
 }
 
@@ -24,14 +26,24 @@ struct Task {
 }
 
 impl Ui {
-    /// `verbose` is handled by the logger; it is here so that a bar does not overwrite log lines.
-    pub fn new(json: bool, quiet: bool, _verbose: u8) -> Self {
-        Ui { json, quiet, bar: Mutex::new(None) }
+    /// By the options that all commands have.
+    pub fn new(json: bool, quiet: bool, force: bool) -> Self {
+        Ui { json, quiet, force, bar: Mutex::new(None) }
+    }
+
+    /// What a command may write over, before its inputs are known.
+    pub fn outputs(&self) -> Outputs {
+        Outputs::new(self.force)
+    }
+
+    /// Whether `--force` was given.
+    pub fn force(&self) -> bool {
+        self.force
     }
 
     /// For a command run as a stage of another: its own JSON would be a second value on standard output.
     pub fn for_stage(&self) -> Ui {
-        Ui::new(false, self.quiet || self.json, 0)
+        Ui::new(false, self.quiet || self.json, self.force)
     }
 
     /// Whether `--json` was given: print one JSON value by [`Ui::json`] and no other line on standard output.

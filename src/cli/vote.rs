@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Status, Ui};
+use crate::artefact::kind;
 use crate::mask::submission;
 use crate::scores;
 
@@ -26,6 +27,7 @@ pub struct Args {
 
 /// Votes.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    ui.outputs().inputs(&args.submissions).file(&args.out, &kind::SUBMISSION)?;
     let voted = scores::vote(&args.submissions, args.at_least, ui)?;
     submission::write(&args.out, &voted)?;
     ui.line(format_args!("{} files, {} images: {}", args.submissions.len(), voted.len(), args.out.display()));

@@ -1,18 +1,20 @@
-//! Reading radiographs: PNG, JPEG, TIFF, 8 and 16 bit, grey or colour, as 8-bit grey.
+//! Reading radiographs: PNG, JPEG, TIFF, 8 and 16 bit, grey or colour, as grey of the same depth.
 //!
-//! - 16 bits become 8 by dropping the low byte (`>> 8`); 1, 2 and 4 bits are stretched to 0…255.
+//! - 1, 2 and 4 bits are stretched to 0…255.
 //! - Colour (and a palette) becomes grey by Rec. 601 in integers, `(19595 R + 38470 G + 7471 B + 32768) >> 16`, which
-//!   is within 1 of OpenCV's `cvtColor`; of 16-bit colour the grey is taken first.
+//!   is within 1 of OpenCV's `cvtColor`.
 //! - Alpha is dropped, not blended. Colour profiles, gamma and EXIF orientation are not applied: pixels are as stored,
 //!   since the annotations were drawn on them so.
-//! - The format is told by the content; the ending counts only where the content is none of the three.
+//! - The format is that of the content, whatever the file's ending.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
+
+use super::{GreyImage, Levels};
 
 /// Longest side accepted, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
@@ -31,12 +33,12 @@ pub struct ImageError {
     pub reason: String,
 }
 
-/// A radiograph as 8-bit grey, row-major, 16-bit scaled by >> 8 from its full range.
+/// A radiograph.
 #[derive(Clone, Debug)]
 pub struct Radiograph {
-    /// Grey levels, 0 black.
-    pub pixels: GrayImage,
-    /// Bits a sample on disk.
+    /// Grey levels.
+    pub pixels: GreyImage,
+    /// Bits per sample on disk.
     pub bits: u8,
     /// SHA-256 of the file's bytes, hex.
     pub sha256: String,
@@ -72,8 +74,20 @@ impl Reader {
 
     /// Takes the memory of an image that is no longer needed.
     pub fn take_back(&mut self, image: Radiograph) {
-        self.pixels = image.pixels.into_raw();
+        if let Levels::Eight(levels) = image.pixels.into_levels() {
+            self.pixels = levels;
+        }
     }
+}
+
+/// SHA-256 of a file's bytes in lower-case hex.
+///
+/// # Errors
+/// The file cannot be read, is no regular file or is larger than [`MAX_FILE`].
+pub fn file_sha256(path: &Path) -> Result<String, ImageError> {
+    let mut bytes = Vec::new();
+    read_bytes(path, &mut bytes).map_err(|reason| ImageError { path: path.into(), reason })?;
+    Ok(sha256(&bytes))
 }
 
 /// Width and height from the file's header, without decoding it.
@@ -122,16 +136,16 @@ fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// Decodes a file's bytes: 8-bit grey and the bits a sample on disk. The error says what is wrong.
+/// Decodes a file's bytes: grey and the bits per sample on disk. The error says what is wrong.
 ///
 /// # Errors
 /// As for [`read`].
-pub fn decode(bytes: &[u8]) -> Result<(GrayImage, u8), String> {
+pub fn decode(bytes: &[u8]) -> Result<(GreyImage, u8), String> {
     decode_into(bytes, Vec::new())
 }
 
 /// As [`decode`], with the pixels in the memory of `room` where they fit as they come.
-fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GrayImage, u8), String> {
+fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GreyImage, u8), String> {
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
@@ -172,36 +186,34 @@ fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GrayImage, u8), Strin
     if decoder.color_type() == ColorType::L8 {
         room.resize(decoder.total_bytes() as usize, 0);
         decoder.read_image(&mut room).map_err(|e| e.to_string())?;
-        let pixels = GrayImage::from_raw(width, height, room).expect("a byte for each pixel");
+        let pixels = GreyImage::new(width, height, Levels::Eight(room)).expect("a byte for each pixel");
         return Ok((pixels, bits));
     }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     Ok((grey(image)?, bits))
 }
 
-fn grey(image: DynamicImage) -> Result<GrayImage, String> {
-    fn map<T>(width: u32, height: u32, samples: &[T], channels: usize, level: impl Fn(&[T]) -> u8) -> GrayImage {
-        let levels = samples.chunks_exact(channels).map(level).collect();
-        GrayImage::from_raw(width, height, levels).expect("a level for each pixel")
+fn grey(image: DynamicImage) -> Result<GreyImage, String> {
+    fn map<T: Copy>(samples: &[T], channels: usize, level: impl Fn(&[T]) -> T) -> Vec<T> {
+        samples.chunks_exact(channels).map(level).collect()
     }
-    fn rec601(r: u32, g: u32, b: u32) -> u32 {
+    fn rec601<T: Copy + Into<u32>>(rgb: &[T]) -> u32 {
         // The weights add up to 2^16, so 16-bit samples fit as well.
-        (19_595 * r + 38_470 * g + 7_471 * b + 32_768) >> 16
+        (19_595 * rgb[0].into() + 38_470 * rgb[1].into() + 7_471 * rgb[2].into() + 32_768) >> 16
     }
-    let rgb8 = |p: &[u8]| rec601(p[0].into(), p[1].into(), p[2].into()) as u8;
-    let rgb16 = |p: &[u16]| (rec601(p[0].into(), p[1].into(), p[2].into()) >> 8) as u8;
-    let (w, h) = (image.width(), image.height());
-    Ok(match image {
-        DynamicImage::ImageLuma8(i) => i,
-        DynamicImage::ImageLumaA8(i) => map(w, h, &i, 2, |p| p[0]),
-        DynamicImage::ImageRgb8(i) => map(w, h, &i, 3, rgb8),
-        DynamicImage::ImageRgba8(i) => map(w, h, &i, 4, rgb8),
-        DynamicImage::ImageLuma16(i) => map(w, h, &i, 1, |p| (p[0] >> 8) as u8),
-        DynamicImage::ImageLumaA16(i) => map(w, h, &i, 2, |p| (p[0] >> 8) as u8),
-        DynamicImage::ImageRgb16(i) => map(w, h, &i, 3, rgb16),
-        DynamicImage::ImageRgba16(i) => map(w, h, &i, 4, rgb16),
+    let (width, height) = (image.width(), image.height());
+    let levels = match image {
+        DynamicImage::ImageLuma8(i) => Levels::Eight(i.into_raw()),
+        DynamicImage::ImageLumaA8(i) => Levels::Eight(map(&i, 2, |p| p[0])),
+        DynamicImage::ImageRgb8(i) => Levels::Eight(map(&i, 3, |p| rec601(p) as u8)),
+        DynamicImage::ImageRgba8(i) => Levels::Eight(map(&i, 4, |p| rec601(p) as u8)),
+        DynamicImage::ImageLuma16(i) => Levels::Sixteen(i.into_raw()),
+        DynamicImage::ImageLumaA16(i) => Levels::Sixteen(map(&i, 2, |p| p[0])),
+        DynamicImage::ImageRgb16(i) => Levels::Sixteen(map(&i, 3, |p| rec601(p) as u16)),
+        DynamicImage::ImageRgba16(i) => Levels::Sixteen(map(&i, 4, |p| rec601(p) as u16)),
         other => return Err(format!("samples of type {:?}; 8 or 16 bit integers are read", other.color())),
-    })
+    };
+    Ok(GreyImage::new(width, height, levels).expect("a level for each pixel"))
 }
 
 /// Place of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
@@ -257,7 +269,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba};
     use proptest::prelude::*;
 
     use super::*;
@@ -266,6 +278,11 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         image.into().write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
+    }
+
+    /// As 8-bit grey, and the depth on disk.
+    fn decode(bytes: &[u8]) -> Result<(GrayImage, u8), String> {
+        super::decode(bytes).map(|(pixels, bits)| (pixels.into_eight_bit(), bits))
     }
 
     fn grey_ramp() -> GrayImage {
@@ -297,7 +314,7 @@ mod tests {
         let path = folder.path().join("손.png");
         std::fs::write(&path, encode(grey_ramp(), ImageFormat::Png)).unwrap();
         let read = read(&path).unwrap();
-        assert_eq!(read.pixels, grey_ramp());
+        assert_eq!(read.pixels.into_eight_bit(), grey_ramp());
         assert_eq!(read.sha256, sha256(&std::fs::read(&path).unwrap()));
         assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }

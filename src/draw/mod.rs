@@ -16,6 +16,7 @@ pub use sheet::{SheetStyle, contact_sheet};
 pub use spans::Spans;
 pub use view::View;
 
+use std::io::Write;
 use std::path::Path;
 
 use image::RgbImage;
@@ -50,12 +51,12 @@ impl Default for Options {
     }
 }
 
-/// Writes a picture as PNG, whole or not at all.
+/// Writes a picture as PNG that names carpus as its software, whole or not at all.
 pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
-    artefact::write_atomically(path, |out| {
-        let encoder = PngEncoder::new(out);
-        picture.write_with_encoder(encoder).map_err(std::io::Error::other)
-    })
+    let mut png = Vec::new();
+    picture.write_with_encoder(PngEncoder::new(&mut png)).map_err(std::io::Error::other)?;
+    artefact::sign_png(&mut png);
+    artefact::write_atomically(path, |out| out.write_all(&png))
 }
 
 /// The box of the masks that are not empty, grown by `margin` of its longer side; `None` where all are empty.

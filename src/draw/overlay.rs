@@ -2,8 +2,8 @@ use image::{GrayImage, Rgb, RgbImage};
 
 use super::label::{self, Name};
 use super::{Options, Spans, View};
-use crate::bones::{self, Bone};
-use crate::mask::RunMask;
+use crate::bones::Bone;
+use crate::mask::{HandMasks, RunMask};
 
 /// Colours of a comparison: predicted where nothing is annotated, annotated where nothing is predicted, one
 /// class in place of another.
@@ -55,20 +55,15 @@ pub fn filled(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) 
 }
 
 /// The radiograph with false positives red, false negatives blue, and magenta where one class is predicted in
-/// place of another; what agrees shows only its faint outline. Classes are the index in both arrays.
-pub fn compare(
-    image: &GrayImage,
-    truth: &[RunMask; bones::COUNT],
-    prediction: &[RunMask; bones::COUNT],
-    options: &Options,
-) -> RgbImage {
+/// place of another; what agrees shows only its faint outline.
+pub fn compare(image: &GrayImage, truth: &HandMasks, prediction: &HandMasks, options: &Options) -> RgbImage {
     const POSITIVE: u8 = 1;
     const NEGATIVE: u8 = 2;
     let (view, mut picture) = canvas(image, options);
     let mut wrong = vec![0u8; (view.width * view.height) as usize];
     let mut named = Vec::new();
     for bone in Bone::all() {
-        let (truth, prediction) = (view.spans(&truth[bone.index()]), view.spans(&prediction[bone.index()]));
+        let (truth, prediction) = (view.spans(&truth[bone]), view.spans(&prediction[bone]));
         paint(&mut picture, &truth.border(1), AGREEMENT, FAINT_ALPHA);
         let (positive, negative) = (prediction.difference(&truth), truth.difference(&prediction));
         for (spans, bit) in [(&positive, POSITIVE), (&negative, NEGATIVE)] {
@@ -144,8 +139,8 @@ mod tests {
         Bone::from_name(name).unwrap()
     }
 
-    fn none() -> Box<[RunMask; bones::COUNT]> {
-        Box::new(std::array::from_fn(|_| RunMask::empty(64, 64)))
+    fn none() -> HandMasks {
+        HandMasks::empty(64, 64)
     }
 
     #[test]
@@ -175,10 +170,11 @@ mod tests {
     fn errors_are_red_blue_and_magenta() {
         let image = GrayImage::from_pixel(64, 64, image::Luma([0]));
         let (mut truth, mut prediction) = (none(), none());
-        truth[0] = square(0, 0, 20);
-        prediction[0] = square(10, 0, 20);
-        truth[1] = square(40, 40, 10);
-        prediction[2] = square(40, 40, 10);
+        let bone = |index| Bone::from_index(index).unwrap();
+        truth.set(bone(0), square(0, 0, 20)).unwrap();
+        prediction.set(bone(0), square(10, 0, 20)).unwrap();
+        truth.set(bone(1), square(40, 40, 10)).unwrap();
+        prediction.set(bone(2), square(40, 40, 10)).unwrap();
         let picture = compare(&image, &truth, &prediction, &Options::default());
         let at = |x, y| picture.get_pixel(x, y).0;
         assert!(at(25, 10)[0] > 150 && at(25, 10)[2] < 60, "false positive is red: {:?}", at(25, 10));

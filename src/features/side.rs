@@ -1,5 +1,5 @@
 use crate::bones::{self, Bone, Group};
-use crate::dataset::layout::Side;
+use crate::dataset::Side;
 use crate::geometry::Point;
 
 /// Left or right by anatomy, whatever the hand's rotation: seen along the axis from the forearm to the

@@ -14,6 +14,7 @@ use plotters_backend::{
 use super::font::{FAMILY, rasterise, text_width};
 use super::style::{Ink, Rgb};
 use super::{Anchor, Picture, Shape, TextShape};
+use crate::artefact::sign_png;
 
 /// Backend units a px: backends know whole units only, and a PNG is drawn finer than it is stored.
 const FINE: f64 = 4.0;
@@ -82,7 +83,7 @@ impl Picture {
         Ok(svg)
     }
 
-    /// As a PNG file, two pixels a px.
+    /// As a PNG file that names carpus as its software, two pixels a px.
     pub fn png(&self) -> Result<Vec<u8>, PaintError> {
         let (width, height) = self.fine_size();
         let mut fine = vec![255; width as usize * height as usize * 3];
@@ -95,6 +96,7 @@ impl Picture {
             height as u32,
             ExtendedColorType::Rgb8,
         )?;
+        sign_png(&mut file);
         Ok(file)
     }
 

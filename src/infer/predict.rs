@@ -1,14 +1,12 @@
 use std::collections::HashMap;
-use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::Predictor;
 use crate::augment::Fit;
 use crate::clean::Transform;
-use crate::dataset::layout::ImageEntry;
-use crate::dataset::{Problem, Severity, image};
-use crate::mask::RunMask;
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
+use crate::mask::HandMasks;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
 use crate::train::{Known, TrainError};
@@ -22,11 +20,11 @@ pub struct Prediction {
     pub problems: Vec<Problem>,
 }
 
-/// Predicts `entries` of the data at `root`, `batch` at a time, a model that is conditioned on the patient with what is
+/// Predicts `entries` of the data, `batch` at a time, a model that is conditioned on the patient with what is
 /// `known`; memory is bounded by the batch but for the runs.
 pub fn predict(
     predictor: &Predictor,
-    root: &Path,
+    dataset: &Dataset,
     entries: &[&ImageEntry],
     known: &Known,
     batch: usize,
@@ -39,10 +37,10 @@ pub fn predict(
         let read: Vec<Result<(Fit, Vec<u8>), String>> = chunk
             .par_iter()
             .map(|entry| {
-                let radiograph = image::read(&root.join(&entry.image)).map_err(|e| e.to_string())?;
+                let radiograph = dataset.image(entry).map_err(|e| e.to_string())?;
                 let (width, height) = radiograph.pixels.dimensions();
                 let fit = Fit::new(width, height, size);
-                Ok((fit, fit.image(&radiograph.pixels)))
+                Ok((fit, fit.image(&radiograph.pixels.into_eight_bit())))
             })
             .collect();
         let (fits, squares): (Vec<Fit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
@@ -51,12 +49,12 @@ pub fn predict(
         let masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares, &patients)? };
         let mut masks = masks.into_iter();
         for (entry, read) in chunk.iter().zip(&read) {
-            let image_name = entry.image.rsplit('/').next().unwrap_or(&entry.image).to_owned();
+            let image_name = entry.file_name().to_owned();
             let masks = match read {
                 Ok(_) => masks.next().expect("one set of masks an image read"),
                 Err(reason) => {
                     prediction.problems.push(unreadable(entry, reason));
-                    Box::new(std::array::from_fn(|_| RunMask::empty(1, 1)))
+                    HandMasks::empty(1, 1)
                 }
             };
             prediction.images.push(ImageMasks { image_name, masks });
@@ -68,16 +66,9 @@ pub fn predict(
 }
 
 fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
-    Problem {
-        file: entry.image.clone(),
-        place: String::new(),
-        image_id: Some(entry.image_id.clone()),
-        patient_id: Some(entry.patient_id.clone()),
-        raw: String::new(),
-        reason: reason.to_owned(),
-        action: "predicted as empty".into(),
-        severity: Severity::Error,
-    }
+    Problem::new(Severity::Error, &*entry.image, reason, "predicted as empty")
+        .of_image(&*entry.image_id)
+        .of_patient(&*entry.patient_id)
 }
 
 /// Masks predicted on crops, put back into the originals by the crops' transforms, under the originals' names.
@@ -90,16 +81,13 @@ pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result
         let transform = by_image
             .get(image.image_name.as_str())
             .ok_or_else(|| wrong("the folder of crops has no transform for it".into()))?;
-        let masks = image
-            .masks
-            .iter()
-            .map(|mask| match mask.is_empty() {
-                true => Ok(RunMask::empty(transform.original_width, transform.original_height)),
-                false => transform.mask_from_crop(mask).map_err(|e| wrong(e.to_string())),
-            })
-            .collect::<Result<Vec<RunMask>, _>>()?;
+        let mut masks = HandMasks::empty(transform.original_width, transform.original_height);
+        for (bone, mask) in image.masks.iter().filter(|(_, mask)| !mask.is_empty()) {
+            let back = transform.mask_from_crop(mask).and_then(|mask| masks.set(bone, mask));
+            back.map_err(|e| wrong(e.to_string()))?;
+        }
         let image_name = transform.original_image.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(ImageMasks { image_name, masks: masks.try_into().expect("one mask a class") })
+        Ok(ImageMasks { image_name, masks })
     };
     images.into_par_iter().map(back).collect()
 }

@@ -4,8 +4,7 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use crate::augment::{Fit, push_normalised};
-use crate::bones;
-use crate::mask::RunMask;
+use crate::mask::HandMasks;
 use crate::models::{Input, Model};
 use crate::train::{TrainError, WeightsInfo, read_weights};
 
@@ -65,7 +64,7 @@ impl Predictor {
         fits: &[Fit],
         squares: &[Vec<u8>],
         patients: &[[f32; 4]],
-    ) -> Result<Vec<Box<[RunMask; bones::COUNT]>>, TrainError> {
+    ) -> Result<Vec<HandMasks>, TrainError> {
         let logits = self.logits(squares, patients)?.f_contiguous()?;
         let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
         let each = values.len() / squares.len().max(1);

@@ -1,7 +1,6 @@
 use super::runs::{Run, scan};
 use super::transform::for_each_resized;
-use super::{MAX_PIXELS, RunMask};
-use crate::bones;
+use super::{HandMasks, MAX_PIXELS, RunMask};
 
 /// A multi-label image: one `u32` a pixel, row-major, bit c set where class c is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,26 +20,25 @@ impl LabelImage {
         LabelImage { width, height, words: vec![0; width as usize * height as usize] }
     }
 
-    /// Paints 29 masks (index = class). Panics if a mask's size differs.
-    pub fn from_masks(masks: &[RunMask; bones::COUNT]) -> Self {
-        let mut image = Self::empty(masks[0].width(), masks[0].height());
-        for (class, mask) in masks.iter().enumerate() {
-            assert_eq!((mask.width(), mask.height()), (image.width, image.height), "size of the mask of class {class}");
+    /// Paints the masks of an image.
+    pub fn from_masks(masks: &HandMasks) -> Self {
+        let mut image = Self::empty(masks.width(), masks.height());
+        for (bone, mask) in masks.iter() {
             for run in mask.runs() {
-                image.paint(class, run.start as usize, run.end() as usize);
+                image.paint(bone.index(), run.start as usize, run.end() as usize);
             }
         }
         image
     }
 
-    /// Paints masks straight at another size, as [`RunMask::resized`] picks pixels. Masks may differ in size.
-    pub fn from_masks_resized(masks: &[RunMask; bones::COUNT], width: u32, height: u32) -> Self {
+    /// Paints masks straight at another size, as [`RunMask::resized`] picks pixels.
+    pub fn from_masks_resized(masks: &HandMasks, width: u32, height: u32) -> Self {
         let mut image = Self::empty(width, height);
-        for (class, mask) in masks.iter().enumerate() {
+        for (bone, mask) in masks.iter() {
             for_each_resized(mask, width, height, |(top, bottom), (x_start, x_end)| {
                 for y in top as usize..bottom as usize {
                     let row = y * width as usize;
-                    image.paint(class, row + x_start as usize, row + x_end as usize);
+                    image.paint(bone.index(), row + x_start as usize, row + x_end as usize);
                 }
             });
         }

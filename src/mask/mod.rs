@@ -8,6 +8,7 @@
 mod algebra;
 mod components;
 mod distance;
+mod hand;
 mod labels;
 mod morphology;
 mod polygon;
@@ -21,5 +22,6 @@ mod transform;
 
 pub use algebra::{Coverage, coverage};
 pub use distance::SignedDistance;
+pub use hand::HandMasks;
 pub use labels::{LabelImage, masks_of_words};
 pub use runs::{MAX_PIXELS, MaskError, Run, RunMask};

@@ -235,12 +235,14 @@ proptest! {
     #[test]
     fn labels_hold_every_class(ds in several(1..6), w in 1u32..40, h in 1u32..40) {
         let masks: Vec<RunMask> = (0..crate::bones::COUNT).map(|c| ds[c * 7 % ds.len()].mask()).collect();
-        let masks: Box<[RunMask; crate::bones::COUNT]> = masks.try_into().unwrap();
+        // Masks of one image have one size.
+        let masks: Vec<RunMask> = masks.iter().map(|m| m.resized(ds[0].width, ds[0].height)).collect();
+        let masks = HandMasks::new(masks).unwrap();
         let labels = LabelImage::from_masks(&masks);
         let small = LabelImage::from_masks_resized(&masks, w, h);
-        for (class, mask) in masks.iter().enumerate() {
-            prop_assert_eq!(&labels.mask(class), mask);
-            prop_assert_eq!(small.mask(class), mask.resized(w, h));
+        for (bone, mask) in masks.iter() {
+            prop_assert_eq!(&labels.mask(bone.index()), mask);
+            prop_assert_eq!(small.mask(bone.index()), mask.resized(w, h));
         }
         prop_assert!(labels.words.iter().chain(&small.words).all(|word| word >> crate::bones::COUNT == 0));
     }

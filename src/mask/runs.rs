@@ -58,6 +58,12 @@ pub enum MaskError {
     /// Two masks of different sizes in one operation.
     #[error("masks differ in size: {0:?} and {1:?}")]
     Size((u32, u32), (u32, u32)),
+    /// Masks of one image that are not one per bone.
+    #[error("{found} masks, expected one for each of the {} bones", crate::bones::COUNT)]
+    Count {
+        /// How many there are.
+        found: usize,
+    },
     /// A vote without voters has no size.
     #[error("no masks to vote on")]
     NoMasks,

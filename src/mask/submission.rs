@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::RunMask;
 use super::rle::{self, RleError};
+use super::{HandMasks, MaskError, RunMask};
 use crate::artefact::write_atomically;
 use crate::bones::{self, Bone};
 
@@ -22,8 +22,8 @@ const BATCH: usize = 1024;
 pub struct ImageMasks {
     /// As in the file: `image1661319116107.png`.
     pub image_name: String,
-    /// One a class, index = channel.
-    pub masks: Box<[RunMask; bones::COUNT]>,
+    /// One per bone.
+    pub masks: HandMasks,
 }
 
 /// Why a submission cannot be read or written.
@@ -44,6 +44,8 @@ pub enum SubmissionError {
     Class { path: String, line: u64, image: String, class: String },
     #[error("{path} line {line}: image {image}: class {class} occurs twice")]
     Duplicate { path: String, line: u64, image: String, class: Bone },
+    #[error("{path}: image {image}: {source}")]
+    Masks { path: String, image: String, source: MaskError },
     #[error("{path}: image {image} has no row for {missing:?}")]
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
@@ -155,12 +157,13 @@ impl Gathering {
     fn finish(self, path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
         let whole = |(image_name, masks): (String, [Option<RunMask>; bones::COUNT])| {
             let missing: Vec<Bone> = Bone::all().filter(|bone| masks[bone.index()].is_none()).collect();
-            let masks: Vec<RunMask> = masks.into_iter().flatten().collect();
-            match masks.try_into() {
+            let path = || path.display().to_string();
+            if !missing.is_empty() {
+                return Err(SubmissionError::Missing { path: path(), image: image_name, missing });
+            }
+            match HandMasks::new(masks.into_iter().flatten().collect()) {
                 Ok(masks) => Ok(ImageMasks { image_name, masks }),
-                Err(_) => {
-                    Err(SubmissionError::Missing { path: path.display().to_string(), image: image_name, missing })
-                }
+                Err(source) => Err(SubmissionError::Masks { path: path(), image: image_name, source }),
             }
         };
         self.images.into_iter().map(whole).collect()
@@ -172,7 +175,7 @@ pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> 
     let rows = |image: &ImageMasks| -> std::io::Result<Vec<u8>> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         let mut text = Vec::new();
-        for (bone, mask) in Bone::all().zip(image.masks.iter()) {
+        for (bone, mask) in image.masks.iter() {
             text.clear();
             rle::encode_into(mask, &mut text);
             csv.write_record([image.image_name.as_bytes(), bone.name().as_bytes(), &text])?;

@@ -5,11 +5,12 @@ use std::path::{Component, Path};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
+use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
+use crate::dataset::{Dataset, ImageEntry};
 use crate::tables::FindingRow;
 
 /// Greatest width and height of a picture in the page, px.
@@ -31,24 +32,50 @@ pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> Evi
     read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
 }
 
-/// The same for any pictures, named relative to `folder`.
-pub fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Evidence {
-    let mut names: Vec<&str> = names.collect();
-    names.sort_unstable();
-    names.dedup();
-    let read: Vec<(&str, Result<String, String>)> =
-        names.into_par_iter().map(|name| (name, small_jpeg(folder, name))).collect();
+/// Pictures of images of the data, by the places of their files in it.
+pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a str>) -> Evidence {
+    let mut entries: Vec<&ImageEntry> = Vec::new();
     let mut evidence = Evidence::default();
-    for (name, result) in read {
-        match result {
-            Ok(jpeg) => drop(evidence.pictures.insert(name.to_owned(), jpeg)),
-            Err(reason) => evidence.failures.push(format!("{}: {reason}", folder.join(name).display())),
+    for id in image_ids {
+        match dataset.find(id) {
+            Some(entry) => entries.push(entry),
+            None => evidence.failures.push(format!("{id}: not in the data folder")),
         }
     }
+    let read: Vec<(&str, Result<String, String>)> = entries
+        .into_par_iter()
+        .map(|entry| {
+            let image = dataset.image(entry).map_err(|e| e.to_string());
+            (&*entry.image, image.and_then(|image| small_jpeg(image.pixels.into_eight_bit().into())))
+        })
+        .collect();
+    evidence.add(read);
     evidence
 }
 
-fn small_jpeg(folder: &Path, name: &str) -> Result<String, String> {
+/// Pictures by their names relative to `folder`.
+fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Evidence {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    let read = |name| read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()));
+    let mut evidence = Evidence::default();
+    evidence.add(names.into_par_iter().map(|name| (name, read(name))).collect());
+    evidence
+}
+
+impl Evidence {
+    fn add(&mut self, read: Vec<(&str, Result<String, String>)>) {
+        for (name, result) in read {
+            match result {
+                Ok(jpeg) => drop(self.pictures.insert(name.to_owned(), jpeg)),
+                Err(reason) => self.failures.push(reason),
+            }
+        }
+    }
+}
+
+fn read_picture(folder: &Path, name: &str) -> Result<String, String> {
     let relative = Path::new(name);
     if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
         return Err("the path leaves the findings' folder; not read".to_owned());
@@ -58,6 +85,10 @@ fn small_jpeg(folder: &Path, name: &str) -> Result<String, String> {
         .map_err(|e| e.to_string())?
         .decode()
         .map_err(|e| e.to_string())?;
+    small_jpeg(image)
+}
+
+fn small_jpeg(image: DynamicImage) -> Result<String, String> {
     let image = if image.width().max(image.height()) > EVIDENCE_WIDTH {
         image.resize(EVIDENCE_WIDTH, EVIDENCE_WIDTH, FilterType::Triangle)
     } else {

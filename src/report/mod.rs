@@ -15,7 +15,7 @@ mod study;
 mod wording;
 
 pub use block::{Block, Section, Shown, Table, Tile};
-pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_pictures};
+pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_examples};
 pub use page::{page, single_page};
 pub use store::{ReportError, Written, write};
 pub use study::{Quantity, Study, View};

@@ -1,10 +1,10 @@
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::{Block, Section, Settings, page};
+use crate::artefact::{FolderError, kind, replace_folder};
 use crate::figures::{Figure, PaintError};
 use crate::runs::RunError;
 use crate::tables::{FindingRow, ProblemRow, TableError, Tables, write_csv};
@@ -20,14 +20,9 @@ pub enum ReportError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The folder holds something else.
-    #[error(
-        "{path} holds files and is no report (no numbers.json): name an empty or a new folder, so that nothing is lost"
-    )]
-    NotAReport {
-        /// The folder.
-        path: PathBuf,
-    },
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A folder that is no run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -59,11 +54,10 @@ pub struct Written {
 }
 
 /// Writes `index.html`, `numbers.json`, `figures/NAME.png|svg`, `problems.csv` and `findings.csv` into `folder`:
-/// all of it into a new folder beside, which then takes the place of an older report, so that `folder` is
-/// whole at any time.
+/// all of it or nothing. An older report there is replaced, other files stay.
 ///
 /// # Errors
-/// `folder` holds files that are no report, or the disk refuses.
+/// A figure or the page cannot be made, or the disk refuses; the folder is then as it was.
 pub fn write(
     folder: &Path,
     sections: &[Section],
@@ -71,32 +65,26 @@ pub fn write(
     tables: &Tables,
     findings: Option<&[FindingRow]>,
 ) -> Result<Written, ReportError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ReportError::Io { path, source }
-    };
-    refuse_other_content(folder)?;
-    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(io(parent))?;
-    let new = tempfile::Builder::new().prefix(".carpus-report-").tempdir_in(parent).map_err(io(parent))?;
-    // The drawing lies in the temporary folder; if anything fails from here on, dropping it removes it.
-    let pictures = new.path().join("figures");
-    std::fs::create_dir(&pictures).map_err(io(&pictures))?;
     let figures: Vec<&Figure> = sections.iter().flat_map(|s| &s.blocks).filter_map(figure).collect();
-    figures.par_iter().try_for_each(|figure| -> Result<(), ReportError> {
-        let picture = figure.picture();
-        save(&pictures.join(format!("{}.svg", figure.name)), picture.svg()?.as_bytes())?;
-        save(&pictures.join(format!("{}.png", figure.name)), &picture.png()?)
-    })?;
     let html = page(sections, settings)?;
-    save(&new.path().join("index.html"), html.as_bytes())?;
     let numbers: Map<String, Value> = sections.iter().map(|s| (s.id.to_owned(), s.numbers.clone())).collect();
-    save(&new.path().join("numbers.json"), (serde_json::to_string_pretty(&numbers)? + "\n").as_bytes())?;
-    write_csv::<ProblemRow>(&new.path().join("problems.csv"), &tables.problems)?;
-    if let Some(findings) = findings {
-        write_csv::<FindingRow>(&new.path().join("findings.csv"), findings)?;
-    }
-    take_place(new, folder, parent)?;
+    let numbers = serde_json::to_string_pretty(&numbers)? + "\n";
+    replace_folder(folder, &kind::REPORT, |new| -> Result<(), ReportError> {
+        let pictures = new.join("figures");
+        std::fs::create_dir(&pictures).map_err(|source| ReportError::Io { path: pictures.clone(), source })?;
+        figures.par_iter().try_for_each(|figure| {
+            let picture = figure.picture();
+            save(&pictures.join(format!("{}.svg", figure.name)), picture.svg()?.as_bytes())?;
+            save(&pictures.join(format!("{}.png", figure.name)), &picture.png()?)
+        })?;
+        save(&new.join("index.html"), html.as_bytes())?;
+        save(&new.join("numbers.json"), numbers.as_bytes())?;
+        write_csv::<ProblemRow>(&new.join("problems.csv"), &tables.problems)?;
+        match findings {
+            Some(findings) => Ok(write_csv::<FindingRow>(&new.join("findings.csv"), findings)?),
+            None => Ok(()),
+        }
+    })?;
     Ok(Written {
         index: folder.join("index.html"),
         numbers: folder.join("numbers.json"),
@@ -110,51 +98,7 @@ fn figure(block: &Block) -> Option<&Figure> {
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let write = || {
-        let mut file = std::fs::File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|source| ReportError::Io { path: path.to_owned(), source })
-}
-
-fn refuse_other_content(folder: &Path) -> Result<(), ReportError> {
-    let occupied = match std::fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
-        Err(source) => return Err(ReportError::Io { path: folder.to_owned(), source }),
-    };
-    if occupied && !folder.join("numbers.json").is_file() {
-        return Err(ReportError::NotAReport { path: folder.to_owned() });
-    }
-    Ok(())
-}
-
-/// Renames the finished folder into place; an older report steps aside first and is removed last.
-fn take_place(new: tempfile::TempDir, folder: &Path, parent: &Path) -> Result<(), ReportError> {
-    let failed = |source| ReportError::Io { path: folder.to_owned(), source };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary folders are private; a report is as readable as any other output.
-        std::fs::set_permissions(new.path(), std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    }
-    let old = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(parent).map_err(failed)?;
-    let aside = old.path().join("report");
-    let replaced = folder.exists();
-    if replaced {
-        std::fs::rename(folder, &aside).map_err(failed)?;
-    }
-    if let Err(source) = std::fs::rename(new.path(), folder) {
-        if replaced {
-            // Best effort: the first error is the one to tell.
-            let _ = std::fs::rename(&aside, folder);
-        }
-        return Err(failed(source));
-    }
-    // Its path is gone: it is the report now.
-    let _ = new.keep();
-    Ok(())
+    std::fs::write(path, bytes).map_err(|source| ReportError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -166,22 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn an_older_report_is_replaced_and_other_folders_are_not() {
+    fn an_older_report_is_replaced_and_other_files_stay() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("report");
         let tables = Tables::default();
+        write(&folder, &[], &settings(), &tables, Some(&[])).unwrap();
+        std::fs::write(folder.join("chapter.txt"), "mine").unwrap();
         write(&folder, &[], &settings(), &tables, None).unwrap();
-        std::fs::write(folder.join("stale.txt"), "x").unwrap();
-        write(&folder, &[], &settings(), &tables, None).unwrap();
-        assert!(!folder.join("stale.txt").exists() && folder.join("index.html").exists());
+        assert!(!folder.join("findings.csv").exists() && folder.join("index.html").exists());
+        assert_eq!(std::fs::read_to_string(folder.join("chapter.txt")).unwrap(), "mine");
         let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["report"]);
-
-        let other = home.path().join("thesis");
-        std::fs::create_dir(&other).unwrap();
-        std::fs::write(other.join("chapter.txt"), "mine").unwrap();
-        assert!(matches!(write(&other, &[], &settings(), &tables, None), Err(ReportError::NotAReport { .. })));
-        assert_eq!(std::fs::read_to_string(other.join("chapter.txt")).unwrap(), "mine");
-        assert!(write(&other.join("chapter.txt"), &[], &settings(), &tables, None).is_err());
+        assert!(write(&folder.join("chapter.txt"), &[], &settings(), &tables, None).is_err());
+        assert_eq!(std::fs::read_to_string(folder.join("chapter.txt")).unwrap(), "mine");
     }
 }

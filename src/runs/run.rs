@@ -7,9 +7,6 @@ use super::RunError;
 use crate::bones;
 use crate::scores::{ImageScore, Summary, read_scores};
 
-/// Logs by epoch, the first that is there; `log.csv` is that of version 0.1.
-const METRICS: [&str; 2] = ["metrics.csv", "log.csv"];
-
 /// One epoch as logged. A figure that the log does not hold is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Epoch {
@@ -94,7 +91,8 @@ impl Run {
         let mut problems = Vec::new();
         let mut kept = |result: Result<(), RunError>| problems.extend(result.err().map(|e| e.to_string()));
         let (mut epochs, mut outcome, mut scores) = (Vec::new(), None, Vec::new());
-        if let Some(file) = METRICS.iter().map(|name| path.join(name)).find(|p| p.is_file()) {
+        let file = path.join("metrics.csv");
+        if file.is_file() {
             kept(read_epochs(&file).map(|read| epochs = read));
         }
         let file = path.join("summary.json");

@@ -1,45 +1,25 @@
-//! What lets a second scan pass over unchanged files: the tables of the first one and the sizes and times of
-//! the files they came from.
+//! What lets a second scan skip unchanged images: the tables of the first one and a stamp of what each image came from.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use super::measure::Measured;
 use super::{ScanError, ScanSettings, side_name};
 use crate::artefact::write_atomically;
-use crate::dataset::Problem;
-use crate::dataset::layout::ImageEntry;
+use crate::dataset::image::sha256;
+use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
 use crate::tables::{BoneRow, ImageRow, Tables};
 use serde::{Deserialize, Serialize};
 
-const FILE: &str = "scan.json";
+/// Name of the file next to the tables.
+pub const FILE: &str = "scan.json";
 /// Raised when what is measured changes, so that older tables are not reused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Size and time of an image's files: `[bytes, nanoseconds]` each.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    image: Option<[u64; 2]>,
-    annotation: Option<[u64; 2]>,
-}
-
-impl Stamp {
-    /// Of the files as they are now.
-    pub fn of(root: &Path, entry: &ImageEntry) -> Stamp {
-        let of = |file: &str| {
-            let meta = std::fs::metadata(root.join(file)).ok()?;
-            let time = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-            Some([meta.len(), time.as_nanos() as u64])
-        };
-        Stamp { image: of(&entry.image), annotation: entry.annotation.as_deref().and_then(of) }
-    }
-}
-
-/// A file of the earlier scan: how it was, and the problems met while measuring it.
+/// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Known {
-    pub stamp: Stamp,
+    pub stamp: String,
     pub problems: Vec<Problem>,
 }
 
@@ -48,6 +28,9 @@ struct Record {
     version: u32,
     settings: String,
     files: BTreeMap<String, Known>,
+    /// By image, the ids of the decisions about its shapes that the tables have.
+    #[serde(default)]
+    decisions: BTreeMap<String, Vec<String>>,
 }
 
 /// Rows of an earlier scan.
@@ -62,7 +45,7 @@ fn settings_key(settings: &ScanSettings) -> Result<String, ScanError> {
     let predictions = match &settings.predictions {
         Some(path) => {
             let bytes = std::fs::read(path).map_err(|source| ScanError::Io { path: path.clone(), source })?;
-            crate::dataset::image::sha256(&bytes)
+            sha256(&bytes)
         }
         None => String::new(),
     };
@@ -86,9 +69,9 @@ impl Cache {
         Ok(Cache { files, images: tables.images.into_iter().map(|r| (r.path.clone(), r)).collect(), bones })
     }
 
-    /// Rows of an image whose files have not changed; what the layout alone says is taken afresh.
-    pub fn get(&self, entry: &ImageEntry, stamp: &Stamp) -> Option<Measured> {
-        let known = self.files.get(&entry.image).filter(|k| k.stamp == *stamp && stamp.image.is_some())?;
+    /// Rows of an image whose files have not changed; what is known without reading them is taken afresh.
+    pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<Measured> {
+        let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
         let mut image = self.images.get(&entry.image)?.clone();
         if image.image_id != entry.image_id || image.annotation_path != entry.annotation {
             return None;
@@ -101,10 +84,33 @@ impl Cache {
     }
 }
 
-/// Records the files that the tables in `out` came from. Written last: without it nothing is reused.
-pub fn write(out: &Path, settings: &ScanSettings, files: BTreeMap<String, Known>) -> Result<(), ScanError> {
+/// Records what the tables in `out` came from. Written last: without it nothing is reused.
+pub fn write(
+    out: &Path,
+    settings: &ScanSettings,
+    dataset: &Dataset,
+    files: BTreeMap<String, Known>,
+) -> Result<(), ScanError> {
     let path = out.join(FILE);
-    let record = Record { version: VERSION, settings: settings_key(settings)?, files };
+    let ids = dataset.images().iter().map(|e| &*e.image_id);
+    let decisions = decisions(dataset.corrections(), ids);
+    let record = Record { version: VERSION, settings: settings_key(settings)?, files, decisions };
     write_atomically(&path, |w| serde_json::to_writer(w, &record).map_err(Into::into))
         .map_err(|source| ScanError::Io { path, source })
+}
+
+fn decisions<'a>(corrections: &Corrections, image_ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
+    let ids = |image: &'a str| {
+        let ids: Vec<String> = corrections.about_shapes(image).into_iter().map(|d| d.id()).collect();
+        (!ids.is_empty()).then(|| (image.to_owned(), ids))
+    };
+    image_ids.filter_map(ids).collect()
+}
+
+/// How many images of the tables in `folder` were measured without the shapes that `corrections` give them, or with others.
+pub fn measured_otherwise(folder: &Path, tables: &Tables, corrections: &Corrections) -> usize {
+    let record = std::fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    let then = record.map(|record| record.decisions).unwrap_or_default();
+    let now = decisions(corrections, tables.images.iter().map(|row| &*row.image_id));
+    tables.images.iter().filter(|row| then.get(&row.image_id) != now.get(&row.image_id)).count()
 }

@@ -1,13 +1,11 @@
-use std::path::Path;
-
 use super::{ScanSettings, blank_row, side_name};
 use crate::bones::{self, Bone};
-use crate::dataset::annotation::{self, Annotation, Shape};
-use crate::dataset::layout::ImageEntry;
-use crate::dataset::{Problem, Severity, image};
+use crate::dataset::annotation::Shape;
+use crate::dataset::image::Reader;
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
 use crate::features;
 use crate::geometry::{PixelBox, Point};
-use crate::mask::{self, RunMask};
+use crate::mask::{self, HandMasks, RunMask};
 use crate::tables::{BoneRow, ImageRow};
 
 /// Rows of one image.
@@ -20,32 +18,17 @@ pub struct Measured {
 
 /// Reads an image and its annotation, or takes `predicted` masks where it has none, and measures both.
 pub fn measure(
-    root: &Path,
+    dataset: &Dataset,
     entry: &ImageEntry,
-    predicted: Option<&[RunMask; bones::COUNT]>,
+    predicted: Option<&HandMasks>,
     settings: &ScanSettings,
-    reader: &mut image::Reader,
+    reader: &mut Reader,
 ) -> Measured {
     let mut out = Measured { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
-    if let Err(reason) = measure_pixels(root, entry, settings, reader, &mut out.image) {
-        out.problem(entry, &entry.image, reason, "left without masks and measures");
-        return out;
-    }
-    let (width, height) = (out.image.width, out.image.height);
-    match (&entry.annotation, predicted) {
-        (Some(file), _) => match read_annotation(root, file, &mut out) {
-            Ok(annotation) => {
-                out.image.mask_source = "annotation".into();
-                let masks = annotation.masks(width, height);
-                out.measure_masks(&masks, &annotation.shapes, settings);
-            }
-            Err(reason) => out.problem(entry, file, reason, "image left without masks"),
-        },
-        (None, Some(masks)) => {
-            out.image.mask_source = "prediction".into();
-            out.measure_masks(masks, &[], settings);
-        }
-        (None, None) => {}
+    if let Err(reason) = measure_pixels(dataset, entry, settings, reader, &mut out.image) {
+        out.problem(&entry.image, reason, "left without masks and measures");
+    } else {
+        out.measure_annotation(dataset, entry, predicted, settings);
     }
     // Readers name the file; the tables are joined by image and patient too.
     for p in &mut out.problems {
@@ -56,16 +39,16 @@ pub fn measure(
 }
 
 fn measure_pixels(
-    root: &Path,
+    dataset: &Dataset,
     entry: &ImageEntry,
     settings: &ScanSettings,
-    reader: &mut image::Reader,
+    reader: &mut Reader,
     row: &mut ImageRow,
 ) -> Result<(), String> {
-    let mut radiograph = reader.read(&root.join(&entry.image)).map_err(|e| e.reason)?;
+    let mut radiograph = dataset.image_into(entry, reader).map_err(|e| e.reason)?;
     let (width, height) = radiograph.pixels.dimensions();
-    let pixels = radiograph.pixels.as_raw();
-    let levels = features::levels(pixels, width as usize, height as usize, settings.bright);
+    let pixels = radiograph.pixels.to_eight_bit();
+    let levels = features::levels(&pixels, width as usize, height as usize, settings.bright);
     row.width = width;
     row.height = height;
     row.bits = u32::from(radiograph.bits);
@@ -74,41 +57,52 @@ fn measure_pixels(
     row.strip_top_px = Some(levels.strips.top_px);
     row.strip_left_px = Some(levels.strips.left_px);
     row.image_hash = Some(format!("{:016x}", levels.difference_hash));
+    drop(pixels);
     row.sha256 = Some(std::mem::take(&mut radiograph.sha256));
     reader.take_back(radiograph);
     Ok(())
 }
 
-fn read_annotation(root: &Path, file: &str, out: &mut Measured) -> Result<Annotation, String> {
-    let path = root.join(file);
-    let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
-    out.image.annotation_sha256 = Some(image::sha256(&bytes));
-    let (annotation, problems) = annotation::parse(&bytes, &path, file).map_err(|e| e.to_string())?;
-    out.problems.extend(problems);
-    Ok(annotation)
-}
-
 impl Measured {
-    fn problem(&mut self, entry: &ImageEntry, file: &str, reason: String, action: &str) {
-        self.problems.push(Problem {
-            file: file.to_owned(),
-            place: String::new(),
-            image_id: Some(entry.image_id.clone()),
-            patient_id: Some(entry.patient_id.clone()),
-            raw: String::new(),
-            reason,
-            action: action.to_owned(),
-            severity: Severity::Error,
-        });
+    fn problem(&mut self, file: &str, reason: String, action: &str) {
+        self.problems.push(Problem::new(Severity::Error, file, reason, action));
     }
 
-    fn measure_masks(&mut self, masks: &[RunMask; bones::COUNT], shapes: &[Shape], settings: &ScanSettings) {
-        let coverage = mask::coverage(masks).expect("masks of one image have one size");
+    /// Measures the annotation's masks, or those predicted where there is none.
+    fn measure_annotation(
+        &mut self,
+        dataset: &Dataset,
+        entry: &ImageEntry,
+        predicted: Option<&HandMasks>,
+        settings: &ScanSettings,
+    ) {
+        match (dataset.annotation(entry), predicted) {
+            (Ok(Some(read)), _) => {
+                self.image.mask_source = "annotation".into();
+                self.image.annotation_sha256 = Some(read.sha256);
+                self.problems.extend(read.problems);
+                let masks = read.annotation.masks(self.image.width, self.image.height);
+                self.measure_masks(&masks, &read.annotation.shapes, settings);
+            }
+            (Ok(None), Some(masks)) => {
+                self.image.mask_source = "prediction".into();
+                self.measure_masks(masks, &[], settings);
+            }
+            (Ok(None), None) => {}
+            (Err(error), _) => {
+                let file = entry.annotation.as_deref().unwrap_or_default();
+                self.problem(file, error.to_string(), "image left without masks");
+            }
+        }
+    }
+
+    fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], settings: &ScanSettings) {
+        let coverage = mask::coverage(masks.as_slice()).expect("masks of one image have one size");
         let mut centroids = [None; bones::COUNT];
         let mut hand: Option<PixelBox> = None;
         for bone in Bone::all() {
             let own: Vec<&Shape> = shapes.iter().filter(|s| s.bone == Some(bone)).collect();
-            let mask = &masks[bone.index()];
+            let mask = &masks[bone];
             if mask.is_empty() && own.is_empty() {
                 continue;
             }
@@ -120,8 +114,8 @@ impl Measured {
             self.bones.push(row);
         }
         let row = &mut self.image;
-        row.n_bones = masks.iter().filter(|m| !m.is_empty()).count() as u32;
-        row.mask_px = Some(masks.iter().map(RunMask::area).sum());
+        row.n_bones = masks.iter().filter(|(_, m)| !m.is_empty()).count() as u32;
+        row.mask_px = Some(masks.iter().map(|(_, m)| m.area()).sum());
         row.overlap_px = Some(coverage.overlap.area());
         row.union_px = Some(coverage.union_px);
         row.hand_x_min = hand.map(|b| b.x_min);

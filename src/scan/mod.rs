@@ -13,15 +13,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::bones;
-use crate::dataset::layout::{self, ImageEntry, Layout, LayoutError, Side};
-use crate::dataset::metadata::{self, MetadataError, Patient};
-use crate::dataset::{Problem, Severity, image};
-use crate::mask::RunMask;
+use crate::artefact::{FileKind, OutputError, Outputs};
+use crate::dataset::image::Reader;
+use crate::dataset::metadata::Patient;
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity, Side, image_id};
+use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
-use crate::tables::{PatientRow, ProblemRow, TableError, Tables};
-use cache::{Cache, Known, Stamp};
+use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+pub use cache::measured_otherwise;
+use cache::{Cache, Known};
 
 /// What to measure and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +48,6 @@ impl Default for ScanSettings {
 #[allow(missing_docs)]
 pub enum ScanError {
     #[error(transparent)]
-    Layout(#[from] LayoutError),
-    #[error(transparent)]
     Predictions(#[from] SubmissionError),
     #[error(transparent)]
     Tables(#[from] TableError),
@@ -73,21 +72,20 @@ pub struct ScanSummary {
     pub problems: BTreeMap<String, usize>,
 }
 
-type Masks = Box<[RunMask; bones::COUNT]>;
-
-/// Scans `data` and writes the tables into `out`, and CSV beside them where `csv`. Files unchanged since an
+/// Scans the data and writes the tables into `out`, and CSV beside them where `csv`. Files unchanged since an
 /// earlier scan into `out` with the same settings are not read again.
 pub fn scan(
-    data: &Path,
+    dataset: &Dataset,
     out: &Path,
     csv: bool,
     settings: &ScanSettings,
     progress: &dyn Progress,
 ) -> Result<(Tables, ScanSummary), ScanError> {
-    let layout = layout::discover(data)?;
-    let mut problems = layout.problems.clone();
+    let mut problems = dataset.problems().to_vec();
+    problems.extend_from_slice(dataset.corrections().problems());
+    problems.extend_from_slice(dataset.unfit_corrections());
     let predictions = match &settings.predictions {
-        Some(path) => predictions(path, &layout, &mut problems)?,
+        Some(path) => predictions(path, dataset, &mut problems)?,
         None => HashMap::new(),
     };
     let cache = Cache::read(out, settings)?;
@@ -96,24 +94,24 @@ pub fn scan(
         .build()
         .map_err(|source| ScanError::Threads { jobs: settings.jobs, source })?;
 
-    progress.start("images", layout.images.len() as u64);
+    progress.start("images", dataset.images().len() as u64);
     // One a thread: their memory stays in the thread's cache.
-    let readers: Vec<Mutex<image::Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
-    let measured: Vec<(measure::Measured, Stamp, bool)> = pool.install(|| {
-        layout
-            .images
+    let readers: Vec<Mutex<Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
+    let measured: Vec<(measure::Measured, Option<String>, bool)> = pool.install(|| {
+        dataset
+            .images()
             .par_iter()
             // Handed out one by one, so that no thread is left with many at the end.
             .with_max_len(1)
             .map(|entry| {
-                let stamp = Stamp::of(&layout.root, entry);
-                let known = cache.get(entry, &stamp);
+                let stamp = dataset.stamp(entry);
+                let known = cache.get(entry, stamp.as_deref());
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
-                    let predicted = predictions.get(&entry.image_id).map(|m| &**m);
+                    let predicted = predictions.get(&*entry.image_id);
                     let place = &readers[rayon::current_thread_index().unwrap_or(0)];
                     let mut reader = std::mem::take(&mut *lock(place));
-                    let rows = measure::measure(&layout.root, entry, predicted, settings, &mut reader);
+                    let rows = measure::measure(dataset, entry, predicted, settings, &mut reader);
                     *lock(place) = reader;
                     rows
                 });
@@ -127,18 +125,20 @@ pub fn scan(
     let reused = measured.iter().filter(|(_, _, reused)| *reused).count();
     let mut tables = Tables::default();
     let mut files = BTreeMap::new();
-    for (entry, (rows, stamp, _)) in layout.images.iter().zip(measured) {
-        files.insert(entry.image.clone(), Known { stamp, problems: rows.problems.clone() });
+    for (entry, (rows, stamp, _)) in dataset.images().iter().zip(measured) {
+        if let Some(stamp) = stamp {
+            files.insert(entry.image.clone(), Known { stamp, problems: rows.problems.clone() });
+        }
         tables.images.push(rows.image);
         tables.bones.extend(rows.bones);
         problems.extend(rows.problems);
     }
-    let patients = read_patients(&layout, &mut problems);
-    tables.patients = patient_rows(&patients, &layout, &mut problems);
-    tables.problems = problems.into_iter().map(problem_row).collect();
+    let patients = read_patients(dataset, &mut problems);
+    tables.patients = patient_rows(&patients, dataset, &mut problems);
+    tables.problems = problems.into_iter().map(Into::into).collect();
     tables.problems.sort_by(|a, b| (&a.file, &a.place).cmp(&(&b.file, &b.place)));
     tables.write(out, csv)?;
-    cache::write(out, settings, files)?;
+    cache::write(out, settings, dataset, files)?;
 
     let mut counts = BTreeMap::new();
     for p in &tables.problems {
@@ -154,94 +154,92 @@ pub fn scan(
     Ok((tables, summary))
 }
 
-fn lock(reader: &Mutex<image::Reader>) -> MutexGuard<'_, image::Reader> {
+/// Whether a scan may write its tables into `out`: a folder of an earlier scan, or one without files of their names.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
+    outputs.path(out)?;
+    if out.join(cache::FILE).is_file() {
+        return Ok(());
+    }
+    fn check<T: Table>(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
+        outputs.file(&out.join(format!("{}.parquet", T::NAME)), &FileKind::parquet("a table of carpus", T::COLUMNS))?;
+        if !csv {
+            return Ok(());
+        }
+        outputs.file(&out.join(format!("{}.csv", T::NAME)), &FileKind::csv("a table of carpus", T::COLUMNS))
+    }
+    check::<PatientRow>(outputs, out, csv)?;
+    check::<ImageRow>(outputs, out, csv)?;
+    check::<BoneRow>(outputs, out, csv)?;
+    check::<ProblemRow>(outputs, out, csv)
+}
+
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
     // Held only while the reader is taken and put back, which does not panic.
     reader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Masks of a submission by image id, for images of the layout; the CSV's image size is that of the image.
-fn predictions(path: &Path, layout: &Layout, problems: &mut Vec<Problem>) -> Result<HashMap<String, Masks>, ScanError> {
-    let sizes: HashMap<&str, (u32, u32)> = layout
-        .images
-        .iter()
-        .filter_map(|e| Some((e.image_id.as_str(), image::dimensions(&layout.root.join(&e.image)).ok()?)))
-        .collect();
+/// Masks of a submission by image id, for images of the data; each image's size in the CSV is that of the image.
+fn predictions<'a>(
+    path: &Path,
+    dataset: &'a Dataset,
+    problems: &mut Vec<Problem>,
+) -> Result<HashMap<&'a str, HandMasks>, ScanError> {
+    let sizes: HashMap<&str, (u32, u32)> =
+        dataset.images().iter().filter_map(|e| Some((&*e.image_id, dataset.dimensions(e).ok()?))).collect();
+    let size_of =
+        |name: &str| dataset.find(name).and_then(|e| sizes.get(&*e.image_id)).copied().unwrap_or((2048, 2048));
     let mut found = HashMap::new();
-    let ids: HashSet<&str> = layout.images.iter().map(|e| e.image_id.as_str()).collect();
-    let size_of = |image_name: &str| sizes.get(stem(image_name)).copied().unwrap_or((2048, 2048));
     for image in submission::read_sized(path, size_of)? {
-        let id = stem(&image.image_name);
-        if ids.contains(id) {
-            found.insert(id.to_owned(), image.masks);
-        } else {
-            problems.push(Problem {
-                file: path.display().to_string(),
-                place: format!("image_name {}", image.image_name),
-                image_id: Some(id.to_owned()),
-                patient_id: None,
-                raw: image.image_name.clone(),
-                reason: "predicted image is not in the data folder".into(),
-                action: "prediction left out".into(),
-                severity: Severity::Warning,
-            });
+        match dataset.find(&image.image_name) {
+            Some(entry) => drop(found.insert(&*entry.image_id, image.masks)),
+            None => {
+                let reason = "predicted image is not in the data folder";
+                let problem =
+                    Problem::new(Severity::Warning, path.display().to_string(), reason, "prediction left out")
+                        .at(format!("image_name {}", image.image_name))
+                        .raw(&image.image_name);
+                problems.push(problem.of_image(image_id(&image.image_name)));
+            }
         }
     }
     Ok(found)
 }
 
-fn stem(image_name: &str) -> &str {
-    image_name.rsplit_once('.').map_or(image_name, |(stem, _)| stem)
-}
-
-fn read_patients(layout: &Layout, problems: &mut Vec<Problem>) -> Vec<Patient> {
-    let missing = |reason: String| Problem {
-        file: layout.metadata.clone().unwrap_or_default(),
-        place: String::new(),
-        image_id: None,
-        patient_id: None,
-        raw: String::new(),
-        reason,
-        action: "metadata left empty".into(),
-        severity: Severity::Error,
-    };
-    let Some(file) = &layout.metadata else {
-        problems.push(Problem {
-            severity: Severity::Warning,
-            ..missing(
-                "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV".into(),
-            )
-        });
+fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient> {
+    let Some(file) = dataset.metadata() else {
+        let reason = "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV";
+        problems.push(Problem::new(Severity::Warning, "", reason, "metadata left empty"));
         return Vec::new();
     };
-    match metadata::read(&layout.root.join(file), file) {
+    match dataset.patients() {
         Ok((patients, found)) => {
             problems.extend(found);
             patients
         }
-        Err(error @ (MetadataError::Unreadable { .. } | MetadataError::NoIdColumn { .. })) => {
-            problems.push(missing(error.to_string()));
+        Err(error) => {
+            problems.push(Problem::new(Severity::Error, file, error.to_string(), "metadata left empty"));
             Vec::new()
         }
     }
 }
 
 /// Rows of the spreadsheet in its order, then patients who have images and no row.
-fn patient_rows(patients: &[Patient], layout: &Layout, problems: &mut Vec<Problem>) -> Vec<PatientRow> {
+fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<PatientRow> {
     let mut images: BTreeMap<&str, (u32, &'static str)> = BTreeMap::new();
-    for entry in &layout.images {
+    for entry in dataset.images() {
         let (count, subset) = images.entry(&entry.patient_id).or_insert((0, entry.subset.name()));
         *count += 1;
         if *subset != entry.subset.name() {
-            problems.push(Problem {
-                file: entry.image.clone(),
-                place: String::new(),
-                image_id: Some(entry.image_id.clone()),
-                patient_id: Some(entry.patient_id.clone()),
-                raw: entry.subset.name().into(),
-                reason: format!("patient has images in {subset} too: train and test share a patient"),
-                action: "kept in both".into(),
-                severity: Severity::Error,
-            });
+            let reason = format!("patient has images in {subset} too: train and test share a patient");
+            problems.push(
+                Problem::new(Severity::Error, &*entry.image, reason, "kept in both")
+                    .raw(entry.subset.name())
+                    .of_image(&*entry.image_id)
+                    .of_patient(&*entry.patient_id),
+            );
         }
     }
     let mut rows: Vec<PatientRow> = patients
@@ -258,7 +256,7 @@ fn patient_rows(patients: &[Patient], layout: &Layout, problems: &mut Vec<Proble
                 note: p.note.clone(),
                 subset: subset.to_owned(),
                 n_images,
-                sheet_row: Some(p.row),
+                sheet_row: p.row,
             }
         })
         .collect();
@@ -270,33 +268,12 @@ fn patient_rows(patients: &[Patient], layout: &Layout, problems: &mut Vec<Proble
             n_images: *n_images,
             ..PatientRow::default()
         });
-        if layout.metadata.is_some() {
-            problems.push(Problem {
-                file: layout.metadata.clone().unwrap_or_default(),
-                place: String::new(),
-                image_id: None,
-                patient_id: Some((*id).to_owned()),
-                raw: String::new(),
-                reason: "patient has images and no row in the spreadsheet".into(),
-                action: "metadata left empty".into(),
-                severity: Severity::Error,
-            });
+        if let Some(file) = dataset.metadata() {
+            let reason = "patient has images and no row in the spreadsheet";
+            problems.push(Problem::new(Severity::Error, file, reason, "metadata left empty").of_patient(*id));
         }
     }
     rows
-}
-
-fn problem_row(p: Problem) -> ProblemRow {
-    ProblemRow {
-        file: p.file,
-        place: p.place,
-        image_id: p.image_id,
-        patient_id: p.patient_id,
-        raw: p.raw,
-        reason: p.reason,
-        action: p.action,
-        severity: p.severity.name().to_owned(),
-    }
 }
 
 fn side_name(side: Option<Side>) -> Option<String> {
@@ -304,8 +281,8 @@ fn side_name(side: Option<Side>) -> Option<String> {
 }
 
 /// Row of an image before anything is measured.
-fn blank_row(entry: &ImageEntry) -> crate::tables::ImageRow {
-    crate::tables::ImageRow {
+fn blank_row(entry: &ImageEntry) -> ImageRow {
+    ImageRow {
         image_id: entry.image_id.clone(),
         patient_id: entry.patient_id.clone(),
         subset: entry.subset.name().to_owned(),

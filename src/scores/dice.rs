@@ -4,14 +4,12 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{ScoreError, image_id, reshaped};
+use super::ScoreError;
 use crate::artefact;
 use crate::bones::{self, Bone};
-use crate::corrections::{self, Entry};
-use crate::dataset::layout::ImageEntry;
-use crate::dataset::{Problem, annotation};
+use crate::dataset::{Dataset, ImageEntry, Problem, image_id};
 use crate::mask::submission::ImageMasks;
-use crate::mask::{MaskError, RunMask};
+use crate::mask::{HandMasks, MaskError, RunMask};
 use crate::progress::Progress;
 
 /// Dice of one image, a class each.
@@ -100,14 +98,13 @@ impl Region {
 /// Dice of each class. Fails where the masks differ in size.
 pub fn score(
     image_id: &str,
-    truth: &[RunMask; bones::COUNT],
-    prediction: &[RunMask; bones::COUNT],
+    truth: &HandMasks,
+    prediction: &HandMasks,
     region: Region,
 ) -> Result<ImageScore, ScoreError> {
     let mut dice = [0.0; bones::COUNT];
-    for bone in Bone::all() {
-        let truth = &truth[bone.index()];
-        dice[bone.index()] = region.dice(truth, &prediction[bone.index()]).map_err(|source| ScoreError::Size {
+    for (bone, truth) in truth.iter() {
+        dice[bone.index()] = region.dice(truth, &prediction[bone]).map_err(|source| ScoreError::Size {
             image: image_id.to_owned(),
             class: bone.name(),
             width: truth.width(),
@@ -128,24 +125,24 @@ pub struct Scoring {
 }
 
 /// Scores `predictions`, which were read from the file of that name by [`super::read_flat`], against the annotations
-/// of `entries`, each at its image's own size, with `corrections` applied to the annotations (and the name of their file
-/// for problems). Predictions of other images are passed over.
+/// of `entries`, each at its image's own size. Predictions of other images are skipped.
+///
+/// # Errors
+/// No entry has an annotation, one with an annotation has no prediction, or one cannot be read or compared.
 pub fn score_files(
-    root: &Path,
+    dataset: &Dataset,
     entries: &[&ImageEntry],
-    corrections: (&[Entry], &str),
     (predictions, masks): (&Path, &[ImageMasks]),
     region: Region,
     progress: &dyn Progress,
 ) -> Result<Scoring, ScoreError> {
-    let by_id: HashMap<&str, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
-    let annotated: Vec<(&ImageEntry, &str)> =
-        entries.iter().filter_map(|e| e.annotation.as_deref().map(|a| (*e, a))).collect();
+    let by_id: HashMap<String, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
+    let annotated: Vec<&ImageEntry> = entries.iter().copied().filter(|e| e.annotation.is_some()).collect();
     if annotated.is_empty() {
         return Err(ScoreError::Nothing);
     }
     let missing: Vec<&str> =
-        annotated.iter().map(|(e, _)| e.image_id.as_str()).filter(|id| !by_id.contains_key(id)).collect();
+        annotated.iter().map(|e| e.image_id.as_str()).filter(|id| !by_id.contains_key(*id)).collect();
     if let Some(first) = missing.first() {
         let (path, first) = (predictions.to_owned(), (*first).to_owned());
         return Err(ScoreError::NotPredicted { path, count: missing.len(), first });
@@ -153,14 +150,13 @@ pub fn score_files(
     progress.start("images scored", annotated.len() as u64);
     let scored: Vec<(ImageScore, Vec<Problem>)> = annotated
         .par_iter()
-        .map(|(entry, annotation_path)| {
-            let scored = masks_of(root, entry, annotation_path, corrections, by_id[entry.image_id.as_str()]).and_then(
-                |(truth, predicted, problems)| Ok((score(&entry.image_id, &truth, &predicted, region)?, problems)),
-            );
+        .map(|entry| {
+            let masks = ComparedMasks::read(dataset, entry, by_id[&entry.image_id])?;
+            let scored = score(&entry.image_id, &masks.truth, &masks.prediction, region)?;
             progress.advance(1);
-            scored
+            Ok((scored, masks.problems))
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, ScoreError>>()?;
     progress.finish();
     let mut problems = Vec::new();
     let scores = scored.into_iter().map(|(score, found)| {
@@ -170,41 +166,38 @@ pub fn score_files(
     Ok(Scoring { scores: scores.collect(), problems })
 }
 
-/// One a class.
-type Masks = Box<[RunMask; bones::COUNT]>;
+/// Annotated and predicted masks of an image at its own size.
+#[derive(Clone, Debug)]
+pub struct ComparedMasks {
+    /// As annotated, corrections applied; empty without an annotation.
+    pub truth: HandMasks,
+    /// As predicted.
+    pub prediction: HandMasks,
+    /// What was met while the annotation was read.
+    pub problems: Vec<Problem>,
+}
 
-/// Annotated and predicted masks of an image at its own size, and what was met while the annotation was read; for the
-/// arguments see [`score_files`].
-pub fn masks_of(
-    root: &Path,
-    entry: &ImageEntry,
-    annotation_path: &str,
-    (entries, corrections_file): (&[Entry], &str),
-    predicted: &ImageMasks,
-) -> Result<(Masks, Masks, Vec<Problem>), ScoreError> {
-    let image_path = root.join(&entry.image);
-    let (width, height) = image::image_dimensions(&image_path)
-        .map_err(|e| ScoreError::Image { path: image_path.clone(), reason: e.to_string() })?;
-    let (mut annotation, mut problems) = annotation::read(&root.join(annotation_path), annotation_path)?;
-    let about = corrections::for_image(entries, &entry.image_id);
-    if !about.is_empty() {
-        let (corrected, found) = corrections::apply(&annotation, None, &about, corrections_file);
-        annotation = corrected;
-        problems.extend(found);
+impl ComparedMasks {
+    /// Reads the annotation of an image, and gives the masks of [`super::read_flat`] the image's size.
+    ///
+    /// # Errors
+    /// The image's size or the annotation cannot be read, or a mask reaches past the image's last pixel.
+    pub fn read(dataset: &Dataset, entry: &ImageEntry, predicted: &ImageMasks) -> Result<ComparedMasks, ScoreError> {
+        let (width, height) = dataset.dimensions(entry)?;
+        let (truth, problems) = match dataset.annotation(entry)? {
+            Some(read) => (read.annotation.masks(width, height), read.problems),
+            None => (HandMasks::empty(width, height), Vec::new()),
+        };
+        let wrong_size = |(class, source): (Bone, MaskError)| ScoreError::Size {
+            image: entry.image_id.clone(),
+            class: class.name(),
+            width,
+            height,
+            source,
+        };
+        let prediction = predicted.masks.reshaped(width, height).map_err(wrong_size)?;
+        Ok(ComparedMasks { truth, prediction, problems })
     }
-    let truth = annotation.masks(width, height);
-    let sized = Bone::all()
-        .map(|bone| {
-            reshaped(&predicted.masks[bone.index()], width, height).map_err(|source| ScoreError::Size {
-                image: entry.image_id.clone(),
-                class: bone.name(),
-                width,
-                height,
-                source,
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok((truth, sized.try_into().expect("one mask a class"), problems))
 }
 
 /// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.
@@ -266,15 +259,18 @@ mod tests {
         RunMask::from_dense(&dense, 20, 20)
     }
 
+    fn bone(index: usize) -> Bone {
+        Bone::from_index(index).unwrap()
+    }
+
     #[test]
     fn dice_of_squares_by_hand() {
-        let empty = RunMask::empty(20, 20);
-        let mut truth: [RunMask; bones::COUNT] = std::array::from_fn(|_| empty.clone());
+        let mut truth = HandMasks::empty(20, 20);
         let mut prediction = truth.clone();
-        truth[0] = square(2, 4);
-        prediction[0] = square(4, 4); // overlap 2x4 of 16 + 16: 16/32
-        truth[1] = square(2, 4); // not found: 0
-        prediction[2] = square(2, 4); // invented: 0
+        truth.set(bone(0), square(2, 4)).unwrap();
+        prediction.set(bone(0), square(4, 4)).unwrap(); // overlap 2x4 of 16 + 16: 16/32
+        truth.set(bone(1), square(2, 4)).unwrap(); // not found: 0
+        prediction.set(bone(2), square(2, 4)).unwrap(); // invented: 0
         let score = score("a", &truth, &prediction, Region::Image).unwrap();
         assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
         assert_eq!(score.worst().0.index(), 1);
@@ -285,16 +281,17 @@ mod tests {
 
     #[test]
     fn dice_of_the_band_by_hand() {
-        let empty = RunMask::empty(20, 20);
-        let mut truth: [RunMask; bones::COUNT] = std::array::from_fn(|_| empty.clone());
+        let mut truth = HandMasks::empty(20, 20);
         let mut prediction = truth.clone();
         // Moved by one column: of the square's outermost ring, 36 px, the first column is missed, and as many px are
         // predicted in the column past the last, which is in the band too.
-        (truth[0], prediction[0]) = (square(2, 10), square(3, 10));
+        truth.set(bone(0), square(2, 10)).unwrap();
+        prediction.set(bone(0), square(3, 10)).unwrap();
         // A hole in the middle is no matter of the band.
-        (truth[1], prediction[1]) = (square(2, 10), square(2, 10).difference(&square(2, 10).eroded(3)).unwrap());
+        truth.set(bone(1), square(2, 10)).unwrap();
+        prediction.set(bone(1), square(2, 10).difference(&square(2, 10).eroded(3)).unwrap()).unwrap();
         // Nothing annotated: no band, whatever is predicted.
-        prediction[2] = square(2, 4);
+        prediction.set(bone(2), square(2, 4)).unwrap();
         let dice = |px| score("a", &truth, &prediction, Region::Band(px)).unwrap().dice;
         // In the band: truth 36, prediction 36, both 26.
         assert!((dice(1)[0] - 52.0 / 72.0).abs() < 1e-12, "{}", dice(1)[0]);

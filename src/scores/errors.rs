@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::bones::{self, Bone};
-use crate::mask::{MaskError, RunMask};
+use crate::mask::{HandMasks, MaskError};
 
 /// Distances from the outline that errors are sorted by, px at the image's own size.
 pub const DISTANCES: [u32; 5] = [1, 2, 4, 8, 16];
@@ -52,10 +52,10 @@ impl Errors {
     /// Errors of one image. Fails where the masks differ in size.
     ///
     /// A bone cut off by the image's edge has no outline there: distances are those to pixels of the image.
-    pub fn of(truth: &[RunMask; bones::COUNT], prediction: &[RunMask; bones::COUNT]) -> Result<Errors, MaskError> {
+    pub fn of(truth: &HandMasks, prediction: &HandMasks) -> Result<Errors, MaskError> {
         let mut errors = Errors { images: 1, ..Errors::default() };
         for bone in Bone::all() {
-            let (truth_of, predicted) = (&truth[bone.index()], &prediction[bone.index()]);
+            let (truth_of, predicted) = (&truth[bone], &prediction[bone]);
             let positives = predicted.difference(truth_of)?;
             let negatives = truth_of.difference(predicted)?;
             let class = &mut errors.classes[bone.index()];
@@ -78,7 +78,7 @@ impl Errors {
             }
             if !positives.is_empty() {
                 for other in Bone::all().filter(|o| *o != bone) {
-                    errors.confused[bone.index()][other.index()] = positives.overlap(&truth[other.index()])?;
+                    errors.confused[bone.index()][other.index()] = positives.overlap(&truth[other])?;
                 }
             }
         }
@@ -112,6 +112,7 @@ impl Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::RunMask;
 
     fn rectangle(x: u32, y: u32, width: u32, height: u32) -> RunMask {
         let dense: Vec<u8> = (0..64 * 64u32)
@@ -122,14 +123,14 @@ mod tests {
 
     #[test]
     fn errors_by_hand() {
-        let empty: [RunMask; bones::COUNT] = std::array::from_fn(|_| RunMask::empty(64, 64));
-        let (mut truth, mut prediction) = (empty.clone(), empty);
+        let (mut truth, mut prediction) = (HandMasks::empty(64, 64), HandMasks::empty(64, 64));
+        let bone = |index| Bone::from_index(index).unwrap();
         // Three columns too many at the right, all of them on class 1; two too few at the left.
-        truth[0] = rectangle(10, 10, 20, 20);
-        prediction[0] = rectangle(12, 10, 21, 20);
-        truth[1] = rectangle(30, 10, 10, 20);
+        truth.set(bone(0), rectangle(10, 10, 20, 20)).unwrap();
+        prediction.set(bone(0), rectangle(12, 10, 21, 20)).unwrap();
+        truth.set(bone(1), rectangle(30, 10, 10, 20)).unwrap();
         // Class 2 is invented, far from anything.
-        prediction[2] = rectangle(50, 50, 4, 4);
+        prediction.set(bone(2), rectangle(50, 50, 4, 4)).unwrap();
         let errors = Errors::of(&truth, &prediction).unwrap();
         let first = &errors.classes[0];
         assert_eq!((first.false_positive_px, first.false_negative_px), (60, 40));

@@ -6,13 +6,14 @@ mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ImageScore, Region, Scoring, Summary, masks_of, read_scores, score, score_files, write_scores};
+pub use dice::{ComparedMasks, ImageScore, Region, Scoring, Summary, read_scores, score, score_files, write_scores};
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use vote::vote;
 
 use crate::dataset::annotation::AnnotationError;
+use crate::dataset::image::ImageError;
+use crate::mask::MaskError;
 use crate::mask::submission::{self, ImageMasks, SubmissionError};
-use crate::mask::{MaskError, RunMask};
 
 /// Why predictions cannot be scored or combined.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +23,8 @@ pub enum ScoreError {
     Submission(#[from] SubmissionError),
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
-    #[error("{path}: {reason}")]
-    Image { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{path}: {reason}")]
@@ -49,14 +50,4 @@ pub enum ScoreError {
 /// [`score_files`] gives them their size.
 pub fn read_flat(path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
     submission::read(path, u32::MAX, 1)
-}
-
-/// The same runs in an image of `width` x `height`.
-fn reshaped(mask: &RunMask, width: u32, height: u32) -> Result<RunMask, MaskError> {
-    RunMask::from_runs(width, height, mask.runs().to_vec())
-}
-
-/// The file name without its ending, which is the image's id.
-pub fn image_id(image_name: &str) -> &str {
-    image_name.rsplit_once('.').map_or(image_name, |(stem, _)| stem)
 }

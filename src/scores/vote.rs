@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::{ScoreError, read_flat};
-use crate::bones::{self, Bone};
-use crate::mask::RunMask;
+use crate::bones::Bone;
 use crate::mask::submission::ImageMasks;
+use crate::mask::{HandMasks, RunMask};
 use crate::progress::Progress;
 
 /// The masks of the pixels set in `at_least` of the files (more than half of them where it is `None`), images
@@ -36,11 +36,10 @@ pub fn vote(
         .map(|first| {
             let ballots: Vec<&ImageMasks> = indices.iter().map(|i| i[first.image_name.as_str()]).collect();
             let masks = Bone::all().map(|bone| {
-                let masks: Vec<&RunMask> = ballots.iter().map(|b| &b.masks[bone.index()]).collect();
+                let masks: Vec<&RunMask> = ballots.iter().map(|b| &b.masks[bone]).collect();
                 RunMask::vote(&masks, at_least).expect("masks of one reading are of one size")
             });
-            let masks: Vec<RunMask> = masks.collect();
-            let masks: Box<[RunMask; bones::COUNT]> = masks.try_into().expect("one mask a class");
+            let masks = HandMasks::new(masks.collect()).expect("one mask of one size per bone");
             progress.advance(1);
             ImageMasks { image_name: first.image_name.clone(), masks }
         })
@@ -84,9 +83,9 @@ mod tests {
             .map(|(image, runs)| {
                 let runs = runs.iter().map(|(start, len)| Run { start: *start, len: *len }).collect();
                 let mask = RunMask::from_runs(64, 64, runs).unwrap();
-                let mut masks: [RunMask; bones::COUNT] = std::array::from_fn(|_| RunMask::empty(64, 64));
-                masks[3] = mask;
-                ImageMasks { image_name: (*image).to_owned(), masks: Box::new(masks) }
+                let mut masks = HandMasks::empty(64, 64);
+                masks.set(Bone::FINGER_1, mask).unwrap();
+                ImageMasks { image_name: (*image).to_owned(), masks }
             })
             .collect();
         submission::write(&path, &images).unwrap();
@@ -102,10 +101,10 @@ mod tests {
         let paths = [a.clone(), b.clone(), c];
         let voted = vote(&paths, None, &Silent).unwrap();
         assert_eq!(voted[0].image_name, "1.png");
-        assert_eq!(voted[0].masks[3].runs(), [Run { start: 15, len: 10 }]);
-        assert_eq!(voted[1].masks[3].runs(), [Run { start: 2, len: 2 }]);
+        assert_eq!(voted[0].masks[Bone::FINGER_1].runs(), [Run { start: 15, len: 10 }]);
+        assert_eq!(voted[1].masks[Bone::FINGER_1].runs(), [Run { start: 2, len: 2 }]);
         let any = vote(&paths, Some(1), &Silent).unwrap();
-        assert_eq!(any[0].masks[3].runs(), [Run { start: 10, len: 28 }]);
+        assert_eq!(any[0].masks[Bone::FINGER_1].runs(), [Run { start: 10, len: 28 }]);
         assert!(vote(&paths, Some(4), &Silent).unwrap_err().to_string().contains("1 to 3"));
         let other = file(folder.path(), "d.csv", &[("1.png", &[]), ("3.png", &[])]);
         let error = vote(&[a, other], None, &Silent).unwrap_err().to_string();

@@ -3,11 +3,13 @@
 //! Each table is a struct of one row; [`Table`] turns rows into a polars frame and back, and writes it
 //! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
 
+mod corrected;
 mod frame;
 mod metrics;
 mod rows;
 mod store;
 
+pub use corrected::correct;
 pub use frame::{Table, TableError};
 pub use metrics::EpochRow;
 pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};

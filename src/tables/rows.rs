@@ -1,4 +1,5 @@
 use super::frame::table;
+use crate::dataset::Problem;
 
 table! {
     /// A patient of the spreadsheet or with an image.
@@ -195,5 +196,20 @@ table! {
         pub suggestion: String,
         /// Evidence picture, relative to the findings file; empty for none.
         pub evidence: String,
+    }
+}
+
+impl From<Problem> for ProblemRow {
+    fn from(problem: Problem) -> ProblemRow {
+        ProblemRow {
+            file: problem.file,
+            place: problem.place,
+            image_id: problem.image_id,
+            patient_id: problem.patient_id,
+            raw: problem.raw,
+            reason: problem.reason,
+            action: problem.action,
+            severity: problem.severity.name().to_owned(),
+        }
     }
 }

@@ -1,16 +1,15 @@
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{Known, TrainError};
 use crate::augment::Fit;
-use crate::bones::{self, Bone};
-use crate::dataset::layout::ImageEntry;
-use crate::dataset::{Problem, Severity, annotation, image};
+use crate::bones::Bone;
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
 use crate::features::angle_deg;
-use crate::mask::RunMask;
+use crate::mask::HandMasks;
 use crate::progress::Progress;
 
 /// An image with its labels at the model's size.
@@ -45,8 +44,8 @@ impl Sample {
 
 /// Annotated images at the model's size, kept in memory up to a limit so that epochs do not decode again.
 #[derive(Debug)]
-pub struct Dataset {
-    root: PathBuf,
+pub struct Samples {
+    dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
     size: u32,
     samples: Vec<Option<Sample>>,
@@ -55,22 +54,22 @@ pub struct Dataset {
     hash: String,
 }
 
-impl Dataset {
+impl Samples {
     /// Reads every image with its annotation, in parallel. One that cannot be read is left out and becomes a
     /// problem. Samples beyond `cache_bytes` are read again in each epoch.
     pub fn load(
-        root: &Path,
+        dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &Known,
         size: u32,
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
-    ) -> Result<(Dataset, Vec<Problem>), TrainError> {
+    ) -> Result<(Samples, Vec<Problem>), TrainError> {
         progress.start(&format!("{part} images read"), entries.len() as u64);
         // Chunks keep what is decoded beyond the limit from piling up.
-        let mut dataset = Dataset {
-            root: root.into(),
+        let mut loaded = Samples {
+            dataset: dataset.clone(),
             entries: Vec::new(),
             size,
             samples: Vec::new(),
@@ -83,7 +82,7 @@ impl Dataset {
             let read: Vec<_> = chunk
                 .par_iter()
                 .map(|entry| {
-                    let sample = read_sample(root, entry, size);
+                    let sample = read_sample(dataset, entry, size);
                     progress.advance(1);
                     sample
                 })
@@ -94,19 +93,19 @@ impl Dataset {
                         let of_patient = known.patient(&entry.patient_id);
                         digest.update(format!("{} {} {}\n", entry.image_id, read.image_hash, read.annotation_hash));
                         of_patient.iter().for_each(|v| digest.update(v.to_le_bytes()));
-                        dataset.metadata.push(of_patient);
-                        dataset.present.push(read.sample.words.iter().fold(0, |all, (_, word)| all | word));
+                        loaded.metadata.push(of_patient);
+                        loaded.present.push(read.sample.words.iter().fold(0, |all, (_, word)| all | word));
                         problems.extend(read.problems);
                         held += read.sample.bytes();
-                        dataset.entries.push(entry.clone());
-                        dataset.samples.push((held <= cache_bytes).then_some(read.sample));
+                        loaded.entries.push(entry.clone());
+                        loaded.samples.push((held <= cache_bytes).then_some(read.sample));
                     }
                     Err(error) => problems.push(left_out(entry, &error)),
                 }
             }
         }
         progress.finish();
-        if dataset.entries.is_empty() {
+        if loaded.entries.is_empty() {
             let reason = match problems.iter().find(|p| p.severity == Severity::Error) {
                 Some(problem) => {
                     format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason)
@@ -115,8 +114,8 @@ impl Dataset {
             };
             return Err(TrainError::NoImages { part, reason });
         }
-        dataset.hash = hex(&digest.finalize());
-        Ok((dataset, problems))
+        loaded.hash = hex(&digest.finalize());
+        Ok((loaded, problems))
     }
 
     /// Number of samples.
@@ -124,7 +123,7 @@ impl Dataset {
         self.entries.len()
     }
 
-    /// Whether there is none; [`Dataset::load`] gives no such.
+    /// Whether there is none; [`Samples::load`] gives no such.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -163,7 +162,7 @@ impl Dataset {
     pub fn sample(&self, index: usize) -> Result<Cow<'_, Sample>, TrainError> {
         match &self.samples[index] {
             Some(sample) => Ok(Cow::Borrowed(sample)),
-            None => Ok(Cow::Owned(read_sample(&self.root, &self.entries[index], self.size)?.sample)),
+            None => Ok(Cow::Owned(read_sample(&self.dataset, &self.entries[index], self.size)?.sample)),
         }
     }
 }
@@ -175,36 +174,28 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-fn read_sample(root: &Path, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
-    let annotation_file =
-        entry.annotation.as_deref().ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
-    let annotation_path = root.join(annotation_file);
-    let radiograph = image::read(&root.join(&entry.image))?;
-    let (annotation, problems) = annotation::read(&annotation_path, annotation_file)?;
-    let bytes = std::fs::read(&annotation_path).map_err(TrainError::io(&annotation_path))?;
+fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
+    let radiograph = dataset.image(entry)?;
+    let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
-    let masks = annotation.masks(width, height);
+    let masks = read.annotation.masks(width, height);
     let fit = Fit::new(width, height, size);
-    let sample = Sample::new(fit.image(&radiograph.pixels), &fit.words(&masks), angle(&masks));
-    Ok(Read { sample, image_hash: radiograph.sha256, annotation_hash: hex(&Sha256::digest(&bytes)), problems })
+    let sample = Sample::new(fit.image(&radiograph.pixels.into_eight_bit()), &fit.words(&masks), angle(&masks));
+    // Decisions about the shapes are content as well.
+    let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
+    let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);
+    Ok(Read { sample, image_hash: radiograph.sha256, annotation_hash, problems: read.problems })
 }
 
-fn angle(masks: &[RunMask; bones::COUNT]) -> Option<f64> {
-    let centroid = |bone: Bone| masks[bone.index()].moments().centroid();
+fn angle(masks: &HandMasks) -> Option<f64> {
+    let centroid = |bone: Bone| masks[bone].moments().centroid();
     Some(angle_deg(centroid(Bone::ULNA)?, centroid(Bone::FINGER_16)?))
 }
 
 fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
-    Problem {
-        file: entry.image.clone(),
-        place: String::new(),
-        image_id: Some(entry.image_id.clone()),
-        patient_id: Some(entry.patient_id.clone()),
-        raw: String::new(),
-        reason: error.to_string(),
-        action: "image left out".into(),
-        severity: Severity::Error,
-    }
+    Problem::new(Severity::Error, &*entry.image, error.to_string(), "image left out")
+        .of_image(&*entry.image_id)
+        .of_patient(&*entry.patient_id)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
-use crate::dataset::layout::Layout;
-use crate::dataset::metadata::{self, MetadataError, Patient, Sex};
+use crate::dataset::Dataset;
+use crate::dataset::metadata::{MetadataError, Patient, Sex};
 
 /// What is known of each patient, as a model conditioned on it is given it: age in years, sex (0 female, 1 male), height
 /// in cm, weight in kg; NaN where it is not known.
@@ -21,14 +21,12 @@ impl Known {
         Known(patients.iter().map(|p| (p.patient_id.clone(), values(p))).collect())
     }
 
-    /// From the spreadsheet of a data folder; nothing of anybody where there is none.
+    /// From the spreadsheet of the data; nothing of anybody where there is none.
     ///
     /// # Errors
     /// The spreadsheet cannot be read.
-    pub fn read(layout: &Layout) -> Result<Known, MetadataError> {
-        let Some(file) = &layout.metadata else { return Ok(Known::default()) };
-        let (patients, _) = metadata::read(&layout.root.join(file), file)?;
-        Ok(Known::of(&patients))
+    pub fn read(dataset: &Dataset) -> Result<Known, MetadataError> {
+        Ok(Known::of(&dataset.patients()?.0))
     }
 
     /// Of one patient.

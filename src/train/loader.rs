@@ -2,7 +2,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Dataset, TrainError, batches};
+use super::{Samples, TrainError, batches};
 use crate::augment::{AugmentSettings, Draw, brightness_contrast, push_normalised, warp_image, warp_words};
 
 /// How batches are made.
@@ -53,7 +53,7 @@ impl Batches {
     /// Batches `first..` of the epoch whose order is `order`.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        dataset: &'scope Dataset,
+        dataset: &'scope Samples,
         order: &'scope [usize],
         loading: &'scope Loading<'scope>,
         epoch: u64,
@@ -95,7 +95,7 @@ impl Iterator for Batches {
     }
 }
 
-pub(super) fn make(dataset: &Dataset, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
+pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
     let size = dataset.size();
     let square = (size * size) as usize;
     let places = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());

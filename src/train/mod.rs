@@ -1,6 +1,6 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
-//! [`partition`] reads the folds, [`Dataset`] holds the samples at the model's size, [`train`] runs the stages of a run
+//! [`partition`] reads the folds, [`Samples`] holds the samples at the model's size, [`train`] runs the stages of a run
 //! and leaves its folder: `metrics.csv` and `.parquet`, TensorBoard events, pictures, `best.safetensors` (weights alone, by
 //! the reference's names) and `last.safetensors` (everything needed to go on). [`Learner`] is the inner part, without data
 //! and files: sums of gradients, and steps. Every random decision is drawn from a generator seeded by (seed, epoch or step,
@@ -33,7 +33,7 @@ mod tensorboard;
 mod validate;
 
 pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
-pub use data::{Dataset, Sample};
+pub use data::{Sample, Samples};
 pub use ema::{Ema, EmaSettings};
 pub use error::TrainError;
 pub use folder::RunFolder;

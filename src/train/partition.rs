@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::TrainError;
-use crate::dataset::layout::{ImageEntry, Layout};
+use crate::dataset::ImageEntry;
 use crate::tables::FoldRow;
 
 /// The images of a run.
@@ -15,14 +15,14 @@ pub struct Partition {
 
 /// Images of fold `fold` are held out, those of the other folds are learnt from. Images of the data that the folds do
 /// not name take no part. A patient on both sides is refused.
-pub fn partition(layout: &Layout, folds: &[FoldRow], fold: u32) -> Result<Partition, TrainError> {
+pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: u32) -> Result<Partition, TrainError> {
     let mut found: Vec<u32> = folds.iter().map(|r| r.fold).collect();
     found.sort_unstable();
     found.dedup();
     if !found.contains(&fold) {
         return Err(TrainError::NoFold { fold, found });
     }
-    let entries: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
+    let entries: HashMap<&str, &ImageEntry> = images.iter().map(|e| (e.image_id.as_str(), e)).collect();
     let mut parts = Partition { training: Vec::new(), validation: Vec::new() };
     for row in folds {
         let entry =
@@ -47,9 +47,9 @@ pub fn partition(layout: &Layout, folds: &[FoldRow], fold: u32) -> Result<Partit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::layout::Subset;
+    use crate::dataset::Subset;
 
-    fn layout(images: &[(&str, &str)]) -> Layout {
+    fn entries(images: &[(&str, &str)]) -> Vec<ImageEntry> {
         let images = images.iter().map(|(image, patient)| ImageEntry {
             image_id: (*image).into(),
             patient_id: (*patient).into(),
@@ -60,7 +60,7 @@ mod tests {
             side: None,
             side_in_name: None,
         });
-        Layout { root: "data".into(), images: images.collect(), metadata: None, problems: vec![] }
+        images.collect()
     }
 
     fn row(image: &str, patient: &str, fold: u32) -> FoldRow {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_fold_is_held_out_and_leaks_are_refused() {
-        let data = layout(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")]);
+        let data = entries(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")]);
         let folds = [row("a", "1", 0), row("b", "1", 0), row("c", "2", 1)];
         let parts = partition(&data, &folds, 1).unwrap();
         assert_eq!((parts.training.len(), parts.validation.len()), (2, 1));

@@ -3,14 +3,15 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 
 use super::loader::make;
-use super::{Dataset, Loading, Tensors, TrainError};
+use super::{Loading, Samples, Tensors, TrainError};
 use crate::augment::Fit;
+use crate::bones;
 use crate::draw::{self, SheetStyle};
-use crate::mask::LabelImage;
+use crate::mask::{HandMasks, LabelImage};
 use crate::models::Model;
 
 /// Validation images to watch: the most rotated one, then the first of the others.
-pub(super) fn watched(dataset: &Dataset, count: usize) -> Vec<usize> {
+pub(super) fn watched(dataset: &Samples, count: usize) -> Vec<usize> {
     let lean = |i: &usize| dataset.sample(*i).ok().and_then(|s| s.angle).map_or(0.0, f64::abs);
     let all = 0..dataset.len();
     let Some(rotated) = all.clone().max_by(|a, b| lean(a).total_cmp(&lean(b)).then(b.cmp(a))) else { return vec![] };
@@ -20,7 +21,7 @@ pub(super) fn watched(dataset: &Dataset, count: usize) -> Vec<usize> {
 /// A sheet of the watched images at the model's size with false positives red and false negatives blue.
 pub(super) fn compare(
     model: &Model,
-    dataset: &Dataset,
+    dataset: &Samples,
     watched: &[usize],
     loading: &Loading,
 ) -> Result<RgbImage, TrainError> {
@@ -38,7 +39,7 @@ pub(super) fn compare(
         let predicted = fit.masks(&Vec::<f32>::try_from(logits.f_contiguous()?.f_view([-1])?)?);
         let sample = dataset.sample(*index)?;
         let labels = LabelImage { width: size, height: size, words: sample.words() };
-        let truth = std::array::from_fn(|class| labels.mask(class));
+        let truth = HandMasks::new(labels.masks(bones::COUNT)).expect("one mask of one size per bone");
         let pixels = GrayImage::from_raw(size, size, sample.pixels.clone()).expect("samples are squares");
         // Small squares are enlarged, so that a difference of one pixel is seen.
         let options = draw::Options { max_size: 512, max_zoom: 4.0, ..Default::default() };

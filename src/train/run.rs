@@ -7,7 +7,7 @@ use tch::Device;
 use super::checkpoint::{Parts, Sums};
 use super::loader::Batches;
 use super::{
-    Batch, Checkpoint, Dataset, EventsWriter, Histogram, Learner, Loading, Moved, RunFolder, Settings, StageSettings,
+    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, RunFolder, Samples, Settings, StageSettings,
     StartFrom, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
 };
 use crate::models::{Loaded, Model};
@@ -19,9 +19,9 @@ use crate::{aten, bones};
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
     /// To learn from.
-    pub training: &'a Dataset,
+    pub training: &'a Samples,
     /// Held out.
-    pub validation: &'a Dataset,
+    pub validation: &'a Samples,
 }
 
 /// Someone who follows a run.

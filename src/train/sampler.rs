@@ -2,7 +2,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::seeds::{Use, generator};
-use super::{Dataset, TrainError};
+use super::{Samples, TrainError};
 use crate::bones;
 
 /// How an epoch's samples are drawn.
@@ -24,7 +24,7 @@ impl Sampling {
     pub const ALL: &'static [&'static str] = &["uniform", "weights", "class-aware"];
 
     /// The weight of each sample of `training` in a draw with replacement; `None`: all once.
-    pub(super) fn weights(self, training: &Dataset, given: Option<&[f64]>) -> Result<Option<Vec<f64>>, TrainError> {
+    pub(super) fn weights(self, training: &Samples, given: Option<&[f64]>) -> Result<Option<Vec<f64>>, TrainError> {
         match self {
             Sampling::Uniform {} => Ok(None),
             Sampling::ClassAware {} => Ok(Some(class_weights(training.present()))),

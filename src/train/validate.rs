@@ -1,7 +1,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::loader::{Batch, make};
-use super::{Amp, Dataset, Loading, TrainError};
+use super::{Amp, Loading, Samples, TrainError};
 use crate::aten;
 use crate::losses::LossMix;
 use crate::metrics::{Dice, DiceScore};
@@ -57,7 +57,7 @@ pub fn target(words: &Tensor, classes: i64) -> Tensor {
 /// Runs the model over every sample, unaugmented. Samples that cannot be read again take no part.
 pub fn validate(
     model: &Model,
-    dataset: &Dataset,
+    dataset: &Samples,
     loss: &LossMix,
     loading: &Loading,
     amp: Amp,

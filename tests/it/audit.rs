@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use carpus::audit::{self, Pictures, Settings};
-use carpus::dataset::phantom;
+use carpus::dataset::{Dataset, phantom};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
 use carpus::tables::FindingRow;
@@ -23,7 +23,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let settings =
         phantom::Settings { patients: 3, test_patients: 0, size: 192, seed: 5, defects: false, jobs: 2, force: false };
     phantom::generate(&settings, &data, &Silent).unwrap();
-    let (clean, _) = scan(&data, &tables, false, &ScanSettings::default(), &Silent).unwrap();
+    let (clean, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     let swaps = |tables: &carpus::tables::Tables| -> Vec<(String, String)> {
         let findings = audit::audit(tables, None, &Settings::default());
         let rows = findings.iter().map(|f| f.row(tables));
@@ -34,14 +34,15 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let image = &clean.images[3];
     swap_labels(&data.join(image.annotation_path.as_ref().unwrap()), "Pisiform", "Trapezoid");
     // An image that cannot be read when pictures are drawn costs its pictures and no others.
-    let (swapped, _) = scan(&data, &tables, false, &ScanSettings::default(), &Silent).unwrap();
+    let (swapped, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     assert_eq!(swaps(&swapped), [(image.image_id.clone(), "Trapezoid|Pisiform".to_owned())]);
     let mut findings = audit::audit(&swapped, None, &Settings::default());
     let mut of_broken = findings[0].clone();
     of_broken.image = Some(5);
     findings.push(of_broken);
     std::fs::write(data.join(&swapped.images[5].path), b"no picture").unwrap();
-    let (rows, failed) = audit::write(&out, &findings, &swapped, Some(&data), Pictures::All, &Silent).unwrap();
+    let dataset = Dataset::open(&data).unwrap();
+    let (rows, failed) = audit::write(&out, &findings, &swapped, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert_eq!(failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(), [swapped.images[5].image_id.as_str()]);
     let swap = rows.iter().find(|r| r.check == "swapped_labels" && !r.evidence.is_empty()).unwrap();
     let picture = image::open(out.join(&swap.evidence)).unwrap().to_rgb8();

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use carpus::bones::{self, Bone};
+use carpus::bones::Bone;
 use carpus::clean::{
-    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanSettings, Cleaned, CropBox, Strips,
-    TRANSFORMS, clean, read_transforms,
+    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanSettings, Cleaned, CropBox, Strips, clean,
+    read_transforms,
 };
-use carpus::corrections::{Action, Correction, Entry, Field, Target, append};
-use carpus::dataset::{annotation, layout};
+use carpus::dataset::corrections::{Action, Corrections, Decision, Field, Relabel, ShapeRef, Target, append};
+use carpus::dataset::folder::TRANSFORMS;
+use carpus::dataset::{Dataset, annotation};
+use carpus::mask::HandMasks;
 use carpus::mask::submission::{self, ImageMasks};
 use carpus::progress::Silent;
 use carpus::tables::{FoldRow, ImageRow, PatientRow, read_csv, write_csv, write_parquet};
@@ -77,20 +79,16 @@ impl Data {
         Data { folder, images, patients }
     }
 
-    fn inputs<'a>(&'a self, root: &'a Path, corrections: &'a [Entry], folds: Option<&'a [FoldRow]>) -> CleanInputs<'a> {
-        CleanInputs {
-            data: root,
-            images: &self.images,
-            patients: &self.patients,
-            folds,
-            corrections,
-            corrections_file: "corrections.jsonl",
-        }
+    fn inputs<'a>(&'a self, dataset: &'a Dataset, folds: Option<&'a [FoldRow]>) -> CleanInputs<'a> {
+        CleanInputs { dataset, images: &self.images, patients: &self.patients, folds }
     }
 
-    fn clean(&self, corrections: &[Entry], settings: &CleanSettings) -> Cleaned {
-        let root = self.root();
-        clean(self.inputs(&root, corrections, None), &self.out(), settings, Some(2), &Silent).unwrap()
+    fn dataset(&self, corrections: &Corrections) -> Dataset {
+        Dataset::open(&self.root()).unwrap().with_corrections(corrections.clone())
+    }
+
+    fn clean(&self, corrections: &Corrections, settings: &CleanSettings) -> Cleaned {
+        clean(self.inputs(&self.dataset(corrections), None), &self.out(), settings, Some(2), &Silent).unwrap()
     }
 
     fn folds(&self) -> Vec<FoldRow> {
@@ -165,19 +163,20 @@ fn settings() -> CleanSettings {
     CleanSettings { strips: Strips::Detect, background: Background::Keep, margin: 10, square: false }
 }
 
-fn correction(target: Target, action: Action) -> Correction {
-    Correction {
+fn correction(target: Target, action: Action, annotation_sha256: Option<&str>) -> Decision {
+    Decision {
+        line: 0,
         target,
         action,
-        annotation_sha256: None,
+        annotation_sha256: annotation_sha256.map(str::to_owned),
         reason: "seen".into(),
         author: "kim".into(),
-        date: "2026-03-01".into(),
+        time: "2026-03-01".into(),
     }
 }
 
-fn entries(corrections: Vec<Correction>) -> Vec<Entry> {
-    corrections.into_iter().enumerate().map(|(i, correction)| Entry { line: i + 1, correction }).collect()
+fn corrections(decisions: &[Decision]) -> Corrections {
+    Corrections::default().with(decisions)
 }
 
 fn image_target(image_id: &str) -> Target {
@@ -189,7 +188,7 @@ fn crops_show_the_hand_and_their_shapes_are_the_originals() {
     for (seed, square) in [(1, false), (2, true), (3, false)] {
         let data = Data::draw(seed);
         let before = files(&data.root());
-        let cleaned = data.clean(&[], &CleanSettings { square, ..settings() });
+        let cleaned = data.clean(&Corrections::default(), &CleanSettings { square, ..settings() });
         assert_eq!(cleaned.problems, []);
         assert_eq!(cleaned.written, 4);
         assert_eq!(files(&data.root()), before, "the data are as they were");
@@ -215,21 +214,24 @@ fn crops_show_the_hand_and_their_shapes_are_the_originals() {
             let (of_crop, _) = annotation::read(&data.out().join(path), path).unwrap();
             let (whole, cut) = (of_image.masks(WIDTH, HEIGHT), of_crop.masks(width, height));
             for bone in Bone::all() {
-                let expected = transform.mask_to_crop(&whole[bone.index()]).unwrap();
-                assert_eq!(cut[bone.index()], expected, "{} {bone}", row.image_id);
+                let expected = transform.mask_to_crop(&whole[bone]).unwrap();
+                assert_eq!(cut[bone], expected, "{} {bone}", row.image_id);
                 // The box holds every mask, so nothing is lost on the way back.
-                assert_eq!(transform.mask_from_crop(&cut[bone.index()]).unwrap(), whole[bone.index()]);
+                assert_eq!(transform.mask_from_crop(&cut[bone]).unwrap(), whole[bone]);
             }
-            assert_eq!(of_crop.document["metadata"]["width"], width);
-            assert_eq!(of_crop.document["last_workers"]["라벨링"], "kim");
+            let document: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(data.out().join(path)).unwrap()).unwrap();
+            assert_eq!(document["metadata"]["width"], width);
+            assert_eq!(document["last_workers"]["라벨링"], "kim");
         }
 
-        let found = layout::discover(&data.out()).unwrap();
-        let ids: Vec<&str> = found.images.iter().map(|i| i.image_id.as_str()).collect();
+        let found = Dataset::open(&data.out()).unwrap();
+        assert!(found.is_copy());
+        let ids: Vec<&str> = found.images().iter().map(|i| i.image_id.as_str()).collect();
         let expected: Vec<&str> = data.images.iter().map(|i| i.image_id.as_str()).collect();
         assert_eq!(ids, expected, "the crops have the layout of the data");
-        assert_eq!(found.images.iter().filter(|i| i.annotation.is_some()).count(), 3);
-        assert_eq!(found.metadata.as_deref(), Some("meta_data.csv"));
+        assert_eq!(found.images().iter().filter(|i| i.annotation.is_some()).count(), 3);
+        assert_eq!(found.metadata(), Some("meta_data.csv"));
     }
 }
 
@@ -237,27 +239,36 @@ fn crops_show_the_hand_and_their_shapes_are_the_originals() {
 fn corrections_and_exclusions_are_applied() {
     let data = Data::draw(5);
     let [first, second] = [0, 1].map(|i| data.images[i].image_id.clone());
-    let corrections = entries(vec![
-        correction(image_target(&first), Action::Swap { a: "Pisiform".into(), b: "Trapezoid".into() }),
-        correction(image_target(&first), Action::DropShape { shape: 0, label: "finger-1".into() }),
-        correction(image_target(&first), Action::Relabel { shape: 1, from: "Ulna".into(), to: "Radius".into() }),
-        correction(image_target(&second), Action::Exclude {}),
-        correction(Target::Patient("002".into()), Action::SetMetadata { field: Field::Age, value: 30.into() }),
-    ]);
-    let (root, folds) = (data.root(), data.folds());
-    let inputs = data.inputs(&root, &corrections, Some(&folds));
-    let cleaned = clean(inputs, &data.out(), &settings(), Some(1), &Silent).unwrap();
+    let annotation_sha256 = sha256(&data.root().join(data.images[0].annotation_path.as_ref().unwrap()));
+    let hash = Some(annotation_sha256.as_str());
+    let shape = |index, label: &str| ShapeRef { index, label: label.into() };
+    let swap = [("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let decisions = [
+        correction(image_target(&first), Action::Relabel(Relabel::Labels(swap.into())), hash),
+        correction(image_target(&first), Action::Drop { shape: shape(0, "finger-1") }, hash),
+        correction(
+            image_target(&first),
+            Action::Relabel(Relabel::Shape { shape: shape(1, "Ulna"), to: "Radius".into() }),
+            hash,
+        ),
+        correction(image_target(&second), Action::Exclude {}, None),
+        correction(Target::Patient("002".into()), Action::SetMetadata { field: Field::Age, value: 30.into() }, None),
+    ];
+    let all = corrections(&decisions);
+    let (root, folds, dataset) = (data.root(), data.folds(), data.dataset(&all));
+    let cleaned = clean(data.inputs(&dataset, Some(&folds)), &data.out(), &settings(), Some(1), &Silent).unwrap();
     assert_eq!((cleaned.written, cleaned.excluded, cleaned.folds), (3, 1, Some(2)));
     // The relabelling does not fit: shape 1 is no Ulna.
     assert_eq!(cleaned.problems.iter().map(|p| p.place.as_str()).collect::<Vec<_>>(), ["line 3"]);
-    assert_eq!(cleaned.transforms[0].corrections, [1, 2, 3]);
+    let ids: Vec<String> = decisions[..3].iter().map(Decision::id).collect();
+    assert_eq!(cleaned.transforms[0].corrections, ids);
 
     let path = data.images[0].annotation_path.as_ref().unwrap();
     let transform = &cleaned.transforms[0];
     let (of_image, _) = annotation::read(&root.join(path), path).unwrap();
     let (of_crop, _) = annotation::read(&data.out().join(path), path).unwrap();
     let (whole, cut) = (of_image.masks(WIDTH, HEIGHT), of_crop.masks(transform.area.width, transform.area.height));
-    let at = |name: &str| Bone::from_name(name).unwrap().index();
+    let at = |name: &str| Bone::from_name(name).unwrap();
     assert_eq!(cut[at("Pisiform")], transform.mask_to_crop(&whole[at("Trapezoid")]).unwrap());
     assert_eq!(cut[at("Trapezoid")], transform.mask_to_crop(&whole[at("Pisiform")]).unwrap());
     assert!(cut[at("finger-1")].is_empty());
@@ -269,11 +280,11 @@ fn corrections_and_exclusions_are_applied() {
     assert!(metadata.contains("002,30,"), "{metadata}");
 
     // Taken back: the crop appears, the others stay; the metadata are the original's again.
-    let cleaned = data.clean(&corrections[..3], &settings());
+    let cleaned = data.clean(&corrections(&decisions[..3]), &settings());
     assert_eq!((cleaned.written, cleaned.unchanged, cleaned.excluded), (1, 3, 0));
     assert_eq!(sha256(&data.out().join("meta_data.csv")), sha256(&root.join("meta_data.csv")));
     // Excluded again: its crop goes.
-    let cleaned = data.clean(&corrections, &settings());
+    let cleaned = data.clean(&all, &settings());
     assert_eq!((cleaned.written, cleaned.unchanged, cleaned.removed), (0, 3, 1));
     assert!(!data.out().join(&data.images[1].path).exists());
     assert!(!data.out().join(data.images[1].annotation_path.as_ref().unwrap()).exists());
@@ -282,15 +293,15 @@ fn corrections_and_exclusions_are_applied() {
 #[test]
 fn only_what_changed_is_made_again_and_the_bytes_do_not_depend_on_threads() {
     let data = Data::draw(6);
-    data.clean(&[], &settings());
+    data.clean(&Corrections::default(), &settings());
     let first = files(&data.out());
-    let again = data.clean(&[], &settings());
+    let again = data.clean(&Corrections::default(), &settings());
     assert_eq!((again.written, again.unchanged), (0, 4));
     assert_eq!(files(&data.out()), first);
 
     std::fs::remove_dir_all(data.out()).unwrap();
-    let root = data.root();
-    clean(data.inputs(&root, &[], None), &data.out(), &settings(), Some(1), &Silent).unwrap();
+    let dataset = data.dataset(&Corrections::default());
+    clean(data.inputs(&dataset, None), &data.out(), &settings(), Some(1), &Silent).unwrap();
     assert_eq!(files(&data.out()), first);
 
     // One annotation changes, one crop is lost.
@@ -298,22 +309,22 @@ fn only_what_changed_is_made_again_and_the_bytes_do_not_depend_on_threads() {
     let text = std::fs::read_to_string(&path).unwrap().replace("kim", "lee");
     std::fs::write(&path, text).unwrap();
     std::fs::remove_file(data.out().join(&data.images[3].path)).unwrap();
-    let again = data.clean(&[], &settings());
+    let again = data.clean(&Corrections::default(), &settings());
     assert_eq!((again.written, again.unchanged), (2, 2));
-    assert_eq!(data.clean(&[], &CleanSettings { margin: 11, ..settings() }).written, 4);
+    assert_eq!(data.clean(&Corrections::default(), &CleanSettings { margin: 11, ..settings() }).written, 4);
 }
 
 #[test]
 fn a_run_that_was_cut_off_goes_on() {
     let data = Data::draw(7);
-    let cleaned = data.clean(&[], &settings());
+    let cleaned = data.clean(&Corrections::default(), &settings());
     let whole = files(&data.out());
     // As a killed run leaves it: two images noted, the third in the middle of its line, no list of transforms.
     let lines: Vec<String> = cleaned.transforms.iter().map(|t| serde_json::to_string(t).unwrap()).collect();
     let journal = format!("{}\n{}\n{}", lines[0], lines[1], &lines[2][..40]);
     std::fs::write(data.out().join(".transforms.partial.jsonl"), journal).unwrap();
     std::fs::remove_file(data.out().join(TRANSFORMS)).unwrap();
-    let again = data.clean(&[], &settings());
+    let again = data.clean(&Corrections::default(), &settings());
     assert_eq!((again.written, again.unchanged), (2, 2));
     assert_eq!(files(&data.out()), whole);
 }
@@ -322,7 +333,7 @@ fn a_run_that_was_cut_off_goes_on() {
 fn the_background_is_blackened_by_brightness_or_by_the_masks() {
     let mut data = Data::draw(8);
     let black = CleanSettings { background: Background::Black, margin: 100, ..settings() };
-    let cleaned = data.clean(&[], &black);
+    let cleaned = data.clean(&Corrections::default(), &black);
     assert!(cleaned.transforms.iter().all(|t| t.background == BackgroundSource::Image));
     for transform in &cleaned.transforms {
         let crop = image::open(data.out().join(&transform.image)).unwrap().to_luma8();
@@ -347,7 +358,7 @@ fn the_background_is_blackened_by_brightness_or_by_the_masks() {
     let bare = data.root().join(&data.images[3].path);
     std::fs::copy(&flat, &bare).unwrap();
     data.images[3].sha256 = Some(sha256(&bare));
-    let cleaned = data.clean(&[], &black);
+    let cleaned = data.clean(&Corrections::default(), &black);
     assert_eq!(cleaned.transforms[2].background, BackgroundSource::Masks);
     assert_eq!(
         (cleaned.transforms[3].background, cleaned.transforms[3].box_source),
@@ -359,14 +370,14 @@ fn the_background_is_blackened_by_brightness_or_by_the_masks() {
 #[test]
 fn the_data_folder_is_never_written_to() {
     let data = Data::draw(9);
-    let root = data.root();
+    let (root, dataset) = (data.root(), data.dataset(&Corrections::default()));
     for out in [root.clone(), root.join("crops")] {
-        let outcome = clean(data.inputs(&root, &[], None), &out, &settings(), None, &Silent);
-        assert!(matches!(outcome, Err(CleanError::InsideData { .. })));
+        let outcome = clean(data.inputs(&dataset, None), &out, &settings(), None, &Silent);
+        assert!(matches!(outcome, Err(CleanError::Output(_))));
     }
     let leak: Vec<FoldRow> =
         data.folds().into_iter().enumerate().map(|(i, row)| FoldRow { fold: i as u32, ..row }).collect();
-    let outcome = clean(data.inputs(&root, &[], Some(&leak)), &data.out(), &settings(), None, &Silent);
+    let outcome = clean(data.inputs(&dataset, Some(&leak)), &data.out(), &settings(), None, &Silent);
     assert!(outcome.unwrap_err().to_string().contains("001 in folds 0, 1"));
 }
 
@@ -388,7 +399,8 @@ fn the_commands_work_together() {
     }
     write_parquet(&Path::new(&tables).join("images.parquet"), &data.images).unwrap();
     write_parquet(&Path::new(&tables).join("patients.parquet"), &data.patients).unwrap();
-    append(Path::new(&corrections), &[correction(image_target(&data.images[1].image_id), Action::Exclude {})]).unwrap();
+    append(Path::new(&corrections), &[correction(image_target(&data.images[1].image_id), Action::Exclude {}, None)])
+        .unwrap();
 
     let split = ["split", &tables, "--by", "rotated", "--folds", "2", "--corrections", &corrections, "--out", &folds];
     let weighted = [&split[..], &["--sample-weights", "rotated=10"]].concat();
@@ -414,12 +426,11 @@ fn the_commands_work_together() {
     let drawn: Vec<ImageMasks> = transforms
         .iter()
         .map(|t| {
-            let mask = |i: usize| {
-                let points = [[i as i32, 2], [40, 5 + i as i32], [20, 60]];
-                carpus::mask::RunMask::from_polygon(&points, t.area.width, t.area.height)
+            let mask = |i: i32| {
+                carpus::mask::RunMask::from_polygon(&[[i, 2], [40, 5 + i], [20, 60]], t.area.width, t.area.height)
             };
             let image_name = format!("{}.png", t.image_id);
-            ImageMasks { image_name, masks: Box::new(std::array::from_fn(mask)) }
+            ImageMasks { image_name, masks: HandMasks::new((0..29).map(mask).collect()).unwrap() }
         })
         .collect();
     submission::write(Path::new(&predictions), &drawn).unwrap();
@@ -428,9 +439,9 @@ fn the_commands_work_together() {
     let back = submission::read(Path::new(&restored), WIDTH, HEIGHT).unwrap();
     assert_eq!(back.len(), 3);
     for ((back, drawn), transform) in back.iter().zip(&drawn).zip(&transforms) {
-        for class in 0..bones::COUNT {
-            assert_eq!(transform.mask_to_crop(&back.masks[class]).unwrap(), drawn.masks[class]);
-            assert_eq!(back.masks[class].area(), drawn.masks[class].area());
+        for (bone, mask) in drawn.masks.iter() {
+            assert_eq!(&transform.mask_to_crop(&back.masks[bone]).unwrap(), mask);
+            assert_eq!(back.masks[bone].area(), mask.area());
         }
     }
 
@@ -447,7 +458,7 @@ fn the_commands_work_together() {
     assert!(std::fs::read_to_string(Path::new(&crops).join("problems.csv")).unwrap().contains("image left out"));
 
     // A line that is no correction is named and the rest is used.
-    std::fs::write(&corrections, "{\"version\":2}\n").unwrap();
+    std::fs::write(&corrections, "{\"version\":1}\n").unwrap();
     let (code, text) = carpus(&split);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("line 1"), "{text}");

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use carpus::dataset::annotation::{self, AnnotationError};
-use carpus::dataset::{image, layout, metadata};
+use carpus::dataset::{Dataset, image, metadata};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
 use rand::{RngExt, SeedableRng};
@@ -197,11 +197,11 @@ fn one_bad_file_of_each_kind_leaves_the_rest_of_the_batch() {
     fs::write(odd, &whole).unwrap();
     put(root, "meta_data.csv", "ID,sex,age,height,weight\n1,F,30,160,55\n2,M,31,175,70\n");
 
-    let found = layout::discover(root).unwrap();
-    assert_eq!(found.images.len(), 5);
+    let dataset = Dataset::open(root).unwrap();
+    assert_eq!(dataset.images().len(), 5);
     let out = tempfile::tempdir().unwrap();
     let settings = ScanSettings { jobs: 2, ..ScanSettings::default() };
-    let (tables, summary) = scan(root, out.path(), false, &settings, &Silent).unwrap();
+    let (tables, summary) = scan(&dataset, out.path(), false, &settings, &Silent).unwrap();
     assert_eq!(summary.images, 5);
     let problem = |part: &str| {
         let found: Vec<_> = tables.problems.iter().filter(|p| p.file.contains(part)).collect();

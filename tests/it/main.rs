@@ -9,6 +9,7 @@ mod browser;
 mod chain;
 mod clean;
 mod cli;
+mod corrections;
 #[cfg(feature = "torch")]
 mod encoders;
 mod fault;
@@ -27,6 +28,7 @@ mod models_initial;
 mod models_matrix;
 #[cfg(feature = "torch")]
 mod models_weights;
+mod outputs;
 mod phantom;
 mod python;
 mod reading;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use carpus::bones::{self, Bone};
 use carpus::mask::submission::{self, ImageMasks};
-use carpus::mask::{Run, RunMask, SignedDistance, rle};
+use carpus::mask::{HandMasks, Run, RunMask, SignedDistance, rle};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -193,7 +193,7 @@ fn images(seed: u64, names: &[&str]) -> Vec<ImageMasks> {
         let points = scattered(&mut rng, SIZE.map(|s| s as i32), 10, 5);
         RunMask::from_polygon(&points, SIZE[0], SIZE[1])
     };
-    let mut masks = || (0..bones::COUNT).map(|_| mask()).collect::<Vec<_>>().try_into().unwrap();
+    let mut masks = || HandMasks::new((0..bones::COUNT).map(|_| mask()).collect()).unwrap();
     names.iter().map(|name| ImageMasks { image_name: (*name).to_owned(), masks: masks() }).collect()
 }
 
@@ -215,7 +215,7 @@ fn submission_is_written_and_read_in_order() {
     assert_eq!(left, ["submission.csv"], "temporary files are gone");
     let text = std::fs::read_to_string(&path).unwrap();
     let first = text.lines().nth(1).unwrap();
-    assert_eq!(first, format!("image0.png,finger-1,{}", rle::encode(&written[0].masks[0])));
+    assert_eq!(first, format!("image0.png,finger-1,{}", rle::encode(&written[0].masks[Bone::FINGER_1])));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn submission_columns_and_classes_in_any_order() {
     let mut text = "rle,class,image_name\r\n".to_owned();
     for bone in Bone::all().rev() {
         for image in &written {
-            let rle = rle::encode(&image.masks[bone.index()]);
+            let rle = rle::encode(&image.masks[bone]);
             writeln!(text, "{rle},{bone},{}\r", image.image_name).unwrap();
         }
     }

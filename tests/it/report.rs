@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use carpus::dataset::Dataset;
 use carpus::report::{self, Block, Evidence, Section, Settings, Study};
 use carpus::tables::{FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables, write_csv};
 use serde_json::Value;
@@ -221,7 +222,8 @@ fn examples_are_typical_hands() {
     let path = &examples[1].1.path;
     std::fs::create_dir_all(home.path().join(path).parent().unwrap()).unwrap();
     image::GrayImage::new(900, 900).save(home.path().join(path)).unwrap();
-    let pictures = report::read_pictures(home.path(), examples.iter().map(|(_, image)| image.path.as_str()));
+    let dataset = Dataset::open(home.path()).unwrap();
+    let pictures = report::read_examples(&dataset, examples.iter().map(|(_, image)| image.image_id.as_str()));
     assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
     study.examples = Some(&pictures);
     let all = report::sections::all(&study);
@@ -365,7 +367,7 @@ fn what_is_wrong_is_said_with_the_way_out() {
     assert!(code == Some(1) && error.contains("carpus scan") && error.contains("nowhere"), "{error}");
     synthetic::tables(1).write(&home.path().join("tables"), false).unwrap();
     let (code, error) = run(&["tables", "--out", "tables"]);
-    assert!(code == Some(1) && error.contains("is no report"), "{error}");
+    assert!(code == Some(1) && error.contains("is not a report"), "{error}");
     let (code, error) = run(&["tables", "--out", "report", "--rotated-deg", "-3"]);
     assert!(code == Some(2) && error.contains("between 0 and 180"), "{error}");
     assert!(!home.path().join("report").exists());

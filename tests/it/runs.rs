@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use carpus::bones::{self, Bone};
-use carpus::dataset::layout::{self, ImageEntry};
-use carpus::dataset::{annotation, image};
+use carpus::dataset::{Dataset, ImageEntry};
 use carpus::mask::submission::{self, ImageMasks};
 use carpus::progress::Silent;
 use carpus::report::Block;
@@ -221,25 +220,25 @@ fn scored() -> tempfile::TempDir {
     );
     assert!(out.status.success(), "{}", text(&out.stderr));
     let root = home.path().join("data");
-    let images = layout::discover(&root).unwrap().images;
-    let entries: Vec<&ImageEntry> = images.iter().filter(|e| e.annotation.is_some()).collect();
-    let bone = |name: &str| Bone::from_name(name).unwrap().index();
+    let dataset = Dataset::open(&root).unwrap();
+    let entries: Vec<&ImageEntry> = dataset.images().iter().filter(|e| e.annotation.is_some()).collect();
+    let bone = |name: &str| Bone::from_name(name).unwrap();
     let mut predictions = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
-        let (width, height) = image::dimensions(&root.join(&entry.image)).unwrap();
-        let annotation = entry.annotation.as_deref().unwrap();
-        let mut masks = annotation::read(&root.join(annotation), annotation).unwrap().0.masks(width, height);
-        masks.iter_mut().for_each(|mask| *mask = mask.dilated(2));
-        masks[bone("Lunate")] = carpus::mask::RunMask::empty(width, height);
+        let (width, height) = dataset.dimensions(entry).unwrap();
+        let annotated = dataset.annotation(entry).unwrap().unwrap().annotation.masks(width, height);
+        let mut masks = annotated.map(|(_, mask)| Ok(mask.dilated(2))).unwrap();
+        masks.set(bone("Lunate"), carpus::mask::RunMask::empty(width, height)).unwrap();
         if i == 0 {
-            masks.swap(bone("Trapezium"), bone("Trapezoid"));
+            let (a, b) = (masks[bone("Trapezium")].clone(), masks[bone("Trapezoid")].clone());
+            masks.set(bone("Trapezoid"), a).unwrap();
+            masks.set(bone("Trapezium"), b).unwrap();
         }
         predictions.push(ImageMasks { image_name: format!("{}.png", entry.image_id), masks });
     }
     let file = home.path().join("runs/tried/predictions.csv");
     submission::write(&file, &predictions).unwrap();
-    let scoring =
-        scores::score_files(&root, &entries, (&[], ""), (&file, &predictions), Region::Image, &Silent).unwrap();
+    let scoring = scores::score_files(&dataset, &entries, (&file, &predictions), Region::Image, &Silent).unwrap();
     write_run(home.path(), "tried", 1, 0, "", &scoring.scores);
     home
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use carpus::bones::Bone;
+use carpus::dataset::Dataset;
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
 use carpus::tables::Tables;
@@ -52,7 +53,7 @@ fn data() -> tempfile::TempDir {
 
 fn run(root: &Path, out: &Path, jobs: usize) -> (Tables, usize) {
     let settings = ScanSettings { jobs, ..Default::default() };
-    let (tables, summary) = scan(root, out, true, &settings, &Silent).unwrap();
+    let (tables, summary) = scan(&Dataset::open(root).unwrap(), out, true, &settings, &Silent).unwrap();
     (tables, summary.reused)
 }
 
@@ -106,7 +107,7 @@ fn a_second_scan_reads_only_what_changed() {
     assert!(third.images[1].angle_deg.is_some());
     // Another threshold is another measure.
     let settings = ScanSettings { bright: 20, ..Default::default() };
-    let (_, summary) = scan(root.path(), out.path(), false, &settings, &Silent).unwrap();
+    let (_, summary) = scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
     assert_eq!(summary.reused, 0);
 }
 
@@ -144,7 +145,7 @@ fn predictions_stand_in_for_missing_annotations() {
     let path = root.path().join("predictions.csv.txt");
     fs::write(&path, csv).unwrap();
     let settings = ScanSettings { predictions: Some(path), ..Default::default() };
-    let (tables, _) = scan(root.path(), out.path(), false, &settings, &Silent).unwrap();
+    let (tables, _) = scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
     let image = tables.images.iter().find(|i| i.subset == "test").unwrap();
     assert_eq!(image.mask_source, "prediction");
     assert!((image.angle_deg.unwrap() - 45.0).abs() < 1e-9);

@@ -4,20 +4,21 @@
 //! and use no dropout: nothing in them is drawn from that generator. Runs that do are in `train_cli`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carpus::augment::AugmentSettings;
 use carpus::bones;
-use carpus::dataset::layout;
+use carpus::dataset::Dataset;
 use carpus::infer::{Predictor, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, Dataset, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
-    OptimiserSettings, Outcome, PointWeight, RunFolder, Sampling, Schedule, Settings, StageSettings, StartFrom,
-    Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
+    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
+    OptimiserSettings, Outcome, PointWeight, RunFolder, Samples, Sampling, Schedule, Settings, StageSettings,
+    StartFrom, Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -62,8 +63,8 @@ pub fn draw_data(root: &Path, patients: usize) -> Vec<FoldRow> {
 
 struct Bench {
     folder: tempfile::TempDir,
-    training: Dataset,
-    validation: Dataset,
+    training: Samples,
+    validation: Samples,
 }
 
 impl Bench {
@@ -72,9 +73,10 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let folds = draw_data(&data, 4);
-        let parts = partition(&layout::discover(&data).unwrap(), &folds, 0).unwrap();
+        let dataset = Arc::new(Dataset::open(&data).unwrap());
+        let parts = partition(dataset.images(), &folds, 0).unwrap();
         let load = |entries: &[_]| {
-            Dataset::load(&data, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap().0
+            Samples::load(&dataset, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap().0
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
@@ -550,8 +552,8 @@ fn predictions_use_what_is_known_of_the_patient() {
     let folder = tempfile::tempdir().unwrap();
     draw_data(folder.path(), 1);
     std::fs::write(folder.path().join("meta.csv"), "ID,Age,Gender,Weight,Height\n1,71,M,95,190\n").unwrap();
-    let layout = layout::discover(folder.path()).unwrap();
-    let entries: Vec<_> = layout.images.iter().collect();
+    let dataset = Dataset::open(folder.path()).unwrap();
+    let entries: Vec<_> = dataset.images().iter().collect();
     let config = ModelConfig { metadata: Some(MetadataOptions::default()), ..model() };
     let model = Model::new(&config, Device::Cpu).unwrap();
     let gate = model.named_parameters().into_iter().find(|(name, _)| name.ends_with("gate")).expect("a gate").1;
@@ -568,8 +570,8 @@ fn predictions_use_what_is_known_of_the_patient() {
     };
     write_weights(&weights, &model.state(), &info).unwrap();
     let predictor = Predictor::open(&weights, Device::Cpu, false).unwrap();
-    let masks = |known: &Known| predict(&predictor, folder.path(), &entries, known, 2, &Silent).unwrap().images;
-    let known = Known::read(&layout).unwrap();
+    let masks = |known: &Known| predict(&predictor, &dataset, &entries, known, 2, &Silent).unwrap().images;
+    let known = Known::read(&dataset).unwrap();
     assert_eq!(known.patient("001"), [71.0, 1.0, 190.0, 95.0]);
     assert!(known.patient("002").iter().all(|v| v.is_nan()));
     assert!(masks(&known) == masks(&known));
@@ -589,7 +591,8 @@ fn batches_do_not_depend_on_the_cache() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
     let entries = bench.training.entries();
-    let (uncached, _) = Dataset::load(&data, entries, &Known::default(), 64, 0, "training", &Silent).unwrap();
+    let dataset = Arc::new(Dataset::open(&data).unwrap());
+    let (uncached, _) = Samples::load(&dataset, entries, &Known::default(), 64, 0, "training", &Silent).unwrap();
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -611,10 +614,11 @@ fn broken_images_are_left_out_and_said() {
     let first = folder.path().join(format!("train/DCM/ID001/{}.png", folds[0].image_id));
     let bytes = std::fs::read(&first).unwrap();
     std::fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
-    let entries = layout::discover(folder.path()).unwrap().images;
-    let (dataset, problems) =
-        Dataset::load(folder.path(), &entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap();
-    assert_eq!((dataset.len(), entries.len()), (3, 4));
+    let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
+    let entries = dataset.images();
+    let (samples, problems) =
+        Samples::load(&dataset, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap();
+    assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
 
@@ -622,7 +626,9 @@ fn broken_images_are_left_out_and_said() {
 fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
-    let load = |entries: &[_]| Dataset::load(&data, entries, &Known::default(), 64, 0, "training", &Silent).unwrap().0;
+    let dataset = Arc::new(Dataset::open(&data).unwrap());
+    let load =
+        |entries: &[_]| Samples::load(&dataset, entries, &Known::default(), 64, 0, "training", &Silent).unwrap().0;
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];
     let path = data.join(&entry.image);

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::Choice;
+use crate::artefact::kind;
 use crate::cli::{Status, Ui};
 use crate::models::names::{self, Source};
 use crate::models::{read_tensors, write_tensors};
@@ -29,6 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+    ui.outputs().input(&args.input).file(&args.out, &kind::SAFETENSORS)?;
     let tensors = read_tensors(&args.input)?;
     // The number of classes is the file's.
     let config = match (args.model.arch, args.to) {

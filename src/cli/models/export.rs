@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::Choice;
-use crate::artefact::write_atomically;
+use crate::artefact::{kind, write_atomically};
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
 use crate::models::{ExportFormat, torchscript};
@@ -40,6 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+    ui.outputs().input(&args.weights).file(&args.out, &kind::TORCHSCRIPT)?;
     let device = device::select(args.device)?;
     let (model, trained) = args.model.open(&args.weights, device)?;
     let side = args.size.or(trained.as_ref().map(|info| info.size.into())).unwrap_or(512);

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use tch::Kind;
 
 use super::Choice;
+use crate::artefact::kind;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
 use crate::models::{Input, read_tensors, write_tensors};
@@ -38,6 +39,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+    let outputs = ui.outputs().inputs([&args.weights, &args.input]);
+    std::iter::once(&args.output).chain(&args.grad).try_for_each(|path| outputs.file(path, &kind::SAFETENSORS))?;
     let device = device::select(args.device)?;
     let (model, _) = args.model.open(&args.weights, device)?;
     let mut input = read_tensors(&args.input)?;

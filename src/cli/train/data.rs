@@ -1,20 +1,25 @@
 //! The data of a run: read once a size.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::cli::Ui;
+use crate::cli::data::open;
+use crate::cli::{Status, Ui};
 use crate::config::train::TrainConfig;
-use crate::dataset::layout::{self, ImageEntry, Layout};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
-use crate::train::{Data, Dataset, Known, TrainError, partition};
+use crate::train::{Data, Known, Partition, Samples, TrainError, partition};
 
 /// Training and validation images at every size that a stage sees.
 pub struct Sizes {
-    sizes: Vec<(u32, Dataset, Dataset)>,
+    sizes: Vec<(u32, Samples, Samples)>,
+    /// Where they come from.
+    pub dataset: Arc<Dataset>,
+    /// Whether all corrections fit.
+    pub status: Status,
     /// What is known of the patients.
     pub known: Known,
     /// What was met in reading, once.
@@ -24,20 +29,17 @@ pub struct Sizes {
 impl Sizes {
     /// Reads the images of the configured fold at `sizes`, told apart.
     pub fn read(config: &TrainConfig, sizes: impl Iterator<Item = u32>, ui: &Ui) -> anyhow::Result<Sizes> {
-        let layout = layout::discover(&config.data.root)?;
-        let folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
-        let mut parts = partition(&layout, &folds, config.data.fold)?;
-        let limit = config.data.limit.unwrap_or(usize::MAX);
-        parts.training.truncate(limit);
-        parts.validation.truncate(limit);
+        let (dataset, status) = open(&config.data.root, config.data.corrections.as_deref(), ui)?;
+        let parts = parts(config, &dataset, ui)?;
         let bytes = config.data.cache_mb << 20;
-        let mut read = Sizes { sizes: Vec::new(), known: known(&layout, ui), problems: Vec::new() };
+        let known = known(&dataset, ui);
+        let mut read = Sizes { sizes: Vec::new(), dataset: Arc::new(dataset), status, known, problems: Vec::new() };
         for size in sizes {
             if read.sizes.iter().any(|(s, ..)| *s == size) {
                 continue;
             }
             let load = |entries: &[ImageEntry], part| {
-                Dataset::load(&config.data.root, entries, &read.known, size, bytes, part, ui)
+                Samples::load(&read.dataset, entries, &read.known, size, bytes, part, ui)
             };
             let (training, mut problems) = load(&parts.training, "training")?;
             let (validation, found) = load(&parts.validation, "validation")?;
@@ -73,16 +75,32 @@ impl Sizes {
     }
 }
 
+/// Images of the configured fold, and of the others, less those that the corrections exclude.
+pub fn parts(config: &TrainConfig, dataset: &Dataset, ui: &Ui) -> anyhow::Result<Partition> {
+    let mut folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
+    let all = folds.len();
+    let corrections = dataset.corrections();
+    folds.retain(|row| !corrections.excludes(&row.image_id, &row.patient_id));
+    if folds.len() < all {
+        ui.note(format_args!("{} images of the folds are excluded by {}", all - folds.len(), corrections.file()));
+    }
+    let mut parts = partition(dataset.images(), &folds, config.data.fold)?;
+    let limit = config.data.limit.unwrap_or(usize::MAX);
+    parts.training.truncate(limit);
+    parts.validation.truncate(limit);
+    Ok(parts)
+}
+
 /// A spreadsheet that cannot be read leaves every patient unknown: only a model that is conditioned on it misses it.
-pub fn known(layout: &Layout, ui: &Ui) -> Known {
-    Known::read(layout).unwrap_or_else(|error| {
+pub fn known(dataset: &Dataset, ui: &Ui) -> Known {
+    Known::read(dataset).unwrap_or_else(|error| {
         ui.warn(format_args!("{error}; nothing is known of the patients"));
         Known::default()
     })
 }
 
 /// Weights of the training images in the draw of an epoch.
-pub fn weights(config: &TrainConfig, training: &Dataset) -> anyhow::Result<Option<Vec<f64>>> {
+pub fn weights(config: &TrainConfig, training: &Samples) -> anyhow::Result<Option<Vec<f64>>> {
     let Some(path) = &config.data.sample_weights else { return Ok(None) };
     let by_image: HashMap<String, f64> =
         splits::read_weights(path)?.into_iter().map(|w| (w.image_id, w.weight)).collect();

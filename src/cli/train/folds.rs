@@ -11,7 +11,7 @@ use super::{Args, RunSummary, Status, phantom, run_fold, write_json};
 use crate::artefact::write_atomically;
 use crate::cli::Ui;
 use crate::config::train::TrainConfig;
-use crate::dataset::layout;
+use crate::dataset::{Dataset, image_id};
 use crate::scores::{self, ImageScore, Summary};
 use crate::tables::{self, FoldRow};
 
@@ -118,7 +118,7 @@ pub fn run(args: &Args, folds: &Folds, config: &TrainConfig, stem: &str, ui: &Ui
 
 fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) -> anyhow::Result<Together> {
     let place: HashMap<String, usize> =
-        layout::discover(&config.data.root)?.images.into_iter().map(|e| e.image_id).zip(0..).collect();
+        Dataset::open(&config.data.root)?.images().iter().map(|e| e.image_id.clone()).zip(0..).collect();
     let mut all: Vec<ImageScore> = Vec::new();
     let mut lines: Vec<csv::StringRecord> = Vec::new();
     let mut folds = Vec::new();
@@ -144,7 +144,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
     // In the order of the data, whatever the folds; classes keep theirs, the sort being stable.
     let at = |image: &str| place.get(image).copied().unwrap_or(usize::MAX);
     all.sort_by_key(|score| at(&score.image_id));
-    lines.sort_by_key(|line| at(scores::image_id(line.get(0).unwrap_or_default())));
+    lines.sort_by_key(|line| at(&image_id(line.get(0).unwrap_or_default())));
     let path = folder.join("predictions.csv");
     write_atomically(&path, |out| {
         let mut csv = csv::Writer::from_writer(out);

@@ -2,7 +2,7 @@ mod data;
 mod folds;
 mod phantom;
 
-pub(super) use data::known;
+pub(super) use data::{known, parts};
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Status, Ui};
-use crate::artefact::write_atomically;
+use crate::artefact::{Lock, kind, write_atomically};
 use crate::config::train::TrainConfig;
-use crate::dataset::layout::ImageEntry;
+use crate::dataset::ImageEntry;
 use crate::device;
 use crate::infer::{Predictor, predict};
 use crate::mask::submission;
 use crate::report;
 use crate::scores::{self, Region, Summary};
 use crate::tables::EpochRow;
-use crate::train::{Known, Outcome, RunFolder, TrainError, Watcher, train};
+use crate::train::{Outcome, RunFolder, TrainError, Watcher, train};
 use folds::Folds;
 
 /// Train a model on all folds but one
@@ -56,6 +56,9 @@ pub struct Args {
     /// Train these folds one after another and collect what they held out: all, or 0,2
     #[arg(long, value_name = "FOLDS", conflicts_with = "fold")]
     folds: Option<Folds>,
+    /// Corrections file, applied to the data; overrides data.corrections
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// Name of the run; overrides output.name
     #[arg(long)]
     name: Option<String>,
@@ -136,6 +139,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut config = TrainConfig::load(&args.config, &args.sets)?;
     config.data.fold = args.fold.unwrap_or(config.data.fold);
+    config.data.corrections = args.corrections.clone().or(config.data.corrections);
     config.output.runs = args.runs.clone().unwrap_or(config.output.runs);
     config.output.name = args.name.clone().or(config.output.name);
     let stem = args.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -180,6 +184,15 @@ fn run_fold(
     if existing == Existing::Refuse && begun {
         return Err(TrainError::RunExists { path: folder.path().into() }.into());
     }
+    if existing == Existing::Resume && !begun {
+        return Err(TrainError::NothingToResume { path: folder.last() }.into());
+    }
+    let inputs = [&config.data.sample_weights, &config.data.corrections, &config.weights, &config.encoder_weights];
+    let outputs = ui.outputs().inputs([&args.config, &config.data.folds]).inputs(inputs.into_iter().flatten());
+    outputs.folder(folder.path(), &kind::RUN)?;
+    // Held until the run is trained, scored and reported.
+    std::fs::create_dir_all(folder.path()).with_context(|| folder.path().display().to_string())?;
+    let _lock = Lock::take(folder.path())?;
 
     // The device comes first: only the first touch of libtorch can bring CUDA in.
     let device = device::select(config.device)?;
@@ -230,14 +243,14 @@ fn run_fold(
         }
         Outcome::Finished { best_epoch, best_dice, early } => (best_epoch, best_dice, early),
     };
-    let status = if sizes.left_out() > 0 { Status::DoneWithProblems } else { Status::Done };
+    let status = if sizes.left_out() > 0 { Status::DoneWithProblems } else { sizes.status };
     // A run that was over before this one began has been scored already.
     let file = folder.path().join("summary.json");
     if one_of_many && let Some(summary) = std::fs::read(&file).ok().and_then(|b| serde_json::from_slice(&b).ok()) {
         return Ok((status, Some(summary)));
     }
     let held_out = match config.evaluate {
-        true => Some(score_best(&on_data, &folder, device, data[0].validation.entries(), &sizes.known, ui)?),
+        true => Some(score_best(&on_data, &folder, device, &sizes, data[0].validation.entries(), ui)?),
         false => None,
     };
     let summary = RunSummary {
@@ -294,17 +307,17 @@ fn score_best(
     config: &TrainConfig,
     folder: &RunFolder,
     device: tch::Device,
+    sizes: &data::Sizes,
     entries: &[ImageEntry],
-    known: &Known,
     ui: &Ui,
 ) -> anyhow::Result<Summary> {
     let predictor = Predictor::open(&folder.best(), device, false)?;
     let entries: Vec<&ImageEntry> = entries.iter().collect();
-    let prediction = predict(&predictor, &config.data.root, &entries, known, config.batch, ui)?;
+    let prediction = predict(&predictor, &sizes.dataset, &entries, &sizes.known, config.batch, ui)?;
     let path = folder.path().join("predictions.csv");
     submission::write(&path, &prediction.images)?;
     let predicted = (path.as_path(), &prediction.images[..]);
-    let scoring = scores::score_files(&config.data.root, &entries, (&[], ""), predicted, Region::Image, ui)?;
+    let scoring = scores::score_files(&sizes.dataset, &entries, predicted, Region::Image, ui)?;
     scores::write_scores(&folder.path().join("per_image_dice.csv"), &scoring.scores)?;
     Ok(Summary::of(&scoring.scores))
 }

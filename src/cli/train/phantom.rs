@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::cli::Ui;
 use crate::config::train::TrainConfig;
-use crate::dataset::metadata::{self, Sex};
-use crate::dataset::{layout, phantom};
+use crate::dataset::metadata::Sex;
+use crate::dataset::{Dataset, phantom};
 use crate::splits::{self, ImageWeight};
 use crate::tables::{self, FoldRow};
 
@@ -43,11 +41,11 @@ pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
         phantom::generate(&settings, &root, ui).map_err(|_| error)?;
     }
     let mut prepared = config.clone();
-    let layout = layout::discover(&root)?;
-    let mut patients: Vec<&str> = layout.images.iter().map(|e| e.patient_id.as_str()).collect();
+    let dataset = Dataset::open(&root)?;
+    let mut patients: Vec<&str> = dataset.images().iter().map(|e| e.patient_id.as_str()).collect();
     patients.dedup();
     let fold = |patient: &str| patients.iter().position(|p| *p == patient).unwrap_or(0) as u32;
-    let folds = layout.images.iter().map(|e| FoldRow {
+    let folds = dataset.images().iter().map(|e| FoldRow {
         image_id: e.image_id.clone(),
         patient_id: e.patient_id.clone(),
         stratum: String::new(),
@@ -57,11 +55,10 @@ pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
     tables::write_csv(&prepared.data.folds, &folds.collect::<Vec<_>>())?;
     if config.data.sample_weights.is_some() {
         // Men as often as the report has them.
-        let file = layout.metadata.as_deref().context("drawn data has a spreadsheet")?;
-        let (people, _) = metadata::read(&root.join(file), file)?;
+        let (people, _) = dataset.patients()?;
         let is_man = |patient: &str| people.iter().any(|p| p.patient_id == patient && p.sex == Some(Sex::M));
         let weight = |patient: &str| if is_man(patient) { 1.34 } else { 1.0 };
-        let weights = layout.images.iter();
+        let weights = dataset.images().iter();
         let weights: Vec<ImageWeight> =
             weights.map(|e| ImageWeight { image_id: e.image_id.clone(), weight: weight(&e.patient_id) }).collect();
         let path = folder.join("weights.csv");

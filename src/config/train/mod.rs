@@ -108,6 +108,9 @@ pub struct DataConfig {
     pub fold: u32,
     /// Weights that `carpus split --sample-weights` wrote.
     pub sample_weights: Option<PathBuf>,
+    /// Corrections file, applied to the data on reading; what it excludes takes no part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrections: Option<PathBuf>,
     /// Only the first so many images of each part, for a quick look.
     pub limit: Option<usize>,
     /// Memory for samples at the model's size, MiB; what does not fit is read again in each epoch.
@@ -172,6 +175,7 @@ impl Default for DataConfig {
             folds: "folds.csv".into(),
             fold: 0,
             sample_weights: None,
+            corrections: None,
             limit: None,
             cache_mb: 4096,
         }

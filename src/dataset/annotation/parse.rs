@@ -1,15 +1,16 @@
 //! From bytes to shapes.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::File as FsFile;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::points::Cut;
-use super::{Annotation, AnnotationError, shape};
-use crate::dataset::{Problem, Severity};
+use super::entry::File;
+use super::shape::{self, Remark};
+use super::{Annotation, AnnotationError};
+use crate::dataset::{Problem, Severity, image_id};
 
 /// Largest file read: a dense contour of every bone takes under 1 MB.
 const MAX_FILE: u64 = 256 << 20;
@@ -25,17 +26,14 @@ pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     let mut bytes = Vec::with_capacity(what.len() as usize + 1);
-    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    FsFile::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Key of the entries.
-pub const ANNOTATIONS: &str = "annotations";
-
-/// See [`super::read`].
-pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+/// The text of a file, without its byte order mark.
+pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, AnnotationError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
         AnnotationError::Json {
@@ -44,70 +42,62 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             column: 1 + before.len() - line_start,
             reason: "not UTF-8; save the file as UTF-8".into(),
         }
-    })?;
-    let (kept, mut cut) = Cut::out_of(text);
-    // Python writes NaN and Infinity, which are no JSON. As null they spoil only the shape they are in.
-    let read = serde_json::from_str(&kept).ok();
-    let read: Option<Value> = read.or_else(|| serde_json::from_str(&without_nan(&kept)?).ok());
-    let no_annotations = || AnnotationError::NoAnnotations { path: path.into() };
-    // Only the whole text tells the place.
-    let not_read = || {
-        let Err(error) = serde_json::from_str::<Value>(text) else { return no_annotations() };
-        let message = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        AnnotationError::Json {
-            path: path.into(),
-            line: error.line(),
-            column: error.column(),
-            reason: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
-        }
-    };
-    let mut document = read.ok_or_else(not_read)?;
-    let entries = document.get_mut(ANNOTATIONS).map(Value::take);
-    cut.put_back(&mut document);
-    let Some(Value::Array(mut entries)) = entries else { return Err(no_annotations()) };
-    let stem = stem_of(file);
-    let mut problems = Vec::new();
-    let mut complain = |severity, place: String, raw: &str, reason: String, action: &str| {
-        problems.push(Problem::new(severity, file, reason, action).at(place).raw(raw).of_image(stem));
-    };
-    if let Some(name) = document.get("filename") {
-        match name.as_str() {
-            // An ending of another format is normal.
-            Some(name) if stem_of(name) == stem => {}
-            Some(name) => {
-                let reason = format!("the file says it belongs to another image, its own name says {stem}");
-                complain(Severity::Warning, "filename".into(), name, reason, "taken for the image of the same name");
-            }
-            None if name.is_null() => {}
-            None => {
-                let reason = "expected text".to_owned();
-                complain(Severity::Warning, "filename".into(), &name.to_string(), reason, "passed over");
-            }
-        }
-    }
-    let mut shapes = Vec::with_capacity(entries.len());
-    let mut used = BTreeSet::new();
-    for (index, entry) in entries.iter_mut().enumerate() {
-        match shape::read(entry, &mut cut, index) {
-            Ok((shape, remarks)) => {
-                for r in remarks {
-                    complain(r.severity, r.place, &r.raw, r.reason, &r.action);
-                }
-                shapes.push(shape);
-                used.insert(index);
-            }
-            Err(r) => complain(r.severity, r.place, &r.raw, r.reason, &r.action),
-        }
-    }
-    document[ANNOTATIONS] = Value::Array(entries);
-    Ok((Annotation { shapes, document, used }, problems))
+    })
 }
 
-/// The name less its folders and its ending.
-fn stem_of(name: &str) -> &str {
-    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+/// Reads JSON. Python writes NaN and Infinity, which are no JSON: as null they spoil only the shape they are in.
+pub fn json<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, AnnotationError> {
+    let error = match serde_json::from_str(text) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    if let Some(read) = without_nan(text).and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(read);
+    }
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+    Err(AnnotationError::Json { path: path.into(), line: error.line(), column: error.column(), reason })
+}
+
+/// See [`super::parse`].
+pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+    let File { filename, annotations } = json(text(bytes, path)?, path)?;
+    let entries = annotations.ok_or_else(|| AnnotationError::NoAnnotations { path: path.into() })?;
+    let id = image_id(file);
+    let mut problems = Vec::new();
+    let mut complain = |r: Remark| {
+        problems.push(Problem::new(r.severity, file, r.reason, r.action).at(r.place).raw(&r.raw).of_image(&id));
+    };
+    let about_name = |raw: &str, reason: String, action: &str| Remark {
+        severity: Severity::Warning,
+        place: "filename".into(),
+        raw: raw.into(),
+        reason,
+        action: action.into(),
+    };
+    match filename.unwrap_or_default() {
+        Value::Null => {}
+        // An ending of another format is normal.
+        Value::String(name) if image_id(&name) == id => {}
+        Value::String(name) => {
+            let reason = format!("the file says it belongs to another image, its own name says {id}");
+            complain(about_name(&name, reason, "taken for the image of the same name"));
+        }
+        other => complain(about_name(&other.to_string(), "expected text".into(), "skipped")),
+    }
+    let mut annotation = Annotation::default();
+    for (index, entry) in entries.into_iter().enumerate() {
+        match shape::read(entry, index) {
+            Ok((shape, remarks)) => {
+                remarks.into_iter().for_each(&mut complain);
+                annotation.shapes.push(shape);
+                annotation.used.insert(index);
+            }
+            Err(remark) => complain(remark),
+        }
+    }
+    Ok((annotation, problems))
 }
 
 /// The text with the bare words `NaN`, `Infinity` and `-Infinity` outside strings as `null`; `None` without any.

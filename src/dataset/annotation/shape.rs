@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Shape;
-use super::points::{Cut, MAX_COORDINATE, POINTS};
+use super::entry::{Entry, MAX_COORDINATE, Points};
 use crate::bones::Bone;
 use crate::dataset::Severity;
 
@@ -24,21 +24,8 @@ const LEFT_OUT: &str = "shape left out";
 /// A shape with what was put right in it, or why it cannot be used.
 pub type Read = Result<(Shape, Vec<Remark>), Remark>;
 
-/// The shape of an entry whose points are `cut` or in it; those of a shape are in the shape, and null in the entry.
-pub fn read(entry: &mut Value, cut: &mut Cut, index: usize) -> Read {
-    let mut points = entry.get_mut(POINTS).and_then(|value| cut.take(value));
-    cut.put_back(entry);
-    let shape = of_value(entry, &mut points, index);
-    match (entry.get_mut(POINTS), points) {
-        (Some(value), _) if shape.is_ok() => *value = Value::Null,
-        (Some(value), Some(points)) => *value = points.into(),
-        _ => {}
-    }
-    shape
-}
-
-/// The shape of an entry whose points are `apart`, from where the shape takes them, or in it.
-fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> Read {
+/// The shape of an entry.
+pub fn read(entry: Entry, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
     let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
         severity: Severity::Error,
@@ -47,11 +34,14 @@ fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> R
         reason,
         action: LEFT_OUT.into(),
     };
-    let Some(object) = entry.as_object() else {
-        return Err(unusable(at(""), Some(entry), "expected an object with `label` and `points`".into()));
+    let (kind, label, points) = match entry {
+        Entry::Object { kind, label, points } => (kind, label, points),
+        Entry::Other(value) => {
+            return Err(unusable(at(""), Some(&value), "expected an object with `label` and `points`".into()));
+        }
     };
     let mut remarks = Vec::new();
-    match object.get("type") {
+    match &kind {
         Some(Value::String(kind)) if kind == TYPE => {}
         None | Some(Value::Null) => remarks.push(Remark {
             severity: Severity::Info,
@@ -62,21 +52,17 @@ fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> R
         }),
         Some(other) => return Err(unusable(at(".type"), Some(other), format!("expected the type {TYPE}"))),
     }
-    let label = match object.get("label") {
-        Some(Value::String(label)) => label.clone(),
+    let label = match label {
+        Some(Value::String(label)) => label,
         None => return Err(unusable(at(""), None, "no `label`".into())),
-        other => return Err(unusable(at(".label"), other, "expected the name of a class as text".into())),
+        other => return Err(unusable(at(".label"), other.as_ref(), "expected the name of a class as text".into())),
     };
-    let vertices = match (apart.take(), object.get(POINTS)) {
-        (Some(points), _) => points,
-        (None, Some(Value::Array(points))) if points.is_empty() => {
-            return Err(unusable(
-                at(".points"),
-                Some(&Value::Array(Vec::new())),
-                "no point; expected at least one".into(),
-            ));
+    let vertices = match points {
+        Some(Points::Whole(points)) => points,
+        Some(Points::Other(Value::Array(points))) if points.is_empty() => {
+            return Err(unusable(at(".points"), Some(&points.into()), "no point; expected at least one".into()));
         }
-        (None, Some(Value::Array(points))) => {
+        Some(Points::Other(Value::Array(points))) => {
             let mut fractional = 0;
             let mut vertices = Vec::with_capacity(points.len());
             for (i, point) in points.iter().enumerate() {
@@ -96,8 +82,10 @@ fn of_value(entry: &Value, apart: &mut Option<Vec<[i32; 2]>>, index: usize) -> R
             }
             vertices
         }
-        (None, None) => return Err(unusable(at(""), None, "no `points`".into())),
-        (None, other) => return Err(unusable(at(".points"), other, "expected an array of [x, y]".into())),
+        Some(Points::Other(other)) => {
+            return Err(unusable(at(".points"), Some(&other), "expected an array of [x, y]".into()));
+        }
+        None => return Err(unusable(at(""), None, "no `points`".into())),
     };
     let bone = match Bone::from_name(&label) {
         Some(bone) => Some(bone),

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::dataset::Severity;
@@ -29,6 +29,12 @@ fn entry(label: &str, points: Value) -> Value {
     json!({"id": "1", "type": "poly_seg", "attributes": {}, "points": points, "label": label})
 }
 
+/// The file of these entries, written again with what was read from it.
+fn written(entries: Value, annotation: &Annotation) -> Value {
+    let text = document(entries).to_string();
+    Document::parse(text.as_bytes(), Path::new(FILE)).unwrap().with(annotation, (3060, 3060))
+}
+
 fn read_entries(annotations: Value) -> (Annotation, Vec<Problem>) {
     parse_text(&document(annotations).to_string()).unwrap()
 }
@@ -41,8 +47,9 @@ fn a_usual_file_has_no_problems() {
     assert_eq!(annotation.shapes[0].points, [[1, 2], [3, 4], [5, -6]]);
     assert_eq!(annotation.shapes[0].bone, Some(Bone::ULNA));
     assert_eq!(annotation.shapes[1].index, 1);
+    let file = json!([entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]);
     assert_eq!(
-        annotation.to_json().to_string(),
+        written(file, &annotation).to_string(),
         document(json!([entry("Ulna", json!([[1, 2], [3, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]))
             .to_string()
     );
@@ -75,7 +82,7 @@ fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
         assert_eq!((p.place.as_str(), p.severity, p.action.as_str()), (place, Severity::Error, "shape left out"));
         assert_eq!((p.file.as_str(), p.image_id.as_deref()), (FILE, Some("image1_R")));
         // What could not be used is written back as it was.
-        assert_eq!(annotation.to_json()["annotations"][1], bad);
+        assert_eq!(written(json!([good, bad, good]), &annotation)["annotations"][1], bad);
     }
 }
 
@@ -124,33 +131,35 @@ fn what_is_no_annotation_is_an_error_with_its_place() {
     for text in ["[]", "{}", "3", "{\"annotations\": {}}", "null"] {
         assert!(message(text.as_bytes()).ends_with("no array `annotations` at the top"), "{text}");
     }
-    assert!(message("[".repeat(100_000).as_bytes()).contains("recursion"));
+    assert!(message("[".repeat(100_000).as_bytes()).contains("EOF"));
+    let deep = format!("{{\"annotations\": [{{\"label\": {}}}]}}", "[".repeat(100_000));
+    assert!(message(deep.as_bytes()).contains("recursion"));
     assert!(matches!(read(Path::new("/no/such.json"), FILE), Err(AnnotationError::Io { .. })));
 }
 
 #[test]
 fn a_mark_at_the_start_and_python_s_nan_are_read() {
-    let (annotation, problems) = parse_text(
-        "\u{feff}{\"annotations\": [{\"type\": \"poly_seg\", \"label\": \"Ulna\", \"points\": [[1, NaN]]},
+    let text = "\u{feff}{\"annotations\": [{\"type\": \"poly_seg\", \"label\": \"Ulna\", \"points\": [[1, NaN]]},
           {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[-Infinity, 2]], \"note\": \"a \\\"NaN\\\"\"},
-          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2]]}]}",
-    )
-    .unwrap();
+          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2]]}]}";
+    let (annotation, problems) = parse_text(text).unwrap();
     assert_eq!(annotation.shapes.len(), 1);
     assert_eq!(
         problems.iter().map(|p| p.place.as_str()).collect::<Vec<_>>(),
         ["annotations[0].points[0]", "annotations[1].points[0]"]
     );
-    assert_eq!(annotation.document["annotations"][1]["note"], "a \"NaN\"");
+    let document = Document::parse(text.as_bytes(), Path::new(FILE)).unwrap().with(&annotation, (1, 1));
+    assert_eq!(document["annotations"][1]["note"], "a \"NaN\"");
 }
 
 #[test]
 fn changes_are_written_back() {
-    let (mut annotation, _) = read_entries(json!([
+    let file = json!([
         entry("Ulna", json!([[1, 2]])),
         entry("Radius", json!([[3, 4]])),
         {"type": "line", "label": "x"},
-    ]));
+    ]);
+    let (mut annotation, _) = read_entries(file.clone());
     annotation.shapes.remove(0);
     annotation.shapes[0].label = "Ulna".into();
     annotation.shapes[0].points = vec![[5, 6]];
@@ -160,7 +169,8 @@ fn changes_are_written_back() {
         bone: Bone::from_name("Lunate"),
         points: vec![[7, 8]],
     });
-    let written = annotation.to_json();
+    let document = document(file).to_string();
+    let written = Document::parse(document.as_bytes(), Path::new(FILE)).unwrap().with(&annotation, (512, 256));
     assert_eq!(
         written["annotations"],
         json!([
@@ -169,7 +179,7 @@ fn changes_are_written_back() {
             {"type": "poly_seg", "attributes": {}, "points": [[7, 8]], "label": "Lunate"},
         ])
     );
-    assert_eq!(written["metadata"], json!({"width": 3060, "height": 3060}));
+    assert_eq!(written["metadata"], json!({"width": 512, "height": 256}));
 }
 
 proptest! {
@@ -183,7 +193,8 @@ proptest! {
         }
         bytes.truncate(cut.index(bytes.len() + 1));
         if let Ok((annotation, _)) = parse(&bytes, Path::new(FILE), FILE) {
-            let again = parse(annotation.to_json().to_string().as_bytes(), Path::new(FILE), FILE);
+            let document = Document::parse(&bytes, Path::new(FILE)).unwrap().with(&annotation, (1, 1));
+            let again = parse(document.to_string().as_bytes(), Path::new(FILE), FILE);
             prop_assert!(again.is_ok_and(|(a, _)| a.shapes.len() == annotation.shapes.len()));
         }
     }

@@ -47,7 +47,7 @@ impl Sex {
 }
 
 /// One row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patient {
     /// Normalised as folder names are: digits padded to three, without `ID`.
     pub patient_id: String,
@@ -63,8 +63,8 @@ pub struct Patient {
     pub weight_kg: Option<f64>,
     /// Text of unnamed or unknown columns, joined by `; `; that of a named column as `name: text`.
     pub note: String,
-    /// Row in the sheet or line in the file, 1-based.
-    pub row: u32,
+    /// Row in the sheet or line in the file, 1-based; `None` for a patient that only a correction names.
+    pub row: Option<u32>,
 }
 
 /// A file that cannot be read at all.

@@ -113,7 +113,7 @@ impl Rows<'_> {
             sex,
             sex_raw,
             note: self.note(row, &patient_id),
-            row: row.number,
+            row: Some(row.number),
             patient_id,
         })
     }
@@ -234,12 +234,13 @@ impl Rows<'_> {
         .filter(|(_, a, b)| a != b)
         .map(|(what, a, b)| format!("{what} {a} there, {b} here"))
         .collect();
+        let earlier = first.row.unwrap_or_default();
         let (severity, reason) = if differences.is_empty() {
-            (Severity::Info, format!("the ID of row {} with the same values", first.row))
+            (Severity::Info, format!("the ID of row {earlier} with the same values"))
         } else {
-            (Severity::Warning, format!("the ID of row {} with other values: {}", first.row, differences.join(", ")))
+            (Severity::Warning, format!("the ID of row {earlier} with other values: {}", differences.join(", ")))
         };
-        let problem = self.problem(severity, reason, format!("row left out; row {} is read", first.row));
+        let problem = self.problem(severity, reason, format!("row left out; row {earlier} is read"));
         let place = self.place(row, &self.header.columns[&Field::Id]);
         self.problems.push(problem.at(place).raw(&second.patient_id).of_patient(&first.patient_id));
     }

@@ -65,7 +65,7 @@ fn the_workbook_of_the_data_set() {
     let (f, m) = (Some("F"), Some("M"));
     assert_eq!(sexes, [("_x0008_여", f), ("_x0008_남", m), ("남", m), ("여", f), (" 여", f), (" 남", m)]);
     let first = &patients[0];
-    assert_eq!((first.patient_id.as_str(), first.row, first.note.as_str()), ("001", 2, ""));
+    assert_eq!((first.patient_id.as_str(), first.row, first.note.as_str()), ("001", Some(2), ""));
     assert_eq!((first.age, first.weight_kg, first.height_cm), (Some(31.0), Some(60.5), Some(170.0)));
     assert_eq!(patients[1].note, "네일있음");
     assert_eq!(
@@ -103,7 +103,7 @@ fn titles_order_names_and_types_vary() {
     sheet.write(6, 2, true).unwrap();
     let (patients, problems) = read_bytes_as("m.xlsx", &workbook.save_to_buffer().unwrap()).unwrap();
     let p = &patients[0];
-    assert_eq!((p.patient_id.as_str(), p.row, p.note.as_str()), ("007", 5, "비고: 반지"));
+    assert_eq!((p.patient_id.as_str(), p.row, p.note.as_str()), ("007", Some(5), "비고: 반지"));
     assert_eq!((p.height_cm, p.age, p.sex, p.weight_kg), (Some(172.0), Some(35.0), Some(Sex::M), Some(65.0)));
     let p = &patients[1];
     assert_eq!((p.patient_id.as_str(), p.age, p.sex, p.height_cm), ("008", None, None, None));
@@ -136,7 +136,7 @@ fn text_in_every_encoding_and_delimiter() {
     {
         let (patients, problems) = read_bytes_as("m.csv", &bytes).unwrap();
         let p = &patients[0];
-        assert_eq!((p.patient_id.as_str(), p.sex, p.row), ("010", Some(Sex::F), line), "{what}");
+        assert_eq!((p.patient_id.as_str(), p.sex, p.row), ("010", Some(Sex::F), Some(line)), "{what}");
         assert_eq!((p.height_cm, p.weight_kg, p.age), (Some(160.5), Some(55.0), Some(30.0)), "{what}");
         assert_eq!(p.note, "번호: 1");
         assert_eq!(problems.iter().any(|p| p.action.contains("949")), what == "949");
@@ -240,7 +240,7 @@ fn headers_that_are_split_absent_or_doubled() {
     assert_eq!(only(split).weight_kg, Some(55.0));
     let merged = "ID,인적사항,,신체,\n,성별,나이,키,체중\n1,F,30,160,55\n";
     let p = only(merged);
-    assert_eq!((p.patient_id.as_str(), p.sex, p.weight_kg, p.row), ("001", Some(Sex::F), Some(55.0), 3));
+    assert_eq!((p.patient_id.as_str(), p.sex, p.weight_kg, p.row), ("001", Some(Sex::F), Some(55.0), Some(3)));
 
     let (patients, problems) = csv("ID,sex,age,height,체중,몸무게\n1,F,30,160,55,56\n");
     assert_eq!((patients[0].weight_kg, patients[0].note.as_str()), (Some(55.0), "몸무게: 56"));

@@ -5,8 +5,8 @@ use super::draw::Draw;
 use super::outline::{centroid, clip, control_points, dense_polygon, forearm_control_points, smooth, sparse_polygon};
 use super::pose::{BoneVariation, Joints, Placed, ends, place};
 use crate::bones::{self, Bone, COUNT, Group};
+use crate::dataset::Side;
 use crate::dataset::annotation::Shape;
-use crate::dataset::layout::Side;
 use crate::geometry::Point;
 use crate::mask::RunMask;
 

@@ -1,7 +1,7 @@
 //! The people: sex, age, height and weight as the data set has them, and the size of hand that goes with them.
 
 use super::draw::Draw;
-use crate::dataset::layout::Subset;
+use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 
 /// Mean scale of a hand relative to the anatomy table's, which was measured on more men.

@@ -10,8 +10,8 @@ use super::patients::{Person, people};
 use super::render::Exposure;
 use super::truth::Defect;
 use super::workbook::Row;
-use crate::dataset::layout::{Side, Subset};
 use crate::dataset::metadata::Sex;
+use crate::dataset::{Side, Subset};
 
 /// A patient's image that is another patient's, saved again.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@ use image::GrayImage;
 use super::draw::Draw;
 use super::hand::{HandGeometry, HandSpec, geometry};
 use super::render::{Exposure, render};
-use crate::dataset::layout::Side;
+use crate::dataset::Side;
 
 /// A hand with its picture, for trying things on.
 pub struct Hand {

@@ -17,9 +17,10 @@ use super::plan::{ImagePlan, Resaved, plan};
 use super::render::render;
 use super::truth::{Defect, ImageTruth, Truth};
 use super::workbook;
+use crate::artefact::{FolderError, kind, replace_folder};
 use crate::bones::{self, Bone};
+use crate::dataset::Subset;
 use crate::dataset::annotation::Shape;
-use crate::dataset::layout::Subset;
 use crate::mask::RunMask;
 use crate::progress::Progress;
 
@@ -86,6 +87,9 @@ pub enum PhantomError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The image encoder.
     #[error("{path}: {source}")]
     Image {
@@ -118,34 +122,14 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
 }
 
 /// Makes the data set of `settings` in `out`: the layout of the real one, `truth.json`, and the test images'
-/// annotations under `truth/outputs_json`. It is built in a folder beside `out` and renamed at the end. A
-/// folder that holds it already is left as it is.
+/// annotations under `truth/outputs_json`. The folder appears whole or not at all. One that holds this data set already is
+/// left as it is.
 pub fn generate(settings: &Settings, out: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
     check(settings)?;
-    let occupied = look_at(settings, out)?;
-    if let Occupation::Same(summary) = occupied {
+    if let Some(summary) = look_at(settings, out)? {
         return Ok(summary);
     }
-    let parent = match out.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(io(parent))?;
-    let build = tempfile::Builder::new().prefix(".phantom-").tempdir_in(parent).map_err(io(parent))?;
-    let summary = write_all(settings, build.path(), progress)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(build.path(), fs::Permissions::from_mode(0o755)).map_err(io(build.path()))?;
-    }
-    if let Occupation::Empty | Occupation::Replace = occupied {
-        // The old folder goes first into the build folder's neighbourhood, so that `out` is never half of both.
-        let old = tempfile::Builder::new().prefix(".phantom-old-").tempdir_in(parent).map_err(io(parent))?;
-        fs::rename(out, old.path().join("old")).map_err(io(out))?;
-    }
-    fs::rename(build.path(), out).map_err(io(out))?;
-    let _ = build.keep();
-    Ok(summary)
+    replace_folder(out, &kind::PHANTOM, |new| write_all(settings, new, progress))
 }
 
 fn check(settings: &Settings) -> Result<(), PhantomError> {
@@ -163,29 +147,21 @@ fn check(settings: &Settings) -> Result<(), PhantomError> {
     Ok(())
 }
 
-enum Occupation {
-    Free,
-    Empty,
-    Same(Summary),
-    Replace,
-}
-
-fn look_at(settings: &Settings, out: &Path) -> Result<Occupation, PhantomError> {
-    let entries = match fs::read_dir(out) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Occupation::Free),
+/// The data set that is there already, if it is the same; `None` for a folder to write.
+fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomError> {
+    match fs::read_dir(out).map(Iterator::count) {
+        Ok(0) => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(out)(e)),
-    };
-    if entries.count() == 0 {
-        return Ok(Occupation::Empty);
+        Ok(_) => {}
     }
     let truth: Option<Truth> = fs::read(out.join("truth.json")).ok().and_then(|b| serde_json::from_slice(&b).ok());
     match truth {
         Some(truth) if Settings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
             let images: Vec<&ImageTruth> = truth.images.values().collect();
-            Ok(Occupation::Same(summarise(true, &images, &truth.defects)))
+            Ok(Some(summarise(true, &images, &truth.defects)))
         }
-        Some(_) if settings.force => Ok(Occupation::Replace),
+        Some(_) if settings.force => Ok(None),
         Some(_) => Err(PhantomError::Occupied { path: out.to_owned(), advice: ", or replace it with --force" }),
         None => Err(PhantomError::Occupied { path: out.to_owned(), advice: "" }),
     }

@@ -1,18 +1,14 @@
-use std::collections::HashMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::bones::{self, Bone};
-use crate::dataset::image as radiograph;
-use crate::dataset::layout::{self, ImageEntry};
+use crate::dataset::{Dataset, ImageEntry};
 use crate::draw;
-use crate::mask::RunMask;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
 use crate::report::evidence::jpeg;
 use crate::runs::Run;
-use crate::scores::{Errors, ImageScore, image_id, masks_of, read_flat};
+use crate::scores::{ComparedMasks, Errors, ImageScore, read_flat};
 
 /// Longest side of a comparison, px.
 const SIDE: u32 = 640;
@@ -40,8 +36,6 @@ pub struct Worst {
     pub jpeg: String,
 }
 
-type Masks = Box<[RunMask; bones::COUNT]>;
-
 impl<'a> RunStudy<'a> {
     /// Reads the predictions and the data that the run was held against. `data` is the data folder if not the
     /// configured one; `pictures` images are drawn.
@@ -61,15 +55,11 @@ impl<'a> RunStudy<'a> {
         let configured = self.run.setting("data.root").and_then(toml::Value::as_str).map(Path::new);
         let root = data.or(configured).ok_or("config.toml has no data.root: name the data folder with --data")?;
         let predictions = read_flat(&file).map_err(|e| e.to_string())?;
-        let layout = layout::discover(root)
+        let dataset = Dataset::open(root)
             .map_err(|e| format!("{e}: without the data there is nothing to draw; name its folder with --data"))?;
-        let entries: HashMap<&str, &ImageEntry> = layout.images.iter().map(|e| (e.image_id.as_str(), e)).collect();
-        let found: Vec<(&ImageEntry, &str, &ImageMasks)> = predictions
+        let found: Vec<(&ImageEntry, &ImageMasks)> = predictions
             .iter()
-            .filter_map(|p| {
-                let entry = entries.get(image_id(&p.image_name))?;
-                Some((*entry, entry.annotation.as_deref()?, p))
-            })
+            .filter_map(|p| Some((dataset.find(&p.image_name).filter(|e| e.annotation.is_some())?, p)))
             .collect();
         if found.len() < predictions.len() {
             self.notes.push(format!(
@@ -80,14 +70,14 @@ impl<'a> RunStudy<'a> {
             ));
         }
         progress.start("images compared", found.len() as u64);
-        let masks = |(entry, annotation, predicted): &(&ImageEntry, &str, &ImageMasks)| {
-            masks_of(root, entry, annotation, (&[], ""), predicted).map_err(|e| e.to_string())
+        let masks = |(entry, predicted): &(&ImageEntry, &ImageMasks)| {
+            ComparedMasks::read(&dataset, entry, predicted).map_err(|e| e.to_string())
         };
         let errors: Vec<Result<Errors, String>> = found
             .par_iter()
             .map(|image| {
-                let (truth, predicted, _) = masks(image)?;
-                let errors = Errors::of(&truth, &predicted).map_err(|e| e.to_string());
+                let masks = masks(image)?;
+                let errors = Errors::of(&masks.truth, &masks.prediction).map_err(|e| e.to_string());
                 progress.advance(1);
                 errors
             })
@@ -108,10 +98,7 @@ impl<'a> RunStudy<'a> {
         let drawn: Vec<Result<Worst, String>> = lowest
             .into_par_iter()
             .filter_map(|score| Some((score, found.iter().find(|f| f.0.image_id == score.image_id)?)))
-            .map(|(score, image)| {
-                let (truth, predicted, _) = masks(image)?;
-                picture(root, image.0, score, &truth, &predicted)
-            })
+            .map(|(score, image)| picture(&dataset, image.0, score, &masks(image)?))
             .collect();
         for result in drawn {
             match result {
@@ -132,20 +119,18 @@ impl<'a> RunStudy<'a> {
 }
 
 fn picture(
-    root: &Path,
+    dataset: &Dataset,
     entry: &ImageEntry,
     score: &ImageScore,
-    truth: &Masks,
-    predicted: &Masks,
+    ComparedMasks { truth, prediction, .. }: &ComparedMasks,
 ) -> Result<Worst, String> {
-    let image = radiograph::read(&root.join(&entry.image)).map_err(|e| e.to_string())?.pixels;
+    let image = dataset.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
     let options = draw::Options { max_size: SIDE, ..draw::Options::default() };
-    let mut pictures = vec![(String::new(), draw::compare(&image, truth, predicted, &options))];
-    let worst: Bone = score.worst().0;
-    let of_worst = [&truth[worst.index()], &predicted[worst.index()]];
-    if let Some(crop) = draw::crop_around(of_worst, 0.35, image.dimensions()) {
+    let mut pictures = vec![(String::new(), draw::compare(&image, truth, prediction, &options))];
+    let (worst, _) = score.worst();
+    if let Some(crop) = draw::crop_around([&truth[worst], &prediction[worst]], 0.35, image.dimensions()) {
         let options = draw::Options { crop: Some(crop), max_zoom: 8.0, labels: true, text_px: 26.0, ..options };
-        pictures.push((String::new(), draw::compare(&image, truth, predicted, &options)));
+        pictures.push((String::new(), draw::compare(&image, truth, prediction, &options)));
     }
     let style = draw::SheetStyle { columns: 1, gap: 6, background: [0; 3], ..draw::SheetStyle::default() };
     let jpeg = jpeg(&draw::contact_sheet(&pictures, &style))?;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Subset;
-use crate::dataset::{Problem, Severity};
+use crate::dataset::names::nfc;
+use crate::dataset::{Problem, Severity, Subset, image_id};
 
 /// Endings of the images that are read, best first.
 const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
@@ -47,8 +47,10 @@ const DEPTH: usize = 16;
 pub struct Found {
     /// Folders from the root to the file.
     pub folders: Vec<String>,
-    /// Name without ending.
+    /// Name without ending, as the system has it.
     pub stem: String,
+    /// What an image and its annotation are named alike.
+    pub id: String,
     /// Ending as written.
     pub ending: String,
 }
@@ -70,8 +72,9 @@ impl Found {
     }
 
     /// The folders less those that name a kind of file or a subset.
-    pub fn own_folders(&self) -> Vec<&str> {
-        self.folders.iter().map(String::as_str).filter(|f| !KINDS.iter().any(|k| k.eq_ignore_ascii_case(f))).collect()
+    pub fn own_folders(&self) -> Vec<String> {
+        let own = self.folders.iter().filter(|f| !KINDS.iter().any(|k| k.eq_ignore_ascii_case(f)));
+        own.map(|f| nfc(f)).collect()
     }
 
     /// Place of the ending among the image endings: lossless first.
@@ -162,7 +165,8 @@ impl Walked {
                 Ok(what) if what.is_dir() => inner.push(name),
                 Ok(what) => {
                     let Some((stem, ending)) = name.rsplit_once('.') else { continue };
-                    let file = Found { folders: folders.to_vec(), stem: stem.into(), ending: ending.into() };
+                    let id = image_id(&name);
+                    let file = Found { folders: folders.to_vec(), stem: stem.into(), id, ending: ending.into() };
                     if what.is_file() {
                         files.push(file);
                     } else if rank(&IMAGES, ending).is_some() {
@@ -176,7 +180,7 @@ impl Walked {
                 }
             }
         }
-        files.sort_by(|a, b| (&a.stem, &a.ending).cmp(&(&b.stem, &b.ending)));
+        files.sort_by(|a, b| (&a.id, &a.stem, &a.ending).cmp(&(&b.id, &b.stem, &b.ending)));
         inner.sort();
         Ok((files, inner))
     }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::walk::Found;
+use crate::dataset::names::nfc;
 use crate::dataset::{Problem, Severity};
 
 /// Words in the name of a file about patients.
@@ -16,7 +17,7 @@ pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Opt
     let mut ranked: Vec<((usize, usize), String)> = sheets
         .iter()
         .filter_map(|file| {
-            let stem = file.stem.to_lowercase();
+            let stem = nfc(&file.stem).to_lowercase();
             let ending = file.ending.to_lowercase();
             let by_ending = ["xlsx", "xlsm", "csv", "tsv"].iter().position(|e| *e == ending).unwrap_or(4);
             let by_name = if ["meta_data", "metadata"].contains(&stem.as_str()) {

@@ -2,21 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Subset;
 use super::walk::Found;
-use crate::dataset::{Problem, Severity};
+use crate::dataset::names::is_patient_folder;
+use crate::dataset::{Problem, Severity, Subset};
 
 /// Subset, folders less those of kinds, stem: equal for an image and its annotation.
-type Key<'a> = (Option<Subset>, Vec<&'a str>, &'a str);
+type Key<'a> = (Option<Subset>, Vec<String>, &'a str);
 
 fn key(file: &Found) -> Key<'_> {
-    (file.subset(), file.own_folders(), &file.stem)
+    (file.subset(), file.own_folders(), &file.id)
 }
 
 /// Whether any annotation has the stem of an image.
 pub fn any_pair(images: &[Found], annotations: &[Found]) -> bool {
-    let stems: HashSet<&str> = images.iter().map(|f| f.stem.as_str()).collect();
-    annotations.iter().any(|f| stems.contains(f.stem.as_str()))
+    let stems: HashSet<&str> = images.iter().map(|f| f.id.as_str()).collect();
+    annotations.iter().any(|f| stems.contains(f.id.as_str()))
 }
 
 /// The annotation of each image, as a path. First by folder and stem, then by stem alone where that is unambiguous.
@@ -39,10 +39,10 @@ pub fn pair(
         for &i in fitting {
             used[i] = true;
             if i != best {
-                let reason = format!("a second annotation of {}; {} is another", image.stem, annotations[best].path());
+                let reason = format!("a second annotation of {}; {} is another", image.id, annotations[best].path());
                 problems.push(
                     Problem::new(Severity::Warning, annotations[i].path(), reason, "left out")
-                        .of_image(image.stem.clone()),
+                        .of_image(image.id.clone()),
                 );
             }
         }
@@ -58,7 +58,7 @@ pub fn pair(
         if !used {
             let reason = "no image of this name";
             problems.push(
-                Problem::new(Severity::Warning, annotation.path(), reason, "annotation left out").raw(&annotation.stem),
+                Problem::new(Severity::Warning, annotation.path(), reason, "annotation left out").raw(&annotation.id),
             );
         }
     }
@@ -75,14 +75,14 @@ fn pair_by_stem(
     let mut by_stem: HashMap<(Option<Subset>, &str), Vec<usize>> = HashMap::new();
     for (i, annotation) in annotations.iter().enumerate() {
         if !used[i] {
-            by_stem.entry((annotation.subset(), &annotation.stem)).or_default().push(i);
+            by_stem.entry((annotation.subset(), &annotation.id)).or_default().push(i);
         }
     }
     for (image, chosen) in images.iter().zip(chosen) {
         if chosen.is_some() {
             continue;
         }
-        let Some(fitting) = by_stem.get(&(image.subset(), image.stem.as_str())) else { continue };
+        let Some(fitting) = by_stem.get(&(image.subset(), image.id.as_str())) else { continue };
         for &i in fitting {
             used[i] = true;
         }
@@ -90,12 +90,12 @@ fn pair_by_stem(
             *chosen = Some(one);
             // Folders of kinds with names of the user's own are as good as `images` and `labels`; a folder that
             // names another patient is not.
-            let named = |f: &Found| f.own_folders().last().is_some_and(|f| super::names::is_patient_folder(f));
+            let named = |f: &Found| f.own_folders().last().is_some_and(|f| is_patient_folder(&f));
             if named(image) || named(&annotations[one]) {
                 let reason = format!("its image is in another patient's folder: {}", image.path());
                 problems.push(
                     Problem::new(Severity::Warning, annotations[one].path(), reason, "used, as the names agree")
-                        .of_image(image.stem.clone()),
+                        .of_image(image.id.clone()),
                 );
             }
         } else {
@@ -104,7 +104,7 @@ fn pair_by_stem(
                     format!("{} annotations in different folders could belong to {}", fitting.len(), image.path());
                 problems.push(
                     Problem::new(Severity::Error, annotations[i].path(), reason, "annotation left out")
-                        .of_image(image.stem.clone()),
+                        .of_image(image.id.clone()),
                 );
             }
         }

@@ -14,11 +14,11 @@ fn tree(files: &[&str]) -> tempfile::TempDir {
     root
 }
 
-fn images(layout: &Layout) -> Vec<&str> {
+fn images(layout: &Listing) -> Vec<&str> {
     layout.images.iter().map(|i| i.image.as_str()).collect()
 }
 
-fn problem<'a>(layout: &'a Layout, file: &str) -> &'a Problem {
+fn problem<'a>(layout: &'a Listing, file: &str) -> &'a Problem {
     let found: Vec<_> = layout.problems.iter().filter(|p| p.file == file).collect();
     assert_eq!(found.len(), 1, "{file}: {:?}", layout.problems);
     found[0]
@@ -142,6 +142,24 @@ fn annotation_in_the_wrong_patients_folder_is_used_with_a_warning() {
 }
 
 #[test]
+fn names_pair_however_their_letters_are_composed() {
+    // The same name as macOS stores it and as Windows does.
+    let (decomposed, composed) = ("\u{1109}\u{1169}\u{11ab}", "\u{c190}");
+    let root = tree(&[
+        &format!("train/DCM/{decomposed}/{decomposed}1.png"),
+        &format!("train/labels/{composed}/{composed}1.json"),
+        "train/DCM/ID001/a.png",
+        "train/labels/ID001/a.png.json",
+        "meta_data.xlsx",
+    ]);
+    let layout = discover(root.path()).unwrap();
+    assert_eq!(layout.problems, []);
+    let ids: Vec<_> = layout.images.iter().map(|i| (i.image_id.clone(), i.patient_id.clone())).collect();
+    assert_eq!(ids, [("a".into(), "001".into()), (format!("{composed}1"), composed.into())]);
+    assert!(layout.images.iter().all(|i| i.annotation.is_some() && root.path().join(&i.image).is_file()));
+}
+
+#[test]
 fn two_annotations_of_one_image() {
     let root = tree(&["images/a.png", "images/a.json", "labels/a.json", "meta_data.csv"]);
     let layout = discover(root.path()).unwrap();
@@ -180,8 +198,8 @@ fn the_metadata_file_is_chosen_by_name() {
 #[test]
 fn no_images_and_no_folder() {
     let root = tree(&["train/outputs_json/ID001/a.json"]);
-    assert!(matches!(discover(root.path()), Err(LayoutError::NoImages { .. })));
-    assert!(matches!(discover(Path::new("/no/such/folder")), Err(LayoutError::Io { .. })));
+    assert!(matches!(discover(root.path()), Err(DatasetError::NoImages { .. })));
+    assert!(matches!(discover(Path::new("/no/such/folder")), Err(DatasetError::Io { .. })));
 }
 
 #[cfg(unix)]

@@ -12,117 +12,80 @@
 //!
 //! An annotation belongs to the image of the same stem in the same patient's folder of the same subset, whatever the
 //! folders of the kinds are called (`DCM/ID001/a.png` and `outputs_json/ID001/a.json`; `scans/a.png` and
-//! `outlines/a.json`). Hidden files, `__MACOSX` and Excel's lock files are passed over.
+//! `outlines/a.json`). Hidden files, `__MACOSX` and Excel's lock files are skipped.
 
 mod metadata_file;
-mod names;
 mod pairing;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::{Problem, Severity};
-use names::{patient_in_stem, patient_of_folder, side_in_name, timestamp};
+use super::annotation::{self, AnnotationError, Document};
+use super::image::sha256;
+use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
+use super::source::{DatasetError, Listing, Source, SourceAnnotation, SourceKind};
+use super::{ImageEntry, Problem, Severity, Side, Subset};
 use walk::Found;
 
-/// Which part of the data an image belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Subset {
-    /// Annotated, to learn from.
-    Train,
-    /// To predict.
-    Test,
+/// The source of this module, which takes any folder.
+pub const KIND: SourceKind = SourceKind { name: "folder", open: |root| Some(open(root)) };
+
+/// A folder of images with a file of JSON for each annotation.
+struct Folder {
+    root: PathBuf,
+    applied: Option<HashMap<String, Vec<String>>>,
 }
 
-impl Subset {
-    /// `train` or `test`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Subset::Train => "train",
-            Subset::Test => "test",
-        }
+/// File in a folder of crops that says of each how it was made; `carpus clean` writes it.
+pub const TRANSFORMS: &str = "transforms.jsonl";
+
+fn open(root: &Path) -> Result<(Box<dyn Source>, Listing), DatasetError> {
+    let listing = discover(root)?;
+    let path = root.join(TRANSFORMS);
+    let applied = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(applied(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(source) => return Err(DatasetError::Io { path, source }),
+    };
+    Ok((Box::new(Folder { root: root.into(), applied }), listing))
+}
+
+/// The corrections that are in each crop. A line that cannot be read stands for none: they are reported as missing then.
+fn applied(transforms: &str) -> HashMap<String, Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        image_id: String,
+        corrections: Vec<String>,
+    }
+    let lines = transforms.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.map(|line| (line.image_id, line.corrections)).collect()
+}
+
+impl Source for Folder {
+    fn root(&self) -> &Path {
+        &self.root
     }
 
-    /// The subset spelt `name`, in any case.
-    pub fn from_name(name: &str) -> Option<Subset> {
-        [Subset::Train, Subset::Test].into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
+    fn annotation(&self, _entry: &ImageEntry, file: &str) -> Result<SourceAnnotation, AnnotationError> {
+        let path = self.root.join(file);
+        let bytes = annotation::read_bytes(&path)?;
+        let (annotation, problems) = annotation::parse(&bytes, &path, file)?;
+        Ok(SourceAnnotation { annotation, sha256: sha256(&bytes), problems })
     }
-}
 
-/// Left or right hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Side {
-    /// Left.
-    L,
-    /// Right.
-    R,
-}
-
-impl Side {
-    /// `L` or `R`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::L => "L",
-            Side::R => "R",
-        }
+    fn document(&self, _entry: &ImageEntry, file: &str) -> Result<Document, AnnotationError> {
+        let path = self.root.join(file);
+        Document::parse(&annotation::read_bytes(&path)?, &path)
     }
-}
 
-/// One image found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImageEntry {
-    /// File stem, unique in the data set.
-    pub image_id: String,
-    /// Three digits or whatever the folder says without `ID`: `ID040` → `040`.
-    pub patient_id: String,
-    /// Train or test.
-    pub subset: Subset,
-    /// Relative to the root, with `/`.
-    pub image: String,
-    /// Relative to the root; `None` where there is none.
-    pub annotation: Option<String>,
-    /// The longest row of digits in the name if it has ten or more (milliseconds, in the data set this is made for).
-    pub timestamp: Option<i64>,
-    /// From the name's ending `_R`/`_L`, else from the order of the time stamps within a patient of exactly
-    /// two images (earlier is right), else `None`. Also `None` where the order gives the side that the name of the
-    /// patient's other image claims.
-    pub side: Option<Side>,
-    /// What the name's ending alone says.
-    pub side_in_name: Option<Side>,
-}
+    fn applied(&self) -> Option<&HashMap<String, Vec<String>>> {
+        self.applied.as_ref()
+    }
 
-/// What a data folder holds. Images sorted by (subset: train first, patient_id, file name).
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// The data folder.
-    pub root: PathBuf,
-    /// Images.
-    pub images: Vec<ImageEntry>,
-    /// Workbook or CSV of the patients, relative to the root.
-    pub metadata: Option<String>,
-    /// What was repaired, passed over or missing.
-    pub problems: Vec<Problem>,
-}
-
-/// A folder that cannot be a data set.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// The folder itself cannot be listed.
-    #[error("{path}: {source}")]
-    Io {
-        /// The data folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Nothing in it is an image.
-    #[error("{path}: no images found. Expected train/DCM/ID001/*.png, test/DCM/…, or a folder of images")]
-    NoImages {
-        /// The data folder.
-        path: PathBuf,
-    },
+    fn one_file_per_annotation(&self) -> bool {
+        true
+    }
 }
 
 /// An image on the way to an [`ImageEntry`].
@@ -133,16 +96,16 @@ struct Candidate {
 }
 
 /// Looks for `train/DCM/ID*/*.png` + `train/outputs_json/ID*/*.json` + `test/DCM/…` + a metadata workbook or
-/// CSV at the root; else a flat folder (images with JSON of the same stem beside them or in a sibling folder).
+/// CSV at the root; else a flat folder (images with JSON of the same stem next to them or in a sibling folder).
 /// The same folder gives the same layout on every machine.
 ///
 /// # Errors
 /// The root cannot be listed, or there is no image under it. Everything else is a problem in the layout.
-pub fn discover(root: &Path) -> Result<Layout, LayoutError> {
-    let walked = walk::walk(root).map_err(|source| LayoutError::Io { path: root.into(), source })?;
+fn discover(root: &Path) -> Result<Listing, DatasetError> {
+    let walked = walk::walk(root).map_err(|source| DatasetError::Io { path: root.into(), source })?;
     let mut problems = walked.problems;
     if walked.images.is_empty() {
-        return Err(LayoutError::NoImages { path: root.into() });
+        return Err(DatasetError::NoImages { path: root.into() });
     }
     // In a flat folder one annotation that fits an image makes all images train.
     let fallback = if pairing::any_pair(&walked.images, &walked.annotations) { Subset::Train } else { Subset::Test };
@@ -156,7 +119,7 @@ pub fn discover(root: &Path) -> Result<Layout, LayoutError> {
         })
         .collect();
     candidates.sort_by(|a, b| {
-        let key = |c: &Candidate| (c.subset, c.patient_id.clone(), c.file.stem.clone(), c.file.rank(), c.file.path());
+        let key = |c: &Candidate| (c.subset, c.patient_id.clone(), c.file.id.clone(), c.file.rank(), c.file.path());
         key(a).cmp(&key(b))
     });
     let left_out = drop_repeated_stems(&mut candidates, &mut problems);
@@ -167,33 +130,32 @@ pub fn discover(root: &Path) -> Result<Layout, LayoutError> {
         .into_iter()
         .zip(annotations)
         .map(|(c, annotation)| ImageEntry {
-            timestamp: timestamp(&c.file.stem),
-            side: side_in_name(&c.file.stem),
-            side_in_name: side_in_name(&c.file.stem),
+            timestamp: timestamp(&c.file.id),
+            side: side_in_name(&c.file.id),
+            side_in_name: side_in_name(&c.file.id),
             image: c.file.path(),
-            image_id: c.file.stem,
+            image_id: c.file.id,
             patient_id: c.patient_id,
             subset: c.subset,
             annotation,
         })
         .collect();
     images.sort_by(|a, b| {
-        let name = |e: &ImageEntry| e.image.rsplit('/').next().unwrap_or_default().to_owned();
-        (a.subset, &a.patient_id, name(a), &a.image).cmp(&(b.subset, &b.patient_id, name(b), &b.image))
+        let key = |e: &ImageEntry| (e.subset, e.patient_id.clone(), e.file_name().to_owned(), e.image.clone());
+        key(a).cmp(&key(b))
     });
     sides_by_time(&mut images, &mut problems);
     report_images(&images, &mut problems);
     let metadata = metadata_file::choose(root, &walked.sheets, &mut problems);
     problems.sort_by(|a, b| (&a.file, &a.place, &a.reason).cmp(&(&b.file, &b.place, &b.reason)));
-    Ok(Layout { root: root.into(), images, metadata, problems })
+    Ok(Listing { images, metadata, problems })
 }
 
 /// The patient by folder, else by the file's name.
 fn patient(file: &Found, by_subset: bool) -> String {
-    let folder = file.own_folders().last().copied();
-    match folder {
+    match file.own_folders().last() {
         Some(folder) if by_subset || names::is_patient_folder(folder) => patient_of_folder(folder),
-        _ => patient_in_stem(&file.stem),
+        _ => patient_in_stem(&file.id),
     }
 }
 
@@ -204,16 +166,16 @@ fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Probl
     let mut kept = Vec::with_capacity(candidates.len());
     for candidate in candidates.drain(..) {
         let path = candidate.file.path();
-        match first.get(&candidate.file.stem) {
+        match first.get(&candidate.file.id) {
             None => {
-                first.insert(candidate.file.stem.clone(), path);
+                first.insert(candidate.file.id.clone(), path);
                 kept.push(candidate);
             }
             Some(other) => {
                 let reason = format!("its name without ending is that of {other}; an image's name must be unique");
                 problems.push(
                     Problem::new(Severity::Error, path, reason, "image left out; rename one of the two")
-                        .raw(&candidate.file.stem)
+                        .raw(&candidate.file.id)
                         .of_patient(candidate.patient_id),
                 );
                 left_out.push(candidate.file);

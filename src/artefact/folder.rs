@@ -1,0 +1,201 @@
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::FolderKind;
+use super::file::{destination, folder_of, temporary, tidy};
+
+/// A folder that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct FolderError {
+    /// The folder.
+    pub path: PathBuf,
+    /// What the system reports.
+    pub source: io::Error,
+}
+
+/// Makes the folder `path` whole or not at all: `build` fills a new folder next to it, which is synced and then takes the place of
+/// the old one. Files of the old folder that commands of this `kind` do not write are kept, at any depth; they are in the
+/// new folder before it takes its place. A symbolic link stays, and the folder it leads to is replaced.
+///
+/// Whether the old folder may be replaced is for [`super::Outputs::folder`] or [`FolderKind::is_free`] to decide.
+///
+/// # Errors
+/// What `build` or the disk reports; the old folder is then as it was.
+pub fn replace_folder<T, E: From<FolderError>>(
+    path: &Path,
+    kind: &FolderKind,
+    build: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let at = |source| FolderError { path: path.to_owned(), source };
+    let (real, new) = start(path).map_err(at)?;
+    let built = build(new.path())?;
+    finish(&real, new.path(), kind).map_err(at)?;
+    Ok(built)
+}
+
+/// The folder to replace, links followed, and the new one. Dropping that removes what has its name at the end, which is the
+/// old folder if the two have changed places.
+fn start(path: &Path) -> io::Result<(PathBuf, tempfile::TempDir)> {
+    let path = destination(path)?.ok_or(io::ErrorKind::NotADirectory)?;
+    // `.` has no name of its own.
+    let path = path.canonicalize().unwrap_or(path);
+    if path.is_file() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let parent = folder_of(&path);
+    fs::create_dir_all(parent)?;
+    tidy(parent);
+    let new = temporary(0o777, |new| new.tempdir_in(parent))?;
+    Ok((path, new))
+}
+
+fn finish(path: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
+    sync(new)?;
+    if path.is_dir() {
+        fs::set_permissions(new, fs::metadata(path)?.permissions())?;
+        keep_others(path, new, Path::new(""), kind)?;
+        File::open(new)?.sync_all()?;
+        if renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE).is_err() {
+            swap_in_steps(new, path)?;
+        }
+    } else {
+        fs::rename(new, path)?;
+    }
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// For file systems that cannot exchange two names. A crash between the steps leaves the old folder as `.carpus-old-…`, which is
+/// never removed by itself.
+fn swap_in_steps(new: &Path, path: &Path) -> io::Result<()> {
+    let aside = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(folder_of(path))?;
+    let old = aside.path().join("old");
+    fs::rename(path, &old)?;
+    let Err(error) = fs::rename(new, path) else { return Ok(()) };
+    if fs::rename(&old, path).is_err() {
+        let _ = aside.keep();
+    }
+    Err(error)
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
+        if kind.is_dir() {
+            sync(&path)?;
+        } else if kind.is_file() {
+            File::open(path)?.sync_all()?;
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// Brings files of `old/inside` into `new/inside`, except those that commands of this kind write.
+fn keep_others(old: &Path, new: &Path, inside: &Path, kind: &FolderKind) -> io::Result<()> {
+    for entry in fs::read_dir(old.join(inside))? {
+        let entry = entry?;
+        let relative = inside.join(entry.file_name());
+        let (from, to) = (entry.path(), new.join(&relative));
+        if !entry.file_type()?.is_dir() {
+            if !kind.owns(&relative) && to.symlink_metadata().is_err() {
+                fs::create_dir_all(folder_of(&to))?;
+                fs::hard_link(&from, &to).or_else(|_| copy(&from, &to))?;
+            }
+            continue;
+        }
+        let is_new = !to.exists();
+        keep_others(old, new, &relative, kind)?;
+        if fs::read_dir(&from)?.next().is_none() {
+            fs::create_dir_all(&to)?;
+        }
+        if is_new && to.exists() {
+            fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
+            File::open(&to)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+/// For file systems without hard links.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let kind = fs::symlink_metadata(from)?.file_type();
+    if kind.is_symlink() {
+        symlink(fs::read_link(from)?, to)
+    } else if kind.is_file() {
+        fs::copy(from, to)?;
+        File::open(to)?.sync_all()
+    } else {
+        Err(io::Error::other(format!("{} is not a regular file and cannot be copied; move it away", from.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::REPORT;
+    use super::*;
+
+    fn report(folder: &Path, text: &str) -> Result<(), FolderError> {
+        replace_folder(folder, &REPORT, |new| {
+            let write = || {
+                fs::create_dir(new.join("figures"))?;
+                fs::write(new.join(format!("figures/{text}.png")), text)?;
+                fs::write(new.join("numbers.json"), text)
+            };
+            write().map_err(|source| FolderError { path: new.into(), source })
+        })
+    }
+
+    #[test]
+    fn files_of_others_stay_and_stale_ones_go() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("report");
+        report(&folder, "old").unwrap();
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        fs::write(folder.join("figures/notes.txt"), "mine").unwrap();
+        fs::create_dir_all(folder.join("talk/empty")).unwrap();
+        fs::write(folder.join("talk/a.png"), "mine").unwrap();
+        symlink("../elsewhere", folder.join("link")).unwrap();
+        symlink("report", home.path().join("link")).unwrap();
+
+        let failed = replace_folder(&folder, &REPORT, |new| {
+            fs::write(new.join("numbers.json"), "half").unwrap();
+            Err::<(), _>(FolderError { path: new.into(), source: io::Error::other("disk full") })
+        });
+        assert!(failed.unwrap_err().to_string().contains("disk full"));
+        assert_eq!(fs::read_to_string(folder.join("numbers.json")).unwrap(), "old");
+
+        report(&home.path().join("link"), "new").unwrap();
+        assert_eq!(fs::read_to_string(folder.join("numbers.json")).unwrap(), "new");
+        assert!(folder.join("figures/new.png").exists() && !folder.join("figures/old.png").exists());
+        for file in ["notes.txt", "figures/notes.txt", "talk/a.png"] {
+            assert_eq!(fs::read_to_string(folder.join(file)).unwrap(), "mine", "{file}");
+        }
+        assert!(folder.join("talk/empty").is_dir());
+        assert_eq!(fs::read_link(folder.join("link")).unwrap(), Path::new("../elsewhere"));
+        assert!(home.path().join("link").is_symlink());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no temporary folder is left");
+
+        let file = folder.join("notes.txt");
+        assert!(report(&file, "x").is_err());
+        assert_eq!(fs::read_to_string(file).unwrap(), "mine");
+    }
+
+    #[test]
+    fn names_are_swapped_in_steps_too() {
+        let home = tempfile::tempdir().unwrap();
+        let (new, path) = (home.path().join("new"), home.path().join("path"));
+        for folder in [&new, &path] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("name"), folder.file_name().unwrap().as_encoded_bytes()).unwrap();
+        }
+        swap_in_steps(&new, &path).unwrap();
+        assert_eq!(fs::read_to_string(path.join("name")).unwrap(), "new");
+        assert!(swap_in_steps(&new, &path).is_err());
+        assert_eq!(fs::read_to_string(path.join("name")).unwrap(), "new");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,267 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::{FileKind, FolderKind};
+
+/// What a command reads, and so must not write over.
+///
+/// Without `--force` it refuses
+/// - a path that is, or leads to, or is a hard link of an input;
+/// - a path in a folder that holds the images, annotations or workbook of the given data;
+/// - a file that exists and is not of the kind that the command writes, or a folder with other content.
+///
+/// `--force` lifts all three. Devices and pipes are always allowed. Nothing here writes.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    force: bool,
+    /// As given, and with links followed.
+    inputs: Vec<(PathBuf, PathBuf)>,
+    data: Vec<(PathBuf, PathBuf)>,
+}
+
+/// An output that is refused.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum OutputError {
+    #[error(
+        "{path} is an input of this command (the same as {input}); name another path, or give --force to write over it"
+    )]
+    Input { path: PathBuf, input: PathBuf },
+    #[error("{path} is in {data}, which holds the original data; name another path, or give --force to write there")]
+    InData { path: PathBuf, data: PathBuf },
+    #[error("{path} exists and is not {kind}; name another file, or give --force to write over it")]
+    OtherFile { path: PathBuf, kind: &'static str },
+    #[error("{path} holds other files and is not {kind}; name a new or empty folder, or give --force to write into it")]
+    OtherFolder { path: PathBuf, kind: &'static str },
+    #[error("{path} is a folder; name a file for {kind}")]
+    IsFolder { path: PathBuf, kind: &'static str },
+    #[error("{path} is a file; name a folder for {kind}")]
+    IsFile { path: PathBuf, kind: &'static str },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Outputs {
+    /// Of a command without inputs; `force`: whether `--force` was given.
+    pub fn new(force: bool) -> Outputs {
+        Outputs { force, ..Outputs::default() }
+    }
+
+    /// Adds a file or folder that the command reads.
+    #[must_use]
+    pub fn input(mut self, path: &Path) -> Self {
+        self.inputs.push(as_given(path));
+        self
+    }
+
+    /// Adds files or folders that the command reads.
+    #[must_use]
+    pub fn inputs<'a>(self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        paths.into_iter().fold(self, |outputs, path| outputs.input(path))
+    }
+
+    /// Adds folders that hold the images, annotations or workbook of the given data.
+    #[must_use]
+    pub fn data(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.data.extend(folders.into_iter().map(|folder| as_given(&folder)));
+        self
+    }
+
+    /// Whether a file of this kind may be written at `path`.
+    ///
+    /// # Errors
+    /// One of the reasons above; a folder of that name; a file that cannot be read.
+    pub fn file(&self, path: &Path, kind: &FileKind) -> Result<(), OutputError> {
+        let found = fs::metadata(path).ok();
+        match &found {
+            Some(found) if found.is_dir() => return Err(OutputError::IsFolder { path: path.into(), kind: kind.name }),
+            Some(found) if !found.is_file() => return Ok(()),
+            _ => {}
+        }
+        self.path(path)?;
+        if self.force || found.is_none_or(|found| found.len() == 0) || kind.matches(path).map_err(io_error(path))? {
+            return Ok(());
+        }
+        Err(OutputError::OtherFile { path: path.into(), kind: kind.name })
+    }
+
+    /// Whether a folder of this kind may be written at `path`.
+    ///
+    /// # Errors
+    /// One of the reasons above, also for an input in the folder under a name that the command writes; a file of that name.
+    pub fn folder(&self, path: &Path, kind: &FolderKind) -> Result<(), OutputError> {
+        if fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+            return Err(OutputError::IsFile { path: path.into(), kind: kind.name });
+        }
+        self.path(path)?;
+        let here = real(path).map_err(io_error(path))?;
+        let owned = |real: &Path| real.strip_prefix(&here).is_ok_and(|relative| kind.owns(relative));
+        if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.force) {
+            return Err(OutputError::Input { path: real.clone(), input: input.clone() });
+        }
+        if self.force || kind.is_free(path).map_err(io_error(path))? {
+            return Ok(());
+        }
+        Err(OutputError::OtherFolder { path: path.into(), kind: kind.name })
+    }
+
+    /// Whether `path` is neither an input nor in the data: for files in a folder that was checked already.
+    ///
+    /// # Errors
+    /// One of these reasons; a path that cannot be resolved.
+    pub fn path(&self, path: &Path) -> Result<(), OutputError> {
+        if self.force {
+            return Ok(());
+        }
+        let here = real(path).map_err(io_error(path))?;
+        let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let own = id(path);
+        let same = |real: &Path| *real == here || own.is_some() && own == id(real);
+        if let Some((input, _)) = self.inputs.iter().find(|(_, real)| same(real)) {
+            return Err(OutputError::Input { path: path.into(), input: input.clone() });
+        }
+        if let Some((data, _)) = self.data.iter().find(|(_, real)| here.starts_with(real)) {
+            return Err(OutputError::InData { path: path.into(), data: data.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn as_given(path: &Path) -> (PathBuf, PathBuf) {
+    (path.to_owned(), real(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> OutputError {
+    let path = path.to_owned();
+    move |source| OutputError::Io { path: path.clone(), source }
+}
+
+/// The path with links followed, as far as it exists.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    // The end of a link that leads to nothing is what a write would make.
+    let path = super::file::destination(path)?.unwrap_or_else(|| path.to_owned());
+    let absolute = std::path::absolute(path)?;
+    // `a/../b` of what does not exist yet is taken by its text; what exists is resolved by the system.
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                plain = plain.canonicalize().unwrap_or(plain);
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    let mut missing = Vec::new();
+    let mut existing = plain.as_path();
+    loop {
+        match existing.canonicalize() {
+            Ok(mut real) => {
+                real.extend(missing.iter().rev());
+                return Ok(real);
+            }
+            Err(error) => match (existing.parent(), existing.file_name()) {
+                (Some(parent), Some(name)) => {
+                    missing.push(name.to_owned());
+                    existing = parent;
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::kind::{FINDINGS, REPORT, SUBMISSION, TABLES};
+    use super::*;
+
+    const CSV: &str = "image_name,class,rle\n";
+
+    #[test]
+    fn inputs_are_refused_by_name_link_and_hard_link() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("in.csv"), CSV).unwrap();
+        fs::hard_link(at("in.csv"), at("hard.csv")).unwrap();
+        symlink("in.csv", at("soft.csv")).unwrap();
+        fs::write(at("other.csv"), CSV).unwrap();
+        for input in ["in.csv", "soft.csv"] {
+            let outputs = Outputs::new(false).input(&at(input));
+            let refused = |name: &str| matches!(outputs.file(&at(name), &SUBMISSION), Err(OutputError::Input { .. }));
+            for name in ["in.csv", "hard.csv", "soft.csv", "new/../in.csv"] {
+                assert!(refused(name), "{name}");
+            }
+            assert!(!refused("other.csv") && !refused("new.csv"));
+        }
+        assert!(Outputs::new(true).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
+        // A link that leads to nothing, when the command makes what it leads to.
+        symlink("later.csv", at("dangling.csv")).unwrap();
+        assert!(Outputs::new(false).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err());
+    }
+
+    #[test]
+    fn the_data_folders_are_out_of_bounds() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, out) = (root.path().join("data"), root.path().join("out"));
+        fs::create_dir_all(data.join("train")).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        symlink(data.join("train"), out.join("train")).unwrap();
+        symlink(data.join("new.csv"), out.join("link.csv")).unwrap();
+        let outputs = Outputs::new(false).data([data.clone()]);
+        let refused = |path: PathBuf| matches!(outputs.path(&path), Err(OutputError::InData { .. }));
+        assert!(refused(data.clone()));
+        assert!(refused(data.join("train/crops/new")));
+        assert!(refused(root.path().join("new/../data/crops")));
+        assert!(refused(out.join("train/DCM/a.png")), "links are seen through");
+        assert!(refused(out.join("link.csv")));
+        assert!(!refused(root.path().join("crops")));
+        assert!(!refused(root.path().join("data2")));
+        assert!(!refused(data.join("../crops")));
+        assert!(!refused(out.join("test/DCM/a.png")));
+        let error = outputs.file(&data.join("a.csv"), &SUBMISSION).unwrap_err().to_string();
+        assert!(error.contains("original data") && error.contains("--force"), "{error}");
+        assert!(Outputs::new(true).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
+    }
+
+    #[test]
+    fn files_of_another_kind_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.csv");
+        let outputs = Outputs::new(false);
+        let file = |text: &str| {
+            fs::write(&path, text).unwrap();
+            outputs.file(&path, &SUBMISSION)
+        };
+        assert!(file("").is_ok() && file(CSV).is_ok());
+        let error = file("name,age\n").unwrap_err().to_string();
+        assert!(error.contains("a.csv exists and is not a submission CSV"), "{error}");
+        assert!(Outputs::new(true).file(&path, &SUBMISSION).is_ok());
+        assert!(outputs.file(Path::new("/dev/null"), &SUBMISSION).is_ok());
+        assert!(outputs.file(Path::new("/dev/stdout"), &SUBMISSION).is_ok());
+        assert!(matches!(outputs.file(root.path(), &SUBMISSION), Err(OutputError::IsFolder { .. })));
+    }
+
+    #[test]
+    fn folders_of_another_kind_or_with_inputs_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let (tables, report) = (root.path().join("tables"), root.path().join("report"));
+        fs::create_dir_all(&tables).unwrap();
+        fs::create_dir_all(&report).unwrap();
+        fs::write(report.join("numbers.json"), "{}").unwrap();
+        fs::write(report.join("findings.csv"), "image_id,check,score,severity\n").unwrap();
+        let outputs = Outputs::new(false).input(&tables);
+        assert!(matches!(outputs.folder(&tables, &TABLES), Err(OutputError::Input { .. })));
+        assert!(outputs.folder(&report, &REPORT).is_ok() && outputs.folder(&report, &FINDINGS).is_err());
+        assert!(matches!(outputs.folder(root.path(), &REPORT), Err(OutputError::OtherFolder { .. })));
+        assert!(matches!(outputs.folder(&report.join("numbers.json"), &REPORT), Err(OutputError::IsFile { .. })));
+        let reads_its_output = outputs.clone().input(&report.join("findings.csv"));
+        assert!(matches!(reads_its_output.folder(&report, &REPORT), Err(OutputError::Input { .. })));
+        assert!(outputs.input(&report.join("notes.csv")).folder(&report, &REPORT).is_ok());
+        assert!(Outputs::new(true).folder(root.path(), &REPORT).is_ok());
+    }
+}

@@ -1,0 +1,376 @@
+//! Kinds of files and folders that commands write, and how one is recognised.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+
+/// Beginning of a file in which it is recognised.
+const HEAD: u64 = 1 << 20;
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug)]
+pub struct FileKind {
+    /// With its article, as in messages: `a submission CSV`.
+    pub name: &'static str,
+    mark: Mark,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Any,
+    /// CSV with these columns, and others only where `more`.
+    Csv {
+        columns: &'static [&'static str],
+        more: bool,
+    },
+    Parquet(&'static [&'static str]),
+    /// A JSON object with these keys.
+    Json(&'static [&'static str]),
+    /// A JSON object per line, the first with these keys.
+    JsonLines(&'static [&'static str]),
+    Safetensors,
+    /// How it starts, in lower or upper case, and what its head holds.
+    Bytes {
+        start: &'static [u8],
+        holds: &'static [u8],
+    },
+}
+
+impl FileKind {
+    /// A CSV file with these columns and no others, in any order.
+    pub const fn csv(name: &'static str, columns: &'static [&'static str]) -> FileKind {
+        FileKind { name, mark: Mark::Csv { columns, more: false } }
+    }
+
+    /// A Parquet file with these columns. Their names are looked for in the footer, which has them as plain text, so that
+    /// nothing needs to be decoded.
+    pub const fn parquet(name: &'static str, columns: &'static [&'static str]) -> FileKind {
+        FileKind { name, mark: Mark::Parquet(columns) }
+    }
+
+    /// A file that holds one JSON object with these keys.
+    pub const fn json(name: &'static str, keys: &'static [&'static str]) -> FileKind {
+        FileKind { name, mark: Mark::Json(keys) }
+    }
+
+    /// Whether the file is of this kind. An empty file is of none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn matches(&self, path: &Path) -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        let mut head = Vec::new();
+        (&mut file).take(HEAD).read_to_end(&mut head)?;
+        Ok(match self.mark {
+            Mark::Any => true,
+            _ if head.is_empty() => false,
+            Mark::Csv { columns, more } => {
+                let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+                let header = csv::Reader::from_reader(text).headers().cloned().unwrap_or_default();
+                let has = |column: &&str| header.iter().any(|h| h.trim() == *column);
+                columns.iter().all(has) && (more || header.len() == columns.len())
+            }
+            Mark::Parquet(columns) => {
+                let footer = parquet_footer(&mut file).unwrap_or_default();
+                // A name in the footer follows its length.
+                columns.iter().all(|c| holds(&footer, &[&[c.len() as u8], c.as_bytes()].concat()))
+            }
+            Mark::Json(keys) => {
+                file.seek(SeekFrom::Start(0))?;
+                has_keys(serde_json::from_reader(BufReader::new(file)), keys)
+            }
+            Mark::JsonLines(keys) => {
+                let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+                has_keys(serde_json::from_slice(line), keys)
+            }
+            Mark::Safetensors => {
+                let length = head.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                head.get(8) == Some(&b'{') && length < file.metadata()?.len()
+            }
+            Mark::Bytes { start, holds: part } => {
+                head.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start)) && holds(&head, part)
+            }
+        })
+    }
+}
+
+fn has_keys(read: serde_json::Result<HashMap<String, IgnoredAny>>, keys: &[&str]) -> bool {
+    read.is_ok_and(|object| keys.iter().all(|key| object.contains_key(*key)))
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The last bytes of a Parquet file are its footer, the footer's length and `PAR1`.
+fn parquet_footer(file: &mut File) -> Option<Vec<u8>> {
+    let mut end = [0; 8];
+    let at = file.seek(SeekFrom::End(-8)).ok()?;
+    file.read_exact(&mut end).ok()?;
+    let length = u64::from(u32::from_le_bytes(*end.first_chunk()?));
+    if !end.ends_with(b"PAR1") {
+        return None;
+    }
+    file.seek(SeekFrom::Start(at.checked_sub(length)?)).ok()?;
+    let mut footer = Vec::new();
+    file.take(length).read_to_end(&mut footer).ok()?;
+    Some(footer)
+}
+
+/// Masks of `predict`, `vote` and `restore`.
+pub const SUBMISSION: FileKind = FileKind::csv("a submission CSV", &["image_name", "class", "rle"]);
+const FOLD_COLUMNS: &[&str] = &["image_id", "patient_id", "stratum", "fold"];
+/// Folds of `split`.
+pub const FOLDS: FileKind = FileKind::csv("a fold table", FOLD_COLUMNS);
+/// The same as Parquet.
+pub const FOLDS_PARQUET: FileKind = FileKind::parquet("a fold table", FOLD_COLUMNS);
+/// Sampling weights of `split`.
+pub const WEIGHTS: FileKind = FileKind::csv("a table of sampling weights", &["image_id", "weight"]);
+/// Balance of `split`; the other columns depend on the number of folds.
+pub const BALANCE: FileKind = FileKind {
+    name: "a balance report",
+    mark: Mark::Csv { columns: &["key", "value", "images", "patients", "share", "worst_deviation"], more: true },
+};
+/// The same as JSON.
+pub const BALANCE_JSON: FileKind = FileKind::json("a balance report", &["folds", "rows", "worst_deviation"]);
+/// Dice by image of `evaluate`: `image_id`, one column per bone, `mean`.
+pub const SCORES: FileKind = FileKind {
+    name: "a table of Dice by image",
+    mark: Mark::Csv { columns: &["image_id", "finger-1", "Ulna", "mean"], more: true },
+};
+/// Means of `evaluate`.
+pub const SCORE_SUMMARY: FileKind = FileKind::json("a summary of Dice", &["mean_dice", "per_class"]);
+/// Summary of a training run.
+pub const RUN_SUMMARY: FileKind = FileKind::json("a summary of a run", &["run", "best_epoch"]);
+/// Recall and precision of `audit --truth`.
+pub const BENCHMARK: FileKind = FileKind::json("a benchmark of findings", &["recall", "precision"]);
+/// Corrections: decisions, one per line.
+pub const CORRECTIONS: FileKind =
+    FileKind { name: "a corrections file", mark: Mark::JsonLines(&["version", "action", "author"]) };
+/// Pictures of `draw` and of `schedule plot`.
+pub const PNG: FileKind = FileKind {
+    name: "a PNG picture made by carpus",
+    mark: Mark::Bytes { start: b"\x89PNG\r\n\x1a\n", holds: b"tEXtSoftware\0carpus" },
+};
+/// Figures as SVG. No other program gives every text its length this way.
+pub const SVG: FileKind = FileKind {
+    name: "an SVG picture made by carpus",
+    mark: Mark::Bytes { start: b"<svg xmlns=", holds: b"lengthAdjust=\"spacingAndGlyphs\"" },
+};
+/// Pages of reports.
+pub const PAGE: FileKind = FileKind {
+    name: "a report made by carpus",
+    mark: Mark::Bytes { start: b"<!doctype html", holds: b"<meta name=\"generator\" content=\"carpus" },
+};
+/// Manual pages of `man`.
+pub const MANUAL: FileKind =
+    FileKind { name: "a manual page of carpus", mark: Mark::Bytes { start: b".", holds: b".TH carpus" } };
+/// Weights and other tensors of `models convert` and `models forward`.
+pub const SAFETENSORS: FileKind = FileKind { name: "a safetensors file", mark: Mark::Safetensors };
+/// Modules of `models export`: a zip archive whose first file is the module.
+pub const TORCHSCRIPT: FileKind =
+    FileKind { name: "a TorchScript module", mark: Mark::Bytes { start: b"PK\x03\x04", holds: b"data.pkl" } };
+const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
+
+/// A kind of folder.
+#[derive(Clone, Copy, Debug)]
+pub struct FolderKind {
+    /// With its article, as in messages: `a report`.
+    pub name: &'static str,
+    /// Files of which any marks a folder as one of this kind.
+    pub manifest: &'static [(&'static str, FileKind)],
+    /// What commands write in it: paths from the folder, with one `*` for any text, `/` included.
+    pub owned: &'static [&'static str],
+}
+
+impl FolderKind {
+    /// Whether the folder may be written without `--force`: it does not exist, is empty, or is of this kind.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn is_free(&self, folder: &Path) -> io::Result<bool> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(e),
+        };
+        let mut is_empty = true;
+        for entry in entries {
+            // A lock or what a dead process left.
+            is_empty &= entry?.file_name().as_encoded_bytes().starts_with(b".carpus");
+        }
+        let is_there = |(name, kind): &(&str, FileKind)| kind.matches(&folder.join(name)).unwrap_or(false);
+        Ok(is_empty || self.manifest.iter().any(is_there))
+    }
+
+    /// Whether commands write a file of this name (a path from the folder).
+    pub fn owns(&self, relative: &Path) -> bool {
+        let relative = relative.to_string_lossy();
+        self.owned.iter().any(|pattern| match pattern.split_once('*') {
+            Some((start, end)) => relative.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
+            None => relative == *pattern,
+        })
+    }
+}
+
+/// Data sets of `phantom`.
+pub const PHANTOM: FolderKind = FolderKind {
+    name: "a phantom data set",
+    manifest: &[("truth.json", FileKind::json("the truth about a phantom", &["settings", "classes", "images"]))],
+    owned: &["truth.json", "meta_data.xlsx", "train/*.png", "train/*.json", "test/*.png", "truth/*.json"],
+};
+/// Crops of `clean`.
+pub const CROPS: FolderKind = FolderKind {
+    name: "a folder of crops",
+    manifest: &[
+        ("transforms.jsonl", FileKind { name: "transforms", mark: Mark::JsonLines(&["image_id", "crop_from_image"]) }),
+        (".transforms.partial.jsonl", ANY),
+    ],
+    owned: &[
+        "transforms.jsonl",
+        ".transforms.partial.jsonl",
+        "folds.csv",
+        "folds.parquet",
+        "problems.csv",
+        "meta_data.*",
+        "train/*.png",
+        "train/*.json",
+        "test/*.png",
+        "test/*.json",
+    ],
+};
+/// Runs of `train`.
+pub const RUN: FolderKind = FolderKind {
+    name: "a training run",
+    manifest: &[("config.toml", ANY), ("last.safetensors", SAFETENSORS), ("summary.json", RUN_SUMMARY)],
+    owned: &[
+        "last.safetensors",
+        "best.safetensors",
+        "best/*.safetensors",
+        "metrics.csv",
+        "metrics.parquet",
+        "config.toml",
+        "summary.json",
+        "predictions.csv",
+        "*_dice.csv",
+        "pictures/*.png",
+        "report.html",
+        "report.json",
+        "events.out.tfevents.*",
+    ],
+};
+/// Reports of `eda`.
+pub const REPORT: FolderKind = FolderKind {
+    name: "a report",
+    manifest: &[("index.html", PAGE), ("numbers.json", FileKind::json("numbers of a report", &[]))],
+    owned: &["index.html", "numbers.json", "problems.csv", "findings.csv", "figures/*.png", "figures/*.svg"],
+};
+/// Findings of `audit`.
+pub const FINDINGS: FolderKind = FolderKind {
+    name: "findings",
+    // A report has the CSV as well.
+    manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
+    owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
+};
+/// Tables of `scan`.
+pub const TABLES: FolderKind = FolderKind {
+    name: "tables of a scan",
+    manifest: &[("scan.json", FileKind::json("the record of a scan", &["version", "settings", "files"]))],
+    owned: &[
+        "scan.json",
+        "patients.parquet",
+        "patients.csv",
+        "images.parquet",
+        "images.csv",
+        "bones.parquet",
+        "bones.csv",
+        "problems.parquet",
+        "problems.csv",
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_recognises_its_own_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut png = Vec::new();
+        image::GrayImage::new(2, 2).write_to(&mut io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+        let foreign_png = png.clone();
+        super::super::sign_png(&mut png);
+        assert!(image::load_from_memory(&png).is_ok());
+        let fold = crate::tables::FoldRow { image_id: "a".into(), ..Default::default() };
+        let parquet = folder.path().join("folds.parquet");
+        crate::tables::write_parquet(&parquet, &[fold]).unwrap();
+        let bones = crate::bones::NAMES.join(",");
+        let correction = r#"{"version":1,"image_id":"a","action":{"do":"exclude"},"reason":"","author":"k","date":""}"#;
+        let own: Vec<(FileKind, Vec<u8>)> = vec![
+            (SUBMISSION, b"\xef\xbb\xbfimage_name,class,rle\na.png,Ulna,1 2\n".into()),
+            (FOLDS, b"image_id,patient_id,stratum,fold\n".into()),
+            (FOLDS_PARQUET, fs::read(parquet).unwrap()),
+            (WEIGHTS, b"image_id,weight\n".into()),
+            (BALANCE, b"key,value,images,patients,share,fold_0_images,fold_0_share,worst_deviation\n".into()),
+            (BALANCE_JSON, br#"{"folds":[],"rows":[],"worst_deviation":0.0,"bins":{}}"#.into()),
+            (SCORES, format!("image_id,{bones},mean\n").into()),
+            (SCORE_SUMMARY, br#"{"images":1,"mean_dice":0.5,"per_class":{}}"#.into()),
+            (RUN_SUMMARY, br#"{"run":"runs/a","best_epoch":3}"#.into()),
+            (BENCHMARK, br#"{"recall":[],"precision":[]}"#.into()),
+            (CORRECTIONS, correction.into()),
+            (PNG, png),
+            (SVG, b"<svg xmlns=\"\"><text textLength=\"9\" lengthAdjust=\"spacingAndGlyphs\">a</text></svg>".into()),
+            (PAGE, b"<!DOCTYPE html>\n<meta name=\"generator\" content=\"carpus 0.1.0\">".into()),
+            (MANUAL, b".ie \\n(.g .ds Aq \\(aq\n.TH carpus 1".into()),
+            (SAFETENSORS, [&2_u64.to_le_bytes()[..], b"{}"].concat()),
+            (TORCHSCRIPT, b"PK\x03\x04..........m/data.pkl".into()),
+        ];
+        let path = folder.path().join("file");
+        for (i, (_, bytes)) in own.iter().enumerate() {
+            fs::write(&path, bytes).unwrap();
+            for (j, (kind, _)) in own.iter().enumerate() {
+                assert_eq!(kind.matches(&path).unwrap(), i == j, "{} by {} ({i}, {j})", own[i].0.name, kind.name);
+            }
+        }
+        let foreign: [&[u8]; 7] = [
+            b"",
+            b"image_id,weight,height\n",
+            b"{\"a\":1}",
+            b"[1]",
+            b"PK\x03\x04[Content_Types].xml",
+            &foreign_png,
+            b"PAR1PAR1",
+        ];
+        for bytes in foreign {
+            fs::write(&path, bytes).unwrap();
+            for (kind, _) in &own {
+                assert!(!kind.matches(&path).unwrap(), "{}: {bytes:?}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_free_if_it_is_new_empty_or_of_the_kind() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("out");
+        let kinds = [PHANTOM, CROPS, RUN, REPORT, FINDINGS, TABLES];
+        assert!(kinds.iter().all(|k| k.is_free(&folder).unwrap()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(".carpus.lock"), "{}").unwrap();
+        assert!(kinds.iter().all(|k| k.is_free(&folder).unwrap()));
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        assert!(!kinds.iter().any(|k| k.is_free(&folder).unwrap()));
+        fs::write(folder.join("numbers.json"), "{}").unwrap();
+        assert!(REPORT.is_free(&folder).unwrap() && !FINDINGS.is_free(&folder).unwrap());
+        assert!(kinds[0].is_free(&folder.join("notes.txt")).is_err());
+
+        let owns = |kind: FolderKind, name: &str| kind.owns(Path::new(name));
+        assert!(
+            owns(RUN, "band3_dice.csv") && owns(RUN, "events.out.tfevents.1.a") && owns(PHANTOM, "train/DCM/ID1/a.png")
+        );
+        assert!(!owns(RUN, "notes.txt") && !owns(REPORT, "figures/notes.txt") && !owns(REPORT, "a/numbers.json"));
+    }
+}

@@ -1,0 +1,9 @@
+/// Adds `Software: carpus` to the bytes of a PNG, by which [`super::kind::PNG`] recognises it.
+pub fn sign_png(png: &mut Vec<u8>) {
+    /// End of the header chunk, which is first in every PNG.
+    const HEADER: usize = 33;
+    const TEXT: &[u8] = b"tEXtSoftware\0carpus";
+    let length = (TEXT.len() as u32 - 4).to_be_bytes();
+    let chunk = [&length[..], TEXT, &crc32fast::hash(TEXT).to_be_bytes()].concat();
+    png.splice(HEADER..HEADER, chunk);
+}

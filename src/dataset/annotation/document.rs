@@ -1,0 +1,70 @@
+//! An annotation file as it stands, for writing it again.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{Annotation, AnnotationError, Shape, parse, shape};
+
+/// The JSON of an annotation file with all its keys; empty for one that comes from no such file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document(Value);
+
+impl Default for Document {
+    fn default() -> Document {
+        Document(Value::Object(Map::new()))
+    }
+}
+
+impl Document {
+    /// From a file's bytes.
+    ///
+    /// # Errors
+    /// The text is not UTF-8 or no JSON, or has no array `annotations`.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Document, AnnotationError> {
+        let document: Value = parse::json(parse::text(bytes, path)?, path)?;
+        if !document.get("annotations").is_some_and(Value::is_array) {
+            return Err(AnnotationError::NoAnnotations { path: path.into() });
+        }
+        Ok(Document(document))
+    }
+
+    /// The document with the labels and points of `annotation`, which was read from it; other keys as they were. The
+    /// `width` and `height` that its `metadata` states become those given.
+    ///
+    /// A usable entry that is no longer among the shapes is left out; one that could not be used stays as it was. Shapes
+    /// with an index past the end are appended.
+    pub fn with(mut self, annotation: &Annotation, (width, height): (u32, u32)) -> Value {
+        let entries = match self.0.get_mut("annotations").map(Value::take) {
+            Some(Value::Array(entries)) => entries,
+            _ => Vec::new(),
+        };
+        let count = entries.len();
+        let mut written = Vec::with_capacity(count);
+        for (index, mut entry) in entries.into_iter().enumerate() {
+            let shapes: Vec<&Shape> = annotation.shapes.iter().filter(|s| s.index == index).collect();
+            if !shapes.is_empty() {
+                entry["points"] = Value::Null;
+                written.extend(shapes.into_iter().map(|shape| put(entry.clone(), shape)));
+            } else if !annotation.used.contains(&index) {
+                written.push(entry);
+            }
+        }
+        for shape in annotation.shapes.iter().filter(|s| s.index >= count) {
+            written.push(put(json!({"type": shape::TYPE, "attributes": {}}), shape));
+        }
+        self.0["annotations"] = Value::Array(written);
+        for (key, size) in [("width", width), ("height", height)] {
+            if let Some(stated) = self.0.get_mut("metadata").and_then(|m| m.get_mut(key)) {
+                *stated = json!(size);
+            }
+        }
+        self.0
+    }
+}
+
+fn put(mut entry: Value, shape: &Shape) -> Value {
+    entry["points"] = json!(shape.points);
+    entry["label"] = json!(shape.label);
+    entry
+}

@@ -1,0 +1,317 @@
+//! The parts of an annotation file as they stand. Nearly all of a file are points, so those of the usual form are read
+//! straight into vertices; anything else in their place is kept as a value, for the message that says what is wrong.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// Largest coordinate either way.
+pub const MAX_COORDINATE: f64 = 1e6;
+
+/// A whole file. Of a key that occurs twice the last value holds.
+#[derive(Debug, Default, PartialEq)]
+pub struct File {
+    pub filename: Option<Value>,
+    /// `None` without an array of that name.
+    pub annotations: Option<Vec<Entry>>,
+}
+
+/// A member of `annotations`.
+#[derive(Debug, PartialEq)]
+pub enum Entry {
+    Object { kind: Option<Value>, label: Option<Value>, points: Option<Points> },
+    Other(Value),
+}
+
+/// A value of `points`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Points {
+    /// `[[x, y], …]` of whole numbers no larger than [`MAX_COORDINATE`], at least one.
+    Whole(Vec<[i32; 2]>),
+    Other(Value),
+}
+
+impl From<Points> for Value {
+    fn from(points: Points) -> Value {
+        match points {
+            Points::Whole(points) => points.into_iter().map(|p| Value::from(p.to_vec())).collect(),
+            Points::Other(value) => value,
+        }
+    }
+}
+
+/// A value in a place where one kind of it is read by a type of its own.
+enum Is<T> {
+    Expected(T),
+    Other(Value),
+}
+
+/// Implements `Visitor` for all kinds of values but those that the body visits itself: they become `$other`.
+macro_rules! visit_others {
+    ($other:expr, map) => {
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Value::deserialize(MapAccessDeserializer::new(map)).map($other)
+        }
+        visit_others!($other, scalars);
+    };
+    ($other:expr, seq) => {
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            Value::deserialize(SeqAccessDeserializer::new(seq)).map($other)
+        }
+        visit_others!($other, scalars);
+    };
+    ($other:expr, scalars) => {
+        fn visit_i64<E>(self, v: i64) -> Result<Self::Value, E> {
+            Ok($other(v.into()))
+        }
+        fn visit_u64<E>(self, v: u64) -> Result<Self::Value, E> {
+            Ok($other(v.into()))
+        }
+        visit_others!($other, text);
+    };
+    ($other:expr, text) => {
+        fn visit_bool<E>(self, v: bool) -> Result<Self::Value, E> {
+            Ok($other(v.into()))
+        }
+        fn visit_f64<E>(self, v: f64) -> Result<Self::Value, E> {
+            Ok($other(v.into()))
+        }
+        fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+            Ok($other(v.into()))
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok($other(Value::Null))
+        }
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a value")
+        }
+    };
+}
+
+macro_rules! deserialize_by {
+    ($visitor:ident, $type:ty) => {
+        struct $visitor;
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($visitor)
+            }
+        }
+    };
+}
+
+deserialize_by!(FileVisitor, File);
+deserialize_by!(EntryVisitor, Entry);
+deserialize_by!(EntriesVisitor, Is<Vec<Entry>>);
+deserialize_by!(PointsVisitor, Points);
+deserialize_by!(PointVisitor, Is<[i32; 2]>);
+deserialize_by!(CoordinateVisitor, Is<i32>);
+
+impl<'de> Visitor<'de> for FileVisitor {
+    type Value = File;
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File, A::Error> {
+        let mut file = File::default();
+        while let Some(key) = map.next_key::<std::borrow::Cow<str>>()? {
+            match &*key {
+                "filename" => file.filename = Some(map.next_value()?),
+                "annotations" => {
+                    file.annotations = match map.next_value()? {
+                        Is::Expected(entries) => Some(entries),
+                        Is::Other(_) => None,
+                    }
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(file)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<File, A::Error> {
+        IgnoredAny.visit_seq(seq).map(|_| File::default())
+    }
+    visit_others!(|_: Value| File::default(), scalars);
+}
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Is<Vec<Entry>>;
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = seq.next_element()? {
+            entries.push(entry);
+        }
+        Ok(Is::Expected(entries))
+    }
+    visit_others!(Is::Other, map);
+}
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry;
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+        let (mut kind, mut label, mut points) = (None, None, None);
+        while let Some(key) = map.next_key::<std::borrow::Cow<str>>()? {
+            match &*key {
+                "type" => kind = Some(map.next_value()?),
+                "label" => label = Some(map.next_value()?),
+                "points" => points = Some(map.next_value()?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Entry::Object { kind, label, points })
+    }
+    visit_others!(Entry::Other, seq);
+}
+
+impl<'de> Visitor<'de> for PointsVisitor {
+    type Value = Points;
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Points, A::Error> {
+        // Room for a dense contour.
+        let mut whole: Vec<[i32; 2]> = Vec::with_capacity(1024);
+        while let Some(point) = seq.next_element()? {
+            match point {
+                Is::Expected(point) => whole.push(point),
+                Is::Other(value) => {
+                    let Value::Array(mut all) = Value::from(Points::Whole(whole)) else { unreachable!("an array") };
+                    all.push(value);
+                    while let Some(value) = seq.next_element()? {
+                        all.push(value);
+                    }
+                    return Ok(Points::Other(all.into()));
+                }
+            }
+        }
+        Ok(if whole.is_empty() { Points::Other(Value::Array(Vec::new())) } else { Points::Whole(whole) })
+    }
+    visit_others!(Points::Other, map);
+}
+
+impl<'de> Visitor<'de> for PointVisitor {
+    type Value = Is<[i32; 2]>;
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let (mut point, mut found) = ([0; 2], 0);
+        let mut all = loop {
+            match seq.next_element()? {
+                None if found == 2 => return Ok(Is::Expected(point)),
+                None => break point[..found].iter().map(|v| Value::from(*v)).collect(),
+                Some(Is::Expected(value)) if found < 2 => {
+                    point[found] = value;
+                    found += 1;
+                }
+                Some(other) => {
+                    let mut all: Vec<Value> = point[..found].iter().map(|v| Value::from(*v)).collect();
+                    all.push(match other {
+                        Is::Expected(value) => value.into(),
+                        Is::Other(value) => value,
+                    });
+                    break all;
+                }
+            }
+        };
+        while let Some(value) = seq.next_element()? {
+            all.push(value);
+        }
+        Ok(Is::Other(all.into()))
+    }
+    visit_others!(Is::Other, map);
+}
+
+impl<'de> Visitor<'de> for CoordinateVisitor {
+    type Value = Is<i32>;
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Self::Value, E> {
+        Ok(if v.unsigned_abs() <= MAX_COORDINATE as u64 { Is::Expected(v as i32) } else { Is::Other(v.into()) })
+    }
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+        Ok(if v <= MAX_COORDINATE as u64 { Is::Expected(v as i32) } else { Is::Other(v.into()) })
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Value::deserialize(MapAccessDeserializer::new(map)).map(Is::Other)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Is::Other)
+    }
+    visit_others!(Is::Other, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(text: &str) -> Points {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn whole_numbers_are_vertices_and_anything_else_is_kept_as_it_is() {
+        assert_eq!(points("[[1,2], [ -3 ,\n4 ]]"), Points::Whole(vec![[1, 2], [-3, 4]]));
+        assert_eq!(points("[[1000000,-1000000]]"), Points::Whole(vec![[1_000_000, -1_000_000]]));
+        for other in [
+            "[]",
+            "[[]]",
+            "[[1]]",
+            "[[1,2,3]]",
+            "[[1,2],[3,4,[5]],[6,7]]",
+            "[[1.0,2]]",
+            "[[1,2e1]]",
+            "[[0,1000001]]",
+            "[[1,2],{\"x\":1},[3,4]]",
+            "[1,2]",
+            "{}",
+            "3",
+            "null",
+            "\"a\"",
+        ] {
+            assert_eq!(points(other), Points::Other(serde_json::from_str(other).unwrap()), "{other}");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2_000_000i64..2_000_000).prop_map(Value::from),
+            (-9.0f64..9.0).prop_map(Value::from),
+            "[a-z\"\\\\]{0,3}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 4, |inner| {
+            let key = prop::sample::select(vec!["points", "label", "type", "annotations", "filename", "x"]);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec([-9..=3000i32, -9..=3000i32], 0..4)
+                    .prop_map(|points| points.into_iter().map(|p| Value::from(p.to_vec())).collect()),
+                prop::collection::vec((key, inner), 0..4)
+                    .prop_map(|members| members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever stands in the file, each part is what a general parser finds there.
+        #[test]
+        fn nothing_is_lost(whole in value()) {
+            let text = whole.to_string();
+            let (file, whole): (File, Value) = (serde_json::from_str(&text).unwrap(), serde_json::from_str(&text).unwrap());
+            prop_assert_eq!(&file.filename, &whole.get("filename").cloned());
+            let entries = whole.get("annotations").and_then(Value::as_array);
+            prop_assert_eq!(file.annotations.as_ref().map(Vec::len), entries.map(Vec::len));
+            for (found, expected) in file.annotations.into_iter().flatten().zip(entries.into_iter().flatten()) {
+                match found {
+                    Entry::Other(value) => prop_assert_eq!(&value, expected),
+                    Entry::Object { kind, label, points } => {
+                        prop_assert_eq!(kind.as_ref(), expected.get("type"));
+                        prop_assert_eq!(label.as_ref(), expected.get("label"));
+                        prop_assert_eq!(points.map(Value::from), expected.get("points").cloned());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use unicode_normalization::UnicodeNormalization;
+
+use super::{Action, Corrections, Decision, Relabel, ShapeRef};
+use crate::bones::Bone;
+use crate::dataset::Problem;
+use crate::dataset::annotation::{Annotation, Shape};
+
+impl Corrections {
+    /// Applies the decisions about the image's shapes in their order. One that does not fit is a problem and changes
+    /// nothing.
+    ///
+    /// `content_hash` is that of the original annotation. Decisions about another content are not applied: the shapes
+    /// may be others, and those of a crop have the corrections in them already. Nor are any where it is `None`.
+    pub fn apply(&self, image_id: &str, content_hash: Option<&str>, annotation: &mut Annotation) -> Vec<Problem> {
+        let mut apply = |decision: &Decision| match content_hash {
+            None => Err("the content hash of the annotation is not known".to_owned()),
+            Some(hash) if decision.annotation_sha256.as_deref() != Some(hash) => {
+                Err("the annotation has changed since this was decided; look at it again".to_owned())
+            }
+            Some(_) => apply_one(&mut annotation.shapes, &decision.action),
+        };
+        let decisions = self.about_shapes(image_id).into_iter();
+        decisions.filter_map(|d| apply(d).err().map(|reason| self.problem(d, reason))).collect()
+    }
+}
+
+fn apply_one(shapes: &mut Vec<Shape>, action: &Action) -> Result<(), String> {
+    match action {
+        Action::Relabel(Relabel::Shape { shape, to }) => {
+            let at = find(shapes, shape)?;
+            rename(&mut shapes[at], to);
+        }
+        Action::Relabel(Relabel::Labels(labels)) => rename_all(shapes, &labels.iter().collect::<Vec<_>>())?,
+        Action::Drop { shape } => {
+            let at = find(shapes, shape)?;
+            shapes.remove(at);
+        }
+        Action::Replace { shape, points } => {
+            let at = find(shapes, shape)?;
+            shapes[at].points.clone_from(points);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Place of the shape, which must have the label.
+fn find(shapes: &[Shape], ShapeRef { index, label }: &ShapeRef) -> Result<usize, String> {
+    let at = shapes.iter().position(|s| s.index == *index).ok_or_else(|| format!("there is no shape {index}"))?;
+    let found = &shapes[at].label;
+    if same(found, label) { Ok(at) } else { Err(format!("shape {index} is labelled {found:?}, expected {label:?}")) }
+}
+
+/// Whether two labels are the same text, however their letters are composed.
+fn same(a: &str, b: &str) -> bool {
+    a == b || a.nfc().eq(b.nfc())
+}
+
+fn rename(shape: &mut Shape, label: &str) {
+    shape.label = label.to_owned();
+    shape.bone = Bone::from_name(label);
+}
+
+/// Renames all at once, so that exchanges and rings work.
+fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)]) -> Result<(), String> {
+    let absent: Vec<&str> = pairs
+        .iter()
+        .map(|(from, _)| from.as_str())
+        .filter(|from| !shapes.iter().any(|s| same(&s.label, from)))
+        .collect();
+    if !absent.is_empty() {
+        return Err(format!("no shape is labelled {}", absent.join(", ")));
+    }
+    let renamed: Vec<Option<&String>> =
+        shapes.iter().map(|s| pairs.iter().find(|(from, _)| same(&s.label, from)).map(|(_, to)| *to)).collect();
+    for (from, to) in pairs {
+        // By class, not by label: another spelling of the target is the same bone.
+        let stays = |(shape, to_label): (&Shape, &Option<&String>)| {
+            to_label.is_none() && shape.bone.is_some() && shape.bone == Bone::from_name(to)
+        };
+        if shapes.iter().zip(&renamed).any(stays) {
+            return Err(format!("{from} would merge with the shapes labelled {to}, which are not renamed"));
+        }
+    }
+    for (shape, to) in shapes.iter_mut().zip(renamed) {
+        if let Some(to) = to {
+            rename(shape, to);
+        }
+    }
+    Ok(())
+}

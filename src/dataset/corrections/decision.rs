@@ -1,0 +1,209 @@
+use chrono::{DateTime, NaiveDate};
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+use super::action::{ID_LENGTH, is_hex};
+use super::{Action, image_id};
+use crate::dataset::image::sha256;
+use crate::dataset::metadata::normalise_patient_id;
+
+/// Version of the lines that this program reads and writes.
+pub const VERSION: u32 = 2;
+
+/// What a decision is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An image, by its id.
+    Image(String),
+    /// A patient, by the id of the patients table.
+    Patient(String),
+}
+
+impl Target {
+    /// The id of the image or patient.
+    pub fn id(&self) -> &str {
+        let (Target::Image(id) | Target::Patient(id)) = self;
+        id
+    }
+
+    /// Ids are compared as the tables have them: see [`image_id`] and [`normalise_patient_id`].
+    fn normalised(&self) -> Target {
+        match self {
+            Target::Image(id) => Target::Image(image_id(id)),
+            Target::Patient(id) => Target::Patient(patient_id(id)),
+        }
+    }
+}
+
+/// A patient's id as it is compared: `ID40` is `040`.
+pub(super) fn patient_id(id: &str) -> String {
+    let id: String = id.nfc().collect();
+    normalise_patient_id(&id).unwrap_or(id)
+}
+
+/// One line of the file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(into = "Line")]
+pub struct Decision {
+    /// Line of the file, from 1; 0 where it is in no file yet. It is not written.
+    pub line: usize,
+    /// What it is about.
+    pub target: Target,
+    /// What was decided.
+    pub action: Action,
+    /// Content hash of the annotation that was looked at: SHA-256 in hex digits. Decisions about shapes must have it.
+    pub annotation_sha256: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Who decided.
+    pub author: String,
+    /// When: an RFC 3339 time in UTC, or a plain date.
+    pub time: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    patient_id: Option<String>,
+    action: Action,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotation_sha256: Option<String>,
+    reason: String,
+    author: String,
+    time: String,
+}
+
+impl From<Decision> for Line {
+    fn from(decision: Decision) -> Line {
+        let (image_id, patient_id) = match decision.target {
+            Target::Image(id) => (Some(id), None),
+            Target::Patient(id) => (None, Some(id)),
+        };
+        Line {
+            version: VERSION,
+            image_id,
+            patient_id,
+            action: decision.action,
+            annotation_sha256: decision.annotation_sha256,
+            reason: decision.reason,
+            author: decision.author,
+            time: decision.time,
+        }
+    }
+}
+
+impl Decision {
+    /// Reads one line of the file; the reason where it is not a decision. Ids and the hash are normalised.
+    ///
+    /// # Errors
+    /// Not JSON, another version, a missing or unknown field, or what [`Decision::check`] refuses.
+    pub fn parse(text: &[u8], line: usize) -> Result<Decision, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        // The version first: the fields of another one are unknown.
+        match serde_json::from_slice::<Version>(text).map_err(message)?.version {
+            VERSION => {}
+            old if old < VERSION => {
+                return Err(format!(
+                    "version {old}: this program reads version {VERSION}; add the decision again with `carpus corrections add`"
+                ));
+            }
+            new => {
+                return Err(format!(
+                    "version {new}: this program reads version {VERSION}; a newer carpus wrote the line"
+                ));
+            }
+        }
+        let read: Line = serde_json::from_slice(text).map_err(message)?;
+        let target = match (read.image_id, read.patient_id) {
+            (Some(id), None) => Target::Image(id),
+            (None, Some(id)) => Target::Patient(id),
+            _ => return Err("expected either image_id or patient_id".to_owned()),
+        };
+        let decision = Decision {
+            line,
+            target: target.normalised(),
+            action: read.action,
+            annotation_sha256: read.annotation_sha256.map(|hash| hash.to_ascii_lowercase()),
+            reason: read.reason,
+            author: read.author,
+            time: read.time,
+        };
+        decision.check()?;
+        Ok(decision)
+    }
+
+    /// As a line of the file, without its end.
+    pub fn to_line(&self) -> String {
+        let decision = Decision { target: self.target.normalised(), ..self.clone() };
+        serde_json::to_string(&decision).expect("text, numbers and maps with text keys are JSON")
+    }
+
+    /// The first 12 hex digits of the SHA-256 of its line as this program writes it. It does not depend on where the
+    /// line stands, so it stays the same when files are joined.
+    pub fn id(&self) -> String {
+        let mut id = sha256(self.to_line().as_bytes());
+        id.truncate(ID_LENGTH);
+        id
+    }
+
+    /// Whether the decision is complete and possible by itself; the reason where it is not.
+    ///
+    /// # Errors
+    /// An empty id or author, a time of another form, an action that does not go with the target, an unknown label, a
+    /// decision about shapes without the annotation's hash, a note without text, …
+    pub fn check(&self) -> Result<(), String> {
+        if self.target.id().is_empty() {
+            return Err("the image_id or patient_id is empty".to_owned());
+        }
+        if self.author.trim().is_empty() {
+            return Err("the author is empty".to_owned());
+        }
+        if !is_time(&self.time) {
+            return Err(format!(
+                "time {:?}: expected YYYY-MM-DD or a time in UTC such as 2026-11-29T10:00:00Z",
+                self.time
+            ));
+        }
+        match (&self.target, &self.action) {
+            (_, Action::Exclude {} | Action::Undo { .. }) | (Target::Patient(_), Action::SetMetadata { .. }) => {}
+            (_, Action::SetMetadata { .. }) => return Err("set-metadata needs a patient_id".to_owned()),
+            (Target::Patient(_), action) => return Err(format!("{} needs an image_id", action.name())),
+            (Target::Image(_), _) => {}
+        }
+        match &self.annotation_sha256 {
+            Some(hash) if hash.len() != 64 || !is_hex(hash) => {
+                return Err(format!("annotation_sha256 {hash:?}: expected 64 hex digits"));
+            }
+            None if self.action.is_about_shapes() => {
+                return Err(format!("{} needs annotation_sha256", self.action.name()));
+            }
+            _ => {}
+        }
+        if matches!(self.action, Action::Note { .. }) && self.reason.trim().is_empty() {
+            return Err("a note needs a text: the reason is empty".to_owned());
+        }
+        self.action.check()
+    }
+}
+
+/// The message without serde's `at line 1`, which would be taken for a line of the file.
+fn message(error: serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((message, _)) if error.line() > 0 => format!("{message} (column {})", error.column()),
+        _ => text,
+    }
+}
+
+/// `YYYY-MM-DD`, or an RFC 3339 time in UTC.
+fn is_time(text: &str) -> bool {
+    let is_date = || text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| is_date(), |time| time.offset().local_minus_utc() == 0)
+}

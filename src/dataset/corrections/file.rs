@@ -1,0 +1,86 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Corrections, Decision, State};
+use crate::artefact::write_atomically;
+
+/// How long a writer waits for another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A corrections file that cannot be read or added to.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CorrectionsError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: another program has held the lock for {seconds} s; is a review page open on the same file?")]
+    Locked { path: PathBuf, seconds: u64 },
+    #[error("nothing was added: {reason}")]
+    Refused { reason: String },
+}
+
+/// Adds decisions at the end, all or none of them, and returns the line of the first. Makes the file where there is
+/// none. Two writers wait for each other by a lock on `.NAME.lock` next to the file, which the system releases when a
+/// writer dies.
+///
+/// # Errors
+/// The file cannot be read or written, another writer does not finish, or a decision is refused: it is not complete, an
+/// undo names no earlier decision, or the same decision is in the file already.
+pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsError> {
+    let io = |source| CorrectionsError::Io { path: path.into(), source };
+    let refused = |reason| Err(CorrectionsError::Refused { reason });
+    let mut lines = String::new();
+    for decision in decisions {
+        if let Err(reason) = decision.check() {
+            return refused(reason);
+        }
+        lines += &decision.to_line();
+        lines.push('\n');
+    }
+    // A link stays a link: what is replaced is the file it leads to.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let _lock = lock(&path)?;
+    let mut content = match std::fs::read(&path) {
+        Ok(content) => content,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(io(e)),
+    };
+    if !content.is_empty() && !content.ends_with(b"\n") {
+        content.push(b'\n');
+    }
+    let before = Corrections::parse("", &content);
+    content.extend(lines.as_bytes());
+    let after = Corrections::parse("", &content);
+    if let Some(problem) = after.problems().iter().rev().find(|_| after.problems().len() > before.problems().len()) {
+        return refused(problem.reason.clone());
+    }
+    let added = &after.history()[before.history().len()..];
+    if let Some((decision, _)) = added.iter().find(|(_, state)| *state == State::Repeated) {
+        return refused(format!("decision {} is in the file already", decision.id()));
+    }
+    write_atomically(&path, |out| std::io::Write::write_all(out, &content)).map_err(io)?;
+    Ok(before.lines + 1)
+}
+
+/// Holds the lock until it is dropped.
+fn lock(path: &Path) -> Result<File, CorrectionsError> {
+    let io = |source| CorrectionsError::Io { path: path.into(), source };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let lock = path.with_file_name(format!(".{name}.lock"));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock).map_err(io)?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
+                return Err(CorrectionsError::Locked { path: path.into(), seconds: PATIENCE.as_secs() });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+use super::*;
+use crate::bones::Bone;
+use crate::dataset::annotation::{Annotation, Shape};
+
+const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn line(target: &str, action: &str) -> String {
+    let hash = if ["relabel", "drop", "replace"].iter().any(|a| action.contains(&format!(r#""do":"{a}""#))) {
+        format!(r#""annotation_sha256":"{HASH}","#)
+    } else {
+        String::new()
+    };
+    format!(r#"{{"version":2,{target},"action":{action},{hash}"reason":"seen","author":"kim","time":"2026-03-01"}}"#)
+}
+
+fn of_image(id: &str, action: &str) -> String {
+    line(&format!(r#""image_id":"{id}""#), action)
+}
+
+fn parse(lines: &[String]) -> Corrections {
+    Corrections::parse("c.jsonl", lines.join("\n").as_bytes())
+}
+
+fn id(line: &str) -> String {
+    Decision::parse(line.as_bytes(), 1).unwrap().id()
+}
+
+fn undo(of: &str) -> String {
+    of_image("a", &format!(r#"{{"do":"undo","decision":"{}"}}"#, id(of)))
+}
+
+fn reasons(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|p| p.reason.as_str()).collect()
+}
+
+#[test]
+fn every_action_is_read_and_written() {
+    let more = [
+        r#"{"do":"keep"}"#,
+        r#"{"do":"keep","check":"swapped_labels","label":"Pisiform|Trapezoid"}"#,
+        r#"{"do":"note"}"#,
+        r#"{"do":"flag"}"#,
+        r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,2],[3,-4],[5,6]]}"#,
+    ];
+    let mut names = HashSet::new();
+    for action in ACTIONS.iter().map(|(_, action)| *action).chain(more) {
+        let target = if action.contains("metadata") { r#""patient_id":"040""# } else { r#""image_id":"image1""# };
+        let text = line(target, action);
+        let decision = Decision::parse(text.as_bytes(), 1).unwrap_or_else(|e| panic!("{action}: {e}"));
+        assert_eq!(decision.to_line(), text, "written as read");
+        names.insert(decision.action.name());
+    }
+    assert_eq!(names.len(), 10, "`ACTIONS` has every action: {names:?}");
+    Decision::parse(line(r#""patient_id":"040""#, r#"{"do":"exclude"}"#).as_bytes(), 1).unwrap();
+}
+
+#[test]
+fn impossible_lines_are_refused_with_the_reason() {
+    let image = r#""image_id":"image1""#;
+    let patient = r#""patient_id":"1""#;
+    for (target, action, reason) in [
+        (image, r#"{"do":"delete"}"#, "unknown variant"),
+        (image, r#"{"do":"exclude","shape":3}"#, "unknown field"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Elbow"}"#, "none of the 29"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"}}"#, "either `shape` and `to`, or `labels`"),
+        (
+            image,
+            r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Radius","labels":{"Ulna":"Radius"}}"#,
+            "either `shape` and `to`, or `labels`",
+        ),
+        (image, r#"{"do":"relabel","shape":{"index":3},"to":"Ulna"}"#, "missing field `label`"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna","x":1},"to":"Ulna"}"#, "unknown field"),
+        (image, r#"{"do":"relabel","labels":{}}"#, "empty"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Ulna"}}"#, "itself"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Hamate","Radius":"Hamate"}}"#, "would merge"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Elbow"}}"#, "none of the 29"),
+        (image, r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2]]}"#, "at least 3"),
+        (
+            image,
+            r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2],[2000000,3]]}"#,
+            "1,000,000",
+        ),
+        (image, r#"{"do":"set-metadata","field":"age","value":3}"#, "patient_id"),
+        (image, r#"{"do":"set-side","side":"left"}"#, "unknown variant"),
+        (image, r#"{"do":"keep","check":""}"#, "leave it out"),
+        (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "none of the 29"),
+        (image, r#"{"do":"undo","decision":"3"}"#, "no id"),
+        (patient, r#"{"do":"keep"}"#, "keep needs an image_id"),
+        (patient, r#"{"do":"set-metadata","field":"sex","value":"W"}"#, "expected \"F\""),
+        (patient, r#"{"do":"set-metadata","field":"age","value":"3"}"#, "number above 0"),
+        (r#""patient_id":"1","image_id":"a""#, r#"{"do":"exclude"}"#, "either"),
+        (r#""image_id":"""#, r#"{"do":"exclude"}"#, "empty"),
+    ] {
+        let error = Decision::parse(line(target, action).as_bytes(), 1).unwrap_err();
+        assert!(error.contains(reason), "{action}: {error}");
+    }
+    let good = of_image("a", r#"{"do":"drop","shape":{"index":0,"label":"Ulna"}}"#);
+    for (from, to, reason) in [
+        (format!(r#""annotation_sha256":"{HASH}","#), String::new(), "drop needs annotation_sha256"),
+        (HASH.to_owned(), "12ab".to_owned(), "64 hex digits"),
+        ("kim".to_owned(), " ".to_owned(), "author"),
+        (
+            r#""version":2"#.to_owned(),
+            r#""version":1"#.to_owned(),
+            "version 1: this program reads version 2; add the decision again with `carpus corrections add`",
+        ),
+        (r#""version":2"#.to_owned(), r#""version":3"#.to_owned(), "a newer carpus"),
+        (r#""version":2,"#.to_owned(), String::new(), "missing field `version`"),
+        (r#""time":"2026-03-01""#.to_owned(), r#""date":"2026-03-01""#.to_owned(), "unknown field `date`"),
+    ] {
+        let error = Decision::parse(good.replace(&from, &to).as_bytes(), 1).unwrap_err();
+        assert!(error.contains(reason), "{from} -> {to}: {error}");
+    }
+    let note = of_image("a", r#"{"do":"note"}"#).replace("seen", " ");
+    assert!(Decision::parse(note.as_bytes(), 1).unwrap_err().contains("a note needs a text"));
+}
+
+#[test]
+fn times_are_dates_or_utc() {
+    let text = of_image("a", r#"{"do":"exclude"}"#);
+    let read = |time: &str| Decision::parse(text.replace("2026-03-01", time).as_bytes(), 1);
+    for good in ["2026-03-01", "2026-12-31T10:00:00Z", "2026-12-31T10:00:00.25Z", "2026-12-31T10:00:00+00:00"] {
+        assert!(read(good).is_ok(), "{good}");
+    }
+    for wrong in [
+        "",
+        "2026-3-1",
+        "01.03.2026",
+        "2026-13-01",
+        "2026-02-30",
+        "2026-03-01x",
+        "2026-12-31T10:00:00+09:00",
+        "2026-12-31 10:00",
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn bad_lines_are_named_and_the_others_are_in_force() {
+    let mut bytes = b"\xef\xbb\xbf".to_vec();
+    bytes.extend(of_image("a", r#"{"do":"exclude"}"#).as_bytes());
+    bytes.extend(b"\r\n{\"version\":9}\n\n\xff\xfe\nnot json\n{\"version\":2,\"image_id\":\"b\"\n");
+    bytes.extend(of_image("c", r#"{"do":"exclude"}"#).as_bytes());
+    let read = Corrections::parse("c.jsonl", &bytes);
+    assert!(read.excludes("a", "") && read.excludes("c", "") && !read.excludes("b", ""));
+    assert_eq!(read.decisions().map(|d| d.line).collect::<Vec<_>>(), [1, 7]);
+    let places: Vec<&str> = read.problems().iter().map(|p| p.place.as_str()).collect();
+    assert_eq!(places, ["line 2", "line 4", "line 5", "line 6"]);
+    for problem in read.problems() {
+        assert_eq!((problem.severity, problem.file.as_str()), (Severity::Error, "c.jsonl"));
+        assert_eq!(problem.action, "line skipped");
+        assert!(!problem.reason.contains("at line") && !problem.raw.is_empty(), "{problem:?}");
+    }
+    assert_eq!(read.sha256(), sha256(&bytes));
+    let none = Corrections::default();
+    assert!(none.is_empty() && none.file().is_empty() && none.sha256().is_empty() && none.problems().is_empty());
+}
+
+#[test]
+fn undo_puts_out_of_force_and_can_be_undone() {
+    let exclude = of_image("a", r#"{"do":"exclude"}"#);
+    let (first, second) = (undo(&exclude), undo(&undo(&exclude)));
+    let excluded = |lines: &[&String]| {
+        let read = parse(&lines.iter().map(|l| (*l).clone()).collect::<Vec<_>>());
+        assert_eq!(read.problems(), []);
+        assert!(read.decisions().all(|d| !matches!(d.action, Action::Undo { .. })));
+        assert_eq!(read.is_empty(), !read.excludes("a", "1"));
+        read.excludes("a", "1")
+    };
+    assert!(excluded(&[&exclude]));
+    assert!(!excluded(&[&exclude, &first]));
+    assert!(excluded(&[&exclude, &first, &second]));
+    assert!(!excluded(&[&exclude, &first, &second, &undo(&second)]));
+    // Two files that begin with the same lines, joined: what is there twice counts once.
+    assert!(!excluded(&[&exclude, &first, &exclude]));
+    assert!(!excluded(&[&exclude, &exclude, &first, &first]));
+    let read = parse(&[exclude.clone(), first.clone(), exclude.clone()]);
+    let states: Vec<State> = read.history().iter().map(|(_, state)| *state).collect();
+    assert_eq!(states, [State::Undone, State::InForce, State::Repeated]);
+
+    // An undo before its decision, of another image, and of a line that is not there.
+    let of_other = first.replace(r#""image_id":"a""#, r#""image_id":"b""#);
+    let read = parse(&[first.clone(), exclude.clone(), of_other, undo(&of_image("x", r#"{"do":"exclude"}"#))]);
+    assert!(read.excludes("a", "1"));
+    let places: Vec<&str> = read.problems().iter().map(|p| p.place.as_str()).collect();
+    assert_eq!(places, ["line 1", "line 3", "line 4"]);
+    assert!(reasons(read.problems())[0].contains("no earlier line has this id"));
+    assert!(reasons(read.problems())[1].contains("which is about a"));
+}
+
+#[test]
+fn ids_do_not_depend_on_the_file() {
+    let exclude = of_image("a", r#"{"do":"exclude"}"#);
+    let spaced = exclude.replace(",\"", " , \"");
+    assert_eq!(id(&exclude), id(&spaced));
+    assert_eq!(id(&exclude).len(), 12);
+    let other = of_image("b", r#"{"do":"exclude"}"#);
+    let (kim, lee) = (parse(&[exclude.clone(), undo(&exclude)]), parse(std::slice::from_ref(&other)));
+    let joined = parse(&[other, exclude.clone(), undo(&exclude)]);
+    let ids = |c: &Corrections| c.history().iter().map(|(d, _)| d.id()).collect::<Vec<_>>();
+    assert_eq!(ids(&joined), [ids(&lee), ids(&kim)].concat());
+    assert!(joined.excludes("b", "") && !joined.excludes("a", ""));
+    assert_eq!(
+        parse(std::slice::from_ref(&exclude)).with(&[Decision::parse(undo(&exclude).as_bytes(), 0).unwrap()]).history(),
+        kim.history()
+    );
+}
+
+#[test]
+fn names_are_compared_composed_and_without_folder_and_ending() {
+    // The same syllable, decomposed and composed.
+    let (apart, composed) = ("\u{1109}\u{1169}\u{11ab}_R", "\u{c190}_R");
+    let read = parse(&[of_image(&format!("train/{apart}.PNG"), r#"{"do":"set-side","side":"L"}"#)]);
+    assert_eq!((read.side(composed), read.side(apart)), (Some(Side::L), Some(Side::L)));
+    assert_eq!(read.targets().collect::<Vec<_>>(), [(&Target::Image(composed.into()), 1)]);
+    let patient = parse(&[line(r#""patient_id":"ID40""#, r#"{"do":"exclude"}"#)]);
+    assert!(patient.excludes("any", "040") && !patient.excludes("any", "041"));
+}
+
+#[test]
+fn decisions_are_found() {
+    let read = parse(&[
+        of_image("a", r#"{"do":"set-side","side":"L"}"#),
+        of_image("a", r#"{"do":"set-side","side":"R"}"#),
+        of_image("a", r#"{"do":"keep","check":"size","label":"Ulna"}"#),
+        of_image("b", r#"{"do":"keep","check":"size"}"#),
+        of_image("c", r#"{"do":"keep"}"#),
+        line(r#""patient_id":"040""#, r#"{"do":"set-metadata","field":"age","value":30}"#),
+        line(r#""patient_id":"040""#, r#"{"do":"set-metadata","field":"age","value":null}"#),
+    ]);
+    assert_eq!(read.problems(), []);
+    assert_eq!(read.side("a"), Some(Side::R));
+    assert!(read.keeps("a", "size", "Ulna") && !read.keeps("a", "size", "Radius") && !read.keeps("a", "place", "Ulna"));
+    assert!(read.keeps("b", "size", "Radius") && !read.keeps("b", "place", ""));
+    assert!(read.keeps("c", "place", "") && !read.keeps("d", "place", ""));
+    assert_eq!(read.metadata("040"), [(Field::Age, &Value::from(30)), (Field::Age, &Value::Null)]);
+    assert_eq!(read.metadata("041"), []);
+}
+
+fn annotation(labels: &[&str]) -> Annotation {
+    let shape = |(index, label): (usize, &&str)| Shape {
+        index,
+        label: (*label).to_owned(),
+        bone: Bone::all().find(|b| b.name().eq_ignore_ascii_case(label)),
+        points: vec![[index as i32, 0], [9, 9], [0, 9]],
+    };
+    Annotation::new(labels.iter().enumerate().map(shape).collect())
+}
+
+fn apply(actions: &[&str], labels: &[&str]) -> (Annotation, Vec<Problem>) {
+    let read = parse(&actions.iter().map(|action| of_image("a", action)).collect::<Vec<_>>());
+    assert_eq!(read.problems(), []);
+    let mut corrected = annotation(labels);
+    let problems = read.apply("a", Some(HASH), &mut corrected);
+    (corrected, problems)
+}
+
+fn labels(annotation: &Annotation) -> Vec<&str> {
+    annotation.shapes.iter().map(|s| s.label.as_str()).collect()
+}
+
+#[test]
+fn shapes_are_corrected_in_order() {
+    let actions = [
+        r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"}}"#,
+        r#"{"do":"relabel","shape":{"index":3,"label":"finger-20"},"to":"finger-2"}"#,
+        r#"{"do":"drop","shape":{"index":1,"label":"Hamate"}}"#,
+        r#"{"do":"replace","shape":{"index":2,"label":"Ulna"},"points":[[5,5],[6,5],[5,6]]}"#,
+        r#"{"do":"set-side","side":"L"}"#,
+    ];
+    let (after, problems) = apply(&actions, &["Hamate", "Lunate", "Ulna", "finger-20"]);
+    assert_eq!(problems, []);
+    assert_eq!(labels(&after), ["Lunate", "Ulna", "finger-2"]);
+    assert_eq!(after.shapes[2].bone, Bone::from_name("finger-2"));
+    assert_eq!(after.shapes[1].points, [[5, 5], [6, 5], [5, 6]]);
+}
+
+#[test]
+fn labels_are_renamed_at_once_and_never_merged() {
+    let ring = r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Ulna","Ulna":"Hamate"}}"#;
+    let (after, problems) = apply(&[ring], &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
+    assert_eq!(problems, []);
+    assert_eq!(labels(&after), ["Lunate", "Ulna", "Hamate", "Lunate", "Radius"]);
+
+    let chain = r#"{"do":"relabel","labels":{"old":"Lunate","Lunate":"Ulna"}}"#;
+    assert_eq!(labels(&apply(&[chain], &["old", "Lunate"]).0), ["Lunate", "Ulna"]);
+    // "ulna" is read as the class Ulna; correcting its spelling merges nothing.
+    let spelling = r#"{"do":"relabel","labels":{"ulna":"Ulna"}}"#;
+    assert_eq!(labels(&apply(&[spelling], &["ulna"]).0), ["Ulna"]);
+
+    for (present, reason) in [
+        (&["old", "Lunate", "Ulna"], "Lunate would merge with the shapes labelled Ulna"),
+        (&["old", "Lunate", "ulna"], "Lunate would merge with the shapes labelled Ulna"),
+        (&["old", "Ulna", "Radius"], "no shape is labelled Lunate"),
+    ] {
+        let (after, problems) = apply(&[chain], present);
+        assert_eq!(after, annotation(present));
+        assert!(problems[0].reason.contains(reason), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_a_problem_and_changes_nothing() {
+    let actions = [
+        r#"{"do":"relabel","shape":{"index":0,"label":"Lunate"},"to":"Ulna"}"#,
+        r#"{"do":"drop","shape":{"index":7,"label":"Ulna"}}"#,
+    ];
+    let (after, problems) = apply(&actions, &["Hamate", "Lunate"]);
+    assert_eq!(after, annotation(&["Hamate", "Lunate"]));
+    assert_eq!(reasons(&problems), ["shape 0 is labelled \"Hamate\", expected \"Lunate\"", "there is no shape 7"]);
+    assert_eq!((problems[1].place.as_str(), problems[1].image_id.as_deref()), ("line 2", Some("a")));
+    assert!(problems[1].raw.contains("drop"));
+}
+
+#[test]
+fn another_content_is_not_corrected() {
+    let read = parse(&[of_image("a", r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"}}"#)]);
+    let mut corrected = annotation(&["Hamate", "Lunate"]);
+    for hash in [None, Some("of another file")] {
+        let problems = read.apply("a", hash, &mut corrected);
+        assert_eq!(corrected, annotation(&["Hamate", "Lunate"]));
+        let reason = if hash.is_none() { "not known" } else { "has changed since" };
+        assert!(problems[0].reason.contains(reason), "{problems:?}");
+    }
+    assert_eq!(read.apply("b", None, &mut corrected), []);
+    assert_eq!(read.apply("a", Some(HASH), &mut corrected), []);
+    assert_eq!(labels(&corrected), ["Lunate", "Hamate"]);
+}
+
+fn exclude(image: &str) -> Decision {
+    Decision::parse(of_image(image, r#"{"do":"exclude"}"#).as_bytes(), 0).unwrap()
+}
+
+#[test]
+fn two_writers_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("corrections.jsonl");
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let path = &path;
+            scope.spawn(move || {
+                for i in 0..10 {
+                    append(path, &[exclude(&format!("{writer}-{i}a")), exclude(&format!("{writer}-{i}b"))]).unwrap();
+                }
+            });
+        }
+    });
+    let read = Corrections::read(&path).unwrap();
+    assert_eq!((read.problems(), read.history().len()), (&[][..], 80));
+    // What was appended together stands together.
+    for pair in read.history().chunks(2) {
+        let [a, b] = [&pair[0].0, &pair[1].0].map(|d| d.target.id());
+        assert_eq!(a.trim_end_matches('a'), b.trim_end_matches('b'));
+    }
+}
+
+#[test]
+fn lines_are_added_all_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/corrections.jsonl");
+    let bad = Decision { time: "yesterday".into(), ..exclude("a") };
+    let unknown = Decision::parse(undo(&of_image("x", r#"{"do":"exclude"}"#)).as_bytes(), 0).unwrap();
+    for (decisions, reason) in [
+        ([exclude("b"), bad], "time"),
+        ([exclude("b"), unknown], "no earlier line"),
+        ([exclude("b"), exclude("b")], "in the file already"),
+    ] {
+        let error = append(&path, &decisions).unwrap_err();
+        assert!(matches!(&error, CorrectionsError::Refused { reason: r } if r.contains(reason)), "{error}");
+    }
+    assert!(!path.exists());
+    assert!(matches!(Corrections::read(&path), Err(CorrectionsError::Io { .. })));
+    assert_eq!(append(&path, &[exclude("a.png")]).unwrap(), 1);
+    // An unfinished last line is closed, not continued.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(b"{\"version\":2,");
+    std::fs::write(&path, bytes).unwrap();
+    let undo = Decision::parse(undo(&of_image("a", r#"{"do":"exclude"}"#)).as_bytes(), 0).unwrap();
+    assert_eq!(append(&path, &[undo]).unwrap(), 3);
+    let read = Corrections::read(&path).unwrap();
+    assert_eq!((read.problems().len(), read.history().len(), read.is_empty()), (1, 2, true));
+}

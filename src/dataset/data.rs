@@ -1,0 +1,307 @@
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::annotation::{Annotation, AnnotationError, Document};
+use super::corrections::{Action, Corrections, Field, Target};
+use super::image::{ImageError, Radiograph, Reader};
+use super::metadata::{MetadataError, Patient, Sex};
+use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
+use super::{ImageEntry, Problem, image_id};
+
+/// A data set: its images, their annotations and the patients' spreadsheet, from whatever source they come.
+///
+/// ```no_run
+/// use carpus::dataset::Dataset;
+/// let dataset = Dataset::open("data".as_ref())?;
+/// for entry in dataset.images() {
+///     let (width, height) = dataset.image(entry)?.pixels.dimensions();
+///     if let Some(read) = dataset.annotation(entry)? {
+///         println!("{}: {} shapes on {width}x{height}", entry.image_id, read.annotation.shapes.len());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Dataset {
+    source: Box<dyn Source>,
+    images: Vec<ImageEntry>,
+    metadata: Option<String>,
+    problems: Vec<Problem>,
+    by_id: HashMap<String, usize>,
+    corrections: Corrections,
+    unfit: Vec<Problem>,
+}
+
+/// An annotation as read, corrections applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadAnnotation {
+    /// Its shapes.
+    pub annotation: Annotation,
+    /// SHA-256 of its content before corrections, hex.
+    pub sha256: String,
+    /// What was repaired or left out, and corrections that do not fit.
+    pub problems: Vec<Problem>,
+}
+
+impl Dataset {
+    /// Opens the data at `root`, of whichever kind it is.
+    ///
+    /// # Errors
+    /// The folder cannot be listed, or there is no image in it. Everything else is among the problems.
+    pub fn open(root: &Path) -> Result<Dataset, DatasetError> {
+        let opened = SOURCES.iter().find_map(|kind| (kind.open)(root));
+        let (source, listing) = opened.unwrap_or_else(|| Err(DatasetError::NoImages { path: root.into() }))?;
+        let by_id = listing.images.iter().map(|e| e.image_id.clone()).zip(0..).collect();
+        let Listing { images, metadata, problems } = listing;
+        Ok(Dataset {
+            source,
+            images,
+            metadata,
+            problems,
+            by_id,
+            corrections: Corrections::default(),
+            unfit: Vec::new(),
+        })
+    }
+
+    /// The same data with the decisions of a corrections file applied wherever it is read.
+    pub fn with_corrections(mut self, corrections: Corrections) -> Dataset {
+        self.unfit.clear();
+        for entry in &mut self.images {
+            entry.side = corrections.side(&entry.image_id).or(entry.side);
+        }
+        let patients: HashSet<&str> = self.images.iter().map(|e| &*e.patient_id).collect();
+        for decision in corrections.decisions() {
+            let absent = match (&decision.target, &decision.action) {
+                (Target::Image(id), _) if !self.by_id.contains_key(id) => format!("the data has no image {id}"),
+                (Target::Patient(id), Action::Exclude {}) if !patients.contains(&**id) => {
+                    format!("the data has no image of patient {id}")
+                }
+                _ => continue,
+            };
+            // A copy need not have what was excluded when it was made.
+            if !self.is_copy() {
+                self.unfit.push(corrections.problem(decision, absent));
+            }
+        }
+        self.corrections = corrections;
+        self
+    }
+
+    /// Decisions about images and patients that the data does not have.
+    pub fn unfit_corrections(&self) -> &[Problem] {
+        &self.unfit
+    }
+
+    /// Every decision that does not fit the data, in the order of the file. Reads the annotations that decisions are about.
+    ///
+    /// # Errors
+    /// The patients' spreadsheet cannot be read.
+    pub fn check_corrections(&self) -> Result<Vec<Problem>, MetadataError> {
+        let mut problems = self.unfit.clone();
+        problems.extend(self.patients()?.1);
+        for entry in &self.images {
+            let decisions = self.corrections.about_shapes(&entry.image_id);
+            if decisions.is_empty() {
+                continue;
+            }
+            let reason = match self.annotation(entry) {
+                Ok(Some(read)) => {
+                    problems.extend(read.problems);
+                    continue;
+                }
+                Ok(None) => "the image has no annotation".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            problems.extend(decisions.into_iter().map(|d| self.corrections.problem(d, &reason)));
+        }
+        problems.retain(|p| p.file == self.corrections.file());
+        let line = |p: &Problem| p.place.strip_prefix("line ").and_then(|line| line.parse::<usize>().ok());
+        problems.sort_by_key(line);
+        Ok(problems)
+    }
+
+    /// Whether the data is a copy with corrections applied, as crops are.
+    pub fn is_copy(&self) -> bool {
+        self.source.applied().is_some()
+    }
+
+    /// The corrections that are applied.
+    pub fn corrections(&self) -> &Corrections {
+        &self.corrections
+    }
+
+    /// Whether the corrections exclude an image or its patient.
+    pub fn excludes(&self, entry: &ImageEntry) -> bool {
+        self.corrections.excludes(&entry.image_id, &entry.patient_id)
+    }
+
+    /// The data folder.
+    pub fn root(&self) -> &Path {
+        self.source.root()
+    }
+
+    /// Every image, train before test, then by patient, then by name.
+    pub fn images(&self) -> &[ImageEntry] {
+        &self.images
+    }
+
+    /// The image of that name, with or without folder and ending.
+    pub fn find(&self, name: &str) -> Option<&ImageEntry> {
+        let at = self.by_id.get(name).or_else(|| self.by_id.get(&image_id(name)))?;
+        Some(&self.images[*at])
+    }
+
+    /// What was repaired, skipped or missing when the data was listed.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The patients' spreadsheet, relative to the data folder.
+    pub fn metadata(&self) -> Option<&str> {
+        self.metadata.as_deref()
+    }
+
+    /// The bytes of the patients' spreadsheet.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn metadata_bytes(&self) -> std::io::Result<Option<Vec<u8>>> {
+        self.metadata.as_ref().map(|file| std::fs::read(self.root().join(file))).transpose()
+    }
+
+    /// SHA-256 of an image's content in hex, without decoding it; the same as that of the image as read.
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn image_sha256(&self, entry: &ImageEntry) -> Result<String, ImageError> {
+        self.source.image_sha256(entry)
+    }
+
+    /// The grey levels of an image.
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn image(&self, entry: &ImageEntry) -> Result<Radiograph, ImageError> {
+        self.image_into(entry, &mut Reader::default())
+    }
+
+    /// The grey levels of an image, in memory that is used again.
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn image_into(&self, entry: &ImageEntry, reader: &mut Reader) -> Result<Radiograph, ImageError> {
+        self.source.image(entry, reader)
+    }
+
+    /// Width and height of an image, without decoding it.
+    ///
+    /// # Errors
+    /// The image's header cannot be read.
+    pub fn dimensions(&self, entry: &ImageEntry) -> Result<(u32, u32), ImageError> {
+        self.source.dimensions(entry)
+    }
+
+    /// The annotation of an image with its corrections applied; `None` where it has none.
+    ///
+    /// # Errors
+    /// It cannot be read at all.
+    pub fn annotation(&self, entry: &ImageEntry) -> Result<Option<ReadAnnotation>, AnnotationError> {
+        let Some(place) = &entry.annotation else { return Ok(None) };
+        let SourceAnnotation { mut annotation, sha256, mut problems } = self.source.annotation(entry, place)?;
+        problems.extend(match self.source.applied() {
+            None => self.corrections.apply(&entry.image_id, Some(&sha256), &mut annotation),
+            // The shapes are those of a copy, in which a decision cannot find the ones that it is about.
+            Some(applied) => {
+                let done = applied.get(&entry.image_id).map_or(&[][..], |ids| ids);
+                let later = self.corrections.about_shapes(&entry.image_id).into_iter();
+                let reason = "decided after this copy of the data was made; make it again with `carpus clean`";
+                later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, reason)).collect()
+            }
+        });
+        Ok(Some(ReadAnnotation { annotation, sha256, problems }))
+    }
+
+    /// The annotation of an image as a document for writing it again; an empty one where the source has another form.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn document(&self, entry: &ImageEntry) -> Result<Document, AnnotationError> {
+        match &entry.annotation {
+            Some(place) => self.source.document(entry, place),
+            None => Ok(Document::default()),
+        }
+    }
+
+    /// The rows of the spreadsheet with their corrections, in its order; none where there is no spreadsheet.
+    ///
+    /// # Errors
+    /// The spreadsheet cannot be read.
+    pub fn patients(&self) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+        let (mut patients, mut problems) = match &self.metadata {
+            Some(file) => self.source.patients(file)?,
+            None => Default::default(),
+        };
+        for decision in self.corrections.decisions() {
+            let (Target::Patient(id), Action::SetMetadata { field, value }) = (&decision.target, &decision.action)
+            else {
+                continue;
+            };
+            match patients.iter_mut().find(|p| p.patient_id == *id) {
+                Some(patient) => set_field(patient, *field, value),
+                None if self.images.iter().any(|e| e.patient_id == *id) => {
+                    let mut patient = Patient { patient_id: id.clone(), ..Patient::default() };
+                    set_field(&mut patient, *field, value);
+                    patients.push(patient);
+                }
+                None => problems.push(self.corrections.problem(decision, format!("there is no patient {id}"))),
+            }
+        }
+        Ok((patients, problems))
+    }
+
+    /// A text that changes with the content of an image, its annotation and the corrections of it; `None` where that is
+    /// not known without reading them.
+    pub fn stamp(&self, entry: &ImageEntry) -> Option<String> {
+        let decisions = self.corrections.about_shapes(&entry.image_id).into_iter().map(|d| d.id());
+        let stamp = self.source.stamp(entry)?;
+        Some(decisions.fold(stamp, |stamp, id| stamp + " " + &id))
+    }
+
+    /// Where the annotation of an image goes in a copy of the data that has a file for each.
+    pub fn annotation_file(&self, entry: &ImageEntry) -> Option<String> {
+        let place = entry.annotation.as_ref()?;
+        if self.source.one_file_per_annotation() {
+            return Some(place.clone());
+        }
+        Some(format!("{}.json", entry.image.rsplit_once('.').map_or(&*entry.image, |(stem, _)| stem)))
+    }
+
+    /// The folders in which there are images, annotations or the spreadsheet.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let places = self.images.iter().flat_map(|e| std::iter::once(&e.image).chain(&e.annotation));
+        let folders = places.chain(&self.metadata).map(|place| place.rsplit_once('/').map_or("", |(folder, _)| folder));
+        let mut folders: Vec<PathBuf> = folders.map(|folder| self.root().join(folder)).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+fn set_field(patient: &mut Patient, field: Field, value: &serde_json::Value) {
+    match field {
+        Field::Sex => patient.sex = [Sex::F, Sex::M].into_iter().find(|sex| value == sex.name()),
+        Field::Age => patient.age = value.as_f64(),
+        Field::HeightCm => patient.height_cm = value.as_f64(),
+        Field::WeightKg => patient.weight_kg = value.as_f64(),
+        Field::Note => patient.note = value.as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dataset")
+            .field("root", &self.root())
+            .field("images", &self.images.len())
+            .finish_non_exhaustive()
+    }
+}

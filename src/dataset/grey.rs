@@ -1,0 +1,148 @@
+use std::borrow::Cow;
+
+use image::GrayImage;
+
+/// Grey levels as stored, row-major.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Levels {
+    /// 0 to 255.
+    Eight(Vec<u8>),
+    /// 0 to 65,535, of which an image may use a part.
+    Sixteen(Vec<u16>),
+}
+
+/// Which end of the levels is black.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Polarity {
+    /// 0 is black and bone is bright, as in nearly all files.
+    #[default]
+    BlackIsZero,
+    /// 0 is white and bone is dark.
+    WhiteIsZero,
+}
+
+/// A radiograph's grey levels with what they mean: nothing is lost in reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GreyImage {
+    width: u32,
+    height: u32,
+    levels: Levels,
+    top: u16,
+    polarity: Polarity,
+}
+
+impl GreyImage {
+    /// Levels of an image of `width` x `height` that use the whole range of their type, 0 black; `None` unless there is
+    /// one per pixel.
+    pub fn new(width: u32, height: u32, levels: Levels) -> Option<GreyImage> {
+        let (count, top) = match &levels {
+            Levels::Eight(levels) => (levels.len(), u8::MAX.into()),
+            Levels::Sixteen(levels) => (levels.len(), u16::MAX),
+        };
+        let pixels = u64::from(width) * u64::from(height);
+        (count as u64 == pixels).then_some(GreyImage { width, height, levels, top, polarity: Polarity::default() })
+    }
+
+    /// With another level for the brightest the device can record (the darkest, where white is zero), at least 1.
+    pub fn with_top(self, top: u16) -> GreyImage {
+        GreyImage { top: top.max(1), ..self }
+    }
+
+    /// With another polarity.
+    pub fn with_polarity(self, polarity: Polarity) -> GreyImage {
+        GreyImage { polarity, ..self }
+    }
+
+    /// Columns.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Columns and rows.
+    pub fn dimensions(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// The levels as stored.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// The levels as stored, by themselves.
+    pub fn into_levels(self) -> Levels {
+        self.levels
+    }
+
+    /// The highest level of the scale; a pixel may still exceed it, and counts as it then.
+    pub fn top(&self) -> u16 {
+        self.top
+    }
+
+    /// Which end of the levels is black.
+    pub fn polarity(&self) -> Polarity {
+        self.polarity
+    }
+
+    /// The levels on a scale of 0 (black) to 255: of 16 bits in full use, the high byte.
+    pub fn to_eight_bit(&self) -> Cow<'_, [u8]> {
+        let plain = self.top == u16::from(u8::MAX) && self.polarity == Polarity::BlackIsZero;
+        match &self.levels {
+            Levels::Eight(levels) if plain => Cow::Borrowed(levels),
+            Levels::Eight(levels) => levels.iter().map(|v| self.eight_bit((*v).into())).collect::<Vec<u8>>().into(),
+            Levels::Sixteen(levels) => levels.iter().map(|v| self.eight_bit(*v)).collect::<Vec<u8>>().into(),
+        }
+    }
+
+    /// As [`GreyImage::to_eight_bit`], in the same memory where nothing changes.
+    pub fn into_eight_bit(self) -> GrayImage {
+        let (width, height) = self.dimensions();
+        let levels = match self.to_eight_bit() {
+            Cow::Owned(levels) => levels,
+            Cow::Borrowed(_) => match self.levels {
+                Levels::Eight(levels) => levels,
+                Levels::Sixteen(_) => unreachable!("16 bits are always converted"),
+            },
+        };
+        GrayImage::from_raw(width, height, levels).expect("one level per pixel")
+    }
+
+    fn eight_bit(&self, level: u16) -> u8 {
+        let (level, top) = (u32::from(level.min(self.top)), u32::from(self.top));
+        // 2^n - 1 is cut to its upper eight bits; a shorter scale is stretched.
+        let eight: u32 = if top >= 255 { level * 256 / (top + 1) } else { level * 255 / top };
+        let eight = eight as u8;
+        match self.polarity {
+            Polarity::BlackIsZero => eight,
+            Polarity::WhiteIsZero => u8::MAX - eight,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eight(levels: Levels, change: impl Fn(GreyImage) -> GreyImage) -> Vec<u8> {
+        let image = change(GreyImage::new(3, 1, levels).unwrap());
+        let converted = image.to_eight_bit().into_owned();
+        assert_eq!(image.into_eight_bit().into_raw(), converted);
+        converted
+    }
+
+    #[test]
+    fn eight_bits_of_any_scale() {
+        assert_eq!(eight(Levels::Eight(vec![0, 7, 255]), |i| i), [0, 7, 255]);
+        assert_eq!(eight(Levels::Sixteen(vec![255, 256, 65_535]), |i| i), [0, 1, 255]);
+        assert_eq!(eight(Levels::Sixteen(vec![15, 16, 4095]), |i| i.with_top(4095)), [0, 1, 255]);
+        assert_eq!(eight(Levels::Sixteen(vec![0, 4095, 5000]), |i| i.with_top(4095)), [0, 255, 255]);
+        assert_eq!(eight(Levels::Sixteen(vec![0, 1, 1]), |i| i.with_top(1)), [0, 255, 255]);
+        let inverted = |i: GreyImage| i.with_polarity(Polarity::WhiteIsZero);
+        assert_eq!(eight(Levels::Eight(vec![0, 7, 255]), inverted), [255, 248, 0]);
+        assert!(GreyImage::new(2, 2, Levels::Eight(vec![0; 3])).is_none());
+    }
+}
