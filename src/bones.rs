@@ -56,6 +56,17 @@ pub enum Group {
     Forearm,
 }
 
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FINGERS: [&str; 5] = ["thumb", "index finger", "middle finger", "ring finger", "little finger"];
+        f.pad(match self {
+            Group::Finger(finger) => FINGERS.get(usize::from(*finger)).copied().unwrap_or("finger"),
+            Group::Carpal => "carpal",
+            Group::Forearm => "forearm",
+        })
+    }
+}
+
 impl Bone {
     /// Thumb's distal phalanx: with `FINGER_16` it tells left from right.
     pub const FINGER_1: Bone = Bone(0);
@@ -81,6 +92,28 @@ impl Bone {
     /// The bone spelt exactly `name`.
     pub fn from_name(name: &str) -> Option<Bone> {
         NAMES.iter().position(|n| *n == name).map(|i| Bone(i as u8))
+    }
+
+    /// The bone called `name`, however it is spelt: case, spaces, `-` and `_` do not count.
+    pub fn read(name: &str) -> Option<Bone> {
+        let read = || Bone::all().find(|bone| plain(bone.name()) == plain(name));
+        Bone::from_name(name).or_else(read)
+    }
+
+    /// The bone that a name of none was probably meant for: the one with the fewest letters otherwise, if it is one alone and
+    /// at most a third of the letters differ.
+    pub fn nearest(name: &str) -> Option<Bone> {
+        let meant = plain(name);
+        let letters = meant.chars().count();
+        // Longer than any name by far; comparing takes the product of the lengths.
+        if letters > 32 {
+            return None;
+        }
+        let mut by_distance: Vec<(usize, Bone)> =
+            Bone::all().map(|bone| (strsim::osa_distance(&meant, &plain(bone.name())), bone)).collect();
+        by_distance.sort();
+        let [(least, bone), (next, _), ..] = by_distance[..] else { return None };
+        (least < next && 3 * least <= letters).then_some(bone)
     }
 
     /// Channel index, 0 to 28.
@@ -147,6 +180,12 @@ impl fmt::Debug for Bone {
     }
 }
 
+/// Lower case without spaces, `-` and `_`.
+fn plain(label: &str) -> String {
+    let dropped = |c: &char| c.is_whitespace() || c.is_control() || ['-', '_', '\u{200b}', '\u{feff}'].contains(c);
+    label.chars().filter(|c| !dropped(c)).flat_map(char::to_lowercase).collect()
+}
+
 const fn b(i: u8) -> Bone {
     Bone(i)
 }
@@ -199,6 +238,19 @@ mod tests {
         assert_eq!(Bone::FINGER_16.name(), "finger-16");
         assert_eq!(Bone::CAPITATE.name(), "Capitate");
         assert_eq!((Bone::RADIUS.name(), Bone::ULNA.name()), ("Radius", "Ulna"));
+    }
+
+    #[test]
+    fn names_are_read_however_spelt() {
+        for name in [" trapezoid", "TRAPE-ZOID", "Trapezoid"] {
+            assert_eq!(Bone::read(name).unwrap().name(), "Trapezoid", "{name}");
+        }
+        assert_eq!(Bone::read("Finger 1"), Some(Bone::FINGER_1));
+        assert_eq!((Bone::read("Elbow"), Bone::read("")), (None, None));
+        let nearest = |name: &str| Bone::nearest(name).map(Bone::name);
+        assert_eq!((nearest("Trapezod"), nearest("trapezuim")), (Some("Trapezoid"), Some("Trapezium")));
+        // As near to finger-2 as to finger-10.
+        assert_eq!((nearest("finger-20"), nearest("Elbow"), nearest("")), (None, None, None));
     }
 
     #[test]

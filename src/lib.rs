@@ -32,6 +32,7 @@ pub mod mask;
 pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;
+pub mod names;
 pub mod progress;
 pub mod report;
 pub mod runs;

@@ -3,6 +3,7 @@
 #[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
 mod allocator;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use carpus::cli::{self, Cli, Status};
@@ -17,12 +18,18 @@ fn main() -> ExitCode {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let json = cli.json;
     match cli::run(cli) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::DoneWithProblems) => ExitCode::from(3),
         Ok(Status::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            eprintln!("error: {}", said(&error));
+            let text = said(&error);
+            eprintln!("error: {}", cli::visible(&text));
+            if json {
+                // Whoever reads values gets one here too; a failure to write it is told by the exit code.
+                let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
+            }
             ExitCode::FAILURE
         }
     }

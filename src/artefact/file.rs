@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tempfile::NamedTempFile;
+
 use super::process::{Process, remove_leftovers};
 
 /// Writes `path` whole or not at all: into a temporary file in the same folder, synced, then renamed; the folder is synced too, so
@@ -16,17 +18,53 @@ use super::process::{Process, remove_leftovers};
 /// # Errors
 /// What the disk or `write` reports, with the old file as it was; a folder of that name.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
-    let Some(path) = destination(path)? else {
-        // Appended, as standard output may be a file that others have written to.
-        return fill(&OpenOptions::new().append(true).open(path)?, write);
-    };
-    let old = match fs::metadata(&path) {
+    let mut files = Together::default();
+    files.add(path, write)?;
+    files.commit()
+}
+
+/// Files that appear together: all are written under temporary names before the first is renamed. Dropped without
+/// [`Together::commit`], they leave nothing.
+#[derive(Debug, Default)]
+pub struct Together(Vec<(NamedTempFile, PathBuf)>);
+
+impl Together {
+    /// Writes a file as [`write_atomically`] does, but for the renaming.
+    ///
+    /// # Errors
+    /// As for [`write_atomically`].
+    pub fn add(&mut self, path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+        let Some(path) = destination(path)? else {
+            // Appended, as standard output may be a file that others have written to.
+            return fill(&OpenOptions::new().append(true).open(path)?, write);
+        };
+        let temporary = written(&path, write)?;
+        self.0.push((temporary, path));
+        Ok(())
+    }
+
+    /// Renames them, in the order in which they were added.
+    ///
+    /// # Errors
+    /// What the disk reports; files renamed before that stay.
+    pub fn commit(self) -> io::Result<()> {
+        let folders: BTreeSet<PathBuf> = self.0.iter().map(|(_, path)| folder_of(path).to_owned()).collect();
+        for (temporary, path) in self.0 {
+            temporary.persist(&path).map_err(|e| e.error)?;
+        }
+        folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
+    }
+}
+
+/// A temporary file in the folder of `path` with the content, synced.
+fn written(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<NamedTempFile> {
+    let old = match fs::metadata(path) {
         Ok(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(old) => Some(old.permissions()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(e),
     };
-    let folder = folder_of(&path);
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     tidy(folder);
     let temporary = temporary(0o666, |new| new.tempfile_in(folder))?;
@@ -35,8 +73,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -
         temporary.as_file().set_permissions(permissions)?;
     }
     temporary.as_file().sync_all()?;
-    temporary.persist(&path).map_err(|e| e.error)?;
-    File::open(folder)?.sync_all()
+    Ok(temporary)
 }
 
 fn fill(file: &File, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {

@@ -38,6 +38,33 @@ pub fn replace_folder<T, E: From<FolderError>>(
     Ok(built)
 }
 
+/// Removes the files in `folder` that commands of this `kind` write, and the folders inside that this empties.
+///
+/// # Errors
+/// What the disk reports.
+pub fn remove_owned(folder: &Path, kind: &FolderKind) -> Result<(), FolderError> {
+    remove_inside(folder, Path::new(""), kind)
+}
+
+fn remove_inside(folder: &Path, inside: &Path, kind: &FolderKind) -> Result<(), FolderError> {
+    let here = folder.join(inside);
+    let at = |source| FolderError { path: here.clone(), source };
+    let mut emptied = false;
+    for entry in fs::read_dir(&here).map_err(at)? {
+        let (path, name, is_folder) =
+            entry.and_then(|e| Ok((e.path(), e.file_name(), e.file_type()?.is_dir()))).map_err(at)?;
+        let relative = inside.join(name);
+        if is_folder {
+            remove_inside(folder, &relative, kind)?;
+        } else if kind.owns(&relative) {
+            fs::remove_file(path).map_err(at)?;
+            emptied = true;
+        }
+    }
+    emptied &= !inside.as_os_str().is_empty() && fs::read_dir(&here).map_err(at)?.next().is_none();
+    if emptied { fs::remove_dir(&here).map_err(at) } else { Ok(()) }
+}
+
 /// The folder to replace, links followed, and the new one. Dropping that removes what has its name at the end, which is the
 /// old folder if the two have changed places.
 fn start(path: &Path) -> io::Result<(PathBuf, tempfile::TempDir)> {
@@ -101,7 +128,10 @@ fn keep_others(old: &Path, new: &Path, inside: &Path, kind: &FolderKind) -> io::
         let relative = inside.join(entry.file_name());
         let (from, to) = (entry.path(), new.join(&relative));
         if !entry.file_type()?.is_dir() {
-            if !kind.owns(&relative) && to.symlink_metadata().is_err() {
+            // A picture of the person's own may have a name like ours.
+            let is_ours = kind.owns(&relative)
+                && (from.extension().is_none_or(|e| e != "png") || super::kind::PNG.matches(&from).unwrap_or(false));
+            if !is_ours && to.symlink_metadata().is_err() {
                 fs::create_dir_all(folder_of(&to))?;
                 fs::hard_link(&from, &to).or_else(|_| copy(&from, &to))?;
             }
@@ -142,7 +172,10 @@ mod tests {
         replace_folder(folder, &REPORT, |new| {
             let write = || {
                 fs::create_dir(new.join("figures"))?;
-                fs::write(new.join(format!("figures/{text}.png")), text)?;
+                let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+                png.resize(33, 0);
+                super::super::sign_png(&mut png);
+                fs::write(new.join(format!("figures/{text}.png")), png)?;
                 fs::write(new.join("numbers.json"), text)
             };
             write().map_err(|source| FolderError { path: new.into(), source })
@@ -178,6 +211,10 @@ mod tests {
         assert_eq!(fs::read_link(folder.join("link")).unwrap(), Path::new("../elsewhere"));
         assert!(home.path().join("link").is_symlink());
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no temporary folder is left");
+
+        remove_owned(&folder, &REPORT).unwrap();
+        assert!(!folder.join("numbers.json").exists() && !folder.join("figures/new.png").exists());
+        assert!(folder.join("figures/notes.txt").exists() && folder.join("talk/empty").is_dir());
 
         let file = folder.join("notes.txt");
         assert!(report(&file, "x").is_err());

@@ -74,11 +74,13 @@ impl Outputs {
     /// # Errors
     /// One of the reasons above; a folder of that name; a file that cannot be read.
     pub fn file(&self, path: &Path, kind: &FileKind) -> Result<(), OutputError> {
+        // Written through, also where standard output is a file that something stands in.
+        if super::file::destination(path).map_err(io_error(path))?.is_none() {
+            return Ok(());
+        }
         let found = fs::metadata(path).ok();
-        match &found {
-            Some(found) if found.is_dir() => return Err(OutputError::IsFolder { path: path.into(), kind: kind.name }),
-            Some(found) if !found.is_file() => return Ok(()),
-            _ => {}
+        if found.as_ref().is_some_and(|found| found.is_dir()) {
+            return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
         if self.force || found.is_none_or(|found| found.len() == 0) || kind.matches(path).map_err(io_error(path))? {

@@ -222,6 +222,8 @@ pub const PHANTOM: FolderKind = FolderKind {
     manifest: &[("truth.json", FileKind::json("the truth about a phantom", &["settings", "classes", "images"]))],
     owned: &["truth.json", "meta_data.xlsx", "train/*.png", "train/*.json", "test/*.png", "truth/*.json"],
 };
+/// Hashes of the tables of `scan`.
+pub const TABLE_HASHES: FileKind = FileKind::json("hashes of tables", &["sha256"]);
 /// Crops of `clean`.
 pub const CROPS: FolderKind = FolderKind {
     name: "a folder of crops",
@@ -255,6 +257,8 @@ pub const RUN: FolderKind = FolderKind {
         "config.toml",
         "summary.json",
         "predictions.csv",
+        "predictions_crops.csv",
+        "predictions_crops.csv.json",
         "*_dice.csv",
         "pictures/*.png",
         "report.html",
@@ -281,6 +285,7 @@ pub const TABLES: FolderKind = FolderKind {
     manifest: &[("scan.json", FileKind::json("the record of a scan", &["version", "settings", "files"]))],
     owned: &[
         "scan.json",
+        "tables.json",
         "patients.parquet",
         "patients.csv",
         "images.parquet",

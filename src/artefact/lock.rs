@@ -125,7 +125,8 @@ impl Drop for Lock {
     }
 }
 
-fn leads_to(path: &Path, file: &File) -> bool {
+/// Whether a name still leads to an open file: what holds a lock on a file must know.
+pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
     let id = |found: Metadata| (found.dev(), found.ino());
     matches!((fs::symlink_metadata(path).map(id), file.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
 }

@@ -14,10 +14,11 @@ mod lock;
 mod png;
 mod process;
 
-pub use file::write_atomically;
-pub use folder::{FolderError, replace_folder};
+pub use file::{Together, write_atomically};
+pub use folder::{FolderError, remove_owned, replace_folder};
 pub use guard::{OutputError, Outputs};
 pub use kind::{FileKind, FolderKind};
+pub(crate) use lock::leads_to;
 pub use lock::{Lock, LockError};
 pub use png::sign_png;
 pub use process::remove_leftovers;

@@ -89,7 +89,8 @@ enum Failure {
 
 /// An image ID as part of a file name.
 fn plain(image_id: &str) -> String {
-    image_id.chars().map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect()
+    // A name may have 255 bytes; the number in front tells long ones apart.
+    image_id.chars().take(40).map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect()
 }
 
 struct Loaded {

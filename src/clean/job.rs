@@ -4,7 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::transform::VERSION;
 use super::{
-    Background, BackgroundSource, BoxSource, CleanSettings, CropBox, Hand, Strips, Transform, find_hand, image,
+    Background, BackgroundSource, BoxSource, CleanError, CleanSettings, CropBox, Hand, Strips, Transform, find_hand,
+    image,
 };
 use crate::artefact::{Outputs, write_atomically};
 use crate::dataset::annotation::Annotation;
@@ -32,6 +33,20 @@ pub struct Context<'a> {
     pub settings: &'a CleanSettings,
 }
 
+/// An image without a crop.
+pub enum Failure {
+    /// It cannot be used; the others go on.
+    Input(Box<Problem>),
+    /// Nothing can be written.
+    Output(CleanError),
+}
+
+impl From<Box<Problem>> for Failure {
+    fn from(problem: Box<Problem>) -> Failure {
+        Failure::Input(problem)
+    }
+}
+
 /// One image done.
 pub struct Done {
     pub transform: Transform,
@@ -42,7 +57,7 @@ pub struct Done {
 
 impl Context<'_> {
     /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
-    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Box<Problem>> {
+    pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Failure> {
         let moved = || failure(row, &row.path, "no such file; was the data moved since `carpus scan`?");
         let entry = self.dataset.find(&row.image_id).filter(|e| e.image == row.path).ok_or_else(moved)?;
         let unreadable = |e: ImageError| failure(row, &row.path, e.reason);
@@ -56,7 +71,7 @@ impl Context<'_> {
         };
         if row.sha256.as_ref().is_some_and(|known| *known != image_sha) {
             let reason = "the image has changed since it was scanned; run `carpus scan` again";
-            return Err(failure(row, &row.path, reason));
+            return Err(failure(row, &row.path, reason).into());
         }
         let place = entry.annotation.as_deref().unwrap_or(&entry.image);
         let read = self.dataset.annotation(entry).map_err(|e| failure(row, place, e.to_string()))?;
@@ -206,10 +221,10 @@ impl Context<'_> {
         row: &ImageRow,
         path: &str,
         write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), Failure> {
         let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
-        self.outputs.path(&full).map_err(|e| failure(row, path, e.to_string()))?;
-        write_atomically(&full, write).map_err(|e| failure(row, path, format!("cannot be written: {e}")))
+        self.outputs.path(&full).map_err(|e| Failure::Output(e.into()))?;
+        write_atomically(&full, write).map_err(|source| Failure::Output(CleanError::Io { path: full, source }))
     }
 }
 

@@ -13,7 +13,11 @@ use crate::tables::PatientRow;
 /// `patients` have the corrections applied. Returns the name of the file; none where the data has no spreadsheet.
 pub fn write(dataset: &Dataset, out: &Path, patients: &[PatientRow]) -> std::io::Result<Option<String>> {
     let corrected = dataset.corrections().decisions().any(|d| matches!(d.action, Action::SetMetadata { .. }));
-    let Some(original) = dataset.metadata() else { return Ok(None) };
+    let original = match (dataset.metadata(), corrected) {
+        (Some(original), _) => original,
+        (None, true) => "meta_data.csv",
+        (None, false) => return Ok(None),
+    };
     let copy = out.join(Path::new(original).file_name().unwrap_or_default());
     let csv = out.join("meta_data.csv");
     let (written, stale) = if corrected { (&csv, &copy) } else { (&copy, &csv) };

@@ -68,6 +68,8 @@ pub enum CleanError {
     Output(#[from] OutputError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("{path} holds {crops} crops of other data, none of which is in these tables; name another folder")]
+    OtherData { path: PathBuf, crops: usize },
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]

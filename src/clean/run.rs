@@ -9,15 +9,15 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::job::{Context, Done, relative};
-use super::transform::{self, Transform, read_transforms, write_transforms};
+use super::job::{Context, Done, Failure, relative};
+use super::transform::{self, Transform, TransformsError, read_transforms, write_transforms};
 use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, Strips, metadata};
 use crate::artefact::{Lock, Outputs};
 use crate::dataset::folder::TRANSFORMS;
-use crate::dataset::{Dataset, Problem, Severity};
+use crate::dataset::{Dataset, Problem, Severity, Subset};
 use crate::progress::Progress;
 use crate::splits::check_leakage;
-use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, write_csv, write_parquet};
+use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, read_csv, write_csv, write_parquet};
 
 /// Transforms of the images done so far in a run; what is left of a run that was cut off.
 const JOURNAL: &str = ".transforms.partial.jsonl";
@@ -27,8 +27,10 @@ const JOURNAL: &str = ".transforms.partial.jsonl";
 pub struct CleanInputs<'a> {
     /// The data that the images table is about, with its corrections.
     pub dataset: &'a Dataset,
-    /// Images to clean, those excluded by the corrections among them.
+    /// The images table, with the images that the corrections exclude.
     pub images: &'a [ImageRow],
+    /// Clean only images of this subset; crops of the others stay.
+    pub subset: Option<Subset>,
     /// Patients table.
     pub patients: &'a [PatientRow],
     /// Folds to put beside the crops, less the images that are not there.
@@ -82,17 +84,28 @@ pub fn clean(
     let _lock = Lock::take(out)?;
     let journal = Journal::open(out)?;
     let mut before: HashMap<String, Transform> = HashMap::new();
+    let mut problems = Vec::new();
     if out.join(TRANSFORMS).exists() {
-        before.extend(read_transforms(out)?.into_iter().map(|t| (t.image_id.clone(), t)));
+        match read_transforms(out) {
+            Ok(read) => before.extend(read.into_iter().map(|t| (t.image_id.clone(), t))),
+            Err(error @ TransformsError::Io { .. }) => return Err(error.into()),
+            // Of another version, or damaged: nothing is known of the crops.
+            Err(error @ TransformsError::Line { .. }) => {
+                problems.push(Problem::new(Severity::Warning, TRANSFORMS, error.to_string(), "all crops made again"));
+            }
+        }
     }
     before.extend(journal.left.iter().map(|t| (t.image_id.clone(), t.clone())));
 
     let (mut images, mut patients) = (inputs.images.to_vec(), inputs.patients.to_vec());
     let corrections = inputs.dataset.corrections();
-    let mut problems = correct(&mut images, &mut patients, corrections);
+    problems.extend(correct(&mut images, &mut patients, corrections));
     let all = images.len();
     images.retain(|i| !corrections.excludes(&i.image_id, &i.patient_id));
     let excluded = all - images.len();
+    // Crops of images that are not chosen now, or cannot be cleaned now, stay as they are.
+    let known: HashSet<String> = images.iter().map(|i| i.image_id.clone()).collect();
+    images.retain(|i| inputs.subset.is_none_or(|subset| i.subset == subset.name()));
     if settings.strips == Strips::Detect {
         let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
         if unmeasured > 0 {
@@ -101,11 +114,15 @@ pub fn clean(
         }
     }
 
+    if !before.is_empty() && !before.keys().any(|id| inputs.images.iter().any(|i| i.image_id == *id)) {
+        return Err(CleanError::OtherData { path: out.into(), crops: before.len() });
+    }
+
     let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;
     progress.start("images", images.len() as u64);
-    let results: Vec<Result<Done, Box<Problem>>> = pool.install(|| {
+    let results: Vec<Result<Done, Failure>> = pool.install(|| {
         images
             .par_iter()
             .map(|row| {
@@ -134,9 +151,15 @@ pub fn clean(
         metadata: None,
         problems,
     };
-    for result in results {
+    for (row, result) in images.iter().zip(results) {
         match result {
-            Err(problem) => cleaned.problems.push(*problem),
+            Err(Failure::Output(error)) => return Err(error),
+            Err(Failure::Input(mut problem)) => {
+                if before.contains_key(&row.image_id) {
+                    problem.action = "not made again; the crop of an earlier run stays".to_owned();
+                }
+                cleaned.problems.push(*problem);
+            }
             Ok(done) => {
                 *if done.unchanged { &mut cleaned.unchanged } else { &mut cleaned.written } += 1;
                 cleaned.found_in_image += usize::from(done.transform.box_source == BoxSource::Image);
@@ -146,13 +169,23 @@ pub fn clean(
             }
         }
     }
+    let made: HashSet<String> = cleaned.transforms.iter().map(|t| t.image_id.clone()).collect();
+    let stays = |id: &String| known.contains(id) && !made.contains(id);
+    cleaned.transforms.extend(before.values().filter(|t| stays(&t.image_id)).cloned());
+    let place: HashMap<&str, usize> = inputs.images.iter().map(|i| i.image_id.as_str()).zip(0..).collect();
+    cleaned.transforms.sort_by_key(|t| place.get(t.image_id.as_str()).copied());
     write_transforms(out, &cleaned.transforms)?;
     cleaned.removed = remove_unwanted(out, &outputs, before.values(), &cleaned.transforms)?;
     journal.close()?;
 
     let io = |source| CleanError::Io { path: out.into(), source };
     cleaned.metadata = metadata::write(inputs.dataset, out, &patients).map_err(io)?;
-    if let Some(folds) = inputs.folds {
+    // Folds of an earlier run may name images that have no crop now.
+    let earlier: Option<Vec<FoldRow>> = match inputs.folds {
+        Some(_) => None,
+        None => read_csv(&out.join("folds.csv")).ok(),
+    };
+    if let Some(folds) = inputs.folds.or(earlier.as_deref()) {
         let there: HashSet<&str> = cleaned.transforms.iter().map(|t| t.image_id.as_str()).collect();
         let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
         write_csv(&out.join("folds.csv"), &kept)?;

@@ -2,21 +2,24 @@ use clap::{Parser, Subcommand};
 
 use super::{Status, Ui};
 
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Options of all commands";
+
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
 #[command(name = "carpus", version, max_term_width = 100)]
 pub struct Cli {
     /// Print one JSON value instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Print nothing but errors and what was asked for
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Write over inputs, into the original data, and over files and folders of another kind
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub force: bool,
     /// Log more: -v steps, -vv details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]

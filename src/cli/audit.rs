@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::data::{corrected_tables, read_corrections, tables_read};
+use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::audit::truth::{self, Benchmark, Truth};
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "JSON")]
     truth: Option<PathBuf>,
     /// Threads; 0 for one a core
-    #[arg(short, long, default_value_t = 0)]
+    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 

@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
-use super::data::{read_corrections, tables_read};
+use super::data::{read_corrections, tables_read, warn};
 use super::split::{Chosen, subset};
+use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::clean::{Background, CleanInputs, CleanSettings, Strips, clean};
-use crate::dataset::{Dataset, Severity};
+use crate::dataset::Dataset;
 use crate::tables::{self, ImageRow, PatientRow, read_parquet};
 
 /// Cut images to the hand, corrections applied
@@ -51,8 +52,8 @@ pub struct Args {
     #[arg(long, default_value = "all", value_parser = subset)]
     subset: Chosen,
     /// Images at a time [default: number of processors]
-    #[arg(long)]
-    jobs: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_parser = jobs())]
+    jobs: Option<usize>,
 }
 
 fn strips(text: &str) -> Result<Strips, String> {
@@ -74,30 +75,36 @@ fn background(text: &str) -> Result<Background, String> {
 
 /// Makes the crops.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let mut images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
+    let images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
         .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
-    images.retain(|i| args.subset.holds(&i.subset));
     let folds = args.folds.as_deref().map(tables::read).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     // What does not fit the data does not fit its tables either, and is said of those.
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
+    if let Strips::Fixed(px) = args.strips {
+        let sides = images.iter().filter(|i| i.width > 0).map(|i| i.width.min(i.height));
+        let least = sides.min().unwrap_or(u32::MAX);
+        ensure!(
+            px < least / 2,
+            "--strips fixed:{px} would blacken half of an image or more: the smallest has {least} px on a side"
+        );
+    }
     let inputs = args.folds.iter().chain(&args.corrections);
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs).data(dataset.folders());
     outputs.folder(&args.out, &kind::CROPS)?;
     let settings =
         CleanSettings { strips: args.strips, background: args.background, margin: args.margin, square: args.square };
-    let inputs = CleanInputs { dataset: &dataset, images: &images, patients: &patients, folds: folds.as_deref() };
-    let cleaned = clean(inputs, &args.out, &settings, args.jobs.map(usize::from), ui)?;
+    let inputs = CleanInputs {
+        dataset: &dataset,
+        images: &images,
+        subset: args.subset.only(),
+        patients: &patients,
+        folds: folds.as_deref(),
+    };
+    let cleaned = clean(inputs, &args.out, &settings, args.jobs, ui)?;
 
-    let shown = 20;
-    for problem in cleaned.problems.iter().take(shown) {
-        ui.warn(format_args!("{} {}: {}; {}", problem.file, problem.place, problem.reason, problem.action));
-    }
-    if cleaned.problems.len() > shown {
-        let all = args.out.join("problems.csv");
-        ui.warn(format_args!("{} more problems: {}", cleaned.problems.len() - shown, all.display()));
-    }
+    let status = status.worse(warn(&cleaned.problems, ui));
     ui.line(format_args!(
         "{} crops in {}: {} made, {} unchanged; {} images excluded, {} old crops removed",
         cleaned.transforms.len(),
@@ -117,8 +124,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ));
     }
     ui.json(&cleaned)?;
-    let failed = cleaned.problems.iter().any(|p| p.severity == Severity::Error);
-    Ok(if failed { Status::DoneWithProblems } else { status })
+    Ok(status)
 }
 
 #[cfg(test)]

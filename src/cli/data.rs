@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Status, Ui};
-use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
-use crate::scan::measured_otherwise;
+use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, Severity};
+use crate::scan::outdated;
 use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, Tables};
 
 /// Reads a corrections file where one is given. Its bad lines are printed and skipped.
@@ -31,15 +31,15 @@ pub fn corrected_tables(folder: &Path, corrections: &Corrections, ui: &Ui) -> an
         format!("reading the tables in {}; `carpus scan DATA --out TABLES` writes them", folder.display())
     })?;
     let mut status = warn(&tables.correct(corrections), ui);
-    let others = if corrections.file().is_empty() { 0 } else { measured_otherwise(folder, &tables, corrections) };
-    if others > 0 {
-        ui.warn(format_args!(
-            "{others} images were measured on other shapes than {} gives them; run `carpus scan` with it first",
-            corrections.file()
-        ));
-        status = Status::DoneWithProblems;
-    }
+    status = status.worse(warn_outdated(folder, &tables.images, corrections, ui));
     Ok((tables, status))
+}
+
+/// Prints why tables are not those of a scan with these corrections.
+pub fn warn_outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections, ui: &Ui) -> Status {
+    let Some(reason) = outdated(folder, images, corrections) else { return Status::Done };
+    ui.warn(format_args!("{}: {reason}; run `carpus scan` with the same --corrections first", folder.display()));
+    Status::DoneWithProblems
 }
 
 /// The tables that a command reads from a folder of them, as inputs that it must not write over.
@@ -49,13 +49,63 @@ pub fn tables_read(folder: &Path) -> Vec<PathBuf> {
         .into()
 }
 
-/// Prints problems, and says whether there are any.
-pub fn warn(problems: &[Problem], ui: &Ui) -> Status {
-    for p in problems {
-        let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
-        ui.warn(format_args!("{}{place}: {}; {}", p.file, p.reason, p.action));
+/// Problems of one kind that are printed; of more, the number is.
+const SHOWN: usize = 3;
+
+/// Prints the warnings and errors among problems by kind, the first few of each, and says whether there are any. What was put
+/// right without loss is not printed.
+pub fn warn<'a>(problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
+    warn_first(SHOWN, problems, ui)
+}
+
+/// As [`warn`], and all of each kind.
+pub fn warn_all<'a>(problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
+    warn_first(usize::MAX, problems, ui)
+}
+
+fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
+    let mut kinds: Vec<(String, Vec<&Problem>)> = Vec::new();
+    for problem in problems.into_iter().filter(|p| p.severity > Severity::Info) {
+        let kind = format!(
+            "{} {} {}",
+            problem.severity.name(),
+            without_values(&problem.reason),
+            without_values(&problem.action)
+        );
+        match kinds.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, found)) => found.push(problem),
+            None => kinds.push((kind, vec![problem])),
+        }
     }
-    if problems.is_empty() { Status::Done } else { Status::DoneWithProblems }
+    // Errors first; the order of the problems otherwise.
+    kinds.sort_by_key(|(_, found)| std::cmp::Reverse(found[0].severity));
+    for (_, found) in &kinds {
+        for p in found.iter().take(shown) {
+            let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
+            let of = p.patient_id.as_ref().map(|id| format!(" (patient {id})")).unwrap_or_default();
+            // A name with a line break must not look like a line of its own.
+            let file = if p.file.is_empty() { "the data" } else { &p.file };
+            ui.warn(format!("{file}{place}{of}: {}; {}", p.reason, p.action).replace(['\n', '\r'], " "));
+        }
+        if found.len() > shown {
+            ui.warn(format_args!("… and {} more like this", found.len() - shown));
+        }
+    }
+    if kinds.is_empty() { Status::Done } else { Status::DoneWithProblems }
+}
+
+/// A reason without the numbers and quoted texts that differ from place to place.
+fn without_values(reason: &str) -> String {
+    let mut kind = String::new();
+    let mut quoted = false;
+    for c in reason.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            _ if quoted || c.is_ascii_digit() || c == '.' => {}
+            _ => kind.push(c),
+        }
+    }
+    kind
 }
 
 /// Leaves out the images that the corrections exclude, and prints how many.
@@ -64,5 +114,18 @@ pub fn without_excluded(dataset: &Dataset, entries: &mut Vec<&ImageEntry>, ui: &
     entries.retain(|entry| !dataset.excludes(entry));
     if entries.len() < all {
         ui.note(format_args!("{} images are excluded by {}", all - entries.len(), dataset.corrections().file()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_no_values() {
+        let kind = |reason: &str| without_values(reason);
+        assert_eq!(kind("height 52 and weight 171 look swapped"), kind("height 61.5 and weight 180.25 look swapped"));
+        assert_eq!(kind("label \"finger-20\" is unknown"), kind("label \"Elbow\" is unknown"));
+        assert_ne!(kind("no ID"), kind("no age"));
     }
 }

@@ -8,7 +8,7 @@ use super::data::{open, warn};
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::bones::{self, Bone};
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
+use crate::dataset::{Dataset, ImageEntry, Severity, image_id};
 use crate::draw::{self, Options, SheetStyle};
 use crate::mask::{HandMasks, RunMask, submission};
 use crate::progress::Progress;
@@ -79,7 +79,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         args.images.len()
     );
     let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
-    let entries = args.images.iter().map(|id| entry(&dataset, id)).collect::<anyhow::Result<Vec<_>>>()?;
+    args.predictions.iter().try_for_each(|path| submission::expect_space(path, dataset.space()))?;
+    let mut entries = Vec::new();
+    for id in &args.images {
+        match entry(&dataset, id) {
+            Ok(entry) => entries.push(entry),
+            Err(error) if args.images.len() == 1 => return Err(error),
+            Err(error) => status = not_drawn(&error, ui),
+        }
+    }
 
     let path_of = |entry: &ImageEntry| args.out.join(format!("{}.png", entry.image_id));
     let paths: Vec<PathBuf> =
@@ -89,39 +97,22 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 
     let mut drawn: Vec<(String, RgbImage)> = Vec::new();
     let mut written = Vec::new();
-    let mut predictions: HashMap<(u32, u32), HashMap<String, HandMasks>> = HashMap::new();
+    let mut drawing = Drawing { args: &args, dataset: &dataset, predictions: HashMap::new(), ui };
     ui.start("images", entries.len() as u64);
-    for entry in entries {
-        let image = dataset.image(entry)?.pixels.into_eight_bit();
-        let read = dataset.annotation(entry)?;
-        let annotated = read.map(|read| {
-            let errors = |p: &Problem| p.severity == Severity::Error;
-            status = status.worse(warn(&read.problems.iter().filter(|p| errors(p)).cloned().collect::<Vec<_>>(), ui));
-            read.annotation.masks(image.width(), image.height())
-        });
-        let predicted = match &args.predictions {
-            Some(path) => {
-                let size = args.prediction_size.map_or(image.dimensions(), |s| (s, s));
-                if let std::collections::hash_map::Entry::Vacant(e) = predictions.entry(size) {
-                    e.insert(read_predictions(path, size)?);
+    for entry in &entries {
+        match drawing.picture(entry) {
+            Ok((picture, of_image)) => {
+                status = status.worse(of_image);
+                if args.sheet.is_some() {
+                    drawn.push((format!("{} {}", entry.patient_id, entry.image_id), picture));
+                } else {
+                    let path = if is_png { args.out.clone() } else { path_of(entry) };
+                    write_png(&path, &picture)?;
+                    written.push(path);
                 }
-                let masks = predictions[&size]
-                    .get(&entry.image_id)
-                    .with_context(|| format!("{} has no rows for image {}", path.display(), entry.image_id))?;
-                Some(masks)
             }
-            None => None,
-        };
-        if annotated.is_none() && predicted.is_none() {
-            ui.warn(format_args!("{} has no annotation: drawn as it is", entry.image_id));
-        }
-        let picture = picture(&image, annotated.as_ref(), predicted, &args);
-        if args.sheet.is_some() {
-            drawn.push((format!("{} {}", entry.patient_id, entry.image_id), picture));
-        } else {
-            let path = if is_png { args.out.clone() } else { path_of(entry) };
-            write_png(&path, &picture)?;
-            written.push(path);
+            Err(error) if entries.len() == 1 => return Err(error),
+            Err(error) => status = not_drawn(&error, ui),
         }
         ui.advance(1);
     }
@@ -135,6 +126,47 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
     ui.json(&serde_json::json!({ "pictures": written }))?;
     Ok(status)
+}
+
+/// An image that cannot be drawn does not stop the others.
+fn not_drawn(error: &anyhow::Error, ui: &Ui) -> Status {
+    ui.warn(format_args!("{error:#}; not drawn"));
+    Status::DoneWithProblems
+}
+
+/// What all pictures share.
+struct Drawing<'a> {
+    args: &'a Args,
+    dataset: &'a Dataset,
+    /// Masks of the predictions by image size and image.
+    predictions: HashMap<(u32, u32), HashMap<String, HandMasks>>,
+    ui: &'a Ui,
+}
+
+impl Drawing<'_> {
+    fn picture(&mut self, entry: &ImageEntry) -> anyhow::Result<(RgbImage, Status)> {
+        let image = self.dataset.image(entry)?.pixels.into_eight_bit();
+        let mut status = Status::Done;
+        let annotated = self.dataset.annotation(entry)?.map(|read| {
+            status = warn(read.problems.iter().filter(|p| p.severity == Severity::Error), self.ui);
+            read.annotation.masks(image.width(), image.height())
+        });
+        let predicted = match &self.args.predictions {
+            Some(path) => {
+                let size = self.args.prediction_size.map_or(image.dimensions(), |s| (s, s));
+                if let std::collections::hash_map::Entry::Vacant(e) = self.predictions.entry(size) {
+                    e.insert(read_predictions(path, size)?);
+                }
+                let masks = self.predictions[&size].get(&entry.image_id);
+                Some(masks.with_context(|| format!("{} has no rows for image {}", path.display(), entry.image_id))?)
+            }
+            None => None,
+        };
+        if annotated.is_none() && predicted.is_none() {
+            self.ui.warn(format_args!("{} has no annotation: drawn as it is", entry.image_id));
+        }
+        Ok((picture(&image, annotated.as_ref(), predicted, self.args), status))
+    }
 }
 
 fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::data::{corrected_tables, read_corrections, tables_read};
+use super::values::angle;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::dataset::Dataset;
@@ -43,11 +44,6 @@ pub struct Args {
     /// Findings shown with their pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
     pictures: usize,
-}
-
-fn angle(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
-    if value > 0.0 && value < 180.0 { Ok(value) } else { Err("must lie between 0 and 180".to_owned()) }
 }
 
 /// Reads the tables, writes the report.

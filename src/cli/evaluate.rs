@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::data::{open, warn, without_excluded};
 use super::split::{Chosen, subset};
@@ -9,6 +9,7 @@ use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
 use crate::dataset::{ImageEntry, Problem, Severity, image_id};
+use crate::mask::submission::expect_space;
 use crate::scores::{Region, Summary, read_flat, score_files, write_scores};
 use crate::tables::{self, FoldRow};
 
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
     /// Count only the pixels within so many px of a class's annotated outline; a class without one counts as 1
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=1024))]
     band: Option<u32>,
     /// CSV to write: image_id, a column a class, mean
     #[arg(long)]
@@ -54,18 +55,29 @@ pub struct Args {
 
 /// Scores.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    ensure!(
+        args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
+        "--out {} names two files: let it end in .csv; a .json of the same name goes next to it",
+        args.out.display()
+    );
     let json = args.out.with_extension("json");
     let inputs = std::iter::once(&args.predictions).chain(&args.folds).chain(&args.corrections);
     let outputs = ui.outputs().inputs(inputs).data(dataset.folders());
     outputs.file(&args.out, &kind::SCORES)?;
     outputs.file(&json, &kind::SCORE_SUMMARY)?;
+    expect_space(&args.predictions, dataset.space())?;
     let predicted = read_flat(&args.predictions)?;
     let mut entries: Vec<&ImageEntry> = dataset.images().iter().collect();
     match (&args.folds, args.fold, args.subset) {
         (Some(path), Some(fold), subset) => {
             let rows: Vec<FoldRow> = tables::read(path)?;
             let held: HashSet<&str> = rows.iter().filter(|r| r.fold == fold).map(|r| r.image_id.as_str()).collect();
+            let absent = held.iter().filter(|id| dataset.find(id).is_none()).count();
+            if absent > 0 {
+                ui.warn(format_args!("{absent} images of the fold are not in the data and not scored"));
+                status = Status::DoneWithProblems;
+            }
             entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset.name())));
         }
         (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset.name())),
@@ -75,8 +87,27 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         }
     }
     without_excluded(&dataset, &mut entries, ui);
+    let unknown: Vec<Problem> = predicted
+        .iter()
+        .filter(|p| dataset.find(&p.image_name).is_none())
+        .map(|p| {
+            let file = args.predictions.display().to_string();
+            let reason = "predicted image is not in the data folder";
+            Problem::new(Severity::Warning, file, reason, "not scored").at(format!("image_name {}", p.image_name))
+        })
+        .collect();
+    status = status.worse(warn(&unknown, ui));
     let region = args.band.map_or(Region::Image, Region::Band);
     let scoring = score_files(&dataset, &entries, (&args.predictions, &predicted), region, ui)?;
+    status = if scoring.reach > 0.0 && scoring.reach <= 0.25 {
+        ui.warn(format_args!(
+            "{}: no mask reaches past the first quarter of its image; were they made at a smaller size?",
+            args.predictions.display()
+        ));
+        Status::DoneWithProblems
+    } else {
+        status
+    };
     write_scores(&args.out, &scoring.scores)?;
     let summary = Summary::of(&scoring.scores);
     write_atomically(&json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
@@ -95,7 +126,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         summary.mean_dice,
         args.out.display()
     ));
+    let skipped = entries.iter().filter(|e| e.annotation.is_none()).count();
+    if skipped > 0 {
+        ui.note(format_args!("{skipped} of the images have no annotation and are not scored"));
+    }
     ui.json(&summary)?;
-    let failed: Vec<Problem> = scoring.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
-    Ok(status.worse(warn(&failed, ui)))
+    // Repairs by a guess are in the problems of the scan.
+    let failed = scoring.problems.iter().filter(|p| p.severity == Severity::Error);
+    Ok(status.worse(warn(failed, ui)))
 }

@@ -53,7 +53,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ensure!(args.file.is_none(), "only `carpus list corrections` takes a file");
     let items: Vec<Item> = match args.what {
         What::Bones => {
-            Bone::all().map(|b| Item::new(b.name(), format!("channel {}, {:?}", b.index(), b.group()))).collect()
+            Bone::all().map(|b| Item::new(b.name(), format!("channel {}, {}", b.index(), b.group()))).collect()
         }
         What::Checks => CheckKind::ALL
             .iter()

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Subcommand;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -9,7 +9,7 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::device::{self, DeviceKind};
 use crate::losses::{LossKind, LossMix};
-use crate::models::{read_tensors, write_tensors};
+use crate::models::{all_finite, read_tensors, write_tensors};
 
 /// List losses, compute one and its gradient
 #[derive(clap::Args, Debug)]
@@ -80,6 +80,16 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
     let logits = tensor(&args.logits, "logits")?.f_set_requires_grad(true)?;
     let target = tensor(&args.target, "target")?;
     let weights = read_tensors(&args.target)?.remove("weights");
+    ensure!(all_finite(&logits)?, "{}: `logits` holds values that are not finite", args.logits.display());
+    // Label words are integers of three dimensions; anything else says of each pixel whether it is in the class.
+    if target.dim() == logits.dim() {
+        let is_binary = target.f_eq(0)?.f_logical_or(&target.f_eq(1)?)?.f_all()?.f_int64_value(&[])? != 0;
+        ensure!(
+            is_binary,
+            "{}: `target` holds other values than 0 and 1; divide masks of 0 and 255 by 255",
+            args.target.display()
+        );
+    }
     let (loss, parts) = args.loss.forward_weighted(&logits, &target, weights.as_ref())?;
     let value = loss.f_double_value(&[])?;
     if let Some(path) = &args.grad {

@@ -29,10 +29,13 @@ mod split;
 #[cfg(feature = "torch")]
 mod train;
 mod ui;
+mod values;
 mod vote;
 
+use anyhow::Context;
+
 pub use args::Cli;
-pub use ui::Ui;
+pub use ui::{Ui, visible};
 
 /// How a command ended when it did end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,5 +63,7 @@ impl Status {
 /// Runs the parsed command.
 pub fn run(cli: Cli) -> anyhow::Result<Status> {
     let ui = Ui::new(cli.json, cli.quiet, cli.force);
-    cli.command.run(&ui)
+    let status = cli.command.run(&ui)?;
+    ui.finish_output().context("standard output")?;
+    Ok(status)
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::values::jobs;
 use super::{Status, Ui};
 use crate::dataset::phantom::{self, Settings};
 
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     defects: bool,
     /// Threads; 0 for one a core
-    #[arg(short, long, default_value_t = 0)]
+    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 

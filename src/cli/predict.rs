@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use super::data::{open, without_excluded};
+use super::data::{open, warn, without_excluded};
 use super::split::{Chosen, subset};
 use super::train::known;
 use super::{Status, Ui};
@@ -64,6 +64,8 @@ pub struct Args {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
+    ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
     let mut entries: Vec<&ImageEntry> =
         dataset.images().iter().filter(|e| args.subset.holds(e.subset.name())).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
@@ -88,13 +90,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         prediction.images = to_originals(prediction.images, &transforms)?;
     }
     submission::write(&args.out, &prediction.images)?;
-    for problem in &prediction.problems {
-        ui.warn(format_args!("{}: {}; {}", problem.file, problem.reason, problem.action));
-    }
+    let status = status.worse(warn(&prediction.problems, ui));
     let (images, problems) = (prediction.images.len(), prediction.problems.len());
     ui.line(format_args!("{images} images predicted: {}", args.out.display()));
     ui.json(&serde_json::json!({"images": images, "problems": problems, "out": args.out}))?;
-    Ok(if problems > 0 { Status::DoneWithProblems } else { status })
+    Ok(status)
 }
 
 /// The entries of a fold, in the order of the entries.

@@ -88,13 +88,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     for stage in &stages {
         forced |= args.from.as_deref() == Some(&*stage.name);
         let stamp_path = config.work.join(".stages").join(format!("{}.json", stage.name));
-        let shown = format!("carpus {}", stage.words.join(" "));
+        let words = std::iter::once("carpus").chain(stage.words.iter().map(String::as_str));
+        // A word with a zero byte cannot be typed, nor be an argument.
+        let shown = shlex::try_join(words).unwrap_or_else(|_| format!("carpus {}", stage.words.join(" ")));
         let done = finished(stage, &stamp_path).filter(|_| !forced);
         let started = Instant::now();
         let ran = done.is_none();
         let with_problems = match done {
             Some(stamp) => {
                 ui.line(format_args!("[{}] unchanged: {shown}", stage.name));
+                if stamp.with_problems {
+                    ui.warn(format_args!(
+                        "[{}] ended with problems when it ran; `--from {0}` runs it again and prints them",
+                        stage.name
+                    ));
+                }
                 stamp.with_problems
             }
             None if args.dry_run => {
@@ -106,12 +114,14 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             None => {
                 ui.line(format_args!("[{}] {shown}", stage.name));
                 let cli = parse(stage)?;
+                // As the stage finds its inputs: what changes while it runs is a change.
+                let before = stamp(stage, false)?;
                 let status = cli.command.run(&ui.for_stage()).with_context(|| format!("stage {}", stage.name))?;
                 if status == Status::Interrupted {
                     return Ok(status);
                 }
                 let with_problems = status == Status::DoneWithProblems;
-                let stamp = stamp(stage, with_problems)?;
+                let stamp = Stamp { with_problems, ..before };
                 write_atomically(&stamp_path, |w| serde_json::to_writer_pretty(w, &stamp).map_err(Into::into))
                     .with_context(|| stamp_path.display().to_string())?;
                 ui.line(format_args!("[{}] {:.1} s", stage.name, started.elapsed().as_secs_f64()));
@@ -128,8 +138,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         summary(&config.work, ui)?;
     }
     ui.json(&reports)?;
-    // Problems of single files were said by their stages; the chain as a whole went through.
-    Ok(Status::Done)
+    let with_problems = reports.iter().any(|stage| stage.with_problems);
+    Ok(if with_problems { Status::DoneWithProblems } else { Status::Done })
 }
 
 fn parse(stage: &Stage) -> anyhow::Result<Cli> {
@@ -209,6 +219,9 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
     }
     if predicted && (members.len() > 1) != config.vote.is_some() {
         bail!("{}: several models ([[train]]) need [vote], and a single one has none", path.display());
+    }
+    if config.evaluate.is_some() && !predicted {
+        bail!("{}: [evaluate] needs [train] and [predict]: it scores the masks predicted there", path.display());
     }
     if config.vote.is_some() && !predicted {
         bail!("{}: [vote] needs [predict]: it combines the masks predicted there", path.display());
@@ -325,7 +338,10 @@ impl<'a> Member<'a> {
 
     fn stages(&self, config: &'a ChainConfig) -> [(Option<&'a Flags>, Stage); 4] {
         let at = |name: &str| config.work.join(name);
-        let (folds, crops, runs) = (at("folds.csv"), at("crops"), at("runs"));
+        let (crops, runs) = (at("crops"), at("runs"));
+        // Those next to the crops are without the images that have none.
+        let folds =
+            if config.clean.is_some() && config.split.is_some() { crops.join("folds.csv") } else { at("folds.csv") };
         let checkpoint = runs.join(&self.run).join("best.safetensors");
         let flag = |flag: &str| self.flags.get(flag).and_then(scalar);
         let stage = |table: &'static str, name: &str| Stage {

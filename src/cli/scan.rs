@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
+use super::data::warn;
+use super::values::{angle, jobs};
 use super::{Status, Ui};
-use crate::dataset::{Corrections, Dataset};
+use crate::dataset::{Corrections, Dataset, Problem};
 use crate::scan::{self, ScanSettings};
 
 /// Measure images and masks: writes the tables that every later stage reads
@@ -25,13 +27,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// A hand leaning this many degrees or more from vertical counts as rotated
-    #[arg(long, default_value_t = 33.0, value_name = "DEGREES")]
+    #[arg(long, default_value_t = 33.0, value_name = "DEGREES", allow_negative_numbers = true, value_parser = angle)]
     rotated_at: f64,
     /// Grey level from which a pixel counts as bright
     #[arg(long, default_value_t = 240, value_name = "0-255")]
     bright_at: u8,
     /// Threads; 0 for one a core
-    #[arg(short, long, default_value_t = 0)]
+    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 
@@ -64,14 +66,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         count("info"),
         args.out.join("problems.parquet").display()
     ));
-    for p in tables.problems.iter().filter(|p| p.severity == "error").take(5) {
-        let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
-        let whom = p.patient_id.as_ref().map(|id| format!(" (patient {id})")).unwrap_or_default();
-        ui.warn(format_args!("{}{place}{whom}: {}; {}", p.file, p.reason, p.action));
-    }
-    if count("error") > 5 {
-        ui.warn(format_args!("… and {} more errors in the problems table", count("error") - 5));
-    }
+    let problems: Vec<Problem> = tables.problems.iter().map(Problem::from).collect();
+    let status = warn(&problems, ui);
     ui.json(&summary)?;
-    Ok(if count("error") > 0 { Status::DoneWithProblems } else { Status::Done })
+    Ok(status)
 }

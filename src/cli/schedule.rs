@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use super::data::open;
@@ -13,6 +13,9 @@ use crate::figures::style::Rgb;
 use crate::figures::style::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::train::{Rate, StageRates, rates, steps_per_epoch};
+
+/// Most steps that are listed or drawn.
+const MOST_STEPS: u64 = 20_000_000;
 
 /// Show the rate at every step of a run, without running it
 #[derive(clap::Args, Debug)]
@@ -46,7 +49,7 @@ struct Source {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Optimiser steps an epoch [default: as many as the configured data, batch and accumulation make]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps_per_epoch: Option<u64>,
 }
 
@@ -167,7 +170,13 @@ impl Source {
             lr: stage.config.optimiser.lr,
             encoder_lr_factor: stage.config.optimiser.encoder_lr_factor,
         });
-        Ok(rates.collect())
+        let rates: Vec<StageRates> = rates.collect();
+        let steps: u64 = rates.iter().map(|stage| stage.epochs.saturating_mul(stage.steps_per_epoch)).sum();
+        ensure!(
+            steps <= MOST_STEPS,
+            "{steps} steps; a schedule of up to {MOST_STEPS} is shown: fewer epochs or --steps-per-epoch"
+        );
+        Ok(rates)
     }
 }
 

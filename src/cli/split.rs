@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
-use super::data::{read_corrections, tables_read, warn};
+use super::data::{read_corrections, tables_read, warn, warn_outdated};
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::dataset::Subset;
@@ -65,6 +65,11 @@ pub struct Args {
 pub(super) struct Chosen(Option<Subset>);
 
 impl Chosen {
+    /// The subset; `None` for all.
+    pub(super) fn only(self) -> Option<Subset> {
+        self.0
+    }
+
     /// Whether an image of this subset is meant.
     pub(super) fn holds(self, subset: &str) -> bool {
         self.0.is_none_or(|s| s.name() == subset)
@@ -92,8 +97,19 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
+    let status = status.worse(warn_outdated(&args.tables, &images, &corrections, ui));
     let balance_path = beside(&args.out, "balance");
     let weights_path = args.weights_out.clone().unwrap_or_else(|| beside(&args.out, "weights"));
+    ensure!(
+        args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
+        "--out {} names several files: let it end in .csv; a .parquet goes next to it",
+        args.out.display()
+    );
+    let mut all = vec![args.out.clone(), balance_path.clone(), weights_path.clone()];
+    all.extend([args.out.with_extension("parquet"), balance_path.with_extension("json")]);
+    all.sort();
+    all.dedup();
+    ensure!(all.len() == 5, "--weights-out {} is another output of this command", weights_path.display());
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(&args.corrections);
     outputs.file(&args.out.with_extension("csv"), &kind::FOLDS)?;
     outputs.file(&args.out.with_extension("parquet"), &kind::FOLDS_PARQUET)?;
@@ -106,6 +122,18 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let chosen: Vec<&ImageRow> =
         in_subset.iter().copied().filter(|i| !corrections.excludes(&i.image_id, &i.patient_id)).collect();
     let n_excluded = in_subset.len() - chosen.len();
+    let (chosen, unusable): (Vec<&ImageRow>, Vec<&ImageRow>) =
+        chosen.into_iter().partition(|i| i.unusable_reason.is_none());
+    for row in unusable.iter().take(5) {
+        ui.note(format_args!(
+            "{} enters no fold: {}",
+            row.image_id,
+            row.unusable_reason.as_deref().unwrap_or_default()
+        ));
+    }
+    if unusable.len() > 5 {
+        ui.note(format_args!("… and {} more that are not usable", unusable.len() - 5));
+    }
 
     let settings = SplitSettings {
         method: args.method,
@@ -149,7 +177,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.json(&serde_json::json!({
         "folds": args.out, "balance_csv": balance_path, "weights": weights.is_some().then_some(weights_path),
         "method": settings.method.name(), "by": settings.by, "seed": settings.seed,
-        "images": made.folds.len(), "excluded": n_excluded,
+        "images": made.folds.len(), "excluded": n_excluded, "unusable": unusable.len(),
         "balance": made.balance, "warnings": warnings,
     }))?;
     Ok(status)

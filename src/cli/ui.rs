@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,6 +14,22 @@ pub struct Ui {
     quiet: bool,
     force: bool,
     bar: Mutex<Option<Task>>,
+    /// Why standard output could not be written.
+    lost: Mutex<Option<std::io::Error>>,
+}
+
+/// The text with control characters written as escapes: a file's name must not speak to the terminal, or look like a line of
+/// its own.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 struct Task {
@@ -28,7 +45,7 @@ struct Task {
 impl Ui {
     /// By the options that all commands have.
     pub fn new(json: bool, quiet: bool, force: bool) -> Self {
-        Ui { json, quiet, force, bar: Mutex::new(None) }
+        Ui { json, quiet, force, bar: Mutex::new(None), lost: Mutex::new(None) }
     }
 
     /// What a command may write over, before its inputs are known.
@@ -54,22 +71,40 @@ impl Ui {
     /// A line of the result for people; nothing with `--json` or `--quiet`.
     pub fn line(&self, text: impl std::fmt::Display) {
         if !self.json && !self.quiet {
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+            self.print(format_args!("{}\n", visible(&text.to_string())));
         }
+    }
+
+    fn print(&self, text: std::fmt::Arguments) {
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = out.write_fmt(text).and_then(|()| out.flush()) {
+            // A reader that has seen enough, as `head`, is no fault.
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                self.lost.lock().expect("no panic while the error is held").get_or_insert(error);
+            }
+        }
+    }
+
+    /// What standard output did not take: results of a command that are lost.
+    ///
+    /// # Errors
+    /// The first failure to write, but for a pipe that was closed.
+    pub fn finish_output(&self) -> std::io::Result<()> {
+        self.lost.lock().expect("no panic while the error is held").take().map_or(Ok(()), Err)
     }
 
     /// The result for machines; nothing without `--json`.
     pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         if self.json {
             let text = serde_json::to_string_pretty(value)?;
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+            self.print(format_args!("{text}\n"));
         }
         Ok(())
     }
 
     /// Text that is itself the result asked for (a listing, a file's content): printed even with `--quiet`.
     pub fn output(&self, text: impl std::fmt::Display) {
-        let _ = write!(std::io::stdout().lock(), "{text}");
+        self.print(format_args!("{text}"));
     }
 
     /// A warning on standard error.
@@ -85,6 +120,7 @@ impl Ui {
     }
 
     fn aside(&self, text: impl std::fmt::Display) {
+        let text = visible(&text.to_string()).into_owned();
         match &*self.bar.lock().expect("no panic while the bar is held") {
             Some(task) => task.bar.suspend(|| {
                 let _ = writeln!(std::io::stderr().lock(), "{text}");

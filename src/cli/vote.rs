@@ -29,7 +29,10 @@ pub struct Args {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs(&args.submissions).file(&args.out, &kind::SUBMISSION)?;
     let voted = scores::vote(&args.submissions, args.at_least, ui)?;
-    submission::write(&args.out, &voted)?;
+    match submission::sidecar(&args.submissions[0])? {
+        Some(sidecar) => submission::write_with(&args.out, &voted, &sidecar)?,
+        None => submission::write(&args.out, &voted)?,
+    }
     ui.line(format_args!("{} files, {} images: {}", args.submissions.len(), voted.len(), args.out.display()));
     ui.json(&serde_json::json!({"files": args.submissions.len(), "images": voted.len(), "out": args.out}))?;
     Ok(Status::Done)

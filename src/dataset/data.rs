@@ -1,12 +1,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::annotation::{Annotation, AnnotationError, Document};
-use super::corrections::{Action, Corrections, Field, Target};
+use super::annotation::{Annotation, AnnotationError, Document, label_place};
+use super::corrections::{Action, Corrections, Decision, Field, Relabel, Target};
 use super::image::{ImageError, Radiograph, Reader};
 use super::metadata::{MetadataError, Patient, Sex};
+use super::polarity::looks_inverted;
 use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
-use super::{ImageEntry, Problem, image_id};
+use super::{ImageEntry, Polarity, Problem, Severity, image_id};
+use crate::mask::submission::Space;
 
 /// A data set: its images, their annotations and the patients' spreadsheet, from whatever source they come.
 ///
@@ -72,7 +74,9 @@ impl Dataset {
         let patients: HashSet<&str> = self.images.iter().map(|e| &*e.patient_id).collect();
         for decision in corrections.decisions() {
             let absent = match (&decision.target, &decision.action) {
-                (Target::Image(id), _) if !self.by_id.contains_key(id) => format!("the data has no image {id}"),
+                (Target::Image(id), _) if !self.by_id.contains_key(id) => {
+                    format!("the data has no image {id} (looked for in {})", self.root().display())
+                }
                 (Target::Patient(id), Action::Exclude {}) if !patients.contains(&**id) => {
                     format!("the data has no image of patient {id}")
                 }
@@ -92,7 +96,8 @@ impl Dataset {
         &self.unfit
     }
 
-    /// Every decision that does not fit the data, in the order of the file. Reads the annotations that decisions are about.
+    /// Every decision that does not fit the data, or is odd, in the order of the file: the first are errors, the others
+    /// warnings. Reads the annotations that decisions are about.
     ///
     /// # Errors
     /// The patients' spreadsheet cannot be read.
@@ -100,12 +105,14 @@ impl Dataset {
         let mut problems = self.unfit.clone();
         problems.extend(self.patients()?.1);
         for entry in &self.images {
+            problems.extend(self.points_outside(entry));
             let decisions = self.corrections.about_shapes(&entry.image_id);
             if decisions.is_empty() {
                 continue;
             }
             let reason = match self.annotation(entry) {
                 Ok(Some(read)) => {
+                    problems.extend(self.seconds(&read, &decisions));
                     problems.extend(read.problems);
                     continue;
                 }
@@ -120,9 +127,55 @@ impl Dataset {
         Ok(problems)
     }
 
+    /// Notes and outlines with a point outside the image.
+    fn points_outside(&self, entry: &ImageEntry) -> Vec<Problem> {
+        let points = |decision: &Decision| match &decision.action {
+            Action::Note { point } => point.iter().copied().collect(),
+            Action::Replace { points, .. } => points.clone(),
+            _ => Vec::new(),
+        };
+        let with_points =
+            self.corrections.of_image(&entry.image_id).map(|d| (d, points(d))).filter(|(_, p)| !p.is_empty());
+        let with_points: Vec<_> = with_points.collect();
+        // The points are those of the original, which a copy may have cut.
+        if with_points.is_empty() || self.is_copy() {
+            return Vec::new();
+        }
+        let Ok((width, height)) = self.dimensions(entry) else { return Vec::new() };
+        let is_outside = |[x, y]: &&[i32; 2]| *x < 0 || *y < 0 || *x as u32 >= width || *y as u32 >= height;
+        let outside = |(decision, points): (&Decision, Vec<[i32; 2]>)| {
+            let [x, y] = points.iter().find(is_outside)?;
+            let reason = format!("the point {x},{y} lies outside the image, which has {width}x{height} pixels");
+            Some(self.corrections.warning(decision, reason, "kept as it is"))
+        };
+        with_points.into_iter().filter_map(outside).collect()
+    }
+
+    /// Relabellings of one shape after which another shape has that label too.
+    fn seconds(&self, read: &ReadAnnotation, decisions: &[&Decision]) -> Vec<Problem> {
+        let mut seen = HashSet::new();
+        let mut problems = Vec::new();
+        for decision in decisions.iter().rev().filter(|d| d.annotation_sha256.as_ref() == Some(&read.sha256)) {
+            let Action::Relabel(Relabel::Shape { shape, to }) = &decision.action else { continue };
+            let shapes = &read.annotation.shapes;
+            let Some(now) = shapes.iter().find(|s| s.index == shape.index && s.label == *to) else { continue };
+            let other = shapes.iter().find(|s| s.index != now.index && s.bone.is_some() && s.bone == now.bone);
+            if let Some(other) = other.filter(|_| seen.insert(now.index)) {
+                let reason = format!("shapes {} and {} are both {to} now", other.index, now.index);
+                problems.push(self.corrections.warning(decision, reason, "both are drawn as one bone"));
+            }
+        }
+        problems
+    }
+
     /// Whether the data is a copy with corrections applied, as crops are.
     pub fn is_copy(&self) -> bool {
         self.source.applied().is_some()
+    }
+
+    /// Whose pixels masks of its images are in.
+    pub fn space(&self) -> Space {
+        if self.is_copy() { Space::Crop } else { Space::Original }
     }
 
     /// The corrections that are applied.
@@ -185,12 +238,17 @@ impl Dataset {
         self.image_into(entry, &mut Reader::default())
     }
 
-    /// The grey levels of an image, in memory that is used again.
+    /// The grey levels of an image, in memory that is used again. An image that is stored inverted (dark bones on a bright
+    /// background) is given the polarity that says so, so that its eight-bit levels are upright.
     ///
     /// # Errors
     /// The image cannot be read.
     pub fn image_into(&self, entry: &ImageEntry, reader: &mut Reader) -> Result<Radiograph, ImageError> {
-        self.source.image(entry, reader)
+        let mut read = self.source.image(entry, reader)?;
+        if looks_inverted(&read.pixels) {
+            read.pixels = read.pixels.with_polarity(Polarity::WhiteIsZero);
+        }
+        Ok(read)
     }
 
     /// Width and height of an image, without decoding it.
@@ -208,6 +266,7 @@ impl Dataset {
     pub fn annotation(&self, entry: &ImageEntry) -> Result<Option<ReadAnnotation>, AnnotationError> {
         let Some(place) = &entry.annotation else { return Ok(None) };
         let SourceAnnotation { mut annotation, sha256, mut problems } = self.source.annotation(entry, place)?;
+        let labels: Vec<(usize, String)> = annotation.shapes.iter().map(|s| (s.index, s.label.clone())).collect();
         problems.extend(match self.source.applied() {
             None => self.corrections.apply(&entry.image_id, Some(&sha256), &mut annotation),
             // The shapes are those of a copy, in which a decision cannot find the ones that it is about.
@@ -215,9 +274,28 @@ impl Dataset {
                 let done = applied.get(&entry.image_id).map_or(&[][..], |ids| ids);
                 let later = self.corrections.about_shapes(&entry.image_id).into_iter();
                 let reason = "decided after this copy of the data was made; make it again with `carpus clean`";
-                later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, reason)).collect()
+                let mut unfit: Vec<Problem> =
+                    later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, reason)).collect();
+                let in_force: Vec<String> =
+                    self.corrections.about_shapes(&entry.image_id).into_iter().map(|d| d.id()).collect();
+                if !self.corrections.file().is_empty() && done.iter().any(|id| !in_force.contains(id)) {
+                    let reason = "this copy of the image has a correction that is no longer in force";
+                    let action = "shapes used as they are; make the copy again with `carpus clean`";
+                    unfit.push(
+                        Problem::new(Severity::Error, self.corrections.file(), reason, action)
+                            .of_image(&*entry.image_id),
+                    );
+                }
+                unfit
             }
         });
+        // What was wrong with a label that is no longer there is settled.
+        let stays = |(index, label): &&(usize, String)| {
+            annotation.shapes.iter().any(|s| s.index == *index && s.label == *label)
+        };
+        for (index, _) in labels.iter().filter(|label| !stays(label)) {
+            problems.retain(|p| p.place != label_place(*index));
+        }
         Ok(Some(ReadAnnotation { annotation, sha256, problems }))
     }
 
@@ -247,7 +325,17 @@ impl Dataset {
                 continue;
             };
             match patients.iter_mut().find(|p| p.patient_id == *id) {
-                Some(patient) => set_field(patient, *field, value),
+                Some(patient) => {
+                    set_field(patient, *field, value);
+                    // What was wrong with the cell is settled.
+                    let settled = |p: &&mut Problem| {
+                        p.patient_id.as_ref() == Some(id) && p.reason.to_lowercase().contains(field.word())
+                    };
+                    for problem in problems.iter_mut().filter(settled) {
+                        problem.severity = Severity::Info;
+                        problem.action = format!("set by line {} of {}", decision.line, self.corrections.file());
+                    }
+                }
                 None if self.images.iter().any(|e| e.patient_id == *id) => {
                     let mut patient = Patient { patient_id: id.clone(), ..Patient::default() };
                     set_field(&mut patient, *field, value);

@@ -88,6 +88,15 @@ impl GreyImage {
         self.polarity
     }
 
+    /// The level of a pixel as [`GreyImage::to_eight_bit`] gives it. Panics outside the image.
+    pub fn eight_bit_at(&self, x: u32, y: u32) -> u8 {
+        let at = y as usize * self.width as usize + x as usize;
+        self.eight_bit(match &self.levels {
+            Levels::Eight(levels) => levels[at].into(),
+            Levels::Sixteen(levels) => levels[at],
+        })
+    }
+
     /// The levels on a scale of 0 (black) to 255: of 16 bits in full use, the high byte.
     pub fn to_eight_bit(&self) -> Cow<'_, [u8]> {
         let plain = self.top == u16::from(u8::MAX) && self.polarity == Polarity::BlackIsZero;

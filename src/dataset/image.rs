@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 
@@ -40,6 +41,8 @@ pub struct Radiograph {
     pub pixels: GreyImage,
     /// Bits per sample on disk.
     pub bits: u8,
+    /// Whether its EXIF data asks for it to be turned or mirrored, which is not done: annotations are drawn on the pixels as stored.
+    pub turned: bool,
     /// SHA-256 of the file's bytes, hex.
     pub sha256: String,
 }
@@ -68,8 +71,8 @@ impl Reader {
     pub fn read(&mut self, path: &Path) -> Result<Radiograph, ImageError> {
         let fail = |reason: String| ImageError { path: path.into(), reason };
         read_bytes(path, &mut self.bytes).map_err(fail)?;
-        let (pixels, bits) = decode_into(&self.bytes, std::mem::take(&mut self.pixels)).map_err(fail)?;
-        Ok(Radiograph { pixels, bits, sha256: sha256(&self.bytes) })
+        let decoded = decode_into(&self.bytes, std::mem::take(&mut self.pixels)).map_err(fail)?;
+        Ok(Radiograph { sha256: sha256(&self.bytes), ..decoded })
     }
 
     /// Takes the memory of an image that is no longer needed.
@@ -141,11 +144,11 @@ fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), String> {
 /// # Errors
 /// As for [`read`].
 pub fn decode(bytes: &[u8]) -> Result<(GreyImage, u8), String> {
-    decode_into(bytes, Vec::new())
+    decode_into(bytes, Vec::new()).map(|read| (read.pixels, read.bits))
 }
 
-/// As [`decode`], with the pixels in the memory of `room` where they fit as they come.
-fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GreyImage, u8), String> {
+/// As [`decode`], with the pixels in the memory of `room` where they fit as they come; without a hash.
+fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<Radiograph, String> {
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
@@ -164,7 +167,7 @@ fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GreyImage, u8), Strin
     limits.max_alloc = Some(MAX_DECODED);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();
     if width > MAX_SIDE || height > MAX_SIDE {
         return Err(format!("{width}x{height} pixels; at most {MAX_SIDE} a side are read"));
@@ -183,14 +186,17 @@ fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<(GreyImage, u8), Strin
             (colour.bits_per_pixel() / u16::from(colour.channel_count())) as u8
         }
     };
+    // What cannot be read of it asks for nothing.
+    let turned = decoder.orientation().is_ok_and(|o| o != Orientation::NoTransforms);
+    let read = |pixels| Radiograph { pixels, bits, turned, sha256: String::new() };
     if decoder.color_type() == ColorType::L8 {
         room.resize(decoder.total_bytes() as usize, 0);
         decoder.read_image(&mut room).map_err(|e| e.to_string())?;
         let pixels = GreyImage::new(width, height, Levels::Eight(room)).expect("a byte for each pixel");
-        return Ok((pixels, bits));
+        return Ok(read(pixels));
     }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    Ok((grey(image)?, bits))
+    Ok(read(grey(image)?))
 }
 
 fn grey(image: DynamicImage) -> Result<GreyImage, String> {

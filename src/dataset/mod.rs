@@ -14,13 +14,14 @@ pub mod image;
 pub mod metadata;
 mod names;
 pub mod phantom;
+mod polarity;
 mod problem;
 pub mod source;
 
+pub use crate::names::image_id;
 pub use corrections::Corrections;
 pub use data::{Dataset, ReadAnnotation};
 pub use entry::{ImageEntry, Side, Subset};
 pub use grey::{GreyImage, Levels, Polarity};
-pub use names::image_id;
 pub use problem::{Problem, Severity};
 pub use source::DatasetError;

@@ -1,40 +1,10 @@
-//! What the names of folders and files say: which image, patient, time, side.
-
-use unicode_normalization::UnicodeNormalization;
+//! What the names of folders and files say: patient, time, side.
 
 use super::Side;
 use super::metadata::normalise_patient_id;
 
 /// Fewest digits of a time stamp: seconds since 1970 have ten.
 const TIMESTAMP_DIGITS: usize = 10;
-
-/// Endings that say what kind of file an image or its annotation is, and nothing of which image it is.
-const ENDINGS: [&str; 13] =
-    ["png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "dcm", "dicom", "json", "heic", "jp2"];
-
-/// The id of the image that goes by `name` in a folder, an annotation, a submission or a correction: folders and endings
-/// of images and annotations are left out, and the text is in Unicode's composed form (NFC), as some systems decompose
-/// it. The id of an id is itself.
-///
-/// ```
-/// assert_eq!(carpus::dataset::image_id("test/DCM/ID040/image1661319116107.png"), "image1661319116107");
-/// assert_eq!(carpus::dataset::image_id("1.2.840"), "1.2.840");
-/// ```
-pub fn image_id(name: &str) -> String {
-    let mut id = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    while let Some((stem, ending)) = id.rsplit_once('.')
-        && !stem.is_empty()
-        && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
-    {
-        id = stem;
-    }
-    nfc(id)
-}
-
-/// Composed form of a name.
-pub fn nfc(name: &str) -> String {
-    name.nfc().collect()
-}
 
 /// `_R` or `_L` at the end, in any case.
 pub fn side_in_name(stem: &str) -> Option<Side> {
@@ -87,16 +57,6 @@ pub fn patient_in_stem(stem: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_id_for_all_names_of_an_image() {
-        for name in ["a.png", "DCM/ID1/a.PNG", "C:\\x\\a.jpg", "a.png.json", "a"] {
-            assert_eq!(image_id(name), "a", "{name}");
-        }
-        assert_eq!((image_id("1.2.840.png"), image_id("1.2.840")), ("1.2.840".into(), "1.2.840".into()));
-        assert_eq!((image_id(".png"), image_id("a.csv")), (".png".into(), "a.csv".into()));
-        assert_eq!(image_id("\u{1109}\u{1169}\u{11ab}.png"), "\u{c190}");
-    }
 
     #[test]
     fn names_say_side_and_time() {

@@ -103,12 +103,15 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// An opened source and what it lists.
+pub type Opened = (Box<dyn Source>, Listing);
+
 /// A kind of source.
 pub struct SourceKind {
     /// Name for people.
     pub name: &'static str,
     /// Opens the data; `None` where the folder is not of this kind.
-    pub open: fn(&Path) -> Option<Result<(Box<dyn Source>, Listing), DatasetError>>,
+    pub open: fn(&Path) -> Option<Result<Opened, DatasetError>>,
 }
 
 /// Every kind, in the order in which they are tried.

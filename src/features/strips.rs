@@ -38,7 +38,7 @@ impl StripCounts {
     }
 
     /// The strips, once every row of `pixels` was added. Rows are counted from the top edge, columns from the left, each
-    /// until the first line that is not bright; up to 2 dark lines at the very edge are passed over.
+    /// until the first line that is not bright; up to 2 dark lines at the very edge are skipped.
     pub fn strips(&self, pixels: &[u8]) -> Strips {
         let (width, height) = (self.width, self.height);
         let rows = (height as f64 * MAX_SHARE) as usize;
@@ -57,7 +57,9 @@ impl StripCounts {
             counts
         });
         let left = extent(self.left.into_iter().chain(further).take(columns).map(is_bright));
-        Strips { top_px: top, left_px: left }
+        // What goes on beyond the farthest line looked at is no strip but a bright image.
+        let within = |px: u32, lines: usize| if px as usize >= lines { 0 } else { px };
+        Strips { top_px: within(top, rows), left_px: within(left, columns) }
     }
 }
 
@@ -104,9 +106,9 @@ mod tests {
         assert_eq!(strips(&canvas(400, 300, 17, 0), 400, 300), Strips { top_px: 17, left_px: 0 });
         assert_eq!(strips(&canvas(400, 300, 0, 21), 400, 300), Strips { top_px: 0, left_px: 21 });
         assert_eq!(strips(&canvas(400, 300, 5, 9), 400, 300), Strips { top_px: 5, left_px: 9 });
-        // Beyond the columns that are counted first, and no farther than a strip can reach.
+        // Beyond the columns that are counted first; what goes on beyond where a strip can reach is none.
         assert_eq!(strips(&canvas(1000, 50, 0, 131), 1000, 50), Strips { top_px: 0, left_px: 131 });
-        assert_eq!(strips(&canvas(1000, 50, 0, 170), 1000, 50).left_px, 150);
+        assert_eq!(strips(&canvas(1000, 50, 0, 170), 1000, 50), Strips::default());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tch::{Device, Tensor};
 
 use crate::augment::{Fit, push_normalised};
 use crate::mask::HandMasks;
-use crate::models::{Input, Model};
+use crate::models::{Input, Model, all_finite};
 use crate::train::{TrainError, WeightsInfo, read_weights};
 
 /// A trained model ready to predict.
@@ -44,7 +44,7 @@ impl Predictor {
             Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
             None => None,
         };
-        tch::no_grad(|| {
+        let logits = tch::no_grad(|| -> Result<Tensor, TrainError> {
             let logits = self.model.predict(&Input { images: &x, metadata: known.as_ref() })?;
             if !self.flip {
                 return Ok(logits.f_to_device(Device::Cpu)?);
@@ -54,7 +54,11 @@ impl Predictor {
             let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
             // Back to logits, so that upsampling and threshold are those of a single pass.
             Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
-        })
+        })?;
+        if !all_finite(&logits)? {
+            return Err(TrainError::LogitsNotFinite);
+        }
+        Ok(logits)
     }
 
     /// Masks of images at their own size; `squares` are the images as each `Fit` makes them, for `patients` see

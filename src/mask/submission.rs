@@ -1,15 +1,17 @@
 //! The submission CSV `image_name,class,rle`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::rle::{self, RleError};
 use super::{HandMasks, MaskError, RunMask};
-use crate::artefact::write_atomically;
+use crate::artefact::{Together, write_atomically};
 use crate::bones::{self, Bone};
+use crate::names::image_id;
 
 /// The columns, in the order in which they are written.
 pub const COLUMNS: [&str; 3] = ["image_name", "class", "rle"];
@@ -46,6 +48,14 @@ pub enum SubmissionError {
     Duplicate { path: String, line: u64, image: String, class: Bone },
     #[error("{path}: image {image}: {source}")]
     Masks { path: String, image: String, source: MaskError },
+    #[error("{path} line {line}: {image} and {other} are the same image; keep the rows of one of them")]
+    TwoNames { path: String, line: u64, image: String, other: String },
+    #[error(
+        "{path} holds masks of crops ({path}.json says so); put them back by `carpus restore CROPS {path} --out CSV`"
+    )]
+    OfCrops { path: String },
+    #[error("{path} holds masks of the original images, and the data is a folder of crops; name the original data")]
+    OfOriginals { path: String },
     #[error("{path}: image {image} has no row for {missing:?}")]
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
@@ -109,6 +119,8 @@ pub fn read_sized(
 struct Gathering {
     images: Vec<(String, [Option<RunMask>; bones::COUNT])>,
     index: HashMap<String, usize>,
+    /// The name by image id.
+    ids: HashMap<String, String>,
 }
 
 impl Gathering {
@@ -143,6 +155,9 @@ impl Gathering {
         let at = match self.index.get(image) {
             Some(at) => *at,
             None => {
+                if let Some(other) = self.ids.insert(image_id(image), owned()) {
+                    return Err(SubmissionError::TwoNames { path: path(), line, image: owned(), other });
+                }
                 self.index.insert(owned(), self.images.len());
                 self.images.push((owned(), [const { None }; bones::COUNT]));
                 self.images.len() - 1
@@ -170,8 +185,96 @@ impl Gathering {
     }
 }
 
-/// Writes a submission, images in the order given, classes in channel order, by rename.
+/// Whose pixels the masks of a file are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// Those of the original images: what is submitted.
+    Original,
+    /// Those of the crops that `carpus clean` made.
+    Crop,
+}
+
+/// What is written next to a file of masks that is no submission, as `NAME.csv.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// Whose pixels.
+    pub space: Space,
+    /// Width and height by image name.
+    pub sizes: BTreeMap<String, [u32; 2]>,
+}
+
+/// The place of a file's [`Sidecar`].
+pub fn sidecar_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".json");
+    name.into()
+}
+
+/// What is written next to a file of masks; `None` for a submission, whose masks are in pixels of the original images.
+///
+/// # Errors
+/// There is such a file, and it cannot be read.
+pub fn sidecar(path: &Path) -> Result<Option<Sidecar>, SubmissionError> {
+    let place = sidecar_path(path);
+    let io = |source| SubmissionError::Io { path: place.display().to_string(), source };
+    match std::fs::read(&place) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| io(e.into())),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(io(e)),
+    }
+}
+
+/// Checks that the masks of a file are in the pixels of the images that they are used with.
+///
+/// # Errors
+/// They are not, or the sidecar cannot be read.
+pub fn expect_space(path: &Path, expected: Space) -> Result<(), SubmissionError> {
+    let found = sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space);
+    match (found, expected) {
+        (Space::Crop, Space::Original) => Err(SubmissionError::OfCrops { path: path.display().to_string() }),
+        (Space::Original, Space::Crop) => Err(SubmissionError::OfOriginals { path: path.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes masks with their sidecar: both or neither.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_with(path: &Path, images: &[ImageMasks], sidecar: &Sidecar) -> Result<(), SubmissionError> {
+    let io = |source| SubmissionError::Io { path: path.display().to_string(), source };
+    let mut files = Together::default();
+    files
+        .add(&sidecar_path(path), |out| serde_json::to_writer(out, sidecar).map_err(Into::into))
+        .and_then(|()| files.add(path, |out| write_rows(out, images)))
+        .and_then(|()| files.commit())
+        .map_err(io)
+}
+
+/// Writes masks of crops.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_crops(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> {
+    let size = |image: &ImageMasks| (image.image_name.clone(), [image.masks.width(), image.masks.height()]);
+    write_with(path, images, &Sidecar { space: Space::Crop, sizes: images.iter().map(size).collect() })
+}
+
+/// Writes a submission, images in the order given, classes in channel order, by rename. The sidecar of an earlier file of
+/// that name goes.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> {
+    let io = |source| SubmissionError::Io { path: path.display().to_string(), source };
+    if sidecar(path)?.is_some() {
+        std::fs::remove_file(sidecar_path(path)).map_err(io)?;
+    }
+    write_atomically(path, |out| write_rows(out, images)).map_err(io)
+}
+
+fn write_rows(out: &mut impl Write, images: &[ImageMasks]) -> std::io::Result<()> {
     let rows = |image: &ImageMasks| -> std::io::Result<Vec<u8>> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         let mut text = Vec::new();
@@ -182,15 +285,12 @@ pub fn write(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionError> 
         }
         csv.into_inner().map_err(|e| e.into_error())
     };
-    write_atomically(path, |out| {
-        writeln!(out, "{}", COLUMNS.join(","))?;
-        for batch in images.chunks(BATCH / bones::COUNT) {
-            let encoded: Vec<std::io::Result<Vec<u8>>> = batch.par_iter().map(rows).collect();
-            for rows in encoded {
-                out.write_all(&rows?)?;
-            }
+    writeln!(out, "{}", COLUMNS.join(","))?;
+    for batch in images.chunks(BATCH / bones::COUNT) {
+        let encoded: Vec<std::io::Result<Vec<u8>>> = batch.par_iter().map(rows).collect();
+        for rows in encoded {
+            out.write_all(&rows?)?;
         }
-        Ok(())
-    })
-    .map_err(|source| SubmissionError::Io { path: path.display().to_string(), source })
+    }
+    Ok(())
 }

@@ -55,6 +55,7 @@ pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
 pub(crate) use tensor_file::is_pickle;
 pub use tensor_file::{read_tensors, write_tensors};
+pub(crate) use weights::all_finite;
 pub use weights::{Loaded, WeightsError};
 
 use layers::Scheme;

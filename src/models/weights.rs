@@ -38,6 +38,14 @@ pub enum WeightsError {
         /// Its type.
         dtype: Dtype,
     },
+    /// A weight or a statistic is NaN or infinite.
+    #[error("{}: tensor {name} holds values that are not finite (NaN or infinity); the training that wrote it went wrong", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
     /// The tensors are not those of the model.
     #[error(
         "{}: these are not the weights of this model:{}{}",
@@ -262,6 +270,11 @@ fn matched(
             ));
             continue;
         }
+        if is_float(&tensor)
+            && !all_finite(&tensor).map_err(|source| WeightsError::Torch { path: path.into(), source })?
+        {
+            return Err(WeightsError::NotFinite { path: path.into(), name: name.to_owned() });
+        }
         pairs.push((entry.tensor.shallow_clone(), tensor));
     }
     let surplus: Vec<String> = tensors.into_keys().collect();
@@ -269,6 +282,11 @@ fn matched(
         return Err(WeightsError::Mismatch { path: path.into(), missing, surplus, misshapen, fitting: None });
     }
     Ok(pairs)
+}
+
+/// Whether no value is NaN or infinite.
+pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, tch::TchError> {
+    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
 /// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: mean, variance

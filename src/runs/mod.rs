@@ -10,6 +10,9 @@ mod settings;
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Group, Measure, compare};
+/// File of a run on crops with the masks of the held-out images in pixels of the crops.
+pub const CROP_PREDICTIONS: &str = "predictions_crops.csv";
+
 pub use run::{Epoch, Outcome, Run, find};
 pub use settings::{IGNORED, UNITS, flatten};
 

@@ -1,20 +1,21 @@
 //! What lets a second scan skip unchanged images: the tables of the first one and a stamp of what each image came from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::measure::Measured;
-use super::{ScanError, ScanSettings, side_name};
+use super::{EXCLUDED, ScanError, ScanSettings, side_name};
 use crate::artefact::write_atomically;
+use crate::dataset::corrections::Action;
 use crate::dataset::image::sha256;
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
-use crate::tables::{BoneRow, ImageRow, Tables};
+use crate::tables::{BoneRow, HASHES, ImageRow, Tables};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file next to the tables.
 pub const FILE: &str = "scan.json";
 /// Raised when what is measured changes, so that older tables are not reused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 4;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,8 +30,11 @@ struct Record {
     settings: String,
     files: BTreeMap<String, Known>,
     /// By image, the ids of the decisions about its shapes that the tables have.
-    #[serde(default)]
     decisions: BTreeMap<String, Vec<String>>,
+    /// The ids of the decisions about sides and metadata that the tables have.
+    cells: BTreeSet<String>,
+    /// SHA-256 of the hashes of the tables that this is about.
+    tables: String,
 }
 
 /// Rows of an earlier scan.
@@ -59,7 +63,7 @@ impl Cache {
         let record = std::fs::read(out.join(FILE))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
-            .filter(|r| r.version == VERSION && r.settings == key);
+            .filter(|r| r.version == VERSION && r.settings == key && r.tables == tables_hash(out));
         // A cache that cannot be read costs a scan, nothing else.
         let (files, tables) = record.and_then(|r| Some((r.files, Tables::read(out).ok()?))).unwrap_or_default();
         let mut bones: HashMap<String, Vec<BoneRow>> = HashMap::new();
@@ -74,6 +78,10 @@ impl Cache {
         let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
         let mut image = self.images.get(&entry.image)?.clone();
         if image.image_id != entry.image_id || image.annotation_path != entry.annotation {
+            return None;
+        }
+        if image.unusable_reason.as_deref() == Some(EXCLUDED) {
+            // Whether it is excluded now is found out anew; what else was wrong was not looked at.
             return None;
         }
         image.side = side_name(entry.side);
@@ -94,7 +102,9 @@ pub fn write(
     let path = out.join(FILE);
     let ids = dataset.images().iter().map(|e| &*e.image_id);
     let decisions = decisions(dataset.corrections(), ids);
-    let record = Record { version: VERSION, settings: settings_key(settings)?, files, decisions };
+    let cells = cells(dataset.corrections());
+    let (settings, tables) = (settings_key(settings)?, tables_hash(out));
+    let record = Record { version: VERSION, settings, files, decisions, cells, tables };
     write_atomically(&path, |w| serde_json::to_writer(w, &record).map_err(Into::into))
         .map_err(|source| ScanError::Io { path, source })
 }
@@ -107,10 +117,29 @@ fn decisions<'a>(corrections: &Corrections, image_ids: impl Iterator<Item = &'a 
     image_ids.filter_map(ids).collect()
 }
 
-/// How many images of the tables in `folder` were measured without the shapes that `corrections` give them, or with others.
-pub fn measured_otherwise(folder: &Path, tables: &Tables, corrections: &Corrections) -> usize {
-    let record = std::fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-    let then = record.map(|record| record.decisions).unwrap_or_default();
-    let now = decisions(corrections, tables.images.iter().map(|row| &*row.image_id));
-    tables.images.iter().filter(|row| then.get(&row.image_id) != now.get(&row.image_id)).count()
+/// Ids of the decisions about cells of the tables.
+fn cells(corrections: &Corrections) -> BTreeSet<String> {
+    let of_cells =
+        corrections.decisions().filter(|d| matches!(d.action, Action::SetSide { .. } | Action::SetMetadata { .. }));
+    of_cells.map(|d| d.id()).collect()
+}
+
+/// Which tables there are; empty for none.
+fn tables_hash(folder: &Path) -> String {
+    std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
+}
+
+/// Why the tables in `folder`, whose images are these, are not those of a scan with `corrections`; `None` where they are, or where what
+/// they lack can be put into them.
+pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -> Option<String> {
+    let bytes = std::fs::read(folder.join(FILE)).ok()?;
+    let then = serde_json::from_slice::<Record>(&bytes).ok()?;
+    let now = decisions(corrections, images.iter().map(|row| &*row.image_id));
+    let others = images.iter().filter(|row| then.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
+    let undone = then.cells.difference(&cells(corrections)).count();
+    match (others, undone) {
+        (0, 0) => None,
+        (0, _) => Some(format!("{undone} decisions about sides or metadata that are in the tables are not in force")),
+        _ => Some(format!("{others} images were measured on other shapes than the corrections give them")),
+    }
 }

@@ -2,7 +2,7 @@ use super::{ScanSettings, blank_row, side_name};
 use crate::bones::{self, Bone};
 use crate::dataset::annotation::Shape;
 use crate::dataset::image::Reader;
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
+use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, Severity, Subset};
 use crate::features;
 use crate::geometry::{PixelBox, Point};
 use crate::mask::{self, HandMasks, RunMask};
@@ -25,11 +25,13 @@ pub fn measure(
     reader: &mut Reader,
 ) -> Measured {
     let mut out = Measured { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
-    if let Err(reason) = measure_pixels(dataset, entry, settings, reader, &mut out.image) {
+    if let Err(reason) = out.measure_pixels(dataset, entry, settings, reader) {
+        out.image.unusable_reason = Some(format!("the image cannot be read: {reason}"));
         out.problem(&entry.image, reason, "left without masks and measures");
     } else {
         out.measure_annotation(dataset, entry, predicted, settings);
     }
+    out.image.usable = out.image.unusable_reason.is_none();
     // Readers name the file; the tables are joined by image and patient too.
     for p in &mut out.problems {
         p.image_id.get_or_insert_with(|| entry.image_id.clone());
@@ -38,32 +40,48 @@ pub fn measure(
     out
 }
 
-fn measure_pixels(
-    dataset: &Dataset,
-    entry: &ImageEntry,
-    settings: &ScanSettings,
-    reader: &mut Reader,
-    row: &mut ImageRow,
-) -> Result<(), String> {
-    let mut radiograph = dataset.image_into(entry, reader).map_err(|e| e.reason)?;
-    let (width, height) = radiograph.pixels.dimensions();
-    let pixels = radiograph.pixels.to_eight_bit();
-    let levels = features::levels(&pixels, width as usize, height as usize, settings.bright);
-    row.width = width;
-    row.height = height;
-    row.bits = u32::from(radiograph.bits);
-    row.bright_px = Some(levels.bright_px);
-    row.mean_grey = Some(levels.mean_grey);
-    row.strip_top_px = Some(levels.strips.top_px);
-    row.strip_left_px = Some(levels.strips.left_px);
-    row.image_hash = Some(format!("{:016x}", levels.difference_hash));
-    drop(pixels);
-    row.sha256 = Some(std::mem::take(&mut radiograph.sha256));
-    reader.take_back(radiograph);
-    Ok(())
-}
-
 impl Measured {
+    fn measure_pixels(
+        &mut self,
+        dataset: &Dataset,
+        entry: &ImageEntry,
+        settings: &ScanSettings,
+        reader: &mut Reader,
+    ) -> Result<(), String> {
+        let mut radiograph = dataset.image_into(entry, reader).map_err(|e| e.reason)?;
+        let (width, height) = radiograph.pixels.dimensions();
+        let pixels = radiograph.pixels.to_eight_bit();
+        let levels = features::levels(&pixels, width as usize, height as usize, settings.bright);
+        let row = &mut self.image;
+        row.width = width;
+        row.height = height;
+        row.bits = u32::from(radiograph.bits);
+        row.bright_px = Some(levels.bright_px);
+        row.mean_grey = Some(levels.mean_grey);
+        row.strip_top_px = Some(levels.strips.top_px);
+        row.strip_left_px = Some(levels.strips.left_px);
+        row.image_hash = Some(format!("{:016x}", levels.difference_hash));
+        row.inverted = Some(radiograph.pixels.polarity() == Polarity::WhiteIsZero);
+        let is_flat = pixels.iter().all(|level| *level == pixels[0]);
+        drop(pixels);
+        if row.inverted == Some(true) {
+            let reason = "dark bones on a bright background: the image is stored inverted";
+            self.problems.push(Problem::new(Severity::Warning, &*entry.image, reason, "inverted on reading"));
+        }
+        if radiograph.turned {
+            let reason = "the EXIF data asks for the image to be turned or mirrored";
+            self.problems.push(Problem::new(Severity::Warning, &*entry.image, reason, "pixels used as stored"));
+        }
+        if is_flat {
+            self.image.unusable_reason = Some("the image shows nothing: all its pixels are alike".to_owned());
+            let reason = "all pixels have one grey level: the image shows nothing".to_owned();
+            self.problem(&entry.image, reason, "kept; it enters no fold");
+        }
+        self.image.sha256 = Some(std::mem::take(&mut radiograph.sha256));
+        reader.take_back(radiograph);
+        Ok(())
+    }
+
     fn problem(&mut self, file: &str, reason: String, action: &str) {
         self.problems.push(Problem::new(Severity::Error, file, reason, action));
     }
@@ -88,9 +106,14 @@ impl Measured {
                 self.image.mask_source = "prediction".into();
                 self.measure_masks(masks, &[], settings);
             }
-            (Ok(None), None) => {}
+            (Ok(None), None) => {
+                if entry.subset == Subset::Train {
+                    self.image.unusable_reason = Some("a train image without annotation".to_owned());
+                }
+            }
             (Err(error), _) => {
                 let file = entry.annotation.as_deref().unwrap_or_default();
+                self.image.unusable_reason = Some(format!("the annotation cannot be read: {error}"));
                 self.problem(file, error.to_string(), "image left without masks");
             }
         }
@@ -122,6 +145,9 @@ impl Measured {
         row.hand_y_min = hand.map(|b| b.y_min);
         row.hand_x_max = hand.map(|b| b.x_max);
         row.hand_y_max = hand.map(|b| b.y_max);
+        // What covers bones is no strip of the digitiser.
+        row.strip_top_px = row.strip_top_px.map(|px| if hand.is_some_and(|h| h.y_min < px) { 0 } else { px });
+        row.strip_left_px = row.strip_left_px.map(|px| if hand.is_some_and(|h| h.x_min < px) { 0 } else { px });
         row.side_by_anatomy = side_name(features::side_by_anatomy(&centroids));
         row.angle_deg = centroids[Bone::ULNA.index()]
             .zip(centroids[Bone::FINGER_16.index()])

@@ -13,16 +13,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::artefact::{FileKind, OutputError, Outputs};
+use crate::artefact::{FileKind, Lock, LockError, OutputError, Outputs, kind};
 use crate::dataset::image::Reader;
 use crate::dataset::metadata::Patient;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity, Side, image_id};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
-use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
-pub use cache::measured_otherwise;
+use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+pub use cache::outdated;
 use cache::{Cache, Known};
+
+/// Why an image that corrections exclude is not usable.
+const EXCLUDED: &str = "excluded by a correction";
 
 /// What to measure and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +52,8 @@ impl Default for ScanSettings {
 pub enum ScanError {
     #[error(transparent)]
     Predictions(#[from] SubmissionError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Tables(#[from] TableError),
     #[error("{path}: {source}")]
@@ -81,6 +86,8 @@ pub fn scan(
     settings: &ScanSettings,
     progress: &dyn Progress,
 ) -> Result<(Tables, ScanSummary), ScanError> {
+    std::fs::create_dir_all(out).map_err(|source| ScanError::Io { path: out.into(), source })?;
+    let _lock = Lock::take(out)?;
     let mut problems = dataset.problems().to_vec();
     problems.extend_from_slice(dataset.corrections().problems());
     problems.extend_from_slice(dataset.unfit_corrections());
@@ -130,6 +137,11 @@ pub fn scan(
             files.insert(entry.image.clone(), Known { stamp, problems: rows.problems.clone() });
         }
         tables.images.push(rows.image);
+        if dataset.excludes(entry)
+            && let Some(row) = tables.images.last_mut()
+        {
+            (row.usable, row.unusable_reason) = (false, Some(EXCLUDED.to_owned()));
+        }
         tables.bones.extend(rows.bones);
         problems.extend(rows.problems);
     }
@@ -160,9 +172,12 @@ pub fn scan(
 /// The reason why not.
 pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
     outputs.path(out)?;
-    if out.join(cache::FILE).is_file() {
+    // An earlier scan's, or nobody's.
+    if kind::TABLES.is_free(out).is_ok_and(|free| free) {
         return Ok(());
     }
+    outputs.file(&out.join(cache::FILE), &kind::TABLES.manifest[0].1)?;
+    outputs.file(&out.join(HASHES), &kind::TABLE_HASHES)?;
     fn check<T: Table>(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
         outputs.file(&out.join(format!("{}.parquet", T::NAME)), &FileKind::parquet("a table of carpus", T::COLUMNS))?;
         if !csv {
@@ -187,6 +202,7 @@ fn predictions<'a>(
     dataset: &'a Dataset,
     problems: &mut Vec<Problem>,
 ) -> Result<HashMap<&'a str, HandMasks>, ScanError> {
+    submission::expect_space(path, dataset.space())?;
     let sizes: HashMap<&str, (u32, u32)> =
         dataset.images().iter().filter_map(|e| Some((&*e.image_id, dataset.dimensions(e).ok()?))).collect();
     let size_of =
@@ -209,11 +225,11 @@ fn predictions<'a>(
 }
 
 fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient> {
-    let Some(file) = dataset.metadata() else {
+    if dataset.metadata().is_none() {
         let reason = "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV";
         problems.push(Problem::new(Severity::Warning, "", reason, "metadata left empty"));
-        return Vec::new();
-    };
+    }
+    let file = dataset.metadata().unwrap_or_default();
     match dataset.patients() {
         Ok((patients, found)) => {
             problems.extend(found);

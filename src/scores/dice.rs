@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ScoreError;
 use crate::artefact;
 use crate::bones::{self, Bone};
-use crate::dataset::{Dataset, ImageEntry, Problem, image_id};
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
 use crate::mask::submission::ImageMasks;
 use crate::mask::{HandMasks, MaskError, RunMask};
 use crate::progress::Progress;
@@ -122,13 +122,17 @@ pub struct Scoring {
     pub scores: Vec<ImageScore>,
     /// What was met while the annotations were read; an image without one is not scored.
     pub problems: Vec<Problem>,
+    /// The last predicted pixel as a share of its image's pixels, the largest over the images; 0 without any. Masks made at half
+    /// the size end in the first quarter.
+    pub reach: f64,
 }
 
 /// Scores `predictions`, which were read from the file of that name by [`super::read_flat`], against the annotations
 /// of `entries`, each at its image's own size. Predictions of other images are skipped.
 ///
 /// # Errors
-/// No entry has an annotation, one with an annotation has no prediction, or one cannot be read or compared.
+/// No entry has an annotation, one with an annotation has no prediction, or none can be scored. One that cannot be read or
+/// compared is a problem, and the others are scored.
 pub fn score_files(
     dataset: &Dataset,
     entries: &[&ImageEntry],
@@ -148,22 +152,33 @@ pub fn score_files(
         return Err(ScoreError::NotPredicted { path, count: missing.len(), first });
     }
     progress.start("images scored", annotated.len() as u64);
-    let scored: Vec<(ImageScore, Vec<Problem>)> = annotated
-        .par_iter()
-        .map(|entry| {
-            let masks = ComparedMasks::read(dataset, entry, by_id[&entry.image_id])?;
-            let scored = score(&entry.image_id, &masks.truth, &masks.prediction, region)?;
-            progress.advance(1);
-            Ok((scored, masks.problems))
+    let one = |entry: &&ImageEntry| -> Result<(ImageScore, f64, Vec<Problem>), Box<Problem>> {
+        let scored = ComparedMasks::read(dataset, entry, by_id[&entry.image_id])
+            .and_then(|m| Ok((score(&entry.image_id, &m.truth, &m.prediction, region)?, m.reach(), m.problems)));
+        progress.advance(1);
+        scored.map_err(|error| {
+            let file = entry.annotation.as_deref().unwrap_or(&entry.image);
+            let problem = Problem::new(Severity::Error, file, error.to_string(), "image not scored");
+            Box::new(problem.of_image(&*entry.image_id).of_patient(&*entry.patient_id))
         })
-        .collect::<Result<_, ScoreError>>()?;
+    };
+    let scored: Vec<_> = annotated.par_iter().map(one).collect();
     progress.finish();
-    let mut problems = Vec::new();
-    let scores = scored.into_iter().map(|(score, found)| {
-        problems.extend(found);
-        score
-    });
-    Ok(Scoring { scores: scores.collect(), problems })
+    let (mut scores, mut problems, mut reach) = (Vec::new(), Vec::new(), 0.0f64);
+    for scored in scored {
+        match scored {
+            Ok((score, of_image, found)) => {
+                scores.push(score);
+                reach = reach.max(of_image);
+                problems.extend(found);
+            }
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    match problems.iter().find(|p| p.severity == Severity::Error).filter(|_| scores.is_empty()) {
+        Some(first) => Err(ScoreError::None { count: annotated.len(), first: first.reason.clone() }),
+        None => Ok(Scoring { scores, problems, reach }),
+    }
 }
 
 /// Annotated and predicted masks of an image at its own size.
@@ -178,6 +193,13 @@ pub struct ComparedMasks {
 }
 
 impl ComparedMasks {
+    /// The last predicted pixel as a share of the image's pixels.
+    fn reach(&self) -> f64 {
+        let ends = self.prediction.iter().filter_map(|(_, mask)| mask.runs().last());
+        let pixels = f64::from(self.prediction.width()) * f64::from(self.prediction.height());
+        ends.map(|run| f64::from(run.end()) / pixels).fold(0.0, f64::max)
+    }
+
     /// Reads the annotation of an image, and gives the masks of [`super::read_flat`] the image's size.
     ///
     /// # Errors

@@ -36,12 +36,16 @@ pub enum ScoreError {
     NotPredicted { path: PathBuf, count: usize, first: String },
     #[error("image {image}, class {class}: {source} (the image is {width}x{height})")]
     Size { image: String, class: &'static str, width: u32, height: u32, source: MaskError },
+    #[error("none of the {count} images can be scored; the first: {first}")]
+    None { count: usize, first: String },
     #[error("nothing to score: no image chosen has an annotation")]
     Nothing,
     #[error(
         "{path} differs from {first} in its images: {missing} of the first are missing{example}; every file must hold the same images"
     )]
     Images { path: PathBuf, first: PathBuf, missing: usize, example: String },
+    #[error("{path} and {first} differ in their pixels: one holds masks of crops, the other of the original images")]
+    Spaces { path: PathBuf, first: PathBuf },
     #[error("{0}")]
     Vote(String),
 }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::{ScoreError, read_flat};
 use crate::bones::Bone;
-use crate::mask::submission::ImageMasks;
+use crate::dataset::image_id;
+use crate::mask::submission::{ImageMasks, Space, sidecar};
 use crate::mask::{HandMasks, RunMask};
 use crate::progress::Progress;
 
@@ -24,9 +25,14 @@ pub fn vote(
     if !(1..=n).contains(&at_least) {
         return Err(ScoreError::Vote(format!("{at_least} votes are asked for among {n} files; choose 1 to {n}")));
     }
+    let space = |path: &PathBuf| Ok(sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space));
+    let spaces: Vec<Space> = paths.iter().map(space).collect::<Result<_, ScoreError>>()?;
+    if let Some(other) = spaces.iter().position(|space| *space != spaces[0]) {
+        return Err(ScoreError::Spaces { path: paths[other].clone(), first: paths[0].clone() });
+    }
     let files: Vec<Vec<ImageMasks>> = paths.par_iter().map(|p| read_flat(p)).collect::<Result<_, _>>()?;
-    let indices: Vec<HashMap<&str, &ImageMasks>> =
-        files.iter().map(|f| f.iter().map(|m| (m.image_name.as_str(), m)).collect()).collect();
+    let indices: Vec<HashMap<String, &ImageMasks>> =
+        files.iter().map(|f| f.iter().map(|m| (image_id(&m.image_name), m)).collect()).collect();
     for (path, index) in paths.iter().zip(&indices).skip(1) {
         same_images(path, index, &paths[0], &indices[0])?;
     }
@@ -34,7 +40,7 @@ pub fn vote(
     let voted = files[0]
         .par_iter()
         .map(|first| {
-            let ballots: Vec<&ImageMasks> = indices.iter().map(|i| i[first.image_name.as_str()]).collect();
+            let ballots: Vec<&ImageMasks> = indices.iter().map(|i| i[&image_id(&first.image_name)]).collect();
             let masks = Bone::all().map(|bone| {
                 let masks: Vec<&RunMask> = ballots.iter().map(|b| &b.masks[bone]).collect();
                 RunMask::vote(&masks, at_least).expect("masks of one reading are of one size")
@@ -50,14 +56,14 @@ pub fn vote(
 
 fn same_images(
     path: &std::path::Path,
-    index: &HashMap<&str, &ImageMasks>,
+    index: &HashMap<String, &ImageMasks>,
     first_path: &std::path::Path,
-    first: &HashMap<&str, &ImageMasks>,
+    first: &HashMap<String, &ImageMasks>,
 ) -> Result<(), ScoreError> {
-    let names: HashSet<&str> = index.keys().copied().collect();
-    let expected: HashSet<&str> = first.keys().copied().collect();
-    let mut missing: Vec<&str> = expected.difference(&names).copied().collect();
-    let mut surplus: Vec<&str> = names.difference(&expected).copied().collect();
+    let names: HashSet<&String> = index.keys().collect();
+    let expected: HashSet<&String> = first.keys().collect();
+    let mut missing: Vec<&String> = expected.difference(&names).copied().collect();
+    let mut surplus: Vec<&String> = names.difference(&expected).copied().collect();
     if missing.is_empty() && surplus.is_empty() {
         return Ok(());
     }
@@ -108,6 +114,6 @@ mod tests {
         assert!(vote(&paths, Some(4), &Silent).unwrap_err().to_string().contains("1 to 3"));
         let other = file(folder.path(), "d.csv", &[("1.png", &[]), ("3.png", &[])]);
         let error = vote(&[a, other], None, &Silent).unwrap_err().to_string();
-        assert!(error.contains("2.png") && error.contains("3.png"), "{error}");
+        assert!(error.contains("(2)") && error.contains("(3)"), "{error}");
     }
 }

@@ -10,6 +10,11 @@ use polars::prelude::*;
 pub enum TableError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path} is not the table that the scan wrote next to {hashes}: it is of another scan, damaged or edited. \
+         Run `carpus scan` again, or remove {hashes} to use the table as it is"
+    )]
+    Changed { path: PathBuf, hashes: PathBuf },
     #[error("{path}: {source}")]
     Polars { path: PathBuf, source: PolarsError },
     #[error("{path}: {source}")]

@@ -13,4 +13,4 @@ pub use corrected::correct;
 pub use frame::{Table, TableError};
 pub use metrics::EpochRow;
 pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
-pub use store::{Tables, read, read_csv, read_parquet, write_csv, write_parquet, write_table};
+pub use store::{HASHES, Tables, read, read_csv, read_parquet, write_csv, write_parquet, write_table};

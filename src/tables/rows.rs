@@ -1,5 +1,5 @@
 use super::frame::table;
-use crate::dataset::Problem;
+use crate::dataset::{Problem, Severity};
 
 table! {
     /// A patient of the spreadsheet or with an image.
@@ -74,6 +74,8 @@ table! {
         pub bright_px: Option<u64>,
         /// Mean grey level.
         pub mean_grey: Option<f64>,
+        /// Whether the image is stored inverted, dark bones on a bright background; levels are measured upright.
+        pub inverted: Option<bool>,
         /// Height of a bright strip at the top edge.
         pub strip_top_px: Option<u32>,
         /// Width of a bright strip at the left edge.
@@ -86,6 +88,11 @@ table! {
         pub sha256: Option<String>,
         /// SHA-256 of the annotation file.
         pub annotation_sha256: Option<String>,
+        /// Whether the image can be trained on or predicted: it and, in train, its annotation can be read, and no correction excludes
+        /// it. Others stay in the table and enter no fold.
+        pub usable: bool,
+        /// Why it is not usable.
+        pub unusable_reason: Option<String>,
     }
 }
 
@@ -210,6 +217,21 @@ impl From<Problem> for ProblemRow {
             reason: problem.reason,
             action: problem.action,
             severity: problem.severity.name().to_owned(),
+        }
+    }
+}
+
+impl From<&ProblemRow> for Problem {
+    fn from(row: &ProblemRow) -> Problem {
+        Problem {
+            file: row.file.clone(),
+            place: row.place.clone(),
+            image_id: row.image_id.clone(),
+            patient_id: row.patient_id.clone(),
+            raw: row.raw.clone(),
+            reason: row.reason.clone(),
+            action: row.action.clone(),
+            severity: Severity::from_name(&row.severity).unwrap_or(Severity::Error),
         }
     }
 }

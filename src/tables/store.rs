@@ -1,44 +1,107 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufWriter, Cursor, Write};
 use std::path::Path;
 
 use polars::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::artefact::write_atomically;
+use crate::artefact::{FileKind, Together};
+use crate::dataset::image::sha256;
 
-use super::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, FindingRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+
+/// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed.
+pub const HASHES: &str = "tables.json";
+
+/// Contents of [`HASHES`]: SHA-256 in hex by file name.
+#[derive(Default, Serialize, Deserialize)]
+struct Hashes {
+    sha256: BTreeMap<String, String>,
+}
 
 /// Reads `FOLDER/NAME.parquet`.
+///
+/// # Errors
+/// The file cannot be read, is not this table, or is not the one that the scan wrote.
 pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Io { path: path.into(), source })?;
-    let frame = ParquetReader::new(file).finish().map_err(|source| TableError::Polars { path: path.into(), source })?;
+    let io = |source| TableError::Io { path: path.into(), source };
+    let bytes = std::fs::read(path).map_err(io)?;
+    let hashes = path.with_file_name(HASHES);
+    if let Ok(text) = std::fs::read(&hashes) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let known = serde_json::from_slice::<Hashes>(&text).map_err(|e| io(e.into()))?.sha256.remove(&*name);
+        if known.is_some_and(|known| known != sha256(&bytes)) {
+            return Err(TableError::Changed { path: path.into(), hashes });
+        }
+    }
+    let frame = ParquetReader::new(Cursor::new(bytes))
+        .finish()
+        .map_err(|source| TableError::Polars { path: path.into(), source })?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
 }
 
 /// Writes rows as Parquet (zstd), by rename.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn write_parquet<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
+    let mut files = Together::default();
+    add_parquet(&mut files, path, rows)?;
+    files.commit().map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+fn add_parquet<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
+    let bytes = parquet_bytes(path, rows)?;
+    files.add(path, |out| out.write_all(&bytes)).map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+fn parquet_bytes<T: Table>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableError> {
     let polars = |source| TableError::Polars { path: path.into(), source };
     let mut frame = T::to_frame(rows).map_err(polars)?;
-    write_atomically(path, |out| {
-        ParquetWriter::new(out)
-            .with_compression(ParquetCompression::Zstd(None))
-            .finish(&mut frame)
-            .map(drop)
-            .map_err(std::io::Error::other)
-    })
-    .map_err(|source| TableError::Io { path: path.into(), source })
+    let mut bytes = Vec::new();
+    let writer = ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Zstd(None));
+    writer.finish(&mut frame).map_err(polars)?;
+    Ok(bytes)
+}
+
+/// Tables for people, whose texts come from files and spreadsheets of others.
+fn is_for_people<T: Table>() -> bool {
+    [ProblemRow::NAME, FindingRow::NAME].contains(&T::NAME)
+}
+
+/// A cell that a spreadsheet would take for a formula gets the mark by which spreadsheets know a text.
+fn without_formula<T: Table>(cell: &str) -> Cow<'_, str> {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) && cell.parse::<f64>().is_err();
+    if is_for_people::<T>() && is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+}
+
+/// The cell as it was before [`without_formula`].
+fn as_it_was<T: Table>(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|_| is_for_people::<T>()).unwrap_or(cell)
 }
 
 /// Writes rows as CSV, by rename.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn write_csv<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
-    write_atomically(path, |out| {
+    let mut files = Together::default();
+    add_csv(&mut files, path, rows)?;
+    files.commit().map_err(|source| TableError::Io { path: path.into(), source })
+}
+
+fn add_csv<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
+    let write = |out: &mut BufWriter<&File>| {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(T::COLUMNS)?;
         for row in rows {
-            csv.write_record(row.to_cells())?;
+            csv.write_record(row.to_cells().iter().map(|cell| without_formula::<T>(cell).into_owned()))?;
         }
         csv.flush()
-    })
-    .map_err(|source| TableError::Io { path: path.into(), source })
+    };
+    files.add(path, write).map_err(|source| TableError::Io { path: path.into(), source })
 }
 
 /// Reads a CSV with at least the table's columns, in any order.
@@ -62,7 +125,7 @@ pub fn read_csv<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
         .enumerate()
         .map(|(row, record)| {
             let record = record.map_err(csv_error)?;
-            let cells: Vec<&str> = places.iter().map(|p| record.get(*p).unwrap_or_default()).collect();
+            let cells: Vec<&str> = places.iter().map(|p| as_it_was::<T>(record.get(*p).unwrap_or_default())).collect();
             T::from_cells(&cells).map_err(|(at, found, expected)| TableError::Cell {
                 path: path.into(),
                 table: T::NAME,
@@ -105,12 +168,20 @@ impl Tables {
         })
     }
 
-    /// Writes the four Parquet files, and CSV beside them where `csv`.
+    /// Writes the four Parquet files, and CSV next to them where `csv`: all of them or none, and their hashes.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn write(&self, folder: &Path, csv: bool) -> Result<(), TableError> {
-        write_table(folder, &self.patients, csv)?;
-        write_table(folder, &self.images, csv)?;
-        write_table(folder, &self.bones, csv)?;
-        write_table(folder, &self.problems, csv)
+        let (mut files, mut hashes) = (Together::default(), Hashes::default());
+        add_table(&mut files, &mut hashes, folder, &self.patients, csv)?;
+        add_table(&mut files, &mut hashes, folder, &self.images, csv)?;
+        add_table(&mut files, &mut hashes, folder, &self.bones, csv)?;
+        add_table(&mut files, &mut hashes, folder, &self.problems, csv)?;
+        let path = folder.join(HASHES);
+        let io = |source| TableError::Io { path: path.clone(), source };
+        files.add(&path, |out| serde_json::to_writer(out, &hashes).map_err(Into::into)).map_err(io)?;
+        files.commit().map_err(io)
     }
 
     /// The patient of an image.
@@ -119,7 +190,33 @@ impl Tables {
     }
 }
 
+fn add_table<T: Table>(
+    files: &mut Together,
+    hashes: &mut Hashes,
+    folder: &Path,
+    rows: &[T],
+    csv: bool,
+) -> Result<(), TableError> {
+    let name = format!("{}.parquet", T::NAME);
+    let path = folder.join(&name);
+    let bytes = parquet_bytes(&path, rows)?;
+    hashes.sha256.insert(name, sha256(&bytes));
+    files.add(&path, |out| out.write_all(&bytes)).map_err(|source| TableError::Io { path, source })?;
+    let csv_path = folder.join(format!("{}.csv", T::NAME));
+    if csv {
+        return add_csv(files, &csv_path, rows);
+    }
+    // One of an earlier scan would contradict the table next to it.
+    match FileKind::csv("", T::COLUMNS).matches(&csv_path) {
+        Ok(true) => std::fs::remove_file(&csv_path).map_err(|source| TableError::Io { path: csv_path, source }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes one table into `folder` under its own name.
+///
+/// # Errors
+/// A file cannot be written.
 pub fn write_table<T: Table>(folder: &Path, rows: &[T], csv: bool) -> Result<(), TableError> {
     write_parquet(&folder.join(format!("{}.parquet", T::NAME)), rows)?;
     if csv {
@@ -170,6 +267,38 @@ mod tests {
             std::fs::read(folder.path().join(name)).unwrap()
         };
         assert_eq!(bytes("1.parquet"), bytes("2.parquet"));
+    }
+
+    #[test]
+    fn texts_of_others_are_no_formulas() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("problems.csv");
+        let texts = ["=cmd|'/c calc'!A1", "+1+1", "-x", "@SUM(1)", "'quoted", "-3.5", "plain"];
+        let rows: Vec<ProblemRow> =
+            texts.iter().map(|t| ProblemRow { raw: (*t).into(), ..ProblemRow::default() }).collect();
+        write_csv(&path, &rows).unwrap();
+        assert_eq!(read_csv::<ProblemRow>(&path).unwrap(), rows);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("'=cmd") && text.contains("'@SUM") && text.contains(",-3.5,"), "{text}");
+    }
+
+    #[test]
+    fn tables_of_two_scans_and_flipped_bytes_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = |id: &str| Tables { images: vec![image(id, Some(1.0), None)], ..Tables::default() };
+        tables("a").write(folder.path(), false).unwrap();
+        assert_eq!(Tables::read(folder.path()).unwrap(), tables("a"));
+        let path = folder.path().join("images.parquet");
+        let first = std::fs::read(&path).unwrap();
+        tables("b").write(folder.path(), true).unwrap();
+        // As a run that was cut off between two renames would leave it.
+        std::fs::write(&path, &first).unwrap();
+        let error = Tables::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("images.parquet") && error.contains("carpus scan"), "{error}");
+        let mut flipped = first.clone();
+        flipped[first.len() / 2] ^= 1;
+        std::fs::write(&path, flipped).unwrap();
+        assert!(matches!(read_parquet::<ImageRow>(&path), Err(TableError::Changed { .. })));
     }
 
     #[test]

@@ -14,8 +14,6 @@ pub enum TrainError {
     PatientInBoth { patient: String, fold: u32, training: String, validation: String },
     #[error("there is no fold {fold}; the file has folds {found:?}")]
     NoFold { fold: u32, found: Vec<u32> },
-    #[error("the folds name image {image}, which is not in the data folder; make the folds from this data's tables")]
-    NotInData { image: String },
     #[error("no usable {part} images: {reason}")]
     NoImages { part: &'static str, reason: String },
     #[error(transparent)]
@@ -51,6 +49,13 @@ pub enum TrainError {
         kept(saved)
     )]
     NotFinite { epoch: usize, step: u64, what: &'static str, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    #[error(
+        "the validation loss is {loss}: the weights have left the range of numbers; lower the rate or clip gradients \
+         (clip = 1.0) and go on from the epoch before with --resume"
+    )]
+    ValidationNotFinite { loss: f64 },
+    #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
+    LogitsNotFinite,
     #[error("out of memory: {advice} ({source})")]
     OutOfMemory { advice: String, source: Box<TrainError> },
     #[error("{}: {source}. Make room and go on with --resume. {}", path.display(), kept(saved))]

@@ -5,22 +5,6 @@ use std::path::{Path, PathBuf};
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// Files and folders that a run writes under fixed names; the events' files have names of their own.
-    pub const WRITTEN: &'static [&'static str] = &[
-        "last.safetensors",
-        "best.safetensors",
-        "best",
-        "metrics.csv",
-        "metrics.parquet",
-        "config.toml",
-        "summary.json",
-        "predictions.csv",
-        "per_image_dice.csv",
-        "pictures",
-        "report.html",
-        "report.json",
-    ];
-
     /// The run `name` under `runs`.
     pub fn new(runs: &Path, name: &str) -> RunFolder {
         RunFolder(runs.join(name))
@@ -49,6 +33,16 @@ impl RunFolder {
     /// Weights of epoch `epoch` while it is among the best.
     pub fn kept(&self, epoch: usize) -> PathBuf {
         self.kept_folder().join(format!("epoch{epoch:03}.safetensors"))
+    }
+
+    /// Masks of the held-out images in pixels of the original images.
+    pub fn predictions(&self) -> PathBuf {
+        self.0.join("predictions.csv")
+    }
+
+    /// The same in pixels of the crops, where the run was on crops.
+    pub fn crop_predictions(&self) -> PathBuf {
+        self.0.join(crate::runs::CROP_PREDICTIONS)
     }
 
     /// One row an epoch; `metrics.parquet` has the same.

@@ -11,6 +11,8 @@ pub struct Partition {
     pub training: Vec<ImageEntry>,
     /// Held out.
     pub validation: Vec<ImageEntry>,
+    /// Images of the folds that the data does not have.
+    pub missing: Vec<String>,
 }
 
 /// Images of fold `fold` are held out, those of the other folds are learnt from. Images of the data that the folds do
@@ -23,10 +25,12 @@ pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: u32) -> Result<
         return Err(TrainError::NoFold { fold, found });
     }
     let entries: HashMap<&str, &ImageEntry> = images.iter().map(|e| (e.image_id.as_str(), e)).collect();
-    let mut parts = Partition { training: Vec::new(), validation: Vec::new() };
+    let mut parts = Partition { training: Vec::new(), validation: Vec::new(), missing: Vec::new() };
     for row in folds {
-        let entry =
-            entries.get(row.image_id.as_str()).ok_or_else(|| TrainError::NotInData { image: row.image_id.clone() })?;
+        let Some(entry) = entries.get(row.image_id.as_str()) else {
+            parts.missing.push(row.image_id.clone());
+            continue;
+        };
         let part = if row.fold == fold { &mut parts.validation } else { &mut parts.training };
         part.push((*entry).clone());
     }
@@ -78,6 +82,6 @@ mod tests {
         assert!(error.contains("patient 1") && error.contains("images b and a"), "{error}");
         assert!(partition(&data, &folds, 2).unwrap_err().to_string().contains("[0, 1]"));
         let unknown = [row("z", "9", 0)];
-        assert!(matches!(partition(&data, &unknown, 0), Err(TrainError::NotInData { .. })));
+        assert_eq!(partition(&data, &unknown, 0).unwrap().missing, ["z"]);
     }
 }

@@ -84,7 +84,11 @@ pub fn validate(
     }
     let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any more".into() };
     let dice = dice.compute()?.ok_or_else(unreadable)?;
-    Ok(Validation { loss: loss_sum / samples as f64, dice })
+    let loss = loss_sum / samples as f64;
+    if !loss.is_finite() {
+        return Err(TrainError::ValidationNotFinite { loss });
+    }
+    Ok(Validation { loss, dice })
 }
 
 #[cfg(test)]

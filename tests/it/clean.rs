@@ -80,7 +80,7 @@ impl Data {
     }
 
     fn inputs<'a>(&'a self, dataset: &'a Dataset, folds: Option<&'a [FoldRow]>) -> CleanInputs<'a> {
-        CleanInputs { dataset, images: &self.images, patients: &self.patients, folds }
+        CleanInputs { dataset, images: &self.images, subset: None, patients: &self.patients, folds }
     }
 
     fn dataset(&self, corrections: &Corrections) -> Dataset {
@@ -243,8 +243,12 @@ fn corrections_and_exclusions_are_applied() {
     let hash = Some(annotation_sha256.as_str());
     let shape = |index, label: &str| ShapeRef { index, label: label.into() };
     let swap = [("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let path = data.images[0].annotation_path.as_ref().unwrap();
+    let drawn = annotation::read(&data.root().join(path), path).unwrap().0.shapes;
+    let shapes = drawn.iter().filter(|s| ["Pisiform", "Trapezoid"].contains(&s.label.as_str()));
+    let shapes = shapes.map(|s| shape(s.index, &s.label)).collect();
     let decisions = [
-        correction(image_target(&first), Action::Relabel(Relabel::Labels(swap.into())), hash),
+        correction(image_target(&first), Action::Relabel(Relabel::Labels { labels: swap.into(), shapes }), hash),
         correction(image_target(&first), Action::Drop { shape: shape(0, "finger-1") }, hash),
         correction(
             image_target(&first),
@@ -312,6 +316,36 @@ fn only_what_changed_is_made_again_and_the_bytes_do_not_depend_on_threads() {
     let again = data.clean(&Corrections::default(), &settings());
     assert_eq!((again.written, again.unchanged), (2, 2));
     assert_eq!(data.clean(&Corrections::default(), &CleanSettings { margin: 11, ..settings() }).written, 4);
+}
+
+#[test]
+fn crops_go_only_with_their_images() {
+    let data = Data::draw(12);
+    data.clean(&Corrections::default(), &settings());
+    let whole = files(&data.out());
+    // The images cannot be reached for a while, as with a folder that is not mounted.
+    let (images, away) = (data.root().join("train/DCM"), data.folder.path().join("away"));
+    std::fs::rename(&images, &away).unwrap();
+    let cleaned = data.clean(&Corrections::default(), &CleanSettings { margin: 11, ..settings() });
+    let failed = cleaned.problems.iter().filter(|p| p.action.contains("earlier run stays")).count();
+    assert_eq!((cleaned.removed, failed, cleaned.transforms.len()), (0, 3, 4));
+    let train = |all: &BTreeMap<PathBuf, String>| -> Vec<(PathBuf, String)> {
+        all.iter().filter(|(path, _)| path.starts_with("train")).map(|(p, h)| (p.clone(), h.clone())).collect()
+    };
+    assert_eq!(train(&files(&data.out())), train(&whole));
+    std::fs::rename(&away, &images).unwrap();
+    // A part of the data is cleaned: the rest stays.
+    let dataset = data.dataset(&Corrections::default());
+    let inputs = CleanInputs { subset: Some(carpus::dataset::Subset::Test), ..data.inputs(&dataset, None) };
+    let cleaned = clean(inputs, &data.out(), &settings(), None, &Silent).unwrap();
+    assert_eq!((cleaned.written, cleaned.removed, cleaned.transforms.len()), (1, 0, 4));
+    assert_eq!(data.clean(&Corrections::default(), &settings()).removed, 0);
+    assert_eq!(files(&data.out()), whole);
+    // Transforms that cannot be read cost work and nothing else.
+    std::fs::write(data.out().join(TRANSFORMS), "{\"version\":1}\n").unwrap();
+    let again = data.clean(&Corrections::default(), &settings());
+    assert_eq!((again.written, again.removed, again.problems.len()), (4, 0, 1));
+    assert_eq!(files(&data.out()).len(), whole.len());
 }
 
 #[test]
@@ -454,11 +488,12 @@ fn the_commands_work_together() {
     save_image(&data.root().join(&data.images[3].path), 140, 140);
     let (code, text) = carpus(&cleaning);
     assert_eq!(code, Some(3), "{text}");
-    assert!(text.contains("1 crops") && text.contains("changed since it was scanned"), "{text}");
-    assert!(std::fs::read_to_string(Path::new(&crops).join("problems.csv")).unwrap().contains("image left out"));
+    assert!(text.contains("0 made, 1 unchanged") && text.contains("changed since it was scanned"), "{text}");
+    assert!(std::fs::read_to_string(Path::new(&crops).join("problems.csv")).unwrap().contains("not made again"));
 
     // A line that is no correction is named and the rest is used.
-    std::fs::write(&corrections, "{\"version\":1}\n").unwrap();
+    let decisions = std::fs::read_to_string(&corrections).unwrap();
+    std::fs::write(&corrections, format!("{{\"version\":1}}\n{decisions}")).unwrap();
     let (code, text) = carpus(&split);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("line 1"), "{text}");

@@ -99,7 +99,7 @@ fn decisions_are_added_applied_counted_and_undone() {
     // Its label now, not that of the file.
     done(&bench.add(1, &["relabel", "--shape", "0", "--to", "Radius"]));
     done(&bench.add(1, &["drop", "--shape", "2"]));
-    done(&bench.add(1, &["replace", "--shape", "3", "--points", "10,20 30,20 -20,40"]));
+    done(&bench.add(1, &["replace", "--shape", "3", "--points", "10,20 30,20 20,40"]));
     done(&bench.add(2, &["set-side", "--side", "L"]));
     done(&bench.add(2, &["keep", "--check", "size", "--label", "Ulna"]));
     done(&bench.add(2, &["note", "--point", "12,34", "--reason", "healed fracture"]));
@@ -125,7 +125,16 @@ fn decisions_are_added_applied_counted_and_undone() {
     }
     expected.retain(|(index, _)| *index != 2);
     assert_eq!(bench.labels(1), expected);
-    done(&bench.run(&["corrections", "check", "--data", "data"]));
+    let odd = bench.run(&["corrections", "check", "--data", "data"]);
+    assert_eq!(odd.status.code(), Some(3));
+    assert!(
+        all(&odd).contains("are both Radius now") && all(&odd).contains("12 decisions in force, 1 problem\n"),
+        "{}",
+        all(&odd)
+    );
+    let shapes = done(&bench.run(&["corrections", "shapes", "--data", "data", "--image", bench.id(1)]));
+    assert!(shapes.contains("\n    0  Radius ") && shapes.contains(" dropped by line 5\n"), "{shapes}");
+    assert!(shapes.contains(" 10,20 30,40\n"), "{shapes}");
 
     let stats = json(&bench.run(&["corrections", "stats", "--json"]));
     assert_eq!(stats["actions"]["relabel"]["in force"], 3);
@@ -133,7 +142,11 @@ fn decisions_are_added_applied_counted_and_undone() {
     assert_eq!(stats["sha256"], read.sha256());
 
     // The drop is undone, then the undo.
-    done(&bench.run(&["corrections", "undo", "5", "--reason", "it is a bone"]));
+    let undone = done(&bench.run(&["corrections", "undo", "5", "--reason", "it is a bone"]));
+    assert!(
+        undone.contains(&format!("undone: line 5, drop shape 2, Pisiform, of image {}\n", bench.id(1))),
+        "{undone}"
+    );
     refused(&bench.run(&["corrections", "undo", "5"]), "undone already");
     assert_eq!(bench.labels(1).len(), expected.len() + 1);
     let id = bench.read().history().last().unwrap().0.id();
@@ -158,13 +171,13 @@ fn what_does_not_fit_is_not_added() {
     let bench = Bench::new();
     refused(&bench.run(&["corrections", "add", "--image", bench.id(0), "--action", "drop", "--shape", "1"]), "--data");
     refused(&bench.add(0, &["drop", "--shape", "99"]), "has no shape 99");
-    refused(&bench.add(0, &["drop"]), "missing field `shape`");
-    refused(&bench.add(0, &["exclude", "--side", "L"]), "unknown field `side`");
+    refused(&bench.add(0, &["drop"]), "drop needs --shape N");
+    refused(&bench.add(0, &["exclude", "--side", "L"]), "exclude takes no --side");
     refused(&bench.add(0, &["relabel", "--shape", "1", "--to", "Elbow"]), "none of the 29");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform=Ulna"]), "would merge");
     refused(&bench.add(0, &["relabel", "--labels", "Elbow=Ulna"]), "no shape is labelled Elbow");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform"]), "expected OLD=NEW");
-    refused(&bench.add(0, &["set-side", "--side", "left"]), "unknown variant `left`");
+    refused(&bench.add(0, &["set-side", "--side", "left"]), "--side must be L or R");
     refused(&bench.add(0, &["note"]), "a note needs a text");
     refused(&bench.add(0, &["keep", "--check", "taste"]), "no check \"taste\"");
     refused(&bench.add(0, &["flag", "--point", "1"]), "expected x,y");
@@ -176,6 +189,13 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.run(&unknown), "--image <ID>");
     let both = ["corrections", "add", "a.jsonl", "--corrections", "b.jsonl", "--image", "a", "--action", "exclude"];
     refused(&bench.run(&both), "cannot be used with");
+    let nobody = Command::new(env!("CARGO_BIN_EXE_carpus"))
+        .current_dir(bench.at(""))
+        .args(["corrections", "add", "--image", "a", "--action", "exclude"])
+        .env_clear()
+        .output()
+        .unwrap();
+    refused(&nobody, "give --author NAME, or set USER or GIT_AUTHOR_NAME");
     assert!(!bench.at("corrections.jsonl").exists());
     // Without the data it is added as it is; the ending is left out.
     done(&bench.run(&["corrections", "add", "--image", "train/nobody.png", "--action", "exclude"]));
@@ -265,8 +285,12 @@ fn findings_become_decisions() {
         [(bench.id(2).to_owned(), "low_dice of 2".to_owned()), (bench.id(1).to_owned(), "low_dice of 1".to_owned())];
     assert_eq!(decided, expected);
     // Again: those two are decided; then the third.
-    assert!(done(&from(&["--action", "exclude", "--top", "2"])).contains("2 decided already"));
-    assert!(done(&from(&["--action", "exclude"])).contains("1 decisions added"));
+    let again = done(&from(&["--action", "exclude", "--top", "2"]));
+    assert!(again.contains("2 of 3 images with findings of low_dice taken, 2 decided already"), "{again}");
+    assert!(done(&from(&["--action", "exclude"])).contains("1 decision added"));
+    let none = bench.run(&["corrections", "add", "--from", "audit", "--check", "size", "--action", "exclude"]);
+    assert_eq!(none.status.code(), Some(3));
+    assert!(all(&none).contains("audit has no findings of size; nothing was added"), "{}", all(&none));
     done(&from(&["--action", "keep", "--label", "Radius"]));
     let read = bench.read();
     assert!(read.keeps(bench.id(3), "low_dice", "Radius") && !read.keeps(bench.id(3), "low_dice", "Ulna"));

@@ -41,6 +41,7 @@ mod scan;
 mod schedule;
 #[cfg(feature = "torch")]
 mod second_reference;
+mod silent;
 mod splits;
 mod stats;
 #[cfg(feature = "torch")]

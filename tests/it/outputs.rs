@@ -50,7 +50,7 @@ fn originals_are_never_written_over() {
     let annotation = bench.images[0].annotation.clone().unwrap();
     let beside = format!("data/{}", annotation.replace(".json", ".csv"));
     let evaluate = ["evaluate", "--predictions", "predictions.csv", "--data", "data", "--out"];
-    for out in ["data/meta_data.xlsx", &beside, "data/scores.csv", "new/../data/scores.csv"] {
+    for out in ["data/meta_data.csv", &beside, "data/scores.csv", "new/../data/scores.csv"] {
         refused(&bench.run(&[&evaluate[..], &[out]].concat()), "holds the original data");
     }
     let in_data = [

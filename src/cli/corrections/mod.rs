@@ -1,26 +1,33 @@
 //! `carpus corrections`: adds decisions to a corrections file, checks and counts them, and undoes them.
 
 mod add;
+mod flags;
+mod shapes;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::data::{read_corrections, warn};
+use super::data::{read_corrections, warn_all};
 use super::{Status, Ui};
-use crate::dataset::Dataset;
-use crate::dataset::corrections::{Action, Decision, State, append};
+use crate::artefact::{OutputError, kind};
+use crate::audit::CheckKind;
+use crate::dataset::corrections::{Action, Corrections, Decision, Relabel, State, Target, append};
+use crate::dataset::{Dataset, Problem};
 
 /// Record decisions about images, shapes and patients in a corrections file
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus corrections add --image image1661130828152_R --action exclude --reason ring
+  carpus corrections add --data data --image image1661130828152_R --action exclude --reason ring
+  carpus corrections shapes --data data --image image1661130828152_R    # numbers for --shape
   carpus corrections add --data data --image image1661130828152_R --action relabel \\
       --swap Pisiform,Trapezoid --reason 'labels exchanged'
   carpus corrections add --from audit --check bright_pixels --top 20 --action exclude
@@ -37,12 +44,16 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Add(Box<add::Args>),
-    /// Find bad lines and, with the data, decisions that do not fit it; exit code 3 if there are any
+    /// Find bad lines, contradictions and, with the data, decisions that do not fit it; exit code 3 if there are any
     Check(Check),
+    Shapes(shapes::Args),
     /// Count decisions by action, author and day
     Stats(Stats),
     Undo(Undo),
 }
+
+/// The file where none is given.
+const DEFAULT: &str = "corrections.jsonl";
 
 // The file, as an argument or as the flag that other commands have.
 #[derive(clap::Args, Debug)]
@@ -57,7 +68,7 @@ struct Place {
 
 impl Place {
     fn path(&self) -> &Path {
-        self.file.as_ref().or(self.corrections.as_ref()).map_or(Path::new("corrections.jsonl"), PathBuf::as_path)
+        self.file.as_ref().or(self.corrections.as_ref()).map_or(Path::new(DEFAULT), PathBuf::as_path)
     }
 }
 
@@ -80,7 +91,8 @@ impl By {
         }
         let variables = ["GIT_AUTHOR_NAME", "USER", "USERNAME"];
         let found = variables.iter().find_map(|name| Some((std::env::var(name).ok().filter(|v| !v.is_empty())?, name)));
-        let (author, name) = found.context("who decides is not known: give --author NAME")?;
+        let (author, name) =
+            found.context("who decides is not known: give --author NAME, or set USER or GIT_AUTHOR_NAME")?;
         ui.note(format_args!("author: {author} (from {name}; --author names another)"));
         Ok(author)
     }
@@ -95,7 +107,8 @@ fn now() -> String {
 struct Check {
     #[command(flatten)]
     place: Place,
-    /// Data folder: also report unknown images and patients, changed annotations, and decisions that do not fit
+    /// Data folder: also report unknown images and patients, changed annotations, points outside the image, and
+    /// decisions that do not fit; without it, nothing is compared with the data
     #[arg(long)]
     data: Option<PathBuf>,
 }
@@ -106,7 +119,7 @@ struct Stats {
     place: Place,
 }
 
-/// Put an earlier decision out of force by adding a line that names it
+/// Cancel an earlier decision; its line stays
 #[derive(clap::Args, Debug)]
 #[command(allow_missing_positional = true)]
 struct Undo {
@@ -124,6 +137,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::Add(args) => add::run(&args, ui),
         What::Check(args) => check(&args, ui),
+        What::Shapes(args) => shapes::run(&args, ui),
         What::Stats(args) => stats(&args, ui),
         What::Undo(args) => undo(&args, ui),
     }
@@ -165,14 +179,17 @@ pub(super) fn list(path: &Path, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 fn check(args: &Check, ui: &Ui) -> anyhow::Result<Status> {
-    let (read, _) = read_corrections(Some(args.place.path()), ui)?;
+    let read = Corrections::read(args.place.path())?;
     let mut problems = read.problems().to_vec();
-    if let Some(folder) = &args.data {
-        let unfit = Dataset::open(folder)?.with_corrections(read.clone()).check_corrections()?;
-        warn(&unfit, ui);
-        problems.extend(unfit);
+    problems.extend(read.contradictions());
+    problems.extend(unknown_checks(&read));
+    match &args.data {
+        Some(folder) => problems.extend(Dataset::open(folder)?.with_corrections(read.clone()).check_corrections()?),
+        None => ui.note("not compared with the data: give --data DATA"),
     }
-    ui.line(format_args!("{} decisions in force, {} problems", read.decisions().count(), problems.len()));
+    warn_all(&problems, ui);
+    let in_force = counted(read.decisions().count(), "decision");
+    ui.line(format_args!("{in_force} in force, {}", counted(problems.len(), "problem")));
     ui.json(&json!({"file": read.file(), "in_force": read.decisions().count(), "problems": problems}))?;
     Ok(if problems.is_empty() { Status::Done } else { Status::DoneWithProblems })
 }
@@ -207,6 +224,7 @@ fn stats(args: &Stats, ui: &Ui) -> anyhow::Result<Status> {
 
 fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
     let path = args.place.path();
+    may_write(path, None, ui)?;
     let (read, status) = read_corrections(Some(path), ui)?;
     let named = |(decision, state): &&(Decision, State)| match args.decision.parse::<usize>() {
         Ok(line) if args.decision.len() < 12 => decision.line == line,
@@ -232,6 +250,82 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
     };
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
     let rows = print(std::iter::once((&added, State::InForce)), ui);
-    ui.json(&json!({"file": path, "added": rows}))?;
+    ui.line(format_args!("undone: line {}, {}", decision.line, in_words(decision)));
+    let says_the_same = |d: &&Decision| {
+        d.line != decision.line
+            && (&d.target, &d.action, &d.annotation_sha256)
+                == (&decision.target, &decision.action, &decision.annotation_sha256)
+    };
+    if let Some(other) = read.decisions().find(says_the_same) {
+        ui.warn(format_args!("line {} says the same and stays in force", other.line));
+    }
+    ui.json(&json!({"file": path, "added": rows, "undone": {"line": decision.line, "decision": in_words(decision)}}))?;
     Ok(status)
+}
+
+/// Whether decisions may be added to the file; with the data, also whether it lies in them.
+fn may_write(path: &Path, data: Option<&Dataset>, ui: &Ui) -> anyhow::Result<()> {
+    ensure!(
+        !path.exists() || path.is_file() || path.is_dir(),
+        "{} is not a regular file; decisions are kept in one",
+        path.display()
+    );
+    let outputs = ui.outputs().data(data.map(Dataset::folders).unwrap_or_default());
+    match outputs.file(path, &kind::CORRECTIONS) {
+        // One bad line at the beginning makes it no other file.
+        Err(OutputError::OtherFile { .. }) if Corrections::read(path).is_ok() => Ok(()),
+        checked => Ok(checked?),
+    }
+}
+
+/// Decisions in force about checks that do not exist.
+fn unknown_checks(corrections: &Corrections) -> Vec<Problem> {
+    let unknown = |decision: &Decision| match &decision.action {
+        Action::Keep { check: Some(check), .. } | Action::Flag { check: Some(check), .. } => {
+            let reason = format!("there is no check {check:?}; `carpus list checks` names them");
+            CheckKind::from_name(check).is_none().then(|| corrections.problem(decision, reason))
+        }
+        _ => None,
+    };
+    corrections.decisions().filter_map(unknown).collect()
+}
+
+/// `1 decision`, `2 decisions`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The command that puts the decision of a line out of force.
+fn undo_command(path: &Path, line: usize) -> String {
+    if path == Path::new(DEFAULT) {
+        format!("`carpus corrections undo {line}`")
+    } else {
+        format!("`carpus corrections undo {} {line}`", path.display())
+    }
+}
+
+/// A decision in a few words: `set-metadata age = 44 of patient 001`.
+fn in_words(decision: &Decision) -> String {
+    let of = match &decision.target {
+        Target::Image(id) => format!("of image {id}"),
+        Target::Patient(id) => format!("of patient {id}"),
+    };
+    let which = |check: &Option<String>, label: &Option<String>| {
+        let words: Vec<&str> = [check, label].into_iter().flatten().map(String::as_str).collect();
+        if words.is_empty() { "all findings".to_owned() } else { words.join(" ") }
+    };
+    let what = match &decision.action {
+        Action::Exclude {} => return format!("exclude {}", of.trim_start_matches("of ")),
+        Action::Relabel(Relabel::Shape { shape, to }) => format!("shape {} from {} to {to}", shape.index, shape.label),
+        Action::Relabel(Relabel::Labels { labels, .. }) => {
+            labels.iter().map(|(from, to)| format!("{from} to {to}")).collect::<Vec<_>>().join(", ")
+        }
+        Action::Drop { shape } | Action::Replace { shape, .. } => format!("shape {}, {},", shape.index, shape.label),
+        Action::SetSide { side } => side.name().to_owned(),
+        Action::SetMetadata { field, value } => format!("{} = {value}", field.name()),
+        Action::Keep { check, label } | Action::Flag { check, label } => which(check, label),
+        Action::Note { .. } => format!("{:?}", decision.reason),
+        Action::Undo { decision } => decision.clone(),
+    };
+    format!("{} {what} {of}", decision.action.name())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::cli::data::open;
+use crate::cli::data::{open, warn};
 use crate::cli::{Status, Ui};
 use crate::config::train::TrainConfig;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
@@ -31,6 +31,7 @@ impl Sizes {
     pub fn read(config: &TrainConfig, sizes: impl Iterator<Item = u32>, ui: &Ui) -> anyhow::Result<Sizes> {
         let (dataset, status) = open(&config.data.root, config.data.corrections.as_deref(), ui)?;
         let parts = parts(config, &dataset, ui)?;
+        let status = if parts.missing.is_empty() { status } else { Status::DoneWithProblems };
         let bytes = config.data.cache_mb << 20;
         let known = known(&dataset, ui);
         let mut read = Sizes { sizes: Vec::new(), dataset: Arc::new(dataset), status, known, problems: Vec::new() };
@@ -52,9 +53,7 @@ impl Sizes {
                 ));
             }
             if read.sizes.is_empty() {
-                for problem in problems.iter().filter(|p| p.severity == Severity::Error) {
-                    ui.warn(format_args!("{}: {}; {}", problem.file, problem.reason, problem.action));
-                }
+                warn(problems.iter().filter(|p| p.severity == Severity::Error), ui);
                 read.problems = problems;
             }
             read.sizes.push((size, training, validation));
@@ -85,6 +84,12 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, ui: &Ui) -> anyhow::Result
         ui.note(format_args!("{} images of the folds are excluded by {}", all - folds.len(), corrections.file()));
     }
     let mut parts = partition(dataset.images(), &folds, config.data.fold)?;
+    for image in parts.missing.iter().take(5) {
+        ui.warn(format_args!("image {image} of {} is not in the data: skipped", config.data.folds.display()));
+    }
+    if parts.missing.len() > 5 {
+        ui.warn(format_args!("… and {} more images of the folds", parts.missing.len() - 5));
+    }
     let limit = config.data.limit.unwrap_or(usize::MAX);
     parts.training.truncate(limit);
     parts.validation.truncate(limit);

@@ -12,11 +12,12 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Status, Ui};
-use crate::artefact::{Lock, kind, write_atomically};
+use crate::artefact::{Lock, kind, remove_owned, write_atomically};
+use crate::clean::read_transforms;
 use crate::config::train::TrainConfig;
 use crate::dataset::ImageEntry;
 use crate::device;
-use crate::infer::{Predictor, predict};
+use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::scores::{self, Region, Summary};
@@ -39,7 +40,8 @@ Example:
 
 A run leaves RUNS/NAME/ with config.toml (as run), metrics.csv and .parquet, TensorBoard events,
 pictures/, best.safetensors, last.safetensors and, when it ends, predictions.csv,
-per_image_dice.csv and summary.json of the held-out images at their own size, and report.html.
+per_image_dice.csv and summary.json of the held-out images at their own size, and report.html. Masks in
+predictions.csv are in pixels of the original images; a run on crops also leaves predictions_crops.csv.
 With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
 predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
 with --resume. Ctrl-C saves and ends with exit code 130.")]
@@ -220,7 +222,7 @@ fn run_fold(
     }
     let go = |resume: bool| -> Result<Outcome, TrainError> {
         if !resume {
-            start_anew(&folder, &config)?;
+            start_over(&folder, &config)?;
         }
         train(&settings, &data, device, &folder, resume, &STOP, ui)
     };
@@ -278,26 +280,15 @@ fn run_fold(
 }
 
 /// Removes what an earlier run of the name left and writes the configuration as run.
-fn start_anew(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError> {
+fn start_over(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::Io { path, source }
     };
     let path = folder.path();
     std::fs::create_dir_all(path).map_err(io(path))?;
-    for entry in std::fs::read_dir(path).map_err(io(path))? {
-        let entry = entry.map_err(io(path))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // Only what a run writes, and scores of its predictions: the folder may hold notes.
-        let dependent = name.starts_with("events.out.tfevents.") || name.ends_with("_dice.csv");
-        if !RunFolder::WRITTEN.contains(&name.as_str()) && !dependent {
-            continue;
-        }
-        let is_folder = entry.file_type().map_err(io(&entry.path()))?.is_dir();
-        let removed =
-            if is_folder { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
-        removed.map_err(io(&entry.path()))?;
-    }
+    // Only what a run writes, and scores of its predictions: the folder may hold notes.
+    remove_owned(path, &kind::RUN).map_err(|e| TrainError::Io { path: e.path, source: e.source })?;
     let file = path.join("config.toml");
     write_atomically(&file, |out| std::io::Write::write_all(out, config.to_toml().as_bytes())).map_err(io(&file))
 }
@@ -314,11 +305,17 @@ fn score_best(
     let predictor = Predictor::open(&folder.best(), device, false)?;
     let entries: Vec<&ImageEntry> = entries.iter().collect();
     let prediction = predict(&predictor, &sizes.dataset, &entries, &sizes.known, config.batch, ui)?;
-    let path = folder.path().join("predictions.csv");
-    submission::write(&path, &prediction.images)?;
+    let path = folder.predictions();
     let predicted = (path.as_path(), &prediction.images[..]);
     let scoring = scores::score_files(&sizes.dataset, &entries, predicted, Region::Image, ui)?;
     scores::write_scores(&folder.path().join("per_image_dice.csv"), &scoring.scores)?;
+    if sizes.dataset.is_copy() {
+        submission::write_crops(&folder.crop_predictions(), &prediction.images)?;
+        let originals = to_originals(prediction.images, &read_transforms(sizes.dataset.root())?)?;
+        submission::write(&path, &originals)?;
+    } else {
+        submission::write(&path, &prediction.images)?;
+    }
     Ok(Summary::of(&scoring.scores))
 }
 

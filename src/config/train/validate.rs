@@ -4,6 +4,9 @@ use super::{ConfigError, TrainConfig};
 use crate::models::Outline;
 use crate::train::Sampling;
 
+/// Most epochs, images of a batch and the like: beyond it a number is a slip.
+const MOST: usize = 100_000;
+
 impl TrainConfig {
     pub(super) fn validate(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key: &str, found: String, expected: &str| {
@@ -18,8 +21,8 @@ impl TrainConfig {
             ("accumulate", self.accumulate),
             ("keep-best", self.keep_best),
         ] {
-            if value == 0 {
-                return wrong(key, "0".into(), "1 or more");
+            if value == 0 || value > MOST {
+                return wrong(key, value.to_string(), &format!("from 1 to {MOST}"));
             }
         }
         if self.early_stop == Some(0) || self.save_every == Some(0) {
@@ -39,9 +42,13 @@ impl TrainConfig {
                 );
             }
         }
-        if self.input.sd.iter().any(|sd| sd.is_nan() || *sd <= 0.0) {
+        if self.input.sd.iter().any(|sd| !sd.is_finite() || *sd <= 0.0) {
             return wrong("input.sd", format!("{:?}", self.input.sd), "above 0");
         }
+        if self.input.mean.iter().any(|mean| !mean.is_finite()) {
+            return wrong("input.mean", format!("{:?}", self.input.mean), "numbers");
+        }
+
         if let Err(error) = self.model.validate() {
             return Err(ConfigError::Shape { path: path.into(), reason: error.to_string() });
         }

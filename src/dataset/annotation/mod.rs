@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use document::Document;
 pub use entry::MAX_COORDINATE;
+pub use shape::label_place;
 
 use super::Problem;
 use crate::bones::Bone;

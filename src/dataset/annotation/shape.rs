@@ -24,6 +24,11 @@ const LEFT_OUT: &str = "shape left out";
 /// A shape with what was put right in it, or why it cannot be used.
 pub type Read = Result<(Shape, Vec<Remark>), Remark>;
 
+/// The place of a shape's label in problems.
+pub fn label_place(index: usize) -> String {
+    format!("annotations[{index}].label")
+}
+
 /// The shape of an entry.
 pub fn read(entry: Entry, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
@@ -90,7 +95,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
     let bone = match Bone::from_name(&label) {
         Some(bone) => Some(bone),
         None => {
-            let nearest = Bone::all().find(|b| plain(b.name()) == plain(&label));
+            let nearest = Bone::read(&label);
             remarks.push(Remark {
                 severity: if nearest.is_some() { Severity::Info } else { Severity::Warning },
                 place: at(".label"),
@@ -118,10 +123,4 @@ fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {
         return Err("a coordinate beyond 1,000,000 pixels");
     }
     Ok([x, y])
-}
-
-/// Lower case without spaces, `-` and `_`.
-fn plain(label: &str) -> String {
-    let dropped = |c: &char| c.is_whitespace() || c.is_control() || ['-', '_', '\u{200b}', '\u{feff}'].contains(c);
-    label.chars().filter(|c| !dropped(c)).flat_map(char::to_lowercase).collect()
 }

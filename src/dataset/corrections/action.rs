@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,6 +7,7 @@ use serde_json::Value;
 use crate::bones::Bone;
 use crate::dataset::Side;
 use crate::dataset::annotation::MAX_COORDINATE;
+use crate::dataset::metadata::{AGE, HEIGHT_CM, WEIGHT_KG};
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,8 +93,24 @@ pub enum Relabel {
         /// Its new label, one of the 29.
         to: String,
     },
-    /// All shapes of these labels at once: old label → new label. Exchanges and rings are possible.
-    Labels(BTreeMap<String, String>),
+    /// All shapes of these labels at once. Exchanges and rings are possible.
+    Labels {
+        /// Old label → new label.
+        labels: BTreeMap<String, String>,
+        /// All shapes that have one of the old labels when the decision is applied. Without them, an exchange that is
+        /// decided twice would be none.
+        shapes: Vec<ShapeRef>,
+    },
+}
+
+impl Relabel {
+    /// The shapes that get another label, by their places in the annotation.
+    pub fn indices(&self) -> BTreeSet<usize> {
+        match self {
+            Relabel::Shape { shape, .. } => BTreeSet::from([shape.index]),
+            Relabel::Labels { shapes, .. } => shapes.iter().map(|s| s.index).collect(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,13 +122,17 @@ struct Fields {
     to: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shapes: Option<Vec<ShapeRef>>,
 }
 
 impl From<Relabel> for Fields {
     fn from(relabel: Relabel) -> Fields {
         match relabel {
-            Relabel::Shape { shape, to } => Fields { shape: Some(shape), to: Some(to), labels: None },
-            Relabel::Labels(labels) => Fields { shape: None, to: None, labels: Some(labels) },
+            Relabel::Shape { shape, to } => Fields { shape: Some(shape), to: Some(to), labels: None, shapes: None },
+            Relabel::Labels { labels, shapes } => {
+                Fields { shape: None, to: None, labels: Some(labels), shapes: Some(shapes) }
+            }
         }
     }
 }
@@ -119,10 +141,12 @@ impl TryFrom<Fields> for Relabel {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Relabel, &'static str> {
-        match (fields.shape, fields.to, fields.labels) {
-            (Some(shape), Some(to), None) => Ok(Relabel::Shape { shape, to }),
-            (None, None, Some(labels)) => Ok(Relabel::Labels(labels)),
-            _ => Err("relabel needs either `shape` and `to`, or `labels`"),
+        match (fields.shape, fields.to, fields.labels, fields.shapes) {
+            (Some(shape), Some(to), None, None) => Ok(Relabel::Shape { shape, to }),
+            (None, None, Some(labels), Some(shapes)) => Ok(Relabel::Labels { labels, shapes }),
+            (None, None, Some(_), None) => Err("relabel by `labels` needs `shapes`, those that have these labels; \
+                 add the decision again with `carpus corrections add`"),
+            _ => Err("relabel needs either `shape` and `to`, or `labels` and `shapes`"),
         }
     }
 }
@@ -149,7 +173,7 @@ pub const ACTIONS: [(&str, &str); 11] = [
     ("give one shape another label", r#"{"do":"relabel","shape":{"index":3,"label":"finger-20"},"to":"finger-2"}"#),
     (
         "rename all shapes of these labels at once",
-        r#"{"do":"relabel","labels":{"Pisiform":"Trapezoid","Trapezoid":"Pisiform"}}"#,
+        r#"{"do":"relabel","labels":{"Pisiform":"Trapezoid","Trapezoid":"Pisiform"},"shapes":[{"index":16,"label":"Pisiform"},{"index":20,"label":"Trapezoid"}]}"#,
     ),
     ("leave out a shape", r#"{"do":"drop","shape":{"index":0,"label":"Ulna"}}"#),
     (
@@ -184,8 +208,13 @@ impl Action {
     /// Whether the action is possible at all; the reason where it is not.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
+            Action::Relabel(Relabel::Shape { shape, to }) if shape.label == *to => {
+                Err(format!("shape {} has the label {to} already", shape.index))
+            }
             Action::Relabel(Relabel::Shape { to, .. }) => known(to),
-            Action::Relabel(Relabel::Labels(labels)) => check_labels(labels),
+            Action::Relabel(Relabel::Labels { labels, shapes }) => {
+                check_labels(labels).and_then(|()| check_shapes(labels, shapes))
+            }
             Action::Replace { points, .. } if points.len() < 3 => {
                 Err(format!("{} points: an outline has at least 3; `drop` leaves a shape out", points.len()))
             }
@@ -217,7 +246,31 @@ pub(super) fn is_hex(text: &str) -> bool {
 fn known(label: &str) -> Result<(), String> {
     match Bone::from_name(label) {
         Some(_) => Ok(()),
-        None => Err(format!("{label:?} is none of the 29 labels; `carpus list bones` names them")),
+        None => Err(no_label(label)),
+    }
+}
+
+/// That a text is no label, and which one may be meant.
+pub fn no_label(text: &str) -> String {
+    let meant = Bone::read(text).or_else(|| Bone::nearest(text));
+    let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
+    format!("{text:?} is none of the 29 labels{meant} (`carpus list bones` names them)")
+}
+
+/// Every shape has one of the old labels, every old label has a shape.
+fn check_shapes(labels: &BTreeMap<String, String>, shapes: &[ShapeRef]) -> Result<(), String> {
+    let mut indices = BTreeSet::new();
+    for ShapeRef { index, label } in shapes {
+        if !labels.contains_key(label) {
+            return Err(format!("`shapes` has shape {index} with the label {label:?}, which is not renamed"));
+        }
+        if !indices.insert(index) {
+            return Err(format!("`shapes` has shape {index} twice"));
+        }
+    }
+    match labels.keys().find(|from| !shapes.iter().any(|s| s.label == **from)) {
+        Some(from) => Err(format!("no shape is labelled {from}: `shapes` has none")),
+        None => Ok(()),
     }
 }
 
@@ -244,21 +297,60 @@ fn within(point: &[i32; 2]) -> Result<(), String> {
 }
 
 impl Field {
-    fn check(self, value: &Value) -> Result<(), String> {
-        let good = match (self, value) {
-            (_, Value::Null) => true,
-            (Field::Sex, Value::String(s)) => s == "F" || s == "M",
-            (Field::Note, Value::String(_)) => true,
-            (Field::Age | Field::HeightCm | Field::WeightKg, Value::Number(n)) => {
-                n.as_f64().is_some_and(|v| v.is_finite() && v > 0.0)
-            }
+    /// The word for it in problems of the spreadsheet.
+    pub fn word(self) -> &'static str {
+        match self {
+            Field::Sex => "sex",
+            Field::Age => "age",
+            Field::HeightCm => "height",
+            Field::WeightKg => "weight",
+            Field::Note => "note",
+        }
+    }
+
+    /// Every field.
+    pub const ALL: [Field; 5] = [Field::Sex, Field::Age, Field::HeightCm, Field::WeightKg, Field::Note];
+
+    /// As in the file: `sex`, `age`, `height_cm`, `weight_kg`, `note`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Field::Sex => "sex",
+            Field::Age => "age",
+            Field::HeightCm => "height_cm",
+            Field::WeightKg => "weight_kg",
+            Field::Note => "note",
+        }
+    }
+
+    /// The values that it takes, in words. Those of numbers are the limits that hold for the spreadsheet.
+    pub fn expected(self) -> String {
+        match self.limits() {
+            Some(limits) => format!("a number from {} to {}", limits.start(), limits.end()),
+            None if self == Field::Sex => "F or M".to_owned(),
+            None => "a text".to_owned(),
+        }
+    }
+
+    fn limits(self) -> Option<RangeInclusive<f64>> {
+        match self {
+            Field::Age => Some(AGE),
+            Field::HeightCm => Some(HEIGHT_CM),
+            Field::WeightKg => Some(WEIGHT_KG),
+            Field::Sex | Field::Note => None,
+        }
+    }
+
+    /// Whether it can have the value.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(self, value: &Value) -> Result<(), String> {
+        let good = match (value, self.limits()) {
+            (Value::Null, _) => true,
+            (Value::Number(number), Some(limits)) => number.as_f64().is_some_and(|v| limits.contains(&v)),
+            (Value::String(text), None) => self == Field::Note || text == "F" || text == "M",
             _ => false,
         };
-        let expected = match self {
-            Field::Sex => "\"F\", \"M\" or null",
-            Field::Note => "a text or null",
-            _ => "a number above 0 or null",
-        };
-        if good { Ok(()) } else { Err(format!("value {value}: expected {expected}")) }
+        if good { Ok(()) } else { Err(format!("{} {value}: expected {}, or null", self.name(), self.expected())) }
     }
 }

@@ -6,37 +6,47 @@ use crate::dataset::Problem;
 use crate::dataset::annotation::{Annotation, Shape};
 
 impl Corrections {
-    /// Applies the decisions about the image's shapes in their order. One that does not fit is a problem and changes
-    /// nothing.
+    /// Applies the decisions about the image's shapes in their order. One that does not fit changes nothing. It is a problem
+    /// unless an earlier one that was applied says the same: two people agree.
     ///
     /// `content_hash` is that of the original annotation. Decisions about another content are not applied: the shapes
     /// may be others, and those of a crop have the corrections in them already. Nor are any where it is `None`.
     pub fn apply(&self, image_id: &str, content_hash: Option<&str>, annotation: &mut Annotation) -> Vec<Problem> {
-        let mut apply = |decision: &Decision| match content_hash {
-            None => Err("the content hash of the annotation is not known".to_owned()),
-            Some(hash) if decision.annotation_sha256.as_deref() != Some(hash) => {
-                Err("the annotation has changed since this was decided; look at it again".to_owned())
-            }
-            Some(_) => apply_one(&mut annotation.shapes, &decision.action),
-        };
-        let decisions = self.about_shapes(image_id).into_iter();
-        decisions.filter_map(|d| apply(d).err().map(|reason| self.problem(d, reason))).collect()
+        let mut done: Vec<&Decision> = Vec::new();
+        let mut problems = Vec::new();
+        for decision in self.about_shapes(image_id) {
+            let applied = match content_hash {
+                None => Err("the content hash of the annotation is not known".to_owned()),
+                Some(hash) if decision.annotation_sha256.as_deref() != Some(hash) => {
+                    Err("the annotation has changed since this was decided; look at it again".to_owned())
+                }
+                Some(_) => match apply_one(&mut annotation.shapes, &decision.action, &done) {
+                    Err(_) if done.iter().any(|earlier| earlier.action == decision.action) => Ok(()),
+                    applied => applied.map(|()| done.push(decision)),
+                },
+            };
+            problems.extend(applied.err().map(|reason| self.problem(decision, reason)));
+        }
+        problems
     }
 }
 
-fn apply_one(shapes: &mut Vec<Shape>, action: &Action) -> Result<(), String> {
+/// `done`: what was applied before.
+fn apply_one(shapes: &mut Vec<Shape>, action: &Action, done: &[&Decision]) -> Result<(), String> {
     match action {
         Action::Relabel(Relabel::Shape { shape, to }) => {
-            let at = find(shapes, shape)?;
+            let at = find(shapes, shape, done)?;
             rename(&mut shapes[at], to);
         }
-        Action::Relabel(Relabel::Labels(labels)) => rename_all(shapes, &labels.iter().collect::<Vec<_>>())?,
+        Action::Relabel(Relabel::Labels { labels, shapes: about }) => {
+            rename_all(shapes, &labels.iter().collect::<Vec<_>>(), about)?;
+        }
         Action::Drop { shape } => {
-            let at = find(shapes, shape)?;
+            let at = find(shapes, shape, done)?;
             shapes.remove(at);
         }
         Action::Replace { shape, points } => {
-            let at = find(shapes, shape)?;
+            let at = find(shapes, shape, done)?;
             shapes[at].points.clone_from(points);
         }
         _ => {}
@@ -45,14 +55,19 @@ fn apply_one(shapes: &mut Vec<Shape>, action: &Action) -> Result<(), String> {
 }
 
 /// Place of the shape, which must have the label.
-fn find(shapes: &[Shape], ShapeRef { index, label }: &ShapeRef) -> Result<usize, String> {
-    let at = shapes.iter().position(|s| s.index == *index).ok_or_else(|| format!("there is no shape {index}"))?;
+fn find(shapes: &[Shape], ShapeRef { index, label }: &ShapeRef, done: &[&Decision]) -> Result<usize, String> {
+    let drops = |d: &&&Decision| matches!(&d.action, Action::Drop { shape } if shape.index == *index);
+    let absent = || match done.iter().find(drops) {
+        Some(drop) => format!("shape {index} was dropped by line {}", drop.line),
+        None => format!("there is no shape {index}"),
+    };
+    let at = shapes.iter().position(|s| s.index == *index).ok_or_else(absent)?;
     let found = &shapes[at].label;
     if same(found, label) { Ok(at) } else { Err(format!("shape {index} is labelled {found:?}, expected {label:?}")) }
 }
 
 /// Whether two labels are the same text, however their letters are composed.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a == b || a.nfc().eq(b.nfc())
 }
 
@@ -62,7 +77,7 @@ fn rename(shape: &mut Shape, label: &str) {
 }
 
 /// Renames all at once, so that exchanges and rings work.
-fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)]) -> Result<(), String> {
+fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)], about: &[ShapeRef]) -> Result<(), String> {
     let absent: Vec<&str> = pairs
         .iter()
         .map(|(from, _)| from.as_str())
@@ -70,6 +85,14 @@ fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)]) -> Result<(), 
         .collect();
     if !absent.is_empty() {
         return Err(format!("no shape is labelled {}", absent.join(", ")));
+    }
+    let is_named = |shape: &&Shape| pairs.iter().any(|(from, _)| same(&shape.label, from));
+    let found: Vec<&Shape> = shapes.iter().filter(is_named).collect();
+    let is_expected = |shape: &&Shape| about.iter().any(|a| a.index == shape.index && same(&a.label, &shape.label));
+    if found.len() != about.len() || !found.iter().all(is_expected) {
+        let found: Vec<String> = found.iter().map(|s| format!("{} {}", s.index, s.label)).collect();
+        let about: Vec<String> = about.iter().map(|s| format!("{} {}", s.index, s.label)).collect();
+        return Err(format!("the shapes with these labels are {}; expected {}", found.join(", "), about.join(", ")));
     }
     let renamed: Vec<Option<&String>> =
         shapes.iter().map(|s| pairs.iter().find(|(from, _)| same(&s.label, from)).map(|(_, to)| *to)).collect();

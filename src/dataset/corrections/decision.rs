@@ -104,17 +104,22 @@ impl Decision {
     pub fn parse(text: &[u8], line: usize) -> Result<Decision, String> {
         #[derive(Deserialize)]
         struct Version {
-            version: u32,
+            version: Option<u32>,
         }
         // The version first: the fields of another one are unknown.
         match serde_json::from_slice::<Version>(text).map_err(message)?.version {
-            VERSION => {}
-            old if old < VERSION => {
+            None => {
+                return Err(format!(
+                    "no `version`: this program reads lines of version {VERSION}; add the decision again with `carpus corrections add`"
+                ));
+            }
+            Some(VERSION) => {}
+            Some(old) if old < VERSION => {
                 return Err(format!(
                     "version {old}: this program reads version {VERSION}; add the decision again with `carpus corrections add`"
                 ));
             }
-            new => {
+            Some(new) => {
                 return Err(format!(
                     "version {new}: this program reads version {VERSION}; a newer carpus wrote the line"
                 ));
@@ -139,10 +144,14 @@ impl Decision {
         Ok(decision)
     }
 
+    /// The same with ids as the tables have them.
+    pub fn normalised(&self) -> Decision {
+        Decision { target: self.target.normalised(), ..self.clone() }
+    }
+
     /// As a line of the file, without its end.
     pub fn to_line(&self) -> String {
-        let decision = Decision { target: self.target.normalised(), ..self.clone() };
-        serde_json::to_string(&decision).expect("text, numbers and maps with text keys are JSON")
+        serde_json::to_string(&self.normalised()).expect("text, numbers and maps with text keys are JSON")
     }
 
     /// The first 12 hex digits of the SHA-256 of its line as this program writes it. It does not depend on where the

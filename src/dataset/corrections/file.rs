@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Corrections, Decision, State};
-use crate::artefact::write_atomically;
+use crate::artefact::{leads_to, write_atomically};
 
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -14,6 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum CorrectionsError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("no corrections file {path}; `carpus corrections add` makes one")]
+    Missing { path: PathBuf },
+    #[error("{path} holds no decision that can be read; the first line: {reason}; is it a corrections file?")]
+    NoDecision { path: PathBuf, reason: String },
     #[error("{path}: another program has held the lock for {seconds} s; is a review page open on the same file?")]
     Locked { path: PathBuf, seconds: u64 },
     #[error("nothing was added: {reason}")]
@@ -22,7 +26,7 @@ pub enum CorrectionsError {
 
 /// Adds decisions at the end, all or none of them, and returns the line of the first. Makes the file where there is
 /// none. Two writers wait for each other by a lock on `.NAME.lock` next to the file, which the system releases when a
-/// writer dies.
+/// writer dies. It is there only while a writer is at work.
 ///
 /// # Errors
 /// The file cannot be read or written, another writer does not finish, or a decision is refused: it is not complete, an
@@ -63,24 +67,40 @@ pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsE
     Ok(before.lines + 1)
 }
 
-/// Holds the lock until it is dropped.
-fn lock(path: &Path) -> Result<File, CorrectionsError> {
+/// The locked file; dropping it removes and releases it.
+struct Held {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Before the release. Who waits for this file finds that the name does not lead to it any more.
+        if leads_to(&self.path, &self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<Held, CorrectionsError> {
     let io = |source| CorrectionsError::Io { path: path.into(), source };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let lock = path.with_file_name(format!(".{name}.lock"));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock).map_err(io)?;
     let started = Instant::now();
     loop {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
+            // Of a file that its last holder removed, the lock keeps nobody out.
+            Ok(()) if leads_to(&lock, &file) => return Ok(Held { path: lock, file }),
+            Ok(()) | Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
                 return Err(CorrectionsError::Locked { path: path.into(), seconds: PATIENCE.as_secs() });
             }
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
         }
     }
 }

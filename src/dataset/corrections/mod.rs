@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::image::sha256;
 use super::{Problem, Severity, Side, image_id};
 
-pub use action::{ACTIONS, Action, Field, Relabel, ShapeRef};
+pub use action::{ACTIONS, Action, Field, Relabel, ShapeRef, no_label};
 pub use decision::{Decision, Target, VERSION};
 pub use file::{CorrectionsError, append};
 
@@ -59,6 +59,8 @@ pub struct Corrections {
     file: String,
     sha256: String,
     lines: usize,
+    /// Lines that are decisions, if perhaps undos of none.
+    readable: usize,
     decisions: Vec<(Decision, State)>,
     problems: Vec<Problem>,
     /// Decisions in force by image and by patient, undos left out.
@@ -70,9 +72,26 @@ impl Corrections {
     /// Reads a file. Bad lines become problems, the others are used.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or there are lines in it and none is a decision.
     pub fn read(path: &Path) -> Result<Corrections, CorrectionsError> {
-        let bytes = std::fs::read(path).map_err(|source| CorrectionsError::Io { path: path.into(), source })?;
+        let read = Corrections::read_any(path)?;
+        match read.problems.first() {
+            Some(first) if read.readable == 0 => {
+                Err(CorrectionsError::NoDecision { path: path.into(), reason: first.reason.clone() })
+            }
+            _ => Ok(read),
+        }
+    }
+
+    /// As [`Corrections::read`], and a file in which no line is a decision is none of its errors.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_any(path: &Path) -> Result<Corrections, CorrectionsError> {
+        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => CorrectionsError::Missing { path: path.into() },
+            _ => CorrectionsError::Io { path: path.into(), source },
+        })?;
         Ok(Corrections::parse(&path.display().to_string(), &bytes))
     }
 
@@ -92,6 +111,7 @@ impl Corrections {
                 Err(reason) => read.problems.push(read.bad_line(i + 1, line, reason)),
             }
         }
+        read.readable = decisions.len();
         read.settle(decisions);
         read
     }
@@ -102,8 +122,8 @@ impl Corrections {
         let at = |(i, decision): (usize, &Decision)| Decision { line: self.lines + 1 + i, ..decision.clone() };
         all.extend(added.iter().enumerate().map(at));
         let (images, patients) = (HashMap::new(), HashMap::new());
-        let lines = self.lines + added.len();
-        let mut with = Corrections { lines, decisions: Vec::new(), images, patients, ..self.clone() };
+        let (lines, readable) = (self.lines + added.len(), self.readable + added.len());
+        let mut with = Corrections { lines, readable, decisions: Vec::new(), images, patients, ..self.clone() };
         with.settle(all);
         with
     }
@@ -193,7 +213,8 @@ impl Corrections {
         self.decisions().map(|decision| (&decision.target, decision.line))
     }
 
-    fn of_image(&self, id: &str) -> impl Iterator<Item = &Decision> {
+    /// The decisions in force about an image, in order.
+    pub fn of_image(&self, id: &str) -> impl Iterator<Item = &Decision> {
         self.images.get(&image_id(id)).into_iter().flatten().map(|at| &self.decisions[*at].0)
     }
 
@@ -228,9 +249,80 @@ impl Corrections {
 
     /// Whether a finding of `check` in the image was looked at and is fine. `label` is that of the finding.
     pub fn keeps(&self, image_id: &str, check: &str, label: &str) -> bool {
-        let covers = |kept: &Option<String>, found: &str| kept.as_ref().is_none_or(|kept| kept == found);
+        // Labels joined by `|` are a set.
+        let set = |labels: &str| labels.split('|').map(str::to_owned).collect::<HashSet<String>>();
+        let covers = |kept: &Option<String>, found: &str| kept.as_ref().is_none_or(|kept| set(kept) == set(found));
         self.of_image(image_id)
             .any(|d| matches!(&d.action, Action::Keep { check: c, label: l } if covers(c, check) && covers(l, label)))
+    }
+
+    /// The decision in force that says the same as a new one, and that no later one has changed since. Of remarks and requests for a
+    /// second reader there may be several.
+    pub fn decided_by(&self, new: &Decision) -> Option<&Decision> {
+        let earlier: Vec<&Decision> = match &new.target {
+            Target::Image(id) => self.of_image(id).collect(),
+            Target::Patient(id) => self.of_patient(id).collect(),
+        };
+        let is_equal = |d: &&&Decision| d.action == new.action;
+        let last = |about: &dyn Fn(&Action) -> bool| earlier.iter().rfind(|d| about(&d.action)).copied();
+        let last_of_shapes = |about: &dyn Fn(&Action) -> bool| {
+            earlier.iter().rfind(|d| d.annotation_sha256 == new.annotation_sha256 && about(&d.action)).copied()
+        };
+        match &new.action {
+            Action::Exclude {} | Action::Keep { .. } => earlier.iter().find(is_equal).copied(),
+            Action::SetSide { .. } => last(&|a| matches!(a, Action::SetSide { .. })).filter(|d| d.action == new.action),
+            Action::SetMetadata { field, value } => {
+                let cell = last(&|a| matches!(a, Action::SetMetadata { field: f, .. } if f == field))?;
+                matches!(&cell.action, Action::SetMetadata { value: v, .. } if is_same(v, value)).then_some(cell)
+            }
+            Action::Drop { shape } => {
+                last_of_shapes(&|a| matches!(a, Action::Drop { shape: s } if s.index == shape.index))
+            }
+            Action::Replace { shape, points } => {
+                let outline =
+                    last_of_shapes(&|a| matches!(a, Action::Replace { shape: s, .. } if s.index == shape.index))?;
+                matches!(&outline.action, Action::Replace { points: p, .. } if p == points).then_some(outline)
+            }
+            Action::Relabel(relabel) => {
+                let indices = relabel.indices();
+                let touches = |a: &Action| matches!(a, Action::Relabel(r) if !r.indices().is_disjoint(&indices));
+                let named = last_of_shapes(&touches)?;
+                let says_the_same = match (&named.action, relabel) {
+                    (Action::Relabel(Relabel::Shape { to: a, .. }), Relabel::Shape { to: b, .. }) => a == b,
+                    (Action::Relabel(old @ Relabel::Labels { labels: a, .. }), Relabel::Labels { labels: b, .. }) => {
+                        a == b && old.indices() == indices
+                    }
+                    _ => false,
+                };
+                says_the_same.then_some(named)
+            }
+            Action::Note { .. } | Action::Flag { .. } | Action::Undo { .. } => None,
+        }
+    }
+
+    /// Decisions in force of which one sets a cell or a side otherwise than an earlier one. The last counts.
+    pub fn contradictions(&self) -> Vec<Problem> {
+        let mut before: HashMap<(&Target, &str), (usize, Value)> = HashMap::new();
+        let mut problems = Vec::new();
+        for decision in self.decisions() {
+            let (what, value) = match &decision.action {
+                Action::SetMetadata { field, value } => (field.name(), value.clone()),
+                Action::SetSide { side } => ("the side", Value::from(side.name())),
+                _ => continue,
+            };
+            if let Some((line, other)) = before.insert((&decision.target, what), (decision.line, value.clone()))
+                && !is_same(&other, &value)
+            {
+                let reason = format!("{what} is {value} here and {other} by line {line}");
+                problems.push(self.warning(decision, reason, "the last counts; undo the other"));
+            }
+        }
+        problems
+    }
+
+    /// Something odd about a decision that is followed.
+    pub fn warning(&self, decision: &Decision, reason: impl Into<String>, action: &str) -> Problem {
+        Problem { severity: Severity::Warning, action: action.to_owned(), ..self.problem(decision, reason) }
     }
 
     /// A decision that cannot be followed, as a problem of its line.
@@ -244,4 +336,9 @@ impl Corrections {
             Target::Patient(id) => problem.of_patient(id),
         }
     }
+}
+
+/// Whether two values of a cell are the same: 41 is 41.0.
+fn is_same(a: &Value, b: &Value) -> bool {
+    a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
 }

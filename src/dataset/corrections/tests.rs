@@ -63,6 +63,20 @@ fn impossible_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"exclude","shape":3}"#, "unknown field"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Elbow"}"#, "none of the 29"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"}}"#, "either `shape` and `to`, or `labels`"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Ulna"}"#, "has the label Ulna already"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Radios"}"#, "did you mean Radius?"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Radius"}}"#, "needs `shapes`"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Radius"},"shapes":[]}"#, "no shape is labelled Ulna"),
+        (
+            image,
+            r#"{"do":"relabel","labels":{"Ulna":"Radius"},"shapes":[{"index":0,"label":"Ulna"},{"index":1,"label":"Hamate"}]}"#,
+            "\"Hamate\", which is not renamed",
+        ),
+        (
+            image,
+            r#"{"do":"relabel","labels":{"Ulna":"Radius"},"shapes":[{"index":0,"label":"Ulna"},{"index":0,"label":"Ulna"}]}"#,
+            "shape 0 twice",
+        ),
         (
             image,
             r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Radius","labels":{"Ulna":"Radius"}}"#,
@@ -70,10 +84,10 @@ fn impossible_lines_are_refused_with_the_reason() {
         ),
         (image, r#"{"do":"relabel","shape":{"index":3},"to":"Ulna"}"#, "missing field `label`"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna","x":1},"to":"Ulna"}"#, "unknown field"),
-        (image, r#"{"do":"relabel","labels":{}}"#, "empty"),
-        (image, r#"{"do":"relabel","labels":{"Ulna":"Ulna"}}"#, "itself"),
-        (image, r#"{"do":"relabel","labels":{"Ulna":"Hamate","Radius":"Hamate"}}"#, "would merge"),
-        (image, r#"{"do":"relabel","labels":{"Ulna":"Elbow"}}"#, "none of the 29"),
+        (image, r#"{"do":"relabel","labels":{},"shapes":[]}"#, "empty"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Ulna"},"shapes":[]}"#, "itself"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Hamate","Radius":"Hamate"},"shapes":[]}"#, "would merge"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Elbow"},"shapes":[]}"#, "none of the 29"),
         (image, r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2]]}"#, "at least 3"),
         (
             image,
@@ -86,8 +100,11 @@ fn impossible_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "none of the 29"),
         (image, r#"{"do":"undo","decision":"3"}"#, "no id"),
         (patient, r#"{"do":"keep"}"#, "keep needs an image_id"),
-        (patient, r#"{"do":"set-metadata","field":"sex","value":"W"}"#, "expected \"F\""),
-        (patient, r#"{"do":"set-metadata","field":"age","value":"3"}"#, "number above 0"),
+        (patient, r#"{"do":"set-metadata","field":"sex","value":"W"}"#, "expected F or M"),
+        (patient, r#"{"do":"set-metadata","field":"age","value":"3"}"#, "age \"3\": expected a number from 0 to 120"),
+        (patient, r#"{"do":"set-metadata","field":"age","value":444}"#, "from 0 to 120"),
+        (patient, r#"{"do":"set-metadata","field":"height_cm","value":1.7}"#, "from 50 to 250"),
+        (patient, r#"{"do":"set-metadata","field":"weight_kg","value":301}"#, "from 2 to 300"),
         (r#""patient_id":"1","image_id":"a""#, r#"{"do":"exclude"}"#, "either"),
         (r#""image_id":"""#, r#"{"do":"exclude"}"#, "empty"),
     ] {
@@ -105,7 +122,7 @@ fn impossible_lines_are_refused_with_the_reason() {
             "version 1: this program reads version 2; add the decision again with `carpus corrections add`",
         ),
         (r#""version":2"#.to_owned(), r#""version":3"#.to_owned(), "a newer carpus"),
-        (r#""version":2,"#.to_owned(), String::new(), "missing field `version`"),
+        (r#""version":2,"#.to_owned(), String::new(), "no `version`"),
         (r#""time":"2026-03-01""#.to_owned(), r#""date":"2026-03-01""#.to_owned(), "unknown field `date`"),
     ] {
         let error = Decision::parse(good.replace(&from, &to).as_bytes(), 1).unwrap_err();
@@ -260,10 +277,101 @@ fn labels(annotation: &Annotation) -> Vec<&str> {
     annotation.shapes.iter().map(|s| s.label.as_str()).collect()
 }
 
+const EXCHANGE: &str = r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"},"shapes":[{"index":0,"label":"Hamate"},{"index":1,"label":"Lunate"}]}"#;
+
+#[test]
+fn what_two_people_decided_is_done_once() {
+    let drop = r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#;
+    let one = r#"{"do":"relabel","shape":{"index":3,"label":"x"},"to":"Radius"}"#;
+    let kim = [EXCHANGE, drop, one].map(|action| of_image("a", action));
+    let lee = kim.clone().map(|line| line.replace("kim", "lee"));
+    let read = parse(&[&kim[..], &lee[..]].concat());
+    let mut corrected = annotation(&["Hamate", "Lunate", "Ulna", "x"]);
+    assert_eq!(read.apply("a", Some(HASH), &mut corrected), []);
+    assert_eq!(labels(&corrected), ["Lunate", "Hamate", "Radius"]);
+    // An exchange back is a decision of its own, and so is the same once more.
+    let back = EXCHANGE.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
+    let back = back.replace(r#":1,"label":"Lunate""#, r#":1,"label":"Hamate""#);
+    let (after, problems) = apply(&[EXCHANGE, &back], &["Hamate", "Lunate"]);
+    assert_eq!((problems, labels(&after)), (Vec::new(), vec!["Hamate", "Lunate"]));
+    // Undone by one, it is still what the other says.
+    let undone = parse(&[&kim[..], &[undo(&kim[0])], &lee[..]].concat());
+    let mut corrected = annotation(&["Hamate", "Lunate", "Ulna", "x"]);
+    assert_eq!(undone.apply("a", Some(HASH), &mut corrected), []);
+    assert_eq!(labels(&corrected), ["Lunate", "Hamate", "Radius"]);
+}
+
+#[test]
+fn a_decision_is_decided_by_the_last_word() {
+    let patient = |value: &str| {
+        line(r#""patient_id":"040""#, &format!(r#"{{"do":"set-metadata","field":"age","value":{value}}}"#))
+    };
+    let image = |action: &str| of_image("a", action);
+    let read = parse(&[
+        image(r#"{"do":"exclude"}"#),
+        image(r#"{"do":"set-side","side":"L"}"#),
+        image(r#"{"do":"set-side","side":"R"}"#),
+        patient("41"),
+        patient("44"),
+        image(EXCHANGE),
+        image(r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#),
+        image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,6]]}"#),
+        image(r#"{"do":"keep","check":"size"}"#),
+        image(r#"{"do":"flag"}"#),
+        image(r#"{"do":"note"}"#),
+    ]);
+    assert_eq!(read.problems(), []);
+    let by = |text: String| {
+        let text = text.replace("kim", "lee").replace("2026-03-01", "2026-03-02");
+        read.decided_by(&Decision::parse(text.as_bytes(), 0).unwrap()).map(|d| d.line)
+    };
+    assert_eq!(by(image(r#"{"do":"exclude"}"#)), Some(1));
+    assert_eq!(by(of_image("b", r#"{"do":"exclude"}"#)), None);
+    assert_eq!(by(image(r#"{"do":"set-side","side":"L"}"#)), None);
+    assert_eq!(by(image(r#"{"do":"set-side","side":"R"}"#)), Some(3));
+    assert_eq!((by(patient("41")), by(patient("44.0"))), (None, Some(5)));
+    let back = EXCHANGE.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
+    assert_eq!(by(image(&back.replace(r#":1,"label":"Lunate""#, r#":1,"label":"Hamate""#))), Some(6));
+    assert_eq!(by(image(EXCHANGE).replace(HASH, &HASH.replace('0', "1"))), None);
+    assert_eq!(by(image(r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#)), Some(7));
+    assert_eq!(by(image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,6]]}"#)), Some(8));
+    assert_eq!(by(image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,7]]}"#)), None);
+    assert_eq!((by(image(r#"{"do":"keep","check":"size"}"#)), by(image(r#"{"do":"keep"}"#))), (Some(9), None));
+    assert_eq!((by(image(r#"{"do":"flag"}"#)), by(image(r#"{"do":"note"}"#))), (None, None));
+
+    let odd = read.contradictions();
+    let places: Vec<(&str, Severity)> = odd.iter().map(|p| (p.place.as_str(), p.severity)).collect();
+    assert_eq!(places, [("line 3", Severity::Warning), ("line 5", Severity::Warning)]);
+    assert_eq!(odd[1].reason, "age is 44 here and 41 by line 4");
+    assert_eq!(parse(&[patient("41"), patient("41.0")]).contradictions(), []);
+    assert_eq!(parse(&[patient("41"), patient("44")]).with(&[]).contradictions().len(), 1);
+}
+
+#[test]
+fn a_file_without_any_decision_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.jsonl");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Corrections::read(&path)
+    };
+    assert!(read("").unwrap().is_empty() && read("\n").unwrap().is_empty());
+    let error = read("image_id,label\na,b\n").unwrap_err();
+    assert!(matches!(&error, CorrectionsError::NoDecision { .. }));
+    assert!(error.to_string().contains("c.jsonl holds no decision that can be read; the first line: "), "{error}");
+    assert!(read("{\"a\":1}\n").unwrap_err().to_string().contains("no `version`"));
+    let good = of_image("a", r#"{"do":"exclude"}"#);
+    assert_eq!(read(&format!("no JSON\n{good}\n")).unwrap().problems().len(), 1);
+    assert_eq!(read(&undo(&good)).unwrap().problems().len(), 1);
+    assert_eq!(Corrections::read_any(&path).unwrap().problems().len(), 1);
+    let none = Corrections::read(&folder.path().join("none.jsonl")).unwrap_err().to_string();
+    assert!(none.starts_with("no corrections file ") && none.contains("`carpus corrections add` makes one"), "{none}");
+}
+
 #[test]
 fn shapes_are_corrected_in_order() {
     let actions = [
-        r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"}}"#,
+        r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"},"shapes":[{"index":0,"label":"Hamate"},{"index":1,"label":"Lunate"}]}"#,
         r#"{"do":"relabel","shape":{"index":3,"label":"finger-20"},"to":"finger-2"}"#,
         r#"{"do":"drop","shape":{"index":1,"label":"Hamate"}}"#,
         r#"{"do":"replace","shape":{"index":2,"label":"Ulna"},"points":[[5,5],[6,5],[5,6]]}"#,
@@ -278,21 +386,31 @@ fn shapes_are_corrected_in_order() {
 
 #[test]
 fn labels_are_renamed_at_once_and_never_merged() {
-    let ring = r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Ulna","Ulna":"Hamate"}}"#;
+    // With the shapes that have the old labels.
+    let relabel = |labels: &str, present: &[&str]| {
+        let old: std::collections::BTreeMap<String, String> = serde_json::from_str(labels).unwrap();
+        let shapes = present.iter().enumerate().filter(|(_, label)| old.contains_key(**label));
+        let shapes: Vec<String> = shapes.map(|(i, label)| format!(r#"{{"index":{i},"label":"{label}"}}"#)).collect();
+        format!(r#"{{"do":"relabel","labels":{labels},"shapes":[{}]}}"#, shapes.join(","))
+    };
+    let ring = r#"{"Hamate":"Lunate","Lunate":"Ulna","Ulna":"Hamate"}"#;
+    let ring = &relabel(ring, &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
     let (after, problems) = apply(&[ring], &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
     assert_eq!(problems, []);
     assert_eq!(labels(&after), ["Lunate", "Ulna", "Hamate", "Lunate", "Radius"]);
 
-    let chain = r#"{"do":"relabel","labels":{"old":"Lunate","Lunate":"Ulna"}}"#;
+    let chain = &relabel(r#"{"old":"Lunate","Lunate":"Ulna"}"#, &["old", "Lunate"]);
     assert_eq!(labels(&apply(&[chain], &["old", "Lunate"]).0), ["Lunate", "Ulna"]);
     // "ulna" is read as the class Ulna; correcting its spelling merges nothing.
-    let spelling = r#"{"do":"relabel","labels":{"ulna":"Ulna"}}"#;
+    let spelling = &relabel(r#"{"ulna":"Ulna"}"#, &["ulna"]);
     assert_eq!(labels(&apply(&[spelling], &["ulna"]).0), ["Ulna"]);
 
     for (present, reason) in [
         (&["old", "Lunate", "Ulna"], "Lunate would merge with the shapes labelled Ulna"),
         (&["old", "Lunate", "ulna"], "Lunate would merge with the shapes labelled Ulna"),
         (&["old", "Ulna", "Radius"], "no shape is labelled Lunate"),
+        (&["Lunate", "old", "Radius"], "the shapes with these labels are 0 Lunate, 1 old; expected 0 old, 1 Lunate"),
+        (&["old", "Lunate", "old"], "0 old, 1 Lunate, 2 old; expected 0 old, 1 Lunate"),
     ] {
         let (after, problems) = apply(&[chain], present);
         assert_eq!(after, annotation(present));
@@ -309,13 +427,16 @@ fn what_does_not_fit_is_a_problem_and_changes_nothing() {
     let (after, problems) = apply(&actions, &["Hamate", "Lunate"]);
     assert_eq!(after, annotation(&["Hamate", "Lunate"]));
     assert_eq!(reasons(&problems), ["shape 0 is labelled \"Hamate\", expected \"Lunate\"", "there is no shape 7"]);
+    let drop = r#"{"do":"drop","shape":{"index":0,"label":"Hamate"}}"#;
+    let later = r#"{"do":"relabel","shape":{"index":0,"label":"Hamate"},"to":"Ulna"}"#;
+    assert_eq!(reasons(&apply(&[drop, later], &["Hamate"]).1), ["shape 0 was dropped by line 1"]);
     assert_eq!((problems[1].place.as_str(), problems[1].image_id.as_deref()), ("line 2", Some("a")));
     assert!(problems[1].raw.contains("drop"));
 }
 
 #[test]
 fn another_content_is_not_corrected() {
-    let read = parse(&[of_image("a", r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"}}"#)]);
+    let read = parse(&[of_image("a", EXCHANGE)]);
     let mut corrected = annotation(&["Hamate", "Lunate"]);
     for hash in [None, Some("of another file")] {
         let problems = read.apply("a", hash, &mut corrected);
@@ -348,6 +469,8 @@ fn two_writers_lose_nothing() {
     });
     let read = Corrections::read(&path).unwrap();
     assert_eq!((read.problems(), read.history().len()), (&[][..], 80));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["corrections.jsonl"], "no lock is left");
     // What was appended together stands together.
     for pair in read.history().chunks(2) {
         let [a, b] = [&pair[0].0, &pair[1].0].map(|d| d.target.id());
@@ -370,7 +493,7 @@ fn lines_are_added_all_or_none() {
         assert!(matches!(&error, CorrectionsError::Refused { reason: r } if r.contains(reason)), "{error}");
     }
     assert!(!path.exists());
-    assert!(matches!(Corrections::read(&path), Err(CorrectionsError::Io { .. })));
+    assert!(matches!(Corrections::read(&path), Err(CorrectionsError::Missing { .. })));
     assert_eq!(append(&path, &[exclude("a.png")]).unwrap(), 1);
     // An unfinished last line is closed, not continued.
     let mut bytes = std::fs::read(&path).unwrap();

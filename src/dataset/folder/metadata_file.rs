@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::walk::Found;
-use crate::dataset::names::nfc;
 use crate::dataset::{Problem, Severity};
+use crate::names::nfc;
 
 /// Words in the name of a file about patients.
 const TELLING: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자", "임상", "대상자"];

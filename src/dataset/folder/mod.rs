@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use super::annotation::{self, AnnotationError, Document};
 use super::image::sha256;
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
-use super::source::{DatasetError, Listing, Source, SourceAnnotation, SourceKind};
+use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
 use super::{ImageEntry, Problem, Severity, Side, Subset};
 use walk::Found;
 
@@ -40,26 +40,36 @@ struct Folder {
 /// File in a folder of crops that says of each how it was made; `carpus clean` writes it.
 pub const TRANSFORMS: &str = "transforms.jsonl";
 
-fn open(root: &Path) -> Result<(Box<dyn Source>, Listing), DatasetError> {
-    let listing = discover(root)?;
+fn open(root: &Path) -> Result<Opened, DatasetError> {
+    let mut listing = discover(root)?;
     let path = root.join(TRANSFORMS);
     let applied = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(applied(&text)),
+        Ok(text) => {
+            let lines = of_crops(&text);
+            // Of a pair of hands one may have no crop, so that the time stamps no longer say which hand is which.
+            for entry in &mut listing.images {
+                entry.side = lines.get(&entry.image_id).map_or(entry.side, |line| line.side);
+            }
+            Some(lines.into_iter().map(|(id, line)| (id, line.corrections)).collect())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(source) => return Err(DatasetError::Io { path, source }),
     };
     Ok((Box::new(Folder { root: root.into(), applied }), listing))
 }
 
-/// The corrections that are in each crop. A line that cannot be read stands for none: they are reported as missing then.
-fn applied(transforms: &str) -> HashMap<String, Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        image_id: String,
-        corrections: Vec<String>,
-    }
-    let lines = transforms.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.map(|line| (line.image_id, line.corrections)).collect()
+/// What a line of [`TRANSFORMS`] says of a crop that its file does not.
+#[derive(serde::Deserialize)]
+struct OfCrop {
+    image_id: String,
+    side: Option<Side>,
+    corrections: Vec<String>,
+}
+
+/// By image. A line that cannot be read stands for none: its corrections are reported as missing then.
+fn of_crops(transforms: &str) -> HashMap<String, OfCrop> {
+    let lines = transforms.lines().filter_map(|line| serde_json::from_str::<OfCrop>(line).ok());
+    lines.map(|line| (line.image_id.clone(), line)).collect()
 }
 
 impl Source for Folder {

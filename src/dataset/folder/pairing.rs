@@ -90,7 +90,7 @@ fn pair_by_stem(
             *chosen = Some(one);
             // Folders of kinds with names of the user's own are as good as `images` and `labels`; a folder that
             // names another patient is not.
-            let named = |f: &Found| f.own_folders().last().is_some_and(|f| is_patient_folder(&f));
+            let named = |f: &Found| f.own_folders().last().is_some_and(|f| is_patient_folder(f));
             if named(image) || named(&annotations[one]) {
                 let reason = format!("its image is in another patient's folder: {}", image.path());
                 problems.push(

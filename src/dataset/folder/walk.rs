@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::names::nfc;
 use crate::dataset::{Problem, Severity, Subset, image_id};
+use crate::names::nfc;
 
 /// Endings of the images that are read, best first.
 const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
@@ -14,7 +15,7 @@ const OTHER_IMAGES: [&str; 8] = ["bmp", "dcm", "dicom", "gif", "webp", "heic", "
 /// Endings of what may be the patients' spreadsheet.
 const SHEETS: [&str; 6] = ["xlsx", "xlsm", "csv", "tsv", "ods", "xls"];
 /// Names of folders that say what kind of file is in them, not whose.
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 28] = [
     "dcm",
     "dicom",
     "outputs_json",
@@ -37,7 +38,12 @@ const KINDS: [&str; 23] = [
     "xray",
     "data",
     "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
     "test",
+    "testing",
 ];
 /// Deepest folder looked into.
 const DEPTH: usize = 16;
@@ -63,12 +69,13 @@ impl Found {
             path.push_str(folder);
             path.push('/');
         }
-        path + &self.stem + "." + &self.ending
+        path += &self.stem;
+        if self.ending.is_empty() { path } else { path + "." + &self.ending }
     }
 
     /// The subset that the outermost folder `train` or `test` names.
     pub fn subset(&self) -> Option<Subset> {
-        self.folders.iter().find_map(|f| Subset::from_name(f))
+        self.folders.iter().find_map(|f| subset_of_folder(f))
     }
 
     /// The folders less those that name a kind of file or a subset.
@@ -98,7 +105,16 @@ pub struct Walked {
     pub problems: Vec<Problem>,
     visited: HashSet<PathBuf>,
     /// Endings of images that are not read: first path, number of files.
-    others: Vec<(&'static str, String, usize)>,
+    others: Vec<(String, String, usize)>,
+}
+
+/// The subset that a folder's name means: data held out for validation is annotated, and folds are made of it.
+fn subset_of_folder(name: &str) -> Option<Subset> {
+    match name.to_lowercase().as_str() {
+        "train" | "training" | "val" | "valid" | "validation" => Some(Subset::Train),
+        "test" | "testing" => Some(Subset::Test),
+        _ => None,
+    }
 }
 
 fn rank(endings: &[&str], ending: &str) -> Option<usize> {
@@ -116,13 +132,13 @@ fn is_passed_over(name: &str) -> bool {
 pub fn walk(root: &Path) -> std::io::Result<Walked> {
     let mut walked = Walked::default();
     let (files, folders) = walked.list(root, &[])?;
-    let subsets: Vec<&String> = folders.iter().filter(|f| Subset::from_name(f).is_some()).collect();
+    let subsets: Vec<&String> = folders.iter().filter(|f| subset_of_folder(f).is_some()).collect();
     walked.by_subset = !subsets.is_empty();
     for file in files {
         if rank(&SHEETS, &file.ending).is_some() {
             walked.sheets.push(file);
         } else if !walked.by_subset {
-            walked.sort_in(file);
+            walked.sort_in(root, file);
         }
     }
     let searched: Vec<&String> = if walked.by_subset { subsets } else { folders.iter().collect() };
@@ -132,9 +148,8 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
     for folder in searched {
         walked.descend(root, std::slice::from_ref(folder));
     }
-    for (ending, first, count) in std::mem::take(&mut walked.others) {
-        let reason =
-            format!("{count} file(s) ending in .{ending}, such as this, are not read; expected {}", IMAGES.join(", "));
+    for (what, first, count) in std::mem::take(&mut walked.others) {
+        let reason = format!("{count} file(s) {what}, such as this, are not read; expected {}", IMAGES.join(", "));
         walked.problems.push(Problem::new(Severity::Warning, first, reason, "left out; convert to PNG"));
     }
     Ok(walked)
@@ -164,7 +179,7 @@ impl Walked {
             match fs::metadata(entry.path()) {
                 Ok(what) if what.is_dir() => inner.push(name),
                 Ok(what) => {
-                    let Some((stem, ending)) = name.rsplit_once('.') else { continue };
+                    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
                     let id = image_id(&name);
                     let file = Found { folders: folders.to_vec(), stem: stem.into(), id, ending: ending.into() };
                     if what.is_file() {
@@ -205,7 +220,7 @@ impl Walked {
         match self.list(root, folders) {
             Ok((files, inner)) => {
                 for file in files {
-                    self.sort_in(file);
+                    self.sort_in(root, file);
                 }
                 for folder in inner {
                     let deeper: Vec<String> = folders.iter().cloned().chain([folder]).collect();
@@ -221,17 +236,45 @@ impl Walked {
         }
     }
 
-    fn sort_in(&mut self, file: Found) {
+    fn sort_in(&mut self, root: &Path, file: Found) {
         if rank(&IMAGES, &file.ending).is_some() {
             self.images.push(file);
         } else if file.ending.eq_ignore_ascii_case("json") {
             self.annotations.push(file);
         } else if let Some(other) = rank(&OTHER_IMAGES, &file.ending) {
-            let ending = OTHER_IMAGES[other];
-            match self.others.iter_mut().find(|o| o.0 == ending) {
-                Some(seen) => seen.2 += 1,
-                None => self.others.push((ending, file.path(), 1)),
+            self.not_read(format!("ending in .{}", OTHER_IMAGES[other]), &file);
+        } else if rank(&SHEETS, &file.ending).is_none() {
+            // An ending that says nothing, or none: the content does.
+            match content(&root.join(file.path())) {
+                Some(Content::Image) if file.ending.is_empty() => self.images.push(file),
+                Some(Content::Image) => self.not_read(format!("that are images and end in .{}", file.ending), &file),
+                Some(Content::Dicom) => self.not_read("that are DICOM by their content".into(), &file),
+                None => {}
             }
         }
     }
+
+    fn not_read(&mut self, what: String, file: &Found) {
+        match self.others.iter_mut().find(|o| o.0 == what) {
+            Some(seen) => seen.2 += 1,
+            None => self.others.push((what, file.path(), 1)),
+        }
+    }
+}
+
+enum Content {
+    /// PNG, JPEG or TIFF.
+    Image,
+    Dicom,
+}
+
+/// What a file is by its first bytes.
+fn content(path: &Path) -> Option<Content> {
+    let mut head = Vec::new();
+    fs::File::open(path).ok()?.take(132).read_to_end(&mut head).ok()?;
+    let starts = |mark: &[u8]| head.starts_with(mark);
+    if starts(b"\x89PNG") || starts(b"\xff\xd8\xff") || starts(b"II*\0") || starts(b"MM\0*") {
+        return Some(Content::Image);
+    }
+    (head.get(128..132) == Some(b"DICM")).then_some(Content::Dicom)
 }

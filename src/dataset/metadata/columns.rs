@@ -71,7 +71,7 @@ impl Field {
             Field::Age => &["age", "나이", "연령", "만나이", "연세", "ageatscan", "ages", "환자나이"],
             Field::Sex => &["sex", "gender", "성별", "성", "남녀", "환자성별"],
             Field::Weight => &["weight", "bodyweight", "wt", "bw", "mass", "bodymass", "체중", "몸무게", "무게"],
-            Field::Height => &["height", "bodyheight", "stature", "ht", "키", "신장"],
+            Field::Height => &["height", "bodyheight", "stature", "ht", "patientsize", "키", "신장"],
         }
     }
 }
@@ -178,13 +178,27 @@ fn read([first, row]: [u32; 2], names: Vec<(u32, String)>) -> Header {
     header
 }
 
+/// The name with its words apart: `heightCm` as `height Cm`, `PatientSize` as `Patient Size`.
+fn spaced(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    let mut before = ' ';
+    for c in name.chars() {
+        if before.is_lowercase() && c.is_uppercase() {
+            out.push(' ');
+        }
+        out.push(c);
+        before = c;
+    }
+    out
+}
+
 /// The field that a clean name means, the unit in it, and whether it is a weak name of an ID.
 fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
     // A header is short; a remark above the table is not.
     if name.chars().count() > 40 {
         return None;
     }
-    let lower = name.to_lowercase();
+    let lower = spaced(name).to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let joined = words.concat();
     let exact = |text: &str| Field::ALL.into_iter().find(|f| f.names().contains(&text));
@@ -246,6 +260,11 @@ mod tests {
             ("키 (cm)", Field::Height),
             ("height_cm", Field::Height),
             ("환자 키", Field::Height),
+            ("PatientSize", Field::Height),
+            ("heightCm", Field::Height),
+            ("bodyWeightKg", Field::Weight),
+            ("PatientSex", Field::Sex),
+            ("PatientAge", Field::Age),
         ] {
             assert_eq!(recognise(name).map(|r| r.0), Some(field), "{name}");
         }

@@ -12,6 +12,8 @@ use crate::dataset::{Problem, Severity};
 /// The bytes are no text, or a quoted field never ends.
 pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec<Grid>, String> {
     let text = decode(bytes, file, problems)?;
+    // Line ends of old Macs.
+    let text = if text.contains('\n') { text } else { Cow::Owned(text.replace('\r', "\n")) };
     if text.contains('\0') {
         return Err("not text: it holds zero bytes; save it as CSV in UTF-8".into());
     }
@@ -57,12 +59,20 @@ fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
             .iter()
             .zip(0..)
             .filter(|(field, _)| !field.trim().is_empty())
-            .map(|(field, column)| (column, Cell::Text(field.to_owned())))
+            .map(|(field, column)| (column, Cell::Text(as_text(field).to_owned())))
             .collect();
         if !cells.is_empty() {
             rows.push(GridRow { number, last: number.saturating_add(breaks as u32), cells });
         }
     }
+}
+
+/// The text of a cell that was marked as text for Excel: `="001"`, `'001`.
+fn as_text(field: &str) -> &str {
+    let trimmed = field.trim();
+    let formula = trimmed.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
+    let quoted = trimmed.strip_prefix('\'').filter(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
+    formula.filter(|text| !text.contains('"')).or(quoted).unwrap_or(field)
 }
 
 /// UTF-8, UTF-16 by its mark, else the Korean code page 949.

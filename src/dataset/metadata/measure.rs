@@ -1,10 +1,19 @@
 //! A cell as an age, a height or a weight.
 
+use std::ops::RangeInclusive;
+
 use super::columns::Field;
 use super::grid::Cell;
 use super::numbers::{self, Dimension, Quantity, Unit};
 use super::text;
 use crate::dataset::Severity;
+
+/// Years that a human can have.
+pub const AGE: RangeInclusive<f64> = 0.0..=120.0;
+/// Height that a human can have.
+pub const HEIGHT_CM: RangeInclusive<f64> = 50.0..=250.0;
+/// Weight that a human can have.
+pub const WEIGHT_KG: RangeInclusive<f64> = 2.0..=300.0;
 
 /// What a cell gave: a value perhaps, and what to say about it.
 #[derive(Clone, Debug)]
@@ -37,7 +46,7 @@ impl Measured {
     }
 
     /// A value without a unit, or with one of `dimension`.
-    pub fn could_be(&self, dimension: Dimension, range: std::ops::RangeInclusive<f64>) -> bool {
+    pub fn could_be(&self, dimension: Dimension, range: RangeInclusive<f64>) -> bool {
         let fits = match self.foreign {
             Some(foreign) => foreign == dimension,
             None => !self.has_unit,
@@ -113,6 +122,17 @@ pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_
         Field::Weight => Dimension::Mass,
         Field::Age | Field::Id | Field::Sex => Dimension::Time,
     };
+    // Grams and millimetres are typed with thousands; the unit says which of the two readings is meant.
+    let stated = quantity.unit.or(column_unit);
+    if let (Some(thousands), Some(unit)) = (quantity.thousands, stated)
+        && human(field).is_some_and(|range| range.contains(&(thousands * unit.factor())))
+        && unit.dimension() == dimension
+    {
+        m.reasons.retain(|reason| reason != numbers::DECIMAL_COMMA);
+        m.say(Severity::Info, "comma between thousands");
+        m.value = Some((thousands * unit.factor() * 1e6).round() / 1e6);
+        return m;
+    }
     let factor = match quantity.unit {
         Some(unit) => {
             m.foreign = Some(unit.dimension()).filter(|d| *d != dimension);
@@ -142,14 +162,29 @@ fn factor_of_bare(field: Field, value: f64, column_unit: Option<Unit>, m: &mut M
     factor
 }
 
+/// What a human can have, in years, centimetres or kilograms.
+fn human(field: Field) -> Option<RangeInclusive<f64>> {
+    match field {
+        Field::Age => Some(AGE),
+        Field::Height => Some(HEIGHT_CM),
+        Field::Weight => Some(WEIGHT_KG),
+        Field::Id | Field::Sex => None,
+    }
+}
+
+/// What is usual for an adult.
+pub fn adult(field: Field) -> RangeInclusive<f64> {
+    match field {
+        Field::Height => 140.0..=200.0,
+        Field::Weight => 35.0..=150.0,
+        Field::Age | Field::Id | Field::Sex => 18.0..=90.0,
+    }
+}
+
 /// Takes away what no human has, remarks on what is odd for an adult.
 pub fn check_range(m: &mut Measured, field: Field) {
-    let (human, adult) = match field {
-        Field::Age => (0.0..=120.0, 18.0..=90.0),
-        Field::Height => (50.0..=250.0, 140.0..=200.0),
-        Field::Weight => (2.0..=300.0, 35.0..=150.0),
-        Field::Id | Field::Sex => return,
-    };
+    let Some(human) = human(field) else { return };
+    let adult = adult(field);
     if m.foreign.is_some() {
         m.refuse(format!("the unit is not one of {}", field.name()));
     }

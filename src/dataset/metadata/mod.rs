@@ -21,6 +21,8 @@ mod swaps;
 mod text;
 mod workbook;
 
+pub(crate) use measure::{AGE, HEIGHT_CM, WEIGHT_KG};
+
 use std::path::{Path, PathBuf};
 
 use super::{Problem, Severity};

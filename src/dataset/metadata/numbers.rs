@@ -80,13 +80,27 @@ pub struct Quantity {
     pub repairs: Vec<String>,
     /// The text itself doubts the number: `약 60`, `172?`.
     pub doubtful: bool,
+    /// The value if the comma parts thousands: 52000 for `52,000`.
+    pub thousands: Option<f64>,
 }
 
 impl Quantity {
     /// A bare number.
     pub fn bare(value: f64) -> Quantity {
-        Quantity { value, unit: None, repairs: Vec::new(), doubtful: false }
+        Quantity { value, unit: None, repairs: Vec::new(), doubtful: false, thousands: None }
     }
+}
+
+/// What is said of a comma that is read as a decimal point.
+pub const DECIMAL_COMMA: &str = "decimal comma";
+
+/// The value of digits in groups of three, `52,000`.
+fn thousands(number: &str) -> Option<f64> {
+    let mut groups = number.split(',');
+    let first = groups.next().filter(|g| (1..=3).contains(&g.len()))?;
+    let rest: Vec<&str> = groups.collect();
+    let whole = rest.iter().all(|g| g.len() == 3 && g.bytes().all(|b| b.is_ascii_digit()));
+    (whole && first.bytes().all(|b| b.is_ascii_digit())).then(|| number.replace(',', "").parse().ok())?
 }
 
 /// Reads a clean text: `172`, `172,5`, `172cm`, `1.72 m`, `1m 72cm`, `5'8"`, `65킬로`, `만 35세`, `약 60 kg`.
@@ -122,7 +136,8 @@ pub fn parse(text: &str) -> Result<Quantity, &'static str> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
         if number.contains(',') {
-            quantity.repairs.push("decimal comma".into());
+            quantity.repairs.push(DECIMAL_COMMA.into());
+            quantity.thousands = thousands(number);
         }
         let value = number.replace(',', ".").parse::<f64>().map_err(|_| "expected a number")?;
         let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());

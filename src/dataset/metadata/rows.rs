@@ -208,6 +208,8 @@ impl Rows<'_> {
                 continue;
             }
             match self.header.others.iter().find(|(c, _)| c.column == *at) {
+                // A copy's own column of notes.
+                Some((column, None)) if column.name.eq_ignore_ascii_case("note") => notes.push(text),
                 Some((column, _)) => notes.push(format!("{}: {text}", column.name)),
                 None => {
                     let problem = self.problem(Severity::Info, "text in a column without a name", "kept as note");

@@ -1,8 +1,9 @@
-//! Columns that stand under each other's names.
+//! Columns under each other's names, or in other units than they seem to be.
 
 use super::columns::{Field, Header};
 use super::grid::{Cell, Grid};
-use super::measure::measure;
+use super::measure::{adult, measure};
+use super::numbers::Unit;
 use super::{sex, text};
 use crate::dataset::{Problem, Severity};
 
@@ -19,14 +20,66 @@ pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Pro
             swap(grid, header, file, problems, [Field::Sex, field], reason);
         }
     }
-    let (Some(height), Some(weight)) = (median(grid, header, Field::Height), median(grid, header, Field::Weight))
-    else {
-        return;
-    };
-    if height < 120.0 && weight > 130.0 {
-        let reason = format!("the median height would be {height} cm, the median weight {weight} kg");
-        swap(grid, header, file, problems, [Field::Height, Field::Weight], reason);
+    let [heights, weights] = [Field::Height, Field::Weight].map(|field| bare_values(grid, header, field));
+    let (Some(height), Some(weight)) = (median(&heights), median(&weights)) else { return };
+    let bmi = |kg: f64, cm: f64| kg / (cm / 100.0).powi(2);
+    let (inch, pound) = (Unit::Inch.factor(), Unit::Pound.factor());
+    if height < 120.0 && weight > 130.0 || (48.0..=84.0).contains(&height) && (70.0..=400.0).contains(&weight) {
+        // People differ more in weight than in height, so the spread says which column is which.
+        if spread(&heights) < spread(&weights) && PLAUSIBLE_BMI.contains(&bmi(weight * pound, height * inch)) {
+            let reason = format!("medians of {height} and {weight} without units are those of inches and pounds");
+            set_units(
+                grid,
+                header,
+                file,
+                problems,
+                &[(Field::Height, Unit::Inch), (Field::Weight, Unit::Pound)],
+                &reason,
+            );
+        } else if height < 120.0 && weight > 130.0 {
+            let reason = format!("the median height would be {height} cm, the median weight {weight} kg");
+            swap(grid, header, file, problems, [Field::Height, Field::Weight], reason);
+        }
+    } else if !PLAUSIBLE_BMI.contains(&bmi(weight, height)) && adult(Field::Height).contains(&height) {
+        if PLAUSIBLE_BMI.contains(&bmi(weight * pound, height)) && weight > 90.0 {
+            let reason = format!("a median weight of {weight} at a median height of {height} cm is one of pounds");
+            set_units(grid, header, file, problems, &[(Field::Weight, Unit::Pound)], &reason);
+        } else {
+            let bmi = bmi(weight, height);
+            let reason = format!("medians of {height} cm and {weight} kg give a body mass index of {bmi:.0}");
+            let place = header.columns.get(&Field::Weight).map(|c| grid.place(header.row, c.column, &c.name));
+            let problem = Problem::new(Severity::Warning, file, reason, "read as they are; look at the units");
+            problems.push(problem.at(place.unwrap_or_default()));
+        }
     }
+}
+
+/// Body mass indices, kg/m², between which the median of any group of adults lies.
+const PLAUSIBLE_BMI: std::ops::RangeInclusive<f64> = 14.0..=40.0;
+
+/// Gives columns the unit that their values are in.
+fn set_units(
+    grid: &Grid,
+    header: &mut Header,
+    file: &str,
+    problems: &mut Vec<Problem>,
+    units: &[(Field, Unit)],
+    reason: &str,
+) {
+    for (field, unit) in units {
+        let Some(column) = header.columns.get_mut(field) else { continue };
+        column.unit = Some(*unit);
+        let action = format!("the column is read in {}", if *unit == Unit::Inch { "inches" } else { "pounds" });
+        let place = grid.place(header.row, column.column, &column.name);
+        problems.push(Problem::new(Severity::Warning, file, reason, action).at(place).raw(&column.name));
+    }
+}
+
+/// Standard deviation as a share of the mean.
+fn spread(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() / mean
 }
 
 fn swap(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem>, fields: [Field; 2], reason: String) {
@@ -53,15 +106,20 @@ fn share(grid: &Grid, header: &Header, field: Field, passes: impl Fn(&str) -> bo
     (cells.len() >= FEWEST).then(|| passing as f64 / cells.len() as f64)
 }
 
-/// Median of a column's numbers without a unit of their own; `None` for too few.
-fn median(grid: &Grid, header: &Header, field: Field) -> Option<f64> {
-    let unit = header.columns.get(&field)?.unit;
+/// A column's numbers without a unit of their own, sorted; none where its name states one.
+fn bare_values(grid: &Grid, header: &Header, field: Field) -> Vec<f64> {
+    let stated = header.columns.get(&field).and_then(|c| c.unit);
     let mut values: Vec<f64> = cells(grid, header, field)
         .into_iter()
-        .map(|cell| measure(Some(cell), field, unit, false))
+        .map(|cell| measure(Some(cell), field, stated, false))
         .filter(|m| !m.has_unit)
         .filter_map(|m| m.value)
         .collect();
     values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Median of sorted values; `None` for too few.
+fn median(values: &[f64]) -> Option<f64> {
     (values.len() >= FEWEST).then(|| values[values.len() / 2])
 }

@@ -322,3 +322,60 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn units_that_nobody_wrote_are_found_in_the_columns() {
+    let values = |text: &str| {
+        let (patients, problems) = csv(text);
+        let values: Vec<_> = patients.iter().map(|p| (p.weight_kg.unwrap(), p.height_cm.unwrap())).collect();
+        (values, problems.iter().any(|p| p.severity == Severity::Warning))
+    };
+    let near = |found: &[(f64, f64)], expected: &[(f64, f64)]| {
+        found.len() == expected.len()
+            && found.iter().zip(expected).all(|(a, b)| (a.0 - b.0).abs() < 0.06 && (a.1 - b.1).abs() < 0.06)
+    };
+    let (imperial, warned) = values("ID,Age,Sex,Weight,Height\n1,31,F,131,65\n2,40,M,176,70\n3,25,F,140,63\n");
+    assert!(warned && near(&imperial, &[(59.4, 165.1), (79.8, 177.8), (63.5, 160.0)]), "{imperial:?}");
+    let (pounds, warned) = values("ID,Weight,Height\n1,131,165\n2,176,178\n3,140,160\n");
+    assert!(warned && near(&pounds, &[(59.4, 165.0), (79.8, 178.0), (63.5, 160.0)]), "{pounds:?}");
+    // Columns that are exchanged vary as the other does.
+    let (swapped, warned) = values("ID,Weight,Height\n1,165,52\n2,178,80\n3,160,61\n");
+    assert!(warned && near(&swapped, &[(52.0, 165.0), (80.0, 178.0), (61.0, 160.0)]), "{swapped:?}");
+    let (grams, warned) = values("ID,체중(g),키(mm)\n1,\"52,000\",\"1,605\"\n2,\"71,000\",\"1,750\"\n");
+    assert!(!warned_of_values(&grams) && near(&grams, &[(52.0, 160.5), (71.0, 175.0)]), "{grams:?} {warned}");
+    let (dicom, _) = csv("PatientID,PatientSex,PatientAge,PatientSize,PatientWeight\n001,F,031Y,1.6,52\n");
+    let p = &dicom[0];
+    assert_eq!((p.sex, p.age, p.height_cm, p.weight_kg), (Some(Sex::F), Some(31.0), Some(160.0), Some(52.0)));
+}
+
+fn warned_of_values(values: &[(f64, f64)]) -> bool {
+    values.iter().any(|(kg, cm)| !(2.0..300.0).contains(kg) || !(50.0..250.0).contains(cm))
+}
+
+#[test]
+fn texts_that_excel_marks_and_old_line_ends_are_read() {
+    for text in ["ID,Age\r001,31\r", "ID,Age\n=\"001\",31\n", "ID,Age\n'001,31\n", "ID,Age\n\"=\"\"001\"\"\",31\n"] {
+        let (patients, _) = read_bytes_as("m.csv", text.as_bytes()).unwrap();
+        assert_eq!((patients[0].patient_id.as_str(), patients[0].age), ("001", Some(31.0)), "{text:?}");
+    }
+}
+
+#[test]
+fn a_hidden_sheet_does_not_win() {
+    let mut workbook = rust_xlsxwriter::Workbook::new();
+    for (name, ages) in [("ID", &[31.0][..]), ("2019", &[28.0, 50.0])] {
+        let sheet = workbook.add_worksheet().set_name(name).unwrap();
+        if name == "2019" {
+            sheet.set_hidden(true);
+        }
+        sheet.write(0, 0, "ID").unwrap();
+        sheet.write(0, 1, "나이").unwrap();
+        for (row, age) in (1..).zip(ages) {
+            sheet.write(row, 0, format!("{row:03}")).unwrap();
+            sheet.write(row, 1, *age).unwrap();
+        }
+    }
+    let (patients, problems) = read_bytes_as("m.xlsx", &workbook.save_to_buffer().unwrap()).unwrap();
+    assert_eq!(patients.iter().map(|p| p.age).collect::<Vec<_>>(), [Some(31.0)]);
+    assert!(problems.iter().any(|p| p.reason.contains("hidden") && p.place == "2019"), "{problems:?}");
+}

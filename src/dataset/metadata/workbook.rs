@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use calamine::{DataRef, Reader, Xlsx};
+use calamine::{DataRef, Reader, SheetVisible, Xlsx};
 use zip::ZipArchive;
 
 use super::grid::{Cell, Grid, GridRow};
@@ -34,7 +34,14 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
     let outcome: Result<Vec<Grid>, String> = catch_unwind(AssertUnwindSafe(|| {
         let mut workbook: Workbook<'_> = Xlsx::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
         let mut grids = Vec::new();
-        for name in workbook.sheet_names() {
+        let (visible, hidden): (Vec<_>, Vec<_>) =
+            workbook.sheets_metadata().iter().cloned().partition(|s| s.visible == SheetVisible::Visible);
+        // A hidden sheet is an older or an internal one. Only where all are hidden must one be meant.
+        let (wanted, left_out) = if visible.is_empty() { (hidden, visible) } else { (visible, hidden) };
+        for other in left_out {
+            found.push(Problem::new(Severity::Info, file, "the sheet is hidden", "sheet left out").at(other.name));
+        }
+        for name in wanted.into_iter().map(|s| s.name) {
             match sheet(&mut workbook, &name) {
                 Ok((grid, damage)) => {
                     if let Some(damage) = damage {
@@ -82,12 +89,21 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         left = left
             .checked_sub(size)
             .ok_or_else(|| format!("it unpacks to more than {} MiB; save only the table as CSV", MAX_UNPACKED >> 20))?;
+        if name == "xl/workbook.xml" && holds(&part, b"purl.oclc.org/ooxml") {
+            return Err(
+                "a workbook in the form \"Strict Open XML\"; save it as an ordinary Excel workbook (.xlsx)".into()
+            );
+        }
         // The reader reserves memory for the number of shared strings that the part claims; each takes 5 bytes.
         if counts(&part, b"uniqueCount").any(|count| count > size / 5 + 1) {
             return Err(format!("part {name} claims more shared strings than it can hold; save the workbook anew"));
         }
     }
     Ok(())
+}
+
+fn holds(part: &[u8], text: &[u8]) -> bool {
+    part.windows(text.len()).any(|window| window == text)
 }
 
 /// The numbers after each occurrence of `attribute`; one too large for 64 bits is the largest.

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use crate::dataset::{Dataset, ImageEntry};
 use crate::draw;
-use crate::mask::submission::ImageMasks;
+use crate::mask::submission::{ImageMasks, expect_space};
 use crate::progress::Progress;
 use crate::report::evidence::jpeg;
-use crate::runs::Run;
+use crate::runs::{CROP_PREDICTIONS, Run};
 use crate::scores::{ComparedMasks, Errors, ImageScore, read_flat};
 
 /// Longest side of a comparison, px.
@@ -54,9 +54,12 @@ impl<'a> RunStudy<'a> {
         }
         let configured = self.run.setting("data.root").and_then(toml::Value::as_str).map(Path::new);
         let root = data.or(configured).ok_or("config.toml has no data.root: name the data folder with --data")?;
-        let predictions = read_flat(&file).map_err(|e| e.to_string())?;
         let dataset = Dataset::open(root)
             .map_err(|e| format!("{e}: without the data there is nothing to draw; name its folder with --data"))?;
+        let of_crops = self.run.path.join(CROP_PREDICTIONS);
+        let file = if dataset.is_copy() && of_crops.is_file() { of_crops } else { file };
+        expect_space(&file, dataset.space()).map_err(|e| e.to_string())?;
+        let predictions = read_flat(&file).map_err(|e| e.to_string())?;
         let found: Vec<(&ImageEntry, &ImageMasks)> = predictions
             .iter()
             .filter_map(|p| Some((dataset.find(&p.image_name).filter(|e| e.annotation.is_some())?, p)))

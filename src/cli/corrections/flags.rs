@@ -1,0 +1,264 @@
+//! From the flags of `carpus corrections add` to an action.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Number, Value};
+
+use super::add::Args;
+use super::undo_command;
+use crate::bones::Bone;
+use crate::dataset::annotation::{Annotation, Shape};
+use crate::dataset::corrections::{Action, Corrections, Decision, Field, Relabel, ShapeRef, Target, no_label};
+use crate::dataset::{Dataset, ReadAnnotation, Side};
+
+/// Actions that findings can be answered with.
+const FOR_FINDINGS: [&str; 3] = ["exclude", "flag", "keep"];
+
+/// The flags that each action takes.
+fn takes(action: &str) -> &'static [&'static str] {
+    match action {
+        "relabel" => &["--shape", "--to", "--labels", "--swap"],
+        "drop" => &["--shape"],
+        "replace" => &["--shape", "--points"],
+        "set-side" => &["--side"],
+        "set-metadata" => &["--field", "--value"],
+        "keep" | "flag" => &["--check", "--label"],
+        "note" => &["--point"],
+        _ => &[],
+    }
+}
+
+impl Args {
+    /// Whether the flags go with the action, before anything is read.
+    pub(super) fn check_flags(&self) -> anyhow::Result<()> {
+        let action = self.action.as_str();
+        ensure!(
+            self.from.is_none() || FOR_FINDINGS.contains(&action),
+            "--from takes --action {}: the other actions need to know more than what a finding holds",
+            FOR_FINDINGS.join(", ")
+        );
+        let given = [
+            ("--shape", self.shape.is_some()),
+            ("--to", self.to.is_some()),
+            ("--labels", !self.labels.is_empty()),
+            ("--swap", !self.swap.is_empty()),
+            ("--points", self.points.is_some()),
+            ("--side", self.side.is_some()),
+            ("--field", self.field.is_some()),
+            ("--value", self.value.is_some()),
+            ("--check", self.check.is_some()),
+            ("--label", self.label.is_some()),
+            ("--point", self.point.is_some()),
+        ];
+        // With --from they say which findings.
+        let selects = |flag: &str| self.from.is_some() && ["--check", "--label"].contains(&flag);
+        for (flag, _) in given.iter().filter(|(flag, given)| *given && !selects(flag)) {
+            ensure!(takes(action).contains(flag), "{action} takes no {flag}");
+        }
+        let has = |flag: &str| given.iter().any(|(name, given)| *name == flag && *given);
+        match action {
+            "set-metadata" => ensure!(self.patient.is_some(), "set-metadata needs --patient ID"),
+            "exclude" => {}
+            _ => ensure!(self.patient.is_none(), "{action} needs --image ID"),
+        }
+        let one_shape = has("--shape") && has("--to") && !has("--labels") && !has("--swap");
+        let by_label = !has("--shape") && !has("--to") && (has("--labels") || has("--swap"));
+        match action {
+            "relabel" if !one_shape && !by_label => bail!("relabel needs --shape N --to LABEL, or --labels, or --swap"),
+            "drop" if !has("--shape") => bail!("drop needs --shape N"),
+            "replace" if !has("--shape") || !has("--points") => bail!("replace needs --shape N --points 'x,y x,y …'"),
+            "set-side" if !has("--side") => bail!("set-side needs --side L or --side R"),
+            "set-metadata" if !has("--field") || !has("--value") => bail!("set-metadata needs --field and --value"),
+            "note" if self.by.reason.as_ref().is_none_or(|text| text.trim().is_empty()) => {
+                bail!("a note needs a text: give --reason TEXT")
+            }
+            "relabel" | "drop" | "replace" if self.data.is_none() => {
+                bail!("{action} needs --data DATA: the shape and the annotation's hash are looked up in it")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The action by the flags, and for one about shapes the hash of the image's annotation.
+    pub(super) fn action_for(
+        &self,
+        target: &Target,
+        data: Option<&Dataset>,
+        before: &Corrections,
+    ) -> anyhow::Result<(Action, Option<String>)> {
+        let action = match self.action.as_str() {
+            "exclude" => Action::Exclude {},
+            "set-side" => Action::SetSide { side: self.side()? },
+            "set-metadata" => self.metadata()?,
+            "keep" => Action::Keep { check: self.check.clone(), label: self.found_label()? },
+            "flag" => Action::Flag { check: self.check.clone(), label: self.found_label()? },
+            "note" => Action::Note { point: self.point },
+            _ => return self.about_shapes(target, data, before),
+        };
+        Ok((action, None))
+    }
+
+    fn side(&self) -> anyhow::Result<Side> {
+        match self.side.as_deref().unwrap_or_default().trim() {
+            "L" | "l" => Ok(Side::L),
+            "R" | "r" => Ok(Side::R),
+            other => bail!("--side must be L or R, not {other:?}"),
+        }
+    }
+
+    fn metadata(&self) -> anyhow::Result<Action> {
+        let name = self.field.as_deref().unwrap_or_default();
+        let field = Field::ALL.into_iter().find(|field| field.name() == name.trim());
+        let field = field.context("--field must be sex, age, height_cm, weight_kg or note")?;
+        let text = self.value.as_deref().unwrap_or_default();
+        let number = |text: &str| {
+            let plain = || Number::from_f64(f64::from_str(text).ok()?);
+            Number::from_str(text).ok().or_else(plain).map(Value::Number)
+        };
+        let value = match field {
+            _ if text.is_empty() => Value::Null,
+            Field::Note => Value::from(text),
+            Field::Sex => Value::from(text.trim().to_ascii_uppercase()),
+            _ => number(text.trim()).unwrap_or_else(|| text.into()),
+        };
+        ensure!(
+            field.check(&value).is_ok(),
+            "--value {text}: {name} must be {}; --value '' empties it",
+            field.expected()
+        );
+        Ok(Action::SetMetadata { field, value })
+    }
+
+    /// `--label` of keep and flag, as findings have it.
+    pub(super) fn found_label(&self) -> anyhow::Result<Option<String>> {
+        let Some(label) = &self.label else { return Ok(None) };
+        let names = label.split('|').map(|name| Ok(bone("--label", name)?.name()));
+        Ok(Some(names.collect::<anyhow::Result<Vec<_>>>()?.join("|")))
+    }
+
+    fn about_shapes(
+        &self,
+        target: &Target,
+        data: Option<&Dataset>,
+        before: &Corrections,
+    ) -> anyhow::Result<(Action, Option<String>)> {
+        let data = data.with_context(|| format!("{} needs --data DATA", self.action))?;
+        let ReadAnnotation { annotation, sha256, .. } = shapes_of(target.id(), data)?;
+        let earlier: Vec<&Decision> = before
+            .about_shapes(target.id())
+            .into_iter()
+            .filter(|d| d.annotation_sha256.as_ref() == Some(&sha256))
+            .collect();
+        let action = match self.action.as_str() {
+            "drop" => Action::Drop { shape: self.shape_in(&annotation, target.id(), &earlier)? },
+            "replace" => Action::Replace {
+                shape: self.shape_in(&annotation, target.id(), &earlier)?,
+                points: self.points.clone().unwrap_or_default().into(),
+            },
+            _ => match &self.to {
+                Some(to) => {
+                    let to = bone("--to", to)?.name().to_owned();
+                    Action::Relabel(Relabel::Shape { shape: self.shape_in(&annotation, target.id(), &earlier)?, to })
+                }
+                None => self.rename(&annotation, target.id(), &earlier)?,
+            },
+        };
+        Ok((action, Some(sha256)))
+    }
+
+    /// The shape with the label that it has after the decisions before this one.
+    fn shape_in(&self, annotation: &Annotation, image: &str, earlier: &[&Decision]) -> anyhow::Result<ShapeRef> {
+        let text = self.shape.as_deref().unwrap_or_default().trim();
+        let Ok(index) = text.parse::<usize>() else {
+            let found: Vec<String> = called(text, annotation).iter().map(|s| s.index.to_string()).collect();
+            let found = match &found[..] {
+                [] => "`carpus corrections shapes` lists them".to_owned(),
+                [index] => format!("{text} is shape {index}"),
+                several => format!("{text} is shapes {}", several.join(" and ")),
+            };
+            bail!("--shape takes the number of the shape in the annotation, from 0, not its label; {found}");
+        };
+        if let Some(shape) = annotation.shapes.iter().find(|s| s.index == index) {
+            return Ok(ShapeRef { index, label: shape.label.clone() });
+        }
+        for decision in earlier.iter().rev() {
+            match &decision.action {
+                // The same again, which the caller says.
+                Action::Drop { shape } if shape.index == index && self.action == "drop" => return Ok(shape.clone()),
+                Action::Drop { shape } if shape.index == index => bail!(
+                    "shape {index} was dropped by line {}; {} brings it back",
+                    decision.line,
+                    undo_command(self.place.path(), decision.line)
+                ),
+                _ => {}
+            }
+        }
+        bail!("image {image} has no shape {index}; `carpus corrections shapes` lists them")
+    }
+
+    /// relabel by --labels or --swap.
+    fn rename(&self, annotation: &Annotation, image: &str, earlier: &[&Decision]) -> anyhow::Result<Action> {
+        let mut pairs: Vec<(&str, Bone)> = Vec::new();
+        for pair in &self.labels {
+            let (old, new) = pair.split_once('=').with_context(|| format!("--labels {pair}: expected OLD=NEW"))?;
+            pairs.push((old.trim(), bone("--labels", new)?));
+        }
+        match &self.swap[..] {
+            [] => {}
+            [a, b] => pairs.extend([(a.trim(), bone("--swap", b)?), (b.trim(), bone("--swap", a)?)]),
+            other => bail!("--swap {}: expected two labels", other.join(",")),
+        }
+        let mut labels = BTreeMap::new();
+        let mut absent = Vec::new();
+        for (old, new) in pairs {
+            // As the file spells it.
+            let found = called(old, annotation).first().map(|shape| shape.label.clone());
+            if found.is_none() {
+                absent.push(old);
+            }
+            let key = found.or_else(|| Some(Bone::read(old)?.name().to_owned())).unwrap_or_else(|| old.to_owned());
+            ensure!(labels.insert(key, new.name().to_owned()).is_none(), "{old} would be renamed twice");
+        }
+        // Where the shapes have their new labels already: the same again, which the caller says.
+        let done = earlier.iter().rev().map(|d| &d.action);
+        let mut done = done.filter(|a| matches!(a, Action::Relabel(Relabel::Labels { labels: l, .. }) if *l == labels));
+        match (absent.first(), done.next()) {
+            (Some(_), Some(same)) => return Ok(same.clone()),
+            (Some(old), None) => {
+                let names = annotation.shapes.iter().filter_map(|s| s.bone);
+                let meant =
+                    Bone::nearest(old).filter(|bone| Bone::read(old).is_none() && names.clone().any(|b| b == *bone));
+                let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
+                bail!("no shape is labelled {old} in image {image}{meant}");
+            }
+            (None, _) => {}
+        }
+        let is_about = |shape: &&Shape| labels.contains_key(&shape.label);
+        let shapes = annotation.shapes.iter().filter(is_about);
+        let shapes = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
+        Ok(Action::Relabel(Relabel::Labels { labels, shapes }))
+    }
+}
+
+/// The annotation of an image of original data, after the decisions about it.
+pub(super) fn shapes_of(image: &str, data: &Dataset) -> anyhow::Result<ReadAnnotation> {
+    let root = data.root().display();
+    ensure!(!data.is_copy(), "{root} is a copy with corrections applied; decide on the original data");
+    let entry = data.find(image).with_context(|| format!("the data has no image {image} (looked for in {root})"))?;
+    data.annotation(entry)?.with_context(|| format!("image {image} has no annotation"))
+}
+
+/// The shapes of that label; where there is none, those of the bone however it is spelt.
+fn called<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a Shape> {
+    let exact: Vec<&Shape> = annotation.shapes.iter().filter(|s| s.label == label).collect();
+    match Bone::read(label) {
+        Some(bone) if exact.is_empty() => annotation.shapes.iter().filter(|s| s.bone == Some(bone)).collect(),
+        _ => exact,
+    }
+}
+
+fn bone(flag: &str, text: &str) -> anyhow::Result<Bone> {
+    Bone::read(text).with_context(|| format!("{flag}: {}", no_label(text.trim())))
+}

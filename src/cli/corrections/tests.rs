@@ -1,0 +1,295 @@
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::Cli;
+use crate::dataset::Severity;
+use crate::tables::{FindingRow, write_csv};
+
+/// A phantom and a folder to work in, without a second process.
+struct Bench {
+    folder: tempfile::TempDir,
+    image: String,
+    /// Number and label of the image's shapes.
+    shapes: Vec<(usize, String)>,
+}
+
+fn carpus(arguments: &[&str]) -> Result<Status, String> {
+    let words = ["carpus", "--quiet"].iter().chain(arguments);
+    let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
+    crate::cli::run(cli).map_err(|e| format!("{e:#}"))
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data").display().to_string();
+        carpus(&["phantom", "--out", &data, "--patients", "2", "--test-patients", "1", "--size", "128"]).unwrap();
+        let opened = Dataset::open(Path::new(&data)).unwrap();
+        let entry = &opened.images()[0];
+        let shapes = opened.annotation(entry).unwrap().unwrap().annotation.shapes;
+        let shapes = shapes.into_iter().map(|s| (s.index, s.label)).collect();
+        Bench { image: entry.image_id.clone(), shapes, folder }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.at(name).display().to_string()
+    }
+
+    /// The number of a shape, as text.
+    fn number(&self, label: &str) -> String {
+        self.shapes.iter().find(|(_, l)| l == label).unwrap().0.to_string()
+    }
+
+    fn add_to(&self, file: &Path, arguments: &[&str]) -> Result<Status, String> {
+        let (data, file) = (self.text("data"), file.display().to_string());
+        let words = ["corrections", "add", &file, "--data", &data, "--author", "kim"];
+        carpus(&[&words[..], arguments].concat())
+    }
+
+    /// About the image.
+    fn add(&self, arguments: &[&str]) -> Result<Status, String> {
+        self.add_to(&self.at("c.jsonl"), &[&["--image", &self.image, "--action"], arguments].concat())
+    }
+
+    fn refused(&self, arguments: &[&str], reason: &str) {
+        let before = std::fs::read(self.at("c.jsonl")).ok();
+        let error = self.add(arguments).expect_err(reason);
+        assert!(error.contains(reason), "{arguments:?}: {error}");
+        assert_eq!(std::fs::read(self.at("c.jsonl")).ok(), before);
+    }
+
+    /// The problems of `check` with the data.
+    fn check(&self) -> (Status, Vec<Problem>) {
+        let (data, file) = (self.text("data"), self.text("c.jsonl"));
+        let status = carpus(&["corrections", "check", &file, "--data", &data]).unwrap();
+        let read = Corrections::read(&self.at("c.jsonl")).unwrap();
+        let mut problems = [read.contradictions(), unknown_checks(&read)].concat();
+        problems.extend(Dataset::open(&self.at("data")).unwrap().with_corrections(read).check_corrections().unwrap());
+        (status, problems)
+    }
+
+    fn undo(&self, line: &str) -> Result<Status, String> {
+        carpus(&["corrections", "undo", &self.text("c.jsonl"), line, "--author", "kim"])
+    }
+}
+
+fn found(problems: &[Problem]) -> Vec<(&str, Severity, &str)> {
+    problems.iter().map(|p| (p.place.as_str(), p.severity, p.reason.as_str())).collect()
+}
+
+#[test]
+fn the_same_again_is_not_added() {
+    let bench = Bench::new();
+    let exchange = ["relabel", "--swap", "Pisiform,trapezoid "];
+    bench.add(&exchange).unwrap();
+    bench.refused(&exchange, "line 1 decides this already; nothing was added");
+    bench.refused(&["relabel", "--swap", "Trapezoid,Pisiform"], "line 1 decides");
+    let number = bench.number("finger-3");
+    bench.add(&["drop", "--shape", &number]).unwrap();
+    bench.refused(&["drop", "--shape", &number], "line 2 decides");
+    let dropped = format!("shape {number} was dropped by line 2; `carpus corrections undo ");
+    bench.refused(&["relabel", "--shape", &number, "--to", "Ulna"], &dropped);
+    let number = bench.number("Lunate");
+    bench.add(&["replace", "--shape", &number, "--points", "1,2 30,4 5,60"]).unwrap();
+    bench.refused(&["replace", "--shape", &number, "--points", "1,2 30,4 5,60"], "line 3 decides");
+    bench.add(&["set-side", "--side", "l"]).unwrap();
+    bench.refused(&["set-side", "--side", "L", "--author", "lee"], "cannot be used multiple times");
+    bench.refused(&["set-side", "--side", "L", "--reason", "thumb"], "line 4 decides");
+    bench.add(&["keep", "--check", "size", "--label", "ulna"]).unwrap();
+    bench.refused(&["keep", "--check", "size", "--label", "Ulna"], "line 5 decides");
+    bench.add(&["exclude"]).unwrap();
+    bench.refused(&["exclude"], "line 6 decides");
+    // Of several, those decided are left out.
+    let other = Dataset::open(&bench.at("data")).unwrap().images()[1].image_id.clone();
+    let file = bench.at("c.jsonl");
+    let both = ["--image", &bench.image, "--image", &other, "--image", &other, "--action", "exclude"];
+    bench.add_to(&file, &both).unwrap();
+    assert_eq!(Corrections::read(&file).unwrap().history().len(), 7);
+    bench.add_to(&file, &both).unwrap();
+    assert_eq!(Corrections::read(&file).unwrap().history().len(), 7);
+    // A relabelling with another text that is done.
+    bench.add(&["relabel", "--labels", "finger-1=finger-3"]).unwrap();
+    bench.refused(&["relabel", "--labels", "finger-1=finger-3"], "line 8 decides");
+    assert_eq!(bench.check(), (Status::Done, Vec::new()));
+
+    // The files of two people, one after the other.
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}{}", text.replace("\"kim\"", "\"lee\""))).unwrap();
+    assert_eq!(bench.check(), (Status::Done, Vec::new()));
+}
+
+#[test]
+fn what_is_no_corrections_file_is_not_written_to() {
+    let bench = Bench::new();
+    let (labels, inside) = (bench.at("labels.csv"), bench.at("data/c.jsonl"));
+    std::fs::write(&labels, "image_id,label\na,b\n").unwrap();
+    let exclude = ["--image", &bench.image, "--action", "exclude"];
+    let refused = |file: &Path, reason: &str| {
+        // Before anything else: the flags are wrong too.
+        let error = bench.add_to(file, &["--image", &bench.image, "--action", "exclude", "--side", "L"]).unwrap_err();
+        let error = if error.contains("takes no") { bench.add_to(file, &exclude).unwrap_err() } else { error };
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(&labels, "is not a corrections file; name another file, or give --force");
+    refused(&inside, "holds the original data");
+    refused(&bench.at("data"), "is a folder");
+    refused(Path::new("/dev/null"), "not a regular file");
+    let undo = carpus(&["corrections", "undo", &labels.display().to_string(), "1"]).unwrap_err();
+    assert!(undo.contains("is not a corrections file"), "{undo}");
+    assert_eq!(std::fs::read_to_string(&labels).unwrap(), "image_id,label\na,b\n");
+    assert!(!inside.exists());
+    bench.add_to(&labels, &[&exclude[..], &["--force"]].concat()).unwrap();
+    bench.add_to(&inside, &[&exclude[..], &["--force"]].concat()).unwrap();
+    assert_eq!(Corrections::read(&labels).unwrap().history().len(), 1);
+    // Its first line is bad, but another is a decision.
+    let second = [&["--image", "b", "--action", "note"][..], &["--reason", "odd"]].concat();
+    assert!(bench.add_to(&labels, &second).unwrap_err().contains("the data has no image b (looked for in "));
+    let note = ["--image", &bench.image, "--action", "note", "--reason", "odd"];
+    bench.add_to(&labels, &note).unwrap();
+    let left = std::fs::read_dir(bench.folder.path()).unwrap().count();
+    assert_eq!(left, 2, "data and labels.csv, no lock");
+
+    std::fs::write(bench.at("old.jsonl"), "{\"version\":1,\"action\":{\"do\":\"x\"},\"author\":\"kim\"}\n").unwrap();
+    let old = bench.text("old.jsonl");
+    for command in
+        [&["corrections", "check", &old][..], &["corrections", "stats", &old], &["list", "corrections", &old]]
+    {
+        let error = carpus(command).unwrap_err();
+        assert!(error.contains("holds no decision that can be read; the first line: version 1"), "{error}");
+    }
+    let none = carpus(&["corrections", "check", &bench.text("none.jsonl")]).unwrap_err();
+    assert!(none.contains("`carpus corrections add` makes one"), "{none}");
+}
+
+#[test]
+fn messages_are_in_words_of_the_command_line() {
+    let bench = Bench::new();
+    let number = bench.number("finger-3");
+    let reason = format!(
+        "--shape takes the number of the shape in the annotation, from 0, not its label; finger-3 is shape {number}"
+    );
+    bench.refused(&["drop", "--shape", "finger-3"], &reason);
+    bench.refused(&["drop", "--shape", "Elbow"], "from 0, not its label; `carpus corrections shapes` lists them");
+    bench.refused(&["drop", "--shape", "99"], "has no shape 99; `carpus corrections shapes` lists them");
+    bench.refused(&["drop"], "drop needs --shape N");
+    bench.refused(&["drop", "--shape", "1", "--label", "Ulna"], "drop takes no --label");
+    bench.refused(&["replace", "--shape", "1"], "replace needs --shape N --points");
+    bench.refused(&["relabel", "--shape", "1"], "relabel needs --shape N --to LABEL, or --labels, or --swap");
+    bench.refused(&["relabel", "--to", "Ulna", "--swap", "Ulna,Radius"], "relabel needs --shape N --to LABEL");
+    bench.refused(&["relabel", "--shape", "1", "--to", "Trapezod"], "did you mean Trapezoid?");
+    bench.refused(&["relabel", "--labels", "Trapezod=Ulna"], "; did you mean Trapezoid?");
+    bench.refused(&["relabel", "--shape", &number, "--to", "Finger_3"], "has the label finger-3 already");
+    bench.refused(&["keep", "--label", "Ulna|Elbow"], "--label: \"Elbow\" is none of the 29 labels");
+    bench.refused(&["set-side"], "set-side needs --side");
+    bench.refused(&["set-side", "--side", "left"], "--side must be L or R");
+    bench.refused(&["set-metadata", "--field", "age", "--value", "3"], "set-metadata needs --patient ID");
+    bench.refused(&["note"], "a note needs a text: give --reason TEXT");
+    bench.refused(&["keep", "--check", "taste"], "no check \"taste\"");
+    let of_patient = |arguments: &[&str]| {
+        bench.add_to(&bench.at("c.jsonl"), &[&["--patient", "3", "--action"], arguments].concat()).unwrap_err()
+    };
+    for (arguments, reason) in [
+        (
+            &["set-metadata", "--field", "size", "--value", "3"][..],
+            "--field must be sex, age, height_cm, weight_kg or note",
+        ),
+        (&["set-metadata", "--field", "age"], "set-metadata needs --field and --value"),
+        (&["set-metadata", "--field", "age", "--value", "444"], "--value 444: age must be a number from 0 to 120"),
+        (&["set-metadata", "--field", "height_cm", "--value", "1,7"], "height_cm must be a number from 50 to 250"),
+        (&["set-metadata", "--field", "sex", "--value", "W"], "sex must be F or M"),
+        (&["keep"], "keep needs --image ID"),
+    ] {
+        let error = of_patient(arguments);
+        assert!(error.contains(reason), "{error}");
+    }
+    assert!(!bench.at("c.jsonl").exists());
+}
+
+#[test]
+fn check_names_what_is_odd() {
+    let bench = Bench::new();
+    let number = |label: &str| bench.number(label);
+    let set = |value: &str| {
+        let words = ["--patient", "3", "--action", "set-metadata", "--field", "age", "--value", value];
+        bench.add_to(&bench.at("c.jsonl"), &words).unwrap()
+    };
+    // What is odd is added all the same.
+    assert_eq!(bench.add(&["relabel", "--shape", &number("finger-3"), "--to", "Ulna"]), Ok(Status::Done));
+    assert_eq!(set("41"), Status::Done);
+    assert_eq!(set("44"), Status::Done);
+    bench.add(&["note", "--point", "128,3", "--reason", "outside"]).unwrap();
+    bench.add(&["note", "--point", "127,0", "--reason", "inside"]).unwrap();
+    bench.add(&["replace", "--shape", &number("Lunate"), "--points", "1,2 3,4 5,-6"]).unwrap();
+    bench.add(&["keep", "--check", "size"]).unwrap();
+    let path = bench.at("c.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"check\":\"size\"", "\"check\":\"taste\"")).unwrap();
+    let (status, problems) = bench.check();
+    assert_eq!(status, Status::DoneWithProblems);
+    let both = format!("shapes {} and {} are both Ulna now", number("Ulna"), number("finger-3"));
+    let size = "lies outside the image, which has 128x128 pixels";
+    assert_eq!(
+        found(&problems),
+        [
+            ("line 3", Severity::Warning, "age is 44 here and 41 by line 2"),
+            ("line 7", Severity::Error, "there is no check \"taste\"; `carpus list checks` names them"),
+            ("line 1", Severity::Warning, &*both),
+            ("line 4", Severity::Warning, &*format!("the point 128,3 {size}")),
+            ("line 6", Severity::Warning, &*format!("the point 5,-6 {size}")),
+        ]
+    );
+    // The second half of an exchange in two steps.
+    bench.add(&["relabel", "--shape", &number("Ulna"), "--to", "finger-3"]).unwrap();
+    assert!(!bench.check().1.iter().any(|p| p.reason.contains("are both")));
+
+    let read = Corrections::read(&path).unwrap();
+    let words: Vec<String> = read.decisions().map(in_words).collect();
+    assert_eq!(words[2], "set-metadata age = 44 of patient 003");
+    assert_eq!(
+        words[0],
+        format!("relabel shape {} from finger-3 to Ulna of image {}", number("finger-3"), bench.image)
+    );
+    bench.undo("3").unwrap();
+    assert!(!bench.check().1.iter().any(|p| p.reason.starts_with("age is")));
+    assert!(bench.undo("3").unwrap_err().contains("undone already"));
+}
+
+#[test]
+fn shapes_are_listed() {
+    let bench = Bench::new();
+    let data = bench.text("data");
+    bench.add(&["drop", "--shape", &bench.number("finger-3")]).unwrap();
+    let file = bench.text("c.jsonl");
+    let shapes = |image: &str| carpus(&["corrections", "shapes", "--data", &data, "--image", image, &file]);
+    assert_eq!(shapes(&bench.image), Ok(Status::Done));
+    assert_eq!(shapes(&format!("{}.png", bench.image)), Ok(Status::Done));
+    assert!(shapes("nobody").unwrap_err().contains("the data has no image nobody (looked for in "));
+}
+
+#[test]
+fn a_check_without_findings_is_said() {
+    let bench = Bench::new();
+    let row = FindingRow { image_id: bench.image.clone(), check: "size".into(), ..FindingRow::default() };
+    write_csv(&bench.at("audit/findings.csv"), &[row]).unwrap();
+    let audit = bench.text("audit");
+    let from = |check: &str| {
+        bench.add_to(&bench.at("c.jsonl"), &["--from", &audit, "--check", check, "--action", "exclude", "--top", "1"])
+    };
+    assert_eq!(from("low_dice"), Ok(Status::DoneWithProblems));
+    assert!(!bench.at("c.jsonl").exists());
+    assert_eq!((from("size"), from("size")), (Ok(Status::Done), Ok(Status::Done)));
+    assert_eq!(Corrections::read(&bench.at("c.jsonl")).unwrap().history().len(), 1);
+}
+
+#[test]
+fn numbers_have_their_noun() {
+    assert_eq!((counted(1, "decision"), counted(2, "decision")), ("1 decision".into(), "2 decisions".into()));
+    assert_eq!(undo_command(Path::new("corrections.jsonl"), 3), "`carpus corrections undo 3`");
+    assert_eq!(undo_command(Path::new("c.jsonl"), 3), "`carpus corrections undo c.jsonl 3`");
+}

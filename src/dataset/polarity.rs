@@ -1,0 +1,40 @@
+//! Whether a radiograph is stored with its grey levels inverted.
+
+use super::GreyImage;
+
+/// Lines that are looked at lie this share of a side from the edge: beyond strips of the digitiser, before the hand.
+const INSET: f64 = 0.08;
+/// Least level of a background that is bright.
+const BRIGHT: f64 = 0.6 * 255.0;
+/// Least step from the middle of the image up to a bright background.
+const STEP: f64 = 0.1 * 255.0;
+/// Pixels looked at along a line.
+const SAMPLES: u32 = 256;
+
+/// Whether the background is bright and the hand darker. Upright radiographs have a dark background at the top and the sides, where
+/// the hand seldom is (the forearm enters from below). Medians, so that a label or a fingertip there does not count.
+pub fn looks_inverted(image: &GreyImage) -> bool {
+    let (width, height) = image.dimensions();
+    if width < 16 || height < 16 {
+        return false;
+    }
+    let (x, y) = ((f64::from(width) * INSET) as u32, (f64::from(height) * INSET) as u32);
+    let mut around = Vec::new();
+    let mut middle = Vec::new();
+    for i in 0..SAMPLES {
+        let along = |side: u32| ((u64::from(side - 1) * u64::from(i)) / u64::from(SAMPLES - 1)) as u32;
+        around.extend([image.eight_bit_at(along(width), y), image.eight_bit_at(x, along(height))]);
+        around.push(image.eight_bit_at(width - 1 - x, along(height)));
+        let inner = |side: u32| side / 4 + along(side / 2);
+        for j in 0..8 {
+            middle.push(image.eight_bit_at(inner(width), height / 4 + height / 2 * j / 8));
+        }
+    }
+    let (around, middle) = (median(around), median(middle));
+    around >= BRIGHT && around - middle >= STEP
+}
+
+fn median(mut levels: Vec<u8>) -> f64 {
+    levels.sort_unstable();
+    f64::from(levels[levels.len() / 2])
+}
