@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build env venv venv-dev browser parity bench bench-models bench-losses evidence clean
+.PHONY: help demo test check build env venv venv-dev browser parity fuzz bench bench-models bench-losses evidence clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,8 @@ TORCH = LIBTORCH="$(abspath $(SITE))/torch" LIBTORCH_CXX11_ABI=1
 CARGO_TORCH = env -u LIBTORCH_USE_PYTORCH $(TORCH) cargo
 # One profile for everything, so that the dependencies are compiled once.
 FLAGS := --release --locked
+# Compiling carpus itself with optimisation takes longer than the tests gain by it. `make build` brings the fast binary back.
+TEST_FLAGS := $(FLAGS) --config profile.release.package.carpus.opt-level=0
 DEMO_CONFIG := configs/demo.toml
 
 help:
@@ -19,6 +21,7 @@ help:
 	@echo "make build   the release binary, target/release/carpus"
 	@echo "make check   format, lints and docs only"
 	@echo "make parity  every model against the library it is from, case by case (about an hour)"
+	@echo "make fuzz    every reader of files on mutated files, a minute each (CARPUS_FUZZ_SECONDS); a failure is kept in target/tmp/fuzz"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
@@ -63,12 +66,18 @@ check: venv
 test parity: export OMP_WAIT_POLICY := passive
 
 test: venv-dev browser check
-	cargo test $(FLAGS) --no-default-features --no-fail-fast
-	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast
+	cargo test $(TEST_FLAGS) --no-default-features --no-fail-fast
+	$(CARGO_TORCH) test $(TEST_FLAGS) --no-fail-fast
 
 # Every encoder and every decoder; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
 parity: venv-dev
 	CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference --nocapture --test-threads 2
+
+# Mutated files for every reader; CARPUS_SEED repeats a run. Memory is measured without libtorch alone, whose allocator is another.
+fuzz: export CARPUS_FUZZ_SECONDS ?= 60
+fuzz: venv
+	cargo test $(FLAGS) --no-default-features --no-fail-fast --test it -- fuzz:: --nocapture --test-threads 1
+	$(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- fuzz::configurations fuzz::safetensors --nocapture --test-threads 1
 
 # Time and memory against segmentation_models_pytorch; BENCH_FLAGS="--device cuda --autocast bf16 --channels-last --size 1024".
 bench-models: venv-dev build

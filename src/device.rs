@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use crate::wording::counted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::Device;
 
@@ -75,6 +76,15 @@ pub enum DeviceError {
     },
 }
 
+/// A device as `--device` has it.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cpu => DeviceKind::Cpu.to_string(),
+        Device::Cuda(index) => DeviceKind::Cuda(index).to_string(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
 /// Chooses a device. Call it before anything else touches libtorch: only the first touch can bring CUDA in.
 pub fn select(kind: DeviceKind) -> Result<Device, DeviceError> {
     match kind {
@@ -82,7 +92,10 @@ pub fn select(kind: DeviceKind) -> Result<Device, DeviceError> {
         DeviceKind::Auto => Ok(if cuda().is_ok_and(|n| n > 0) { Device::Cuda(0) } else { Device::Cpu }),
         DeviceKind::Cuda(index) => match cuda() {
             Ok(count) if index < count => Ok(Device::Cuda(index)),
-            Ok(count) => Err(DeviceError::NoCuda { index, reason: format!("this machine has {count} CUDA devices") }),
+            Ok(count) => Err(DeviceError::NoCuda {
+                index,
+                reason: format!("this machine has {}", counted(count, "CUDA device", "CUDA devices")),
+            }),
             Err(reason) => Err(DeviceError::NoCuda { index, reason }),
         },
     }

@@ -11,6 +11,7 @@ pub mod augment;
 #[cfg(feature = "torch")]
 pub mod autocast;
 pub mod bones;
+mod bounded;
 pub mod clean;
 pub mod cli;
 #[cfg(feature = "torch")]
@@ -43,3 +44,4 @@ pub mod stats;
 pub mod tables;
 #[cfg(feature = "torch")]
 pub mod train;
+mod wording;

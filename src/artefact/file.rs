@@ -111,7 +111,16 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 
 /// Makes a temporary file or folder with the mode `mode`, less the umask.
 pub(super) fn temporary<T>(mode: u32, make: impl FnOnce(&tempfile::Builder<'_, '_>) -> io::Result<T>) -> io::Result<T> {
-    make(tempfile::Builder::new().prefix(&Process::current().prefix()).permissions(Permissions::from_mode(mode)))
+    let prefix = Process::current().prefix();
+    make(tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(mode))).map_err(without_path)
+}
+
+/// What the system says alone: callers name the file, and tempfile adds the path of the temporary one.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().rsplit_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said),
+        None => error,
+    }
 }
 
 /// Removes what dead processes left in a folder, at the first write of this process into it.
@@ -130,6 +139,13 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn an_error_does_not_name_the_temporary_file() {
+        let error = temporary(0o666, |new| new.tempfile_in("no/such/folder")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains("no/such") && error.to_string().contains("os error 2"), "{error}");
     }
 
     #[test]

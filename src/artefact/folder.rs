@@ -22,6 +22,9 @@ pub struct FolderError {
 /// the old one. Files of the old folder that commands of this `kind` do not write are kept, at any depth; they are in the
 /// new folder before it takes its place. A symbolic link stays, and the folder it leads to is replaced.
 ///
+/// A folder on which a file system is mounted cannot be renamed: its files are replaced one after another, each whole, those
+/// that are no longer written last.
+///
 /// Whether the old folder may be replaced is for [`super::Outputs::folder`] or [`FolderKind::is_free`] to decide.
 ///
 /// # Errors
@@ -88,7 +91,10 @@ fn finish(path: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
         keep_others(path, new, Path::new(""), kind)?;
         File::open(new)?.sync_all()?;
         if renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE).is_err() {
-            swap_in_steps(new, path)?;
+            match swap_in_steps(new, path) {
+                Err(error) if is_mount_point(&error) => replace_inside(new, path, kind)?,
+                swapped => swapped?,
+            }
         }
     } else {
         fs::rename(new, path)?;
@@ -107,6 +113,66 @@ fn swap_in_steps(new: &Path, path: &Path) -> io::Result<()> {
         let _ = aside.keep();
     }
     Err(error)
+}
+
+/// What the system reports where one of the two folders to swap is the root of a file system.
+fn is_mount_point(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)
+}
+
+/// Gives `path` the content of `new` where neither can be renamed.
+fn replace_inside(new: &Path, path: &Path, kind: &FolderKind) -> io::Result<()> {
+    tidy(path);
+    // On the file system of `path`, so that each file can take its place by rename.
+    let staged = temporary(0o777, |new| new.tempdir_in(path))?;
+    let mut files = Vec::new();
+    // Files of others are there already.
+    let is_new = |file: &Path| kind.owns(file) || path.join(file).symlink_metadata().is_err();
+    copy_files(new, Path::new(""), staged.path(), &is_new, &mut files)?;
+    for file in &files {
+        let to = path.join(file);
+        fs::create_dir_all(folder_of(&to))?;
+        fs::rename(staged.path().join(file), to)?;
+    }
+    drop(staged);
+    remove_stale(path, Path::new(""), new, kind)?;
+    sync(path)
+}
+
+/// Copies the `wanted` files of `from/inside` to `to/inside` and adds their places to `files`.
+fn copy_files(
+    from: &Path,
+    inside: &Path,
+    to: &Path,
+    wanted: &impl Fn(&Path) -> bool,
+    files: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    fs::create_dir_all(to.join(inside))?;
+    for entry in fs::read_dir(from.join(inside))? {
+        let entry = entry?;
+        let relative = inside.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(from, &relative, to, wanted, files)?;
+        } else if wanted(&relative) {
+            copy(&entry.path(), &to.join(&relative))?;
+            files.push(relative);
+        }
+    }
+    Ok(())
+}
+
+/// Removes files in `path` that commands of this `kind` write and `new` does not have.
+fn remove_stale(path: &Path, inside: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
+    for entry in fs::read_dir(path.join(inside))? {
+        let entry = entry?;
+        let relative = inside.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            remove_stale(path, &relative, new, kind)?;
+        } else if kind.owns(&relative) && new.join(&relative).symlink_metadata().is_err() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -180,6 +246,24 @@ mod tests {
             };
             write().map_err(|source| FolderError { path: new.into(), source })
         })
+    }
+
+    #[test]
+    fn where_a_file_system_is_mounted_the_files_are_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, new) = (home.path().join("report"), home.path().join("new"));
+        report(&folder, "old").unwrap();
+        report(&new, "new").unwrap();
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        // What `finish` does after the system refused to rename.
+        keep_others(&folder, &new, Path::new(""), &REPORT).unwrap();
+        replace_inside(&new, &folder, &REPORT).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("numbers.json")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(folder.join("notes.txt")).unwrap(), "mine");
+        assert!(folder.join("figures/new.png").is_file() && !folder.join("figures/old.png").exists());
+        let hidden = |e: fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
+        assert!(!fs::read_dir(&folder).unwrap().flatten().any(hidden));
+        assert!(is_mount_point(&io::Error::from_raw_os_error(rustix::io::Errno::BUSY.raw_os_error())));
     }
 
     #[test]

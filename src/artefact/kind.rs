@@ -260,6 +260,7 @@ pub const RUN: FolderKind = FolderKind {
         "predictions_crops.csv",
         "predictions_crops.csv.json",
         "*_dice.csv",
+        "held_out.csv",
         "pictures/*.png",
         "report.html",
         "report.json",

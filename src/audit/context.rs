@@ -8,6 +8,7 @@ use super::population::{Hand, Model, Verdict};
 use crate::bones::{Bone, COUNT};
 use crate::dataset::Side;
 use crate::tables::{BoneRow, ImageRow, Tables};
+use crate::wording::counted;
 
 /// What the checks look at.
 pub struct Context<'a> {
@@ -92,7 +93,7 @@ impl<'a> Context<'a> {
     pub fn basis(&self) -> String {
         match self.model.hands {
             0 => "judged by the anatomy table alone".to_owned(),
-            n if n < 60 => format!("judged by the anatomy table and {n} hands"),
+            n if n < 60 => format!("judged by the anatomy table and {}", counted(n, "hand", "hands")),
             n => format!("judged by {n} hands"),
         }
     }

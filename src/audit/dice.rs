@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, bone};
 use super::{CheckKind, Finding, robust};
 use crate::bones::{Bone, COUNT};
+use crate::bounded::Csv;
 
 /// How low is low. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +52,7 @@ impl Scores {
     /// cells (a class that neither annotation nor prediction has) are left out.
     pub fn read(path: &Path) -> Result<Scores, ScoresError> {
         let csv_error = |source| ScoresError::Csv { path: path.into(), source };
-        let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
+        let mut reader = Csv::open(path).map_err(csv_error)?;
         let header: Vec<String> = reader.headers().map_err(csv_error)?.iter().map(|h| h.trim().to_owned()).collect();
         let columns: Vec<(usize, Bone)> =
             header.iter().enumerate().filter_map(|(at, h)| Some((at, Bone::from_name(h)?))).collect();

@@ -7,6 +7,7 @@ use super::population::SPECK_SHARE;
 use super::{CheckKind, Finding};
 use crate::bones::COUNT;
 use crate::tables::BoneRow;
+use crate::wording::counted;
 
 const SCORE: f64 = 4.0;
 
@@ -32,7 +33,11 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 true => format!("delete the shape that is not {b}"),
                 false => format!("one of the shapes may be {}, which is missing", absent.join(" or ")),
             };
-            let message = format!("{b} is drawn {} times, in {} parts", row.n_shapes, row.n_parts.max(1));
+            let message = format!(
+                "{b} is drawn {} times, in {}",
+                row.n_shapes,
+                counted(row.n_parts.max(1) as usize, "part", "parts")
+            );
             findings.push(Finding::of_image(CheckKind::DuplicateLabel, i, SCORE, message, suggestion).with_bones([b]));
         }
     }

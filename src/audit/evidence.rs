@@ -30,10 +30,11 @@ pub struct Unpictured {
     pub reason: String,
 }
 
-/// Writes `NNNN-CHECK-IMAGE.png` into `folder` for the findings of the list; returns each one's file name
-/// (`None` where it has no image, or reading failed) and what failed. An image is read once for all its findings.
+/// Writes `NNNN-CHECK-IMAGE.png` into `folder` for the findings of the list that are `wanted`; returns each one's file name
+/// (`None` where it is not, has no image, or reading failed) and what failed. An image is read once for all its findings.
 pub fn write(
     findings: &[Finding],
+    wanted: &[bool],
     tables: &Tables,
     data: &Dataset,
     folder: &Path,
@@ -42,7 +43,7 @@ pub fn write(
     std::fs::create_dir_all(folder)?;
     let mut by_image: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (n, finding) in findings.iter().enumerate() {
-        if let Some(image) = finding.image {
+        if let Some(image) = finding.image.filter(|_| wanted[n]) {
             by_image.entry(image).or_default().push(n);
         }
     }
@@ -113,6 +114,7 @@ impl Loaded {
         let concerned: Vec<Bone> = match finding.kind {
             CheckKind::MissingLabel => finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(),
             CheckKind::SideOrder | CheckKind::SameSide => vec![Bone::FINGER_1, Bone::FINGER_16],
+            CheckKind::Misaligned => Bone::all().collect(),
             _ => finding.bones.clone(),
         };
         let own = self.drawn(&concerned, crops(finding.kind));
@@ -159,6 +161,7 @@ fn crops(kind: CheckKind) -> bool {
             | CheckKind::BorderStrip
             | CheckKind::MaskSize
             | CheckKind::Metadata
+            | CheckKind::Misaligned
             | CheckKind::Unusable
     )
 }

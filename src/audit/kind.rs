@@ -42,6 +42,8 @@ pub enum CheckKind {
     NearDuplicate,
     /// A Dice score far below what the class usually gets.
     LowDice,
+    /// Outlines that do not follow the bones of their image.
+    Misaligned,
     /// A file that could not be used.
     Unusable,
 }
@@ -69,6 +71,7 @@ impl CheckKind {
         CheckKind::Metadata,
         CheckKind::NearDuplicate,
         CheckKind::LowDice,
+        CheckKind::Misaligned,
         CheckKind::Unusable,
     ];
 
@@ -95,6 +98,7 @@ impl CheckKind {
             CheckKind::Metadata => "metadata",
             CheckKind::NearDuplicate => "near_duplicate",
             CheckKind::LowDice => "low_dice",
+            CheckKind::Misaligned => "misaligned",
             CheckKind::Unusable => "unusable",
         }
     }
@@ -122,6 +126,7 @@ impl CheckKind {
             CheckKind::Metadata => "age, height, weight or sex out of range, absent or guessed",
             CheckKind::NearDuplicate => "the same picture twice",
             CheckKind::LowDice => "a Dice score far below what the class usually gets",
+            CheckKind::Misaligned => "outlines off the bones: shifted, turned, mirrored or of another image",
             CheckKind::Unusable => "a file that could not be used",
         }
     }

@@ -16,6 +16,7 @@ mod kind;
 mod mask_size;
 mod matrix;
 mod metadata;
+mod misaligned;
 mod missing;
 mod near_duplicate;
 mod orientation;
@@ -44,7 +45,7 @@ pub use evidence::Unpictured;
 pub use finding::Finding;
 pub use kind::{CheckKind, Severity};
 pub use population::{Hand, Judged, Model, Verdict};
-pub use write::{Pictures, WriteError, counts, write};
+pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, Written, counts, write};
 
 use crate::tables::Tables;
 
@@ -73,6 +74,8 @@ pub struct Settings {
     pub near_duplicate: near_duplicate::Thresholds,
     /// Scores.
     pub dice: dice::Thresholds,
+    /// Outlines against pixels.
+    pub misaligned: misaligned::Thresholds,
 }
 
 /// Runs every check. Findings are ranked: worst severity first, then score, then image, check and label. The
@@ -96,6 +99,7 @@ pub fn audit(tables: &Tables, scores: Option<&Scores>, settings: &Settings) -> V
         metadata::check,
         near_duplicate::check,
         dice::check,
+        misaligned::check,
         unusable::check,
     ];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(&context)).collect();

@@ -4,6 +4,7 @@ use super::context::{Context, bone};
 use super::duplicate_label::in_parts;
 use super::{CheckKind, Finding};
 use crate::bones::{Bone, COUNT};
+use crate::wording::counted;
 
 /// When an outline is worth a look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +48,12 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 add(
                     CheckKind::OutsideImage,
                     if forearm { 1.0 } else { 1.5 },
-                    format!("{} of {} vertices of {b} lie outside the image", row.n_outside, row.n_vertices),
+                    format!(
+                        "{} of {} vertices of {b} {} outside the image",
+                        row.n_outside,
+                        row.n_vertices,
+                        if row.n_outside == 1 { "lies" } else { "lie" }
+                    ),
                     "check the outline against the image; it may belong to a picture of another size",
                 );
             }
@@ -57,7 +63,8 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                     let message = format!("{b} is in {} parts; {:.1} % of it is apart", row.n_parts, 100.0 * share);
                     add(CheckKind::SeveralParts, 1.4 + share, message, "join the parts or delete what is not the bone");
                 } else {
-                    let message = format!("{b} has {} specks beside it", row.n_parts - 1);
+                    let message =
+                        format!("{b} has {} next to it", counted(row.n_parts as usize - 1, "speck", "specks"));
                     add(CheckKind::TinyParts, 1.0, message, "delete the specks");
                 }
             }

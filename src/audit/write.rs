@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::evidence::{self, Unpictured};
-use super::{Finding, Severity};
+use super::{CheckKind, Finding, Severity};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::dataset::Dataset;
 use crate::progress::Progress;
@@ -24,13 +25,51 @@ pub enum WriteError {
 pub enum Pictures {
     /// The first so many.
     First(usize),
+    /// The first so many of each check.
+    PerCheck(usize),
     /// All.
     All,
 }
 
+/// Pictures per check unless asked otherwise: one fault that repeats in every image must not fill the disk.
+pub const PICTURES_PER_CHECK: usize = 200;
+
+impl Default for Pictures {
+    fn default() -> Pictures {
+        Pictures::PerCheck(PICTURES_PER_CHECK)
+    }
+}
+
+impl Pictures {
+    /// Whether each of the findings gets one.
+    fn wanted(self, findings: &[Finding]) -> Vec<bool> {
+        let mut drawn: HashMap<CheckKind, usize> = HashMap::new();
+        let is_wanted = |(n, finding): (usize, &Finding)| match self {
+            Pictures::All => true,
+            Pictures::First(most) => n < most,
+            Pictures::PerCheck(most) => {
+                let of_check = drawn.entry(finding.kind).or_default();
+                *of_check += 1;
+                *of_check <= most
+            }
+        };
+        findings.iter().enumerate().map(is_wanted).collect()
+    }
+}
+
+/// Findings as written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Rows of the tables.
+    pub rows: Vec<FindingRow>,
+    /// Images whose pictures could not be made.
+    pub failed: Vec<Unpictured>,
+    /// Findings of images that got no picture because of the limit.
+    pub left_out: usize,
+}
+
 /// Writes `findings.parquet`, `findings.csv` and, where `data` is given, `evidence/*.png` into `out`. The folder
-/// appears complete or not at all; earlier findings in it are replaced, other files stay. Returns the rows as written and
-/// the images whose pictures could not be made.
+/// appears complete or not at all; earlier findings in it are replaced, other files stay.
 pub fn write(
     out: &Path,
     findings: &[Finding],
@@ -38,25 +77,23 @@ pub fn write(
     data: Option<&Dataset>,
     pictures: Pictures,
     progress: &dyn Progress,
-) -> Result<(Vec<FindingRow>, Vec<Unpictured>), WriteError> {
+) -> Result<Written, WriteError> {
     replace_folder(out, &kind::FINDINGS, |new| {
-        let mut rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).collect();
-        let mut failed = Vec::new();
+        let rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).collect();
+        let mut written = Written { rows, ..Written::default() };
         if let Some(data) = data {
-            let n = match pictures {
-                Pictures::All => findings.len(),
-                Pictures::First(n) => n.min(findings.len()),
-            };
+            let wanted = pictures.wanted(findings);
             let folder = new.join("evidence");
-            let (names, unpictured) = evidence::write(&findings[..n], tables, data, &folder, progress)
+            let (names, failed) = evidence::write(findings, &wanted, tables, data, &folder, progress)
                 .map_err(|source| WriteError::Io { path: folder, source })?;
-            for (row, name) in rows.iter_mut().zip(names) {
+            for (row, name) in written.rows.iter_mut().zip(names) {
                 row.evidence = name.map_or(String::new(), |n| format!("evidence/{n}"));
             }
-            failed = unpictured;
+            written.failed = failed;
+            written.left_out = findings.iter().zip(wanted).filter(|(f, wanted)| f.image.is_some() && !wanted).count();
         }
-        write_table(new, &rows, true)?;
-        Ok((rows, failed))
+        write_table(new, &written.rows, true)?;
+        Ok(written)
     })
 }
 
@@ -79,10 +116,10 @@ mod tests {
         let mut population = Population::new(4, 7);
         population.remove(1, "Lunate");
         let write = |p: &Population| write(&out, &p.audit(), &p.tables, None, Pictures::All, &Silent);
-        let (rows, _) = write(&population).unwrap();
+        let rows = write(&population).unwrap().rows;
         assert!(!rows.is_empty() && rows.iter().all(|r| r.evidence.is_empty()));
         population.remove(2, "Hamate");
-        let (rows, _) = write(&population).unwrap();
+        let rows = write(&population).unwrap().rows;
         let read: Vec<FindingRow> = crate::tables::read(&out.join("findings.csv")).unwrap();
         assert_eq!(read, rows);
         assert_eq!(crate::tables::read::<FindingRow>(&out.join("findings.parquet")).unwrap(), rows);

@@ -88,6 +88,7 @@ impl Context<'_> {
             Some(pixels) => pixels,
             None => self.dataset.image(entry).map_err(unreadable)?.pixels,
         };
+        let top_level = pixels.sixteen_bit_top();
         let mut pixels = pixels.into_eight_bit();
         let (width, height) = pixels.dimensions();
         let mut problems = Vec::new();
@@ -145,6 +146,7 @@ impl Context<'_> {
             strip_top_px: top.min(height),
             strip_left_px: left.min(width),
             background,
+            top_level,
             corrections: decisions.iter().map(|decision| decision.id()).collect(),
             inputs,
         };
@@ -207,6 +209,7 @@ impl Context<'_> {
             row.patient_id,
             row.subset,
             row.side,
+            row.level_bits.and(self.dataset.top_level()),
         ]);
         sha256(all.to_string().as_bytes())
     }

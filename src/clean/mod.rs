@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::artefact::{LockError, OutputError};
 use crate::splits::SplitError;
 use crate::tables::TableError;
+use crate::wording::counted;
 
 /// What to do with the bright strips at the top and the left edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +69,7 @@ pub enum CleanError {
     Output(#[from] OutputError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} holds {crops} crops of other data, none of which is in these tables; name another folder")]
+    #[error("{path} holds {} of other data and none of these tables; name another folder", counted(*crops, "crop", "crops"))]
     OtherData { path: PathBuf, crops: usize },
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Transform;
 use crate::bones::{self, Bone};
+use crate::bounded::Csv;
 use crate::dataset::image_id;
 use crate::mask::submission::{COLUMNS, ImageMasks, SubmissionError};
 use crate::mask::{HandMasks, MaskError, RunMask, rle};
@@ -27,7 +28,7 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
     let by_id: HashMap<&str, &Transform> = transforms.iter().map(|t| (t.image_id.as_str(), t)).collect();
     let path = predictions.display().to_string();
     let csv_error = |source| SubmissionError::Csv { path: path.clone(), source };
-    let mut reader = csv::Reader::from_path(predictions).map_err(csv_error)?;
+    let mut reader = Csv::open_masks(predictions).map_err(csv_error)?;
     let header: Vec<String> = reader
         .headers()
         .map_err(csv_error)?

@@ -18,6 +18,7 @@ use crate::dataset::{Dataset, Problem, Severity, Subset};
 use crate::progress::Progress;
 use crate::splits::check_leakage;
 use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, read_csv, write_csv, write_parquet};
+use crate::wording::counted;
 
 /// Transforms of the images done so far in a run; what is left of a run that was cut off.
 const JOURNAL: &str = ".transforms.partial.jsonl";
@@ -109,7 +110,7 @@ pub fn clean(
     if settings.strips == Strips::Detect {
         let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
         if unmeasured > 0 {
-            let reason = format!("border strips of {unmeasured} images were not measured");
+            let reason = format!("border strips of {} were not measured", counted(unmeasured, "image", "images"));
             problems.push(Problem::new(Severity::Warning, "", reason, "no strip blackened in them"));
         }
     }
@@ -118,6 +119,9 @@ pub fn clean(
         return Err(CleanError::OtherData { path: out.into(), crops: before.len() });
     }
 
+    let level_bits: HashMap<&str, u32> =
+        inputs.images.iter().filter_map(|i| Some((&*i.image_id, i.level_bits?))).collect();
+    let _ = inputs.dataset.level_bits(|entry| level_bits.get(&*entry.image_id).copied());
     let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;

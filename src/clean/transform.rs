@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CropBox;
 use crate::artefact::write_atomically;
+use crate::bounded;
 use crate::dataset::folder::TRANSFORMS;
 use crate::geometry::{Affine, Crop, Image};
 use crate::mask::{MaskError, RunMask};
@@ -72,6 +73,9 @@ pub struct Transform {
     pub strip_top_px: u32,
     /// Columns blackened at the left of the original.
     pub strip_left_px: u32,
+    /// The top level by which the original was scaled to 8 bits, where it has 16.
+    #[serde(default)]
+    pub top_level: Option<u16>,
     /// How the background was found.
     pub background: BackgroundSource,
     /// Ids of the decisions about its shapes.
@@ -113,7 +117,8 @@ pub enum TransformsError {
 /// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images table.
 pub fn read_transforms(crops: &Path) -> Result<Vec<Transform>, TransformsError> {
     let path = crops.join(TRANSFORMS);
-    let text = std::fs::read_to_string(&path).map_err(|source| TransformsError::Io { path: path.clone(), source })?;
+    let text = bounded::read_text(&path, bounded::MAX_TEXT)
+        .map_err(|source| TransformsError::Io { path: path.clone(), source })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(i, line)| {
@@ -182,6 +187,7 @@ pub(super) mod tests {
             strip_top_px: 0,
             strip_left_px: 0,
             background: BackgroundSource::Kept,
+            top_level: None,
             corrections: vec![],
             inputs: "00".into(),
         }

@@ -7,7 +7,16 @@ const GLOBAL: &str = "Options of all commands";
 
 /// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
 #[derive(Parser, Debug)]
-#[command(name = "carpus", version, max_term_width = 100)]
+#[command(
+    name = "carpus",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Example:
+  carpus phantom --out data       # drawn hands, to try the rest on
+  carpus scan data --out tables
+  carpus scan --help              # every command has its own examples"
+)]
 pub struct Cli {
     /// Print one JSON value instead of text
     #[arg(long, global = true, help_heading = GLOBAL)]

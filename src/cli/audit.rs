@@ -10,12 +10,14 @@ use crate::audit::truth::{self, Benchmark, Truth};
 use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
 use crate::dataset::Dataset;
 use crate::tables::FindingRow;
+use crate::wording::counted;
 
 /// Find suspicious images and annotations, ranked, with a picture of each
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus audit work/tables --data data --out work/audit
-  carpus audit work/tables --data data --out work/audit --scores work/scores/per_image_dice.csv
+  carpus audit work/tables --data data --out work/audit \\
+      --scores work/scores/per_image_dice.csv
   carpus audit work/tables --out work/audit \\
       --truth data/truth.json   # recall and precision on a phantom
 
@@ -36,9 +38,9 @@ pub struct Args {
     /// CSV of Dice a image and class: image_id, then one column a bone
     #[arg(long, value_name = "CSV")]
     scores: Option<PathBuf>,
-    /// Pictures for so many findings, worst first, or `all`
-    #[arg(long, value_name = "N|all", default_value = "all", value_parser = pictures)]
-    evidence: Pictures,
+    /// Pictures for so many findings, worst first, or `all` [default: the worst 200 of each check]
+    #[arg(long, value_name = "N|all", value_parser = pictures)]
+    evidence: Option<Pictures>,
     /// Planted faults to measure recall and precision against; writes benchmark.json too
     #[arg(long, value_name = "JSON")]
     truth: Option<PathBuf>,
@@ -70,25 +72,36 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs).data(folders);
     outputs.folder(&args.out, &kind::FINDINGS)?;
     let mut handled = 0;
-    let (rows, failed) = pool.install(|| {
+    let audit::Written { rows, failed, left_out } = pool.install(|| {
         let mut findings = audit::audit(&tables, scores.as_ref(), &Settings::default());
         let all = findings.len();
         findings.retain(|finding| !finding.is_handled(&tables, &corrections));
         handled = all - findings.len();
-        audit::write(&args.out, &findings, &tables, data.as_ref(), args.evidence, ui)
+        audit::write(&args.out, &findings, &tables, data.as_ref(), args.evidence.unwrap_or_default(), ui)
     })?;
     for f in failed.iter().take(5) {
         ui.warn(format_args!("no pictures of {}: {}", f.image_id, f.reason));
     }
     if failed.len() > 5 {
-        ui.warn(format_args!("no pictures of {} more images", failed.len() - 5));
+        ui.warn(format_args!("no pictures of {}", counted(failed.len() - 5, "more image", "more images")));
+    }
+    if left_out > 0 {
+        let limit = match args.evidence.unwrap_or_default() {
+            Pictures::PerCheck(most) => format!("at most {most} of each check are drawn; --evidence all draws all"),
+            _ => "--evidence says how many are drawn".to_owned(),
+        };
+        ui.note(format_args!("{left_out} findings without a picture: {limit}"));
     }
     if args.data.is_none() {
         ui.note("no pictures: --data names the folder that was scanned");
     }
     say(&rows, &args, ui);
     if handled > 0 {
-        ui.line(format_args!("{handled} findings more are handled by {}", corrections.file()));
+        ui.line(format_args!(
+            "{} handled by {}",
+            counted(handled, "more finding is", "more findings are"),
+            corrections.file()
+        ));
     }
     let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t));
     if let Some(benchmark) = &benchmark {
@@ -108,6 +121,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         "by_severity": severities,
         "by_check": by_check,
         "without_picture": failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(),
+        "pictures_left_out": left_out,
         "out": args.out,
         "benchmark": benchmark,
     }))?;
@@ -116,7 +130,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 
 fn say(rows: &[FindingRow], args: &Args, ui: &Ui) {
     let [(_, low), (_, medium), (_, high)] = audit::counts(rows);
-    ui.line(format_args!("{} findings: {high} high, {medium} medium, {low} low", rows.len()));
+    ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
     for row in rows.iter().filter(|r| r.severity == "high").take(10) {
         ui.line(format_args!("  {:<24} {:<16} {}", row.image_id, row.check, row.message));
     }

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
-use super::data::{read_corrections, tables_read, warn};
+use super::data::{read_corrections, scanned, tables_read, warn};
 use super::split::{Chosen, subset};
 use super::values::jobs;
 use super::{Status, Ui};
@@ -10,13 +10,16 @@ use crate::artefact::kind;
 use crate::clean::{Background, CleanInputs, CleanSettings, Strips, clean};
 use crate::dataset::Dataset;
 use crate::tables::{self, ImageRow, PatientRow, read_parquet};
+use crate::wording::counted;
 
 /// Cut images to the hand, corrections applied
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus clean data --tables tables --folds folds.csv --corrections corrections.jsonl --out crops
-  carpus clean data --tables tables --strips fixed:80 --background black --square --out crops
+  carpus clean data --tables tables --folds folds.csv \\
+      --corrections corrections.jsonl --out crops
+  carpus clean data --tables tables --strips fixed:80 \\
+      --background black --square --out crops
 
 The crops have the layout of the data, so that scan, train and predict work on them;
 transforms.jsonl says where each crop lies in its image, and `carpus restore` brings predictions
@@ -27,7 +30,7 @@ pub struct Args {
     /// Folder that `carpus scan` wrote for this data
     #[arg(long)]
     tables: PathBuf,
-    /// Fold table to put beside the crops, less the images excluded
+    /// Fold table to put next to the crops, less the images excluded
     #[arg(long)]
     folds: Option<PathBuf>,
     /// Corrections file: exclusions, labels, outlines, sides and metadata
@@ -75,8 +78,7 @@ fn background(text: &str) -> Result<Background, String> {
 
 /// Makes the crops.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
-        .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
+    let images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let folds = args.folds.as_deref().map(tables::read).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
@@ -106,21 +108,24 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 
     let status = status.worse(warn(&cleaned.problems, ui));
     ui.line(format_args!(
-        "{} crops in {}: {} made, {} unchanged; {} images excluded, {} old crops removed",
-        cleaned.transforms.len(),
+        "{} in {}: {} made, {} unchanged; {} excluded, {} removed",
+        counted(cleaned.transforms.len(), "crop", "crops"),
         args.out.display(),
         cleaned.written,
         cleaned.unchanged,
-        cleaned.excluded,
-        cleaned.removed
+        counted(cleaned.excluded, "image", "images"),
+        counted(cleaned.removed, "old crop", "old crops")
     ));
     if cleaned.found_in_image > 0 {
-        ui.line(format_args!("{} hands were found by brightness, having no masks", cleaned.found_in_image));
+        ui.line(format_args!(
+            "{} found by brightness, for want of masks",
+            counted(cleaned.found_in_image, "hand was", "hands were")
+        ));
     }
     if cleaned.background_by_masks > 0 {
         ui.line(format_args!(
-            "the background of {} images was told by their masks, since brightness did not find the hand",
-            cleaned.background_by_masks
+            "the background of {} was found by the masks, since brightness did not find the hand",
+            counted(cleaned.background_by_masks, "image", "images")
         ));
     }
     ui.json(&cleaned)?;

@@ -2,14 +2,17 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use serde_json::json;
 
 use super::{Cli, Status, Ui};
 use crate::artefact::{kind, write_atomically};
+use crate::wording::counted;
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
-  carpus completions bash > ~/.local/share/bash-completion/completions/carpus")]
+  carpus completions bash \\
+      > ~/.local/share/bash-completion/completions/carpus")]
 pub struct Args {
     /// Shell to complete in
     shell: clap_complete::Shell,
@@ -19,7 +22,12 @@ pub struct Args {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "carpus", &mut text);
-    ui.output(String::from_utf8(text).context("a completion script is text")?);
+    let script = String::from_utf8(text).context("a completion script is text")?;
+    if ui.wants_json() {
+        ui.json(&json!({ "shell": args.shell.to_string(), "script": script }))?;
+    } else {
+        ui.output(script);
+    }
     Ok(Status::Done)
 }
 
@@ -46,6 +54,7 @@ pub fn man(args: ManArgs, ui: &Ui) -> anyhow::Result<Status> {
         write_atomically(&path, |w| clap_mangen::Man::new(command.clone()).title(name).render(w))
             .with_context(|| path.display().to_string())?;
     }
-    ui.line(format_args!("{} pages -> {}", pages.len(), args.out.display()));
+    ui.line(format_args!("{} -> {}", counted(pages.len(), "page", "pages"), args.out.display()));
+    ui.json(&json!({ "pages": pages.iter().map(|(name, _)| path_of(name)).collect::<Vec<_>>() }))?;
     Ok(Status::Done)
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::anyhow;
 
 use super::{Status, Ui};
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, Severity};
 use crate::scan::outdated;
-use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, Tables};
+use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+use crate::wording::counted;
 
 /// Reads a corrections file where one is given. Its bad lines are printed and skipped.
 pub fn read_corrections(path: Option<&Path>, ui: &Ui) -> anyhow::Result<(Corrections, Status)> {
@@ -24,12 +25,20 @@ pub fn open(root: &Path, corrections: Option<&Path>, ui: &Ui) -> anyhow::Result<
     Ok((dataset, status.worse(unfit)))
 }
 
+/// Tables as read, or the error, with the way to get a table that is missing.
+pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
+    read.map_err(|error| match &error {
+        TableError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            anyhow!("{error}; `carpus scan DATA --out TABLES` writes the tables")
+        }
+        _ => error.into(),
+    })
+}
+
 /// Tables of a scan with the sides and metadata of a corrections file. Tables measured on other shapes than those of the
 /// corrections are reported.
 pub fn corrected_tables(folder: &Path, corrections: &Corrections, ui: &Ui) -> anyhow::Result<(Tables, Status)> {
-    let mut tables = Tables::read(folder).with_context(|| {
-        format!("reading the tables in {}; `carpus scan DATA --out TABLES` writes them", folder.display())
-    })?;
+    let mut tables = scanned(Tables::read(folder))?;
     let mut status = warn(&tables.correct(corrections), ui);
     status = status.worse(warn_outdated(folder, &tables.images, corrections, ui));
     Ok((tables, status))
@@ -113,13 +122,29 @@ pub fn without_excluded(dataset: &Dataset, entries: &mut Vec<&ImageEntry>, ui: &
     let all = entries.len();
     entries.retain(|entry| !dataset.excludes(entry));
     if entries.len() < all {
-        ui.note(format_args!("{} images are excluded by {}", all - entries.len(), dataset.corrections().file()));
+        ui.note(format_args!(
+            "{} excluded by {}",
+            counted(all - entries.len(), "image is", "images are"),
+            dataset.corrections().file()
+        ));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scan_is_advised_where_a_table_is_missing() {
+        let said = |kind: std::io::ErrorKind| {
+            scanned::<()>(Err(TableError::Io { path: "t/images.parquet".into(), source: kind.into() }))
+                .unwrap_err()
+                .to_string()
+        };
+        let missing = said(std::io::ErrorKind::NotFound);
+        assert!(missing.starts_with("t/images.parquet: ") && missing.contains("carpus scan"), "{missing}");
+        assert!(!said(std::io::ErrorKind::PermissionDenied).contains("carpus scan"));
+    }
 
     #[test]
     fn kinds_have_no_values() {

@@ -3,6 +3,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Status, Ui};
+use crate::wording::counted;
 
 /// Say what is installed, what is missing, and the command that mends it
 #[derive(clap::Args, Debug)]
@@ -73,7 +74,7 @@ pub fn run(_args: Args, ui: &Ui) -> anyhow::Result<Status> {
 
 fn threads() -> Finding {
     match std::thread::available_parallelism() {
-        Ok(n) => Finding::ok("threads", format!("{n} usable cores")),
+        Ok(n) => Finding::ok("threads", counted(n.into(), "usable core", "usable cores")),
         Err(e) => Finding::absent("threads", format!("number of cores unknown: {e}"), "give --jobs to each command"),
     }
 }
@@ -115,7 +116,7 @@ fn torch() -> Vec<Finding> {
 fn gpu() -> Finding {
     let _ = crate::device::cuda();
     if tch::Cuda::is_available() {
-        return Finding::ok("CUDA", format!("{} device(s)", tch::Cuda::device_count()));
+        return Finding::ok("CUDA", counted(tch::Cuda::device_count().max(0) as usize, "device", "devices"));
     }
     if Path::new("/dev/nvidiactl").exists() {
         return Finding {

@@ -8,6 +8,7 @@ use super::data::{open, warn};
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::bones::{self, Bone};
+use crate::dataset::corrections::{Action, Decision};
 use crate::dataset::{Dataset, ImageEntry, Severity, image_id};
 use crate::draw::{self, Options, SheetStyle};
 use crate::mask::{HandMasks, RunMask, submission};
@@ -16,9 +17,12 @@ use crate::progress::Progress;
 const EXAMPLES: &str = "\
 Example:
   carpus draw data image1661130828152_R --out hand.png --labels
-  carpus draw data image1661130828152_R image1661144206667 --out pictures --filled
-  carpus draw data image1661130828152_R --predictions predictions.csv --out errors.png
-  carpus draw data image1661130828152_R image1661144206667 --out sheet.png --sheet 2 --max-size 512";
+  carpus draw data image1661130828152_R image1661144206667 \\
+      --out pictures --filled
+  carpus draw data image1661130828152_R \\
+      --predictions predictions.csv --out errors.png
+  carpus draw data image1661130828152_R image1661144206667 \\
+      --out sheet.png --sheet 2 --max-size 512";
 
 /// Draw images with their outlines, filled classes, or annotation against prediction.
 ///
@@ -144,7 +148,19 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    /// Says what people have decided about the image, which the picture does not show.
+    fn note_decisions(&self, entry: &ImageEntry) {
+        let is_flagged = |decision: &Decision| matches!(decision.action, Action::Flag { .. });
+        if self.dataset.excludes(entry) {
+            self.ui.note(format_args!("{} is excluded by a correction", entry.image_id));
+        }
+        if self.dataset.corrections().of_image(&entry.image_id).any(is_flagged) {
+            self.ui.note(format_args!("{} is flagged for a second reader", entry.image_id));
+        }
+    }
+
     fn picture(&mut self, entry: &ImageEntry) -> anyhow::Result<(RgbImage, Status)> {
+        self.note_decisions(entry);
         let image = self.dataset.image(entry)?.pixels.into_eight_bit();
         let mut status = Status::Done;
         let annotated = self.dataset.annotation(entry)?.map(|read| {

@@ -12,6 +12,7 @@ use crate::artefact::kind;
 use crate::dataset::Dataset;
 use crate::report::{self, Evidence, Settings, Study};
 use crate::tables::{self, FindingRow, FoldRow};
+use crate::wording::counted;
 
 /// Write the report: one HTML page, its figures as PNG and SVG, and every number as JSON
 #[derive(clap::Args, Debug)]
@@ -79,10 +80,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let sections = report::sections::all(&study);
     let written = report::write(&args.out, &sections, &settings, &tables, findings.as_deref())?;
     ui.line(format_args!(
-        "{} images, {} sections, {} figures",
-        tables.images.len(),
-        sections.len(),
-        written.figures.len()
+        "{}, {}, {}",
+        counted(tables.images.len(), "image", "images"),
+        counted(sections.len(), "section", "sections"),
+        counted(written.figures.len(), "figure", "figures")
     ));
     ui.line(format_args!("report: {}", written.index.display()));
     ui.json(&json!({
@@ -100,7 +101,6 @@ pub(super) fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, Pat
     } else {
         path.to_owned()
     };
-    let rows = tables::read::<FindingRow>(&file)
-        .with_context(|| format!("reading the findings; `carpus audit TABLES --out {}` writes them", path.display()))?;
+    let rows = tables::read::<FindingRow>(&file).context("`carpus audit TABLES --out FOLDER` writes the findings")?;
     Ok((rows, file.parent().map_or_else(PathBuf::new, Path::to_owned)))
 }

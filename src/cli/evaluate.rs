@@ -12,20 +12,21 @@ use crate::dataset::{ImageEntry, Problem, Severity, image_id};
 use crate::mask::submission::expect_space;
 use crate::scores::{Region, Summary, read_flat, score_files, write_scores};
 use crate::tables::{self, FoldRow};
+use crate::wording::counted;
 
 /// Score predictions: Dice of every image and class, and means
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus evaluate --predictions heldout.csv --data data --out per_image_dice.csv
-  carpus evaluate --predictions oof.csv --data data --folds folds.csv --fold 0 \\
+  carpus evaluate --predictions heldout.csv --data data \\
       --out per_image_dice.csv
-
-  carpus evaluate --predictions runs/fpn/predictions.csv --data data --band 3 \\
-      --out runs/fpn/band3_dice.csv     # the outlines alone
+  carpus evaluate --predictions oof.csv --data data \\
+      --folds folds.csv --fold 0 --out per_image_dice.csv
+  carpus evaluate --predictions runs/fpn/predictions.csv --data data \\
+      --band 3 --out runs/fpn/band3_dice.csv     # the outlines alone
 
 Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
-is that over images and classes. Beside the CSV, a JSON file of the same name holds the means.")]
+is that over images and classes. Next to the CSV, a JSON file of the same name holds the means.")]
 pub struct Args {
     /// Submission CSV
     #[arg(long)]
@@ -75,7 +76,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             let held: HashSet<&str> = rows.iter().filter(|r| r.fold == fold).map(|r| r.image_id.as_str()).collect();
             let absent = held.iter().filter(|id| dataset.find(id).is_none()).count();
             if absent > 0 {
-                ui.warn(format_args!("{absent} images of the fold are not in the data and not scored"));
+                ui.warn(format_args!(
+                    "of the fold, {} not in the data and not scored",
+                    counted(absent, "image is", "images are")
+                ));
                 status = Status::DoneWithProblems;
             }
             entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset.name())));
@@ -120,15 +124,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ui.line(format_args!("lowest: {image} {dice:.4}"));
     }
     ui.line(format_args!(
-        "mean Dice{} of {} images: {:.4}   ({})",
+        "mean Dice{} of {}: {:.4}   ({})",
         args.band.map_or(String::new(), |px| format!(" within {px} px of the outlines")),
-        summary.images,
+        counted(summary.images, "image", "images"),
         summary.mean_dice,
         args.out.display()
     ));
     let skipped = entries.iter().filter(|e| e.annotation.is_none()).count();
     if skipped > 0 {
-        ui.note(format_args!("{skipped} of the images have no annotation and are not scored"));
+        ui.note(format_args!("{} no annotation and cannot be scored", counted(skipped, "image has", "images have")));
     }
     ui.json(&summary)?;
     // Repairs by a guess are in the problems of the scan.

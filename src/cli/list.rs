@@ -12,7 +12,7 @@ use crate::dataset::corrections::{ACTIONS, Action};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus list bones
-  carpus list corrections                      # the actions, with an example of each
+  carpus list corrections                      # the actions, one example each
   carpus list corrections corrections.jsonl    # the decisions in a file
 
 Models and losses have lists of their own: `carpus models list`, `carpus losses`.")]

@@ -16,8 +16,8 @@ use crate::models::{all_finite, read_tensors, write_tensors};
 #[command(after_help = "\
 Example:
   carpus losses list
-  carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' --logits x.safetensors --target t.safetensors \\
-      --grad g.safetensors")]
+  carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' \\
+      --logits x.safetensors --target t.safetensors --grad g.safetensors")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -26,12 +26,17 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum What {
     /// Every loss with its options
+    #[command(after_help = "Example:\n  carpus losses list")]
     List,
     /// Value and gradient of a mix: hold a loss against its reference without writing code
     Eval(Eval),
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' \\
+      --logits x.safetensors --target t.safetensors --grad g.safetensors")]
 struct Eval {
     /// Losses with their weights, as in a config: '{ bce = 0.5, dice = { weight = 0.5, smooth = 1.0 } }'
     #[arg(long, value_parser = mix)]

@@ -4,6 +4,7 @@
 mod args;
 mod audit;
 mod clean;
+mod columns;
 mod completions;
 mod corrections;
 mod data;

@@ -3,12 +3,15 @@ use std::path::PathBuf;
 use super::values::jobs;
 use super::{Status, Ui};
 use crate::dataset::phantom::{self, Settings};
+use crate::wording::counted;
 
 /// Write a data set of synthetic hands: images, annotations, workbook, and the truth about them
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
-  carpus phantom --out data/phantom --patients 24 --test-patients 8 --size 2048 --seed 7
-  carpus phantom --out data/faulty --patients 200 --test-patients 0 --size 512 --defects
+  carpus phantom --out data/phantom --patients 24 --test-patients 8 \\
+      --size 2048 --seed 7
+  carpus phantom --out data/faulty --patients 200 --test-patients 0 \\
+      --size 512 --defects
 
 A folder that holds this very data set already is left as it is; --force replaces an earlier phantom data set made
 with other settings.")]
@@ -50,15 +53,20 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let summary = phantom::generate(&settings, &args.out, ui)?;
     let done = if summary.skipped { "unchanged" } else { "written" };
     ui.line(format_args!(
-        "{} training and {} test images {done} -> {}",
-        summary.train_images,
-        summary.test_images,
+        "{} and {} {done} -> {}",
+        counted(summary.train_images, "training image", "training images"),
+        counted(summary.test_images, "test image", "test images"),
         args.out.display()
     ));
     let faults: usize = summary.defects.values().sum();
     if faults > 0 {
         let kinds: Vec<String> = summary.defects.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
-        ui.line(format_args!("{faults} faults: {} -> {}", kinds.join(", "), args.out.join("truth.json").display()));
+        ui.line(format_args!(
+            "{}: {} -> {}",
+            counted(faults, "fault", "faults"),
+            kinds.join(", "),
+            args.out.join("truth.json").display()
+        ));
     }
     ui.json(&summary)?;
     Ok(Status::Done)

@@ -9,22 +9,23 @@ use super::train::known;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::clean::{self, Transform};
-use crate::dataset::ImageEntry;
 use crate::dataset::folder::TRANSFORMS;
+use crate::dataset::{Dataset, ImageEntry};
 use crate::device::{self, DeviceKind};
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::tables::{self, FoldRow};
 use crate::train::Known;
+use crate::wording::counted;
 
 /// Predict masks and write them as a submission
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus predict --checkpoint runs/demo/best.safetensors --data data --subset test \\
-      --out submission.csv
-  carpus predict --checkpoint runs/demo/best.safetensors --data crops --folds folds.csv \\
-      --fold 0 --subset train --out heldout.csv
+  carpus predict --checkpoint runs/demo/best.safetensors --data data \\
+      --subset test --out submission.csv
+  carpus predict --checkpoint runs/demo/best.safetensors --data crops \\
+      --folds folds.csv --fold 0 --subset train --out heldout.csv
 
 Where DATA is a folder that `carpus clean` wrote, the masks are put back into the original images.")]
 pub struct Args {
@@ -63,9 +64,11 @@ pub struct Args {
 /// Predicts.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
-    let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
     ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
+    let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
+    (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
     let mut entries: Vec<&ImageEntry> =
         dataset.images().iter().filter(|e| args.subset.holds(e.subset.name())).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
@@ -74,12 +77,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     without_excluded(&dataset, &mut entries, ui);
     if entries.is_empty() {
         bail!(
-            "{}: none of its {} images is chosen; look at --subset and --fold",
+            "{}: its {} not chosen; look at --subset and --fold",
             args.data.display(),
-            dataset.images().len()
+            counted(dataset.images().len(), "image is", "images are")
         );
     }
-    let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
     let known = match predictor.info().model.metadata {
         Some(_) => known(&dataset, ui),
         None => Known::default(),
@@ -92,9 +94,36 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     submission::write(&args.out, &prediction.images)?;
     let status = status.worse(warn(&prediction.problems, ui));
     let (images, problems) = (prediction.images.len(), prediction.problems.len());
-    ui.line(format_args!("{images} images predicted: {}", args.out.display()));
+    ui.line(format_args!("{} predicted: {}", counted(images, "image", "images"), args.out.display()));
     ui.json(&serde_json::json!({"images": images, "problems": problems, "out": args.out}))?;
     Ok(status)
+}
+
+/// The data with its 16-bit images scaled as those were that the model was trained on.
+fn scaled_as_trained(dataset: Dataset, status: Status, trained: Option<u16>, ui: &Ui) -> (Dataset, Status) {
+    match (trained, dataset.top_level()) {
+        (Some(trained), Some(own)) if trained != own && dataset.is_copy() => {
+            ui.warn(format_args!(
+                "the weights were trained on images scaled by the top level {trained}; these crops were made by {own} and \
+                 are brighter or darker"
+            ));
+            (dataset, status.worse(Status::DoneWithProblems))
+        }
+        (Some(trained), Some(own)) if trained != own => {
+            ui.warn(format_args!(
+                "the levels of the 16-bit images have the top level {own}; they are scaled by {trained}, as those were \
+                 that the weights were trained on"
+            ));
+            (dataset.with_top_level(trained), status.worse(Status::DoneWithProblems))
+        }
+        (None, Some(own)) => {
+            ui.note(format_args!(
+                "the weights were trained on images of 8 bits; images of 16 bits are scaled by their top level {own}"
+            ));
+            (dataset, status)
+        }
+        _ => (dataset, status),
+    }
 }
 
 /// The entries of a fold, in the order of the entries.

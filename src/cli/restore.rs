@@ -4,6 +4,7 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::clean::{read_transforms, restore, without_prediction};
 use crate::mask::submission;
+use crate::wording::counted;
 
 /// Put masks predicted on crops back into the original images
 #[derive(clap::Args, Debug)]
@@ -29,9 +30,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let restored = restore(&args.predictions, &transforms)?;
     submission::write(&args.out, &restored)?;
     let without = without_prediction(&transforms, &restored).len();
-    ui.line(format_args!("{} images restored: {}", restored.len(), args.out.display()));
+    ui.line(format_args!("{} restored: {}", counted(restored.len(), "image", "images"), args.out.display()));
     if without > 0 {
-        ui.note(format_args!("{without} crops have no prediction"));
+        ui.note(format_args!("{} no prediction", counted(without, "crop has", "crops have")));
     }
     ui.json(&serde_json::json!({"images": restored.len(), "without_prediction": without, "out": args.out}))?;
     Ok(Status::Done)

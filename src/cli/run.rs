@@ -15,8 +15,8 @@ use crate::config::chain::{ChainConfig, Flags, scalar, words};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus run --config configs/demo.toml
-  carpus run --config configs/demo.toml --until split   # stop after the folds
-  carpus run --config configs/demo.toml --dry-run       # say what would be run and why
+  carpus run --config configs/demo.toml --until split  # stop after the folds
+  carpus run --config configs/demo.toml --dry-run      # what would run, and why
 
 Every stage is a command of its own; `run` prints it, so that it can be repeated alone.")]
 pub struct Args {

@@ -2,10 +2,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Status, Ui};
+use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::report;
-use crate::runs::{Comparison, Difference, Estimate, Measure, Run, compare, find};
+use crate::runs::{Comparison, Difference, Estimate, Found, Group, Measure, Run, RunError, compare, find};
 
 /// Scores of the held-out images that `carpus train` writes.
 const PER_IMAGE_DICE: &str = "per_image_dice.csv";
@@ -18,8 +18,7 @@ const PER_IMAGE_DICE: &str = "per_image_dice.csv";
 Example:
   carpus runs                                  # those in runs/
   carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
-  carpus runs compare runs --scores band3_dice.csv   # by what `carpus evaluate --band 3` wrote in each
-  carpus runs report runs/fpn-fold0            # writes runs/fpn-fold0/report.html
+  carpus runs report runs/fpn-fold0            # writes its report.html
 
 Runs whose configurations differ in fold and seed alone count as one experiment."
 )]
@@ -40,6 +39,14 @@ enum What {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
+  carpus runs compare runs --scores band3_dice.csv
+
+Paths that are no run, as a pattern like runs/fpn* also names them, are skipped with a warning. --scores takes the
+file of that name in each run's folder, as `carpus evaluate --band 3` writes it. The interval over images draws whole
+patients by held_out.csv in the run, or by the folds file that its configuration names.")]
 struct Compare {
     /// Runs, or folders of runs; the first run's experiment is what the others are held against
     #[arg(required = true)]
@@ -50,6 +57,10 @@ struct Compare {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus runs report runs/fpn-fold0
+  carpus runs report runs/fpn-fold0 --data /mnt/data --pictures 10")]
 struct Report {
     /// Folder of the run
     run: PathBuf,
@@ -64,17 +75,14 @@ struct Report {
 /// Does one of the three.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
-        None => list(&find(&args.folder)?, ui),
+        None => list(&find(&[args.folder])?, ui),
         Some(What::Compare(args)) => {
-            let mut runs = Vec::new();
-            for path in &args.runs {
-                runs.extend(find(path)?);
-            }
+            let Found { mut runs, skipped } = find(&args.runs)?;
             if args.scores != PER_IMAGE_DICE {
                 runs = runs.into_iter().map(|run| run.scored_by(&args.scores)).collect::<Result<_, _>>()?;
             }
             let comparison = compare(&runs)?;
-            let status = tell_problems(&runs, ui);
+            let status = warn(&runs, &skipped, ui);
             show(&comparison, &args.scores, ui);
             ui.json(&comparison)?;
             Ok(status)
@@ -92,7 +100,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
-fn list(runs: &[Run], ui: &Ui) -> anyhow::Result<Status> {
+fn list(Found { runs, skipped }: &Found, ui: &Ui) -> anyhow::Result<Status> {
     let figure = |value: Option<f64>, decimals: usize| value.map_or("–".into(), |v| format!("{v:.decimals$}"));
     let setting = |run: &Run, key: &str| run.setting(key).map_or("–".into(), ToString::to_string);
     let stages = |run: &Run| {
@@ -120,7 +128,7 @@ fn list(runs: &[Run], ui: &Ui) -> anyhow::Result<Status> {
     if rows[1..].iter().all(|row| row[2].is_empty()) {
         rows.iter_mut().for_each(|row| drop(row.remove(2)));
     }
-    print_columns(&rows, ui);
+    columns::print(&rows, ui);
     let items: Vec<_> = runs
         .iter()
         .map(|run| {
@@ -136,13 +144,15 @@ fn list(runs: &[Run], ui: &Ui) -> anyhow::Result<Status> {
         })
         .collect();
     ui.json(&items)?;
-    Ok(tell_problems(runs, ui))
+    Ok(warn(runs, skipped, ui))
 }
 
-fn tell_problems(runs: &[Run], ui: &Ui) -> Status {
-    let problems: Vec<&String> = runs.iter().flat_map(|r| &r.problems).collect();
-    problems.iter().for_each(|problem| ui.warn(problem));
-    if problems.is_empty() { Status::Done } else { Status::DoneWithProblems }
+/// Warns of what is no run and of files of runs that cannot be read.
+fn warn(runs: &[Run], skipped: &[RunError], ui: &Ui) -> Status {
+    skipped.iter().for_each(|error| ui.warn(format_args!("skipped: {error}")));
+    runs.iter().flat_map(|run| &run.problems).for_each(|problem| ui.warn(problem));
+    let clean = skipped.is_empty() && runs.iter().all(|run| run.problems.is_empty());
+    if clean { Status::Done } else { Status::DoneWithProblems }
 }
 
 fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
@@ -151,22 +161,26 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
         Measure::HeldOut => "held-out Dice",
         Measure::ModelSize => "best Dice",
     };
-    let mut rows = vec![vec!["experiment".to_owned(), "runs".to_owned()]];
-    rows[0].extend(comparison.changed.iter().cloned());
-    rows[0].extend([dice.to_owned(), "difference".to_owned()]);
+    let mut rows = vec![["experiment", "runs", dice, "difference"].map(str::to_owned).to_vec()];
     for (i, group) in comparison.groups.iter().enumerate() {
-        let mut row = vec![group.name.clone(), group.runs.len().to_string()];
-        row.extend(comparison.changed.iter().map(|key| match &group.settings[key] {
-            Some(value) => value.clone(),
-            None => "–".into(),
-        }));
         let sd = group.sd_over_runs.map_or(String::new(), |sd| format!(" ± {sd:.4}"));
-        row.push(group.mean_dice.map_or("–".into(), |dice| format!("{dice:.4}{sd}")));
+        let mean = group.mean_dice.map_or("–".into(), |dice| format!("{dice:.4}{sd}"));
         let difference = i.checked_sub(1).and_then(|i| comparison.differences[i].difference);
-        row.push(difference.map_or(String::new(), |d| format!("{d:+.4}")));
-        rows.push(row);
+        let difference = difference.map_or(String::new(), |d| format!("{d:+.4}"));
+        rows.push(vec![group.name.clone(), group.runs.len().to_string(), mean, difference]);
     }
-    print_columns(&rows, ui);
+    columns::print(&rows, ui);
+    if !comparison.changed.is_empty() {
+        let value = |group: &Group, key: &String| group.settings[key].clone().unwrap_or_else(|| "–".into());
+        let row = |first: &str, cell: &dyn Fn(&Group) -> String| {
+            std::iter::once(first.to_owned()).chain(comparison.groups.iter().map(cell)).collect::<Vec<_>>()
+        };
+        let mut rows = vec![row("setting", &|group| group.name.clone())];
+        rows.extend(comparison.changed.iter().map(|key| row(key, &|group| value(group, key))));
+        ui.line("");
+        columns::print(&rows, ui);
+        ui.line("");
+    }
     for Difference { group, over_runs, over_images, .. } in &comparison.differences {
         for (of, estimate) in [("over runs", over_runs), ("over images", over_images)] {
             let Some(Estimate { difference, ci, method }) = estimate else { continue };
@@ -175,18 +189,5 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
     }
     for remark in &comparison.remarks {
         ui.note(remark);
-    }
-}
-
-/// Cells in columns as wide as their widest cell.
-fn print_columns(rows: &[Vec<String>], ui: &Ui) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        ui.line(cells.join("  ").trim_end());
     }
 }

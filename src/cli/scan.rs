@@ -5,6 +5,7 @@ use super::values::{angle, jobs};
 use super::{Status, Ui};
 use crate::dataset::{Corrections, Dataset, Problem};
 use crate::scan::{self, ScanSettings};
+use crate::wording::counted;
 
 /// Measure images and masks: writes the tables that every later stage reads
 #[derive(clap::Args, Debug)]
@@ -52,18 +53,18 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (tables, summary) = scan::scan(&dataset, &args.out, args.csv, &settings, ui)?;
     let count = |severity: &str| summary.problems.get(severity).copied().unwrap_or(0);
     ui.line(format_args!(
-        "{} images ({} unchanged and not read again), {} patients, {} bones -> {}",
-        summary.images,
+        "{} ({} unchanged and not read again), {}, {} -> {}",
+        counted(summary.images, "image", "images"),
         summary.reused,
-        summary.patients,
-        summary.bones,
+        counted(summary.patients, "patient", "patients"),
+        counted(summary.bones, "bone", "bones"),
         args.out.display()
     ));
     ui.line(format_args!(
-        "problems: {} errors, {} warnings, {} repairs -> {}",
-        count("error"),
-        count("warning"),
-        count("info"),
+        "problems: {}, {}, {} -> {}",
+        counted(count("error"), "error", "errors"),
+        counted(count("warning"), "warning", "warnings"),
+        counted(count("info"), "repair", "repairs"),
         args.out.join("problems.parquet").display()
     ));
     let problems: Vec<Problem> = tables.problems.iter().map(Problem::from).collect();

@@ -13,6 +13,7 @@ use crate::figures::style::Rgb;
 use crate::figures::style::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::train::{Rate, StageRates, rates, steps_per_epoch};
+use crate::wording::counted;
 
 /// Most steps that are listed or drawn.
 const MOST_STEPS: u64 = 20_000_000;
@@ -24,9 +25,12 @@ const MOST_STEPS: u64 = 20_000_000;
     subcommand_negates_reqs = true,
     after_help = "\
 Example:
-  carpus schedule --config configs/train/demo.toml --steps-per-epoch 9 --csv > rates.csv
-  carpus schedule --config configs/train/demo.toml --set schedule.warmup=0.1   # data at hand
-  carpus schedule plot --config configs/train/demo.toml --steps-per-epoch 9 --out schedule.png
+  carpus schedule --config configs/train/demo.toml \\
+      --steps-per-epoch 9 --csv > rates.csv
+  carpus schedule --config configs/train/demo.toml \\
+      --set schedule.warmup=0.1   # data at hand
+  carpus schedule plot --config configs/train/demo.toml \\
+      --steps-per-epoch 9 --out schedule.png
 
 Columns of the CSV: stage, epoch (from 1), step (from 0), factor, lr, encoder_lr; all stages in a row."
 )]
@@ -60,6 +64,10 @@ enum What {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus schedule plot --config configs/train/demo.toml \\
+      --steps-per-epoch 9 --out schedule.png")]
 struct Plot {
     #[command(flatten)]
     source: Source,
@@ -97,8 +105,10 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
         let (first, last) = (of.first().copied().unwrap_or(0.0), of.last().copied().unwrap_or(0.0));
         let highest = of.iter().copied().fold(0.0, f64::max);
         ui.line(format_args!(
-            "stage {}: {} epochs of {} steps, rate {first:.3e} first, {highest:.3e} at most, {last:.3e} last",
-            stage.name, stage.epochs, stage.steps_per_epoch
+            "stage {}: {} of {}, rate {first:.3e} first, {highest:.3e} at most, {last:.3e} last",
+            stage.name,
+            counted(stage.epochs as usize, "epoch", "epochs"),
+            counted(stage.steps_per_epoch as usize, "step", "steps")
         ));
     }
     let names: Vec<&str> = stages.iter().map(|s| s.name.as_str()).collect();

@@ -2,24 +2,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use super::data::{read_corrections, tables_read, warn, warn_outdated};
+use super::data::{read_corrections, scanned, tables_read, warn, warn_outdated};
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::dataset::Subset;
 use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
 use crate::tables::{ImageRow, PatientRow, correct, read_parquet, write_csv, write_parquet};
+use crate::wording::counted;
 
 /// Deal patients to folds, strata in proportion
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus split tables --by sex,rotated --folds 5 --seed 42 --out folds.csv
-  carpus split tables --by sex,height_cm --quantiles 3 --corrections corrections.jsonl \\
-      --out folds.csv
+  carpus split tables --by sex,height_cm --quantiles 3 \\
+      --corrections corrections.jsonl --out folds.csv
   carpus split tables --out folds.csv --sample-weights rotated=10,sex:M=1.34 \\
       --weights-out weights.csv
 
-Beside folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that
+Next to folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that
 of scikit-learn for the same input: stratified-group of StratifiedGroupKFold, group of
 GroupKFold, random-group of GroupKFold(shuffle=True).")]
 pub struct Args {
@@ -52,10 +53,10 @@ pub struct Args {
     /// Also write sampling weights: KEY=NUMBER where a column is true, KEY:VALUE=NUMBER; they multiply
     #[arg(long, value_delimiter = ',')]
     sample_weights: Vec<WeightRule>,
-    /// File of the sampling weights [default: weights.csv beside the folds]
+    /// File of the sampling weights [default: weights.csv next to the folds]
     #[arg(long, requires = "sample_weights")]
     weights_out: Option<PathBuf>,
-    /// Fold table to write; a Parquet file of the same name goes beside it
+    /// Fold table to write; a Parquet file of the same name goes next to it
     #[arg(long)]
     out: PathBuf,
 }
@@ -92,14 +93,13 @@ pub(super) fn subset(text: &str) -> Result<Chosen, String> {
 
 /// Makes folds, their balance and the sampling weights.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let mut images: Vec<ImageRow> = read_parquet(&args.tables.join("images.parquet"))
-        .context("no images table: `carpus scan DATA --out TABLES` makes it")?;
+    let mut images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
     let status = status.worse(warn_outdated(&args.tables, &images, &corrections, ui));
-    let balance_path = beside(&args.out, "balance");
-    let weights_path = args.weights_out.clone().unwrap_or_else(|| beside(&args.out, "weights"));
+    let balance_path = named_after(&args.out, "balance");
+    let weights_path = args.weights_out.clone().unwrap_or_else(|| named_after(&args.out, "weights"));
     ensure!(
         args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
         "--out {} names several files: let it end in .csv; a .parquet goes next to it",
@@ -132,7 +132,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         ));
     }
     if unusable.len() > 5 {
-        ui.note(format_args!("… and {} more that are not usable", unusable.len() - 5));
+        ui.note(format_args!("… and {} not usable", counted(unusable.len() - 5, "more is", "more are")));
     }
 
     let settings = SplitSettings {
@@ -161,16 +161,20 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     if let Some((weights, _)) = &weights {
         write_weights(&weights_path, weights)?;
     }
+    let usual_path = named_after(&args.out, "weights");
+    if weights.is_none() || usual_path != weights_path {
+        remove_stale_weights(&usual_path, ui)?;
+    }
 
     for line in balance_lines(&made.balance) {
         ui.line(line);
     }
     ui.line(format_args!(
-        "{} images of {} patients in {} folds{}, worst deviation of a stratum's share {:.1} points: {}",
-        made.folds.len(),
-        made.balance.folds.iter().map(|f| f.patients).sum::<usize>(),
-        args.folds,
-        if n_excluded > 0 { format!(" ({n_excluded} images excluded)") } else { String::new() },
+        "{} of {} in {}{}, worst deviation of a stratum's share {:.1} points: {}",
+        counted(made.folds.len(), "image", "images"),
+        counted(made.balance.folds.iter().map(|f| f.patients).sum(), "patient", "patients"),
+        counted(args.folds, "fold", "folds"),
+        if n_excluded > 0 { format!(" ({} excluded)", counted(n_excluded, "image", "images")) } else { String::new() },
         100.0 * made.balance.worst_deviation,
         args.out.display()
     ));
@@ -183,9 +187,18 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// `folds.csv` → `balance.csv`, `folds_sex.csv` → `balance_sex.csv`, `a.csv` → `a_balance.csv`: beside the fold
+/// Weights of an earlier run belong to other folds, and a training would take them for those of the new ones.
+fn remove_stale_weights(path: &Path, ui: &Ui) -> anyhow::Result<()> {
+    if kind::WEIGHTS.matches(path).unwrap_or(false) {
+        std::fs::remove_file(path).with_context(|| path.display().to_string())?;
+        ui.note(format_args!("removed {}: sampling weights of an earlier run", path.display()));
+    }
+    Ok(())
+}
+
+/// `folds.csv` → `balance.csv`, `folds_sex.csv` → `balance_sex.csv`, `a.csv` → `a_balance.csv`: next to the fold
 /// table, and never that of another.
-fn beside(folds: &Path, what: &str) -> PathBuf {
+fn named_after(folds: &Path, what: &str) -> PathBuf {
     let stem = folds.file_stem().unwrap_or_default().to_string_lossy();
     let name = if stem.contains("folds") { stem.replace("folds", what) } else { format!("{stem}_{what}") };
     folds.with_file_name(format!("{name}.csv"))
@@ -243,8 +256,8 @@ mod tests {
 
     #[test]
     fn companions_do_not_clash() {
-        assert_eq!(beside(Path::new("a/folds.csv"), "balance"), Path::new("a/balance.csv"));
-        assert_eq!(beside(Path::new("folds_sex.csv"), "weights"), Path::new("weights_sex.csv"));
-        assert_eq!(beside(Path::new("five.csv"), "balance"), Path::new("five_balance.csv"));
+        assert_eq!(named_after(Path::new("a/folds.csv"), "balance"), Path::new("a/balance.csv"));
+        assert_eq!(named_after(Path::new("folds_sex.csv"), "weights"), Path::new("weights_sex.csv"));
+        assert_eq!(named_after(Path::new("five.csv"), "balance"), Path::new("five_balance.csv"));
     }
 }

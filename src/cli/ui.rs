@@ -68,6 +68,12 @@ impl Ui {
         self.json
     }
 
+    /// Characters in a line of the terminal; where there is none, of `COLUMNS` or 100.
+    pub fn width(&self) -> usize {
+        let asked = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        terminal_size::terminal_size().map(|(width, _)| width.0.into()).or_else(asked).unwrap_or(100)
+    }
+
     /// A line of the result for people; nothing with `--json` or `--quiet`.
     pub fn line(&self, text: impl std::fmt::Display) {
         if !self.json && !self.quiet {

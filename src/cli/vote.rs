@@ -4,6 +4,7 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::mask::submission;
 use crate::scores;
+use crate::wording::counted;
 
 /// Combine submissions by the vote of their pixels
 #[derive(clap::Args, Debug)]
@@ -33,7 +34,12 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         Some(sidecar) => submission::write_with(&args.out, &voted, &sidecar)?,
         None => submission::write(&args.out, &voted)?,
     }
-    ui.line(format_args!("{} files, {} images: {}", args.submissions.len(), voted.len(), args.out.display()));
+    ui.line(format_args!(
+        "{} files, {}: {}",
+        args.submissions.len(),
+        counted(voted.len(), "image", "images"),
+        args.out.display()
+    ));
     ui.json(&serde_json::json!({"files": args.submissions.len(), "images": voted.len(), "out": args.out}))?;
     Ok(Status::Done)
 }

@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::bounded;
+
 use serde::{Deserialize, Deserializer};
+
+use crate::wording::without_rust_types;
 
 /// A chain as configured.
 ///
@@ -71,7 +75,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>,
 pub enum ChainConfigError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", without_rust_types(&source.to_string()))]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{path}: [{stage}] {flag} = {value}: a flag is true, a number, a text, or a list of these")]
     Flag { path: PathBuf, stage: String, flag: String, value: String },
@@ -80,8 +84,8 @@ pub enum ChainConfigError {
 impl ChainConfig {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<ChainConfig, ChainConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ChainConfigError::Io { path: path.into(), source })?;
+        let text = bounded::read_text(path, bounded::MAX_CONFIG)
+            .map_err(|source| ChainConfigError::Io { path: path.into(), source })?;
         toml::from_str(&text).map_err(|source| ChainConfigError::Toml { path: path.into(), source: source.into() })
     }
 }

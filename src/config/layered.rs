@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bounded;
+
 use toml::{Table, Value};
+
+use crate::wording::without_rust_types;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +26,8 @@ pub enum ConfigError {
 
 /// Reads a TOML file as a table.
 pub fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.into(), source })?;
+    let text = bounded::read_text(path, bounded::MAX_CONFIG)
+        .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     text.parse().map_err(|source: toml::de::Error| ConfigError::Toml { path: path.into(), source: source.into() })
 }
 
@@ -63,7 +68,7 @@ pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)]) -> Result<(
 /// A table as `T`; an error names the file and the key.
 pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
     T::deserialize(Value::Table(table))
-        .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line(&e.to_string()) })
+        .map_err(|e| ConfigError::Shape { path: path.into(), reason: without_rust_types(&one_line(&e.to_string())) })
 }
 
 fn one_line(text: &str) -> String {

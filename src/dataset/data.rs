@@ -1,5 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::annotation::{Annotation, AnnotationError, Document, label_place};
 use super::corrections::{Action, Corrections, Decision, Field, Relabel, Target};
@@ -7,7 +8,7 @@ use super::image::{ImageError, Radiograph, Reader};
 use super::metadata::{MetadataError, Patient, Sex};
 use super::polarity::looks_inverted;
 use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
-use super::{ImageEntry, Polarity, Problem, Severity, image_id};
+use super::{ImageEntry, Levels, Polarity, Problem, Severity, image_id, top_level};
 use crate::mask::submission::Space;
 
 /// A data set: its images, their annotations and the patients' spreadsheet, from whatever source they come.
@@ -31,6 +32,8 @@ pub struct Dataset {
     by_id: HashMap<String, usize>,
     corrections: Corrections,
     unfit: Vec<Problem>,
+    /// Found when it is first needed.
+    top_level: OnceLock<Option<u16>>,
 }
 
 /// An annotation as read, corrections applied.
@@ -62,6 +65,7 @@ impl Dataset {
             by_id,
             corrections: Corrections::default(),
             unfit: Vec::new(),
+            top_level: OnceLock::new(),
         })
     }
 
@@ -88,6 +92,7 @@ impl Dataset {
             }
         }
         self.corrections = corrections;
+        self.top_level = OnceLock::new();
         self
     }
 
@@ -230,6 +235,36 @@ impl Dataset {
         self.source.image_sha256(entry)
     }
 
+    /// The level by which the 16-bit images are scaled: the smallest 2^n - 1 that no level of any image exceeds, at least
+    /// what a file says (PNG's sBIT); images that corrections exclude do not count. Of a copy, that of its originals; `None` without images of 16 bits. The first call
+    /// decodes those.
+    pub fn top_level(&self) -> Option<u16> {
+        *self.top_level.get_or_init(|| {
+            let bits = top_level::bits(&*self.source, &self.images, |_| None);
+            top_level::common(&self.counting(bits)).or(self.source.top_level())
+        })
+    }
+
+    /// As [`Dataset::top_level`], where the bits that an image's levels need may be `known` from an earlier scan: the bits
+    /// of each image (`None` for those of 8), and what is to be said of them.
+    pub fn level_bits(&self, known: impl Fn(&ImageEntry) -> Option<u32> + Sync) -> (Vec<Option<u32>>, Vec<Problem>) {
+        let bits = top_level::bits(&*self.source, &self.images, known);
+        let counting = self.counting(bits.clone());
+        // What was set before stays: it is the rule of a model.
+        let _ = self.top_level.set(top_level::common(&counting).or(self.source.top_level()));
+        (bits, top_level::problems(&self.images, &counting))
+    }
+
+    /// The bits of the images that are not excluded: the others do not decide how these are scaled.
+    fn counting(&self, bits: Vec<Option<u32>>) -> Vec<Option<u32>> {
+        bits.into_iter().zip(&self.images).map(|(bits, entry)| bits.filter(|_| !self.excludes(entry))).collect()
+    }
+
+    /// The same data with its 16-bit images scaled by another top level: that by which a model's images were scaled.
+    pub fn with_top_level(self, top: u16) -> Dataset {
+        Dataset { top_level: OnceLock::from(Some(top)), ..self }
+    }
+
     /// The grey levels of an image.
     ///
     /// # Errors
@@ -239,12 +274,16 @@ impl Dataset {
     }
 
     /// The grey levels of an image, in memory that is used again. An image that is stored inverted (dark bones on a bright
-    /// background) is given the polarity that says so, so that its eight-bit levels are upright.
+    /// background) is given the polarity that says so, so that its eight-bit levels are upright; one of 16 bits is scaled
+    /// by [`Dataset::top_level`].
     ///
     /// # Errors
     /// The image cannot be read.
     pub fn image_into(&self, entry: &ImageEntry, reader: &mut Reader) -> Result<Radiograph, ImageError> {
         let mut read = self.source.image(entry, reader)?;
+        if matches!(read.pixels.levels(), Levels::Sixteen(_)) {
+            read.pixels = read.pixels.with_top(self.top_level().unwrap_or(u16::MAX));
+        }
         if looks_inverted(&read.pixels) {
             read.pixels = read.pixels.with_polarity(Polarity::WhiteIsZero);
         }
@@ -290,12 +329,10 @@ impl Dataset {
             }
         });
         // What was wrong with a label that is no longer there is settled.
-        let stays = |(index, label): &&(usize, String)| {
-            annotation.shapes.iter().any(|s| s.index == *index && s.label == *label)
-        };
-        for (index, _) in labels.iter().filter(|label| !stays(label)) {
-            problems.retain(|p| p.place != label_place(*index));
-        }
+        let now: HashSet<(usize, &str)> = annotation.shapes.iter().map(|s| (s.index, &*s.label)).collect();
+        let settled = labels.iter().filter(|(index, label)| !now.contains(&(*index, label.as_str())));
+        let settled: HashSet<String> = settled.map(|(index, _)| label_place(*index)).collect();
+        problems.retain(|p| !settled.contains(&p.place));
         Ok(Some(ReadAnnotation { annotation, sha256, problems }))
     }
 

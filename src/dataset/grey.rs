@@ -83,18 +83,23 @@ impl GreyImage {
         self.top
     }
 
+    /// The top level of an image of 16 bits.
+    pub fn sixteen_bit_top(&self) -> Option<u16> {
+        matches!(self.levels, Levels::Sixteen(_)).then_some(self.top)
+    }
+
     /// Which end of the levels is black.
     pub fn polarity(&self) -> Polarity {
         self.polarity
     }
 
-    /// The level of a pixel as [`GreyImage::to_eight_bit`] gives it. Panics outside the image.
-    pub fn eight_bit_at(&self, x: u32, y: u32) -> u8 {
+    /// The level of a pixel as stored. Panics outside the image.
+    pub fn level_at(&self, x: u32, y: u32) -> u16 {
         let at = y as usize * self.width as usize + x as usize;
-        self.eight_bit(match &self.levels {
+        match &self.levels {
             Levels::Eight(levels) => levels[at].into(),
             Levels::Sixteen(levels) => levels[at],
-        })
+        }
     }
 
     /// The levels on a scale of 0 (black) to 255: of 16 bits in full use, the high byte.

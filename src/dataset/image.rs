@@ -8,14 +8,14 @@
 //! - The format is that of the content, whatever the file's ending.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 
-use super::{GreyImage, Levels};
+use super::{GreyImage, Levels, jpeg};
 
 /// Longest side accepted, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
@@ -41,6 +41,8 @@ pub struct Radiograph {
     pub pixels: GreyImage,
     /// Bits per sample on disk.
     pub bits: u8,
+    /// Bits per sample that hold information, where the file says so (PNG's sBIT).
+    pub significant_bits: Option<u8>,
     /// Whether its EXIF data asks for it to be turned or mirrored, which is not done: annotations are drawn on the pixels as stored.
     pub turned: bool,
     /// SHA-256 of the file's bytes, hex.
@@ -106,7 +108,37 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| fail(e.to_string()))?
         .into_dimensions()
-        .map_err(|e| fail(e.to_string()))
+        .map_err(|e| fail(refusal(&e)))
+}
+
+/// Bits per sample from the file's header, without decoding it.
+///
+/// # Errors
+/// The file cannot be read or its header is of no known format.
+pub fn stored_bits(path: &Path) -> Result<u8, ImageError> {
+    let fail = |reason: String| ImageError { path: path.into(), reason };
+    if !path.is_file() {
+        return Err(fail("not a file".into()));
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PNG_DEPTH as u64 + 1).read_to_end(&mut start));
+    read.map_err(|e| fail(format!("cannot be read: {e}")))?;
+    match start[..] {
+        [0x89, b'P', b'N', b'G', ..] if start.len() > PNG_DEPTH => Ok(start[PNG_DEPTH]),
+        [0xff, 0xd8, 0xff, ..] => Ok(8),
+        _ => {
+            let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+            let decoder = reader.map_err(|e| fail(e.to_string()))?.into_decoder().map_err(|e| fail(e.to_string()))?;
+            Ok(bits_per_sample(decoder.original_color_type()))
+        }
+    }
+}
+
+/// Place of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
+const PNG_DEPTH: usize = 24;
+
+fn bits_per_sample(colour: ExtendedColorType) -> u8 {
+    (colour.bits_per_pixel() / u16::from(colour.channel_count())) as u8
 }
 
 /// SHA-256 in lower-case hex.
@@ -148,129 +180,138 @@ pub fn decode(bytes: &[u8]) -> Result<(GreyImage, u8), String> {
 }
 
 /// As [`decode`], with the pixels in the memory of `room` where they fit as they come; without a hash.
-fn decode_into(bytes: &[u8], mut room: Vec<u8>) -> Result<Radiograph, String> {
-    let format = match bytes {
-        [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
-        [0xff, 0xd8, 0xff, ..] => ImageFormat::Jpeg,
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => ImageFormat::Tiff,
-        [] => return Err("the file is empty".into()),
-        _ => return Err("neither PNG, JPEG nor TIFF by its first bytes".into()),
-    };
-    match format {
-        ImageFormat::Png => png_is_whole(bytes)?,
-        ImageFormat::Jpeg => jpeg_is_whole(bytes)?,
-        _ => {}
+fn decode_into(bytes: &[u8], room: Vec<u8>) -> Result<Radiograph, String> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, room),
+        [0xff, 0xd8, 0xff, ..] => {
+            jpeg::is_whole(bytes)?;
+            decode_other(bytes, ImageFormat::Jpeg, room)
+        }
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => decode_other(bytes, ImageFormat::Tiff, room),
+        [] => Err("the file is empty".into()),
+        _ => Err("neither PNG, JPEG nor TIFF by its first bytes".into()),
     }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    let (width, height) = decoder.dimensions();
+}
+
+/// To the end mark, with every checksum.
+fn decode_png(bytes: &[u8], mut room: Vec<u8>) -> Result<Radiograph, String> {
+    let wrong = |error: png::DecodingError| match error {
+        png::DecodingError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
+            format!("truncated: a PNG of {} bytes without its end mark IEND", bytes.len())
+        }
+        error => error.to_string(),
+    };
+    let mut options = png::DecodeOptions::default();
+    options.set_ignore_adler32(false);
+    options.set_ignore_text_chunk(true);
+    options.set_ignore_iccp_chunk(true);
+    let mut decoder = png::Decoder::new_with_options(Cursor::new(bytes), options);
+    decoder.set_limits(png::Limits { bytes: MAX_DECODED as usize });
+    // A palette and grey below 8 bits are widened.
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(wrong)?;
+    let info = reader.info();
+    let (width, height, bits) = (info.width, info.height, info.bit_depth as u8);
+    let significant_bits = info.sbit.iter().flat_map(|bits| bits.iter()).copied().max();
+    let length = reader.output_buffer_size().unwrap_or(usize::MAX);
+    check_size(width, height, length as u64)?;
+    room.resize(length, 0);
+    let frame = reader.next_frame(&mut room).map_err(wrong)?;
+    reader.finish().map_err(wrong)?;
+    let orientation = reader.info().exif_metadata.as_ref().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let turned = orientation.is_some_and(|o| o != Orientation::NoTransforms);
+    let channels = frame.color_type.samples();
+    let levels = match frame.bit_depth {
+        png::BitDepth::Sixteen => {
+            let samples: Vec<u16> = room.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            Levels::Sixteen(grey(samples, channels, |v| v as u16))
+        }
+        _ => Levels::Eight(grey(room, channels, |v| v as u8)),
+    };
+    let pixels = GreyImage::new(width, height, levels).expect("a level for each pixel");
+    Ok(Radiograph { pixels, bits, significant_bits, turned, sha256: String::new() })
+}
+
+fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), String> {
     if width > MAX_SIDE || height > MAX_SIDE {
         return Err(format!("{width}x{height} pixels; at most {MAX_SIDE} a side are read"));
     }
     if width == 0 || height == 0 {
         return Err(format!("{width}x{height} pixels: the image is empty"));
     }
-    if decoder.total_bytes() > MAX_DECODED {
-        return Err(format!("{} bytes once decoded, more than the {MAX_DECODED} allowed", decoder.total_bytes()));
+    if bytes > MAX_DECODED {
+        return Err(format!("{bytes} bytes once decoded, more than the {MAX_DECODED} allowed"));
     }
-    let bits = match format {
-        // A palette and grey below 8 bits are widened by the decoder; the header says what is on disk.
-        ImageFormat::Png => bytes[PNG_DEPTH],
-        _ => {
-            let colour = decoder.original_color_type();
-            (colour.bits_per_pixel() / u16::from(colour.channel_count())) as u8
-        }
-    };
+    Ok(())
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, mut room: Vec<u8>) -> Result<Radiograph, String> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|e| refusal(&e))?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, decoder.total_bytes())?;
+    let bits = bits_per_sample(decoder.original_color_type());
     // What cannot be read of it asks for nothing.
     let turned = decoder.orientation().is_ok_and(|o| o != Orientation::NoTransforms);
-    let read = |pixels| Radiograph { pixels, bits, turned, sha256: String::new() };
-    if decoder.color_type() == ColorType::L8 {
+    let levels = if decoder.color_type() == ColorType::L8 {
         room.resize(decoder.total_bytes() as usize, 0);
         decoder.read_image(&mut room).map_err(|e| e.to_string())?;
-        let pixels = GreyImage::new(width, height, Levels::Eight(room)).expect("a byte for each pixel");
-        return Ok(read(pixels));
-    }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    Ok(read(grey(image)?))
-}
-
-fn grey(image: DynamicImage) -> Result<GreyImage, String> {
-    fn map<T: Copy>(samples: &[T], channels: usize, level: impl Fn(&[T]) -> T) -> Vec<T> {
-        samples.chunks_exact(channels).map(level).collect()
-    }
-    fn rec601<T: Copy + Into<u32>>(rgb: &[T]) -> u32 {
-        // The weights add up to 2^16, so 16-bit samples fit as well.
-        (19_595 * rgb[0].into() + 38_470 * rgb[1].into() + 7_471 * rgb[2].into() + 32_768) >> 16
-    }
-    let (width, height) = (image.width(), image.height());
-    let levels = match image {
-        DynamicImage::ImageLuma8(i) => Levels::Eight(i.into_raw()),
-        DynamicImage::ImageLumaA8(i) => Levels::Eight(map(&i, 2, |p| p[0])),
-        DynamicImage::ImageRgb8(i) => Levels::Eight(map(&i, 3, |p| rec601(p) as u8)),
-        DynamicImage::ImageRgba8(i) => Levels::Eight(map(&i, 4, |p| rec601(p) as u8)),
-        DynamicImage::ImageLuma16(i) => Levels::Sixteen(i.into_raw()),
-        DynamicImage::ImageLumaA16(i) => Levels::Sixteen(map(&i, 2, |p| p[0])),
-        DynamicImage::ImageRgb16(i) => Levels::Sixteen(map(&i, 3, |p| rec601(p) as u16)),
-        DynamicImage::ImageRgba16(i) => Levels::Sixteen(map(&i, 4, |p| rec601(p) as u16)),
-        other => return Err(format!("samples of type {:?}; 8 or 16 bit integers are read", other.color())),
+        Levels::Eight(room)
+    } else {
+        levels_of(DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?)?
     };
-    Ok(GreyImage::new(width, height, levels).expect("a level for each pixel"))
+    let pixels = GreyImage::new(width, height, levels).expect("a level for each pixel");
+    Ok(Radiograph { pixels, bits, significant_bits: None, turned, sha256: String::new() })
 }
 
-/// Place of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
-const PNG_DEPTH: usize = 24;
-
-/// Hops from chunk to chunk to the end mark: a file cut after its last row of pixels decodes without complaint.
-fn png_is_whole(bytes: &[u8]) -> Result<(), String> {
-    if bytes.len() <= PNG_DEPTH {
-        return Err(format!("truncated: a PNG of {} bytes ends inside its header", bytes.len()));
-    }
-    let mut at = 8;
-    loop {
-        let Some(&[a, b, c, d, ref name @ ..]) = bytes.get(at..at + 8) else {
-            return Err(format!("truncated: a PNG of {} bytes without its end mark IEND", bytes.len()));
-        };
-        let end = at as u64 + 12 + u64::from(u32::from_be_bytes([a, b, c, d]));
-        if end > bytes.len() as u64 {
-            let name = String::from_utf8_lossy(name);
-            return Err(format!("truncated: chunk {name} should end at byte {end}, the file has {}", bytes.len()));
+/// Why a decoder refuses a file. TIFF has many kinds of samples of which few are read, so there the way out is said.
+fn refusal(error: &::image::ImageError) -> String {
+    match error {
+        ::image::ImageError::Unsupported(what) if what.format_hint() == ImageFormat::Tiff.into() => {
+            unread_samples(&error.to_string())
         }
-        if name == b"IEND" {
-            return Ok(());
-        }
-        at = end as usize;
+        _ => error.to_string(),
     }
 }
 
-/// Walks the segments to the end mark: decoders fill what a cut JPEG lacks with grey.
-fn jpeg_is_whole(bytes: &[u8]) -> Result<(), String> {
-    let cut = || format!("truncated: a JPEG of {} bytes without its end mark", bytes.len());
-    let mut at = 2;
-    loop {
-        // Past entropy-coded data and fill bytes to the next marker.
-        let marker = loop {
-            match bytes.get(at..at + 2) {
-                None => return Err(cut()),
-                Some(&[0xff, code]) if code != 0 && code != 0xff => break code,
-                Some(_) => at += 1,
-            }
-        };
-        at += 2;
-        match marker {
-            0xd9 => return Ok(()),
-            // Restart marks and TEM have no length.
-            0x01 | 0xd0..=0xd8 => {}
-            _ => match bytes.get(at..at + 2) {
-                Some(&[high, low]) => at += usize::from(u16::from_be_bytes([high, low])),
-                _ => return Err(cut()),
-            },
-        }
+fn unread_samples(found: &str) -> String {
+    format!(
+        "a kind of image that is not read ({found}); expected samples that are whole numbers of at most 16 bits: \
+         save it as 8- or 16-bit grey PNG or TIFF"
+    )
+}
+
+/// Grey of samples of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels.
+fn grey<T: Copy + Into<u32>>(samples: Vec<T>, channels: usize, level: impl Fn(u32) -> T) -> Vec<T> {
+    // The weights add up to 2^16, so 16-bit samples fit as well.
+    let rec601 = |p: &[T]| (19_595 * p[0].into() + 38_470 * p[1].into() + 7_471 * p[2].into() + 32_768) >> 16;
+    match channels {
+        1 => samples,
+        2 => samples.chunks_exact(2).map(|p| p[0]).collect(),
+        _ => samples.chunks_exact(channels).map(|p| level(rec601(p))).collect(),
     }
+}
+
+fn levels_of(image: DynamicImage) -> Result<Levels, String> {
+    let channels = usize::from(image.color().channel_count());
+    let eight = |samples| Levels::Eight(grey(samples, channels, |v| v as u8));
+    let sixteen = |samples| Levels::Sixteen(grey(samples, channels, |v| v as u16));
+    Ok(match image {
+        DynamicImage::ImageLuma8(i) => eight(i.into_raw()),
+        DynamicImage::ImageLumaA8(i) => eight(i.into_raw()),
+        DynamicImage::ImageRgb8(i) => eight(i.into_raw()),
+        DynamicImage::ImageRgba8(i) => eight(i.into_raw()),
+        DynamicImage::ImageLuma16(i) => sixteen(i.into_raw()),
+        DynamicImage::ImageLumaA16(i) => sixteen(i.into_raw()),
+        DynamicImage::ImageRgb16(i) => sixteen(i.into_raw()),
+        DynamicImage::ImageRgba16(i) => sixteen(i.into_raw()),
+        other => return Err(unread_samples(&format!("{:?}", other.color()))),
+    })
 }
 
 #[cfg(test)]
@@ -358,11 +399,63 @@ mod tests {
     }
 
     #[test]
+    fn tiffs_of_other_samples_are_refused_with_the_way_out() {
+        let float = ImageBuffer::<Rgb<f32>, Vec<f32>>::from_pixel(2, 2, Rgb([0.5; 3]));
+        let grey = |sample_format: u16| {
+            // Little endian: a strip of one pixel of 32 bits, then the directory.
+            let mut bytes = b"II\x2a\0\x0c\0\0\0\0\0\x80\x3e".to_vec();
+            let entries = [256u16, 257, 258, 259, 262, 273, 277, 278, 279, 339];
+            let values = [1u32, 1, 32, 1, 1, 8, 1, 1, 4, sample_format.into()];
+            bytes.extend((entries.len() as u16).to_le_bytes());
+            for (tag, value) in entries.into_iter().zip(values) {
+                bytes.extend([tag.to_le_bytes(), 4u16.to_le_bytes()].concat());
+                bytes.extend([1u32.to_le_bytes(), value.to_le_bytes()].concat());
+            }
+            bytes.extend([0; 4]);
+            bytes
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        for bytes in [grey(1), grey(2), grey(3), encode(float, ImageFormat::Tiff)] {
+            let message = decode(&bytes).unwrap_err();
+            assert!(message.contains("save it as 8- or 16-bit grey PNG or TIFF"), "{message}");
+            std::fs::write(&path, bytes).unwrap();
+            assert!(read(&path).unwrap_err().to_string().contains("a.tif: a kind of image that is not read"));
+        }
+        assert!(dimensions(&path).is_ok(), "a header is enough");
+    }
+
+    #[test]
     fn other_files_are_named() {
         assert!(decode(b"").unwrap_err().contains("empty"));
         assert!(decode(b"GIF89a").unwrap_err().contains("neither PNG"));
         assert!(read(Path::new("/dev/null")).unwrap_err().to_string().contains("/dev/null: not a file"));
         assert!(read(Path::new("/no/such.png")).unwrap_err().to_string().contains("cannot be read"));
+    }
+
+    #[test]
+    fn damage_that_decoders_do_not_see_is_an_error() {
+        let broad = GrayImage::from_fn(300, 200, |x, y| Luma([(x * y / 9 + x) as u8]));
+        let png = encode(broad.clone(), ImageFormat::Png);
+        // The checksum of the pixels is wrong, that of the chunk around them right.
+        let at = png.windows(4).rposition(|w| w == b"IDAT").unwrap();
+        let length = u32::from_be_bytes(png[at - 4..at].try_into().unwrap()) as usize;
+        let mut wrong = png.clone();
+        wrong[at + 4 + length - 1] ^= 1;
+        let crc = crc32fast::hash(&wrong[at..at + 4 + length]).to_be_bytes();
+        wrong[at + 4 + length..][..4].copy_from_slice(&crc);
+        assert!(decode(&png).is_ok() && decode(&wrong).is_err());
+
+        let jpeg = encode(broad, ImageFormat::Jpeg);
+        assert!(decode(&jpeg).is_ok());
+        for (at, length) in [(jpeg.len() / 2, 40), (jpeg.len() / 3, 90), (jpeg.len() - 60, 20)] {
+            let mut wrong = jpeg.clone();
+            wrong[at..at + length].fill(0);
+            assert!(decode(&wrong).unwrap_err().contains("damaged"), "{at}");
+        }
+        // A piece is missing.
+        let cut = [&jpeg[..jpeg.len() / 2], &jpeg[jpeg.len() / 2 + 50..]].concat();
+        assert!(decode(&cut).unwrap_err().contains("damaged"));
     }
 
     proptest! {

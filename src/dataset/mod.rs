@@ -11,12 +11,14 @@ mod entry;
 pub mod folder;
 mod grey;
 pub mod image;
+mod jpeg;
 pub mod metadata;
 mod names;
 pub mod phantom;
 mod polarity;
 mod problem;
 pub mod source;
+mod top_level;
 
 pub use crate::names::image_id;
 pub use corrections::Corrections;

@@ -23,18 +23,30 @@ pub fn looks_inverted(image: &GreyImage) -> bool {
     let mut middle = Vec::new();
     for i in 0..SAMPLES {
         let along = |side: u32| ((u64::from(side - 1) * u64::from(i)) / u64::from(SAMPLES - 1)) as u32;
-        around.extend([image.eight_bit_at(along(width), y), image.eight_bit_at(x, along(height))]);
-        around.push(image.eight_bit_at(width - 1 - x, along(height)));
+        around.extend([image.level_at(along(width), y), image.level_at(x, along(height))]);
+        around.push(image.level_at(width - 1 - x, along(height)));
         let inner = |side: u32| side / 4 + along(side / 2);
         for j in 0..8 {
-            middle.push(image.eight_bit_at(inner(width), height / 4 + height / 2 * j / 8));
+            middle.push(image.level_at(inner(width), height / 4 + height / 2 * j / 8));
         }
     }
-    let (around, middle) = (median(around), median(middle));
+    // Of 16 bits an image may use few, whatever the top level of the data set is.
+    let top = match image.sixteen_bit_top() {
+        Some(_) => own_top(around.iter().chain(&middle)),
+        None => image.top(),
+    };
+    let scale = 255.0 / f64::from(top);
+    let (around, middle) = (scale * median(around), scale * median(middle));
     around >= BRIGHT && around - middle >= STEP
 }
 
-fn median(mut levels: Vec<u8>) -> f64 {
+/// The smallest 2^n - 1 that none of the levels exceeds, at least 255.
+fn own_top<'a>(levels: impl Iterator<Item = &'a u16>) -> u16 {
+    let highest = levels.copied().max().unwrap_or(0);
+    u16::MAX >> highest.leading_zeros().min(8)
+}
+
+fn median(mut levels: Vec<u16>) -> f64 {
     levels.sort_unstable();
     f64::from(levels[levels.len() / 2])
 }

@@ -53,20 +53,22 @@ pub struct Problem {
 const RAW_LENGTH: usize = 200;
 
 impl Problem {
-    /// A problem with a whole file: no place, no raw value, no image, no patient. Add them with the methods below.
+    /// A problem with a whole file: no place, no raw value, no image, no patient. Add them with the methods below. A reason
+    /// that is an error's text need not name the file again: its path is left out.
     pub fn new(
         severity: Severity,
         file: impl Into<String>,
         reason: impl Into<String>,
         action: impl Into<String>,
     ) -> Problem {
+        let (file, reason) = (file.into(), reason.into());
         Problem {
-            file: file.into(),
+            reason: without_file(&file, &reason).to_owned(),
+            file,
             place: String::new(),
             image_id: None,
             patient_id: None,
             raw: String::new(),
-            reason: reason.into(),
             action: action.into(),
             severity,
         }
@@ -100,9 +102,27 @@ impl Problem {
     }
 }
 
+/// The reason without the path of the file, with or without the data folder before it, that it begins with.
+fn without_file<'a>(file: &str, reason: &'a str) -> &'a str {
+    let rest = reason.find(file).filter(|at| !file.is_empty() && (*at == 0 || reason[..*at].ends_with('/')));
+    let rest = rest.filter(|at| !reason[..*at].contains(": ")).map(|at| &reason[at + file.len()..]);
+    rest.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' '))).unwrap_or(reason)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_names_its_file_once() {
+        let reason = |file: &str, reason: &str| Problem::new(Severity::Error, file, reason, "left out").reason;
+        assert_eq!(reason("train/a.json", "my data/train/a.json line 2 column 0: EOF"), "line 2 column 0: EOF");
+        assert_eq!(reason("meta.xlsx", "data/meta.xlsx: no workbook"), "no workbook");
+        assert_eq!(reason("a.json", "a.json: no array"), "no array");
+        for kept in ["the same as data/a.json", "no ID: a.json has none", "data/aa.json: no array", ""] {
+            assert_eq!((reason("a.json", kept), reason("", kept)), (kept.to_owned(), kept.to_owned()));
+        }
+    }
 
     #[test]
     fn raw_values_are_shortened_by_characters() {

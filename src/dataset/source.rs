@@ -76,6 +76,19 @@ pub trait Source: Send + Sync {
         image::dimensions(&self.root().join(&entry.image))
     }
 
+    /// Bits per sample of an image, without decoding it.
+    ///
+    /// # Errors
+    /// The image's header cannot be read.
+    fn stored_bits(&self, entry: &ImageEntry) -> Result<u8, ImageError> {
+        image::stored_bits(&self.root().join(&entry.image))
+    }
+
+    /// Where the data is a copy of 8 bits: the top level by which the 16-bit images that it was made of were scaled.
+    fn top_level(&self) -> Option<u16> {
+        None
+    }
+
     /// The rows of the spreadsheet `file`.
     ///
     /// # Errors

@@ -1,14 +1,30 @@
 use crate::geometry::SweepTable;
 
+/// Most steps of work, and as many again per point: 800 points are always counted to the end, and of longer outlines those
+/// that have on average fewer than about 250 edges side by side, as every outline of a bone has.
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_POINT: u64 = 500;
+
+/// How often an outline crosses itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossings {
+    /// Pairs of edges that cross each other.
+    pub count: u32,
+    /// Whether there may be more, because counting stopped at its limit of work.
+    pub is_least: bool,
+}
+
 /// Number of pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch
 /// or retrace one another, as a contour does along a line one pixel wide, do not count.
 ///
 /// A sweep over the longer axis with the edges now open: dense contours have short edges, so few are open at a time.
-pub fn crossings(points: &[[i32; 2]]) -> u32 {
+/// Where many are, counting stops after work in proportion to the number of points.
+pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     let n = points.len();
     if n < 4 {
-        return 0;
+        return Crossings::default();
     }
+    let mut steps_left = STEPS + STEPS_PER_POINT * n as u64;
     // Along the longer axis fewer edges are open at a time; which axis is called x changes no crossing.
     let (mut least, mut most) = (points[0], points[0]);
     for point in points {
@@ -35,15 +51,24 @@ pub fn crossings(points: &[[i32; 2]]) -> u32 {
     for line in 0..table.lines() {
         // What ends where this line begins can only touch what begins on it.
         let start = low + line as i64 * columns;
+        let mut beginning = table.beginning(line).map(edge).peekable();
+        if beginning.peek().is_none() {
+            continue;
+        }
+        steps_left = steps_left.saturating_sub(open.len() as u64);
         open.retain(|o| o.end > start);
-        for (a, b) in table.beginning(line).map(edge) {
+        for (a, b) in beginning {
+            let Some(left) = steps_left.checked_sub(open.len() as u64) else {
+                return Crossings { count, is_least: true };
+            };
+            steps_left = left;
             let this = Open { edge: (a, b), end: a[0].max(b[0]), low: a[1].min(b[1]), high: a[1].max(b[1]) };
             let near = open.iter().filter(|o| o.high > this.low && o.low < this.high);
             count += near.filter(|o| cross(this.edge, o.edge)).count() as u32;
             open.push(this);
         }
     }
-    count
+    Crossings { count, is_least: false }
 }
 
 /// An edge that the sweep has begun: the last column it reaches, its first and last row.
@@ -69,15 +94,43 @@ mod tests {
 
     use super::*;
 
+    fn count(points: &[[i32; 2]]) -> u32 {
+        let found = super::crossings(points);
+        assert!(!found.is_least);
+        found.count
+    }
+
+    #[test]
+    fn outlines_made_to_be_slow_stop_at_the_limit() {
+        let radius = 1e6;
+        // Each point of the star joined to the one nearly opposite: all edges cross.
+        let star = |n: usize| -> Vec<[i32; 2]> {
+            let angle = |i: usize| (i * (n / 2) % n) as f64 * std::f64::consts::TAU / n as f64;
+            (0..n).map(|i| [(radius * angle(i).cos()) as i32, (radius * angle(i).sin()) as i32]).collect()
+        };
+        // The teeth of a comb lie side by side along its whole length and do not cross.
+        let comb = |n: i32| -> Vec<[i32; 2]> { (0..n).map(|i| [if i % 4 < 2 { 0 } else { 1_000_000 }, i]).collect() };
+        assert_eq!(super::crossings(&star(801)), Crossings { count: 801 * 798 / 2, is_least: false });
+        let many = super::crossings(&star(300_001));
+        assert!(many.is_least && many.count > 10_000_000 && u64::from(many.count) < STEPS + 300_001 * STEPS_PER_POINT);
+        assert_eq!(super::crossings(&comb(300_001)), Crossings { count: 0, is_least: true });
+        // As long, but as a bone's contour is: one step after another.
+        let spiral: Vec<[i32; 2]> = (0..300_000)
+            .map(|i| (f64::from(i) * 0.005, 50.0 + f64::from(i) * 0.03))
+            .map(|(angle, radius)| [(radius * angle.cos()) as i32, (radius * angle.sin()) as i32])
+            .collect();
+        assert!(!super::crossings(&spiral).is_least);
+    }
+
     #[test]
     fn simple_shapes_have_none_and_a_bow_tie_one() {
-        assert_eq!(crossings(&[[0, 0], [10, 0], [10, 10], [0, 10]]), 0);
-        assert_eq!(crossings(&[[0, 0], [10, 10], [10, 0], [0, 10]]), 1);
-        assert_eq!(crossings(&[[0, 0], [10, 0]]), 0);
+        assert_eq!(count(&[[0, 0], [10, 0], [10, 10], [0, 10]]), 0);
+        assert_eq!(count(&[[0, 0], [10, 10], [10, 0], [0, 10]]), 1);
+        assert_eq!(count(&[[0, 0], [10, 0]]), 0);
         // Out and back along one line touches itself and does not cross.
-        assert_eq!(crossings(&[[0, 0], [5, 0], [9, 0], [5, 0], [0, 0], [0, 5]]), 0);
+        assert_eq!(count(&[[0, 0], [5, 0], [9, 0], [5, 0], [0, 0], [0, 5]]), 0);
         // A five-pointed star drawn in one line.
-        assert_eq!(crossings(&[[0, -100], [59, 81], [-95, -31], [95, -31], [-59, 81]]), 5);
+        assert_eq!(count(&[[0, -100], [59, 81], [-95, -31], [95, -31], [-59, 81]]), 5);
     }
 
     fn of_all_pairs(points: &[[i32; 2]]) -> u32 {
@@ -90,7 +143,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_all_pairs(points in prop::collection::vec(prop::array::uniform2(-30i32..30), 0..40)) {
-            prop_assert_eq!(crossings(&points), of_all_pairs(&points));
+            prop_assert_eq!(count(&points), of_all_pairs(&points));
         }
 
         #[test]
@@ -101,7 +154,7 @@ mod tests {
                 at
             };
             let points: Vec<[i32; 2]> = steps.into_iter().map(step).collect();
-            prop_assert_eq!(crossings(&points), of_all_pairs(&points));
+            prop_assert_eq!(count(&points), of_all_pairs(&points));
         }
     }
 }

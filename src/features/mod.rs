@@ -4,11 +4,13 @@ mod angle;
 mod crossings;
 mod hash;
 mod levels;
+mod outline;
 mod side;
 mod strips;
 
 pub use angle::{angle_deg, is_rotated};
-pub use crossings::crossings;
+pub use crossings::{Crossings, crossings};
 pub use levels::{Levels, levels};
+pub use outline::{Fit, Outline, Picture};
 pub use side::side_by_anatomy;
 pub use strips::Strips;

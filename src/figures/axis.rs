@@ -9,6 +9,7 @@ pub struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
+    whole: bool,
 }
 
 impl Axis {
@@ -27,13 +28,18 @@ impl Axis {
 
     /// A linear axis with these ends.
     pub fn between(label: &str, low: f64, high: f64) -> Axis {
-        Axis { label: label.to_owned(), low, high, logarithmic: false }
+        Axis { label: label.to_owned(), low, high, logarithmic: false, whole: false }
+    }
+
+    /// The same for a quantity that is counted: ticks at whole numbers alone.
+    pub fn whole(self) -> Axis {
+        Axis { whole: true, ..self }
     }
 
     /// A logarithmic axis that holds all positive `values`.
     pub fn logarithmic(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
         let (low, high) = bounds(values.into_iter().filter(|v| *v > 0.0)).unwrap_or((0.1, 10.0));
-        Axis { label: label.to_owned(), low: low / 1.3, high: high * 1.3, logarithmic: true }
+        Axis { label: label.to_owned(), low: low / 1.3, high: high * 1.3, logarithmic: true, whole: false }
     }
 
     /// 0 at the low end, 1 at the high end, not cut.
@@ -72,8 +78,9 @@ impl Axis {
         if !(rough > 0.0 && rough.is_finite()) {
             return Vec::new();
         }
-        let decade = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * decade).find(|s| *s >= rough * 0.999_999);
+        let decade = 10f64.powf(rough.log10().floor()).max(if self.whole { 1.0 } else { 0.0 });
+        let is_wide = |step: &f64| *step >= rough * 0.999_999 && (!self.whole || step.fract() == 0.0);
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * decade).find(is_wide);
         let step = step.unwrap_or(10.0 * decade);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
@@ -168,6 +175,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_counted_has_ticks_at_whole_numbers() {
+        for (low, high) in [(1.0, 2.0), (1.0, 3.0), (0.5, 1.5), (0.0, 12.0), (0.0, 0.4), (1.0, 1e6)] {
+            for length in [60.0, 200.0, 300.0, 700.0] {
+                let ticks = Axis::between("", low, high).whole().ticks(length, false);
+                assert!(ticks.iter().all(|t| t.0.fract() == 0.0 && !t.1.contains('.')), "{low} {high}: {ticks:?}");
+                assert!(!ticks.is_empty(), "{low} {high} {length}");
+            }
+        }
+        assert_eq!(texts(&Axis::between("", 1.0, 3.0).whole(), 300.0), ["1", "2", "3"]);
     }
 
     #[test]

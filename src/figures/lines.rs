@@ -45,6 +45,7 @@ impl Lines {
         let Some((low, high)) = bounds(points().map(|p| p.0)) else { return nothing(picture, frame) };
         let room = if high > low { 0.0 } else { 0.5 };
         let x = Axis::between(&self.x_label, low - room, high + room);
+        let x = if points().all(|p| p.0.fract() == 0.0) { x.whole() } else { x };
         let y = Axis::linear(&self.y_label, points().map(|p| p.1));
         let plot = Plot::axes(picture, frame, &x, &y);
         for marker in self.markers.iter().filter(|m| (low..=high).contains(&m.value)) {
@@ -80,6 +81,20 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 mod tests {
     use super::super::Shape;
     use super::*;
+
+    #[test]
+    fn epochs_are_named_by_whole_numbers() {
+        for epochs in [2, 3, 5, 12] {
+            let points = (1..=epochs).map(|i| (f64::from(i), f64::from(i) / 100.0)).collect();
+            let series = vec![LineSeries { name: String::new(), colour: [0; 3], points }];
+            let (x_label, y_label) = ("epoch".into(), "Dice".into());
+            let lines = Lines { title: String::new(), x_label, y_label, series, markers: vec![] };
+            let mut picture = Picture::new(440.0, 210.0, "");
+            lines.draw(&mut picture, [16.0, 0.0, 424.0, 210.0]);
+            let texts: Vec<&str> = picture.texts().map(|text| text.text.as_str()).collect();
+            assert!(texts.contains(&"2") && !texts.contains(&"1.5") && !texts.contains(&"1.25"), "{texts:?}");
+        }
+    }
 
     #[test]
     fn gaps_stay_gaps_and_many_points_become_few() {

@@ -36,6 +36,7 @@ mod region;
 mod term;
 mod tversky;
 
+use crate::wording::counted;
 use tch::{Kind, TchError};
 
 pub use auxiliary::resampled;
@@ -80,7 +81,7 @@ pub enum LossError {
         kind: Kind,
     },
     /// An option by class has another number of classes.
-    #[error("{option} lists {has} values; there are {classes} classes")]
+    #[error("{option} lists {}; there are {classes} classes", counted(*has, "value", "values"))]
     Classes {
         /// The option.
         option: &'static str,
@@ -103,7 +104,9 @@ pub enum LossError {
     #[error("pixels' weights are given, but no term of the loss uses them: they are for bce")]
     WeightsUnused,
     /// Another number of weights than of auxiliary outputs.
-    #[error("there are {outputs} auxiliary outputs and {weights} weights; give one each, or one for all")]
+    #[error("{} and {} do not match; give one each, or one for all",
+        counted(*outputs, "auxiliary output", "auxiliary outputs"),
+        counted(*weights, "weight", "weights"))]
     Auxiliary {
         /// Outputs of the model.
         outputs: usize,

@@ -25,3 +25,4 @@ pub use distance::SignedDistance;
 pub use hand::HandMasks;
 pub use labels::{LabelImage, masks_of_words};
 pub use runs::{MAX_PIXELS, MaskError, Run, RunMask};
+pub use trace::outlines_length;

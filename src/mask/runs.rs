@@ -56,7 +56,7 @@ pub enum MaskError {
         pixels: u64,
     },
     /// Two masks of different sizes in one operation.
-    #[error("masks differ in size: {0:?} and {1:?}")]
+    #[error("masks differ in size: {}x{} and {}x{}", .0.0, .0.1, .1.0, .1.1)]
     Size((u32, u32), (u32, u32)),
     /// Masks of one image that are not one per bone.
     #[error("{found} masks, expected one for each of the {} bones", crate::bones::COUNT)]

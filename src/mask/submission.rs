@@ -11,6 +11,7 @@ use super::rle::{self, RleError};
 use super::{HandMasks, MaskError, RunMask};
 use crate::artefact::{Together, write_atomically};
 use crate::bones::{self, Bone};
+use crate::bounded::{self, Csv};
 use crate::names::image_id;
 
 /// The columns, in the order in which they are written.
@@ -18,6 +19,8 @@ pub const COLUMNS: [&str; 3] = ["image_name", "class", "rle"];
 
 /// Rows decoded together: enough for every thread, and few enough that memory does not grow with the file.
 const BATCH: usize = 1024;
+/// Bytes of rows from which they are decoded, however few they are.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// The masks of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +76,8 @@ pub fn read_sized(
     size_of: impl Fn(&str) -> (u32, u32) + Sync,
 ) -> Result<Vec<ImageMasks>, SubmissionError> {
     let name = || path.display().to_string();
-    let file = std::fs::File::open(path).map_err(|source| SubmissionError::Io { path: name(), source })?;
     let csv_error = |source| SubmissionError::Csv { path: name(), source };
-    let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 20).from_reader(file);
+    let mut reader = Csv::open_masks(path).map_err(csv_error)?;
     let header: Vec<String> =
         reader.byte_headers().map_err(csv_error)?.iter().map(|h| String::from_utf8_lossy(h).into_owned()).collect();
     let places = COLUMNS.map(|column| header.iter().position(|h| h == column));
@@ -85,15 +87,18 @@ pub fn read_sized(
 
     let mut images = Gathering::default();
     let mut batch: Vec<csv::ByteRecord> = Vec::new();
-    let mut used = 0;
+    let (mut used, mut bytes) = (0, 0);
     loop {
         // Records are read again into the same buffers.
         if batch.len() == used {
             batch.push(csv::ByteRecord::new());
         }
         let found = reader.read_byte_record(&mut batch[used]);
-        used += usize::from(matches!(found, Ok(true)));
-        if used == BATCH || !matches!(found, Ok(true)) {
+        if matches!(found, Ok(true)) {
+            bytes += batch[used].as_slice().len();
+            used += 1;
+        }
+        if used == BATCH || bytes > BATCH_BYTES || !matches!(found, Ok(true)) {
             let masks: Vec<Result<RunMask, RleError>> = batch[..used]
                 .par_iter()
                 .map(|row| {
@@ -106,7 +111,11 @@ pub fn read_sized(
                 let line = row.position().map_or(0, csv::Position::line);
                 images.add(path, line, &row[image_at], &row[class_at], mask)?;
             }
-            used = 0;
+            if bytes > BATCH_BYTES {
+                // Long rows leave no large buffers behind.
+                batch.clear();
+            }
+            (used, bytes) = (0, 0);
         }
         if !found.map_err(csv_error)? {
             return images.finish(path);
@@ -218,7 +227,7 @@ pub fn sidecar_path(path: &Path) -> PathBuf {
 pub fn sidecar(path: &Path) -> Result<Option<Sidecar>, SubmissionError> {
     let place = sidecar_path(path);
     let io = |source| SubmissionError::Io { path: place.display().to_string(), source };
-    match std::fs::read(&place) {
+    match bounded::read(&place, bounded::MAX_TEXT) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| io(e.into())),
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(io(e)),

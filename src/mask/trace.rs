@@ -25,14 +25,23 @@ impl RunMask {
     /// (`CHAIN_APPROX_NONE`) summed: 1 for a step along a row or column, √2 for a diagonal one. A single
     /// pixel has length 0.
     pub fn perimeter(&self) -> f64 {
-        let borders = Borders::of(self);
-        let mut steps = [0u64; 2];
-        for piece in borders.outermost(self.width()) {
-            borders.follow(borders.first_pixel(piece), LEFT, |_, towards| steps[towards % 2] += 1);
-        }
-        let [straight, diagonal] = steps;
-        straight as f64 + diagonal as f64 * std::f64::consts::SQRT_2
+        outlines_length(&self.outlines())
     }
+}
+
+/// Length of closed pixel paths, such as [`RunMask::outlines`], in px: see [`RunMask::perimeter`].
+pub fn outlines_length(paths: &[Vec<[i32; 2]>]) -> f64 {
+    let mut steps = [0u64; 3];
+    for path in paths {
+        let mut from = path.last();
+        for to in path {
+            let far = from.map_or(0, |from| from[0].abs_diff(to[0]) + from[1].abs_diff(to[1]));
+            steps[far as usize] += 1;
+            from = Some(to);
+        }
+    }
+    let [_, straight, diagonal] = steps;
+    straight as f64 + diagonal as f64 * std::f64::consts::SQRT_2
 }
 
 /// Steps to the eight neighbours, counter-clockwise on the screen from the right; the odd ones are diagonal.
@@ -163,13 +172,12 @@ impl Borders {
     /// The pixels of the border of `start` that faces the empty neighbour in direction `empty`.
     fn contour(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
         let mut path = Vec::new();
-        self.follow(start, empty, |at, _| path.push(at));
+        self.follow(start, empty, |at| path.push(at));
         if path.is_empty() { vec![start] } else { path }
     }
 
-    /// Follows that border and calls `step` with each pixel and the direction in which it is left; a pixel alone is not
-    /// left.
-    fn follow(&self, start: [i32; 2], empty: usize, mut step: impl FnMut([i32; 2], usize)) {
+    /// Follows that border and calls `step` with each pixel; a pixel alone is not left.
+    fn follow(&self, start: [i32; 2], empty: usize, mut step: impl FnMut([i32; 2])) {
         let neighbour = |of: [i32; 2], towards: usize| [of[0] + STEPS[towards][0], of[1] + STEPS[towards][1]];
         // Clockwise from the empty neighbour: the first set one is where the path will come back from.
         let is_set = |of, towards| self.bits.is_set(neighbour(of, towards));
@@ -181,7 +189,7 @@ impl Borders {
         loop {
             // Counter-clockwise from where the path came: the pixel it came from is set, so one is found.
             towards = (1..=8).map(|turn| (towards + turn) % 8).find(|d| is_set(at, *d)).unwrap_or(towards);
-            step(at, towards);
+            step(at);
             let next = neighbour(at, towards);
             if next == start && at == last {
                 return;

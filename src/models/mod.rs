@@ -53,7 +53,7 @@ pub use outline::{Cost, Outline, classes_of};
 pub use parameters::{Entry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
-pub(crate) use tensor_file::is_pickle;
+pub(crate) use tensor_file::{read_metadata, write_with_metadata};
 pub use tensor_file::{read_tensors, write_tensors};
 pub(crate) use weights::all_finite;
 pub use weights::{Loaded, WeightsError};

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::WeightsError;
@@ -49,7 +50,11 @@ pub(crate) fn is_pickle(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..] if start.get(8) != Some(&b'{'))
 }
 
-/// Every tensor of a safetensors file, on the CPU.
+/// Put before every name by what wraps a model in training: PyTorch's data parallelism and `torch.compile`, Lightning.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
+/// Every tensor of a safetensors file, on the CPU. Names lose what a wrapper put before every one of them: `module.`,
+/// `_orig_mod.`, `model.`, in any order.
 ///
 /// # Errors
 /// [`WeightsError::Io`], [`WeightsError::Format`], [`WeightsError::Pickle`], [`WeightsError::Type`] and [`WeightsError::Torch`].
@@ -71,7 +76,17 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsErro
             .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
         tensors.insert(name, tensor);
     }
-    Ok(tensors)
+    Ok(unwrapped(tensors))
+}
+
+fn unwrapped(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let is_on_all = |tensors: &BTreeMap<String, Tensor>, wrapper: &str| {
+        !tensors.is_empty() && tensors.keys().all(|name| name.len() > wrapper.len() && name.starts_with(wrapper))
+    };
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| is_on_all(&tensors, wrapper)) {
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor)).collect();
+    }
+    tensors
 }
 
 /// A tensor as the writer wants it; bytes are copied only when they are written.
@@ -114,12 +129,77 @@ impl View for Stored {
 /// # Errors
 /// [`WeightsError::Io`]; a file of that name is as it was then. [`WeightsError::Torch`] for number types that safetensors lacks.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), WeightsError> {
+    write_with_metadata(path, tensors, &[])
+}
+
+/// As [`write_tensors`], with entries of the header's metadata.
+///
+/// # Errors
+/// As for [`write_tensors`].
+pub(crate) fn write_with_metadata(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &[(&str, String)],
+) -> Result<(), WeightsError> {
+    let io = |source| WeightsError::Io { path: path.into(), source };
     let stored = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(tensor)?)));
     let stored: Vec<_> =
         stored.collect::<Result<_, TchError>>().map_err(|source| WeightsError::Torch { path: path.into(), source })?;
-    // The reference's own loaders refuse a file without this entry.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(stored, Some(metadata))
+    // The reference's own loaders refuse a file without the entry `format`.
+    let mut entries = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    entries.extend(metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    let bytes = safetensors::serialize(stored, Some(entries))
         .map_err(|source| WeightsError::Format { path: path.into(), source })?;
-    write_atomically(path, |out| out.write_all(&bytes)).map_err(|source| WeightsError::Io { path: path.into(), source })
+    let (header, data) = with_sorted_metadata(&bytes).map_err(|e| io(e.into()))?;
+    write_atomically(path, |out| {
+        out.write_all(&header)?;
+        out.write_all(data)
+    })
+    .map_err(io)
+}
+
+/// A safetensors file's length and header with the metadata in the order of their keys (the library writes them in the
+/// order of a hash map, another one each time), and the data after it.
+fn with_sorted_metadata(file: &[u8]) -> serde_json::Result<(Vec<u8>, &[u8])> {
+    let (length, rest) = file.split_first_chunk().expect("the library wrote a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let mut header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header)?;
+    if let Some(serde_json::Value::Object(metadata)) = header.get_mut("__metadata__") {
+        metadata.sort_keys();
+    }
+    let mut text = serde_json::to_vec(&header)?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut start = (text.len() as u64).to_le_bytes().to_vec();
+    start.append(&mut text);
+    Ok((start, data))
+}
+
+/// Entries of a safetensors header's metadata, without reading the tensors.
+///
+/// # Errors
+/// [`WeightsError::Io`], [`WeightsError::Format`] and [`WeightsError::Pickle`].
+pub(crate) fn read_metadata(path: &Path) -> Result<HashMap<String, String>, WeightsError> {
+    /// The part of the header that is not about tensors.
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        metadata: HashMap<String, String>,
+    }
+    let io = |source| WeightsError::Io { path: path.into(), source };
+    let format = |source| WeightsError::Format { path: path.into(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io)?;
+    let (length, on_disk) = (u64::from_le_bytes(length), file.metadata().map_err(io)?.len());
+    if length > on_disk {
+        if is_pickle(&length.to_le_bytes()) {
+            return Err(WeightsError::Pickle { path: path.into() });
+        }
+        return Err(format(SafeTensorError::InvalidHeaderLength));
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes).map_err(io)?;
+    let header: Header =
+        serde_json::from_slice(&bytes).map_err(|e| format(SafeTensorError::InvalidHeaderDeserialization(e)))?;
+    Ok(header.metadata)
 }

@@ -27,7 +27,7 @@ pub struct Settings {
     pub title: String,
     /// A hand whose |angle| is this or more counts as rotated; degrees.
     pub rotated_deg: f64,
-    /// Rows of problems and of findings shown; the rest are in the CSV beside the page.
+    /// Rows of problems and of findings shown; the rest are in the CSV next to the page.
     pub rows_shown: usize,
     /// Findings shown with their pictures.
     pub pictures_shown: usize,

@@ -32,7 +32,7 @@ pub enum ReportError {
     /// The page's template fails.
     #[error("the page's template: {0}")]
     Template(#[from] minijinja::Error),
-    /// A CSV beside the page cannot be written.
+    /// A CSV next to the page cannot be written.
     #[error(transparent)]
     Table(#[from] TableError),
     /// The numbers cannot be written as JSON.

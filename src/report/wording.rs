@@ -19,6 +19,11 @@ pub(super) fn count(n: usize) -> String {
     num(n as f64, 0)
 }
 
+/// A median of whole numbers, which may end in a half: `31`, `31.5`.
+pub(super) fn median(value: f64) -> String {
+    num(value, if value.fract() == 0.0 { 0 } else { 1 })
+}
+
 /// `1 image`, `2 images`.
 pub(super) fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!(p_text(0.0004), "p < 0.001");
         assert_eq!(p_text(0.0316), "p = 0.032");
         assert_eq!(counted(1, "image", "images"), "1 image");
+        assert_eq!((median(31.5), median(1032.0)), ("31.5".into(), "1,032".into()));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::run::Run;
 use super::settings::experiment;
-use super::{RunError, UNITS};
+use super::{HELD_OUT, RunError, UNITS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
 use crate::tables::{self, FoldRow};
+use crate::wording::counted;
 
 /// Bootstrap draws; the ends of the interval then stand to about a fortieth of a standard error.
 const RESAMPLES: usize = 10_000;
@@ -84,7 +86,8 @@ pub struct Comparison {
 ///
 /// Where both groups have at least two runs, the interval over runs is Student's of the differences paired by (fold,
 /// seed); where fewer than two such pairs are common, Welch's. The interval over images is the percentile bootstrap's
-/// of the differences paired by image, whole patients drawn where the folds tell whose the images are.
+/// of the differences paired by image. It draws whole patients; where an image's patient is not known it draws images,
+/// with a remark.
 ///
 /// # Errors
 /// No run at all.
@@ -128,7 +131,7 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
             group: group.name.clone(),
             difference: group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b),
             over_runs: over_runs(first, runs, measure),
-            over_images: over_images(first, runs, &patients),
+            over_images: over_images(first, runs, &patients, &mut remarks),
         })
         .collect();
     if let [only] = &groups[..] {
@@ -212,15 +215,48 @@ fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estima
     Some(Estimate { difference: unpaired.difference, ci: unpaired.ci, method })
 }
 
-/// Whose each image is, by the folds that the runs were trained on.
-struct Patients(HashMap<String, String>);
+/// Whose each image is: by the runs themselves, else by the folds that they were trained on.
+struct Patients {
+    by_image: HashMap<String, String>,
+    /// Why a run without patients of its own has none from its folds either.
+    reasons: Vec<String>,
+}
 
 impl Patients {
     fn read(runs: &[Run]) -> Patients {
-        let files: BTreeSet<&str> =
-            runs.iter().filter_map(|r| r.setting("data.folds").and_then(toml::Value::as_str)).collect();
-        let rows = files.into_iter().filter_map(|path| tables::read::<FoldRow>(path.as_ref()).ok()).flatten();
-        Patients(rows.map(|row| (row.image_id, row.patient_id)).collect())
+        let mut patients = Patients { by_image: HashMap::new(), reasons: Vec::new() };
+        for run in runs.iter().filter(|run| run.patients.is_empty()) {
+            let file = run.setting("data.folds").and_then(toml::Value::as_str).unwrap_or_default();
+            let reason = match tables::read::<FoldRow>(file.as_ref()) {
+                Ok(rows) => {
+                    patients.by_image.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)));
+                    continue;
+                }
+                Err(_) if !Path::new(file).exists() => {
+                    format!("{} has no {HELD_OUT}, and its folds file {file:?} is not in this folder", run.name)
+                }
+                Err(error) => format!("{} has no {HELD_OUT}, and of its folds, {error}", run.name),
+            };
+            patients.reasons.push(reason);
+        }
+        for run in runs {
+            patients.by_image.extend(run.patients.iter().map(|(image, patient)| (image.clone(), patient.clone())));
+        }
+        patients
+    }
+
+    /// Why whole patients cannot be drawn.
+    fn remark(&self, image: &str) -> String {
+        let reason = self
+            .reasons
+            .first()
+            .cloned()
+            .unwrap_or_else(|| format!("neither {HELD_OUT} nor the folds of a run have it"));
+        format!(
+            "images and not whole patients were drawn for the interval over images, which is then too narrow where patients \
+             have several images: the patient of image {image} is not known ({reason}); run this where the folds file is \
+             found by the path in the runs' config.toml"
+        )
     }
 }
 
@@ -234,16 +270,25 @@ fn by_image<'a>(runs: &[&'a Run]) -> BTreeMap<&'a str, f64> {
     sums.into_iter().map(|(image, (sum, n))| (image, sum / n as f64)).collect()
 }
 
-fn over_images(first: &[&Run], second: &[&Run], patients: &Patients) -> Option<Estimate> {
+fn over_images(first: &[&Run], second: &[&Run], patients: &Patients, remarks: &mut Vec<String>) -> Option<Estimate> {
     let (first, second) = (by_image(first), by_image(second));
     let common: Vec<(&str, f64)> =
         second.iter().filter_map(|(image, dice)| Some((*image, dice - first.get(image)?))).collect();
-    let known = common.iter().all(|(image, _)| patients.0.contains_key(*image));
-    let clustered: Vec<(&str, f64)> =
-        common.iter().map(|(image, d)| (if known { patients.0[*image].as_str() } else { *image }, *d)).collect();
+    let unknown = common.iter().find(|(image, _)| !patients.by_image.contains_key(*image));
+    let of = |image| if unknown.is_some() { image } else { patients.by_image[image].as_str() };
+    let clustered: Vec<(&str, f64)> = common.iter().map(|(image, d)| (of(*image), *d)).collect();
     let found = bootstrap_mean(&clustered, RESAMPLES, 0)?;
-    let drawn = if known { format!("{} patients drawn", found.clusters) } else { "images drawn".into() };
-    let method = format!("paired by image, percentile bootstrap, {drawn}, n = {} images", found.n);
+    let drawn = match unknown {
+        None => format!("{} drawn", counted(found.clusters, "patient", "patients")),
+        Some((image, _)) => {
+            let remark = patients.remark(image);
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+            "single images drawn, not whole patients".into()
+        }
+    };
+    let method = format!("paired by image, percentile bootstrap, {drawn}, n = {}", counted(found.n, "image", "images"));
     Some(Estimate { difference: found.mean, ci: found.ci, method })
 }
 

@@ -10,11 +10,13 @@ mod settings;
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Group, Measure, compare};
+pub use run::{Epoch, Found, Outcome, Run, find};
+pub use settings::{IGNORED, UNITS, flatten};
+
 /// File of a run on crops with the masks of the held-out images in pixels of the crops.
 pub const CROP_PREDICTIONS: &str = "predictions_crops.csv";
-
-pub use run::{Epoch, Outcome, Run, find};
-pub use settings::{IGNORED, UNITS, flatten};
+/// File of a run with the patient of each held-out image.
+pub const HELD_OUT: &str = "held_out.csv";
 
 /// A folder that is no run.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +28,19 @@ pub enum RunError {
     Content { path: PathBuf, reason: String },
     #[error("{} is no run: it holds no config.toml, which `carpus train` writes", path.display())]
     NoConfig { path: PathBuf },
+    #[error("{} is no run: a run is a folder with config.toml, which `carpus train` writes", path.display())]
+    NotAFolder { path: PathBuf },
     #[error("no run in {}: a run is a folder with config.toml, which `carpus train` writes", path.display())]
     NoRuns { path: PathBuf },
+    #[error(
+        "none of {} is a run that can be read: a run is a folder with config.toml, which `carpus train` writes",
+        listed(paths)
+    )]
+    NoneLeft { paths: Vec<PathBuf> },
     #[error("{0}")]
     Compare(String),
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

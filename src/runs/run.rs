@@ -1,11 +1,14 @@
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::RunError;
+use super::{HELD_OUT, RunError};
 use crate::bones;
+use crate::bounded::{self, Csv};
 use crate::scores::{ImageScore, Summary, read_scores};
+use crate::tables::{HeldOutRow, read_csv};
 
 /// One epoch as logged. A figure that the log does not hold is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -71,6 +74,8 @@ pub struct Run {
     pub outcome: Option<Outcome>,
     /// Dice of the held-out images; empty where they were not scored.
     pub scores: Vec<ImageScore>,
+    /// Patient of each held-out image; empty in runs of versions that did not write it.
+    pub patients: HashMap<String, String>,
     /// One sentence a file that is there and cannot be read.
     pub problems: Vec<String>,
 }
@@ -85,12 +90,13 @@ impl Run {
         if !file.is_file() {
             return Err(RunError::NoConfig { path: path.into() });
         }
-        let text = std::fs::read_to_string(&file).map_err(|source| RunError::Io { path: file.clone(), source })?;
+        let text = bounded::read_text(&file, bounded::MAX_CONFIG)
+            .map_err(|source| RunError::Io { path: file.clone(), source })?;
         let config =
             text.parse().map_err(|e: toml::de::Error| RunError::Content { path: file, reason: e.to_string() })?;
         let mut problems = Vec::new();
         let mut kept = |result: Result<(), RunError>| problems.extend(result.err().map(|e| e.to_string()));
-        let (mut epochs, mut outcome, mut scores) = (Vec::new(), None, Vec::new());
+        let (mut epochs, mut outcome, mut scores, mut patients) = (Vec::new(), None, Vec::new(), HashMap::new());
         let file = path.join("metrics.csv");
         if file.is_file() {
             kept(read_epochs(&file).map(|read| epochs = read));
@@ -104,9 +110,14 @@ impl Run {
             let read = read_scores(&file).map_err(|e| RunError::Content { path: file, reason: e.to_string() });
             kept(read.map(|read| scores = read));
         }
+        let file = path.join(HELD_OUT);
+        if file.is_file() {
+            let read = read_csv::<HeldOutRow>(&file).map_err(|e| RunError::Compare(e.to_string()));
+            kept(read.map(|rows| patients.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)))));
+        }
         let name = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = name.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Ok(Run { name, path: path.into(), config, epochs, outcome, scores, problems })
+        Ok(Run { name, path: path.into(), config, epochs, outcome, scores, patients, problems })
     }
 
     /// The same run with its scores from the file `name` in its folder, as `carpus evaluate` writes it.
@@ -170,38 +181,78 @@ impl Run {
     }
 }
 
-/// The runs in a folder, by name; the folder itself where it is one.
+/// Runs that were found, and what was not one.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Each once.
+    pub runs: Vec<Run>,
+    /// Paths that are no run and hold none, and runs whose configuration cannot be read.
+    pub skipped: Vec<RunError>,
+}
+
+/// The runs at these paths: of a folder of runs, those in it by name. A pattern of the shell (`runs/fpn-fold*`) also
+/// names what is no run; that is skipped.
 ///
 /// # Errors
-/// A folder that cannot be read or holds no run; a run whose configuration is no TOML.
-pub fn find(folder: &Path) -> Result<Vec<Run>, RunError> {
-    if folder.join("config.toml").is_file() {
-        return Ok(vec![Run::read(folder)?]);
-    }
-    let io = |source| RunError::Io { path: folder.into(), source };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.join("config.toml").is_file() {
-            paths.push(path);
+/// A path does not exist, or no run is left.
+pub fn find(paths: &[PathBuf]) -> Result<Found, RunError> {
+    let mut found = Found::default();
+    let mut known = HashSet::new();
+    for path in paths {
+        match candidates(path) {
+            Err(RunError::Io { path, source }) => return Err(RunError::Io { path, source }),
+            Err(error) => found.skipped.push(error),
+            Ok(folders) => {
+                for folder in folders {
+                    if !known.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
+                        continue;
+                    }
+                    match Run::read(&folder) {
+                        Ok(run) => found.runs.push(run),
+                        Err(error) => found.skipped.push(error),
+                    }
+                }
+            }
         }
     }
-    if paths.is_empty() {
-        return Err(RunError::NoRuns { path: folder.into() });
+    if found.runs.is_empty() {
+        return Err(match (found.skipped.pop(), paths) {
+            (Some(only), [_]) if found.skipped.is_empty() => only,
+            _ => RunError::NoneLeft { paths: paths.to_vec() },
+        });
     }
-    paths.sort();
-    paths.iter().map(|path| Run::read(path)).collect()
+    Ok(found)
+}
+
+/// The folder itself where it is a run, else the runs in it by name.
+fn candidates(path: &Path) -> Result<Vec<PathBuf>, RunError> {
+    if path.join("config.toml").is_file() {
+        return Ok(vec![path.into()]);
+    }
+    let io = |source| RunError::Io { path: path.into(), source };
+    if path.is_file() {
+        return Err(RunError::NotAFolder { path: path.into() });
+    }
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let folder = entry.map_err(io)?.path();
+        if folder.join("config.toml").is_file() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    if folders.is_empty() { Err(RunError::NoRuns { path: path.into() }) } else { Ok(folders) }
 }
 
 fn read_outcome(path: &Path) -> Result<Outcome, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::Io { path: path.into(), source })?;
+    let bytes = bounded::read(path, bounded::MAX_TEXT).map_err(|source| RunError::Io { path: path.into(), source })?;
     serde_json::from_slice(&bytes).map_err(|e| RunError::Content { path: path.into(), reason: e.to_string() })
 }
 
 /// Columns by name, in any order; a column that is not there or a cell that is empty is absent.
 fn read_epochs(path: &Path) -> Result<Vec<Epoch>, RunError> {
     let wrong = |reason: String| RunError::Content { path: path.into(), reason };
-    let mut reader = csv::Reader::from_path(path).map_err(|e| wrong(e.to_string()))?;
+    let mut reader = Csv::open(path).map_err(|e| wrong(e.to_string()))?;
     let header = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
     let place = |name: &str| header.iter().position(|h| h == name);
     let class_places = bones::NAMES.map(|name| place(&format!("dice_{name}")));

@@ -10,12 +10,13 @@ use crate::dataset::corrections::Action;
 use crate::dataset::image::sha256;
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
 use crate::tables::{BoneRow, HASHES, ImageRow, Tables};
+use crate::wording::counted;
 use serde::{Deserialize, Serialize};
 
 /// Name of the file next to the tables.
 pub const FILE: &str = "scan.json";
 /// Raised when what is measured changes, so that older tables are not reused.
-const VERSION: u32 = 4;
+const VERSION: u32 = 6;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,6 +74,11 @@ impl Cache {
         Ok(Cache { files, images: tables.images.into_iter().map(|r| (r.path.clone(), r)).collect(), bones })
     }
 
+    /// Bits that the levels of an image of 16 bits need, if it has not changed.
+    pub fn level_bits(&self, dataset: &Dataset, entry: &ImageEntry) -> Option<u32> {
+        self.get(entry, dataset.stamp(entry).as_deref())?.image.level_bits
+    }
+
     /// Rows of an image whose files have not changed; what is known without reading them is taken afresh.
     pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<Measured> {
         let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
@@ -81,7 +87,7 @@ impl Cache {
             return None;
         }
         if image.unusable_reason.as_deref() == Some(EXCLUDED) {
-            // Whether it is excluded now is found out anew; what else was wrong was not looked at.
+            // Whether it is excluded now is looked up again; what else was wrong was not looked at.
             return None;
         }
         image.side = side_name(entry.side);
@@ -139,7 +145,13 @@ pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -
     let undone = then.cells.difference(&cells(corrections)).count();
     match (others, undone) {
         (0, 0) => None,
-        (0, _) => Some(format!("{undone} decisions about sides or metadata that are in the tables are not in force")),
-        _ => Some(format!("{others} images were measured on other shapes than the corrections give them")),
+        (0, _) => Some(format!(
+            "{} in the tables and not in force any more",
+            counted(undone, "decision about sides or metadata is", "decisions about sides or metadata are")
+        )),
+        _ => Some(format!(
+            "{} measured on other shapes than the corrections give",
+            counted(others, "image was", "images were")
+        )),
     }
 }

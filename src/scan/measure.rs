@@ -1,9 +1,9 @@
 use super::{ScanSettings, blank_row, side_name};
 use crate::bones::{self, Bone};
 use crate::dataset::annotation::Shape;
-use crate::dataset::image::Reader;
+use crate::dataset::image::{Radiograph, Reader};
 use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, Severity, Subset};
-use crate::features;
+use crate::features::{self, Outline, Picture};
 use crate::geometry::{PixelBox, Point};
 use crate::mask::{self, HandMasks, RunMask};
 use crate::tables::{BoneRow, ImageRow};
@@ -25,11 +25,20 @@ pub fn measure(
     reader: &mut Reader,
 ) -> Measured {
     let mut out = Measured { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
-    if let Err(reason) = out.measure_pixels(dataset, entry, settings, reader) {
-        out.image.unusable_reason = Some(format!("the image cannot be read: {reason}"));
-        out.problem(&entry.image, reason, "left without masks and measures");
-    } else {
-        out.measure_annotation(dataset, entry, predicted, settings);
+    match dataset.image_into(entry, reader) {
+        Err(error) => {
+            out.image.unusable_reason = Some(format!("the image cannot be read: {}", error.reason));
+            out.problem(&entry.image, error.reason, "left without masks and measures");
+        }
+        Ok(radiograph) => {
+            let (width, height) = radiograph.pixels.dimensions();
+            let levels = radiograph.pixels.to_eight_bit();
+            let picture = Picture { levels: &levels, width, height };
+            out.measure_pixels(entry, &radiograph, picture, settings);
+            out.measure_annotation(dataset, entry, predicted, picture, settings);
+            drop(levels);
+            reader.take_back(radiograph);
+        }
     }
     out.image.usable = out.image.unusable_reason.is_none();
     // Readers name the file; the tables are joined by image and patient too.
@@ -43,15 +52,12 @@ pub fn measure(
 impl Measured {
     fn measure_pixels(
         &mut self,
-        dataset: &Dataset,
         entry: &ImageEntry,
+        radiograph: &Radiograph,
+        Picture { levels: pixels, width, height }: Picture,
         settings: &ScanSettings,
-        reader: &mut Reader,
-    ) -> Result<(), String> {
-        let mut radiograph = dataset.image_into(entry, reader).map_err(|e| e.reason)?;
-        let (width, height) = radiograph.pixels.dimensions();
-        let pixels = radiograph.pixels.to_eight_bit();
-        let levels = features::levels(&pixels, width as usize, height as usize, settings.bright);
+    ) {
+        let levels = features::levels(pixels, width as usize, height as usize, settings.bright);
         let row = &mut self.image;
         row.width = width;
         row.height = height;
@@ -63,7 +69,6 @@ impl Measured {
         row.image_hash = Some(format!("{:016x}", levels.difference_hash));
         row.inverted = Some(radiograph.pixels.polarity() == Polarity::WhiteIsZero);
         let is_flat = pixels.iter().all(|level| *level == pixels[0]);
-        drop(pixels);
         if row.inverted == Some(true) {
             let reason = "dark bones on a bright background: the image is stored inverted";
             self.problems.push(Problem::new(Severity::Warning, &*entry.image, reason, "inverted on reading"));
@@ -77,9 +82,7 @@ impl Measured {
             let reason = "all pixels have one grey level: the image shows nothing".to_owned();
             self.problem(&entry.image, reason, "kept; it enters no fold");
         }
-        self.image.sha256 = Some(std::mem::take(&mut radiograph.sha256));
-        reader.take_back(radiograph);
-        Ok(())
+        self.image.sha256 = Some(radiograph.sha256.clone());
     }
 
     fn problem(&mut self, file: &str, reason: String, action: &str) {
@@ -92,6 +95,7 @@ impl Measured {
         dataset: &Dataset,
         entry: &ImageEntry,
         predicted: Option<&HandMasks>,
+        picture: Picture,
         settings: &ScanSettings,
     ) {
         match (dataset.annotation(entry), predicted) {
@@ -100,11 +104,11 @@ impl Measured {
                 self.image.annotation_sha256 = Some(read.sha256);
                 self.problems.extend(read.problems);
                 let masks = read.annotation.masks(self.image.width, self.image.height);
-                self.measure_masks(&masks, &read.annotation.shapes, settings);
+                self.measure_masks(&masks, &read.annotation.shapes, picture, settings);
             }
             (Ok(None), Some(masks)) => {
                 self.image.mask_source = "prediction".into();
-                self.measure_masks(masks, &[], settings);
+                self.measure_masks(masks, &[], picture, settings);
             }
             (Ok(None), None) => {
                 if entry.subset == Subset::Train {
@@ -119,24 +123,55 @@ impl Measured {
         }
     }
 
-    fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], settings: &ScanSettings) {
+    /// How often an outline crosses itself; a problem where counting stopped.
+    fn crossings(&mut self, bone: Bone, shape: &Shape) -> u32 {
+        let features::Crossings { count, is_least } = features::crossings(&shape.points);
+        if is_least {
+            let points = shape.points.len();
+            let reason = format!(
+                "the outline of {bone} has {points} points and crosses itself at least {count} times; counting stopped"
+            );
+            let file = self.image.annotation_path.clone().unwrap_or_default();
+            let problem = Problem::new(Severity::Warning, file, reason, "filled by the even-odd rule; draw it again");
+            self.problems.push(problem.at(format!("annotations[{}].points", shape.index)));
+        }
+        count
+    }
+
+    fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], picture: Picture, settings: &ScanSettings) {
         let coverage = mask::coverage(masks.as_slice()).expect("masks of one image have one size");
         let mut centroids = [None; bones::COUNT];
-        let mut hand: Option<PixelBox> = None;
+        let boxed: Vec<(PixelBox, &RunMask)> =
+            masks.iter().filter_map(|(_, mask)| Some((mask.bounding_box()?, mask))).collect();
+        let mut outlines = Vec::with_capacity(bones::COUNT);
+        let mut edges = Vec::with_capacity(bones::COUNT);
         for bone in Bone::all() {
             let own: Vec<&Shape> = shapes.iter().filter(|s| s.bone == Some(bone)).collect();
             let mask = &masks[bone];
             if mask.is_empty() && own.is_empty() {
                 continue;
             }
-            let row = bone_row(&self.image, bone, mask, &own, &coverage.overlap);
+            let paths = mask.outlines();
+            let outline = Outline::new(&paths, picture.width, picture.height);
+            let n_crossings = own.iter().fold(0, |sum: u32, shape| sum.saturating_add(self.crossings(bone, shape)));
+            let mut row = bone_row(&self.image, bone, mask, &own, n_crossings, &coverage.overlap);
+            row.perimeter_px = mask::outlines_length(&paths);
+            row.grey_inside = picture.inside(mask);
+            row.grey_ring = picture.ring(&outline, &boxed);
+            row.edge = picture.edge(&outline);
+            edges.extend(row.edge);
+            outlines.push(outline);
             centroids[bone.index()] = row.centroid_x.zip(row.centroid_y).map(|(x, y)| Point::new(x, y));
-            if let Some(b) = mask.bounding_box() {
-                hand = Some(hand.map_or(b, |h| h.union(&b)));
-            }
             self.bones.push(row);
         }
+        let hand = boxed.iter().map(|(bounds, _)| *bounds).reduce(|a, b| a.union(&b));
         let row = &mut self.image;
+        // A picture that shows nothing has nothing that outlines could follow.
+        if let Some(fit) = picture.fit(&outlines, edges).filter(|_| row.unusable_reason.is_none()) {
+            row.edge = Some(fit.edge);
+            row.edge_elsewhere = fit.elsewhere;
+            row.edge_elsewhere_change = fit.change;
+        }
         row.n_bones = masks.iter().filter(|(_, m)| !m.is_empty()).count() as u32;
         row.mask_px = Some(masks.iter().map(|(_, m)| m.area()).sum());
         row.overlap_px = Some(coverage.overlap.area());
@@ -156,7 +191,14 @@ impl Measured {
     }
 }
 
-fn bone_row(image: &ImageRow, bone: Bone, mask: &RunMask, shapes: &[&Shape], shared: &RunMask) -> BoneRow {
+fn bone_row(
+    image: &ImageRow,
+    bone: Bone,
+    mask: &RunMask,
+    shapes: &[&Shape],
+    n_crossings: u32,
+    shared: &RunMask,
+) -> BoneRow {
     let moments = mask.moments();
     let centroid = moments.centroid();
     let bounds = mask.bounding_box();
@@ -174,7 +216,6 @@ fn bone_row(image: &ImageRow, bone: Bone, mask: &RunMask, shapes: &[&Shape], sha
         y_min: bounds.map(|b| b.y_min),
         x_max: bounds.map(|b| b.x_max),
         y_max: bounds.map(|b| b.y_max),
-        perimeter_px: mask.perimeter(),
         orientation_deg: moments.orientation_deg(),
         eccentricity: moments.eccentricity(),
         sd_major_px: axes.map(|a| a.0),
@@ -184,7 +225,8 @@ fn bone_row(image: &ImageRow, bone: Bone, mask: &RunMask, shapes: &[&Shape], sha
         n_shapes: shapes.len() as u32,
         n_vertices: shapes.iter().map(|s| s.points.len() as u32).sum(),
         n_outside: shapes.iter().flat_map(|s| s.points.iter()).filter(outside).count() as u32,
-        n_crossings: shapes.iter().map(|s| features::crossings(&s.points)).sum(),
+        n_crossings,
         shared_px: mask.overlap(shared).expect("masks of one image have one size"),
+        ..BoneRow::default()
     }
 }

@@ -77,7 +77,7 @@ pub struct ScanSummary {
     pub problems: BTreeMap<String, usize>,
 }
 
-/// Scans the data and writes the tables into `out`, and CSV beside them where `csv`. Files unchanged since an
+/// Scans the data and writes the tables into `out`, and CSV next to them where `csv`. Files unchanged since an
 /// earlier scan into `out` with the same settings are not read again.
 pub fn scan(
     dataset: &Dataset,
@@ -101,6 +101,9 @@ pub fn scan(
         .build()
         .map_err(|source| ScanError::Threads { jobs: settings.jobs, source })?;
 
+    let (level_bits, found) = pool.install(|| dataset.level_bits(|entry| cache.level_bits(dataset, entry)));
+    problems.extend(found);
+
     progress.start("images", dataset.images().len() as u64);
     // One a thread: their memory stays in the thread's cache.
     let readers: Vec<Mutex<Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
@@ -108,17 +111,20 @@ pub fn scan(
         dataset
             .images()
             .par_iter()
+            .zip(&level_bits)
             // Handed out one by one, so that no thread is left with many at the end.
             .with_max_len(1)
-            .map(|entry| {
+            .map(|(entry, bits)| {
                 let stamp = dataset.stamp(entry);
-                let known = cache.get(entry, stamp.as_deref());
+                let top = bits.and(dataset.top_level()).map_or(u8::MAX.into(), u32::from);
+                let known = cache.get(entry, stamp.as_deref()).filter(|known| known.image.top_level == Some(top));
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
                     let predicted = predictions.get(&*entry.image_id);
                     let place = &readers[rayon::current_thread_index().unwrap_or(0)];
                     let mut reader = std::mem::take(&mut *lock(place));
-                    let rows = measure::measure(dataset, entry, predicted, settings, &mut reader);
+                    let mut rows = measure::measure(dataset, entry, predicted, settings, &mut reader);
+                    (rows.image.top_level, rows.image.level_bits) = (Some(top), *bits);
                     *lock(place) = reader;
                     rows
                 });

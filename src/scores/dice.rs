@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ScoreError;
 use crate::artefact;
 use crate::bones::{self, Bone};
+use crate::bounded::Csv;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
 use crate::mask::submission::ImageMasks;
 use crate::mask::{HandMasks, MaskError, RunMask};
@@ -244,7 +245,7 @@ fn header() -> impl Iterator<Item = &'static str> {
 /// Reads what [`write_scores`] wrote; columns by name, in any order, the mean not needed.
 pub fn read_scores(path: &Path) -> Result<Vec<ImageScore>, ScoreError> {
     let wrong = |reason: String| ScoreError::Scores { path: path.into(), reason };
-    let mut reader = csv::Reader::from_path(path).map_err(|e| wrong(e.to_string()))?;
+    let mut reader = Csv::open(path).map_err(|e| wrong(e.to_string()))?;
     let columns = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
     let place = |name: &str| {
         columns.iter().position(|c| c.trim() == name).ok_or_else(|| {

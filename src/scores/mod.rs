@@ -14,6 +14,7 @@ use crate::dataset::annotation::AnnotationError;
 use crate::dataset::image::ImageError;
 use crate::mask::MaskError;
 use crate::mask::submission::{self, ImageMasks, SubmissionError};
+use crate::wording::counted;
 
 /// Why predictions cannot be scored or combined.
 #[derive(Debug, thiserror::Error)]
@@ -30,18 +31,20 @@ pub enum ScoreError {
     #[error("{path}: {reason}")]
     Scores { path: PathBuf, reason: String },
     #[error(
-        "{path}: {count} of the images to score have no masks, first {first}; \
-         predict them, or choose the images with --subset or --folds and --fold"
+        "{path}: {} no masks, first {first}; \
+         predict them, or choose the images with --subset or --folds and --fold",
+        counted(*count, "of the images to score has", "of the images to score have")
     )]
     NotPredicted { path: PathBuf, count: usize, first: String },
     #[error("image {image}, class {class}: {source} (the image is {width}x{height})")]
     Size { image: String, class: &'static str, width: u32, height: u32, source: MaskError },
-    #[error("none of the {count} images can be scored; the first: {first}")]
+    #[error("none of the chosen images ({count}) can be scored; the first: {first}")]
     None { count: usize, first: String },
     #[error("nothing to score: no image chosen has an annotation")]
     Nothing,
     #[error(
-        "{path} differs from {first} in its images: {missing} of the first are missing{example}; every file must hold the same images"
+        "{path} differs from {first} in its images: {} missing{example}; every file must hold the same images",
+        counted(*missing, "of the first is", "of the first are")
     )]
     Images { path: PathBuf, first: PathBuf, missing: usize, example: String },
     #[error("{path} and {first} differ in their pixels: one holds masks of crops, the other of the original images")]

@@ -9,6 +9,7 @@ use crate::dataset::image_id;
 use crate::mask::submission::{ImageMasks, Space, sidecar};
 use crate::mask::{HandMasks, RunMask};
 use crate::progress::Progress;
+use crate::wording::counted;
 
 /// The masks of the pixels set in `at_least` of the files (more than half of them where it is `None`), images
 /// in the order of the first file. Every file must hold the same images.
@@ -19,11 +20,14 @@ pub fn vote(
 ) -> Result<Vec<ImageMasks>, ScoreError> {
     let n = paths.len();
     if n < 2 {
-        return Err(ScoreError::Vote(format!("{n} file to vote among; give two or more")));
+        return Err(ScoreError::Vote("a vote takes two files or more".into()));
     }
     let at_least = at_least.unwrap_or(n / 2 + 1);
     if !(1..=n).contains(&at_least) {
-        return Err(ScoreError::Vote(format!("{at_least} votes are asked for among {n} files; choose 1 to {n}")));
+        return Err(ScoreError::Vote(format!(
+            "{} asked for among {n} files; choose 1 to {n}",
+            counted(at_least, "vote is", "votes are")
+        )));
     }
     let space = |path: &PathBuf| Ok(sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space));
     let spaces: Vec<Space> = paths.iter().map(space).collect::<Result<_, ScoreError>>()?;

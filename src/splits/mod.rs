@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::tables::{FoldRow, ImageRow, PatientRow};
+use crate::wording::counted;
 
 /// How patients are dealt to folds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +107,7 @@ pub enum SplitError {
     DuplicateImage { image_id: String },
     #[error("image {image_id} belongs to patient {in_images}, its fold row says {in_folds}")]
     Patient { image_id: String, in_folds: String, in_images: String },
-    #[error("{} in more than one fold: {}. Make the folds again with `carpus split`", plural(patients.len()), leaks(patients))]
+    #[error("{} in more than one fold: {}. Make the folds again with `carpus split`", counted(patients.len(), "patient", "patients"), leaks(patients))]
     Leakage { patients: Vec<(String, Vec<u32>)> },
     #[error("weight {text:?}: expected KEY=NUMBER (a true/false column) or KEY:VALUE=NUMBER, the number above 0")]
     WeightRule { text: String },
@@ -114,10 +115,6 @@ pub enum SplitError {
     WeightValue { key: String },
     #[error("{path} line {line}: {reason}")]
     WeightFile { path: PathBuf, line: u64, reason: String },
-}
-
-fn plural(n: usize) -> String {
-    if n == 1 { "1 patient".to_owned() } else { format!("{n} patients") }
 }
 
 fn leaks(patients: &[(String, Vec<u32>)]) -> String {
@@ -218,7 +215,7 @@ fn warnings(rows: &[FoldRow], keys: &[Key], balance: &Balance, images: &[&ImageR
     }
     for row in balance.rows.iter().filter(|r| r.key == STRATUM) {
         if row.patients < folds {
-            let patients = plural(row.patients);
+            let patients = counted(row.patients, "patient", "patients");
             out.push(format!("stratum {} has {patients}, fewer than the {folds} folds", row.value));
         } else {
             let empty: Vec<String> = (0..folds).filter(|f| row.fold_images[*f] == 0).map(|f| f.to_string()).collect();

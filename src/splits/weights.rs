@@ -5,6 +5,7 @@ use std::path::Path;
 use super::SplitError;
 use super::strata::Keys;
 use crate::artefact::write_atomically;
+use crate::bounded::Csv;
 use crate::tables::{FoldRow, TableError};
 
 /// `KEY=WEIGHT` (a true/false column: where true) or `KEY:VALUE=WEIGHT`.
@@ -98,7 +99,7 @@ pub fn write_weights(path: &Path, weights: &[ImageWeight]) -> Result<(), TableEr
 /// Reads what [`write_weights`] wrote.
 pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
     let wrong = |line: u64, reason: String| SplitError::WeightFile { path: path.into(), line, reason };
-    let mut reader = csv::Reader::from_path(path).map_err(|e| wrong(0, e.to_string()))?;
+    let mut reader = Csv::open(path).map_err(|e| wrong(0, e.to_string()))?;
     let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
     let place = |name: &str| {
         header.iter().position(|h| h.trim() == name).ok_or_else(|| wrong(1, format!("no column `{name}`")))

@@ -15,6 +15,11 @@ pub enum TableError {
          Run `carpus scan` again, or remove {hashes} to use the table as it is"
     )]
     Changed { path: PathBuf, hashes: PathBuf },
+    #[error(
+        "{path} is damaged, or written by an earlier version of carpus or another program; \
+         run the stage that writes it again"
+    )]
+    Damaged { path: PathBuf },
     #[error("{path}: {source}")]
     Polars { path: PathBuf, source: PolarsError },
     #[error("{path}: {source}")]

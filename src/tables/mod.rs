@@ -3,6 +3,7 @@
 //! Each table is a struct of one row; [`Table`] turns rows into a polars frame and back, and writes it
 //! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
 
+mod checksum;
 mod corrected;
 mod frame;
 mod metrics;
@@ -12,5 +13,5 @@ mod store;
 pub use corrected::correct;
 pub use frame::{Table, TableError};
 pub use metrics::EpochRow;
-pub use rows::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
+pub use rows::{BoneRow, FindingRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
 pub use store::{HASHES, Tables, read, read_csv, read_parquet, write_csv, write_parquet, write_table};

@@ -76,6 +76,10 @@ table! {
         pub mean_grey: Option<f64>,
         /// Whether the image is stored inverted, dark bones on a bright background; levels are measured upright.
         pub inverted: Option<bool>,
+        /// The level that is taken for white: 255, of images of 16 bits the top level of all of them.
+        pub top_level: Option<u32>,
+        /// Bits that the levels of an image of 16 bits need.
+        pub level_bits: Option<u32>,
         /// Height of a bright strip at the top edge.
         pub strip_top_px: Option<u32>,
         /// Width of a bright strip at the left edge.
@@ -93,6 +97,12 @@ table! {
         pub usable: bool,
         /// Why it is not usable.
         pub unusable_reason: Option<String>,
+        /// Median of the bones' `edge`: near 1 where the outlines follow the bones, about 0 where they lie elsewhere.
+        pub edge: Option<f64>,
+        /// The greatest such median of the same outlines moved a little, turned or mirrored; looked for where `edge` is below 0.75.
+        pub edge_elsewhere: Option<f64>,
+        /// What was done to the outlines for that.
+        pub edge_elsewhere_change: Option<String>,
     }
 }
 
@@ -143,6 +153,12 @@ table! {
         pub n_crossings: u32,
         /// Pixels shared with any other class.
         pub shared_px: u64,
+        /// Mean grey level under the mask, 0 to 255, bones bright.
+        pub grey_inside: Option<f64>,
+        /// Mean grey level just outside the outline, where no mask lies.
+        pub grey_ring: Option<f64>,
+        /// Edge strength along the outline, -1 to 1, whatever the contrast: 1 on the rim of something brighter, 0 anywhere.
+        pub edge: Option<f64>,
     }
 }
 
@@ -179,6 +195,16 @@ table! {
         pub stratum: String,
         /// 0-based fold in which the image is held out.
         pub fold: u32,
+    }
+}
+
+table! {
+    /// Patient of an image that a run holds out, so that runs can be compared without the folds they were trained on.
+    pub struct HeldOutRow in "held_out" {
+        /// Key of the images table.
+        pub image_id: String,
+        /// Key of the patients table.
+        pub patient_id: String,
     }
 }
 

@@ -8,8 +8,10 @@ use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::artefact::{FileKind, Together};
+use crate::bounded::{self, Csv};
 use crate::dataset::image::sha256;
 
+use super::checksum;
 use super::{BoneRow, FindingRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 
 /// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed.
@@ -21,13 +23,16 @@ struct Hashes {
     sha256: BTreeMap<String, String>,
 }
 
+/// Largest Parquet file read, in bytes: the tables have thousands of rows.
+const MAX_PARQUET: u64 = 1 << 30;
+
 /// Reads `FOLDER/NAME.parquet`.
 ///
 /// # Errors
 /// The file cannot be read, is not this table, or is not the one that the scan wrote.
 pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
     let io = |source| TableError::Io { path: path.into(), source };
-    let bytes = std::fs::read(path).map_err(io)?;
+    let bytes = bounded::read(path, MAX_PARQUET).map_err(io)?;
     let hashes = path.with_file_name(HASHES);
     if let Ok(text) = std::fs::read(&hashes) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -35,6 +40,9 @@ pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
         if known.is_some_and(|known| known != sha256(&bytes)) {
             return Err(TableError::Changed { path: path.into(), hashes });
         }
+    }
+    if !checksum::is_right(&bytes) {
+        return Err(TableError::Damaged { path: path.into() });
     }
     let frame = ParquetReader::new(Cursor::new(bytes))
         .finish()
@@ -63,7 +71,7 @@ fn parquet_bytes<T: Table>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableErro
     let mut bytes = Vec::new();
     let writer = ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Zstd(None));
     writer.finish(&mut frame).map_err(polars)?;
-    Ok(bytes)
+    Ok(checksum::add(bytes))
 }
 
 /// Tables for people, whose texts come from files and spreadsheets of others.
@@ -107,7 +115,7 @@ fn add_csv<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<()
 /// Reads a CSV with at least the table's columns, in any order.
 pub fn read_csv<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
     let csv_error = |source| TableError::Csv { path: path.into(), source };
-    let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
+    let mut reader = Csv::open(path).map_err(csv_error)?;
     let header: Vec<String> = reader.headers().map_err(csv_error)?.iter().map(|h| h.trim().to_owned()).collect();
     let places = T::COLUMNS
         .iter()
@@ -230,6 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tables::FoldRow;
 
     fn image(id: &str, angle: Option<f64>, note: Option<String>) -> ImageRow {
         ImageRow {
@@ -301,15 +310,44 @@ mod tests {
         assert!(matches!(read_parquet::<ImageRow>(&path), Err(TableError::Changed { .. })));
     }
 
+    /// The reader itself panics on some of these, and on others asks for 2^61 bytes, which ends the process.
+    #[test]
+    fn damaged_and_foreign_parquet_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let mut rows = [FoldRow { image_id: "a".into(), ..FoldRow::default() }];
+        write_parquet(&path, &rows).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let error = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read_parquet::<FoldRow>(&path).unwrap_err().to_string()
+        };
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x11;
+            assert!(error(&bytes).contains("t.parquet is damaged"), "byte {at}");
+            error(&whole[..at]);
+        }
+        let mut foreign = Vec::new();
+        ParquetWriter::new(&mut foreign).finish(&mut FoldRow::to_frame(&rows).unwrap()).unwrap();
+        assert!(error(&foreign).contains("another program"));
+        rows[0].fold = 3;
+        write_parquet(&path, &rows).unwrap();
+        assert_eq!(read_parquet::<FoldRow>(&path).unwrap(), rows);
+        // Other programs read it as before: the checksum is where no part of the format is.
+        let frame = ParquetReader::new(Cursor::new(std::fs::read(&path).unwrap())).finish().unwrap();
+        assert_eq!(frame.height(), 1);
+    }
+
     #[test]
     fn a_bad_cell_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("folds.csv");
         std::fs::write(&path, "fold,image_id,patient_id,stratum\n0,a,1,F\nx,b,2,M\n").unwrap();
-        let error = read_csv::<crate::tables::FoldRow>(&path).unwrap_err().to_string();
+        let error = read_csv::<FoldRow>(&path).unwrap_err().to_string();
         assert!(error.contains("row 3") && error.contains("`fold`") && error.contains("\"x\""), "{error}");
         std::fs::write(&path, "image_id,patient_id,stratum\na,1,F\n").unwrap();
-        let error = read_csv::<crate::tables::FoldRow>(&path).unwrap_err().to_string();
+        let error = read_csv::<FoldRow>(&path).unwrap_err().to_string();
         assert!(error.contains("no column `fold`"), "{error}");
     }
 
@@ -317,7 +355,7 @@ mod tests {
     fn tables_of_another_version_are_refused_with_the_way_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("images.parquet");
-        write_parquet(&path, &[crate::tables::FoldRow::default()]).unwrap();
+        write_parquet(&path, &[FoldRow::default()]).unwrap();
         let error = read_parquet::<ImageRow>(&path).unwrap_err().to_string();
         assert!(error.contains("images.parquet") && error.contains("Run the stage"), "{error}");
     }

@@ -1,21 +1,17 @@
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::{Ema, InputSettings, Learner, Scaler, TrainError};
-use crate::artefact::write_atomically;
-use crate::models::{Model, ModelConfig, WeightsError, is_pickle, read_tensors};
+use crate::models::{Model, ModelConfig, WeightsError, read_metadata, read_tensors, write_with_metadata};
 use crate::tables::EpochRow;
 
 /// Entry of a safetensors header that holds what is not a tensor, as JSON.
 const HEADER: &str = "carpus";
 
-/// Where a run stands; with the tensors beside it in `last.safetensors`, all that is needed to go on. Sampler and random
+/// Where a run stands; with the tensors next to it in `last.safetensors`, all that is needed to go on. Sampler and random
 /// numbers have no state of their own: both follow from (seed, epoch, batch).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -171,16 +167,8 @@ fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, chang
                 differences(&key, a.get(name).unwrap_or(&Null), b.get(name).unwrap_or(&Null), changes);
             }
         }
-        // JSON may lose a number's last bit.
-        (a, b) if a == b || close(a, b) => {}
+        (a, b) if a == b => {}
         (a, b) => changes.push(format!("{key}: was {a}, is {b}")),
-    }
-}
-
-fn close(a: &serde_json::Value, b: &serde_json::Value) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs().max(b.abs()),
-        _ => false,
     }
 }
 
@@ -195,10 +183,13 @@ pub struct WeightsInfo {
     pub input: InputSettings,
     /// Class names in channel order.
     pub classes: Vec<String>,
-    /// Epochs done.
-    pub epoch: usize,
+    /// The top level of the 16-bit images it was trained on; see [`crate::dataset::Dataset::top_level`].
+    #[serde(default)]
+    pub top_level: Option<u16>,
+    /// Epochs done; unknown of weights that no run of carpus wrote.
+    pub epoch: Option<usize>,
     /// Validation Dice at the model's size.
-    pub dice: f64,
+    pub dice: Option<f64>,
     /// Whether these are averaged weights.
     pub averaged: bool,
 }
@@ -217,7 +208,7 @@ pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     let info: WeightsInfo = match header::<Checkpoint>(path) {
         Ok(_) => {
             return Err(wrong(
-                "this is a run's state for `carpus train --resume`; take best.safetensors beside it".into(),
+                "this is a run's state for `carpus train --resume`; take best.safetensors next to it".into(),
             ));
         }
         Err(_) => header(path)?,
@@ -237,86 +228,34 @@ pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsI
     Ok((Model::open(&info.model, path, device)?, info))
 }
 
-/// A tensor as the writer wants it; bytes are copied only when they are written.
-struct Stored {
-    tensor: Tensor,
-    shape: Vec<usize>,
-}
-
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        match self.tensor.kind() {
-            Kind::Int64 => Dtype::I64,
-            Kind::Double => Dtype::F64,
-            _ => Dtype::F32,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = vec![0; self.data_len()];
-        self.tensor.copy_data_u8(&mut bytes, self.tensor.numel());
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.dtype().bitsize() / 8
-    }
-}
-
 fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> Result<(), TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
-    let mut stored = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
-        if !matches!(tensor.kind(), Kind::Float | Kind::Double | Kind::Int64) {
-            return Err(wrong(format!(
-                "tensor {name} is of kind {:?}; a run holds float, double and int64",
-                tensor.kind()
-            )));
-        }
-        let shape = tensor.size().iter().map(|n| *n as usize).collect();
-        stored.push((name.as_str(), Stored { tensor, shape }));
+    if let Some((name, tensor)) =
+        tensors.iter().find(|(_, t)| !matches!(t.kind(), Kind::Float | Kind::Double | Kind::Int64))
+    {
+        return Err(wrong(format!(
+            "tensor {name} is of kind {:?}; a run holds float, double and int64",
+            tensor.kind()
+        )));
     }
     let header = serde_json::to_string(header).map_err(|e| wrong(e.to_string()))?;
-    // The reference's own loaders refuse a file without the entry `format`.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned()), (HEADER.to_owned(), header)]);
-    let bytes = safetensors::serialize(stored, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
-    write_atomically(path, |out| out.write_all(&bytes)).map_err(TrainError::io(path))
-}
-
-/// The part of a safetensors header that is not about tensors.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__", default)]
-    metadata: HashMap<String, String>,
+    write_with_metadata(path, tensors, &[(HEADER, header)]).map_err(|error| match error {
+        // So that a full disk is told from a wrong file.
+        WeightsError::Io { path, source } => TrainError::Io { path, source },
+        error => error.into(),
+    })
 }
 
 fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
-    use std::io::Read;
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
-    let mut file = std::fs::File::open(path).map_err(TrainError::io(path))?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(TrainError::io(path))?;
-    let (length, on_disk) = (u64::from_le_bytes(length), file.metadata().map_err(TrainError::io(path))?.len());
-    if length > on_disk {
-        if is_pickle(&length.to_le_bytes()) {
-            return Err(WeightsError::Pickle { path: path.into() }.into());
-        }
-        return Err(wrong("not a safetensors file".into()));
-    }
-    let mut bytes = vec![0; length as usize];
-    file.read_exact(&mut bytes).map_err(TrainError::io(path))?;
-    // The tensors are not needed here, only what stands beside them.
-    let header: Header = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
-    let text = header.metadata.get(HEADER).ok_or_else(|| {
+    let text = read_metadata(path)?.remove(HEADER).ok_or_else(|| {
         wrong(
-            "no carpus header: these are weights without their configuration; start a run from them with `weights = …`"
+            "no carpus header: these are weights without their configuration. To predict with weights of \
+             segmentation_models_pytorch, give them one: carpus models convert IN.safetensors --from smp --arch A --encoder E \
+             --in-channels C --size S --mean M --sd D --out OUT.safetensors; to start a run from weights, set `weights` in \
+             its configuration"
                 .into(),
         )
     })?;
-    serde_json::from_str(text).map_err(|e| wrong(format!("its header does not fit this version: {e}")))
+    serde_json::from_str(&text).map_err(|e| wrong(format!("its header does not fit this version: {e}")))
 }

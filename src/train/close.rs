@@ -96,8 +96,9 @@ impl Run<'_> {
                     size: stage.size,
                     input: settings.input.clone(),
                     classes: checkpoint.classes.clone(),
-                    epoch,
-                    dice: validation.dice.mean,
+                    top_level: data.training.top_level(),
+                    epoch: Some(epoch),
+                    dice: Some(validation.dice.mean),
                     averaged: stage.ema.is_some(),
                 };
                 if settings.keep_best > 1 {

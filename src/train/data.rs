@@ -128,6 +128,11 @@ impl Samples {
         self.entries.is_empty()
     }
 
+    /// The top level of the data's 16-bit images; see [`Dataset::top_level`].
+    pub fn top_level(&self) -> Option<u16> {
+        self.dataset.top_level()
+    }
+
     /// Side of the samples.
     pub fn size(&self) -> u32 {
         self.size
@@ -180,11 +185,16 @@ fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read,
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
     let fit = Fit::new(width, height, size);
+    // The same file scaled by another level is another image.
+    let image_hash = match radiograph.pixels.sixteen_bit_top() {
+        Some(top) => format!("{} of {top}", radiograph.sha256),
+        None => radiograph.sha256,
+    };
     let sample = Sample::new(fit.image(&radiograph.pixels.into_eight_bit()), &fit.words(&masks), angle(&masks));
     // Decisions about the shapes are content as well.
     let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
     let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);
-    Ok(Read { sample, image_hash: radiograph.sha256, annotation_hash, problems: read.problems })
+    Ok(Read { sample, image_hash, annotation_hash, problems: read.problems })
 }
 
 fn angle(masks: &HandMasks) -> Option<f64> {

@@ -42,7 +42,7 @@ pub enum TrainError {
     NothingToResume { path: PathBuf },
     #[error("{}: a run is there already; go on with --resume, or choose another --name", path.display())]
     RunExists { path: PathBuf },
-    #[error("{}: the run cannot go on, since this changed:{}\nput it back, or start anew under another --name", path.display(), listing(changes))]
+    #[error("{}: the run cannot go on, since this changed:{}\nput it back, or start again under another --name", path.display(), listing(changes))]
     Changed { path: PathBuf, changes: Vec<String> },
     #[error(
         "epoch {epoch}, step {step}: the {what} is {value} on images {images:?}; look at them, lower the rate or clip gradients (clip = 1.0). {}",
@@ -51,14 +51,14 @@ pub enum TrainError {
     NotFinite { epoch: usize, step: u64, what: &'static str, value: f64, images: Vec<String>, saved: Option<PathBuf> },
     #[error(
         "the validation loss is {loss}: the weights have left the range of numbers; lower the rate or clip gradients \
-         (clip = 1.0) and go on from the epoch before with --resume"
+         (clip = 1.0) and start the run again under another --name"
     )]
     ValidationNotFinite { loss: f64 },
     #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
     LogitsNotFinite,
     #[error("out of memory: {advice} ({source})")]
     OutOfMemory { advice: String, source: Box<TrainError> },
-    #[error("{}: {source}. Make room and go on with --resume. {}", path.display(), kept(saved))]
+    #[error("{}: {source}. Make room and {}. {}", path.display(), way_on(saved), kept(saved))]
     DiskFull { path: PathBuf, source: std::io::Error, saved: Option<PathBuf> },
     #[error("freeze: no weight's name begins with {prefix:?}; they begin with {names:?}")]
     NothingFrozen { prefix: String, names: Vec<String> },
@@ -78,6 +78,11 @@ pub enum TrainError {
 
 fn listing(changes: &[String]) -> String {
     changes.iter().map(|c| format!("\n  {c}")).collect()
+}
+
+/// A run that has saved nothing cannot be resumed.
+fn way_on(saved: &Option<PathBuf>) -> &'static str {
+    if saved.is_some() { "go on with --resume" } else { "start the run again" }
 }
 
 fn kept(saved: &Option<PathBuf>) -> String {
@@ -105,5 +110,23 @@ impl TrainError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> TrainError {
         let path = path.into();
         move |source| TrainError::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_to_be_resumed_only_where_it_has_saved() {
+        let full = || TrainError::io("runs/a/best.safetensors")(std::io::ErrorKind::StorageFull.into());
+        let saved = full().disk_full(Some("runs/a/last.safetensors".into())).to_string();
+        assert!(saved.contains("go on with --resume") && saved.contains("in runs/a/last.safetensors"), "{saved}");
+        let not_saved = full().disk_full(None).to_string();
+        assert!(not_saved.contains("start the run again. Nothing was saved yet"), "{not_saved}");
+        // A run with other settings cannot be resumed.
+        for error in [not_saved, TrainError::ValidationNotFinite { loss: f64::NAN }.to_string()] {
+            assert!(!error.contains("--resume") && error.contains("start the run again"), "{error}");
+        }
     }
 }

@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
                     tracing::info!("{}: {norms_converted} batch norms became {}", path.display(), settings.model.norm);
                 }
                 if !parts_kept.is_empty() {
-                    tracing::info!("{}: {} start anew, as it has none", path.display(), parts_kept.join(", "));
+                    tracing::info!("{}: {} start from scratch, as it has none", path.display(), parts_kept.join(", "));
                 }
             }
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::seeds::{Use, generator};
 use super::{Samples, TrainError};
 use crate::bones;
+use crate::wording::counted;
 
 /// How an epoch's samples are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,11 @@ impl Sampling {
             Sampling::Weights {} => match given {
                 Some(weights) if weights.len() == training.len() => Ok(Some(weights.to_vec())),
                 Some(weights) => Err(TrainError::SampleWeights {
-                    reason: format!("{} weights for {} images", weights.len(), training.len()),
+                    reason: format!(
+                        "{} for {}",
+                        counted(weights.len(), "weight", "weights"),
+                        counted(training.len(), "image", "images")
+                    ),
                 }),
                 None => Err(TrainError::SampleWeights {
                     reason: "none were given: name the file of `carpus split --sample-weights` in data.sample-weights"

@@ -18,9 +18,13 @@ impl EventsWriter {
     pub fn create(folder: &Path, resumed_at: Option<u64>) -> std::io::Result<EventsWriter> {
         std::fs::create_dir_all(folder)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Readers sort by name and take the number for seconds; the rest keeps two writers apart.
-        let name =
-            format!("events.out.tfevents.{:010}.carpus.{}.{}", now.as_secs(), std::process::id(), now.subsec_nanos());
+        // Readers sort by name, those of one second too, and take the number for seconds.
+        let name = format!(
+            "events.out.tfevents.{:010}.carpus.{}.{:09}",
+            now.as_secs(),
+            std::process::id(),
+            now.subsec_nanos()
+        );
         let path = folder.join(name);
         let file = File::options().create_new(true).append(true).open(&path)?;
         let mut writer = EventsWriter { file, path };

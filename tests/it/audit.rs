@@ -42,11 +42,40 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     findings.push(of_broken);
     std::fs::write(data.join(&swapped.images[5].path), b"no picture").unwrap();
     let dataset = Dataset::open(&data).unwrap();
-    let (rows, failed) = audit::write(&out, &findings, &swapped, Some(&dataset), Pictures::All, &Silent).unwrap();
+    let audit::Written { rows, failed, .. } =
+        audit::write(&out, &findings, &swapped, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert_eq!(failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(), [swapped.images[5].image_id.as_str()]);
     let swap = rows.iter().find(|r| r.check == "swapped_labels" && !r.evidence.is_empty()).unwrap();
     let picture = image::open(out.join(&swap.evidence)).unwrap().to_rgb8();
     let coloured = picture.pixels().filter(|p| p.0[0].abs_diff(p.0[2]) > 60).count();
     assert!(picture.width() > 100 && coloured > 200, "{:?}, {coloured} coloured px", picture.dimensions());
     assert_eq!(carpus::tables::read::<FindingRow>(&out.join("findings.csv")).unwrap(), rows);
+}
+
+#[test]
+fn a_fault_that_repeats_draws_a_limited_number_of_pictures() {
+    let bench = crate::corrections::Bench::new();
+    let annotation = bench.at("data").join(bench.images[0].annotation.as_ref().unwrap());
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&annotation).unwrap()).unwrap();
+    let shapes = json["annotations"].as_array_mut().unwrap();
+    let strange = |i: usize| serde_json::json!({"type": "poly_seg", "label": format!("ring {i}"), "points": [[1, 1], [9, 1], [9, 9]]});
+    shapes.extend((0..audit::PICTURES_PER_CHECK + 50).map(strange));
+    std::fs::write(&annotation, json.to_string()).unwrap();
+    assert_eq!(bench.run(&["scan", "data", "--out", "tables"]).status.code(), Some(3));
+    let audit = |more: &[&str]| -> (serde_json::Value, usize, String) {
+        let out = bench.run(&[&["--json", "audit", "tables", "--data", "data", "--out", "audit"], more].concat());
+        let pictures = std::fs::read_dir(bench.at("audit/evidence")).unwrap();
+        let of_label = pictures.filter(|p| p.as_ref().unwrap().file_name().to_string_lossy().contains("unknown_label"));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (serde_json::from_slice(&out.stdout).unwrap(), of_label.count(), said)
+    };
+    let (value, drawn, said) = audit(&[]);
+    assert_eq!((value["by_check"]["unknown_label"].as_u64(), drawn), (Some(250), 200));
+    assert_eq!(value["pictures_left_out"], 50);
+    assert!(said.contains("50 findings without a picture: at most 200 of each check"), "{said}");
+    let eda = bench.run(&["eda", "tables", "--findings", "audit", "--out", "report"]);
+    let page = std::fs::read_to_string(bench.at("report/index.html")).unwrap();
+    assert!(page.contains("left out 50: "), "{}", String::from_utf8_lossy(&eda.stderr));
+    assert_eq!(audit(&["--evidence", "3"]).1, 3.min(drawn));
+    assert_eq!(audit(&["--evidence", "all"]).1, 250);
 }

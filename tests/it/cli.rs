@@ -6,13 +6,14 @@ use std::process::{Command, Output};
 use carpus::cli::Cli;
 use clap::{CommandFactory, Parser};
 
+fn command_of(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
+    command.args(arguments).env("COLUMNS", "100").current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+    command
+}
+
 fn carpus(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_carpus"))
-        .args(arguments)
-        .env("COLUMNS", "100")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .output()
-        .expect("the binary starts")
+    command_of(arguments).output().expect("the binary starts")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -32,16 +33,30 @@ fn commands() -> Vec<String> {
         .collect()
 }
 
+/// The commands under `command` and itself, each with the words that name it.
+fn with_words(command: &clap::Command, words: &[String]) -> Vec<(Vec<String>, clap::Command)> {
+    let under = command.get_subcommands().filter(|c| c.get_name() != "help");
+    let under = under.flat_map(|c| with_words(c, &[words, &[c.get_name().to_owned()]].concat()));
+    std::iter::once((words.to_vec(), command.clone())).chain(under).collect()
+}
+
+/// Every command and subcommand shows how it is called, and the lines to copy are whole in a terminal of 80 columns.
 #[test]
-fn every_command_has_a_help_with_an_example() {
-    let commands = commands();
-    assert!(commands.len() >= 10, "{commands:?}");
-    for command in commands {
-        let out = carpus(&[&command, "--help"]);
-        assert!(out.status.success());
+fn every_help_has_an_example_that_can_be_pasted() {
+    let all = with_words(&Cli::command(), &[]);
+    assert!(all.len() >= 20, "{all:?}");
+    for (words, command) in all {
+        let name = words.join(" ");
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let own = [&["carpus".to_owned()], &words[..]].concat();
+        assert!(shown(&after).iter().any(|line| line.starts_with(&own)), "`carpus {name} --help` shows no example");
+        let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let out = command_of(&arguments).env("COLUMNS", "80").output().unwrap();
         let help = text(&out.stdout);
-        let has_example = help.contains("Example:") || help.contains("Commands:");
-        assert!(has_example, "`carpus {command} --help` shows no example:\n{help}");
+        let printed: Vec<&str> = help.lines().collect();
+        for line in after.lines().filter(|line| line.starts_with("  ")) {
+            assert!(printed.contains(&line), "`carpus {name} --help` breaks the line\n{line}");
+        }
     }
 }
 
@@ -120,4 +135,20 @@ fn completions_and_manual_cover_every_command() {
         assert!(bash.contains(&command), "{command} is not completed");
         assert!(folder.path().join(format!("carpus-{command}.1")).exists(), "{command} has no page");
     }
+}
+
+#[test]
+fn completions_and_manual_speak_json() {
+    let value = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&carpus(arguments).stdout).expect("one JSON value")
+    };
+    let completions = value(&["completions", "zsh", "--json"]);
+    assert_eq!(completions["shell"], "zsh");
+    assert_eq!(completions["script"].as_str(), Some(&*text(&carpus(&["completions", "zsh"]).stdout)));
+    let folder = tempfile::tempdir().unwrap();
+    let manual = value(&["man", "--out", folder.path().to_str().unwrap(), "--json"]);
+    let pages = manual["pages"].as_array().unwrap();
+    // The program's own page and that of `help` as well.
+    assert_eq!(pages.len(), commands().len() + 2);
+    assert!(pages.iter().all(|page| Path::new(page.as_str().unwrap()).is_file()), "{manual}");
 }

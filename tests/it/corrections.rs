@@ -298,3 +298,16 @@ fn findings_become_decisions() {
     refused(&from(&["--action", "drop"]), "--from takes --action exclude, flag, keep");
     refused(&bench.run(&["corrections", "add", "--from", "audit", "--action", "exclude"]), "--check");
 }
+
+#[test]
+fn drawing_says_what_was_decided_about_the_image() {
+    let bench = Bench::new();
+    done(&bench.add(0, &["exclude", "--reason", "blurred"]));
+    done(&bench.add(1, &["flag"]));
+    let draw = ["draw", "data", bench.id(0), bench.id(1), bench.id(2), "--corrections", "corrections.jsonl"];
+    let said = done(&bench.run(&[&draw[..], &["--out", "pictures"]].concat()));
+    let count = |what: &str| said.matches(what).count();
+    assert!(said.contains(&format!("{} is excluded by a correction", bench.id(0))), "{said}");
+    assert!(said.contains(&format!("{} is flagged for a second reader", bench.id(1))), "{said}");
+    assert_eq!((count("excluded"), count("flagged")), (1, 1), "{said}");
+}

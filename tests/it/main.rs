@@ -13,9 +13,11 @@ mod corrections;
 #[cfg(feature = "torch")]
 mod encoders;
 mod fault;
+mod fuzz;
 #[cfg(feature = "torch")]
 mod losses;
 mod mask;
+mod misaligned;
 #[cfg(feature = "torch")]
 mod models;
 #[cfg(feature = "torch")]

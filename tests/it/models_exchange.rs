@@ -289,8 +289,9 @@ fn info(model: ModelConfig) -> WeightsInfo {
         size: 64,
         input: InputSettings::default(),
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
-        epoch: 1,
-        dice: 0.5,
+        top_level: None,
+        epoch: Some(1),
+        dice: Some(0.5),
         averaged: false,
     }
 }

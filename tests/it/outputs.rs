@@ -48,9 +48,9 @@ fn originals_are_never_written_over() {
     done(&bench.run(&["scan", "data", "--out", "tables"]));
     let before = files(&bench.at("data"));
     let annotation = bench.images[0].annotation.clone().unwrap();
-    let beside = format!("data/{}", annotation.replace(".json", ".csv"));
+    let next_to_it = format!("data/{}", annotation.replace(".json", ".csv"));
     let evaluate = ["evaluate", "--predictions", "predictions.csv", "--data", "data", "--out"];
-    for out in ["data/meta_data.csv", &beside, "data/scores.csv", "new/../data/scores.csv"] {
+    for out in ["data/meta_data.csv", &next_to_it, "data/scores.csv", "new/../data/scores.csv"] {
         refused(&bench.run(&[&evaluate[..], &[out]].concat()), "holds the original data");
     }
     let in_data = [
@@ -157,4 +157,34 @@ fn the_same_command_works_again() {
     for file in ["work/report/notes.txt", "work/audit/notes.txt"] {
         assert_eq!(std::fs::read_to_string(bench.at(file)).unwrap(), "mine");
     }
+}
+
+#[test]
+fn what_an_earlier_run_left_is_noticed() {
+    let bench = Bench::new();
+    let before = files(&bench.at("data"));
+    let phantom = ["phantom", "--out", "data", "--patients", "2", "--test-patients", "1", "--size", "128"];
+    for lost in ["meta_data.xlsx".into(), bench.images[0].image.clone(), bench.images[1].annotation.clone().unwrap()] {
+        let said = |out: &Output| String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(said(&bench.run(&phantom)).contains("unchanged"), "{lost}");
+        std::fs::remove_file(bench.at("data").join(&lost)).unwrap();
+        assert!(said(&bench.run(&phantom)).contains("written"), "{lost}");
+        assert!(files(&bench.at("data")).len() == before.len() && bench.at("data").join(&lost).is_file(), "{lost}");
+    }
+
+    done(&bench.run(&["scan", "data", "--out", "tables"]));
+    let split =
+        |more: &[&str]| done(&bench.run(&[&["split", "tables", "--folds", "2", "--out", "folds.csv"], more].concat()));
+    let weights = bench.at("weights.csv");
+    split(&["--sample-weights", "rotated=2"]);
+    assert!(weights.is_file());
+    split(&[]);
+    assert!(!weights.exists(), "weights of an earlier run");
+    split(&["--sample-weights", "rotated=2"]);
+    split(&["--sample-weights", "rotated=3", "--weights-out", "others.csv"]);
+    assert!(!weights.exists() && bench.at("others.csv").is_file());
+    // A table of the person's own with the same name stays.
+    std::fs::write(&weights, "image_id,weight,height\n").unwrap();
+    split(&[]);
+    assert!(weights.is_file());
 }

@@ -131,6 +131,41 @@ fn runs_are_listed() {
     let out = carpus(home.path(), &["runs", "runs/notes"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("carpus train"), "{}", text(&out.stderr));
+
+    // Nor does a run whose configuration is torn.
+    std::fs::write(home.path().join("runs/ema-fold1/config.toml"), "size = ").unwrap();
+    let out = carpus(home.path(), &["runs"]);
+    assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(3), 6));
+    assert!(text(&out.stderr).contains("skipped: runs/ema-fold1/config.toml"), "{}", text(&out.stderr));
+}
+
+/// `runs/plain*` of the shell also names the folder of all folds together and files next to the runs.
+#[test]
+fn what_is_no_run_is_skipped_in_a_comparison() {
+    let home = experiments();
+    std::fs::create_dir(home.path().join("runs/plain-folds")).unwrap();
+    std::fs::write(home.path().join("runs/plain-folds/predictions.csv"), "").unwrap();
+    std::fs::write(home.path().join("runs/plain-folds.csv"), "").unwrap();
+    let compared = |runs: &[&str]| carpus(home.path(), &[&["--json", "runs", "compare"], runs].concat());
+    let out = compared(&["runs/plain-fold0", "runs/plain-folds", "runs/plain-folds.csv", "runs/ema-fold0"]);
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    for path in ["skipped: no run in runs/plain-folds:", "skipped: runs/plain-folds.csv is no run"] {
+        assert!(text(&out.stderr).contains(path), "{path}: {}", text(&out.stderr));
+    }
+    let without = compared(&["runs/plain-fold0", "runs/ema-fold0"]);
+    assert_eq!((without.status.code(), without.stdout), (Some(0), out.stdout));
+    // A run that is named twice counts once.
+    let twice = compared(&["runs/plain-fold0", "runs/ema-fold0", "runs/../runs/ema-fold0"]);
+    assert_eq!(twice.stdout, compared(&["runs/plain-fold0", "runs/ema-fold0"]).stdout);
+
+    // Nothing is left, or a path does not exist.
+    let out = compared(&["runs/plain-folds", "runs/plain-folds.csv"]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stderr);
+    assert!(said.contains("none of runs/plain-folds, runs/plain-folds.csv is a run"), "{said}");
+    let out = compared(&["runs/plain-fold0", "runs/plain-fold9"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("runs/plain-fold9"), "{}", text(&out.stderr));
 }
 
 #[test]
@@ -156,11 +191,20 @@ fn experiments_are_compared_over_folds_and_over_images() {
     assert!(over_runs.method.contains("paired by fold and seed") && over_runs.method.contains("n = 3"));
     let over_images = difference.over_images.as_ref().unwrap();
     assert!(over_images.ci.low >= 0.008 && over_images.ci.high <= 0.012 && over_images.method.contains("6 images"));
-    assert!(over_images.method.contains("images drawn"), "no folds say whose they are: {}", over_images.method);
+    assert!(over_images.method.contains("single images drawn, not whole patients"), "{}", over_images.method);
+    let remark = comparison.remarks.join("\n");
+    for part in ["images and not whole patients were drawn", "plain-fold0 has no held_out.csv", "\"folds.csv\""] {
+        assert!(remark.contains(part), "{part}: {remark}");
+    }
 
     let out = carpus(home.path(), &["runs", "compare", "runs/plain-fold0", "runs/plain-fold1", "runs/ema-fold0"]);
     let shown = text(&out.stdout);
-    assert!(shown.lines().next().unwrap().contains("ema.decay"), "{shown}");
+    let words = |start: &str| -> Vec<&str> {
+        let line = shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{shown}"));
+        line.split_whitespace().collect()
+    };
+    assert_eq!(words("setting"), ["setting", "plain", "ema-fold0"]);
+    assert_eq!(words("ema.decay"), ["ema.decay", "–", "0.99"]);
     assert!(shown.contains("over images: +0.0100") && !shown.contains("over runs"), "{shown}");
 
     // With the folds, both hands of a patient are drawn together.
@@ -177,6 +221,7 @@ fn experiments_are_compared_over_folds_and_over_images() {
     let said: Value = serde_json::from_slice(&out.stdout).unwrap();
     let method = said["differences"][0]["over_images"]["method"].as_str().unwrap();
     assert!(method.contains("3 patients drawn"), "{said}");
+    assert_eq!(said["remarks"], json!([]));
 
     // By other scores than the run's own, which every run must have.
     let by_band =
@@ -208,6 +253,60 @@ fn experiments_are_compared_over_folds_and_over_images() {
     let unscored = compare(&runs(&["plain-fold0", "unscored"])).unwrap();
     assert_eq!(unscored.measure, Measure::ModelSize);
     assert!(unscored.remarks[0].contains("unscored"), "{:?}", unscored.remarks);
+}
+
+/// Runs say themselves whose their images are, wherever they are compared from.
+#[test]
+fn patients_are_drawn_by_what_the_runs_hold() {
+    let home = experiments();
+    let compared = |folder: &Path| -> Value {
+        let runs = ["plain-fold0", "ema-fold0"].map(|name| home.path().join("runs").join(name));
+        let out = carpus(folder, &["--json", "runs", "compare", runs[0].to_str().unwrap(), runs[1].to_str().unwrap()]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let method = |said: &Value| said["differences"][0]["over_images"]["method"].as_str().unwrap().to_owned();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let held_out = "image_id,patient_id\nimage00,7\nimage01,8\n";
+    std::fs::write(home.path().join("runs/plain-fold0/held_out.csv"), held_out).unwrap();
+    std::fs::write(home.path().join("runs/ema-fold0/held_out.csv"), held_out).unwrap();
+    for folder in [home.path(), elsewhere.path()] {
+        let said = compared(folder);
+        assert!(method(&said).contains("2 patients drawn"), "{said}");
+        assert_eq!(said["remarks"], json!([]));
+    }
+    // A file that lacks an image is no ground for patients.
+    for run in ["plain", "ema"] {
+        let path = home.path().join(format!("runs/{run}-fold0/held_out.csv"));
+        std::fs::write(path, "image_id,patient_id\nimage00,7\n").unwrap();
+    }
+    let said = compared(elsewhere.path());
+    assert!(method(&said).contains("not whole patients"), "{said}");
+    assert!(said["remarks"][0].as_str().unwrap().contains("the patient of image image01 is not known"), "{said}");
+    // A torn file is reported.
+    std::fs::write(home.path().join("runs/ema-fold0/held_out.csv"), "image,patient\n").unwrap();
+    let out = carpus(home.path(), &["runs", "compare", "runs/plain-fold0", "runs/ema-fold0"]);
+    assert_eq!(out.status.code(), Some(3));
+    assert!(text(&out.stderr).contains("ema-fold0/held_out.csv"), "{}", text(&out.stderr));
+}
+
+/// A value of 500 characters does not make a line of 500.
+#[test]
+fn changed_settings_are_rows_that_fit_the_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let scores = [flat("image00", 0.9), flat("image01", 0.8)];
+    let long: Vec<String> = (0..120).map(|i| i.to_string()).collect();
+    write_run(home.path(), "plain", 1, 0, "", &scores);
+    write_run(home.path(), "long", 1, 0, &format!("[schedule]\nmilestones = [{}]\n", long.join(", ")), &scores);
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
+        command.current_dir(home.path()).args(arguments).env("COLUMNS", "72").output().unwrap()
+    };
+    let shown = text(&command(&["runs", "compare", "runs/plain", "runs/long"]).stdout);
+    let table: Vec<&str> =
+        shown.lines().skip_while(|l| !l.starts_with("setting")).take_while(|l| !l.is_empty()).collect();
+    assert!(table.len() > 5 && table.iter().all(|line| line.chars().count() <= 72), "{shown}");
+    assert!(table.iter().any(|line| line.contains("118, 119]")), "nothing is cut: {shown}");
 }
 
 /// Hands drawn by the phantom with predictions that are wrong in known ways: every bone grown by 2 px, the Lunate of
@@ -274,6 +373,9 @@ fn a_report_tells_what_is_wrong() {
     let place = |p: &str, t: &str| pairs.iter().position(|x| x["predicted"] == p && x["truth"] == t).unwrap();
     assert!(place("Trapezium", "Trapezoid") < 3 && place("Trapezoid", "Trapezium") < 3, "{:?}", &pairs[..4]);
 
+    let px: Vec<u64> = pairs.iter().map(|pair| pair["px"].as_u64().unwrap()).collect();
+    assert!(px.len() > 3 && px.is_sorted_by(|a, b| a >= b), "{px:?}");
+
     // The first image, with the bones exchanged, is the worst.
     let first = &run.scores.iter().min_by(|a, b| a.mean().total_cmp(&b.mean())).unwrap().image_id;
     assert_eq!(&study.worst[0].score.image_id, first);
@@ -323,7 +425,31 @@ fn a_run_that_goes_on_has_a_report_too() {
     }
     let out = carpus(home.path(), &["runs", "report", "runs/young"]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(find(&home.path().join("runs")).unwrap_err().to_string().contains("carpus train"));
+    assert!(find(&[home.path().join("runs")]).unwrap_err().to_string().contains("carpus train"));
+}
+
+#[test]
+fn a_run_settles_after_many_epochs_alone() {
+    let home = tempfile::tempdir().unwrap();
+    write_run(home.path(), "run", 1, 0, "", &[]);
+    let folder = home.path().join("runs/run");
+    std::fs::remove_file(folder.join("summary.json")).unwrap();
+    let says = |epochs: usize, best: usize| {
+        let mut log = "epoch,valid_dice\n".to_owned();
+        (1..=epochs).for_each(|e| writeln!(log, "{e},{}", if e == best { 0.9 } else { 0.8 }).unwrap());
+        std::fs::write(folder.join("metrics.csv"), log).unwrap();
+        let run = Run::read(&folder).unwrap();
+        let all = sections(&RunStudy::new(&run, None, 0, &Silent));
+        let curves = all.iter().find(|s| s.id == "curves").unwrap();
+        format!("{:?}", curves.blocks)
+    };
+    assert!(says(3, 3).contains("The last epoch is the best"));
+    let young = says(3, 2);
+    assert!(!young.contains("the run has settled,") && young.contains("1 epoch after the best one"), "{young}");
+    assert!(young.contains("at least 10"), "{young}");
+    assert!(says(20, 11).contains("too few to say"));
+    assert!(says(20, 10).contains("No better epoch came in the last 10: the run has settled"));
+    assert!(says(200, 185).contains("at least 20"));
 }
 
 #[test]

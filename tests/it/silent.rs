@@ -202,3 +202,83 @@ fn values_beyond_reason_are_refused_and_lost_output_is_an_error() {
     let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert!(value["error"].as_str().unwrap().contains("nowhere"));
 }
+
+/// Writes a PNG of 16 bits, and with `bits` says in it how many of them matter.
+fn write_deep(path: &Path, levels: &image::ImageBuffer<image::Luma<u16>, Vec<u16>>, bits: Option<u8>) {
+    levels.save(path).unwrap();
+    let Some(bits) = bits else { return };
+    let mut png = std::fs::read(path).unwrap();
+    let mut chunk = vec![0, 0, 0, 1, b's', b'B', b'I', b'T', bits];
+    chunk.extend(crc32fast::hash(&chunk[4..]).to_be_bytes());
+    // After the signature and the header.
+    png.splice(33..33, chunk);
+    std::fs::write(path, png).unwrap();
+}
+
+#[test]
+fn levels_of_twelve_bits_in_files_of_sixteen_keep_all_their_bits() {
+    let bench = Bench::new();
+    let path = |i: usize| bench.at("data").join(&bench.images[i].image);
+    let clean = |tables: &str, out: &str| bench.run(&["clean", "data", "--tables", tables, "--out", out]);
+    ends(&bench.run(&["scan", "data", "--out", "before"]), 0, "");
+    ends(&clean("before", "crops"), 0, "");
+    let before = Tables::read(&bench.at("before")).unwrap();
+    assert!(before.images.iter().all(|i| i.top_level == Some(255) && i.level_bits.is_none()));
+
+    let deep: Vec<image::ImageBuffer<image::Luma<u16>, Vec<u16>>> = (0..bench.images.len())
+        .map(|i| {
+            let eight = image::open(path(i)).unwrap().to_luma8();
+            image::ImageBuffer::from_fn(eight.width(), eight.height(), |x, y| {
+                let level = u16::from(eight.get_pixel(x, y).0[0]);
+                image::Luma([level << 4 | level >> 4])
+            })
+        })
+        .collect();
+    deep.iter().enumerate().for_each(|(i, levels)| write_deep(&path(i), levels, None));
+    let out = bench.run(&["--json", "scan", "data", "--out", "after"]);
+    ends(&out, 0, "");
+    let after = Tables::read(&bench.at("after")).unwrap();
+    assert!(after.images.iter().all(|i| i.top_level == Some(4095)), "{:?}", after.images);
+    assert!(after.problems.iter().any(|p| p.severity == "info" && p.action.contains("4095")), "{:?}", after.problems);
+    for (was, is) in before.images.iter().zip(&after.images) {
+        assert_eq!((is.bits, was.mean_grey, was.bright_px), (16, is.mean_grey, is.bright_px));
+        assert_eq!((&was.image_hash, was.strip_left_px), (&is.image_hash, is.strip_left_px));
+    }
+    ends(&clean("after", "deep-crops"), 0, "");
+    let crop = |folder: &str, i: usize| image::open(bench.at(folder).join(&bench.images[i].image)).unwrap().to_luma8();
+    assert!((0..deep.len()).all(|i| crop("crops", i) == crop("deep-crops", i)));
+    let transforms = std::fs::read_to_string(bench.at("deep-crops/transforms.jsonl")).unwrap();
+    assert!(transforms.lines().all(|line| line.contains(r#""top_level":4095"#)), "{transforms}");
+    assert_eq!(Dataset::open(&bench.at("deep-crops")).unwrap().top_level(), Some(4095));
+
+    // Nothing is decoded again, until the data set has another top level.
+    let reused = |out: Output| serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()["reused"].clone();
+    let scan = || bench.run(&["--json", "scan", "data", "--out", "after"]);
+    assert_eq!(reused(scan()), deep.len());
+    write_deep(&path(0), &deep[0], Some(14));
+    assert_eq!(reused(scan()), 0);
+    let after = Tables::read(&bench.at("after")).unwrap();
+    assert!(after.images.iter().all(|i| i.top_level == Some(16_383)));
+    let before_hash = std::fs::read_to_string(bench.at("deep-crops/transforms.jsonl")).unwrap();
+    ends(&clean("after", "deep-crops"), 0, "");
+    assert!(before_hash != std::fs::read_to_string(bench.at("deep-crops/transforms.jsonl")).unwrap());
+    assert!(crop("crops", 1) != crop("deep-crops", 1), "made again by the new level");
+    // An excluded image does not decide how the others are scaled.
+    bench.add(0, &["exclude", "--reason", "levels"]);
+    let out = bench.run(&["scan", "data", "--out", "after", "--corrections", "corrections.jsonl"]);
+    assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+    let after = Tables::read(&bench.at("after")).unwrap();
+    assert!(after.images.iter().all(|i| i.top_level == Some(4095)));
+
+    // Inverted images of a device with fewer bits than the others' are recognised, and the darker ones are named.
+    for (i, levels) in deep.iter().enumerate() {
+        let mut levels = levels.clone();
+        levels.pixels_mut().for_each(|p| p.0[0] = if i < 2 { 4095 - p.0[0] } else { p.0[0] << 4 });
+        write_deep(&path(i), &levels, None);
+    }
+    ends(&bench.run(&["scan", "data", "--out", "mixed"]), 3, "at least two bits fewer");
+    let mixed = Tables::read(&bench.at("mixed")).unwrap();
+    let inverted: Vec<bool> = mixed.images.iter().map(|i| i.inverted.unwrap()).collect();
+    let of = |i: usize| mixed.images.iter().position(|row| row.image_id == bench.id(i)).unwrap();
+    assert!(inverted[of(0)] && inverted[of(1)] && inverted.iter().filter(|is| **is).count() == 2, "{inverted:?}");
+}

@@ -20,6 +20,9 @@ use carpus::train::{
     OptimiserSettings, Outcome, PointWeight, RunFolder, Samples, Sampling, Schedule, Settings, StageSettings,
     StartFrom, Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
 };
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
 use tch::{Device, Kind, Tensor};
 
 /// Writes `patients` patients with two 80 px images each: 29 bright boxes at places that differ a little by image. Gives
@@ -449,6 +452,20 @@ fn learner<'a>(settings: &'a Settings, start: &Path) -> Learner<'a> {
     Learner::new(model, settings, 0).unwrap()
 }
 
+/// A model whose weights are the same in each test run. (Those that libtorch draws depend on the tests that run at the same
+/// time, and how far rounding grows depends on the weights.)
+fn drawn(config: &ModelConfig) -> Model {
+    let model = Model::new(config, Device::Cpu).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for (_, mut weight) in model.named_parameters().into_iter().filter(|(_, weight)| weight.dim() > 1) {
+        let inputs = weight.numel() as f64 / weight.size()[0] as f64;
+        let normal = Normal::new(0.0, (2.0 / inputs).sqrt()).unwrap();
+        let values: Vec<f32> = (0..weight.numel()).map(|_| normal.sample(&mut rng) as f32).collect();
+        tch::no_grad(|| weight.copy_(&Tensor::from_slice(&values).view_as(&weight)));
+    }
+    model
+}
+
 /// The norm of the difference of all weights, relative to that of the step from `start`.
 fn apart(a: &Learner, b: &Learner, start: &Path) -> f64 {
     let start = carpus::models::read_tensors(start).unwrap();
@@ -490,7 +507,7 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
     let optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 0.1, ..Default::default() };
     let plain = grouped(&bench, StageSettings { optimiser, ema: None, clip: None, ..stage() });
     let start = bench.folder.path().join("grouped.safetensors");
-    Model::new(&plain.model, Device::Cpu).unwrap().save(&start).unwrap();
+    drawn(&plain.model).save(&start).unwrap();
     let last = Settings { channels_last: true, ..plain.clone() };
     let mut half = plain.clone();
     half.stages[0].amp = Amp::Bf16;
@@ -505,8 +522,8 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
     };
     learn(&mut reference, &plain);
     // The order of sums in single precision; then units in the last place of 2^-8 and 2^-11, which grow some seventyfold
-    // through a network from random weights, and further with some of them.
-    for (settings, tolerance) in [(&last, 1e-4), (&half, 0.3), (&scaled, 0.2)] {
+    // through a network from random weights.
+    for (settings, tolerance) in [(&last, 1e-4), (&half, 0.3), (&scaled, 0.08)] {
         let mut other = learner(settings, &start);
         learn(&mut other, settings);
         let worst = apart(&reference, &other, &start);
@@ -564,8 +581,9 @@ fn predictions_use_what_is_known_of_the_patient() {
         size: 64,
         input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
         classes: bones::NAMES.map(str::to_owned).to_vec(),
-        epoch: 1,
-        dice: 0.0,
+        top_level: None,
+        epoch: Some(1),
+        dice: Some(0.0),
         averaged: false,
     };
     write_weights(&weights, &model.state(), &info).unwrap();

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use carpus::dataset::Dataset;
+use carpus::models::{EncoderKind, Model, ModelConfig, write_tensors};
 use carpus::tables::EpochRow;
+use carpus::train::{InputSettings, WeightsInfo, write_weights};
+use tch::{Device, Tensor};
 
 use crate::train::{draw_data, state};
 
@@ -75,6 +79,13 @@ fn train_predict_evaluate_vote() {
     }
     let config = std::fs::read_to_string(folder.join("runs/tiny-fold1/config.toml")).unwrap();
     assert!(config.contains("fold = 1") && config.contains("weight-decay"), "{config}");
+
+    let held_out = std::fs::read_to_string(folder.join("runs/tiny-fold1/held_out.csv")).unwrap();
+    let folds = std::fs::read_to_string(folder.join("folds.csv")).unwrap();
+    let of_fold: Vec<&str> = folds.lines().filter(|line| line.ends_with(",1")).collect();
+    let expected = of_fold.iter().map(|line| line.split(',').take(2).collect::<Vec<_>>().join(","));
+    assert_eq!(held_out.lines().skip(1).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!((held_out.lines().next(), of_fold.len()), (Some("image_id,patient_id"), 2));
 
     let predict = ["predict", "--checkpoint", best, "--data", "data", "--subset", "train", "--out"];
     run(folder, &[&predict[..], &["held.csv", "--folds", "folds.csv", "--fold", "1"]].concat());
@@ -169,7 +180,14 @@ fn killed_and_resumed_ends_with_the_same_bits() {
     std::fs::write(folder.join("killed.toml"), KILLED).unwrap();
     assert!(started(folder, "whole", &[]).wait().unwrap().success());
     let ends = |name: &str, file: &str| state(&folder.join(format!("runs/{name}/{file}")));
-    let (expected, best) = (ends("whole", "last.safetensors"), ends("whole", "best.safetensors"));
+    let bytes = |name: &str| std::fs::read(folder.join(format!("runs/{name}/best.safetensors"))).unwrap();
+    // What was measured, without what it took.
+    let measured = |name: &str| -> Vec<EpochRow> {
+        let rows: Vec<EpochRow> = carpus::tables::read(&folder.join(format!("runs/{name}/metrics.csv"))).unwrap();
+        let timeless = |row| EpochRow { seconds: 0.0, images_per_second: 0.0, waiting: 0.0, memory_mb: None, ..row };
+        rows.into_iter().map(timeless).collect()
+    };
+    let (expected, best) = (ends("whole", "last.safetensors"), bytes("whole"));
     let kills: u64 = std::env::var("CARPUS_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
     let seed = crate::python::seed();
     let last = folder.join("runs/broken/last.safetensors");
@@ -180,7 +198,7 @@ fn killed_and_resumed_ends_with_the_same_bits() {
             // It came to its end before it was killed often enough: the next run is killed further on.
             let ended = child.wait().unwrap();
             assert!(ended.success(), "{ended}");
-            assert!(expected == ends("broken", "last.safetensors") && best == ends("broken", "best.safetensors"));
+            assert!(expected == ends("broken", "last.safetensors") && best == bytes("broken"));
             std::fs::remove_dir_all(folder.join("runs/broken")).unwrap();
             runs += 1;
             assert!(runs < 20, "{done} kills in {runs} runs");
@@ -205,7 +223,8 @@ fn killed_and_resumed_ends_with_the_same_bits() {
     for (name, bytes) in &expected {
         assert!(*bytes == ends("broken", "last.safetensors")[name], "{name}");
     }
-    assert!(best == ends("broken", "best.safetensors"));
+    assert!(best == bytes("broken"));
+    assert_eq!(measured("whole"), measured("broken"), "to the last digit");
     println!("{done} times killed, over {} runs", runs + 1);
 }
 
@@ -242,6 +261,13 @@ fn a_full_disk_keeps_the_last_good_state() {
         "no half-written file stays"
     );
     run(folder, &[&train[..], &["--resume"]].concat());
+
+    // A run that could save nothing is to be started again, and can be by the same command.
+    let train = ["train", "--config", "killed.toml", "--fold", "1", "--name", "never"];
+    let error = text(&limited(folder, "-f 4096", &train).stderr);
+    assert!(error.contains("Make room and start the run again. Nothing was saved yet"), "{error}");
+    assert!(!error.contains("--resume"), "{error}");
+    run(folder, &train);
 }
 
 #[test]
@@ -316,4 +342,125 @@ loss = { bce = 0.5, lovasz = 0.5 }
     for file in ["summary.json", "predictions.csv", "per_image_dice.csv", "config.toml"] {
         assert!(folder.path().join("runs/any-fold4").join(file).is_file(), "{file}");
     }
+}
+
+/// Images are scaled for a model as those were that it was trained on; where their own top level is another, that is said.
+#[test]
+fn sixteen_bits_are_scaled_as_in_training() {
+    let bench = bench();
+    let folder = bench.path();
+    let config = ModelConfig { encoder: Some(EncoderKind::ResNet18), in_channels: 1, ..ModelConfig::default() };
+    let model = Model::new(&config, Device::Cpu).unwrap();
+    let weights = |name: &str, top_level: Option<u16>| {
+        let info = info(config.clone(), top_level);
+        write_weights(&folder.join(name), &model.state(), &info).unwrap();
+    };
+    weights("eight.safetensors", None);
+    weights("twelve.safetensors", Some(4095));
+    weights("fourteen.safetensors", Some(16_383));
+    let predict = |weights: &str, out: &str, code: i32| {
+        let predict = ["predict", "--data", "data", "--subset", "train", "--checkpoint", weights, "--out", out];
+        let done = carpus(folder, &predict).output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{}", text(&done.stderr));
+        (text(&done.stderr), std::fs::read_to_string(folder.join(out)).unwrap())
+    };
+    let (_, expected) = predict("eight.safetensors", "eight.csv", 0);
+    for entry in Dataset::open(&folder.join("data")).unwrap().images() {
+        let path = folder.join("data").join(&entry.image);
+        let eight = image::open(&path).unwrap().to_luma8();
+        let deep = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::from_fn(eight.width(), eight.height(), |x, y| {
+            let level = u16::from(eight.get_pixel(x, y).0[0]);
+            image::Luma([level << 4 | level >> 4])
+        });
+        deep.save(&path).unwrap();
+    }
+    assert_eq!(predict("twelve.safetensors", "twelve.csv", 0).1, expected);
+    let (said, masks) = predict("eight.safetensors", "own.csv", 0);
+    assert!(masks == expected && said.contains("scaled by their top level 4095"), "{said}");
+    let (said, masks) = predict("fourteen.safetensors", "fourteen.csv", 3);
+    assert!(masks != expected && said.contains("top level 4095; they are scaled by 16383"), "{said}");
+}
+
+/// What is said of the weights of a model of 64 px.
+fn info(model: ModelConfig, top_level: Option<u16>) -> WeightsInfo {
+    WeightsInfo {
+        model,
+        size: 64,
+        input: InputSettings { mean: vec![0.5], sd: vec![0.25] },
+        classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
+        top_level,
+        epoch: None,
+        dice: None,
+        averaged: false,
+    }
+}
+
+/// A checkpoint of segmentation_models_pytorch, saved from a compiled model in data parallel training, makes the submission
+/// that it makes as a run's.
+#[test]
+fn weights_of_another_program_make_a_submission() {
+    let bench = bench();
+    let folder = bench.path();
+    let config = ModelConfig { encoder: Some(EncoderKind::ResNet18), in_channels: 1, ..ModelConfig::default() };
+    let model = Model::new(&config, Device::Cpu).unwrap();
+    let wrapped = |(name, tensor): (String, Tensor)| (format!("module._orig_mod.{name}"), tensor);
+    let state: Vec<_> = model.state().into_iter().map(wrapped).collect();
+    write_tensors(&folder.join("smp.safetensors"), &state).unwrap();
+    write_weights(&folder.join("own.safetensors"), &model.state(), &info(config, None)).unwrap();
+    let predict = |weights: &'static str, out: &'static str| {
+        ["predict", "--checkpoint", weights, "--data", "data", "--subset", "train", "--out", out]
+    };
+    let out = carpus(folder, &predict("smp.safetensors", "a.csv")).output().unwrap();
+    assert!(!out.status.success() && text(&out.stderr).contains("carpus models convert"), "{}", text(&out.stderr));
+
+    let convert = ["models", "convert", "smp.safetensors", "--from", "smp", "--arch", "fpn", "--encoder", "resnet18"];
+    let input =
+        ["--in-channels", "1", "--size", "64", "--mean", "0.5", "--sd", "0.25", "--out", "converted.safetensors"];
+    let said = text(&run(folder, &[&convert[..], &input].concat()).stdout);
+    assert!(said.contains("squares of 64 px") && said.contains("[0.5]) / [0.25]"), "{said}");
+    run(folder, &predict("converted.safetensors", "a.csv"));
+    run(folder, &predict("own.safetensors", "b.csv"));
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read("a.csv"), read("b.csv"));
+    let (name, weight) = state.iter().find(|(name, _)| name.ends_with("conv1.weight")).unwrap();
+    let damaged = (name.clone(), weight.f_mul_scalar(f64::NAN).unwrap());
+    write_tensors(&folder.join("damaged.safetensors"), &[damaged]).unwrap();
+    let out = carpus(folder, &[&["models", "convert", "damaged.safetensors"], &convert[3..], &input].concat());
+    let out = { out }.output().unwrap();
+    assert!(!out.status.success() && text(&out.stderr).contains("not finite"), "{}", text(&out.stderr));
+    let input = ["--in-channels", "1", "--size", "64", "--mean", "120", "--sd", "60", "--out", "x.safetensors"];
+    let out = carpus(folder, &[&convert[..], &input].concat()).output().unwrap();
+    assert!(!out.status.success() && text(&out.stderr).contains("from -1 to 1"), "{}", text(&out.stderr));
+    for (more, reason) in [(["--size", "60"], "a multiple of 32"), (["--size", "64"], "one value, or one for each")] {
+        let mean = ["--in-channels", "1", "--mean", "0.1,0.2", "--out", "x.safetensors"];
+        let out = carpus(folder, &[&convert[..], &more, &mean].concat()).output().unwrap();
+        assert!(!out.status.success() && text(&out.stderr).contains(reason), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn training_on_empty_annotations_and_in_slow_precision_is_said() {
+    let bench = bench();
+    let folder = bench.path();
+    let dataset = Dataset::open(&folder.join("data")).unwrap();
+    let train = [&TRAIN[..], &["--set", "epochs=1", "--set", "pictures=0", "--set", "evaluate=false"]].concat();
+    let empty = |count: usize| {
+        for entry in &dataset.images()[..count] {
+            let file = folder.join("data").join(entry.annotation.as_ref().unwrap());
+            std::fs::write(file, r#"{"annotations": []}"#).unwrap();
+        }
+    };
+    let said = |more: &[&str], code: i32| {
+        let out = carpus(folder, &[&train[..], more].concat()).output().unwrap();
+        assert_eq!(out.status.code(), Some(code), "{}", text(&out.stderr));
+        text(&out.stderr)
+    };
+    let error = said(&["--name", "slow", "--set", "amp=fp16"], 0);
+    assert!(error.contains("slower than \"bf16\" on a CPU") && !error.contains("empty"), "{error}");
+    empty(1);
+    let error = said(&["--name", "one"], 3);
+    assert!(error.contains("1 of 4 training images show no bone"), "{error}");
+    empty(dataset.images().len());
+    let error = said(&["--name", "none"], 3);
+    assert!(error.contains("NO training image shows a bone: all 4 annotations are empty"), "{error}");
 }

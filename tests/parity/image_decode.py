@@ -73,3 +73,6 @@ smooth = cv2.GaussianBlur(rng.integers(0, 256, (67, 93, 3)).astype(np.uint8), (0
 by_cv2("grey.jpg", smooth[..., 0], (cv2.IMWRITE_JPEG_QUALITY, 95))
 by_cv2("grey_progressive.jpg", smooth[..., 0], (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
 by_cv2("colour.jpg", smooth, (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444))
+sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+by_cv2("colour_progressive.jpg", smooth, (*sampling, cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+by_cv2("grey_restart.jpg", smooth[..., 0], (cv2.IMWRITE_JPEG_RST_INTERVAL, int(rng.integers(1, 9))))

@@ -18,13 +18,16 @@ use crate::dataset::{Dataset, Problem, Severity, image_id};
     group(clap::ArgGroup::new("about").required(true).args(["image", "patient", "from"])),
     after_help = "\
 Example:
-  carpus corrections add --data data --image image1661130828152_R --action exclude --reason ring
-  carpus corrections add --data data --patient 040 --action set-metadata --field height_cm --value 171.5
-  carpus corrections add --data data --image image1661130828152_R --action relabel \\
-      --shape 3 --to finger-2
-  carpus corrections add --data data --image image1661130828152_R --action replace \\
-      --shape 3 --points '10,20 30,20 20,40'
-  carpus corrections add --from audit --check low_dice --top 10 --action flag --dry-run
+  carpus corrections add --data data --image image1661130828152_R \\
+      --action exclude --reason ring
+  carpus corrections add --data data --patient 040 --action set-metadata \\
+      --field height_cm --value 171.5
+  carpus corrections add --data data --image image1661130828152_R \\
+      --action relabel --shape 3 --to finger-2
+  carpus corrections add --data data --image image1661130828152_R \\
+      --action replace --shape 3 --points '10,20 30,20 20,40'
+  carpus corrections add --from audit --check low_dice --top 10 \\
+      --action flag --dry-run
 
 relabel, drop and replace need --data; `carpus corrections shapes` prints the numbers for --shape. Without --data
 nothing is compared with the data. `carpus list corrections` prints every action as it stands in the file."
@@ -182,7 +185,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     let rows = print(added.iter().map(|decision| (decision, State::InForce)), ui);
     ui.line(format_args!(
         "{} {} {}",
-        counted(rows.len(), "decision"),
+        counted(rows.len(), "decision", "decisions"),
         if args.dry_run { "would be added to" } else { "added to" },
         path.display()
     ));
@@ -231,7 +234,7 @@ fn of_findings(
         .collect();
     ui.note(format_args!(
         "{chosen} of {} with findings of {check} taken, {} decided already",
-        counted(found, "image"),
+        counted(found, "image", "images"),
         chosen - targets.len()
     ));
     Ok(Some(targets))

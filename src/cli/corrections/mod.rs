@@ -21,16 +21,20 @@ use crate::artefact::{OutputError, kind};
 use crate::audit::CheckKind;
 use crate::dataset::corrections::{Action, Corrections, Decision, Relabel, State, Target, append};
 use crate::dataset::{Dataset, Problem};
+use crate::wording::counted;
 
 /// Record decisions about images, shapes and patients in a corrections file
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus corrections add --data data --image image1661130828152_R --action exclude --reason ring
-  carpus corrections shapes --data data --image image1661130828152_R    # numbers for --shape
-  carpus corrections add --data data --image image1661130828152_R --action relabel \\
-      --swap Pisiform,Trapezoid --reason 'labels exchanged'
-  carpus corrections add --from audit --check bright_pixels --top 20 --action exclude
+  carpus corrections add --data data --image image1661130828152_R \\
+      --action exclude --reason ring
+  carpus corrections shapes --data data \\
+      --image image1661130828152_R    # numbers for --shape
+  carpus corrections add --data data --image image1661130828152_R \\
+      --action relabel --swap Pisiform,Trapezoid --reason 'labels exchanged'
+  carpus corrections add --from audit --check bright_pixels --top 20 \\
+      --action exclude
   carpus corrections check --data data
   carpus corrections undo 3 --reason 'the ring is outside the hand'
 
@@ -104,6 +108,10 @@ fn now() -> String {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus corrections check --data data
+  carpus corrections check decisions.jsonl --data data")]
 struct Check {
     #[command(flatten)]
     place: Place,
@@ -114,6 +122,9 @@ struct Check {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  carpus corrections stats corrections.jsonl")]
 struct Stats {
     #[command(flatten)]
     place: Place,
@@ -121,7 +132,13 @@ struct Stats {
 
 /// Cancel an earlier decision; its line stays
 #[derive(clap::Args, Debug)]
-#[command(allow_missing_positional = true)]
+#[command(
+    allow_missing_positional = true,
+    after_help = "\
+Example:
+  carpus corrections undo 3 --reason 'the ring is outside the hand'
+  carpus corrections undo decisions.jsonl 0f3a51c2d7e9"
+)]
 struct Undo {
     #[command(flatten)]
     place: Place,
@@ -188,8 +205,8 @@ fn check(args: &Check, ui: &Ui) -> anyhow::Result<Status> {
         None => ui.note("not compared with the data: give --data DATA"),
     }
     warn_all(&problems, ui);
-    let in_force = counted(read.decisions().count(), "decision");
-    ui.line(format_args!("{in_force} in force, {}", counted(problems.len(), "problem")));
+    let in_force = counted(read.decisions().count(), "decision", "decisions");
+    ui.line(format_args!("{in_force} in force, {}", counted(problems.len(), "problem", "problems")));
     ui.json(&json!({"file": read.file(), "in_force": read.decisions().count(), "problems": problems}))?;
     Ok(if problems.is_empty() { Status::Done } else { Status::DoneWithProblems })
 }
@@ -288,11 +305,6 @@ fn unknown_checks(corrections: &Corrections) -> Vec<Problem> {
         _ => None,
     };
     corrections.decisions().filter_map(unknown).collect()
-}
-
-/// `1 decision`, `2 decisions`.
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The command that puts the decision of a line out of force.

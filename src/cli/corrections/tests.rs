@@ -288,8 +288,7 @@ fn a_check_without_findings_is_said() {
 }
 
 #[test]
-fn numbers_have_their_noun() {
-    assert_eq!((counted(1, "decision"), counted(2, "decision")), ("1 decision".into(), "2 decisions".into()));
+fn undo_commands_name_the_file() {
     assert_eq!(undo_command(Path::new("corrections.jsonl"), 3), "`carpus corrections undo 3`");
     assert_eq!(undo_command(Path::new("c.jsonl"), 3), "`carpus corrections undo c.jsonl 3`");
 }

@@ -14,6 +14,9 @@ use crate::models::{Input, Model, ModelError, channels_last};
 /// Time a model: forward, and forward with backward
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+Example:
+  carpus models bench --arch fpn --encoder efficientnet-b0 --size 256
+
 tests/parity/bench_models.py holds it against segmentation_models_pytorch, turn by turn (make bench-models).")]
 pub struct Args {
     #[command(flatten)]

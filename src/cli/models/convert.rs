@@ -1,14 +1,28 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use tch::{Kind, Tensor};
 
 use super::Choice;
 use crate::artefact::kind;
+use crate::bones;
 use crate::cli::{Status, Ui};
+use crate::config::train::TrainConfig;
 use crate::models::names::{self, Source};
-use crate::models::{read_tensors, write_tensors};
+use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_tensors, write_tensors};
+use crate::train::{InputSettings, WeightsInfo, write_weights};
+use crate::wording::counted;
 
 /// Weights under another library's names, from there or to there
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+Example:
+  carpus models convert resnet34.safetensors --from torchvision \\
+      --arch fpn --encoder resnet34 --out W.safetensors
+  carpus models convert runs/NAME/best.safetensors --to smp \\
+      --out smp.safetensors
+
 timm and torchvision classifiers give an encoder's weights; --to timm or torchvision writes the encoder's alone.
 --in-channels 1 sums a first layer for three channels to one, as segmentation_models_pytorch does.
 --norm group:N makes a checkpoint with batch norm one with group norm: it keeps the affine weights.
@@ -24,6 +38,15 @@ pub struct Args {
     to: Option<Source>,
     #[command(flatten)]
     model: Choice,
+    /// Make the file one that `carpus predict` takes: side of the square that the model was trained at
+    #[arg(long, value_name = "PX", requires = "from")]
+    size: Option<u32>,
+    /// With --size: subtracted from grey levels of 0 to 1 before the model, one value or one per channel
+    #[arg(long, value_name = "M", value_delimiter = ',', requires = "size", allow_negative_numbers = true)]
+    mean: Vec<f64>,
+    /// With --size: divided by, after the mean
+    #[arg(long, value_name = "D", value_delimiter = ',', requires = "size")]
+    sd: Vec<f64>,
     /// File to write
     #[arg(long)]
     out: PathBuf,
@@ -31,7 +54,16 @@ pub struct Args {
 
 pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().input(&args.input).file(&args.out, &kind::SAFETENSORS)?;
-    let tensors = read_tensors(&args.input)?;
+    let mut tensors = read_tensors(&args.input)?;
+    for (name, tensor) in &mut tensors {
+        if tensor.is_floating_point() && !all_finite(tensor)? {
+            return Err(WeightsError::NotFinite { path: args.input.clone(), name: name.clone() }.into());
+        }
+        // What predicts is in single precision.
+        if args.size.is_some() && matches!(tensor.kind(), Kind::Half | Kind::BFloat16) {
+            *tensor = tensor.to_kind(Kind::Float);
+        }
+    }
     // The number of classes is the file's.
     let config = match (args.model.arch, args.to) {
         (None, Some(_)) => args.model.config_of(&tensors, &args.input)?.0,
@@ -44,9 +76,21 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     };
     let names::Renamed { tensors, left_out, first_layer_summed } =
         renamed.map_err(|e| anyhow::Error::new(e).context(args.input.display().to_string()))?;
+    let info = args.size.map(|size| args.info(size, &config, &tensors)).transpose()?;
     let tensors: Vec<_> = tensors.into_iter().collect();
-    write_tensors(&args.out, &tensors)?;
-    ui.line(format_args!("{} tensors in {}", tensors.len(), args.out.display()));
+    match &info {
+        Some(info) => write_weights(&args.out, &tensors, info)?,
+        None => write_tensors(&args.out, &tensors)?,
+    }
+    ui.line(format_args!("{} in {}", counted(tensors.len(), "tensor", "tensors"), args.out.display()));
+    if let Some(info) = &info {
+        let InputSettings { mean, sd } = &info.input;
+        ui.line(format_args!(
+            "for `carpus predict --checkpoint`: squares of {} px, (grey / 255 - {mean:?}) / {sd:?}, the classes in the order of \
+             `carpus list bones`",
+            info.size
+        ));
+    }
     if !left_out.is_empty() {
         ui.line(format_args!("left out, with no place there: {}", left_out.join(", ")));
     }
@@ -58,6 +102,37 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
         "tensors": tensors.len(),
         "left_out": left_out,
         "first_layer_summed": first_layer_summed,
+        "predicts": info,
     }))?;
     Ok(Status::Done)
+}
+
+impl Args {
+    /// What `carpus predict` needs to know of the weights `tensors`, in carpus's names, of a model of `config`.
+    fn info(&self, size: u32, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
+        let classes = classes_of(config, tensors)?
+            .with_context(|| format!("{} holds no whole model, which --size needs", self.input.display()))?;
+        if classes != bones::COUNT as i64 {
+            bail!(
+                "{} has {classes} classes; `carpus predict` needs the 29 of `carpus list bones`",
+                self.input.display()
+            );
+        }
+        let or = |values: &[f64], default: f64| if values.is_empty() { vec![default] } else { values.to_vec() };
+        let input = InputSettings { mean: or(&self.mean, 0.0), sd: or(&self.sd, 1.0) };
+        let model = ModelConfig { classes, ..config.clone() };
+        // The same checks as for a run that is to be trained.
+        TrainConfig { model: model.clone(), size, input: input.clone(), ..TrainConfig::default() }
+            .check_model("the command line".as_ref())?;
+        Ok(WeightsInfo {
+            model,
+            size,
+            input,
+            classes: bones::NAMES.map(str::to_owned).to_vec(),
+            top_level: None,
+            epoch: None,
+            dice: None,
+            averaged: false,
+        })
+    }
 }

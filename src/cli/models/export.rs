@@ -12,6 +12,11 @@ use crate::models::{ExportFormat, torchscript};
 /// A model with its weights as a module that Python and C++ run without carpus
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+Example:
+  carpus models export --weights runs/NAME/best.safetensors --out m.pt
+  carpus models export --arch fpn --encoder resnet34 --weights W.safetensors \\
+      --size 256 --batch 4 --to torchscript --out m.pt
+
 The module takes images of the size and number given here, normalised as in training, and gives logits; its weights are
 constants. A model conditioned on metadata takes them as a second tensor, [batch, 4]: age in years, sex (0 female, 1
 male), height in cm, weight in kg, NaN where one is not known. Weights of a run (best.safetensors) say their model

@@ -12,6 +12,13 @@ use crate::models::{Input, read_tensors, write_tensors};
 /// Logits of a tensor of images by a model's weights, and their gradients
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
+Example:
+  carpus models forward --weights runs/NAME/best.safetensors \\
+      --input x.safetensors --output y.safetensors
+  carpus models forward --arch fpn --encoder efficientnet-b0 \\
+      --weights W.safetensors --input x.safetensors --output y.safetensors \\
+      --train-mode --grad g.safetensors
+
 The gradient is that of the logits' mean square. Weights of a run (best.safetensors) say their model themselves; name
 it by --arch, --encoder and --set for others. A model conditioned on metadata takes the tensor `metadata`,
 [batch, 4]: age in years, sex (0 female, 1 male), height in cm, weight in kg, NaN where one is not known.")]

@@ -24,10 +24,12 @@ mod show;
 Example:
   carpus models list
   carpus models show fpn/efficientnet-b0
-  carpus models forward --arch fpn --encoder efficientnet-b0 --weights W.safetensors \\
-      --input x.safetensors --output y.safetensors --train-mode --grad g.safetensors
-  carpus models convert resnet34.safetensors --from torchvision --arch fpn --encoder resnet34 --out W.safetensors
-  carpus models export --weights runs/NAME/best.safetensors --to torchscript --out m.pt")]
+  carpus models forward --arch fpn --encoder efficientnet-b0 \\
+      --weights W.safetensors --input x.safetensors --output y.safetensors
+  carpus models convert resnet34.safetensors --from torchvision \\
+      --arch fpn --encoder resnet34 --out W.safetensors
+  carpus models export --weights runs/NAME/best.safetensors --out m.pt
+  carpus models bench --arch fpn --encoder efficientnet-b0")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -36,8 +38,13 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum What {
     /// Every architecture and encoder with its size and cost
+    #[command(after_help = "Example:\n  carpus models list")]
     List,
     /// The modules of a model with the shapes of their weights
+    #[command(after_help = "\
+Example:
+  carpus models show fpn/efficientnet-b0
+  carpus models show nnunet --set nnunet.stages=6")]
     Show {
         /// ARCHITECTURE/ENCODER, or one of both (the other is that of the defaults)
         name: String,

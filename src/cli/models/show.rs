@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use crate::cli::{Status, Ui};
 use crate::models::{ModelConfig, Outline, Role};
+use crate::wording::counted;
 
 /// A tensor of the state dict.
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ impl Module {
             ui.line(format_args!("{:indent$}{name} {shape:?}", ""));
         }
         for (name, part) in &self.parts {
-            ui.line(format_args!("{:indent$}{name}  ({} weights)", "", part.weights));
+            ui.line(format_args!("{:indent$}{name}  ({})", "", counted(part.weights, "weight", "weights")));
             part.print(indent + 2, ui);
         }
     }
@@ -56,7 +57,7 @@ pub fn run(config: ModelConfig, ui: &Ui) -> anyhow::Result<Status> {
         root.add(name, shape.clone(), weights);
         state.push(Listed { name, shape, parameter });
     }
-    ui.line(format_args!("{}: {} weights", config.describe(), root.weights));
+    ui.line(format_args!("{}: {}", config.describe(), counted(root.weights, "weight", "weights")));
     root.print(2, ui);
     ui.json(&serde_json::json!({ "config": config, "parameters": root.weights, "state": state }))?;
     Ok(Status::Done)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::bones::Bone;
 use crate::cli::data::{open, warn};
 use crate::cli::{Status, Ui};
 use crate::config::train::TrainConfig;
@@ -12,6 +13,7 @@ use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{Data, Known, Partition, Samples, TrainError, partition};
+use crate::wording::counted;
 
 /// Training and validation images at every size that a stage sees.
 pub struct Sizes {
@@ -48,11 +50,17 @@ impl Sizes {
             let uncached = training.uncached() + validation.uncached();
             if uncached > 0 {
                 ui.note(format_args!(
-                    "{uncached} samples of {size} px do not fit into data.cache-mb = {} and are read again in each epoch",
+                    "{} of {size} px beyond data.cache-mb = {}: read from the disk again in each epoch",
+                    counted(uncached, "sample", "samples"),
                     config.data.cache_mb
                 ));
             }
             if read.sizes.is_empty() {
+                let (is_odd, also) =
+                    (warn_of_empty("training", &training, ui), warn_of_empty("validation", &validation, ui));
+                if is_odd || also {
+                    read.status = Status::DoneWithProblems;
+                }
                 warn(problems.iter().filter(|p| p.severity == Severity::Error), ui);
                 read.problems = problems;
             }
@@ -74,6 +82,29 @@ impl Sizes {
     }
 }
 
+/// Warns of images that show no bone, and of bones that no image shows: the Dice of two empty masks is 1, so that a model which
+/// predicts nothing scores well on them. Returns whether there are any.
+fn warn_of_empty(part: &str, samples: &Samples, ui: &Ui) -> bool {
+    let (present, images) = (samples.present(), samples.len());
+    let empty = present.iter().filter(|classes| **classes == 0).count();
+    if empty == images {
+        ui.warn(format_args!(
+            "NO {part} image shows a bone: all {images} annotations are empty. A model that predicts nothing will score a \
+             Dice of 1 on them; look at the annotations"
+        ));
+        return true;
+    }
+    let shown = present.iter().fold(0, |all, classes| all | classes);
+    let absent: Vec<&str> = Bone::all().filter(|bone| shown >> bone.index() & 1 == 0).map(Bone::name).collect();
+    if empty > 0 {
+        ui.warn(format_args!("{empty} of {images} {part} images show no bone: their annotations are empty"));
+    }
+    if !absent.is_empty() {
+        ui.warn(format_args!("no {part} image shows {}", absent.join(", ")));
+    }
+    empty > 0 || !absent.is_empty()
+}
+
 /// Images of the configured fold, and of the others, less those that the corrections exclude.
 pub fn parts(config: &TrainConfig, dataset: &Dataset, ui: &Ui) -> anyhow::Result<Partition> {
     let mut folds: Vec<FoldRow> = tables::read(&config.data.folds).context("`carpus split` writes the folds")?;
@@ -81,14 +112,18 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, ui: &Ui) -> anyhow::Result
     let corrections = dataset.corrections();
     folds.retain(|row| !corrections.excludes(&row.image_id, &row.patient_id));
     if folds.len() < all {
-        ui.note(format_args!("{} images of the folds are excluded by {}", all - folds.len(), corrections.file()));
+        ui.note(format_args!(
+            "of the folds, {} excluded by {}",
+            counted(all - folds.len(), "image is", "images are"),
+            corrections.file()
+        ));
     }
     let mut parts = partition(dataset.images(), &folds, config.data.fold)?;
     for image in parts.missing.iter().take(5) {
         ui.warn(format_args!("image {image} of {} is not in the data: skipped", config.data.folds.display()));
     }
     if parts.missing.len() > 5 {
-        ui.warn(format_args!("… and {} more images of the folds", parts.missing.len() - 5));
+        ui.warn(format_args!("… and {} of the folds", counted(parts.missing.len() - 5, "more image", "more images")));
     }
     let limit = config.data.limit.unwrap_or(usize::MAX);
     parts.training.truncate(limit);

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use super::{Args, RunSummary, Status, phantom, run_fold, write_json};
 use crate::artefact::write_atomically;
+use crate::bounded::Csv;
 use crate::cli::Ui;
 use crate::config::train::TrainConfig;
 use crate::dataset::{Dataset, image_id};
 use crate::scores::{self, ImageScore, Summary};
 use crate::tables::{self, FoldRow};
+use crate::wording::counted;
 
 /// `all`, or numbers joined by commas.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,9 +108,9 @@ pub fn run(args: &Args, folds: &Folds, config: &TrainConfig, stem: &str, ui: &Ui
     }
     let sd = together.sd.map(|sd| format!(" ± {sd:.4} (sd over folds)")).unwrap_or_default();
     ui.line(format_args!(
-        "mean {:.4}{sd}; out of fold over {} images {:.4} -> {}",
+        "mean {:.4}{sd}; out of fold over {} {:.4} -> {}",
         together.mean,
-        together.out_of_fold.images,
+        counted(together.out_of_fold.images, "image", "images"),
         together.out_of_fold.mean_dice,
         folder.display()
     ));
@@ -136,7 +138,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
         });
         all.extend(of_fold);
         let path = run.join("predictions.csv");
-        let mut reader = csv::Reader::from_path(&path).with_context(|| path.display().to_string())?;
+        let mut reader = Csv::open_masks(&path).with_context(|| path.display().to_string())?;
         for record in reader.records() {
             lines.push(record.with_context(|| path.display().to_string())?);
         }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use super::{Status, Ui};
 use crate::artefact::{Lock, kind, remove_owned, write_atomically};
@@ -20,9 +21,11 @@ use crate::device;
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
+use crate::runs::HELD_OUT;
 use crate::scores::{self, Region, Summary};
-use crate::tables::EpochRow;
-use crate::train::{Outcome, RunFolder, TrainError, Watcher, train};
+use crate::tables::{self, EpochRow, HeldOutRow};
+use crate::train::{Amp, Outcome, RunFolder, TrainError, Watcher, train};
+use crate::wording::counted;
 use folds::Folds;
 
 /// Train a model on all folds but one
@@ -33,15 +36,16 @@ Example:
       --set data.folds=folds.csv --fold 0
   carpus train --config configs/train/demo.toml --fold 0 \\
       --resume            # after an interruption
-  carpus train --config configs/train/demo.toml --set optimiser.lr=3e-3 --name faster
+  carpus train --config configs/train/demo.toml \\
+      --set optimiser.lr=3e-3 --name faster
   carpus train --config configs/train/demo.toml --folds all
-  carpus train --config configs/train/demo.toml --set data=phantom --set size=128 \\
-      --set epochs=1             # does it run? In seconds, on drawn hands
+  carpus train --config configs/train/demo.toml --set data=phantom \\
+      --set size=128 --set epochs=1     # a try in seconds, on drawn hands
 
 A run leaves RUNS/NAME/ with config.toml (as run), metrics.csv and .parquet, TensorBoard events,
 pictures/, best.safetensors, last.safetensors and, when it ends, predictions.csv,
-per_image_dice.csv and summary.json of the held-out images at their own size, and report.html. Masks in
-predictions.csv are in pixels of the original images; a run on crops also leaves predictions_crops.csv.
+per_image_dice.csv and summary.json of the held-out images at their own size, and report.html;
+held_out.csv says whose each held-out image is. Masks in predictions.csv are in pixels of the original images; a run on crops also leaves predictions_crops.csv.
 With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
 predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
 with --resume. Ctrl-C saves and ends with exit code 130.")]
@@ -85,9 +89,9 @@ enum Existing {
     Refuse,
     /// Go on with it; an error where settings or data changed
     Resume,
-    /// Remove it and start anew
+    /// Remove it and start from scratch
     Replace,
-    /// Go on with it, or start anew where settings or data changed
+    /// Go on with it, or start from scratch where settings or data changed
     Auto,
 }
 
@@ -125,7 +129,10 @@ impl Watcher for Ui {
             left,
         ));
         if record.steps_skipped > 0 {
-            self.note(format_args!("{} steps left out: half precision overflowed", record.steps_skipped));
+            self.note(format_args!(
+                "{} left out: half precision overflowed",
+                counted(record.steps_skipped as usize, "step", "steps")
+            ));
         }
     }
 
@@ -204,13 +211,19 @@ fn run_fold(
     let data: Vec<_> = stages.iter().map(|s| sizes.at(s.config.size)).collect();
     let settings = on_data.settings(&args.config, data::weights(&on_data, data[0].training)?)?;
     ui.line(format_args!(
-        "{}: {} training and {} validation images at {} px, {device:?}",
+        "{}: {} and {} at {} px, {}",
         config.model.describe(),
-        data[0].training.len(),
-        data[0].validation.len(),
+        counted(data[0].training.len(), "training image", "training images"),
+        counted(data[0].validation.len(), "validation image", "validation images"),
         stages.iter().map(|s| s.config.size.to_string()).collect::<Vec<_>>().join(", then "),
+        device::name(device),
     ));
 
+    if device == Device::Cpu && settings.stages.iter().any(|stage| stage.amp == Amp::Fp16) {
+        ui.warn(
+            "amp = \"fp16\" is several times slower than \"bf16\" on a CPU, which has no fast half-precision products",
+        );
+    }
     // A chain sets it once; a second setting is refused and the first one serves.
     let handler = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::SeqCst) {
@@ -230,7 +243,7 @@ fn run_fold(
         Existing::Resume => go(true),
         Existing::Auto if begun => match go(true) {
             Err(TrainError::Changed { changes, .. }) => {
-                ui.note(format_args!("the run is started anew, since this changed: {}", changes.join("; ")));
+                ui.note(format_args!("the run is started from scratch, since this changed: {}", changes.join("; ")));
                 go(false)
             }
             other => other,
@@ -238,9 +251,14 @@ fn run_fold(
         Existing::Refuse | Existing::Replace | Existing::Auto => go(false),
     }?;
 
+    write_held_out(&folder, data[0].validation.entries())?;
     let (best_epoch, best_dice, early) = match outcome {
         Outcome::Interrupted { epoch, step } => {
-            ui.note(format_args!("interrupted after {epoch} epochs, {step} steps; go on with --resume"));
+            ui.note(format_args!(
+                "interrupted after {} and {}; go on with --resume",
+                counted(epoch, "epoch", "epochs"),
+                counted(step as usize, "step", "steps")
+            ));
             return Ok((Status::Interrupted, None));
         }
         Outcome::Finished { best_epoch, best_dice, early } => (best_epoch, best_dice, early),
@@ -291,6 +309,14 @@ fn start_over(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError
     remove_owned(path, &kind::RUN).map_err(|e| TrainError::Io { path: e.path, source: e.source })?;
     let file = path.join("config.toml");
     write_atomically(&file, |out| std::io::Write::write_all(out, config.to_toml().as_bytes())).map_err(io(&file))
+}
+
+/// Writes whose each held-out image is: `carpus runs compare` draws whole patients, wherever the run is then.
+fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> anyhow::Result<()> {
+    let rows = entries
+        .iter()
+        .map(|entry| HeldOutRow { image_id: entry.image_id.clone(), patient_id: entry.patient_id.clone() });
+    Ok(tables::write_csv(&folder.path().join(HELD_OUT), &rows.collect::<Vec<_>>())?)
 }
 
 /// Predicts the held-out images with the best weights and scores them at their own size.

@@ -8,29 +8,13 @@ use crate::train::Sampling;
 const MOST: usize = 100_000;
 
 impl TrainConfig {
-    pub(super) fn validate(&self, path: &Path) -> Result<(), ConfigError> {
+    /// Whether there is a model of this size and input.
+    pub(crate) fn check_model(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key: &str, found: String, expected: &str| {
             Err(ConfigError::Value { path: path.into(), key: key.into(), found, expected: expected.into() })
         };
         if self.size == 0 || !self.size.is_multiple_of(32) || self.size > 8192 {
             return wrong("size", self.size.to_string(), "a multiple of 32 up to 8192");
-        }
-        for (key, value) in [
-            ("epochs", self.epochs),
-            ("batch", self.batch),
-            ("accumulate", self.accumulate),
-            ("keep-best", self.keep_best),
-        ] {
-            if value == 0 || value > MOST {
-                return wrong(key, value.to_string(), &format!("from 1 to {MOST}"));
-            }
-        }
-        if self.early_stop == Some(0) || self.save_every == Some(0) {
-            let key = if self.early_stop == Some(0) { "early-stop" } else { "save-every" };
-            return wrong(key, "0".into(), "1 or more, or no such line");
-        }
-        if let Some(clip) = self.clip.filter(|c| c.is_nan() || *c <= 0.0) {
-            return wrong("clip", clip.to_string(), "above 0, or no such line");
         }
         let channels = self.model.in_channels as usize;
         for (key, values) in [("input.mean", &self.input.mean), ("input.sd", &self.input.sd)] {
@@ -45,8 +29,8 @@ impl TrainConfig {
         if self.input.sd.iter().any(|sd| !sd.is_finite() || *sd <= 0.0) {
             return wrong("input.sd", format!("{:?}", self.input.sd), "above 0");
         }
-        if self.input.mean.iter().any(|mean| !mean.is_finite()) {
-            return wrong("input.mean", format!("{:?}", self.input.mean), "numbers");
+        if self.input.mean.iter().any(|mean| !mean.is_finite() || mean.abs() > 1.0) {
+            return wrong("input.mean", format!("{:?}", self.input.mean), "from -1 to 1: grey levels are 0 to 1 there");
         }
 
         if let Err(error) = self.model.validate() {
@@ -63,6 +47,31 @@ impl TrainConfig {
         }
         if self.model.classes != crate::bones::COUNT as i64 {
             return wrong("model.classes", self.model.classes.to_string(), "29, the bones");
+        }
+        Ok(())
+    }
+
+    pub(super) fn validate(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |key: &str, found: String, expected: &str| {
+            Err(ConfigError::Value { path: path.into(), key: key.into(), found, expected: expected.into() })
+        };
+        self.check_model(path)?;
+        for (key, value) in [
+            ("epochs", self.epochs),
+            ("batch", self.batch),
+            ("accumulate", self.accumulate),
+            ("keep-best", self.keep_best),
+        ] {
+            if value == 0 || value > MOST {
+                return wrong(key, value.to_string(), &format!("from 1 to {MOST}"));
+            }
+        }
+        if self.early_stop == Some(0) || self.save_every == Some(0) {
+            let key = if self.early_stop == Some(0) { "early-stop" } else { "save-every" };
+            return wrong(key, "0".into(), "1 or more, or no such line");
+        }
+        if let Some(clip) = self.clip.filter(|c| c.is_nan() || *c <= 0.0) {
+            return wrong("clip", clip.to_string(), "above 0, or no such line");
         }
         if let Err(error) = self.loss.validate(self.model.classes) {
             return Err(ConfigError::Shape { path: path.into(), reason: format!("loss: {error}") });

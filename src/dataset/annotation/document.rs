@@ -1,5 +1,6 @@
 //! An annotation file as it stands, for writing it again.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -41,9 +42,10 @@ impl Document {
         };
         let count = entries.len();
         let mut written = Vec::with_capacity(count);
+        let mut by_index: HashMap<usize, Vec<&Shape>> = HashMap::new();
+        annotation.shapes.iter().for_each(|shape| by_index.entry(shape.index).or_default().push(shape));
         for (index, mut entry) in entries.into_iter().enumerate() {
-            let shapes: Vec<&Shape> = annotation.shapes.iter().filter(|s| s.index == index).collect();
-            if !shapes.is_empty() {
+            if let Some(shapes) = by_index.remove(&index) {
                 entry["points"] = Value::Null;
                 written.extend(shapes.into_iter().map(|shape| put(entry.clone(), shape)));
             } else if !annotation.used.contains(&index) {

@@ -11,18 +11,25 @@ use serde_json::Value;
 /// Largest coordinate either way.
 pub const MAX_COORDINATE: f64 = 1e6;
 
-/// A whole file. Of a key that occurs twice the last value holds.
+/// Most shapes read: a hand has 29 bones.
+pub const MAX_SHAPES: usize = 100_000;
+
+/// A whole file. Of a key that occurs twice the last value holds, as in Python's `json`.
 #[derive(Debug, Default, PartialEq)]
 pub struct File {
     pub filename: Option<Value>,
     /// `None` without an array of that name.
     pub annotations: Option<Vec<Entry>>,
+    pub repeated: Repeated,
 }
+
+/// Keys that occurred before the value that is read.
+pub type Repeated = Vec<&'static str>;
 
 /// A member of `annotations`.
 #[derive(Debug, PartialEq)]
 pub enum Entry {
-    Object { kind: Option<Value>, label: Option<Value>, points: Option<Points> },
+    Object { kind: Option<Value>, label: Option<Value>, points: Option<Points>, repeated: Repeated },
     Other(Value),
 }
 
@@ -102,6 +109,22 @@ macro_rules! deserialize_by {
     };
 }
 
+/// The keys met in an object.
+#[derive(Default)]
+struct Keys {
+    met: Repeated,
+    repeated: Repeated,
+}
+
+impl Keys {
+    fn add(&mut self, key: &'static str) {
+        let list = if self.met.contains(&key) { &mut self.repeated } else { &mut self.met };
+        if !list.contains(&key) {
+            list.push(key);
+        }
+    }
+}
+
 deserialize_by!(FileVisitor, File);
 deserialize_by!(EntryVisitor, Entry);
 deserialize_by!(EntriesVisitor, Is<Vec<Entry>>);
@@ -114,10 +137,15 @@ impl<'de> Visitor<'de> for FileVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File, A::Error> {
         let mut file = File::default();
+        let mut keys = Keys::default();
         while let Some(key) = map.next_key::<std::borrow::Cow<str>>()? {
             match &*key {
-                "filename" => file.filename = Some(map.next_value()?),
+                "filename" => {
+                    keys.add("filename");
+                    file.filename = Some(map.next_value()?);
+                }
                 "annotations" => {
+                    keys.add("annotations");
                     file.annotations = match map.next_value()? {
                         Is::Expected(entries) => Some(entries),
                         Is::Other(_) => None,
@@ -126,6 +154,7 @@ impl<'de> Visitor<'de> for FileVisitor {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
+        file.repeated = keys.repeated;
         Ok(file)
     }
 
@@ -141,6 +170,11 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = seq.next_element()? {
+            if entries.len() == MAX_SHAPES {
+                let reason =
+                    format!("more than {MAX_SHAPES} shapes; a hand has 29 bones, so this is no annotation of one");
+                return Err(Error::custom(reason));
+            }
             entries.push(entry);
         }
         Ok(Is::Expected(entries))
@@ -153,15 +187,25 @@ impl<'de> Visitor<'de> for EntryVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
         let (mut kind, mut label, mut points) = (None, None, None);
+        let mut keys = Keys::default();
         while let Some(key) = map.next_key::<std::borrow::Cow<str>>()? {
             match &*key {
-                "type" => kind = Some(map.next_value()?),
-                "label" => label = Some(map.next_value()?),
-                "points" => points = Some(map.next_value()?),
+                "type" => {
+                    keys.add("type");
+                    kind = Some(map.next_value()?);
+                }
+                "label" => {
+                    keys.add("label");
+                    label = Some(map.next_value()?);
+                }
+                "points" => {
+                    keys.add("points");
+                    points = Some(map.next_value()?);
+                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Entry::Object { kind, label, points })
+        Ok(Entry::Object { kind, label, points, repeated: keys.repeated })
     }
     visit_others!(Entry::Other, seq);
 }
@@ -185,6 +229,8 @@ impl<'de> Visitor<'de> for PointsVisitor {
                 }
             }
         }
+        // Or a file of many small shapes would take hundreds of times its size.
+        whole.shrink_to_fit();
         Ok(if whole.is_empty() { Points::Other(Value::Array(Vec::new())) } else { Points::Whole(whole) })
     }
     visit_others!(Points::Other, map);
@@ -305,7 +351,8 @@ mod tests {
             for (found, expected) in file.annotations.into_iter().flatten().zip(entries.into_iter().flatten()) {
                 match found {
                     Entry::Other(value) => prop_assert_eq!(&value, expected),
-                    Entry::Object { kind, label, points } => {
+                    Entry::Object { kind, label, points, repeated } => {
+                        prop_assert!(repeated.is_empty());
                         prop_assert_eq!(kind.as_ref(), expected.get("type"));
                         prop_assert_eq!(label.as_ref(), expected.get("label"));
                         prop_assert_eq!(points.map(Value::from), expected.get("points").cloned());

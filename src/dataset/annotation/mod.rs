@@ -51,10 +51,17 @@ impl Annotation {
     /// none.
     pub fn masks(&self, width: u32, height: u32) -> HandMasks {
         let mut masks = HandMasks::empty(width, height);
-        for shape in &self.shapes {
-            let Some(bone) = shape.bone else { continue };
-            let drawn = RunMask::from_polygon(&shape.points, width, height);
-            masks.add(bone, drawn).expect("both have the size asked for");
+        let mut shapes: Vec<&Shape> = self.shapes.iter().filter(|s| s.bone.is_some()).collect();
+        shapes.sort_by_key(|s| s.bone);
+        for own in shapes.chunk_by(|a, b| a.bone == b.bone) {
+            let drawn: Vec<RunMask> = own.iter().map(|s| RunMask::from_polygon(&s.points, width, height)).collect();
+            // All at once: one after another takes time in the square of their number.
+            let united = match <[RunMask; 1]>::try_from(drawn) {
+                Ok([only]) => Ok(only),
+                Err(drawn) => RunMask::vote(&drawn.iter().collect::<Vec<_>>(), 1),
+            };
+            let bone = own[0].bone.expect("others were left out");
+            united.and_then(|mask| masks.set(bone, mask)).expect("all have the size asked for");
         }
         masks
     }

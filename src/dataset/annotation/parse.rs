@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::entry::File;
+use super::entry::{Entry, File};
 use super::shape::{self, Remark};
 use super::{Annotation, AnnotationError};
 use crate::dataset::{Problem, Severity, image_id};
 
-/// Largest file read: a dense contour of every bone takes under 1 MB.
-const MAX_FILE: u64 = 256 << 20;
+/// Largest file read: a dense contour of every bone takes under 1 MB. What is no contour takes up to eighty times its size.
+const MAX_FILE: u64 = 16 << 20;
 
 /// The whole file, if it is a file of a sensible size.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
@@ -62,13 +62,14 @@ pub fn json<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Annotatio
 
 /// See [`super::parse`].
 pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
-    let File { filename, annotations } = json(text(bytes, path)?, path)?;
+    let File { filename, annotations, repeated } = json(text(bytes, path)?, path)?;
     let entries = annotations.ok_or_else(|| AnnotationError::NoAnnotations { path: path.into() })?;
     let id = image_id(file);
     let mut problems = Vec::new();
     let mut complain = |r: Remark| {
         problems.push(Problem::new(r.severity, file, r.reason, r.action).at(r.place).raw(&r.raw).of_image(&id));
     };
+    repeated.into_iter().for_each(|key| complain(shape::twice(key.to_owned(), key)));
     let about_name = |raw: &str, reason: String, action: &str| Remark {
         severity: Severity::Warning,
         place: "filename".into(),
@@ -88,6 +89,9 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     }
     let mut annotation = Annotation::default();
     for (index, entry) in entries.into_iter().enumerate() {
+        if let Entry::Object { repeated, .. } = &entry {
+            repeated.iter().for_each(|key| complain(shape::twice(format!("annotations[{index}].{key}"), key)));
+        }
         match shape::read(entry, index) {
             Ok((shape, remarks)) => {
                 remarks.into_iter().for_each(&mut complain);

@@ -29,6 +29,17 @@ pub fn label_place(index: usize) -> String {
     format!("annotations[{index}].label")
 }
 
+/// About a key that an object has more than once.
+pub fn twice(place: String, key: &str) -> Remark {
+    Remark {
+        severity: Severity::Warning,
+        place,
+        raw: String::new(),
+        reason: format!("the key `{key}` occurs more than once in the same object"),
+        action: "the last one is read; delete the others".into(),
+    }
+}
+
 /// The shape of an entry.
 pub fn read(entry: Entry, index: usize) -> Read {
     let at = |key: &str| format!("annotations[{index}]{key}");
@@ -40,7 +51,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
         action: LEFT_OUT.into(),
     };
     let (kind, label, points) = match entry {
-        Entry::Object { kind, label, points } => (kind, label, points),
+        Entry::Object { kind, label, points, .. } => (kind, label, points),
         Entry::Other(value) => {
             return Err(unusable(at(""), Some(&value), "expected an object with `label` and `points`".into()));
         }

@@ -204,3 +204,47 @@ proptest! {
         let _ = parse(&bytes, Path::new(FILE), FILE);
     }
 }
+
+#[test]
+fn a_repeated_key_is_a_problem_and_the_last_value_is_read() {
+    let shape = |keys: &str| format!(r#"{{"type":"poly_seg","label":"Ulna","points":[[1,2]]{keys}}}"#);
+    let read = |text: &str| {
+        let (annotation, problems) = parse_text(text).unwrap();
+        let said: Vec<(String, Severity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
+        (annotation.shapes, said)
+    };
+    let one = |text: &str| read(&format!(r#"{{"annotations":[{}]}}"#, shape(text)));
+    let (shapes, said) = one(r#","label":"Lunate","points":[[3,4]],"points":[[5,6]]"#);
+    assert_eq!((&*shapes[0].label, &shapes[0].points[..]), ("Lunate", &[[5, 6]][..]));
+    let at = |key: &str| (format!("annotations[0].{key}"), Severity::Warning);
+    assert_eq!(said, [at("label"), at("points")]);
+    // Said also where the last one makes the shape unusable.
+    let (shapes, said) = one(r#","points":7,"type":"poly_seg""#);
+    assert!(shapes.is_empty());
+    assert_eq!(said, [at("points"), at("type"), ("annotations[0].points".into(), Severity::Error)]);
+
+    let whole =
+        format!(r#"{{"annotations":[{0},{0}],"filename":"b","filename":"image1_R","annotations":[{0}]}}"#, shape(""));
+    let (shapes, said) = read(&whole);
+    assert_eq!(shapes.len(), 1);
+    assert_eq!(said, [("filename".into(), Severity::Warning), ("annotations".into(), Severity::Warning)]);
+}
+
+#[test]
+fn absurdly_many_shapes_are_refused() {
+    let text = |n: usize| format!("{{\"annotations\":[{}0]}}", "0,".repeat(n - 1));
+    assert!(parse_text(&text(20_000)).is_ok());
+    let message = parse_text(&text(100_001)).unwrap_err().to_string();
+    assert!(message.contains("line 1") && message.contains("more than 100000 shapes"), "{message}");
+}
+
+#[test]
+fn shapes_of_one_bone_are_united() {
+    let square = |x: i32| json!([[x, 1], [x + 3, 1], [x + 3, 4], [x, 4]]);
+    let (annotation, _) =
+        read_entries(json!([entry("Ulna", square(1)), entry("Radius", square(9)), entry("Ulna", square(3))]));
+    let masks = annotation.masks(16, 8);
+    let one = |x: i32| RunMask::from_polygon(&[[x, 1], [x + 3, 1], [x + 3, 4], [x, 4]], 16, 8);
+    assert_eq!(masks[Bone::ULNA], one(1).union(&one(3)).unwrap());
+    assert_eq!(masks[Bone::RADIUS], one(9));
+}

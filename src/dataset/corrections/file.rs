@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Corrections, Decision, State};
 use crate::artefact::{leads_to, write_atomically};
+use crate::bounded;
 
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsE
     // A link stays a link: what is replaced is the file it leads to.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let _lock = lock(&path)?;
-    let mut content = match std::fs::read(&path) {
+    let mut content = match bounded::read(&path, bounded::MAX_TEXT) {
         Ok(content) => content,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(io(e)),

@@ -25,10 +25,16 @@ use serde_json::Value;
 
 use super::image::sha256;
 use super::{Problem, Severity, Side, image_id};
+use crate::bounded;
 
 pub use action::{ACTIONS, Action, Field, Relabel, ShapeRef, no_label};
 pub use decision::{Decision, Target, VERSION};
 pub use file::{CorrectionsError, append};
+
+/// Longest line read, in bytes: an outline of 50,000 points.
+const MAX_LINE: usize = 1 << 20;
+/// Bytes of a longer one that its problem shows.
+const RAW: usize = 200;
 
 /// Whether a decision counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -88,7 +94,7 @@ impl Corrections {
     /// # Errors
     /// The file cannot be read.
     pub fn read_any(path: &Path) -> Result<Corrections, CorrectionsError> {
-        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+        let bytes = bounded::read(path, bounded::MAX_TEXT).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => CorrectionsError::Missing { path: path.into() },
             _ => CorrectionsError::Io { path: path.into(), source },
         })?;
@@ -104,6 +110,11 @@ impl Corrections {
         for (i, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
             read.lines = i + 1;
             if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if line.len() > MAX_LINE {
+                let reason = format!("{} bytes, more than the {MAX_LINE} of a line that are read", line.len());
+                read.problems.push(read.bad_line(i + 1, &line[..RAW], reason));
                 continue;
             }
             match Decision::parse(line, i + 1) {

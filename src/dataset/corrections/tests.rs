@@ -504,3 +504,17 @@ fn lines_are_added_all_or_none() {
     let read = Corrections::read(&path).unwrap();
     assert_eq!((read.problems().len(), read.history().len(), read.is_empty()), (1, 2, true));
 }
+
+#[test]
+fn an_absurdly_long_line_is_skipped_and_the_rest_is_read() {
+    let line = |reason: &str| {
+        format!(
+            r#"{{"version":2,"image_id":"a","action":{{"do":"exclude"}},"reason":"{reason}","author":"kim","time":"2026-11-29"}}"#
+        )
+    };
+    let text = format!("{}\n{}\n", line(&"x".repeat(1 << 20)), line("ring"));
+    let read = Corrections::parse("c.jsonl", text.as_bytes());
+    assert_eq!((read.history().len(), read.problems().len()), (1, 1));
+    let problem = &read.problems()[0];
+    assert!(problem.place == "line 1" && problem.reason.contains("more than the 1048576"), "{problem:?}");
+}

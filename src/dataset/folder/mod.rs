@@ -26,6 +26,7 @@ use super::image::sha256;
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
 use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
 use super::{ImageEntry, Problem, Severity, Side, Subset};
+use crate::bounded;
 use walk::Found;
 
 /// The source of this module, which takes any folder.
@@ -35,6 +36,7 @@ pub const KIND: SourceKind = SourceKind { name: "folder", open: |root| Some(open
 struct Folder {
     root: PathBuf,
     applied: Option<HashMap<String, Vec<String>>>,
+    top_level: Option<u16>,
 }
 
 /// File in a folder of crops that says of each how it was made; `carpus clean` writes it.
@@ -43,19 +45,21 @@ pub const TRANSFORMS: &str = "transforms.jsonl";
 fn open(root: &Path) -> Result<Opened, DatasetError> {
     let mut listing = discover(root)?;
     let path = root.join(TRANSFORMS);
-    let applied = match std::fs::read_to_string(&path) {
+    let mut top_level = None;
+    let applied = match bounded::read_text(&path, bounded::MAX_TEXT) {
         Ok(text) => {
             let lines = of_crops(&text);
             // Of a pair of hands one may have no crop, so that the time stamps no longer say which hand is which.
             for entry in &mut listing.images {
                 entry.side = lines.get(&entry.image_id).map_or(entry.side, |line| line.side);
             }
+            top_level = lines.values().filter_map(|line| line.top_level).max();
             Some(lines.into_iter().map(|(id, line)| (id, line.corrections)).collect())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(source) => return Err(DatasetError::Io { path, source }),
     };
-    Ok((Box::new(Folder { root: root.into(), applied }), listing))
+    Ok((Box::new(Folder { root: root.into(), applied, top_level }), listing))
 }
 
 /// What a line of [`TRANSFORMS`] says of a crop that its file does not.
@@ -64,6 +68,8 @@ struct OfCrop {
     image_id: String,
     side: Option<Side>,
     corrections: Vec<String>,
+    #[serde(default)]
+    top_level: Option<u16>,
 }
 
 /// By image. A line that cannot be read stands for none: its corrections are reported as missing then.
@@ -91,6 +97,10 @@ impl Source for Folder {
 
     fn applied(&self) -> Option<&HashMap<String, Vec<String>>> {
         self.applied.as_ref()
+    }
+
+    fn top_level(&self) -> Option<u16> {
+        self.top_level
     }
 
     fn one_file_per_annotation(&self) -> bool {

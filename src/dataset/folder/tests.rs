@@ -119,7 +119,7 @@ fn what_does_not_fit_is_a_problem() {
     assert_eq!(images(&layout), ["train/DCM/ID001/a.png", "train/DCM/ID001/b.png", "test/DCM/ID001/c.png"]);
     assert!(problem(&layout, "train/DCM/ID002/b.png").reason.contains("train/DCM/ID001/b.png"));
     assert_eq!(problem(&layout, "train/DCM/ID002/a.jpg").severity, Severity::Error);
-    assert!(problem(&layout, "train/DCM/ID003/d.bmp").reason.contains("1 file(s) ending in .bmp"));
+    assert!(problem(&layout, "train/DCM/ID003/d.bmp").reason.contains("1 file ending in .bmp"));
     assert_eq!(problem(&layout, "train/outputs_json/ID002/orphan.json").action, "annotation left out");
     let without = problem(&layout, "train/DCM/ID001/b.png");
     assert_eq!((without.image_id.as_deref(), without.patient_id.as_deref()), (Some("b"), Some("001")));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dataset::{Problem, Severity, Subset, image_id};
 use crate::names::nfc;
+use crate::wording::counted;
 
 /// Endings of the images that are read, best first.
 const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
@@ -149,7 +150,11 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
         walked.descend(root, std::slice::from_ref(folder));
     }
     for (what, first, count) in std::mem::take(&mut walked.others) {
-        let reason = format!("{count} file(s) {what}, such as this, are not read; expected {}", IMAGES.join(", "));
+        let reason = format!(
+            "{} {what}, such as this: not read; expected {}",
+            counted(count, "file", "files"),
+            IMAGES.join(", ")
+        );
         walked.problems.push(Problem::new(Severity::Warning, first, reason, "left out; convert to PNG"));
     }
     Ok(walked)

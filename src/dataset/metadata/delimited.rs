@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::columns;
-use super::grid::{Cell, Grid, GridRow};
+use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
 use crate::dataset::{Problem, Severity};
 
 /// The text as one grid. The delimiter is the one under which the header names most fields, then most columns.
@@ -39,10 +39,13 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
     Ok(best.map(|(_, grid)| grid).into_iter().collect())
 }
 
+/// Most fields of a line: as many as a workbook has columns.
+const MAX_COLUMNS: usize = 16_384;
+
 fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
-    let mut rows = Vec::new();
+    let (mut rows, mut filled) = (Vec::new(), 0);
     let mut record = csv::StringRecord::new();
     loop {
         let more = reader.read_record(&mut record).map_err(|e| format!("no CSV: {e}"))?;
@@ -55,12 +58,19 @@ fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
         let empty = before.iter().take_while(|b| b"\r\n".contains(b)).filter(|b| **b == b'\n').count();
         let number = u32::try_from(line + empty as u64).unwrap_or(u32::MAX).saturating_add(skipped);
         let breaks: usize = record.iter().map(|f| f.matches('\n').count()).sum();
+        if record.len() > MAX_COLUMNS {
+            return Err(format!("line {number}: {} fields, more than the {MAX_COLUMNS} that are read", record.len()));
+        }
         let cells: Vec<(u32, Cell)> = record
             .iter()
             .zip(0..)
             .filter(|(field, _)| !field.trim().is_empty())
             .map(|(field, column)| (column, Cell::Text(as_text(field).to_owned())))
             .collect();
+        filled += cells.len();
+        if filled > MAX_CELLS {
+            return Err(format!("line {number}: more than {MAX_CELLS} filled cells; save only the table of patients"));
+        }
         if !cells.is_empty() {
             rows.push(GridRow { number, last: number.saturating_add(breaks as u32), cells });
         }

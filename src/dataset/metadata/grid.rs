@@ -24,6 +24,9 @@ impl Cell {
     }
 }
 
+/// Most filled cells in a file.
+pub const MAX_CELLS: usize = 1_000_000;
+
 /// A row with at least one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridRow {

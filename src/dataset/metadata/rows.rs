@@ -207,7 +207,8 @@ impl Rows<'_> {
             if text.is_empty() {
                 continue;
             }
-            match self.header.others.iter().find(|(c, _)| c.column == *at) {
+            let other = self.header.others.binary_search_by_key(at, |(column, _)| column.column);
+            match other.ok().map(|i| &self.header.others[i]) {
                 // A copy's own column of notes.
                 Some((column, None)) if column.name.eq_ignore_ascii_case("note") => notes.push(text),
                 Some((column, _)) => notes.push(format!("{}: {text}", column.name)),

@@ -379,3 +379,18 @@ fn a_hidden_sheet_does_not_win() {
     assert_eq!(patients.iter().map(|p| p.age).collect::<Vec<_>>(), [Some(31.0)]);
     assert!(problems.iter().any(|p| p.reason.contains("hidden") && p.place == "2019"), "{problems:?}");
 }
+
+#[test]
+fn text_of_absurdly_many_cells_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("meta_data.csv");
+    let read = |text: String| {
+        std::fs::write(&path, text).unwrap();
+        read(&path, "meta_data.csv").map(|(patients, _)| patients.len()).map_err(|e| e.to_string())
+    };
+    let columns = |n: usize| format!("ID,sex\n001,F{}\n", ",".repeat(n - 2));
+    assert_eq!(read(columns(16_384)), Ok(1));
+    assert!(read(columns(16_385)).unwrap_err().contains("line 2: 16385 fields"));
+    let message = read(format!("ID\n{}", "1,2,3,4,5,6,7,8,9,10\n".repeat(100_000))).unwrap_err();
+    assert!(message.contains("line 100001: more than 1000000 filled cells"), "{message}");
+}

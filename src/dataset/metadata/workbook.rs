@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use calamine::{DataRef, Reader, SheetVisible, Xlsx};
 use zip::ZipArchive;
 
-use super::grid::{Cell, Grid, GridRow};
+use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
 use super::text;
 use crate::dataset::{Problem, Severity};
 
@@ -15,10 +15,15 @@ use crate::dataset::{Problem, Severity};
 const MAX_UNPACKED: u64 = 64 << 20;
 /// Most parts.
 const MAX_PARTS: usize = 4096;
-/// Most filled cells in a sheet.
-const MAX_CELLS: usize = 1_000_000;
-/// Most bytes of text in a sheet: one shared string may stand in many cells.
+/// Most bytes of text in all sheets: one shared string may stand in many cells.
 const MAX_TEXT: usize = 64 << 20;
+
+/// What has been read of a workbook.
+#[derive(Default)]
+struct Taken {
+    cells: usize,
+    bytes: usize,
+}
 
 type Workbook<'a> = Xlsx<Cursor<&'a [u8]>>;
 
@@ -33,7 +38,7 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
     let mut found = Vec::new();
     let outcome: Result<Vec<Grid>, String> = catch_unwind(AssertUnwindSafe(|| {
         let mut workbook: Workbook<'_> = Xlsx::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
-        let mut grids = Vec::new();
+        let (mut grids, mut taken) = (Vec::new(), Taken::default());
         let (visible, hidden): (Vec<_>, Vec<_>) =
             workbook.sheets_metadata().iter().cloned().partition(|s| s.visible == SheetVisible::Visible);
         // A hidden sheet is an older or an internal one. Only where all are hidden must one be meant.
@@ -42,7 +47,7 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
             found.push(Problem::new(Severity::Info, file, "the sheet is hidden", "sheet left out").at(other.name));
         }
         for name in wanted.into_iter().map(|s| s.name) {
-            match sheet(&mut workbook, &name) {
+            match sheet(&mut workbook, &name, &mut taken) {
                 Ok((grid, damage)) => {
                     if let Some(damage) = damage {
                         let reason = format!("the sheet is damaged: {damage}");
@@ -57,7 +62,7 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
         }
         Ok(grids)
     }))
-    .unwrap_or_else(|_| Err("the workbook is damaged in a way its reader does not know; save it anew".into()));
+    .unwrap_or_else(|_| Err("the workbook is damaged in a way its reader does not know; save it again".into()));
     problems.extend(found);
     let grids = outcome?;
     if grids.is_empty() {
@@ -96,7 +101,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         }
         // The reader reserves memory for the number of shared strings that the part claims; each takes 5 bytes.
         if counts(&part, b"uniqueCount").any(|count| count > size / 5 + 1) {
-            return Err(format!("part {name} claims more shared strings than it can hold; save the workbook anew"));
+            return Err(format!("part {name} claims more shared strings than it can hold; save the workbook again"));
         }
     }
     Ok(())
@@ -126,10 +131,10 @@ fn counts<'a>(part: &'a [u8], attribute: &'a [u8]) -> impl Iterator<Item = u64> 
 }
 
 /// The filled cells of a sheet, and where it breaks off if it does.
-fn sheet(workbook: &mut Workbook<'_>, name: &str) -> Result<(Grid, Option<String>), String> {
+fn sheet(workbook: &mut Workbook<'_>, name: &str, taken: &mut Taken) -> Result<(Grid, Option<String>), String> {
     let mut reader = workbook.worksheet_cells_reader(name).map_err(|e| format!("the sheet cannot be read: {e}"))?;
     let mut rows: BTreeMap<u32, BTreeMap<u32, Cell>> = BTreeMap::new();
-    let (mut cells, mut bytes, mut damage) = (0, 0, None);
+    let mut damage = None;
     loop {
         let record = match reader.next_cell_with_formula_metadata() {
             Ok(Some(record)) => record,
@@ -148,7 +153,7 @@ fn sheet(workbook: &mut Workbook<'_>, name: &str) -> Result<(Grid, Option<String
             DataRef::Float(n) => Cell::Broken(n.to_string()),
             DataRef::DateTime(date) => Cell::Date(date.as_f64()),
             DataRef::String(text) => Cell::Text(text),
-            DataRef::SharedString(text) if bytes + text.len() <= MAX_TEXT => Cell::Text(text.to_owned()),
+            DataRef::SharedString(text) if taken.bytes + text.len() <= MAX_TEXT => Cell::Text(text.to_owned()),
             DataRef::SharedString(_) => return Err(format!("more than {} MiB of text", MAX_TEXT >> 20)),
             DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => Cell::Text(text),
             DataRef::Bool(truth) => Cell::Truth(truth),
@@ -157,14 +162,14 @@ fn sheet(workbook: &mut Workbook<'_>, name: &str) -> Result<(Grid, Option<String
         let cell = match cell {
             Cell::Text(raw) if raw.trim().is_empty() => continue,
             Cell::Text(raw) => {
-                bytes += raw.len();
+                taken.bytes += raw.len();
                 Cell::Text(text::escape_controls(&raw))
             }
             other => other,
         };
-        cells += 1;
-        if cells > MAX_CELLS {
-            return Err(format!("more than {MAX_CELLS} filled cells"));
+        taken.cells += 1;
+        if taken.cells > MAX_CELLS {
+            return Err(format!("more than {MAX_CELLS} filled cells in the workbook; save only the table of patients"));
         }
         rows.entry(record.pos.0).or_default().insert(record.pos.1, cell);
     }

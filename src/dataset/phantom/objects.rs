@@ -6,6 +6,7 @@ use super::draw::Draw;
 use super::hand::{HandGeometry, TABLE_SIZE};
 use super::pose::FINGERS;
 use crate::geometry::Point;
+use crate::wording::counted;
 
 /// A bright object; lengths in px at 2048.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,19 @@ impl Object {
             Object::Implant { .. } => "implant",
             Object::StripTop { .. } => "strip_top",
             Object::StripLeft { .. } => "strip_left",
+        }
+    }
+
+    /// What it is and where, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Object::Ring { finger } => format!("a ring on finger {finger} (0 is the thumb)"),
+            Object::NailArt { fingers } => {
+                format!("nail art from the index finger on, on {}", counted(*fingers, "finger", "fingers"))
+            }
+            Object::Implant { finger } => format!("a plate on the metacarpal of finger {finger} (0 is the thumb)"),
+            Object::StripTop { width } => format!("a white strip at the top, {width} px wide at 2048 px"),
+            Object::StripLeft { width } => format!("a white strip at the left, {width} px wide at 2048 px"),
         }
     }
 

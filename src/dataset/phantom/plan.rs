@@ -211,7 +211,7 @@ fn add_object(image: &mut ImagePlan, object: Object, defects: &mut Vec<Defect>) 
         image_ids: vec![image.image_id.clone()],
         patient_id: image.patient_id.clone(),
         labels: Vec::new(),
-        detail: format!("{object:?}"),
+        detail: object.describe(),
     });
 }
 
@@ -270,7 +270,10 @@ fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Ve
             image_ids: vec![images[copy].image_id.clone(), source.image_id.clone()],
             patient_id: images[copy].patient_id.clone(),
             labels: Vec::new(),
-            detail: format!("the image of {} saved again: {resaved:?}", source.image_id),
+            detail: format!(
+                "the image of {} saved again, cut by {} columns and {} rows at 2048 px, {gain:.3} times as bright",
+                source.image_id, resaved.cut.0, resaved.cut.1
+            ),
         });
     }
 }

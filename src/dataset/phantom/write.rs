@@ -123,7 +123,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
 
 /// Makes the data set of `settings` in `out`: the layout of the real one, `truth.json`, and the test images'
 /// annotations under `truth/outputs_json`. The folder appears whole or not at all. One that holds this data set already is
-/// left as it is.
+/// left as it is; one that lacks files is written again.
 pub fn generate(settings: &Settings, out: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
     check(settings)?;
     if let Some(summary) = look_at(settings, out)? {
@@ -158,6 +158,9 @@ fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomEr
     let truth: Option<Truth> = fs::read(out.join("truth.json")).ok().and_then(|b| serde_json::from_slice(&b).ok());
     match truth {
         Some(truth) if Settings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
+            if !is_whole(&truth, out) {
+                return Ok(None);
+            }
             let images: Vec<&ImageTruth> = truth.images.values().collect();
             Ok(Some(summarise(true, &images, &truth.defects)))
         }
@@ -165,6 +168,18 @@ fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomEr
         Some(_) => Err(PhantomError::Occupied { path: out.to_owned(), advice: ", or replace it with --force" }),
         None => Err(PhantomError::Occupied { path: out.to_owned(), advice: "" }),
     }
+}
+
+/// Whether every file of the data set is there.
+fn is_whole(truth: &Truth, root: &Path) -> bool {
+    let is_there = |(name, image): (&String, &ImageTruth)| {
+        let json = format!("{}.json", name.trim_end_matches(".png"));
+        let annotations = if image.split == Subset::Train.name() { "train" } else { "truth" };
+        let mut files = vec![format!("{}/DCM/{name}", image.split), format!("{annotations}/outputs_json/{json}")];
+        files.extend(image.area_as_written.is_some().then(|| format!("truth/corrected_json/{json}")));
+        files.iter().all(|file| root.join(file).is_file())
+    };
+    root.join("meta_data.xlsx").is_file() && truth.images.iter().all(is_there)
 }
 
 fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> Summary {

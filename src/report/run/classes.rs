@@ -5,7 +5,7 @@ use crate::bones::Bone;
 use crate::figures::style::okabe_ito::BLUE;
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::Section;
-use crate::report::wording::{count, num};
+use crate::report::wording::{counted, num};
 use crate::stats::{Summary, summary};
 
 /// Dice of every class, lowest first.
@@ -16,7 +16,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         scores => {
             let of = |bone: Bone| summary(&scores.iter().map(|s| s.dice[bone.index()]).collect::<Vec<_>>());
             let values = Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect();
-            (values, format!("n = {} held-out images at their own size", count(scores.len())))
+            (values, format!("n = {} at their own size", counted(scores.len(), "held-out image", "held-out images")))
         }
     };
     if values.is_empty() {

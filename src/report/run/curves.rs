@@ -5,11 +5,11 @@ use crate::figures::style::okabe_ito::{BLUE, GREEN, SKY, VERMILION};
 use crate::figures::style::{NEUTRAL, Rgb};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::report::Section;
-use crate::report::wording::{count, num, visible};
+use crate::report::wording::{capital, count, counted, num, visible};
 use crate::runs::Epoch;
 
-/// Share of the run without a better epoch from which it counts as settled.
-const SETTLED: f64 = 0.1;
+/// A run counts as settled after this share of its epochs without a better one, and at least so many.
+const SETTLED: (f64, usize) = (0.1, 10);
 
 /// Loss, Dice and rate over the epochs.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -22,7 +22,8 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     // A logged best epoch beyond the log is none of these.
     let best = study.run.best().filter(|(epoch, _)| (1..=epochs.len()).contains(epoch));
     if let Some((epoch, dice)) = best {
-        let since = epochs.len() - epoch;
+        let since = epochs[epoch..].iter().filter(|e| e.valid_dice.is_some()).count();
+        let needed = SETTLED.1.max((SETTLED.0 * epochs.len() as f64).ceil() as usize);
         section.text(format!(
             "The best validation Dice, {}, came in epoch {} of {}.",
             num(dice, 4),
@@ -31,13 +32,20 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         ));
         section.meaning(match since {
             0 => "The last epoch is the best: a longer run may get further.".to_owned(),
-            n if n as f64 >= SETTLED * epochs.len() as f64 => {
-                format!("No better epoch came in the last {}: the run has settled.", count(n))
-            }
-            _ => "The best epoch is among the last: the run had all but settled.".to_owned(),
+            n if n >= needed => format!(
+                "No better epoch came in the last {}: the run has settled, and more epochs with these settings are \
+                 unlikely to raise the Dice.",
+                count(n)
+            ),
+            n => format!(
+                "{} after the best one without a better one are too few to say whether the run has settled (at least {}): \
+                 a longer run may get further.",
+                capital(&counted(n, "epoch", "epochs")),
+                count(needed)
+            ),
         });
     }
-    // Stages may count their epochs anew; along the axis they run on.
+    // Stages may count their epochs from 1 again; along the axis they run on.
     let series = |name: &str, colour: Rgb, of: &dyn Fn(&Epoch) -> Option<f64>| {
         let points = epochs.iter().enumerate().map(|(i, e)| ((i + 1) as f64, of(e).unwrap_or(f64::NAN))).collect();
         LineSeries { name: name.into(), colour, points }

@@ -6,7 +6,7 @@ use crate::figures::style::NEUTRAL;
 use crate::figures::style::okabe_ito::PURPLE;
 use crate::figures::{Axis, Cell, Chart, Figure, Heatmap, Mark, Row, Rows};
 use crate::report::Section;
-use crate::report::wording::{count, num};
+use crate::report::wording::{count, counted, num};
 use crate::scores::Errors;
 
 /// Pairs shown in the figure; in the table.
@@ -30,7 +30,8 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         return section;
     };
     let mut pairs = pairs(errors);
-    pairs.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.predicted.cmp(&b.predicted)).then(a.truth.cmp(&b.truth)));
+    // By pixels: a large share of a class that is hardly predicted is of little weight.
+    pairs.sort_by(|a, b| b.px.cmp(&a.px).then(a.predicted.cmp(&b.predicted)).then(a.truth.cmp(&b.truth)));
     let wrong: u64 = errors.classes.iter().map(|c| c.false_positive_px).sum();
     let confused: u64 = pairs.iter().map(|p| p.px).sum();
     let apart: u64 = pairs.iter().filter(|p| !are_neighbours(p)).map(|p| p.px).sum();
@@ -63,32 +64,35 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     } else {
         "Most wrong pixels lie on no bone: the rim tells more than the neighbours."
     });
+    let per_image = |pair: &Pair| pair.px as f64 / errors.images as f64;
     let rows = pairs[..SHOWN.min(pairs.len())]
         .iter()
         .map(|p| {
             let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("no neighbours", NEUTRAL) };
             Row {
                 label: format!("{} on {}", p.predicted, p.truth),
-                marks: vec![Mark::Bar { name: name.into(), colour, value: p.share, interval: None }],
-                note: format!("{} px an image", num(p.px as f64 / errors.images as f64, 1)),
+                marks: vec![Mark::Bar { name: name.into(), colour, value: per_image(p), interval: None }],
+                note: format!("{} %", num(p.share, 2)),
             }
         })
         .collect();
     section.figure(Figure {
         name: "confused-pairs".into(),
-        title: format!("Predicted class on another's annotation (n = {} images)", count(errors.images)),
-        note: "Share of a class's predicted pixels that are not annotated as it and are annotated as the other.".into(),
+        title: format!("Predicted class on another's annotation (n = {})", counted(errors.images, "image", "images")),
+        note: "Pixels per image that are predicted as a class, not annotated as it and annotated as the other; most pixels \
+               first. At the right: their share of the pixels predicted as the class."
+            .into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::from_zero("share of the predicted pixels (%)", pairs.iter().map(|p| p.share)),
+            axis: Axis::from_zero("pixels per image", pairs.iter().map(per_image)),
             rows,
             reference: None,
         })],
     });
     section.figure(wrist(errors, &pairs));
     section.table(
-        format!("{} of {} pairs, largest share first", count(LISTED.min(pairs.len())), count(pairs.len())),
+        format!("{} of {} pairs, most pixels first", count(LISTED.min(pairs.len())), count(pairs.len())),
         &["predicted", "on the annotation of", "neighbours", "% of the predicted", "px an image"],
         pairs[..LISTED.min(pairs.len())]
             .iter()
@@ -98,7 +102,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                     p.truth.name().into(),
                     if are_neighbours(p) { "yes" } else { "no" }.into(),
                     num(p.share, 2),
-                    num(p.px as f64 / errors.images as f64, 1),
+                    num(per_image(p), 1),
                 ]
             })
             .collect(),
@@ -136,8 +140,8 @@ fn wrist(errors: &Errors, pairs: &[Pair]) -> Figure {
     Figure {
         name: "confused-wrist".into(),
         title: format!(
-            "The wrist: predicted (rows) on the annotation of (columns), n = {} images",
-            count(errors.images)
+            "The wrist: predicted (rows) on the annotation of (columns), n = {}",
+            counted(errors.images, "image", "images")
         ),
         note: "Per cent of the row's predicted pixels.".into(),
         columns: 1,

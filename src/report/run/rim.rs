@@ -5,7 +5,7 @@ use crate::bones::Bone;
 use crate::figures::style::okabe_ito::{BLUE, VERMILION};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::Section;
-use crate::report::wording::{count, num};
+use crate::report::wording::{count, counted, num};
 use crate::scores::{ClassErrors, DISTANCES};
 
 /// Which of [`DISTANCES`] bounds the rim.
@@ -68,7 +68,10 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let bar = |name: &str, colour, px: u64| Mark::Bar { name: name.into(), colour, value: percent(px), interval: None };
     section.figure(Figure {
         name: "rim".into(),
-        title: format!("Wrong pixels by their distance to the annotated outline (n = {} images)", count(errors.images)),
+        title: format!(
+            "Wrong pixels by their distance to the annotated outline (n = {})",
+            counted(errors.images, "image", "images")
+        ),
         note: "Per cent of all wrong pixels. A bone predicted where none is annotated counts as far off.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
@@ -126,5 +129,5 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
 }
 
 fn bones(n: usize) -> String {
-    crate::report::wording::counted(n, "bone", "bones")
+    counted(n, "bone", "bones")
 }

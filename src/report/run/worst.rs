@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::RunStudy;
-use crate::report::wording::{count, num, visible};
+use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Block, Section, Shown};
 
 /// Images with the lowest Dice, drawn.
@@ -37,7 +37,11 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     }
     let listed = 20.min(sorted.len());
     section.table(
-        format!("{} of {} held-out images, lowest mean Dice first", count(listed), count(sorted.len())),
+        format!(
+            "{} of {}, lowest mean Dice first",
+            count(listed),
+            counted(sorted.len(), "held-out image", "held-out images")
+        ),
         &["image", "mean Dice", "worst class", "its Dice", "classes below 0.9"],
         sorted[..listed]
             .iter()

@@ -6,7 +6,7 @@ use crate::bones::{Bone, Group};
 use crate::figures::style::{Rgb, okabe_ito};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::study::SUBSETS;
-use crate::report::wording::{capital, count, num};
+use crate::report::wording::{capital, count, counted, median, num};
 use crate::report::{Section, Study};
 use crate::stats::{Summary, summary};
 
@@ -40,12 +40,12 @@ fn one_subset(section: &mut Section, subset: &str, images: usize, found: &[(Bone
     let by_median = |a: &&(Bone, &Summary), b: &&(Bone, &Summary)| a.1.median.total_cmp(&b.1.median);
     if let (Some(least), Some(most)) = (present.iter().min_by(by_median), present.iter().max_by(by_median)) {
         section.text(format!(
-            "{}, n = {} images: medians run from {} px ({}) to {} px ({}), a factor of {}.",
+            "{}, n = {}: medians run from {} px ({}) to {} px ({}), a factor of {}.",
             capital(subset),
             count(images),
-            num(least.1.median, 0),
+            median(least.1.median),
             least.0,
-            num(most.1.median, 0),
+            median(most.1.median),
             most.0,
             num(most.1.median / least.1.median, 1),
         ));
@@ -72,7 +72,7 @@ fn one_subset(section: &mut Section, subset: &str, images: usize, found: &[(Bone
             let percent = s.sd.map_or("–".into(), |sd| num(100.0 * sd / s.mean, 1));
             let sd = s.sd.map_or("–".into(), |sd| num(sd, 0));
             let middle = format!("{}–{}", num(s.q25, 0), num(s.q75, 0));
-            vec![bone.name().to_owned(), count(s.n), num(s.mean, 0), sd, percent, num(s.median, 0), middle]
+            vec![bone.name().to_owned(), count(s.n), num(s.mean, 0), sd, percent, median(s.median), middle]
         })
         .collect();
     section.table(
@@ -90,13 +90,13 @@ fn figure(subset: &str, images: usize, present: &[(Bone, &Summary)]) -> Figure {
             Row {
                 label: bone.name().to_owned(),
                 marks: vec![Mark::Box { name: name.to_owned(), colour, summary: (*s).clone() }],
-                note: num(s.median, 0),
+                note: median(s.median),
             }
         })
         .collect();
     Figure {
         name: format!("class-areas-{subset}"),
-        title: format!("Areas of the 29 classes, {subset} (n = {} images)", count(images)),
+        title: format!("Areas of the 29 classes, {subset} (n = {})", counted(images, "image", "images")),
         note: "Box: middle half with the median (number at the right, px); whiskers: 5 % to 95 %.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {

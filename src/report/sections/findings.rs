@@ -65,6 +65,15 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         let more = counted(findings.len() - shown, "more finding is", "more findings are");
         section.text(format!("{more} not shown with pictures."));
     }
+    let with_picture = findings.iter().filter(|f| !f.evidence.is_empty()).count();
+    section.number("with_picture", with_picture);
+    if with_picture > 0 && with_picture < findings.len() {
+        section.text(format!(
+            "The audit drew a picture of {} and left out {}: `carpus audit --evidence` sets how many it draws.",
+            counted(with_picture, "finding", "findings"),
+            count(findings.len() - with_picture),
+        ));
+    }
     let rows_shown = study.settings.rows_shown.min(findings.len());
     let rows = findings[..rows_shown]
         .iter()
@@ -126,7 +135,7 @@ fn figure(checks: &BTreeMap<&str, [usize; 3]>, n: usize) -> Figure {
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::from_zero("findings", checks.values().flatten().map(|c| *c as f64)),
+            axis: Axis::from_zero("findings", checks.values().flatten().map(|c| *c as f64)).whole(),
             rows,
             reference: None,
         })],

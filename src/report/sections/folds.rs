@@ -104,7 +104,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     let columns = folds.iter().map(|f| format!("fold {f} (n = {})", count(size(*f))));
     section.figure(Figure {
         name: "fold-balance".into(),
-        title: format!("Strata by fold (n = {} images)", count(rows.len())),
+        title: format!("Strata by fold (n = {})", counted(rows.len(), "image", "images")),
         note: format!(
             "Share of the fold and number of images. Orange: more than in all folds, blue: fewer; full colour at {FULL} percentage points.{}",
             if hidden > 0 { format!(" The {hidden} smallest strata are left out.") } else { String::new() }

@@ -212,7 +212,10 @@ fn figure(subset: &str, views: &[View<'_>], hands: &[Case]) -> Figure {
         .collect();
     Figure {
         name: format!("mask-size-{subset}"),
-        title: format!("Mask size against height, weight and age, {subset} (n = {} images)", count(views.len())),
+        title: format!(
+            "Mask size against height, weight and age, {subset} (n = {})",
+            counted(views.len(), "image", "images")
+        ),
         note: "A point is an image. r with its 95 % interval over images.".into(),
         columns: 3,
         charts,

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
+use crate::report::wording::{capital, count, counted, interval, mean_sd, median, num, p_text};
 use crate::report::{Section, Study};
 use crate::stats::{Summary, mann_whitney, summary, welch};
 
@@ -106,12 +106,12 @@ fn figure(boxes: &[(String, &str, Summary)]) -> Figure {
         .map(|(label, sex, s)| Row {
             label: label.clone(),
             marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(sex)), summary: kilo(s) }],
-            note: format!("median {}, n = {}", num(s.median / 1e3, 0), count(s.n)),
+            note: format!("median {}, n = {}", median(s.median / 1e3), count(s.n)),
         })
         .collect();
     Figure {
         name: "mask-size-by-sex".into(),
-        title: format!("Mask size by sex (n = {} images)", count(boxes.iter().map(|b| b.2.n).sum())),
+        title: format!("Mask size by sex (n = {})", counted(boxes.iter().map(|b| b.2.n).sum(), "image", "images")),
         note: "Box: middle half with the median; whiskers: 5 % to 95 %.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {

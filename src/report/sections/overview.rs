@@ -19,7 +19,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     section.blocks.push(Block::Tiles(vec![
         tile("patients with images", with_images("train") + with_images("test"), by_subset(&with_images)),
         tile("images", tables.images.len(), by_subset(&images)),
-        tile("images with masks", masks, format!("{} bones measured", count(tables.bones.len()))),
+        tile("images with masks", masks, format!("{} measured", counted(tables.bones.len(), "bone", "bones"))),
         tile("remarks on the data", tables.problems.len(), "repairs and failures while reading".into()),
     ]));
 

@@ -101,7 +101,7 @@ fn figure(ranked: &[(Severity, &str, usize)], n: usize) -> Figure {
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::from_zero("problems", ranked.iter().map(|r| r.2 as f64)),
+            axis: Axis::from_zero("problems", ranked.iter().map(|r| r.2 as f64)).whole(),
             rows,
             reference: None,
         })],

@@ -1,0 +1,67 @@
+//! Words of messages that many modules need.
+
+/// `1 image`, `2 images`; `1 image is`, `2 images are`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// What a parser says of a value of the wrong type, with the file's words in place of Rust's: `expected a whole number`
+/// for `expected usize`.
+pub fn without_rust_types(message: &str) -> String {
+    let Some((before, after)) = message.split_once("expected ") else { return message.to_owned() };
+    let name = after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    let (said, rest) = match name {
+        "u8" | "u16" | "u32" | "u64" | "usize" => ("a whole number, 0 or more", &after[name.len()..]),
+        "i8" | "i16" | "i32" | "i64" | "isize" => ("a whole number", &after[name.len()..]),
+        "f32" | "f64" => ("a number", &after[name.len()..]),
+        "struct" => {
+            let rest = after["struct".len()..].trim_start();
+            ("a table", rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'))
+        }
+        _ => match after.split_once("a sequence") {
+            Some(("", rest)) => ("a list", rest),
+            _ => return message.to_owned(),
+        },
+    };
+    format!("{before}expected {said}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(
+            (counted(1, "image is", "images are"), counted(0, "image", "images")),
+            ("1 image is".into(), "0 images".into())
+        );
+    }
+
+    #[test]
+    fn types_are_named_in_the_files_words() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Inner {
+            n: usize,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Config {
+            rate: f64,
+            inner: Inner,
+            list: Vec<i64>,
+        }
+        for (text, expected) in [
+            ("rate = 'x'\ninner = { n = 1 }\nlist = []", "expected a number"),
+            ("rate = 1.0\ninner = { n = -1 }\nlist = []", "expected a whole number, 0 or more"),
+            ("rate = 1.0\ninner = 3\nlist = []", "expected a table"),
+            ("rate = 1.0\ninner = { n = 1 }\nlist = 1", "expected a list"),
+        ] {
+            let message = without_rust_types(&toml::from_str::<Config>(text).unwrap_err().to_string());
+            assert!(message.contains(expected), "{message}");
+            assert!(!["usize", "f64", "struct", "sequence"].iter().any(|word| message.contains(word)), "{message}");
+        }
+        assert_eq!(without_rust_types("unknown field `a`, expected `b`"), "unknown field `a`, expected `b`");
+    }
+}
