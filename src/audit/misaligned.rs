@@ -3,7 +3,8 @@
 //!
 //! Rests on the edge strength along the outlines (`features::outline`). Two things are asked for: that it is low, and that it is
 //! hardly greater than that of the same outlines elsewhere in the same image, which is how strong it is by chance there. So a
-//! noisy or blurred image, in which no edge is strong, is no finding.
+//! blurred or moderately noisy image, in which no edge is strong, is no finding; one in which noise hides the bones, or most of
+//! the levels are clipped, may be.
 
 use super::context::Context;
 use super::{CheckKind, Finding};

@@ -121,6 +121,7 @@ pub fn clean(
 
     let level_bits: HashMap<&str, u32> =
         inputs.images.iter().filter_map(|i| Some((&*i.image_id, i.level_bits?))).collect();
+    // The tables know the bits: nothing is decoded for the top level. What is to be said of it the scan has said.
     let _ = inputs.dataset.level_bits(|entry| level_bits.get(&*entry.image_id).copied());
     let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
