@@ -18,6 +18,11 @@ fn torch() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys publishes the folder of libtorch");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
     println!("cargo::rustc-env=CARPUS_LIBTORCH={lib}");
+    // `carpus` reaches no code that uses libtorch. Symbols of static libraries that libtorch has as well would be exported, and
+    // what is exported is linked: hidden, the linker drops them and libtorch with them, and the program starts in a moment.
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo::rustc-link-arg-bin=carpus=-Wl,--exclude-libs,ALL");
+    }
     // As torch-sys finds them: beside the libraries, or where the variable says.
     let root = std::env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from);
     let root = root.unwrap_or_else(|| Path::new(&lib).parent().expect("libraries lie in a folder").to_owned());

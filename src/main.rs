@@ -1,46 +1,47 @@
-//! Parse arguments, start logging, dispatch, exit code.
+//! The command `carpus`. Commands that use libtorch run in `carpus-torch`, a program next to this one: loading libtorch takes
+//! longer than most of the other commands.
 
-#[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
-mod allocator;
-
-use std::io::Write;
 use std::process::ExitCode;
 
-use carpus::cli::{self, Cli, Status};
+use carpus::cli::{self, Cli, Command};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match cli.verbose {
-        0 => "carpus=warn",
-        1 => "carpus=info",
-        _ => "carpus=debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    let json = cli.json;
-    match cli::run(cli) {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::DoneWithProblems) => ExitCode::from(3),
-        Ok(Status::Interrupted) => ExitCode::from(130),
-        Err(error) => {
-            let text = said(&error);
-            eprintln!("error: {}", cli::visible(&text));
-            if json {
-                // Whoever reads values gets one here too; a failure to write it is told by the exit code.
-                let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
-            }
-            ExitCode::FAILURE
-        }
+    #[cfg(feature = "torch")]
+    if let Command::Torch(_) = cli.command {
+        return cli::launch(cli, |_, _| with_libtorch());
     }
+    cli::launch(cli, |command, ui| match command {
+        Command::Plain(command) => command.run(ui),
+        #[cfg(feature = "torch")]
+        Command::Torch(_) => unreachable!("it ran in the other program"),
+    })
 }
 
-/// The error and its causes in one line. Errors of the library show their cause themselves, so a cause that
-/// has been said already is passed over.
-fn said(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
-        "" => cause,
-        t if t.contains(&cause) => text,
-        t => format!("{t}: {cause}"),
+/// Becomes `carpus-torch` with the same arguments; where processes cannot be replaced, runs it and ends with its exit code.
+#[cfg(feature = "torch")]
+fn with_libtorch() -> anyhow::Result<cli::Status> {
+    use anyhow::Context;
+
+    let own = std::env::current_exe().context("where this program lies")?;
+    let path = own.with_file_name(format!("carpus-torch{}", std::env::consts::EXE_SUFFIX));
+    let mut program = std::process::Command::new(&path);
+    program.args(std::env::args_os().skip(1));
+    #[cfg(unix)]
+    let error = {
+        use std::os::unix::process::CommandExt;
+        program.arg0("carpus").exec()
+    };
+    #[cfg(not(unix))]
+    let error = match program.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    };
+    Err(error).with_context(|| {
+        format!(
+            "{}: this command uses libtorch and runs in that program, which is installed next to carpus",
+            path.display()
+        )
     })
 }

@@ -11,6 +11,8 @@ const GLOBAL: &str = "Options of all commands";
     name = "carpus",
     version,
     max_term_width = 100,
+    // In the order of their names, whatever they are linked with.
+    next_display_order = None,
     after_help = "\
 Example:
   carpus phantom --out data       # drawn hands, to try the rest on
@@ -35,70 +37,85 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// One variant a subcommand; its arguments, its help and its doing are in the file of its name.
+/// The subcommands, by what the program that runs them must be linked with.
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
-    Audit(super::audit::Args),
-    Clean(super::clean::Args),
-    Completions(super::completions::Args),
-    Corrections(super::corrections::Args),
-    Doctor(super::doctor::Args),
-    Draw(super::draw::Args),
-    Eda(super::eda::Args),
-    Evaluate(super::evaluate::Args),
-    List(super::list::Args),
+    #[command(flatten)]
+    Plain(PlainCommand),
     #[cfg(feature = "torch")]
-    Losses(super::losses::Args),
-    Man(super::completions::ManArgs),
-    #[cfg(feature = "torch")]
-    Models(super::models::Args),
-    Phantom(super::phantom::Args),
-    #[cfg(feature = "torch")]
-    Predict(super::predict::Args),
-    Restore(super::restore::Args),
-    Run(super::run::Args),
-    Runs(super::runs::Args),
-    Scan(super::scan::Args),
-    #[cfg(feature = "torch")]
-    Schedule(super::schedule::Args),
-    Split(super::split::Args),
-    #[cfg(feature = "torch")]
-    Train(super::train::Args),
-    Vote(super::vote::Args),
+    #[command(flatten)]
+    Torch(TorchCommand),
+}
+
+/// Declares commands: a variant, its arguments and the function that runs it.
+macro_rules! commands {
+    ($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $variant:ident($arguments:ty) => $run:path,)* }) => {
+        $(#[$about])*
+        #[derive(Subcommand, Debug)]
+        #[allow(missing_docs)]
+        pub enum $name {
+            $($(#[$attribute])* $variant($arguments),)*
+        }
+
+        impl $name {
+            /// Runs the command.
+            pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
+                match self {
+                    $($(#[$attribute])* $name::$variant(arguments) => $run(arguments, ui),)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Commands that need no libtorch; their help is in the file of their name.
+    PlainCommand {
+        Audit(super::audit::Args) => super::audit::run,
+        Clean(super::clean::Args) => super::clean::run,
+        Completions(super::completions::Args) => super::completions::run,
+        Corrections(super::corrections::Args) => super::corrections::run,
+        #[cfg(not(feature = "torch"))]
+        Doctor(super::doctor::Args) => super::doctor::run,
+        Draw(super::draw::Args) => super::draw::run,
+        Eda(super::eda::Args) => super::eda::run,
+        Evaluate(super::evaluate::Args) => super::evaluate::run,
+        List(super::list::Args) => super::list::run,
+        Man(super::completions::ManArgs) => super::completions::man,
+        Phantom(super::phantom::Args) => super::phantom::run,
+        Query(super::query::Args) => super::query::run,
+        Restore(super::restore::Args) => super::restore::run,
+        #[cfg(not(feature = "torch"))]
+        Run(super::run::Args) => super::run::run,
+        Runs(super::runs::Args) => super::runs::run,
+        Scan(super::scan::Args) => super::scan::run,
+        Split(super::split::Args) => super::split::run,
+        Vote(super::vote::Args) => super::vote::run,
+    }
+}
+
+#[cfg(feature = "torch")]
+commands! {
+    /// Commands that use libtorch. `run` may train, and `doctor` reports which libtorch there is.
+    TorchCommand {
+        Doctor(super::doctor::Args) => super::doctor::run,
+        Losses(super::losses::Args) => super::losses::run,
+        Models(super::models::Args) => super::models::run,
+        Predict(super::predict::Args) => super::predict::run,
+        Run(super::run::Args) => super::run::run,
+        Schedule(super::schedule::Args) => super::schedule::run,
+        Train(super::train::Args) => super::train::run,
+    }
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
-            Command::Audit(args) => super::audit::run(args, ui),
-            Command::Clean(args) => super::clean::run(args, ui),
-            Command::Completions(args) => super::completions::run(args, ui),
-            Command::Corrections(args) => super::corrections::run(args, ui),
-            Command::Doctor(args) => super::doctor::run(args, ui),
-            Command::Draw(args) => super::draw::run(args, ui),
-            Command::Eda(args) => super::eda::run(args, ui),
-            Command::Evaluate(args) => super::evaluate::run(args, ui),
-            Command::List(args) => super::list::run(args, ui),
+            Command::Plain(command) => command.run(ui),
             #[cfg(feature = "torch")]
-            Command::Losses(args) => super::losses::run(args, ui),
-            Command::Man(args) => super::completions::man(args, ui),
-            #[cfg(feature = "torch")]
-            Command::Models(args) => super::models::run(args, ui),
-            Command::Phantom(args) => super::phantom::run(args, ui),
-            #[cfg(feature = "torch")]
-            Command::Predict(args) => super::predict::run(args, ui),
-            Command::Restore(args) => super::restore::run(args, ui),
-            Command::Run(args) => super::run::run(args, ui),
-            Command::Runs(args) => super::runs::run(args, ui),
-            Command::Scan(args) => super::scan::run(args, ui),
-            #[cfg(feature = "torch")]
-            Command::Schedule(args) => super::schedule::run(args, ui),
-            Command::Split(args) => super::split::run(args, ui),
-            #[cfg(feature = "torch")]
-            Command::Train(args) => super::train::run(args, ui),
-            Command::Vote(args) => super::vote::run(args, ui),
+            Command::Torch(command) => command.run(ui),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Cells in columns.
 
-use super::Ui;
+use super::{Ui, visible};
 
 /// The least that a column is narrowed to.
 const NARROWEST: usize = 12;
@@ -9,6 +9,22 @@ const NARROWEST: usize = 12;
 /// are narrowed and their cells go on in the next line.
 pub fn print(rows: &[Vec<String>], ui: &Ui) {
     lines(rows, ui.width()).iter().for_each(|line| ui.line(line));
+}
+
+/// Rows in columns as wide as their widest cell, in lines of any length, numbers to the right.
+pub fn table(rows: &[Vec<String>], are_numbers: &[bool]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell).replace(['\n', '\t'], " ")).collect()).collect();
+    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..are_numbers.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).zip(are_numbers).map(|((cell, width), is_number)| match is_number {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:<width$}"),
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }
 
 fn lines(rows: &[Vec<String>], width: usize) -> Vec<String> {

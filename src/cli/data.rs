@@ -94,7 +94,8 @@ fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>,
             let of = p.patient_id.as_ref().map(|id| format!(" (patient {id})")).unwrap_or_default();
             // A name with a line break must not look like a line of its own.
             let file = if p.file.is_empty() { "the data" } else { &p.file };
-            ui.warn(format!("{file}{place}{of}: {}; {}", p.reason, p.action).replace(['\n', '\r'], " "));
+            let text = format!("{file}{place}{of}: {}; {}", p.reason, p.action).replace(['\n', '\r'], " ");
+            if p.severity == Severity::Error { ui.error(text) } else { ui.warn(text) }
         }
         if found.len() > shown {
             ui.warn(format_args!("… and {} more like this", found.len() - shown));

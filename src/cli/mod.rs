@@ -20,6 +20,7 @@ mod models;
 mod phantom;
 #[cfg(feature = "torch")]
 mod predict;
+mod query;
 mod restore;
 mod run;
 mod runs;
@@ -33,9 +34,12 @@ mod ui;
 mod values;
 mod vote;
 
+use std::io::Write;
+use std::process::ExitCode;
+
 use anyhow::Context;
 
-pub use args::Cli;
+pub use args::{Cli, Command};
 pub use ui::{Ui, visible};
 
 /// How a command ended when it did end.
@@ -61,10 +65,43 @@ impl Status {
     }
 }
 
-/// Runs the parsed command.
-pub fn run(cli: Cli) -> anyhow::Result<Status> {
+/// Starts logging, runs the parsed command by `run`, prints its error and gives the exit code: the whole of a program
+/// after its arguments are parsed.
+pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>) -> ExitCode {
+    let level = match cli.verbose {
+        0 => "carpus=warn",
+        1 => "carpus=info",
+        _ => "carpus=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     let ui = Ui::new(cli.json, cli.quiet, cli.force);
-    let status = cli.command.run(&ui)?;
-    ui.finish_output().context("standard output")?;
-    Ok(status)
+    let status = run(cli.command, &ui).and_then(|status| {
+        ui.finish_output().context("standard output")?;
+        Ok(status.worse(ui.status()))
+    });
+    match status {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::DoneWithProblems) => ExitCode::from(3),
+        Ok(Status::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            let text = message(&error);
+            eprintln!("error: {}", visible(&text));
+            if cli.json {
+                // Programs that read values get one here too; the exit code reports a failure to write it.
+                let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes in one line. Errors of the library include their cause, so a cause that the text contains
+/// already is skipped.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        t if t.contains(&cause) => text,
+        t => format!("{t}: {cause}"),
+    })
 }

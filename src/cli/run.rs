@@ -116,7 +116,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
                 let cli = parse(stage)?;
                 // As the stage finds its inputs: what changes while it runs is a change.
                 let before = stamp(stage, false)?;
-                let status = cli.command.run(&ui.for_stage()).with_context(|| format!("stage {}", stage.name))?;
+                let stage_ui = ui.for_stage();
+                let status = cli.command.run(&stage_ui).with_context(|| format!("stage {}", stage.name))?;
+                let status = status.worse(stage_ui.status());
                 if status == Status::Interrupted {
                     return Ok(status);
                 }

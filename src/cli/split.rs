@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 use super::data::{read_corrections, scanned, tables_read, warn, warn_outdated};
-use super::{Status, Ui};
+use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::dataset::Subset;
 use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
@@ -231,18 +231,8 @@ fn balance_lines(balance: &Balance) -> Vec<String> {
         cells.push(String::new());
         table.push(cells);
     }
-    let widths: Vec<usize> =
-        (0..table[0].len()).map(|c| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
-    let mut lines: Vec<String> = table
-        .iter()
-        .map(|row| {
-            let cells =
-                row.iter().zip(&widths).enumerate().map(|(c, (cell, width))| {
-                    if c < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                });
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        })
-        .collect();
+    let are_numbers: Vec<bool> = (0..table[0].len()).map(|column| column >= 2).collect();
+    let mut lines: Vec<String> = columns::table(&table, &are_numbers).lines().map(str::to_owned).collect();
     for (key, bins) in &balance.bins {
         let bins: Vec<String> = bins.iter().map(|b| format!("{} {:.1} to {:.1}", b.label, b.low, b.high)).collect();
         lines.push(format!("{key}: {}", bins.join(", ")));

@@ -1,10 +1,12 @@
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Status;
 use crate::artefact::Outputs;
 use crate::progress::Progress;
 
@@ -16,6 +18,8 @@ pub struct Ui {
     bar: Mutex<Option<Task>>,
     /// Why standard output could not be written.
     lost: Mutex<Option<std::io::Error>>,
+    /// Whether a warning or an error of the data was printed.
+    warned: AtomicBool,
 }
 
 /// The text with control characters written as escapes: a file's name must not speak to the terminal, or look like a line of
@@ -45,7 +49,7 @@ struct Task {
 impl Ui {
     /// By the options that all commands have.
     pub fn new(json: bool, quiet: bool, force: bool) -> Self {
-        Ui { json, quiet, force, bar: Mutex::new(None), lost: Mutex::new(None) }
+        Ui { json, quiet, force, bar: Mutex::new(None), lost: Mutex::new(None), warned: AtomicBool::new(false) }
     }
 
     /// What a command may write over, before its inputs are known.
@@ -113,9 +117,21 @@ impl Ui {
         self.print(format_args!("{text}"));
     }
 
-    /// A warning on standard error.
+    /// A warning on standard error. The command then ends with [`Status::DoneWithProblems`] at least.
     pub fn warn(&self, text: impl std::fmt::Display) {
+        self.warned.store(true, Ordering::Relaxed);
         self.aside(format_args!("warning: {text}"));
+    }
+
+    /// Something in the data that could not be used, on standard error. The status is that of [`Ui::warn`].
+    pub fn error(&self, text: impl std::fmt::Display) {
+        self.warned.store(true, Ordering::Relaxed);
+        self.aside(format_args!("error: {text}"));
+    }
+
+    /// The status of a command by what it printed.
+    pub fn status(&self) -> Status {
+        if self.warned.load(Ordering::Relaxed) { Status::DoneWithProblems } else { Status::Done }
     }
 
     /// A remark on standard error; nothing with `--quiet`.

@@ -104,6 +104,8 @@ struct Component {
     stride: usize,
     /// Of each block of a progressive frame, which coefficients are not zero.
     known: Vec<u64>,
+    /// Of each coefficient of a progressive frame, whether a scan brought its last bit.
+    complete: u64,
 }
 
 struct Frame {
@@ -143,6 +145,7 @@ impl Frame {
                 rows: (height * down).div_ceil(most_down).div_ceil(8),
                 stride,
                 known: if is_progressive { vec![0; stride * lines] } else { Vec::new() },
+                complete: 0,
             }
         };
         Some(Frame { is_progressive, mcus, components: components.iter().map(component).collect() })
@@ -327,7 +330,20 @@ impl State {
             }
         }
         scan.bits.finish()?;
-        Ok(scan.bits.at)
+        let at = scan.bits.at;
+        if is_progressive && approximation & 15 == 0 {
+            let coded = (first..=last).fold(0, |all, coefficient| all | 1 << coefficient);
+            for (place, ..) in chosen {
+                frame.components[place].complete |= coded;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Whether each coefficient of a progressive frame has come to its last bit. Decoders show what came so far as if it were all.
+    fn has_all_scans(&self) -> bool {
+        let frame = self.frame.iter().filter(|frame| frame.is_progressive);
+        frame.flat_map(|frame| &frame.components).all(|component| component.complete == u64::MAX)
     }
 }
 
@@ -354,7 +370,10 @@ pub(super) fn is_whole(file: &[u8]) -> Result<(), String> {
             continue;
         }
         if marker == 0xd9 {
-            return Ok(());
+            return match state.has_all_scans() {
+                true => Ok(()),
+                false => Err("truncated: the last scans of the progressive JPEG are missing".into()),
+            };
         }
         let &[high, low] = file.get(at..at + 2).and_then(|l| l.first_chunk()).ok_or_else(cut)?;
         let end = at + usize::from(u16::from_be_bytes([high, low])).max(2);

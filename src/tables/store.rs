@@ -12,7 +12,7 @@ use crate::bounded::{self, Csv};
 use crate::dataset::image::sha256;
 
 use super::checksum;
-use super::{BoneRow, FindingRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, EpochRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 
 /// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed.
 pub const HASHES: &str = "tables.json";
@@ -31,6 +31,15 @@ const MAX_PARQUET: u64 = 1 << 30;
 /// # Errors
 /// The file cannot be read, is not this table, or is not the one that the scan wrote.
 pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+    let frame = read_frame(path)?;
+    T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
+}
+
+/// Reads a Parquet file that carpus wrote, whatever its columns are; texts are strings.
+///
+/// # Errors
+/// The file cannot be read, was not written by carpus, or is not the one that the scan wrote.
+pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
     let io = |source| TableError::Io { path: path.into(), source };
     let bytes = bounded::read(path, MAX_PARQUET).map_err(io)?;
     let hashes = path.with_file_name(HASHES);
@@ -44,10 +53,36 @@ pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
     if !checksum::is_right(&bytes) {
         return Err(TableError::Damaged { path: path.into() });
     }
-    let frame = ParquetReader::new(Cursor::new(bytes))
-        .finish()
-        .map_err(|source| TableError::Polars { path: path.into(), source })?;
-    T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
+    let read = ParquetReader::new(Cursor::new(bytes)).finish();
+    read.map_err(|source| TableError::Polars { path: path.into(), source })
+}
+
+/// Reads a CSV of any columns. Columns that carpus's tables have are of the type there (`image_id` is text, though all of its
+/// characters be digits), the others of the type that all their values have.
+///
+/// # Errors
+/// The file cannot be read or is no CSV.
+pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
+    let bytes = bounded::read(path, MAX_PARQUET).map_err(|source| TableError::Io { path: path.into(), source })?;
+    let mut known = Schema::default();
+    for frame in [
+        PatientRow::to_frame(&[]),
+        ImageRow::to_frame(&[]),
+        BoneRow::to_frame(&[]),
+        ProblemRow::to_frame(&[]),
+        FindingRow::to_frame(&[]),
+        FoldRow::to_frame(&[]),
+        EpochRow::to_frame(&[]),
+    ] {
+        let frame = frame.expect("a table without rows is a frame");
+        known.extend(frame.schema().iter_fields());
+    }
+    let options = CsvReadOptions::default()
+        .with_has_header(true)
+        .with_infer_schema_length(None)
+        .with_schema_overwrite(Some(known.into()));
+    let read = options.into_reader_with_file_handle(Cursor::new(bytes)).finish();
+    read.map_err(|source| TableError::Polars { path: path.into(), source })
 }
 
 /// Writes rows as Parquet (zstd), by rename.

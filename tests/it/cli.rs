@@ -117,6 +117,35 @@ fn errors_name_the_place_and_the_way_out() {
     assert_eq!(carpus(&["scan"]).status.code(), Some(2), "wrong usage is 2");
 }
 
+/// Loading libtorch takes a third of a second and 100 MB.
+#[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
+#[test]
+fn only_commands_that_use_libtorch_load_it() {
+    let loaded = |program: &str| {
+        // The loader of glibc lists what it would load and ends.
+        let out = Command::new(program).arg("--version").env("LD_TRACE_LOADED_OBJECTS", "1").output().unwrap();
+        let listed = text(&out.stdout);
+        assert!(listed.contains("libc.so"), "{listed}");
+        listed.contains("libtorch")
+    };
+    assert!(!loaded(env!("CARGO_BIN_EXE_carpus")));
+    assert!(loaded(env!("CARGO_BIN_EXE_carpus-torch")));
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn without_its_second_program_a_command_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("carpus");
+    std::fs::copy(env!("CARGO_BIN_EXE_carpus"), &alone).unwrap();
+    let out = Command::new(&alone).args(["--json", "doctor"]).output().unwrap();
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{error}");
+    assert!(error.contains("carpus-torch: this command uses libtorch"), "{error}");
+    assert!(serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()["error"].is_string());
+    assert!(Command::new(&alone).args(["list", "bones"]).output().unwrap().status.success());
+}
+
 #[test]
 fn doctor_speaks_json() {
     let out = carpus(&["doctor", "--json"]);

@@ -78,6 +78,12 @@ fn done(out: &Output) -> String {
     all(out)
 }
 
+fn warned(out: &Output, reason: &str) {
+    let text = all(out);
+    assert_eq!(out.status.code(), Some(3), "{text}");
+    assert!(text.contains(reason), "{text}");
+}
+
 fn refused(out: &Output, reason: &str) {
     let text = all(out);
     assert!(matches!(out.status.code(), Some(1 | 2)) && text.contains(reason), "{text}");
@@ -95,9 +101,9 @@ fn decisions_are_added_applied_counted_and_undone() {
     assert!(added.contains("author: kim (from GIT_AUTHOR_NAME"), "{added}");
     assert!(added.contains(&format!("   1  {}", bench.read().history()[0].0.id())), "{added}");
     done(&bench.add(1, &["relabel", "--swap", "Pisiform,Trapezoid", "--author", "lee"]));
-    done(&bench.add(1, &["relabel", "--shape", "0", "--to", "Ulna"]));
+    warned(&bench.add(1, &["relabel", "--shape", "0", "--to", "Ulna"]), "are both Ulna now");
     // Its label now, not that of the file.
-    done(&bench.add(1, &["relabel", "--shape", "0", "--to", "Radius"]));
+    warned(&bench.add(1, &["relabel", "--shape", "0", "--to", "Radius"]), "are both Radius now");
     done(&bench.add(1, &["drop", "--shape", "2"]));
     done(&bench.add(1, &["replace", "--shape", "3", "--points", "10,20 30,20 20,40"]));
     done(&bench.add(2, &["set-side", "--side", "L"]));

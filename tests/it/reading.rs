@@ -45,6 +45,18 @@ fn images_are_decoded_as_opencv_and_pillow_do() {
     let mut disordered = file.clone();
     disordered[first + 1] = 0xd3;
     assert!(image::decode(&disordered).unwrap_err().contains("restart mark"));
+
+    // A progressive file without its last scans shows a blurred image as if it were the whole.
+    for name in ["grey_progressive.jpg", "colour_progressive.jpg"] {
+        let file = std::fs::read(folder.path().join(name)).unwrap();
+        let scans: Vec<usize> = (0..file.len() - 1).filter(|at| file[*at..*at + 2] == [0xff, 0xda]).collect();
+        assert!(scans.len() > 3, "{name}: {} scans", scans.len());
+        for at in &scans[1..] {
+            let cut = [&file[..*at], &[0xff, 0xd9]].concat();
+            let error = image::decode(&cut).expect_err(name);
+            assert!(error.contains("last scans"), "{name} cut at {at}: {error}");
+        }
+    }
 }
 
 #[test]

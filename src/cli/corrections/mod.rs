@@ -274,7 +274,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
                 == (&decision.target, &decision.action, &decision.annotation_sha256)
     };
     if let Some(other) = read.decisions().find(says_the_same) {
-        ui.warn(format_args!("line {} says the same and stays in force", other.line));
+        ui.note(format_args!("line {} says the same and stays in force", other.line));
     }
     ui.json(&json!({"file": path, "added": rows, "undone": {"line": decision.line, "decision": in_words(decision)}}))?;
     Ok(status)

@@ -18,7 +18,7 @@ struct Bench {
 fn carpus(arguments: &[&str]) -> Result<Status, String> {
     let words = ["carpus", "--quiet"].iter().chain(arguments);
     let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
-    crate::cli::run(cli).map_err(|e| format!("{e:#}"))
+    cli.command.run(&Ui::new(cli.json, cli.quiet, cli.force)).map_err(|e| format!("{e:#}"))
 }
 
 impl Bench {

@@ -23,7 +23,7 @@ use crate::mask::submission;
 use crate::report;
 use crate::runs::HELD_OUT;
 use crate::scores::{self, Region, Summary};
-use crate::tables::{self, EpochRow, HeldOutRow};
+use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{Amp, Outcome, RunFolder, TrainError, Watcher, train};
 use crate::wording::counted;
 use folds::Folds;
@@ -220,7 +220,7 @@ fn run_fold(
     ));
 
     if device == Device::Cpu && settings.stages.iter().any(|stage| stage.amp == Amp::Fp16) {
-        ui.warn(
+        ui.note(
             "amp = \"fp16\" is several times slower than \"bf16\" on a CPU, which has no fast half-precision products",
         );
     }
@@ -237,6 +237,7 @@ fn run_fold(
         if !resume {
             start_over(&folder, &config)?;
         }
+        write_held_out(&folder, data[0].validation.entries())?;
         train(&settings, &data, device, &folder, resume, &STOP, ui)
     };
     let outcome = match existing {
@@ -251,7 +252,6 @@ fn run_fold(
         Existing::Refuse | Existing::Replace | Existing::Auto => go(false),
     }?;
 
-    write_held_out(&folder, data[0].validation.entries())?;
     let (best_epoch, best_dice, early) = match outcome {
         Outcome::Interrupted { epoch, step } => {
             ui.note(format_args!(
@@ -312,11 +312,11 @@ fn start_over(folder: &RunFolder, config: &TrainConfig) -> Result<(), TrainError
 }
 
 /// Writes whose each held-out image is: `carpus runs compare` draws whole patients, wherever the run is then.
-fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> anyhow::Result<()> {
+fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), TableError> {
     let rows = entries
         .iter()
         .map(|entry| HeldOutRow { image_id: entry.image_id.clone(), patient_id: entry.patient_id.clone() });
-    Ok(tables::write_csv(&folder.path().join(HELD_OUT), &rows.collect::<Vec<_>>())?)
+    tables::write_csv(&folder.path().join(HELD_OUT), &rows.collect::<Vec<_>>())
 }
 
 /// Predicts the held-out images with the best weights and scores them at their own size.

@@ -1,14 +1,20 @@
 //! One entry of `annotations`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::Shape;
 use super::entry::{Entry, MAX_COORDINATE, Points};
 use crate::bones::Bone;
 use crate::dataset::Severity;
+use crate::wording::counted;
 
 /// The only type that is read.
 pub const TYPE: &str = "poly_seg";
+
+/// Points among which three different ones are looked for; that more are all in two places is no slip of the hand.
+const MOST_COMPARED: usize = 16;
 
 /// Something to say about an entry; a problem less its file.
 pub struct Remark {
@@ -103,6 +109,16 @@ pub fn read(entry: Entry, index: usize) -> Read {
         }
         None => return Err(unusable(at(""), None, "no `points`".into())),
     };
+    let distinct = vertices.iter().take(MOST_COMPARED).collect::<BTreeSet<_>>().len();
+    if distinct < 3 && vertices.len() <= MOST_COMPARED {
+        remarks.push(Remark {
+            severity: Severity::Warning,
+            place: at(".points"),
+            raw: String::new(),
+            reason: format!("an outline of {} encloses no area", counted(distinct, "point", "different points")),
+            action: "drawn as a point or a line; draw it again or drop the shape".into(),
+        });
+    }
     let bone = match Bone::from_name(&label) {
         Some(bone) => Some(bone),
         None => {

@@ -41,17 +41,23 @@ fn read_entries(annotations: Value) -> (Annotation, Vec<Problem>) {
 
 #[test]
 fn a_usual_file_has_no_problems() {
-    let (annotation, problems) =
-        read_entries(json!([entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]));
+    let (annotation, problems) = read_entries(json!([
+        entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])),
+        entry("finger-1", json!([[7, 8], [9, 8], [9, 9]]))
+    ]));
     assert_eq!(problems, []);
     assert_eq!(annotation.shapes[0].points, [[1, 2], [3, 4], [5, -6]]);
     assert_eq!(annotation.shapes[0].bone, Some(Bone::ULNA));
     assert_eq!(annotation.shapes[1].index, 1);
-    let file = json!([entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]);
+    let file =
+        json!([entry("Ulna", json!([[1, 2], [3.0, 4], [5, -6]])), entry("finger-1", json!([[7, 8], [9, 8], [9, 9]]))]);
     assert_eq!(
         written(file, &annotation).to_string(),
-        document(json!([entry("Ulna", json!([[1, 2], [3, 4], [5, -6]])), entry("finger-1", json!([[7, 8]]))]))
-            .to_string()
+        document(json!([
+            entry("Ulna", json!([[1, 2], [3, 4], [5, -6]])),
+            entry("finger-1", json!([[7, 8], [9, 8], [9, 9]]))
+        ]))
+        .to_string()
     );
 }
 
@@ -60,10 +66,10 @@ fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
     let good = entry("Radius", json!([[0, 0], [9, 0], [9, 9]]));
     let cases = [
         (json!("text"), "annotations[1]"),
-        (json!({"type": "poly_seg", "points": [[1, 2]]}), "annotations[1]"),
+        (json!({"type": "poly_seg", "points": [[1, 2], [3, 4], [5, 6]]}), "annotations[1]"),
         (json!({"type": "poly_seg", "label": "Ulna"}), "annotations[1]"),
-        (json!({"type": "poly_seg", "label": 3, "points": [[1, 2]]}), "annotations[1].label"),
-        (json!({"type": "box", "label": "Ulna", "points": [[1, 2]]}), "annotations[1].type"),
+        (json!({"type": "poly_seg", "label": 3, "points": [[1, 2], [3, 4], [5, 6]]}), "annotations[1].label"),
+        (json!({"type": "box", "label": "Ulna", "points": [[1, 2], [3, 4], [5, 6]]}), "annotations[1].type"),
         (entry("Ulna", json!([])), "annotations[1].points"),
         (entry("Ulna", json!("1,2")), "annotations[1].points"),
         (entry("Ulna", json!([[1, 2], [3]])), "annotations[1].points[1]"),
@@ -89,13 +95,13 @@ fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
 #[test]
 fn repairs_are_told() {
     let (annotation, problems) = read_entries(json!([
-        entry(" FINGER_16", json!([[0.5, 1.5], [2.5, 3]])),
+        entry(" FINGER_16", json!([[0.5, 1.5], [2.5, 3], [9, 9]])),
         entry("finger-20", json!([[1, 1]])),
-        {"label": "Ulna", "points": [[1, 1]]},
+        {"label": "Ulna", "points": [[1, 2], [3, 4], [5, 6]]},
     ]));
     assert_eq!(annotation.shapes[0].bone, Some(Bone::FINGER_16));
     assert_eq!(annotation.shapes[0].label, " FINGER_16");
-    assert_eq!(annotation.shapes[0].points, [[0, 2], [2, 3]], "halves to even");
+    assert_eq!(annotation.shapes[0].points, [[0, 2], [2, 3], [9, 9]], "halves to even");
     assert_eq!((annotation.shapes[1].bone, annotation.shapes[1].label.as_str()), (None, "finger-20"));
     assert_eq!(annotation.shapes[2].bone, Some(Bone::ULNA));
     let said: Vec<_> = problems.iter().map(|p| (p.place.as_str(), p.severity, p.action.as_str())).collect();
@@ -104,6 +110,7 @@ fn repairs_are_told() {
         [
             ("annotations[0].points", Severity::Info, "rounded, halves to even"),
             ("annotations[0].label", Severity::Info, "read as finger-16"),
+            ("annotations[1].points", Severity::Warning, "drawn as a point or a line; draw it again or drop the shape"),
             ("annotations[1].label", Severity::Warning, "kept as a shape of no class"),
             ("annotations[2]", Severity::Info, "read as poly_seg"),
         ]
@@ -141,7 +148,7 @@ fn what_is_no_annotation_is_an_error_with_its_place() {
 fn a_mark_at_the_start_and_python_s_nan_are_read() {
     let text = "\u{feff}{\"annotations\": [{\"type\": \"poly_seg\", \"label\": \"Ulna\", \"points\": [[1, NaN]]},
           {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[-Infinity, 2]], \"note\": \"a \\\"NaN\\\"\"},
-          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2]]}]}";
+          {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2], [3, 4], [5, 6]]}]}";
     let (annotation, problems) = parse_text(text).unwrap();
     assert_eq!(annotation.shapes.len(), 1);
     assert_eq!(
@@ -207,15 +214,15 @@ proptest! {
 
 #[test]
 fn a_repeated_key_is_a_problem_and_the_last_value_is_read() {
-    let shape = |keys: &str| format!(r#"{{"type":"poly_seg","label":"Ulna","points":[[1,2]]{keys}}}"#);
+    let shape = |keys: &str| format!(r#"{{"type":"poly_seg","label":"Ulna","points":[[1,2],[3,4],[5,6]]{keys}}}"#);
     let read = |text: &str| {
         let (annotation, problems) = parse_text(text).unwrap();
         let said: Vec<(String, Severity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
         (annotation.shapes, said)
     };
     let one = |text: &str| read(&format!(r#"{{"annotations":[{}]}}"#, shape(text)));
-    let (shapes, said) = one(r#","label":"Lunate","points":[[3,4]],"points":[[5,6]]"#);
-    assert_eq!((&*shapes[0].label, &shapes[0].points[..]), ("Lunate", &[[5, 6]][..]));
+    let (shapes, said) = one(r#","label":"Lunate","points":[[3,4],[5,6],[7,8]],"points":[[5,6],[7,8],[9,10]]"#);
+    assert_eq!((&*shapes[0].label, &shapes[0].points[..]), ("Lunate", &[[5, 6], [7, 8], [9, 10]][..]));
     let at = |key: &str| (format!("annotations[0].{key}"), Severity::Warning);
     assert_eq!(said, [at("label"), at("points")]);
     // Said also where the last one makes the shape unusable.

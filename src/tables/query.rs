@@ -1,0 +1,154 @@
+//! SQL over tables on disk, run by polars.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+use polars::sql::SQLContext;
+use serde_json::{Map, Value};
+
+use super::store::read_frame;
+use super::{TableError, csv_frame};
+
+/// A query that has no result.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum QueryError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: no table in it; expected files NAME.parquet or NAME.csv", path.display())]
+    NoTables { path: PathBuf },
+    #[error("two tables are called `{name}`: {} and {}; give one of them another name", first.display(), second.display())]
+    TwoOfAName { name: String, first: PathBuf, second: PathBuf },
+    #[error("{reason}; tables: {}", tables.join(", "))]
+    Sql { reason: String, tables: Vec<String> },
+}
+
+/// A table by the name that a query gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTable {
+    /// Name in the query.
+    pub name: String,
+    /// CSV by its ending, else Parquet that carpus wrote.
+    pub path: PathBuf,
+}
+
+/// The tables that a path stands for: those of a folder, each by the name of its file, or one file. Where a folder has a table
+/// as Parquet and as CSV, the Parquet counts.
+///
+/// # Errors
+/// The folder cannot be read or has no table.
+pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
+    let named = |path: PathBuf| {
+        let name = path.file_stem()?.to_str()?.to_owned();
+        Some(NamedTable { name, path })
+    };
+    if !path.is_dir() {
+        return Ok(named(path.to_owned()).into_iter().collect());
+    }
+    let io = |source| QueryError::Io { path: path.into(), source };
+    let mut tables = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let has_ending = |ending| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        if path.is_file() && (has_ending("parquet") || (has_ending("csv") && !path.with_extension("parquet").is_file()))
+        {
+            tables.extend(named(path));
+        }
+    }
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    if tables.is_empty() { Err(QueryError::NoTables { path: path.into() }) } else { Ok(tables) }
+}
+
+/// Runs a query of polars' SQL. Only the tables that it names are read.
+///
+/// # Errors
+/// Two tables have one name, a table cannot be read, or the query is not valid or fails.
+pub fn query(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> {
+    for (i, table) in tables.iter().enumerate() {
+        if let Some(other) = tables[..i].iter().find(|other| other.name == table.name) {
+            let (first, second) = (other.path.clone(), table.path.clone());
+            return Err(QueryError::TwoOfAName { name: table.name.clone(), first, second });
+        }
+    }
+    let mut context = SQLContext::new();
+    for table in tables.iter().filter(|table| sql.contains(&table.name)) {
+        let is_csv = table.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let frame = if is_csv { csv_frame(&table.path)? } else { read_frame(&table.path)? };
+        context.register(&table.name, frame.lazy());
+    }
+    // Some queries that make no sense end in a panic of polars.
+    let result = catch_unwind(AssertUnwindSafe(|| context.execute(sql).and_then(LazyFrame::collect)));
+    let reason = match result {
+        Ok(Ok(frame)) => return Ok(frame),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "polars cannot run this query".into(),
+    };
+    let tables = tables.iter().map(|table| table.name.clone()).collect();
+    Err(QueryError::Sql { reason: reason.trim_end().to_owned(), tables })
+}
+
+/// The rows as JSON objects, keys in the order of the columns. Numbers that JSON cannot write (NaN, infinity) become `null`.
+pub fn json_rows(frame: &DataFrame) -> Vec<Value> {
+    (0..frame.height())
+        .map(|row| {
+            let cells = frame.columns().iter().map(|column| {
+                let value = column.get(row).map_or(Value::Null, |value| json(&value));
+                (column.name().to_string(), value)
+            });
+            Value::Object(cells.collect::<Map<_, _>>())
+        })
+        .collect()
+}
+
+/// The rows as text, `null` for missing values, below the names of the columns.
+pub fn text_rows(frame: &DataFrame) -> Vec<Vec<String>> {
+    let header = frame.columns().iter().map(|column| column.name().to_string()).collect();
+    let row = |row: usize| {
+        let text = |column: &Column| column.get(row).map_or_else(|e| e.to_string(), |value| text(&value));
+        frame.columns().iter().map(text).collect()
+    };
+    std::iter::once(header).chain((0..frame.height()).map(row)).collect()
+}
+
+/// Whether each column holds numbers.
+pub fn are_numbers(frame: &DataFrame) -> Vec<bool> {
+    frame.columns().iter().map(|column| column.dtype().is_primitive_numeric()).collect()
+}
+
+fn json(value: &AnyValue) -> Value {
+    match value {
+        AnyValue::Null => Value::Null,
+        AnyValue::Boolean(v) => Value::Bool(*v),
+        AnyValue::String(v) => Value::String((*v).to_owned()),
+        AnyValue::StringOwned(v) => Value::String(v.to_string()),
+        AnyValue::List(series) => Value::Array(series.iter().map(|v| json(&v)).collect()),
+        v if v.is_float() => v.extract::<f64>().map_or(Value::Null, Value::from),
+        v if v.is_primitive_numeric() => {
+            let unsigned = || v.extract::<u64>().map(Value::from);
+            v.extract::<i64>().map(Value::from).or_else(unsigned).unwrap_or_else(|| Value::String(v.to_string()))
+        }
+        v => v.get_str().map_or_else(|| Value::String(v.to_string()), Value::from),
+    }
+}
+
+fn text(value: &AnyValue) -> String {
+    match value {
+        AnyValue::Null => "null".into(),
+        v if v.is_float() => v.extract::<f64>().map(|v| v.to_string()).unwrap_or_default(),
+        v => v.get_str().map_or_else(|| v.to_string(), str::to_owned),
+    }
+}
+
+/// The rows as CSV, missing values empty.
+///
+/// # Errors
+/// A column's values have no text.
+pub fn csv_text(frame: &mut DataFrame) -> PolarsResult<String> {
+    let mut bytes = Cursor::new(Vec::new());
+    CsvWriter::new(&mut bytes).finish(frame)?;
+    Ok(String::from_utf8(bytes.into_inner()).expect("CSV of polars is UTF-8"))
+}
