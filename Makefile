@@ -11,8 +11,8 @@ TORCH = LIBTORCH="$(abspath $(SITE))/torch" LIBTORCH_CXX11_ABI=1
 CARGO_TORCH = env -u LIBTORCH_USE_PYTORCH $(TORCH) cargo
 # One profile for everything, so that the dependencies are compiled once.
 FLAGS := --release --locked
-# Compiling carpus itself with optimisation takes longer than the tests gain by it. `make build` brings the fast binary back.
-TEST_FLAGS := $(FLAGS) --config profile.release.package.carpus.opt-level=0
+# Compiling carpus and polars with optimisation takes longer than the tests gain by it. `make build` brings the fast binary back.
+TEST_FLAGS := $(FLAGS) --config tests/profile.toml
 DEMO_CONFIG := configs/demo.toml
 
 help:
@@ -41,8 +41,8 @@ $(VENV)/carpus-base: requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	touch $@
 
-$(VENV)/carpus-dev: requirements-dev.txt $(VENV)/carpus-base
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/carpus-dev: requirements-dev.txt requirements-dev.lock $(VENV)/carpus-base
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c requirements-dev.lock
 	touch $@
 
 venv: $(VENV)/carpus-base
@@ -91,6 +91,7 @@ BENCH := target/bench
 bench: venv-dev build
 	$(CARGO_TORCH) bench --locked --bench masks
 	$(CARGO_TORCH) bench --locked --bench scan
+	$(CARGO_TORCH) bench --locked --bench tables
 	./target/release/carpus phantom --out $(BENCH)/data --patients 200 --test-patients 0 --size 1024 --seed 11 --defects
 	-./target/release/carpus scan $(BENCH)/data --out $(BENCH)/tables
 	./target/release/carpus audit $(BENCH)/tables --out $(BENCH)/audit --truth $(BENCH)/data/truth.json

@@ -1,5 +1,5 @@
 //! Closed sets of named things (architectures, encoders, losses): one list gives the enum, its names, `ALL`,
-//! parsing with a message that says what there is, and serde by name.
+//! parsing with a message that says what there is, serde by name, and a schema that lists them.
 
 /// A name that is not in a closed set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub struct UnknownName {
     pub known: String,
 }
 
-/// Defines an enum whose variants have names: `ALL`, `name`, `from_name`, `Display`, `FromStr`, serde.
+/// Defines an enum whose variants have names: `ALL`, `name`, `from_name`, `Display`, `FromStr`, serde, schema.
 macro_rules! closed_enum {
     (
         $(#[$meta:meta])*
@@ -60,6 +60,16 @@ macro_rules! closed_enum {
         impl serde::Serialize for $Name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.name())
+            }
+        }
+
+        impl schemars::JsonSchema for $Name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($Name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($text),+] })
             }
         }
 

@@ -8,19 +8,19 @@ pub mod aten;
 pub mod audit;
 #[cfg(feature = "torch")]
 pub mod augment;
-#[cfg(feature = "torch")]
-pub mod autocast;
 pub mod bones;
 mod bounded;
 pub mod clean;
 pub mod cli;
-#[cfg(feature = "torch")]
 mod closed_enum;
 pub mod config;
 pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod device;
+pub mod digest;
 pub mod draw;
+#[cfg(feature = "torch")]
+pub mod experiment;
 pub mod features;
 pub mod figures;
 pub mod geometry;
@@ -42,6 +42,10 @@ pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod tables;
+pub mod threads;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod typeface;
+#[cfg(feature = "torch")]
+pub mod violation;
 mod wording;

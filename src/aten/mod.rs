@@ -175,15 +175,17 @@ pub struct Autocast {
 }
 
 impl Autocast {
-    /// `Half` or `BFloat16` from here on; with `None`, every operation keeps the kind of what it is given.
-    pub fn enter(device: Device, kind: Option<Kind>) -> Result<Autocast, TchError> {
+    /// `Half` or `BFloat16` from here on.
+    ///
+    /// # Errors
+    /// Another kind.
+    pub fn enter(device: Device, kind: Kind) -> Result<Autocast, TchError> {
         let cuda = matches!(device, Device::Cuda(_));
         // Numbers of `c10::ScalarType`.
         let kind = match kind {
-            None => -1,
-            Some(Kind::Half) => 5,
-            Some(Kind::BFloat16) => 15,
-            Some(other) => return Err(TchError::Kind(format!("autocast to {other:?}; there is Half and BFloat16"))),
+            Kind::Half => 5,
+            Kind::BFloat16 => 15,
+            other => return Err(TchError::Kind(format!("autocast to {other:?}; there is Half and BFloat16"))),
         };
         let mut before = -1;
         // SAFETY: a place for a number.

@@ -1,9 +1,10 @@
 //! Bones that differ in size between a patient's two hands more than other patients' do.
 
 use super::context::{Context, bone};
-use super::{CheckKind, Finding, robust};
+use super::{Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
 use crate::dataset::Side;
+use crate::stats::robust;
 
 /// How unlike is too unlike. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +33,16 @@ struct Pair {
     whole: f64,
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "asymmetry",
+    about: "a bone that differs in size from the patient's other hand",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Bones,
+    faults: &[],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.asymmetry;
     let pairs: Vec<Pair> = context.patients.values().filter_map(|images| pair(context, images)).collect();
     if pairs.len() < thresholds.patients {
@@ -58,7 +68,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             );
             findings.push(
                 Finding::of_image(
-                    CheckKind::Asymmetry,
+                    &CHECK,
                     image,
                     score,
                     message,
@@ -76,7 +86,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 format!("the right hand's bones have {:.0} % of the area of the left hand's", 100.0 * pair.whole.exp());
             findings.push(
                 Finding::of_image(
-                    CheckKind::Asymmetry,
+                    &CHECK,
                     pair.right,
                     score,
                     message,
@@ -131,14 +141,14 @@ mod tests {
     fn a_bone_unlike_its_twin_is_found_in_the_right_hand_of_the_two() {
         let mut population = Population::new(40, 91);
         population.bone(9, "finger-10").area_px *= 2;
-        assert_eq!(found(&population, CheckKind::Asymmetry), vec![(9, "finger-10".into())]);
+        assert_eq!(found(&population, &CHECK), vec![(9, "finger-10".into())]);
     }
 
     #[test]
     fn hands_of_unlike_size_are_one_finding() {
         let mut population = Population::new(40, 92);
         population.scale(9, 1.2);
-        let findings = found(&population, CheckKind::Asymmetry);
+        let findings = found(&population, &CHECK);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].1.is_empty() && findings[0].0 / 2 == 4);
     }

@@ -1,7 +1,8 @@
 //! Images with more bright pixels than the others: rings, implants, nail art, markers.
 
 use super::context::Context;
-use super::{CheckKind, Finding, robust};
+use super::{Answer, Check, Evidence, Finding, Severity};
+use crate::stats::robust;
 
 /// How bright is odd. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +21,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "bright_pixels",
+    about: "rings, implants, nail art",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Image,
+    faults: &[("ring", Answer::One), ("implant", Answer::One), ("nail_art", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.bright;
     let shares: Vec<(usize, f64)> = context
         .images()
@@ -46,7 +56,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 100.0 * usual / (2048.0 * 2048.0)
             );
             findings.push(Finding::of_image(
-                CheckKind::BrightPixels,
+                &CHECK,
                 *i,
                 score,
                 message,
@@ -70,7 +80,7 @@ mod tests {
                 image.bright_px = Some(base + base * (i as u64 % 5) / 20);
             }
             population.tables.images[13].bright_px = Some(base * 6 + 3000);
-            assert_eq!(found(&population, CheckKind::BrightPixels), vec![(13, String::new())], "{base}");
+            assert_eq!(found(&population, &CHECK), vec![(13, String::new())], "{base}");
         }
     }
 
@@ -78,6 +88,6 @@ mod tests {
     fn a_few_bright_pixels_are_nothing() {
         let mut population = Population::new(30, 62);
         population.tables.images[13].bright_px = Some(200);
-        assert!(found(&population, CheckKind::BrightPixels).is_empty());
+        assert!(found(&population, &CHECK).is_empty());
     }
 }

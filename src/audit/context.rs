@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Settings;
-use super::dice::Scores;
 use super::population::{Hand, Model, Verdict};
 use crate::bones::{Bone, COUNT};
 use crate::dataset::Side;
+use crate::scores::DiceTable;
 use crate::tables::{BoneRow, ImageRow, Tables};
 use crate::wording::counted;
 
@@ -16,8 +16,8 @@ pub struct Context<'a> {
     pub tables: &'a Tables,
     /// Thresholds.
     pub settings: &'a Settings,
-    /// Dice a image and class, where given.
-    pub scores: Option<&'a Scores>,
+    /// Dice per image and class, where given.
+    pub scores: Option<&'a DiceTable>,
     /// The bones of each image.
     pub bones: Vec<Vec<&'a BoneRow>>,
     /// Images of each patient, by image ID.
@@ -31,7 +31,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Learns the model and judges every hand. Hands are taken in the order of their IDs, so that the order of
     /// the table's rows changes nothing.
-    pub fn new(tables: &'a Tables, settings: &'a Settings, scores: Option<&'a Scores>) -> Self {
+    pub fn new(tables: &'a Tables, settings: &'a Settings, scores: Option<&'a DiceTable>) -> Self {
         let index: BTreeMap<&str, usize> =
             tables.images.iter().enumerate().map(|(i, r)| (r.image_id.as_str(), i)).collect();
         let mut bones = vec![Vec::new(); tables.images.len()];
@@ -67,6 +67,14 @@ impl<'a> Context<'a> {
         let mut order: Vec<usize> = (0..self.tables.images.len()).collect();
         order.sort_by(|a, b| self.tables.images[*a].image_id.cmp(&self.tables.images[*b].image_id));
         order.into_iter()
+    }
+
+    /// Image, bone and row of every outline, in the order of [`Context::images`].
+    pub fn outlines(&self) -> impl Iterator<Item = (usize, Bone, &'a BoneRow)> + '_ {
+        let of_image = |i: usize| {
+            self.bones[i].iter().filter_map(move |row| Some((i, Bone::from_index(row.class as usize)?, *row)))
+        };
+        self.images().flat_map(of_image)
     }
 
     /// Hands that have a frame, with their verdicts.
@@ -112,4 +120,10 @@ pub fn side(letter: Option<&str>) -> Option<Side> {
 pub fn bone(class: usize) -> Bone {
     debug_assert!(class < COUNT);
     Bone::from_index(class).unwrap_or(Bone::CAPITATE)
+}
+
+/// The label that bone `b` carries in the file: after proposed changes of labels it is known by that.
+pub fn label_in_file(verdict: &Verdict, b: usize) -> Bone {
+    let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
+    bone(label.map_or(b, |l| l.0))
 }

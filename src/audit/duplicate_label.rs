@@ -2,10 +2,9 @@
 //! Shapes apart from each other in an image where no bone is missing are parts of one bone and specks beside
 //! it, which is the outlines' check.
 
-use super::context::{Context, bone};
 use super::population::SPECK_SHARE;
-use super::{CheckKind, Finding};
-use crate::bones::COUNT;
+use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use crate::bones::Bone;
 use crate::tables::BoneRow;
 use crate::wording::counted;
 
@@ -17,29 +16,30 @@ pub(super) fn in_parts(row: &BoneRow, any_missing: bool) -> bool {
     row.n_parts > 1 && (!any_missing || apart < SPECK_SHARE)
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "duplicate_label",
+    about: "a label that occurs more than once in an image",
+    ceiling: Severity::High,
+    evidence: Evidence::Bones,
+    faults: &[("duplicate_label", Answer::One), ("tiny_part", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for i in context.images() {
-        for row in context.bones[i].iter().filter(|r| r.n_shapes > 1 && (r.class as usize) < COUNT) {
-            let b = bone(row.class as usize);
-            let absent: Vec<&str> = (0..COUNT)
-                .filter(|c| context.bones[i].iter().all(|r| r.class as usize != *c))
-                .map(|c| bone(c).name())
-                .collect();
-            if in_parts(row, !absent.is_empty()) {
-                continue;
-            }
-            let suggestion = match absent.is_empty() {
-                true => format!("delete the shape that is not {b}"),
-                false => format!("one of the shapes may be {}, which is missing", absent.join(" or ")),
-            };
-            let message = format!(
-                "{b} is drawn {} times, in {}",
-                row.n_shapes,
-                counted(row.n_parts.max(1) as usize, "part", "parts")
-            );
-            findings.push(Finding::of_image(CheckKind::DuplicateLabel, i, SCORE, message, suggestion).with_bones([b]));
+    for (i, b, row) in context.outlines().filter(|(_, _, row)| row.n_shapes > 1) {
+        let is_absent = |bone: &Bone| context.bones[i].iter().all(|r| r.class as usize != bone.index());
+        let absent: Vec<&str> = Bone::all().filter(is_absent).map(|bone| bone.name()).collect();
+        if in_parts(row, !absent.is_empty()) {
+            continue;
         }
+        let suggestion = match absent.is_empty() {
+            true => format!("delete the shape that is not {b}"),
+            false => format!("one of the shapes may be {}, which is missing", absent.join(" or ")),
+        };
+        let parts = counted(row.n_parts.max(1) as usize, "part", "parts");
+        let message = format!("{b} is drawn {} times, in {parts}", row.n_shapes);
+        findings.push(Finding::of_image(&CHECK, i, SCORE, message, suggestion).with_bones([b]));
     }
     findings
 }
@@ -54,9 +54,9 @@ mod tests {
         let mut population = Population::new(4, 3);
         population.remove(3, "Trapezoid");
         population.bone(3, "Trapezium").n_shapes = 2;
-        assert_eq!(found(&population, CheckKind::DuplicateLabel), vec![(3, "Trapezium".into())]);
+        assert_eq!(found(&population, &CHECK), vec![(3, "Trapezium".into())]);
         let findings = population.audit();
-        let duplicate = findings.iter().find(|f| f.kind == CheckKind::DuplicateLabel).unwrap();
+        let duplicate = findings.iter().find(|f| f.check == &CHECK).unwrap();
         assert!(duplicate.suggestion.contains("Trapezoid"), "{}", duplicate.suggestion);
     }
 }

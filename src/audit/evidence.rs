@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
-use super::{CheckKind, Finding};
+use super::{Evidence, Finding};
 use crate::bones::Bone;
 use crate::dataset::Dataset;
 use crate::draw::{self, Options, SheetStyle};
@@ -58,7 +58,7 @@ pub fn write(
                     .into_iter()
                     .map(|n| {
                         let picture = loaded.picture(&findings[n], tables, data);
-                        let name = format!("{:04}-{}-{}.png", n + 1, findings[n].kind.name(), plain(&row.image_id));
+                        let name = format!("{:04}-{}-{}.png", n + 1, findings[n].check.name, plain(&row.image_id));
                         draw::write_png(&folder.join(&name), &picture).map_err(Failure::Output)?;
                         Ok((n, name))
                     })
@@ -110,17 +110,17 @@ impl Loaded {
     }
 
     fn picture(&self, finding: &Finding, tables: &Tables, data: &Dataset) -> RgbImage {
-        // The neighbours of a missing bone show where it should be.
-        let concerned: Vec<Bone> = match finding.kind {
-            CheckKind::MissingLabel => finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(),
-            CheckKind::SideOrder | CheckKind::SameSide => vec![Bone::FINGER_1, Bone::FINGER_16],
-            CheckKind::Misaligned => Bone::all().collect(),
-            _ => finding.bones.clone(),
+        let (concerned, crop): (Vec<Bone>, bool) = match finding.check.evidence {
+            Evidence::Bones => (finding.bones.clone(), true),
+            Evidence::Neighbours => (finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(), true),
+            Evidence::Image => (finding.bones.clone(), false),
+            Evidence::Tips => (vec![Bone::FINGER_1, Bone::FINGER_16], false),
+            Evidence::Hand => (Bone::all().collect(), false),
         };
-        let own = self.drawn(&concerned, crops(finding.kind));
+        let own = self.drawn(&concerned, crop);
         let beside = finding.beside.and_then(|other| {
             let row = &tables.images[other];
-            Some((row.image_id.clone(), Loaded::read(row, data).ok()?.drawn(&concerned, crops(finding.kind))))
+            Some((row.image_id.clone(), Loaded::read(row, data).ok()?.drawn(&concerned, crop)))
         });
         match (beside, finding.image) {
             (Some((name, other)), Some(image)) => {
@@ -148,20 +148,4 @@ impl Loaded {
         };
         draw::emphasised(&self.pixels, &strong, &faint, &options)
     }
-}
-
-/// Whether a finding is seen best in the crop of its bones: what is wrong with a side or a whole picture is not.
-fn crops(kind: CheckKind) -> bool {
-    !matches!(
-        kind,
-        CheckKind::SideOrder
-            | CheckKind::SameSide
-            | CheckKind::NearDuplicate
-            | CheckKind::BrightPixels
-            | CheckKind::BorderStrip
-            | CheckKind::MaskSize
-            | CheckKind::Metadata
-            | CheckKind::Misaligned
-            | CheckKind::Unusable
-    )
 }

@@ -1,4 +1,4 @@
-use super::kind::{CheckKind, Severity};
+use super::{Check, Severity};
 use crate::bones::Bone;
 use crate::dataset::Corrections;
 use crate::tables::{FindingRow, Tables};
@@ -7,7 +7,7 @@ use crate::tables::{FindingRow, Tables};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Which check.
-    pub kind: CheckKind,
+    pub check: &'static Check,
     /// Index in the images table; `None` for what concerns a patient without images, or a file that is none.
     pub image: Option<usize>,
     /// Image, where it is not in the images table.
@@ -28,9 +28,15 @@ pub struct Finding {
 
 impl Finding {
     /// About an image of the images table.
-    pub fn of_image(kind: CheckKind, image: usize, score: f64, message: String, suggestion: impl Into<String>) -> Self {
+    pub fn of_image(
+        check: &'static Check,
+        image: usize,
+        score: f64,
+        message: String,
+        suggestion: impl Into<String>,
+    ) -> Self {
         Finding {
-            kind,
+            check,
             image: Some(image),
             image_id: String::new(),
             patient_id: String::new(),
@@ -54,7 +60,7 @@ impl Finding {
 
     /// By score, no worse than the check can be.
     pub fn severity(&self) -> Severity {
-        Severity::of_score(self.score).min(self.kind.ceiling())
+        Severity::of_score(self.score).min(self.check.ceiling)
     }
 
     /// Whether the corrections settle it: its image or patient is excluded, or a person looked at it and kept the annotation.
@@ -74,7 +80,7 @@ impl Finding {
             image_id: or(image.map(|i| &i.image_id), &self.image_id),
             patient_id: or(image.map(|i| &i.patient_id), &self.patient_id),
             label: self.bones.iter().map(|b| b.name()).collect::<Vec<_>>().join("|"),
-            check: self.kind.name().to_owned(),
+            check: self.check.name.to_owned(),
             // More digits would differ between machines and tell nothing.
             score: (self.score * 1000.0).round() / 1000.0,
             severity: self.severity().name().to_owned(),

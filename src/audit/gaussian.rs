@@ -4,9 +4,10 @@
 //! One distribution serves straight and bent wrists alike: the bend is one direction of the covariance, and a
 //! bone is judged given all others, which fix how far this hand is bent and each finger spread.
 
-use super::matrix::{Matrix, dot};
-use super::robust;
+use nalgebra::{Cholesky, DMatrix, DVector};
+
 use crate::bones::COUNT;
+use crate::stats::quantile_sorted;
 
 /// A measure of each bone, in its first `dims` numbers; `None` where a hand lacks it.
 pub type Values = [Option<[f64; 2]>; COUNT];
@@ -37,31 +38,35 @@ pub struct Screened {
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     dims: usize,
-    mean: Vec<f64>,
-    covariance: Matrix,
-    precision: Matrix,
+    mean: DVector<f64>,
+    covariance: DMatrix<f64>,
+    precision: DMatrix<f64>,
     calibration: [f64; COUNT],
     active: [bool; COUNT],
 }
 
 /// What is known of the bones that were kept: the precision of their marginal, zero elsewhere.
 struct Given {
-    precision: Matrix,
+    precision: DMatrix<f64>,
     /// Precision times deviation from the mean.
-    pull: Vec<f64>,
+    pull: DVector<f64>,
 }
 
 impl Gaussian {
     /// From a mean and a covariance of `29 * dims` numbers, bone after bone. Bones that are not `active` are
     /// never judged. `None` unless the covariance is positive definite.
-    pub fn new(dims: usize, mean: Vec<f64>, covariance: Matrix, active: [bool; COUNT]) -> Option<Self> {
-        let precision = covariance.inverse()?;
+    pub fn new(dims: usize, mean: DVector<f64>, covariance: DMatrix<f64>, active: [bool; COUNT]) -> Option<Self> {
+        let precision = Cholesky::new(covariance.clone())?.inverse();
+        if !covariance.iter().chain(&precision).all(|v| v.is_finite()) {
+            return None;
+        }
         Some(Gaussian { dims, mean, covariance, precision, calibration: [1.0; COUNT], active })
     }
 
     /// The same spread about another mean, one entry a bone.
     pub fn recentred(&self, centres: &[[f64; 2]]) -> Option<Gaussian> {
         let mean: Vec<f64> = centres.iter().flat_map(|c| c[..self.dims].to_vec()).collect();
+        let mean = DVector::from_vec(mean);
         let ok = mean.len() == self.mean.len() && mean.iter().all(|m| m.is_finite());
         ok.then(|| Gaussian { mean, ..self.clone() })
     }
@@ -124,7 +129,7 @@ impl Gaussian {
             (true, false) => Some(self.predicted(&given, b, values[b])),
             _ => None,
         });
-        let chi2 = dot(&given.pull, &self.deviation(values, &accepted));
+        let chi2 = given.pull.dot(&self.deviation(values, &accepted));
         Screened { accepted, residuals, chi2, removed }
     }
 
@@ -135,40 +140,33 @@ impl Gaussian {
         let size = self.mean.len();
         let n = hands.len() as f64;
         let mut filled = Vec::with_capacity(hands.len());
-        let mut scatter = Matrix::zero(size);
+        let mut scatter = DMatrix::zeros(size, size);
         for (values, accepted) in hands {
             let given = self.given(values, accepted);
-            let mut x: Vec<f64> = self.deviation(values, accepted);
+            let mut x = self.deviation(values, accepted);
             let gaps: Vec<usize> =
                 (0..COUNT).filter(|b| !accepted[*b]).flat_map(|b| b * self.dims..(b + 1) * self.dims).collect();
-            let through: Vec<Vec<f64>> = gaps.iter().map(|g| given.precision.times(self.covariance.row(*g))).collect();
+            let through: Vec<DVector<f64>> =
+                gaps.iter().map(|g| &given.precision * self.covariance.column(*g)).collect();
             for (g, through_g) in gaps.iter().zip(&through) {
-                x[*g] = dot(self.covariance.row(*g), &given.pull);
+                x[*g] = self.covariance.column(*g).dot(&given.pull);
                 for h in &gaps {
-                    scatter[(*g, *h)] += self.covariance[(*g, *h)] - dot(through_g, self.covariance.row(*h));
+                    scatter[(*g, *h)] += self.covariance[(*g, *h)] - through_g.dot(&self.covariance.column(*h));
                 }
             }
-            x.iter_mut().zip(&self.mean).for_each(|(x, m)| *x += m);
-            filled.push(x);
+            filled.push(x + &self.mean);
         }
         // The prior's place counts as two hands only: populations differ more in their mean than in how bones
         // move together.
         const MEAN_STRENGTH: f64 = 2.0;
-        let mean: Vec<f64> = (0..size)
-            .map(|i| (filled.iter().map(|x| x[i]).sum::<f64>() + MEAN_STRENGTH * prior.mean[i]) / (n + MEAN_STRENGTH))
-            .collect();
+        let sum = filled.iter().fold(DVector::zeros(size), |sum, x| sum + x);
+        let mean = (sum + MEAN_STRENGTH * &prior.mean) / (n + MEAN_STRENGTH);
         for x in &filled {
-            let d: Vec<f64> = x.iter().zip(&mean).map(|(x, m)| x - m).collect();
-            for i in 0..size {
-                scatter.row_mut(i).iter_mut().zip(&d).for_each(|(s, dj)| *s += d[i] * dj);
-            }
+            let d = x - &mean;
+            scatter.ger(1.0, &d, &d, 1.0);
         }
-        for i in 0..size {
-            for j in 0..size {
-                scatter[(i, j)] = (scatter[(i, j)] + strength * prior.covariance[(i, j)]) / (n + strength);
-            }
-        }
-        let mut learnt = Gaussian::new(self.dims, mean, scatter, self.active)?;
+        let covariance = (scatter + strength * &prior.covariance) / (n + strength);
+        let mut learnt = Gaussian::new(self.dims, mean, covariance, self.active)?;
         learnt.calibrate(hands);
         Some(learnt)
     }
@@ -187,9 +185,12 @@ impl Gaussian {
             }
         }
         for (bone, d) in distances.iter_mut().enumerate() {
+            if d.is_empty() {
+                continue;
+            }
+            d.sort_by(f64::total_cmp);
             let n = d.len() as f64;
-            let (Some(half), Some(most)) = (robust::quantile(d, 0.5), robust::quantile(d, 0.95)) else { continue };
-            let found = (half / middle).max(most / tail).max(0.05);
+            let found = (quantile_sorted(d, 0.5) / middle).max(quantile_sorted(d, 0.95) / tail).max(0.05);
             self.calibration[bone] = (found.ln() * n / (n + HANDS_TO_TRUST)).exp();
         }
     }
@@ -204,28 +205,21 @@ impl Gaussian {
     }
 
     /// The precision of the marginal without `bone`: Schur's complement.
-    fn drop_bone(&self, precision: &mut Matrix, bone: usize) {
+    fn drop_bone(&self, precision: &mut DMatrix<f64>, bone: usize) {
         for i in (bone * self.dims)..(bone + 1) * self.dims {
             let pivot = precision[(i, i)];
             if pivot <= 0.0 {
                 continue;
             }
-            let row = precision.row(i).to_vec();
-            for j in 0..precision.size() {
-                let factor = row[j] / pivot;
-                if factor != 0.0 {
-                    precision.row_mut(j).iter_mut().zip(&row).for_each(|(p, r)| *p -= factor * r);
-                }
-            }
+            let column = precision.column(i).into_owned();
+            precision.ger(-1.0 / pivot, &column, &column, 1.0);
             precision.row_mut(i).fill(0.0);
-            for j in 0..precision.size() {
-                precision[(j, i)] = 0.0;
-            }
+            precision.column_mut(i).fill(0.0);
         }
     }
 
-    fn deviation(&self, values: &Values, accepted: &[bool; COUNT]) -> Vec<f64> {
-        let mut x = vec![0.0; self.mean.len()];
+    fn deviation(&self, values: &Values, accepted: &[bool; COUNT]) -> DVector<f64> {
+        let mut x = DVector::zeros(self.mean.len());
         for bone in (0..COUNT).filter(|b| accepted[*b]) {
             if let Some(value) = values[bone] {
                 for d in 0..self.dims {
@@ -236,8 +230,8 @@ impl Gaussian {
         x
     }
 
-    fn pull(&self, precision: &Matrix, values: &Values, accepted: &[bool; COUNT]) -> Vec<f64> {
-        precision.times(&self.deviation(values, accepted))
+    fn pull(&self, precision: &DMatrix<f64>, values: &Values, accepted: &[bool; COUNT]) -> DVector<f64> {
+        precision * self.deviation(values, accepted)
     }
 
     /// An accepted bone given the other accepted ones.
@@ -251,16 +245,16 @@ impl Gaussian {
     /// A bone outside the accepted ones given them.
     fn predicted(&self, given: &Given, bone: usize, value: Option<[f64; 2]>) -> Residual {
         let mut covariance = self.square(&self.covariance, bone);
-        let through: Vec<Vec<f64>> =
-            (0..self.dims).map(|d| given.precision.times(self.covariance.row(bone * self.dims + d))).collect();
+        let through: Vec<DVector<f64>> =
+            (0..self.dims).map(|d| &given.precision * self.covariance.column(bone * self.dims + d)).collect();
         for (row, through) in covariance.iter_mut().zip(&through) {
             for (j, cell) in row.iter_mut().enumerate().take(self.dims) {
-                *cell -= dot(through, self.covariance.row(bone * self.dims + j));
+                *cell -= through.dot(&self.covariance.column(bone * self.dims + j));
             }
         }
         let value = value.unwrap_or(self.mean(bone));
-        let delta =
-            self.block(bone, |i| value[i - bone * self.dims] - self.mean[i] - dot(self.covariance.row(i), &given.pull));
+        let delta = self
+            .block(bone, |i| value[i - bone * self.dims] - self.mean[i] - self.covariance.column(i).dot(&given.pull));
         let (inverse, _) = invert(covariance, self.dims);
         let distance = quadratic(inverse, delta).max(0.0).sqrt() / self.calibration[bone];
         Residual { delta, distance }
@@ -271,7 +265,7 @@ impl Gaussian {
         [at(first), if self.dims == 2 { at(first + 1) } else { 0.0 }]
     }
 
-    fn square(&self, m: &Matrix, bone: usize) -> [[f64; 2]; 2] {
+    fn square(&self, m: &DMatrix<f64>, bone: usize) -> [[f64; 2]; 2] {
         let i = bone * self.dims;
         if self.dims == 1 {
             return [[m[(i, i)], 0.0], [0.0, 1.0]];
@@ -306,14 +300,11 @@ mod tests {
 
     fn chain(dims: usize) -> Gaussian {
         let size = COUNT * dims;
-        let mut covariance = Matrix::zero(size);
-        for i in 0..size {
-            for j in 0..size {
-                let same = if i % dims == j % dims { 1.0 } else { 0.2 };
-                covariance[(i, j)] = 4.0 * same * (-0.1 * ((i / dims) as f64 - (j / dims) as f64).abs()).exp();
-            }
-        }
-        Gaussian::new(dims, (0..size).map(|i| i as f64).collect(), covariance, [true; COUNT]).unwrap()
+        let covariance = DMatrix::from_fn(size, size, |i, j| {
+            let same = if i % dims == j % dims { 1.0 } else { 0.2 };
+            4.0 * same * (-0.1 * ((i / dims) as f64 - (j / dims) as f64).abs()).exp()
+        });
+        Gaussian::new(dims, DVector::from_fn(size, |i, _| i as f64), covariance, [true; COUNT]).unwrap()
     }
 
     fn at_mean(g: &Gaussian) -> Values {
@@ -353,11 +344,8 @@ mod tests {
     #[test]
     fn learning_finds_mean_and_spread_despite_gaps() {
         let truth = chain(1);
-        let prior = {
-            let mut flat = Matrix::zero(COUNT);
-            (0..COUNT).for_each(|i| flat[(i, i)] = 4.0);
-            Gaussian::new(1, vec![0.0; COUNT], flat, [true; COUNT]).unwrap()
-        };
+        let flat = DMatrix::from_diagonal_element(COUNT, COUNT, 4.0);
+        let prior = Gaussian::new(1, DVector::zeros(COUNT), flat, [true; COUNT]).unwrap();
         let hands: Vec<(Values, [bool; COUNT])> = (0..600u64)
             .map(|h| {
                 // A slow wave along the chain: neighbours move together.
@@ -376,5 +364,17 @@ mod tests {
             assert!((learnt.variance(b) - 2.0).abs() < 0.4, "bone {b}: {}", learnt.variance(b));
         }
         assert!(learnt.covariance[(4, 5)] > 1.5, "neighbours are seen to move together");
+    }
+
+    #[test]
+    fn only_a_positive_definite_covariance_makes_a_distribution() {
+        for (variance, covariance) in [(1.0, 1.0), (-1.0, 0.0), (f64::NAN, 0.0), (f64::INFINITY, 0.0), (1.0, f64::NAN)]
+        {
+            let mut matrix = DMatrix::identity(COUNT, COUNT);
+            matrix[(3, 3)] = variance;
+            (matrix[(3, 4)], matrix[(4, 3)]) = (covariance, covariance);
+            let gaussian = Gaussian::new(1, DVector::zeros(COUNT), matrix, [true; COUNT]);
+            assert!(gaussian.is_none(), "{variance} {covariance}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 //! the bones' share of the image on log height, log weight and sex, over the hands that are complete.
 
 use super::context::Context;
-use super::{CheckKind, Finding, robust};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
+use crate::stats::robust;
 
 /// How far is far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +23,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "mask_size",
+    about: "bones larger or smaller than height, weight and sex predict",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Image,
+    faults: &[("metadata_size_mismatch", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.mask_size;
     let mut rows: Vec<(usize, Vec<f64>, f64)> = Vec::new();
     for (patient_id, images) in &context.patients {
@@ -63,7 +73,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 rows.len()
             );
             let suggestion = "check the patient's row in the metadata, the image's scale, and whose hand it is";
-            findings.push(Finding::of_image(CheckKind::MaskSize, *i, score, message, suggestion));
+            findings.push(Finding::of_image(&CHECK, *i, score, message, suggestion));
         }
     }
     findings
@@ -79,7 +89,7 @@ mod tests {
         let mut population = Population::new(60, 81);
         let px = population.tables.images[17].mask_px.unwrap();
         population.tables.images[17].mask_px = Some(px * 9 / 5);
-        assert_eq!(found(&population, CheckKind::MaskSize), vec![(17, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(17, String::new())]);
     }
 
     #[test]
@@ -88,6 +98,6 @@ mod tests {
         population.tables.patients.iter_mut().for_each(|p| p.sex = Some("F".into()));
         let px = population.tables.images[17].mask_px.unwrap();
         population.tables.images[17].mask_px = Some(px / 2);
-        assert!(found(&population, CheckKind::MaskSize).contains(&(17, String::new())));
+        assert!(found(&population, &CHECK).contains(&(17, String::new())));
     }
 }

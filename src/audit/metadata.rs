@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::context::Context;
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::tables::PatientRow;
 
 /// What people are: wide enough for anyone who is X-rayed, narrow enough to catch a height in the weight column.
@@ -33,7 +33,21 @@ impl Default for Thresholds {
 const ABSENT: f64 = 1.4;
 const OUT_OF_RANGE: f64 = 1.8;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "metadata",
+    about: "age, height, weight or sex out of range, absent or guessed",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Image,
+    faults: &[
+        ("metadata_out_of_range", Answer::One),
+        ("metadata_absent", Answer::One),
+        ("metadata_row_missing", Answer::One),
+        ("metadata_swapped_height_weight", Answer::One),
+    ],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     // What the reader was in doubt of, by patient; a value put right in two cells is told of once.
     let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -47,7 +61,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
     for (patient_id, images) in &context.patients {
         let Some(first) = images.first() else { continue };
         let mut add = |score: f64, message: String, suggestion: &str| {
-            findings.push(Finding::of_image(CheckKind::Metadata, *first, score, message, suggestion));
+            findings.push(Finding::of_image(&CHECK, *first, score, message, suggestion));
         };
         let doubts = doubts.get(patient_id).map_or(&[][..], Vec::as_slice);
         match context.tables.patient(patient_id).filter(|p| p.sheet_row.is_some()) {
@@ -123,7 +137,7 @@ mod tests {
         (population.tables.patients[3].height_cm, population.tables.patients[3].weight_kg) = (Some(62.0), Some(171.0));
         population.tables.patients[4].sheet_row = None;
         (population.tables.patients[5].height_cm, population.tables.patients[5].weight_kg) = (Some(190.0), Some(42.0));
-        let at: Vec<usize> = found(&population, CheckKind::Metadata).iter().map(|f| f.0).collect();
+        let at: Vec<usize> = found(&population, &CHECK).iter().map(|f| f.0).collect();
         assert_eq!(at, vec![2, 4, 6, 8, 10]);
     }
 
@@ -138,9 +152,9 @@ mod tests {
             ..Default::default()
         };
         population.tables.problems = vec![problem("warning", "D3"), problem("warning", "E3")];
-        assert_eq!(found(&population, CheckKind::Metadata), vec![(2, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(2, String::new())]);
         population.tables.problems = vec![problem("info", "D3")];
-        assert!(found(&population, CheckKind::Metadata).is_empty());
+        assert!(found(&population, &CHECK).is_empty());
     }
 
     #[test]
@@ -151,6 +165,6 @@ mod tests {
             .patients
             .iter_mut()
             .for_each(|p| *p = PatientRow { patient_id: p.patient_id.clone(), ..PatientRow::default() });
-        assert!(found(&population, CheckKind::Metadata).is_empty());
+        assert!(found(&population, &CHECK).is_empty());
     }
 }

@@ -7,7 +7,7 @@
 //! the levels are clipped, may be.
 
 use super::context::Context;
-use super::{CheckKind, Finding};
+use super::{Check, Evidence, Finding, Severity};
 
 /// When outlines do not follow the bones: both are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,16 @@ impl Default for Thresholds {
 /// Below this an edge strength is chance, and how far below says nothing.
 const CHANCE: f64 = 0.1;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "misaligned",
+    about: "outlines off the bones: shifted, turned, mirrored or of another image",
+    ceiling: Severity::High,
+    evidence: Evidence::Hand,
+    faults: &[],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let Thresholds { edge: low, lead, fits } = context.settings.misaligned;
     let mut findings = Vec::new();
     for i in context.images() {
@@ -52,7 +61,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                     .to_owned()
             }
         };
-        findings.push(Finding::of_image(CheckKind::Misaligned, i, score, message, suggestion));
+        findings.push(Finding::of_image(&CHECK, i, score, message, suggestion));
     }
     findings
 }
@@ -79,10 +88,9 @@ mod tests {
             (image.edge, image.edge_elsewhere) = (edge, elsewhere);
             image.edge_elsewhere_change = edge.map(|_| "turned by 180°".to_owned());
         }
-        let kind = CheckKind::Misaligned;
-        assert_eq!(found(&population, kind), [1, 2, 5].map(|i| (i, String::new())));
+        assert_eq!(found(&population, &CHECK), [1, 2, 5].map(|i| (i, String::new())));
         let findings = population.audit();
-        let suggestion = |i| &findings.iter().find(|f| f.kind == kind && f.image == Some(i)).unwrap().suggestion;
+        let suggestion = |i| &findings.iter().find(|f| f.check == &CHECK && f.image == Some(i)).unwrap().suggestion;
         assert!(suggestion(2).contains("fits with all outlines turned by 180°"), "{}", suggestion(2));
         assert!(!suggestion(1).contains("fits"), "{}", suggestion(1));
     }

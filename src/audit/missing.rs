@@ -2,7 +2,7 @@
 //! of the annotation: high for annotations, medium for predictions (where a model may have missed it).
 
 use super::context::{Context, bone};
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 
 /// From this many on, one finding tells of all.
@@ -10,7 +10,20 @@ const MANY: usize = 6;
 const ANNOTATED: f64 = 4.0;
 const PREDICTED: f64 = 1.5;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "missing_label",
+    about: "a bone that should be annotated is not",
+    ceiling: Severity::High,
+    evidence: Evidence::Neighbours,
+    faults: &[
+        ("missing_label", Answer::One),
+        ("unknown_label", Answer::Consequence),
+        ("duplicate_label", Answer::Consequence),
+    ],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in context.images() {
         let row = context.image(i);
@@ -31,17 +44,10 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
         let names = absent.iter().map(|b| b.name()).collect::<Vec<_>>().join(", ");
         if absent.len() == COUNT {
             let message = "no bone is annotated".to_owned();
-            findings.push(Finding::of_image(
-                CheckKind::MissingLabel,
-                i,
-                score,
-                message,
-                "annotate the image or leave it out",
-            ));
+            findings.push(Finding::of_image(&CHECK, i, score, message, "annotate the image or leave it out"));
         } else if absent.len() >= MANY {
             let message = format!("{} bones are missing: {names}", absent.len());
-            let finding =
-                Finding::of_image(CheckKind::MissingLabel, i, score, message, "annotate them or leave the image out");
+            let finding = Finding::of_image(&CHECK, i, score, message, "annotate them or leave the image out");
             findings.push(finding.with_bones(absent));
         } else {
             for b in absent {
@@ -51,8 +57,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                         format!("outline {b}, or give its name to one of the shapes labelled {}", twice.join(", "))
                     }
                 };
-                let finding =
-                    Finding::of_image(CheckKind::MissingLabel, i, score, format!("{b} is missing"), suggestion);
+                let finding = Finding::of_image(&CHECK, i, score, format!("{b} is missing"), suggestion);
                 findings.push(finding.with_bones([b]));
             }
         }
@@ -71,7 +76,7 @@ mod tests {
         population.remove(2, "Lunate");
         population.remove(5, "finger-4");
         population.remove(5, "Ulna");
-        let findings = found(&population, CheckKind::MissingLabel);
+        let findings = found(&population, &CHECK);
         assert_eq!(findings, vec![(2, "Lunate".into()), (5, "Ulna".into()), (5, "finger-4".into())]);
     }
 
@@ -83,6 +88,6 @@ mod tests {
             population.remove(4, bone.name());
         }
         population.tables.images[4].mask_source = "none".into();
-        assert_eq!(found(&population, CheckKind::MissingLabel), vec![(1, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(1, String::new())]);
     }
 }

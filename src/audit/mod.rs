@@ -6,31 +6,35 @@
 
 mod asymmetry;
 mod bright;
+mod check;
 mod context;
 mod dice;
 mod duplicate_label;
 mod evidence;
 mod finding;
 mod gaussian;
-mod kind;
+mod learning;
 mod mask_size;
-mod matrix;
 mod metadata;
 mod misaligned;
 mod missing;
 mod near_duplicate;
 mod orientation;
+mod outside_image;
 mod place;
-mod polygons;
 mod population;
 mod prior;
 mod relabel;
-mod robust;
-mod side;
+mod same_side;
+mod self_intersection;
+mod several_parts;
+mod severity;
+mod side_order;
 mod similarity;
 mod size;
 mod strips;
 mod swaps;
+mod tiny_parts;
 pub mod truth;
 mod unknown_label;
 mod unusable;
@@ -39,21 +43,24 @@ mod write;
 #[cfg(test)]
 mod synthetic;
 
+pub use check::{Answer, CHECKS, Check, Evidence};
 pub use context::Context;
-pub use dice::{Scores, ScoresError};
 pub use evidence::Unpictured;
 pub use finding::Finding;
-pub use kind::{CheckKind, Severity};
 pub use population::{Hand, Judged, Model, Verdict};
+pub use severity::Severity;
 pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, Written, counts, write};
 
+use crate::scores::DiceTable;
 use crate::tables::Tables;
 
 /// Thresholds of every check; each type says in its file why its defaults are what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Outlines.
-    pub polygons: polygons::Thresholds,
+    /// Outlines that cross themselves.
+    pub self_intersection: self_intersection::Thresholds,
+    /// Bones in parts.
+    pub several_parts: several_parts::Thresholds,
     /// Places of bones.
     pub place: place::Thresholds,
     /// Sizes of bones.
@@ -80,35 +87,15 @@ pub struct Settings {
 
 /// Runs every check. Findings are ranked: worst severity first, then score, then image, check and label. The
 /// order of the tables' rows and the number of threads change nothing.
-pub fn audit(tables: &Tables, scores: Option<&Scores>, settings: &Settings) -> Vec<Finding> {
+pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -> Vec<Finding> {
     let context = Context::new(tables, settings, scores);
-    let checks: &[fn(&Context) -> Vec<Finding>] = &[
-        missing::check,
-        duplicate_label::check,
-        unknown_label::check,
-        polygons::check,
-        swaps::check,
-        place::check,
-        size::check,
-        orientation::check,
-        side::check,
-        bright::check,
-        strips::check,
-        mask_size::check,
-        asymmetry::check,
-        metadata::check,
-        near_duplicate::check,
-        dice::check,
-        misaligned::check,
-        unusable::check,
-    ];
-    let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(&context)).collect();
+    let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| (check.find)(&context)).collect();
     let id = |f: &Finding| f.image.map_or(f.image_id.as_str(), |i| tables.images[i].image_id.as_str()).to_owned();
     findings.sort_by(|a, b| {
         (b.severity().cmp(&a.severity()))
             .then(b.score.total_cmp(&a.score))
             .then_with(|| id(a).cmp(&id(b)))
-            .then_with(|| (a.kind, &a.bones, &a.message).cmp(&(b.kind, &b.bones, &b.message)))
+            .then_with(|| (a.check.place(), &a.bones, &a.message).cmp(&(b.check.place(), &b.bones, &b.message)))
     });
     findings
 }
@@ -148,8 +135,7 @@ mod tests {
     #[test]
     fn the_number_of_threads_changes_nothing() {
         let population = faulty();
-        let with =
-            |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| rows(&population.tables));
+        let with = |n| crate::threads::pool(n).unwrap().install(|| rows(&population.tables));
         assert_eq!(with(1), with(3));
     }
 

@@ -8,8 +8,9 @@
 use std::collections::HashMap;
 
 use super::context::Context;
-use super::{CheckKind, Finding, robust};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
+use crate::stats::robust;
 use crate::tables::ImageRow;
 
 /// How alike is the same.
@@ -31,7 +32,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "near_duplicate",
+    about: "the same picture twice",
+    ceiling: Severity::High,
+    evidence: Evidence::Image,
+    faults: &[("near_duplicate", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.near_duplicate;
     let images: Vec<usize> = context.images().collect();
     let hash = |i: usize| context.image(i).image_hash.as_deref().and_then(|h| u64::from_str_radix(h, 16).ok());
@@ -84,8 +94,7 @@ fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) ->
         false => format!("of patient {}", like.patient_id),
     };
     let message = format!("{what} {} {whose}", like.image_id);
-    Finding::of_image(CheckKind::NearDuplicate, i, score, message, "leave one out: in two folds they would leak")
-        .with_beside(other)
+    Finding::of_image(&CHECK, i, score, message, "leave one out: in two folds they would leak").with_beside(other)
 }
 
 /// Whether two images are as bright as each other throughout.
@@ -134,7 +143,7 @@ mod tests {
         population.copy_bones(8, 21);
         population.tables.images[21].image_hash = Some(format!("{:016x}", 0x0f0f_33cc_5a5a_00f0u64));
         population.tables.images[30].sha256 = population.tables.images[2].sha256.clone();
-        assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(21, String::new()), (30, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(21, String::new()), (30, String::new())]);
     }
 
     #[test]
@@ -146,6 +155,6 @@ mod tests {
             image.image_hash = Some("0f0f0f0f0f0f0f0f".into());
         }
         population.tables.images[5].mean_grey = population.tables.images[0].mean_grey;
-        assert_eq!(found(&population, CheckKind::NearDuplicate), vec![(5, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(5, String::new())]);
     }
 }

@@ -1,7 +1,7 @@
 //! Long bones that lean otherwise than the others make likely.
 
-use super::context::{Context, bone};
-use super::{CheckKind, Finding};
+use super::context::{Context, label_in_file};
+use super::{Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
 
 /// How odd is odd. Score 1 asks for both.
@@ -19,7 +19,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "orientation",
+    about: "a long bone that leans otherwise than the others make likely",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Bones,
+    faults: &[],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.orientation;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -31,12 +40,10 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             if score < 1.0 || !score.is_finite() {
                 continue;
             }
-            let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
-            let b = bone(label.map_or(b, |l| l.0));
+            let b = label_in_file(verdict, b);
             let message =
                 format!("{b} leans {degrees:.0}° otherwise than the other bones make likely ({})", context.basis());
-            let finding =
-                Finding::of_image(CheckKind::Orientation, i, score, message, format!("check the outline of {b}"));
+            let finding = Finding::of_image(&CHECK, i, score, message, format!("check the outline of {b}"));
             findings.push(finding.with_bones([b]));
         }
     }
@@ -53,11 +60,11 @@ mod tests {
         let mut population = Population::new(60, 41);
         let lean = population.bone(3, "finger-11").orientation_deg.unwrap();
         population.bone(3, "finger-11").orientation_deg = Some(lean + 70.0);
-        assert!(found(&population, CheckKind::Orientation).contains(&(3, "finger-11".into())));
+        assert!(found(&population, &CHECK).contains(&(3, "finger-11".into())));
         // An axis turned by half a turn is the same axis.
         let mut same = Population::new(60, 41);
         let lean = same.bone(3, "finger-11").orientation_deg.unwrap();
         same.bone(3, "finger-11").orientation_deg = Some(lean + 180.0);
-        assert!(!found(&same, CheckKind::Orientation).contains(&(3, "finger-11".into())));
+        assert!(!found(&same, &CHECK).contains(&(3, "finger-11".into())));
     }
 }

@@ -1,8 +1,8 @@
 //! Bones far from where the others put them.
 
-use super::context::{Context, bone};
+use super::context::{Context, bone, label_in_file};
 use super::population::{FEWEST_BONES, Judged, PLACE_LIMIT, Verdict};
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 
 /// How far is far. Score 1 asks for both; they grow together.
@@ -22,7 +22,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "place",
+    about: "a bone far from where the others put it",
+    ceiling: Severity::High,
+    evidence: Evidence::Bones,
+    faults: &[("shifted_label", Answer::One), ("pisiform_over_ulna", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.place;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -34,7 +43,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 context.basis()
             );
             findings.push(Finding::of_image(
-                CheckKind::Place,
+                &CHECK,
                 i,
                 4.0,
                 message,
@@ -49,9 +58,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             if residual.distance < PLACE_LIMIT || score < 1.0 || !score.is_finite() {
                 continue;
             }
-            // After proposed changes of labels the bone is known by the label that it carries in the file.
-            let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
-            let b = bone(label.map_or(b, |l| l.0));
+            let b = label_in_file(verdict, b);
             let over = lies_over(context, i, b, verdict).map_or(String::new(), |o| format!(", over {o}"));
             let message = format!(
                 "{b} lies {:.0} px from where the other bones put it{over} ({})",
@@ -59,7 +66,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 context.basis()
             );
             let suggestion = format!("move {b} back by {}", direction(residual.delta, judged));
-            findings.push(Finding::of_image(CheckKind::Place, i, score, message, suggestion).with_bones([b]));
+            findings.push(Finding::of_image(&CHECK, i, score, message, suggestion).with_bones([b]));
         }
     }
     findings
@@ -103,7 +110,7 @@ mod tests {
     fn a_shifted_bone_is_found_with_its_displacement() {
         let mut population = Population::new(60, 21);
         population.shift(7, "Lunate", 60.0, -20.0);
-        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::Place).collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         let lunate = findings.iter().find(|f| f.image == Some(7)).unwrap();
         assert_eq!(lunate.bones, vec![Bone::from_name("Lunate").unwrap()]);
         let px: f64 = lunate.message.split("lies ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -119,7 +126,7 @@ mod tests {
         let pisiform = population.bone(12, "Pisiform");
         (pisiform.centroid_x, pisiform.centroid_y) = (ulna.centroid_x, ulna.centroid_y);
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.image == Some(12)).collect();
-        let place = findings.iter().find(|f| f.kind == CheckKind::Place).unwrap();
+        let place = findings.iter().find(|f| f.check == &CHECK).unwrap();
         assert!(place.message.contains("Pisiform lies") && place.message.contains("over Ulna"), "{}", place.message);
         assert_eq!(place.severity(), Severity::High);
     }
@@ -137,7 +144,7 @@ mod tests {
         }
         let all = population.audit();
         let at = |p: &(usize, String)| {
-            all.iter().any(|f| f.kind == CheckKind::Place && f.image == Some(p.0) && f.bones[0].name() == p.1)
+            all.iter().any(|f| f.check == &CHECK && f.image == Some(p.0) && f.bones[0].name() == p.1)
         };
         let missed: Vec<_> = planted.iter().filter(|p| !at(p)).collect();
         assert!(missed.len() * 20 <= planted.len(), "missed {missed:?}");
@@ -152,7 +159,7 @@ mod tests {
     fn one_image_and_none_are_judged_without_panic() {
         let mut population = Population::new(1, 24);
         population.keep_images(1);
-        assert!(found(&population, CheckKind::Place).is_empty());
+        assert!(found(&population, &CHECK).is_empty());
         population.keep_images(0);
         assert!(population.audit().is_empty());
     }

@@ -1,7 +1,8 @@
 //! The anatomy that holds before any hand of the data is seen: from measured tables of mean hands in two poses.
 
+use nalgebra::{DMatrix, DVector};
+
 use super::gaussian::Gaussian;
-use super::matrix::Matrix;
 use super::population::Model;
 use crate::bones::{Bone, COUNT, Group};
 
@@ -111,6 +112,20 @@ fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
     turn.to_degrees()
 }
 
+/// A covariance: what moves within a pose, neighbours together, and the step between the poses.
+fn assemble(
+    dims: usize,
+    sd: &dyn Fn(usize, usize) -> f64,
+    correlation: &dyn Fn(usize, usize, usize) -> f64,
+    step: &dyn Fn(usize, usize) -> f64,
+) -> DMatrix<f64> {
+    DMatrix::from_fn(COUNT * dims, COUNT * dims, |i, j| {
+        let (a, d, b, e) = (i / dims, i % dims, j / dims, j % dims);
+        let moves = if d == e { sd(a, d) * sd(b, d) * correlation(a, b, d) } else { 0.0 };
+        moves + step(a, d) * step(b, e)
+    })
+}
+
 /// The model before any hand is seen.
 pub fn model() -> Model {
     let [straight, mut rotated] = poses();
@@ -131,26 +146,11 @@ pub fn model() -> Model {
     // Correlation of two bones' places; the own share of both is left out of it.
     let places = |a: usize, b: usize| ((1.0 - own[a]) * (1.0 - own[b])).sqrt() * together(a, b);
 
-    // A covariance: what moves within a pose, neighbours together, and the step between the poses.
-    let assemble = |dims: usize,
-                    sd: &dyn Fn(usize, usize) -> f64,
-                    correlation: &dyn Fn(usize, usize, usize) -> f64,
-                    step: &dyn Fn(usize, usize) -> f64| {
-        let mut m = Matrix::zero(COUNT * dims);
-        for i in 0..COUNT * dims {
-            for j in 0..COUNT * dims {
-                let (a, d, b, e) = (i / dims, i % dims, j / dims, j % dims);
-                let moves = if d == e { sd(a, d) * sd(b, d) * correlation(a, b, d) } else { 0.0 };
-                m[(i, j)] = moves + step(a, d) * step(b, e);
-            }
-        }
-        m
-    };
     let xy = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x } else { &|e| e.y } };
     let xy_sd = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x_sd } else { &|e| e.y_sd } };
     let place = Gaussian::new(
         2,
-        (0..COUNT).flat_map(|b| [middle(b, &|e| e.x), middle(b, &|e| e.y)]).collect(),
+        DVector::from_fn(2 * COUNT, |i, _| middle(i / 2, xy(i % 2))),
         assemble(
             2,
             &|b, d| within(b, xy_sd(d)).max(LEAST_SD_PX),
@@ -167,7 +167,7 @@ pub fn model() -> Model {
     let aspect = |e: &Entry| (e.sd_major / e.sd_minor).ln();
     let shape = Gaussian::new(
         2,
-        (0..COUNT).flat_map(|b| [middle(b, &size), middle(b, &aspect)]).collect(),
+        DVector::from_fn(2 * COUNT, |i, _| if i % 2 == 0 { middle(i / 2, &size) } else { middle(i / 2, &aspect) }),
         assemble(
             2,
             &|b, d| if d == 0 { within(b, &|e| e.area_sd / e.area / 2.0) } else { ASPECT_SD },
@@ -186,7 +186,7 @@ pub fn model() -> Model {
     });
     let lean = Gaussian::new(
         1,
-        (0..COUNT).map(|b| middle(b, &|e| e.lean)).collect(),
+        DVector::from_fn(COUNT, |b, _| middle(b, &|e| e.lean)),
         assemble(
             1,
             &|b, _| within(b, &|e| e.lean_sd).max(2.0),

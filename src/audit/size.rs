@@ -1,8 +1,8 @@
 //! Bones whose size or shape does not go with the others'.
 
-use super::context::{Context, bone};
+use super::context::{Context, label_in_file};
 use super::population::SHAPE_LIMIT;
-use super::{CheckKind, Finding};
+use super::{Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
 
 /// How odd is odd. Score 1 asks for both.
@@ -21,7 +21,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "size",
+    about: "a bone of a size or shape that does not go with the others",
+    ceiling: Severity::High,
+    evidence: Evidence::Bones,
+    faults: &[],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let thresholds = &context.settings.size;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -33,8 +42,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             if residual.distance < SHAPE_LIMIT || score < 1.0 || !score.is_finite() {
                 continue;
             }
-            let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
-            let b = bone(label.map_or(b, |l| l.0));
+            let b = label_in_file(verdict, b);
             let area = (2.0 * size).exp();
             let what = if 2.0 * size.abs() >= aspect.abs() {
                 format!("{b} has {:.0} % of the area that goes with the other bones", 100.0 * area)
@@ -47,7 +55,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             };
             let message = format!("{what} ({})", context.basis());
             // Size alone says less than place: a bone may be cut by the edge or truly large.
-            let finding = Finding::of_image(CheckKind::Size, i, score, message, format!("check the outline of {b}"));
+            let finding = Finding::of_image(&CHECK, i, score, message, format!("check the outline of {b}"));
             findings.push(finding.with_bones([b]));
         }
     }
@@ -63,9 +71,9 @@ mod tests {
     fn a_bone_twice_its_size_is_found() {
         let mut population = Population::new(60, 31);
         population.bone(14, "Capitate").area_px *= 2;
-        assert!(found(&population, CheckKind::Size).contains(&(14, "Capitate".into())));
+        assert!(found(&population, &CHECK).contains(&(14, "Capitate".into())));
         let message =
-            population.audit().into_iter().find(|f| f.kind == CheckKind::Size && f.image == Some(14)).unwrap().message;
+            population.audit().into_iter().find(|f| f.check == &CHECK && f.image == Some(14)).unwrap().message;
         assert!(message.contains("% of the area"), "{message}");
     }
 
@@ -73,6 +81,6 @@ mod tests {
     fn a_whole_hand_that_is_large_is_not() {
         let mut population = Population::new(60, 32);
         population.scale(20, 1.3);
-        assert!(found(&population, CheckKind::Size).iter().all(|f| f.0 != 20));
+        assert!(found(&population, &CHECK).iter().all(|f| f.0 != 20));
     }
 }

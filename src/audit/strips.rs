@@ -2,7 +2,7 @@
 //! but fixed cuts remove only so much.
 
 use super::context::Context;
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 
 /// When a strip is worth a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +17,16 @@ impl Default for Thresholds {
     }
 }
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "border_strip",
+    about: "bright strips along the image's edges",
+    ceiling: Severity::Low,
+    evidence: Evidence::Image,
+    faults: &[("strip_top", Answer::One), ("strip_left", Answer::One), ("border_strip", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in context.images() {
         let row = context.image(i);
@@ -26,13 +35,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
         let most = share(top, row.height).max(share(left, row.width));
         if most >= context.settings.strips.least_share {
             let message = format!("a bright strip of {top} px at the top and {left} px at the left");
-            findings.push(Finding::of_image(
-                CheckKind::BorderStrip,
-                i,
-                1.0 + most,
-                message,
-                "remove it when cleaning, or cut it off",
-            ));
+            findings.push(Finding::of_image(&CHECK, i, 1.0 + most, message, "remove it when cleaning, or cut it off"));
         }
     }
     findings
@@ -49,6 +52,6 @@ mod tests {
         population.tables.images[1].strip_top_px = Some(40);
         population.tables.images[2].strip_left_px = Some(12);
         population.tables.images[3].strip_left_px = Some(1);
-        assert_eq!(found(&population, CheckKind::BorderStrip), vec![(1, String::new()), (2, String::new())]);
+        assert_eq!(found(&population, &CHECK), vec![(1, String::new()), (2, String::new())]);
     }
 }

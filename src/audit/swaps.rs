@@ -5,13 +5,27 @@
 
 use super::context::{Context, bone};
 use super::relabel::LEAST_GAIN;
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::Bone;
 
 /// From this many changed labels on, one finding tells of all.
 const SCRAMBLED: usize = 8;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "swapped_labels",
+    about: "labels exchanged between bones",
+    ceiling: Severity::High,
+    evidence: Evidence::Bones,
+    faults: &[
+        ("swapped_pisiform_trapezoid", Answer::Every),
+        ("swapped_neighbours", Answer::Every),
+        ("thumb_order", Answer::Every),
+        ("scrambled_labels", Answer::Every),
+    ],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (i, verdict, _) in context.judged() {
         let changed: usize = verdict.changes.iter().map(|c| c.0.len()).sum();
@@ -21,14 +35,8 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             let total = verdict.changes.iter().map(|c| c.1).sum();
             let message = format!("{changed} labels look scrambled: {}", listed(&verdict.changes, &verdict.labels));
             findings.push(
-                Finding::of_image(
-                    CheckKind::SwappedLabels,
-                    i,
-                    gain(total),
-                    message,
-                    relabelling(&bones, &verdict.labels),
-                )
-                .with_bones(bones),
+                Finding::of_image(&CHECK, i, gain(total), message, relabelling(&bones, &verdict.labels))
+                    .with_bones(bones),
             );
             continue;
         }
@@ -36,14 +44,8 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
             let bones: Vec<Bone> = group.iter().map(|b| bone(*b)).collect();
             let message = format!("{} ({})", described(&bones, &verdict.labels), context.basis());
             findings.push(
-                Finding::of_image(
-                    CheckKind::SwappedLabels,
-                    i,
-                    gain(*by),
-                    message,
-                    relabelling(&bones, &verdict.labels),
-                )
-                .with_bones(bones),
+                Finding::of_image(&CHECK, i, gain(*by), message, relabelling(&bones, &verdict.labels))
+                    .with_bones(bones),
             );
         }
     }
@@ -103,7 +105,7 @@ mod tests {
         population.permute(33, &["Triquetrum", "Pisiform"]);
         population.permute(50, &["Radius", "Ulna"]);
         population.permute(71, &["finger-4", "finger-8"]);
-        let findings = found(&population, CheckKind::SwappedLabels);
+        let findings = found(&population, &CHECK);
         let expected = [
             (4, "Trapezoid|Pisiform"),
             (9, "finger-1|finger-3"),
@@ -115,11 +117,10 @@ mod tests {
         let expected: Vec<_> = expected.into_iter().map(|(i, l)| (i, l.to_owned())).collect();
         assert_eq!(findings, expected);
         let all = population.audit();
-        let swap = all.iter().find(|f| f.image == Some(4) && f.kind == CheckKind::SwappedLabels).unwrap();
+        let swap = all.iter().find(|f| f.image == Some(4) && f.check == &CHECK).unwrap();
         assert!(swap.message.starts_with("Trapezoid and Pisiform look swapped"), "{}", swap.message);
         assert!(swap.suggestion.contains("Pisiform → Trapezoid"));
-        let worst: Vec<_> =
-            all.iter().filter(|f| f.kind == CheckKind::SwappedLabels).map(|f| (f.score, f.severity())).collect();
+        let worst: Vec<_> = all.iter().filter(|f| f.check == &CHECK).map(|f| (f.score, f.severity())).collect();
         // Pisiform lies on Triquetrum: that pair alone may leave room for doubt.
         assert!(worst.iter().all(|w| w.1 >= Severity::Medium), "{worst:?}");
         assert!(worst.iter().filter(|w| w.1 == Severity::High).count() >= 5, "{worst:?}");
@@ -137,7 +138,7 @@ mod tests {
         ] {
             population.permute(17, cycle);
         }
-        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::SwappedLabels).collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!(findings[0].bones.len(), 12);
         assert!(findings[0].message.contains("finger-1 ↔ finger-3"), "{}", findings[0].message);
@@ -150,7 +151,7 @@ mod tests {
         let names: Vec<&str> = crate::bones::NAMES.to_vec();
         let shuffled: Vec<&str> = (0..COUNT).map(|i| names[(i * 12 + 5) % COUNT]).collect();
         population.permute(8, &shuffled);
-        let findings = found(&population, CheckKind::SwappedLabels);
+        let findings = found(&population, &CHECK);
         assert_eq!(findings.iter().map(|f| f.0).collect::<Vec<_>>(), vec![8]);
         assert!(findings[0].1.split('|').count() > 24, "{findings:?}");
     }
@@ -166,7 +167,7 @@ mod tests {
             population.permute(image, &[bone(a).name(), bone(b).name()]);
             planted.push((image, format!("{}|{}", bone(a.min(b)), bone(a.max(b)))));
         }
-        let findings = found(&population, CheckKind::SwappedLabels);
+        let findings = found(&population, &CHECK);
         let right = planted.iter().filter(|p| findings.contains(p)).count();
         assert!(right as f64 >= 0.95 * planted.len() as f64, "{right} of {}", planted.len());
         let wrong = findings.iter().filter(|f| f.0 % 5 != 0).count();
@@ -178,6 +179,6 @@ mod tests {
         let mut population = Population::new(1, 15);
         population.keep_images(1);
         population.permute(0, &["Trapezium", "Hamate"]);
-        assert_eq!(found(&population, CheckKind::SwappedLabels), vec![(0, "Trapezium|Hamate".into())]);
+        assert_eq!(found(&population, &CHECK), vec![(0, "Trapezium|Hamate".into())]);
     }
 }

@@ -1,7 +1,7 @@
 //! Tables of hands drawn from the anatomy table, for tests: both poses, both hands, neighbours moving
 //! together, faults planted on demand.
 
-use super::{CheckKind, Finding, Settings, audit};
+use super::{Check, Finding, Settings, audit};
 use crate::bones::{self, Bone, COUNT};
 use crate::tables::{BoneRow, ImageRow, PatientRow, Tables};
 
@@ -229,11 +229,11 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
 }
 
 /// Image and bones (joined by `|`) of a check's findings, sorted.
-pub fn found(population: &Population, kind: CheckKind) -> Vec<(usize, String)> {
+pub fn found(population: &Population, check: &Check) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = population
         .audit()
         .into_iter()
-        .filter(|f| f.kind == kind)
+        .filter(|f| f.check == check)
         .map(|f| {
             let mut bones = f.bones.clone();
             bones.sort();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::CheckKind;
+use super::{Answer, CHECKS, Check};
 use crate::bones;
 use crate::tables::{FindingRow, ImageRow};
 
@@ -47,41 +47,6 @@ impl Truth {
     pub fn read(path: &Path) -> Result<Truth, TruthError> {
         let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
         serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })
-    }
-}
-
-/// The checks that answer to a kind of fault. An unknown kind answers to none and shows as recall 0.
-fn answers(kind: &str) -> &'static [CheckKind] {
-    use CheckKind as C;
-    match kind {
-        "swapped_pisiform_trapezoid" | "swapped_neighbours" | "thumb_order" | "scrambled_labels" => &[C::SwappedLabels],
-        "missing_label" => &[C::MissingLabel],
-        "duplicate_label" => &[C::DuplicateLabel],
-        "unknown_label" => &[C::UnknownLabel],
-        "shifted_label" | "pisiform_over_ulna" => &[C::Place],
-        "self_intersection" => &[C::SelfIntersection],
-        "outside_image" => &[C::OutsideImage],
-        // A speck that touches its bone makes no part of its own.
-        "tiny_part" => &[C::TinyParts, C::DuplicateLabel],
-        "several_parts" => &[C::SeveralParts],
-        "ring" | "implant" | "nail_art" => &[C::BrightPixels],
-        "strip_top" | "strip_left" | "border_strip" => &[C::BorderStrip],
-        "side_order" => &[C::SideOrder],
-        "near_duplicate" => &[C::NearDuplicate],
-        "metadata_out_of_range" | "metadata_absent" | "metadata_row_missing" | "metadata_swapped_height_weight" => {
-            &[C::Metadata]
-        }
-        "metadata_size_mismatch" => &[C::MaskSize],
-        _ => &[],
-    }
-}
-
-/// Checks that rightly speak of a kind of fault without being its answer: a bone whose shape bears another
-/// bone's name, or none, is missing.
-fn consequences(kind: &str) -> &'static [CheckKind] {
-    match kind {
-        "unknown_label" | "duplicate_label" => &[CheckKind::MissingLabel],
-        _ => &[],
     }
 }
 
@@ -158,19 +123,16 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
     let recall = recall.into_values().map(|r| Recall { recall: r.found as f64 / r.planted as f64, ..r }).collect();
 
     let touched = |f: &FindingRow| truth.defects.iter().any(|d| concerns(f, d));
-    let precision = CheckKind::ALL
+    let precision = CHECKS
         .iter()
         .map(|check| {
-            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name()).collect();
-            let right = of.iter().filter(|f| {
-                truth.defects.iter().any(|d| {
-                    concerns(f, d) && (answers(&d.kind).contains(check) || consequences(&d.kind).contains(check))
-                })
-            });
+            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name).collect();
+            let right =
+                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && check.answer(&d.kind).is_some()));
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
             let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);
-            Precision { check: check.name(), findings: of.len(), right, beside, precision }
+            Precision { check: check.name, findings: of.len(), right, beside, precision }
         })
         .collect();
 
@@ -207,31 +169,29 @@ fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
 /// Whether a finding names the fault: right image, right check, and every label at fault among its bones (for
 /// exchanges), or one of them (for what concerns single bones).
 fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
-    let answers = answers(&defect.kind);
-    if !concerns(finding, defect) || !answers.iter().any(|c| c.name() == finding.check) {
-        return false;
-    }
+    let answer = Check::from_name(&finding.check).and_then(|check| check.answer(&defect.kind));
     let named: BTreeSet<&str> = finding.label.split('|').collect();
     let at_fault: Vec<&str> =
         defect.labels.iter().map(String::as_str).filter(|l| bones::Bone::from_name(l).is_some()).collect();
-    match answers {
-        [CheckKind::SwappedLabels] if at_fault.len() <= 4 => at_fault.iter().all(|l| named.contains(l)),
-        // Of a scrambled hand nine tenths of the labels must be named.
-        [CheckKind::SwappedLabels] => {
-            10 * at_fault.iter().filter(|l| named.contains(**l)).count() >= 9 * at_fault.len()
+    let found = at_fault.iter().filter(|l| named.contains(**l)).count();
+    concerns(finding, defect)
+        && match answer {
+            Some(Answer::One) => at_fault.is_empty() || finding.label.is_empty() || found > 0,
+            Some(Answer::Every) if at_fault.len() <= 4 => found == at_fault.len(),
+            // Of a scrambled hand nine tenths of the labels must be named.
+            Some(Answer::Every) => 10 * found >= 9 * at_fault.len(),
+            Some(Answer::Consequence) | None => false,
         }
-        _ => at_fault.is_empty() || finding.label.is_empty() || at_fault.iter().any(|l| named.contains(l)),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn finding(image: &str, check: CheckKind, label: &str, severity: &str) -> FindingRow {
+    fn finding(image: &str, check: &str, label: &str, severity: &str) -> FindingRow {
         FindingRow {
             image_id: image.into(),
-            check: check.name().into(),
+            check: check.into(),
             label: label.into(),
             severity: severity.into(),
             ..FindingRow::default()
@@ -258,10 +218,10 @@ mod tests {
             ],
         };
         let findings = vec![
-            finding("a", CheckKind::SwappedLabels, "Hamate|Lunate", "high"),
-            finding("b", CheckKind::SwappedLabels, "Hamate|Capitate", "high"),
-            finding("c", CheckKind::SwappedLabels, "Ulna|Radius", "high"),
-            finding("d", CheckKind::BorderStrip, "", "low"),
+            finding("a", "swapped_labels", "Hamate|Lunate", "high"),
+            finding("b", "swapped_labels", "Hamate|Capitate", "high"),
+            finding("c", "swapped_labels", "Ulna|Radius", "high"),
+            finding("d", "border_strip", "", "low"),
         ];
         let result = benchmark(&findings, &images, &truth);
         assert_eq!((result.recall[0].planted, result.recall[0].found), (2, 1));

@@ -1,7 +1,7 @@
 //! Labels that are no bone, from the problems met while reading.
 
 use super::context::Context;
-use super::{CheckKind, Finding};
+use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones;
 use crate::tables::ProblemRow;
 
@@ -11,7 +11,16 @@ const REASONS: [(&str, f64); 2] = [("not one of the 29 classes", 3.0), ("spelt o
 /// Edits within which a name is taken for a slip of the pen.
 const NEAR: usize = 3;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "unknown_label",
+    about: "a label that is no bone",
+    ceiling: Severity::High,
+    evidence: Evidence::Bones,
+    faults: &[("unknown_label", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let scored = |p: &ProblemRow| REASONS.iter().find(|(r, _)| p.reason.starts_with(r)).map(|(_, score)| *score);
     let problems = context.tables.problems.iter().filter_map(|p| Some((p, scored(p)?)));
     problems
@@ -27,7 +36,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 image_id: id,
                 patient_id: p.patient_id.clone().unwrap_or_default(),
                 ..Finding::of_image(
-                    CheckKind::UnknownLabel,
+                    &CHECK,
                     0,
                     score,
                     format!("{:?} at {} of {} is no bone", p.raw, p.place, p.file),
@@ -98,7 +107,7 @@ mod tests {
                 ..ProblemRow::default()
             })
             .collect();
-        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::UnknownLabel).collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 2, "{findings:?}");
         assert!(findings.iter().all(|f| f.image == Some(1)));
         assert!(findings[0].suggestion.contains("Hamate") && findings[0].score > findings[1].score);

@@ -1,11 +1,20 @@
 //! Files of images and annotations that could not be used at all: what reading reported as an error.
 
 use super::context::Context;
-use super::{CheckKind, Finding};
+use super::{Check, Evidence, Finding, Severity};
 
 const SCORE: f64 = 2.5;
 
-pub(super) fn check(context: &Context) -> Vec<Finding> {
+pub(super) const CHECK: Check = Check {
+    name: "unusable",
+    about: "a file that could not be used",
+    ceiling: Severity::High,
+    evidence: Evidence::Image,
+    faults: &[],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
     let errors = context.tables.problems.iter().filter(|p| p.severity == "error" && p.image_id.is_some());
     errors
         .map(|p| {
@@ -16,7 +25,7 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
                 image_id: id,
                 patient_id: p.patient_id.clone().unwrap_or_default(),
                 ..Finding::of_image(
-                    CheckKind::Unusable,
+                    &CHECK,
                     0,
                     SCORE,
                     format!("{}{place}: {}", p.file, p.reason),
@@ -45,7 +54,7 @@ mod tests {
         };
         population.tables.problems =
             vec![problem("error", Some("lost")), problem("info", Some("lost")), problem("error", None)];
-        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.kind == CheckKind::Unusable).collect();
+        let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].image, findings[0].image_id.as_str()), (None, "lost"));
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::evidence::{self, Unpictured};
-use super::{CheckKind, Finding, Severity};
+use super::{Finding, Severity};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::dataset::Dataset;
 use crate::progress::Progress;
@@ -43,12 +43,12 @@ impl Default for Pictures {
 impl Pictures {
     /// Whether each of the findings gets one.
     fn wanted(self, findings: &[Finding]) -> Vec<bool> {
-        let mut drawn: HashMap<CheckKind, usize> = HashMap::new();
+        let mut drawn: HashMap<&str, usize> = HashMap::new();
         let is_wanted = |(n, finding): (usize, &Finding)| match self {
             Pictures::All => true,
             Pictures::First(most) => n < most,
             Pictures::PerCheck(most) => {
-                let of_check = drawn.entry(finding.kind).or_default();
+                let of_check = drawn.entry(finding.check.name).or_default();
                 *of_check += 1;
                 *of_check <= most
             }

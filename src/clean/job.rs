@@ -10,8 +10,9 @@ use super::{
 use crate::artefact::{Outputs, write_atomically};
 use crate::dataset::annotation::Annotation;
 use crate::dataset::corrections::Decision;
-use crate::dataset::image::{ImageError, sha256};
+use crate::dataset::image::ImageError;
 use crate::dataset::{Dataset, Problem, Severity};
+use crate::digest::sha256;
 use crate::geometry::PixelBox;
 use crate::mask::{HandMasks, RunMask};
 use crate::tables::ImageRow;
@@ -53,6 +54,13 @@ pub struct Done {
     /// Whether it was done before.
     pub unchanged: bool,
     pub problems: Vec<Problem>,
+}
+
+/// What is cut out, and by what that was found.
+struct Framed {
+    area: CropBox,
+    box_source: BoxSource,
+    background: BackgroundSource,
 }
 
 impl Context<'_> {
@@ -102,33 +110,9 @@ impl Context<'_> {
             read.annotation
         });
         let masks = annotation.as_ref().map_or_else(|| HandMasks::empty(width, height), |a| a.masks(width, height));
-        let masks = masks.as_slice();
-
         let (top, left) = self.strips(row);
         image::blacken_strips(&mut pixels, top, left);
-        let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
-        let by_table = table_box(row, width, height);
-        let blacken = self.settings.background == Background::Black;
-        let hand =
-            if blacken || by_masks.is_none() && by_table.is_none() { find_hand(&pixels, top, left) } else { None };
-        let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
-            (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
-            (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
-            (None, None, Some(bounds)) => (Some(bounds), BoxSource::Image),
-            (None, None, None) => (None, BoxSource::Whole),
-        };
-        if bounds.is_none() {
-            let reason = "no masks, and no hand found in the image";
-            problems.push(problem(row, Severity::Warning, reason, "whole image kept"));
-        }
-        let background =
-            if blacken { self.blacken(row, &mut pixels, hand, masks, &mut problems) } else { BackgroundSource::Kept };
-        let square = self.settings.square;
-        let area = match bounds {
-            Some(bounds) => CropBox::around(bounds, self.settings.margin, square, width, height),
-            None => CropBox::whole(width, height, square),
-        };
-
+        let Framed { area, box_source, background } = self.frame(row, &mut pixels, masks.as_slice(), &mut problems);
         let transform = Transform {
             version: VERSION,
             image_id: row.image_id.clone(),
@@ -159,6 +143,41 @@ impl Context<'_> {
         let crop = image::cut(&pixels, area);
         self.write(row, &transform.image, |out| image::write_png(out, &crop))?;
         Ok(Done { transform, unchanged: false, problems })
+    }
+
+    /// Finds the hand in an image without strips, and blackens its background where that is asked for.
+    fn frame(
+        &self,
+        row: &ImageRow,
+        pixels: &mut ::image::GrayImage,
+        masks: &[RunMask],
+        problems: &mut Vec<Problem>,
+    ) -> Framed {
+        let (width, height) = pixels.dimensions();
+        let (top, left) = self.strips(row);
+        let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
+        let by_table = table_box(row, width, height);
+        let blacken = self.settings.background == Background::Black;
+        let hand =
+            if blacken || by_masks.is_none() && by_table.is_none() { find_hand(pixels, top, left) } else { None };
+        let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
+            (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
+            (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
+            (None, None, Some(bounds)) => (Some(bounds), BoxSource::Image),
+            (None, None, None) => (None, BoxSource::Whole),
+        };
+        if bounds.is_none() {
+            let reason = "no masks, and no hand found in the image";
+            problems.push(problem(row, Severity::Warning, reason, "whole image kept"));
+        }
+        let background =
+            if blacken { self.blacken(row, pixels, hand, masks, problems) } else { BackgroundSource::Kept };
+        let square = self.settings.square;
+        let area = match bounds {
+            Some(bounds) => CropBox::around(bounds, self.settings.margin, square, width, height),
+            None => CropBox::whole(width, height, square),
+        };
+        Framed { area, box_source, background }
     }
 
     fn strips(&self, row: &ImageRow) -> (u32, u32) {

@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::artefact::{LockError, OutputError};
 use crate::splits::SplitError;
 use crate::tables::TableError;
+use crate::threads::ThreadsError;
 use crate::wording::counted;
 
 /// What to do with the bright strips at the top and the left edge.
@@ -79,6 +80,6 @@ pub enum CleanError {
     Folds(#[from] SplitError),
     #[error(transparent)]
     Table(#[from] TableError),
-    #[error("{jobs} jobs: {reason}")]
-    Jobs { jobs: usize, reason: String },
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
 }

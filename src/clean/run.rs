@@ -18,6 +18,7 @@ use crate::dataset::{Dataset, Problem, Severity, Subset};
 use crate::progress::Progress;
 use crate::splits::check_leakage;
 use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, read_csv, write_csv, write_parquet};
+use crate::threads;
 use crate::wording::counted;
 
 /// Transforms of the images done so far in a run; what is left of a run that was cut off.
@@ -84,19 +85,8 @@ pub fn clean(
     std::fs::create_dir_all(out).map_err(|source| CleanError::Io { path: out.into(), source })?;
     let _lock = Lock::take(out)?;
     let journal = Journal::open(out)?;
-    let mut before: HashMap<String, Transform> = HashMap::new();
     let mut problems = Vec::new();
-    if out.join(TRANSFORMS).exists() {
-        match read_transforms(out) {
-            Ok(read) => before.extend(read.into_iter().map(|t| (t.image_id.clone(), t))),
-            Err(error @ TransformsError::Io { .. }) => return Err(error.into()),
-            // Of another version, or damaged: nothing is known of the crops.
-            Err(error @ TransformsError::Line { .. }) => {
-                problems.push(Problem::new(Severity::Warning, TRANSFORMS, error.to_string(), "all crops made again"));
-            }
-        }
-    }
-    before.extend(journal.left.iter().map(|t| (t.image_id.clone(), t.clone())));
+    let before = made_before(out, &journal, &mut problems)?;
 
     let (mut images, mut patients) = (inputs.images.to_vec(), inputs.patients.to_vec());
     let corrections = inputs.dataset.corrections();
@@ -107,14 +97,7 @@ pub fn clean(
     // Crops of images that are not chosen now, or cannot be cleaned now, stay as they are.
     let known: HashSet<String> = images.iter().map(|i| i.image_id.clone()).collect();
     images.retain(|i| inputs.subset.is_none_or(|subset| i.subset == subset.name()));
-    if settings.strips == Strips::Detect {
-        let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
-        if unmeasured > 0 {
-            let reason = format!("border strips of {} were not measured", counted(unmeasured, "image", "images"));
-            problems.push(Problem::new(Severity::Warning, "", reason, "no strip blackened in them"));
-        }
-    }
-
+    problems.extend(unmeasured_strips(&images, settings));
     if !before.is_empty() && !before.keys().any(|id| inputs.images.iter().any(|i| i.image_id == *id)) {
         return Err(CleanError::OtherData { path: out.into(), crops: before.len() });
     }
@@ -124,24 +107,19 @@ pub fn clean(
     // The tables know the bits: nothing is decoded for the top level. What is to be said of it the scan has said.
     let _ = inputs.dataset.level_bits(|entry| level_bits.get(&*entry.image_id).copied());
     let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build();
-    let pool = pool.map_err(|e| CleanError::Jobs { jobs: jobs.unwrap_or(0), reason: e.to_string() })?;
+    let pool = threads::pool(jobs.unwrap_or(0))?;
     progress.start("images", images.len() as u64);
-    let results: Vec<Result<Done, Failure>> = pool.install(|| {
-        images
-            .par_iter()
-            .map(|row| {
-                let result = context.clean(row, before.get(&row.image_id));
-                if let Ok(done) = &result
-                    && !done.unchanged
-                {
-                    journal.add(&done.transform);
-                }
-                progress.advance(1);
-                result
-            })
-            .collect()
-    });
+    let one = |row: &ImageRow| {
+        let result = context.clean(row, before.get(&row.image_id));
+        if let Ok(done) = &result
+            && !done.unchanged
+        {
+            journal.add(&done.transform);
+        }
+        progress.advance(1);
+        result
+    };
+    let results: Vec<Result<Done, Failure>> = pool.install(|| images.par_iter().map(one).collect());
     progress.finish();
 
     let mut cleaned = Cleaned {
@@ -157,22 +135,7 @@ pub fn clean(
         problems,
     };
     for (row, result) in images.iter().zip(results) {
-        match result {
-            Err(Failure::Output(error)) => return Err(error),
-            Err(Failure::Input(mut problem)) => {
-                if before.contains_key(&row.image_id) {
-                    problem.action = "not made again; the crop of an earlier run stays".to_owned();
-                }
-                cleaned.problems.push(*problem);
-            }
-            Ok(done) => {
-                *if done.unchanged { &mut cleaned.unchanged } else { &mut cleaned.written } += 1;
-                cleaned.found_in_image += usize::from(done.transform.box_source == BoxSource::Image);
-                cleaned.background_by_masks += usize::from(done.transform.background == BackgroundSource::Masks);
-                cleaned.problems.extend(done.problems);
-                cleaned.transforms.push(done.transform);
-            }
-        }
+        cleaned.add(result, before.contains_key(&row.image_id))?;
     }
     let made: HashSet<String> = cleaned.transforms.iter().map(|t| t.image_id.clone()).collect();
     let stays = |id: &String| known.contains(id) && !made.contains(id);
@@ -185,21 +148,77 @@ pub fn clean(
 
     let io = |source| CleanError::Io { path: out.into(), source };
     cleaned.metadata = metadata::write(inputs.dataset, out, &patients).map_err(io)?;
-    // Folds of an earlier run may name images that have no crop now.
-    let earlier: Option<Vec<FoldRow>> = match inputs.folds {
-        Some(_) => None,
-        None => read_csv(&out.join("folds.csv")).ok(),
-    };
-    if let Some(folds) = inputs.folds.or(earlier.as_deref()) {
-        let there: HashSet<&str> = cleaned.transforms.iter().map(|t| t.image_id.as_str()).collect();
-        let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
-        write_csv(&out.join("folds.csv"), &kept)?;
-        write_parquet(&out.join("folds.parquet"), &kept)?;
-        cleaned.folds = Some(kept.len());
-    }
+    cleaned.folds = write_folds(out, inputs.folds, &cleaned.transforms)?;
     let rows: Vec<ProblemRow> = cleaned.problems.iter().cloned().map(Into::into).collect();
     write_csv(&out.join("problems.csv"), &rows)?;
     Ok(cleaned)
+}
+
+/// The crops that earlier runs made, by image: those of a whole run, and what one that was cut off came to.
+fn made_before(
+    out: &Path,
+    journal: &Journal,
+    problems: &mut Vec<Problem>,
+) -> Result<HashMap<String, Transform>, CleanError> {
+    let mut transforms = Vec::new();
+    if out.join(TRANSFORMS).exists() {
+        match read_transforms(out) {
+            Ok(read) => transforms = read,
+            Err(error @ TransformsError::Io { .. }) => return Err(error.into()),
+            // Of another version, or damaged: nothing is known of the crops.
+            Err(error @ TransformsError::Line { .. }) => {
+                problems.push(Problem::new(Severity::Warning, TRANSFORMS, error.to_string(), "all crops made again"));
+            }
+        }
+    }
+    transforms.extend(journal.left.iter().cloned());
+    Ok(transforms.into_iter().map(|t| (t.image_id.clone(), t)).collect())
+}
+
+/// That strips are to be found in images where the scan did not look for them.
+fn unmeasured_strips(images: &[ImageRow], settings: &CleanSettings) -> Option<Problem> {
+    let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
+    let reason = format!("border strips of {} were not measured", counted(unmeasured, "image", "images"));
+    (settings.strips == Strips::Detect && unmeasured > 0)
+        .then(|| Problem::new(Severity::Warning, "", reason, "no strip blackened in them"))
+}
+
+impl Cleaned {
+    /// Counts one image; `was_there` where an earlier run made its crop.
+    fn add(&mut self, result: Result<Done, Failure>, was_there: bool) -> Result<(), CleanError> {
+        match result {
+            Err(Failure::Output(error)) => return Err(error),
+            Err(Failure::Input(mut problem)) => {
+                if was_there {
+                    problem.action = "not made again; the crop of an earlier run stays".to_owned();
+                }
+                self.problems.push(*problem);
+            }
+            Ok(done) => {
+                *if done.unchanged { &mut self.unchanged } else { &mut self.written } += 1;
+                self.found_in_image += usize::from(done.transform.box_source == BoxSource::Image);
+                self.background_by_masks += usize::from(done.transform.background == BackgroundSource::Masks);
+                self.problems.extend(done.problems);
+                self.transforms.push(done.transform);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes those of the folds, given or of an earlier run, whose image has a crop; how many there are.
+fn write_folds(out: &Path, given: Option<&[FoldRow]>, crops: &[Transform]) -> Result<Option<usize>, CleanError> {
+    // Folds of an earlier run may name images that have no crop now.
+    let earlier: Option<Vec<FoldRow>> = match given {
+        Some(_) => None,
+        None => read_csv(&out.join("folds.csv")).ok(),
+    };
+    let Some(folds) = given.or(earlier.as_deref()) else { return Ok(None) };
+    let there: HashSet<&str> = crops.iter().map(|t| t.image_id.as_str()).collect();
+    let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
+    write_csv(&out.join("folds.csv"), &kept)?;
+    write_parquet(&out.join("folds.parquet"), &kept)?;
+    Ok(Some(kept.len()))
 }
 
 /// Deletes crops that an earlier run made and this one does not have. Only what transforms name is touched.

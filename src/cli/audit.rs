@@ -7,9 +7,11 @@ use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::audit::truth::{self, Benchmark, Truth};
-use crate::audit::{self, CheckKind, Pictures, Scores, Settings};
+use crate::audit::{self, CHECKS, Pictures, Settings};
 use crate::dataset::Dataset;
+use crate::scores::DiceTable;
 use crate::tables::FindingRow;
+use crate::threads;
 use crate::wording::counted;
 
 /// Find suspicious images and annotations, ranked, with a picture of each
@@ -60,9 +62,9 @@ fn pictures(text: &str) -> Result<Pictures, String> {
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
-    let scores = args.scores.as_deref().map(Scores::read).transpose()?;
+    let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.jobs).build()?;
+    let pool = threads::pool(args.jobs)?;
     let data = match &args.data {
         Some(root) => Some(Dataset::open(root)?.with_corrections(corrections.clone())),
         None => None,
@@ -112,7 +114,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         say_benchmark(benchmark, ui);
     }
     let by_check: std::collections::BTreeMap<&str, usize> =
-        CheckKind::ALL.iter().map(|k| (k.name(), rows.iter().filter(|r| r.check == k.name()).count())).collect();
+        CHECKS.iter().map(|c| (c.name, rows.iter().filter(|r| r.check == c.name).count())).collect();
     let severities: serde_json::Map<String, serde_json::Value> =
         audit::counts(&rows).into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
     ui.json(&serde_json::json!({

@@ -6,7 +6,6 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::data::{corrected_tables, read_corrections, tables_read};
-use super::values::angle;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::dataset::Dataset;
@@ -39,9 +38,6 @@ pub struct Args {
     /// Title of the page
     #[arg(long, default_value = "Hand radiographs")]
     title: String,
-    /// A hand leaning this many degrees or more from vertical counts as rotated
-    #[arg(long, default_value_t = 33.0, value_name = "DEGREES", allow_negative_numbers = true, value_parser = angle)]
-    rotated_deg: f64,
     /// Findings shown with their pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
     pictures: usize,
@@ -53,12 +49,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs);
     outputs.data(data.iter().flat_map(Dataset::folders)).folder(&args.out, &kind::REPORT)?;
-    let settings = Settings {
-        title: args.title,
-        rotated_deg: args.rotated_deg,
-        pictures_shown: args.pictures,
-        ..Settings::default()
-    };
+    let settings = Settings { title: args.title, pictures_shown: args.pictures, ..Settings::default() };
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let folds = args.folds.map(|path| tables::read::<FoldRow>(&path)).transpose()?;

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde::Serialize;
 
 use super::{Status, Ui};
-use crate::audit::CheckKind;
+use crate::audit::CHECKS;
 use crate::bones::Bone;
 use crate::dataset::corrections::{ACTIONS, Action};
 
@@ -55,9 +55,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         What::Bones => {
             Bone::all().map(|b| Item::new(b.name(), format!("channel {}, {}", b.index(), b.group()))).collect()
         }
-        What::Checks => CheckKind::ALL
+        What::Checks => CHECKS
             .iter()
-            .map(|k| Item::new(k.name(), format!("{}; {} at worst", k.about(), k.ceiling().name())))
+            .map(|check| Item::new(check.name, format!("{}; {} at worst", check.about, check.ceiling)))
             .collect(),
         What::Corrections => actions(),
     };

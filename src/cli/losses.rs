@@ -1,14 +1,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::Subcommand;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Subcommand};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::{Status, Ui};
+use super::{Cli, Status, Ui};
 use crate::artefact::kind;
 use crate::device::{self, DeviceKind};
-use crate::losses::{LossKind, LossMix};
+use crate::losses::{LOSSES, LossMix};
 use crate::models::{all_finite, read_tensors, write_tensors};
 
 /// List losses, compute one and its gradient
@@ -39,8 +40,9 @@ Example:
       --logits x.safetensors --target t.safetensors --grad g.safetensors")]
 struct Eval {
     /// Losses with their weights, as in a config: '{ bce = 0.5, dice = { weight = 0.5, smooth = 1.0 } }'
-    #[arg(long, value_parser = mix)]
-    loss: LossMix,
+    // Parsed when the command runs: a parser here would link the losses, and libtorch with them, into the program that parses.
+    #[arg(long)]
+    loss: String,
     /// File with the tensor `logits`, [batch, classes, height, width]
     #[arg(long)]
     logits: PathBuf,
@@ -58,14 +60,16 @@ fn mix(text: &str) -> Result<LossMix, String> {
     struct Config {
         loss: LossMix,
     }
-    toml::from_str::<Config>(&format!("loss = {text}")).map(|config| config.loss).map_err(|e| e.message().to_owned())
+    let config: Config = toml::from_str(&format!("loss = {text}")).map_err(|e| e.message().to_owned())?;
+    config.loss.violations(None).result().map_err(|e| e.to_string())?;
+    Ok(config.loss)
 }
 
 /// Does one of the two.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => {
-            let items = LossKind::ALL.iter().map(|kind| (kind.name(), kind.describe()));
+            let items = LOSSES.iter().map(|kind| (kind.name, kind.about));
             for (name, about) in items.clone() {
                 ui.line(format_args!("{name:<18} {about}"));
             }
@@ -79,6 +83,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
+    let mix = mix(&args.loss).unwrap_or_else(|reason| {
+        let text = format!("invalid value '{}' for '--loss <LOSS>': {reason}", args.loss);
+        Cli::command().error(ErrorKind::ValueValidation, text).exit()
+    });
     let outputs = ui.outputs().inputs([&args.logits, &args.target]);
     args.grad.iter().try_for_each(|path| outputs.file(path, &kind::SAFETENSORS))?;
     device::select(DeviceKind::Cpu)?;
@@ -95,7 +103,7 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
             args.target.display()
         );
     }
-    let (loss, parts) = args.loss.forward_weighted(&logits, &target, weights.as_ref())?;
+    let (loss, parts) = mix.forward_weighted(&logits, &target, weights.as_ref())?;
     let value = loss.f_double_value(&[])?;
     if let Some(path) = &args.grad {
         loss.f_backward()?;
@@ -103,7 +111,7 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
     }
     let mut values = serde_json::Map::new();
     for (kind, part) in parts {
-        values.insert(kind.name().to_owned(), part.f_to_kind(Kind::Double)?.f_double_value(&[])?.into());
+        values.insert(kind.name.to_owned(), part.f_to_kind(Kind::Double)?.f_double_value(&[])?.into());
     }
     ui.line(format_args!("{value:.9}"));
     ui.json(&serde_json::json!({ "value": value, "parts": values, "grad": args.grad }))?;

@@ -5,13 +5,13 @@ use anyhow::bail;
 
 use super::data::{open, warn, without_excluded};
 use super::split::{Chosen, subset};
-use super::train::known;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::clean::{self, Transform};
 use crate::dataset::folder::TRANSFORMS;
 use crate::dataset::{Dataset, ImageEntry};
 use crate::device::{self, DeviceKind};
+use crate::experiment::known;
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::tables::{self, FoldRow};

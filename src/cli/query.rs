@@ -9,17 +9,18 @@ use crate::tables::{NamedTable, are_numbers, csv_text, json_rows, query, tables_
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus query tables \"select sex, count(*) as n from patients group by sex order by sex\"
+  carpus query tables \"select sex, count(*) as n from patients group by sex\"
   carpus query tables --csv \\
       \"select image_id, angle_deg from images where rotated\" > rotated.csv
-  carpus query audit \\
-      \"select check, severity, count(*) as n from findings group by all order by n desc\"
-  carpus query tables --table folds=folds.csv \\
-      \"select fold, avg(mask_px) as m from images join folds using (image_id) group by fold\"
+  carpus query audit \"select severity, count(*) as n from findings \\
+      group by severity order by n desc\"
+  carpus query tables --table folds=folds.csv \"select fold, avg(mask_px) as m \\
+      from images join folds using (image_id) group by fold order by fold\"
   carpus --json query runs/demo-fold0 \"select epoch, valid_dice from metrics\"
 
 The SQL is that of polars. A table is called by the name of its file without ending. Missing values
-are null; text sorts by its letters. With --json the result is an array of objects.")]
+are null; text sorts by its letters. A count is unsigned: for a difference that may be below 0, write
+cast(count(*) as bigint) - 20. With --json the result is an array of objects.")]
 pub struct Args {
     /// Folder of tables (of a scan, an audit, a run), or one file, Parquet or CSV
     tables: PathBuf,

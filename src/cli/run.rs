@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Cli, Status, Ui};
 use crate::artefact::write_atomically;
 use crate::config::chain::{ChainConfig, Flags, scalar, words};
+use crate::digest::hex;
 
 /// Run the whole chain from one configuration, passing over stages whose inputs are unchanged
 #[derive(clap::Args, Debug)]
@@ -187,7 +188,7 @@ fn fingerprint(path: &Path) -> std::io::Result<String> {
     }
     let mut hash = Sha256::new();
     add(path, "", &mut hash)?;
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// Says where the report is and what was scored.
@@ -206,20 +207,13 @@ fn summary(work: &Path, ui: &Ui) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The commands of a configuration, in the order of the data flow.
-fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
-    let data = &config.data;
-    let at = |name: &str| config.work.join(name);
-    let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
-    let (test, findings, tables_all, report) =
-        (at("predictions/test.csv"), at("audit"), at("tables-predicted"), at("report"));
-    let corrections = config.corrections.as_deref();
-    let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
-    let predicted = config.predict.is_some();
-    if predicted && members.is_empty() {
+/// That the stages about models have the models that they need.
+fn check_members(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
+    let (predicted, models) = (config.predict.is_some(), config.train.len());
+    if predicted && models == 0 {
         bail!("{}: [predict] needs [train]: it uses the model trained there", path.display());
     }
-    if predicted && (members.len() > 1) != config.vote.is_some() {
+    if predicted && (models > 1) != config.vote.is_some() {
         bail!("{}: several models ([[train]]) need [vote], and a single one has none", path.display());
     }
     if config.evaluate.is_some() && !predicted {
@@ -228,7 +222,20 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
     if config.vote.is_some() && !predicted {
         bail!("{}: [vote] needs [predict]: it combines the masks predicted there", path.display());
     }
+    Ok(())
+}
 
+/// The commands of a configuration, in the order of the data flow.
+fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
+    check_members(path, config)?;
+    let data = &config.data;
+    let at = |name: &str| config.work.join(name);
+    let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
+    let (test, findings, tables_all, report) =
+        (at("predictions/test.csv"), at("audit"), at("tables-predicted"), at("report"));
+    let corrections = config.corrections.as_deref();
+    let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
+    let predicted = config.predict.is_some();
     let mut drafts: Vec<(Option<&Flags>, Stage)> = vec![
         (config.phantom.as_ref(), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
         (

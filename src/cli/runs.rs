@@ -139,7 +139,7 @@ fn list(Found { runs, skipped }: &Found, ui: &Ui) -> anyhow::Result<Status> {
                 "seed": run.setting("seed").and_then(toml::Value::as_integer),
                 "best_epoch": run.best().map(|b| b.0), "best_dice": run.best().map(|b| b.1),
                 "held_out_dice": run.held_out(), "images_per_second": run.images_per_second(),
-                "finished": run.outcome.is_some(), "problems": run.problems,
+                "finished": run.summary.is_some(), "problems": run.problems,
             })
         })
         .collect();

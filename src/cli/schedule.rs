@@ -5,14 +5,13 @@ use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use super::data::open;
-use super::train::parts;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
-use crate::config::train::TrainConfig;
+use crate::experiment::parts;
 use crate::figures::style::Rgb;
 use crate::figures::style::okabe_ito::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
-use crate::train::{Rate, StageRates, rates, steps_per_epoch};
+use crate::train::{Rate, StageRates, TrainConfig, rates, steps_per_epoch};
 use crate::wording::counted;
 
 /// Most steps that are listed or drawn.

@@ -98,26 +98,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
     let status = status.worse(warn_outdated(&args.tables, &images, &corrections, ui));
-    let balance_path = named_after(&args.out, "balance");
-    let weights_path = args.weights_out.clone().unwrap_or_else(|| named_after(&args.out, "weights"));
-    ensure!(
-        args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
-        "--out {} names several files: let it end in .csv; a .parquet goes next to it",
-        args.out.display()
-    );
-    let mut all = vec![args.out.clone(), balance_path.clone(), weights_path.clone()];
-    all.extend([args.out.with_extension("parquet"), balance_path.with_extension("json")]);
-    all.sort();
-    all.dedup();
-    ensure!(all.len() == 5, "--weights-out {} is another output of this command", weights_path.display());
-    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(&args.corrections);
-    outputs.file(&args.out.with_extension("csv"), &kind::FOLDS)?;
-    outputs.file(&args.out.with_extension("parquet"), &kind::FOLDS_PARQUET)?;
-    outputs.file(&balance_path, &kind::BALANCE)?;
-    outputs.file(&balance_path.with_extension("json"), &kind::BALANCE_JSON)?;
-    if !args.sample_weights.is_empty() {
-        outputs.file(&weights_path, &kind::WEIGHTS)?;
-    }
+    let [balance_path, weights_path] = output_paths(&args, ui)?;
     let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(&i.subset)).collect();
     let chosen: Vec<&ImageRow> =
         in_subset.iter().copied().filter(|i| !corrections.excludes(&i.image_id, &i.patient_id)).collect();
@@ -185,6 +166,31 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         "balance": made.balance, "warnings": warnings,
     }))?;
     Ok(status)
+}
+
+/// Where the balance and the weights go, none of which, nor the folds, is over a file of another kind or a file of the command.
+fn output_paths(args: &Args, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
+    let balance = named_after(&args.out, "balance");
+    let weights = args.weights_out.clone().unwrap_or_else(|| named_after(&args.out, "weights"));
+    ensure!(
+        args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
+        "--out {} names several files: let it end in .csv; a .parquet goes next to it",
+        args.out.display()
+    );
+    let mut all = vec![args.out.clone(), balance.clone(), weights.clone()];
+    all.extend([args.out.with_extension("parquet"), balance.with_extension("json")]);
+    all.sort();
+    all.dedup();
+    ensure!(all.len() == 5, "--weights-out {} is another output of this command", weights.display());
+    let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(&args.corrections);
+    outputs.file(&args.out.with_extension("csv"), &kind::FOLDS)?;
+    outputs.file(&args.out.with_extension("parquet"), &kind::FOLDS_PARQUET)?;
+    outputs.file(&balance, &kind::BALANCE)?;
+    outputs.file(&balance.with_extension("json"), &kind::BALANCE_JSON)?;
+    if !args.sample_weights.is_empty() {
+        outputs.file(&weights, &kind::WEIGHTS)?;
+    }
+    Ok([balance, weights])
 }
 
 /// Weights of an earlier run belong to other folds, and a training would take them for those of the new ones.

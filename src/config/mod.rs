@@ -2,6 +2,10 @@
 
 pub mod chain;
 #[cfg(feature = "torch")]
+mod commented;
+#[cfg(feature = "torch")]
+mod keys;
+#[cfg(feature = "torch")]
 pub mod layered;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -1,46 +1,24 @@
 //! What is known of an image before it is read.
 
-/// Which part of the data an image belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Subset {
-    /// Annotated, to learn from.
-    Train,
-    /// To predict.
-    Test,
-}
+use crate::closed_enum::closed_enum;
 
-impl Subset {
-    /// `train` or `test`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Subset::Train => "train",
-            Subset::Test => "test",
-        }
-    }
-
-    /// The subset spelt `name`, in any case.
-    pub fn from_name(name: &str) -> Option<Subset> {
-        [Subset::Train, Subset::Test].into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
+closed_enum! {
+    /// Which part of the data an image belongs to.
+    pub enum Subset ("subset") {
+        /// Annotated, to learn from.
+        Train = "train",
+        /// To predict.
+        Test = "test",
     }
 }
 
-/// Left or right hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Side {
-    /// Left.
-    L,
-    /// Right.
-    R,
-}
-
-impl Side {
-    /// `L` or `R`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::L => "L",
-            Side::R => "R",
-        }
+closed_enum! {
+    /// Left or right hand.
+    pub enum Side ("side") {
+        /// Left.
+        L = "L",
+        /// Right.
+        R = "R",
     }
 }
 

@@ -1,30 +1,16 @@
 use serde::{Deserialize, Serialize};
 
-/// How much a problem matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Put right without loss (a space trimmed, a number read from text).
-    Info,
-    /// Put right by a guess, or of no use and left out; look at it.
-    Warning,
-    /// Could not be used.
-    Error,
-}
+use crate::closed_enum::closed_enum;
 
-impl Severity {
-    /// `info`, `warning`, `error`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        }
-    }
-
-    /// The severity spelt `name`.
-    pub fn from_name(name: &str) -> Option<Severity> {
-        [Severity::Info, Severity::Warning, Severity::Error].into_iter().find(|s| s.name() == name)
+closed_enum! {
+    /// How much a problem matters.
+    pub enum Severity ("severity") {
+        /// Put right without loss (a space trimmed, a number read from text).
+        Info = "info",
+        /// Put right by a guess, or of no use and left out; look at it.
+        Warning = "warning",
+        /// Could not be used.
+        Error = "error",
     }
 }
 
@@ -135,7 +121,7 @@ mod tests {
 
     #[test]
     fn severities_have_names() {
-        for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+        for severity in Severity::ALL.iter().copied() {
             assert_eq!(Severity::from_name(severity.name()), Some(severity));
         }
         assert_eq!(Severity::from_name("fatal"), None);

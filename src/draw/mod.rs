@@ -6,6 +6,7 @@
 
 mod label;
 mod overlay;
+mod paint;
 mod sheet;
 mod spans;
 pub mod text;

@@ -1,6 +1,7 @@
 use image::{GrayImage, Rgb, RgbImage};
 
 use super::label::{self, Name};
+use super::paint::{blend, paint};
 use super::{Options, Spans, View};
 use crate::bones::Bone;
 use crate::mask::{HandMasks, RunMask};
@@ -106,21 +107,6 @@ fn name(picture: &mut RgbImage, spans: &[(Bone, Spans)], options: &Options) {
         })
         .collect();
     label::draw(picture, &names, options.text_px);
-}
-
-fn paint(picture: &mut RgbImage, spans: &Spans, colour: [u8; 3], alpha: f32) {
-    for (y, a, b) in spans.iter() {
-        for x in a..b {
-            blend(picture.get_pixel_mut(x, y), colour, alpha);
-        }
-    }
-}
-
-/// Mixes `alpha` of `colour` into a pixel.
-pub(super) fn blend(pixel: &mut Rgb<u8>, colour: [u8; 3], alpha: f32) {
-    for (p, c) in pixel.0.iter_mut().zip(colour) {
-        *p = (f32::from(*p) + alpha.clamp(0.0, 1.0) * (f32::from(c) - f32::from(*p))).round() as u8;
-    }
 }
 
 #[cfg(test)]

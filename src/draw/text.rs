@@ -1,25 +1,14 @@
 //! Text on pictures, Korean and English.
 
-use std::sync::LazyLock;
-
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, PxScale, ScaleFont, point};
 use image::RgbImage;
 
-use super::overlay::blend;
-
-/// The embedded font: Latin and Hangul.
-const FONT: &[u8] = include_bytes!("../../assets/fonts/CarpusSans-Regular.otf");
-
-/// The face that pictures are labelled in.
-pub fn font() -> &'static FontRef<'static> {
-    static FACE: LazyLock<FontRef<'static>> =
-        LazyLock::new(|| FontRef::try_from_slice(FONT).expect("the embedded font is whole"));
-    &FACE
-}
+use super::paint::blend;
+use crate::typeface;
 
 /// Width of one line of text `px` high.
 pub fn width(text: &str, px: f32) -> f32 {
-    let face = font().as_scaled(PxScale::from(px));
+    let face = typeface::regular().as_scaled(PxScale::from(px));
     text.chars().map(|c| face.h_advance(face.glyph_id(c))).sum()
 }
 
@@ -44,28 +33,18 @@ pub fn draw_haloed(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, 
 
 /// The text cut to `room` px, with an ellipsis where something had to go.
 pub fn fitted(text: &str, px: f32, room: f32) -> String {
-    if width(text, px) <= room {
-        return text.to_owned();
-    }
-    let mut short: String = text.to_owned();
-    while short.pop().is_some() {
-        let candidate = format!("{}…", short.trim_end());
-        if width(&candidate, px) <= room {
-            return candidate;
-        }
-    }
-    String::new()
+    typeface::fitted(text, f64::from(room), |text| f64::from(width(text, px)))
 }
 
 fn coverage(x: f32, y: f32, text: &str, px: f32, mut set: impl FnMut(i64, i64, f32)) {
-    let face = font().as_scaled(PxScale::from(px));
+    let face = typeface::regular().as_scaled(PxScale::from(px));
     let baseline = y + face.ascent();
     let mut pen = x;
     for c in text.chars() {
         let id = face.glyph_id(c);
         let glyph = id.with_scale_and_position(PxScale::from(px), point(pen, baseline));
         pen += face.h_advance(id);
-        if let Some(outline) = font().outline_glyph(glyph) {
+        if let Some(outline) = typeface::regular().outline_glyph(glyph) {
             let bounds = outline.px_bounds();
             outline.draw(|gx, gy, cover| {
                 set(bounds.min.x as i64 + i64::from(gx), bounds.min.y as i64 + i64::from(gy), cover.min(1.0));

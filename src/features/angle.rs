@@ -1,9 +1,8 @@
 use crate::geometry::Point;
 
-/// Lean in degrees of the vector from the centroid of Ulna to the centroid of finger-16, measured from
-/// vertical: 0 points up the image, positive leans to the right, range (-180, 180].
+/// The angle of a hand: the lean ([`Point::lean_to`]) from the centroid of Ulna to the centroid of finger-16.
 pub fn angle_deg(ulna: Point, finger_16: Point) -> f64 {
-    (finger_16.x - ulna.x).atan2(ulna.y - finger_16.y).to_degrees()
+    ulna.lean_to(finger_16)
 }
 
 /// Whether a lean of `angle_deg` counts as rotated: at or beyond the threshold on either side.

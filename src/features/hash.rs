@@ -1,7 +1,7 @@
 //! Perceptual difference hash: 64 bits, one for each pair of horizontally neighbouring cells of a 9 x 8 grid of mean grey
 //! levels, set where the left one is brighter. Cells are averaged over every fourth row, which is plenty for a mean.
 
-use super::levels::total;
+use super::bytes::total;
 
 const COLUMNS: usize = 9;
 const ROWS: usize = 8;

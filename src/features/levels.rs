@@ -1,3 +1,4 @@
+use super::bytes::{count, total};
 use super::hash::HashCells;
 use super::strips::{StripCounts, Strips};
 
@@ -37,16 +38,6 @@ pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> Levels 
     Levels { strips, bright_px, mean_grey: sum as f64 / pixels.len() as f64, difference_hash: cells.hash() }
 }
 
-/// Sum of bytes, over pieces so short that it fits small integers, of which a register holds many.
-pub(super) fn total(row: &[u8]) -> u64 {
-    row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u16::from(*v)).sum::<u16>())).sum()
-}
-
-/// Bytes of which `wanted` holds, likewise.
-pub(super) fn count(row: &[u8], wanted: impl Fn(u8) -> bool) -> u64 {
-    row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u8::from(wanted(*v))).sum::<u8>())).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,13 +61,5 @@ mod tests {
         let found = levels(&pixels, w, h, 240);
         assert_eq!((found.strips, found.bright_px), (Strips::default(), (w / 2 - 2 + 1) as u64));
         assert_eq!(levels(&[], 0, 0, 240), Levels::default());
-    }
-
-    #[test]
-    fn sums_are_those_of_single_bytes() {
-        let row: Vec<u8> = (0..1000u32).map(|i| (i * 97 % 256) as u8).collect();
-        assert_eq!(total(&row), row.iter().map(|v| u64::from(*v)).sum::<u64>());
-        assert_eq!(count(&row, |v| v > 99), row.iter().filter(|v| **v > 99).count() as u64);
-        assert_eq!(total(&[255; 129]), 255 * 129);
     }
 }

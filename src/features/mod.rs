@@ -1,6 +1,7 @@
 //! What is measured on a hand: pure functions, one a file, from pixels or masks to numbers.
 
 mod angle;
+mod bytes;
 mod crossings;
 mod hash;
 mod levels;

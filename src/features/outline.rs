@@ -1,7 +1,7 @@
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
 
-use super::levels::total;
+use super::bytes::total;
 
 /// The step across an outline is looked at over this share of the image's longer side to either hand: 4 px of 2048, so
 /// that a hand that draws a pixel or two off the bone's rim still follows it.

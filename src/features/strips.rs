@@ -1,4 +1,4 @@
-use super::levels::count;
+use super::bytes::count;
 
 /// Bright strips that the digitiser leaves along the upper and the left edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,22 +1,11 @@
-//! The embedded typeface (Latin and Hangul; licence in assets/fonts/OFL.txt): measured here, drawn in
-//! PNG from here, and embedded by reports, so that Korean shows on machines without Korean fonts.
-
-use std::sync::OnceLock;
+//! Lines of text in figures, measured and drawn by the em.
 
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, Point};
 
-/// CSS name of the family.
-pub const FAMILY: &str = "Carpus Sans";
-/// The regular weight, an OpenType font with Latin and Hangul.
-pub const REGULAR: &[u8] = include_bytes!("../../assets/fonts/CarpusSans-Regular.otf");
-/// The bold weight, Latin only.
-pub const BOLD: &[u8] = include_bytes!("../../assets/fonts/CarpusSans-Bold.otf");
+use crate::typeface;
 
 fn face(bold: bool) -> &'static FontRef<'static> {
-    static FACES: OnceLock<[FontRef<'static>; 2]> = OnceLock::new();
-    let faces = FACES
-        .get_or_init(|| [REGULAR, BOLD].map(|b| FontRef::try_from_slice(b).expect("the embedded fonts are valid")));
-    &faces[usize::from(bold)]
+    if bold { typeface::bold() } else { typeface::regular() }
 }
 
 /// The glyph of a character: in the weight asked for where it has one, else in the regular weight.
@@ -69,17 +58,7 @@ pub(super) fn rasterise<E>(
 
 /// `text` cut with an ellipsis so that it is at most `width` px wide.
 pub(super) fn fitted(text: &str, size: f64, bold: bool, width: f64) -> String {
-    if text_width(text, size, bold) <= width {
-        return text.to_owned();
-    }
-    let mut kept: Vec<char> = text.chars().collect();
-    while kept.pop().is_some() {
-        let cut: String = kept.iter().collect::<String>().trim_end().to_owned() + "…";
-        if text_width(&cut, size, bold) <= width {
-            return cut;
-        }
-    }
-    String::new()
+    typeface::fitted(text, width, |text| text_width(text, size, bold))
 }
 
 /// `text` broken at spaces into lines of at most `width` px; a longer word is cut.

@@ -18,7 +18,7 @@ mod scatter;
 pub mod style;
 
 pub use axis::Axis;
-pub use font::{BOLD, FAMILY, REGULAR, text_width};
+pub use font::text_width;
 pub use heatmap::{Cell, Heatmap};
 pub use histogram::{Histogram, HistogramSeries, Marker, edges_for};
 pub use layout::{Chart, Figure};

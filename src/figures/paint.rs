@@ -11,10 +11,11 @@ use plotters_backend::{
     FontStyle, FontTransform,
 };
 
-use super::font::{FAMILY, rasterise, text_width};
+use super::font::{rasterise, text_width};
 use super::style::{Ink, Rgb};
 use super::{Anchor, Picture, Shape, TextShape};
 use crate::artefact::sign_png;
+use crate::typeface::FAMILY;
 
 /// Backend units a px: backends know whole units only, and a PNG is drawn finer than it is stored.
 const FINE: f64 = 4.0;

@@ -30,6 +30,12 @@ impl Point {
     pub fn distance(self, other: Point) -> f64 {
         (self.x - other.x).hypot(self.y - other.y)
     }
+
+    /// Lean in degrees of the vector to `other`, from vertical: 0 points up the image, positive leans to the right, range
+    /// (-180, 180].
+    pub fn lean_to(self, other: Point) -> f64 {
+        (other.x - self.x).atan2(self.y - other.y).to_degrees()
+    }
 }
 
 /// An axis-parallel box of whole pixels; all four bounds are inside it.

@@ -2,14 +2,14 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::Predictor;
+use super::{InferError, Predictor};
 use crate::augment::Fit;
 use crate::clean::Transform;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
 use crate::mask::HandMasks;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
-use crate::train::{Known, TrainError};
+use crate::train::Known;
 
 /// Predicted masks of a data folder's images.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub fn predict(
     known: &Known,
     batch: usize,
     progress: &dyn Progress,
-) -> Result<Prediction, TrainError> {
+) -> Result<Prediction, InferError> {
     let size = predictor.info().size;
     let mut prediction = Prediction { images: Vec::with_capacity(entries.len()), problems: Vec::new() };
     progress.start("images predicted", entries.len() as u64);
@@ -73,11 +73,11 @@ fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
 
 /// Masks predicted on crops, put back into the originals by the crops' transforms, under the originals' names.
 /// Nothing is resampled.
-pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, TrainError> {
+pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, InferError> {
     let by_image: HashMap<&str, &Transform> =
         transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect();
     let back = |image: ImageMasks| {
-        let wrong = |reason: String| TrainError::Crop { image: image.image_name.clone(), reason };
+        let wrong = |reason: String| InferError::Crop { image: image.image_name.clone(), reason };
         let transform = by_image
             .get(image.image_name.as_str())
             .ok_or_else(|| wrong("the folder of crops has no transform for it".into()))?;

@@ -3,10 +3,11 @@ use std::path::Path;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
+use super::InferError;
 use crate::augment::{Fit, push_normalised};
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
-use crate::train::{TrainError, WeightsInfo, read_weights};
+use crate::train::{WeightsInfo, read_weights};
 
 /// A trained model ready to predict.
 pub struct Predictor {
@@ -18,7 +19,7 @@ pub struct Predictor {
 impl Predictor {
     /// The model of a file of weights that a run wrote. With `flip`, each image is also predicted mirrored and the
     /// two probabilities are averaged.
-    pub fn open(path: &Path, device: Device, flip: bool) -> Result<Predictor, TrainError> {
+    pub fn open(path: &Path, device: Device, flip: bool) -> Result<Predictor, InferError> {
         let (model, info) = read_weights(path, device)?;
         Ok(Predictor { model, info, flip })
     }
@@ -30,7 +31,7 @@ impl Predictor {
 
     /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU. Of each image's patient a model
     /// that is conditioned on it is told what [`crate::train::Known`] holds; any other passes it over.
-    pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, TrainError> {
+    pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
         let channels = self.info.model.in_channels as usize;
         let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
         for square in squares {
@@ -44,7 +45,7 @@ impl Predictor {
             Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
             None => None,
         };
-        let logits = tch::no_grad(|| -> Result<Tensor, TrainError> {
+        let logits = tch::no_grad(|| -> Result<Tensor, InferError> {
             let logits = self.model.predict(&Input { images: &x, metadata: known.as_ref() })?;
             if !self.flip {
                 return Ok(logits.f_to_device(Device::Cpu)?);
@@ -56,7 +57,7 @@ impl Predictor {
             Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
         })?;
         if !all_finite(&logits)? {
-            return Err(TrainError::LogitsNotFinite);
+            return Err(InferError::LogitsNotFinite);
         }
         Ok(logits)
     }
@@ -68,7 +69,7 @@ impl Predictor {
         fits: &[Fit],
         squares: &[Vec<u8>],
         patients: &[[f32; 4]],
-    ) -> Result<Vec<HandMasks>, TrainError> {
+    ) -> Result<Vec<HandMasks>, InferError> {
         let logits = self.logits(squares, patients)?.f_contiguous()?;
         let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
         let each = values.len() / squares.len().max(1);

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{LossError, LossKind, LossMix};
+use super::{LossError, LossMix, Parts};
 
 impl LossMix {
     /// The loss of the logits plus that of each auxiliary output times its weight; and the value of each term on the
@@ -27,7 +27,7 @@ impl LossMix {
         auxiliary: &[Tensor],
         target: &Tensor,
         weights: &[f64],
-    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+    ) -> Result<(Tensor, Parts), LossError> {
         if weights.len() != auxiliary.len() && !(weights.len() == 1 || auxiliary.is_empty()) {
             return Err(LossError::Auxiliary { outputs: auxiliary.len(), weights: weights.len() });
         }

@@ -5,7 +5,11 @@ use tch::Tensor;
 
 use super::batch::{Batch, Chunk, total};
 use super::block::{BLOCK, Block, sum};
+use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use super::pixel_weight::Around;
+use super::planes::Strip;
 use super::{LossError, PerClass, PixelWeight};
+use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`. Equals PyTorch's
 /// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Weights of single pixels
@@ -27,20 +31,43 @@ pub struct Bce {
     pub pixel_weight: Option<PixelWeight>,
 }
 
-impl Bce {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        for (option, values) in [("pos-weight", &self.pos_weight), ("class-weight", &self.class_weight)] {
-            values.as_ref().map_or(Ok(()), |values| values.check(option))?;
-        }
-        if !(0.0..=0.5).contains(&self.label_smoothing) {
-            return Err("label-smoothing is from 0 to 0.5".to_owned());
-        }
-        self.pixel_weight.as_ref().map_or(Ok(()), PixelWeight::check)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "bce",
+    about: "binary cross entropy; options pos-weight, class-weight, label-smoothing, pixel-weight = { around = outline or gaps, factor, sigma }",
+    read: Term::read::<Bce>,
+};
+
+impl Loss for Bce {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
-    pub(super) fn accumulate(
+    fn violations(&self, classes: Option<i64>) -> Violations {
+        let mut wrong = Violations::new();
+        for (option, values) in [("pos-weight", &self.pos_weight), ("class-weight", &self.class_weight)] {
+            wrong.extend(values.as_ref().map_or_else(Violations::new, |values| values.violations(option, classes)));
+        }
+        let smoothing = self.label_smoothing;
+        wrong.expect((0.0..=0.5).contains(&smoothing), "label-smoothing", smoothing, "from 0 to 0.5");
+        wrong.inside("pixel-weight", self.pixel_weight.as_ref().map_or_else(Violations::new, PixelWeight::violations));
+        wrong
+    }
+
+    fn takes_weights(&self) -> bool {
+        true
+    }
+
+    fn pixel_weight(&self) -> Option<&PixelWeight> {
+        self.pixel_weight.as_ref()
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Pixels(self)
+    }
+}
+
+impl OfPixels for Bce {
+    fn accumulate(
         &self,
         batch: &Batch,
         chunk: &Chunk,
@@ -109,8 +136,7 @@ impl Bce {
         Ok(value)
     }
 
-    /// Factors of the positive pixels and of all pixels, by class.
-    pub(super) fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
+    fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
         let of = |option: &Option<PerClass>, name| match option {
             Some(values) => values.values(name, classes),
             None => Ok(vec![1.0; classes as usize]),
@@ -119,8 +145,19 @@ impl Bce {
         Ok(positive.into_iter().zip(weight).map(|(q, w)| [q as f32, w as f32]).collect())
     }
 
-    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
-    pub(super) fn of_block(
+    fn map(&self, strip: &Strip) -> Option<Vec<f32>> {
+        let given = strip.weights();
+        let rule = self.pixel_weight.as_ref().filter(|rule| rule.around == Around::Outline);
+        let Some(rule) = rule else { return given.map(<[f32]>::to_vec) };
+        let mut map = vec![0.0; strip.len];
+        rule.around_outline(strip.edge(), strip.rows(), &mut map);
+        if let Some(given) = given {
+            map.iter_mut().zip(given).for_each(|(weight, given)| *weight *= given);
+        }
+        Some(map)
+    }
+
+    fn of_block(
         &self,
         [q, w]: [f32; 2],
         block: &Block,

@@ -6,6 +6,9 @@ use tch::Tensor;
 use super::LossError;
 use super::batch::{Batch, Chunk, total};
 use super::block::{Block, dot};
+use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use super::planes::Strip;
+use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `p phi`, where phi is the signed distance in pixels to the true outline:
 /// positive outside, 0 on the mask's outermost pixels, negative inside; 0 everywhere for a class that is absent or
@@ -22,20 +25,40 @@ pub struct Boundary {
     pub band: Option<f64>,
 }
 
-impl Boundary {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        match self.band {
-            Some(band) if !(band.is_finite() && band > 0.0) => Err("band is a number of pixels above 0".to_owned()),
-            _ => Ok(()),
-        }
+pub(super) const LOSS: LossKind = LossKind {
+    name: "boundary",
+    about: "p times signed distance in pixels (Kervadec et al. 2019); option band, in pixels",
+    read: Term::read::<Boundary>,
+};
+
+impl Loss for Boundary {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
-    pub(super) fn accumulate(
+    fn violations(&self, _classes: Option<i64>) -> Violations {
+        let mut wrong = Violations::new();
+        if let Some(band) = self.band {
+            wrong.expect(band.is_finite() && band > 0.0, "band", band, "a number of pixels above 0");
+        }
+        wrong
+    }
+
+    fn needs_edges(&self) -> bool {
+        true
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Pixels(self)
+    }
+}
+
+impl OfPixels for Boundary {
+    fn accumulate(
         &self,
         batch: &Batch,
         chunk: &Chunk,
+        _probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let pixels = batch.size.iter().product::<i64>() as f64;
@@ -50,8 +73,20 @@ impl Boundary {
         Ok(value)
     }
 
-    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
-    pub(super) fn of_block(&self, block: &Block, distance: &[f32], gradient: Option<(&mut [f32], f32)>) -> f64 {
+    fn map(&self, strip: &Strip) -> Option<Vec<f32>> {
+        let mut map = vec![0.0; strip.len];
+        strip.edge().fill(strip.rows(), self.band.map(|band| band as f32), &mut map);
+        Some(map)
+    }
+
+    fn of_block(
+        &self,
+        _factors: [f32; 2],
+        block: &Block,
+        map: Option<&[f32]>,
+        gradient: Option<(&mut [f32], f32)>,
+    ) -> f64 {
+        let distance = map.expect("drawn by `map`");
         if let Some((gradient, scale)) = gradient {
             for ((g, p), d) in gradient.iter_mut().zip(block.probability).zip(distance) {
                 *g += scale * d * p * (1.0 - p);

@@ -1,9 +1,12 @@
 //! Soft Dice loss. F. Milletari, N. Navab, S.-A. Ahmadi, V-Net, 3DV 2016.
 
 use serde::{Deserialize, Serialize};
-use tch::{TchError, Tensor};
+use tch::Tensor;
 
+use super::LossError;
+use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
 use super::region::{self, Overlap};
+use crate::violation::Violations;
 
 /// Mean over the classes of `1 - 2 sum(p t) / (sum p + sum t)`, the sums over all pixels of the batch; 0 for a
 /// class that the batch lacks. Equals SMP's `DiceLoss(mode="multilabel")`.
@@ -19,18 +22,32 @@ pub struct Dice {
     pub per_image: bool,
 }
 
-impl Dice {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        region::check_smooth(self.smooth)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "dice",
+    about: "1 - soft Dice a class over the batch (Milletari et al. 2016); options smooth, log, per-image",
+    read: Term::read::<Dice>,
+};
+
+impl Loss for Dice {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// The loss of these sums.
-    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+    fn violations(&self, _classes: Option<i64>) -> Violations {
+        region::smooth_violations(self.smooth)
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Overlap(self)
+    }
+}
+
+impl OfOverlap for Dice {
+    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let half = overlap.true_pixels.f_full_like(0.5)?;
         let score = overlap.tversky(&half, &half, self.smooth)?;
-        overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+        Ok(overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)?)
     }
 }
 

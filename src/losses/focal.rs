@@ -6,6 +6,8 @@ use tch::Tensor;
 use super::LossError;
 use super::batch::{Batch, Chunk, total};
 use super::block::{BLOCK, Block, exp, sum};
+use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `a q^gamma (-log(1 - q))`, where q is the probability of the wrong label.
 /// Equals SMP's `FocalLoss(mode="multilabel")`.
@@ -25,23 +27,38 @@ impl Default for Focal {
     }
 }
 
-impl Focal {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if !(self.gamma.is_finite() && self.gamma >= 0.0) {
-            return Err("gamma is a number of 0 or more".to_owned());
-        }
-        match self.alpha {
-            Some(alpha) if !(0.0..=1.0).contains(&alpha) => Err("alpha is from 0 to 1".to_owned()),
-            _ => Ok(()),
-        }
+pub(super) const LOSS: LossKind = LossKind {
+    name: "focal",
+    about: "cross entropy times (1 - p)^gamma (Lin et al. 2017); options gamma, alpha",
+    read: Term::read::<Focal>,
+};
+
+impl Loss for Focal {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
-    pub(super) fn accumulate(
+    fn violations(&self, _classes: Option<i64>) -> Violations {
+        let mut wrong = Violations::new();
+        let gamma = self.gamma;
+        wrong.expect(gamma.is_finite() && gamma >= 0.0, "gamma", gamma, "a number of 0 or more");
+        if let Some(alpha) = self.alpha {
+            wrong.expect((0.0..=1.0).contains(&alpha), "alpha", alpha, "from 0 to 1");
+        }
+        wrong
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Pixels(self)
+    }
+}
+
+impl OfPixels for Focal {
+    fn accumulate(
         &self,
         batch: &Batch,
         chunk: &Chunk,
+        _probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let pixels = batch.size.iter().product::<i64>() as f64;
@@ -63,8 +80,13 @@ impl Focal {
         Ok(value)
     }
 
-    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum.
-    pub(super) fn of_block(&self, block: &Block, gradient: Option<(&mut [f32], f32)>) -> f64 {
+    fn of_block(
+        &self,
+        _factors: [f32; 2],
+        block: &Block,
+        _map: Option<&[f32]>,
+        gradient: Option<(&mut [f32], f32)>,
+    ) -> f64 {
         let n = block.target.len();
         let (target, wrong, right) = (&block.target[..n], &block.wrong[..n], &block.right[..n]);
         let (entropy, other_entropy) = (&block.entropy[..n], &block.other_entropy[..n]);

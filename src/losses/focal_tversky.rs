@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
 use super::region::{self, Overlap};
 use super::{LossError, PerClass, tversky};
+use crate::violation::Violations;
 
 /// Mean over the classes of `(1 - TI)^(1 / gamma)`, TI the Tversky index over the batch; 0 for a class that the
 /// batch lacks.
@@ -31,19 +33,33 @@ impl Default for FocalTversky {
 /// Below this distance from a perfect index the power's slope, which is infinite at 0, is held.
 const FLOOR: f64 = 1e-6;
 
-impl FocalTversky {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        self.alpha.check("alpha")?;
-        self.beta.check("beta")?;
-        if !(self.gamma.is_finite() && self.gamma > 0.0) {
-            return Err("gamma is a number above 0".to_owned());
-        }
-        region::check_smooth(self.smooth)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "focal-tversky",
+    about: "(1 - Tversky index)^(1 / gamma) (Abraham and Khan 2019); options alpha, beta by class, gamma, smooth",
+    read: Term::read::<FocalTversky>,
+};
+
+impl Loss for FocalTversky {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// The loss of these sums.
-    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+    fn violations(&self, classes: Option<i64>) -> Violations {
+        let mut wrong = self.alpha.violations("alpha", classes);
+        wrong.extend(self.beta.violations("beta", classes));
+        let gamma = self.gamma;
+        wrong.expect(gamma.is_finite() && gamma > 0.0, "gamma", gamma, "a number above 0");
+        wrong.extend(region::smooth_violations(self.smooth));
+        wrong
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Overlap(self)
+    }
+}
+
+impl OfOverlap for FocalTversky {
+    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(false)?;
         let score = tversky::index(&overlap, &self.alpha, &self.beta, self.smooth)?;
         let loss = score.f_rsub_scalar(1.0)?.f_clamp_min(FLOOR)?.f_pow_tensor_scalar(1.0 / self.gamma)?;

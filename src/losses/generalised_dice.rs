@@ -2,9 +2,12 @@
 //! unbalanced segmentations, DLMIA 2017.
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Tensor};
 
+use super::LossError;
+use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
 use super::region::{self, Overlap};
+use crate::violation::Violations;
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
 /// `w_c = 1 / (sum t)^2`; an absent class takes the largest weight of the image's present ones (0 if none is
@@ -22,14 +25,28 @@ impl Default for GeneralisedDice {
     }
 }
 
-impl GeneralisedDice {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        region::check_smooth(self.smooth)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "generalised-dice",
+    about: "generalised Dice an image (Sudre et al. 2017); option smooth",
+    read: Term::read::<GeneralisedDice>,
+};
+
+impl Loss for GeneralisedDice {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// The loss of these sums.
-    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+    fn violations(&self, _classes: Option<i64>) -> Violations {
+        region::smooth_violations(self.smooth)
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Overlap(self)
+    }
+}
+
+impl OfOverlap for GeneralisedDice {
+    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let weight = overlap.true_pixels.f_square()?.f_reciprocal()?; // [B, C]
         let absent = weight.f_isinf()?;
         let finite = weight.f_masked_fill(&absent, 0.0)?;
@@ -38,7 +55,7 @@ impl GeneralisedDice {
         let sum = |x: &Tensor| x.f_mul(&weight)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
         let both = sum(&overlap.both)?.f_mul_scalar(2.0)?.f_add_scalar(self.smooth)?;
         let size = sum(&overlap.predicted.f_add(&overlap.true_pixels)?)?.f_add_scalar(self.smooth)?;
-        both.f_div(&size)?.f_rsub_scalar(1.0)?.f_mean(Kind::Float)
+        Ok(both.f_div(&size)?.f_rsub_scalar(1.0)?.f_mean(Kind::Float)?)
     }
 }
 

@@ -2,9 +2,12 @@
 //! segmentation, ISVC 2016.
 
 use serde::{Deserialize, Serialize};
-use tch::{TchError, Tensor};
+use tch::Tensor;
 
+use super::LossError;
+use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
 use super::region::{self, Overlap};
+use crate::violation::Violations;
 
 /// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))`, the sums over all pixels of the batch; 0
 /// for a class that the batch lacks. Equals SMP's `JaccardLoss(mode="multilabel")`.
@@ -20,18 +23,32 @@ pub struct Jaccard {
     pub per_image: bool,
 }
 
-impl Jaccard {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        region::check_smooth(self.smooth)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "jaccard",
+    about: "1 - soft Jaccard a class over the batch; options smooth, log, per-image",
+    read: Term::read::<Jaccard>,
+};
+
+impl Loss for Jaccard {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// The loss of these sums.
-    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, TchError> {
+    fn violations(&self, _classes: Option<i64>) -> Violations {
+        region::smooth_violations(self.smooth)
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Overlap(self)
+    }
+}
+
+impl OfOverlap for Jaccard {
+    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let one = overlap.true_pixels.f_ones_like()?;
         let score = overlap.tversky(&one, &one, self.smooth)?;
-        overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)
+        Ok(overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)?)
     }
 }
 

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::LossError;
 use super::batch::{Batch, Chunk};
+use super::loss::{Loss, LossKind, OfOrder, Term, Way};
 use super::planes::Planes;
 
 /// What is sorted together.
@@ -30,14 +31,28 @@ pub struct Lovasz {
     pub over: Over,
 }
 
-impl Lovasz {
-    /// Whether it works on a few classes at a time; else it needs all at once.
-    pub(super) fn by_class(&self) -> bool {
+pub(super) const LOSS: LossKind = LossKind {
+    name: "lovasz",
+    about: "Lovasz hinge (Berman et al. 2018); option over = class-image, image or batch",
+    read: Term::read::<Lovasz>,
+};
+
+impl Loss for Lovasz {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Order(self)
+    }
+}
+
+impl OfOrder for Lovasz {
+    fn a_few_classes(&self) -> bool {
         self.over == Over::ClassImage
     }
 
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
-    pub(super) fn accumulate(
+    fn accumulate(
         &self,
         batch: &Batch,
         chunk: &Chunk,
@@ -66,8 +81,7 @@ impl Lovasz {
         Ok(value.f_div_scalar_(parts as f64)?)
     }
 
-    /// The value; adds its gradient times the weight to `gradient`.
-    pub(super) fn of_planes(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64 {
+    fn of_planes(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64 {
         let all = planes.logits.len() / planes.pixels;
         let together = match self.over {
             Over::ClassImage => 1,

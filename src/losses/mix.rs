@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,10 +9,12 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::batch::Batch;
+use super::loss::Way;
 use super::memory::elements_mut;
 use super::planes::Planes;
 use super::region::Overlap;
-use super::{LossError, LossKind, Term};
+use super::{Bce, Dice, LOSSES, LossError, LossKind, Parts, Term};
+use crate::violation::Violations;
 
 /// A weighted sum of losses: `{ bce = 0.5, dice = 0.5 }`, or with options
 /// `{ bce = 0.5, tversky = { weight = 0.5, alpha = 0.3, beta = { Pisiform = 0.9, default = 0.7 } } }`.
@@ -35,7 +39,7 @@ pub struct LossMix {
 impl Default for LossMix {
     /// BCE and Dice, half each.
     fn default() -> Self {
-        LossMix { terms: vec![(0.5, Term::new(LossKind::Bce)), (0.5, Term::new(LossKind::Dice))] }
+        LossMix { terms: vec![(0.5, Term::of(Bce::default())), (0.5, Term::of(Dice::default()))] }
     }
 }
 
@@ -57,17 +61,13 @@ impl LossMix {
     }
 
     /// The value of each term before weighting, without gradient.
-    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Vec<(LossKind, Tensor)>, LossError> {
+    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Parts, LossError> {
         let values = tch::no_grad(|| self.values(logits, target, None, None))?;
         Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
     }
 
     /// The weighted sum, and the value of each term before weighting, at the cost of the sum.
-    pub fn forward_with_parts(
-        &self,
-        logits: &Tensor,
-        target: &Tensor,
-    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+    pub fn forward_with_parts(&self, logits: &Tensor, target: &Tensor) -> Result<(Tensor, Parts), LossError> {
         self.forward_weighted(logits, target, None)
     }
 
@@ -78,7 +78,7 @@ impl LossMix {
         logits: &Tensor,
         target: &Tensor,
         weights: Option<&Tensor>,
-    ) -> Result<(Tensor, Vec<(LossKind, Tensor)>), LossError> {
+    ) -> Result<(Tensor, Parts), LossError> {
         let mut gradient = if logits.requires_grad() && grad_is_on() {
             Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
         } else {
@@ -95,22 +95,28 @@ impl LossMix {
         Ok((sum, self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect()))
     }
 
-    /// Whether its options by class have `classes` values: what [`LossMix::forward`] would refuse, said beforehand.
-    pub fn validate(&self, classes: i64) -> Result<(), LossError> {
-        self.terms.iter().try_for_each(|(_, term)| term.fits(classes))
+    /// The weights and options out of range; those by class are counted where the number of `classes` is known.
+    pub fn violations(&self, classes: Option<i64>) -> Violations {
+        let mut wrong = Violations::new();
+        for (weight, term) in &self.terms {
+            let name = term.kind().name;
+            wrong.expect(weight.is_finite() && *weight >= 0.0, name, weight, "a weight of 0 or more");
+            wrong.inside(name, term.loss.violations(classes));
+        }
+        wrong
     }
 
     /// Logits and target with whatever the terms need to know of them.
     fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<Batch, LossError> {
         let mut batch = Batch::new(logits, target)?;
         if let Some(weights) = weights {
-            if !self.terms.iter().any(|(_, term)| matches!(term, Term::Bce(_))) {
+            if !self.terms.iter().any(|(_, term)| term.loss.takes_weights()) {
                 return Err(LossError::WeightsUnused);
             }
             batch.weigh(weights)?;
         }
-        let rule = self.terms.iter().find_map(|(_, term)| term.pixel_weight());
-        if rule.is_some() || self.terms.iter().any(|(_, term)| matches!(term, Term::Boundary(_))) {
+        let rule = self.terms.iter().find_map(|(_, term)| term.loss.pixel_weight());
+        if self.terms.iter().any(|(_, term)| term.loss.needs_edges()) {
             batch.find_edges()?;
         }
         rule.map_or(Ok(()), |rule| batch.weigh_by(rule))?;
@@ -136,21 +142,24 @@ impl LossMix {
     fn on_planes(&self, planes: &Planes, mut gradient: Option<&mut Tensor>) -> Result<Vec<Tensor>, LossError> {
         let scalar = |value: f64| Tensor::from(value).f_to_kind(Kind::Float);
         let mut of_overlap: Vec<Tensor> = self.terms.iter().map(|_| Tensor::new()).collect();
-        let slopes = if self.terms.iter().any(|(_, term)| term.is_of_overlap()) {
+        let slopes = if self.has_overlaps() {
             self.of_overlap(&planes.overlap()?, &mut of_overlap, gradient.is_some())?
         } else {
             None
         };
         let mut values = planes.rest(&self.terms, slopes, gradient.as_deref_mut())?;
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
-            if let Term::Lovasz(lovasz) = term {
+            if let Way::Order(loss) = term.loss.way() {
                 let gradient = gradient.as_deref_mut().map(|g| elements_mut(g).expect("made in one piece"));
-                *value = lovasz.of_planes(planes, gradient.map(|gradient| (gradient, *weight)));
+                *value = loss.of_planes(planes, gradient.map(|gradient| (gradient, *weight)));
             }
         }
         let values = self.terms.iter().zip(of_overlap).zip(values);
         values
-            .map(|(((_, term), own), value)| if term.is_of_overlap() { Ok(own) } else { Ok(scalar(value)?) })
+            .map(|(((_, term), own), value)| match term.loss.way() {
+                Way::Overlap(_) => Ok(own),
+                Way::Pixels(_) | Way::Order(_) => Ok(scalar(value)?),
+            })
             .collect()
     }
 
@@ -160,7 +169,7 @@ impl LossMix {
         let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
 
         // First walk, for the losses of overlap: their sums. The probabilities are kept where the gradient will be.
-        let overlaps = self.terms.iter().any(|(_, term)| term.is_of_overlap());
+        let overlaps = self.has_overlaps();
         let slopes = if overlaps {
             let mut overlap = Overlap::zeros(batch)?;
             for (first, count) in batch.chunks() {
@@ -200,12 +209,10 @@ impl LossMix {
             };
             for ((weight, term), value) in self.terms.iter().zip(&mut values) {
                 let gradient = sum.as_mut().map(|sum| (sum, *weight));
-                let share = match term {
-                    Term::Bce(bce) => bce.accumulate(batch, &chunk, &probability, gradient)?,
-                    Term::Focal(focal) => focal.accumulate(batch, &chunk, gradient)?,
-                    Term::Boundary(boundary) => boundary.accumulate(batch, &chunk, gradient)?,
-                    Term::Lovasz(lovasz) if lovasz.by_class() => lovasz.accumulate(batch, &chunk, gradient)?,
-                    _ => continue,
+                let share = match term.loss.way() {
+                    Way::Pixels(loss) => loss.accumulate(batch, &chunk, &probability, gradient)?,
+                    Way::Order(loss) if loss.a_few_classes() => loss.accumulate(batch, &chunk, gradient)?,
+                    Way::Overlap(_) | Way::Order(_) => continue,
                 };
                 *value = value.f_add(&share)?;
             }
@@ -216,12 +223,18 @@ impl LossMix {
 
         // What needs all classes at once.
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
-            if let (Term::Lovasz(lovasz), false) = (term, term.by_class()) {
+            if let Way::Order(loss) = term.loss.way()
+                && !loss.a_few_classes()
+            {
                 let whole = batch.chunk(0, batch.size[1])?;
-                *value = lovasz.accumulate(batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
+                *value = loss.accumulate(batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
             }
         }
         Ok(values)
+    }
+
+    fn has_overlaps(&self) -> bool {
+        self.terms.iter().any(|(_, term)| matches!(term.loss.way(), Way::Overlap(_)))
     }
 
     /// Values of the losses of overlap, and the slopes of their weighted sum with respect to `sum p t` and `sum p`.
@@ -235,8 +248,8 @@ impl LossMix {
             let leaves = overlap.leaves()?;
             let mut sum: Option<Tensor> = None;
             for ((weight, term), value) in self.terms.iter().zip(values) {
-                let Some(loss) = term.of_overlap(&leaves) else { continue };
-                let loss = loss?;
+                let Way::Overlap(loss) = term.loss.way() else { continue };
+                let loss = loss.of(&leaves)?;
                 *value = loss.f_detach()?;
                 let weighed = loss.f_mul_scalar(*weight)?;
                 sum = Some(match sum {
@@ -272,20 +285,34 @@ fn with_gradient(value: &Tensor, logits: &Tensor, gradient: &Tensor) -> Result<T
     Ok(product.f_add(&offset)?)
 }
 
+/// What a mix may name, each with its options.
+impl JsonSchema for LossMix {
+    fn schema_name() -> Cow<'static, str> {
+        "LossMix".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let entry = |kind: &LossKind| {
+            let schema = json_schema!({ "description": kind.about, "examples": [0.5] });
+            (kind.name.to_owned(), Value::from(schema))
+        };
+        json_schema!({ "properties": LOSSES.iter().map(entry).collect::<serde_json::Map<_, _>>() })
+    }
+}
+
 impl Serialize for LossMix {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::Error as _;
         let mut map = serializer.serialize_map(Some(self.terms.len()))?;
         for (weight, term) in &self.terms {
             if *term == Term::new(term.kind()) {
-                map.serialize_entry(&term.kind(), weight)?;
+                map.serialize_entry(term.kind().name, weight)?;
                 continue;
             }
-            let mut options = term.options().map_err(S::Error::custom)?;
+            let mut options = term.options.clone();
             if let Value::Object(fields) = &mut options {
                 fields.insert("weight".to_owned(), Value::from(*weight));
             }
-            map.serialize_entry(&term.kind(), &options)?;
+            map.serialize_entry(term.kind().name, &options)?;
         }
         map.end()
     }
@@ -303,7 +330,7 @@ impl<'de> Deserialize<'de> for LossMix {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LossMix, A::Error> {
                 let mut terms: Vec<(f64, Term)> = Vec::new();
-                while let Some((kind, value)) = map.next_entry::<LossKind, Value>()? {
+                while let Some((kind, value)) = map.next_entry::<&LossKind, Value>()? {
                     let (weight, term) = term(kind, value).map_err(A::Error::custom)?;
                     if terms.iter().any(|(_, t)| t.kind() == kind) {
                         return Err(A::Error::custom(format!("loss {kind} is listed twice")));
@@ -321,18 +348,16 @@ impl<'de> Deserialize<'de> for LossMix {
 }
 
 /// A term from its weight, or from a table of weight and options.
-fn term(kind: LossKind, value: Value) -> Result<(f64, Term), String> {
+fn term(kind: &LossKind, value: Value) -> Result<(f64, Term), String> {
     let wrong = |what: &dyn fmt::Display| format!("loss {kind}: {what}");
     let (weight, term) = match value {
         Value::Object(mut options) => {
             let weight = options.remove("weight").ok_or_else(|| wrong(&"weight is missing"))?;
-            (weight, Term::from_options(kind, Value::Object(options)).map_err(|e| wrong(&e))?)
+            (weight, (kind.read)(Value::Object(options)).map_err(|e| wrong(&e))?)
         }
         weight => (weight, Term::new(kind)),
     };
-    let weight = weight.as_f64().filter(|w| w.is_finite() && *w >= 0.0);
-    let weight = weight.ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?;
-    term.check().map_err(|e| wrong(&e))?;
+    let weight = weight.as_f64().ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?;
     Ok((weight, term))
 }
 
@@ -361,8 +386,8 @@ mod tests {
             (r#"{"bce": -1.0}"#, "weight"),
             (r#"{"bce": {"weight": 1, "smooth": 2}}"#, "smooth"),
             (r#"{"dice": {"smooth": 2}}"#, "weight is missing"),
-            (r#"{"dice": {"weight": 1, "smooth": -2}}"#, "loss dice: smooth"),
-            (r#"{"boundary": {"weight": 1, "band": 0}}"#, "loss boundary: band"),
+            (r#"{"dice": {"weight": 1, "smooth": -2}}"#, "dice.smooth is -2"),
+            (r#"{"boundary": {"weight": 1, "band": 0}}"#, "boundary.band is 0"),
             (r#"{"bce": {"weight": 1, "label-smoothing": 0.7}}"#, "0 to 0.5"),
             (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline", "sigma": 0}}}"#, "sigma"),
             (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "edge"}}}"#, "outline, gaps"),
@@ -370,8 +395,14 @@ mod tests {
             (r#"{"focal-tversky": {"weight": 1, "gamma": 0}}"#, "gamma"),
             ("{}", "at least one"),
         ] {
-            let error = serde_json::from_str::<LossMix>(text).unwrap_err().to_string();
+            let error = match serde_json::from_str::<LossMix>(text) {
+                Ok(mix) => mix.violations(Some(29)).result().unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            };
             assert!(error.contains(says), "{text}: {error}");
         }
+        let two = r#"{"bce": -1, "focal": {"weight": 1, "gamma": -1, "alpha": 2}}"#;
+        let wrong = serde_json::from_str::<LossMix>(two).unwrap().violations(Some(29));
+        assert_eq!(wrong.iter().map(|v| v.key.as_str()).collect::<Vec<_>>(), ["bce", "focal.gamma", "focal.alpha"]);
     }
 }

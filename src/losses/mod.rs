@@ -24,7 +24,7 @@ mod focal;
 mod focal_tversky;
 mod generalised_dice;
 mod jaccard;
-mod kind;
+mod loss;
 mod lovasz;
 mod memory;
 mod mix;
@@ -33,7 +33,6 @@ mod pixel_weight;
 mod planes;
 mod points;
 mod region;
-mod term;
 mod tversky;
 
 use crate::wording::counted;
@@ -47,13 +46,12 @@ pub use focal::Focal;
 pub use focal_tversky::FocalTversky;
 pub use generalised_dice::GeneralisedDice;
 pub use jaccard::Jaccard;
-pub use kind::LossKind;
+pub use loss::{LOSSES, Loss, LossKind, Parts, Term};
 pub use lovasz::{Lovasz, Over};
 pub use mix::LossMix;
 pub use per_class::PerClass;
 pub use pixel_weight::{Around, PixelWeight};
 pub use points::point_loss;
-pub use term::Term;
 pub use tversky::Tversky;
 
 /// Why a loss has no value.

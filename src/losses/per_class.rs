@@ -7,6 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::LossError;
 use crate::bones;
+use crate::violation::Violations;
+use crate::wording::counted;
 
 /// One number for every class, one a class, or some by name: `2.0`, `[1.0, 2.0, …]`, `{ Pisiform = 3.0, default = 1.0 }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,15 +49,22 @@ impl PerClass {
         Ok(Tensor::f_from_slice(&self.values(option, classes)?)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
     }
 
-    /// What is wrong with it, as a weight.
-    pub(super) fn check(&self, option: &str) -> Result<(), String> {
-        let wrong = |value: &&f64| !(value.is_finite() && **value >= 0.0);
-        let found = match self {
-            PerClass::All(value) => Some(value).filter(wrong),
-            PerClass::Each(values) => values.iter().find(wrong),
-            PerClass::Named(values) => values.values().find(wrong),
+    /// What is wrong with it, as the weights `option`; it is counted where the number of `classes` is known.
+    pub fn violations(&self, option: &'static str, classes: Option<i64>) -> Violations {
+        let mut wrong = Violations::new();
+        let given: Vec<f64> = match self {
+            PerClass::All(value) => vec![*value],
+            PerClass::Each(values) => values.clone(),
+            PerClass::Named(values) => values.values().copied().collect(),
         };
-        found.map_or(Ok(()), |value| Err(format!("{option} is {value}; it is 0 or more")))
+        if let Some(value) = given.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+            wrong.refuse(option, value, "0 or more");
+        }
+        let classes = classes.filter(|_| !matches!(self, PerClass::All(_)));
+        if let Some(Err(LossError::Classes { has, classes, .. })) = classes.map(|n| self.values(option, n)) {
+            wrong.refuse(option, counted(has, "value", "values"), format!("{classes}, one a class"));
+        }
+        wrong
     }
 }
 
@@ -141,6 +150,7 @@ mod tests {
             let error = serde_json::from_str::<PerClass>(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
-        assert!(PerClass::Each(vec![1.0, -1.0]).check("alpha").unwrap_err().contains("alpha is -1"));
+        let wrong = PerClass::Each(vec![1.0, -1.0]).violations("alpha", Some(29)).to_string();
+        assert!(wrong.contains("alpha is -1") && wrong.contains("alpha is 2 values; expected 29"), "{wrong}");
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::block::exp;
 use crate::closed_enum::closed_enum;
 use crate::mask::SignedDistance;
+use crate::violation::Violations;
 
 closed_enum! {
     /// Which pixels weigh more.
@@ -41,15 +42,13 @@ fn unet_sigma() -> f64 {
 }
 
 impl PixelWeight {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if !(self.factor.is_finite() && self.factor >= 0.0) {
-            return Err("pixel-weight.factor is a number of 0 or more".to_owned());
-        }
-        if !(self.sigma.is_finite() && self.sigma > 0.0) {
-            return Err("pixel-weight.sigma is a number of pixels above 0".to_owned());
-        }
-        Ok(())
+    /// The options out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        let PixelWeight { factor, sigma, .. } = *self;
+        wrong.expect(factor.is_finite() && factor >= 0.0, "factor", factor, "a number of 0 or more");
+        wrong.expect(sigma.is_finite() && sigma > 0.0, "sigma", sigma, "a number of pixels above 0");
+        wrong
     }
 
     /// Beyond this distance the exponential is below 2e-8, less than single precision shows beside 1.

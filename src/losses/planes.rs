@@ -2,15 +2,17 @@
 //! once a walk, the strips of all classes are shared out among the threads, and sums are added in the order of the
 //! strips, so that the number of threads changes nothing.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use tch::{TchError, Tensor};
 
 use super::batch::{Batch, Target};
 use super::block::{BLOCK, Block, Scratch, dot, sum};
+use super::loss::{OfPixels, Way};
 use super::memory::{elements, elements_mut};
-use super::pixel_weight::Around;
 use super::region::Overlap;
-use super::{Bce, Boundary, Focal, LossError, Term};
+use super::{LossError, Term};
 use crate::mask::SignedDistance;
 
 /// Logits and words as slices.
@@ -33,17 +35,52 @@ pub struct Planes<'a> {
     strip: usize,
 }
 
-/// A term whose share of a pixel depends on that pixel alone.
-enum OfPixels<'a> {
-    Bce(&'a Bce, Vec<[f32; 2]>),
-    Focal(&'a Focal),
-    Boundary(&'a Boundary),
+/// A term that is a mean over pixels.
+struct PixelTerm<'a> {
+    /// Its place in the mix.
+    index: usize,
+    /// Its weight by pixel.
+    scale: f32,
+    loss: &'a dyn OfPixels,
+    /// Of the positive pixels and of all pixels, by class.
+    factors: Vec<[f32; 2]>,
+}
+
+/// Whole rows of a plane, which are worked on together.
+pub struct Strip<'a> {
+    planes: &'a Planes<'a>,
+    plane: usize,
+    start: usize,
+    /// Number of its pixels.
+    pub len: usize,
+}
+
+impl Strip<'_> {
+    /// Distances to the outline of the plane.
+    pub fn edge(&self) -> &SignedDistance {
+        &self.planes.edges[self.plane]
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> Range<u32> {
+        let width = self.planes.width;
+        (self.start / width) as u32..((self.start + self.len) / width) as u32
+    }
+
+    /// Factors of its pixels, where they are given.
+    pub fn weights(&self) -> Option<&[f32]> {
+        let planes = self.planes;
+        planes.weights.map(|weights| {
+            let by_class = weights.len() == planes.logits.len();
+            let plane = if by_class { self.plane } else { self.plane / planes.classes };
+            &weights[plane * planes.pixels + self.start..][..self.len]
+        })
+    }
 }
 
 /// What the second walk adds to the gradient and to the values of the terms.
 struct Work<'a> {
-    /// Index of the term in the mix, its weight by pixel, the term.
-    terms: Vec<(usize, f32, OfPixels<'a>)>,
+    terms: Vec<PixelTerm<'a>>,
     /// Slopes of the losses of overlap with respect to `sum p t` and `sum p`, by plane.
     slopes: Option<Vec<[f32; 2]>>,
 }
@@ -102,13 +139,10 @@ impl<'a> Planes<'a> {
         let count = self.logits.len() as f64;
         let mut work = Work { terms: Vec::new(), slopes: None };
         for (index, (weight, term)) in terms.iter().enumerate() {
-            let term = match term {
-                Term::Bce(bce) => OfPixels::Bce(bce, bce.factors(self.classes as i64)?),
-                Term::Focal(focal) => OfPixels::Focal(focal),
-                Term::Boundary(boundary) => OfPixels::Boundary(boundary),
-                _ => continue,
-            };
-            work.terms.push((index, (weight / count) as f32, term));
+            if let Way::Pixels(loss) = term.loss.way() {
+                let factors = loss.factors(self.classes as i64)?;
+                work.terms.push(PixelTerm { index, scale: (weight / count) as f32, loss, factors });
+            }
         }
         if let Some((of_both, of_predicted)) = slopes {
             let values = |x: Tensor| Vec::<f32>::try_from(x.f_contiguous()?.f_view([-1])?);
@@ -122,7 +156,7 @@ impl<'a> Planes<'a> {
         let gradient = gradient.map(|g| elements_mut(g).expect("made by the mix, in one piece"));
         let strips = self.each_strip(gradient, &|plane, start, gradient| self.strip(&work, plane, start, gradient));
         for sums in strips.iter().flatten() {
-            work.terms.iter().zip(sums).for_each(|((index, ..), sum)| values[*index] += sum / count);
+            work.terms.iter().zip(sums).for_each(|(term, sum)| values[term.index] += sum / count);
         }
         Ok(values)
     }
@@ -159,8 +193,8 @@ impl<'a> Planes<'a> {
     /// Sums of the terms over a strip; their gradient into `gradient`.
     fn strip(&self, work: &Work, plane: usize, start: usize, mut gradient: Option<&mut [f32]>) -> Vec<f64> {
         let (logits, words) = self.pixels_of(plane, start);
-        let maps: Vec<Option<Vec<f32>>> =
-            work.terms.iter().map(|(_, _, term)| self.map(term, plane, start, logits.len())).collect();
+        let strip = Strip { planes: self, plane, start, len: logits.len() };
+        let maps: Vec<Option<Vec<f32>>> = work.terms.iter().map(|term| term.loss.map(&strip)).collect();
         let mut sums = vec![0.0; work.terms.len()];
         let mut scratch = Scratch::default();
         for (i, (x, words)) in logits.chunks(BLOCK).zip(words.chunks(BLOCK)).enumerate() {
@@ -170,47 +204,13 @@ impl<'a> Planes<'a> {
             if let Some(gradient) = &mut gradient {
                 of_overlap(work.slopes.as_ref().map(|slopes| slopes[plane]), &block, gradient);
             }
-            for (((_, scale, term), map), sum) in work.terms.iter().zip(&maps).zip(&mut sums) {
+            for ((term, map), sum) in work.terms.iter().zip(&maps).zip(&mut sums) {
                 let map = map.as_ref().map(|map| &map[at.clone()]);
-                let gradient = gradient.as_mut().map(|gradient| (&mut **gradient, *scale));
-                *sum += match term {
-                    OfPixels::Bce(bce, factors) => bce.of_block(factors[plane % self.classes], &block, map, gradient),
-                    OfPixels::Focal(focal) => focal.of_block(&block, gradient),
-                    OfPixels::Boundary(boundary) => {
-                        boundary.of_block(&block, map.expect("drawn for this term"), gradient)
-                    }
-                };
+                let gradient = gradient.as_mut().map(|gradient| (&mut **gradient, term.scale));
+                *sum += term.loss.of_block(term.factors[plane % self.classes], &block, map, gradient);
             }
         }
         sums
-    }
-
-    /// What a term needs to know of a strip beside logits and words: distances, or weights.
-    fn map(&self, term: &OfPixels, plane: usize, start: usize, len: usize) -> Option<Vec<f32>> {
-        let rows = (start / self.width) as u32..((start + len) / self.width) as u32;
-        match term {
-            OfPixels::Boundary(boundary) => {
-                let mut map = vec![0.0; len];
-                self.edges[plane].fill(rows, boundary.band.map(|band| band as f32), &mut map);
-                Some(map)
-            }
-            OfPixels::Bce(bce, _) => {
-                let given = self.weights.map(|weights| {
-                    let by_class = weights.len() == self.logits.len();
-                    let plane = if by_class { plane } else { plane / self.classes };
-                    &weights[plane * self.pixels + start..][..len]
-                });
-                let rule = bce.pixel_weight.as_ref().filter(|rule| rule.around == Around::Outline);
-                let Some(rule) = rule else { return given.map(<[f32]>::to_vec) };
-                let mut map = vec![0.0; len];
-                rule.around_outline(&self.edges[plane], rows, &mut map);
-                if let Some(given) = given {
-                    map.iter_mut().zip(given).for_each(|(weight, given)| *weight *= given);
-                }
-                Some(map)
-            }
-            OfPixels::Focal(_) => None,
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use tch::{Kind, TchError, Tensor};
 
 use super::batch::{Batch, Chunk};
+use crate::violation::Violations;
 
 /// Sums over the pixels of each class of each image, `[B, C]` each: all that a loss of overlap depends on.
 pub struct Overlap {
@@ -79,6 +80,8 @@ impl Overlap {
 const EPS: f64 = 1e-7;
 
 /// What is wrong with what is added above and below.
-pub fn check_smooth(smooth: f64) -> Result<(), String> {
-    if smooth.is_finite() && smooth >= 0.0 { Ok(()) } else { Err("smooth is a number of 0 or more".to_owned()) }
+pub fn smooth_violations(smooth: f64) -> Violations {
+    let mut wrong = Violations::new();
+    wrong.expect(smooth.is_finite() && smooth >= 0.0, "smooth", smooth, "a number of 0 or more");
+    wrong
 }

@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
+use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
 use super::region::{self, Overlap};
 use super::{LossError, PerClass};
+use crate::violation::Violations;
 
 /// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)`, the sums over all pixels of the batch; 0 for a
 /// class that the batch lacks. Equals SMP's `TverskyLoss(mode="multilabel")` where alpha and beta are the same for
@@ -32,16 +34,31 @@ impl Default for Tversky {
     }
 }
 
-impl Tversky {
-    /// What is wrong with its options.
-    pub(super) fn check(&self) -> Result<(), String> {
-        self.alpha.check("alpha")?;
-        self.beta.check("beta")?;
-        region::check_smooth(self.smooth)
+pub(super) const LOSS: LossKind = LossKind {
+    name: "tversky",
+    about: "1 - Tversky index (Salehi et al. 2017); options alpha, beta by class, smooth, log, per-image",
+    read: Term::read::<Tversky>,
+};
+
+impl Loss for Tversky {
+    fn kind(&self) -> &'static LossKind {
+        &LOSS
     }
 
-    /// The loss of these sums.
-    pub(super) fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+    fn violations(&self, classes: Option<i64>) -> Violations {
+        let mut wrong = self.alpha.violations("alpha", classes);
+        wrong.extend(self.beta.violations("beta", classes));
+        wrong.extend(region::smooth_violations(self.smooth));
+        wrong
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Overlap(self)
+    }
+}
+
+impl OfOverlap for Tversky {
+    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let score = index(&overlap, &self.alpha, &self.beta, self.smooth)?;
         Ok(overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)?)

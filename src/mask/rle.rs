@@ -36,28 +36,15 @@ pub fn encode(mask: &RunMask) -> String {
 pub(super) fn encode_into(mask: &RunMask, text: &mut Vec<u8>) {
     // A run at 2048² takes about a dozen bytes.
     text.reserve(12 * mask.runs().len());
+    let mut digits = itoa::Buffer::new();
     for (i, run) in mask.runs().iter().enumerate() {
         if i > 0 {
             text.push(b' ');
         }
-        push_number(text, run.start + 1);
+        text.extend_from_slice(digits.format(run.start + 1).as_bytes());
         text.push(b' ');
-        push_number(text, run.len);
+        text.extend_from_slice(digits.format(run.len).as_bytes());
     }
-}
-
-fn push_number(text: &mut Vec<u8>, mut number: u32) {
-    let mut digits = [0; 10];
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[from..]);
 }
 
 /// Mask of a text. Runs must be sorted and disjoint; touching ones are joined.

@@ -1,9 +1,17 @@
+use std::borrow::Cow;
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
 use super::{EncoderKind, Family};
-use crate::closed_enum::closed_enum;
+use crate::closed_enum::{UnknownName, closed_enum};
 
 closed_enum! {
-    /// A decoder with its head on an encoder, or a whole network.
-    pub enum Architecture ("architecture") {
+    /// A decoder with its head, on an encoder.
+    pub enum DecoderKind ("decoder") {
         /// U-Net.
         Unet = "unet",
         /// U-Net++.
@@ -18,7 +26,7 @@ closed_enum! {
         DeepLabV3Plus = "deeplabv3plus",
         /// LinkNet.
         Linknet = "linknet",
-        /// Pyramid scene parsing network. The reference's own default depth is 3.
+        /// Pyramid scene parsing network.
         PspNet = "pspnet",
         /// Multi-scale attention network.
         MaNet = "manet",
@@ -30,22 +38,48 @@ closed_enum! {
         UperNetTransformers = "upernet-transformers",
         /// SegFormer as transformers has it.
         SegformerTransformers = "segformer-transformers",
-        /// Swin UNETR in two dimensions, a whole network.
-        SwinUnetr = "swin-unetr",
         /// Object-contextual representations on the branches of an HRNet.
         HrNetOcr = "hrnet-ocr",
-        /// torchvision's DeepLabV3 on its MobileNetV3-large, a whole network.
-        TorchvisionDeepLabV3 = "torchvision-deeplabv3",
-        /// torchvision's lite R-ASPP on its MobileNetV3-large, a whole network.
-        TorchvisionLraspp = "torchvision-lraspp",
-        /// torchvision's fully convolutional network on its ResNet-50, a whole network.
-        TorchvisionFcn = "torchvision-fcn",
         /// UNet 3+, full-scale skips.
         Unet3Plus = "unet3plus",
-        /// nnU-Net's plain U-Net, a whole network.
+    }
+}
+
+closed_enum! {
+    /// A network that is not an encoder from the list with a decoder.
+    pub enum NetworkKind ("network") {
+        /// Swin UNETR in two dimensions.
+        SwinUnetr = "swin-unetr",
+        /// torchvision's DeepLabV3 on its MobileNetV3-large.
+        TorchvisionDeepLabV3 = "torchvision-deeplabv3",
+        /// torchvision's lite R-ASPP on its MobileNetV3-large.
+        TorchvisionLraspp = "torchvision-lraspp",
+        /// torchvision's fully convolutional network on its ResNet-50.
+        TorchvisionFcn = "torchvision-fcn",
+        /// nnU-Net's plain U-Net.
         NnUnet = "nnunet",
-        /// nnU-Net's U-Net with a residual encoder, a whole network.
+        /// nnU-Net's U-Net with a residual encoder.
         NnUnetResEnc = "nnunet-resenc",
+    }
+}
+
+/// A decoder with its head on an encoder, or a whole network. Configurations and commands call both by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged, try_from = "String")]
+pub enum Architecture {
+    /// On any encoder that it takes.
+    Decoder(DecoderKind),
+    /// With an encoder of its own.
+    Network(NetworkKind),
+}
+
+impl JsonSchema for Architecture {
+    fn schema_name() -> Cow<'static, str> {
+        "Architecture".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Architecture::all().map(Architecture::name).collect::<Vec<_>>() })
     }
 }
 
@@ -72,147 +106,188 @@ closed_enum! {
 }
 
 impl Architecture {
+    /// Every one: the decoders, then the whole networks.
+    pub fn all() -> impl Iterator<Item = Architecture> + Clone {
+        let decoders = DecoderKind::ALL.iter().copied().map(Architecture::Decoder);
+        decoders.chain(NetworkKind::ALL.iter().copied().map(Architecture::Network))
+    }
+
+    /// The name used in configs, on the command line and in listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::Decoder(decoder) => decoder.name(),
+            Architecture::Network(network) => network.name(),
+        }
+    }
+
+    /// The one called exactly `name`.
+    pub fn from_name(name: &str) -> Option<Architecture> {
+        let decoder = DecoderKind::from_name(name).map(Architecture::Decoder);
+        decoder.or(NetworkKind::from_name(name).map(Architecture::Network))
+    }
+
     /// The reference whose names and values it has.
     pub fn reference(self) -> &'static str {
-        match self {
-            Architecture::Unet => "smp.Unet",
-            Architecture::UnetPlusPlus => "smp.UnetPlusPlus",
-            Architecture::Fpn => "smp.FPN",
-            Architecture::Pan => "smp.PAN",
-            Architecture::DeepLabV3 => "smp.DeepLabV3",
-            Architecture::DeepLabV3Plus => "smp.DeepLabV3Plus",
-            Architecture::Linknet => "smp.Linknet",
-            Architecture::PspNet => "smp.PSPNet",
-            Architecture::MaNet => "smp.MAnet",
-            Architecture::UperNet => "smp.UPerNet",
-            Architecture::Segformer => "smp.Segformer",
-            Architecture::UperNetTransformers => "transformers UperNetForSemanticSegmentation",
-            Architecture::SegformerTransformers => "transformers SegformerForSemanticSegmentation",
-            Architecture::SwinUnetr => "monai SwinUNETR",
-            Architecture::HrNetOcr => "Yuan, Chen, Wang, ECCV 2020",
-            Architecture::TorchvisionDeepLabV3 => "torchvision deeplabv3_mobilenet_v3_large",
-            Architecture::TorchvisionLraspp => "torchvision lraspp_mobilenet_v3_large",
-            Architecture::TorchvisionFcn => "torchvision fcn_resnet50",
-            Architecture::Unet3Plus => "the paper (Huang et al. 2020)",
-            Architecture::NnUnet => "dynamic_network_architectures PlainConvUNet",
-            Architecture::NnUnetResEnc => "dynamic_network_architectures ResidualEncoderUNet",
-        }
+        self.facts().reference
     }
 
-    /// The encoder where a configuration names none; `None` for a network without an encoder from the list.
+    /// The encoder where a configuration names none; `None` for a whole network.
     pub fn default_encoder(self) -> Option<EncoderKind> {
         match self {
-            Architecture::HrNetOcr => Some(EncoderKind::HrNetW18),
-            Architecture::SwinUnetr
-            | Architecture::TorchvisionDeepLabV3
-            | Architecture::TorchvisionLraspp
-            | Architecture::TorchvisionFcn
-            | Architecture::NnUnet
-            | Architecture::NnUnetResEnc => None,
-            Architecture::UperNetTransformers => Some(EncoderKind::SwinTiny),
-            Architecture::SegformerTransformers => Some(EncoderKind::MitB0),
-            _ => Some(EncoderKind::EfficientNetB0),
+            Architecture::Decoder(decoder) => Some(decoder.default_encoder()),
+            Architecture::Network(_) => None,
         }
     }
 
-    /// Whether the reference is transformers, whose encoders differ from those of the same name elsewhere.
-    pub fn follows_transformers(self) -> bool {
-        matches!(self, Architecture::UperNetTransformers | Architecture::SegformerTransformers)
-    }
-
-    /// The families of encoders that the reference has it on, with their names for messages; `None` where it takes any.
-    pub fn own_encoders(self) -> Option<(&'static [Family], &'static str)> {
-        match self {
-            Architecture::HrNetOcr => Some((&[Family::HrNet], "the branches of an HRNet: a tu-hrnet")),
-            Architecture::UperNetTransformers => {
-                Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or a tu-convnextv2"))
-            }
-            Architecture::SegformerTransformers => Some((&[Family::MixTransformer], "mit_b0 to mit_b5")),
-            _ => None,
-        }
-    }
-
-    /// Why [`super::ModelConfig::auxiliary`] cannot give it a second head; `None` where it can.
-    pub fn refuses_auxiliary(self) -> Option<&'static str> {
-        match self {
-            Architecture::UperNetTransformers | Architecture::HrNetOcr => Some("it has one of its own, always on"),
-            Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc => {
-                Some("its auxiliary heads are those of deep-supervision")
-            }
-            Architecture::SwinUnetr | Architecture::TorchvisionLraspp => Some("the reference has none"),
-            Architecture::Unet
-            | Architecture::UnetPlusPlus
-            | Architecture::Fpn
-            | Architecture::Pan
-            | Architecture::DeepLabV3
-            | Architecture::DeepLabV3Plus
-            | Architecture::Linknet
-            | Architecture::PspNet
-            | Architecture::MaNet
-            | Architecture::UperNet
-            | Architecture::Segformer
-            | Architecture::SegformerTransformers
-            | Architecture::TorchvisionDeepLabV3
-            | Architecture::TorchvisionFcn => None,
-        }
-    }
-
-    /// Whether [`super::ModelConfig::dropout`] has a place in it.
-    pub fn takes_dropout(self) -> bool {
-        match self {
-            Architecture::Fpn
-            | Architecture::DeepLabV3
-            | Architecture::DeepLabV3Plus
-            | Architecture::PspNet
-            | Architecture::Segformer
-            | Architecture::SegformerTransformers
-            | Architecture::HrNetOcr
-            | Architecture::SwinUnetr
-            | Architecture::TorchvisionDeepLabV3
-            | Architecture::TorchvisionFcn => true,
-            Architecture::Unet
-            | Architecture::UnetPlusPlus
-            | Architecture::Pan
-            | Architecture::Linknet
-            | Architecture::MaNet
-            | Architecture::UperNet
-            | Architecture::UperNetTransformers
-            | Architecture::TorchvisionLraspp
-            | Architecture::Unet3Plus
-            | Architecture::NnUnet
-            | Architecture::NnUnetResEnc => false,
-        }
-    }
-
-    /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
-    pub fn takes_deep_supervision(self) -> bool {
-        matches!(self, Architecture::Unet3Plus | Architecture::NnUnet | Architecture::NnUnetResEnc)
+    /// Stages of the encoder in use where a configuration names no number, as the reference's own default.
+    pub fn default_depth(self) -> i64 {
+        self.facts().depth
     }
 
     /// The strides at which the encoder can keep its deep features, the reference's own first: stages beyond it are
     /// dilated instead of strided.
     pub fn output_strides(self) -> &'static [i64] {
+        self.facts().strides
+    }
+
+    /// The families of encoders that the reference has it on, with their names for messages; `None` where it takes any, or
+    /// has one of its own.
+    pub fn own_encoders(self) -> Option<(&'static [Family], &'static str)> {
+        self.facts().encoders
+    }
+
+    /// Why [`super::ModelConfig::auxiliary`] cannot give it a second head; `None` where it can.
+    pub fn refuses_auxiliary(self) -> Option<&'static str> {
+        self.facts().no_auxiliary
+    }
+
+    /// Whether [`super::ModelConfig::dropout`] has a place in it.
+    pub fn takes_dropout(self) -> bool {
+        self.facts().dropout
+    }
+
+    /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
+    pub fn takes_deep_supervision(self) -> bool {
+        self == Architecture::Decoder(DecoderKind::Unet3Plus) || self.is_nnunet()
+    }
+
+    /// Whether it is sized by [`super::NnUnetOptions`].
+    pub fn is_nnunet(self) -> bool {
+        matches!(self, Architecture::Network(NetworkKind::NnUnet | NetworkKind::NnUnetResEnc))
+    }
+
+    /// Whether the reference is transformers, whose encoders differ from those of the same name elsewhere.
+    pub fn follows_transformers(self) -> bool {
+        matches!(self, Architecture::Decoder(DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers))
+    }
+
+    fn facts(self) -> Facts {
+        use {DecoderKind as D, NetworkKind as N};
+        const OWN_HEAD: Option<&str> = Some("it has one of its own, always on");
+        const DEEP_SUPERVISION: Option<&str> = Some("its auxiliary heads are those of deep-supervision");
+        const NO_HEAD: Option<&str> = Some("the reference has none");
+        let of = Facts::of;
         match self {
-            Architecture::DeepLabV3 => &[8, 16],
-            Architecture::DeepLabV3Plus => &[16, 8],
-            Architecture::Pan => &[16, 32],
-            Architecture::TorchvisionFcn => &[8],
-            Architecture::TorchvisionDeepLabV3 | Architecture::TorchvisionLraspp => &[16],
-            Architecture::Unet
-            | Architecture::UnetPlusPlus
-            | Architecture::Fpn
-            | Architecture::Linknet
-            | Architecture::PspNet
-            | Architecture::MaNet
-            | Architecture::UperNet
-            | Architecture::Segformer
-            | Architecture::UperNetTransformers
-            | Architecture::SegformerTransformers
-            | Architecture::SwinUnetr
-            | Architecture::HrNetOcr
-            | Architecture::Unet3Plus
-            | Architecture::NnUnet
-            | Architecture::NnUnetResEnc => &[32],
+            Architecture::Decoder(decoder) => match decoder {
+                D::Unet => of("smp.Unet"),
+                D::UnetPlusPlus => of("smp.UnetPlusPlus"),
+                D::Fpn => Facts { dropout: true, ..of("smp.FPN") },
+                D::Pan => Facts { strides: &[16, 32], ..of("smp.PAN") },
+                D::DeepLabV3 => Facts { strides: &[8, 16], dropout: true, ..of("smp.DeepLabV3") },
+                D::DeepLabV3Plus => Facts { strides: &[16, 8], dropout: true, ..of("smp.DeepLabV3Plus") },
+                D::Linknet => of("smp.Linknet"),
+                D::PspNet => Facts { depth: 3, dropout: true, ..of("smp.PSPNet") },
+                D::MaNet => of("smp.MAnet"),
+                D::UperNet => of("smp.UPerNet"),
+                D::Segformer => Facts { dropout: true, ..of("smp.Segformer") },
+                D::UperNetTransformers => Facts {
+                    encoders: Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or a tu-convnextv2")),
+                    no_auxiliary: OWN_HEAD,
+                    ..of("transformers UperNetForSemanticSegmentation")
+                },
+                D::SegformerTransformers => Facts {
+                    encoders: Some((&[Family::MixTransformer], "mit_b0 to mit_b5")),
+                    dropout: true,
+                    ..of("transformers SegformerForSemanticSegmentation")
+                },
+                D::HrNetOcr => Facts {
+                    encoders: Some((&[Family::HrNet], "the branches of an HRNet: a tu-hrnet")),
+                    no_auxiliary: OWN_HEAD,
+                    dropout: true,
+                    ..of("Yuan, Chen, Wang, ECCV 2020")
+                },
+                D::Unet3Plus => Facts { no_auxiliary: DEEP_SUPERVISION, ..of("the paper (Huang et al. 2020)") },
+            },
+            Architecture::Network(network) => match network {
+                N::SwinUnetr => Facts { no_auxiliary: NO_HEAD, dropout: true, ..of("monai SwinUNETR") },
+                N::TorchvisionDeepLabV3 => {
+                    Facts { strides: &[16], dropout: true, ..of("torchvision deeplabv3_mobilenet_v3_large") }
+                }
+                N::TorchvisionLraspp => {
+                    Facts { strides: &[16], no_auxiliary: NO_HEAD, ..of("torchvision lraspp_mobilenet_v3_large") }
+                }
+                N::TorchvisionFcn => Facts { strides: &[8], dropout: true, ..of("torchvision fcn_resnet50") },
+                N::NnUnet => {
+                    Facts { no_auxiliary: DEEP_SUPERVISION, ..of("dynamic_network_architectures PlainConvUNet") }
+                }
+                N::NnUnetResEnc => {
+                    Facts { no_auxiliary: DEEP_SUPERVISION, ..of("dynamic_network_architectures ResidualEncoderUNet") }
+                }
+            },
         }
+    }
+}
+
+/// What the methods of [`Architecture`] say, at first that of most.
+struct Facts {
+    reference: &'static str,
+    encoders: Option<(&'static [Family], &'static str)>,
+    depth: i64,
+    strides: &'static [i64],
+    no_auxiliary: Option<&'static str>,
+    dropout: bool,
+}
+
+impl Facts {
+    fn of(reference: &'static str) -> Facts {
+        Facts { reference, encoders: None, depth: 5, strides: &[32], no_auxiliary: None, dropout: false }
+    }
+}
+
+impl DecoderKind {
+    /// The encoder where a configuration names none.
+    pub fn default_encoder(self) -> EncoderKind {
+        match self {
+            DecoderKind::HrNetOcr => EncoderKind::HrNetW18,
+            DecoderKind::UperNetTransformers => EncoderKind::SwinTiny,
+            DecoderKind::SegformerTransformers => EncoderKind::MitB0,
+            _ => EncoderKind::EfficientNetB0,
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Architecture::from_name(name).ok_or_else(|| UnknownName {
+            what: "architecture",
+            name: name.to_owned(),
+            known: Architecture::all().map(Architecture::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = UnknownName;
+
+    fn try_from(name: String) -> Result<Self, UnknownName> {
+        name.parse()
     }
 }

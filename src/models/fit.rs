@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use super::{
-    Architecture, Attention, EncoderKind, MetadataOptions, Model, ModelConfig, MultiScaleAttentionOptions, Outline,
-    Parameters, PointRendOptions, Role, classes_of, weights,
+    Architecture, Attention, DecoderKind, EncoderKind, MetadataOptions, Model, ModelConfig, MultiScaleAttentionOptions,
+    Outline, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
 };
 
 /// What must be another in `config` for a model to take `tensors`, as a configuration says it: `depth = 3`. Looked for are
@@ -17,6 +17,18 @@ pub(super) fn fitting(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) 
             weights::fit(model.parameters(), tensors).then_some(change)
         },
     )
+}
+
+impl WeightsError {
+    /// A mismatch of `tensors` with a model of `config`, with what they would fit; any other error as it is.
+    pub(super) fn with_fitting(self, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Self {
+        match self {
+            WeightsError::Mismatch { path, missing, surplus, misshapen, .. } => {
+                WeightsError::Mismatch { path, missing, surplus, misshapen, fitting: fitting(config, tensors) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// `config` with one key another, and the key with its value; first as it is, with nothing to say.
@@ -39,7 +51,7 @@ fn one_key_apart(config: &ModelConfig) -> Vec<(String, ModelConfig)> {
         ("point-rend = true".into(), ModelConfig { point_rend: Some(PointRendOptions::default()), ..own() }),
         ("point-rend = false".into(), ModelConfig { point_rend: None, ..own() }),
     ];
-    let depths = [3, 4, 5].map(|depth| (format!("depth = {depth}"), ModelConfig { depth, ..own() }));
+    let depths = [3, 4, 5].map(|depth| (format!("depth = {depth}"), ModelConfig { depth: Some(depth), ..own() }));
     let channels = [1, 3].map(|n| (format!("in-channels = {n}"), ModelConfig { in_channels: n, ..own() }));
     let sizes =
         [24, 36, 48].map(|size| (format!("feature-size = {size}"), ModelConfig { feature_size: Some(size), ..own() }));
@@ -54,7 +66,7 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
     let held: Vec<(EncoderKind, i64)> =
         all.filter(|(encoder, depth)| has_encoder(&plain, *encoder, *depth, tensors)).collect();
     let mut models = Vec::new();
-    for architecture in Architecture::ALL.iter().copied() {
+    for architecture in Architecture::all() {
         let plain = ModelConfig { architecture, ..plain.clone() };
         if architecture.default_encoder().is_none() {
             models.push((format!("architecture = \"{architecture}\""), plain));
@@ -67,10 +79,10 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
         });
         for (encoder, depth) in own.as_ref().unwrap_or(&held).iter().copied() {
             let mut change = format!("architecture = \"{architecture}\", encoder = \"{encoder}\"");
-            if depth != config.depth {
+            if depth != config.depth.unwrap_or(architecture.default_depth()) {
                 change += &format!(", depth = {depth}");
             }
-            models.push((change, ModelConfig { encoder: Some(encoder), depth, ..plain.clone() }));
+            models.push((change, ModelConfig { encoder: Some(encoder), depth: Some(depth), ..plain.clone() }));
         }
     }
     models
@@ -78,7 +90,12 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
 
 /// Whether every weight of `encoder` is among `tensors`. A U-Net takes any encoder.
 fn has_encoder(plain: &ModelConfig, encoder: EncoderKind, depth: i64, tensors: &BTreeMap<String, Tensor>) -> bool {
-    let unet = ModelConfig { architecture: Architecture::Unet, encoder: Some(encoder), depth, ..plain.clone() };
+    let unet = ModelConfig {
+        architecture: Architecture::Decoder(DecoderKind::Unet),
+        encoder: Some(encoder),
+        depth: Some(depth),
+        ..plain.clone()
+    };
     let Ok(outline) = Outline::of(&unet) else { return false };
     let mut weights = outline
         .entries

@@ -6,12 +6,14 @@
 //! they are added through a gate, one factor a channel. The gate starts at zero, where the model is the one without
 //! metadata, so that a trained model can be carried on with it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::ModelError;
 use super::layers::{Linear, Scheme};
 use super::parameters::{Fill, Path};
+use crate::violation::Violations;
 
 /// Columns of the metadata: age, sex, height, weight.
 pub const VALUES: i64 = 4;
@@ -26,7 +28,7 @@ const FARTHEST: f64 = 4.0;
 const LARGEST: f64 = 1e30;
 
 /// How metadata condition a model. `metadata = true` takes the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MetadataOptions {
     /// Channels of each value's embedding.
@@ -40,11 +42,11 @@ impl Default for MetadataOptions {
 }
 
 impl MetadataOptions {
-    pub(super) fn validate(&self) -> Result<(), String> {
-        if self.channels < 1 {
-            return Err(format!("metadata.channels is {}; at least one is needed", self.channels));
-        }
-        Ok(())
+    /// The options out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        wrong.expect(self.channels >= 1, "channels", self.channels, "at least 1");
+        wrong
     }
 }
 

@@ -41,7 +41,7 @@ use std::path::Path as FilePath;
 
 use tch::{Device, TchError, Tensor};
 
-pub use architecture::{Architecture, Attention, Upsampling};
+pub use architecture::{Architecture, Attention, DecoderKind, NetworkKind, Upsampling};
 pub use config::ModelConfig;
 pub use encoder_kind::{EncoderKind, Family};
 pub use export::{ExportFormat, torchscript};

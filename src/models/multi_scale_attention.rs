@@ -9,15 +9,17 @@
 //! The result is blended with the input by a learnt factor that starts at 0: a model begins as the one without the
 //! block, and is the paper's at 1.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::ModelError;
 use super::layers::{Conv2d, ConvOptions, GroupNorm, Scheme, common_divisor};
 use super::parameters::{Fill, Path};
+use crate::violation::Violations;
 
 /// The block before the head. `multi-scale-attention = true` takes the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MultiScaleAttentionOptions {
     /// Groups of channels that share the block's weights: the largest common divisor with the decoder's channels.
@@ -31,11 +33,11 @@ impl Default for MultiScaleAttentionOptions {
 }
 
 impl MultiScaleAttentionOptions {
-    pub(super) fn validate(&self) -> Result<(), String> {
-        if self.groups < 1 {
-            return Err(format!("multi-scale-attention.groups is {}; at least one is needed", self.groups));
-        }
-        Ok(())
+    /// The options out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        wrong.expect(self.groups >= 1, "groups", self.groups, "at least 1");
+        wrong
     }
 }
 

@@ -6,7 +6,7 @@ use super::metadata::MetadataGate;
 use super::multi_scale_attention::MultiScaleAttention;
 use super::networks::{NnUnet, SwinUnetr, torchvision};
 use super::point_rend::PointRend;
-use super::{Architecture, Input, ModelConfig, ModelError, Output, Path};
+use super::{Architecture, DecoderKind, Input, ModelConfig, ModelError, NetworkKind, Output, Path};
 
 /// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
 pub trait Network: Send {
@@ -27,12 +27,14 @@ pub trait Network: Send {
 /// The network of `config`.
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
     Ok(match config.architecture {
-        Architecture::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
-        Architecture::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
-        Architecture::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
-        Architecture::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
-        Architecture::NnUnet | Architecture::NnUnetResEnc => Box::new(NnUnet::new(root, config)?),
-        _ => Box::new(EncoderDecoder::new(root, config)?),
+        Architecture::Decoder(decoder) => Box::new(EncoderDecoder::new(root, decoder, config)?),
+        Architecture::Network(network) => match network {
+            NetworkKind::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
+            NetworkKind::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
+            NetworkKind::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
+            NetworkKind::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
+            NetworkKind::NnUnet | NetworkKind::NnUnetResEnc => Box::new(NnUnet::new(root, config)?),
+        },
     })
 }
 
@@ -52,27 +54,26 @@ struct EncoderDecoder {
 }
 
 impl EncoderDecoder {
-    fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
-        let kind = config.backbone().ok_or_else(|| {
-            ModelError::Config(format!("{} needs an encoder; name one of `carpus models list`", config.architecture))
-        })?;
+    fn new(root: &Path, decoder_kind: DecoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
+        let kind = config.encoder.unwrap_or(decoder_kind.default_encoder());
         let encoder = encoders::build(&(root / "encoder"), kind, config)?;
         // The references leave these at PyTorch's defaults.
-        let (decoder_scheme, head_scheme) = match config.architecture {
-            Architecture::DeepLabV3 | Architecture::DeepLabV3Plus | Architecture::HrNetOcr => {
+        let (decoder_scheme, head_scheme) = match decoder_kind {
+            DecoderKind::DeepLabV3 | DecoderKind::DeepLabV3Plus | DecoderKind::HrNetOcr => {
                 (Scheme::Torch, Scheme::Torch)
             }
-            Architecture::UperNetTransformers | Architecture::SegformerTransformers => {
+            DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers => {
                 (Scheme::Transformers, Scheme::Transformers)
             }
             _ => (Scheme::Decoder, Scheme::Head),
         };
-        let decoder = decoders::build(&(root / "decoder").with_scheme(decoder_scheme), config, encoder.channels())?;
+        let decoder =
+            decoders::build(&(root / "decoder").with_scheme(decoder_scheme), decoder_kind, config, encoder.channels())?;
         let head = SegmentationHead::new(
             &(root / "segmentation_head").with_scheme(head_scheme),
             decoder.channels(),
             config.classes,
-            decoders::head(config)?,
+            decoders::head(decoder_kind, config),
         )?
         .configured(config);
         let channels = encoder.channels();

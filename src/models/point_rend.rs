@@ -8,15 +8,17 @@
 //! Coordinates are x and y from 0 to 1 across the image; a pixel's value stands at its centre, and beyond the outermost
 //! centres the value there goes on, as in interpolation.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::layers::{Conv2d, ConvOptions, Scheme, bilinear, bilinear_by};
 use super::parameters::Path;
 use super::{ModelError, Points};
+use crate::violation::Violations;
 
 /// Options of PointRend. `point-rend = true` takes the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PointRendOptions {
     /// Points an image in training.
@@ -32,6 +34,7 @@ pub struct PointRendOptions {
     /// At most this many doublings are refined, counted from the decoder's stride; what is left to the image's size is
     /// interpolated. Absent: all. A decoder that ends at the image's size is refined once, there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 2)]
     pub subdivisions: Option<i64>,
     /// Points an image rendered after each doubling.
     pub inference_points: i64,
@@ -52,7 +55,9 @@ impl Default for PointRendOptions {
 }
 
 impl PointRendOptions {
-    pub(super) fn validate(&self) -> Result<(), String> {
+    /// The options out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
         let counts = [
             ("points", Some(self.points)),
             ("channels", Some(self.channels)),
@@ -61,17 +66,13 @@ impl PointRendOptions {
             ("inference-points", Some(self.inference_points)),
         ];
         for (name, count) in counts {
-            if let Some(count) = count.filter(|c| *c < 1) {
-                return Err(format!("point-rend.{name} is {count}; it goes from 1"));
+            if let Some(count) = count {
+                wrong.expect(count >= 1, name, count, "1 or more");
             }
         }
-        if !(1.0..=100.0).contains(&self.oversample) {
-            return Err(format!("point-rend.oversample is {}; it goes from 1 to 100", self.oversample));
-        }
-        if !(0.0..=1.0).contains(&self.importance) {
-            return Err(format!("point-rend.importance is {}; it goes from 0 to 1", self.importance));
-        }
-        Ok(())
+        wrong.expect((1.0..=100.0).contains(&self.oversample), "oversample", self.oversample, "from 1 to 100");
+        wrong.expect((0.0..=1.0).contains(&self.importance), "importance", self.importance, "from 0 to 1");
+        wrong
     }
 }
 

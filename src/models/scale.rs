@@ -1,10 +1,13 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::violation::Violations;
 
 /// A reduced encoder, so that a higher resolution fits the memory: fewer channels, fewer blocks. The weights
 /// published for the encoder do not fit it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EncoderScale {
     /// Factor of the channels, above 0 to 1; the product is rounded to a multiple of 8.
@@ -26,14 +29,13 @@ impl fmt::Display for EncoderScale {
 }
 
 impl EncoderScale {
-    /// The factor that is out of range, with what is wrong.
-    pub(super) fn validate(&self) -> Result<(), String> {
-        for (name, factor) in [("width", self.width), ("depth", self.depth)] {
-            if !(factor > 0.0 && factor <= 1.0) {
-                return Err(format!("encoder-scale.{name} is {factor}; it goes from above 0 to 1"));
-            }
+    /// The factors out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        for (key, factor) in [("width", self.width), ("depth", self.depth)] {
+            wrong.expect(factor > 0.0 && factor <= 1.0, key, factor, "from above 0 to 1");
         }
-        Ok(())
+        wrong
     }
 
     /// Channels times the width, by [`rounded_channels`].
@@ -64,8 +66,9 @@ mod tests {
         assert_eq!([1, 2, 3, 23].map(|b| half.blocks(b)), [1, 1, 2, 12]);
         let whole = EncoderScale::default();
         assert_eq!((whole.channels(17), whole.blocks(3)), (17, 3));
-        assert!(EncoderScale { width: 0.0, ..whole }.validate().unwrap_err().contains("width is 0"));
-        assert!(EncoderScale { depth: 1.5, ..whole }.validate().unwrap_err().contains("depth is 1.5"));
-        assert!(EncoderScale { depth: f64::NAN, ..whole }.validate().is_err());
+        let both = EncoderScale { width: 0.0, depth: 1.5 }.violations().to_string();
+        assert!(both.contains("width is 0") && both.contains("depth is 1.5"), "{both}");
+        assert!(!EncoderScale { depth: f64::NAN, ..whole }.violations().is_empty());
+        assert!(whole.violations().is_empty());
     }
 }

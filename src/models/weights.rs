@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensorError};
 use tch::{TchError, Tensor};
 
-use super::ModelConfig;
-use super::fit::fitting;
 use super::parameters::Parameters;
 use super::tensor_file::read_tensors;
 
@@ -130,18 +128,6 @@ pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[Strin
 /// The way out of a mismatch, where there is one.
 pub(super) fn advice(fitting: &Option<String>) -> String {
     fitting.as_ref().map(|change| format!("\n  they fit a model with {change}")).unwrap_or_default()
-}
-
-impl WeightsError {
-    /// A mismatch of `tensors` with a model of `config`, with what they would fit; any other error as it is.
-    pub(super) fn with_fitting(self, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Self {
-        match self {
-            WeightsError::Mismatch { path, missing, surplus, misshapen, .. } => {
-                WeightsError::Mismatch { path, missing, surplus, misshapen, fitting: fitting(config, tensors) }
-            }
-            other => other,
-        }
-    }
 }
 
 /// Parts of a model that leave its logits as they are until they have learned. A model without them may be carried on

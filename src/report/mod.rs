@@ -25,8 +25,6 @@ pub use study::{Quantity, Study, View};
 pub struct Settings {
     /// Title of the page.
     pub title: String,
-    /// A hand whose |angle| is this or more counts as rotated; degrees.
-    pub rotated_deg: f64,
     /// Rows of problems and of findings shown; the rest are in the CSV next to the page.
     pub rows_shown: usize,
     /// Findings shown with their pictures.
@@ -35,6 +33,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { title: "Hand radiographs".into(), rotated_deg: 33.0, rows_shown: 100, pictures_shown: 60 }
+        Settings { title: "Hand radiographs".into(), rows_shown: 100, pictures_shown: 60 }
     }
 }

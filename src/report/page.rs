@@ -6,7 +6,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::{Block, ReportError, Section, Settings};
-use crate::figures::{BOLD, FAMILY, REGULAR};
+use crate::typeface::{BOLD, FAMILY, REGULAR};
 
 const TEMPLATE: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/style.css");

@@ -135,7 +135,7 @@ impl<'a> Study<'a> {
     /// most. Each with what it is an example of.
     pub fn example_images(&self, subset: &str) -> Vec<(&'static str, &'a ImageRow)> {
         let sorted = |rotated: bool| {
-            let wanted = self.images(subset).filter(|v| self.rotated(v.image) == Some(rotated));
+            let wanted = self.images(subset).filter(|v| v.image.rotated == Some(rotated));
             let mut images: Vec<&ImageRow> = wanted.map(|v| v.image).collect();
             let lean = |i: &ImageRow| i.angle_deg.map_or(0.0, f64::abs);
             images.sort_by(|a, b| lean(a).total_cmp(&lean(b)).then_with(|| a.image_id.cmp(&b.image_id)));
@@ -148,11 +148,6 @@ impl<'a> Study<'a> {
         examples.extend(middle(&rotated).map(|i| ("typical rotated hand", i)));
         examples.extend(rotated.last().map(|i| ("leans most", *i)));
         examples
-    }
-
-    /// Whether a hand counts as rotated; `None` where its angle is not known.
-    pub fn rotated(&self, image: &ImageRow) -> Option<bool> {
-        image.angle_deg.filter(|a| a.is_finite()).map(|a| a.abs() >= self.settings.rotated_deg)
     }
 }
 

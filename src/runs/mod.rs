@@ -6,12 +6,16 @@
 mod compare;
 mod run;
 mod settings;
+mod summary;
 
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Group, Measure, compare};
-pub use run::{Epoch, Found, Outcome, Run, find};
+pub use run::{Found, Run, find};
 pub use settings::{IGNORED, UNITS, flatten};
+pub use summary::RunSummary;
+
+use crate::tables::TableError;
 
 /// File of a run on crops with the masks of the held-out images in pixels of the crops.
 pub const CROP_PREDICTIONS: &str = "predictions_crops.csv";
@@ -37,6 +41,8 @@ pub enum RunError {
         listed(paths)
     )]
     NoneLeft { paths: Vec<PathBuf> },
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error("{0}")]
     Compare(String),
 }

@@ -21,6 +21,7 @@ use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
 use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+use crate::threads::{self, ThreadsError};
 pub use cache::outdated;
 use cache::{Cache, Known};
 
@@ -58,8 +59,8 @@ pub enum ScanError {
     Tables(#[from] TableError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("cannot start {jobs} threads: {source}")]
-    Threads { jobs: usize, source: rayon::ThreadPoolBuildError },
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
 }
 
 /// What a scan did.
@@ -75,6 +76,22 @@ pub struct ScanSummary {
     pub bones: usize,
     /// Problems of each severity.
     pub problems: BTreeMap<String, usize>,
+}
+
+impl ScanSummary {
+    fn of(tables: &Tables, reused: usize) -> ScanSummary {
+        let mut counts = BTreeMap::new();
+        for p in &tables.problems {
+            *counts.entry(p.severity.clone()).or_insert(0) += 1;
+        }
+        ScanSummary {
+            images: tables.images.len(),
+            reused,
+            patients: tables.patients.len(),
+            bones: tables.bones.len(),
+            problems: counts,
+        }
+    }
 }
 
 /// Scans the data and writes the tables into `out`, and CSV next to them where `csv`. Files unchanged since an
@@ -96,10 +113,7 @@ pub fn scan(
         None => HashMap::new(),
     };
     let cache = Cache::read(out, settings)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.jobs)
-        .build()
-        .map_err(|source| ScanError::Threads { jobs: settings.jobs, source })?;
+    let pool = threads::pool(settings.jobs)?;
 
     let (level_bits, found) = pool.install(|| dataset.level_bits(|entry| cache.level_bits(dataset, entry)));
     problems.extend(found);
@@ -136,7 +150,7 @@ pub fn scan(
     progress.finish();
 
     let reused = measured.iter().filter(|(_, _, reused)| *reused).count();
-    let mut tables = Tables::default();
+    let mut tables = Tables { rotated_deg: Some(settings.rotated_deg), ..Tables::default() };
     let mut files = BTreeMap::new();
     for (entry, (rows, stamp, _)) in dataset.images().iter().zip(measured) {
         if let Some(stamp) = stamp {
@@ -158,17 +172,7 @@ pub fn scan(
     tables.write(out, csv)?;
     cache::write(out, settings, dataset, files)?;
 
-    let mut counts = BTreeMap::new();
-    for p in &tables.problems {
-        *counts.entry(p.severity.clone()).or_insert(0) += 1;
-    }
-    let summary = ScanSummary {
-        images: tables.images.len(),
-        reused,
-        patients: tables.patients.len(),
-        bones: tables.bones.len(),
-        problems: counts,
-    };
+    let summary = ScanSummary::of(&tables, reused);
     Ok((tables, summary))
 }
 

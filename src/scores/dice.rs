@@ -5,9 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ScoreError;
-use crate::artefact;
 use crate::bones::{self, Bone};
-use crate::bounded::Csv;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
 use crate::mask::submission::ImageMasks;
 use crate::mask::{HandMasks, MaskError, RunMask};
@@ -223,54 +221,6 @@ impl ComparedMasks {
     }
 }
 
-/// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.
-pub fn write_scores(path: &Path, scores: &[ImageScore]) -> Result<(), ScoreError> {
-    artefact::write_atomically(path, |out| {
-        let mut csv = csv::Writer::from_writer(out);
-        csv.write_record(header())?;
-        for score in scores {
-            let values =
-                score.dice.iter().chain(std::iter::once(&score.mean())).map(|v| format!("{v:.6}")).collect::<Vec<_>>();
-            csv.write_record(std::iter::once(score.image_id.clone()).chain(values))?;
-        }
-        csv.flush()
-    })
-    .map_err(|source| ScoreError::Write { path: path.into(), source })
-}
-
-fn header() -> impl Iterator<Item = &'static str> {
-    std::iter::once("image_id").chain(bones::NAMES).chain(std::iter::once("mean"))
-}
-
-/// Reads what [`write_scores`] wrote; columns by name, in any order, the mean not needed.
-pub fn read_scores(path: &Path) -> Result<Vec<ImageScore>, ScoreError> {
-    let wrong = |reason: String| ScoreError::Scores { path: path.into(), reason };
-    let mut reader = Csv::open(path).map_err(|e| wrong(e.to_string()))?;
-    let columns = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
-    let place = |name: &str| {
-        columns.iter().position(|c| c.trim() == name).ok_or_else(|| {
-            wrong(format!(
-                "line 1: no column {name:?}; expected image_id, the 29 class names and mean (see `carpus evaluate`)"
-            ))
-        })
-    };
-    let id_column = place("image_id")?;
-    let class_columns = bones::NAMES.iter().map(|n| place(n)).collect::<Result<Vec<_>, _>>()?;
-    let mut scores = Vec::new();
-    for (row, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| wrong(e.to_string()))?;
-        let mut dice = [0.0; bones::COUNT];
-        for (class, column) in class_columns.iter().enumerate() {
-            let text = record.get(*column).unwrap_or_default().trim();
-            dice[class] = text.parse().ok().filter(|d| (0.0..=1.0).contains(d)).ok_or_else(|| {
-                wrong(format!("line {}, column {}: {text:?} is no number from 0 to 1", row + 2, bones::NAMES[class]))
-            })?;
-        }
-        scores.push(ImageScore { image_id: record.get(id_column).unwrap_or_default().to_owned(), dice });
-    }
-    Ok(scores)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,18 +271,5 @@ mod tests {
         assert_eq!((dice(1)[1], dice(1)[2], dice(1)[3]), (1.0, 1.0, 1.0));
         // A band as wide as the image is the image.
         assert_eq!(dice(20)[..2], score("a", &truth, &prediction, Region::Image).unwrap().dice[..2]);
-    }
-
-    #[test]
-    fn scores_round_trip_and_name_what_is_wrong() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dice.csv");
-        let scores = vec![ImageScore { image_id: "image1".into(), dice: std::array::from_fn(|i| i as f64 / 32.0) }];
-        write_scores(&path, &scores).unwrap();
-        assert_eq!(read_scores(&path).unwrap(), scores);
-        let text = std::fs::read_to_string(&path).unwrap().replace("image1,0.000000", "image1,x");
-        std::fs::write(&path, text).unwrap();
-        let error = read_scores(&path).unwrap_err().to_string();
-        assert!(error.contains("line 2, column finger-1: \"x\""), "{error}");
     }
 }

@@ -2,12 +2,14 @@
 
 mod dice;
 mod errors;
+mod file;
 mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ComparedMasks, ImageScore, Region, Scoring, Summary, read_scores, score, score_files, write_scores};
+pub use dice::{ComparedMasks, ImageScore, Region, Scoring, Summary, score, score_files};
 pub use errors::{ClassErrors, DISTANCES, Errors};
+pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
 pub use vote::vote;
 
 use crate::dataset::annotation::AnnotationError;
@@ -28,8 +30,6 @@ pub enum ScoreError {
     Image(#[from] ImageError),
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {reason}")]
-    Scores { path: PathBuf, reason: String },
     #[error(
         "{path}: {} no masks, first {first}; \
          predict them, or choose the images with --subset or --folds and --fold",

@@ -21,36 +21,19 @@ pub use weights::{ImageWeight, WeightRule, read_weights, sample_weights, write_w
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::closed_enum::closed_enum;
 use crate::tables::{FoldRow, ImageRow, PatientRow};
 use crate::wording::counted;
 
-/// How patients are dealt to folds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// `StratifiedGroupKFold`: strata in proportion.
-    StratifiedGroup,
-    /// `GroupKFold`: folds of equal numbers of images.
-    Group,
-    /// `GroupKFold(shuffle=True)`: shuffled, folds of equal numbers of patients.
-    RandomGroup,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: &'static [Method] = &[Method::StratifiedGroup, Method::Group, Method::RandomGroup];
-
-    /// As the command line spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::StratifiedGroup => "stratified-group",
-            Method::Group => "group",
-            Method::RandomGroup => "random-group",
-        }
-    }
-
-    /// The method spelt `name`.
-    pub fn from_name(name: &str) -> Option<Method> {
-        Method::ALL.iter().copied().find(|m| m.name() == name)
+closed_enum! {
+    /// How patients are assigned to folds.
+    pub enum Method ("method") {
+        /// `StratifiedGroupKFold`: strata in proportion.
+        StratifiedGroup = "stratified-group",
+        /// `GroupKFold`: folds of equal numbers of images.
+        Group = "group",
+        /// `GroupKFold(shuffle=True)`: shuffled, folds of equal numbers of patients.
+        RandomGroup = "random-group",
     }
 }
 

@@ -6,6 +6,7 @@ use polars::prelude::PolarsResult;
 use serde::Serialize;
 
 use super::SplitError;
+use crate::stats::at_place;
 use crate::tables::{ImageRow, PatientRow, Table};
 
 /// Label of a missing value.
@@ -48,8 +49,7 @@ enum Kind {
 /// Reads columns of the two tables as labels of the images.
 pub struct Keys<'a> {
     images: &'a [&'a ImageRow],
-    image_cells: Vec<Vec<String>>,
-    patient_cells: HashMap<&'a str, Vec<String>>,
+    patients: HashMap<&'a str, &'a PatientRow>,
     image_kinds: Vec<Kind>,
     patient_kinds: Vec<Kind>,
     quantiles: usize,
@@ -64,9 +64,8 @@ impl<'a> Keys<'a> {
         let kinds = |table, kinds: PolarsResult<_>| kinds.map_err(|source| SplitError::Table { table, source });
         Ok(Keys {
             images,
-            image_cells: images.iter().map(|i| i.to_cells()).collect(),
             // The first row of a patient counts, as `Tables::patient` has it.
-            patient_cells: patients.iter().rev().map(|p| (p.patient_id.as_str(), p.to_cells())).collect(),
+            patients: patients.iter().rev().map(|p| (p.patient_id.as_str(), p)).collect(),
             image_kinds: kinds(ImageRow::NAME, column_kinds::<ImageRow>())?,
             patient_kinds: kinds(PatientRow::NAME, column_kinds::<PatientRow>())?,
             quantiles,
@@ -76,17 +75,16 @@ impl<'a> Keys<'a> {
     /// The labels of column `name`, looked for in the images table, then in the patients table.
     pub fn key(&self, name: &str) -> Result<Key, SplitError> {
         let place = |columns: &[&str]| columns.iter().position(|c| *c == name);
-        let (cells, kind): (Vec<&str>, _) = if let Some(at) = place(ImageRow::COLUMNS) {
-            (self.image_cells.iter().map(|c| c[at].as_str()).collect(), &self.image_kinds[at])
+        let (cells, kind): (Vec<String>, _) = if let Some(at) = place(ImageRow::COLUMNS) {
+            (self.images.iter().map(|image| image.cell(at)).collect(), &self.image_kinds[at])
         } else if let Some(at) = place(PatientRow::COLUMNS) {
-            let of =
-                |image: &&ImageRow| self.patient_cells.get(image.patient_id.as_str()).map_or("", |c| c[at].as_str());
-            (self.images.iter().map(of).collect(), &self.patient_kinds[at])
+            let of = |image: &&ImageRow| self.patients.get(image.patient_id.as_str()).map(|patient| patient.cell(at));
+            (self.images.iter().map(|image| of(image).unwrap_or_default()).collect(), &self.patient_kinds[at])
         } else {
             let available = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
             return Err(SplitError::UnknownKey { key: name.to_owned(), available });
         };
-        let or_missing = |c: &&str| if c.is_empty() { MISSING.to_owned() } else { (*c).to_owned() };
+        let or_missing = |c: &String| if c.is_empty() { MISSING.to_owned() } else { c.clone() };
         let (labels, bins) = match kind {
             Kind::Text | Kind::Boolean => (cells.iter().map(or_missing).collect(), Vec::new()),
             Kind::Number => {
@@ -129,13 +127,8 @@ fn quantile_bins(values: &[Option<f64>], quantiles: usize) -> Vec<Bin> {
     }
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len() - 1;
-    let edge = |i: usize| {
-        let place = i as f64 * last as f64 / quantiles as f64;
-        let below = (place.floor() as usize).min(last);
-        let above = (below + 1).min(last);
-        sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
-    };
-    let mut highs: Vec<f64> = (1..quantiles).map(edge).collect();
+    let place = |i: usize| i as f64 * last as f64 / quantiles as f64;
+    let mut highs: Vec<f64> = (1..quantiles).map(|i| at_place(&sorted, place(i))).collect();
     // Exactly the largest value, so that it is in a bin whatever the rounding of the interpolation.
     highs.push(sorted[last]);
     highs.dedup();

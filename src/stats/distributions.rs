@@ -1,6 +1,6 @@
 //! Tail areas and quantiles of the sampling distributions, thin over statrs.
 
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use statrs::function::beta::beta_reg;
 use statrs::function::erf::erfc;
 use statrs::function::gamma::gamma_ur;
@@ -13,21 +13,9 @@ pub(super) fn t_two_sided(t: f64, df: f64) -> f64 {
     beta_reg(df / 2.0, 0.5, df / (df + t * t)).clamp(0.0, 1.0)
 }
 
-/// The t with P(|T| ≥ t) = `tail`, by bisection on the tail area: as exact as the area itself.
+/// The t with P(|T| ≥ t) = `tail`: to 12 digits up to 10,000 degrees of freedom, to 5 up to 100,000.
 pub(super) fn t_quantile_two_sided(tail: f64, df: f64) -> f64 {
-    let mut high = 2.0;
-    while t_two_sided(high, df) > tail {
-        high *= 2.0;
-    }
-    let mut low = 0.0;
-    for _ in 0..200 {
-        let middle = 0.5 * (low + high);
-        if middle <= low || middle >= high {
-            break;
-        }
-        if t_two_sided(middle, df) > tail { low = middle } else { high = middle }
-    }
-    0.5 * (low + high)
+    StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| -t.inverse_cdf(tail / 2.0))
 }
 
 /// P(|Z| ≥ |z|) for the standard normal.
@@ -65,6 +53,9 @@ mod tests {
         assert!((z95() - 1.959963984540054).abs() < 1e-9);
         assert!((t_quantile_two_sided(0.05, 10.0) - 2.228138851986273).abs() < 1e-9);
         assert!((t_quantile_two_sided(0.05, 1.0) - 12.706204736174698).abs() < 1e-7);
+        for df in [0.7, 3.0, 57.25, 1594.2] {
+            assert!((t_two_sided(t_quantile_two_sided(0.05, df), df) - 0.05).abs() < 1e-12, "{df}");
+        }
         assert!((chi_square_upper(3.841458820694124, 1.0) - 0.05).abs() < 1e-10);
         assert!((f_upper(4.964602743730711, 1.0, 10.0) - 0.05).abs() < 1e-10);
         assert_eq!(t_two_sided(f64::INFINITY, 5.0), 0.0);

@@ -1,3 +1,4 @@
+use nalgebra::{DMatrix, DVector, DVectorViewMut};
 use serde::Serialize;
 
 use super::Interval;
@@ -63,9 +64,9 @@ pub struct Ols {
     pub f: f64,
     /// Its p.
     pub f_p: f64,
-    /// (XᵀX)⁻¹, row by row.
+    /// (XᵀX)⁻¹.
     #[serde(skip)]
-    unscaled: Vec<Vec<f64>>,
+    unscaled: DMatrix<f64>,
 }
 
 impl Ols {
@@ -75,10 +76,9 @@ impl Ols {
     /// When `at` has not one value a regressor.
     pub fn mean_at(&self, at: &[f64]) -> (f64, Interval) {
         assert_eq!(at.len() + 1, self.coefficients.len(), "one value a regressor");
-        let x: Vec<f64> = std::iter::once(1.0).chain(at.iter().copied()).collect();
+        let x = DVector::from_iterator(at.len() + 1, std::iter::once(1.0).chain(at.iter().copied()));
         let mean = x.iter().zip(&self.coefficients).map(|(x, c)| x * c.value).sum::<f64>();
-        let spread: f64 =
-            x.iter().zip(&self.unscaled).map(|(a, row)| a * x.iter().zip(row).map(|(b, v)| b * v).sum::<f64>()).sum();
+        let spread = x.dot(&(&self.unscaled * &x));
         let half = t_quantile_two_sided(0.05, self.df as f64) * self.sigma * spread.max(0.0).sqrt();
         (mean, Interval { low: mean - half, high: mean + half })
     }
@@ -106,71 +106,55 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
     if n <= k {
         return Err(OlsError::TooFew { rows: n, coefficients: k });
     }
-    // Centred, scaled columns: the intercept drops out and collinearity shows as a small diagonal.
-    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / n as f64;
-    let y_mean = mean(&mut y.iter().copied());
-    let total: f64 = y.iter().map(|v| (v - y_mean).powi(2)).sum();
-    if total.sqrt() <= 1e-13 * y_mean.abs() * (n as f64).sqrt() || total == 0.0 {
+    let least = |mean: f64| mean.abs() * (n as f64).sqrt();
+    let mut y = DVector::from_vec(y);
+    let (y_mean, total) = centred(y.column_mut(0));
+    if total.sqrt() <= 1e-13 * least(y_mean) || total == 0.0 {
         return Err(OlsError::Constant);
     }
-    let mut columns = Vec::with_capacity(k - 1);
-    let (mut means, mut norms) = (Vec::new(), Vec::new());
-    for (j, (name, _)) in regressors.iter().enumerate() {
-        let m = mean(&mut rows.iter().map(|r| r[j]));
-        let mut column: Vec<f64> = rows.iter().map(|r| r[j] - m).collect();
-        let norm = column.iter().map(|v| v * v).sum::<f64>().sqrt();
-        if norm <= 1e-12 * m.abs() * (n as f64).sqrt() || norm == 0.0 {
-            return Err(OlsError::Collinear { name: (*name).to_owned() });
+    // Centred, scaled columns: the intercept drops out and collinearity shows as a small diagonal.
+    let collinear = |j: usize| OlsError::Collinear { name: regressors[j].0.to_owned() };
+    let mut x = DMatrix::from_fn(n, k - 1, |row, j| rows[row][j]);
+    let (mut means, mut norms) = (DVector::zeros(k - 1), DVector::zeros(k - 1));
+    for j in 0..k - 1 {
+        let (mean, squares) = centred(x.column_mut(j));
+        (means[j], norms[j]) = (mean, squares.sqrt());
+        if norms[j] <= 1e-12 * least(mean) || norms[j] == 0.0 {
+            return Err(collinear(j));
         }
-        column.iter_mut().for_each(|v| *v /= norm);
-        columns.push(column);
-        means.push(m);
-        norms.push(norm);
+        x.column_mut(j).unscale_mut(norms[j]);
     }
-    let mut right: Vec<f64> = y.iter().map(|v| v - y_mean).collect();
-    let triangle =
-        householder(&mut columns, &mut right).map_err(|j| OlsError::Collinear { name: regressors[j].0.to_owned() })?;
-    let scaled = back_substitute(&triangle, &right[..k - 1]);
-    let inverse = inverse_of_upper(&triangle);
-    let slopes: Vec<f64> = scaled.iter().zip(&norms).map(|(b, s)| b / s).collect();
+    let qr = x.qr();
+    let triangle = qr.r();
+    if let Some(j) = (0..k - 1).find(|j| triangle[(*j, *j)].abs() < 1e-9) {
+        return Err(collinear(j));
+    }
+    qr.q_tr_mul(&mut y);
+    let slopes = triangle.solve_upper_triangular_unchecked(&y.rows(0, k - 1)).component_div(&norms);
     // (XcᵀXc)⁻¹ of the centred columns in original units, from R⁻¹R⁻ᵀ.
-    let covariance =
-        |i: usize, j: usize| (0..k - 1).map(|l| inverse[i][l] * inverse[j][l]).sum::<f64>() / (norms[i] * norms[j]);
-    let mut unscaled = vec![vec![0.0; k]; k];
-    for i in 0..k - 1 {
-        for j in 0..k - 1 {
-            unscaled[i + 1][j + 1] = covariance(i, j);
-        }
-    }
-    for i in 0..k - 1 {
-        let cross = -(0..k - 1).map(|j| unscaled[i + 1][j + 1] * means[j]).sum::<f64>();
-        unscaled[0][i + 1] = cross;
-        unscaled[i + 1][0] = cross;
-    }
-    unscaled[0][0] = 1.0 / n as f64 - (0..k - 1).map(|j| unscaled[0][j + 1] * means[j]).sum::<f64>();
+    let mut inverse = triangle.solve_upper_triangular_unchecked(&DMatrix::identity(k - 1, k - 1));
+    inverse.column_iter_mut().for_each(|mut column| column.component_div_assign(&norms));
+    let unscaled = with_intercept(&inverse * inverse.transpose(), &means, n);
 
-    let residual: f64 = right[k - 1..].iter().map(|v| v * v).sum();
     let df = n - k;
+    let residual = y.rows(k - 1, n - k + 1).norm_squared();
     let sigma = (residual / df as f64).sqrt();
-    let intercept = y_mean - slopes.iter().zip(&means).map(|(b, m)| b * m).sum::<f64>();
     let quantile = t_quantile_two_sided(0.05, df as f64);
-    let coefficients = std::iter::once(("intercept", intercept))
-        .chain(regressors.iter().zip(&slopes).map(|((name, _), b)| (*name, *b)))
-        .enumerate()
-        .map(|(i, (name, value))| {
-            let se = sigma * unscaled[i][i].max(0.0).sqrt();
-            let t = value / se;
-            Coefficient {
-                name: name.to_owned(),
-                value,
-                se,
-                t,
-                p: if t.is_nan() { 1.0 } else { t_two_sided(t, df as f64) },
-                ci: Interval { low: value - quantile * se, high: value + quantile * se },
-                vif: i.checked_sub(1).map(|j| unscaled[i][i] * norms[j] * norms[j]),
-            }
-        })
-        .collect();
+    let coefficient = |i: usize, name: &str, value: f64| {
+        let se = sigma * unscaled[(i, i)].max(0.0).sqrt();
+        let t = value / se;
+        Coefficient {
+            name: name.to_owned(),
+            value,
+            se,
+            t,
+            p: if t.is_nan() { 1.0 } else { t_two_sided(t, df as f64) },
+            ci: Interval { low: value - quantile * se, high: value + quantile * se },
+            vif: i.checked_sub(1).map(|j| unscaled[(i, i)] * norms[j] * norms[j]),
+        }
+    };
+    let mut coefficients = vec![coefficient(0, "intercept", y_mean - slopes.dot(&means))];
+    coefficients.extend(regressors.iter().enumerate().map(|(j, (name, _))| coefficient(j + 1, name, slopes[j])));
     let r2 = (1.0 - residual / total).clamp(0.0, 1.0);
     let f = if k > 1 { (total - residual) / (k - 1) as f64 / (residual / df as f64) } else { 0.0 };
     Ok(Ols {
@@ -186,44 +170,21 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
     })
 }
 
-/// Reduces unit-length columns to an upper triangle in place and applies the same reflections to `right`.
-/// `Err(j)` when column j lies in the span of those before it. Returns the triangle, row by row.
-fn householder(columns: &mut [Vec<f64>], right: &mut [f64]) -> Result<Vec<Vec<f64>>, usize> {
-    let k = columns.len();
-    for j in 0..k {
-        let norm = columns[j][j..].iter().map(|v| v * v).sum::<f64>().sqrt();
-        if norm < 1e-9 {
-            return Err(j);
-        }
-        let sign = if columns[j][j] < 0.0 { -1.0 } else { 1.0 };
-        let mut v: Vec<f64> = columns[j][j..].to_vec();
-        v[0] += sign * norm;
-        let length = v.iter().map(|x| x * x).sum::<f64>();
-        let reflect = |target: &mut [f64]| {
-            let dot = v.iter().zip(target.iter()).map(|(a, b)| a * b).sum::<f64>();
-            v.iter().zip(target.iter_mut()).for_each(|(a, b)| *b -= 2.0 * dot / length * a);
-        };
-        columns[j..].iter_mut().for_each(|c| reflect(&mut c[j..]));
-        reflect(&mut right[j..]);
-    }
-    Ok((0..k).map(|i| (0..k).map(|j| if j >= i { columns[j][i] } else { 0.0 }).collect()).collect())
+/// (XᵀX)⁻¹ of `n` rows with an intercept first, from that of the centred columns and their means.
+fn with_intercept(of_slopes: DMatrix<f64>, means: &DVector<f64>, n: usize) -> DMatrix<f64> {
+    let cross = -(&of_slopes * means);
+    let mut all = of_slopes.insert_row(0, 0.0).insert_column(0, 0.0);
+    all[(0, 0)] = 1.0 / n as f64 - cross.dot(means);
+    all.view_mut((1, 0), (means.len(), 1)).copy_from(&cross);
+    all.view_mut((0, 1), (1, means.len())).copy_from(&cross.transpose());
+    all
 }
 
-fn back_substitute(triangle: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
-    let k = triangle.len();
-    let mut x = vec![0.0; k];
-    for i in (0..k).rev() {
-        let known: f64 = (i + 1..k).map(|j| triangle[i][j] * x[j]).sum();
-        x[i] = (right[i] - known) / triangle[i][i];
-    }
-    x
-}
-
-fn inverse_of_upper(triangle: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let k = triangle.len();
-    let unit = |j: usize| -> Vec<f64> { (0..k).map(|i| f64::from(u8::from(i == j))).collect() };
-    let columns: Vec<Vec<f64>> = (0..k).map(|j| back_substitute(triangle, &unit(j))).collect();
-    (0..k).map(|i| columns.iter().map(|c| c[i]).collect()).collect()
+/// Takes the mean out of a column; the mean and the sum of squares left.
+fn centred(mut column: DVectorViewMut<f64>) -> (f64, f64) {
+    let mean = column.mean();
+    column.add_scalar_mut(-mean);
+    (mean, column.norm_squared())
 }
 
 #[cfg(test)]
@@ -239,6 +200,11 @@ mod tests {
         assert_eq!((fit.n, fit.df), (9, 7));
         assert!((fit.coefficients[0].value - 3.0).abs() < 1e-12 && (fit.coefficients[1].value - 2.0).abs() < 1e-12);
         assert!((fit.r2 - 1.0).abs() < 1e-12 && (fit.mean_at(&[20.0]).0 - 43.0).abs() < 1e-10);
+        // Without regressors, the mean and its standard error.
+        let alone = ols(&[Some(1.0), Some(2.0), Some(6.0)], &[]).unwrap();
+        assert_eq!((alone.coefficients.len(), alone.df, alone.f), (1, 2, 0.0));
+        assert!((alone.coefficients[0].value - 3.0).abs() < 1e-12);
+        assert!((alone.coefficients[0].se - (7.0f64 / 3.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -58,10 +58,18 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
 /// # Panics
 /// On an empty slice.
 pub fn quantile_sorted(sorted: &[f64], p: f64) -> f64 {
-    let at = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let below = at.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
+    at_place(sorted, p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64)
+}
+
+/// The value at a `place` among sorted values (0 is the first), linear between them; the last beyond.
+///
+/// # Panics
+/// On an empty slice.
+pub fn at_place(sorted: &[f64], place: f64) -> f64 {
+    let last = sorted.len() - 1;
+    let below = (place as usize).min(last);
+    let above = (below + 1).min(last);
+    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }
 
 /// Counts of values in the bins between `edges` (ascending); a bin holds its left edge, the last one both.

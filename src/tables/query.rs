@@ -46,10 +46,10 @@ pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
         let name = path.file_stem()?.to_str()?.to_owned();
         Some(NamedTable { name, path })
     };
-    if !path.is_dir() {
+    let io = |source| QueryError::Io { path: path.into(), source };
+    if !std::fs::metadata(path).map_err(io)?.is_dir() {
         return Ok(named(path.to_owned()).into_iter().collect());
     }
-    let io = |source| QueryError::Io { path: path.into(), source };
     let mut tables = Vec::new();
     for entry in std::fs::read_dir(path).map_err(io)? {
         let path = entry.map_err(io)?.path();
@@ -78,17 +78,30 @@ pub fn query(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> 
     for table in tables.iter().filter(|table| sql.contains(&table.name)) {
         let is_csv = table.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
         let frame = if is_csv { csv_frame(&table.path)? } else { read_frame(&table.path)? };
-        context.register(&table.name, frame.lazy());
+        context.register(&table.name, frame.lazy().select([signed()]));
     }
     // Some queries that make no sense end in a panic of polars.
     let result = catch_unwind(AssertUnwindSafe(|| context.execute(sql).and_then(LazyFrame::collect)));
     let reason = match result {
         Ok(Ok(frame)) => return Ok(frame),
-        Ok(Err(error)) => error.to_string(),
+        // The plan that polars adds is of its own operations, not of the query.
+        Ok(Err(error)) => error.to_string().split("\n\nResolved plan").next().unwrap_or_default().to_owned(),
         Err(_) => "polars cannot run this query".into(),
     };
     let tables = tables.iter().map(|table| table.name.clone()).collect();
     Err(QueryError::Sql { reason: reason.trim_end().to_owned(), tables })
+}
+
+/// Every column, whole numbers as signed ones of 64 bits: a difference below 0 of unsigned numbers would wrap around.
+fn signed() -> Expr {
+    let narrow = [DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64, DataType::Int32];
+    all().as_expr().map(
+        move |column| if narrow.contains(column.dtype()) { column.cast(&DataType::Int64) } else { Ok(column) },
+        move |_, field| {
+            let is_whole = field.dtype().is_integer();
+            Ok(if is_whole { Field::new(field.name().clone(), DataType::Int64) } else { field.clone() })
+        },
+    )
 }
 
 /// The rows as JSON objects, keys in the order of the columns. Numbers that JSON cannot write (NaN, infinity) become `null`.

@@ -9,18 +9,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::artefact::{FileKind, Together};
 use crate::bounded::{self, Csv};
-use crate::dataset::image::sha256;
+use crate::digest::sha256;
 
 use super::checksum;
 use super::{BoneRow, EpochRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 
-/// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed.
+/// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed, and with
+/// what the scan decided by.
 pub const HASHES: &str = "tables.json";
 
-/// Contents of [`HASHES`]: SHA-256 in hex by file name.
+/// Contents of [`HASHES`].
 #[derive(Default, Serialize, Deserialize)]
 struct Hashes {
+    /// In hex, by file name.
     sha256: BTreeMap<String, String>,
+    /// See [`Tables::rotated_deg`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rotated_deg: Option<f64>,
+}
+
+/// The hashes in this file; `None` where there is none.
+fn read_hashes(path: &Path) -> Result<Option<Hashes>, TableError> {
+    let Ok(text) = std::fs::read(path) else { return Ok(None) };
+    serde_json::from_slice(&text).map(Some).map_err(|e| TableError::Io { path: path.into(), source: e.into() })
 }
 
 /// Largest Parquet file read, in bytes: the tables have thousands of rows.
@@ -43,12 +54,10 @@ pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
     let io = |source| TableError::Io { path: path.into(), source };
     let bytes = bounded::read(path, MAX_PARQUET).map_err(io)?;
     let hashes = path.with_file_name(HASHES);
-    if let Ok(text) = std::fs::read(&hashes) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let known = serde_json::from_slice::<Hashes>(&text).map_err(|e| io(e.into()))?.sha256.remove(&*name);
-        if known.is_some_and(|known| known != sha256(&bytes)) {
-            return Err(TableError::Changed { path: path.into(), hashes });
-        }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let known = read_hashes(&hashes)?.and_then(|mut hashes| hashes.sha256.remove(&*name));
+    if known.is_some_and(|known| known != sha256(&bytes)) {
+        return Err(TableError::Changed { path: path.into(), hashes });
     }
     if !checksum::is_right(&bytes) {
         return Err(TableError::Damaged { path: path.into() });
@@ -57,8 +66,8 @@ pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
     read.map_err(|source| TableError::Polars { path: path.into(), source })
 }
 
-/// Reads a CSV of any columns. Columns that carpus's tables have are of the type there (`image_id` is text, though all of its
-/// characters be digits), the others of the type that all their values have.
+/// Reads a CSV of any columns. Columns that are text in carpus's tables are text (`image_id`, though all of its characters be
+/// digits), the others of the type that all their values have.
 ///
 /// # Errors
 /// The file cannot be read or is no CSV.
@@ -75,7 +84,7 @@ pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
         EpochRow::to_frame(&[]),
     ] {
         let frame = frame.expect("a table without rows is a frame");
-        known.extend(frame.schema().iter_fields());
+        known.extend(frame.schema().iter_fields().filter(|field| *field.dtype() == DataType::String));
     }
     let options = CsvReadOptions::default()
         .with_has_header(true)
@@ -197,6 +206,8 @@ pub struct Tables {
     pub bones: Vec<BoneRow>,
     /// Problems, by file.
     pub problems: Vec<ProblemRow>,
+    /// Degrees from vertical from which the scan counted a hand as rotated; `None` where the tables do not say.
+    pub rotated_deg: Option<f64>,
 }
 
 impl Tables {
@@ -208,6 +219,7 @@ impl Tables {
             images: read_parquet(&at(ImageRow::NAME))?,
             bones: read_parquet(&at(BoneRow::NAME))?,
             problems: read_parquet(&at(ProblemRow::NAME))?,
+            rotated_deg: read_hashes(&folder.join(HASHES))?.and_then(|hashes| hashes.rotated_deg),
         })
     }
 
@@ -216,7 +228,8 @@ impl Tables {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, folder: &Path, csv: bool) -> Result<(), TableError> {
-        let (mut files, mut hashes) = (Together::default(), Hashes::default());
+        let mut files = Together::default();
+        let mut hashes = Hashes { rotated_deg: self.rotated_deg, ..Hashes::default() };
         add_table(&mut files, &mut hashes, folder, &self.patients, csv)?;
         add_table(&mut files, &mut hashes, folder, &self.images, csv)?;
         add_table(&mut files, &mut hashes, folder, &self.bones, csv)?;
@@ -332,6 +345,9 @@ mod tests {
         let tables = |id: &str| Tables { images: vec![image(id, Some(1.0), None)], ..Tables::default() };
         tables("a").write(folder.path(), false).unwrap();
         assert_eq!(Tables::read(folder.path()).unwrap(), tables("a"));
+        let decided = Tables { rotated_deg: Some(27.5), ..tables("a") };
+        decided.write(folder.path(), false).unwrap();
+        assert_eq!(Tables::read(folder.path()).unwrap(), decided);
         let path = folder.path().join("images.parquet");
         let first = std::fs::read(&path).unwrap();
         tables("b").write(folder.path(), true).unwrap();

@@ -31,8 +31,9 @@ impl Run<'_> {
         watcher: &dyn Watcher,
     ) -> Result<(), TrainError> {
         let (stage, loading, data) = (self.stage(), self.loading(), self.data());
-        let validated =
-            |learner: &super::Learner| validate(learner.model(), data.validation, &stage.loss, &loading, stage.amp);
+        let validated = |learner: &super::Learner| {
+            validate(learner.model(), data.validation, &stage.config.loss, &loading, stage.config.amp)
+        };
         let raw = self.learner.ema().is_some().then(|| validated(&self.learner)).transpose()?;
         let judged = self.judge(validated)?;
         let sums = std::mem::take(&mut self.checkpoint.sums);
@@ -67,7 +68,7 @@ impl Run<'_> {
         write_table(self.folder.path(), &self.checkpoint.records, true)?;
         self.save()?;
         let row = self.checkpoint.records.last().expect("one was pushed");
-        watcher.epoch(row, self.settings.epochs(), best);
+        watcher.epoch(row, self.plan.epochs(), best);
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl Run<'_> {
         &mut self,
         validated: impl Fn(&super::Learner) -> Result<Validation, TrainError>,
     ) -> Result<Judged, TrainError> {
-        let (stage, settings, folder, data) = (self.stage(), self.settings, self.folder, self.data());
+        let (stage, settings, folder, data) = (&self.stage().config, &self.plan.config, self.folder, self.data());
         let (loading, watched) = (self.loading(), &self.watched);
         let checkpoint = &mut self.checkpoint;
         let epoch = checkpoint.epoch + 1;

@@ -8,6 +8,7 @@ use super::{Known, TrainError};
 use crate::augment::Fit;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
+use crate::digest::hex;
 use crate::features::angle_deg;
 use crate::mask::HandMasks;
 use crate::progress::Progress;
@@ -206,10 +207,6 @@ fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
     Problem::new(Severity::Error, &*entry.image, error.to_string(), "image left out")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::TrainError;
 use crate::aten;
+use crate::violation::Violations;
 
 /// How fast averaged weights follow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaSettings {
     /// Share of the average that stays at a step, once warm.
@@ -23,6 +25,14 @@ impl Default for EmaSettings {
 }
 
 impl EmaSettings {
+    /// The settings out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        wrong.expect((0.0..1.0).contains(&self.decay), "decay", self.decay, "from 0 to below 1");
+        wrong.expect(self.warmup >= 1.0, "warmup", self.warmup, "1 (none) or more");
+        wrong
+    }
+
     /// The decay at step `t`, from 1, as in TensorFlow's `ExponentialMovingAverage` with `num_updates`.
     pub fn decay_at(&self, t: u64) -> f64 {
         self.decay.min((1.0 + t as f64) / (self.warmup + t as f64))

@@ -12,6 +12,8 @@ pub enum TrainError {
         "patient {patient} is in the training and in the validation part of fold {fold} (images {training} and {validation}); make the folds again with `carpus split`"
     )]
     PatientInBoth { patient: String, fold: u32, training: String, validation: String },
+    #[error("{stages} stages and data for {data}; expected data for each of at least one stage")]
+    StageData { stages: usize, data: usize },
     #[error("there is no fold {fold}; the file has folds {found:?}")]
     NoFold { fold: u32, found: Vec<u32> },
     #[error("no usable {part} images: {reason}")]

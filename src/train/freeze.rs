@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::TrainError;
 use crate::models::{Model, ModelConfig};
+use crate::violation::{Violation, Violations};
 
 /// Weights that stay as they are during the epochs `from..until` of a stage. A text in a config is the prefix of weights
 /// that stay for the whole stage.
@@ -36,7 +37,7 @@ impl Frozen {
     ///
     /// # Errors
     /// It has no such stages.
-    pub fn prefixes(&self, model: &ModelConfig) -> Result<Vec<String>, String> {
+    pub fn prefixes(&self, model: &ModelConfig) -> Result<Vec<String>, Violation> {
         match self {
             Frozen::Prefix(prefix) => Ok(vec![prefix.clone()]),
             Frozen::EncoderStages(count) => model.encoder_stages(*count),
@@ -45,6 +46,18 @@ impl Frozen {
 }
 
 impl Freeze {
+    /// What cannot be, in `model`.
+    pub fn violations(&self, model: &ModelConfig) -> Violations {
+        let mut wrong = Violations::new();
+        if let Some(until) = self.until.filter(|until| *until <= self.from) {
+            wrong.refuse("until", until, format!("an epoch after `from`, which is {}", self.from));
+        }
+        if let Err(violation) = self.what.prefixes(model) {
+            wrong.push(violation);
+        }
+        wrong
+    }
+
     fn holds(&self, epoch: usize) -> bool {
         epoch >= self.from && self.until.is_none_or(|until| epoch < until)
     }
@@ -99,7 +112,8 @@ pub(super) fn apply(model: &Model, trainable: &[String], freezes: &[Freeze], epo
     let weights = model.named_parameters();
     let mut held = Vec::new();
     for freeze in freezes {
-        let prefixes = freeze.what.prefixes(model.config()).map_err(|reason| TrainError::Freeze { reason })?;
+        let prefixes =
+            freeze.what.prefixes(model.config()).map_err(|wrong| TrainError::Freeze { reason: wrong.to_string() })?;
         let begins = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         if !weights.iter().any(|(name, _)| begins(name)) {
             let mut names: Vec<String> =

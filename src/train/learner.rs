@@ -1,6 +1,6 @@
 use tch::{Kind, Tensor};
 
-use super::{Ema, Optimiser, Scaler, Settings, StageSettings, Tensors, TrainError};
+use super::{Ema, Optimiser, Plan, Scaler, Stage, Tensors, TrainConfig, TrainError};
 use crate::aten;
 use crate::losses::point_loss;
 use crate::models::Model;
@@ -21,7 +21,7 @@ pub enum Moved {
 
 /// A model that learns by the settings of a stage: forward and backward passes that sum gradients, and steps.
 pub struct Learner<'a> {
-    stage: &'a StageSettings,
+    stage: &'a TrainConfig,
     model: Model,
     /// The model's tensors by name, sharing storage.
     state: Vec<(String, Tensor)>,
@@ -32,13 +32,13 @@ pub struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     /// At the beginning of stage `stage`.
-    pub fn new(model: Model, settings: &'a Settings, stage: usize) -> Result<Learner<'a>, TrainError> {
-        if settings.channels_last {
+    pub fn new(model: Model, plan: &'a Plan, stage: usize) -> Result<Learner<'a>, TrainError> {
+        if plan.config.channels_last {
             for (_, tensor) in model.named_parameters() {
                 aten::channels_last(&tensor)?;
             }
         }
-        let stage = &settings.stages[stage];
+        let stage = &plan.stages[stage].config;
         let state = model.state();
         Ok(Learner {
             stage,
@@ -51,7 +51,8 @@ impl<'a> Learner<'a> {
     }
 
     /// Goes over to another stage with the weights as they are; optimiser, averages and scale begin anew.
-    pub fn begin(&mut self, stage: &'a StageSettings) -> Result<(), TrainError> {
+    pub fn begin(&mut self, stage: &'a Stage) -> Result<(), TrainError> {
+        let stage = &stage.config;
         self.optimiser.clear_gradients()?;
         self.optimiser = Optimiser::new(&stage.optimiser, self.model.named_parameters())?;
         self.ema = stage.ema.as_ref().map(|s| Ema::new(s, &self.state));
@@ -167,6 +168,6 @@ impl<'a> Learner<'a> {
     }
 }
 
-fn scaler(stage: &StageSettings) -> Option<Scaler> {
+fn scaler(stage: &TrainConfig) -> Option<Scaler> {
     (stage.amp == super::Amp::Fp16).then(Scaler::default)
 }

@@ -3,7 +3,7 @@ use std::thread::Scope;
 
 use super::seeds::{Use, generator};
 use super::{Samples, TrainError, batches};
-use crate::augment::{AugmentSettings, Draw, brightness_contrast, push_normalised, warp_image, warp_words};
+use crate::augment::{Augmentations, push_normalised};
 
 /// How batches are made.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct Loading<'a> {
     /// Samples a batch; the last may have fewer.
     pub batch: usize,
     /// `None` leaves samples as they are.
-    pub augment: Option<&'a AugmentSettings>,
+    pub augment: Option<&'a Augmentations>,
     /// Subtracted and divided by, as shares of the full range; one or one an input channel.
     pub mean: &'a [f64],
     /// See `mean`.
@@ -20,7 +20,7 @@ pub struct Loading<'a> {
     pub channels: usize,
     /// Whether channels are innermost in memory.
     pub channels_last: bool,
-    /// See [`super::Settings::seed`].
+    /// See [`super::TrainConfig::seed`].
     pub seed: u64,
     /// Threads, at least 1.
     pub workers: usize,
@@ -119,19 +119,9 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         made.metadata.extend(dataset.metadata(order[place]));
         let (pixels, words) = match loading.augment {
             None => (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words()),
-            Some(settings) => {
-                let draw = Draw::new(settings, &mut generator(loading.seed, Use::Augment, epoch, place as u64));
-                let (mut pixels, words) = if draw.is_still() {
-                    (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
-                } else {
-                    let map = draw.source_from_target(size);
-                    (
-                        warp_image(&sample.pixels, size, &map, settings.border),
-                        warp_words(&sample.words(), size, &map, settings.border),
-                    )
-                };
-                brightness_contrast(&mut pixels, draw.brightness, draw.contrast);
-                (pixels, words)
+            Some(augmentations) => {
+                let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
+                augmentations.apply(&sample.pixels, sample.words(), size, &mut rng)
             }
         };
         push_normalised(&mut made.pixels, &pixels, loading.mean, loading.sd, loading.channels);

@@ -1,6 +1,6 @@
 use tch::Device;
 
-use super::{Amp, StageSettings, TrainError};
+use super::{Amp, Stage, TrainError};
 use crate::aten;
 
 const MIB: f64 = (1u64 << 20) as f64;
@@ -31,7 +31,7 @@ fn is_out_of_memory(text: &str) -> bool {
 }
 
 /// Makes an error about memory say what to lower and by how much.
-pub(super) fn explain(error: TrainError, stage: &StageSettings, device: Device) -> TrainError {
+pub(super) fn explain(error: TrainError, stage: &Stage, device: Device) -> TrainError {
     let text = error.to_string();
     if !is_out_of_memory(&text) {
         return error;
@@ -67,8 +67,10 @@ fn amount_after(text: &str, words: &str) -> Option<f64> {
 }
 
 /// What would fit. Nearly all of training's memory is features, which grow with the batch and with the square of the side.
-fn advice(stage: &StageSettings, needed: Option<f64>, there: Option<f64>) -> String {
-    let mut text = format!("stage {}: batch = {}, size = {}, amp = {}", stage.name, stage.batch, stage.size, stage.amp);
+fn advice(stage: &Stage, needed: Option<f64>, there: Option<f64>) -> String {
+    let name = &stage.name;
+    let stage = &stage.config;
+    let mut text = format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size, stage.amp);
     // What is known to be needed is what was reached when it failed: the whole is more, so a tenth is left free.
     let share = match (needed, there) {
         (Some(needed), Some(there)) => {

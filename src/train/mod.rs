@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod close;
+mod config;
 mod data;
 mod ema;
 mod error;
@@ -33,6 +34,7 @@ mod tensorboard;
 mod validate;
 
 pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
+pub use config::{DataConfig, OutputConfig, Plan, STAGE_KEYS, Stage, StageHead, TrainConfig};
 pub use data::{Sample, Samples};
 pub use ema::{Ema, EmaSettings};
 pub use error::TrainError;
@@ -49,6 +51,6 @@ pub use rates::{Rate, StageRates, rates, steps_per_epoch};
 pub use run::{Data, Outcome, Watcher, train};
 pub use sampler::{Sampling, batches, order};
 pub use schedule::Schedule;
-pub use settings::{InputSettings, Monitor, PointWeight, Settings, StageSettings, StartFrom};
+pub use settings::{InputSettings, Monitor, PointWeight, StartFrom};
 pub use tensorboard::EventsWriter;
 pub use validate::{Tensors, Validation, target, validate};

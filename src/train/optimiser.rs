@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
 use super::TrainError;
 use crate::aten;
 use crate::closed_enum::closed_enum;
+use crate::violation::Violations;
 
 closed_enum! {
     /// The rule that turns gradients into steps.
@@ -24,7 +26,7 @@ closed_enum! {
 }
 
 /// How weights move.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OptimiserSettings {
     /// The rule.
@@ -40,6 +42,7 @@ pub struct OptimiserSettings {
     /// AdamW, RAdam: decay of the two moments. Lion: share of the momentum in a step, decay of the momentum. Absent:
     /// the rule's own, `[0.9, 0.999]` and `[0.9, 0.99]`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = [0.9, 0.999])]
     pub betas: Option<[f64; 2]>,
     /// AdamW, RAdam: added to the root of the second moment.
     pub eps: f64,
@@ -66,6 +69,22 @@ impl Default for OptimiserSettings {
 }
 
 impl OptimiserSettings {
+    /// The settings out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        for (key, value) in [("lr", self.lr), ("eps", self.eps)] {
+            wrong.expect(value.is_finite() && value > 0.0, key, value, "above 0");
+        }
+        for (key, value) in [("weight-decay", self.weight_decay), ("encoder-lr-factor", self.encoder_lr_factor)] {
+            wrong.expect(value.is_finite() && value >= 0.0, key, value, "0 or more");
+        }
+        let betas = self.betas.unwrap_or_default();
+        for (key, value) in [("betas", betas[0]), ("betas", betas[1]), ("momentum", self.momentum)] {
+            wrong.expect((0.0..1.0).contains(&value), key, value, "from 0 to below 1");
+        }
+        wrong
+    }
+
     fn betas(&self) -> [f64; 2] {
         self.betas.unwrap_or(match self.kind {
             OptimiserKind::Lion => [0.9, 0.99],

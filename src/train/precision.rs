@@ -25,7 +25,7 @@ impl Amp {
             Amp::Bf16 => Kind::BFloat16,
             Amp::Fp16 => Kind::Half,
         };
-        Autocast::enter(device, Some(kind)).map(Some)
+        Autocast::enter(device, kind).map(Some)
     }
 }
 
@@ -69,5 +69,28 @@ impl Scaler {
                 self.good = 0;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Tensor;
+
+    #[test]
+    fn products_are_short_inside_and_single_outside() {
+        let a = Tensor::rand([8, 8], (Kind::Float, Device::Cpu));
+        let inside = |amp: Amp| {
+            let _short = amp.enter(Device::Cpu).unwrap();
+            a.matmul(&a).kind()
+        };
+        for (amp, kind) in [(Amp::Off, Kind::Float), (Amp::Bf16, Kind::BFloat16), (Amp::Fp16, Kind::Half)] {
+            assert_eq!((inside(amp), a.matmul(&a).kind()), (kind, Kind::Float), "{amp}");
+        }
+        let panicked = std::panic::catch_unwind(|| {
+            let _short = Amp::Bf16.enter(Device::Cpu).unwrap();
+            panic!("inside")
+        });
+        assert!(panicked.is_err() && a.matmul(&a).kind() == Kind::Float);
     }
 }

@@ -7,8 +7,8 @@ use tch::Device;
 use super::checkpoint::{Parts, Sums};
 use super::loader::Batches;
 use super::{
-    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, RunFolder, Samples, Settings, StageSettings,
-    StartFrom, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
+    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, Plan, RunFolder, Samples, Stage, StartFrom,
+    Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
 };
 use crate::models::{Loaded, Model};
 use crate::progress::Progress;
@@ -58,11 +58,11 @@ pub enum Outcome {
     },
 }
 
-/// Trains `settings` on `data`, one entry a stage, and leaves its files in `folder`. With `resume`, goes on from
+/// Trains as `plan` says on `data`, one entry a stage, and leaves its files in `folder`. With `resume`, goes on from
 /// `last.safetensors`, and refuses where a setting, the data or the classes changed. When `stop` becomes true the run saves
 /// after the step under way and ends.
 pub fn train(
-    settings: &Settings,
+    plan: &Plan,
     data: &[Data],
     device: Device,
     folder: &RunFolder,
@@ -70,9 +70,11 @@ pub fn train(
     stop: &AtomicBool,
     watcher: &dyn Watcher,
 ) -> Result<Outcome, TrainError> {
-    assert!(data.len() == settings.stages.len() && !data.is_empty(), "data of every stage");
-    aten::deterministic(settings.deterministic)?;
-    let mut run = Run::new(settings, data, device, folder, resume)?;
+    if data.is_empty() || data.len() != plan.stages.len() {
+        return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
+    }
+    aten::deterministic(plan.config.deterministic)?;
+    let mut run = Run::new(plan, data, device, folder, resume)?;
     let outcome = run.stages(resume, stop, watcher);
     outcome.map_err(|error| {
         watcher.finish();
@@ -91,7 +93,7 @@ pub(super) struct Epoch {
 }
 
 pub(super) struct Run<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) plan: &'a Plan,
     data: &'a [Data<'a>],
     pub(super) folder: &'a RunFolder,
     pub(super) learner: Learner<'a>,
@@ -109,7 +111,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(
-        settings: &'a Settings,
+        plan: &'a Plan,
         data: &'a [Data<'a>],
         device: Device,
         folder: &'a RunFolder,
@@ -132,7 +134,8 @@ impl<'a> Run<'a> {
             scaler: None,
             sums: Sums::default(),
             records: Vec::new(),
-            settings: serde_json::to_value(settings)
+            settings: plan
+                .decisive()
                 .map_err(|e| TrainError::Checkpoint { path: last.clone(), reason: e.to_string() })?,
             data: [data[0].training.hash().to_owned(), data[0].validation.hash().to_owned()],
             classes: bones::NAMES.map(str::to_owned).to_vec(),
@@ -144,6 +147,7 @@ impl<'a> Run<'a> {
             checkpoint = saved;
             parts = Some(tensors);
         }
+        let settings = &plan.config;
         tch::manual_seed(settings.seed as i64);
         let mut model = Model::new(&settings.model, device)?;
         if parts.is_none() {
@@ -162,17 +166,17 @@ impl<'a> Run<'a> {
         }
         let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);
         let trainable = trainable.collect();
-        let mut learner = Learner::new(model, settings, checkpoint.stage)?;
+        let mut learner = Learner::new(model, plan, checkpoint.stage)?;
         if let Some(parts) = &parts {
             restore(&learner, parts)?;
             learner.restore(parts, checkpoint.scaler.clone())?;
         }
         let here = data[checkpoint.stage];
-        let stage = &settings.stages[checkpoint.stage];
+        let stage = &plan.stages[checkpoint.stage].config;
         Ok(Run {
             watched: pictures::watched(here.validation, settings.pictures),
-            weights: stage.sampling.weights(here.training, settings.sample_weights.as_deref())?,
-            settings,
+            weights: stage.sampling().weights(here.training, plan.sample_weights.as_deref())?,
+            plan,
             data,
             folder,
             learner,
@@ -184,8 +188,8 @@ impl<'a> Run<'a> {
     }
 
     /// The stage under way.
-    pub(super) fn stage(&self) -> &'a StageSettings {
-        &self.settings.stages[self.checkpoint.stage]
+    pub(super) fn stage(&self) -> &'a Stage {
+        &self.plan.stages[self.checkpoint.stage]
     }
 
     pub(super) fn data(&self) -> Data<'a> {
@@ -193,7 +197,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn loading(&self) -> Loading<'a> {
-        let (settings, stage) = (self.settings, self.stage());
+        let (settings, stage) = (&self.plan.config, &self.stage().config);
         Loading {
             batch: stage.batch,
             augment: Some(&stage.augment),
@@ -207,7 +211,7 @@ impl<'a> Run<'a> {
     }
 
     fn stages(&mut self, resume: bool, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
-        let last = self.settings.stages.len() - 1;
+        let last = self.plan.stages.len() - 1;
         if self.checkpoint.stage == last && self.stage_is_done() {
             return Ok(self.finished());
         }
@@ -233,7 +237,7 @@ impl<'a> Run<'a> {
     /// Goes over to the next stage and saves, so that what it starts from can change afterwards.
     fn next_stage(&mut self) -> Result<(), TrainError> {
         let next = self.checkpoint.stage + 1;
-        let (stage, data) = (&self.settings.stages[next], self.data[next]);
+        let (stage, data) = (&self.plan.stages[next], self.data[next]);
         let from = stage.start_from;
         let wrong =
             |reason: &str| TrainError::Start { stage: stage.name.clone(), from: from.name(), reason: reason.into() };
@@ -251,12 +255,13 @@ impl<'a> Run<'a> {
             }
         }
         self.learner.begin(stage)?;
-        self.weights = stage.sampling.weights(data.training, self.settings.sample_weights.as_deref())?;
-        self.watched = pictures::watched(data.validation, self.settings.pictures);
+        let given = self.plan.sample_weights.as_deref();
+        self.weights = stage.config.sampling().weights(data.training, given)?;
+        self.watched = pictures::watched(data.validation, self.plan.config.pictures);
         self.checkpoint.stage = next;
         self.checkpoint.stage_epoch = 0;
         self.checkpoint.stage_step = 0;
-        if self.settings.monitor == super::Monitor::Loss {
+        if self.plan.config.monitor == super::Monitor::Loss {
             self.checkpoint.kept.clear();
         }
         self.save()
@@ -265,10 +270,10 @@ impl<'a> Run<'a> {
     /// Trains the epoch under way to its end; `None` where it was asked to stop, and saved.
     fn epoch(&mut self, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Option<Epoch>, TrainError> {
         let started = Instant::now();
-        let (stage, epoch) = (self.stage(), self.checkpoint.epoch);
+        let (stage, epoch) = (&self.stage().config, self.checkpoint.epoch);
         freeze::apply(self.learner.model(), &self.trainable, &stage.freeze, self.checkpoint.stage_epoch)?;
         let dataset = self.data().training;
-        let order = order(dataset.len(), self.weights.as_deref(), self.settings.seed, epoch as u64);
+        let order = order(dataset.len(), self.weights.as_deref(), self.plan.config.seed, epoch as u64);
         let batches = batches(order.len(), stage.batch);
         let per_epoch = batches.div_ceil(stage.accumulate) as u64;
         let total = per_epoch * stage.epochs as u64;
@@ -308,11 +313,11 @@ impl<'a> Run<'a> {
                 lr = stage.optimiser.lr * stage.schedule.factor(self.checkpoint.stage_step, total, per_epoch);
                 self.step(lr, &images)?;
                 images.clear();
-                if last && self.settings.histograms {
+                if last && self.plan.config.histograms {
                     gradients = histograms::by_part("gradients", self.learner.optimiser().gradients())?;
                 }
                 self.learner.clear_gradients()?;
-                let due = self.settings.save_every.is_some_and(|n| self.checkpoint.step.is_multiple_of(n));
+                let due = self.plan.config.save_every.is_some_and(|n| self.checkpoint.step.is_multiple_of(n));
                 let stopped = stop.load(Ordering::Relaxed) && !last;
                 if (due && !last) || stopped {
                     self.save()?;
@@ -338,7 +343,7 @@ impl<'a> Run<'a> {
 
     /// Adds the gradients of a batch's share of the mean loss over the samples of a step.
     fn learn(&mut self, batch: &Batch, share: f64, point_weight: f64) -> Result<(), TrainError> {
-        seeds::seed_step(self.settings.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
+        seeds::seed_step(self.plan.config.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
         let device = self.learner.model().device();
         let given = Tensors::new(batch, self.data().training.size(), &self.loading(), device)?;
         let value = self.learner.learn(&given, share, point_weight)?;
@@ -386,7 +391,7 @@ impl<'a> Run<'a> {
 
     /// Whether the stage's epochs are over, or no better one came for as long as it waits.
     fn stage_is_done(&self) -> bool {
-        let (stage, now) = (self.stage(), &self.checkpoint);
+        let (stage, now) = (&self.stage().config, &self.checkpoint);
         let begun = now.epoch - now.stage_epoch;
         let best = now.kept.first().map_or(0, |kept| kept.epoch).max(begun);
         now.stage_epoch == stage.epochs || stage.early_stop.is_some_and(|patience| now.epoch - best >= patience)
@@ -401,7 +406,7 @@ impl<'a> Run<'a> {
         Outcome::Finished {
             best_epoch: best.map_or(0, |kept| kept.epoch),
             best_dice: best.map_or(0.0, |kept| kept.dice()),
-            early: self.checkpoint.epoch < self.settings.epochs(),
+            early: self.checkpoint.epoch < self.plan.epochs(),
         }
     }
 }

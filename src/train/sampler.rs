@@ -1,4 +1,5 @@
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::seeds::{Use, generator};
@@ -7,7 +8,7 @@ use crate::bones;
 use crate::wording::counted;
 
 /// How an epoch's samples are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Sampling {
     /// Every sample once, in random order.

@@ -1,7 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::violation::Violations;
+
 /// The rate over a run, as a factor on each group's base rate, changed at every optimiser step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// 1 throughout.
@@ -9,8 +12,10 @@ pub enum Schedule {
     /// Times `gamma` every `every` epochs (PyTorch `StepLR`).
     Step {
         /// Epochs between two drops.
+        #[schemars(example = 30)]
         every: u64,
         /// Factor of a drop.
+        #[schemars(example = 0.1)]
         gamma: f64,
     },
     /// From 1 to `end` in a straight line (PyTorch `LinearLR`).
@@ -22,6 +27,7 @@ pub enum Schedule {
     /// `(1 - t/T)^power` (PyTorch `PolynomialLR`).
     Polynomial {
         /// Exponent; 0.9 is DeepLab's.
+        #[schemars(example = 0.9)]
         power: f64,
     },
     /// Half a cosine from 1 to `end` (PyTorch `CosineAnnealingLR`; Loshchilov and Hutter 2017).
@@ -45,6 +51,7 @@ pub enum Schedule {
     /// `CosineAnnealingWarmRestarts` for `warmup` 0 and `decay` 1).
     CosineRestarts {
         /// Epochs of the first cycle.
+        #[schemars(example = 10)]
         first: u64,
         /// Whole factor of a cycle's length.
         #[serde(default = "one")]
@@ -140,28 +147,30 @@ impl Schedule {
         }
     }
 
-    /// `(key, found, expected)` of the first setting out of range.
-    pub fn validate(&self) -> Result<(), (&'static str, f64, &'static str)> {
-        let share = |key, v: f64| {
-            if (0.0..=1.0).contains(&v) { Ok(()) } else { Err((key, v, "a share from 0 to 1")) }
+    /// The settings out of range.
+    pub fn violations(&self) -> Violations {
+        let (whole, shares) = match *self {
+            Schedule::Constant {} | Schedule::Polynomial { .. } => (vec![], vec![]),
+            Schedule::Step { every, gamma } => (vec![("every", every)], vec![("gamma", gamma)]),
+            Schedule::Linear { end } | Schedule::Cosine { end } => (vec![], vec![("end", end)]),
+            Schedule::CosineWarmup { warmup, end } => (vec![], vec![("warmup", warmup), ("end", end)]),
+            Schedule::CosineRestarts { first, multiplier, decay, warmup, end } => (
+                vec![("first", first), ("multiplier", multiplier)],
+                vec![("decay", decay), ("warmup", warmup), ("end", end)],
+            ),
+            Schedule::OneCycle { rise, start, end } => (vec![], vec![("rise", rise), ("start", start), ("end", end)]),
         };
-        let whole = |key, v: u64| if v > 0 { Ok(()) } else { Err((key, v as f64, "1 or more")) };
-        match *self {
-            Schedule::Constant {} => Ok(()),
-            Schedule::Step { every, gamma } => whole("every", every).and(share("gamma", gamma)),
-            Schedule::Linear { end } | Schedule::Cosine { end } => share("end", end),
-            Schedule::Polynomial { power } if power <= 0.0 => Err(("power", power, "above 0")),
-            Schedule::Polynomial { .. } => Ok(()),
-            Schedule::CosineWarmup { warmup, end } => share("warmup", warmup).and(share("end", end)),
-            Schedule::CosineRestarts { first, multiplier, decay, warmup, end } => whole("first", first)
-                .and(whole("multiplier", multiplier))
-                .and(share("decay", decay))
-                .and(share("warmup", warmup))
-                .and(share("end", end)),
-            Schedule::OneCycle { rise, start, end } => {
-                share("rise", rise).and(share("start", start)).and(share("end", end))
-            }
+        let mut wrong = Violations::new();
+        if let Schedule::Polynomial { power } = *self {
+            wrong.expect(power > 0.0, "power", power, "above 0");
         }
+        for (key, value) in whole {
+            wrong.expect(value > 0, key, value, "1 or more");
+        }
+        for (key, value) in shares {
+            wrong.expect((0.0..=1.0).contains(&value), key, value, "a share from 0 to 1");
+        }
+        wrong
     }
 }
 
@@ -191,7 +200,8 @@ mod tests {
         assert_eq!((factor(&step, 29), factor(&step, 30), factor(&step, 60)), (1.0, 0.5, 0.25));
         let restarts = Schedule::CosineRestarts { first: 2, multiplier: 2, decay: 0.5, warmup: 0.0, end: 0.0 };
         assert_eq!((factor(&restarts, 0), factor(&restarts, 20), factor(&restarts, 60)), (1.0, 0.5, 0.25));
-        assert_eq!(Schedule::Step { every: 0, gamma: 0.5 }.validate().unwrap_err().0, "every");
+        let wrong = Schedule::Step { every: 0, gamma: 1.5 }.violations();
+        assert_eq!(wrong.iter().map(|v| v.key.as_str()).collect::<Vec<_>>(), ["every", "gamma"]);
     }
 
     #[test]
@@ -205,7 +215,7 @@ mod tests {
             };
             let text = format!("kind = {kind:?}\n{extra}");
             let schedule: Schedule = toml::from_str(&text).unwrap_or_else(|e| panic!("{kind}: {e}"));
-            schedule.validate().unwrap();
+            assert!(schedule.violations().is_empty());
         }
         assert!(toml::from_str::<Schedule>("kind = \"linear\"\nstop = 1").is_err());
     }

@@ -139,7 +139,7 @@ fn save_annotation(path: &Path, cx: i32, cy: i32, rng: &mut ChaCha8Rng) {
 }
 
 fn sha256(path: &Path) -> String {
-    carpus::dataset::image::sha256(&std::fs::read(path).unwrap())
+    carpus::digest::sha256(&std::fs::read(path).unwrap())
 }
 
 /// Every file under a folder with its hash.

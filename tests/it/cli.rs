@@ -181,3 +181,33 @@ fn completions_and_manual_speak_json() {
     assert_eq!(pages.len(), commands().len() + 2);
     assert!(pages.iter().all(|page| Path::new(page.as_str().unwrap()).is_file()), "{manual}");
 }
+
+/// A map that names what is not there leads nowhere. Names of files and folders stand in back quotes, those of the source
+/// without `src/`; a word in capitals stands for a name that is made up.
+#[test]
+fn every_path_that_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let is_path = |word: &&str| {
+        let has_ending = [".rs", ".cpp", ".py", ".toml", ".md"].iter().any(|ending| word.ends_with(ending));
+        (word.contains('/') || has_ending) && !word.contains([' ', '(', '*', '=', '<', '{'])
+    };
+    let is_made_up = |word: &str| word.split(['/', '.']).any(|part| part.len() > 1 && part == part.to_uppercase());
+    let paths: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_path).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    let missing: Vec<&&str> = paths
+        .iter()
+        .filter(|path| !is_made_up(path))
+        .filter(|path| !root.join(path).exists() && !root.join("src").join(path).exists())
+        .collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+    // The map has every module.
+    let modules = std::fs::read_to_string(root.join("src/lib.rs")).unwrap();
+    let modules = modules.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+    for module in modules.map(|module| module.trim_end_matches(';')) {
+        let row = |line: &str| {
+            line.starts_with('|') && line.split('|').nth(1).is_some_and(|c| c.contains(&format!("`{module}`")))
+        };
+        assert!(text.lines().any(row), "the map has no `{module}`");
+    }
+}

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use carpus::dataset::annotation;
 use carpus::dataset::corrections::{Corrections, Target};
 use carpus::dataset::{Dataset, ImageEntry, Side};
-use carpus::dataset::{annotation, image};
+use carpus::digest::sha256;
 use carpus::tables::{FindingRow, write_csv};
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ impl Bench {
         let file = self.images[image].annotation.as_ref().unwrap();
         let path = self.at("data").join(file);
         let mut annotation = annotation::read(&path, file).unwrap().0;
-        let hash = image::sha256(&std::fs::read(&path).unwrap());
+        let hash = sha256(&std::fs::read(&path).unwrap());
         assert_eq!(self.read().apply(self.id(image), Some(&hash), &mut annotation), []);
         annotation.shapes.into_iter().map(|s| (s.index, s.label)).collect()
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use carpus::models::{Architecture, EncoderKind, Model, ModelConfig, read_tensors};
+use carpus::models::Architecture::{Decoder, Network};
+use carpus::models::{Architecture, DecoderKind, EncoderKind, Model, ModelConfig, NetworkKind, read_tensors};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -60,11 +61,11 @@ fn initial_weights_have_the_references_distribution() {
     tch::set_num_threads(2);
     let everything = std::env::var("CARPUS_PARITY").is_ok_and(|v| v == "all");
     let encoders = if everything { EncoderKind::ALL } else { &[HrNetW18, ConvNeXtTiny, ConvNeXtV2Tiny, SwinTiny] };
-    let mut configs: Vec<_> = encoders.iter().map(|e| (Architecture::Unet, Some(*e), 1)).collect();
-    configs.push((Architecture::HrNetOcr, Some(HrNetW18), 3));
-    configs.push((Architecture::SwinUnetr, None, 3));
+    let mut configs: Vec<_> = encoders.iter().map(|e| (Decoder(DecoderKind::Unet), Some(*e), 1)).collect();
+    configs.push((Decoder(DecoderKind::HrNetOcr), Some(HrNetW18), 3));
+    configs.push((Network(NetworkKind::SwinUnetr), None, 3));
     if everything {
-        configs.extend(encoders.iter().map(|e| (Architecture::UperNet, Some(*e), 3)));
+        configs.extend(encoders.iter().map(|e| (Decoder(DecoderKind::UperNet), Some(*e), 3)));
     }
     let cases: Vec<_> = configs
         .iter()
@@ -96,17 +97,17 @@ fn published_weights_load_as_timm_loads_them() {
     use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18, SwinTiny};
     let folder = tempfile::tempdir().unwrap();
     let configs = [
-        (Architecture::Fpn, HrNetW18, 3, 5),
-        (Architecture::HrNetOcr, HrNetW18, 1, 5),
-        (Architecture::Unet, ConvNeXtTiny, 1, 4),
-        (Architecture::Fpn, ConvNeXtV2Tiny, 3, 5),
-        (Architecture::Fpn, SwinTiny, 1, 5),
-        (Architecture::Unet, SwinTiny, 3, 3),
+        (Decoder(DecoderKind::Fpn), HrNetW18, 3, 5),
+        (Decoder(DecoderKind::HrNetOcr), HrNetW18, 1, 5),
+        (Decoder(DecoderKind::Unet), ConvNeXtTiny, 1, 4),
+        (Decoder(DecoderKind::Fpn), ConvNeXtV2Tiny, 3, 5),
+        (Decoder(DecoderKind::Fpn), SwinTiny, 1, 5),
+        (Decoder(DecoderKind::Unet), SwinTiny, 3, 3),
     ];
     let file = |name: String, what: &str| folder.path().join(format!("{name}.{what}.safetensors"));
     let name = |architecture: Architecture, encoder: EncoderKind| format!("{architecture}.{encoder}");
     let cases = configs.map(|(architecture, encoder, in_channels, depth)| {
-        let branches = architecture == Architecture::HrNetOcr;
+        let branches = architecture == Decoder(DecoderKind::HrNetOcr);
         let name = name(architecture, encoder);
         json!({"name": name, "encoder": encoder, "in_channels": in_channels, "depth": depth, "branches": branches})
     });
@@ -119,7 +120,7 @@ fn published_weights_load_as_timm_loads_them() {
             architecture,
             encoder: Some(encoder),
             in_channels,
-            depth,
+            depth: Some(depth),
             classes: 2,
             ..ModelConfig::default()
         };

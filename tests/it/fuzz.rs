@@ -17,7 +17,7 @@ use carpus::dataset::corrections::Corrections;
 use carpus::dataset::{annotation, image, metadata};
 use carpus::mask::submission;
 use carpus::tables::{self, BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
-use carpus::{audit, clean, features, runs, scores, splits};
+use carpus::{clean, features, runs, scores, splits};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -415,7 +415,7 @@ fn tables_as_csv() {
         drop(tables::read::<FindingRow>(path));
         drop(splits::read_weights(path));
         drop(scores::read_scores(path));
-        drop(audit::Scores::read(path));
+        drop(scores::DiceTable::read(path));
         // The log of a run.
         fs::write(path.with_file_name("config.toml"), "").unwrap();
         fs::copy(path, path.with_file_name("metrics.csv")).unwrap();
@@ -502,8 +502,8 @@ fn configurations() {
             }
         }
         #[cfg(feature = "torch")]
-        if let Ok(config) = carpus::config::train::TrainConfig::load(path, &[]) {
-            let _ = (config.settings(path, None), config.stages(path), config.to_toml());
+        if let Ok(config) = carpus::train::TrainConfig::load(path, &[]) {
+            let _ = (config.stages(path), config.to_toml(), config.to_commented_toml());
         }
     };
     Target { file: "config.toml", inputs: 400, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();

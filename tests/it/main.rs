@@ -33,6 +33,7 @@ mod models_weights;
 mod outputs;
 mod phantom;
 mod python;
+mod query;
 mod reading;
 mod report;
 #[cfg(feature = "torch")]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::{
-    Architecture, Attention, EncoderKind, EncoderScale, Input, Model, ModelConfig, ModelError, NnUnetOptions, Norm,
-    Outline, Upsampling,
+    Architecture, Attention, DecoderKind, EncoderKind, EncoderScale, Input, Model, ModelConfig, ModelError,
+    NetworkKind, NnUnetOptions, Norm, Outline, Upsampling,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -17,7 +18,7 @@ fn contract_configs() -> Vec<ModelConfig> {
     use EncoderKind::{ConvNeXtV2Tiny, EfficientNetB0, HrNetW18, MitB0, MobileNetV2, MobileNetV3Large, ResNet18};
     let small = [EfficientNetB0, ResNet18, MobileNetV2, MobileNetV3Large, MitB0, HrNetW18, ConvNeXtV2Tiny];
     let encoders = if all() { EncoderKind::ALL } else { &small };
-    let pairs = Architecture::ALL.iter().flat_map(|a| encoders.iter().map(move |e| (*a, *e)));
+    let pairs = Architecture::all().flat_map(|a| encoders.iter().map(move |e| (a, *e)));
     let config = |(architecture, encoder)| ModelConfig {
         architecture,
         encoder: Some(encoder),
@@ -25,10 +26,10 @@ fn contract_configs() -> Vec<ModelConfig> {
         ..ModelConfig::default()
     };
     // Those that stand on few encoders or on none from the list, as they come; nnU-Net's small.
-    let own = Architecture::ALL.iter().filter(|a| !takes_any_encoder(**a));
+    let own = Architecture::all().filter(|a| !takes_any_encoder(*a));
     let nnunet = NnUnetOptions { stages: 5, features: 8, ..NnUnetOptions::default() };
     let small = |a: Architecture| if a.name().starts_with("nnunet") { nnunet } else { NnUnetOptions::default() };
-    let own = own.map(|a| ModelConfig { architecture: *a, classes: 3, nnunet: small(*a), ..ModelConfig::default() });
+    let own = own.map(|a| ModelConfig { architecture: a, classes: 3, nnunet: small(a), ..ModelConfig::default() });
     pairs.map(config).chain(own).collect()
 }
 
@@ -42,10 +43,10 @@ fn is_legal(config: &ModelConfig) -> bool {
     let is_swin = matches!(encoder, SwinTiny | SwinSmall | SwinBase);
     let is_hrnet = matches!(encoder, HrNetW18 | HrNetW32 | HrNetW48);
     match config.architecture {
-        Architecture::HrNetOcr => is_hrnet,
-        Architecture::UnetPlusPlus | Architecture::Linknet => !is_mit,
-        Architecture::SegformerTransformers => is_mit,
-        Architecture::UperNetTransformers => {
+        Decoder(DecoderKind::HrNetOcr) => is_hrnet,
+        Decoder(DecoderKind::UnetPlusPlus) | Decoder(DecoderKind::Linknet) => !is_mit,
+        Decoder(DecoderKind::SegformerTransformers) => is_mit,
+        Decoder(DecoderKind::UperNetTransformers) => {
             is_swin || matches!(encoder, ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large)
         }
         _ => config.output_stride() == 32 || !(is_mit || is_hrnet || is_swin),
@@ -73,12 +74,12 @@ fn illegal_pairs_are_refused_with_the_reason() {
             }
         }
     }
-    assert!(legal > 3 * Architecture::ALL.len());
+    assert!(legal > 3 * Architecture::all().count());
     let wrong = ModelConfig { attention: Some(Attention::Scse), ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("attention"));
-    let ocr = ModelConfig { architecture: Architecture::HrNetOcr, ..ModelConfig::default() };
+    let ocr = ModelConfig { architecture: Decoder(DecoderKind::HrNetOcr), ..ModelConfig::default() };
     assert_eq!(ocr.backbone(), Some(EncoderKind::HrNetW18));
-    assert!(ModelConfig { depth: 4, ..ocr }.validate().unwrap_err().to_string().contains("depth"));
+    assert!(ModelConfig { depth: Some(4), ..ocr }.validate().unwrap_err().to_string().contains("depth"));
     for (encoder, refused) in [(EncoderKind::HrNetW18, true), (EncoderKind::ConvNeXtTiny, false)] {
         let config = ModelConfig { encoder: Some(encoder), drop_path: Some(0.1), ..ModelConfig::default() };
         let text = config.validate().err().map(|error| error.to_string()).unwrap_or_default();
@@ -86,16 +87,17 @@ fn illegal_pairs_are_refused_with_the_reason() {
     }
     let wrong = ModelConfig { auxiliary: true, ..ModelConfig::default() };
     assert!(wrong.validate().is_ok(), "any decoder takes one");
-    let wrong = ModelConfig { architecture: Architecture::TorchvisionFcn, depth: 4, ..ModelConfig::default() };
+    let wrong =
+        ModelConfig { architecture: Network(NetworkKind::TorchvisionFcn), depth: Some(4), ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("depth"));
     let wrong = ModelConfig { in_channels: 2, ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("1 or 3"));
     let wrong = ModelConfig { feature_size: Some(24), ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("swin-unetr"));
-    let unetr = ModelConfig { architecture: Architecture::SwinUnetr, ..ModelConfig::default() };
+    let unetr = ModelConfig { architecture: Network(NetworkKind::SwinUnetr), ..ModelConfig::default() };
     let wrong = ModelConfig { feature_size: Some(30), ..unetr.clone() };
     assert!(wrong.validate().unwrap_err().to_string().contains("24, 36 and 48"));
-    let wrong = ModelConfig { depth: 4, ..unetr };
+    let wrong = ModelConfig { depth: Some(4), ..unetr };
     assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
 
@@ -120,32 +122,50 @@ fn options_without_a_place_are_refused() {
     let on = |architecture| ModelConfig { architecture, ..ModelConfig::default() };
     let (dropout, drop_path) = (Some(0.2), Some(0.2));
     let nearest = Upsampling::Nearest;
-    let stem = || on(Architecture::Unet);
+    let stem = || on(Decoder(DecoderKind::Unet));
     for (config, words) in [
         (ModelConfig { dropout, ..stem() }, vec!["dropout is 0.2", "unet has none", "head-dropout"]),
         (
             ModelConfig { upsampling_mode: nearest, ..stem() },
             vec!["upsampling-mode is nearest", "at the size of the image"],
         ),
-        (ModelConfig { dropout, ..on(Architecture::TorchvisionLraspp) }, vec!["dropout is 0.2", "torchvision-lraspp"]),
-        (ModelConfig { drop_path, ..on(Architecture::TorchvisionFcn) }, vec!["drop-path is 0.2", "torchvision-fcn"]),
-        (ModelConfig { drop_path, ..on(Architecture::NnUnet) }, vec!["drop-path is 0.2", "nnunet"]),
-        (ModelConfig { norm: Norm::Layer, ..on(Architecture::SwinUnetr) }, vec!["swin-unetr has no batch norm"]),
-        (ModelConfig { norm_momentum: Some(0.1), ..on(Architecture::SwinUnetr) }, vec!["norm-momentum"]),
-        (ModelConfig { auxiliary: true, ..on(Architecture::HrNetOcr) }, vec!["auxiliary", "always on"]),
-        (ModelConfig { auxiliary: true, ..on(Architecture::NnUnet) }, vec!["deep-supervision"]),
+        (
+            ModelConfig { dropout, ..on(Network(NetworkKind::TorchvisionLraspp)) },
+            vec!["dropout is 0.2", "torchvision-lraspp"],
+        ),
+        (
+            ModelConfig { drop_path, ..on(Network(NetworkKind::TorchvisionFcn)) },
+            vec!["drop-path is 0.2", "torchvision-fcn"],
+        ),
+        (ModelConfig { drop_path, ..on(Network(NetworkKind::NnUnet)) }, vec!["drop-path is 0.2", "nnunet"]),
+        (
+            ModelConfig { norm: Norm::Layer, ..on(Network(NetworkKind::SwinUnetr)) },
+            vec!["swin-unetr has no batch norm"],
+        ),
+        (ModelConfig { norm_momentum: Some(0.1), ..on(Network(NetworkKind::SwinUnetr)) }, vec!["norm-momentum"]),
+        (ModelConfig { auxiliary: true, ..on(Decoder(DecoderKind::HrNetOcr)) }, vec!["auxiliary", "always on"]),
+        (ModelConfig { auxiliary: true, ..on(Network(NetworkKind::NnUnet)) }, vec!["deep-supervision"]),
         (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has 32"]),
-        (ModelConfig { output_stride: Some(4), ..on(Architecture::Pan) }, vec!["pan has 16 or 32"]),
-        (ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Architecture::Pan) }, vec!["atrous-rates", "deeplabv3"]),
-        (ModelConfig { atrous_rates: Some([1, 0, 3]), ..on(Architecture::DeepLabV3) }, vec!["[1, 0, 3]"]),
-        (ModelConfig { encoder: Some(EncoderKind::MitB0), ..on(Architecture::Pan) }, vec!["or output-stride = 32"]),
+        (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["pan has 16 or 32"]),
+        (
+            ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Decoder(DecoderKind::Pan)) },
+            vec!["atrous-rates", "deeplabv3"],
+        ),
+        (ModelConfig { atrous_rates: Some([1, 0, 3]), ..on(Decoder(DecoderKind::DeepLabV3)) }, vec!["[1, 0, 3]"]),
+        (
+            ModelConfig { encoder: Some(EncoderKind::MitB0), ..on(Decoder(DecoderKind::Pan)) },
+            vec!["or output-stride = 32"],
+        ),
     ] {
         let text = config.validate().expect_err("it has no place").to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
     // At rates of 0 nothing is asked for.
-    ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), ..on(Architecture::TorchvisionLraspp) }.validate().unwrap();
-    let pan = ModelConfig { encoder: Some(EncoderKind::MitB0), output_stride: Some(32), ..on(Architecture::Pan) };
+    ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), ..on(Network(NetworkKind::TorchvisionLraspp)) }
+        .validate()
+        .unwrap();
+    let pan =
+        ModelConfig { encoder: Some(EncoderKind::MitB0), output_stride: Some(32), ..on(Decoder(DecoderKind::Pan)) };
     pan.validate().unwrap();
 }
 
@@ -169,7 +189,10 @@ fn a_norm_is_taken_where_it_changes_something() {
             }
         }
     }
-    assert!(refused.contains(&Architecture::Fpn) && refused.contains(&Architecture::SwinUnetr), "{refused:?}");
+    assert!(
+        refused.contains(&Decoder(DecoderKind::Fpn)) && refused.contains(&Network(NetworkKind::SwinUnetr)),
+        "{refused:?}"
+    );
 }
 
 /// At every depth and output stride logits have the size of the image, at the smallest image that is taken.
@@ -178,13 +201,13 @@ fn logits_have_the_size_of_the_image_at_every_depth_and_stride() {
     tch::set_num_threads(2);
     let encoders = [EncoderKind::ResNet18, EncoderKind::MitB0, EncoderKind::MobileNetV3Large];
     let mut tried = BTreeSet::new();
-    for architecture in Architecture::ALL.iter().copied().filter(|a| takes_any_encoder(*a)) {
+    for architecture in Architecture::all().filter(|a| takes_any_encoder(*a)) {
         for (encoder, depth) in encoders.into_iter().flat_map(|e| (3..=5).map(move |depth| (e, depth))) {
             for stride in architecture.output_strides().iter().copied() {
                 let config = ModelConfig {
                     architecture,
                     encoder: Some(encoder),
-                    depth,
+                    depth: Some(depth),
                     output_stride: Some(stride),
                     classes: 2,
                     ..ModelConfig::default()
@@ -201,7 +224,12 @@ fn logits_have_the_size_of_the_image_at_every_depth_and_stride() {
             }
         }
     }
-    for architecture in [Architecture::Fpn, Architecture::Pan, Architecture::DeepLabV3, Architecture::DeepLabV3Plus] {
+    for architecture in [
+        Decoder(DecoderKind::Fpn),
+        Decoder(DecoderKind::Pan),
+        Decoder(DecoderKind::DeepLabV3),
+        Decoder(DecoderKind::DeepLabV3Plus),
+    ] {
         let strides = architecture.output_strides();
         let pairs = (3..=5).flat_map(|depth| strides.iter().map(move |stride| (architecture, depth, *stride)));
         assert!(pairs.into_iter().all(|pair| tried.contains(&pair)), "{architecture}");
@@ -212,7 +240,7 @@ fn logits_have_the_size_of_the_image_at_every_depth_and_stride() {
 #[test]
 fn attention_gates_fit_narrow_maps() {
     let config = ModelConfig {
-        architecture: Architecture::UnetPlusPlus,
+        architecture: Decoder(DecoderKind::UnetPlusPlus),
         encoder: Some(EncoderKind::ResNet18),
         attention: Some(Attention::Scse),
         encoder_scale: Some(EncoderScale { width: 0.125, depth: 1.0 }),
@@ -354,4 +382,34 @@ fn folded_norms_change_nothing() {
         let difference = relative(&folded, &plain);
         assert!(difference < EXACT, "{encoder}: {difference:e}");
     }
+}
+
+#[test]
+fn depth_is_the_references_unless_it_is_stated() {
+    let read = |text: &str| toml::from_str::<ModelConfig>(text).unwrap();
+    for (text, depth) in [
+        ("architecture = 'pspnet'", 3),
+        ("architecture = 'pspnet'\ndepth = 5", 5),
+        ("architecture = 'unet'", 5),
+        ("architecture = 'swin-unetr'", 5),
+    ] {
+        let config = read(text);
+        assert_eq!(config.depth(), depth, "{text}");
+        // A file of weights states it, so that it means the same whatever a later default is.
+        assert_eq!(read(&toml::to_string(&config).unwrap()).depth, Some(depth), "{text}");
+    }
+}
+
+#[test]
+fn architectures_go_by_one_flat_list_of_names() {
+    let names: BTreeSet<&str> = Architecture::all().map(Architecture::name).collect();
+    assert_eq!((names.len(), Architecture::all().count()), (21, 21));
+    for architecture in Architecture::all() {
+        assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
+        assert_eq!(serde_json::to_value(architecture).unwrap(), architecture.name());
+        assert_eq!(serde_json::from_value::<Architecture>(architecture.name().into()).unwrap(), architecture);
+    }
+    let error = "unett".parse::<Architecture>().unwrap_err().to_string();
+    assert!(error.starts_with("there is no architecture \"unett\"; there is unet, unetplusplus"), "{error}");
+    assert!(error.ends_with("nnunet, nnunet-resenc"), "{error}");
 }

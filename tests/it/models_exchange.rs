@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::names::{NamesError, Source, from_carpus, to_carpus};
 use carpus::models::{
-    Architecture, EncoderKind, Input, MetadataOptions, Model, ModelConfig, NnUnetOptions, Norm, read_tensors,
-    write_tensors,
+    Architecture, DecoderKind, EncoderKind, Input, MetadataOptions, Model, ModelConfig, NetworkKind, NnUnetOptions,
+    Norm, read_tensors, write_tensors,
 };
 use carpus::train::{InputSettings, WeightsInfo, write_weights};
 use serde_json::json;
@@ -303,7 +304,7 @@ fn any_model_can_be_run_and_converted_from_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let small = NnUnetOptions { stages: 3, features: 4, max_features: 8 };
-    let nnunet = ModelConfig { architecture: Architecture::NnUnet, nnunet: small, ..ModelConfig::default() };
+    let nnunet = ModelConfig { architecture: Network(NetworkKind::NnUnet), nnunet: small, ..ModelConfig::default() };
     let gated = ModelConfig {
         encoder: Some(EncoderKind::ResNet18),
         metadata: Some(MetadataOptions { channels: 8 }),
@@ -405,11 +406,10 @@ fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     use EncoderKind::{EfficientNetB0, MitB0, ResNet18, SwinTiny};
     // PSPNet has means over cells that do not divide the feature, for which ONNX has no operator; Swin has masks.
     let mut configs = [EfficientNetB0, MitB0, ResNet18, SwinTiny].map(fpn).to_vec();
-    configs[1].architecture = Architecture::Segformer;
-    configs[2].architecture = Architecture::PspNet;
+    configs[1].architecture = Decoder(DecoderKind::Segformer);
+    configs[2].architecture = Decoder(DecoderKind::PspNet);
     if all() {
-        let every =
-            Architecture::ALL.iter().map(|a| ModelConfig { architecture: *a, classes: 3, ..Default::default() });
+        let every = Architecture::all().map(|a| ModelConfig { architecture: a, classes: 3, ..Default::default() });
         configs.extend(every);
         configs.extend(EncoderKind::ALL.iter().map(|e| fpn(*e)));
     }

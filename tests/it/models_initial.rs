@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use carpus::models::{Architecture, EncoderKind, Model, read_tensors};
+use carpus::models::Architecture::Decoder;
+use carpus::models::{Architecture, DecoderKind, EncoderKind, Model, read_tensors};
 use statrs::distribution::{ContinuousCDF, Normal};
 use tch::{Device, Kind, Tensor};
 
@@ -137,8 +138,8 @@ fn every_model_starts_as_the_reference_starts() {
     use EncoderKind::{EfficientNetB0, MitB0, MobileNetV2, MobileNetV3Large, ResNet18};
     let sample = [ResNet18, MobileNetV2, MobileNetV3Large, MitB0];
     let encoders = if all() { EncoderKind::ALL } else { &sample };
-    let mut cases: Vec<Case> = encoders.iter().map(|e| Case::new(Architecture::Fpn, *e)).collect();
-    for architecture in Architecture::ALL.iter().copied() {
+    let mut cases: Vec<Case> = encoders.iter().map(|e| Case::new(Decoder(DecoderKind::Fpn), *e)).collect();
+    for architecture in Architecture::all() {
         let reference = architecture.reference();
         if reference.starts_with("smp.") {
             cases.push(Case::new(architecture, EfficientNetB0));
@@ -151,7 +152,7 @@ fn every_model_starts_as_the_reference_starts() {
     // A first layer for one channel starts in its own way.
     let grey = encoders.iter().take(if all() { encoders.len() } else { 1 });
     cases.extend(grey.map(|encoder| {
-        let mut case = Case::new(Architecture::Fpn, *encoder);
+        let mut case = Case::new(Decoder(DecoderKind::Fpn), *encoder);
         case.config.in_channels = 1;
         case
     }));

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use carpus::models::{Architecture, EncoderKind};
+use carpus::models::Architecture::Decoder;
+use carpus::models::{Architecture, DecoderKind, EncoderKind};
 
 use crate::models::{Case, all, compare};
 
@@ -11,14 +12,14 @@ use crate::models::{Case, all, compare};
 /// where legal. The decoders of other references have tests of their own, which `make parity` runs in full too.
 fn matrix() -> Vec<Case> {
     let mut pairs: Vec<(Architecture, EncoderKind)> = Vec::new();
-    for architecture in [Architecture::Fpn, Architecture::Unet] {
+    for architecture in [Decoder(DecoderKind::Fpn), Decoder(DecoderKind::Unet)] {
         pairs.extend(EncoderKind::ALL.iter().map(|encoder| (architecture, *encoder)));
     }
     // Those that are not there have no line in the matrix.
     let kinds = ["efficientnet-b0", "resnet34", "mit_b0", "tu-convnextv2_tiny"].map(EncoderKind::from_name);
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::all() {
         if architecture.reference().starts_with("smp.") {
-            pairs.extend(kinds.iter().flatten().map(|encoder| (*architecture, *encoder)));
+            pairs.extend(kinds.iter().flatten().map(|encoder| (architecture, *encoder)));
         }
     }
     pairs.sort();

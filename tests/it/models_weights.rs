@@ -1,8 +1,10 @@
 //! Weights from files: what fits, what is converted on the way, what is refused and what is said then.
 
+use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::names::{self, NamesError, Source};
 use carpus::models::{
-    Architecture, Attention, EncoderKind, Model, ModelConfig, Norm, WeightsError, read_tensors, write_tensors,
+    Attention, DecoderKind, EncoderKind, Model, ModelConfig, NetworkKind, Norm, WeightsError, read_tensors,
+    write_tensors,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -91,9 +93,9 @@ fn published_weights_load_into_wrapped_encoders_and_backbones() {
         (on(EncoderKind::EfficientNetV2S), "encoder.model.", "", &timm[..]),
         (on(EncoderKind::MobileNetV3Large), "encoder.model.", "model.", &[]),
         (on(EncoderKind::MobileNetV2), "encoder.", "", &torchvision[..]),
-        (whole(Architecture::TorchvisionLraspp), "backbone.", "features.", &torchvision[..]),
-        (whole(Architecture::TorchvisionFcn), "backbone.", "", &["fc.weight"]),
-        (whole(Architecture::TorchvisionDeepLabV3), "backbone.", "backbone.", &torchvision[..]),
+        (whole(Network(NetworkKind::TorchvisionLraspp)), "backbone.", "features.", &torchvision[..]),
+        (whole(Network(NetworkKind::TorchvisionFcn)), "backbone.", "", &["fc.weight"]),
+        (whole(Network(NetworkKind::TorchvisionDeepLabV3)), "backbone.", "backbone.", &torchvision[..]),
     ] {
         let name = format!("{} from {wrapping:?}", config.describe());
         tch::manual_seed(1);
@@ -137,35 +139,41 @@ fn a_mismatch_says_which_model_the_weights_fit() {
         classes,
         ..ModelConfig::default()
     };
-    let fpn = || on(Architecture::Fpn, ResNet18, 4);
-    let unet = || on(Architecture::Unet, ResNet18, 4);
+    let fpn = || on(Decoder(DecoderKind::Fpn), ResNet18, 4);
+    let unet = || on(Decoder(DecoderKind::Unet), ResNet18, 4);
     for (of, given_to, change) in [
-        (ModelConfig { depth: 3, ..fpn() }, fpn(), "depth = 3"),
-        (ModelConfig { depth: 3, classes: 7, ..fpn() }, fpn(), "classes = 7, depth = 3"),
-        (on(Architecture::Fpn, ResNet18, 7), fpn(), "classes = 7"),
+        (ModelConfig { depth: Some(3), ..fpn() }, fpn(), "depth = 3"),
+        (ModelConfig { depth: Some(3), classes: 7, ..fpn() }, fpn(), "classes = 7, depth = 3"),
+        (on(Decoder(DecoderKind::Fpn), ResNet18, 7), fpn(), "classes = 7"),
         (ModelConfig { auxiliary: true, ..fpn() }, fpn(), "auxiliary = true"),
         (ModelConfig { in_channels: 1, ..fpn() }, fpn(), "in-channels = 1"),
         (ModelConfig { attention: Some(Attention::Scse), ..unet() }, unet(), "attention = \"scse\""),
         (unet(), ModelConfig { attention: Some(Attention::Scse), ..unet() }, "no attention"),
-        (on(Architecture::Unet, ResNet34, 4), unet(), "architecture = \"unet\", encoder = \"resnet34\""),
+        (on(Decoder(DecoderKind::Unet), ResNet34, 4), unet(), "architecture = \"unet\", encoder = \"resnet34\""),
+        (on(Decoder(DecoderKind::PspNet), ResNet34, 4), fpn(), "architecture = \"pspnet\", encoder = \"resnet34\""),
         (
-            ModelConfig { depth: 3, ..on(Architecture::PspNet, ResNet34, 4) },
+            ModelConfig { depth: Some(5), ..on(Decoder(DecoderKind::PspNet), ResNet34, 4) },
             fpn(),
+            "architecture = \"pspnet\", encoder = \"resnet34\", depth = 5",
+        ),
+        (
+            on(Decoder(DecoderKind::PspNet), ResNet34, 4),
+            ModelConfig { depth: Some(5), ..fpn() },
             "architecture = \"pspnet\", encoder = \"resnet34\", depth = 3",
         ),
         (
-            on(Architecture::UperNetTransformers, SwinTiny, 4),
+            on(Decoder(DecoderKind::UperNetTransformers), SwinTiny, 4),
             fpn(),
             "architecture = \"upernet-transformers\", encoder = \"tu-swin_tiny_patch4_window7_224\"",
         ),
         (
-            ModelConfig { encoder: None, ..on(Architecture::TorchvisionLraspp, ResNet18, 4) },
+            ModelConfig { encoder: None, ..on(Network(NetworkKind::TorchvisionLraspp), ResNet18, 4) },
             fpn(),
             "architecture = \"torchvision-lraspp\"",
         ),
-        (on(Architecture::Segformer, MitB0, 4), fpn(), "architecture = \"segformer\", encoder = \"mit_b0\""),
+        (on(Decoder(DecoderKind::Segformer), MitB0, 4), fpn(), "architecture = \"segformer\", encoder = \"mit_b0\""),
         // Converted on the way.
-        (ModelConfig { depth: 4, ..fpn() }, ModelConfig { norm: Norm::Group(8), ..fpn() }, "depth = 4"),
+        (ModelConfig { depth: Some(4), ..fpn() }, ModelConfig { norm: Norm::Group(8), ..fpn() }, "depth = 4"),
     ] {
         Model::new(&of, Device::Cpu).unwrap().save(&path).unwrap();
         let wanted = format!("they fit a model with {change}");

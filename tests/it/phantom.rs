@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use carpus::bones::{Bone, COUNT, NAMES};
 use carpus::dataset::annotation;
 use carpus::dataset::metadata::{self, Sex};
-use carpus::dataset::phantom::{self, LabelFault, Settings, Truth, geometry, lean_deg, people, plan};
+use carpus::dataset::phantom::{self, LabelFault, Settings, Truth, geometry, people, plan};
 use carpus::dataset::{Dataset, Side, Subset};
 use carpus::mask::RunMask;
 use carpus::progress::Silent;
@@ -53,7 +53,7 @@ fn statistics_are_the_real_data_sets() {
         let hand = geometry(&image.hand, 2048);
         let masks = hand.masks();
         let centre = |bone: Bone| masks[bone.index()].moments().centroid().unwrap();
-        let lean = lean_deg(centre(Bone::ULNA), centre(Bone::FINGER_16));
+        let lean = centre(Bone::ULNA).lean_to(centre(Bone::FINGER_16));
         let outwards = if image.hand.side == Side::R { lean } else { -lean };
         leans.entry((image.subset, image.hand.rotated)).or_default().push(outwards);
         let count: &mut (usize, usize) = rotated.entry(image.subset).or_default();

@@ -169,11 +169,20 @@ fn poor_tables_are_reported_as_poor() {
     assert!(absent(&no_metadata, "sex").contains("not known"));
 
     let no_rotated_train = run(&|t| {
-        t.images.iter_mut().filter(|i| i.subset == "train").for_each(|i| i.angle_deg = i.angle_deg.map(|a| a / 4.0));
+        t.images.iter_mut().filter(|i| i.subset == "train").for_each(|i| i.rotated = i.angle_deg.map(|_| false));
+        t.rotated_deg = Some(77.5);
     });
     assert!(words(&no_rotated_train[3]).contains("0.5 was added"), "{}", words(&no_rotated_train[3]));
-    assert!(absent(&no_rotated_train, "rotation").contains("marked otherwise"));
+    assert_eq!(numbers(&no_rotated_train)["rotation"]["threshold_deg"], 77.5);
+    assert!(words(&no_rotated_train[3]).contains("from 77.5° on"), "{}", words(&no_rotated_train[3]));
     assert_eq!(numbers(&no_rotated_train)["rotation"]["test_against_train"]["odds_ratio"]["corrected"], true);
+
+    // Tables of before the scan wrote its threshold.
+    let unsaid = run(&|t| t.rotated_deg = None);
+    let (said, found) = (words(&unsaid[3]), numbers(&unsaid)["rotation"].clone());
+    assert!(said.contains("do not hold from how many degrees") && !said.contains("threshold"), "{said}");
+    assert_eq!((&found["threshold_deg"], &found["train"]["within_5_deg_of_threshold"]), (&Value::Null, &Value::Null));
+    near(&found, "train.rotated.count", 94.0, 0.0);
 
     let only_men = run(&|t| t.patients.iter_mut().for_each(|p| p.sex = Some("M".into())));
     assert!(absent(&only_men, "mask_size").contains("`male`"), "{}", absent(&only_men, "mask_size"));
@@ -349,6 +358,7 @@ fn the_command_writes_the_same_bytes_whatever_the_threads() {
     }
     let keys: Value = serde_json::from_slice(&a[Path::new("numbers.json")]).unwrap();
     assert_eq!(keys.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), IDS);
+    assert_eq!(keys["rotation"]["threshold_deg"], 33.0);
     let page = String::from_utf8(a[Path::new("index.html")].clone()).unwrap();
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("@import"));
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 5);
@@ -368,7 +378,5 @@ fn what_is_wrong_is_said_with_the_way_out() {
     synthetic::tables(1).write(&home.path().join("tables"), false).unwrap();
     let (code, error) = run(&["tables", "--out", "tables"]);
     assert!(code == Some(1) && error.contains("is not a report"), "{error}");
-    let (code, error) = run(&["tables", "--out", "report", "--rotated-deg", "-3"]);
-    assert!(code == Some(2) && error.contains("between 0 and 180"), "{error}");
     assert!(!home.path().join("report").exists());
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use carpus::config::chain::{ChainConfig, scalar};
-use carpus::config::train::TrainConfig;
+use carpus::train::TrainConfig;
 
 /// Files that cannot run yet: with each, what its error says that it waits for. A file that waits for several things is
 /// here with the first that is met.
@@ -59,7 +59,13 @@ fn is_chain(path: &Path) -> bool {
 /// names are loaded with its settings laid over.
 fn load(path: &Path) -> Result<(), String> {
     if !is_chain(path) {
-        return TrainConfig::load(path, &[]).map(drop).map_err(|e| e.to_string());
+        let config = TrainConfig::load(path, &[]).map_err(|e| e.to_string())?;
+        // As `train --print-config` prints it, it is the same.
+        let printed = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(printed.path(), config.to_commented_toml()).unwrap();
+        let again = TrainConfig::load(printed.path(), &[]).map_err(|e| e.to_string())?;
+        assert_eq!(again, config, "{}", path.display());
+        return Ok(());
     }
     let chain = ChainConfig::read(path).map_err(|e| e.to_string())?;
     for member in &chain.train {

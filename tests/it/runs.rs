@@ -1,6 +1,5 @@
 //! Run folders made up from drawn hands: listing, comparison, and a run's report.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -12,7 +11,7 @@ use carpus::report::Block;
 use carpus::report::run::{RunStudy, sections};
 use carpus::runs::{Measure, Run, compare, find};
 use carpus::scores::{self, ImageScore, Region, Summary};
-use carpus::tables::FoldRow;
+use carpus::tables::{EpochRow, FoldRow, write_csv};
 use serde_json::{Value, json};
 
 use super::browser;
@@ -26,28 +25,28 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A log of `epochs` in two stages whose Dice rises to `dice`.
-fn log(epochs: usize, dice: f64) -> String {
-    let mut log =
-        "stage,epoch,step,lr,train_loss,valid_loss,valid_dice,valid_dice_raw,images_per_second,waiting,memory_mb"
-            .to_owned();
-    bones::NAMES.iter().for_each(|name| write!(log, ",dice_{name}").unwrap());
-    for i in 0..epochs {
+fn log(epochs: usize, dice: f64) -> Vec<EpochRow> {
+    let row = |i: usize| {
         let share = (i + 1) as f64 / epochs as f64;
         let (stage, reached) = (if i < epochs / 3 { "warm" } else { "fine" }, dice * (1.0 - (-5.0 * share).exp()));
-        let (rate, loss) = (1e-3 * (1.0 - share) + 1e-6, 0.6 * (-3.0 * share).exp() + 0.05);
-        write!(
-            log,
-            "\n{stage},{},{},{rate:e},{loss},{},{reached},{},{},0.03,2048.5",
-            i + 1,
-            9 * (i + 1),
-            1.2 * loss,
-            reached - 0.01,
-            3.0 + share
-        )
-        .unwrap();
-        (0..bones::COUNT).for_each(|c| write!(log, ",{}", reached - 0.004 * c as f64).unwrap());
-    }
-    log + "\n"
+        let loss = 0.6 * (-3.0 * share).exp() + 0.05;
+        EpochRow {
+            stage: stage.into(),
+            epoch: i as u32 + 1,
+            step: 9 * (i as u64 + 1),
+            lr: 1e-3 * (1.0 - share) + 1e-6,
+            train_loss: loss,
+            valid_loss: 1.2 * loss,
+            valid_dice: reached,
+            valid_dice_raw: Some(reached - 0.01),
+            images_per_second: 3.0 + share,
+            waiting: 0.03,
+            memory_mb: Some(2048.5),
+            dice: (0..bones::COUNT).map(|c| reached - 0.004 * c as f64).collect(),
+            ..EpochRow::default()
+        }
+    };
+    (0..epochs).map(row).collect()
 }
 
 const CONFIG: &str = "size = 512
@@ -74,14 +73,14 @@ fn write_run(folder: &Path, name: &str, seed: u32, fold: u32, more: &str, scores
     std::fs::create_dir_all(&run).unwrap();
     let config = CONFIG.replace("SEED", &seed.to_string()).replace("FOLD", &fold.to_string());
     std::fs::write(run.join("config.toml"), config.replace("NAME", name).replace("MORE", more)).unwrap();
-    std::fs::write(run.join("metrics.csv"), log(12, 0.95)).unwrap();
+    write_csv(&run.join("metrics.csv"), &log(12, 0.95)).unwrap();
     if !scores.is_empty() {
         scores::write_scores(&run.join("per_image_dice.csv"), scores).unwrap();
     }
     let held_out = (!scores.is_empty()).then(|| Summary::of(scores));
     let summary = json!({
         "run": run, "best_epoch": 12, "best_dice_at_model_size": 0.943, "stopped_early": false,
-        "training_images": 6, "validation_images": 2, "seconds": 754.3, "held_out": held_out,
+        "training_images": 6, "validation_images": 2, "images_left_out": 0, "seconds": 754.3, "held_out": held_out,
     });
     std::fs::write(run.join("summary.json"), summary.to_string()).unwrap();
 }
@@ -435,9 +434,9 @@ fn a_run_settles_after_many_epochs_alone() {
     let folder = home.path().join("runs/run");
     std::fs::remove_file(folder.join("summary.json")).unwrap();
     let says = |epochs: usize, best: usize| {
-        let mut log = "epoch,valid_dice\n".to_owned();
-        (1..=epochs).for_each(|e| writeln!(log, "{e},{}", if e == best { 0.9 } else { 0.8 }).unwrap());
-        std::fs::write(folder.join("metrics.csv"), log).unwrap();
+        let mut log = log(epochs, 0.95);
+        log.iter_mut().zip(1..).for_each(|(row, epoch)| row.valid_dice = if epoch == best { 0.9 } else { 0.8 });
+        write_csv(&folder.join("metrics.csv"), &log).unwrap();
         let run = Run::read(&folder).unwrap();
         let all = sections(&RunStudy::new(&run, None, 0, &Silent));
         let curves = all.iter().find(|s| s.id == "curves").unwrap();

@@ -83,6 +83,20 @@ fn measures_are_those_of_the_drawn_hand() {
 }
 
 #[test]
+fn the_threshold_of_rotation_stays_with_the_tables() {
+    let (root, out) = (data(), tempfile::tempdir().unwrap());
+    let rotated_from = |rotated_deg: f64| {
+        let settings = ScanSettings { rotated_deg, ..ScanSettings::default() };
+        scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
+        let tables = Tables::read(out.path()).unwrap();
+        (tables.rotated_deg, tables.images[0].rotated)
+    };
+    // The hand leans by 45 degrees.
+    assert_eq!(rotated_from(46.0), (Some(46.0), Some(false)));
+    assert_eq!(rotated_from(44.5), (Some(44.5), Some(true)));
+}
+
+#[test]
 fn threads_do_not_change_a_byte() {
     let root = data();
     let bytes = |jobs| {

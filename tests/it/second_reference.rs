@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use carpus::models::Architecture::Decoder;
 use carpus::models::names::{NamesError, transformers};
-use carpus::models::{Architecture, EncoderKind, Model, ModelConfig, read_tensors, write_tensors};
+use carpus::models::{Architecture, DecoderKind, EncoderKind, Model, ModelConfig, read_tensors, write_tensors};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -124,8 +125,8 @@ fn copy(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
 fn segformer_equals_transformers() {
     use EncoderKind::{MitB0, MitB1, MitB2, MitB3, MitB4, MitB5};
     let kinds: &[_] = if all() { &[MitB0, MitB1, MitB2, MitB3, MitB4, MitB5] } else { &[MitB0] };
-    let mut cases: Vec<_> = kinds.iter().map(|k| Case::new(Architecture::SegformerTransformers, *k)).collect();
-    let mut grey = Case::new(Architecture::SegformerTransformers, MitB0);
+    let mut cases: Vec<_> = kinds.iter().map(|k| Case::new(Decoder(DecoderKind::SegformerTransformers), *k)).collect();
+    let mut grey = Case::new(Decoder(DecoderKind::SegformerTransformers), MitB0);
     grey.config.in_channels = 1;
     cases.push(grey);
     compare(&cases);
@@ -133,7 +134,7 @@ fn segformer_equals_transformers() {
 
 #[test]
 fn upernet_equals_transformers() {
-    let architecture = Architecture::UperNetTransformers;
+    let architecture = Decoder(DecoderKind::UperNetTransformers);
     let (families, _) = architecture.own_encoders().unwrap();
     let kinds = EncoderKind::ALL.iter().filter(|kind| families.contains(&kind.family()));
     let mut cases = Vec::new();
@@ -148,7 +149,7 @@ fn upernet_equals_transformers() {
 
 #[test]
 fn names_that_do_not_fit_are_refused() {
-    let config = ModelConfig { architecture: Architecture::SegformerTransformers, ..ModelConfig::default() };
+    let config = ModelConfig { architecture: Decoder(DecoderKind::SegformerTransformers), ..ModelConfig::default() };
     let model = Model::new(&config, Device::Cpu).unwrap();
     let state = || model.state().into_iter().collect::<BTreeMap<_, _>>();
     let mut theirs = transformers::from_carpus(&config, state()).unwrap();

@@ -17,7 +17,7 @@ const SUBSETS: [(&str, usize, usize, usize, usize); 2] = [("train", 400, 182, 47
 
 pub fn tables(seed: u64) -> Tables {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut tables = Tables::default();
+    let mut tables = Tables { rotated_deg: Some(33.0), ..Tables::default() };
     for (subset, patients, men, rotated, first) in SUBSETS {
         for i in 0..patients {
             let man = i < men;

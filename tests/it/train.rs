@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use carpus::augment::AugmentSettings;
+use carpus::augment::Augmentations;
 use carpus::bones;
 use carpus::dataset::Dataset;
 use carpus::infer::{Predictor, predict};
@@ -16,9 +16,9 @@ use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Monitor, Moved, OptimiserKind,
-    OptimiserSettings, Outcome, PointWeight, RunFolder, Samples, Sampling, Schedule, Settings, StageSettings,
-    StartFrom, Tensors, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
+    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Moved, OptimiserKind, OptimiserSettings,
+    Outcome, Plan, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, Tensors, TrainConfig, TrainError, Watcher,
+    WeightsInfo, partition, read_weights, train, write_weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -87,24 +87,37 @@ impl Bench {
         Bench { training, validation, folder }
     }
 
-    fn settings(&self) -> Settings {
-        settings(self.folder.path().join("start.safetensors"))
+    fn plan(&self) -> Plan {
+        let input = InputSettings { mean: vec![0.2], sd: vec![0.3] };
+        let start = self.folder.path().join("start.safetensors");
+        let config = TrainConfig {
+            seed: 3,
+            model: model(),
+            weights: Some(start),
+            input,
+            deterministic: true,
+            workers: 1,
+            pictures: 2,
+            ..TrainConfig::default()
+        };
+        Plan { config, stages: vec![stage()], sample_weights: None }
+    }
+
+    /// As `plan`, without pictures and histograms.
+    fn quiet(&self, stages: Vec<Stage>) -> Plan {
+        let mut plan = Plan { stages, ..self.plan() };
+        (plan.config.pictures, plan.config.histograms) = (0, false);
+        plan
     }
 
     fn run(&self, name: &str) -> RunFolder {
         RunFolder::new(self.folder.path(), name)
     }
 
-    fn train(
-        &self,
-        settings: &Settings,
-        run: &RunFolder,
-        resume: bool,
-        watcher: &StopAfter,
-    ) -> Result<Outcome, TrainError> {
+    fn train(&self, plan: &Plan, run: &RunFolder, resume: bool, watcher: &StopAfter) -> Result<Outcome, TrainError> {
         let data = Data { training: &self.training, validation: &self.validation };
-        let data = vec![data; settings.stages.len()];
-        train(settings, &data, Device::Cpu, run, resume, &watcher.stop, watcher)
+        let data = vec![data; plan.stages.len()];
+        train(plan, &data, Device::Cpu, run, resume, &watcher.stop, watcher)
     }
 }
 
@@ -113,47 +126,18 @@ fn model() -> ModelConfig {
     ModelConfig { in_channels: 1, norm_momentum, dropout, drop_path, ..ModelConfig::default() }
 }
 
-fn settings(start: std::path::PathBuf) -> Settings {
-    Settings {
-        seed: 3,
-        model: model(),
-        weights: Some(start),
-        encoder_weights: None,
-        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
-        monitor: Monitor::Dice,
-        deterministic: true,
-        channels_last: false,
-        stages: vec![stage()],
-        sample_weights: None,
-        keep_best: 1,
-        save_every: None,
-        workers: 1,
-        pictures: 2,
-        histograms: true,
-    }
-}
-
-fn stage() -> StageSettings {
-    StageSettings {
-        name: "train".into(),
-        start_from: StartFrom::Last,
+fn stage() -> Stage {
+    let config = TrainConfig {
         size: 64,
         epochs: 3,
         batch: 2,
-        accumulate: 1,
         clip: Some(1.0),
-        early_stop: None,
-        loss: LossMix::default(),
-        auxiliary_weights: vec![0.4],
-        point_weight: PointWeight::default(),
         optimiser: OptimiserSettings { lr: 2e-3, ..Default::default() },
         schedule: Schedule::CosineWarmup { warmup: 0.2, end: 0.0 },
-        augment: AugmentSettings::default(),
-        sampling: Sampling::Uniform {},
-        freeze: vec![],
         ema: Some(EmaSettings { decay: 0.9, warmup: 10.0 }),
-        amp: Amp::Off,
-    }
+        ..TrainConfig::default()
+    };
+    Stage { name: "train".into(), start_from: StartFrom::Last, config }
 }
 
 /// Asks the run to stop after so many batches, and keeps the epochs' records.
@@ -218,7 +202,7 @@ pub fn state(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
 fn loss_falls_and_the_run_leaves_its_files() {
     let bench = Bench::new();
     let (run, watcher) = (bench.run("golden"), StopAfter::never());
-    let outcome = bench.train(&bench.settings(), &run, false, &watcher).unwrap();
+    let outcome = bench.train(&bench.plan(), &run, false, &watcher).unwrap();
     assert!(matches!(outcome, Outcome::Finished { early: false, .. }), "{outcome:?}");
     let records = watcher.records.into_inner().unwrap();
     let losses: Vec<f64> = records.iter().map(|r| r.train_loss).collect();
@@ -231,54 +215,49 @@ fn loss_falls_and_the_run_leaves_its_files() {
     assert!(log.starts_with("stage,epoch,step,lr,train_loss") && log.contains("dice_Pisiform"));
     assert_eq!(carpus::tables::read::<EpochRow>(&run.metrics()).unwrap(), records);
     // A second start of the same name is refused, and going on after the end changes nothing.
-    assert!(matches!(
-        bench.train(&bench.settings(), &run, false, &StopAfter::never()),
-        Err(TrainError::RunExists { .. })
-    ));
+    assert!(matches!(bench.train(&bench.plan(), &run, false, &StopAfter::never()), Err(TrainError::RunExists { .. })));
     let before = state(&run.last());
-    bench.train(&bench.settings(), &run, true, &StopAfter::never()).unwrap();
+    bench.train(&bench.plan(), &run, true, &StopAfter::never()).unwrap();
     assert!(before == state(&run.last()));
 }
 
 /// Two stages that differ in all that has a state: rule, averages, loss scale, frozen weights, what they start from.
-fn two_stages() -> Vec<StageSettings> {
-    let first = StageSettings {
-        name: "first".into(),
+fn two_stages() -> Vec<Stage> {
+    let first = TrainConfig {
         epochs: 2,
         accumulate: 2,
         freeze: vec![Freeze { what: Frozen::EncoderStages(5), from: 0, until: Some(1) }],
-        ..stage()
+        ..stage().config
     };
-    let second = StageSettings {
-        name: "second".into(),
-        start_from: StartFrom::Ema,
+    let second = TrainConfig {
         epochs: 1,
         optimiser: OptimiserSettings { kind: OptimiserKind::RAdam, lr: 1e-3, ..Default::default() },
         ema: None,
-        sampling: Sampling::ClassAware {},
+        sampling: Some(Sampling::ClassAware {}),
         amp: Amp::Fp16,
-        ..stage()
+        ..stage().config
     };
-    vec![first, second]
+    let named = |name: &str, start_from, config| Stage { name: name.into(), start_from, config };
+    vec![named("first", StartFrom::Last, first), named("second", StartFrom::Ema, second)]
 }
 
 #[test]
 fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
     let bench = Bench::new();
     // Three batches an epoch, in the first stage in groups of two and one; workers and saves must not matter.
-    let mut settings = Settings { stages: two_stages(), pictures: 0, histograms: false, ..bench.settings() };
+    let mut plan = bench.quiet(two_stages());
     let whole = bench.run("whole");
-    bench.train(&settings, &whole, false, &StopAfter::never()).unwrap();
+    bench.train(&plan, &whole, false, &StopAfter::never()).unwrap();
     let expected = state(&whole.last());
-    settings.workers = 3;
-    settings.save_every = Some(1);
+    plan.config.workers = 3;
+    plan.config.save_every = Some(1);
     // In the first epoch's first group, in the second epoch, at the end of the first stage, within the second.
     for stop_after in [1, 4, 6, 7] {
         let run = bench.run(&format!("broken{stop_after}"));
-        let outcome = bench.train(&settings, &run, false, &StopAfter::batches(stop_after)).unwrap();
+        let outcome = bench.train(&plan, &run, false, &StopAfter::batches(stop_after)).unwrap();
         assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
         assert!(expected != state(&run.last()), "it was not broken off");
-        bench.train(&settings, &run, true, &StopAfter::never()).unwrap();
+        bench.train(&plan, &run, true, &StopAfter::never()).unwrap();
         let ended = state(&run.last());
         assert_eq!(expected.keys().collect::<Vec<_>>(), ended.keys().collect::<Vec<_>>());
         for (name, bytes) in &expected {
@@ -295,14 +274,10 @@ fn frozen(prefix: &str) -> Freeze {
 #[test]
 fn stages_start_from_what_they_say_and_frozen_weights_stay() {
     let bench = Bench::new();
-    let still = |name: &str, from, epochs| StageSettings {
-        name: name.into(),
-        start_from: from,
-        epochs,
-        augment: AugmentSettings::none(),
-        freeze: vec![frozen("")],
-        ema: None,
-        ..stage()
+    let still = |from| {
+        let augment = Augmentations::none();
+        let config = TrainConfig { epochs: 1, augment, freeze: vec![frozen("")], ema: None, ..stage().config };
+        Stage { name: "still".into(), start_from: from, config }
     };
     let learnt = |state: &std::collections::BTreeMap<String, Vec<u8>>,
                   part: &str|
@@ -310,14 +285,15 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         let of_part = state.iter().filter_map(|(n, b)| Some((n.strip_prefix(part)?.to_owned(), b.clone())));
         of_part.filter(|(n, _)| n.ends_with("weight") || n.ends_with("bias")).collect()
     };
-    let mut first = StageSettings { epochs: 2, ..stage() };
-    first.freeze = vec![frozen("encoder.")];
+    let mut first = stage();
+    first.config.epochs = 2;
+    first.config.freeze = vec![frozen("encoder.")];
     let mut ends = std::collections::BTreeMap::new();
     for from in [StartFrom::Last, StartFrom::Ema, StartFrom::Best] {
         let run = bench.run(from.name());
-        let stages = vec![first.clone(), still("still", from, 1)];
-        let settings = Settings { stages, pictures: 0, histograms: false, keep_best: 2, ..bench.settings() };
-        bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+        let mut plan = bench.quiet(vec![first.clone(), still(from)]);
+        plan.config.keep_best = 2;
+        bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
         ends.insert(from.name(), learnt(&state(&run.last()), "model."));
         // Of three epochs the two best are kept, and the best of them is the best.
         let kept = std::fs::read_dir(run.kept_folder()).unwrap().count();
@@ -328,8 +304,8 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
     }
     // The first stage alone says what it ended with.
     let run = bench.run("alone");
-    let settings = Settings { stages: vec![first], pictures: 0, histograms: false, ..bench.settings() };
-    bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+    let plan = bench.quiet(vec![first]);
+    bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
     let alone = state(&run.last());
     assert!(ends["last"] == learnt(&alone, "model.") && ends["ema"] == learnt(&alone, "ema."));
     assert!(ends["best"] == learnt(&state(&run.best()), ""));
@@ -338,8 +314,8 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
     for (name, bytes) in &ends["last"] {
         assert_eq!(*bytes == start[name], name.starts_with("encoder."), "{name}");
     }
-    let mut nothing = settings.clone();
-    nothing.stages[0].freeze = vec![frozen("backbone.")];
+    let mut nothing = plan.clone();
+    nothing.stages[0].config.freeze = vec![frozen("backbone.")];
     let error = bench.train(&nothing, &bench.run("nothing"), false, &StopAfter::never()).unwrap_err().to_string();
     assert!(error.contains("backbone.") && error.contains("encoder._conv_stem."), "{error}");
 }
@@ -348,11 +324,11 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
 #[test]
 fn frozen_encoder_stages_stay_and_the_rest_moves() {
     let bench = Bench::new();
-    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
-    settings.stages[0].epochs = 1;
-    settings.stages[0].freeze = vec![Freeze { what: Frozen::EncoderStages(3), from: 0, until: None }];
+    let mut plan = bench.quiet(vec![stage()]);
+    plan.stages[0].config.epochs = 1;
+    plan.stages[0].config.freeze = vec![Freeze { what: Frozen::EncoderStages(3), from: 0, until: None }];
     let run = bench.run("frozen-stages");
-    bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
+    bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
     let (start, end) = (state(&bench.folder.path().join("start.safetensors")), state(&run.last()));
     // B0's feature at stride 8 follows five blocks; the classifier's last layers never run.
     let still = ["_conv_stem.", "_bn0.", "_blocks.0.", "_blocks.1.", "_blocks.2.", "_blocks.3.", "_blocks.4."];
@@ -361,29 +337,29 @@ fn frozen_encoder_stages_stay_and_the_rest_moves() {
         let stays = still.iter().any(|part| name.starts_with(part));
         assert_eq!(*bytes == end[&format!("model.{name}")], stays, "{name}");
     }
-    settings.stages[0].freeze[0].what = Frozen::EncoderStages(6);
-    let error = bench.train(&settings, &bench.run("no-stages"), false, &StopAfter::never()).unwrap_err().to_string();
+    plan.stages[0].config.freeze[0].what = Frozen::EncoderStages(6);
+    let error = bench.train(&plan, &bench.run("no-stages"), false, &StopAfter::never()).unwrap_err().to_string();
     assert!(error.contains("freeze") && error.contains("from 1 to 5"), "{error}");
 }
 
 #[test]
 fn going_on_with_something_else_is_refused_and_named() {
     let bench = Bench::new();
-    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
-    settings.stages[0].epochs = 1;
+    let mut plan = bench.quiet(vec![stage()]);
+    plan.stages[0].config.epochs = 1;
     let run = bench.run("changed");
-    assert!(matches!(bench.train(&settings, &run, true, &StopAfter::never()), Err(TrainError::NothingToResume { .. })));
-    bench.train(&settings, &run, false, &StopAfter::never()).unwrap();
-    let mut other = settings.clone();
-    other.stages[0].optimiser.lr = 1e-4;
-    other.stages[0].epochs = 2;
+    assert!(matches!(bench.train(&plan, &run, true, &StopAfter::never()), Err(TrainError::NothingToResume { .. })));
+    bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
+    let mut other = plan.clone();
+    other.stages[0].config.optimiser.lr = 1e-4;
+    other.stages[0].config.epochs = 2;
     let error = bench.train(&other, &run, true, &StopAfter::never()).unwrap_err().to_string();
     assert!(
         error.contains("stages.0.optimiser.lr: was 0.002, is 0.0001") && error.contains("stages.0.epochs: was 1, is 2"),
         "{error}"
     );
     let swapped = [Data { training: &bench.validation, validation: &bench.training }];
-    let swapped = train(&settings, &swapped, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
+    let swapped = train(&plan, &swapped, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
     assert!(error.contains("training data") && error.contains("validation data"), "{error}");
 }
@@ -391,11 +367,11 @@ fn going_on_with_something_else_is_refused_and_named() {
 #[test]
 fn what_is_no_number_stops_the_run_and_names_the_images() {
     let bench = Bench::new();
-    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
-    settings.stages[0].clip = None;
-    settings.stages[0].optimiser.lr = 1e38;
-    settings.stages[0].schedule = Schedule::Constant {};
-    let error = bench.train(&settings, &bench.run("nan"), false, &StopAfter::never()).unwrap_err();
+    let mut plan = bench.quiet(vec![stage()]);
+    plan.stages[0].config.clip = None;
+    plan.stages[0].config.optimiser.lr = 1e38;
+    plan.stages[0].config.schedule = Schedule::Constant {};
+    let error = bench.train(&plan, &bench.run("nan"), false, &StopAfter::never()).unwrap_err();
     let TrainError::NotFinite { images, .. } = &error else { panic!("{error}") };
     assert!(images.len() == 2 && error.to_string().contains("image1661"), "{error}");
 }
@@ -403,10 +379,10 @@ fn what_is_no_number_stops_the_run_and_names_the_images() {
 #[test]
 fn a_gradient_that_is_no_number_moves_nothing() {
     let bench = Bench::new();
-    let settings = bench.settings();
+    let plan = bench.plan();
     let start = bench.folder.path().join("start.safetensors");
-    let mut learner = learner(&settings, &start);
-    let batch = given(&bench, &settings, &[0, 1]);
+    let mut learner = learner(&plan, &start);
+    let batch = given(&bench, &plan, &[0, 1]);
     assert!(learner.learn(&batch, f64::INFINITY, 1.0).unwrap().is_finite());
     assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::NotFinite(norm) if !norm.is_finite()));
     let before = carpus::models::read_tensors(&start).unwrap();
@@ -414,12 +390,14 @@ fn a_gradient_that_is_no_number_moves_nothing() {
 }
 
 /// A learner with group norms, which do not look across images, on all six training images.
-fn grouped(bench: &Bench, stage: StageSettings) -> Settings {
-    let model = ModelConfig { norm: carpus::models::Norm::Group(8), ..model() };
-    Settings { model, stages: vec![stage], weights: None, ..bench.settings() }
+fn grouped(bench: &Bench, config: TrainConfig) -> Plan {
+    let mut plan = Plan { stages: vec![Stage { config, ..stage() }], ..bench.plan() };
+    plan.config.model = ModelConfig { norm: carpus::models::Norm::Group(8), ..model() };
+    plan.config.weights = None;
+    plan
 }
 
-fn given(bench: &Bench, settings: &Settings, indices: &[usize]) -> Tensors {
+fn given(bench: &Bench, plan: &Plan, indices: &[usize]) -> Tensors {
     let mut batch = carpus::train::Batch {
         pixels: vec![],
         words: vec![],
@@ -436,20 +414,20 @@ fn given(bench: &Bench, settings: &Settings, indices: &[usize]) -> Tensors {
     let loading = carpus::train::Loading {
         batch: indices.len(),
         augment: None,
-        mean: &settings.input.mean,
-        sd: &settings.input.sd,
+        mean: &plan.config.input.mean,
+        sd: &plan.config.input.sd,
         channels: 1,
-        channels_last: settings.channels_last,
+        channels_last: plan.config.channels_last,
         seed: 0,
         workers: 1,
     };
     Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
 }
 
-fn learner<'a>(settings: &'a Settings, start: &Path) -> Learner<'a> {
-    let mut model = Model::new(&settings.model, Device::Cpu).unwrap();
+fn learner<'a>(plan: &'a Plan, start: &Path) -> Learner<'a> {
+    let mut model = Model::new(&plan.config.model, Device::Cpu).unwrap();
     model.load(start).unwrap();
-    Learner::new(model, settings, 0).unwrap()
+    Learner::new(model, plan, 0).unwrap()
 }
 
 /// A model whose weights are the same in each test run. (Those that libtorch draws depend on the tests that run at the same
@@ -483,14 +461,13 @@ fn summed_gradients_are_those_of_the_large_batch() {
     let bench = Bench::new();
     let loss: LossMix = serde_json::from_str(r#"{ "bce": 1.0 }"#).unwrap();
     let optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 0.1, ..Default::default() };
-    let stage = StageSettings { loss, optimiser, ema: None, clip: Some(0.01), ..stage() };
-    let settings = grouped(&bench, stage);
+    let plan = grouped(&bench, TrainConfig { loss, optimiser, ema: None, clip: Some(0.01), ..stage().config });
     let start = bench.folder.path().join("grouped.safetensors");
-    Model::new(&settings.model, Device::Cpu).unwrap().save(&start).unwrap();
-    let (mut large, mut small) = (learner(&settings, &start), learner(&settings, &start));
-    large.learn(&given(&bench, &settings, &[0, 1, 2, 3, 4, 5]), 1.0, 1.0).unwrap();
+    Model::new(&plan.config.model, Device::Cpu).unwrap().save(&start).unwrap();
+    let (mut large, mut small) = (learner(&plan, &start), learner(&plan, &start));
+    large.learn(&given(&bench, &plan, &[0, 1, 2, 3, 4, 5]), 1.0, 1.0).unwrap();
     for (indices, share) in [(&[0usize, 1, 2, 3][..], 4.0 / 6.0), (&[4], 1.0 / 6.0), (&[5], 1.0 / 6.0)] {
-        small.learn(&given(&bench, &settings, indices), share, 1.0).unwrap();
+        small.learn(&given(&bench, &plan, indices), share, 1.0).unwrap();
     }
     for learner in [&mut large, &mut small] {
         assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(norm) if norm > 0.01));
@@ -505,30 +482,32 @@ fn summed_gradients_are_those_of_the_large_batch() {
 fn channels_last_and_brain_floats_learn_the_same_thing() {
     let bench = Bench::new();
     let optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 0.1, ..Default::default() };
-    let plain = grouped(&bench, StageSettings { optimiser, ema: None, clip: None, ..stage() });
+    let plain = grouped(&bench, TrainConfig { optimiser, ema: None, clip: None, ..stage().config });
     let start = bench.folder.path().join("grouped.safetensors");
-    drawn(&plain.model).save(&start).unwrap();
-    let last = Settings { channels_last: true, ..plain.clone() };
+    drawn(&plain.config.model).save(&start).unwrap();
+    let mut last = plain.clone();
+    last.config.channels_last = true;
     let mut half = plain.clone();
-    half.stages[0].amp = Amp::Bf16;
+    half.stages[0].config.amp = Amp::Bf16;
     let mut scaled = plain.clone();
-    scaled.stages[0].amp = Amp::Fp16;
+    scaled.stages[0].config.amp = Amp::Fp16;
     let mut reference = learner(&plain, &start);
     let mut losses = vec![];
-    let mut learn = |learner: &mut Learner, settings: &Settings| {
+    let mut learn = |learner: &mut Learner, plan: &Plan| {
         // A batch of one: group norm needs no other image.
-        losses.push(learner.learn(&given(&bench, settings, &[0]), 1.0, 1.0).unwrap());
+        losses.push(learner.learn(&given(&bench, plan, &[0]), 1.0, 1.0).unwrap());
         assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
     };
     learn(&mut reference, &plain);
     // The order of sums in single precision; then units in the last place of 2^-8 and 2^-11, which grow some seventyfold
     // through a network from random weights.
-    for (settings, tolerance) in [(&last, 1e-4), (&half, 0.3), (&scaled, 0.08)] {
-        let mut other = learner(settings, &start);
-        learn(&mut other, settings);
+    for (plan, tolerance) in [(&last, 1e-4), (&half, 0.3), (&scaled, 0.08)] {
+        let mut other = learner(plan, &start);
+        learn(&mut other, plan);
         let worst = apart(&reference, &other, &start);
-        println!("{} {}: {worst:e}", settings.stages[0].amp, settings.channels_last);
-        assert!(worst > 0.0 && worst < tolerance, "{} {}: {worst}", settings.stages[0].amp, settings.channels_last);
+        let (amp, channels_last) = (plan.stages[0].config.amp, plan.config.channels_last);
+        println!("{amp} {channels_last}: {worst:e}");
+        assert!(worst > 0.0 && worst < tolerance, "{amp} {channels_last}: {worst}");
     }
     assert!(losses.iter().all(|l| (l - losses[0]).abs() < 0.01 * losses[0]), "{losses:?}");
     // The same numbers in another order of memory.
@@ -538,13 +517,13 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
 #[test]
 fn a_half_precision_step_that_overflows_is_left_out() {
     let bench = Bench::new();
-    let mut settings = grouped(&bench, StageSettings { ema: None, ..stage() });
-    settings.stages[0].amp = Amp::Fp16;
+    let mut plan = grouped(&bench, TrainConfig { ema: None, ..stage().config });
+    plan.stages[0].config.amp = Amp::Fp16;
     let start = bench.folder.path().join("grouped.safetensors");
-    Model::new(&settings.model, Device::Cpu).unwrap().save(&start).unwrap();
-    let mut learner = learner(&settings, &start);
+    Model::new(&plan.config.model, Device::Cpu).unwrap().save(&start).unwrap();
+    let mut learner = learner(&plan, &start);
     let before = carpus::models::read_tensors(&start).unwrap();
-    let batch = given(&bench, &settings, &[0]);
+    let batch = given(&bench, &plan, &[0]);
     // A share of the loss so large that the scaled gradients overflow half precision.
     learner.learn(&batch, 1e6, 1.0).unwrap();
     assert_eq!(learner.step(0.1, 1).unwrap(), Moved::Skipped);
@@ -652,12 +631,12 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let path = data.join(&entry.image);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let mut settings = Settings { pictures: 0, histograms: false, ..bench.settings() };
-    settings.stages[0].epochs = 2;
+    let mut plan = bench.quiet(vec![stage()]);
+    plan.stages[0].config.epochs = 2;
     let watcher = StopAfter::never();
     let run = bench.run("breaks");
     let here = [Data { training: &training, validation: &validation }];
-    train(&settings, &here, Device::Cpu, &run, false, &watcher.stop, &watcher).unwrap();
+    train(&plan, &here, Device::Cpu, &run, false, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);
     let told = watcher.skipped.into_inner().unwrap();

@@ -19,7 +19,7 @@ fn every_schedule_equals_the_reference_at_every_step() {
     }
     for (settings, expected) in cases {
         let schedule: Schedule = serde_json::from_value(settings.clone()).expect("a schedule's settings");
-        schedule.validate().expect("in range");
+        assert!(schedule.violations().is_empty());
         assert_eq!(expected.len() as u64, total);
         for (step, expected) in (0..).zip(expected) {
             let factor = schedule.factor(step, total, per_epoch);

@@ -6,13 +6,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use carpus::augment::AugmentSettings;
-use carpus::losses::LossMix;
+use carpus::augment::Augmentations;
 use carpus::models::{Model, ModelConfig, read_tensors};
-use carpus::train::{
-    Amp, InputSettings, Learner, Monitor, Moved, OptimiserSettings, PointWeight, Sampling, Schedule, Settings,
-    StageSettings, StartFrom, Tensors,
-};
+use carpus::train::{Learner, Moved, Plan, Schedule, Stage, StartFrom, Tensors, TrainConfig};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -29,44 +25,19 @@ struct Turn {
     seconds: Vec<f64>,
 }
 
-fn settings() -> Settings {
-    let stage = StageSettings {
-        name: "train".into(),
-        start_from: StartFrom::Last,
+fn plan() -> Plan {
+    let config = TrainConfig {
         size: SIZE,
         epochs: 1,
         batch: BATCH,
-        accumulate: 1,
         clip: Some(1.0),
-        early_stop: None,
-        loss: LossMix::default(),
-        auxiliary_weights: vec![],
-        point_weight: PointWeight::default(),
-        optimiser: OptimiserSettings::default(),
-        schedule: Schedule::Constant {},
-        augment: AugmentSettings::none(),
-        sampling: Sampling::Uniform {},
-        freeze: vec![],
-        ema: None,
-        amp: Amp::Off,
-    };
-    Settings {
-        seed: 0,
         model: ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), ..ModelConfig::default() },
-        weights: None,
-        encoder_weights: None,
-        input: InputSettings::default(),
-        monitor: Monitor::Dice,
-        deterministic: false,
-        channels_last: false,
-        stages: vec![stage],
-        sample_weights: None,
-        keep_best: 1,
-        save_every: None,
-        workers: 1,
-        pictures: 0,
-        histograms: false,
-    }
+        schedule: Schedule::Constant {},
+        augment: Augmentations::none(),
+        ..TrainConfig::default()
+    };
+    let stage = Stage { name: "train".into(), start_from: StartFrom::Last, config: config.clone() };
+    Plan { config, stages: vec![stage], sample_weights: None }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -92,10 +63,10 @@ fn side_by_side_with_the_reference() {
     let mut lines = BufReader::new(reference.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().expect("it prints `ready`").unwrap(), "ready");
 
-    let settings = settings();
-    let mut model = Model::new(&settings.model, Device::Cpu).unwrap();
+    let plan = plan();
+    let mut model = Model::new(&plan.config.model, Device::Cpu).unwrap();
     model.load(&folder.path().join("start.safetensors")).unwrap();
-    let mut learner = Learner::new(model, &settings, 0).unwrap();
+    let mut learner = Learner::new(model, &plan, 0).unwrap();
     let batches = read_tensors(&folder.path().join("batches.safetensors")).unwrap();
     let metadata = Tensor::full([BATCH as i64, 4], f64::NAN, (Kind::Float, Device::Cpu));
     let count = batches["x"].size()[0];

@@ -1,7 +1,7 @@
 """Speed and memory of carpus's models against segmentation_models_pytorch, turn by turn in one run.
 
 usage: bench_models.py CARPUS [--models ARCH/ENCODER ...] [--size 512] [--batch 2] [--threads 2] [--repeats 7]
-                       [--device cpu] [--autocast bf16|f16] [--channels-last] [--json]
+                       [--device cpu] [--autocast bf16|fp16] [--channels-last] [--json]
 
 For each model both sides run in processes of their own with the same number of threads and take turns step by step, so
 that what else the machine does falls on both. `time` is the median of the turns' ratios by the clock, `work` the same by the
@@ -49,7 +49,7 @@ def serve(args):
         libc.malloc_trim(0)
     baseline = memory("VmRSS:")
     architecture, encoder = args.models[0].split("/")
-    case = {"architecture": architecture, "encoder": encoder, "in_channels": 3, "classes": CLASSES, "depth": 5}
+    case = {"architecture": architecture, "encoder": encoder, "in_channels": 3, "classes": CLASSES}
     model = build(case)
     without_chance(model)
     model.to(device)
@@ -57,7 +57,7 @@ def serve(args):
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
-    kind = {None: None, "bf16": torch.bfloat16, "f16": torch.float16}[args.autocast]
+    kind = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}[args.autocast]
 
     def logits(train):
         model.train(train)
@@ -168,7 +168,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--autocast", choices=["bf16", "f16"])
+    parser.add_argument("--autocast", choices=["bf16", "fp16"])
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

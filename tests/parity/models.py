@@ -40,6 +40,9 @@ ARCHITECTURES = {
     "hrnet-ocr": HrnetOcr,
 }
 
+# DPT stands on vision transformers, which carpus has not.
+assert set(ARCHITECTURES.values()) - {HrnetOcr} == set(smp.MODEL_ARCHITECTURES_MAPPING.values()) - {smp.DPT}
+
 # The builder, and the first layer by its place.
 TORCHVISION = {
     "torchvision-deeplabv3": (torchvision.deeplabv3_mobilenet_v3_large, "backbone.0", "0"),
@@ -71,24 +74,23 @@ def build(case):
     options = {}
     if "tu-swin" in case["encoder"]:
         options["strict_img_size"] = False
-    if case.get("depth", 5) != 5:
-        options["encoder_depth"] = case["depth"]
-    if case["architecture"] == "fpn":
-        # Its own default enlarges fourfold at any depth, beyond the image where the finest feature has a stride below 4.
-        options["upsampling"] = 2 ** (case.get("depth", 5) - 3)
+    # What a case leaves out is at the reference's default.
+    if (depth := case.get("depth")) and case["architecture"] != "hrnet-ocr":
+        options["encoder_depth"] = depth
+        if case["architecture"] == "fpn":
+            # Its own default enlarges fourfold at any depth, beyond the image where the finest feature has a stride below 4.
+            options["upsampling"] = 2 ** (depth - 3)
+        if case["architecture"] == "pspnet":
+            options["upsampling"] = 2**depth
+        # The pyramids of convolutions give one width a stage: the reference wants them cut to the depth.
+        if case["architecture"] in ("unet", "unetplusplus", "manet"):
+            options["decoder_channels"] = [256, 128, 64, 32, 16][:depth]
     if case.get("output_stride"):
         options["encoder_output_stride"] = case["output_stride"]
     if case.get("atrous_rates"):
         options["decoder_atrous_rates"] = case["atrous_rates"]
-    if case["architecture"] == "pspnet":
-        # Its own default is depth 3 and eightfold upsampling; both go together.
-        options["encoder_depth"] = case["depth"]
-        options["upsampling"] = 2 ** case["depth"]
     if case.get("attention"):
         options["decoder_attention_type"] = case["attention"]
-    # The pyramids of convolutions give one width a stage: the reference wants them cut to the depth.
-    if case["architecture"] in ("unet", "unetplusplus", "manet") and "encoder_depth" in options:
-        options["decoder_channels"] = [256, 128, 64, 32, 16][: case["depth"]]
     return ARCHITECTURES[case["architecture"]](
         case["encoder"],
         encoder_weights=None,

@@ -74,8 +74,7 @@ class Whole(nn.Module):
             convolution = nn.Conv2d(self.decoder.out, classes, 3, padding=1)
             self.segmentation_head = nn.Sequential(convolution)
         else:
-            options = {"encoder_depth": 5} if case["architecture"] == "pspnet" else {}
-            model = SMP[case["architecture"]](name, encoder_weights=None, in_channels=channels, classes=classes, **options)
+            model = SMP[case["architecture"]](name, encoder_weights=None, in_channels=channels, classes=classes)
             self.encoder, self.decoder = model.encoder, model.decoder
             self.segmentation_head = nn.Sequential(model.segmentation_head[0])
         self.parts = {}

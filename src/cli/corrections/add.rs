@@ -5,7 +5,7 @@ use anyhow::{anyhow, bail, ensure};
 use serde_json::json;
 
 use super::{By, Place, counted, may_write, now, print, undo_command, unknown_checks};
-use crate::audit::CheckKind;
+use crate::audit::Check;
 use crate::cli::data::{read_corrections, warn_all};
 use crate::cli::eda::read_findings;
 use crate::cli::{Status, Ui};
@@ -107,7 +107,7 @@ fn points(text: &str) -> Result<Points, String> {
 }
 
 fn check(text: &str) -> Result<String, String> {
-    let known = CheckKind::from_name(text).map(|kind| kind.name().to_owned());
+    let known = Check::from_name(text).map(|check| check.name.to_owned());
     known.ok_or_else(|| format!("no check {text:?}; `carpus list checks` names them"))
 }
 

@@ -110,7 +110,7 @@ impl Args {
 
     fn metadata(&self) -> anyhow::Result<Action> {
         let name = self.field.as_deref().unwrap_or_default();
-        let field = Field::ALL.into_iter().find(|field| field.name() == name.trim());
+        let field = Field::ALL.iter().copied().find(|field| field.name() == name.trim());
         let field = field.context("--field must be sex, age, height_cm, weight_kg or note")?;
         let text = self.value.as_deref().unwrap_or_default();
         let number = |text: &str| {

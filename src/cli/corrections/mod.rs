@@ -18,7 +18,7 @@ use serde_json::json;
 use super::data::{read_corrections, warn_all};
 use super::{Status, Ui};
 use crate::artefact::{OutputError, kind};
-use crate::audit::CheckKind;
+use crate::audit;
 use crate::dataset::corrections::{Action, Corrections, Decision, Relabel, State, Target, append};
 use crate::dataset::{Dataset, Problem};
 use crate::wording::counted;
@@ -300,7 +300,7 @@ fn unknown_checks(corrections: &Corrections) -> Vec<Problem> {
     let unknown = |decision: &Decision| match &decision.action {
         Action::Keep { check: Some(check), .. } | Action::Flag { check: Some(check), .. } => {
             let reason = format!("there is no check {check:?}; `carpus list checks` names them");
-            CheckKind::from_name(check).is_none().then(|| corrections.problem(decision, reason))
+            audit::Check::from_name(check).is_none().then(|| corrections.problem(decision, reason))
         }
         _ => None,
     };

@@ -6,10 +6,11 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use super::Choice;
-use crate::autocast::{self, ShortFloat};
 use crate::cli::{Status, Ui};
+use crate::closed_enum::UnknownName;
 use crate::device::{self, DeviceKind};
 use crate::models::{Input, Model, ModelError, channels_last};
+use crate::train::Amp;
 
 /// Time a model: forward, and forward with backward
 #[derive(clap::Args, Debug)]
@@ -36,9 +37,9 @@ pub struct Args {
     /// Where to compute: auto, cpu, cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
-    /// Mixed precision: bf16 or f16
-    #[arg(long)]
-    autocast: Option<ShortFloat>,
+    /// Mixed precision: off, bf16 or fp16 (f16 is the same)
+    #[arg(long, default_value_t = Amp::Off, hide_default_value = true, value_parser = precision)]
+    autocast: Amp,
     /// Images and weights with their channels last in memory
     #[arg(long)]
     channels_last: bool,
@@ -48,6 +49,10 @@ pub struct Args {
     /// Take turns with another process: a step at each line of standard input
     #[arg(long, hide = true)]
     paced: bool,
+}
+
+fn precision(name: &str) -> Result<Amp, UnknownName> {
+    if name == "f16" { Ok(Amp::Fp16) } else { name.parse() }
 }
 
 /// What is timed.
@@ -63,7 +68,7 @@ struct Bench {
     model: Model,
     x: Tensor,
     device: Device,
-    autocast: Option<ShortFloat>,
+    autocast: Amp,
 }
 
 impl Bench {
@@ -80,13 +85,10 @@ impl Bench {
 
     /// As predicted, or with everything that a backward pass needs.
     fn logits(&self, train: bool) -> Result<Tensor, ModelError> {
-        let forward = || match train {
+        let _short = self.autocast.enter(self.device)?;
+        match train {
             true => Ok(self.model.forward_t(&self.x, true)?.logits),
             false => self.model.predict(&Input { images: &self.x, metadata: None }),
-        };
-        match self.autocast {
-            Some(float) => autocast::with(self.device, float, forward),
-            None => forward(),
         }
     }
 

@@ -8,10 +8,9 @@ use super::Choice;
 use crate::artefact::kind;
 use crate::bones;
 use crate::cli::{Status, Ui};
-use crate::config::train::TrainConfig;
 use crate::models::names::{self, Source};
 use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_tensors, write_tensors};
-use crate::train::{InputSettings, WeightsInfo, write_weights};
+use crate::train::{InputSettings, TrainConfig, WeightsInfo, write_weights};
 use crate::wording::counted;
 
 /// Weights under another library's names, from there or to there
@@ -123,7 +122,9 @@ impl Args {
         let model = ModelConfig { classes, ..config.clone() };
         // The same checks as for a run that is to be trained.
         TrainConfig { model: model.clone(), size, input: input.clone(), ..TrainConfig::default() }
-            .check_model("the command line".as_ref())?;
+            .model_violations()
+            .result()
+            .context("the command line")?;
         Ok(WeightsInfo {
             model,
             size,

@@ -15,6 +15,8 @@ struct Listed {
     /// The other half of the model that was measured; absent for a network without an encoder from the list.
     with: Option<&'static str>,
     reference: &'static str,
+    /// Stages of the encoder in use; absent for a network without an encoder from the list.
+    depth: Option<i64>,
     /// Of the whole model.
     parameters: usize,
     /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in thousand
@@ -52,6 +54,7 @@ impl Listed {
             part,
             with,
             reference,
+            depth: config.backbone().map(|_| config.depth()),
             parameters: outline.parameters(),
             gflops_at_512: 2.0 * cost.operations as f64 / 1e9,
             strides: cost.strides,
@@ -63,7 +66,7 @@ impl Listed {
 pub fn run(ui: &Ui) -> anyhow::Result<Status> {
     // Nothing is computed that would be worth waking a second thread for.
     tch::set_num_threads(1);
-    let architectures = Architecture::ALL.iter().map(|a| Listed::architecture(*a));
+    let architectures = Architecture::all().map(Listed::architecture);
     let rows: Vec<Listed> =
         architectures.chain(EncoderKind::ALL.iter().map(|e| Listed::encoder(*e))).collect::<Result<_, _>>()?;
     let default = ModelConfig::default().architecture;
@@ -80,7 +83,10 @@ pub fn run(ui: &Ui) -> anyhow::Result<Status> {
                 row.gflops_at_512,
                 strides(row),
                 row.reference,
-                row.with.filter(|_| part == "architecture").map_or(String::new(), |with| format!("  {with}")),
+                row.with
+                    .zip(row.depth)
+                    .filter(|_| part == "architecture")
+                    .map_or(String::new(), |(with, depth)| format!("  depth {depth}  {with}")),
             ));
         }
     }

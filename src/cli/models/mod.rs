@@ -82,9 +82,9 @@ struct Choice {
     /// Channels of the input
     #[arg(long, default_value_t = 3, requires = "arch")]
     in_channels: i64,
-    /// Stages of the encoder in use
-    #[arg(long, default_value_t = 5, requires = "arch")]
-    depth: i64,
+    /// Stages of the encoder in use; the architecture's own default where it is not given
+    #[arg(long, requires = "arch")]
+    depth: Option<i64>,
     /// What stands for batch norm: batch, frozen-batch, group:N or layer
     #[arg(long, default_value = "batch", requires = "arch")]
     norm: Norm,
@@ -157,11 +157,16 @@ fn laid_over(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig
         return Ok(config);
     }
     let mut table = Table::try_from(&config)?;
+    if config.depth.is_none() {
+        // Another architecture may have another default.
+        table.remove("depth");
+    }
+    let known = layered::Known::of::<ModelConfig>();
     for text in sets {
         // The table has its keys in their first spelling; a file may have others.
         let text =
             text.split_once('=').map_or(text.clone(), |(key, value)| format!("{}={value}", key.replace('_', "-")));
-        layered::set(&mut table, &text, &[])?;
+        layered::set(&mut table, &text, &[], &known)?;
     }
     Ok(layered::typed(Path::new("--set"), table)?)
 }

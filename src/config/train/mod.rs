@@ -1,257 +1,94 @@
-//! The configuration of a training run.
+//! The configuration of a training run: read from a file, settings laid over it, checked, printed.
 
 mod stages;
-mod validate;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use super::layered::ConfigError;
-use super::layered::{read, set, typed};
-use crate::augment::AugmentSettings;
-use crate::device::DeviceKind;
-use crate::losses::LossMix;
-use crate::models::ModelConfig;
-use crate::train::{
-    Amp, EmaSettings, Freeze, InputSettings, Monitor, OptimiserSettings, PointWeight, Sampling, Schedule, Settings,
-};
-pub use stages::StageConfig;
-
-/// A training run as configured. Every key has a default; an unknown one is refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct TrainConfig {
-    /// Side of the square the model sees; a multiple of 32.
-    pub size: u32,
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images a step.
-    pub batch: usize,
-    /// Steps whose gradients are summed before the weights move.
-    pub accumulate: usize,
-    /// Largest norm of all gradients together; absent: any.
-    pub clip: Option<f64>,
-    /// Decides initial weights, order, augmentation and dropout.
-    pub seed: u64,
-    /// Epochs without a better validation Dice before the run ends; absent: never.
-    pub early_stop: Option<usize>,
-    /// Optimiser steps between two saves within an epoch; absent: only at its end.
-    pub save_every: Option<u64>,
-    /// Weights of the auxiliary outputs' losses in order, or one for all.
-    pub auxiliary_weights: Vec<f64>,
-    /// Weight of PointRend's loss: a number, or the first and the last of a line over the stage.
-    pub point_weight: PointWeight,
-    /// What products are computed in: `off` (single precision), `bf16` or `fp16`.
-    pub amp: Amp,
-    /// Only algorithms that give the same bits each time; those that have none fail.
-    pub deterministic: bool,
-    /// Channels innermost in memory, which tensor cores like better.
-    pub channels_last: bool,
-    /// What tells the better of two epochs: `dice` or `loss`.
-    pub monitor: Monitor,
-    /// How many of the best epochs' weights are kept.
-    pub keep_best: usize,
-    /// Weights of the whole model to start from, safetensors.
-    pub weights: Option<PathBuf>,
-    /// Weights of the encoder to start from, safetensors.
-    pub encoder_weights: Option<PathBuf>,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
-    pub device: DeviceKind,
-    /// Threads that prepare batches.
-    pub workers: usize,
-    /// Validation images drawn after each epoch, a rotated hand first.
-    pub pictures: usize,
-    /// Whether histograms of weights and gradients go to TensorBoard after each epoch.
-    pub histograms: bool,
-    /// Whether the best weights are scored on the held-out images at their own size when the run ends.
-    pub evaluate: bool,
-    /// What is learnt from.
-    pub data: DataConfig,
-    /// Where the run's folder goes.
-    pub output: OutputConfig,
-    /// Grey levels to input.
-    pub input: InputSettings,
-    /// The network.
-    pub model: ModelConfig,
-    /// What is minimised.
-    pub loss: LossMix,
-    /// How.
-    pub optimiser: OptimiserSettings,
-    /// The rate over time.
-    pub schedule: Schedule,
-    /// What is done to training samples.
-    pub augment: AugmentSettings,
-    /// Averaged weights; absent: none.
-    pub ema: Option<EmaSettings>,
-    /// How samples are drawn; absent: by weights where `data.sample-weights` names them, else every one once an epoch.
-    pub sampling: Option<Sampling>,
-    /// Weights that stay as they are: all up to the encoder's feature at stride `2^2`, `{ encoder-stages = 2 }`, or a prefix
-    /// of names; either for some epochs of the stage: `{ prefix = "encoder.", from = 0, until = 5 }`.
-    pub freeze: Vec<Freeze>,
-    /// Stages, each laid over all of the above; absent: one stage. See [`TrainConfig::stages`].
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub stages: Vec<Table>,
-}
-
-/// What is learnt from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DataConfig {
-    /// Data folder or folder of crops. `data = "DIR"` is short for it. `phantom` stands for a tiny drawn data set with
-    /// folds of its own, to see a configuration run in seconds.
-    pub root: PathBuf,
-    /// Folds that `carpus split` wrote.
-    pub folds: PathBuf,
-    /// The fold held out.
-    pub fold: u32,
-    /// Weights that `carpus split --sample-weights` wrote.
-    pub sample_weights: Option<PathBuf>,
-    /// Corrections file, applied to the data on reading; what it excludes takes no part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corrections: Option<PathBuf>,
-    /// Only the first so many images of each part, for a quick look.
-    pub limit: Option<usize>,
-    /// Memory for samples at the model's size, MiB; what does not fit is read again in each epoch.
-    pub cache_mb: usize,
-}
-
-/// Where the run's folder goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct OutputConfig {
-    /// Folder of all runs.
-    pub runs: PathBuf,
-    /// Name of this one; absent: the configuration's file name and the fold.
-    pub name: Option<String>,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        TrainConfig {
-            size: 512,
-            epochs: 50,
-            batch: 4,
-            accumulate: 1,
-            clip: None,
-            seed: 0,
-            early_stop: None,
-            save_every: None,
-            auxiliary_weights: vec![0.4],
-            point_weight: PointWeight::default(),
-            amp: Amp::Off,
-            deterministic: false,
-            channels_last: false,
-            monitor: Monitor::Dice,
-            keep_best: 1,
-            weights: None,
-            encoder_weights: None,
-            device: DeviceKind::Auto,
-            workers: 2,
-            pictures: 4,
-            histograms: true,
-            evaluate: true,
-            data: DataConfig::default(),
-            output: OutputConfig::default(),
-            input: InputSettings::default(),
-            model: ModelConfig::default(),
-            loss: LossMix::default(),
-            optimiser: OptimiserSettings::default(),
-            schedule: Schedule::default(),
-            augment: AugmentSettings::default(),
-            ema: None,
-            sampling: None,
-            freeze: Vec::new(),
-            stages: Vec::new(),
-        }
-    }
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        DataConfig {
-            root: "data".into(),
-            folds: "folds.csv".into(),
-            fold: 0,
-            sample_weights: None,
-            corrections: None,
-            limit: None,
-            cache_mb: 4096,
-        }
-    }
-}
-
-impl Default for OutputConfig {
-    fn default() -> Self {
-        OutputConfig { runs: "runs".into(), name: None }
-    }
-}
+use super::commented::commented;
+use super::keys;
+use super::layered::{ConfigError, Known, read, set, typed};
+use crate::train::{STAGE_KEYS, TrainConfig};
 
 impl TrainConfig {
     /// Reads a file, lays `key=value` texts over it, and checks every value.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has unknown keys, values of another type, or values that cannot be: each with all there
+    /// are.
     pub fn load(path: &Path, sets: &[String]) -> Result<TrainConfig, ConfigError> {
-        let mut table = read(path)?;
-        for text in sets {
-            set(&mut table, text, &[("data", "root")])?;
-        }
-        if let Some(toml::Value::String(root)) = table.get("data") {
-            let root = toml::Value::String(root.clone());
-            table.insert("data".into(), Table::from_iter([("root".to_owned(), root)]).into());
-        }
-        for text in sets {
-            stages::give_way(&mut table, text);
-        }
-        let config: TrainConfig = typed(path, table)?;
-        config.validate(path)?;
-        if !config.stages.is_empty() {
-            for (place, stage) in config.stages(path)?.iter().enumerate() {
-                let inner =
-                    |e: ConfigError| ConfigError::Shape { path: path.into(), reason: format!("stages[{place}]: {e}") };
-                stage.config.validate(path).map_err(inner)?;
+        let known = known();
+        let file = read(path, &known)?;
+        let laid = |sets: &[&String]| -> Result<TrainConfig, ConfigError> {
+            let mut table = file.clone();
+            for text in sets {
+                set(&mut table, text, &[("data", "root")], &known)?;
             }
-        }
+            if let Some(toml::Value::String(root)) = table.get("data") {
+                let root = toml::Value::String(root.clone());
+                table.insert("data".into(), Table::from_iter([("root".to_owned(), root)]).into());
+            }
+            for text in sets {
+                stages::give_way(&mut table, text);
+            }
+            typed(path, table)
+        };
+        let all: Vec<&String> = sets.iter().collect();
+        let config = laid(&all).map_err(|error| {
+            let ConfigError::Shape { reason, .. } = &error else { return error };
+            // What is well without one of the settings is wrong in that one.
+            let others = |text: &String| all.iter().copied().filter(|other| *other != text).collect::<Vec<_>>();
+            match sets.iter().find(|text| laid(&others(text)).is_ok()) {
+                Some(text) => ConfigError::Set { text: text.clone(), reason: reason.clone() },
+                None => error,
+            }
+        })?;
+        let mut violations = config.violations();
+        violations.extend(stages::violations(&config, &config.stages(path)?, &violations));
+        violations.result().map_err(|mut violations| {
+            for violation in violations.iter_mut() {
+                if let Some(text) = sets.iter().rfind(|text| sets_key(text, &violation.key)) {
+                    violation.expected += &format!(" (--set {text})");
+                }
+            }
+            ConfigError::Values { path: path.into(), violations }
+        })?;
         Ok(config)
     }
 
     /// The file that gives this configuration again, defaults written out.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("keys are text and values are numbers, texts, lists and tables")
+        toml::to_string(self).expect(PLAIN)
     }
 
-    /// What the engine is given; `path` is the file for messages, `sample_weights` are one a training image.
-    pub fn settings(&self, path: &Path, sample_weights: Option<Vec<f64>>) -> Result<Settings, ConfigError> {
-        Ok(Settings {
-            seed: self.seed,
-            model: self.model.clone(),
-            weights: self.weights.clone(),
-            encoder_weights: self.encoder_weights.clone(),
-            input: self.input.clone(),
-            monitor: self.monitor,
-            deterministic: self.deterministic,
-            channels_last: self.channels_last,
-            stages: self.stages(path)?.iter().map(StageConfig::settings).collect(),
-            sample_weights,
-            keep_best: self.keep_best,
-            save_every: self.save_every,
-            workers: self.workers,
-            pictures: self.pictures,
-            histograms: self.histograms,
-        })
+    /// As [`TrainConfig::to_toml`], with every key that there is and what it means.
+    pub fn to_commented_toml(&self) -> String {
+        commented(&keys::schema::<TrainConfig>(), &Table::try_from(self).expect(PLAIN))
     }
+}
 
-    /// How samples are drawn: as configured, else by weights where there are any.
-    pub fn sampling(&self) -> Sampling {
-        self.sampling.unwrap_or(match self.data.sample_weights {
-            Some(_) => Sampling::Weights {},
-            None => Sampling::Uniform {},
-        })
+/// Whether `text`, KEY=VALUE, sets `key` or a table or list that it is in.
+fn sets_key(text: &str, key: &str) -> bool {
+    let rest = text.split_once('=').and_then(|(name, _)| key.strip_prefix(name.trim()));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+const PLAIN: &str = "keys are text and values are numbers, texts, lists and tables";
+
+/// The keys of a run; those of a stage are its own and some of the run's.
+fn known() -> Known {
+    let mut schema = keys::schema::<TrainConfig>();
+    for key in STAGE_KEYS {
+        schema["properties"]["stages"]["items"]["properties"][key] = schema["properties"][key].clone();
     }
+    Known::by(schema)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::EmaSettings;
 
     pub(super) fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -291,9 +128,183 @@ mod tests {
             let path = entry.unwrap().path();
             let config = TrainConfig::load(&path, &[]).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
+            assert_eq!(load(&config.to_commented_toml(), &[]).unwrap(), config);
             seen += 1;
         }
         assert!(seen > 0);
+    }
+
+    /// The lines of a printed configuration that are no comments, without the `#` of those that are off: whether each
+    /// holds, the table that it is in, and itself.
+    fn lines(page: &str) -> Vec<(bool, String, String)> {
+        let mut at = String::new();
+        let settings = page.lines().filter(|line| !line.is_empty() && *line != "#" && !line.starts_with("# "));
+        let settings = settings.map(|line| {
+            let (holds, text) = line.strip_prefix('#').map_or((true, line), |off| (false, off));
+            if text.starts_with('[') {
+                at = text.trim_matches(['[', ']']).to_owned();
+            }
+            (holds, at.clone(), text.to_owned())
+        });
+        settings.collect()
+    }
+
+    #[test]
+    fn a_printed_configuration_has_every_key_and_loads_again() {
+        let schema = keys::schema::<TrainConfig>();
+        let page = TrainConfig::default().to_commented_toml();
+        assert_eq!(load(&page, &[]).unwrap(), TrainConfig::default());
+        let shown: Vec<String> = lines(&page)
+            .into_iter()
+            .map(|(_, at, text)| match text.split_once(" = ") {
+                Some((key, _)) => keys::joined(&at, key),
+                None => at,
+            })
+            .collect();
+        let mut known = keys::paths(&schema);
+        known.extend(["stages.name".to_owned(), "stages.start-from".to_owned()]);
+        // What the structs themselves write is known to the schema.
+        let mut written = vec![(String::new(), Table::try_from(TrainConfig::default()).unwrap())];
+        while let Some((at, table)) = written.pop() {
+            for (key, value) in table {
+                let key = keys::joined(&at, &key);
+                assert!(known.contains(&key), "{key}");
+                written.extend(value.as_table().map(|inner| (key, inner.clone())));
+            }
+        }
+        let absent: Vec<&String> = known.iter().filter(|key| !shown.contains(key)).collect();
+        assert!(absent.is_empty(), "{absent:?} not in\n{page}");
+        for key in ["early-stop", "clip", "data.limit", "sampling.kind", "ema.decay", "model.point-rend.subdivisions"] {
+            assert!(shown.iter().any(|shown| shown == key), "{key}");
+        }
+        let doc = schema["properties"]["stages"]["description"].as_str().unwrap();
+        assert!(STAGE_KEYS.iter().all(|key| doc.contains(key)), "{doc}");
+        // Everything has a comment; a kind's is that of what the kind does.
+        let mut nodes = vec![(String::new(), &schema)];
+        while let Some((at, node)) = nodes.pop() {
+            for (key, inner) in keys::forms(node).into_iter().flat_map(keys::properties) {
+                let key = keys::joined(&at, key);
+                assert!(inner["description"].is_string() || inner["const"].is_string(), "{key} has no doc comment");
+                nodes.push((key, inner));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_off_in_a_printed_configuration_loads_without_its_mark() {
+        let page = TrainConfig::default().to_commented_toml();
+        let (mut at, mut tried) = (String::new(), 0);
+        for block in page.split("\n\n") {
+            let lines = lines(block);
+            let header = lines.iter().find(|(_, _, text)| text.starts_with('['));
+            if let Some((_, name, _)) = header {
+                at.clone_from(name);
+            }
+            let own = |text: &str| if at.is_empty() { text.to_owned() } else { format!("[{at}]\n{text}") };
+            let off: Vec<&str> = lines.iter().filter(|(holds, ..)| !holds).map(|(_, _, text)| text.as_str()).collect();
+            let texts: Vec<String> = match (off.len() == lines.len(), header) {
+                (true, Some(_)) => vec![off.join("\n")],
+                (true, None) => vec![own(&off.join("\n"))],
+                (false, _) => off.iter().map(|line| own(line)).collect(),
+            };
+            // A table of kinds has its kinds in blocks of their own.
+            for text in texts.into_iter().filter(|text| text.contains(" = ")) {
+                let loaded = typed::<TrainConfig>(Path::new("off.toml"), text.parse().unwrap());
+                assert!(loaded.is_ok(), "{text}: {}", loaded.unwrap_err());
+                tried += 1;
+            }
+        }
+        assert!(tried > 40, "{tried}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let text = "
+size = 100
+clip = 0
+freeze = [{ prefix = 'encoder.', from = 3, until = 2 }]
+[optimiser]
+lr = 0
+[loss]
+bce = 1.0
+focal = { weight = 1, gamma = -1 }
+[model]
+depth = 7
+drop-path = 2.0
+[[stages]]
+epochs = 3
+[[stages]]
+size = 100
+start-from = 'ema'
+optimiser = { eps = 0 }
+[[stages]]
+schedule = { kind = 'step', every = 0, gamma = 2 }";
+        let error = load(text, &[]).unwrap_err();
+        let mut lines = error.lines();
+        assert!(lines.next().unwrap().ends_with("run.toml: 12 invalid values:"), "{error}");
+        let expected = [
+            "size is 100",
+            "model.depth is 7; expected 3 to 5",
+            "model.drop-path is 2; expected from 0",
+            "clip is 0; expected above 0",
+            "loss.focal.gamma is -1",
+            "optimiser.lr is 0; expected above 0",
+            "freeze[0].until is 2; expected an epoch after `from`, which is 3",
+            "stages[1].start-from is ema; expected another, or a stage before it that has [ema]",
+            "stages[1].size is 100",
+            "stages[1].optimiser.eps is 0",
+            "stages[2].schedule.every is 0",
+            "stages[2].schedule.gamma is 2",
+        ];
+        for (line, expected) in lines.zip(expected) {
+            assert!(line.trim_start().starts_with(expected), "{line:?} for {expected:?} in {error}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_line_and_the_likely_one() {
+        let text = "size = 64\nepoch = 3\n[optimizer]\nlr = 1\n[model]\nin_channels = 1\nencodr = 'resnet18'\n\
+                    [[stages]]\noptimiser = { lrr = 1 }\nseed = 2";
+        let error = load(text, &[]).unwrap_err();
+        let lines: Vec<&str> = error.lines().collect();
+        for (line, says) in lines.iter().zip([
+            vec!["run.toml line 2: epoch: unknown key `epoch`; did you mean epochs?"],
+            vec!["run.toml line 3: optimizer: unknown key `optimizer`; did you mean optimiser?"],
+            vec!["run.toml line 7: model.encodr: unknown key `encodr`; did you mean model.encoder? model has architecture,"],
+            vec!["run.toml line 9: stages[0].optimiser.lrr: unknown key `lrr`; did you mean optimiser.lr?"],
+            vec!["run.toml line 10: stages[0].seed: unknown key `seed`", "stages[0] has name, start-from, epochs"],
+        ]) {
+            assert!(says.iter().all(|part| line.contains(part)), "{line}");
+        }
+        assert_eq!(lines.len(), 5, "{error}");
+        for (set, says) in [
+            ("optimiser.lrr=1", "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr?"),
+            ("optimizer.lr=1", "--set optimizer.lr=1: unknown key; did you mean optimiser.lr?"),
+            ("lr=1", "--set lr=1: unknown key; did you mean optimiser.lr?"),
+            ("qqq=1", "--set qqq=1: unknown key; `carpus train --config FILE --print-config` shows every key"),
+            ("loss={bec=1}", "--set loss={bec=1}: unknown key loss.bec; did you mean loss.bce?"),
+            ("stages=[{ptimiser={lr=1}}]", "unknown key stages[0].ptimiser; did you mean optimiser?"),
+        ] {
+            let error = load("", &[set]).unwrap_err();
+            assert!(error.contains(says), "{set}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_of_the_command_line_is_named_as_such() {
+        let sets = ["epochs=3", "size=big", "batch=0", "optimiser.lr=0"];
+        let error = load("", &sets).unwrap_err();
+        assert!(error.starts_with("--set size=big: ") && error.contains("\"big\""), "{error}");
+        let error = load("clip = 0", &[sets[0], sets[2], sets[3]]).unwrap_err();
+        for line in [
+            "batch is 0; expected from 1 to 100000 (--set batch=0)",
+            "clip is 0; expected above 0, or no such line\n",
+            "optimiser.lr is 0; expected above 0 (--set optimiser.lr=0)",
+        ] {
+            assert!(error.contains(line), "{error}");
+        }
+        let error = load("size = 'big'", &["epochs=3"]).unwrap_err();
+        assert!(error.contains("run.toml: ") && !error.contains("--set"), "{error}");
     }
 
     #[test]
@@ -304,7 +315,8 @@ mod tests {
             ("size = 100", vec!["size is 100", "multiple of 32"]),
             ("[model]\nencoder = 'vgg'", vec!["vgg", "efficientnet-b0"]),
             ("[schedule]\nkind = 'cosine-warmup'\nwarmup = 2.0", vec!["schedule.warmup is 2", "0 to 1"]),
-            ("[augment]\nflip = 2.0", vec!["augment.flip is 2"]),
+            ("augment = [{ kind = 'flip', p = 2.0 }]", vec!["augment[0].p is 2"]),
+            ("[augment]\nflip = 0.5", vec!["run.toml", "augment", "[[augment]] kind = \"flip\""]),
             ("[loss]\nbec = 1", vec!["bec"]),
             ("[loss]\ntversky = { weight = 1, alpha = [0.3, 0.7] }", vec!["alpha", "2", "29"]),
             ("[loss]\ntversky = { weight = 1, alpha = { Pissiform = 1, default = 1 } }", vec!["Pissiform"]),
@@ -316,7 +328,10 @@ mod tests {
             ("[optimiser]\nbetas = [0.9, 1.0]", vec!["optimiser.betas is 1"]),
             ("freeze = [{ prefix = 'encoder.', until = 0 }]", vec!["freeze", "until"]),
             ("freeze = [{ encoder-stages = 2, until = 0 }]", vec!["freeze", "until"]),
-            ("freeze = [{ encoder-stages = 6 }]", vec!["freeze", "efficientnet-b0 go from 1 to 5"]),
+            (
+                "freeze = [{ encoder-stages = 6 }]",
+                vec!["freeze[0].encoder-stages is 6", "efficientnet-b0 go from 1 to 5"],
+            ),
             ("freeze = [{ encoder-stages = 1 }]\n[model]\nencoder = 'mit_b0'", vec!["freeze", "stride 4"]),
             ("freeze = [{ encoder-stages = 1 }]\n[model]\narchitecture = 'nnunet'", vec!["freeze", "show nnunet"]),
             ("freeze = [{ until = 3 }]", vec!["freeze", "prefix", "encoder-stages"]),

@@ -4,106 +4,44 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{ConfigError, TrainConfig};
-use crate::train::{StageSettings, StartFrom};
+use crate::config::layered::{ConfigError, said, typed};
+use crate::train::{STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
+use crate::violation::Violations;
 
-/// A stage with everything that holds in it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StageConfig {
-    /// `name` of its table, or `stage-N`.
-    pub name: String,
-    /// The weights it begins with.
-    pub start_from: StartFrom,
-    /// The configuration with the stage's table laid over; its own `stages` are empty.
-    pub config: TrainConfig,
-}
-
-/// Keys that a stage may set beside `name` and `start-from`.
-const KEYS: [&str; 16] = [
-    "epochs",
-    "size",
-    "batch",
-    "accumulate",
-    "clip",
-    "early-stop",
-    "amp",
-    "loss",
-    "point-weight",
-    "optimiser",
-    "schedule",
-    "augment",
-    "sampling",
-    "freeze",
-    "ema",
-    "auxiliary-weights",
-];
 /// Tables of which a stage changes the keys that it names; any other value is replaced as a whole.
-const MERGED: [&str; 3] = ["optimiser", "augment", "ema"];
+const MERGED: [&str; 2] = ["optimiser", "ema"];
 /// Keys that a stage may set to "off", for what is on in the rest.
 const SWITCHED_OFF: [&str; 3] = ["clip", "ema", "early-stop"];
 
 impl TrainConfig {
-    /// The stages in order; without `[[stages]]`, the one of the flat keys.
-    pub fn stages(&self, path: &Path) -> Result<Vec<StageConfig>, ConfigError> {
+    /// The stages in order; without `[[stages]]`, the one of the flat keys. `path` is the file for messages.
+    ///
+    /// # Errors
+    /// A stage has a key that stages have not, or a value of another type.
+    pub fn stages(&self, path: &Path) -> Result<Vec<Stage>, ConfigError> {
         let whole = TrainConfig { stages: Vec::new(), ..self.clone() };
         if self.stages.is_empty() {
-            return Ok(vec![StageConfig { name: "train".into(), start_from: StartFrom::Last, config: whole }]);
+            return Ok(vec![Stage { name: "train".into(), start_from: StartFrom::Last, config: whole }]);
         }
-        let base = Table::try_from(&whole).map_err(|e| shape(path, e.to_string()))?;
-        let mut stages: Vec<StageConfig> = Vec::with_capacity(self.stages.len());
-        for (place, table) in self.stages.iter().enumerate() {
-            let stage = stage(path, &base, table, place)?;
-            let wrong = |found: &str, expected: &str| {
-                let key = format!("stages[{place}].start-from");
-                Err(ConfigError::Value { path: path.into(), key, found: found.into(), expected: expected.into() })
-            };
-            match (stage.start_from, stages.last()) {
-                (StartFrom::Last, _) | (StartFrom::Best, Some(_)) => {}
-                (from, None) => {
-                    return wrong(
-                        from.name(),
-                        "\"last\": nothing comes before the first stage; `weights` names a file",
-                    );
-                }
-                (StartFrom::Ema, Some(before)) if before.config.ema.is_none() => {
-                    return wrong("ema", "a stage before it that has [ema]");
-                }
-                (StartFrom::Ema, Some(_)) => {}
-            }
-            stages.push(stage);
-        }
-        Ok(stages)
+        let wrong = |place: usize, reason: String| ConfigError::Shape {
+            path: path.into(),
+            reason: format!("stages[{place}]{reason}"),
+        };
+        let base = Table::try_from(&whole).map_err(|e| wrong(0, format!(": {e}")))?;
+        let tables = self.stages.iter().enumerate();
+        tables.map(|(place, table)| stage(path, &base, table, place).map_err(|reason| wrong(place, reason))).collect()
     }
 }
 
-fn shape(path: &Path, reason: String) -> ConfigError {
-    ConfigError::Shape { path: path.into(), reason }
-}
-
-fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<StageConfig, ConfigError> {
-    let (mut name, mut start_from, mut laid) = (format!("stage-{}", place + 1), StartFrom::Last, base.clone());
+fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage, String> {
+    let (mut head, mut laid) = (StageHead::default(), base.clone());
     for (key, value) in table {
-        let at = || format!("stages[{place}].{key}");
-        let text = |expected: &str| {
-            value.as_str().ok_or_else(|| ConfigError::Value {
-                path: path.into(),
-                key: at(),
-                found: value.to_string(),
-                expected: expected.into(),
-            })
-        };
         match key.as_str() {
-            "name" => name = text("a text")?.to_owned(),
-            "start-from" => {
-                let from = text("\"last\", \"best\" or \"ema\"")?;
-                start_from = from.parse().map_err(|e| shape(path, format!("{}: {e}", at())))?;
-            }
-            key if !KEYS.contains(&key) => {
-                let known = KEYS.join(", ");
-                return Err(shape(
-                    path,
-                    format!("{}: a stage has no such key; it has name, start-from, {known}", at()),
-                ));
+            "name" => head.name = Some(own(key, value)?),
+            "start-from" => head.start_from = own(key, value)?,
+            key if !STAGE_KEYS.contains(&key) => {
+                let known = STAGE_KEYS.join(", ");
+                return Err(format!(".{key}: a stage has no such key; it has name, start-from, {known}"));
             }
             key if SWITCHED_OFF.contains(&key) && value.as_str() == Some("off") => drop(laid.remove(key)),
             key => match (laid.get_mut(key), value) {
@@ -112,9 +50,14 @@ fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage
             },
         }
     }
-    let typed = super::typed(path, laid);
-    let config = typed.map_err(|e| shape(path, format!("stages[{place}]: {e}")))?;
-    Ok(StageConfig { name, start_from, config })
+    let config = typed(path, laid).map_err(|error| format!(": {error}"))?;
+    let name = head.name.unwrap_or_else(|| format!("stage-{}", place + 1));
+    Ok(Stage { name, start_from: head.start_from, config })
+}
+
+/// A value that is the stage's alone.
+fn own<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, String> {
+    T::deserialize(value.clone()).map_err(|error| format!(".{key}: {}", said(&error)))
 }
 
 fn merge(under: &mut Table, over: &Table) {
@@ -126,30 +69,35 @@ fn merge(under: &mut Table, over: &Table) {
     }
 }
 
-impl StageConfig {
-    /// What the engine is given of it.
-    pub fn settings(&self) -> StageSettings {
-        let config = &self.config;
-        StageSettings {
-            name: self.name.clone(),
-            start_from: self.start_from,
-            size: config.size,
-            epochs: config.epochs,
-            batch: config.batch,
-            accumulate: config.accumulate,
-            clip: config.clip,
-            early_stop: config.early_stop,
-            loss: config.loss.clone(),
-            point_weight: config.point_weight,
-            auxiliary_weights: config.auxiliary_weights.clone(),
-            optimiser: config.optimiser.clone(),
-            schedule: config.schedule.clone(),
-            augment: config.augment.clone(),
-            sampling: config.sampling(),
-            freeze: config.freeze.clone(),
-            ema: config.ema.clone(),
-            amp: config.amp,
+/// What is wrong in the `stages` of `config`; what is wrong in the rest as well is said of the rest, in `flat`.
+pub(super) fn violations(config: &TrainConfig, stages: &[Stage], flat: &Violations) -> Violations {
+    let mut wrong = Violations::new();
+    for (place, (table, stage)) in config.stages.iter().zip(stages).enumerate() {
+        let before = place.checked_sub(1).map(|before| &stages[before]);
+        let expected = match (stage.start_from, before) {
+            (StartFrom::Last, _) | (StartFrom::Best, Some(_)) => None,
+            (_, None) => Some("\"last\": nothing comes before the first stage; `weights` names a file"),
+            (StartFrom::Ema, Some(before)) => {
+                before.config.ema.is_none().then_some("another, or a stage before it that has [ema]")
+            }
+        };
+        let mut own = Violations::new();
+        if let Some(expected) = expected {
+            own.refuse("start-from", stage.start_from, expected);
         }
+        own.extend(stage.config.violations());
+        own.retain(|violation| names(table, &violation.key) || flat.iter().all(|known| known != violation));
+        wrong.inside(&format!("stages[{place}]"), own);
+    }
+    wrong
+}
+
+/// Whether the table has a value at `key`: `optimiser.lr`, `freeze[0].until`.
+fn names(table: &Table, key: &str) -> bool {
+    let (first, rest) = key.split_once(['.', '[']).map_or((key, None), |(first, rest)| (first, Some(rest)));
+    match (table.get(first), rest) {
+        (Some(Value::Table(inner)), Some(rest)) => names(inner, rest),
+        (value, _) => value.is_some(),
     }
 }
 
@@ -192,6 +140,7 @@ mod tests {
     const TWO: &str = "
 epochs = 50
 clip = 1.0
+auxiliary-weights = [0.4, 0.2, 0.1]
 loss = { bce = 0.5, dice = 0.5 }
 freeze = ['decoder.', { encoder-stages = 2 }]
 [optimiser]
@@ -212,12 +161,13 @@ clip = 'off'
 ema = 'off'
 loss = { bce = 0.5, lovasz = 0.5 }
 point-weight = [0.5, 1.0]
+auxiliary-weights = [0.3]
 amp = 'bf16'
 optimiser = { lr = 1e-4, kind = 'lion' }
 schedule = { kind = 'constant' }
 ";
 
-    fn stages(text: &str, sets: &[&str]) -> Vec<StageConfig> {
+    fn stages(text: &str, sets: &[&str]) -> Vec<Stage> {
         load(text, sets).unwrap().stages(Path::new("run.toml")).unwrap()
     }
 
@@ -232,10 +182,13 @@ schedule = { kind = 'constant' }
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
         let held = Freeze { what: Frozen::EncoderStages(2), from: 0, until: None };
         assert_eq!((second.config.freeze.len(), &second.config.freeze[1]), (2, &held));
+        // A list takes the place of the list.
+        let weights = [first, second].map(|stage| stage.config.auxiliary_weights.clone());
+        assert_eq!(weights, [vec![0.4, 0.2, 0.1], vec![0.3]]);
         // The optimiser keeps what the stage does not name; the loss is another one altogether.
         let optimiser = &second.config.optimiser;
         assert_eq!((optimiser.kind, optimiser.lr, optimiser.weight_decay), (OptimiserKind::Lion, 1e-4, 0.1));
-        let terms: Vec<_> = second.config.loss.terms().iter().map(|(_, t)| t.kind().name()).collect();
+        let terms: Vec<_> = second.config.loss.terms().iter().map(|(_, t)| t.kind().name).collect();
         assert_eq!(terms, ["bce", "lovasz"]);
         assert_eq!(second.config.point_weight, PointWeight { from: 0.5, to: 1.0 });
         let one = stages("epochs = 3", &[]);
@@ -256,6 +209,7 @@ schedule = { kind = 'constant' }
     fn a_configuration_with_stages_goes_there_and_back() {
         let config = load(TWO, &[]).unwrap();
         assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
+        assert_eq!(load(&config.to_commented_toml(), &[]).unwrap(), config);
     }
 
     #[test]

@@ -48,14 +48,7 @@ pub fn twice(place: String, key: &str) -> Remark {
 
 /// The shape of an entry.
 pub fn read(entry: Entry, index: usize) -> Read {
-    let at = |key: &str| format!("annotations[{index}]{key}");
-    let unusable = |place: String, value: Option<&Value>, reason: String| Remark {
-        severity: Severity::Error,
-        place,
-        raw: value.map(Value::to_string).unwrap_or_default(),
-        reason,
-        action: LEFT_OUT.into(),
-    };
+    let at = |key: &str| place(index, key);
     let (kind, label, points) = match entry {
         Entry::Object { kind, label, points, .. } => (kind, label, points),
         Entry::Other(value) => {
@@ -79,36 +72,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
         None => return Err(unusable(at(""), None, "no `label`".into())),
         other => return Err(unusable(at(".label"), other.as_ref(), "expected the name of a class as text".into())),
     };
-    let vertices = match points {
-        Some(Points::Whole(points)) => points,
-        Some(Points::Other(Value::Array(points))) if points.is_empty() => {
-            return Err(unusable(at(".points"), Some(&points.into()), "no point; expected at least one".into()));
-        }
-        Some(Points::Other(Value::Array(points))) => {
-            let mut fractional = 0;
-            let mut vertices = Vec::with_capacity(points.len());
-            for (i, point) in points.iter().enumerate() {
-                let xy = read_point(point)
-                    .map_err(|reason| unusable(at(&format!(".points[{i}]")), Some(point), reason.to_owned()))?;
-                fractional += usize::from(xy.iter().any(|v| v.fract() != 0.0));
-                vertices.push(xy.map(|v| v.round_ties_even() as i32));
-            }
-            if fractional > 0 {
-                remarks.push(Remark {
-                    severity: Severity::Info,
-                    place: at(".points"),
-                    raw: String::new(),
-                    reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
-                    action: "rounded, halves to even".into(),
-                });
-            }
-            vertices
-        }
-        Some(Points::Other(other)) => {
-            return Err(unusable(at(".points"), Some(&other), "expected an array of [x, y]".into()));
-        }
-        None => return Err(unusable(at(""), None, "no `points`".into())),
-    };
+    let vertices = read_vertices(points, index, &mut remarks)?;
     let distinct = vertices.iter().take(MOST_COMPARED).collect::<BTreeSet<_>>().len();
     if distinct < 3 && vertices.len() <= MOST_COMPARED {
         remarks.push(Remark {
@@ -140,6 +104,49 @@ pub fn read(entry: Entry, index: usize) -> Read {
         }
     };
     Ok((Shape { index, label, bone, points: vertices }, remarks))
+}
+
+fn place(index: usize, key: &str) -> String {
+    format!("annotations[{index}]{key}")
+}
+
+fn unusable(place: String, value: Option<&Value>, reason: String) -> Remark {
+    let raw = value.map(Value::to_string).unwrap_or_default();
+    Remark { severity: Severity::Error, place, raw, reason, action: LEFT_OUT.into() }
+}
+
+/// The vertices of the entry `index`, in whole pixels.
+fn read_vertices(points: Option<Points>, index: usize, remarks: &mut Vec<Remark>) -> Result<Vec<[i32; 2]>, Remark> {
+    let at = |key: &str| place(index, key);
+    let points = match points {
+        Some(Points::Whole(points)) => return Ok(points),
+        Some(Points::Other(Value::Array(points))) if points.is_empty() => {
+            return Err(unusable(at(".points"), Some(&points.into()), "no point; expected at least one".into()));
+        }
+        Some(Points::Other(Value::Array(points))) => points,
+        Some(Points::Other(other)) => {
+            return Err(unusable(at(".points"), Some(&other), "expected an array of [x, y]".into()));
+        }
+        None => return Err(unusable(at(""), None, "no `points`".into())),
+    };
+    let mut fractional = 0;
+    let mut vertices = Vec::with_capacity(points.len());
+    for (i, point) in points.iter().enumerate() {
+        let xy = read_point(point)
+            .map_err(|reason| unusable(at(&format!(".points[{i}]")), Some(point), reason.to_owned()))?;
+        fractional += usize::from(xy.iter().any(|v| v.fract() != 0.0));
+        vertices.push(xy.map(|v| v.round_ties_even() as i32));
+    }
+    if fractional > 0 {
+        remarks.push(Remark {
+            severity: Severity::Info,
+            place: at(".points"),
+            raw: String::new(),
+            reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
+            action: "rounded, halves to even".into(),
+        });
+    }
+    Ok(vertices)
 }
 
 fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bones::Bone;
+use crate::closed_enum::closed_enum;
 use crate::dataset::Side;
 use crate::dataset::annotation::MAX_COORDINATE;
 use crate::dataset::metadata::{AGE, HEIGHT_CM, WEIGHT_KG};
@@ -151,20 +152,20 @@ impl TryFrom<Fields> for Relabel {
     }
 }
 
-/// A column of the patients table that can be corrected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Field {
-    /// `"F"` or `"M"`.
-    Sex,
-    /// Years.
-    Age,
-    /// Centimetres.
-    HeightCm,
-    /// Kilograms.
-    WeightKg,
-    /// Text.
-    Note,
+closed_enum! {
+    /// A column of the patients table that can be corrected.
+    pub enum Field ("field") {
+        /// `"F"` or `"M"`.
+        Sex = "sex",
+        /// Years.
+        Age = "age",
+        /// Centimetres.
+        HeightCm = "height_cm",
+        /// Kilograms.
+        WeightKg = "weight_kg",
+        /// Text.
+        Note = "note",
+    }
 }
 
 /// What each action does, and an example of it.
@@ -304,20 +305,6 @@ impl Field {
             Field::Age => "age",
             Field::HeightCm => "height",
             Field::WeightKg => "weight",
-            Field::Note => "note",
-        }
-    }
-
-    /// Every field.
-    pub const ALL: [Field; 5] = [Field::Sex, Field::Age, Field::HeightCm, Field::WeightKg, Field::Note];
-
-    /// As in the file: `sex`, `age`, `height_cm`, `weight_kg`, `note`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Field::Sex => "sex",
-            Field::Age => "age",
-            Field::HeightCm => "height_cm",
-            Field::WeightKg => "weight_kg",
             Field::Note => "note",
         }
     }

@@ -4,8 +4,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::action::{ID_LENGTH, is_hex};
 use super::{Action, image_id};
-use crate::dataset::image::sha256;
 use crate::dataset::metadata::normalise_patient_id;
+use crate::digest::sha256;
 
 /// Version of the lines that this program reads and writes.
 pub const VERSION: u32 = 2;

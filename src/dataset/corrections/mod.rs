@@ -23,9 +23,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::image::sha256;
 use super::{Problem, Severity, Side, image_id};
 use crate::bounded;
+use crate::digest::sha256;
 
 pub use action::{ACTIONS, Action, Field, Relabel, ShapeRef, no_label};
 pub use decision::{Decision, Target, VERSION};

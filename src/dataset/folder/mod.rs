@@ -22,11 +22,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::annotation::{self, AnnotationError, Document};
-use super::image::sha256;
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
 use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
 use super::{ImageEntry, Problem, Severity, Side, Subset};
 use crate::bounded;
+use crate::digest::sha256;
 use walk::Found;
 
 /// The source of this module, which takes any folder.

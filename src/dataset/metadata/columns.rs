@@ -5,31 +5,25 @@ use std::collections::BTreeMap;
 use super::grid::{Cell, Grid, GridRow};
 use super::numbers::Unit;
 use super::text;
+use crate::closed_enum::closed_enum;
 
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
-    Id,
-    Age,
-    Sex,
-    Weight,
-    Height,
+closed_enum! {
+    /// What a column holds, by the name that messages give it.
+    pub enum Field ("field") {
+        /// The patient's number.
+        Id = "ID",
+        /// Years.
+        Age = "age",
+        /// Female or male.
+        Sex = "sex",
+        /// Body weight.
+        Weight = "weight",
+        /// Body height.
+        Height = "height",
+    }
 }
 
 impl Field {
-    pub const ALL: [Field; 5] = [Field::Id, Field::Age, Field::Sex, Field::Weight, Field::Height];
-
-    /// As messages name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Field::Id => "ID",
-            Field::Age => "age",
-            Field::Sex => "sex",
-            Field::Weight => "weight",
-            Field::Height => "height",
-        }
-    }
-
     /// Lower-case names less spaces and punctuation.
     fn names(self) -> &'static [&'static str] {
         match self {
@@ -201,7 +195,7 @@ fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
     let lower = spaced(name).to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let joined = words.concat();
-    let exact = |text: &str| Field::ALL.into_iter().find(|f| f.names().contains(&text));
+    let exact = |text: &str| Field::ALL.iter().copied().find(|f| f.names().contains(&text));
     if WEAK_IDS.contains(&joined.as_str()) {
         return Some((Field::Id, None, true));
     }

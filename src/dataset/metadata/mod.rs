@@ -26,25 +26,17 @@ pub(crate) use measure::{AGE, HEIGHT_CM, WEIGHT_KG};
 use std::path::{Path, PathBuf};
 
 use super::{Problem, Severity};
+use crate::closed_enum::closed_enum;
 use columns::Header;
 use grid::Grid;
 
-/// Sex of a patient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Sex {
-    /// Female.
-    F,
-    /// Male.
-    M,
-}
-
-impl Sex {
-    /// `F` or `M`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Sex::F => "F",
-            Sex::M => "M",
-        }
+closed_enum! {
+    /// Sex of a patient.
+    pub enum Sex ("sex") {
+        /// Female.
+        F = "F",
+        /// Male.
+        M = "M",
     }
 }
 

@@ -59,7 +59,7 @@ impl Rows<'_> {
             let problem = self.problem(Severity::Info, "text above the header", "passed over");
             self.problems.push(problem.at(self.grid.place_of_rows(row.number, row.last)).raw(&said.join("; ")));
         }
-        for field in Field::ALL {
+        for field in Field::ALL.iter().copied() {
             if !self.header.columns.contains_key(&field) {
                 let reason = format!("no column is the patient's {}", field.name());
                 let problem = self.problem(Severity::Warning, reason, "left empty for all patients");

@@ -104,7 +104,6 @@ fn parse(text: &str) -> Anatomy {
 /// Axes near horizontal flip sign between hands and their mean says nothing; a finger bone's axis is then
 /// taken from the line to its neighbour in the finger.
 fn mend_axes(forms: &mut [BoneForm; COUNT]) {
-    let lean = |from: Point, to: Point| (to.x - from.x).atan2(from.y - to.y).to_degrees();
     for index in 0..COUNT {
         let bone = Bone::from_index(index).expect("index below the count");
         let Group::Finger(finger) = bone.group() else { continue };
@@ -113,9 +112,9 @@ fn mend_axes(forms: &mut [BoneForm; COUNT]) {
         }
         let is_distal = index == 0 || Bone::from_index(index - 1).map(|b| b.group()) != Some(Group::Finger(finger));
         forms[index].axis_deg = if is_distal {
-            lean(forms[index + 1].centre, forms[index].centre)
+            forms[index + 1].centre.lean_to(forms[index].centre)
         } else {
-            lean(forms[index].centre, forms[index - 1].centre)
+            forms[index].centre.lean_to(forms[index - 1].centre)
         };
     }
 }

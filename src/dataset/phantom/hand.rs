@@ -54,11 +54,6 @@ impl HandGeometry {
     }
 }
 
-/// Signed lean of the line from `ulna` to `finger_16` from vertical, degrees, positive to the right.
-pub fn lean_deg(ulna: Point, finger_16: Point) -> f64 {
-    (finger_16.x - ulna.x).atan2(ulna.y - finger_16.y).to_degrees()
-}
-
 /// The geometry of a hand in a square image of `size` px.
 pub fn geometry(spec: &HandSpec, size: u32) -> HandGeometry {
     let side = u64::from(spec.side == Side::L);
@@ -144,7 +139,7 @@ fn compose(
         };
         let centre = |bone: Bone| centroid(&clip(&in_image(bone), last)).map(|(_, c)| c);
         if let (Some(ulna), Some(tip)) = (centre(Bone::ULNA), centre(Bone::FINGER_16)) {
-            bend += (lean - lean_deg(ulna, tip)) / 0.75;
+            bend += (lean - ulna.lean_to(tip)) / 0.75;
         }
         composed = Some((outlines, placed, at));
     }

@@ -92,57 +92,14 @@ impl LabelFault {
                 1 => rename(shapes, &[("finger-1", "finger-2"), ("finger-2", "finger-3"), ("finger-3", "finger-1")]),
                 _ => rename(shapes, &[("finger-1", "finger-3"), ("finger-2", "finger-1"), ("finger-3", "finger-2")]),
             },
-            F::Scrambled => rename(
-                shapes,
-                &[
-                    ("finger-1", "finger-3"),
-                    ("finger-3", "finger-1"),
-                    ("Trapezium", "Hamate"),
-                    ("Hamate", "Trapezium"),
-                    ("Trapezoid", "Capitate"),
-                    ("Capitate", "Trapezoid"),
-                    ("Pisiform", "Scaphoid"),
-                    ("Scaphoid", "Triquetrum"),
-                    ("Triquetrum", "Lunate"),
-                    ("Lunate", "Pisiform"),
-                    ("Radius", "Ulna"),
-                    ("Ulna", "Radius"),
-                ],
-            ),
+            F::Scrambled => rename(shapes, &SCRAMBLED),
             F::MissingLabel => {
                 let bone = any_bone(draw, |_| true);
                 shapes.retain(|s| s.bone != Some(bone));
                 (vec![bone.name().to_owned()], format!("{bone} left out"))
             }
-            F::DuplicateLabel => {
-                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
-                if draw.chance(0.5) {
-                    let mut again = shapes[bone.index()].clone();
-                    again.index = shapes.len();
-                    let d = (5.0 * k).ceil() as i32;
-                    again.points.iter_mut().for_each(|p| *p = [(p[0] + d).min(limit), (p[1] + d).min(limit)]);
-                    shapes.push(again);
-                    (vec![bone.name().to_owned()], format!("{bone} drawn twice"))
-                } else {
-                    let near = bone.neighbours();
-                    let other = near[draw.below(near.len())];
-                    relabel(&mut shapes[other.index()], bone.name());
-                    let labels = vec![bone.name().to_owned(), other.name().to_owned()];
-                    (labels, format!("{other} labelled {bone}, which is there too"))
-                }
-            }
-            F::UnknownLabel => {
-                let bone = any_bone(draw, |_| true);
-                let name = bone.name();
-                let wrong = match draw.below(4) {
-                    0 => format!("{name}2"),
-                    1 => name.to_uppercase(),
-                    2 => "finger-20".to_owned(),
-                    _ => name.chars().rev().collect(),
-                };
-                relabel(&mut shapes[bone.index()], &wrong);
-                (vec![wrong.clone()], format!("{bone} labelled {wrong:?}"))
-            }
+            F::DuplicateLabel => duplicate(shapes, limit, k, draw),
+            F::UnknownLabel => misspell(shapes, draw),
             F::ShiftedLabel => {
                 let bone = any_bone(draw, |b| b.group() != Group::Forearm);
                 let (dx, dy) = shift(&mut shapes[bone.index()], limit, k, draw);
@@ -166,32 +123,85 @@ impl LabelFault {
                 }
                 (vec![bone.name().to_owned()], format!("{bone}: lowest vertices {beyond} px below the image"))
             }
-            F::TinyPart => {
-                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
-                let [x, y] = shapes[bone.index()].points[0];
-                let away = (30.0 * k).ceil() as i32;
-                let (x, y) =
-                    (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
-                let size = (3.0 * k).ceil() as i32;
-                let points = vec![[x, y], [x + size, y], [x, y + size]];
-                shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });
-                (vec![bone.name().to_owned()], format!("{bone}: a second polygon of three vertices at ({x}, {y})"))
-            }
+            F::TinyPart => add_speck(shapes, limit, k, draw),
             F::SeveralParts => {
                 let bone = any_bone(draw, |b| matches!(b.group(), Group::Finger(_)));
                 split(shapes, hand, bone, k);
                 (vec![bone.name().to_owned()], format!("{bone} drawn in two parts"))
             }
-            F::PisiformOverUlna => {
-                let [pisiform, ulna] = [25 + 1, Bone::ULNA.index()];
-                let ([px, py], [ux, uy]) = (middle(&shapes[pisiform].points), middle(&shapes[ulna].points));
-                let top = shapes[ulna].points.iter().map(|p| p[1]).min().unwrap_or(uy);
-                let (dx, dy) = (ux - px, top + (uy - top) / 3 - py);
-                shapes[pisiform].points.iter_mut().for_each(|p| *p = [p[0] + dx, (p[1] + dy).min(limit)]);
-                (vec!["Pisiform".to_owned()], "Pisiform drawn over the Ulna".to_owned())
-            }
+            F::PisiformOverUlna => lay_pisiform_on_ulna(shapes, limit),
         }
     }
+}
+
+/// Labels of [`LabelFault::Scrambled`]: of the bone, and what it gets.
+const SCRAMBLED: [(&str, &str); 12] = [
+    ("finger-1", "finger-3"),
+    ("finger-3", "finger-1"),
+    ("Trapezium", "Hamate"),
+    ("Hamate", "Trapezium"),
+    ("Trapezoid", "Capitate"),
+    ("Capitate", "Trapezoid"),
+    ("Pisiform", "Scaphoid"),
+    ("Scaphoid", "Triquetrum"),
+    ("Triquetrum", "Lunate"),
+    ("Lunate", "Pisiform"),
+    ("Radius", "Ulna"),
+    ("Ulna", "Radius"),
+];
+
+/// A bone drawn twice, a little apart, or its neighbour under its label.
+fn duplicate(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
+    let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+    if draw.chance(0.5) {
+        let mut again = shapes[bone.index()].clone();
+        again.index = shapes.len();
+        let d = (5.0 * k).ceil() as i32;
+        again.points.iter_mut().for_each(|p| *p = [(p[0] + d).min(limit), (p[1] + d).min(limit)]);
+        shapes.push(again);
+        (vec![bone.name().to_owned()], format!("{bone} drawn twice"))
+    } else {
+        let near = bone.neighbours();
+        let other = near[draw.below(near.len())];
+        relabel(&mut shapes[other.index()], bone.name());
+        let labels = vec![bone.name().to_owned(), other.name().to_owned()];
+        (labels, format!("{other} labelled {bone}, which is there too"))
+    }
+}
+
+/// A bone under a label that is none.
+fn misspell(shapes: &mut [Shape], draw: &mut Draw) -> (Vec<String>, String) {
+    let bone = any_bone(draw, |_| true);
+    let name = bone.name();
+    let wrong = match draw.below(4) {
+        0 => format!("{name}2"),
+        1 => name.to_uppercase(),
+        2 => "finger-20".to_owned(),
+        _ => name.chars().rev().collect(),
+    };
+    relabel(&mut shapes[bone.index()], &wrong);
+    (vec![wrong.clone()], format!("{bone} labelled {wrong:?}"))
+}
+
+/// A second polygon of a bone, as a slip of the tool leaves it.
+fn add_speck(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
+    let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+    let [x, y] = shapes[bone.index()].points[0];
+    let away = (30.0 * k).ceil() as i32;
+    let (x, y) = (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });
+    let size = (3.0 * k).ceil() as i32;
+    let points = vec![[x, y], [x + size, y], [x, y + size]];
+    shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });
+    (vec![bone.name().to_owned()], format!("{bone}: a second polygon of three vertices at ({x}, {y})"))
+}
+
+fn lay_pisiform_on_ulna(shapes: &mut [Shape], limit: i32) -> (Vec<String>, String) {
+    let [pisiform, ulna] = [25 + 1, Bone::ULNA.index()];
+    let ([px, py], [ux, uy]) = (middle(&shapes[pisiform].points), middle(&shapes[ulna].points));
+    let top = shapes[ulna].points.iter().map(|p| p[1]).min().unwrap_or(uy);
+    let (dx, dy) = (ux - px, top + (uy - top) / 3 - py);
+    shapes[pisiform].points.iter_mut().for_each(|p| *p = [p[0] + dx, (p[1] + dy).min(limit)]);
+    (vec!["Pisiform".to_owned()], "Pisiform drawn over the Ulna".to_owned())
 }
 
 fn any_bone(draw: &mut Draw, may: impl Fn(Bone) -> bool) -> Bone {

@@ -24,7 +24,7 @@ mod truth;
 mod workbook;
 mod write;
 
-pub use hand::{HandGeometry, HandSpec, geometry, lean_deg};
+pub use hand::{HandGeometry, HandSpec, geometry};
 pub use label_faults::LabelFault;
 pub use objects::Object;
 pub use patients::{Person, people};

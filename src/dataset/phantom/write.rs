@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::annotation_file::document;
 use super::draw::Draw;
-use super::hand::{TABLE_SIZE, geometry, lean_deg};
+use super::hand::{TABLE_SIZE, geometry};
 use super::plan::{ImagePlan, Resaved, plan};
 use super::render::render;
 use super::truth::{Defect, ImageTruth, Truth};
@@ -23,6 +23,7 @@ use crate::dataset::Subset;
 use crate::dataset::annotation::Shape;
 use crate::mask::RunMask;
 use crate::progress::Progress;
+use crate::threads::{self, ThreadsError};
 
 /// What data set to make. Equal settings make equal files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,13 +108,8 @@ pub enum PhantomError {
         source: rust_xlsxwriter::XlsxError,
     },
     /// Threads cannot be started.
-    #[error("starting {jobs} threads: {reason}")]
-    Threads {
-        /// How many.
-        jobs: usize,
-        /// What the system says.
-        reason: String,
-    },
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
@@ -195,10 +191,7 @@ fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Resul
     let plan = plan(settings);
     let book = root.join("meta_data.xlsx");
     workbook::write(&book, &plan.rows).map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.jobs)
-        .build()
-        .map_err(|e| PhantomError::Threads { jobs: settings.jobs, reason: e.to_string() })?;
+    let pool = threads::pool(settings.jobs)?;
     progress.start("hands", plan.images.len() as u64);
     let written: Result<Vec<_>, PhantomError> = pool.install(|| {
         plan.images
@@ -292,7 +285,7 @@ fn write_image(
 
     let centre = |bone: Bone| masks[bone.index()].moments().centroid();
     let angle = match (centre(Bone::ULNA), centre(Bone::FINGER_16)) {
-        (Some(ulna), Some(tip)) => lean_deg(ulna, tip),
+        (Some(ulna), Some(tip)) => ulna.lean_to(tip),
         _ => f64::NAN,
     };
     let truth = ImageTruth {

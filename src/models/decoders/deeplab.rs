@@ -114,7 +114,7 @@ impl DeepLabV3Plus {
             deep: SeparableConvNormRelu::new(&(path / "aspp"), 1, CHANNELS, CHANNELS, 1)?,
             fine: ConvNormRelu::new(&(path / "block1"), channels[2], FINE, 1)?,
             joined: SeparableConvNormRelu::new(&(path / "block2"), 0, FINE + CHANNELS, CHANNELS, 1)?,
-            upsampling: std::cmp::min(config.output_stride(), 1 << config.depth) / 4,
+            upsampling: std::cmp::min(config.output_stride(), 1 << config.depth()) / 4,
         })
     }
 }

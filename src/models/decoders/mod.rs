@@ -19,7 +19,7 @@ pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, Pyramid};
 use tch::Tensor;
 
 use super::heads::HeadShape;
-use super::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use super::{DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 /// What follows an encoder.
 pub trait Decoder: Send {
@@ -34,64 +34,53 @@ pub trait Decoder: Send {
     }
 }
 
-/// The decoder of `config` for features of these channels.
-pub fn build(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Box<dyn Decoder>, ModelError> {
-    Ok(match config.architecture {
-        Architecture::Unet => Box::new(unet::Unet::new(path, config, channels)?),
-        Architecture::UnetPlusPlus => Box::new(unetplusplus::UnetPlusPlus::new(path, config, channels)?),
-        Architecture::Fpn => Box::new(fpn::Fpn::new(path, config, channels)?),
-        Architecture::Pan => Box::new(pan::Pan::new(path, channels)?),
-        Architecture::DeepLabV3 => Box::new(deeplab::DeepLabV3::new(path, config, channels)?),
-        Architecture::DeepLabV3Plus => Box::new(deeplab::DeepLabV3Plus::new(path, config, channels)?),
-        Architecture::Linknet => Box::new(linknet::Linknet::new(path, channels)?),
-        Architecture::PspNet => Box::new(pspnet::PspNet::new(path, config, channels)?),
-        Architecture::MaNet => Box::new(manet::MaNet::new(path, channels)?),
-        Architecture::UperNet | Architecture::UperNetTransformers => {
+/// The decoder `kind` of `config` for features of these channels.
+pub fn build(
+    path: &Path,
+    kind: DecoderKind,
+    config: &ModelConfig,
+    channels: &[i64],
+) -> Result<Box<dyn Decoder>, ModelError> {
+    Ok(match kind {
+        DecoderKind::Unet => Box::new(unet::Unet::new(path, config, channels)?),
+        DecoderKind::UnetPlusPlus => Box::new(unetplusplus::UnetPlusPlus::new(path, config, channels)?),
+        DecoderKind::Fpn => Box::new(fpn::Fpn::new(path, config, channels)?),
+        DecoderKind::Pan => Box::new(pan::Pan::new(path, channels)?),
+        DecoderKind::DeepLabV3 => Box::new(deeplab::DeepLabV3::new(path, config, channels)?),
+        DecoderKind::DeepLabV3Plus => Box::new(deeplab::DeepLabV3Plus::new(path, config, channels)?),
+        DecoderKind::Linknet => Box::new(linknet::Linknet::new(path, channels)?),
+        DecoderKind::PspNet => Box::new(pspnet::PspNet::new(path, config, channels)?),
+        DecoderKind::MaNet => Box::new(manet::MaNet::new(path, channels)?),
+        DecoderKind::UperNet | DecoderKind::UperNetTransformers => {
             Box::new(upernet::UperNet::new(path, config, channels)?)
         }
-        Architecture::Segformer | Architecture::SegformerTransformers => {
+        DecoderKind::Segformer | DecoderKind::SegformerTransformers => {
             Box::new(segformer::Segformer::new(path, config, channels)?)
         }
-        Architecture::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
-        Architecture::Unet3Plus => Box::new(unet3plus::Unet3Plus::new(path, config, channels)?),
-        Architecture::SwinUnetr
-        | Architecture::TorchvisionDeepLabV3
-        | Architecture::TorchvisionLraspp
-        | Architecture::TorchvisionFcn
-        | Architecture::NnUnet
-        | Architecture::NnUnetResEnc => return Err(whole(config)),
+        DecoderKind::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
+        DecoderKind::Unet3Plus => Box::new(unet3plus::Unet3Plus::new(path, config, channels)?),
     })
 }
 
-fn whole(config: &ModelConfig) -> ModelError {
-    ModelError::Config(format!("{} is a whole network, without a decoder of the list", config.architecture))
-}
-
-/// The head that follows the decoder.
-pub fn head(config: &ModelConfig) -> Result<HeadShape, ModelError> {
-    let (kernel, upsampling) = match config.architecture {
-        Architecture::Unet | Architecture::UnetPlusPlus | Architecture::MaNet => (3, 1),
-        Architecture::Linknet => (1, 1),
+/// The head that follows the decoder `kind`.
+pub fn head(kind: DecoderKind, config: &ModelConfig) -> HeadShape {
+    let (kernel, upsampling) = match kind {
+        DecoderKind::Unet | DecoderKind::UnetPlusPlus | DecoderKind::MaNet => (3, 1),
+        DecoderKind::Linknet => (1, 1),
         // From the finest of the four deepest features.
-        Architecture::Fpn => (1, 1 << (config.depth - 3)),
-        Architecture::DeepLabV3Plus
-        | Architecture::UperNet
-        | Architecture::Segformer
-        | Architecture::HrNetOcr
-        | Architecture::UperNetTransformers
-        | Architecture::SegformerTransformers => (1, 4),
-        Architecture::Pan => (3, 4),
-        Architecture::DeepLabV3 => (1, std::cmp::min(config.output_stride(), 1 << config.depth)),
-        Architecture::PspNet => (3, 1 << config.depth),
-        Architecture::Unet3Plus => {
+        DecoderKind::Fpn => (1, 1 << (config.depth() - 3)),
+        DecoderKind::DeepLabV3Plus
+        | DecoderKind::UperNet
+        | DecoderKind::Segformer
+        | DecoderKind::HrNetOcr
+        | DecoderKind::UperNetTransformers
+        | DecoderKind::SegformerTransformers => (1, 4),
+        DecoderKind::Pan => (3, 4),
+        DecoderKind::DeepLabV3 => (1, std::cmp::min(config.output_stride(), 1 << config.depth())),
+        DecoderKind::PspNet => (3, 1 << config.depth()),
+        DecoderKind::Unet3Plus => {
             (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })
         }
-        Architecture::SwinUnetr
-        | Architecture::TorchvisionDeepLabV3
-        | Architecture::TorchvisionLraspp
-        | Architecture::TorchvisionFcn
-        | Architecture::NnUnet
-        | Architecture::NnUnetResEnc => return Err(whole(config)),
     };
-    Ok(HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() })
+    HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() }
 }

@@ -5,13 +5,15 @@ use tch::Tensor;
 
 use super::Decoder;
 use crate::models::layers::{Conv2d, ConvOptions, Linear, Norm2d, bilinear, dropout};
-use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Width and dropout: SMP's are the same for all encoders; transformers' are those of the paper.
 fn shape(config: &ModelConfig) -> (i64, f64) {
     match (config.architecture, config.backbone()) {
-        (Architecture::SegformerTransformers, Some(EncoderKind::MitB0 | EncoderKind::MitB1)) => (256, 0.1),
-        (Architecture::SegformerTransformers, _) => (768, 0.1),
+        (Architecture::Decoder(DecoderKind::SegformerTransformers), Some(EncoderKind::MitB0 | EncoderKind::MitB1)) => {
+            (256, 0.1)
+        }
+        (Architecture::Decoder(DecoderKind::SegformerTransformers), _) => (768, 0.1),
         _ => (256, 0.0),
     }
 }

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::Decoder;
 use crate::models::heads::AuxiliaryHead;
 use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
-use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 const GRIDS: [i64; 4] = [1, 2, 3, 6];
 /// Feature of the auxiliary head, counted from that at stride 4.
@@ -31,8 +31,8 @@ pub struct UperNet {
 fn shape(config: &ModelConfig) -> (i64, f64) {
     use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
     match (config.architecture, config.backbone()) {
-        (Architecture::UperNetTransformers, Some(SwinTiny | SwinSmall | SwinBase)) => (512, 1e-5),
-        (Architecture::UperNetTransformers, _) => (512, 1e-6),
+        (Architecture::Decoder(DecoderKind::UperNetTransformers), Some(SwinTiny | SwinSmall | SwinBase)) => (512, 1e-5),
+        (Architecture::Decoder(DecoderKind::UperNetTransformers), _) => (512, 1e-6),
         _ => (256, 1e-6),
     }
 }
@@ -63,7 +63,7 @@ impl UperNet {
             smooth.push(ConvNormRelu::new(&(path / "fpn_conv_blocks" / index), width, width, 3)?);
         }
         let fusion = ConvNormRelu::new(&(path / "fusion_block"), channels.len() as i64 * width, width, 3)?;
-        let auxiliary = (config.architecture == Architecture::UperNetTransformers)
+        let auxiliary = (config.architecture == Architecture::Decoder(DecoderKind::UperNetTransformers))
             .then(|| AuxiliaryHead::new(&(path / "auxiliary_head"), finer[AUXILIARY], config.classes))
             .transpose()?;
         Ok(UperNet { norms, grids, pooled, lateral, smooth, fusion, auxiliary, channels: width })

@@ -40,7 +40,7 @@ fn variant(kind: EncoderKind) -> Variant {
 /// See [`super::stages`].
 pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new(); 2];
-    stages.extend((0..config.depth - 1).map(|index| vec![format!("stages_{index}.")]));
+    stages.extend((0..config.depth() - 1).map(|index| vec![format!("stages_{index}.")]));
     stages[2].extend(stage(["stem_0.", "stem_1."]));
     stages
 }
@@ -70,7 +70,7 @@ impl ConvNeXt {
         let mut stages = Vec::new();
         let mut channels = vec![config.in_channels, 0];
         let mut done = 0;
-        for (index, output) in variant.widths.into_iter().take(config.depth as usize - 1).enumerate() {
+        for (index, output) in variant.widths.into_iter().take(config.depth() as usize - 1).enumerate() {
             let place = &path / format!("stages_{index}");
             // A finer output asked for dilates a stage instead of striding into it.
             let dilation = std::cmp::max((PATCH << index) / output_stride, 1);
@@ -85,7 +85,7 @@ impl ConvNeXt {
             channels.push(output);
             width = output;
         }
-        Ok(ConvNeXt { stem, stem_norm, stages, channels, stride: std::cmp::min(output_stride, 1 << config.depth) })
+        Ok(ConvNeXt { stem, stem_norm, stages, channels, stride: std::cmp::min(output_stride, 1 << config.depth()) })
     }
 }
 

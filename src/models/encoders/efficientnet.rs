@@ -141,7 +141,7 @@ impl EfficientNet {
         let last = scaled_channels(320, width);
         Conv2d::new(&(path / "_conv_head"), last, head_channels, 1, ConvOptions::without_bias())?;
         Norm2d::with(&(path / "_bn1"), head_channels, EPS, MOMENTUM)?;
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         channels.truncate(depth + 1);
         Ok(EfficientNet {
             stem,

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::residual::{Block, BlockShape};
 use super::{Encoder, stage};
 use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
-use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Channels of both strided convolutions at the start.
 const STEM: i64 = 64;
@@ -31,7 +31,7 @@ fn widths(kind: EncoderKind) -> [i64; 4] {
 
 /// Whether features are the branches as they are.
 fn reads_branches(config: &ModelConfig) -> bool {
-    config.architecture == Architecture::HrNetOcr
+    config.architecture == Architecture::Decoder(DecoderKind::HrNetOcr)
 }
 
 /// See [`super::stages`]. Every feature but the first sees all branches, so the stages are the network's own: N is
@@ -91,7 +91,7 @@ impl HrNet {
         });
         let mut channels = vec![config.in_channels, STEM];
         channels.extend(if reads_branches { widths(kind) } else { WIDENED.map(|inner| EXPANSION * inner) });
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         channels.truncate(depth + 1);
         Ok(HrNet { stem, first, stages, widen: widen.transpose()?, channels, depth })
     }

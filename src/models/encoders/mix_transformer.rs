@@ -86,7 +86,7 @@ impl MixTransformer {
             let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], eps)?;
             stages.push(Stage { project, embed_norm, blocks: stage, norm });
         }
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         let mut channels = vec![config.in_channels, 0];
         channels.extend(widths);
         channels.truncate(depth + 1);

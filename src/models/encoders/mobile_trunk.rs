@@ -77,7 +77,7 @@ impl MobileTrunk {
             }
             built.push(Stage { blocks, tapped });
         }
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         channels.truncate(depth + 1);
         let stride = std::cmp::min(output_stride, 1 << depth);
         Ok(MobileTrunk { stem, stages: built, channels, depth, stride })

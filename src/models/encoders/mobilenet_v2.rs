@@ -76,7 +76,7 @@ impl MobileNetV2 {
             }
         }
         let last = layer(&(&path / (blocks.len() + 1)), ConvShape::point(input, LAST))?;
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         let mut channels = vec![config.in_channels, 16, 24, 32, 96, LAST];
         channels.truncate(depth + 1);
         let stride = std::cmp::min(output_stride, 1 << depth);

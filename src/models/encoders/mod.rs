@@ -15,6 +15,7 @@ mod swin;
 use tch::Tensor;
 
 use super::{EncoderKind, Family, ModelConfig, ModelError, Path};
+use crate::violation::Violation;
 
 pub use efficientnet::repeats as efficientnet_repeats;
 pub use mobilenet_v2::REPEATS as MOBILENET_V2_REPEATS;
@@ -44,7 +45,7 @@ pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
         Family::ResNet => resnet::stages(),
         Family::Swin => swin::stages(config),
     };
-    let depth = config.depth as usize;
+    let depth = config.depth() as usize;
     let mut stages = vec![Vec::new(); depth + 1];
     for (index, names) in all.into_iter().enumerate() {
         stages[index.min(depth)].extend(names);
@@ -74,20 +75,21 @@ impl ModelConfig {
     ///
     /// # Errors
     /// There is no such feature, or no encoder from the list.
-    pub fn encoder_stages(&self, count: usize) -> Result<Vec<String>, String> {
+    pub fn encoder_stages(&self, count: usize) -> Result<Vec<String>, Violation> {
+        let refusal = |expected| Violation { key: "encoder-stages".into(), found: count.to_string(), expected };
         let Some(kind) = self.backbone() else {
             let architecture = self.architecture;
-            return Err(format!(
-                "encoder-stages counts those of an encoder of `carpus models list`; {architecture} is a whole network \
-                 without one, so give prefixes of names, which `carpus models show {architecture}` prints"
-            ));
+            return Err(refusal(format!(
+                "no such key: {architecture} is a whole network without an encoder of `carpus models list`, so give \
+                 prefixes of names, which `carpus models show {architecture}` prints"
+            )));
         };
         let (first, why) = if kind.starts_at_stride_4() { (2, " (its first feature is at stride 4)") } else { (1, "") };
-        if !(first..=self.depth).contains(&(count as i64)) {
-            return Err(format!(
-                "encoder-stages is {count}; those of {kind} go from {first}{why} to {}, the model's depth",
-                self.depth
-            ));
+        if !(first..=self.depth()).contains(&(count as i64)) {
+            let depth = self.depth();
+            return Err(refusal(format!(
+                "another: those of {kind} go from {first}{why} to {depth}, the model's depth"
+            )));
         }
         let prefix = kind.weights_prefix();
         let names = stages(kind, self).into_iter().take(count + 1).flatten();
@@ -118,19 +120,24 @@ mod tests {
 
     use super::*;
     use crate::models::layers::Scheme;
-    use crate::models::{Architecture, EncoderScale, Outline, Parameters, Role};
+    use crate::models::{Architecture, DecoderKind, EncoderScale, NetworkKind, Outline, Parameters, Role};
 
     const REDUCED: EncoderScale = EncoderScale { width: 0.5, depth: 0.5 };
 
-    fn on(architecture: Architecture, encoder: EncoderKind) -> ModelConfig {
-        ModelConfig { architecture, encoder: Some(encoder), classes: 1, ..ModelConfig::default() }
+    fn on(decoder: DecoderKind, encoder: EncoderKind) -> ModelConfig {
+        ModelConfig {
+            architecture: Architecture::Decoder(decoder),
+            encoder: Some(encoder),
+            classes: 1,
+            ..ModelConfig::default()
+        }
     }
 
     fn assert_each_weight_once(config: &ModelConfig, kind: EncoderKind) {
-        let place = format!("{} of depth {}", config.describe(), config.depth);
+        let place = format!("{} of depth {}", config.describe(), config.depth());
         let outline = Outline::of(config).unwrap_or_else(|error| panic!("{place}: {error}"));
         let names: Vec<_> = outline.names().into_iter().filter(|name| name.starts_with("encoder.")).collect();
-        let prefixes = config.encoder_stages(config.depth as usize).unwrap();
+        let prefixes = config.encoder_stages(config.depth() as usize).unwrap();
         for name in &names {
             let stages = prefixes.iter().filter(|prefix| name.starts_with(prefix.as_str())).count();
             assert_eq!(stages, 1, "{place}: {name}");
@@ -144,10 +151,10 @@ mod tests {
 
     #[test]
     fn stages_have_each_weight_once() {
-        use Architecture::{DeepLabV3, HrNetOcr, SegformerTransformers, Unet, UperNetTransformers};
+        use DecoderKind::{DeepLabV3, HrNetOcr, SegformerTransformers, Unet, UperNetTransformers};
         for kind in EncoderKind::ALL.iter().copied() {
             for depth in 3..=5 {
-                let config = ModelConfig { depth, ..on(Unet, kind) };
+                let config = ModelConfig { depth: Some(depth), ..on(Unet, kind) };
                 assert_each_weight_once(&config, kind);
                 if kind.family().scales() {
                     assert_each_weight_once(&ModelConfig { encoder_scale: Some(REDUCED), ..config }, kind);
@@ -179,13 +186,13 @@ mod tests {
             ConvNeXtTiny,
             ConvNeXtV2Tiny,
         ];
-        let whole = whole.into_iter().map(|kind| on(Architecture::Unet, kind));
+        let whole = whole.into_iter().map(|kind| on(DecoderKind::Unet, kind));
         let reduced = [EfficientNetB0, EfficientNetB3, ResNet18, MitB0]
             .into_iter()
-            .map(|kind| ModelConfig { encoder_scale: Some(REDUCED), ..on(Architecture::Unet, kind) });
+            .map(|kind| ModelConfig { encoder_scale: Some(REDUCED), ..on(DecoderKind::Unet, kind) });
         let dilated = [EfficientNetB0, MobileNetV2, EfficientNetV2S, ResNet18, ConvNeXtTiny]
             .into_iter()
-            .map(|kind| on(Architecture::DeepLabV3, kind));
+            .map(|kind| on(DecoderKind::DeepLabV3, kind));
         for config in whole.chain(reduced).chain(dilated) {
             let kind = config.backbone().unwrap();
             let registry = RefCell::new(Parameters::unfilled(Device::Cpu));
@@ -208,18 +215,18 @@ mod tests {
 
     #[test]
     fn stages_there_are_not_are_refused() {
-        let config = ModelConfig { depth: 4, ..on(Architecture::Unet, EncoderKind::ResNet18) };
+        let config = ModelConfig { depth: Some(4), ..on(DecoderKind::Unet, EncoderKind::ResNet18) };
         assert_eq!(config.encoder_stages(1).unwrap(), ["encoder.conv1.", "encoder.bn1."]);
         // What is beyond the depth goes with the last stage in use.
         assert_eq!(config.encoder_stages(4).unwrap()[4..], ["encoder.layer3.", "encoder.layer4."]);
         for count in [0, 5] {
-            let error = config.encoder_stages(count).unwrap_err();
+            let error = config.encoder_stages(count).unwrap_err().to_string();
             assert!(error.contains("resnet18 go from 1 to 4"), "{error}");
         }
-        let error = on(Architecture::Unet, EncoderKind::MitB0).encoder_stages(1).unwrap_err();
+        let error = on(DecoderKind::Unet, EncoderKind::MitB0).encoder_stages(1).unwrap_err().to_string();
         assert!(error.contains("from 2 (its first feature is at stride 4) to 5"), "{error}");
-        let whole = ModelConfig { architecture: Architecture::NnUnet, ..ModelConfig::default() };
-        let error = whole.encoder_stages(1).unwrap_err();
+        let whole = ModelConfig { architecture: Architecture::Network(NetworkKind::NnUnet), ..ModelConfig::default() };
+        let error = whole.encoder_stages(1).unwrap_err().to_string();
         assert!(error.contains("carpus models show nnunet"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::residual::{Block, BlockShape};
 use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
-use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path};
 
 /// Blocks a stage, and what a block is.
 struct Variant {
@@ -62,7 +62,7 @@ impl ResNet {
         let stem_norm = Norm2d::new(&(&path / "bn1"), input)?;
         let output_stride = config.output_stride();
         // SMP dilates whole stages; in torchvision the first block of one still has the rate of the stage before.
-        let gradual = config.architecture == Architecture::TorchvisionFcn;
+        let gradual = config.architecture == Architecture::Network(NetworkKind::TorchvisionFcn);
         let mut channels = vec![config.in_channels, input];
         let mut stages = Vec::new();
         for (index, blocks) in variant.blocks.into_iter().enumerate() {
@@ -89,7 +89,7 @@ impl ResNet {
             stages.push(stage);
             channels.push(input);
         }
-        let depth = config.depth as usize;
+        let depth = config.depth() as usize;
         channels.truncate(depth + 1);
         Ok(ResNet { stem, stem_norm, stages, channels, depth, stride: std::cmp::min(output_stride, 1 << depth) })
     }

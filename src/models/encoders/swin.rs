@@ -26,7 +26,7 @@ fn variant(kind: EncoderKind) -> (i64, i64, [usize; 4]) {
 /// See [`super::stages`].
 pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new(); 2];
-    stages.extend((0..config.depth - 1).map(|index| vec![format!("layers_{index}.")]));
+    stages.extend((0..config.depth() - 1).map(|index| vec![format!("layers_{index}.")]));
     stages[2].push("patch_embed.".into());
     stages
 }
@@ -63,7 +63,7 @@ impl Swin {
         let mut channels = vec![config.in_channels, 0];
         let mut stages = Vec::new();
         let mut done = 0;
-        for (index, count) in counts.into_iter().enumerate().take(config.depth as usize - 1) {
+        for (index, count) in counts.into_iter().enumerate().take(config.depth() as usize - 1) {
             let place = &path / format!("layers_{index}");
             let width = width << index;
             let merging =

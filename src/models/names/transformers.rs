@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tch::{TchError, Tensor};
 
 use super::{NamesError, Source};
-use crate::models::{Architecture, ModelConfig, Norm};
+use crate::models::{Architecture, DecoderKind, ModelConfig, Norm};
 
 /// Weights under transformers' names, of either set, as those of the model `config`. Tables that transformers keeps
 /// beside the weights and the norm that its Swin backbone never applies are left out.
@@ -203,11 +203,11 @@ fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>
     }
     let mut names = Names::default();
     match (config.architecture, config.backbone()) {
-        (Architecture::SegformerTransformers, _) => {
+        (Architecture::Decoder(DecoderKind::SegformerTransformers), _) => {
             mix_transformer(&mut names, has);
             segformer(&mut names);
         }
-        (Architecture::UperNetTransformers, Some(kind)) => {
+        (Architecture::Decoder(DecoderKind::UperNetTransformers), Some(kind)) => {
             if kind.name().starts_with("tu-convnextv2_") {
                 convnext_v2(&mut names, has);
             } else {

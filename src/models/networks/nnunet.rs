@@ -7,12 +7,14 @@
 //! nnU-Net's plans for images configure them. That state dict lists a convolution and its norm twice (`conv` and
 //! `all_modules.0`) and the encoder once more inside the decoder; any of the names loads, all of them are written.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::models::layers::{Conv2d, ConvOptions, ConvTranspose2d, GroupNorm, Scheme, note_features};
 use crate::models::network::Network;
-use crate::models::{Architecture, Input, ModelConfig, ModelError, Output, Path};
+use crate::models::{Architecture, Input, ModelConfig, ModelError, NetworkKind, Output, Path};
+use crate::violation::Violations;
 
 const KERNEL: i64 = 3;
 const EPS: f64 = 1e-5;
@@ -23,7 +25,7 @@ const RESIDUAL_CONVOLUTIONS: usize = 1;
 
 /// Size of nnU-Net's networks. Channels double from stage to stage; the default is that of its plan for images of
 /// 512 x 512.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NnUnetOptions {
     /// Stages, each after the first at half the size: height and width must be multiples of `2^(stages - 1)`. nnU-Net
@@ -42,17 +44,15 @@ impl Default for NnUnetOptions {
 }
 
 impl NnUnetOptions {
-    pub(in crate::models) fn validate(&self) -> Result<(), String> {
-        if !(2..=10).contains(&self.stages) {
-            return Err(format!("nnunet.stages is {}; it goes from 2 to 10", self.stages));
-        }
-        if self.features < 1 || self.max_features < self.features {
-            return Err(format!(
-                "nnunet.features is {} and nnunet.max-features {}; it takes 1 or more, and no fewer at most",
-                self.features, self.max_features
-            ));
-        }
-        Ok(())
+    /// The options out of range.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        let NnUnetOptions { stages, features, max_features } = *self;
+        wrong.expect((2..=10).contains(&stages), "stages", stages, "from 2 to 10");
+        wrong.expect(features >= 1, "features", features, "1 or more");
+        let least = format!("no fewer than `features`, which is {features}");
+        wrong.expect(max_features >= features, "max-features", max_features, least);
+        wrong
     }
 
     /// Channels of each stage.
@@ -82,7 +82,7 @@ impl NnUnet {
     /// The plain or the residual one, as `config.architecture` says.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let widths = config.nnunet.channels();
-        let residual = config.architecture == Architecture::NnUnetResEnc;
+        let residual = config.architecture == Architecture::Network(NetworkKind::NnUnetResEnc);
         let root = root.with_scheme(Scheme::NnUnet);
         let encoder = &root / "encoder";
         let mut input = config.in_channels;
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(NnUnetOptions::default().channels(), [32, 64, 128, 256, 512, 512, 512, 512]);
         assert_eq!(NnUnetOptions { stages: 3, features: 8, max_features: 16 }.channels(), [8, 16, 16]);
         assert_eq!([0, 1, 2, 3, 7].map(residual_blocks), [1, 3, 4, 6, 6]);
-        assert!(NnUnetOptions { stages: 1, ..NnUnetOptions::default() }.validate().is_err());
-        assert!(NnUnetOptions { features: 600, ..NnUnetOptions::default() }.validate().is_err());
+        let wrong = NnUnetOptions { stages: 1, features: 600, ..NnUnetOptions::default() }.violations();
+        assert_eq!(wrong.iter().map(|v| v.key.as_str()).collect::<Vec<_>>(), ["stages", "max-features"]);
     }
 }

@@ -80,6 +80,6 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
 /// The log's Dice of the best epoch.
 fn logged(study: &RunStudy<'_>) -> Vec<(Bone, Summary)> {
     let best = study.run.best().and_then(|(epoch, _)| study.run.epochs.get(epoch.checked_sub(1)?));
-    let of = |bone: Bone| summary(&[best?.per_class[bone.index()]?]);
+    let of = |bone: Bone| summary(&[*best?.dice.get(bone.index())?]);
     Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect()
 }

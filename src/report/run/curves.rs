@@ -6,7 +6,7 @@ use crate::figures::style::{NEUTRAL, Rgb};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::report::Section;
 use crate::report::wording::{capital, count, counted, num, visible};
-use crate::runs::Epoch;
+use crate::tables::EpochRow;
 
 /// A run counts as settled after this share of its epochs without a better one, and at least so many.
 const SETTLED: (f64, usize) = (0.1, 10);
@@ -22,7 +22,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     // A logged best epoch beyond the log is none of these.
     let best = study.run.best().filter(|(epoch, _)| (1..=epochs.len()).contains(epoch));
     if let Some((epoch, dice)) = best {
-        let since = epochs[epoch..].iter().filter(|e| e.valid_dice.is_some()).count();
+        let since = epochs.len() - epoch;
         let needed = SETTLED.1.max((SETTLED.0 * epochs.len() as f64).ceil() as usize);
         section.text(format!(
             "The best validation Dice, {}, came in epoch {} of {}.",
@@ -46,7 +46,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         });
     }
     // Stages may count their epochs from 1 again; along the axis they run on.
-    let series = |name: &str, colour: Rgb, of: &dyn Fn(&Epoch) -> Option<f64>| {
+    let series = |name: &str, colour: Rgb, of: &dyn Fn(&EpochRow) -> Option<f64>| {
         let points = epochs.iter().enumerate().map(|(i, e)| ((i + 1) as f64, of(e).unwrap_or(f64::NAN))).collect();
         LineSeries { name: name.into(), colour, points }
     };
@@ -69,8 +69,8 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 "Loss",
                 "loss",
                 vec![
-                    series("training loss", BLUE, &|e| e.train_loss),
-                    series("validation loss", VERMILION, &|e| e.valid_loss),
+                    series("training loss", BLUE, &|e| Some(e.train_loss)),
+                    series("validation loss", VERMILION, &|e| Some(e.valid_loss)),
                 ],
             ),
             chart(
@@ -78,11 +78,15 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 "Dice",
                 vec![
                     series("Dice of the weights as trained", SKY, &|e| e.valid_dice_raw),
-                    series("Dice (averaged weights, where there are any)", GREEN, &|e| e.valid_dice),
+                    series("Dice (averaged weights, where there are any)", GREEN, &|e| Some(e.valid_dice)),
                 ],
             ),
-            chart("Rate", "base rate", vec![series("", NEUTRAL, &|e| e.lr)]),
-            chart("Throughput of training", "images a second", vec![series("", NEUTRAL, &|e| e.images_per_second)]),
+            chart("Rate", "base rate", vec![series("", NEUTRAL, &|e| Some(e.lr))]),
+            chart(
+                "Throughput of training",
+                "images a second",
+                vec![series("", NEUTRAL, &|e| Some(e.images_per_second))],
+            ),
         ],
     });
     section.number("best_epoch", json!(best.map(|b| b.0)));
@@ -90,7 +94,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section
 }
 
-fn without_classes(epoch: &Epoch) -> serde_json::Value {
+fn without_classes(epoch: &EpochRow) -> serde_json::Value {
     json!({
         "stage": epoch.stage, "epoch": epoch.epoch, "step": epoch.step, "lr": epoch.lr,
         "train_loss": epoch.train_loss, "valid_loss": epoch.valid_loss, "valid_dice": epoch.valid_dice,

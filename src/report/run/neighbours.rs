@@ -64,32 +64,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     } else {
         "Most wrong pixels lie on no bone: the rim tells more than the neighbours."
     });
-    let per_image = |pair: &Pair| pair.px as f64 / errors.images as f64;
-    let rows = pairs[..SHOWN.min(pairs.len())]
-        .iter()
-        .map(|p| {
-            let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("no neighbours", NEUTRAL) };
-            Row {
-                label: format!("{} on {}", p.predicted, p.truth),
-                marks: vec![Mark::Bar { name: name.into(), colour, value: per_image(p), interval: None }],
-                note: format!("{} %", num(p.share, 2)),
-            }
-        })
-        .collect();
-    section.figure(Figure {
-        name: "confused-pairs".into(),
-        title: format!("Predicted class on another's annotation (n = {})", counted(errors.images, "image", "images")),
-        note: "Pixels per image that are predicted as a class, not annotated as it and annotated as the other; most pixels \
-               first. At the right: their share of the pixels predicted as the class."
-            .into(),
-        columns: 1,
-        charts: vec![Chart::Rows(Rows {
-            title: String::new(),
-            axis: Axis::from_zero("pixels per image", pairs.iter().map(per_image)),
-            rows,
-            reference: None,
-        })],
-    });
+    section.figure(most(errors, &pairs));
     section.figure(wrist(errors, &pairs));
     section.table(
         format!("{} of {} pairs, most pixels first", count(LISTED.min(pairs.len())), count(pairs.len())),
@@ -102,12 +77,39 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                     p.truth.name().into(),
                     if are_neighbours(p) { "yes" } else { "no" }.into(),
                     num(p.share, 2),
-                    num(per_image(p), 1),
+                    num(p.px as f64 / errors.images as f64, 1),
                 ]
             })
             .collect(),
     );
     section
+}
+
+/// The pairs with most pixels.
+fn most(errors: &Errors, pairs: &[Pair]) -> Figure {
+    let per_image = |pair: &Pair| pair.px as f64 / errors.images as f64;
+    let row = |p: &Pair| {
+        let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("no neighbours", NEUTRAL) };
+        Row {
+            label: format!("{} on {}", p.predicted, p.truth),
+            marks: vec![Mark::Bar { name: name.into(), colour, value: per_image(p), interval: None }],
+            note: format!("{} %", num(p.share, 2)),
+        }
+    };
+    Figure {
+        name: "confused-pairs".into(),
+        title: format!("Predicted class on another's annotation (n = {})", counted(errors.images, "image", "images")),
+        note: "Pixels per image that are predicted as a class, not annotated as it and annotated as the other; most pixels \
+               first. At the right: their share of the pixels predicted as the class."
+            .into(),
+        columns: 1,
+        charts: vec![Chart::Rows(Rows {
+            title: String::new(),
+            axis: Axis::from_zero("pixels per image", pairs.iter().map(per_image)),
+            rows: pairs.iter().take(SHOWN).map(row).collect(),
+            reference: None,
+        })],
+    }
 }
 
 fn pairs(errors: &Errors) -> Vec<Pair> {

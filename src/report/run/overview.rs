@@ -3,6 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Block, Section, Tile};
+use crate::runs::RunSummary;
 
 /// What was trained, and what came of it.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -35,18 +36,13 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     }
     let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
     tile("epochs", count(run.epochs.len()), of_asked);
-    if let Some(outcome) = &run.outcome {
-        if let (Some(training), Some(validation)) = (outcome.training_images, outcome.validation_images) {
-            tile("images", count(training), format!("learnt from, {} held out", count(validation)));
-        }
-        if let Some(seconds) = outcome.seconds {
-            let (value, unit) =
-                if seconds < 7200.0 { (seconds / 60.0, "minutes") } else { (seconds / 3600.0, "hours") };
-            tile("time", num(value, 1), unit.into());
-        }
+    if let Some(RunSummary { training_images, validation_images, seconds, .. }) = &run.summary {
+        tile("images", count(*training_images), format!("learnt from, {} held out", count(*validation_images)));
+        let (value, unit) = if *seconds < 7200.0 { (seconds / 60.0, "minutes") } else { (seconds / 3600.0, "hours") };
+        tile("time", num(value, 1), unit.into());
     }
     if let Some(rate) = run.images_per_second() {
-        let waiting: Vec<f64> = run.epochs.iter().filter_map(|e| e.waiting).collect();
+        let waiting: Vec<f64> = run.epochs.iter().map(|e| e.waiting).collect();
         let waiting = crate::stats::summary(&waiting).map(|s| format!(", {} % waiting", num(100.0 * s.median, 0)));
         tile("images a second", num(rate, 1), format!("median epoch{}", waiting.unwrap_or_default()));
     }
@@ -55,12 +51,12 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         tile("memory", num(memory, 0), "MiB at most".into());
     }
     section.blocks.push(Block::Tiles(tiles));
-    match &run.outcome {
+    match &run.summary {
         None => section.absent(format!(
             "No summary.json: the run has not ended. It stands at {}.",
             counted(run.epochs.len(), "epoch", "epochs")
         )),
-        Some(outcome) if outcome.stopped_early => {
+        Some(summary) if summary.stopped_early => {
             section.text("It ended before its time, since no better epoch was in sight.");
         }
         Some(_) => {}

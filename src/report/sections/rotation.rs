@@ -1,25 +1,29 @@
-use serde_json::{Map, json};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, View, subset_colour};
 use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
-use crate::report::{Block, Section, Shown, Study};
-use crate::stats::{TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
+use crate::report::{Block, Evidence, Section, Shown, Study};
+use crate::stats::{Proportion, Summary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
 
-/// How far hands lean, and how many count as rotated, train against test.
+/// How far hands lean, and how many count as rotated, train against test. The scan decides which do.
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("rotation", "Rotation of the hand");
-    let threshold = study.settings.rotated_deg;
-    let degrees = format!("{}°", num(threshold, if threshold.fract() == 0.0 { 0 } else { 1 }));
+    let threshold = study.tables.rotated_deg;
     section.number("threshold_deg", threshold);
     section.text(format!(
         "A hand's angle is that of the vector from the centroid of the Ulna to the centroid of finger-16 (the little finger's \
-         distal phalanx) from vertical, positive to the right; from {degrees} on, to either side, a hand counts as rotated."
+         distal phalanx) from vertical, positive to the right; {}.",
+        match threshold {
+            Some(at) => format!("from {} on, to either side, a hand counts as rotated", degrees(at)),
+            None => "the tables mark rotated hands, and do not hold from how many degrees on (`carpus scan` writes it)".into(),
+        }
     ));
-    let measured: Vec<(&str, Vec<View<'_>>)> = SUBSETS
-        .into_iter()
-        .map(|s| (s, study.images(s).filter(|v| study.rotated(v.image).is_some()).collect()))
-        .collect();
+    let measured: Vec<(&str, Vec<View<'_>>)> =
+        SUBSETS.into_iter().map(|s| (s, study.images(s).filter(|v| v.image.rotated.is_some()).collect())).collect();
     for (subset, views) in &measured {
         let all = study.images(subset).count();
         if all > 0 && views.len() < all {
@@ -30,92 +34,118 @@ pub(super) fn section(study: &Study<'_>) -> Section {
             ));
         }
     }
-    if measured.iter().all(|(_, views)| views.is_empty()) {
+    let leans: Vec<(&str, Leans)> =
+        measured.iter().filter_map(|(subset, views)| Some((*subset, Leans::of(views, threshold)?))).collect();
+    if leans.is_empty() {
         return section;
     }
-
-    let mut rows = Vec::new();
-    for (subset, views) in measured.iter().filter(|(_, v)| !v.is_empty()) {
-        let angles = |rotated: bool| -> Vec<f64> {
-            views.iter().filter(|v| study.rotated(v.image) == Some(rotated)).filter_map(|v| v.image.angle_deg).collect()
-        };
-        let absolute = |rotated: bool| summary(&angles(rotated).iter().map(|a| a.abs()).collect::<Vec<_>>());
-        let (straight, rotated) = (absolute(false), absolute(true));
-        let proportion = wilson(angles(true).len(), views.len());
-        let near = views.iter().filter_map(|v| v.image.angle_deg).filter(|a| (a.abs() - threshold).abs() < 5.0).count();
-        let disagree =
-            views.iter().filter(|v| v.image.rotated.is_some() && v.image.rotated != study.rotated(v.image)).count();
-        if disagree > 0 {
-            section.absent(format!(
-                "{} marked otherwise in the table: it was scanned with another threshold.",
-                counted(disagree, &format!("{subset} image is"), &format!("{subset} images are")),
-            ));
-        }
-        let mut by_side = Map::new();
-        for side in ["L", "R"] {
-            let of_side = |rotated: bool| -> Vec<f64> {
-                let wanted = views.iter().filter(|v| v.image.side.as_deref() == Some(side));
-                wanted.filter(|v| study.rotated(v.image) == Some(rotated)).filter_map(|v| v.image.angle_deg).collect()
-            };
-            by_side
-                .insert(side.into(), json!({"straight": summary(&of_side(false)), "rotated": summary(&of_side(true))}));
-        }
-        section.number(
-            subset,
-            json!({
-                "rotated": proportion, "absolute_angle_deg": {"straight": straight, "rotated": rotated},
-                "signed_angle_deg_by_side": by_side, "within_5_deg_of_threshold": near,
-            }),
-        );
-        if let Some(p) = &proportion {
-            let mode = |s: &Option<_>| s.as_ref().map_or("–".to_owned(), |s| format!("{}°", mean_sd(s, 1)));
-            section.text(format!(
-                "{}: {} of {} hands are rotated, {}. Absolute angle, mean ± sd: {} straight, {} rotated; {} within 5° of the threshold.",
-                capital(subset),
-                count(p.count),
-                count(p.n),
-                share(p),
-                mode(&straight),
-                mode(&rotated),
-                counted(near, "hand lies", "hands lie"),
-            ));
-            rows.push(vec![
-                (*subset).to_owned(),
-                count(p.n),
-                count(p.count),
-                share(p),
-                mode(&straight),
-                mode(&rotated),
-            ]);
-        }
+    for (subset, leans) in &leans {
+        section.number(subset, json!(leans));
+        section.text(leans.sentence(subset));
     }
     compare(&mut section, study, &measured);
     if let Some(pictures) = study.examples {
-        let shown = SUBSETS.into_iter().flat_map(|s| study.example_images(s).into_iter().map(move |e| (s, e)));
-        let shown = shown.filter_map(|(subset, (what, image))| {
-            let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
-            Some(Shown {
-                jpeg: pictures.pictures.get(&image.path)?.clone(),
-                title: format!("{subset}: {what}, {angle}"),
-                severity: String::new(),
-                lines: vec![visible(&image.path)],
-            })
-        });
-        section.blocks.push(Block::Pictures(shown.collect()));
+        section.blocks.push(Block::Pictures(examples(study, pictures)));
     }
-    section.figure(figure(&measured, threshold, &degrees));
+    section.figure(figure(&measured, threshold));
     section.table(
         "Hands with a measured angle; share with 95 % interval",
         &["subset", "n", "rotated", "share", "|angle| straight", "|angle| rotated"],
-        rows,
+        leans.iter().map(|(subset, leans)| leans.row(subset)).collect(),
     );
     section
 }
 
+/// What is counted and measured of a subset's hands.
+#[derive(Serialize)]
+struct Leans {
+    rotated: Proportion,
+    absolute_angle_deg: ByPose,
+    signed_angle_deg_by_side: BTreeMap<&'static str, ByPose>,
+    within_5_deg_of_threshold: Option<usize>,
+}
+
+/// Angles of straight and of rotated hands, degrees.
+#[derive(Serialize)]
+struct ByPose {
+    straight: Option<Summary>,
+    rotated: Option<Summary>,
+}
+
+impl ByPose {
+    fn of<'a>(views: impl Iterator<Item = &'a View<'a>> + Clone, angle: impl Fn(f64) -> f64) -> ByPose {
+        let of = |rotated: bool| {
+            let wanted = views.clone().filter(|v| v.image.rotated == Some(rotated));
+            summary(&wanted.filter_map(|v| v.image.angle_deg).map(&angle).collect::<Vec<_>>())
+        };
+        ByPose { straight: of(false), rotated: of(true) }
+    }
+}
+
+impl Leans {
+    /// `None` for no hands.
+    fn of(views: &[View<'_>], threshold: Option<f64>) -> Option<Leans> {
+        let near = |at: f64| {
+            views.iter().filter_map(|v| v.image.angle_deg).filter(|angle| (angle.abs() - at).abs() < 5.0).count()
+        };
+        let of_side =
+            |side: &str| ByPose::of(views.iter().filter(move |v| v.image.side.as_deref() == Some(side)), |angle| angle);
+        Some(Leans {
+            rotated: wilson(views.iter().filter(|v| v.image.rotated == Some(true)).count(), views.len())?,
+            absolute_angle_deg: ByPose::of(views.iter(), f64::abs),
+            signed_angle_deg_by_side: ["L", "R"].into_iter().map(|side| (side, of_side(side))).collect(),
+            within_5_deg_of_threshold: threshold.map(near),
+        })
+    }
+
+    /// Mean and standard deviation of the absolute angles, straight and rotated.
+    fn angles(&self) -> [String; 2] {
+        [&self.absolute_angle_deg.straight, &self.absolute_angle_deg.rotated]
+            .map(|s| s.as_ref().map_or("–".to_owned(), |s| format!("{}°", mean_sd(s, 1))))
+    }
+
+    fn sentence(&self, subset: &str) -> String {
+        let [straight, rotated] = self.angles();
+        let near = self.within_5_deg_of_threshold.map_or(String::new(), |near| {
+            format!("; {} within 5° of the threshold", counted(near, "hand lies", "hands lie"))
+        });
+        format!(
+            "{}: {} of {} hands are rotated, {}. Absolute angle, mean ± sd: {straight} straight, {rotated} rotated{near}.",
+            capital(subset),
+            count(self.rotated.count),
+            count(self.rotated.n),
+            share(&self.rotated),
+        )
+    }
+
+    fn row(&self, subset: &str) -> Vec<String> {
+        let [straight, rotated] = self.angles();
+        let p = &self.rotated;
+        vec![subset.to_owned(), count(p.n), count(p.count), share(p), straight, rotated]
+    }
+}
+
+fn degrees(value: f64) -> String {
+    format!("{}°", num(value, if value.fract() == 0.0 { 0 } else { 1 }))
+}
+
+fn examples(study: &Study<'_>, pictures: &Evidence) -> Vec<Shown> {
+    let shown = SUBSETS.into_iter().flat_map(|s| study.example_images(s).into_iter().map(move |e| (s, e)));
+    let shown = shown.filter_map(|(subset, (what, image))| {
+        let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
+        Some(Shown {
+            jpeg: pictures.pictures.get(&image.path)?.clone(),
+            title: format!("{subset}: {what}, {angle}"),
+            severity: String::new(),
+            lines: vec![visible(&image.path)],
+        })
+    });
+    shown.collect()
+}
+
 /// The counts of rotated and straight hands, test against train.
 pub(super) fn two_by_two(study: &Study<'_>) -> Option<TwoByTwo> {
-    let count =
-        |subset: &str, rotated: bool| study.images(subset).filter(|v| study.rotated(v.image) == Some(rotated)).count();
+    let count = |subset: &str, rotated: bool| study.images(subset).filter(|v| v.image.rotated == Some(rotated)).count();
     let table = TwoByTwo {
         with: count("test", true),
         without: count("test", false),
@@ -130,7 +160,7 @@ fn compare(section: &mut Section, study: &Study<'_>, measured: &[(&str, Vec<View
     let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) else { return };
     let observations = |subset: &str| -> Vec<(&str, bool)> {
         let views = measured.iter().filter(|(s, _)| *s == subset).flat_map(|(_, v)| v);
-        views.filter_map(|v| Some((v.image.patient_id.as_str(), study.rotated(v.image)?))).collect()
+        views.filter_map(|v| Some((v.image.patient_id.as_str(), v.image.rotated?))).collect()
     };
     let clustered = clustered_ratios(&observations("test"), &observations("train"));
     let angles = |subset: &str| -> Vec<f64> {
@@ -175,8 +205,10 @@ fn compare(section: &mut Section, study: &Study<'_>, measured: &[(&str, Vec<View
     );
 }
 
-fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: f64, degrees: &str) -> Figure {
-    let chart = |title: &str, label: &str, of: &dyn Fn(f64) -> f64, markers: Vec<f64>| {
+fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: Option<f64>) -> Figure {
+    let chart = |title: &str, label: &str, of: &dyn Fn(f64) -> f64, signs: &[f64]| {
+        let marker =
+            |sign: &f64| threshold.map(|at| Marker { name: format!("threshold, {}", degrees(at)), value: sign * at });
         let series: Vec<HistogramSeries> = measured
             .iter()
             .filter(|(_, views)| !views.is_empty())
@@ -193,7 +225,7 @@ fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: f64, degrees: &str) -> 
             y_label: "share of hands (%)".into(),
             edges: edges_for(&all, 40),
             series,
-            markers: markers.into_iter().map(|value| Marker { name: format!("threshold, {degrees}"), value }).collect(),
+            markers: signs.iter().filter_map(marker).collect(),
         })
     };
     let n: Vec<String> =
@@ -204,8 +236,8 @@ fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: f64, degrees: &str) -> 
         note: "Each subset is counted by itself, so that its bars add up to 100 %.".into(),
         columns: 2,
         charts: vec![
-            chart("Absolute angle", "|angle| (degrees)", &f64::abs, vec![threshold]),
-            chart("Signed angle, positive to the right", "angle (degrees)", &|a| a, vec![-threshold, threshold]),
+            chart("Absolute angle", "|angle| (degrees)", &f64::abs, &[1.0]),
+            chart("Signed angle, positive to the right", "angle (degrees)", &|a| a, &[-1.0, 1.0]),
         ],
     }
 }

@@ -82,7 +82,7 @@ fn shares_figure(study: &Study<'_>, men: &[(&'static str, Proportion)]) -> Figur
     };
     men.iter().for_each(|(subset, p)| add("men", subset, p));
     for subset in SUBSETS {
-        let hands = study.images(subset).filter_map(|v| study.rotated(v.image));
+        let hands = study.images(subset).filter_map(|v| v.image.rotated);
         if let Some(p) = wilson(hands.clone().filter(|r| *r).count(), hands.count()) {
             add("rotated hands", subset, &p);
         }

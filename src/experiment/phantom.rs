@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::Ui;
-use crate::config::train::TrainConfig;
+use super::{ExperimentError, Observer};
 use crate::dataset::metadata::Sex;
 use crate::dataset::{Dataset, phantom};
 use crate::splits::{self, ImageWeight};
 use crate::tables::{self, FoldRow};
+use crate::train::TrainConfig;
 
 /// One a fold of a five-fold experiment.
 const PATIENTS: usize = 5;
@@ -16,13 +16,13 @@ const LIMIT: usize = 4;
 const SEED: u64 = 7;
 
 /// Whether the configuration asks for it.
-pub fn is_meant(config: &TrainConfig) -> bool {
+pub fn is_asked_for(config: &TrainConfig) -> bool {
     config.data.root == Path::new("phantom")
 }
 
 /// The configuration on the drawn data, which lies under the folder of runs and is drawn once a size. Files of weights to
 /// start from that are not there are left out, and told.
-pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
+pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainConfig, ExperimentError> {
     let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
     let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
     let folder = config.output.runs.join(format!(".phantom/{size}"));
@@ -36,9 +36,9 @@ pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
         jobs: 0,
         force: false,
     };
-    if let Err(error) = phantom::generate(&settings, &root, ui) {
+    if let Err(error) = phantom::generate(&settings, &root, observer) {
         // Another process may have put the same data there meanwhile.
-        phantom::generate(&settings, &root, ui).map_err(|_| error)?;
+        phantom::generate(&settings, &root, observer).map_err(|_| error)?;
     }
     let mut prepared = config.clone();
     let dataset = Dataset::open(&root)?;
@@ -70,7 +70,7 @@ pub fn prepare(config: &TrainConfig, ui: &Ui) -> anyhow::Result<TrainConfig> {
     for (key, weights) in [("weights", &mut prepared.weights), ("encoder-weights", &mut prepared.encoder_weights)] {
         let absent: Option<PathBuf> = weights.take_if(|path| !path.exists());
         if let Some(path) = absent {
-            ui.note(format_args!(
+            observer.note(&format!(
                 "{key} = {:?} is not there; on drawn data the run starts from random weights",
                 path.display().to_string()
             ));

@@ -1,24 +1,17 @@
 //! Statistics that a few wild values cannot move.
 
-use super::matrix::Matrix;
+use nalgebra::{Cholesky, DMatrix, DVector};
+
+use super::quantile_sorted;
 
 /// Standard deviation of a normal distribution over its median absolute deviation.
 const MAD_TO_SD: f64 = 1.4826;
 
-/// The `q` quantile (0 to 1) by linear interpolation; `None` for no values. Sorts `values`.
-pub fn quantile(values: &mut [f64], q: f64) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let at = q.clamp(0.0, 1.0) * (values.len() - 1) as f64;
-    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
-    Some(low + (high - low) * at.fract())
-}
-
 /// The median; `None` for no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    quantile(&mut values.into_iter().collect::<Vec<_>>(), 0.5)
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    (!values.is_empty()).then(|| quantile_sorted(&values, 0.5))
 }
 
 /// Median, and the standard deviation that the median absolute deviation stands for; `None` for no values.
@@ -33,32 +26,33 @@ pub fn centre_and_spread(values: &[f64]) -> Option<(f64, f64)> {
 /// among them. `None` where there are fewer rows than twice the columns, or the columns depend on each other.
 pub fn regression(x: &[Vec<f64>], y: &[f64]) -> Option<Vec<f64>> {
     const TUKEY: f64 = 4.685;
+    const LEAST_OWN: f64 = 1e-10;
     let columns = x.first()?.len();
     if x.len() < 2 * columns {
         return None;
     }
-    let mut weights = vec![1.0; x.len()];
-    let mut coefficients = Vec::new();
+    let (x, y) = (DMatrix::from_fn(x.len(), columns, |i, j| x[i][j]), DVector::from_column_slice(y));
+    let mut weights = DVector::from_element(x.nrows(), 1.0);
+    let mut coefficients = DVector::zeros(columns);
     for _ in 0..20 {
-        let mut normal = Matrix::zero(columns);
-        let mut right = vec![0.0; columns];
-        for ((row, y), w) in x.iter().zip(y).zip(&weights) {
-            for i in 0..columns {
-                right[i] += w * row[i] * y;
-                for j in 0..columns {
-                    normal[(i, j)] += w * row[i] * row[j];
-                }
-            }
+        let mut weighted = x.clone();
+        weighted.column_iter_mut().for_each(|mut column| column.component_mul_assign(&weights));
+        let normal = weighted.tr_mul(&x);
+        let triangle = Cholesky::new(normal.clone())?;
+        // The share of a column that those before it do not explain.
+        let own = |j: usize| triangle.l_dirty()[(j, j)].powi(2) / normal[(j, j)];
+        if (0..columns).any(|j| own(j) < LEAST_OWN) {
+            return None;
         }
-        coefficients = normal.inverse()?.times(&right);
-        let residuals: Vec<f64> = x.iter().zip(y).map(|(row, y)| y - predict(&coefficients, row)).collect();
+        coefficients = triangle.solve(&weighted.tr_mul(&y));
+        let residuals = &y - &x * &coefficients;
         let spread = (median(residuals.iter().map(|r| r.abs()))? * MAD_TO_SD).max(1e-9);
-        for (w, r) in weights.iter_mut().zip(&residuals) {
+        weights = residuals.map(|r| {
             let u = r / (TUKEY * spread);
-            *w = if u.abs() < 1.0 { (1.0 - u * u).powi(2) } else { 0.0 };
-        }
+            if u.abs() < 1.0 { (1.0 - u * u).powi(2) } else { 0.0 }
+        });
     }
-    Some(coefficients)
+    Some(coefficients.as_slice().to_vec())
 }
 
 /// The regression's value at one row of regressors.
@@ -78,7 +72,7 @@ mod tests {
         let (centre, spread) = centre_and_spread(&values).unwrap();
         assert!((centre - clean.0).abs() <= 1.0 && spread < 2.0 * clean.1, "{centre} {spread} from {clean:?}");
         assert_eq!(centre_and_spread(&[]), None);
-        assert_eq!(quantile(&mut [3.0, 1.0, 2.0, 4.0], 0.5), Some(2.5));
+        assert_eq!((median([3.0, 1.0, 2.0, 4.0]), median([])), (Some(2.5), None));
     }
 
     #[test]
@@ -90,5 +84,8 @@ mod tests {
         let c = regression(&x, &y).unwrap();
         assert!((c[0] - 3.0).abs() < 0.1 && (c[1] - 2.0).abs() < 0.01, "{c:?}");
         assert_eq!(regression(&x[..3], &y[..3]), None);
+        // A column that is another one, but for its rounding.
+        let double: Vec<Vec<f64>> = x.iter().map(|row| vec![row[0], row[1], 0.1 * row[1] + 0.3]).collect();
+        assert_eq!(regression(&double, &y), None);
     }
 }

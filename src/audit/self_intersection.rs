@@ -1,0 +1,59 @@
+//! Outlines that cross themselves.
+
+use super::{Answer, Check, Context, Evidence, Finding, Severity};
+
+/// When a crossing matters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Vertices up to which an outline was drawn by hand. A crossing among few long edges cuts a piece out of
+    /// the mask; among thousands of pixel steps it is a trace doubling back on itself and harmless.
+    pub sparse_vertices: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { sparse_vertices: 200 }
+    }
+}
+
+pub(super) const CHECK: Check = Check {
+    name: "self_intersection",
+    about: "an outline that crosses itself",
+    ceiling: Severity::Medium,
+    evidence: Evidence::Bones,
+    faults: &[("self_intersection", Answer::One)],
+    find,
+};
+
+fn find(context: &Context) -> Vec<Finding> {
+    let sparse_vertices = context.settings.self_intersection.sparse_vertices;
+    let crossed = context.outlines().filter(|(_, _, row)| row.n_crossings > 0);
+    crossed
+        .map(|(image, b, row)| {
+            let sparse = row.n_vertices <= sparse_vertices;
+            let score = if sparse { 1.4 + 0.1 * f64::from(row.n_crossings.min(10)) } else { 1.0 };
+            let times = if row.n_crossings == 1 { "once".to_owned() } else { format!("{} times", row.n_crossings) };
+            let message = format!("the outline of {b} crosses itself {times}");
+            let suggestion = "redraw the outline where it crosses; what lies between is cut out of the mask";
+            Finding::of_image(&CHECK, image, score, message, suggestion).with_bones([b])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Population, found};
+    use super::*;
+
+    #[test]
+    fn a_crossing_matters_less_in_a_dense_outline() {
+        let severity = |vertices| {
+            let mut population = Population::new(3, 5);
+            let bone = population.bone(0, "Radius");
+            (bone.n_crossings, bone.n_vertices) = (1, vertices);
+            assert_eq!(found(&population, &CHECK), vec![(0, "Radius".into())]);
+            population.audit().iter().find(|f| f.check == &CHECK).unwrap().severity()
+        };
+        assert_eq!((severity(40), severity(1400)), (Severity::Medium, Severity::Low));
+    }
+}

@@ -1,0 +1,246 @@
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{BrightnessContrast, Change, Flip, ShiftScaleRotate, Step, Warp};
+use crate::violation::Violations;
+
+/// Declares the kinds of steps: the variant, whose name in kebab case is its `kind` in TOML, and its settings.
+macro_rules! kinds {
+    ($($(#[$about:meta])* $kind:ident),+ $(,)?) => {
+        /// A step of the augmentation.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum Augmentation {
+            $($(#[$about])* $kind($kind),)+
+        }
+
+        impl Augmentation {
+            /// One of each kind, with its default settings.
+            pub fn all() -> Vec<Augmentation> {
+                vec![$(Augmentation::$kind($kind::default())),+]
+            }
+
+            fn step(&self) -> &dyn Step {
+                match self {
+                    $(Augmentation::$kind(step) => step,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// See [`Flip`].
+    Flip,
+    /// See [`ShiftScaleRotate`].
+    ShiftScaleRotate,
+    /// See [`BrightnessContrast`].
+    BrightnessContrast,
+}
+
+/// Steps in the order in which they are applied.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Augmentations(pub Vec<Augmentation>);
+
+impl Default for Augmentations {
+    fn default() -> Self {
+        Augmentations(vec![
+            Augmentation::Flip(Flip::default()),
+            Augmentation::ShiftScaleRotate(ShiftScaleRotate::default()),
+        ])
+    }
+}
+
+impl<'de> Deserialize<'de> for Augmentations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Steps;
+        impl<'de> Visitor<'de> for Steps {
+            type Value = Augmentations;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a list of steps, each as [[augment]] kind = \"flip\", p = 0.5")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut steps: A) -> Result<Augmentations, A::Error> {
+                let mut read = Vec::new();
+                while let Some(step) = steps.next_element()? {
+                    read.push(step);
+                }
+                Ok(Augmentations(read))
+            }
+        }
+        deserializer.deserialize_seq(Steps)
+    }
+}
+
+impl Augmentations {
+    /// Nothing is done.
+    pub fn none() -> Self {
+        Augmentations(Vec::new())
+    }
+
+    /// The settings out of range, as those of `augment[PLACE]`.
+    pub fn violations(&self) -> Violations {
+        let mut all = Violations::new();
+        for (place, step) in self.0.iter().map(Augmentation::step).enumerate() {
+            let mut wrong = Violations::new();
+            wrong.expect((0.0..=1.0).contains(&step.p()), "p", step.p(), "a probability from 0 to 1");
+            wrong.extend(step.violations());
+            all.inside(&format!("augment[{place}]"), wrong);
+        }
+        all
+    }
+
+    /// A sample of `size` x `size` grey levels and label words after all steps. Each step takes one number from `rng` and draws
+    /// from a generator of its own, so that a change of one step leaves the draws of the others as they are.
+    pub fn apply(&self, pixels: &[u8], words: Vec<u32>, size: u32, rng: &mut impl Rng) -> (Vec<f32>, Vec<u32>) {
+        let mut sample = (pixels.iter().map(|v| f32::from(*v)).collect(), words);
+        let mut warp = Warp::default();
+        for step in self.0.iter().map(Augmentation::step) {
+            let mut own = ChaCha8Rng::seed_from_u64(rng.random());
+            if own.random_range(0.0..1.0) >= step.p() {
+                continue;
+            }
+            match step.draw(size, &mut own) {
+                Change::Geometry { source_from_target, border } => {
+                    if !warp.takes(border) {
+                        sample = std::mem::take(&mut warp).sample(sample, size);
+                    }
+                    warp.push(source_from_target, border);
+                }
+                Change::Pixels(apply) => {
+                    sample = std::mem::take(&mut warp).sample(sample, size);
+                    apply(&mut sample.0);
+                }
+            }
+        }
+        warp.sample(sample, size)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::augment::Border;
+
+    /// Values of 4,000 draws, divided by their limit, against the uniform distribution from -1 to 1.
+    pub fn assert_uniform(values: &[f64]) {
+        assert!(values.iter().all(|v| v.abs() <= 1.0));
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let square = values.iter().map(|v| v * v).sum::<f64>() / n;
+        assert!(mean.abs() < 0.04 && (square - 1.0 / 3.0).abs() < 0.02, "mean {mean}, mean square {square}");
+        // The largest distance of the distribution functions (Kolmogorov): beyond 0.031 once in a thousand.
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let distance = sorted.iter().enumerate().map(|(i, v)| ((v + 1.0) / 2.0 - (i as f64 + 0.5) / n).abs());
+        assert!(distance.fold(0.0, f64::max) < 0.031);
+    }
+
+    fn parsed(text: &str) -> Result<Augmentations, String> {
+        #[derive(Deserialize)]
+        struct File {
+            augment: Augmentations,
+        }
+        toml::from_str::<File>(text).map(|file| file.augment).map_err(|e| e.to_string())
+    }
+
+    fn augmented(list: &Augmentations, seed: u64) -> (Vec<f32>, Vec<u32>) {
+        let pixels: Vec<u8> = (0..=255).collect();
+        let words = pixels.iter().map(|v| u32::from(*v)).collect();
+        list.apply(&pixels, words, 16, &mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn kinds_are_read_in_order_and_go_there_and_back() {
+        let list = parsed("augment = [{ kind = 'brightness-contrast', p = 0.3 }, { kind = 'flip' }]").unwrap();
+        let light = BrightnessContrast { p: 0.3, ..BrightnessContrast::default() };
+        assert_eq!(list.0, [Augmentation::BrightnessContrast(light), Augmentation::Flip(Flip { p: 0.5 })]);
+        for step in Augmentation::all() {
+            let list = Augmentations(vec![step]);
+            #[derive(Serialize)]
+            struct File<'a> {
+                augment: &'a Augmentations,
+            }
+            assert_eq!(parsed(&toml::to_string(&File { augment: &list }).unwrap()).unwrap(), list);
+            assert!(list.violations().is_empty());
+        }
+        assert_eq!(parsed("augment = []").unwrap(), Augmentations::none());
+        for (text, says) in [
+            ("[augment]\nflip = 0.5", "[[augment]] kind = \"flip\""),
+            ("[[augment]]\nkind = 'flap'", "shift-scale-rotate"),
+            ("[[augment]]\np = 0.5", "kind"),
+            ("[[augment]]\nkind = 'flip'\nq = 0.5", "unknown field `q`"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let wide = ShiftScaleRotate { scale: 1.0, rotate: -1.0, ..ShiftScaleRotate::default() };
+        let flip = Flip { p: f64::NAN };
+        let list = Augmentations(vec![Augmentation::Flip(flip), Augmentation::ShiftScaleRotate(wide)]);
+        let keys: Vec<String> = list.violations().iter().map(|v| v.key.clone()).collect();
+        assert_eq!(keys, ["augment[0].p", "augment[1].scale", "augment[1].rotate"]);
+    }
+
+    #[test]
+    fn switching_one_step_leaves_the_others() {
+        let flip = |p| Augmentation::Flip(Flip { p });
+        let turn = Augmentation::ShiftScaleRotate(ShiftScaleRotate { p: 1.0, ..ShiftScaleRotate::default() });
+        let light = Augmentation::BrightnessContrast(BrightnessContrast { p: 1.0, ..BrightnessContrast::default() });
+        for seed in 0..20 {
+            let alone = augmented(&Augmentations(vec![flip(0.5), turn.clone()]), seed);
+            let lit = augmented(&Augmentations(vec![flip(0.5), turn.clone(), light.clone()]), seed);
+            assert_eq!(alone.1, lit.1, "labels do not depend on grey levels");
+            assert_ne!(alone.0, lit.0);
+            let off = augmented(&Augmentations(vec![flip(0.0), turn.clone()]), seed);
+            let on = augmented(&Augmentations(vec![flip(1.0), turn.clone()]), seed);
+            assert!(alone == off || alone == on);
+        }
+        let (pixels, words) = augmented(&Augmentations::none(), 1);
+        assert!(words.iter().enumerate().all(|(i, w)| *w == i as u32) && pixels[255] == 255.0);
+    }
+
+    #[test]
+    fn a_step_is_applied_as_often_as_asked() {
+        let flipped = |p| {
+            let list = Augmentations(vec![Augmentation::Flip(Flip { p })]);
+            (0..2000).filter(|seed| augmented(&list, *seed).1[0] == 15).count()
+        };
+        assert_eq!((flipped(0.0), flipped(1.0)), (0, 2000));
+        // Four standard deviations about 600.
+        assert!((518..=682).contains(&flipped(0.3)), "{}", flipped(0.3));
+    }
+
+    /// Two flips with nothing between them give back the very image: one pass reads it once.
+    #[test]
+    fn consecutive_maps_are_one_pass_and_others_are_not() {
+        let turn = |border| {
+            let rotate = ShiftScaleRotate { p: 1.0, border, ..ShiftScaleRotate::default() };
+            Augmentation::ShiftScaleRotate(rotate)
+        };
+        let flip = || Augmentation::Flip(Flip { p: 1.0 });
+        let same = augmented(&Augmentations(vec![flip(), flip()]), 1);
+        assert_eq!(same, augmented(&Augmentations::none(), 1));
+        // A flip reads nowhere outside, so it joins any border; two borders are two passes.
+        let mut warp = Warp::default();
+        for (step, joins) in [(turn(Border::Black), true), (flip(), true), (turn(Border::Reflect), false)] {
+            let Change::Geometry { source_from_target, border } =
+                step.step().draw(16, &mut ChaCha8Rng::seed_from_u64(1))
+            else {
+                panic!("both move pixels")
+            };
+            assert_eq!(warp.takes(border), joins);
+            if joins {
+                warp.push(source_from_target, border);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Border, Change, Geometry, Step, expect_share};
+use crate::geometry::{Affine, Model};
+use crate::violation::Violations;
+
+/// Uniform shift, scale and rotation about the centre, as albumentations' `ShiftScaleRotate` draws them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShiftScaleRotate {
+    /// Probability.
+    pub p: f64,
+    /// Largest shift in each direction, as a share of the side.
+    pub shift: f64,
+    /// Scale from `1 - scale` to `1 + scale`.
+    pub scale: f64,
+    /// Rotation from `-rotate` to `rotate` degrees.
+    pub rotate: f64,
+    /// What lies outside the image.
+    pub border: Border,
+}
+
+impl Default for ShiftScaleRotate {
+    fn default() -> Self {
+        ShiftScaleRotate { p: 0.5, shift: 0.0625, scale: 0.1, rotate: 45.0, border: Border::Black }
+    }
+}
+
+/// The parameters of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Parameters {
+    /// Degrees, positive clockwise as seen (y is down).
+    rotate: f64,
+    /// 1 keeps the size.
+    scale: f64,
+    /// Shares of the side, to the right and down.
+    shift: [f64; 2],
+}
+
+impl ShiftScaleRotate {
+    fn parameters(&self, rng: &mut ChaCha8Rng) -> Parameters {
+        let [rotate, scale, x, y] = std::array::from_fn(|_| rng.random_range(-1.0..=1.0f64));
+        Parameters {
+            rotate: rotate * self.rotate,
+            scale: 1.0 + scale * self.scale,
+            shift: [x * self.shift, y * self.shift],
+        }
+    }
+}
+
+impl Parameters {
+    fn source_from_target(self, size: u32) -> Affine<Model, Model> {
+        let side = f64::from(size);
+        let centre = (side - 1.0) / 2.0;
+        let (sin, cos) = self.rotate.to_radians().sin_cos();
+        let (sin, cos) = (self.scale * sin, self.scale * cos);
+        let to_centre = Affine::<Model, Model>::shift(-centre, -centre);
+        let turned = Affine::<Model, Model>::new([cos, -sin, 0.0, sin, cos, 0.0]);
+        let back = Affine::<Model, Model>::shift(centre + self.shift[0] * side, centre + self.shift[1] * side);
+        let target_from_source: Affine<Model, Model> = to_centre.then(&turned).then(&back);
+        target_from_source.inverse().expect("a scale above 0 can be undone")
+    }
+}
+
+impl Step for ShiftScaleRotate {
+    fn p(&self) -> f64 {
+        self.p
+    }
+
+    fn draw(&self, size: u32, rng: &mut ChaCha8Rng) -> Change {
+        let source_from_target = Geometry::Affine(self.parameters(rng).source_from_target(size));
+        Change::Geometry { source_from_target, border: Some(self.border) }
+    }
+
+    fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        expect_share(&mut wrong, "shift", self.shift);
+        expect_share(&mut wrong, "scale", self.scale);
+        wrong.expect((0.0..=180.0).contains(&self.rotate), "rotate", self.rotate, "degrees from 0 to 180");
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::geometry::Point;
+
+    #[test]
+    fn maps_by_hand() {
+        // A quarter turn clockwise brings what was at the top to the right.
+        let still = Parameters { rotate: 0.0, scale: 1.0, shift: [0.0; 2] };
+        let turn = Parameters { rotate: 90.0, ..still }.source_from_target(65);
+        assert!(turn.apply(Point::new(64.0, 32.0)).distance(Point::new(32.0, 0.0)) < 1e-9);
+        // A shift by a quarter to the right reads a quarter to the left.
+        let shift = Parameters { shift: [0.25, 0.0], ..still }.source_from_target(64);
+        assert!(shift.apply(Point::new(20.0, 7.0)).distance(Point::new(4.0, 7.0)) < 1e-9);
+        // Twice the size reads half as far from the centre.
+        let scale = Parameters { scale: 2.0, ..still }.source_from_target(65);
+        assert!(scale.apply(Point::new(64.0, 32.0)).distance(Point::new(48.0, 32.0)) < 1e-9);
+    }
+
+    #[test]
+    fn draws_are_uniform_within_the_limits() {
+        let step = ShiftScaleRotate { shift: 0.2, scale: 0.4, rotate: 30.0, ..ShiftScaleRotate::default() };
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let drawn: Vec<Parameters> = (0..4000).map(|_| step.parameters(&mut rng)).collect();
+        let values = |of: fn(&Parameters) -> f64, limit: f64| drawn.iter().map(|d| of(d) / limit).collect::<Vec<_>>();
+        for values in [
+            values(|d| d.rotate, 30.0),
+            values(|d| d.scale - 1.0, 0.4),
+            values(|d| d.shift[0], 0.2),
+            values(|d| d.shift[1], 0.2),
+        ] {
+            super::super::list::tests::assert_uniform(&values);
+        }
+    }
+}

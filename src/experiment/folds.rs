@@ -1,0 +1,181 @@
+//! Several folds one after another, and what their held-out images say together.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::data::read_folds;
+use super::{Experiment, ExperimentError, Many, Observer, phantom, write_json};
+use crate::artefact::write_atomically;
+use crate::bounded::Csv;
+use crate::dataset::{Dataset, image_id};
+use crate::runs::RunSummary;
+use crate::scores::{self, ImageScore, Summary};
+use crate::train::TrainConfig;
+
+/// `all`, or numbers joined by commas.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Folds {
+    /// Every fold of the file.
+    All,
+    /// These.
+    Some(Vec<u32>),
+}
+
+impl FromStr for Folds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Folds::All);
+        }
+        let numbers = text.split(',').map(|n| n.trim().parse::<u32>());
+        let mut folds: Vec<u32> =
+            numbers.collect::<Result<_, _>>().map_err(|_| format!("{text:?}; expected all, or numbers as in 0,2"))?;
+        folds.sort_unstable();
+        folds.dedup();
+        Ok(Folds::Some(folds))
+    }
+}
+
+/// A fold of an experiment.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoldSummary {
+    /// Its number.
+    pub fold: u32,
+    /// Folder of its run.
+    pub run: PathBuf,
+    /// Images held out.
+    pub images: usize,
+    /// Best epoch, from 1.
+    pub best_epoch: usize,
+    /// Its mean validation Dice at the model's size.
+    pub best_dice_at_model_size: f64,
+    /// Mean Dice of the held-out images at their own size.
+    pub mean_dice: f64,
+}
+
+/// `summary.json` of several folds.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoldsSummary {
+    /// Where their out-of-fold predictions are.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// Each fold.
+    pub folds: Vec<FoldSummary>,
+    /// Mean over folds.
+    pub mean: f64,
+    /// Standard deviation over folds; absent for one.
+    pub sd: Option<f64>,
+    /// Every image scored by the run that held it out.
+    pub out_of_fold: Summary,
+}
+
+impl Experiment {
+    /// Trains each fold as `NAME-foldK` and collects the out-of-fold predictions in `NAME-folds`. With
+    /// [`Existing::Resume`](super::Existing::Resume) a fold that is done is skipped, also one that another process trained.
+    /// `None` where it was asked to stop.
+    ///
+    /// # Errors
+    /// A fold is not in the file, held-out images are not scored, or as for [`Experiment::run_fold`].
+    pub fn run_folds(
+        &self,
+        folds: &Folds,
+        stop: &AtomicBool,
+        observer: &dyn Observer,
+    ) -> Result<Option<FoldsSummary>, ExperimentError> {
+        let config = &self.config;
+        if !config.evaluate {
+            return Err(ExperimentError::NotEvaluated);
+        }
+        let prepared = if phantom::is_asked_for(config) { phantom::prepare(config, observer)? } else { config.clone() };
+        let mut found: Vec<u32> = read_folds(&prepared)?.iter().map(|row| row.fold).collect();
+        found.sort_unstable();
+        found.dedup();
+        let folds = match folds {
+            Folds::All => found,
+            Folds::Some(folds) => match folds.iter().find(|f| !found.contains(f)) {
+                Some(fold) => {
+                    let path = prepared.data.folds;
+                    return Err(ExperimentError::NoFold { fold: *fold, path, found });
+                }
+                None => folds.clone(),
+            },
+        };
+        let name = config.output.name.clone().unwrap_or_else(|| self.default_name());
+        let mut runs = Vec::new();
+        for fold in folds {
+            observer.result(&format!("fold {fold}"));
+            let mut of_fold = config.clone();
+            of_fold.data.fold = fold;
+            of_fold.output.name = Some(format!("{name}-fold{fold}"));
+            let Some(summary) = self.train_fold(of_fold, Many::Yes, stop, observer)? else { return Ok(None) };
+            runs.push((fold, summary));
+        }
+        collect(&prepared, &config.output.runs.join(format!("{name}-folds")), runs).map(Some)
+    }
+}
+
+fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) -> Result<FoldsSummary, ExperimentError> {
+    let place: HashMap<String, usize> =
+        Dataset::open(&config.data.root)?.images().iter().map(|e| e.image_id.clone()).zip(0..).collect();
+    let mut all: Vec<ImageScore> = Vec::new();
+    let mut lines: Vec<csv::StringRecord> = Vec::new();
+    let mut folds = Vec::new();
+    for (fold, summary) in runs {
+        let run = &summary.run;
+        let of_fold = scores::read_scores(&run.join("per_image_dice.csv"))?;
+        let of_run = Summary::of(&of_fold);
+        folds.push(FoldSummary {
+            fold,
+            run: run.clone(),
+            images: of_run.images,
+            best_epoch: summary.best_epoch,
+            best_dice_at_model_size: summary.best_dice_at_model_size,
+            mean_dice: of_run.mean_dice,
+        });
+        all.extend(of_fold);
+        let path = run.join("predictions.csv");
+        let wrong = |e: csv::Error| ExperimentError::Content { path: path.clone(), reason: e.to_string() };
+        let mut reader = Csv::open_masks(&path).map_err(wrong)?;
+        for record in reader.records() {
+            lines.push(record.map_err(wrong)?);
+        }
+    }
+    // In the order of the data, whatever the folds; classes keep theirs, the sort being stable.
+    let at = |image: &str| place.get(image).copied().unwrap_or(usize::MAX);
+    all.sort_by_key(|score| at(&score.image_id));
+    lines.sort_by_key(|line| at(&image_id(line.get(0).unwrap_or_default())));
+    let path = folder.join("predictions.csv");
+    write_atomically(&path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(["image_name", "class", "rle"])?;
+        lines.iter().try_for_each(|line| csv.write_record(line))?;
+        csv.flush()
+    })
+    .map_err(|source| ExperimentError::Io { path: path.clone(), source })?;
+    scores::write_scores(&folder.join("per_image_dice.csv"), &all)?;
+    let means: Vec<f64> = folds.iter().map(|f| f.mean_dice).collect();
+    let n = means.len() as f64;
+    let mean = means.iter().sum::<f64>() / n;
+    let sd = (means.len() > 1).then(|| (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
+    let together = FoldsSummary { folder: folder.into(), folds, mean, sd, out_of_fold: Summary::of(&all) };
+    write_json(&folder.join("summary.json"), &together)?;
+    Ok(together)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_are_all_or_numbers() {
+        assert_eq!("all".parse(), Ok(Folds::All));
+        assert_eq!("2, 0,2".parse(), Ok(Folds::Some(vec![0, 2])));
+        assert!("0,x".parse::<Folds>().unwrap_err().contains("as in 0,2"));
+    }
+}
