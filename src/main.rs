@@ -40,7 +40,8 @@ fn with_libtorch() -> anyhow::Result<cli::Status> {
     };
     Err(error).with_context(|| {
         format!(
-            "{}: this command uses libtorch and runs in that program, which is installed next to carpus",
+            "{}: this command uses libtorch and runs in that program; `make build` or `cargo install --path .` puts both into \
+             one folder, where they must stay",
             path.display()
         )
     })

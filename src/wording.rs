@@ -8,7 +8,9 @@ pub fn counted(n: usize, one: &str, many: &str) -> String {
 /// What a parser says of a value of the wrong type, with the file's words in place of Rust's: `expected a whole number`
 /// for `expected usize`.
 pub fn without_rust_types(message: &str) -> String {
-    let Some((before, after)) = message.split_once("expected ") else { return message.to_owned() };
+    let message = message.replace("invalid type: map,", "invalid type: a table,");
+    let message = message.replace("invalid type: sequence,", "invalid type: a list,");
+    let Some((before, after)) = message.split_once("expected ") else { return message };
     let name = after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let (said, rest) = match name {
         "u8" | "u16" | "u32" | "u64" | "usize" => ("a whole number, 0 or more", &after[name.len()..]),
@@ -18,10 +20,22 @@ pub fn without_rust_types(message: &str) -> String {
             let rest = after["struct".len()..].trim_start();
             ("a table", rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'))
         }
-        _ => match after.split_once("a sequence") {
-            Some(("", rest)) => ("a list", rest),
-            _ => return message.to_owned(),
-        },
+        "internally" => {
+            let rest = after.trim_start_matches("internally tagged enum ");
+            ("a table with the key `kind`", rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'))
+        }
+        _ => {
+            let said = [
+                ("a sequence", "a list"),
+                ("path string", "a text"),
+                ("variant identifier", "a name"),
+                ("string or map", "a name"),
+            ];
+            match said.into_iter().find_map(|(rust, said)| Some((said, after.strip_prefix(rust)?))) {
+                Some(found) => found,
+                None => return message,
+            }
+        }
     };
     format!("{before}expected {said}{rest}")
 }
@@ -61,6 +75,17 @@ mod tests {
             let message = without_rust_types(&toml::from_str::<Config>(text).unwrap_err().to_string());
             assert!(message.contains(expected), "{message}");
             assert!(!["usize", "f64", "struct", "sequence"].iter().any(|word| message.contains(word)), "{message}");
+        }
+        for (message, expected) in [
+            ("invalid type: map, expected a sequence", "invalid type: a table, expected a list"),
+            (
+                "expected internally tagged enum Augmentation in `augment`",
+                "expected a table with the key `kind` in `augment`",
+            ),
+            ("invalid type: integer `3`, expected path string", "invalid type: integer `3`, expected a text"),
+            ("expected string or map", "expected a name"),
+        ] {
+            assert_eq!(without_rust_types(message), expected);
         }
         assert_eq!(without_rust_types("unknown field `a`, expected `b`"), "unknown field `a`, expected `b`");
     }

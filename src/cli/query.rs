@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
+
 use super::{Status, Ui, columns};
-use crate::tables::{NamedTable, are_numbers, csv_text, json_rows, query, tables_at, text_rows};
+use crate::tables::{NamedTable, are_numbers, json_rows, query, tables_at, text_rows};
 
 /// Query tables with SQL
 #[derive(clap::Args, Debug)]
@@ -19,8 +21,8 @@ Example:
   carpus --json query runs/demo-fold0 \"select epoch, valid_dice from metrics\"
 
 The SQL is that of polars. A table is called by the name of its file without ending. Missing values
-are null; text sorts by its letters. A count is unsigned: for a difference that may be below 0, write
-cast(count(*) as bigint) - 20. With --json the result is an array of objects.")]
+are null; text sorts by its letters. With --json the result is an array of objects, in which numbers
+that JSON cannot write (NaN, infinity) are null too.")]
 pub struct Args {
     /// Folder of tables (of a scan, an audit, a run), or one file, Parquet or CSV
     tables: PathBuf,
@@ -45,15 +47,34 @@ fn named(text: &str) -> Result<NamedTable, String> {
 
 /// Prints the result.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    ensure!(!(args.csv && ui.wants_json()), "--csv and --json are two forms of the same result; give one of them");
     let mut tables = tables_at(&args.tables)?;
     tables.extend(args.others);
-    let mut frame = query(&tables, &args.sql)?;
+    let frame = quietly(|| query(&tables, &args.sql))?;
     if ui.wants_json() {
         ui.json(&json_rows(&frame))?;
-    } else if args.csv {
-        ui.output(csv_text(&mut frame)?);
+        return Ok(Status::Done);
+    }
+    let rows = text_rows(&frame);
+    if args.csv {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        for row in &rows {
+            csv.write_record(row.iter().map(|cell| cell.as_deref().unwrap_or_default()))?;
+        }
+        ui.output(String::from_utf8(csv.into_inner()?)?);
     } else {
-        ui.output(columns::table(&text_rows(&frame), &are_numbers(&frame)));
+        let shown = |cell: Option<String>| cell.unwrap_or_else(|| "null".into());
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(shown).collect()).collect();
+        ui.output(columns::table(&rows, &are_numbers(&frame)));
     }
     Ok(Status::Done)
+}
+
+/// Runs what may panic in a library and says so by its error: the report of the panic itself is not printed.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = run();
+    std::panic::set_hook(hook);
+    result
 }

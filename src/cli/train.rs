@@ -125,8 +125,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let existing = if args.resume { Existing::Resume } else { args.existing };
     let experiment = Experiment { config, config_file: args.config, existing, outputs: ui.outputs() };
     if args.print_config {
-        let config = if args.folds.is_some() { experiment.config } else { experiment.named() };
-        ui.output(config.to_commented_toml());
+        // Without the name that a run gets by its fold: the printed file is for other folds too.
+        ui.output(experiment.config.to_commented_toml());
         return Ok(Status::Done);
     }
     // A chain sets it once; a second setting is refused and the first one serves.

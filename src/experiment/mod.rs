@@ -90,7 +90,7 @@ impl Experiment {
     }
 
     /// The configuration with the run's name in it.
-    pub fn named(&self) -> TrainConfig {
+    fn named(&self) -> TrainConfig {
         let mut config = self.config.clone();
         config.output.name.get_or_insert_with(|| format!("{}-fold{}", self.default_name(), config.data.fold));
         config
@@ -105,7 +105,7 @@ impl Experiment {
         self.train_fold(self.named(), Many::No, stop, observer)
     }
 
-    /// Trains the fold of `config`, whose run has a name.
+    /// Trains the fold of `config`, whose run has a name. A run that could not begin leaves no folder.
     fn train_fold(
         &self,
         config: TrainConfig,
@@ -113,8 +113,24 @@ impl Experiment {
         stop: &AtomicBool,
         observer: &dyn Observer,
     ) -> Result<Option<RunSummary>, ExperimentError> {
-        let started = Instant::now();
         let folder = run_folder(&config)?;
+        let ended = self.train_in(&folder, config, many, stop, observer);
+        if ended.is_err() {
+            // A folder with anything in it stays.
+            let _ = std::fs::remove_dir(folder.path());
+        }
+        ended
+    }
+
+    fn train_in(
+        &self,
+        folder: &RunFolder,
+        config: TrainConfig,
+        many: Many,
+        stop: &AtomicBool,
+        observer: &dyn Observer,
+    ) -> Result<Option<RunSummary>, ExperimentError> {
+        let started = Instant::now();
         let begun = folder.last().exists();
         let existing = match self.existing {
             Existing::Resume if many == Many::Yes && !begun => Existing::Refuse,
@@ -143,7 +159,7 @@ impl Experiment {
         let sample_weights = data::weights(&on_data, data.training)?;
         let plan = Plan { config: on_data, stages, sample_weights };
         let on_data = &plan.config;
-        let run = Run { config: &config, plan: &plan, sizes: &sizes, device, folder: &folder };
+        let run = Run { config: &config, plan: &plan, sizes: &sizes, device, folder };
         let outcome = run.train(existing, stop, observer)?;
         let (best_epoch, best_dice, early) = match outcome {
             Outcome::Interrupted { epoch, step } => {

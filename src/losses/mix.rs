@@ -103,6 +103,11 @@ impl LossMix {
             wrong.expect(weight.is_finite() && *weight >= 0.0, name, weight, "a weight of 0 or more");
             wrong.inside(name, term.loss.violations(classes));
         }
+        if let Some((weight, term)) = self.terms.first()
+            && self.terms.iter().all(|(weight, _)| *weight == 0.0)
+        {
+            wrong.refuse(term.kind().name, weight, "above 0, or another loss that is");
+        }
         wrong
     }
 

@@ -28,8 +28,8 @@ pub struct ModelConfig {
     pub in_channels: i64,
     /// Channels of the logits.
     pub classes: i64,
-    /// Stages of the encoder that are used, 3 to 5: the deepest feature has stride `2^depth`; absent: those of
-    /// [`Architecture::default_depth`]. It is always written, so that a file of weights states it.
+    /// Stages of the encoder that are used, 3 to 5: the deepest feature has stride `2^depth`; absent: as the reference of the
+    /// architecture, 3 for `pspnet` and 5 for the others.
     pub depth: Option<i64>,
     /// Stride at which the encoder keeps its deep features, stages beyond it dilated; absent: the architecture's own.
     /// `deeplabv3` and `deeplabv3plus` take 8 and 16, `pan` 16 and 32. Weights do not tell: give what they were trained with.

@@ -24,6 +24,8 @@ pub enum TableError {
     Polars { path: PathBuf, source: PolarsError },
     #[error("{path}: {source}")]
     Csv { path: PathBuf, source: csv::Error },
+    #[error("{path}: {reason}")]
+    Header { path: PathBuf, reason: String },
     #[error("{path}: table `{table}`: {source}; was it written by another version? Run the stage that writes it again")]
     Schema { path: PathBuf, table: &'static str, source: PolarsError },
     #[error("{path}: table `{table}` row {row}, column `{column}`: {found:?} is no {expected}")]

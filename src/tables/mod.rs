@@ -5,17 +5,18 @@
 
 mod checksum;
 mod corrected;
+mod csv_frame;
 mod frame;
 mod metrics;
 mod query;
 mod rows;
+mod statement;
 mod store;
 
 pub use corrected::correct;
+pub use csv_frame::csv_frame;
 pub use frame::{Table, TableError};
 pub use metrics::EpochRow;
-pub use query::{NamedTable, QueryError, are_numbers, csv_text, json_rows, query, tables_at, text_rows};
+pub use query::{NamedTable, QueryError, are_numbers, json_rows, query, tables_at, text_rows};
 pub use rows::{BoneRow, FindingRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
-pub use store::{
-    HASHES, Tables, csv_frame, read, read_csv, read_frame, read_parquet, write_csv, write_parquet, write_table,
-};
+pub use store::{HASHES, Tables, read, read_csv, read_frame, read_parquet, write_csv, write_parquet, write_table};

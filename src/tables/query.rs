@@ -1,13 +1,12 @@
 //! SQL over tables on disk, run by polars.
 
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use polars::sql::SQLContext;
 use serde_json::{Map, Value};
 
+use super::statement::Query;
 use super::store::read_frame;
 use super::{TableError, csv_frame};
 
@@ -63,7 +62,10 @@ pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
     if tables.is_empty() { Err(QueryError::NoTables { path: path.into() }) } else { Ok(tables) }
 }
 
-/// Runs a query of polars' SQL. Only the tables that it names are read.
+/// Memory for the calls of a query, in bytes: polars walks over operations one in another by recursion.
+const STACK: usize = 256 << 20;
+
+/// Runs a query of polars' SQL. Only the tables that it names are read. Whole numbers are signed ones of 64 bits.
 ///
 /// # Errors
 /// Two tables have one name, a table cannot be read, or the query is not valid or fails.
@@ -73,35 +75,44 @@ pub fn query(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> 
             let (first, second) = (other.path.clone(), table.path.clone());
             return Err(QueryError::TwoOfAName { name: table.name.clone(), first, second });
         }
+        if let Err(source) = std::fs::metadata(&table.path) {
+            return Err(QueryError::Io { path: table.path.clone(), source });
+        }
     }
-    let mut context = SQLContext::new();
-    for table in tables.iter().filter(|table| sql.contains(&table.name)) {
-        let is_csv = table.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        let frame = if is_csv { csv_frame(&table.path)? } else { read_frame(&table.path)? };
-        context.register(&table.name, frame.lazy().select([signed()]));
-    }
-    // Some queries that make no sense end in a panic of polars.
-    let result = catch_unwind(AssertUnwindSafe(|| context.execute(sql).and_then(LazyFrame::collect)));
-    let reason = match result {
-        Ok(Ok(frame)) => return Ok(frame),
-        // The plan that polars adds is of its own operations, not of the query.
-        Ok(Err(error)) => error.to_string().split("\n\nResolved plan").next().unwrap_or_default().to_owned(),
-        Err(_) => "polars cannot run this query".into(),
-    };
-    let tables = tables.iter().map(|table| table.name.clone()).collect();
-    Err(QueryError::Sql { reason: reason.trim_end().to_owned(), tables })
+    // In a thread of its own: some queries that make no sense end in a panic of polars, and others need much of the stack.
+    std::thread::scope(|scope| {
+        let run = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || run(tables, sql));
+        let run = run.map_err(|e| failure(tables, &e.to_string()))?;
+        run.join().unwrap_or_else(|_| Err(failure(tables, "polars cannot run this query")))
+    })
 }
 
-/// Every column, whole numbers as signed ones of 64 bits: a difference below 0 of unsigned numbers would wrap around.
-fn signed() -> Expr {
-    let narrow = [DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64, DataType::Int32];
-    all().as_expr().map(
-        move |column| if narrow.contains(column.dtype()) { column.cast(&DataType::Int64) } else { Ok(column) },
-        move |_, field| {
-            let is_whole = field.dtype().is_integer();
-            Ok(if is_whole { Field::new(field.name().clone(), DataType::Int64) } else { field.clone() })
-        },
-    )
+fn run(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> {
+    let query = Query::parse(sql).map_err(|reason| failure(tables, &reason))?;
+    let mut context = SQLContext::new();
+    for table in tables.iter().filter(|table| query.tables.contains(&table.name)) {
+        let is_csv = table.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let frame = if is_csv { csv_frame(&table.path)? } else { read_frame(&table.path)? };
+        let polars = |source| TableError::Polars { path: table.path.clone(), source };
+        context.register(&table.name, signed(&frame).map_err(polars)?.lazy());
+    }
+    let result = context.execute(&query.sql).and_then(LazyFrame::collect);
+    // The plan that polars adds is of its own operations, not of the query.
+    result.map_err(|e| failure(tables, e.to_string().split("\n\nResolved plan").next().unwrap_or_default()))
+}
+
+fn failure(tables: &[NamedTable], reason: &str) -> QueryError {
+    let tables = tables.iter().map(|table| table.name.clone()).collect();
+    QueryError::Sql { reason: reason.trim_end().to_owned(), tables }
+}
+
+/// Whole numbers as signed ones of 64 bits: a difference below 0 of unsigned numbers would wrap around.
+fn signed(frame: &DataFrame) -> PolarsResult<DataFrame> {
+    let columns = frame.columns().iter().map(|column| match column.dtype().is_integer() {
+        true => column.cast(&DataType::Int64),
+        false => Ok(column.clone()),
+    });
+    DataFrame::new(frame.height(), columns.collect::<PolarsResult<_>>()?)
 }
 
 /// The rows as JSON objects, keys in the order of the columns. Numbers that JSON cannot write (NaN, infinity) become `null`.
@@ -117,11 +128,11 @@ pub fn json_rows(frame: &DataFrame) -> Vec<Value> {
         .collect()
 }
 
-/// The rows as text, `null` for missing values, below the names of the columns.
-pub fn text_rows(frame: &DataFrame) -> Vec<Vec<String>> {
-    let header = frame.columns().iter().map(|column| column.name().to_string()).collect();
+/// The rows as text, `None` for missing values, below the names of the columns.
+pub fn text_rows(frame: &DataFrame) -> Vec<Vec<Option<String>>> {
+    let header = frame.columns().iter().map(|column| Some(column.name().to_string())).collect();
     let row = |row: usize| {
-        let text = |column: &Column| column.get(row).map_or_else(|e| e.to_string(), |value| text(&value));
+        let text = |column: &Column| column.get(row).map_or_else(|e| Some(e.to_string()), |value| text(&value));
         frame.columns().iter().map(text).collect()
     };
     std::iter::once(header).chain((0..frame.height()).map(row)).collect()
@@ -148,20 +159,10 @@ fn json(value: &AnyValue) -> Value {
     }
 }
 
-fn text(value: &AnyValue) -> String {
+fn text(value: &AnyValue) -> Option<String> {
     match value {
-        AnyValue::Null => "null".into(),
-        v if v.is_float() => v.extract::<f64>().map(|v| v.to_string()).unwrap_or_default(),
-        v => v.get_str().map_or_else(|| v.to_string(), str::to_owned),
+        AnyValue::Null => None,
+        v if v.is_float() => v.extract::<f64>().map(|v| v.to_string()),
+        v => Some(v.get_str().map_or_else(|| v.to_string(), str::to_owned)),
     }
-}
-
-/// The rows as CSV, missing values empty.
-///
-/// # Errors
-/// A column's values have no text.
-pub fn csv_text(frame: &mut DataFrame) -> PolarsResult<String> {
-    let mut bytes = Cursor::new(Vec::new());
-    CsvWriter::new(&mut bytes).finish(frame)?;
-    Ok(String::from_utf8(bytes.into_inner()).expect("CSV of polars is UTF-8"))
 }

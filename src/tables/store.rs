@@ -12,7 +12,7 @@ use crate::bounded::{self, Csv};
 use crate::digest::sha256;
 
 use super::checksum;
-use super::{BoneRow, EpochRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, FindingRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 
 /// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed, and with
 /// what the scan decided by.
@@ -63,34 +63,6 @@ pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
         return Err(TableError::Damaged { path: path.into() });
     }
     let read = ParquetReader::new(Cursor::new(bytes)).finish();
-    read.map_err(|source| TableError::Polars { path: path.into(), source })
-}
-
-/// Reads a CSV of any columns. Columns that are text in carpus's tables are text (`image_id`, though all of its characters be
-/// digits), the others of the type that all their values have.
-///
-/// # Errors
-/// The file cannot be read or is no CSV.
-pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
-    let bytes = bounded::read(path, MAX_PARQUET).map_err(|source| TableError::Io { path: path.into(), source })?;
-    let mut known = Schema::default();
-    for frame in [
-        PatientRow::to_frame(&[]),
-        ImageRow::to_frame(&[]),
-        BoneRow::to_frame(&[]),
-        ProblemRow::to_frame(&[]),
-        FindingRow::to_frame(&[]),
-        FoldRow::to_frame(&[]),
-        EpochRow::to_frame(&[]),
-    ] {
-        let frame = frame.expect("a table without rows is a frame");
-        known.extend(frame.schema().iter_fields().filter(|field| *field.dtype() == DataType::String));
-    }
-    let options = CsvReadOptions::default()
-        .with_has_header(true)
-        .with_infer_schema_length(None)
-        .with_schema_overwrite(Some(known.into()));
-    let read = options.into_reader_with_file_handle(Cursor::new(bytes)).finish();
     read.map_err(|source| TableError::Polars { path: path.into(), source })
 }
 

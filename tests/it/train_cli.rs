@@ -122,9 +122,16 @@ fn train_predict_evaluate_vote() {
     let says = "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? optimiser has kind, lr, weight-decay,";
     assert!(error.contains(says), "{error}");
 
+    // A run that could not begin leaves no folder.
+    let out =
+        carpus(folder, &[&TRAIN[..], &["--name", "never", "--set", "data.root=nowhere"]].concat()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(!folder.join("runs/never").exists());
+
     // What is printed is a configuration, and prints as itself.
     let printed = run(folder, &[&TRAIN[..], &["--print-config"]].concat()).stdout;
     std::fs::write(folder.join("printed.toml"), &printed).unwrap();
+    assert!(!text(&printed).contains("\nname = "), "the name of a fold is not that of another");
     let again = run(folder, &["train", "--config", "printed.toml", "--print-config"]).stdout;
     assert_eq!(text(&again), text(&printed));
     assert!(text(&printed).contains("\n#early-stop = 10\n"), "{}", text(&printed));

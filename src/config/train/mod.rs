@@ -318,6 +318,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("augment = [{ kind = 'flip', p = 2.0 }]", vec!["augment[0].p is 2"]),
             ("[augment]\nflip = 0.5", vec!["run.toml", "augment", "[[augment]] kind = \"flip\""]),
             ("[loss]\nbec = 1", vec!["bec"]),
+            ("[loss]\nbce = 0", vec!["loss.bce is 0", "above 0"]),
             ("[loss]\ntversky = { weight = 1, alpha = [0.3, 0.7] }", vec!["alpha", "2", "29"]),
             ("[loss]\ntversky = { weight = 1, alpha = { Pissiform = 1, default = 1 } }", vec!["Pissiform"]),
             ("amp = 'fp8'", vec!["fp8", "off, bf16, fp16"]),

@@ -50,7 +50,11 @@ fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage
             },
         }
     }
-    let config = typed(path, laid).map_err(|error| format!(": {error}"))?;
+    let config = typed(path, laid).map_err(|error| match error {
+        // The file is named once, before the stage.
+        ConfigError::Shape { reason, .. } => format!(": {reason}"),
+        other => format!(": {other}"),
+    })?;
     let name = head.name.unwrap_or_else(|| format!("stage-{}", place + 1));
     Ok(Stage { name, start_from: head.start_from, config })
 }
@@ -220,12 +224,15 @@ schedule = { kind = 'constant' }
             ("start-from = 'first'", vec!["stages[0].start-from", "first", "last, best, ema"]),
             ("size = 100", vec!["stages[0]", "size is 100"]),
             ("optimiser = { lrr = 1 }", vec!["stages[0]", "lrr"]),
+            ("ema = 'of'", vec!["stages[0]: ", "ema"]),
+            ("augment = ['flip']", vec!["stages[0]: ", "expected a table with the key `kind`"]),
             ("[[stages]]\nstart-from = 'ema'", vec!["stages[1].start-from", "a stage before it that has [ema]"]),
         ] {
             let error = load(&format!("[[stages]]\n{stage}"), &[]).unwrap_err();
             for part in says {
                 assert!(error.contains(part), "{stage}: {error}");
             }
+            assert!(error.matches("run.toml").count() <= 1, "{stage}: {error}");
         }
     }
 }

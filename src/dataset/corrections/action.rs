@@ -9,6 +9,7 @@ use crate::closed_enum::closed_enum;
 use crate::dataset::Side;
 use crate::dataset::annotation::MAX_COORDINATE;
 use crate::dataset::metadata::{AGE, HEIGHT_CM, WEIGHT_KG};
+use crate::wording::counted;
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,8 +217,9 @@ impl Action {
             Action::Relabel(Relabel::Labels { labels, shapes }) => {
                 check_labels(labels).and_then(|()| check_shapes(labels, shapes))
             }
-            Action::Replace { points, .. } if points.len() < 3 => {
-                Err(format!("{} points: an outline has at least 3; `drop` leaves a shape out", points.len()))
+            Action::Replace { points, .. } if points.iter().collect::<BTreeSet<_>>().len() < 3 => {
+                let different = counted(points.iter().collect::<BTreeSet<_>>().len(), "point", "different points");
+                Err(format!("{different}: an outline has at least 3; `drop` leaves a shape out"))
             }
             Action::Replace { points, .. } => points.iter().try_for_each(within),
             Action::Note { point } => point.iter().try_for_each(within),

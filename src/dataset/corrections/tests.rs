@@ -91,6 +91,11 @@ fn impossible_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2]]}"#, "at least 3"),
         (
             image,
+            r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[1,1],[1,1]]}"#,
+            "1 point: an outline",
+        ),
+        (
+            image,
             r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2],[2000000,3]]}"#,
             "1,000,000",
         ),

@@ -1,0 +1,150 @@
+//! CSV files of any columns as frames.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::{BoneRow, EpochRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use crate::bounded::Csv;
+
+/// Largest whole number up to which all have a floating-point number of their own.
+const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+
+/// Reads a CSV of any columns. A column is of whole numbers, of numbers or of true and false where all of its values are, written so
+/// that nothing of the text is lost (`001` is an id), else text. Columns that are text in carpus's tables are text. Empty
+/// cells are missing values.
+///
+/// # Errors
+/// The file cannot be read, has two columns of a name, or rows of unlike length.
+pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
+    let wrong = |source| TableError::Csv { path: path.into(), source };
+    let mut reader = Csv::open_masks(path).map_err(wrong)?;
+    let header: Vec<String> = reader.headers().map_err(wrong)?.iter().map(|name| name.trim().to_owned()).collect();
+    let unfit = |reason: String| TableError::Header { path: path.into(), reason };
+    if header.is_empty() {
+        return Err(unfit("no column names in the first line".into()));
+    }
+    if let [only] = &header[..]
+        && let Some(found) = only.chars().find(|c| [';', '\t'].contains(c))
+    {
+        return Err(unfit(format!("the columns are separated by {found:?}; expected commas")));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = header.iter().find(|name| !names.insert(name.as_str())) {
+        return Err(unfit(format!("two columns are called `{twice}`")));
+    }
+    let mut columns: Vec<Vec<Option<String>>> = vec![Vec::new(); header.len()];
+    for record in reader.records() {
+        let record = record.map_err(wrong)?;
+        columns.iter_mut().zip(&record).for_each(|(column, cell)| {
+            column.push((!cell.is_empty()).then(|| cell.to_owned()));
+        });
+    }
+    let text = text_columns();
+    let height = columns[0].len();
+    let columns = header.iter().zip(columns).map(|(name, cells)| column(name, cells, text.contains(name.as_str())));
+    DataFrame::new(height, columns.collect()).map_err(|source| TableError::Polars { path: path.into(), source })
+}
+
+/// Names of the columns that are text in a table of carpus.
+fn text_columns() -> HashSet<String> {
+    let frames = [
+        PatientRow::to_frame(&[]),
+        ImageRow::to_frame(&[]),
+        BoneRow::to_frame(&[]),
+        ProblemRow::to_frame(&[]),
+        FindingRow::to_frame(&[]),
+        FoldRow::to_frame(&[]),
+        EpochRow::to_frame(&[]),
+    ];
+    let frames = frames.map(|frame| frame.expect("a table without rows is a frame"));
+    let columns = frames.iter().flat_map(|frame| frame.columns());
+    columns.filter(|column| column.dtype().is_string()).map(|column| column.name().to_string()).collect()
+}
+
+fn column(name: &str, cells: Vec<Option<String>>, is_text: bool) -> Column {
+    let given = || cells.iter().flatten();
+    if is_text || given().next().is_none() {
+        return Column::new(name.into(), cells);
+    }
+    if given().all(|cell| whole(cell).is_some()) {
+        return Column::new(name.into(), cells.iter().map(|cell| whole(cell.as_deref()?)).collect::<Vec<_>>());
+    }
+    if given().all(|cell| number(cell).is_some()) {
+        return Column::new(name.into(), cells.iter().map(|cell| number(cell.as_deref()?)).collect::<Vec<_>>());
+    }
+    if given().all(|cell| truth(cell).is_some()) {
+        return Column::new(name.into(), cells.iter().map(|cell| truth(cell.as_deref()?)).collect::<Vec<_>>());
+    }
+    Column::new(name.into(), cells)
+}
+
+fn whole(cell: &str) -> Option<i64> {
+    cell.parse().ok().filter(|value: &i64| value.to_string() == cell)
+}
+
+fn number(cell: &str) -> Option<f64> {
+    let value: f64 = cell.parse().ok()?;
+    let digits = cell.trim_start_matches('-');
+    let is_id = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") || digits.starts_with('+');
+    let is_lost = value.is_infinite() && cell.contains(|c: char| c.is_ascii_digit())
+        || value.abs() >= EXACT && digits.chars().all(|c| c.is_ascii_digit());
+    (!is_id && !is_lost).then_some(value)
+}
+
+fn truth(cell: &str) -> Option<bool> {
+    cell.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> Result<DataFrame, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        csv_frame(&path).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn nothing_of_a_text_is_lost() {
+        let types = |cells: &str| {
+            let text =
+                format!("c,other\n{}\n", cells.split(' ').map(|c| format!("{c},x")).collect::<Vec<_>>().join("\n"));
+            frame(&text).unwrap().column("c").unwrap().dtype().clone()
+        };
+        for (cells, expected) in [
+            ("1 -2 0", DataType::Int64),
+            ("1 2.5 1e-3 NaN", DataType::Float64),
+            ("true false", DataType::Boolean),
+            ("001 010", DataType::String),
+            ("1.5 007", DataType::String),
+            ("0.5 -0.25 0", DataType::Float64),
+            ("18446744073709551615 1", DataType::String),
+            ("1e400 1", DataType::String),
+            ("1 x", DataType::String),
+            ("1  3", DataType::Int64),
+        ] {
+            assert_eq!(types(cells), expected, "{cells}");
+        }
+        let known = frame("image_id,class\n17,finger-1\n18,Ulna\n").unwrap();
+        assert!(known.columns().iter().all(|column| column.dtype().is_string()));
+        let empty = frame("\u{feff}a,b\n").unwrap();
+        assert_eq!((empty.height(), empty.width()), (0, 2));
+    }
+
+    #[test]
+    fn what_is_no_table_is_an_error() {
+        for (text, says) in [
+            ("", "no column names"),
+            ("a;b\n1;2\n", "expected commas"),
+            ("a,a\n1,2\n", "two columns are called `a`"),
+            ("a,b\n1\n", "line"),
+        ] {
+            let error = frame(text).unwrap_err();
+            assert!(error.contains(says), "{text:?}: {error}");
+        }
+    }
+}
