@@ -6,7 +6,7 @@ use crate::wording::counted;
 
 pub(super) const CHECK: Check = Check {
     name: "tiny_parts",
-    about: "stray specks beside a bone",
+    about: "stray specks next to a bone",
     ceiling: Severity::Low,
     evidence: Evidence::Bones,
     // A speck that touches its bone makes no part of its own: that is a duplicate label.

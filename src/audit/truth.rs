@@ -1,54 +1,13 @@
 //! Findings against planted faults: recall and precision of each check, and how many clean images are accused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Answer, CHECKS, Check};
 use crate::bones;
+use crate::dataset::phantom::Defect;
 use crate::tables::{FindingRow, ImageRow};
-
-/// What of a phantom data set's `truth.json` is needed.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Truth {
-    /// Planted faults.
-    pub defects: Vec<Defect>,
-}
-
-/// One planted fault.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Defect {
-    /// What kind.
-    pub kind: String,
-    /// Images concerned.
-    #[serde(default)]
-    pub image_ids: Vec<String>,
-    /// Patient concerned.
-    #[serde(default)]
-    pub patient_id: String,
-    /// Labels that are wrong as written.
-    #[serde(default)]
-    pub labels: Vec<String>,
-}
-
-/// A truth that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum TruthError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}; expected the truth.json of a phantom data set")]
-    Json { path: PathBuf, source: serde_json::Error },
-}
-
-impl Truth {
-    /// Reads `truth.json`.
-    pub fn read(path: &Path) -> Result<Truth, TruthError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
-        serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })
-    }
-}
 
 /// How well one kind of fault was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -101,9 +60,9 @@ pub struct Benchmark {
 }
 
 /// Compares findings with the truth.
-pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) -> Benchmark {
+pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect]) -> Benchmark {
     let mut recall: BTreeMap<&str, Recall> = BTreeMap::new();
-    for defect in &truth.defects {
+    for defect in defects {
         let entry = recall.entry(&defect.kind).or_insert_with(|| Recall {
             kind: defect.kind.clone(),
             planted: 0,
@@ -122,13 +81,12 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
     }
     let recall = recall.into_values().map(|r| Recall { recall: r.found as f64 / r.planted as f64, ..r }).collect();
 
-    let touched = |f: &FindingRow| truth.defects.iter().any(|d| concerns(f, d));
+    let touched = |f: &FindingRow| defects.iter().any(|d| concerns(f, d));
     let precision = CHECKS
         .iter()
         .map(|check| {
             let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name).collect();
-            let right =
-                of.iter().filter(|f| truth.defects.iter().any(|d| concerns(f, d) && check.answer(&d.kind).is_some()));
+            let right = of.iter().filter(|f| defects.iter().any(|d| concerns(f, d) && check.answer(&d.kind).is_some()));
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
             let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);
@@ -136,7 +94,7 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], truth: &Truth) ->
         })
         .collect();
 
-    let faulty: BTreeSet<&str> = truth.defects.iter().flat_map(|d| &d.image_ids).map(String::as_str).collect();
+    let faulty: BTreeSet<&str> = defects.iter().flat_map(|d| &d.image_ids).map(String::as_str).collect();
     let clean: BTreeSet<&str> = images.iter().map(|i| i.image_id.as_str()).filter(|i| !faulty.contains(i)).collect();
     let flagged = |severities: &[&str]| {
         let ids: BTreeSet<&str> = findings
@@ -211,19 +169,17 @@ mod tests {
     fn recall_asks_for_the_right_bones_and_precision_for_the_right_image() {
         let image = |id: &str| ImageRow { image_id: id.into(), ..ImageRow::default() };
         let images: Vec<ImageRow> = ["a", "b", "c", "d"].into_iter().map(image).collect();
-        let truth = Truth {
-            defects: vec![
-                defect("swapped_neighbours", "a", &["Hamate", "Lunate"]),
-                defect("swapped_neighbours", "b", &["Hamate", "Lunate"]),
-            ],
-        };
+        let defects = [
+            defect("swapped_neighbours", "a", &["Hamate", "Lunate"]),
+            defect("swapped_neighbours", "b", &["Hamate", "Lunate"]),
+        ];
         let findings = vec![
             finding("a", "swapped_labels", "Hamate|Lunate", "high"),
             finding("b", "swapped_labels", "Hamate|Capitate", "high"),
             finding("c", "swapped_labels", "Ulna|Radius", "high"),
             finding("d", "border_strip", "", "low"),
         ];
-        let result = benchmark(&findings, &images, &truth);
+        let result = benchmark(&findings, &images, &defects);
         assert_eq!((result.recall[0].planted, result.recall[0].found), (2, 1));
         assert_eq!(result.recall[0].missed, vec!["b Hamate|Lunate"]);
         let swaps = result.precision.iter().find(|p| p.check == "swapped_labels").unwrap();

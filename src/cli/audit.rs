@@ -6,9 +6,10 @@ use super::data::{corrected_tables, read_corrections, tables_read};
 use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
-use crate::audit::truth::{self, Benchmark, Truth};
+use crate::audit::truth::{self, Benchmark};
 use crate::audit::{self, CHECKS, Pictures, Settings};
 use crate::dataset::Dataset;
+use crate::dataset::phantom::Truth;
 use crate::scores::DiceTable;
 use crate::tables::FindingRow;
 use crate::threads;
@@ -105,7 +106,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             corrections.file()
         ));
     }
-    let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t));
+    let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t.defects));
     if let Some(benchmark) = &benchmark {
         let path = args.out.join("benchmark.json");
         let text = serde_json::to_string_pretty(benchmark)?;

@@ -139,7 +139,7 @@ impl Architecture {
         }
     }
 
-    /// Stages of the encoder in use where a configuration names no number, as the reference's own default.
+    /// Stages of the encoder in use where a configuration does not state them, as the reference's own default.
     pub fn default_depth(self) -> i64 {
         self.facts().depth
     }

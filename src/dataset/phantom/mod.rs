@@ -31,6 +31,6 @@ pub use patients::{Person, people};
 pub use plan::{ImagePlan, Plan, Resaved, plan};
 pub use render::{Exposure, render};
 pub use single::{Hand, hand};
-pub use truth::{Defect, ImageTruth, Truth};
+pub use truth::{Defect, ImageTruth, Truth, TruthError};
 pub use workbook::Row;
 pub use write::{PhantomError, Settings, Summary, generate};

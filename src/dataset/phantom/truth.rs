@@ -1,13 +1,14 @@
 //! `truth.json`: what every image shows and every fault that was planted.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
 
 /// One planted fault.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Defect {
     /// What kind, `snake_case`.
     pub kind: String,
@@ -64,4 +65,25 @@ pub struct Truth {
     pub defects: Vec<Defect>,
     /// By `ID001/imageNNN.png`.
     pub images: BTreeMap<String, ImageTruth>,
+}
+
+/// A truth that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TruthError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}; expected the truth.json of a phantom data set")]
+    Json { path: PathBuf, source: serde_json::Error },
+}
+
+impl Truth {
+    /// Reads `truth.json`.
+    ///
+    /// # Errors
+    /// It cannot be read or is of no phantom data set.
+    pub fn read(path: &Path) -> Result<Truth, TruthError> {
+        let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
+        serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })
+    }
 }

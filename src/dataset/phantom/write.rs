@@ -151,7 +151,7 @@ fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomEr
         Err(e) => return Err(io(out)(e)),
         Ok(_) => {}
     }
-    let truth: Option<Truth> = fs::read(out.join("truth.json")).ok().and_then(|b| serde_json::from_slice(&b).ok());
+    let truth = Truth::read(&out.join("truth.json")).ok();
     match truth {
         Some(truth) if Settings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
             if !is_whole(&truth, out) {
