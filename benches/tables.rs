@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use carpus::dataset::metadata::Sex;
 use carpus::tables::{BoneRow, ImageRow, NamedTable, PatientRow, query, read_frame, write_parquet};
 
 const IMAGES: usize = 34_483;
@@ -12,11 +13,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
     let patients: Vec<PatientRow> = (0..IMAGES / 2)
-        .map(|i| PatientRow {
-            patient_id: format!("{i:05}"),
-            sex: Some(["F", "M"][i % 2].into()),
-            ..PatientRow::default()
-        })
+        .map(|i| PatientRow { patient_id: format!("{i:05}"), sex: Some(Sex::ALL[i % 2]), ..PatientRow::default() })
         .collect();
     let images: Vec<ImageRow> = (0..IMAGES)
         .map(|i| ImageRow {

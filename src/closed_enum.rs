@@ -13,6 +13,18 @@ pub struct UnknownName {
     pub known: String,
 }
 
+/// A closed set of named values, as a table's column holds it.
+pub trait Named: Copy + 'static {
+    /// What a cell may hold, for messages: `one of F M`.
+    const EXPECTED: &'static str;
+    /// Every name, in the order of definition.
+    fn names() -> Vec<&'static str>;
+    /// The name of this one.
+    fn text(self) -> &'static str;
+    /// The one called exactly `name`.
+    fn named(name: &str) -> Option<Self>;
+}
+
 /// Defines an enum whose variants have names: `ALL`, `name`, `from_name`, `Display`, `FromStr`, serde, schema.
 macro_rules! closed_enum {
     (
@@ -37,6 +49,19 @@ macro_rules! closed_enum {
             /// The one called exactly `name`.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some($Name::$Variant),)+ _ => None }
+            }
+        }
+
+        impl $crate::closed_enum::Named for $Name {
+            const EXPECTED: &'static str = concat!("one of", $(" ", $text),+);
+            fn names() -> Vec<&'static str> {
+                vec![$($text),+]
+            }
+            fn text(self) -> &'static str {
+                self.name()
+            }
+            fn named(name: &str) -> Option<Self> {
+                Self::from_name(name)
             }
         }
 

@@ -1,3 +1,5 @@
+use crate::closed_enum::Named;
+
 use super::{Context, Finding, Severity};
 use super::{
     asymmetry, bright, dice, duplicate_label, mask_size, metadata, misaligned, missing, near_duplicate, orientation,
@@ -88,6 +90,44 @@ impl Check {
     /// How it answers to a kind of fault; `None` where it does not.
     pub(super) fn answer(&self, fault: &str) -> Option<Answer> {
         self.faults.iter().find(|(kind, _)| *kind == fault).map(|(_, answer)| *answer)
+    }
+}
+
+impl Default for &'static Check {
+    fn default() -> &'static Check {
+        &CHECKS[0]
+    }
+}
+
+impl Named for &'static Check {
+    const EXPECTED: &'static str = "the name of a check (`carpus list checks`)";
+    fn names() -> Vec<&'static str> {
+        CHECKS.iter().map(|check| check.name).collect()
+    }
+    fn text(self) -> &'static str {
+        self.name
+    }
+    fn named(name: &str) -> Option<&'static Check> {
+        Check::from_name(name)
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name)
+    }
+}
+
+impl serde::Serialize for Check {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for &'static Check {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'static Check, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Check::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no check {name:?}")))
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Context<'a> {
             Some(j) if 2 * j.place.removed < j.place.residuals.iter().flatten().count() => {
                 Some(if j.fit.mirrored { Side::L } else { Side::R })
             }
-            _ => side(self.image(image).side_by_anatomy.as_deref()),
+            _ => self.image(image).side_by_anatomy,
         }
     }
 
@@ -104,15 +104,6 @@ impl<'a> Context<'a> {
             n if n < 60 => format!("judged by the anatomy table and {}", counted(n, "hand", "hands")),
             n => format!("judged by {n} hands"),
         }
-    }
-}
-
-/// Left or right by its letter.
-pub fn side(letter: Option<&str>) -> Option<Side> {
-    match letter {
-        Some("L") => Some(Side::L),
-        Some("R") => Some(Side::R),
-        _ => None,
     }
 }
 

@@ -1,7 +1,31 @@
 use super::{Check, Severity};
 use crate::bones::Bone;
 use crate::dataset::Corrections;
-use crate::tables::{FindingRow, Tables};
+use crate::tables::{Tables, table};
+
+table! {
+    /// Something suspicious, for a person to judge. Rows ranked, worst first.
+    pub struct FindingRow in "findings", for_people = true {
+        /// Key of the images table.
+        pub image_id: String,
+        /// Patient.
+        pub patient_id: String,
+        /// Class concerned; empty for the whole image.
+        pub label: String,
+        /// Name of the check.
+        pub check: &'static Check,
+        /// How far out, in the check's own unit made comparable: about 1 at the threshold, larger is worse.
+        pub score: f64,
+        /// `low`, `medium`, `high`.
+        pub severity: Severity,
+        /// What was seen.
+        pub message: String,
+        /// What to do about it.
+        pub suggestion: String,
+        /// Evidence picture, relative to the findings file; empty for none.
+        pub evidence: String,
+    }
+}
 
 /// Something suspicious, before it is a row of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +91,9 @@ impl Finding {
     pub fn is_handled(&self, tables: &Tables, corrections: &Corrections) -> bool {
         let row = self.row(tables);
         corrections.excludes(&row.image_id, &row.patient_id)
-            || corrections.keeps(&row.image_id, &row.check, &row.label)
+            || corrections.keeps(&row.image_id, row.check.name, &row.label)
             || !self.bones.is_empty()
-                && self.bones.iter().all(|bone| corrections.keeps(&row.image_id, &row.check, bone.name()))
+                && self.bones.iter().all(|bone| corrections.keeps(&row.image_id, row.check.name, bone.name()))
     }
 
     /// As a row of the findings table; `label` holds the bones joined by `|`.
@@ -80,10 +104,10 @@ impl Finding {
             image_id: or(image.map(|i| &i.image_id), &self.image_id),
             patient_id: or(image.map(|i| &i.patient_id), &self.patient_id),
             label: self.bones.iter().map(|b| b.name()).collect::<Vec<_>>().join("|"),
-            check: self.check.name.to_owned(),
+            check: self.check,
             // More digits would differ between machines and tell nothing.
             score: (self.score * 1000.0).round() / 1000.0,
-            severity: self.severity().name().to_owned(),
+            severity: self.severity(),
             message: self.message.clone(),
             suggestion: self.suggestion.clone(),
             evidence: String::new(),

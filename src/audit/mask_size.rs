@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
+use crate::dataset::metadata::Sex;
 use crate::stats::robust;
 
 /// How far is far.
@@ -37,15 +38,14 @@ fn find(context: &Context) -> Vec<Finding> {
     let mut rows: Vec<(usize, Vec<f64>, f64)> = Vec::new();
     for (patient_id, images) in &context.patients {
         let Some(patient) = context.tables.patient(patient_id) else { continue };
-        let (Some(height), Some(weight), Some(sex)) = (patient.height_cm, patient.weight_kg, patient.sex.as_deref())
-        else {
+        let (Some(height), Some(weight), Some(sex)) = (patient.height_cm, patient.weight_kg, patient.sex) else {
             continue;
         };
         for i in images {
             let image = context.image(*i);
             let field = f64::from(image.width) * f64::from(image.height);
             let Some(px) = image.mask_px.filter(|_| image.n_bones as usize == COUNT) else { continue };
-            let x = vec![1.0, height.ln(), weight.ln(), f64::from(u8::from(sex == "M"))];
+            let x = vec![1.0, height.ln(), weight.ln(), f64::from(u8::from(sex == Sex::M))];
             let y = (px as f64 / field).ln();
             if x.iter().chain([&y]).all(|v| v.is_finite()) {
                 rows.push((*i, x, y));
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn one_sex_alone_is_no_obstacle() {
         let mut population = Population::new(60, 82);
-        population.tables.patients.iter_mut().for_each(|p| p.sex = Some("F".into()));
+        population.tables.patients.iter_mut().for_each(|p| p.sex = Some(Sex::F));
         let px = population.tables.images[17].mask_px.unwrap();
         population.tables.images[17].mask_px = Some(px / 2);
         assert!(found(&population, &CHECK).contains(&(17, String::new())));

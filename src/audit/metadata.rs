@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::{Answer, Check, Evidence, Finding, Severity};
+use crate::dataset;
 use crate::tables::PatientRow;
 
 /// What people are: wide enough for anyone who is X-rayed, narrow enough to catch a height in the weight column.
@@ -51,7 +52,7 @@ fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     // What the reader was in doubt of, by patient; a value put right in two cells is told of once.
     let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for p in context.tables.problems.iter().filter(|p| p.image_id.is_none() && p.severity != "info") {
+    for p in context.tables.problems.iter().filter(|p| p.image_id.is_none() && p.severity > dataset::Severity::Info) {
         let Some(patient) = p.patient_id.as_deref() else { continue };
         let of_patient = doubts.entry(patient).or_default();
         if !of_patient.contains(&p.reason.as_str()) {
@@ -144,16 +145,17 @@ mod tests {
     #[test]
     fn what_the_reader_guessed_is_told_once() {
         let mut population = Population::new(3, 103);
-        let problem = |severity: &str, place: &str| crate::tables::ProblemRow {
+        let problem = |severity, place: &str| crate::tables::ProblemRow {
             patient_id: Some("002".into()),
             place: place.into(),
             reason: "height (62) and weight (171) look swapped".into(),
-            severity: severity.into(),
+            severity,
             ..Default::default()
         };
-        population.tables.problems = vec![problem("warning", "D3"), problem("warning", "E3")];
+        population.tables.problems =
+            vec![problem(dataset::Severity::Warning, "D3"), problem(dataset::Severity::Warning, "E3")];
         assert_eq!(found(&population, &CHECK), vec![(2, String::new())]);
-        population.tables.problems = vec![problem("info", "D3")];
+        population.tables.problems = vec![problem(dataset::Severity::Info, "D3")];
         assert!(found(&population, &CHECK).is_empty());
     }
 

@@ -4,6 +4,7 @@
 use super::context::{Context, bone};
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
+use crate::dataset::MaskSource;
 
 /// From this many on, one finding tells of all.
 const MANY: usize = 6;
@@ -27,10 +28,10 @@ fn find(context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in context.images() {
         let row = context.image(i);
-        let score = match row.mask_source.as_str() {
-            "annotation" => ANNOTATED,
-            "prediction" => PREDICTED,
-            _ => continue,
+        let score = match row.mask_source {
+            MaskSource::Annotation => ANNOTATED,
+            MaskSource::Prediction => PREDICTED,
+            MaskSource::None => continue,
         };
         let mut drawn = [false; COUNT];
         let mut twice = Vec::new();
@@ -87,7 +88,7 @@ mod tests {
             population.remove(1, bone.name());
             population.remove(4, bone.name());
         }
-        population.tables.images[4].mask_source = "none".into();
+        population.tables.images[4].mask_source = MaskSource::None;
         assert_eq!(found(&population, &CHECK), vec![(1, String::new())]);
     }
 }

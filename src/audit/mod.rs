@@ -46,7 +46,7 @@ mod synthetic;
 pub use check::{Answer, CHECKS, Check, Evidence};
 pub use context::Context;
 pub use evidence::Unpictured;
-pub use finding::Finding;
+pub use finding::{Finding, FindingRow};
 pub use population::{Hand, Judged, Model, Verdict};
 pub use severity::Severity;
 pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, Written, counts, write};
@@ -104,7 +104,7 @@ pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -
 mod tests {
     use super::synthetic::Population;
     use super::*;
-    use crate::tables::FindingRow;
+    use crate::audit::FindingRow;
 
     fn rows(tables: &Tables) -> Vec<FindingRow> {
         audit(tables, None, &Settings::default()).iter().map(|f| f.row(tables)).collect()

@@ -133,6 +133,7 @@ fn displacement(context: &Context, a: usize, b: usize) -> Option<f64> {
 mod tests {
     use super::super::synthetic::{Population, found};
     use super::*;
+    use crate::dataset::MaskSource;
 
     #[test]
     fn equal_files_and_like_pictures_are_found_and_like_hashes_alone_are_not() {
@@ -151,7 +152,7 @@ mod tests {
         let mut population = Population::new(4, 112);
         population.tables.bones.clear();
         for (i, image) in population.tables.images.iter_mut().enumerate() {
-            (image.mask_source, image.mean_grey) = ("none".into(), Some(40.0 + i as f64));
+            (image.mask_source, image.mean_grey) = (MaskSource::None, Some(40.0 + i as f64));
             image.image_hash = Some("0f0f0f0f0f0f0f0f".into());
         }
         population.tables.images[5].mean_grey = population.tables.images[0].mean_grey;

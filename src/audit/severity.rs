@@ -2,8 +2,10 @@ use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// How soon a person should look.
+    #[derive(Default)]
     pub enum Severity ("severity") {
         /// Worth knowing.
+        #[default]
         Low = "low",
         /// Worth a look.
         Medium = "medium",

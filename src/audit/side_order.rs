@@ -2,7 +2,6 @@
 //! earlier of a patient's two images is the right hand). There is nothing to weigh: a hand is left or right, so
 //! it is high.
 
-use super::context::side;
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::dataset::Side;
 
@@ -36,7 +35,7 @@ fn find(context: &Context) -> Vec<Finding> {
 
 /// The side by the bones and the side by the file, where they differ.
 pub(super) fn wrong_side(context: &Context, image: usize) -> Option<(Side, Side)> {
-    let (seen, filed) = (context.side_seen(image)?, side(context.image(image).side.as_deref())?);
+    let (seen, filed) = (context.side_seen(image)?, context.image(image).side?);
     (seen != filed).then_some((seen, filed))
 }
 
@@ -58,7 +57,7 @@ mod tests {
         let mut population = Population::new(20, 51);
         for i in [6, 7] {
             let side = &mut population.tables.images[i].side;
-            *side = Some(if side.as_deref() == Some("R") { "L".into() } else { "R".into() });
+            *side = Some(if *side == Some(Side::R) { Side::L } else { Side::R });
         }
         population.mirror(11);
         assert_eq!(found(&population, &CHECK).iter().map(|f| f.0).collect::<Vec<_>>(), vec![6, 7, 11]);
@@ -69,7 +68,7 @@ mod tests {
     fn a_swap_of_thumb_and_little_finger_does_not_turn_the_hand() {
         let mut population = Population::new(20, 52);
         population.permute(3, &["finger-1", "finger-16"]);
-        population.tables.images[3].side_by_anatomy = Some("R".into());
+        population.tables.images[3].side_by_anatomy = Some(Side::R);
         assert!(found(&population, &CHECK).is_empty());
     }
 }

@@ -3,6 +3,8 @@
 
 use super::{Check, Finding, Settings, audit};
 use crate::bones::{self, Bone, COUNT};
+use crate::dataset::metadata::Sex;
+use crate::dataset::{MaskSource, Side, Subset};
 use crate::tables::{BoneRow, ImageRow, PatientRow, Tables};
 
 /// Repeatable numbers (SplitMix64).
@@ -83,7 +85,7 @@ impl Population {
             let size = 1.0 + 0.006 * (height - 168.0) + 0.02 * random.normal();
             tables.patients.push(PatientRow {
                 patient_id: format!("{:03}", p + 1),
-                sex: Some(if random.unit() < 0.5 { "F".into() } else { "M".into() }),
+                sex: Some(if random.unit() < 0.5 { Sex::F } else { Sex::M }),
                 age: Some(40.0),
                 height_cm: Some(height),
                 weight_kg: Some(65.0 + 0.7 * (height - 168.0) + 5.0 * random.normal()),
@@ -92,7 +94,7 @@ impl Population {
                 ..PatientRow::default()
             });
             let pose = usize::from(random.unit() < 0.3);
-            for side in ["R", "L"] {
+            for side in [Side::R, Side::L] {
                 add_hand(&mut tables, &mut random, &poses[pose], p, side, size);
             }
         }
@@ -166,8 +168,8 @@ impl Population {
     }
 }
 
-fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: usize, side: &str, size: f64) {
-    let image_id = format!("image{:04}{}", 2 * patient + usize::from(side == "L"), side);
+fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: usize, side: Side, size: f64) {
+    let image_id = format!("image{:04}{}", 2 * patient + usize::from(side == Side::L), side);
     let turn = 0.05 * random.normal();
     let (sin, cos) = turn.sin_cos();
     // Each finger sways about its root as a whole; single bones add a little of their own.
@@ -187,17 +189,17 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
         let stretch = 1.0 + 0.03 * random.normal();
         let lean = mean.lean + 0.6 * mean.lean_sd * random.normal() + turn.to_degrees();
         let (u, v) = (1024.0 + cos * x - sin * y, 1350.0 + sin * x + cos * y);
-        let sign = if side == "L" { -1.0 } else { 1.0 };
+        let sign = if side == Side::L { -1.0 } else { 1.0 };
         mask_px += area as u64;
         tables.bones.push(BoneRow {
             image_id: image_id.clone(),
             label: bone.name().to_owned(),
             class: bone.index() as u32,
             area_px: area as u64,
-            centroid_x: Some(if side == "L" { 2047.0 - u } else { u }),
+            centroid_x: Some(if side == Side::L { 2047.0 - u } else { u }),
             centroid_y: Some(v),
-            x_min: Some((if side == "L" { 2047.0 - u } else { u } - 40.0).max(0.0) as u32),
-            x_max: Some((if side == "L" { 2047.0 - u } else { u } + 40.0).max(0.0) as u32),
+            x_min: Some((if side == Side::L { 2047.0 - u } else { u } - 40.0).max(0.0) as u32),
+            x_max: Some((if side == Side::L { 2047.0 - u } else { u } + 40.0).max(0.0) as u32),
             y_min: Some((v - 40.0).max(0.0) as u32),
             y_max: Some((v + 40.0).max(0.0) as u32),
             orientation_deg: Some(sign * lean),
@@ -215,10 +217,10 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
         image_hash: Some(format!("{hash:016x}")),
         image_id,
         patient_id: format!("{:03}", patient + 1),
-        subset: "train".into(),
-        side: Some(side.into()),
-        side_by_anatomy: Some(side.into()),
-        mask_source: "annotation".into(),
+        subset: Subset::Train,
+        side: Some(side),
+        side_by_anatomy: Some(side),
+        mask_source: MaskSource::Annotation,
         width: 2048,
         height: 2048,
         bright_px: Some(0),

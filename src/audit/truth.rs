@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Answer, CHECKS, Check};
+use super::Severity;
+use super::{Answer, CHECKS};
+use crate::audit::FindingRow;
 use crate::bones;
 use crate::dataset::phantom::Defect;
-use crate::tables::{FindingRow, ImageRow};
+use crate::tables::ImageRow;
 
 /// How well one kind of fault was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,7 +76,7 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect
         let hits: Vec<&FindingRow> = findings.iter().filter(|f| is_hit(f, defect)).collect();
         entry.planted += 1;
         entry.found += usize::from(!hits.is_empty());
-        entry.found_high += usize::from(hits.iter().any(|f| f.severity == "high"));
+        entry.found_high += usize::from(hits.iter().any(|f| f.severity == Severity::High));
         if hits.is_empty() {
             entry.missed.push(format!("{} {}", defect.image_ids.join(" "), defect.labels.join("|")).trim().to_owned());
         }
@@ -85,7 +87,7 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect
     let precision = CHECKS
         .iter()
         .map(|check| {
-            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check.name).collect();
+            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check).collect();
             let right = of.iter().filter(|f| defects.iter().any(|d| concerns(f, d) && check.answer(&d.kind).is_some()));
             let right = right.count();
             let beside = of.iter().filter(|f| touched(f)).count() - right;
@@ -96,22 +98,22 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect
 
     let faulty: BTreeSet<&str> = defects.iter().flat_map(|d| &d.image_ids).map(String::as_str).collect();
     let clean: BTreeSet<&str> = images.iter().map(|i| i.image_id.as_str()).filter(|i| !faulty.contains(i)).collect();
-    let flagged = |severities: &[&str]| {
+    let flagged = |severities: &[Severity]| {
         let ids: BTreeSet<&str> = findings
             .iter()
-            .filter(|f| severities.contains(&f.severity.as_str()))
+            .filter(|f| severities.contains(&f.severity))
             .map(|f| f.image_id.as_str())
             .filter(|i| clean.contains(i))
             .collect();
         ids.len()
     };
-    let high = flagged(&["high"]);
+    let high = flagged(&[Severity::High]);
     Benchmark {
         recall,
         precision,
         clean_images: clean.len(),
         clean_flagged_high: high,
-        clean_flagged_medium: flagged(&["medium", "high"]),
+        clean_flagged_medium: flagged(&[Severity::Medium, Severity::High]),
         clean_share_high: high as f64 / clean.len().max(1) as f64,
     }
 }
@@ -127,7 +129,7 @@ fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
 /// Whether a finding names the fault: right image, right check, and every label at fault among its bones (for
 /// exchanges), or one of them (for what concerns single bones).
 fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
-    let answer = Check::from_name(&finding.check).and_then(|check| check.answer(&defect.kind));
+    let answer = finding.check.answer(&defect.kind);
     let named: BTreeSet<&str> = finding.label.split('|').collect();
     let at_fault: Vec<&str> =
         defect.labels.iter().map(String::as_str).filter(|l| bones::Bone::from_name(l).is_some()).collect();
@@ -145,13 +147,14 @@ fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Check;
 
-    fn finding(image: &str, check: &str, label: &str, severity: &str) -> FindingRow {
+    fn finding(image: &str, check: &str, label: &str, severity: Severity) -> FindingRow {
         FindingRow {
             image_id: image.into(),
-            check: check.into(),
+            check: Check::from_name(check).unwrap(),
             label: label.into(),
-            severity: severity.into(),
+            severity,
             ..FindingRow::default()
         }
     }
@@ -174,10 +177,10 @@ mod tests {
             defect("swapped_neighbours", "b", &["Hamate", "Lunate"]),
         ];
         let findings = vec![
-            finding("a", "swapped_labels", "Hamate|Lunate", "high"),
-            finding("b", "swapped_labels", "Hamate|Capitate", "high"),
-            finding("c", "swapped_labels", "Ulna|Radius", "high"),
-            finding("d", "border_strip", "", "low"),
+            finding("a", "swapped_labels", "Hamate|Lunate", Severity::High),
+            finding("b", "swapped_labels", "Hamate|Capitate", Severity::High),
+            finding("c", "swapped_labels", "Ulna|Radius", Severity::High),
+            finding("d", "border_strip", "", Severity::Low),
         ];
         let result = benchmark(&findings, &images, &defects);
         assert_eq!((result.recall[0].planted, result.recall[0].found), (2, 1));

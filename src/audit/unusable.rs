@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::{Check, Evidence, Finding, Severity};
+use crate::dataset;
 
 const SCORE: f64 = 2.5;
 
@@ -15,7 +16,8 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(context: &Context) -> Vec<Finding> {
-    let errors = context.tables.problems.iter().filter(|p| p.severity == "error" && p.image_id.is_some());
+    let errors =
+        context.tables.problems.iter().filter(|p| p.severity == dataset::Severity::Error && p.image_id.is_some());
     errors
         .map(|p| {
             let id = p.image_id.clone().unwrap_or_default();
@@ -45,15 +47,18 @@ mod tests {
     #[test]
     fn errors_of_images_are_findings_and_repairs_are_not() {
         let mut population = Population::new(2, 1);
-        let problem = |severity: &str, image: Option<&str>| ProblemRow {
+        let problem = |severity, image: Option<&str>| ProblemRow {
             file: "x.png".into(),
             image_id: image.map(str::to_owned),
             reason: "truncated".into(),
-            severity: severity.into(),
+            severity,
             ..ProblemRow::default()
         };
-        population.tables.problems =
-            vec![problem("error", Some("lost")), problem("info", Some("lost")), problem("error", None)];
+        population.tables.problems = vec![
+            problem(dataset::Severity::Error, Some("lost")),
+            problem(dataset::Severity::Info, Some("lost")),
+            problem(dataset::Severity::Error, None),
+        ];
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].image, findings[0].image_id.as_str()), (None, "lost"));

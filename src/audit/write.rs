@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use super::evidence::{self, Unpictured};
 use super::{Finding, Severity};
 use crate::artefact::{FolderError, kind, replace_folder};
+use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::progress::Progress;
-use crate::tables::{FindingRow, TableError, Tables, write_table};
+use crate::tables::{TableError, Tables, write_table};
 
 /// Findings that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +100,7 @@ pub fn write(
 
 /// Number of findings of each severity: low, medium, high.
 pub fn counts(rows: &[FindingRow]) -> [(Severity, usize); 3] {
-    [Severity::Low, Severity::Medium, Severity::High]
-        .map(|s| (s, rows.iter().filter(|r| r.severity == s.name()).count()))
+    [Severity::Low, Severity::Medium, Severity::High].map(|s| (s, rows.iter().filter(|r| r.severity == s).count()))
 }
 
 #[cfg(test)]

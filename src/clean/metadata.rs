@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::artefact::write_atomically;
 use crate::dataset::Dataset;
 use crate::dataset::corrections::Action;
+use crate::dataset::metadata::Sex;
 use crate::tables::PatientRow;
 
 /// Puts the spreadsheet next to the crops: the original's bytes, or, where corrections change a cell, a CSV of the corrected
@@ -42,7 +43,7 @@ fn write_csv(file: impl std::io::Write, patients: &[PatientRow]) -> std::io::Res
         csv.write_record([
             patient.patient_id.clone(),
             number(patient.age),
-            patient.sex.clone().unwrap_or_default(),
+            patient.sex.map_or("", Sex::name).to_owned(),
             number(patient.weight_kg),
             number(patient.height_cm),
             patient.note.clone(),

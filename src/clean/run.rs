@@ -96,7 +96,7 @@ pub fn clean(
     let excluded = all - images.len();
     // Crops of images that are not chosen now, or cannot be cleaned now, stay as they are.
     let known: HashSet<String> = images.iter().map(|i| i.image_id.clone()).collect();
-    images.retain(|i| inputs.subset.is_none_or(|subset| i.subset == subset.name()));
+    images.retain(|i| inputs.subset.is_none_or(|subset| i.subset == subset));
     problems.extend(unmeasured_strips(&images, settings));
     if !before.is_empty() && !before.keys().any(|id| inputs.images.iter().any(|i| i.image_id == *id)) {
         return Err(CleanError::OtherData { path: out.into(), crops: before.len() });

@@ -7,6 +7,7 @@ use super::CropBox;
 use crate::artefact::write_atomically;
 use crate::bounded;
 use crate::dataset::folder::TRANSFORMS;
+use crate::dataset::{Side, Subset};
 use crate::geometry::{Affine, Crop, Image};
 use crate::mask::{MaskError, RunMask};
 
@@ -49,9 +50,9 @@ pub struct Transform {
     /// Patient.
     pub patient_id: String,
     /// `train` or `test`.
-    pub subset: String,
+    pub subset: Subset,
     /// Which hand, corrections applied; the crop's name still has the side that the original's claims.
-    pub side: Option<String>,
+    pub side: Option<Side>,
     /// The crop, relative to its folder.
     pub image: String,
     /// Its annotation, relative to its folder.
@@ -174,7 +175,7 @@ pub(super) mod tests {
             version: VERSION,
             image_id: image_id.into(),
             patient_id: "001".into(),
-            subset: "test".into(),
+            subset: Subset::Test,
             side: None,
             image: format!("test/DCM/ID001/{image_id}.png"),
             annotation: None,

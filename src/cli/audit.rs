@@ -6,12 +6,13 @@ use super::data::{corrected_tables, read_corrections, tables_read};
 use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
+use crate::audit::FindingRow;
+use crate::audit::Severity;
 use crate::audit::truth::{self, Benchmark};
 use crate::audit::{self, CHECKS, Pictures, Settings};
 use crate::dataset::Dataset;
 use crate::dataset::phantom::Truth;
 use crate::scores::DiceTable;
-use crate::tables::FindingRow;
 use crate::threads;
 use crate::wording::counted;
 
@@ -115,7 +116,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         say_benchmark(benchmark, ui);
     }
     let by_check: std::collections::BTreeMap<&str, usize> =
-        CHECKS.iter().map(|c| (c.name, rows.iter().filter(|r| r.check == c.name).count())).collect();
+        CHECKS.iter().map(|c| (c.name, rows.iter().filter(|r| *r.check == *c).count())).collect();
     let severities: serde_json::Map<String, serde_json::Value> =
         audit::counts(&rows).into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
     ui.json(&serde_json::json!({
@@ -134,7 +135,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 fn say(rows: &[FindingRow], args: &Args, ui: &Ui) {
     let [(_, low), (_, medium), (_, high)] = audit::counts(rows);
     ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
-    for row in rows.iter().filter(|r| r.severity == "high").take(10) {
+    for row in rows.iter().filter(|r| r.severity == Severity::High).take(10) {
         ui.line(format_args!("  {:<24} {:<16} {}", row.image_id, row.check, row.message));
     }
     if high > 10 {

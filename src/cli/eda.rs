@@ -8,9 +8,10 @@ use serde_json::json;
 use super::data::{corrected_tables, read_corrections, tables_read};
 use super::{Status, Ui};
 use crate::artefact::kind;
+use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::report::{self, Evidence, Settings, Study};
-use crate::tables::{self, FindingRow, FoldRow};
+use crate::tables::{self, FoldRow};
 use crate::wording::counted;
 
 /// Write the report: one HTML page, its figures as PNG and SVG, and every number as JSON

@@ -82,9 +82,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
                 ));
                 status = Status::DoneWithProblems;
             }
-            entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset.name())));
+            entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset)));
         }
-        (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset.name())),
+        (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset)),
         _ => {
             let names: HashSet<String> = predicted.iter().map(|p| image_id(&p.image_name)).collect();
             entries.retain(|e| names.contains(&e.image_id));

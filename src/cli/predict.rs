@@ -69,8 +69,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
     let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
-    let mut entries: Vec<&ImageEntry> =
-        dataset.images().iter().filter(|e| args.subset.holds(e.subset.name())).collect();
+    let mut entries: Vec<&ImageEntry> = dataset.images().iter().filter(|e| args.subset.holds(e.subset)).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
         entries = in_fold(&tables::read(path)?, fold, entries);
     }

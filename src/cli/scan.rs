@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use super::data::warn;
 use super::values::{angle, jobs};
 use super::{Status, Ui};
+use crate::dataset::Severity;
 use crate::dataset::{Corrections, Dataset, Problem};
 use crate::scan::{self, ScanSettings};
 use crate::wording::counted;
@@ -51,7 +52,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let outputs = ui.outputs().inputs(args.predictions.iter().chain(&args.corrections)).data(dataset.folders());
     scan::check_outputs(&outputs, &args.out, args.csv)?;
     let (tables, summary) = scan::scan(&dataset, &args.out, args.csv, &settings, ui)?;
-    let count = |severity: &str| summary.problems.get(severity).copied().unwrap_or(0);
+    let count = |severity| summary.problems.get(&severity).copied().unwrap_or(0);
     ui.line(format_args!(
         "{} ({} unchanged and not read again), {}, {} -> {}",
         counted(summary.images, "image", "images"),
@@ -62,9 +63,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ));
     ui.line(format_args!(
         "problems: {}, {}, {} -> {}",
-        counted(count("error"), "error", "errors"),
-        counted(count("warning"), "warning", "warnings"),
-        counted(count("info"), "repair", "repairs"),
+        counted(count(Severity::Error), "error", "errors"),
+        counted(count(Severity::Warning), "warning", "warnings"),
+        counted(count(Severity::Info), "repair", "repairs"),
         args.out.join("problems.parquet").display()
     ));
     let problems: Vec<Problem> = tables.problems.iter().map(Problem::from).collect();

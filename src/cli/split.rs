@@ -72,8 +72,8 @@ impl Chosen {
     }
 
     /// Whether an image of this subset is meant.
-    pub(super) fn holds(self, subset: &str) -> bool {
-        self.0.is_none_or(|s| s.name() == subset)
+    pub(super) fn holds(self, subset: Subset) -> bool {
+        self.0.is_none_or(|s| s == subset)
     }
 }
 
@@ -99,7 +99,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
     let status = status.worse(warn_outdated(&args.tables, &images, &corrections, ui));
     let [balance_path, weights_path] = output_paths(&args, ui)?;
-    let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(&i.subset)).collect();
+    let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(i.subset)).collect();
     let chosen: Vec<&ImageRow> =
         in_subset.iter().copied().filter(|i| !corrections.excludes(&i.image_id, &i.patient_id)).collect();
     let n_excluded = in_subset.len() - chosen.len();

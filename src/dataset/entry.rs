@@ -4,8 +4,10 @@ use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// Which part of the data an image belongs to.
+    #[derive(Default)]
     pub enum Subset ("subset") {
         /// Annotated, to learn from.
+        #[default]
         Train = "train",
         /// To predict.
         Test = "test",
@@ -19,6 +21,20 @@ closed_enum! {
         L = "L",
         /// Right.
         R = "R",
+    }
+}
+
+closed_enum! {
+    /// Where the masks of an image come from.
+    #[derive(Default)]
+    pub enum MaskSource ("source of masks") {
+        /// Its annotation.
+        Annotation = "annotation",
+        /// A file of predictions.
+        Prediction = "prediction",
+        /// There are none.
+        #[default]
+        None = "none",
     }
 }
 

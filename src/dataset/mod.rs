@@ -23,7 +23,7 @@ mod top_level;
 pub use crate::names::image_id;
 pub use corrections::Corrections;
 pub use data::{Dataset, ReadAnnotation};
-pub use entry::{ImageEntry, Side, Subset};
+pub use entry::{ImageEntry, MaskSource, Side, Subset};
 pub use grey::{GreyImage, Levels, Polarity};
 pub use problem::{Problem, Severity};
 pub use source::DatasetError;

@@ -4,7 +4,9 @@ use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// How much a problem matters.
+    #[derive(Default)]
     pub enum Severity ("severity") {
+        #[default]
         /// Put right without loss (a space trimmed, a number read from text).
         Info = "info",
         /// Put right by a guess, or of no use and left out; look at it.

@@ -10,8 +10,8 @@ use image::imageops::FilterType;
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
+use crate::audit::FindingRow;
 use crate::dataset::{Dataset, ImageEntry};
-use crate::tables::FindingRow;
 
 /// Greatest width and height of a picture in the page, px.
 pub const EVIDENCE_WIDTH: u32 = 400;

@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::{Block, Section, Settings, page};
 use crate::artefact::{FolderError, kind, replace_folder};
+use crate::audit::FindingRow;
 use crate::figures::{Figure, PaintError};
 use crate::runs::RunError;
-use crate::tables::{FindingRow, ProblemRow, TableError, Tables, write_csv};
+use crate::tables::{ProblemRow, TableError, Tables, write_csv};
 
 /// A report that cannot be written.
 #[derive(Debug, thiserror::Error)]

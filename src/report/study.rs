@@ -1,8 +1,11 @@
 use std::collections::HashMap;
 
 use super::{Evidence, Settings};
+use crate::audit::FindingRow;
+use crate::dataset::Subset;
+use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL, Rgb, TEST, TRAIN, WOMEN};
-use crate::tables::{FindingRow, FoldRow, ImageRow, PatientRow, Tables};
+use crate::tables::{FoldRow, ImageRow, PatientRow, Tables};
 
 /// Everything a section may look at.
 pub struct Study<'a> {
@@ -123,12 +126,12 @@ impl<'a> Study<'a> {
 
     /// Images of a subset with their patients, in the order of the table.
     pub fn images(&self, subset: &str) -> impl Iterator<Item = View<'a>> + Clone {
-        self.views.iter().copied().filter(move |v| v.image.subset == subset)
+        self.views.iter().copied().filter(move |v| v.image.subset.name() == subset)
     }
 
     /// Patients with images in a subset.
     pub fn patients(&self, subset: &str) -> impl Iterator<Item = &'a PatientRow> + Clone {
-        self.tables.patients.iter().filter(move |p| p.subset == subset)
+        self.tables.patients.iter().filter(move |p| p.subset.map(Subset::name) == Some(subset))
     }
 
     /// Typical hands of a subset: the straight one and the rotated one of median |angle|, and the one that leans
@@ -154,7 +157,7 @@ impl<'a> Study<'a> {
 impl View<'_> {
     /// `F`, `M`, or `None`.
     pub fn sex(&self) -> Option<&str> {
-        self.patient.and_then(|p| p.sex.as_deref())
+        self.patient.and_then(|p| p.sex.map(Sex::name))
     }
 
     /// Sum of the class areas, px; `None` without masks.

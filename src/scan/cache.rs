@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::measure::Measured;
-use super::{EXCLUDED, ScanError, ScanSettings, side_name};
+use super::{EXCLUDED, ScanError, ScanSettings};
 use crate::artefact::write_atomically;
 use crate::dataset::corrections::Action;
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
@@ -90,9 +90,9 @@ impl Cache {
             // Whether it is excluded now is looked up again; what else was wrong was not looked at.
             return None;
         }
-        image.side = side_name(entry.side);
+        image.side = entry.side;
         image.patient_id.clone_from(&entry.patient_id);
-        image.subset = entry.subset.name().to_owned();
+        image.subset = entry.subset;
         let bones = self.bones.get(&entry.image_id).cloned().unwrap_or_default();
         Some(Measured { image, bones, problems: known.problems.clone() })
     }

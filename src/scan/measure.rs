@@ -1,5 +1,6 @@
-use super::{ScanSettings, blank_row, side_name};
+use super::{ScanSettings, blank_row};
 use crate::bones::{self, Bone};
+use crate::dataset::MaskSource;
 use crate::dataset::annotation::Shape;
 use crate::dataset::image::{Radiograph, Reader};
 use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, Severity, Subset};
@@ -100,14 +101,14 @@ impl Measured {
     ) {
         match (dataset.annotation(entry), predicted) {
             (Ok(Some(read)), _) => {
-                self.image.mask_source = "annotation".into();
+                self.image.mask_source = MaskSource::Annotation;
                 self.image.annotation_sha256 = Some(read.sha256);
                 self.problems.extend(read.problems);
                 let masks = read.annotation.masks(self.image.width, self.image.height);
                 self.measure_masks(&masks, &read.annotation.shapes, picture, settings);
             }
             (Ok(None), Some(masks)) => {
-                self.image.mask_source = "prediction".into();
+                self.image.mask_source = MaskSource::Prediction;
                 self.measure_masks(masks, &[], picture, settings);
             }
             (Ok(None), None) => {
@@ -183,7 +184,7 @@ impl Measured {
         // What covers bones is no strip of the digitiser.
         row.strip_top_px = row.strip_top_px.map(|px| if hand.is_some_and(|h| h.y_min < px) { 0 } else { px });
         row.strip_left_px = row.strip_left_px.map(|px| if hand.is_some_and(|h| h.x_min < px) { 0 } else { px });
-        row.side_by_anatomy = side_name(features::side_by_anatomy(&centroids));
+        row.side_by_anatomy = features::side_by_anatomy(&centroids);
         row.angle_deg = centroids[Bone::ULNA.index()]
             .zip(centroids[Bone::FINGER_16.index()])
             .map(|(ulna, finger_16)| features::angle_deg(ulna, finger_16));

@@ -14,9 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use crate::artefact::{FileKind, Lock, LockError, OutputError, Outputs, kind};
+use crate::dataset::Subset;
 use crate::dataset::image::Reader;
 use crate::dataset::metadata::Patient;
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity, Side, image_id};
+use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
@@ -75,14 +76,14 @@ pub struct ScanSummary {
     /// Rows of bones.
     pub bones: usize,
     /// Problems of each severity.
-    pub problems: BTreeMap<String, usize>,
+    pub problems: BTreeMap<Severity, usize>,
 }
 
 impl ScanSummary {
     fn of(tables: &Tables, reused: usize) -> ScanSummary {
         let mut counts = BTreeMap::new();
         for p in &tables.problems {
-            *counts.entry(p.severity.clone()).or_insert(0) += 1;
+            *counts.entry(p.severity).or_insert(0) += 1;
         }
         ScanSummary {
             images: tables.images.len(),
@@ -254,11 +255,11 @@ fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient>
 
 /// Rows of the spreadsheet in its order, then patients who have images and no row.
 fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<PatientRow> {
-    let mut images: BTreeMap<&str, (u32, &'static str)> = BTreeMap::new();
+    let mut images: BTreeMap<&str, (u32, Subset)> = BTreeMap::new();
     for entry in dataset.images() {
-        let (count, subset) = images.entry(&entry.patient_id).or_insert((0, entry.subset.name()));
+        let (count, subset) = images.entry(&entry.patient_id).or_insert((0, entry.subset));
         *count += 1;
-        if *subset != entry.subset.name() {
+        if *subset != entry.subset {
             let reason = format!("patient has images in {subset} too: train and test share a patient");
             problems.push(
                 Problem::new(Severity::Error, &*entry.image, reason, "kept in both")
@@ -271,17 +272,17 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
     let mut rows: Vec<PatientRow> = patients
         .iter()
         .map(|p| {
-            let (n_images, subset) = images.get(p.patient_id.as_str()).copied().unwrap_or((0, ""));
+            let (n_images, subset) = images.get(p.patient_id.as_str()).copied().unzip();
             PatientRow {
                 patient_id: p.patient_id.clone(),
-                sex: p.sex.map(|s| s.name().to_owned()),
+                sex: p.sex,
                 sex_raw: p.sex_raw.clone(),
                 age: p.age,
                 height_cm: p.height_cm,
                 weight_kg: p.weight_kg,
                 note: p.note.clone(),
-                subset: subset.to_owned(),
-                n_images,
+                subset,
+                n_images: n_images.unwrap_or(0),
                 sheet_row: p.row,
             }
         })
@@ -290,7 +291,7 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
     for (id, (n_images, subset)) in images.iter().filter(|(id, _)| !known.contains(**id)) {
         rows.push(PatientRow {
             patient_id: (*id).to_owned(),
-            subset: (*subset).to_owned(),
+            subset: Some(*subset),
             n_images: *n_images,
             ..PatientRow::default()
         });
@@ -302,20 +303,15 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
     rows
 }
 
-fn side_name(side: Option<Side>) -> Option<String> {
-    side.map(|s| s.name().to_owned())
-}
-
 /// Row of an image before anything is measured.
 fn blank_row(entry: &ImageEntry) -> ImageRow {
     ImageRow {
         image_id: entry.image_id.clone(),
         patient_id: entry.patient_id.clone(),
-        subset: entry.subset.name().to_owned(),
-        side: side_name(entry.side),
+        subset: entry.subset,
+        side: entry.side,
         path: entry.image.clone(),
         annotation_path: entry.annotation.clone(),
-        mask_source: "none".into(),
         ..Default::default()
     }
 }

@@ -243,6 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dataset::Side;
 
     fn settings(method: Method, folds: usize, seed: Option<u32>) -> SplitSettings {
         SplitSettings { method, by: vec!["side".into()], folds, seed, quantiles: 4 }
@@ -252,7 +253,7 @@ mod tests {
         let row = |(i, p): (usize, &u8)| ImageRow {
             image_id: format!("image{i}"),
             patient_id: format!("{p:03}"),
-            side: [None, Some("L".into()), Some("R".into())][i * 7 % 3].clone(),
+            side: [None, Some(Side::L), Some(Side::R)][i * 7 % 3],
             ..ImageRow::default()
         };
         patients.iter().enumerate().map(row).collect()
@@ -286,7 +287,7 @@ mod tests {
     fn says_what_is_missing_thin_or_the_same() {
         let mut rows = images(&[1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
         for row in &mut rows {
-            row.side = Some("L".into());
+            row.side = Some(Side::L);
         }
         rows[0].side = None;
         rows[1].sha256 = Some("abc".into());

@@ -156,6 +156,7 @@ pub fn strata(keys: &[Key], n_images: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::metadata::Sex;
 
     fn image(id: &str, patient: &str, rotated: Option<bool>, mask: Option<u64>) -> ImageRow {
         ImageRow { image_id: id.into(), patient_id: patient.into(), rotated, mask_px: mask, ..ImageRow::default() }
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn joins_values_of_both_tables() {
         let patients = [
-            PatientRow { patient_id: "001".into(), sex: Some("F".into()), ..PatientRow::default() },
+            PatientRow { patient_id: "001".into(), sex: Some(Sex::F), ..PatientRow::default() },
             PatientRow { patient_id: "002".into(), sex: None, ..PatientRow::default() },
         ];
         let rows =

@@ -124,6 +124,7 @@ pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::metadata::Sex;
     use crate::tables::{ImageRow, PatientRow};
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         };
         let rows = [image("a", "1", true), image("b", "1", false), image("c", "2", true)];
         let images: Vec<&ImageRow> = rows.iter().collect();
-        let patients = [PatientRow { patient_id: "1".into(), sex: Some("M".into()), ..PatientRow::default() }];
+        let patients = [PatientRow { patient_id: "1".into(), sex: Some(Sex::M), ..PatientRow::default() }];
         let folds: Vec<FoldRow> =
             rows.iter().map(|i| FoldRow { image_id: i.image_id.clone(), ..FoldRow::default() }).collect();
         let keys = Keys::new(&images, &patients, 4).unwrap();

@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{ImageRow, PatientRow, Tables};
 use crate::dataset::corrections::{Action, Corrections, Field, Target};
+use crate::dataset::metadata::Sex;
 use crate::dataset::{Problem, image_id};
 
 impl Tables {
@@ -29,7 +30,7 @@ pub fn correct(images: &mut [ImageRow], patients: &mut [PatientRow], corrections
             (Target::Image(id), action) => match (image_at.get(id), action) {
                 (None, _) => absent("image", id),
                 (Some(at), Action::SetSide { side }) => {
-                    images[*at].side = Some(side.name().to_owned());
+                    images[*at].side = Some(*side);
                     None
                 }
                 (Some(_), _) => None,
@@ -51,7 +52,7 @@ pub fn correct(images: &mut [ImageRow], patients: &mut [PatientRow], corrections
 fn set_field(row: &mut PatientRow, field: Field, value: &serde_json::Value) {
     let text = value.as_str().map(str::to_owned);
     match field {
-        Field::Sex => row.sex = text,
+        Field::Sex => row.sex = text.as_deref().and_then(Sex::from_name),
         Field::Age => row.age = value.as_f64(),
         Field::HeightCm => row.height_cm = value.as_f64(),
         Field::WeightKg => row.weight_kg = value.as_f64(),
@@ -62,6 +63,7 @@ fn set_field(row: &mut PatientRow, field: Field, value: &serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Side;
 
     #[test]
     fn tables_get_sides_and_metadata() {
@@ -88,8 +90,8 @@ mod tests {
         let mut tables =
             Tables { images: vec![image("a", "001"), image("b", "002")], patients: vec![patient], ..Tables::default() };
         let problems = tables.correct(&corrections);
-        assert_eq!((tables.patients[0].age, tables.patients[0].sex.as_deref()), (Some(30.0), Some("F")));
-        assert_eq!(tables.images[0].side.as_deref(), Some("R"));
+        assert_eq!((tables.patients[0].age, tables.patients[0].sex), (Some(30.0), Some(Sex::F)));
+        assert_eq!(tables.images[0].side, Some(Side::R));
         let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
         // Patient 2 has an image and no row: it can be excluded, but has no cell to set.
         assert_eq!(places, ["line 4", "line 5", "line 7"], "{problems:?}");

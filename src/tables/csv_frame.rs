@@ -5,11 +5,14 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use super::{BoneRow, EpochRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, EpochRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 use crate::bounded::Csv;
 
 /// Largest whole number up to which all have a floating-point number of their own.
 const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+
+/// Text columns of the findings table that no other table has.
+const OF_FINDINGS: [&str; 4] = ["check", "message", "suggestion", "evidence"];
 
 /// Reads a CSV of any columns. A column is of whole numbers, of numbers or of true and false where all of its values are, written so
 /// that nothing of the text is lost (`001` is an id), else text. Columns that are text in carpus's tables are text. Empty
@@ -54,13 +57,13 @@ fn text_columns() -> HashSet<String> {
         ImageRow::to_frame(&[]),
         BoneRow::to_frame(&[]),
         ProblemRow::to_frame(&[]),
-        FindingRow::to_frame(&[]),
         FoldRow::to_frame(&[]),
         EpochRow::to_frame(&[]),
     ];
     let frames = frames.map(|frame| frame.expect("a table without rows is a frame"));
     let columns = frames.iter().flat_map(|frame| frame.columns());
-    columns.filter(|column| column.dtype().is_string()).map(|column| column.name().to_string()).collect()
+    let texts = columns.filter(|column| column.dtype().is_string() || column.dtype().is_enum());
+    texts.map(|column| column.name().to_string()).chain(OF_FINDINGS.map(str::to_owned)).collect()
 }
 
 fn column(name: &str, cells: Vec<Option<String>>, is_text: bool) -> Column {

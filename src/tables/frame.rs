@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use polars::prelude::*;
 
+use crate::closed_enum::Named;
+
 /// A table that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -28,7 +30,7 @@ pub enum TableError {
     Header { path: PathBuf, reason: String },
     #[error("{path}: table `{table}`: {source}; was it written by another version? Run the stage that writes it again")]
     Schema { path: PathBuf, table: &'static str, source: PolarsError },
-    #[error("{path}: table `{table}` row {row}, column `{column}`: {found:?} is no {expected}")]
+    #[error("{path}: table `{table}` row {row}, column `{column}`: expected {expected}, found {found:?}")]
     Cell { path: PathBuf, table: &'static str, row: usize, column: &'static str, found: String, expected: &'static str },
     #[error("{path}: table `{table}` has no column `{column}`; found {found:?}")]
     Column { path: PathBuf, table: &'static str, column: &'static str, found: Vec<String> },
@@ -40,6 +42,8 @@ pub trait Table: Sized {
     const NAME: &'static str;
     /// Column names in order.
     const COLUMNS: &'static [&'static str];
+    /// Whether people read it as CSV and its texts come from files and spreadsheets of others.
+    const FOR_PEOPLE: bool;
 
     /// As a polars frame, one column a field.
     fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame>;
@@ -56,7 +60,7 @@ pub trait Table: Sized {
 }
 
 /// A field type that a column can hold.
-pub(super) trait Cell: Sized {
+pub(crate) trait Cell: Sized {
     const EXPECTED: &'static str;
     fn column(name: &str, values: Vec<Self>) -> Column;
     fn values(column: &Column) -> PolarsResult<Vec<Self>>;
@@ -122,9 +126,81 @@ cell!(u32, u32, DataType::UInt32, "whole number from 0", u32::to_string);
 cell!(u64, u64, DataType::UInt64, "whole number from 0", u64::to_string);
 cell!(bool, bool, DataType::Boolean, "true or false", bool::to_string);
 
+/// The type of a column that holds one of these names.
+///
+/// # Errors
+/// Two names are equal.
+pub(crate) fn enum_type<T: Named>() -> PolarsResult<DataType> {
+    Ok(DataType::from_frozen_categories(FrozenCategories::new(T::names())?))
+}
+
+fn enum_column<T: Named>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
+    let names: Vec<Option<&str>> = values.map(|value| value.map(T::text)).collect();
+    let column = enum_type::<T>().and_then(|dtype| Column::new(name.into(), names).strict_cast(&dtype));
+    column.expect("the names of a closed set are unlike, and hold every value")
+}
+
+/// Texts by their names; an empty one is a missing value.
+fn enum_values<T: Named>(column: &Column) -> PolarsResult<Vec<Option<T>>> {
+    let texts = column.cast(&DataType::String)?;
+    let value = |(row, text): (usize, Option<&str>)| match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => T::named(text).map(Some).ok_or_else(|| {
+            let (name, expected) = (column.name(), T::EXPECTED);
+            polars_err!(ComputeError: "column `{name}` row {row}: expected {expected}, found {text:?}")
+        }),
+    };
+    texts.str()?.iter().enumerate().map(value).collect()
+}
+
+impl<T: Named> Cell for T {
+    const EXPECTED: &'static str = T::EXPECTED;
+    fn column(name: &str, values: Vec<Self>) -> Column {
+        enum_column(name, values.into_iter().map(Some))
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        let missing = |row| polars_err!(ComputeError: "column `{}` row {row} is empty", column.name());
+        enum_values(column)?.into_iter().enumerate().map(|(row, value)| value.ok_or_else(|| missing(row))).collect()
+    }
+    fn text(&self) -> String {
+        Named::text(*self).to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        T::named(text)
+    }
+}
+
+impl<T: Named> Cell for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+    fn column(name: &str, values: Vec<Self>) -> Column {
+        enum_column(name, values.into_iter())
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        enum_values(column)
+    }
+    fn text(&self) -> String {
+        self.map_or("", Named::text).to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { T::named(text).map(Some) }
+    }
+}
+
+/// Columns of closed sets as texts, as they are on disk and in queries.
+///
+/// # Errors
+/// Those of polars.
+pub(super) fn enums_as_text(frame: &DataFrame) -> PolarsResult<DataFrame> {
+    let columns = frame.columns().iter().map(|column| match column.dtype() {
+        DataType::Enum(..) => column.cast(&DataType::String),
+        _ => Ok(column.clone()),
+    });
+    DataFrame::new(frame.height(), columns.collect::<PolarsResult<_>>()?)
+}
+
 /// Defines a row struct and its [`Table`].
 macro_rules! table {
-    ($(#[$meta:meta])* pub struct $row:ident in $name:literal {
+    ($(#[$meta:meta])* pub struct $row:ident in $name:literal, for_people = $for_people:literal {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)+
     }) => {
         $(#[$meta])*
@@ -134,16 +210,17 @@ macro_rules! table {
         impl $crate::tables::Table for $row {
             const NAME: &'static str = $name;
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),+];
+            const FOR_PEOPLE: bool = $for_people;
 
             fn to_frame(rows: &[Self]) -> polars::prelude::PolarsResult<polars::prelude::DataFrame> {
-                use $crate::tables::frame::Cell;
+                use $crate::tables::Cell;
                 polars::prelude::DataFrame::new(rows.len(), vec![$(
                     <$type as Cell>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
                 )+])
             }
 
             fn from_frame(frame: &polars::prelude::DataFrame) -> polars::prelude::PolarsResult<Vec<Self>> {
-                use $crate::tables::frame::Cell;
+                use $crate::tables::Cell;
                 $(let mut $field = <$type as Cell>::values(frame.column(stringify!($field))?)?.into_iter();)+
                 (0..frame.height())
                     .map(|_| Ok($row { $($field: $field.next().expect("columns of a frame are equally long"),)+ }))
@@ -151,18 +228,18 @@ macro_rules! table {
             }
 
             fn to_cells(&self) -> Vec<String> {
-                use $crate::tables::frame::Cell;
+                use $crate::tables::Cell;
                 vec![$(self.$field.text()),+]
             }
 
             fn cell(&self, at: usize) -> String {
-                use $crate::tables::frame::Cell;
+                use $crate::tables::Cell;
                 let cells: &[fn(&Self) -> String] = &[$(|row| row.$field.text()),+];
                 cells[at](self)
             }
 
             fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
-                use $crate::tables::frame::Cell;
+                use $crate::tables::Cell;
                 let mut cells = cells.iter().enumerate();
                 Ok($row { $($field: {
                     let (at, text) = cells.next().expect("as many cells as COLUMNS");
@@ -173,4 +250,4 @@ macro_rules! table {
         }
     };
 }
-pub(super) use table;
+pub(crate) use table;

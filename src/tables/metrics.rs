@@ -48,6 +48,7 @@ macro_rules! columns {
         impl Table for EpochRow {
             const NAME: &'static str = "metrics";
             const COLUMNS: &'static [&'static str] = &COLUMNS;
+            const FOR_PEOPLE: bool = false;
 
             fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame> {
                 let mut columns: Vec<Column> = vec![$(

@@ -15,8 +15,9 @@ mod store;
 
 pub use corrected::correct;
 pub use csv_frame::csv_frame;
+pub(crate) use frame::{Cell, table};
 pub use frame::{Table, TableError};
 pub use metrics::EpochRow;
 pub use query::{NamedTable, QueryError, are_numbers, json_rows, query, tables_at, text_rows};
-pub use rows::{BoneRow, FindingRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
+pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
 pub use store::{HASHES, Tables, read, read_csv, read_frame, read_parquet, write_csv, write_parquet, write_table};

@@ -1,13 +1,14 @@
 use super::frame::table;
-use crate::dataset::{Problem, Severity};
+use crate::dataset::metadata::Sex;
+use crate::dataset::{MaskSource, Problem, Severity, Side, Subset};
 
 table! {
     /// A patient of the spreadsheet or with an image.
-    pub struct PatientRow in "patients" {
+    pub struct PatientRow in "patients", for_people = false {
         /// Digits padded to three, or the folder's name without `ID`.
         pub patient_id: String,
         /// `F` or `M`.
-        pub sex: Option<String>,
+        pub sex: Option<Sex>,
         /// The cell as typed.
         pub sex_raw: String,
         /// Years.
@@ -18,8 +19,8 @@ table! {
         pub weight_kg: Option<f64>,
         /// Stray remarks of the row.
         pub note: String,
-        /// `train` or `test` where the patient has images, else empty.
-        pub subset: String,
+        /// `train` or `test` where the patient has images.
+        pub subset: Option<Subset>,
         /// Number of images.
         pub n_images: u32,
         /// Row of the spreadsheet, 1-based; `None` for a patient with images and no row.
@@ -29,23 +30,23 @@ table! {
 
 table! {
     /// An image and what is measured on it and its masks. Rows in the order of the layout.
-    pub struct ImageRow in "images" {
+    pub struct ImageRow in "images", for_people = false {
         /// File stem.
         pub image_id: String,
         /// Key of the patients table.
         pub patient_id: String,
         /// `train` or `test`.
-        pub subset: String,
+        pub subset: Subset,
         /// `L` or `R`: by the name, else by the order of the two time stamps.
-        pub side: Option<String>,
+        pub side: Option<Side>,
         /// `L` or `R` by anatomy (thumb left of little finger is a right hand); needs masks.
-        pub side_by_anatomy: Option<String>,
+        pub side_by_anatomy: Option<Side>,
         /// Relative to the data folder.
         pub path: String,
         /// Annotation, relative to the data folder.
         pub annotation_path: Option<String>,
         /// Where the masks come from: `annotation`, `prediction` or `none`.
-        pub mask_source: String,
+        pub mask_source: MaskSource,
         /// Columns of the image.
         pub width: u32,
         /// Rows of the image.
@@ -108,7 +109,7 @@ table! {
 
 table! {
     /// One class of one image with at least one shape (or a predicted mask that is not empty).
-    pub struct BoneRow in "bones" {
+    pub struct BoneRow in "bones", for_people = false {
         /// Key of the images table.
         pub image_id: String,
         /// Label as annotated.
@@ -164,7 +165,7 @@ table! {
 
 table! {
     /// A repair or failure met while reading.
-    pub struct ProblemRow in "problems" {
+    pub struct ProblemRow in "problems", for_people = true {
         /// File, relative to the data folder.
         pub file: String,
         /// Cell, line, or JSON path.
@@ -180,13 +181,13 @@ table! {
         /// What was done.
         pub action: String,
         /// `info`, `warning`, `error`.
-        pub severity: String,
+        pub severity: Severity,
     }
 }
 
 table! {
     /// Fold of an image. Rows in the order of the images table.
-    pub struct FoldRow in "folds" {
+    pub struct FoldRow in "folds", for_people = false {
         /// Key of the images table.
         pub image_id: String,
         /// Key of the patients table.
@@ -200,35 +201,11 @@ table! {
 
 table! {
     /// Patient of an image that a run holds out, so that runs can be compared without the folds they were trained on.
-    pub struct HeldOutRow in "held_out" {
+    pub struct HeldOutRow in "held_out", for_people = false {
         /// Key of the images table.
         pub image_id: String,
         /// Key of the patients table.
         pub patient_id: String,
-    }
-}
-
-table! {
-    /// Something suspicious, for a person to judge. Rows ranked, worst first.
-    pub struct FindingRow in "findings" {
-        /// Key of the images table.
-        pub image_id: String,
-        /// Patient.
-        pub patient_id: String,
-        /// Class concerned; empty for the whole image.
-        pub label: String,
-        /// Name of the check.
-        pub check: String,
-        /// How far out, in the check's own unit made comparable: about 1 at the threshold, larger is worse.
-        pub score: f64,
-        /// `low`, `medium`, `high`.
-        pub severity: String,
-        /// What was seen.
-        pub message: String,
-        /// What to do about it.
-        pub suggestion: String,
-        /// Evidence picture, relative to the findings file; empty for none.
-        pub evidence: String,
     }
 }
 
@@ -242,7 +219,7 @@ impl From<Problem> for ProblemRow {
             raw: problem.raw,
             reason: problem.reason,
             action: problem.action,
-            severity: problem.severity.name().to_owned(),
+            severity: problem.severity,
         }
     }
 }
@@ -257,7 +234,7 @@ impl From<&ProblemRow> for Problem {
             raw: row.raw.clone(),
             reason: row.reason.clone(),
             action: row.action.clone(),
-            severity: Severity::from_name(&row.severity).unwrap_or(Severity::Error),
+            severity: row.severity,
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::bounded::{self, Csv};
 use crate::digest::sha256;
 
 use super::checksum;
-use super::{BoneRow, FindingRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::frame::enums_as_text;
+use super::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
 
 /// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed, and with
 /// what the scan decided by.
@@ -83,27 +84,22 @@ fn add_parquet<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Resul
 
 fn parquet_bytes<T: Table>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableError> {
     let polars = |source| TableError::Polars { path: path.into(), source };
-    let mut frame = T::to_frame(rows).map_err(polars)?;
+    let mut frame = T::to_frame(rows).and_then(|frame| enums_as_text(&frame)).map_err(polars)?;
     let mut bytes = Vec::new();
     let writer = ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Zstd(None));
     writer.finish(&mut frame).map_err(polars)?;
     Ok(checksum::add(bytes))
 }
 
-/// Tables for people, whose texts come from files and spreadsheets of others.
-fn is_for_people<T: Table>() -> bool {
-    [ProblemRow::NAME, FindingRow::NAME].contains(&T::NAME)
-}
-
 /// A cell that a spreadsheet would take for a formula gets the mark by which spreadsheets know a text.
 fn without_formula<T: Table>(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) && cell.parse::<f64>().is_err();
-    if is_for_people::<T>() && is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+    if T::FOR_PEOPLE && is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
 }
 
 /// The cell as it was before [`without_formula`].
 fn as_it_was<T: Table>(cell: &str) -> &str {
-    cell.strip_prefix('\'').filter(|_| is_for_people::<T>()).unwrap_or(cell)
+    cell.strip_prefix('\'').filter(|_| T::FOR_PEOPLE).unwrap_or(cell)
 }
 
 /// Writes rows as CSV, by rename.
@@ -258,16 +254,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dataset::Side;
     use crate::tables::FoldRow;
 
-    fn image(id: &str, angle: Option<f64>, note: Option<String>) -> ImageRow {
-        ImageRow {
-            image_id: id.into(),
-            angle_deg: angle,
-            rotated: angle.map(|a| a > 0.0),
-            side: note,
-            ..Default::default()
-        }
+    fn image(id: &str, angle: Option<f64>, side: Option<Side>) -> ImageRow {
+        ImageRow { image_id: id.into(), angle_deg: angle, rotated: angle.map(|a| a > 0.0), side, ..Default::default() }
     }
 
     proptest! {
@@ -277,7 +268,10 @@ mod tests {
             cells in prop::collection::vec((prop::option::of(-180.0f64..180.0), prop::option::of("[^\r\u{0}]{1,12}")), 0..20)
         ) {
             let rows: Vec<ImageRow> =
-                cells.into_iter().enumerate().map(|(i, (a, n))| image(&format!("손{i}"), a, n)).collect();
+                cells.into_iter().enumerate().map(|(i, (angle, reason))| ImageRow {
+                    unusable_reason: reason,
+                    ..image(&format!("손{i}"), angle, [None, Some(Side::L), Some(Side::R)][i % 3])
+                }).collect();
             let folder = tempfile::tempdir().unwrap();
             let (parquet, csv) = (folder.path().join("t.parquet"), folder.path().join("t.csv"));
             write_parquet(&parquet, &rows).unwrap();
@@ -289,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_same_rows_are_the_same_bytes() {
-        let rows = vec![image("a", Some(1.5), None), image("b", None, Some("R".into()))];
+        let rows = vec![image("a", Some(1.5), None), image("b", None, Some(Side::R))];
         let folder = tempfile::tempdir().unwrap();
         let bytes = |name: &str| {
             write_parquet(&folder.path().join(name), &rows).unwrap();
@@ -372,6 +366,42 @@ mod tests {
         std::fs::write(&path, "image_id,patient_id,stratum\na,1,F\n").unwrap();
         let error = read_csv::<FoldRow>(&path).unwrap_err().to_string();
         assert!(error.contains("no column `fold`"), "{error}");
+    }
+
+    #[test]
+    fn names_outside_a_closed_set_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.csv");
+        write_csv(&path, &[image("a", None, Some(Side::L)), image("b", None, None)]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("b,,train", "b,,elsewhere")).unwrap();
+        let error = read_csv::<ImageRow>(&path).unwrap_err().to_string();
+        for part in ["images.csv", "row 3", "`subset`", "one of train test", "\"elsewhere\""] {
+            assert!(error.contains(part), "{error}");
+        }
+        let rows = [image("a", None, Some(Side::L)), image("b", None, None)];
+        let mut frame = enums_as_text(&ImageRow::to_frame(&rows).unwrap()).unwrap();
+        frame.with_column(Column::new("side".into(), ["L", "left"])).unwrap();
+        let error = ImageRow::from_frame(&frame).unwrap_err().to_string();
+        assert!(error.contains("column `side` row 1: expected one of L R, found \"left\""), "{error}");
+        frame.with_column(Column::new("side".into(), ["L", ""])).unwrap();
+        assert_eq!(ImageRow::from_frame(&frame).unwrap(), rows);
+    }
+
+    /// Types in memory, texts on disk and for queries.
+    #[test]
+    fn closed_sets_are_enums_in_memory_and_texts_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.parquet");
+        let rows = [image("a", None, Some(Side::R))];
+        let frame = ImageRow::to_frame(&rows).unwrap();
+        for name in ["subset", "side", "side_by_anatomy", "mask_source"] {
+            assert!(frame.column(name).unwrap().dtype().is_enum(), "{name}");
+        }
+        write_parquet(&path, &rows).unwrap();
+        let read = read_frame(&path).unwrap();
+        assert!(read.columns().iter().all(|column| !column.dtype().is_enum()));
+        assert_eq!(read.column("side").unwrap().str().unwrap().get(0), Some("R"));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use carpus::audit::FindingRow;
 use carpus::audit::{self, Pictures, Settings};
 use carpus::dataset::{Dataset, phantom};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
-use carpus::tables::FindingRow;
 
 /// Gives two bones each other's name.
 fn swap_labels(json: &Path, a: &str, b: &str) {
@@ -27,7 +27,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let swaps = |tables: &carpus::tables::Tables| -> Vec<(String, String)> {
         let findings = audit::audit(tables, None, &Settings::default());
         let rows = findings.iter().map(|f| f.row(tables));
-        rows.filter(|r| r.check == "swapped_labels").map(|r| (r.image_id, r.label)).collect()
+        rows.filter(|r| r.check.name == "swapped_labels").map(|r| (r.image_id, r.label)).collect()
     };
     assert!(swaps(&clean).is_empty(), "{:?}", swaps(&clean));
 
@@ -45,7 +45,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let audit::Written { rows, failed, .. } =
         audit::write(&out, &findings, &swapped, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert_eq!(failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(), [swapped.images[5].image_id.as_str()]);
-    let swap = rows.iter().find(|r| r.check == "swapped_labels" && !r.evidence.is_empty()).unwrap();
+    let swap = rows.iter().find(|r| r.check.name == "swapped_labels" && !r.evidence.is_empty()).unwrap();
     let picture = image::open(out.join(&swap.evidence)).unwrap().to_rgb8();
     let coloured = picture.pixels().filter(|p| p.0[0].abs_diff(p.0[2]) > 60).count();
     assert!(picture.width() > 100 && coloured > 200, "{:?}, {coloured} coloured px", picture.dimensions());

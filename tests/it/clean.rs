@@ -61,7 +61,7 @@ impl Data {
             images.push(ImageRow {
                 image_id: image_id.into(),
                 patient_id: patient.into(),
-                subset: subset.into(),
+                subset: subset.parse().unwrap(),
                 sha256: Some(sha256(&root.join(&path))),
                 path,
                 annotation_path,
@@ -98,7 +98,7 @@ impl Data {
             stratum: "all".into(),
             fold: u32::from(i.patient_id == "002"),
         };
-        self.images.iter().filter(|i| i.subset == "train").map(row).collect()
+        self.images.iter().filter(|i| i.subset == carpus::dataset::Subset::Train).map(row).collect()
     }
 }
 

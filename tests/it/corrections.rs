@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use carpus::audit::{Check, FindingRow};
 use carpus::dataset::annotation;
 use carpus::dataset::corrections::{Corrections, Target};
 use carpus::dataset::{Dataset, ImageEntry, Side};
 use carpus::digest::sha256;
-use carpus::tables::{FindingRow, write_csv};
+use carpus::tables::write_csv;
 use serde_json::Value;
 
 /// A phantom of three patients, and a folder to work in.
@@ -266,7 +267,7 @@ fn findings_become_decisions() {
     let finding = |image: usize, check: &str, label: &str| FindingRow {
         image_id: bench.id(image).into(),
         patient_id: bench.images[image].patient_id.clone(),
-        check: check.into(),
+        check: Check::from_name(check).unwrap(),
         label: label.into(),
         message: format!("{check} of {image}"),
         ..FindingRow::default()

@@ -11,12 +11,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ::image::{DynamicImage, ImageFormat};
+use carpus::audit::FindingRow;
 use carpus::config::chain::{ChainConfig, words};
 use carpus::dataset::annotation::Document;
 use carpus::dataset::corrections::Corrections;
 use carpus::dataset::{annotation, image, metadata};
 use carpus::mask::submission;
-use carpus::tables::{self, BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow};
+use carpus::tables::{self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow};
 use carpus::{clean, features, runs, scores, splits};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};

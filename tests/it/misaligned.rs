@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use carpus::audit::FindingRow;
 use carpus::audit::{self, Pictures, Settings};
 use carpus::dataset::{Dataset, phantom};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
-use carpus::tables::{FindingRow, ImageRow, Tables};
+use carpus::tables::{ImageRow, Tables};
 use serde_json::Value;
 
 const SIZE: u32 = 256;
@@ -18,7 +19,8 @@ fn scanned(data: &Path, tables: &Path) -> Tables {
 /// Image and suggestion of each finding of the check, in the order of the images.
 fn found(tables: &Tables) -> Vec<(&ImageRow, String)> {
     let findings = audit::audit(tables, None, &Settings::default());
-    let rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).filter(|r| r.check == "misaligned").collect();
+    let rows: Vec<FindingRow> =
+        findings.iter().map(|f| f.row(tables)).filter(|r| r.check.name == "misaligned").collect();
     let of = |image: &str| rows.iter().find(|r| r.image_id == image).map(|r| r.suggestion.clone());
     tables.images.iter().filter_map(|image| Some((image, of(&image.image_id)?))).collect()
 }
@@ -98,7 +100,8 @@ fn the_picture_shows_all_outlines(data: &Path, tables: &Tables, folder: &Path) {
     let (out, dataset) = (folder.join("audit"), Dataset::open(data).unwrap());
     let written = audit::write(&out, &findings, tables, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert!(written.failed.is_empty(), "{:?}", written.failed);
-    let row = written.rows.iter().find(|r| r.check == "misaligned" && r.image_id == tables.images[0].image_id).unwrap();
+    let row =
+        written.rows.iter().find(|r| r.check.name == "misaligned" && r.image_id == tables.images[0].image_id).unwrap();
     let picture = image::open(out.join(&row.evidence)).unwrap().to_rgb8();
     assert_eq!(picture.dimensions(), (SIZE, SIZE), "the whole image");
     let coloured = picture.pixels().filter(|p| p.0[0].abs_diff(p.0[2]) > 60).count();

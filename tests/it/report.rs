@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use carpus::audit::FindingRow;
 use carpus::dataset::Dataset;
+use carpus::dataset::metadata::Sex;
+use carpus::dataset::{MaskSource, Severity, Subset};
 use carpus::report::{self, Block, Evidence, Section, Settings, Study};
-use carpus::tables::{FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables, write_csv};
+use carpus::tables::{FoldRow, PatientRow, ProblemRow, Tables, write_csv};
 use serde_json::Value;
 
 use super::synthetic;
@@ -129,8 +132,8 @@ fn poor_tables_are_reported_as_poor() {
     }
 
     let only_train = run(&|t| {
-        t.images.retain(|i| i.subset == "train");
-        t.patients.retain(|p| p.subset == "train");
+        t.images.retain(|i| i.subset == Subset::Train);
+        t.patients.retain(|p| p.subset == Some(Subset::Train));
     });
     assert!(absent(&only_train, "overview").contains("no test images"));
     assert!(absent(&only_train, "sex").contains("nothing to compare"));
@@ -140,7 +143,7 @@ fn poor_tables_are_reported_as_poor() {
         t.bones.clear();
         t.images.iter_mut().for_each(|i| {
             (i.angle_deg, i.rotated, i.mask_px, i.n_bones) = (None, None, None, 0);
-            i.mask_source = "none".into();
+            i.mask_source = MaskSource::None;
         });
     });
     assert!(absent(&no_masks, "rotation").contains("800 train images are without an angle"));
@@ -158,7 +161,7 @@ fn poor_tables_are_reported_as_poor() {
         t.patients.iter_mut().for_each(|p| {
             *p = PatientRow {
                 patient_id: p.patient_id.clone(),
-                subset: p.subset.clone(),
+                subset: p.subset,
                 n_images: p.n_images,
                 ..PatientRow::default()
             };
@@ -169,7 +172,7 @@ fn poor_tables_are_reported_as_poor() {
     assert!(absent(&no_metadata, "sex").contains("not known"));
 
     let no_rotated_train = run(&|t| {
-        t.images.iter_mut().filter(|i| i.subset == "train").for_each(|i| i.rotated = i.angle_deg.map(|_| false));
+        t.images.iter_mut().filter(|i| i.subset == Subset::Train).for_each(|i| i.rotated = i.angle_deg.map(|_| false));
         t.rotated_deg = Some(77.5);
     });
     assert!(words(&no_rotated_train[3]).contains("0.5 was added"), "{}", words(&no_rotated_train[3]));
@@ -184,7 +187,7 @@ fn poor_tables_are_reported_as_poor() {
     assert_eq!((&found["threshold_deg"], &found["train"]["within_5_deg_of_threshold"]), (&Value::Null, &Value::Null));
     near(&found, "train.rotated.count", 94.0, 0.0);
 
-    let only_men = run(&|t| t.patients.iter_mut().for_each(|p| p.sex = Some("M".into())));
+    let only_men = run(&|t| t.patients.iter_mut().for_each(|p| p.sex = Some(Sex::M)));
     assert!(absent(&only_men, "mask_size").contains("`male`"), "{}", absent(&only_men, "mask_size"));
     assert!(absent(&only_men, "mask_size_by_sex").contains("no comparison"));
 
@@ -195,10 +198,8 @@ fn poor_tables_are_reported_as_poor() {
         t.images[0].angle_deg = Some(f64::NAN);
         t.patients[0].height_cm = Some(f64::INFINITY);
         t.images[1].mask_px = Some(u64::MAX);
-        t.images.push(ImageRow { subset: "elsewhere".into(), ..ImageRow::default() });
         t.bones.retain(|b| b.label != "Pisiform");
         t.bones[0].class = 77;
-        t.problems[0].severity = "terrible".into();
     });
     assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
 }
@@ -223,8 +224,12 @@ fn examples_are_typical_hands() {
     let examples = study.example_images("test");
     let angles: Vec<f64> = examples.iter().map(|(_, image)| image.angle_deg.unwrap().abs()).collect();
     assert!((angles[0] - 15.7).abs() < 1.0 && (angles[1] - 46.2).abs() < 1.5, "{angles:?}");
-    let most =
-        tables.images.iter().filter(|i| i.subset == "test").map(|i| i.angle_deg.unwrap().abs()).fold(0.0, f64::max);
+    let most = tables
+        .images
+        .iter()
+        .filter(|i| i.subset == Subset::Test)
+        .map(|i| i.angle_deg.unwrap().abs())
+        .fold(0.0, f64::max);
     assert_eq!(angles[2], most);
 
     let home = tempfile::tempdir().unwrap();
@@ -251,18 +256,15 @@ fn hostile_text_is_shown_and_not_run() {
             raw: evil.into(),
             reason: evil.into(),
             action: evil.into(),
-            severity: "error".into(),
+            severity: Severity::Error,
             image_id: Some(evil.into()),
             ..ProblemRow::default()
         },
     );
-    tables.images[0].mask_source = evil.into();
     let mut findings = synthetic::findings(&tables, 3, 0);
     findings[0] = FindingRow {
         image_id: evil.into(),
         label: evil.into(),
-        check: evil.into(),
-        severity: evil.into(),
         message: evil.into(),
         suggestion: evil.into(),
         evidence: evil.into(),

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use carpus::bones::Bone;
 use carpus::dataset::Dataset;
+use carpus::dataset::metadata::Sex;
+use carpus::dataset::{MaskSource, Severity, Side, Subset};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
 use carpus::tables::Tables;
@@ -68,8 +70,8 @@ fn measures_are_those_of_the_drawn_hand() {
     assert_eq!(whole.rotated, Some(true));
     assert_eq!(whole.bright_px, Some(25));
     assert_eq!(whole.mask_px, Some(29 * 9 * 21));
-    assert_eq!(whole.side.as_deref(), Some("R"));
-    assert_eq!(partial.side.as_deref(), Some("L"));
+    assert_eq!(whole.side, Some(Side::R));
+    assert_eq!(partial.side, Some(Side::L));
     assert_eq!((partial.n_bones, partial.angle_deg, partial.rotated), (28, None, None));
     let ulna = tables.bones.iter().find(|b| b.label == "Ulna").unwrap();
     assert_eq!((ulna.area_px, ulna.n_vertices, ulna.n_shapes, ulna.n_parts), (9 * 21, 4, 1, 1));
@@ -77,7 +79,7 @@ fn measures_are_those_of_the_drawn_hand() {
     assert_eq!((ulna.x_min, ulna.y_max), (Some(200), Some(220)));
     assert_eq!(tables.bones.len(), 29 + 28);
     assert_eq!(tables.patients.iter().map(|p| p.n_images).collect::<Vec<_>>(), [2, 0]);
-    assert_eq!(tables.patients[0].sex.as_deref(), Some("M"));
+    assert_eq!(tables.patients[0].sex, Some(Sex::M));
     assert!(tables.problems.iter().any(|p| p.raw.contains('남')), "the trimmed space is a row of problems");
     assert_eq!(Tables::read(out.path()).unwrap(), tables);
 }
@@ -134,10 +136,10 @@ fn a_broken_image_is_a_problem_and_the_rest_goes_on() {
     fs::write(root.path().join("train/outputs_json/ID001/image1661130899999.json"), "{\"annotations\": [").unwrap();
     let (tables, _) = run(root.path(), out.path(), 1);
     assert_eq!(tables.images.len(), 2);
-    let errors: Vec<_> = tables.problems.iter().filter(|p| p.severity == "error").collect();
+    let errors: Vec<_> = tables.problems.iter().filter(|p| p.severity == Severity::Error).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors.iter().all(|p| p.image_id.is_some() && p.patient_id.as_deref() == Some("001")));
-    assert_eq!(tables.images[1].mask_source, "none");
+    assert_eq!(tables.images[1].mask_source, MaskSource::None);
     // A second scan repeats the problems without reading the files again.
     let (again, reused) = run(root.path(), out.path(), 1);
     assert_eq!(reused, 2);
@@ -160,9 +162,9 @@ fn predictions_stand_in_for_missing_annotations() {
     fs::write(&path, csv).unwrap();
     let settings = ScanSettings { predictions: Some(path), ..Default::default() };
     let (tables, _) = scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
-    let image = tables.images.iter().find(|i| i.subset == "test").unwrap();
-    assert_eq!(image.mask_source, "prediction");
+    let image = tables.images.iter().find(|i| i.subset == Subset::Test).unwrap();
+    assert_eq!(image.mask_source, MaskSource::Prediction);
     assert!((image.angle_deg.unwrap() - 45.0).abs() < 1e-9);
     assert_eq!(image.mask_px, Some(29 * 9 * 21));
-    assert_eq!(tables.images[0].mask_source, "annotation");
+    assert_eq!(tables.images[0].mask_source, MaskSource::Annotation);
 }

@@ -239,7 +239,11 @@ fn levels_of_twelve_bits_in_files_of_sixteen_keep_all_their_bits() {
     ends(&out, 0, "");
     let after = Tables::read(&bench.at("after")).unwrap();
     assert!(after.images.iter().all(|i| i.top_level == Some(4095)), "{:?}", after.images);
-    assert!(after.problems.iter().any(|p| p.severity == "info" && p.action.contains("4095")), "{:?}", after.problems);
+    assert!(
+        after.problems.iter().any(|p| p.severity == carpus::dataset::Severity::Info && p.action.contains("4095")),
+        "{:?}",
+        after.problems
+    );
     for (was, is) in before.images.iter().zip(&after.images) {
         assert_eq!((is.bits, was.mean_grey, was.bright_px), (16, is.mean_grey, is.bright_px));
         assert_eq!((&was.image_hash, was.strip_left_px), (&is.image_hash, is.strip_left_px));

@@ -35,7 +35,7 @@ fn problem(rng: &mut ChaCha8Rng, number: usize) -> Problem {
             let class = (if skewed { draw.powi(4) } else { draw } * f64::from(n_classes)) as u32;
             images.push(ImageRow {
                 patient_id: format!("{:03}", group * 7 % 5000),
-                side: Some(format!("s{class}")),
+                unusable_reason: Some(format!("s{class}")),
                 ..ImageRow::default()
             });
         }
@@ -54,7 +54,10 @@ fn problem(rng: &mut ChaCha8Rng, number: usize) -> Problem {
     let shuffled = method == Method::RandomGroup || method == Method::StratifiedGroup && rng.random_bool(0.5);
     let seed = shuffled.then(|| if rng.random_bool(0.2) { rng.random() } else { rng.random_range(0..100) });
     let folds = if rng.random_bool(0.15) { rng.random_range(8..20) } else { rng.random_range(2..8) };
-    Problem { images, settings: SplitSettings { method, by: vec!["side".into()], folds, seed, quantiles: 4 } }
+    Problem {
+        images,
+        settings: SplitSettings { method, by: vec!["unusable_reason".into()], folds, seed, quantiles: 4 },
+    }
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn folds_equal_those_of_scikit_learn() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for problem in &problems {
         let groups: Vec<&str> = problem.images.iter().map(|i| i.patient_id.as_str()).collect();
-        let strata: Vec<&str> = problem.images.iter().filter_map(|i| i.side.as_deref()).collect();
+        let strata: Vec<&str> = problem.images.iter().filter_map(|i| i.unusable_reason.as_deref()).collect();
         let line = serde_json::json!({
             "groups": groups, "strata": strata, "folds": problem.settings.folds,
             "seed": problem.settings.seed, "method": problem.settings.method.name(),

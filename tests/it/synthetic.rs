@@ -1,7 +1,10 @@
 //! Tables of 400 + 144 made-up patients with the published figures: counts exactly, correlations nearly.
 
+use carpus::audit::{Check, FindingRow};
 use carpus::bones::Bone;
-use carpus::tables::{BoneRow, FindingRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables};
+use carpus::dataset::metadata::Sex;
+use carpus::dataset::{MaskSource, Severity, Side, Subset};
+use carpus::tables::{BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -13,7 +16,7 @@ const AREAS: [f64; 29] = [
 ];
 
 /// One subset's patients: its name, patients, men, patients whose two hands are rotated, first number.
-const SUBSETS: [(&str, usize, usize, usize, usize); 2] = [("train", 400, 182, 47, 1), ("test", 144, 76, 83, 401)];
+const SUBSETS: [(&str, usize, usize, usize, usize); 2] = [(Subset::Train, 400, 182, 47, 1), (Subset::Test, 144, 76, 83, 401)];
 
 pub fn tables(seed: u64) -> Tables {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -31,23 +34,23 @@ pub fn tables(seed: u64) -> Tables {
             let size = 0.70 * z_height + 0.18 * z_weight + 0.11 * z_age + 0.50 * normal();
             let id = format!("{:03}", first + i);
             let turned = (i * 37 + 11) % patients < rotated;
-            for side in ["R", "L"] {
-                let outward = if side == "R" { 1.0 } else { -1.0 };
+            for side in [Side::R, Side::L] {
+                let outward = if side == Side::R { 1.0 } else { -1.0 };
                 let lean = if turned { 46.2 + 4.0 * normal() } else { 15.7 + 2.5 * normal() };
                 let lean = if turned { lean.max(33.5) } else { lean.clamp(5.0, 32.0) };
                 let scale = 1.0 + 0.11 * (size + 0.3 * normal());
-                let image_id = format!("image16611{}{}", first + i, if side == "R" { 28152 } else { 44206 });
+                let image_id = format!("image16611{}{}", first + i, if side == Side::R { 28152 } else { 44206 });
                 image(&mut tables, subset, &id, &image_id, side, outward * lean, scale, &mut normal);
             }
             tables.patients.push(PatientRow {
                 patient_id: id,
-                sex: Some(if man { "M" } else { "F" }.into()),
+                sex: Some(if man { Sex::M } else { Sex::F }),
                 sex_raw: if man { "\u{8}남" } else { "\u{8}여" }.into(),
                 age: Some((44.0 + 11.0 * z_age).round().clamp(19.0, 69.0)),
                 height_cm: Some(height.round()),
                 weight_kg: Some(weight.round()),
                 note: if i == 7 { "네일있음".into() } else { String::new() },
-                subset: subset.into(),
+                subset: Some(subset),
                 n_images: 2,
                 sheet_row: Some((first + i) as u32 + 1),
             });
@@ -63,10 +66,10 @@ pub fn tables(seed: u64) -> Tables {
 #[allow(clippy::too_many_arguments)]
 fn image(
     tables: &mut Tables,
-    subset: &str,
+    subset: Subset,
     patient: &str,
     image_id: &str,
-    side: &str,
+    side: Side,
     angle: f64,
     scale: f64,
     normal: &mut dyn FnMut() -> f64,
@@ -88,10 +91,10 @@ fn image(
     tables.images.push(ImageRow {
         image_id: image_id.into(),
         patient_id: patient.into(),
-        subset: subset.into(),
-        side: Some(side.into()),
+        subset,
+        side: Some(side),
         path: format!("{subset}/DCM/ID{patient}/{image_id}.png"),
-        mask_source: if subset == "train" { "annotation" } else { "prediction" }.into(),
+        mask_source: if subset == Subset::Train { MaskSource::Annotation } else { MaskSource::Prediction },
         width: 2048,
         height: 2048,
         bits: 8,
@@ -112,20 +115,20 @@ fn problems(tables: &mut Tables, rng: &mut ChaCha8Rng) {
             raw: if rng.random_bool(0.5) { "_x0008_여" } else { "\u{8}남" }.into(),
             reason: "a backspace character before the sex".into(),
             action: "read without it".into(),
-            severity: "info".into(),
+            severity: Severity::Info,
             ..ProblemRow::default()
         });
     }
     let more = [
         (
-            "warning",
+            Severity::Warning,
             "train/outputs_json/ID007/image1.json",
             "metadata.width",
             "3060",
             "the stated width is not the image's 2048",
         ),
-        ("error", "train/DCM/ID009/image2.png", "", "", "the file ends in the middle of the image data"),
-        ("warning", "meta_data.xlsx", "ID!F8", "네일있음", "a value in a column without a name"),
+        (Severity::Error, "train/DCM/ID009/image2.png", "", "", "the file ends in the middle of the image data"),
+        (Severity::Warning, "meta_data.xlsx", "ID!F8", "네일있음", "a value in a column without a name"),
     ];
     for (severity, file, place, raw, reason) in more {
         tables.problems.push(ProblemRow {
@@ -134,7 +137,7 @@ fn problems(tables: &mut Tables, rng: &mut ChaCha8Rng) {
             raw: raw.into(),
             reason: reason.into(),
             action: "kept as a note".into(),
-            severity: severity.into(),
+            severity,
             ..ProblemRow::default()
         });
     }
@@ -142,7 +145,7 @@ fn problems(tables: &mut Tables, rng: &mut ChaCha8Rng) {
 
 /// Five folds by patient over the training images.
 pub fn folds(tables: &Tables) -> Vec<FoldRow> {
-    let train = tables.images.iter().filter(|i| i.subset == "train");
+    let train = tables.images.iter().filter(|i| i.subset == Subset::Train);
     train
         .map(|image| {
             let patient = tables.patient(&image.patient_id).expect("every image has its patient");
@@ -150,7 +153,7 @@ pub fn folds(tables: &Tables) -> Vec<FoldRow> {
             FoldRow {
                 image_id: image.image_id.clone(),
                 patient_id: image.patient_id.clone(),
-                stratum: format!("{}|{}", patient.sex.as_deref().unwrap_or(""), image.rotated == Some(true)),
+                stratum: format!("{}|{}", patient.sex.map_or("", Sex::name), image.rotated == Some(true)),
                 fold: number % 5,
             }
         })
@@ -172,9 +175,9 @@ pub fn findings(tables: &Tables, n: usize, with_picture: usize) -> Vec<FindingRo
                 image_id: image.image_id.clone(),
                 patient_id: image.patient_id.clone(),
                 label: label.into(),
-                check: check.into(),
+                check: Check::from_name(check).unwrap(),
                 score: 5.0 - 3.0 * i as f64 / n as f64,
-                severity: severity.into(),
+                severity: severity.parse().unwrap(),
                 message: message.into(),
                 suggestion: suggestion.into(),
                 evidence: if i < with_picture { format!("evidence/{i}.png") } else { String::new() },

@@ -207,7 +207,7 @@ fn of_findings(
     let label = args.found_label()?;
     let mut seen = HashSet::new();
     let of_check = rows.iter().filter(|row| {
-        row.check == check
+        row.check.name == check
             && label.as_ref().is_none_or(|label| *label == row.label)
             && !row.image_id.is_empty()
             && seen.insert(image_id(&row.image_id))

@@ -3,9 +3,10 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use super::*;
+use crate::audit::{Check, FindingRow};
 use crate::cli::Cli;
 use crate::dataset::Severity;
-use crate::tables::{FindingRow, write_csv};
+use crate::tables::write_csv;
 
 /// A phantom and a folder to work in, without a second process.
 struct Bench {
@@ -275,7 +276,8 @@ fn shapes_are_listed() {
 #[test]
 fn a_check_without_findings_is_said() {
     let bench = Bench::new();
-    let row = FindingRow { image_id: bench.image.clone(), check: "size".into(), ..FindingRow::default() };
+    let row =
+        FindingRow { image_id: bench.image.clone(), check: Check::from_name("size").unwrap(), ..FindingRow::default() };
     write_csv(&bench.at("audit/findings.csv"), &[row]).unwrap();
     let audit = bench.text("audit");
     let from = |check: &str| {

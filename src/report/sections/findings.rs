@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::audit::{FindingRow, Severity};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Block, Section, Shown, Study};
-use crate::tables::FindingRow;
 
 /// Severities, the worst first.
-const SEVERITIES: [&str; 3] = ["high", "medium", "low"];
+const SEVERITIES: [Severity; 3] = [Severity::High, Severity::Medium, Severity::Low];
 
 /// Suspicious images and annotations, with their pictures.
 pub(super) fn section(study: &Study<'_>) -> Section {
@@ -18,9 +18,9 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         section.absent("No findings were given: make them with `carpus audit` and pass them with --findings.");
         return section;
     };
-    let of = |severity: &str| findings.iter().filter(|f| f.severity == severity).count();
+    let of = |severity| findings.iter().filter(|f| f.severity == severity).count();
     section.number("n", findings.len());
-    section.number("by_severity", json!(SEVERITIES.map(|s| (s, of(s))).into_iter().collect::<BTreeMap<_, _>>()));
+    section.number("by_severity", json!(SEVERITIES.map(|s| (s.name(), of(s))).into_iter().collect::<BTreeMap<_, _>>()));
     if findings.is_empty() {
         section.text("The audit found nothing suspicious.");
         return section;
@@ -30,13 +30,13 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         "{} on {}: {} of severity high, {} medium, {} low.",
         counted(findings.len(), "finding", "findings"),
         counted(images, "image", "images"),
-        count(of("high")),
-        count(of("medium")),
-        count(of("low")),
+        count(of(Severity::High)),
+        count(of(Severity::Medium)),
+        count(of(Severity::Low)),
     ));
     section.meaning(format!(
         "Findings are suspicions for a person to judge, ranked, the worst first; {}.",
-        if of("high") > 0 {
+        if of(Severity::High) > 0 {
             "those of severity high are most likely errors"
         } else {
             "none is likely enough to be called high"
@@ -45,7 +45,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     let mut checks: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for f in findings {
         let at = SEVERITIES.iter().position(|s| *s == f.severity).unwrap_or(2);
-        checks.entry(f.check.as_str()).or_default()[at] += 1;
+        checks.entry(f.check.name).or_default()[at] += 1;
     }
     section.number("images", images);
     section.number(
@@ -78,7 +78,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     let rows = findings[..rows_shown]
         .iter()
         .map(|f| {
-            let text = [&f.severity, &f.check, &f.image_id, &f.label, &f.message, &f.suggestion].map(|t| visible(t));
+            let text = [f.severity.name(), f.check.name, &f.image_id, &f.label, &f.message, &f.suggestion].map(visible);
             let mut row = text.to_vec();
             row.insert(1, num(f.score, 2));
             row
@@ -102,8 +102,8 @@ fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {
     ];
     Shown {
         jpeg: study.evidence.pictures.get(&finding.evidence).cloned().unwrap_or_default(),
-        title: visible(&finding.check),
-        severity: SEVERITIES.iter().find(|s| **s == finding.severity).map_or("low", |s| *s).to_owned(),
+        title: finding.check.name.to_owned(),
+        severity: finding.severity.name().to_owned(),
         lines: lines.into_iter().filter(|l| !l.is_empty()).collect(),
     }
 }
@@ -119,7 +119,7 @@ fn figure(checks: &BTreeMap<&str, [usize; 3]>, n: usize) -> Figure {
             marks: (0..3)
                 .filter(|i| counts[*i] > 0)
                 .map(|i| Mark::Bar {
-                    name: SEVERITIES[i].into(),
+                    name: SEVERITIES[i].to_string(),
                     colour: colours[i],
                     value: counts[i] as f64,
                     interval: None,

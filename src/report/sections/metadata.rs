@@ -1,5 +1,6 @@
 use serde_json::{Map, Value, json};
 
+use crate::dataset::metadata::Sex;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
@@ -13,7 +14,7 @@ type Values<'a> = dyn Fn(Quantity, &str, Option<&str>) -> Vec<f64> + 'a;
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("metadata", "Metadata by subset and sex");
     let values = |q: Quantity, subset: &str, sex: Option<&str>| -> Vec<f64> {
-        let wanted = study.patients(subset).filter(|p| sex.is_none() || p.sex.as_deref() == sex);
+        let wanted = study.patients(subset).filter(|p| sex.is_none() || p.sex.map(Sex::name) == sex);
         wanted.filter_map(|p| q.of(p)).collect()
     };
     if Quantity::ALL.iter().all(|q| SUBSETS.iter().all(|s| values(*q, s, None).is_empty())) {

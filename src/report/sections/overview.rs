@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::bones;
+use crate::dataset::metadata::Sex;
 use crate::report::study::SUBSETS;
 use crate::report::wording::{count, counted, listed};
 use crate::report::{Block, Section, Study, Tile};
@@ -25,8 +26,8 @@ pub(super) fn section(study: &Study<'_>) -> Section {
 
     let mut rows = Vec::new();
     for subset in SUBSETS {
-        let sex = |code: Option<&str>| study.patients(subset).filter(|p| p.sex.as_deref() == code).count();
-        let sources = tally(study.images(subset).map(|v| v.image.mask_source.clone()));
+        let sex = |code: Option<&str>| study.patients(subset).filter(|p| p.sex.map(Sex::name) == code).count();
+        let sources = tally(study.images(subset).map(|v| v.image.mask_source.name().to_owned()));
         let sizes = tally(study.images(subset).map(|v| format!("{} × {}", v.image.width, v.image.height)));
         let complete = study.images(subset).filter(|v| v.image.n_bones as usize == bones::COUNT).count();
         section.number(

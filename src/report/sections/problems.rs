@@ -15,8 +15,7 @@ const KINDS_SHOWN: usize = 12;
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("problems", "Data problems");
     let problems = &study.tables.problems;
-    let severity = |name: &str| Severity::from_name(name).unwrap_or(Severity::Error);
-    let of = |wanted: Severity| problems.iter().filter(|p| severity(&p.severity) == wanted).count();
+    let of = |wanted: Severity| problems.iter().filter(|p| p.severity == wanted).count();
     let counts = [Severity::Error, Severity::Warning, Severity::Info].map(|s| (s, of(s)));
     section.number("n", problems.len());
     section.number("by_severity", json!(counts.iter().map(|(s, n)| (s.name(), n)).collect::<BTreeMap<_, _>>()));
@@ -42,7 +41,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
 
     let mut kinds: BTreeMap<(std::cmp::Reverse<Severity>, &str), usize> = BTreeMap::new();
     for p in problems {
-        *kinds.entry((std::cmp::Reverse(severity(&p.severity)), p.reason.as_str())).or_default() += 1;
+        *kinds.entry((std::cmp::Reverse(p.severity), p.reason.as_str())).or_default() += 1;
     }
     let mut ranked: Vec<(Severity, &str, usize)> = kinds.iter().map(|((s, r), n)| (s.0, *r, *n)).collect();
     ranked.sort_by(|a, b| (b.0, b.2).cmp(&(a.0, a.2)).then(a.1.cmp(b.1)));
@@ -53,13 +52,13 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     section.figure(figure(&ranked, problems.len()));
 
     let mut worst: Vec<_> = problems.iter().collect();
-    worst.sort_by_key(|p| std::cmp::Reverse(severity(&p.severity)));
+    worst.sort_by_key(|p| std::cmp::Reverse(p.severity));
     let shown = study.settings.rows_shown.min(worst.len());
     let rows = worst[..shown]
         .iter()
         .map(|p| {
             let concerns = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
-            [p.severity.as_str(), &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(visible).to_vec()
+            [p.severity.name(), &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(visible).to_vec()
         })
         .collect();
     section.table(

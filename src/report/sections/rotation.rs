@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::dataset::Side;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, View, subset_colour};
 use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
@@ -88,8 +89,9 @@ impl Leans {
         let near = |at: f64| {
             views.iter().filter_map(|v| v.image.angle_deg).filter(|angle| (angle.abs() - at).abs() < 5.0).count()
         };
-        let of_side =
-            |side: &str| ByPose::of(views.iter().filter(move |v| v.image.side.as_deref() == Some(side)), |angle| angle);
+        let of_side = |side: &str| {
+            ByPose::of(views.iter().filter(move |v| v.image.side.map(Side::name) == Some(side)), |angle| angle)
+        };
         Some(Leans {
             rotated: wilson(views.iter().filter(|v| v.image.rotated == Some(true)).count(), views.len())?,
             absolute_angle_deg: ByPose::of(views.iter(), f64::abs),

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::rotation;
+use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
@@ -11,7 +12,7 @@ use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
 /// The share of men, train against test, and the two ratios that are easily mistaken for each other.
 pub(super) fn section(study: &Study<'_>) -> Section {
     let mut section = Section::new("sex", "Sex by subset");
-    let of = |subset: &str, sex: &str| study.patients(subset).filter(|p| p.sex.as_deref() == Some(sex)).count();
+    let of = |subset: &str, sex: &str| study.patients(subset).filter(|p| p.sex.map(Sex::name) == Some(sex)).count();
     let men = |subset: &str| wilson(of(subset, "M"), of(subset, "M") + of(subset, "F"));
     let mut known = Vec::new();
     for subset in SUBSETS {
