@@ -16,7 +16,8 @@ const AREAS: [f64; 29] = [
 ];
 
 /// One subset's patients: its name, patients, men, patients whose two hands are rotated, first number.
-const SUBSETS: [(&str, usize, usize, usize, usize); 2] = [(Subset::Train, 400, 182, 47, 1), (Subset::Test, 144, 76, 83, 401)];
+const SUBSETS: [(Subset, usize, usize, usize, usize); 2] =
+    [(Subset::Train, 400, 182, 47, 1), (Subset::Test, 144, 76, 83, 401)];
 
 pub fn tables(seed: u64) -> Tables {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
