@@ -4,6 +4,7 @@
 //! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
 
 mod checksum;
+mod columns;
 mod corrected;
 mod csv_frame;
 mod frame;
@@ -13,6 +14,7 @@ mod rows;
 mod statement;
 mod store;
 
+pub(crate) use columns::{count, filtered, is, numbers, texts, with_patients};
 pub use corrected::correct;
 pub use csv_frame::csv_frame;
 pub(crate) use frame::{Cell, table};
