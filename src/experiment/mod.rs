@@ -25,7 +25,7 @@ use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, Region, Summary};
 use crate::tables::{self, HeldOutRow, TableError};
-use crate::train::{Amp, Outcome, Plan, RunFolder, Stage, TrainConfig, TrainError, Watcher, train};
+use crate::train::{Amp, Outcome, Plan, RunFolder, Stage, Strategy, TrainConfig, TrainError, Watcher, train};
 use crate::wording::counted;
 
 pub use data::{known, parts};
@@ -244,7 +244,7 @@ impl Run<'_> {
                 start_over(folder, config)?;
             }
             write_held_out(folder, data[0].validation.entries())?;
-            Ok(train(plan, &data, device, folder, resume, stop, observer)?)
+            Ok(train(plan, &data, Strategy::on(device), folder, resume, stop, observer)?)
         };
         match existing {
             Existing::Resume => go(true),

@@ -3,12 +3,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::{LossError, LossMix, Parts};
+use super::{LossError, LossMix, Part, Parts};
 
 impl LossMix {
     /// The loss of the logits plus that of each auxiliary output times its weight; and the value of each term on the
     /// logits alone, before weighting. An output of another size is held against the target resampled to that size.
-    /// `weights` has one number an output, or one for all.
+    /// `weights` has one number an output, or one for all. `part` is given where the images are a part of a batch.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ impl LossMix {
     /// let logits = Tensor::zeros([1, 29, 8, 8], (Kind::Float, Device::Cpu));
     /// let half = Tensor::zeros([1, 29, 4, 4], (Kind::Float, Device::Cpu));
     /// let words = Tensor::zeros([1, 8, 8], (Kind::Int, Device::Cpu));
-    /// let (loss, _parts) = LossMix::default().forward_with_auxiliary(&logits, &[half], &words, &[0.4])?;
+    /// let (loss, _parts) = LossMix::default().forward_with_auxiliary(&logits, &[half], &words, &[0.4], None)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -27,18 +27,19 @@ impl LossMix {
         auxiliary: &[Tensor],
         target: &Tensor,
         weights: &[f64],
+        part: Option<&Part>,
     ) -> Result<(Tensor, Parts), LossError> {
         if weights.len() != auxiliary.len() && !(weights.len() == 1 || auxiliary.is_empty()) {
             return Err(LossError::Auxiliary { outputs: auxiliary.len(), weights: weights.len() });
         }
-        let (mut sum, parts) = self.forward_with_parts(logits, target)?;
+        let (mut sum, parts) = self.forward_of_part(logits, target, None, part)?;
         for (output, weight) in auxiliary.iter().zip(weights.iter().cycle()) {
             // What weighs nothing is not computed.
             if *weight != 0.0 {
                 let &[.., height, width] = output.size().as_slice() else {
                     return Err(LossError::Logits { size: output.size(), kind: output.kind() });
                 };
-                let loss = self.forward(output, &resampled(target, height, width)?)?;
+                let (loss, _) = self.forward_of_part(output, &resampled(target, height, width)?, None, part)?;
                 sum = sum.f_add(&loss.f_mul_scalar(*weight)?)?;
             }
         }
@@ -80,14 +81,14 @@ mod tests {
         let of = |x: &Tensor, h, w| mix.forward(x, &resampled(&words, h, w).unwrap()).unwrap().double_value(&[]);
         let wanted = of(&whole, 3, 5) + 0.5 * of(&small, 2, 2) + 0.25 * of(&least, 1, 1);
         let auxiliary = [small.shallow_clone(), least];
-        let (loss, parts) = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25]).unwrap();
+        let (loss, parts) = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25], None).unwrap();
         assert!((loss.double_value(&[]) - wanted).abs() < 1e-6);
         assert_eq!(parts.len(), 2);
         loss.backward();
         let alone = small.detach().copy().set_requires_grad(true);
         mix.forward(&alone, &half).unwrap().backward();
         assert!((small.grad() - alone.grad() * 0.5).abs().max().double_value(&[]) < 1e-8);
-        let error = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25, 0.1]).unwrap_err();
+        let error = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25, 0.1], None).unwrap_err();
         assert!(error.to_string().contains("2 auxiliary outputs and 3 weights"), "{error}");
     }
 }

@@ -157,6 +157,9 @@ pub trait OfOrder {
     /// Whether it works on a few classes at a time; else it needs all at once.
     fn a_few_classes(&self) -> bool;
 
+    /// Whether it sorts the pixels of the whole batch together; else it is a mean over images.
+    fn is_over_the_batch(&self) -> bool;
+
     /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
     fn accumulate(
         &self,

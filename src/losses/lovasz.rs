@@ -52,6 +52,10 @@ impl OfOrder for Lovasz {
         self.over == Over::ClassImage
     }
 
+    fn is_over_the_batch(&self) -> bool {
+        self.over == Over::Batch
+    }
+
     fn accumulate(
         &self,
         batch: &Batch,

@@ -11,6 +11,7 @@ use tch::{Kind, Tensor};
 use super::batch::Batch;
 use super::loss::Way;
 use super::memory::elements_mut;
+use super::part::Part;
 use super::planes::Planes;
 use super::region::Overlap;
 use super::{Bce, Dice, LOSSES, LossError, LossKind, Parts, Term};
@@ -62,7 +63,7 @@ impl LossMix {
 
     /// The value of each term before weighting, without gradient.
     pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Parts, LossError> {
-        let values = tch::no_grad(|| self.values(logits, target, None, None))?;
+        let values = tch::no_grad(|| self.values(logits, target, None, None, None))?;
         Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
     }
 
@@ -79,12 +80,26 @@ impl LossMix {
         target: &Tensor,
         weights: Option<&Tensor>,
     ) -> Result<(Tensor, Parts), LossError> {
+        self.forward_of_part(logits, target, weights, None)
+    }
+
+    /// As [`LossMix::forward_weighted`] on the part of a batch.
+    ///
+    /// # Errors
+    /// Besides those of other forward passes, a loss sorts the pixels of the whole batch.
+    pub(super) fn forward_of_part(
+        &self,
+        logits: &Tensor,
+        target: &Tensor,
+        weights: Option<&Tensor>,
+        part: Option<&Part>,
+    ) -> Result<(Tensor, Parts), LossError> {
         let mut gradient = if logits.requires_grad() && grad_is_on() {
             Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
         } else {
             None
         };
-        let values = tch::no_grad(|| self.values(logits, target, weights, gradient.as_mut()))?;
+        let values = tch::no_grad(|| self.values(logits, target, weights, part, gradient.as_mut()))?;
         let mut sum = Tensor::f_zeros([0i64; 0], (Kind::Float, logits.device()))?;
         for ((weight, _), value) in self.terms.iter().zip(&values) {
             sum = sum.f_add(&value.f_mul_scalar(*weight)?)?;
@@ -134,21 +149,41 @@ impl LossMix {
         logits: &Tensor,
         target: &Tensor,
         weights: Option<&Tensor>,
+        part: Option<&Part>,
         gradient: Option<&mut Tensor>,
     ) -> Result<Vec<Tensor>, LossError> {
         let batch = self.batch(logits, target, weights)?;
-        match Planes::of(&batch) {
-            Some(planes) => self.on_planes(&planes, gradient),
-            None => self.on_tensors(&batch, gradient),
-        }
+        let on = |mix: &LossMix, gradient| match Planes::of(&batch) {
+            Some(planes) => mix.on_planes(&planes, part, gradient),
+            None => mix.on_tensors(&batch, part, gradient),
+        };
+        let Some(part) = part else { return on(self, gradient) };
+        let share = part.share(batch.size[0]);
+        let values = on(&self.of_share(share)?, gradient)?;
+        Ok(values.into_iter().map(|value| value.f_mul_scalar(share)).collect::<Result<_, _>>()?)
+    }
+
+    /// The mix on a share of a batch's images: what is a mean over images weighs that share; sums of overlap are gathered.
+    fn of_share(&self, share: f64) -> Result<LossMix, LossError> {
+        let term = |(weight, term): &(f64, Term)| match term.loss.way() {
+            Way::Overlap(_) => Ok((*weight, term.clone())),
+            Way::Order(loss) if loss.is_over_the_batch() && share != 1.0 => Err(LossError::Parts { loss: term.kind() }),
+            Way::Pixels(_) | Way::Order(_) => Ok((weight * share, term.clone())),
+        };
+        Ok(LossMix { terms: self.terms.iter().map(term).collect::<Result<_, _>>()? })
     }
 
     /// As `values`, on slices in the CPU's memory.
-    fn on_planes(&self, planes: &Planes, mut gradient: Option<&mut Tensor>) -> Result<Vec<Tensor>, LossError> {
+    fn on_planes(
+        &self,
+        planes: &Planes,
+        part: Option<&Part>,
+        mut gradient: Option<&mut Tensor>,
+    ) -> Result<Vec<Tensor>, LossError> {
         let scalar = |value: f64| Tensor::from(value).f_to_kind(Kind::Float);
         let mut of_overlap: Vec<Tensor> = self.terms.iter().map(|_| Tensor::new()).collect();
         let slopes = if self.has_overlaps() {
-            self.of_overlap(&planes.overlap()?, &mut of_overlap, gradient.is_some())?
+            self.of_overlap(&planes.overlap()?, part, &mut of_overlap, gradient.is_some())?
         } else {
             None
         };
@@ -169,7 +204,12 @@ impl LossMix {
     }
 
     /// As `values`, by operations on tensors of any kind on any device.
-    fn on_tensors(&self, batch: &Batch, mut gradient: Option<&mut Tensor>) -> Result<Vec<Tensor>, LossError> {
+    fn on_tensors(
+        &self,
+        batch: &Batch,
+        part: Option<&Part>,
+        mut gradient: Option<&mut Tensor>,
+    ) -> Result<Vec<Tensor>, LossError> {
         let zero = || Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()));
         let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
 
@@ -185,7 +225,7 @@ impl LossMix {
                     gradient.f_narrow(1, first, count)?.f_copy_(&probability)?;
                 }
             }
-            self.of_overlap(&overlap, &mut values, gradient.is_some())?
+            self.of_overlap(&overlap, part, &mut values, gradient.is_some())?
         } else {
             None
         };
@@ -242,15 +282,21 @@ impl LossMix {
         self.terms.iter().any(|(_, term)| matches!(term.loss.way(), Way::Overlap(_)))
     }
 
-    /// Values of the losses of overlap, and the slopes of their weighted sum with respect to `sum p t` and `sum p`.
+    /// Values of the losses of overlap, and the slopes of their weighted sum with respect to `sum p t` and `sum p` of the images
+    /// that are here.
     fn of_overlap(
         &self,
         overlap: &Overlap,
+        part: Option<&Part>,
         values: &mut [Tensor],
         with_slopes: bool,
     ) -> Result<Option<(Tensor, Tensor)>, LossError> {
         tch::with_grad(|| {
-            let leaves = overlap.leaves()?;
+            let leaves = part.map(|part| part.gathered(overlap)).transpose()?.as_ref().unwrap_or(overlap).leaves()?;
+            let here = |slopes: Tensor| match part {
+                Some(part) => slopes.f_narrow(0, part.first, overlap.both.size()[0]),
+                None => Ok(slopes),
+            };
             let mut sum: Option<Tensor> = None;
             for ((weight, term), value) in self.terms.iter().zip(values) {
                 let Way::Overlap(loss) = term.loss.way() else { continue };
@@ -268,7 +314,7 @@ impl LossMix {
                     let mut slopes = Tensor::f_run_backward(&[sum], &[&leaves.both, &leaves.predicted], false, false)?;
                     let of_predicted = slopes.pop().expect("as many gradients as inputs");
                     let of_both = slopes.pop().expect("as many gradients as inputs");
-                    Ok(Some((of_both, of_predicted)))
+                    Ok(Some((here(of_both)?, here(of_predicted)?)))
                 }
             }
         })

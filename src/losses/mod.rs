@@ -28,6 +28,7 @@ mod loss;
 mod lovasz;
 mod memory;
 mod mix;
+mod part;
 mod per_class;
 mod pixel_weight;
 mod planes;
@@ -49,6 +50,7 @@ pub use jaccard::Jaccard;
 pub use loss::{LOSSES, Loss, LossKind, Parts, Term};
 pub use lovasz::{Lovasz, Over};
 pub use mix::LossMix;
+pub use part::Part;
 pub use per_class::PerClass;
 pub use pixel_weight::{Around, PixelWeight};
 pub use points::point_loss;
@@ -125,6 +127,12 @@ pub enum LossError {
         words: Vec<i64>,
         /// Kind of the words.
         kind: Kind,
+    },
+    /// A loss sorts the pixels of a batch that several processes hold.
+    #[error("{loss} over the whole batch cannot be computed by several processes; choose another `over`")]
+    Parts {
+        /// The loss.
+        loss: &'static LossKind,
     },
     /// libtorch refused: most often memory ran out.
     #[error(transparent)]

@@ -79,11 +79,15 @@ pub fn query(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> 
             return Err(QueryError::Io { path: table.path.clone(), source });
         }
     }
-    // In a thread of its own: some queries that make no sense end in a panic of polars, and others need much of the stack.
+    apart(|| run(tables, sql)).unwrap_or_else(|reason| Err(failure(tables, &reason)))
+}
+
+/// What `run` gives, in a thread of its own: some queries that make no sense end in a panic of polars, and others need much of the
+/// stack.
+fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
-        let run = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || run(tables, sql));
-        let run = run.map_err(|e| failure(tables, &e.to_string()))?;
-        run.join().unwrap_or_else(|_| Err(failure(tables, "polars cannot run this query")))
+        let run = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|e| e.to_string())?;
+        run.join().map_err(|_| "polars cannot run this query".to_owned())
     })
 }
 
@@ -164,5 +168,20 @@ fn text(value: &AnyValue) -> Option<String> {
         AnyValue::Null => None,
         v if v.is_float() => v.extract::<f64>().map(|v| v.to_string()),
         v => Some(v.get_str().map_or_else(|| v.to_string(), str::to_owned)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_the_stack_is_deep() {
+        fn sum(n: u64) -> u64 {
+            if n == 0 { 0 } else { std::hint::black_box(n) + sum(n - 1) }
+        }
+        assert_eq!(apart(|| sum(1_000_000)), Ok(500_000_500_000));
+        let panics: Result<u64, String> = apart(|| std::hint::black_box(None).expect("inside polars"));
+        assert_eq!(panics, Err("polars cannot run this query".into()));
     }
 }

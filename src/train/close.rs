@@ -27,7 +27,7 @@ impl Run<'_> {
     pub(super) fn close_epoch(
         &mut self,
         epoch: &Epoch,
-        events: &mut EventsWriter,
+        mut events: Option<&mut EventsWriter>,
         watcher: &dyn Watcher,
     ) -> Result<(), TrainError> {
         let (stage, loading, data) = (self.stage(), self.loading(), self.data());
@@ -62,10 +62,14 @@ impl Run<'_> {
             images_skipped: sums.broken as u64,
             dice: judged.validation.dice.per_class.clone(),
         };
-        write_events(&row, &judged, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
+        if let Some(events) = &mut events {
+            write_events(&row, &judged, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
+        }
         let best = judged.best;
         self.checkpoint.records.push(row);
-        write_table(self.folder.path(), &self.checkpoint.records, true)?;
+        if self.ranks.writes() {
+            write_table(self.folder.path(), &self.checkpoint.records, true)?;
+        }
         self.save()?;
         let row = self.checkpoint.records.last().expect("one was pushed");
         watcher.epoch(row, self.plan.epochs(), best);
@@ -78,7 +82,7 @@ impl Run<'_> {
         validated: impl Fn(&super::Learner) -> Result<Validation, TrainError>,
     ) -> Result<Judged, TrainError> {
         let (stage, settings, folder, data) = (&self.stage().config, &self.plan.config, self.folder, self.data());
-        let (loading, watched) = (self.loading(), &self.watched);
+        let (loading, watched, writes) = (self.loading(), &self.watched, self.ranks.writes());
         let checkpoint = &mut self.checkpoint;
         let epoch = checkpoint.epoch + 1;
         self.learner.averaged(|learner| {
@@ -102,10 +106,10 @@ impl Run<'_> {
                     dice: Some(validation.dice.mean),
                     averaged: stage.ema.is_some(),
                 };
-                if settings.keep_best > 1 {
+                if settings.keep_best > 1 && writes {
                     write_weights(&folder.kept(epoch), learner.state(), &info)?;
                 }
-                if place == 0 {
+                if place == 0 && writes {
                     write_weights(&folder.best(), learner.state(), &info)?;
                 }
             }
@@ -115,7 +119,7 @@ impl Run<'_> {
                 weights = histograms::by_part("weights", named.iter().map(|(n, t)| (n.as_str(), t.shallow_clone())))?;
             }
             let mut picture = None;
-            if !watched.is_empty() {
+            if !watched.is_empty() && writes {
                 let sheet = pictures::compare(learner.model(), data.validation, watched, &loading)?;
                 let png = pictures::save(&folder.picture(epoch), &sheet)?;
                 picture = Some(Picture { width: sheet.width(), height: sheet.height(), png });

@@ -1,8 +1,8 @@
 use tch::{Kind, Tensor};
 
-use super::{Ema, Optimiser, Plan, Scaler, Stage, Tensors, TrainConfig, TrainError};
+use super::{Ema, Optimiser, Plan, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError};
 use crate::aten;
-use crate::losses::point_loss;
+use crate::losses::{Part, point_loss};
 use crate::models::Model;
 
 /// Scale of the loss below which half precision has no range left: gradients that still overflow are not finite at all.
@@ -28,11 +28,12 @@ pub struct Learner<'a> {
     optimiser: Optimiser,
     ema: Option<Ema>,
     scaler: Option<Scaler>,
+    ranks: &'a dyn Ranks,
 }
 
 impl<'a> Learner<'a> {
-    /// At the beginning of stage `stage`.
-    pub fn new(model: Model, plan: &'a Plan, stage: usize) -> Result<Learner<'a>, TrainError> {
+    /// At the beginning of stage `stage`, together with the other `ranks`.
+    pub fn new(model: Model, plan: &'a Plan, stage: usize, ranks: &'a dyn Ranks) -> Result<Learner<'a>, TrainError> {
         if plan.config.channels_last {
             for (_, tensor) in model.named_parameters() {
                 aten::channels_last(&tensor)?;
@@ -47,6 +48,7 @@ impl<'a> Learner<'a> {
             scaler: scaler(stage),
             model,
             state,
+            ranks,
         })
     }
 
@@ -116,7 +118,15 @@ impl<'a> Learner<'a> {
     }
 
     /// Adds `share` times the gradients of the batch's loss and gives the loss. `point_weight` is that of PointRend's part.
+    /// Where ranks share a batch, `given` is this one's part, and gradients and losses add up to those of the whole.
+    ///
+    /// # Errors
+    /// The model or a loss refuses, or a rank cannot be reached.
     pub fn learn(&mut self, given: &Tensors, share: f64, point_weight: f64) -> Result<f64, TrainError> {
+        let own = given.images.size()[0];
+        let (first, images) = if self.ranks.world() > 1 { self.ranks.images(own)? } else { (0, own) };
+        let gather = |rows: &Tensor| self.ranks.gather(rows);
+        let part = (self.ranks.world() > 1).then_some(Part { first, images, gather: &gather });
         let half = self.stage.amp.enter(self.model.device())?;
         let output = self.model.forward(&given.input(), true)?;
         // Losses are in single precision, and so is the way back until a layer's own kind.
@@ -124,9 +134,11 @@ impl<'a> Learner<'a> {
         let single = |x: &Tensor| x.f_to_kind(Kind::Float);
         let auxiliary = output.auxiliary.iter().map(single).collect::<Result<Vec<_>, _>>()?;
         let (logits, weights) = (single(&output.logits)?, &self.stage.auxiliary_weights);
-        let (mut loss, _) = self.stage.loss.forward_with_auxiliary(&logits, &auxiliary, &given.words, weights)?;
+        let (mut loss, _) =
+            self.stage.loss.forward_with_auxiliary(&logits, &auxiliary, &given.words, weights, part.as_ref())?;
         if let Some(points) = output.points.as_ref().filter(|_| point_weight != 0.0) {
-            loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(point_weight)?)?;
+            let weight = point_weight * own as f64 / images as f64;
+            loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(weight)?)?;
         }
         let value = loss.f_double_value(&[])?;
         // Where every weight is frozen there is nothing to go back to.
@@ -139,7 +151,14 @@ impl<'a> Learner<'a> {
     }
 
     /// Moves the weights by the summed gradients at rate `lr`; `t` counts the stage's steps, from 1.
+    ///
+    /// # Errors
+    /// libtorch refuses, or a rank cannot be reached.
     pub fn step(&mut self, lr: f64, t: u64) -> Result<Moved, TrainError> {
+        if self.ranks.world() > 1 {
+            let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
+            tch::no_grad(|| self.ranks.sum(&gradients))?;
+        }
         if let Some(scaler) = &mut self.scaler {
             let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
             let overflowed = tch::no_grad(|| aten::unscale(&gradients, 1.0 / scaler.scale()))?;

@@ -2,11 +2,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Samples, TrainError, batches};
+use super::{Ranks, Samples, TrainError, batches};
 use crate::augment::{Augmentations, push_normalised};
 
 /// How batches are made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loading<'a> {
     /// Samples a batch; the last may have fewer.
     pub batch: usize,
@@ -24,6 +24,8 @@ pub struct Loading<'a> {
     pub seed: u64,
     /// Threads, at least 1.
     pub workers: usize,
+    /// Those who share each batch; this one's part is made.
+    pub ranks: &'a dyn Ranks,
 }
 
 /// Samples ready for a model.
@@ -98,7 +100,9 @@ impl Iterator for Batches {
 pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
     let size = dataset.size();
     let square = (size * size) as usize;
-    let places = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
+    let whole = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
+    let own = loading.ranks.own(whole.len());
+    let places = whole.start + own.start..whole.start + own.end;
     let mut made = Batch {
         pixels: Vec::with_capacity(places.len() * loading.channels * square),
         words: Vec::with_capacity(places.len() * square),

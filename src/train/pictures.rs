@@ -3,7 +3,7 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 
 use super::loader::make;
-use super::{Loading, Samples, Tensors, TrainError};
+use super::{Loading, OneProcess, Samples, Tensors, TrainError};
 use crate::augment::Fit;
 use crate::bones;
 use crate::draw::{self, SheetStyle};
@@ -26,7 +26,7 @@ pub(super) fn compare(
     loading: &Loading,
 ) -> Result<RgbImage, TrainError> {
     let size = dataset.size();
-    let plain = Loading { augment: None, ..loading.clone() };
+    let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
     let fit = Fit::new(size, size, size);
     let mut pictures = Vec::new();
     for index in watched {

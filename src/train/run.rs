@@ -2,13 +2,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tch::Device;
+use tch::Tensor;
 
 use super::checkpoint::{Parts, Sums};
 use super::loader::Batches;
 use super::{
-    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, Plan, RunFolder, Samples, Stage, StartFrom,
-    Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
+    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, Plan, Ranks, RunFolder, Samples, Stage,
+    StartFrom, Strategy, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
 };
 use crate::models::{Loaded, Model};
 use crate::progress::Progress;
@@ -60,11 +60,14 @@ pub enum Outcome {
 
 /// Trains as `plan` says on `data`, one entry a stage, and leaves its files in `folder`. With `resume`, goes on from
 /// `last.safetensors`, and refuses where a setting, the data or the classes changed. When `stop` becomes true the run saves
-/// after the step under way and ends.
+/// after the step under way and ends. `strategy` says on which device, and with which other processes.
+///
+/// # Errors
+/// Settings and data do not go together, something cannot be read or written, the loss is not finite, or a rank cannot be reached.
 pub fn train(
     plan: &Plan,
     data: &[Data],
-    device: Device,
+    strategy: Strategy,
     folder: &RunFolder,
     resume: bool,
     stop: &AtomicBool,
@@ -74,11 +77,11 @@ pub fn train(
         return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
     }
     aten::deterministic(plan.config.deterministic)?;
-    let mut run = Run::new(plan, data, device, folder, resume)?;
+    let mut run = Run::new(plan, data, strategy, folder, resume)?;
     let outcome = run.stages(resume, stop, watcher);
     outcome.map_err(|error| {
         watcher.finish();
-        memory::explain(error, run.stage(), device).disk_full(run.saved.then(|| folder.last()))
+        memory::explain(error, run.stage(), strategy.device).disk_full(run.saved.then(|| folder.last()))
     })
 }
 
@@ -95,6 +98,7 @@ pub(super) struct Epoch {
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
     data: &'a [Data<'a>],
+    pub(super) ranks: &'a dyn Ranks,
     pub(super) folder: &'a RunFolder,
     pub(super) learner: Learner<'a>,
     pub(super) checkpoint: Checkpoint,
@@ -113,7 +117,7 @@ impl<'a> Run<'a> {
     fn new(
         plan: &'a Plan,
         data: &'a [Data<'a>],
-        device: Device,
+        Strategy { device, ranks }: Strategy<'a>,
         folder: &'a RunFolder,
         resume: bool,
     ) -> Result<Run<'a>, TrainError> {
@@ -166,11 +170,13 @@ impl<'a> Run<'a> {
         }
         let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);
         let trainable = trainable.collect();
-        let mut learner = Learner::new(model, plan, checkpoint.stage)?;
+        let mut learner = Learner::new(model, plan, checkpoint.stage, ranks)?;
         if let Some(parts) = &parts {
             restore(&learner, parts)?;
             learner.restore(parts, checkpoint.scaler.clone())?;
         }
+        let weights: Vec<Tensor> = learner.state().iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
+        ranks.share(&weights)?;
         let here = data[checkpoint.stage];
         let stage = &plan.stages[checkpoint.stage].config;
         Ok(Run {
@@ -178,6 +184,7 @@ impl<'a> Run<'a> {
             weights: stage.sampling().weights(here.training, plan.sample_weights.as_deref())?,
             plan,
             data,
+            ranks,
             folder,
             learner,
             checkpoint,
@@ -207,6 +214,7 @@ impl<'a> Run<'a> {
             channels_last: settings.channels_last,
             seed: settings.seed,
             workers: settings.workers.max(1),
+            ranks: self.ranks,
         }
     }
 
@@ -217,13 +225,15 @@ impl<'a> Run<'a> {
         }
         let resumed_at = resume.then_some(self.checkpoint.step);
         let path = self.folder.path();
-        let mut events = EventsWriter::create(path, resumed_at).map_err(TrainError::io(path))?;
+        let writes = self.ranks.writes();
+        let events = writes.then(|| EventsWriter::create(path, resumed_at)).transpose();
+        let mut events = events.map_err(TrainError::io(path))?;
         loop {
             while !self.stage_is_done() {
                 let Some(epoch) = self.epoch(stop, watcher)? else { return Ok(self.interrupted()) };
-                self.close_epoch(&epoch, &mut events, watcher)?;
+                self.close_epoch(&epoch, events.as_mut(), watcher)?;
                 let more = !self.stage_is_done() || self.checkpoint.stage < last;
-                if stop.load(Ordering::Relaxed) && more {
+                if self.is_asked_to_stop(stop)? && more {
                     return Ok(self.interrupted());
                 }
             }
@@ -290,18 +300,23 @@ impl<'a> Run<'a> {
                 let Some(batch) = made.next() else { return Ok(true) };
                 let batch = batch?;
                 waited += asked.elapsed();
-                samples += batch.indices.len();
                 self.tell_broken(&batch, watcher);
+                let own = batch.indices.len();
+                let [read, broken, empty] =
+                    self.ranks.totals([own, batch.broken.len(), usize::from(own == 0)].map(|n| n as f64))?;
+                self.checkpoint.sums.broken += broken;
+                let (read, broken) = (read as usize, broken as usize);
+                samples += read;
                 // The samples whose gradients are summed with this batch's, which share one mean.
                 let at = self.checkpoint.batch;
                 let group = at / stage.accumulate * stage.accumulate;
                 let until = ((group + stage.accumulate).min(batches) * stage.batch).min(order.len());
-                let share =
-                    batch.indices.len() as f64 / (until - group * stage.batch - batch.broken.len()).max(1) as f64;
-                // Batch norm cannot learn from what is left where reading failed for all but one.
-                let usable = batch.indices.len() > usize::from(!batch.broken.is_empty());
+                let share = read as f64 / (until - group * stage.batch - broken).max(1) as f64;
+                // Batch norm cannot learn from what is left where reading failed for all but one; and a rank without an image
+                // has no gradients to add.
+                let usable = read > usize::from(broken > 0) && empty == 0.0;
                 if usable {
-                    self.learn(&batch, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
+                    self.learn(&batch, read, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
                 }
                 images.extend_from_slice(&batch.indices);
                 self.checkpoint.batch += 1;
@@ -318,7 +333,7 @@ impl<'a> Run<'a> {
                 }
                 self.learner.clear_gradients()?;
                 let due = self.plan.config.save_every.is_some_and(|n| self.checkpoint.step.is_multiple_of(n));
-                let stopped = stop.load(Ordering::Relaxed) && !last;
+                let stopped = self.is_asked_to_stop(stop)? && !last;
                 if (due && !last) || stopped {
                     self.save()?;
                 }
@@ -332,8 +347,13 @@ impl<'a> Run<'a> {
         Ok(finished?.then_some(Epoch { started, trained, waited, samples, lr, gradients }))
     }
 
+    /// Whether any rank is.
+    fn is_asked_to_stop(&self, stop: &AtomicBool) -> Result<bool, TrainError> {
+        let [asked] = self.ranks.totals([f64::from(u8::from(stop.load(Ordering::Relaxed)))])?;
+        Ok(asked > 0.0)
+    }
+
     fn tell_broken(&mut self, batch: &Batch, watcher: &dyn Watcher) {
-        self.checkpoint.sums.broken += batch.broken.len() as f64;
         for (index, reason) in &batch.broken {
             if self.broken.insert(*index) {
                 watcher.skipped(&self.data().training.entries()[*index].image_id, reason);
@@ -341,18 +361,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Adds the gradients of a batch's share of the mean loss over the samples of a step.
-    fn learn(&mut self, batch: &Batch, share: f64, point_weight: f64) -> Result<(), TrainError> {
+    /// Adds the gradients of a batch's share of the mean loss over the samples of a step. The ranks hold `images` samples of it.
+    fn learn(&mut self, batch: &Batch, images: usize, share: f64, point_weight: f64) -> Result<(), TrainError> {
         seeds::seed_step(self.plan.config.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
         let device = self.learner.model().device();
         let given = Tensors::new(batch, self.data().training.size(), &self.loading(), device)?;
-        let value = self.learner.learn(&given, share, point_weight)?;
+        let [value] = self.ranks.totals([self.learner.learn(&given, share, point_weight)?])?;
         if !value.is_finite() {
             return Err(self.not_finite("loss", value, &batch.indices));
         }
-        let samples = batch.indices.len() as f64;
-        self.checkpoint.sums.loss += value * samples;
-        self.checkpoint.sums.samples += samples;
+        self.checkpoint.sums.loss += value * images as f64;
+        self.checkpoint.sums.samples += images as f64;
         Ok(())
     }
 
@@ -384,6 +403,9 @@ impl<'a> Run<'a> {
 
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
         self.checkpoint.scaler = self.learner.scaler().cloned();
+        if !self.ranks.writes() {
+            return Ok(());
+        }
         self.checkpoint.save(&self.folder.last(), &self.learner)?;
         self.saved = true;
         self.forget_others()

@@ -1,7 +1,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::loader::{Batch, make};
-use super::{Amp, Loading, Samples, TrainError};
+use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
 use crate::losses::LossMix;
 use crate::metrics::{Dice, DiceScore};
@@ -62,7 +62,7 @@ pub fn validate(
     loading: &Loading,
     amp: Amp,
 ) -> Result<Validation, TrainError> {
-    let plain = Loading { augment: None, ..loading.clone() };
+    let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
     let order: Vec<usize> = (0..dataset.len()).collect();
     let classes = model.config().classes;
     let (mut loss_sum, mut samples, mut dice) = (0.0, 0, Dice::new(classes));

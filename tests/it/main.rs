@@ -34,6 +34,8 @@ mod outputs;
 mod phantom;
 mod python;
 mod query;
+#[cfg(feature = "torch")]
+mod ranks;
 mod reading;
 mod report;
 #[cfg(feature = "torch")]

@@ -16,9 +16,9 @@ use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Moved, OptimiserKind, OptimiserSettings,
-    Outcome, Plan, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, Tensors, TrainConfig, TrainError, Watcher,
-    WeightsInfo, partition, read_weights, train, write_weights,
+    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Moved, OneProcess, OptimiserKind,
+    OptimiserSettings, Outcome, Plan, Ranks, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, Strategy,
+    Tensors, TrainConfig, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -64,14 +64,14 @@ pub fn draw_data(root: &Path, patients: usize) -> Vec<FoldRow> {
     folds
 }
 
-struct Bench {
-    folder: tempfile::TempDir,
+pub struct Bench {
+    pub folder: tempfile::TempDir,
     training: Samples,
     validation: Samples,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         tch::set_num_threads(1);
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
@@ -110,14 +110,25 @@ impl Bench {
         plan
     }
 
-    fn run(&self, name: &str) -> RunFolder {
+    pub fn run(&self, name: &str) -> RunFolder {
         RunFolder::new(self.folder.path(), name)
     }
 
     fn train(&self, plan: &Plan, run: &RunFolder, resume: bool, watcher: &StopAfter) -> Result<Outcome, TrainError> {
+        self.train_as(plan, &OneProcess, run, resume, watcher)
+    }
+
+    pub fn train_as(
+        &self,
+        plan: &Plan,
+        ranks: &dyn Ranks,
+        run: &RunFolder,
+        resume: bool,
+        watcher: &StopAfter,
+    ) -> Result<Outcome, TrainError> {
         let data = Data { training: &self.training, validation: &self.validation };
         let data = vec![data; plan.stages.len()];
-        train(plan, &data, Device::Cpu, run, resume, &watcher.stop, watcher)
+        train(plan, &data, Strategy { device: Device::Cpu, ranks }, run, resume, &watcher.stop, watcher)
     }
 }
 
@@ -126,7 +137,7 @@ fn model() -> ModelConfig {
     ModelConfig { in_channels: 1, norm_momentum, dropout, drop_path, ..ModelConfig::default() }
 }
 
-fn stage() -> Stage {
+pub fn stage() -> Stage {
     let config = TrainConfig {
         size: 64,
         epochs: 3,
@@ -141,7 +152,7 @@ fn stage() -> Stage {
 }
 
 /// Asks the run to stop after so many batches, and keeps the epochs' records.
-struct StopAfter {
+pub struct StopAfter {
     stop: AtomicBool,
     left: AtomicUsize,
     records: std::sync::Mutex<Vec<EpochRow>>,
@@ -149,7 +160,7 @@ struct StopAfter {
 }
 
 impl StopAfter {
-    fn batches(n: usize) -> StopAfter {
+    pub fn batches(n: usize) -> StopAfter {
         StopAfter {
             stop: AtomicBool::new(false),
             left: AtomicUsize::new(n),
@@ -158,8 +169,12 @@ impl StopAfter {
         }
     }
 
-    fn never() -> StopAfter {
+    pub fn never() -> StopAfter {
         StopAfter::batches(usize::MAX)
+    }
+
+    pub fn records(&self) -> Vec<EpochRow> {
+        self.records.lock().unwrap().clone()
     }
 }
 
@@ -359,7 +374,7 @@ fn going_on_with_something_else_is_refused_and_named() {
         "{error}"
     );
     let swapped = [Data { training: &bench.validation, validation: &bench.training }];
-    let swapped = train(&plan, &swapped, Device::Cpu, &run, true, &AtomicBool::new(false), &Silent);
+    let swapped = train(&plan, &swapped, Strategy::on(Device::Cpu), &run, true, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
     assert!(error.contains("training data") && error.contains("validation data"), "{error}");
 }
@@ -390,7 +405,7 @@ fn a_gradient_that_is_no_number_moves_nothing() {
 }
 
 /// A learner with group norms, which do not look across images, on all six training images.
-fn grouped(bench: &Bench, config: TrainConfig) -> Plan {
+pub fn grouped(bench: &Bench, config: TrainConfig) -> Plan {
     let mut plan = Plan { stages: vec![Stage { config, ..stage() }], ..bench.plan() };
     plan.config.model = ModelConfig { norm: carpus::models::Norm::Group(8), ..model() };
     plan.config.weights = None;
@@ -420,6 +435,7 @@ fn given(bench: &Bench, plan: &Plan, indices: &[usize]) -> Tensors {
         channels_last: plan.config.channels_last,
         seed: 0,
         workers: 1,
+        ranks: &OneProcess,
     };
     Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
 }
@@ -427,7 +443,7 @@ fn given(bench: &Bench, plan: &Plan, indices: &[usize]) -> Tensors {
 fn learner<'a>(plan: &'a Plan, start: &Path) -> Learner<'a> {
     let mut model = Model::new(&plan.config.model, Device::Cpu).unwrap();
     model.load(start).unwrap();
-    Learner::new(model, plan, 0).unwrap()
+    Learner::new(model, plan, 0, &OneProcess).unwrap()
 }
 
 /// A model whose weights are the same in each test run. (Those that libtorch draws depend on the tests that run at the same
@@ -636,7 +652,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let watcher = StopAfter::never();
     let run = bench.run("breaks");
     let here = [Data { training: &training, validation: &validation }];
-    train(&plan, &here, Device::Cpu, &run, false, &watcher.stop, &watcher).unwrap();
+    train(&plan, &here, Strategy::on(Device::Cpu), &run, false, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);
     let told = watcher.skipped.into_inner().unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use carpus::augment::Augmentations;
 use carpus::models::{Model, ModelConfig, read_tensors};
-use carpus::train::{Learner, Moved, Plan, Schedule, Stage, StartFrom, Tensors, TrainConfig};
+use carpus::train::{Learner, Moved, OneProcess, Plan, Schedule, Stage, StartFrom, Tensors, TrainConfig};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -66,7 +66,7 @@ fn side_by_side_with_the_reference() {
     let plan = plan();
     let mut model = Model::new(&plan.config.model, Device::Cpu).unwrap();
     model.load(&folder.path().join("start.safetensors")).unwrap();
-    let mut learner = Learner::new(model, &plan, 0).unwrap();
+    let mut learner = Learner::new(model, &plan, 0, &OneProcess).unwrap();
     let batches = read_tensors(&folder.path().join("batches.safetensors")).unwrap();
     let metadata = Tensor::full([BATCH as i64, 4], f64::NAN, (Kind::Float, Device::Cpu));
     let count = batches["x"].size()[0];
