@@ -1,13 +1,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use polars::prelude::*;
 
 use super::data::{read_corrections, scanned, tables_read, warn, warn_outdated};
 use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::dataset::Subset;
 use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
-use crate::tables::{ImageRow, PatientRow, correct, read_parquet, write_csv, write_parquet};
+use crate::tables::{
+    ImageRow, PatientRow, Table, correct, count, filtered, is, read_parquet, texts, with_patients, write_csv,
+    write_parquet,
+};
 use crate::wording::counted;
 
 /// Deal patients to folds, strata in proportion
@@ -99,21 +103,21 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let status = status.worse(warn(&correct(&mut images, &mut patients, &corrections), ui));
     let status = status.worse(warn_outdated(&args.tables, &images, &corrections, ui));
     let [balance_path, weights_path] = output_paths(&args, ui)?;
-    let in_subset: Vec<&ImageRow> = images.iter().filter(|i| args.subset.holds(i.subset)).collect();
-    let chosen: Vec<&ImageRow> =
-        in_subset.iter().copied().filter(|i| !corrections.excludes(&i.image_id, &i.patient_id)).collect();
-    let n_excluded = in_subset.len() - chosen.len();
-    let (chosen, unusable): (Vec<&ImageRow>, Vec<&ImageRow>) =
-        chosen.into_iter().partition(|i| i.unusable_reason.is_none());
-    for row in unusable.iter().take(5) {
-        ui.note(format_args!(
-            "{} enters no fold: {}",
-            row.image_id,
-            row.unusable_reason.as_deref().unwrap_or_default()
-        ));
+    let excluded = images.iter().map(|i| corrections.excludes(&i.image_id, &i.patient_id)).collect::<Vec<_>>();
+    let mut hands = with_patients(ImageRow::to_frame(&images)?, PatientRow::to_frame(&patients)?)?;
+    hands.with_column(Column::new("excluded".into(), excluded))?;
+    if let Some(subset) = args.subset.only() {
+        hands = filtered(&hands, is("subset", subset))?;
     }
-    if unusable.len() > 5 {
-        ui.note(format_args!("… and {} not usable", counted(unusable.len() - 5, "more is", "more are")));
+    let n_excluded = count(&hands, col("excluded"))?;
+    let unusable = filtered(&hands, not(col("excluded")).and(col("unusable_reason").is_not_null()))?;
+    let hands = filtered(&hands, not(col("excluded")).and(col("unusable_reason").is_null()))?;
+    for (image, reason) in texts(&unusable, "image_id")?.iter().zip(texts(&unusable, "unusable_reason")?).take(5) {
+        let [image, reason] = [image, &reason].map(|text| text.as_deref().unwrap_or_default());
+        ui.note(format_args!("{image} enters no fold: {reason}"));
+    }
+    if unusable.height() > 5 {
+        ui.note(format_args!("… and {} not usable", counted(unusable.height() - 5, "more is", "more are")));
     }
 
     let settings = SplitSettings {
@@ -123,12 +127,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         seed: (!args.no_shuffle).then_some(args.seed),
         quantiles: args.quantiles,
     };
-    let made = split(&chosen, &patients, &settings)?;
+    let made = split(&hands, &settings)?;
     let weights = if args.sample_weights.is_empty() {
         None
     } else {
-        let keys = Keys::new(&chosen, &patients, settings.quantiles)?;
-        Some(sample_weights(&made.folds, &keys, &args.sample_weights)?)
+        Some(sample_weights(&Keys::new(&hands, settings.quantiles)?, &args.sample_weights)?)
     };
     let mut warnings = made.warnings;
     warnings.extend(weights.iter().flat_map(|(_, w)| w.iter().cloned()));
@@ -162,7 +165,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ui.json(&serde_json::json!({
         "folds": args.out, "balance_csv": balance_path, "weights": weights.is_some().then_some(weights_path),
         "method": settings.method.name(), "by": settings.by, "seed": settings.seed,
-        "images": made.folds.len(), "excluded": n_excluded, "unusable": unusable.len(),
+        "images": made.folds.len(), "excluded": n_excluded, "unusable": unusable.height(),
         "balance": made.balance, "warnings": warnings,
     }))?;
     Ok(status)

@@ -1,13 +1,14 @@
 //! How evenly strata lie in folds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use polars::prelude::*;
 use serde::Serialize;
 
 use super::strata::{Bin, Key};
 use crate::artefact::write_atomically;
-use crate::tables::{FoldRow, TableError};
+use crate::tables::{Cell, TableError, texts};
 
 /// Name of the rows that count whole strata.
 pub const STRATUM: &str = "stratum";
@@ -60,57 +61,59 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// Counts what the folds hold. `keys` have one label for each row of `rows`.
-    pub fn new(rows: &[FoldRow], keys: &[Key], folds: usize) -> Balance {
-        let all: Vec<usize> = (0..rows.len()).collect();
-        let in_fold =
-            |members: &[usize], fold: usize| members.iter().filter(|i| rows[**i].fold as usize == fold).count();
-        let patients = |members: &mut dyn Iterator<Item = usize>| {
-            members.map(|i| rows[i].patient_id.as_str()).collect::<BTreeSet<_>>().len()
+    /// Counts what the folds hold. `dealt` has the columns of a fold table, and those of the `keys`.
+    ///
+    /// # Errors
+    /// A column is missing.
+    pub fn new(dealt: &DataFrame, keys: &[Key], folds: usize) -> PolarsResult<Balance> {
+        let counts = [len().alias("images"), col("patient_id").n_unique().alias("patients")];
+        let share = |part: u32, whole: usize| f64::from(part) / whole.max(1) as f64;
+
+        let held = dealt.clone().lazy().group_by([col("fold")]).agg(&counts);
+        let sizes = df!("fold" => (0..folds as u32).collect::<Vec<_>>())?.lazy();
+        let sizes = sizes.left_join(held, col("fold"), col("fold")).sort(["fold"], SortMultipleOptions::default());
+        let sizes = sizes.fill_null(lit(0)).collect()?;
+        let (images, patients) = (u32::values(sizes.column("images")?)?, u32::values(sizes.column("patients")?)?);
+        let size = |(fold, (images, patients)): (usize, (u32, u32))| FoldSize {
+            fold,
+            images: images as usize,
+            patients: patients as usize,
+            share: share(images, dealt.height()),
         };
-        let sizes: Vec<FoldSize> = (0..folds)
-            .map(|fold| {
-                let images = in_fold(&all, fold);
-                FoldSize {
-                    fold,
-                    images,
-                    patients: patients(&mut all.iter().copied().filter(|i| rows[*i].fold as usize == fold)),
-                    share: images as f64 / rows.len().max(1) as f64,
+        let sizes: Vec<FoldSize> = images.into_iter().zip(patients).enumerate().map(size).collect();
+
+        let in_folds = (0..folds).map(|fold| col("fold").eq(lit(fold as u32)).sum().alias(fold.to_string()));
+        let counts: Vec<Expr> = counts.into_iter().chain(in_folds).collect();
+        let by_value = |key: &str, label: &Expr| -> PolarsResult<Vec<BalanceRow>> {
+            let values = dealt.clone().lazy().group_by([label.clone().alias("value")]).agg(&counts);
+            let values = values.sort(["value"], SortMultipleOptions::default()).collect()?;
+            let counts = values.columns()[1..].iter().map(u32::values).collect::<PolarsResult<Vec<_>>>()?;
+            let row = |(at, value): (usize, String)| {
+                let in_folds = || counts[2..].iter().map(|column| column[at]);
+                let overall = share(counts[0][at], dealt.height());
+                let fold_shares: Vec<f64> = in_folds().zip(&sizes).map(|(n, size)| share(n, size.images)).collect();
+                BalanceRow {
+                    key: key.to_owned(),
+                    value,
+                    images: counts[0][at] as usize,
+                    patients: counts[1][at] as usize,
+                    share: overall,
+                    worst_deviation: fold_shares.iter().map(|s| (s - overall).abs()).fold(0.0, f64::max),
+                    fold_images: in_folds().map(|n| n as usize).collect(),
+                    fold_shares,
                 }
-            })
-            .collect();
-        let count = |key: &str, value: &str, members: &[usize]| {
-            let share = members.len() as f64 / rows.len().max(1) as f64;
-            let fold_images: Vec<usize> = (0..folds).map(|f| in_fold(members, f)).collect();
-            let fold_shares: Vec<f64> =
-                fold_images.iter().zip(&sizes).map(|(n, size)| *n as f64 / size.images.max(1) as f64).collect();
-            BalanceRow {
-                key: key.to_owned(),
-                value: value.to_owned(),
-                images: members.len(),
-                patients: patients(&mut members.iter().copied()),
-                share,
-                worst_deviation: fold_shares.iter().map(|s| (s - share).abs()).fold(0.0, f64::max),
-                fold_images,
-                fold_shares,
-            }
+            };
+            Ok(texts(&values, "value")?.into_iter().flatten().enumerate().map(row).collect())
         };
-        let by_value = |key: &str, label: &dyn Fn(usize) -> String| -> Vec<BalanceRow> {
-            let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-            for i in 0..rows.len() {
-                members.entry(label(i)).or_default().push(i);
-            }
-            members.iter().map(|(value, members)| count(key, value, members)).collect()
-        };
-        let mut table = by_value(STRATUM, &|i| rows[i].stratum.clone());
-        let worst_deviation = table.iter().map(|r| r.worst_deviation).fold(0.0, f64::max);
+        let mut rows = by_value(STRATUM, &col(STRATUM))?;
+        let worst_deviation = rows.iter().map(|r| r.worst_deviation).fold(0.0, f64::max);
         if keys.len() > 1 {
             for key in keys {
-                table.extend(by_value(&key.name, &|i| key.labels[i].clone()));
+                rows.extend(by_value(&key.name, &key.label)?);
             }
         }
         let bins = keys.iter().filter(|k| !k.bins.is_empty()).map(|k| (k.name.clone(), k.bins.clone())).collect();
-        Balance { folds: sizes, rows: table, worst_deviation, bins }
+        Ok(Balance { folds: sizes, rows, worst_deviation, bins })
     }
 
     /// Header and cells as a table: strata and values down, folds across; shares from 0 to 1. Its first row, of
@@ -176,6 +179,11 @@ fn share(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::{FoldRow, Table};
+
+    fn balance(rows: &[FoldRow]) -> Balance {
+        Balance::new(&FoldRow::to_frame(rows).unwrap(), &[], 2).unwrap()
+    }
 
     fn row(image: &str, patient: &str, stratum: &str, fold: u32) -> FoldRow {
         FoldRow { image_id: image.into(), patient_id: patient.into(), stratum: stratum.into(), fold }
@@ -184,7 +192,7 @@ mod tests {
     #[test]
     fn shares_and_the_worst_deviation() {
         let rows = [row("a", "1", "F", 0), row("b", "1", "M", 0), row("c", "2", "F", 1), row("d", "2", "F", 1)];
-        let balance = Balance::new(&rows, &[], 2);
+        let balance = balance(&rows);
         assert_eq!(balance.folds.iter().map(|f| (f.images, f.patients)).collect::<Vec<_>>(), [(2, 1), (2, 1)]);
         let f = &balance.rows[0];
         assert_eq!((f.value.as_str(), f.images, f.patients, f.share), ("F", 3, 2, 0.75));
@@ -197,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_fold_with_no_image_has_share_zero() {
-        let balance = Balance::new(&[row("a", "1", "F", 0)], &[], 2);
+        let balance = balance(&[row("a", "1", "F", 0)]);
         assert_eq!(balance.rows[0].fold_shares, [1.0, 0.0]);
         assert_eq!(balance.worst_deviation, 1.0);
     }

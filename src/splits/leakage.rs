@@ -1,59 +1,59 @@
 //! A patient must be in one fold only: two hands of a person are nearly mirror images.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::*;
 
 use super::SplitError;
-use crate::tables::{FoldRow, ImageRow};
+use crate::tables::{FoldRow, ImageRow, Table, filtered, texts};
 
 /// Refuses folds that hold a patient or an image twice.
 ///
 /// The patient is that of the images table, which knows better than a fold table edited by hand; an image that the table
 /// does not have counts for the patient its fold row names. A row whose patient disagrees with the images table is
 /// an error as well.
+///
+/// # Errors
+/// Those three.
 pub fn check_leakage(folds: &[FoldRow], images: &[ImageRow]) -> Result<(), SplitError> {
-    let patient_of: HashMap<&str, &str> = images.iter().map(|i| (i.image_id.as_str(), i.patient_id.as_str())).collect();
-    let mut seen: HashMap<&str, u32> = HashMap::new();
-    let mut folds_of: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for row in folds {
-        if seen.insert(&row.image_id, row.fold).is_some() {
-            return Err(SplitError::DuplicateImage { image_id: row.image_id.clone() });
-        }
-        let patient = patient_of.get(row.image_id.as_str()).copied().unwrap_or(&row.patient_id);
-        if patient != row.patient_id {
-            return Err(SplitError::Patient {
-                image_id: row.image_id.clone(),
-                in_folds: row.patient_id.clone(),
-                in_images: patient.to_owned(),
-            });
-        }
-        folds_of.entry(patient).or_default().insert(row.fold);
+    let images = df!(
+        "image_id" => images.iter().map(|i| i.image_id.as_str()).collect::<Vec<_>>(),
+        "in_images" => images.iter().map(|i| i.patient_id.as_str()).collect::<Vec<_>>(),
+    )?;
+    let images = images.lazy().group_by([col("image_id")]).agg([col("in_images").last()]);
+    let mut by = JoinArgs::new(JoinType::Left);
+    by.maintain_order = MaintainOrderJoin::Left;
+    let rows = FoldRow::to_frame(folds)?.lazy().join(images, [col("image_id")], [col("image_id")], by);
+    let n_rows = len().over([col("image_id")])?.alias("n_rows");
+    let n_folds = col("fold").n_unique().over([col("patient_id")])?.alias("n_folds");
+    let rows = rows.with_columns([n_rows, n_folds]).collect()?;
+
+    let twice = FoldRow::from_frame(&filtered(&rows, col("n_rows").gt(lit(1)))?)?;
+    if let Some(row) = twice.into_iter().next() {
+        return Err(SplitError::DuplicateImage { image_id: row.image_id });
     }
-    let leaks: Vec<(String, Vec<u32>)> = folds_of
-        .into_iter()
-        .filter(|(_, folds)| folds.len() > 1)
-        .map(|(patient, folds)| (patient.to_owned(), folds.into_iter().collect()))
-        .collect();
-    if leaks.is_empty() { Ok(()) } else { Err(SplitError::Leakage { patients: leaks }) }
+    let wrong = filtered(&rows, col("in_images").neq(col("patient_id")))?;
+    let in_images = texts(&wrong, "in_images")?.into_iter().flatten();
+    if let Some((row, in_images)) = FoldRow::from_frame(&wrong)?.into_iter().zip(in_images).next() {
+        return Err(SplitError::Patient { image_id: row.image_id, in_folds: row.patient_id, in_images });
+    }
+    let mut patients = BTreeMap::<_, BTreeSet<_>>::new();
+    for row in FoldRow::from_frame(&filtered(&rows, col("n_folds").gt(lit(1)))?)? {
+        patients.entry(row.patient_id).or_default().insert(row.fold);
+    }
+    if patients.is_empty() { Ok(()) } else { Err(SplitError::Leakage { patients }) }
 }
 
 /// Image files that are the same byte for byte though their patients, and with them their folds, differ: one line each.
-pub(super) fn identical_images(folds: &[FoldRow], images: &[&ImageRow]) -> Vec<String> {
-    let mut first: HashMap<&str, (&FoldRow, &ImageRow)> = HashMap::new();
-    let mut lines = Vec::new();
-    for (row, image) in folds.iter().zip(images) {
-        let Some(sha) = image.sha256.as_deref() else { continue };
-        match first.get(sha) {
-            Some((other, _)) if other.fold != row.fold => lines.push(format!(
-                "images {} (patient {}, fold {}) and {} (patient {}, fold {}) are the same file; exclude one",
-                other.image_id, other.patient_id, other.fold, row.image_id, row.patient_id, row.fold
-            )),
-            Some(_) => {}
-            None => {
-                first.insert(sha, (row, image));
-            }
-        }
-    }
-    lines
+pub(super) fn identical_images(dealt: &DataFrame) -> PolarsResult<Vec<String>> {
+    let first = |value: Expr| value.first().over([col("sha256")]);
+    let fold = || col("fold").cast(DataType::String);
+    let image = col("image_id") + lit(" (patient ") + col("patient_id") + lit(", fold ") + fold() + lit(")");
+    let line = lit("images ") + first(image.clone())? + lit(" and ") + image + lit(" are the same file; exclude one");
+    let lines = dealt.clone().lazy().filter(col("sha256").is_not_null());
+    let lines = lines.select([line.alias("line"), col("fold").neq(first(col("fold"))?).alias("is_other")]);
+    let lines = texts(&lines.filter(col("is_other")).collect()?, "line")?;
+    Ok(lines.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

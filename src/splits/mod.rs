@@ -14,15 +14,17 @@ pub use balance::{Balance, BalanceRow, FoldSize, STRATUM};
 pub use group::{group_k_fold, shuffled_group_k_fold};
 pub use leakage::check_leakage;
 pub use numpy_random::RandomState;
-pub use strata::{Bin, JOINT, Key, Keys, MISSING, strata};
+pub use strata::{Bin, JOINT, Key, Keys, MISSING, stratum};
 pub use stratified_group::stratified_group_k_fold;
 pub use weights::{ImageWeight, WeightRule, read_weights, sample_weights, write_weights};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use polars::prelude::*;
+
 use crate::closed_enum::closed_enum;
-use crate::tables::{FoldRow, ImageRow, PatientRow};
+use crate::tables::{Cell, FoldRow, Table, texts};
 use crate::wording::counted;
 
 closed_enum! {
@@ -84,14 +86,14 @@ pub enum SplitError {
     Quantiles { quantiles: usize },
     #[error("no table has a column `{key}`; columns: {}", available.join(", "))]
     UnknownKey { key: String, available: Vec<&'static str> },
-    #[error("table `{table}`: {source}")]
-    Table { table: &'static str, source: polars::error::PolarsError },
+    #[error("tables: {0}")]
+    Table(#[from] PolarsError),
     #[error("image {image_id} has two rows")]
     DuplicateImage { image_id: String },
     #[error("image {image_id} belongs to patient {in_images}, its fold row says {in_folds}")]
     Patient { image_id: String, in_folds: String, in_images: String },
     #[error("{} in more than one fold: {}. Make the folds again with `carpus split`", counted(patients.len(), "patient", "patients"), leaks(patients))]
-    Leakage { patients: Vec<(String, Vec<u32>)> },
+    Leakage { patients: BTreeMap<String, BTreeSet<u32>> },
     #[error("weight {text:?}: expected KEY=NUMBER (a true/false column) or KEY:VALUE=NUMBER, the number above 0")]
     WeightRule { text: String },
     #[error("weight of `{key}`: the column is not true/false; say for which value: {key}:VALUE=NUMBER")]
@@ -100,7 +102,7 @@ pub enum SplitError {
     WeightFile { path: PathBuf, line: u64, reason: String },
 }
 
-fn leaks(patients: &[(String, Vec<u32>)]) -> String {
+fn leaks(patients: &BTreeMap<String, BTreeSet<u32>>) -> String {
     let mut lines: Vec<String> = patients
         .iter()
         .take(20)
@@ -115,84 +117,76 @@ fn leaks(patients: &[(String, Vec<u32>)]) -> String {
     lines.join("; ")
 }
 
-/// Deals the `images` to folds, patients whole.
-pub fn split(images: &[&ImageRow], patients: &[PatientRow], settings: &SplitSettings) -> Result<Split, SplitError> {
+/// Deals `hands` to folds, patients whole: images with the columns of their patients, in the order of the images table.
+///
+/// # Errors
+/// The settings do not fit the images, a key is not a column, or an image has two rows.
+pub fn split(hands: &DataFrame, settings: &SplitSettings) -> Result<Split, SplitError> {
     if settings.folds < 2 {
         return Err(SplitError::TooFewFolds { folds: settings.folds });
     }
-    if images.is_empty() {
+    if hands.height() == 0 {
         return Err(SplitError::NoImages);
     }
-    let keys = Keys::new(images, patients, settings.quantiles)?;
+    let keys = Keys::new(hands, settings.quantiles)?;
     let keys = settings.by.iter().map(|k| keys.key(k)).collect::<Result<Vec<_>, _>>()?;
-    let strata = strata(&keys, images.len());
+    let stratum = stratum(keys.iter().map(|key| key.label.clone()));
+    let mut dealt = hands.clone().lazy().with_column(stratum.alias(STRATUM)).collect()?;
 
-    // Numbers in sorted order, as np.unique gives them: UTF-8 sorts as code points do.
-    let (patient_names, groups) = encode(images.iter().map(|i| i.patient_id.as_str()));
-    if patient_names.len() < settings.folds {
-        return Err(SplitError::TooFewPatients { folds: settings.folds, patients: patient_names.len() });
+    let (groups, n_patients) = codes(&dealt, "patient_id")?;
+    if n_patients < settings.folds {
+        return Err(SplitError::TooFewPatients { folds: settings.folds, patients: n_patients });
     }
     let fold_of_group = match settings.method {
-        Method::Group => group_k_fold(&groups, patient_names.len(), settings.folds),
+        Method::Group => group_k_fold(&groups, n_patients, settings.folds),
         Method::RandomGroup => {
             let seed = settings.seed.ok_or(SplitError::SeedNeeded)?;
-            shuffled_group_k_fold(patient_names.len(), settings.folds, seed)
+            shuffled_group_k_fold(n_patients, settings.folds, seed)
         }
         Method::StratifiedGroup => {
-            let (names, classes) = encode(strata.iter().map(String::as_str));
-            let mut sizes = vec![0; names.len()];
-            for class in &classes {
-                sizes[*class] += 1;
-            }
-            let largest = sizes.into_iter().max().unwrap_or(0);
+            let (classes, n_strata) = codes(&dealt, STRATUM)?;
+            let sizes = dealt.clone().lazy().group_by([col(STRATUM)]).agg([len().alias("images")]).collect()?;
+            let largest = u32::values(sizes.column("images")?)?.into_iter().max().unwrap_or(0) as usize;
             if largest < settings.folds {
-                return Err(SplitError::ThinStrata { strata: names.len(), folds: settings.folds, largest });
+                return Err(SplitError::ThinStrata { strata: n_strata, folds: settings.folds, largest });
             }
-            stratified_group_k_fold(&classes, names.len(), &groups, patient_names.len(), settings.folds, settings.seed)
+            stratified_group_k_fold(&classes, n_strata, &groups, n_patients, settings.folds, settings.seed)
         }
     };
-    let rows: Vec<FoldRow> = images
-        .iter()
-        .zip(strata)
-        .zip(&groups)
-        .map(|((image, stratum), group)| FoldRow {
-            image_id: image.image_id.clone(),
-            patient_id: image.patient_id.clone(),
-            stratum,
-            fold: fold_of_group[*group] as u32,
-        })
-        .collect();
-    check_leakage(&rows, &[])?;
-    let balance = Balance::new(&rows, &keys, settings.folds);
-    let warnings = warnings(&rows, &keys, &balance, images);
-    Ok(Split { folds: rows, balance, warnings })
+    let folds: Vec<u32> = groups.iter().map(|group| fold_of_group[*group] as u32).collect();
+    dealt.with_column(Column::new("fold".into(), folds))?;
+    let folds = FoldRow::from_frame(&dealt)?;
+    check_leakage(&folds, &[])?;
+    let balance = Balance::new(&dealt, &keys, settings.folds)?;
+    let warnings = warnings(&dealt, &keys, &balance)?;
+    Ok(Split { folds, balance, warnings })
 }
 
-/// The distinct values in order, and each value's place among them.
-fn encode<'a>(values: impl Iterator<Item = &'a str> + Clone) -> (Vec<&'a str>, Vec<usize>) {
-    let names: Vec<&str> = values.clone().collect::<BTreeSet<_>>().into_iter().collect();
-    let codes = values.map(|v| names.binary_search(&v).expect("every value is among the names")).collect();
-    (names, codes)
+/// Each value's place among the sorted distinct values of a column, as `np.unique` gives it (UTF-8 sorts as code points do), and
+/// how many those are.
+fn codes(frame: &DataFrame, column: &str) -> PolarsResult<(Vec<usize>, usize)> {
+    let place = col(column).rank(RankOptions { method: RankMethod::Dense, descending: false }, None) - lit(1);
+    let places = u32::values(frame.clone().lazy().select([place]).collect()?.column(column)?)?;
+    let codes: Vec<usize> = places.into_iter().map(|place| place as usize).collect();
+    let n = codes.iter().max().map_or(0, |last| last + 1);
+    Ok((codes, n))
 }
 
-fn warnings(rows: &[FoldRow], keys: &[Key], balance: &Balance, images: &[&ImageRow]) -> Vec<String> {
+fn warnings(dealt: &DataFrame, keys: &[Key], balance: &Balance) -> PolarsResult<Vec<String>> {
     let folds = balance.folds.len();
     let mut out = Vec::new();
     for key in keys {
-        let missing: Vec<&str> = rows
-            .iter()
-            .zip(&key.labels)
-            .filter(|(_, label)| *label == MISSING)
-            .map(|(row, _)| row.image_id.as_str())
-            .collect();
+        let missing = col("image_id").filter(key.label.clone().eq(lit(MISSING)));
+        let missing = texts(&dealt.clone().lazy().select([missing]).collect()?, "image_id")?;
         if !missing.is_empty() {
             let more = if missing.len() > 3 { ", …" } else { "" };
-            let shown = missing[..missing.len().min(3)].join(", ");
+            let shown: Vec<&str> = missing.iter().flatten().take(3).map(String::as_str).collect();
             out.push(format!(
-                "{} of {} images have no `{}` ({shown}{more}); their value is `{MISSING}`",
+                "{} of {} images have no `{}` ({}{more}); their value is `{MISSING}`",
                 missing.len(),
-                rows.len(),
-                key.name
+                dealt.height(),
+                key.name,
+                shown.join(", ")
             ));
         }
     }
@@ -207,35 +201,33 @@ fn warnings(rows: &[FoldRow], keys: &[Key], balance: &Balance, images: &[&ImageR
             }
         }
     }
-    let absent = absent_strata(keys, balance);
+    let absent = absent_strata(dealt, keys)?;
     if !absent.is_empty() {
         out.push(format!("no image is of stratum {}", absent.join(", ")));
     }
     for size in balance.folds.iter().filter(|f| f.images == 0) {
         out.push(format!("fold {} holds no image", size.fold));
     }
-    out.extend(leakage::identical_images(rows, images));
-    out
+    out.extend(leakage::identical_images(dealt)?);
+    Ok(out)
 }
 
 /// Combinations of known values that no image has; none are looked for where there would be more than 64.
-fn absent_strata(keys: &[Key], balance: &Balance) -> Vec<String> {
-    let mut combinations = vec![String::new()];
-    for (i, key) in keys.iter().enumerate() {
-        let values: BTreeSet<&String> = key.labels.iter().filter(|l| *l != MISSING).collect();
-        if combinations.len() * values.len() > 64 {
-            return Vec::new();
-        }
-        combinations = combinations
-            .iter()
-            .flat_map(|c| values.iter().map(move |v| if i == 0 { (*v).clone() } else { format!("{c}{JOINT}{v}") }))
-            .collect();
+fn absent_strata(dealt: &DataFrame, keys: &[Key]) -> PolarsResult<Vec<String>> {
+    let values = keys.iter().enumerate().map(|(at, key)| {
+        let value = key.label.clone().unique().sort(SortOptions::default()).alias(at.to_string());
+        dealt.clone().lazy().select([value]).filter(col(at.to_string()).neq(lit(MISSING))).collect()
+    });
+    let values = values.collect::<PolarsResult<Vec<DataFrame>>>()?;
+    if values.iter().map(DataFrame::height).fold(1, usize::saturating_mul) > 64 {
+        return Ok(Vec::new());
     }
-    if keys.is_empty() {
-        return Vec::new();
-    }
-    combinations.retain(|c| !balance.rows.iter().any(|r| r.key == STRATUM && r.value == *c));
-    combinations
+    let Some(all) = values.into_iter().map(IntoLazy::lazy).reduce(|all, values| all.cross_join(values, None)) else {
+        return Ok(Vec::new());
+    };
+    let all = all.select([stratum((0..keys.len()).map(|at| col(at.to_string()))).alias(STRATUM)]);
+    let absent = all.anti_join(dealt.clone().lazy(), col(STRATUM), col(STRATUM)).collect()?;
+    String::values(absent.column(STRATUM)?)
 }
 
 #[cfg(test)]
@@ -244,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::dataset::Side;
+    use crate::tables::ImageRow;
 
     fn settings(method: Method, folds: usize, seed: Option<u32>) -> SplitSettings {
         SplitSettings { method, by: vec!["side".into()], folds, seed, quantiles: 4 }
@@ -263,9 +256,9 @@ mod tests {
         #[test]
         fn no_patient_is_in_two_folds(patients in prop::collection::vec(0u8..40, 1..200), folds in 2usize..8, seed: u32) {
             let rows = images(&patients);
-            let refs: Vec<&ImageRow> = rows.iter().collect();
+            let hands = ImageRow::to_frame(&rows).unwrap();
             for method in Method::ALL {
-                match split(&refs, &[], &settings(*method, folds, Some(seed))) {
+                match split(&hands, &settings(*method, folds, Some(seed))) {
                     Ok(split) => {
                         prop_assert!(check_leakage(&split.folds, &rows).is_ok());
                         prop_assert!(split.folds.iter().all(|r| (r.fold as usize) < folds));
@@ -292,22 +285,24 @@ mod tests {
         rows[0].side = None;
         rows[1].sha256 = Some("abc".into());
         rows[2].sha256 = Some("abc".into());
-        let refs: Vec<&ImageRow> = rows.iter().collect();
-        let made = split(&refs, &[], &settings(Method::Group, 5, None)).unwrap();
+        let hands = ImageRow::to_frame(&rows).unwrap();
+        let made = split(&hands, &settings(Method::Group, 5, None)).unwrap();
         let text = made.warnings.join("\n");
         assert!(text.contains("1 of 10 images have no `side` (image0)"), "{text}");
         assert!(text.contains("stratum ? has 1 patient, fewer than the 5 folds"), "{text}");
-        assert!(text.contains("are the same file"), "{text}");
+        let same =
+            "images image1 (patient 001, fold 4) and image2 (patient 002, fold 3) are the same file; exclude one";
+        assert!(text.contains(same), "{text}");
     }
 
     #[test]
     fn senseless_settings_are_refused() {
         let rows = images(&[1, 2, 3]);
-        let refs: Vec<&ImageRow> = rows.iter().collect();
-        let fails = |s: SplitSettings| split(&refs, &[], &s).unwrap_err().to_string();
+        let hands = ImageRow::to_frame(&rows).unwrap();
+        let fails = |s: SplitSettings| split(&hands, &s).unwrap_err().to_string();
         assert!(fails(settings(Method::Group, 1, None)).contains("at least 2"));
         assert!(fails(settings(Method::Group, 4, None)).contains("there are 3"));
         assert!(fails(settings(Method::RandomGroup, 2, None)).contains("seed"));
-        assert!(matches!(split(&[], &[], &settings(Method::Group, 2, None)), Err(SplitError::NoImages)));
+        assert!(matches!(split(&hands.head(Some(0)), &settings(Method::Group, 2, None)), Err(SplitError::NoImages)));
     }
 }

@@ -1,19 +1,17 @@
 //! Strata: the values of chosen table columns, joined, one label an image.
 
-use std::collections::HashMap;
-
-use polars::prelude::PolarsResult;
+use polars::prelude::*;
 use serde::Serialize;
 
 use super::SplitError;
 use crate::stats::at_place;
-use crate::tables::{ImageRow, PatientRow, Table};
+use crate::tables::{ImageRow, PatientRow, Table, numbers};
 
 /// Label of a missing value.
 pub const MISSING: &str = "?";
 
 /// What goes between the keys' values in a stratum.
-pub const JOINT: char = '|';
+pub const JOINT: &str = "|";
 
 /// One bin of a numeric key: `low < value <= high` (the first one has its low end inside).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,102 +24,63 @@ pub struct Bin {
     pub high: f64,
 }
 
-/// One key's label for each image.
+/// How the images are labelled by one column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
     /// Column of the images or the patients table.
     pub name: String,
-    /// One label an image; [`MISSING`] where there is no value.
-    pub labels: Vec<String>,
+    /// An image's label, from the columns of the images with their patients; [`MISSING`] where there is no value.
+    pub label: Expr,
     /// The bins of a numeric column, in rising order.
     pub bins: Vec<Bin>,
     /// Whether the column holds true or false.
     pub boolean: bool,
 }
 
-/// Values of one column, and of which kind they are.
-enum Kind {
-    Text,
-    Boolean,
-    Number,
-}
-
-/// Reads columns of the two tables as labels of the images.
+/// Reads columns as labels of the images.
 pub struct Keys<'a> {
-    images: &'a [&'a ImageRow],
-    patients: HashMap<&'a str, &'a PatientRow>,
-    image_kinds: Vec<Kind>,
-    patient_kinds: Vec<Kind>,
+    pub(super) hands: &'a DataFrame,
     quantiles: usize,
 }
 
 impl<'a> Keys<'a> {
-    /// Numeric columns are cut into `quantiles` bins, each with about as many of the `images` as the others.
-    pub fn new(images: &'a [&'a ImageRow], patients: &'a [PatientRow], quantiles: usize) -> Result<Self, SplitError> {
-        if quantiles < 2 {
-            return Err(SplitError::Quantiles { quantiles });
-        }
-        let kinds = |table, kinds: PolarsResult<_>| kinds.map_err(|source| SplitError::Table { table, source });
-        Ok(Keys {
-            images,
-            // The first row of a patient counts, as `Tables::patient` has it.
-            patients: patients.iter().rev().map(|p| (p.patient_id.as_str(), p)).collect(),
-            image_kinds: kinds(ImageRow::NAME, column_kinds::<ImageRow>())?,
-            patient_kinds: kinds(PatientRow::NAME, column_kinds::<PatientRow>())?,
-            quantiles,
-        })
+    /// `hands` are the images with the columns of their patients. Numeric columns are cut into `quantiles` bins, each with about as
+    /// many of the images as the others.
+    ///
+    /// # Errors
+    /// Fewer than 2 quantiles.
+    pub fn new(hands: &'a DataFrame, quantiles: usize) -> Result<Self, SplitError> {
+        if quantiles < 2 { Err(SplitError::Quantiles { quantiles }) } else { Ok(Keys { hands, quantiles }) }
     }
 
-    /// The labels of column `name`, looked for in the images table, then in the patients table.
+    /// The labels of column `name`.
+    ///
+    /// # Errors
+    /// Neither the images table nor the patients table has such a column.
     pub fn key(&self, name: &str) -> Result<Key, SplitError> {
-        let place = |columns: &[&str]| columns.iter().position(|c| *c == name);
-        let (cells, kind): (Vec<String>, _) = if let Some(at) = place(ImageRow::COLUMNS) {
-            (self.images.iter().map(|image| image.cell(at)).collect(), &self.image_kinds[at])
-        } else if let Some(at) = place(PatientRow::COLUMNS) {
-            let of = |image: &&ImageRow| self.patients.get(image.patient_id.as_str()).map(|patient| patient.cell(at));
-            (self.images.iter().map(|image| of(image).unwrap_or_default()).collect(), &self.patient_kinds[at])
-        } else {
-            let available = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
+        let available: Vec<_> = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
+        if !available.contains(&name) {
             return Err(SplitError::UnknownKey { key: name.to_owned(), available });
+        }
+        let dtype = self.hands.column(name)?.dtype();
+        let (known, value, bins) = if dtype.is_primitive_numeric() {
+            let number = col(name).cast(DataType::Float64);
+            let bins = quantile_bins(numbers(self.hands, number.clone())?, self.quantiles);
+            // A value equal to an edge belongs to the bin below it.
+            let edges: Vec<f64> = bins[..bins.len().saturating_sub(1)].iter().map(|b| b.high).collect();
+            let labels: Vec<String> = (0..=edges.len()).map(bin_label).collect();
+            (number.clone().is_finite(), number.cut(edges, Some(labels), false, false), bins)
+        } else {
+            (col(name).cast(DataType::String).neq(lit("")), col(name), Vec::new())
         };
-        let or_missing = |c: &String| if c.is_empty() { MISSING.to_owned() } else { c.clone() };
-        let (labels, bins) = match kind {
-            Kind::Text | Kind::Boolean => (cells.iter().map(or_missing).collect(), Vec::new()),
-            Kind::Number => {
-                let numbers: Vec<Option<f64>> =
-                    cells.iter().map(|c| c.parse::<f64>().ok().filter(|v| v.is_finite())).collect();
-                let bins = quantile_bins(&numbers, self.quantiles);
-                let label = |v: &Option<f64>| match v {
-                    // A value equal to an edge belongs to the bin below it.
-                    Some(v) => bins[bins.partition_point(|b| b.high < *v)].label.clone(),
-                    None => MISSING.to_owned(),
-                };
-                (numbers.iter().map(label).collect(), bins)
-            }
-        };
-        Ok(Key { name: name.to_owned(), labels, bins, boolean: matches!(kind, Kind::Boolean) })
+        let label = when(known).then(value.cast(DataType::String)).otherwise(lit(MISSING));
+        Ok(Key { name: name.to_owned(), label, bins, boolean: dtype.is_bool() })
     }
-}
-
-fn column_kinds<T: Table>() -> PolarsResult<Vec<Kind>> {
-    let frame = T::to_frame(&[])?;
-    T::COLUMNS
-        .iter()
-        .map(|name| {
-            let dtype = frame.column(name)?.dtype();
-            Ok(match dtype {
-                d if d.is_bool() => Kind::Boolean,
-                d if d.is_primitive_numeric() => Kind::Number,
-                _ => Kind::Text,
-            })
-        })
-        .collect()
 }
 
 /// Bins with about equally many values; edges by linear interpolation (R's type 7, numpy's default). Edges that fall
 /// together are one, so many equal values give fewer bins.
-fn quantile_bins(values: &[Option<f64>], quantiles: usize) -> Vec<Bin> {
-    let mut sorted: Vec<f64> = values.iter().flatten().copied().collect();
+fn quantile_bins(mut sorted: Vec<f64>, quantiles: usize) -> Vec<Bin> {
     if sorted.is_empty() {
         return Vec::new();
     }
@@ -136,30 +95,32 @@ fn quantile_bins(values: &[Option<f64>], quantiles: usize) -> Vec<Bin> {
     highs
         .into_iter()
         .enumerate()
-        .map(|(i, high)| Bin { label: format!("q{}", i + 1), low: std::mem::replace(&mut low, high), high })
+        .map(|(i, high)| Bin { label: bin_label(i), low: std::mem::replace(&mut low, high), high })
         .collect()
 }
 
-/// The stratum of each image: the keys' labels joined; `all` where there are no keys.
-pub fn strata(keys: &[Key], n_images: usize) -> Vec<String> {
-    if keys.is_empty() {
-        return vec!["all".to_owned(); n_images];
-    }
-    (0..n_images)
-        .map(|i| {
-            let labels: Vec<&str> = keys.iter().map(|k| k.labels[i].as_str()).collect();
-            labels.join(&JOINT.to_string())
-        })
-        .collect()
+fn bin_label(at: usize) -> String {
+    format!("q{}", at + 1)
+}
+
+/// The stratum of an image, from its labels by the keys: these joined; `all` where there are no keys.
+pub fn stratum(labels: impl IntoIterator<Item = Expr>) -> Expr {
+    labels.into_iter().reduce(|joined, label| joined + lit(JOINT) + label).unwrap_or(lit("all"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::metadata::Sex;
+    use crate::tables::{texts, with_patients};
 
     fn image(id: &str, patient: &str, rotated: Option<bool>, mask: Option<u64>) -> ImageRow {
         ImageRow { image_id: id.into(), patient_id: patient.into(), rotated, mask_px: mask, ..ImageRow::default() }
+    }
+
+    fn labels(hands: &DataFrame, label: Expr) -> Vec<String> {
+        let labels = hands.clone().lazy().select([col("image_id"), label.alias("label")]).collect().unwrap();
+        texts(&labels, "label").unwrap().into_iter().map(Option::unwrap).collect()
     }
 
     #[test]
@@ -168,36 +129,47 @@ mod tests {
             PatientRow { patient_id: "001".into(), sex: Some(Sex::F), ..PatientRow::default() },
             PatientRow { patient_id: "002".into(), sex: None, ..PatientRow::default() },
         ];
-        let rows =
+        let images =
             [image("a", "001", Some(true), None), image("b", "002", Some(false), None), image("c", "003", None, None)];
-        let images: Vec<&ImageRow> = rows.iter().collect();
-        let keys = Keys::new(&images, &patients, 4).unwrap();
-        let keys = [keys.key("sex").unwrap(), keys.key("rotated").unwrap()];
+        let hands =
+            with_patients(ImageRow::to_frame(&images).unwrap(), PatientRow::to_frame(&patients).unwrap()).unwrap();
+        let keys = Keys::new(&hands, 4).unwrap();
+        let keys = ["sex", "rotated", "note", "age"].map(|name| keys.key(name).unwrap());
         assert!(!keys[0].boolean && keys[1].boolean);
-        assert_eq!(strata(&keys, 3), ["F|true", "?|false", "?|?"]);
-        assert_eq!(strata(&[], 2), ["all", "all"]);
+        let strata = |keys: &[Key]| labels(&hands, stratum(keys.iter().map(|k| k.label.clone())));
+        assert_eq!(strata(&keys[..2]), ["F|true", "?|false", "?|?"]);
+        assert_eq!(strata(&keys[2..]), ["?|?"; 3]);
+        assert_eq!(strata(&[]), ["all"; 3]);
     }
 
     #[test]
     fn numbers_fall_into_quantiles() {
-        let rows: Vec<ImageRow> = (1..=8)
+        let images: Vec<ImageRow> = (1..=8)
             .map(|i| image(&i.to_string(), "p", None, Some(10 * i)))
             .chain([image("x", "p", None, None)])
             .collect();
-        let images: Vec<&ImageRow> = rows.iter().collect();
-        let key = Keys::new(&images, &[], 4).unwrap().key("mask_px").unwrap();
-        assert_eq!(key.labels, ["q1", "q1", "q2", "q2", "q3", "q3", "q4", "q4", "?"]);
+        let hands = ImageRow::to_frame(&images).unwrap();
+        let key = Keys::new(&hands, 4).unwrap().key("mask_px").unwrap();
+        assert_eq!(labels(&hands, key.label), ["q1", "q1", "q2", "q2", "q3", "q3", "q4", "q4", "?"]);
         assert_eq!((key.bins[0].low, key.bins[0].high, key.bins[3].high), (10.0, 27.5, 80.0));
         // n_bones is 0 in every row: one bin.
-        let key = Keys::new(&images, &[], 4).unwrap().key("n_bones").unwrap();
-        assert!(key.labels.iter().all(|l| l == "q1"));
+        let key = Keys::new(&hands, 4).unwrap().key("n_bones").unwrap();
+        assert!(labels(&hands, key.label).iter().all(|l| l == "q1"));
         assert_eq!(key.bins.len(), 1);
     }
 
     #[test]
+    fn a_value_on_an_edge_or_without_end() {
+        let angle = |angle_deg| ImageRow { angle_deg: Some(angle_deg), ..ImageRow::default() };
+        let hands = ImageRow::to_frame(&[3.0, 1.0, f64::NAN, 2.0, f64::INFINITY].map(angle)).unwrap();
+        let key = Keys::new(&hands, 2).unwrap().key("angle_deg").unwrap();
+        assert_eq!(labels(&hands, key.label), ["q2", "q1", "?", "q1", "?"]);
+    }
+
+    #[test]
     fn unknown_column_and_senseless_quantiles_are_refused() {
-        let keys = Keys::new(&[], &[], 4).unwrap();
-        assert!(matches!(keys.key("gender"), Err(SplitError::UnknownKey { .. })));
-        assert!(matches!(Keys::new(&[], &[], 1), Err(SplitError::Quantiles { quantiles: 1 })));
+        let hands = ImageRow::to_frame(&[]).unwrap();
+        assert!(matches!(Keys::new(&hands, 4).unwrap().key("gender"), Err(SplitError::UnknownKey { .. })));
+        assert!(matches!(Keys::new(&hands, 1), Err(SplitError::Quantiles { quantiles: 1 })));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use polars::prelude::*;
+
 use super::SplitError;
 use super::strata::Keys;
 use crate::artefact::write_atomically;
 use crate::bounded::Csv;
-use crate::tables::{FoldRow, TableError};
+use crate::tables::{Cell, TableError, count, texts};
 
 /// `KEY=WEIGHT` (a true/false column: where true) or `KEY:VALUE=WEIGHT`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,15 +46,12 @@ impl std::str::FromStr for WeightRule {
     }
 }
 
-/// The weight of each image of `rows`, which `keys` must be about, and a warning for each rule that holds for none.
-pub fn sample_weights(
-    rows: &[FoldRow],
-    keys: &Keys<'_>,
-    rules: &[WeightRule],
-) -> Result<(Vec<ImageWeight>, Vec<String>), SplitError> {
-    let mut weights: Vec<ImageWeight> =
-        rows.iter().map(|r| ImageWeight { image_id: r.image_id.clone(), weight: 1.0 }).collect();
-    let mut warnings = Vec::new();
+/// The weight of each image, and a warning for each rule that holds for none.
+///
+/// # Errors
+/// A rule names no column, or no value of a column that is not true or false.
+pub fn sample_weights(keys: &Keys<'_>, rules: &[WeightRule]) -> Result<(Vec<ImageWeight>, Vec<String>), SplitError> {
+    let (mut weight, mut warnings) = (lit(1.0), Vec::new());
     for rule in rules {
         let key = keys.key(&rule.key)?;
         let value = match &rule.value {
@@ -60,18 +59,11 @@ pub fn sample_weights(
             None if key.boolean => "true",
             None => return Err(SplitError::WeightValue { key: rule.key.clone() }),
         };
-        let mut held = 0;
-        for (weight, label) in weights.iter_mut().zip(&key.labels) {
-            if label == value {
-                weight.weight *= rule.weight;
-                held += 1;
-            }
-        }
-        if held == 0 {
-            let mut present: Vec<&str> = key.labels.iter().map(String::as_str).collect();
-            present.sort_unstable();
-            present.dedup();
-            present.truncate(10);
+        let holds = key.label.clone().eq(lit(value));
+        if count(keys.hands, holds.clone())? == 0 {
+            let present = key.label.unique().sort(SortOptions::default()).alias("value");
+            let present = texts(&keys.hands.clone().lazy().select([present]).limit(10).collect()?, "value")?;
+            let present: Vec<String> = present.into_iter().flatten().collect();
             warnings.push(format!(
                 "weight {}:{value}={} holds for no image; values there: {}",
                 rule.key,
@@ -79,8 +71,12 @@ pub fn sample_weights(
                 present.join(", ")
             ));
         }
+        weight = weight * when(holds).then(lit(rule.weight)).otherwise(lit(1.0));
     }
-    Ok((weights, warnings))
+    let weights = keys.hands.clone().lazy().select([col("image_id"), weight.alias("weight")]).collect()?;
+    let images = String::values(weights.column("image_id")?)?.into_iter();
+    let weights = images.zip(f64::values(weights.column("weight")?)?);
+    Ok((weights.map(|(image_id, weight)| ImageWeight { image_id, weight }).collect(), warnings))
 }
 
 /// Writes `image_id,weight`, by rename.
@@ -125,7 +121,7 @@ pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
 mod tests {
     use super::*;
     use crate::dataset::metadata::Sex;
-    use crate::tables::{ImageRow, PatientRow};
+    use crate::tables::{ImageRow, PatientRow, Table, with_patients};
 
     #[test]
     fn rules_are_read() {
@@ -146,17 +142,16 @@ mod tests {
             ..ImageRow::default()
         };
         let rows = [image("a", "1", true), image("b", "1", false), image("c", "2", true)];
-        let images: Vec<&ImageRow> = rows.iter().collect();
         let patients = [PatientRow { patient_id: "1".into(), sex: Some(Sex::M), ..PatientRow::default() }];
-        let folds: Vec<FoldRow> =
-            rows.iter().map(|i| FoldRow { image_id: i.image_id.clone(), ..FoldRow::default() }).collect();
-        let keys = Keys::new(&images, &patients, 4).unwrap();
+        let hands =
+            with_patients(ImageRow::to_frame(&rows).unwrap(), PatientRow::to_frame(&patients).unwrap()).unwrap();
+        let keys = Keys::new(&hands, 4).unwrap();
         let rules = ["rotated=10".parse().unwrap(), "sex:M=1.5".parse().unwrap(), "sex:F=2".parse().unwrap()];
-        let (weights, warnings) = sample_weights(&folds, &keys, &rules).unwrap();
+        let (weights, warnings) = sample_weights(&keys, &rules).unwrap();
         assert_eq!(weights.iter().map(|w| w.weight).collect::<Vec<_>>(), [15.0, 1.5, 10.0]);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].contains("?, M"), "{warnings:?}");
-        assert!(sample_weights(&folds, &keys, &["sex=2".parse().unwrap()]).is_err());
+        assert!(sample_weights(&keys, &["sex=2".parse().unwrap()]).is_err());
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.csv");

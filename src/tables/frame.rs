@@ -51,10 +51,6 @@ pub trait Table: Sized {
     fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>>;
     /// The row's cells as CSV text, in the order of `COLUMNS`; `None` is empty.
     fn to_cells(&self) -> Vec<String>;
-    /// The cell of one column, by its place in `COLUMNS`.
-    fn cell(&self, at: usize) -> String {
-        self.to_cells().swap_remove(at)
-    }
     /// From CSV cells in the order of `COLUMNS`; `Err((column, found, expected))`.
     fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)>;
 }
@@ -230,12 +226,6 @@ macro_rules! table {
             fn to_cells(&self) -> Vec<String> {
                 use $crate::tables::Cell;
                 vec![$(self.$field.text()),+]
-            }
-
-            fn cell(&self, at: usize) -> String {
-                use $crate::tables::Cell;
-                let cells: &[fn(&Self) -> String] = &[$(|row| row.$field.text()),+];
-                cells[at](self)
             }
 
             fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {

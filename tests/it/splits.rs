@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use carpus::splits::{Method, SplitSettings, split};
-use carpus::tables::ImageRow;
+use carpus::tables::{ImageRow, Table};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -81,9 +81,8 @@ fn folds_equal_those_of_scikit_learn() {
 
     let (mut equal, mut refused) = (0, 0);
     for (number, (problem, answer)) in problems.iter().zip(&answers).enumerate() {
-        let images: Vec<&ImageRow> = problem.images.iter().collect();
-        let made = split(&images, &[], &problem.settings);
-        let name = format!("problem {number}: {:?}, {} images", problem.settings, images.len());
+        let made = split(&ImageRow::to_frame(&problem.images).unwrap(), &problem.settings);
+        let name = format!("problem {number}: {:?}, {} images", problem.settings, problem.images.len());
         match (made, answer.get("folds")) {
             (Ok(made), Some(expected)) => {
                 let folds: Vec<u32> = made.folds.iter().map(|r| r.fold).collect();
