@@ -59,17 +59,16 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         .as_ref()
         .map_or_else(Evidence::default, |(rows, folder)| report::read_evidence(folder, rows, settings.pictures_shown));
     let findings = findings.map(|(rows, _)| rows);
-    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings);
-    let examples = data.map(|dataset| {
-        let images = ["train", "test"].into_iter().flat_map(|subset| study.example_images(subset));
-        report::read_examples(&dataset, images.map(|(_, image)| image.image_id.as_str()))
-    });
+    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
+    let images = study.example_images()?;
+    let examples =
+        data.map(|dataset| report::read_examples(&dataset, images.iter().map(|(_, image)| image.image_id.as_str())));
     study.examples = examples.as_ref();
     let unread: Vec<&String> = evidence.failures.iter().chain(examples.iter().flat_map(|e| &e.failures)).collect();
     for failure in &unread {
         ui.warn(failure);
     }
-    let sections = report::sections::all(&study);
+    let sections = report::sections::all(&study)?;
     let written = report::write(&args.out, &sections, &settings, &tables, findings.as_deref())?;
     ui.line(format_args!(
         "{}, {}, {}",

@@ -18,7 +18,7 @@ pub use block::{Block, Section, Shown, Table, Tile};
 pub use evidence::{EVIDENCE_WIDTH, Evidence, read_evidence, read_examples};
 pub use page::{page, single_page};
 pub use store::{ReportError, Written, write};
-pub use study::{Quantity, Study, View};
+pub use study::{Quantity, Study};
 
 /// What a report can be told.
 #[derive(Clone, Debug, PartialEq)]

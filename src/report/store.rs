@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use polars::error::PolarsError;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
@@ -27,6 +28,9 @@ pub enum ReportError {
     /// A folder that is no run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The tables cannot be evaluated.
+    #[error("the tables: {0}")]
+    Polars(#[from] PolarsError),
     /// A figure cannot be drawn.
     #[error(transparent)]
     Paint(#[from] PaintError),

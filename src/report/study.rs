@@ -1,11 +1,11 @@
-use std::collections::HashMap;
+use polars::prelude::*;
 
 use super::{Evidence, Settings};
 use crate::audit::FindingRow;
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL, Rgb, TEST, TRAIN, WOMEN};
-use crate::tables::{FoldRow, ImageRow, PatientRow, Tables};
+use crate::tables::{FoldRow, ImageRow, PatientRow, Table, Tables, filtered, is, with_patients};
 
 /// Everything a section may look at.
 pub struct Study<'a> {
@@ -21,16 +21,10 @@ pub struct Study<'a> {
     pub settings: &'a Settings,
     /// Images shown as examples, small, by `path`; see [`Study::example_images`].
     pub examples: Option<&'a Evidence>,
-    views: Vec<View<'a>>,
-}
-
-/// An image with its patient.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    /// The image.
-    pub image: &'a ImageRow,
-    /// Its patient, where the table has it.
-    pub patient: Option<&'a PatientRow>,
+    /// Images with the columns of their patients, in the order of the table.
+    pub(super) hands: DataFrame,
+    /// Patients.
+    pub(super) patients: DataFrame,
 }
 
 /// A number that the spreadsheet holds of each patient.
@@ -74,94 +68,86 @@ impl Quantity {
             Quantity::Weight => "kg",
         }
     }
-
-    /// The patient's value, if known.
-    pub fn of(self, patient: &PatientRow) -> Option<f64> {
-        match self {
-            Quantity::Age => patient.age,
-            Quantity::Height => patient.height_cm,
-            Quantity::Weight => patient.weight_kg,
-        }
-        .filter(|v| v.is_finite())
-    }
 }
 
 /// The subsets in the order shown.
-pub(super) const SUBSETS: [&str; 2] = ["train", "test"];
-/// The sexes in the order shown: code, plural.
-pub(super) const SEXES: [(&str, &str); 2] = [("F", "women"), ("M", "men")];
+pub(super) const SUBSETS: [Subset; 2] = [Subset::Train, Subset::Test];
+/// The sexes in the order shown, and their plurals.
+pub(super) const SEXES: [(Sex, &str); 2] = [(Sex::F, "women"), (Sex::M, "men")];
 
 /// Colour of a subset.
-pub(super) fn subset_colour(subset: &str) -> Rgb {
-    if subset == "test" { TEST } else { TRAIN }
+pub(super) fn subset_colour(subset: Subset) -> Rgb {
+    match subset {
+        Subset::Train => TRAIN,
+        Subset::Test => TEST,
+    }
 }
 
 /// Colour of a sex.
-pub(super) fn sex_colour(sex: Option<&str>) -> Rgb {
+pub(super) fn sex_colour(sex: Option<Sex>) -> Rgb {
     match sex {
-        Some("F") => WOMEN,
-        Some("M") => MEN,
-        _ => NEUTRAL,
+        Some(Sex::F) => WOMEN,
+        Some(Sex::M) => MEN,
+        None => NEUTRAL,
     }
+}
+
+/// Whether an image has masks.
+pub(super) fn has_masks() -> Expr {
+    col("mask_px").gt(lit(0u64))
 }
 
 impl<'a> Study<'a> {
     /// Joins images and patients.
+    ///
+    /// # Errors
+    /// Those of polars.
     pub fn new(
         tables: &'a Tables,
         folds: Option<&'a [FoldRow]>,
         findings: Option<&'a [FindingRow]>,
         evidence: &'a Evidence,
         settings: &'a Settings,
-    ) -> Study<'a> {
-        let by_id: HashMap<&str, &PatientRow> =
-            tables.patients.iter().rev().map(|p| (p.patient_id.as_str(), p)).collect();
-        let views = tables
-            .images
-            .iter()
-            .map(|image| View { image, patient: by_id.get(image.patient_id.as_str()).copied() })
-            .collect();
-        Study { tables, folds, findings, evidence, settings, examples: None, views }
+    ) -> PolarsResult<Study<'a>> {
+        let patients = PatientRow::to_frame(&tables.patients)?;
+        let hands = with_patients(ImageRow::to_frame(&tables.images)?, patients.clone())?;
+        Ok(Study { tables, folds, findings, evidence, settings, examples: None, hands, patients })
     }
 
     /// Images of a subset with their patients, in the order of the table.
-    pub fn images(&self, subset: &str) -> impl Iterator<Item = View<'a>> + Clone {
-        self.views.iter().copied().filter(move |v| v.image.subset.name() == subset)
+    pub(super) fn hands(&self, subset: Subset) -> PolarsResult<DataFrame> {
+        filtered(&self.hands, is("subset", subset))
+    }
+
+    /// Those of them that have masks.
+    pub(super) fn masked(&self, subset: Subset) -> PolarsResult<DataFrame> {
+        filtered(&self.hands(subset)?, has_masks())
     }
 
     /// Patients with images in a subset.
-    pub fn patients(&self, subset: &str) -> impl Iterator<Item = &'a PatientRow> + Clone {
-        self.tables.patients.iter().filter(move |p| p.subset.map(Subset::name) == Some(subset))
+    pub(super) fn patients(&self, subset: Subset) -> PolarsResult<DataFrame> {
+        filtered(&self.patients, is("subset", subset))
     }
 
-    /// Typical hands of a subset: the straight one and the rotated one of median |angle|, and the one that leans
+    /// Typical hands of each subset: the straight one and the rotated one of median |angle|, and the one that leans
     /// most. Each with what it is an example of.
-    pub fn example_images(&self, subset: &str) -> Vec<(&'static str, &'a ImageRow)> {
-        let sorted = |rotated: bool| {
-            let wanted = self.images(subset).filter(|v| v.image.rotated == Some(rotated));
-            let mut images: Vec<&ImageRow> = wanted.map(|v| v.image).collect();
-            let lean = |i: &ImageRow| i.angle_deg.map_or(0.0, f64::abs);
-            images.sort_by(|a, b| lean(a).total_cmp(&lean(b)).then_with(|| a.image_id.cmp(&b.image_id)));
-            images
-        };
-        let (straight, rotated) = (sorted(false), sorted(true));
-        let middle = |images: &[&'a ImageRow]| images.get(images.len() / 2).copied();
-        let mut examples = Vec::new();
-        examples.extend(middle(&straight).map(|i| ("typical straight hand", i)));
-        examples.extend(middle(&rotated).map(|i| ("typical rotated hand", i)));
-        examples.extend(rotated.last().map(|i| ("leans most", *i)));
-        examples
-    }
-}
-
-impl View<'_> {
-    /// `F`, `M`, or `None`.
-    pub fn sex(&self) -> Option<&str> {
-        self.patient.and_then(|p| p.sex.map(Sex::name))
-    }
-
-    /// Sum of the class areas, px; `None` without masks.
-    pub fn mask_px(&self) -> Option<f64> {
-        self.image.mask_px.filter(|px| *px > 0).map(|px| px as f64)
+    ///
+    /// # Errors
+    /// Those of polars.
+    pub fn example_images(&self) -> PolarsResult<Vec<(&'static str, ImageRow)>> {
+        let mut found = Vec::new();
+        for subset in SUBSETS {
+            let by_lean = |wanted: Expr| {
+                let lean = [col("angle_deg").abs().fill_null(lit(0.0)), col("image_id")];
+                let hands = self.hands(subset)?.lazy().filter(wanted);
+                ImageRow::from_frame(&hands.sort_by_exprs(lean, SortMultipleOptions::default()).collect()?)
+            };
+            let (straight, rotated) = (by_lean(col("rotated").not())?, by_lean(col("rotated"))?);
+            let middle = |images: &[ImageRow]| images.get(images.len() / 2).cloned();
+            found.extend(middle(&straight).map(|image| ("typical straight hand", image)));
+            found.extend(middle(&rotated).map(|image| ("typical rotated hand", image)));
+            found.extend(rotated.last().map(|image| ("leans most", image.clone())));
+        }
+        Ok(found)
     }
 }

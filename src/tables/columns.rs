@@ -1,7 +1,10 @@
 //! What statistics need of a frame: its columns as slices, and rows chosen by values of closed sets.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::*;
 
+use super::Cell;
 use crate::closed_enum::Named;
 
 /// Whether a column of a closed set has this value; null where it has none.
@@ -9,14 +12,75 @@ pub(crate) fn is<T: Named>(column: &str, value: T) -> Expr {
     col(column).eq(lit(value.text()))
 }
 
+/// The values of an expression over the rows as numbers; `None` for missing ones and those that are not finite.
+///
+/// # Errors
+/// The frame has no such column, or it is of another type.
+pub(crate) fn values(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<Option<f64>>> {
+    let values = frame.clone().lazy().select([value.cast(DataType::Float64).alias("value")]).collect()?;
+    Ok(values.column("value")?.f64()?.iter().map(|value| value.filter(|v| v.is_finite())).collect())
+}
+
 /// The values of an expression over the rows as numbers, missing ones and those that are not finite left out.
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type.
 pub(crate) fn numbers(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<f64>> {
-    let value = value.cast(DataType::Float64).alias("value");
-    let kept = frame.clone().lazy().select([value]).filter(col("value").is_finite()).collect()?;
-    Ok(kept.column("value")?.f64()?.iter().flatten().collect())
+    Ok(values(frame, value)?.into_iter().flatten().collect())
+}
+
+/// The values of an expression as numbers by the whole numbers of a column, missing ones and those that are not finite left out.
+///
+/// # Errors
+/// The frame has no such column, or it is of another type.
+pub(crate) fn numbers_by(frame: &DataFrame, key: &str, value: Expr) -> PolarsResult<BTreeMap<usize, Vec<f64>>> {
+    let value = value.cast(DataType::Float64).alias("values");
+    let groups = frame.clone().lazy().group_by([col(key)]).agg([value.clone().filter(value.is_finite())]).collect()?;
+    let values = groups.column("values")?.list()?.no_null_series_iter();
+    let by_key = wholes(&groups, key)?.into_iter().zip(values);
+    by_key.map(|(key, values)| Ok((key, values.f64()?.iter().flatten().collect()))).collect()
+}
+
+/// How often an expression has each value, as text: the commonest first, equally common ones by the text.
+///
+/// # Errors
+/// The frame has no such column, or a value is missing.
+pub(crate) fn tally(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<(String, usize)>> {
+    let value = value.cast(DataType::String).alias("value");
+    let order = SortMultipleOptions::default().with_order_descending_multi([true, false]);
+    let groups =
+        frame.clone().lazy().group_by([value]).agg([len().alias("n")]).sort(["n", "value"], order).collect()?;
+    Ok(cells(&groups, "value")?.into_iter().zip(wholes(&groups, "n")?).collect())
+}
+
+/// The cells of a column.
+///
+/// # Errors
+/// The frame has no such column, or it is of another type, or a value is missing that may not.
+pub(crate) fn cells<T: Cell>(frame: &DataFrame, column: &str) -> PolarsResult<Vec<T>> {
+    T::values(frame.column(column)?)
+}
+
+/// The whole numbers of a column.
+///
+/// # Errors
+/// The frame has no such column, or a value is missing, or is no number from 0.
+pub(crate) fn wholes(frame: &DataFrame, column: &str) -> PolarsResult<Vec<usize>> {
+    Ok(cells::<u64>(frame, column)?.into_iter().map(|n| n as usize).collect())
+}
+
+/// Numbers of rows for which expressions are true, one number an expression.
+///
+/// # Errors
+/// The frame has no such column, or it is of another type.
+pub(crate) fn counts<const N: usize>(frame: &DataFrame, wanted: [Expr; N]) -> PolarsResult<[usize; N]> {
+    let sums = wanted.into_iter().enumerate().map(|(i, wanted)| wanted.sum().alias(i.to_string()));
+    let sums = frame.clone().lazy().select(sums.collect::<Vec<_>>()).collect()?;
+    let mut found = [0; N];
+    for (n, sum) in found.iter_mut().zip(sums.columns()) {
+        *n = sum.get(0)?.try_extract()?;
+    }
+    Ok(found)
 }
 
 /// Number of rows for which an expression is true.
@@ -89,7 +153,18 @@ mod tests {
         assert_eq!((texts("image_id").join(""), texts("sex").join("-")), ("abcd".into(), "F--M-F".into()));
         assert_eq!(numbers(&frame, col("age")).unwrap(), [30.0, 30.0]);
         assert_eq!(numbers(&frame, col("mask_px")).unwrap(), [7.0, 9.0, 0.0]);
+        assert_eq!(values(&frame, col("age")).unwrap(), [Some(30.0), None, None, Some(30.0)]);
         assert_eq!(count(&frame, is("sex", Sex::F)).unwrap(), 2);
+        assert_eq!(counts(&frame, [is("sex", Sex::F), is("sex", Sex::M), lit(false)]).unwrap(), [2, 1, 0]);
+        assert_eq!(counts(&frame.clear(), [is("sex", Sex::F)]).unwrap(), [0]);
+        let kinds = tally(&frame, col("subset") + lit(" ") + col("patient_id")).unwrap();
+        assert_eq!(kinds, [("train 2".into(), 2), ("train 1".into(), 1), ("train 3".into(), 1)]);
+        let by_mask = numbers_by(&frame, "bits", col("mask_px")).unwrap();
+        assert_eq!(by_mask, [(0, vec![7.0, 9.0, 0.0])].into());
+        assert_eq!(cells::<Option<Sex>>(&frame, "sex").unwrap()[..3], [Some(Sex::F), None, Some(Sex::M)]);
+        assert!(cells::<Sex>(&frame, "sex").is_err());
+        assert_eq!(wholes(&frame, "width").unwrap(), [0; 4]);
+        assert!(wholes(&frame, "mask_px").is_err());
         assert_eq!(count(&frame, is("subset", Subset::Train).and(col("age").gt(lit(1)))).unwrap(), 3);
         assert!(frame.column("sex").unwrap().dtype().is_enum());
         assert!(count(&frame, is("sexes", Sex::F)).is_err());

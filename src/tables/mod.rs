@@ -14,7 +14,9 @@ mod rows;
 mod statement;
 mod store;
 
-pub(crate) use columns::{count, filtered, is, numbers, texts, with_patients};
+pub(crate) use columns::{
+    cells, count, counts, filtered, is, numbers, numbers_by, tally, texts, values, wholes, with_patients,
+};
 pub use corrected::correct;
 pub use csv_frame::csv_frame;
 pub(crate) use frame::{Cell, table};

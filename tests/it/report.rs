@@ -30,7 +30,7 @@ const IDS: [&str; 11] = [
 
 fn sections(tables: &Tables, folds: Option<&[FoldRow]>, findings: Option<&[FindingRow]>) -> Vec<Section> {
     let (evidence, settings) = (Evidence::default(), Settings::default());
-    report::sections::all(&Study::new(tables, folds, findings, &evidence, &settings))
+    report::sections::all(&Study::new(tables, folds, findings, &evidence, &settings).unwrap()).unwrap()
 }
 
 fn numbers(sections: &[Section]) -> BTreeMap<&str, &Value> {
@@ -220,8 +220,9 @@ fn a_patient_in_two_folds_is_called_out() {
 fn examples_are_typical_hands() {
     let tables = synthetic::tables(13);
     let (evidence, settings) = (Evidence::default(), Settings::default());
-    let mut study = Study::new(&tables, None, None, &evidence, &settings);
-    let examples = study.example_images("test");
+    let mut study = Study::new(&tables, None, None, &evidence, &settings).unwrap();
+    let mut examples = study.example_images().unwrap();
+    examples.retain(|(_, image)| image.subset == Subset::Test);
     let angles: Vec<f64> = examples.iter().map(|(_, image)| image.angle_deg.unwrap().abs()).collect();
     assert!((angles[0] - 15.7).abs() < 1.0 && (angles[1] - 46.2).abs() < 1.5, "{angles:?}");
     let most = tables
@@ -240,7 +241,7 @@ fn examples_are_typical_hands() {
     let pictures = report::read_examples(&dataset, examples.iter().map(|(_, image)| image.image_id.as_str()));
     assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
     study.examples = Some(&pictures);
-    let all = report::sections::all(&study);
+    let all = report::sections::all(&study).unwrap();
     assert!(words(&all[3]).contains("test: typical rotated hand"));
 }
 

@@ -1,47 +1,46 @@
-use std::collections::{BTreeMap, BTreeSet};
-
+use polars::prelude::*;
 use serde_json::{Map, json};
 
 use crate::bones::{Bone, Group};
+use crate::dataset::Subset;
 use crate::figures::style::{Rgb, okabe_ito};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::study::SUBSETS;
 use crate::report::wording::{capital, count, counted, median, num};
 use crate::report::{Section, Study};
 use crate::stats::{Summary, summary};
+use crate::tables::{BoneRow, Table, numbers_by};
 
 /// How large each bone is, and in how many images it is missing.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("class_areas", "Class areas");
     let mut any = false;
+    let bones = BoneRow::to_frame(&study.tables.bones)?.lazy().filter(col("area_px").gt(lit(0u64)));
     for subset in SUBSETS {
-        let masked: BTreeSet<&str> =
-            study.images(subset).filter(|v| v.mask_px().is_some()).map(|v| v.image.image_id.as_str()).collect();
-        if masked.is_empty() {
+        let masked = study.masked(subset)?;
+        if masked.height() == 0 {
             continue;
         }
         any = true;
-        let mut areas: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for bone in study.tables.bones.iter().filter(|b| b.area_px > 0 && masked.contains(b.image_id.as_str())) {
-            areas.entry(bone.class as usize).or_default().push(bone.area_px as f64);
-        }
+        let bones = bones.clone().semi_join(masked.clone().lazy(), col("image_id"), col("image_id"));
+        let areas = numbers_by(&bones.collect()?, "class", col("area_px"))?;
         let found: Vec<(Bone, Option<Summary>)> =
             Bone::all().map(|b| (b, areas.get(&b.index()).and_then(|a| summary(a)))).collect();
-        one_subset(&mut section, subset, masked.len(), &found);
+        one_subset(&mut section, subset, masked.column("image_id")?.n_unique()?, &found);
     }
     if !any {
         section.absent("There are no masks to measure.");
     }
-    section
+    Ok(section)
 }
 
-fn one_subset(section: &mut Section, subset: &str, images: usize, found: &[(Bone, Option<Summary>)]) {
+fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bone, Option<Summary>)]) {
     let present: Vec<(Bone, &Summary)> = found.iter().filter_map(|(b, s)| Some((*b, s.as_ref()?))).collect();
     let by_median = |a: &&(Bone, &Summary), b: &&(Bone, &Summary)| a.1.median.total_cmp(&b.1.median);
     if let (Some(least), Some(most)) = (present.iter().min_by(by_median), present.iter().max_by(by_median)) {
         section.text(format!(
             "{}, n = {}: medians run from {} px ({}) to {} px ({}), a factor of {}.",
-            capital(subset),
+            capital(subset.name()),
             count(images),
             median(least.1.median),
             least.0,
@@ -64,7 +63,7 @@ fn one_subset(section: &mut Section, subset: &str, images: usize, found: &[(Bone
         section.absent(format!("Not in every image with masks (images without it): {}.", missing.join(", ")));
     }
     let numbers: Map<String, serde_json::Value> = found.iter().map(|(b, s)| (b.name().to_owned(), json!(s))).collect();
-    section.number(subset, json!({"images": images, "area_px": numbers}));
+    section.number(subset.name(), json!({"images": images, "area_px": numbers}));
     section.figure(figure(subset, images, &present));
     let rows = present
         .iter()
@@ -82,7 +81,7 @@ fn one_subset(section: &mut Section, subset: &str, images: usize, found: &[(Bone
     );
 }
 
-fn figure(subset: &str, images: usize, present: &[(Bone, &Summary)]) -> Figure {
+fn figure(subset: Subset, images: usize, present: &[(Bone, &Summary)]) -> Figure {
     let rows = present
         .iter()
         .map(|(bone, s)| {

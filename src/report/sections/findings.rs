@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use polars::prelude::*;
 use serde_json::json;
 
 use crate::audit::{FindingRow, Severity};
@@ -7,56 +8,49 @@ use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Block, Section, Shown, Study};
+use crate::tables::{Table, cells, counts, is, wholes};
 
 /// Severities, the worst first.
 const SEVERITIES: [Severity; 3] = [Severity::High, Severity::Medium, Severity::Low];
 
 /// Suspicious images and annotations, with their pictures.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("findings", "Findings");
     let Some(findings) = study.findings else {
         section.absent("No findings were given: make them with `carpus audit` and pass them with --findings.");
-        return section;
+        return Ok(section);
     };
-    let of = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let frame = FindingRow::to_frame(findings)?;
+    let of_severity = SEVERITIES.map(|severity| is("severity", severity));
+    let by_severity @ [high, medium, low] = counts(&frame, of_severity.clone())?;
     section.number("n", findings.len());
-    section.number("by_severity", json!(SEVERITIES.map(|s| (s.name(), of(s))).into_iter().collect::<BTreeMap<_, _>>()));
+    section
+        .number("by_severity", json!(SEVERITIES.iter().map(|s| s.name()).zip(by_severity).collect::<BTreeMap<_, _>>()));
     if findings.is_empty() {
         section.text("The audit found nothing suspicious.");
-        return section;
+        return Ok(section);
     }
-    let images = findings.iter().map(|f| f.image_id.as_str()).collect::<std::collections::BTreeSet<_>>().len();
+    let images = frame.column("image_id")?.n_unique()?;
     section.text(format!(
         "{} on {}: {} of severity high, {} medium, {} low.",
         counted(findings.len(), "finding", "findings"),
         counted(images, "image", "images"),
-        count(of(Severity::High)),
-        count(of(Severity::Medium)),
-        count(of(Severity::Low)),
+        count(high),
+        count(medium),
+        count(low),
     ));
     section.meaning(format!(
         "Findings are suspicions for a person to judge, ranked, the worst first; {}.",
-        if of(Severity::High) > 0 {
+        if high > 0 {
             "those of severity high are most likely errors"
         } else {
             "none is likely enough to be called high"
         }
     ));
-    let mut checks: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    for f in findings {
-        let at = SEVERITIES.iter().position(|s| *s == f.severity).unwrap_or(2);
-        checks.entry(f.check.name).or_default()[at] += 1;
-    }
+    let checks = checks(frame.clone().lazy(), of_severity)?;
+    let by_check = checks.iter().map(|(c, n)| (c, json!({"high": n[0], "medium": n[1], "low": n[2]})));
     section.number("images", images);
-    section.number(
-        "by_check",
-        json!(
-            checks
-                .iter()
-                .map(|(c, n)| (*c, json!({"high": n[0], "medium": n[1], "low": n[2]})))
-                .collect::<BTreeMap<_, _>>()
-        ),
-    );
+    section.number("by_check", json!(by_check.collect::<BTreeMap<_, _>>()));
     section.figure(figure(&checks, findings.len()));
 
     let shown = study.settings.pictures_shown.min(findings.len());
@@ -65,7 +59,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         let more = counted(findings.len() - shown, "more finding is", "more findings are");
         section.text(format!("{more} not shown with pictures."));
     }
-    let with_picture = findings.iter().filter(|f| !f.evidence.is_empty()).count();
+    let [with_picture] = counts(&frame, [col("evidence").neq(lit(""))])?;
     section.number("with_picture", with_picture);
     if with_picture > 0 && with_picture < findings.len() {
         section.text(format!(
@@ -90,7 +84,20 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         rows,
     );
     section.blocks.push(Block::Link("findings.csv".into(), "All findings as CSV".into()));
-    section
+    Ok(section)
+}
+
+/// How many findings of each severity the checks have, those with most of the worst first.
+fn checks(findings: LazyFrame, of_severity: [Expr; 3]) -> PolarsResult<Vec<(String, [usize; 3])>> {
+    let of_severity: Vec<Expr> =
+        of_severity.into_iter().zip(SEVERITIES).map(|(is, s)| is.sum().alias(s.name())).collect();
+    let order = SortMultipleOptions::default().with_order_descending_multi([true, true, true, false]);
+    let [high, medium, low] = SEVERITIES.map(Severity::name);
+    let checks = findings.group_by([col("check").cast(DataType::String)]).agg(of_severity);
+    let checks = checks.sort([high, medium, low, "check"], order).collect()?;
+    let [high, medium, low] = [wholes(&checks, high)?, wholes(&checks, medium)?, wholes(&checks, low)?];
+    let names = cells::<String>(&checks, "check")?;
+    Ok(names.into_iter().enumerate().map(|(i, name)| (name, [high[i], medium[i], low[i]])).collect())
 }
 
 fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {
@@ -108,14 +115,12 @@ fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {
     }
 }
 
-fn figure(checks: &BTreeMap<&str, [usize; 3]>, n: usize) -> Figure {
+fn figure(checks: &[(String, [usize; 3])], n: usize) -> Figure {
     let colours: [Rgb; 3] = [okabe_ito::VERMILION, okabe_ito::ORANGE, NEUTRAL];
-    let mut ranked: Vec<_> = checks.iter().collect();
-    ranked.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    let rows = ranked
+    let rows = checks
         .iter()
         .map(|(check, counts)| Row {
-            label: (**check).to_owned(),
+            label: check.clone(),
             marks: (0..3)
                 .filter(|i| counts[*i] > 0)
                 .map(|i| Mark::Bar {
@@ -135,7 +140,7 @@ fn figure(checks: &BTreeMap<&str, [usize; 3]>, n: usize) -> Figure {
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::from_zero("findings", checks.values().flatten().map(|c| *c as f64)).whole(),
+            axis: Axis::from_zero("findings", checks.iter().flat_map(|(_, counts)| counts).map(|c| *c as f64)).whole(),
             rows,
             reference: None,
         })],

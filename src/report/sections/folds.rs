@@ -1,12 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use polars::prelude::*;
 use serde_json::json;
 
 use crate::figures::{Cell, Chart, Figure, Heatmap};
 use crate::report::wording::{count, counted, listed, num, p_text, visible};
 use crate::report::{Section, Study};
 use crate::stats::chi_square;
-use crate::tables::FoldRow;
+use crate::tables::{FoldRow, Table, cells, filtered, wholes};
 
 /// Deviation, in percentage points, at which a cell of the figure has its full colour.
 const FULL: f64 = 5.0;
@@ -14,29 +15,26 @@ const FULL: f64 = 5.0;
 const STRATA_SHOWN: usize = 24;
 
 /// Whether the folds are alike, and no patient is in two.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("folds", "Fold balance");
     let Some(rows) = study.folds else {
         section.absent("No folds were given: make them with `carpus split` and pass them with --folds.");
-        return section;
+        return Ok(section);
     };
     if rows.is_empty() {
         section.absent("The folds file has no rows.");
-        return section;
+        return Ok(section);
     }
-    let balance = Balance::of(rows);
-    let (folds, strata) = (&balance.folds, &balance.strata);
-    let leaks = balance.leaks();
-    let test =
-        chi_square(&strata.iter().map(|s| folds.iter().map(|f| balance.cell(s, *f)).collect()).collect::<Vec<_>>());
+    let balance = Balance::of(&FoldRow::to_frame(rows)?)?;
+    let test = chi_square(&(0..balance.strata.len()).map(|s| balance.by_fold(s)).collect::<Vec<_>>());
 
     section.text(format!(
         "{} of {} in {}: {} images, {}.",
-        counted(balance.n, "image", "images"),
-        counted(balance.homes.len(), "patient", "patients"),
-        counted(folds.len(), "fold", "folds"),
-        listed(&folds.iter().map(|f| count(balance.size(*f))).collect::<Vec<_>>()),
-        counted(strata.len(), "stratum", "strata"),
+        counted(balance.images, "image", "images"),
+        counted(balance.patients, "patient", "patients"),
+        counted(balance.folds.len(), "fold", "folds"),
+        listed(&balance.of_fold.iter().map(|n| count(*n)).collect::<Vec<_>>()),
+        counted(balance.strata.len(), "stratum", "strata"),
     ));
     if let Some((stratum, fold, deviation)) = balance.worst() {
         section.text(format!(
@@ -47,21 +45,20 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         ));
         section.number("worst_deviation", json!({"stratum": stratum, "fold": fold, "percentage_points": deviation}));
     }
-    section.meaning(match leaks[..] {
+    section.meaning(match balance.leaks[..] {
         [] if test.is_some_and(|t| t.p < 0.05) => {
             "No patient is in two folds, but the strata are not spread alike: scores of the folds differ for that reason too.".to_owned()
         }
         [] => "No patient is in two folds, and the strata are spread no worse than chance would.".to_owned(),
         _ => format!(
             "{} in more than one fold ({}): validation scores are too good. Make the folds again by patient.",
-            counted(leaks.len(), "patient is", "patients are"),
-            visible(&leaks.iter().take(10).copied().collect::<Vec<_>>().join(", "))
+            counted(balance.leaks.len(), "patient is", "patients are"),
+            visible(&balance.leaks[..balance.leaks.len().min(10)].join(", "))
         ),
     });
-    let thin: Vec<String> = strata
-        .iter()
-        .filter(|s| folds.iter().any(|f| balance.cell(s, *f) == 0))
-        .map(|s| format!("{} ({})", visible(s), counted(balance.of_stratum(s), "image", "images")))
+    let thin: Vec<String> = (0..balance.strata.len())
+        .filter(|s| balance.by_fold(*s).contains(&0))
+        .map(|s| format!("{} ({})", visible(&balance.strata[s]), counted(balance.of_stratum[s], "image", "images")))
         .collect();
     if !thin.is_empty() {
         section.absent(format!("Not in every fold: {}.", thin.join(", ")));
@@ -70,102 +67,107 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     section.table(
         "Images and patients a fold",
         &["fold", "images", "patients"],
-        folds.iter().map(|f| vec![f.to_string(), count(balance.size(*f)), count(balance.patients(*f))]).collect(),
+        (0..balance.folds.len())
+            .map(|f| vec![balance.folds[f].to_string(), count(balance.of_fold[f]), count(balance.patients_of_fold[f])])
+            .collect(),
     );
-    let per_fold = folds.iter().map(|f| {
-        let of: BTreeMap<&str, usize> = strata.iter().map(|s| (*s, balance.cell(s, *f))).collect();
-        json!({"fold": f, "images": balance.size(*f), "patients": balance.patients(*f), "strata": of})
+    let per_fold = balance.folds.iter().enumerate().map(|(f, fold)| {
+        let of: BTreeMap<_, _> = balance.strata.iter().zip(&balance.cells[f]).collect();
+        json!({"fold": fold, "images": balance.of_fold[f], "patients": balance.patients_of_fold[f], "strata": of})
     });
-    section.number("n", balance.n);
+    section.number("n", balance.images);
     section.number("folds", per_fold.collect::<Vec<_>>());
-    section.number("patients_in_several_folds", json!(leaks));
+    section.number("patients_in_several_folds", json!(balance.leaks));
     section.number("chi_square", json!(test));
-    section
+    Ok(section)
 }
 
-/// Images by stratum and fold, and the folds of each patient.
-struct Balance<'a> {
-    /// Images.
-    n: usize,
+/// Images and patients by fold and stratum; both have their places in rising order.
+struct Balance {
+    images: usize,
+    patients: usize,
     folds: Vec<u32>,
-    strata: Vec<&'a str>,
-    counts: BTreeMap<(&'a str, u32), usize>,
-    homes: BTreeMap<&'a str, BTreeSet<u32>>,
+    /// Images of each fold.
+    of_fold: Vec<usize>,
+    /// Patients with an image in each fold.
+    patients_of_fold: Vec<usize>,
+    strata: Vec<String>,
+    /// Images of each stratum.
+    of_stratum: Vec<usize>,
+    /// Images of each fold (outer) and stratum.
+    cells: Vec<Vec<usize>>,
+    /// Patients in more than one fold.
+    leaks: Vec<String>,
 }
 
-impl<'a> Balance<'a> {
-    fn of(rows: &'a [FoldRow]) -> Balance<'a> {
-        let folds = rows.iter().map(|r| r.fold).collect::<BTreeSet<_>>().into_iter().collect();
-        let strata = rows.iter().map(|r| r.stratum.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
-        let (mut counts, mut homes) = (BTreeMap::new(), BTreeMap::<&str, BTreeSet<u32>>::new());
-        for row in rows {
-            *counts.entry((row.stratum.as_str(), row.fold)).or_default() += 1;
-            homes.entry(row.patient_id.as_str()).or_default().insert(row.fold);
-        }
-        Balance { n: rows.len(), folds, strata, counts, homes }
+impl Balance {
+    fn of(rows: &DataFrame) -> PolarsResult<Balance> {
+        let by = |key: &str, found: Vec<Expr>| {
+            rows.clone().lazy().group_by([col(key)]).agg(found).sort([key], SortMultipleOptions::default()).collect()
+        };
+        let by_fold = by("fold", vec![len().alias("images"), col("patient_id").n_unique().alias("patients")])?;
+        let folds = cells::<u32>(&by_fold, "fold")?;
+        let in_fold = folds.iter().map(|fold| col("fold").eq(lit(*fold)).sum().alias(fold.to_string()));
+        let by_stratum = by("stratum", in_fold.chain([len().alias("images")]).collect())?;
+        let by_patient = by("patient_id", vec![col("fold").n_unique().alias("folds")])?;
+        let leaks = filtered(&by_patient, col("folds").gt(lit(1u32)))?;
+        Ok(Balance {
+            images: rows.height(),
+            patients: by_patient.height(),
+            of_fold: wholes(&by_fold, "images")?,
+            patients_of_fold: wholes(&by_fold, "patients")?,
+            strata: cells::<String>(&by_stratum, "stratum")?,
+            of_stratum: wholes(&by_stratum, "images")?,
+            cells: folds.iter().map(|fold| wholes(&by_stratum, &fold.to_string())).collect::<PolarsResult<_>>()?,
+            leaks: cells::<String>(&leaks, "patient_id")?,
+            folds,
+        })
     }
 
-    fn cell(&self, stratum: &str, fold: u32) -> usize {
-        self.counts.get(&(stratum, fold)).copied().unwrap_or(0)
-    }
-
-    /// Images of a fold.
-    fn size(&self, fold: u32) -> usize {
-        self.strata.iter().map(|s| self.cell(s, fold)).sum()
-    }
-
-    /// Images of a stratum.
-    fn of_stratum(&self, stratum: &str) -> usize {
-        self.folds.iter().map(|f| self.cell(stratum, *f)).sum()
-    }
-
-    /// Patients with an image in a fold.
-    fn patients(&self, fold: u32) -> usize {
-        self.homes.values().filter(|f| f.contains(&fold)).count()
-    }
-
-    /// Patients in more than one fold.
-    fn leaks(&self) -> Vec<&'a str> {
-        self.homes.iter().filter(|(_, f)| f.len() > 1).map(|(p, _)| *p).collect()
+    /// Images of a stratum in each fold.
+    fn by_fold(&self, stratum: usize) -> Vec<usize> {
+        self.cells.iter().map(|of_fold| of_fold[stratum]).collect()
     }
 
     /// Per cent of a fold's images that are of a stratum.
-    fn share(&self, stratum: &str, fold: u32) -> f64 {
-        100.0 * self.cell(stratum, fold) as f64 / self.size(fold) as f64
+    fn share(&self, stratum: usize, fold: usize) -> f64 {
+        100.0 * self.cells[fold][stratum] as f64 / self.of_fold[fold] as f64
     }
 
     /// Per cent of all images that are of a stratum.
-    fn overall(&self, stratum: &str) -> f64 {
-        100.0 * self.of_stratum(stratum) as f64 / self.n as f64
+    fn overall(&self, stratum: usize) -> f64 {
+        100.0 * self.of_stratum[stratum] as f64 / self.images as f64
     }
 
     /// The stratum and fold whose share is farthest from that in all folds, and how far.
-    fn worst(&self) -> Option<(&'a str, u32, f64)> {
-        let cells = self.strata.iter().flat_map(|s| self.folds.iter().map(move |f| (*s, *f)));
-        cells.map(|(s, f)| (s, f, self.share(s, f) - self.overall(s))).max_by(|a, b| a.2.abs().total_cmp(&b.2.abs()))
+    fn worst(&self) -> Option<(&str, u32, f64)> {
+        let cells = (0..self.strata.len()).flat_map(|s| (0..self.folds.len()).map(move |f| (s, f)));
+        let far = cells.map(|(s, f)| (s, f, self.share(s, f) - self.overall(s)));
+        let (s, f, far) = far.max_by(|a, b| a.2.abs().total_cmp(&b.2.abs()))?;
+        Some((&self.strata[s], self.folds[f], far))
     }
 }
 
-fn figure(balance: &Balance<'_>) -> Figure {
+fn figure(balance: &Balance) -> Figure {
     let name = |s: &str| if s.is_empty() { "all images".to_owned() } else { visible(s) };
-    let mut by_size = balance.strata.clone();
-    by_size.sort_by_key(|s| std::cmp::Reverse(balance.of_stratum(s)));
+    let mut by_size: Vec<usize> = (0..balance.strata.len()).collect();
+    by_size.sort_by_key(|s| std::cmp::Reverse(balance.of_stratum[*s]));
     let hidden = by_size.len().saturating_sub(STRATA_SHOWN);
     by_size.truncate(STRATA_SHOWN);
     let cell = |share: f64, n: usize, tint: f64| Cell { text: format!("{} % ({})", num(share, 1), count(n)), tint };
     let rows = by_size
-        .iter()
+        .into_iter()
         .map(|s| {
             let overall = balance.overall(s);
-            let of_fold = |f: &u32| cell(balance.share(s, *f), balance.cell(s, *f), balance.share(s, *f) - overall);
-            let all = cell(overall, balance.of_stratum(s), 0.0);
-            (name(s), balance.folds.iter().map(of_fold).chain([all]).collect())
+            let of_fold = |(f, n)| cell(balance.share(s, f), n, balance.share(s, f) - overall);
+            let all = cell(overall, balance.of_stratum[s], 0.0);
+            (name(&balance.strata[s]), balance.by_fold(s).into_iter().enumerate().map(of_fold).chain([all]).collect())
         })
         .collect();
-    let columns = balance.folds.iter().map(|f| format!("fold {f} (n = {})", count(balance.size(*f))));
+    let columns = balance.folds.iter().zip(&balance.of_fold).map(|(f, n)| format!("fold {f} (n = {})", count(*n)));
     Figure {
         name: "fold-balance".into(),
-        title: format!("Strata by fold (n = {})", counted(balance.n, "image", "images")),
+        title: format!("Strata by fold (n = {})", counted(balance.images, "image", "images")),
         note: format!(
             "Share of the fold and number of images. Orange: more than in all folds, blue: fewer; full colour at {FULL} percentage points.{}",
             if hidden > 0 { format!(" The {hidden} smallest strata are left out.") } else { String::new() }
@@ -173,7 +175,7 @@ fn figure(balance: &Balance<'_>) -> Figure {
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap {
             title: String::new(),
-            columns: columns.chain([format!("all (n = {})", count(balance.n))]).collect(),
+            columns: columns.chain([format!("all (n = {})", count(balance.images))]).collect(),
             rows,
             full: FULL,
         })],

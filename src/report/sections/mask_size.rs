@@ -1,32 +1,35 @@
-use std::collections::BTreeMap;
-
+use polars::prelude::*;
 use serde_json::json;
 
+use crate::dataset::Subset;
+use crate::dataset::metadata::Sex;
 use crate::figures::{Chart, Figure, Fit, Scatter, ScatterSeries};
-use crate::report::study::{SUBSETS, View, sex_colour};
+use crate::report::study::{SUBSETS, sex_colour};
 use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, listed, num, p_text};
 use crate::report::{Quantity, Section, Study};
-use crate::stats::{Correlation, Ols, OlsError, ols, pearson, spearman};
+use crate::stats::{Correlation, Ols, OlsError, complete_pairs, ols, pearson, spearman};
+use crate::tables::{filtered, is, values};
 
-/// A hand, or a patient's mean hand, with what may explain its size.
-struct Case {
-    mask_px: Option<f64>,
-    sex: Option<f64>,
-    quantities: [Option<f64>; 3],
+/// Values of a column, row by row.
+type Values = Vec<Option<f64>>;
+
+/// Hands, or the mean hands of patients, with what may explain their size.
+struct Cases {
+    mask_px: Values,
+    male: Values,
+    /// In the order of [`Quantity::ALL`].
+    quantities: Vec<Values>,
 }
 
-/// A correlation of two columns.
-type Correlate = fn(&[Option<f64>], &[Option<f64>]) -> Option<Correlation>;
-
 /// Mask size against height, weight and age, one at a time and together.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("mask_size", "Mask size against metadata");
     section.text("Mask size is the sum of the areas of an image's 29 classes, in pixels of the image.");
     let mut any = false;
     for subset in SUBSETS {
-        let views: Vec<View<'_>> = study.images(subset).filter(|v| v.mask_px().is_some()).collect();
-        let all = study.images(subset).count();
-        if views.is_empty() {
+        let hands = study.masked(subset)?;
+        if hands.height() == 0 {
+            let all = study.hands(subset)?.height();
             if all > 0 {
                 section.absent(format!(
                     "None of the {} has masks; scan with predictions to measure them.",
@@ -36,26 +39,22 @@ pub(super) fn section(study: &Study<'_>) -> Section {
             continue;
         }
         any = true;
-        one_subset(&mut section, subset, &views);
+        one_subset(&mut section, subset, &hands)?;
     }
     if !any {
         section.absent("There are no masks to measure.");
     }
-    section
+    Ok(section)
 }
 
-fn one_subset(section: &mut Section, subset: &str, views: &[View<'_>]) {
-    let hands: Vec<Case> = views.iter().map(|v| case(v, v.mask_px())).collect();
-    let patients = mean_hands(views);
-    let r = |cases: &[Case], i: usize, f: Correlate| {
-        let x: Vec<_> = cases.iter().map(|c| c.quantities[i]).collect();
-        let y: Vec<_> = cases.iter().map(|c| c.mask_px).collect();
-        f(&x, &y)
-    };
+fn one_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> PolarsResult<()> {
+    let (images, patients) = (Cases::of(hands)?, Cases::of(&mean_hands(hands)?)?);
     let mut numbers = serde_json::Map::new();
     let (mut rows, mut said) = (Vec::new(), Vec::new());
     for (i, q) in Quantity::ALL.into_iter().enumerate() {
-        let (plain, ranked, by_patient) = (r(&hands, i, pearson), r(&hands, i, spearman), r(&patients, i, pearson));
+        let plain = pearson(&images.quantities[i], &images.mask_px);
+        let ranked = spearman(&images.quantities[i], &images.mask_px);
+        let by_patient = pearson(&patients.quantities[i], &patients.mask_px);
         numbers.insert(q.key().into(), json!({"pearson": plain, "spearman": ranked, "pearson_by_patient": by_patient}));
         let shown = |c: &Option<Correlation>| c.as_ref().map_or("–".to_owned(), correlation);
         rows.push(vec![capital(q.name()), shown(&plain), shown(&ranked), shown(&by_patient)]);
@@ -67,9 +66,9 @@ fn one_subset(section: &mut Section, subset: &str, views: &[View<'_>]) {
     section.text(format!(
         "{}, {} of {}: correlation with the patient's height, weight and age below, with 95 % intervals. The two hands of a patient \
          share their metadata, so the last column, one mean hand a patient, is the honest one for intervals.",
-        capital(subset),
-        counted(views.len(), "image with masks", "images with masks"),
-        counted(patients.len(), "patient", "patients"),
+        capital(subset.name()),
+        counted(hands.height(), "image with masks", "images with masks"),
+        counted(patients.mask_px.len(), "patient", "patients"),
     ));
     section.table(
         format!("Correlation of mask size with metadata, {subset}"),
@@ -77,51 +76,49 @@ fn one_subset(section: &mut Section, subset: &str, views: &[View<'_>]) {
         rows,
     );
     section.meaning(format!("{}.", capital(&said.join("; "))));
-    section.figure(figure(subset, views, &hands));
+    section.figure(figure(subset, hands, &images)?);
 
-    let (by_image, by_patient) = (together(&hands), together(&patients));
+    let (by_image, by_patient) = (images.together(), patients.together());
     match &by_patient {
         Ok(fit) => regression(section, subset, fit, by_image.as_ref().ok()),
         Err(e) => section.absent(format!("Height, weight, age and sex cannot be taken together for {subset}: {e}.")),
     }
     numbers.insert("ols".into(), json!(by_image.ok()));
     numbers.insert("ols_by_patient".into(), json!(by_patient.ok()));
-    section.number(subset, serde_json::Value::Object(numbers));
+    section.number(subset.name(), serde_json::Value::Object(numbers));
+    Ok(())
 }
 
-fn case(view: &View<'_>, mask_px: Option<f64>) -> Case {
-    let sex = match view.sex() {
-        Some("M") => Some(1.0),
-        Some("F") => Some(0.0),
-        _ => None,
-    };
-    Case { mask_px, sex, quantities: Quantity::ALL.map(|q| view.patient.and_then(|p| q.of(p))) }
+/// One hand a patient: with the mean mask size of its hands. By patient.
+pub(super) fn mean_hands(hands: &DataFrame) -> PolarsResult<DataFrame> {
+    let of_patient = Quantity::ALL.iter().map(|q| q.key()).chain(["sex"]).map(|column| col(column).first());
+    let mean = col("mask_px").cast(DataType::Float64).mean();
+    let patients = hands.clone().lazy().group_by([col("patient_id")]).agg(of_patient.chain([mean]).collect::<Vec<_>>());
+    patients.sort(["patient_id"], SortMultipleOptions::default()).collect()
 }
 
-/// One case a patient: the mean mask size of its hands.
-fn mean_hands(views: &[View<'_>]) -> Vec<Case> {
-    let mut by_patient: BTreeMap<&str, Vec<&View<'_>>> = BTreeMap::new();
-    for view in views {
-        by_patient.entry(view.image.patient_id.as_str()).or_default().push(view);
+impl Cases {
+    fn of(hands: &DataFrame) -> PolarsResult<Cases> {
+        let quantities = Quantity::ALL.iter().map(|q| values(hands, col(q.key())));
+        Ok(Cases {
+            mask_px: values(hands, col("mask_px"))?,
+            male: values(hands, is("sex", Sex::M))?,
+            quantities: quantities.collect::<PolarsResult<_>>()?,
+        })
     }
-    let mean = |views: &[&View<'_>]| {
-        let sizes: Vec<f64> = views.iter().filter_map(|v| v.mask_px()).collect();
-        (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64)
-    };
-    by_patient.values().map(|views| case(views[0], mean(views))).collect()
+
+    /// Mask sizes in 1,000 px.
+    fn mask_kpx(&self) -> Values {
+        self.mask_px.iter().map(|px| px.map(|px| px / 1000.0)).collect()
+    }
+
+    fn together(&self) -> Result<Ols, OlsError> {
+        let quantities = Quantity::ALL.iter().zip(&self.quantities).map(|(q, values)| (q.key(), &values[..]));
+        ols(&self.mask_px, &quantities.chain([("male", &self.male[..])]).collect::<Vec<_>>())
+    }
 }
 
-fn together(cases: &[Case]) -> Result<Ols, OlsError> {
-    let y: Vec<_> = cases.iter().map(|c| c.mask_px).collect();
-    let columns: Vec<Vec<Option<f64>>> = (0..3).map(|i| cases.iter().map(|c| c.quantities[i]).collect()).collect();
-    let sex: Vec<_> = cases.iter().map(|c| c.sex).collect();
-    let mut regressors: Vec<(&str, &[Option<f64>])> =
-        Quantity::ALL.iter().zip(&columns).map(|(q, c)| (q.key(), &c[..])).collect();
-    regressors.push(("male", &sex));
-    ols(&y, &regressors)
-}
-
-fn regression(section: &mut Section, subset: &str, fit: &Ols, by_image: Option<&Ols>) {
+fn regression(section: &mut Section, subset: Subset, fit: &Ols, by_image: Option<&Ols>) {
     let rows = fit
         .coefficients
         .iter()
@@ -178,23 +175,23 @@ fn regression(section: &mut Section, subset: &str, fit: &Ols, by_image: Option<&
     ));
 }
 
-fn figure(subset: &str, views: &[View<'_>], hands: &[Case]) -> Figure {
-    const KILO: f64 = 1000.0;
+fn figure(subset: Subset, hands: &DataFrame, images: &Cases) -> PolarsResult<Figure> {
+    let mut of_sex = Vec::new();
+    for (sex, name) in [(Some(Sex::F), "women"), (Some(Sex::M), "men"), (None, "sex unknown")] {
+        let wanted = sex.map_or(col("sex").is_null(), |sex| is("sex", sex));
+        of_sex.push((sex, name, Cases::of(&filtered(hands, wanted)?)?));
+    }
     let charts = Quantity::ALL
         .into_iter()
         .enumerate()
         .map(|(i, q)| {
-            let x: Vec<_> = hands.iter().map(|c| c.quantities[i]).collect();
-            let y: Vec<_> = hands.iter().map(|c| c.mask_px.map(|px| px / KILO)).collect();
-            let r = pearson(&x, &y);
-            let points = |sex: Option<&str>| -> Vec<(f64, f64)> {
-                let known = |v: &View<'_>| v.sex().filter(|s| ["F", "M"].contains(s)).map(str::to_owned);
-                let of_sex = views.iter().enumerate().filter(|(_, v)| known(v).as_deref() == sex);
-                of_sex.filter_map(|(j, _)| Some((x[j]?, y[j]?))).collect()
-            };
-            let series = [(Some("F"), "women"), (Some("M"), "men"), (None, "sex unknown")]
-                .into_iter()
-                .map(|(sex, name)| ScatterSeries { name: name.into(), colour: sex_colour(sex), points: points(sex) })
+            let (x, y) = (&images.quantities[i], images.mask_kpx());
+            let r = pearson(x, &y);
+            let points = |cases: &Cases| complete_pairs(&cases.quantities[i], &cases.mask_kpx());
+            let series = of_sex
+                .iter()
+                .map(|(sex, name, cases)| (*name, sex_colour(*sex), points(cases)))
+                .map(|(name, colour, points)| ScatterSeries { name: name.into(), colour, points })
                 .filter(|s| !s.points.is_empty())
                 .collect();
             Chart::Scatter(Scatter {
@@ -206,20 +203,20 @@ fn figure(subset: &str, views: &[View<'_>], hands: &[Case]) -> Figure {
                 x_label: format!("{} ({})", q.name(), q.unit()),
                 y_label: "mask size (1,000 px)".into(),
                 series,
-                fit: line(&x, &y),
+                fit: line(x, &y),
             })
         })
         .collect();
-    Figure {
+    Ok(Figure {
         name: format!("mask-size-{subset}"),
         title: format!(
             "Mask size against height, weight and age, {subset} (n = {})",
-            counted(views.len(), "image", "images")
+            counted(hands.height(), "image", "images")
         ),
         note: "A point is an image. r with its 95 % interval over images.".into(),
         columns: 3,
         charts,
-    }
+    })
 }
 
 fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<Fit> {

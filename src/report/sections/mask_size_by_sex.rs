@@ -1,32 +1,36 @@
+use polars::prelude::*;
 use serde_json::json;
 
+use super::mask_size::mean_hands;
+use crate::dataset::metadata::Sex;
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, counted, interval, mean_sd, median, num, p_text};
 use crate::report::{Section, Study};
 use crate::stats::{Summary, mann_whitney, summary, welch};
+use crate::tables::{is, numbers};
 
 /// Whether men's masks are larger than women's.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("mask_size_by_sex", "Mask size by sex");
-    let sizes = |subset: &str, sex: &str| -> Vec<f64> {
-        study.images(subset).filter(|v| v.sex() == Some(sex)).filter_map(|v| v.mask_px()).collect()
-    };
-    let mut boxes: Vec<(String, &str, Summary)> = Vec::new();
+    let sizes = |hands: &DataFrame, sex| numbers(hands, col("mask_px").filter(is("sex", sex)));
+    let mut boxes: Vec<(String, Sex, Summary)> = Vec::new();
     for subset in SUBSETS {
-        let (women, men) = (sizes(subset, "F"), sizes(subset, "M"));
+        let hands = study.masked(subset)?;
+        let patients = mean_hands(&hands)?;
+        let (women, men) = (sizes(&hands, Sex::F)?, sizes(&hands, Sex::M)?);
+        let (mean_women, mean_men) = (sizes(&patients, Sex::F)?, sizes(&patients, Sex::M)?);
         let (of_women, of_men) = (summary(&women), summary(&men));
-        let means = |sex: &str| patient_means(study, subset, sex);
-        let (by_image, by_patient) = (welch(&men, &women), welch(&means("M"), &means("F")));
+        let (by_image, by_patient) = (welch(&men, &women), welch(&mean_men, &mean_women));
         let ranks = mann_whitney(&men, &women);
-        let ranks_by_patient = mann_whitney(&means("M"), &means("F"));
-        for ((code, name), found) in SEXES.into_iter().zip([&of_women, &of_men]) {
-            boxes.extend(found.clone().map(|s| (format!("{name}, {subset}"), code, s)));
+        let ranks_by_patient = mann_whitney(&mean_men, &mean_women);
+        for ((sex, name), found) in SEXES.into_iter().zip([&of_women, &of_men]) {
+            boxes.extend(found.clone().map(|s| (format!("{name}, {subset}"), sex, s)));
         }
         if let (Some(w), Some(m)) = (&of_women, &of_men) {
             section.text(format!(
                 "{}: women {} px (n = {}), men {} px (n = {}), mean ± sd over images.",
-                capital(subset),
+                capital(subset.name()),
                 mean_sd(w, 0),
                 count(w.n),
                 mean_sd(m, 0),
@@ -57,12 +61,12 @@ pub(super) fn section(study: &Study<'_>) -> Section {
             } else {
                 section.absent(format!("Too few patients of one sex in {subset} for a test."));
             }
-        } else if study.images(subset).any(|v| v.mask_px().is_some()) {
+        } else if hands.height() > 0 {
             section
                 .absent(format!("In {subset} there are not both women and men with masks, so there is no comparison."));
         }
         section.number(
-            subset,
+            subset.name(),
             json!({
                 "women": of_women, "men": of_men, "welch": by_image, "mann_whitney": ranks,
                 "welch_by_patient": by_patient, "mann_whitney_by_patient": ranks_by_patient,
@@ -74,21 +78,10 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     } else {
         section.figure(figure(&boxes));
     }
-    section
+    Ok(section)
 }
 
-fn patient_means(study: &Study<'_>, subset: &str, sex: &str) -> Vec<f64> {
-    let mut sums: std::collections::BTreeMap<&str, (f64, f64)> = std::collections::BTreeMap::new();
-    for view in study.images(subset).filter(|v| v.sex() == Some(sex)) {
-        if let Some(px) = view.mask_px() {
-            let entry = sums.entry(view.image.patient_id.as_str()).or_default();
-            *entry = (entry.0 + px, entry.1 + 1.0);
-        }
-    }
-    sums.values().map(|(sum, n)| sum / n).collect()
-}
-
-fn figure(boxes: &[(String, &str, Summary)]) -> Figure {
+fn figure(boxes: &[(String, Sex, Summary)]) -> Figure {
     let kilo = |s: &Summary| Summary {
         mean: s.mean / 1e3,
         sd: s.sd.map(|v| v / 1e3),
@@ -105,7 +98,7 @@ fn figure(boxes: &[(String, &str, Summary)]) -> Figure {
         .iter()
         .map(|(label, sex, s)| Row {
             label: label.clone(),
-            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(sex)), summary: kilo(s) }],
+            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(*sex)), summary: kilo(s) }],
             note: format!("median {}, n = {}", median(s.median / 1e3), count(s.n)),
         })
         .collect();

@@ -1,45 +1,64 @@
+use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
 use crate::report::{Quantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
+use crate::tables::{is, numbers};
 
-/// A quantity's known values in a subset, of one sex or of both.
-type Values<'a> = dyn Fn(Quantity, &str, Option<&str>) -> Vec<f64> + 'a;
+/// A quantity's known values in a subset.
+struct Known {
+    subset: Subset,
+    patients: usize,
+    all: Vec<f64>,
+    /// In the order of [`SEXES`].
+    by_sex: [Vec<f64>; 2],
+}
+
+impl Known {
+    fn of(quantity: Quantity, study: &Study<'_>, subset: Subset) -> PolarsResult<Known> {
+        let (patients, value) = (study.patients(subset)?, col(quantity.key()));
+        let of_sex = |sex: Sex| numbers(&patients, value.clone().filter(is("sex", sex)));
+        let [women, men] = SEXES.map(|(sex, _)| of_sex(sex));
+        let all = numbers(&patients, value.clone())?;
+        Ok(Known { subset, patients: patients.height(), all, by_sex: [women?, men?] })
+    }
+}
 
 /// Age, height and weight of the patients by subset and sex.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("metadata", "Metadata by subset and sex");
-    let values = |q: Quantity, subset: &str, sex: Option<&str>| -> Vec<f64> {
-        let wanted = study.patients(subset).filter(|p| sex.is_none() || p.sex.map(Sex::name) == sex);
-        wanted.filter_map(|p| q.of(p)).collect()
-    };
-    if Quantity::ALL.iter().all(|q| SUBSETS.iter().all(|s| values(*q, s, None).is_empty())) {
+    let mut quantities = Vec::new();
+    for q in Quantity::ALL {
+        let [train, test] = SUBSETS.map(|subset| Known::of(q, study, subset));
+        quantities.push((q, [train?, test?]));
+    }
+    if quantities.iter().flat_map(|(_, known)| known).all(|known| known.all.is_empty()) {
         section.absent(
             "No age, height or weight is known of any patient with images: is the metadata file beside the images?",
         );
-        return section;
+        return Ok(section);
     }
     let mut rows = Vec::new();
     let mut missing_all = Vec::new();
-    for q in Quantity::ALL {
+    for (q, known) in &quantities {
         let mut numbers = Map::new();
-        for subset in SUBSETS {
-            let patients = study.patients(subset).count();
-            let missing = patients - values(q, subset, None).len();
+        for Known { subset, patients, all, by_sex } in known {
+            let missing = patients - all.len();
             if missing > 0 {
                 missing_all.push(format!("{} of {} {subset} patients", count(missing), q.name()));
             }
-            let mut of_subset = json!({"missing": missing, "all": summary(&values(q, subset, None))});
-            for (code, name) in SEXES {
-                let found = summary(&values(q, subset, Some(code)));
+            let mut of_subset = json!({"missing": missing, "all": summary(all)});
+            for ((_, name), values) in SEXES.into_iter().zip(by_sex) {
+                let found = summary(values);
                 if let Some(s) = &found {
                     rows.push(vec![
                         format!("{} ({})", capital(q.name()), q.unit()),
-                        subset.to_owned(),
+                        subset.to_string(),
                         name.to_owned(),
                         count(s.n),
                         mean_sd(s, 1),
@@ -50,10 +69,10 @@ pub(super) fn section(study: &Study<'_>) -> Section {
                 }
                 of_subset[name] = json!(found);
             }
-            numbers.insert(subset.to_owned(), of_subset);
+            numbers.insert(subset.to_string(), of_subset);
         }
-        let (train, test) = (values(q, "train", None), values(q, "test", None));
-        let (difference, shift) = (welch(&test, &train), kolmogorov_smirnov(&test, &train));
+        let [train, test] = known.each_ref().map(|known| &known.all[..]);
+        let (difference, shift) = (welch(test, train), kolmogorov_smirnov(test, train));
         if let (Some(w), Some(ks)) = (&difference, &shift) {
             let verdict = if w.ci.contains(0.0) { "no shift of the mean is shown" } else { "the mean is shifted" };
             section.text(format!(
@@ -77,28 +96,30 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     if !missing_all.is_empty() {
         section.absent(format!("Not known: {}.", missing_all.join("; ")));
     }
-    section.figure(figure(study, &values));
+    section.figure(figure(&quantities));
     section.table(
         "Patients with images; range is least to greatest, middle half is lower to upper quartile",
         &["quantity", "subset", "sex", "n", "mean ± sd", "median", "middle half", "range"],
         rows,
     );
-    section
+    Ok(section)
 }
 
-fn figure(study: &Study<'_>, values: &Values<'_>) -> Figure {
+fn figure(quantities: &[(Quantity, [Known; 2])]) -> Figure {
+    let with_patients = |known: &&Known| known.patients > 0;
+    let n = quantities[0].1.iter().filter(with_patients).map(|k| format!("{} {}", count(k.patients), k.subset));
+    let n: Vec<String> = n.collect();
     let mut charts = Vec::new();
-    let mut n = Vec::new();
-    for subset in SUBSETS.into_iter().filter(|s| study.patients(s).next().is_some()) {
-        n.push(format!("{} {subset}", count(study.patients(subset).count())));
-        for q in Quantity::ALL {
-            let everyone: Vec<f64> = SUBSETS.iter().flat_map(|s| values(q, s, None)).collect();
-            let series: Vec<HistogramSeries> = SEXES
-                .iter()
-                .map(|(code, name)| HistogramSeries {
+    for at in 0..SUBSETS.len() {
+        for (q, known) in quantities {
+            let Some(Known { subset, by_sex, .. }) = Some(&known[at]).filter(with_patients) else { continue };
+            let everyone = [&known[0].all[..], &known[1].all].concat();
+            let of_sex = SEXES.iter().zip(by_sex);
+            let series: Vec<HistogramSeries> = of_sex
+                .map(|((sex, name), values)| HistogramSeries {
                     name: (*name).to_owned(),
-                    colour: sex_colour(Some(code)),
-                    values: values(q, subset, Some(code)),
+                    colour: sex_colour(Some(*sex)),
+                    values: values.clone(),
                 })
                 .collect();
             let sizes: Vec<String> = series.iter().map(|s| format!("{} {}", count(s.values.len()), s.name)).collect();

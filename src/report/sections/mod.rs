@@ -12,11 +12,16 @@ mod reading;
 mod rotation;
 mod sex;
 
-use super::{Section, Study};
+use polars::prelude::PolarsResult;
+
+use super::{ReportError, Section, Study};
 
 /// Every section, in the order of the page.
-pub fn all(study: &Study<'_>) -> Vec<Section> {
-    let sections: [fn(&Study<'_>) -> Section; 11] = [
+///
+/// # Errors
+/// Those of polars.
+pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
+    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 11] = [
         overview::section,
         problems::section,
         metadata::section,
@@ -29,5 +34,5 @@ pub fn all(study: &Study<'_>) -> Vec<Section> {
         findings::section,
         reading::section,
     ];
-    sections.into_iter().map(|section| section(study)).collect()
+    Ok(sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
 }

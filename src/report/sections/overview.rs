@@ -1,51 +1,56 @@
 use std::collections::BTreeMap;
 
+use polars::prelude::*;
 use serde_json::json;
 
 use crate::bones;
 use crate::dataset::metadata::Sex;
-use crate::report::study::SUBSETS;
+use crate::report::study::{SUBSETS, has_masks};
 use crate::report::wording::{count, counted, listed};
 use crate::report::{Block, Section, Study, Tile};
+use crate::tables::{counts, is, tally};
 
 /// What there is: patients, images, masks, and where the numbers come from.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("overview", "Overview");
     let tables = study.tables;
     let tile = |label: &str, n: usize, note: String| Tile { label: label.into(), value: count(n), note };
-    let with_images = |subset: &str| study.patients(subset).count();
-    let images = |subset: &str| study.images(subset).count();
-    let by_subset = |of: &dyn Fn(&str) -> usize| format!("{} train, {} test", count(of("train")), count(of("test")));
-    let masks = tables.images.iter().filter(|i| i.mask_px.is_some_and(|px| px > 0)).count();
+    let by_subset = |[train, test]: [usize; 2]| format!("{} train, {} test", count(train), count(test));
+    let of_subset = SUBSETS.map(|subset| is("subset", subset));
+    let [with_images, images] = [counts(&study.patients, of_subset.clone())?, counts(&study.hands, of_subset)?];
+    let [masks] = counts(&study.hands, [has_masks()])?;
     section.blocks.push(Block::Tiles(vec![
-        tile("patients with images", with_images("train") + with_images("test"), by_subset(&with_images)),
-        tile("images", tables.images.len(), by_subset(&images)),
+        tile("patients with images", with_images.iter().sum(), by_subset(with_images)),
+        tile("images", tables.images.len(), by_subset(images)),
         tile("images with masks", masks, format!("{} measured", counted(tables.bones.len(), "bone", "bones"))),
         tile("remarks on the data", tables.problems.len(), "repairs and failures while reading".into()),
     ]));
 
     let mut rows = Vec::new();
     for subset in SUBSETS {
-        let sex = |code: Option<&str>| study.patients(subset).filter(|p| p.sex.map(Sex::name) == code).count();
-        let sources = tally(study.images(subset).map(|v| v.image.mask_source.name().to_owned()));
-        let sizes = tally(study.images(subset).map(|v| format!("{} × {}", v.image.width, v.image.height)));
-        let complete = study.images(subset).filter(|v| v.image.n_bones as usize == bones::COUNT).count();
+        let (patients, hands) = (study.patients(subset)?, study.hands(subset)?);
+        let [women, men] = counts(&patients, [is("sex", Sex::F), is("sex", Sex::M)])?;
+        let unknown = patients.height() - women - men;
+        let sources = tally(&hands, col("mask_source").cast(DataType::String))?;
+        let side = |name| col(name).cast(DataType::String);
+        let sizes = tally(&hands, side("width") + lit(" × ") + side("height"))?;
+        let [complete] = counts(&hands, [col("n_bones").eq(lit(bones::COUNT as u32))])?;
         section.number(
-            subset,
+            subset.name(),
             json!({
-                "patients": with_images(subset), "women": sex(Some("F")), "men": sex(Some("M")),
-                "sex_unknown": with_images(subset) - sex(Some("F")) - sex(Some("M")),
-                "images": images(subset), "images_with_all_bones": complete,
-                "mask_sources": sources, "image_sizes": sizes,
+                "patients": patients.height(), "women": women, "men": men, "sex_unknown": unknown,
+                "images": hands.height(), "images_with_all_bones": complete,
+                "mask_sources": sources.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "image_sizes": sizes.iter().cloned().collect::<BTreeMap<_, _>>(),
             }),
         );
         rows.push(vec![
-            subset.to_owned(),
-            count(with_images(subset)),
-            count(sex(Some("F"))),
-            count(sex(Some("M"))),
-            count(with_images(subset) - sex(Some("F")) - sex(Some("M"))),
-            count(images(subset)),
+            subset.to_string(),
+            count(patients.height()),
+            count(women),
+            count(men),
+            count(unknown),
+            count(hands.height()),
             count(complete),
             said(&sources),
             said(&sizes),
@@ -57,8 +62,9 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         rows,
     );
 
-    let unused = tables.patients.iter().filter(|p| p.n_images == 0).count();
-    let no_row = tables.patients.iter().filter(|p| p.n_images > 0 && p.sheet_row.is_none()).count();
+    let has_images = col("n_images").gt(lit(0u32));
+    let [unused, no_row] =
+        counts(&study.patients, [has_images.clone().not(), has_images.and(col("sheet_row").is_null())])?;
     if unused > 0 {
         let n = counted(unused, "patient of the spreadsheet has", "patients of the spreadsheet have");
         section.text(format!("{n} no image and count nowhere in what follows."));
@@ -67,7 +73,7 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         let n = counted(no_row, "patient with images has", "patients with images have");
         section.absent(format!("{n} no row in the spreadsheet: age, sex, height and weight are not known."));
     }
-    for subset in SUBSETS.into_iter().filter(|s| images(s) == 0) {
+    for (subset, _) in SUBSETS.into_iter().zip(images).filter(|(_, n)| *n == 0) {
         section.absent(format!("There are no {subset} images in the tables; comparisons with them are left out."));
     }
     let mut made_of = vec![
@@ -83,25 +89,17 @@ pub(super) fn section(study: &Study<'_>) -> Section {
     section.number("patients_without_spreadsheet_row", no_row);
     section.number("problems", tables.problems.len());
     section.number("bones", tables.bones.len());
-    section
-}
-
-fn tally(values: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    values.for_each(|v| *counts.entry(v).or_insert(0) += 1);
-    counts
+    Ok(section)
 }
 
 /// The commonest first; more than three are summed.
-fn said(counts: &BTreeMap<String, usize>) -> String {
-    let mut by_count: Vec<(&String, usize)> = counts.iter().map(|(k, n)| (k, *n)).collect();
-    by_count.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    if let [(only, _)] = by_count[..] {
+fn said(counts: &[(String, usize)]) -> String {
+    if let [(only, _)] = counts {
         return only.clone();
     }
-    let mut parts: Vec<String> = by_count.iter().take(3).map(|(k, n)| format!("{k} ({})", count(*n))).collect();
-    if by_count.len() > 3 {
-        parts.push(format!("{} more", by_count.len() - 3));
+    let mut parts: Vec<String> = counts.iter().take(3).map(|(k, n)| format!("{k} ({})", count(*n))).collect();
+    if counts.len() > 3 {
+        parts.push(format!("{} more", counts.len() - 3));
     }
     parts.join(", ")
 }

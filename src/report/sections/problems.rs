@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use polars::prelude::*;
 use serde_json::json;
 
 use crate::dataset::Severity;
@@ -7,23 +8,27 @@ use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
 use crate::report::wording::{count, counted, visible};
 use crate::report::{Block, Section, Study};
+use crate::tables::{ProblemRow, Table, counts, filtered, is, tally};
 
+/// Severities, the worst first.
+const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
 /// Kinds shown in the figure.
 const KINDS_SHOWN: usize = 12;
 
 /// What was repaired and what could not be read.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("problems", "Data problems");
     let problems = &study.tables.problems;
-    let of = |wanted: Severity| problems.iter().filter(|p| p.severity == wanted).count();
-    let counts = [Severity::Error, Severity::Warning, Severity::Info].map(|s| (s, of(s)));
+    let frame = ProblemRow::to_frame(problems)?;
+    let by_severity = counts(&frame, SEVERITIES.map(|severity| is("severity", severity)))?;
     section.number("n", problems.len());
-    section.number("by_severity", json!(counts.iter().map(|(s, n)| (s.name(), n)).collect::<BTreeMap<_, _>>()));
+    section
+        .number("by_severity", json!(SEVERITIES.iter().map(|s| s.name()).zip(by_severity).collect::<BTreeMap<_, _>>()));
     if problems.is_empty() {
         section.text("Nothing had to be repaired and nothing failed: every file was read as it stands.");
-        return section;
+        return Ok(section);
     }
-    let [(_, errors), (_, warnings), (_, infos)] = counts;
+    let [errors, warnings, infos] = by_severity;
     section.text(format!(
         "{} while reading: {} could not be used, {} put right by a guess or left out, {} put right without loss.",
         counted(problems.len(), "remark", "remarks"),
@@ -39,22 +44,20 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         "All repairs are sure ones; the numbers below rest on all of the data."
     });
 
-    let mut kinds: BTreeMap<(std::cmp::Reverse<Severity>, &str), usize> = BTreeMap::new();
-    for p in problems {
-        *kinds.entry((std::cmp::Reverse(p.severity), p.reason.as_str())).or_default() += 1;
+    let shown = study.settings.rows_shown.min(problems.len());
+    let (mut ranked, mut worst) = (Vec::new(), Vec::new());
+    for severity in SEVERITIES {
+        let of_severity = filtered(&frame, is("severity", severity))?;
+        ranked.extend(tally(&of_severity, col("reason"))?.into_iter().map(|(reason, n)| (severity, reason, n)));
+        worst.extend(ProblemRow::from_frame(&of_severity.head(Some(shown - worst.len())))?);
     }
-    let mut ranked: Vec<(Severity, &str, usize)> = kinds.iter().map(|((s, r), n)| (s.0, *r, *n)).collect();
-    ranked.sort_by(|a, b| (b.0, b.2).cmp(&(a.0, a.2)).then(a.1.cmp(b.1)));
     section.number(
         "by_reason",
         json!(ranked.iter().map(|(s, r, n)| json!({"severity": s.name(), "reason": r, "n": n})).collect::<Vec<_>>()),
     );
     section.figure(figure(&ranked, problems.len()));
 
-    let mut worst: Vec<_> = problems.iter().collect();
-    worst.sort_by_key(|p| std::cmp::Reverse(p.severity));
-    let shown = study.settings.rows_shown.min(worst.len());
-    let rows = worst[..shown]
+    let rows = worst
         .iter()
         .map(|p| {
             let concerns = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
@@ -67,10 +70,10 @@ pub(super) fn section(study: &Study<'_>) -> Section {
         rows,
     );
     section.blocks.push(Block::Link("problems.csv".into(), "All problems as CSV".into()));
-    section
+    Ok(section)
 }
 
-fn figure(ranked: &[(Severity, &str, usize)], n: usize) -> Figure {
+fn figure(ranked: &[(Severity, String, usize)], n: usize) -> Figure {
     let colour = |s: Severity| -> Rgb {
         match s {
             Severity::Error => okabe_ito::VERMILION,
@@ -82,7 +85,7 @@ fn figure(ranked: &[(Severity, &str, usize)], n: usize) -> Figure {
         .iter()
         .take(KINDS_SHOWN)
         .map(|(severity, reason, n)| Row {
-            label: (*reason).to_owned(),
+            label: reason.clone(),
             marks: vec![Mark::Bar {
                 name: severity.name().into(),
                 colour: colour(*severity),

@@ -1,7 +1,9 @@
+use polars::prelude::PolarsResult;
+
 use crate::report::{Section, Study};
 
 /// What the words and the lines mean.
-pub(super) fn section(_: &Study<'_>) -> Section {
+pub(super) fn section(_: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("reading", "How to read this");
     let words: [(&str, &str); 10] = [
         (
@@ -39,5 +41,5 @@ pub(super) fn section(_: &Study<'_>) -> Section {
     let rows = words.iter().map(|(word, means)| vec![(*word).to_owned(), (*means).to_owned()]).collect();
     section.table("Words of this report", &["word", "what it means"], rows);
     section.text("Colours are those of Okabe and Ito, which people with any colour vision can tell apart. Every figure is beside this page as PNG and SVG, every number in numbers.json.");
-    section
+    Ok(section)
 }

@@ -1,17 +1,19 @@
 use std::collections::BTreeMap;
 
+use polars::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::dataset::Side;
+use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
-use crate::report::study::{SUBSETS, View, subset_colour};
+use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
 use crate::report::{Block, Evidence, Section, Shown, Study};
 use crate::stats::{Proportion, Summary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
+use crate::tables::{count as rows, counts, filtered, is, numbers};
 
 /// How far hands lean, and how many count as rotated, train against test. The scan decides which do.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("rotation", "Rotation of the hand");
     let threshold = study.tables.rotated_deg;
     section.number("threshold_deg", threshold);
@@ -23,43 +25,50 @@ pub(super) fn section(study: &Study<'_>) -> Section {
             None => "the tables mark rotated hands, and do not hold from how many degrees on (`carpus scan` writes it)".into(),
         }
     ));
-    let measured: Vec<(&str, Vec<View<'_>>)> =
-        SUBSETS.into_iter().map(|s| (s, study.images(s).filter(|v| v.image.rotated.is_some()).collect())).collect();
-    for (subset, views) in &measured {
-        let all = study.images(subset).count();
-        if all > 0 && views.len() < all {
-            let hint = if views.is_empty() { " Scan with predictions to measure them." } else { "" };
+    let mut leans = Vec::new();
+    for subset in SUBSETS {
+        let (all, hands) = (study.hands(subset)?.height(), measured(study, subset)?);
+        if hands.height() < all {
+            let hint = if hands.height() == 0 { " Scan with predictions to measure them." } else { "" };
             section.absent(format!(
                 "{} without an angle: Ulna or finger-16 has no mask.{hint}",
-                counted(all - views.len(), &format!("{subset} image is"), &format!("{subset} images are")),
+                counted(all - hands.height(), &format!("{subset} image is"), &format!("{subset} images are")),
             ));
         }
+        leans.extend(Leans::of(subset, hands, threshold)?);
     }
-    let leans: Vec<(&str, Leans)> =
-        measured.iter().filter_map(|(subset, views)| Some((*subset, Leans::of(views, threshold)?))).collect();
     if leans.is_empty() {
-        return section;
+        return Ok(section);
     }
-    for (subset, leans) in &leans {
-        section.number(subset, json!(leans));
-        section.text(leans.sentence(subset));
+    for leans in &leans {
+        section.number(leans.subset.name(), json!(leans));
+        section.text(leans.sentence());
     }
-    compare(&mut section, study, &measured);
+    compare(&mut section, study)?;
     if let Some(pictures) = study.examples {
-        section.blocks.push(Block::Pictures(examples(study, pictures)));
+        section.blocks.push(Block::Pictures(examples(study, pictures)?));
     }
-    section.figure(figure(&measured, threshold));
+    section.figure(figure(&leans, threshold)?);
     section.table(
         "Hands with a measured angle; share with 95 % interval",
         &["subset", "n", "rotated", "share", "|angle| straight", "|angle| rotated"],
-        leans.iter().map(|(subset, leans)| leans.row(subset)).collect(),
+        leans.iter().map(Leans::row).collect(),
     );
-    section
+    Ok(section)
+}
+
+/// The hands of a subset whose angle is measured.
+fn measured(study: &Study<'_>, subset: Subset) -> PolarsResult<DataFrame> {
+    filtered(&study.hands(subset)?, col("rotated").is_not_null())
 }
 
 /// What is counted and measured of a subset's hands.
 #[derive(Serialize)]
 struct Leans {
+    #[serde(skip)]
+    subset: Subset,
+    #[serde(skip)]
+    hands: DataFrame,
     rotated: Proportion,
     absolute_angle_deg: ByPose,
     signed_angle_deg_by_side: BTreeMap<&'static str, ByPose>,
@@ -74,30 +83,27 @@ struct ByPose {
 }
 
 impl ByPose {
-    fn of<'a>(views: impl Iterator<Item = &'a View<'a>> + Clone, angle: impl Fn(f64) -> f64) -> ByPose {
-        let of = |rotated: bool| {
-            let wanted = views.clone().filter(|v| v.image.rotated == Some(rotated));
-            summary(&wanted.filter_map(|v| v.image.angle_deg).map(&angle).collect::<Vec<_>>())
-        };
-        ByPose { straight: of(false), rotated: of(true) }
+    fn of(hands: &DataFrame, angle: Expr) -> PolarsResult<ByPose> {
+        let of = |pose: Expr| numbers(hands, angle.clone().filter(pose));
+        Ok(ByPose { straight: summary(&of(col("rotated").not())?), rotated: summary(&of(col("rotated"))?) })
     }
 }
 
 impl Leans {
     /// `None` for no hands.
-    fn of(views: &[View<'_>], threshold: Option<f64>) -> Option<Leans> {
-        let near = |at: f64| {
-            views.iter().filter_map(|v| v.image.angle_deg).filter(|angle| (angle.abs() - at).abs() < 5.0).count()
-        };
-        let of_side = |side: &str| {
-            ByPose::of(views.iter().filter(move |v| v.image.side.map(Side::name) == Some(side)), |angle| angle)
-        };
-        Some(Leans {
-            rotated: wilson(views.iter().filter(|v| v.image.rotated == Some(true)).count(), views.len())?,
-            absolute_angle_deg: ByPose::of(views.iter(), f64::abs),
-            signed_angle_deg_by_side: ["L", "R"].into_iter().map(|side| (side, of_side(side))).collect(),
-            within_5_deg_of_threshold: threshold.map(near),
-        })
+    fn of(subset: Subset, hands: DataFrame, threshold: Option<f64>) -> PolarsResult<Option<Leans>> {
+        let Some(rotated) = wilson(rows(&hands, col("rotated"))?, hands.height()) else { return Ok(None) };
+        let angle = || col("angle_deg");
+        let near = |at: f64| rows(&hands, (angle().abs() - lit(at)).abs().lt(lit(5.0)));
+        let of_side = |side: Side| Ok((side.name(), ByPose::of(&filtered(&hands, is("side", side))?, angle())?));
+        Ok(Some(Leans {
+            rotated,
+            absolute_angle_deg: ByPose::of(&hands, angle().abs())?,
+            signed_angle_deg_by_side: Side::ALL.iter().map(|side| of_side(*side)).collect::<PolarsResult<_>>()?,
+            within_5_deg_of_threshold: threshold.map(near).transpose()?,
+            subset,
+            hands,
+        }))
     }
 
     /// Mean and standard deviation of the absolute angles, straight and rotated.
@@ -106,24 +112,24 @@ impl Leans {
             .map(|s| s.as_ref().map_or("–".to_owned(), |s| format!("{}°", mean_sd(s, 1))))
     }
 
-    fn sentence(&self, subset: &str) -> String {
+    fn sentence(&self) -> String {
         let [straight, rotated] = self.angles();
         let near = self.within_5_deg_of_threshold.map_or(String::new(), |near| {
             format!("; {} within 5° of the threshold", counted(near, "hand lies", "hands lie"))
         });
         format!(
             "{}: {} of {} hands are rotated, {}. Absolute angle, mean ± sd: {straight} straight, {rotated} rotated{near}.",
-            capital(subset),
+            capital(self.subset.name()),
             count(self.rotated.count),
             count(self.rotated.n),
             share(&self.rotated),
         )
     }
 
-    fn row(&self, subset: &str) -> Vec<String> {
+    fn row(&self) -> Vec<String> {
         let [straight, rotated] = self.angles();
         let p = &self.rotated;
-        vec![subset.to_owned(), count(p.n), count(p.count), share(p), straight, rotated]
+        vec![self.subset.to_string(), count(p.n), count(p.count), share(p), straight, rotated]
     }
 }
 
@@ -131,45 +137,39 @@ fn degrees(value: f64) -> String {
     format!("{}°", num(value, if value.fract() == 0.0 { 0 } else { 1 }))
 }
 
-fn examples(study: &Study<'_>, pictures: &Evidence) -> Vec<Shown> {
-    let shown = SUBSETS.into_iter().flat_map(|s| study.example_images(s).into_iter().map(move |e| (s, e)));
-    let shown = shown.filter_map(|(subset, (what, image))| {
+fn examples(study: &Study<'_>, pictures: &Evidence) -> PolarsResult<Vec<Shown>> {
+    let shown = study.example_images()?.into_iter().filter_map(|(what, image)| {
         let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
         Some(Shown {
             jpeg: pictures.pictures.get(&image.path)?.clone(),
-            title: format!("{subset}: {what}, {angle}"),
+            title: format!("{}: {what}, {angle}", image.subset),
             severity: String::new(),
             lines: vec![visible(&image.path)],
         })
     });
-    shown.collect()
+    Ok(shown.collect())
+}
+
+/// How many hands of a subset are rotated, and how many straight.
+pub(super) fn poses(study: &Study<'_>, subset: Subset) -> PolarsResult<[usize; 2]> {
+    counts(&study.hands(subset)?, [col("rotated"), col("rotated").not()])
 }
 
 /// The counts of rotated and straight hands, test against train.
-pub(super) fn two_by_two(study: &Study<'_>) -> Option<TwoByTwo> {
-    let count = |subset: &str, rotated: bool| study.images(subset).filter(|v| v.image.rotated == Some(rotated)).count();
-    let table = TwoByTwo {
-        with: count("test", true),
-        without: count("test", false),
-        with_base: count("train", true),
-        without_base: count("train", false),
-    };
-    table.odds_ratio().map(|_| table)
+pub(super) fn two_by_two(study: &Study<'_>) -> PolarsResult<Option<TwoByTwo>> {
+    let [with_base, without_base] = poses(study, Subset::Train)?;
+    let [with, without] = poses(study, Subset::Test)?;
+    let table = TwoByTwo { with, without, with_base, without_base };
+    Ok(table.odds_ratio().map(|_| table))
 }
 
-fn compare(section: &mut Section, study: &Study<'_>, measured: &[(&str, Vec<View<'_>>)]) {
-    let Some(table) = two_by_two(study) else { return };
-    let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) else { return };
-    let observations = |subset: &str| -> Vec<(&str, bool)> {
-        let views = measured.iter().filter(|(s, _)| *s == subset).flat_map(|(_, v)| v);
-        views.filter_map(|v| Some((v.image.patient_id.as_str(), v.image.rotated?))).collect()
-    };
-    let clustered = clustered_ratios(&observations("test"), &observations("train"));
-    let angles = |subset: &str| -> Vec<f64> {
-        let views = measured.iter().filter(|(s, _)| *s == subset).flat_map(|(_, v)| v);
-        views.filter_map(|v| v.image.angle_deg.map(f64::abs)).collect()
-    };
-    let shift = kolmogorov_smirnov(&angles("test"), &angles("train"));
+fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
+    let Some(table) = two_by_two(study)? else { return Ok(()) };
+    let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) else { return Ok(()) };
+    let (test, train) = (measured(study, Subset::Test)?, measured(study, Subset::Train)?);
+    let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?);
+    let angles = |hands| numbers(hands, col("angle_deg").abs());
+    let shift = kolmogorov_smirnov(&angles(&test)?, &angles(&train)?);
     section.text(format!(
         "Rotated hands, test against train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
         ratio(&odds),
@@ -205,41 +205,43 @@ fn compare(section: &mut Section, study: &Study<'_>, measured: &[(&str, Vec<View
             "allowing_for_patients": clustered, "absolute_angle_kolmogorov_smirnov": shift,
         }),
     );
+    Ok(())
 }
 
-fn figure(measured: &[(&str, Vec<View<'_>>)], threshold: Option<f64>) -> Figure {
-    let chart = |title: &str, label: &str, of: &dyn Fn(f64) -> f64, signs: &[f64]| {
+/// The patient of each hand, and whether the hand is rotated.
+fn observations(hands: &DataFrame) -> PolarsResult<Vec<(&str, bool)>> {
+    let (patients, rotated) = (hands.column("patient_id")?.str()?, hands.column("rotated")?.bool()?);
+    Ok(patients.iter().zip(rotated.iter()).filter_map(|(patient, rotated)| Some((patient?, rotated?))).collect())
+}
+
+fn figure(leans: &[Leans], threshold: Option<f64>) -> PolarsResult<Figure> {
+    let chart = |title: &str, label: &str, angle: Expr, signs: &[f64]| -> PolarsResult<Chart> {
         let marker =
             |sign: &f64| threshold.map(|at| Marker { name: format!("threshold, {}", degrees(at)), value: sign * at });
-        let series: Vec<HistogramSeries> = measured
-            .iter()
-            .filter(|(_, views)| !views.is_empty())
-            .map(|(subset, views)| HistogramSeries {
-                name: (*subset).to_owned(),
-                colour: subset_colour(subset),
-                values: views.iter().filter_map(|v| v.image.angle_deg).map(of).collect(),
-            })
-            .collect();
+        let mut series = Vec::new();
+        for Leans { subset, hands, .. } in leans {
+            let (name, colour) = (subset.to_string(), subset_colour(*subset));
+            series.push(HistogramSeries { name, colour, values: numbers(hands, angle.clone())? });
+        }
         let all: Vec<f64> = series.iter().flat_map(|s| s.values.iter().copied()).collect();
-        Chart::Histogram(Histogram {
+        Ok(Chart::Histogram(Histogram {
             title: title.into(),
             x_label: label.into(),
             y_label: "share of hands (%)".into(),
             edges: edges_for(&all, 40),
             series,
             markers: signs.iter().filter_map(marker).collect(),
-        })
+        }))
     };
-    let n: Vec<String> =
-        measured.iter().filter(|(_, v)| !v.is_empty()).map(|(s, v)| format!("{} {s}", count(v.len()))).collect();
-    Figure {
+    let n: Vec<String> = leans.iter().map(|l| format!("{} {}", count(l.rotated.n), l.subset)).collect();
+    Ok(Figure {
         name: "rotation".into(),
         title: format!("Angle of the hand from vertical (n = {})", n.join(", ")),
         note: "Each subset is counted by itself, so that its bars add up to 100 %.".into(),
         columns: 2,
         charts: vec![
-            chart("Absolute angle", "|angle| (degrees)", &f64::abs, &[1.0]),
-            chart("Signed angle, positive to the right", "angle (degrees)", &|a| a, &[-1.0, 1.0]),
+            chart("Absolute angle", "|angle| (degrees)", col("angle_deg").abs(), &[1.0])?,
+            chart("Signed angle, positive to the right", "angle (degrees)", col("angle_deg"), &[-1.0, 1.0])?,
         ],
-    }
+    })
 }

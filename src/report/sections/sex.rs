@@ -1,6 +1,8 @@
+use polars::prelude::PolarsResult;
 use serde_json::json;
 
 use super::rotation;
+use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL};
 use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
@@ -8,43 +10,41 @@ use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{capital, count, counted, p_text, ratio, ratio_says, share};
 use crate::report::{Section, Study};
 use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
+use crate::tables::{counts, is};
 
 /// The share of men, train against test, and the two ratios that are easily mistaken for each other.
-pub(super) fn section(study: &Study<'_>) -> Section {
+pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("sex", "Sex by subset");
-    let of = |subset: &str, sex: &str| study.patients(subset).filter(|p| p.sex.map(Sex::name) == Some(sex)).count();
-    let men = |subset: &str| wilson(of(subset, "M"), of(subset, "M") + of(subset, "F"));
-    let mut known = Vec::new();
-    for subset in SUBSETS {
-        let all = study.patients(subset).count();
-        let unknown = all - of(subset, "M") - of(subset, "F");
+    let (mut cells, mut known, mut patients) = ([[0; 2]; 2], Vec::new(), 0);
+    for (subset, cells) in SUBSETS.into_iter().zip(&mut cells) {
+        let of_subset = study.patients(subset)?;
+        *cells = counts(&of_subset, [is("sex", Sex::M), is("sex", Sex::F)])?;
+        let [men, women] = *cells;
+        let unknown = of_subset.height() - men - women;
+        patients += of_subset.height();
         if unknown > 0 {
             let n = counted(unknown, &format!("{subset} patient"), &format!("{subset} patients"));
             section.absent(format!("The sex of {n} is not known; they are left out here."));
         }
-        let Some(p) = men(subset) else { continue };
+        let Some(p) = wilson(men, men + women) else { continue };
         section.text(format!(
             "{}: {} men and {} women, {} men.",
-            capital(subset),
-            count(p.count),
-            count(p.n - p.count),
+            capital(subset.name()),
+            count(men),
+            count(women),
             share(&p)
         ));
-        section.number(subset, json!({"men": p.count, "women": p.n - p.count, "unknown": unknown, "share_of_men": p}));
+        section.number(subset.name(), json!({"men": men, "women": women, "unknown": unknown, "share_of_men": p}));
         known.push((subset, p));
     }
     if known.is_empty() {
-        if study.patients("train").next().is_none() && study.patients("test").next().is_none() {
+        if patients == 0 {
             section.absent("There are no patients with images.");
         }
-        return section;
+        return Ok(section);
     }
-    let table = TwoByTwo {
-        with: of("test", "M"),
-        without: of("test", "F"),
-        with_base: of("train", "M"),
-        without_base: of("train", "F"),
-    };
+    let [[with_base, without_base], [with, without]] = cells;
+    let table = TwoByTwo { with, without, with_base, without_base };
     if let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) {
         section.text(format!(
             "Men, test against train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
@@ -58,22 +58,22 @@ pub(super) fn section(study: &Study<'_>) -> Section {
             "test_against_train",
             json!({"counts": table, "odds_ratio": odds, "share_ratio": shares, "fisher_p": table.fisher_p()}),
         );
-        section.figure(shares_figure(study, &known));
-        section.figure(ratios_figure(study, &odds, &shares, table));
+        section.figure(shares_figure(study, &known)?);
+        section.figure(ratios_figure(study, &odds, &shares, table)?);
     } else {
         section.absent("One of the subsets has no patient of known sex, so there is nothing to compare.");
-        section.figure(shares_figure(study, &known));
+        section.figure(shares_figure(study, &known)?);
     }
-    section
+    Ok(section)
 }
 
-fn shares_figure(study: &Study<'_>, men: &[(&'static str, Proportion)]) -> Figure {
+fn shares_figure(study: &Study<'_>, men: &[(Subset, Proportion)]) -> PolarsResult<Figure> {
     let mut rows = Vec::new();
-    let mut add = |what: &str, subset: &str, p: &Proportion| {
+    let mut add = |what: &str, subset: Subset, p: &Proportion| {
         rows.push(Row {
             label: format!("{what}, {subset}"),
             marks: vec![Mark::Bar {
-                name: subset.to_owned(),
+                name: subset.to_string(),
                 colour: subset_colour(subset),
                 value: 100.0 * p.share,
                 interval: Some((100.0 * p.ci.low, 100.0 * p.ci.high)),
@@ -81,14 +81,14 @@ fn shares_figure(study: &Study<'_>, men: &[(&'static str, Proportion)]) -> Figur
             note: format!("{}, n = {}", share(p), count(p.n)),
         });
     };
-    men.iter().for_each(|(subset, p)| add("men", subset, p));
+    men.iter().for_each(|(subset, p)| add("men", *subset, p));
     for subset in SUBSETS {
-        let hands = study.images(subset).filter_map(|v| v.image.rotated);
-        if let Some(p) = wilson(hands.clone().filter(|r| *r).count(), hands.count()) {
+        let [rotated, straight] = rotation::poses(study, subset)?;
+        if let Some(p) = wilson(rotated, rotated + straight) {
             add("rotated hands", subset, &p);
         }
     }
-    Figure {
+    Ok(Figure {
         name: "shares".into(),
         title: "Share of men among patients and of rotated among hands".into(),
         note: "Lines are 95 % intervals (Wilson); those of hands take hands as independent.".into(),
@@ -99,12 +99,12 @@ fn shares_figure(study: &Study<'_>, men: &[(&'static str, Proportion)]) -> Figur
             rows,
             reference: None,
         })],
-    }
+    })
 }
 
-fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTwo) -> Figure {
+fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTwo) -> PolarsResult<Figure> {
     let mut all = vec![("men, odds ratio", *odds, MEN), ("men, share ratio", *shares, MEN)];
-    if let Some(rotated) = rotation::two_by_two(study) {
+    if let Some(rotated) = rotation::two_by_two(study)? {
         all.extend(rotated.odds_ratio().map(|r| ("rotated hands, odds ratio", r, NEUTRAL)));
         all.extend(rotated.share_ratio().map(|r| ("rotated hands, share ratio", r, NEUTRAL)));
     }
@@ -123,7 +123,7 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
             note: ratio(r),
         })
         .collect();
-    Figure {
+    Ok(Figure {
         name: "ratios".into(),
         title: "Test against train: odds ratios and share ratios".into(),
         note: format!(
@@ -140,5 +140,5 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
             rows,
             reference: Some(("no difference (1)".into(), 1.0)),
         })],
-    }
+    })
 }
