@@ -17,7 +17,7 @@ DEMO_CONFIG := configs/demo.toml
 
 help:
 	@echo "make demo    set up, build, make the phantom data, run the whole chain; at the end the report's place and the scores"
-	@echo "make test    set up, then format, lints, docs and every test, with and without libtorch"
+	@echo "make test    set up, then format, lints, docs and every test; without libtorch, those of commands, scan and hostile files"
 	@echo "make build   the release binary, target/release/carpus"
 	@echo "make check   format, lints and docs only"
 	@echo "make parity  every model against the library it is from, case by case (about an hour)"
@@ -66,12 +66,12 @@ check: venv
 test parity: export OMP_WAIT_POLICY := passive
 
 test: venv-dev browser check
-	cargo test $(TEST_FLAGS) --no-default-features --no-fail-fast
+	cargo test $(TEST_FLAGS) --no-default-features --no-fail-fast --test it -- cli:: scan:: fuzz::
 	$(CARGO_TORCH) test $(TEST_FLAGS) --no-fail-fast
 
-# Every encoder and every decoder; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
+# Every encoder and every decoder, where `make test` draws some; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
 parity: venv-dev
-	CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference --nocapture --test-threads 2
+	CARPUS_KILLS=20 CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference killed_and_resumed --nocapture --test-threads 2
 
 # Mutated files for every reader; CARPUS_SEED repeats a run. Memory is measured without libtorch alone, whose allocator is another.
 fuzz: export CARPUS_FUZZ_SECONDS ?= 60

@@ -8,7 +8,7 @@ use carpus::models::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::models::relative;
+use crate::models::{drawn, relative};
 
 #[test]
 fn a_checkpoint_that_does_not_fit_is_refused_whole() {
@@ -141,7 +141,7 @@ fn a_mismatch_says_which_model_the_weights_fit() {
     };
     let fpn = || on(Decoder(DecoderKind::Fpn), ResNet18, 4);
     let unet = || on(Decoder(DecoderKind::Unet), ResNet18, 4);
-    for (of, given_to, change) in [
+    let cases = [
         (ModelConfig { depth: Some(3), ..fpn() }, fpn(), "depth = 3"),
         (ModelConfig { depth: Some(3), classes: 7, ..fpn() }, fpn(), "classes = 7, depth = 3"),
         (on(Decoder(DecoderKind::Fpn), ResNet18, 7), fpn(), "classes = 7"),
@@ -174,7 +174,8 @@ fn a_mismatch_says_which_model_the_weights_fit() {
         (on(Decoder(DecoderKind::Segformer), MitB0, 4), fpn(), "architecture = \"segformer\", encoder = \"mit_b0\""),
         // Converted on the way.
         (ModelConfig { depth: Some(4), ..fpn() }, ModelConfig { norm: Norm::Group(8), ..fpn() }, "depth = 4"),
-    ] {
+    ];
+    for (of, given_to, change) in drawn(cases, 7) {
         Model::new(&of, Device::Cpu).unwrap().save(&path).unwrap();
         let wanted = format!("they fit a model with {change}");
         let mut model = Model::new(&given_to, Device::Cpu).unwrap();

@@ -200,8 +200,13 @@ fn poor_tables_are_reported_as_poor() {
         t.images[1].mask_px = Some(u64::MAX);
         t.bones.retain(|b| b.label != "Pisiform");
         t.bones[0].class = 77;
+        (t.images[5].usable, t.images[5].unusable_reason) = (false, Some("excluded by corrections.jsonl line 3".into()));
     });
     assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
+    assert!(absent(&odd, "overview").contains("1 image cannot be used or is excluded"), "{}", absent(&odd, "overview"));
+    assert_eq!(numbers(&odd)["overview"]["images_not_used"], 1);
+    let tables = odd[0].blocks.iter().filter_map(|b| if let Block::Table(table) = b { Some(table) } else { None });
+    assert!(tables.flat_map(|t| &t.rows).any(|row| row[2] == "excluded by corrections.jsonl line 3"));
 }
 
 #[test]

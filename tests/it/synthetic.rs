@@ -103,6 +103,7 @@ fn image(
         rotated: Some(angle.abs() >= 33.0),
         mask_px: Some(total),
         n_bones: 29,
+        usable: true,
         ..ImageRow::default()
     });
 }

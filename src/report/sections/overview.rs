@@ -6,9 +6,9 @@ use serde_json::json;
 use crate::bones;
 use crate::dataset::metadata::Sex;
 use crate::report::study::{SUBSETS, has_masks};
-use crate::report::wording::{count, counted, listed};
+use crate::report::wording::{count, counted, listed, visible};
 use crate::report::{Block, Section, Study, Tile};
-use crate::tables::{counts, is, tally};
+use crate::tables::{counts, filtered, is, tally, texts};
 
 /// What there is: patients, images, masks, and where the numbers come from.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
@@ -76,6 +76,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     for (subset, _) in SUBSETS.into_iter().zip(images).filter(|(_, n)| *n == 0) {
         section.absent(format!("There are no {subset} images in the tables; comparisons with them are left out."));
     }
+    not_used(&mut section, study)?;
     let mut made_of = vec![
         counted(tables.patients.len(), "patient", "patients"),
         counted(tables.images.len(), "image", "images"),
@@ -90,6 +91,34 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.number("problems", tables.problems.len());
     section.number("bones", tables.bones.len());
     Ok(section)
+}
+
+/// Names the images that cannot be used, or that a correction excludes, and why.
+fn not_used(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
+    let images = filtered(&study.hands, col("usable").not())?;
+    let column = |name| texts(&images, name).map(|texts| texts.into_iter().map(Option::unwrap_or_default));
+    let found: Vec<[String; 3]> = column("image_id")?
+        .zip(column("subset")?)
+        .zip(column("unusable_reason")?)
+        .map(|((image, subset), reason)| [image, subset, reason])
+        .collect();
+    section.number("images_not_used", found.len());
+    if found.is_empty() {
+        return Ok(());
+    }
+    let n = counted(
+        found.len(),
+        "image cannot be used or is excluded, and enters",
+        "images cannot be used or are excluded, and enter",
+    );
+    section.absent(format!("{n} no fold. What could be measured of such images still counts in the numbers below."));
+    let shown = study.settings.rows_shown.min(found.len());
+    section.table(
+        format!("{} of {} that enter no fold", count(shown), counted(found.len(), "image", "images")),
+        &["image", "subset", "reason"],
+        found[..shown].iter().map(|cells| cells.iter().map(|text| visible(text)).collect()).collect(),
+    );
+    Ok(())
 }
 
 /// The commonest first; more than three are summed.
