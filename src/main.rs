@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "torch")]
+use carpus::cli::TorchCommand;
 use carpus::cli::{self, Cli, Command};
 use clap::Parser;
 
@@ -10,7 +12,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "torch")]
     if let Command::Torch(_) = cli.command {
-        return cli::launch(cli, |_, _| with_libtorch());
+        return cli::launch(cli, |command, ui| match (with_libtorch(), command) {
+            (Err(error), Command::Torch(TorchCommand::Doctor(_))) => cli::without_libtorch(&error, ui),
+            (status, _) => status,
+        });
     }
     cli::launch(cli, |command, ui| match command {
         Command::Plain(command) => command.run(ui),

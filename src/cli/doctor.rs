@@ -45,6 +45,17 @@ impl Finding {
 
 /// Looks at each part; broken parts make the exit code 3.
 pub fn run(_args: Args, ui: &Ui) -> anyhow::Result<Status> {
+    report(torch(), ui)
+}
+
+/// As [`run`], where the program that is linked with libtorch does not start.
+#[cfg(feature = "torch")]
+pub fn without_libtorch(error: &anyhow::Error, ui: &Ui) -> anyhow::Result<Status> {
+    let (part, found) = ("carpus-torch", format!("{error}: {}", error.root_cause()));
+    report(vec![Finding { part, health: Health::Broken, found, mend: "make build".into() }], ui)
+}
+
+fn report(torch: Vec<Finding>, ui: &Ui) -> anyhow::Result<Status> {
     let mut findings = vec![
         Finding::ok(
             "carpus",
@@ -53,7 +64,7 @@ pub fn run(_args: Args, ui: &Ui) -> anyhow::Result<Status> {
         threads(),
         memory(),
     ];
-    findings.extend(torch());
+    findings.extend(torch);
     findings.push(python());
     findings.push(browser());
     for f in &findings {

@@ -34,11 +34,16 @@ mod ui;
 mod values;
 mod vote;
 
+#[cfg(feature = "torch")]
+pub use doctor::without_libtorch;
+
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
+#[cfg(feature = "torch")]
+pub use args::TorchCommand;
 pub use args::{Cli, Command};
 pub use ui::{Ui, visible};
 

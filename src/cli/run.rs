@@ -307,6 +307,11 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&report),
         ),
     ]);
+    chosen(path, drafts)
+}
+
+/// The stages that the configuration has a table for, with its options.
+fn chosen(path: &Path, drafts: Vec<(Option<&Flags>, Stage)>) -> anyhow::Result<Vec<Stage>> {
     drafts
         .into_iter()
         .filter_map(|(flags, stage)| Some((flags?, stage)))

@@ -134,6 +134,9 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
             over_images: over_images(first, runs, &patients, &mut remarks),
         })
         .collect();
+    for ((_, runs), group) in members[1..].iter().zip(&groups[1..]) {
+        remarks.extend(other_images(first, runs, &groups[0].name, &group.name));
+    }
     if let [only] = &groups[..] {
         remarks.push(match only.runs.len() {
             1 => "one run: nothing to compare".into(),
@@ -268,6 +271,24 @@ fn by_image<'a>(runs: &[&'a Run]) -> BTreeMap<&'a str, f64> {
         *sum = (sum.0 + score.mean(), sum.1 + 1);
     }
     sums.into_iter().map(|(image, (sum, n))| (image, sum / n as f64)).collect()
+}
+
+/// What is to be said where two groups were scored on different images: other folds, or other data.
+fn other_images(first: &[&Run], second: &[&Run], first_name: &str, second_name: &str) -> Option<String> {
+    let (first, second) = (by_image(first), by_image(second));
+    let common = first.keys().filter(|image| second.contains_key(*image)).count();
+    let (alone, other) = (first.len() - common, second.len() - common);
+    if first.is_empty() || second.is_empty() || alone + other == 0 {
+        return None;
+    }
+    let images = |n| counted(n, "image", "images");
+    Some(format!(
+        "{first_name} and {second_name} were scored on different images: {} in both, {} in {first_name} alone, {} in \
+         {second_name} alone; their mean Dice differ by the images too",
+        images(common),
+        images(alone),
+        images(other)
+    ))
 }
 
 fn over_images(first: &[&Run], second: &[&Run], patients: &Patients, remarks: &mut Vec<String>) -> Option<Estimate> {

@@ -138,7 +138,7 @@ fn without_its_second_program_a_command_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let alone = folder.path().join("carpus");
     std::fs::copy(env!("CARGO_BIN_EXE_carpus"), &alone).unwrap();
-    let out = Command::new(&alone).args(["--json", "doctor"]).output().unwrap();
+    let out = Command::new(&alone).args(["--json", "losses", "list"]).output().unwrap();
     let error = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{error}");
     assert!(
@@ -146,6 +146,13 @@ fn without_its_second_program_a_command_names_it() {
         "{error}"
     );
     assert!(serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()["error"].is_string());
+    // Which is what `doctor` is for.
+    let out = Command::new(&alone).args(["--json", "doctor"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    let parts: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+    let broken = parts.as_array().unwrap().iter().find(|p| p["health"] == "broken").unwrap();
+    assert!(broken["part"] == "carpus-torch" && broken["mend"] == "make build", "{broken}");
+    assert!(broken["found"].as_str().unwrap().contains("No such file"), "{broken}");
     assert!(Command::new(&alone).args(["list", "bones"]).output().unwrap().status.success());
 }
 

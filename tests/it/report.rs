@@ -200,7 +200,8 @@ fn poor_tables_are_reported_as_poor() {
         t.images[1].mask_px = Some(u64::MAX);
         t.bones.retain(|b| b.label != "Pisiform");
         t.bones[0].class = 77;
-        (t.images[5].usable, t.images[5].unusable_reason) = (false, Some("excluded by corrections.jsonl line 3".into()));
+        (t.images[5].usable, t.images[5].unusable_reason) =
+            (false, Some("excluded by corrections.jsonl line 3".into()));
     });
     assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
     assert!(absent(&odd, "overview").contains("1 image cannot be used or is excluded"), "{}", absent(&odd, "overview"));

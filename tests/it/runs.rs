@@ -246,6 +246,8 @@ fn experiments_are_compared_over_folds_and_over_images() {
     let over_runs = apart.differences[0].over_runs.as_ref().unwrap();
     assert!(over_runs.method.contains("Welch"), "{}", over_runs.method);
     assert_eq!(apart.differences[0].over_images, None);
+    let remark = apart.remarks.join("\n");
+    assert!(remark.contains("scored on different images: 0 images in both, 4 images in plain alone"), "{remark}");
 
     // A run that was not scored: the Dice at the model's size, and said so.
     write_run(home.path(), "unscored", 1, 0, "[ema]\ndecay = 0.5\n", &[]);
