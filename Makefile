@@ -92,6 +92,7 @@ bench: venv-dev build
 	$(CARGO_TORCH) bench --locked --bench masks
 	$(CARGO_TORCH) bench --locked --bench scan
 	$(CARGO_TORCH) bench --locked --bench tables
+	$(VENV)/bin/python benches/commands.py target/release/carpus $(BENCH)/commands
 	./target/release/carpus phantom --out $(BENCH)/data --patients 200 --test-patients 0 --size 1024 --seed 11 --defects
 	-./target/release/carpus scan $(BENCH)/data --out $(BENCH)/tables
 	./target/release/carpus audit $(BENCH)/tables --out $(BENCH)/audit --truth $(BENCH)/data/truth.json

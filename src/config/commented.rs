@@ -14,7 +14,10 @@ const LISTED: usize = 40;
 /// `values`, laid out by the keys of `schema`.
 pub fn commented(schema: &Value, values: &Table) -> String {
     let mut page = Page(String::new());
-    page.note("Every key. A line that begins with # and no blank is off: take the # away, and it holds.");
+    page.note(
+        "Every key. A line that begins with # and no blank is off: take the # away, and it holds. Where a table has several kinds, \
+         it takes the lines of one: put a # before those of the others.",
+    );
     page.blank();
     for form in forms(schema) {
         page.keys("", form, Some(values));
