@@ -1,5 +1,7 @@
 //! Bones that differ in size between a patient's two hands more than other patients' do.
 
+use polars::prelude::PolarsResult;
+
 use super::context::{Context, bone};
 use super::{Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
@@ -42,11 +44,11 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.asymmetry;
-    let pairs: Vec<Pair> = context.patients.values().filter_map(|images| pair(context, images)).collect();
+    let pairs: Vec<Pair> = context.patients.iter().filter_map(|images| pair(context, images)).collect();
     if pairs.len() < thresholds.patients {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let mut findings = Vec::new();
     for b in 0..COUNT {
@@ -96,7 +98,7 @@ fn find(context: &Context) -> Vec<Finding> {
             );
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn pair(context: &Context, images: &[usize]) -> Option<Pair> {

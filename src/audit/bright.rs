@@ -1,8 +1,14 @@
 //! Images with more bright pixels than the others: rings, implants, nail art, markers.
 
+use std::f64::consts::E;
+
+use polars::lazy::dsl::min_horizontal;
+use polars::prelude::*;
+
 use super::context::Context;
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::stats::robust;
+use crate::tables::numbers;
 
 /// How bright is odd. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,41 +36,24 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.bright;
-    let shares: Vec<(usize, f64)> = context
-        .images()
-        .filter_map(|i| {
-            let row = context.image(i);
-            let field = f64::from(row.width) * f64::from(row.height);
-            (field > 0.0).then_some((i, row.bright_px? as f64 * 2048.0 * 2048.0 / field))
-        })
-        .collect();
-    let logs: Vec<f64> = shares.iter().map(|(_, px)| (px + 50.0).ln()).collect();
-    let Some((centre, spread)) = robust::centre_and_spread(&logs) else { return Vec::new() };
+    let field = col("width").cast(DataType::Float64) * col("height").cast(DataType::Float64);
+    let px = col("bright_px").cast(DataType::Float64) * lit(2048.0 * 2048.0) / field;
+    let log = (px.clone() + lit(50.0)).log(lit(E));
+    let centre_and_spread = robust::centre_and_spread(&numbers(&context.hands, log.clone())?);
+    let Some((centre, spread)) = centre_and_spread else { return Ok(Vec::new()) };
     let usual = (centre.exp() - 50.0).max(0.0);
-    let mut findings = Vec::new();
-    for ((i, px), log) in shares.iter().zip(&logs) {
-        let z = (log - centre) / spread.max(thresholds.least_spread);
-        let score = (z / thresholds.z).min((px - usual) / thresholds.least_px);
-        if score >= 1.0 {
-            let row = context.image(*i);
-            let share = row.bright_px.unwrap_or(0) as f64 / (f64::from(row.width) * f64::from(row.height));
-            let message = format!(
-                "{:.3} % of the image is bright (usual {:.3} %)",
-                100.0 * share,
-                100.0 * usual / (2048.0 * 2048.0)
-            );
-            findings.push(Finding::of_image(
-                &CHECK,
-                *i,
-                score,
-                message,
-                "look for a ring, an implant, nail art or a marker",
-            ));
-        }
-    }
-    findings
+    let z = (log - lit(centre)) / lit(spread.max(thresholds.least_spread));
+    let score = min_horizontal([z / lit(thresholds.z), (px - lit(usual)) / lit(thresholds.least_px)])?;
+    let finding = |(i, score)| {
+        let row = context.image(i);
+        let share = row.bright_px.unwrap_or(0) as f64 / (f64::from(row.width) * f64::from(row.height));
+        let message =
+            format!("{:.3} % of the image is bright (usual {:.3} %)", 100.0 * share, 100.0 * usual / (2048.0 * 2048.0));
+        Finding::of_image(&CHECK, i, score, message, "look for a ring, an implant, nail art or a marker")
+    };
+    Ok(context.scored(score)?.into_iter().map(finding).collect())
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use polars::prelude::PolarsResult;
+
 use crate::closed_enum::Named;
 
 use super::{Context, Finding, Severity};
@@ -21,7 +23,10 @@ pub struct Check {
     /// The faults of phantom data sets that it answers to.
     pub faults: &'static [(&'static str, Answer)],
     /// Its findings, in any order.
-    pub find: fn(&Context) -> Vec<Finding>,
+    ///
+    /// # Errors
+    /// Those of polars.
+    pub find: fn(&Context) -> PolarsResult<Vec<Finding>>,
 }
 
 /// What the picture of a finding shows.

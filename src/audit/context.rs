@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-
+use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::Settings;
@@ -7,7 +6,7 @@ use super::population::{Hand, Model, Verdict};
 use crate::bones::{Bone, COUNT};
 use crate::dataset::Side;
 use crate::scores::DiceTable;
-use crate::tables::{BoneRow, ImageRow, Tables};
+use crate::tables::{BoneRow, Cell, ImageRow, PatientRow, ProblemRow, Table, Tables, with_patients};
 use crate::wording::counted;
 
 /// What the checks look at.
@@ -18,10 +17,14 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// Dice per image and class, where given.
     pub scores: Option<&'a DiceTable>,
-    /// The bones of each image.
+    /// The images with the columns of their patients, in the order of their IDs; `image` is the row in the images table.
+    pub hands: DataFrame,
+    /// The column `image` of the hands.
+    order: Vec<usize>,
+    /// The bones of each image, by class.
     pub bones: Vec<Vec<&'a BoneRow>>,
-    /// Images of each patient, by image ID.
-    pub patients: BTreeMap<&'a str, Vec<usize>>,
+    /// Images of each patient, in the order of their IDs.
+    pub patients: Vec<Vec<usize>>,
     /// The model of a hand, learnt from these hands.
     pub model: Model,
     /// Each image's hand against the model; `None` without masks.
@@ -31,30 +34,64 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Learns the model and judges every hand. Hands are taken in the order of their IDs, so that the order of
     /// the table's rows changes nothing.
-    pub fn new(tables: &'a Tables, settings: &'a Settings, scores: Option<&'a DiceTable>) -> Self {
-        let index: BTreeMap<&str, usize> =
-            tables.images.iter().enumerate().map(|(i, r)| (r.image_id.as_str(), i)).collect();
+    ///
+    /// # Errors
+    /// Those of polars.
+    pub fn new(tables: &'a Tables, settings: &'a Settings, scores: Option<&'a DiceTable>) -> PolarsResult<Self> {
+        let images = ImageRow::to_frame(&tables.images)?.lazy().with_row_index("image", None);
+        let images = images.sort(["image_id"], SortMultipleOptions::default());
+        let images = images.unique_stable_generic(Some(vec![col("image_id")]), UniqueKeepStrategy::Last).collect()?;
+        let hands = with_patients(images, PatientRow::to_frame(&tables.patients)?)?;
+        let order = indices(hands.column("image")?)?;
+
+        let key = [col("image_id")];
+        let images = hands.clone().lazy().select([col("image_id"), col("image")]);
+        let rows = BoneRow::to_frame(&tables.bones)?.lazy().with_row_index("bone", None);
+        let rows = rows.join(images, &key, &key, JoinArgs::new(JoinType::Inner));
+        let rows = rows.sort(["image", "class", "bone"], SortMultipleOptions::default()).collect()?;
         let mut bones = vec![Vec::new(); tables.images.len()];
-        for row in &tables.bones {
-            if let Some(i) = index.get(row.image_id.as_str()) {
-                bones[*i].push(row);
-            }
+        for (image, bone) in indices(rows.column("image")?)?.into_iter().zip(indices(rows.column("bone")?)?) {
+            bones[image].push(&tables.bones[bone]);
         }
-        bones.iter_mut().for_each(|rows: &mut Vec<&BoneRow>| rows.sort_by_key(|r| r.class));
-        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (id, i) in &index {
-            debug_assert_eq!(tables.images[*i].image_id, *id);
-            patients.entry(tables.images[*i].patient_id.as_str()).or_default().push(*i);
-        }
-        let hands: Vec<Hand> =
-            index.values().filter(|i| !bones[**i].is_empty()).map(|i| Hand::new(*i, &bones[*i])).collect();
-        let model = Model::learnt(&hands);
+
+        let of_patients = hands.clone().lazy().group_by([col("patient_id")]).agg([col("image")]);
+        let of_patients = of_patients.sort(["patient_id"], SortMultipleOptions::default()).collect()?;
+        let of_patients = of_patients.column("image")?.list()?.series_iter().flatten();
+        let patients = of_patients.map(|images| indices(&images.into_column())).collect::<PolarsResult<_>>()?;
+
+        let hand = |i: &usize| (!bones[*i].is_empty()).then(|| Hand::new(*i, &bones[*i]));
+        let drawn: Vec<Hand> = order.iter().filter_map(hand).collect();
+        let model = Model::learnt(&drawn);
         let mut verdicts = vec![None; tables.images.len()];
-        for verdict in hands.par_iter().map(|h| model.verdict(h)).collect::<Vec<_>>() {
+        for verdict in drawn.par_iter().map(|h| model.verdict(h)).collect::<Vec<_>>() {
             let image = verdict.hand.image;
             verdicts[image] = Some(verdict);
         }
-        Context { tables, settings, scores, bones, patients, model, verdicts }
+        Ok(Context { tables, settings, scores, hands, order, bones, patients, model, verdicts })
+    }
+
+    /// The images whose score is a number from 1 on, with their scores, in the order of their IDs.
+    ///
+    /// # Errors
+    /// The hands have no such column, or it is of another type.
+    pub fn scored(&self, score: Expr) -> PolarsResult<Vec<(usize, f64)>> {
+        let scored = self.hands.clone().lazy().select([col("image"), score.cast(DataType::Float64).alias("score")]);
+        let scored = scored.filter(col("score").is_finite().and(col("score").gt_eq(lit(1.0)))).collect()?;
+        Ok(indices(scored.column("image")?)?.into_iter().zip(f64::values(scored.column("score")?)?).collect())
+    }
+
+    /// The problems for which an expression is true, with the images that they are about; `None` where that is not in the
+    /// images table.
+    ///
+    /// # Errors
+    /// The problems have no such column, or it is of another type.
+    pub fn problems(&self, wanted: Expr) -> PolarsResult<Vec<(ProblemRow, Option<usize>)>> {
+        let key = [col("image_id")];
+        let images = self.hands.clone().lazy().select([col("image_id"), col("image")]);
+        let problems = ProblemRow::to_frame(&self.tables.problems)?.lazy().filter(wanted);
+        let problems = problems.join(images, &key, &key, JoinArgs::new(JoinType::Left)).collect()?;
+        let images = Option::<u32>::values(problems.column("image")?)?.into_iter().map(|i| i.map(|i| i as usize));
+        Ok(ProblemRow::from_frame(&problems)?.into_iter().zip(images).collect())
     }
 
     /// Row of an image.
@@ -64,9 +101,7 @@ impl<'a> Context<'a> {
 
     /// Images in the order of their IDs.
     pub fn images(&self) -> impl Iterator<Item = usize> + '_ {
-        let mut order: Vec<usize> = (0..self.tables.images.len()).collect();
-        order.sort_by(|a, b| self.tables.images[*a].image_id.cmp(&self.tables.images[*b].image_id));
-        order.into_iter()
+        self.order.iter().copied()
     }
 
     /// Image, bone and row of every outline, in the order of [`Context::images`].
@@ -105,6 +140,14 @@ impl<'a> Context<'a> {
             n => format!("judged by {n} hands"),
         }
     }
+}
+
+/// Numbers of rows.
+///
+/// # Errors
+/// The column holds something else, or a value is missing.
+pub fn indices(column: &Column) -> PolarsResult<Vec<usize>> {
+    Ok(u32::values(column)?.into_iter().map(|row| row as usize).collect())
 }
 
 /// The bone of a channel known to exist.

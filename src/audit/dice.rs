@@ -1,6 +1,8 @@
 //! Dice scores far below what a class usually gets: where a model and an annotation disagree, one of them is
 //! wrong, and labels are the one that can be corrected.
 
+use polars::prelude::PolarsResult;
+
 use super::context::{Context, bone};
 use super::{Check, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
@@ -33,8 +35,8 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    let Some(scores) = context.scores else { return Vec::new() };
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+    let Some(scores) = context.scores else { return Ok(Vec::new()) };
     let thresholds = &context.settings.dice;
     let usual: Vec<Option<(f64, f64)>> =
         (0..COUNT).map(|c| robust::centre_and_spread(&scores.class(c).collect::<Vec<_>>())).collect();
@@ -65,7 +67,7 @@ fn find(context: &Context) -> Vec<Finding> {
             findings.push(finding.with_bones([b]));
         }
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]
@@ -90,6 +92,7 @@ mod tests {
         rows[6].1[20] = Some(0.93);
         let scores = DiceTable::new(rows);
         let found: Vec<_> = audit(&population.tables, Some(&scores), &Settings::default())
+            .unwrap()
             .into_iter()
             .filter(|f| f.check == &CHECK)
             .map(|f| (f.image.unwrap(), f.bones.len()))

@@ -2,6 +2,8 @@
 //! Shapes apart from each other in an image where no bone is missing are parts of one bone and specks beside
 //! it, which is the outlines' check.
 
+use polars::prelude::PolarsResult;
+
 use super::population::SPECK_SHARE;
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::bones::Bone;
@@ -25,7 +27,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (i, b, row) in context.outlines().filter(|(_, _, row)| row.n_shapes > 1) {
         let is_absent = |bone: &Bone| context.bones[i].iter().all(|r| r.class as usize != bone.index());
@@ -41,7 +43,7 @@ fn find(context: &Context) -> Vec<Finding> {
         let message = format!("{b} is drawn {} times, in {parts}", row.n_shapes);
         findings.push(Finding::of_image(&CHECK, i, SCORE, message, suggestion).with_bones([b]));
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! All masks together against the size that height, weight and sex predict: a robust regression of the log of
 //! the bones' share of the image on log height, log weight and sex, over the hands that are complete.
 
-use super::context::Context;
+use std::f64::consts::E;
+
+use polars::prelude::*;
+
+use super::context::{Context, indices};
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
 use crate::dataset::metadata::Sex;
 use crate::stats::robust;
+use crate::tables::{Cell, is};
 
 /// How far is far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,50 +38,46 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.mask_size;
-    let mut rows: Vec<(usize, Vec<f64>, f64)> = Vec::new();
-    for (patient_id, images) in &context.patients {
-        let Some(patient) = context.tables.patient(patient_id) else { continue };
-        let (Some(height), Some(weight), Some(sex)) = (patient.height_cm, patient.weight_kg, patient.sex) else {
-            continue;
-        };
-        for i in images {
-            let image = context.image(*i);
-            let field = f64::from(image.width) * f64::from(image.height);
-            let Some(px) = image.mask_px.filter(|_| image.n_bones as usize == COUNT) else { continue };
-            let x = vec![1.0, height.ln(), weight.ln(), f64::from(u8::from(sex == Sex::M))];
-            let y = (px as f64 / field).ln();
-            if x.iter().chain([&y]).all(|v| v.is_finite()) {
-                rows.push((*i, x, y));
-            }
-        }
+    let ln = |value: Expr| value.cast(DataType::Float64).log(lit(E));
+    let field = col("width").cast(DataType::Float64) * col("height").cast(DataType::Float64);
+    let columns = [
+        ln(col("height_cm")).alias("height"),
+        ln(col("weight_kg")).alias("weight"),
+        is("sex", Sex::M).cast(DataType::Float64).alias("male"),
+        ln(col("mask_px").cast(DataType::Float64) / field).alias("size"),
+    ];
+    let known = all_horizontal(["height", "weight", "male", "size"].map(|name| col(name).is_finite()))?;
+    let whole = context.hands.clone().lazy().filter(col("n_bones").eq(lit(COUNT as u32)));
+    let hands = whole.select([&[col("image")], &columns[..]].concat()).filter(known).collect()?;
+    if hands.height() < thresholds.hands {
+        return Ok(Vec::new());
     }
-    if rows.len() < thresholds.hands {
-        return Vec::new();
-    }
-    let (x, y): (Vec<Vec<f64>>, Vec<f64>) = rows.iter().map(|r| (r.1.clone(), r.2)).unzip();
+    let column = |name| f64::values(hands.column(name)?);
+    let (height, weight, male, y) = (column("height")?, column("weight")?, column("male")?, column("size")?);
+    let x: Vec<Vec<f64>> = (0..y.len()).map(|i| vec![1.0, height[i], weight[i], male[i]]).collect();
     // One sex alone makes the columns depend on each other: then size follows height and weight only.
     let coefficients = robust::regression(&x, &y)
         .or_else(|| robust::regression(&x.iter().map(|r| r[..3].to_vec()).collect::<Vec<_>>(), &y));
-    let Some(coefficients) = coefficients else { return Vec::new() };
-    let residuals: Vec<f64> = rows.iter().map(|(_, x, y)| y - robust::predict(&coefficients, x)).collect();
-    let Some((centre, spread)) = robust::centre_and_spread(&residuals) else { return Vec::new() };
+    let Some(coefficients) = coefficients else { return Ok(Vec::new()) };
+    let residuals: Vec<f64> = x.iter().zip(&y).map(|(x, y)| y - robust::predict(&coefficients, x)).collect();
+    let Some((centre, spread)) = robust::centre_and_spread(&residuals) else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
-    for ((i, _, _), residual) in rows.iter().zip(&residuals) {
+    for (i, residual) in indices(hands.column("image")?)?.into_iter().zip(&residuals) {
         let off = residual - centre;
         let score = (off.abs() / (thresholds.z * spread.max(1e-9))).min(off.abs() / thresholds.factor.ln());
         if score >= 1.0 && score.is_finite() {
             let message = format!(
                 "the bones have {:.0} % of the area that height, weight and sex predict (from {} hands)",
                 100.0 * off.exp(),
-                rows.len()
+                y.len()
             );
             let suggestion = "check the patient's row in the metadata, the image's scale, and whose hand it is";
-            findings.push(Finding::of_image(&CHECK, *i, score, message, suggestion));
+            findings.push(Finding::of_image(&CHECK, i, score, message, suggestion));
         }
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]

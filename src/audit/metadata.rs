@@ -1,11 +1,11 @@
 //! Metadata of patients with images: absent, outside of what people are, or put right by a guess when read.
 
-use std::collections::BTreeMap;
+use polars::prelude::*;
 
-use super::context::Context;
+use super::context::{Context, indices};
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::dataset;
-use crate::tables::PatientRow;
+use crate::tables::{Cell, PatientRow, ProblemRow, Table, filtered, is};
 
 /// What people are: wide enough for anyone who is X-rayed, narrow enough to catch a height in the weight column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,46 +48,45 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     // What the reader was in doubt of, by patient; a value put right in two cells is told of once.
-    let mut doubts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for p in context.tables.problems.iter().filter(|p| p.image_id.is_none() && p.severity > dataset::Severity::Info) {
-        let Some(patient) = p.patient_id.as_deref() else { continue };
-        let of_patient = doubts.entry(patient).or_default();
-        if !of_patient.contains(&p.reason.as_str()) {
-            of_patient.push(&p.reason);
+    let (key, of_patient) = ([col("patient_id")], col("image_id").is_null().and(col("patient_id").is_not_null()));
+    let in_doubt = of_patient.and(is("severity", dataset::Severity::Info).not());
+    let doubts = ProblemRow::to_frame(&context.tables.problems)?.lazy().filter(in_doubt);
+    let doubts = doubts.group_by(&key).agg([col("reason").unique_stable().alias("doubts")]);
+    let patients = context.hands.clone().lazy().unique_stable_generic(Some(key.to_vec()), UniqueKeepStrategy::First);
+    let patients = patients.join(doubts, &key, &key, JoinArgs::new(JoinType::Left)).collect()?;
+
+    let mut findings = Vec::new();
+    // No metadata at all is a choice, not a fault of each patient.
+    if context.tables.patients.iter().any(|p| p.sheet_row.is_some()) {
+        let without = filtered(&patients, col("sheet_row").is_null())?;
+        for image in indices(without.column("image")?)? {
+            let message = format!("patient {} has no row in the metadata", context.image(image).patient_id);
+            findings.push(Finding::of_image(&CHECK, image, ABSENT, message, "add the row"));
         }
     }
-    for (patient_id, images) in &context.patients {
-        let Some(first) = images.first() else { continue };
-        let mut add = |score: f64, message: String, suggestion: &str| {
-            findings.push(Finding::of_image(&CHECK, *first, score, message, suggestion));
-        };
-        let doubts = doubts.get(patient_id).map_or(&[][..], Vec::as_slice);
-        match context.tables.patient(patient_id).filter(|p| p.sheet_row.is_some()) {
-            None if context.tables.patients.iter().any(|p| p.sheet_row.is_some()) => {
-                add(ABSENT, format!("patient {patient_id} has no row in the metadata"), "add the row");
-            }
-            // No metadata at all is a choice, not a fault of each patient.
-            None => {}
-            Some(patient) => {
-                let row = patient.sheet_row.map_or(String::new(), |r| format!(" (row {r})"));
-                let absent = absent(patient);
-                if !absent.is_empty() {
-                    let message = format!("patient {patient_id}{row} has no {}", absent.join(", "));
-                    add(ABSENT, message, "look it up, or leave the patient out of analyses that need it");
-                }
-                let mut odd = out_of_range(patient, &context.settings.metadata);
-                odd.extend(doubts.iter().map(|d| (*d).to_owned()));
-                if !odd.is_empty() {
-                    let message = format!("patient {patient_id}{row}: {}", odd.join("; "));
-                    add(OUT_OF_RANGE, message, "check the cell: exchanged columns, a slip, or another unit?");
-                }
-            }
+    let patients = filtered(&patients, col("sheet_row").is_not_null())?;
+    let rows = indices(patients.column("image")?)?.into_iter().zip(PatientRow::from_frame(&patients)?);
+    for ((image, patient), doubts) in rows.zip(patients.column("doubts")?.list()?.series_iter()) {
+        let whose = format!("patient {} (row {})", patient.patient_id, patient.sheet_row.unwrap_or_default());
+        let absent = absent(&patient);
+        if !absent.is_empty() {
+            let message = format!("{whose} has no {}", absent.join(", "));
+            let suggestion = "look it up, or leave the patient out of analyses that need it";
+            findings.push(Finding::of_image(&CHECK, image, ABSENT, message, suggestion));
+        }
+        let mut odd = out_of_range(&patient, &context.settings.metadata);
+        if let Some(doubts) = doubts {
+            odd.extend(String::values(&doubts.into_column())?);
+        }
+        if !odd.is_empty() {
+            let message = format!("{whose}: {}", odd.join("; "));
+            let suggestion = "check the cell: exchanged columns, a slip, or another unit?";
+            findings.push(Finding::of_image(&CHECK, image, OUT_OF_RANGE, message, suggestion));
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn absent(p: &PatientRow) -> Vec<&'static str> {

@@ -6,6 +6,8 @@
 //! blurred or moderately noisy image, in which no edge is strong, is no finding; one in which noise hides the bones, or most of
 //! the levels are clipped, may be.
 
+use polars::prelude::PolarsResult;
+
 use super::context::Context;
 use super::{Check, Evidence, Finding, Severity};
 
@@ -38,7 +40,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let Thresholds { edge: low, lead, fits } = context.settings.misaligned;
     let mut findings = Vec::new();
     for i in context.images() {
@@ -63,7 +65,7 @@ fn find(context: &Context) -> Vec<Finding> {
         };
         findings.push(Finding::of_image(&CHECK, i, score, message, suggestion));
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]

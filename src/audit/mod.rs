@@ -51,6 +51,8 @@ pub use population::{Hand, Judged, Model, Verdict};
 pub use severity::Severity;
 pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, Written, counts, write};
 
+use polars::prelude::PolarsResult;
+
 use crate::scores::DiceTable;
 use crate::tables::Tables;
 
@@ -87,9 +89,15 @@ pub struct Settings {
 
 /// Runs every check. Findings are ranked: worst severity first, then score, then image, check and label. The
 /// order of the tables' rows and the number of threads change nothing.
-pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -> Vec<Finding> {
-    let context = Context::new(tables, settings, scores);
-    let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| (check.find)(&context)).collect();
+///
+/// # Errors
+/// Those of polars.
+pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -> PolarsResult<Vec<Finding>> {
+    let context = Context::new(tables, settings, scores)?;
+    let mut findings = Vec::new();
+    for check in CHECKS {
+        findings.extend((check.find)(&context)?);
+    }
     let id = |f: &Finding| f.image.map_or(f.image_id.as_str(), |i| tables.images[i].image_id.as_str()).to_owned();
     findings.sort_by(|a, b| {
         (b.severity().cmp(&a.severity()))
@@ -97,7 +105,7 @@ pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -
             .then_with(|| id(a).cmp(&id(b)))
             .then_with(|| (a.check.place(), &a.bones, &a.message).cmp(&(b.check.place(), &b.bones, &b.message)))
     });
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]
@@ -107,7 +115,7 @@ mod tests {
     use crate::audit::FindingRow;
 
     fn rows(tables: &Tables) -> Vec<FindingRow> {
-        audit(tables, None, &Settings::default()).iter().map(|f| f.row(tables)).collect()
+        audit(tables, None, &Settings::default()).unwrap().iter().map(|f| f.row(tables)).collect()
     }
 
     fn faulty() -> Population {

@@ -5,9 +5,9 @@
 //! brightened, do not. Without masks on both sides a copy shows only if it is exact: the same hash, mean grey and
 //! bright pixels. (Predicted masks serve as well as annotations: scan with predictions to compare a test set.)
 
-use std::collections::HashMap;
+use polars::prelude::*;
 
-use super::context::Context;
+use super::context::{Context, indices};
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
 use crate::stats::robust;
@@ -41,24 +41,19 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.near_duplicate;
-    let images: Vec<usize> = context.images().collect();
     let hash = |i: usize| context.image(i).image_hash.as_deref().and_then(|h| u64::from_str_radix(h, 16).ok());
-    let hashed: Vec<(usize, u64)> = images.iter().filter_map(|i| Some((*i, hash(*i)?))).collect();
+    let hashed: Vec<(usize, u64)> = context.images().filter_map(|i| Some((i, hash(i)?))).collect();
     let mut findings = Vec::new();
     let mut told = vec![false; context.tables.images.len()];
 
-    let mut by_file: HashMap<&str, usize> = HashMap::new();
-    for i in &images {
-        let Some(sha) = context.image(*i).sha256.as_deref() else { continue };
-        match by_file.get(sha) {
-            Some(first) => {
-                told[*i] = true;
-                findings.push(finding(context, *i, *first, 4.0, "the same file as"));
-            }
-            None => drop(by_file.insert(sha, *i)),
-        }
+    let files = context.hands.clone().lazy().filter(col("sha256").is_not_null());
+    let files = files.select([col("image"), col("image").first().over([col("sha256")])?.alias("first")]);
+    let copies = files.filter(col("image").neq(col("first"))).collect()?;
+    for (i, first) in indices(copies.column("image")?)?.into_iter().zip(indices(copies.column("first")?)?) {
+        told[i] = true;
+        findings.push(finding(context, i, first, 4.0, "the same file as"));
     }
     // Each image is told of once, with the first of its likes.
     for (k, (i, a)) in hashed.iter().enumerate() {
@@ -84,7 +79,7 @@ fn find(context: &Context) -> Vec<Finding> {
             }
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) -> Finding {

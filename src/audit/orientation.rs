@@ -1,5 +1,7 @@
 //! Long bones that lean otherwise than the others make likely.
 
+use polars::prelude::PolarsResult;
+
 use super::context::{Context, label_in_file};
 use super::{Check, Evidence, Finding, Severity};
 use crate::bones::COUNT;
@@ -28,7 +30,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.orientation;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -47,7 +49,7 @@ fn find(context: &Context) -> Vec<Finding> {
             findings.push(finding.with_bones([b]));
         }
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Outlines with vertices outside the image.
 
+use polars::prelude::PolarsResult;
+
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::bones::Bone;
 
@@ -12,7 +14,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let beyond = context.outlines().filter(|(_, _, row)| row.n_outside > 0);
     beyond
         .map(|(image, b, row)| {
@@ -21,7 +23,7 @@ fn find(context: &Context) -> Vec<Finding> {
             let lie = if row.n_outside == 1 { "lies" } else { "lie" };
             let message = format!("{} of {} vertices of {b} {lie} outside the image", row.n_outside, row.n_vertices);
             let suggestion = "check the outline against the image; it may belong to a picture of another size";
-            Finding::of_image(&CHECK, image, if forearm { 1.0 } else { 1.5 }, message, suggestion).with_bones([b])
+            Ok(Finding::of_image(&CHECK, image, if forearm { 1.0 } else { 1.5 }, message, suggestion).with_bones([b]))
         })
         .collect()
 }

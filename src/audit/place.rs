@@ -1,7 +1,9 @@
 //! Bones far from where the others put them.
 
+use polars::prelude::PolarsResult;
+
 use super::context::{Context, bone, label_in_file};
-use super::population::{FEWEST_BONES, Judged, PLACE_LIMIT, Verdict};
+use super::population::{Judged, PLACE_LIMIT, Verdict};
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 
@@ -31,12 +33,12 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.place;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
-        let measured = judged.place.residuals.iter().flatten().count();
-        if measured >= FEWEST_BONES && 5 * judged.place.removed > 2 * measured {
+        if judged.is_no_hand() {
+            let measured = judged.place.residuals.iter().flatten().count();
             let message = format!(
                 "{} of {measured} bones lie where no hand has them ({})",
                 judged.place.removed,
@@ -69,7 +71,7 @@ fn find(context: &Context) -> Vec<Finding> {
             findings.push(Finding::of_image(&CHECK, i, score, message, suggestion).with_bones([b]));
         }
     }
-    findings
+    Ok(findings)
 }
 
 /// The other bone whose box holds this one's centroid, the nearest if several.
@@ -162,5 +164,17 @@ mod tests {
         assert!(found(&population, &CHECK).is_empty());
         population.keep_images(0);
         assert!(population.audit().is_empty());
+    }
+
+    #[test]
+    fn hands_of_bones_that_lie_anywhere_are_one_finding_and_no_search_for_labels() {
+        let mut population = Population::new(10, 25);
+        let mut random = Random::new(6);
+        for bone in &mut population.tables.bones {
+            (bone.centroid_x, bone.centroid_y) = (Some(2047.0 * random.unit()), Some(2047.0 * random.unit()));
+        }
+        let expected: Vec<_> = (0..20).map(|image| (image, String::new())).collect();
+        assert_eq!(found(&population, &CHECK), expected);
+        assert!(found(&population, &super::super::swaps::CHECK).is_empty());
     }
 }

@@ -108,6 +108,12 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Whether so many bones lie anywhere that the others do not make a hand.
+    pub fn is_no_hand(&self) -> bool {
+        let measured = self.place.residuals.iter().flatten().count();
+        measured >= FEWEST_BONES && 5 * self.place.removed > 2 * measured
+    }
+
     /// How unlikely the labels are altogether: squared distances of what agrees, and a price for what does not.
     pub fn cost(&self) -> f64 {
         const PLACE_PRICE: f64 = 30.0;

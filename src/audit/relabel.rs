@@ -49,6 +49,10 @@ pub fn search(model: &Model, hand: &Hand, fit: Similarity) -> (Labels, Vec<(Vec<
             }
         }
     }
+    // Where most bones lie anywhere, all names are equally bad: every swap would be tried, and none be right.
+    if best.1.is_no_hand() {
+        return (own, Vec::new(), as_labelled);
+    }
     climb(model, hand, &mut best);
     if best.0 == own {
         return (own, Vec::new(), as_labelled);

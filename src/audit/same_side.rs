@@ -1,5 +1,7 @@
 //! Two left or two right hands of one patient, by the layout of all bones.
 
+use polars::prelude::PolarsResult;
+
 use super::side_order::{SCORE, word, wrong_side};
 use super::{Check, Context, Evidence, Finding, Severity};
 
@@ -12,8 +14,8 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    context.patients.values().filter_map(|images| of_patient(context, images)).collect()
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+    Ok(context.patients.iter().filter_map(|images| of_patient(context, images)).collect())
 }
 
 fn of_patient(context: &Context, images: &[usize]) -> Option<Finding> {

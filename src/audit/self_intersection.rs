@@ -1,5 +1,7 @@
 //! Outlines that cross themselves.
 
+use polars::prelude::PolarsResult;
+
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 
 /// When a crossing matters.
@@ -25,7 +27,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let sparse_vertices = context.settings.self_intersection.sparse_vertices;
     let crossed = context.outlines().filter(|(_, _, row)| row.n_crossings > 0);
     crossed
@@ -35,7 +37,7 @@ fn find(context: &Context) -> Vec<Finding> {
             let times = if row.n_crossings == 1 { "once".to_owned() } else { format!("{} times", row.n_crossings) };
             let message = format!("the outline of {b} crosses itself {times}");
             let suggestion = "redraw the outline where it crosses; what lies between is cut out of the mask";
-            Finding::of_image(&CHECK, image, score, message, suggestion).with_bones([b])
+            Ok(Finding::of_image(&CHECK, image, score, message, suggestion).with_bones([b]))
         })
         .collect()
 }

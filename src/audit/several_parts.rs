@@ -1,5 +1,7 @@
 //! Bones drawn in several parts.
 
+use polars::prelude::PolarsResult;
+
 use super::duplicate_label::in_parts;
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::bones::{Bone, COUNT};
@@ -27,13 +29,13 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let parts = bones_in_parts(context).filter(|(_, _, _, share)| *share >= context.settings.several_parts.part_share);
     parts
         .map(|(image, b, row, share)| {
             let message = format!("{b} is in {} parts; {:.1} % of it is apart", row.n_parts, 100.0 * share);
             let suggestion = "join the parts or delete what is not the bone";
-            Finding::of_image(&CHECK, image, 1.4 + share, message, suggestion).with_bones([b])
+            Ok(Finding::of_image(&CHECK, image, 1.4 + share, message, suggestion).with_bones([b]))
         })
         .collect()
 }

@@ -2,6 +2,8 @@
 //! earlier of a patient's two images is the right hand). There is nothing to weigh: a hand is left or right, so
 //! it is high.
 
+use polars::prelude::PolarsResult;
+
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::dataset::Side;
 
@@ -16,9 +18,9 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
-    for images in context.patients.values() {
+    for images in context.patients.iter() {
         let wrong: Vec<_> = images.iter().map(|i| wrong_side(context, *i)).collect();
         let suggestion = match wrong.as_slice() {
             [Some(_), Some(_)] => "the patient's two files look exchanged: swap their sides",
@@ -30,7 +32,7 @@ fn find(context: &Context) -> Vec<Finding> {
             findings.push(Finding::of_image(&CHECK, *image, SCORE, message, suggestion));
         }
     }
-    findings
+    Ok(findings)
 }
 
 /// The side by the bones and the side by the file, where they differ.

@@ -1,5 +1,7 @@
 //! Bones whose size or shape does not go with the others'.
 
+use polars::prelude::PolarsResult;
+
 use super::context::{Context, label_in_file};
 use super::population::SHAPE_LIMIT;
 use super::{Check, Evidence, Finding, Severity};
@@ -30,7 +32,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.size;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -59,7 +61,7 @@ fn find(context: &Context) -> Vec<Finding> {
             findings.push(finding.with_bones([b]));
         }
     }
-    findings
+    Ok(findings)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Bright strips along the top and the left edge. They are common and cleaning removes them, so they are low;
 //! but fixed cuts remove only so much.
 
+use polars::lazy::dsl::max_horizontal;
+use polars::prelude::*;
+
 use super::context::Context;
 use super::{Answer, Check, Evidence, Finding, Severity};
 
@@ -26,19 +29,17 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for i in context.images() {
-        let row = context.image(i);
-        let (top, left) = (row.strip_top_px.unwrap_or(0), row.strip_left_px.unwrap_or(0));
-        let share = |px: u32, side: u32| f64::from(px) / f64::from(side.max(1));
-        let most = share(top, row.height).max(share(left, row.width));
-        if most >= context.settings.strips.least_share {
-            let message = format!("a bright strip of {top} px at the top and {left} px at the left");
-            findings.push(Finding::of_image(&CHECK, i, 1.0 + most, message, "remove it when cleaning, or cut it off"));
-        }
-    }
-    findings
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+    let share = |px: &str, side: &str| col(px).fill_null(lit(0)).cast(DataType::Float64) / col(side).clip_min(lit(1));
+    let most = max_horizontal([share("strip_top_px", "height"), share("strip_left_px", "width")])?;
+    let is_strip = most.clone().gt_eq(lit(context.settings.strips.least_share));
+    let strips = context.scored(when(is_strip).then(most + lit(1.0)).otherwise(lit(NULL)))?.into_iter();
+    let finding = |(i, score)| {
+        let (top, left) = (context.image(i).strip_top_px.unwrap_or(0), context.image(i).strip_left_px.unwrap_or(0));
+        let message = format!("a bright strip of {top} px at the top and {left} px at the left");
+        Finding::of_image(&CHECK, i, score, message, "remove it when cleaning, or cut it off")
+    };
+    Ok(strips.map(finding).collect())
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Population {
     }
 
     pub fn audit(&self) -> Vec<Finding> {
-        audit(&self.tables, None, &Settings::default())
+        audit(&self.tables, None, &Settings::default()).unwrap()
     }
 
     pub fn keep_images(&mut self, n: usize) {

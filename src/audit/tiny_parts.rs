@@ -1,5 +1,7 @@
 //! Stray specks next to a bone: parts of it that are too small to be of it.
 
+use polars::prelude::PolarsResult;
+
 use super::several_parts::bones_in_parts;
 use super::{Answer, Check, Context, Evidence, Finding, Severity};
 use crate::wording::counted;
@@ -14,12 +16,12 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let specks = bones_in_parts(context).filter(|(_, _, _, share)| *share < context.settings.several_parts.part_share);
     specks
         .map(|(image, b, row, _)| {
             let message = format!("{b} has {} next to it", counted(row.n_parts as usize - 1, "speck", "specks"));
-            Finding::of_image(&CHECK, image, 1.0, message, "delete the specks").with_bones([b])
+            Ok(Finding::of_image(&CHECK, image, 1.0, message, "delete the specks").with_bones([b]))
         })
         .collect()
 }

@@ -1,15 +1,16 @@
 //! Findings against planted faults: recall and precision of each check, and how many clean images are accused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use polars::prelude::*;
 use serde::Serialize;
 
 use super::Severity;
-use super::{Answer, CHECKS};
+use super::{Answer, CHECKS, Check};
 use crate::audit::FindingRow;
 use crate::bones;
 use crate::dataset::phantom::Defect;
-use crate::tables::ImageRow;
+use crate::tables::{ImageRow, Table, count, filtered, is, texts};
 
 /// How well one kind of fault was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,60 +63,66 @@ pub struct Benchmark {
 }
 
 /// Compares findings with the truth.
-pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect]) -> Benchmark {
-    let mut recall: BTreeMap<&str, Recall> = BTreeMap::new();
-    for defect in defects {
-        let entry = recall.entry(&defect.kind).or_insert_with(|| Recall {
-            kind: defect.kind.clone(),
-            planted: 0,
-            found: 0,
-            found_high: 0,
-            recall: 0.0,
-            missed: Vec::new(),
-        });
-        let hits: Vec<&FindingRow> = findings.iter().filter(|f| is_hit(f, defect)).collect();
-        entry.planted += 1;
-        entry.found += usize::from(!hits.is_empty());
-        entry.found_high += usize::from(hits.iter().any(|f| f.severity == Severity::High));
-        if hits.is_empty() {
-            entry.missed.push(format!("{} {}", defect.image_ids.join(" "), defect.labels.join("|")).trim().to_owned());
-        }
-    }
-    let recall = recall.into_values().map(|r| Recall { recall: r.found as f64 / r.planted as f64, ..r }).collect();
-
-    let touched = |f: &FindingRow| defects.iter().any(|d| concerns(f, d));
-    let precision = CHECKS
-        .iter()
-        .map(|check| {
-            let of: Vec<&FindingRow> = findings.iter().filter(|f| f.check == check).collect();
-            let right = of.iter().filter(|f| defects.iter().any(|d| concerns(f, d) && check.answer(&d.kind).is_some()));
-            let right = right.count();
-            let beside = of.iter().filter(|f| touched(f)).count() - right;
-            let precision = (!of.is_empty()).then(|| right as f64 / of.len() as f64);
-            Precision { check: check.name, findings: of.len(), right, beside, precision }
+///
+/// # Errors
+/// Those of polars.
+pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect]) -> PolarsResult<Benchmark> {
+    let is_found =
+        |d: &Defect, f: fn(&FindingRow) -> bool| findings.iter().any(|finding| f(finding) && is_hit(finding, d));
+    let name = |d: &Defect| format!("{} {}", d.image_ids.join(" "), d.labels.join("|")).trim().to_owned();
+    let faults = df!(
+        "kind" => defects.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(),
+        "name" => defects.iter().map(name).collect::<Vec<_>>(),
+        "found" => defects.iter().map(|d| is_found(d, |_| true)).collect::<Vec<_>>(),
+        "high" => defects.iter().map(|d| is_found(d, |f| f.severity == Severity::High)).collect::<Vec<_>>(),
+    )?;
+    let recall = |kind: &str| {
+        let of = filtered(&faults, col("kind").eq(lit(kind)))?;
+        let (planted, found) = (of.height(), count(&of, col("found"))?);
+        let missed = texts(&filtered(&of, col("found").not())?, "name")?;
+        Ok(Recall {
+            kind: kind.to_owned(),
+            planted,
+            found,
+            found_high: count(&of, col("high"))?,
+            recall: found as f64 / planted as f64,
+            missed: missed.into_iter().flatten().collect(),
         })
-        .collect();
-
-    let faulty: BTreeSet<&str> = defects.iter().flat_map(|d| &d.image_ids).map(String::as_str).collect();
-    let clean: BTreeSet<&str> = images.iter().map(|i| i.image_id.as_str()).filter(|i| !faulty.contains(i)).collect();
-    let flagged = |severities: &[Severity]| {
-        let ids: BTreeSet<&str> = findings
-            .iter()
-            .filter(|f| severities.contains(&f.severity))
-            .map(|f| f.image_id.as_str())
-            .filter(|i| clean.contains(i))
-            .collect();
-        ids.len()
     };
-    let high = flagged(&[Severity::High]);
-    Benchmark {
-        recall,
-        precision,
-        clean_images: clean.len(),
+    let kinds: BTreeSet<&str> = defects.iter().map(|d| d.kind.as_str()).collect();
+
+    let is_right = |f: &FindingRow| defects.iter().any(|d| concerns(f, d) && f.check.answer(&d.kind).is_some());
+    let is_touched = |f: &FindingRow| defects.iter().any(|d| concerns(f, d));
+    let mut found = FindingRow::to_frame(findings)?;
+    found.with_column(Column::new("right".into(), findings.iter().map(is_right).collect::<Vec<_>>()))?;
+    found.with_column(Column::new("touched".into(), findings.iter().map(is_touched).collect::<Vec<_>>()))?;
+    let precision = |check: &'static Check| {
+        let of = filtered(&found, is("check", check))?;
+        let (findings, right) = (of.height(), count(&of, col("right"))?);
+        let beside = count(&of, col("touched").and(col("right").not()))?;
+        let precision = (findings > 0).then(|| right as f64 / findings as f64);
+        Ok(Precision { check: check.name, findings, right, beside, precision })
+    };
+
+    let id = [col("image_id")];
+    let faulty = defects.iter().flat_map(|d| &d.image_ids).map(String::as_str);
+    let faulty = df!("image_id" => faulty.collect::<Vec<_>>())?.lazy();
+    let clean = ImageRow::to_frame(images)?.lazy().join(faulty, &id, &id, JoinArgs::new(JoinType::Anti));
+    let clean = clean.select(&id).collect()?;
+    let flagged = |severity: Expr| {
+        let found = found.clone().lazy().filter(severity);
+        let flagged = clean.clone().lazy().join(found, &id, &id, JoinArgs::new(JoinType::Semi));
+        PolarsResult::Ok(flagged.collect()?.height())
+    };
+    let high = flagged(is("severity", Severity::High))?;
+    Ok(Benchmark {
+        recall: kinds.into_iter().map(recall).collect::<PolarsResult<_>>()?,
+        precision: CHECKS.iter().map(precision).collect::<PolarsResult<_>>()?,
+        clean_images: clean.height(),
         clean_flagged_high: high,
-        clean_flagged_medium: flagged(&[Severity::Medium, Severity::High]),
-        clean_share_high: high as f64 / clean.len().max(1) as f64,
-    }
+        clean_flagged_medium: flagged(is("severity", Severity::Low).not())?,
+        clean_share_high: high as f64 / clean.height().max(1) as f64,
+    })
 }
 
 /// Whether a finding is about the fault's image, or its patient where metadata are at fault.
@@ -147,7 +154,6 @@ fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Check;
 
     fn finding(image: &str, check: &str, label: &str, severity: Severity) -> FindingRow {
         FindingRow {
@@ -182,7 +188,7 @@ mod tests {
             finding("c", "swapped_labels", "Ulna|Radius", Severity::High),
             finding("d", "border_strip", "", Severity::Low),
         ];
-        let result = benchmark(&findings, &images, &defects);
+        let result = benchmark(&findings, &images, &defects).unwrap();
         assert_eq!((result.recall[0].planted, result.recall[0].found), (2, 1));
         assert_eq!(result.recall[0].missed, vec!["b Hamate|Lunate"]);
         let swaps = result.precision.iter().find(|p| p.check == "swapped_labels").unwrap();

@@ -1,9 +1,10 @@
 //! Labels that are no bone, from the problems met while reading.
 
+use polars::prelude::{PolarsResult, col, lit};
+
 use super::context::Context;
 use super::{Answer, Check, Evidence, Finding, Severity};
 use crate::bones;
-use crate::tables::ProblemRow;
 
 /// How the reader's reasons begin, and what they score: a name that is no bone's hides a shape from
 /// everything; one that is only spelt otherwise was understood.
@@ -20,31 +21,24 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    let scored = |p: &ProblemRow| REASONS.iter().find(|(r, _)| p.reason.starts_with(r)).map(|(_, score)| *score);
-    let problems = context.tables.problems.iter().filter_map(|p| Some((p, scored(p)?)));
-    problems
-        .map(|(p, score)| {
-            let id = p.image_id.clone().unwrap_or_default();
-            let image = context.tables.images.iter().position(|i| i.image_id == id);
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for (reason, score) in REASONS {
+        for (p, image) in context.problems(col("reason").str().starts_with(lit(reason)))? {
             let suggestion = match nearest(p.raw.trim().trim_matches('"')) {
                 Some(name) => format!("was {name} meant?"),
                 None => "give the shape one of the 29 names or delete it".to_owned(),
             };
-            Finding {
+            let message = format!("{:?} at {} of {} is no bone", p.raw, p.place, p.file);
+            findings.push(Finding {
                 image,
-                image_id: id,
-                patient_id: p.patient_id.clone().unwrap_or_default(),
-                ..Finding::of_image(
-                    &CHECK,
-                    0,
-                    score,
-                    format!("{:?} at {} of {} is no bone", p.raw, p.place, p.file),
-                    suggestion,
-                )
-            }
-        })
-        .collect()
+                image_id: p.image_id.unwrap_or_default(),
+                patient_id: p.patient_id.unwrap_or_default(),
+                ..Finding::of_image(&CHECK, 0, score, message, suggestion)
+            });
+        }
+    }
+    Ok(findings)
 }
 
 /// The bone whose name is nearest, if near.

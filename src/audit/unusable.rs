@@ -1,8 +1,11 @@
 //! Files of images and annotations that could not be used at all: what reading reported as an error.
 
+use polars::prelude::{PolarsResult, col};
+
 use super::context::Context;
 use super::{Check, Evidence, Finding, Severity};
 use crate::dataset;
+use crate::tables::{ProblemRow, is};
 
 const SCORE: f64 = 2.5;
 
@@ -15,34 +18,25 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> Vec<Finding> {
-    let errors =
-        context.tables.problems.iter().filter(|p| p.severity == dataset::Severity::Error && p.image_id.is_some());
-    errors
-        .map(|p| {
-            let id = p.image_id.clone().unwrap_or_default();
-            let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
-            Finding {
-                image: context.tables.images.iter().position(|i| i.image_id == id),
-                image_id: id,
-                patient_id: p.patient_id.clone().unwrap_or_default(),
-                ..Finding::of_image(
-                    &CHECK,
-                    0,
-                    SCORE,
-                    format!("{}{place}: {}", p.file, p.reason),
-                    "mend or replace the file",
-                )
-            }
-        })
-        .collect()
+fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+    let errors = context.problems(is("severity", dataset::Severity::Error).and(col("image_id").is_not_null()))?;
+    let finding = |(p, image): (ProblemRow, Option<usize>)| {
+        let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
+        let message = format!("{}{place}: {}", p.file, p.reason);
+        Finding {
+            image,
+            image_id: p.image_id.unwrap_or_default(),
+            patient_id: p.patient_id.unwrap_or_default(),
+            ..Finding::of_image(&CHECK, 0, SCORE, message, "mend or replace the file")
+        }
+    };
+    Ok(errors.into_iter().map(finding).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::synthetic::Population;
     use super::*;
-    use crate::tables::ProblemRow;
 
     #[test]
     fn errors_of_images_are_findings_and_repairs_are_not() {

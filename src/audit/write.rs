@@ -1,13 +1,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use polars::prelude::{DataFrame, PolarsResult};
+
 use super::evidence::{self, Unpictured};
 use super::{Finding, Severity};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::progress::Progress;
-use crate::tables::{TableError, Tables, write_table};
+use crate::tables::{TableError, Tables, count, is, write_table};
 
 /// Findings that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +101,12 @@ pub fn write(
 }
 
 /// Number of findings of each severity: low, medium, high.
-pub fn counts(rows: &[FindingRow]) -> [(Severity, usize); 3] {
-    [Severity::Low, Severity::Medium, Severity::High].map(|s| (s, rows.iter().filter(|r| r.severity == s).count()))
+///
+/// # Errors
+/// The frame is not of findings.
+pub fn counts(findings: &DataFrame) -> PolarsResult<[(Severity, usize); 3]> {
+    let of = |severity| PolarsResult::Ok((severity, count(findings, is("severity", severity))?));
+    Ok([of(Severity::Low)?, of(Severity::Medium)?, of(Severity::High)?])
 }
 
 #[cfg(test)]

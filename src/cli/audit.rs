@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use polars::prelude::PolarsResult;
 
 use super::data::{corrected_tables, read_corrections, tables_read};
 use super::values::jobs;
@@ -9,10 +11,11 @@ use crate::artefact::{kind, write_atomically};
 use crate::audit::FindingRow;
 use crate::audit::Severity;
 use crate::audit::truth::{self, Benchmark};
-use crate::audit::{self, CHECKS, Pictures, Settings};
+use crate::audit::{self, CHECKS, Check, Pictures, Settings};
 use crate::dataset::Dataset;
 use crate::dataset::phantom::Truth;
 use crate::scores::DiceTable;
+use crate::tables::{Table, count, is};
 use crate::threads;
 use crate::wording::counted;
 
@@ -77,12 +80,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     outputs.folder(&args.out, &kind::FINDINGS)?;
     let mut handled = 0;
     let audit::Written { rows, failed, left_out } = pool.install(|| {
-        let mut findings = audit::audit(&tables, scores.as_ref(), &Settings::default());
+        let mut findings = audit::audit(&tables, scores.as_ref(), &Settings::default())?;
         let all = findings.len();
         findings.retain(|finding| !finding.is_handled(&tables, &corrections));
         handled = all - findings.len();
-        audit::write(&args.out, &findings, &tables, data.as_ref(), args.evidence.unwrap_or_default(), ui)
+        let pictures = args.evidence.unwrap_or_default();
+        anyhow::Ok(audit::write(&args.out, &findings, &tables, data.as_ref(), pictures, ui)?)
     })?;
+    let found = FindingRow::to_frame(&rows)?;
+    let counts = audit::counts(&found)?;
     for f in failed.iter().take(5) {
         ui.warn(format_args!("no pictures of {}: {}", f.image_id, f.reason));
     }
@@ -99,7 +105,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     if args.data.is_none() {
         ui.note("no pictures: --data names the folder that was scanned");
     }
-    say(&rows, &args, ui);
+    say(&rows, counts, &args, ui);
     if handled > 0 {
         ui.line(format_args!(
             "{} handled by {}",
@@ -107,7 +113,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             corrections.file()
         ));
     }
-    let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t.defects));
+    let benchmark = truth.map(|t| truth::benchmark(&rows, &tables.images, &t.defects)).transpose()?;
     if let Some(benchmark) = &benchmark {
         let path = args.out.join("benchmark.json");
         let text = serde_json::to_string_pretty(benchmark)?;
@@ -115,10 +121,10 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         say_benchmark(benchmark, ui);
     }
-    let by_check: std::collections::BTreeMap<&str, usize> =
-        CHECKS.iter().map(|c| (c.name, rows.iter().filter(|r| *r.check == *c).count())).collect();
+    let of_check = |check: &'static Check| Ok((check.name, count(&found, is("check", check))?));
+    let by_check = CHECKS.iter().map(of_check).collect::<PolarsResult<BTreeMap<_, _>>>()?;
     let severities: serde_json::Map<String, serde_json::Value> =
-        audit::counts(&rows).into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
+        counts.into_iter().map(|(s, n)| (s.name().to_owned(), n.into())).collect();
     ui.json(&serde_json::json!({
         "findings": rows.len(),
         "handled": handled,
@@ -132,8 +138,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if failed.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
-fn say(rows: &[FindingRow], args: &Args, ui: &Ui) {
-    let [(_, low), (_, medium), (_, high)] = audit::counts(rows);
+fn say(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &Args, ui: &Ui) {
+    let [(_, low), (_, medium), (_, high)] = counts;
     ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
     for row in rows.iter().filter(|r| r.severity == Severity::High).take(10) {
         ui.line(format_args!("  {:<24} {:<16} {}", row.image_id, row.check, row.message));

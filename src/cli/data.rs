@@ -1,13 +1,17 @@
 //! Opening data and corrections: what every command that reads them does alike.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use polars::prelude::{col, lit};
 
 use super::{Status, Ui};
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, Severity};
 use crate::scan::outdated;
-use crate::tables::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+use crate::tables::{
+    self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables, filtered, texts,
+};
 use crate::wording::counted;
 
 /// Reads a corrections file where one is given. Its bad lines are printed and skipped.
@@ -33,6 +37,13 @@ pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
         }
         _ => error.into(),
     })
+}
+
+/// The images that these folds hold out in one of them.
+pub fn held_out(folds: &Path, fold: u32) -> anyhow::Result<HashSet<String>> {
+    let rows = FoldRow::to_frame(&tables::read(folds)?)?;
+    let held = texts(&filtered(&rows, col("fold").eq(lit(fold)))?, "image_id")?;
+    Ok(held.into_iter().flatten().collect())
 }
 
 /// Tables of a scan with the sides and metadata of a corrections file. Tables measured on other shapes than those of the

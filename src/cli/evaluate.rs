@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use super::data::{open, warn, without_excluded};
+use super::data::{held_out, open, warn, without_excluded};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
@@ -11,7 +11,6 @@ use crate::bones::Bone;
 use crate::dataset::{ImageEntry, Problem, Severity, image_id};
 use crate::mask::submission::expect_space;
 use crate::scores::{Region, Summary, read_flat, score_files, write_scores};
-use crate::tables::{self, FoldRow};
 use crate::wording::counted;
 
 /// Score predictions: Dice of every image and class, and means
@@ -72,8 +71,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let mut entries: Vec<&ImageEntry> = dataset.images().iter().collect();
     match (&args.folds, args.fold, args.subset) {
         (Some(path), Some(fold), subset) => {
-            let rows: Vec<FoldRow> = tables::read(path)?;
-            let held: HashSet<&str> = rows.iter().filter(|r| r.fold == fold).map(|r| r.image_id.as_str()).collect();
+            let held = held_out(path, fold)?;
             let absent = held.iter().filter(|id| dataset.find(id).is_none()).count();
             if absent > 0 {
                 ui.warn(format_args!(
@@ -82,7 +80,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
                 ));
                 status = Status::DoneWithProblems;
             }
-            entries.retain(|e| held.contains(e.image_id.as_str()) && subset.is_none_or(|s| s.holds(e.subset)));
+            entries.retain(|e| held.contains(&e.image_id) && subset.is_none_or(|s| s.holds(e.subset)));
         }
         (_, _, Some(subset)) => entries.retain(|e| subset.holds(e.subset)),
         _ => {

@@ -1,9 +1,8 @@
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::bail;
 
-use super::data::{open, warn, without_excluded};
+use super::data::{held_out, open, warn, without_excluded};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
 use crate::artefact::kind;
@@ -14,7 +13,6 @@ use crate::device::{self, DeviceKind};
 use crate::experiment::known;
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
-use crate::tables::{self, FoldRow};
 use crate::train::Known;
 use crate::wording::counted;
 
@@ -71,7 +69,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
     let mut entries: Vec<&ImageEntry> = dataset.images().iter().filter(|e| args.subset.holds(e.subset)).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
-        entries = in_fold(&tables::read(path)?, fold, entries);
+        let held = held_out(path, fold)?;
+        entries.retain(|e| held.contains(&e.image_id));
     }
     without_excluded(&dataset, &mut entries, ui);
     if entries.is_empty() {
@@ -123,10 +122,4 @@ fn scaled_as_trained(dataset: Dataset, status: Status, trained: Option<u16>, ui:
         }
         _ => (dataset, status),
     }
-}
-
-/// The entries of a fold, in the order of the entries.
-pub(super) fn in_fold<'a>(rows: &[FoldRow], fold: u32, entries: Vec<&'a ImageEntry>) -> Vec<&'a ImageEntry> {
-    let folds: HashMap<&str, u32> = rows.iter().map(|r| (r.image_id.as_str(), r.fold)).collect();
-    entries.into_iter().filter(|e| folds.get(e.image_id.as_str()) == Some(&fold)).collect()
 }

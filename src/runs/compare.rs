@@ -1,13 +1,14 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use polars::prelude::*;
 use serde::Serialize;
 
 use super::run::Run;
 use super::settings::experiment;
 use super::{HELD_OUT, RunError, UNITS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
-use crate::tables::{self, FoldRow};
+use crate::tables::{self, Cell, FoldRow, HeldOutRow, Table, filtered, texts};
 use crate::wording::counted;
 
 /// Bootstrap draws; the ends of the interval then stand to about a fortieth of a standard error.
@@ -90,7 +91,7 @@ pub struct Comparison {
 /// with a remark.
 ///
 /// # Errors
-/// No run at all.
+/// No run at all, or those of polars.
 pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if runs.is_empty() {
         return Err(RunError::Compare("no run to compare".into()));
@@ -122,18 +123,20 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
         .cloned()
         .collect();
     let groups: Vec<Group> = members.iter().map(|(settings, runs)| group(settings, runs, &changed, measure)).collect();
-    let patients = Patients::read(runs);
+    let patients = Patients::read(runs)?;
     let first = &members[0].1;
     let differences = members[1..]
         .iter()
         .zip(&groups[1..])
-        .map(|((_, runs), group)| Difference {
-            group: group.name.clone(),
-            difference: group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b),
-            over_runs: over_runs(first, runs, measure),
-            over_images: over_images(first, runs, &patients, &mut remarks),
+        .map(|((_, runs), group)| {
+            Ok(Difference {
+                group: group.name.clone(),
+                difference: group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b),
+                over_runs: over_runs(first, runs, measure),
+                over_images: over_images(first, runs, &patients, &mut remarks)?,
+            })
         })
-        .collect();
+        .collect::<PolarsResult<_>>()?;
     for ((_, runs), group) in members[1..].iter().zip(&groups[1..]) {
         remarks.extend(other_images(first, runs, &groups[0].name, &group.name));
     }
@@ -220,19 +223,21 @@ fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estima
 
 /// Whose each image is: by the runs themselves, else by the folds that they were trained on.
 struct Patients {
-    by_image: HashMap<String, String>,
+    /// Image and patient, each image once.
+    of_images: DataFrame,
     /// Why a run without patients of its own has none from its folds either.
     reasons: Vec<String>,
 }
 
 impl Patients {
-    fn read(runs: &[Run]) -> Patients {
-        let mut patients = Patients { by_image: HashMap::new(), reasons: Vec::new() };
+    fn read(runs: &[Run]) -> PolarsResult<Patients> {
+        let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+        let row = |image_id, patient_id| HeldOutRow { image_id, patient_id };
         for run in runs.iter().filter(|run| run.patients.is_empty()) {
             let file = run.setting("data.folds").and_then(toml::Value::as_str).unwrap_or_default();
             let reason = match tables::read::<FoldRow>(file.as_ref()) {
-                Ok(rows) => {
-                    patients.by_image.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)));
+                Ok(folds) => {
+                    rows.extend(folds.into_iter().map(|of| row(of.image_id, of.patient_id)));
                     continue;
                 }
                 Err(_) if !Path::new(file).exists() => {
@@ -240,12 +245,14 @@ impl Patients {
                 }
                 Err(error) => format!("{} has no {HELD_OUT}, and of its folds, {error}", run.name),
             };
-            patients.reasons.push(reason);
+            reasons.push(reason);
         }
         for run in runs {
-            patients.by_image.extend(run.patients.iter().map(|(image, patient)| (image.clone(), patient.clone())));
+            rows.extend(run.patients.iter().map(|(image, patient)| row(image.clone(), patient.clone())));
         }
-        patients
+        let of_images = HeldOutRow::to_frame(&rows)?.lazy();
+        let of_images = of_images.unique_stable_generic(Some(vec![col("image_id")]), UniqueKeepStrategy::Last);
+        Ok(Patients { of_images: of_images.collect()?, reasons })
     }
 
     /// Why whole patients cannot be drawn.
@@ -264,45 +271,53 @@ impl Patients {
 }
 
 /// Mean Dice of each image over the group's runs.
-fn by_image<'a>(runs: &[&'a Run]) -> BTreeMap<&'a str, f64> {
-    let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
-    for score in runs.iter().flat_map(|r| &r.scores) {
-        let sum = sums.entry(&score.image_id).or_default();
-        *sum = (sum.0 + score.mean(), sum.1 + 1);
-    }
-    sums.into_iter().map(|(image, (sum, n))| (image, sum / n as f64)).collect()
+fn by_image(runs: &[&Run], dice: &str) -> PolarsResult<LazyFrame> {
+    let scores = runs.iter().flat_map(|run| &run.scores);
+    let (images, means): (Vec<&str>, Vec<f64>) = scores.map(|score| (score.image_id.as_str(), score.mean())).unzip();
+    Ok(df!("image_id" => images, dice => means)?.lazy().group_by([col("image_id")]).agg([col(dice).mean()]))
 }
 
 /// What is to be said where two groups were scored on different images: other folds, or other data.
 fn other_images(first: &[&Run], second: &[&Run], first_name: &str, second_name: &str) -> Option<String> {
-    let (first, second) = (by_image(first), by_image(second));
-    let common = first.keys().filter(|image| second.contains_key(*image)).count();
+    let images = |runs: &[&Run]| -> BTreeSet<String> {
+        runs.iter().flat_map(|run| &run.scores).map(|score| score.image_id.clone()).collect()
+    };
+    let (first, second) = (images(first), images(second));
+    let common = first.intersection(&second).count();
     let (alone, other) = (first.len() - common, second.len() - common);
     if first.is_empty() || second.is_empty() || alone + other == 0 {
         return None;
     }
-    let images = |n| counted(n, "image", "images");
+    let counted = |n| counted(n, "image", "images");
     Some(format!(
         "{first_name} and {second_name} were scored on different images: {} in both, {} in {first_name} alone, {} in \
          {second_name} alone; their mean Dice differ by the images too",
-        images(common),
-        images(alone),
-        images(other)
+        counted(common),
+        counted(alone),
+        counted(other)
     ))
 }
 
-fn over_images(first: &[&Run], second: &[&Run], patients: &Patients, remarks: &mut Vec<String>) -> Option<Estimate> {
-    let (first, second) = (by_image(first), by_image(second));
-    let common: Vec<(&str, f64)> =
-        second.iter().filter_map(|(image, dice)| Some((*image, dice - first.get(image)?))).collect();
-    let unknown = common.iter().find(|(image, _)| !patients.by_image.contains_key(*image));
-    let of = |image| if unknown.is_some() { image } else { patients.by_image[image].as_str() };
-    let clustered: Vec<(&str, f64)> = common.iter().map(|(image, d)| (of(*image), *d)).collect();
-    let found = bootstrap_mean(&clustered, RESAMPLES, 0)?;
+fn over_images(
+    first: &[&Run],
+    second: &[&Run],
+    patients: &Patients,
+    remarks: &mut Vec<String>,
+) -> PolarsResult<Option<Estimate>> {
+    let key = [col("image_id")];
+    let common =
+        by_image(first, "first")?.join(by_image(second, "second")?, &key, &key, JoinArgs::new(JoinType::Inner));
+    let common = common.join(patients.of_images.clone().lazy(), &key, &key, JoinArgs::new(JoinType::Left));
+    let common = common.sort(["image_id"], SortMultipleOptions::default());
+    let common = common.with_column((col("second") - col("first")).alias("difference")).collect()?;
+    let unknown = texts(&filtered(&common, col("patient_id").is_null())?, "image_id")?.into_iter().flatten().next();
+    let clusters = texts(&common, if unknown.is_some() { "image_id" } else { "patient_id" })?;
+    let clustered: Vec<_> = clusters.into_iter().zip(f64::values(common.column("difference")?)?).collect();
+    let Some(found) = bootstrap_mean(&clustered, RESAMPLES, 0) else { return Ok(None) };
     let drawn = match unknown {
         None => format!("{} drawn", counted(found.clusters, "patient", "patients")),
-        Some((image, _)) => {
-            let remark = patients.remark(image);
+        Some(image) => {
+            let remark = patients.remark(&image);
             if !remarks.contains(&remark) {
                 remarks.push(remark);
             }
@@ -310,7 +325,7 @@ fn over_images(first: &[&Run], second: &[&Run], patients: &Patients, remarks: &m
         }
     };
     let method = format!("paired by image, percentile bootstrap, {drawn}, n = {}", counted(found.n, "image", "images"));
-    Some(Estimate { difference: found.mean, ci: found.ci, method })
+    Ok(Some(Estimate { difference: found.mean, ci: found.ci, method }))
 }
 
 #[cfg(test)]

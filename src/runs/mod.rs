@@ -43,6 +43,8 @@ pub enum RunError {
     NoneLeft { paths: Vec<PathBuf> },
     #[error(transparent)]
     Table(#[from] TableError),
+    #[error(transparent)]
+    Frame(#[from] polars::prelude::PolarsError),
     #[error("{0}")]
     Compare(String),
 }

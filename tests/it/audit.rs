@@ -25,7 +25,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     phantom::generate(&settings, &data, &Silent).unwrap();
     let (clean, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     let swaps = |tables: &carpus::tables::Tables| -> Vec<(String, String)> {
-        let findings = audit::audit(tables, None, &Settings::default());
+        let findings = audit::audit(tables, None, &Settings::default()).unwrap();
         let rows = findings.iter().map(|f| f.row(tables));
         rows.filter(|r| r.check.name == "swapped_labels").map(|r| (r.image_id, r.label)).collect()
     };
@@ -36,7 +36,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     // An image that cannot be read when pictures are drawn costs its pictures and no others.
     let (swapped, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     assert_eq!(swaps(&swapped), [(image.image_id.clone(), "Trapezoid|Pisiform".to_owned())]);
-    let mut findings = audit::audit(&swapped, None, &Settings::default());
+    let mut findings = audit::audit(&swapped, None, &Settings::default()).unwrap();
     let mut of_broken = findings[0].clone();
     of_broken.image = Some(5);
     findings.push(of_broken);
