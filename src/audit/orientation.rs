@@ -33,7 +33,8 @@ pub(super) const CHECK: Check = Check {
 fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.orientation;
     let mut findings = Vec::new();
-    for (i, verdict, judged) in context.judged() {
+    // Of bones that make no hand, `place` speaks once.
+    for (i, verdict, judged) in context.judged().filter(|(_, _, judged)| !judged.is_no_hand()) {
         for b in 0..COUNT {
             // A bone out of place is told of already; its lean adds nothing.
             let (Some(residual), true) = (judged.lean.residuals[b], judged.place.accepted[b]) else { continue };

@@ -104,8 +104,8 @@ fn direction(delta: [f64; 2], judged: &Judged) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Severity;
     use super::super::synthetic::{Population, Random, found};
+    use super::super::{Severity, orientation, size, swaps};
     use super::*;
 
     #[test]
@@ -175,6 +175,8 @@ mod tests {
         }
         let expected: Vec<_> = (0..20).map(|image| (image, String::new())).collect();
         assert_eq!(found(&population, &CHECK), expected);
-        assert!(found(&population, &super::super::swaps::CHECK).is_empty());
+        for check in [&swaps::CHECK, &size::CHECK, &orientation::CHECK] {
+            assert!(found(&population, check).is_empty(), "{check}");
+        }
     }
 }

@@ -35,7 +35,8 @@ pub(super) const CHECK: Check = Check {
 fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.size;
     let mut findings = Vec::new();
-    for (i, verdict, judged) in context.judged() {
+    // Of bones that make no hand, `place` speaks once.
+    for (i, verdict, judged) in context.judged().filter(|(_, _, judged)| !judged.is_no_hand()) {
         for b in 0..COUNT {
             let Some(residual) = judged.shape.residuals[b] else { continue };
             let [size, aspect] = residual.delta;

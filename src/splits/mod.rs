@@ -253,6 +253,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_patient_is_in_two_folds(patients in prop::collection::vec(0u8..40, 1..200), folds in 2usize..8, seed: u32) {
             let rows = images(&patients);
