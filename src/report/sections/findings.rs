@@ -21,8 +21,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         return Ok(section);
     };
     let frame = FindingRow::to_frame(findings)?;
-    let of_severity = SEVERITIES.map(|severity| is("severity", severity));
-    let by_severity @ [high, medium, low] = counts(&frame, of_severity.clone())?;
+    let by_severity @ [high, medium, low] = counts(&frame, SEVERITIES.map(|severity| is("severity", severity)))?;
     section.number("n", findings.len());
     section
         .number("by_severity", json!(SEVERITIES.iter().map(|s| s.name()).zip(by_severity).collect::<BTreeMap<_, _>>()));
@@ -47,7 +46,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             "none is likely enough to be called high"
         }
     ));
-    let checks = checks(frame.clone().lazy(), of_severity)?;
+    let checks = checks(&frame)?;
     let by_check = checks.iter().map(|(c, n)| (c, json!({"high": n[0], "medium": n[1], "low": n[2]})));
     section.number("images", images);
     section.number("by_check", json!(by_check.collect::<BTreeMap<_, _>>()));
@@ -88,16 +87,15 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
 }
 
 /// How many findings of each severity the checks have, those with most of the worst first.
-fn checks(findings: LazyFrame, of_severity: [Expr; 3]) -> PolarsResult<Vec<(String, [usize; 3])>> {
-    let of_severity: Vec<Expr> =
-        of_severity.into_iter().zip(SEVERITIES).map(|(is, s)| is.sum().alias(s.name())).collect();
-    let order = SortMultipleOptions::default().with_order_descending_multi([true, true, true, false]);
+fn checks(findings: &DataFrame) -> PolarsResult<Vec<(String, [usize; 3])>> {
     let [high, medium, low] = SEVERITIES.map(Severity::name);
-    let checks = findings.group_by([col("check").cast(DataType::String)]).agg(of_severity);
+    let of_severity = SEVERITIES.map(|severity| is("severity", severity).sum().alias(severity.name()));
+    let order = SortMultipleOptions::default().with_order_descending_multi([true, true, true, false]);
+    let checks = findings.clone().lazy().group_by([col("check").cast(DataType::String)]).agg(of_severity);
     let checks = checks.sort([high, medium, low, "check"], order).collect()?;
-    let [high, medium, low] = [wholes(&checks, high)?, wholes(&checks, medium)?, wholes(&checks, low)?];
-    let names = cells::<String>(&checks, "check")?;
-    Ok(names.into_iter().enumerate().map(|(i, name)| (name, [high[i], medium[i], low[i]])).collect())
+    let counts = [wholes(&checks, high)?, wholes(&checks, medium)?, wholes(&checks, low)?];
+    let names = cells::<String>(&checks, "check")?.into_iter().enumerate();
+    Ok(names.map(|(i, name)| (name, counts.each_ref().map(|of_severity| of_severity[i]))).collect())
 }
 
 fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {

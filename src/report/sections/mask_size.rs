@@ -190,8 +190,11 @@ fn figure(subset: Subset, hands: &DataFrame, images: &Cases) -> PolarsResult<Fig
             let points = |cases: &Cases| complete_pairs(&cases.quantities[i], &cases.mask_kpx());
             let series = of_sex
                 .iter()
-                .map(|(sex, name, cases)| (*name, sex_colour(*sex), points(cases)))
-                .map(|(name, colour, points)| ScatterSeries { name: name.into(), colour, points })
+                .map(|(sex, name, cases)| ScatterSeries {
+                    name: (*name).into(),
+                    colour: sex_colour(*sex),
+                    points: points(cases),
+                })
                 .filter(|s| !s.points.is_empty())
                 .collect();
             Chart::Scatter(Scatter {

@@ -2,7 +2,6 @@ use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::dataset::Subset;
-use crate::dataset::metadata::Sex;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
@@ -22,9 +21,8 @@ struct Known {
 impl Known {
     fn of(quantity: Quantity, study: &Study<'_>, subset: Subset) -> PolarsResult<Known> {
         let (patients, value) = (study.patients(subset)?, col(quantity.key()));
-        let of_sex = |sex: Sex| numbers(&patients, value.clone().filter(is("sex", sex)));
-        let [women, men] = SEXES.map(|(sex, _)| of_sex(sex));
-        let all = numbers(&patients, value.clone())?;
+        let [women, men] = SEXES.map(|(sex, _)| numbers(&patients, value.clone().filter(is("sex", sex))));
+        let all = numbers(&patients, value)?;
         Ok(Known { subset, patients: patients.height(), all, by_sex: [women?, men?] })
     }
 }
@@ -106,22 +104,19 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
 }
 
 fn figure(quantities: &[(Quantity, [Known; 2])]) -> Figure {
-    let with_patients = |known: &&Known| known.patients > 0;
-    let n = quantities[0].1.iter().filter(with_patients).map(|k| format!("{} {}", count(k.patients), k.subset));
-    let n: Vec<String> = n.collect();
-    let mut charts = Vec::new();
+    let (mut charts, mut n) = (Vec::new(), Vec::new());
     for at in 0..SUBSETS.len() {
         for (q, known) in quantities {
-            let Some(Known { subset, by_sex, .. }) = Some(&known[at]).filter(with_patients) else { continue };
+            let Known { subset, patients, by_sex, .. } = &known[at];
+            if *patients == 0 {
+                continue;
+            }
+            n.push(format!("{} {subset}", count(*patients)));
             let everyone = [&known[0].all[..], &known[1].all].concat();
-            let of_sex = SEXES.iter().zip(by_sex);
-            let series: Vec<HistogramSeries> = of_sex
-                .map(|((sex, name), values)| HistogramSeries {
-                    name: (*name).to_owned(),
-                    colour: sex_colour(Some(*sex)),
-                    values: values.clone(),
-                })
-                .collect();
+            let of_sex = SEXES.iter().zip(by_sex.clone());
+            let of_sex = of_sex.map(|((sex, name), values)| ((*name).to_owned(), sex_colour(Some(*sex)), values));
+            let series: Vec<HistogramSeries> =
+                of_sex.map(|(name, colour, values)| HistogramSeries { name, colour, values }).collect();
             let sizes: Vec<String> = series.iter().map(|s| format!("{} {}", count(s.values.len()), s.name)).collect();
             charts.push(Chart::Histogram(Histogram {
                 title: format!("{}, {subset} ({})", capital(q.name()), sizes.join(", ")),
@@ -133,6 +128,7 @@ fn figure(quantities: &[(Quantity, [Known; 2])]) -> Figure {
             }));
         }
     }
+    n.dedup();
     Figure {
         name: "metadata".into(),
         title: format!("Height, weight and age by sex (patients: {})", n.join(", ")),
