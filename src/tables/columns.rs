@@ -1,4 +1,7 @@
 //! What statistics need of a frame: its columns as slices, and rows chosen by values of closed sets.
+//!
+//! Where an enum column is one of several keys (of groups, sorts, joins), cast it to text first: polars without its feature `dtype-u8`
+//! panics on such a row of keys.
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,14 @@
 //! What happens when an epoch is over: validation, the best epochs' weights, the log, the save.
 
+use tch::{TchError, Tensor};
+
 use super::run::{Epoch, Run};
 use super::{
-    EventsWriter, Histogram, Kept, Monitor, TrainError, Validation, Watcher, WeightsInfo, histograms, memory, pictures,
-    validate, write_weights,
+    EventsWriter, Histogram, Kept, Monitor, Ranks, TrainError, Validation, Watcher, WeightsInfo, histograms, memory,
+    pictures, validate, write_weights,
 };
 use crate::bones;
+use crate::metrics::DiceScore;
 use crate::tables::{EpochRow, write_table};
 
 /// What the averaged weights (or the trained ones, without averages) gave.
@@ -30,9 +33,10 @@ impl Run<'_> {
         mut events: Option<&mut EventsWriter>,
         watcher: &dyn Watcher,
     ) -> Result<(), TrainError> {
-        let (stage, loading, data) = (self.stage(), self.loading(), self.data());
+        let (stage, loading, data, ranks) = (self.stage(), self.loading(), self.data(), self.ranks);
         let validated = |learner: &super::Learner| {
-            validate(learner.model(), data.validation, &stage.config.loss, &loading, stage.config.amp)
+            let own = validate(learner.model(), data.validation, &stage.config.loss, &loading, stage.config.amp)?;
+            Ok(of_the_first(own, ranks)?)
         };
         let raw = self.learner.ema().is_some().then(|| validated(&self.learner)).transpose()?;
         let judged = self.judge(validated)?;
@@ -144,6 +148,20 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The first rank's numbers: those of others may differ in their last bits, and all ranks decide by them.
+fn of_the_first(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchError> {
+    if ranks.world() == 1 {
+        return Ok(own);
+    }
+    let numbers = Tensor::f_from_slice(&[&[own.loss, own.dice.mean], &own.dice.per_class[..]].concat())?;
+    ranks.share(std::slice::from_ref(&numbers))?;
+    let numbers = Vec::<f64>::try_from(numbers)?;
+    Ok(Validation {
+        loss: numbers[0],
+        dice: DiceScore { mean: numbers[1], per_class: numbers[2..].to_vec(), images: own.dice.images },
+    })
 }
 
 fn write_events(

@@ -151,8 +151,10 @@ fn two_ranks_learn_what_one_does() {
     let [first, second] = [&watchers[0], &watchers[1]].map(StopAfter::records);
     assert_eq!(first.len(), 8);
     for ((a, b), one) in first.iter().zip(&second).zip(watcher.records()) {
-        // The same bits on both ranks; the same numbers as in one process.
-        assert_eq!((a.train_loss, a.valid_loss, a.gradient_norm), (b.train_loss, b.valid_loss, b.gradient_norm));
+        // What decides is the same to the last bit on both ranks; the numbers are those of one process. Other tests set the
+        // number of libtorch's threads meanwhile, by which sums round.
+        assert_eq!((a.train_loss, a.valid_loss, &a.dice), (b.train_loss, b.valid_loss, &b.dice));
+        assert!((a.gradient_norm - b.gradient_norm).abs() < 1e-5 * a.gradient_norm, "{a:?} {b:?}");
         assert!((a.train_loss - one.train_loss).abs() < 1e-4 * one.train_loss, "{a:?} {one:?}");
     }
     // One rank writes.
