@@ -6,7 +6,7 @@ use carpus::dataset::metadata::Sex;
 use carpus::tables::{BoneRow, ImageRow, NamedTable, PatientRow, query, read_frame, write_parquet};
 
 const IMAGES: usize = 34_483;
-const SQL: &str = "select sex, label, count(*) as n, avg(area_px) as area, max(edge) as edge from bones \
+const SQL: &str = "select sex, label, count(*) as n, avg(area_px) as area, max(bones.edge) as edge from bones \
                    join images using (image_id) join patients using (patient_id) group by sex, label order by sex, label";
 
 fn main() {

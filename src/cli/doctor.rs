@@ -48,7 +48,10 @@ pub fn run(_args: Args, ui: &Ui) -> anyhow::Result<Status> {
     report(torch(), ui)
 }
 
-/// As [`run`], where the program that is linked with libtorch does not start.
+/// The same report where the program that is linked with libtorch does not start: `error` says why.
+///
+/// # Errors
+/// The report cannot be printed.
 #[cfg(feature = "torch")]
 pub fn without_libtorch(error: &anyhow::Error, ui: &Ui) -> anyhow::Result<Status> {
     let (part, found) = ("carpus-torch", format!("{error}: {}", error.root_cause()));
