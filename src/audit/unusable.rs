@@ -27,7 +27,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
             image,
             image_id: p.image_id.unwrap_or_default(),
             patient_id: p.patient_id.unwrap_or_default(),
-            ..Finding::of_image(&CHECK, 0, SCORE, message, "mend or replace the file")
+            ..Finding::of_image(&CHECK, 0, SCORE, message, "repair or replace the file")
         }
     };
     Ok(errors.into_iter().map(finding).collect())

@@ -67,7 +67,7 @@ pub(crate) fn cells<T: Cell>(frame: &DataFrame, column: &str) -> PolarsResult<Ve
 /// The whole numbers of a column.
 ///
 /// # Errors
-/// The frame has no such column, or a value is missing, or is no number from 0.
+/// The frame has no such column, or a value is missing or negative.
 pub(crate) fn wholes(frame: &DataFrame, column: &str) -> PolarsResult<Vec<usize>> {
     Ok(cells::<u64>(frame, column)?.into_iter().map(|n| n as usize).collect())
 }

@@ -122,17 +122,11 @@ cell!(u32, u32, DataType::UInt32, "whole number from 0", u32::to_string);
 cell!(u64, u64, DataType::UInt64, "whole number from 0", u64::to_string);
 cell!(bool, bool, DataType::Boolean, "true or false", bool::to_string);
 
-/// The type of a column that holds one of these names.
-///
-/// # Errors
-/// Two names are equal.
-pub(crate) fn enum_type<T: Named>() -> PolarsResult<DataType> {
-    Ok(DataType::from_frozen_categories(FrozenCategories::new(T::names())?))
-}
-
 fn enum_column<T: Named>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
     let names: Vec<Option<&str>> = values.map(|value| value.map(T::text)).collect();
-    let column = enum_type::<T>().and_then(|dtype| Column::new(name.into(), names).strict_cast(&dtype));
+    let categories = FrozenCategories::new(T::names());
+    let dtype = categories.map(DataType::from_frozen_categories);
+    let column = dtype.and_then(|dtype| Column::new(name.into(), names).strict_cast(&dtype));
     column.expect("the names of a closed set are unlike, and hold every value")
 }
 

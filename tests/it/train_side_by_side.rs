@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::python;
 
-const STEPS: usize = 30;
+const STEPS: usize = 50;
 const TURN: usize = 5;
 const BATCH: usize = 4;
 const SIZE: u32 = 64;
