@@ -32,3 +32,72 @@ impl Part<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::losses::LossMix;
+
+    /// Value and gradient of images `first..first + n`, from the rows of sums that all images have; the rows of these are noted.
+    fn of_part(
+        mix: &LossMix,
+        x: &Tensor,
+        words: &Tensor,
+        first: i64,
+        n: i64,
+        rows: &RefCell<Vec<Tensor>>,
+    ) -> (f64, Tensor) {
+        let calls = Cell::new(0);
+        let gather = |own: &Tensor| {
+            let (at, mut rows) = (calls.get(), rows.borrow_mut());
+            calls.set(at + 1);
+            if rows.len() == at {
+                rows.push(Tensor::f_zeros([x.size()[0], own.size()[1]], (Kind::Float, Device::Cpu))?);
+            }
+            rows[at].f_narrow(0, first, n)?.f_copy_(own)?;
+            Ok(rows[at].copy())
+        };
+        let part = Part { first, images: x.size()[0], gather: &gather };
+        let logits = x.narrow(0, first, n).contiguous().set_requires_grad(true);
+        let target = words.narrow(0, first, n).contiguous();
+        let (loss, _) = mix.forward_of_part(&logits, &target, None, Some(&part)).unwrap();
+        loss.backward();
+        (loss.double_value(&[]), logits.grad())
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_batch() {
+        let options = (Kind::Float, Device::Cpu);
+        let places = Tensor::arange(3 * 4 * 6 * 5, options).view([3, 4, 6, 5]);
+        let x = (places.shallow_clone() * 12.9898).sin() * 3.0;
+        let words = (Tensor::arange(3 * 6 * 5, options) * 5.0).remainder(13.0).to_kind(Kind::Int).view([3, 6, 5]);
+        for text in [
+            r#"{ "bce": 1 }"#,
+            r#"{ "bce": 0.3, "dice": 0.5, "focal": 0.2 }"#,
+            r#"{ "dice": { "weight": 1, "per-image": true } }"#,
+            r#"{ "jaccard": 0.4, "tversky": 0.3, "generalised-dice": 0.3 }"#,
+            r#"{ "lovasz": 1 }"#,
+            r#"{ "lovasz": { "weight": 0.5, "over": "image" }, "boundary": 0.5 }"#,
+        ] {
+            let mix: LossMix = serde_json::from_str(text).unwrap();
+            let logits = x.copy().set_requires_grad(true);
+            let whole = mix.forward(&logits, &words).unwrap();
+            whole.backward();
+            let rows = RefCell::new(Vec::new());
+            // The first time the sums of the second part are not known yet.
+            drop(of_part(&mix, &x, &words, 0, 2, &rows));
+            drop(of_part(&mix, &x, &words, 2, 1, &rows));
+            let (first, of_first) = of_part(&mix, &x, &words, 0, 2, &rows);
+            let (second, of_second) = of_part(&mix, &x, &words, 2, 1, &rows);
+            let whole = whole.double_value(&[]);
+            assert!((first + second - whole).abs() < 1e-5 * whole.abs(), "{text}: {first} and {second}, not {whole}");
+            let apart = (Tensor::cat(&[of_first, of_second], 0) - logits.grad()).abs().max().double_value(&[]);
+            let largest = logits.grad().abs().max().double_value(&[]);
+            assert!(largest > 0.0 && apart < 1e-5 * largest, "{text}: {apart} of {largest}");
+        }
+    }
+}

@@ -128,12 +128,11 @@ fn apart(start: &std::path::Path, one: &RunFolder, other: &RunFolder) -> f64 {
     f64::sqrt(difference / moved)
 }
 
-/// A mean over pixels, losses of overlap over the batch and by image, and one that sorts the pixels of each class: batches of five of
-/// six images are cut into three and two.
+/// A mean over pixels and losses of overlap over the batch: batches of five of six images are cut into three and two.
 #[test]
 fn two_ranks_learn_what_one_does() {
     let bench = Bench::new();
-    let loss = r#"{ "bce": 0.4, "dice": 0.3, "jaccard": 0.1, "lovasz": 0.1, "generalised-dice": 0.1 }"#;
+    let loss = r#"{ "bce": 0.4, "dice": 0.3, "jaccard": 0.2, "generalised-dice": 0.1 }"#;
     let config = TrainConfig { batch: 5, epochs: 8, optimiser: sgd(), clip: Some(0.5), ..stage().config };
     let plan = plan(&bench, loss, config);
     let start = bench.folder.path().join("grouped.safetensors");
@@ -146,8 +145,9 @@ fn two_ranks_learn_what_one_does() {
     }
     let worst = apart(&start, &alone, &two);
     println!("two ranks differ from one by {worst:e} of the way");
-    // Single precision: sums in another order, which the kinks of a network make more of.
-    assert!(worst < 5e-3, "{worst}");
+    // Single precision: sums in another order; means of the ranks' own losses of overlap are 8e-4 off.
+    // Lovász, which sorts pixels that are nearly equal, would make more of it; `losses::part` holds it to one batch.
+    assert!(worst < 1e-4, "{worst}");
     let [first, second] = [&watchers[0], &watchers[1]].map(StopAfter::records);
     assert_eq!(first.len(), 8);
     for ((a, b), one) in first.iter().zip(&second).zip(watcher.records()) {
