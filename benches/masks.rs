@@ -38,7 +38,7 @@ const CARPALS: std::ops::Range<usize> = 19..27;
 /// Channels of radius and ulna, whose outlines are always dense.
 const FOREARM: std::ops::Range<usize> = 27..29;
 
-type Hand = Vec<Vec<[i32; 2]>>;
+type PhantomHand = Vec<Vec<[i32; 2]>>;
 
 /// Where and how large the bones of one hand are, and how bumpy.
 struct Anatomy {
@@ -58,7 +58,7 @@ impl Anatomy {
     }
 
     /// Outlines, `dense` ones with a vertex at each border pixel; `noise` moves vertices along their radius.
-    fn outlines(&self, dense: bool, noise: f64, rng: &mut ChaCha8Rng) -> Hand {
+    fn outlines(&self, dense: bool, noise: f64, rng: &mut ChaCha8Rng) -> PhantomHand {
         let outline = |(class, bone): (usize, &[f64; 6])| {
             let [x, y, major, minor, lean, phase] = *bone;
             let vertices = if dense || FOREARM.contains(&class) { (6.0 * major) as usize } else { 40 };
@@ -79,7 +79,7 @@ impl Anatomy {
     }
 }
 
-fn rasterised(hand: &Hand) -> Vec<RunMask> {
+fn rasterised(hand: &PhantomHand) -> Vec<RunMask> {
     hand.iter().map(|points| RunMask::from_polygon(points, SIZE, SIZE)).collect()
 }
 
@@ -131,8 +131,8 @@ fn main() {
         masks.iter().map(|file| file.iter().map(|image| image.iter().map(rle::encode).collect()).collect()).collect();
     let runs: usize = masks.iter().flatten().flatten().map(|m| m.runs().len()).sum();
     drop(masks);
-    let sparse: Vec<Hand> = anatomies.iter().map(|a| a.outlines(false, 1.0, &mut rng)).collect();
-    let dense: Vec<Hand> = anatomies.iter().map(|a| a.outlines(true, 1.0, &mut rng)).collect();
+    let sparse: Vec<PhantomHand> = anatomies.iter().map(|a| a.outlines(false, 1.0, &mut rng)).collect();
+    let dense: Vec<PhantomHand> = anatomies.iter().map(|a| a.outlines(true, 1.0, &mut rng)).collect();
 
     let sample: Vec<&[Vec<String>]> = files.iter().map(|file| &file[..SAMPLE]).collect();
     let hands = json!({"sparse": &sparse[..SAMPLE], "dense": &dense[..SAMPLE]});

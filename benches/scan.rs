@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ::image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use carpus::dataset::phantom::{self, Settings};
+use carpus::dataset::phantom::{self, PhantomSettings};
 use carpus::dataset::{Dataset, image};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
@@ -20,7 +20,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
     let settings =
-        Settings { patients: 400, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
+        PhantomSettings { patients: 400, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
     phantom::generate(&settings, &data, &Silent).expect("phantom data");
     let paths = paths(&data);
     measure("as the phantom writes them (compressed for speed)", &data, &paths);

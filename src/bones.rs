@@ -47,7 +47,7 @@ pub struct Bone(u8);
 
 /// The part of the hand that a bone belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Group {
+pub enum BoneGroup {
     /// Thumb, index, middle, ring, little: 0 to 4. Phalanges and metacarpal, distal first.
     Finger(u8),
     /// The eight wrist bones.
@@ -56,13 +56,13 @@ pub enum Group {
     Forearm,
 }
 
-impl fmt::Display for Group {
+impl fmt::Display for BoneGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FINGERS: [&str; 5] = ["thumb", "index finger", "middle finger", "ring finger", "little finger"];
         f.pad(match self {
-            Group::Finger(finger) => FINGERS.get(usize::from(*finger)).copied().unwrap_or("finger"),
-            Group::Carpal => "carpal",
-            Group::Forearm => "forearm",
+            BoneGroup::Finger(finger) => FINGERS.get(usize::from(*finger)).copied().unwrap_or("finger"),
+            BoneGroup::Carpal => "carpal",
+            BoneGroup::Forearm => "forearm",
         })
     }
 }
@@ -132,12 +132,12 @@ impl Bone {
     }
 
     /// The part of the hand it belongs to.
-    pub fn group(self) -> Group {
+    pub fn group(self) -> BoneGroup {
         match self.0 {
-            0..=2 => Group::Finger(0),
-            i @ 3..=18 => Group::Finger(1 + (i - 3) / 4),
-            19..=26 => Group::Carpal,
-            _ => Group::Forearm,
+            0..=2 => BoneGroup::Finger(0),
+            i @ 3..=18 => BoneGroup::Finger(1 + (i - 3) / 4),
+            19..=26 => BoneGroup::Carpal,
+            _ => BoneGroup::Forearm,
         }
     }
 
@@ -159,9 +159,9 @@ impl Bone {
             [0, 114, 178],
         ];
         let base = BASE[match self.group() {
-            Group::Finger(f) => f as usize,
-            Group::Carpal => 5,
-            Group::Forearm => 6,
+            BoneGroup::Finger(f) => f as usize,
+            BoneGroup::Carpal => 5,
+            BoneGroup::Forearm => 6,
         }];
         let tint = if self.0.is_multiple_of(2) { 0.0 } else { 0.35 };
         base.map(|v| (f64::from(v) + tint * (255.0 - f64::from(v))).round() as u8)
@@ -256,12 +256,12 @@ mod tests {
     #[test]
     fn groups_split_the_hand() {
         let of = |name: &str| Bone::from_name(name).unwrap().group();
-        assert_eq!(of("finger-3"), Group::Finger(0));
-        assert_eq!(of("finger-4"), Group::Finger(1));
-        assert_eq!(of("finger-19"), Group::Finger(4));
-        assert_eq!(of("Trapezium"), Group::Carpal);
-        assert_eq!(of("Pisiform"), Group::Carpal);
-        assert_eq!(of("Radius"), Group::Forearm);
+        assert_eq!(of("finger-3"), BoneGroup::Finger(0));
+        assert_eq!(of("finger-4"), BoneGroup::Finger(1));
+        assert_eq!(of("finger-19"), BoneGroup::Finger(4));
+        assert_eq!(of("Trapezium"), BoneGroup::Carpal);
+        assert_eq!(of("Pisiform"), BoneGroup::Carpal);
+        assert_eq!(of("Radius"), BoneGroup::Forearm);
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, bone};
-use super::{Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, bone};
+use super::{Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 use crate::dataset::Side;
 use crate::stats::robust;
 
 /// How unlike is too unlike. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct AsymmetryThresholds {
     /// Robust z of the log ratio of areas, the hands' overall ratio taken out.
     pub z: f64,
     /// Difference in area as a factor; repeated outlines of a small carpal bone differ by up to 1.15.
@@ -21,9 +21,9 @@ pub struct Thresholds {
     pub patients: usize,
 }
 
-impl Default for Thresholds {
+impl Default for AsymmetryThresholds {
     fn default() -> Self {
-        Thresholds { z: 6.0, factor: 1.35, whole_factor: 1.12, patients: 5 }
+        AsymmetryThresholds { z: 6.0, factor: 1.35, whole_factor: 1.12, patients: 5 }
     }
 }
 
@@ -39,12 +39,12 @@ pub(super) const CHECK: Check = Check {
     name: "asymmetry",
     about: "a bone that differs in size from the patient's other hand",
     ceiling: Severity::Medium,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.asymmetry;
     let pairs: Vec<Pair> = context.patients.iter().filter_map(|images| pair(context, images)).collect();
     if pairs.len() < thresholds.patients {
@@ -101,7 +101,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     Ok(findings)
 }
 
-fn pair(context: &Context, images: &[usize]) -> Option<Pair> {
+fn pair(context: &AuditContext, images: &[usize]) -> Option<Pair> {
     const FEWEST: usize = 15;
     let [a, b] = images else { return None };
     let (right, left) = match (context.side_seen(*a)?, context.side_seen(*b)?) {
@@ -116,7 +116,7 @@ fn pair(context: &Context, images: &[usize]) -> Option<Pair> {
     };
     let (of_right, of_left) = (sizes(right)?, sizes(left)?);
     // Radius and Ulna are cut by the image's edge, wherever that falls.
-    let forearm = |b: usize| bone(b).group() == crate::bones::Group::Forearm;
+    let forearm = |b: usize| bone(b).group() == crate::bones::BoneGroup::Forearm;
     let ratios: [Option<f64>; COUNT] =
         std::array::from_fn(|b| if forearm(b) { None } else { Some(of_right[b]? - of_left[b]?) });
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
@@ -127,7 +127,7 @@ fn pair(context: &Context, images: &[usize]) -> Option<Pair> {
 }
 
 /// The hand whose bone goes less well with its own neighbours, and the other.
-fn blamed(context: &Context, pair: &Pair, b: usize) -> (usize, usize) {
+fn blamed(context: &AuditContext, pair: &Pair, b: usize) -> (usize, usize) {
     let odd = |i: usize| {
         context.verdicts[i].as_ref().and_then(|v| v.judged.as_ref()?.shape.residuals[b]).map_or(0.0, |r| r.distance)
     };

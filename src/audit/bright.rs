@@ -5,14 +5,14 @@ use std::f64::consts::E;
 use polars::lazy::dsl::min_horizontal;
 use polars::prelude::*;
 
-use super::context::Context;
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::AuditContext;
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::stats::robust;
 use crate::tables::numbers;
 
 /// How bright is odd. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct BrightThresholds {
     /// Robust z of the log of the bright share.
     pub z: f64,
     /// Least bright area in px of a 2048 x 2048 image, above the median: half of a narrow ring.
@@ -21,9 +21,9 @@ pub struct Thresholds {
     pub least_spread: f64,
 }
 
-impl Default for Thresholds {
+impl Default for BrightThresholds {
     fn default() -> Self {
-        Thresholds { z: 3.5, least_px: 400.0, least_spread: 0.4 }
+        BrightThresholds { z: 3.5, least_px: 400.0, least_spread: 0.4 }
     }
 }
 
@@ -31,12 +31,12 @@ pub(super) const CHECK: Check = Check {
     name: "bright_pixels",
     about: "rings, implants, nail art",
     ceiling: Severity::Medium,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[("ring", Answer::One), ("implant", Answer::One), ("nail_art", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.bright;
     let field = col("width").cast(DataType::Float64) * col("height").cast(DataType::Float64);
     let px = col("bright_px").cast(DataType::Float64) * lit(2048.0 * 2048.0) / field;

@@ -2,7 +2,7 @@ use polars::prelude::PolarsResult;
 
 use crate::closed_enum::Named;
 
-use super::{Context, Finding, Severity};
+use super::{AuditContext, Finding, Severity};
 use super::{
     asymmetry, bright, dice, duplicate_label, mask_size, metadata, misaligned, missing, near_duplicate, orientation,
     outside_image, place, same_side, self_intersection, several_parts, side_order, size, strips, swaps, tiny_parts,
@@ -19,19 +19,19 @@ pub struct Check {
     /// The worst severity that the check alone can give: what is common, or harmless to masks, is never high.
     pub ceiling: Severity,
     /// What the picture of a finding shows.
-    pub evidence: Evidence,
+    pub evidence: EvidenceKind,
     /// The faults of phantom data sets that it answers to.
     pub faults: &'static [(&'static str, Answer)],
     /// Its findings, in any order.
     ///
     /// # Errors
     /// Those of polars.
-    pub find: fn(&Context) -> PolarsResult<Vec<Finding>>,
+    pub find: fn(&AuditContext) -> PolarsResult<Vec<Finding>>,
 }
 
 /// What the picture of a finding shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub enum EvidenceKind {
     /// The bones of the finding, enlarged.
     Bones,
     /// The neighbours of these bones, enlarged: they show where a missing bone should be.

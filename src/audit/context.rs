@@ -1,20 +1,20 @@
 use polars::prelude::*;
 use rayon::prelude::*;
 
-use super::Settings;
-use super::population::{Hand, Model, Verdict};
+use super::AuditSettings;
+use super::population::{HandModel, MeasuredHand, Verdict};
 use crate::bones::{Bone, COUNT};
 use crate::dataset::Side;
 use crate::scores::DiceTable;
-use crate::tables::{BoneRow, Cell, ImageRow, PatientRow, ProblemRow, Table, Tables, with_patients};
+use crate::tables::{BoneRow, ColumnValue, ImageRow, PatientRow, ProblemRow, TableRow, Tables, with_patients};
 use crate::wording::counted;
 
 /// What the checks look at.
-pub struct Context<'a> {
+pub struct AuditContext<'a> {
     /// The scan's tables.
     pub tables: &'a Tables,
     /// Thresholds.
-    pub settings: &'a Settings,
+    pub settings: &'a AuditSettings,
     /// Dice per image and class, where given.
     pub scores: Option<&'a DiceTable>,
     /// The images with the columns of their patients, in the order of their IDs; `image` is the row in the images table.
@@ -26,18 +26,18 @@ pub struct Context<'a> {
     /// Images of each patient, in the order of their IDs.
     pub patients: Vec<Vec<usize>>,
     /// The model of a hand, learnt from these hands.
-    pub model: Model,
+    pub model: HandModel,
     /// Each image's hand against the model; `None` without masks.
     pub verdicts: Vec<Option<Verdict>>,
 }
 
-impl<'a> Context<'a> {
+impl<'a> AuditContext<'a> {
     /// Learns the model and judges every hand. Hands are taken in the order of their IDs, so that the order of
     /// the table's rows changes nothing.
     ///
     /// # Errors
     /// Those of polars.
-    pub fn new(tables: &'a Tables, settings: &'a Settings, scores: Option<&'a DiceTable>) -> PolarsResult<Self> {
+    pub fn new(tables: &'a Tables, settings: &'a AuditSettings, scores: Option<&'a DiceTable>) -> PolarsResult<Self> {
         let images = ImageRow::to_frame(&tables.images)?.lazy().with_row_index("image", None);
         let images = images.sort(["image_id"], SortMultipleOptions::default());
         let images = images.unique_stable_generic(Some(vec![col("image_id")]), UniqueKeepStrategy::Last).collect()?;
@@ -59,15 +59,15 @@ impl<'a> Context<'a> {
         let of_patients = of_patients.column("image")?.list()?.series_iter().flatten();
         let patients = of_patients.map(|images| indices(&images.into_column())).collect::<PolarsResult<_>>()?;
 
-        let hand = |i: &usize| (!bones[*i].is_empty()).then(|| Hand::new(*i, &bones[*i]));
-        let drawn: Vec<Hand> = order.iter().filter_map(hand).collect();
-        let model = Model::learnt(&drawn);
+        let hand = |i: &usize| (!bones[*i].is_empty()).then(|| MeasuredHand::new(*i, &bones[*i]));
+        let drawn: Vec<MeasuredHand> = order.iter().filter_map(hand).collect();
+        let model = HandModel::learnt(&drawn);
         let mut verdicts = vec![None; tables.images.len()];
         for verdict in drawn.par_iter().map(|h| model.verdict(h)).collect::<Vec<_>>() {
             let image = verdict.hand.image;
             verdicts[image] = Some(verdict);
         }
-        Ok(Context { tables, settings, scores, hands, order, bones, patients, model, verdicts })
+        Ok(AuditContext { tables, settings, scores, hands, order, bones, patients, model, verdicts })
     }
 
     /// The images whose score is a number from 1 on, with their scores, in the order of their IDs.
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
         self.order.iter().copied()
     }
 
-    /// Image, bone and row of every outline, in the order of [`Context::images`].
+    /// Image, bone and row of every outline, in the order of [`AuditContext::images`].
     pub fn outlines(&self) -> impl Iterator<Item = (usize, Bone, &'a BoneRow)> + '_ {
         let of_image = |i: usize| {
             self.bones[i].iter().filter_map(move |row| Some((i, Bone::from_index(row.class as usize)?, *row)))

@@ -3,23 +3,23 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, bone};
-use super::{Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, bone};
+use super::{Check, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 use crate::stats::robust;
 
 /// How low is low. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct DiceThresholds {
     /// Spreads below the class's median.
     pub spreads: f64,
     /// Dice below the class's median.
     pub drop: f64,
 }
 
-impl Default for Thresholds {
+impl Default for DiceThresholds {
     fn default() -> Self {
-        Thresholds { spreads: 6.0, drop: 0.1 }
+        DiceThresholds { spreads: 6.0, drop: 0.1 }
     }
 }
 
@@ -30,12 +30,12 @@ pub(super) const CHECK: Check = Check {
     name: "low_dice",
     about: "a Dice score far below what the class usually gets",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let Some(scores) = context.scores else { return Ok(Vec::new()) };
     let thresholds = &context.settings.dice;
     let usual: Vec<Option<(f64, f64)>> =
@@ -73,7 +73,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
 #[cfg(test)]
 mod tests {
     use super::super::synthetic::Population;
-    use super::super::{Settings, audit};
+    use super::super::{AuditSettings, audit};
     use super::*;
     use crate::scores::DiceTable;
 
@@ -91,7 +91,7 @@ mod tests {
         rows[5].1 = [Some(0.3); COUNT];
         rows[6].1[20] = Some(0.93);
         let scores = DiceTable::new(rows);
-        let found: Vec<_> = audit(&population.tables, Some(&scores), &Settings::default())
+        let found: Vec<_> = audit(&population.tables, Some(&scores), &AuditSettings::default())
             .unwrap()
             .into_iter()
             .filter(|f| f.check == &CHECK)

@@ -5,7 +5,7 @@
 use polars::prelude::PolarsResult;
 
 use super::population::SPECK_SHARE;
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 use crate::bones::Bone;
 use crate::tables::BoneRow;
 use crate::wording::counted;
@@ -22,12 +22,12 @@ pub(super) const CHECK: Check = Check {
     name: "duplicate_label",
     about: "a label that occurs more than once in an image",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("duplicate_label", Answer::One), ("tiny_part", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (i, b, row) in context.outlines().filter(|(_, _, row)| row.n_shapes > 1) {
         let is_absent = |bone: &Bone| context.bones[i].iter().all(|r| r.class as usize != bone.index());

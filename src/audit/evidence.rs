@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
-use super::{Evidence, Finding};
+use super::{EvidenceKind, Finding};
 use crate::bones::Bone;
 use crate::dataset::Dataset;
 use crate::draw::{self, Options, SheetStyle};
@@ -23,7 +23,7 @@ const MARGIN: f64 = 0.7;
 
 /// A finding without its picture: which, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unpictured {
+pub struct MissingPicture {
     /// Image.
     pub image_id: String,
     /// Why the picture could not be made.
@@ -39,7 +39,7 @@ pub fn write(
     data: &Dataset,
     folder: &Path,
     progress: &dyn Progress,
-) -> std::io::Result<(Vec<Option<String>>, Vec<Unpictured>)> {
+) -> std::io::Result<(Vec<Option<String>>, Vec<MissingPicture>)> {
     std::fs::create_dir_all(folder)?;
     let mut by_image: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (n, finding) in findings.iter().enumerate() {
@@ -74,7 +74,7 @@ pub fn write(
     for result in drawn {
         match result {
             Ok(names) => names.into_iter().for_each(|(n, name)| files[n] = Some(name)),
-            Err(Failure::Input(image_id, reason)) => failed.push(Unpictured { image_id, reason }),
+            Err(Failure::Input(image_id, reason)) => failed.push(MissingPicture { image_id, reason }),
             Err(Failure::Output(error)) => return Err(error),
         }
     }
@@ -111,11 +111,13 @@ impl Loaded {
 
     fn picture(&self, finding: &Finding, tables: &Tables, data: &Dataset) -> RgbImage {
         let (concerned, crop): (Vec<Bone>, bool) = match finding.check.evidence {
-            Evidence::Bones => (finding.bones.clone(), true),
-            Evidence::Neighbours => (finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(), true),
-            Evidence::Image => (finding.bones.clone(), false),
-            Evidence::Tips => (vec![Bone::FINGER_1, Bone::FINGER_16], false),
-            Evidence::Hand => (Bone::all().collect(), false),
+            EvidenceKind::Bones => (finding.bones.clone(), true),
+            EvidenceKind::Neighbours => {
+                (finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(), true)
+            }
+            EvidenceKind::Image => (finding.bones.clone(), false),
+            EvidenceKind::Tips => (vec![Bone::FINGER_1, Bone::FINGER_16], false),
+            EvidenceKind::Hand => (Bone::all().collect(), false),
         };
         let own = self.drawn(&concerned, crop);
         let beside = finding.beside.and_then(|other| {

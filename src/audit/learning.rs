@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::gaussian::{Gaussian, Values};
-use super::population::{FEWEST_BONES, Hand, Judged, Model, Verdict};
+use super::population::{FEWEST_BONES, HandModel, Judged, MeasuredHand, Verdict};
 use super::similarity::{Similarity, normalised};
 use super::{prior, relabel};
 use crate::bones::COUNT;
@@ -14,14 +14,14 @@ const PRIOR_HANDS: f64 = 60.0;
 /// Rounds of judging and learning.
 const ROUNDS: usize = 3;
 
-impl Model {
+impl HandModel {
     /// The model of these hands: judged by the anatomy table first, then by what the hands themselves show.
-    pub fn learnt(hands: &[Hand]) -> Model {
+    pub fn learnt(hands: &[MeasuredHand]) -> HandModel {
         const ENOUGH_TO_RECENTRE: usize = 12;
         let prior = prior::model();
         let mut model = prior.clone();
         for round in 0..ROUNDS {
-            let judged: Vec<(&Hand, Judged)> = hands
+            let judged: Vec<(&MeasuredHand, Judged)> = hands
                 .par_iter()
                 .filter(|h| h.count() >= FEWEST_BONES)
                 .filter_map(|h| {
@@ -30,12 +30,13 @@ impl Model {
                 })
                 .collect();
             // A hand whose bones mostly disagree teaches nothing.
-            let sound: Vec<&(&Hand, Judged)> = judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
+            let sound: Vec<&(&MeasuredHand, Judged)> =
+                judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
             if sound.is_empty() {
                 break;
             }
             type Accepted = (Values, [bool; COUNT]);
-            let values = |of: &dyn Fn(&Hand, &Judged) -> Accepted| -> Vec<Accepted> {
+            let values = |of: &dyn Fn(&MeasuredHand, &Judged) -> Accepted| -> Vec<Accepted> {
                 sound.iter().map(|(h, j)| of(h, j)).collect()
             };
             // In the first round only the anatomy table says which bones agree, and data drawn another way (other
@@ -64,14 +65,14 @@ impl Model {
                 ]
             };
             if let [Some(place), Some(shape), Some(lean)] = next {
-                model = Model { place, shape, lean, hands: sound.len() };
+                model = HandModel { place, shape, lean, hands: sound.len() };
             }
         }
         model
     }
 
     /// Finds the labels that fit best and judges the hand with them.
-    pub fn verdict(&self, hand: &Hand) -> Verdict {
+    pub fn verdict(&self, hand: &MeasuredHand) -> Verdict {
         let own: [usize; COUNT] = std::array::from_fn(|b| b);
         let plain = |judged| Verdict { hand: hand.clone(), labels: own, changes: Vec::new(), judged };
         if hand.count() < FEWEST_BONES {

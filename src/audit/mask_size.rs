@@ -5,16 +5,16 @@ use std::f64::consts::E;
 
 use polars::prelude::*;
 
-use super::context::{Context, indices};
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, indices};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 use crate::dataset::metadata::Sex;
 use crate::stats::robust;
-use crate::tables::{Cell, is};
+use crate::tables::{ColumnValue, is};
 
 /// How far is far.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct MaskSizeThresholds {
     /// Residual in units of its robust spread.
     pub z: f64,
     /// Least difference as a factor: bones of people equally tall differ by about 1.05.
@@ -23,9 +23,9 @@ pub struct Thresholds {
     pub hands: usize,
 }
 
-impl Default for Thresholds {
+impl Default for MaskSizeThresholds {
     fn default() -> Self {
-        Thresholds { z: 4.0, factor: 1.12, hands: 24 }
+        MaskSizeThresholds { z: 4.0, factor: 1.12, hands: 24 }
     }
 }
 
@@ -33,12 +33,12 @@ pub(super) const CHECK: Check = Check {
     name: "mask_size",
     about: "bones larger or smaller than height, weight and sex predict",
     ceiling: Severity::Medium,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[("metadata_size_mismatch", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.mask_size;
     let ln = |value: Expr| value.cast(DataType::Float64).log(lit(E));
     let field = col("width").cast(DataType::Float64) * col("height").cast(DataType::Float64);

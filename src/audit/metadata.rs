@@ -2,14 +2,14 @@
 
 use polars::prelude::*;
 
-use super::context::{Context, indices};
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, indices};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::dataset;
-use crate::tables::{Cell, PatientRow, ProblemRow, Table, filtered, is};
+use crate::tables::{ColumnValue, PatientRow, ProblemRow, TableRow, filtered, is};
 
 /// What people are: wide enough for anyone who is X-rayed, narrow enough to catch a height in the weight column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct MetadataThresholds {
     /// Years.
     pub age: (f64, f64),
     /// Centimetres.
@@ -20,9 +20,9 @@ pub struct Thresholds {
     pub body_mass_index: (f64, f64),
 }
 
-impl Default for Thresholds {
+impl Default for MetadataThresholds {
     fn default() -> Self {
-        Thresholds {
+        MetadataThresholds {
             age: (1.0, 105.0),
             height_cm: (120.0, 215.0),
             weight_kg: (30.0, 200.0),
@@ -38,7 +38,7 @@ pub(super) const CHECK: Check = Check {
     name: "metadata",
     about: "age, height, weight or sex out of range, absent or guessed",
     ceiling: Severity::Medium,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[
         ("metadata_out_of_range", Answer::One),
         ("metadata_absent", Answer::One),
@@ -48,10 +48,10 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     // What the reader was in doubt of, by patient; a value put right in two cells is told of once.
     let (key, of_patient) = ([col("patient_id")], col("image_id").is_null().and(col("patient_id").is_not_null()));
-    let in_doubt = of_patient.and(is("severity", dataset::Severity::Info).not());
+    let in_doubt = of_patient.and(is("severity", dataset::ProblemSeverity::Info).not());
     let doubts = ProblemRow::to_frame(&context.tables.problems)?.lazy().filter(in_doubt);
     let doubts = doubts.group_by(&key).agg([col("reason").unique_stable().alias("doubts")]);
     let patients = context.hands.clone().lazy().unique_stable_generic(Some(key.to_vec()), UniqueKeepStrategy::First);
@@ -101,7 +101,7 @@ fn absent(p: &PatientRow) -> Vec<&'static str> {
     .collect()
 }
 
-fn out_of_range(p: &PatientRow, thresholds: &Thresholds) -> Vec<String> {
+fn out_of_range(p: &PatientRow, thresholds: &MetadataThresholds) -> Vec<String> {
     let index = p.height_cm.zip(p.weight_kg).map(|(h, w)| w / (h / 100.0).powi(2));
     let mut odd = Vec::new();
     let mut test = |name: &str, unit: &str, value: Option<f64>, (least, most): (f64, f64)| {
@@ -152,9 +152,9 @@ mod tests {
             ..Default::default()
         };
         population.tables.problems =
-            vec![problem(dataset::Severity::Warning, "D3"), problem(dataset::Severity::Warning, "E3")];
+            vec![problem(dataset::ProblemSeverity::Warning, "D3"), problem(dataset::ProblemSeverity::Warning, "E3")];
         assert_eq!(found(&population, &CHECK), vec![(2, String::new())]);
-        population.tables.problems = vec![problem(dataset::Severity::Info, "D3")];
+        population.tables.problems = vec![problem(dataset::ProblemSeverity::Info, "D3")];
         assert!(found(&population, &CHECK).is_empty());
     }
 

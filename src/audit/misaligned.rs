@@ -8,12 +8,12 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::Context;
-use super::{Check, Evidence, Finding, Severity};
+use super::context::AuditContext;
+use super::{Check, EvidenceKind, Finding, Severity};
 
 /// When outlines do not follow the bones: both are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct MisalignedThresholds {
     /// Greatest edge strength. Correct outlines reach 0.95 on sharp images, and 0.8 with outlines 8 px of 2048 off or at 256 px.
     pub edge: f64,
     /// How much greater than elsewhere a correct one is at least: a median over some 30 bones is off by less by chance.
@@ -22,9 +22,9 @@ pub struct Thresholds {
     pub fits: f64,
 }
 
-impl Default for Thresholds {
+impl Default for MisalignedThresholds {
     fn default() -> Self {
-        Thresholds { edge: 0.6, lead: 0.1, fits: 0.7 }
+        MisalignedThresholds { edge: 0.6, lead: 0.1, fits: 0.7 }
     }
 }
 
@@ -35,13 +35,13 @@ pub(super) const CHECK: Check = Check {
     name: "misaligned",
     about: "outlines off the bones: shifted, turned, mirrored or of another image",
     ceiling: Severity::High,
-    evidence: Evidence::Hand,
+    evidence: EvidenceKind::Hand,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
-    let Thresholds { edge: low, lead, fits } = context.settings.misaligned;
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
+    let MisalignedThresholds { edge: low, lead, fits } = context.settings.misaligned;
     let mut findings = Vec::new();
     for i in context.images() {
         let row = context.image(i);

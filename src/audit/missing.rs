@@ -3,8 +3,8 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, bone};
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, bone};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 use crate::dataset::MaskSource;
 
@@ -17,7 +17,7 @@ pub(super) const CHECK: Check = Check {
     name: "missing_label",
     about: "a bone that should be annotated is not",
     ceiling: Severity::High,
-    evidence: Evidence::Neighbours,
+    evidence: EvidenceKind::Neighbours,
     faults: &[
         ("missing_label", Answer::One),
         ("unknown_label", Answer::Consequence),
@@ -26,7 +26,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for i in context.images() {
         let row = context.image(i);

@@ -43,13 +43,13 @@ mod write;
 #[cfg(test)]
 mod synthetic;
 
-pub use check::{Answer, CHECKS, Check, Evidence};
-pub use context::Context;
-pub use evidence::Unpictured;
+pub use check::{Answer, CHECKS, Check, EvidenceKind};
+pub use context::AuditContext;
+pub use evidence::MissingPicture;
 pub use finding::{Finding, FindingRow};
-pub use population::{Hand, Judged, Model, Verdict};
+pub use population::{HandModel, Judged, MeasuredHand, Verdict};
 pub use severity::Severity;
-pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, Written, counts, write};
+pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, WrittenFindings, counts, write};
 
 use polars::prelude::PolarsResult;
 
@@ -58,33 +58,33 @@ use crate::tables::Tables;
 
 /// Thresholds of every check; each type says in its file why its defaults are what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
+pub struct AuditSettings {
     /// Outlines that cross themselves.
-    pub self_intersection: self_intersection::Thresholds,
+    pub self_intersection: self_intersection::SelfIntersectionThresholds,
     /// Bones in parts.
-    pub several_parts: several_parts::Thresholds,
+    pub several_parts: several_parts::SeveralPartsThresholds,
     /// Places of bones.
-    pub place: place::Thresholds,
+    pub place: place::PlaceThresholds,
     /// Sizes of bones.
-    pub size: size::Thresholds,
+    pub size: size::SizeThresholds,
     /// Leans of bones.
-    pub orientation: orientation::Thresholds,
+    pub orientation: orientation::OrientationThresholds,
     /// Bright pixels.
-    pub bright: bright::Thresholds,
+    pub bright: bright::BrightThresholds,
     /// Border strips.
-    pub strips: strips::Thresholds,
+    pub strips: strips::StripsThresholds,
     /// Size of all masks against metadata.
-    pub mask_size: mask_size::Thresholds,
+    pub mask_size: mask_size::MaskSizeThresholds,
     /// Left against right.
-    pub asymmetry: asymmetry::Thresholds,
+    pub asymmetry: asymmetry::AsymmetryThresholds,
     /// Metadata.
-    pub metadata: metadata::Thresholds,
+    pub metadata: metadata::MetadataThresholds,
     /// The same picture twice.
-    pub near_duplicate: near_duplicate::Thresholds,
+    pub near_duplicate: near_duplicate::NearDuplicateThresholds,
     /// Scores.
-    pub dice: dice::Thresholds,
+    pub dice: dice::DiceThresholds,
     /// Outlines against pixels.
-    pub misaligned: misaligned::Thresholds,
+    pub misaligned: misaligned::MisalignedThresholds,
 }
 
 /// Runs every check. Findings are ranked: worst severity first, then score, then image, check and label. The
@@ -92,8 +92,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// Those of polars.
-pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &Settings) -> PolarsResult<Vec<Finding>> {
-    let context = Context::new(tables, settings, scores)?;
+pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &AuditSettings) -> PolarsResult<Vec<Finding>> {
+    let context = AuditContext::new(tables, settings, scores)?;
     let mut findings = Vec::new();
     for check in CHECKS {
         findings.extend((check.find)(&context)?);
@@ -115,7 +115,7 @@ mod tests {
     use crate::audit::FindingRow;
 
     fn rows(tables: &Tables) -> Vec<FindingRow> {
-        audit(tables, None, &Settings::default()).unwrap().iter().map(|f| f.row(tables)).collect()
+        audit(tables, None, &AuditSettings::default()).unwrap().iter().map(|f| f.row(tables)).collect()
     }
 
     fn faulty() -> Population {

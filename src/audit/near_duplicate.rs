@@ -7,15 +7,15 @@
 
 use polars::prelude::*;
 
-use super::context::{Context, indices};
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, indices};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 use crate::stats::robust;
 use crate::tables::ImageRow;
 
 /// How alike is the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct NearDuplicateThresholds {
     /// Differing bits of 64 at which the bones' places are compared.
     pub bits: u32,
     /// Difference in mean grey level up to which images without masks and with equal hashes count as the same.
@@ -26,9 +26,9 @@ pub struct Thresholds {
     pub turn_deg: f64,
 }
 
-impl Default for Thresholds {
+impl Default for NearDuplicateThresholds {
     fn default() -> Self {
-        Thresholds { bits: 16, grey: 0.02, displacement_px: 3.0, turn_deg: 2.0 }
+        NearDuplicateThresholds { bits: 16, grey: 0.02, displacement_px: 3.0, turn_deg: 2.0 }
     }
 }
 
@@ -36,12 +36,12 @@ pub(super) const CHECK: Check = Check {
     name: "near_duplicate",
     about: "the same picture twice",
     ceiling: Severity::High,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[("near_duplicate", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.near_duplicate;
     let hash = |i: usize| context.image(i).image_hash.as_deref().and_then(|h| u64::from_str_radix(h, 16).ok());
     let hashed: Vec<(usize, u64)> = context.images().filter_map(|i| Some((i, hash(i)?))).collect();
@@ -82,7 +82,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
     Ok(findings)
 }
 
-fn finding(context: &Context, i: usize, other: usize, score: f64, what: &str) -> Finding {
+fn finding(context: &AuditContext, i: usize, other: usize, score: f64, what: &str) -> Finding {
     let (row, like) = (context.image(i), context.image(other));
     let whose = match row.patient_id == like.patient_id {
         true => "of the same patient".to_owned(),
@@ -107,7 +107,7 @@ fn same_grey(a: &ImageRow, b: &ImageRow, grey: f64) -> bool {
 
 /// Median distance of the two hands' centroids in the frame of the mean hand, without end for hands of
 /// different sides or turns; `None` where too few bones are known.
-fn displacement(context: &Context, a: usize, b: usize) -> Option<f64> {
+fn displacement(context: &AuditContext, a: usize, b: usize) -> Option<f64> {
     const FEWEST: usize = 8;
     let hand = |i: usize| context.verdicts[i].as_ref().and_then(|v| Some((&v.hand.places, v.judged.as_ref()?.fit)));
     let ((p, to_p), (q, to_q)) = (hand(a)?, hand(b)?);

@@ -2,22 +2,22 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, label_in_file};
-use super::{Check, Evidence, Finding, Severity};
+use super::context::{AuditContext, label_in_file};
+use super::{Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 
 /// How odd is odd. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct OrientationThresholds {
     /// Calibrated distance given the other bones' leans.
     pub distance: f64,
     /// Degrees: fingers bend and turn by up to about 20 on their own.
     pub degrees: f64,
 }
 
-impl Default for Thresholds {
+impl Default for OrientationThresholds {
     fn default() -> Self {
-        Thresholds { distance: 5.5, degrees: 20.0 }
+        OrientationThresholds { distance: 5.5, degrees: 20.0 }
     }
 }
 
@@ -25,12 +25,12 @@ pub(super) const CHECK: Check = Check {
     name: "orientation",
     about: "a long bone that leans otherwise than the others make likely",
     ceiling: Severity::Medium,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.orientation;
     let mut findings = Vec::new();
     // Of bones that make no hand, `place` speaks once.

@@ -2,19 +2,19 @@
 
 use polars::prelude::PolarsResult;
 
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 use crate::bones::Bone;
 
 pub(super) const CHECK: Check = Check {
     name: "outside_image",
     about: "an outline with vertices outside the image",
     ceiling: Severity::Medium,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("outside_image", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let beyond = context.outlines().filter(|(_, _, row)| row.n_outside > 0);
     beyond
         .map(|(image, b, row)| {

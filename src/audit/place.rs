@@ -2,14 +2,14 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, bone, label_in_file};
+use super::context::{AuditContext, bone, label_in_file};
 use super::population::{Judged, PLACE_LIMIT, Verdict};
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 
 /// How far is far. Score 1 asks for both; they grow together.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct PlaceThresholds {
     /// Calibrated distance: with two degrees of freedom one bone in a quarter of a million is past 5 by
     /// chance, and real hands have heavier tails.
     pub distance: f64,
@@ -18,9 +18,9 @@ pub struct Thresholds {
     pub displacement_px: f64,
 }
 
-impl Default for Thresholds {
+impl Default for PlaceThresholds {
     fn default() -> Self {
-        Thresholds { distance: 5.5, displacement_px: 12.0 }
+        PlaceThresholds { distance: 5.5, displacement_px: 12.0 }
     }
 }
 
@@ -28,12 +28,12 @@ pub(super) const CHECK: Check = Check {
     name: "place",
     about: "a bone far from where the others put it",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("shifted_label", Answer::One), ("pisiform_over_ulna", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.place;
     let mut findings = Vec::new();
     for (i, verdict, judged) in context.judged() {
@@ -75,7 +75,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
 }
 
 /// The other bone whose box holds this one's centroid, the nearest if several.
-fn lies_over(context: &Context, image: usize, b: Bone, verdict: &Verdict) -> Option<Bone> {
+fn lies_over(context: &AuditContext, image: usize, b: Bone, verdict: &Verdict) -> Option<Bone> {
     let at = verdict.hand.places[b.index()]?;
     context.bones[image]
         .iter()

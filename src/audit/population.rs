@@ -19,7 +19,7 @@ pub const FEWEST_BONES: usize = 8;
 
 /// How bones lie, how large they are and how they lean, in the frame of a mean right hand.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct HandModel {
     /// Centroids in px of the mean hand.
     pub place: Gaussian,
     /// Half the log of the area, and the log of the aspect ratio.
@@ -32,7 +32,7 @@ pub struct Model {
 
 /// What is measured of one hand's bones, by the label they carry.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hand {
+pub struct MeasuredHand {
     /// Index in the images table.
     pub image: usize,
     /// Centroids in px of the image.
@@ -45,12 +45,12 @@ pub struct Hand {
     pub drawn: [bool; COUNT],
 }
 
-impl Hand {
+impl MeasuredHand {
     /// From the rows of one image. A class drawn more than once, or in parts apart, has no place of its own
     /// and is left out here; other checks name it.
-    pub fn new(image: usize, rows: &[&BoneRow]) -> Hand {
+    pub fn new(image: usize, rows: &[&BoneRow]) -> MeasuredHand {
         const PARTS_SHARE: f64 = 0.1;
-        let mut hand = Hand::empty(image);
+        let mut hand = MeasuredHand::empty(image);
         for row in rows {
             let class = row.class as usize;
             if class < COUNT && row.area_px > 0 {
@@ -72,8 +72,14 @@ impl Hand {
         hand
     }
 
-    fn empty(image: usize) -> Hand {
-        Hand { image, places: [None; COUNT], shapes: [None; COUNT], leans: [None; COUNT], drawn: [false; COUNT] }
+    fn empty(image: usize) -> MeasuredHand {
+        MeasuredHand {
+            image,
+            places: [None; COUNT],
+            shapes: [None; COUNT],
+            leans: [None; COUNT],
+            drawn: [false; COUNT],
+        }
     }
 
     /// Bones with a place.
@@ -82,8 +88,8 @@ impl Hand {
     }
 
     /// The hand with the measures of label `i` given to label `to[i]`.
-    pub fn relabelled(&self, to: &[usize; COUNT]) -> Hand {
-        let mut hand = Hand::empty(self.image);
+    pub fn relabelled(&self, to: &[usize; COUNT]) -> MeasuredHand {
+        let mut hand = MeasuredHand::empty(self.image);
         for (from, to) in to.iter().enumerate() {
             hand.drawn[*to] |= self.drawn[from];
             hand.places[*to] = hand.places[*to].or(self.places[from]);
@@ -132,7 +138,7 @@ impl Judged {
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The hand as labelled.
-    pub hand: Hand,
+    pub hand: MeasuredHand,
     /// `labels[i]` is the bone that the one labelled `i` looks like; itself where all is well.
     pub labels: [usize; COUNT],
     /// Groups of labels changed together, and how much likelier each change makes the hand (-2 log likelihood).
@@ -141,9 +147,9 @@ pub struct Verdict {
     pub judged: Option<Judged>,
 }
 
-impl Model {
+impl HandModel {
     /// Shapes and leans in the model's frame.
-    pub(super) fn measures(&self, hand: &Hand, fit: &Similarity) -> (Values, Values) {
+    pub(super) fn measures(&self, hand: &MeasuredHand, fit: &Similarity) -> (Values, Values) {
         let grow = fit.scale().ln();
         let shapes = hand.shapes.map(|s| s.map(|[size, aspect]| [size + grow, aspect]));
         let leans = std::array::from_fn(|b| {
@@ -157,7 +163,7 @@ impl Model {
     }
 
     /// Judges a hand in a given frame.
-    pub fn judge(&self, hand: &Hand, fit: Similarity) -> Judged {
+    pub fn judge(&self, hand: &MeasuredHand, fit: Similarity) -> Judged {
         let (shapes, leans) = self.measures(hand, &fit);
         Judged {
             fit,
@@ -168,7 +174,7 @@ impl Model {
     }
 
     /// -2 log likelihood of the bone labelled `from` as `to`, other bones aside, each measure's share capped.
-    pub fn surprise(&self, hand: &Hand, fit: &Similarity, from: usize, to: usize) -> Option<f64> {
+    pub fn surprise(&self, hand: &MeasuredHand, fit: &Similarity, from: usize, to: usize) -> Option<f64> {
         const CAP: f64 = 60.0;
         let place = fit.apply(hand.places[from]?);
         let [size, aspect] = hand.shapes[from]?;

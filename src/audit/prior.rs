@@ -3,8 +3,8 @@
 use nalgebra::{DMatrix, DVector};
 
 use super::gaussian::Gaussian;
-use super::population::Model;
-use crate::bones::{Bone, COUNT, Group};
+use super::population::HandModel;
+use crate::bones::{Bone, BoneGroup, COUNT};
 
 /// Per pose and bone: place, spread, orientation, area, axes; px of a mean right hand at 2048 x 2048.
 const TABLE: &str = include_str!("../../assets/anatomy.csv");
@@ -23,9 +23,9 @@ const OWN_PX: f64 = 4.0;
 /// Share of a bone's variance in place that is its own: phalanges follow their finger, wrist bones glide.
 fn own_share(bone: Bone) -> f64 {
     match bone.group() {
-        Group::Finger(_) => 0.03,
-        Group::Carpal => 0.5,
-        Group::Forearm => 0.1,
+        BoneGroup::Finger(_) => 0.03,
+        BoneGroup::Carpal => 0.5,
+        BoneGroup::Forearm => 0.1,
     }
 }
 
@@ -84,7 +84,7 @@ fn poses() -> [[Entry; COUNT]; 2] {
 /// Turns the rotated pose so that wrist and palm lie on those of the straight one; returns the turn in degrees.
 fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
     let core = |b: &Bone| {
-        b.group() == Group::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name())
+        b.group() == BoneGroup::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name())
     };
     let core: Vec<usize> = Bone::all().filter(core).map(Bone::index).collect();
     let n = core.len() as f64;
@@ -127,7 +127,7 @@ fn assemble(
 }
 
 /// The model before any hand is seen.
-pub fn model() -> Model {
+pub fn model() -> HandModel {
     let [straight, mut rotated] = poses();
     aligned(&straight, &mut rotated);
     let pair = |b: usize| (&straight[b], &rotated[b]);
@@ -195,7 +195,7 @@ pub fn model() -> Model {
         ),
         judged,
     );
-    Model {
+    HandModel {
         place: place.expect("the embedded table makes a positive definite covariance"),
         shape: shape.expect("the embedded table makes a positive definite covariance"),
         lean: lean.expect("the embedded table makes a positive definite covariance"),

@@ -4,7 +4,7 @@
 use pathfinding::kuhn_munkres::kuhn_munkres_min;
 use pathfinding::matrix::Matrix;
 
-use super::population::{Hand, Judged, Model};
+use super::population::{HandModel, Judged, MeasuredHand};
 use super::similarity::Similarity;
 use crate::bones::COUNT;
 
@@ -20,7 +20,7 @@ const LOST: usize = 5;
 type Labels = [usize; COUNT];
 
 /// Best labels, the groups of labels that changed with their gains, and the hand judged with those labels.
-pub fn search(model: &Model, hand: &Hand, fit: Similarity) -> (Labels, Vec<(Vec<usize>, f64)>, Judged) {
+pub fn search(model: &HandModel, hand: &MeasuredHand, fit: Similarity) -> (Labels, Vec<(Vec<usize>, f64)>, Judged) {
     let own: Labels = std::array::from_fn(|b| b);
     let as_labelled = model.judge(hand, fit);
     let mut best = (own, as_labelled.clone(), as_labelled.cost());
@@ -61,7 +61,7 @@ pub fn search(model: &Model, hand: &Hand, fit: Similarity) -> (Labels, Vec<(Vec<
 }
 
 /// Names by optimal assignment, each bone on its own.
-fn assigned(model: &Model, hand: &Hand, fit: &Similarity) -> Labels {
+fn assigned(model: &HandModel, hand: &MeasuredHand, fit: &Similarity) -> Labels {
     const SCALE: f64 = 1000.0;
     let present: Vec<usize> = (0..COUNT).filter(|b| hand.places[*b].is_some() && hand.shapes[*b].is_some()).collect();
     let mut labels: Labels = std::array::from_fn(|b| b);
@@ -87,7 +87,7 @@ fn assigned(model: &Model, hand: &Hand, fit: &Similarity) -> Labels {
 }
 
 /// Swaps pairs of names while that makes the hand clearly likelier.
-fn climb(model: &Model, hand: &Hand, best: &mut (Labels, Judged, f64)) {
+fn climb(model: &HandModel, hand: &MeasuredHand, best: &mut (Labels, Judged, f64)) {
     const STEPS: usize = 20;
     const WORTH: f64 = 4.0;
     for _ in 0..STEPS {
@@ -128,8 +128,8 @@ fn climb(model: &Model, hand: &Hand, best: &mut (Labels, Judged, f64)) {
 
 /// Keeps the groups of changes that each make the hand clearly likelier, given the others.
 fn confirmed(
-    model: &Model,
-    hand: &Hand,
+    model: &HandModel,
+    hand: &MeasuredHand,
     (mut labels, mut judged, mut cost): (Labels, Judged, f64),
 ) -> (Labels, Vec<(Vec<usize>, f64)>, Judged) {
     loop {

@@ -3,22 +3,22 @@
 use polars::prelude::PolarsResult;
 
 use super::side_order::{SCORE, word, wrong_side};
-use super::{Check, Context, Evidence, Finding, Severity};
+use super::{AuditContext, Check, EvidenceKind, Finding, Severity};
 
 pub(super) const CHECK: Check = Check {
     name: "same_side",
     about: "two left or two right hands of one patient",
     ceiling: Severity::High,
-    evidence: Evidence::Tips,
+    evidence: EvidenceKind::Tips,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     Ok(context.patients.iter().filter_map(|images| of_patient(context, images)).collect())
 }
 
-fn of_patient(context: &Context, images: &[usize]) -> Option<Finding> {
+fn of_patient(context: &AuditContext, images: &[usize]) -> Option<Finding> {
     let [first, second] = *images else { return None };
     let side = context.side_seen(first)?;
     if context.side_seen(second)? != side {

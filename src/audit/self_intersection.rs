@@ -2,19 +2,19 @@
 
 use polars::prelude::PolarsResult;
 
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 
 /// When a crossing matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct SelfIntersectionThresholds {
     /// Vertices up to which an outline was drawn by hand. A crossing among few long edges cuts a piece out of
     /// the mask; among thousands of pixel steps it is a trace doubling back on itself and harmless.
     pub sparse_vertices: u32,
 }
 
-impl Default for Thresholds {
+impl Default for SelfIntersectionThresholds {
     fn default() -> Self {
-        Thresholds { sparse_vertices: 200 }
+        SelfIntersectionThresholds { sparse_vertices: 200 }
     }
 }
 
@@ -22,12 +22,12 @@ pub(super) const CHECK: Check = Check {
     name: "self_intersection",
     about: "an outline that crosses itself",
     ceiling: Severity::Medium,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("self_intersection", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let sparse_vertices = context.settings.self_intersection.sparse_vertices;
     let crossed = context.outlines().filter(|(_, _, row)| row.n_crossings > 0);
     crossed

@@ -3,20 +3,20 @@
 use polars::prelude::PolarsResult;
 
 use super::duplicate_label::in_parts;
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 use crate::tables::BoneRow;
 
 /// When parts are parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct SeveralPartsThresholds {
     /// Share of a bone's area in its minor parts from which they are parts of it and not specks.
     pub part_share: f64,
 }
 
-impl Default for Thresholds {
+impl Default for SeveralPartsThresholds {
     fn default() -> Self {
-        Thresholds { part_share: 0.01 }
+        SeveralPartsThresholds { part_share: 0.01 }
     }
 }
 
@@ -24,12 +24,12 @@ pub(super) const CHECK: Check = Check {
     name: "several_parts",
     about: "a bone in several parts",
     ceiling: Severity::Medium,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("several_parts", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let parts = bones_in_parts(context).filter(|(_, _, _, share)| *share >= context.settings.several_parts.part_share);
     parts
         .map(|(image, b, row, share)| {
@@ -41,7 +41,9 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
 }
 
 /// Image and bone of what is one bone in parts, and the share of its area in all but the largest.
-pub(super) fn bones_in_parts<'a>(context: &'a Context) -> impl Iterator<Item = (usize, Bone, &'a BoneRow, f64)> + 'a {
+pub(super) fn bones_in_parts<'a>(
+    context: &'a AuditContext,
+) -> impl Iterator<Item = (usize, Bone, &'a BoneRow, f64)> + 'a {
     let in_parts = |image: usize, row: &BoneRow| {
         let any_missing = || context.bones[image].iter().filter(|r| r.area_px > 0).count() < COUNT;
         row.n_parts > 1 && (row.n_shapes <= 1 || in_parts(row, any_missing()))

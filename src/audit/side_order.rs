@@ -4,7 +4,7 @@
 
 use polars::prelude::PolarsResult;
 
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 use crate::dataset::Side;
 
 pub(super) const SCORE: f64 = 3.0;
@@ -13,12 +13,12 @@ pub(super) const CHECK: Check = Check {
     name: "side_order",
     about: "a hand on the other side than its file's name or time says",
     ceiling: Severity::High,
-    evidence: Evidence::Tips,
+    evidence: EvidenceKind::Tips,
     faults: &[("side_order", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for images in context.patients.iter() {
         let wrong: Vec<_> = images.iter().map(|i| wrong_side(context, *i)).collect();
@@ -36,7 +36,7 @@ fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
 }
 
 /// The side by the bones and the side by the file, where they differ.
-pub(super) fn wrong_side(context: &Context, image: usize) -> Option<(Side, Side)> {
+pub(super) fn wrong_side(context: &AuditContext, image: usize) -> Option<(Side, Side)> {
     let (seen, filed) = (context.side_seen(image)?, context.image(image).side?);
     (seen != filed).then_some((seen, filed))
 }

@@ -2,14 +2,14 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, label_in_file};
+use super::context::{AuditContext, label_in_file};
 use super::population::SHAPE_LIMIT;
-use super::{Check, Evidence, Finding, Severity};
+use super::{Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 
 /// How odd is odd. Score 1 asks for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct SizeThresholds {
     /// Calibrated distance of (log size, log aspect ratio) given the other bones.
     pub distance: f64,
     /// Difference in size or aspect as a factor: outlines of one bone by two people differ by about 1.05 in
@@ -17,9 +17,9 @@ pub struct Thresholds {
     pub factor: f64,
 }
 
-impl Default for Thresholds {
+impl Default for SizeThresholds {
     fn default() -> Self {
-        Thresholds { distance: 6.0, factor: 1.15 }
+        SizeThresholds { distance: 6.0, factor: 1.15 }
     }
 }
 
@@ -27,12 +27,12 @@ pub(super) const CHECK: Check = Check {
     name: "size",
     about: "a bone of a size or shape that does not go with the others",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.size;
     let mut findings = Vec::new();
     // Of bones that make no hand, `place` speaks once.

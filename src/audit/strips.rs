@@ -4,19 +4,19 @@
 use polars::lazy::dsl::max_horizontal;
 use polars::prelude::*;
 
-use super::context::Context;
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::AuditContext;
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 
 /// When a strip is worth a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
+pub struct StripsThresholds {
     /// Least width as a share of the image's side; a pixel row may be bright by chance.
     pub least_share: f64,
 }
 
-impl Default for Thresholds {
+impl Default for StripsThresholds {
     fn default() -> Self {
-        Thresholds { least_share: 3.0 / 2048.0 }
+        StripsThresholds { least_share: 3.0 / 2048.0 }
     }
 }
 
@@ -24,12 +24,12 @@ pub(super) const CHECK: Check = Check {
     name: "border_strip",
     about: "bright strips along the image's edges",
     ceiling: Severity::Low,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[("strip_top", Answer::One), ("strip_left", Answer::One), ("border_strip", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let share = |px: &str, side: &str| col(px).fill_null(lit(0)).cast(DataType::Float64) / col(side).clip_min(lit(1));
     let most = max_horizontal([share("strip_top_px", "height"), share("strip_left_px", "width")])?;
     let is_strip = most.clone().gt_eq(lit(context.settings.strips.least_share));

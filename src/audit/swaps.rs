@@ -5,9 +5,9 @@
 
 use polars::prelude::PolarsResult;
 
-use super::context::{Context, bone};
+use super::context::{AuditContext, bone};
 use super::relabel::LEAST_GAIN;
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones::Bone;
 
 /// From this many changed labels on, one finding tells of all.
@@ -17,7 +17,7 @@ pub(super) const CHECK: Check = Check {
     name: "swapped_labels",
     about: "labels exchanged between bones",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[
         ("swapped_pisiform_trapezoid", Answer::Every),
         ("swapped_neighbours", Answer::Every),
@@ -27,7 +27,7 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (i, verdict, _) in context.judged() {
         let changed: usize = verdict.changes.iter().map(|c| c.0.len()).sum();

@@ -1,7 +1,7 @@
 //! Tables of hands drawn from the anatomy table, for tests: both poses, both hands, neighbours moving
 //! together, faults planted on demand.
 
-use super::{Check, Finding, Settings, audit};
+use super::{AuditSettings, Check, Finding, audit};
 use crate::bones::{self, Bone, COUNT};
 use crate::dataset::metadata::Sex;
 use crate::dataset::{MaskSource, Side, Subset};
@@ -102,7 +102,7 @@ impl Population {
     }
 
     pub fn audit(&self) -> Vec<Finding> {
-        audit(&self.tables, None, &Settings::default()).unwrap()
+        audit(&self.tables, None, &AuditSettings::default()).unwrap()
     }
 
     pub fn keep_images(&mut self, n: usize) {
@@ -178,9 +178,9 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
     for bone in Bone::all() {
         let mean = &pose[bone.index()];
         let group = match bone.group() {
-            bones::Group::Finger(f) => f as usize,
-            bones::Group::Carpal => 5,
-            bones::Group::Forearm => 6,
+            bones::BoneGroup::Finger(f) => f as usize,
+            bones::BoneGroup::Carpal => 5,
+            bones::BoneGroup::Forearm => 6,
         };
         let own = |sd: f64, sway: f64, noise: f64| 0.95 * sd * sway + (0.1 * sd + 2.0) * noise;
         let x = size * (mean.x + own(mean.sd.0, sway[group].0, random.normal()));

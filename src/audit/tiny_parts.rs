@@ -3,20 +3,20 @@
 use polars::prelude::PolarsResult;
 
 use super::several_parts::bones_in_parts;
-use super::{Answer, Check, Context, Evidence, Finding, Severity};
+use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
 use crate::wording::counted;
 
 pub(super) const CHECK: Check = Check {
     name: "tiny_parts",
     about: "stray specks next to a bone",
     ceiling: Severity::Low,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     // A speck that touches its bone makes no part of its own: that is a duplicate label.
     faults: &[("tiny_part", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let specks = bones_in_parts(context).filter(|(_, _, _, share)| *share < context.settings.several_parts.part_share);
     specks
         .map(|(image, b, row, _)| {

@@ -10,7 +10,7 @@ use super::{Answer, CHECKS, Check};
 use crate::audit::FindingRow;
 use crate::bones;
 use crate::dataset::phantom::Defect;
-use crate::tables::{ImageRow, Table, count, filtered, is, texts};
+use crate::tables::{ImageRow, TableRow, count, filtered, is, texts};
 
 /// How well one kind of fault was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]

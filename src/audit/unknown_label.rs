@@ -2,8 +2,8 @@
 
 use polars::prelude::{PolarsResult, col, lit};
 
-use super::context::Context;
-use super::{Answer, Check, Evidence, Finding, Severity};
+use super::context::AuditContext;
+use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones;
 
 /// How the reader's reasons begin, and what they score: a name that is no bone's hides a shape from
@@ -16,12 +16,12 @@ pub(super) const CHECK: Check = Check {
     name: "unknown_label",
     about: "a label that is no bone",
     ceiling: Severity::High,
-    evidence: Evidence::Bones,
+    evidence: EvidenceKind::Bones,
     faults: &[("unknown_label", Answer::One)],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (reason, score) in REASONS {
         for (p, image) in context.problems(col("reason").str().starts_with(lit(reason)))? {

@@ -2,8 +2,8 @@
 
 use polars::prelude::{PolarsResult, col};
 
-use super::context::Context;
-use super::{Check, Evidence, Finding, Severity};
+use super::context::AuditContext;
+use super::{Check, EvidenceKind, Finding, Severity};
 use crate::dataset;
 use crate::tables::{ProblemRow, is};
 
@@ -13,13 +13,14 @@ pub(super) const CHECK: Check = Check {
     name: "unusable",
     about: "a file that could not be used",
     ceiling: Severity::High,
-    evidence: Evidence::Image,
+    evidence: EvidenceKind::Image,
     faults: &[],
     find,
 };
 
-fn find(context: &Context) -> PolarsResult<Vec<Finding>> {
-    let errors = context.problems(is("severity", dataset::Severity::Error).and(col("image_id").is_not_null()))?;
+fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
+    let errors =
+        context.problems(is("severity", dataset::ProblemSeverity::Error).and(col("image_id").is_not_null()))?;
     let finding = |(p, image): (ProblemRow, Option<usize>)| {
         let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
         let message = format!("{}{place}: {}", p.file, p.reason);
@@ -49,9 +50,9 @@ mod tests {
             ..ProblemRow::default()
         };
         population.tables.problems = vec![
-            problem(dataset::Severity::Error, Some("lost")),
-            problem(dataset::Severity::Info, Some("lost")),
-            problem(dataset::Severity::Error, None),
+            problem(dataset::ProblemSeverity::Error, Some("lost")),
+            problem(dataset::ProblemSeverity::Info, Some("lost")),
+            problem(dataset::ProblemSeverity::Error, None),
         ];
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 1);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, PolarsResult};
 
-use super::evidence::{self, Unpictured};
+use super::evidence::{self, MissingPicture};
 use super::{Finding, Severity};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::audit::FindingRow;
@@ -16,7 +16,7 @@ use crate::tables::{TableError, Tables, count, is, write_table};
 #[allow(missing_docs)]
 pub enum WriteError {
     #[error(transparent)]
-    Table(#[from] TableError),
+    TableRow(#[from] TableError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -62,11 +62,11 @@ impl Pictures {
 
 /// Findings as written.
 #[derive(Clone, Debug, Default)]
-pub struct Written {
+pub struct WrittenFindings {
     /// Rows of the tables.
     pub rows: Vec<FindingRow>,
     /// Images whose pictures could not be made.
-    pub failed: Vec<Unpictured>,
+    pub failed: Vec<MissingPicture>,
     /// Findings of images that got no picture because of the limit.
     pub left_out: usize,
 }
@@ -80,10 +80,10 @@ pub fn write(
     data: Option<&Dataset>,
     pictures: Pictures,
     progress: &dyn Progress,
-) -> Result<Written, WriteError> {
+) -> Result<WrittenFindings, WriteError> {
     replace_folder(out, &kind::FINDINGS, |new| {
         let rows: Vec<FindingRow> = findings.iter().map(|f| f.row(tables)).collect();
-        let mut written = Written { rows, ..Written::default() };
+        let mut written = WrittenFindings { rows, ..WrittenFindings::default() };
         if let Some(data) = data {
             let wanted = pictures.wanted(findings);
             let folder = new.join("evidence");

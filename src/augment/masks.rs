@@ -1,10 +1,10 @@
 use rayon::prelude::*;
 
-use super::Fit;
+use super::SquareFit;
 use crate::bones;
-use crate::mask::{HandMasks, Run, RunMask};
+use crate::mask::{HandMasks, PixelRun, RunMask};
 
-impl Fit {
+impl SquareFit {
     /// Masks at the image's own size from logits of the square, `[29, size, size]` row-major: upsampled bilinearly
     /// (half-pixel centres, as PyTorch's `interpolate` without align_corners) and set where not below 0, that is
     /// where the sigmoid is at least 0.5. Made row by row straight into runs: rows and stretches between logits of
@@ -23,7 +23,7 @@ impl Fit {
         let (size, inner) = (self.size as usize, self.inner_width as usize);
         let source = |row: u32| &logits[row as usize * size..row as usize * size + inner];
         let any: Vec<bool> = (0..self.inner_height).map(|y| source(y).iter().any(|v| *v >= 0.0)).collect();
-        let mut runs: Vec<Run> = Vec::new();
+        let mut runs: Vec<PixelRun> = Vec::new();
         let mut row = vec![0.0f32; inner];
         for (y, tap) in rows.taps.iter().enumerate() {
             if !any[tap.first as usize] && !any[tap.second as usize] {
@@ -35,7 +35,7 @@ impl Fit {
             for (x0, x1) in columns.positive(&row) {
                 match runs.last_mut() {
                     Some(last) if last.start + last.len == start + x0 => last.len += x1 - x0,
-                    _ => runs.push(Run { start: start + x0, len: x1 - x0 }),
+                    _ => runs.push(PixelRun { start: start + x0, len: x1 - x0 }),
                 }
             }
         }
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn equals_interpolate_and_threshold() {
         for (width, height, size) in [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)] {
-            let fit = Fit::new(width, height, size);
+            let fit = SquareFit::new(width, height, size);
             let side = i64::from(size);
             let logits = Tensor::randn([29, side, side], (Kind::Float, tch::Device::Cpu));
             let inner = logits.narrow(1, 0, fit.inner_height.into()).narrow(2, 0, fit.inner_width.into());

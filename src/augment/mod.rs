@@ -4,20 +4,20 @@
 //! class when a hand is flipped: the classes are the same for left and right.
 
 mod brightness_contrast;
-mod fit;
 mod flip;
 mod list;
 mod masks;
 mod normalise;
 mod shift_scale_rotate;
+mod square_fit;
 mod warp;
 
 pub use brightness_contrast::BrightnessContrast;
-pub use fit::Fit;
 pub use flip::Flip;
 pub use list::{Augmentation, Augmentations};
 pub use normalise::push_normalised;
 pub use shift_scale_rotate::ShiftScaleRotate;
+pub use square_fit::SquareFit;
 pub use warp::{Border, Displacement, Geometry, Warp};
 
 use rand_chacha::ChaCha8Rng;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Border, Change, Geometry, Step, expect_share};
-use crate::geometry::{Affine, Model};
+use crate::geometry::{Affine, ModelSpace};
 use crate::violation::Violations;
 
 /// Uniform shift, scale and rotation about the centre, as albumentations' `ShiftScaleRotate` draws them.
@@ -52,15 +52,16 @@ impl ShiftScaleRotate {
 }
 
 impl Parameters {
-    fn source_from_target(self, size: u32) -> Affine<Model, Model> {
+    fn source_from_target(self, size: u32) -> Affine<ModelSpace, ModelSpace> {
         let side = f64::from(size);
         let centre = (side - 1.0) / 2.0;
         let (sin, cos) = self.rotate.to_radians().sin_cos();
         let (sin, cos) = (self.scale * sin, self.scale * cos);
-        let to_centre = Affine::<Model, Model>::shift(-centre, -centre);
-        let turned = Affine::<Model, Model>::new([cos, -sin, 0.0, sin, cos, 0.0]);
-        let back = Affine::<Model, Model>::shift(centre + self.shift[0] * side, centre + self.shift[1] * side);
-        let target_from_source: Affine<Model, Model> = to_centre.then(&turned).then(&back);
+        let to_centre = Affine::<ModelSpace, ModelSpace>::shift(-centre, -centre);
+        let turned = Affine::<ModelSpace, ModelSpace>::new([cos, -sin, 0.0, sin, cos, 0.0]);
+        let back =
+            Affine::<ModelSpace, ModelSpace>::shift(centre + self.shift[0] * side, centre + self.shift[1] * side);
+        let target_from_source: Affine<ModelSpace, ModelSpace> = to_centre.then(&turned).then(&back);
         target_from_source.inverse().expect("a scale above 0 can be undone")
     }
 }

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Affine, Model, Point};
+use crate::geometry::{Affine, ModelSpace, Point};
 
 /// What lies outside an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,7 +39,7 @@ impl Border {
 #[derive(Clone, Debug)]
 pub enum Geometry {
     /// At an affine map of its place.
-    Affine(Affine<Model, Model>),
+    Affine(Affine<ModelSpace, ModelSpace>),
     /// At its place and a displacement of its own.
     Displacement(Displacement),
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Affine, Crop, Image, PixelBox};
+use crate::geometry::{Affine, CropSpace, Image, PixelBox};
 
 /// The part of an image that a crop shows; may reach beyond the image, where the crop is black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl CropBox {
     }
 
     /// Coordinates of the image to coordinates of the crop.
-    pub fn crop_from_image(&self) -> Affine<Image, Crop> {
+    pub fn crop_from_image(&self) -> Affine<Image, CropSpace> {
         Affine::shift(-self.x as f64, -self.y as f64)
     }
 }

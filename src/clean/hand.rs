@@ -16,7 +16,7 @@ const SHARES: (f64, f64) = (0.02, 0.95);
 
 /// Which part of an image is hand, on a grid of square cells.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hand {
+pub struct HandRegion {
     /// Side of a cell in pixels.
     cell: u32,
     /// 255 in the hand.
@@ -33,7 +33,7 @@ pub struct Hand {
 /// border and half of the image dark: an uneven background reaches the border, the hand enters from below. An image whose borders
 /// are mostly above Otsu's threshold is taken for an inverted one. `strip_top` rows and `strip_left` columns are left out of
 /// all this.
-pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<Hand> {
+pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<HandRegion> {
     let (width, height) = image.dimensions();
     if strip_left >= width || strip_top >= height {
         return None;
@@ -64,14 +64,14 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
     // Specks of noise go before gaps are closed, which would join them.
     let closed = morphology::close(&median_filter(&grid, 1, 1), Norm::L2, 4);
     let largest = RunMask::from_dense(closed.as_raw(), columns, rows).components().into_iter().next()?;
-    let hand = Hand { cell, grid: painted(&without_holes(&largest)), width, height };
+    let hand = HandRegion { cell, grid: painted(&without_holes(&largest)), width, height };
     let share = hand.grid.pixels().filter(|p| p.0[0] > 0).count() as f64 / f64::from(columns * rows);
     (SHARES.0..=SHARES.1).contains(&share).then_some(hand)
 }
 
-impl Hand {
+impl HandRegion {
     /// The cells within `radius` pixels of a mask: a hand drawn around its bones.
-    pub fn around_masks(masks: &[RunMask], radius: u32, width: u32, height: u32) -> Hand {
+    pub fn around_masks(masks: &[RunMask], radius: u32, width: u32, height: u32) -> HandRegion {
         let cell = width.max(height).div_ceil(GRID).max(1);
         let mut grid = GrayImage::new(width.div_ceil(cell), height.div_ceil(cell));
         for (y, start, end) in masks.iter().flat_map(RunMask::rows) {
@@ -80,7 +80,7 @@ impl Hand {
             }
         }
         let cells = radius.div_ceil(cell).min(u32::from(u8::MAX)) as u8;
-        Hand { cell, grid: morphology::dilate(&grid, Norm::L2, cells), width, height }
+        HandRegion { cell, grid: morphology::dilate(&grid, Norm::L2, cells), width, height }
     }
 
     /// Whether the pixel is in the hand.
@@ -110,9 +110,9 @@ impl Hand {
     }
 
     /// The hand grown by `radius` pixels, so that its rim is kept.
-    pub fn grown(&self, radius: u32) -> Hand {
+    pub fn grown(&self, radius: u32) -> HandRegion {
         let cells = radius.div_ceil(self.cell).min(u32::from(u8::MAX)) as u8;
-        Hand { grid: morphology::dilate(&self.grid, Norm::L2, cells), ..self.clone() }
+        HandRegion { grid: morphology::dilate(&self.grid, Norm::L2, cells), ..self.clone() }
     }
 }
 
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_hand_around_masks_holds_them() {
         let mask = RunMask::from_polygon(&[[100, 100], [140, 100], [140, 180], [100, 180]], 600, 400);
-        let hand = Hand::around_masks(std::slice::from_ref(&mask), 20, 600, 400);
+        let hand = HandRegion::around_masks(std::slice::from_ref(&mask), 20, 600, 400);
         assert_eq!(hand.share_of(std::slice::from_ref(&mask)), 1.0);
         assert!(hand.contains(85, 140) && !hand.contains(60, 140));
         let elsewhere = RunMask::from_polygon(&[[400, 300], [500, 350]], 600, 400);

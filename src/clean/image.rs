@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma};
 
-use super::{CropBox, Hand};
+use super::{CropBox, HandRegion};
 
 /// Blackens `top` rows and `left` columns.
 pub fn blacken_strips(image: &mut GrayImage, top: u32, left: u32) {
@@ -18,7 +18,7 @@ pub fn blacken_strips(image: &mut GrayImage, top: u32, left: u32) {
 }
 
 /// Blackens what is not hand.
-pub fn blacken_background(image: &mut GrayImage, hand: &Hand) {
+pub fn blacken_background(image: &mut GrayImage, hand: &HandRegion) {
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         if !hand.contains(x, y) {
             *pixel = Luma([0]);

@@ -4,14 +4,14 @@ use std::path::{Component, Path, PathBuf};
 
 use super::transform::VERSION;
 use super::{
-    Background, BackgroundSource, BoxSource, CleanError, CleanSettings, CropBox, Hand, Strips, Transform, find_hand,
-    image,
+    Background, BackgroundSource, BoxSource, CleanError, CleanSettings, CropBox, HandRegion, StripRule, Transform,
+    find_hand, image,
 };
 use crate::artefact::{Outputs, write_atomically};
 use crate::dataset::annotation::Annotation;
 use crate::dataset::corrections::Decision;
 use crate::dataset::image::ImageError;
-use crate::dataset::{Dataset, Problem, Severity};
+use crate::dataset::{Dataset, Problem, ProblemSeverity};
 use crate::digest::sha256;
 use crate::geometry::PixelBox;
 use crate::mask::{HandMasks, RunMask};
@@ -27,7 +27,7 @@ const FLESH: u32 = 96;
 const HELD: f64 = 0.98;
 
 /// What all images share.
-pub struct Context<'a> {
+pub struct CleanContext<'a> {
     pub dataset: &'a Dataset,
     pub out: &'a Path,
     pub outputs: &'a Outputs,
@@ -63,7 +63,7 @@ struct Framed {
     background: BackgroundSource,
 }
 
-impl Context<'_> {
+impl CleanContext<'_> {
     /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
     pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Failure> {
         let moved = || failure(row, &row.path, "no such file; was the data moved since `carpus scan`?");
@@ -106,7 +106,7 @@ impl Context<'_> {
         }
         let annotation = read.map(|read| {
             // Repairs are in the problems of the scan; a shape that is lost is reported again.
-            problems.extend(read.problems.into_iter().filter(|p| p.severity == Severity::Error));
+            problems.extend(read.problems.into_iter().filter(|p| p.severity == ProblemSeverity::Error));
             read.annotation
         });
         let masks = annotation.as_ref().map_or_else(|| HandMasks::empty(width, height), |a| a.masks(width, height));
@@ -160,7 +160,7 @@ impl Context<'_> {
         let blacken = self.settings.background == Background::Black;
         let hand =
             if blacken || by_masks.is_none() && by_table.is_none() { find_hand(pixels, top, left) } else { None };
-        let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(Hand::bounding_box)) {
+        let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(HandRegion::bounding_box)) {
             (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
             (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
             (None, None, Some(bounds)) => (Some(bounds), BoxSource::Image),
@@ -168,7 +168,7 @@ impl Context<'_> {
         };
         if bounds.is_none() {
             let reason = "no masks, and no hand found in the image";
-            problems.push(problem(row, Severity::Warning, reason, "whole image kept"));
+            problems.push(problem(row, ProblemSeverity::Warning, reason, "whole image kept"));
         }
         let background =
             if blacken { self.blacken(row, pixels, hand, masks, problems) } else { BackgroundSource::Kept };
@@ -182,9 +182,9 @@ impl Context<'_> {
 
     fn strips(&self, row: &ImageRow) -> (u32, u32) {
         match self.settings.strips {
-            Strips::Fixed(px) => (px, px),
-            Strips::Detect => (row.strip_top_px.unwrap_or(0), row.strip_left_px.unwrap_or(0)),
-            Strips::None => (0, 0),
+            StripRule::Fixed(px) => (px, px),
+            StripRule::Detect => (row.strip_top_px.unwrap_or(0), row.strip_left_px.unwrap_or(0)),
+            StripRule::None => (0, 0),
         }
     }
 
@@ -192,7 +192,7 @@ impl Context<'_> {
         &self,
         row: &ImageRow,
         pixels: &mut ::image::GrayImage,
-        hand: Option<Hand>,
+        hand: Option<HandRegion>,
         masks: &[RunMask],
         problems: &mut Vec<Problem>,
     ) -> BackgroundSource {
@@ -200,10 +200,10 @@ impl Context<'_> {
         let drawn = masks.iter().any(|m| !m.is_empty());
         let (hand, source) = match hand.map(|h| h.grown(RIM)) {
             Some(hand) if hand.share_of(masks) >= HELD => (hand, BackgroundSource::Image),
-            _ if drawn => (Hand::around_masks(masks, FLESH, width, height), BackgroundSource::Masks),
+            _ if drawn => (HandRegion::around_masks(masks, FLESH, width, height), BackgroundSource::Masks),
             _ => {
                 let reason = "the hand was not found, nor are there masks";
-                problems.push(problem(row, Severity::Warning, reason, "background kept"));
+                problems.push(problem(row, ProblemSeverity::Warning, reason, "background kept"));
                 return BackgroundSource::Kept;
             }
         };
@@ -292,11 +292,11 @@ fn table_box(row: &ImageRow, width: u32, height: u32) -> Option<PixelBox> {
 }
 
 fn failure(row: &ImageRow, file: &str, reason: impl Into<String>) -> Box<Problem> {
-    let problem = Problem::new(Severity::Error, file, reason, "image left out");
+    let problem = Problem::new(ProblemSeverity::Error, file, reason, "image left out");
     Box::new(problem.of_image(&row.image_id).of_patient(&row.patient_id))
 }
 
-fn problem(row: &ImageRow, severity: Severity, reason: &str, action: &str) -> Problem {
+fn problem(row: &ImageRow, severity: ProblemSeverity, reason: &str, action: &str) -> Problem {
     Problem::new(severity, &row.path, reason, action).of_image(&row.image_id).of_patient(&row.patient_id)
 }
 

@@ -3,18 +3,18 @@
 //! an image, so that what is predicted on a crop goes back to the original exactly.
 
 mod crop_box;
+mod crops;
 mod hand;
 mod image;
 mod job;
 mod metadata;
 mod restore;
-mod run;
 mod transform;
 
 pub use crop_box::CropBox;
-pub use hand::{Hand, find_hand};
+pub use crops::{CleanInputs, CleanReport, clean};
+pub use hand::{HandRegion, find_hand};
 pub use restore::{RestoreError, restore, without_prediction};
-pub use run::{CleanInputs, Cleaned, clean};
 pub use transform::{BackgroundSource, BoxSource, Transform, TransformsError, read_transforms, write_transforms};
 
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use crate::wording::counted;
 /// What to do with the bright strips at the top and the left edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Strips {
+pub enum StripRule {
     /// Blacken this many rows at the top and columns at the left.
     Fixed(u32),
     /// Blacken what the images table says was found.
@@ -53,7 +53,7 @@ pub enum Background {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CleanSettings {
     /// Border strips.
-    pub strips: Strips,
+    pub strips: StripRule,
     /// Outside the hand.
     pub background: Background,
     /// Pixels kept around the hand on each side.

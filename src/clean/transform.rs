@@ -8,7 +8,7 @@ use crate::artefact::write_atomically;
 use crate::bounded;
 use crate::dataset::folder::TRANSFORMS;
 use crate::dataset::{Side, Subset};
-use crate::geometry::{Affine, Crop, Image};
+use crate::geometry::{Affine, CropSpace, Image};
 use crate::mask::{MaskError, RunMask};
 
 /// Version that this program writes.
@@ -67,7 +67,7 @@ pub struct Transform {
     #[serde(rename = "box")]
     pub area: CropBox,
     /// Coordinates of the original to coordinates of the crop.
-    pub crop_from_image: Affine<Image, Crop>,
+    pub crop_from_image: Affine<Image, CropSpace>,
     /// Where the box comes from.
     pub box_source: BoxSource,
     /// Rows blackened at the top of the original.

@@ -72,26 +72,26 @@ macro_rules! commands {
 commands! {
     /// Commands that need no libtorch; their help is in the file of their name.
     PlainCommand {
-        Audit(super::audit::Args) => super::audit::run,
-        Clean(super::clean::Args) => super::clean::run,
-        Completions(super::completions::Args) => super::completions::run,
-        Corrections(super::corrections::Args) => super::corrections::run,
+        Audit(super::audit::AuditArgs) => super::audit::run,
+        Clean(super::clean::CleanArgs) => super::clean::run,
+        Completions(super::completions::CompletionsArgs) => super::completions::run,
+        Corrections(super::corrections::CorrectionsArgs) => super::corrections::run,
         #[cfg(not(feature = "torch"))]
-        Doctor(super::doctor::Args) => super::doctor::run,
-        Draw(super::draw::Args) => super::draw::run,
-        Eda(super::eda::Args) => super::eda::run,
-        Evaluate(super::evaluate::Args) => super::evaluate::run,
-        List(super::list::Args) => super::list::run,
+        Doctor(super::doctor::DoctorArgs) => super::doctor::run,
+        Draw(super::draw::DrawArgs) => super::draw::run,
+        Eda(super::eda::EdaArgs) => super::eda::run,
+        Evaluate(super::evaluate::EvaluateArgs) => super::evaluate::run,
+        List(super::list::ListArgs) => super::list::run,
         Man(super::completions::ManArgs) => super::completions::man,
-        Phantom(super::phantom::Args) => super::phantom::run,
-        Query(super::query::Args) => super::query::run,
-        Restore(super::restore::Args) => super::restore::run,
+        Phantom(super::phantom::PhantomArgs) => super::phantom::run,
+        Query(super::query::QueryArgs) => super::query::run,
+        Restore(super::restore::RestoreArgs) => super::restore::run,
         #[cfg(not(feature = "torch"))]
-        Run(super::run::Args) => super::run::run,
-        Runs(super::runs::Args) => super::runs::run,
-        Scan(super::scan::Args) => super::scan::run,
-        Split(super::split::Args) => super::split::run,
-        Vote(super::vote::Args) => super::vote::run,
+        Run(super::run::RunArgs) => super::run::run,
+        Runs(super::runs::RunsArgs) => super::runs::run,
+        Scan(super::scan::ScanArgs) => super::scan::run,
+        Split(super::split::SplitArgs) => super::split::run,
+        Vote(super::vote::VoteArgs) => super::vote::run,
     }
 }
 
@@ -99,13 +99,13 @@ commands! {
 commands! {
     /// Commands that use libtorch. `run` may train, and `doctor` reports which libtorch there is.
     TorchCommand {
-        Doctor(super::doctor::Args) => super::doctor::run,
-        Losses(super::losses::Args) => super::losses::run,
-        Models(super::models::Args) => super::models::run,
-        Predict(super::predict::Args) => super::predict::run,
-        Run(super::run::Args) => super::run::run,
-        Schedule(super::schedule::Args) => super::schedule::run,
-        Train(super::train::Args) => super::train::run,
+        Doctor(super::doctor::DoctorArgs) => super::doctor::run,
+        Losses(super::losses::LossesArgs) => super::losses::run,
+        Models(super::models::ModelsArgs) => super::models::run,
+        Predict(super::predict::PredictArgs) => super::predict::run,
+        Run(super::run::RunArgs) => super::run::run,
+        Schedule(super::schedule::ScheduleArgs) => super::schedule::run,
+        Train(super::train::TrainArgs) => super::train::run,
     }
 }
 

@@ -9,11 +9,11 @@ use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::audit::truth::{self, Benchmark};
-use crate::audit::{self, CHECKS, Check, FindingRow, Pictures, Settings, Severity};
+use crate::audit::{self, AuditSettings, CHECKS, Check, FindingRow, Pictures, Severity};
 use crate::dataset::Dataset;
 use crate::dataset::phantom::Truth;
 use crate::scores::DiceTable;
-use crate::tables::{Table, count, is};
+use crate::tables::{TableRow, count, is};
 use crate::threads;
 use crate::wording::counted;
 
@@ -28,7 +28,7 @@ use crate::wording::counted;
 
 Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a
 check's threshold.")]
-pub struct Args {
+pub struct AuditArgs {
     /// Folder of the scan's tables
     tables: PathBuf,
     /// Folder for findings.csv, findings.parquet and evidence/
@@ -62,7 +62,7 @@ fn pictures(text: &str) -> Result<Pictures, String> {
 }
 
 /// Runs every check and says what was found.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
@@ -77,8 +77,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs).data(folders);
     outputs.folder(&args.out, &kind::FINDINGS)?;
     let mut handled = 0;
-    let audit::Written { rows, failed, left_out } = pool.install(|| {
-        let mut findings = audit::audit(&tables, scores.as_ref(), &Settings::default())?;
+    let audit::WrittenFindings { rows, failed, left_out } = pool.install(|| {
+        let mut findings = audit::audit(&tables, scores.as_ref(), &AuditSettings::default())?;
         let all = findings.len();
         findings.retain(|finding| !finding.is_handled(&tables, &corrections));
         handled = all - findings.len();
@@ -136,7 +136,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if failed.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
-fn say(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &Args, ui: &Ui) {
+fn say(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &AuditArgs, ui: &Ui) {
     let [(_, low), (_, medium), (_, high)] = counts;
     ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
     for row in rows.iter().filter(|r| r.severity == Severity::High).take(10) {

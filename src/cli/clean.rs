@@ -7,7 +7,7 @@ use super::split::{Chosen, subset};
 use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::kind;
-use crate::clean::{Background, CleanInputs, CleanSettings, Strips, clean};
+use crate::clean::{Background, CleanInputs, CleanSettings, StripRule, clean};
 use crate::dataset::Dataset;
 use crate::tables::{self, ImageRow, PatientRow, read_parquet};
 use crate::wording::counted;
@@ -24,7 +24,7 @@ Example:
 The crops have the layout of the data, so that scan, train and predict work on them;
 transforms.jsonl says where each crop lies in its image, and `carpus restore` brings predictions
 back. Crops whose inputs have not changed are left as they are.")]
-pub struct Args {
+pub struct CleanArgs {
     /// Data folder; it is never written to
     data: PathBuf,
     /// Folder that `carpus scan` wrote for this data
@@ -41,7 +41,7 @@ pub struct Args {
     out: PathBuf,
     /// Bright strips at the top and left edge: fixed:PIXELS, detect (as scanned) or none
     #[arg(long, default_value = "detect", value_parser = strips)]
-    strips: Strips,
+    strips: StripRule,
     /// Outside the hand: keep or black
     #[arg(long, default_value = "keep", value_parser = background)]
     background: Background,
@@ -59,11 +59,11 @@ pub struct Args {
     jobs: Option<usize>,
 }
 
-fn strips(text: &str) -> Result<Strips, String> {
+fn strips(text: &str) -> Result<StripRule, String> {
     match text.split_once(':') {
-        None if text == "detect" => Ok(Strips::Detect),
-        None if text == "none" => Ok(Strips::None),
-        Some(("fixed", px)) => px.parse().map(Strips::Fixed).map_err(|_| format!("{px:?} is no number of pixels")),
+        None if text == "detect" => Ok(StripRule::Detect),
+        None if text == "none" => Ok(StripRule::None),
+        Some(("fixed", px)) => px.parse().map(StripRule::Fixed).map_err(|_| format!("{px:?} is no number of pixels")),
         _ => Err("expected fixed:PIXELS, detect or none".to_owned()),
     }
 }
@@ -77,14 +77,14 @@ fn background(text: &str) -> Result<Background, String> {
 }
 
 /// Makes the crops.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let folds = args.folds.as_deref().map(tables::read).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     // What does not fit the data does not fit its tables either, and is said of those.
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
-    if let Strips::Fixed(px) = args.strips {
+    if let StripRule::Fixed(px) = args.strips {
         let sides = images.iter().filter(|i| i.width > 0).map(|i| i.width.min(i.height));
         let least = sides.min().unwrap_or(u32::MAX);
         ensure!(
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn strips_are_read() {
-        assert_eq!(strips("fixed:80"), Ok(Strips::Fixed(80)));
-        assert_eq!((strips("detect"), strips("none")), (Ok(Strips::Detect), Ok(Strips::None)));
+        assert_eq!(strips("fixed:80"), Ok(StripRule::Fixed(80)));
+        assert_eq!((strips("detect"), strips("none")), (Ok(StripRule::Detect), Ok(StripRule::None)));
         for wrong in ["fixed", "fixed:", "fixed:-1", "80", ""] {
             assert!(strips(wrong).is_err(), "{wrong}");
         }

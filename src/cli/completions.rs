@@ -13,13 +13,13 @@ use crate::wording::counted;
 #[command(after_help = "Example:
   carpus completions bash \\
       > ~/.local/share/bash-completion/completions/carpus")]
-pub struct Args {
+pub struct CompletionsArgs {
     /// Shell to complete in
     shell: clap_complete::Shell,
 }
 
 /// Prints the script.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: CompletionsArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "carpus", &mut text);
     let script = String::from_utf8(text).context("a completion script is text")?;

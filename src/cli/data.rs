@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use polars::prelude::{col, lit};
 
 use super::{Status, Ui};
-use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, Severity};
+use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::scan::outdated;
 use crate::tables::{
-    self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables, filtered, texts,
+    self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow, Tables, filtered, texts,
 };
 use crate::wording::counted;
 
@@ -85,7 +85,7 @@ pub fn warn_all<'a>(problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) ->
 
 fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
     let mut kinds: Vec<(String, Vec<&Problem>)> = Vec::new();
-    for problem in problems.into_iter().filter(|p| p.severity > Severity::Info) {
+    for problem in problems.into_iter().filter(|p| p.severity > ProblemSeverity::Info) {
         let kind = format!(
             "{} {} {}",
             problem.severity.name(),
@@ -106,7 +106,7 @@ fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>,
             // A name with a line break must not look like a line of its own.
             let file = if p.file.is_empty() { "the data" } else { &p.file };
             let text = format!("{file}{place}{of}: {}; {}", p.reason, p.action).replace(['\n', '\r'], " ");
-            if p.severity == Severity::Error { ui.error(text) } else { ui.warn(text) }
+            if p.severity == ProblemSeverity::Error { ui.error(text) } else { ui.warn(text) }
         }
         if found.len() > shown {
             ui.warn(format_args!("… and {} more like this", found.len() - shown));

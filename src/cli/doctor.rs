@@ -10,7 +10,7 @@ use crate::wording::counted;
 #[command(after_help = "Example:
   carpus doctor
   carpus doctor --json")]
-pub struct Args {}
+pub struct DoctorArgs {}
 
 /// How a part of the installation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,7 +44,7 @@ impl Finding {
 }
 
 /// Looks at each part; broken parts make the exit code 3.
-pub fn run(_args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(_args: DoctorArgs, ui: &Ui) -> anyhow::Result<Status> {
     report(torch(), ui)
 }
 

@@ -9,7 +9,7 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::bones::{self, Bone};
 use crate::dataset::corrections::{Action, Decision};
-use crate::dataset::{Dataset, ImageEntry, Severity, image_id};
+use crate::dataset::{Dataset, ImageEntry, ProblemSeverity, image_id};
 use crate::draw::{self, Options, SheetStyle};
 use crate::mask::{HandMasks, RunMask, submission};
 use crate::progress::Progress;
@@ -30,7 +30,7 @@ Example:
 /// place of another magenta; an image without annotation shows the prediction's outlines.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub struct DrawArgs {
     /// Data folder
     data: PathBuf,
     /// Images, by file name without ending
@@ -70,7 +70,7 @@ fn bone(name: &str) -> Result<Bone, String> {
 }
 
 /// Does it.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: DrawArgs, ui: &Ui) -> anyhow::Result<Status> {
     let is_png = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     ensure!(
         is_png || args.sheet.is_none(),
@@ -140,7 +140,7 @@ fn not_drawn(error: &anyhow::Error, ui: &Ui) -> Status {
 
 /// What all pictures share.
 struct Drawing<'a> {
-    args: &'a Args,
+    args: &'a DrawArgs,
     dataset: &'a Dataset,
     /// Masks of the predictions by image size and image.
     predictions: HashMap<(u32, u32), HashMap<String, HandMasks>>,
@@ -164,7 +164,7 @@ impl Drawing<'_> {
         let image = self.dataset.image(entry)?.pixels.into_eight_bit();
         let mut status = Status::Done;
         let annotated = self.dataset.annotation(entry)?.map(|read| {
-            status = warn(read.problems.iter().filter(|p| p.severity == Severity::Error), self.ui);
+            status = warn(read.problems.iter().filter(|p| p.severity == ProblemSeverity::Error), self.ui);
             read.annotation.masks(image.width(), image.height())
         });
         let predicted = match &self.args.predictions {
@@ -204,7 +204,7 @@ fn picture(
     image: &image::GrayImage,
     annotated: Option<&HandMasks>,
     predicted: Option<&HandMasks>,
-    args: &Args,
+    args: &DrawArgs,
 ) -> RgbImage {
     let wanted = |bone: &Bone| args.bones.is_empty() || args.bones.contains(bone);
     let shown: Vec<(Bone, &RunMask)> = Bone::all()

@@ -10,7 +10,7 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::audit::FindingRow;
 use crate::dataset::Dataset;
-use crate::report::{self, Evidence, Settings, Study};
+use crate::report::{self, EvidencePictures, ReportOptions, Study};
 use crate::tables::{self, FoldRow};
 use crate::wording::counted;
 
@@ -18,7 +18,7 @@ use crate::wording::counted;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n\n\
     Opens from disk in any browser: report/index.html")]
-pub struct Args {
+pub struct EdaArgs {
     /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
     /// Folder to write; an older report in it is replaced once the new one is complete
@@ -45,19 +45,19 @@ pub struct Args {
 }
 
 /// Reads the tables, writes the report.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let data = args.data.as_deref().map(Dataset::open).transpose()?;
     let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs);
     outputs.data(data.iter().flat_map(Dataset::folders)).folder(&args.out, &kind::REPORT)?;
-    let settings = Settings { title: args.title, pictures_shown: args.pictures, ..Settings::default() };
+    let settings = ReportOptions { title: args.title, pictures_shown: args.pictures, ..ReportOptions::default() };
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let folds = args.folds.map(|path| tables::read::<FoldRow>(&path)).transpose()?;
     let findings = args.findings.map(|path| read_findings(&path)).transpose()?;
-    let evidence = findings
-        .as_ref()
-        .map_or_else(Evidence::default, |(rows, folder)| report::read_evidence(folder, rows, settings.pictures_shown));
+    let evidence = findings.as_ref().map_or_else(EvidencePictures::default, |(rows, folder)| {
+        report::read_evidence(folder, rows, settings.pictures_shown)
+    });
     let findings = findings.map(|(rows, _)| rows);
     let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
     let images = study.example_images()?;

@@ -8,9 +8,9 @@ use super::split::{Chosen, subset};
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
-use crate::dataset::{ImageEntry, Problem, Severity, image_id};
+use crate::dataset::{ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::submission::expect_space;
-use crate::scores::{Region, Summary, read_flat, score_files, write_scores};
+use crate::scores::{DiceSummary, Region, read_flat, score_files, write_scores};
 use crate::wording::counted;
 
 /// Score predictions: Dice of every image and class, and means
@@ -26,7 +26,7 @@ Example:
 
 Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
 is that over images and classes. Next to the CSV, a JSON file of the same name holds the means.")]
-pub struct Args {
+pub struct EvaluateArgs {
     /// Submission CSV
     #[arg(long)]
     predictions: PathBuf,
@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 /// Scores.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     ensure!(
         args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
@@ -95,7 +95,8 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         .map(|p| {
             let file = args.predictions.display().to_string();
             let reason = "predicted image is not in the data folder";
-            Problem::new(Severity::Warning, file, reason, "not scored").at(format!("image_name {}", p.image_name))
+            Problem::new(ProblemSeverity::Warning, file, reason, "not scored")
+                .at(format!("image_name {}", p.image_name))
         })
         .collect();
     status = status.worse(warn(&unknown, ui));
@@ -111,7 +112,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
         status
     };
     write_scores(&args.out, &scoring.scores)?;
-    let summary = Summary::of(&scoring.scores);
+    let summary = DiceSummary::of(&scoring.scores);
     write_atomically(&json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
         .with_context(|| json.display().to_string())?;
 
@@ -134,6 +135,6 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
     ui.json(&summary)?;
     // Repairs by a guess are in the problems of the scan.
-    let failed = scoring.problems.iter().filter(|p| p.severity == Severity::Error);
+    let failed = scoring.problems.iter().filter(|p| p.severity == ProblemSeverity::Error);
     Ok(status.worse(warn(failed, ui)))
 }

@@ -16,7 +16,7 @@ use crate::dataset::corrections::{ACTIONS, Action};
   carpus list corrections corrections.jsonl    # the decisions in a file
 
 Models and losses have lists of their own: `carpus models list`, `carpus losses`.")]
-pub struct Args {
+pub struct ListArgs {
     /// What to list
     #[arg(value_enum)]
     what: What,
@@ -46,7 +46,7 @@ impl Item {
 }
 
 /// Prints the names, one a line, with a word about each.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: ListArgs, ui: &Ui) -> anyhow::Result<Status> {
     if let (What::Corrections, Some(file)) = (args.what, &args.file) {
         return super::corrections::list(file, ui);
     }

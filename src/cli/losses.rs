@@ -19,7 +19,7 @@ Example:
   carpus losses list
   carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' \\
       --logits x.safetensors --target t.safetensors --grad g.safetensors")]
-pub struct Args {
+pub struct LossesArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -66,7 +66,7 @@ fn mix(text: &str) -> Result<LossMix, String> {
 }
 
 /// Does one of the two.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: LossesArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => {
             let items = LOSSES.iter().map(|kind| (kind.name, kind.about));

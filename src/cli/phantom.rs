@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::values::jobs;
 use super::{Status, Ui};
-use crate::dataset::phantom::{self, Settings};
+use crate::dataset::phantom::{self, PhantomSettings};
 use crate::wording::counted;
 
 /// Write a data set of synthetic hands: images, annotations, workbook, and the truth about them
@@ -15,7 +15,7 @@ use crate::wording::counted;
 
 A folder that holds this very data set already is left as it is; --force replaces an earlier phantom data set made
 with other settings.")]
-pub struct Args {
+pub struct PhantomArgs {
     /// Folder to make
     #[arg(short, long)]
     out: PathBuf,
@@ -40,8 +40,8 @@ pub struct Args {
 }
 
 /// Makes the data set and says what is in it.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
-    let settings = Settings {
+pub fn run(args: PhantomArgs, ui: &Ui) -> anyhow::Result<Status> {
+    let settings = PhantomSettings {
         patients: args.patients,
         test_patients: args.test_patients,
         size: args.size,

@@ -13,7 +13,7 @@ use crate::device::{self, DeviceKind};
 use crate::experiment::known;
 use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
-use crate::train::Known;
+use crate::train::PatientMetadata;
 use crate::wording::counted;
 
 /// Predict masks and write them as a submission
@@ -26,7 +26,7 @@ Example:
       --folds folds.csv --fold 0 --subset train --out heldout.csv
 
 Where DATA is a folder that `carpus clean` wrote, the masks are put back into the original images.")]
-pub struct Args {
+pub struct PredictArgs {
     /// Weights that a run wrote: best.safetensors
     #[arg(long)]
     checkpoint: PathBuf,
@@ -60,7 +60,7 @@ pub struct Args {
 }
 
 /// Predicts.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
@@ -82,7 +82,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
     let known = match predictor.info().model.metadata {
         Some(_) => known(&dataset, ui),
-        None => Known::default(),
+        None => PatientMetadata::default(),
     };
     let mut prediction = predict(&predictor, &dataset, &entries, &known, args.batch, ui)?;
     if args.data.join(TRANSFORMS).exists() {

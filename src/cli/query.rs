@@ -23,7 +23,7 @@ Example:
 The SQL is that of polars. A table is called by the name of its file without ending. Missing values
 are null; text sorts by its letters. With --json the result is an array of objects, in which numbers
 that JSON cannot write (NaN, infinity) are null too.")]
-pub struct Args {
+pub struct QueryArgs {
     /// Folder of tables (of a scan, an audit, a run), or one file, Parquet or CSV
     tables: PathBuf,
     /// The query
@@ -46,7 +46,7 @@ fn named(text: &str) -> Result<NamedTable, String> {
 }
 
 /// Prints the result.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: QueryArgs, ui: &Ui) -> anyhow::Result<Status> {
     ensure!(!(args.csv && ui.wants_json()), "--csv and --json are two forms of the same result; give one of them");
     let mut tables = tables_at(&args.tables)?;
     tables.extend(args.others);

@@ -13,7 +13,7 @@ Example:
   carpus restore crops predictions.csv --out submission.csv
 
 Exact: the runs are shifted, nothing is resampled.")]
-pub struct Args {
+pub struct RestoreArgs {
     /// Folder that `carpus clean` wrote
     crops: PathBuf,
     /// Submission CSV whose masks have the sizes of the crops
@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 /// Maps the predictions back.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: RestoreArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs([&args.predictions, &args.crops]).file(&args.out, &kind::SUBMISSION)?;
     let transforms = read_transforms(&args.crops)?;
     let restored = restore(&args.predictions, &transforms)?;

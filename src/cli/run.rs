@@ -20,7 +20,7 @@ use crate::digest::hex;
   carpus run --config configs/demo.toml --dry-run      # what would run, and why
 
 Every stage is a command of its own; `run` prints it, so that it can be repeated alone.")]
-pub struct Args {
+pub struct RunArgs {
     /// TOML file: data, work, and a table of flags a stage
     #[arg(short, long)]
     config: PathBuf,
@@ -69,7 +69,7 @@ struct StageReport<'a> {
 }
 
 /// Runs the stages in order.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut config = ChainConfig::read(&args.config)?;
     config.corrections = args.corrections.clone().or(config.corrections);
     let stages = stages(&args.config, &config)?;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::report;
-use crate::runs::{Comparison, Difference, Estimate, Found, Group, Measure, Run, RunError, compare, find};
+use crate::runs::{Comparison, Difference, Estimate, Measure, Run, RunError, RunGroup, RunListing, compare, find};
 
 /// Scores of the held-out images that `carpus train` writes.
 const PER_IMAGE_DICE: &str = "per_image_dice.csv";
@@ -22,7 +22,7 @@ Example:
 
 Runs whose configurations differ in fold and seed alone count as one experiment."
 )]
-pub struct Args {
+pub struct RunsArgs {
     /// Folder of runs
     #[arg(default_value = "runs")]
     folder: PathBuf,
@@ -73,11 +73,11 @@ struct Report {
 }
 
 /// Does one of the three.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         None => list(&find(&[args.folder])?, ui),
         Some(What::Compare(args)) => {
-            let Found { mut runs, skipped } = find(&args.runs)?;
+            let RunListing { mut runs, skipped } = find(&args.runs)?;
             if args.scores != PER_IMAGE_DICE {
                 runs = runs.into_iter().map(|run| run.scored_by(&args.scores)).collect::<Result<_, _>>()?;
             }
@@ -100,7 +100,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
-fn list(Found { runs, skipped }: &Found, ui: &Ui) -> anyhow::Result<Status> {
+fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<Status> {
     let figure = |value: Option<f64>, decimals: usize| value.map_or("–".into(), |v| format!("{v:.decimals$}"));
     let setting = |run: &Run, key: &str| run.setting(key).map_or("–".into(), ToString::to_string);
     let stages = |run: &Run| {
@@ -171,8 +171,8 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
     }
     columns::print(&rows, ui);
     if !comparison.changed.is_empty() {
-        let value = |group: &Group, key: &String| group.settings[key].clone().unwrap_or_else(|| "–".into());
-        let row = |first: &str, cell: &dyn Fn(&Group) -> String| {
+        let value = |group: &RunGroup, key: &String| group.settings[key].clone().unwrap_or_else(|| "–".into());
+        let row = |first: &str, cell: &dyn Fn(&RunGroup) -> String| {
             std::iter::once(first.to_owned()).chain(comparison.groups.iter().map(cell)).collect::<Vec<_>>()
         };
         let mut rows = vec![row("setting", &|group| group.name.clone())];

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::data::warn;
 use super::values::{angle, jobs};
 use super::{Status, Ui};
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 use crate::dataset::{Corrections, Dataset, Problem};
 use crate::scan::{self, ScanSettings};
 use crate::wording::counted;
@@ -13,7 +13,7 @@ use crate::wording::counted;
 #[command(after_help = "Example:
   carpus scan data --out work/tables --csv
   carpus scan data --out work/tables-test --predictions submission.csv")]
-pub struct Args {
+pub struct ScanArgs {
     /// Data folder: train/DCM, train/outputs_json, test/DCM and meta_data.xlsx, or a flat folder
     data: PathBuf,
     /// Folder for patients, images, bones and problems (.parquet)
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Scans and says what was found.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: ScanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let settings = ScanSettings {
         rotated_deg: args.rotated_at,
         bright: args.bright_at,
@@ -63,9 +63,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
     ));
     ui.line(format_args!(
         "problems: {}, {}, {} -> {}",
-        counted(count(Severity::Error), "error", "errors"),
-        counted(count(Severity::Warning), "warning", "warnings"),
-        counted(count(Severity::Info), "repair", "repairs"),
+        counted(count(ProblemSeverity::Error), "error", "errors"),
+        counted(count(ProblemSeverity::Warning), "warning", "warnings"),
+        counted(count(ProblemSeverity::Info), "repair", "repairs"),
         args.out.join("problems.parquet").display()
     ));
     let problems: Vec<Problem> = tables.problems.iter().map(Problem::from).collect();

@@ -33,7 +33,7 @@ Example:
 
 Columns of the CSV: stage, epoch (from 1), step (from 0), factor, lr, encoder_lr; all stages in a row."
 )]
-pub struct Args {
+pub struct ScheduleArgs {
     #[command(flatten)]
     source: Option<Source>,
     /// Print one line a step
@@ -76,7 +76,7 @@ struct Plot {
 }
 
 /// Prints or draws.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: ScheduleArgs, ui: &Ui) -> anyhow::Result<Status> {
     match (args.what, args.source) {
         (Some(What::Plot(plot)), _) => draw(&plot, ui),
         (None, Some(source)) => print(&source, args.csv, ui),

@@ -9,7 +9,7 @@ use crate::artefact::kind;
 use crate::dataset::Subset;
 use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
 use crate::tables::{
-    ImageRow, PatientRow, Table, correct, count, filtered, is, read_parquet, texts, with_patients, write_csv,
+    ImageRow, PatientRow, TableRow, correct, count, filtered, is, read_parquet, texts, with_patients, write_csv,
     write_parquet,
 };
 use crate::wording::counted;
@@ -27,7 +27,7 @@ Example:
 Next to folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that
 of scikit-learn for the same input: stratified-group of StratifiedGroupKFold, group of
 GroupKFold, random-group of GroupKFold(shuffle=True).")]
-pub struct Args {
+pub struct SplitArgs {
     /// Folder that `carpus scan` wrote
     tables: PathBuf,
     /// How patients are dealt: stratified-group, group or random-group
@@ -96,7 +96,7 @@ pub(super) fn subset(text: &str) -> Result<Chosen, String> {
 }
 
 /// Makes folds, their balance and the sampling weights.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
@@ -172,7 +172,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 /// Where the balance and the weights go, none of which, nor the folds, is over a file of another kind or a file of the command.
-fn output_paths(args: &Args, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
+fn output_paths(args: &SplitArgs, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
     let balance = named_after(&args.out, "balance");
     let weights = args.weights_out.clone().unwrap_or_else(|| named_after(&args.out, "weights"));
     ensure!(

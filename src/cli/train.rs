@@ -30,7 +30,7 @@ held_out.csv says whose each held-out image is. Masks in predictions.csv are in 
 With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
 predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
 with --resume. Ctrl-C saves and ends with exit code 130.")]
-pub struct Args {
+pub struct TrainArgs {
     /// TOML file; `carpus train --config FILE --print-config` shows every key
     #[arg(short, long)]
     config: PathBuf,
@@ -116,7 +116,7 @@ impl Observer for Ui {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Trains.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut config = TrainConfig::load(&args.config, &args.sets)?;
     config.data.fold = args.fold.unwrap_or(config.data.fold);
     config.data.corrections = args.corrections.or(config.data.corrections);

@@ -14,7 +14,7 @@ Example:
   carpus vote fold*.csv --at-least 2 --out voted.csv
 
 Votes are counted on runs; no mask is spread out. Every file must hold the same images.")]
-pub struct Args {
+pub struct VoteArgs {
     /// Submission CSVs, two or more
     #[arg(required = true, num_args = 1..)]
     submissions: Vec<PathBuf>,
@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 /// Votes.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: VoteArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs(&args.submissions).file(&args.out, &kind::SUBMISSION)?;
     let voted = scores::vote(&args.submissions, args.at_least, ui)?;
     match submission::sidecar(&args.submissions[0])? {

@@ -29,22 +29,22 @@ pub enum ConfigError {
 }
 
 /// The keys that a configuration may have: what `--set` and a file are held against.
-pub struct Known(serde_json::Value);
+pub struct KnownKeys(serde_json::Value);
 
-impl Known {
+impl KnownKeys {
     /// Those of a `T`.
-    pub fn of<T: JsonSchema>() -> Known {
-        Known(keys::schema::<T>())
+    pub fn of<T: JsonSchema>() -> KnownKeys {
+        KnownKeys(keys::schema::<T>())
     }
 
     /// Those of this schema.
-    pub(super) fn by(schema: serde_json::Value) -> Known {
-        Known(schema)
+    pub(super) fn by(schema: serde_json::Value) -> KnownKeys {
+        KnownKeys(schema)
     }
 }
 
 /// Reads a TOML file as a table.
-pub fn read(path: &Path, known: &Known) -> Result<Table, ConfigError> {
+pub fn read(path: &Path, known: &KnownKeys) -> Result<Table, ConfigError> {
     let text = bounded::read_text(path, bounded::MAX_CONFIG)
         .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let table = text.parse();
@@ -61,7 +61,7 @@ fn refuse(unknown: Vec<Unknown>, line: impl Fn(&Unknown) -> String) -> Result<()
 /// Lays `key=value` over the table: the key dotted, the value TOML, or text where it is no TOML. Where `section` names
 /// a key and text is set on the whole section, the text goes to that key: `("data", "root")` makes `data=DIR` mean
 /// `data.root=DIR`.
-pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &Known) -> Result<(), ConfigError> {
+pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &KnownKeys) -> Result<(), ConfigError> {
     let wrong = |reason: String| ConfigError::Set { text: text.to_owned(), reason };
     let (key, value) =
         text.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, as in optimiser.lr=1e-3".into()))?;
@@ -99,11 +99,12 @@ pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &Kno
 
 /// A table as `T`; an error names the file and the key.
 pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
-    T::deserialize(Value::Table(table)).map_err(|e| ConfigError::Shape { path: path.into(), reason: said(&e) })
+    T::deserialize(Value::Table(table))
+        .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line_message(&e) })
 }
 
 /// What the reader of TOML says, on a line and without Rust's names of types.
-pub(super) fn said(error: &toml::de::Error) -> String {
+pub(super) fn one_line_message(error: &toml::de::Error) -> String {
     without_rust_types(&error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn values_are_toml_or_text() {
-        let known = Known::of::<Run>();
+        let known = KnownKeys::of::<Run>();
         let mut table: Table = "a = 1\n[data]\nroot = 'x'\nfold = 2".parse().unwrap();
         for text in ["a=2", "optimiser.lr=1e-3", "name=run one", "data=phantom", "loss={bce=1.0}", "list=[1,2]"] {
             set(&mut table, text, &[("data", "root")], &known).unwrap();

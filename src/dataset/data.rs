@@ -3,12 +3,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::annotation::{Annotation, AnnotationError, Document, label_place};
-use super::corrections::{Action, Corrections, Decision, Field, Relabel, Target};
+use super::corrections::{Action, CorrectableField, Corrections, Decision, Relabel, Target};
 use super::image::{ImageError, Radiograph, Reader};
 use super::metadata::{MetadataError, Patient, Sex};
 use super::polarity::looks_inverted;
 use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
-use super::{ImageEntry, Levels, Polarity, Problem, Severity, image_id, top_level};
+use super::{ImageEntry, Levels, Polarity, Problem, ProblemSeverity, image_id, top_level};
 use crate::mask::submission::Space;
 
 /// A data set: its images, their annotations and the patients' spreadsheet, from whatever source they come.
@@ -321,7 +321,7 @@ impl Dataset {
                     let reason = "this copy of the image has a correction that is no longer in force";
                     let action = "shapes used as they are; make the copy again with `carpus clean`";
                     unfit.push(
-                        Problem::new(Severity::Error, self.corrections.file(), reason, action)
+                        Problem::new(ProblemSeverity::Error, self.corrections.file(), reason, action)
                             .of_image(&*entry.image_id),
                     );
                 }
@@ -369,7 +369,7 @@ impl Dataset {
                         p.patient_id.as_ref() == Some(id) && p.reason.to_lowercase().contains(field.word())
                     };
                     for problem in problems.iter_mut().filter(settled) {
-                        problem.severity = Severity::Info;
+                        problem.severity = ProblemSeverity::Info;
                         problem.action = format!("set by line {} of {}", decision.line, self.corrections.file());
                     }
                 }
@@ -412,13 +412,13 @@ impl Dataset {
     }
 }
 
-fn set_field(patient: &mut Patient, field: Field, value: &serde_json::Value) {
+fn set_field(patient: &mut Patient, field: CorrectableField, value: &serde_json::Value) {
     match field {
-        Field::Sex => patient.sex = [Sex::F, Sex::M].into_iter().find(|sex| value == sex.name()),
-        Field::Age => patient.age = value.as_f64(),
-        Field::HeightCm => patient.height_cm = value.as_f64(),
-        Field::WeightKg => patient.weight_kg = value.as_f64(),
-        Field::Note => patient.note = value.as_str().unwrap_or_default().to_owned(),
+        CorrectableField::Sex => patient.sex = [Sex::F, Sex::M].into_iter().find(|sex| value == sex.name()),
+        CorrectableField::Age => patient.age = value.as_f64(),
+        CorrectableField::HeightCm => patient.height_cm = value.as_f64(),
+        CorrectableField::WeightKg => patient.weight_kg = value.as_f64(),
+        CorrectableField::Note => patient.note = value.as_str().unwrap_or_default().to_owned(),
     }
 }
 

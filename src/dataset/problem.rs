@@ -5,7 +5,7 @@ use crate::closed_enum::closed_enum;
 closed_enum! {
     /// How much a problem matters.
     #[derive(Default)]
-    pub enum Severity ("severity") {
+    pub enum ProblemSeverity ("severity") {
         #[default]
         /// Put right without loss (a space trimmed, a number read from text).
         Info = "info",
@@ -34,7 +34,7 @@ pub struct Problem {
     /// What was done: `read as M`, `left empty`, `image left out`.
     pub action: String,
     /// How much it matters.
-    pub severity: Severity,
+    pub severity: ProblemSeverity,
 }
 
 /// Longest raw value kept, in characters.
@@ -44,7 +44,7 @@ impl Problem {
     /// A problem with a whole file: no place, no raw value, no image, no patient. Add them with the methods below. A reason
     /// that is an error's text need not name the file again: its path is left out.
     pub fn new(
-        severity: Severity,
+        severity: ProblemSeverity,
         file: impl Into<String>,
         reason: impl Into<String>,
         action: impl Into<String>,
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_problem_names_its_file_once() {
-        let reason = |file: &str, reason: &str| Problem::new(Severity::Error, file, reason, "left out").reason;
+        let reason = |file: &str, reason: &str| Problem::new(ProblemSeverity::Error, file, reason, "left out").reason;
         assert_eq!(reason("train/a.json", "my data/train/a.json line 2 column 0: EOF"), "line 2 column 0: EOF");
         assert_eq!(reason("meta.xlsx", "data/meta.xlsx: no workbook"), "no workbook");
         assert_eq!(reason("a.json", "a.json: no array"), "no array");
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn raw_values_are_shortened_by_characters() {
-        let problem = |raw: &str| Problem::new(Severity::Info, "f", "r", "a").raw(raw).raw;
+        let problem = |raw: &str| Problem::new(ProblemSeverity::Info, "f", "r", "a").raw(raw).raw;
         assert_eq!(problem(&"손".repeat(200)), "손".repeat(200));
         let long = problem(&"손".repeat(201));
         assert_eq!(long.chars().count(), 200);
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn severities_have_names() {
-        for severity in Severity::ALL.iter().copied() {
-            assert_eq!(Severity::from_name(severity.name()), Some(severity));
+        for severity in ProblemSeverity::ALL.iter().copied() {
+            assert_eq!(ProblemSeverity::from_name(severity.name()), Some(severity));
         }
-        assert_eq!(Severity::from_name("fatal"), None);
-        assert!(Severity::Info < Severity::Warning && Severity::Warning < Severity::Error);
+        assert_eq!(ProblemSeverity::from_name("fatal"), None);
+        assert!(ProblemSeverity::Info < ProblemSeverity::Warning && ProblemSeverity::Warning < ProblemSeverity::Error);
     }
 }

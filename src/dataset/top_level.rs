@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::image::{Radiograph, Reader};
 use super::source::Source;
-use super::{ImageEntry, Levels, Problem, Severity};
+use super::{ImageEntry, Levels, Problem, ProblemSeverity};
 use crate::wording::counted;
 
 /// Bits that an image's levels need: those of its highest level, at least 8 and at least what the file says (PNG's sBIT).
@@ -67,7 +67,7 @@ pub(super) fn problems(entries: &[ImageEntry], bits: &[Option<u32>]) -> Vec<Prob
     if top < u16::MAX {
         let images = counted(all.len(), "image", "images");
         let reason = format!("the levels of {images} of 16 bits need {most} bits");
-        problems.push(Problem::new(Severity::Info, "", reason, format!("scaled by their top level, {top}")));
+        problems.push(Problem::new(ProblemSeverity::Info, "", reason, format!("scaled by their top level, {top}")));
     }
     // Images that use a quarter of the range or less become dark: by the levels of few others, or since two devices differ.
     let is_dark = |bits: &Option<u32>| bits.is_some_and(|bits| bits + 2 <= most);
@@ -75,7 +75,7 @@ pub(super) fn problems(entries: &[ImageEntry], bits: &[Option<u32>]) -> Vec<Prob
     let bright = all.iter().filter(|bits| **bits == most).count();
     let warn = |entry: &ImageEntry, reason: String| {
         let action = format!("scaled by the top level {top} all the same; exclude it if its levels are wrong");
-        Problem::new(Severity::Warning, &*entry.image, reason, action).of_image(&*entry.image_id)
+        Problem::new(ProblemSeverity::Warning, &*entry.image, reason, action).of_image(&*entry.image_id)
     };
     if dark > 0 && bright <= dark {
         let images = counted(dark, "image", "images");
@@ -120,15 +120,15 @@ mod tests {
         };
         assert_eq!(said(&[None; 3]), []);
         assert_eq!(said(&[Some(16); 3]), []);
-        assert_eq!(said(&[Some(12); 3]), [(Severity::Info, String::new())]);
+        assert_eq!(said(&[Some(12); 3]), [(ProblemSeverity::Info, String::new())]);
         let mut bits = vec![Some(12); 20];
         bits[7] = Some(16);
-        assert_eq!(said(&bits), [(Severity::Warning, "7.png".to_owned())]);
+        assert_eq!(said(&bits), [(ProblemSeverity::Warning, "7.png".to_owned())]);
         bits[7] = Some(13);
-        assert_eq!(said(&bits), [(Severity::Info, String::new())], "one bit more is chance");
+        assert_eq!(said(&bits), [(ProblemSeverity::Info, String::new())], "one bit more is chance");
         // Two devices: the darker images are named.
         let bits: Vec<Option<u32>> = (0..5).map(|i| Some(if i < 2 { 10 } else { 12 })).collect();
-        let dark = ["0.png", "1.png"].map(|file| (Severity::Warning, file.to_owned()));
+        let dark = ["0.png", "1.png"].map(|file| (ProblemSeverity::Warning, file.to_owned()));
         assert_eq!(said(&bits)[1..], dark);
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
-use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, Severity};
+use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
-use crate::train::{Data, Known, Partition, Samples, TrainConfig, TrainError, partition};
+use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
 use crate::wording::counted;
 
 /// Training and validation images at every size that a stage sees.
@@ -17,7 +17,7 @@ pub struct Sizes {
     /// Where they come from.
     pub dataset: Arc<Dataset>,
     /// What is known of the patients.
-    pub known: Known,
+    pub known: PatientMetadata,
     /// Images that cannot be used.
     problems: Vec<Problem>,
 }
@@ -58,7 +58,7 @@ impl Sizes {
             if read.sizes.is_empty() {
                 warn_of_empty("training", &training, observer);
                 warn_of_empty("validation", &validation, observer);
-                problems.retain(|p| p.severity == Severity::Error);
+                problems.retain(|p| p.severity == ProblemSeverity::Error);
                 observer.problems(&problems);
                 read.problems = problems;
             }
@@ -137,10 +137,10 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, observer: &dyn Observer) -
 }
 
 /// A spreadsheet that cannot be read leaves every patient unknown: only a model that is conditioned on it misses it.
-pub fn known(dataset: &Dataset, observer: &dyn Observer) -> Known {
-    Known::read(dataset).unwrap_or_else(|error| {
+pub fn known(dataset: &Dataset, observer: &dyn Observer) -> PatientMetadata {
+    PatientMetadata::read(dataset).unwrap_or_else(|error| {
         observer.warn(&format!("{error}; nothing is known of the patients"));
-        Known::default()
+        PatientMetadata::default()
     })
 }
 

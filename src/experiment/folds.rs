@@ -14,7 +14,7 @@ use crate::artefact::write_atomically;
 use crate::bounded::Csv;
 use crate::dataset::{Dataset, image_id};
 use crate::runs::RunSummary;
-use crate::scores::{self, ImageScore, Summary};
+use crate::scores::{self, DiceSummary, ImageScore};
 use crate::train::TrainConfig;
 
 /// `all`, or numbers joined by commas.
@@ -72,7 +72,7 @@ pub struct FoldsSummary {
     /// Standard deviation over folds; absent for one.
     pub sd: Option<f64>,
     /// Every image scored by the run that held it out.
-    pub out_of_fold: Summary,
+    pub out_of_fold: DiceSummary,
 }
 
 impl Experiment {
@@ -129,7 +129,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
     for (fold, summary) in runs {
         let run = &summary.run;
         let of_fold = scores::read_scores(&run.join("per_image_dice.csv"))?;
-        let of_run = Summary::of(&of_fold);
+        let of_run = DiceSummary::of(&of_fold);
         folds.push(FoldSummary {
             fold,
             run: run.clone(),
@@ -163,7 +163,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
     let n = means.len() as f64;
     let mean = means.iter().sum::<f64>() / n;
     let sd = (means.len() > 1).then(|| (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
-    let together = FoldsSummary { folder: folder.into(), folds, mean, sd, out_of_fold: Summary::of(&all) };
+    let together = FoldsSummary { folder: folder.into(), folds, mean, sd, out_of_fold: DiceSummary::of(&all) };
     write_json(&folder.join("summary.json"), &together)?;
     Ok(together)
 }

@@ -23,9 +23,9 @@ use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
-use crate::scores::{self, Region, Summary};
+use crate::scores::{self, DiceSummary, Region};
 use crate::tables::{self, HeldOutRow, TableError};
-use crate::train::{Amp, Outcome, Plan, RunFolder, Stage, Strategy, TrainConfig, TrainError, Watcher, train};
+use crate::train::{Amp, Outcome, RunFolder, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train};
 use crate::wording::counted;
 
 pub use data::{known, parts};
@@ -157,7 +157,7 @@ impl Experiment {
         let sizes = Sizes::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
         let data = sizes.at(stages[0].config.size);
         let sample_weights = data::weights(&on_data, data.training)?;
-        let plan = Plan { config: on_data, stages, sample_weights };
+        let plan = TrainingPlan { config: on_data, stages, sample_weights };
         let on_data = &plan.config;
         let run = Run { config: &config, plan: &plan, sizes: &sizes, device, folder };
         let outcome = run.train(existing, stop, observer)?;
@@ -210,7 +210,7 @@ struct Run<'a> {
     /// Kept with the run.
     config: &'a TrainConfig,
     /// What is trained, on the data that there is.
-    plan: &'a Plan,
+    plan: &'a TrainingPlan,
     sizes: &'a Sizes,
     device: Device,
     folder: &'a RunFolder,
@@ -261,7 +261,7 @@ impl Run<'_> {
     }
 
     /// Predicts the held-out images with the best weights and scores them at their own size.
-    fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<Summary, ExperimentError> {
+    fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
         let (Sizes { dataset, known, .. }, folder) = (self.sizes, self.folder);
         let predictor = Predictor::open(&folder.best(), self.device, false)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
@@ -277,7 +277,7 @@ impl Run<'_> {
         } else {
             submission::write(&path, &prediction.images)?;
         }
-        Ok(Summary::of(&scoring.scores))
+        Ok(DiceSummary::of(&scoring.scores))
     }
 }
 

@@ -27,7 +27,7 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
     let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
     let folder = config.output.runs.join(format!(".phantom/{size}"));
     let root = folder.join("data");
-    let settings = phantom::Settings {
+    let settings = phantom::PhantomSettings {
         patients: PATIENTS,
         test_patients: 0,
         size,

@@ -4,7 +4,7 @@ use super::strips::{StripCounts, Strips};
 
 /// What the grey levels of a radiograph say, without masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Levels {
+pub struct LevelStatistics {
     /// White strips at the upper and left edge.
     pub strips: Strips,
     /// Pixels at or above the threshold outside the strips: rings, nail art, implants.
@@ -16,9 +16,9 @@ pub struct Levels {
 }
 
 /// Measures a row-major 8-bit image in one pass; `bright` is the threshold of bright pixels.
-pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> Levels {
+pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> LevelStatistics {
     if width == 0 || height == 0 {
-        return Levels::default();
+        return LevelStatistics::default();
     }
     let (mut counts, mut cells) = (StripCounts::new(width, height), HashCells::new(width, height));
     let mut sum = 0;
@@ -35,7 +35,7 @@ pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> Levels 
         let below = pixels.chunks_exact(width).skip(top);
         bright_px -= below.map(|row| count(&row[..left], |v| v >= bright)).sum::<u64>();
     }
-    Levels { strips, bright_px, mean_grey: sum as f64 / pixels.len() as f64, difference_hash: cells.hash() }
+    LevelStatistics { strips, bright_px, mean_grey: sum as f64 / pixels.len() as f64, difference_hash: cells.hash() }
 }
 
 #[cfg(test)]
@@ -60,6 +60,6 @@ mod tests {
         pixels.chunks_exact_mut(w).for_each(|r| r[..2].fill(10));
         let found = levels(&pixels, w, h, 240);
         assert_eq!((found.strips, found.bright_px), (Strips::default(), (w / 2 - 2 + 1) as u64));
-        assert_eq!(levels(&[], 0, 0, 240), Levels::default());
+        assert_eq!(levels(&[], 0, 0, 240), LevelStatistics::default());
     }
 }

@@ -11,7 +11,7 @@ mod strips;
 
 pub use angle::{angle_deg, is_rotated};
 pub use crossings::{Crossings, crossings};
-pub use levels::{Levels, levels};
-pub use outline::{Fit, Outline, Picture};
+pub use levels::{LevelStatistics, levels};
+pub use outline::{MaskOutline, OutlineFit, UprightLevels};
 pub use side::side_by_anatomy;
 pub use strips::Strips;

@@ -21,7 +21,7 @@ const MOVES: [f64; 2] = [0.02, 0.05];
 
 /// An upright radiograph, bones bright: its grey levels row by row, 0 to 255.
 #[derive(Clone, Copy, Debug)]
-pub struct Picture<'a> {
+pub struct UprightLevels<'a> {
     /// One per pixel.
     pub levels: &'a [u8],
     /// Columns.
@@ -32,13 +32,13 @@ pub struct Picture<'a> {
 
 /// Points along the outline of one mask, each with a step outwards.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outline {
+pub struct MaskOutline {
     points: Vec<([i32; 2], [i32; 2])>,
 }
 
 /// How well the outlines of a hand follow its picture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fit {
+pub struct OutlineFit {
     /// Median of the bones' edge strengths.
     pub edge: f64,
     /// The greatest such median of the same outlines somewhere else in the picture: moved a little, turned or mirrored. Not
@@ -67,9 +67,9 @@ impl Placed {
     }
 }
 
-impl Outline {
+impl MaskOutline {
     /// Of the closed paths around a mask ([`RunMask::outlines`]) in a picture of that size.
-    pub fn new(paths: &[Vec<[i32; 2]>], width: u32, height: u32) -> Outline {
+    pub fn new(paths: &[Vec<[i32; 2]>], width: u32, height: u32) -> MaskOutline {
         let step = (STEP * f64::from(width.max(height))).round().max(1.0);
         // As far along the path as the step goes out: pixels next to each other give eight directions alone.
         let reach = step as usize + 1;
@@ -89,11 +89,11 @@ impl Outline {
                 }
             }
         }
-        Outline { points }
+        MaskOutline { points }
     }
 }
 
-impl Picture<'_> {
+impl UprightLevels<'_> {
     /// Mean grey level under a mask of the picture's size; `None` for an empty one.
     pub fn inside(&self, mask: &RunMask) -> Option<f64> {
         let sum: u64 = mask.runs().iter().map(|r| total(&self.levels[r.start as usize..r.end() as usize])).sum();
@@ -102,7 +102,7 @@ impl Picture<'_> {
     }
 
     /// Mean grey level one and two steps outside an outline, where none of the `masks` lies; `None` where there is no such point.
-    pub fn ring(&self, outline: &Outline, masks: &[(PixelBox, &RunMask)]) -> Option<f64> {
+    pub fn ring(&self, outline: &MaskOutline, masks: &[(PixelBox, &RunMask)]) -> Option<f64> {
         let (mut sum, mut count) = (0u64, 0u64);
         for (at, out) in &outline.points {
             for k in 1..=2 {
@@ -123,11 +123,11 @@ impl Picture<'_> {
     /// whatever direction. 1 where every point lies on an edge along the outline with the brighter side inside, -1 with the darker
     /// side inside, about 0 where the outline has nothing to do with the picture. Contrast cancels. `None` where less
     /// than half of the outline lies in the picture.
-    pub fn edge(&self, outline: &Outline) -> Option<f64> {
+    pub fn edge(&self, outline: &MaskOutline) -> Option<f64> {
         self.edge_at(outline, &Placed::OWN, 1)
     }
 
-    fn edge_at(&self, outline: &Outline, place: &Placed, every: usize) -> Option<f64> {
+    fn edge_at(&self, outline: &MaskOutline, place: &Placed, every: usize) -> Option<f64> {
         let (mut inwards, mut all, mut seen) = (0i32, 0.0, 0);
         for (at, out) in outline.points.iter().step_by(every) {
             let ([x, y], [dx, dy]) = (place.point(*at), place.vector(*out));
@@ -148,13 +148,13 @@ impl Picture<'_> {
 
     /// How well the outlines of a hand, which have the edge strengths `own`, fit where they are and elsewhere; `None` for too few
     /// bones.
-    pub fn fit(&self, outlines: &[Outline], own: Vec<f64>) -> Option<Fit> {
+    pub fn fit(&self, outlines: &[MaskOutline], own: Vec<f64>) -> Option<OutlineFit> {
         let at = |place: &Placed, every: usize| -> Option<f64> {
             median(outlines.iter().filter_map(|o| self.edge_at(o, place, every)).collect())
         };
         let edge = median(own)?;
         if edge >= FOLLOWS {
-            return Some(Fit { edge, elsewhere: None, change: None });
+            return Some(OutlineFit { edge, elsewhere: None, change: None });
         }
         let mut best: Option<(f64, &'static str)> = None;
         for (place, change) in self.other_places() {
@@ -165,7 +165,7 @@ impl Picture<'_> {
             }
         }
         let (elsewhere, change) = best.unzip();
-        Some(Fit { edge, elsewhere, change: change.map(str::to_owned) })
+        Some(OutlineFit { edge, elsewhere, change: change.map(str::to_owned) })
     }
 
     /// The picture's turns and mirror images, as viewers apply them, and small moves to all sides.
@@ -224,15 +224,15 @@ mod tests {
         RunMask::from_dense(&dense, SIDE, SIDE)
     }
 
-    fn outline(mask: &RunMask) -> Outline {
-        Outline::new(&mask.outlines(), SIDE, SIDE)
+    fn outline(mask: &RunMask) -> MaskOutline {
+        MaskOutline::new(&mask.outlines(), SIDE, SIDE)
     }
 
-    fn picture(levels: &[u8]) -> Picture<'_> {
-        Picture { levels, width: SIDE, height: SIDE }
+    fn picture(levels: &[u8]) -> UprightLevels<'_> {
+        UprightLevels { levels, width: SIDE, height: SIDE }
     }
 
-    fn fit(picture: Picture<'_>, outlines: &[Outline]) -> Option<Fit> {
+    fn fit(picture: UprightLevels<'_>, outlines: &[MaskOutline]) -> Option<OutlineFit> {
         picture.fit(outlines, outlines.iter().filter_map(|o| picture.edge(o)).collect())
     }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn turns_and_mirror_images_are_recognised() {
         let discs = hand();
-        let outlines: Vec<Outline> = discs.iter().map(|at| outline(&disc(*at, 9))).collect();
+        let outlines: Vec<MaskOutline> = discs.iter().map(|at| outline(&disc(*at, 9))).collect();
         let last = SIDE as i32 - 1;
         type Change = fn([i32; 2], i32) -> [i32; 2];
         let changed: [(&str, Change); 8] = [

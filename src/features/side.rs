@@ -1,4 +1,4 @@
-use crate::bones::{self, Bone, Group};
+use crate::bones::{self, Bone, BoneGroup};
 use crate::dataset::Side;
 use crate::geometry::Point;
 
@@ -12,10 +12,10 @@ pub fn side_by_anatomy(centroids: &[Option<Point>; bones::COUNT]) -> Option<Side
         (!found.is_empty())
             .then(|| Point::new(found.iter().map(|p| p.x).sum::<f64>() / n, found.iter().map(|p| p.y).sum::<f64>() / n))
     };
-    let finger = |f: u8| move |b: Bone| b.group() == Group::Finger(f);
+    let finger = |f: u8| move |b: Bone| b.group() == BoneGroup::Finger(f);
     // Whole fingers are averaged, so that one or two swapped labels do not turn the hand over.
-    let wrist = mean(&|b| matches!(b.group(), Group::Carpal | Group::Forearm))?;
-    let fingers = mean(&|b| matches!(b.group(), Group::Finger(1..=4)))?;
+    let wrist = mean(&|b| matches!(b.group(), BoneGroup::Carpal | BoneGroup::Forearm))?;
+    let fingers = mean(&|b| matches!(b.group(), BoneGroup::Finger(1..=4)))?;
     let radial = match (mean(&finger(0)), mean(&finger(1))) {
         (Some(a), Some(b)) => Point::new((a.x + b.x) / 2.0, (a.y + b.y) / 2.0),
         (a, b) => a.or(b)?,
@@ -42,9 +42,9 @@ mod tests {
         let mut c = [None; bones::COUNT];
         for b in Bone::all() {
             c[b.index()] = Some(match b.group() {
-                Group::Finger(f) => Point::new(-400.0 + 200.0 * f64::from(f), -600.0 + 10.0 * b.index() as f64),
-                Group::Carpal => Point::new(b.index() as f64, 0.0),
-                Group::Forearm => Point::new(0.0, 300.0),
+                BoneGroup::Finger(f) => Point::new(-400.0 + 200.0 * f64::from(f), -600.0 + 10.0 * b.index() as f64),
+                BoneGroup::Carpal => Point::new(b.index() as f64, 0.0),
+                BoneGroup::Forearm => Point::new(0.0, 300.0),
             });
         }
         c

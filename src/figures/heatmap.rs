@@ -14,14 +14,14 @@ pub struct Heatmap {
     /// Names of the columns.
     pub columns: Vec<String>,
     /// Names of the rows and their cells, one a column.
-    pub rows: Vec<(String, Vec<Cell>)>,
+    pub rows: Vec<(String, Vec<HeatmapCell>)>,
     /// Tint at which the colour is full.
     pub full: f64,
 }
 
 /// A cell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct HeatmapCell {
     /// Text in it.
     pub text: String,
     /// Distance from what is expected, in the unit of `full`.

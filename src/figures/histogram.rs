@@ -1,6 +1,6 @@
 use super::Picture;
 use super::axis::{Axis, bounds};
-use super::layout::{Key, Plot, nothing};
+use super::layout::{LegendKey, Plot, nothing};
 use super::style::{Ink, Rgb};
 use crate::stats;
 
@@ -54,9 +54,9 @@ pub fn edges_for(values: &[f64], bins: usize) -> Vec<f64> {
 }
 
 impl Histogram {
-    pub(super) fn keys(&self) -> Vec<(String, Key)> {
-        let series = self.series.iter().map(|s| (s.name.clone(), Key::Swatch(s.colour)));
-        series.chain(self.markers.iter().map(|m| (m.name.clone(), Key::Dash))).collect()
+    pub(super) fn keys(&self) -> Vec<(String, LegendKey)> {
+        let series = self.series.iter().map(|s| (s.name.clone(), LegendKey::Swatch(s.colour)));
+        series.chain(self.markers.iter().map(|m| (m.name.clone(), LegendKey::Dash))).collect()
     }
 
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {

@@ -35,7 +35,7 @@ pub struct Figure {
 
 /// How an entry of the legend is marked.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Key {
+pub(super) enum LegendKey {
     Swatch(Rgb),
     Dash,
 }
@@ -51,7 +51,7 @@ impl Chart {
         }
     }
 
-    fn keys(&self) -> Vec<(String, Key)> {
+    fn keys(&self) -> Vec<(String, LegendKey)> {
         match self {
             Chart::Histogram(c) => c.keys(),
             Chart::Lines(c) => c.keys(),
@@ -113,8 +113,8 @@ impl Figure {
         picture
     }
 
-    fn keys(&self) -> Vec<(String, Key)> {
-        let mut keys: Vec<(String, Key)> = Vec::new();
+    fn keys(&self) -> Vec<(String, LegendKey)> {
+        let mut keys: Vec<(String, LegendKey)> = Vec::new();
         for key in self.charts.iter().flat_map(Chart::keys) {
             if !keys.contains(&key) {
                 keys.push(key);
@@ -124,7 +124,7 @@ impl Figure {
     }
 }
 
-fn legend(picture: &mut Picture, keys: &[(String, Key)], top: f64, width: f64) -> f64 {
+fn legend(picture: &mut Picture, keys: &[(String, LegendKey)], top: f64, width: f64) -> f64 {
     const MARK: f64 = 18.0;
     let line = LEADING * HEADING;
     let (mut x, mut y) = (0.0, top);
@@ -137,10 +137,10 @@ fn legend(picture: &mut Picture, keys: &[(String, Key)], top: f64, width: f64) -
         }
         let (left, middle) = (MARGIN + x, y + line / 2.0);
         match key {
-            Key::Swatch(rgb) => {
+            LegendKey::Swatch(rgb) => {
                 picture.rect([left, middle - 5.0, left + MARK, middle + 5.0], Ink::Colour(*rgb), 1.0);
             }
-            Key::Dash => picture.dashed((left, middle), (left + MARK, middle), Ink::Text, 1.5),
+            LegendKey::Dash => picture.dashed((left, middle), (left + MARK, middle), Ink::Text, 1.5),
         }
         picture.text(&name, (left + MARK + 6.0, middle + 0.36 * LABEL), LABEL, Ink::Text, Anchor::Start);
         x += needed + 2.0 * GAP;
@@ -230,7 +230,9 @@ pub(super) fn nothing(picture: &mut Picture, [l, t, r, b]: [f64; 4]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Cell, Fit, HistogramSeries, LineSeries, Mark, Marker, Row, ScatterSeries, edges_for};
+    use super::super::{
+        CategoryRow, FittedLine, HeatmapCell, HistogramSeries, LineSeries, Mark, Marker, ScatterSeries, edges_for,
+    };
     use super::*;
     use crate::stats::summary;
 
@@ -253,7 +255,7 @@ mod tests {
             x_label: name.repeat(4),
             y_label: name.repeat(9),
             series: vec![ScatterSeries { name: name.into(), colour: [9, 9, 9], points }],
-            fit: Some(Fit { name: "fit".into(), line }),
+            fit: Some(FittedLine { name: "fit".into(), line }),
         })
     }
 
@@ -270,7 +272,7 @@ mod tests {
 
     fn rows(values: &[f64], name: &str, logarithmic: bool) -> Chart {
         let axis = if logarithmic { Axis::logarithmic } else { |l: &str, v: Vec<f64>| Axis::linear(l, v) };
-        let row = |i: usize, v: f64| Row {
+        let row = |i: usize, v: f64| CategoryRow {
             label: format!("{name}{i}"),
             marks: vec![
                 Mark::Bar { name: "bar".into(), colour: [1, 2, 3], value: v, interval: Some((v - 1.0, v + 1.0)) },
@@ -288,7 +290,7 @@ mod tests {
     }
 
     fn heatmap(values: &[f64], name: &str) -> Chart {
-        let cells = |v: f64| vec![Cell { text: format!("{v:.1} %"), tint: v }; 6];
+        let cells = |v: f64| vec![HeatmapCell { text: format!("{v:.1} %"), tint: v }; 6];
         Chart::Heatmap(Heatmap {
             title: name.into(),
             columns: (0..6).map(|i| format!("fold {i} {name}")).collect(),

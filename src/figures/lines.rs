@@ -1,7 +1,7 @@
 use super::Picture;
 use super::axis::{Axis, bounds};
 use super::histogram::Marker;
-use super::layout::{Key, Plot, nothing};
+use super::layout::{LegendKey, Plot, nothing};
 use super::style::{Ink, Rgb};
 
 /// Least distance of two points that are both drawn, px: what lies closer cannot be told apart.
@@ -34,9 +34,9 @@ pub struct LineSeries {
 }
 
 impl Lines {
-    pub(super) fn keys(&self) -> Vec<(String, Key)> {
-        let series = self.series.iter().map(|s| (s.name.clone(), Key::Swatch(s.colour)));
-        let markers = self.markers.iter().map(|m| (m.name.clone(), Key::Dash));
+    pub(super) fn keys(&self) -> Vec<(String, LegendKey)> {
+        let series = self.series.iter().map(|s| (s.name.clone(), LegendKey::Swatch(s.colour)));
+        let markers = self.markers.iter().map(|m| (m.name.clone(), LegendKey::Dash));
         series.chain(markers).filter(|(name, _)| !name.is_empty()).collect()
     }
 
@@ -79,7 +79,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Shape;
+    use super::super::PictureShape;
     use super::*;
 
     #[test]
@@ -105,11 +105,11 @@ mod tests {
         let lines = Lines { title: String::new(), x_label, y_label, series, markers: vec![] };
         let mut picture = Picture::new(880.0, 210.0, "");
         lines.draw(&mut picture, [16.0, 0.0, 864.0, 210.0]);
-        let is_line = |s: &&Shape| matches!(s, Shape::Line { ink: Ink::Colour(_), .. });
-        let drawn: Vec<&Shape> = picture.shapes.iter().filter(is_line).collect();
+        let is_line = |s: &&PictureShape| matches!(s, PictureShape::Line { ink: Ink::Colour(_), .. });
+        let drawn: Vec<&PictureShape> = picture.shapes.iter().filter(is_line).collect();
         assert_eq!(drawn.len(), 2);
         for line in drawn {
-            let Shape::Line { points, .. } = line else { unreachable!() };
+            let PictureShape::Line { points, .. } = line else { unreachable!() };
             assert!((500..4000).contains(&points.len()), "{}", points.len());
         }
     }

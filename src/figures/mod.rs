@@ -19,11 +19,11 @@ pub mod style;
 
 pub use axis::Axis;
 pub use font::text_width;
-pub use heatmap::{Cell, Heatmap};
+pub use heatmap::{Heatmap, HeatmapCell};
 pub use histogram::{Histogram, HistogramSeries, Marker, edges_for};
 pub use layout::{Chart, Figure};
 pub use lines::{LineSeries, Lines};
 pub use paint::PaintError;
-pub use picture::{Anchor, Picture, Shape, TextShape};
-pub use rows::{Mark, Row, Rows};
-pub use scatter::{Fit, Scatter, ScatterSeries};
+pub use picture::{Anchor, Picture, PictureShape, TextShape};
+pub use rows::{CategoryRow, Mark, Rows};
+pub use scatter::{FittedLine, Scatter, ScatterSeries};

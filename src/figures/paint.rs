@@ -13,7 +13,7 @@ use plotters_backend::{
 
 use super::font::{rasterise, text_width};
 use super::style::{Ink, Rgb};
-use super::{Anchor, Picture, Shape, TextShape};
+use super::{Anchor, Picture, PictureShape, TextShape};
 use crate::artefact::sign_png;
 use crate::typeface::FAMILY;
 
@@ -152,24 +152,24 @@ fn paint<B: DrawingBackend>(picture: &Picture, backend: &mut B) -> Result<(), Pa
     backend.draw_rect((0, 0), (unit(picture.width), unit(picture.height)), &paper, true).map_err(failed)?;
     for shape in &picture.shapes {
         match shape {
-            Shape::Line { points, ink, width } => {
+            PictureShape::Line { points, ink, width } => {
                 let style = Stroke { colour: colour(ink.rgb(), 1.0), width: (width * FINE).round().max(1.0) as u32 };
                 match &points[..] {
                     [a, b] => backend.draw_line(at(a), at(b), &style),
                     _ => backend.draw_path(points.iter().map(at), &style),
                 }
             }
-            Shape::Area { points, ink, alpha } => {
+            PictureShape::Area { points, ink, alpha } => {
                 backend.fill_polygon(points.iter().map(at), &colour(ink.rgb(), *alpha))
             }
-            Shape::Rect { bounds: [l, t, r, b], ink, alpha } => {
+            PictureShape::Rect { bounds: [l, t, r, b], ink, alpha } => {
                 backend.draw_rect((unit(*l), unit(*t)), (unit(*r), unit(*b)), &colour(ink.rgb(), *alpha), true)
             }
-            Shape::Disc { centre, radius, ink, alpha } => {
+            PictureShape::Disc { centre, radius, ink, alpha } => {
                 let radius = (radius * FINE).round().max(1.0) as u32;
                 backend.draw_circle(at(centre), radius, &colour(ink.rgb(), *alpha), true)
             }
-            Shape::Text(text) => {
+            PictureShape::Text(text) => {
                 // Hung from its top so that the baseline comes out at the text's own y (upright: x).
                 let rise = SVG_ASCENT * text.size;
                 let hung = if text.upright { (text.x - rise, text.y) } else { (text.x, text.y - rise) };

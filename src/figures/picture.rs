@@ -53,7 +53,7 @@ impl TextShape {
 
 /// Something drawn. Positions in px, x right, y down.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Shape {
+pub enum PictureShape {
     /// An open line through points.
     Line {
         /// Points.
@@ -106,7 +106,7 @@ pub struct Picture {
     /// What it shows, for those who cannot see it.
     pub description: String,
     /// Shapes, the first at the bottom.
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<PictureShape>,
 }
 
 impl Picture {
@@ -117,7 +117,7 @@ impl Picture {
 
     /// A line from point to point.
     pub fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64) {
-        self.shapes.push(Shape::Line { points, ink, width });
+        self.shapes.push(PictureShape::Line { points, ink, width });
     }
 
     /// A dashed line between two points.
@@ -138,12 +138,12 @@ impl Picture {
 
     /// A filled polygon.
     pub fn area(&mut self, points: Vec<(f64, f64)>, ink: Ink, alpha: f64) {
-        self.shapes.push(Shape::Area { points, ink, alpha });
+        self.shapes.push(PictureShape::Area { points, ink, alpha });
     }
 
     /// A filled rectangle: left, top, right, bottom.
     pub fn rect(&mut self, bounds: [f64; 4], ink: Ink, alpha: f64) {
-        self.shapes.push(Shape::Rect { bounds, ink, alpha });
+        self.shapes.push(PictureShape::Rect { bounds, ink, alpha });
     }
 
     /// The border of a rectangle.
@@ -155,7 +155,7 @@ impl Picture {
 
     /// A filled circle.
     pub fn disc(&mut self, centre: (f64, f64), radius: f64, ink: Ink, alpha: f64) {
-        self.shapes.push(Shape::Disc { centre, radius, ink, alpha });
+        self.shapes.push(PictureShape::Disc { centre, radius, ink, alpha });
     }
 
     /// A line of text; control characters are left out.
@@ -188,13 +188,13 @@ impl Picture {
 
     fn place(&mut self, text: TextShape) {
         if !text.text.is_empty() {
-            self.shapes.push(Shape::Text(text));
+            self.shapes.push(PictureShape::Text(text));
         }
     }
 
     /// Texts of the picture.
     pub fn texts(&self) -> impl Iterator<Item = &TextShape> {
-        self.shapes.iter().filter_map(|s| if let Shape::Text(t) = s { Some(t) } else { None })
+        self.shapes.iter().filter_map(|s| if let PictureShape::Text(t) = s { Some(t) } else { None })
     }
 
     /// What a reader would stumble over: pairs of texts that overlap, and texts that leave the paper.

@@ -1,9 +1,9 @@
 use super::axis::Axis;
 use super::font::{fitted, text_width};
-use super::layout::{Key, Plot, nothing};
+use super::layout::{LegendKey, Plot, nothing};
 use super::style::{GAP, Ink, LABEL, LEADING, Rgb};
 use super::{Anchor, Picture};
-use crate::stats::Summary;
+use crate::stats::SampleSummary;
 
 /// Height of one mark's lane.
 const LANE: f64 = 15.0;
@@ -18,14 +18,14 @@ pub struct Rows {
     /// The common axis. Values outside it are drawn at its end.
     pub axis: Axis,
     /// Rows from top to bottom.
-    pub rows: Vec<Row>,
+    pub rows: Vec<CategoryRow>,
     /// A dashed line across all rows: its name in the legend and its value.
     pub reference: Option<(String, f64)>,
 }
 
 /// One category.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct CategoryRow {
     /// Name at the left.
     pub label: String,
     /// Marks, one a lane.
@@ -66,21 +66,21 @@ pub enum Mark {
         /// Colour.
         colour: Rgb,
         /// The quantiles.
-        summary: Summary,
+        summary: SampleSummary,
     },
 }
 
 impl Mark {
-    fn key(&self) -> Option<(String, Key)> {
+    fn key(&self) -> Option<(String, LegendKey)> {
         let (Mark::Bar { name, colour, .. } | Mark::Dot { name, colour, .. } | Mark::Box { name, colour, .. }) = self;
-        (!name.is_empty()).then(|| (name.clone(), Key::Swatch(*colour)))
+        (!name.is_empty()).then(|| (name.clone(), LegendKey::Swatch(*colour)))
     }
 }
 
 impl Rows {
-    pub(super) fn keys(&self) -> Vec<(String, Key)> {
+    pub(super) fn keys(&self) -> Vec<(String, LegendKey)> {
         let marks = self.rows.iter().flat_map(|r| &r.marks).filter_map(Mark::key);
-        marks.chain(self.reference.iter().map(|(name, _)| (name.clone(), Key::Dash))).collect()
+        marks.chain(self.reference.iter().map(|(name, _)| (name.clone(), LegendKey::Dash))).collect()
     }
 
     pub(super) fn height(&self) -> f64 {
@@ -127,7 +127,7 @@ impl Rows {
     }
 }
 
-fn row_height(row: &Row) -> f64 {
+fn row_height(row: &CategoryRow) -> f64 {
     row.marks.len().max(1) as f64 * LANE + ROW_GAP
 }
 

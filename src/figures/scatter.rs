@@ -1,6 +1,6 @@
 use super::Picture;
 use super::axis::Axis;
-use super::layout::{Key, Plot, nothing};
+use super::layout::{LegendKey, Plot, nothing};
 use super::style::{Ink, Rgb};
 
 /// Points of two quantities.
@@ -15,7 +15,7 @@ pub struct Scatter {
     /// Groups of points.
     pub series: Vec<ScatterSeries>,
     /// Fitted line.
-    pub fit: Option<Fit>,
+    pub fit: Option<FittedLine>,
 }
 
 /// Points of one group.
@@ -31,7 +31,7 @@ pub struct ScatterSeries {
 
 /// A fitted line with its 95 % band.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fit {
+pub struct FittedLine {
     /// Name in the legend.
     pub name: String,
     /// x, mean, lower and upper bound, by x.
@@ -39,9 +39,9 @@ pub struct Fit {
 }
 
 impl Scatter {
-    pub(super) fn keys(&self) -> Vec<(String, Key)> {
-        let series = self.series.iter().map(|s| (s.name.clone(), Key::Swatch(s.colour)));
-        series.chain(self.fit.iter().map(|f| (f.name.clone(), Key::Swatch(Ink::Text.rgb())))).collect()
+    pub(super) fn keys(&self) -> Vec<(String, LegendKey)> {
+        let series = self.series.iter().map(|s| (s.name.clone(), LegendKey::Swatch(s.colour)));
+        series.chain(self.fit.iter().map(|f| (f.name.clone(), LegendKey::Swatch(Ink::Text.rgb())))).collect()
     }
 
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {

@@ -9,10 +9,10 @@ use super::Point;
 pub enum Image {}
 /// Coordinates of a cleaned crop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Crop {}
+pub enum CropSpace {}
 /// Coordinates of the tensor a model sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Model {}
+pub enum ModelSpace {}
 
 /// An affine map from coordinates `From` to coordinates `To`. Name a value after its direction:
 /// `crop_from_image: Affine<Image, Crop>`.
@@ -105,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn inverse_undoes(c in prop::array::uniform6(-3.0f64..3.0), x in -2048.0f64..2048.0, y in -2048.0f64..2048.0) {
-            let crop_from_image = Affine::<Image, Crop>::new(c);
+            let crop_from_image = Affine::<Image, CropSpace>::new(c);
             prop_assume!((c[0] * c[4] - c[1] * c[3]).abs() > 0.05);
             let back = crop_from_image.inverse().unwrap();
             let p = Point::new(x, y);
@@ -117,6 +117,6 @@ mod tests {
 
     #[test]
     fn flat_map_has_no_inverse() {
-        assert!(Affine::<Image, Crop>::scale_shift(1.0, 0.0, 0.0, 0.0).inverse().is_none());
+        assert!(Affine::<Image, CropSpace>::scale_shift(1.0, 0.0, 0.0, 0.0).inverse().is_none());
     }
 }

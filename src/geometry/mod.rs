@@ -5,7 +5,7 @@ mod affine;
 mod moments;
 mod sweep;
 
-pub use affine::{Affine, Crop, Image, Model};
+pub use affine::{Affine, CropSpace, Image, ModelSpace};
 pub use moments::Moments;
 pub(crate) use sweep::SweepTable;
 

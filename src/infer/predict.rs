@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::{InferError, Predictor};
-use crate::augment::Fit;
+use crate::augment::SquareFit;
 use crate::clean::Transform;
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::mask::HandMasks;
 use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
-use crate::train::Known;
+use crate::train::PatientMetadata;
 
 /// Predicted masks of a data folder's images.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub fn predict(
     predictor: &Predictor,
     dataset: &Dataset,
     entries: &[&ImageEntry],
-    known: &Known,
+    known: &PatientMetadata,
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Prediction, InferError> {
@@ -34,16 +34,16 @@ pub fn predict(
     let mut prediction = Prediction { images: Vec::with_capacity(entries.len()), problems: Vec::new() };
     progress.start("images predicted", entries.len() as u64);
     for chunk in entries.chunks(batch.max(1)) {
-        let read: Vec<Result<(Fit, Vec<u8>), String>> = chunk
+        let read: Vec<Result<(SquareFit, Vec<u8>), String>> = chunk
             .par_iter()
             .map(|entry| {
                 let radiograph = dataset.image(entry).map_err(|e| e.to_string())?;
                 let (width, height) = radiograph.pixels.dimensions();
-                let fit = Fit::new(width, height, size);
+                let fit = SquareFit::new(width, height, size);
                 Ok((fit, fit.image(&radiograph.pixels.into_eight_bit())))
             })
             .collect();
-        let (fits, squares): (Vec<Fit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
+        let (fits, squares): (Vec<SquareFit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
         let readable = chunk.iter().zip(&read).filter(|(_, read)| read.is_ok());
         let patients: Vec<[f32; 4]> = readable.map(|(entry, _)| known.patient(&entry.patient_id)).collect();
         let masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares, &patients)? };
@@ -66,7 +66,7 @@ pub fn predict(
 }
 
 fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
-    Problem::new(Severity::Error, &*entry.image, reason, "predicted as empty")
+    Problem::new(ProblemSeverity::Error, &*entry.image, reason, "predicted as empty")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)
 }

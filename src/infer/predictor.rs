@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use super::InferError;
-use crate::augment::{Fit, push_normalised};
+use crate::augment::{SquareFit, push_normalised};
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
 use crate::train::{WeightsInfo, read_weights};
@@ -30,7 +30,7 @@ impl Predictor {
     }
 
     /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU. Of each image's patient a model
-    /// that is conditioned on it is told what [`crate::train::Known`] holds; any other passes it over.
+    /// that is conditioned on it is told what [`crate::train::PatientMetadata`] holds; any other passes it over.
     pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
         let channels = self.info.model.in_channels as usize;
         let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
@@ -66,7 +66,7 @@ impl Predictor {
     /// [`Predictor::logits`].
     pub fn masks(
         &self,
-        fits: &[Fit],
+        fits: &[SquareFit],
         squares: &[Vec<u8>],
         patients: &[[f32; 4]],
     ) -> Result<Vec<HandMasks>, InferError> {

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{LossError, LossMix, Part, Parts};
+use super::{LossError, LossMix, LossValues, Part};
 
 impl LossMix {
     /// The loss of the logits plus that of each auxiliary output times its weight; and the value of each term on the
@@ -28,7 +28,7 @@ impl LossMix {
         target: &Tensor,
         weights: &[f64],
         part: Option<&Part>,
-    ) -> Result<(Tensor, Parts), LossError> {
+    ) -> Result<(Tensor, LossValues), LossError> {
         if weights.len() != auxiliary.len() && !(weights.len() == 1 || auxiliary.is_empty()) {
             return Err(LossError::Auxiliary { outputs: auxiliary.len(), weights: weights.len() });
         }

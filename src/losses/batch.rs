@@ -7,11 +7,11 @@ use super::{LossError, PixelWeight};
 use crate::mask::{RunMask, SignedDistance, masks_of_words};
 
 /// Logits and target of a batch, read a few classes at a time.
-pub struct Batch {
+pub struct LossBatch {
     /// `[B, C, H, W]`.
     pub logits: Tensor,
     /// Masks or words.
-    pub target: Target,
+    pub target: LossTarget,
     /// Factors of the pixels, single precision, `[B, 1 or C, H, W]`.
     pub weights: Option<Tensor>,
     /// Distances of each class of each image, in that order; empty unless a term needs them.
@@ -21,7 +21,7 @@ pub struct Batch {
 }
 
 /// What is true.
-pub enum Target {
+pub enum LossTarget {
     /// {0,1}, `[B, C, H, W]`.
     Dense(Tensor),
     /// Bit c of a word is class c, `[B, H, W]`.
@@ -32,7 +32,7 @@ pub enum Target {
 const CHUNK_CPU: i64 = 1 << 19;
 const CHUNK_GPU: i64 = 1 << 24;
 
-impl Batch {
+impl LossBatch {
     /// Checks shapes and kinds; nothing is copied.
     pub fn new(logits: &Tensor, target: &Tensor) -> Result<Self, LossError> {
         let shape = logits.size();
@@ -48,8 +48,8 @@ impl Batch {
         if !words && target.size() != shape {
             return Err(LossError::Target { logits: shape, size: target.size(), kind });
         }
-        let target = if words { Target::Words(target) } else { Target::Dense(target) };
-        Ok(Batch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w] })
+        let target = if words { LossTarget::Words(target) } else { LossTarget::Dense(target) };
+        Ok(LossBatch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w] })
     }
 
     /// With factors of the pixels, `[B, H, W]` or `[B, 1 or C, H, W]`.
@@ -69,7 +69,7 @@ impl Batch {
         let [b, c, h, w] = self.size;
         let (width, height) = (w as u32, h as u32);
         let masks: Vec<Vec<RunMask>> = match &self.target {
-            Target::Words(words) => {
+            LossTarget::Words(words) => {
                 let words = words.f_to_device(Device::Cpu)?.f_contiguous()?;
                 let words: &[u32] = elements(&words).expect("made so");
                 words
@@ -77,7 +77,7 @@ impl Batch {
                     .map(|image| masks_of_words(image, width, height, c as usize))
                     .collect()
             }
-            Target::Dense(dense) => {
+            LossTarget::Dense(dense) => {
                 let dense = dense.f_gt(0.5)?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?;
                 let dense: &[u8] = elements(&dense).expect("made so");
                 let plane = |plane: &[u8]| RunMask::from_dense(plane, width, height);
@@ -134,8 +134,8 @@ impl Batch {
     pub fn chunk(&self, first: i64, count: i64) -> Result<Chunk, TchError> {
         let logits = self.logits.f_narrow(1, first, count)?.f_to_kind(Kind::Float)?;
         let target = match &self.target {
-            Target::Dense(dense) => dense.f_narrow(1, first, count)?.f_to_kind(Kind::Float)?,
-            Target::Words(words) => {
+            LossTarget::Dense(dense) => dense.f_narrow(1, first, count)?.f_to_kind(Kind::Float)?,
+            LossTarget::Words(words) => {
                 let bits: Vec<i32> = (first..first + count).map(|c| (1u32 << c) as i32).collect();
                 let bits = Tensor::f_from_slice(&bits)?.f_to_device(words.device())?.f_view([1, count, 1, 1])?;
                 words.f_unsqueeze(1)?.f_bitwise_and_tensor(&bits)?.f_ne(0)?.f_to_kind(Kind::Float)?

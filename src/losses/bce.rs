@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::batch::{Batch, Chunk, total};
-use super::block::{BLOCK, Block, sum};
+use super::batch::{Chunk, LossBatch, total};
+use super::block::{BLOCK, PixelBlock, sum};
 use super::loss::{Loss, LossKind, OfPixels, Term, Way};
 use super::pixel_weight::Around;
 use super::planes::Strip;
@@ -69,7 +69,7 @@ impl Loss for Bce {
 impl OfPixels for Bce {
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
@@ -160,7 +160,7 @@ impl OfPixels for Bce {
     fn of_block(
         &self,
         [q, w]: [f32; 2],
-        block: &Block,
+        block: &PixelBlock,
         weights: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
     ) -> f64 {
@@ -205,7 +205,7 @@ impl OfPixels for Bce {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

@@ -6,7 +6,7 @@
 pub const BLOCK: usize = 512;
 
 /// What the terms need of the pixels of one class. Slices of one length, at most [`BLOCK`].
-pub struct Block<'a> {
+pub struct PixelBlock<'a> {
     /// {0,1}.
     pub target: &'a [f32],
     /// Sigmoid of the logit x.
@@ -53,7 +53,7 @@ impl Scratch {
     }
 
     /// Everything.
-    pub fn block(&mut self, logits: &[f32], words: &[u32], class: usize) -> Block<'_> {
+    pub fn block(&mut self, logits: &[f32], words: &[u32], class: usize) -> PixelBlock<'_> {
         let n = logits.len();
         let (target, probability) = (&mut self.target[..n], &mut self.probability[..n]);
         let (wrong, right) = (&mut self.wrong[..n], &mut self.right[..n]);
@@ -72,7 +72,7 @@ impl Scratch {
             entropy[i] = (if w < 0.0 { 0.0 } else { w }) + l;
             other_entropy[i] = (if w < 0.0 { -w } else { 0.0 }) + l;
         }
-        Block { target, probability, wrong, right, entropy, other_entropy }
+        PixelBlock { target, probability, wrong, right, entropy, other_entropy }
     }
 }
 

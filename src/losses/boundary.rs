@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::LossError;
-use super::batch::{Batch, Chunk, total};
-use super::block::{Block, dot};
+use super::batch::{Chunk, LossBatch, total};
+use super::block::{PixelBlock, dot};
 use super::loss::{Loss, LossKind, OfPixels, Term, Way};
 use super::planes::Strip;
 use crate::violation::Violations;
@@ -56,7 +56,7 @@ impl Loss for Boundary {
 impl OfPixels for Boundary {
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         _probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
@@ -82,7 +82,7 @@ impl OfPixels for Boundary {
     fn of_block(
         &self,
         _factors: [f32; 2],
-        block: &Block,
+        block: &PixelBlock,
         map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
     ) -> f64 {
@@ -98,7 +98,7 @@ impl OfPixels for Boundary {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check_on;
+    use super::super::worked_example::check_on;
 
     #[test]
     fn by_hand() {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::LossError;
-use super::batch::{Batch, Chunk, total};
-use super::block::{BLOCK, Block, exp, sum};
+use super::batch::{Chunk, LossBatch, total};
+use super::block::{BLOCK, PixelBlock, exp, sum};
 use super::loss::{Loss, LossKind, OfPixels, Term, Way};
 use crate::violation::Violations;
 
@@ -56,7 +56,7 @@ impl Loss for Focal {
 impl OfPixels for Focal {
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         _probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
@@ -83,7 +83,7 @@ impl OfPixels for Focal {
     fn of_block(
         &self,
         _factors: [f32; 2],
-        block: &Block,
+        block: &PixelBlock,
         _map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
     ) -> f64 {
@@ -116,7 +116,7 @@ impl OfPixels for Focal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

@@ -69,7 +69,7 @@ impl OfOverlap for FocalTversky {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

@@ -61,7 +61,7 @@ impl OfOverlap for GeneralisedDice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

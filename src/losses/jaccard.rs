@@ -54,7 +54,7 @@ impl OfOverlap for Jaccard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::batch::{Batch, Chunk};
-use super::block::Block;
+use super::batch::{Chunk, LossBatch};
+use super::block::PixelBlock;
 use super::planes::{Planes, Strip};
 use super::region::Overlap;
 use super::{LossError, PixelWeight};
@@ -27,7 +27,7 @@ pub struct LossKind {
 }
 
 /// The value of each loss of a mix.
-pub type Parts = Vec<(&'static LossKind, Tensor)>;
+pub type LossValues = Vec<(&'static LossKind, Tensor)>;
 
 /// Every loss, in the order of listings.
 pub const LOSSES: &[LossKind] = &[
@@ -125,7 +125,7 @@ pub trait OfPixels: Sync {
     /// chunk's logits where there is a gradient.
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         probability: &Tensor,
         gradient: Option<(&mut Tensor, f64)>,
@@ -146,7 +146,7 @@ pub trait OfPixels: Sync {
     fn of_block(
         &self,
         factors: [f32; 2],
-        block: &Block,
+        block: &PixelBlock,
         map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
     ) -> f64;
@@ -163,7 +163,7 @@ pub trait OfOrder {
     /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError>;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::LossError;
-use super::batch::{Batch, Chunk};
+use super::batch::{Chunk, LossBatch};
 use super::loss::{Loss, LossKind, OfOrder, Term, Way};
 use super::planes::Planes;
 
@@ -58,7 +58,7 @@ impl OfOrder for Lovasz {
 
     fn accumulate(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         chunk: &Chunk,
         mut gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
@@ -214,7 +214,7 @@ fn hinge(logits: &Tensor, target: &Tensor, with_slope: bool) -> Result<(Tensor, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check_on;
+    use super::super::worked_example::check_on;
     use super::*;
 
     #[test]

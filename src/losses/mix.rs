@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::batch::Batch;
+use super::batch::LossBatch;
 use super::loss::Way;
 use super::memory::elements_mut;
 use super::part::Part;
 use super::planes::Planes;
 use super::region::Overlap;
-use super::{Bce, Dice, LOSSES, LossError, LossKind, Parts, Term};
+use super::{Bce, Dice, LOSSES, LossError, LossKind, LossValues, Term};
 use crate::violation::Violations;
 
 /// A weighted sum of losses: `{ bce = 0.5, dice = 0.5 }`, or with options
@@ -62,13 +62,13 @@ impl LossMix {
     }
 
     /// The value of each term before weighting, without gradient.
-    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<Parts, LossError> {
+    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<LossValues, LossError> {
         let values = tch::no_grad(|| self.values(logits, target, None, None, None))?;
         Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
     }
 
     /// The weighted sum, and the value of each term before weighting, at the cost of the sum.
-    pub fn forward_with_parts(&self, logits: &Tensor, target: &Tensor) -> Result<(Tensor, Parts), LossError> {
+    pub fn forward_with_parts(&self, logits: &Tensor, target: &Tensor) -> Result<(Tensor, LossValues), LossError> {
         self.forward_weighted(logits, target, None)
     }
 
@@ -79,7 +79,7 @@ impl LossMix {
         logits: &Tensor,
         target: &Tensor,
         weights: Option<&Tensor>,
-    ) -> Result<(Tensor, Parts), LossError> {
+    ) -> Result<(Tensor, LossValues), LossError> {
         self.forward_of_part(logits, target, weights, None)
     }
 
@@ -93,7 +93,7 @@ impl LossMix {
         target: &Tensor,
         weights: Option<&Tensor>,
         part: Option<&Part>,
-    ) -> Result<(Tensor, Parts), LossError> {
+    ) -> Result<(Tensor, LossValues), LossError> {
         let mut gradient = if logits.requires_grad() && grad_is_on() {
             Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
         } else {
@@ -127,8 +127,8 @@ impl LossMix {
     }
 
     /// Logits and target with whatever the terms need to know of them.
-    fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<Batch, LossError> {
-        let mut batch = Batch::new(logits, target)?;
+    fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<LossBatch, LossError> {
+        let mut batch = LossBatch::new(logits, target)?;
         if let Some(weights) = weights {
             if !self.terms.iter().any(|(_, term)| term.loss.takes_weights()) {
                 return Err(LossError::WeightsUnused);
@@ -206,7 +206,7 @@ impl LossMix {
     /// As `values`, by operations on tensors of any kind on any device.
     fn on_tensors(
         &self,
-        batch: &Batch,
+        batch: &LossBatch,
         part: Option<&Part>,
         mut gradient: Option<&mut Tensor>,
     ) -> Result<Vec<Tensor>, LossError> {

@@ -17,8 +17,6 @@ mod batch;
 mod bce;
 mod block;
 mod boundary;
-#[cfg(test)]
-mod by_hand;
 mod dice;
 mod focal;
 mod focal_tversky;
@@ -35,6 +33,8 @@ mod planes;
 mod points;
 mod region;
 mod tversky;
+#[cfg(test)]
+mod worked_example;
 
 use crate::wording::counted;
 use tch::{Kind, TchError};
@@ -47,7 +47,7 @@ pub use focal::Focal;
 pub use focal_tversky::FocalTversky;
 pub use generalised_dice::GeneralisedDice;
 pub use jaccard::Jaccard;
-pub use loss::{LOSSES, Loss, LossKind, Parts, Term};
+pub use loss::{LOSSES, Loss, LossKind, LossValues, Term};
 pub use lovasz::{Lovasz, Over};
 pub use mix::LossMix;
 pub use part::Part;

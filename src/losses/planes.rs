@@ -7,8 +7,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 use tch::{TchError, Tensor};
 
-use super::batch::{Batch, Target};
-use super::block::{BLOCK, Block, Scratch, dot, sum};
+use super::batch::{LossBatch, LossTarget};
+use super::block::{BLOCK, PixelBlock, Scratch, dot, sum};
 use super::loss::{OfPixels, Way};
 use super::memory::{elements, elements_mut};
 use super::region::Overlap;
@@ -88,8 +88,8 @@ struct Work<'a> {
 impl<'a> Planes<'a> {
     /// `None` for what has to go the way of tensors: other kinds, devices, masks that are spread out, or more logits
     /// than 32 bits count.
-    pub fn of(batch: &'a Batch) -> Option<Self> {
-        let Target::Words(words) = &batch.target else { return None };
+    pub fn of(batch: &'a LossBatch) -> Option<Self> {
+        let LossTarget::Words(words) = &batch.target else { return None };
         let [_, classes, height, width] = batch.size;
         let weights = match &batch.weights {
             Some(weights) => Some(elements(weights)?),
@@ -215,7 +215,7 @@ impl<'a> Planes<'a> {
 }
 
 /// `(dL/dboth t + dL/dpredicted) p (1 - p)`, or zeros, as the gradient to start from.
-fn of_overlap(slopes: Option<[f32; 2]>, block: &Block, gradient: &mut [f32]) {
+fn of_overlap(slopes: Option<[f32; 2]>, block: &PixelBlock, gradient: &mut [f32]) {
     let Some([of_both, of_predicted]) = slopes else { return gradient.fill(0.0) };
     for ((g, p), t) in gradient.iter_mut().zip(block.probability).zip(block.target) {
         *g = (of_both * t + of_predicted) * p * (1.0 - p);

@@ -3,7 +3,7 @@
 use tch::{Kind, Reduction, Tensor};
 
 use super::LossError;
-use crate::models::Points;
+use crate::models::PointLogits;
 
 /// Mean over points and classes of the binary cross entropy between a point head's logits and the labels at its points,
 /// a scalar; to be added to the loss of the logits with a weight. It can be differentiated with respect to
@@ -12,7 +12,7 @@ use crate::models::Points;
 /// `words` are label words `[B, H, W]` (`i32`, bit c = class c). A point has the label of the pixel it lies in: column
 /// `floor(x W)`, row `floor(y H)`, which is the reference's sampling of the target (`grid_sample`, nearest, corners not
 /// aligned); a coordinate of 1, or outside 0 to 1, counts as the pixel at that border.
-pub fn point_loss(points: &Points, words: &Tensor) -> Result<Tensor, LossError> {
+pub fn point_loss(points: &PointLogits, words: &Tensor) -> Result<Tensor, LossError> {
     let (coordinates, logits) = (points.coordinates.size(), points.logits.size());
     let wrong = || LossError::Points {
         coordinates: coordinates.clone(),
@@ -57,7 +57,7 @@ mod tests {
         // Upper left, lower right corner (held), lower right, upper right.
         let places = [[0.1f32, 0.2], [1.0, 1.0], [0.5, 0.75], [0.9, 0.4]];
         let logits = Tensor::from_slice(&[2f32, -1.0, -3.0, 0.0, 1.0, 4.0, -2.0, 0.5]).view([1, 2, 4]);
-        let points = Points {
+        let points = PointLogits {
             coordinates: Tensor::from_slice(&places.concat()).view([1, 4, 2]),
             logits: logits.set_requires_grad(true),
         };
@@ -71,7 +71,7 @@ mod tests {
         for ((g, x), t) in gradient.iter().zip(x).zip(labels) {
             assert!((f64::from(*g) - (1.0 / (1.0 + (-x).exp()) - t) / 8.0).abs() < 1e-7);
         }
-        let other = Points { coordinates: points.coordinates.copy(), logits: points.logits.narrow(2, 0, 3) };
+        let other = PointLogits { coordinates: points.coordinates.copy(), logits: points.logits.narrow(2, 0, 3) };
         assert!(matches!(point_loss(&other, &words), Err(LossError::Points { .. })));
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use super::batch::{Batch, Chunk};
+use super::batch::{Chunk, LossBatch};
 use crate::violation::Violations;
 
 /// Sums over the pixels of each class of each image, `[B, C]` each: all that a loss of overlap depends on.
@@ -17,7 +17,7 @@ pub struct Overlap {
 
 impl Overlap {
     /// Room for a batch's sums.
-    pub fn zeros(batch: &Batch) -> Result<Self, TchError> {
+    pub fn zeros(batch: &LossBatch) -> Result<Self, TchError> {
         let [b, c, ..] = batch.size;
         let zeros = || Tensor::f_zeros([b, c], (Kind::Float, batch.device()));
         Ok(Overlap { both: zeros()?, predicted: zeros()?, true_pixels: zeros()? })

@@ -76,7 +76,7 @@ pub(super) fn index(overlap: &Overlap, alpha: &PerClass, beta: &PerClass, smooth
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::check;
+    use super::super::worked_example::check;
 
     #[test]
     fn by_hand() {

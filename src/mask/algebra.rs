@@ -1,6 +1,6 @@
 //! Set algebra, agreement and votes: merges of sorted runs.
 
-use super::runs::{MaskError, Run, RunBuilder, RunMask};
+use super::runs::{MaskError, PixelRun, RunBuilder, RunMask};
 
 /// How much of an image several masks cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn common_size(masks: &[&RunMask]) -> Result<(u32, u32), MaskError> {
 }
 
 /// Calls `common` with each span that lies in a run of both, in order.
-fn for_each_common(mut a: &[Run], mut b: &[Run], mut common: impl FnMut(u32, u32)) {
+fn for_each_common(mut a: &[PixelRun], mut b: &[PixelRun], mut common: impl FnMut(u32, u32)) {
     while let ([first, a_rest @ ..], [second, b_rest @ ..]) = (a, b) {
         let (start, end) = (first.start.max(second.start), first.end().min(second.end()));
         if start < end {

@@ -252,7 +252,7 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Run;
+    use crate::mask::PixelRun;
 
     /// By looking at every pair of pixels.
     fn slow(mask: &RunMask) -> Vec<f32> {
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_square_by_hand() {
         // A 3 x 3 square at (1, 1) of a 5 x 4 image; its lower edge is the image's.
-        let runs = (1..4).map(|y| Run { start: y * 5 + 1, len: 3 }).collect();
+        let runs = (1..4).map(|y| PixelRun { start: y * 5 + 1, len: 3 }).collect();
         let map = SignedDistance::new(&RunMask::from_runs(5, 4, runs).unwrap());
         let root = 2f32.sqrt();
         #[rustfmt::skip]

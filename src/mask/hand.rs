@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_run_past_the_end_names_its_bone() {
         let mut flat = HandMasks::empty(100, 1);
-        flat.set(Bone::ULNA, RunMask::from_runs(100, 1, vec![crate::mask::Run { start: 10, len: 5 }]).unwrap())
+        flat.set(Bone::ULNA, RunMask::from_runs(100, 1, vec![crate::mask::PixelRun { start: 10, len: 5 }]).unwrap())
             .unwrap();
         assert_eq!(flat.reshaped(5, 3).unwrap()[Bone::ULNA].runs(), flat[Bone::ULNA].runs());
         assert_eq!(flat.reshaped(4, 3).unwrap_err().0, Bone::ULNA);

@@ -1,4 +1,4 @@
-use super::runs::{Run, scan};
+use super::runs::{PixelRun, scan};
 use super::transform::for_each_resized;
 use super::{HandMasks, MAX_PIXELS, RunMask};
 
@@ -71,7 +71,7 @@ pub fn masks_of_words(words: &[u32], width: u32, height: u32, classes: usize) ->
     /// Words looked at together: most blocks are all alike.
     const BLOCK: usize = 64;
     assert_eq!(words.len() as u64, u64::from(width) * u64::from(height), "one word a pixel");
-    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); classes];
+    let mut runs: Vec<Vec<PixelRun>> = vec![Vec::new(); classes];
     let mut starts = vec![0u32; classes];
     let wanted = u32::MAX.checked_shl(classes as u32).map_or(u32::MAX, |above| !above);
     let mut current = 0;
@@ -82,7 +82,7 @@ pub fn masks_of_words(words: &[u32], width: u32, height: u32, classes: usize) ->
             if word >> class & 1 == 1 {
                 starts[class] = at as u32;
             } else {
-                runs[class].push(Run { start: starts[class], len: at as u32 - starts[class] });
+                runs[class].push(PixelRun { start: starts[class], len: at as u32 - starts[class] });
             }
             changed &= changed - 1;
         }

@@ -24,5 +24,5 @@ pub use algebra::{Coverage, coverage};
 pub use distance::SignedDistance;
 pub use hand::HandMasks;
 pub use labels::{LabelImage, masks_of_words};
-pub use runs::{MAX_PIXELS, MaskError, Run, RunMask};
+pub use runs::{MAX_PIXELS, MaskError, PixelRun, RunMask};
 pub use trace::outlines_length;

@@ -5,7 +5,7 @@
 //! the lines that pass it and the spans between pairs of sides are sorted and joined, or counted by column where
 //! there are more of them than columns. Memory is that of the sides and the rows, time that of the rows they pass.
 
-use super::runs::{Run, RunBuilder};
+use super::runs::{PixelRun, RunBuilder};
 use crate::geometry::SweepTable;
 
 /// Fractional bits of a side's x.
@@ -14,7 +14,7 @@ const SHIFT: u32 = 16;
 const UP: i64 = (1 << SHIFT) - 1;
 
 /// The runs of the filled polygon, outline included.
-pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<Run> {
+pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<PixelRun> {
     let (w, h) = (i64::from(width), i64::from(height));
     let Some(last) = points.last() else { return Vec::new() };
     if w == 0 || h == 0 {
@@ -177,7 +177,7 @@ impl Side {
 }
 
 /// Joins what lines and sides cover, row by row.
-fn sweep(lines: &Begun<Line>, sides: &Begun<Side>, first: i64, w: i64) -> Vec<Run> {
+fn sweep(lines: &Begun<Line>, sides: &Begun<Side>, first: i64, w: i64) -> Vec<PixelRun> {
     let mut runs = RunBuilder::with_capacity(lines.table.lines());
     // By value: reading them in order is several times as fast where many pass.
     let mut passing_lines: Vec<Line> = Vec::new();

@@ -8,14 +8,14 @@ pub const MAX_PIXELS: u64 = u32::MAX as u64;
 
 /// `len` set pixels from `start` in the row-major flattened image; may run over row ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Run {
+pub struct PixelRun {
     /// Index of the first pixel, `y * width + x`.
     pub start: u32,
     /// Number of pixels, at least 1.
     pub len: u32,
 }
 
-impl Run {
+impl PixelRun {
     /// One past the last pixel.
     pub fn end(self) -> u32 {
         self.start + self.len
@@ -90,7 +90,7 @@ pub enum MaskError {
 pub struct RunMask {
     width: u32,
     height: u32,
-    runs: Vec<Run>,
+    runs: Vec<PixelRun>,
 }
 
 impl RunMask {
@@ -102,12 +102,12 @@ impl RunMask {
     /// Every pixel set. Panics if `width * height` exceeds [`MAX_PIXELS`].
     pub fn full(width: u32, height: u32) -> Self {
         let len = width.checked_mul(height).expect("at most MAX_PIXELS pixels");
-        let runs = if len == 0 { Vec::new() } else { vec![Run { start: 0, len }] };
+        let runs = if len == 0 { Vec::new() } else { vec![PixelRun { start: 0, len }] };
         Self::from_maximal_runs(width, height, runs)
     }
 
     /// From runs that are known to be sorted, disjoint, maximal and inside.
-    pub(super) fn from_maximal_runs(width: u32, height: u32, runs: Vec<Run>) -> Self {
+    pub(super) fn from_maximal_runs(width: u32, height: u32, runs: Vec<PixelRun>) -> Self {
         assert!(fits(width, height), "a mask of {width}x{height} has more than {MAX_PIXELS} pixels");
         debug_assert!(runs.iter().all(|r| r.len > 0));
         debug_assert!(runs.windows(2).all(|w| w[0].end() < w[1].start));
@@ -117,7 +117,7 @@ impl RunMask {
 
     /// From sorted disjoint runs; touching runs are joined. The error names the first run that is empty,
     /// out of order or out of range.
-    pub fn from_runs(width: u32, height: u32, runs: Vec<Run>) -> Result<Self, MaskError> {
+    pub fn from_runs(width: u32, height: u32, runs: Vec<PixelRun>) -> Result<Self, MaskError> {
         if !fits(width, height) {
             return Err(MaskError::TooLarge { width, height });
         }
@@ -177,7 +177,7 @@ impl RunMask {
     }
 
     /// The runs: sorted, disjoint, maximal.
-    pub fn runs(&self) -> &[Run] {
+    pub fn runs(&self) -> &[PixelRun] {
         &self.runs
     }
 
@@ -247,7 +247,7 @@ fn squares_below(n: u64) -> u64 {
 }
 
 /// The maximal runs of items that are `set`.
-pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<Run> {
+pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<PixelRun> {
     /// Items looked at together: a block without a change costs one vector comparison a register.
     const BLOCK: usize = 64;
     let find = |from: usize, wanted: bool| {
@@ -264,7 +264,7 @@ pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<Run> {
     let mut at = find(0, true);
     while at < items.len() {
         let end = find(at, false);
-        runs.push(Run { start: at as u32, len: (end - at) as u32 });
+        runs.push(PixelRun { start: at as u32, len: (end - at) as u32 });
         at = find(end, true);
     }
     runs
@@ -272,7 +272,7 @@ pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<Run> {
 
 /// Runs cut at row ends, without a division where consecutive runs lie in the same or the next row.
 struct Rows<'a> {
-    runs: std::slice::Iter<'a, Run>,
+    runs: std::slice::Iter<'a, PixelRun>,
     start: u32,
     end: u32,
     width: u32,
@@ -306,7 +306,7 @@ impl FusedIterator for Rows<'_> {}
 /// Collects spans in order into maximal runs.
 #[derive(Default)]
 pub(super) struct RunBuilder {
-    runs: Vec<Run>,
+    runs: Vec<PixelRun>,
 }
 
 impl RunBuilder {
@@ -320,11 +320,11 @@ impl RunBuilder {
         debug_assert!(start < end);
         match self.runs.last_mut() {
             Some(last) if start <= last.end() => last.len = end.max(last.end()) - last.start,
-            _ => self.runs.push(Run { start, len: end - start }),
+            _ => self.runs.push(PixelRun { start, len: end - start }),
         }
     }
 
-    pub(super) fn finish(self) -> Vec<Run> {
+    pub(super) fn finish(self) -> Vec<PixelRun> {
         self.runs
     }
 }
@@ -333,8 +333,8 @@ impl RunBuilder {
 mod tests {
     use super::*;
 
-    fn run(start: u32, len: u32) -> Run {
-        Run { start, len }
+    fn run(start: u32, len: u32) -> PixelRun {
+        PixelRun { start, len }
     }
 
     #[test]

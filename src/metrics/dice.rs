@@ -19,9 +19,9 @@ pub enum MetricError {
 }
 
 /// Dice coefficient of each class, the mean over images; 1 where an image has the class neither in prediction nor
-/// in truth. All counting stays on the device until [`Dice::compute`].
+/// in truth. All counting stays on the device until [`DiceMetric::compute`].
 #[derive(Debug)]
-pub struct Dice {
+pub struct DiceMetric {
     classes: i64,
     /// Sum over images of each class's Dice, `[C]` in double precision; made by the first batch, on its device.
     sum: Option<Tensor>,
@@ -39,10 +39,10 @@ pub struct DiceScore {
     pub images: usize,
 }
 
-impl Dice {
+impl DiceMetric {
     /// For masks of this many classes.
     pub fn new(classes: i64) -> Self {
-        Dice { classes, sum: None, images: 0 }
+        DiceMetric { classes, sum: None, images: 0 }
     }
 
     /// Takes in a batch, `[B, C, H, W]` each. A floating `prediction` holds logits and is positive above 0
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn dice_by_hand() {
-        let mut metric = Dice::new(2);
+        let mut metric = DiceMetric::new(2);
         assert!(metric.compute().unwrap().is_none());
         // Class 0: two predicted, two true, one common: 2 * 1 / 4. Class 1: empty in both.
         let logits = Tensor::from_slice(&[1f32, 2.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]).view([1, 2, 2, 2]);

@@ -2,4 +2,4 @@
 
 mod dice;
 
-pub use dice::{Dice, DiceScore, MetricError};
+pub use dice::{DiceMetric, DiceScore, MetricError};

@@ -13,26 +13,26 @@
 //! ```
 
 mod architecture;
+mod assembly;
 mod config;
+mod config_checks;
 mod decoders;
 mod encoder_kind;
 mod encoders;
 mod export;
-mod fit;
 mod heads;
 mod layers;
 mod metadata;
 mod multi_scale_attention;
 pub mod names;
-mod network;
 mod networks;
 mod norm;
 mod outline;
 mod parameters;
 mod point_rend;
 mod scale;
+mod suggest_config;
 mod tensor_file;
-mod validate;
 mod weights;
 
 use std::cell::RefCell;
@@ -49,8 +49,8 @@ pub use metadata::MetadataOptions;
 pub use multi_scale_attention::MultiScaleAttentionOptions;
 pub use networks::NnUnetOptions;
 pub use norm::Norm;
-pub use outline::{Cost, Outline, classes_of};
-pub use parameters::{Entry, Parameters, Role, channels_last};
+pub use outline::{Cost, ModelOutline, classes_of};
+pub use parameters::{ParameterEntry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
 pub(crate) use tensor_file::{read_metadata, write_with_metadata};
@@ -58,8 +58,8 @@ pub use tensor_file::{read_tensors, write_tensors};
 pub(crate) use weights::all_finite;
 pub use weights::{Loaded, WeightsError};
 
+use assembly::Network;
 use layers::Scheme;
-use network::Network;
 use parameters::Path;
 
 /// What can go wrong in building or running a model.
@@ -147,12 +147,12 @@ pub struct Output {
     /// Logits of auxiliary heads for training, `[B, classes, h, w]` each, empty for models without.
     pub auxiliary: Vec<Tensor>,
     /// In training, the points that a PointRend head looked at; `None` for models without.
-    pub points: Option<Points>,
+    pub points: Option<PointLogits>,
 }
 
 /// Points of images and what a PointRend head says about them.
 #[derive(Debug)]
-pub struct Points {
+pub struct PointLogits {
     /// `[B, N, 2]`: x and y from 0 to 1 across the image.
     pub coordinates: Tensor,
     /// `[B, classes, N]`.
@@ -212,7 +212,7 @@ impl Model {
         config.validate()?;
         let registry = RefCell::new(parameters);
         let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
-        let network = network::build(&root, config)?;
+        let network = assembly::build(&root, config)?;
         Ok(Model { config: config.clone(), parameters: registry.into_inner(), network })
     }
 

@@ -7,7 +7,7 @@ use super::{Model, ModelConfig, ModelError, Parameters, Role};
 
 /// A model's tensors without values: names, shapes and cost of any configuration in milliseconds.
 #[derive(Debug)]
-pub struct Outline {
+pub struct ModelOutline {
     /// The state dict's tensors in the reference's order: name, shape, role.
     pub entries: Vec<(String, Vec<i64>, Role)>,
     /// Channels of the encoder's features at strides 1, 2, 4, …
@@ -28,15 +28,15 @@ pub struct Cost {
     pub strides: Vec<i64>,
 }
 
-impl Outline {
+impl ModelOutline {
     /// The outline of `config`.
     ///
     /// # Errors
     /// As [`Model::new`].
-    pub fn of(config: &ModelConfig) -> Result<Outline, ModelError> {
+    pub fn of(config: &ModelConfig) -> Result<ModelOutline, ModelError> {
         let model = Model::with(config, Parameters::unfilled(Device::Cpu))?;
         let entries = model.parameters.entries().iter();
-        Ok(Outline {
+        Ok(ModelOutline {
             entries: entries.map(|e| (e.name.clone(), e.tensor.size(), e.role)).collect(),
             channels: model.encoder_channels().to_vec(),
             stride: model.stride(),
@@ -83,7 +83,7 @@ impl Cost {
 /// # Errors
 /// As [`Model::new`].
 pub fn classes_of(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Result<Option<i64>, ModelError> {
-    let [one, two] = [1, 2].map(|classes| Outline::of(&ModelConfig { classes, ..config.clone() }));
+    let [one, two] = [1, 2].map(|classes| ModelOutline::of(&ModelConfig { classes, ..config.clone() }));
     let (one, two) = (one?.entries, two?.entries);
     for ((name, a, _), (_, b, _)) in one.iter().zip(&two) {
         if let Some(axis) = a.iter().zip(b).position(|(a, b)| a != b) {

@@ -19,7 +19,7 @@ pub enum Role {
 
 /// One named tensor of a model.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ParameterEntry {
     /// The reference's name in its state dict: `encoder._blocks.0._bn1.weight`.
     pub name: String,
     /// It shares storage with the layer that uses it.
@@ -34,7 +34,7 @@ pub struct Parameters {
     device: Device,
     /// Whether weights get their initial values; else they hold anything.
     filled: bool,
-    entries: Vec<Entry>,
+    entries: Vec<ParameterEntry>,
     /// Every name of the state dict in its order, with its entry: some references list a tensor under several.
     names: Vec<(String, usize)>,
     index: HashMap<String, usize>,
@@ -58,7 +58,7 @@ impl Parameters {
     }
 
     /// All tensors in order, each once.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ParameterEntry] {
         &self.entries
     }
 
@@ -122,7 +122,7 @@ impl Parameters {
 
     fn insert(&mut self, name: String, tensor: Tensor, role: Role) {
         self.name(name.clone(), self.entries.len());
-        self.entries.push(Entry { name, tensor, role });
+        self.entries.push(ParameterEntry { name, tensor, role });
     }
 
     fn name(&mut self, name: String, entry: usize) {

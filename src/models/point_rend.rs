@@ -14,7 +14,7 @@ use tch::{Kind, Tensor};
 
 use super::layers::{Conv2d, ConvOptions, Scheme, bilinear, bilinear_by};
 use super::parameters::Path;
-use super::{ModelError, Points};
+use super::{ModelError, PointLogits};
 use crate::violation::Violations;
 
 /// Options of PointRend. `point-rend = true` takes the defaults.
@@ -100,10 +100,10 @@ impl PointRend {
 
     /// Points for training and what the head says of them, from the coarse logits `[B, classes, h, w]` and the fine
     /// feature `[B, fine, h', w']`. The points are drawn from libtorch's global generator.
-    pub fn sample(&self, coarse: &Tensor, fine: &Tensor) -> Result<Points, ModelError> {
+    pub fn sample(&self, coarse: &Tensor, fine: &Tensor) -> Result<PointLogits, ModelError> {
         let coordinates = self.draw(coarse)?;
         let logits = self.predict(coarse, fine, &coordinates)?;
-        Ok(Points { coordinates, logits })
+        Ok(PointLogits { coordinates, logits })
     }
 
     /// `[B, N, 2]`: of candidates over the whole image the most uncertain ones, and others drawn evenly.

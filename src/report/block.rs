@@ -10,14 +10,14 @@ pub struct Section {
     /// Heading.
     pub title: &'static str,
     /// Content from top to bottom.
-    pub blocks: Vec<Block>,
+    pub blocks: Vec<Content>,
     /// Every number that the section states, under stable keys.
     pub numbers: Value,
 }
 
 /// A piece of content. All text is plain: the page escapes it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Block {
+pub enum Content {
     /// A paragraph.
     Text(String),
     /// What the numbers mean.
@@ -27,7 +27,7 @@ pub enum Block {
     /// Large numbers side by side.
     Tiles(Vec<Tile>),
     /// A table.
-    Table(Table),
+    Table(TextTable),
     /// A figure.
     Figure(Box<Figure>),
     /// Pictures with captions.
@@ -49,7 +49,7 @@ pub struct Tile {
 
 /// A table; cells that look like numbers are set flush right.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Table {
+pub struct TextTable {
     /// What it shows, with n.
     pub caption: String,
     /// Names of the columns.
@@ -77,24 +77,24 @@ impl Section {
     }
 
     pub(super) fn text(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Text(text.into()));
+        self.blocks.push(Content::Text(text.into()));
     }
 
     pub(super) fn meaning(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Meaning(text.into()));
+        self.blocks.push(Content::Meaning(text.into()));
     }
 
     pub(super) fn absent(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Absent(text.into()));
+        self.blocks.push(Content::Absent(text.into()));
     }
 
     pub(super) fn table(&mut self, caption: impl Into<String>, head: &[&str], rows: Vec<Vec<String>>) {
         let head = head.iter().map(|h| (*h).to_owned()).collect();
-        self.blocks.push(Block::Table(Table { caption: caption.into(), head, rows }));
+        self.blocks.push(Content::Table(TextTable { caption: caption.into(), head, rows }));
     }
 
     pub(super) fn figure(&mut self, figure: Figure) {
-        self.blocks.push(Block::Figure(Box::new(figure)));
+        self.blocks.push(Content::Figure(Box::new(figure)));
     }
 
     pub(super) fn number(&mut self, key: &str, value: impl Into<Value>) {

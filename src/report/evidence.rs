@@ -18,7 +18,7 @@ pub const EVIDENCE_WIDTH: u32 = 400;
 
 /// Pictures and what was wrong with those that could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Evidence {
+pub struct EvidencePictures {
     /// JPEG in base64 by the name asked for: a finding's `evidence`, an image's `path`.
     pub pictures: BTreeMap<String, String>,
     /// One sentence a picture that could not be read.
@@ -28,14 +28,14 @@ pub struct Evidence {
 /// Reads the pictures of the first `most` findings from `folder`, shrinks them to [`EVIDENCE_WIDTH`].
 /// A picture that cannot be read is told in `failures` and does not stop the others. Paths that leave
 /// `folder` are not followed.
-pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> Evidence {
+pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> EvidencePictures {
     read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
 }
 
 /// Pictures of images of the data, by the places of their files in it.
-pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a str>) -> Evidence {
+pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a str>) -> EvidencePictures {
     let mut entries: Vec<&ImageEntry> = Vec::new();
-    let mut evidence = Evidence::default();
+    let mut evidence = EvidencePictures::default();
     for id in image_ids {
         match dataset.find(id) {
             Some(entry) => entries.push(entry),
@@ -54,17 +54,17 @@ pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a 
 }
 
 /// Pictures by their names relative to `folder`.
-fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Evidence {
+fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> EvidencePictures {
     let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     names.dedup();
     let read = |name| read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()));
-    let mut evidence = Evidence::default();
+    let mut evidence = EvidencePictures::default();
     evidence.add(names.into_par_iter().map(|name| (name, read(name))).collect());
     evidence
 }
 
-impl Evidence {
+impl EvidencePictures {
     fn add(&mut self, read: Vec<(&str, Result<String, String>)>) {
         for (name, result) in read {
             match result {

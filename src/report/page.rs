@@ -5,7 +5,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
-use super::{Block, ReportError, Section, Settings};
+use super::{Content, ReportError, ReportOptions, Section};
 use crate::typeface::{BOLD, FAMILY, REGULAR};
 
 const TEMPLATE: &str = include_str!("../../assets/report/page.html");
@@ -51,7 +51,7 @@ struct SectionItem<'a> {
 ///
 /// # Errors
 /// A figure that cannot be drawn.
-pub fn page(sections: &[Section], settings: &Settings) -> Result<String, ReportError> {
+pub fn page(sections: &[Section], settings: &ReportOptions) -> Result<String, ReportError> {
     render(sections, &settings.title, "numbers.json", false)
 }
 
@@ -100,16 +100,16 @@ fn without_control_characters(page: String) -> String {
     clean
 }
 
-fn item(block: &Block, single: bool) -> Result<Item<'_>, ReportError> {
+fn item(block: &Content, single: bool) -> Result<Item<'_>, ReportError> {
     let item = Item::default();
     Ok(match block {
-        Block::Text(text) => Item { kind: "text", text, ..item },
-        Block::Meaning(text) => Item { kind: "meaning", text, ..item },
-        Block::Absent(text) => Item { kind: "absent", text, ..item },
-        Block::Tiles(tiles) => Item { kind: "tiles", tiles: Some(tiles), ..item },
-        Block::Pictures(pictures) => Item { kind: "pictures", pictures: Some(pictures), ..item },
-        Block::Link(file, text) => Item { kind: "link", name: file, text, ..item },
-        Block::Figure(figure) => Item {
+        Content::Text(text) => Item { kind: "text", text, ..item },
+        Content::Meaning(text) => Item { kind: "meaning", text, ..item },
+        Content::Absent(text) => Item { kind: "absent", text, ..item },
+        Content::Tiles(tiles) => Item { kind: "tiles", tiles: Some(tiles), ..item },
+        Content::Pictures(pictures) => Item { kind: "pictures", pictures: Some(pictures), ..item },
+        Content::Link(file, text) => Item { kind: "link", name: file, text, ..item },
+        Content::Figure(figure) => Item {
             kind: "figure",
             svg: figure.picture().inline_svg()?,
             file: if single { STANDARD.encode(figure.picture().svg()?) } else { String::new() },
@@ -117,7 +117,7 @@ fn item(block: &Block, single: bool) -> Result<Item<'_>, ReportError> {
             title: &figure.title,
             ..item
         },
-        Block::Table(table) => {
+        Content::Table(table) => {
             let numeric: Vec<bool> = (0..table.head.len())
                 .map(|j| {
                     let mut cells = table.rows.iter().filter_map(|r| r.get(j)).filter(|c| !c.is_empty()).peekable();

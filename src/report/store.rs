@@ -4,7 +4,7 @@ use polars::error::PolarsError;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Block, Section, Settings, page};
+use super::{Content, ReportOptions, Section, page};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::audit::FindingRow;
 use crate::figures::{Figure, PaintError};
@@ -47,7 +47,7 @@ pub enum ReportError {
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Written {
+pub struct WrittenReport {
     /// The page.
     pub index: PathBuf,
     /// The numbers.
@@ -66,10 +66,10 @@ pub struct Written {
 pub fn write(
     folder: &Path,
     sections: &[Section],
-    settings: &Settings,
+    settings: &ReportOptions,
     tables: &Tables,
     findings: Option<&[FindingRow]>,
-) -> Result<Written, ReportError> {
+) -> Result<WrittenReport, ReportError> {
     let figures: Vec<&Figure> = sections.iter().flat_map(|s| &s.blocks).filter_map(figure).collect();
     let html = page(sections, settings)?;
     let numbers: Map<String, Value> = sections.iter().map(|s| (s.id.to_owned(), s.numbers.clone())).collect();
@@ -90,7 +90,7 @@ pub fn write(
             None => Ok(()),
         }
     })?;
-    Ok(Written {
+    Ok(WrittenReport {
         index: folder.join("index.html"),
         numbers: folder.join("numbers.json"),
         figures: figures.iter().map(|f| f.name.clone()).collect(),
@@ -98,8 +98,8 @@ pub fn write(
     })
 }
 
-fn figure(block: &Block) -> Option<&Figure> {
-    if let Block::Figure(figure) = block { Some(figure) } else { None }
+fn figure(block: &Content) -> Option<&Figure> {
+    if let Content::Figure(figure) = block { Some(figure) } else { None }
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
@@ -110,8 +110,8 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings::default()
+    fn settings() -> ReportOptions {
+        ReportOptions::default()
     }
 
     #[test]

@@ -1,11 +1,11 @@
 use polars::prelude::*;
 
-use super::{Evidence, Settings};
+use super::{EvidencePictures, ReportOptions};
 use crate::audit::FindingRow;
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL, Rgb, TEST, TRAIN, WOMEN};
-use crate::tables::{FoldRow, ImageRow, PatientRow, Table, Tables, filtered, is, with_patients};
+use crate::tables::{FoldRow, ImageRow, PatientRow, TableRow, Tables, filtered, is, with_patients};
 
 /// Everything a section may look at.
 pub struct Study<'a> {
@@ -16,11 +16,11 @@ pub struct Study<'a> {
     /// The findings, where given, worst first.
     pub findings: Option<&'a [FindingRow]>,
     /// Evidence pictures by the findings' `evidence`.
-    pub evidence: &'a Evidence,
+    pub evidence: &'a EvidencePictures,
     /// Settings.
-    pub settings: &'a Settings,
+    pub settings: &'a ReportOptions,
     /// Images shown as examples, small, by `path`; see [`Study::example_images`].
-    pub examples: Option<&'a Evidence>,
+    pub examples: Option<&'a EvidencePictures>,
     /// Images with the columns of their patients, in the order of the table.
     pub(super) hands: DataFrame,
     /// Patients.
@@ -29,7 +29,7 @@ pub struct Study<'a> {
 
 /// A number that the spreadsheet holds of each patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
+pub enum PatientQuantity {
     /// Years.
     Age,
     /// Centimetres.
@@ -38,34 +38,34 @@ pub enum Quantity {
     Weight,
 }
 
-impl Quantity {
+impl PatientQuantity {
     /// All, in the order in which they are shown.
-    pub const ALL: [Quantity; 3] = [Quantity::Height, Quantity::Weight, Quantity::Age];
+    pub const ALL: [PatientQuantity; 3] = [PatientQuantity::Height, PatientQuantity::Weight, PatientQuantity::Age];
 
     /// Column of the patients table.
     pub fn key(self) -> &'static str {
         match self {
-            Quantity::Age => "age",
-            Quantity::Height => "height_cm",
-            Quantity::Weight => "weight_kg",
+            PatientQuantity::Age => "age",
+            PatientQuantity::Height => "height_cm",
+            PatientQuantity::Weight => "weight_kg",
         }
     }
 
     /// Name.
     pub fn name(self) -> &'static str {
         match self {
-            Quantity::Age => "age",
-            Quantity::Height => "height",
-            Quantity::Weight => "weight",
+            PatientQuantity::Age => "age",
+            PatientQuantity::Height => "height",
+            PatientQuantity::Weight => "weight",
         }
     }
 
     /// Unit.
     pub fn unit(self) -> &'static str {
         match self {
-            Quantity::Age => "years",
-            Quantity::Height => "cm",
-            Quantity::Weight => "kg",
+            PatientQuantity::Age => "years",
+            PatientQuantity::Height => "cm",
+            PatientQuantity::Weight => "kg",
         }
     }
 }
@@ -106,8 +106,8 @@ impl<'a> Study<'a> {
         tables: &'a Tables,
         folds: Option<&'a [FoldRow]>,
         findings: Option<&'a [FindingRow]>,
-        evidence: &'a Evidence,
-        settings: &'a Settings,
+        evidence: &'a EvidencePictures,
+        settings: &'a ReportOptions,
     ) -> PolarsResult<Study<'a>> {
         let patients = PatientRow::to_frame(&tables.patients)?;
         let hands = with_patients(ImageRow::to_frame(&tables.images)?, patients.clone())?;

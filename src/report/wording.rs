@@ -1,6 +1,6 @@
 //! Numbers as text, and what an interval or a p says.
 
-use crate::stats::{Correlation, Interval, Proportion, Ratio, Summary};
+use crate::stats::{Correlation, Interval, Proportion, Ratio, SampleSummary};
 
 /// `value` with `decimals` decimals, thousands apart, a true minus sign.
 pub(super) fn num(value: f64, decimals: usize) -> String {
@@ -57,7 +57,7 @@ pub(super) fn correlation(c: &Correlation) -> String {
 }
 
 /// `15.7 ± 2.5`.
-pub(super) fn mean_sd(s: &Summary, decimals: usize) -> String {
+pub(super) fn mean_sd(s: &SampleSummary, decimals: usize) -> String {
     let sd = s.sd.map_or_else(String::new, |sd| format!(" ± {}", num(sd, decimals)));
     format!("{}{sd}", num(s.mean, decimals))
 }

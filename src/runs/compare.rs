@@ -8,7 +8,7 @@ use super::run::Run;
 use super::settings::experiment;
 use super::{HELD_OUT, RunError, UNITS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
-use crate::tables::{self, Cell, FoldRow, HeldOutRow, Table, filtered, texts};
+use crate::tables::{self, ColumnValue, FoldRow, HeldOutRow, TableRow, filtered, texts};
 use crate::wording::counted;
 
 /// Bootstrap draws; the ends of the interval then stand to about a fortieth of a standard error.
@@ -26,7 +26,7 @@ pub enum Measure {
 
 /// Runs whose configurations differ in fold and seed alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Group {
+pub struct RunGroup {
     /// What the names of its runs have in common.
     pub name: String,
     /// Names of its runs.
@@ -76,7 +76,7 @@ pub struct Comparison {
     /// Settings in which the groups differ.
     pub changed: Vec<String>,
     /// Groups in the order of their first runs.
-    pub groups: Vec<Group>,
+    pub groups: Vec<RunGroup>,
     /// One a group after the first.
     pub differences: Vec<Difference>,
     /// What limits the comparison.
@@ -122,7 +122,8 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
         .filter(|key| members.iter().any(|(settings, _)| settings.get(*key) != members[0].0.get(*key)))
         .cloned()
         .collect();
-    let groups: Vec<Group> = members.iter().map(|(settings, runs)| group(settings, runs, &changed, measure)).collect();
+    let groups: Vec<RunGroup> =
+        members.iter().map(|(settings, runs)| group(settings, runs, &changed, measure)).collect();
     let patients = Patients::read(runs)?;
     let first = &members[0].1;
     let differences = members[1..]
@@ -149,14 +150,14 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     Ok(Comparison { measure, changed, groups, differences, remarks })
 }
 
-fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String], measure: Measure) -> Group {
+fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String], measure: Measure) -> RunGroup {
     let dice: Vec<f64> = runs.iter().filter_map(|r| value(r, measure)).collect();
     let summary = crate::stats::summary(&dice);
     let whole = |place: usize| {
         let found: BTreeSet<i64> = runs.iter().filter_map(|r| unit(r)[place]).collect();
         found.into_iter().collect()
     };
-    Group {
+    RunGroup {
         name: common_name(&runs.iter().map(|r| r.name.as_str()).collect::<Vec<_>>()),
         runs: runs.iter().map(|r| r.name.clone()).collect(),
         folds: whole(0),

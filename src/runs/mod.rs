@@ -10,8 +10,8 @@ mod summary;
 
 use std::path::PathBuf;
 
-pub use compare::{Comparison, Difference, Estimate, Group, Measure, compare};
-pub use run::{Found, Run, find};
+pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
+pub use run::{Run, RunListing, find};
 pub use settings::{IGNORED, UNITS, flatten};
 pub use summary::RunSummary;
 

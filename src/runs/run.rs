@@ -132,7 +132,7 @@ impl Run {
 
 /// Runs that were found, and what was not one.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct RunListing {
     /// Each once.
     pub runs: Vec<Run>,
     /// Paths that are no run and hold none, and runs whose configuration cannot be read.
@@ -144,8 +144,8 @@ pub struct Found {
 ///
 /// # Errors
 /// A path does not exist, or no run is left.
-pub fn find(paths: &[PathBuf]) -> Result<Found, RunError> {
-    let mut found = Found::default();
+pub fn find(paths: &[PathBuf]) -> Result<RunListing, RunError> {
+    let mut found = RunListing::default();
     let mut known = HashSet::new();
     for path in paths {
         match candidates(path) {

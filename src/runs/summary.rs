@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::bounded;
-use crate::scores::Summary;
+use crate::scores::DiceSummary;
 
 /// `summary.json` of a run that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct RunSummary {
     pub seconds: f64,
     /// Scores of the held-out images at their own size; absent where they were not scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<Summary>,
+    pub held_out: Option<DiceSummary>,
 }
 
 impl RunSummary {

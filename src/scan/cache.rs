@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::measure::Measured;
+use super::measure::MeasuredImage;
 use super::{EXCLUDED, ScanError, ScanSettings};
 use crate::artefact::write_atomically;
 use crate::dataset::corrections::Action;
@@ -20,7 +20,7 @@ const VERSION: u32 = 6;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Known {
+pub struct EarlierImage {
     pub stamp: String,
     pub problems: Vec<Problem>,
 }
@@ -29,7 +29,7 @@ pub struct Known {
 struct Record {
     version: u32,
     settings: String,
-    files: BTreeMap<String, Known>,
+    files: BTreeMap<String, EarlierImage>,
     /// By image, the ids of the decisions about its shapes that the tables have.
     decisions: BTreeMap<String, Vec<String>>,
     /// The ids of the decisions about sides and metadata that the tables have.
@@ -40,7 +40,7 @@ struct Record {
 
 /// Rows of an earlier scan.
 pub struct Cache {
-    files: BTreeMap<String, Known>,
+    files: BTreeMap<String, EarlierImage>,
     images: HashMap<String, ImageRow>,
     bones: HashMap<String, Vec<BoneRow>>,
 }
@@ -80,7 +80,7 @@ impl Cache {
     }
 
     /// Rows of an image whose files have not changed; what is known without reading them is taken afresh.
-    pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<Measured> {
+    pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<MeasuredImage> {
         let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
         let mut image = self.images.get(&entry.image)?.clone();
         if image.image_id != entry.image_id || image.annotation_path != entry.annotation {
@@ -94,7 +94,7 @@ impl Cache {
         image.patient_id.clone_from(&entry.patient_id);
         image.subset = entry.subset;
         let bones = self.bones.get(&entry.image_id).cloned().unwrap_or_default();
-        Some(Measured { image, bones, problems: known.problems.clone() })
+        Some(MeasuredImage { image, bones, problems: known.problems.clone() })
     }
 }
 
@@ -103,7 +103,7 @@ pub fn write(
     out: &Path,
     settings: &ScanSettings,
     dataset: &Dataset,
-    files: BTreeMap<String, Known>,
+    files: BTreeMap<String, EarlierImage>,
 ) -> Result<(), ScanError> {
     let path = out.join(FILE);
     let ids = dataset.images().iter().map(|e| &*e.image_id);

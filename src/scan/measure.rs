@@ -3,15 +3,15 @@ use crate::bones::{self, Bone};
 use crate::dataset::MaskSource;
 use crate::dataset::annotation::Shape;
 use crate::dataset::image::{Radiograph, Reader};
-use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, Severity, Subset};
-use crate::features::{self, Outline, Picture};
+use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, ProblemSeverity, Subset};
+use crate::features::{self, MaskOutline, UprightLevels};
 use crate::geometry::{PixelBox, Point};
 use crate::mask::{self, HandMasks, RunMask};
 use crate::tables::{BoneRow, ImageRow};
 
 /// Rows of one image.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct MeasuredImage {
     pub image: ImageRow,
     pub bones: Vec<BoneRow>,
     pub problems: Vec<Problem>,
@@ -24,8 +24,8 @@ pub fn measure(
     predicted: Option<&HandMasks>,
     settings: &ScanSettings,
     reader: &mut Reader,
-) -> Measured {
-    let mut out = Measured { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
+) -> MeasuredImage {
+    let mut out = MeasuredImage { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
     match dataset.image_into(entry, reader) {
         Err(error) => {
             out.image.unusable_reason = Some(format!("the image cannot be read: {}", error.reason));
@@ -34,7 +34,7 @@ pub fn measure(
         Ok(radiograph) => {
             let (width, height) = radiograph.pixels.dimensions();
             let levels = radiograph.pixels.to_eight_bit();
-            let picture = Picture { levels: &levels, width, height };
+            let picture = UprightLevels { levels: &levels, width, height };
             out.measure_pixels(entry, &radiograph, picture, settings);
             out.measure_annotation(dataset, entry, predicted, picture, settings);
             drop(levels);
@@ -50,12 +50,12 @@ pub fn measure(
     out
 }
 
-impl Measured {
+impl MeasuredImage {
     fn measure_pixels(
         &mut self,
         entry: &ImageEntry,
         radiograph: &Radiograph,
-        Picture { levels: pixels, width, height }: Picture,
+        UprightLevels { levels: pixels, width, height }: UprightLevels,
         settings: &ScanSettings,
     ) {
         let levels = features::levels(pixels, width as usize, height as usize, settings.bright);
@@ -72,11 +72,11 @@ impl Measured {
         let is_flat = pixels.iter().all(|level| *level == pixels[0]);
         if row.inverted == Some(true) {
             let reason = "dark bones on a bright background: the image is stored inverted";
-            self.problems.push(Problem::new(Severity::Warning, &*entry.image, reason, "inverted on reading"));
+            self.problems.push(Problem::new(ProblemSeverity::Warning, &*entry.image, reason, "inverted on reading"));
         }
         if radiograph.turned {
             let reason = "the EXIF data asks for the image to be turned or mirrored";
-            self.problems.push(Problem::new(Severity::Warning, &*entry.image, reason, "pixels used as stored"));
+            self.problems.push(Problem::new(ProblemSeverity::Warning, &*entry.image, reason, "pixels used as stored"));
         }
         if is_flat {
             self.image.unusable_reason = Some("the image shows nothing: all its pixels are alike".to_owned());
@@ -87,7 +87,7 @@ impl Measured {
     }
 
     fn problem(&mut self, file: &str, reason: String, action: &str) {
-        self.problems.push(Problem::new(Severity::Error, file, reason, action));
+        self.problems.push(Problem::new(ProblemSeverity::Error, file, reason, action));
     }
 
     /// Measures the annotation's masks, or those predicted where there is none.
@@ -96,7 +96,7 @@ impl Measured {
         dataset: &Dataset,
         entry: &ImageEntry,
         predicted: Option<&HandMasks>,
-        picture: Picture,
+        picture: UprightLevels,
         settings: &ScanSettings,
     ) {
         match (dataset.annotation(entry), predicted) {
@@ -133,13 +133,14 @@ impl Measured {
                 "the outline of {bone} has {points} points and crosses itself at least {count} times; counting stopped"
             );
             let file = self.image.annotation_path.clone().unwrap_or_default();
-            let problem = Problem::new(Severity::Warning, file, reason, "filled by the even-odd rule; draw it again");
+            let problem =
+                Problem::new(ProblemSeverity::Warning, file, reason, "filled by the even-odd rule; draw it again");
             self.problems.push(problem.at(format!("annotations[{}].points", shape.index)));
         }
         count
     }
 
-    fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], picture: Picture, settings: &ScanSettings) {
+    fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], picture: UprightLevels, settings: &ScanSettings) {
         let coverage = mask::coverage(masks.as_slice()).expect("masks of one image have one size");
         let mut centroids = [None; bones::COUNT];
         let boxed: Vec<(PixelBox, &RunMask)> =
@@ -153,7 +154,7 @@ impl Measured {
                 continue;
             }
             let paths = mask.outlines();
-            let outline = Outline::new(&paths, picture.width, picture.height);
+            let outline = MaskOutline::new(&paths, picture.width, picture.height);
             let n_crossings = own.iter().fold(0, |sum: u32, shape| sum.saturating_add(self.crossings(bone, shape)));
             let mut row = bone_row(&self.image, bone, mask, &own, n_crossings, &coverage.overlap);
             row.perimeter_px = mask::outlines_length(&paths);

@@ -17,14 +17,14 @@ use crate::artefact::{FileKind, Lock, LockError, OutputError, Outputs, kind};
 use crate::dataset::Subset;
 use crate::dataset::image::Reader;
 use crate::dataset::metadata::Patient;
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
-use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, Table, TableError, Tables};
+use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, TableError, TableRow, Tables};
 use crate::threads::{self, ThreadsError};
 pub use cache::outdated;
-use cache::{Cache, Known};
+use cache::{Cache, EarlierImage};
 
 /// Why an image that corrections exclude is not usable.
 const EXCLUDED: &str = "excluded by a correction";
@@ -76,7 +76,7 @@ pub struct ScanSummary {
     /// Rows of bones.
     pub bones: usize,
     /// Problems of each severity.
-    pub problems: BTreeMap<Severity, usize>,
+    pub problems: BTreeMap<ProblemSeverity, usize>,
 }
 
 impl ScanSummary {
@@ -122,7 +122,7 @@ pub fn scan(
     progress.start("images", dataset.images().len() as u64);
     // One a thread: their memory stays in the thread's cache.
     let readers: Vec<Mutex<Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
-    let measured: Vec<(measure::Measured, Option<String>, bool)> = pool.install(|| {
+    let measured: Vec<(measure::MeasuredImage, Option<String>, bool)> = pool.install(|| {
         dataset
             .images()
             .par_iter()
@@ -155,7 +155,7 @@ pub fn scan(
     let mut files = BTreeMap::new();
     for (entry, (rows, stamp, _)) in dataset.images().iter().zip(measured) {
         if let Some(stamp) = stamp {
-            files.insert(entry.image.clone(), Known { stamp, problems: rows.problems.clone() });
+            files.insert(entry.image.clone(), EarlierImage { stamp, problems: rows.problems.clone() });
         }
         tables.images.push(rows.image);
         if dataset.excludes(entry)
@@ -189,7 +189,7 @@ pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), Out
     }
     outputs.file(&out.join(cache::FILE), &kind::TABLES.manifest[0].1)?;
     outputs.file(&out.join(HASHES), &kind::TABLE_HASHES)?;
-    fn check<T: Table>(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
+    fn check<T: TableRow>(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
         outputs.file(&out.join(format!("{}.parquet", T::NAME)), &FileKind::parquet("a table of carpus", T::COLUMNS))?;
         if !csv {
             return Ok(());
@@ -225,7 +225,7 @@ fn predictions<'a>(
             None => {
                 let reason = "predicted image is not in the data folder";
                 let problem =
-                    Problem::new(Severity::Warning, path.display().to_string(), reason, "prediction left out")
+                    Problem::new(ProblemSeverity::Warning, path.display().to_string(), reason, "prediction left out")
                         .at(format!("image_name {}", image.image_name))
                         .raw(&image.image_name);
                 problems.push(problem.of_image(image_id(&image.image_name)));
@@ -238,7 +238,7 @@ fn predictions<'a>(
 fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient> {
     if dataset.metadata().is_none() {
         let reason = "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV";
-        problems.push(Problem::new(Severity::Warning, "", reason, "metadata left empty"));
+        problems.push(Problem::new(ProblemSeverity::Warning, "", reason, "metadata left empty"));
     }
     let file = dataset.metadata().unwrap_or_default();
     match dataset.patients() {
@@ -247,7 +247,7 @@ fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient>
             patients
         }
         Err(error) => {
-            problems.push(Problem::new(Severity::Error, file, error.to_string(), "metadata left empty"));
+            problems.push(Problem::new(ProblemSeverity::Error, file, error.to_string(), "metadata left empty"));
             Vec::new()
         }
     }
@@ -262,7 +262,7 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
         if *subset != entry.subset {
             let reason = format!("patient has images in {subset} too: train and test share a patient");
             problems.push(
-                Problem::new(Severity::Error, &*entry.image, reason, "kept in both")
+                Problem::new(ProblemSeverity::Error, &*entry.image, reason, "kept in both")
                     .raw(entry.subset.name())
                     .of_image(&*entry.image_id)
                     .of_patient(&*entry.patient_id),
@@ -297,7 +297,7 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
         });
         if let Some(file) = dataset.metadata() {
             let reason = "patient has images and no row in the spreadsheet";
-            problems.push(Problem::new(Severity::Error, file, reason, "metadata left empty").of_patient(*id));
+            problems.push(Problem::new(ProblemSeverity::Error, file, reason, "metadata left empty").of_patient(*id));
         }
     }
     rows

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ScoreError;
 use crate::bones::{self, Bone};
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity, image_id};
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::submission::ImageMasks;
 use crate::mask::{HandMasks, MaskError, RunMask};
 use crate::progress::Progress;
@@ -37,7 +37,7 @@ impl ImageScore {
 
 /// Means over images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct DiceSummary {
     /// Number of images.
     pub images: usize,
     /// Mean over images and classes: the competition's figure.
@@ -50,9 +50,9 @@ pub struct Summary {
     pub worst_images: Vec<(String, f64)>,
 }
 
-impl Summary {
+impl DiceSummary {
     /// Means of these scores.
-    pub fn of(scores: &[ImageScore]) -> Summary {
+    pub fn of(scores: &[ImageScore]) -> DiceSummary {
         let n = scores.len().max(1) as f64;
         let means: Vec<f64> = scores.iter().map(ImageScore::mean).collect();
         let mean = means.iter().sum::<f64>() / n;
@@ -61,7 +61,7 @@ impl Summary {
         let mut worst: Vec<(String, f64)> = scores.iter().map(|s| (s.image_id.clone(), s.mean())).collect();
         worst.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
         worst.truncate(5);
-        Summary {
+        DiceSummary {
             images: scores.len(),
             mean_dice: mean,
             sd_over_images: (scores.len() > 1).then(|| variance.sqrt()),
@@ -157,7 +157,7 @@ pub fn score_files(
         progress.advance(1);
         scored.map_err(|error| {
             let file = entry.annotation.as_deref().unwrap_or(&entry.image);
-            let problem = Problem::new(Severity::Error, file, error.to_string(), "image not scored");
+            let problem = Problem::new(ProblemSeverity::Error, file, error.to_string(), "image not scored");
             Box::new(problem.of_image(&*entry.image_id).of_patient(&*entry.patient_id))
         })
     };
@@ -174,7 +174,7 @@ pub fn score_files(
             Err(problem) => problems.push(*problem),
         }
     }
-    match problems.iter().find(|p| p.severity == Severity::Error).filter(|_| scores.is_empty()) {
+    match problems.iter().find(|p| p.severity == ProblemSeverity::Error).filter(|_| scores.is_empty()) {
         Some(first) => Err(ScoreError::None { count: annotated.len(), first: first.reason.clone() }),
         None => Ok(Scoring { scores, problems, reach }),
     }
@@ -247,7 +247,7 @@ mod tests {
         let score = score("a", &truth, &prediction, Region::Image).unwrap();
         assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
         assert_eq!(score.worst().0.index(), 1);
-        let summary = Summary::of(&[score.clone(), score]);
+        let summary = DiceSummary::of(&[score.clone(), score]);
         assert!((summary.mean_dice - 26.5 / 29.0).abs() < 1e-12);
         assert_eq!(summary.per_class["finger-1"], 0.5);
     }

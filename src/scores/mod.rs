@@ -7,7 +7,7 @@ mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ComparedMasks, ImageScore, Region, Scoring, Summary, score, score_files};
+pub use dice::{ComparedMasks, DiceSummary, ImageScore, Region, Scoring, score, score_files};
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
 pub use vote::vote;

@@ -83,7 +83,7 @@ fn same_images(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::{Run, submission};
+    use crate::mask::{PixelRun, submission};
     use crate::progress::Silent;
 
     fn file(folder: &std::path::Path, name: &str, images: &[(&str, &[(u32, u32)])]) -> PathBuf {
@@ -91,7 +91,7 @@ mod tests {
         let images: Vec<ImageMasks> = images
             .iter()
             .map(|(image, runs)| {
-                let runs = runs.iter().map(|(start, len)| Run { start: *start, len: *len }).collect();
+                let runs = runs.iter().map(|(start, len)| PixelRun { start: *start, len: *len }).collect();
                 let mask = RunMask::from_runs(64, 64, runs).unwrap();
                 let mut masks = HandMasks::empty(64, 64);
                 masks.set(Bone::FINGER_1, mask).unwrap();
@@ -111,10 +111,10 @@ mod tests {
         let paths = [a.clone(), b.clone(), c];
         let voted = vote(&paths, None, &Silent).unwrap();
         assert_eq!(voted[0].image_name, "1.png");
-        assert_eq!(voted[0].masks[Bone::FINGER_1].runs(), [Run { start: 15, len: 10 }]);
-        assert_eq!(voted[1].masks[Bone::FINGER_1].runs(), [Run { start: 2, len: 2 }]);
+        assert_eq!(voted[0].masks[Bone::FINGER_1].runs(), [PixelRun { start: 15, len: 10 }]);
+        assert_eq!(voted[1].masks[Bone::FINGER_1].runs(), [PixelRun { start: 2, len: 2 }]);
         let any = vote(&paths, Some(1), &Silent).unwrap();
-        assert_eq!(any[0].masks[Bone::FINGER_1].runs(), [Run { start: 10, len: 28 }]);
+        assert_eq!(any[0].masks[Bone::FINGER_1].runs(), [PixelRun { start: 10, len: 28 }]);
         assert!(vote(&paths, Some(4), &Silent).unwrap_err().to_string().contains("1 to 3"));
         let other = file(folder.path(), "d.csv", &[("1.png", &[]), ("3.png", &[])]);
         let error = vote(&[a, other], None, &Silent).unwrap_err().to_string();

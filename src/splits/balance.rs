@@ -6,9 +6,9 @@ use std::path::Path;
 use polars::prelude::*;
 use serde::Serialize;
 
-use super::strata::{Bin, Key};
+use super::strata::{Bin, StrataKey};
 use crate::artefact::write_atomically;
-use crate::tables::{Cell, TableError, texts};
+use crate::tables::{ColumnValue, TableError, texts};
 
 /// Name of the rows that count whole strata.
 pub const STRATUM: &str = "stratum";
@@ -65,7 +65,7 @@ impl Balance {
     ///
     /// # Errors
     /// A column is missing.
-    pub fn new(dealt: &DataFrame, keys: &[Key], folds: usize) -> PolarsResult<Balance> {
+    pub fn new(dealt: &DataFrame, keys: &[StrataKey], folds: usize) -> PolarsResult<Balance> {
         let counts = [len().alias("images"), col("patient_id").n_unique().alias("patients")];
         let share = |part: u32, whole: usize| f64::from(part) / whole.max(1) as f64;
 
@@ -179,7 +179,7 @@ fn share(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::{FoldRow, Table};
+    use crate::tables::{FoldRow, TableRow};
 
     fn balance(rows: &[FoldRow]) -> Balance {
         Balance::new(&FoldRow::to_frame(rows).unwrap(), &[], 2).unwrap()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::*;
 
 use super::SplitError;
-use crate::tables::{FoldRow, ImageRow, Table, filtered, texts};
+use crate::tables::{FoldRow, ImageRow, TableRow, filtered, texts};
 
 /// Refuses folds that hold a patient or an image twice.
 ///

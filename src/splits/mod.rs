@@ -14,7 +14,7 @@ pub use balance::{Balance, BalanceRow, FoldSize, STRATUM};
 pub use group::{group_k_fold, shuffled_group_k_fold};
 pub use leakage::check_leakage;
 pub use numpy_random::RandomState;
-pub use strata::{Bin, JOINT, Key, Keys, MISSING, stratum};
+pub use strata::{Bin, JOINT, Keys, MISSING, StrataKey, stratum};
 pub use stratified_group::stratified_group_k_fold;
 pub use weights::{ImageWeight, WeightRule, read_weights, sample_weights, write_weights};
 
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use polars::prelude::*;
 
 use crate::closed_enum::closed_enum;
-use crate::tables::{Cell, FoldRow, Table, texts};
+use crate::tables::{ColumnValue, FoldRow, TableRow, texts};
 use crate::wording::counted;
 
 closed_enum! {
@@ -87,7 +87,7 @@ pub enum SplitError {
     #[error("no table has a column `{key}`; columns: {}", available.join(", "))]
     UnknownKey { key: String, available: Vec<&'static str> },
     #[error("tables: {0}")]
-    Table(#[from] PolarsError),
+    TableRow(#[from] PolarsError),
     #[error("image {image_id} has two rows")]
     DuplicateImage { image_id: String },
     #[error("image {image_id} belongs to patient {in_images}, its fold row says {in_folds}")]
@@ -172,7 +172,7 @@ fn codes(frame: &DataFrame, column: &str) -> PolarsResult<(Vec<usize>, usize)> {
     Ok((codes, n))
 }
 
-fn warnings(dealt: &DataFrame, keys: &[Key], balance: &Balance) -> PolarsResult<Vec<String>> {
+fn warnings(dealt: &DataFrame, keys: &[StrataKey], balance: &Balance) -> PolarsResult<Vec<String>> {
     let folds = balance.folds.len();
     let mut out = Vec::new();
     for key in keys {
@@ -213,7 +213,7 @@ fn warnings(dealt: &DataFrame, keys: &[Key], balance: &Balance) -> PolarsResult<
 }
 
 /// Combinations of known values that no image has; none are looked for where there would be more than 64.
-fn absent_strata(dealt: &DataFrame, keys: &[Key]) -> PolarsResult<Vec<String>> {
+fn absent_strata(dealt: &DataFrame, keys: &[StrataKey]) -> PolarsResult<Vec<String>> {
     let values = keys.iter().enumerate().map(|(at, key)| {
         let value = key.label.clone().unique().sort(SortOptions::default()).alias(at.to_string());
         dealt.clone().lazy().select([value]).filter(col(at.to_string()).neq(lit(MISSING))).collect()

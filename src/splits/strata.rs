@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::SplitError;
 use crate::stats::at_place;
-use crate::tables::{ImageRow, PatientRow, Table, numbers};
+use crate::tables::{ImageRow, PatientRow, TableRow, numbers};
 
 /// Label of a missing value.
 pub const MISSING: &str = "?";
@@ -26,7 +26,7 @@ pub struct Bin {
 
 /// How the images are labelled by one column.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Key {
+pub struct StrataKey {
     /// Column of the images or the patients table.
     pub name: String,
     /// An image's label, from the columns of the images with their patients; [`MISSING`] where there is no value.
@@ -57,7 +57,7 @@ impl<'a> Keys<'a> {
     ///
     /// # Errors
     /// Neither the images table nor the patients table has such a column.
-    pub fn key(&self, name: &str) -> Result<Key, SplitError> {
+    pub fn key(&self, name: &str) -> Result<StrataKey, SplitError> {
         let available: Vec<_> = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
         if !available.contains(&name) {
             return Err(SplitError::UnknownKey { key: name.to_owned(), available });
@@ -74,7 +74,7 @@ impl<'a> Keys<'a> {
             (col(name).cast(DataType::String).neq(lit("")), col(name), Vec::new())
         };
         let label = when(known).then(value.cast(DataType::String)).otherwise(lit(MISSING));
-        Ok(Key { name: name.to_owned(), label, bins, boolean: dtype.is_bool() })
+        Ok(StrataKey { name: name.to_owned(), label, bins, boolean: dtype.is_bool() })
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
         let keys = Keys::new(&hands, 4).unwrap();
         let keys = ["sex", "rotated", "note", "age"].map(|name| keys.key(name).unwrap());
         assert!(!keys[0].boolean && keys[1].boolean);
-        let strata = |keys: &[Key]| labels(&hands, stratum(keys.iter().map(|k| k.label.clone())));
+        let strata = |keys: &[StrataKey]| labels(&hands, stratum(keys.iter().map(|k| k.label.clone())));
         assert_eq!(strata(&keys[..2]), ["F|true", "?|false", "?|?"]);
         assert_eq!(strata(&keys[2..]), ["?|?"; 3]);
         assert_eq!(strata(&[]), ["all"; 3]);

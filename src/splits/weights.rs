@@ -8,7 +8,7 @@ use super::SplitError;
 use super::strata::Keys;
 use crate::artefact::write_atomically;
 use crate::bounded::Csv;
-use crate::tables::{Cell, TableError, count, texts};
+use crate::tables::{ColumnValue, TableError, count, texts};
 
 /// `KEY=WEIGHT` (a true/false column: where true) or `KEY:VALUE=WEIGHT`.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,7 @@ pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
 mod tests {
     use super::*;
     use crate::dataset::metadata::Sex;
-    use crate::tables::{ImageRow, PatientRow, Table, with_patients};
+    use crate::tables::{ImageRow, PatientRow, TableRow, with_patients};
 
     #[test]
     fn rules_are_read() {

@@ -24,7 +24,7 @@ pub use paired::{Bootstrap, Paired, bootstrap_mean, paired_t};
 pub use proportion::{Proportion, wilson};
 pub use regression::{Coefficient, Ols, OlsError, ols};
 pub use shift::{KolmogorovSmirnov, kolmogorov_smirnov};
-pub use summary::{Summary, at_place, finite, histogram, quantile_sorted, summary};
+pub use summary::{SampleSummary, at_place, finite, histogram, quantile_sorted, summary};
 pub use two_sample::{MannWhitney, Welch, mann_whitney, welch};
 
 /// A 95 % interval.

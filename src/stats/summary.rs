@@ -2,7 +2,7 @@ use serde::Serialize;
 
 /// What a sample looks like. Quantiles interpolate linearly (numpy's default).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub struct SampleSummary {
     /// Finite values.
     pub n: usize,
     /// Mean.
@@ -31,7 +31,7 @@ pub fn finite(values: &[f64]) -> Vec<f64> {
 }
 
 /// Summary of the finite values; `None` for none.
-pub fn summary(values: &[f64]) -> Option<Summary> {
+pub fn summary(values: &[f64]) -> Option<SampleSummary> {
     let mut values = finite(values);
     values.sort_by(f64::total_cmp);
     let n = values.len();
@@ -39,7 +39,7 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
         return None;
     }
     let q = |p| quantile_sorted(&values, p);
-    Some(Summary {
+    Some(SampleSummary {
         n,
         mean: mean(&values),
         sd: (n > 1).then(|| variance(&values).sqrt()),

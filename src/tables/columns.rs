@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use polars::prelude::*;
 
-use super::Cell;
+use super::ColumnValue;
 use crate::closed_enum::Named;
 
 /// Whether a column of a closed set has this value; null where it has none.
@@ -60,7 +60,7 @@ pub(crate) fn tally(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<(String,
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type, or a value is missing that may not.
-pub(crate) fn cells<T: Cell>(frame: &DataFrame, column: &str) -> PolarsResult<Vec<T>> {
+pub(crate) fn cells<T: ColumnValue>(frame: &DataFrame, column: &str) -> PolarsResult<Vec<T>> {
     T::values(frame.column(column)?)
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::dataset::Subset;
     use crate::dataset::metadata::Sex;
-    use crate::tables::{ImageRow, PatientRow, Table};
+    use crate::tables::{ImageRow, PatientRow, TableRow};
 
     #[test]
     fn images_know_their_patients() {

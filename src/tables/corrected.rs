@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{ImageRow, PatientRow, Tables};
-use crate::dataset::corrections::{Action, Corrections, Field, Target};
+use crate::dataset::corrections::{Action, CorrectableField, Corrections, Target};
 use crate::dataset::metadata::Sex;
 use crate::dataset::{Problem, image_id};
 
@@ -49,14 +49,14 @@ pub fn correct(images: &mut [ImageRow], patients: &mut [PatientRow], corrections
     problems
 }
 
-fn set_field(row: &mut PatientRow, field: Field, value: &serde_json::Value) {
+fn set_field(row: &mut PatientRow, field: CorrectableField, value: &serde_json::Value) {
     let text = value.as_str().map(str::to_owned);
     match field {
-        Field::Sex => row.sex = text.as_deref().and_then(Sex::from_name),
-        Field::Age => row.age = value.as_f64(),
-        Field::HeightCm => row.height_cm = value.as_f64(),
-        Field::WeightKg => row.weight_kg = value.as_f64(),
-        Field::Note => row.note = text.unwrap_or_default(),
+        CorrectableField::Sex => row.sex = text.as_deref().and_then(Sex::from_name),
+        CorrectableField::Age => row.age = value.as_f64(),
+        CorrectableField::HeightCm => row.height_cm = value.as_f64(),
+        CorrectableField::WeightKg => row.weight_kg = value.as_f64(),
+        CorrectableField::Note => row.note = text.unwrap_or_default(),
     }
 }
 

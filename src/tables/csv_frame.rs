@@ -5,7 +5,7 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use super::{BoneRow, EpochRow, FoldRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, EpochRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
 use crate::bounded::Csv;
 
 /// Largest whole number up to which all have a floating-point number of their own.

@@ -37,7 +37,7 @@ pub enum TableError {
 }
 
 /// Rows that make a table on disk.
-pub trait Table: Sized {
+pub trait TableRow: Sized {
     /// Name of the table and of its file.
     const NAME: &'static str;
     /// Column names in order.
@@ -56,7 +56,7 @@ pub trait Table: Sized {
 }
 
 /// A field type that a column can hold.
-pub(crate) trait Cell: Sized {
+pub(crate) trait ColumnValue: Sized {
     const EXPECTED: &'static str;
     fn column(name: &str, values: Vec<Self>) -> Column;
     fn values(column: &Column) -> PolarsResult<Vec<Self>>;
@@ -71,7 +71,7 @@ fn number_text(v: f64) -> String {
 
 macro_rules! cell {
     ($t:ty, $accessor:ident, $dtype:expr, $expected:literal, $text:expr) => {
-        impl Cell for $t {
+        impl ColumnValue for $t {
             const EXPECTED: &'static str = $expected;
             fn column(name: &str, values: Vec<Self>) -> Column {
                 Column::new(name.into(), values)
@@ -97,7 +97,7 @@ macro_rules! cell {
             }
         }
 
-        impl Cell for Option<$t> {
+        impl ColumnValue for Option<$t> {
             const EXPECTED: &'static str = $expected;
             fn column(name: &str, values: Vec<Self>) -> Column {
                 Column::new(name.into(), values)
@@ -107,7 +107,7 @@ macro_rules! cell {
                 Ok(column.$accessor()?.iter().map(|v| v.map(|v| v.to_owned())).collect())
             }
             fn text(&self) -> String {
-                self.as_ref().map(Cell::text).unwrap_or_default()
+                self.as_ref().map(ColumnValue::text).unwrap_or_default()
             }
             fn parse(text: &str) -> Option<Self> {
                 if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
@@ -143,7 +143,7 @@ fn enum_values<T: Named>(column: &Column) -> PolarsResult<Vec<Option<T>>> {
     texts.str()?.iter().enumerate().map(value).collect()
 }
 
-impl<T: Named> Cell for T {
+impl<T: Named> ColumnValue for T {
     const EXPECTED: &'static str = T::EXPECTED;
     fn column(name: &str, values: Vec<Self>) -> Column {
         enum_column(name, values.into_iter().map(Some))
@@ -160,7 +160,7 @@ impl<T: Named> Cell for T {
     }
 }
 
-impl<T: Named> Cell for Option<T> {
+impl<T: Named> ColumnValue for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
     fn column(name: &str, values: Vec<Self>) -> Column {
         enum_column(name, values.into_iter())
@@ -188,7 +188,7 @@ pub(super) fn enums_as_text(frame: &DataFrame) -> PolarsResult<DataFrame> {
     DataFrame::new(frame.height(), columns.collect::<PolarsResult<_>>()?)
 }
 
-/// Defines a row struct and its [`Table`].
+/// Defines a row struct and its [`TableRow`].
 macro_rules! table {
     ($(#[$meta:meta])* pub struct $row:ident in $name:literal, for_people = $for_people:literal {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)+
@@ -197,38 +197,38 @@ macro_rules! table {
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         pub struct $row { $($(#[$field_meta])* pub $field: $type,)+ }
 
-        impl $crate::tables::Table for $row {
+        impl $crate::tables::TableRow for $row {
             const NAME: &'static str = $name;
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),+];
             const FOR_PEOPLE: bool = $for_people;
 
             fn to_frame(rows: &[Self]) -> polars::prelude::PolarsResult<polars::prelude::DataFrame> {
-                use $crate::tables::Cell;
+                use $crate::tables::ColumnValue;
                 polars::prelude::DataFrame::new(rows.len(), vec![$(
-                    <$type as Cell>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
+                    <$type as ColumnValue>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
                 )+])
             }
 
             fn from_frame(frame: &polars::prelude::DataFrame) -> polars::prelude::PolarsResult<Vec<Self>> {
-                use $crate::tables::Cell;
-                $(let mut $field = <$type as Cell>::values(frame.column(stringify!($field))?)?.into_iter();)+
+                use $crate::tables::ColumnValue;
+                $(let mut $field = <$type as ColumnValue>::values(frame.column(stringify!($field))?)?.into_iter();)+
                 (0..frame.height())
                     .map(|_| Ok($row { $($field: $field.next().expect("columns of a frame are equally long"),)+ }))
                     .collect()
             }
 
             fn to_cells(&self) -> Vec<String> {
-                use $crate::tables::Cell;
+                use $crate::tables::ColumnValue;
                 vec![$(self.$field.text()),+]
             }
 
             fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
-                use $crate::tables::Cell;
+                use $crate::tables::ColumnValue;
                 let mut cells = cells.iter().enumerate();
                 Ok($row { $($field: {
                     let (at, text) = cells.next().expect("as many cells as COLUMNS");
-                    <$type as Cell>::parse(text)
-                        .ok_or_else(|| (at, (*text).to_owned(), <$type as Cell>::EXPECTED))?
+                    <$type as ColumnValue>::parse(text)
+                        .ok_or_else(|| (at, (*text).to_owned(), <$type as ColumnValue>::EXPECTED))?
                 },)+ })
             }
         }

@@ -1,8 +1,8 @@
 use polars::prelude::{Column, DataFrame, PolarsResult};
 use serde::{Deserialize, Serialize};
 
-use super::Table;
-use super::frame::Cell;
+use super::TableRow;
+use super::frame::ColumnValue;
 use crate::bones;
 
 /// An epoch of a training run.
@@ -45,14 +45,14 @@ pub struct EpochRow {
 
 macro_rules! columns {
     ($($field:ident: $type:ty,)+) => {
-        impl Table for EpochRow {
+        impl TableRow for EpochRow {
             const NAME: &'static str = "metrics";
             const COLUMNS: &'static [&'static str] = &COLUMNS;
             const FOR_PEOPLE: bool = false;
 
             fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame> {
                 let mut columns: Vec<Column> = vec![$(
-                    <$type as Cell>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
+                    <$type as ColumnValue>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
                 )+];
                 for (class, name) in DICE.iter().enumerate() {
                     columns.push(f64::column(name, rows.iter().map(|r| r.dice[class]).collect()));
@@ -61,7 +61,7 @@ macro_rules! columns {
             }
 
             fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>> {
-                $(let mut $field = <$type as Cell>::values(frame.column(stringify!($field))?)?.into_iter();)+
+                $(let mut $field = <$type as ColumnValue>::values(frame.column(stringify!($field))?)?.into_iter();)+
                 let dice = DICE.iter().map(|n| f64::values(frame.column(n)?)).collect::<PolarsResult<Vec<_>>>()?;
                 (0..frame.height())
                     .map(|row| Ok(EpochRow {
@@ -73,12 +73,12 @@ macro_rules! columns {
 
             fn to_cells(&self) -> Vec<String> {
                 let mut cells = vec![$(self.$field.text()),+];
-                cells.extend(self.dice.iter().map(Cell::text));
+                cells.extend(self.dice.iter().map(ColumnValue::text));
                 cells
             }
 
             fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
-                fn parse<T: Cell>((at, text): (usize, &&str)) -> Result<T, (usize, String, &'static str)> {
+                fn parse<T: ColumnValue>((at, text): (usize, &&str)) -> Result<T, (usize, String, &'static str)> {
                     T::parse(text).ok_or_else(|| (at, (*text).to_owned(), T::EXPECTED))
                 }
                 let mut cells = cells.iter().enumerate();

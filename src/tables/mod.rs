@@ -1,6 +1,6 @@
 //! The artefact tables that stages hand to each other: typed rows here, Parquet on disk.
 //!
-//! Each table is a struct of one row; [`Table`] turns rows into a polars frame and back, and writes it
+//! Each table is a struct of one row; [`TableRow`] turns rows into a polars frame and back, and writes it
 //! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
 
 mod checksum;
@@ -19,8 +19,8 @@ pub(crate) use columns::{
 };
 pub use corrected::correct;
 pub use csv_frame::csv_frame;
-pub(crate) use frame::{Cell, table};
-pub use frame::{Table, TableError};
+pub(crate) use frame::{ColumnValue, table};
+pub use frame::{TableError, TableRow};
 pub use metrics::EpochRow;
 pub use query::{NamedTable, QueryError, are_numbers, json_rows, query, tables_at, text_rows};
 pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};

@@ -15,7 +15,7 @@ use super::{TableError, csv_frame};
 #[allow(missing_docs)]
 pub enum QueryError {
     #[error(transparent)]
-    Table(#[from] TableError),
+    TableRow(#[from] TableError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{}: no table in it; expected files NAME.parquet or NAME.csv", path.display())]

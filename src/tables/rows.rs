@@ -1,6 +1,6 @@
 use super::frame::table;
 use crate::dataset::metadata::Sex;
-use crate::dataset::{MaskSource, Problem, Severity, Side, Subset};
+use crate::dataset::{MaskSource, Problem, ProblemSeverity, Side, Subset};
 
 table! {
     /// A patient of the spreadsheet or with an image.
@@ -181,7 +181,7 @@ table! {
         /// What was done.
         pub action: String,
         /// `info`, `warning`, `error`.
-        pub severity: Severity,
+        pub severity: ProblemSeverity,
     }
 }
 

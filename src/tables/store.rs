@@ -13,7 +13,7 @@ use crate::digest::sha256;
 
 use super::checksum;
 use super::frame::enums_as_text;
-use super::{BoneRow, ImageRow, PatientRow, ProblemRow, Table, TableError};
+use super::{BoneRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
 
 /// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed, and with
 /// what the scan decided by.
@@ -42,7 +42,7 @@ const MAX_PARQUET: u64 = 1 << 30;
 ///
 /// # Errors
 /// The file cannot be read, is not this table, or is not the one that the scan wrote.
-pub fn read_parquet<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+pub fn read_parquet<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     let frame = read_frame(path)?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
 }
@@ -71,18 +71,18 @@ pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_parquet<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
+pub fn write_parquet<T: TableRow>(path: &Path, rows: &[T]) -> Result<(), TableError> {
     let mut files = Together::default();
     add_parquet(&mut files, path, rows)?;
     files.commit().map_err(|source| TableError::Io { path: path.into(), source })
 }
 
-fn add_parquet<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
+fn add_parquet<T: TableRow>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
     let bytes = parquet_bytes(path, rows)?;
     files.add(path, |out| out.write_all(&bytes)).map_err(|source| TableError::Io { path: path.into(), source })
 }
 
-fn parquet_bytes<T: Table>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableError> {
+fn parquet_bytes<T: TableRow>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableError> {
     let polars = |source| TableError::Polars { path: path.into(), source };
     let mut frame = T::to_frame(rows).and_then(|frame| enums_as_text(&frame)).map_err(polars)?;
     let mut bytes = Vec::new();
@@ -92,13 +92,13 @@ fn parquet_bytes<T: Table>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableErro
 }
 
 /// A cell that a spreadsheet would take for a formula gets the mark by which spreadsheets know a text.
-fn without_formula<T: Table>(cell: &str) -> Cow<'_, str> {
+fn without_formula<T: TableRow>(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) && cell.parse::<f64>().is_err();
     if T::FOR_PEOPLE && is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
 }
 
 /// The cell as it was before [`without_formula`].
-fn as_it_was<T: Table>(cell: &str) -> &str {
+fn as_it_was<T: TableRow>(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|_| T::FOR_PEOPLE).unwrap_or(cell)
 }
 
@@ -106,13 +106,13 @@ fn as_it_was<T: Table>(cell: &str) -> &str {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_csv<T: Table>(path: &Path, rows: &[T]) -> Result<(), TableError> {
+pub fn write_csv<T: TableRow>(path: &Path, rows: &[T]) -> Result<(), TableError> {
     let mut files = Together::default();
     add_csv(&mut files, path, rows)?;
     files.commit().map_err(|source| TableError::Io { path: path.into(), source })
 }
 
-fn add_csv<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
+fn add_csv<T: TableRow>(files: &mut Together, path: &Path, rows: &[T]) -> Result<(), TableError> {
     let write = |out: &mut BufWriter<&File>| {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(T::COLUMNS)?;
@@ -125,7 +125,7 @@ fn add_csv<T: Table>(files: &mut Together, path: &Path, rows: &[T]) -> Result<()
 }
 
 /// Reads a CSV with at least the table's columns, in any order.
-pub fn read_csv<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+pub fn read_csv<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     let csv_error = |source| TableError::Csv { path: path.into(), source };
     let mut reader = Csv::open(path).map_err(csv_error)?;
     let header: Vec<String> = reader.headers().map_err(csv_error)?.iter().map(|h| h.trim().to_owned()).collect();
@@ -159,7 +159,7 @@ pub fn read_csv<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
 }
 
 /// Reads rows by the file's ending: `.csv`, else Parquet.
-pub fn read<T: Table>(path: &Path) -> Result<Vec<T>, TableError> {
+pub fn read<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) { read_csv(path) } else { read_parquet(path) }
 }
 
@@ -214,7 +214,7 @@ impl Tables {
     }
 }
 
-fn add_table<T: Table>(
+fn add_table<T: TableRow>(
     files: &mut Together,
     hashes: &mut Hashes,
     folder: &Path,
@@ -241,7 +241,7 @@ fn add_table<T: Table>(
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write_table<T: Table>(folder: &Path, rows: &[T], csv: bool) -> Result<(), TableError> {
+pub fn write_table<T: TableRow>(folder: &Path, rows: &[T], csv: bool) -> Result<(), TableError> {
     write_parquet(&folder.join(format!("{}.parquet", T::NAME)), rows)?;
     if csv {
         write_csv(&folder.join(format!("{}.csv", T::NAME)), rows)?;

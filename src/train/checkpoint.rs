@@ -95,7 +95,7 @@ impl Sums {
 }
 
 /// Named tensors of the three parts of a run's state.
-pub(super) struct Parts {
+pub(super) struct StateTensors {
     pub(super) model: BTreeMap<String, Tensor>,
     pub(super) ema: BTreeMap<String, Tensor>,
     pub(super) optimiser: BTreeMap<String, Tensor>,
@@ -113,9 +113,9 @@ impl Checkpoint {
         write(path, &tensors, self)
     }
 
-    pub(super) fn open(path: &Path) -> Result<(Checkpoint, Parts), TrainError> {
+    pub(super) fn open(path: &Path) -> Result<(Checkpoint, StateTensors), TrainError> {
         let mut checkpoint: Checkpoint = header(path)?;
-        let mut parts = Parts { model: BTreeMap::new(), ema: BTreeMap::new(), optimiser: BTreeMap::new() };
+        let mut parts = StateTensors { model: BTreeMap::new(), ema: BTreeMap::new(), optimiser: BTreeMap::new() };
         for (name, tensor) in read_tensors(path)? {
             match name.split_once('.') {
                 Some(("model", rest)) => drop(parts.model.insert(rest.into(), tensor)),

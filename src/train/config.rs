@@ -12,7 +12,7 @@ use crate::augment::Augmentations;
 use crate::bones;
 use crate::device::DeviceKind;
 use crate::losses::LossMix;
-use crate::models::{ModelConfig, Outline};
+use crate::models::{ModelConfig, ModelOutline};
 use crate::violation::Violations;
 
 /// Most epochs, images of a batch and the like: beyond it a number is a slip.
@@ -249,7 +249,7 @@ pub struct Stage {
 
 /// A run to train.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct TrainingPlan {
     /// What holds in all of it. What a stage may set for itself is read from `stages` alone.
     pub config: TrainConfig,
     /// One after another.
@@ -258,7 +258,7 @@ pub struct Plan {
     pub sample_weights: Option<Vec<f64>>,
 }
 
-impl Plan {
+impl TrainingPlan {
     /// Epochs of all stages.
     pub fn epochs(&self) -> usize {
         self.stages.iter().map(|stage| stage.config.epochs).sum()
@@ -308,8 +308,8 @@ impl TrainConfig {
         let fits = classes == bones::COUNT as i64;
         // What can be built says what it takes; what cannot has been refused.
         if fits && wrong.is_empty() && of_model.is_empty() {
-            match Outline::of(&self.model) {
-                Ok(Outline { stride, least_side, .. }) => {
+            match ModelOutline::of(&self.model) {
+                Ok(ModelOutline { stride, least_side, .. }) => {
                     let expected = format!(
                         "for {} a multiple of {stride} from {} up",
                         self.model.describe(),
@@ -374,8 +374,9 @@ mod tests {
         let stage = |config: &TrainConfig| {
             vec![Stage { name: "train".into(), start_from: StartFrom::Last, config: config.clone() }]
         };
-        let decisive =
-            |config: TrainConfig| Plan { stages: stage(&config), config, sample_weights: None }.decisive().unwrap();
+        let decisive = |config: TrainConfig| {
+            TrainingPlan { stages: stage(&config), config, sample_weights: None }.decisive().unwrap()
+        };
         let of = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         let plain = decisive(config.clone());
         let whole =

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Known, TrainError};
-use crate::augment::Fit;
+use super::{PatientMetadata, TrainError};
+use crate::augment::SquareFit;
 use crate::bones::Bone;
-use crate::dataset::{Dataset, ImageEntry, Problem, Severity};
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::digest::hex;
 use crate::features::angle_deg;
 use crate::mask::HandMasks;
@@ -61,7 +61,7 @@ impl Samples {
     pub fn load(
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
-        known: &Known,
+        known: &PatientMetadata,
         size: u32,
         cache_bytes: usize,
         part: &'static str,
@@ -107,7 +107,7 @@ impl Samples {
         }
         progress.finish();
         if loaded.entries.is_empty() {
-            let reason = match problems.iter().find(|p| p.severity == Severity::Error) {
+            let reason = match problems.iter().find(|p| p.severity == ProblemSeverity::Error) {
                 Some(problem) => {
                     format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason)
                 }
@@ -149,7 +149,7 @@ impl Samples {
         &self.present
     }
 
-    /// What is known of the patient of sample `index`; see [`Known`].
+    /// What is known of the patient of sample `index`; see [`PatientMetadata`].
     pub fn metadata(&self, index: usize) -> [f32; 4] {
         self.metadata[index]
     }
@@ -185,7 +185,7 @@ fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read,
     let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
-    let fit = Fit::new(width, height, size);
+    let fit = SquareFit::new(width, height, size);
     // The same file scaled by another level is another image.
     let image_hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),
@@ -204,7 +204,7 @@ fn angle(masks: &HandMasks) -> Option<f64> {
 }
 
 fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
-    Problem::new(Severity::Error, &*entry.image, error.to_string(), "image left out")
+    Problem::new(ProblemSeverity::Error, &*entry.image, error.to_string(), "image left out")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)
 }

@@ -4,7 +4,7 @@ use tch::{Kind, TchError, Tensor};
 
 /// How the values of a tensor are spread.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Histogram {
+pub struct TensorHistogram {
     /// Least value.
     pub min: f64,
     /// Greatest value.
@@ -21,9 +21,9 @@ pub struct Histogram {
 
 const BUCKETS: i64 = 48;
 
-impl Histogram {
+impl TensorHistogram {
     /// Of all values of `tensors`; `None` where there are none or one is infinite or no number.
-    pub fn of(tensors: &[Tensor]) -> Result<Option<Histogram>, TchError> {
+    pub fn of(tensors: &[Tensor]) -> Result<Option<TensorHistogram>, TchError> {
         tch::no_grad(|| {
             let flat =
                 tensors.iter().map(|t| t.f_reshape([-1])?.f_to_kind(Kind::Float)).collect::<Result<Vec<_>, _>>()?;
@@ -40,7 +40,7 @@ impl Histogram {
             // Equal values fall into the middle of buckets that libtorch makes one wide.
             let (from, width) = if width == 0.0 { (min - 1.0, 2.0 / BUCKETS as f64) } else { (min, width) };
             let double = values.f_to_kind(Kind::Double)?;
-            Ok(Some(Histogram {
+            Ok(Some(TensorHistogram {
                 min,
                 max,
                 count: values.numel() as f64,
@@ -56,14 +56,14 @@ impl Histogram {
 pub(super) fn by_part<'a>(
     kind: &str,
     tensors: impl IntoIterator<Item = (&'a str, Tensor)>,
-) -> Result<Vec<(String, Histogram)>, TchError> {
+) -> Result<Vec<(String, TensorHistogram)>, TchError> {
     let mut parts: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
     for (name, tensor) in tensors {
         let names: Vec<&str> = name.split('.').collect();
         let part = names[..names.len().saturating_sub(1).clamp(1, 3)].join(".");
         parts.entry(format!("{kind}/{part}")).or_default().push(tensor);
     }
-    let made = parts.into_iter().map(|(tag, tensors)| Ok(Histogram::of(&tensors)?.map(|h| (tag, h))));
+    let made = parts.into_iter().map(|(tag, tensors)| Ok(TensorHistogram::of(&tensors)?.map(|h| (tag, h))));
     made.filter_map(Result::transpose).collect()
 }
 
@@ -74,13 +74,13 @@ mod tests {
     #[test]
     fn by_hand() {
         let values = Tensor::from_slice(&[0.0f32, 0.0, 48.0, 12.5]);
-        let histogram = Histogram::of(&[values]).unwrap().unwrap();
+        let histogram = TensorHistogram::of(&[values]).unwrap().unwrap();
         assert_eq!((histogram.min, histogram.max, histogram.count), (0.0, 48.0, 4.0));
         assert_eq!((histogram.sum, histogram.squares), (60.5, 48.0 * 48.0 + 12.5 * 12.5));
         let at = |i: usize| histogram.buckets[i];
         assert_eq!((at(0), at(12), at(47)), ((1.0, 2.0), (13.0, 1.0), (48.0, 1.0)));
-        assert_eq!(Histogram::of(&[Tensor::from_slice(&[f32::NAN])]).unwrap(), None);
-        let equal = Histogram::of(&[Tensor::from_slice(&[3.0f32, 3.0])]).unwrap().unwrap();
+        assert_eq!(TensorHistogram::of(&[Tensor::from_slice(&[f32::NAN])]).unwrap(), None);
+        let equal = TensorHistogram::of(&[Tensor::from_slice(&[3.0f32, 3.0])]).unwrap().unwrap();
         assert_eq!(equal.buckets.iter().map(|b| b.1).sum::<f64>(), 2.0);
         let place = equal.buckets.iter().position(|b| b.1 > 0.0).unwrap();
         assert!(equal.buckets[place].0 >= 3.0 && (place == 0 || equal.buckets[place - 1].0 <= 3.0));

@@ -1,6 +1,6 @@
 use tch::{Kind, Tensor};
 
-use super::{Ema, Optimiser, Plan, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError};
+use super::{Ema, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan};
 use crate::aten;
 use crate::losses::{Part, point_loss};
 use crate::models::Model;
@@ -10,9 +10,9 @@ const LEAST_SCALE: f64 = 1.0;
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Moved {
+pub enum StepOutcome {
     /// The weights moved; the gradients' norm before clipping.
-    By(f64),
+    Updated(f64),
     /// A half-precision gradient overflowed: the step was left out and the loss's scale lowered.
     Skipped,
     /// A gradient is infinite or no number and lowering the scale does not help; nothing moved.
@@ -33,7 +33,12 @@ pub struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     /// At the beginning of stage `stage`, together with the other `ranks`.
-    pub fn new(model: Model, plan: &'a Plan, stage: usize, ranks: &'a dyn Ranks) -> Result<Learner<'a>, TrainError> {
+    pub fn new(
+        model: Model,
+        plan: &'a TrainingPlan,
+        stage: usize,
+        ranks: &'a dyn Ranks,
+    ) -> Result<Learner<'a>, TrainError> {
         if plan.config.channels_last {
             for (_, tensor) in model.named_parameters() {
                 aten::channels_last(&tensor)?;
@@ -96,7 +101,7 @@ impl<'a> Learner<'a> {
     /// Takes over what was saved of optimiser, averages and scale.
     pub(super) fn restore(
         &mut self,
-        parts: &super::checkpoint::Parts,
+        parts: &super::checkpoint::StateTensors,
         scaler: Option<Scaler>,
     ) -> Result<(), TrainError> {
         self.optimiser.load_state(&parts.optimiser)?;
@@ -154,7 +159,7 @@ impl<'a> Learner<'a> {
     ///
     /// # Errors
     /// libtorch refuses, or a rank cannot be reached.
-    pub fn step(&mut self, lr: f64, t: u64) -> Result<Moved, TrainError> {
+    pub fn step(&mut self, lr: f64, t: u64) -> Result<StepOutcome, TrainError> {
         if self.ranks.world() > 1 {
             let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
             tch::no_grad(|| self.ranks.sum(&gradients))?;
@@ -163,22 +168,22 @@ impl<'a> Learner<'a> {
             let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
             let overflowed = tch::no_grad(|| aten::unscale(&gradients, 1.0 / scaler.scale()))?;
             if overflowed && scaler.scale() < LEAST_SCALE {
-                return Ok(Moved::NotFinite(f64::NAN));
+                return Ok(StepOutcome::NotFinite(f64::NAN));
             }
             scaler.update(overflowed);
             if overflowed {
-                return Ok(Moved::Skipped);
+                return Ok(StepOutcome::Skipped);
             }
         }
         let norm = self.optimiser.clip(self.stage.clip)?;
         if !norm.is_finite() {
-            return Ok(Moved::NotFinite(norm));
+            return Ok(StepOutcome::NotFinite(norm));
         }
         self.optimiser.step(lr)?;
         if let Some(ema) = &mut self.ema {
             ema.update(&self.state, t)?;
         }
-        Ok(Moved::By(norm))
+        Ok(StepOutcome::Updated(norm))
     }
 
     /// Lets go of the gradients.

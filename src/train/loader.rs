@@ -35,7 +35,7 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Vec<i32>,
-    /// `[B, 4]`; see [`super::Known`].
+    /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Vec<f32>,
     /// Places in the data set.
     pub indices: Vec<usize>,

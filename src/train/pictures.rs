@@ -4,7 +4,7 @@ use image::{GrayImage, RgbImage};
 
 use super::loader::make;
 use super::{Loading, OneProcess, Samples, Tensors, TrainError};
-use crate::augment::Fit;
+use crate::augment::SquareFit;
 use crate::bones;
 use crate::draw::{self, SheetStyle};
 use crate::mask::{HandMasks, LabelImage};
@@ -27,7 +27,7 @@ pub(super) fn compare(
 ) -> Result<RgbImage, TrainError> {
     let size = dataset.size();
     let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
-    let fit = Fit::new(size, size, size);
+    let fit = SquareFit::new(size, size, size);
     let mut pictures = Vec::new();
     for index in watched {
         let batch = make(dataset, &[*index], &Loading { batch: 1, ..plain.clone() }, 0, 0);

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Histogram;
+use super::TensorHistogram;
 
 /// Writes TensorBoard's event files: TFRecord framing (length, masked CRC-32C, data, masked CRC-32C) around
 /// `Event` messages in protobuf's wire format.
@@ -68,7 +68,7 @@ impl EventsWriter {
     }
 
     /// A histogram under its tag.
-    pub fn histogram(&mut self, step: u64, tag: &str, histogram: &Histogram) -> std::io::Result<()> {
+    pub fn histogram(&mut self, step: u64, tag: &str, histogram: &TensorHistogram) -> std::io::Result<()> {
         // HistogramProto { min, max, num, sum, sum_squares, bucket_limit, bucket }
         let h = histogram;
         let mut proto = Vec::with_capacity(64 + 16 * h.buckets.len());

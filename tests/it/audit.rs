@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use carpus::audit::FindingRow;
-use carpus::audit::{self, Pictures, Settings};
+use carpus::audit::{self, AuditSettings, Pictures};
 use carpus::dataset::{Dataset, phantom};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
@@ -20,12 +20,19 @@ fn swap_labels(json: &Path, a: &str, b: &str) {
 fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     let (data, tables, out) = (folder.path().join("data"), folder.path().join("tables"), folder.path().join("audit"));
-    let settings =
-        phantom::Settings { patients: 3, test_patients: 0, size: 192, seed: 5, defects: false, jobs: 2, force: false };
+    let settings = phantom::PhantomSettings {
+        patients: 3,
+        test_patients: 0,
+        size: 192,
+        seed: 5,
+        defects: false,
+        jobs: 2,
+        force: false,
+    };
     phantom::generate(&settings, &data, &Silent).unwrap();
     let (clean, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     let swaps = |tables: &carpus::tables::Tables| -> Vec<(String, String)> {
-        let findings = audit::audit(tables, None, &Settings::default()).unwrap();
+        let findings = audit::audit(tables, None, &AuditSettings::default()).unwrap();
         let rows = findings.iter().map(|f| f.row(tables));
         rows.filter(|r| r.check.name == "swapped_labels").map(|r| (r.image_id, r.label)).collect()
     };
@@ -36,13 +43,13 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     // An image that cannot be read when pictures are drawn costs its pictures and no others.
     let (swapped, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
     assert_eq!(swaps(&swapped), [(image.image_id.clone(), "Trapezoid|Pisiform".to_owned())]);
-    let mut findings = audit::audit(&swapped, None, &Settings::default()).unwrap();
+    let mut findings = audit::audit(&swapped, None, &AuditSettings::default()).unwrap();
     let mut of_broken = findings[0].clone();
     of_broken.image = Some(5);
     findings.push(of_broken);
     std::fs::write(data.join(&swapped.images[5].path), b"no picture").unwrap();
     let dataset = Dataset::open(&data).unwrap();
-    let audit::Written { rows, failed, .. } =
+    let audit::WrittenFindings { rows, failed, .. } =
         audit::write(&out, &findings, &swapped, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert_eq!(failed.iter().map(|f| f.image_id.as_str()).collect::<Vec<_>>(), [swapped.images[5].image_id.as_str()]);
     let swap = rows.iter().find(|r| r.check.name == "swapped_labels" && !r.evidence.is_empty()).unwrap();

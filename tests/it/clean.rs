@@ -6,10 +6,12 @@ use std::process::Command;
 
 use carpus::bones::Bone;
 use carpus::clean::{
-    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanSettings, Cleaned, CropBox, Strips, clean,
-    read_transforms,
+    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanReport, CleanSettings, CropBox, StripRule,
+    clean, read_transforms,
 };
-use carpus::dataset::corrections::{Action, Corrections, Decision, Field, Relabel, ShapeRef, Target, append};
+use carpus::dataset::corrections::{
+    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, append,
+};
 use carpus::dataset::folder::TRANSFORMS;
 use carpus::dataset::{Dataset, annotation};
 use carpus::mask::HandMasks;
@@ -87,7 +89,7 @@ impl Data {
         Dataset::open(&self.root()).unwrap().with_corrections(corrections.clone())
     }
 
-    fn clean(&self, corrections: &Corrections, settings: &CleanSettings) -> Cleaned {
+    fn clean(&self, corrections: &Corrections, settings: &CleanSettings) -> CleanReport {
         clean(self.inputs(&self.dataset(corrections), None), &self.out(), settings, Some(2), &Silent).unwrap()
     }
 
@@ -160,7 +162,7 @@ fn files(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 fn settings() -> CleanSettings {
-    CleanSettings { strips: Strips::Detect, background: Background::Keep, margin: 10, square: false }
+    CleanSettings { strips: StripRule::Detect, background: Background::Keep, margin: 10, square: false }
 }
 
 fn correction(target: Target, action: Action, annotation_sha256: Option<&str>) -> Decision {
@@ -256,7 +258,11 @@ fn corrections_and_exclusions_are_applied() {
             hash,
         ),
         correction(image_target(&second), Action::Exclude {}, None),
-        correction(Target::Patient("002".into()), Action::SetMetadata { field: Field::Age, value: 30.into() }, None),
+        correction(
+            Target::Patient("002".into()),
+            Action::SetMetadata { field: CorrectableField::Age, value: 30.into() },
+            None,
+        ),
     ];
     let all = corrections(&decisions);
     let (root, folds, dataset) = (data.root(), data.folds(), data.dataset(&all));

@@ -210,7 +210,7 @@ fn one_bad_file_of_each_kind_leaves_the_rest_of_the_batch() {
     };
     assert!(problem("cut.png").reason.contains("truncated"));
     assert!(problem("nojson.json").reason.contains("line 1"));
-    assert_eq!(problem("mute.json").severity, carpus::dataset::Severity::Error);
+    assert_eq!(problem("mute.json").severity, carpus::dataset::ProblemSeverity::Error);
     assert!(problem("\u{fffd}").reason.contains("UTF-8"));
     assert!(tables.problems.iter().any(|p| p.patient_id.as_deref() == Some("009")), "the patient without a row");
     assert_eq!(tables.patient("009").unwrap().sheet_row, None);

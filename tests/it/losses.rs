@@ -1,7 +1,7 @@
 //! Losses against segmentation_models_pytorch, MONAI and the papers' formulas: value and gradient.
 
 use carpus::losses::{LOSSES, LossError, LossMix, Term, point_loss, resampled};
-use carpus::models::{Points, read_tensors};
+use carpus::models::{PointLogits, read_tensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::python;
@@ -93,7 +93,7 @@ fn every_loss_equals_its_reference() {
             same_gradient(&gradient, &reference[&format!("{name}.grad")], &format!("{name}, {form}"));
         }
     }
-    let points = Points {
+    let points = PointLogits {
         coordinates: batch["points"].shallow_clone(),
         logits: batch["point_logits"].shallow_clone().set_requires_grad(true),
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use carpus::bones::{self, Bone};
 use carpus::mask::submission::{self, ImageMasks};
-use carpus::mask::{HandMasks, Run, RunMask, SignedDistance, rle};
+use carpus::mask::{HandMasks, PixelRun, RunMask, SignedDistance, rle};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -146,7 +146,7 @@ fn blotches(rng: &mut ChaCha8Rng) -> RunMask {
         mask = if rng.random_bool(0.7) { mask.union(&blob) } else { mask.difference(&blob) }.unwrap();
     }
     let specks: BTreeSet<u32> = (0..rng.random_range(0..w * h / 8 + 1)).map(|_| rng.random_range(0..w * h)).collect();
-    let specks = specks.into_iter().map(|start| Run { start, len: 1 }).collect();
+    let specks = specks.into_iter().map(|start| PixelRun { start, len: 1 }).collect();
     let specks = RunMask::from_runs(w, h, specks).unwrap();
     if rng.random_bool(0.5) { mask.union(&specks) } else { mask.difference(&specks) }.unwrap()
 }

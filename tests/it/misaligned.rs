@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use carpus::audit::FindingRow;
-use carpus::audit::{self, Pictures, Settings};
+use carpus::audit::{self, AuditSettings, Pictures};
 use carpus::dataset::{Dataset, phantom};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
@@ -18,7 +18,7 @@ fn scanned(data: &Path, tables: &Path) -> Tables {
 
 /// Image and suggestion of each finding of the check, in the order of the images.
 fn found(tables: &Tables) -> Vec<(&ImageRow, String)> {
-    let findings = audit::audit(tables, None, &Settings::default()).unwrap();
+    let findings = audit::audit(tables, None, &AuditSettings::default()).unwrap();
     let rows: Vec<FindingRow> =
         findings.iter().map(|f| f.row(tables)).filter(|r| r.check.name == "misaligned").collect();
     let of = |image: &str| rows.iter().find(|r| r.image_id == image).map(|r| r.suggestion.clone());
@@ -50,7 +50,7 @@ fn outlines_off_their_bones_are_found_and_no_others() {
     for seed in [1, 2, 3] {
         let folder = tempfile::tempdir().unwrap();
         let (data, tables) = (folder.path().join("data"), folder.path().join("tables"));
-        let settings = phantom::Settings {
+        let settings = phantom::PhantomSettings {
             patients: 7,
             test_patients: 0,
             size: SIZE,
@@ -96,7 +96,7 @@ fn outlines_off_their_bones_are_found_and_no_others() {
 }
 
 fn the_picture_shows_all_outlines(data: &Path, tables: &Tables, folder: &Path) {
-    let findings = audit::audit(tables, None, &Settings::default()).unwrap();
+    let findings = audit::audit(tables, None, &AuditSettings::default()).unwrap();
     let (out, dataset) = (folder.join("audit"), Dataset::open(data).unwrap());
     let written = audit::write(&out, &findings, tables, Some(&dataset), Pictures::All, &Silent).unwrap();
     assert!(written.failed.is_empty(), "{:?}", written.failed);

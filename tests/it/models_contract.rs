@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::{
     Architecture, Attention, DecoderKind, EncoderKind, EncoderScale, Input, Model, ModelConfig, ModelError,
-    NetworkKind, NnUnetOptions, Norm, Outline, Upsampling,
+    ModelOutline, NetworkKind, NnUnetOptions, Norm, Upsampling,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -176,7 +176,7 @@ fn a_norm_is_taken_where_it_changes_something() {
     for plain in contract_configs().into_iter().filter(|config| config.validate().is_ok()) {
         for auxiliary in [false, plain.architecture.refuses_auxiliary().is_none()] {
             let batch = ModelConfig { auxiliary, ..plain.clone() };
-            let has_batch_norms = Outline::of(&batch).unwrap().names().iter().any(|n| n.ends_with("running_mean"));
+            let has_batch_norms = ModelOutline::of(&batch).unwrap().names().iter().any(|n| n.ends_with("running_mean"));
             let other = ModelConfig { norm: Norm::Group(4), ..batch.clone() };
             let momentum = ModelConfig { norm_momentum: Some(0.1), ..batch };
             for changed in [other, momentum] {

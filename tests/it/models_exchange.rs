@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use carpus::models::Architecture::{Decoder, Network};
-use carpus::models::names::{NamesError, Source, from_carpus, to_carpus};
+use carpus::models::names::{NamesError, WeightsSource, from_carpus, to_carpus};
 use carpus::models::{
     Architecture, DecoderKind, EncoderKind, Input, MetadataOptions, Model, ModelConfig, NetworkKind, NnUnetOptions,
     Norm, read_tensors, write_tensors,
@@ -37,7 +37,7 @@ fn fpn(encoder: EncoderKind) -> ModelConfig {
 }
 
 /// Encoders that `source` has, small ones of each family unless all are asked for.
-fn encoders(source: Source) -> Vec<EncoderKind> {
+fn encoders(source: WeightsSource) -> Vec<EncoderKind> {
     use EncoderKind::{ConvNeXtTiny, EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50, SwinTiny};
     let sample = [EfficientNetB0, EfficientNetB1, MobileNetV2, ResNet18, ResNet50, ConvNeXtTiny, SwinTiny];
     let has = |encoder: &EncoderKind| {
@@ -51,7 +51,7 @@ fn encoders(source: Source) -> Vec<EncoderKind> {
 #[test]
 fn classifiers_of_timm_and_torchvision_are_encoders_here_and_back() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: Vec<(Source, EncoderKind)> = [Source::Timm, Source::Torchvision]
+    let cases: Vec<(WeightsSource, EncoderKind)> = [WeightsSource::Timm, WeightsSource::Torchvision]
         .into_iter()
         .flat_map(|source| encoders(source).into_iter().map(move |encoder| (source, encoder)))
         .collect();
@@ -387,13 +387,13 @@ fn what_smp_adds_is_left_out_and_its_first_layer_is_summed() {
 fn what_is_ours_alone_does_not_go_to_smp() {
     let config = ModelConfig { auxiliary: true, ..fpn(EncoderKind::ResNet18) };
     let model = Model::new(&config, Device::Cpu).unwrap();
-    let sent = from_carpus(Source::Smp, &config, model.state().into_iter().collect()).unwrap();
+    let sent = from_carpus(WeightsSource::Smp, &config, model.state().into_iter().collect()).unwrap();
     assert!(sent.left_out.iter().all(|name| name.starts_with("auxiliary_head.")) && !sent.left_out.is_empty());
     let plain = Model::new(&fpn(EncoderKind::ResNet18), Device::Cpu).unwrap();
     assert!(sent.tensors.keys().eq(plain.state().into_iter().collect::<std::collections::BTreeMap<_, _>>().keys()));
     let gated = ModelConfig { metadata: Some(MetadataOptions::default()), ..fpn(EncoderKind::ResNet18) };
     let state = Model::new(&gated, Device::Cpu).unwrap().state().into_iter().collect();
-    let text = from_carpus(Source::Smp, &gated, state).unwrap_err().to_string();
+    let text = from_carpus(WeightsSource::Smp, &gated, state).unwrap_err().to_string();
     assert!(text.contains("smp has no fpn with metadata"), "{text}");
 }
 

@@ -1,7 +1,7 @@
 //! Weights from files: what fits, what is converted on the way, what is refused and what is said then.
 
 use carpus::models::Architecture::{Decoder, Network};
-use carpus::models::names::{self, NamesError, Source};
+use carpus::models::names::{self, NamesError, WeightsSource};
 use carpus::models::{
     Attention, DecoderKind, EncoderKind, Model, ModelConfig, NetworkKind, Norm, WeightsError, read_tensors,
     write_tensors,
@@ -185,7 +185,7 @@ fn a_mismatch_says_which_model_the_weights_fit() {
         }
         let both_of_smp = of.architecture.reference().starts_with("smp") && !of.auxiliary;
         if both_of_smp && given_to.norm == Norm::Batch && of.classes == given_to.classes {
-            let error = names::to_carpus(Source::Smp, &given_to, read_tensors(&path).unwrap()).unwrap_err();
+            let error = names::to_carpus(WeightsSource::Smp, &given_to, read_tensors(&path).unwrap()).unwrap_err();
             assert!(matches!(error, NamesError::Mismatch { .. }), "{error}");
             assert!(error.to_string().ends_with(&wanted), "{wanted}\n{error}");
         }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use carpus::bones::{Bone, COUNT, NAMES};
 use carpus::dataset::annotation;
 use carpus::dataset::metadata::{self, Sex};
-use carpus::dataset::phantom::{self, LabelFault, Settings, Truth, geometry, people, plan};
+use carpus::dataset::phantom::{self, LabelFault, PhantomSettings, Truth, geometry, people, plan};
 use carpus::dataset::{Dataset, Side, Subset};
 use carpus::mask::RunMask;
 use carpus::progress::Silent;
 
-fn settings(patients: usize, test_patients: usize, size: u32, defects: bool) -> Settings {
-    Settings { patients, test_patients, size, seed: 7, defects, jobs: 2, force: false }
+fn settings(patients: usize, test_patients: usize, size: u32, defects: bool) -> PhantomSettings {
+    PhantomSettings { patients, test_patients, size, seed: 7, defects, jobs: 2, force: false }
 }
 
 fn correlation(x: &[f64], y: &[f64]) -> f64 {
@@ -142,7 +142,7 @@ fn same_seed_gives_the_same_bytes_whatever_the_threads() {
         .into_iter()
         .map(|jobs| {
             let out = folder.path().join(format!("jobs{jobs}"));
-            phantom::generate(&Settings { jobs, ..settings(6, 2, 128, true) }, &out, &Silent).unwrap();
+            phantom::generate(&PhantomSettings { jobs, ..settings(6, 2, 128, true) }, &out, &Silent).unwrap();
             files_under(&out)
         })
         .collect();
@@ -152,7 +152,7 @@ fn same_seed_gives_the_same_bytes_whatever_the_threads() {
         assert!(bytes == &made[1][name], "{name} differs");
     }
     let out = folder.path().join("seed8");
-    phantom::generate(&Settings { seed: 8, ..settings(6, 2, 128, true) }, &out, &Silent).unwrap();
+    phantom::generate(&PhantomSettings { seed: 8, ..settings(6, 2, 128, true) }, &out, &Silent).unwrap();
     assert_ne!(files_under(&out)["truth.json"], made[0]["truth.json"]);
 }
 
@@ -178,7 +178,7 @@ fn clean_data_reads_back() {
         let hidden = format!("truth/outputs_json/ID{}/{}.json", entry.patient_id, entry.image_id);
         let file = entry.annotation.clone().unwrap_or(hidden);
         let (annotation, problems) = annotation::read(&root.join(&file), &file).unwrap();
-        assert!(problems.iter().all(|p| p.severity != carpus::dataset::Severity::Error), "{problems:?}");
+        assert!(problems.iter().all(|p| p.severity != carpus::dataset::ProblemSeverity::Error), "{problems:?}");
         assert_eq!(annotation.shapes.len(), COUNT);
         let order: Vec<_> = annotation.shapes.iter().map(|s| s.bone).collect();
         assert_ne!(order, Bone::all().map(Some).collect::<Vec<_>>());
@@ -309,20 +309,20 @@ fn folders_of_others_are_left_alone() {
     fs::write(foreign.join("notes.txt"), "mine").unwrap();
     let small = settings(1, 0, 64, false);
     for force in [false, true] {
-        let refused = phantom::generate(&Settings { force, ..small.clone() }, &foreign, &Silent);
+        let refused = phantom::generate(&PhantomSettings { force, ..small.clone() }, &foreign, &Silent);
         assert!(refused.unwrap_err().to_string().contains("not empty"));
     }
     let own = folder.path().join("own");
     fs::create_dir(&own).unwrap();
     assert!(!phantom::generate(&small, &own, &Silent).unwrap().skipped);
     assert!(phantom::generate(&small, &own, &Silent).unwrap().skipped);
-    let other = Settings { seed: 8, ..small.clone() };
+    let other = PhantomSettings { seed: 8, ..small.clone() };
     assert!(phantom::generate(&other, &own, &Silent).unwrap_err().to_string().contains("--force"));
-    assert!(!phantom::generate(&Settings { force: true, ..other }, &own, &Silent).unwrap().skipped);
+    assert!(!phantom::generate(&PhantomSettings { force: true, ..other }, &own, &Silent).unwrap().skipped);
     let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["foreign", "own"]);
-    let none = Settings { patients: 0, test_patients: 0, ..small.clone() };
+    let none = PhantomSettings { patients: 0, test_patients: 0, ..small.clone() };
     assert!(phantom::generate(&none, &folder.path().join("none"), &Silent).is_err());
     assert!(!folder.path().join("none").exists());
 }

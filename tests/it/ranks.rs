@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use carpus::losses::LossMix;
 use carpus::train::{
-    OneProcess, OptimiserKind, OptimiserSettings, Outcome, Plan, Ranks, RunFolder, TrainConfig, TrainError,
+    OneProcess, OptimiserKind, OptimiserSettings, Outcome, Ranks, RunFolder, TrainConfig, TrainError, TrainingPlan,
 };
 use tch::{TchError, Tensor};
 
@@ -73,7 +73,7 @@ impl Ranks for Thread {
 
 /// A plan with group norm and these settings, which starts from a file of weights: libtorch draws first ones from a generator that
 /// all threads share.
-fn plan(bench: &Bench, loss: &str, config: TrainConfig) -> Plan {
+fn plan(bench: &Bench, loss: &str, config: TrainConfig) -> TrainingPlan {
     let loss: LossMix = serde_json::from_str(loss).unwrap();
     let mut plan = grouped(bench, TrainConfig { loss, ema: None, ..config });
     (plan.config.pictures, plan.config.histograms) = (0, false);
@@ -86,7 +86,7 @@ fn plan(bench: &Bench, loss: &str, config: TrainConfig) -> Plan {
 /// Trains as `world` ranks; the outcome and the records of each.
 fn together(
     bench: &Bench,
-    plan: &Plan,
+    plan: &TrainingPlan,
     run: &RunFolder,
     resume: bool,
     watchers: &[StopAfter],

@@ -7,8 +7,8 @@ use std::process::Command;
 use carpus::audit::FindingRow;
 use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
-use carpus::dataset::{MaskSource, Severity, Subset};
-use carpus::report::{self, Block, Evidence, Section, Settings, Study};
+use carpus::dataset::{MaskSource, ProblemSeverity, Subset};
+use carpus::report::{self, Content, EvidencePictures, ReportOptions, Section, Study};
 use carpus::tables::{FoldRow, PatientRow, ProblemRow, Tables, write_csv};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ const IDS: [&str; 11] = [
 ];
 
 fn sections(tables: &Tables, folds: Option<&[FoldRow]>, findings: Option<&[FindingRow]>) -> Vec<Section> {
-    let (evidence, settings) = (Evidence::default(), Settings::default());
+    let (evidence, settings) = (EvidencePictures::default(), ReportOptions::default());
     report::sections::all(&Study::new(tables, folds, findings, &evidence, &settings).unwrap()).unwrap()
 }
 
@@ -50,7 +50,7 @@ fn near(value: &Value, path: &str, expected: f64, tolerance: f64) {
 /// All text of a section's blocks.
 fn words(section: &Section) -> String {
     let words = section.blocks.iter().map(|b| match b {
-        Block::Text(t) | Block::Meaning(t) | Block::Absent(t) => t.clone(),
+        Content::Text(t) | Content::Meaning(t) | Content::Absent(t) => t.clone(),
         other => format!("{other:?}"),
     });
     words.collect::<Vec<_>>().join("\n")
@@ -58,13 +58,13 @@ fn words(section: &Section) -> String {
 
 fn absent(sections: &[Section], id: &str) -> String {
     let section = sections.iter().find(|s| s.id == id).unwrap();
-    let said = section.blocks.iter().filter_map(|b| if let Block::Absent(t) = b { Some(t.as_str()) } else { None });
+    let said = section.blocks.iter().filter_map(|b| if let Content::Absent(t) = b { Some(t.as_str()) } else { None });
     said.collect::<Vec<_>>().join("\n")
 }
 
 fn check_pictures(sections: &[Section]) {
     for block in sections.iter().flat_map(|s| &s.blocks) {
-        if let Block::Figure(figure) = block {
+        if let Content::Figure(figure) = block {
             let collisions = figure.picture().collisions();
             assert!(collisions.is_empty(), "{}: {collisions:?}", figure.name);
         }
@@ -107,7 +107,7 @@ fn every_section_stands_and_no_text_overlaps() {
     let (folds, findings) = (synthetic::folds(&tables), synthetic::findings(&tables, 90, 0));
     let all = sections(&tables, Some(&folds), Some(&findings));
     assert_eq!(all.iter().map(|s| s.id).collect::<Vec<_>>(), IDS);
-    let figures = all.iter().flat_map(|s| &s.blocks).filter(|b| matches!(b, Block::Figure(_))).count();
+    let figures = all.iter().flat_map(|s| &s.blocks).filter(|b| matches!(b, Content::Figure(_))).count();
     assert_eq!(figures, 12);
     check_pictures(&all);
 }
@@ -122,7 +122,7 @@ fn poor_tables_are_reported_as_poor() {
         let all = sections(&tables, None, None);
         assert_eq!(all.len(), IDS.len());
         check_pictures(&all);
-        report::page(&all, &Settings::default()).unwrap();
+        report::page(&all, &ReportOptions::default()).unwrap();
         all
     };
 
@@ -206,7 +206,7 @@ fn poor_tables_are_reported_as_poor() {
     assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
     assert!(absent(&odd, "overview").contains("1 image cannot be used or is excluded"), "{}", absent(&odd, "overview"));
     assert_eq!(numbers(&odd)["overview"]["images_not_used"], 1);
-    let tables = odd[0].blocks.iter().filter_map(|b| if let Block::Table(table) = b { Some(table) } else { None });
+    let tables = odd[0].blocks.iter().filter_map(|b| if let Content::Table(table) = b { Some(table) } else { None });
     assert!(tables.flat_map(|t| &t.rows).any(|row| row[2] == "excluded by corrections.jsonl line 3"));
 }
 
@@ -225,7 +225,7 @@ fn a_patient_in_two_folds_is_called_out() {
 #[test]
 fn examples_are_typical_hands() {
     let tables = synthetic::tables(13);
-    let (evidence, settings) = (Evidence::default(), Settings::default());
+    let (evidence, settings) = (EvidencePictures::default(), ReportOptions::default());
     let mut study = Study::new(&tables, None, None, &evidence, &settings).unwrap();
     let mut examples = study.example_images().unwrap();
     examples.retain(|(_, image)| image.subset == Subset::Test);
@@ -263,7 +263,7 @@ fn hostile_text_is_shown_and_not_run() {
             raw: evil.into(),
             reason: evil.into(),
             action: evil.into(),
-            severity: Severity::Error,
+            severity: ProblemSeverity::Error,
             image_id: Some(evil.into()),
             ..ProblemRow::default()
         },
@@ -280,13 +280,13 @@ fn hostile_text_is_shown_and_not_run() {
     let mut folds = synthetic::folds(&tables);
     folds[0].stratum = evil.into();
     let all = sections(&tables, Some(&folds), Some(&findings));
-    let settings = Settings { title: evil.into(), ..Settings::default() };
+    let settings = ReportOptions { title: evil.into(), ..ReportOptions::default() };
     let page = report::page(&all, &settings).unwrap();
     assert!(!page.contains("<script") && !page.contains("<img src=x"));
     assert!(page.contains("&lt;script&gt;alert(&#x27;x&#x27;)"));
     assert!(page.contains("\\u{8}") && !page.contains('\u{8}'));
     for block in all.iter().flat_map(|s| &s.blocks) {
-        if let Block::Figure(figure) = block {
+        if let Content::Figure(figure) = block {
             let svg = figure.picture().svg().unwrap();
             assert!(!svg.contains("<script") && !svg.contains("<img") && !svg.contains('\u{8}'), "{}", figure.name);
         }

@@ -7,10 +7,10 @@ use carpus::bones::{self, Bone};
 use carpus::dataset::{Dataset, ImageEntry};
 use carpus::mask::submission::{self, ImageMasks};
 use carpus::progress::Silent;
-use carpus::report::Block;
+use carpus::report::Content;
 use carpus::report::run::{RunStudy, sections};
 use carpus::runs::{Measure, Run, compare, find};
-use carpus::scores::{self, ImageScore, Region, Summary};
+use carpus::scores::{self, DiceSummary, ImageScore, Region};
 use carpus::tables::{EpochRow, FoldRow, write_csv};
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ fn write_run(folder: &Path, name: &str, seed: u32, fold: u32, more: &str, scores
     if !scores.is_empty() {
         scores::write_scores(&run.join("per_image_dice.csv"), scores).unwrap();
     }
-    let held_out = (!scores.is_empty()).then(|| Summary::of(scores));
+    let held_out = (!scores.is_empty()).then(|| DiceSummary::of(scores));
     let summary = json!({
         "run": run, "best_epoch": 12, "best_dice_at_model_size": 0.943, "stopped_early": false,
         "training_images": 6, "validation_images": 2, "images_left_out": 0, "seconds": 754.3, "held_out": held_out,
@@ -355,7 +355,7 @@ fn a_report_tells_what_is_wrong() {
     let all = sections(&study);
     let numbers = |id: &str| &all.iter().find(|s| s.id == id).unwrap().numbers;
     for figure in all.iter().flat_map(|s| &s.blocks) {
-        if let Block::Figure(figure) = figure {
+        if let Content::Figure(figure) = figure {
             let collisions = figure.picture().collisions();
             assert!(collisions.is_empty(), "{}: {collisions:?}", figure.name);
         }

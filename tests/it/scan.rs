@@ -6,7 +6,7 @@ use std::path::Path;
 use carpus::bones::Bone;
 use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
-use carpus::dataset::{MaskSource, Severity, Side, Subset};
+use carpus::dataset::{MaskSource, ProblemSeverity, Side, Subset};
 use carpus::progress::Silent;
 use carpus::scan::{ScanSettings, scan};
 use carpus::tables::Tables;
@@ -136,7 +136,7 @@ fn a_broken_image_is_a_problem_and_the_rest_goes_on() {
     fs::write(root.path().join("train/outputs_json/ID001/image1661130899999.json"), "{\"annotations\": [").unwrap();
     let (tables, _) = run(root.path(), out.path(), 1);
     assert_eq!(tables.images.len(), 2);
-    let errors: Vec<_> = tables.problems.iter().filter(|p| p.severity == Severity::Error).collect();
+    let errors: Vec<_> = tables.problems.iter().filter(|p| p.severity == ProblemSeverity::Error).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors.iter().all(|p| p.image_id.is_some() && p.patient_id.as_deref() == Some("001")));
     assert_eq!(tables.images[1].mask_source, MaskSource::None);

@@ -240,7 +240,10 @@ fn levels_of_twelve_bits_in_files_of_sixteen_keep_all_their_bits() {
     let after = Tables::read(&bench.at("after")).unwrap();
     assert!(after.images.iter().all(|i| i.top_level == Some(4095)), "{:?}", after.images);
     assert!(
-        after.problems.iter().any(|p| p.severity == carpus::dataset::Severity::Info && p.action.contains("4095")),
+        after
+            .problems
+            .iter()
+            .any(|p| p.severity == carpus::dataset::ProblemSeverity::Info && p.action.contains("4095")),
         "{:?}",
         after.problems
     );

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use carpus::splits::{Method, SplitSettings, split};
-use carpus::tables::{ImageRow, Table};
+use carpus::tables::{ImageRow, TableRow};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

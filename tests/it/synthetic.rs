@@ -3,7 +3,7 @@
 use carpus::audit::{Check, FindingRow};
 use carpus::bones::Bone;
 use carpus::dataset::metadata::Sex;
-use carpus::dataset::{MaskSource, Severity, Side, Subset};
+use carpus::dataset::{MaskSource, ProblemSeverity, Side, Subset};
 use carpus::tables::{BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, Tables};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -117,20 +117,20 @@ fn problems(tables: &mut Tables, rng: &mut ChaCha8Rng) {
             raw: if rng.random_bool(0.5) { "_x0008_여" } else { "\u{8}남" }.into(),
             reason: "a backspace character before the sex".into(),
             action: "read without it".into(),
-            severity: Severity::Info,
+            severity: ProblemSeverity::Info,
             ..ProblemRow::default()
         });
     }
     let more = [
         (
-            Severity::Warning,
+            ProblemSeverity::Warning,
             "train/outputs_json/ID007/image1.json",
             "metadata.width",
             "3060",
             "the stated width is not the image's 2048",
         ),
-        (Severity::Error, "train/DCM/ID009/image2.png", "", "", "the file ends in the middle of the image data"),
-        (Severity::Warning, "meta_data.xlsx", "ID!F8", "네일있음", "a value in a column without a name"),
+        (ProblemSeverity::Error, "train/DCM/ID009/image2.png", "", "", "the file ends in the middle of the image data"),
+        (ProblemSeverity::Warning, "meta_data.xlsx", "ID!F8", "네일있음", "a value in a column without a name"),
     ];
     for (severity, file, place, raw, reason) in more {
         tables.problems.push(ProblemRow {

@@ -16,9 +16,10 @@ use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Known, Learner, Moved, OneProcess, OptimiserKind,
-    OptimiserSettings, Outcome, Plan, Ranks, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, Strategy,
-    Tensors, TrainConfig, TrainError, Watcher, WeightsInfo, partition, read_weights, train, write_weights,
+    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Learner, OneProcess, OptimiserKind, OptimiserSettings,
+    Outcome, PatientMetadata, Ranks, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, StepOutcome, Strategy,
+    Tensors, TrainConfig, TrainError, TrainingPlan, Watcher, WeightsInfo, partition, read_weights, train,
+    write_weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -79,7 +80,7 @@ impl Bench {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, 0).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap().0
+            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap().0
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
@@ -87,7 +88,7 @@ impl Bench {
         Bench { training, validation, folder }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> TrainingPlan {
         let input = InputSettings { mean: vec![0.2], sd: vec![0.3] };
         let start = self.folder.path().join("start.safetensors");
         let config = TrainConfig {
@@ -100,12 +101,12 @@ impl Bench {
             pictures: 2,
             ..TrainConfig::default()
         };
-        Plan { config, stages: vec![stage()], sample_weights: None }
+        TrainingPlan { config, stages: vec![stage()], sample_weights: None }
     }
 
     /// As `plan`, without pictures and histograms.
-    fn quiet(&self, stages: Vec<Stage>) -> Plan {
-        let mut plan = Plan { stages, ..self.plan() };
+    fn quiet(&self, stages: Vec<Stage>) -> TrainingPlan {
+        let mut plan = TrainingPlan { stages, ..self.plan() };
         (plan.config.pictures, plan.config.histograms) = (0, false);
         plan
     }
@@ -114,13 +115,19 @@ impl Bench {
         RunFolder::new(self.folder.path(), name)
     }
 
-    fn train(&self, plan: &Plan, run: &RunFolder, resume: bool, watcher: &StopAfter) -> Result<Outcome, TrainError> {
+    fn train(
+        &self,
+        plan: &TrainingPlan,
+        run: &RunFolder,
+        resume: bool,
+        watcher: &StopAfter,
+    ) -> Result<Outcome, TrainError> {
         self.train_as(plan, &OneProcess, run, resume, watcher)
     }
 
     pub fn train_as(
         &self,
-        plan: &Plan,
+        plan: &TrainingPlan,
         ranks: &dyn Ranks,
         run: &RunFolder,
         resume: bool,
@@ -399,20 +406,20 @@ fn a_gradient_that_is_no_number_moves_nothing() {
     let mut learner = learner(&plan, &start);
     let batch = given(&bench, &plan, &[0, 1]);
     assert!(learner.learn(&batch, f64::INFINITY, 1.0).unwrap().is_finite());
-    assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::NotFinite(norm) if !norm.is_finite()));
+    assert!(matches!(learner.step(0.1, 1).unwrap(), StepOutcome::NotFinite(norm) if !norm.is_finite()));
     let before = carpus::models::read_tensors(&start).unwrap();
     assert!(learner.model().named_parameters().iter().all(|(name, t)| *t == before[name]));
 }
 
 /// A learner with group norms, which do not look across images, on all six training images.
-pub fn grouped(bench: &Bench, config: TrainConfig) -> Plan {
-    let mut plan = Plan { stages: vec![Stage { config, ..stage() }], ..bench.plan() };
+pub fn grouped(bench: &Bench, config: TrainConfig) -> TrainingPlan {
+    let mut plan = TrainingPlan { stages: vec![Stage { config, ..stage() }], ..bench.plan() };
     plan.config.model = ModelConfig { norm: carpus::models::Norm::Group(8), ..model() };
     plan.config.weights = None;
     plan
 }
 
-fn given(bench: &Bench, plan: &Plan, indices: &[usize]) -> Tensors {
+fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
     let mut batch = carpus::train::Batch {
         pixels: vec![],
         words: vec![],
@@ -440,7 +447,7 @@ fn given(bench: &Bench, plan: &Plan, indices: &[usize]) -> Tensors {
     Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
 }
 
-fn learner<'a>(plan: &'a Plan, start: &Path) -> Learner<'a> {
+fn learner<'a>(plan: &'a TrainingPlan, start: &Path) -> Learner<'a> {
     let mut model = Model::new(&plan.config.model, Device::Cpu).unwrap();
     model.load(start).unwrap();
     Learner::new(model, plan, 0, &OneProcess).unwrap()
@@ -486,7 +493,7 @@ fn summed_gradients_are_those_of_the_large_batch() {
         small.learn(&given(&bench, &plan, indices), share, 1.0).unwrap();
     }
     for learner in [&mut large, &mut small] {
-        assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(norm) if norm > 0.01));
+        assert!(matches!(learner.step(0.1, 1).unwrap(), StepOutcome::Updated(norm) if norm > 0.01));
     }
     let worst = apart(&large, &small, &start);
     println!("{worst:e}");
@@ -509,10 +516,10 @@ fn channels_last_and_brain_floats_learn_the_same_thing() {
     scaled.stages[0].config.amp = Amp::Fp16;
     let mut reference = learner(&plain, &start);
     let mut losses = vec![];
-    let mut learn = |learner: &mut Learner, plan: &Plan| {
+    let mut learn = |learner: &mut Learner, plan: &TrainingPlan| {
         // A batch of one: group norm needs no other image.
         losses.push(learner.learn(&given(&bench, plan, &[0]), 1.0, 1.0).unwrap());
-        assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
+        assert!(matches!(learner.step(0.1, 1).unwrap(), StepOutcome::Updated(_)));
     };
     learn(&mut reference, &plain);
     // The order of sums in single precision; then units in the last place of 2^-8 and 2^-11, which grow some seventyfold
@@ -542,20 +549,20 @@ fn a_half_precision_step_that_overflows_is_left_out() {
     let batch = given(&bench, &plan, &[0]);
     // A share of the loss so large that the scaled gradients overflow half precision.
     learner.learn(&batch, 1e6, 1.0).unwrap();
-    assert_eq!(learner.step(0.1, 1).unwrap(), Moved::Skipped);
+    assert_eq!(learner.step(0.1, 1).unwrap(), StepOutcome::Skipped);
     assert_eq!(learner.scaler().unwrap().scale(), 32768.0);
     assert!(learner.model().named_parameters().iter().all(|(name, t)| *t == before[name]));
     learner.clear_gradients().unwrap();
     learner.learn(&batch, 1.0, 1.0).unwrap();
-    assert!(matches!(learner.step(0.1, 1).unwrap(), Moved::By(_)));
+    assert!(matches!(learner.step(0.1, 1).unwrap(), StepOutcome::Updated(_)));
     // One that no scale can save is said instead of left out for ever.
     let moved = (0..20).map(|_| {
         learner.clear_gradients().unwrap();
         learner.learn(&batch, 1e12, 1.0).unwrap();
         learner.step(0.1, 2).unwrap()
     });
-    let moved: Vec<Moved> = moved.collect();
-    assert!(moved.iter().any(|m| matches!(m, Moved::NotFinite(_))), "{moved:?}");
+    let moved: Vec<StepOutcome> = moved.collect();
+    assert!(moved.iter().any(|m| matches!(m, StepOutcome::NotFinite(_))), "{moved:?}");
 }
 
 #[test]
@@ -583,12 +590,12 @@ fn predictions_use_what_is_known_of_the_patient() {
     };
     write_weights(&weights, &model.state(), &info).unwrap();
     let predictor = Predictor::open(&weights, Device::Cpu, false).unwrap();
-    let masks = |known: &Known| predict(&predictor, &dataset, &entries, known, 2, &Silent).unwrap().images;
-    let known = Known::read(&dataset).unwrap();
+    let masks = |known: &PatientMetadata| predict(&predictor, &dataset, &entries, known, 2, &Silent).unwrap().images;
+    let known = PatientMetadata::read(&dataset).unwrap();
     assert_eq!(known.patient("001"), [71.0, 1.0, 190.0, 95.0]);
     assert!(known.patient("002").iter().all(|v| v.is_nan()));
     assert!(masks(&known) == masks(&known));
-    assert!(masks(&known) != masks(&Known::default()), "the patient changes nothing");
+    assert!(masks(&known) != masks(&PatientMetadata::default()), "the patient changes nothing");
     // What the model is given is what training gives it.
     let square = vec![vec![90u8; 64 * 64]];
     let said = predictor.logits(&square, &[known.patient("001")]).unwrap();
@@ -605,7 +612,8 @@ fn batches_do_not_depend_on_the_cache() {
     let data = bench.folder.path().join("data");
     let entries = bench.training.entries();
     let dataset = Arc::new(Dataset::open(&data).unwrap());
-    let (uncached, _) = Samples::load(&dataset, entries, &Known::default(), 64, 0, "training", &Silent).unwrap();
+    let (uncached, _) =
+        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap();
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -630,7 +638,7 @@ fn broken_images_are_left_out_and_said() {
     let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
     let entries = dataset.images();
     let (samples, problems) =
-        Samples::load(&dataset, entries, &Known::default(), 64, 1 << 30, "training", &Silent).unwrap();
+        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap();
     assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
@@ -640,8 +648,9 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let bench = Bench::new();
     let data = bench.folder.path().join("data");
     let dataset = Arc::new(Dataset::open(&data).unwrap());
-    let load =
-        |entries: &[_]| Samples::load(&dataset, entries, &Known::default(), 64, 0, "training", &Silent).unwrap().0;
+    let load = |entries: &[_]| {
+        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().0
+    };
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];
     let path = data.join(&entry.image);

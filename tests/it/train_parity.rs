@@ -1,7 +1,7 @@
 //! Schedules and optimisers against PyTorch, event files against TensorBoard's own reader.
 
 use carpus::models::read_tensors;
-use carpus::train::{EventsWriter, Histogram, Optimiser, OptimiserKind, OptimiserSettings, Scaler, Schedule};
+use carpus::train::{EventsWriter, Optimiser, OptimiserKind, OptimiserSettings, Scaler, Schedule, TensorHistogram};
 use tch::{Kind, Tensor};
 
 use crate::python;
@@ -141,7 +141,7 @@ fn tensorboard_reads_the_events() {
     picture.write_with_encoder(image::codecs::png::PngEncoder::new(&mut png)).unwrap();
     events.image(150, "validation", 300, 7, &png).unwrap();
     let values: Vec<f32> = (0..1000).map(|i| (i as f32 / 500.0 - 1.0).powi(3)).collect();
-    let histogram = Histogram::of(&[Tensor::from_slice(&values)]).unwrap().unwrap();
+    let histogram = TensorHistogram::of(&[Tensor::from_slice(&values)]).unwrap().unwrap();
     events.histogram(100, "weights/encoder._blocks.3", &histogram).unwrap();
     drop(events);
     // A run that goes on at step 120 takes back what came after it.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use carpus::augment::Augmentations;
 use carpus::models::{Model, ModelConfig, read_tensors};
-use carpus::train::{Learner, Moved, OneProcess, Plan, Schedule, Stage, StartFrom, Tensors, TrainConfig};
+use carpus::train::{Learner, OneProcess, Schedule, Stage, StartFrom, StepOutcome, Tensors, TrainConfig, TrainingPlan};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -25,7 +25,7 @@ struct Turn {
     seconds: Vec<f64>,
 }
 
-fn plan() -> Plan {
+fn plan() -> TrainingPlan {
     let config = TrainConfig {
         size: SIZE,
         epochs: 1,
@@ -37,7 +37,7 @@ fn plan() -> Plan {
         ..TrainConfig::default()
     };
     let stage = Stage { name: "train".into(), start_from: StartFrom::Last, config: config.clone() };
-    Plan { config, stages: vec![stage], sample_weights: None }
+    TrainingPlan { config, stages: vec![stage], sample_weights: None }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -85,7 +85,7 @@ fn side_by_side_with_the_reference() {
                 metadata: metadata.shallow_clone(),
             };
             let loss = learner.learn(&given, 1.0, 1.0).unwrap();
-            assert!(matches!(learner.step(1e-3, step as u64 + 1).unwrap(), Moved::By(_)));
+            assert!(matches!(learner.step(1e-3, step as u64 + 1).unwrap(), StepOutcome::Updated(_)));
             learner.clear_gradients().unwrap();
             ours.0.push(loss);
             ours.1.push(started.elapsed().as_secs_f64());

@@ -10,7 +10,7 @@ use crate::cli::data::{read_corrections, warn_all};
 use crate::cli::eda::read_findings;
 use crate::cli::{Status, Ui};
 use crate::dataset::corrections::{Action, Corrections, Decision, State, Target, append};
-use crate::dataset::{Dataset, Problem, Severity, image_id};
+use crate::dataset::{Dataset, Problem, ProblemSeverity, image_id};
 
 /// Add decisions about images or a patient, compared with the data where --data is given
 #[derive(clap::Args, Debug)]
@@ -32,7 +32,7 @@ Example:
 relabel, drop and replace need --data; `carpus corrections shapes` prints the numbers for --shape. Without --data
 nothing is compared with the data. `carpus list corrections` prints every action as it stands in the file."
 )]
-pub struct Args {
+pub struct CorrectionsAddArgs {
     #[command(flatten)]
     pub(super) place: Place,
     /// Data folder: images, shapes and annotation hashes are looked up in it; without it, nothing is compared with the data
@@ -67,7 +67,7 @@ pub struct Args {
     pub(super) to: Option<String>,
     /// replace: outline of the shape, "x,y x,y …"
     #[arg(long, allow_hyphen_values = true, value_parser = points)]
-    pub(super) points: Option<Points>,
+    pub(super) points: Option<PointArguments>,
     /// set-side: L or R
     #[arg(long)]
     pub(super) side: Option<String>,
@@ -85,7 +85,7 @@ pub struct Args {
     pub(super) label: Option<String>,
     /// note: where in the image
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = point)]
-    pub(super) point: Option<Point>,
+    pub(super) point: Option<PointArgument>,
     #[command(flatten)]
     pub(super) by: By,
     /// Print what would be added and write nothing
@@ -93,16 +93,16 @@ pub struct Args {
     dry_run: bool,
 }
 
-pub(super) type Point = [i32; 2];
+pub(super) type PointArgument = [i32; 2];
 /// clap takes a plain `Vec` for a flag that may be repeated.
-pub(super) type Points = Box<[Point]>;
+pub(super) type PointArguments = Box<[PointArgument]>;
 
-fn point(text: &str) -> Result<Point, String> {
+fn point(text: &str) -> Result<PointArgument, String> {
     let parsed = text.split_once(',').and_then(|(x, y)| Some([x.trim().parse().ok()?, y.trim().parse().ok()?]));
     parsed.ok_or_else(|| format!("{text:?}: expected x,y in whole pixels"))
 }
 
-fn points(text: &str) -> Result<Points, String> {
+fn points(text: &str) -> Result<PointArguments, String> {
     text.split_whitespace().map(point).collect()
 }
 
@@ -112,7 +112,7 @@ fn check(text: &str) -> Result<String, String> {
 }
 
 /// Makes the decisions, compares them with the data and adds them.
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     let path = args.place.path();
     may_write(path, None, ui)?;
     args.check_flags()?;
@@ -175,7 +175,8 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     }
     // What did not fit before is not the fault of these.
     odd.retain(|p: &Problem| added.iter().any(|decision| p.place == format!("line {}", decision.line)));
-    let reasons: Vec<&str> = odd.iter().filter(|p| p.severity == Severity::Error).map(|p| p.reason.as_str()).collect();
+    let reasons: Vec<&str> =
+        odd.iter().filter(|p| p.severity == ProblemSeverity::Error).map(|p| p.reason.as_str()).collect();
     ensure!(reasons.is_empty(), "nothing was added: {}", reasons.join("; "));
     if !args.dry_run && !decisions.is_empty() {
         let first = append(path, &decisions)?;
@@ -197,7 +198,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
 
 /// The images of the findings and what was found, less those decided like this already; `None` where the check found nothing.
 fn of_findings(
-    args: &Args,
+    args: &CorrectionsAddArgs,
     findings: &Path,
     before: &Corrections,
     ui: &Ui,

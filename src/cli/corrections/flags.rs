@@ -6,11 +6,13 @@ use std::str::FromStr;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Number, Value};
 
-use super::add::Args;
+use super::add::CorrectionsAddArgs;
 use super::undo_command;
 use crate::bones::Bone;
 use crate::dataset::annotation::{Annotation, Shape};
-use crate::dataset::corrections::{Action, Corrections, Decision, Field, Relabel, ShapeRef, Target, no_label};
+use crate::dataset::corrections::{
+    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, no_label,
+};
 use crate::dataset::{Dataset, ReadAnnotation, Side};
 
 /// Actions that findings can be answered with.
@@ -30,7 +32,7 @@ fn takes(action: &str) -> &'static [&'static str] {
     }
 }
 
-impl Args {
+impl CorrectionsAddArgs {
     /// Whether the flags go with the action, before anything is read.
     pub(super) fn check_flags(&self) -> anyhow::Result<()> {
         let action = self.action.as_str();
@@ -110,7 +112,7 @@ impl Args {
 
     fn metadata(&self) -> anyhow::Result<Action> {
         let name = self.field.as_deref().unwrap_or_default();
-        let field = Field::ALL.iter().copied().find(|field| field.name() == name.trim());
+        let field = CorrectableField::ALL.iter().copied().find(|field| field.name() == name.trim());
         let field = field.context("--field must be sex, age, height_cm, weight_kg or note")?;
         let text = self.value.as_deref().unwrap_or_default();
         let number = |text: &str| {
@@ -119,8 +121,8 @@ impl Args {
         };
         let value = match field {
             _ if text.is_empty() => Value::Null,
-            Field::Note => Value::from(text),
-            Field::Sex => Value::from(text.trim().to_ascii_uppercase()),
+            CorrectableField::Note => Value::from(text),
+            CorrectableField::Sex => Value::from(text.trim().to_ascii_uppercase()),
             _ => number(text.trim()).unwrap_or_else(|| text.into()),
         };
         ensure!(

@@ -40,17 +40,17 @@ Example:
 
 The file holds one JSON object per line; `carpus list corrections` prints the schema. The commands
 that read data take it by --corrections FILE.")]
-pub struct Args {
+pub struct CorrectionsArgs {
     #[command(subcommand)]
     what: What,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    Add(Box<add::Args>),
+    Add(Box<add::CorrectionsAddArgs>),
     /// Find bad lines, contradictions and, with the data, decisions that do not fit it; exit code 3 if there are any
     Check(Check),
-    Shapes(shapes::Args),
+    Shapes(shapes::CorrectionsShapesArgs),
     /// Count decisions by action, author and day
     Stats(Stats),
     Undo(Undo),
@@ -150,7 +150,7 @@ struct Undo {
 }
 
 /// Runs a subcommand.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: CorrectionsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::Add(args) => add::run(&args, ui),
         What::Check(args) => check(&args, ui),

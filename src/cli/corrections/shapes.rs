@@ -7,7 +7,7 @@ use super::{DEFAULT, Place};
 use crate::cli::data::{read_corrections, warn};
 use crate::cli::{Status, Ui};
 use crate::dataset::corrections::Action;
-use crate::dataset::{Dataset, Severity, image_id};
+use crate::dataset::{Dataset, ProblemSeverity, image_id};
 use crate::mask::RunMask;
 
 /// List the shapes of an image after the decisions: the numbers that --shape takes
@@ -18,7 +18,7 @@ Example:
 
 The numbers are places in the annotation, which no decision changes. The area is that of the filled outline in the
 image, in pixels; the box holds all vertices.")]
-pub struct Args {
+pub struct CorrectionsShapesArgs {
     #[command(flatten)]
     place: Place,
     /// Data folder
@@ -30,13 +30,13 @@ pub struct Args {
 }
 
 /// Prints a line for every shape.
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &CorrectionsShapesArgs, ui: &Ui) -> anyhow::Result<Status> {
     let path = args.place.path();
     let there = path != Path::new(DEFAULT) || path.exists();
     let (corrections, status) = read_corrections(there.then_some(path), ui)?;
     let data = Dataset::open(&args.data)?.with_corrections(corrections);
     let read = shapes_of(&image_id(&args.image), &data)?;
-    let status = status.worse(warn(read.problems.iter().filter(|p| p.severity == Severity::Error), ui));
+    let status = status.worse(warn(read.problems.iter().filter(|p| p.severity == ProblemSeverity::Error), ui));
     let entry = data.find(&args.image).expect("its annotation was read");
     let (width, height) = data.dimensions(entry)?;
     ui.line(format_args!("{:>5}  {:<14} {:>8} {:>9}  box", "shape", "label", "vertices", "area px"));

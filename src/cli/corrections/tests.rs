@@ -5,7 +5,7 @@ use clap::Parser;
 use super::*;
 use crate::audit::{Check, FindingRow};
 use crate::cli::Cli;
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 use crate::tables::write_csv;
 
 /// A phantom and a folder to work in, without a second process.
@@ -80,7 +80,7 @@ impl Bench {
     }
 }
 
-fn found(problems: &[Problem]) -> Vec<(&str, Severity, &str)> {
+fn found(problems: &[Problem]) -> Vec<(&str, ProblemSeverity, &str)> {
     problems.iter().map(|p| (p.place.as_str(), p.severity, p.reason.as_str())).collect()
 }
 
@@ -238,11 +238,11 @@ fn check_names_what_is_odd() {
     assert_eq!(
         found(&problems),
         [
-            ("line 3", Severity::Warning, "age is 44 here and 41 by line 2"),
-            ("line 7", Severity::Error, "there is no check \"taste\"; `carpus list checks` names them"),
-            ("line 1", Severity::Warning, &*both),
-            ("line 4", Severity::Warning, &*format!("the point 128,3 {size}")),
-            ("line 6", Severity::Warning, &*format!("the point 5,-6 {size}")),
+            ("line 3", ProblemSeverity::Warning, "age is 44 here and 41 by line 2"),
+            ("line 7", ProblemSeverity::Error, "there is no check \"taste\"; `carpus list checks` names them"),
+            ("line 1", ProblemSeverity::Warning, &*both),
+            ("line 4", ProblemSeverity::Warning, &*format!("the point 128,3 {size}")),
+            ("line 6", ProblemSeverity::Warning, &*format!("the point 5,-6 {size}")),
         ]
     );
     // The second half of an exchange in two steps.

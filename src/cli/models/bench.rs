@@ -19,7 +19,7 @@ Example:
   carpus models bench --arch fpn --encoder efficientnet-b0 --size 256
 
 tests/parity/bench_models.py holds it against segmentation_models_pytorch, turn by turn (make bench-models).")]
-pub struct Args {
+pub struct ModelsBenchArgs {
     #[command(flatten)]
     model: Choice,
     /// Channels of the logits
@@ -72,7 +72,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(args: &Args, device: Device) -> anyhow::Result<Bench> {
+    fn new(args: &ModelsBenchArgs, device: Device) -> anyhow::Result<Bench> {
         let model = Model::new(&args.model.config(args.classes)?, device)?;
         let shape = [args.batch, model.config().in_channels, args.size, args.size];
         let mut x = Tensor::f_randn(shape, (Kind::Float, device))?;
@@ -135,7 +135,7 @@ fn reset_peak() -> anyhow::Result<()> {
     std::fs::write("/proc/self/clear_refs", "5").context("/proc/self/clear_refs resets the memory's peak")
 }
 
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &ModelsBenchArgs, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     tch::set_num_threads(args.threads);
     // What starting libtorch takes belongs to no model.
@@ -160,7 +160,7 @@ struct Measured {
     peak_bytes: u64,
 }
 
-fn alone(args: &Args, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<Status> {
+fn alone(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<Status> {
     let measure = |step| -> anyhow::Result<Measured> {
         bench.time(step)?;
         reset_peak()?;

@@ -8,7 +8,7 @@ use super::Choice;
 use crate::artefact::kind;
 use crate::bones;
 use crate::cli::{Status, Ui};
-use crate::models::names::{self, Source};
+use crate::models::names::{self, WeightsSource};
 use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_tensors, write_tensors};
 use crate::train::{InputSettings, TrainConfig, WeightsInfo, write_weights};
 use crate::wording::counted;
@@ -26,15 +26,15 @@ timm and torchvision classifiers give an encoder's weights; --to timm or torchvi
 --in-channels 1 sums a first layer for three channels to one, as segmentation_models_pytorch does.
 --norm group:N makes a checkpoint with batch norm one with group norm: it keeps the affine weights.
 A .pt goes through assets/pt_to_safetensors.py first.")]
-pub struct Args {
+pub struct ModelsConvertArgs {
     /// State dict to read, safetensors
     input: PathBuf,
     /// The library that the names in the file are from: smp, timm, torchvision, transformers
     #[arg(long, value_name = "LIBRARY", required_unless_present = "to", conflicts_with = "to")]
-    from: Option<Source>,
+    from: Option<WeightsSource>,
     /// The library whose names are to be written; the file has carpus's own
     #[arg(long, value_name = "LIBRARY")]
-    to: Option<Source>,
+    to: Option<WeightsSource>,
     #[command(flatten)]
     model: Choice,
     /// Make the file one that `carpus predict` takes: side of the square that the model was trained at
@@ -51,7 +51,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &ModelsConvertArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().input(&args.input).file(&args.out, &kind::SAFETENSORS)?;
     let mut tensors = read_tensors(&args.input)?;
     for (name, tensor) in &mut tensors {
@@ -106,7 +106,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-impl Args {
+impl ModelsConvertArgs {
     /// What `carpus predict` needs to know of the weights `tensors`, in carpus's names, of a model of `config`.
     fn info(&self, size: u32, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
         let classes = classes_of(config, tensors)?

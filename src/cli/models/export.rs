@@ -21,7 +21,7 @@ The module takes images of the size and number given here, normalised as in trai
 constants. A model conditioned on metadata takes them as a second tensor, [batch, 4]: age in years, sex (0 female, 1
 male), height in cm, weight in kg, NaN where one is not known. Weights of a run (best.safetensors) say their model
 themselves; name it by --arch, --encoder and --set for others. assets/torchscript_to_onnx.py makes ONNX of the module.")]
-pub struct Args {
+pub struct ModelsExportArgs {
     /// A run's weights, or a state dict by the reference's names
     #[arg(long)]
     weights: PathBuf,
@@ -44,7 +44,7 @@ pub struct Args {
     device: DeviceKind,
 }
 
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().input(&args.weights).file(&args.out, &kind::TORCHSCRIPT)?;
     let device = device::select(args.device)?;
     let (model, trained) = args.model.open(&args.weights, device)?;

@@ -22,7 +22,7 @@ Example:
 The gradient is that of the logits' mean square. Weights of a run (best.safetensors) say their model themselves; name
 it by --arch, --encoder and --set for others. A model conditioned on metadata takes the tensor `metadata`,
 [batch, 4]: age in years, sex (0 female, 1 male), height in cm, weight in kg, NaN where one is not known.")]
-pub struct Args {
+pub struct ModelsForwardArgs {
     #[command(flatten)]
     model: Choice,
     /// A run's weights, or a state dict by the reference's names; it also says the number of classes
@@ -45,7 +45,7 @@ pub struct Args {
     device: DeviceKind,
 }
 
-pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
     let outputs = ui.outputs().inputs([&args.weights, &args.input]);
     std::iter::once(&args.output).chain(&args.grad).try_for_each(|path| outputs.file(path, &kind::SAFETENSORS))?;
     let device = device::select(args.device)?;

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::cli::{Status, Ui};
-use crate::models::{Architecture, Cost, EncoderKind, ModelConfig, Outline};
+use crate::models::{Architecture, Cost, EncoderKind, ModelConfig, ModelOutline};
 
 /// Side of the image that costs are stated for.
 const SIDE: i64 = 512;
@@ -47,7 +47,7 @@ impl Listed {
         reference: &'static str,
         config: &ModelConfig,
     ) -> anyhow::Result<Listed> {
-        let outline = Outline::of(config)?;
+        let outline = ModelOutline::of(config)?;
         let cost = Cost::of(config, SIDE)?;
         Ok(Listed {
             name,

@@ -30,7 +30,7 @@ Example:
       --arch fpn --encoder resnet34 --out W.safetensors
   carpus models export --weights runs/NAME/best.safetensors --out m.pt
   carpus models bench --arch fpn --encoder efficientnet-b0")]
-pub struct Args {
+pub struct ModelsArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -52,17 +52,17 @@ Example:
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
     },
-    Forward(forward::Args),
-    Convert(convert::Args),
-    Export(export::Args),
-    Bench(bench::Args),
+    Forward(forward::ModelsForwardArgs),
+    Convert(convert::ModelsConvertArgs),
+    Export(export::ModelsExportArgs),
+    Bench(bench::ModelsBenchArgs),
 }
 
 /// Does one of them.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: ModelsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => list::run(ui),
-        What::Show { name, sets } => show::run(laid_over(named(&name)?, &sets)?, ui),
+        What::Show { name, sets } => show::run(with_settings(named(&name)?, &sets)?, ui),
         What::Forward(args) => forward::run(&args, ui),
         What::Convert(args) => convert::run(&args, ui),
         What::Export(args) => export::run(&args, ui),
@@ -118,7 +118,7 @@ impl Choice {
             auxiliary: self.auxiliary,
             ..without_chance(ModelConfig::default())
         };
-        laid_over(config, &self.sets)
+        with_settings(config, &self.sets)
     }
 
     /// The configuration for the weights in `path`, which say the number of classes: as chosen, or as a run's weights say
@@ -152,7 +152,7 @@ fn without_chance(config: ModelConfig) -> ModelConfig {
 }
 
 /// `config` with settings of the form KEY=VALUE laid over it.
-fn laid_over(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig> {
+fn with_settings(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig> {
     if sets.is_empty() {
         return Ok(config);
     }
@@ -161,7 +161,7 @@ fn laid_over(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig
         // Another architecture may have another default.
         table.remove("depth");
     }
-    let known = layered::Known::of::<ModelConfig>();
+    let known = layered::KnownKeys::of::<ModelConfig>();
     for text in sets {
         // The table has its keys in their first spelling; a file may have others.
         let text =

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::cli::{Status, Ui};
-use crate::models::{ModelConfig, Outline, Role};
+use crate::models::{ModelConfig, ModelOutline, Role};
 use crate::wording::counted;
 
 /// A tensor of the state dict.
@@ -48,7 +48,7 @@ impl Module {
 }
 
 pub fn run(config: ModelConfig, ui: &Ui) -> anyhow::Result<Status> {
-    let outline = Outline::of(&config)?;
+    let outline = ModelOutline::of(&config)?;
     let mut root = Module::default();
     let mut state = Vec::new();
     for (name, shape, role) in &outline.entries {

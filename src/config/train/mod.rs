@@ -8,7 +8,7 @@ use toml::Table;
 
 use super::commented::commented;
 use super::keys;
-use super::layered::{ConfigError, Known, read, set, typed};
+use super::layered::{ConfigError, KnownKeys, read, set, typed};
 use crate::train::{STAGE_KEYS, TrainConfig};
 
 impl TrainConfig {
@@ -30,7 +30,7 @@ impl TrainConfig {
                 table.insert("data".into(), Table::from_iter([("root".to_owned(), root)]).into());
             }
             for text in sets {
-                stages::give_way(&mut table, text);
+                stages::override_in_stages(&mut table, text);
             }
             typed(path, table)
         };
@@ -77,12 +77,12 @@ fn sets_key(text: &str, key: &str) -> bool {
 const PLAIN: &str = "keys are text and values are numbers, texts, lists and tables";
 
 /// The keys of a run; those of a stage are its own and some of the run's.
-fn known() -> Known {
+fn known() -> KnownKeys {
     let mut schema = keys::schema::<TrainConfig>();
     for key in STAGE_KEYS {
         schema["properties"]["stages"]["items"]["properties"][key] = schema["properties"][key].clone();
     }
-    Known::by(schema)
+    KnownKeys::by(schema)
 }
 
 #[cfg(test)]

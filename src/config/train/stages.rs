@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::config::layered::{ConfigError, said, typed};
+use crate::config::layered::{ConfigError, one_line_message, typed};
 use crate::train::{STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
 use crate::violation::Violations;
 
@@ -61,7 +61,7 @@ fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage
 
 /// A value that is the stage's alone.
 fn own<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, String> {
-    T::deserialize(value.clone()).map_err(|error| format!(".{key}: {}", said(&error)))
+    T::deserialize(value.clone()).map_err(|error| format!(".{key}: {}", one_line_message(&error)))
 }
 
 fn merge(under: &mut Table, over: &Table) {
@@ -107,7 +107,7 @@ fn names(table: &Table, key: &str) -> bool {
 
 /// Makes what was set on the command line hold in every stage: a stage's own value gives way, but for `epochs`, which it
 /// keeps where it is less.
-pub(super) fn give_way(table: &mut Table, set: &str) {
+pub(super) fn override_in_stages(table: &mut Table, set: &str) {
     let Some((key, _)) = set.split_once('=') else { return };
     let parts: Vec<&str> = key.trim().split('.').collect();
     let most = table.get("epochs").and_then(Value::as_integer);

@@ -19,7 +19,7 @@ pub const MAX_SHAPES: usize = 100_000;
 pub struct File {
     pub filename: Option<Value>,
     /// `None` without an array of that name.
-    pub annotations: Option<Vec<Entry>>,
+    pub annotations: Option<Vec<AnnotationEntry>>,
     pub repeated: Repeated,
 }
 
@@ -28,7 +28,7 @@ pub type Repeated = Vec<&'static str>;
 
 /// A member of `annotations`.
 #[derive(Debug, PartialEq)]
-pub enum Entry {
+pub enum AnnotationEntry {
     Object { kind: Option<Value>, label: Option<Value>, points: Option<Points>, repeated: Repeated },
     Other(Value),
 }
@@ -126,8 +126,8 @@ impl Keys {
 }
 
 deserialize_by!(FileVisitor, File);
-deserialize_by!(EntryVisitor, Entry);
-deserialize_by!(EntriesVisitor, Is<Vec<Entry>>);
+deserialize_by!(EntryVisitor, AnnotationEntry);
+deserialize_by!(EntriesVisitor, Is<Vec<AnnotationEntry>>);
 deserialize_by!(PointsVisitor, Points);
 deserialize_by!(PointVisitor, Is<[i32; 2]>);
 deserialize_by!(CoordinateVisitor, Is<i32>);
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for FileVisitor {
 }
 
 impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Is<Vec<Entry>>;
+    type Value = Is<Vec<AnnotationEntry>>;
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
@@ -183,9 +183,9 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 }
 
 impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
+    type Value = AnnotationEntry;
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnnotationEntry, A::Error> {
         let (mut kind, mut label, mut points) = (None, None, None);
         let mut keys = Keys::default();
         while let Some(key) = map.next_key::<std::borrow::Cow<str>>()? {
@@ -205,9 +205,9 @@ impl<'de> Visitor<'de> for EntryVisitor {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Entry::Object { kind, label, points, repeated: keys.repeated })
+        Ok(AnnotationEntry::Object { kind, label, points, repeated: keys.repeated })
     }
-    visit_others!(Entry::Other, seq);
+    visit_others!(AnnotationEntry::Other, seq);
 }
 
 impl<'de> Visitor<'de> for PointsVisitor {
@@ -350,8 +350,8 @@ mod tests {
             prop_assert_eq!(file.annotations.as_ref().map(Vec::len), entries.map(Vec::len));
             for (found, expected) in file.annotations.into_iter().flatten().zip(entries.into_iter().flatten()) {
                 match found {
-                    Entry::Other(value) => prop_assert_eq!(&value, expected),
-                    Entry::Object { kind, label, points, repeated } => {
+                    AnnotationEntry::Other(value) => prop_assert_eq!(&value, expected),
+                    AnnotationEntry::Object { kind, label, points, repeated } => {
                         prop_assert!(repeated.is_empty());
                         prop_assert_eq!(kind.as_ref(), expected.get("type"));
                         prop_assert_eq!(label.as_ref(), expected.get("label"));

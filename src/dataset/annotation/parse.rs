@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::entry::{Entry, File};
+use super::entry::{AnnotationEntry, File};
 use super::shape::{self, Remark};
 use super::{Annotation, AnnotationError};
-use crate::dataset::{Problem, Severity, image_id};
+use crate::dataset::{Problem, ProblemSeverity, image_id};
 
 /// Largest file read: a dense contour of every bone takes under 1 MB. What is no contour takes up to eighty times its size.
 const MAX_FILE: u64 = 16 << 20;
@@ -71,7 +71,7 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     };
     repeated.into_iter().for_each(|key| complain(shape::twice(key.to_owned(), key)));
     let about_name = |raw: &str, reason: String, action: &str| Remark {
-        severity: Severity::Warning,
+        severity: ProblemSeverity::Warning,
         place: "filename".into(),
         raw: raw.into(),
         reason,
@@ -89,7 +89,7 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     }
     let mut annotation = Annotation::default();
     for (index, entry) in entries.into_iter().enumerate() {
-        if let Entry::Object { repeated, .. } = &entry {
+        if let AnnotationEntry::Object { repeated, .. } = &entry {
             repeated.iter().for_each(|key| complain(shape::twice(format!("annotations[{index}].{key}"), key)));
         }
         match shape::read(entry, index) {

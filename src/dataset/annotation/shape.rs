@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Shape;
-use super::entry::{Entry, MAX_COORDINATE, Points};
+use super::entry::{AnnotationEntry, MAX_COORDINATE, Points};
 use crate::bones::Bone;
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 use crate::wording::counted;
 
 /// The only type that is read.
@@ -18,7 +18,7 @@ const MOST_COMPARED: usize = 16;
 
 /// Something to say about an entry; a problem less its file.
 pub struct Remark {
-    pub severity: Severity,
+    pub severity: ProblemSeverity,
     pub place: String,
     pub raw: String,
     pub reason: String,
@@ -38,7 +38,7 @@ pub fn label_place(index: usize) -> String {
 /// About a key that an object has more than once.
 pub fn twice(place: String, key: &str) -> Remark {
     Remark {
-        severity: Severity::Warning,
+        severity: ProblemSeverity::Warning,
         place,
         raw: String::new(),
         reason: format!("the key `{key}` occurs more than once in the same object"),
@@ -47,11 +47,11 @@ pub fn twice(place: String, key: &str) -> Remark {
 }
 
 /// The shape of an entry.
-pub fn read(entry: Entry, index: usize) -> Read {
+pub fn read(entry: AnnotationEntry, index: usize) -> Read {
     let at = |key: &str| place(index, key);
     let (kind, label, points) = match entry {
-        Entry::Object { kind, label, points, .. } => (kind, label, points),
-        Entry::Other(value) => {
+        AnnotationEntry::Object { kind, label, points, .. } => (kind, label, points),
+        AnnotationEntry::Other(value) => {
             return Err(unusable(at(""), Some(&value), "expected an object with `label` and `points`".into()));
         }
     };
@@ -59,7 +59,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
     match &kind {
         Some(Value::String(kind)) if kind == TYPE => {}
         None | Some(Value::Null) => remarks.push(Remark {
-            severity: Severity::Info,
+            severity: ProblemSeverity::Info,
             place: at(""),
             raw: String::new(),
             reason: "no `type`".into(),
@@ -76,7 +76,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
     let distinct = vertices.iter().take(MOST_COMPARED).collect::<BTreeSet<_>>().len();
     if distinct < 3 && vertices.len() <= MOST_COMPARED {
         remarks.push(Remark {
-            severity: Severity::Warning,
+            severity: ProblemSeverity::Warning,
             place: at(".points"),
             raw: String::new(),
             reason: format!("an outline of {} encloses no area", counted(distinct, "point", "different points")),
@@ -88,7 +88,7 @@ pub fn read(entry: Entry, index: usize) -> Read {
         None => {
             let nearest = Bone::read(&label);
             remarks.push(Remark {
-                severity: if nearest.is_some() { Severity::Info } else { Severity::Warning },
+                severity: if nearest.is_some() { ProblemSeverity::Info } else { ProblemSeverity::Warning },
                 place: at(".label"),
                 raw: label.clone(),
                 reason: match nearest {
@@ -112,7 +112,7 @@ fn place(index: usize, key: &str) -> String {
 
 fn unusable(place: String, value: Option<&Value>, reason: String) -> Remark {
     let raw = value.map(Value::to_string).unwrap_or_default();
-    Remark { severity: Severity::Error, place, raw, reason, action: LEFT_OUT.into() }
+    Remark { severity: ProblemSeverity::Error, place, raw, reason, action: LEFT_OUT.into() }
 }
 
 /// The vertices of the entry `index`, in whole pixels.
@@ -139,7 +139,7 @@ fn read_vertices(points: Option<Points>, index: usize, remarks: &mut Vec<Remark>
     }
     if fractional > 0 {
         remarks.push(Remark {
-            severity: Severity::Info,
+            severity: ProblemSeverity::Info,
             place: at(".points"),
             raw: String::new(),
             reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 
 const FILE: &str = "train/outputs_json/ID001/image1_R.json";
 
@@ -85,7 +85,10 @@ fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
         assert_eq!(annotation.shapes.iter().map(|s| s.index).collect::<Vec<_>>(), [0, 2], "{bad}");
         assert_eq!(problems.len(), 1, "{bad}");
         let p = &problems[0];
-        assert_eq!((p.place.as_str(), p.severity, p.action.as_str()), (place, Severity::Error, "shape left out"));
+        assert_eq!(
+            (p.place.as_str(), p.severity, p.action.as_str()),
+            (place, ProblemSeverity::Error, "shape left out")
+        );
         assert_eq!((p.file.as_str(), p.image_id.as_deref()), (FILE, Some("image1_R")));
         // What could not be used is written back as it was.
         assert_eq!(written(json!([good, bad, good]), &annotation)["annotations"][1], bad);
@@ -108,11 +111,15 @@ fn repairs_are_told() {
     assert_eq!(
         said,
         [
-            ("annotations[0].points", Severity::Info, "rounded, halves to even"),
-            ("annotations[0].label", Severity::Info, "read as finger-16"),
-            ("annotations[1].points", Severity::Warning, "drawn as a point or a line; draw it again or drop the shape"),
-            ("annotations[1].label", Severity::Warning, "kept as a shape of no class"),
-            ("annotations[2]", Severity::Info, "read as poly_seg"),
+            ("annotations[0].points", ProblemSeverity::Info, "rounded, halves to even"),
+            ("annotations[0].label", ProblemSeverity::Info, "read as finger-16"),
+            (
+                "annotations[1].points",
+                ProblemSeverity::Warning,
+                "drawn as a point or a line; draw it again or drop the shape"
+            ),
+            ("annotations[1].label", ProblemSeverity::Warning, "kept as a shape of no class"),
+            ("annotations[2]", ProblemSeverity::Info, "read as poly_seg"),
         ]
     );
 }
@@ -125,7 +132,7 @@ fn the_file_may_name_another_image() {
         document["filename"] = name;
         let (_, problems) = parse_text(&document.to_string()).unwrap();
         assert_eq!(problems.len(), said, "{document}");
-        assert!(problems.iter().all(|p| p.place == "filename" && p.severity == Severity::Warning));
+        assert!(problems.iter().all(|p| p.place == "filename" && p.severity == ProblemSeverity::Warning));
     }
 }
 
@@ -217,24 +224,24 @@ fn a_repeated_key_is_a_problem_and_the_last_value_is_read() {
     let shape = |keys: &str| format!(r#"{{"type":"poly_seg","label":"Ulna","points":[[1,2],[3,4],[5,6]]{keys}}}"#);
     let read = |text: &str| {
         let (annotation, problems) = parse_text(text).unwrap();
-        let said: Vec<(String, Severity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
+        let said: Vec<(String, ProblemSeverity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
         (annotation.shapes, said)
     };
     let one = |text: &str| read(&format!(r#"{{"annotations":[{}]}}"#, shape(text)));
     let (shapes, said) = one(r#","label":"Lunate","points":[[3,4],[5,6],[7,8]],"points":[[5,6],[7,8],[9,10]]"#);
     assert_eq!((&*shapes[0].label, &shapes[0].points[..]), ("Lunate", &[[5, 6], [7, 8], [9, 10]][..]));
-    let at = |key: &str| (format!("annotations[0].{key}"), Severity::Warning);
+    let at = |key: &str| (format!("annotations[0].{key}"), ProblemSeverity::Warning);
     assert_eq!(said, [at("label"), at("points")]);
     // Said also where the last one makes the shape unusable.
     let (shapes, said) = one(r#","points":7,"type":"poly_seg""#);
     assert!(shapes.is_empty());
-    assert_eq!(said, [at("points"), at("type"), ("annotations[0].points".into(), Severity::Error)]);
+    assert_eq!(said, [at("points"), at("type"), ("annotations[0].points".into(), ProblemSeverity::Error)]);
 
     let whole =
         format!(r#"{{"annotations":[{0},{0}],"filename":"b","filename":"image1_R","annotations":[{0}]}}"#, shape(""));
     let (shapes, said) = read(&whole);
     assert_eq!(shapes.len(), 1);
-    assert_eq!(said, [("filename".into(), Severity::Warning), ("annotations".into(), Severity::Warning)]);
+    assert_eq!(said, [("filename".into(), ProblemSeverity::Warning), ("annotations".into(), ProblemSeverity::Warning)]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub enum Action {
     /// Set a column of the patients table; for a patient.
     SetMetadata {
         /// Which column.
-        field: Field,
+        field: CorrectableField,
         /// `null` empties it.
         value: Value,
     },
@@ -155,7 +155,7 @@ impl TryFrom<Fields> for Relabel {
 
 closed_enum! {
     /// A column of the patients table that can be corrected.
-    pub enum Field ("field") {
+    pub enum CorrectableField ("field") {
         /// `"F"` or `"M"`.
         Sex = "sex",
         /// Years.
@@ -299,15 +299,15 @@ fn within(point: &[i32; 2]) -> Result<(), String> {
     }
 }
 
-impl Field {
+impl CorrectableField {
     /// The word for it in problems of the spreadsheet.
     pub fn word(self) -> &'static str {
         match self {
-            Field::Sex => "sex",
-            Field::Age => "age",
-            Field::HeightCm => "height",
-            Field::WeightKg => "weight",
-            Field::Note => "note",
+            CorrectableField::Sex => "sex",
+            CorrectableField::Age => "age",
+            CorrectableField::HeightCm => "height",
+            CorrectableField::WeightKg => "weight",
+            CorrectableField::Note => "note",
         }
     }
 
@@ -315,17 +315,17 @@ impl Field {
     pub fn expected(self) -> String {
         match self.limits() {
             Some(limits) => format!("a number from {} to {}", limits.start(), limits.end()),
-            None if self == Field::Sex => "F or M".to_owned(),
+            None if self == CorrectableField::Sex => "F or M".to_owned(),
             None => "a text".to_owned(),
         }
     }
 
     fn limits(self) -> Option<RangeInclusive<f64>> {
         match self {
-            Field::Age => Some(AGE),
-            Field::HeightCm => Some(HEIGHT_CM),
-            Field::WeightKg => Some(WEIGHT_KG),
-            Field::Sex | Field::Note => None,
+            CorrectableField::Age => Some(AGE),
+            CorrectableField::HeightCm => Some(HEIGHT_CM),
+            CorrectableField::WeightKg => Some(WEIGHT_KG),
+            CorrectableField::Sex | CorrectableField::Note => None,
         }
     }
 
@@ -337,7 +337,7 @@ impl Field {
         let good = match (value, self.limits()) {
             (Value::Null, _) => true,
             (Value::Number(number), Some(limits)) => number.as_f64().is_some_and(|v| limits.contains(&v)),
-            (Value::String(text), None) => self == Field::Note || text == "F" || text == "M",
+            (Value::String(text), None) => self == CorrectableField::Note || text == "F" || text == "M",
             _ => false,
         };
         if good { Ok(()) } else { Err(format!("{} {value}: expected {}, or null", self.name(), self.expected())) }

@@ -23,11 +23,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Problem, Severity, Side, image_id};
+use super::{Problem, ProblemSeverity, Side, image_id};
 use crate::bounded;
 use crate::digest::sha256;
 
-pub use action::{ACTIONS, Action, Field, Relabel, ShapeRef, no_label};
+pub use action::{ACTIONS, Action, CorrectableField, Relabel, ShapeRef, no_label};
 pub use decision::{Decision, Target, VERSION};
 pub use file::{CorrectionsError, append};
 
@@ -183,7 +183,7 @@ impl Corrections {
     }
 
     fn bad_line(&self, line: usize, text: &[u8], reason: String) -> Problem {
-        Problem::new(Severity::Error, &self.file, reason, "line skipped")
+        Problem::new(ProblemSeverity::Error, &self.file, reason, "line skipped")
             .at(format!("line {line}"))
             .raw(String::from_utf8_lossy(text.trim_ascii()).as_ref())
     }
@@ -250,7 +250,7 @@ impl Corrections {
     }
 
     /// Cells of the patients table to set, in order.
-    pub fn metadata<'a>(&'a self, patient_id: &str) -> Vec<(Field, &'a Value)> {
+    pub fn metadata<'a>(&'a self, patient_id: &str) -> Vec<(CorrectableField, &'a Value)> {
         let cell = |d: &'a Decision| match &d.action {
             Action::SetMetadata { field, value } => Some((*field, value)),
             _ => None,
@@ -333,13 +333,13 @@ impl Corrections {
 
     /// Something odd about a decision that is followed.
     pub fn warning(&self, decision: &Decision, reason: impl Into<String>, action: &str) -> Problem {
-        Problem { severity: Severity::Warning, action: action.to_owned(), ..self.problem(decision, reason) }
+        Problem { severity: ProblemSeverity::Warning, action: action.to_owned(), ..self.problem(decision, reason) }
     }
 
     /// A decision that cannot be followed, as a problem of its line.
     pub fn problem(&self, decision: &Decision, reason: impl Into<String>) -> Problem {
         let action = serde_json::to_string(&decision.action).unwrap_or_default();
-        let problem = Problem::new(Severity::Error, &self.file, reason, "decision not applied")
+        let problem = Problem::new(ProblemSeverity::Error, &self.file, reason, "decision not applied")
             .at(format!("line {}", decision.line))
             .raw(&action);
         match &decision.target {

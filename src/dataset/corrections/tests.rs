@@ -170,7 +170,7 @@ fn bad_lines_are_named_and_the_others_are_in_force() {
     let places: Vec<&str> = read.problems().iter().map(|p| p.place.as_str()).collect();
     assert_eq!(places, ["line 2", "line 4", "line 5", "line 6"]);
     for problem in read.problems() {
-        assert_eq!((problem.severity, problem.file.as_str()), (Severity::Error, "c.jsonl"));
+        assert_eq!((problem.severity, problem.file.as_str()), (ProblemSeverity::Error, "c.jsonl"));
         assert_eq!(problem.action, "line skipped");
         assert!(!problem.reason.contains("at line") && !problem.raw.is_empty(), "{problem:?}");
     }
@@ -256,7 +256,10 @@ fn decisions_are_found() {
     assert!(read.keeps("a", "size", "Ulna") && !read.keeps("a", "size", "Radius") && !read.keeps("a", "place", "Ulna"));
     assert!(read.keeps("b", "size", "Radius") && !read.keeps("b", "place", ""));
     assert!(read.keeps("c", "place", "") && !read.keeps("d", "place", ""));
-    assert_eq!(read.metadata("040"), [(Field::Age, &Value::from(30)), (Field::Age, &Value::Null)]);
+    assert_eq!(
+        read.metadata("040"),
+        [(CorrectableField::Age, &Value::from(30)), (CorrectableField::Age, &Value::Null)]
+    );
     assert_eq!(read.metadata("041"), []);
 }
 
@@ -345,8 +348,8 @@ fn a_decision_is_decided_by_the_last_word() {
     assert_eq!((by(image(r#"{"do":"flag"}"#)), by(image(r#"{"do":"note"}"#))), (None, None));
 
     let odd = read.contradictions();
-    let places: Vec<(&str, Severity)> = odd.iter().map(|p| (p.place.as_str(), p.severity)).collect();
-    assert_eq!(places, [("line 3", Severity::Warning), ("line 5", Severity::Warning)]);
+    let places: Vec<(&str, ProblemSeverity)> = odd.iter().map(|p| (p.place.as_str(), p.severity)).collect();
+    assert_eq!(places, [("line 3", ProblemSeverity::Warning), ("line 5", ProblemSeverity::Warning)]);
     assert_eq!(odd[1].reason, "age is 44 here and 41 by line 4");
     assert_eq!(parse(&[patient("41"), patient("41.0")]).contradictions(), []);
     assert_eq!(parse(&[patient("41"), patient("44")]).with(&[]).contradictions().len(), 1);

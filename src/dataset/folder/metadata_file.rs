@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::walk::Found;
-use crate::dataset::{Problem, Severity};
+use super::walk::FoundFile;
+use crate::dataset::{Problem, ProblemSeverity};
 use crate::names::nfc;
 
 /// Words in the name of a file about patients.
@@ -13,7 +13,7 @@ const TELLING: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자"
 
 /// Takes `meta_data.*` first, then a name with a telling word, then any workbook, then any CSV that is no submission.
 /// Says so where there was a choice.
-pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Option<String> {
+pub fn choose(root: &Path, sheets: &[FoundFile], problems: &mut Vec<Problem>) -> Option<String> {
     let mut ranked: Vec<((usize, usize), String)> = sheets
         .iter()
         .filter_map(|file| {
@@ -40,7 +40,7 @@ pub fn choose(root: &Path, sheets: &[Found], problems: &mut Vec<Problem>) -> Opt
         let others: Vec<&str> = ranked[1..].iter().map(|(_, name)| name.as_str()).collect();
         let doubtful = ranked[1].0.0 == best.0;
         problems.push(Problem::new(
-            if doubtful { Severity::Warning } else { Severity::Info },
+            if doubtful { ProblemSeverity::Warning } else { ProblemSeverity::Info },
             taken.clone(),
             format!("several files could hold the patients' data: also {}", others.join(", ")),
             format!("{taken} taken; name the right one meta_data"),

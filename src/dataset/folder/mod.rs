@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 use super::annotation::{self, AnnotationError, Document};
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
 use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
-use super::{ImageEntry, Problem, Severity, Side, Subset};
+use super::{ImageEntry, Problem, ProblemSeverity, Side, Subset};
 use crate::bounded;
 use crate::digest::sha256;
-use walk::Found;
+use walk::FoundFile;
 
 /// The source of this module, which takes any folder.
 pub const KIND: SourceKind = SourceKind { name: "folder", open: |root| Some(open(root)) };
@@ -110,7 +110,7 @@ impl Source for Folder {
 
 /// An image on the way to an [`ImageEntry`].
 struct Candidate {
-    file: Found,
+    file: FoundFile,
     subset: Subset,
     patient_id: String,
 }
@@ -143,7 +143,7 @@ fn discover(root: &Path) -> Result<Listing, DatasetError> {
         key(a).cmp(&key(b))
     });
     let left_out = drop_repeated_stems(&mut candidates, &mut problems);
-    let files: Vec<&Found> = candidates.iter().map(|c| &c.file).collect();
+    let files: Vec<&FoundFile> = candidates.iter().map(|c| &c.file).collect();
     let annotations = pairing::pair(&files, &left_out, &walked.annotations, &mut problems);
 
     let mut images: Vec<ImageEntry> = candidates
@@ -172,7 +172,7 @@ fn discover(root: &Path) -> Result<Listing, DatasetError> {
 }
 
 /// The patient by folder, else by the file's name.
-fn patient(file: &Found, by_subset: bool) -> String {
+fn patient(file: &FoundFile, by_subset: bool) -> String {
     match file.own_folders().last() {
         Some(folder) if by_subset || names::is_patient_folder(folder) => patient_of_folder(folder),
         _ => patient_in_stem(&file.id),
@@ -180,7 +180,7 @@ fn patient(file: &Found, by_subset: bool) -> String {
 }
 
 /// Keeps the first of several images with one stem (train before test, PNG before TIFF before JPEG).
-fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Problem>) -> Vec<Found> {
+fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Problem>) -> Vec<FoundFile> {
     let mut first: HashMap<String, String> = HashMap::new();
     let mut left_out = Vec::new();
     let mut kept = Vec::with_capacity(candidates.len());
@@ -194,7 +194,7 @@ fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Probl
             Some(other) => {
                 let reason = format!("its name without ending is that of {other}; an image's name must be unique");
                 problems.push(
-                    Problem::new(Severity::Error, path, reason, "image left out; rename one of the two")
+                    Problem::new(ProblemSeverity::Error, path, reason, "image left out; rename one of the two")
                         .raw(&candidate.file.id)
                         .of_patient(candidate.patient_id),
                 );
@@ -230,7 +230,7 @@ fn sides_by_time(images: &mut [ImageEntry], problems: &mut Vec<Problem>) {
                     images[other].image_id
                 );
                 problems.push(
-                    Problem::new(Severity::Warning, images[this].image.clone(), reason, "side left empty")
+                    Problem::new(ProblemSeverity::Warning, images[this].image.clone(), reason, "side left empty")
                         .of_image(images[this].image_id.clone())
                         .of_patient(images[this].patient_id.clone()),
                 );
@@ -246,7 +246,7 @@ fn report_images(images: &[ImageEntry], problems: &mut Vec<Problem>) {
     for image in images.iter().filter(|i| i.subset == Subset::Train && i.annotation.is_none()) {
         let reason = "no annotation of the same name; a train image should have one";
         problems.push(
-            Problem::new(Severity::Warning, image.image.clone(), reason, "kept without masks")
+            Problem::new(ProblemSeverity::Warning, image.image.clone(), reason, "kept without masks")
                 .of_image(image.image_id.clone())
                 .of_patient(image.patient_id.clone()),
         );

@@ -2,19 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::walk::Found;
+use super::walk::FoundFile;
 use crate::dataset::names::is_patient_folder;
-use crate::dataset::{Problem, Severity, Subset};
+use crate::dataset::{Problem, ProblemSeverity, Subset};
 
 /// Subset, folders less those of kinds, stem: equal for an image and its annotation.
 type Key<'a> = (Option<Subset>, Vec<String>, &'a str);
 
-fn key(file: &Found) -> Key<'_> {
+fn key(file: &FoundFile) -> Key<'_> {
     (file.subset(), file.own_folders(), &file.id)
 }
 
 /// Whether any annotation has the stem of an image.
-pub fn any_pair(images: &[Found], annotations: &[Found]) -> bool {
+pub fn any_pair(images: &[FoundFile], annotations: &[FoundFile]) -> bool {
     let stems: HashSet<&str> = images.iter().map(|f| f.id.as_str()).collect();
     annotations.iter().any(|f| stems.contains(f.id.as_str()))
 }
@@ -22,9 +22,9 @@ pub fn any_pair(images: &[Found], annotations: &[Found]) -> bool {
 /// The annotation of each image, as a path. First by folder and stem, then by stem alone where that is unambiguous.
 /// `left_out` are images that were dropped: their annotations are no orphans.
 pub fn pair(
-    images: &[&Found],
-    left_out: &[Found],
-    annotations: &[Found],
+    images: &[&FoundFile],
+    left_out: &[FoundFile],
+    annotations: &[FoundFile],
     problems: &mut Vec<Problem>,
 ) -> Vec<Option<String>> {
     let mut by_key: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
@@ -41,7 +41,7 @@ pub fn pair(
             if i != best {
                 let reason = format!("a second annotation of {}; {} is another", image.id, annotations[best].path());
                 problems.push(
-                    Problem::new(Severity::Warning, annotations[i].path(), reason, "left out")
+                    Problem::new(ProblemSeverity::Warning, annotations[i].path(), reason, "left out")
                         .of_image(image.id.clone()),
                 );
             }
@@ -58,7 +58,8 @@ pub fn pair(
         if !used {
             let reason = "no image of this name";
             problems.push(
-                Problem::new(Severity::Warning, annotation.path(), reason, "annotation left out").raw(&annotation.id),
+                Problem::new(ProblemSeverity::Warning, annotation.path(), reason, "annotation left out")
+                    .raw(&annotation.id),
             );
         }
     }
@@ -66,8 +67,8 @@ pub fn pair(
 }
 
 fn pair_by_stem(
-    images: &[&Found],
-    annotations: &[Found],
+    images: &[&FoundFile],
+    annotations: &[FoundFile],
     used: &mut [bool],
     chosen: &mut [Option<usize>],
     problems: &mut Vec<Problem>,
@@ -90,11 +91,11 @@ fn pair_by_stem(
             *chosen = Some(one);
             // Folders of kinds with names of the user's own are as good as `images` and `labels`; a folder that
             // names another patient is not.
-            let named = |f: &Found| f.own_folders().last().is_some_and(|f| is_patient_folder(f));
+            let named = |f: &FoundFile| f.own_folders().last().is_some_and(|f| is_patient_folder(f));
             if named(image) || named(&annotations[one]) {
                 let reason = format!("its image is in another patient's folder: {}", image.path());
                 problems.push(
-                    Problem::new(Severity::Warning, annotations[one].path(), reason, "used, as the names agree")
+                    Problem::new(ProblemSeverity::Warning, annotations[one].path(), reason, "used, as the names agree")
                         .of_image(image.id.clone()),
                 );
             }
@@ -103,7 +104,7 @@ fn pair_by_stem(
                 let reason =
                     format!("{} annotations in different folders could belong to {}", fitting.len(), image.path());
                 problems.push(
-                    Problem::new(Severity::Error, annotations[i].path(), reason, "annotation left out")
+                    Problem::new(ProblemSeverity::Error, annotations[i].path(), reason, "annotation left out")
                         .of_image(image.id.clone()),
                 );
             }

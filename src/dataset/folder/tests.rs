@@ -118,7 +118,7 @@ fn what_does_not_fit_is_a_problem() {
     let layout = discover(root.path()).unwrap();
     assert_eq!(images(&layout), ["train/DCM/ID001/a.png", "train/DCM/ID001/b.png", "test/DCM/ID001/c.png"]);
     assert!(problem(&layout, "train/DCM/ID002/b.png").reason.contains("train/DCM/ID001/b.png"));
-    assert_eq!(problem(&layout, "train/DCM/ID002/a.jpg").severity, Severity::Error);
+    assert_eq!(problem(&layout, "train/DCM/ID002/a.jpg").severity, ProblemSeverity::Error);
     assert!(problem(&layout, "train/DCM/ID003/d.bmp").reason.contains("1 file ending in .bmp"));
     assert_eq!(problem(&layout, "train/outputs_json/ID002/orphan.json").action, "annotation left out");
     let without = problem(&layout, "train/DCM/ID001/b.png");
@@ -133,12 +133,12 @@ fn annotation_in_the_wrong_patients_folder_is_used_with_a_warning() {
     let root = tree(&["train/DCM/ID001/a.png", "train/outputs_json/ID002/a.json", "meta_data.csv"]);
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.images[0].annotation.as_deref(), Some("train/outputs_json/ID002/a.json"));
-    assert_eq!(problem(&layout, "train/outputs_json/ID002/a.json").severity, Severity::Warning);
+    assert_eq!(problem(&layout, "train/outputs_json/ID002/a.json").severity, ProblemSeverity::Warning);
 
     let root = tree(&["train/DCM/ID001/a.png", "train/j/ID002/a.json", "train/j/ID003/a.json", "meta_data.csv"]);
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.images[0].annotation, None);
-    assert_eq!(layout.problems.iter().filter(|p| p.severity == Severity::Error).count(), 2);
+    assert_eq!(layout.problems.iter().filter(|p| p.severity == ProblemSeverity::Error).count(), 2);
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn the_metadata_file_is_chosen_by_name() {
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.metadata.as_deref(), Some("Meta_Data.CSV"));
     let said = problem(&layout, "Meta_Data.CSV");
-    assert_eq!(said.severity, Severity::Info);
+    assert_eq!(said.severity, ProblemSeverity::Info);
     assert!(said.reason.contains("patients.xlsx, aaa.xlsx"));
 
     let root = tree(&["a.png", "b.xlsx", "a.xlsx"]);
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.metadata.as_deref(), Some("a.xlsx"));
-    assert_eq!(problem(&layout, "a.xlsx").severity, Severity::Warning);
+    assert_eq!(problem(&layout, "a.xlsx").severity, ProblemSeverity::Warning);
 
     let root = tree(&["a.png"]);
     fs::write(root.path().join("pred.csv"), "image_name,class,rle\n").unwrap();

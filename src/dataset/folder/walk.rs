@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Problem, Severity, Subset, image_id};
+use crate::dataset::{Problem, ProblemSeverity, Subset, image_id};
 use crate::names::nfc;
 use crate::wording::counted;
 
@@ -51,7 +51,7 @@ const DEPTH: usize = 16;
 
 /// A file under the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     /// Folders from the root to the file.
     pub folders: Vec<String>,
     /// Name without ending, as the system has it.
@@ -62,7 +62,7 @@ pub struct Found {
     pub ending: String,
 }
 
-impl Found {
+impl FoundFile {
     /// Relative to the root, with `/`.
     pub fn path(&self) -> String {
         let mut path = String::new();
@@ -95,11 +95,11 @@ impl Found {
 #[derive(Default)]
 pub struct Walked {
     /// Images.
-    pub images: Vec<Found>,
+    pub images: Vec<FoundFile>,
     /// JSON files.
-    pub annotations: Vec<Found>,
+    pub annotations: Vec<FoundFile>,
     /// Spreadsheets at the root.
-    pub sheets: Vec<Found>,
+    pub sheets: Vec<FoundFile>,
     /// Whether `train` or `test` stand at the root, and only they were searched.
     pub by_subset: bool,
     /// What could not be listed.
@@ -155,14 +155,14 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
             counted(count, "file", "files"),
             IMAGES.join(", ")
         );
-        walked.problems.push(Problem::new(Severity::Warning, first, reason, "left out; convert to PNG"));
+        walked.problems.push(Problem::new(ProblemSeverity::Warning, first, reason, "left out; convert to PNG"));
     }
     Ok(walked)
 }
 
 impl Walked {
     /// Files with the folder they are in, and folders, each sorted by name.
-    fn list(&mut self, root: &Path, folders: &[String]) -> std::io::Result<(Vec<Found>, Vec<String>)> {
+    fn list(&mut self, root: &Path, folders: &[String]) -> std::io::Result<(Vec<FoundFile>, Vec<String>)> {
         let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
         let relative = |name: &str| folders.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("/");
         let (mut files, mut inner) = (Vec::new(), Vec::new());
@@ -173,7 +173,7 @@ impl Walked {
                 Err(raw) => {
                     let lossy = raw.to_string_lossy().into_owned();
                     let reason = "the name is not UTF-8";
-                    let problem = Problem::new(Severity::Error, relative(&lossy), reason, "left out; rename it");
+                    let problem = Problem::new(ProblemSeverity::Error, relative(&lossy), reason, "left out; rename it");
                     self.problems.push(problem.raw(&lossy));
                     continue;
                 }
@@ -186,17 +186,17 @@ impl Walked {
                 Ok(what) => {
                     let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
                     let id = image_id(&name);
-                    let file = Found { folders: folders.to_vec(), stem: stem.into(), id, ending: ending.into() };
+                    let file = FoundFile { folders: folders.to_vec(), stem: stem.into(), id, ending: ending.into() };
                     if what.is_file() {
                         files.push(file);
                     } else if rank(&IMAGES, ending).is_some() {
                         let reason = "a pipe, socket or device, not a file";
-                        self.problems.push(Problem::new(Severity::Error, relative(&name), reason, "left out"));
+                        self.problems.push(Problem::new(ProblemSeverity::Error, relative(&name), reason, "left out"));
                     }
                 }
                 Err(error) => {
                     let reason = format!("cannot be read: {error}");
-                    self.problems.push(Problem::new(Severity::Error, relative(&name), reason, "left out"));
+                    self.problems.push(Problem::new(ProblemSeverity::Error, relative(&name), reason, "left out"));
                 }
             }
         }
@@ -208,7 +208,7 @@ impl Walked {
     fn descend(&mut self, root: &Path, folders: &[String]) {
         let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
         let mut complain = |reason: String| {
-            self.problems.push(Problem::new(Severity::Error, folders.join("/"), reason, "folder left out"));
+            self.problems.push(Problem::new(ProblemSeverity::Error, folders.join("/"), reason, "folder left out"));
         };
         if folders.len() > DEPTH {
             return complain(format!("more than {DEPTH} folders deep"));
@@ -233,7 +233,7 @@ impl Walked {
                 }
             }
             Err(error) => self.problems.push(Problem::new(
-                Severity::Error,
+                ProblemSeverity::Error,
                 folders.join("/"),
                 format!("cannot be listed: {error}"),
                 "folder left out",
@@ -241,7 +241,7 @@ impl Walked {
         }
     }
 
-    fn sort_in(&mut self, root: &Path, file: Found) {
+    fn sort_in(&mut self, root: &Path, file: FoundFile) {
         if rank(&IMAGES, &file.ending).is_some() {
             self.images.push(file);
         } else if file.ending.eq_ignore_ascii_case("json") {
@@ -259,7 +259,7 @@ impl Walked {
         }
     }
 
-    fn not_read(&mut self, what: String, file: &Found) {
+    fn not_read(&mut self, what: String, file: &FoundFile) {
         match self.others.iter_mut().find(|o| o.0 == what) {
             Some(seen) => seen.2 += 1,
             None => self.others.push((what, file.path(), 1)),

@@ -9,7 +9,7 @@ use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// What a column holds, by the name that messages give it.
-    pub enum Field ("field") {
+    pub enum MetadataField ("field") {
         /// The patient's number.
         Id = "ID",
         /// Years.
@@ -23,11 +23,11 @@ closed_enum! {
     }
 }
 
-impl Field {
+impl MetadataField {
     /// Lower-case names less spaces and punctuation.
     fn names(self) -> &'static [&'static str] {
         match self {
-            Field::Id => &[
+            MetadataField::Id => &[
                 "id",
                 "pid",
                 "uid",
@@ -62,10 +62,12 @@ impl Field {
                 "식별번호",
                 "고유번호",
             ],
-            Field::Age => &["age", "나이", "연령", "만나이", "연세", "ageatscan", "ages", "환자나이"],
-            Field::Sex => &["sex", "gender", "성별", "성", "남녀", "환자성별"],
-            Field::Weight => &["weight", "bodyweight", "wt", "bw", "mass", "bodymass", "체중", "몸무게", "무게"],
-            Field::Height => &["height", "bodyheight", "stature", "ht", "patientsize", "키", "신장"],
+            MetadataField::Age => &["age", "나이", "연령", "만나이", "연세", "ageatscan", "ages", "환자나이"],
+            MetadataField::Sex => &["sex", "gender", "성별", "성", "남녀", "환자성별"],
+            MetadataField::Weight => {
+                &["weight", "bodyweight", "wt", "bw", "mass", "bodymass", "체중", "몸무게", "무게"]
+            }
+            MetadataField::Height => &["height", "bodyheight", "stature", "ht", "patientsize", "키", "신장"],
         }
     }
 }
@@ -97,9 +99,9 @@ pub struct Header {
     /// Its last row.
     pub row: u32,
     /// The column of each field that has one.
-    pub columns: BTreeMap<Field, Column>,
+    pub columns: BTreeMap<MetadataField, Column>,
     /// Columns that are named otherwise, and second ones for a field.
-    pub others: Vec<(Column, Option<Field>)>,
+    pub others: Vec<(Column, Option<MetadataField>)>,
 }
 
 /// Rows in which a header is looked for.
@@ -117,7 +119,7 @@ pub fn find(grid: &Grid) -> Option<Header> {
         read([pair[0].number, pair[1].number], names.into_iter().collect())
     });
     let mut best: Option<Header> = None;
-    for header in single.chain(double).filter(|h| h.columns.contains_key(&Field::Id)) {
+    for header in single.chain(double).filter(|h| h.columns.contains_key(&MetadataField::Id)) {
         if best.as_ref().is_none_or(|b| header.columns.len() > b.columns.len()) {
             best = Some(header);
         }
@@ -134,7 +136,7 @@ pub fn likely_header(grid: &Grid) -> Vec<String> {
 
 /// Whether a cell's text is a name of an ID column: the header repeated at the top of a page.
 pub fn is_id_name(text: &str) -> bool {
-    matches!(recognise(text), Some((Field::Id, _, false)))
+    matches!(recognise(text), Some((MetadataField::Id, _, false)))
 }
 
 fn named_cells(row: &GridRow) -> Vec<(u32, String)> {
@@ -157,12 +159,12 @@ fn read([first, row]: [u32; 2], names: Vec<(u32, String)>) -> Header {
             Some((field, _, false)) if !header.columns.contains_key(&field) => {
                 header.columns.insert(field, column);
             }
-            Some((Field::Id, _, true)) => weak.push(column),
+            Some((MetadataField::Id, _, true)) => weak.push(column),
             other => header.others.push((column, other.map(|(field, ..)| field))),
         }
     }
     for column in weak {
-        if let std::collections::btree_map::Entry::Vacant(free) = header.columns.entry(Field::Id) {
+        if let std::collections::btree_map::Entry::Vacant(free) = header.columns.entry(MetadataField::Id) {
             free.insert(column);
         } else {
             header.others.push((column, None));
@@ -187,7 +189,7 @@ fn spaced(name: &str) -> String {
 }
 
 /// The field that a clean name means, the unit in it, and whether it is a weak name of an ID.
-fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
+fn recognise(name: &str) -> Option<(MetadataField, Option<Unit>, bool)> {
     // A header is short; a remark above the table is not.
     if name.chars().count() > 40 {
         return None;
@@ -195,9 +197,9 @@ fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
     let lower = spaced(name).to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let joined = words.concat();
-    let exact = |text: &str| Field::ALL.iter().copied().find(|f| f.names().contains(&text));
+    let exact = |text: &str| MetadataField::ALL.iter().copied().find(|f| f.names().contains(&text));
     if WEAK_IDS.contains(&joined.as_str()) {
-        return Some((Field::Id, None, true));
+        return Some((MetadataField::Id, None, true));
     }
     let is_noise =
         |w: &str| NOISE.contains(&w) || Unit::from_word(w).is_some() || w.bytes().all(|b| b.is_ascii_digit());
@@ -215,8 +217,8 @@ fn recognise(name: &str) -> Option<(Field, Option<Unit>, bool)> {
         named.iter().all(|w| exact(w) == Some(first)).then_some(first)
     })?;
     let fits = |u: &Unit| match field {
-        Field::Height => u.dimension() == super::numbers::Dimension::Length,
-        Field::Weight => u.dimension() == super::numbers::Dimension::Mass,
+        MetadataField::Height => u.dimension() == super::numbers::Dimension::Length,
+        MetadataField::Weight => u.dimension() == super::numbers::Dimension::Mass,
         _ => false,
     };
     Some((field, unit.filter(fits), false))
@@ -229,36 +231,36 @@ mod tests {
     #[test]
     fn names_in_korean_and_english() {
         for (name, field) in [
-            ("ID", Field::Id),
-            ("환자번호", Field::Id),
-            ("환자 번호", Field::Id),
-            ("Patient ID", Field::Id),
-            ("patient_id", Field::Id),
-            ("PatientID", Field::Id),
-            ("ID No.", Field::Id),
-            ("나이", Field::Age),
-            ("연령(세)", Field::Age),
-            ("만 나이", Field::Age),
-            ("Age (years)", Field::Age),
-            ("patient age", Field::Age),
-            ("성별", Field::Sex),
-            ("Sex (M/F)", Field::Sex),
-            ("성별(남/여)", Field::Sex),
-            ("GENDER", Field::Sex),
-            ("체중(몸무게)", Field::Weight),
-            ("몸무게", Field::Weight),
-            ("weight_kg", Field::Weight),
-            ("Body weight [kg]", Field::Weight),
-            ("키(신장)", Field::Height),
-            ("신장", Field::Height),
-            ("키 (cm)", Field::Height),
-            ("height_cm", Field::Height),
-            ("환자 키", Field::Height),
-            ("PatientSize", Field::Height),
-            ("heightCm", Field::Height),
-            ("bodyWeightKg", Field::Weight),
-            ("PatientSex", Field::Sex),
-            ("PatientAge", Field::Age),
+            ("ID", MetadataField::Id),
+            ("환자번호", MetadataField::Id),
+            ("환자 번호", MetadataField::Id),
+            ("Patient ID", MetadataField::Id),
+            ("patient_id", MetadataField::Id),
+            ("PatientID", MetadataField::Id),
+            ("ID No.", MetadataField::Id),
+            ("나이", MetadataField::Age),
+            ("연령(세)", MetadataField::Age),
+            ("만 나이", MetadataField::Age),
+            ("Age (years)", MetadataField::Age),
+            ("patient age", MetadataField::Age),
+            ("성별", MetadataField::Sex),
+            ("Sex (M/F)", MetadataField::Sex),
+            ("성별(남/여)", MetadataField::Sex),
+            ("GENDER", MetadataField::Sex),
+            ("체중(몸무게)", MetadataField::Weight),
+            ("몸무게", MetadataField::Weight),
+            ("weight_kg", MetadataField::Weight),
+            ("Body weight [kg]", MetadataField::Weight),
+            ("키(신장)", MetadataField::Height),
+            ("신장", MetadataField::Height),
+            ("키 (cm)", MetadataField::Height),
+            ("height_cm", MetadataField::Height),
+            ("환자 키", MetadataField::Height),
+            ("PatientSize", MetadataField::Height),
+            ("heightCm", MetadataField::Height),
+            ("bodyWeightKg", MetadataField::Weight),
+            ("PatientSex", MetadataField::Sex),
+            ("PatientAge", MetadataField::Age),
         ] {
             assert_eq!(recognise(name).map(|r| r.0), Some(field), "{name}");
         }
@@ -266,8 +268,8 @@ mod tests {
         {
             assert_eq!(recognise(name), None, "{name}");
         }
-        assert_eq!(recognise("Height (m)"), Some((Field::Height, Some(Unit::Metre), false)));
-        assert_eq!(recognise("weight lb"), Some((Field::Weight, Some(Unit::Pound), false)));
-        assert_eq!(recognise("번호"), Some((Field::Id, None, true)));
+        assert_eq!(recognise("Height (m)"), Some((MetadataField::Height, Some(Unit::Metre), false)));
+        assert_eq!(recognise("weight lb"), Some((MetadataField::Weight, Some(Unit::Pound), false)));
+        assert_eq!(recognise("번호"), Some((MetadataField::Id, None, true)));
     }
 }

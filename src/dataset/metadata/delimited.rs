@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::columns;
 use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Problem, ProblemSeverity};
 
 /// The text as one grid. The delimiter is the one under which the header names most fields, then most columns.
 ///
@@ -92,7 +92,7 @@ fn decode<'a>(bytes: &'a [u8], file: &str, problems: &mut Vec<Problem>) -> Resul
         if spoilt {
             let reason = format!("the text is marked as {} and is not throughout", encoding.name());
             let action = "the spoilt characters are read as \u{fffd}";
-            problems.push(Problem::new(Severity::Warning, file, reason, action));
+            problems.push(Problem::new(ProblemSeverity::Warning, file, reason, action));
         }
         return Ok(text);
     }
@@ -102,9 +102,9 @@ fn decode<'a>(bytes: &'a [u8], file: &str, problems: &mut Vec<Problem>) -> Resul
     // The standard's EUC-KR decoder covers code page 949.
     let (text, spoilt) = encoding_rs::EUC_KR.decode_without_bom_handling(bytes);
     let (severity, action) = if spoilt {
-        (Severity::Warning, "read as code page 949 (Korean), spoilt characters as \u{fffd}; save it as UTF-8")
+        (ProblemSeverity::Warning, "read as code page 949 (Korean), spoilt characters as \u{fffd}; save it as UTF-8")
     } else {
-        (Severity::Info, "read as code page 949 (Korean)")
+        (ProblemSeverity::Info, "read as code page 949 (Korean)")
     };
     problems.push(Problem::new(severity, file, "the text is not UTF-8", action));
     Ok(text)

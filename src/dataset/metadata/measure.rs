@@ -2,11 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::columns::Field;
+use super::columns::MetadataField;
 use super::grid::Cell;
-use super::numbers::{self, Dimension, Quantity, Unit};
+use super::numbers::{self, Dimension, NumberWithUnit, Unit};
 use super::text;
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 
 /// Years that a human can have.
 pub const AGE: RangeInclusive<f64> = 0.0..=120.0;
@@ -17,7 +17,7 @@ pub const WEIGHT_KG: RangeInclusive<f64> = 2.0..=300.0;
 
 /// What a cell gave: a value perhaps, and what to say about it.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct MeasuredCell {
     /// As typed.
     pub raw: String,
     /// Years, centimetres or kilograms; those of `foreign` where that is set.
@@ -29,12 +29,12 @@ pub struct Measured {
     /// What was put right or is wrong; empty for a plain number.
     pub reasons: Vec<String>,
     /// Of the worst reason.
-    pub severity: Severity,
+    pub severity: ProblemSeverity,
 }
 
-impl Measured {
+impl MeasuredCell {
     /// Adds a reason.
-    pub fn say(&mut self, severity: Severity, reason: impl Into<String>) {
+    pub fn say(&mut self, severity: ProblemSeverity, reason: impl Into<String>) {
         self.reasons.push(reason.into());
         self.severity = self.severity.max(severity);
     }
@@ -42,7 +42,7 @@ impl Measured {
     /// Takes the value away, with the reason.
     pub fn refuse(&mut self, reason: impl Into<String>) {
         self.value = None;
-        self.say(Severity::Error, reason);
+        self.say(ProblemSeverity::Error, reason);
     }
 
     /// A value without a unit, or with one of `dimension`.
@@ -56,35 +56,35 @@ impl Measured {
 }
 
 /// Unit that a field's values are in.
-pub fn unit_name(field: Field) -> &'static str {
+pub fn unit_name(field: MetadataField) -> &'static str {
     match field {
-        Field::Age => "years",
-        Field::Height => "cm",
-        Field::Weight => "kg",
-        Field::Id | Field::Sex => "",
+        MetadataField::Age => "years",
+        MetadataField::Height => "cm",
+        MetadataField::Weight => "kg",
+        MetadataField::Id | MetadataField::Sex => "",
     }
 }
 
 /// Reads a cell. `column_unit` is the unit in the column's name; in a workbook (`is_sheet`) a number should not be
 /// typed as text, while a text file has nothing else.
-pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_sheet: bool) -> Measured {
-    let mut m = Measured {
+pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Unit>, is_sheet: bool) -> MeasuredCell {
+    let mut m = MeasuredCell {
         raw: cell.map(Cell::shown).unwrap_or_default(),
         value: None,
         has_unit: false,
         foreign: None,
         reasons: Vec::new(),
-        severity: Severity::Info,
+        severity: ProblemSeverity::Info,
     };
     let quantity = match cell {
         None => {
-            m.say(Severity::Info, format!("no {}", field.name()));
+            m.say(ProblemSeverity::Info, format!("no {}", field.name()));
             return m;
         }
-        Some(Cell::Number(n)) => Quantity::bare(*n),
+        Some(Cell::Number(n)) => NumberWithUnit::bare(*n),
         Some(Cell::Date(n)) => {
-            m.say(Severity::Warning, "a number shown as a date");
-            Quantity::bare(*n)
+            m.say(ProblemSeverity::Warning, "a number shown as a date");
+            NumberWithUnit::bare(*n)
         }
         Some(Cell::Truth(_)) => {
             m.refuse("expected a number");
@@ -97,7 +97,7 @@ pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_
         Some(Cell::Text(raw)) => {
             let cleaned = text::clean(raw);
             if text::says_missing(&cleaned.text) {
-                m.say(Severity::Info, format!("no {}", field.name()));
+                m.say(ProblemSeverity::Info, format!("no {}", field.name()));
                 return m;
             }
             let quantity = match numbers::parse(&cleaned.text) {
@@ -108,19 +108,19 @@ pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_
                 }
             };
             if is_sheet {
-                m.say(Severity::Info, "number typed as text");
+                m.say(ProblemSeverity::Info, "number typed as text");
             }
             for repair in cleaned.repairs.into_iter().chain(quantity.repairs.iter().cloned()) {
-                m.say(if quantity.doubtful { Severity::Warning } else { Severity::Info }, repair);
+                m.say(if quantity.doubtful { ProblemSeverity::Warning } else { ProblemSeverity::Info }, repair);
             }
             quantity
         }
     };
     m.has_unit = quantity.unit.is_some();
     let dimension = match field {
-        Field::Height => Dimension::Length,
-        Field::Weight => Dimension::Mass,
-        Field::Age | Field::Id | Field::Sex => Dimension::Time,
+        MetadataField::Height => Dimension::Length,
+        MetadataField::Weight => Dimension::Mass,
+        MetadataField::Age | MetadataField::Id | MetadataField::Sex => Dimension::Time,
     };
     // Grams and millimetres are typed with thousands; the unit says which of the two readings is meant.
     let stated = quantity.unit.or(column_unit);
@@ -129,7 +129,7 @@ pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_
         && unit.dimension() == dimension
     {
         m.reasons.retain(|reason| reason != numbers::DECIMAL_COMMA);
-        m.say(Severity::Info, "comma between thousands");
+        m.say(ProblemSeverity::Info, "comma between thousands");
         m.value = Some((thousands * unit.factor() * 1e6).round() / 1e6);
         return m;
     }
@@ -145,9 +145,9 @@ pub fn measure(cell: Option<&Cell>, field: Field, column_unit: Option<Unit>, is_
     m
 }
 
-fn factor_of_bare(field: Field, value: f64, column_unit: Option<Unit>, m: &mut Measured) -> f64 {
+fn factor_of_bare(field: MetadataField, value: f64, column_unit: Option<Unit>, m: &mut MeasuredCell) -> f64 {
     let stated = column_unit.map(Unit::factor);
-    if field != Field::Height {
+    if field != MetadataField::Height {
         return stated.unwrap_or(1.0);
     }
     let (unit, factor) = match value {
@@ -157,32 +157,32 @@ fn factor_of_bare(field: Field, value: f64, column_unit: Option<Unit>, m: &mut M
         _ => return stated.unwrap_or(1.0),
     };
     if factor != stated.unwrap_or(1.0) {
-        m.say(Severity::Warning, format!("no unit, and only {unit} make a height of it"));
+        m.say(ProblemSeverity::Warning, format!("no unit, and only {unit} make a height of it"));
     }
     factor
 }
 
 /// What a human can have, in years, centimetres or kilograms.
-fn human(field: Field) -> Option<RangeInclusive<f64>> {
+fn human(field: MetadataField) -> Option<RangeInclusive<f64>> {
     match field {
-        Field::Age => Some(AGE),
-        Field::Height => Some(HEIGHT_CM),
-        Field::Weight => Some(WEIGHT_KG),
-        Field::Id | Field::Sex => None,
+        MetadataField::Age => Some(AGE),
+        MetadataField::Height => Some(HEIGHT_CM),
+        MetadataField::Weight => Some(WEIGHT_KG),
+        MetadataField::Id | MetadataField::Sex => None,
     }
 }
 
 /// What is usual for an adult.
-pub fn adult(field: Field) -> RangeInclusive<f64> {
+pub fn adult(field: MetadataField) -> RangeInclusive<f64> {
     match field {
-        Field::Height => 140.0..=200.0,
-        Field::Weight => 35.0..=150.0,
-        Field::Age | Field::Id | Field::Sex => 18.0..=90.0,
+        MetadataField::Height => 140.0..=200.0,
+        MetadataField::Weight => 35.0..=150.0,
+        MetadataField::Age | MetadataField::Id | MetadataField::Sex => 18.0..=90.0,
     }
 }
 
 /// Takes away what no human has, remarks on what is odd for an adult.
-pub fn check_range(m: &mut Measured, field: Field) {
+pub fn check_range(m: &mut MeasuredCell, field: MetadataField) {
     let Some(human) = human(field) else { return };
     let adult = adult(field);
     if m.foreign.is_some() {
@@ -195,7 +195,7 @@ pub fn check_range(m: &mut Measured, field: Field) {
     } else if !adult.contains(&value) {
         let name = field.name();
         m.say(
-            Severity::Warning,
+            ProblemSeverity::Warning,
             format!("odd for an adult's {name}: {} to {} {unit} is usual", adult.start(), adult.end()),
         );
     }

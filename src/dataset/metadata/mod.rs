@@ -25,7 +25,7 @@ pub(crate) use measure::{AGE, HEIGHT_CM, WEIGHT_KG};
 
 use std::path::{Path, PathBuf};
 
-use super::{Problem, Severity};
+use super::{Problem, ProblemSeverity};
 use crate::closed_enum::closed_enum;
 use columns::Header;
 use grid::Grid;
@@ -126,7 +126,12 @@ pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), Met
     })?;
     let patients = rows::read(grid, header, file, &mut problems);
     if patients.is_empty() {
-        problems.push(Problem::new(Severity::Error, file, "no row under the header has an ID", "no patient read"));
+        problems.push(Problem::new(
+            ProblemSeverity::Error,
+            file,
+            "no row under the header has an ID",
+            "no patient read",
+        ));
     }
     Ok((patients, problems))
 }
@@ -158,9 +163,9 @@ fn choose<'a>(grids: &'a [Grid], file: &str, problems: &mut Vec<Problem>) -> Opt
     for grid in grids.iter().filter(|g| !std::ptr::eq(*g, chosen.0) && !g.rows.is_empty()) {
         let rival = found.iter().any(|(g, _)| std::ptr::eq(*g, grid));
         let (severity, reason) = if rival {
-            (Severity::Warning, format!("this sheet has a column of IDs too, as sheet {} has", name(chosen.0)))
+            (ProblemSeverity::Warning, format!("this sheet has a column of IDs too, as sheet {} has", name(chosen.0)))
         } else {
-            (Severity::Info, "this sheet has no column of IDs".to_owned())
+            (ProblemSeverity::Info, "this sheet has no column of IDs".to_owned())
         };
         let action = format!("sheet left out; {} is read", name(chosen.0));
         problems.push(Problem::new(severity, file, reason, action).at(name(grid)));

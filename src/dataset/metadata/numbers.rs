@@ -72,7 +72,7 @@ impl Unit {
 
 /// A number with what stood around it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quantity {
+pub struct NumberWithUnit {
     /// In `unit`; in centimetres where feet and inches, or metres and centimetres, were given.
     pub value: f64,
     pub unit: Option<Unit>,
@@ -84,10 +84,10 @@ pub struct Quantity {
     pub thousands: Option<f64>,
 }
 
-impl Quantity {
+impl NumberWithUnit {
     /// A bare number.
-    pub fn bare(value: f64) -> Quantity {
-        Quantity { value, unit: None, repairs: Vec::new(), doubtful: false, thousands: None }
+    pub fn bare(value: f64) -> NumberWithUnit {
+        NumberWithUnit { value, unit: None, repairs: Vec::new(), doubtful: false, thousands: None }
     }
 }
 
@@ -107,15 +107,15 @@ fn thousands(number: &str) -> Option<f64> {
 ///
 /// # Errors
 /// What was expected, where the text is no single number.
-pub fn parse(text: &str) -> Result<Quantity, &'static str> {
+pub fn parse(text: &str) -> Result<NumberWithUnit, &'static str> {
     let lower = text.to_lowercase();
     let mut rest = lower.as_str();
-    let mut quantity = Quantity::bare(0.0);
+    let mut quantity = NumberWithUnit::bare(0.0);
     if rest.bytes().any(|b| b.is_ascii_digit())
         && let Ok(value) = rest.parse::<f64>()
     {
         return if value.is_finite() && value >= 0.0 {
-            Ok(Quantity::bare(value))
+            Ok(NumberWithUnit::bare(value))
         } else {
             Err("a negative or endless number")
         };

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::columns::{self, Column, Field, Header};
+use super::columns::{self, Column, Header, MetadataField};
 use super::grid::{Cell, Grid, GridRow};
-use super::measure::{Measured, check_range, measure, unit_name};
+use super::measure::{MeasuredCell, check_range, measure, unit_name};
 use super::numbers::Dimension;
 use super::{Patient, Sex, normalise_patient_id, sex, swaps, text};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Problem, ProblemSeverity};
 
 /// Words in the place of an ID that head a row of totals.
 const TOTALS: [&str; 13] =
@@ -44,7 +44,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn problem(&self, severity: Severity, reason: impl Into<String>, action: impl Into<String>) -> Problem {
+    fn problem(&self, severity: ProblemSeverity, reason: impl Into<String>, action: impl Into<String>) -> Problem {
         Problem::new(severity, self.file, reason, action)
     }
 
@@ -56,13 +56,13 @@ impl Rows<'_> {
     fn report_header(&mut self) {
         for row in self.grid.rows.iter().filter(|r| r.number < self.header.first) {
             let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
-            let problem = self.problem(Severity::Info, "text above the header", "passed over");
+            let problem = self.problem(ProblemSeverity::Info, "text above the header", "passed over");
             self.problems.push(problem.at(self.grid.place_of_rows(row.number, row.last)).raw(&said.join("; ")));
         }
-        for field in Field::ALL.iter().copied() {
+        for field in MetadataField::ALL.iter().copied() {
             if !self.header.columns.contains_key(&field) {
                 let reason = format!("no column is the patient's {}", field.name());
-                let problem = self.problem(Severity::Warning, reason, "left empty for all patients");
+                let problem = self.problem(ProblemSeverity::Warning, reason, "left empty for all patients");
                 self.problems.push(problem.at(self.grid.place_of_rows(self.header.row, self.header.row)));
             }
         }
@@ -71,10 +71,14 @@ impl Rows<'_> {
             let problem = match field {
                 Some(field) => {
                     let reason = format!("a second column for the patient's {}", field.name());
-                    self.problem(Severity::Warning, reason, "the first is read; what is in this one is kept as note")
+                    self.problem(
+                        ProblemSeverity::Warning,
+                        reason,
+                        "the first is read; what is in this one is kept as note",
+                    )
                 }
                 None => self.problem(
-                    Severity::Info,
+                    ProblemSeverity::Info,
                     "a column of no known name",
                     "what is in it is kept as note; rename it if it is the ID, age, sex, weight or height",
                 ),
@@ -85,7 +89,7 @@ impl Rows<'_> {
 
     fn report_gap(&mut self, previous: u32, row: &GridRow) {
         if row.number > previous.saturating_add(1) {
-            let problem = self.problem(Severity::Info, "empty between filled rows", "passed over");
+            let problem = self.problem(ProblemSeverity::Info, "empty between filled rows", "passed over");
             self.problems.push(problem.at(self.grid.place_of_rows(previous + 1, row.number - 1)));
         }
     }
@@ -94,22 +98,22 @@ impl Rows<'_> {
     fn patient(&mut self, row: &GridRow) -> Option<Patient> {
         let patient_id = self.id(row)?;
         let (sex, sex_raw) = self.sex(row, &patient_id);
-        let mut age = self.measured(row, Field::Age);
-        let mut height = self.measured(row, Field::Height);
-        let mut weight = self.measured(row, Field::Weight);
+        let mut age = self.measured(row, MetadataField::Age);
+        let mut height = self.measured(row, MetadataField::Height);
+        let mut weight = self.measured(row, MetadataField::Weight);
         if let (Some(height), Some(weight)) = (&mut height, &mut weight) {
             swap_back(height, weight);
         }
-        let mut value = |m: &mut Option<Measured>, field| {
+        let mut value = |m: &mut Option<MeasuredCell>, field| {
             let m = m.as_mut()?;
             check_range(m, field);
             self.report_measured(row, field, m, &patient_id);
             m.value
         };
         Some(Patient {
-            age: value(&mut age, Field::Age),
-            height_cm: value(&mut height, Field::Height),
-            weight_kg: value(&mut weight, Field::Weight),
+            age: value(&mut age, MetadataField::Age),
+            height_cm: value(&mut height, MetadataField::Height),
+            weight_kg: value(&mut weight, MetadataField::Weight),
             sex,
             sex_raw,
             note: self.note(row, &patient_id),
@@ -119,20 +123,20 @@ impl Rows<'_> {
     }
 
     fn id(&mut self, row: &GridRow) -> Option<String> {
-        let column = &self.header.columns[&Field::Id];
+        let column = &self.header.columns[&MetadataField::Id];
         let place = self.place(row, column);
         let cell = row.cell(column.column);
         let raw = cell.map(Cell::shown).unwrap_or_default();
         let cleaned = text::clean(&raw);
         let left_out = |severity, reason: String| Some(self.problem(severity, reason, "row left out"));
         let refusal = match cell {
-            Some(Cell::Broken(error)) => left_out(Severity::Error, format!("the cell holds an error: {error}")),
-            Some(Cell::Truth(_)) => left_out(Severity::Error, "expected an ID".into()),
+            Some(Cell::Broken(error)) => left_out(ProblemSeverity::Error, format!("the cell holds an error: {error}")),
+            Some(Cell::Truth(_)) => left_out(ProblemSeverity::Error, "expected an ID".into()),
             Some(Cell::Text(_)) if columns::is_id_name(&cleaned.text) => {
-                left_out(Severity::Info, "the header once more".into())
+                left_out(ProblemSeverity::Info, "the header once more".into())
             }
             Some(Cell::Text(_)) if TOTALS.contains(&cleaned.text.to_lowercase().as_str()) => {
-                left_out(Severity::Warning, "a row of totals, not a patient".into())
+                left_out(ProblemSeverity::Warning, "a row of totals, not a patient".into())
             }
             _ => None,
         };
@@ -143,34 +147,41 @@ impl Rows<'_> {
         let id = if text::says_missing(&cleaned.text) { None } else { normalise_patient_id(&raw) };
         let Some(id) = id else {
             let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
-            let problem = self.problem(Severity::Error, "no ID in a row with other cells", "row left out");
+            let problem = self.problem(ProblemSeverity::Error, "no ID in a row with other cells", "row left out");
             self.problems.push(problem.at(place).raw(&said.join("; ")));
             return None;
         };
         if !cleaned.repairs.is_empty() {
-            let problem = self.problem(Severity::Info, cleaned.repairs.join(", "), format!("read as {id}"));
+            let problem = self.problem(ProblemSeverity::Info, cleaned.repairs.join(", "), format!("read as {id}"));
             self.problems.push(problem.at(place).raw(&raw).of_patient(&id));
         }
         Some(id)
     }
 
     fn sex(&mut self, row: &GridRow, id: &str) -> (Option<Sex>, String) {
-        let Some(column) = self.header.columns.get(&Field::Sex) else { return (None, String::new()) };
+        let Some(column) = self.header.columns.get(&MetadataField::Sex) else { return (None, String::new()) };
         let cell = row.cell(column.column);
         let raw = cell.map(Cell::shown).unwrap_or_default();
         let cleaned = text::clean(&raw);
         let (sex, said) = match cell {
-            None => (None, Some((Severity::Info, "no sex".to_owned()))),
-            Some(Cell::Broken(error)) => (None, Some((Severity::Error, format!("the cell holds an error: {error}")))),
-            Some(Cell::Text(_)) if text::says_missing(&cleaned.text) => (None, Some((Severity::Info, "no sex".into()))),
+            None => (None, Some((ProblemSeverity::Info, "no sex".to_owned()))),
+            Some(Cell::Broken(error)) => {
+                (None, Some((ProblemSeverity::Error, format!("the cell holds an error: {error}"))))
+            }
+            Some(Cell::Text(_)) if text::says_missing(&cleaned.text) => {
+                (None, Some((ProblemSeverity::Info, "no sex".into())))
+            }
             Some(Cell::Text(_)) => match sex::parse(&cleaned.text) {
                 Some(sex) if cleaned.repairs.is_empty() => (Some(sex), None),
-                Some(sex) => {
-                    (Some(sex), Some((Severity::Info, format!("{} in {}", cleaned.repairs.join(", "), cleaned.text))))
-                }
-                None => (None, Some((Severity::Error, sex::EXPECTED.to_owned()))),
+                Some(sex) => (
+                    Some(sex),
+                    Some((ProblemSeverity::Info, format!("{} in {}", cleaned.repairs.join(", "), cleaned.text))),
+                ),
+                None => (None, Some((ProblemSeverity::Error, sex::EXPECTED.to_owned()))),
             },
-            Some(_) => (None, Some((Severity::Error, format!("a code whose meaning is not known; {}", sex::EXPECTED)))),
+            Some(_) => {
+                (None, Some((ProblemSeverity::Error, format!("a code whose meaning is not known; {}", sex::EXPECTED))))
+            }
         };
         if let Some((severity, reason)) = said {
             let action = sex.map_or("left empty".to_owned(), |sex| format!("read as {}", sex.name()));
@@ -181,12 +192,12 @@ impl Rows<'_> {
     }
 
     /// `None` where no column holds the field.
-    fn measured(&self, row: &GridRow, field: Field) -> Option<Measured> {
+    fn measured(&self, row: &GridRow, field: MetadataField) -> Option<MeasuredCell> {
         let column = self.header.columns.get(&field)?;
         Some(measure(row.cell(column.column), field, column.unit, self.grid.sheet.is_some()))
     }
 
-    fn report_measured(&mut self, row: &GridRow, field: Field, m: &Measured, id: &str) {
+    fn report_measured(&mut self, row: &GridRow, field: MetadataField, m: &MeasuredCell, id: &str) {
         if m.reasons.is_empty() {
             return;
         }
@@ -213,7 +224,8 @@ impl Rows<'_> {
                 Some((column, None)) if column.name.eq_ignore_ascii_case("note") => notes.push(text),
                 Some((column, _)) => notes.push(format!("{}: {text}", column.name)),
                 None => {
-                    let problem = self.problem(Severity::Info, "text in a column without a name", "kept as note");
+                    let problem =
+                        self.problem(ProblemSeverity::Info, "text in a column without a name", "kept as note");
                     let place = self.grid.place(row.number, *at, "");
                     self.problems.push(problem.at(place).raw(&raw).of_patient(id));
                     notes.push(text);
@@ -239,18 +251,18 @@ impl Rows<'_> {
         .collect();
         let earlier = first.row.unwrap_or_default();
         let (severity, reason) = if differences.is_empty() {
-            (Severity::Info, format!("the ID of row {earlier} with the same values"))
+            (ProblemSeverity::Info, format!("the ID of row {earlier} with the same values"))
         } else {
-            (Severity::Warning, format!("the ID of row {earlier} with other values: {}", differences.join(", ")))
+            (ProblemSeverity::Warning, format!("the ID of row {earlier} with other values: {}", differences.join(", ")))
         };
         let problem = self.problem(severity, reason, format!("row left out; row {earlier} is read"));
-        let place = self.place(row, &self.header.columns[&Field::Id]);
+        let place = self.place(row, &self.header.columns[&MetadataField::Id]);
         self.problems.push(problem.at(place).raw(&second.patient_id).of_patient(&first.patient_id));
     }
 }
 
 /// Swaps height and weight where units or sizes allow nothing else.
-fn swap_back(height: &mut Measured, weight: &mut Measured) {
+fn swap_back(height: &mut MeasuredCell, weight: &mut MeasuredCell) {
     let tall = weight.could_be(Dimension::Length, 130.0..=220.0);
     let heavy = height.could_be(Dimension::Mass, 25.0..=125.0);
     if !(tall && heavy) {
@@ -260,6 +272,6 @@ fn swap_back(height: &mut Measured, weight: &mut Measured) {
     let reason = format!("height ({}) and weight ({}) look swapped", height.raw, weight.raw);
     for m in [height, weight] {
         m.foreign = None;
-        m.say(Severity::Warning, reason.clone());
+        m.say(ProblemSeverity::Warning, reason.clone());
     }
 }

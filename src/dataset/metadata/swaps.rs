@@ -1,26 +1,29 @@
 //! Columns under each other's names, or in other units than they seem to be.
 
-use super::columns::{Field, Header};
+use super::columns::{Header, MetadataField};
 use super::grid::{Cell, Grid};
 use super::measure::{adult, measure};
 use super::numbers::Unit;
 use super::{sex, text};
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Problem, ProblemSeverity};
 
 /// Fewest values on which a column is judged.
 const FEWEST: usize = 3;
 
 /// Swaps columns back whose contents can only be each other's: sex with a column of numbers, height with weight.
 pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem>) {
-    for field in [Field::Age, Field::Weight, Field::Height] {
+    for field in [MetadataField::Age, MetadataField::Weight, MetadataField::Height] {
         let share_of_sex = |f| share(grid, header, f, |text| sex::parse(text).is_some());
-        let (Some(under_sex), Some(under_field)) = (share_of_sex(Field::Sex), share_of_sex(field)) else { continue };
+        let (Some(under_sex), Some(under_field)) = (share_of_sex(MetadataField::Sex), share_of_sex(field)) else {
+            continue;
+        };
         if under_sex == 0.0 && under_field > 0.5 {
             let reason = format!("the column {} holds sexes, the column of sex holds none", field.name());
-            swap(grid, header, file, problems, [Field::Sex, field], reason);
+            swap(grid, header, file, problems, [MetadataField::Sex, field], reason);
         }
     }
-    let [heights, weights] = [Field::Height, Field::Weight].map(|field| bare_values(grid, header, field));
+    let [heights, weights] =
+        [MetadataField::Height, MetadataField::Weight].map(|field| bare_values(grid, header, field));
     let (Some(height), Some(weight)) = (median(&heights), median(&weights)) else { return };
     let bmi = |kg: f64, cm: f64| kg / (cm / 100.0).powi(2);
     let (inch, pound) = (Unit::Inch.factor(), Unit::Pound.factor());
@@ -33,22 +36,22 @@ pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Pro
                 header,
                 file,
                 problems,
-                &[(Field::Height, Unit::Inch), (Field::Weight, Unit::Pound)],
+                &[(MetadataField::Height, Unit::Inch), (MetadataField::Weight, Unit::Pound)],
                 &reason,
             );
         } else if height < 120.0 && weight > 130.0 {
             let reason = format!("the median height would be {height} cm, the median weight {weight} kg");
-            swap(grid, header, file, problems, [Field::Height, Field::Weight], reason);
+            swap(grid, header, file, problems, [MetadataField::Height, MetadataField::Weight], reason);
         }
-    } else if !PLAUSIBLE_BMI.contains(&bmi(weight, height)) && adult(Field::Height).contains(&height) {
+    } else if !PLAUSIBLE_BMI.contains(&bmi(weight, height)) && adult(MetadataField::Height).contains(&height) {
         if PLAUSIBLE_BMI.contains(&bmi(weight * pound, height)) && weight > 90.0 {
             let reason = format!("a median weight of {weight} at a median height of {height} cm is one of pounds");
-            set_units(grid, header, file, problems, &[(Field::Weight, Unit::Pound)], &reason);
+            set_units(grid, header, file, problems, &[(MetadataField::Weight, Unit::Pound)], &reason);
         } else {
             let bmi = bmi(weight, height);
             let reason = format!("medians of {height} cm and {weight} kg give a body mass index of {bmi:.0}");
-            let place = header.columns.get(&Field::Weight).map(|c| grid.place(header.row, c.column, &c.name));
-            let problem = Problem::new(Severity::Warning, file, reason, "read as they are; look at the units");
+            let place = header.columns.get(&MetadataField::Weight).map(|c| grid.place(header.row, c.column, &c.name));
+            let problem = Problem::new(ProblemSeverity::Warning, file, reason, "read as they are; look at the units");
             problems.push(problem.at(place.unwrap_or_default()));
         }
     }
@@ -63,7 +66,7 @@ fn set_units(
     header: &mut Header,
     file: &str,
     problems: &mut Vec<Problem>,
-    units: &[(Field, Unit)],
+    units: &[(MetadataField, Unit)],
     reason: &str,
 ) {
     for (field, unit) in units {
@@ -71,7 +74,7 @@ fn set_units(
         column.unit = Some(*unit);
         let action = format!("the column is read in {}", if *unit == Unit::Inch { "inches" } else { "pounds" });
         let place = grid.place(header.row, column.column, &column.name);
-        problems.push(Problem::new(Severity::Warning, file, reason, action).at(place).raw(&column.name));
+        problems.push(Problem::new(ProblemSeverity::Warning, file, reason, action).at(place).raw(&column.name));
     }
 }
 
@@ -82,9 +85,16 @@ fn spread(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() / mean
 }
 
-fn swap(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem>, fields: [Field; 2], reason: String) {
+fn swap(
+    grid: &Grid,
+    header: &mut Header,
+    file: &str,
+    problems: &mut Vec<Problem>,
+    fields: [MetadataField; 2],
+    reason: String,
+) {
     let [Some(mut a), Some(mut b)] = fields.map(|f| header.columns.remove(&f)) else { return };
-    let problem = Problem::new(Severity::Warning, file, reason, "the two columns are read as each other's")
+    let problem = Problem::new(ProblemSeverity::Warning, file, reason, "the two columns are read as each other's")
         .at(grid.place(header.row, a.column, &a.name))
         .raw(&format!("{}; {}", a.name, b.name));
     problems.push(problem);
@@ -94,20 +104,20 @@ fn swap(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem
     header.columns.insert(fields[1], a);
 }
 
-fn cells<'a>(grid: &'a Grid, header: &Header, field: Field) -> Vec<&'a Cell> {
+fn cells<'a>(grid: &'a Grid, header: &Header, field: MetadataField) -> Vec<&'a Cell> {
     let Some(column) = header.columns.get(&field).map(|c| c.column) else { return Vec::new() };
     grid.rows.iter().filter(|r| r.number > header.row).filter_map(|r| r.cell(column)).collect()
 }
 
 /// Share of a column's cells whose clean text passes; `None` for too few cells.
-fn share(grid: &Grid, header: &Header, field: Field, passes: impl Fn(&str) -> bool) -> Option<f64> {
+fn share(grid: &Grid, header: &Header, field: MetadataField, passes: impl Fn(&str) -> bool) -> Option<f64> {
     let cells = cells(grid, header, field);
     let passing = cells.iter().filter(|c| passes(&text::clean(&c.shown()).text)).count();
     (cells.len() >= FEWEST).then(|| passing as f64 / cells.len() as f64)
 }
 
 /// A column's numbers without a unit of their own, sorted; none where its name states one.
-fn bare_values(grid: &Grid, header: &Header, field: Field) -> Vec<f64> {
+fn bare_values(grid: &Grid, header: &Header, field: MetadataField) -> Vec<f64> {
     let stated = header.columns.get(&field).and_then(|c| c.unit);
     let mut values: Vec<f64> = cells(grid, header, field)
         .into_iter()

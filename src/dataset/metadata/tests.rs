@@ -120,7 +120,7 @@ fn titles_order_names_and_types_vary() {
     ] {
         assert!(said.contains(&expected), "{expected:?} in {said:#?}");
     }
-    assert!(problems.iter().any(|p| p.place == "환자!F7" && p.severity == Severity::Error), "{said:#?}");
+    assert!(problems.iter().any(|p| p.place == "환자!F7" && p.severity == ProblemSeverity::Error), "{said:#?}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn text_in_every_encoding_and_delimiter() {
     // Neither UTF-8 nor Korean: read as far as it goes, and said.
     let (patients, problems) = read_bytes_as("m.csv", b"id,sex\n1,F\n2,\xff\xff\n").unwrap();
     assert_eq!(patients[0].sex, Some(Sex::F));
-    assert!(problems.iter().any(|p| p.severity == Severity::Warning && p.action.contains("UTF-8")));
+    assert!(problems.iter().any(|p| p.severity == ProblemSeverity::Warning && p.action.contains("UTF-8")));
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn swapped_values_and_columns_are_put_back() {
         let (patients, problems) = csv(&format!("id,sex,age,height,weight\n1,F,30,160,50\n2,F,30,{height},{weight}\n"));
         assert_eq!((patients[1].height_cm, patients[1].weight_kg), (Some(172.0), Some(65.0)), "{height} {weight}");
         assert_eq!(problems.len(), 2);
-        assert!(problems.iter().all(|p| p.severity == Severity::Warning && p.reason.contains("swapped")));
+        assert!(problems.iter().all(|p| p.severity == ProblemSeverity::Warning && p.reason.contains("swapped")));
     }
     // Units that contradict a swap prevent it.
     let (patients, problems) = csv("id,sex,age,height,weight\n1,F,30,65cm,172kg\n");
     assert_eq!((patients[0].height_cm, patients[0].weight_kg), (Some(65.0), Some(172.0)));
-    assert!(problems.iter().all(|p| p.severity == Severity::Warning && p.reason.contains("odd")));
+    assert!(problems.iter().all(|p| p.severity == ProblemSeverity::Warning && p.reason.contains("odd")));
 
     let (patients, problems) = csv("id,sex,age,height (cm),weight (kg)\n1,F,30,55,160\n2,M,31,70,175\n3,M,32,80,180\n");
     assert_eq!((patients[2].height_cm, patients[2].weight_kg), (Some(180.0), Some(80.0)));
@@ -244,7 +244,7 @@ fn headers_that_are_split_absent_or_doubled() {
 
     let (patients, problems) = csv("ID,sex,age,height,체중,몸무게\n1,F,30,160,55,56\n");
     assert_eq!((patients[0].weight_kg, patients[0].note.as_str()), (Some(55.0), "몸무게: 56"));
-    assert!(problems.iter().any(|p| p.place == "line 1 column 몸무게" && p.severity == Severity::Warning));
+    assert!(problems.iter().any(|p| p.place == "line 1 column 몸무게" && p.severity == ProblemSeverity::Warning));
 
     let (_, problems) = csv("ID,sex\n1,F\n");
     assert_eq!(problems.iter().filter(|p| p.action == "left empty for all patients").count(), 3);
@@ -253,7 +253,7 @@ fn headers_that_are_split_absent_or_doubled() {
     assert!(matches!(&error, MetadataError::NoIdColumn { found, .. } if found == &["이름", "나이"]));
     assert!(read_bytes_as("m.csv", b"").is_err());
     let (patients, problems) = csv("ID,sex,age,height,weight\n");
-    assert!(patients.is_empty() && problems.iter().any(|p| p.severity == Severity::Error));
+    assert!(patients.is_empty() && problems.iter().any(|p| p.severity == ProblemSeverity::Error));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn of_two_sheets_the_fuller_is_read() {
     sheet.write(1, 1, "F").unwrap();
     let (patients, problems) = read_bytes_as("m.xlsx", &workbook.save_to_buffer().unwrap()).unwrap();
     assert_eq!(patients[0].patient_id, "002");
-    assert!(problems.iter().any(|p| p.place == "old" && p.severity == Severity::Warning));
+    assert!(problems.iter().any(|p| p.place == "old" && p.severity == ProblemSeverity::Warning));
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn units_that_nobody_wrote_are_found_in_the_columns() {
     let values = |text: &str| {
         let (patients, problems) = csv(text);
         let values: Vec<_> = patients.iter().map(|p| (p.weight_kg.unwrap(), p.height_cm.unwrap())).collect();
-        (values, problems.iter().any(|p| p.severity == Severity::Warning))
+        (values, problems.iter().any(|p| p.severity == ProblemSeverity::Warning))
     };
     let near = |found: &[(f64, f64)], expected: &[(f64, f64)]| {
         found.len() == expected.len()

@@ -4,7 +4,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
 /// Text without its dirt, and what the dirt was.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Cleaned {
+pub struct CleanText {
     pub text: String,
     /// Ready to be joined into a reason; empty where nothing was changed.
     pub repairs: Vec<String>,
@@ -12,7 +12,7 @@ pub struct Cleaned {
 
 /// Reads `_xHHHH_` escapes (also escaped ones), drops control and zero-width characters, makes full-width, half-width
 /// and decomposed characters plain, trims and joins spaces.
-pub fn clean(raw: &str) -> Cleaned {
+pub fn clean(raw: &str) -> CleanText {
     let mut repairs = Vec::new();
     let mut text = raw.to_owned();
     // A round of export more than needed leaves `_x005F_x0008_`: an escaped escape.
@@ -54,7 +54,7 @@ pub fn clean(raw: &str) -> Cleaned {
     if text.trim() != text {
         repairs.push("stray spaces".into());
     }
-    Cleaned { text: trimmed, repairs }
+    CleanText { text: trimmed, repairs }
 }
 
 /// One round of decoding and the first escape met; `None` where there is none.

@@ -9,7 +9,7 @@ use zip::ZipArchive;
 
 use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
 use super::text;
-use crate::dataset::{Problem, Severity};
+use crate::dataset::{Problem, ProblemSeverity};
 
 /// Most bytes that the parts of a workbook may have together once unpacked.
 const MAX_UNPACKED: u64 = 64 << 20;
@@ -44,7 +44,9 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
         // A hidden sheet is an older or an internal one. Only where all are hidden must one be meant.
         let (wanted, left_out) = if visible.is_empty() { (hidden, visible) } else { (visible, hidden) };
         for other in left_out {
-            found.push(Problem::new(Severity::Info, file, "the sheet is hidden", "sheet left out").at(other.name));
+            found.push(
+                Problem::new(ProblemSeverity::Info, file, "the sheet is hidden", "sheet left out").at(other.name),
+            );
         }
         for name in wanted.into_iter().map(|s| s.name) {
             match sheet(&mut workbook, &name, &mut taken) {
@@ -52,12 +54,15 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
                     if let Some(damage) = damage {
                         let reason = format!("the sheet is damaged: {damage}");
                         found.push(
-                            Problem::new(Severity::Error, file, reason, "what stands before it is read").at(&name),
+                            Problem::new(ProblemSeverity::Error, file, reason, "what stands before it is read")
+                                .at(&name),
                         );
                     }
                     grids.push(grid);
                 }
-                Err(reason) => found.push(Problem::new(Severity::Error, file, reason, "sheet left out").at(&name)),
+                Err(reason) => {
+                    found.push(Problem::new(ProblemSeverity::Error, file, reason, "sheet left out").at(&name))
+                }
             }
         }
         Ok(grids)

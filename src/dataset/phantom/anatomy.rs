@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::bones::{Bone, COUNT, Group};
+use crate::bones::{Bone, BoneGroup, COUNT};
 use crate::geometry::Point;
 
 /// Number of radii a bone's outline is described by.
@@ -106,11 +106,11 @@ fn parse(text: &str) -> Anatomy {
 fn mend_axes(forms: &mut [BoneForm; COUNT]) {
     for index in 0..COUNT {
         let bone = Bone::from_index(index).expect("index below the count");
-        let Group::Finger(finger) = bone.group() else { continue };
+        let BoneGroup::Finger(finger) = bone.group() else { continue };
         if forms[index].axis_sd <= 12.0 {
             continue;
         }
-        let is_distal = index == 0 || Bone::from_index(index - 1).map(|b| b.group()) != Some(Group::Finger(finger));
+        let is_distal = index == 0 || Bone::from_index(index - 1).map(|b| b.group()) != Some(BoneGroup::Finger(finger));
         forms[index].axis_deg = if is_distal {
             forms[index + 1].centre.lean_to(forms[index].centre)
         } else {

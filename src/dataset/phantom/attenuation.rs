@@ -5,7 +5,7 @@ use super::hand::{HandGeometry, TABLE_SIZE};
 use super::pose::FINGERS;
 use super::raster::{Window, depth, fill};
 use super::texture::Noise;
-use crate::bones::{Bone, COUNT, Group};
+use crate::bones::{Bone, BoneGroup, COUNT};
 use crate::geometry::Point;
 
 /// Half width, in the table's px, up to which a bone is round.
@@ -32,11 +32,11 @@ fn build(bone: Bone, strength: f32) -> Build {
     let carpal = Build { shaft: 0.0, shell: 4.2, spongy: 0.34, grain: 0.36, density: 0.95, is_long: false };
     let long = Build { shaft: 0.36 * strength, shell: 3.4, spongy: 0.31, grain: 0.46, density: 1.0, is_long: true };
     match bone.group() {
-        Group::Carpal => carpal,
+        BoneGroup::Carpal => carpal,
         // Tufts have hardly any canal and are thin.
-        Group::Finger(_) if [0, 3, 7, 11, 15].contains(&bone.index()) => Build { shaft: 0.42 * strength, ..long },
-        Group::Finger(_) => long,
-        Group::Forearm => Build { shaft: 0.27 * strength, shell: 4.2, density: 0.80, ..long },
+        BoneGroup::Finger(_) if [0, 3, 7, 11, 15].contains(&bone.index()) => Build { shaft: 0.42 * strength, ..long },
+        BoneGroup::Finger(_) => long,
+        BoneGroup::Forearm => Build { shaft: 0.27 * strength, shell: 4.2, density: 0.80, ..long },
     }
 }
 

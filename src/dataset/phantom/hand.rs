@@ -4,7 +4,7 @@ use super::anatomy::Anatomy;
 use super::draw::Draw;
 use super::outline::{centroid, clip, control_points, dense_polygon, forearm_control_points, smooth, sparse_polygon};
 use super::pose::{BoneVariation, Joints, Placed, ends, place};
-use crate::bones::{self, Bone, COUNT, Group};
+use crate::bones::{self, Bone, BoneGroup, COUNT};
 use crate::dataset::Side;
 use crate::dataset::annotation::Shape;
 use crate::geometry::Point;
@@ -93,9 +93,9 @@ fn vary(stoutness: f64, patient: &mut Draw, image: &mut Draw) -> [BoneVariation;
         let bone = Bone::from_index(b).expect("index below the count");
         let mut both = |sd: f64| patient.normal(0.0, sd) + image.normal(0.0, 0.35 * sd);
         let (length, width, wave) = match bone.group() {
-            Group::Finger(f) => (finger_length[f as usize] + both(0.009), both(0.016), 0.005),
-            Group::Carpal => (both(0.022), both(0.022), 0.016),
-            Group::Forearm => (0.0, both(0.03), 0.004),
+            BoneGroup::Finger(f) => (finger_length[f as usize] + both(0.009), both(0.016), 0.005),
+            BoneGroup::Carpal => (both(0.022), both(0.022), 0.016),
+            BoneGroup::Forearm => (0.0, both(0.03), 0.004),
         };
         let waves = [1.0, 0.75, 0.6].map(|share| [both(wave * share), both(wave * share)]);
         BoneVariation { length: 1.0 + length, width: stoutness * (1.0 + width), waves }
@@ -148,7 +148,7 @@ fn compose(
 
 fn outline(bone: Bone, rotated: bool, scale: f64, variation: &BoneVariation, placed: Placed) -> Vec<Point> {
     let forms = Anatomy::get();
-    let control = if bone.group() == Group::Forearm {
+    let control = if bone.group() == BoneGroup::Forearm {
         let distal = forms.pose(rotated)[bone.index()].radii[0];
         forearm_control_points(&forms.straight[bone.index()], distal, 1500.0, scale, variation)
     } else {
@@ -160,7 +160,7 @@ fn outline(bone: Bone, rotated: bool, scale: f64, variation: &BoneVariation, pla
 
 fn annotate(bone: Bone, outline: &[Point], dense: bool, k: f64, limit: f64, pen: &mut Draw) -> Shape {
     let curve = clip(outline, limit);
-    let points = if dense || bone.group() == Group::Forearm {
+    let points = if dense || bone.group() == BoneGroup::Forearm {
         dense_polygon(&curve, limit)
     } else {
         let perimeter: f64 = (0..curve.len()).map(|i| curve[i].distance(curve[(i + 1) % curve.len()])).sum();

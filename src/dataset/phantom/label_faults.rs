@@ -2,7 +2,7 @@
 
 use super::draw::Draw;
 use super::hand::{HandGeometry, TABLE_SIZE};
-use crate::bones::{Bone, Group};
+use crate::bones::{Bone, BoneGroup};
 use crate::dataset::annotation::Shape;
 
 /// What an annotator got wrong.
@@ -82,7 +82,7 @@ impl LabelFault {
         match self {
             F::SwappedPisiformTrapezoid => rename(shapes, &[("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")]),
             F::SwappedNeighbours => {
-                let a = any_bone(draw, |b| b.group() != Group::Forearm);
+                let a = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
                 let near: Vec<Bone> = a.neighbours().iter().copied().filter(|b| b.group() == a.group()).collect();
                 let b = near[draw.below(near.len())];
                 rename(shapes, &[(a.name(), b.name()), (b.name(), a.name())])
@@ -101,12 +101,12 @@ impl LabelFault {
             F::DuplicateLabel => duplicate(shapes, limit, k, draw),
             F::UnknownLabel => misspell(shapes, draw),
             F::ShiftedLabel => {
-                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
                 let (dx, dy) = shift(&mut shapes[bone.index()], limit, k, draw);
                 (vec![bone.name().to_owned()], format!("{bone} displaced by ({dx}, {dy}) px"))
             }
             F::SelfIntersection => {
-                let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+                let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
                 let points = &mut shapes[bone.index()].points;
                 let n = points.len();
                 // A stretch of the outline walked backwards: its two connections cross.
@@ -125,7 +125,7 @@ impl LabelFault {
             }
             F::TinyPart => add_speck(shapes, limit, k, draw),
             F::SeveralParts => {
-                let bone = any_bone(draw, |b| matches!(b.group(), Group::Finger(_)));
+                let bone = any_bone(draw, |b| matches!(b.group(), BoneGroup::Finger(_)));
                 split(shapes, hand, bone, k);
                 (vec![bone.name().to_owned()], format!("{bone} drawn in two parts"))
             }
@@ -152,7 +152,7 @@ const SCRAMBLED: [(&str, &str); 12] = [
 
 /// A bone drawn twice, a little apart, or its neighbour under its label.
 fn duplicate(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
-    let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+    let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
     if draw.chance(0.5) {
         let mut again = shapes[bone.index()].clone();
         again.index = shapes.len();
@@ -185,7 +185,7 @@ fn misspell(shapes: &mut [Shape], draw: &mut Draw) -> (Vec<String>, String) {
 
 /// A second polygon of a bone, as a slip of the tool leaves it.
 fn add_speck(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
-    let bone = any_bone(draw, |b| b.group() != Group::Forearm);
+    let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
     let [x, y] = shapes[bone.index()].points[0];
     let away = (30.0 * k).ceil() as i32;
     let (x, y) = (if x > limit / 2 { x - away } else { x + away }, if y > limit / 2 { y - away } else { y + away });

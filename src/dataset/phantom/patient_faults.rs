@@ -4,7 +4,7 @@ use super::draw::Draw;
 use super::patients::Person;
 use super::plan::{ImagePlan, times, typed_sex};
 use super::truth::Defect;
-use super::workbook::Row;
+use super::workbook::WorkbookRow;
 use crate::dataset::metadata::Sex;
 
 const PATIENT_FAULTS: [&str; 6] = [
@@ -21,7 +21,7 @@ pub(super) fn plant_patient_faults(
     images: &mut [ImagePlan],
     touched: &mut [bool],
     people: &[Person],
-    rows: &mut Vec<Row>,
+    rows: &mut Vec<WorkbookRow>,
     defects: &mut Vec<Defect>,
     draw: &mut Draw,
 ) {
@@ -94,7 +94,7 @@ fn swap_times(pair: &mut [ImagePlan]) {
     }
 }
 
-fn spoil_row(row: &mut Row, kind: &str, scale: f64, draw: &mut Draw) -> String {
+fn spoil_row(row: &mut WorkbookRow, kind: &str, scale: f64, draw: &mut Draw) -> String {
     match kind {
         "metadata_out_of_range" => match draw.below(4) {
             0 => {

@@ -1,6 +1,6 @@
 //! Decides, before anything is drawn, who is in the data set, what each image shows and which faults it has.
 
-use super::Settings;
+use super::PhantomSettings;
 use super::draw::Draw;
 use super::hand::HandSpec;
 use super::label_faults::LabelFault;
@@ -9,7 +9,7 @@ use super::patient_faults::plant_patient_faults;
 use super::patients::{Person, people};
 use super::render::Exposure;
 use super::truth::Defect;
-use super::workbook::Row;
+use super::workbook::WorkbookRow;
 use crate::dataset::metadata::Sex;
 use crate::dataset::{Side, Subset};
 
@@ -45,11 +45,11 @@ pub struct ImagePlan {
 
 /// The whole data set.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct PhantomPlan {
     /// Images by patient, right hand first.
     pub images: Vec<ImagePlan>,
     /// Rows of the workbook.
-    pub rows: Vec<Row>,
+    pub rows: Vec<WorkbookRow>,
     /// Faults known beforehand: of metadata, file order, copies and objects. Label faults are told when planted.
     pub defects: Vec<Defect>,
 }
@@ -61,7 +61,7 @@ const STRIPS: f64 = 0.015;
 const RINGS: f64 = 0.008;
 
 /// Plans the data set of `settings`.
-pub fn plan(settings: &Settings) -> Plan {
+pub fn plan(settings: &PhantomSettings) -> PhantomPlan {
     let people = people(settings.patients, settings.test_patients, settings.seed);
     let mut draw = Draw::new(settings.seed, "plan", 0);
     let mut images = plan_images(settings, &people, &mut draw);
@@ -75,10 +75,10 @@ pub fn plan(settings: &Settings) -> Plan {
         plant_patient_faults(&mut images, &mut touched, &people, &mut rows, &mut defects, &mut draw);
     }
     sprinkle_objects(&mut images, &touched, &mut defects, &mut draw);
-    Plan { images, rows, defects }
+    PhantomPlan { images, rows, defects }
 }
 
-fn plan_images(settings: &Settings, people: &[Person], draw: &mut Draw) -> Vec<ImagePlan> {
+fn plan_images(settings: &PhantomSettings, people: &[Person], draw: &mut Draw) -> Vec<ImagePlan> {
     let mut images = Vec::new();
     let mut clock = FIRST;
     let mut today = 0;
@@ -142,10 +142,10 @@ pub(super) fn typed_sex(sex: Sex, draw: &mut Draw) -> String {
     }
 }
 
-fn plan_rows(people: &[Person], draw: &mut Draw) -> Vec<Row> {
-    let mut rows: Vec<Row> = people
+fn plan_rows(people: &[Person], draw: &mut Draw) -> Vec<WorkbookRow> {
+    let mut rows: Vec<WorkbookRow> = people
         .iter()
-        .map(|p| Row {
+        .map(|p| WorkbookRow {
             id: p.id.clone(),
             age: Some(f64::from(p.age)),
             sex: Some(typed_sex(p.sex, draw)),

@@ -6,7 +6,7 @@ use super::render::{Exposure, render};
 use crate::dataset::Side;
 
 /// A hand with its picture, for trying things on.
-pub struct Hand {
+pub struct PhantomHand {
     /// Outlines, axes and annotation.
     pub geometry: HandGeometry,
     /// The radiograph.
@@ -14,7 +14,7 @@ pub struct Hand {
 }
 
 /// One hand in memory, as it lies in no data set: an average patient numbered `patient` under `seed`.
-pub fn hand(seed: u64, patient: u64, side: Side, rotated: bool, size: u32) -> Hand {
+pub fn hand(seed: u64, patient: u64, side: Side, rotated: bool, size: u32) -> PhantomHand {
     let mut draw = Draw::new(seed, "single hand", patient);
     let spec = HandSpec {
         seed,
@@ -29,5 +29,5 @@ pub fn hand(seed: u64, patient: u64, side: Side, rotated: bool, size: u32) -> Ha
     let index = 2 * patient + u64::from(side == Side::L);
     let exposure = Exposure { seed, index, cortex: 1.0, flesh: 1.0, objects: Vec::new() };
     let image = render(&geometry, &exposure);
-    Hand { geometry, image }
+    PhantomHand { geometry, image }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
+use super::PhantomSettings;
 
 /// One planted fault.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct Truth {
     /// Seed of the data set.
     pub seed: u64,
     /// What it was made with.
-    pub settings: Settings,
+    pub settings: PhantomSettings,
     /// Class names in channel order.
     pub classes: Vec<String>,
     /// Every planted fault.

@@ -6,7 +6,7 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Note, Workbook, Xlsx
 
 /// One row as typed; `None` is an empty cell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct WorkbookRow {
     /// Digits as text.
     pub id: String,
     /// Years.
@@ -23,7 +23,7 @@ pub struct Row {
 
 /// Writes sheet `ID`: Korean headings, a sixth column without one, a frozen heading, a comment, and declared
 /// dimensions as wide as column Z.
-pub fn write(path: &Path, rows: &[Row]) -> Result<(), XlsxError> {
+pub fn write(path: &Path, rows: &[WorkbookRow]) -> Result<(), XlsxError> {
     let mut book = Workbook::new();
     // The date of writing would make equal data sets differ.
     let created = ExcelDateTime::from_ymd(2022, 8, 22)?;

@@ -27,7 +27,7 @@ use crate::threads::{self, ThreadsError};
 
 /// What data set to make. Equal settings make equal files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct PhantomSettings {
     /// Patients with annotations.
     pub patients: usize,
     /// Patients without.
@@ -48,7 +48,7 @@ pub struct Settings {
 
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct PhantomSummary {
     /// Whether the folder held this very data set already and nothing was done.
     pub skipped: bool,
     /// Images with and without annotation.
@@ -120,7 +120,11 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
 /// Makes the data set of `settings` in `out`: the layout of the real one, `truth.json`, and the test images'
 /// annotations under `truth/outputs_json`. The folder appears whole or not at all. One that holds this data set already is
 /// left as it is; one that lacks files is written again.
-pub fn generate(settings: &Settings, out: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
+pub fn generate(
+    settings: &PhantomSettings,
+    out: &Path,
+    progress: &dyn Progress,
+) -> Result<PhantomSummary, PhantomError> {
     check(settings)?;
     if let Some(summary) = look_at(settings, out)? {
         return Ok(summary);
@@ -128,7 +132,7 @@ pub fn generate(settings: &Settings, out: &Path, progress: &dyn Progress) -> Res
     replace_folder(out, &kind::PHANTOM, |new| write_all(settings, new, progress))
 }
 
-fn check(settings: &Settings) -> Result<(), PhantomError> {
+fn check(settings: &PhantomSettings) -> Result<(), PhantomError> {
     let refuse = |setting, value: String, expected| Err(PhantomError::Setting { setting, value, expected });
     if !(64..=4096).contains(&settings.size) {
         return refuse("--size", settings.size.to_string(), "64 to 4096 px");
@@ -144,7 +148,7 @@ fn check(settings: &Settings) -> Result<(), PhantomError> {
 }
 
 /// The data set that is there already, if it is the same; `None` for a folder to write.
-fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomError> {
+fn look_at(settings: &PhantomSettings, out: &Path) -> Result<Option<PhantomSummary>, PhantomError> {
     match fs::read_dir(out).map(Iterator::count) {
         Ok(0) => return Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -153,7 +157,7 @@ fn look_at(settings: &Settings, out: &Path) -> Result<Option<Summary>, PhantomEr
     }
     let truth = Truth::read(&out.join("truth.json")).ok();
     match truth {
-        Some(truth) if Settings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
+        Some(truth) if PhantomSettings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
             if !is_whole(&truth, out) {
                 return Ok(None);
             }
@@ -178,16 +182,16 @@ fn is_whole(truth: &Truth, root: &Path) -> bool {
     root.join("meta_data.xlsx").is_file() && truth.images.iter().all(is_there)
 }
 
-fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> Summary {
+fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> PhantomSummary {
     let of = |subset: Subset| images.iter().filter(|i| i.split == subset.name()).count();
     let mut kinds = BTreeMap::new();
     for defect in defects {
         *kinds.entry(defect.kind.clone()).or_insert(0) += 1;
     }
-    Summary { skipped, train_images: of(Subset::Train), test_images: of(Subset::Test), defects: kinds }
+    PhantomSummary { skipped, train_images: of(Subset::Train), test_images: of(Subset::Test), defects: kinds }
 }
 
-fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Result<Summary, PhantomError> {
+fn write_all(settings: &PhantomSettings, root: &Path, progress: &dyn Progress) -> Result<PhantomSummary, PhantomError> {
     let plan = plan(settings);
     let book = root.join("meta_data.xlsx");
     workbook::write(&book, &plan.rows).map_err(|source| PhantomError::Workbook { path: book.clone(), source })?;
@@ -231,7 +235,7 @@ fn write_all(settings: &Settings, root: &Path, progress: &dyn Progress) -> Resul
 
 /// Draws one image and writes it with its annotation; what it shows, and the label fault planted in it.
 fn write_image(
-    settings: &Settings,
+    settings: &PhantomSettings,
     root: &Path,
     plan: &ImagePlan,
 ) -> Result<(ImageTruth, Option<Defect>), PhantomError> {

@@ -98,7 +98,7 @@ fn gather(pixels: &Tensor, regions: &Tensor) -> Result<Tensor, TchError> {
 /// The mean of the `values`, `[B, C, K]`, for each pixel by the softmax over the classes of the likeness of its `queries`,
 /// `[B, C, N]`, to the `keys`, `[B, C, K]`: `[B, C, N]` (equations 2 and 3). Channels stay before pixels
 /// throughout, so that nothing is copied into another order.
-fn attend(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor, TchError> {
+fn dot_product_attention(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor, TchError> {
     let scale = 1.0 / (keys.size()[1] as f64).sqrt();
     let likeness = keys.f_mul_scalar(scale)?.f_transpose(1, 2)?.f_matmul(queries)?; // [B, K, N]
     values.f_matmul(&likeness.f_softmax(1, None)?)
@@ -136,7 +136,7 @@ impl ObjectAttention {
         let keys = transform(&self.key, objects)?; // [B, 256, K]
         let values = transform(std::slice::from_ref(&self.value), objects)?; // [B, 256, K]
         let size = pixels.size();
-        let context = attend(&queries, &keys, &values)?.f_view([size[0], KEYS, size[2], size[3]])?;
+        let context = dot_product_attention(&queries, &keys, &values)?.f_view([size[0], KEYS, size[2], size[3]])?;
         self.widen.forward(&context, train)
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_pixel_takes_from_the_objects_it_is_like() {
         let (queries, keys, values) = (random(&[2, 4, 6]), random(&[2, 4, 3]), random(&[2, 4, 3]));
-        let context = attend(&queries, &keys, &values).unwrap();
+        let context = dot_product_attention(&queries, &keys, &values).unwrap();
         assert_eq!(context.size(), [2, 4, 6]);
         let at = |x: &Tensor, b, c, n| x.double_value(&[b, c, n]);
         for (b, n) in [(0, 0), (0, 5), (1, 2)] {

@@ -118,7 +118,7 @@ impl EfficientNet {
                 // The stride of the features this block leads to: a finer one asked for dilates it instead.
                 let target = 4 << taps.iter().position(|tap| blocks.len() <= *tap).expect("the last block is a tap");
                 let dilation = (target > output_stride).then(|| target / output_stride);
-                let shape = BlockShape {
+                let shape = InvertedResidualShape {
                     input: if repeat == 0 { input } else { output },
                     output,
                     kernel,
@@ -219,7 +219,7 @@ impl SameConv {
     }
 }
 
-struct BlockShape {
+struct InvertedResidualShape {
     input: i64,
     output: i64,
     kernel: i64,
@@ -245,8 +245,8 @@ struct Block {
 }
 
 impl Block {
-    fn new(path: &Path, shape: &BlockShape, drop_rate: f64) -> Result<Self, ModelError> {
-        let &BlockShape { input, output, kernel, stride, expansion, dilation, size } = shape;
+    fn new(path: &Path, shape: &InvertedResidualShape, drop_rate: f64) -> Result<Self, ModelError> {
+        let &InvertedResidualShape { input, output, kernel, stride, expansion, dilation, size } = shape;
         let wide = input * expansion;
         let plain = ConvOptions::without_bias();
         let norm = |name: &str, channels| Norm2d::with(&(path / name), channels, EPS, MOMENTUM);

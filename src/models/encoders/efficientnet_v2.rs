@@ -3,7 +3,7 @@
 //! timm's `tf_` variants, which pad as TensorFlow does so that the published weights fit.
 
 use super::mobile_trunk::{self, MobileTrunk};
-use crate::models::layers::{Activation, BlockKind, BlockShape, MobileStyle};
+use crate::models::layers::{Activation, BlockKind, InvertedResidualShape, MobileStyle};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const STYLE: MobileStyle =
@@ -55,13 +55,13 @@ fn variant(kind: EncoderKind) -> (i64, Vec<Stage>) {
 }
 
 /// The blocks of each stage.
-fn trunk(kind: EncoderKind) -> Vec<Vec<BlockShape>> {
+fn trunk(kind: EncoderKind) -> Vec<Vec<InvertedResidualShape>> {
     let (mut input, stages) = variant(kind);
     let mut shapes = Vec::new();
     for Stage(kind, repeats, stride, expansion, output) in stages {
         let mut blocks = Vec::new();
         for repeat in 0..repeats {
-            blocks.push(BlockShape {
+            blocks.push(InvertedResidualShape {
                 kind,
                 input,
                 wide: input * expansion,

@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use super::residual::{Block, BlockShape};
+use super::residual::{ResidualBlock, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
@@ -50,9 +50,9 @@ pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
 /// 2 and the branches, widened; hrnet-ocr reads the branches as they are.
 pub struct HrNet {
     stem: [ConvNormRelu; 2],
-    first: Vec<Block>,
+    first: Vec<ResidualBlock>,
     stages: Vec<Stage>,
-    widen: Option<Vec<Block>>,
+    widen: Option<Vec<ResidualBlock>>,
     channels: Vec<i64>,
     depth: usize,
 }
@@ -70,7 +70,7 @@ impl HrNet {
         let mut first = Vec::new();
         for block in 0..BLOCKS {
             let input = if block == 0 { STEM } else { before[0] };
-            first.push(Block::new(&(&path / "layer1" / block), &keeping_size(input, STEM, before[0]), true)?);
+            first.push(ResidualBlock::new(&(&path / "layer1" / block), &keeping_size(input, STEM, before[0]), true)?);
         }
         let mut stages = Vec::new();
         for (index, modules) in MODULES.into_iter().enumerate() {
@@ -85,7 +85,7 @@ impl HrNet {
         let widen = (!reads_branches).then(|| {
             let blocks = before.iter().zip(WIDENED).enumerate().map(|(index, (input, inner))| {
                 let place = &path / "incre_modules" / index / 0;
-                Block::new(&place, &keeping_size(*input, inner, EXPANSION * inner), true)
+                ResidualBlock::new(&place, &keeping_size(*input, inner, EXPANSION * inner), true)
             });
             blocks.collect::<Result<_, _>>()
         });
@@ -131,8 +131,8 @@ impl Encoder for HrNet {
 }
 
 /// A residual block at one size.
-fn keeping_size(input: i64, inner: i64, output: i64) -> BlockShape {
-    BlockShape { input, inner, output, stride: 1, dilation: None, groups: 1 }
+fn keeping_size(input: i64, inner: i64, output: i64) -> ResidualShape {
+    ResidualShape { input, inner, output, stride: 1, dilation: None, groups: 1 }
 }
 
 /// What leads from the branches of one stage into those of the next, which has one more: a convolution where the
@@ -181,7 +181,7 @@ impl Stage {
 
 /// Blocks on each branch, then each branch the sum of all.
 struct Module {
-    branches: Vec<Vec<Block>>,
+    branches: Vec<Vec<ResidualBlock>>,
     fusions: Vec<Fusion>,
 }
 
@@ -190,8 +190,8 @@ impl Module {
         let mut branches = Vec::new();
         for (index, width) in widths.iter().copied().enumerate() {
             let place = path / "branches" / index;
-            let blocks =
-                (0..BLOCKS).map(|block| Block::new(&(&place / block), &keeping_size(width, width, width), false));
+            let blocks = (0..BLOCKS)
+                .map(|block| ResidualBlock::new(&(&place / block), &keeping_size(width, width, width), false));
             branches.push(blocks.collect::<Result<Vec<_>, _>>()?);
         }
         let fusions = (0..widths.len()).map(|own| Fusion::new(&(path / "fuse_layers" / own), widths, own));

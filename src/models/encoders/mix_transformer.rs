@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use super::Encoder;
-use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, attend, drop_path, gelu};
+use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, dot_product_attention, drop_path, gelu};
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
@@ -210,7 +210,7 @@ impl Attention {
         let pair = self.key_value.forward(&coarse)?; // [B, M, 2 C]
         let pair = pair.f_view([batch, -1, 2, self.heads, head])?.f_permute([2, 0, 3, 1, 4])?;
         let (key, value) = (pair.f_get(0)?, pair.f_get(1)?); // [B, heads, M, C/heads]
-        let mixed = attend(&query, &key, &value)?;
+        let mixed = dot_product_attention(&query, &key, &value)?;
         let mixed = mixed.f_transpose(1, 2)?.f_reshape([batch, -1, width])?; // [B, N, C]
         Ok(self.project.forward(&mixed)?)
     }

@@ -5,17 +5,17 @@ use tch::Tensor;
 
 use super::{Encoder, numbered, stage};
 use crate::models::layers::{
-    Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
+    Activation, ConvNormAct, ConvShape, InvertedResidual, InvertedResidualShape, MobileStyle, Naming, Scheme,
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Whether the output of stage `index` is a feature: the next one halves the image, or there is none.
-fn is_tapped(stages: &[Vec<BlockShape>], index: usize) -> bool {
+fn is_tapped(stages: &[Vec<InvertedResidualShape>], index: usize) -> bool {
     stages.get(index + 1).is_none_or(|next| next[0].stride > 1)
 }
 
 /// See [`super::stages`]; `trunk` are the stages that [`MobileTrunk::new`] is given.
-pub fn stages(trunk: &[Vec<BlockShape>]) -> Vec<Vec<String>> {
+pub fn stages(trunk: &[Vec<InvertedResidualShape>]) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new()];
     stages.extend(numbered("blocks", (0..trunk.len()).filter(|index| is_tapped(trunk, *index))));
     stages[1].extend(stage(["conv_stem.", "bn1."]));
@@ -42,7 +42,7 @@ impl MobileTrunk {
     /// undilated network.
     pub fn new(
         path: &Path,
-        stages: &[Vec<BlockShape>],
+        stages: &[Vec<InvertedResidualShape>],
         activation: Activation,
         style: &MobileStyle,
         config: &ModelConfig,
@@ -63,7 +63,8 @@ impl MobileTrunk {
             for (place, block) in stage.iter().enumerate() {
                 // A block that would go beyond the output stride keeps its step's size; those after it are dilated.
                 let refused = stride * block.stride > output_stride;
-                let shape = BlockShape { stride: if refused { 1 } else { block.stride }, dilation, ..*block };
+                let shape =
+                    InvertedResidualShape { stride: if refused { 1 } else { block.stride }, dilation, ..*block };
                 let drop_rate = rate * count as f64 / total as f64;
                 let path = &path / "blocks" / index / place;
                 blocks.push(InvertedResidual::new(&path, Naming::Timm, &shape, style, drop_rate)?);

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::{Encoder, numbered};
 use crate::models::layers::{
-    Activation, BlockKind, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme,
+    Activation, BlockKind, ConvNormAct, ConvShape, InvertedResidual, InvertedResidualShape, MobileStyle, Naming, Scheme,
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
@@ -59,7 +59,7 @@ impl MobileNetV2 {
                 // The stride of the features this block leads to: a finer one asked for dilates it instead.
                 let target = 2 << TAPS.iter().position(|tap| index <= *tap).unwrap_or(TAPS.len());
                 let dilation = std::cmp::max(1, target / output_stride);
-                let shape = BlockShape {
+                let shape = InvertedResidualShape {
                     kind: BlockKind::Inverted,
                     input,
                     wide: input * expansion,

@@ -3,7 +3,7 @@
 //! Here timm's; `networks::torchvision` has torchvision's, of the same blocks under other names.
 
 use super::mobile_trunk::{self, MobileTrunk};
-use crate::models::layers::{Activation, BlockKind, BlockShape, MobileStyle};
+use crate::models::layers::{Activation, BlockKind, InvertedResidualShape, MobileStyle};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels of the stem.
@@ -39,11 +39,12 @@ const STYLE: MobileStyle =
     MobileStyle { eps: 1e-5, momentum: 0.1, same: false, squeeze: Activation::Relu, gate: Activation::HardSigmoid };
 
 /// The blocks between the stem and the last layer.
-pub fn blocks() -> Vec<BlockShape> {
+pub fn blocks() -> Vec<InvertedResidualShape> {
     let mut input = STEM;
     let shape = |(kernel, wide, output, squeezed, activation, stride): Row| {
         let kind = BlockKind::Inverted;
-        let shape = BlockShape { kind, input, wide, output, kernel, stride, dilation: 1, squeezed, activation };
+        let shape =
+            InvertedResidualShape { kind, input, wide, output, kernel, stride, dilation: 1, squeezed, activation };
         input = output;
         shape
     };
@@ -51,10 +52,11 @@ pub fn blocks() -> Vec<BlockShape> {
 }
 
 /// timm's stages of blocks, the last layer as one.
-fn trunk() -> Vec<Vec<BlockShape>> {
+fn trunk() -> Vec<Vec<InvertedResidualShape>> {
     let mut blocks = blocks().into_iter();
-    let mut stages: Vec<Vec<BlockShape>> = STAGES.iter().map(|count| blocks.by_ref().take(*count).collect()).collect();
-    stages.push(vec![BlockShape {
+    let mut stages: Vec<Vec<InvertedResidualShape>> =
+        STAGES.iter().map(|count| blocks.by_ref().take(*count).collect()).collect();
+    stages.push(vec![InvertedResidualShape {
         kind: BlockKind::Plain,
         input: BLOCKS[BLOCKS.len() - 1].2,
         wide: LAST,

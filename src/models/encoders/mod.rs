@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::models::layers::Scheme;
-    use crate::models::{Architecture, DecoderKind, EncoderScale, NetworkKind, Outline, Parameters, Role};
+    use crate::models::{Architecture, DecoderKind, EncoderScale, ModelOutline, NetworkKind, Parameters, Role};
 
     const REDUCED: EncoderScale = EncoderScale { width: 0.5, depth: 0.5 };
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn assert_each_weight_once(config: &ModelConfig, kind: EncoderKind) {
         let place = format!("{} of depth {}", config.describe(), config.depth());
-        let outline = Outline::of(config).unwrap_or_else(|error| panic!("{place}: {error}"));
+        let outline = ModelOutline::of(config).unwrap_or_else(|error| panic!("{place}: {error}"));
         let names: Vec<_> = outline.names().into_iter().filter(|name| name.starts_with("encoder.")).collect();
         let prefixes = config.encoder_stages(config.depth() as usize).unwrap();
         for name in &names {

@@ -6,8 +6,8 @@ use tch::Tensor;
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
-/// Sizes of a [`Block`].
-pub struct BlockShape {
+/// Sizes of a [`ResidualBlock`].
+pub struct ResidualShape {
     /// Channels in.
     pub input: i64,
     /// Channels between its convolutions.
@@ -23,15 +23,15 @@ pub struct BlockShape {
 }
 
 /// Convolutions with norms, added to the input or, where the shape changes, to its projection.
-pub struct Block {
+pub struct ResidualBlock {
     layers: Vec<(Conv2d, Norm2d)>,
     projection: Option<(Conv2d, Norm2d)>,
 }
 
-impl Block {
+impl ResidualBlock {
     /// Two 3x3 convolutions; a bottleneck has a 3x3 one between two 1x1 ones.
-    pub fn new(path: &Path, shape: &BlockShape, bottleneck: bool) -> Result<Self, ModelError> {
-        let &BlockShape { input, inner, output, stride, dilation, groups } = shape;
+    pub fn new(path: &Path, shape: &ResidualShape, bottleneck: bool) -> Result<Self, ModelError> {
+        let &ResidualShape { input, inner, output, stride, dilation, groups } = shape;
         let plain = ConvOptions::without_bias();
         let step = if dilation.is_some() { 1 } else { stride };
         let rate = dilation.unwrap_or(1);
@@ -53,7 +53,7 @@ impl Block {
         } else {
             None
         };
-        Ok(Block { layers, projection })
+        Ok(ResidualBlock { layers, projection })
     }
 
     /// `[B, input, H, W]` to `[B, output, H / stride, W / stride]`.

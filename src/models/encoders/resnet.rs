@@ -4,7 +4,7 @@
 
 use tch::Tensor;
 
-use super::residual::{Block, BlockShape};
+use super::residual::{ResidualBlock, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path};
@@ -41,7 +41,7 @@ pub fn stages() -> Vec<Vec<String>> {
 pub struct ResNet {
     stem: Conv2d,
     stem_norm: Norm2d,
-    stages: Vec<Vec<Block>>,
+    stages: Vec<Vec<ResidualBlock>>,
     channels: Vec<i64>,
     depth: usize,
     stride: i64,
@@ -71,7 +71,7 @@ impl ResNet {
             let dilation = (stride > output_stride).then(|| stride / output_stride);
             let mut stage = Vec::new();
             for block in 0..scale.blocks(blocks) {
-                let shape = BlockShape {
+                let shape = ResidualShape {
                     input,
                     inner: if variant.bottleneck {
                         planes * variant.width_per_group / 64 * variant.groups
@@ -83,7 +83,11 @@ impl ResNet {
                     dilation: if block == 0 && gradual { dilation.map(|rate| rate / 2) } else { dilation },
                     groups: variant.groups,
                 };
-                stage.push(Block::new(&(&path / format!("layer{}", index + 1) / block), &shape, variant.bottleneck)?);
+                stage.push(ResidualBlock::new(
+                    &(&path / format!("layer{}", index + 1) / block),
+                    &shape,
+                    variant.bottleneck,
+                )?);
                 input = planes * expansion;
             }
             stages.push(stage);

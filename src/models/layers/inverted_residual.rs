@@ -33,7 +33,7 @@ pub enum BlockKind {
 
 /// Sizes of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockShape {
+pub struct InvertedResidualShape {
     /// Its layers.
     pub kind: BlockKind,
     /// Channels in.
@@ -68,11 +68,12 @@ impl InvertedResidual {
     pub fn new(
         path: &Path,
         naming: Naming,
-        shape: &BlockShape,
+        shape: &InvertedResidualShape,
         style: &MobileStyle,
         drop_rate: f64,
     ) -> Result<Self, ModelError> {
-        let &BlockShape { kind, input, wide, output, kernel, stride, dilation, squeezed, activation } = shape;
+        let &InvertedResidualShape { kind, input, wide, output, kernel, stride, dilation, squeezed, activation } =
+            shape;
         let spatial = |input, output, groups| ConvShape { input, output, kernel, stride, dilation, groups };
         let narrow = ConvShape::point(wide, output);
         let linear = Activation::Identity;

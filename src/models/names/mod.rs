@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::fit::fitting;
+use super::suggest_config::fitting;
 use super::weights::{CLASSIFIERS, adapt_first_layer, advice, listing};
-use super::{EncoderKind, Family, ModelConfig, ModelError, Norm, Outline, Role, classes_of, shared};
+use super::{EncoderKind, Family, ModelConfig, ModelError, ModelOutline, Norm, Role, classes_of, shared};
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
     /// A library whose state dicts can be exchanged.
-    pub enum Source ("source") {
+    pub enum WeightsSource ("source") {
         /// segmentation_models_pytorch: whole models.
         Smp = "smp",
         /// timm: classifiers and feature extractors, which are our encoders.
@@ -35,7 +35,7 @@ pub enum NamesError {
     #[error("{source_name} has no {model}; weights of it cannot come from there or go there")]
     NoCounterpart {
         /// The other library.
-        source_name: Source,
+        source_name: WeightsSource,
         /// What it lacks.
         model: String,
     },
@@ -43,7 +43,7 @@ pub enum NamesError {
     #[error("{source_name} has {0} with batch norm alone, not {1}", model, norm)]
     NoNorm {
         /// The other library.
-        source_name: Source,
+        source_name: WeightsSource,
         /// The model.
         model: String,
         /// The norm asked for.
@@ -57,7 +57,7 @@ pub enum NamesError {
     )]
     Mismatch {
         /// The other library.
-        source_name: Source,
+        source_name: WeightsSource,
         /// The model.
         model: String,
         /// Tensors of the model that are not there, by the other library's names.
@@ -111,12 +111,12 @@ const AUXILIARY: &str = "auxiliary_head.";
 /// # Errors
 /// What [`NamesError`] lists.
 pub fn to_carpus(
-    source: Source,
+    source: WeightsSource,
     config: &ModelConfig,
     tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
     // Whole models of these have our names, so that it can be told which model they fit.
-    let ours = is_whole(source, config) && source != Source::Transformers;
+    let ours = is_whole(source, config) && source != WeightsSource::Transformers;
     let given = ours.then(|| {
         let mut given = shared(&tensors);
         given.retain(|name, _| !name.starts_with(CLASSIFICATION));
@@ -133,12 +133,12 @@ pub fn to_carpus(
 }
 
 fn renamed_to_carpus(
-    source: Source,
+    source: WeightsSource,
     config: &ModelConfig,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
     let reference = ModelConfig { norm: Norm::Batch, ..config.clone() };
-    if source == Source::Transformers {
+    if source == WeightsSource::Transformers {
         let renamed = transformers::to_carpus(&reference, tensors)?;
         return finish(source, config, &reference, renamed, Vec::new(), Vec::new(), Vec::new());
     }
@@ -159,7 +159,7 @@ fn renamed_to_carpus(
     }
     let whole = is_whole(source, config);
     let is_head = |name: &String| match whole {
-        true => source == Source::Smp && name.starts_with(CLASSIFICATION),
+        true => source == WeightsSource::Smp && name.starts_with(CLASSIFICATION),
         false => CLASSIFIERS.iter().any(|prefix| name.starts_with(prefix)),
     };
     let (left_out, surplus): (Vec<_>, Vec<_>) = tensors.into_keys().partition(is_head);
@@ -168,7 +168,7 @@ fn renamed_to_carpus(
 
 /// The weights of `reference` as those of `config`, which may differ in the norm.
 fn finish(
-    source: Source,
+    source: WeightsSource,
     config: &ModelConfig,
     reference: &ModelConfig,
     mut renamed: BTreeMap<String, Tensor>,
@@ -179,7 +179,7 @@ fn finish(
     let first_layer_summed = sum_first_layer(reference, &mut renamed)?;
     check(source, reference, &renamed, missing, surplus)?;
     if config.norm != reference.norm {
-        let stays = Outline::of(config)?;
+        let stays = ModelOutline::of(config)?;
         let stays = stays.names();
         renamed.retain(|name, _| stays.contains(name.as_str()));
     }
@@ -188,7 +188,7 @@ fn finish(
 
 /// Fits a first layer for three channels to the one of `config`, and says whether it was so.
 fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>) -> Result<bool, NamesError> {
-    let outline = Outline::of(config)?;
+    let outline = ModelOutline::of(config)?;
     let first = outline.entries.iter().find(|(_, shape, _)| shape.len() == 4);
     let Some((tensor, (_, shape, _))) = first.and_then(|first| Some((tensors.get_mut(&first.0)?, first))) else {
         return Ok(false);
@@ -204,14 +204,14 @@ fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>)
 /// # Errors
 /// What [`NamesError`] lists.
 pub fn from_carpus(
-    source: Source,
+    source: WeightsSource,
     config: &ModelConfig,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
     if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) {
         return Err(NamesError::NoNorm { source_name: source, model: config.describe(), norm: config.norm });
     }
-    if source == Source::Transformers {
+    if source == WeightsSource::Transformers {
         let plain = ModelConfig { auxiliary: false, ..config.clone() };
         let (left_out, tensors): (BTreeMap<_, _>, BTreeMap<_, _>) =
             tensors.into_iter().partition(|(name, _)| name.starts_with(AUXILIARY));
@@ -230,7 +230,7 @@ pub fn from_carpus(
         }
     }
     let whole = is_whole(source, config);
-    let known = Outline::of(config)?;
+    let known = ModelOutline::of(config)?;
     let known = known.names();
     let has_no_place = |name: &String| name.starts_with(AUXILIARY) || (!whole && known.contains(name.as_str()));
     let (left_out, surplus) = tensors.into_keys().partition(has_no_place);
@@ -240,24 +240,24 @@ pub fn from_carpus(
 }
 
 /// Whether `source` has the whole model and not only its encoder.
-fn is_whole(source: Source, config: &ModelConfig) -> bool {
+fn is_whole(source: WeightsSource, config: &ModelConfig) -> bool {
     let reference = config.architecture.reference();
     match source {
-        Source::Smp => true,
-        Source::Timm => false,
-        Source::Transformers => reference.starts_with("transformers"),
-        Source::Torchvision => reference.starts_with("torchvision"),
+        WeightsSource::Smp => true,
+        WeightsSource::Timm => false,
+        WeightsSource::Transformers => reference.starts_with("transformers"),
+        WeightsSource::Torchvision => reference.starts_with("torchvision"),
     }
 }
 
 /// Our name and theirs of each tensor that `source` has of the model.
-fn pairs(source: Source, config: &ModelConfig) -> Result<Vec<(String, String)>, NamesError> {
+fn pairs(source: WeightsSource, config: &ModelConfig) -> Result<Vec<(String, String)>, NamesError> {
     let absent = |model: String| NamesError::NoCounterpart { source_name: source, model };
-    let outline = Outline::of(config)?;
+    let outline = ModelOutline::of(config)?;
     let names = outline.entries.into_iter().map(|(name, ..)| name);
     if is_whole(source, config) {
         let reference = config.architecture.reference();
-        if source == Source::Smp && !reference.starts_with("smp") {
+        if source == WeightsSource::Smp && !reference.starts_with("smp") {
             return Err(absent(config.architecture.to_string()));
         }
         let added = [
@@ -282,17 +282,17 @@ fn pairs(source: Source, config: &ModelConfig) -> Result<Vec<(String, String)>, 
 }
 
 /// What `source` calls the tensor `inside` of an encoder; `None` where it has no such encoder.
-fn encoder_name(source: Source, encoder: EncoderKind, inside: &str) -> Option<String> {
+fn encoder_name(source: WeightsSource, encoder: EncoderKind, inside: &str) -> Option<String> {
     match (source, encoder.family()) {
-        (Source::Smp, _) => Some(inside.to_owned()),
-        (Source::Timm | Source::Torchvision, Family::ResNet) => Some(inside.to_owned()),
-        (Source::Timm, Family::EfficientNet) => efficientnet::timm(encoder, inside),
-        (Source::Torchvision, Family::EfficientNet) => efficientnet::torchvision(encoder, inside),
-        (Source::Timm, Family::MobileNetV2) => mobilenet_v2::timm(inside),
-        (Source::Torchvision, Family::MobileNetV2) => Some(inside.to_owned()),
+        (WeightsSource::Smp, _) => Some(inside.to_owned()),
+        (WeightsSource::Timm | WeightsSource::Torchvision, Family::ResNet) => Some(inside.to_owned()),
+        (WeightsSource::Timm, Family::EfficientNet) => efficientnet::timm(encoder, inside),
+        (WeightsSource::Torchvision, Family::EfficientNet) => efficientnet::torchvision(encoder, inside),
+        (WeightsSource::Timm, Family::MobileNetV2) => mobilenet_v2::timm(inside),
+        (WeightsSource::Torchvision, Family::MobileNetV2) => Some(inside.to_owned()),
         // The encoders that SMP itself takes from timm: a feature extractor joins `stages.0` to `stages_0`.
-        (Source::Timm, _) => inside.strip_prefix("model.").map(apart),
-        (Source::Torchvision | Source::Transformers, _) => None,
+        (WeightsSource::Timm, _) => inside.strip_prefix("model.").map(apart),
+        (WeightsSource::Torchvision | WeightsSource::Transformers, _) => None,
     }
 }
 
@@ -309,14 +309,14 @@ fn apart(name: &str) -> String {
 
 /// That `ours` are the model's tensors in shape and kind, and that none is missing or over.
 fn check(
-    source: Source,
+    source: WeightsSource,
     config: &ModelConfig,
     ours: &BTreeMap<String, Tensor>,
     missing: Vec<String>,
     surplus: Vec<String>,
 ) -> Result<(), NamesError> {
     let classes = classes_of(config, ours)?.unwrap_or(config.classes);
-    let outline = Outline::of(&ModelConfig { classes, ..config.clone() })?;
+    let outline = ModelOutline::of(&ModelConfig { classes, ..config.clone() })?;
     let mut misshapen = Vec::new();
     for (name, shape, role) in &outline.entries {
         let Some(tensor) = ours.get(name) else { continue };

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{TchError, Tensor};
 
-use super::{NamesError, Source};
+use super::{NamesError, WeightsSource};
 use crate::models::{Architecture, DecoderKind, ModelConfig, Norm};
 
 /// Weights under transformers' names, of either set, as those of the model `config`. Tables that transformers keeps
@@ -89,7 +89,7 @@ fn refuse(config: &ModelConfig, mut missing: Vec<String>, surplus: Vec<String>) 
         return Ok(());
     }
     Err(NamesError::Mismatch {
-        source_name: Source::Transformers,
+        source_name: WeightsSource::Transformers,
         model: config.describe(),
         missing,
         surplus,
@@ -197,7 +197,7 @@ impl Names {
 
 /// Every name of `config`; `has` tells whether a tensor is among those at hand, which says how many blocks there are.
 fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>, NamesError> {
-    let none = || NamesError::NoCounterpart { source_name: Source::Transformers, model: config.describe() };
+    let none = || NamesError::NoCounterpart { source_name: WeightsSource::Transformers, model: config.describe() };
     if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) || config.validate().is_err() {
         return Err(none());
     }

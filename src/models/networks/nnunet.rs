@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::models::assembly::Network;
 use crate::models::layers::{Conv2d, ConvOptions, ConvTranspose2d, GroupNorm, Scheme, note_features};
-use crate::models::network::Network;
 use crate::models::{Architecture, Input, ModelConfig, ModelError, NetworkKind, Output, Path};
 use crate::violation::Violations;
 

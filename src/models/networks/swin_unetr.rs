@@ -5,11 +5,11 @@
 
 use tch::Tensor;
 
+use crate::models::assembly::Network;
 use crate::models::layers::{
     Conv2d, ConvOptions, ConvTranspose2d, Masks, PatchMerging, SwinBlock, SwinBlockOptions, SwinStyle, dropout,
     instance_norm, note_features,
 };
-use crate::models::network::Network;
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
 /// Channels of the first stage where a configuration says nothing.

@@ -3,15 +3,15 @@ use serde_json::{Map, json};
 use super::RunStudy;
 use crate::bones::Bone;
 use crate::figures::style::okabe_ito::BLUE;
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::Section;
 use crate::report::wording::{counted, num};
-use crate::stats::{Summary, summary};
+use crate::stats::{SampleSummary, summary};
 
 /// Dice of every class, lowest first.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let mut section = Section::new("classes", "Dice by class");
-    let (values, of): (Vec<(Bone, Summary)>, String) = match &study.run.scores[..] {
+    let (values, of): (Vec<(Bone, SampleSummary)>, String) = match &study.run.scores[..] {
         [] => (logged(study), "best epoch, means over the validation images at the model's size".into()),
         scores => {
             let of = |bone: Bone| summary(&scores.iter().map(|s| s.dice[bone.index()]).collect::<Vec<_>>());
@@ -42,7 +42,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             } else {
                 Mark::Box { name: String::new(), colour: BLUE, summary: s.clone() }
             };
-            Row { label: bone.name().into(), marks: vec![mark], note: num(s.mean, 4) }
+            CategoryRow { label: bone.name().into(), marks: vec![mark], note: num(s.mean, 4) }
         })
         .collect();
     section.figure(Figure {
@@ -78,7 +78,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
 }
 
 /// The log's Dice of the best epoch.
-fn logged(study: &RunStudy<'_>) -> Vec<(Bone, Summary)> {
+fn logged(study: &RunStudy<'_>) -> Vec<(Bone, SampleSummary)> {
     let best = study.run.best().and_then(|(epoch, _)| study.run.epochs.get(epoch.checked_sub(1)?));
     let of = |bone: Bone| summary(&[*best?.dice.get(bone.index())?]);
     Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect()

@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use super::RunStudy;
-use crate::bones::{Bone, Group};
+use crate::bones::{Bone, BoneGroup};
 use crate::figures::style::NEUTRAL;
 use crate::figures::style::okabe_ito::PURPLE;
-use crate::figures::{Axis, Cell, Chart, Figure, Heatmap, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Heatmap, HeatmapCell, Mark, Rows};
 use crate::report::Section;
 use crate::report::wording::{count, counted, num};
 use crate::scores::Errors;
@@ -90,7 +90,7 @@ fn most(errors: &Errors, pairs: &[Pair]) -> Figure {
     let per_image = |pair: &Pair| pair.px as f64 / errors.images as f64;
     let row = |p: &Pair| {
         let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("no neighbours", NEUTRAL) };
-        Row {
+        CategoryRow {
             label: format!("{} on {}", p.predicted, p.truth),
             marks: vec![Mark::Bar { name: name.into(), colour, value: per_image(p), interval: None }],
             note: format!("{} %", num(p.share, 2)),
@@ -129,15 +129,16 @@ fn are_neighbours(pair: &Pair) -> bool {
 
 /// The bones of the wrist against each other, where nearly all neighbours are.
 fn wrist(errors: &Errors, pairs: &[Pair]) -> Figure {
-    let bones: Vec<Bone> = Bone::all().filter(|b| matches!(b.group(), Group::Carpal | Group::Forearm)).collect();
+    let bones: Vec<Bone> =
+        Bone::all().filter(|b| matches!(b.group(), BoneGroup::Carpal | BoneGroup::Forearm)).collect();
     let share = |predicted: Bone, truth: Bone| {
         pairs.iter().find(|p| p.predicted == predicted && p.truth == truth).map_or(0.0, |p| p.share)
     };
     let full = bones.iter().flat_map(|a| bones.iter().map(|b| share(*a, *b))).fold(0.0, f64::max);
     let cell = |a: Bone, b: Bone| match share(a, b) {
-        _ if a == b => Cell { text: String::new(), tint: 0.0 },
-        0.0 => Cell { text: "–".into(), tint: 0.0 },
-        share => Cell { text: num(share, if share < 1.0 { 2 } else { 1 }), tint: share },
+        _ if a == b => HeatmapCell { text: String::new(), tint: 0.0 },
+        0.0 => HeatmapCell { text: "–".into(), tint: 0.0 },
+        share => HeatmapCell { text: num(share, if share < 1.0 { 2 } else { 1 }), tint: share },
     };
     Figure {
         name: "confused-wrist".into(),

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Block, Section, Tile};
+use crate::report::{Content, Section, Tile};
 use crate::runs::RunSummary;
 
 /// What was trained, and what came of it.
@@ -50,7 +50,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     if let Some(memory) = memory {
         tile("memory", num(memory, 0), "MiB at most".into());
     }
-    section.blocks.push(Block::Tiles(tiles));
+    section.blocks.push(Content::Tiles(tiles));
     match &run.summary {
         None => section.absent(format!(
             "No summary.json: the run has not ended. It stands at {}.",

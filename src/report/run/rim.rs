@@ -3,7 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::bones::Bone;
 use crate::figures::style::okabe_ito::{BLUE, VERMILION};
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::Section;
 use crate::report::wording::{count, counted, num};
 use crate::scores::{ClassErrors, DISTANCES, Errors};
@@ -121,7 +121,7 @@ fn figure(wrong: &Wrong, images: usize) -> Figure {
     let bar = |name: &str, colour, value: f64| Mark::Bar { name: name.into(), colour, value, interval: None };
     let row = |(name, px): &(String, [u64; 2])| {
         let [positive, negative] = px.map(|px| wrong.percent(px));
-        Row {
+        CategoryRow {
             label: name.clone(),
             marks: vec![
                 bar("predicted, not annotated", VERMILION, positive),

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Block, Section, Shown};
+use crate::report::{Content, Section, Shown};
 
 /// Images with the lowest Dice, drawn.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -33,7 +33,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 ],
             }
         });
-        section.blocks.push(Block::Pictures(shown.collect()));
+        section.blocks.push(Content::Pictures(shown.collect()));
     }
     let listed = 20.min(sorted.len());
     section.table(

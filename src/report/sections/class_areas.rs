@@ -1,15 +1,15 @@
 use polars::prelude::*;
 use serde_json::{Map, json};
 
-use crate::bones::{Bone, Group};
+use crate::bones::{Bone, BoneGroup};
 use crate::dataset::Subset;
 use crate::figures::style::{Rgb, okabe_ito};
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::SUBSETS;
 use crate::report::wording::{capital, count, counted, median, num};
 use crate::report::{Section, Study};
-use crate::stats::{Summary, summary};
-use crate::tables::{BoneRow, Table, numbers_by};
+use crate::stats::{SampleSummary, summary};
+use crate::tables::{BoneRow, TableRow, numbers_by};
 
 /// How large each bone is, and in how many images it is missing.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
@@ -24,7 +24,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         any = true;
         let bones = bones.clone().semi_join(masked.clone().lazy(), col("image_id"), col("image_id"));
         let areas = numbers_by(&bones.collect()?, "class", col("area_px"))?;
-        let found: Vec<(Bone, Option<Summary>)> =
+        let found: Vec<(Bone, Option<SampleSummary>)> =
             Bone::all().map(|b| (b, areas.get(&b.index()).and_then(|a| summary(a)))).collect();
         one_subset(&mut section, subset, masked.column("image_id")?.n_unique()?, &found);
     }
@@ -34,9 +34,9 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bone, Option<Summary>)]) {
-    let present: Vec<(Bone, &Summary)> = found.iter().filter_map(|(b, s)| Some((*b, s.as_ref()?))).collect();
-    let by_median = |a: &&(Bone, &Summary), b: &&(Bone, &Summary)| a.1.median.total_cmp(&b.1.median);
+fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bone, Option<SampleSummary>)]) {
+    let present: Vec<(Bone, &SampleSummary)> = found.iter().filter_map(|(b, s)| Some((*b, s.as_ref()?))).collect();
+    let by_median = |a: &&(Bone, &SampleSummary), b: &&(Bone, &SampleSummary)| a.1.median.total_cmp(&b.1.median);
     if let (Some(least), Some(most)) = (present.iter().min_by(by_median), present.iter().max_by(by_median)) {
         section.text(format!(
             "{}, n = {}: medians run from {} px ({}) to {} px ({}), a factor of {}.",
@@ -81,12 +81,12 @@ fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bo
     );
 }
 
-fn figure(subset: Subset, images: usize, present: &[(Bone, &Summary)]) -> Figure {
+fn figure(subset: Subset, images: usize, present: &[(Bone, &SampleSummary)]) -> Figure {
     let rows = present
         .iter()
         .map(|(bone, s)| {
             let (name, colour) = group(bone.group());
-            Row {
+            CategoryRow {
                 label: bone.name().to_owned(),
                 marks: vec![Mark::Box { name: name.to_owned(), colour, summary: (*s).clone() }],
                 note: median(s.median),
@@ -107,14 +107,14 @@ fn figure(subset: Subset, images: usize, present: &[(Bone, &Summary)]) -> Figure
     }
 }
 
-fn group(group: Group) -> (&'static str, Rgb) {
+fn group(group: BoneGroup) -> (&'static str, Rgb) {
     match group {
-        Group::Finger(0) => ("thumb", okabe_ito::ORANGE),
-        Group::Finger(1) => ("index finger", okabe_ito::SKY),
-        Group::Finger(2) => ("middle finger", okabe_ito::GREEN),
-        Group::Finger(3) => ("ring finger", okabe_ito::YELLOW),
-        Group::Finger(_) => ("little finger", okabe_ito::PURPLE),
-        Group::Carpal => ("carpals", okabe_ito::VERMILION),
-        Group::Forearm => ("forearm", okabe_ito::BLUE),
+        BoneGroup::Finger(0) => ("thumb", okabe_ito::ORANGE),
+        BoneGroup::Finger(1) => ("index finger", okabe_ito::SKY),
+        BoneGroup::Finger(2) => ("middle finger", okabe_ito::GREEN),
+        BoneGroup::Finger(3) => ("ring finger", okabe_ito::YELLOW),
+        BoneGroup::Finger(_) => ("little finger", okabe_ito::PURPLE),
+        BoneGroup::Carpal => ("carpals", okabe_ito::VERMILION),
+        BoneGroup::Forearm => ("forearm", okabe_ito::BLUE),
     }
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use crate::audit::{FindingRow, Severity};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Block, Section, Shown, Study};
-use crate::tables::{Table, cells, counts, is, wholes};
+use crate::report::{Content, Section, Shown, Study};
+use crate::tables::{TableRow, cells, counts, is, wholes};
 
 /// Severities, the worst first.
 const SEVERITIES: [Severity; 3] = [Severity::High, Severity::Medium, Severity::Low];
@@ -53,7 +53,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.figure(figure(&checks, findings.len()));
 
     let shown = study.settings.pictures_shown.min(findings.len());
-    section.blocks.push(Block::Pictures(findings[..shown].iter().map(|f| picture(study, f)).collect()));
+    section.blocks.push(Content::Pictures(findings[..shown].iter().map(|f| picture(study, f)).collect()));
     if findings.len() > shown {
         let more = counted(findings.len() - shown, "more finding is", "more findings are");
         section.text(format!("{more} not shown with pictures."));
@@ -82,7 +82,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         &["severity", "score", "check", "image", "class", "what was seen", "suggestion"],
         rows,
     );
-    section.blocks.push(Block::Link("findings.csv".into(), "All findings as CSV".into()));
+    section.blocks.push(Content::Link("findings.csv".into(), "All findings as CSV".into()));
     Ok(section)
 }
 
@@ -117,7 +117,7 @@ fn figure(checks: &[(String, [usize; 3])], n: usize) -> Figure {
     let colours: [Rgb; 3] = [okabe_ito::VERMILION, okabe_ito::ORANGE, NEUTRAL];
     let rows = checks
         .iter()
-        .map(|(check, counts)| Row {
+        .map(|(check, counts)| CategoryRow {
             label: check.clone(),
             marks: (0..3)
                 .filter(|i| counts[*i] > 0)

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 use serde_json::json;
 
-use crate::figures::{Cell, Chart, Figure, Heatmap};
+use crate::figures::{Chart, Figure, Heatmap, HeatmapCell};
 use crate::report::wording::{count, counted, listed, num, p_text, visible};
 use crate::report::{Section, Study};
 use crate::stats::chi_square;
-use crate::tables::{FoldRow, Table, cells, filtered, wholes};
+use crate::tables::{FoldRow, TableRow, cells, filtered, wholes};
 
 /// Deviation, in percentage points, at which a cell of the figure has its full colour.
 const FULL: f64 = 5.0;
@@ -154,7 +154,8 @@ fn figure(balance: &Balance) -> Figure {
     by_size.sort_by_key(|s| std::cmp::Reverse(balance.of_stratum[*s]));
     let hidden = by_size.len().saturating_sub(STRATA_SHOWN);
     by_size.truncate(STRATA_SHOWN);
-    let cell = |share: f64, n: usize, tint: f64| Cell { text: format!("{} % ({})", num(share, 1), count(n)), tint };
+    let cell =
+        |share: f64, n: usize, tint: f64| HeatmapCell { text: format!("{} % ({})", num(share, 1), count(n)), tint };
     let rows = by_size
         .into_iter()
         .map(|s| {

@@ -3,10 +3,10 @@ use serde_json::json;
 
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
-use crate::figures::{Chart, Figure, Fit, Scatter, ScatterSeries};
+use crate::figures::{Chart, Figure, FittedLine, Scatter, ScatterSeries};
 use crate::report::study::{SUBSETS, sex_colour};
 use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, listed, num, p_text};
-use crate::report::{Quantity, Section, Study};
+use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{Correlation, Ols, OlsError, complete_pairs, ols, pearson, spearman};
 use crate::tables::{filtered, is, values};
 
@@ -17,7 +17,7 @@ type Values = Vec<Option<f64>>;
 struct Cases {
     mask_px: Values,
     male: Values,
-    /// In the order of [`Quantity::ALL`].
+    /// In the order of [`PatientQuantity::ALL`].
     quantities: Vec<Values>,
 }
 
@@ -51,7 +51,7 @@ fn one_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> Polar
     let (images, patients) = (Cases::of(hands)?, Cases::of(&mean_hands(hands)?)?);
     let mut numbers = serde_json::Map::new();
     let (mut rows, mut said) = (Vec::new(), Vec::new());
-    for (i, q) in Quantity::ALL.into_iter().enumerate() {
+    for (i, q) in PatientQuantity::ALL.into_iter().enumerate() {
         let plain = pearson(&images.quantities[i], &images.mask_px);
         let ranked = spearman(&images.quantities[i], &images.mask_px);
         let by_patient = pearson(&patients.quantities[i], &patients.mask_px);
@@ -91,7 +91,7 @@ fn one_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> Polar
 
 /// One hand a patient: with the mean mask size of its hands. By patient.
 pub(super) fn mean_hands(hands: &DataFrame) -> PolarsResult<DataFrame> {
-    let of_patient = Quantity::ALL.iter().map(|q| q.key()).chain(["sex"]).map(|column| col(column).first());
+    let of_patient = PatientQuantity::ALL.iter().map(|q| q.key()).chain(["sex"]).map(|column| col(column).first());
     let mean = col("mask_px").cast(DataType::Float64).mean();
     let patients = hands.clone().lazy().group_by([col("patient_id")]).agg(of_patient.chain([mean]).collect::<Vec<_>>());
     patients.sort(["patient_id"], SortMultipleOptions::default()).collect()
@@ -99,7 +99,7 @@ pub(super) fn mean_hands(hands: &DataFrame) -> PolarsResult<DataFrame> {
 
 impl Cases {
     fn of(hands: &DataFrame) -> PolarsResult<Cases> {
-        let quantities = Quantity::ALL.iter().map(|q| values(hands, col(q.key())));
+        let quantities = PatientQuantity::ALL.iter().map(|q| values(hands, col(q.key())));
         Ok(Cases {
             mask_px: values(hands, col("mask_px"))?,
             male: values(hands, is("sex", Sex::M))?,
@@ -113,7 +113,7 @@ impl Cases {
     }
 
     fn together(&self) -> Result<Ols, OlsError> {
-        let quantities = Quantity::ALL.iter().zip(&self.quantities).map(|(q, values)| (q.key(), &values[..]));
+        let quantities = PatientQuantity::ALL.iter().zip(&self.quantities).map(|(q, values)| (q.key(), &values[..]));
         ols(&self.mask_px, &quantities.chain([("male", &self.male[..])]).collect::<Vec<_>>())
     }
 }
@@ -181,7 +181,7 @@ fn figure(subset: Subset, hands: &DataFrame, images: &Cases) -> PolarsResult<Fig
         let wanted = sex.map_or(col("sex").is_null(), |sex| is("sex", sex));
         of_sex.push((sex, name, Cases::of(&filtered(hands, wanted)?)?));
     }
-    let charts = Quantity::ALL
+    let charts = PatientQuantity::ALL
         .into_iter()
         .enumerate()
         .map(|(i, q)| {
@@ -222,7 +222,7 @@ fn figure(subset: Subset, hands: &DataFrame, images: &Cases) -> PolarsResult<Fig
     })
 }
 
-fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<Fit> {
+fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<FittedLine> {
     let fit = ols(y, &[("x", x)]).ok()?;
     let known = x.iter().zip(y).filter_map(|(a, b)| b.and(*a));
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -233,5 +233,5 @@ fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<Fit> {
             (at, mean, ci.low, ci.high)
         })
         .collect();
-    Some(Fit { name: "least squares, 95 % band".into(), line })
+    Some(FittedLine { name: "least squares, 95 % band".into(), line })
 }

@@ -3,18 +3,18 @@ use serde_json::json;
 
 use super::mask_size::mean_hands;
 use crate::dataset::metadata::Sex;
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, counted, interval, mean_sd, median, num, p_text};
 use crate::report::{Section, Study};
-use crate::stats::{Summary, mann_whitney, summary, welch};
+use crate::stats::{SampleSummary, mann_whitney, summary, welch};
 use crate::tables::{is, numbers};
 
 /// Whether men's masks are larger than women's.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("mask_size_by_sex", "Mask size by sex");
     let sizes = |hands: &DataFrame, sex| numbers(hands, col("mask_px").filter(is("sex", sex)));
-    let mut boxes: Vec<(String, Sex, Summary)> = Vec::new();
+    let mut boxes: Vec<(String, Sex, SampleSummary)> = Vec::new();
     for subset in SUBSETS {
         let hands = study.masked(subset)?;
         let patients = mean_hands(&hands)?;
@@ -81,8 +81,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-fn figure(boxes: &[(String, Sex, Summary)]) -> Figure {
-    let kilo = |s: &Summary| Summary {
+fn figure(boxes: &[(String, Sex, SampleSummary)]) -> Figure {
+    let kilo = |s: &SampleSummary| SampleSummary {
         mean: s.mean / 1e3,
         sd: s.sd.map(|v| v / 1e3),
         min: s.min / 1e3,
@@ -94,9 +94,9 @@ fn figure(boxes: &[(String, Sex, Summary)]) -> Figure {
         max: s.max / 1e3,
         n: s.n,
     };
-    let rows: Vec<Row> = boxes
+    let rows: Vec<CategoryRow> = boxes
         .iter()
-        .map(|(label, sex, s)| Row {
+        .map(|(label, sex, s)| CategoryRow {
             label: label.clone(),
             marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(*sex)), summary: kilo(s) }],
             note: format!("median {}, n = {}", median(s.median / 1e3), count(s.n)),

@@ -5,7 +5,7 @@ use crate::dataset::Subset;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
-use crate::report::{Quantity, Section, Study};
+use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
 use crate::tables::{is, numbers};
 
@@ -19,7 +19,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(quantity: Quantity, study: &Study<'_>, subset: Subset) -> PolarsResult<Known> {
+    fn of(quantity: PatientQuantity, study: &Study<'_>, subset: Subset) -> PolarsResult<Known> {
         let (patients, value) = (study.patients(subset)?, col(quantity.key()));
         let [women, men] = SEXES.map(|(sex, _)| numbers(&patients, value.clone().filter(is("sex", sex))));
         let all = numbers(&patients, value)?;
@@ -31,7 +31,7 @@ impl Known {
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("metadata", "Metadata by subset and sex");
     let mut quantities = Vec::new();
-    for q in Quantity::ALL {
+    for q in PatientQuantity::ALL {
         let [train, test] = SUBSETS.map(|subset| Known::of(q, study, subset));
         quantities.push((q, [train?, test?]));
     }
@@ -103,7 +103,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-fn figure(quantities: &[(Quantity, [Known; 2])]) -> Figure {
+fn figure(quantities: &[(PatientQuantity, [Known; 2])]) -> Figure {
     let (mut charts, mut n) = (Vec::new(), Vec::new());
     for at in 0..SUBSETS.len() {
         for (q, known) in quantities {

@@ -7,7 +7,7 @@ use crate::bones;
 use crate::dataset::metadata::Sex;
 use crate::report::study::{SUBSETS, has_masks};
 use crate::report::wording::{count, counted, listed, visible};
-use crate::report::{Block, Section, Study, Tile};
+use crate::report::{Content, Section, Study, Tile};
 use crate::tables::{counts, filtered, is, tally, texts};
 
 /// What there is: patients, images, masks, and where the numbers come from.
@@ -19,7 +19,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let of_subset = SUBSETS.map(|subset| is("subset", subset));
     let [with_images, images] = [counts(&study.patients, of_subset.clone())?, counts(&study.hands, of_subset)?];
     let [masks] = counts(&study.hands, [has_masks()])?;
-    section.blocks.push(Block::Tiles(vec![
+    section.blocks.push(Content::Tiles(vec![
         tile("patients with images", with_images.iter().sum(), by_subset(with_images)),
         tile("images", tables.images.len(), by_subset(images)),
         tile("images with masks", masks, format!("{} measured", counted(tables.bones.len(), "bone", "bones"))),

@@ -3,15 +3,15 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 use serde_json::json;
 
-use crate::dataset::Severity;
+use crate::dataset::ProblemSeverity;
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::wording::{count, counted, visible};
-use crate::report::{Block, Section, Study};
-use crate::tables::{ProblemRow, Table, counts, filtered, is, tally};
+use crate::report::{Content, Section, Study};
+use crate::tables::{ProblemRow, TableRow, counts, filtered, is, tally};
 
 /// Severities, the worst first.
-const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
+const SEVERITIES: [ProblemSeverity; 3] = [ProblemSeverity::Error, ProblemSeverity::Warning, ProblemSeverity::Info];
 /// Kinds shown in the figure.
 const KINDS_SHOWN: usize = 12;
 
@@ -69,22 +69,22 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         &["severity", "file", "place", "concerns", "raw value", "reason", "what was done"],
         rows,
     );
-    section.blocks.push(Block::Link("problems.csv".into(), "All problems as CSV".into()));
+    section.blocks.push(Content::Link("problems.csv".into(), "All problems as CSV".into()));
     Ok(section)
 }
 
-fn figure(ranked: &[(Severity, String, usize)], n: usize) -> Figure {
-    let colour = |s: Severity| -> Rgb {
+fn figure(ranked: &[(ProblemSeverity, String, usize)], n: usize) -> Figure {
+    let colour = |s: ProblemSeverity| -> Rgb {
         match s {
-            Severity::Error => okabe_ito::VERMILION,
-            Severity::Warning => okabe_ito::ORANGE,
-            Severity::Info => NEUTRAL,
+            ProblemSeverity::Error => okabe_ito::VERMILION,
+            ProblemSeverity::Warning => okabe_ito::ORANGE,
+            ProblemSeverity::Info => NEUTRAL,
         }
     };
     let rows = ranked
         .iter()
         .take(KINDS_SHOWN)
-        .map(|(severity, reason, n)| Row {
+        .map(|(severity, reason, n)| CategoryRow {
             label: reason.clone(),
             marks: vec![Mark::Bar {
                 name: severity.name().into(),

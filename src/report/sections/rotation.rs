@@ -8,8 +8,8 @@ use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
-use crate::report::{Block, Evidence, Section, Shown, Study};
-use crate::stats::{Proportion, Summary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
+use crate::report::{Content, EvidencePictures, Section, Shown, Study};
+use crate::stats::{Proportion, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
 use crate::tables::{count as rows, counts, filtered, is, numbers};
 
 /// How far hands lean, and how many count as rotated, train against test. The scan decides which do.
@@ -46,7 +46,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     }
     compare(&mut section, study)?;
     if let Some(pictures) = study.examples {
-        section.blocks.push(Block::Pictures(examples(study, pictures)?));
+        section.blocks.push(Content::Pictures(examples(study, pictures)?));
     }
     section.figure(figure(&leans, threshold)?);
     section.table(
@@ -78,8 +78,8 @@ struct Leans {
 /// Angles of straight and of rotated hands, degrees.
 #[derive(Serialize)]
 struct ByPose {
-    straight: Option<Summary>,
-    rotated: Option<Summary>,
+    straight: Option<SampleSummary>,
+    rotated: Option<SampleSummary>,
 }
 
 impl ByPose {
@@ -137,7 +137,7 @@ fn degrees(value: f64) -> String {
     format!("{}°", num(value, if value.fract() == 0.0 { 0 } else { 1 }))
 }
 
-fn examples(study: &Study<'_>, pictures: &Evidence) -> PolarsResult<Vec<Shown>> {
+fn examples(study: &Study<'_>, pictures: &EvidencePictures) -> PolarsResult<Vec<Shown>> {
     let shown = study.example_images()?.into_iter().filter_map(|(what, image)| {
         let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
         Some(Shown {

@@ -5,7 +5,7 @@ use super::rotation;
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL};
-use crate::figures::{Axis, Chart, Figure, Mark, Row, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{capital, count, counted, p_text, ratio, ratio_says, share};
 use crate::report::{Section, Study};
@@ -70,7 +70,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
 fn shares_figure(study: &Study<'_>, men: &[(Subset, Proportion)]) -> PolarsResult<Figure> {
     let mut rows = Vec::new();
     let mut add = |what: &str, subset: Subset, p: &Proportion| {
-        rows.push(Row {
+        rows.push(CategoryRow {
             label: format!("{what}, {subset}"),
             marks: vec![Mark::Bar {
                 name: subset.to_string(),
@@ -112,7 +112,7 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
         all.iter().flat_map(|(_, r, _)| [r.ci.low, r.ci.high, 1.0]).filter(|v| v.is_finite()).collect::<Vec<_>>();
     let rows = all
         .iter()
-        .map(|(label, r, colour)| Row {
+        .map(|(label, r, colour)| CategoryRow {
             label: (*label).to_owned(),
             marks: vec![Mark::Dot {
                 name: String::new(),

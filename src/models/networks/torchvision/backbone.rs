@@ -5,7 +5,8 @@ use tch::Tensor;
 
 use crate::models::encoders::mobilenet_v3::{LAST, STEM, blocks};
 use crate::models::layers::{
-    Activation, BlockShape, ConvNormAct, ConvShape, InvertedResidual, MobileStyle, Naming, Scheme, note_features,
+    Activation, ConvNormAct, ConvShape, InvertedResidual, InvertedResidualShape, MobileStyle, Naming, Scheme,
+    note_features,
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
@@ -48,7 +49,7 @@ impl MobileNetV3 {
         let mut input = STEM;
         for (index, block) in blocks().iter().enumerate() {
             let dilated = index >= DILATED_FROM;
-            let shape = BlockShape {
+            let shape = InvertedResidualShape {
                 stride: if dilated { 1 } else { block.stride },
                 dilation: if dilated { 2 } else { 1 },
                 ..*block

@@ -4,14 +4,14 @@
 use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
 use super::fcn::FcnHead;
 use super::{STRIDE, auxiliary_head, output};
+use crate::models::assembly::Network;
 use crate::models::decoders::{PYRAMID_CHANNELS, Pyramid};
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions};
-use crate::models::network::Network;
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
 /// The backbone, the pyramid (`classifier.0`), one more convolution, one to the classes; the auxiliary head reads the
 /// fine feature.
-pub struct DeepLabV3 {
+pub struct TorchvisionDeepLabV3 {
     channels: Vec<i64>,
     backbone: MobileNetV3,
     pyramid: Pyramid,
@@ -20,13 +20,13 @@ pub struct DeepLabV3 {
     auxiliary: Option<FcnHead>,
 }
 
-impl DeepLabV3 {
+impl TorchvisionDeepLabV3 {
     /// The network of `config`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let backbone = MobileNetV3::new(root, config)?;
         let path = root / "classifier";
         let options = ConvOptions::without_bias().padding(1);
-        Ok(DeepLabV3 {
+        Ok(TorchvisionDeepLabV3 {
             channels: backbone::channels(config),
             backbone,
             pyramid: Pyramid::new(&(&path / 0), config, DEEP_CHANNELS, false)?,
@@ -37,7 +37,7 @@ impl DeepLabV3 {
     }
 }
 
-impl Network for DeepLabV3 {
+impl Network for TorchvisionDeepLabV3 {
     fn channels(&self) -> &[i64] {
         &self.channels
     }

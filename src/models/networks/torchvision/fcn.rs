@@ -4,9 +4,9 @@
 use tch::Tensor;
 
 use super::{STRIDE, auxiliary_head, output};
+use crate::models::assembly::Network;
 use crate::models::encoders::{self, Encoder};
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, dropout, note_features};
-use crate::models::network::Network;
 use crate::models::{EncoderKind, Input, ModelConfig, ModelError, Output, Path};
 
 const DROPOUT: f64 = 0.1;

@@ -4,8 +4,8 @@
 
 use super::STRIDE;
 use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
+use crate::models::assembly::Network;
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_to};
-use crate::models::network::Network;
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
 const CHANNELS: i64 = 128;

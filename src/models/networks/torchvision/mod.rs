@@ -7,7 +7,7 @@ mod deeplabv3;
 mod fcn;
 mod lraspp;
 
-pub use deeplabv3::DeepLabV3;
+pub use deeplabv3::TorchvisionDeepLabV3;
 pub use fcn::Fcn;
 pub use lraspp::Lraspp;
 

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-use super::checkpoint::{Parts, Sums};
+use super::checkpoint::{StateTensors, Sums};
 use super::loader::Batches;
 use super::{
-    Batch, Checkpoint, EventsWriter, Histogram, Learner, Loading, Moved, Plan, Ranks, RunFolder, Samples, Stage,
-    StartFrom, Strategy, Tensors, TrainError, batches, freeze, histograms, memory, order, pictures, seeds,
+    Batch, Checkpoint, EventsWriter, Learner, Loading, Ranks, RunFolder, Samples, Stage, StartFrom, StepOutcome,
+    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, batches, freeze, histograms, memory, order, pictures,
+    seeds,
 };
 use crate::models::{Loaded, Model};
 use crate::progress::Progress;
@@ -65,7 +66,7 @@ pub enum Outcome {
 /// # Errors
 /// Settings and data do not go together, something cannot be read or written, the loss is not finite, or a rank cannot be reached.
 pub fn train(
-    plan: &Plan,
+    plan: &TrainingPlan,
     data: &[Data],
     strategy: Strategy,
     folder: &RunFolder,
@@ -77,7 +78,7 @@ pub fn train(
         return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
     }
     aten::deterministic(plan.config.deterministic)?;
-    let mut run = Run::new(plan, data, strategy, folder, resume)?;
+    let mut run = TrainingRun::new(plan, data, strategy, folder, resume)?;
     let outcome = run.stages(resume, stop, watcher);
     outcome.map_err(|error| {
         watcher.finish();
@@ -92,11 +93,11 @@ pub(super) struct Epoch {
     pub(super) waited: Duration,
     pub(super) samples: usize,
     pub(super) lr: f64,
-    pub(super) gradients: Vec<(String, Histogram)>,
+    pub(super) gradients: Vec<(String, TensorHistogram)>,
 }
 
-pub(super) struct Run<'a> {
-    pub(super) plan: &'a Plan,
+pub(super) struct TrainingRun<'a> {
+    pub(super) plan: &'a TrainingPlan,
     data: &'a [Data<'a>],
     pub(super) ranks: &'a dyn Ranks,
     pub(super) folder: &'a RunFolder,
@@ -113,14 +114,14 @@ pub(super) struct Run<'a> {
     saved: bool,
 }
 
-impl<'a> Run<'a> {
+impl<'a> TrainingRun<'a> {
     fn new(
-        plan: &'a Plan,
+        plan: &'a TrainingPlan,
         data: &'a [Data<'a>],
         Strategy { device, ranks }: Strategy<'a>,
         folder: &'a RunFolder,
         resume: bool,
-    ) -> Result<Run<'a>, TrainError> {
+    ) -> Result<TrainingRun<'a>, TrainError> {
         let last = folder.last();
         match (resume, last.exists()) {
             (true, false) => return Err(TrainError::NothingToResume { path: last }),
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
         ranks.share(&weights)?;
         let here = data[checkpoint.stage];
         let stage = &plan.stages[checkpoint.stage].config;
-        Ok(Run {
+        Ok(TrainingRun {
             watched: pictures::watched(here.validation, settings.pictures),
             weights: stage.sampling().weights(here.training, plan.sample_weights.as_deref())?,
             plan,
@@ -300,7 +301,7 @@ impl<'a> Run<'a> {
                 let Some(batch) = made.next() else { return Ok(true) };
                 let batch = batch?;
                 waited += asked.elapsed();
-                self.tell_broken(&batch, watcher);
+                self.report_broken_batch(&batch, watcher);
                 let own = batch.indices.len();
                 let [read, broken, empty] =
                     self.ranks.totals([own, batch.broken.len(), usize::from(own == 0)].map(|n| n as f64))?;
@@ -353,7 +354,7 @@ impl<'a> Run<'a> {
         Ok(asked > 0.0)
     }
 
-    fn tell_broken(&mut self, batch: &Batch, watcher: &dyn Watcher) {
+    fn report_broken_batch(&mut self, batch: &Batch, watcher: &dyn Watcher) {
         for (index, reason) in &batch.broken {
             if self.broken.insert(*index) {
                 watcher.skipped(&self.data().training.entries()[*index].image_id, reason);
@@ -377,12 +378,12 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, lr: f64, images: &[usize]) -> Result<(), TrainError> {
         match self.learner.step(lr, self.checkpoint.stage_step + 1)? {
-            Moved::By(norm) => {
+            StepOutcome::Updated(norm) => {
                 self.checkpoint.sums.norm += norm;
                 self.checkpoint.sums.steps += 1.0;
             }
-            Moved::Skipped => self.checkpoint.sums.skipped += 1.0,
-            Moved::NotFinite(norm) => return Err(self.not_finite("gradients' norm", norm, images)),
+            StepOutcome::Skipped => self.checkpoint.sums.skipped += 1.0,
+            StepOutcome::NotFinite(norm) => return Err(self.not_finite("gradients' norm", norm, images)),
         }
         self.checkpoint.step += 1;
         self.checkpoint.stage_step += 1;
@@ -433,7 +434,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn restore(learner: &Learner, parts: &Parts) -> Result<(), TrainError> {
+fn restore(learner: &Learner, parts: &StateTensors) -> Result<(), TrainError> {
     tch::no_grad(|| {
         for (name, tensor) in learner.state() {
             let saved = parts

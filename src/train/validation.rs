@@ -4,7 +4,7 @@ use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
 use crate::losses::LossMix;
-use crate::metrics::{Dice, DiceScore};
+use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
 
 /// What validation at the model's size gave.
@@ -23,7 +23,7 @@ pub struct Tensors {
     pub images: Tensor,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Tensor,
-    /// `[B, 4]`; see [`super::Known`].
+    /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
 }
 
@@ -65,7 +65,7 @@ pub fn validate(
     let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
     let order: Vec<usize> = (0..dataset.len()).collect();
     let classes = model.config().classes;
-    let (mut loss_sum, mut samples, mut dice) = (0.0, 0, Dice::new(classes));
+    let (mut loss_sum, mut samples, mut dice) = (0.0, 0, DiceMetric::new(classes));
     for batch in 0..order.len().div_ceil(plain.batch) {
         let batch = make(dataset, &order, &plain, 0, batch);
         if batch.indices.is_empty() {

@@ -9,12 +9,12 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::job::{Context, Done, Failure, relative};
+use super::job::{CleanContext, Done, Failure, relative};
 use super::transform::{self, Transform, TransformsError, read_transforms, write_transforms};
-use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, Strips, metadata};
+use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, StripRule, metadata};
 use crate::artefact::{Lock, Outputs};
 use crate::dataset::folder::TRANSFORMS;
-use crate::dataset::{Dataset, Problem, Severity, Subset};
+use crate::dataset::{Dataset, Problem, ProblemSeverity, Subset};
 use crate::progress::Progress;
 use crate::splits::check_leakage;
 use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, read_csv, write_csv, write_parquet};
@@ -41,7 +41,7 @@ pub struct CleanInputs<'a> {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cleaned {
+pub struct CleanReport {
     /// One an image of the crops, in the images' order.
     #[serde(skip)]
     pub transforms: Vec<Transform>,
@@ -75,7 +75,7 @@ pub fn clean(
     settings: &CleanSettings,
     jobs: Option<usize>,
     progress: &dyn Progress,
-) -> Result<Cleaned, CleanError> {
+) -> Result<CleanReport, CleanError> {
     // No option lifts this: crops would be written over the images they are cut from.
     let outputs = Outputs::new(false).data([inputs.dataset.root().to_owned()]);
     outputs.path(out)?;
@@ -106,7 +106,7 @@ pub fn clean(
         inputs.images.iter().filter_map(|i| Some((&*i.image_id, i.level_bits?))).collect();
     // The tables know the bits: nothing is decoded for the top level. What is to be said of it the scan has said.
     let _ = inputs.dataset.level_bits(|entry| level_bits.get(&*entry.image_id).copied());
-    let context = Context { dataset: inputs.dataset, out, outputs: &outputs, settings };
+    let context = CleanContext { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = threads::pool(jobs.unwrap_or(0))?;
     progress.start("images", images.len() as u64);
     let one = |row: &ImageRow| {
@@ -122,7 +122,7 @@ pub fn clean(
     let results: Vec<Result<Done, Failure>> = pool.install(|| images.par_iter().map(one).collect());
     progress.finish();
 
-    let mut cleaned = Cleaned {
+    let mut cleaned = CleanReport {
         transforms: Vec::with_capacity(results.len()),
         written: 0,
         unchanged: 0,
@@ -167,7 +167,12 @@ fn made_before(
             Err(error @ TransformsError::Io { .. }) => return Err(error.into()),
             // Of another version, or damaged: nothing is known of the crops.
             Err(error @ TransformsError::Line { .. }) => {
-                problems.push(Problem::new(Severity::Warning, TRANSFORMS, error.to_string(), "all crops made again"));
+                problems.push(Problem::new(
+                    ProblemSeverity::Warning,
+                    TRANSFORMS,
+                    error.to_string(),
+                    "all crops made again",
+                ));
             }
         }
     }
@@ -179,11 +184,11 @@ fn made_before(
 fn unmeasured_strips(images: &[ImageRow], settings: &CleanSettings) -> Option<Problem> {
     let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
     let reason = format!("border strips of {} were not measured", counted(unmeasured, "image", "images"));
-    (settings.strips == Strips::Detect && unmeasured > 0)
-        .then(|| Problem::new(Severity::Warning, "", reason, "no strip blackened in them"))
+    (settings.strips == StripRule::Detect && unmeasured > 0)
+        .then(|| Problem::new(ProblemSeverity::Warning, "", reason, "no strip blackened in them"))
 }
 
-impl Cleaned {
+impl CleanReport {
     /// Counts one image; `was_there` where an earlier run made its crop.
     fn add(&mut self, result: Result<Done, Failure>, was_there: bool) -> Result<(), CleanError> {
         match result {

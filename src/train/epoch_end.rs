@@ -2,10 +2,10 @@
 
 use tch::{TchError, Tensor};
 
-use super::run::{Epoch, Run};
+use super::training_run::{Epoch, TrainingRun};
 use super::{
-    EventsWriter, Histogram, Kept, Monitor, Ranks, TrainError, Validation, Watcher, WeightsInfo, histograms, memory,
-    pictures, validate, write_weights,
+    EventsWriter, Kept, Monitor, Ranks, TensorHistogram, TrainError, Validation, Watcher, WeightsInfo, histograms,
+    memory, pictures, validate, write_weights,
 };
 use crate::bones;
 use crate::metrics::DiceScore;
@@ -16,7 +16,7 @@ struct Judged {
     validation: Validation,
     best: bool,
     picture: Option<Picture>,
-    weights: Vec<(String, Histogram)>,
+    weights: Vec<(String, TensorHistogram)>,
 }
 
 struct Picture {
@@ -25,7 +25,7 @@ struct Picture {
     png: Vec<u8>,
 }
 
-impl Run<'_> {
+impl TrainingRun<'_> {
     /// Validates, logs and saves after the last batch of an epoch.
     pub(super) fn close_epoch(
         &mut self,
@@ -167,7 +167,7 @@ fn of_the_first(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchErr
 fn write_events(
     row: &EpochRow,
     judged: &Judged,
-    gradients: &[(String, Histogram)],
+    gradients: &[(String, TensorHistogram)],
     events: &mut EventsWriter,
 ) -> std::io::Result<()> {
     let mut scalars = vec![

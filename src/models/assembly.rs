@@ -30,7 +30,7 @@ pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, Mode
         Architecture::Decoder(decoder) => Box::new(EncoderDecoder::new(root, decoder, config)?),
         Architecture::Network(network) => match network {
             NetworkKind::SwinUnetr => Box::new(SwinUnetr::new(root, config)?),
-            NetworkKind::TorchvisionDeepLabV3 => Box::new(torchvision::DeepLabV3::new(root, config)?),
+            NetworkKind::TorchvisionDeepLabV3 => Box::new(torchvision::TorchvisionDeepLabV3::new(root, config)?),
             NetworkKind::TorchvisionLraspp => Box::new(torchvision::Lraspp::new(root, config)?),
             NetworkKind::TorchvisionFcn => Box::new(torchvision::Fcn::new(root, config)?),
             NetworkKind::NnUnet | NetworkKind::NnUnetResEnc => Box::new(NnUnet::new(root, config)?),

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use super::{
-    Architecture, Attention, DecoderKind, EncoderKind, MetadataOptions, Model, ModelConfig, MultiScaleAttentionOptions,
-    Outline, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
+    Architecture, Attention, DecoderKind, EncoderKind, MetadataOptions, Model, ModelConfig, ModelOutline,
+    MultiScaleAttentionOptions, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
 };
 
 /// What must be another in `config` for a model to take `tensors`, as a configuration says it: `depth = 3`. Looked for are
@@ -96,7 +96,7 @@ fn has_encoder(plain: &ModelConfig, encoder: EncoderKind, depth: i64, tensors: &
         depth: Some(depth),
         ..plain.clone()
     };
-    let Ok(outline) = Outline::of(&unet) else { return false };
+    let Ok(outline) = ModelOutline::of(&unet) else { return false };
     let mut weights = outline
         .entries
         .iter()

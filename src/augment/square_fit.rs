@@ -7,7 +7,7 @@ use crate::mask::{HandMasks, LabelImage};
 /// How an image lies in the square a model sees: scaled to fit with its aspect kept, at the top left, black
 /// beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fit {
+pub struct SquareFit {
     /// Columns of the image.
     pub width: u32,
     /// Rows of the image.
@@ -20,12 +20,12 @@ pub struct Fit {
     pub inner_height: u32,
 }
 
-impl Fit {
+impl SquareFit {
     /// An image of `width` x `height` in a square of `size`. All must be above 0.
-    pub fn new(width: u32, height: u32, size: u32) -> Fit {
+    pub fn new(width: u32, height: u32, size: u32) -> SquareFit {
         let scale = f64::from(size) / f64::from(width.max(height));
         let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, size);
-        Fit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
+        SquareFit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
     }
 
     /// The image in the square, `size * size` bytes: triangle filter of the width of the scale (no aliasing),
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn aspect_is_kept_and_the_rest_is_black() {
-        let fit = Fit::new(40, 20, 32);
+        let fit = SquareFit::new(40, 20, 32);
         assert_eq!((fit.inner_width, fit.inner_height), (32, 16));
         let square = fit.image(&GrayImage::from_pixel(40, 20, image::Luma([200])));
         assert!(square[..16 * 32].iter().all(|v| *v == 200) && square[16 * 32..].iter().all(|v| *v == 0));
@@ -79,6 +79,6 @@ mod tests {
     #[test]
     fn same_size_is_a_copy() {
         let image = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 8 + y) as u8]));
-        assert_eq!(Fit::new(8, 8, 8).image(&image), image.into_raw());
+        assert_eq!(SquareFit::new(8, 8, 8).image(&image), image.into_raw());
     }
 }

@@ -6,11 +6,11 @@ use crate::dataset::metadata::{MetadataError, Patient, Sex};
 /// What is known of each patient, as a model conditioned on it is given it: age in years, sex (0 female, 1 male), height
 /// in cm, weight in kg; NaN where it is not known.
 #[derive(Clone, Debug, Default)]
-pub struct Known(HashMap<String, [f32; 4]>);
+pub struct PatientMetadata(HashMap<String, [f32; 4]>);
 
-impl Known {
+impl PatientMetadata {
     /// From rows of the spreadsheet.
-    pub fn of(patients: &[Patient]) -> Known {
+    pub fn of(patients: &[Patient]) -> PatientMetadata {
         let values = |p: &Patient| {
             let sex = p.sex.map(|s| match s {
                 Sex::F => 0.0,
@@ -18,15 +18,15 @@ impl Known {
             });
             [p.age, sex, p.height_cm, p.weight_kg].map(|v| v.map_or(f32::NAN, |v| v as f32))
         };
-        Known(patients.iter().map(|p| (p.patient_id.clone(), values(p))).collect())
+        PatientMetadata(patients.iter().map(|p| (p.patient_id.clone(), values(p))).collect())
     }
 
     /// From the spreadsheet of the data; nothing of anybody where there is none.
     ///
     /// # Errors
     /// The spreadsheet cannot be read.
-    pub fn read(dataset: &Dataset) -> Result<Known, MetadataError> {
-        Ok(Known::of(&dataset.patients()?.0))
+    pub fn read(dataset: &Dataset) -> Result<PatientMetadata, MetadataError> {
+        Ok(PatientMetadata::of(&dataset.patients()?.0))
     }
 
     /// Of one patient.
