@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build env venv venv-dev browser parity fuzz bench bench-models bench-losses evidence clean
+.PHONY: help demo test check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses evidence clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,7 @@ help:
 	@echo "make build   the release binary, target/release/carpus"
 	@echo "make check   format, lints and docs only"
 	@echo "make parity  every model against the library it is from, case by case (about an hour)"
+	@echo "make reference  docs/commands.md and docs/configuration.md, written from the code"
 	@echo "make fuzz    every reader of files on mutated files, a minute each (CARPUS_FUZZ_SECONDS); a failure is kept in target/tmp/fuzz"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
@@ -62,7 +63,7 @@ check: venv
 	RUSTDOCFLAGS="-D warnings" $(CARGO_TORCH) doc $(FLAGS) --no-deps --lib
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --lib --no-default-features
 
-# Threads of libtorch that wait without spinning leave the cores to the tests beside them.
+# Threads of libtorch that wait without spinning leave the cores to the tests that run at the same time.
 test parity: export OMP_WAIT_POLICY := passive
 
 test: venv-dev browser check
@@ -72,6 +73,10 @@ test: venv-dev browser check
 # Every encoder and every decoder, where `make test` draws some; a failure is named at the end and stops nothing. CARPUS_SEED repeats a run.
 parity: venv-dev
 	CARPUS_KILLS=20 CARPUS_PARITY=all $(CARGO_TORCH) test $(FLAGS) --no-fail-fast --test it -- models encoders structures second_reference killed_and_resumed --nocapture --test-threads 2
+
+# The pages that are made from the code; a test compares them with it.
+reference: venv
+	CARPUS_REFERENCE=write $(CARGO_TORCH) test $(TEST_FLAGS) --test it -- reference::
 
 # Mutated files for every reader; CARPUS_SEED repeats a run. Memory is measured without libtorch alone, whose allocator is another.
 fuzz: export CARPUS_FUZZ_SECONDS ?= 60

@@ -23,7 +23,7 @@ fn torch() {
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!("cargo::rustc-link-arg-bin=carpus=-Wl,--exclude-libs,ALL");
     }
-    // As torch-sys finds them: beside the libraries, or where the variable says.
+    // As torch-sys finds them: next to the libraries, or in the folder of the variable.
     let root = std::env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from);
     let root = root.unwrap_or_else(|| Path::new(&lib).parent().expect("libraries lie in a folder").to_owned());
     let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());

@@ -6,8 +6,8 @@ Nothing in the file runs: torch.load with weights_only=True reads tensors and pl
 the place of any other object (training arguments, NumPy's numbers). The state dict may be the file itself or lie in it
 under --key, or under one of the usual names (state_dict, model_state_dict, model, ema, net, network, network_weights and
 others). A common prefix `module.` or `_orig_mod.` is taken off: DataParallel and torch.compile add it. --strip PREFIX keeps
-the tensors under PREFIX alone and takes that off too, for a Lightning checkpoint `--strip model`: its network lies beside
-losses and metrics. Tensors that share memory are written each by itself. OUT appears whole or not at all.
+the tensors under PREFIX alone and takes that off too, for a Lightning checkpoint `--strip model`: its network is stored next to
+losses and metrics. Tensors that share memory are written each by itself. OUT is written completely or not at all.
 
 Needs torch and safetensors.
 """
@@ -60,7 +60,7 @@ def start(path, count):
 
 
 def check_kind(path):
-    """Leaves with the way out where the file is plainly of another kind."""
+    """Exits with advice if the file is clearly of another kind."""
     if not path.is_file():
         sys.exit(f"{path}: {'this is not a file' if path.exists() else 'there is no such file'}")
     first, size = start(path, 9), path.stat().st_size
@@ -93,8 +93,8 @@ def read(path):
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if refused:
             sys.exit(f"{path}: a pickle of Python objects ({refused[1]}), which runs code when it is read. {WAY_OUT}")
-        told = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.match(r"(.*)", str(error))
-        sys.exit(f"{path}: torch.load cannot read it as tensors alone ({type(error).__name__} {told[1]}). "
+        message = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.match(r"(.*)", str(error))
+        sys.exit(f"{path}: torch.load cannot read it as tensors alone ({type(error).__name__} {message[1]}). "
                  f"Is it a whole file of torch.save? It starts with {start(path, 16)!r}. {WAY_OUT}")
 
 
@@ -169,7 +169,7 @@ def strip(state, prefix, file):
 
 
 def hint(names):
-    """Tells of a prefix after which most names are a network's."""
+    """Prints a note about a prefix after which most names belong to a network."""
     for depth in (1, 2):
         firsts = Counter(".".join(name.split(".")[:depth]) for name in names)
         prefix, count = firsts.most_common(1)[0]

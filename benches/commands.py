@@ -24,7 +24,7 @@ def best(command):
         started = time.perf_counter()
         done = subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         seconds.append(time.perf_counter() - started)
-        # 3: done, with remarks on the data.
+        # 3: done, with warnings about the data.
         assert done.returncode in (0, 3), done.stderr.decode()
     return min(seconds)
 

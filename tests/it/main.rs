@@ -1,4 +1,4 @@
-//! The one integration binary: one module a kind of test.
+//! The one integration binary: one module per kind of test.
 
 // The allocator of the binary, for what the tests compute in their own process.
 #[cfg(all(feature = "torch", target_os = "linux", target_env = "gnu"))]
@@ -12,6 +12,8 @@ mod cli;
 mod corrections;
 #[cfg(feature = "torch")]
 mod encoders;
+mod errors;
+mod examples;
 mod fault;
 mod fuzz;
 #[cfg(feature = "torch")]
@@ -37,6 +39,10 @@ mod query;
 #[cfg(feature = "torch")]
 mod ranks;
 mod reading;
+#[cfg(feature = "torch")]
+mod readme;
+#[cfg(feature = "torch")]
+mod reference;
 mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
@@ -60,3 +66,4 @@ mod train_cli;
 mod train_parity;
 #[cfg(feature = "torch")]
 mod train_side_by_side;
+mod words;
