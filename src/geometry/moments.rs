@@ -56,7 +56,7 @@ impl Moments {
         Some(if lean > 90.0 { lean - 180.0 } else { lean })
     }
 
-    /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line. `None` for less than two
+    /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line. `None` for fewer than two
     /// pixels.
     pub fn eccentricity(&self) -> Option<f64> {
         let (major, minor) = self.axes()?;

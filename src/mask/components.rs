@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn row_ends_do_not_connect() {
-        // One run in the flattened image, yet its two pixels lie at opposite edges.
+        // One run in the flattened image, but its two pixels are at opposite edges.
         let parts = RunMask::from_dense(&[0, 0, 0, 1, 1, 0, 0, 0], 4, 2).components();
         assert_eq!(parts.len(), 2);
     }

@@ -2,6 +2,7 @@
 
 use super::runs::RunBuilder;
 use super::{MAX_PIXELS, MaskError, RunMask};
+use crate::wording::counted;
 
 /// Why a text is not a valid RLE of a mask. Tokens and runs are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum RleError {
         text: String,
     },
     /// A start without a length.
-    #[error("{count} numbers: an RLE has an even count (start length …)")]
+    #[error("{}; expected pairs of start and length", counted(*count, "number", "numbers"))]
     OddCount {
         /// How many there are.
         count: usize,
@@ -153,8 +154,8 @@ mod tests {
     fn errors_name_the_malformed_token() {
         let error = |text| decode(text, 3, 2).unwrap_err().to_string();
         let number = |token: usize, text: &str| format!("token {token} ({text:?}) is not a positive whole number");
-        assert_eq!(error("1"), "1 numbers: an RLE has an even count (start length …)");
-        assert_eq!(error("1 1 3"), "3 numbers: an RLE has an even count (start length …)");
+        assert_eq!(error("1"), "1 number; expected pairs of start and length");
+        assert_eq!(error("1 1 3"), "3 numbers; expected pairs of start and length");
         assert_eq!(error("0 1"), number(1, "0"));
         assert_eq!(error("1 0"), number(2, "0"));
         assert_eq!(error("1 -2"), number(2, "-2"));
@@ -167,7 +168,7 @@ mod tests {
         assert!(error("99999999999999999999999 1").starts_with("run 1 ends at pixel"));
         assert!(error("18446744073709551615 18446744073709551615").starts_with("run 1 ends at pixel"));
         // The second length is missing: what follows overlaps, but the count is the cause.
-        assert_eq!(error("1 1 3 2 1"), "5 numbers: an RLE has an even count (start length …)");
+        assert_eq!(error("1 1 3 2 1"), "5 numbers; expected pairs of start and length");
         assert_eq!(error("4 1 1 1 y"), number(5, "y"));
         assert!(matches!(decode("1 1", 1 << 20, 1 << 20), Err(RleError::Runs(MaskError::TooLarge { .. }))));
     }

@@ -248,7 +248,7 @@ fn malformed_submissions_say_where() {
     assert!(message(b"image_name,class,rle,more\n").starts_with("FILE line 1: columns"));
     assert!(message(b"image_name,class,class\n").starts_with("FILE line 1: columns"));
     for (field, reason) in [
-        ("3", "1 numbers: an RLE has an even count"),
+        ("3", "1 number; expected pairs of start and length"),
         ("1 2 2 2", "run 2 starts at 2, inside or before the run that ends at 2"),
         ("9 2 1 2", "run 2 starts at 1, inside or before the run that ends at 10"),
         ("1199 3", "run 1 ends at pixel 1201, but the mask of 40x30 has 1200 pixels"),
