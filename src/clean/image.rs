@@ -34,6 +34,9 @@ pub fn cut(image: &GrayImage, area: CropBox) -> GrayImage {
 }
 
 /// Writes an 8-bit grey PNG.
+///
+/// # Errors
+/// The image cannot be encoded or written.
 pub fn write_png(out: &mut impl Write, image: &GrayImage) -> io::Result<()> {
     PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Adaptive)
         .write_image(image, image.width(), image.height(), ExtendedColorType::L8)

@@ -65,6 +65,9 @@ struct Framed {
 
 impl CleanContext<'_> {
     /// Cleans an image, unless `before` shows that its crop was made from the same inputs and its files exist.
+    ///
+    /// # Errors
+    /// The image or its annotation cannot be used, or the crop cannot be written.
     pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Failure> {
         let moved = || failure(row, &row.path, "the data folder has no such image; was it moved after `carpus scan`?");
         let entry = self.dataset.find(&row.image_id).filter(|e| e.image == row.path).ok_or_else(moved)?;

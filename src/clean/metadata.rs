@@ -12,6 +12,9 @@ use crate::tables::PatientRow;
 /// table.
 ///
 /// `patients` are the corrected rows. Returns the name of the file; `None` if the data has no spreadsheet.
+///
+/// # Errors
+/// The spreadsheet cannot be read or written.
 pub fn write(dataset: &Dataset, out: &Path, patients: &[PatientRow]) -> std::io::Result<Option<String>> {
     let corrected = dataset.corrections().decisions().any(|d| matches!(d.action, Action::SetMetadata { .. }));
     let original = match (dataset.metadata(), corrected) {

@@ -60,6 +60,9 @@ fn settings_key(settings: &ScanSettings) -> Result<String, ScanError> {
 
 impl Cache {
     /// Reads the cache of the scan whose tables are in `out`; empty if there is none with these settings.
+    ///
+    /// # Errors
+    /// The predictions of the settings cannot be read.
     pub fn read(out: &Path, settings: &ScanSettings) -> Result<Cache, ScanError> {
         let key = settings_key(settings)?;
         let record = std::fs::read(out.join(FILE))
@@ -101,6 +104,9 @@ impl Cache {
 }
 
 /// Writes the cache of the tables in `out`. Call it last: without this file nothing is reused.
+///
+/// # Errors
+/// The predictions cannot be read, or the file cannot be written.
 pub fn write(
     out: &Path,
     settings: &ScanSettings,
