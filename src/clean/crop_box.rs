@@ -25,7 +25,8 @@ pub enum CropShape {
 }
 
 impl CropBox {
-    /// The bounding box `hand`, grown by `margin` pixels on each side and cut to the image of `width` x `height` pixels.
+    /// The bounding box `hand`, grown by `margin` pixels on each side and cut to the image of `width` x `height`
+    /// pixels.
     pub fn around(hand: PixelBox, margin: u32, shape: CropShape, width: u32, height: u32) -> CropBox {
         // A larger margin would add nothing; the limit also keeps the sums in range.
         let grown = hand.grown(margin.min(width.max(height)), width, height);
@@ -54,8 +55,8 @@ impl CropBox {
     }
 }
 
-/// First pixel of a range of `length` pixels from `start` after it is widened on both sides to `side` pixels and shifted into
-/// 0..`limit`. A wider range than the limit is centred on it.
+/// First pixel of a range of `length` pixels from `start` after it is widened on both sides to `side` pixels and
+/// shifted into 0..`limit`. A wider range than the limit is centred on it.
 fn widened(start: u32, length: u32, side: u32, limit: u32) -> i64 {
     let (start, length, side, limit) = (i64::from(start), i64::from(length), i64::from(side), i64::from(limit));
     if side >= limit {

@@ -83,9 +83,9 @@ pub struct CleanReport {
 /// have not changed are not written again; an interrupted run continues where it stopped.
 ///
 /// # Errors
-/// `out` is inside the data folder, is in use by another process, has crops of other data, or cannot be written; no row of
-/// the folds names an image of the data, or the folds have a patient in two folds. A fault in one image is a problem, not
-/// an error.
+/// `out` is inside the data folder, is in use by another process, has crops of other data, or cannot be written; no row
+/// of the folds names an image of the data, or the folds have a patient in two folds. A fault in one image is a
+/// problem, not an error.
 pub fn clean(
     inputs: CleanInputs<'_>,
     out: &Path,
@@ -275,7 +275,8 @@ impl CleanReport {
     }
 }
 
-/// Writes the rows of the folds (the given ones, or those of an earlier run) whose image has a crop, and returns their number.
+/// Writes the rows of the folds (the given ones, or those of an earlier run) whose image has a crop, and returns their
+/// number.
 fn write_folds(out: &Path, given: Option<&[FoldRow]>, crops: &[Transform]) -> Result<Option<usize>, CleanError> {
     // Folds of an earlier run may name images that have no crop now.
     let earlier: Option<Vec<FoldRow>> = match given {

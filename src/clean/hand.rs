@@ -28,11 +28,11 @@ pub struct HandRegion {
 /// Finds the hand: averages the image over cells, separates hand and background by a threshold, closes gaps, takes the
 /// largest component and fills its holes. `None` if the result covers less than 2 % or more than 95 % of the image.
 ///
-/// The first threshold is Otsu's (1979). In a well exposed image it separates bone from flesh. If the levels below it form
-/// two clearly different groups, the threshold between these groups is tried next, and then each higher one, until the
-/// upper, left and right border and half of the image are dark: an uneven background reaches these borders, whereas the
-/// hand enters from below. An image whose borders are mostly above Otsu's threshold is treated as inverted. The first
-/// `strip_top` rows and `strip_left` columns are ignored.
+/// The first threshold is Otsu's (1979). In a well exposed image it separates bone from flesh. If the levels below it
+/// form two clearly different groups, the threshold between these groups is tried next, and then each higher one, until
+/// the upper, left and right border and half of the image are dark: an uneven background reaches these borders, whereas
+/// the hand enters from below. An image whose borders are mostly above Otsu's threshold is treated as inverted. The
+/// first `strip_top` rows and `strip_left` columns are ignored.
 pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<HandRegion> {
     let (width, height) = image.dimensions();
     if strip_left >= width || strip_top >= height {
@@ -70,8 +70,8 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
 }
 
 impl HandRegion {
-    /// The cells within `radius` pixels of a mask, in an image of `width` x `height` pixels: an estimate of the hand from its
-    /// bones.
+    /// The cells within `radius` pixels of a mask, in an image of `width` x `height` pixels: an estimate of the hand
+    /// from its bones.
     pub fn around_masks(masks: &[RunMask], radius: u32, width: u32, height: u32) -> HandRegion {
         let cell = width.max(height).div_ceil(GRID).max(1);
         let mut grid = GrayImage::new(width.div_ceil(cell), height.div_ceil(cell));
@@ -148,15 +148,16 @@ struct Threshold {
     means: [f64; 2],
 }
 
-/// The difference of flesh and background is at least this share of that of bone and background; a smaller one is noise.
+/// The difference of flesh and background is at least this share of that of bone and background; a smaller one is
+/// noise.
 const MIN_STEP: f64 = 0.15;
 /// Largest share of the border that may be above the threshold.
 const MAX_BORDER: f64 = 0.05;
 /// Largest share of the image that may be above the threshold.
 const MAX_AREA: f64 = 0.5;
 
-/// The highest grey level of the background. `upper` is Otsu's threshold of the whole histogram; `border_above` gives the share
-/// of the border that is above a level.
+/// The highest grey level of the background. `upper` is Otsu's threshold of the whole histogram; `border_above` gives
+/// the share of the border that is above a level.
 fn flesh_level(histogram: &[u32; 256], upper: &Threshold, border_above: impl Fn(u8) -> f64) -> u8 {
     let Some(lower) = otsu(&histogram[..=usize::from(upper.level)]) else { return upper.level };
     if lower.means[1] - lower.means[0] < MIN_STEP * (upper.means[1] - lower.means[0]) {
@@ -193,7 +194,8 @@ fn otsu(histogram: &[u32]) -> Option<Threshold> {
     Some(best)
 }
 
-/// Share of the upper, left and right border that is above the level. The lower border is left out: the forearm crosses it.
+/// Share of the upper, left and right border that is above the level. The lower border is left out: the forearm crosses
+/// it.
 fn border_above(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) -> f64 {
     let (columns, rows) = grid.dimensions();
     let top = (first_column..columns).map(|x| (x, first_row));

@@ -8,8 +8,8 @@ use crate::dataset::corrections::Action;
 use crate::dataset::metadata::Sex;
 use crate::tables::PatientRow;
 
-/// Writes the spreadsheet next to the crops: a copy of the original or, if corrections change a cell, a CSV of the corrected
-/// table.
+/// Writes the spreadsheet next to the crops: a copy of the original or, if corrections change a cell, a CSV of the
+/// corrected table.
 ///
 /// `patients` are the corrected rows. Returns the name of the file; `None` if the data has no spreadsheet.
 ///

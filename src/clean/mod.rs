@@ -1,5 +1,5 @@
-//! Crops: a copy of the data, cut to the hand, with exclusions and corrections applied. Border strips and, on request, the
-//! background are blackened. The copy has the layout of the original, so that every command works on it, and one
+//! Crops: a copy of the data, cut to the hand, with exclusions and corrections applied. Border strips and, on request,
+//! the background are blackened. The copy has the layout of the original, so that every command works on it, and one
 //! transform per image, so that masks predicted on a crop can be restored to the original exactly.
 
 mod crop_box;
@@ -70,7 +70,10 @@ pub enum CleanError {
     Output(#[from] OutputError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} has {} of other data and none of the images in these tables; choose another folder", counted(*crops, "crop", "crops"))]
+    #[error(
+        "{path} has {} of other data and none of the images in these tables; choose another folder",
+        counted(*crops, "crop", "crops")
+    )]
     OtherData { path: PathBuf, crops: usize },
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -121,7 +121,8 @@ pub enum TransformsError {
     Line { path: PathBuf, line: usize, reason: String },
 }
 
-/// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images table.
+/// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images
+/// table.
 ///
 /// # Errors
 /// The file cannot be read, or a line is not a valid transform of this version.

@@ -1,8 +1,8 @@
 //! Pictures of radiographs with their masks: outlines, filled classes, prediction compared with annotation, contact
 //! sheets. Reports, findings and training logs use them.
 //!
-//! Masks are drawn from their runs: a [`View`] scales the image first, then each mask's rows in the same way, so lines are
-//! as thick on a thumbnail as on a zoomed crop, and no dense mask is needed.
+//! Masks are drawn from their runs: a [`View`] scales the image first, then each mask's rows in the same way, so lines
+//! are as thick on a thumbnail as on a zoomed crop, and no dense mask is needed.
 
 mod label;
 mod overlay;
@@ -63,8 +63,8 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
     artefact::write_atomically(path, |out| out.write_all(&png))
 }
 
-/// The bounding box of all masks, grown on each side by `margin` times its longer side and cut to `image` (width, height). The
-/// masks must have the image's size. `None` if all masks are empty.
+/// The bounding box of all masks, grown on each side by `margin` times its longer side and cut to `image` (width,
+/// height). The masks must have the image's size. `None` if all masks are empty.
 pub fn crop_around<'a>(
     masks: impl IntoIterator<Item = &'a RunMask>,
     margin: f64,

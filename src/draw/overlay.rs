@@ -39,8 +39,8 @@ pub fn emphasised(
     picture
 }
 
-/// The radiograph with each mask filled in the colour of its class, with opacity `options.alpha`. Where masks overlap, the
-/// colours mix. Each mask has a thin opaque outline.
+/// The radiograph with each mask filled in the colour of its class, with opacity `options.alpha`. Where masks overlap,
+/// the colours mix. Each mask has a thin opaque outline.
 pub fn filled(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) -> RgbImage {
     let (view, mut picture) = canvas(image, options);
     let spans: Vec<(Bone, Spans)> = masks.iter().map(|(bone, mask)| (*bone, view.spans(mask))).collect();
@@ -54,8 +54,8 @@ pub fn filled(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) 
     picture
 }
 
-/// The radiograph with false positives in red, false negatives in blue, and pixels where one class is predicted in place of
-/// another in magenta. The ground truth has a faint outline.
+/// The radiograph with false positives in red, false negatives in blue, and pixels where one class is predicted in
+/// place of another in magenta. The ground truth has a faint outline.
 pub fn compare(image: &GrayImage, truth: &HandMasks, prediction: &HandMasks, options: &Options) -> RgbImage {
     const POSITIVE: u8 = 1;
     const NEGATIVE: u8 = 2;

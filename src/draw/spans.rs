@@ -45,8 +45,8 @@ impl Spans {
         Spans { width: self.width, rows }
     }
 
-    /// The set pixels whose four neighbours are all set. Positions outside the picture count as set, so that a bone cut off by
-    /// the picture's edge has no border there.
+    /// The set pixels whose four neighbours are all set. Positions outside the picture count as set, so that a bone cut
+    /// off by the picture's edge has no border there.
     pub fn eroded(&self) -> Spans {
         let last = self.rows.len().saturating_sub(1);
         let rows = self

@@ -17,8 +17,8 @@ pub struct View {
 }
 
 impl View {
-    /// The view of an image of `width` x `height` pixels. A crop that extends beyond the image is cut to it; a crop outside the
-    /// image shows the nearest pixels.
+    /// The view of an image of `width` x `height` pixels. A crop that extends beyond the image is cut to it; a crop
+    /// outside the image shows the nearest pixels.
     pub fn new(width: u32, height: u32, options: &Options) -> View {
         let (right, bottom) = (width.saturating_sub(1), height.saturating_sub(1));
         let all = PixelBox { x_min: 0, y_min: 0, x_max: right, y_max: bottom };
@@ -49,8 +49,8 @@ impl View {
         picture
     }
 
-    /// The mask in pixels of the picture, by the nearest source pixel. A mask of another size is scaled to the size of the
-    /// image.
+    /// The mask in pixels of the picture, by the nearest source pixel. A mask of another size is scaled to the size of
+    /// the image.
     pub fn spans(&self, mask: &RunMask) -> Spans {
         let rows: Vec<(u32, u32, u32)> = mask.rows().collect();
         let step_y = f64::from(self.crop.height()) / f64::from(self.height);

@@ -1,6 +1,7 @@
 use crate::geometry::Point;
 
-/// The angle of a hand in degrees: the lean ([`Point::lean_to`]) from the centroid of Ulna to the centroid of finger-16.
+/// The angle of a hand in degrees: the lean ([`Point::lean_to`]) from the centroid of Ulna to the centroid of
+/// finger-16.
 pub fn angle_deg(ulna: Point, finger_16: Point) -> f64 {
     ulna.lean_to(finger_16)
 }

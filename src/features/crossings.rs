@@ -1,8 +1,8 @@
 use crate::geometry::SweepTable;
 
-/// Limit of work: this many steps, and [`STEPS_PER_POINT`] more for each point. An outline of up to 800 points is always counted
-/// to the end, and a longer one if on average fewer than about 250 of its edges overlap along the sweep, as in every outline
-/// of a bone.
+/// Limit of work: this many steps, and [`STEPS_PER_POINT`] more for each point. An outline of up to 800 points is
+/// always counted to the end, and a longer one if on average fewer than about 250 of its edges overlap along the sweep,
+/// as in every outline of a bone.
 const STEPS: u64 = 1_000_000;
 const STEPS_PER_POINT: u64 = 500;
 
@@ -18,8 +18,8 @@ pub struct Crossings {
 /// Counts the pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch or
 /// retrace one another, as in a contour of a line one pixel wide, do not count.
 ///
-/// The method is a sweep along the longer axis that keeps the open edges: dense contours have short edges, so few are open
-/// at a time. If many are open, counting stops after work proportional to the number of points.
+/// The method is a sweep along the longer axis that keeps the open edges: dense contours have short edges, so few are
+/// open at a time. If many are open, counting stops after work proportional to the number of points.
 pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     let n = points.len();
     if n < 4 {

@@ -1,5 +1,6 @@
 //! Perceptual difference hash: 64 bits, one per pair of horizontally neighbouring cells of a 9 x 8 grid of mean grey
-//! levels. A bit is set if the left cell is brighter. Cells are averaged over every fourth row, which is enough for a mean.
+//! levels. A bit is set if the left cell is brighter. Cells are averaged over every fourth row, which is enough for a
+//! mean.
 
 use super::bytes::total;
 

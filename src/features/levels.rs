@@ -15,8 +15,8 @@ pub struct LevelStatistics {
     pub difference_hash: u64,
 }
 
-/// Measures a row-major 8-bit image of `width` x `height` pixels in one pass. `bright` is the grey level from which a pixel
-/// counts as bright.
+/// Measures a row-major 8-bit image of `width` x `height` pixels in one pass. `bright` is the grey level from which a
+/// pixel counts as bright.
 pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> LevelStatistics {
     if width == 0 || height == 0 {
         return LevelStatistics::default();

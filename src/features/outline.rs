@@ -3,14 +3,15 @@ use crate::mask::RunMask;
 
 use super::bytes::total;
 
-/// Distance, as a share of the image's longer side, at which grey levels are compared on both sides of an outline: 4 px of
-/// 2048, so that an outline drawn a pixel or two off the bone's edge still follows it.
+/// Distance, as a share of the image's longer side, at which grey levels are compared on both sides of an outline: 4 px
+/// of 2048, so that an outline drawn a pixel or two off the bone's edge still follows it.
 const STEP: f64 = 1.0 / 512.0;
 /// Largest number of points used of one bone's outline.
 const POINTS: usize = 48;
 /// At other places than its own, every third point is used.
 const THINNED: usize = 3;
-/// Outlines with this edge strength or more follow the bones. Other places are not searched then, which saves most of the time.
+/// Outlines with this edge strength or more follow the bones. Other places are not searched then, which saves most of
+/// the time.
 const FOLLOWS: f64 = 0.75;
 /// Smallest number of points for an edge strength.
 const MIN_POINTS: usize = 5;
@@ -19,7 +20,8 @@ const MIN_BONES: usize = 8;
 /// Distances by which outlines are moved to search for a better fit, as shares of the image's longer side.
 const MOVES: [f64; 2] = [0.02, 0.05];
 
-/// The grey levels of a radiograph in which bones are bright (inverted back if it is stored inverted): row-major, 0 to 255.
+/// The grey levels of a radiograph in which bones are bright (inverted back if it is stored inverted): row-major, 0 to
+/// 255.
 #[derive(Clone, Copy, Debug)]
 pub struct UprightLevels<'a> {
     /// One per pixel.
@@ -71,7 +73,8 @@ impl MaskOutline {
     /// From the closed paths around a mask ([`RunMask::outlines`]) in an image of `width` x `height` pixels.
     pub fn new(paths: &[Vec<[i32; 2]>], width: u32, height: u32) -> MaskOutline {
         let step = (STEP * f64::from(width.max(height))).round().max(1.0);
-        // The direction is that between two points a step before and after: neighbouring pixels have only eight directions.
+        // The direction is that between two points a step before and after: neighbouring pixels have only eight
+        // directions.
         let reach = step as usize + 1;
         let total_points: usize = paths.iter().map(Vec::len).sum();
         let every = total_points.div_ceil(POINTS).max(1);
@@ -101,8 +104,8 @@ impl UprightLevels<'_> {
         (area > 0).then(|| sum as f64 / area as f64)
     }
 
-    /// Mean grey level one and two steps outside an outline, without the pixels of any of the `masks`, which are given with their
-    /// bounding boxes; `None` if no pixel remains.
+    /// Mean grey level one and two steps outside an outline, without the pixels of any of the `masks`, which are given
+    /// with their bounding boxes; `None` if no pixel remains.
     pub fn ring(&self, outline: &MaskOutline, masks: &[(PixelBox, &RunMask)]) -> Option<f64> {
         let (mut sum, mut count) = (0u64, 0u64);
         for (at, out) in &outline.points {
@@ -120,10 +123,10 @@ impl UprightLevels<'_> {
         (count > 0).then(|| sum as f64 / count as f64)
     }
 
-    /// Edge strength along an outline: the sum of the grey-level gradient's components along the inward normal, divided by the
-    /// sum of the gradient's magnitudes. 1 if every point lies on an edge along the outline with the brighter side inside, -1
-    /// with the darker side inside, about 0 if the outline is unrelated to the image. Independent of contrast. `None` if
-    /// less than half of the outline lies in the image.
+    /// Edge strength along an outline: the sum of the grey-level gradient's components along the inward normal, divided
+    /// by the sum of the gradient's magnitudes. 1 if every point lies on an edge along the outline with the brighter
+    /// side inside, -1 with the darker side inside, about 0 if the outline is unrelated to the image. Independent of
+    /// contrast. `None` if less than half of the outline lies in the image.
     pub fn edge(&self, outline: &MaskOutline) -> Option<f64> {
         self.edge_at(outline, &Placement::OWN, 1)
     }
@@ -147,8 +150,8 @@ impl UprightLevels<'_> {
         Some(if all > 0.0 { f64::from(inwards) / all } else { 0.0 })
     }
 
-    /// Compares the fit of a hand's outlines at their place and at other places. `own` are their edge strengths at their own place.
-    /// `None` for fewer than eight bones.
+    /// Compares the fit of a hand's outlines at their place and at other places. `own` are their edge strengths at
+    /// their own place. `None` for fewer than eight bones.
     pub fn fit(&self, outlines: &[MaskOutline], own: Vec<f64>) -> Option<OutlineFit> {
         let at = |place: &Placement, every: usize| -> Option<f64> {
             median(outlines.iter().filter_map(|o| self.edge_at(o, place, every)).collect())

@@ -9,8 +9,8 @@ pub struct Strips {
     pub left_px: u32,
 }
 
-/// A row or column belongs to a strip if this share of its pixels is bright. A hand never fills as much of a row at the upper
-/// edge or a column at the left edge, because the background there is dark.
+/// A row or column belongs to a strip if this share of its pixels is bright. A hand never fills as much of a row at the
+/// upper edge or a column at the left edge, because the background there is dark.
 const BRIGHT_SHARE: f64 = 0.6;
 /// Grey level from which a pixel counts as bright in this file: strips are white, and skin on background is darker.
 const BRIGHT: u8 = 180;
@@ -19,7 +19,8 @@ const MAX_SHARE: f64 = 0.15;
 /// Number of columns counted together: a cache line.
 const COLUMNS: usize = 64;
 
-/// Bright pixels per column of the first columns, counted row by row: reading down a column would miss the cache at each pixel.
+/// Bright pixels per column of the first columns, counted row by row: reading down a column would miss the cache at
+/// each pixel.
 pub struct StripCounts {
     width: usize,
     height: usize,
@@ -37,8 +38,8 @@ impl StripCounts {
         add_bright(&mut self.left, row);
     }
 
-    /// The strips; call it after every row of `pixels` was added. A strip ends before the first row (from the top) or column
-    /// (from the left) that is not bright; up to 2 dark ones at the very edge are skipped.
+    /// The strips; call it after every row of `pixels` was added. A strip ends before the first row (from the top) or
+    /// column (from the left) that is not bright; up to 2 dark ones at the very edge are skipped.
     pub fn strips(&self, pixels: &[u8]) -> Strips {
         let (width, height) = (self.width, self.height);
         let rows = (height as f64 * MAX_SHARE) as usize;

@@ -70,8 +70,8 @@ impl Picture {
         out
     }
 
-    /// The picture as SVG for an HTML page: themed inks become the page's CSS variables, and the address of the SVG namespace is
-    /// left out, so that a self-contained page contains no addresses.
+    /// The picture as SVG for an HTML page: themed inks become the page's CSS variables, and the address of the SVG
+    /// namespace is left out, so that a self-contained page contains no addresses.
     ///
     /// # Errors
     /// The backend fails.

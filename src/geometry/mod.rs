@@ -31,8 +31,8 @@ impl Point {
         (self.x - other.x).hypot(self.y - other.y)
     }
 
-    /// Angle in degrees of the vector to `other` from vertical: 0 points up in the image, positive angles lean to the right;
-    /// range (-180, 180].
+    /// Angle in degrees of the vector to `other` from vertical: 0 points up in the image, positive angles lean to the
+    /// right; range (-180, 180].
     pub fn lean_to(self, other: Point) -> f64 {
         (other.x - self.x).atan2(self.y - other.y).to_degrees()
     }

@@ -43,8 +43,8 @@ impl Moments {
         Some(((mean + spread).max(0.0).sqrt(), (mean - spread).max(0.0).sqrt()))
     }
 
-    /// Angle of the long axis from vertical in degrees, in (-90, 90]; positive if its upper end leans to the right. `None`
-    /// for no pixels or for a shape without a long axis.
+    /// Angle of the long axis from vertical in degrees, in (-90, 90]; positive if its upper end leans to the right.
+    /// `None` for no pixels or for a shape without a long axis.
     pub fn orientation_deg(&self) -> Option<f64> {
         let [xx, xy, yy] = self.covariance()?;
         if xx == yy && xy == 0.0 {
@@ -56,8 +56,8 @@ impl Moments {
         Some(if lean > 90.0 { lean - 180.0 } else { lean })
     }
 
-    /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line. `None` for fewer than two
-    /// pixels.
+    /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line. `None` for fewer
+    /// than two pixels.
     pub fn eccentricity(&self) -> Option<f64> {
         let (major, minor) = self.axes()?;
         (major > 0.0).then(|| (1.0 - (minor / major).powi(2)).max(0.0).sqrt())

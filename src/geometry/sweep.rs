@@ -1,5 +1,5 @@
-/// Edges of a polygon by the sweep line on which they begin: one linked list per line, the last edge first. Adding an edge
-/// takes constant time; sorting would take logarithmic time per edge.
+/// Edges of a polygon by the sweep line on which they begin: one linked list per line, the last edge first. Adding an
+/// edge takes constant time; sorting would take logarithmic time per edge.
 pub struct SweepTable {
     /// The last edge added to each line.
     latest: Vec<u32>,

@@ -175,10 +175,11 @@ fn for_each_common(mut a: &[PixelRun], mut b: &[PixelRun], mut common: impl FnMu
     }
 }
 
-/// Calls `span` with the start and end of each span that one mask or more cover, and the number of these masks, in order.
+/// Calls `span` with the start and end of each span that one mask or more cover, and the number of these masks, in
+/// order.
 fn for_each_level(masks: &[&RunMask], mut span: impl FnMut(u32, u32, usize)) {
-    // Positions at which a run ends (lowest bit 0) or starts (1). Those of each mask are sorted already; the stable sort of
-    // the standard library merges such sorted parts.
+    // Positions at which a run ends (lowest bit 0) or starts (1). Those of each mask are sorted already; the stable
+    // sort of the standard library merges such sorted parts.
     let mut changes = Vec::with_capacity(2 * masks.iter().map(|m| m.runs().len()).sum::<usize>());
     for mask in masks {
         for run in mask.runs() {

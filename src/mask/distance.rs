@@ -1,10 +1,10 @@
 //! Exact signed Euclidean distance maps of masks, computed from their runs.
 //!
-//! The method is that of P. Felzenszwalb, D. Huttenlocher, Distance transforms of sampled functions, Theory of Computing
-//! 2012, with its two steps separated: the first, down and up the columns, is done once and only within the mask's bounding
-//! box; the second, the lower envelope of parabolas along a row, is done when that row is requested. A map is therefore
-//! stored in four bytes per pixel of the box (about 4 MB for a hand of 29 bones at 2048², instead of 486 MB for dense
-//! maps), it is exact at any distance, and a band costs only the time of its own pixels.
+//! The method is that of P. Felzenszwalb, D. Huttenlocher, Distance transforms of sampled functions, Theory of
+//! Computing 2012, with its two steps separated: the first, down and up the columns, is done once and only within the
+//! mask's bounding box; the second, the lower envelope of parabolas along a row, is done when that row is requested. A
+//! map is therefore stored in four bytes per pixel of the box (about 4 MB for a hand of 29 bones at 2048², instead of
+//! 486 MB for dense maps), it is exact at any distance, and a band costs only the time of its own pixels.
 
 use std::ops::Range;
 
@@ -32,8 +32,9 @@ pub struct SignedDistance {
     height: u32,
     /// Bounding box of the mask; `None` if the mask has no edge.
     area: Option<PixelBox>,
-    /// One value per pixel of the box, row-major: outside the mask, the number of rows to its nearest pixel in the same column;
-    /// inside, minus the number of rows to the nearest pixel outside. The absolute value is `FAR` or more if the column has none.
+    /// One value per pixel of the box, row-major: outside the mask, the number of rows to its nearest pixel in the same
+    /// column; inside, minus the number of rows to the nearest pixel outside. The absolute value is `FAR` or more if
+    /// the column has none.
     vertical: Vec<i32>,
 }
 
@@ -113,7 +114,8 @@ impl SignedDistance {
     }
 }
 
-/// Number of rows to the nearest pixel of the other kind (inside or outside) in the same column, negative inside the mask.
+/// Number of rows to the nearest pixel of the other kind (inside or outside) in the same column, negative inside the
+/// mask.
 fn vertical(mask: &RunMask, area: PixelBox) -> Vec<i32> {
     let columns = area.width() as usize;
     let mut on = vec![false; columns * area.height() as usize];
@@ -162,13 +164,14 @@ fn vertical(mask: &RunMask, area: PixelBox) -> Vec<i32> {
 /// The parabolas that are lowest somewhere along a piece of a row.
 #[derive(Default)]
 struct Envelope {
-    /// Column and height (the squared vertical distance) of the vertex, and the first column where the parabola is the lowest.
+    /// Column and height (the squared vertical distance) of the vertex, and the first column where the parabola is the
+    /// lowest.
     parabolas: Vec<(i64, i64, i64)>,
 }
 
 impl Envelope {
-    /// Computes one row of the map. `nearest` are the vertical distances of the columns from `x_min` on; no other column has
-    /// a pixel of the mask.
+    /// Computes one row of the map. `nearest` are the vertical distances of the columns from `x_min` on; no other
+    /// column has a pixel of the mask.
     fn row(&mut self, nearest: &[i32], x_min: usize, band: Option<f32>, out: &mut [f32]) {
         let x_end = x_min + nearest.len();
         let on = |x: usize| (x_min..x_end).contains(&x) && nearest[x - x_min] < 0;

@@ -96,7 +96,8 @@ impl HandMasks {
         HandMasks::new(self.iter().map(change).collect::<Result<_, _>>()?)
     }
 
-    /// The same runs in an image of another width and height. A submission that was read without the image's size needs this.
+    /// The same runs in an image of another width and height. A submission that was read without the image's size needs
+    /// this.
     ///
     /// # Errors
     /// A run ends past the last pixel; the error names the bone.

@@ -26,8 +26,9 @@ impl RunMask {
         RunMask::from_maximal_runs(self.width(), self.height(), out.finish())
     }
 
-    /// The eroded mask: its pixels that are more than `radius` px (Euclidean, between pixel centres) away from every pixel
-    /// outside the mask. Positions beyond the image do not count: a mask cut off by the image's edge does not shrink there.
+    /// The eroded mask: its pixels that are more than `radius` px (Euclidean, between pixel centres) away from every
+    /// pixel outside the mask. Positions beyond the image do not count: a mask cut off by the image's edge does not
+    /// shrink there.
     pub fn eroded(&self, radius: u32) -> RunMask {
         let Some(bounds) = self.bounding_box() else { return self.clone() };
         let area = bounds.grown(radius, self.width(), self.height());

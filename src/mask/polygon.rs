@@ -1,10 +1,10 @@
 //! Scan conversion of a polygon into runs, equal to OpenCV's `fillPoly`.
 //!
-//! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule, with
-//! the sides' x in fixed point with 16 fractional bits. Here one sweep from the top does both: in each row the pixels of
-//! the lines that cross it and the spans between pairs of sides are sorted and joined, or counted per column if there are
-//! many more of them than columns. Memory grows with the number of sides and rows, time with the number of rows that the
-//! sides cross.
+//! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule, with the
+//! sides' x in fixed point with 16 fractional bits. Here one sweep from the top does both: in each row the pixels of
+//! the lines that cross it and the spans between pairs of sides are sorted and joined, or counted per column if there
+//! are many more of them than columns. Memory grows with the number of sides and rows, time with the number of rows
+//! that the sides cross.
 
 use super::runs::{PixelRun, RunBuilder};
 use crate::geometry::SweepTable;
@@ -64,8 +64,8 @@ impl<T> ByFirstRow<T> {
 /// A point as column and row.
 type Point = [i64; 2];
 
-/// Clips a segment to the image: whether a part of it is inside, and its two ends. If no part is inside, the ends are those at
-/// which clipping stopped; the slope of the side is computed from them, as in OpenCV.
+/// Clips a segment to the image: whether a part of it is inside, and its two ends. If no part is inside, the ends are
+/// those at which clipping stopped; the slope of the side is computed from them, as in OpenCV.
 fn clip(mut a: Point, mut b: Point, w: i64, h: i64) -> (bool, Point, Point) {
     let (right, bottom) = (w - 1, h - 1);
     // One bit each for a point left of, right of, above and below the image.
@@ -160,8 +160,8 @@ struct Side {
 }
 
 impl Side {
-    /// The side between two points, clipped to the rows of the image. Its slope and position are those of the clipped segment,
-    /// unless that lies in one row.
+    /// The side between two points, clipped to the rows of the image. Its slope and position are those of the clipped
+    /// segment, unless that lies in one row.
     fn new([a, b]: [Point; 2], [clipped_a, clipped_b]: [Point; 2], h: i64) -> Option<Self> {
         if a[1] == b[1] {
             return None;
@@ -249,8 +249,8 @@ struct ByColumn {
 }
 
 impl ByColumn {
-    /// Counts sides and lines per column. False if a number may overflow, as only those near the limits of 32 bits do; such a row
-    /// must be sorted.
+    /// Counts sides and lines per column. False if a number may overflow, as only those near the limits of 32 bits do;
+    /// such a row must be sorted.
     fn fill(&mut self, crossings: &[i64], spans: &[(i64, i64)], w: i64) -> bool {
         const LIMIT: i64 = 1 << (30 + SHIFT);
         if crossings.iter().any(|x| x.abs() > LIMIT) {
@@ -277,8 +277,8 @@ impl ByColumn {
         true
     }
 
-    /// Appends the runs of the row that begins at pixel `start`. A column is inside if the number of sides left of it is odd, or
-    /// if a side crosses the row exactly there.
+    /// Appends the runs of the row that begins at pixel `start`. A column is inside if the number of sides left of it
+    /// is odd, or if a side crosses the row exactly there.
     fn push(&self, runs: &mut RunBuilder, start: i64) {
         let (mut lines, mut is_odd, mut from) = (0, false, None);
         let columns = self.lines.len() - 1;

@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_any_text_gives_a_valid_mask_or_an_error(text in "[0-9 \t\n.x-]{0,40}", width in 0u32..9, height in 0u32..9) {
+    fn decoded_text_is_a_valid_mask_or_an_error(text in "[0-9 \t\n.x-]{0,40}", width in 0u32..9, height in 0u32..9) {
         if let Ok(mask) = rle::decode(&text, width, height) {
             prop_assert!(is_canonical(&mask));
         }

@@ -126,8 +126,8 @@ impl Numbers<'_> {
         Err(RleError::Token { token: self.token, text })
     }
 
-    /// The error to report for a wrong run. A missing number shifts all later ones, so an odd count or a malformed token
-    /// anywhere in the text is the likelier cause and is reported instead.
+    /// The error to report for a wrong run. A missing number shifts all later ones, so an odd count or a malformed
+    /// token anywhere in the text is the likelier cause and is reported instead.
     fn fail(&mut self, error: MaskError) -> Result<RunMask, RleError> {
         while self.next()?.is_some() {}
         Err(if self.token % 2 == 1 { RleError::OddCount { count: self.token } } else { error.into() })

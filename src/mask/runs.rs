@@ -124,7 +124,8 @@ impl RunMask {
     /// From sorted disjoint runs; adjacent runs are joined.
     ///
     /// # Errors
-    /// There are more than [`MAX_PIXELS`] pixels, or a run is empty, out of order or out of range; the first one is named.
+    /// There are more than [`MAX_PIXELS`] pixels, or a run is empty, out of order or out of range; the first one is
+    /// named.
     pub fn from_runs(width: u32, height: u32, runs: Vec<PixelRun>) -> Result<Self, MaskError> {
         if !fits(width, height) {
             return Err(MaskError::TooLarge { width, height });
@@ -169,8 +170,8 @@ impl RunMask {
         dense
     }
 
-    /// The filled polygon, as `cv2.fillPoly(mask, [points], 1)`: the inside by the even-odd rule, and the outline drawn with
-    /// 8-connected lines. The result equals OpenCV 5.0 in every pixel for any points (x, y): one, two, collinear,
+    /// The filled polygon, as `cv2.fillPoly(mask, [points], 1)`: the inside by the even-odd rule, and the outline drawn
+    /// with 8-connected lines. The result equals OpenCV 5.0 in every pixel for any points (x, y): one, two, collinear,
     /// self-intersecting or outside the image. No points give an empty mask.
     ///
     /// # Panics
@@ -328,7 +329,8 @@ impl RunBuilder {
         RunBuilder { runs: Vec::with_capacity(runs) }
     }
 
-    /// Adds `start..end`, which must not be empty nor start before an earlier span. Overlapping and adjacent spans are joined.
+    /// Adds `start..end`, which must not be empty nor start before an earlier span. Overlapping and adjacent spans are
+    /// joined.
     #[inline]
     pub(super) fn push(&mut self, start: u32, end: u32) {
         debug_assert!(start < end);

@@ -54,7 +54,8 @@ pub enum SubmissionError {
     #[error("{path} line {line}: {image} and {other} are the same image; keep the rows of one of them")]
     TwoNames { path: String, line: u64, image: String, other: String },
     #[error(
-        "{path} has masks of crops (see {path}.json); restore them to the original images with `carpus restore CROPS {path} --out CSV`"
+        "{path} has masks of crops (see {path}.json); restore them to the original images with \
+         `carpus restore CROPS {path} --out CSV`"
     )]
     OfCrops { path: String },
     #[error("{path} has masks of the original images, but the data folder has crops; give the original data folder")]
@@ -63,8 +64,8 @@ pub enum SubmissionError {
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
 
-/// Reads a submission of masks of `width` x `height` pixels. Images are returned in order of first appearance. The columns
-/// are image_name, class and rle in any order; each image has one row per class, in any order.
+/// Reads a submission of masks of `width` x `height` pixels. Images are returned in order of first appearance. The
+/// columns are image_name, class and rle in any order; each image has one row per class, in any order.
 ///
 /// # Errors
 /// The file cannot be read, a column is missing, a row is invalid (the first one is named, whatever the number of

@@ -4,25 +4,25 @@ use super::components::{Neighbours, Piece, connected};
 use super::runs::RunMask;
 
 impl RunMask {
-    /// The contours of components and holes as closed 8-connected pixel paths (x, y), one per border, with all points of
-    /// straight lines. The components' outer contours come first; each kind is in order of its first pixel. The contour of a
-    /// hole consists of the set pixels around it. Filling the outlines (see [`RunMask::outlines`]) with `from_polygon` gives the
-    /// mask with its holes filled.
+    /// The contours of components and holes as closed 8-connected pixel paths (x, y), one per border, with all points
+    /// of straight lines. The components' outer contours come first; each kind is in order of its first pixel. The
+    /// contour of a hole consists of the set pixels around it. Filling the outlines (see [`RunMask::outlines`]) with
+    /// `from_polygon` gives the mask with its holes filled.
     pub fn contours(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
         let outer = borders.components().map(|piece| borders.outer(piece));
         outer.chain(borders.holes(&Gaps::of(&borders, self.width()))).collect()
     }
 
-    /// The outer contours of the components that no other component encloses, in order of their first pixel: OpenCV's external
-    /// contours (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`).
+    /// The outer contours of the components that no other component encloses, in order of their first pixel: OpenCV's
+    /// external contours (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`).
     pub fn outlines(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
         borders.outermost(self.width()).into_iter().map(|piece| borders.outer(piece)).collect()
     }
 
-    /// Length of the outlines in px, as the sum of OpenCV's `arcLength` over the external contours (`CHAIN_APPROX_NONE`): 1 for a
-    /// step along a row or column, √2 for a diagonal step. A single pixel has length 0.
+    /// Length of the outlines in px, as the sum of OpenCV's `arcLength` over the external contours
+    /// (`CHAIN_APPROX_NONE`): 1 for a step along a row or column, √2 for a diagonal step. A single pixel has length 0.
     pub fn perimeter(&self) -> f64 {
         outlines_length(&self.outlines())
     }
@@ -105,8 +105,8 @@ impl Bits {
 
 /// The gaps between the set spans.
 struct Gaps {
-    /// The gaps of each row, from one column left of the image to one column right of it, and a row above and below. All
-    /// coordinates are shifted by one row and one column so that none is negative.
+    /// The gaps of each row, from one column left of the image to one column right of it, and a row above and below.
+    /// All coordinates are shifted by one row and one column so that none is negative.
     gaps: Vec<Piece>,
     /// For each gap, the first gap of its 4-connected component; 0 is the outside.
     background: Vec<usize>,

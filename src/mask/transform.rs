@@ -4,13 +4,14 @@ use super::runs::{RunBuilder, RunMask};
 use crate::geometry::PixelBox;
 
 impl RunMask {
-    /// The part in the box `area`. The result has the size of the box; pixels of the box outside this image are not set.
+    /// The part in the box `area`. The result has the size of the box; pixels of the box outside this image are not
+    /// set.
     pub fn crop(&self, area: PixelBox) -> RunMask {
         self.place(-i64::from(area.x_min), -i64::from(area.y_min), area.width(), area.height())
     }
 
-    /// The mask with its first pixel moved to (x, y) of an image of `width` x `height` pixels. Pixels outside that image are
-    /// dropped.
+    /// The mask with its first pixel moved to (x, y) of an image of `width` x `height` pixels. Pixels outside that
+    /// image are dropped.
     pub fn place(&self, x: i64, y: i64, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         for (row, x_start, x_end) in self.rows() {
@@ -53,12 +54,12 @@ impl RunMask {
         RunMask::from_maximal_runs(width, self.height(), out.finish())
     }
 
-    /// The mask at another size. A pixel of the result has the value of the source pixel that contains its centre, in exact
-    /// arithmetic: column floor((x + 1/2) src_w / dst_w), and the row likewise. This is OpenCV's INTER_NEAREST_EXACT and PIL's
-    /// NEAREST.
+    /// The mask at another size. A pixel of the result has the value of the source pixel that contains its centre, in
+    /// exact arithmetic: column floor((x + 1/2) src_w / dst_w), and the row likewise. This is OpenCV's
+    /// INTER_NEAREST_EXACT and PIL's NEAREST.
     ///
-    /// OpenCV's INTER_NEAREST takes the source pixel at the pixel's upper left corner instead. This moves a mask by half a pixel
-    /// of the smaller size relative to an image that was resampled by pixel centres.
+    /// OpenCV's INTER_NEAREST takes the source pixel at the pixel's upper left corner instead. This moves a mask by
+    /// half a pixel of the smaller size relative to an image that was resampled by pixel centres.
     pub fn resized(&self, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         let mut row: Vec<(u32, u32)> = Vec::new();
@@ -83,8 +84,8 @@ impl RunMask {
     }
 }
 
-/// Calls `block` with the range of rows and the range of columns (ends exclusive) that each piece of a row covers at another
-/// size, in the order of the pieces. Pieces that vanish are skipped.
+/// Calls `block` with the range of rows and the range of columns (ends exclusive) that each piece of a row covers at
+/// another size, in the order of the pieces. Pieces that vanish are skipped.
 pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut block: impl FnMut((u32, u32), (u32, u32))) {
     let (across, down) = (Nearest::new(mask.width(), width), Nearest::new(mask.height(), height));
     let mut current = (u32::MAX, (0, 0));

@@ -83,8 +83,8 @@ impl Cache {
         self.get(entry, dataset.stamp(entry).as_deref())?.image.level_bits
     }
 
-    /// Rows of an image whose files have not changed. Values that do not need the files (side, patient, subset) are those of
-    /// `entry`.
+    /// Rows of an image whose files have not changed. Values that do not need the files (side, patient, subset) are
+    /// those of `entry`.
     pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<MeasuredImage> {
         let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
         let mut image = self.images.get(&entry.image)?.clone();

@@ -115,8 +115,8 @@ impl ScanSummary {
 /// settings are not read again.
 ///
 /// # Errors
-/// The predictions cannot be read or do not fit the data, the folder is in use by another process, or the tables cannot be
-/// written.
+/// The predictions cannot be read or do not fit the data, the folder is in use by another process, or the tables cannot
+/// be written.
 pub fn scan(
     dataset: &Dataset,
     out: &Path,
@@ -196,8 +196,8 @@ pub fn scan(
     Ok(Scan { tables, summary })
 }
 
-/// Checks that a scan with `settings` may write its tables into `out`: a folder of an earlier scan, or one without other
-/// files of the same names.
+/// Checks that a scan with `settings` may write its tables into `out`: a folder of an earlier scan, or one without
+/// other files of the same names.
 ///
 /// # Errors
 /// `out` is inside the data folder, or a file there is not one of carpus.

@@ -17,10 +17,10 @@ pub struct ClusteredRatios {
     pub share_ratio: Ratio,
 }
 
-/// Ratios of the group `first` to the reference group `base`. Each group is a list of (cluster, whether the observation has
-/// the feature). The confidence intervals are cluster-robust ("sandwich"): the two hands of a patient tend to be similar,
-/// so 800 images have less information than 800 independent ones. `None` if in one group all or no observations have the
-/// feature.
+/// Ratios of the group `first` to the reference group `base`. Each group is a list of (cluster, whether the observation
+/// has the feature). The confidence intervals are cluster-robust ("sandwich"): the two hands of a patient tend to be
+/// similar, so 800 images have less information than 800 independent ones. `None` if in one group all or no
+/// observations have the feature.
 ///
 /// Agrees with statsmodels' logit and Poisson regressions on the group with `cov_type="cluster"` and no
 /// small-sample correction. No cluster may be in both groups.

@@ -54,18 +54,16 @@ impl TwoByTwo {
         Some(Ratio::from_log((a * d / (b * c)).ln(), se, corrected))
     }
 
-    /// Ratio of the shares (risk ratio), first group against reference group, with Katz's confidence interval; `None` for an empty
-    /// group.
-    /// Agrees with statsmodels' `Table2x2.riskratio`.
+    /// Ratio of the shares (risk ratio), first group against reference group, with Katz's confidence interval; `None`
+    /// for an empty group. Agrees with statsmodels' `Table2x2.riskratio`.
     pub fn share_ratio(&self) -> Option<Ratio> {
         let ([a, b, c, d], corrected) = self.cells()?;
         let se = (1.0 / a - 1.0 / (a + b) + 1.0 / c - 1.0 / (c + d)).sqrt();
         Some(Ratio::from_log((a / (a + b) / (c / (c + d))).ln(), se, corrected))
     }
 
-    /// Two-sided p value of Fisher's exact test: the probability of all tables that are at most as likely as this one. 1 if a
-    /// margin is zero.
-    /// Agrees with `scipy.stats.fisher_exact`.
+    /// Two-sided p value of Fisher's exact test: the probability of all tables that are at most as likely as this one.
+    /// 1 if a margin is zero. Agrees with `scipy.stats.fisher_exact`.
     pub fn fisher_p(&self) -> f64 {
         let (row, base) = (self.with + self.without, self.with_base + self.without_base);
         let column = self.with + self.with_base;
@@ -100,9 +98,8 @@ pub struct ChiSquare {
     pub least_expected: f64,
 }
 
-/// Chi-square test of a table of counts; shorter rows are padded with zeros. Empty rows and columns are left out; `None` if
-/// fewer than two rows or columns remain.
-/// Agrees with `scipy.stats.chi2_contingency(correction=False)`.
+/// Chi-square test of a table of counts; shorter rows are padded with zeros. Empty rows and columns are left out;
+/// `None` if fewer than two rows or columns remain. Agrees with `scipy.stats.chi2_contingency(correction=False)`.
 pub fn chi_square(table: &[Vec<usize>]) -> Option<ChiSquare> {
     let width = table.iter().map(Vec::len).max()?;
     let column = |j: usize| table.iter().map(|r| r.get(j).copied().unwrap_or(0)).sum::<usize>();

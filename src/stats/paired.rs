@@ -52,10 +52,10 @@ pub struct Bootstrap {
     pub ci: Interval,
 }
 
-/// The mean of `(cluster, value)` pairs with a percentile bootstrap confidence interval (Efron 1979). Whole clusters are
-/// drawn with replacement, so that two values of one patient do not count as two patients. The same `seed` gives the same
-/// result. `None` for fewer than two clusters or no resamples. Agrees with `scipy.stats.bootstrap(method="percentile")`
-/// except for the random error of the draws.
+/// The mean of `(cluster, value)` pairs with a percentile bootstrap confidence interval (Efron 1979). Whole clusters
+/// are drawn with replacement, so that two values of one patient do not count as two patients. The same `seed` gives
+/// the same result. `None` for fewer than two clusters or no resamples. Agrees with
+/// `scipy.stats.bootstrap(method="percentile")` except for the random error of the draws.
 pub fn bootstrap_mean<K: Ord>(values: &[(K, f64)], resamples: usize, seed: u64) -> Option<Bootstrap> {
     let mut sums: std::collections::BTreeMap<&K, (f64, usize)> = std::collections::BTreeMap::new();
     for (cluster, value) in values.iter().filter(|v| v.1.is_finite()) {

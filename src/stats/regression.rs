@@ -98,8 +98,8 @@ impl Ols {
     }
 }
 
-/// Least squares regression of `response` on named regressors and an intercept, without the rows in which a value is missing.
-/// Computed by Householder reflections of the standardised columns. Agrees with statsmodels' `OLS`.
+/// Least squares regression of `response` on named regressors and an intercept, without the rows in which a value is
+/// missing. Computed by Householder reflections of the standardised columns. Agrees with statsmodels' `OLS`.
 ///
 /// # Errors
 /// There are too few complete rows, the response is constant, or a regressor is constant or a linear combination of

@@ -21,9 +21,9 @@ pub fn centre_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     Some((centre, spread))
 }
 
-/// Coefficients of a robust linear regression: least squares, iteratively reweighted with Tukey's biweight (c = 4.685) of
-/// the residuals in units of their MAD. Each row of `x` has the regressors, including the constant. `None` if there are
-/// fewer than two rows per column, or the columns are collinear.
+/// Coefficients of a robust linear regression: least squares, iteratively reweighted with Tukey's biweight (c = 4.685)
+/// of the residuals in units of their MAD. Each row of `x` has the regressors, including the constant. `None` if there
+/// are fewer than two rows per column, or the columns are collinear.
 pub fn regression(x: &[Vec<f64>], y: &[f64]) -> Option<Vec<f64>> {
     const TUKEY: f64 = 4.685;
     const MIN_UNEXPLAINED: f64 = 1e-10;

@@ -11,7 +11,8 @@ pub struct KolmogorovSmirnov {
     pub n2: usize,
     /// Largest difference of the two distribution functions, 0 to 1.
     pub distance: f64,
-    /// p value for equal distributions, by Kolmogorov's limiting distribution; accurate from about 20 values per sample.
+    /// p value for equal distributions, by Kolmogorov's limiting distribution; accurate from about 20 values per
+    /// sample.
     pub p: f64,
 }
 

@@ -61,7 +61,8 @@ pub fn quantile_sorted(sorted: &[f64], p: f64) -> f64 {
     at_place(sorted, p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64)
 }
 
-/// The value at the fractional index `place` of sorted values, interpolated linearly; beyond the last index, the last value.
+/// The value at the fractional index `place` of sorted values, interpolated linearly; beyond the last index, the last
+/// value.
 ///
 /// # Panics
 /// If the slice is empty.
@@ -72,8 +73,8 @@ pub fn at_place(sorted: &[f64], place: f64) -> f64 {
     sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// Number of values in each bin between ascending `edges`. A bin contains its left edge, the last one both edges. Values
-/// outside are not counted.
+/// Number of values in each bin between ascending `edges`. A bin contains its left edge, the last one both edges.
+/// Values outside are not counted.
 pub fn histogram(values: &[f64], edges: &[f64]) -> Vec<usize> {
     let bins = edges.len().saturating_sub(1);
     let mut counts = vec![0; bins];
