@@ -51,7 +51,7 @@ fn measure(what: &str, data: &Path, paths: &[impl AsRef<Path> + Sync]) {
         let started = Instant::now();
         // Listing the files is part of the work.
         let dataset = Dataset::open(data).expect("a data folder");
-        scan(&dataset, out.path(), false, &ScanSettings::default(), &Silent).expect("a scan");
+        scan(&dataset, out.path(), &ScanSettings::default(), &Silent).expect("a scan");
         best[1] = best[1].min(started.elapsed().as_secs_f64());
     }
     let rate = best.map(|seconds| paths.len() as f64 / seconds);

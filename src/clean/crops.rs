@@ -1,4 +1,4 @@
-//! Cleaning a data set.
+//! Cleaning a data set: crops of all images.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -14,61 +14,78 @@ use super::transform::{self, Transform, TransformsError, read_transforms, write_
 use super::{BackgroundSource, BoxSource, CleanError, CleanSettings, StripRule, metadata};
 use crate::artefact::{Lock, Outputs};
 use crate::dataset::folder::TRANSFORMS;
-use crate::dataset::{Dataset, Problem, ProblemSeverity, Subset};
+use crate::dataset::{Dataset, Problem, ProblemSeverity, Subset, image_id};
 use crate::progress::Progress;
+use crate::scan::is_excluded;
 use crate::splits::check_leakage;
 use crate::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, correct, read_csv, write_csv, write_parquet};
 use crate::threads;
 use crate::wording::counted;
 
-/// Transforms of the images done so far in a run; what is left of a run that was cut off.
+/// File with the transforms of the images finished so far; left behind by an interrupted run.
 const JOURNAL: &str = ".transforms.partial.jsonl";
+/// The file of the images table, for messages about it.
+const IMAGES: &str = "images.parquet";
 
-/// What is cleaned.
+/// The inputs of [`clean`].
 #[derive(Clone, Copy)]
 pub struct CleanInputs<'a> {
-    /// The data that the images table is about, with its corrections.
+    /// The data that the tables belong to, with its corrections.
     pub dataset: &'a Dataset,
-    /// The images table, with the images that the corrections exclude.
+    /// The whole images table, including excluded images. Images that the scan excluded get no crop.
     pub images: &'a [ImageRow],
-    /// Clean only images of this subset; crops of the others stay.
+    /// Clean only images of this subset; crops of the other one are kept.
     pub subset: Option<Subset>,
     /// Patients table.
     pub patients: &'a [PatientRow],
-    /// Folds to put beside the crops, less the images that are not there.
-    pub folds: Option<&'a [FoldRow]>,
+    /// Folds to write next to the crops, without the images that have no crop.
+    pub folds: Option<FoldTable<'a>>,
 }
 
-/// What came of it.
+/// A fold table and the file it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct FoldTable<'a> {
+    /// The file, for messages.
+    pub path: &'a Path,
+    /// Its rows. An image may be named by its id or by its file.
+    pub rows: &'a [FoldRow],
+}
+
+/// The result of [`clean`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CleanReport {
-    /// One an image of the crops, in the images' order.
+    /// One per crop, in the order of the images table.
     #[serde(skip)]
     pub transforms: Vec<Transform>,
     /// Crops made.
     pub written: usize,
-    /// Crops found made from the same inputs.
+    /// Crops of an earlier run that were made from the same inputs.
     pub unchanged: usize,
-    /// Images that corrections exclude.
+    /// Images excluded by the corrections, or by those of the scan.
     pub excluded: usize,
-    /// Crops of an earlier run that are no longer wanted and were deleted.
+    /// Crops of an earlier run that are no longer needed and were deleted.
     pub removed: usize,
-    /// Images whose box comes from the image itself.
+    /// Images whose hand was found by brightness, without masks.
     pub found_in_image: usize,
-    /// Images whose background was told by the masks, since brightness did not find the hand.
+    /// Images whose background was found from the masks because brightness did not find the hand.
     pub background_by_masks: usize,
-    /// Rows of the folds put beside the crops.
+    /// Number of rows of the fold table written next to the crops.
     pub folds: Option<usize>,
-    /// The patients' spreadsheet put beside the crops.
+    /// Name of the patients' spreadsheet written next to the crops.
     pub metadata: Option<String>,
-    /// What could not be used, and what was guessed.
+    /// Inputs that could not be used, and guesses.
     pub problems: Vec<Problem>,
 }
 
-/// Writes the crops of the images to `out`, `jobs` at a time (`None`: as many as there are processors).
+/// Writes the crops of the images to `out`, `jobs` at a time (`None`: one per processor).
 ///
 /// The result does not depend on `jobs`. Memory grows with `jobs`, not with the number of images. Crops whose inputs
-/// have not changed are left as they are; a run that was cut off goes on where it was.
+/// have not changed are not written again; an interrupted run continues where it stopped.
+///
+/// # Errors
+/// `out` is inside the data folder, is in use by another process, has crops of other data, or cannot be written; no row
+/// of the folds names an image of the data, or the folds have a patient in two folds. A fault in one image is a
+/// problem, not an error.
 pub fn clean(
     inputs: CleanInputs<'_>,
     out: &Path,
@@ -76,25 +93,28 @@ pub fn clean(
     jobs: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<CleanReport, CleanError> {
-    // No option lifts this: crops would be written over the images they are cut from.
+    // Always checked: crops must never overwrite the images they are made from.
     let outputs = Outputs::new(false).data([inputs.dataset.root().to_owned()]);
     outputs.path(out)?;
-    if let Some(folds) = inputs.folds {
+    let mut problems = Vec::new();
+    let folds = inputs.folds.map(|folds| match_folds(folds, inputs.images, &mut problems)).transpose()?;
+    if let Some(folds) = &folds {
         check_leakage(folds, inputs.images)?;
     }
     std::fs::create_dir_all(out).map_err(|source| CleanError::Io { path: out.into(), source })?;
     let _lock = Lock::take(out)?;
     let journal = Journal::open(out)?;
-    let mut problems = Vec::new();
-    let before = made_before(out, &journal, &mut problems)?;
+    let before = earlier_crops(out, &journal, &mut problems)?;
 
     let (mut images, mut patients) = (inputs.images.to_vec(), inputs.patients.to_vec());
     let corrections = inputs.dataset.corrections();
     problems.extend(correct(&mut images, &mut patients, corrections));
     let all = images.len();
     images.retain(|i| !corrections.excludes(&i.image_id, &i.patient_id));
+    problems.extend(excluded_by_scan(&images));
+    images.retain(|i| !is_excluded(i));
     let excluded = all - images.len();
-    // Crops of images that are not chosen now, or cannot be cleaned now, stay as they are.
+    // Crops of images that are not selected, or cannot be cleaned now, are kept.
     let known: HashSet<String> = images.iter().map(|i| i.image_id.clone()).collect();
     images.retain(|i| inputs.subset.is_none_or(|subset| i.subset == subset));
     problems.extend(unmeasured_strips(&images, settings));
@@ -104,7 +124,7 @@ pub fn clean(
 
     let level_bits: HashMap<&str, u32> =
         inputs.images.iter().filter_map(|i| Some((&*i.image_id, i.level_bits?))).collect();
-    // The tables know the bits: nothing is decoded for the top level. What is to be said of it the scan has said.
+    // The images table has the bits, so no image is decoded for the top level. The scan has reported the problems.
     let _ = inputs.dataset.level_bits(|entry| level_bits.get(&*entry.image_id).copied());
     let context = CleanContext { dataset: inputs.dataset, out, outputs: &outputs, settings };
     let pool = threads::pool(jobs.unwrap_or(0))?;
@@ -138,24 +158,28 @@ pub fn clean(
         cleaned.add(result, before.contains_key(&row.image_id))?;
     }
     let made: HashSet<String> = cleaned.transforms.iter().map(|t| t.image_id.clone()).collect();
-    let stays = |id: &String| known.contains(id) && !made.contains(id);
-    cleaned.transforms.extend(before.values().filter(|t| stays(&t.image_id)).cloned());
-    let place: HashMap<&str, usize> = inputs.images.iter().map(|i| i.image_id.as_str()).zip(0..).collect();
-    cleaned.transforms.sort_by_key(|t| place.get(t.image_id.as_str()).copied());
+    let is_kept = |id: &String| known.contains(id) && !made.contains(id);
+    cleaned.transforms.extend(before.values().filter(|t| is_kept(&t.image_id)).cloned());
+    let position: HashMap<&str, usize> = inputs.images.iter().map(|i| i.image_id.as_str()).zip(0..).collect();
+    cleaned.transforms.sort_by_key(|t| position.get(t.image_id.as_str()).copied());
     write_transforms(out, &cleaned.transforms)?;
     cleaned.removed = remove_unwanted(out, &outputs, before.values(), &cleaned.transforms)?;
     journal.close()?;
 
     let io = |source| CleanError::Io { path: out.into(), source };
     cleaned.metadata = metadata::write(inputs.dataset, out, &patients).map_err(io)?;
-    cleaned.folds = write_folds(out, inputs.folds, &cleaned.transforms)?;
+    cleaned.folds = write_folds(out, folds.as_deref(), &cleaned.transforms)?;
+    if let (Some(given), Some(0)) = (inputs.folds, cleaned.folds) {
+        let (file, reason) = (given.path.display().to_string(), "no image of the folds has a crop");
+        cleaned.problems.push(Problem::new(ProblemSeverity::Warning, file, reason, "folds.csv has no rows"));
+    }
     let rows: Vec<ProblemRow> = cleaned.problems.iter().cloned().map(Into::into).collect();
     write_csv(&out.join("problems.csv"), &rows)?;
     Ok(cleaned)
 }
 
-/// The crops that earlier runs made, by image: those of a whole run, and what one that was cut off came to.
-fn made_before(
+/// The crops that earlier runs made, by image id: those of a finished run and those of an interrupted one.
+fn earlier_crops(
     out: &Path,
     journal: &Journal,
     problems: &mut Vec<Problem>,
@@ -165,37 +189,77 @@ fn made_before(
         match read_transforms(out) {
             Ok(read) => transforms = read,
             Err(error @ TransformsError::Io { .. }) => return Err(error.into()),
-            // Of another version, or damaged: nothing is known of the crops.
+            // Another version, or damaged: all crops must be made again.
             Err(error @ TransformsError::Line { .. }) => {
                 problems.push(Problem::new(
                     ProblemSeverity::Warning,
                     TRANSFORMS,
                     error.to_string(),
-                    "all crops made again",
+                    "all crops are made again",
                 ));
             }
         }
     }
-    transforms.extend(journal.left.iter().cloned());
+    transforms.extend(journal.earlier.iter().cloned());
     Ok(transforms.into_iter().map(|t| (t.image_id.clone(), t)).collect())
 }
 
-/// That strips are to be found in images where the scan did not look for them.
+/// A warning that names how many images the scan excluded and these corrections do not.
+fn excluded_by_scan(images: &[ImageRow]) -> Option<Problem> {
+    let excluded = images.iter().filter(|i| is_excluded(i)).count();
+    let reason = format!(
+        "{} by the corrections of the scan, but not by those of this command",
+        counted(excluded, "image is excluded", "images are excluded")
+    );
+    let action =
+        "left out; give the same --corrections as for `carpus scan`, or scan again without them to use these images";
+    (excluded > 0).then(|| Problem::new(ProblemSeverity::Warning, IMAGES, reason, action))
+}
+
+/// The rows of the folds with the ids of the images table. A row whose image the table does not have becomes a problem.
+fn match_folds(
+    folds: FoldTable<'_>,
+    images: &[ImageRow],
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<FoldRow>, CleanError> {
+    let file = folds.path.display().to_string();
+    let ids: HashMap<String, &str> = images.iter().map(|i| (image_id(&i.image_id), i.image_id.as_str())).collect();
+    let mut rows = Vec::with_capacity(folds.rows.len());
+    for row in folds.rows {
+        match ids.get(&image_id(&row.image_id)) {
+            Some(id) => rows.push(FoldRow { image_id: (*id).to_owned(), ..row.clone() }),
+            None => {
+                let reason = format!("image {:?} is not in the images table", row.image_id);
+                let problem = Problem::new(ProblemSeverity::Warning, &*file, reason, "row of the folds ignored");
+                problems.push(problem.of_image(&*row.image_id).of_patient(&*row.patient_id));
+            }
+        }
+    }
+    match (rows.first(), folds.rows.first()) {
+        (Some(_), _) => Ok(rows),
+        (None, Some(first)) => {
+            Err(CleanError::NoFoldMatches { path: folds.path.into(), image: first.image_id.clone() })
+        }
+        (None, None) => Err(CleanError::NoFolds { path: folds.path.into() }),
+    }
+}
+
+/// A warning if strips are to be detected in images in which the scan did not measure them.
 fn unmeasured_strips(images: &[ImageRow], settings: &CleanSettings) -> Option<Problem> {
     let unmeasured = images.iter().filter(|i| i.strip_top_px.is_none() && i.strip_left_px.is_none()).count();
-    let reason = format!("border strips of {} were not measured", counted(unmeasured, "image", "images"));
+    let reason = format!("the tables have no border strips for {}", counted(unmeasured, "image", "images"));
     (settings.strips == StripRule::Detect && unmeasured > 0)
-        .then(|| Problem::new(ProblemSeverity::Warning, "", reason, "no strip blackened in them"))
+        .then(|| Problem::new(ProblemSeverity::Warning, IMAGES, reason, "no strips blackened there"))
 }
 
 impl CleanReport {
-    /// Counts one image; `was_there` where an earlier run made its crop.
-    fn add(&mut self, result: Result<Done, Failure>, was_there: bool) -> Result<(), CleanError> {
+    /// Counts one image. `had_crop`: an earlier run made its crop.
+    fn add(&mut self, result: Result<Done, Failure>, had_crop: bool) -> Result<(), CleanError> {
         match result {
             Err(Failure::Output(error)) => return Err(error),
             Err(Failure::Input(mut problem)) => {
-                if was_there {
-                    problem.action = "not made again; the crop of an earlier run stays".to_owned();
+                if had_crop {
+                    problem.action = "not made again; the crop of an earlier run is kept".to_owned();
                 }
                 self.problems.push(*problem);
             }
@@ -211,7 +275,8 @@ impl CleanReport {
     }
 }
 
-/// Writes those of the folds, given or of an earlier run, whose image has a crop; how many there are.
+/// Writes the rows of the folds (the given ones, or those of an earlier run) whose image has a crop, and returns their
+/// number.
 fn write_folds(out: &Path, given: Option<&[FoldRow]>, crops: &[Transform]) -> Result<Option<usize>, CleanError> {
     // Folds of an earlier run may name images that have no crop now.
     let earlier: Option<Vec<FoldRow>> = match given {
@@ -219,14 +284,14 @@ fn write_folds(out: &Path, given: Option<&[FoldRow]>, crops: &[Transform]) -> Re
         None => read_csv(&out.join("folds.csv")).ok(),
     };
     let Some(folds) = given.or(earlier.as_deref()) else { return Ok(None) };
-    let there: HashSet<&str> = crops.iter().map(|t| t.image_id.as_str()).collect();
-    let kept: Vec<FoldRow> = folds.iter().filter(|r| there.contains(r.image_id.as_str())).cloned().collect();
+    let has_crop: HashSet<&str> = crops.iter().map(|t| t.image_id.as_str()).collect();
+    let kept: Vec<FoldRow> = folds.iter().filter(|r| has_crop.contains(r.image_id.as_str())).cloned().collect();
     write_csv(&out.join("folds.csv"), &kept)?;
     write_parquet(&out.join("folds.parquet"), &kept)?;
     Ok(Some(kept.len()))
 }
 
-/// Deletes crops that an earlier run made and this one does not have. Only what transforms name is touched.
+/// Deletes crops of an earlier run that this run does not have. Only files named in transforms are deleted.
 fn remove_unwanted<'a>(
     out: &Path,
     outputs: &Outputs,
@@ -250,11 +315,12 @@ fn remove_unwanted<'a>(
     Ok(removed)
 }
 
-/// Keeps what is done of a run on disk.
+/// Records the finished images of a run on disk, so that an interrupted run can continue.
 struct Journal {
     path: std::path::PathBuf,
     file: Mutex<File>,
-    left: Vec<Transform>,
+    /// Transforms that an interrupted run left behind.
+    earlier: Vec<Transform>,
 }
 
 impl Journal {
@@ -263,15 +329,15 @@ impl Journal {
         let io = |source| CleanError::Io { path: path.clone(), source };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         let bytes = std::fs::read(&path).map_err(io)?;
-        // The last line may be cut off; that image is cleaned again.
-        let left = String::from_utf8_lossy(&bytes).lines().filter_map(|l| transform::parse(l).ok()).collect();
+        // The last line may be incomplete; that image is cleaned again.
+        let earlier = String::from_utf8_lossy(&bytes).lines().filter_map(|l| transform::parse(l).ok()).collect();
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             (&file).write_all(b"\n").map_err(io)?;
         }
-        Ok(Journal { path, file: Mutex::new(file), left })
+        Ok(Journal { path, file: Mutex::new(file), earlier })
     }
 
-    /// Losing a line costs a later run some work and nothing else, so a failure here stops nothing.
+    /// Without the line a later run makes this crop again, so a failure here is only a warning.
     fn add(&self, transform: &Transform) {
         let Ok(mut line) = serde_json::to_vec(transform) else { return };
         line.push(b'\n');
@@ -283,5 +349,59 @@ impl Journal {
 
     fn close(self) -> Result<(), CleanError> {
         std::fs::remove_file(&self.path).map_err(|source| CleanError::Io { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(id: &str, unusable_reason: Option<&str>) -> ImageRow {
+        ImageRow { image_id: id.into(), unusable_reason: unusable_reason.map(str::to_owned), ..ImageRow::default() }
+    }
+
+    fn matched(names: &[&str]) -> (Result<Vec<FoldRow>, CleanError>, Vec<Problem>) {
+        let images = [image("a", None), image("b", None)];
+        let row = |name: &&str| FoldRow {
+            image_id: (*name).into(),
+            patient_id: "001".into(),
+            stratum: "all".into(),
+            fold: 0,
+        };
+        let rows: Vec<FoldRow> = names.iter().map(row).collect();
+        let mut problems = Vec::new();
+        let found = match_folds(FoldTable { path: Path::new("my/folds.csv"), rows: &rows }, &images, &mut problems);
+        (found, problems)
+    }
+
+    #[test]
+    fn folds_match_images_by_id_or_file_name() {
+        let (rows, problems) = matched(&["a.png", "train/DCM/ID1/b.PNG", "c", "d"]);
+        let ids: Vec<String> = rows.unwrap().into_iter().map(|row| row.image_id).collect();
+        assert_eq!(ids, ["a", "b"]);
+        let reasons: Vec<&str> = problems.iter().map(|p| p.reason.as_str()).collect();
+        assert_eq!(reasons, ["image \"c\" is not in the images table", "image \"d\" is not in the images table"]);
+        assert!(problems.iter().all(|p| p.file == "my/folds.csv" && p.severity == ProblemSeverity::Warning));
+    }
+
+    #[test]
+    fn folds_of_other_images_are_refused() {
+        let error = matched(&["c", "d"]).0.unwrap_err().to_string();
+        assert!(error.starts_with("my/folds.csv: no row names an image") && error.contains("\"c\""), "{error}");
+        let error = matched(&[]).0.unwrap_err().to_string();
+        assert!(error.starts_with("my/folds.csv has no rows"), "{error}");
+    }
+
+    #[test]
+    fn exclusions_of_the_scan_are_reported_with_the_option_to_give() {
+        let blank = Some("the image is blank");
+        assert_eq!(excluded_by_scan(&[image("a", None), image("b", blank)]), None);
+        let excluded = image("c", Some("excluded by a correction"));
+        let problem = excluded_by_scan(&[image("a", None), excluded.clone(), excluded]).unwrap();
+        assert!(problem.reason.starts_with("2 images are excluded by the corrections of the scan"), "{problem:?}");
+        assert!(
+            problem.action.contains("--corrections") && problem.severity == ProblemSeverity::Warning,
+            "{problem:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The hand in an image without masks: what is brighter than the background and hangs together.
+//! Finding the hand in an image without masks: the largest connected region that is brighter than the background.
 
 use image::{GrayImage, Luma};
 use imageproc::distance_transform::Norm;
@@ -8,31 +8,31 @@ use imageproc::morphology;
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
 
-/// Cells along the longer side of the grid on which the hand is looked for.
+/// Cells along the longer side of the grid that is searched for the hand.
 const GRID: u32 = 256;
 
-/// The smallest and the largest share of the image that is believed to be a hand.
+/// The smallest and the largest share of the image that a hand can have.
 const SHARES: (f64, f64) = (0.02, 0.95);
 
-/// Which part of an image is hand, on a grid of square cells.
+/// The part of an image that is hand, on a grid of square cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandRegion {
     /// Side of a cell in pixels.
     cell: u32,
-    /// 255 in the hand.
+    /// 255 in the hand, 0 outside.
     grid: GrayImage,
     width: u32,
     height: u32,
 }
 
-/// Finds the hand: the image is averaged over cells; a threshold parts it from the background; gaps are closed, the largest
-/// component is taken and its holes are filled. `None` where that covers less than 2 % or more than 95 % of the image.
+/// Finds the hand: averages the image over cells, separates hand and background by a threshold, closes gaps, takes the
+/// largest component and fills its holes. `None` if the result covers less than 2 % or more than 95 % of the image.
 ///
-/// Otsu's threshold (1979) comes first. In a well exposed image it parts bone from flesh; so where what is below it has two clearly
-/// different levels again, the threshold is the lowest one from that parting on which leaves the upper, left and right
-/// border and half of the image dark: an uneven background reaches the border, the hand enters from below. An image whose borders
-/// are mostly above Otsu's threshold is taken for an inverted one. `strip_top` rows and `strip_left` columns are left out of
-/// all this.
+/// The first threshold is Otsu's (1979). In a well exposed image it separates bone from flesh. If the levels below it
+/// form two clearly different groups, the threshold between these groups is tried next, and then each higher one, until
+/// the upper, left and right border and half of the image are dark: an uneven background reaches these borders, whereas
+/// the hand enters from below. An image whose borders are mostly above Otsu's threshold is treated as inverted. The
+/// first `strip_top` rows and `strip_left` columns are ignored.
 pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<HandRegion> {
     let (width, height) = image.dimensions();
     if strip_left >= width || strip_top >= height {
@@ -41,7 +41,7 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
     let cell = width.max(height).div_ceil(GRID);
     let mut grid = averaged(image, cell);
     let (columns, rows) = grid.dimensions();
-    // First cells that hold no pixel of a strip.
+    // The first cells without a pixel of a strip.
     let (first_column, first_row) =
         (strip_left.div_ceil(cell).min(columns - 1), strip_top.div_ceil(cell).min(rows - 1));
     let mut histogram = [0u32; 256];
@@ -50,18 +50,18 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
             histogram[usize::from(pixel.0[0])] += 1;
         }
     }
-    let mut upper = part(&histogram)?;
+    let mut upper = otsu(&histogram)?;
     if border_above(&grid, upper.level, first_column, first_row) > 0.5 {
         image::imageops::invert(&mut grid);
         histogram.reverse();
-        upper = part(&histogram)?;
+        upper = otsu(&histogram)?;
     }
     let level = flesh_level(&histogram, &upper, |level| border_above(&grid, level, first_column, first_row));
     for (x, y, pixel) in grid.enumerate_pixels_mut() {
         let hand = x >= first_column && y >= first_row && pixel.0[0] > level;
         pixel.0 = [if hand { 255 } else { 0 }];
     }
-    // Specks of noise go before gaps are closed, which would join them.
+    // Remove specks of noise first; closing gaps would join them.
     let closed = morphology::close(&median_filter(&grid, 1, 1), Norm::L2, 4);
     let largest = RunMask::from_dense(closed.as_raw(), columns, rows).components().into_iter().next()?;
     let hand = HandRegion { cell, grid: painted(&without_holes(&largest)), width, height };
@@ -70,7 +70,8 @@ pub fn find_hand(image: &GrayImage, strip_top: u32, strip_left: u32) -> Option<H
 }
 
 impl HandRegion {
-    /// The cells within `radius` pixels of a mask: a hand drawn around its bones.
+    /// The cells within `radius` pixels of a mask, in an image of `width` x `height` pixels: an estimate of the hand
+    /// from its bones.
     pub fn around_masks(masks: &[RunMask], radius: u32, width: u32, height: u32) -> HandRegion {
         let cell = width.max(height).div_ceil(GRID).max(1);
         let mut grid = GrayImage::new(width.div_ceil(cell), height.div_ceil(cell));
@@ -83,12 +84,12 @@ impl HandRegion {
         HandRegion { cell, grid: morphology::dilate(&grid, Norm::L2, cells), width, height }
     }
 
-    /// Whether the pixel is in the hand.
+    /// Whether the pixel is in the hand. Panics for a pixel outside the image.
     pub fn contains(&self, x: u32, y: u32) -> bool {
         self.grid.get_pixel(x / self.cell, y / self.cell).0[0] > 0
     }
 
-    /// The box of the hand in pixels of the image; `None` where no cell is hand.
+    /// The bounding box of the hand in pixels of the image; `None` if no cell is hand.
     pub fn bounding_box(&self) -> Option<PixelBox> {
         let cells = RunMask::from_dense(self.grid.as_raw(), self.grid.width(), self.grid.height()).bounding_box()?;
         Some(PixelBox {
@@ -99,7 +100,7 @@ impl HandRegion {
         })
     }
 
-    /// Share of the masks' pixels that are in the hand, 0 to 1; 1 where there are none.
+    /// Share of the masks' pixels that are in the hand, 0 to 1; 1 for empty masks.
     pub fn share_of(&self, masks: &[RunMask]) -> f64 {
         let (mut inside, mut all) = (0u64, 0u64);
         for (y, start, end) in masks.iter().flat_map(RunMask::rows) {
@@ -109,7 +110,7 @@ impl HandRegion {
         if all == 0 { 1.0 } else { inside as f64 / all as f64 }
     }
 
-    /// The hand grown by `radius` pixels, so that its rim is kept.
+    /// The hand grown by `radius` pixels.
     pub fn grown(&self, radius: u32) -> HandRegion {
         let cells = radius.div_ceil(self.cell).min(u32::from(u8::MAX)) as u8;
         HandRegion { grid: morphology::dilate(&self.grid, Norm::L2, cells), ..self.clone() }
@@ -139,39 +140,41 @@ fn averaged(image: &GrayImage, cell: u32) -> GrayImage {
     grid
 }
 
-/// Two groups of grey levels.
-struct Parting {
-    /// Highest level of the lower group; in the middle of a gap between them.
+/// A threshold that divides grey levels into two groups.
+struct Threshold {
+    /// Highest level of the lower group; in the middle of the gap if there is one between the groups.
     level: u8,
     /// Mean levels of the lower and the upper group.
     means: [f64; 2],
 }
 
-/// The step from background to flesh is at least this share of that from background to bone; less is grain.
-const STEP: f64 = 0.15;
-/// Most of the border that may be above the threshold.
-const BORDER: f64 = 0.05;
-/// Most of the image that may be above the threshold.
-const AREA: f64 = 0.5;
+/// The difference of flesh and background is at least this share of that of bone and background; a smaller one is
+/// noise.
+const MIN_STEP: f64 = 0.15;
+/// Largest share of the border that may be above the threshold.
+const MAX_BORDER: f64 = 0.05;
+/// Largest share of the image that may be above the threshold.
+const MAX_AREA: f64 = 0.5;
 
-/// The level at or below which is background, given Otsu's parting of the whole and the share of the border above a level.
-fn flesh_level(histogram: &[u32; 256], upper: &Parting, border_above: impl Fn(u8) -> f64) -> u8 {
-    let Some(lower) = part(&histogram[..=usize::from(upper.level)]) else { return upper.level };
-    if lower.means[1] - lower.means[0] < STEP * (upper.means[1] - lower.means[0]) {
+/// The highest grey level of the background. `upper` is Otsu's threshold of the whole histogram; `border_above` gives
+/// the share of the border that is above a level.
+fn flesh_level(histogram: &[u32; 256], upper: &Threshold, border_above: impl Fn(u8) -> f64) -> u8 {
+    let Some(lower) = otsu(&histogram[..=usize::from(upper.level)]) else { return upper.level };
+    if lower.means[1] - lower.means[0] < MIN_STEP * (upper.means[1] - lower.means[0]) {
         return upper.level;
     }
     let sum = |counts: &[u32]| counts.iter().map(|n| f64::from(*n)).sum::<f64>();
-    let most = AREA * sum(histogram);
-    let dark = |level: &u8| sum(&histogram[usize::from(*level) + 1..]) <= most && border_above(*level) <= BORDER;
+    let most = MAX_AREA * sum(histogram);
+    let dark = |level: &u8| sum(&histogram[usize::from(*level) + 1..]) <= most && border_above(*level) <= MAX_BORDER;
     (lower.level..upper.level).find(dark).unwrap_or(upper.level)
 }
 
-/// Otsu's threshold of a histogram.
-fn part(histogram: &[u32]) -> Option<Parting> {
+/// Otsu's threshold of a histogram; `None` if all pixels have one level.
+fn otsu(histogram: &[u32]) -> Option<Threshold> {
     let count: f64 = histogram.iter().map(|n| f64::from(*n)).sum();
     let sum: f64 = (0..).zip(histogram).map(|(level, n)| f64::from(level) * f64::from(*n)).sum();
     let (mut below, mut sum_below) = (0.0, 0.0);
-    let mut best: Option<(f64, Parting)> = None;
+    let mut best: Option<(f64, Threshold)> = None;
     for (level, n) in (0u8..=255).zip(histogram) {
         below += f64::from(*n);
         sum_below += f64::from(level) * f64::from(*n);
@@ -182,7 +185,7 @@ fn part(histogram: &[u32]) -> Option<Parting> {
         let means = [sum_below / below, (sum - sum_below) / above];
         let between = below * above * (means[1] - means[0]).powi(2);
         if best.as_ref().is_none_or(|(most, _)| between > *most) {
-            best = Some((between, Parting { level, means }));
+            best = Some((between, Threshold { level, means }));
         }
     }
     let (_, mut best) = best?;
@@ -191,7 +194,8 @@ fn part(histogram: &[u32]) -> Option<Parting> {
     Some(best)
 }
 
-/// Share of the upper, left and right border above the level. The forearm leaves through the lower one.
+/// Share of the upper, left and right border that is above the level. The lower border is left out: the forearm crosses
+/// it.
 fn border_above(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) -> f64 {
     let (columns, rows) = grid.dimensions();
     let top = (first_column..columns).map(|x| (x, first_row));
@@ -204,7 +208,7 @@ fn border_above(grid: &GrayImage, level: u8, first_column: u32, first_row: u32) 
     f64::from(above) / f64::from(all)
 }
 
-/// The mask with what it encloses.
+/// The mask with its holes filled.
 fn without_holes(mask: &RunMask) -> RunMask {
     let (width, height) = (mask.width(), mask.height());
     let outside: Vec<u8> = mask.to_dense().iter().map(|v| 1 - v).collect();
@@ -216,14 +220,14 @@ fn without_holes(mask: &RunMask) -> RunMask {
 
 fn painted(mask: &RunMask) -> GrayImage {
     let dense = mask.to_dense().into_iter().map(|v| v * 255).collect();
-    GrayImage::from_raw(mask.width(), mask.height(), dense).expect("a dense mask has a byte a pixel")
+    GrayImage::from_raw(mask.width(), mask.height(), dense).expect("a dense mask has one byte per pixel")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A bright disc with brighter bone on a dark, noisy, uneven ground.
+    /// A bright disc with brighter bone on a dark, noisy, uneven background.
     fn disc(width: u32, height: u32, cx: i64, cy: i64, radius: i64) -> GrayImage {
         GrayImage::from_fn(width, height, |x, y| {
             let (dx, dy) = (i64::from(x) - cx, i64::from(y) - cy);
@@ -252,30 +256,30 @@ mod tests {
     }
 
     #[test]
-    fn finds_flesh_and_bone_on_dark_ground() {
+    fn finds_flesh_and_bone_on_a_dark_background() {
         assert_found(&disc(600, 400, 300, 180, 120), 300, 180, 120);
         assert_found(&disc(100, 130, 50, 60, 30), 50, 60, 30);
     }
 
     #[test]
-    fn finds_it_in_an_inverted_image() {
+    fn finds_the_hand_in_an_inverted_image() {
         let mut image = disc(600, 400, 300, 180, 120);
         image::imageops::invert(&mut image);
         assert_found(&image, 300, 180, 120);
     }
 
     #[test]
-    fn faint_flesh_is_hand_though_the_ground_is_uneven() {
-        // Bone 140, flesh falling from 55 to 35, ground rising from 8 to 29 towards the right border.
+    fn finds_faint_flesh_on_an_uneven_background() {
+        // Bone 140, flesh falling from 55 to 35, background rising from 8 to 29 towards the right border.
         let image = GrayImage::from_fn(512, 512, |x, y| {
             let d = f64::from(x.abs_diff(250)).hypot(f64::from(y.abs_diff(260)));
-            let ground = 8.0 + 21.0 * f64::from(x) / 512.0;
+            let background = 8.0 + 21.0 * f64::from(x) / 512.0;
             let level = if d < 60.0 {
                 140.0
             } else if d < 120.0 {
                 55.0 - (d - 60.0) / 3.0
             } else {
-                ground
+                background
             };
             Luma([(level + f64::from((x * 31 + y * 17) % 5)) as u8])
         });
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn dark_spots_within_belong_to_it() {
+    fn dark_spots_inside_belong_to_the_hand() {
         let mut image = disc(600, 400, 300, 180, 120);
         for y in 160..200 {
             for x in 230..270 {
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_in_an_even_image() {
+    fn nothing_is_found_in_a_uniform_image() {
         assert_eq!(find_hand(&GrayImage::from_pixel(300, 200, Luma([40])), 0, 0), None);
         assert_eq!(find_hand(&GrayImage::new(0, 0), 0, 0), None);
         assert_eq!(find_hand(&GrayImage::new(1, 1), 0, 0), None);
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn blackened_strips_and_the_unexposed_border_do_not_count() {
+    fn blackened_strips_are_not_taken_for_background() {
         let mut image = disc(600, 400, 300, 180, 120);
         for (x, y, pixel) in image.enumerate_pixels_mut() {
             if x < 40 || y < 30 {
@@ -314,14 +318,14 @@ mod tests {
             assert!(hand.contains(300, 180) && !hand.contains(60, 50) && !hand.contains(580, 380));
         }
         image::imageops::invert(&mut image);
-        // Blackened after the fact, as in an inverted image.
+        // Strips blackened after inversion, as in an inverted image.
         crate::clean::image::blacken_strips(&mut image, 30, 40);
         let hand = find_hand(&image, 30, 40).expect("there is a disc");
         assert!(hand.contains(300, 180) && !hand.contains(60, 50) && !hand.contains(5, 5));
     }
 
     #[test]
-    fn a_hand_around_masks_holds_them() {
+    fn a_hand_around_masks_contains_them() {
         let mask = RunMask::from_polygon(&[[100, 100], [140, 100], [140, 180], [100, 180]], 600, 400);
         let hand = HandRegion::around_masks(std::slice::from_ref(&mask), 20, 600, 400);
         assert_eq!(hand.share_of(std::slice::from_ref(&mask)), 1.0);

@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::transform::VERSION;
 use super::{
-    Background, BackgroundSource, BoxSource, CleanError, CleanSettings, CropBox, HandRegion, StripRule, Transform,
-    find_hand, image,
+    Background, BackgroundSource, BoxSource, CleanError, CleanSettings, CropBox, CropShape, HandRegion, StripRule,
+    Transform, find_hand, image,
 };
 use crate::artefact::{Outputs, write_atomically};
 use crate::dataset::annotation::Annotation;
@@ -17,16 +17,16 @@ use crate::geometry::PixelBox;
 use crate::mask::{HandMasks, RunMask};
 use crate::tables::ImageRow;
 
-/// Raise it when the same inputs give other crops than before: the old ones are then made again.
+/// Increase it when the same inputs give other crops than before; then all crops are made again.
 const RECIPE: u32 = 1;
-/// Pixels of background left around the hand, for the skin line that a threshold eats.
+/// Pixels of background kept around the hand, because a threshold cuts off the skin line.
 const RIM: u32 = 16;
-/// Pixels around bones that are taken for hand where the image does not tell.
+/// Pixels around the bones that count as hand if brightness does not find it.
 const FLESH: u32 = 96;
-/// A hand found by brightness that holds less of the masks than this is not believed.
-const HELD: f64 = 0.98;
+/// A hand found by brightness must contain at least this share of the masks' pixels.
+const MIN_SHARE: f64 = 0.98;
 
-/// What all images share.
+/// The inputs common to all images.
 pub struct CleanContext<'a> {
     pub dataset: &'a Dataset,
     pub out: &'a Path,
@@ -34,11 +34,11 @@ pub struct CleanContext<'a> {
     pub settings: &'a CleanSettings,
 }
 
-/// An image without a crop.
+/// Why an image has no crop.
 pub enum Failure {
-    /// It cannot be used; the others go on.
+    /// The image cannot be used; the other ones are cleaned.
     Input(Box<Problem>),
-    /// Nothing can be written.
+    /// The output cannot be written; the run stops.
     Output(CleanError),
 }
 
@@ -48,15 +48,15 @@ impl From<Box<Problem>> for Failure {
     }
 }
 
-/// One image done.
+/// A finished image.
 pub struct Done {
     pub transform: Transform,
-    /// Whether it was done before.
+    /// Whether its crop is that of an earlier run.
     pub unchanged: bool,
     pub problems: Vec<Problem>,
 }
 
-/// What is cut out, and by what that was found.
+/// The part to cut out, and how it and the background were found.
 struct Framed {
     area: CropBox,
     box_source: BoxSource,
@@ -64,12 +64,15 @@ struct Framed {
 }
 
 impl CleanContext<'_> {
-    /// Cleans an image, unless `before` says that it was made from the same inputs and its files are there.
+    /// Cleans an image, unless `before` shows that its crop was made from the same inputs and its files exist.
+    ///
+    /// # Errors
+    /// The image or its annotation cannot be used, or the crop cannot be written.
     pub fn clean(&self, row: &ImageRow, before: Option<&Transform>) -> Result<Done, Failure> {
-        let moved = || failure(row, &row.path, "no such file; was the data moved since `carpus scan`?");
+        let moved = || failure(row, &row.path, "the data folder has no such image; was it moved after `carpus scan`?");
         let entry = self.dataset.find(&row.image_id).filter(|e| e.image == row.path).ok_or_else(moved)?;
         let unreadable = |e: ImageError| failure(row, &row.path, e.reason);
-        // Only a crop that may be there already is worth a hash before the image is decoded.
+        // Hash the file without decoding it only if its crop may exist already.
         let (image_sha, decoded) = match before {
             Some(_) => (self.dataset.image_sha256(entry).map_err(unreadable)?, None),
             None => {
@@ -87,7 +90,7 @@ impl CleanContext<'_> {
         let inputs = self.inputs(row, &image_sha, read.as_ref().map(|r| &*r.sha256), &decisions);
         if let Some(before) = before
             && before.inputs == inputs
-            && self.is_there(before)
+            && self.has_files(before)
         {
             return Ok(Done { transform: before.clone(), unchanged: true, problems: vec![] });
         }
@@ -105,7 +108,7 @@ impl CleanContext<'_> {
             problems.extend(decisions.iter().map(|d| self.dataset.corrections().problem(d, reason)));
         }
         let annotation = read.map(|read| {
-            // Repairs are in the problems of the scan; a shape that is lost is reported again.
+            // The scan has reported the repairs; report again only the shapes that are lost.
             problems.extend(read.problems.into_iter().filter(|p| p.severity == ProblemSeverity::Error));
             read.annotation
         });
@@ -134,7 +137,7 @@ impl CleanContext<'_> {
             corrections: decisions.iter().map(|decision| decision.id()).collect(),
             inputs,
         };
-        // The annotation first: an image with its annotation missing would look unannotated.
+        // Write the annotation first: a crop without its annotation would look unannotated.
         if let (Some(path), Some(annotation)) = (&transform.annotation, &annotation) {
             let document = self.dataset.document(entry).map_err(|e| failure(row, place, e.to_string()))?;
             let document = document.with(&in_crop(annotation, area), (area.width, area.height));
@@ -145,7 +148,7 @@ impl CleanContext<'_> {
         Ok(Done { transform, unchanged: false, problems })
     }
 
-    /// Finds the hand in an image without strips, and blackens its background where that is asked for.
+    /// Finds the hand in an image whose strips are blackened, and blackens the background if the settings say so.
     fn frame(
         &self,
         row: &ImageRow,
@@ -167,15 +170,15 @@ impl CleanContext<'_> {
             (None, None, None) => (None, BoxSource::Whole),
         };
         if bounds.is_none() {
-            let reason = "no masks, and no hand found in the image";
+            let reason = "the image has no masks, and no hand was found in it";
             problems.push(problem(row, ProblemSeverity::Warning, reason, "whole image kept"));
         }
         let background =
             if blacken { self.blacken(row, pixels, hand, masks, problems) } else { BackgroundSource::Kept };
-        let square = self.settings.square;
+        let shape = if self.settings.square { CropShape::Square } else { CropShape::Tight };
         let area = match bounds {
-            Some(bounds) => CropBox::around(bounds, self.settings.margin, square, width, height),
-            None => CropBox::whole(width, height, square),
+            Some(bounds) => CropBox::around(bounds, self.settings.margin, shape, width, height),
+            None => CropBox::whole(width, height, shape),
         };
         Framed { area, box_source, background }
     }
@@ -197,12 +200,12 @@ impl CleanContext<'_> {
         problems: &mut Vec<Problem>,
     ) -> BackgroundSource {
         let (width, height) = pixels.dimensions();
-        let drawn = masks.iter().any(|m| !m.is_empty());
+        let has_masks = masks.iter().any(|m| !m.is_empty());
         let (hand, source) = match hand.map(|h| h.grown(RIM)) {
-            Some(hand) if hand.share_of(masks) >= HELD => (hand, BackgroundSource::Image),
-            _ if drawn => (HandRegion::around_masks(masks, FLESH, width, height), BackgroundSource::Masks),
+            Some(hand) if hand.share_of(masks) >= MIN_SHARE => (hand, BackgroundSource::Image),
+            _ if has_masks => (HandRegion::around_masks(masks, FLESH, width, height), BackgroundSource::Masks),
             _ => {
-                let reason = "the hand was not found, nor are there masks";
+                let reason = "the image has no masks, and no hand was found in it";
                 problems.push(problem(row, ProblemSeverity::Warning, reason, "background kept"));
                 return BackgroundSource::Kept;
             }
@@ -211,7 +214,7 @@ impl CleanContext<'_> {
         source
     }
 
-    /// Hash of everything that the crop depends on.
+    /// Hash of all inputs of the crop.
     fn inputs(&self, row: &ImageRow, image_sha: &str, annotation_sha: Option<&str>, decisions: &[&Decision]) -> String {
         let hand = [row.hand_x_min, row.hand_y_min, row.hand_x_max, row.hand_y_max];
         let all = serde_json::json!([
@@ -233,8 +236,8 @@ impl CleanContext<'_> {
         sha256(all.to_string().as_bytes())
     }
 
-    /// Whether the files of a transform are there.
-    fn is_there(&self, transform: &Transform) -> bool {
+    /// Whether the files of a transform exist.
+    fn has_files(&self, transform: &Transform) -> bool {
         std::iter::once(&transform.image).chain(&transform.annotation).all(|path| self.out.join(path).is_file())
     }
 
@@ -244,7 +247,8 @@ impl CleanContext<'_> {
         path: &str,
         write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
     ) -> Result<(), Failure> {
-        let full = self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the folder"))?);
+        let full =
+            self.out.join(relative(path).ok_or_else(|| failure(row, path, "the path leads out of the output folder"))?);
         self.outputs.path(&full).map_err(|e| Failure::Output(e.into()))?;
         write_atomically(&full, write).map_err(|source| Failure::Output(CleanError::Io { path: full, source }))
     }
@@ -260,7 +264,7 @@ fn in_crop(annotation: &Annotation, area: CropBox) -> Annotation {
     shifted
 }
 
-/// The path if it stays in its folder.
+/// The path, if it is relative and does not leave its folder.
 pub fn relative(path: &str) -> Option<PathBuf> {
     let parts: Option<PathBuf> = Path::new(path)
         .components()
@@ -272,14 +276,14 @@ pub fn relative(path: &str) -> Option<PathBuf> {
     parts.filter(|p| !p.as_os_str().is_empty())
 }
 
-/// Crops are PNG whatever the original is.
+/// The path with the ending `.png`: crops are PNG files whatever the format of the original.
 fn with_png(path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name));
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     folder.map_or_else(|| format!("{stem}.png"), |folder| format!("{folder}/{stem}.png"))
 }
 
-/// The box of the images table, if it lies in the image.
+/// The hand's box in the images table, if it lies in the image.
 fn table_box(row: &ImageRow, width: u32, height: u32) -> Option<PixelBox> {
     let (x_min, y_min) = (row.hand_x_min?, row.hand_y_min?);
     let (x_max, y_max) = (row.hand_x_max?, row.hand_y_max?);

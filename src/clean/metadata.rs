@@ -8,10 +8,13 @@ use crate::dataset::corrections::Action;
 use crate::dataset::metadata::Sex;
 use crate::tables::PatientRow;
 
-/// Puts the spreadsheet next to the crops: the original's bytes, or, where corrections change a cell, a CSV of the corrected
-/// table.
+/// Writes the spreadsheet next to the crops: a copy of the original or, if corrections change a cell, a CSV of the
+/// corrected table.
 ///
-/// `patients` have the corrections applied. Returns the name of the file; none where the data has no spreadsheet.
+/// `patients` are the corrected rows. Returns the name of the file; `None` if the data has no spreadsheet.
+///
+/// # Errors
+/// The spreadsheet cannot be read or written.
 pub fn write(dataset: &Dataset, out: &Path, patients: &[PatientRow]) -> std::io::Result<Option<String>> {
     let corrected = dataset.corrections().decisions().any(|d| matches!(d.action, Action::SetMetadata { .. }));
     let original = match (dataset.metadata(), corrected) {
@@ -28,7 +31,7 @@ pub fn write(dataset: &Dataset, out: &Path, patients: &[PatientRow]) -> std::io:
         let bytes = dataset.metadata_bytes()?.unwrap_or_default();
         write_atomically(written, |file| std::io::Write::write_all(file, &bytes))?;
     }
-    // Of two spreadsheets a reader would have to guess which one holds.
+    // With two spreadsheets a reader could not know which one is right.
     if stale != written && stale.is_file() {
         std::fs::remove_file(stale)?;
     }

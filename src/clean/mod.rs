@@ -1,6 +1,6 @@
-//! Crops: a copy of the data with exclusions and corrections applied, border strips and, on request, the background
-//! blackened, cut to the hand. The copy has the layout of the original, so that every command works on it, and a transform
-//! an image, so that what is predicted on a crop goes back to the original exactly.
+//! Crops: a copy of the data, cut to the hand, with exclusions and corrections applied. Border strips and, on request,
+//! the background are blackened. The copy has the layout of the original, so that every command works on it, and one
+//! transform per image, so that masks predicted on a crop can be restored to the original exactly.
 
 mod crop_box;
 mod crops;
@@ -11,8 +11,8 @@ mod metadata;
 mod restore;
 mod transform;
 
-pub use crop_box::CropBox;
-pub use crops::{CleanInputs, CleanReport, clean};
+pub use crop_box::{CropBox, CropShape};
+pub use crops::{CleanInputs, CleanReport, FoldTable, clean};
 pub use hand::{HandRegion, find_hand};
 pub use restore::{RestoreError, restore, without_prediction};
 pub use transform::{BackgroundSource, BoxSource, Transform, TransformsError, read_transforms, write_transforms};
@@ -27,23 +27,23 @@ use crate::tables::TableError;
 use crate::threads::ThreadsError;
 use crate::wording::counted;
 
-/// What to do with the bright strips at the top and the left edge.
+/// How to treat the bright strips at the top and the left edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StripRule {
     /// Blacken this many rows at the top and columns at the left.
     Fixed(u32),
-    /// Blacken what the images table says was found.
+    /// Blacken the strips that the scan found (columns of the images table).
     Detect,
-    /// Leave them.
+    /// Keep them.
     None,
 }
 
-/// What to do with what is outside the hand.
+/// How to treat the pixels outside the hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Background {
-    /// Leave it.
+    /// Keep it.
     Keep,
     /// Blacken it.
     Black,
@@ -54,15 +54,15 @@ pub enum Background {
 pub struct CleanSettings {
     /// Border strips.
     pub strips: StripRule,
-    /// Outside the hand.
+    /// Pixels outside the hand.
     pub background: Background,
     /// Pixels kept around the hand on each side.
     pub margin: u32,
-    /// Whether crops are square (grown over the shorter side; black beyond the image).
+    /// Whether crops are square: the shorter side is widened, and the crop is black beyond the image.
     pub square: bool,
 }
 
-/// Why nothing was cleaned. What concerns one image is a problem, not an error.
+/// Why cleaning failed as a whole. A fault in one image is a problem, not an error.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CleanError {
@@ -70,12 +70,21 @@ pub enum CleanError {
     Output(#[from] OutputError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} holds {} of other data and none of these tables; name another folder", counted(*crops, "crop", "crops"))]
+    #[error(
+        "{path} has {} of other data and none of the images in these tables; choose another folder",
+        counted(*crops, "crop", "crops")
+    )]
     OtherData { path: PathBuf, crops: usize },
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
     Transforms(#[from] TransformsError),
+    #[error("{path} has no rows; `carpus split` writes a fold table")]
+    NoFolds { path: PathBuf },
+    #[error(
+        "{path}: no row names an image of the images table (the first names {image:?}); use the folds of these tables"
+    )]
+    NoFoldMatches { path: PathBuf, image: String },
     #[error(transparent)]
     Folds(#[from] SplitError),
     #[error(transparent)]

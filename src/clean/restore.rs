@@ -1,4 +1,4 @@
-//! Predictions on crops, put back into the originals.
+//! Restoring masks predicted on crops to the original images.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,20 +10,24 @@ use crate::dataset::image_id;
 use crate::mask::submission::{COLUMNS, ImageMasks, SubmissionError};
 use crate::mask::{HandMasks, MaskError, RunMask, rle};
 
-/// Predictions that do not fit the crops.
+/// Why predictions on crops cannot be restored.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum RestoreError {
     #[error(transparent)]
     Submission(#[from] SubmissionError),
-    #[error("{path} line {line}: image {image} is none of the crops")]
+    #[error("{path} line {line}: image {image} is not one of the crops; use the folder of crops that was predicted")]
     UnknownImage { path: PathBuf, line: u64, image: String },
     #[error("image {image}, class {class}: {source}")]
     Mask { image: String, class: Bone, source: MaskError },
 }
 
-/// Reads a submission whose masks are of the crops' sizes (each crop its own) and gives the masks of the originals, by the
-/// originals' names, images in order of first appearance. Nothing is resampled.
+/// Reads a CSV of masks predicted on crops (each mask has the size of its crop) and returns the masks of the original
+/// images, with the originals' file names, in order of first appearance. Nothing is resampled.
+///
+/// # Errors
+/// The CSV cannot be read, names an image that is not one of the crops or an unknown class, has a class twice or not at
+/// all, or a mask does not fit its crop.
 pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<ImageMasks>, RestoreError> {
     let by_id: HashMap<&str, &Transform> = transforms.iter().map(|t| (t.image_id.as_str(), t)).collect();
     let path = predictions.display().to_string();
@@ -35,8 +39,8 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
         .iter()
         .map(|h| h.trim_start_matches('\u{feff}').trim().to_owned())
         .collect();
-    let places = COLUMNS.map(|column| header.iter().position(|h| h == column));
-    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), places) else {
+    let columns = COLUMNS.map(|column| header.iter().position(|h| h == column));
+    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), columns) else {
         return Err(SubmissionError::Header { path, found: header }.into());
     };
 
@@ -67,7 +71,7 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
 
     let mut restored = Vec::with_capacity(order.len());
     for transform in order {
-        let masks = read.remove(transform.image_id.as_str()).expect("every image of the order was read");
+        let masks = read.remove(transform.image_id.as_str()).expect("every image in `order` was read");
         let image_name = transform.original_image.rsplit('/').next().unwrap_or_default().to_owned();
         let missing: Vec<Bone> = Bone::all().filter(|b| masks[b.index()].is_none()).collect();
         if !missing.is_empty() {
@@ -83,11 +87,11 @@ pub fn restore(predictions: &Path, transforms: &[Transform]) -> Result<Vec<Image
     Ok(restored)
 }
 
-/// Ids of the crops that are not among the images restored.
+/// Ids of the crops for which `restored` has no masks.
 pub fn without_prediction<'a>(transforms: &'a [Transform], restored: &[ImageMasks]) -> Vec<&'a str> {
-    let there: HashSet<&str> = restored.iter().map(|i| i.image_name.as_str()).collect();
+    let names: HashSet<&str> = restored.iter().map(|i| i.image_name.as_str()).collect();
     let name = |t: &Transform| t.original_image.rsplit('/').next().unwrap_or_default().to_owned();
-    transforms.iter().filter(|t| !there.contains(name(t).as_str())).map(|t| t.image_id.as_str()).collect()
+    transforms.iter().filter(|t| !names.contains(name(t).as_str())).map(|t| t.image_id.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn each_crop_goes_back_to_its_own_place() {
+    fn each_crop_is_restored_to_its_place() {
         let transforms = [
             transform("a", CropBox { x: 2, y: 1, width: 3, height: 2 }, 10, 5),
             transform("b", CropBox { x: -1, y: 0, width: 4, height: 4 }, 3, 4),
@@ -131,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn errors_name_what_does_not_fit() {
         let transforms = [transform("a", CropBox { x: 2, y: 1, width: 3, height: 2 }, 10, 5)];
         let fails = |rows: &[(&str, &str, &str)]| restore(csv(rows).path(), &transforms).unwrap_err().to_string();
-        assert!(fails(&[("z.png", "Ulna", "")]).contains("line 2: image z.png is none of the crops"));
+        assert!(fails(&[("z.png", "Ulna", "")]).contains("line 2: image z.png is not one of the crops"));
         assert!(fails(&[("a.png", "Elbow", "")]).contains("Elbow"));
         assert!(fails(&[("a.png", "Ulna", "7 1")]).contains("line 2"));
         assert!(fails(&[("a.png", "Ulna", ""), ("a.png", "Ulna", "")]).contains("twice"));

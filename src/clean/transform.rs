@@ -11,51 +11,51 @@ use crate::dataset::{Side, Subset};
 use crate::geometry::{Affine, CropSpace, Image};
 use crate::mask::{MaskError, RunMask};
 
-/// Version that this program writes.
+/// The version of the format that this program reads and writes.
 pub const VERSION: u32 = 2;
 
-/// Where the box of the hand comes from.
+/// How the bounding box of the hand was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BoxSource {
-    /// The annotation's masks, corrections applied.
+    /// From the annotation's masks, corrections applied.
     Masks,
-    /// The box of the (predicted) masks in the images table.
+    /// From the images table: the bounding box of the (predicted) masks.
     Table,
-    /// Found in the image.
+    /// By brightness.
     Image,
-    /// Not found: the whole image.
+    /// No hand found: the whole image.
     Whole,
 }
 
-/// How the background was told from the hand.
+/// How the background was distinguished from the hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackgroundSource {
-    /// It was not: the background is as it was.
+    /// Not at all: the background is unchanged.
     Kept,
     /// By brightness.
     Image,
-    /// As what is far from the masks, since the hand found by brightness did not hold them.
+    /// By the distance to the masks, because the hand found by brightness did not contain them.
     Masks,
 }
 
-/// How a crop was made and how to go back.
+/// How a crop was made from its original, and how to restore masks to the original.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transform {
-    /// Version of this form.
+    /// Version of the format.
     pub version: u32,
-    /// File stem.
+    /// Id of the image: the stem of its file.
     pub image_id: String,
-    /// Patient.
+    /// Id of the patient.
     pub patient_id: String,
     /// `train` or `test`.
     pub subset: Subset,
-    /// Which hand, corrections applied; the crop's name still has the side that the original's claims.
+    /// Which hand, corrections applied. The crop keeps the name of the original, even if that names the other side.
     pub side: Option<Side>,
-    /// The crop, relative to its folder.
+    /// The crop, relative to the crops' folder.
     pub image: String,
-    /// Its annotation, relative to its folder.
+    /// The crop's annotation, relative to the crops' folder.
     pub annotation: Option<String>,
     /// The original, relative to the data folder.
     pub original_image: String,
@@ -66,27 +66,30 @@ pub struct Transform {
     /// The part of the original that the crop shows.
     #[serde(rename = "box")]
     pub area: CropBox,
-    /// Coordinates of the original to coordinates of the crop.
+    /// Maps coordinates of the original to coordinates of the crop.
     pub crop_from_image: Affine<Image, CropSpace>,
-    /// Where the box comes from.
+    /// How the box was found.
     pub box_source: BoxSource,
     /// Rows blackened at the top of the original.
     pub strip_top_px: u32,
     /// Columns blackened at the left of the original.
     pub strip_left_px: u32,
-    /// The top level by which the original was scaled to 8 bits, where it has 16.
+    /// Grey level that was scaled to 255, if the original has 16 bits.
     #[serde(default)]
     pub top_level: Option<u16>,
     /// How the background was found.
     pub background: BackgroundSource,
-    /// Ids of the decisions about its shapes.
+    /// Ids of the corrections of its shapes.
     pub corrections: Vec<String>,
-    /// SHA-256 of all that the crop was made from: files, corrections, settings.
+    /// SHA-256 of the crop's inputs: files, corrections and settings.
     pub inputs: String,
 }
 
 impl Transform {
-    /// A mask of the original as the crop shows it.
+    /// The part of a mask of the original that the crop shows.
+    ///
+    /// # Errors
+    /// The mask does not have the size of the original.
     pub fn mask_to_crop(&self, mask: &RunMask) -> Result<RunMask, MaskError> {
         let expected = (self.original_width, self.original_height);
         if (mask.width(), mask.height()) != expected {
@@ -95,7 +98,10 @@ impl Transform {
         Ok(mask.place(-self.area.x, -self.area.y, self.area.width, self.area.height))
     }
 
-    /// A mask of the crop in the original's pixels; nothing is resampled.
+    /// A mask of the crop in pixels of the original. Nothing is resampled.
+    ///
+    /// # Errors
+    /// The mask does not have the size of the crop.
     pub fn mask_from_crop(&self, mask: &RunMask) -> Result<RunMask, MaskError> {
         let expected = (self.area.width, self.area.height);
         if (mask.width(), mask.height()) != expected {
@@ -105,17 +111,21 @@ impl Transform {
     }
 }
 
-/// Transforms that cannot be read or written.
+/// Why transforms cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum TransformsError {
-    #[error("{path}: {source}; `carpus clean` writes it")]
+    #[error("{path}: {source}; `carpus clean` writes this file")]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path} line {line}: {reason}; make the crops again with `carpus clean`")]
     Line { path: PathBuf, line: usize, reason: String },
 }
 
-/// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images table.
+/// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images
+/// table.
+///
+/// # Errors
+/// The file cannot be read, or a line is not a valid transform of this version.
 pub fn read_transforms(crops: &Path) -> Result<Vec<Transform>, TransformsError> {
     let path = crops.join(TRANSFORMS);
     let text = bounded::read_text(&path, bounded::MAX_TEXT)
@@ -128,16 +138,16 @@ pub fn read_transforms(crops: &Path) -> Result<Vec<Transform>, TransformsError> 
         .collect()
 }
 
-/// One line; the sizes must make sense and the map must be that of the box.
+/// Parses and checks one line.
 pub(super) fn parse(line: &str) -> Result<Transform, String> {
     let read: Transform = serde_json::from_str(line).map_err(|e| e.to_string())?;
     if read.version != VERSION {
-        return Err(format!("version {}: this program reads version {VERSION}", read.version));
+        return Err(format!("version {}; expected version {VERSION}", read.version));
     }
     let CropBox { x, y, width, height } = read.area;
     let most = i64::from(u32::MAX);
     if x.abs() > most || y.abs() > most || [width, height, read.original_width, read.original_height].contains(&0) {
-        return Err("a size of 0 or a box far off".to_owned());
+        return Err("a size of 0, or a box too far from the image".to_owned());
     }
     if u64::from(width) * u64::from(height) > u64::from(u32::MAX)
         || u64::from(read.original_width) * u64::from(read.original_height) > u64::from(u32::MAX)
@@ -145,12 +155,15 @@ pub(super) fn parse(line: &str) -> Result<Transform, String> {
         return Err("more pixels than a mask can have".to_owned());
     }
     if read.crop_from_image != read.area.crop_from_image() {
-        return Err("crop_from_image is not the shift of the box".to_owned());
+        return Err("crop_from_image does not fit the box".to_owned());
     }
     Ok(read)
 }
 
-/// Writes the transforms of a folder of crops, by rename.
+/// Writes the transforms of a folder of crops atomically.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn write_transforms(crops: &Path, transforms: &[Transform]) -> Result<(), TransformsError> {
     let path = crops.join(TRANSFORMS);
     write_atomically(&path, |out| {
@@ -169,7 +182,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A transform for an original of `width` x `height`.
+    /// A transform of an original of `width` x `height` pixels.
     pub fn transform(image_id: &str, area: CropBox, width: u32, height: u32) -> Transform {
         Transform {
             version: VERSION,
@@ -195,7 +208,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn written_is_read() {
+    fn transforms_are_read_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let all = [
             transform("a", CropBox { x: -3, y: 4, width: 10, height: 10 }, 20, 9),
@@ -212,23 +225,23 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn to_the_crop_and_back_is_the_mask_within_the_box(
+        fn a_mask_restored_from_its_crop_is_unchanged_in_the_box(
             dense in prop::collection::vec(0u8..2, 30 * 20),
             x in -15i64..35, y in -15i64..25, width in 1u32..50, height in 1u32..50,
         ) {
             let area = CropBox { x, y, width, height };
-            let there = transform("a", area, 30, 20);
+            let transform = transform("a", area, 30, 20);
             let mask = RunMask::from_dense(&dense, 30, 20);
-            let crop = there.mask_to_crop(&mask).unwrap();
-            let back = there.mask_from_crop(&crop).unwrap();
+            let crop = transform.mask_to_crop(&mask).unwrap();
+            let back = transform.mask_from_crop(&crop).unwrap();
             let inside = |i: usize| {
                 let (px, py) = ((i % 30) as i64, (i / 30) as i64);
                 px >= x && px < x + i64::from(width) && py >= y && py < y + i64::from(height)
             };
             let expected: Vec<u8> = dense.iter().enumerate().map(|(i, v)| if inside(i) { *v } else { 0 }).collect();
             prop_assert_eq!(back.to_dense(), expected);
-            prop_assert_eq!(there.mask_to_crop(&back).unwrap(), crop);
-            prop_assert!(there.mask_from_crop(&RunMask::empty(width + 1, height)).is_err());
+            prop_assert_eq!(transform.mask_to_crop(&back).unwrap(), crop);
+            prop_assert!(transform.mask_from_crop(&RunMask::empty(width + 1, height)).is_err());
         }
     }
 }

@@ -7,9 +7,9 @@ use super::split::{Chosen, subset};
 use super::values::jobs;
 use super::{Status, Ui};
 use crate::artefact::kind;
-use crate::clean::{Background, CleanInputs, CleanSettings, StripRule, clean};
+use crate::clean::{Background, CleanInputs, CleanSettings, FoldTable, StripRule, clean};
 use crate::dataset::Dataset;
-use crate::tables::{self, ImageRow, PatientRow, read_parquet};
+use crate::tables::{self, FoldRow, ImageRow, PatientRow, read_parquet};
 use crate::wording::counted;
 
 /// Cut images to the hand, corrections applied
@@ -80,7 +80,7 @@ fn background(text: &str) -> Result<Background, String> {
 pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
-    let folds = args.folds.as_deref().map(tables::read).transpose()?;
+    let folds: Option<Vec<FoldRow>> = args.folds.as_deref().map(tables::read).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     // What does not fit the data does not fit its tables either, and is said of those.
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
@@ -102,7 +102,7 @@ pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
         images: &images,
         subset: args.subset.only(),
         patients: &patients,
-        folds: folds.as_deref(),
+        folds: args.folds.as_deref().zip(folds.as_deref()).map(|(path, rows)| FoldTable { path, rows }),
     };
     let cleaned = clean(inputs, &args.out, &settings, args.jobs, ui)?;
 

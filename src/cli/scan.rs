@@ -46,12 +46,13 @@ pub fn run(args: ScanArgs, ui: &Ui) -> anyhow::Result<Status> {
         bright: args.bright_at,
         predictions: args.predictions.clone(),
         jobs: args.jobs,
+        csv: args.csv,
     };
     let corrections = args.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
     let outputs = ui.outputs().inputs(args.predictions.iter().chain(&args.corrections)).data(dataset.folders());
-    scan::check_outputs(&outputs, &args.out, args.csv)?;
-    let (tables, summary) = scan::scan(&dataset, &args.out, args.csv, &settings, ui)?;
+    scan::check_outputs(&outputs, &args.out, &settings)?;
+    let scan::Scan { tables, summary } = scan::scan(&dataset, &args.out, &settings, ui)?;
     let count = |severity| summary.problems.get(&severity).copied().unwrap_or(0);
     ui.line(format_args!(
         "{} ({} unchanged and not read again), {}, {} -> {}",

@@ -1,11 +1,11 @@
-//! Names beside what they name, none over another.
+//! Placing the bones' names so that they do not overlap.
 
 use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_line_segment_mut;
 
 use super::text;
 
-/// A name and the point it belongs to.
+/// A name and the point that it labels.
 pub(super) struct Name<'a> {
     pub text: &'a str,
     pub x: f64,
@@ -13,6 +13,7 @@ pub(super) struct Name<'a> {
     pub colour: [u8; 3],
 }
 
+/// The rectangle of a name, in px.
 #[derive(Clone, Copy)]
 struct Frame {
     x: f64,
@@ -29,12 +30,11 @@ impl Frame {
     }
 }
 
-/// Directions tried around the point, in order of preference.
+/// Directions from the point that are tried, in order of preference.
 const DIRECTIONS: [(f64, f64); 8] =
     [(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.8, -0.7), (-0.8, -0.7), (0.8, 0.7), (-0.8, 0.7)];
 
-/// Writes each name on its point where there is room, else at the nearest free place round it with a line to
-/// the point.
+/// Writes each name on its point if there is room, else at the nearest free place around it with a line to the point.
 pub(super) fn draw(picture: &mut RgbImage, names: &[Name], px: f32) {
     let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
     let mut taken: Vec<Frame> = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn draw(picture: &mut RgbImage, names: &[Name], px: f32) {
     }
 }
 
-/// Mixed mostly with white, to be read on a dark halo.
+/// The colour mixed with much white, so that it is legible on a dark halo.
 fn lightened(colour: [u8; 3]) -> [u8; 3] {
     colour.map(|c| 178 + (u16::from(c) * 77 / 255) as u8)
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_wider_than_the_picture_is_cut_without_panic() {
+    fn a_name_wider_than_the_picture_does_not_panic() {
         let mut picture = RgbImage::new(12, 6);
         draw(&mut picture, &[Name { text: "Triquetrum", x: 3.0, y: 3.0, colour: [255; 3] }], 13.0);
         assert!(picture.pixels().any(|p| p.0 != [0; 3]));

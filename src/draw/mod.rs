@@ -1,8 +1,8 @@
-//! Pictures of radiographs with their masks: outlines, filled classes, annotation against prediction,
-//! contact sheets. Reports, findings and training logs draw with this.
+//! Pictures of radiographs with their masks: outlines, filled classes, prediction compared with annotation, contact
+//! sheets. Reports, findings and training logs use them.
 //!
-//! Masks are drawn from their runs: a [`View`] scales the picture first and each mask's rows with it, so that
-//! lines are as thick on a thumbnail as on a zoomed crop, and no dense mask is ever made.
+//! Masks are drawn from their runs: a [`View`] scales the image first, then each mask's rows in the same way, so lines
+//! are as thick on a thumbnail as on a zoomed crop, and no dense mask is needed.
 
 mod label;
 mod overlay;
@@ -27,20 +27,20 @@ use crate::artefact;
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
 
-/// How a picture is made.
+/// Options of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Part of the image to show; `None` for all of it.
     pub crop: Option<PixelBox>,
     /// Longest side of the picture in px.
     pub max_size: u32,
-    /// Most that a crop is enlarged; 1 never enlarges.
+    /// Largest factor by which the image is enlarged; 1 never enlarges.
     pub max_zoom: f64,
     /// Thickness of outlines in px of the picture.
     pub line: u32,
     /// Opacity of filled classes, 0 to 1.
     pub alpha: f32,
-    /// Whether bones are named.
+    /// Whether to write the bones' names.
     pub labels: bool,
     /// Height of the names in px of the picture.
     pub text_px: f32,
@@ -52,7 +52,10 @@ impl Default for Options {
     }
 }
 
-/// Writes a picture as PNG that names carpus as its software, whole or not at all.
+/// Writes a picture atomically, as a PNG that names carpus as its software.
+///
+/// # Errors
+/// The picture cannot be encoded or the file cannot be written.
 pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
     let mut png = Vec::new();
     picture.write_with_encoder(PngEncoder::new(&mut png)).map_err(std::io::Error::other)?;
@@ -60,8 +63,8 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
     artefact::write_atomically(path, |out| out.write_all(&png))
 }
 
-/// The box of the masks that are not empty, grown by `margin` of its longer side; `None` where all are empty.
-/// In coordinates of an image of the masks' size, cut to `image` (width, height).
+/// The bounding box of all masks, grown on each side by `margin` times its longer side and cut to `image` (width,
+/// height). The masks must have the image's size. `None` if all masks are empty.
 pub fn crop_around<'a>(
     masks: impl IntoIterator<Item = &'a RunMask>,
     margin: f64,

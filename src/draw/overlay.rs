@@ -6,22 +6,21 @@ use super::{Options, Spans, View};
 use crate::bones::Bone;
 use crate::mask::{HandMasks, RunMask};
 
-/// Colours of a comparison: predicted where nothing is annotated, annotated where nothing is predicted, one
-/// class in place of another.
+/// Colours of a comparison: false positives, false negatives, one class predicted in place of another, agreement.
 const FALSE_POSITIVE: [u8; 3] = [226, 26, 28];
 const FALSE_NEGATIVE: [u8; 3] = [31, 97, 220];
 const WRONG_CLASS: [u8; 3] = [197, 60, 197];
 const AGREEMENT: [u8; 3] = [110, 200, 120];
-/// Opacity of what is wrong; of the outline of what agrees.
+/// Opacity of wrong pixels, and of faint outlines.
 const WRONG_ALPHA: f32 = 0.75;
 const FAINT_ALPHA: f32 = 0.35;
 
-/// The radiograph with each mask's outline in its class's colour, the rim lying inside the mask.
+/// The radiograph with each mask's outline in the colour of its class. The line is inside the mask.
 pub fn outlines(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) -> RgbImage {
     emphasised(image, masks, &[], options)
 }
 
-/// As [`outlines`], with further masks drawn thin and faint and not named.
+/// As [`outlines`], with further masks (`faint`) as thin faint outlines without names.
 pub fn emphasised(
     image: &GrayImage,
     strong: &[(Bone, &RunMask)],
@@ -36,12 +35,12 @@ pub fn emphasised(
     for (bone, spans) in &spans {
         paint(&mut picture, &spans.border(options.line), bone.colour(), 1.0);
     }
-    name(&mut picture, &spans, options);
+    write_names(&mut picture, &spans, options);
     picture
 }
 
-/// The radiograph with each mask filled in its class's colour at `options.alpha`; where masks overlap the
-/// colours mix. Each keeps a thin opaque rim.
+/// The radiograph with each mask filled in the colour of its class, with opacity `options.alpha`. Where masks overlap,
+/// the colours mix. Each mask has a thin opaque outline.
 pub fn filled(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) -> RgbImage {
     let (view, mut picture) = canvas(image, options);
     let spans: Vec<(Bone, Spans)> = masks.iter().map(|(bone, mask)| (*bone, view.spans(mask))).collect();
@@ -51,12 +50,12 @@ pub fn filled(image: &GrayImage, masks: &[(Bone, &RunMask)], options: &Options) 
     for (bone, spans) in &spans {
         paint(&mut picture, &spans.border(1), bone.colour(), 1.0);
     }
-    name(&mut picture, &spans, options);
+    write_names(&mut picture, &spans, options);
     picture
 }
 
-/// The radiograph with false positives red, false negatives blue, and magenta where one class is predicted in
-/// place of another; what agrees shows only its faint outline.
+/// The radiograph with false positives in red, false negatives in blue, and pixels where one class is predicted in
+/// place of another in magenta. The ground truth has a faint outline.
 pub fn compare(image: &GrayImage, truth: &HandMasks, prediction: &HandMasks, options: &Options) -> RgbImage {
     const POSITIVE: u8 = 1;
     const NEGATIVE: u8 = 2;
@@ -84,7 +83,7 @@ pub fn compare(image: &GrayImage, truth: &HandMasks, prediction: &HandMasks, opt
         };
         blend(pixel, colour, WRONG_ALPHA);
     }
-    name(&mut picture, &named, options);
+    write_names(&mut picture, &named, options);
     picture
 }
 
@@ -95,7 +94,7 @@ fn canvas(image: &GrayImage, options: &Options) -> (View, RgbImage) {
     (view, picture)
 }
 
-fn name(picture: &mut RgbImage, spans: &[(Bone, Spans)], options: &Options) {
+fn write_names(picture: &mut RgbImage, spans: &[(Bone, Spans)], options: &Options) {
     if !options.labels {
         return;
     }
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outline_is_a_rim_in_the_class_colour() {
+    fn an_outline_is_inside_the_mask_in_the_class_colour() {
         let image = GrayImage::from_pixel(64, 64, image::Luma([80]));
         let mask = square(10, 10, 20);
         let picture = outlines(&image, &[(Bone::RADIUS, &mask)], &Options::default());
@@ -165,7 +164,7 @@ mod tests {
         let at = |x, y| picture.get_pixel(x, y).0;
         assert!(at(25, 10)[0] > 150 && at(25, 10)[2] < 60, "false positive is red: {:?}", at(25, 10));
         assert!(at(5, 10)[2] > 150 && at(5, 10)[0] < 60, "false negative is blue: {:?}", at(5, 10));
-        assert_eq!(at(15, 10), [0; 3], "agreement is left as it is");
+        assert_eq!(at(15, 10), [0; 3], "agreement is not coloured");
         assert!(at(45, 45)[0] > 130 && at(45, 45)[2] > 130 && at(45, 45)[1] < 80, "{:?}", at(45, 45));
     }
 
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_of_another_size_cover_the_same_field() {
+    fn masks_of_another_size_cover_the_whole_image() {
         let image = GrayImage::new(128, 128);
         let crop = PixelBox { x_min: 0, y_min: 0, x_max: 127, y_max: 127 };
         let options = Options { crop: Some(crop), ..Options::default() };

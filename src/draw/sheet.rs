@@ -6,7 +6,7 @@ use super::text;
 /// Look of a contact sheet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SheetStyle {
-    /// Pictures a row; at least 1.
+    /// Pictures per row; at least 1.
     pub columns: u32,
     /// Space between and around pictures in px.
     pub gap: u32,
@@ -24,8 +24,8 @@ impl Default for SheetStyle {
     }
 }
 
-/// Pictures in rows, each over its caption; cells are as large as the largest picture, and a caption too long
-/// for its cell ends in an ellipsis.
+/// Pictures in rows, each above its caption. `pictures` are captions with pictures. Cells have the size of the largest
+/// picture; a caption too long for its cell is cut with an ellipsis.
 pub fn contact_sheet(pictures: &[(String, RgbImage)], style: &SheetStyle) -> RgbImage {
     let columns = style.columns.max(1).min(pictures.len().max(1) as u32);
     let rows = (pictures.len() as u32).div_ceil(columns);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_stand_in_rows_over_their_captions() {
+    fn pictures_are_in_rows_above_their_captions() {
         let picture = |v: u8, w: u32| RgbImage::from_pixel(w, 20, Rgb([v, 0, 0]));
         let pictures: Vec<(String, RgbImage)> =
             (0..5).map(|i| (format!("n{i}"), picture(100 + i, if i == 0 { 40 } else { 30 }))).collect();

@@ -1,4 +1,4 @@
-/// A mask in the pixels of a picture: sorted disjoint half-open column intervals, row by row.
+/// A mask in pixels of a picture: for each row, sorted disjoint half-open ranges of columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spans {
     width: u32,
@@ -6,12 +6,12 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// From rows of sorted disjoint `(first, past the last)` columns, all within `width`.
+    /// From rows of sorted disjoint ranges of columns `(first, one past the last)`, all within `width`.
     pub fn from_rows(width: u32, rows: Vec<Vec<(u32, u32)>>) -> Self {
         Spans { width, rows }
     }
 
-    /// `(row, first column, past the last column)`, in order.
+    /// `(row, first column, one past the last column)`, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
         self.rows.iter().enumerate().flat_map(|(y, row)| row.iter().map(move |&(a, b)| (y as u32, a, b)))
     }
@@ -21,7 +21,7 @@ impl Spans {
         self.iter().map(|(_, a, b)| u64::from(b - a)).sum()
     }
 
-    /// Mean position; `None` for no pixels.
+    /// Mean (column, row); `None` for no pixels.
     pub fn centroid(&self) -> Option<(f64, f64)> {
         let (mut n, mut x, mut y) = (0.0, 0.0, 0.0);
         for (row, a, b) in self.iter() {
@@ -33,20 +33,20 @@ impl Spans {
         (n > 0.0).then(|| (x / n, y / n))
     }
 
-    /// Pixels in both.
+    /// Pixels in both masks.
     pub fn intersection(&self, other: &Spans) -> Spans {
         let rows = self.rows.iter().zip(&other.rows).map(|(a, b)| intersect(a, b)).collect();
         Spans { width: self.width, rows }
     }
 
-    /// Pixels of this one that are not in the other.
+    /// Pixels of this mask that are not in the other.
     pub fn difference(&self, other: &Spans) -> Spans {
         let rows = self.rows.iter().zip(&other.rows).map(|(a, b)| subtract(a, b)).collect();
         Spans { width: self.width, rows }
     }
 
-    /// The pixels whose four neighbours are all set. What lies outside the picture counts as set, so that a
-    /// bone cut by the picture's edge has no border along the cut.
+    /// The set pixels whose four neighbours are all set. Positions outside the picture count as set, so that a bone cut
+    /// off by the picture's edge has no border there.
     pub fn eroded(&self) -> Spans {
         let last = self.rows.len().saturating_sub(1);
         let rows = self
@@ -66,7 +66,7 @@ impl Spans {
         Spans { width: self.width, rows }
     }
 
-    /// The rim of `thickness` pixels inside the mask.
+    /// The border inside the mask, `thickness` pixels wide.
     pub fn border(&self, thickness: u32) -> Spans {
         let mut inside = self.clone();
         for _ in 0..thickness {
@@ -169,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn border_is_what_touches_the_outside(a in grid()) {
+        fn border_pixels_have_a_neighbour_outside(a in grid()) {
             let border = bits(&spans(&a).border(1));
             let at = |x: i32, y: i32| {
                 if x < 0 || y < 0 || x >= WIDTH as i32 || y >= a.len() as i32 { true } else { a[y as usize][x as usize] }

@@ -1,4 +1,4 @@
-//! Text on pictures, Korean and English.
+//! Text on pictures, in Korean and English.
 
 use ab_glyph::{Font, PxScale, ScaleFont, point};
 use image::RgbImage;
@@ -6,13 +6,13 @@ use image::RgbImage;
 use super::paint::blend;
 use crate::typeface;
 
-/// Width of one line of text `px` high.
+/// Width in px of one line of text at the height `px`.
 pub fn width(text: &str, px: f32) -> f32 {
     let face = typeface::regular().as_scaled(PxScale::from(px));
     text.chars().map(|c| face.h_advance(face.glyph_id(c))).sum()
 }
 
-/// Writes one line with its upper left corner at (x, y); what leaves the picture is cut.
+/// Writes one line of text with its upper left corner at (x, y). Parts outside the picture are cut off.
 pub fn draw(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, colour: [u8; 3]) {
     coverage(x, y, text, px, |x, y, cover| {
         if let Some(pixel) = (x >= 0 && y >= 0).then(|| picture.get_pixel_mut_checked(x as u32, y as u32)).flatten() {
@@ -21,7 +21,7 @@ pub fn draw(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, colour:
     });
 }
 
-/// As [`draw`], on a dark halo that keeps it legible over bone and background alike.
+/// As [`draw`], with a dark halo that makes the text legible on both bone and background.
 pub fn draw_haloed(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, colour: [u8; 3]) {
     for (dx, dy) in
         [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)]
@@ -31,7 +31,7 @@ pub fn draw_haloed(picture: &mut RgbImage, x: f32, y: f32, text: &str, px: f32, 
     draw(picture, x, y, text, px, colour);
 }
 
-/// The text cut to `room` px, with an ellipsis where something had to go.
+/// The text, cut with an ellipsis if it is wider than `room` px.
 pub fn fitted(text: &str, px: f32, room: f32) -> String {
     typeface::fitted(text, f64::from(room), |text| f64::from(width(text, px)))
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_as_wide_as_it_says() {
+    fn text_has_its_measured_width() {
         let mut picture = RgbImage::new(200, 30);
         draw(&mut picture, 5.0, 5.0, "Capitate", 14.0, [255; 3]);
         let columns: Vec<u32> = picture.enumerate_pixels().filter(|p| p.2.0[0] > 40).map(|p| p.0).collect();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_to_its_room() {
+    fn long_text_is_cut_to_the_available_width() {
         let short = fitted("image1661130828152_R.png, finger-19", 12.0, 100.0);
         assert!(short.ends_with('…') && width(&short, 12.0) <= 100.0 && short.len() > 8, "{short}");
         assert_eq!(fitted("Ulna", 12.0, 100.0), "Ulna");

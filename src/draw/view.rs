@@ -5,7 +5,7 @@ use super::{Options, Spans};
 use crate::geometry::PixelBox;
 use crate::mask::RunMask;
 
-/// Which part of an image a picture shows, and how large.
+/// The part of an image that a picture shows, and the size of the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View {
     crop: PixelBox,
@@ -17,8 +17,8 @@ pub struct View {
 }
 
 impl View {
-    /// The view of an image of `width` x `height`. A crop that leaves the image is cut to it; one that lies
-    /// wholly outside shows the nearest pixels.
+    /// The view of an image of `width` x `height` pixels. A crop that extends beyond the image is cut to it; a crop
+    /// outside the image shows the nearest pixels.
     pub fn new(width: u32, height: u32, options: &Options) -> View {
         let (right, bottom) = (width.saturating_sub(1), height.saturating_sub(1));
         let all = PixelBox { x_min: 0, y_min: 0, x_max: right, y_max: bottom };
@@ -32,7 +32,7 @@ impl View {
         View { crop, image: (width, height), width: side(crop.width()), height: side(crop.height()) }
     }
 
-    /// The part of the radiograph, resized: area averages where it shrinks, smooth where it grows.
+    /// The part of the radiograph, resized: averaged if it is reduced, interpolated if it is enlarged.
     pub fn picture(&self, image: &GrayImage) -> GrayImage {
         if image.width() == 0 || image.height() == 0 {
             return GrayImage::new(self.width, self.height);
@@ -45,12 +45,12 @@ impl View {
         let mut picture = GrayImage::new(self.width, self.height);
         Resizer::new()
             .resize(image, &mut picture, &options)
-            .expect("the crop lies in the image and both are 8-bit grey");
+            .expect("the crop is in the image and both images are 8-bit grey");
         picture
     }
 
-    /// The mask in pixels of the picture, by the nearest source pixel. A mask of another size than the image
-    /// is taken to cover the same field.
+    /// The mask in pixels of the picture, by the nearest source pixel. A mask of another size is scaled to the size of
+    /// the image.
     pub fn spans(&self, mask: &RunMask) -> Spans {
         let rows: Vec<(u32, u32, u32)> = mask.rows().collect();
         let step_y = f64::from(self.crop.height()) / f64::from(self.height);
@@ -83,7 +83,7 @@ impl View {
         Spans::from_rows(self.width, out)
     }
 
-    /// Where a pixel of the image lies in the picture.
+    /// Converts a position (x, y) in the image to a position in the picture.
     pub fn place(&self, x: f64, y: f64) -> (f64, f64) {
         let c = self.crop;
         (

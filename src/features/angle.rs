@@ -1,11 +1,12 @@
 use crate::geometry::Point;
 
-/// The angle of a hand: the lean ([`Point::lean_to`]) from the centroid of Ulna to the centroid of finger-16.
+/// The angle of a hand in degrees: the lean ([`Point::lean_to`]) from the centroid of Ulna to the centroid of
+/// finger-16.
 pub fn angle_deg(ulna: Point, finger_16: Point) -> f64 {
     ulna.lean_to(finger_16)
 }
 
-/// Whether a lean of `angle_deg` counts as rotated: at or beyond the threshold on either side.
+/// Whether a hand with this angle counts as rotated: its absolute value is the threshold or more.
 pub fn is_rotated(angle_deg: f64, threshold_deg: f64) -> bool {
     angle_deg.abs() >= threshold_deg
 }

@@ -1,9 +1,9 @@
-/// Sum of bytes, over pieces so short that it fits small integers, of which a register holds many.
+/// Sum of bytes. Short pieces are summed in 16 bits first, because a vector register holds more of these.
 pub(super) fn total(row: &[u8]) -> u64 {
     row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u16::from(*v)).sum::<u16>())).sum()
 }
 
-/// Bytes of which `wanted` holds, likewise.
+/// Number of bytes for which `wanted` is true, counted in short pieces as in [`total`].
 pub(super) fn count(row: &[u8], wanted: impl Fn(u8) -> bool) -> u64 {
     row.chunks(128).map(|piece| u64::from(piece.iter().map(|v| u8::from(wanted(*v))).sum::<u8>())).sum()
 }

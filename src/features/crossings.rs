@@ -1,7 +1,8 @@
 use crate::geometry::SweepTable;
 
-/// Most steps of work, and as many again per point: 800 points are always counted to the end, and of longer outlines those
-/// that have on average fewer than about 250 edges side by side, as every outline of a bone has.
+/// Limit of work: this many steps, and [`STEPS_PER_POINT`] more for each point. An outline of up to 800 points is
+/// always counted to the end, and a longer one if on average fewer than about 250 of its edges overlap along the sweep,
+/// as in every outline of a bone.
 const STEPS: u64 = 1_000_000;
 const STEPS_PER_POINT: u64 = 500;
 
@@ -10,22 +11,22 @@ const STEPS_PER_POINT: u64 = 500;
 pub struct Crossings {
     /// Pairs of edges that cross each other.
     pub count: u32,
-    /// Whether there may be more, because counting stopped at its limit of work.
+    /// Whether counting stopped at its limit of work, so that there may be more.
     pub is_least: bool,
 }
 
-/// Number of pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch
-/// or retrace one another, as a contour does along a line one pixel wide, do not count.
+/// Counts the pairs of edges of the closed polygon that cross each other in their interiors. Edges that touch or
+/// retrace one another, as in a contour of a line one pixel wide, do not count.
 ///
-/// A sweep over the longer axis with the edges now open: dense contours have short edges, so few are open at a time.
-/// Where many are, counting stops after work in proportion to the number of points.
+/// The method is a sweep along the longer axis that keeps the open edges: dense contours have short edges, so few are
+/// open at a time. If many are open, counting stops after work proportional to the number of points.
 pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     let n = points.len();
     if n < 4 {
         return Crossings::default();
     }
     let mut steps_left = STEPS + STEPS_PER_POINT * n as u64;
-    // Along the longer axis fewer edges are open at a time; which axis is called x changes no crossing.
+    // Along the longer axis fewer edges are open at a time. Exchanging the axes does not change the crossings.
     let (mut least, mut most) = (points[0], points[0]);
     for point in points {
         least = [least[0].min(point[0]), least[1].min(point[1])];
@@ -40,7 +41,7 @@ pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     };
     let edge = |i: usize| (point(i), point(if i + 1 == n { 0 } else { i + 1 }));
 
-    // A line of the sweep stands for one column, or for so many that there are no more lines than edges.
+    // A line of the sweep is one column, or several if there were more lines than edges otherwise.
     let columns = extent(axis) / n as i64 + 1;
     let line = |x: i64| if columns == 1 { x - low } else { (x - low) / columns } as usize;
     let mut table = SweepTable::new((extent(axis) / columns) as usize + 1, n);
@@ -49,7 +50,7 @@ pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     let mut open: Vec<Open> = Vec::new();
     let mut count = 0;
     for line in 0..table.lines() {
-        // What ends where this line begins can only touch what begins on it.
+        // An edge that ends where this line begins can only touch the edges that begin on it, not cross them.
         let start = low + line as i64 * columns;
         let mut beginning = table.beginning(line).map(edge).peekable();
         if beginning.peek().is_none() {
@@ -58,10 +59,10 @@ pub fn crossings(points: &[[i32; 2]]) -> Crossings {
         steps_left = steps_left.saturating_sub(open.len() as u64);
         open.retain(|o| o.end > start);
         for (a, b) in beginning {
-            let Some(left) = steps_left.checked_sub(open.len() as u64) else {
+            let Some(remaining) = steps_left.checked_sub(open.len() as u64) else {
                 return Crossings { count, is_least: true };
             };
-            steps_left = left;
+            steps_left = remaining;
             let this = Open { edge: (a, b), end: a[0].max(b[0]), low: a[1].min(b[1]), high: a[1].max(b[1]) };
             let near = open.iter().filter(|o| o.high > this.low && o.low < this.high);
             count += near.filter(|o| cross(this.edge, o.edge)).count() as u32;
@@ -71,7 +72,7 @@ pub fn crossings(points: &[[i32; 2]]) -> Crossings {
     Crossings { count, is_least: false }
 }
 
-/// An edge that the sweep has begun: the last column it reaches, its first and last row.
+/// An edge that the sweep has reached and not left: its last column, its first and its last row.
 struct Open {
     edge: Edge,
     end: i64,
@@ -101,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn outlines_made_to_be_slow_stop_at_the_limit() {
+    fn counting_stops_at_the_limit_for_slow_outlines() {
         let radius = 1e6;
-        // Each point of the star joined to the one nearly opposite: all edges cross.
+        // Each point of the star is joined to the one nearly opposite: all edges cross.
         let star = |n: usize| -> Vec<[i32; 2]> {
             let angle = |i: usize| (i * (n / 2) % n) as f64 * std::f64::consts::TAU / n as f64;
             (0..n).map(|i| [(radius * angle(i).cos()) as i32, (radius * angle(i).sin()) as i32]).collect()
         };
-        // The teeth of a comb lie side by side along its whole length and do not cross.
+        // The teeth of the comb overlap along its whole length and do not cross.
         let comb = |n: i32| -> Vec<[i32; 2]> { (0..n).map(|i| [if i % 4 < 2 { 0 } else { 1_000_000 }, i]).collect() };
         assert_eq!(super::crossings(&star(801)), Crossings { count: 801 * 798 / 2, is_least: false });
         let many = super::crossings(&star(300_001));
         assert!(many.is_least && many.count > 10_000_000 && u64::from(many.count) < STEPS + 300_001 * STEPS_PER_POINT);
         assert_eq!(super::crossings(&comb(300_001)), Crossings { count: 0, is_least: true });
-        // As long, but as a bone's contour is: one step after another.
+        // As long, but with short steps like a bone's contour.
         let spiral: Vec<[i32; 2]> = (0..300_000)
             .map(|i| (f64::from(i) * 0.005, 50.0 + f64::from(i) * 0.03))
             .map(|(angle, radius)| [(radius * angle.cos()) as i32, (radius * angle.sin()) as i32])
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(count(&[[0, -100], [59, 81], [-95, -31], [95, -31], [-59, 81]]), 5);
     }
 
-    fn of_all_pairs(points: &[[i32; 2]]) -> u32 {
+    fn count_all_pairs(points: &[[i32; 2]]) -> u32 {
         let n = points.len();
         let edge = |i: usize| (points[i].map(i64::from), points[(i + 1) % n].map(i64::from));
         let pairs = (0..if n < 4 { 0 } else { n }).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
@@ -143,7 +144,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_all_pairs(points in prop::collection::vec(prop::array::uniform2(-30i32..30), 0..40)) {
-            prop_assert_eq!(count(&points), of_all_pairs(&points));
+            prop_assert_eq!(count(&points), count_all_pairs(&points));
         }
 
         #[test]
@@ -154,7 +155,7 @@ mod tests {
                 at
             };
             let points: Vec<[i32; 2]> = steps.into_iter().map(step).collect();
-            prop_assert_eq!(count(&points), of_all_pairs(&points));
+            prop_assert_eq!(count(&points), count_all_pairs(&points));
         }
     }
 }

@@ -1,21 +1,23 @@
-//! Perceptual difference hash: 64 bits, one for each pair of horizontally neighbouring cells of a 9 x 8 grid of mean grey
-//! levels, set where the left one is brighter. Cells are averaged over every fourth row, which is plenty for a mean.
+//! Perceptual difference hash: 64 bits, one per pair of horizontally neighbouring cells of a 9 x 8 grid of mean grey
+//! levels. A bit is set if the left cell is brighter. Cells are averaged over every fourth row, which is enough for a
+//! mean.
 
 use super::bytes::total;
 
 const COLUMNS: usize = 9;
 const ROWS: usize = 8;
 
-/// Sums of grey levels by cell.
+/// Sums of grey levels per cell.
 pub struct HashCells {
     height: usize,
-    /// Columns where the cells begin, and the width.
+    /// First column of each cell, then the width.
     edges: [usize; COLUMNS + 1],
-    /// Of a cell's rows every so-manieth counts.
+    /// Every `step`-th row of a cell is used.
     step: usize,
     sums: [[u64; COLUMNS]; ROWS],
-    /// The row of cells that the image's row lies in, and the image's row that the next one begins with.
+    /// The current row of cells.
     cell_y: usize,
+    /// The row of the image at which the next row of cells begins.
     next: usize,
 }
 
@@ -31,7 +33,7 @@ impl HashCells {
         }
     }
 
-    /// Adds row `y`, rows in order; the sum of the whole row where it counts.
+    /// Adds row `y`; rows must be added in order. Returns the sum of the row if the row is used.
     pub fn add(&mut self, y: usize, row: &[u8]) -> Option<u64> {
         while y >= self.next && self.cell_y + 1 < ROWS {
             self.cell_y += 1;
@@ -40,16 +42,16 @@ impl HashCells {
         if !(y - self.cell_y * self.height / ROWS).is_multiple_of(self.step) {
             return None;
         }
-        let mut whole = 0;
+        let mut row_sum = 0;
         for (cell, sum) in self.sums[self.cell_y].iter_mut().enumerate() {
             let of_cell = total(&row[self.edges[cell]..self.edges[cell + 1]]);
             *sum += of_cell;
-            whole += of_cell;
+            row_sum += of_cell;
         }
-        Some(whole)
+        Some(row_sum)
     }
 
-    /// The hash; 0 for an image of fewer pixels than cells.
+    /// The hash; 0 for an image with fewer columns or rows than the grid.
     pub fn hash(&self) -> u64 {
         if self.edges[COLUMNS] < COLUMNS || self.height < ROWS {
             return 0;
@@ -75,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_near_and_others_far() {
+    fn hashes_of_copies_are_similar_and_of_other_images_are_not() {
         let a = |x: f64, y: f64| 120.0 + 80.0 * (x * 9.0 + y * 3.0).sin();
         let original = hash(512, 512, a);
         let brighter = hash(512, 512, |x, y| a(x, y) * 1.05 + 6.0);
@@ -88,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bit_a_pair_of_cells() {
-        // Nine columns of three pixels: brighter to the right but for one step, in the last row of cells alone.
+    fn one_bit_per_pair_of_cells() {
+        // Nine columns of three pixels, brighter to the right, except for one step in the last row of cells.
         let falls = |x: f64, y: f64| if y >= 7.0 / 8.0 && x >= 8.0 / 9.0 { 0.0 } else { 10.0 + (x * 9.0).floor() };
         assert_eq!(hash(27, 16, falls), 1);
-        // Sampled rows alone count in a large image: the others say nothing.
+        // In a large image only the sampled rows count.
         let rows = |_: f64, y: f64| if ((y * 256.0) as usize).is_multiple_of(4) { 50.0 } else { 200.0 };
         assert_eq!(hash(27, 256, rows), 0);
     }

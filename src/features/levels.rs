@@ -2,20 +2,21 @@ use super::bytes::{count, total};
 use super::hash::HashCells;
 use super::strips::{StripCounts, Strips};
 
-/// What the grey levels of a radiograph say, without masks.
+/// Measures of the grey levels of a radiograph that need no masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LevelStatistics {
     /// White strips at the upper and left edge.
     pub strips: Strips,
-    /// Pixels at or above the threshold outside the strips: rings, nail art, implants.
+    /// Number of pixels at or above the threshold outside the strips: rings, nail art, implants.
     pub bright_px: u64,
     /// Mean grey level of the whole image, 0 to 255.
     pub mean_grey: f64,
-    /// Perceptual hash: re-encoded or slightly brightened copies differ in few of its 64 bits.
+    /// Perceptual hash: the 64 bits of re-encoded or slightly brightened copies differ in few places.
     pub difference_hash: u64,
 }
 
-/// Measures a row-major 8-bit image in one pass; `bright` is the threshold of bright pixels.
+/// Measures a row-major 8-bit image of `width` x `height` pixels in one pass. `bright` is the grey level from which a
+/// pixel counts as bright.
 pub fn levels(pixels: &[u8], width: usize, height: usize, bright: u8) -> LevelStatistics {
     if width == 0 || height == 0 {
         return LevelStatistics::default();
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strips_are_left_out_of_the_bright_count() {
+    fn bright_pixels_of_strips_do_not_count() {
         let (w, h) = (300, 40);
         let mut pixels = vec![10u8; w * h];
         pixels[..w].fill(255);
@@ -54,7 +55,7 @@ mod tests {
         assert_eq!(found.strips, Strips { top_px: 1, left_px: 2 });
         assert_eq!(found.bright_px, 1);
         assert_eq!(found.mean_grey, pixels.iter().map(|v| f64::from(*v)).sum::<f64>() / pixels.len() as f64);
-        // A line that is not long enough to be a strip counts.
+        // A bright line that is too short for a strip counts.
         pixels[..w].fill(10);
         pixels[..w / 2].fill(255);
         pixels.chunks_exact_mut(w).for_each(|r| r[..2].fill(10));

@@ -1,4 +1,4 @@
-//! What is measured on a hand: pure functions, one a file, from pixels or masks to numbers.
+//! The measures of a hand: pure functions from pixels or masks to numbers, one per file.
 
 mod angle;
 mod bytes;

@@ -3,23 +3,25 @@ use crate::mask::RunMask;
 
 use super::bytes::total;
 
-/// The step across an outline is looked at over this share of the image's longer side to either hand: 4 px of 2048, so
-/// that a hand that draws a pixel or two off the bone's rim still follows it.
+/// Distance, as a share of the image's longer side, at which grey levels are compared on both sides of an outline: 4 px
+/// of 2048, so that an outline drawn a pixel or two off the bone's edge still follows it.
 const STEP: f64 = 1.0 / 512.0;
-/// Most points of one bone's outline that are looked at.
+/// Largest number of points used of one bone's outline.
 const POINTS: usize = 48;
-/// At places other than its own every so many of these points do.
+/// At other places than its own, every third point is used.
 const THINNED: usize = 3;
-/// Outlines of this edge strength follow the bones: no other place is looked at, which would take most of the time.
+/// Outlines with this edge strength or more follow the bones. Other places are not searched then, which saves most of
+/// the time.
 const FOLLOWS: f64 = 0.75;
-/// Fewest points with an edge strength.
-const FEWEST_POINTS: usize = 5;
-/// Fewest bones that say where a hand is.
-const FEWEST_BONES: usize = 8;
-/// How far outlines are moved to see whether they fit there as well, as shares of the image's longer side.
+/// Smallest number of points for an edge strength.
+const MIN_POINTS: usize = 5;
+/// Smallest number of bones for the fit of a hand.
+const MIN_BONES: usize = 8;
+/// Distances by which outlines are moved to search for a better fit, as shares of the image's longer side.
 const MOVES: [f64; 2] = [0.02, 0.05];
 
-/// An upright radiograph, bones bright: its grey levels row by row, 0 to 255.
+/// The grey levels of a radiograph in which bones are bright (inverted back if it is stored inverted): row-major, 0 to
+/// 255.
 #[derive(Clone, Copy, Debug)]
 pub struct UprightLevels<'a> {
     /// One per pixel.
@@ -30,32 +32,32 @@ pub struct UprightLevels<'a> {
     pub height: u32,
 }
 
-/// Points along the outline of one mask, each with a step outwards.
+/// Points along the outline of one mask, each with a step along its outward normal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MaskOutline {
     points: Vec<([i32; 2], [i32; 2])>,
 }
 
-/// How well the outlines of a hand follow its picture.
+/// How well the outlines of a hand follow the edges in its image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutlineFit {
-    /// Median of the bones' edge strengths.
+    /// Median of the bones' edge strengths; see [`UprightLevels::edge`].
     pub edge: f64,
-    /// The greatest such median of the same outlines somewhere else in the picture: moved a little, turned or mirrored. Not
-    /// looked for where `edge` leaves no doubt.
+    /// The greatest such median of the same outlines at another place in the image: moved a little, turned or mirrored.
+    /// `None` if `edge` is so high that no other place is searched.
     pub elsewhere: Option<f64>,
-    /// What was done to the outlines for that, in words.
+    /// The change of the outlines that gives `elsewhere`, in words.
     pub change: Option<String>,
 }
 
-/// Where outlines are laid: (x, y) goes to `(m[0] x + m[1] y + by[0], m[2] x + m[3] y + by[1])`.
-struct Placed {
+/// A placement of outlines: maps (x, y) to `(m[0] x + m[1] y + by[0], m[2] x + m[3] y + by[1])`.
+struct Placement {
     m: [i32; 4],
     by: [i32; 2],
 }
 
-impl Placed {
-    const OWN: Placed = Placed { m: [1, 0, 0, 1], by: [0, 0] };
+impl Placement {
+    const OWN: Placement = Placement { m: [1, 0, 0, 1], by: [0, 0] };
 
     fn vector(&self, [x, y]: [i32; 2]) -> [i32; 2] {
         [self.m[0] * x + self.m[1] * y, self.m[2] * x + self.m[3] * y]
@@ -68,13 +70,14 @@ impl Placed {
 }
 
 impl MaskOutline {
-    /// Of the closed paths around a mask ([`RunMask::outlines`]) in a picture of that size.
+    /// From the closed paths around a mask ([`RunMask::outlines`]) in an image of `width` x `height` pixels.
     pub fn new(paths: &[Vec<[i32; 2]>], width: u32, height: u32) -> MaskOutline {
         let step = (STEP * f64::from(width.max(height))).round().max(1.0);
-        // As far along the path as the step goes out: pixels next to each other give eight directions alone.
+        // The direction is that between two points a step before and after: neighbouring pixels have only eight
+        // directions.
         let reach = step as usize + 1;
-        let whole: usize = paths.iter().map(Vec::len).sum();
-        let every = whole.div_ceil(POINTS).max(1);
+        let total_points: usize = paths.iter().map(Vec::len).sum();
+        let every = total_points.div_ceil(POINTS).max(1);
         let mut points = Vec::with_capacity(POINTS);
         for path in paths.iter().filter(|path| path.len() > 2 * reach) {
             let n = path.len();
@@ -94,14 +97,15 @@ impl MaskOutline {
 }
 
 impl UprightLevels<'_> {
-    /// Mean grey level under a mask of the picture's size; `None` for an empty one.
+    /// Mean grey level inside a mask of the image's size; `None` for an empty one.
     pub fn inside(&self, mask: &RunMask) -> Option<f64> {
         let sum: u64 = mask.runs().iter().map(|r| total(&self.levels[r.start as usize..r.end() as usize])).sum();
         let area = mask.area();
         (area > 0).then(|| sum as f64 / area as f64)
     }
 
-    /// Mean grey level one and two steps outside an outline, where none of the `masks` lies; `None` where there is no such point.
+    /// Mean grey level one and two steps outside an outline, without the pixels of any of the `masks`, which are given
+    /// with their bounding boxes; `None` if no pixel remains.
     pub fn ring(&self, outline: &MaskOutline, masks: &[(PixelBox, &RunMask)]) -> Option<f64> {
         let (mut sum, mut count) = (0u64, 0u64);
         for (at, out) in &outline.points {
@@ -119,15 +123,15 @@ impl UprightLevels<'_> {
         (count > 0).then(|| sum as f64 / count as f64)
     }
 
-    /// Edge strength along an outline: the sum of the grey levels' slopes against the outward normal over that of the slopes in
-    /// whatever direction. 1 where every point lies on an edge along the outline with the brighter side inside, -1 with the darker
-    /// side inside, about 0 where the outline has nothing to do with the picture. Contrast cancels. `None` where less
-    /// than half of the outline lies in the picture.
+    /// Edge strength along an outline: the sum of the grey-level gradient's components along the inward normal, divided
+    /// by the sum of the gradient's magnitudes. 1 if every point lies on an edge along the outline with the brighter
+    /// side inside, -1 with the darker side inside, about 0 if the outline is unrelated to the image. Independent of
+    /// contrast. `None` if less than half of the outline lies in the image.
     pub fn edge(&self, outline: &MaskOutline) -> Option<f64> {
-        self.edge_at(outline, &Placed::OWN, 1)
+        self.edge_at(outline, &Placement::OWN, 1)
     }
 
-    fn edge_at(&self, outline: &MaskOutline, place: &Placed, every: usize) -> Option<f64> {
+    fn edge_at(&self, outline: &MaskOutline, place: &Placement, every: usize) -> Option<f64> {
         let (mut inwards, mut all, mut seen) = (0i32, 0.0, 0);
         for (at, out) in outline.points.iter().step_by(every) {
             let ([x, y], [dx, dy]) = (place.point(*at), place.vector(*out));
@@ -140,16 +144,16 @@ impl UprightLevels<'_> {
             seen += 1;
         }
         let expected = outline.points.len().div_ceil(every);
-        if seen < FEWEST_POINTS || 2 * seen < expected {
+        if seen < MIN_POINTS || 2 * seen < expected {
             return None;
         }
         Some(if all > 0.0 { f64::from(inwards) / all } else { 0.0 })
     }
 
-    /// How well the outlines of a hand, which have the edge strengths `own`, fit where they are and elsewhere; `None` for too few
-    /// bones.
+    /// Compares the fit of a hand's outlines at their place and at other places. `own` are their edge strengths at
+    /// their own place. `None` for fewer than eight bones.
     pub fn fit(&self, outlines: &[MaskOutline], own: Vec<f64>) -> Option<OutlineFit> {
-        let at = |place: &Placed, every: usize| -> Option<f64> {
+        let at = |place: &Placement, every: usize| -> Option<f64> {
             median(outlines.iter().filter_map(|o| self.edge_at(o, place, every)).collect())
         };
         let edge = median(own)?;
@@ -168,23 +172,23 @@ impl UprightLevels<'_> {
         Some(OutlineFit { edge, elsewhere, change: change.map(str::to_owned) })
     }
 
-    /// The picture's turns and mirror images, as viewers apply them, and small moves to all sides.
-    fn other_places(&self) -> Vec<(Placed, &'static str)> {
+    /// The rotations and mirror images of the whole image that viewers apply, and small moves in all directions.
+    fn other_places(&self) -> Vec<(Placement, &'static str)> {
         let (right, bottom) = (self.width as i32 - 1, self.height as i32 - 1);
         let mut places = vec![
-            (Placed { m: [0, -1, 1, 0], by: [right, 0] }, "turned by 90° clockwise"),
-            (Placed { m: [-1, 0, 0, -1], by: [right, bottom] }, "turned by 180°"),
-            (Placed { m: [0, 1, -1, 0], by: [0, bottom] }, "turned by 90° counter-clockwise"),
-            (Placed { m: [-1, 0, 0, 1], by: [right, 0] }, "mirrored left to right"),
-            (Placed { m: [1, 0, 0, -1], by: [0, bottom] }, "mirrored top to bottom"),
-            (Placed { m: [0, 1, 1, 0], by: [0, 0] }, "with x and y exchanged"),
-            (Placed { m: [0, -1, -1, 0], by: [right, bottom] }, "with x and y exchanged and turned by 180°"),
+            (Placement { m: [0, -1, 1, 0], by: [right, 0] }, "turned by 90° clockwise"),
+            (Placement { m: [-1, 0, 0, -1], by: [right, bottom] }, "turned by 180°"),
+            (Placement { m: [0, 1, -1, 0], by: [0, bottom] }, "turned by 90° counter-clockwise"),
+            (Placement { m: [-1, 0, 0, 1], by: [right, 0] }, "mirrored left to right"),
+            (Placement { m: [1, 0, 0, -1], by: [0, bottom] }, "mirrored top to bottom"),
+            (Placement { m: [0, 1, 1, 0], by: [0, 0] }, "with x and y exchanged"),
+            (Placement { m: [0, -1, -1, 0], by: [right, bottom] }, "with x and y exchanged and turned by 180°"),
         ];
         for share in MOVES {
             let far = (share * f64::from(self.width.max(self.height))).round() as i32;
             let near = (f64::from(far) * std::f64::consts::FRAC_1_SQRT_2).round() as i32;
             for [x, y] in [[far, 0], [near, near], [0, far], [-near, near]] {
-                places.extend([1, -1].map(|s| (Placed { by: [s * x, s * y], ..Placed::OWN }, "moved a little")));
+                places.extend([1, -1].map(|s| (Placement { by: [s * x, s * y], ..Placement::OWN }, "moved a little")));
             }
         }
         places
@@ -196,9 +200,9 @@ impl UprightLevels<'_> {
     }
 }
 
-/// The median of the bones' edge strengths; `None` for too few.
+/// The median of the bones' edge strengths; `None` for too few bones.
 fn median(mut edges: Vec<f64>) -> Option<f64> {
-    if edges.len() < FEWEST_BONES {
+    if edges.len() < MIN_BONES {
         return None;
     }
     edges.sort_by(f64::total_cmp);
@@ -212,7 +216,7 @@ mod tests {
 
     const SIDE: u32 = 200;
 
-    /// Grey levels by distance from the middle of each disc.
+    /// An image of discs: `inside` within `radius` of a disc's centre, else `outside`.
     fn drawn(discs: &[[i32; 2]], radius: i32, inside: u8, outside: u8) -> Vec<u8> {
         let near = |x: i32, y: i32| discs.iter().any(|[u, v]| (x - u).pow(2) + (y - v).pow(2) <= radius * radius);
         let pixels = (0..SIDE as i32).flat_map(|y| (0..SIDE as i32).map(move |x| (x, y)));
@@ -250,7 +254,7 @@ mod tests {
             let (p, o) = (picture(&levels), outline(&mask));
             assert_eq!(p.inside(&mask), Some(f64::from(inside)));
             assert_eq!(p.ring(&o, &[(mask.bounding_box().unwrap(), &mask)]), Some(f64::from(outside)));
-            // Not quite 1: without smoothing, the rim is a staircase.
+            // Below 1 because the rim of a disc without smoothing is a staircase.
             edges.push(p.edge(&o).unwrap());
         }
         assert!(edges[0] > 0.8 && (edges[0] - edges[1]).abs() < 1e-9, "{edges:?}");
@@ -260,20 +264,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_off_its_disc_has_no_edge() {
+    fn a_mask_away_from_its_disc_has_no_edge() {
         let levels = drawn(&[[100, 90]], 30, 200, 50);
         let p = picture(&levels);
         let edge = |at| p.edge(&outline(&disc(at, 30))).unwrap();
-        assert_eq!(edge([168, 160]), 0.0, "nothing to be seen there");
+        assert_eq!(edge([168, 160]), 0.0, "a uniform area");
         assert_eq!(p.inside(&disc([168, 160], 30)), Some(50.0));
-        // A hill whose slopes all point to its top: a small disc on its flank has as much of it uphill as downhill.
+        // A hill: on its flank a small disc has as much of its outline uphill as downhill.
         let pixels =
             (0..SIDE as i32).flat_map(|y| (0..SIDE as i32).map(move |x| f64::from(x - 100).hypot(f64::from(y - 90))));
         let hill: Vec<u8> = pixels.map(|far| (250.0 - far) as u8).collect();
         let edge = |at| picture(&hill).edge(&outline(&disc(at, 10))).unwrap();
         let (top, flank) = (edge([100, 90]), edge([40, 90]));
         assert!(top > 0.9 && flank.abs() < 0.2, "{top} on the top, {flank} on the flank");
-        // Half of the outline is outside the picture.
+        // Half of the outline is outside the image.
         let cut = RunMask::from_polygon(&[[0, 0], [199, 0], [199, 199], [0, 199]], SIDE, SIDE);
         assert_eq!(p.edge(&outline(&cut)), None);
     }
@@ -314,10 +318,10 @@ mod tests {
             ("with x and y exchanged and turned by 180°", |[x, y], l| [l - y, l - x]),
         ];
         for (change, map) in changed {
-            // The picture is that of the hand after the change: so must the outlines be.
+            // The image shows the changed hand, so the outlines must be changed in the same way.
             let moved: Vec<[i32; 2]> = discs.iter().map(|p| map(*p, last)).collect();
             let mut levels = drawn(&moved, 9, 180, 60);
-            // Texture, without which the few points of an outline that touch a disc would speak for all.
+            // Texture, without which the few points of an outline that touch a disc would decide the result.
             let mut state = 1u32;
             for level in &mut levels {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_too_small_for_an_outline_have_none() {
+    fn masks_too_small_for_an_outline_have_no_edge() {
         let levels = drawn(&[], 1, 0, 9);
         for mask in [RunMask::empty(SIDE, SIDE), disc([50, 50], 0)] {
             let o = outline(&mask);

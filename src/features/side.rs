@@ -2,9 +2,9 @@ use crate::bones::{self, Bone, BoneGroup};
 use crate::dataset::Side;
 use crate::geometry::Point;
 
-/// Left or right by anatomy, whatever the hand's rotation: seen along the axis from the forearm to the
-/// fingers, the thumb's side lies on the left in a right hand (PA view). `centroids` has one place a class.
-/// `None` where too few bones are there to tell.
+/// Left or right hand by anatomy, independent of the hand's rotation: in the direction from the forearm to the
+/// fingers, the thumb of a right hand is on the left (PA view). `centroids` has one entry per bone, in the order of the
+/// classes. `None` if too few bones are present.
 pub fn side_by_anatomy(centroids: &[Option<Point>; bones::COUNT]) -> Option<Side> {
     let mean = |wanted: &dyn Fn(Bone) -> bool| {
         let found: Vec<Point> = Bone::all().filter(|b| wanted(*b)).filter_map(|b| centroids[b.index()]).collect();
@@ -13,7 +13,7 @@ pub fn side_by_anatomy(centroids: &[Option<Point>; bones::COUNT]) -> Option<Side
             .then(|| Point::new(found.iter().map(|p| p.x).sum::<f64>() / n, found.iter().map(|p| p.y).sum::<f64>() / n))
     };
     let finger = |f: u8| move |b: Bone| b.group() == BoneGroup::Finger(f);
-    // Whole fingers are averaged, so that one or two swapped labels do not turn the hand over.
+    // Average whole fingers, so that one or two swapped labels do not change the side.
     let wrist = mean(&|b| matches!(b.group(), BoneGroup::Carpal | BoneGroup::Forearm))?;
     let fingers = mean(&|b| matches!(b.group(), BoneGroup::Finger(1..=4)))?;
     let radial = match (mean(&finger(0)), mean(&finger(1))) {
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_turns_the_side_and_rotation_does_not() {
+    fn mirroring_changes_the_side_and_rotation_does_not() {
         let hand = right();
         assert_eq!(side_by_anatomy(&hand), Some(Side::R));
         assert_eq!(side_by_anatomy(&hand.map(|p| p.map(|p| Point::new(-p.x, p.y)))), Some(Side::L));

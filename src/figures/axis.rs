@@ -1,10 +1,17 @@
 use super::font::text_width;
-use super::style::{GAP, LABEL};
+use super::style::{GAP, LABEL, Weight};
 
-/// Where values lie along a stretch of the paper, and which of them are named.
+/// The direction of an axis; its tick texts are horizontal in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AxisDirection {
+    Horizontal,
+    Vertical,
+}
+
+/// A scale: the positions of values along an axis, and its ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// What is measured, with its unit.
+    /// The quantity, with its unit.
     pub label: String,
     low: f64,
     high: f64,
@@ -13,7 +20,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// A linear axis that holds all finite `values`, with a little room at both ends; 0 to 1 for none.
+    /// A linear axis that contains all finite `values`, with some space at both ends; from 0 to 1 if there are none.
     pub fn linear(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
         let (low, high) = bounds(values).unwrap_or((0.0, 1.0));
         let room = if high > low { 0.04 * (high - low) } else { (0.05 * low.abs()).max(0.5) };
@@ -26,23 +33,23 @@ impl Axis {
         Axis::between(label, 0.0, if high > 0.0 { 1.05 * high } else { 1.0 })
     }
 
-    /// A linear axis with these ends.
+    /// A linear axis from `low` to `high`.
     pub fn between(label: &str, low: f64, high: f64) -> Axis {
         Axis { label: label.to_owned(), low, high, logarithmic: false, whole: false }
     }
 
-    /// The same for a quantity that is counted: ticks at whole numbers alone.
+    /// The same axis with ticks only at whole numbers, for counts.
     pub fn whole(self) -> Axis {
         Axis { whole: true, ..self }
     }
 
-    /// A logarithmic axis that holds all positive `values`.
+    /// A logarithmic axis that contains all positive finite `values`; from 0.1 to 10 if there are none.
     pub fn logarithmic(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
         let (low, high) = bounds(values.into_iter().filter(|v| *v > 0.0)).unwrap_or((0.1, 10.0));
         Axis { label: label.to_owned(), low: low / 1.3, high: high * 1.3, logarithmic: true, whole: false }
     }
 
-    /// 0 at the low end, 1 at the high end, not cut.
+    /// Position of a value: 0 at the low end, 1 at the high end, not clamped.
     pub fn place(&self, value: f64) -> f64 {
         if self.logarithmic {
             (value / self.low).ln() / (self.high / self.low).ln()
@@ -51,18 +58,22 @@ impl Axis {
         }
     }
 
-    /// Ticks with their texts, as many as fit: along `length` px, side by side (`across`: stacked).
-    pub fn ticks(&self, length: f64, across: bool) -> Vec<(f64, String)> {
-        let most = if across { (length / (2.2 * LABEL)).floor() as usize } else { (length / 40.0).floor() as usize };
+    /// Values of the ticks with their texts: as many as fit without overlap on an axis of `length` px.
+    pub(super) fn ticks(&self, length: f64, direction: AxisDirection) -> Vec<(f64, String)> {
+        let spacing = match direction {
+            AxisDirection::Horizontal => 40.0,
+            AxisDirection::Vertical => 2.2 * LABEL,
+        };
+        let most = (length / spacing).floor() as usize;
         for target in (1..=most.clamp(1, 9)).rev() {
             let values = if self.logarithmic { self.decades(target) } else { self.steps(target) };
             let ticks: Vec<(f64, String)> = values.iter().map(|v| (*v, self.tick_text(*v, &values))).collect();
             let fits = ticks.windows(2).all(|pair| {
                 let distance = (self.place(pair[1].0) - self.place(pair[0].0)) * length;
-                let needed = if across {
-                    1.3 * LABEL
-                } else {
-                    GAP + (text_width(&pair[0].1, LABEL, false) + text_width(&pair[1].1, LABEL, false)) / 2.0
+                let width = |text: &str| text_width(text, LABEL, Weight::Regular);
+                let needed = match direction {
+                    AxisDirection::Horizontal => GAP + (width(&pair[0].1) + width(&pair[1].1)) / 2.0,
+                    AxisDirection::Vertical => 1.3 * LABEL,
                 };
                 distance >= needed
             });
@@ -109,7 +120,7 @@ impl Axis {
         } else {
             let step = among.windows(2).map(|p| p[1] - p[0]).fold(f64::INFINITY, f64::min);
             let step = if step.is_finite() { step } else { value.abs().max(1e-9) };
-            // 2.5 needs a digit more than its decade.
+            // A step of 2.5 needs one digit more than one of 2.
             (0..8).find(|d| ((step * 10f64.powi(*d)) - (step * 10f64.powi(*d)).round()).abs() < 1e-6).unwrap_or(8)
                 as usize
         };
@@ -122,7 +133,7 @@ impl Axis {
     }
 }
 
-/// A number with `decimals` decimals, a true minus sign and thousands apart.
+/// A number with `decimals` decimals, the minus sign U+2212 and thousands separated by commas.
 pub(super) fn number(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
@@ -138,7 +149,7 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
     fraction.map_or_else(|| format!("{sign}{grouped}"), |f| format!("{sign}{grouped}.{f}"))
 }
 
-/// Least and greatest finite value.
+/// The smallest and the largest finite value.
 pub(super) fn bounds(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values.into_iter().filter(|v| v.is_finite()).fold(None, |found, v| {
         let (low, high) = found.unwrap_or((v, v));
@@ -151,11 +162,11 @@ mod tests {
     use super::*;
 
     fn texts(axis: &Axis, length: f64) -> Vec<String> {
-        axis.ticks(length, false).into_iter().map(|t| t.1).collect()
+        axis.ticks(length, AxisDirection::Horizontal).into_iter().map(|t| t.1).collect()
     }
 
     #[test]
-    fn ticks_are_round_and_never_crowd() {
+    fn ticks_are_round_and_never_overlap() {
         assert_eq!(texts(&Axis::between("", 0.0, 100.0), 300.0), ["0", "20", "40", "60", "80", "100"]);
         assert_eq!(texts(&Axis::between("", -0.3, 0.3), 300.0), ["−0.3", "−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3"]);
         assert_eq!(texts(&Axis::between("", 0.0, 500_000.0), 200.0), ["0", "200,000", "400,000"]);
@@ -169,19 +180,19 @@ mod tests {
                 Axis::logarithmic("", [1.1, 1.4]),
                 Axis::logarithmic("", []),
             ] {
-                for pair in axis.ticks(length, false).windows(2) {
-                    let apart = (axis.place(pair[1].0) - axis.place(pair[0].0)) * length;
-                    assert!(apart > text_width(&pair[0].1, LABEL, false) / 2.0, "{axis:?} {pair:?}");
+                for pair in axis.ticks(length, AxisDirection::Horizontal).windows(2) {
+                    let distance = (axis.place(pair[1].0) - axis.place(pair[0].0)) * length;
+                    assert!(distance > text_width(&pair[0].1, LABEL, Weight::Regular) / 2.0, "{axis:?} {pair:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn what_is_counted_has_ticks_at_whole_numbers() {
+    fn counts_have_ticks_at_whole_numbers() {
         for (low, high) in [(1.0, 2.0), (1.0, 3.0), (0.5, 1.5), (0.0, 12.0), (0.0, 0.4), (1.0, 1e6)] {
             for length in [60.0, 200.0, 300.0, 700.0] {
-                let ticks = Axis::between("", low, high).whole().ticks(length, false);
+                let ticks = Axis::between("", low, high).whole().ticks(length, AxisDirection::Horizontal);
                 assert!(ticks.iter().all(|t| t.0.fract() == 0.0 && !t.1.contains('.')), "{low} {high}: {ticks:?}");
                 assert!(!ticks.is_empty(), "{low} {high} {length}");
             }
@@ -190,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_named_plainly() {
+    fn logarithmic_axes_have_short_tick_texts() {
         assert_eq!(
             texts(&Axis::logarithmic("", [0.5, 10.0]), 400.0),
             ["0.5", "0.7", "1", "1.5", "2", "3", "5", "7", "10"]

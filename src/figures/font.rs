@@ -1,28 +1,36 @@
-//! Lines of text in figures, measured and drawn by the em.
+//! Measuring and drawing lines of text in figures.
 
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, Point};
 
+use super::style::Weight;
 use crate::typeface;
 
-fn face(bold: bool) -> &'static FontRef<'static> {
-    if bold { typeface::bold() } else { typeface::regular() }
+fn face(weight: Weight) -> &'static FontRef<'static> {
+    match weight {
+        Weight::Regular => typeface::regular(),
+        Weight::Bold => typeface::bold(),
+    }
 }
 
-/// The glyph of a character: in the weight asked for where it has one, else in the regular weight.
-fn glyph(c: char, bold: bool) -> (&'static FontRef<'static>, GlyphId) {
-    let id = face(bold).glyph_id(c);
-    if id.0 == 0 && bold { (face(false), face(false).glyph_id(c)) } else { (face(bold), id) }
+/// The font and glyph of a character: in the given weight if that has the glyph, else in the regular weight.
+fn glyph(c: char, weight: Weight) -> (&'static FontRef<'static>, GlyphId) {
+    let id = face(weight).glyph_id(c);
+    if id.0 == 0 && weight == Weight::Bold {
+        (face(Weight::Regular), face(Weight::Regular).glyph_id(c))
+    } else {
+        (face(weight), id)
+    }
 }
 
 fn em(font: &FontRef<'_>) -> f32 {
     font.units_per_em().expect("the embedded fonts have an em")
 }
 
-/// Width of a line of text in px at a type size in px.
-pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
+/// Width in px of a line of text at a font size in px.
+pub fn text_width(text: &str, size: f64, weight: Weight) -> f64 {
     text.chars()
         .map(|c| {
-            let (font, id) = glyph(c, bold);
+            let (font, id) = glyph(c, weight);
             f64::from(font.h_advance_unscaled(id) / em(font)) * size
         })
         .sum()
@@ -32,14 +40,14 @@ pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
 pub(super) fn rasterise<E>(
     text: &str,
     size: f64,
-    bold: bool,
+    weight: Weight,
     mut draw: impl FnMut(i32, i32, f32) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut x = 0.0;
     for c in text.chars() {
-        let (font, id) = glyph(c, bold);
+        let (font, id) = glyph(c, weight);
         let scale = font.pt_to_px_scale(size as f32 * 0.75).expect("the embedded fonts have an em");
-        // pt_to_px_scale counts 96 dots an inch: 3/4 pt is one px.
+        // pt_to_px_scale assumes 96 dots per inch: 3/4 pt is one px.
         let placed = Glyph { id, scale, position: Point { x: x as f32, y: 0.0 } };
         if let Some(outline) = font.outline_glyph(placed) {
             let bounds = outline.px_bounds();
@@ -56,23 +64,23 @@ pub(super) fn rasterise<E>(
     Ok(())
 }
 
-/// `text` cut with an ellipsis so that it is at most `width` px wide.
-pub(super) fn fitted(text: &str, size: f64, bold: bool, width: f64) -> String {
-    typeface::fitted(text, width, |text| text_width(text, size, bold))
+/// `text`, cut with an ellipsis if it is wider than `width` px.
+pub(super) fn fitted(text: &str, size: f64, weight: Weight, width: f64) -> String {
+    typeface::fitted(text, width, |text| text_width(text, size, weight))
 }
 
-/// `text` broken at spaces into lines of at most `width` px; a longer word is cut.
-pub(super) fn wrapped(text: &str, size: f64, bold: bool, width: f64) -> Vec<String> {
+/// `text` broken at spaces into lines of at most `width` px. A wider word is cut.
+pub(super) fn wrapped(text: &str, size: f64, weight: Weight, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         if let Some(line) = lines.last_mut() {
             let longer = format!("{line} {word}");
-            if text_width(&longer, size, bold) <= width {
+            if text_width(&longer, size, weight) <= width {
                 *line = longer;
                 continue;
             }
         }
-        lines.push(fitted(word, size, bold, width));
+        lines.push(fitted(word, size, weight, width));
     }
     lines
 }
@@ -82,12 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fonts_have_what_figures_and_pages_say() {
+    fn the_fonts_have_all_characters_of_figures_and_pages() {
         let needed = "AZaz09±°²×–—…·→≥≤≠μσρχ’“”−가나다힝네일있음체중몸무게키신장나이성별남여ㄱㅎ";
         for c in needed.chars() {
-            assert_ne!(glyph(c, false).1.0, 0, "{c:?} is not in the regular weight");
-            let (font, id) = glyph(c, true);
-            assert_ne!(id.0, 0, "{c:?} in bold");
+            assert_ne!(glyph(c, Weight::Regular).1.0, 0, "{c:?} is not in the regular weight");
+            let (font, id) = glyph(c, Weight::Bold);
+            assert_ne!(id.0, 0, "{c:?} is in no weight");
             assert!(font.outline(id).is_some(), "{c:?} has no outline");
         }
     }
@@ -95,12 +103,12 @@ mod tests {
     #[test]
     fn text_is_broken_and_cut_to_width() {
         let text = "키(신장) and mask size of 800 images";
-        for line in wrapped(text, 13.0, true, 90.0) {
-            assert!(text_width(&line, 13.0, true) <= 90.0, "{line}");
+        for line in wrapped(text, 13.0, Weight::Bold, 90.0) {
+            assert!(text_width(&line, 13.0, Weight::Bold) <= 90.0, "{line}");
         }
-        assert_eq!(wrapped(text, 13.0, true, 90.0).join(" "), text);
-        let cut = fitted(text, 13.0, false, 60.0);
-        assert!(cut.ends_with('…') && text_width(&cut, 13.0, false) <= 60.0);
-        assert_eq!(fitted(text, 13.0, false, 1.0), "");
+        assert_eq!(wrapped(text, 13.0, Weight::Bold, 90.0).join(" "), text);
+        let cut = fitted(text, 13.0, Weight::Regular, 60.0);
+        assert!(cut.ends_with('…') && text_width(&cut, 13.0, Weight::Regular) <= 60.0);
+        assert_eq!(fitted(text, 13.0, Weight::Regular, 1.0), "");
     }
 }

@@ -1,30 +1,30 @@
 use super::font::{fitted, text_width};
-use super::layout::nothing;
-use super::style::{GAP, Ink, LABEL, okabe_ito};
+use super::layout::draw_no_values;
+use super::style::{GAP, Ink, LABEL, Weight, okabe_ito};
 use super::{Anchor, Picture};
 
 const ROW: f64 = 24.0;
 const HEAD: f64 = 20.0;
 
-/// A table of cells, tinted by how far each is from what is expected: orange above, blue below.
+/// A table whose cells are coloured by their deviation from an expected value: orange above it, blue below it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heatmap {
-    /// Heading of the chart.
+    /// Title of the chart.
     pub title: String,
     /// Names of the columns.
     pub columns: Vec<String>,
-    /// Names of the rows and their cells, one a column.
+    /// Names of the rows with their cells, one per column.
     pub rows: Vec<(String, Vec<HeatmapCell>)>,
-    /// Tint at which the colour is full.
+    /// Deviation from which the colour has its full strength.
     pub full: f64,
 }
 
-/// A cell.
+/// A cell of a heatmap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatmapCell {
-    /// Text in it.
+    /// Text in the cell.
     pub text: String,
-    /// Distance from what is expected, in the unit of `full`.
+    /// Deviation from the expected value, in the unit of [`Heatmap::full`].
     pub tint: f64,
 }
 
@@ -35,22 +35,22 @@ impl Heatmap {
 
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
         if self.rows.is_empty() || self.columns.is_empty() {
-            return nothing(picture, frame);
+            return draw_no_values(picture, frame);
         }
         let [l, t, r, _] = frame;
-        let widest = self.rows.iter().map(|row| text_width(&row.0, LABEL, false)).fold(0.0, f64::max);
+        let widest = self.rows.iter().map(|row| text_width(&row.0, LABEL, Weight::Regular)).fold(0.0, f64::max);
         let label_width = widest.min(0.35 * (r - l));
         let left = l + label_width + GAP;
         let width = (r - left) / self.columns.len() as f64;
         let centre = |column: usize| left + (column as f64 + 0.5) * width;
         for (i, name) in self.columns.iter().enumerate() {
-            let name = fitted(name, LABEL, false, width - GAP);
+            let name = fitted(name, LABEL, Weight::Regular, width - GAP);
             picture.text(&name, (centre(i), t + HEAD - 6.0), LABEL, Ink::Muted, Anchor::Middle);
         }
         for (j, (name, cells)) in self.rows.iter().enumerate() {
             let top = t + HEAD + j as f64 * ROW;
             let baseline = top + ROW / 2.0 + 0.36 * LABEL;
-            let name = fitted(name, LABEL, false, label_width);
+            let name = fitted(name, LABEL, Weight::Regular, label_width);
             picture.text(&name, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
             for (i, cell) in cells.iter().take(self.columns.len()).enumerate() {
                 let from = left + i as f64 * width;
@@ -61,7 +61,7 @@ impl Heatmap {
                 if strength > 0.0 {
                     picture.rect(bounds, Ink::Colour(colour), 0.7 * strength);
                 }
-                let text = fitted(&cell.text, LABEL, false, width - GAP);
+                let text = fitted(&cell.text, LABEL, Weight::Regular, width - GAP);
                 picture.text(&text, (centre(i), baseline), LABEL, Ink::Text, Anchor::Middle);
             }
         }

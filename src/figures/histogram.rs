@@ -1,23 +1,23 @@
 use super::Picture;
 use super::axis::{Axis, bounds};
-use super::layout::{LegendKey, Plot, nothing};
+use super::layout::{LegendKey, Plot, draw_no_values};
 use super::style::{Ink, Rgb};
 use crate::stats;
 
-/// Distributions of one quantity, each as shares of its own n, so that samples of any size compare.
+/// Distributions of one quantity, each as shares of its own n, so that samples of different sizes can be compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// Heading of the chart.
+    /// Title of the chart.
     pub title: String,
-    /// The quantity and its unit.
+    /// The quantity, with its unit.
     pub x_label: String,
-    /// What is counted: `share of images (%)`.
+    /// The share that is shown, such as `share of images (%)`.
     pub y_label: String,
     /// Bin edges, ascending; see [`edges_for`].
     pub edges: Vec<f64>,
     /// The distributions.
     pub series: Vec<HistogramSeries>,
-    /// Thresholds.
+    /// Dashed lines, such as thresholds.
     pub markers: Vec<Marker>,
 }
 
@@ -37,11 +37,11 @@ pub struct HistogramSeries {
 pub struct Marker {
     /// Name in the legend.
     pub name: String,
-    /// Where it stands.
+    /// Position on the x axis.
     pub value: f64,
 }
 
-/// Edges of about `bins` equal bins of round width that hold all values; none for no values.
+/// Edges of about `bins` equal bins of round width that contain all finite values; empty if there are none.
 pub fn edges_for(values: &[f64], bins: usize) -> Vec<f64> {
     let Some((low, high)) = bounds(values.iter().copied()) else { return Vec::new() };
     let span = if high > low { high - low } else { 1.0 };
@@ -69,7 +69,7 @@ impl Histogram {
             })
             .collect();
         if self.edges.len() < 2 || shares.iter().flatten().all(|s| *s == 0.0) {
-            return nothing(picture, frame);
+            return draw_no_values(picture, frame);
         }
         let ends = self.edges.iter().copied().chain(self.markers.iter().map(|m| m.value));
         let (low, high) = bounds(ends).unwrap_or((0.0, 1.0));
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_hold_every_value() {
+    fn bins_contain_every_value() {
         for values in [vec![150.0, 187.0], vec![3.0], vec![-46.2, 0.0, 61.0], vec![1e6, 1e6 + 3.0]] {
             let edges = edges_for(&values, 20);
             assert_eq!(stats::histogram(&values, &edges).iter().sum::<usize>(), values.len(), "{edges:?}");

@@ -1,6 +1,6 @@
-use super::axis::Axis;
+use super::axis::{Axis, AxisDirection};
 use super::font::{fitted, text_width};
-use super::style::{GAP, HEADING, Ink, LABEL, LEADING, MARGIN, Rgb, TITLE, WIDTH};
+use super::style::{GAP, HEADING, Ink, LABEL, LEADING, MARGIN, Rgb, TITLE, WIDTH, Weight};
 use super::{Anchor, Heatmap, Histogram, Lines, Picture, Rows, Scatter};
 
 /// One chart of a figure.
@@ -8,32 +8,32 @@ use super::{Anchor, Heatmap, Histogram, Lines, Picture, Rows, Scatter};
 pub enum Chart {
     /// Distributions on one axis.
     Histogram(Histogram),
-    /// Quantities over a common quantity, as lines.
+    /// Lines of quantities against a common quantity.
     Lines(Lines),
     /// Points, with a fitted line.
     Scatter(Scatter),
-    /// Categories, one a row: bars, intervals, boxes.
+    /// Categories, one per row: bars, intervals, boxes.
     Rows(Rows),
     /// A table of coloured cells.
     Heatmap(Heatmap),
 }
 
-/// Charts under one title and one legend.
+/// Charts with a common title and legend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Name of its files, without ending.
+    /// Name of its files, without the ending.
     pub name: String,
-    /// Title: what is shown, and n.
+    /// Title: the content and n.
     pub title: String,
-    /// What to see in it, or how to read it; below the title.
+    /// Text below the title: how to read the figure.
     pub note: String,
-    /// Charts side by side.
+    /// Number of charts per row.
     pub columns: usize,
     /// Charts, row by row.
     pub charts: Vec<Chart>,
 }
 
-/// How an entry of the legend is marked.
+/// The symbol of a legend entry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum LegendKey {
     Swatch(Rgb),
@@ -83,14 +83,14 @@ impl Chart {
 }
 
 impl Figure {
-    /// The figure laid out on paper.
+    /// Lays out the figure.
     pub fn picture(&self) -> Picture {
-        // The height is known once everything is placed.
+        // The height is set below, when everything is placed.
         let mut picture = Picture::new(WIDTH, f64::MAX, &format!("{}. {}", self.title, self.note));
         let inner = WIDTH - 2.0 * MARGIN;
-        let mut y = picture.paragraph(&self.title, (MARGIN, MARGIN), TITLE, true, Ink::Text, inner);
+        let mut y = picture.paragraph(&self.title, (MARGIN, MARGIN), TITLE, Weight::Bold, Ink::Text, inner);
         if !self.note.is_empty() {
-            y = picture.paragraph(&self.note, (MARGIN, y + 2.0), LABEL, false, Ink::Muted, inner);
+            y = picture.paragraph(&self.note, (MARGIN, y + 2.0), LABEL, Weight::Regular, Ink::Muted, inner);
         }
         y = legend(&mut picture, &self.keys(), y + 4.0, inner);
         let columns = self.columns.max(1);
@@ -100,7 +100,7 @@ impl Figure {
             let lefts: Vec<f64> = (0..row.len()).map(|i| MARGIN + i as f64 * (width + MARGIN)).collect();
             let mut top = y;
             for (chart, left) in row.iter().zip(&lefts) {
-                top = top.max(picture.paragraph(chart.title(), (*left, y), HEADING, true, Ink::Text, width));
+                top = top.max(picture.paragraph(chart.title(), (*left, y), HEADING, Weight::Bold, Ink::Text, width));
             }
             top += 4.0;
             let height = row.iter().map(Chart::height).fold(0.0, f64::max);
@@ -129,8 +129,8 @@ fn legend(picture: &mut Picture, keys: &[(String, LegendKey)], top: f64, width: 
     let line = LEADING * HEADING;
     let (mut x, mut y) = (0.0, top);
     for (name, key) in keys {
-        let name = fitted(name, LABEL, false, width - MARK - 6.0);
-        let needed = MARK + 6.0 + text_width(&name, LABEL, false);
+        let name = fitted(name, LABEL, Weight::Regular, width - MARK - 6.0);
+        let needed = MARK + 6.0 + text_width(&name, LABEL, Weight::Regular);
         if x > 0.0 && x + needed > width {
             x = 0.0;
             y += line;
@@ -148,7 +148,7 @@ fn legend(picture: &mut Picture, keys: &[(String, LegendKey)], top: f64, width: 
     if keys.is_empty() { top } else { y + line }
 }
 
-/// The inside of a chart's axes.
+/// The area between the axes of a chart.
 pub(super) struct Plot<'a> {
     pub left: f64,
     pub top: f64,
@@ -159,13 +159,13 @@ pub(super) struct Plot<'a> {
 }
 
 impl<'a> Plot<'a> {
-    /// Draws grid, ticks and labels within `frame` and leaves the inside.
+    /// Draws grid, ticks and labels within the frame (left, top, right, bottom) and returns the remaining area.
     pub fn axes(picture: &mut Picture, [l, t, r, b]: [f64; 4], x: &'a Axis, y: &'a Axis) -> Plot<'a> {
         let line = LEADING * LABEL;
         let top = t + 0.6 * LABEL;
         let bottom = b - 2.0 * line - 7.0;
-        let y_ticks = y.ticks(bottom - top, true);
-        let widest = y_ticks.iter().map(|t| text_width(&t.1, LABEL, false)).fold(0.0, f64::max);
+        let y_ticks = y.ticks(bottom - top, AxisDirection::Vertical);
+        let widest = y_ticks.iter().map(|t| text_width(&t.1, LABEL, Weight::Regular)).fold(0.0, f64::max);
         let left = l + line + 4.0 + widest + 6.0;
         let plot = Plot { left, top, right: right_end(x, left, r), bottom, x, y };
         for (value, text) in &y_ticks {
@@ -178,21 +178,21 @@ impl<'a> Plot<'a> {
         plot
     }
 
-    /// Ticks and label of the x axis below the plot; the label may reach from `l` to the plot's right end.
+    /// Draws the ticks and the label of the x axis below the plot. The texts may begin at `l`, left of the plot.
     pub fn x_axis(&self, picture: &mut Picture, l: f64) {
         let line = LEADING * LABEL;
-        for (value, text) in self.x.ticks(self.right - self.left, false) {
+        for (value, text) in self.x.ticks(self.right - self.left, AxisDirection::Horizontal) {
             let at = self.x_at(value);
             picture.line(vec![(at, self.bottom), (at, self.bottom + 4.0)], Ink::Muted, 1.0);
-            let half = text_width(&text, LABEL, false) / 2.0;
-            // The name of a tick at the very start would leave the chart.
+            let half = text_width(&text, LABEL, Weight::Regular) / 2.0;
+            // The text of a tick at the very start would leave the chart.
             if at - half >= l {
                 picture.text(&text, (at, self.bottom + line + 3.0), LABEL, Ink::Muted, Anchor::Middle);
             }
         }
         picture.line(vec![(self.left, self.bottom), (self.right, self.bottom)], Ink::Muted, 1.0);
         let room = 2.0 * (self.right - (self.left + self.right) / 2.0).min((self.left + self.right) / 2.0 - l);
-        let label = fitted(&self.x.label, LABEL, false, room);
+        let label = fitted(&self.x.label, LABEL, Weight::Regular, room);
         let middle = (self.left + self.right) / 2.0;
         picture.text(&label, (middle, self.bottom + 2.0 * line + 3.0), LABEL, Ink::Muted, Anchor::Middle);
     }
@@ -211,17 +211,17 @@ impl<'a> Plot<'a> {
     }
 }
 
-/// The plot ends where its last tick's text still lies within the chart.
+/// The right end of the plot: so far left that the last tick's text is within the chart.
 fn right_end(x: &Axis, left: f64, limit: f64) -> f64 {
     let full = limit - 4.0;
-    let over = x.ticks(full - left, false).last().map_or(0.0, |(value, text)| {
-        left + x.place(*value) * (full - left) + text_width(text, LABEL, false) / 2.0 - limit
+    let excess = x.ticks(full - left, AxisDirection::Horizontal).last().map_or(0.0, |(value, text)| {
+        left + x.place(*value) * (full - left) + text_width(text, LABEL, Weight::Regular) / 2.0 - limit
     });
-    full - over.max(0.0)
+    full - excess.max(0.0)
 }
 
-/// A sentence in the middle of a chart that has nothing to show.
-pub(super) fn nothing(picture: &mut Picture, [l, t, r, b]: [f64; 4]) {
+/// Writes "no values" in the middle of a chart without data.
+pub(super) fn draw_no_values(picture: &mut Picture, [l, t, r, b]: [f64; 4]) {
     let middle = ((l + r) / 2.0, (t + b) / 2.0);
     picture.text("no values", middle, LABEL, Ink::Muted, Anchor::Middle);
 }
@@ -231,10 +231,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{
-        CategoryRow, FittedLine, HeatmapCell, HistogramSeries, LineSeries, Mark, Marker, ScatterSeries, edges_for,
+        CategoryRow, FittedLine, FittedPoint, HeatmapCell, HistogramSeries, LineSeries, Mark, Marker, ScatterSeries,
+        edges_for,
     };
     use super::*;
-    use crate::stats::summary;
+    use crate::stats::{Interval, summary};
 
     fn histogram(values: &[f64], name: &str) -> Chart {
         Chart::Histogram(Histogram {
@@ -249,7 +250,9 @@ mod tests {
 
     fn scatter(values: &[f64], name: &str) -> Chart {
         let points: Vec<(f64, f64)> = values.iter().zip(values.iter().rev()).map(|(a, b)| (*a, *b)).collect();
-        let line = points.iter().map(|p| (p.0, p.1, p.1 - 1.0, p.1 + 1.0)).collect();
+        let point =
+            |p: &(f64, f64)| FittedPoint { x: p.0, mean: p.1, ci: Interval { low: p.1 - 1.0, high: p.1 + 1.0 } };
+        let line = points.iter().map(point).collect();
         Chart::Scatter(Scatter {
             title: name.into(),
             x_label: name.repeat(4),

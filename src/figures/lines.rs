@@ -1,16 +1,16 @@
 use super::Picture;
 use super::axis::{Axis, bounds};
 use super::histogram::Marker;
-use super::layout::{LegendKey, Plot, nothing};
+use super::layout::{LegendKey, Plot, draw_no_values};
 use super::style::{Ink, Rgb};
 
-/// Least distance of two points that are both drawn, px: what lies closer cannot be told apart.
-const LEAST_STEP: f64 = 0.25;
+/// Smallest distance in px of two points that are both drawn: closer ones cannot be distinguished.
+const MIN_STEP: f64 = 0.25;
 
-/// Quantities over a common quantity, as lines.
+/// Lines of quantities against a common quantity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines {
-    /// Heading of the chart.
+    /// Title of the chart.
     pub title: String,
     /// Quantity along x, with unit.
     pub x_label: String,
@@ -18,7 +18,7 @@ pub struct Lines {
     pub y_label: String,
     /// The lines.
     pub series: Vec<LineSeries>,
-    /// Dashed lines across, at values of x.
+    /// Vertical dashed lines at values of x.
     pub markers: Vec<Marker>,
 }
 
@@ -29,7 +29,7 @@ pub struct LineSeries {
     pub name: String,
     /// Colour.
     pub colour: Rgb,
-    /// Points by x.
+    /// Points (x, y) in order of x.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -42,7 +42,7 @@ impl Lines {
 
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
         let points = || self.series.iter().flat_map(|s| &s.points).filter(|p| p.0.is_finite() && p.1.is_finite());
-        let Some((low, high)) = bounds(points().map(|p| p.0)) else { return nothing(picture, frame) };
+        let Some((low, high)) = bounds(points().map(|p| p.0)) else { return draw_no_values(picture, frame) };
         let room = if high > low { 0.0 } else { 0.5 };
         let x = Axis::between(&self.x_label, low - room, high + room);
         let x = if points().all(|p| p.0.fract() == 0.0) { x.whole() } else { x };
@@ -65,11 +65,11 @@ impl Lines {
     }
 }
 
-/// Without the points that lie on the one before; the last stays.
+/// Drops points too close to the previous one; the last point is kept.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut kept: Vec<(f64, f64)> = Vec::new();
     for (i, point) in points.iter().enumerate() {
-        let far = |last: &(f64, f64)| (point.0 - last.0).abs().max((point.1 - last.1).abs()) >= LEAST_STEP;
+        let far = |last: &(f64, f64)| (point.0 - last.0).abs().max((point.1 - last.1).abs()) >= MIN_STEP;
         if kept.last().is_none_or(far) || i + 1 == points.len() {
             kept.push(*point);
         }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epochs_are_named_by_whole_numbers() {
+    fn epochs_have_ticks_at_whole_numbers() {
         for epochs in [2, 3, 5, 12] {
             let points = (1..=epochs).map(|i| (f64::from(i), f64::from(i) / 100.0)).collect();
             let series = vec![LineSeries { name: String::new(), colour: [0; 3], points }];
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_stay_gaps_and_many_points_become_few() {
+    fn gaps_are_kept_and_many_points_are_thinned() {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), f64::from(i))).collect();
         points[50_000].1 = f64::NAN;
         let series = vec![LineSeries { name: "rate".into(), colour: [0; 3], points }];

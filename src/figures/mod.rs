@@ -1,9 +1,9 @@
-//! Figures: data in, picture out.
+//! Figures for reports, as SVG and PNG.
 //!
-//! A [`Figure`] is data and words: a title and one or more charts. [`Figure::picture`] lays it out into a
-//! [`Picture`], a list of shapes in which every text's extent is known, so that a test can tell whether two
-//! texts overlap. One painting function, generic over the plotters backend, turns a picture into SVG or PNG.
-//! All sizes and colours are in [`style`].
+//! A [`Figure`] has a title and one or more charts with their data. [`Figure::picture`] lays it out as a [`Picture`]: a
+//! list of shapes in which the extent of every text is known, so that a test can check that no texts overlap. One
+//! painting function, generic over the plotters backend, draws a picture as SVG or PNG. All sizes and colours are in
+//! [`style`].
 
 mod axis;
 mod font;
@@ -26,4 +26,4 @@ pub use lines::{LineSeries, Lines};
 pub use paint::PaintError;
 pub use picture::{Anchor, Picture, PictureShape, TextShape};
 pub use rows::{CategoryRow, Mark, Rows};
-pub use scatter::{FittedLine, Scatter, ScatterSeries};
+pub use scatter::{FittedLine, FittedPoint, Scatter, ScatterSeries};

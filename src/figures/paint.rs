@@ -1,4 +1,4 @@
-//! One painting function for every backend, and the two outputs: SVG and PNG.
+//! Drawing a picture as SVG or PNG, with one painting function for all backends.
 
 use std::convert::Infallible;
 
@@ -12,32 +12,35 @@ use plotters_backend::{
 };
 
 use super::font::{rasterise, text_width};
-use super::style::{Ink, Rgb};
+use super::style::{Ink, Rgb, Weight};
 use super::{Anchor, Picture, PictureShape, TextShape};
 use crate::artefact::sign_png;
 use crate::typeface::FAMILY;
 
-/// Backend units a px: backends know whole units only, and a PNG is drawn finer than it is stored.
+/// Backend units per px. Backends use whole units, and a PNG is drawn at a higher resolution than it is stored.
 const FINE: f64 = 4.0;
-/// Pixels of a PNG a px of the picture, for sharp print and dense screens.
+/// Pixels of a PNG per px of the picture, for print and high-resolution screens.
 const PNG_SCALE: usize = 2;
-/// plotters gives an SVG font size of `size / 1.24` and hangs top-anchored text .76 em above its baseline.
+/// plotters writes an SVG font size of `size / 1.24` and places top-anchored text .76 em above its baseline.
 const SVG_SIZE: f64 = 1.24;
 const SVG_ASCENT: f64 = 0.76;
 
-/// A picture that cannot be drawn or encoded.
+/// Why a picture cannot be drawn or encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum PaintError {
     /// A backend failed.
-    #[error("drawing a figure: {0}")]
+    #[error("cannot draw a figure: {0}")]
     Backend(String),
     /// PNG encoding failed.
-    #[error("encoding a figure as PNG: {0}")]
+    #[error("cannot encode a figure as PNG: {0}")]
     Png(#[from] image::ImageError),
 }
 
 impl Picture {
-    /// As a self-contained SVG document.
+    /// The picture as a self-contained SVG document.
+    ///
+    /// # Errors
+    /// The backend fails.
     pub fn svg(&self) -> Result<String, PaintError> {
         let mut text = String::new();
         let fine = self.fine_size();
@@ -49,27 +52,29 @@ impl Picture {
              aria-label=\"{label}\" font-family=\"{FAMILY}, sans-serif\">",
             self.width, self.height, fine.0, fine.1
         );
-        // The family is said once for all; each text would repeat it.
+        // The root element has the font family; plotters repeats it for each text.
         let body =
             text[opening_end..].replace(&format!(" font-family=\"{FAMILY}\""), "").replace("\n</text>", "</text>");
         Ok(opening + &self.with_lengths(&body))
     }
 
-    /// Each text with the length it was laid out for, so that another font, where this one is not
-    /// installed, cannot make texts overlap.
+    /// Adds to each text the length of its layout, so that texts do not overlap if another font is used.
     fn with_lengths(&self, svg: &str) -> String {
         const TAG: &str = "<text ";
         let mut pieces = svg.split(TAG);
         let mut out = pieces.next().unwrap_or_default().to_owned();
         for (piece, text) in pieces.zip(self.texts()) {
-            let length = text_width(&text.text, text.size, text.bold) * FINE;
+            let length = text_width(&text.text, text.size, text.weight) * FINE;
             out += &format!("{TAG}textLength=\"{length:.0}\" lengthAdjust=\"spacingAndGlyphs\" {piece}");
         }
         out
     }
 
-    /// As SVG to stand inside a page: themed inks become the page's CSS variables, and there is no namespace
-    /// address, so that a self-contained page names none.
+    /// The picture as SVG for an HTML page: themed inks become the page's CSS variables, and the address of the SVG
+    /// namespace is left out, so that a self-contained page contains no addresses.
+    ///
+    /// # Errors
+    /// The backend fails.
     pub fn inline_svg(&self) -> Result<String, PaintError> {
         let mut svg = self.svg()?.replacen("xmlns=\"http://www.w3.org/2000/svg\" ", "", 1);
         for (ink, variable) in Ink::THEMED {
@@ -84,7 +89,10 @@ impl Picture {
         Ok(svg)
     }
 
-    /// As a PNG file that names carpus as its software, two pixels a px.
+    /// The picture as a PNG file with two pixels per px, which names carpus as its software.
+    ///
+    /// # Errors
+    /// The backend or the PNG encoder fails.
     pub fn png(&self) -> Result<Vec<u8>, PaintError> {
         let (width, height) = self.fine_size();
         let mut fine = vec![255; width as usize * height as usize * 3];
@@ -106,7 +114,7 @@ impl Picture {
     }
 }
 
-/// Means of `by` x `by` blocks of an RGB image.
+/// The means of `by` x `by` blocks of an RGB image of `width` x `height` pixels, with the new width and height.
 fn shrink(fine: &[u8], width: usize, height: usize, by: usize) -> (Vec<u8>, usize, usize) {
     let (w, h) = (width / by, height / by);
     let mut out = vec![0; w * h * 3];
@@ -170,10 +178,10 @@ fn paint<B: DrawingBackend>(picture: &Picture, backend: &mut B) -> Result<(), Pa
                 backend.draw_circle(at(centre), radius, &colour(ink.rgb(), *alpha), true)
             }
             PictureShape::Text(text) => {
-                // Hung from its top so that the baseline comes out at the text's own y (upright: x).
+                // The backend places the text by its top; move it so that the baseline is at the text's y (upright: x).
                 let rise = SVG_ASCENT * text.size;
-                let hung = if text.upright { (text.x - rise, text.y) } else { (text.x, text.y - rise) };
-                backend.draw_text(&text.text, &Type { text }, at(&hung))
+                let top_anchor = if text.upright { (text.x - rise, text.y) } else { (text.x, text.y - rise) };
+                backend.draw_text(&text.text, &Type { text }, at(&top_anchor))
             }
         }
         .map_err(failed)?;
@@ -181,7 +189,7 @@ fn paint<B: DrawingBackend>(picture: &Picture, backend: &mut B) -> Result<(), Pa
     backend.present().map_err(failed)
 }
 
-/// How a backend sets a line of text.
+/// The style of a line of text, for the backend.
 struct Type<'a> {
     text: &'a TextShape,
 }
@@ -199,7 +207,10 @@ impl BackendTextStyle for Type<'_> {
         if self.text.upright { FontTransform::Rotate270 } else { FontTransform::None }
     }
     fn style(&self) -> FontStyle {
-        if self.text.bold { FontStyle::Bold } else { FontStyle::Normal }
+        match self.text.weight {
+            Weight::Regular => FontStyle::Normal,
+            Weight::Bold => FontStyle::Bold,
+        }
     }
     fn anchor(&self) -> Pos {
         let horizontal = match self.text.anchor {
@@ -213,7 +224,7 @@ impl BackendTextStyle for Type<'_> {
         FontFamily::Name(FAMILY)
     }
     fn layout_box(&self, text: &str) -> Result<((i32, i32), (i32, i32)), Infallible> {
-        let width = text_width(text, self.text.size * FINE, self.text.bold);
+        let width = text_width(text, self.text.size * FINE, self.text.weight);
         Ok(((0, 0), (width.round() as i32, (self.text.size * FINE).round() as i32)))
     }
     fn draw<E, D: FnMut(i32, i32, BackendColor) -> Result<(), E>>(
@@ -225,7 +236,7 @@ impl BackendTextStyle for Type<'_> {
         let size = self.text.size * FINE;
         let baseline = pos.1 + (SVG_ASCENT * size).round() as i32;
         let colour = self.color();
-        Ok(rasterise(text, size, self.text.bold, |x, y, coverage| {
+        Ok(rasterise(text, size, self.text.weight, |x, y, coverage| {
             draw(pos.0 + x, baseline + y, colour.mix(f64::from(coverage)))
         }))
     }
@@ -267,7 +278,7 @@ mod tests {
         assert_eq!(image.dimensions(), (240, 120));
         assert_eq!(image.get_pixel(200, 60).0, [213, 94, 0]);
         assert_eq!(image.get_pixel(2, 118).0, [255, 255, 255]);
-        // Text leaves ink where its extent says, and only there.
+        // Text is drawn within its extent, and only there.
         let dark = |x0: u32, x1: u32, y0: u32, y1: u32| {
             (y0..y1)
                 .flat_map(|y| (x0..x1).map(move |x| (x, y)))

@@ -1,14 +1,14 @@
 use super::font::{fitted, text_width, wrapped};
-use super::style::{Ink, LEADING};
+use super::style::{Ink, LEADING, Weight};
 
-/// Which point of a line of text its position names.
+/// Which point of a line of text is at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// Its start.
+    /// The start.
     Start,
-    /// Its middle.
+    /// The middle.
     Middle,
-    /// Its end.
+    /// The end.
     End,
 }
 
@@ -21,22 +21,22 @@ pub struct TextShape {
     pub x: f64,
     /// Position of the baseline, px.
     pub y: f64,
-    /// Type size, px.
+    /// Font size, px.
     pub size: f64,
     /// Weight.
-    pub bold: bool,
+    pub weight: Weight,
     /// Colour.
     pub ink: Ink,
-    /// What `x` (upright text: `y`) is.
+    /// The point of the text at `x` (upright text: at `y`).
     pub anchor: Anchor,
-    /// Read from bottom to top, turned about its position.
+    /// Whether the text reads from bottom to top, rotated about its position.
     pub upright: bool,
 }
 
 impl TextShape {
-    /// Left, top, right, bottom of the text's extent (ascent .85, descent .22 of the type size).
+    /// Left, top, right and bottom of the text, px (ascent .85, descent .22 of the font size).
     pub fn extent(&self) -> [f64; 4] {
-        let width = text_width(&self.text, self.size, self.bold);
+        let width = text_width(&self.text, self.size, self.weight);
         let start = match self.anchor {
             Anchor::Start => 0.0,
             Anchor::Middle => -width / 2.0,
@@ -51,10 +51,10 @@ impl TextShape {
     }
 }
 
-/// Something drawn. Positions in px, x right, y down.
+/// A shape. Positions are in px, x right, y down.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PictureShape {
-    /// An open line through points.
+    /// An open polyline.
     Line {
         /// Points.
         points: Vec<(f64, f64)>,
@@ -96,31 +96,31 @@ pub enum PictureShape {
     Text(TextShape),
 }
 
-/// Shapes in the order in which they are drawn, on paper of a size.
+/// A drawing: shapes in the order in which they are drawn, and its size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
     /// Width, px.
     pub width: f64,
     /// Height, px.
     pub height: f64,
-    /// What it shows, for those who cannot see it.
+    /// Description of the content for screen readers.
     pub description: String,
-    /// Shapes, the first at the bottom.
+    /// Shapes from bottom to top.
     pub shapes: Vec<PictureShape>,
 }
 
 impl Picture {
-    /// Empty paper.
+    /// An empty picture.
     pub fn new(width: f64, height: f64, description: &str) -> Picture {
         Picture { width, height, description: clean(description), shapes: Vec::new() }
     }
 
-    /// A line from point to point.
+    /// Adds a line through points.
     pub fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64) {
         self.shapes.push(PictureShape::Line { points, ink, width });
     }
 
-    /// A dashed line between two points.
+    /// Adds a dashed line between two points.
     pub fn dashed(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, width: f64) {
         const DASH: f64 = 6.0;
         const PERIOD: f64 = 10.0;
@@ -136,51 +136,60 @@ impl Picture {
         }
     }
 
-    /// A filled polygon.
+    /// Adds a filled polygon.
     pub fn area(&mut self, points: Vec<(f64, f64)>, ink: Ink, alpha: f64) {
         self.shapes.push(PictureShape::Area { points, ink, alpha });
     }
 
-    /// A filled rectangle: left, top, right, bottom.
+    /// Adds a filled rectangle; `bounds` are left, top, right, bottom.
     pub fn rect(&mut self, bounds: [f64; 4], ink: Ink, alpha: f64) {
         self.shapes.push(PictureShape::Rect { bounds, ink, alpha });
     }
 
-    /// The border of a rectangle.
+    /// Adds the border of a rectangle (left, top, right, bottom).
     pub fn outline(&mut self, [l, t, r, b]: [f64; 4], ink: Ink, width: f64) {
         for (from, to) in [((l, t), (r, t)), ((r, t), (r, b)), ((r, b), (l, b)), ((l, b), (l, t))] {
             self.line(vec![from, to], ink, width);
         }
     }
 
-    /// A filled circle.
+    /// Adds a filled circle.
     pub fn disc(&mut self, centre: (f64, f64), radius: f64, ink: Ink, alpha: f64) {
         self.shapes.push(PictureShape::Disc { centre, radius, ink, alpha });
     }
 
-    /// A line of text; control characters are left out.
+    /// Adds a line of text, without control characters.
     pub fn text(&mut self, text: &str, (x, y): (f64, f64), size: f64, ink: Ink, anchor: Anchor) {
-        self.place(TextShape { text: clean(text), x, y, size, bold: false, ink, anchor, upright: false });
+        self.place(TextShape { text: clean(text), x, y, size, weight: Weight::Regular, ink, anchor, upright: false });
     }
 
-    /// A line of bold text that starts at a point.
+    /// Adds a line of bold text that starts at a point.
     pub fn bold(&mut self, text: &str, (x, y): (f64, f64), size: f64) {
         let (ink, anchor) = (Ink::Text, Anchor::Start);
-        self.place(TextShape { text: clean(text), x, y, size, bold: true, ink, anchor, upright: false });
+        self.place(TextShape { text: clean(text), x, y, size, weight: Weight::Bold, ink, anchor, upright: false });
     }
 
-    /// Text centred on a point, read from bottom to top, cut to `length`.
+    /// Adds text that reads from bottom to top, centred on a point and cut to `length` px.
     pub fn upright(&mut self, text: &str, (x, y): (f64, f64), size: f64, ink: Ink, length: f64) {
-        let text = fitted(&clean(text), size, false, length);
-        self.place(TextShape { text, x, y, size, bold: false, ink, anchor: Anchor::Middle, upright: true });
+        let text = fitted(&clean(text), size, Weight::Regular, length);
+        let (weight, anchor) = (Weight::Regular, Anchor::Middle);
+        self.place(TextShape { text, x, y, size, weight, ink, anchor, upright: true });
     }
 
-    /// A paragraph from `top` down within `width`; returns the y below it.
-    pub fn paragraph(&mut self, text: &str, (x, top): (f64, f64), size: f64, bold: bool, ink: Ink, width: f64) -> f64 {
+    /// Adds a paragraph of at most `width` px from `top` down and returns the y below it.
+    pub fn paragraph(
+        &mut self,
+        text: &str,
+        (x, top): (f64, f64),
+        size: f64,
+        weight: Weight,
+        ink: Ink,
+        width: f64,
+    ) -> f64 {
         let mut y = top;
-        for line in wrapped(&clean(text), size, bold, width) {
+        for line in wrapped(&clean(text), size, weight, width) {
             let (anchor, upright) = (Anchor::Start, false);
-            self.place(TextShape { text: line, x, y: y + 0.9 * size, size, bold, ink, anchor, upright });
+            self.place(TextShape { text: line, x, y: y + 0.9 * size, size, weight, ink, anchor, upright });
             y += LEADING * size;
         }
         y
@@ -192,18 +201,18 @@ impl Picture {
         }
     }
 
-    /// Texts of the picture.
+    /// The texts of the picture.
     pub fn texts(&self) -> impl Iterator<Item = &TextShape> {
         self.shapes.iter().filter_map(|s| if let PictureShape::Text(t) = s { Some(t) } else { None })
     }
 
-    /// What a reader would stumble over: pairs of texts that overlap, and texts that leave the paper.
+    /// Faults of the layout: pairs of texts that overlap, and texts that extend beyond the picture.
     pub fn collisions(&self) -> Vec<String> {
         let texts: Vec<(&TextShape, [f64; 4])> = self.texts().map(|t| (t, t.extent())).collect();
         let mut found = Vec::new();
         for (i, (text, a)) in texts.iter().enumerate() {
             if a[0] < 0.0 || a[1] < 0.0 || a[2] > self.width || a[3] > self.height {
-                found.push(format!("{:?} leaves the paper: {a:?}", text.text));
+                found.push(format!("{:?} extends beyond the picture: {a:?}", text.text));
             }
             for (other, b) in &texts[i + 1..] {
                 if a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3] {
@@ -215,7 +224,7 @@ impl Picture {
     }
 }
 
-/// Without control characters, which XML cannot hold.
+/// The text without control characters, which are not allowed in XML.
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }

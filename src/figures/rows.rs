@@ -1,43 +1,43 @@
-use super::axis::Axis;
+use super::axis::{Axis, AxisDirection};
 use super::font::{fitted, text_width};
-use super::layout::{LegendKey, Plot, nothing};
-use super::style::{GAP, Ink, LABEL, LEADING, Rgb};
+use super::layout::{LegendKey, Plot, draw_no_values};
+use super::style::{GAP, Ink, LABEL, LEADING, Rgb, Weight};
 use super::{Anchor, Picture};
 use crate::stats::SampleSummary;
 
-/// Height of one mark's lane.
+/// Height per mark, px.
 const LANE: f64 = 15.0;
-/// Space between rows.
+/// Space between rows, px.
 const ROW_GAP: f64 = 5.0;
 
-/// Categories, one a row, on a common axis.
+/// Categories, one per row, on a common axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
-    /// Heading of the chart.
+    /// Title of the chart.
     pub title: String,
     /// The common axis. Values outside it are drawn at its end.
     pub axis: Axis,
     /// Rows from top to bottom.
     pub rows: Vec<CategoryRow>,
-    /// A dashed line across all rows: its name in the legend and its value.
+    /// A dashed line through all rows: its name in the legend and its value.
     pub reference: Option<(String, f64)>,
 }
 
 /// One category.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CategoryRow {
-    /// Name at the left.
+    /// Name, at the left.
     pub label: String,
-    /// Marks, one a lane.
+    /// Marks, one below the other.
     pub marks: Vec<Mark>,
-    /// Numbers at the right.
+    /// Text at the right, such as numbers.
     pub note: String,
 }
 
-/// What is drawn in a lane.
+/// The mark of one value or sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mark {
-    /// A bar from the axis' low end, with an interval where there is one.
+    /// A bar from the low end of the axis, with an optional interval.
     Bar {
         /// Name in the legend; empty for none.
         name: String,
@@ -48,7 +48,7 @@ pub enum Mark {
         /// Interval.
         interval: Option<(f64, f64)>,
     },
-    /// A point with its interval.
+    /// A point with an optional interval.
     Dot {
         /// Name in the legend; empty for none.
         name: String,
@@ -59,7 +59,7 @@ pub enum Mark {
         /// Interval.
         interval: Option<(f64, f64)>,
     },
-    /// Quartiles as a box with the median, whiskers to the 5 % and 95 % quantiles.
+    /// A box from the lower to the upper quartile with the median, and whiskers to the 5 % and 95 % quantiles.
     Box {
         /// Name in the legend; empty for none.
         name: String,
@@ -90,11 +90,11 @@ impl Rows {
 
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
         if self.rows.is_empty() {
-            return nothing(picture, frame);
+            return draw_no_values(picture, frame);
         }
         let [l, t, r, _] = frame;
         let widest = |texts: &mut dyn Iterator<Item = &str>, share: f64| {
-            texts.map(|t| text_width(t, LABEL, false)).fold(0.0, f64::max).min(share * (r - l))
+            texts.map(|t| text_width(t, LABEL, Weight::Regular)).fold(0.0, f64::max).min(share * (r - l))
         };
         let label_width = widest(&mut self.rows.iter().map(|r| r.label.as_str()), 0.35);
         let note_width = widest(&mut self.rows.iter().map(|r| r.note.as_str()), 0.35);
@@ -102,7 +102,7 @@ impl Rows {
         let right = if note_width > 0.0 { r - note_width - GAP } else { r };
         let stack = Axis::between("", 0.0, 1.0);
         let plot = Plot::between([l + label_width + GAP, t, right, bottom], &self.axis, &stack);
-        for (value, _) in self.axis.ticks(plot.right - plot.left, false) {
+        for (value, _) in self.axis.ticks(plot.right - plot.left, AxisDirection::Horizontal) {
             let at = plot.x_at(value);
             picture.line(vec![(at, t), (at, bottom)], Ink::Grid, 1.0);
         }
@@ -110,9 +110,9 @@ impl Rows {
         for row in &self.rows {
             let height = row_height(row);
             let baseline = y + height / 2.0 + 0.36 * LABEL;
-            let label = fitted(&row.label, LABEL, false, label_width);
+            let label = fitted(&row.label, LABEL, Weight::Regular, label_width);
             picture.text(&label, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
-            let note = fitted(&row.note, LABEL, false, note_width);
+            let note = fitted(&row.note, LABEL, Weight::Regular, note_width);
             picture.text(&note, (r - note_width, baseline), LABEL, Ink::Muted, Anchor::Start);
             for (i, mark) in row.marks.iter().enumerate() {
                 draw_mark(picture, &plot, mark, y + ROW_GAP / 2.0 + (i as f64 + 0.5) * LANE);

@@ -1,12 +1,13 @@
 use super::Picture;
 use super::axis::Axis;
-use super::layout::{LegendKey, Plot, nothing};
+use super::layout::{LegendKey, Plot, draw_no_values};
 use super::style::{Ink, Rgb};
+use crate::stats::Interval;
 
-/// Points of two quantities.
+/// Points of two quantities against each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scatter {
-    /// Heading of the chart.
+    /// Title of the chart.
     pub title: String,
     /// Quantity along x, with unit.
     pub x_label: String,
@@ -25,17 +26,28 @@ pub struct ScatterSeries {
     pub name: String,
     /// Colour.
     pub colour: Rgb,
-    /// Points.
+    /// Points (x, y).
     pub points: Vec<(f64, f64)>,
 }
 
-/// A fitted line with its 95 % band.
+/// A fitted line with its 95 % confidence band.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedLine {
     /// Name in the legend.
     pub name: String,
-    /// x, mean, lower and upper bound, by x.
-    pub line: Vec<(f64, f64, f64, f64)>,
+    /// Points of the line, in order of x.
+    pub line: Vec<FittedPoint>,
+}
+
+/// A point of a fitted line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FittedPoint {
+    /// Position along x.
+    pub x: f64,
+    /// The fitted mean.
+    pub mean: f64,
+    /// 95 % confidence interval of the mean.
+    pub ci: Interval,
 }
 
 impl Scatter {
@@ -47,7 +59,7 @@ impl Scatter {
     pub(super) fn draw(&self, picture: &mut Picture, frame: [f64; 4]) {
         let points = || self.series.iter().flat_map(|s| &s.points);
         if points().next().is_none() {
-            return nothing(picture, frame);
+            return draw_no_values(picture, frame);
         }
         let x = Axis::linear(&self.x_label, points().map(|p| p.0));
         let y = Axis::linear(&self.y_label, points().map(|p| p.1));
@@ -59,11 +71,11 @@ impl Scatter {
             }
         }
         if let Some(fit) = &self.fit {
-            let upper = fit.line.iter().map(|(x, _, _, high)| at(*x, *high));
-            let lower = fit.line.iter().rev().map(|(x, _, low, _)| at(*x, *low));
+            let upper = fit.line.iter().map(|p| at(p.x, p.ci.high));
+            let lower = fit.line.iter().rev().map(|p| at(p.x, p.ci.low));
             picture.area(upper.chain(lower).collect(), Ink::Text, 0.18);
             for pair in fit.line.windows(2) {
-                picture.line(vec![at(pair[0].0, pair[0].1), at(pair[1].0, pair[1].1)], Ink::Text, 1.5);
+                picture.line(vec![at(pair[0].x, pair[0].mean), at(pair[1].x, pair[1].mean)], Ink::Text, 1.5);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Colours, sizes and distances of every figure.
+//! Colours, sizes and distances of all figures.
 
 /// Red, green, blue.
 pub type Rgb = [u8; 3];
 
-/// What a shape is drawn in. The first four follow the page's light or dark theme in a report.
+/// The colour of a shape. In a report the first four follow the light or dark theme of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
     /// Titles, values, medians.
@@ -19,7 +19,7 @@ pub enum Ink {
 }
 
 impl Ink {
-    /// Colour on white paper.
+    /// The colour in the light theme.
     pub fn rgb(self) -> Rgb {
         match self {
             Ink::Text => [0x1B, 0x1F, 0x24],
@@ -30,12 +30,21 @@ impl Ink {
         }
     }
 
-    /// Inks that follow the theme, with the CSS variable that a report's page gives them.
+    /// The inks that follow the theme, with the CSS variables that a report's page defines for them.
     pub const THEMED: [(Ink, &'static str); 4] =
         [(Ink::Text, "--ink"), (Ink::Muted, "--muted"), (Ink::Grid, "--grid"), (Ink::Paper, "--paper")];
 }
 
-/// Okabe's and Ito's palette, told apart by people with any colour vision.
+/// Weight of a line of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Regular.
+    Regular,
+    /// Bold.
+    Bold,
+}
+
+/// The palette of Okabe and Ito: people with any kind of colour vision can distinguish its colours.
 pub mod okabe_ito {
     use super::Rgb;
     /// Orange.
@@ -62,20 +71,20 @@ pub const TEST: Rgb = okabe_ito::VERMILION;
 pub const WOMEN: Rgb = okabe_ito::PURPLE;
 /// Men.
 pub const MEN: Rgb = okabe_ito::GREEN;
-/// Neither: sex unknown, a single series.
+/// Other data: unknown sex, a single series.
 pub const NEUTRAL: Rgb = [125, 133, 144];
 
 /// Width of a figure, px.
 pub const WIDTH: f64 = 880.0;
-/// Space around a figure and between its charts.
+/// Space around a figure and between its charts, px.
 pub const MARGIN: f64 = 16.0;
-/// Type size of a figure's title.
+/// Font size of a figure's title, px.
 pub const TITLE: f64 = 16.0;
-/// Type size of a chart's title and the legend.
+/// Font size of a chart's title, px.
 pub const HEADING: f64 = 13.0;
-/// Type size of axis labels and ticks.
+/// Font size of axis labels, ticks and the legend, px.
 pub const LABEL: f64 = 12.0;
-/// Distance of two lines of text in type sizes.
+/// Distance of two lines of text, in font sizes.
 pub const LEADING: f64 = 1.35;
-/// Least gap between two texts on a line.
+/// Smallest gap between two texts on a line, px.
 pub const GAP: f64 = 8.0;

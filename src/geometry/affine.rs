@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Point;
 
-/// Coordinates of an image as it lies on disk.
+/// Coordinates of an image as stored on disk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Image {}
 /// Coordinates of a cleaned crop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CropSpace {}
-/// Coordinates of the tensor a model sees.
+/// Coordinates of a model's input tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ModelSpace {}
 
@@ -64,13 +64,13 @@ impl<A, B> Affine<A, B> {
         Self::scale_shift(1.0, 1.0, tx, ty)
     }
 
-    /// The image of a point.
+    /// Maps a point.
     pub fn apply(&self, p: Point) -> Point {
         let [a, b, tx, c, d, ty] = self.coefficients;
         Point::new(a * p.x + b * p.y + tx, c * p.x + d * p.y + ty)
     }
 
-    /// The map back; `None` where the determinant is zero.
+    /// The inverse map; `None` if the determinant is zero or not finite.
     pub fn inverse(&self) -> Option<Affine<B, A>> {
         let [a, b, tx, c, d, ty] = self.coefficients;
         let det = a * d - b * c;
@@ -81,7 +81,7 @@ impl<A, B> Affine<A, B> {
         Some(Affine::new([ia, ib, -(ia * tx + ib * ty), ic, id, -(ic * tx + id * ty)]))
     }
 
-    /// First `self`, then `next`.
+    /// The map that applies first `self`, then `next`.
     pub fn then<C>(&self, next: &Affine<B, C>) -> Affine<A, C> {
         let [a, b, tx, c, d, ty] = self.coefficients;
         let [e, f, ux, g, h, uy] = next.coefficients;

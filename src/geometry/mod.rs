@@ -1,5 +1,5 @@
-//! Points, boxes, affine maps with typed direction, and moments. Image coordinates: x right, y down,
-//! pixel centres at whole numbers.
+//! Points, boxes, affine maps with a typed direction, and moments. In image coordinates x points right and y points
+//! down, and pixel centres are at whole numbers.
 
 mod affine;
 mod moments;
@@ -31,14 +31,14 @@ impl Point {
         (self.x - other.x).hypot(self.y - other.y)
     }
 
-    /// Lean in degrees of the vector to `other`, from vertical: 0 points up the image, positive leans to the right, range
-    /// (-180, 180].
+    /// Angle in degrees of the vector to `other` from vertical: 0 points up in the image, positive angles lean to the
+    /// right; range (-180, 180].
     pub fn lean_to(self, other: Point) -> f64 {
         (other.x - self.x).atan2(self.y - other.y).to_degrees()
     }
 }
 
-/// An axis-parallel box of whole pixels; all four bounds are inside it.
+/// An axis-parallel box of whole pixels; all four bounds are inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PixelBox {
     /// First column.
@@ -52,17 +52,17 @@ pub struct PixelBox {
 }
 
 impl PixelBox {
-    /// Columns covered.
+    /// Number of columns.
     pub fn width(&self) -> u32 {
         self.x_max - self.x_min + 1
     }
 
-    /// Rows covered.
+    /// Number of rows.
     pub fn height(&self) -> u32 {
         self.y_max - self.y_min + 1
     }
 
-    /// The smallest box that holds both.
+    /// The smallest box that contains both.
     pub fn union(&self, other: &PixelBox) -> PixelBox {
         PixelBox {
             x_min: self.x_min.min(other.x_min),
@@ -72,7 +72,7 @@ impl PixelBox {
         }
     }
 
-    /// The box grown by `margin` pixels on each side, cut to an image of `width` x `height`.
+    /// The box grown by `margin` pixels on each side and cut to an image of `width` x `height` pixels.
     pub fn grown(&self, margin: u32, width: u32, height: u32) -> PixelBox {
         PixelBox {
             x_min: self.x_min.saturating_sub(margin),

@@ -24,7 +24,7 @@ impl Moments {
         (self.area > 0).then(|| Point::new(self.sum_x as f64 / n, self.sum_y as f64 / n))
     }
 
-    /// Central second moments a pixel: variance of x, covariance, variance of y, in px².
+    /// Central second moments per pixel, in px²: variance of x, covariance, variance of y. `None` for no pixels.
     pub fn covariance(&self) -> Option<[f64; 3]> {
         let c = self.centroid()?;
         let n = self.area as f64;
@@ -35,7 +35,7 @@ impl Moments {
         ])
     }
 
-    /// Standard deviations along the long and the short principal axis, in px.
+    /// Standard deviations along the long and the short principal axis, in px. `None` for no pixels.
     pub fn axes(&self) -> Option<(f64, f64)> {
         let [xx, xy, yy] = self.covariance()?;
         let mean = (xx + yy) / 2.0;
@@ -43,20 +43,21 @@ impl Moments {
         Some(((mean + spread).max(0.0).sqrt(), (mean - spread).max(0.0).sqrt()))
     }
 
-    /// Lean of the long axis from vertical in degrees, in (-90, 90]; positive leans to the right going up
-    /// the image. `None` for no pixels or for a shape with no long axis.
+    /// Angle of the long axis from vertical in degrees, in (-90, 90]; positive if its upper end leans to the right.
+    /// `None` for no pixels or for a shape without a long axis.
     pub fn orientation_deg(&self) -> Option<f64> {
         let [xx, xy, yy] = self.covariance()?;
         if xx == yy && xy == 0.0 {
             return None;
         }
-        // Angle of the long axis from +x with y down; a lean to the right going up has xy < 0.
+        // Angle of the long axis from +x with y down; if the upper end leans to the right, xy < 0.
         let from_x = 0.5 * (2.0 * xy).atan2(xx - yy).to_degrees();
         let lean = from_x + 90.0;
         Some(if lean > 90.0 { lean - 180.0 } else { lean })
     }
 
-    /// Eccentricity of the ellipse with the same second moments: 0 is a circle, towards 1 a line.
+    /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line. `None` for fewer
+    /// than two pixels.
     pub fn eccentricity(&self) -> Option<f64> {
         let (major, minor) = self.axes()?;
         (major > 0.0).then(|| (1.0 - (minor / major).powi(2)).max(0.0).sqrt())
@@ -92,7 +93,7 @@ mod tests {
     fn lean_is_measured_from_vertical() {
         let upright = line((0..50).map(|i| (7, i)));
         assert!(upright.orientation_deg().unwrap().abs() < 1e-9);
-        // Going up (y falls) x grows: leans right, positive.
+        // Upwards (y decreases) x increases: it leans to the right, so the angle is positive.
         let right = line((0..50).map(|i| (100 + i, 100 - i)));
         assert!((right.orientation_deg().unwrap() - 45.0).abs() < 1e-9);
         let left = line((0..50).map(|i| (100 - i, 100 - i)));

@@ -1,29 +1,29 @@
-/// Edges of a polygon by the line of a sweep that they begin on: a chain a line through the edges of it, latest first.
-/// Filing an edge takes one step, where a sort would take as many as its logarithm.
+/// Edges of a polygon by the sweep line on which they begin: one linked list per line, the last edge first. Adding an
+/// edge takes constant time; sorting would take logarithmic time per edge.
 pub struct SweepTable {
-    /// The latest edge of each line.
+    /// The last edge added to each line.
     latest: Vec<u32>,
-    /// The one before it on its line, for each edge.
+    /// For each edge, the edge added before it to the same line.
     before: Vec<u32>,
 }
 
-/// End of a chain.
+/// End of a list.
 const NONE: u32 = u32::MAX;
 
 impl SweepTable {
-    /// For lines `0..lines` and about so many edges.
+    /// A table for the lines `0..lines`, with room for `edges` edges.
     pub fn new(lines: usize, edges: usize) -> Self {
         SweepTable { latest: vec![NONE; lines], before: Vec::with_capacity(edges) }
     }
 
-    /// Files the next edge, numbered from 0 in the order of these calls.
+    /// Adds the next edge, which begins on `line`. Edges are numbered from 0 in the order of these calls.
     pub fn push(&mut self, line: usize) {
         let latest = &mut self.latest[line];
         self.before.push(*latest);
         *latest = (self.before.len() - 1) as u32;
     }
 
-    /// Lines.
+    /// Number of lines.
     pub fn lines(&self) -> usize {
         self.latest.len()
     }
@@ -43,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_edge_is_on_its_line(lines in prop::collection::vec(0usize..20, 0..60)) {
+        fn every_edge_is_found_on_its_line(lines in prop::collection::vec(0usize..20, 0..60)) {
             let mut table = SweepTable::new(20, lines.len());
             lines.iter().for_each(|line| table.push(*line));
             for line in 0..table.lines() {

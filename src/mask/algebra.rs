@@ -1,18 +1,21 @@
-//! Set algebra, agreement and votes: merges of sorted runs.
+//! Set algebra, agreement and votes of masks, by merging sorted runs.
 
 use super::runs::{MaskError, PixelRun, RunBuilder, RunMask};
 
-/// How much of an image several masks cover.
+/// The area that several masks of one image cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// Pixels in one mask or more.
+    /// Number of pixels in one mask or more.
     pub union_px: u64,
-    /// The pixels in two masks or more.
+    /// Pixels in two masks or more.
     pub overlap: RunMask,
 }
 
 impl RunMask {
-    /// Pixels in either. Masks must be of one size.
+    /// Pixels in one mask or in both.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn union(&self, other: &RunMask) -> Result<RunMask, MaskError> {
         self.same_size(other)?;
         let (mut a, mut b) = (self.runs(), other.runs());
@@ -30,7 +33,10 @@ impl RunMask {
         Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
     }
 
-    /// Pixels in both. Masks must be of one size.
+    /// Pixels in both masks.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn intersection(&self, other: &RunMask) -> Result<RunMask, MaskError> {
         self.same_size(other)?;
         let mut out = RunBuilder::default();
@@ -38,7 +44,10 @@ impl RunMask {
         Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
     }
 
-    /// Pixels of this mask that are not in `other`. Masks must be of one size.
+    /// Pixels of this mask that are not in `other`.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn difference(&self, other: &RunMask) -> Result<RunMask, MaskError> {
         self.same_size(other)?;
         let mut out = RunBuilder::with_capacity(self.runs().len());
@@ -65,7 +74,10 @@ impl RunMask {
         Ok(Self::from_maximal_runs(self.width(), self.height(), out.finish()))
     }
 
-    /// Area of the intersection without building it. Masks must be of one size.
+    /// Area of the intersection in pixels, without building it.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn overlap(&self, other: &RunMask) -> Result<u64, MaskError> {
         self.same_size(other)?;
         let mut area = 0;
@@ -73,26 +85,38 @@ impl RunMask {
         Ok(area)
     }
 
-    /// 2|A∩B| / (|A|+|B|); 1 where both are empty. Masks must be of one size.
+    /// The Dice score 2|A∩B| / (|A|+|B|); 1 if both are empty.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn dice(&self, other: &RunMask) -> Result<f64, MaskError> {
         let overlap = self.overlap(other)?;
         let both = self.area() + other.area();
         Ok(if both == 0 { 1.0 } else { 2.0 * overlap as f64 / both as f64 })
     }
 
-    /// |A∩B| / |A∪B|; 1 where both are empty. Masks must be of one size.
+    /// The intersection over union |A∩B| / |A∪B|; 1 if both are empty.
+    ///
+    /// # Errors
+    /// The masks differ in size.
     pub fn iou(&self, other: &RunMask) -> Result<f64, MaskError> {
         let overlap = self.overlap(other)?;
         let union = self.area() + other.area() - overlap;
         Ok(if union == 0 { 1.0 } else { overlap as f64 / union as f64 })
     }
 
-    /// Pixels set in more than half of the masks (strictly); for `at_least` see [`RunMask::vote`].
+    /// Pixels set in more than half of the masks; see [`RunMask::vote`].
+    ///
+    /// # Errors
+    /// There are no masks, or they differ in size.
     pub fn majority(masks: &[&RunMask]) -> Result<RunMask, MaskError> {
         Self::vote(masks, masks.len() / 2 + 1)
     }
 
-    /// Pixels set in `at_least` or more of the masks, which must be at least one and of one size.
+    /// Pixels set in `at_least` masks or more.
+    ///
+    /// # Errors
+    /// There are no masks, or they differ in size.
     pub fn vote(masks: &[&RunMask], at_least: usize) -> Result<RunMask, MaskError> {
         let (width, height) = common_size(masks)?;
         if at_least == 0 {
@@ -113,7 +137,10 @@ impl RunMask {
     }
 }
 
-/// What the masks cover once or more, and twice or more. They must be at least one and of one size.
+/// The pixels that the masks cover at least once, and at least twice.
+///
+/// # Errors
+/// There are no masks, or they differ in size.
 pub fn coverage<'a>(masks: impl IntoIterator<Item = &'a RunMask>) -> Result<Coverage, MaskError> {
     let masks: Vec<&RunMask> = masks.into_iter().collect();
     let (width, height) = common_size(&masks)?;
@@ -133,7 +160,7 @@ fn common_size(masks: &[&RunMask]) -> Result<(u32, u32), MaskError> {
     Ok((first.width(), first.height()))
 }
 
-/// Calls `common` with each span that lies in a run of both, in order.
+/// Calls `common` with the start and end of each span that is in a run of both, in order.
 fn for_each_common(mut a: &[PixelRun], mut b: &[PixelRun], mut common: impl FnMut(u32, u32)) {
     while let ([first, a_rest @ ..], [second, b_rest @ ..]) = (a, b) {
         let (start, end) = (first.start.max(second.start), first.end().min(second.end()));
@@ -148,10 +175,11 @@ fn for_each_common(mut a: &[PixelRun], mut b: &[PixelRun], mut common: impl FnMu
     }
 }
 
-/// Calls `span` with each span that one mask or more cover, in order, and how many cover it.
+/// Calls `span` with the start and end of each span that one mask or more cover, and the number of these masks, in
+/// order.
 fn for_each_level(masks: &[&RunMask], mut span: impl FnMut(u32, u32, usize)) {
-    // Where a run ends (lowest bit 0) or starts (1). Each mask's are in order already, and the standard
-    // stable sort merges such stretches rather than sorting anew.
+    // Positions at which a run ends (lowest bit 0) or starts (1). Those of each mask are sorted already; the stable
+    // sort of the standard library merges such sorted parts.
     let mut changes = Vec::with_capacity(2 * masks.iter().map(|m| m.runs().len()).sum::<usize>());
     for mask in masks {
         for run in mask.runs() {
@@ -197,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn half_is_no_majority() {
+    fn half_is_not_a_majority() {
         let (empty, full) = (RunMask::empty(3, 4), RunMask::full(3, 4));
         assert!(RunMask::majority(&[&full, &empty]).unwrap().is_empty());
         assert_eq!(RunMask::majority(&[&full, &empty, &full]).unwrap(), full);

@@ -1,9 +1,9 @@
-//! Connected pieces of spans, by union-find over neighbouring rows.
+//! Connected components, by union-find over the spans of neighbouring rows.
 
 use super::runs::{RunBuilder, RunMask};
 
 impl RunMask {
-    /// 8-connected components, largest first; of equal ones, that with the earlier first pixel.
+    /// The 8-connected components, largest first; of equal ones, the one whose first pixel comes earlier.
     pub fn components(&self) -> Vec<RunMask> {
         let pieces: Vec<Piece> = self.rows().collect();
         let roots = connected(&pieces, Neighbours::Eight);
@@ -28,7 +28,7 @@ impl RunMask {
 /// A span of one row: y, first column, one past the last column.
 pub(super) type Piece = (u32, u32, u32);
 
-/// Which pixels touch.
+/// Which pixels are neighbours.
 #[derive(Clone, Copy)]
 pub(super) enum Neighbours {
     /// Those that share a side.
@@ -37,7 +37,7 @@ pub(super) enum Neighbours {
     Eight,
 }
 
-/// For each of the pieces, sorted by row and column, the first piece that it is connected to.
+/// For each piece, the index of the first piece of its component. Pieces must be sorted by row and column.
 pub(super) fn connected(pieces: &[Piece], neighbours: Neighbours) -> Vec<usize> {
     let reach = match neighbours {
         Neighbours::Four => 0,
@@ -46,7 +46,7 @@ pub(super) fn connected(pieces: &[Piece], neighbours: Neighbours) -> Vec<usize> 
     let mut parent: Vec<usize> = (0..pieces.len()).collect();
     let mut above = 0;
     for (i, &(y, x_start, x_end)) in pieces.iter().enumerate() {
-        // Pieces that this one lies wholly to the right of touch none that follow it either.
+        // A piece that is wholly left of this one does not touch any later piece, either.
         while above < i && (pieces[above].0 + 1 < y || (pieces[above].0 + 1 == y && pieces[above].2 + reach <= x_start))
         {
             above += 1;
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn row_ends_do_not_connect() {
-        // One run in the flattened image, yet its two pixels lie at opposite edges.
+        // One run in the flattened image, but its two pixels are at opposite edges.
         let parts = RunMask::from_dense(&[0, 0, 0, 1, 1, 0, 0, 0], 4, 2).components();
         assert_eq!(parts.len(), 2);
     }

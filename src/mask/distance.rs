@@ -1,24 +1,24 @@
-//! Signed Euclidean distances of a mask's pixels, exact, from its runs.
+//! Exact signed Euclidean distance maps of masks, computed from their runs.
 //!
-//! The transform of P. Felzenszwalb, D. Huttenlocher, Distance transforms of sampled functions, Theory of Computing 2012,
-//! with its two passes divided: the first, down and up the columns, is done once and only within the mask's bounding
-//! box; the second, the lower envelope of parabolas along a row, when that row is asked for. So what is kept of a map
-//! is four bytes a pixel of the box (some 4 MB a hand of 29 bones at 2048², where dense maps have 486 MB), it is exact
-//! at any distance, and a band costs no more than its own pixels.
+//! The method is that of P. Felzenszwalb, D. Huttenlocher, Distance transforms of sampled functions, Theory of
+//! Computing 2012, with its two steps separated: the first, down and up the columns, is done once and only within the
+//! mask's bounding box; the second, the lower envelope of parabolas along a row, is done when that row is requested. A
+//! map is therefore stored in four bytes per pixel of the box (about 4 MB for a hand of 29 bones at 2048², instead of
+//! 486 MB for dense maps), it is exact at any distance, and a band costs only the time of its own pixels.
 
 use std::ops::Range;
 
 use super::RunMask;
 use crate::geometry::PixelBox;
 
-/// How far a mask's pixels are from its edge: outside, the distance to the nearest pixel of the mask; inside, minus
-/// the distance to the nearest pixel off the mask, plus one, so that the mask's outermost pixels have 0. Pixel centres
-/// count, and what lies beyond the image is neither. This is the map of Kervadec et al. (MIDL 2019). A mask without
-/// an edge, empty or full, has 0 everywhere.
+/// The signed distance of each pixel from a mask's edge, in pixels. Outside: the distance to the nearest pixel of the mask.
+/// Inside: 1 minus the distance to the nearest pixel outside the mask, so that the outermost pixels of the mask have 0.
+/// Distances are between pixel centres; positions beyond the image count as neither inside nor outside. This is the map of
+/// Kervadec et al. (MIDL 2019). A mask without an edge (empty or full) has 0 everywhere.
 ///
-/// Squared distances are whole numbers and exact up to 2²⁴ (all of an image of 2896 x 2896); the root is rounded
-/// once, to `f32`: with this the distances equal SciPy's `distance_transform_edt` cast to `f32`. Beyond, they are
-/// within 2⁻²³ of it.
+/// Squared distances are whole numbers and exact up to 2²⁴ (every distance in an image of 2896 x 2896); the root is
+/// rounded once, to `f32`. Such distances equal SciPy's `distance_transform_edt` cast to `f32`; larger ones differ by
+/// a relative error of at most 2⁻²³.
 ///
 /// ```
 /// use carpus::mask::{RunMask, SignedDistance};
@@ -30,10 +30,11 @@ use crate::geometry::PixelBox;
 pub struct SignedDistance {
     width: u32,
     height: u32,
-    /// `None` where there is no edge.
+    /// Bounding box of the mask; `None` if the mask has no edge.
     area: Option<PixelBox>,
-    /// Over the box, row-major: off the mask, rows to its nearest pixel in the same column; on it, minus rows to the
-    /// nearest pixel off it. `FAR` or more where the column has none.
+    /// One value per pixel of the box, row-major: outside the mask, the number of rows to its nearest pixel in the same
+    /// column; inside, minus the number of rows to the nearest pixel outside. The absolute value is `FAR` or more if
+    /// the column has none.
     vertical: Vec<i32>,
 }
 
@@ -41,7 +42,7 @@ pub struct SignedDistance {
 const FAR: i32 = 1 << 30;
 
 impl SignedDistance {
-    /// The map of a mask.
+    /// Computes the map of a mask.
     pub fn new(mask: &RunMask) -> Self {
         let (width, height) = (mask.width(), mask.height());
         let full = mask.area() == u64::from(width) * u64::from(height);
@@ -65,21 +66,24 @@ impl SignedDistance {
         self.area.is_some()
     }
 
-    /// Bytes that are kept of it.
+    /// Memory of the map in bytes.
     pub fn bytes(&self) -> usize {
         self.vertical.len() * size_of::<i32>()
     }
 
-    /// The whole map, row-major; with a band, distances are held within -band to band.
+    /// The whole map, row-major. With a `band` in pixels, distances are clamped to the range from -band to band.
     pub fn to_dense(&self, band: Option<f32>) -> Vec<f32> {
         let mut map = vec![0.0; self.width as usize * self.height as usize];
         self.fill(0..self.height, band, &mut map);
         map
     }
 
-    /// Some rows of the map into `out`, as [`SignedDistance::to_dense`]. Panics unless `out` has as many pixels.
+    /// Writes some rows of the map to `out`, as [`SignedDistance::to_dense`].
+    ///
+    /// # Panics
+    /// If `out` does not have `rows.len() * width` values.
     pub fn fill(&self, rows: Range<u32>, band: Option<f32>, out: &mut [f32]) {
-        assert_eq!(out.len(), rows.len() * self.width as usize, "room for the rows");
+        assert_eq!(out.len(), rows.len() * self.width as usize, "`out` has the size of the rows");
         let Some(area) = self.area else { return out.fill(0.0) };
         let mut envelope = Envelope::default();
         let columns = area.width() as usize;
@@ -95,7 +99,7 @@ impl SignedDistance {
                 (&self.vertical[start..start + columns], 0)
             };
             if band.is_some_and(|band| off as f32 >= band) {
-                out.fill(band.expect("there is one"));
+                out.fill(band.expect("a band was given"));
                 continue;
             }
             if off == 0 {
@@ -110,7 +114,8 @@ impl SignedDistance {
     }
 }
 
-/// Rows to the nearest pixel of the other kind in the same column, negative on the mask.
+/// Number of rows to the nearest pixel of the other kind (inside or outside) in the same column, negative inside the
+/// mask.
 fn vertical(mask: &RunMask, area: PixelBox) -> Vec<i32> {
     let columns = area.width() as usize;
     let mut on = vec![false; columns * area.height() as usize];
@@ -119,7 +124,7 @@ fn vertical(mask: &RunMask, area: PixelBox) -> Vec<i32> {
         on[row + (x_start - area.x_min) as usize..row + (x_end - area.x_min) as usize].fill(true);
     }
     let mut distance = vec![0i32; on.len()];
-    // What lies above and below the box is off the mask, unless it is off the image too.
+    // Pixels above and below the box are outside the mask, unless they are beyond the image.
     let beyond = |is_image: bool| if is_image { 1 } else { FAR };
     let above = beyond(area.y_min > 0);
     for y in 0..area.height() as usize {
@@ -159,13 +164,14 @@ fn vertical(mask: &RunMask, area: PixelBox) -> Vec<i32> {
 /// The parabolas that are lowest somewhere along a piece of a row.
 #[derive(Default)]
 struct Envelope {
-    /// Column of the vertex, height of it (the squared vertical distance), and the first column where it is lowest.
+    /// Column and height (the squared vertical distance) of the vertex, and the first column where the parabola is the
+    /// lowest.
     parabolas: Vec<(i64, i64, i64)>,
 }
 
 impl Envelope {
-    /// One row of the map. `nearest` are the vertical distances of the columns from `x_min` on; all other columns are
-    /// off the mask and see none of it.
+    /// Computes one row of the map. `nearest` are the vertical distances of the columns from `x_min` on; no other
+    /// column has a pixel of the mask.
     fn row(&mut self, nearest: &[i32], x_min: usize, band: Option<f32>, out: &mut [f32]) {
         let x_end = x_min + nearest.len();
         let on = |x: usize| (x_min..x_end).contains(&x) && nearest[x - x_min] < 0;
@@ -179,7 +185,7 @@ impl Envelope {
             if end >= x_end && !inside {
                 end = out.len();
             }
-            // The nearest pixels of the other kind in the row end the piece: none beyond them can be nearer.
+            // The piece ends at the nearest pixels of the other kind in the row; pixels beyond them cannot be nearer.
             self.parabolas.clear();
             let limit = band.map_or(i64::from(FAR) - 1, |band| (band.ceil() as i64 + 1).min(i64::from(FAR) - 1));
             let mut first = start;
@@ -203,11 +209,11 @@ impl Envelope {
         }
     }
 
-    /// Adds the parabola with its vertex at (`x`, `height`), right of all before, over the columns `start..end`.
+    /// Adds the parabola with its vertex at (`x`, `height`), right of all earlier ones, over the columns `start..end`.
     #[inline]
     fn add(&mut self, x: i64, height: i64, start: i64, end: i64) {
         while let Some(&(before, low, from)) = self.parabolas.last() {
-            // Lower than the one before it from the first column beyond `above / below` on.
+            // Lower than the previous one from the first column beyond `above / below` on.
             let above = height + x * x - low - before * before;
             let below = 2 * (x - before);
             if above < from * below {
@@ -223,7 +229,7 @@ impl Envelope {
         self.parabolas.push((x, height, start));
     }
 
-    /// Roots of the lowest parabolas from column `start` on.
+    /// Writes the square roots of the lowest parabolas from column `start` on.
     fn draw(&self, start: usize, inside: bool, band: Option<f32>, out: &mut [f32]) {
         let band = band.unwrap_or(f32::INFINITY);
         if self.parabolas.is_empty() {
@@ -254,7 +260,7 @@ mod tests {
     use super::*;
     use crate::mask::PixelRun;
 
-    /// By looking at every pair of pixels.
+    /// The map by comparing every pair of pixels.
     fn slow(mask: &RunMask) -> Vec<f32> {
         let (w, h) = (mask.width() as i64, mask.height() as i64);
         let dense = mask.to_dense();
@@ -319,9 +325,9 @@ mod tests {
             let mask = RunMask::from_dense(&dense, width, height);
             let (map, wanted) = (SignedDistance::new(&mask), slow(&mask));
             proptest::prop_assert_eq!(&map.to_dense(None), &wanted);
-            let held: Vec<f32> = wanted.iter().map(|d| d.clamp(-band, band)).collect();
-            proptest::prop_assert_eq!(map.to_dense(Some(band)), held);
-            // Any rows by themselves say the same.
+            let clamped: Vec<f32> = wanted.iter().map(|d| d.clamp(-band, band)).collect();
+            proptest::prop_assert_eq!(map.to_dense(Some(band)), clamped);
+            // The rows from any row on are the same.
             let from = height / 3;
             let mut some = vec![9.0; ((height - from) * width) as usize];
             map.fill(from..height, None, &mut some);

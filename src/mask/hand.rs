@@ -21,12 +21,15 @@ pub struct HandMasks {
 }
 
 impl HandMasks {
-    /// No bone anywhere. Panics if `width * height` exceeds [`super::MAX_PIXELS`].
+    /// All masks empty.
+    ///
+    /// # Panics
+    /// If `width * height` exceeds [`super::MAX_PIXELS`].
     pub fn empty(width: u32, height: u32) -> HandMasks {
         HandMasks { width, height, masks: Box::new(std::array::from_fn(|_| RunMask::empty(width, height))) }
     }
 
-    /// From one mask per bone, in the order of the classes.
+    /// Creates it from one mask per bone, in the order of the classes.
     ///
     /// # Errors
     /// There are not 29 masks, or they differ in size.
@@ -60,10 +63,10 @@ impl HandMasks {
         Bone::all().zip(self.masks.iter())
     }
 
-    /// Puts a mask in the place of the bone's.
+    /// Replaces the bone's mask.
     ///
     /// # Errors
-    /// The mask is not of the image's size.
+    /// The mask does not have the image's size.
     pub fn set(&mut self, bone: Bone, mask: RunMask) -> Result<(), MaskError> {
         let size = (mask.width(), mask.height());
         if size != (self.width, self.height) {
@@ -73,19 +76,19 @@ impl HandMasks {
         Ok(())
     }
 
-    /// Adds the pixels of a mask to the bone's.
+    /// Adds the pixels of a mask to the bone's mask.
     ///
     /// # Errors
-    /// The mask is not of the image's size.
+    /// The mask does not have the image's size.
     pub fn add(&mut self, bone: Bone, mask: RunMask) -> Result<(), MaskError> {
         let mask = if self[bone].is_empty() { mask } else { self[bone].union(&mask)? };
         self.set(bone, mask)
     }
 
-    /// The masks that `change` makes of these.
+    /// Applies `change` to each bone's mask.
     ///
     /// # Errors
-    /// The first failure of `change`, with its bone; or masks of different sizes.
+    /// `change` fails, or the new masks differ in size.
     pub fn map(
         &self,
         change: impl FnMut((Bone, &RunMask)) -> Result<RunMask, MaskError>,
@@ -93,7 +96,8 @@ impl HandMasks {
         HandMasks::new(self.iter().map(change).collect::<Result<_, _>>()?)
     }
 
-    /// The same runs in an image of another width and height, as a submission read without sizes needs them.
+    /// The same runs in an image of another width and height. A submission that was read without the image's size needs
+    /// this.
     ///
     /// # Errors
     /// A run ends past the last pixel; the error names the bone.

@@ -2,7 +2,7 @@ use super::runs::{PixelRun, scan};
 use super::transform::for_each_resized;
 use super::{HandMasks, MAX_PIXELS, RunMask};
 
-/// A multi-label image: one `u32` a pixel, row-major, bit c set where class c is.
+/// A multi-label image: one `u32` per pixel, row-major; bit c is set if the pixel belongs to class c.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelImage {
     /// Columns.
@@ -14,13 +14,19 @@ pub struct LabelImage {
 }
 
 impl LabelImage {
-    /// No class anywhere. Panics if `width * height` exceeds [`MAX_PIXELS`].
+    /// An image without any class.
+    ///
+    /// # Panics
+    /// If `width * height` exceeds [`MAX_PIXELS`].
     pub fn empty(width: u32, height: u32) -> Self {
-        assert!(u64::from(width) * u64::from(height) <= MAX_PIXELS, "{width}x{height} is more than {MAX_PIXELS}");
+        assert!(
+            u64::from(width) * u64::from(height) <= MAX_PIXELS,
+            "{width}x{height} is more than {MAX_PIXELS} pixels"
+        );
         LabelImage { width, height, words: vec![0; width as usize * height as usize] }
     }
 
-    /// Paints the masks of an image.
+    /// The label image of the masks of an image.
     pub fn from_masks(masks: &HandMasks) -> Self {
         let mut image = Self::empty(masks.width(), masks.height());
         for (bone, mask) in masks.iter() {
@@ -31,7 +37,7 @@ impl LabelImage {
         image
     }
 
-    /// Paints masks straight at another size, as [`RunMask::resized`] picks pixels.
+    /// The label image at another size, without resized masks in between. Pixels are chosen as in [`RunMask::resized`].
     pub fn from_masks_resized(masks: &HandMasks, width: u32, height: u32) -> Self {
         let mut image = Self::empty(width, height);
         for (bone, mask) in masks.iter() {
@@ -45,14 +51,20 @@ impl LabelImage {
         image
     }
 
-    /// The runs of one class. Panics unless there are `width * height` words.
+    /// The mask of one class.
+    ///
+    /// # Panics
+    /// If there are not `width * height` words.
     pub fn mask(&self, class: usize) -> RunMask {
-        assert_eq!(self.words.len() as u64, u64::from(self.width) * u64::from(self.height), "one word a pixel");
+        assert_eq!(self.words.len() as u64, u64::from(self.width) * u64::from(self.height), "one word per pixel");
         let bit = 1u32 << class;
         RunMask::from_maximal_runs(self.width, self.height, scan(&self.words, |word| word & bit != 0))
     }
 
-    /// The runs of the first `classes` classes, in one walk. Panics unless there are `width * height` words.
+    /// The masks of the first `classes` classes; see [`masks_of_words`].
+    ///
+    /// # Panics
+    /// If there are not `width * height` words.
     pub fn masks(&self, classes: usize) -> Vec<RunMask> {
         masks_of_words(&self.words, self.width, self.height, classes)
     }
@@ -65,12 +77,14 @@ impl LabelImage {
     }
 }
 
-/// The runs of the first `classes` classes (at most 32) of row-major label words, in one walk over them. Panics unless
-/// there are `width * height` words.
+/// The masks of the first `classes` classes (at most 32) of row-major label words, in one pass.
+///
+/// # Panics
+/// If there are not `width * height` words.
 pub fn masks_of_words(words: &[u32], width: u32, height: u32, classes: usize) -> Vec<RunMask> {
-    /// Words looked at together: most blocks are all alike.
+    /// Number of words compared together: in most blocks all words are equal.
     const BLOCK: usize = 64;
-    assert_eq!(words.len() as u64, u64::from(width) * u64::from(height), "one word a pixel");
+    assert_eq!(words.len() as u64, u64::from(width) * u64::from(height), "one word per pixel");
     let mut runs: Vec<Vec<PixelRun>> = vec![Vec::new(); classes];
     let mut starts = vec![0u32; classes];
     let wanted = u32::MAX.checked_shl(classes as u32).map_or(u32::MAX, |above| !above);
@@ -106,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_walk_finds_the_masks_that_were_painted() {
+    fn one_pass_finds_the_masks_of_all_classes() {
         use rand::{RngExt, SeedableRng};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
         let words: Vec<u32> = (0..37 * 23)

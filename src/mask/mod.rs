@@ -1,9 +1,9 @@
-//! Masks as run-lengths: rasterising polygons as OpenCV does, set algebra, measures, label words, RLE text.
+//! Run-length masks: rasterising polygons as OpenCV does, set algebra, measures, label images, RLE text.
 //!
-//! A mask is a sorted list of runs over the row-major flattened image, so that area, moments, Dice and votes
-//! cost as much as it has runs (some hundreds a bone), not pixels (four million at 2048²). A dense 29-channel
-//! mask is never built where runs will do; where pixels are needed, [`LabelImage`] holds all classes in one
-//! `u32` a pixel.
+//! A mask is a sorted list of runs over the row-major flattened image, so the cost of area, moments, Dice and votes
+//! depends on the number of runs (a few hundred per bone), not on the number of pixels (four million at 2048²). A dense
+//! 29-channel mask is built only if there is no other way; if pixels are needed, [`LabelImage`] stores all classes in
+//! one `u32` per pixel.
 
 mod algebra;
 mod components;

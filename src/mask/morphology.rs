@@ -1,13 +1,13 @@
-//! Growing and shrinking masks by a disc, run by run.
+//! Dilation and erosion of masks by a disc, on runs.
 
 use super::runs::{RunBuilder, RunMask};
 
 impl RunMask {
-    /// The pixels within `radius` px (Euclidean, centre to centre) of a pixel of the mask.
+    /// The dilated mask: all pixels within `radius` px (Euclidean, between pixel centres) of a pixel of the mask.
     pub fn dilated(&self, radius: u32) -> RunMask {
         let rows: Vec<(u32, u32, u32)> = self.rows().collect();
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return self.clone() };
-        // Half the disc's width, by distance from its middle row.
+        // Half the disc's width in each row, by distance from its middle row.
         let half: Vec<u32> =
             (0..=u64::from(radius)).map(|d| (u64::from(radius).pow(2) - d * d).isqrt() as u32).collect();
         let bottom = last.0.saturating_add(radius).min(self.height() - 1);
@@ -26,14 +26,15 @@ impl RunMask {
         RunMask::from_maximal_runs(self.width(), self.height(), out.finish())
     }
 
-    /// The pixels of the mask that lie more than `radius` px (Euclidean, centre to centre) from every pixel that is
-    /// not in it. What lies outside the image is nothing: a mask cut off by the image's edge does not shrink there.
+    /// The eroded mask: its pixels that are more than `radius` px (Euclidean, between pixel centres) away from every
+    /// pixel outside the mask. Positions beyond the image do not count: a mask cut off by the image's edge does not
+    /// shrink there.
     pub fn eroded(&self, radius: u32) -> RunMask {
         let Some(bounds) = self.bounding_box() else { return self.clone() };
         let area = bounds.grown(radius, self.width(), self.height());
         let near = self.crop(area);
         let outside = RunMask::full(near.width(), near.height()).difference(&near);
-        let kept = outside.and_then(|o| near.difference(&o.dilated(radius))).expect("all are of the crop's size");
+        let kept = outside.and_then(|o| near.difference(&o.dilated(radius))).expect("all masks have the crop's size");
         kept.place(i64::from(area.x_min), i64::from(area.y_min), self.width(), self.height())
     }
 }
@@ -44,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// By the definition: every pixel against every other.
+    /// Whether a pixel of the wanted kind is near, by testing all pixels.
     fn near(mask: &RunMask, wanted: bool, radius: u32, x: u32, y: u32) -> bool {
         let all = (0..mask.height()).flat_map(|v| (0..mask.width()).map(move |u| (u, v)));
         all.filter(|(u, v)| mask.contains(*u, *v) == wanted)
@@ -54,7 +55,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn discs_are_discs(
+        fn dilation_and_erosion_agree_with_their_definition(
             (width, height, dense) in (1u32..14, 1u32..14).prop_flat_map(|(w, h)| {
                 (Just(w), Just(h), prop::collection::vec(prop::bool::weighted(0.6), (w * h) as usize))
             }),

@@ -1,16 +1,17 @@
 //! Scan conversion of a polygon into runs, equal to OpenCV's `fillPoly`.
 //!
-//! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule,
-//! with the sides' x in 16-bit fixed point. Here one sweep from the top does both: in each row the pixels of
-//! the lines that pass it and the spans between pairs of sides are sorted and joined, or counted by column where
-//! there are more of them than columns. Memory is that of the sides and the rows, time that of the rows they pass.
+//! OpenCV draws each side with an 8-connected Bresenham line, then fills between sides by the even-odd rule, with the
+//! sides' x in fixed point with 16 fractional bits. Here one sweep from the top does both: in each row the pixels of
+//! the lines that cross it and the spans between pairs of sides are sorted and joined, or counted per column if there
+//! are many more of them than columns. Memory grows with the number of sides and rows, time with the number of rows
+//! that the sides cross.
 
 use super::runs::{PixelRun, RunBuilder};
 use crate::geometry::SweepTable;
 
-/// Fractional bits of a side's x.
+/// Number of fractional bits of a side's x.
 const SHIFT: u32 = 16;
-/// Added before the shift, it rounds up.
+/// Added before the shift to round up.
 const UP: i64 = (1 << SHIFT) - 1;
 
 /// The runs of the filled polygon, outline included.
@@ -20,18 +21,18 @@ pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<PixelRun
     if w == 0 || h == 0 {
         return Vec::new();
     }
-    // The rows of the image between the highest and the lowest point.
+    // The rows of the image from the highest to the lowest point.
     let row = |y: Option<i32>| y.map_or(0, |y| i64::from(y).clamp(0, h - 1));
     let first = row(points.iter().map(|p| p[1]).min());
     let last_row = row(points.iter().map(|p| p[1]).max());
     let rows = (last_row - first + 1) as usize;
-    let mut lines = Begun::new(rows, points.len());
-    let mut sides = Begun::new(rows, points.len());
+    let mut lines = ByFirstRow::new(rows, points.len());
+    let mut sides = ByFirstRow::new(rows, points.len());
     let mut from = last.map(i64::from);
     for point in points {
         let to = point.map(i64::from);
-        let (seen, clipped_from, clipped_to) = clip(from, to, w, h);
-        if seen {
+        let (is_visible, clipped_from, clipped_to) = clip(from, to, w, h);
+        if is_visible {
             let line = Line::new(clipped_from, clipped_to);
             lines.push((line.top - first) as usize, line);
         }
@@ -43,15 +44,15 @@ pub(super) fn fill(points: &[[i32; 2]], width: u32, height: u32) -> Vec<PixelRun
     sweep(&lines, &sides, first, w)
 }
 
-/// Lines or sides and the rows they begin in, counted from the first.
-struct Begun<T> {
+/// Lines or sides by the row in which they begin, counted from the first row of the polygon.
+struct ByFirstRow<T> {
     items: Vec<T>,
     table: SweepTable,
 }
 
-impl<T> Begun<T> {
+impl<T> ByFirstRow<T> {
     fn new(rows: usize, items: usize) -> Self {
-        Begun { items: Vec::with_capacity(items), table: SweepTable::new(rows, items) }
+        ByFirstRow { items: Vec::with_capacity(items), table: SweepTable::new(rows, items) }
     }
 
     fn push(&mut self, row: usize, item: T) {
@@ -63,26 +64,26 @@ impl<T> Begun<T> {
 /// A point as column and row.
 type Point = [i64; 2];
 
-/// Cuts a segment to the image: whether any of it is inside, and its two ends. Ends of a segment that misses
-/// the image are where the cutting stopped, and the slope of its side is measured between those.
+/// Clips a segment to the image: whether a part of it is inside, and its two ends. If no part is inside, the ends are
+/// those at which clipping stopped; the slope of the side is computed from them, as in OpenCV.
 fn clip(mut a: Point, mut b: Point, w: i64, h: i64) -> (bool, Point, Point) {
     let (right, bottom) = (w - 1, h - 1);
-    // Which of left, right, above, below a point lies, a bit each.
-    let beside = |p: Point| u8::from(p[0] < 0) | u8::from(p[0] > right) << 1;
-    let outside = |p: Point| beside(p) | u8::from(p[1] < 0) << 2 | u8::from(p[1] > bottom) << 3;
-    // Rounds towards the end that moves, in doubles as the reference does.
+    // One bit each for a point left of, right of, above and below the image.
+    let left_or_right = |p: Point| u8::from(p[0] < 0) | u8::from(p[0] > right) << 1;
+    let outside = |p: Point| left_or_right(p) | u8::from(p[1] < 0) << 2 | u8::from(p[1] > bottom) << 3;
+    // Rounds towards the end that moves, in double precision as OpenCV does.
     let along = |gone: i64, num: i64, den: i64| (gone as f64 * num as f64 / den as f64) as i64;
     let (mut at_a, mut at_b) = (outside(a), outside(b));
     if at_a & at_b == 0 && at_a | at_b != 0 {
         if at_a & 12 != 0 {
             let y = if at_a < 8 { 0 } else { bottom };
             a = [a[0] + along(y - a[1], b[0] - a[0], b[1] - a[1]), y];
-            at_a = beside(a);
+            at_a = left_or_right(a);
         }
         if at_b & 12 != 0 {
             let y = if at_b < 8 { 0 } else { bottom };
             b = [b[0] + along(y - b[1], b[0] - a[0], b[1] - a[1]), y];
-            at_b = beside(b);
+            at_b = left_or_right(b);
         }
         if at_a & at_b == 0 && at_a | at_b != 0 {
             if at_a != 0 {
@@ -123,14 +124,14 @@ impl Line {
         }
     }
 
-    /// First and last column of the line's pixels in row `y`, which it passes.
+    /// First and last column of the line's pixels in row `y`, which it crosses.
     ///
-    /// The walk keeps the error term of Bresenham's algorithm non-negative, so that after k steps along the
-    /// longer axis it has made ceil(k·short/long - 1/2) along the shorter one; solved here for one row.
+    /// Bresenham's algorithm keeps its error term non-negative, so that after k steps along the longer axis it has made
+    /// ceil(k·short/long - 1/2) steps along the shorter one; this is solved here for one row.
     fn columns(&self, y: i64) -> (i64, i64) {
         let Line { left, dx, dy, .. } = *self;
         let row = (y - left[1]).abs();
-        // A step to a neighbour, of which contours are made, needs no division.
+        // A step to a neighbouring pixel, as in contours, needs no division.
         if dx <= 1 && dy == 1 {
             return (left[0] + dx * row, left[0] + dx * row);
         }
@@ -146,7 +147,7 @@ impl Line {
     }
 }
 
-/// A side that is not horizontal, as the filling sees it: where it crosses each row.
+/// A side that is not horizontal, for filling: the column where it crosses each row.
 #[derive(Clone, Copy)]
 struct Side {
     top: i64,
@@ -154,13 +155,13 @@ struct Side {
     bottom: i64,
     /// Column where it crosses the next row, in fixed point.
     x: i64,
-    /// Columns a row, in fixed point, rounded towards 0.
+    /// Change of the column per row, in fixed point, rounded towards 0.
     step: i64,
 }
 
 impl Side {
-    /// The side between two points, cut to the rows of the image. Its slope and place are those of the
-    /// clipped segment wherever that still spans rows.
+    /// The side between two points, clipped to the rows of the image. Its slope and position are those of the clipped
+    /// segment, unless that lies in one row.
     fn new([a, b]: [Point; 2], [clipped_a, clipped_b]: [Point; 2], h: i64) -> Option<Self> {
         if a[1] == b[1] {
             return None;
@@ -170,32 +171,32 @@ impl Side {
         let (upper, known_x, known_y) =
             if a[1] < b[1] { (a[1], clipped_a[0], rows[0]) } else { (b[1], clipped_b[0], rows[1]) };
         let (top, bottom) = (upper.max(0), a[1].max(b[1]).min(h));
-        // Wraps only for coordinates near the limits of 32 bits, where the reference's 64 bits wrap too.
+        // Overflows only for coordinates near the limits of 32 bits, as in OpenCV.
         let x = (known_x << SHIFT).wrapping_add((top - known_y).wrapping_mul(step));
         (top < bottom).then_some(Side { top, bottom, x, step })
     }
 }
 
-/// Joins what lines and sides cover, row by row.
-fn sweep(lines: &Begun<Line>, sides: &Begun<Side>, first: i64, w: i64) -> Vec<PixelRun> {
+/// Joins the pixels that lines and sides cover, row by row.
+fn sweep(lines: &ByFirstRow<Line>, sides: &ByFirstRow<Side>, first: i64, w: i64) -> Vec<PixelRun> {
     let mut runs = RunBuilder::with_capacity(lines.table.lines());
-    // By value: reading them in order is several times as fast where many pass.
-    let mut passing_lines: Vec<Line> = Vec::new();
-    let mut passing_sides: Vec<Side> = Vec::new();
+    // Copies, not references: reading them in order is several times faster if there are many.
+    let mut open_lines: Vec<Line> = Vec::new();
+    let mut open_sides: Vec<Side> = Vec::new();
     let mut crossings: Vec<i64> = Vec::new();
     let mut spans: Vec<(i64, i64)> = Vec::new();
     let mut by_column = ByColumn::default();
     for row in 0..lines.table.lines() {
         let y = first + row as i64;
-        passing_lines.extend(lines.table.beginning(row).map(|i| lines.items[i]));
-        passing_sides.extend(sides.table.beginning(row).map(|i| sides.items[i]));
+        open_lines.extend(lines.table.beginning(row).map(|i| lines.items[i]));
+        open_sides.extend(sides.table.beginning(row).map(|i| sides.items[i]));
         spans.clear();
-        passing_lines.retain(|line| {
+        open_lines.retain(|line| {
             spans.push(line.columns(y));
             line.bottom > y
         });
         crossings.clear();
-        passing_sides.retain_mut(|side| {
+        open_sides.retain_mut(|side| {
             crossings.push(side.x);
             side.x = side.x.wrapping_add(side.step);
             side.bottom > y + 1
@@ -211,12 +212,12 @@ fn sweep(lines: &Begun<Line>, sides: &Begun<Side>, first: i64, w: i64) -> Vec<Pi
             let to = i64::from((pair[1] >> SHIFT) as i32);
             (from < w && to >= 0 && from <= to).then(|| (from.max(0), to.min(w - 1)))
         });
-        // Nearly every row of a bone is one span that its outline touches on both sides.
+        // In nearly every row of a bone there is one span with the outline on both sides.
         if let [_, _] = crossings[..]
             && let Some((from, to)) = inside.next()
         {
-            let touches = |(a, b): &(i64, i64)| *a <= to + 1 && *b >= from - 1;
-            if spans.iter().all(touches) {
+            let is_adjacent = |(a, b): &(i64, i64)| *a <= to + 1 && *b >= from - 1;
+            if spans.iter().all(is_adjacent) {
                 let first = spans.iter().fold(from, |first, s| first.min(s.0));
                 let last = spans.iter().fold(to, |last, s| last.max(s.1));
                 runs.push((y * w + first) as u32, (y * w + last + 1) as u32);
@@ -233,22 +234,23 @@ fn sweep(lines: &Begun<Line>, sides: &Begun<Side>, first: i64, w: i64) -> Vec<Pi
     runs.finish()
 }
 
-/// Sides and lines per column of a row from which they are counted by column. Sorting takes the longer, the more there are.
+/// From this number of sides and lines per column of a row, they are counted per column: sorting so many is slower.
 const MANY: usize = 2;
 
-/// A row in which many sides and lines meet, filled without sorting them.
+/// Fills a row that many sides and lines cross, without sorting them.
 #[derive(Default)]
 struct ByColumn {
-    /// Lines that begin at each column, less those that ended before it.
+    /// Number of lines that begin at each column minus the number of those that ended at the column before.
     lines: Vec<i32>,
-    /// Whether an odd number of sides crosses between the column before and this one, this one left out.
+    /// Whether an odd number of sides crosses the row from the previous column (inclusive) to this one (exclusive).
     odd: Vec<bool>,
-    /// Whether a side crosses exactly at the column.
+    /// Whether a side crosses the row exactly at the column.
     exact: Vec<bool>,
 }
 
 impl ByColumn {
-    /// Whether the row was filled: numbers that wrap, as only those near the limits of 32 bits do, are left to sorting.
+    /// Counts sides and lines per column. False if a number may overflow, as only those near the limits of 32 bits do;
+    /// such a row must be sorted.
     fn fill(&mut self, crossings: &[i64], spans: &[(i64, i64)], w: i64) -> bool {
         const LIMIT: i64 = 1 << (30 + SHIFT);
         if crossings.iter().any(|x| x.abs() > LIMIT) {
@@ -275,8 +277,8 @@ impl ByColumn {
         true
     }
 
-    /// Appends the runs of the row that begins at pixel `start`. A column is inside where an odd number of sides lies left
-    /// of it, or where a side crosses right there.
+    /// Appends the runs of the row that begins at pixel `start`. A column is inside if the number of sides left of it
+    /// is odd, or if a side crosses the row exactly there.
     fn push(&self, runs: &mut RunBuilder, start: i64) {
         let (mut lines, mut is_odd, mut from) = (0, false, None);
         let columns = self.lines.len() - 1;
@@ -304,7 +306,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Sorting and counting by column fill a row alike.
+        /// Sorting and counting per column give the same row.
         #[test]
         fn rows_by_column_are_those_by_sorting(
             mut crossings in prop::collection::vec((-4i64..12, prop::sample::select(vec![0i64, 1, 30_000, UP])), 0..20),
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     fn self_intersection_is_even_odd() {
-        // Two overlapping turns: what both enclose is outside, but for the outline.
+        // Two overlapping loops: the area inside both is outside, except for the outline.
         let twice = [[0, 0], [6, 0], [6, 6], [0, 6], [0, 0], [2, 2], [4, 2], [4, 4], [2, 4], [2, 2]];
         let rows = picture(&twice, 7, 7);
         assert_eq!(rows[3], "###.###");

@@ -1,11 +1,11 @@
-//! Every operation on runs against the same on dense bits.
+//! Property tests: every operation on runs gives the same result as on dense bits.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::geometry::{Moments, PixelBox};
 
-/// A dense mask: from specks to nearly full, or blocks that make long runs.
+/// A dense mask: noise of any density, or blocks with long runs.
 #[derive(Clone, Debug)]
 struct Dense {
     width: u32,
@@ -29,13 +29,13 @@ impl Dense {
         (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)))
     }
 
-    fn built(width: u32, height: u32, set: impl Fn(i64, i64) -> bool) -> Dense {
+    fn from_fn(width: u32, height: u32, set: impl Fn(i64, i64) -> bool) -> Dense {
         let blank = Dense { width, height, bits: vec![] };
         let bits = blank.pixels().map(|(x, y)| u8::from(set(x, y))).collect();
         Dense { bits, ..blank }
     }
 
-    /// Which pixels are reached from the seeds over steps to pixels of `value`.
+    /// The pixels that can be reached from the seeds in steps to pixels of `value`.
     fn flooded(&self, seeds: Vec<(i64, i64)>, value: u8, steps: &[(i64, i64)]) -> Vec<bool> {
         let mut reached = vec![false; self.bits.len()];
         let mut open: Vec<(i64, i64)> = seeds;
@@ -59,10 +59,10 @@ fn sized(width: u32, height: u32) -> impl Strategy<Value = Dense> {
         .prop_map(move |(values, density)| values.iter().map(|v| u8::from(*v < density)).collect());
     let corner = (0..=i64::from(width), 0..=i64::from(height));
     let blocks = prop::collection::vec((corner.clone(), corner, any::<bool>()), 0..8).prop_map(move |blocks| {
-        let mut bits = Dense::built(width, height, |_, _| false);
+        let mut bits = Dense::from_fn(width, height, |_, _| false);
         for (a, b, set) in blocks {
             let inside = |x: i64, y: i64| (a.0..b.0).contains(&x) && (a.1..b.1).contains(&y);
-            bits = Dense::built(width, height, |x, y| if inside(x, y) { set } else { bits.at(x, y) == 1 });
+            bits = Dense::from_fn(width, height, |x, y| if inside(x, y) { set } else { bits.at(x, y) == 1 });
         }
         bits.bits
     });
@@ -82,10 +82,10 @@ fn pair() -> impl Strategy<Value = (Dense, Dense)> {
 }
 
 fn combined(a: &Dense, b: &Dense, with: impl Fn(u8, u8) -> bool) -> RunMask {
-    Dense::built(a.width, a.height, |x, y| with(a.at(x, y), b.at(x, y))).mask()
+    Dense::from_fn(a.width, a.height, |x, y| with(a.at(x, y), b.at(x, y))).mask()
 }
 
-/// Runs must be in the one form that equality relies on.
+/// Whether the runs have the unique form that equality relies on.
 fn is_canonical(mask: &RunMask) -> bool {
     let runs = mask.runs();
     runs.iter().all(|r| r.len > 0)
@@ -152,7 +152,7 @@ proptest! {
         let masks: Vec<RunMask> = ds.iter().map(Dense::mask).collect();
         let voters: Vec<&RunMask> = masks.iter().collect();
         let count = |x, y| ds.iter().filter(|d| d.at(x, y) == 1).count();
-        let of = |least: usize| Dense::built(ds[0].width, ds[0].height, |x, y| count(x, y) >= least).mask();
+        let of = |least: usize| Dense::from_fn(ds[0].width, ds[0].height, |x, y| count(x, y) >= least).mask();
         let voted = RunMask::vote(&voters, at_least).unwrap();
         prop_assert!(is_canonical(&voted));
         prop_assert_eq!(voted, of(at_least));
@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn components_are_floods(d in dense()) {
+    fn components_agree_with_flood_fill(d in dense()) {
         let parts = d.mask().components();
         let mut left = d.mask();
         for part in &parts {
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn contours_are_borders(d in dense()) {
+    fn contours_are_the_border_pixels(d in dense()) {
         let mask = d.mask();
         let contours = mask.contours();
         let mut on_border = RunMask::empty(d.width, d.height);
@@ -191,9 +191,9 @@ proptest! {
                 on_border = on_border.union(&RunMask::from_polygon(&[*p], d.width, d.height)).unwrap();
             }
         }
-        // Border pixels are those with an unset neighbour beside, above or below.
+        // A border pixel has an unset neighbour at its left, right, upper or lower side.
         let edge = |x: i64, y: i64| d.at(x, y) == 1 && FOUR.iter().any(|(dx, dy)| d.at(x + dx, y + dy) == 0);
-        prop_assert_eq!(on_border, Dense::built(d.width, d.height, edge).mask());
+        prop_assert_eq!(on_border, Dense::from_fn(d.width, d.height, edge).mask());
     }
 
     #[test]
@@ -213,12 +213,12 @@ proptest! {
     #[test]
     fn crop_place_flip(d in dense(), x in -30i64..30, y in -30i64..30, w in 0u32..30, h in 0u32..30) {
         let mask = d.mask();
-        prop_assert_eq!(mask.place(x, y, w, h), Dense::built(w, h, |u, v| d.at(u - x, v - y) == 1).mask());
+        prop_assert_eq!(mask.place(x, y, w, h), Dense::from_fn(w, h, |u, v| d.at(u - x, v - y) == 1).mask());
         let (x_min, y_min) = (x.unsigned_abs() as u32, y.unsigned_abs() as u32);
         let area = PixelBox { x_min, y_min, x_max: x_min + w, y_max: y_min + h };
         let cut = |u, v| d.at(u + i64::from(x_min), v + i64::from(y_min)) == 1;
-        prop_assert_eq!(mask.crop(area), Dense::built(w + 1, h + 1, cut).mask());
-        let mirrored = Dense::built(d.width, d.height, |u, v| d.at(i64::from(d.width) - 1 - u, v) == 1);
+        prop_assert_eq!(mask.crop(area), Dense::from_fn(w + 1, h + 1, cut).mask());
+        let mirrored = Dense::from_fn(d.width, d.height, |u, v| d.at(i64::from(d.width) - 1 - u, v) == 1);
         prop_assert_eq!(mask.flipped_horizontally(), mirrored.mask());
         prop_assert_eq!(mask.flipped_horizontally().flipped_horizontally(), mask);
     }
@@ -229,11 +229,11 @@ proptest! {
         let nearest = |x: i64, y: i64| d.at(source(x, d.width, w), source(y, d.height, h)) == 1;
         let resized = d.mask().resized(w, h);
         prop_assert!(is_canonical(&resized));
-        prop_assert_eq!(resized, Dense::built(w, h, nearest).mask());
+        prop_assert_eq!(resized, Dense::from_fn(w, h, nearest).mask());
     }
 
     #[test]
-    fn labels_hold_every_class(ds in several(1..6), w in 1u32..40, h in 1u32..40) {
+    fn label_images_contain_every_class(ds in several(1..6), w in 1u32..40, h in 1u32..40) {
         let masks: Vec<RunMask> = (0..crate::bones::COUNT).map(|c| ds[c * 7 % ds.len()].mask()).collect();
         // Masks of one image have one size.
         let masks: Vec<RunMask> = masks.iter().map(|m| m.resized(ds[0].width, ds[0].height)).collect();
@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_decodes_or_says_why(text in "[0-9 \t\n.x-]{0,40}", width in 0u32..9, height in 0u32..9) {
+    fn decoded_text_is_a_valid_mask_or_an_error(text in "[0-9 \t\n.x-]{0,40}", width in 0u32..9, height in 0u32..9) {
         if let Ok(mask) = rle::decode(&text, width, height) {
             prop_assert!(is_canonical(&mask));
         }

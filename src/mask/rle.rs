@@ -2,11 +2,12 @@
 
 use super::runs::RunBuilder;
 use super::{MAX_PIXELS, MaskError, RunMask};
+use crate::wording::counted;
 
-/// Text that is no RLE of a mask. Tokens and runs are counted from 1.
+/// Why a text is not a valid RLE of a mask. Tokens and runs are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RleError {
-    /// Something other than digits, or zero.
+    /// A token that is not a number, or is zero.
     #[error("token {token} ({text:?}) is not a positive whole number")]
     Token {
         /// Which token.
@@ -15,26 +16,26 @@ pub enum RleError {
         text: String,
     },
     /// A start without a length.
-    #[error("{count} numbers: an RLE has an even count (start length …)")]
+    #[error("{}; expected pairs of start and length", counted(*count, "number", "numbers"))]
     OddCount {
         /// How many there are.
         count: usize,
     },
-    /// Numbers that are no runs of the mask. Pixels are counted from 1, as in the text.
+    /// Numbers that are not runs of the mask. Pixels are counted from 1, as in the text.
     #[error(transparent)]
     Runs(#[from] MaskError),
 }
 
-/// Text of a mask.
+/// The RLE text of a mask.
 pub fn encode(mask: &RunMask) -> String {
     let mut text = Vec::new();
     encode_into(mask, &mut text);
     String::from_utf8(text).expect("digits and blanks")
 }
 
-/// Appends the text of a mask.
+/// Appends the RLE text of a mask.
 pub(super) fn encode_into(mask: &RunMask, text: &mut Vec<u8>) {
-    // A run at 2048² takes about a dozen bytes.
+    // A run at 2048² takes about 12 bytes.
     text.reserve(12 * mask.runs().len());
     let mut digits = itoa::Buffer::new();
     for (i, run) in mask.runs().iter().enumerate() {
@@ -47,12 +48,16 @@ pub(super) fn encode_into(mask: &RunMask, text: &mut Vec<u8>) {
     }
 }
 
-/// Mask of a text. Runs must be sorted and disjoint; touching ones are joined.
+/// The mask of an RLE text. Runs must be sorted and disjoint; adjacent ones are joined.
+///
+/// # Errors
+/// A token is not a positive whole number, the count of numbers is odd, or the runs are unsorted, overlap or exceed the
+/// mask.
 pub fn decode(text: &str, width: u32, height: u32) -> Result<RunMask, RleError> {
     decode_bytes(text.as_bytes(), width, height)
 }
 
-/// Mask of a text that need not be UTF-8.
+/// As [`decode`], for a text that may not be UTF-8.
 pub(super) fn decode_bytes(text: &[u8], width: u32, height: u32) -> Result<RunMask, RleError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MAX_PIXELS {
@@ -65,7 +70,7 @@ pub(super) fn decode_bytes(text: &[u8], width: u32, height: u32) -> Result<RunMa
     while let Some(start) = numbers.next()? {
         let Some(len) = numbers.next()? else { return Err(RleError::OddCount { count: numbers.token }) };
         index += 1;
-        // Counted from 1, so this is the last pixel of the run.
+        // Pixels are counted from 1, so this is the last pixel of the run.
         let end = start.saturating_add(len - 1);
         if start <= previous_end {
             return numbers.fail(MaskError::Overlap { index, start, previous_end });
@@ -83,12 +88,12 @@ pub(super) fn decode_bytes(text: &[u8], width: u32, height: u32) -> Result<RunMa
 struct Numbers<'a> {
     text: &'a [u8],
     at: usize,
-    /// Tokens read so far.
+    /// Number of tokens read so far.
     token: usize,
 }
 
 impl Numbers<'_> {
-    /// The next number; those beyond 64 bits come as the largest one, which no mask reaches.
+    /// The next number. A number beyond 64 bits gives the largest one, which is beyond every mask.
     #[inline]
     fn next(&mut self) -> Result<Option<u64>, RleError> {
         while self.text.get(self.at).is_some_and(u8::is_ascii_whitespace) {
@@ -100,7 +105,7 @@ impl Numbers<'_> {
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
         }
-        // Nineteen digits always fit; the usual handful needs no check a digit.
+        // Up to 19 digits always fit, so the usual number needs no check per digit.
         if self.at - from > 19 {
             number = self.text[from..self.at]
                 .iter()
@@ -121,8 +126,8 @@ impl Numbers<'_> {
         Err(RleError::Token { token: self.token, text })
     }
 
-    /// Why the text fails at a run: a number lost on the way shifts all that follow, so an odd count or a
-    /// broken token explains more than the run that it spoils.
+    /// The error to report for a wrong run. A missing number shifts all later ones, so an odd count or a malformed
+    /// token anywhere in the text is the likelier cause and is reported instead.
     fn fail(&mut self, error: MaskError) -> Result<RunMask, RleError> {
         while self.next()?.is_some() {}
         Err(if self.token % 2 == 1 { RleError::OddCount { count: self.token } } else { error.into() })
@@ -146,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn malformed_text_says_where() {
+    fn errors_name_the_malformed_token() {
         let error = |text| decode(text, 3, 2).unwrap_err().to_string();
         let number = |token: usize, text: &str| format!("token {token} ({text:?}) is not a positive whole number");
-        assert_eq!(error("1"), "1 numbers: an RLE has an even count (start length …)");
-        assert_eq!(error("1 1 3"), "3 numbers: an RLE has an even count (start length …)");
+        assert_eq!(error("1"), "1 number; expected pairs of start and length");
+        assert_eq!(error("1 1 3"), "3 numbers; expected pairs of start and length");
         assert_eq!(error("0 1"), number(1, "0"));
         assert_eq!(error("1 0"), number(2, "0"));
         assert_eq!(error("1 -2"), number(2, "-2"));
@@ -159,11 +164,11 @@ mod tests {
         assert_eq!(error("nan"), number(1, "nan"));
         assert_eq!(error("1 2 2 1"), "run 2 starts at 2, inside or before the run that ends at 2");
         assert_eq!(error("4 1 1 1"), "run 2 starts at 1, inside or before the run that ends at 4");
-        assert_eq!(error("6 2"), "run 1 ends at pixel 7, the mask of 3x2 has 6");
+        assert_eq!(error("6 2"), "run 1 ends at pixel 7, but the mask of 3x2 has 6 pixels");
         assert!(error("99999999999999999999999 1").starts_with("run 1 ends at pixel"));
         assert!(error("18446744073709551615 18446744073709551615").starts_with("run 1 ends at pixel"));
         // The second length is missing: what follows overlaps, but the count is the cause.
-        assert_eq!(error("1 1 3 2 1"), "5 numbers: an RLE has an even count (start length …)");
+        assert_eq!(error("1 1 3 2 1"), "5 numbers; expected pairs of start and length");
         assert_eq!(error("4 1 1 1 y"), number(5, "y"));
         assert!(matches!(decode("1 1", 1 << 20, 1 << 20), Err(RleError::Runs(MaskError::TooLarge { .. }))));
     }

@@ -3,10 +3,10 @@ use std::iter::FusedIterator;
 use super::polygon;
 use crate::geometry::{Moments, PixelBox};
 
-/// The most pixels a mask can have: indices, and one past the last, fit in 32 bits.
+/// The largest number of pixels of a mask: every index, and one past the last, fits in 32 bits.
 pub const MAX_PIXELS: u64 = u32::MAX as u64;
 
-/// `len` set pixels from `start` in the row-major flattened image; may run over row ends.
+/// `len` set pixels from `start` in the row-major flattened image. A run may continue in the next row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PixelRun {
     /// Index of the first pixel, `y * width + x`.
@@ -22,27 +22,27 @@ impl PixelRun {
     }
 }
 
-/// Runs that do not form a mask, or masks that do not go together. Runs are counted from 1.
+/// Why runs do not form a mask, or masks do not fit together. Runs are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
-    /// A run with no pixels.
+    /// A run without pixels.
     #[error("run {index} has length 0")]
     Empty {
         /// Which run.
         index: usize,
     },
-    /// A run that begins before the one in front of it ends.
+    /// A run that begins before the previous one ends.
     #[error("run {index} starts at {start}, inside or before the run that ends at {previous_end}")]
     Overlap {
         /// Which run.
         index: usize,
         /// Its first pixel.
         start: u64,
-        /// Last pixel of the run in front.
+        /// Last pixel of the previous run.
         previous_end: u64,
     },
     /// A run past the last pixel.
-    #[error("run {index} ends at pixel {end}, the mask of {width}x{height} has {pixels}")]
+    #[error("run {index} ends at pixel {end}, but the mask of {width}x{height} has {pixels} pixels")]
     OutOfRange {
         /// Which run.
         index: usize,
@@ -58,16 +58,16 @@ pub enum MaskError {
     /// Two masks of different sizes in one operation.
     #[error("masks differ in size: {}x{} and {}x{}", .0.0, .0.1, .1.0, .1.1)]
     Size((u32, u32), (u32, u32)),
-    /// Masks of one image that are not one per bone.
-    #[error("{found} masks, expected one for each of the {} bones", crate::bones::COUNT)]
+    /// The number of masks is not the number of bones.
+    #[error("{found} masks; expected one for each of the {} bones", crate::bones::COUNT)]
     Count {
         /// How many there are.
         found: usize,
     },
-    /// A vote without voters has no size.
-    #[error("no masks to vote on")]
+    /// An operation on several masks got none.
+    #[error("no masks; expected one or more")]
     NoMasks,
-    /// More pixels than a run can count.
+    /// More pixels than [`MAX_PIXELS`].
     #[error("a mask of {width}x{height} has more than {MAX_PIXELS} pixels")]
     TooLarge {
         /// Columns asked for.
@@ -94,19 +94,25 @@ pub struct RunMask {
 }
 
 impl RunMask {
-    /// No pixel set. Panics if `width * height` exceeds [`MAX_PIXELS`].
+    /// No pixel set.
+    ///
+    /// # Panics
+    /// If `width * height` exceeds [`MAX_PIXELS`].
     pub fn empty(width: u32, height: u32) -> Self {
         Self::from_maximal_runs(width, height, Vec::new())
     }
 
-    /// Every pixel set. Panics if `width * height` exceeds [`MAX_PIXELS`].
+    /// Every pixel set.
+    ///
+    /// # Panics
+    /// If `width * height` exceeds [`MAX_PIXELS`].
     pub fn full(width: u32, height: u32) -> Self {
         let len = width.checked_mul(height).expect("at most MAX_PIXELS pixels");
         let runs = if len == 0 { Vec::new() } else { vec![PixelRun { start: 0, len }] };
         Self::from_maximal_runs(width, height, runs)
     }
 
-    /// From runs that are known to be sorted, disjoint, maximal and inside.
+    /// From runs that are known to be sorted, disjoint, maximal and within the image.
     pub(super) fn from_maximal_runs(width: u32, height: u32, runs: Vec<PixelRun>) -> Self {
         assert!(fits(width, height), "a mask of {width}x{height} has more than {MAX_PIXELS} pixels");
         debug_assert!(runs.iter().all(|r| r.len > 0));
@@ -115,8 +121,11 @@ impl RunMask {
         RunMask { width, height, runs }
     }
 
-    /// From sorted disjoint runs; touching runs are joined. The error names the first run that is empty,
-    /// out of order or out of range.
+    /// From sorted disjoint runs; adjacent runs are joined.
+    ///
+    /// # Errors
+    /// There are more than [`MAX_PIXELS`] pixels, or a run is empty, out of order or out of range; the first one is
+    /// named.
     pub fn from_runs(width: u32, height: u32, runs: Vec<PixelRun>) -> Result<Self, MaskError> {
         if !fits(width, height) {
             return Err(MaskError::TooLarge { width, height });
@@ -142,14 +151,17 @@ impl RunMask {
         Ok(Self::from_maximal_runs(width, height, joined.finish()))
     }
 
-    /// From row-major bytes, set where not 0. Panics unless `dense.len() == width * height`.
+    /// From row-major bytes; pixels that are not 0 are set.
+    ///
+    /// # Panics
+    /// If `dense.len()` is not `width * height`, or that exceeds [`MAX_PIXELS`].
     pub fn from_dense(dense: &[u8], width: u32, height: u32) -> Self {
-        assert_eq!(dense.len() as u64, u64::from(width) * u64::from(height), "one byte a pixel");
+        assert_eq!(dense.len() as u64, u64::from(width) * u64::from(height), "one byte per pixel");
         assert!(fits(width, height), "a mask of {width}x{height} has more than {MAX_PIXELS} pixels");
         Self::from_maximal_runs(width, height, scan(dense, |v| *v != 0))
     }
 
-    /// Row-major bytes, 0 or 1.
+    /// Row-major bytes, 0 or 1, one per pixel.
     pub fn to_dense(&self) -> Vec<u8> {
         let mut dense = vec![0; self.width as usize * self.height as usize];
         for run in &self.runs {
@@ -158,9 +170,12 @@ impl RunMask {
         dense
     }
 
-    /// As `cv2.fillPoly(mask, [points], 1)`: the inside by the even-odd rule, and the outline drawn with
-    /// 8-connected lines. Equal pixel for pixel to OpenCV 5.0, whatever the points: one,
-    /// two, collinear, self-intersecting, outside. No points give an empty mask.
+    /// The filled polygon, as `cv2.fillPoly(mask, [points], 1)`: the inside by the even-odd rule, and the outline drawn
+    /// with 8-connected lines. The result equals OpenCV 5.0 in every pixel for any points (x, y): one, two, collinear,
+    /// self-intersecting or outside the image. No points give an empty mask.
+    ///
+    /// # Panics
+    /// If `width * height` exceeds [`MAX_PIXELS`].
     pub fn from_polygon(points: &[[i32; 2]], width: u32, height: u32) -> Self {
         assert!(fits(width, height), "a mask of {width}x{height} has more than {MAX_PIXELS} pixels");
         Self::from_maximal_runs(width, height, polygon::fill(points, width, height))
@@ -186,7 +201,7 @@ impl RunMask {
         self.runs.is_empty()
     }
 
-    /// The runs cut at row ends: (y, x_start, x_end exclusive), sorted.
+    /// The runs cut at row ends, sorted: (y, x_start, x_end), `x_end` exclusive.
     pub fn rows(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
         Rows { runs: self.runs.iter(), start: 0, end: 0, width: self.width, y: 0, row_start: 0 }
     }
@@ -196,7 +211,7 @@ impl RunMask {
         self.runs.iter().map(|r| u64::from(r.len)).sum()
     }
 
-    /// Moments up to order two, exact for images of up to 65,535 px a side.
+    /// Moments up to order two, exact for images of up to 65,535 px per side.
     pub fn moments(&self) -> Moments {
         let mut m = Moments::default();
         for (y, x_start, x_end) in self.rows() {
@@ -213,7 +228,7 @@ impl RunMask {
         m
     }
 
-    /// The smallest box that holds every set pixel; `None` for an empty mask.
+    /// The smallest box that contains every set pixel; `None` for an empty mask.
     pub fn bounding_box(&self) -> Option<PixelBox> {
         let mut bounds: Option<PixelBox> = None;
         for (y, x_start, x_end) in self.rows() {
@@ -225,7 +240,7 @@ impl RunMask {
         bounds
     }
 
-    /// Whether the pixel is set; false outside the mask.
+    /// Whether the pixel is set; false outside the image.
     pub fn contains(&self, x: u32, y: u32) -> bool {
         if x >= self.width || y >= self.height {
             return false;
@@ -241,20 +256,20 @@ fn fits(width: u32, height: u32) -> bool {
     u64::from(width) * u64::from(height) <= MAX_PIXELS
 }
 
-/// 0² + 1² + … + (n - 1)²; wraps for n beyond 2 million, which no image side reaches.
+/// 0² + 1² + … + (n - 1)²; overflows for n beyond 2 million, which no image side reaches.
 fn squares_below(n: u64) -> u64 {
     if n == 0 { 0 } else { ((n - 1).wrapping_mul(n)).wrapping_mul(2 * n - 1) / 6 }
 }
 
 /// The maximal runs of items that are `set`.
 pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<PixelRun> {
-    /// Items looked at together: a block without a change costs one vector comparison a register.
+    /// Number of items compared together: a block without a change costs one comparison per vector register.
     const BLOCK: usize = 64;
     let find = |from: usize, wanted: bool| {
         let mut at = from;
         for block in items[from..].chunks(BLOCK) {
             if block.iter().fold(false, |found, v| found | (set(v) == wanted)) {
-                return at + block.iter().position(|v| set(v) == wanted).expect("one of the block");
+                return at + block.iter().position(|v| set(v) == wanted).expect("the block has one");
             }
             at += block.len();
         }
@@ -270,7 +285,7 @@ pub(super) fn scan<T>(items: &[T], set: impl Fn(&T) -> bool) -> Vec<PixelRun> {
     runs
 }
 
-/// Runs cut at row ends, without a division where consecutive runs lie in the same or the next row.
+/// Runs cut at row ends. No division is needed if consecutive runs are in the same or the next row.
 struct Rows<'a> {
     runs: std::slice::Iter<'a, PixelRun>,
     start: u32,
@@ -314,7 +329,8 @@ impl RunBuilder {
         RunBuilder { runs: Vec::with_capacity(runs) }
     }
 
-    /// Adds `start..end`, not empty, which starts no earlier than any span before; what overlaps is joined.
+    /// Adds `start..end`, which must not be empty nor start before an earlier span. Overlapping and adjacent spans are
+    /// joined.
     #[inline]
     pub(super) fn push(&mut self, start: u32, end: u32) {
         debug_assert!(start < end);

@@ -17,15 +17,15 @@ use crate::names::image_id;
 /// The columns, in the order in which they are written.
 pub const COLUMNS: [&str; 3] = ["image_name", "class", "rle"];
 
-/// Rows decoded together: enough for every thread, and few enough that memory does not grow with the file.
+/// Number of rows decoded together: enough for every thread, and few enough to bound memory.
 const BATCH: usize = 1024;
-/// Bytes of rows from which they are decoded, however few they are.
+/// Size in bytes from which rows are decoded before there are [`BATCH`] of them.
 const BATCH_BYTES: usize = 64 << 20;
 
 /// The masks of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageMasks {
-    /// As in the file: `image1661319116107.png`.
+    /// Name as in the file: `image1661319116107.png`.
     pub image_name: String,
     /// One per bone.
     pub masks: HandMasks,
@@ -39,13 +39,13 @@ pub enum SubmissionError {
     Io { path: String, source: std::io::Error },
     #[error("{path}: {source}")]
     Csv { path: String, source: csv::Error },
-    #[error("{path} line 1: columns {found:?}, expected image_name,class,rle")]
+    #[error("{path} line 1: columns {found:?}; expected image_name,class,rle")]
     Header { path: String, found: Vec<String> },
-    #[error("{path} line {line}: image name {found:?}, expected a file name without folders")]
+    #[error("{path} line {line}: image name {found:?}; expected a file name without folders")]
     ImageName { path: String, line: u64, found: String },
     #[error("{path} line {line}: image {image}, class {class}: {source}")]
     Rle { path: String, line: u64, image: String, class: String, source: RleError },
-    #[error("{path} line {line}: image {image}: unknown class {class:?}; `carpus list bones` names them")]
+    #[error("{path} line {line}: image {image}: unknown class {class:?}; `carpus list bones` prints the classes")]
     Class { path: String, line: u64, image: String, class: String },
     #[error("{path} line {line}: image {image}: class {class} occurs twice")]
     Duplicate { path: String, line: u64, image: String, class: Bone },
@@ -54,23 +54,30 @@ pub enum SubmissionError {
     #[error("{path} line {line}: {image} and {other} are the same image; keep the rows of one of them")]
     TwoNames { path: String, line: u64, image: String, other: String },
     #[error(
-        "{path} holds masks of crops ({path}.json says so); put them back by `carpus restore CROPS {path} --out CSV`"
+        "{path} has masks of crops (see {path}.json); restore them to the original images with \
+         `carpus restore CROPS {path} --out CSV`"
     )]
     OfCrops { path: String },
-    #[error("{path} holds masks of the original images, and the data is a folder of crops; name the original data")]
+    #[error("{path} has masks of the original images, but the data folder has crops; give the original data folder")]
     OfOriginals { path: String },
     #[error("{path}: image {image} has no row for {missing:?}")]
     Missing { path: String, image: String, missing: Vec<Bone> },
 }
 
-/// Reads a submission of masks of `width` x `height`; images in order of first appearance. The columns are
-/// image_name, class and rle in any order; each image has one row a class, in any order. The error is that of
-/// the first faulty row, whatever the number of threads.
+/// Reads a submission of masks of `width` x `height` pixels. Images are returned in order of first appearance. The
+/// columns are image_name, class and rle in any order; each image has one row per class, in any order.
+///
+/// # Errors
+/// The file cannot be read, a column is missing, a row is invalid (the first one is named, whatever the number of
+/// threads), or an image lacks a class.
 pub fn read(path: &Path, width: u32, height: u32) -> Result<Vec<ImageMasks>, SubmissionError> {
     read_sized(path, |_| (width, height))
 }
 
-/// As [`read`], for images of different sizes: `size_of` gives width and height by the image's name.
+/// As [`read`], for images of different sizes: `size_of` returns width and height for an image name.
+///
+/// # Errors
+/// As [`read`].
 pub fn read_sized(
     path: &Path,
     size_of: impl Fn(&str) -> (u32, u32) + Sync,
@@ -80,16 +87,16 @@ pub fn read_sized(
     let mut reader = Csv::open_masks(path).map_err(csv_error)?;
     let header: Vec<String> =
         reader.byte_headers().map_err(csv_error)?.iter().map(|h| String::from_utf8_lossy(h).into_owned()).collect();
-    let places = COLUMNS.map(|column| header.iter().position(|h| h == column));
-    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), places) else {
+    let columns = COLUMNS.map(|column| header.iter().position(|h| h == column));
+    let (3, [Some(image_at), Some(class_at), Some(rle_at)]) = (header.len(), columns) else {
         return Err(SubmissionError::Header { path: name(), found: header });
     };
 
-    let mut images = Gathering::default();
+    let mut images = Collected::default();
     let mut batch: Vec<csv::ByteRecord> = Vec::new();
     let (mut used, mut bytes) = (0, 0);
     loop {
-        // Records are read again into the same buffers.
+        // Records are read into the buffers of earlier ones.
         if batch.len() == used {
             batch.push(csv::ByteRecord::new());
         }
@@ -102,7 +109,7 @@ pub fn read_sized(
             let masks: Vec<Result<RunMask, RleError>> = batch[..used]
                 .par_iter()
                 .map(|row| {
-                    // A name that is no text is refused below, with its line.
+                    // A name that is not UTF-8 is reported below with its line.
                     let (width, height) = size_of(std::str::from_utf8(&row[image_at]).unwrap_or_default());
                     rle::decode_bytes(&row[rle_at], width, height)
                 })
@@ -112,7 +119,7 @@ pub fn read_sized(
                 images.add(path, line, &row[image_at], &row[class_at], mask)?;
             }
             if bytes > BATCH_BYTES {
-                // Long rows leave no large buffers behind.
+                // Free the large buffers of long rows.
                 batch.clear();
             }
             (used, bytes) = (0, 0);
@@ -125,14 +132,14 @@ pub fn read_sized(
 
 /// Masks read so far, by image.
 #[derive(Default)]
-struct Gathering {
+struct Collected {
     images: Vec<(String, [Option<RunMask>; bones::COUNT])>,
     index: HashMap<String, usize>,
-    /// The name by image id.
+    /// Image id to image name.
     ids: HashMap<String, String>,
 }
 
-impl Gathering {
+impl Collected {
     fn add(
         &mut self,
         path: &Path,
@@ -179,7 +186,7 @@ impl Gathering {
     }
 
     fn finish(self, path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
-        let whole = |(image_name, masks): (String, [Option<RunMask>; bones::COUNT])| {
+        let complete = |(image_name, masks): (String, [Option<RunMask>; bones::COUNT])| {
             let missing: Vec<Bone> = Bone::all().filter(|bone| masks[bone.index()].is_none()).collect();
             let path = || path.display().to_string();
             if !missing.is_empty() {
@@ -190,54 +197,54 @@ impl Gathering {
                 Err(source) => Err(SubmissionError::Masks { path: path(), image: image_name, source }),
             }
         };
-        self.images.into_iter().map(whole).collect()
+        self.images.into_iter().map(complete).collect()
     }
 }
 
-/// Whose pixels the masks of a file are in.
+/// The images whose pixels the masks of a file refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Space {
-    /// Those of the original images: what is submitted.
+    /// The original images, as in a submission.
     Original,
-    /// Those of the crops that `carpus clean` made.
+    /// The crops that `carpus clean` made.
     Crop,
 }
 
-/// What is written next to a file of masks that is no submission, as `NAME.csv.json`.
+/// The file `NAME.csv.json` next to a CSV of masks that is not a submission.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sidecar {
-    /// Whose pixels.
+    /// Which images the masks refer to.
     pub space: Space,
     /// Width and height by image name.
     pub sizes: BTreeMap<String, [u32; 2]>,
 }
 
-/// The place of a file's [`Sidecar`].
+/// Path of the [`Sidecar`] of a file of masks.
 pub fn sidecar_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".json");
     name.into()
 }
 
-/// What is written next to a file of masks; `None` for a submission, whose masks are in pixels of the original images.
+/// Reads the sidecar of a file of masks; `None` if there is none, as for a submission.
 ///
 /// # Errors
-/// There is such a file, and it cannot be read.
+/// The sidecar exists but cannot be read.
 pub fn sidecar(path: &Path) -> Result<Option<Sidecar>, SubmissionError> {
-    let place = sidecar_path(path);
-    let io = |source| SubmissionError::Io { path: place.display().to_string(), source };
-    match bounded::read(&place, bounded::MAX_TEXT) {
+    let sidecar = sidecar_path(path);
+    let io = |source| SubmissionError::Io { path: sidecar.display().to_string(), source };
+    match bounded::read(&sidecar, bounded::MAX_TEXT) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| io(e.into())),
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(io(e)),
     }
 }
 
-/// Checks that the masks of a file are in the pixels of the images that they are used with.
+/// Checks that the masks of a file refer to the expected images: the originals or the crops.
 ///
 /// # Errors
-/// They are not, or the sidecar cannot be read.
+/// They refer to the other ones, or the sidecar cannot be read.
 pub fn expect_space(path: &Path, expected: Space) -> Result<(), SubmissionError> {
     let found = sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space);
     match (found, expected) {
@@ -247,7 +254,7 @@ pub fn expect_space(path: &Path, expected: Space) -> Result<(), SubmissionError>
     }
 }
 
-/// Writes masks with their sidecar: both or neither.
+/// Writes masks with their sidecar: both files or neither.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -261,7 +268,7 @@ pub fn write_with(path: &Path, images: &[ImageMasks], sidecar: &Sidecar) -> Resu
         .map_err(io)
 }
 
-/// Writes masks of crops.
+/// Writes masks of crops with their sidecar.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -270,8 +277,8 @@ pub fn write_crops(path: &Path, images: &[ImageMasks]) -> Result<(), SubmissionE
     write_with(path, images, &Sidecar { space: Space::Crop, sizes: images.iter().map(size).collect() })
 }
 
-/// Writes a submission, images in the order given, classes in channel order, by rename. The sidecar of an earlier file of
-/// that name goes.
+/// Writes a submission atomically: images in the given order, classes in the order of the model's channels. Deletes the
+/// sidecar of an earlier file of this name.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -1,35 +1,34 @@
-//! Borders of a mask by border following (Suzuki and Abe 1985), on a row index and a bitmap of its runs.
+//! Borders of a mask by border following (Suzuki and Abe 1985), on its runs and a bitmap of them.
 
 use super::components::{Neighbours, Piece, connected};
 use super::runs::RunMask;
 
 impl RunMask {
-    /// Outer contours and holes' contours as closed pixel paths, one a component border, 8-connected;
-    /// consecutive collinear points kept. Outer contours come first, each kind in order of its first pixel.
-    /// A hole's contour runs over the set pixels around it. Filling the outlines (see [`RunMask::outlines`])
-    /// with `from_polygon` gives the mask with its holes filled.
+    /// The contours of components and holes as closed 8-connected pixel paths (x, y), one per border, with all points
+    /// of straight lines. The components' outer contours come first; each kind is in order of its first pixel. The
+    /// contour of a hole consists of the set pixels around it. Filling the outlines (see [`RunMask::outlines`]) with
+    /// `from_polygon` gives the mask with its holes filled.
     pub fn contours(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
         let outer = borders.components().map(|piece| borders.outer(piece));
         outer.chain(borders.holes(&Gaps::of(&borders, self.width()))).collect()
     }
 
-    /// The outer contours that no other component encloses: OpenCV's external contours
-    /// (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`), in order of their first pixel.
+    /// The outer contours of the components that no other component encloses, in order of their first pixel: OpenCV's
+    /// external contours (`RETR_EXTERNAL`, `CHAIN_APPROX_NONE`).
     pub fn outlines(&self) -> Vec<Vec<[i32; 2]>> {
         let borders = Borders::of(self);
         borders.outermost(self.width()).into_iter().map(|piece| borders.outer(piece)).collect()
     }
 
-    /// Length of the outer border(s) in px, as OpenCV's `arcLength` of the external contours
-    /// (`CHAIN_APPROX_NONE`) summed: 1 for a step along a row or column, √2 for a diagonal one. A single
-    /// pixel has length 0.
+    /// Length of the outlines in px, as the sum of OpenCV's `arcLength` over the external contours
+    /// (`CHAIN_APPROX_NONE`): 1 for a step along a row or column, √2 for a diagonal step. A single pixel has length 0.
     pub fn perimeter(&self) -> f64 {
         outlines_length(&self.outlines())
     }
 }
 
-/// Length of closed pixel paths, such as [`RunMask::outlines`], in px: see [`RunMask::perimeter`].
+/// Length in px of closed pixel paths such as [`RunMask::outlines`]; see [`RunMask::perimeter`].
 pub fn outlines_length(paths: &[Vec<[i32; 2]>]) -> f64 {
     let mut steps = [0u64; 3];
     for path in paths {
@@ -44,29 +43,29 @@ pub fn outlines_length(paths: &[Vec<[i32; 2]>]) -> f64 {
     straight as f64 + diagonal as f64 * std::f64::consts::SQRT_2
 }
 
-/// Steps to the eight neighbours, counter-clockwise on the screen from the right; the odd ones are diagonal.
+/// Steps to the eight neighbours, counter-clockwise on the screen from the right; those with odd indices are diagonal.
 const STEPS: [[i32; 2]; 8] = [[1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1], [0, 1], [1, 1]];
 const RIGHT: usize = 0;
 const LEFT: usize = 4;
 
-/// The set spans, by row and as bits to walk along.
+/// The set spans, by row and as a bitmap.
 struct Borders {
     pieces: Vec<Piece>,
-    /// First row with a piece.
+    /// The first row that has a piece.
     top: u32,
-    /// Where each row's pieces begin, from `top`; one more for the end.
+    /// Index of the first piece of each row from `top` on; one more entry for the end.
     rows: Vec<usize>,
-    /// First piece of each piece's component.
+    /// For each piece, the first piece of its component.
     component: Vec<usize>,
     bits: Bits,
 }
 
-/// A bit a pixel of the box around the set pixels, with an unset border of one pixel.
+/// One bit per pixel of the set pixels' bounding box, with an unset border of one pixel.
 struct Bits {
-    /// The pixel of the first bit.
+    /// Column and row of the first bit.
     left: i32,
     top: i32,
-    /// Words a row.
+    /// Words per row.
     stride: usize,
     words: Vec<u64>,
 }
@@ -83,7 +82,7 @@ impl Bits {
         for (y, from, to) in pieces {
             let row = &mut words[stride * ((y - first.0) as usize + 1)..];
             let (from, to) = (from - x_start + 1, to - x_start + 1);
-            // All bits of the words from the first to the last, less those before and those after the span.
+            // All bits of the words from the first to the last, without the bits before and after the span.
             let (first, last) = ((from / u64::BITS) as usize, ((to - 1) / u64::BITS) as usize);
             let (head, tail) = (u64::MAX << (from % u64::BITS), u64::MAX >> (u64::BITS - 1 - (to - 1) % u64::BITS));
             if first == last {
@@ -97,19 +96,19 @@ impl Bits {
         Bits { left: x_start as i32 - 1, top: first.0 as i32 - 1, stride, words }
     }
 
-    /// Whether a set pixel or a neighbour of one is set.
+    /// Whether a pixel is set; it must be in the bounding box or next to it.
     fn is_set(&self, [x, y]: [i32; 2]) -> bool {
         let (x, y) = ((x - self.left) as usize, (y - self.top) as usize);
         self.words[y * self.stride + x / 64] >> (x % 64) & 1 == 1
     }
 }
 
-/// What lies between the set spans.
+/// The gaps between the set spans.
 struct Gaps {
-    /// The gaps of each row from one column left of the image to one right of it, and a row above and below,
-    /// all shifted by one row and one column so that none is negative.
+    /// The gaps of each row, from one column left of the image to one column right of it, and a row above and below.
+    /// All coordinates are shifted by one row and one column so that none is negative.
     gaps: Vec<Piece>,
-    /// First gap that each gap is 4-connected to; 0 is the outside.
+    /// For each gap, the first gap of its 4-connected component; 0 is the outside.
     background: Vec<usize>,
     /// The gap to the left of each piece.
     left_gap: Vec<usize>,
@@ -142,7 +141,7 @@ impl Borders {
     /// First piece of each component that no other encloses.
     fn outermost(&self, width: u32) -> Vec<usize> {
         let mut components: Vec<usize> = self.components().collect();
-        // One alone lies in nothing.
+        // A single component is not enclosed.
         if components.len() > 1 {
             let gaps = Gaps::of(self, width);
             components.retain(|piece| gaps.is_outside(*piece));
@@ -155,12 +154,12 @@ impl Borders {
         [x as i32, y as i32]
     }
 
-    /// Outer contour of the component whose first piece is `piece`.
+    /// The outer contour of the component whose first piece is `piece`.
     fn outer(&self, piece: usize) -> Vec<[i32; 2]> {
         self.contour(self.first_pixel(piece), LEFT)
     }
 
-    /// Contour of each hole, from the pixel to the left of its first one.
+    /// The contour of each hole, from the pixel to the left of the hole's first one.
     fn holes(&self, gaps: &Gaps) -> impl Iterator<Item = Vec<[i32; 2]>> {
         let first = gaps.background.iter().enumerate().filter(|(i, first)| i == *first && *i != 0);
         first.map(|(gap, _)| {
@@ -169,17 +168,17 @@ impl Borders {
         })
     }
 
-    /// The pixels of the border of `start` that faces the empty neighbour in direction `empty`.
+    /// The pixels of the border that contains `start` and faces its unset neighbour in direction `empty`.
     fn contour(&self, start: [i32; 2], empty: usize) -> Vec<[i32; 2]> {
         let mut path = Vec::new();
         self.follow(start, empty, |at| path.push(at));
         if path.is_empty() { vec![start] } else { path }
     }
 
-    /// Follows that border and calls `step` with each pixel; a pixel alone is not left.
+    /// Follows that border and calls `step` with each pixel; not for a single pixel.
     fn follow(&self, start: [i32; 2], empty: usize, mut step: impl FnMut([i32; 2])) {
         let neighbour = |of: [i32; 2], towards: usize| [of[0] + STEPS[towards][0], of[1] + STEPS[towards][1]];
-        // Clockwise from the empty neighbour: the first set one is where the path will come back from.
+        // Clockwise from the unset neighbour: the first set one is the last pixel of the path.
         let is_set = |of, towards| self.bits.is_set(neighbour(of, towards));
         let Some(back) = (1..8).map(|turn| (empty + 8 - turn) % 8).find(|d| is_set(start, *d)) else {
             return;
@@ -187,7 +186,7 @@ impl Borders {
         let last = neighbour(start, back);
         let (mut at, mut towards) = (start, back);
         loop {
-            // Counter-clockwise from where the path came: the pixel it came from is set, so one is found.
+            // Counter-clockwise from the previous pixel, which is set, so a pixel is always found.
             towards = (1..=8).map(|turn| (towards + turn) % 8).find(|d| is_set(at, *d)).unwrap_or(towards);
             step(at);
             let next = neighbour(at, towards);
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hole_holds_is_not_external() {
+    fn components_in_a_hole_are_not_external() {
         let mut dense = vec![1u8; 49];
         for y in 1..6 {
             dense[y * 7 + 1..y * 7 + 6].fill(0);
@@ -266,6 +265,6 @@ mod tests {
         let dot = RunMask::from_dense(&[0, 0, 0, 1], 2, 2);
         assert_eq!((dot.contours(), dot.perimeter()), (vec![vec![[1, 1]]], 0.0));
         let pair = RunMask::from_dense(&[1, 0, 0, 1], 2, 2);
-        assert!((pair.perimeter() - 2.0 * 2f64.sqrt()).abs() < 1e-12, "there and back");
+        assert!((pair.perimeter() - 2.0 * 2f64.sqrt()).abs() < 1e-12, "forth and back");
     }
 }

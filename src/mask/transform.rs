@@ -1,16 +1,17 @@
-//! Cutting, placing, mirroring and resizing masks, run by run.
+//! Cropping, placing, mirroring and resizing masks, on runs.
 
 use super::runs::{RunBuilder, RunMask};
 use crate::geometry::PixelBox;
 
 impl RunMask {
-    /// Cut to `area`, in the coordinates of the cut: the result is as large as the box, and what of the box
-    /// lies outside this mask is not set.
+    /// The part in the box `area`. The result has the size of the box; pixels of the box outside this image are not
+    /// set.
     pub fn crop(&self, area: PixelBox) -> RunMask {
         self.place(-i64::from(area.x_min), -i64::from(area.y_min), area.width(), area.height())
     }
 
-    /// Placed with its first pixel at (x, y) of a mask of `width` x `height`; what falls outside is lost.
+    /// The mask with its first pixel moved to (x, y) of an image of `width` x `height` pixels. Pixels outside that
+    /// image are dropped.
     pub fn place(&self, x: i64, y: i64, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         for (row, x_start, x_end) in self.rows() {
@@ -31,7 +32,7 @@ impl RunMask {
         RunMask::from_maximal_runs(width, height, out.finish())
     }
 
-    /// Mirrored left to right.
+    /// The mask mirrored left to right.
     pub fn flipped_horizontally(&self) -> RunMask {
         let width = self.width();
         let mut out = RunBuilder::with_capacity(self.runs().len());
@@ -53,11 +54,12 @@ impl RunMask {
         RunMask::from_maximal_runs(width, self.height(), out.finish())
     }
 
-    /// At another size: a pixel of the result is the source pixel that its centre falls on, column
-    /// floor((x + 1/2) src_w / dst_w) and the row likewise, in exact arithmetic: OpenCV's INTER_NEAREST_EXACT, PIL's NEAREST.
+    /// The mask at another size. A pixel of the result has the value of the source pixel that contains its centre, in
+    /// exact arithmetic: column floor((x + 1/2) src_w / dst_w), and the row likewise. This is OpenCV's
+    /// INTER_NEAREST_EXACT and PIL's NEAREST.
     ///
-    /// OpenCV's INTER_NEAREST takes the source pixel at the left upper corner instead, which moves a mask by half a
-    /// pixel of the smaller size against an image that was resampled by centres.
+    /// OpenCV's INTER_NEAREST takes the source pixel at the pixel's upper left corner instead. This moves a mask by
+    /// half a pixel of the smaller size relative to an image that was resampled by pixel centres.
     pub fn resized(&self, width: u32, height: u32) -> RunMask {
         let mut out = RunBuilder::default();
         let mut row: Vec<(u32, u32)> = Vec::new();
@@ -82,16 +84,16 @@ impl RunMask {
     }
 }
 
-/// Calls `block` with the rows and the columns (end exclusive) that each piece of a row becomes at another
-/// size, in the order of the pieces; pieces that vanish are left out.
+/// Calls `block` with the range of rows and the range of columns (ends exclusive) that each piece of a row covers at
+/// another size, in the order of the pieces. Pieces that vanish are skipped.
 pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut block: impl FnMut((u32, u32), (u32, u32))) {
     let (across, down) = (Nearest::new(mask.width(), width), Nearest::new(mask.height(), height));
-    let mut seen = (u32::MAX, (0, 0));
+    let mut current = (u32::MAX, (0, 0));
     for (y, x_start, x_end) in mask.rows() {
-        if seen.0 != y {
-            seen = (y, (down.before(y), down.before(y + 1)));
+        if current.0 != y {
+            current = (y, (down.before(y), down.before(y + 1)));
         }
-        let (_, rows) = seen;
+        let (_, rows) = current;
         if rows.0 == rows.1 {
             continue;
         }
@@ -102,7 +104,7 @@ pub(super) fn for_each_resized(mask: &RunMask, width: u32, height: u32, mut bloc
     }
 }
 
-/// Which source pixel each target pixel takes along one axis.
+/// The source pixel of each target pixel along one axis.
 struct Nearest {
     source: u64,
     target: u64,
@@ -113,7 +115,7 @@ impl Nearest {
         Nearest { source: source.into(), target: target.into() }
     }
 
-    /// Number of target pixels whose source lies before `at`: the x with (2x + 1) source < 2 target at.
+    /// Number of target pixels whose source pixel is before `at`: those x with (2x + 1) source < 2 target at.
     fn before(&self, at: u32) -> u32 {
         let twice = (2 * self.target * u64::from(at)).saturating_sub(self.source);
         twice.div_ceil(2 * self.source).min(self.target) as u32

@@ -1,10 +1,11 @@
-//! What lets a second scan skip unchanged images: the tables of the first one and a stamp of what each image came from.
+//! The cache that lets a second scan skip unchanged images: the tables of the first scan and a stamp of each image's
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::measure::MeasuredImage;
-use super::{EXCLUDED, ScanError, ScanSettings};
+use super::{ScanError, ScanSettings, is_excluded};
 use crate::artefact::write_atomically;
 use crate::dataset::corrections::Action;
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
@@ -13,12 +14,12 @@ use crate::tables::{BoneRow, HASHES, ImageRow, Tables};
 use crate::wording::counted;
 use serde::{Deserialize, Serialize};
 
-/// Name of the file next to the tables.
+/// Name of the cache file, which is next to the tables.
 pub const FILE: &str = "scan.json";
-/// Raised when what is measured changes, so that older tables are not reused.
+/// Increase it when the measures change, so that older tables are not reused.
 const VERSION: u32 = 6;
 
-/// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
+/// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`] and the problems found while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EarlierImage {
     pub stamp: String,
@@ -30,11 +31,11 @@ struct Record {
     version: u32,
     settings: String,
     files: BTreeMap<String, EarlierImage>,
-    /// By image, the ids of the decisions about its shapes that the tables have.
+    /// Image id to the ids of the decisions about its shapes that were applied.
     decisions: BTreeMap<String, Vec<String>>,
-    /// The ids of the decisions about sides and metadata that the tables have.
+    /// Ids of the decisions about sides and metadata that were applied.
     cells: BTreeSet<String>,
-    /// SHA-256 of the hashes of the tables that this is about.
+    /// SHA-256 of the hashes of the tables that this record belongs to.
     tables: String,
 }
 
@@ -45,7 +46,7 @@ pub struct Cache {
     bones: HashMap<String, Vec<BoneRow>>,
 }
 
-/// Everything that changes a measure, as text.
+/// All settings that change a measure, as text.
 fn settings_key(settings: &ScanSettings) -> Result<String, ScanError> {
     let predictions = match &settings.predictions {
         Some(path) => {
@@ -58,14 +59,17 @@ fn settings_key(settings: &ScanSettings) -> Result<String, ScanError> {
 }
 
 impl Cache {
-    /// Of the scan whose tables are in `out`; empty where there is none with these settings.
+    /// Reads the cache of the scan whose tables are in `out`; empty if there is none with these settings.
+    ///
+    /// # Errors
+    /// The predictions of the settings cannot be read.
     pub fn read(out: &Path, settings: &ScanSettings) -> Result<Cache, ScanError> {
         let key = settings_key(settings)?;
         let record = std::fs::read(out.join(FILE))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
             .filter(|r| r.version == VERSION && r.settings == key && r.tables == tables_hash(out));
-        // A cache that cannot be read costs a scan, nothing else.
+        // If the cache cannot be read, everything is scanned again; nothing else is lost.
         let (files, tables) = record.and_then(|r| Some((r.files, Tables::read(out).ok()?))).unwrap_or_default();
         let mut bones: HashMap<String, Vec<BoneRow>> = HashMap::new();
         for row in tables.bones {
@@ -74,20 +78,21 @@ impl Cache {
         Ok(Cache { files, images: tables.images.into_iter().map(|r| (r.path.clone(), r)).collect(), bones })
     }
 
-    /// Bits that the levels of an image of 16 bits need, if it has not changed.
+    /// Number of bits that the grey levels of a 16-bit image need; `None` if the image has changed.
     pub fn level_bits(&self, dataset: &Dataset, entry: &ImageEntry) -> Option<u32> {
         self.get(entry, dataset.stamp(entry).as_deref())?.image.level_bits
     }
 
-    /// Rows of an image whose files have not changed; what is known without reading them is taken afresh.
+    /// Rows of an image whose files have not changed. Values that do not need the files (side, patient, subset) are
+    /// those of `entry`.
     pub fn get(&self, entry: &ImageEntry, stamp: Option<&str>) -> Option<MeasuredImage> {
         let known = self.files.get(&entry.image).filter(|k| Some(&*k.stamp) == stamp)?;
         let mut image = self.images.get(&entry.image)?.clone();
         if image.image_id != entry.image_id || image.annotation_path != entry.annotation {
             return None;
         }
-        if image.unusable_reason.as_deref() == Some(EXCLUDED) {
-            // Whether it is excluded now is looked up again; what else was wrong was not looked at.
+        if is_excluded(&image) {
+            // This reason replaced any other one, so measure the image again.
             return None;
         }
         image.side = entry.side;
@@ -98,7 +103,10 @@ impl Cache {
     }
 }
 
-/// Records what the tables in `out` came from. Written last: without it nothing is reused.
+/// Writes the cache of the tables in `out`. Call it last: without this file nothing is reused.
+///
+/// # Errors
+/// The predictions cannot be read, or the file cannot be written.
 pub fn write(
     out: &Path,
     settings: &ScanSettings,
@@ -130,28 +138,34 @@ fn cells(corrections: &Corrections) -> BTreeSet<String> {
     of_cells.map(|d| d.id()).collect()
 }
 
-/// Which tables there are; empty for none.
+/// SHA-256 of the file with the hashes of the tables; empty if there is none.
 fn tables_hash(folder: &Path) -> String {
     std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
 }
 
-/// Why the tables in `folder`, whose images are these, are not those of a scan with `corrections`; `None` where they are, or where what
-/// they lack can be put into them.
+/// Why the tables in `folder` do not fit `corrections` and must be scanned again; `None` if they fit, or if the missing
+/// decisions can be applied to the tables. `images` are the rows of the images table.
+///
+/// A folder without a readable cache file gives `None`.
 pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -> Option<String> {
     let bytes = std::fs::read(folder.join(FILE)).ok()?;
-    let then = serde_json::from_slice::<Record>(&bytes).ok()?;
+    let scanned = serde_json::from_slice::<Record>(&bytes).ok()?;
     let now = decisions(corrections, images.iter().map(|row| &*row.image_id));
-    let others = images.iter().filter(|row| then.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
-    let undone = then.cells.difference(&cells(corrections)).count();
-    match (others, undone) {
+    let remeasure = images.iter().filter(|row| scanned.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
+    let withdrawn = scanned.cells.difference(&cells(corrections)).count();
+    match (remeasure, withdrawn) {
         (0, 0) => None,
         (0, _) => Some(format!(
-            "{} in the tables and not in force any more",
-            counted(undone, "decision about sides or metadata is", "decisions about sides or metadata are")
+            "{} no longer active in the corrections",
+            counted(
+                withdrawn,
+                "decision about sides or metadata in the tables is",
+                "decisions about sides or metadata in the tables are"
+            )
         )),
         _ => Some(format!(
-            "{} measured on other shapes than the corrections give",
-            counted(others, "image was", "images were")
+            "{} measured with other shapes than the corrected ones",
+            counted(remeasure, "image was", "images were")
         )),
     }
 }

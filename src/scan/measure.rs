@@ -9,7 +9,7 @@ use crate::geometry::{PixelBox, Point};
 use crate::mask::{self, HandMasks, RunMask};
 use crate::tables::{BoneRow, ImageRow};
 
-/// Rows of one image.
+/// The rows of one image, and the problems found in it.
 #[derive(Clone, Debug)]
 pub struct MeasuredImage {
     pub image: ImageRow,
@@ -17,7 +17,7 @@ pub struct MeasuredImage {
     pub problems: Vec<Problem>,
 }
 
-/// Reads an image and its annotation, or takes `predicted` masks where it has none, and measures both.
+/// Reads and measures an image and its masks: those of its annotation or, if it has none, the `predicted` ones.
 pub fn measure(
     dataset: &Dataset,
     entry: &ImageEntry,
@@ -29,7 +29,7 @@ pub fn measure(
     match dataset.image_into(entry, reader) {
         Err(error) => {
             out.image.unusable_reason = Some(format!("the image cannot be read: {}", error.reason));
-            out.problem(&entry.image, error.reason, "left without masks and measures");
+            out.problem(&entry.image, error.reason, "not measured");
         }
         Ok(radiograph) => {
             let (width, height) = radiograph.pixels.dimensions();
@@ -42,7 +42,7 @@ pub fn measure(
         }
     }
     out.image.usable = out.image.unusable_reason.is_none();
-    // Readers name the file; the tables are joined by image and patient too.
+    // Readers know only the file; the problems table needs the image and the patient, too.
     for p in &mut out.problems {
         p.image_id.get_or_insert_with(|| entry.image_id.clone());
         p.patient_id.get_or_insert_with(|| entry.patient_id.clone());
@@ -71,17 +71,17 @@ impl MeasuredImage {
         row.inverted = Some(radiograph.pixels.polarity() == Polarity::WhiteIsZero);
         let is_flat = pixels.iter().all(|level| *level == pixels[0]);
         if row.inverted == Some(true) {
-            let reason = "dark bones on a bright background: the image is stored inverted";
-            self.problems.push(Problem::new(ProblemSeverity::Warning, &*entry.image, reason, "inverted on reading"));
+            let reason = "the image is stored inverted: dark bones on a bright background";
+            self.problems.push(Problem::new(ProblemSeverity::Warning, &*entry.image, reason, "inverted when read"));
         }
         if radiograph.turned {
-            let reason = "the EXIF data asks for the image to be turned or mirrored";
+            let reason = "the EXIF orientation says that the image is to be rotated or mirrored";
             self.problems.push(Problem::new(ProblemSeverity::Warning, &*entry.image, reason, "pixels used as stored"));
         }
         if is_flat {
-            self.image.unusable_reason = Some("the image shows nothing: all its pixels are alike".to_owned());
-            let reason = "all pixels have one grey level: the image shows nothing".to_owned();
-            self.problem(&entry.image, reason, "kept; it enters no fold");
+            self.image.unusable_reason = Some("the image is blank: all pixels have the same grey level".to_owned());
+            let reason = "the image is blank: all pixels have the same grey level".to_owned();
+            self.problem(&entry.image, reason, "kept, but left out of all folds");
         }
         self.image.sha256 = Some(radiograph.sha256.clone());
     }
@@ -90,7 +90,7 @@ impl MeasuredImage {
         self.problems.push(Problem::new(ProblemSeverity::Error, file, reason, action));
     }
 
-    /// Measures the annotation's masks, or those predicted where there is none.
+    /// Measures the annotation's masks or, without an annotation, the predicted ones.
     fn measure_annotation(
         &mut self,
         dataset: &Dataset,
@@ -113,7 +113,7 @@ impl MeasuredImage {
             }
             (Ok(None), None) => {
                 if entry.subset == Subset::Train {
-                    self.image.unusable_reason = Some("a train image without annotation".to_owned());
+                    self.image.unusable_reason = Some("a train image without an annotation".to_owned());
                 }
             }
             (Err(error), _) => {
@@ -124,17 +124,21 @@ impl MeasuredImage {
         }
     }
 
-    /// How often an outline crosses itself; a problem where counting stopped.
+    /// How often an outline crosses itself. Adds a problem if counting stopped at its limit.
     fn crossings(&mut self, bone: Bone, shape: &Shape) -> u32 {
         let features::Crossings { count, is_least } = features::crossings(&shape.points);
         if is_least {
             let points = shape.points.len();
             let reason = format!(
-                "the outline of {bone} has {points} points and crosses itself at least {count} times; counting stopped"
+                "the outline of {bone} ({points} points) crosses itself at least {count} times; counting stopped there"
             );
             let file = self.image.annotation_path.clone().unwrap_or_default();
-            let problem =
-                Problem::new(ProblemSeverity::Warning, file, reason, "filled by the even-odd rule; draw it again");
+            let problem = Problem::new(
+                ProblemSeverity::Warning,
+                file,
+                reason,
+                "filled by the even-odd rule; draw the outline again",
+            );
             self.problems.push(problem.at(format!("annotations[{}].points", shape.index)));
         }
         count
@@ -168,7 +172,7 @@ impl MeasuredImage {
         }
         let hand = boxed.iter().map(|(bounds, _)| *bounds).reduce(|a, b| a.union(&b));
         let row = &mut self.image;
-        // A picture that shows nothing has nothing that outlines could follow.
+        // A blank image has no edges that outlines could follow.
         if let Some(fit) = picture.fit(&outlines, edges).filter(|_| row.unusable_reason.is_none()) {
             row.edge = Some(fit.edge);
             row.edge_elsewhere = fit.elsewhere;
@@ -182,7 +186,7 @@ impl MeasuredImage {
         row.hand_y_min = hand.map(|b| b.y_min);
         row.hand_x_max = hand.map(|b| b.x_max);
         row.hand_y_max = hand.map(|b| b.y_max);
-        // What covers bones is no strip of the digitiser.
+        // A strip that covers bones is not an artefact of the digitiser.
         row.strip_top_px = row.strip_top_px.map(|px| if hand.is_some_and(|h| h.y_min < px) { 0 } else { px });
         row.strip_left_px = row.strip_left_px.map(|px| if hand.is_some_and(|h| h.x_min < px) { 0 } else { px });
         row.side_by_anatomy = features::side_by_anatomy(&centroids);

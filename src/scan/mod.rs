@@ -1,8 +1,8 @@
-//! From a data folder to the tables: every image is read once, its masks are measured on runs, and each
+//! Makes the tables from a data folder: every image is read once, its masks are measured on runs, and each
 //! repair or failure becomes a row of `problems`.
 //!
-//! One thread holds one image at a time, so memory is bounded by the number of threads. What is kept of an
-//! image are its rows. Predictions, where given, are kept as runs.
+//! Each thread holds one image at a time, so memory is bounded by the number of threads. Only the rows of an
+//! image are kept. Predictions, if given, are kept as runs.
 
 mod cache;
 mod measure;
@@ -26,29 +26,36 @@ use crate::threads::{self, ThreadsError};
 pub use cache::outdated;
 use cache::{Cache, EarlierImage};
 
-/// Why an image that corrections exclude is not usable.
+/// The `unusable_reason` of an image that corrections exclude.
 const EXCLUDED: &str = "excluded by a correction";
 
-/// What to measure and how.
+/// Whether the corrections of the scan that wrote this row exclude the image.
+pub(crate) fn is_excluded(row: &ImageRow) -> bool {
+    row.unusable_reason.as_deref() == Some(EXCLUDED)
+}
+
+/// What to measure, how, and in which formats to write it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanSettings {
-    /// A hand leaning this many degrees or more from vertical counts as rotated.
+    /// Angle from vertical, in degrees, from which a hand counts as rotated.
     pub rotated_deg: f64,
     /// Grey level from which a pixel counts as bright.
     pub bright: u8,
-    /// Submission CSV whose masks stand in for images without an annotation.
+    /// Submission CSV; its masks are used for images without an annotation.
     pub predictions: Option<PathBuf>,
-    /// Threads; 0 for one a core.
+    /// Threads; 0 for one per core.
     pub jobs: usize,
+    /// Whether to write CSV files next to the Parquet files.
+    pub csv: bool,
 }
 
 impl Default for ScanSettings {
     fn default() -> Self {
-        ScanSettings { rotated_deg: 33.0, bright: 240, predictions: None, jobs: 0 }
+        ScanSettings { rotated_deg: 33.0, bright: 240, predictions: None, jobs: 0, csv: false }
     }
 }
 
-/// Why a scan cannot be done at all; anything less is a problem row.
+/// Why a scan failed as a whole. A fault in one file is a row of the problems table, not an error.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ScanError {
@@ -64,7 +71,16 @@ pub enum ScanError {
     Threads(#[from] ThreadsError),
 }
 
-/// What a scan did.
+/// The result of a scan.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The tables, as written.
+    pub tables: Tables,
+    /// Counts.
+    pub summary: ScanSummary,
+}
+
+/// Counts of a scan.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct ScanSummary {
     /// Images found.
@@ -75,7 +91,7 @@ pub struct ScanSummary {
     pub patients: usize,
     /// Rows of bones.
     pub bones: usize,
-    /// Problems of each severity.
+    /// Number of problems by severity.
     pub problems: BTreeMap<ProblemSeverity, usize>,
 }
 
@@ -95,15 +111,18 @@ impl ScanSummary {
     }
 }
 
-/// Scans the data and writes the tables into `out`, and CSV next to them where `csv`. Files unchanged since an
-/// earlier scan into `out` with the same settings are not read again.
+/// Scans the data and writes the tables into `out`. Files unchanged since an earlier scan into `out` with the same
+/// settings are not read again.
+///
+/// # Errors
+/// The predictions cannot be read or do not fit the data, the folder is in use by another process, or the tables cannot
+/// be written.
 pub fn scan(
     dataset: &Dataset,
     out: &Path,
-    csv: bool,
     settings: &ScanSettings,
     progress: &dyn Progress,
-) -> Result<(Tables, ScanSummary), ScanError> {
+) -> Result<Scan, ScanError> {
     std::fs::create_dir_all(out).map_err(|source| ScanError::Io { path: out.into(), source })?;
     let _lock = Lock::take(out)?;
     let mut problems = dataset.problems().to_vec();
@@ -120,14 +139,14 @@ pub fn scan(
     problems.extend(found);
 
     progress.start("images", dataset.images().len() as u64);
-    // One a thread: their memory stays in the thread's cache.
+    // One reader per thread, so that its memory stays in that thread's cache.
     let readers: Vec<Mutex<Reader>> = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
     let measured: Vec<(measure::MeasuredImage, Option<String>, bool)> = pool.install(|| {
         dataset
             .images()
             .par_iter()
             .zip(&level_bits)
-            // Handed out one by one, so that no thread is left with many at the end.
+            // Assigned one by one, so that all threads finish at about the same time.
             .with_max_len(1)
             .map(|(entry, bits)| {
                 let stamp = dataset.stamp(entry);
@@ -136,11 +155,11 @@ pub fn scan(
                 let reused = known.is_some();
                 let rows = known.unwrap_or_else(|| {
                     let predicted = predictions.get(&*entry.image_id);
-                    let place = &readers[rayon::current_thread_index().unwrap_or(0)];
-                    let mut reader = std::mem::take(&mut *lock(place));
+                    let own_reader = &readers[rayon::current_thread_index().unwrap_or(0)];
+                    let mut reader = std::mem::take(&mut *lock(own_reader));
                     let mut rows = measure::measure(dataset, entry, predicted, settings, &mut reader);
                     (rows.image.top_level, rows.image.level_bits) = (Some(top), *bits);
-                    *lock(place) = reader;
+                    *lock(own_reader) = reader;
                     rows
                 });
                 progress.advance(1);
@@ -170,20 +189,21 @@ pub fn scan(
     tables.patients = patient_rows(&patients, dataset, &mut problems);
     tables.problems = problems.into_iter().map(Into::into).collect();
     tables.problems.sort_by(|a, b| (&a.file, &a.place).cmp(&(&b.file, &b.place)));
-    tables.write(out, csv)?;
+    tables.write(out, settings.csv)?;
     cache::write(out, settings, dataset, files)?;
 
     let summary = ScanSummary::of(&tables, reused);
-    Ok((tables, summary))
+    Ok(Scan { tables, summary })
 }
 
-/// Whether a scan may write its tables into `out`: a folder of an earlier scan, or one without files of their names.
+/// Checks that a scan with `settings` may write its tables into `out`: a folder of an earlier scan, or one without
+/// other files of the same names.
 ///
 /// # Errors
-/// The reason why not.
-pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), OutputError> {
+/// `out` is inside the data folder, or a file there is not one of carpus.
+pub fn check_outputs(outputs: &Outputs, out: &Path, settings: &ScanSettings) -> Result<(), OutputError> {
     outputs.path(out)?;
-    // An earlier scan's, or nobody's.
+    // A folder of an earlier scan, or an empty one.
     if kind::TABLES.is_free(out).is_ok_and(|free| free) {
         return Ok(());
     }
@@ -196,6 +216,7 @@ pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), Out
         }
         outputs.file(&out.join(format!("{}.csv", T::NAME)), &FileKind::csv("a table of carpus", T::COLUMNS))
     }
+    let csv = settings.csv;
     check::<PatientRow>(outputs, out, csv)?;
     check::<ImageRow>(outputs, out, csv)?;
     check::<BoneRow>(outputs, out, csv)?;
@@ -203,11 +224,11 @@ pub fn check_outputs(outputs: &Outputs, out: &Path, csv: bool) -> Result<(), Out
 }
 
 fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
-    // Held only while the reader is taken and put back, which does not panic.
+    // The lock is held only to take or return the reader, which does not panic.
     reader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Masks of a submission by image id, for images of the data; each image's size in the CSV is that of the image.
+/// Masks of a submission by image id, for the images of the data. The masks have the size of their image.
 fn predictions<'a>(
     path: &Path,
     dataset: &'a Dataset,
@@ -223,9 +244,9 @@ fn predictions<'a>(
         match dataset.find(&image.image_name) {
             Some(entry) => drop(found.insert(&*entry.image_id, image.masks)),
             None => {
-                let reason = "predicted image is not in the data folder";
+                let reason = "the predicted image is not in the data folder";
                 let problem =
-                    Problem::new(ProblemSeverity::Warning, path.display().to_string(), reason, "prediction left out")
+                    Problem::new(ProblemSeverity::Warning, path.display().to_string(), reason, "prediction ignored")
                         .at(format!("image_name {}", image.image_name))
                         .raw(&image.image_name);
                 problems.push(problem.of_image(image_id(&image.image_name)));
@@ -237,7 +258,8 @@ fn predictions<'a>(
 
 fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient> {
     if dataset.metadata().is_none() {
-        let reason = "no spreadsheet of patients at the top of the data folder; expected meta_data.xlsx or a CSV";
+        let reason =
+            "the data folder has no spreadsheet of patients; expected meta_data.xlsx or a CSV at its top level";
         problems.push(Problem::new(ProblemSeverity::Warning, "", reason, "metadata left empty"));
     }
     let file = dataset.metadata().unwrap_or_default();
@@ -253,14 +275,14 @@ fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient>
     }
 }
 
-/// Rows of the spreadsheet in its order, then patients who have images and no row.
+/// Rows of the spreadsheet in its order, then patients with images but without a row.
 fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<PatientRow> {
     let mut images: BTreeMap<&str, (u32, Subset)> = BTreeMap::new();
     for entry in dataset.images() {
         let (count, subset) = images.entry(&entry.patient_id).or_insert((0, entry.subset));
         *count += 1;
         if *subset != entry.subset {
-            let reason = format!("patient has images in {subset} too: train and test share a patient");
+            let reason = format!("the patient also has images in {subset}: train and test share a patient");
             problems.push(
                 Problem::new(ProblemSeverity::Error, &*entry.image, reason, "kept in both")
                     .raw(entry.subset.name())
@@ -296,14 +318,14 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
             ..PatientRow::default()
         });
         if let Some(file) = dataset.metadata() {
-            let reason = "patient has images and no row in the spreadsheet";
+            let reason = "the patient has images but no row in the spreadsheet";
             problems.push(Problem::new(ProblemSeverity::Error, file, reason, "metadata left empty").of_patient(*id));
         }
     }
     rows
 }
 
-/// Row of an image before anything is measured.
+/// The row of an image before measuring.
 fn blank_row(entry: &ImageEntry) -> ImageRow {
     ImageRow {
         image_id: entry.image_id.clone(),

@@ -4,23 +4,23 @@ use serde::Serialize;
 
 use super::Ratio;
 
-/// Odds and share ratio whose intervals allow for several observations of one patient.
+/// Odds ratio and ratio of shares, with confidence intervals that allow for several observations of one patient.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClusteredRatios {
     /// Clusters (patients) in the first group.
     pub clusters: usize,
-    /// Clusters in the group held against.
+    /// Clusters in the reference group.
     pub clusters_base: usize,
-    /// Odds ratio, first group against base.
+    /// Odds ratio, first group against reference group.
     pub odds_ratio: Ratio,
-    /// Ratio of the shares.
+    /// Ratio of the shares, first group against reference group.
     pub share_ratio: Ratio,
 }
 
-/// Ratios of `first` against `base`, each a list of (cluster, whether it has the feature), with the
-/// cluster-robust ("sandwich") interval: the two hands of a patient tend to be alike, which makes 800
-/// images worth less than 800 independent ones. `None` where a group has no observation with, or none
-/// without, the feature.
+/// Ratios of the group `first` to the reference group `base`. Each group is a list of (cluster, whether the observation
+/// has the feature). The confidence intervals are cluster-robust ("sandwich"): the two hands of a patient tend to be
+/// similar, so 800 images have less information than 800 independent ones. `None` if in one group all or no
+/// observations have the feature.
 ///
 /// Agrees with statsmodels' logit and Poisson regressions on the group with `cov_type="cluster"` and no
 /// small-sample correction. No cluster may be in both groups.
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeing_a_patient_twice_tells_nothing_new() {
+    fn duplicate_observations_of_a_patient_do_not_narrow_the_interval() {
         let group = |with: u32, all: u32| (0..all).map(|i| (i, i < with)).collect::<Vec<_>>();
         let twice = |g: &[(u32, bool)]| g.iter().chain(g).copied().collect::<Vec<_>>();
         let (a, b) = (group(10, 30), group(20, 30));

@@ -4,14 +4,14 @@ use statrs::function::gamma::ln_gamma;
 use super::Interval;
 use super::distributions::{chi_square_upper, z95};
 
-/// A ratio with its interval on the log scale.
+/// A ratio with a confidence interval computed on the log scale.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
     /// The ratio.
     pub value: f64,
-    /// 95 % interval.
+    /// 95 % confidence interval.
     pub ci: Interval,
-    /// Whether 0.5 was added to every cell because one was zero (Haldane's and Anscombe's correction).
+    /// Whether 0.5 was added to every cell because one was zero (Haldane-Anscombe correction).
     pub corrected: bool,
 }
 
@@ -22,21 +22,21 @@ impl Ratio {
     }
 }
 
-/// Counts with and without something, in a group and in the group it is held against.
+/// A two-by-two table: counts with and without a feature, in a group and in a reference group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TwoByTwo {
-    /// With it, in the first group.
+    /// With the feature, in the first group.
     pub with: usize,
-    /// Without it, in the first group.
+    /// Without the feature, in the first group.
     pub without: usize,
-    /// With it, in the group held against.
+    /// With the feature, in the reference group.
     pub with_base: usize,
-    /// Without it, in the group held against.
+    /// Without the feature, in the reference group.
     pub without_base: usize,
 }
 
 impl TwoByTwo {
-    /// Cells as `f64`, and whether 0.5 was added to each.
+    /// Cells as `f64`, and whether 0.5 was added to each; `None` for an empty group.
     fn cells(&self) -> Option<([f64; 4], bool)> {
         let cells = [self.with, self.without, self.with_base, self.without_base].map(|v| v as f64);
         if cells[0] + cells[1] == 0.0 || cells[2] + cells[3] == 0.0 {
@@ -46,7 +46,7 @@ impl TwoByTwo {
         Some((if corrected { cells.map(|v| v + 0.5) } else { cells }, corrected))
     }
 
-    /// Odds ratio, first group against base, with Woolf's interval; `None` for an empty group.
+    /// Odds ratio, first group against reference group, with Woolf's confidence interval; `None` for an empty group.
     /// Agrees with statsmodels' `Table2x2.oddsratio`.
     pub fn odds_ratio(&self) -> Option<Ratio> {
         let ([a, b, c, d], corrected) = self.cells()?;
@@ -54,16 +54,16 @@ impl TwoByTwo {
         Some(Ratio::from_log((a * d / (b * c)).ln(), se, corrected))
     }
 
-    /// Ratio of the shares, first group against base, with Katz's interval; `None` for an empty group.
-    /// Agrees with statsmodels' `Table2x2.riskratio`.
+    /// Ratio of the shares (risk ratio), first group against reference group, with Katz's confidence interval; `None`
+    /// for an empty group. Agrees with statsmodels' `Table2x2.riskratio`.
     pub fn share_ratio(&self) -> Option<Ratio> {
         let ([a, b, c, d], corrected) = self.cells()?;
         let se = (1.0 / a - 1.0 / (a + b) + 1.0 / c - 1.0 / (c + d)).sqrt();
         Some(Ratio::from_log((a / (a + b) / (c / (c + d))).ln(), se, corrected))
     }
 
-    /// Fisher's exact two-sided p: tables as unlikely as this one or more so. 1 where a margin is zero.
-    /// Agrees with `scipy.stats.fisher_exact`.
+    /// Two-sided p value of Fisher's exact test: the probability of all tables that are at most as likely as this one.
+    /// 1 if a margin is zero. Agrees with `scipy.stats.fisher_exact`.
     pub fn fisher_p(&self) -> f64 {
         let (row, base) = (self.with + self.without, self.with_base + self.without_base);
         let column = self.with + self.with_base;
@@ -71,7 +71,7 @@ impl TwoByTwo {
             |n: usize, k: usize| ln_gamma(n as f64 + 1.0) - ln_gamma(k as f64 + 1.0) - ln_gamma((n - k) as f64 + 1.0);
         let ln_probability = |k: usize| choose(row, k) + choose(base, column - k) - choose(row + base, column);
         let observed = ln_probability(self.with);
-        // Equal probabilities differ by rounding in the logarithms.
+        // Equal probabilities may differ by rounding in the logarithms.
         (column.saturating_sub(base)..=column.min(row))
             .map(ln_probability)
             .filter(|l| *l <= observed + 1e-9)
@@ -84,23 +84,22 @@ impl TwoByTwo {
 /// Pearson's chi-square test of independence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ChiSquare {
-    /// Sum of all cells.
+    /// Number of observations.
     pub n: usize,
     /// The statistic, without continuity correction.
     pub chi2: f64,
     /// Degrees of freedom.
     pub df: usize,
-    /// p of independence.
+    /// p value for independence.
     pub p: f64,
     /// Cramér's V, 0 to 1.
     pub cramer_v: f64,
-    /// Smallest expected count; below 5 the p is rough.
+    /// Smallest expected count; below 5 the p value is inaccurate.
     pub least_expected: f64,
 }
 
-/// Chi-square of a table of counts (rows of equal length; shorter ones count as padded with zeros). Empty
-/// rows and columns are left out; `None` when fewer than two of either remain.
-/// Agrees with `scipy.stats.chi2_contingency(correction=False)`.
+/// Chi-square test of a table of counts; shorter rows are padded with zeros. Empty rows and columns are left out;
+/// `None` if fewer than two rows or columns remain. Agrees with `scipy.stats.chi2_contingency(correction=False)`.
 pub fn chi_square(table: &[Vec<usize>]) -> Option<ChiSquare> {
     let width = table.iter().map(Vec::len).max()?;
     let column = |j: usize| table.iter().map(|r| r.get(j).copied().unwrap_or(0)).sum::<usize>();
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_cells_are_corrected_and_said_so() {
+    fn zero_cells_are_corrected_and_marked() {
         let t = TwoByTwo { with: 0, without: 10, with_base: 5, without_base: 5 };
         let or = t.odds_ratio().unwrap();
         assert!(or.corrected && (or.value - (0.5 * 5.5) / (10.5 * 5.5)).abs() < 1e-12);

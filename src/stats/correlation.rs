@@ -4,16 +4,16 @@ use super::Interval;
 use super::distributions::{t_two_sided, z95};
 use super::summary::mean;
 
-/// A correlation coefficient with its test against zero.
+/// A correlation coefficient with its test for zero correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Correlation {
-    /// Complete pairs.
+    /// Number of complete pairs.
     pub n: usize,
     /// The coefficient.
     pub r: f64,
-    /// 95 % interval by Fisher's z; needs four pairs and |r| < 1.
+    /// 95 % confidence interval by Fisher's z; `None` for fewer than four pairs or |r| = 1.
     pub ci: Option<Interval>,
-    /// Two-sided p of r = 0 by Student's t.
+    /// Two-sided p value for r = 0 by Student's t.
     pub p: f64,
 }
 
@@ -22,21 +22,21 @@ pub fn complete_pairs(x: &[Option<f64>], y: &[Option<f64>]) -> Vec<(f64, f64)> {
     x.iter().zip(y).filter_map(|(a, b)| Some(((*a)?, (*b)?))).filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
 }
 
-/// Pearson's r; `None` for fewer than three complete pairs or a column without spread.
+/// Pearson's r; `None` for fewer than three complete pairs or a column without variance.
 /// Agrees with `scipy.stats.pearsonr`.
 pub fn pearson(x: &[Option<f64>], y: &[Option<f64>]) -> Option<Correlation> {
     of_pairs(&complete_pairs(x, y))
 }
 
-/// Spearman's rank correlation (ties share their mean rank). Agrees with `scipy.stats.spearmanr`; the
-/// interval is Fisher's z of the ranks' r, an approximation.
+/// Spearman's rank correlation; ties have their mean rank. `None` as for [`pearson`]. Agrees with
+/// `scipy.stats.spearmanr`; the confidence interval is approximate: Fisher's z of the correlation of ranks.
 pub fn spearman(x: &[Option<f64>], y: &[Option<f64>]) -> Option<Correlation> {
     let pairs = complete_pairs(x, y);
     let (x, y): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
     of_pairs(&ranks(&x).into_iter().zip(ranks(&y)).collect::<Vec<_>>())
 }
 
-/// 1-based ranks in the order of the values; ties share their mean rank.
+/// 1-based ranks, one per value; ties have their mean rank.
 pub fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
@@ -67,9 +67,9 @@ fn of_pairs(pairs: &[(f64, f64)]) -> Option<Correlation> {
         yy += b * b;
         xy += a * b;
     }
-    // Rounding leaves a trace of spread in a constant column; it is no spread.
-    let flat = |ss: f64, mean: f64| ss.sqrt() <= 1e-13 * mean.abs() * (n as f64).sqrt() || ss == 0.0;
-    if flat(xx, mean_x) || flat(yy, mean_y) {
+    // A constant column may have a small variance by rounding.
+    let is_constant = |ss: f64, mean: f64| ss.sqrt() <= 1e-13 * mean.abs() * (n as f64).sqrt() || ss == 0.0;
+    if is_constant(xx, mean_x) || is_constant(yy, mean_y) {
         return None;
     }
     let r = (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0);
@@ -87,12 +87,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_pairs_are_left_out() {
+    fn incomplete_pairs_are_ignored() {
         let x = [Some(1.0), None, Some(2.0), Some(3.0), Some(f64::NAN)];
         let y = [Some(2.0), Some(9.0), Some(4.0), Some(6.0), Some(1.0)];
         let c = pearson(&x, &y).unwrap();
         assert_eq!((c.n, c.ci), (3, None));
-        // A line, up to rounding.
+        // An exact line, except for rounding.
         assert!((c.r - 1.0).abs() < 1e-12 && c.p < 1e-6, "{c:?}");
     }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_share_their_rank() {
+    fn ties_have_their_mean_rank() {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! Tail areas and quantiles of the sampling distributions, thin over statrs.
+//! Tail probabilities and quantiles of the sampling distributions, computed with statrs.
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use statrs::function::beta::beta_reg;
@@ -13,7 +13,7 @@ pub(super) fn t_two_sided(t: f64, df: f64) -> f64 {
     beta_reg(df / 2.0, 0.5, df / (df + t * t)).clamp(0.0, 1.0)
 }
 
-/// The t with P(|T| ≥ t) = `tail`: to 12 digits up to 10,000 degrees of freedom, to 5 up to 100,000.
+/// The t with P(|T| ≥ t) = `tail`; accurate to 12 digits up to 10,000 degrees of freedom, to 5 digits up to 100,000.
 pub(super) fn t_quantile_two_sided(tail: f64, df: f64) -> f64 {
     StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| -t.inverse_cdf(tail / 2.0))
 }
@@ -23,7 +23,7 @@ pub(super) fn normal_two_sided(z: f64) -> f64 {
     erfc(z.abs() / std::f64::consts::SQRT_2).clamp(0.0, 1.0)
 }
 
-/// The z of a 95 % interval, 1.959964.
+/// The z of a 95 % confidence interval, 1.959964.
 pub(super) fn z95() -> f64 {
     Normal::standard().inverse_cdf(0.975)
 }
@@ -33,7 +33,7 @@ pub(super) fn chi_square_upper(x: f64, df: f64) -> f64 {
     if x <= 0.0 { 1.0 } else { gamma_ur(df / 2.0, x / 2.0).clamp(0.0, 1.0) }
 }
 
-/// P(X ≥ f) for Fisher's and Snedecor's F.
+/// P(X ≥ f) for the F distribution.
 pub(super) fn f_upper(f: f64, df1: f64, df2: f64) -> f64 {
     if f <= 0.0 {
         1.0
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_of_the_tables() {
+    fn quantiles_agree_with_published_tables() {
         assert!((z95() - 1.959963984540054).abs() < 1e-9);
         assert!((t_quantile_two_sided(0.05, 10.0) - 2.228138851986273).abs() < 1e-9);
         assert!((t_quantile_two_sided(0.05, 1.0) - 12.706204736174698).abs() < 1e-7);

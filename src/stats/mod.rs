@@ -1,9 +1,9 @@
-//! Statistics of the report: pure functions over slices, each checked live against scipy or statsmodels.
+//! Statistics of the report: pure functions of slices. Tests compare each with scipy or statsmodels.
 //!
-//! Missing values: functions of pairs and of several columns take `Option<f64>` and leave out the rows in
-//! which anything is missing or not finite; functions of one or two samples take `f64` and leave out what
-//! is not finite. Every result carries the `n` that it rests on. What cannot be computed (too few values,
-//! no spread) is `None`, never NaN. Intervals are 95 % intervals.
+//! Missing values: functions of pairs or several columns take `Option<f64>` and ignore rows with a missing or
+//! non-finite value; functions of one or two samples take `f64` and ignore non-finite values. Every result contains
+//! the `n` that it is based on. A result that cannot be computed (too few values, no variance) is `None`, never NaN.
+//! Intervals are 95 % confidence intervals.
 
 mod clustered;
 mod contingency;
@@ -22,12 +22,12 @@ pub use contingency::{ChiSquare, Ratio, TwoByTwo, chi_square};
 pub use correlation::{Correlation, complete_pairs, pearson, ranks, spearman};
 pub use paired::{Bootstrap, Paired, bootstrap_mean, paired_t};
 pub use proportion::{Proportion, wilson};
-pub use regression::{Coefficient, Ols, OlsError, ols};
+pub use regression::{Coefficient, MeanResponse, Ols, OlsError, ols};
 pub use shift::{KolmogorovSmirnov, kolmogorov_smirnov};
 pub use summary::{SampleSummary, at_place, finite, histogram, quantile_sorted, summary};
 pub use two_sample::{MannWhitney, Welch, mann_whitney, welch};
 
-/// A 95 % interval.
+/// A 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Interval {
     /// Lower bound.
@@ -37,7 +37,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Whether `value` lies in it, bounds included.
+    /// Whether the interval contains `value`, bounds included.
     pub fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }

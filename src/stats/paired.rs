@@ -6,22 +6,22 @@ use super::Interval;
 use super::distributions::{t_quantile_two_sided, t_two_sided};
 use super::summary::{finite, mean, quantile_sorted, variance};
 
-/// Student's test of paired differences.
+/// Result of Student's t test of paired differences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Paired {
-    /// Pairs.
+    /// Number of pairs.
     pub n: usize,
-    /// Mean of first less second.
+    /// Mean difference, first minus second.
     pub difference: f64,
-    /// 95 % interval of the mean difference.
+    /// 95 % confidence interval of the mean difference.
     pub ci: Interval,
     /// Test statistic.
     pub t: f64,
-    /// Two-sided p of no difference.
+    /// Two-sided p value for a mean difference of 0.
     pub p: f64,
 }
 
-/// Student's t test of `(first, second)` pairs; `None` with fewer than two pairs or where all differences are equal.
+/// Student's t test of `(first, second)` pairs; `None` for fewer than two pairs or if all differences are equal.
 /// Agrees with `scipy.stats.ttest_rel`.
 pub fn paired_t(pairs: &[(f64, f64)]) -> Option<Paired> {
     let differences = finite(&pairs.iter().map(|(a, b)| a - b).collect::<Vec<_>>());
@@ -39,23 +39,23 @@ pub fn paired_t(pairs: &[(f64, f64)]) -> Option<Paired> {
     Some(Paired { n, difference, ci, t: difference / se, p: t_two_sided(difference / se, df) })
 }
 
-/// A mean with the bootstrap's interval.
+/// A mean with its bootstrap confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bootstrap {
-    /// Values.
+    /// Number of values.
     pub n: usize,
-    /// Clusters that were drawn.
+    /// Number of clusters.
     pub clusters: usize,
     /// Mean of the values.
     pub mean: f64,
-    /// 95 % interval, percentiles of the resampled means.
+    /// 95 % confidence interval: percentiles of the resampled means.
     pub ci: Interval,
 }
 
-/// The mean of `(cluster, value)` with the percentile bootstrap's interval (Efron 1979): whole clusters are drawn with
-/// replacement, so that two values of one patient do not count as two patients. The draws follow from `seed`.
-/// `None` with fewer than two clusters. Agrees with `scipy.stats.bootstrap(method="percentile")` within what the draws
-/// leave to chance.
+/// The mean of `(cluster, value)` pairs with a percentile bootstrap confidence interval (Efron 1979). Whole clusters
+/// are drawn with replacement, so that two values of one patient do not count as two patients. The same `seed` gives
+/// the same result. `None` for fewer than two clusters or no resamples. Agrees with
+/// `scipy.stats.bootstrap(method="percentile")` except for the random error of the draws.
 pub fn bootstrap_mean<K: Ord>(values: &[(K, f64)], resamples: usize, seed: u64) -> Option<Bootstrap> {
     let mut sums: std::collections::BTreeMap<&K, (f64, usize)> = std::collections::BTreeMap::new();
     for (cluster, value) in values.iter().filter(|v| v.1.is_finite()) {
@@ -85,19 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_little_gives_nothing() {
+    fn too_few_values_give_no_result() {
         assert_eq!(paired_t(&[(1.0, 0.5)]), None);
-        assert_eq!(paired_t(&[(1.0, 0.5), (2.0, 1.5)]), None, "no spread");
+        assert_eq!(paired_t(&[(1.0, 0.5), (2.0, 1.5)]), None, "no variance");
         assert_eq!(bootstrap_mean(&[("a", 1.0), ("a", 2.0)], 100, 0), None, "one cluster");
     }
 
     #[test]
-    fn alike_values_of_a_cluster_widen_the_interval() {
+    fn equal_values_in_a_cluster_widen_the_interval() {
         let value = |i: u32| f64::from(i * 7919 % 101) / 101.0;
         let alone: Vec<(u32, f64)> = (0..200).map(|i| (i, value(i))).collect();
         let twins: Vec<(u32, f64)> = (0..200).map(|i| (i / 2, value(i / 2))).collect();
         let width = |v: &[(u32, f64)]| bootstrap_mean(v, 4000, 1).map(|b| b.ci.high - b.ci.low).unwrap();
-        // Half as many independent values: wider by the root of 2; the draws leave some per cent to chance.
+        // Half as many independent values: wider by the square root of 2, with a random error of a few per cent.
         let ratio = width(&twins) / width(&alone);
         assert!((ratio - std::f64::consts::SQRT_2).abs() < 0.12, "{ratio}");
         assert_eq!(bootstrap_mean(&alone, 500, 7), bootstrap_mean(&alone, 500, 7));

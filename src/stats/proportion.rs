@@ -3,20 +3,20 @@ use serde::Serialize;
 use super::Interval;
 use super::distributions::z95;
 
-/// A share with its interval.
+/// A proportion with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Proportion {
-    /// Those that have it.
+    /// Number of observations with the feature.
     pub count: usize,
-    /// All.
+    /// Number of observations.
     pub n: usize,
     /// count / n.
     pub share: f64,
-    /// Wilson's 95 % interval.
+    /// Wilson's 95 % confidence interval.
     pub ci: Interval,
 }
 
-/// `count` of `n` with Wilson's score interval; `None` for n = 0 or count > n.
+/// The proportion `count` / `n` with Wilson's score interval; `None` for n = 0 or count > n.
 /// Agrees with `statsmodels.stats.proportion.proportion_confint(method="wilson")`.
 pub fn wilson(count: usize, n: usize) -> Option<Proportion> {
     if n == 0 || count > n {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_of_the_scale() {
+    fn proportions_of_0_and_1() {
         assert_eq!(wilson(0, 0), None);
         assert_eq!(wilson(3, 2), None);
         let none = wilson(0, 10).unwrap();

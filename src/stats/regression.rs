@@ -4,25 +4,25 @@ use serde::Serialize;
 use super::Interval;
 use super::distributions::{f_upper, t_quantile_two_sided, t_two_sided};
 
-/// Why there is no regression.
+/// Why a regression cannot be fitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OlsError {
-    /// Too few complete rows for the number of coefficients.
-    #[error("{rows} complete rows for {coefficients} coefficients; at least {} are needed", coefficients + 1)]
+    /// Too few complete rows for the coefficients.
+    #[error("{rows} complete rows for {coefficients} coefficients; expected at least {} rows", coefficients + 1)]
     TooFew {
-        /// Rows with nothing missing.
+        /// Number of rows without a missing value.
         rows: usize,
-        /// Coefficients, intercept included.
+        /// Number of coefficients, intercept included.
         coefficients: usize,
     },
-    /// A regressor that the intercept and those before it determine.
-    #[error("`{name}` does not vary on its own: the regressors before it determine it")]
+    /// A regressor that is a linear combination of the intercept and earlier regressors.
+    #[error("`{name}` is constant or a linear combination of the regressors before it")]
     Collinear {
         /// Name of the regressor.
         name: String,
     },
-    /// The response does not vary.
-    #[error("the response does not vary")]
+    /// The response is constant.
+    #[error("the response is constant")]
     Constant,
 }
 
@@ -31,38 +31,47 @@ pub enum OlsError {
 pub struct Coefficient {
     /// `intercept`, or the regressor's name.
     pub name: String,
-    /// Estimate, in units of the response a unit of the regressor.
+    /// Estimate: change of the response per unit of the regressor.
     pub value: f64,
     /// Standard error.
     pub se: f64,
     /// value / se.
     pub t: f64,
-    /// Two-sided p of a coefficient of zero.
+    /// Two-sided p value for a coefficient of 0.
     pub p: f64,
-    /// 95 % interval.
+    /// 95 % confidence interval.
     pub ci: Interval,
-    /// Variance inflation: 1 / (1 − R² of this regressor on the others); `None` for the intercept.
+    /// Variance inflation factor: 1 / (1 − R² of this regressor on the other ones); `None` for the intercept.
     pub vif: Option<f64>,
 }
 
-/// An ordinary least squares fit with intercept.
+/// A fitted mean with its confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeanResponse {
+    /// The mean.
+    pub mean: f64,
+    /// 95 % confidence interval of the mean.
+    pub ci: Interval,
+}
+
+/// An ordinary least squares fit with an intercept.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ols {
-    /// Complete rows.
+    /// Number of complete rows.
     pub n: usize,
     /// Residual degrees of freedom.
     pub df: usize,
-    /// Intercept first, then the regressors in order.
+    /// The intercept, then the regressors in their order.
     pub coefficients: Vec<Coefficient>,
-    /// Share of the response's variance explained.
+    /// R²: share of the response's variance that is explained.
     pub r2: f64,
-    /// The same, less what as many random regressors would explain.
+    /// Adjusted R².
     pub r2_adjusted: f64,
     /// Residual standard deviation.
     pub sigma: f64,
     /// F statistic of all regressors together.
     pub f: f64,
-    /// Its p.
+    /// p value of F.
     pub f_p: f64,
     /// (XᵀX)⁻¹.
     #[serde(skip)]
@@ -70,30 +79,31 @@ pub struct Ols {
 }
 
 impl Ols {
-    /// Mean response at the regressors' values with its 95 % interval.
+    /// Mean response at values of the regressors, one per regressor.
     ///
     /// # Panics
-    /// When `at` has not one value a regressor.
-    pub fn mean_at(&self, at: &[f64]) -> (f64, Interval) {
-        assert_eq!(at.len() + 1, self.coefficients.len(), "one value a regressor");
+    /// If `at` does not have one value per regressor.
+    pub fn mean_at(&self, at: &[f64]) -> MeanResponse {
+        assert_eq!(at.len() + 1, self.coefficients.len(), "one value per regressor");
         let x = DVector::from_iterator(at.len() + 1, std::iter::once(1.0).chain(at.iter().copied()));
         let mean = x.iter().zip(&self.coefficients).map(|(x, c)| x * c.value).sum::<f64>();
         let spread = x.dot(&(&self.unscaled * &x));
         let half = t_quantile_two_sided(0.05, self.df as f64) * self.sigma * spread.max(0.0).sqrt();
-        (mean, Interval { low: mean - half, high: mean + half })
+        MeanResponse { mean, ci: Interval { low: mean - half, high: mean + half } }
     }
 
-    /// The coefficient of a regressor.
+    /// The coefficient of a regressor; `None` for an unknown name.
     pub fn coefficient(&self, name: &str) -> Option<&Coefficient> {
         self.coefficients.iter().find(|c| c.name == name)
     }
 }
 
-/// Least squares of `response` on named regressors and an intercept, rows with anything missing left out.
-/// By Householder reflections of the standardised columns. Agrees with statsmodels' `OLS`.
+/// Least squares regression of `response` on named regressors and an intercept, without the rows in which a value is
+/// missing. Computed by Householder reflections of the standardised columns. Agrees with statsmodels' `OLS`.
 ///
 /// # Errors
-/// Too few complete rows, a regressor without spread of its own, or a constant response.
+/// There are too few complete rows, the response is constant, or a regressor is constant or a linear combination of
+/// earlier ones.
 pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> Result<Ols, OlsError> {
     let k = regressors.len() + 1;
     let complete = |row: usize| -> Option<(f64, Vec<f64>)> {
@@ -112,7 +122,7 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
     if total.sqrt() <= 1e-13 * least(y_mean) || total == 0.0 {
         return Err(OlsError::Constant);
     }
-    // Centred, scaled columns: the intercept drops out and collinearity shows as a small diagonal.
+    // With centred and scaled columns the intercept drops out, and a collinear column has a small diagonal element.
     let collinear = |j: usize| OlsError::Collinear { name: regressors[j].0.to_owned() };
     let mut x = DMatrix::from_fn(n, k - 1, |row, j| rows[row][j]);
     let (mut means, mut norms) = (DVector::zeros(k - 1), DVector::zeros(k - 1));
@@ -170,7 +180,7 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
     })
 }
 
-/// (XᵀX)⁻¹ of `n` rows with an intercept first, from that of the centred columns and their means.
+/// (XᵀX)⁻¹ of `n` rows with the intercept as first column, from that of the centred columns and their means.
 fn with_intercept(of_slopes: DMatrix<f64>, means: &DVector<f64>, n: usize) -> DMatrix<f64> {
     let cross = -(&of_slopes * means);
     let mut all = of_slopes.insert_row(0, 0.0).insert_column(0, 0.0);
@@ -180,7 +190,7 @@ fn with_intercept(of_slopes: DMatrix<f64>, means: &DVector<f64>, n: usize) -> DM
     all
 }
 
-/// Takes the mean out of a column; the mean and the sum of squares left.
+/// Subtracts the mean from a column; returns the mean and the sum of squares of the centred column.
 fn centred(mut column: DVectorViewMut<f64>) -> (f64, f64) {
     let mean = column.mean();
     column.add_scalar_mut(-mean);
@@ -192,15 +202,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_found_and_missing_rows_left_out() {
+    fn a_line_is_fitted_without_incomplete_rows() {
         let x: Vec<_> = (0..10).map(|i| Some(f64::from(i))).collect();
         let mut y: Vec<_> = x.iter().map(|v| v.map(|v| 3.0 + 2.0 * v)).collect();
         y[4] = None;
         let fit = ols(&y, &[("x", &x)]).unwrap();
         assert_eq!((fit.n, fit.df), (9, 7));
         assert!((fit.coefficients[0].value - 3.0).abs() < 1e-12 && (fit.coefficients[1].value - 2.0).abs() < 1e-12);
-        assert!((fit.r2 - 1.0).abs() < 1e-12 && (fit.mean_at(&[20.0]).0 - 43.0).abs() < 1e-10);
-        // Without regressors, the mean and its standard error.
+        assert!((fit.r2 - 1.0).abs() < 1e-12 && (fit.mean_at(&[20.0]).mean - 43.0).abs() < 1e-10);
+        // Without regressors the result is the mean and its standard error.
         let alone = ols(&[Some(1.0), Some(2.0), Some(6.0)], &[]).unwrap();
         assert_eq!((alone.coefficients.len(), alone.df, alone.f), (1, 2, 0.0));
         assert!((alone.coefficients[0].value - 3.0).abs() < 1e-12);
@@ -208,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_fitted_is_named() {
+    fn errors_name_the_regressor() {
         let x: Vec<_> = (0..10).map(|i| Some(f64::from(i))).collect();
         let double: Vec<_> = x.iter().map(|v| v.map(|v| 2.0 * v + 1.0)).collect();
         let y: Vec<_> = (0..10).map(|i| Some(f64::from(i * i))).collect();

@@ -1,10 +1,10 @@
-//! Statistics that a few wild values cannot move.
+//! Robust statistics: a few outliers hardly change them.
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
 use super::quantile_sorted;
 
-/// Standard deviation of a normal distribution over its median absolute deviation.
+/// Standard deviation of a normal distribution divided by its median absolute deviation (MAD).
 const MAD_TO_SD: f64 = 1.4826;
 
 /// The median; `None` for no values.
@@ -14,19 +14,19 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| quantile_sorted(&values, 0.5))
 }
 
-/// Median, and the standard deviation that the median absolute deviation stands for; `None` for no values.
+/// The median, and the standard deviation estimated from the median absolute deviation; `None` for no values.
 pub fn centre_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     let centre = median(values.iter().copied())?;
     let spread = median(values.iter().map(|v| (v - centre).abs()))? * MAD_TO_SD;
     Some((centre, spread))
 }
 
-/// Coefficients of a linear regression that outliers hardly move: least squares, reweighted with Tukey's
-/// biweight (c = 4.685) on residuals in units of their MAD. Each row of `x` holds the regressors, the constant
-/// among them. `None` where there are fewer rows than twice the columns, or the columns depend on each other.
+/// Coefficients of a robust linear regression: least squares, iteratively reweighted with Tukey's biweight (c = 4.685)
+/// of the residuals in units of their MAD. Each row of `x` has the regressors, including the constant. `None` if there
+/// are fewer than two rows per column, or the columns are collinear.
 pub fn regression(x: &[Vec<f64>], y: &[f64]) -> Option<Vec<f64>> {
     const TUKEY: f64 = 4.685;
-    const LEAST_OWN: f64 = 1e-10;
+    const MIN_UNEXPLAINED: f64 = 1e-10;
     let columns = x.first()?.len();
     if x.len() < 2 * columns {
         return None;
@@ -39,9 +39,9 @@ pub fn regression(x: &[Vec<f64>], y: &[f64]) -> Option<Vec<f64>> {
         weighted.column_iter_mut().for_each(|mut column| column.component_mul_assign(&weights));
         let normal = weighted.tr_mul(&x);
         let triangle = Cholesky::new(normal.clone())?;
-        // The share of a column that those before it do not explain.
-        let own = |j: usize| triangle.l_dirty()[(j, j)].powi(2) / normal[(j, j)];
-        if (0..columns).any(|j| own(j) < LEAST_OWN) {
+        // The share of a column that the columns before it do not explain.
+        let unexplained = |j: usize| triangle.l_dirty()[(j, j)].powi(2) / normal[(j, j)];
+        if (0..columns).any(|j| unexplained(j) < MIN_UNEXPLAINED) {
             return None;
         }
         coefficients = triangle.solve(&weighted.tr_mul(&y));
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wild_values_do_not_move_the_centre() {
+    fn outliers_do_not_change_the_centre() {
         let mut values: Vec<f64> = (0..99).map(|i| f64::from(i % 11)).collect();
         let clean = centre_and_spread(&values).unwrap();
         values.extend([1e9; 20]);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn regression_ignores_a_fifth_of_wild_rows() {
+    fn regression_ignores_a_fifth_of_outliers() {
         let x: Vec<Vec<f64>> = (0..50).map(|i| vec![1.0, f64::from(i)]).collect();
         let y: Vec<f64> = (0..50)
             .map(|i| if i % 5 == 0 { 900.0 } else { 3.0 + 2.0 * f64::from(i) + 0.01 * f64::from(i % 3) })
@@ -84,7 +84,7 @@ mod tests {
         let c = regression(&x, &y).unwrap();
         assert!((c[0] - 3.0).abs() < 0.1 && (c[1] - 2.0).abs() < 0.01, "{c:?}");
         assert_eq!(regression(&x[..3], &y[..3]), None);
-        // A column that is another one, but for its rounding.
+        // A column that is a linear combination of the others, except for rounding.
         let double: Vec<Vec<f64>> = x.iter().map(|row| vec![row[0], row[1], 0.1 * row[1] + 0.3]).collect();
         assert_eq!(regression(&double, &y), None);
     }

@@ -2,21 +2,22 @@ use serde::Serialize;
 
 use super::summary::finite;
 
-/// Kolmogorov's and Smirnov's distance of two samples.
+/// Result of the two-sample Kolmogorov-Smirnov test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct KolmogorovSmirnov {
-    /// Values in the first sample.
+    /// Number of values in the first sample.
     pub n1: usize,
-    /// Values in the second sample.
+    /// Number of values in the second sample.
     pub n2: usize,
     /// Largest difference of the two distribution functions, 0 to 1.
     pub distance: f64,
-    /// p of equal distributions by Kolmogorov's limit; good from some 20 values a sample.
+    /// p value for equal distributions, by Kolmogorov's limiting distribution; accurate from about 20 values per
+    /// sample.
     pub p: f64,
 }
 
-/// The distance of two samples; `None` where one is empty. The distance agrees with
-/// `scipy.stats.ks_2samp`, the p with `scipy.stats.kstwobign`.
+/// The Kolmogorov-Smirnov test of two samples; `None` if one has no finite values. The distance agrees with
+/// `scipy.stats.ks_2samp`, the p value with `scipy.stats.kstwobign`.
 pub fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> Option<KolmogorovSmirnov> {
     let (mut first, mut second) = (finite(first), finite(second));
     if first.is_empty() || second.is_empty() {
@@ -41,7 +42,7 @@ fn kolmogorov_upper(x: f64) -> f64 {
     if x <= 0.0 {
         return 1.0;
     }
-    // Two series for the same function, each where it converges fast.
+    // Two series of the same function, each used where it converges fast.
     if x < 1.0 {
         let term = |k: u32| (-(f64::from(2 * k - 1) * PI / x).powi(2) / 8.0).exp();
         let lower = (2.0 * PI).sqrt() / x * (1..=20).map(term).sum::<f64>();
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_and_apart() {
+    fn equal_and_disjoint_samples() {
         let x: Vec<f64> = (0..40).map(f64::from).collect();
         let same = kolmogorov_smirnov(&x, &x).unwrap();
         assert_eq!((same.distance, same.p), (0.0, 1.0));
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_series_meet() {
+    fn the_two_series_agree() {
         assert!((kolmogorov_upper(1.0 - 1e-12) - kolmogorov_upper(1.0)).abs() < 1e-11);
     }
 }

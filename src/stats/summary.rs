@@ -1,15 +1,15 @@
 use serde::Serialize;
 
-/// What a sample looks like. Quantiles interpolate linearly (numpy's default).
+/// Summary of a sample. Quantiles are interpolated linearly, as numpy does by default.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleSummary {
-    /// Finite values.
+    /// Number of finite values.
     pub n: usize,
     /// Mean.
     pub mean: f64,
-    /// Standard deviation with n − 1; `None` for one value.
+    /// Standard deviation with denominator n − 1; `None` for one value.
     pub sd: Option<f64>,
-    /// Least value.
+    /// Smallest value.
     pub min: f64,
     /// 5 % quantile.
     pub q05: f64,
@@ -21,7 +21,7 @@ pub struct SampleSummary {
     pub q75: f64,
     /// 95 % quantile.
     pub q95: f64,
-    /// Greatest value.
+    /// Largest value.
     pub max: f64,
 }
 
@@ -30,7 +30,7 @@ pub fn finite(values: &[f64]) -> Vec<f64> {
     values.iter().copied().filter(|v| v.is_finite()).collect()
 }
 
-/// Summary of the finite values; `None` for none.
+/// Summary of the finite values; `None` if there are none.
 pub fn summary(values: &[f64]) -> Option<SampleSummary> {
     let mut values = finite(values);
     values.sort_by(f64::total_cmp);
@@ -53,18 +53,19 @@ pub fn summary(values: &[f64]) -> Option<SampleSummary> {
     })
 }
 
-/// The `p` quantile of sorted values, linear between order statistics as numpy's default.
+/// The `p` quantile of sorted values, interpolated linearly between them as numpy does by default.
 ///
 /// # Panics
-/// On an empty slice.
+/// If the slice is empty.
 pub fn quantile_sorted(sorted: &[f64], p: f64) -> f64 {
     at_place(sorted, p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64)
 }
 
-/// The value at a `place` among sorted values (0 is the first), linear between them; the last beyond.
+/// The value at the fractional index `place` of sorted values, interpolated linearly; beyond the last index, the last
+/// value.
 ///
 /// # Panics
-/// On an empty slice.
+/// If the slice is empty.
 pub fn at_place(sorted: &[f64], place: f64) -> f64 {
     let last = sorted.len() - 1;
     let below = (place as usize).min(last);
@@ -72,7 +73,7 @@ pub fn at_place(sorted: &[f64], place: f64) -> f64 {
     sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// Counts of values in the bins between `edges` (ascending); a bin holds its left edge, the last one both.
+/// Number of values in each bin between ascending `edges`. A bin contains its left edge, the last one both edges.
 /// Values outside are not counted.
 pub fn histogram(values: &[f64], edges: &[f64]) -> Vec<usize> {
     let bins = edges.len().saturating_sub(1);
@@ -92,7 +93,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Variance with n − 1.
+/// Variance with denominator n − 1.
 pub(super) fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0)
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn bins_hold_their_left_edge_and_the_last_both() {
+    fn bins_contain_their_left_edge_and_the_last_one_both() {
         assert_eq!(histogram(&[0.0, 0.5, 1.0, 2.0, 2.1, -0.1, f64::NAN], &[0.0, 1.0, 2.0]), [2, 2]);
         assert!(histogram(&[1.0], &[]).is_empty());
         assert!(histogram(&[1.0], &[1.0]).is_empty());

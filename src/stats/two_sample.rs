@@ -5,43 +5,43 @@ use super::correlation::ranks;
 use super::distributions::{normal_two_sided, t_quantile_two_sided, t_two_sided};
 use super::summary::{finite, mean, variance};
 
-/// Welch's test of two means.
+/// Result of Welch's t test of two means.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Welch {
-    /// Values in the first sample.
+    /// Number of values in the first sample.
     pub n1: usize,
-    /// Values in the second sample.
+    /// Number of values in the second sample.
     pub n2: usize,
-    /// First mean less second mean.
+    /// Mean difference, first minus second.
     pub difference: f64,
-    /// 95 % interval of the difference.
+    /// 95 % confidence interval of the mean difference.
     pub ci: Interval,
     /// Test statistic.
     pub t: f64,
-    /// Welch's and Satterthwaite's degrees of freedom.
+    /// Degrees of freedom (Welch-Satterthwaite).
     pub df: f64,
-    /// Two-sided p of equal means.
+    /// Two-sided p value for equal means.
     pub p: f64,
-    /// Difference in pooled standard deviations (Cohen's d).
+    /// Cohen's d: the mean difference divided by the pooled standard deviation.
     pub cohen_d: f64,
 }
 
-/// Mann's and Whitney's U test.
+/// Result of the Mann-Whitney U test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct MannWhitney {
-    /// Values in the first sample.
+    /// Number of values in the first sample.
     pub n1: usize,
-    /// Values in the second sample.
+    /// Number of values in the second sample.
     pub n2: usize,
     /// U of the first sample.
     pub u: f64,
-    /// Chance that a value of the first sample exceeds one of the second, ties counting half.
+    /// Probability that a value of the first sample exceeds one of the second; ties count half.
     pub superiority: f64,
-    /// Two-sided p, normal approximation with tie and continuity correction.
+    /// Two-sided p value by the normal approximation, with tie and continuity correction.
     pub p: f64,
 }
 
-/// Welch's t test; `None` with fewer than two values in a sample or no spread at all.
+/// Welch's t test; `None` if a sample has fewer than two values or both have no variance.
 /// Agrees with `scipy.stats.ttest_ind(equal_var=False)`.
 pub fn welch(first: &[f64], second: &[f64]) -> Option<Welch> {
     let (first, second) = (finite(first), finite(second));
@@ -72,7 +72,7 @@ pub fn welch(first: &[f64], second: &[f64]) -> Option<Welch> {
     })
 }
 
-/// Mann-Whitney U; `None` for an empty sample or when all values are equal.
+/// The Mann-Whitney U test; `None` if a sample is empty or all values are equal.
 /// Agrees with `scipy.stats.mannwhitneyu(method="asymptotic")`.
 pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
     let (first, second) = (finite(first), finite(second));
@@ -92,7 +92,7 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
         return None;
     }
     let z = (u.max(n1 * n2 - u) - n1 * n2 / 2.0 - 0.5) / sd;
-    // Within half a rank of the middle z is negative: no evidence at all.
+    // z is negative if U is within 1/2 of its expected value: then p is 1.
     let p = if z <= 0.0 { 1.0 } else { normal_two_sided(z) };
     Some(MannWhitney { n1: first.len(), n2: second.len(), u, superiority: u / (n1 * n2), p })
 }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_to_test() {
+    fn too_few_or_equal_values_give_no_result() {
         assert_eq!(welch(&[1.0], &[1.0, 2.0]), None);
         assert_eq!(welch(&[1.0, 1.0], &[1.0, 1.0]), None);
         assert_eq!(mann_whitney(&[], &[1.0]), None);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_values_do_not_count() {
+    fn non_finite_values_are_ignored() {
         let w = welch(&[1.0, 2.0, f64::NAN, 3.0], &[2.0, 4.0]).unwrap();
         assert_eq!((w.n1, w.n2, w.difference), (3, 2, -1.0));
         let m = mann_whitney(&[5.0, f64::NAN], &[1.0, 2.0]).unwrap();

@@ -30,7 +30,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
         force: false,
     };
     phantom::generate(&settings, &data, &Silent).unwrap();
-    let (clean, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
+    let clean = scan(&Dataset::open(&data).unwrap(), &tables, &ScanSettings::default(), &Silent).unwrap().tables;
     let swaps = |tables: &carpus::tables::Tables| -> Vec<(String, String)> {
         let findings = audit::audit(tables, None, &AuditSettings::default()).unwrap();
         let rows = findings.iter().map(|f| f.row(tables));
@@ -41,7 +41,7 @@ fn a_swap_on_disk_becomes_a_finding_with_a_picture() {
     let image = &clean.images[3];
     swap_labels(&data.join(image.annotation_path.as_ref().unwrap()), "Pisiform", "Trapezoid");
     // An image that cannot be read when pictures are drawn costs its pictures and no others.
-    let (swapped, _) = scan(&Dataset::open(&data).unwrap(), &tables, false, &ScanSettings::default(), &Silent).unwrap();
+    let swapped = scan(&Dataset::open(&data).unwrap(), &tables, &ScanSettings::default(), &Silent).unwrap().tables;
     assert_eq!(swaps(&swapped), [(image.image_id.clone(), "Trapezoid|Pisiform".to_owned())]);
     let mut findings = audit::audit(&swapped, None, &AuditSettings::default()).unwrap();
     let mut of_broken = findings[0].clone();

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use carpus::bones::Bone;
 use carpus::clean::{
-    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanReport, CleanSettings, CropBox, StripRule,
-    clean, read_transforms,
+    Background, BackgroundSource, BoxSource, CleanError, CleanInputs, CleanReport, CleanSettings, CropBox, FoldTable,
+    StripRule, clean, read_transforms,
 };
 use carpus::dataset::corrections::{
     Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, append,
@@ -82,6 +82,7 @@ impl Data {
     }
 
     fn inputs<'a>(&'a self, dataset: &'a Dataset, folds: Option<&'a [FoldRow]>) -> CleanInputs<'a> {
+        let folds = folds.map(|rows| FoldTable { path: Path::new("folds.csv"), rows });
         CleanInputs { dataset, images: &self.images, subset: None, patients: &self.patients, folds }
     }
 
@@ -333,7 +334,7 @@ fn crops_go_only_with_their_images() {
     let (images, away) = (data.root().join("train/DCM"), data.folder.path().join("away"));
     std::fs::rename(&images, &away).unwrap();
     let cleaned = data.clean(&Corrections::default(), &CleanSettings { margin: 11, ..settings() });
-    let failed = cleaned.problems.iter().filter(|p| p.action.contains("earlier run stays")).count();
+    let failed = cleaned.problems.iter().filter(|p| p.action.contains("the crop of an earlier run is kept")).count();
     assert_eq!((cleaned.removed, failed, cleaned.transforms.len()), (0, 3, 4));
     let train = |all: &BTreeMap<PathBuf, String>| -> Vec<(PathBuf, String)> {
         all.iter().filter(|(path, _)| path.starts_with("train")).map(|(p, h)| (p.clone(), h.clone())).collect()
@@ -419,6 +420,53 @@ fn the_data_folder_is_never_written_to() {
         data.folds().into_iter().enumerate().map(|(i, row)| FoldRow { fold: i as u32, ..row }).collect();
     let outcome = clean(data.inputs(&dataset, Some(&leak)), &data.out(), &settings(), None, &Silent);
     assert!(outcome.unwrap_err().to_string().contains("001 in folds 0, 1"));
+}
+
+#[test]
+fn exclusions_of_the_scan_are_kept_without_the_corrections_file() {
+    let data = Data::draw(13);
+    let at = |name: &str| data.folder.path().join(name).to_str().unwrap().to_owned();
+    let (root, crops, tables, corrections) = (at("data"), at("crops"), at("tables"), at("corrections.jsonl"));
+    let excluded = &data.images[1];
+    append(Path::new(&corrections), &[correction(image_target(&excluded.image_id), Action::Exclude {}, None)]).unwrap();
+    carpus(&["scan", &root, "--corrections", &corrections, "--out", &tables]);
+
+    let cleaning = ["clean", &root, "--tables", &tables, "--out", &crops];
+    let (code, text) = carpus(&cleaning);
+    assert_eq!(code, Some(3), "{text}");
+    let warning = "1 image is excluded by the corrections of the scan, but not by those of this command; left out; \
+                   give the same --corrections";
+    assert!(text.contains(warning) && text.contains("3 crops") && text.contains("1 image excluded"), "{text}");
+    assert!(!Path::new(&crops).join(&excluded.path).exists());
+
+    let (code, text) = carpus(&[&cleaning[..], &["--corrections", &corrections]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("3 crops") && text.contains("1 image excluded"), "{text}");
+}
+
+#[test]
+fn folds_may_name_image_files_and_unknown_images_are_reported() {
+    let data = Data::draw(14);
+    let dataset = data.dataset(&Corrections::default());
+    let named = |name: &dyn Fn(&FoldRow) -> String| -> Vec<FoldRow> {
+        data.folds().into_iter().map(|row| FoldRow { image_id: name(&row), ..row }).collect()
+    };
+    let run = |folds: &[FoldRow]| clean(data.inputs(&dataset, Some(folds)), &data.out(), &settings(), None, &Silent);
+
+    let mut files = named(&|row| format!("{}.png", row.image_id));
+    assert_eq!(run(&files).unwrap().folds, Some(3));
+    let written: Vec<FoldRow> = read_csv(&data.out().join("folds.csv")).unwrap();
+    assert_eq!(written, data.folds());
+
+    files.push(FoldRow { image_id: "typo.png".into(), patient_id: "009".into(), ..files[0].clone() });
+    let cleaned = run(&files).unwrap();
+    assert_eq!((cleaned.folds, cleaned.problems.len()), (Some(3), 1));
+    assert!(cleaned.problems[0].reason.contains("image \"typo.png\" is not in the images table"));
+
+    let error = run(&named(&|row| format!("other-{}", row.image_id))).unwrap_err().to_string();
+    assert!(error.contains("folds.csv: no row names an image of the images table"), "{error}");
+    let error = run(&[]).unwrap_err().to_string();
+    assert!(error.contains("folds.csv has no rows"), "{error}");
 }
 
 fn carpus(arguments: &[&str]) -> (Option<i32>, String) {

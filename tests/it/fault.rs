@@ -7,7 +7,7 @@ use std::path::Path;
 use carpus::dataset::annotation::{self, AnnotationError};
 use carpus::dataset::{Dataset, image, metadata};
 use carpus::progress::Silent;
-use carpus::scan::{ScanSettings, scan};
+use carpus::scan::{Scan, ScanSettings, scan};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zip::write::SimpleFileOptions;
@@ -201,7 +201,7 @@ fn one_bad_file_of_each_kind_leaves_the_rest_of_the_batch() {
     assert_eq!(dataset.images().len(), 5);
     let out = tempfile::tempdir().unwrap();
     let settings = ScanSettings { jobs: 2, ..ScanSettings::default() };
-    let (tables, summary) = scan(&dataset, out.path(), false, &settings, &Silent).unwrap();
+    let Scan { tables, summary } = scan(&dataset, out.path(), &settings, &Silent).unwrap();
     assert_eq!(summary.images, 5);
     let problem = |part: &str| {
         let found: Vec<_> = tables.problems.iter().filter(|p| p.file.contains(part)).collect();

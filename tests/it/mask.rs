@@ -244,14 +244,14 @@ fn malformed_submissions_say_where() {
         read(&path).unwrap_err().replace(&path.display().to_string(), "FILE")
     };
     let with = |row: &str| message(format!("image_name,class,rle\n{}{row}\n", good("a.png")).as_bytes());
-    assert_eq!(message(b""), "FILE line 1: columns [], expected image_name,class,rle");
+    assert_eq!(message(b""), "FILE line 1: columns []; expected image_name,class,rle");
     assert!(message(b"image_name,class,rle,more\n").starts_with("FILE line 1: columns"));
     assert!(message(b"image_name,class,class\n").starts_with("FILE line 1: columns"));
     for (field, reason) in [
-        ("3", "1 numbers: an RLE has an even count"),
+        ("3", "1 number; expected pairs of start and length"),
         ("1 2 2 2", "run 2 starts at 2, inside or before the run that ends at 2"),
         ("9 2 1 2", "run 2 starts at 1, inside or before the run that ends at 10"),
-        ("1199 3", "run 1 ends at pixel 1201, the mask of 40x30 has 1200"),
+        ("1199 3", "run 1 ends at pixel 1201, but the mask of 40x30 has 1200 pixels"),
         ("1 2 three 4", "token 3 (\"three\") is not a positive whole number"),
         ("0 2", "token 1 (\"0\") is not a positive whole number"),
         ("4 -2", "token 2 (\"-2\") is not a positive whole number"),

@@ -13,7 +13,7 @@ use serde_json::Value;
 const SIZE: u32 = 256;
 
 fn scanned(data: &Path, tables: &Path) -> Tables {
-    scan(&Dataset::open(data).unwrap(), tables, false, &ScanSettings::default(), &Silent).unwrap().0
+    scan(&Dataset::open(data).unwrap(), tables, &ScanSettings::default(), &Silent).unwrap().tables
 }
 
 /// Image and suggestion of each finding of the check, in the order of the images.

@@ -8,7 +8,7 @@ use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
 use carpus::dataset::{MaskSource, ProblemSeverity, Side, Subset};
 use carpus::progress::Silent;
-use carpus::scan::{ScanSettings, scan};
+use carpus::scan::{Scan, ScanSettings, scan};
 use carpus::tables::Tables;
 use serde_json::json;
 
@@ -54,8 +54,8 @@ fn data() -> tempfile::TempDir {
 }
 
 fn run(root: &Path, out: &Path, jobs: usize) -> (Tables, usize) {
-    let settings = ScanSettings { jobs, ..Default::default() };
-    let (tables, summary) = scan(&Dataset::open(root).unwrap(), out, true, &settings, &Silent).unwrap();
+    let settings = ScanSettings { jobs, csv: true, ..Default::default() };
+    let Scan { tables, summary } = scan(&Dataset::open(root).unwrap(), out, &settings, &Silent).unwrap();
     (tables, summary.reused)
 }
 
@@ -89,7 +89,7 @@ fn the_threshold_of_rotation_stays_with_the_tables() {
     let (root, out) = (data(), tempfile::tempdir().unwrap());
     let rotated_from = |rotated_deg: f64| {
         let settings = ScanSettings { rotated_deg, ..ScanSettings::default() };
-        scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
+        scan(&Dataset::open(root.path()).unwrap(), out.path(), &settings, &Silent).unwrap();
         let tables = Tables::read(out.path()).unwrap();
         (tables.rotated_deg, tables.images[0].rotated)
     };
@@ -123,7 +123,7 @@ fn a_second_scan_reads_only_what_changed() {
     assert!(third.images[1].angle_deg.is_some());
     // Another threshold is another measure.
     let settings = ScanSettings { bright: 20, ..Default::default() };
-    let (_, summary) = scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
+    let Scan { summary, .. } = scan(&Dataset::open(root.path()).unwrap(), out.path(), &settings, &Silent).unwrap();
     assert_eq!(summary.reused, 0);
 }
 
@@ -161,7 +161,7 @@ fn predictions_stand_in_for_missing_annotations() {
     let path = root.path().join("predictions.csv.txt");
     fs::write(&path, csv).unwrap();
     let settings = ScanSettings { predictions: Some(path), ..Default::default() };
-    let (tables, _) = scan(&Dataset::open(root.path()).unwrap(), out.path(), false, &settings, &Silent).unwrap();
+    let Scan { tables, .. } = scan(&Dataset::open(root.path()).unwrap(), out.path(), &settings, &Silent).unwrap();
     let image = tables.images.iter().find(|i| i.subset == Subset::Test).unwrap();
     assert_eq!(image.mask_source, MaskSource::Prediction);
     assert!((image.angle_deg.unwrap() - 45.0).abs() < 1e-9);

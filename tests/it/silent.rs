@@ -73,7 +73,7 @@ fn predictions_of_other_images_under_two_names_or_in_other_pixels() {
 
     // In pixels of crops, which the file next to it says.
     submission::write_crops(&bench.at("crops.csv"), &right).unwrap();
-    ends(&run("crops.csv"), 1, "holds masks of crops");
+    ends(&run("crops.csv"), 1, "has masks of crops");
     ends(&bench.run(&["draw", "data", bench.id(0), "--predictions", "crops.csv", "--out", "a.png"]), 1, "of crops");
     ends(&bench.run(&["scan", "data", "--predictions", "crops.csv", "--out", "t"]), 1, "of crops");
     ends(&bench.run(&["vote", "right.csv", "crops.csv", "--out", "w.csv"]), 1, "differ in their pixels");

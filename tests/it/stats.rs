@@ -120,7 +120,7 @@ impl Cases {
         let regressors: Vec<(&str, &[Option<f64>])> = names.iter().zip(&columns).map(|(n, c)| (*n, &c[..])).collect();
         let fit = stats::ols(&y, &regressors).unwrap();
         let at = [171.0, 64.0, 1.0];
-        let (mean, ci) = fit.mean_at(&at);
+        let stats::MeanResponse { mean, ci } = fit.mean_at(&at);
         let mut ours = json!(fit);
         ours["mean_at"] = json!(mean);
         ours["mean_at_ci"] = json!(ci);

@@ -3,11 +3,11 @@ use serde_json::json;
 
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
-use crate::figures::{Chart, Figure, FittedLine, Scatter, ScatterSeries};
+use crate::figures::{Chart, Figure, FittedLine, FittedPoint, Scatter, ScatterSeries};
 use crate::report::study::{SUBSETS, sex_colour};
 use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, listed, num, p_text};
 use crate::report::{PatientQuantity, Section, Study};
-use crate::stats::{Correlation, Ols, OlsError, complete_pairs, ols, pearson, spearman};
+use crate::stats::{Correlation, MeanResponse, Ols, OlsError, complete_pairs, ols, pearson, spearman};
 use crate::tables::{filtered, is, values};
 
 /// Values of a column, row by row.
@@ -229,8 +229,8 @@ fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<FittedLine> {
     let line = (0..=24)
         .map(|i| {
             let at = low + (high - low) * f64::from(i) / 24.0;
-            let (mean, ci) = fit.mean_at(&[at]);
-            (at, mean, ci.low, ci.high)
+            let MeanResponse { mean, ci } = fit.mean_at(&[at]);
+            FittedPoint { x: at, mean, ci }
         })
         .collect();
     Some(FittedLine { name: "least squares, 95 % band".into(), line })
