@@ -1,4 +1,9 @@
-//! Bones that differ in size between a patient's two hands more than other patients' do.
+//! Reports bones that differ in size between the two hands of a patient more than in other patients.
+//!
+//! Why it matters: the two hands of a person are nearly symmetric, so a large difference is usually an error in
+//! one of the two outlines. A difference between the whole hands suggests another patient or another scale.
+//!
+//! Example: the left finger-10 has twice the area of the right one.
 
 use polars::prelude::PolarsResult;
 
@@ -8,16 +13,16 @@ use crate::bones::COUNT;
 use crate::dataset::Side;
 use crate::stats::robust;
 
-/// How unlike is too unlike. Score 1 asks for both.
+/// Differences that are reported. A score of 1 requires both `z` and `factor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AsymmetryThresholds {
-    /// Robust z of the log ratio of areas, the hands' overall ratio taken out.
+    /// Robust z score of the log ratio of the areas, after subtraction of the ratio of the whole hands.
     pub z: f64,
-    /// Difference in area as a factor; repeated outlines of a small carpal bone differ by up to 1.15.
+    /// Ratio of the areas; repeated outlines of a small carpal bone differ by a factor of up to 1.15.
     pub factor: f64,
-    /// Difference of the whole hands' area as a factor: the right hand is 1 to 2 % larger in most people.
+    /// Ratio of the areas of the whole hands; the right hand is 1 to 2 % larger in most people.
     pub whole_factor: f64,
-    /// Fewest patients to know what is usual.
+    /// Smallest number of patients with both hands that the check needs.
     pub patients: usize,
 }
 
@@ -28,16 +33,18 @@ impl Default for AsymmetryThresholds {
 }
 
 struct Pair {
+    /// Index of the image of the right hand.
     right: usize,
     left: usize,
-    /// Log of right over left area.
+    /// Per bone: log of the right area divided by the left area.
     ratios: [Option<f64>; COUNT],
+    /// Median of `ratios`.
     whole: f64,
 }
 
 pub(super) const CHECK: Check = Check {
     name: "asymmetry",
-    about: "a bone that differs in size from the patient's other hand",
+    about: "a bone that differs in size between the patient's two hands",
     ceiling: Severity::Medium,
     evidence: EvidenceKind::Bones,
     faults: &[],
@@ -56,17 +63,19 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
         let Some((centre, spread)) = robust::centre_and_spread(&ratios) else { continue };
         for pair in &pairs {
             let Some(ratio) = pair.ratios[b] else { continue };
-            let off = ratio - pair.whole - centre;
-            let score = (off.abs() / (thresholds.z * spread.max(0.02))).min(off.abs() / thresholds.factor.ln());
+            let difference = ratio - pair.whole - centre;
+            let score =
+                (difference.abs() / (thresholds.z * spread.max(0.02))).min(difference.abs() / thresholds.factor.ln());
             if score < 1.0 || !score.is_finite() {
                 continue;
             }
-            let (image, other) = blamed(context, pair, b);
-            let larger = if image == pair.right { off } else { -off };
+            let (image, other) = suspect_first(context, pair, b);
+            let log_ratio = if image == pair.right { difference } else { -difference };
             let name = bone(b);
             let message = format!(
-                "{name} has {:.0} % of the area of that in the patient's other hand, the hands' sizes allowed for",
-                100.0 * larger.exp()
+                "{name} has {:.0} % of the area of the same bone in the patient's other hand, corrected for the sizes of \
+                 the hands",
+                100.0 * log_ratio.exp()
             );
             findings.push(
                 Finding::of_image(
@@ -77,24 +86,26 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
                     format!("compare the outlines of {name} in both hands"),
                 )
                 .with_bones([name])
-                .with_beside(other),
+                .compared_with(other),
             );
         }
     }
     for pair in &pairs {
         let score = pair.whole.abs() / thresholds.whole_factor.ln();
         if score >= 1.0 && score.is_finite() {
-            let message =
-                format!("the right hand's bones have {:.0} % of the area of the left hand's", 100.0 * pair.whole.exp());
+            let message = format!(
+                "the bones of the right hand have {:.0} % of the area of the left hand",
+                100.0 * pair.whole.exp()
+            );
             findings.push(
                 Finding::of_image(
                     &CHECK,
                     pair.right,
                     score,
                     message,
-                    "check that both images belong to one patient and have one scale",
+                    "check that both images belong to the same patient and have the same scale",
                 )
-                .with_beside(pair.left),
+                .compared_with(pair.left),
             );
         }
     }
@@ -102,36 +113,36 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
 }
 
 fn pair(context: &AuditContext, images: &[usize]) -> Option<Pair> {
-    const FEWEST: usize = 15;
+    const MIN_BONES: usize = 15;
     let [a, b] = images else { return None };
-    let (right, left) = match (context.side_seen(*a)?, context.side_seen(*b)?) {
+    let (right, left) = match (context.side_from_bones(*a)?, context.side_from_bones(*b)?) {
         (Side::R, Side::L) => (*a, *b),
         (Side::L, Side::R) => (*b, *a),
         _ => return None,
     };
-    // Half of the log of the area in each hand's own labels, put right where they were exchanged.
+    // Log of the area per bone, with exchanged labels corrected.
     let sizes = |i: usize| -> Option<[Option<f64>; COUNT]> {
         let verdict = context.verdicts[i].as_ref()?;
         Some(verdict.hand.relabelled(&verdict.labels).shapes.map(|s| s.map(|s| 2.0 * s[0])))
     };
-    let (of_right, of_left) = (sizes(right)?, sizes(left)?);
-    // Radius and Ulna are cut by the image's edge, wherever that falls.
+    let (right_sizes, left_sizes) = (sizes(right)?, sizes(left)?);
+    // The image's edge cuts Radius and Ulna at an arbitrary place.
     let forearm = |b: usize| bone(b).group() == crate::bones::BoneGroup::Forearm;
     let ratios: [Option<f64>; COUNT] =
-        std::array::from_fn(|b| if forearm(b) { None } else { Some(of_right[b]? - of_left[b]?) });
+        std::array::from_fn(|b| if forearm(b) { None } else { Some(right_sizes[b]? - left_sizes[b]?) });
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
-    if known.len() < FEWEST {
+    if known.len() < MIN_BONES {
         return None;
     }
     Some(Pair { right, left, ratios, whole: robust::median(known)? })
 }
 
-/// The hand whose bone goes less well with its own neighbours, and the other.
-fn blamed(context: &AuditContext, pair: &Pair, b: usize) -> (usize, usize) {
-    let odd = |i: usize| {
-        context.verdicts[i].as_ref().and_then(|v| v.judged.as_ref()?.shape.residuals[b]).map_or(0.0, |r| r.distance)
+/// The image in which the bone fits the other bones of its hand less well, then the other image.
+fn suspect_first(context: &AuditContext, pair: &Pair, b: usize) -> (usize, usize) {
+    let distance = |i: usize| {
+        context.verdicts[i].as_ref().and_then(|v| v.assessment.as_ref()?.shape.residuals[b]).map_or(0.0, |r| r.distance)
     };
-    if odd(pair.left) > odd(pair.right) { (pair.left, pair.right) } else { (pair.right, pair.left) }
+    if distance(pair.left) > distance(pair.right) { (pair.left, pair.right) } else { (pair.right, pair.left) }
 }
 
 #[cfg(test)]
@@ -140,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bone_unlike_its_twin_is_found_in_the_right_hand_of_the_two() {
+    fn a_bone_that_differs_between_the_hands_is_found_in_the_faulty_hand() {
         let mut population = Population::new(40, 91);
         population.bone(9, "finger-10").area_px *= 2;
         assert_eq!(found(&population, &CHECK), vec![(9, "finger-10".into())]);
     }
 
     #[test]
-    fn hands_of_unlike_size_are_one_finding() {
+    fn hands_of_different_size_are_one_finding() {
         let mut population = Population::new(40, 92);
         population.scale(9, 1.2);
         let findings = found(&population, &CHECK);

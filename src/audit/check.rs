@@ -1,3 +1,5 @@
+//! The list of checks, and how a check is described to the rest of the crate.
+
 use polars::prelude::PolarsResult;
 
 use crate::closed_enum::Named;
@@ -9,27 +11,27 @@ use super::{
     unknown_label, unusable,
 };
 
-/// A check: all that is known of it outside its file.
+/// A check, as the rest of the crate sees it.
 #[derive(Debug)]
 pub struct Check {
     /// Name in the findings table.
     pub name: &'static str,
-    /// What it finds, in a few words.
+    /// What it reports, in a few words.
     pub about: &'static str,
-    /// The worst severity that the check alone can give: what is common, or harmless to masks, is never high.
+    /// The highest severity of its findings. Checks of faults that are common or do not affect masks are never high.
     pub ceiling: Severity,
-    /// What the picture of a finding shows.
+    /// Content of the picture of a finding.
     pub evidence: EvidenceKind,
-    /// The faults of phantom data sets that it answers to.
-    pub faults: &'static [(&'static str, Answer)],
-    /// Its findings, in any order.
+    /// The kinds of faults in phantom data sets that it detects, and when such a fault counts as detected.
+    pub faults: &'static [(&'static str, Detection)],
+    /// Returns its findings, in any order.
     ///
     /// # Errors
-    /// Those of polars.
+    /// Polars cannot process a table.
     pub find: fn(&AuditContext) -> PolarsResult<Vec<Finding>>,
 }
 
-/// What the picture of a finding shows.
+/// Content of the picture of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceKind {
     /// The bones of the finding, enlarged.
@@ -38,24 +40,25 @@ pub enum EvidenceKind {
     Neighbours,
     /// The whole image, with the bones of the finding.
     Image,
-    /// The whole image, with the tips of thumb and little finger.
+    /// The whole image, with the distal phalanges of thumb and little finger.
     Tips,
     /// The whole image, with all bones.
     Hand,
 }
 
-/// How a finding answers to a planted fault.
+/// When a finding counts as the detection of a planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It names a bone at fault, or the whole image.
-    One,
-    /// It names every bone at fault.
-    Every,
-    /// It rightly describes a consequence and not the fault: a bone whose shape bears another bone's name, or none, is missing.
+pub enum Detection {
+    /// It names a faulty bone, or the whole image.
+    AnyBone,
+    /// It names every faulty bone.
+    AllBones,
+    /// It never counts as detection, but it is correct because it describes a consequence of the fault: a bone is
+    /// missing because its shape has another label.
     Consequence,
 }
 
-/// Every check, in the order of listings.
+/// Every check, in the order in which `carpus list checks` prints them.
 pub const CHECKS: &[Check] = &[
     missing::CHECK,
     duplicate_label::CHECK,
@@ -82,19 +85,19 @@ pub const CHECKS: &[Check] = &[
 ];
 
 impl Check {
-    /// The check of that name.
+    /// The check with this name.
     pub fn from_name(name: &str) -> Option<&'static Check> {
         CHECKS.iter().find(|check| check.name == name)
     }
 
-    /// Its place in [`CHECKS`].
-    pub(super) fn place(&self) -> Option<usize> {
+    /// Its index in [`CHECKS`].
+    pub(super) fn position(&self) -> Option<usize> {
         CHECKS.iter().position(|check| check == self)
     }
 
-    /// How it answers to a kind of fault; `None` where it does not.
-    pub(super) fn answer(&self, fault: &str) -> Option<Answer> {
-        self.faults.iter().find(|(kind, _)| *kind == fault).map(|(_, answer)| *answer)
+    /// When it detects faults of this kind; `None` where it does not look for them.
+    pub(super) fn detection(&self, fault: &str) -> Option<Detection> {
+        self.faults.iter().find(|(kind, _)| *kind == fault).map(|(_, detection)| *detection)
     }
 }
 
@@ -132,7 +135,9 @@ impl serde::Serialize for Check {
 impl<'de> serde::Deserialize<'de> for &'static Check {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'static Check, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Check::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no check {name:?}")))
+        Check::from_name(&name).ok_or_else(|| {
+            serde::de::Error::custom(format!("unknown check {name:?}; `carpus list checks` prints the names"))
+        })
     }
 }
 
@@ -147,9 +152,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_found_again() {
-        for (place, check) in CHECKS.iter().enumerate() {
-            assert_eq!(Check::from_name(check.name).and_then(Check::place), Some(place));
+    fn names_are_unique() {
+        for (position, check) in CHECKS.iter().enumerate() {
+            assert_eq!(Check::from_name(check.name).and_then(Check::position), Some(position));
         }
         assert_eq!(CHECKS.len(), 22);
     }

@@ -1,3 +1,5 @@
+//! The input of the checks: tables, hand model and scores, prepared once for all checks.
+
 use polars::prelude::*;
 use rayon::prelude::*;
 
@@ -9,34 +11,35 @@ use crate::scores::DiceTable;
 use crate::tables::{BoneRow, ColumnValue, ImageRow, PatientRow, ProblemRow, TableRow, Tables, with_patients};
 use crate::wording::counted;
 
-/// What the checks look at.
+/// Input of the checks.
 pub struct AuditContext<'a> {
     /// The scan's tables.
     pub tables: &'a Tables,
     /// Thresholds.
     pub settings: &'a AuditSettings,
-    /// Dice per image and class, where given.
+    /// Dice per image and class; `None` without a file of scores.
     pub scores: Option<&'a DiceTable>,
-    /// The images with the columns of their patients, in the order of their IDs; `image` is the row in the images table.
+    /// The images with the columns of their patients, sorted by image ID. The column `image` is the row in the images
+    /// table.
     pub hands: DataFrame,
-    /// The column `image` of the hands.
+    /// The column `image` of `hands`.
     order: Vec<usize>,
     /// The bones of each image, by class.
     pub bones: Vec<Vec<&'a BoneRow>>,
-    /// Images of each patient, in the order of their IDs.
+    /// Images of each patient, sorted by image ID.
     pub patients: Vec<Vec<usize>>,
-    /// The model of a hand, learnt from these hands.
+    /// The hand model estimated from these hands.
     pub model: HandModel,
-    /// Each image's hand against the model; `None` without masks.
+    /// Each image's hand compared with the model; `None` without masks.
     pub verdicts: Vec<Option<Verdict>>,
 }
 
 impl<'a> AuditContext<'a> {
-    /// Learns the model and judges every hand. Hands are taken in the order of their IDs, so that the order of
-    /// the table's rows changes nothing.
+    /// Estimates the model and compares every hand with it. Hands are sorted by image ID, so that the order of
+    /// the table's rows does not matter.
     ///
     /// # Errors
-    /// Those of polars.
+    /// Polars cannot process a table.
     pub fn new(tables: &'a Tables, settings: &'a AuditSettings, scores: Option<&'a DiceTable>) -> PolarsResult<Self> {
         let images = ImageRow::to_frame(&tables.images)?.lazy().with_row_index("image", None);
         let images = images.sort(["image_id"], SortMultipleOptions::default());
@@ -61,7 +64,7 @@ impl<'a> AuditContext<'a> {
 
         let hand = |i: &usize| (!bones[*i].is_empty()).then(|| MeasuredHand::new(*i, &bones[*i]));
         let drawn: Vec<MeasuredHand> = order.iter().filter_map(hand).collect();
-        let model = HandModel::learnt(&drawn);
+        let model = HandModel::estimate(&drawn);
         let mut verdicts = vec![None; tables.images.len()];
         for verdict in drawn.par_iter().map(|h| model.verdict(h)).collect::<Vec<_>>() {
             let image = verdict.hand.image;
@@ -70,21 +73,21 @@ impl<'a> AuditContext<'a> {
         Ok(AuditContext { tables, settings, scores, hands, order, bones, patients, model, verdicts })
     }
 
-    /// The images whose score is a number from 1 on, with their scores, in the order of their IDs.
+    /// The images with a finite score of at least 1, with their scores, sorted by image ID.
     ///
     /// # Errors
-    /// The hands have no such column, or it is of another type.
+    /// `hands` lacks a column of the expression, or a column has the wrong type.
     pub fn scored(&self, score: Expr) -> PolarsResult<Vec<(usize, f64)>> {
         let scored = self.hands.clone().lazy().select([col("image"), score.cast(DataType::Float64).alias("score")]);
         let scored = scored.filter(col("score").is_finite().and(col("score").gt_eq(lit(1.0)))).collect()?;
         Ok(indices(scored.column("image")?)?.into_iter().zip(f64::values(scored.column("score")?)?).collect())
     }
 
-    /// The problems for which an expression is true, with the images that they are about; `None` where that is not in the
-    /// images table.
+    /// The problems for which an expression is true, each with its image; `None` where the image is not in the images
+    /// table.
     ///
     /// # Errors
-    /// The problems have no such column, or it is of another type.
+    /// The problems table lacks a column of the expression, or a column has the wrong type.
     pub fn problems(&self, wanted: Expr) -> PolarsResult<Vec<(ProblemRow, Option<usize>)>> {
         let key = [col("image_id")];
         let images = self.hands.clone().lazy().select([col("image_id"), col("image")]);
@@ -94,17 +97,17 @@ impl<'a> AuditContext<'a> {
         Ok(ProblemRow::from_frame(&problems)?.into_iter().zip(images).collect())
     }
 
-    /// Row of an image.
+    /// An image's row of the images table.
     pub fn image(&self, i: usize) -> &'a ImageRow {
         &self.tables.images[i]
     }
 
-    /// Images in the order of their IDs.
+    /// Images sorted by ID, as indices in the images table.
     pub fn images(&self) -> impl Iterator<Item = usize> + '_ {
         self.order.iter().copied()
     }
 
-    /// Image, bone and row of every outline, in the order of [`AuditContext::images`].
+    /// Image, bone and row of every annotated bone, in the order of [`AuditContext::images`].
     pub fn outlines(&self) -> impl Iterator<Item = (usize, Bone, &'a BoneRow)> + '_ {
         let of_image = |i: usize| {
             self.bones[i].iter().filter_map(move |row| Some((i, Bone::from_index(row.class as usize)?, *row)))
@@ -112,51 +115,51 @@ impl<'a> AuditContext<'a> {
         self.images().flat_map(of_image)
     }
 
-    /// Hands that have a frame, with their verdicts.
-    pub fn judged(&self) -> impl Iterator<Item = (usize, &Verdict, &super::population::Judged)> + '_ {
+    /// Images whose hand could be compared with the model, with verdict and assessment.
+    pub fn assessed_hands(&self) -> impl Iterator<Item = (usize, &Verdict, &super::population::Assessment)> + '_ {
         self.images().filter_map(|i| {
             let verdict = self.verdicts[i].as_ref()?;
-            Some((i, verdict, verdict.judged.as_ref()?))
+            Some((i, verdict, verdict.assessment.as_ref()?))
         })
     }
 
-    /// Left or right by the bones' layout as a whole; where that cannot be told, by thumb and little finger.
-    pub fn side_seen(&self, image: usize) -> Option<Side> {
-        let judged = self.verdicts[image].as_ref().and_then(|v| v.judged.as_ref());
-        match judged {
-            // Half a hand of wrong labels can look like its mirror image.
-            Some(j) if 2 * j.place.removed < j.place.residuals.iter().flatten().count() => {
+    /// Left or right hand by the layout of all bones; where the layout is unclear, by thumb and little finger.
+    pub fn side_from_bones(&self, image: usize) -> Option<Side> {
+        let assessment = self.verdicts[image].as_ref().and_then(|v| v.assessment.as_ref());
+        match assessment {
+            // With half of the labels wrong, a hand can look like its mirror image.
+            Some(j) if 2 * j.position.removed < j.position.residuals.iter().flatten().count() => {
                 Some(if j.fit.mirrored { Side::L } else { Side::R })
             }
             _ => self.image(image).side_by_anatomy,
         }
     }
 
-    /// What the model rests on, for messages.
+    /// The data behind the model, for messages: `compared with 45 hands and the reference anatomy`.
     pub fn basis(&self) -> String {
         match self.model.hands {
-            0 => "judged by the anatomy table alone".to_owned(),
-            n if n < 60 => format!("judged by the anatomy table and {}", counted(n, "hand", "hands")),
-            n => format!("judged by {n} hands"),
+            0 => "compared with the reference anatomy".to_owned(),
+            n if n < 60 => format!("compared with {} and the reference anatomy", counted(n, "hand", "hands")),
+            n => format!("compared with {n} hands"),
         }
     }
 }
 
-/// Numbers of rows.
+/// A column of row numbers as indices.
 ///
 /// # Errors
-/// The column holds something else, or a value is missing.
+/// The column has another type, or a value is missing.
 pub fn indices(column: &Column) -> PolarsResult<Vec<usize>> {
     Ok(u32::values(column)?.into_iter().map(|row| row as usize).collect())
 }
 
-/// The bone of a channel known to exist.
+/// The bone of a valid class index.
 pub fn bone(class: usize) -> Bone {
     debug_assert!(class < COUNT);
     Bone::from_index(class).unwrap_or(Bone::CAPITATE)
 }
 
-/// The label that bone `b` carries in the file: after proposed changes of labels it is known by that.
+/// The label in the file of the shape that is bone `b` after the proposed label changes.
 pub fn label_in_file(verdict: &Verdict, b: usize) -> Bone {
     let label = verdict.labels.iter().enumerate().find(|(from, to)| **to == b && verdict.hand.drawn[*from]);
     bone(label.map_or(b, |l| l.0))

@@ -1,29 +1,32 @@
-//! Labels that occur more than once in an image: another bone under the wrong name, or one bone drawn twice.
-//! Shapes apart from each other in an image where no bone is missing are parts of one bone and specks beside
-//! it, which is the outlines' check.
+//! Reports labels that several shapes of an image have: one of the shapes is another bone with the wrong label, or
+//! one bone was drawn twice. Separate shapes in an image without a missing bone are treated as parts of one bone;
+//! `several_parts` and `tiny_parts` report those.
+//!
+//! Why it matters: the mask of the class contains two bones, and another bone has no mask.
+//!
+//! Example: two shapes are labelled Trapezium and no shape is labelled Trapezoid.
 
 use polars::prelude::PolarsResult;
 
-use super::population::SPECK_SHARE;
-use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
+use super::population::TINY_PART_SHARE;
+use super::{AuditContext, Check, Detection, EvidenceKind, Finding, Severity};
 use crate::bones::Bone;
 use crate::tables::BoneRow;
-use crate::wording::counted;
 
 const SCORE: f64 = 4.0;
 
-/// Whether the shapes of one label are one bone in parts, rather than two bones or one drawn twice.
+/// Whether the shapes of one label are parts of one bone, and not two bones or one bone drawn twice.
 pub(super) fn in_parts(row: &BoneRow, any_missing: bool) -> bool {
-    let apart = row.minor_parts_px as f64 / row.area_px.max(1) as f64;
-    row.n_parts > 1 && (!any_missing || apart < SPECK_SHARE)
+    let minor_share = row.minor_parts_px as f64 / row.area_px.max(1) as f64;
+    row.n_parts > 1 && (!any_missing || minor_share < TINY_PART_SHARE)
 }
 
 pub(super) const CHECK: Check = Check {
     name: "duplicate_label",
-    about: "a label that occurs more than once in an image",
+    about: "a label that several shapes of an image have",
     ceiling: Severity::High,
     evidence: EvidenceKind::Bones,
-    faults: &[("duplicate_label", Answer::One), ("tiny_part", Answer::One)],
+    faults: &[("duplicate_label", Detection::AnyBone), ("tiny_part", Detection::AnyBone)],
     find,
 };
 
@@ -37,10 +40,17 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
         }
         let suggestion = match absent.is_empty() {
             true => format!("delete the shape that is not {b}"),
-            false => format!("one of the shapes may be {}, which is missing", absent.join(" or ")),
+            false => {
+                let is_missing = if absent.len() == 1 { "which is missing" } else { "which are missing" };
+                format!("one of the shapes may be {}, {is_missing}", absent.join(" or "))
+            }
         };
-        let parts = counted(row.n_parts.max(1) as usize, "part", "parts");
-        let message = format!("{b} is drawn {} times, in {parts}", row.n_shapes);
+        let contact = match row.n_parts {
+            0 | 1 => "they touch or overlap".to_owned(),
+            parts if parts == row.n_shapes => "they do not touch".to_owned(),
+            parts => format!("together they form {parts} separate parts"),
+        };
+        let message = format!("{} shapes are labelled {b}; {contact}", row.n_shapes);
         findings.push(Finding::of_image(&CHECK, i, SCORE, message, suggestion).with_bones([b]));
     }
     Ok(findings)
@@ -52,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_used_twice_is_found_and_its_missing_neighbour_suggested() {
+    fn a_label_used_twice_is_found_and_the_missing_bone_suggested() {
         let mut population = Population::new(4, 3);
         population.remove(3, "Trapezoid");
         population.bone(3, "Trapezium").n_shapes = 2;
@@ -60,5 +70,6 @@ mod tests {
         let findings = population.audit();
         let duplicate = findings.iter().find(|f| f.check == &CHECK).unwrap();
         assert!(duplicate.suggestion.contains("Trapezoid"), "{}", duplicate.suggestion);
+        assert_eq!(duplicate.message, "2 shapes are labelled Trapezium; they touch or overlap");
     }
 }

@@ -1,4 +1,4 @@
-//! A picture of each finding: the bones concerned with thick outlines and names, the others faint.
+//! Pictures of findings: the bones of the finding have thick outlines and names, the other outlines are faint.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,24 +14,35 @@ use crate::mask::HandMasks;
 use crate::progress::Progress;
 use crate::tables::{ImageRow, Tables};
 
-/// Longest side of a picture in px.
+/// Longest side of a picture, px.
 const SIZE: u32 = 640;
-/// Most that a small bone is enlarged.
+/// Largest enlargement of a small bone.
 const ZOOM: f64 = 3.0;
-/// Margin round the bones concerned, as a share of their extent: enough for their neighbours to be seen.
+/// Margin around the bones of the finding, as a share of their extent: enough to show their neighbours.
 const MARGIN: f64 = 0.7;
 
-/// A finding without its picture: which, and why.
+/// An image whose pictures could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPicture {
-    /// Image.
+    /// ID of the image.
     pub image_id: String,
-    /// Why the picture could not be made.
+    /// Why the pictures could not be made.
     pub reason: String,
 }
 
-/// Writes `NNNN-CHECK-IMAGE.png` into `folder` for the findings of the list that are `wanted`; returns each one's file name
-/// (`None` where it is not, has no image, or reading failed) and what failed. An image is read once for all its findings.
+/// Result of [`write`].
+pub struct WrittenPictures {
+    /// File name per finding; `None` where the finding is not `wanted`, has no image, or its image cannot be read.
+    pub names: Vec<Option<String>>,
+    /// Images that cannot be read.
+    pub failed: Vec<MissingPicture>,
+}
+
+/// Writes `NNNN-CHECK-IMAGE.png` into `folder` for every finding that is `wanted`. Each image is read once for all its
+/// findings.
+///
+/// # Errors
+/// The folder or a picture cannot be written.
 pub fn write(
     findings: &[Finding],
     wanted: &[bool],
@@ -39,7 +50,7 @@ pub fn write(
     data: &Dataset,
     folder: &Path,
     progress: &dyn Progress,
-) -> std::io::Result<(Vec<Option<String>>, Vec<MissingPicture>)> {
+) -> std::io::Result<WrittenPictures> {
     std::fs::create_dir_all(folder)?;
     let mut by_image: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (n, finding) in findings.iter().enumerate() {
@@ -58,7 +69,8 @@ pub fn write(
                     .into_iter()
                     .map(|n| {
                         let picture = loaded.picture(&findings[n], tables, data);
-                        let name = format!("{:04}-{}-{}.png", n + 1, findings[n].check.name, plain(&row.image_id));
+                        let name =
+                            format!("{:04}-{}-{}.png", n + 1, findings[n].check.name, file_name_part(&row.image_id));
                         draw::write_png(&folder.join(&name), &picture).map_err(Failure::Output)?;
                         Ok((n, name))
                     })
@@ -69,28 +81,27 @@ pub fn write(
         })
         .collect();
     progress.finish();
-    let mut files = vec![None; findings.len()];
-    let mut failed = Vec::new();
+    let mut written = WrittenPictures { names: vec![None; findings.len()], failed: Vec::new() };
     for result in drawn {
         match result {
-            Ok(names) => names.into_iter().for_each(|(n, name)| files[n] = Some(name)),
-            Err(Failure::Input(image_id, reason)) => failed.push(MissingPicture { image_id, reason }),
+            Ok(names) => names.into_iter().for_each(|(n, name)| written.names[n] = Some(name)),
+            Err(Failure::Input(image_id, reason)) => written.failed.push(MissingPicture { image_id, reason }),
             Err(Failure::Output(error)) => return Err(error),
         }
     }
-    Ok((files, failed))
+    Ok(written)
 }
 
 enum Failure {
-    /// An image that cannot be read costs its own pictures only.
+    /// An image cannot be read: only its own pictures are missing.
     Input(String, String),
-    /// A folder that cannot be written to costs all.
+    /// A picture cannot be written: the command fails.
     Output(std::io::Error),
 }
 
-/// An image ID as part of a file name.
-fn plain(image_id: &str) -> String {
-    // A name may have 255 bytes; the number in front tells long ones apart.
+/// An image ID as part of a file name: at most 40 characters, others than letters, digits and `_-.` replaced.
+fn file_name_part(image_id: &str) -> String {
+    // File names are limited to 255 bytes. Shortened IDs stay distinct by the number in front of them.
     image_id.chars().take(40).map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect()
 }
 
@@ -101,16 +112,17 @@ struct Loaded {
 
 impl Loaded {
     fn read(row: &ImageRow, data: &Dataset) -> Result<Loaded, String> {
-        let entry = data.find(&row.image_id).ok_or_else(|| format!("{}: not in the data folder", row.path))?;
+        let entry =
+            data.find(&row.image_id).ok_or_else(|| format!("{}: the image is not in the data folder", row.path))?;
         let pixels = data.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
-        // What is wrong with an annotation's labels is a finding itself; the rest is drawn.
+        // Faults of the annotation are findings of their own; here the readable shapes are drawn.
         let read = data.annotation(entry).ok().flatten();
         let masks = read.map(|read| read.annotation.masks(pixels.width(), pixels.height()));
         Ok(Loaded { pixels, masks })
     }
 
     fn picture(&self, finding: &Finding, tables: &Tables, data: &Dataset) -> RgbImage {
-        let (concerned, crop): (Vec<Bone>, bool) = match finding.check.evidence {
+        let (emphasised, crop): (Vec<Bone>, bool) = match finding.check.evidence {
             EvidenceKind::Bones => (finding.bones.clone(), true),
             EvidenceKind::Neighbours => {
                 (finding.bones.iter().flat_map(|b| b.neighbours().iter().copied()).collect(), true)
@@ -119,12 +131,12 @@ impl Loaded {
             EvidenceKind::Tips => (vec![Bone::FINGER_1, Bone::FINGER_16], false),
             EvidenceKind::Hand => (Bone::all().collect(), false),
         };
-        let own = self.drawn(&concerned, crop);
-        let beside = finding.beside.and_then(|other| {
+        let own = self.drawn(&emphasised, crop);
+        let comparison = finding.comparison.and_then(|other| {
             let row = &tables.images[other];
-            Some((row.image_id.clone(), Loaded::read(row, data).ok()?.drawn(&concerned, crop)))
+            Some((row.image_id.clone(), Loaded::read(row, data).ok()?.drawn(&emphasised, crop)))
         });
-        match (beside, finding.image) {
+        match (comparison, finding.image) {
             (Some((name, other)), Some(image)) => {
                 let style = SheetStyle { columns: 2, ..SheetStyle::default() };
                 draw::contact_sheet(&[(tables.images[image].image_id.clone(), own), (name, other)], &style)
@@ -133,12 +145,12 @@ impl Loaded {
         }
     }
 
-    fn drawn(&self, concerned: &[Bone], crop: bool) -> RgbImage {
+    fn drawn(&self, emphasised: &[Bone], crop: bool) -> RgbImage {
         let Some(masks) = &self.masks else {
             return draw::outlines(&self.pixels, &[], &Options { max_size: SIZE, ..Options::default() });
         };
         let all = masks.iter().filter(|(_, m)| !m.is_empty());
-        let (strong, faint): (Vec<_>, Vec<_>) = all.partition(|(b, _)| concerned.contains(b));
+        let (strong, faint): (Vec<_>, Vec<_>) = all.partition(|(b, _)| emphasised.contains(b));
         let crop =
             crop.then(|| draw::crop_around(strong.iter().map(|s| s.1), MARGIN, self.pixels.dimensions())).flatten();
         let options = Options {

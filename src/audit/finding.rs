@@ -1,57 +1,59 @@
+//! A finding of a check, and its row in the findings table.
+
 use super::{Check, Severity};
 use crate::bones::Bone;
 use crate::dataset::Corrections;
 use crate::tables::{Tables, table};
 
 table! {
-    /// Something suspicious, for a person to judge. Rows ranked, worst first.
+    /// A suspicious image or annotation, for a person to review. Rows are sorted, worst first.
     pub struct FindingRow in "findings", for_people = true {
         /// Key of the images table.
         pub image_id: String,
-        /// Patient.
+        /// Key of the patients table.
         pub patient_id: String,
-        /// Class concerned; empty for the whole image.
+        /// Bones of the finding, joined by `|`; empty for the whole image.
         pub label: String,
         /// Name of the check.
         pub check: &'static Check,
-        /// How far out, in the check's own unit made comparable: about 1 at the threshold, larger is worse.
+        /// How unusual it is: 1 at the threshold of the check, larger is worse. Comparable between checks.
         pub score: f64,
         /// `low`, `medium`, `high`.
         pub severity: Severity,
-        /// What was seen.
+        /// Description.
         pub message: String,
-        /// What to do about it.
+        /// Proposed action.
         pub suggestion: String,
-        /// Evidence picture, relative to the findings file; empty for none.
+        /// Path of the picture, relative to the findings file; empty without a picture.
         pub evidence: String,
     }
 }
 
-/// Something suspicious, before it is a row of the table.
+/// A suspicious image or annotation, as a check returns it. [`Finding::row`] converts it to a row of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Which check.
+    /// The check that reports it.
     pub check: &'static Check,
-    /// Index in the images table; `None` for what concerns a patient without images, or a file that is none.
+    /// Index in the images table; `None` for a patient without images or a file that is not in the table.
     pub image: Option<usize>,
-    /// Image, where it is not in the images table.
+    /// ID of the image where `image` is `None`.
     pub image_id: String,
-    /// Patient, where `image` is `None`.
+    /// ID of the patient where `image` is `None`.
     pub patient_id: String,
-    /// Bones concerned; none for the whole image.
+    /// Bones of the finding; empty for the whole image.
     pub bones: Vec<Bone>,
-    /// 1 at the check's threshold, larger is worse.
+    /// 1 at the threshold of the check, larger is worse.
     pub score: f64,
-    /// What was seen.
+    /// Description.
     pub message: String,
-    /// What to do about it.
+    /// Proposed action.
     pub suggestion: String,
-    /// Another image to show beside this one, by index.
-    pub beside: Option<usize>,
+    /// Index of another image that the picture shows next to this one.
+    pub comparison: Option<usize>,
 }
 
 impl Finding {
-    /// About an image of the images table.
+    /// A finding about an image of the images table; add bones with [`Finding::with_bones`].
     pub fn of_image(
         check: &'static Check,
         image: usize,
@@ -68,26 +70,27 @@ impl Finding {
             score,
             message,
             suggestion: suggestion.into(),
-            beside: None,
+            comparison: None,
         }
     }
 
-    /// The same about these bones.
+    /// Sets the bones.
     pub fn with_bones(self, bones: impl IntoIterator<Item = Bone>) -> Self {
         Finding { bones: bones.into_iter().collect(), ..self }
     }
 
-    /// The same, with another image to compare with.
-    pub fn with_beside(self, image: usize) -> Self {
-        Finding { beside: Some(image), ..self }
+    /// Sets the image to compare with.
+    pub fn compared_with(self, image: usize) -> Self {
+        Finding { comparison: Some(image), ..self }
     }
 
-    /// By score, no worse than the check can be.
+    /// The severity of the score, limited to the ceiling of the check.
     pub fn severity(&self) -> Severity {
         Severity::of_score(self.score).min(self.check.ceiling)
     }
 
-    /// Whether the corrections settle it: its image or patient is excluded, or a person looked at it and kept the annotation.
+    /// Whether the corrections already handle it: they exclude its image or patient, or they keep the annotation for
+    /// this check.
     pub fn is_handled(&self, tables: &Tables, corrections: &Corrections) -> bool {
         let row = self.row(tables);
         corrections.excludes(&row.image_id, &row.patient_id)
@@ -96,16 +99,16 @@ impl Finding {
                 && self.bones.iter().all(|bone| corrections.keeps(&row.image_id, row.check.name, bone.name()))
     }
 
-    /// As a row of the findings table; `label` holds the bones joined by `|`.
+    /// Converts it to a row of the findings table.
     pub fn row(&self, tables: &Tables) -> FindingRow {
         let image = self.image.map(|i| &tables.images[i]);
-        let or = |of: Option<&String>, own: &String| of.unwrap_or(own).clone();
+        let or = |in_table: Option<&String>, own: &String| in_table.unwrap_or(own).clone();
         FindingRow {
             image_id: or(image.map(|i| &i.image_id), &self.image_id),
             patient_id: or(image.map(|i| &i.patient_id), &self.patient_id),
             label: self.bones.iter().map(|b| b.name()).collect::<Vec<_>>().join("|"),
             check: self.check,
-            // More digits would differ between machines and tell nothing.
+            // Rounded: further digits differ between machines and carry no information.
             score: (self.score * 1000.0).round() / 1000.0,
             severity: self.severity(),
             message: self.message.clone(),

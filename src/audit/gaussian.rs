@@ -1,40 +1,40 @@
-//! A joint normal distribution of one measure of all 29 bones (place, shape or orientation), learnt from hands
-//! that may have gaps and outliers, and what it says of each bone given the others.
+//! A joint normal distribution of one measure of all 29 bones (position, shape or orientation): estimation from
+//! hands with missing bones and outliers, and comparison of each bone with its prediction from the other bones.
 //!
-//! One distribution serves straight and bent wrists alike: the bend is one direction of the covariance, and a
-//! bone is judged given all others, which fix how far this hand is bent and each finger spread.
+//! One distribution describes straight and bent wrists: the bend is one direction of the covariance. Each bone is
+//! compared given all other bones, which determine the bend of the wrist and the spread of the fingers.
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
 use crate::bones::COUNT;
 use crate::stats::quantile_sorted;
 
-/// A measure of each bone, in its first `dims` numbers; `None` where a hand lacks it.
+/// A measure of each bone in the first `dims` numbers; `None` where it is unknown.
 pub type Values = [Option<[f64; 2]>; COUNT];
 
-/// A bone against what the others predict for it.
+/// A bone compared with its prediction from the other bones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Residual {
-    /// Measured less predicted.
+    /// Measured minus predicted.
     pub delta: [f64; 2],
-    /// Mahalanobis distance, calibrated so that the population's median is that of a normal distribution.
+    /// Mahalanobis distance, calibrated so that its median over the population is that of a normal distribution.
     pub distance: f64,
 }
 
-/// A hand against the distribution.
+/// A hand compared with the distribution.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Screened {
-    /// Bones that agree with each other.
+pub struct Screening {
+    /// Bones that are consistent with each other.
     pub accepted: [bool; COUNT],
-    /// Every measured bone given the accepted others.
+    /// Every measured bone given the other accepted bones.
     pub residuals: [Option<Residual>; COUNT],
-    /// Squared Mahalanobis distance of the accepted bones together.
+    /// Squared Mahalanobis distance of all accepted bones.
     pub chi2: f64,
-    /// Measured bones that were not accepted.
+    /// Number of measured bones that are not accepted.
     pub removed: usize,
 }
 
-/// See the module.
+/// The distribution; see the description of the module.
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     dims: usize,
@@ -45,16 +45,17 @@ pub struct Gaussian {
     active: [bool; COUNT],
 }
 
-/// What is known of the bones that were kept: the precision of their marginal, zero elsewhere.
-struct Given {
+/// The marginal distribution of the accepted bones.
+struct Marginal {
+    /// Precision matrix, zero for the other bones.
     precision: DMatrix<f64>,
     /// Precision times deviation from the mean.
-    pull: DVector<f64>,
+    weighted: DVector<f64>,
 }
 
 impl Gaussian {
-    /// From a mean and a covariance of `29 * dims` numbers, bone after bone. Bones that are not `active` are
-    /// never judged. `None` unless the covariance is positive definite.
+    /// Builds it from a mean of length `29 * dims` and a covariance, ordered by bone. Bones that are not `active`
+    /// are ignored. `None` unless the covariance is positive definite.
     pub fn new(dims: usize, mean: DVector<f64>, covariance: DMatrix<f64>, active: [bool; COUNT]) -> Option<Self> {
         let precision = Cholesky::new(covariance.clone())?.inverse();
         if !covariance.iter().chain(&precision).all(|v| v.is_finite()) {
@@ -63,7 +64,8 @@ impl Gaussian {
         Some(Gaussian { dims, mean, covariance, precision, calibration: [1.0; COUNT], active })
     }
 
-    /// The same spread about another mean, one entry a bone.
+    /// The same covariance around another mean, one entry per bone. `None` if the mean is not finite or has another
+    /// length.
     pub fn recentred(&self, centres: &[[f64; 2]]) -> Option<Gaussian> {
         let mean: Vec<f64> = centres.iter().flat_map(|c| c[..self.dims].to_vec()).collect();
         let mean = DVector::from_vec(mean);
@@ -71,93 +73,94 @@ impl Gaussian {
         ok.then(|| Gaussian { mean, ..self.clone() })
     }
 
-    /// Mean of a bone.
+    /// The mean of a bone.
     pub fn mean(&self, bone: usize) -> [f64; 2] {
         self.block(bone, |i| self.mean[i])
     }
 
-    /// Sum of a bone's variances.
+    /// The sum of a bone's variances.
     pub fn variance(&self, bone: usize) -> f64 {
         (0..self.dims).map(|d| self.covariance[(bone * self.dims + d, bone * self.dims + d)]).sum()
     }
 
-    /// Whether the bone is judged.
+    /// Whether the bone is compared at all.
     pub fn is_active(&self, bone: usize) -> bool {
         self.active[bone]
     }
 
-    /// -2 log density (but for a constant) of `value` as a measure of `bone`, the other bones unknown; the
-    /// squared distance in it is cut at `cap`.
-    pub fn surprise(&self, bone: usize, value: [f64; 2], cap: f64) -> f64 {
+    /// -2 log density, up to a constant, of `value` as a measure of `bone` with the other bones unknown. Its squared
+    /// distance is limited to `cap`.
+    pub fn deviance(&self, bone: usize, value: [f64; 2], cap: f64) -> f64 {
         let block = self.square(&self.covariance, bone);
         let (inverse, determinant) = invert(block, self.dims);
         let delta = self.block(bone, |i| value[i - bone * self.dims] - self.mean[i]);
         quadratic(inverse, delta).min(cap) + determinant.max(f64::MIN_POSITIVE).ln()
     }
 
-    /// Judges a hand: removes the bone farthest from what the others predict until all are within `limit`,
-    /// then takes back any that the rest agrees with after all. At least half of the bones are kept.
-    pub fn screen(&self, values: &Values, limit: f64) -> Screened {
+    /// Separates consistent bones from outliers: removes the bone with the largest distance from its prediction until
+    /// all distances are at most `limit`, then accepts removed bones again that are within `limit` of the prediction
+    /// by the rest. At least half of the bones are kept.
+    pub fn screen(&self, values: &Values, limit: f64) -> Screening {
         let measured: [bool; COUNT] = std::array::from_fn(|b| self.active[b] && values[b].is_some());
         let count = measured.iter().filter(|m| **m).count();
         let mut accepted = measured;
-        let mut given = self.given(values, &accepted);
+        let mut marginal = self.marginal(values, &accepted);
         let mut removed = 0;
         while removed < count / 2 {
             let worst = (0..COUNT)
                 .filter(|b| accepted[*b])
-                .map(|b| (b, self.leave_one_out(&given, b).distance))
+                .map(|b| (b, self.leave_one_out(&marginal, b).distance))
                 .max_by(|a, b| a.1.total_cmp(&b.1));
             let Some((bone, _)) = worst.filter(|w| w.1 > limit) else { break };
             accepted[bone] = false;
             removed += 1;
-            self.drop_bone(&mut given.precision, bone);
-            given.pull = self.pull(&given.precision, values, &accepted);
+            self.drop_bone(&mut marginal.precision, bone);
+            marginal.weighted = self.weighted(&marginal.precision, values, &accepted);
         }
         while removed > 0 {
             let nearest = (0..COUNT)
                 .filter(|b| measured[*b] && !accepted[*b])
-                .map(|b| (b, self.predicted(&given, b, values[b]).distance))
+                .map(|b| (b, self.predicted(&marginal, b, values[b]).distance))
                 .min_by(|a, b| a.1.total_cmp(&b.1));
             let Some((bone, _)) = nearest.filter(|n| n.1 <= limit) else { break };
             accepted[bone] = true;
             removed -= 1;
-            given = self.given(values, &accepted);
+            marginal = self.marginal(values, &accepted);
         }
         let residuals = std::array::from_fn(|b| match (measured[b], accepted[b]) {
-            (true, true) => Some(self.leave_one_out(&given, b)),
-            (true, false) => Some(self.predicted(&given, b, values[b])),
+            (true, true) => Some(self.leave_one_out(&marginal, b)),
+            (true, false) => Some(self.predicted(&marginal, b, values[b])),
             _ => None,
         });
-        let chi2 = given.pull.dot(&self.deviation(values, &accepted));
-        Screened { accepted, residuals, chi2, removed }
+        let chi2 = marginal.weighted.dot(&self.deviation(values, &accepted));
+        Screening { accepted, residuals, chi2, removed }
     }
 
-    /// Mean and covariance of the hands' accepted measures, gaps filled in by expectation, drawn towards this
-    /// distribution as if it were `strength` further hands; calibrated on the same hands. `None` where the
-    /// result is no distribution (measures that are not finite).
-    pub fn learnt(&self, prior: &Gaussian, hands: &[(Values, [bool; COUNT])], strength: f64) -> Option<Gaussian> {
+    /// One step of expectation maximisation (EM): mean and covariance of the hands' accepted measures, with missing
+    /// measures replaced by their expectation under this distribution. `prior` counts as `strength` additional
+    /// hands. The result is calibrated on the same hands. `None` if a measure is not finite.
+    pub fn em_step(&self, prior: &Gaussian, hands: &[(Values, [bool; COUNT])], strength: f64) -> Option<Gaussian> {
         let size = self.mean.len();
         let n = hands.len() as f64;
         let mut filled = Vec::with_capacity(hands.len());
         let mut scatter = DMatrix::zeros(size, size);
         for (values, accepted) in hands {
-            let given = self.given(values, accepted);
+            let marginal = self.marginal(values, accepted);
             let mut x = self.deviation(values, accepted);
             let gaps: Vec<usize> =
                 (0..COUNT).filter(|b| !accepted[*b]).flat_map(|b| b * self.dims..(b + 1) * self.dims).collect();
             let through: Vec<DVector<f64>> =
-                gaps.iter().map(|g| &given.precision * self.covariance.column(*g)).collect();
+                gaps.iter().map(|g| &marginal.precision * self.covariance.column(*g)).collect();
             for (g, through_g) in gaps.iter().zip(&through) {
-                x[*g] = self.covariance.column(*g).dot(&given.pull);
+                x[*g] = self.covariance.column(*g).dot(&marginal.weighted);
                 for h in &gaps {
                     scatter[(*g, *h)] += self.covariance[(*g, *h)] - through_g.dot(&self.covariance.column(*h));
                 }
             }
             filled.push(x + &self.mean);
         }
-        // The prior's place counts as two hands only: populations differ more in their mean than in how bones
-        // move together.
+        // The mean of the prior counts as two hands only: populations differ more in their mean than in their
+        // covariance.
         const MEAN_STRENGTH: f64 = 2.0;
         let sum = filled.iter().fold(DVector::zeros(size), |sum, x| sum + x);
         let mean = (sum + MEAN_STRENGTH * &prior.mean) / (n + MEAN_STRENGTH);
@@ -166,22 +169,22 @@ impl Gaussian {
             scatter.ger(1.0, &d, &d, 1.0);
         }
         let covariance = (scatter + strength * &prior.covariance) / (n + strength);
-        let mut learnt = Gaussian::new(self.dims, mean, covariance, self.active)?;
-        learnt.calibrate(hands);
-        Some(learnt)
+        let mut estimate = Gaussian::new(self.dims, mean, covariance, self.active)?;
+        estimate.calibrate(hands);
+        Some(estimate)
     }
 
-    /// Sets each bone's calibration from the hands' leave-one-out distances: by their median, or their 95 %
-    /// quantile where tails are heavy; towards 1 where hands are few.
+    /// Sets the calibration of each bone from the hands' leave-one-out distances: from their median, or from their
+    /// 95 % quantile where the tails are heavy. With few hands it is close to 1.
     fn calibrate(&mut self, hands: &[(Values, [bool; COUNT])]) {
-        const HANDS_TO_TRUST: f64 = 30.0;
+        const PRIOR_HANDS: f64 = 30.0;
         // Median and 95 % quantile of the chi distribution with one and two degrees of freedom.
         let (middle, tail) = if self.dims == 1 { (0.6745, 1.96) } else { (1.1774, 2.4477) };
         let mut distances: Vec<Vec<f64>> = vec![Vec::new(); COUNT];
         for (values, accepted) in hands {
-            let given = self.given(values, accepted);
+            let marginal = self.marginal(values, accepted);
             for bone in (0..COUNT).filter(|b| accepted[*b]) {
-                distances[bone].push(self.leave_one_out(&given, bone).distance);
+                distances[bone].push(self.leave_one_out(&marginal, bone).distance);
             }
         }
         for (bone, d) in distances.iter_mut().enumerate() {
@@ -190,21 +193,21 @@ impl Gaussian {
             }
             d.sort_by(f64::total_cmp);
             let n = d.len() as f64;
-            let found = (quantile_sorted(d, 0.5) / middle).max(quantile_sorted(d, 0.95) / tail).max(0.05);
-            self.calibration[bone] = (found.ln() * n / (n + HANDS_TO_TRUST)).exp();
+            let ratio = (quantile_sorted(d, 0.5) / middle).max(quantile_sorted(d, 0.95) / tail).max(0.05);
+            self.calibration[bone] = (ratio.ln() * n / (n + PRIOR_HANDS)).exp();
         }
     }
 
-    fn given(&self, values: &Values, accepted: &[bool; COUNT]) -> Given {
+    fn marginal(&self, values: &Values, accepted: &[bool; COUNT]) -> Marginal {
         let mut precision = self.precision.clone();
         for bone in (0..COUNT).filter(|b| !accepted[*b]) {
             self.drop_bone(&mut precision, bone);
         }
-        let pull = self.pull(&precision, values, accepted);
-        Given { precision, pull }
+        let weighted = self.weighted(&precision, values, accepted);
+        Marginal { precision, weighted }
     }
 
-    /// The precision of the marginal without `bone`: Schur's complement.
+    /// Removes `bone` from the precision matrix of a marginal: Schur complement.
     fn drop_bone(&self, precision: &mut DMatrix<f64>, bone: usize) {
         for i in (bone * self.dims)..(bone + 1) * self.dims {
             let pivot = precision[(i, i)];
@@ -230,31 +233,32 @@ impl Gaussian {
         x
     }
 
-    fn pull(&self, precision: &DMatrix<f64>, values: &Values, accepted: &[bool; COUNT]) -> DVector<f64> {
+    fn weighted(&self, precision: &DMatrix<f64>, values: &Values, accepted: &[bool; COUNT]) -> DVector<f64> {
         precision * self.deviation(values, accepted)
     }
 
-    /// An accepted bone given the other accepted ones.
-    fn leave_one_out(&self, given: &Given, bone: usize) -> Residual {
-        let (covariance, _) = invert(self.square(&given.precision, bone), self.dims);
-        let pull = self.block(bone, |i| given.pull[i]);
-        let distance = quadratic(covariance, pull).max(0.0).sqrt() / self.calibration[bone];
-        Residual { delta: product(covariance, pull), distance }
+    /// An accepted bone given the other accepted bones.
+    fn leave_one_out(&self, marginal: &Marginal, bone: usize) -> Residual {
+        let (covariance, _) = invert(self.square(&marginal.precision, bone), self.dims);
+        let weighted = self.block(bone, |i| marginal.weighted[i]);
+        let distance = quadratic(covariance, weighted).max(0.0).sqrt() / self.calibration[bone];
+        Residual { delta: product(covariance, weighted), distance }
     }
 
-    /// A bone outside the accepted ones given them.
-    fn predicted(&self, given: &Given, bone: usize, value: Option<[f64; 2]>) -> Residual {
+    /// A bone that is not accepted, given the accepted bones.
+    fn predicted(&self, marginal: &Marginal, bone: usize, value: Option<[f64; 2]>) -> Residual {
         let mut covariance = self.square(&self.covariance, bone);
         let through: Vec<DVector<f64>> =
-            (0..self.dims).map(|d| &given.precision * self.covariance.column(bone * self.dims + d)).collect();
+            (0..self.dims).map(|d| &marginal.precision * self.covariance.column(bone * self.dims + d)).collect();
         for (row, through) in covariance.iter_mut().zip(&through) {
             for (j, cell) in row.iter_mut().enumerate().take(self.dims) {
                 *cell -= through.dot(&self.covariance.column(bone * self.dims + j));
             }
         }
         let value = value.unwrap_or(self.mean(bone));
-        let delta = self
-            .block(bone, |i| value[i - bone * self.dims] - self.mean[i] - self.covariance.column(i).dot(&given.pull));
+        let delta = self.block(bone, |i| {
+            value[i - bone * self.dims] - self.mean[i] - self.covariance.column(i).dot(&marginal.weighted)
+        });
         let (inverse, _) = invert(covariance, self.dims);
         let distance = quadratic(inverse, delta).max(0.0).sqrt() / self.calibration[bone];
         Residual { delta, distance }
@@ -274,7 +278,7 @@ impl Gaussian {
     }
 }
 
-/// Inverse and determinant of a symmetric 2x2 block, or of its first number where `dims` is 1.
+/// Inverse and determinant of a symmetric 2x2 block, or of its first number if `dims` is 1.
 fn invert(m: [[f64; 2]; 2], dims: usize) -> ([[f64; 2]; 2], f64) {
     if dims == 1 {
         let v = m[0][0].max(f64::MIN_POSITIVE);
@@ -312,22 +316,23 @@ mod tests {
     }
 
     #[test]
-    fn leaving_out_and_predicting_agree() {
+    fn leave_one_out_equals_prediction_from_the_others() {
         for dims in [1, 2] {
             let g = chain(dims);
             let mut values = at_mean(&g);
             values.iter_mut().enumerate().for_each(|(i, v)| v.as_mut().unwrap()[0] += 0.3 * (i as f64 * 1.7).sin());
-            let all = g.given(&values, &[true; COUNT]);
-            let mut but = [true; COUNT];
-            but[11] = false;
-            let (left, predicted) = (g.leave_one_out(&all, 11), g.predicted(&g.given(&values, &but), 11, values[11]));
+            let all = g.marginal(&values, &[true; COUNT]);
+            let mut others = [true; COUNT];
+            others[11] = false;
+            let (left, predicted) =
+                (g.leave_one_out(&all, 11), g.predicted(&g.marginal(&values, &others), 11, values[11]));
             assert!((left.distance - predicted.distance).abs() < 1e-8, "{left:?} {predicted:?}");
             assert!((left.delta[0] - predicted.delta[0]).abs() < 1e-8);
         }
     }
 
     #[test]
-    fn a_displaced_bone_is_removed_and_its_neighbours_stay() {
+    fn a_displaced_bone_is_removed_and_its_neighbours_are_kept() {
         let g = chain(2);
         let mut values = at_mean(&g);
         values[7].as_mut().unwrap()[0] += 9.0;
@@ -342,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn learning_finds_mean_and_spread_despite_gaps() {
+    fn estimation_finds_mean_and_variance_despite_missing_bones() {
         let truth = chain(1);
         let flat = DMatrix::from_diagonal_element(COUNT, COUNT, 4.0);
         let prior = Gaussian::new(1, DVector::zeros(COUNT), flat, [true; COUNT]).unwrap();
@@ -355,19 +360,19 @@ mod tests {
                 (values, std::array::from_fn(|b| !(h as usize + b).is_multiple_of(10)))
             })
             .collect();
-        let mut learnt = prior.clone();
+        let mut estimate = prior.clone();
         for _ in 0..4 {
-            learnt = learnt.learnt(&prior, &hands, 5.0).unwrap();
+            estimate = estimate.em_step(&prior, &hands, 5.0).unwrap();
         }
         for b in 0..COUNT {
-            assert!((learnt.mean(b)[0] - truth.mean(b)[0]).abs() < 0.2, "bone {b}: {:?}", learnt.mean(b));
-            assert!((learnt.variance(b) - 2.0).abs() < 0.4, "bone {b}: {}", learnt.variance(b));
+            assert!((estimate.mean(b)[0] - truth.mean(b)[0]).abs() < 0.2, "bone {b}: {:?}", estimate.mean(b));
+            assert!((estimate.variance(b) - 2.0).abs() < 0.4, "bone {b}: {}", estimate.variance(b));
         }
-        assert!(learnt.covariance[(4, 5)] > 1.5, "neighbours are seen to move together");
+        assert!(estimate.covariance[(4, 5)] > 1.5, "neighbours are correlated");
     }
 
     #[test]
-    fn only_a_positive_definite_covariance_makes_a_distribution() {
+    fn a_covariance_that_is_not_positive_definite_is_refused() {
         for (variance, covariance) in [(1.0, 1.0), (-1.0, 0.0), (f64::NAN, 0.0), (f64::INFINITY, 0.0), (1.0, f64::NAN)]
         {
             let mut matrix = DMatrix::identity(COUNT, COUNT);

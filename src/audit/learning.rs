@@ -1,94 +1,100 @@
-//! The model of a hand, learnt from all hands of the data, and the verdict on each hand.
+//! Estimates the hand model from all hands of the data, and compares each hand with it.
 
 use rayon::prelude::*;
 
 use super::gaussian::{Gaussian, Values};
-use super::population::{FEWEST_BONES, HandModel, Judged, MeasuredHand, Verdict};
+use super::population::{Assessment, HandModel, MIN_BONES, MeasuredHand, Verdict};
+use super::prior;
+use super::relabel::{self, Relabelling};
 use super::similarity::{Similarity, normalised};
-use super::{prior, relabel};
 use crate::bones::COUNT;
 use crate::stats::robust;
 
-/// Hands of the anatomy table that the learnt covariance is drawn towards.
+/// Number of hands that the reference anatomy counts for in the estimated covariance.
 const PRIOR_HANDS: f64 = 60.0;
-/// Rounds of judging and learning.
+/// Rounds of comparison and estimation.
 const ROUNDS: usize = 3;
 
 impl HandModel {
-    /// The model of these hands: judged by the anatomy table first, then by what the hands themselves show.
-    pub fn learnt(hands: &[MeasuredHand]) -> HandModel {
-        const ENOUGH_TO_RECENTRE: usize = 12;
+    /// Estimates the model of these hands, starting from the reference anatomy.
+    pub fn estimate(hands: &[MeasuredHand]) -> HandModel {
+        const MIN_HANDS_TO_RECENTRE: usize = 12;
         let prior = prior::model();
         let mut model = prior.clone();
         for round in 0..ROUNDS {
-            let judged: Vec<(&MeasuredHand, Judged)> = hands
+            let assessed: Vec<(&MeasuredHand, Assessment)> = hands
                 .par_iter()
-                .filter(|h| h.count() >= FEWEST_BONES)
+                .filter(|h| h.count() >= MIN_BONES)
                 .filter_map(|h| {
-                    let fit = Similarity::robust(&h.places, &model.place)?;
-                    Some((h, model.judge(h, fit)))
+                    let fit = Similarity::robust(&h.centroids, &model.position)?;
+                    Some((h, model.assess(h, fit)))
                 })
                 .collect();
-            // A hand whose bones mostly disagree teaches nothing.
-            let sound: Vec<&(&MeasuredHand, Judged)> =
-                judged.iter().filter(|(h, j)| 3 * j.place.removed < h.count()).collect();
-            if sound.is_empty() {
+            // Hands with many outliers are not used.
+            let consistent: Vec<&(&MeasuredHand, Assessment)> =
+                assessed.iter().filter(|(h, j)| 3 * j.position.removed < h.count()).collect();
+            if consistent.is_empty() {
                 break;
             }
             type Accepted = (Values, [bool; COUNT]);
-            let values = |of: &dyn Fn(&MeasuredHand, &Judged) -> Accepted| -> Vec<Accepted> {
-                sound.iter().map(|(h, j)| of(h, j)).collect()
+            let values = |of: &dyn Fn(&MeasuredHand, &Assessment) -> Accepted| -> Vec<Accepted> {
+                consistent.iter().map(|(h, j)| of(h, j)).collect()
             };
-            // In the first round only the anatomy table says which bones agree, and data drawn another way (other
-            // margins, other pixel rims) differ from it as a whole: take the hands' own medians as centre first.
-            let recentre = round == 0 && sound.len() >= ENOUGH_TO_RECENTRE;
+            // The first round knows only the reference anatomy, and all hands of the data may differ from it (other
+            // margins, other outlining rules). So the first round accepts all bones and only moves the centre to the
+            // medians of the hands.
+            let recentre = round == 0 && consistent.len() >= MIN_HANDS_TO_RECENTRE;
             let all = |v: &Values| v.map(|v| v.is_some());
-            let place = values(&|h, j| {
-                let v = normalised(&h.places, &j.fit);
-                (v, if recentre { all(&v) } else { j.place.accepted })
+            let position = values(&|h, j| {
+                let v = normalised(&h.centroids, &j.fit);
+                (v, if recentre { all(&v) } else { j.position.accepted })
             });
             let shape = values(&|h, j| {
                 let v = model.measures(h, &j.fit).0;
                 (v, if recentre { all(&v) } else { j.shape.accepted })
             });
-            let lean = values(&|h, j| {
+            let orientation = values(&|h, j| {
                 let v = model.measures(h, &j.fit).1;
-                (v, if recentre { all(&v) } else { j.lean.accepted })
+                (v, if recentre { all(&v) } else { j.orientation.accepted })
             });
             let next = if recentre {
-                [recentred(&model.place, &place), recentred(&model.shape, &shape), recentred(&model.lean, &lean)]
+                [
+                    recentred(&model.position, &position),
+                    recentred(&model.shape, &shape),
+                    recentred(&model.orientation, &orientation),
+                ]
             } else {
                 [
-                    model.place.learnt(&prior.place, &place, PRIOR_HANDS),
-                    model.shape.learnt(&prior.shape, &shape, PRIOR_HANDS),
-                    model.lean.learnt(&prior.lean, &lean, PRIOR_HANDS),
+                    model.position.em_step(&prior.position, &position, PRIOR_HANDS),
+                    model.shape.em_step(&prior.shape, &shape, PRIOR_HANDS),
+                    model.orientation.em_step(&prior.orientation, &orientation, PRIOR_HANDS),
                 ]
             };
-            if let [Some(place), Some(shape), Some(lean)] = next {
-                model = HandModel { place, shape, lean, hands: sound.len() };
+            if let [Some(position), Some(shape), Some(orientation)] = next {
+                model = HandModel { position, shape, orientation, hands: consistent.len() };
             }
         }
         model
     }
 
-    /// Finds the labels that fit best and judges the hand with them.
+    /// Finds the labels that fit the hand best, and compares the hand with the model under these labels.
     pub fn verdict(&self, hand: &MeasuredHand) -> Verdict {
         let own: [usize; COUNT] = std::array::from_fn(|b| b);
-        let plain = |judged| Verdict { hand: hand.clone(), labels: own, changes: Vec::new(), judged };
-        if hand.count() < FEWEST_BONES {
-            return plain(None);
+        let unassessed = Verdict { hand: hand.clone(), labels: own, changes: Vec::new(), assessment: None };
+        if hand.count() < MIN_BONES {
+            return unassessed;
         }
-        let Some(fit) = Similarity::robust(&hand.places, &self.place) else { return plain(None) };
-        let (labels, changes, judged) = relabel::search(self, hand, fit);
-        Verdict { hand: hand.clone(), labels, changes, judged: Some(judged) }
+        let Some(fit) = Similarity::robust(&hand.centroids, &self.position) else { return unassessed };
+        let Relabelling { labels, changes, assessment } = relabel::search(self, hand, fit);
+        Verdict { labels, changes, assessment: Some(assessment), ..unassessed }
     }
 }
 
-/// The same spread about the hands' medians.
+/// The same covariance around the medians of the hands.
 fn recentred(model: &Gaussian, hands: &[(Values, [bool; COUNT])]) -> Option<Gaussian> {
     let centres = (0..COUNT).map(|b| {
-        let middle = |d: usize| robust::median(hands.iter().filter_map(|(v, _)| Some(v[b]?[d])));
-        match (middle(0), middle(1)) {
+        let median = |d: usize| robust::median(hands.iter().filter_map(|(v, _)| Some(v[b]?[d])));
+        match (median(0), median(1)) {
             (Some(x), Some(y)) => [x, y],
             _ => model.mean(b),
         }

@@ -1,24 +1,30 @@
-//! Outlines that do not follow the bones of their image, though they are a plausible hand: shifted, turned (as when a viewer applied
-//! EXIF data that the annotation's tool did not), mirrored, or drawn on another patient's image.
+//! Reports outlines that form a plausible hand but do not follow the bones in their image: shifted, turned, mirrored, or
+//! drawn on another patient's image.
 //!
-//! Rests on the edge strength along the outlines (`features::outline`). Two things are asked for: that it is low, and that it is
-//! hardly greater than that of the same outlines elsewhere in the same image, which is how strong it is by chance there. So a
-//! blurred or moderately noisy image, in which no edge is strong, is no finding; one in which noise hides the bones, or most of
-//! the levels are clipped, may be.
+//! The check uses the edge strength along the outlines (`features::outline`). It reports an image only if the edge strength
+//! is low and also hardly greater than that of the same outlines elsewhere in the image, which is the strength by chance.
+//! So a blurred or moderately noisy image without strong edges is not reported. An image in which noise hides the bones, or
+//! with most grey levels clipped, may be reported.
+//!
+//! Why it matters: every mask of the image is wrong, although the annotation alone looks correct.
+//!
+//! Example: a viewer turned the image by its EXIF data and the annotation tool did not.
 
 use polars::prelude::PolarsResult;
 
 use super::context::AuditContext;
 use super::{Check, EvidenceKind, Finding, Severity};
 
-/// When outlines do not follow the bones: both are asked for.
+/// Edge strengths that are reported. A finding requires both `edge` and `lead`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MisalignedThresholds {
-    /// Greatest edge strength. Correct outlines reach 0.95 on sharp images, and 0.8 with outlines 8 px of 2048 off or at 256 px.
+    /// Edge strength below which outlines are reported. Correct outlines reach 0.95 in sharp images. They reach 0.8 if
+    /// they are shifted by 8 of 2048 px, and in images of 256 px.
     pub edge: f64,
-    /// How much greater than elsewhere a correct one is at least: a median over some 30 bones is off by less by chance.
+    /// Smallest difference between the edge strength of correct outlines and that elsewhere in the image. The median
+    /// over 29 bones varies less by chance.
     pub lead: f64,
-    /// Edge strength from which outlines that are turned or mirrored are said to fit.
+    /// Edge strength from which turned or mirrored outlines are reported to fit.
     pub fits: f64,
 }
 
@@ -28,12 +34,12 @@ impl Default for MisalignedThresholds {
     }
 }
 
-/// Below this an edge strength is chance, and how far below says nothing.
+/// Edge strengths below this are due to chance and count as this value.
 const CHANCE: f64 = 0.1;
 
 pub(super) const CHECK: Check = Check {
     name: "misaligned",
-    about: "outlines off the bones: shifted, turned, mirrored or of another image",
+    about: "outlines that do not follow the bones: shifted, turned, mirrored or of another image",
     ceiling: Severity::High,
     evidence: EvidenceKind::Hand,
     faults: &[],
@@ -54,12 +60,13 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
         let score = low / edge.max(CHANCE) * (1.0 + behind);
         let change = row.edge_elsewhere_change.as_deref().unwrap_or_default();
         let message = format!(
-            "the outlines do not follow the bones: edge strength {edge:.2} (1 on the bones, 0 by chance); {elsewhere:.2} with all outlines {change}"
+            "the outlines do not follow the bones: edge strength {edge:.2} (1 on the bones, 0 by chance); \
+             {elsewhere:.2} with all outlines {change}"
         );
         let suggestion = match elsewhere >= fits {
             true => format!("the annotation fits with all outlines {change}: correct it, or exclude the image"),
             false => {
-                "check whether the annotation is of this image and was not moved; correct it, or exclude the image"
+                "check whether the annotation belongs to this image and was not moved; correct it, or exclude the image"
                     .to_owned()
             }
         };
@@ -74,10 +81,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weak_edges_are_found_unless_they_stand_out() {
+    fn weak_edges_are_found_unless_they_exceed_chance() {
         let mut population = Population::new(4, 31);
         let edges = [
-            (Some(0.95), Some(0.4)),  // as it should be
+            (Some(0.95), Some(0.4)),  // correct
             (Some(0.05), Some(0.12)), // shifted, or of another patient
             (Some(0.02), Some(0.96)), // turned
             (Some(0.45), Some(0.2)),  // a noisy image

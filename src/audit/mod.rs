@@ -1,8 +1,10 @@
-//! Suspicious images and annotations: each check takes the scan's tables and gives findings; findings are
-//! ranked for a person to judge, with a picture of each.
+//! Suspicious images and annotations: each check reads the scan's tables and returns findings. Findings are
+//! ranked for a person to review, with a picture of each.
 //!
-//! Checks of anatomy rest on `population`: a model of the hand learnt from all hands of the data by methods
-//! that the faulty ones among them cannot sway.
+//! The checks of anatomy use the hand model of `population`. It is estimated from all hands of the data with
+//! robust methods, so that faulty hands hardly influence it.
+//!
+//! To add a check: write its file, which holds its documentation, code and messages, and add it to [`CHECKS`].
 
 mod asymmetry;
 mod bright;
@@ -43,11 +45,12 @@ mod write;
 #[cfg(test)]
 mod synthetic;
 
-pub use check::{Answer, CHECKS, Check, EvidenceKind};
+pub use check::{CHECKS, Check, Detection, EvidenceKind};
 pub use context::AuditContext;
+pub use dice::unused_scores;
 pub use evidence::MissingPicture;
 pub use finding::{Finding, FindingRow};
-pub use population::{HandModel, Judged, MeasuredHand, Verdict};
+pub use population::{Assessment, HandModel, LabelChange, MeasuredHand, Verdict};
 pub use severity::Severity;
 pub use write::{PICTURES_PER_CHECK, Pictures, WriteError, WrittenFindings, counts, write};
 
@@ -56,42 +59,42 @@ use polars::prelude::PolarsResult;
 use crate::scores::DiceTable;
 use crate::tables::Tables;
 
-/// Thresholds of every check; each type says in its file why its defaults are what they are.
+/// Thresholds of every check. The file of each check explains its defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuditSettings {
     /// Outlines that cross themselves.
     pub self_intersection: self_intersection::SelfIntersectionThresholds,
-    /// Bones in parts.
+    /// Bones drawn in several parts.
     pub several_parts: several_parts::SeveralPartsThresholds,
-    /// Places of bones.
+    /// Positions of bones.
     pub place: place::PlaceThresholds,
-    /// Sizes of bones.
+    /// Sizes and aspect ratios of bones.
     pub size: size::SizeThresholds,
-    /// Leans of bones.
+    /// Orientations of long bones.
     pub orientation: orientation::OrientationThresholds,
-    /// Bright pixels.
+    /// Images with many bright pixels.
     pub bright: bright::BrightThresholds,
-    /// Border strips.
+    /// Bright strips along the edges.
     pub strips: strips::StripsThresholds,
-    /// Size of all masks against metadata.
+    /// Area of all masks compared with the metadata.
     pub mask_size: mask_size::MaskSizeThresholds,
-    /// Left against right.
+    /// Left hand compared with right hand.
     pub asymmetry: asymmetry::AsymmetryThresholds,
-    /// Metadata.
+    /// Ranges of metadata.
     pub metadata: metadata::MetadataThresholds,
     /// The same picture twice.
     pub near_duplicate: near_duplicate::NearDuplicateThresholds,
-    /// Scores.
+    /// Dice scores.
     pub dice: dice::DiceThresholds,
-    /// Outlines against pixels.
+    /// Outlines compared with the pixels.
     pub misaligned: misaligned::MisalignedThresholds,
 }
 
-/// Runs every check. Findings are ranked: worst severity first, then score, then image, check and label. The
-/// order of the tables' rows and the number of threads change nothing.
+/// Runs every check. Findings are sorted by severity and score (worst first), then by image, check and label.
+/// The result does not depend on the order of the tables' rows or on the number of threads.
 ///
 /// # Errors
-/// Those of polars.
+/// Polars cannot process a table.
 pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &AuditSettings) -> PolarsResult<Vec<Finding>> {
     let context = AuditContext::new(tables, settings, scores)?;
     let mut findings = Vec::new();
@@ -103,7 +106,7 @@ pub fn audit(tables: &Tables, scores: Option<&DiceTable>, settings: &AuditSettin
         (b.severity().cmp(&a.severity()))
             .then(b.score.total_cmp(&a.score))
             .then_with(|| id(a).cmp(&id(b)))
-            .then_with(|| (a.check.place(), &a.bones, &a.message).cmp(&(b.check.place(), &b.bones, &b.message)))
+            .then_with(|| (a.check.position(), &a.bones, &a.message).cmp(&(b.check.position(), &b.bones, &b.message)))
     });
     Ok(findings)
 }
@@ -118,7 +121,7 @@ mod tests {
         audit(tables, None, &AuditSettings::default()).unwrap().iter().map(|f| f.row(tables)).collect()
     }
 
-    fn faulty() -> Population {
+    fn population_with_faults() -> Population {
         let mut population = Population::new(30, 3);
         population.permute(4, &["Lunate", "Hamate"]);
         population.shift(11, "finger-6", 90.0, 10.0);
@@ -130,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_rows_changes_nothing() {
-        let mut population = faulty();
+    fn the_order_of_rows_does_not_matter() {
+        let mut population = population_with_faults();
         let findings = rows(&population.tables);
         assert!(findings.len() >= 5, "{findings:#?}");
         population.tables.images.reverse();
@@ -141,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_threads_changes_nothing() {
-        let population = faulty();
+    fn the_number_of_threads_does_not_matter() {
+        let population = population_with_faults();
         let with = |n| crate::threads::pool(n).unwrap().install(|| rows(&population.tables));
         assert_eq!(with(1), with(3));
     }
 
     #[test]
-    fn findings_are_ranked_worst_first_and_scores_are_numbers() {
-        let population = faulty();
+    fn findings_are_ranked_worst_first_and_scores_are_finite() {
+        let population = population_with_faults();
         let findings = population.audit();
         for pair in findings.windows(2) {
             assert!(pair[0].severity() >= pair[1].severity());
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_tables_do_not_panic() {
+    fn invalid_tables_do_not_panic() {
         assert!(rows(&Tables::default()).is_empty());
         let mut population = Population::new(3, 8);
         for (i, bone) in population.tables.bones.iter_mut().enumerate() {
@@ -174,7 +177,7 @@ mod tests {
         population.tables.images[2].width = 0;
         population.tables.patients[1].height_cm = Some(f64::NAN);
         assert!(rows(&population.tables).iter().all(|r| r.score.is_finite()));
-        // All bones at one point; rows of images that are not there.
+        // All bones at one point; rows of images that do not exist.
         let mut population = Population::new(2, 9);
         population.tables.bones.iter_mut().for_each(|b| (b.centroid_x, b.centroid_y) = (Some(7.0), Some(7.0)));
         population.tables.images.pop();

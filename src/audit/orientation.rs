@@ -1,4 +1,8 @@
-//! Long bones that lean otherwise than the others make likely.
+//! Reports long bones whose orientation is unlikely given the other bones.
+//!
+//! Why it matters: the outline was turned, or covers parts of another bone.
+//!
+//! Example: finger-11 is turned by 70° relative to the direction of the other metacarpals.
 
 use polars::prelude::PolarsResult;
 
@@ -6,12 +10,12 @@ use super::context::{AuditContext, label_in_file};
 use super::{Check, EvidenceKind, Finding, Severity};
 use crate::bones::COUNT;
 
-/// How odd is odd. Score 1 asks for both.
+/// Orientations that are reported. A score of 1 requires both `distance` and `degrees`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OrientationThresholds {
-    /// Calibrated distance given the other bones' leans.
+    /// Calibrated Mahalanobis distance given the orientations of the other bones.
     pub distance: f64,
-    /// Degrees: fingers bend and turn by up to about 20 on their own.
+    /// Difference in degrees; single fingers bend and turn by up to about 20.
     pub degrees: f64,
 }
 
@@ -23,7 +27,7 @@ impl Default for OrientationThresholds {
 
 pub(super) const CHECK: Check = Check {
     name: "orientation",
-    about: "a long bone that leans otherwise than the others make likely",
+    about: "orientation of a long bone unlikely given the other bones",
     ceiling: Severity::Medium,
     evidence: EvidenceKind::Bones,
     faults: &[],
@@ -33,19 +37,21 @@ pub(super) const CHECK: Check = Check {
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.orientation;
     let mut findings = Vec::new();
-    // Of bones that make no hand, `place` speaks once.
-    for (i, verdict, judged) in context.judged().filter(|(_, _, judged)| !judged.is_no_hand()) {
+    // The check `place` reports implausible hands.
+    for (i, verdict, hand) in context.assessed_hands().filter(|(_, _, hand)| !hand.is_implausible()) {
         for b in 0..COUNT {
-            // A bone out of place is told of already; its lean adds nothing.
-            let (Some(residual), true) = (judged.lean.residuals[b], judged.place.accepted[b]) else { continue };
+            // Bones in unlikely positions are reported by `place` already.
+            let (Some(residual), true) = (hand.orientation.residuals[b], hand.position.accepted[b]) else { continue };
             let degrees = residual.delta[0].abs();
             let score = (residual.distance / thresholds.distance).min(degrees / thresholds.degrees);
             if score < 1.0 || !score.is_finite() {
                 continue;
             }
             let b = label_in_file(verdict, b);
-            let message =
-                format!("{b} leans {degrees:.0}° otherwise than the other bones make likely ({})", context.basis());
+            let message = format!(
+                "{b} is turned by {degrees:.0}° from the orientation expected from the other bones ({})",
+                context.basis()
+            );
             let finding = Finding::of_image(&CHECK, i, score, message, format!("check the outline of {b}"));
             findings.push(finding.with_bones([b]));
         }
@@ -59,15 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_metacarpal_lying_across_is_found() {
+    fn a_turned_metacarpal_is_found() {
         let mut population = Population::new(60, 41);
-        let lean = population.bone(3, "finger-11").orientation_deg.unwrap();
-        population.bone(3, "finger-11").orientation_deg = Some(lean + 70.0);
+        let orientation = population.bone(3, "finger-11").orientation_deg.unwrap();
+        population.bone(3, "finger-11").orientation_deg = Some(orientation + 70.0);
         assert!(found(&population, &CHECK).contains(&(3, "finger-11".into())));
-        // An axis turned by half a turn is the same axis.
+        // An axis turned by 180° is the same axis.
         let mut same = Population::new(60, 41);
-        let lean = same.bone(3, "finger-11").orientation_deg.unwrap();
-        same.bone(3, "finger-11").orientation_deg = Some(lean + 180.0);
+        let orientation = same.bone(3, "finger-11").orientation_deg.unwrap();
+        same.bone(3, "finger-11").orientation_deg = Some(orientation + 180.0);
         assert!(!found(&same, &CHECK).contains(&(3, "finger-11".into())));
     }
 }

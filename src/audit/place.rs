@@ -1,20 +1,24 @@
-//! Bones far from where the others put them.
+//! Reports bones whose position is unlikely given the other bones.
+//!
+//! Why it matters: the outline was moved or drawn on another bone, so the mask teaches a model the wrong place.
+//!
+//! Example: Pisiform lies 120 px from its expected position, over Ulna.
 
 use polars::prelude::PolarsResult;
 
 use super::context::{AuditContext, bone, label_in_file};
-use super::population::{Judged, PLACE_LIMIT, Verdict};
-use super::{Answer, Check, EvidenceKind, Finding, Severity};
+use super::population::{Assessment, POSITION_LIMIT, Verdict};
+use super::{Check, Detection, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 
-/// How far is far. Score 1 asks for both; they grow together.
+/// Displacements that are reported. A score of 1 requires both `distance` and `displacement_px`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlaceThresholds {
-    /// Calibrated distance: with two degrees of freedom one bone in a quarter of a million is past 5 by
-    /// chance, and real hands have heavier tails.
+    /// Calibrated Mahalanobis distance. With two degrees of freedom, one bone in 250,000 exceeds 5 by chance; real hands
+    /// have heavier tails.
     pub distance: f64,
-    /// Displacement in px of a mean hand at 2048 x 2048 (its Pisiform is 80 px across): in a population as
-    /// regular as drawn hands a smaller one would be far by distance and mean nothing.
+    /// Displacement in px of a mean hand at 2048 x 2048, in which Pisiform is 80 px wide. In a very regular population,
+    /// such as phantoms, a smaller displacement can have a large distance but no importance.
     pub displacement_px: f64,
 }
 
@@ -26,22 +30,22 @@ impl Default for PlaceThresholds {
 
 pub(super) const CHECK: Check = Check {
     name: "place",
-    about: "a bone far from where the others put it",
+    about: "position unlikely given the other bones",
     ceiling: Severity::High,
     evidence: EvidenceKind::Bones,
-    faults: &[("shifted_label", Answer::One), ("pisiform_over_ulna", Answer::One)],
+    faults: &[("shifted_label", Detection::AnyBone), ("pisiform_over_ulna", Detection::AnyBone)],
     find,
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let thresholds = &context.settings.place;
     let mut findings = Vec::new();
-    for (i, verdict, judged) in context.judged() {
-        if judged.is_no_hand() {
-            let measured = judged.place.residuals.iter().flatten().count();
+    for (i, verdict, hand) in context.assessed_hands() {
+        if hand.is_implausible() {
+            let measured = hand.position.residuals.iter().flatten().count();
             let message = format!(
-                "{} of {measured} bones lie where no hand has them ({})",
-                judged.place.removed,
+                "the positions of {} of {measured} bones are impossible for a hand ({})",
+                hand.position.removed,
                 context.basis()
             );
             findings.push(Finding::of_image(
@@ -49,34 +53,34 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
                 i,
                 4.0,
                 message,
-                "look at the whole annotation; it may belong to another image",
+                "check the whole annotation; it may belong to another image",
             ));
             continue;
         }
         for b in 0..COUNT {
-            let Some(residual) = judged.place.residuals[b] else { continue };
-            let away = residual.delta[0].hypot(residual.delta[1]);
-            let score = (residual.distance / thresholds.distance).min(away / thresholds.displacement_px);
-            if residual.distance < PLACE_LIMIT || score < 1.0 || !score.is_finite() {
+            let Some(residual) = hand.position.residuals[b] else { continue };
+            let displacement = residual.delta[0].hypot(residual.delta[1]);
+            let score = (residual.distance / thresholds.distance).min(displacement / thresholds.displacement_px);
+            if residual.distance < POSITION_LIMIT || score < 1.0 || !score.is_finite() {
                 continue;
             }
             let b = label_in_file(verdict, b);
-            let over = lies_over(context, i, b, verdict).map_or(String::new(), |o| format!(", over {o}"));
+            let over = overlapped_bone(context, i, b, verdict).map_or(String::new(), |other| format!("over {other}, "));
             let message = format!(
-                "{b} lies {:.0} px from where the other bones put it{over} ({})",
-                away / judged.fit.scale(),
+                "{b} lies {over}{:.0} px from the position expected from the other bones ({})",
+                displacement / hand.fit.scale(),
                 context.basis()
             );
-            let suggestion = format!("move {b} back by {}", direction(residual.delta, judged));
+            let suggestion = format!("move {b} {}", direction(residual.delta, hand));
             findings.push(Finding::of_image(&CHECK, i, score, message, suggestion).with_bones([b]));
         }
     }
     Ok(findings)
 }
 
-/// The other bone whose box holds this one's centroid, the nearest if several.
-fn lies_over(context: &AuditContext, image: usize, b: Bone, verdict: &Verdict) -> Option<Bone> {
-    let at = verdict.hand.places[b.index()]?;
+/// The other bone whose bounding box contains this bone's centroid; the nearest one if there are several.
+fn overlapped_bone(context: &AuditContext, image: usize, b: Bone, verdict: &Verdict) -> Option<Bone> {
+    let at = verdict.hand.centroids[b.index()]?;
     context.bones[image]
         .iter()
         .filter(|r| r.class as usize != b.index() && (r.class as usize) < COUNT)
@@ -87,18 +91,20 @@ fn lies_over(context: &AuditContext, image: usize, b: Bone, verdict: &Verdict) -
             within(r.x_min, r.x_max, at.x) && within(r.y_min, r.y_max, at.y)
         })
         .min_by(|p, q| {
-            let far = |r: &crate::tables::BoneRow| {
+            let distance = |r: &crate::tables::BoneRow| {
                 (r.centroid_x.unwrap_or(f64::MAX) - at.x).hypot(r.centroid_y.unwrap_or(f64::MAX) - at.y)
             };
-            far(p).total_cmp(&far(q))
+            distance(p).total_cmp(&distance(q))
         })
         .map(|r| bone(r.class as usize))
 }
 
-/// Back to the expected place, in px of the image.
-fn direction(delta: [f64; 2], judged: &Judged) -> String {
-    let [x, y] = judged.fit.unturned([-delta[0], -delta[1]]);
-    let part = |v: f64, forth: &str, back: &str| format!("{:.0} px {}", v.abs(), if v >= 0.0 { forth } else { back });
+/// The way to the expected position, in px of the image: `about 10 px right and 20 px up`.
+fn direction(delta: [f64; 2], hand: &Assessment) -> String {
+    let [x, y] = hand.fit.displacement_in_image([-delta[0], -delta[1]]);
+    let part = |v: f64, positive: &str, negative: &str| {
+        format!("{:.0} px {}", v.abs(), if v >= 0.0 { positive } else { negative })
+    };
     format!("about {} and {}", part(x, "right", "left"), part(y, "down", "up"))
 }
 
@@ -115,21 +121,27 @@ mod tests {
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         let lunate = findings.iter().find(|f| f.image == Some(7)).unwrap();
         assert_eq!(lunate.bones, vec![Bone::from_name("Lunate").unwrap()]);
-        let px: f64 = lunate.message.split("lies ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let px: f64 = lunate.message.split(" px").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert!((px - 63.0).abs() < 15.0, "{}", lunate.message);
-        assert!(lunate.suggestion.contains("left") && lunate.suggestion.contains("down"), "{}", lunate.suggestion);
+        assert!(
+            lunate.suggestion.starts_with("move Lunate about ")
+                && lunate.suggestion.contains("left")
+                && lunate.suggestion.contains("down"),
+            "{}",
+            lunate.suggestion
+        );
         assert_eq!(lunate.severity(), Severity::High);
     }
 
     #[test]
-    fn a_pisiform_drawn_over_the_ulna_is_named_so() {
+    fn a_pisiform_drawn_over_the_ulna_is_reported_with_both_bones() {
         let mut population = Population::new(60, 22);
         let ulna = population.bone(12, "Ulna").clone();
         let pisiform = population.bone(12, "Pisiform");
         (pisiform.centroid_x, pisiform.centroid_y) = (ulna.centroid_x, ulna.centroid_y);
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.image == Some(12)).collect();
         let place = findings.iter().find(|f| f.check == &CHECK).unwrap();
-        assert!(place.message.contains("Pisiform lies") && place.message.contains("over Ulna"), "{}", place.message);
+        assert!(place.message.starts_with("Pisiform lies over Ulna, "), "{}", place.message);
         assert_eq!(place.severity(), Severity::High);
     }
 
@@ -158,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn one_image_and_none_are_judged_without_panic() {
+    fn one_image_and_no_image_do_not_panic() {
         let mut population = Population::new(1, 24);
         population.keep_images(1);
         assert!(found(&population, &CHECK).is_empty());
@@ -167,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_of_bones_that_lie_anywhere_are_one_finding_and_no_search_for_labels() {
+    fn a_hand_of_random_positions_is_one_finding_without_relabelling() {
         let mut population = Population::new(10, 25);
         let mut random = Random::new(6);
         for bone in &mut population.tables.bones {

@@ -1,73 +1,80 @@
-//! The model of a hand, and a hand against it.
+//! The hand model, and the comparison of a hand with it. All measures are in the model's frame: that of a mean right
+//! hand at 2048 x 2048.
 
-use super::gaussian::{Gaussian, Screened, Values};
-use super::similarity::{Places, Similarity, normalised};
+use super::gaussian::{Gaussian, Screening, Values};
+use super::similarity::{Centroids, Similarity, normalised};
 use crate::bones::COUNT;
 use crate::geometry::Point;
 use crate::tables::BoneRow;
 
-/// Calibrated distance at which a bone no longer agrees with the others and loses its say about them.
-pub const PLACE_LIMIT: f64 = 4.5;
-/// The same for size and shape.
+/// Calibrated distance above which a bone is inconsistent with the others and no longer used to predict them.
+pub const POSITION_LIMIT: f64 = 4.5;
+/// As [`POSITION_LIMIT`], for size and aspect ratio.
 pub const SHAPE_LIMIT: f64 = 4.5;
-/// The same for a long bone's lean.
-pub const LEAN_LIMIT: f64 = 4.5;
-/// Share of a bone's area up to which a part of it is a slip of the tool.
-pub const SPECK_SHARE: f64 = 0.02;
-/// Fewest bones that make a hand.
-pub const FEWEST_BONES: usize = 8;
+/// As [`POSITION_LIMIT`], for the orientation of long bones.
+pub const ORIENTATION_LIMIT: f64 = 4.5;
+/// Share of a bone's area below which its minor parts are treated as errors of the drawing tool.
+pub const TINY_PART_SHARE: f64 = 0.02;
+/// Smallest number of bones for a comparison with the model.
+pub const MIN_BONES: usize = 8;
 
-/// How bones lie, how large they are and how they lean, in the frame of a mean right hand.
+/// Joint distributions of the bones' positions, shapes and orientations.
 #[derive(Clone, Debug)]
 pub struct HandModel {
-    /// Centroids in px of the mean hand.
-    pub place: Gaussian,
-    /// Half the log of the area, and the log of the aspect ratio.
+    /// Centroids, px of the mean hand.
+    pub position: Gaussian,
+    /// Half the log of the area in px, and the log of the aspect ratio.
     pub shape: Gaussian,
-    /// Lean of the long axis in degrees.
-    pub lean: Gaussian,
-    /// Hands learnt from.
+    /// Angle of the long axis from vertical, degrees.
+    pub orientation: Gaussian,
+    /// Number of hands that the model was estimated from; 0 for the reference anatomy alone.
     pub hands: usize,
 }
 
-/// What is measured of one hand's bones, by the label they carry.
+/// Measures of one hand's bones, by the label in the annotation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredHand {
     /// Index in the images table.
     pub image: usize,
-    /// Centroids in px of the image.
-    pub places: Places,
-    /// Half the log of the area in px, log of the aspect ratio.
+    /// Centroids, px of the image.
+    pub centroids: Centroids,
+    /// Half the log of the area in px, and the log of the aspect ratio.
     pub shapes: Values,
-    /// Lean in degrees.
-    pub leans: Values,
-    /// Labels in use, those without a place of their own among them.
+    /// Angle of the long axis from vertical, degrees.
+    pub orientations: Values,
+    /// Labels that occur in the image, including those without a centroid here.
     pub drawn: [bool; COUNT],
 }
 
 impl MeasuredHand {
-    /// From the rows of one image. A class drawn more than once, or in parts apart, has no place of its own
-    /// and is left out here; other checks name it.
+    /// Takes the measures from the rows of one image. Classes with several shapes or large separate parts have no
+    /// measures, because their centroid is ambiguous; other checks report them.
     pub fn new(image: usize, rows: &[&BoneRow]) -> MeasuredHand {
-        const PARTS_SHARE: f64 = 0.1;
+        const MAX_MINOR_SHARE: f64 = 0.1;
         let mut hand = MeasuredHand::empty(image);
         for row in rows {
             let class = row.class as usize;
             if class < COUNT && row.area_px > 0 {
                 hand.drawn[class] = true;
             }
-            let whole = row.minor_parts_px as f64 <= PARTS_SHARE * row.area_px as f64;
+            let is_one_part = row.minor_parts_px as f64 <= MAX_MINOR_SHARE * row.area_px as f64;
             let (Some(x), Some(y)) = (row.centroid_x, row.centroid_y) else { continue };
-            let speck = row.n_parts > 1 && (row.minor_parts_px as f64) < SPECK_SHARE * row.area_px as f64;
-            if class >= COUNT || (row.n_shapes > 1 && !speck) || !whole || row.area_px == 0 || !(x + y).is_finite() {
+            let has_tiny_parts = row.n_parts > 1 && (row.minor_parts_px as f64) < TINY_PART_SHARE * row.area_px as f64;
+            if class >= COUNT
+                || (row.n_shapes > 1 && !has_tiny_parts)
+                || !is_one_part
+                || row.area_px == 0
+                || !(x + y).is_finite()
+            {
                 continue;
             }
-            hand.places[class] = Some(Point::new(x, y));
-            // A pixel has a width: without it one row of pixels would have no aspect.
+            hand.centroids[class] = Some(Point::new(x, y));
+            // The lower limit is the standard deviation of one pixel's width: a bone of one row of pixels would have
+            // an infinite aspect ratio.
             let axis = |sd: Option<f64>| sd.filter(|s| s.is_finite()).unwrap_or(0.0).max(0.3);
             let aspect = (axis(row.sd_major_px) / axis(row.sd_minor_px)).ln();
             hand.shapes[class] = Some([(row.area_px as f64).ln() / 2.0, aspect]);
-            hand.leans[class] = row.orientation_deg.filter(|l| l.is_finite()).map(|l| [l, 0.0]);
+            hand.orientations[class] = row.orientation_deg.filter(|l| l.is_finite()).map(|l| [l, 0.0]);
         }
         hand
     }
@@ -75,110 +82,122 @@ impl MeasuredHand {
     fn empty(image: usize) -> MeasuredHand {
         MeasuredHand {
             image,
-            places: [None; COUNT],
+            centroids: [None; COUNT],
             shapes: [None; COUNT],
-            leans: [None; COUNT],
+            orientations: [None; COUNT],
             drawn: [false; COUNT],
         }
     }
 
-    /// Bones with a place.
+    /// Number of bones with a centroid.
     pub fn count(&self) -> usize {
-        self.places.iter().flatten().count()
+        self.centroids.iter().flatten().count()
     }
 
-    /// The hand with the measures of label `i` given to label `to[i]`.
+    /// The hand with the measures of label `i` moved to label `to[i]`.
     pub fn relabelled(&self, to: &[usize; COUNT]) -> MeasuredHand {
         let mut hand = MeasuredHand::empty(self.image);
         for (from, to) in to.iter().enumerate() {
             hand.drawn[*to] |= self.drawn[from];
-            hand.places[*to] = hand.places[*to].or(self.places[from]);
+            hand.centroids[*to] = hand.centroids[*to].or(self.centroids[from]);
             hand.shapes[*to] = hand.shapes[*to].or(self.shapes[from]);
-            hand.leans[*to] = hand.leans[*to].or(self.leans[from]);
+            hand.orientations[*to] = hand.orientations[*to].or(self.orientations[from]);
         }
         hand
     }
 }
 
-/// A hand in the model's frame, judged.
+/// Comparison of a hand with the model.
 #[derive(Clone, Debug)]
-pub struct Judged {
-    /// From the image to the frame.
+pub struct Assessment {
+    /// Transform from the image to the model's frame.
     pub fit: Similarity,
-    /// Places against the model.
-    pub place: Screened,
-    /// Sizes and aspect ratios against the model.
-    pub shape: Screened,
-    /// Leans against the model.
-    pub lean: Screened,
+    /// Centroids compared with the model.
+    pub position: Screening,
+    /// Sizes and aspect ratios compared with the model.
+    pub shape: Screening,
+    /// Orientations compared with the model.
+    pub orientation: Screening,
 }
 
-impl Judged {
-    /// Whether so many bones lie anywhere that the others do not make a hand.
-    pub fn is_no_hand(&self) -> bool {
-        let measured = self.place.residuals.iter().flatten().count();
-        measured >= FEWEST_BONES && 5 * self.place.removed > 2 * measured
+impl Assessment {
+    /// Whether the positions of more than 40 % of the bones are outliers: then the others do not form a hand either.
+    pub fn is_implausible(&self) -> bool {
+        let measured = self.position.residuals.iter().flatten().count();
+        measured >= MIN_BONES && 5 * self.position.removed > 2 * measured
     }
 
-    /// How unlikely the labels are altogether: squared distances of what agrees, and a price for what does not.
+    /// Cost of the labels, comparable with -2 log likelihood: squared distances of consistent bones, and a penalty per
+    /// outlier.
     pub fn cost(&self) -> f64 {
-        const PLACE_PRICE: f64 = 30.0;
-        const SHAPE_PRICE: f64 = 22.0;
-        const LEAN_PRICE: f64 = 12.0;
-        self.place.chi2
+        const POSITION_PENALTY: f64 = 30.0;
+        const SHAPE_PENALTY: f64 = 22.0;
+        const ORIENTATION_PENALTY: f64 = 12.0;
+        self.position.chi2
             + self.shape.chi2
-            + self.lean.chi2
-            + PLACE_PRICE * self.place.removed as f64
-            + SHAPE_PRICE * self.shape.removed as f64
-            + LEAN_PRICE * self.lean.removed as f64
+            + self.orientation.chi2
+            + POSITION_PENALTY * self.position.removed as f64
+            + SHAPE_PENALTY * self.shape.removed as f64
+            + ORIENTATION_PENALTY * self.orientation.removed as f64
     }
 }
 
-/// A hand, the labels its bones should carry, and how they fit then.
+/// A hand, its most likely labels, and its comparison with the model under these labels.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The hand as labelled.
+    /// The hand as annotated.
     pub hand: MeasuredHand,
-    /// `labels[i]` is the bone that the one labelled `i` looks like; itself where all is well.
+    /// `labels[i]` is the most likely bone for the shape labelled `i`; `i` where the label is plausible.
     pub labels: [usize; COUNT],
-    /// Groups of labels changed together, and how much likelier each change makes the hand (-2 log likelihood).
-    pub changes: Vec<(Vec<usize>, f64)>,
-    /// The hand with those labels against the model; `None` where it has too few bones or no frame.
-    pub judged: Option<Judged>,
+    /// Groups of labels to change together.
+    pub changes: Vec<LabelChange>,
+    /// The hand with these labels compared with the model; `None` if it has too few bones.
+    pub assessment: Option<Assessment>,
+}
+
+/// Labels that should change together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelChange {
+    /// Current labels: the shape labelled `bones[0]` looks like `bones[1]`, and so on. The last one looks like the first,
+    /// or like a bone without a shape.
+    pub bones: Vec<usize>,
+    /// Decrease of -2 log likelihood by the change.
+    pub gain: f64,
 }
 
 impl HandModel {
-    /// Shapes and leans in the model's frame.
+    /// Shapes and orientations of a hand in the model's frame.
     pub(super) fn measures(&self, hand: &MeasuredHand, fit: &Similarity) -> (Values, Values) {
-        let grow = fit.scale().ln();
-        let shapes = hand.shapes.map(|s| s.map(|[size, aspect]| [size + grow, aspect]));
-        let leans = std::array::from_fn(|b| {
-            hand.leans[b].map(|[lean, _]| {
-                let (lean, mean) = (fit.lean(lean), self.lean.mean(b)[0]);
-                // An axis has no direction: within 90 degrees of the mean.
-                [mean + (lean - mean + 90.0).rem_euclid(180.0) - 90.0, 0.0]
+        let log_scale = fit.scale().ln();
+        let shapes = hand.shapes.map(|s| s.map(|[size, aspect]| [size + log_scale, aspect]));
+        let orientations = std::array::from_fn(|b| {
+            hand.orientations[b].map(|[orientation, _]| {
+                let (orientation, mean) = (fit.orientation(orientation), self.orientation.mean(b)[0]);
+                // An axis has no direction: take the angle within 90 degrees of the mean.
+                [mean + (orientation - mean + 90.0).rem_euclid(180.0) - 90.0, 0.0]
             })
         });
-        (shapes, leans)
+        (shapes, orientations)
     }
 
-    /// Judges a hand in a given frame.
-    pub fn judge(&self, hand: &MeasuredHand, fit: Similarity) -> Judged {
-        let (shapes, leans) = self.measures(hand, &fit);
-        Judged {
+    /// Compares a hand with the model, given the transform to the model's frame.
+    pub fn assess(&self, hand: &MeasuredHand, fit: Similarity) -> Assessment {
+        let (shapes, orientations) = self.measures(hand, &fit);
+        Assessment {
             fit,
-            place: self.place.screen(&normalised(&hand.places, &fit), PLACE_LIMIT),
+            position: self.position.screen(&normalised(&hand.centroids, &fit), POSITION_LIMIT),
             shape: self.shape.screen(&shapes, SHAPE_LIMIT),
-            lean: self.lean.screen(&leans, LEAN_LIMIT),
+            orientation: self.orientation.screen(&orientations, ORIENTATION_LIMIT),
         }
     }
 
-    /// -2 log likelihood of the bone labelled `from` as `to`, other bones aside, each measure's share capped.
-    pub fn surprise(&self, hand: &MeasuredHand, fit: &Similarity, from: usize, to: usize) -> Option<f64> {
+    /// -2 log likelihood, up to a constant, that the shape labelled `from` is bone `to`, ignoring the other bones. The
+    /// contribution of each measure is limited. `None` if the shape has no measures.
+    pub fn deviance(&self, hand: &MeasuredHand, fit: &Similarity, from: usize, to: usize) -> Option<f64> {
         const CAP: f64 = 60.0;
-        let place = fit.apply(hand.places[from]?);
+        let position = fit.apply(hand.centroids[from]?);
         let [size, aspect] = hand.shapes[from]?;
         let shape = [size + fit.scale().ln(), aspect];
-        Some(self.place.surprise(to, place, CAP) + self.shape.surprise(to, shape, CAP))
+        Some(self.position.deviance(to, position, CAP) + self.shape.deviance(to, shape, CAP))
     }
 }

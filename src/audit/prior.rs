@@ -1,4 +1,4 @@
-//! The anatomy that holds before any hand of the data is seen: from measured tables of mean hands in two poses.
+//! The reference anatomy: the hand model before any hand of the data is used, from a table of mean hands in two poses.
 
 use nalgebra::{DMatrix, DVector};
 
@@ -6,22 +6,24 @@ use super::gaussian::Gaussian;
 use super::population::HandModel;
 use crate::bones::{Bone, BoneGroup, COUNT};
 
-/// Per pose and bone: place, spread, orientation, area, axes; px of a mean right hand at 2048 x 2048.
+/// Per pose and bone: position, spread, orientation, area and axes, in px of a mean right hand at 2048 x 2048.
 const TABLE: &str = include_str!("../../assets/anatomy.csv");
 
-/// Smallest standard deviation of a bone's place in px: the table is relative to the Capitate, whose own is 0.
-const LEAST_SD_PX: f64 = 6.0;
-/// Distance in px over which bones move together: those of one finger, which sways about its root almost as a
-/// whole, and any.
+/// Smallest standard deviation of a bone's position, px. Positions in the table are relative to Capitate, whose own
+/// standard deviation is therefore 0.
+const MIN_SD_PX: f64 = 6.0;
+/// Length scale over which positions are correlated, px: for the bones of one finger, which swings about its root
+/// almost as a rigid body, and for any two bones.
 const REACH_IN_FINGER_PX: f64 = 1000.0;
 const REACH_PX: f64 = 600.0;
-/// Of the movement together, the share of bones that are not of one finger.
+/// Share of the correlation that bones of different fingers have as well.
 const ACROSS_FINGERS: f64 = 0.4;
-/// What each outline adds of its own, px.
+/// Standard deviation that each outline adds, px.
 const OWN_PX: f64 = 4.0;
 
-/// Share of a bone's variance in place that is its own: phalanges follow their finger, wrist bones glide.
-fn own_share(bone: Bone) -> f64 {
+/// Share of the variance of a bone's position that is independent of the other bones: phalanges follow their finger,
+/// carpal bones glide.
+fn independent_share(bone: Bone) -> f64 {
     match bone.group() {
         BoneGroup::Finger(_) => 0.03,
         BoneGroup::Carpal => 0.5,
@@ -29,14 +31,14 @@ fn own_share(bone: Bone) -> f64 {
     }
 }
 
-/// Standard deviation of log aspect ratios, which the table does not hold.
+/// Standard deviation of log aspect ratios, which is not in the table.
 const ASPECT_SD: f64 = 0.08;
-/// Correlation of bones' sizes beyond the hand's own scale.
+/// Correlation of the bones' sizes after removal of the scale of the hand.
 const SIZE_CORRELATION: f64 = 0.3;
-/// A bone's lean is judged where it varies less than this in both poses, degrees...
-const LEAN_SD_LIMIT: f64 = 12.0;
-/// ...and the bone is this much longer than wide.
-const LEAN_ASPECT: f64 = 1.5;
+/// Orientations are compared only for bones that vary less than this in both poses, degrees ...
+const ORIENTATION_SD_LIMIT: f64 = 12.0;
+/// ... and that are longer than wide by more than this factor.
+const ORIENTATION_ASPECT: f64 = 1.5;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
@@ -44,15 +46,15 @@ struct Entry {
     y: f64,
     x_sd: f64,
     y_sd: f64,
-    lean: f64,
-    lean_sd: f64,
+    orientation: f64,
+    orientation_sd: f64,
     area: f64,
     area_sd: f64,
     sd_major: f64,
     sd_minor: f64,
 }
 
-/// Straight and rotated pose, 29 bones each.
+/// The straight and the rotated pose, 29 bones each.
 fn poses() -> [[Entry; COUNT]; 2] {
     let mut poses = [[Entry::default(); COUNT]; 2];
     let mut reader = csv::Reader::from_reader(TABLE.as_bytes());
@@ -70,8 +72,8 @@ fn poses() -> [[Entry; COUNT]; 2] {
             y: number("y"),
             x_sd: number("x_sd"),
             y_sd: number("y_sd"),
-            lean: number("theta_deg"),
-            lean_sd: number("theta_sd"),
+            orientation: number("theta_deg"),
+            orientation_sd: number("theta_sd"),
             area: number("area_px"),
             area_sd: number("area_sd"),
             sd_major: number("sd_major"),
@@ -81,7 +83,8 @@ fn poses() -> [[Entry; COUNT]; 2] {
     poses
 }
 
-/// Turns the rotated pose so that wrist and palm lie on those of the straight one; returns the turn in degrees.
+/// Rotates and shifts the rotated pose so that its wrist and palm match those of the straight pose; returns the angle
+/// in degrees.
 fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
     let core = |b: &Bone| {
         b.group() == BoneGroup::Carpal || ["finger-7", "finger-11", "finger-15", "finger-19"].contains(&b.name())
@@ -107,12 +110,12 @@ fn aligned(straight: &[Entry; COUNT], rotated: &mut [Entry; COUNT]) -> f64 {
         (entry.x, entry.y) = (sx + cos * x - sin * y, sy + sin * x + cos * y);
         entry.x_sd = (cos * cos * x_var + sin * sin * y_var).sqrt();
         entry.y_sd = (sin * sin * x_var + cos * cos * y_var).sqrt();
-        entry.lean += turn.to_degrees();
+        entry.orientation += turn.to_degrees();
     }
     turn.to_degrees()
 }
 
-/// A covariance: what moves within a pose, neighbours together, and the step between the poses.
+/// A covariance: the correlated variation within a pose, plus the difference between the poses.
 fn assemble(
     dims: usize,
     sd: &dyn Fn(usize, usize) -> f64,
@@ -121,44 +124,44 @@ fn assemble(
 ) -> DMatrix<f64> {
     DMatrix::from_fn(COUNT * dims, COUNT * dims, |i, j| {
         let (a, d, b, e) = (i / dims, i % dims, j / dims, j % dims);
-        let moves = if d == e { sd(a, d) * sd(b, d) * correlation(a, b, d) } else { 0.0 };
-        moves + step(a, d) * step(b, e)
+        let within_pose = if d == e { sd(a, d) * sd(b, d) * correlation(a, b, d) } else { 0.0 };
+        within_pose + step(a, d) * step(b, e)
     })
 }
 
-/// The model before any hand is seen.
+/// The hand model of the reference anatomy.
 pub fn model() -> HandModel {
     let [straight, mut rotated] = poses();
     aligned(&straight, &mut rotated);
     let pair = |b: usize| (&straight[b], &rotated[b]);
-    let middle = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).0) + f(pair(b).1)) / 2.0;
-    let half = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).1) - f(pair(b).0)) / 2.0;
-    // Variances within a pose, averaged.
+    let mean = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).0) + f(pair(b).1)) / 2.0;
+    let half_difference = |b: usize, f: &dyn Fn(&Entry) -> f64| (f(pair(b).1) - f(pair(b).0)) / 2.0;
+    // Standard deviation within a pose: root of the mean variance.
     let within = |b: usize, f: &dyn Fn(&Entry) -> f64| ((f(pair(b).0).powi(2) + f(pair(b).1).powi(2)) / 2.0).sqrt();
-    // How far two bones move together: smoothly falling with their distance, and more within a finger.
-    let together = |a: usize, b: usize| {
-        let d = (middle(a, &|e| e.x) - middle(b, &|e| e.x)).hypot(middle(a, &|e| e.y) - middle(b, &|e| e.y));
+    // Correlation of two bones: it decreases smoothly with their distance and is larger within a finger.
+    let correlation = |a: usize, b: usize| {
+        let d = (mean(a, &|e| e.x) - mean(b, &|e| e.x)).hypot(mean(a, &|e| e.y) - mean(b, &|e| e.y));
         let same = Bone::from_index(a).map(Bone::group) == Bone::from_index(b).map(Bone::group);
-        let over = |reach: f64| (-0.5 * (d / reach).powi(2)).exp();
-        ACROSS_FINGERS * over(REACH_PX) + if same { (1.0 - ACROSS_FINGERS) * over(REACH_IN_FINGER_PX) } else { 0.0 }
+        let decay = |reach: f64| (-0.5 * (d / reach).powi(2)).exp();
+        ACROSS_FINGERS * decay(REACH_PX) + if same { (1.0 - ACROSS_FINGERS) * decay(REACH_IN_FINGER_PX) } else { 0.0 }
     };
-    let own: [f64; COUNT] = std::array::from_fn(|b| Bone::from_index(b).map_or(1.0, own_share));
-    // Correlation of two bones' places; the own share of both is left out of it.
-    let places = |a: usize, b: usize| ((1.0 - own[a]) * (1.0 - own[b])).sqrt() * together(a, b);
+    let own: [f64; COUNT] = std::array::from_fn(|b| Bone::from_index(b).map_or(1.0, independent_share));
+    // Correlation of two bones' positions, without their independent shares.
+    let position_correlation = |a: usize, b: usize| ((1.0 - own[a]) * (1.0 - own[b])).sqrt() * correlation(a, b);
 
     let xy = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x } else { &|e| e.y } };
     let xy_sd = |d: usize| -> &'static dyn Fn(&Entry) -> f64 { if d == 0 { &|e| e.x_sd } else { &|e| e.y_sd } };
-    let place = Gaussian::new(
+    let position = Gaussian::new(
         2,
-        DVector::from_fn(2 * COUNT, |i, _| middle(i / 2, xy(i % 2))),
+        DVector::from_fn(2 * COUNT, |i, _| mean(i / 2, xy(i % 2))),
         assemble(
             2,
-            &|b, d| within(b, xy_sd(d)).max(LEAST_SD_PX),
+            &|b, d| within(b, xy_sd(d)).max(MIN_SD_PX),
             &|a, b, d| {
-                let outline = (OWN_PX / within(a, xy_sd(d)).max(LEAST_SD_PX)).powi(2);
-                if a == b { 1.0 + outline } else { places(a, b) }
+                let outline = (OWN_PX / within(a, xy_sd(d)).max(MIN_SD_PX)).powi(2);
+                if a == b { 1.0 + outline } else { position_correlation(a, b) }
             },
-            &|b, d| half(b, xy(d)),
+            &|b, d| half_difference(b, xy(d)),
         ),
         [true; COUNT],
     );
@@ -167,7 +170,7 @@ pub fn model() -> HandModel {
     let aspect = |e: &Entry| (e.sd_major / e.sd_minor).ln();
     let shape = Gaussian::new(
         2,
-        DVector::from_fn(2 * COUNT, |i, _| if i % 2 == 0 { middle(i / 2, &size) } else { middle(i / 2, &aspect) }),
+        DVector::from_fn(2 * COUNT, |i, _| if i % 2 == 0 { mean(i / 2, &size) } else { mean(i / 2, &aspect) }),
         assemble(
             2,
             &|b, d| if d == 0 { within(b, &|e| e.area_sd / e.area / 2.0) } else { ASPECT_SD },
@@ -176,29 +179,31 @@ pub fn model() -> HandModel {
                 (false, 0) => SIZE_CORRELATION,
                 (false, _) => 0.0,
             },
-            &|b, d| if d == 0 { half(b, &size) } else { half(b, &aspect) },
+            &|b, d| if d == 0 { half_difference(b, &size) } else { half_difference(b, &aspect) },
         ),
         [true; COUNT],
     );
 
-    let judged: [bool; COUNT] = std::array::from_fn(|b| {
-        [pair(b).0, pair(b).1].iter().all(|e| e.lean_sd < LEAN_SD_LIMIT && e.sd_major > LEAN_ASPECT * e.sd_minor)
+    let is_compared: [bool; COUNT] = std::array::from_fn(|b| {
+        [pair(b).0, pair(b).1]
+            .iter()
+            .all(|e| e.orientation_sd < ORIENTATION_SD_LIMIT && e.sd_major > ORIENTATION_ASPECT * e.sd_minor)
     });
-    let lean = Gaussian::new(
+    let orientation = Gaussian::new(
         1,
-        DVector::from_fn(COUNT, |b, _| middle(b, &|e| e.lean)),
+        DVector::from_fn(COUNT, |b, _| mean(b, &|e| e.orientation)),
         assemble(
             1,
-            &|b, _| within(b, &|e| e.lean_sd).max(2.0),
-            &|a, b, _| if a == b { 1.0 } else { 0.7 * together(a, b) },
-            &|b, _| if judged[b] { half(b, &|e| e.lean) } else { 0.0 },
+            &|b, _| within(b, &|e| e.orientation_sd).max(2.0),
+            &|a, b, _| if a == b { 1.0 } else { 0.7 * correlation(a, b) },
+            &|b, _| if is_compared[b] { half_difference(b, &|e| e.orientation) } else { 0.0 },
         ),
-        judged,
+        is_compared,
     );
     HandModel {
-        place: place.expect("the embedded table makes a positive definite covariance"),
+        position: position.expect("the embedded table makes a positive definite covariance"),
         shape: shape.expect("the embedded table makes a positive definite covariance"),
-        lean: lean.expect("the embedded table makes a positive definite covariance"),
+        orientation: orientation.expect("the embedded table makes a positive definite covariance"),
         hands: 0,
     }
 }
@@ -217,24 +222,24 @@ mod tests {
             (straight[b].x - rotated[b].x).hypot(straight[b].y - rotated[b].y)
         };
         assert!(gap(Bone::from_name("Hamate").unwrap()) < 25.0);
-        assert!(gap(Bone::ULNA) > 100.0, "the forearm swings");
+        assert!(gap(Bone::ULNA) > 100.0, "the forearm moves");
     }
 
     #[test]
-    fn long_bones_have_a_lean_and_round_ones_none() {
+    fn only_long_bones_have_an_orientation() {
         let model = model();
-        let judged = |name: &str| model.lean.is_active(Bone::from_name(name).unwrap().index());
-        assert!(judged("finger-7") && judged("finger-10") && judged("Radius"));
-        assert!(!judged("Trapezoid") && !judged("Pisiform"));
+        let is_compared = |name: &str| model.orientation.is_active(Bone::from_name(name).unwrap().index());
+        assert!(is_compared("finger-7") && is_compared("finger-10") && is_compared("Radius"));
+        assert!(!is_compared("Trapezoid") && !is_compared("Pisiform"));
     }
 
     #[test]
-    fn each_bone_is_most_like_itself() {
+    fn each_bone_is_most_similar_to_itself() {
         let model = model();
         for a in 0..COUNT {
             let as_bone = |b: usize| {
-                model.place.surprise(b, model.place.mean(a), f64::MAX)
-                    + model.shape.surprise(b, model.shape.mean(a), f64::MAX)
+                model.position.deviance(b, model.position.mean(a), f64::MAX)
+                    + model.shape.deviance(b, model.shape.mean(a), f64::MAX)
             };
             let best = (0..COUNT).min_by(|x, y| as_bone(*x).total_cmp(&as_bone(*y))).unwrap();
             assert_eq!(best, a, "{:?}", Bone::from_index(a));

@@ -1,8 +1,12 @@
-//! Two left or two right hands of one patient, by the layout of all bones.
+//! Reports patients whose two images both show a left hand or both a right hand, by the layout of all bones.
+//!
+//! Why it matters: one image is mirrored, belongs to another patient, or shows the same hand again.
+//!
+//! Example: both images of patient 006 show a right hand.
 
 use polars::prelude::PolarsResult;
 
-use super::side_order::{SCORE, word, wrong_side};
+use super::side_order::{SCORE, side_name, wrong_side};
 use super::{AuditContext, Check, EvidenceKind, Finding, Severity};
 
 pub(super) const CHECK: Check = Check {
@@ -15,19 +19,19 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
-    Ok(context.patients.iter().filter_map(|images| of_patient(context, images)).collect())
+    Ok(context.patients.iter().filter_map(|images| finding_of_patient(context, images)).collect())
 }
 
-fn of_patient(context: &AuditContext, images: &[usize]) -> Option<Finding> {
+fn finding_of_patient(context: &AuditContext, images: &[usize]) -> Option<Finding> {
     let [first, second] = *images else { return None };
-    let side = context.side_seen(first)?;
-    if context.side_seen(second)? != side {
+    let side = context.side_from_bones(first)?;
+    if context.side_from_bones(second)? != side {
         return None;
     }
-    // The one that disagrees with its file; the later one where neither or both do.
+    // The image that contradicts its file; the second one if neither or both do.
     let wrong = |image| wrong_side(context, image).is_some();
     let (image, other) = if wrong(first) && !wrong(second) { (first, second) } else { (second, first) };
-    let message = format!("both hands of the patient are {} hands by their bones", word(side));
-    let suggestion = "check whether one is mirrored, filed under the wrong patient, or the same hand twice";
-    Some(Finding::of_image(&CHECK, image, SCORE, message, suggestion).with_beside(other))
+    let message = format!("both images of the patient show a {} hand", side_name(side));
+    let suggestion = "check whether one image is mirrored, belongs to another patient, or shows the same hand again";
+    Some(Finding::of_image(&CHECK, image, SCORE, message, suggestion).compared_with(other))
 }

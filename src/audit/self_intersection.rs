@@ -1,14 +1,18 @@
-//! Outlines that cross themselves.
+//! Reports outlines that cross themselves.
+//!
+//! Why it matters: the area between two crossings is cut out of the mask.
+//!
+//! Example: the outline of Radius, drawn by hand with 40 vertices, forms a loop.
 
 use polars::prelude::PolarsResult;
 
-use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
+use super::{AuditContext, Check, Detection, EvidenceKind, Finding, Severity};
 
-/// When a crossing matters.
+/// Crossings with severity medium; all others are low.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SelfIntersectionThresholds {
-    /// Vertices up to which an outline was drawn by hand. A crossing among few long edges cuts a piece out of
-    /// the mask; among thousands of pixel steps it is a trace doubling back on itself and harmless.
+    /// Largest number of vertices of an outline drawn by hand. A crossing between few long edges cuts a piece out of
+    /// the mask. In an outline of thousands of pixel steps it is harmless: the trace runs back over itself.
     pub sparse_vertices: u32,
 }
 
@@ -23,7 +27,7 @@ pub(super) const CHECK: Check = Check {
     about: "an outline that crosses itself",
     ceiling: Severity::Medium,
     evidence: EvidenceKind::Bones,
-    faults: &[("self_intersection", Answer::One)],
+    faults: &[("self_intersection", Detection::AnyBone)],
     find,
 };
 
@@ -36,7 +40,8 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
             let score = if sparse { 1.4 + 0.1 * f64::from(row.n_crossings.min(10)) } else { 1.0 };
             let times = if row.n_crossings == 1 { "once".to_owned() } else { format!("{} times", row.n_crossings) };
             let message = format!("the outline of {b} crosses itself {times}");
-            let suggestion = "redraw the outline where it crosses; what lies between is cut out of the mask";
+            let suggestion =
+                "redraw the outline where it crosses itself; the area between the crossings is cut out of the mask";
             Ok(Finding::of_image(&CHECK, image, score, message, suggestion).with_bones([b]))
         })
         .collect()

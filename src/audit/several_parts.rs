@@ -1,16 +1,20 @@
-//! Bones drawn in several parts.
+//! Reports bones drawn in several separate parts.
+//!
+//! Why it matters: a bone is one region in a radiograph; a second large part is usually another bone or a drawing error.
+//!
+//! Example: Scaphoid is in 2 parts, with 5 % of its area in the smaller one.
 
 use polars::prelude::PolarsResult;
 
 use super::duplicate_label::in_parts;
-use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
+use super::{AuditContext, Check, Detection, EvidenceKind, Finding, Severity};
 use crate::bones::{Bone, COUNT};
 use crate::tables::BoneRow;
 
-/// When parts are parts.
+/// Parts that are reported; smaller ones are reported by `tiny_parts`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeveralPartsThresholds {
-    /// Share of a bone's area in its minor parts from which they are parts of it and not specks.
+    /// Smallest share of a bone's area in all parts but the largest.
     pub part_share: f64,
 }
 
@@ -22,34 +26,51 @@ impl Default for SeveralPartsThresholds {
 
 pub(super) const CHECK: Check = Check {
     name: "several_parts",
-    about: "a bone in several parts",
+    about: "a bone drawn in several separate parts",
     ceiling: Severity::Medium,
     evidence: EvidenceKind::Bones,
-    faults: &[("several_parts", Answer::One)],
+    faults: &[("several_parts", Detection::AnyBone)],
     find,
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
-    let parts = bones_in_parts(context).filter(|(_, _, _, share)| *share >= context.settings.several_parts.part_share);
+    let parts = bones_in_parts(context).filter(|part| part.minor_share >= context.settings.several_parts.part_share);
     parts
-        .map(|(image, b, row, share)| {
-            let message = format!("{b} is in {} parts; {:.1} % of it is apart", row.n_parts, 100.0 * share);
-            let suggestion = "join the parts or delete what is not the bone";
+        .map(|BoneInParts { image, bone: b, row, minor_share: share }| {
+            let message = format!(
+                "{b} is drawn in {} separate parts; {:.1} % of its area is outside the largest",
+                row.n_parts,
+                100.0 * share
+            );
+            let suggestion = "join the parts, or delete those that are not the bone";
             Ok(Finding::of_image(&CHECK, image, 1.4 + share, message, suggestion).with_bones([b]))
         })
         .collect()
 }
 
-/// Image and bone of what is one bone in parts, and the share of its area in all but the largest.
-pub(super) fn bones_in_parts<'a>(
-    context: &'a AuditContext,
-) -> impl Iterator<Item = (usize, Bone, &'a BoneRow, f64)> + 'a {
+/// One bone drawn in several parts.
+pub(super) struct BoneInParts<'a> {
+    /// Index in the images table.
+    pub image: usize,
+    /// The bone.
+    pub bone: Bone,
+    /// Its row of the bones table.
+    pub row: &'a BoneRow,
+    /// Share of its area in all parts but the largest.
+    pub minor_share: f64,
+}
+
+/// Bones drawn in several parts, without those of `duplicate_label`.
+pub(super) fn bones_in_parts<'a>(context: &'a AuditContext) -> impl Iterator<Item = BoneInParts<'a>> + 'a {
     let in_parts = |image: usize, row: &BoneRow| {
         let any_missing = || context.bones[image].iter().filter(|r| r.area_px > 0).count() < COUNT;
         row.n_parts > 1 && (row.n_shapes <= 1 || in_parts(row, any_missing()))
     };
     let found = context.outlines().filter(move |(image, _, row)| in_parts(*image, row));
-    found.map(|(image, b, row)| (image, b, row, row.minor_parts_px as f64 / row.area_px.max(1) as f64))
+    found.map(|(image, bone, row)| {
+        let minor_share = row.minor_parts_px as f64 / row.area_px.max(1) as f64;
+        BoneInParts { image, bone, row, minor_share }
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crossings_outside_vertices_and_parts_are_told_apart() {
+    fn crossings_outside_vertices_and_parts_are_distinguished() {
         let mut population = Population::new(4, 5);
         population.bone(0, "Hamate").n_crossings = 2;
         population.bone(1, "Lunate").n_outside = 1;

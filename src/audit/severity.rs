@@ -1,21 +1,23 @@
+//! Severity of findings.
+
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// How soon a person should look.
+    /// How urgently a person should review a finding.
     #[derive(Default)]
     pub enum Severity ("severity") {
         /// Worth knowing.
         #[default]
         Low = "low",
-        /// Worth a look.
+        /// Worth reviewing.
         Medium = "medium",
-        /// Almost surely wrong.
+        /// Almost certainly an error.
         High = "high",
     }
 }
 
 impl Severity {
-    /// Of a score that is 1 at the check's threshold.
+    /// The severity of a score (1 at the threshold of the check): medium from 1.4, high from 2.
     pub fn of_score(score: f64) -> Severity {
         match score {
             s if s >= 2.0 => Severity::High,

@@ -1,20 +1,24 @@
-//! Hands on another side than their file says: by the layout of all bones against the file's name or time stamp (the
-//! earlier of a patient's two images is the right hand). There is nothing to weigh: a hand is left or right, so
-//! it is high.
+//! Reports images whose bones show the other hand than the file's name or time stamp says (the earlier of a patient's
+//! two images is the right hand). The side of the hand follows from the layout of all bones.
+//!
+//! Why it matters: left and right are exchanged in every analysis by side. A hand is either left or right, so the
+//! severity is always high.
+//!
+//! Example: the bones show a left hand, but the file name says right.
 
 use polars::prelude::PolarsResult;
 
-use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
+use super::{AuditContext, Check, Detection, EvidenceKind, Finding, Severity};
 use crate::dataset::Side;
 
 pub(super) const SCORE: f64 = 3.0;
 
 pub(super) const CHECK: Check = Check {
     name: "side_order",
-    about: "a hand on the other side than its file's name or time says",
+    about: "bones of the other hand than the file's name or time stamp says",
     ceiling: Severity::High,
     evidence: EvidenceKind::Tips,
-    faults: &[("side_order", Answer::One)],
+    faults: &[("side_order", Detection::AnyBone)],
     find,
 };
 
@@ -23,25 +27,35 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     for images in context.patients.iter() {
         let wrong: Vec<_> = images.iter().map(|i| wrong_side(context, *i)).collect();
         let suggestion = match wrong.as_slice() {
-            [Some(_), Some(_)] => "the patient's two files look exchanged: swap their sides",
+            [Some(_), Some(_)] => "the two files of the patient look exchanged: swap their sides",
             _ => "check whether the image is mirrored or belongs to another hand",
         };
         for (image, wrong) in images.iter().zip(wrong) {
-            let Some((seen, filed)) = wrong else { continue };
-            let message = format!("a {} hand by its bones, a {} hand by its file", word(seen), word(filed));
+            let Some(WrongSide { by_bones, by_file }) = wrong else { continue };
+            let message = format!(
+                "the bones show a {} hand, but the file's name or time stamp says {}",
+                side_name(by_bones),
+                side_name(by_file)
+            );
             findings.push(Finding::of_image(&CHECK, *image, SCORE, message, suggestion));
         }
     }
     Ok(findings)
 }
 
-/// The side by the bones and the side by the file, where they differ.
-pub(super) fn wrong_side(context: &AuditContext, image: usize) -> Option<(Side, Side)> {
-    let (seen, filed) = (context.side_seen(image)?, context.image(image).side?);
-    (seen != filed).then_some((seen, filed))
+/// Two sources that contradict each other about the side of a hand.
+pub(super) struct WrongSide {
+    by_bones: Side,
+    by_file: Side,
 }
 
-pub(super) fn word(side: Side) -> &'static str {
+/// The sides by the bones and by the file, if they differ.
+pub(super) fn wrong_side(context: &AuditContext, image: usize) -> Option<WrongSide> {
+    let (by_bones, by_file) = (context.side_from_bones(image)?, context.image(image).side?);
+    (by_bones != by_file).then_some(WrongSide { by_bones, by_file })
+}
+
+pub(super) fn side_name(side: Side) -> &'static str {
     match side {
         Side::L => "left",
         Side::R => "right",
@@ -67,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_of_thumb_and_little_finger_does_not_turn_the_hand() {
+    fn a_swap_of_thumb_and_little_finger_does_not_change_the_side() {
         let mut population = Population::new(20, 52);
         population.permute(3, &["finger-1", "finger-16"]);
         population.tables.images[3].side_by_anatomy = Some(Side::R);

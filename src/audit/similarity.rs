@@ -1,55 +1,57 @@
+//! Similarity transforms from an image to the model's frame, and how to find them from the bones' centroids.
+
 use super::gaussian::{Gaussian, Values};
 use crate::bones::COUNT;
 use crate::geometry::Point;
 
-/// Rotation, scale and shift (after a mirroring for left hands) from an image to the frame of the population's
-/// mean right hand.
+/// Similarity transform (rotation, scale and shift; for left hands after mirroring) from an image to the model's frame,
+/// that of a mean right hand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Similarity {
-    /// Real and imaginary part of the factor, with x + iy for a point.
+    /// Rotation and scale as a complex factor (real, imaginary) of the point x + iy.
     factor: (f64, f64),
     shift: (f64, f64),
-    /// Whether x is negated first.
+    /// Whether x is negated first, as for left hands.
     pub mirrored: bool,
 }
 
-/// Centroids of a hand in its image; `None` where a bone has none.
-pub type Places = [Option<Point>; COUNT];
+/// Centroids of a hand's bones in its image; `None` where a bone has none.
+pub type Centroids = [Option<Point>; COUNT];
 
-/// Squared distance in units of a bone's variance beyond which it says nothing about where the hand is.
+/// Upper limit of a bone's squared distance (in units of its variance) in [`Similarity::misfit`].
 const CAP: f64 = 18.0;
 
-/// A place, where it should be, and its weight.
+/// A centroid, its target, and the weight of the pair.
 type Pair = (Point, [f64; 2], f64);
 
 impl Similarity {
-    /// A point of the image in the frame of the mean hand.
+    /// Transforms a point of the image to the model's frame.
     pub fn apply(&self, p: Point) -> [f64; 2] {
         let x = if self.mirrored { -p.x } else { p.x };
         let (re, im) = self.factor;
         [re * x - im * p.y + self.shift.0, im * x + re * p.y + self.shift.1]
     }
 
-    /// A displacement in the frame of the mean hand, in px of the image.
-    pub fn unturned(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+    /// Transforms a displacement in the model's frame to px of the image.
+    pub fn displacement_in_image(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let (re, im) = self.factor;
         let norm = re * re + im * im;
         let (u, v) = ((re * x + im * y) / norm, (re * y - im * x) / norm);
         [if self.mirrored { -u } else { u }, v]
     }
 
-    /// Length in the frame of the mean hand of one pixel of the image.
+    /// Length of one pixel of the image in the model's frame.
     pub fn scale(&self) -> f64 {
         self.factor.0.hypot(self.factor.1)
     }
 
-    /// A lean from vertical in the image, in the frame of the mean hand; degrees.
-    pub fn lean(&self, degrees: f64) -> f64 {
+    /// Transforms an angle from vertical in the image to the model's frame; degrees.
+    pub fn orientation(&self, degrees: f64) -> f64 {
         let degrees = if self.mirrored { -degrees } else { degrees };
         degrees + self.factor.1.atan2(self.factor.0).to_degrees()
     }
 
-    /// Weighted least squares of `places` on `targets`; `None` for fewer than two distinct points.
+    /// Weighted least-squares fit; `None` for fewer than two distinct points.
     fn fitted(pairs: &[Pair], mirrored: bool) -> Option<Similarity> {
         let sum: f64 = pairs.iter().map(|p| p.2).sum();
         let mean = |f: &dyn Fn(&Pair) -> f64| pairs.iter().map(|p| p.2 * f(p)).sum::<f64>() / sum;
@@ -72,24 +74,26 @@ impl Similarity {
         })
     }
 
-    /// How badly it fits: sum over bones of the squared distance in units of the bone's variance, cut at a cap.
-    pub fn misfit(&self, places: &Places, template: &Gaussian) -> f64 {
+    /// Sum over the bones of the squared distance from the template, in units of the bone's variance and limited per
+    /// bone.
+    pub fn misfit(&self, centroids: &Centroids, template: &Gaussian) -> f64 {
         (0..COUNT)
             .filter_map(|b| {
-                let at = self.apply(places[b]?);
+                let at = self.apply(centroids[b]?);
                 Some(squared(at, template.mean(b)) / template.variance(b))
             })
             .map(|m| m.min(CAP))
             .sum()
     }
 
-    /// Refines by reweighted least squares (Geman and McClure's weights), so that misplaced bones lose their say.
-    pub fn refined(self, places: &Places, template: &Gaussian) -> Similarity {
+    /// Refines the fit by iteratively reweighted least squares (Geman-McClure weights), so that misplaced bones have
+    /// little influence.
+    pub fn refined(self, centroids: &Centroids, template: &Gaussian) -> Similarity {
         let mut fit = self;
         for _ in 0..8 {
             let pairs: Vec<(Point, [f64; 2], f64)> = (0..COUNT)
                 .filter_map(|b| {
-                    let (place, mean, variance) = (places[b]?, template.mean(b), template.variance(b));
+                    let (place, mean, variance) = (centroids[b]?, template.mean(b), template.variance(b));
                     let m = squared(fit.apply(place), mean) / variance;
                     Some((place, mean, 1.0 / (variance * (1.0 + m / 6.0).powi(2))))
                 })
@@ -102,10 +106,10 @@ impl Similarity {
         fit
     }
 
-    /// The best fit of labelled places to the template, left or right hand: the best of those that two bones
-    /// alone determine, refined. Nearly half of the labels may be wrong. `None` for fewer than three places.
-    pub fn robust(places: &Places, template: &Gaussian) -> Option<Similarity> {
-        let present: Vec<usize> = (0..COUNT).filter(|b| places[*b].is_some()).collect();
+    /// Robust fit of labelled centroids to the template, as a left or right hand: the best of the fits that pairs of
+    /// bones determine, refined. Up to almost half of the labels may be wrong. `None` for fewer than three centroids.
+    pub fn robust(centroids: &Centroids, template: &Gaussian) -> Option<Similarity> {
+        let present: Vec<usize> = (0..COUNT).filter(|b| centroids[*b].is_some()).collect();
         if present.len() < 3 {
             return None;
         }
@@ -113,30 +117,30 @@ impl Similarity {
         for mirrored in [false, true] {
             for (i, a) in present.iter().enumerate() {
                 for b in &present[i + 1..] {
-                    // Bones close together fix neither scale nor rotation.
+                    // Bones close to each other determine neither scale nor rotation.
                     if squared(template.mean(*a), template.mean(*b))
                         < 9.0 * (template.variance(*a) + template.variance(*b))
                     {
                         continue;
                     }
-                    let pair = |b: usize| places[b].map(|p| (p, template.mean(b), 1.0));
+                    let pair = |b: usize| centroids[b].map(|p| (p, template.mean(b), 1.0));
                     let (Some(first), Some(second)) = (pair(*a), pair(*b)) else { continue };
                     let Some(fit) = Similarity::fitted(&[first, second], mirrored) else { continue };
-                    let misfit = fit.misfit(places, template);
+                    let misfit = fit.misfit(centroids, template);
                     if best.is_none_or(|(least, _)| misfit < least) {
                         best = Some((misfit, fit));
                     }
                 }
             }
         }
-        // A hand whose labels are wild may be nearer to its mirror image by chance: refine, then compare.
-        best.map(|(_, fit)| fit.refined(places, template))
+        // Refined only after the best fit is chosen, which includes the choice between left and right.
+        best.map(|(_, fit)| fit.refined(centroids, template))
     }
 
-    /// Fits that need no labels: the cloud of all centroids laid on the template's by mean, size and long
-    /// axis, fingers up or down, left or right.
-    pub fn unlabelled(places: &Places, template: &Gaussian) -> Vec<Similarity> {
-        let points: Vec<Point> = places.iter().flatten().copied().collect();
+    /// Fits that need no labels: mean, size and long axis of all centroids are matched with those of the template, with
+    /// fingers up or down, as a left or right hand.
+    pub fn unlabelled(centroids: &Centroids, template: &Gaussian) -> Vec<Similarity> {
+        let points: Vec<Point> = centroids.iter().flatten().copied().collect();
         let target: Vec<Point> = (0..COUNT).map(|b| template.mean(b)).map(|[x, y]| Point::new(x, y)).collect();
         let (Some(from), Some(to)) = (Cloud::of(&points), Cloud::of(&target)) else { return Vec::new() };
         let mut fits = Vec::new();
@@ -155,7 +159,7 @@ impl Similarity {
     }
 }
 
-/// Mean, root mean square radius and direction of the long axis of some points.
+/// Mean, root mean square radius and direction of the long axis of a set of points.
 struct Cloud {
     mean: Point,
     size: f64,
@@ -173,9 +177,9 @@ impl Cloud {
     }
 }
 
-/// Places in the frame of the mean hand.
-pub fn normalised(places: &Places, fit: &Similarity) -> Values {
-    places.map(|p| p.map(|p| fit.apply(p)))
+/// Transforms centroids to the model's frame.
+pub fn normalised(centroids: &Centroids, fit: &Similarity) -> Values {
+    centroids.map(|p| p.map(|p| fit.apply(p)))
 }
 
 fn squared(a: [f64; 2], b: [f64; 2]) -> f64 {
@@ -187,8 +191,8 @@ mod tests {
     use super::*;
     use crate::audit::prior;
 
-    fn hand(mirrored: bool, angle: f64, scale: f64) -> Places {
-        let template = prior::model().place;
+    fn hand(mirrored: bool, angle: f64, scale: f64) -> Centroids {
+        let template = prior::model().position;
         let (sin, cos) = angle.sin_cos();
         std::array::from_fn(|b| {
             let [x, y] = template.mean(b);
@@ -198,30 +202,30 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_frame_with_eleven_wrong_labels() {
-        let template = prior::model().place;
+    fn the_frame_is_found_with_eleven_wrong_labels() {
+        let template = prior::model().position;
         for (mirrored, angle) in [(false, 0.3), (true, -0.6)] {
-            let mut places = hand(mirrored, angle, 0.8);
-            places[..11].rotate_left(3);
-            let fit = Similarity::robust(&places, &template).unwrap();
+            let mut centroids = hand(mirrored, angle, 0.8);
+            centroids[..11].rotate_left(3);
+            let fit = Similarity::robust(&centroids, &template).unwrap();
             assert_eq!(fit.mirrored, mirrored);
             assert!((fit.scale() - 1.25).abs() < 0.02, "{fit:?}");
-            let capitate = fit.apply(places[21].unwrap());
+            let capitate = fit.apply(centroids[21].unwrap());
             assert!(squared(capitate, template.mean(21)) < 15.0f64.powi(2));
-            let turn = fit.lean(0.0);
+            let turn = fit.orientation(0.0);
             let expected = (-angle).to_degrees();
             assert!((turn - expected).abs() < 2.0, "{turn} {expected}");
         }
     }
 
     #[test]
-    fn a_cloud_without_labels_is_laid_on_the_template() {
-        let template = prior::model().place;
+    fn centroids_without_labels_are_matched_with_the_template() {
+        let template = prior::model().position;
         for mirrored in [false, true] {
-            let mut places = hand(mirrored, 0.2, 0.5);
-            let truth = places;
-            places.reverse();
-            let best = Similarity::unlabelled(&places, &template)
+            let mut centroids = hand(mirrored, 0.2, 0.5);
+            let truth = centroids;
+            centroids.reverse();
+            let best = Similarity::unlabelled(&centroids, &template)
                 .into_iter()
                 .map(|f| (f.misfit(&truth, &template), f))
                 .min_by(|a, b| a.0.total_cmp(&b.0))
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn degenerate_hands_have_no_frame_or_a_finite_one() {
-        let template = prior::model().place;
+        let template = prior::model().position;
         assert_eq!(Similarity::robust(&[None; COUNT], &template), None);
         let same = [Some(Point::new(5.0, 5.0)); COUNT];
         assert_eq!(Similarity::robust(&same, &template), None);

@@ -1,22 +1,26 @@
-//! Bright strips along the top and the left edge. They are common and cleaning removes them, so they are low;
-//! but fixed cuts remove only so much.
+//! Reports bright strips along the top and left edges. They are common and cleaning removes them, so the severity is
+//! low.
+//!
+//! Why it matters: preprocessing that crops a fixed margin leaves the rest of wider strips.
+//!
+//! Example: a white strip of 40 px along the top edge.
 
 use polars::lazy::dsl::max_horizontal;
 use polars::prelude::*;
 
 use super::context::AuditContext;
-use super::{Answer, Check, EvidenceKind, Finding, Severity};
+use super::{Check, Detection, EvidenceKind, Finding, Severity};
 
-/// When a strip is worth a line.
+/// Strips that are reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StripsThresholds {
-    /// Least width as a share of the image's side; a pixel row may be bright by chance.
-    pub least_share: f64,
+    /// Smallest width as a share of the image's side; a single row of pixels may be bright by chance.
+    pub min_share: f64,
 }
 
 impl Default for StripsThresholds {
     fn default() -> Self {
-        StripsThresholds { least_share: 3.0 / 2048.0 }
+        StripsThresholds { min_share: 3.0 / 2048.0 }
     }
 }
 
@@ -25,19 +29,23 @@ pub(super) const CHECK: Check = Check {
     about: "bright strips along the image's edges",
     ceiling: Severity::Low,
     evidence: EvidenceKind::Image,
-    faults: &[("strip_top", Answer::One), ("strip_left", Answer::One), ("border_strip", Answer::One)],
+    faults: &[
+        ("strip_top", Detection::AnyBone),
+        ("strip_left", Detection::AnyBone),
+        ("border_strip", Detection::AnyBone),
+    ],
     find,
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let share = |px: &str, side: &str| col(px).fill_null(lit(0)).cast(DataType::Float64) / col(side).clip_min(lit(1));
-    let most = max_horizontal([share("strip_top_px", "height"), share("strip_left_px", "width")])?;
-    let is_strip = most.clone().gt_eq(lit(context.settings.strips.least_share));
-    let strips = context.scored(when(is_strip).then(most + lit(1.0)).otherwise(lit(NULL)))?.into_iter();
+    let widest = max_horizontal([share("strip_top_px", "height"), share("strip_left_px", "width")])?;
+    let is_strip = widest.clone().gt_eq(lit(context.settings.strips.min_share));
+    let strips = context.scored(when(is_strip).then(widest + lit(1.0)).otherwise(lit(NULL)))?.into_iter();
     let finding = |(i, score)| {
         let (top, left) = (context.image(i).strip_top_px.unwrap_or(0), context.image(i).strip_left_px.unwrap_or(0));
-        let message = format!("a bright strip of {top} px at the top and {left} px at the left");
-        Finding::of_image(&CHECK, i, score, message, "remove it when cleaning, or cut it off")
+        let message = format!("bright strips along the edges: {top} px at the top, {left} px at the left");
+        Finding::of_image(&CHECK, i, score, message, "remove the strips with `carpus clean`, or crop the image")
     };
     Ok(strips.map(finding).collect())
 }

@@ -1,5 +1,5 @@
-//! Tables of hands drawn from the anatomy table, for tests: both poses, both hands, neighbours moving
-//! together, faults planted on demand.
+//! Tables of random hands for tests, sampled from the reference anatomy: both poses, both hands, correlated movement of
+//! neighbours, and methods that plant faults.
 
 use super::{AuditSettings, Check, Finding, audit};
 use crate::bones::{self, Bone, COUNT};
@@ -7,7 +7,7 @@ use crate::dataset::metadata::Sex;
 use crate::dataset::{MaskSource, Side, Subset};
 use crate::tables::{BoneRow, ImageRow, PatientRow, Tables};
 
-/// Repeatable numbers (SplitMix64).
+/// Reproducible random numbers (SplitMix64).
 pub struct Random(u64);
 
 impl Random {
@@ -23,7 +23,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From 0 to 1.
+    /// Uniform in [0, 1).
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -47,8 +47,8 @@ struct Mean {
     x: f64,
     y: f64,
     sd: (f64, f64),
-    lean: f64,
-    lean_sd: f64,
+    orientation: f64,
+    orientation_sd: f64,
     area: f64,
     area_sd: f64,
     axes: (f64, f64),
@@ -65,8 +65,8 @@ fn means(pose: &str) -> Vec<Mean> {
                 x: n(3),
                 y: n(4),
                 sd: (n(5), n(6)),
-                lean: n(7),
-                lean_sd: n(8),
+                orientation: n(7),
+                orientation_sd: n(8),
                 area: n(9),
                 area_sd: n(10),
                 axes: (n(11), n(12)),
@@ -129,7 +129,7 @@ impl Population {
         bone.centroid_y = bone.centroid_y.map(|y| y + dy);
     }
 
-    /// Each label goes to the bone of the next one.
+    /// Moves each label to the bone of the next label, cyclically.
     pub fn permute(&mut self, image: usize, labels: &[&str]) {
         let olds: Vec<BoneRow> = labels.iter().map(|l| self.bone(image, l).clone()).collect();
         let id = self.tables.images[image].image_id.clone();
@@ -172,7 +172,7 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
     let image_id = format!("image{:04}{}", 2 * patient + usize::from(side == Side::L), side);
     let turn = 0.05 * random.normal();
     let (sin, cos) = turn.sin_cos();
-    // Each finger sways about its root as a whole; single bones add a little of their own.
+    // Each finger moves as a whole; single bones add a small independent part.
     let sway: Vec<(f64, f64)> = (0..7).map(|_| (random.normal(), random.normal())).collect();
     let mut mask_px = 0;
     for bone in Bone::all() {
@@ -187,7 +187,7 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
         let y = size * (mean.y + own(mean.sd.1, sway[group].1, random.normal()));
         let area = size * size * (mean.area + 0.7 * mean.area_sd * random.normal()).max(0.3 * mean.area);
         let stretch = 1.0 + 0.03 * random.normal();
-        let lean = mean.lean + 0.6 * mean.lean_sd * random.normal() + turn.to_degrees();
+        let orientation = mean.orientation + 0.6 * mean.orientation_sd * random.normal() + turn.to_degrees();
         let (u, v) = (1024.0 + cos * x - sin * y, 1350.0 + sin * x + cos * y);
         let sign = if side == Side::L { -1.0 } else { 1.0 };
         mask_px += area as u64;
@@ -202,7 +202,7 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
             x_max: Some((if side == Side::L { 2047.0 - u } else { u } + 40.0).max(0.0) as u32),
             y_min: Some((v - 40.0).max(0.0) as u32),
             y_max: Some((v + 40.0).max(0.0) as u32),
-            orientation_deg: Some(sign * lean),
+            orientation_deg: Some(sign * orientation),
             sd_major_px: Some(mean.axes.0 * size * stretch),
             sd_minor_px: Some(mean.axes.1 * size / stretch),
             n_parts: 1,
@@ -230,7 +230,7 @@ fn add_hand(tables: &mut Tables, random: &mut Random, pose: &[Mean], patient: us
     });
 }
 
-/// Image and bones (joined by `|`) of a check's findings, sorted.
+/// Image and bones (joined by `|`) of the findings of a check, sorted.
 pub fn found(population: &Population, check: &Check) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = population
         .audit()

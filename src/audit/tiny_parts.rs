@@ -1,27 +1,33 @@
-//! Stray specks next to a bone: parts of it that are too small to be of it.
+//! Reports tiny separate parts next to a bone.
+//!
+//! Why it matters: they are remains of the drawing tool. They hardly change Dice but distort the bounding box and
+//! distances between outlines.
+//!
+//! Example: Scaphoid has a second part of 12 px.
 
 use polars::prelude::PolarsResult;
 
-use super::several_parts::bones_in_parts;
-use super::{Answer, AuditContext, Check, EvidenceKind, Finding, Severity};
+use super::several_parts::{BoneInParts, bones_in_parts};
+use super::{AuditContext, Check, Detection, EvidenceKind, Finding, Severity};
 use crate::wording::counted;
 
 pub(super) const CHECK: Check = Check {
     name: "tiny_parts",
-    about: "stray specks next to a bone",
+    about: "a tiny separate part next to a bone",
     ceiling: Severity::Low,
     evidence: EvidenceKind::Bones,
-    // A speck that touches its bone makes no part of its own: that is a duplicate label.
-    faults: &[("tiny_part", Answer::One)],
+    // A tiny shape that touches its bone is not a separate part; `duplicate_label` reports it.
+    faults: &[("tiny_part", Detection::AnyBone)],
     find,
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
-    let specks = bones_in_parts(context).filter(|(_, _, _, share)| *share < context.settings.several_parts.part_share);
-    specks
-        .map(|(image, b, row, _)| {
-            let message = format!("{b} has {} next to it", counted(row.n_parts as usize - 1, "speck", "specks"));
-            Ok(Finding::of_image(&CHECK, image, 1.0, message, "delete the specks").with_bones([b]))
+    let parts = bones_in_parts(context).filter(|part| part.minor_share < context.settings.several_parts.part_share);
+    parts
+        .map(|BoneInParts { image, bone: b, row, .. }| {
+            let message =
+                format!("{b} has {}", counted(row.n_parts as usize - 1, "tiny separate part", "tiny separate parts"));
+            Ok(Finding::of_image(&CHECK, image, 1.0, message, "delete the tiny parts").with_bones([b]))
         })
         .collect()
 }

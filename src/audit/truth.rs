@@ -1,4 +1,5 @@
-//! Findings against planted faults: recall and precision of each check, and how many clean images are accused.
+//! Compares findings with planted faults: recall per kind of fault, precision per check, and false positives among clean
+//! images.
 
 use std::collections::BTreeSet;
 
@@ -6,66 +7,67 @@ use polars::prelude::*;
 use serde::Serialize;
 
 use super::Severity;
-use super::{Answer, CHECKS, Check};
+use super::{CHECKS, Check, Detection};
 use crate::audit::FindingRow;
 use crate::bones;
 use crate::dataset::phantom::Defect;
 use crate::tables::{ImageRow, TableRow, count, filtered, is, texts};
 
-/// How well one kind of fault was found.
+/// Recall for one kind of fault.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recall {
     /// Kind of fault.
     pub kind: String,
-    /// Faults planted.
+    /// Number of planted faults.
     pub planted: usize,
-    /// Faults that a finding of the right check names, with the right bones.
+    /// Number of faults for which a finding of a suitable check names the right bones.
     pub found: usize,
-    /// Of these, at severity high.
+    /// Number of these with a finding of severity high.
     pub found_high: usize,
-    /// `found` of `planted`.
+    /// `found` divided by `planted`.
     pub recall: f64,
-    /// Faults not found: image and labels.
+    /// Faults that were not found: image and labels.
     pub missed: Vec<String>,
 }
 
-/// How far one check can be trusted.
+/// Precision of one check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Precision {
-    /// The check.
+    /// Name of the check.
     pub check: &'static str,
-    /// Its findings.
+    /// Number of its findings.
     pub findings: usize,
-    /// Of these, in images (or of patients) with a fault that the check answers to, or that has what it finds for a
-    /// consequence.
+    /// True positives: findings for an image (or patient) with a fault that the check detects, or with a fault that has
+    /// the reported consequence.
     pub right: usize,
-    /// Of these, in images with another fault.
-    pub beside: usize,
-    /// `right` of `findings`; `None` for no findings.
+    /// False positives for images that have another fault.
+    #[serde(rename = "beside")]
+    pub other_fault: usize,
+    /// `right` divided by `findings`; `None` without findings.
     pub precision: Option<f64>,
 }
 
-/// The whole comparison.
+/// Result of [`benchmark`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Benchmark {
-    /// By kind of fault.
+    /// Per kind of fault.
     pub recall: Vec<Recall>,
-    /// By check.
+    /// Per check.
     pub precision: Vec<Precision>,
-    /// Images in which, and in whose patient, nothing was planted.
+    /// Number of images without a planted fault in the image or its patient.
     pub clean_images: usize,
-    /// Of these, with a finding of severity high.
+    /// Number of these with a finding of severity high.
     pub clean_flagged_high: usize,
-    /// Of these, with a finding of severity medium at least.
+    /// Number of these with a finding of severity medium or high.
     pub clean_flagged_medium: usize,
     /// Share of clean images with a finding of severity high.
     pub clean_share_high: f64,
 }
 
-/// Compares findings with the truth.
+/// Compares findings with the planted faults.
 ///
 /// # Errors
-/// Those of polars.
+/// Polars cannot process a table.
 pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect]) -> PolarsResult<Benchmark> {
     let is_found =
         |d: &Defect, f: fn(&FindingRow) -> bool| findings.iter().any(|finding| f(finding) && is_hit(finding, d));
@@ -77,31 +79,31 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect
         "high" => defects.iter().map(|d| is_found(d, |f| f.severity == Severity::High)).collect::<Vec<_>>(),
     )?;
     let recall = |kind: &str| {
-        let of = filtered(&faults, col("kind").eq(lit(kind)))?;
-        let (planted, found) = (of.height(), count(&of, col("found"))?);
-        let missed = texts(&filtered(&of, col("found").not())?, "name")?;
+        let of_kind = filtered(&faults, col("kind").eq(lit(kind)))?;
+        let (planted, found) = (of_kind.height(), count(&of_kind, col("found"))?);
+        let missed = texts(&filtered(&of_kind, col("found").not())?, "name")?;
         Ok(Recall {
             kind: kind.to_owned(),
             planted,
             found,
-            found_high: count(&of, col("high"))?,
+            found_high: count(&of_kind, col("high"))?,
             recall: found as f64 / planted as f64,
             missed: missed.into_iter().flatten().collect(),
         })
     };
     let kinds: BTreeSet<&str> = defects.iter().map(|d| d.kind.as_str()).collect();
 
-    let is_right = |f: &FindingRow| defects.iter().any(|d| concerns(f, d) && f.check.answer(&d.kind).is_some());
-    let is_touched = |f: &FindingRow| defects.iter().any(|d| concerns(f, d));
+    let is_right = |f: &FindingRow| defects.iter().any(|d| concerns(f, d) && f.check.detection(&d.kind).is_some());
+    let has_fault = |f: &FindingRow| defects.iter().any(|d| concerns(f, d));
     let mut found = FindingRow::to_frame(findings)?;
     found.with_column(Column::new("right".into(), findings.iter().map(is_right).collect::<Vec<_>>()))?;
-    found.with_column(Column::new("touched".into(), findings.iter().map(is_touched).collect::<Vec<_>>()))?;
+    found.with_column(Column::new("has_fault".into(), findings.iter().map(has_fault).collect::<Vec<_>>()))?;
     let precision = |check: &'static Check| {
-        let of = filtered(&found, is("check", check))?;
-        let (findings, right) = (of.height(), count(&of, col("right"))?);
-        let beside = count(&of, col("touched").and(col("right").not()))?;
+        let of_check = filtered(&found, is("check", check))?;
+        let (findings, right) = (of_check.height(), count(&of_check, col("right"))?);
+        let other_fault = count(&of_check, col("has_fault").and(col("right").not()))?;
         let precision = (findings > 0).then(|| right as f64 / findings as f64);
-        Ok(Precision { check: check.name, findings, right, beside, precision })
+        Ok(Precision { check: check.name, findings, right, other_fault, precision })
     };
 
     let id = [col("image_id")];
@@ -125,7 +127,7 @@ pub fn benchmark(findings: &[FindingRow], images: &[ImageRow], defects: &[Defect
     })
 }
 
-/// Whether a finding is about the fault's image, or its patient where metadata are at fault.
+/// Whether a finding is about the fault's image, or about its patient for faults of metadata.
 fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
     defect.image_ids.contains(&finding.image_id)
         || (!defect.patient_id.is_empty()
@@ -133,21 +135,21 @@ fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
             && finding.patient_id == defect.patient_id)
 }
 
-/// Whether a finding names the fault: right image, right check, and every label at fault among its bones (for
-/// exchanges), or one of them (for what concerns single bones).
+/// Whether a finding counts as the detection of a fault: right image, right check, and all faulty labels among its bones
+/// (for exchanged labels) or one of them (for other faults).
 fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
-    let answer = finding.check.answer(&defect.kind);
+    let detection = finding.check.detection(&defect.kind);
     let named: BTreeSet<&str> = finding.label.split('|').collect();
-    let at_fault: Vec<&str> =
+    let faulty: Vec<&str> =
         defect.labels.iter().map(String::as_str).filter(|l| bones::Bone::from_name(l).is_some()).collect();
-    let found = at_fault.iter().filter(|l| named.contains(**l)).count();
+    let found = faulty.iter().filter(|l| named.contains(**l)).count();
     concerns(finding, defect)
-        && match answer {
-            Some(Answer::One) => at_fault.is_empty() || finding.label.is_empty() || found > 0,
-            Some(Answer::Every) if at_fault.len() <= 4 => found == at_fault.len(),
-            // Of a scrambled hand nine tenths of the labels must be named.
-            Some(Answer::Every) => 10 * found >= 9 * at_fault.len(),
-            Some(Answer::Consequence) | None => false,
+        && match detection {
+            Some(Detection::AnyBone) => faulty.is_empty() || finding.label.is_empty() || found > 0,
+            Some(Detection::AllBones) if faulty.len() <= 4 => found == faulty.len(),
+            // If many labels are exchanged, nine tenths of them must be named.
+            Some(Detection::AllBones) => 10 * found >= 9 * faulty.len(),
+            Some(Detection::Consequence) | None => false,
         }
 }
 
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn recall_asks_for_the_right_bones_and_precision_for_the_right_image() {
+    fn recall_requires_the_right_bones_and_precision_the_right_image() {
         let image = |id: &str| ImageRow { image_id: id.into(), ..ImageRow::default() };
         let images: Vec<ImageRow> = ["a", "b", "c", "d"].into_iter().map(image).collect();
         let defects = [

@@ -1,35 +1,42 @@
-//! Labels that are no bone, from the problems met while reading.
+//! Reports labels that are not the name of a bone, from the problems found during reading.
+//!
+//! Why it matters: a shape with an unknown label has no class, so no other check and no model sees it. A label that
+//! differs only in case, spaces, `-` or `_` was read as the bone; its severity is low.
+//!
+//! Example: a shape is labelled `Trapezuim`.
 
 use polars::prelude::{PolarsResult, col, lit};
 
 use super::context::AuditContext;
-use super::{Answer, Check, EvidenceKind, Finding, Severity};
+use super::{Check, Detection, EvidenceKind, Finding, Severity};
 use crate::bones;
+use crate::dataset::ProblemSeverity;
+use crate::tables::{ProblemRow, is};
 
-/// How the reader's reasons begin, and what they score: a name that is no bone's hides a shape from
-/// everything; one that is only spelt otherwise was understood.
-const REASONS: [(&str, f64); 2] = [("not one of the 29 classes", 3.0), ("spelt otherwise than the class", 1.0)];
-/// Edits within which a name is taken for a slip of the pen.
-const NEAR: usize = 3;
+/// Severity of the problem and score of the finding: for a shape without a class, and for another spelling that was
+/// read as the class.
+const SCORES: [(ProblemSeverity, f64); 2] = [(ProblemSeverity::Warning, 3.0), (ProblemSeverity::Info, 1.0)];
+/// Largest Levenshtein distance at which a bone is suggested for a label.
+const MAX_EDITS: usize = 3;
 
 pub(super) const CHECK: Check = Check {
     name: "unknown_label",
-    about: "a label that is no bone",
+    about: "a label that is not the name of a bone",
     ceiling: Severity::High,
     evidence: EvidenceKind::Bones,
-    faults: &[("unknown_label", Answer::One)],
+    faults: &[("unknown_label", Detection::AnyBone)],
     find,
 };
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (reason, score) in REASONS {
-        for (p, image) in context.problems(col("reason").str().starts_with(lit(reason)))? {
+    for (severity, score) in SCORES {
+        for (p, image) in label_problems(context, severity)? {
             let suggestion = match nearest(p.raw.trim().trim_matches('"')) {
-                Some(name) => format!("was {name} meant?"),
-                None => "give the shape one of the 29 names or delete it".to_owned(),
+                Some(name) => format!("rename the label to {name} if the shape shows this bone"),
+                None => "rename the label to one of the 29 bones, or delete the shape".to_owned(),
             };
-            let message = format!("{:?} at {} of {} is no bone", p.raw, p.place, p.file);
+            let message = format!("the label {:?} is not the name of a bone ({}, {})", p.raw, p.file, p.place);
             findings.push(Finding {
                 image,
                 image_id: p.image_id.unwrap_or_default(),
@@ -41,22 +48,33 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The bone whose name is nearest, if near.
+/// Problems with a label during reading: of severity warning for labels of no bone, info for other spellings. With the
+/// index of the image, where the images table has it.
+pub(super) fn label_problems(
+    context: &AuditContext,
+    severity: ProblemSeverity,
+) -> PolarsResult<Vec<(ProblemRow, Option<usize>)>> {
+    let is_label = col("place").str().ends_with(lit(".label"));
+    // The reader also warns about an object with two keys `label`.
+    let is_repeated_key = col("reason").str().contains_literal(lit("`label`"));
+    context.problems(is("severity", severity).and(is_label).and(is_repeated_key.not()))
+}
+
+/// The bone with the most similar name, if it is similar enough.
 fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
     bones::NAMES
         .iter()
         .map(|n| (edits(&lower, &n.to_lowercase()), *n))
         .min()
-        .filter(|(d, n)| *d <= NEAR && 2 * *d < n.len())
+        .filter(|(d, n)| *d <= MAX_EDITS && 2 * *d < n.len())
         .map(|(_, n)| n)
 }
 
-/// Levenshtein's distance.
+/// Levenshtein distance; of a long label only the first 64 characters count.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    // A label is a word, not a text: beyond this nothing is near.
     for (i, ca) in a.chars().take(64).enumerate() {
         let mut before = row[0];
         row[0] = i + 1;
@@ -73,33 +91,29 @@ fn edits(a: &str, b: &str) -> usize {
 mod tests {
     use super::super::synthetic::Population;
     use super::*;
-    use crate::tables::ProblemRow;
 
     #[test]
-    fn slips_of_the_pen_are_guessed() {
+    fn typing_errors_are_recognised() {
         assert_eq!(nearest("Trapezuim"), Some("Trapezium"));
         assert_eq!(nearest("pisiform"), Some("Pisiform"));
         assert_eq!(nearest("ring"), None);
     }
 
     #[test]
-    fn what_the_reader_says_of_labels_becomes_findings() {
+    fn problems_with_labels_become_findings() {
         let mut population = Population::new(2, 1);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         let shape = |label: &str| format!(r#"{{"type":"poly_seg","label":"{label}","points":[[1,1],[9,1],[9,9]]}}"#);
-        let text = format!(r#"{{"annotations":[{},{},{}]}}"#, shape("Ulna"), shape("Hamat"), shape("LUNATE"));
+        let repeated = shape("Radius").replacen("\"label\"", "\"label\":\"Radius\",\"label\"", 1);
+        let text =
+            format!(r#"{{"annotations":[{},{},{},{repeated}]}}"#, shape("Ulna"), shape("Hamat"), shape("LUNATE"));
         std::fs::write(&path, text).unwrap();
         let (_, problems) = crate::dataset::annotation::read(&path, "a.json").unwrap();
         let image_id = population.tables.images[1].image_id.clone();
         population.tables.problems = problems
             .into_iter()
-            .map(|p| ProblemRow {
-                image_id: Some(image_id.clone()),
-                raw: p.raw,
-                reason: p.reason,
-                ..ProblemRow::default()
-            })
+            .map(|p| ProblemRow { image_id: Some(image_id.clone()), ..ProblemRow::from(p) })
             .collect();
         let findings: Vec<_> = population.audit().into_iter().filter(|f| f.check == &CHECK).collect();
         assert_eq!(findings.len(), 2, "{findings:?}");

@@ -1,4 +1,8 @@
-//! Files of images and annotations that could not be used at all: what reading reported as an error.
+//! Reports image and annotation files that could not be used: errors during reading.
+//!
+//! Why it matters: the image or annotation is missing from training and from every other check.
+//!
+//! Example: a PNG file is truncated.
 
 use polars::prelude::{PolarsResult, col};
 
@@ -40,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_images_are_findings_and_repairs_are_not() {
+    fn only_errors_about_images_are_reported() {
         let mut population = Population::new(2, 1);
         let problem = |severity, image: Option<&str>| ProblemRow {
             file: "x.png".into(),

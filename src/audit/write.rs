@@ -1,3 +1,5 @@
+//! Writes the findings and their pictures.
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ use crate::dataset::Dataset;
 use crate::progress::Progress;
 use crate::tables::{TableError, Tables, count, is, write_table};
 
-/// Findings that cannot be written.
+/// Why findings cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum WriteError {
@@ -23,18 +25,18 @@ pub enum WriteError {
     Folder(#[from] FolderError),
 }
 
-/// Which findings get a picture.
+/// Selection of the findings that get a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pictures {
-    /// The first so many.
+    /// The first N findings.
     First(usize),
-    /// The first so many of each check.
+    /// The first N findings of each check.
     PerCheck(usize),
-    /// All.
+    /// All findings.
     All,
 }
 
-/// Pictures per check unless asked otherwise: one fault that repeats in every image must not fill the disk.
+/// Default number of pictures per check: a fault that repeats in every image must not fill the disk.
 pub const PICTURES_PER_CHECK: usize = 200;
 
 impl Default for Pictures {
@@ -44,35 +46,38 @@ impl Default for Pictures {
 }
 
 impl Pictures {
-    /// Whether each of the findings gets one.
+    /// For each finding, whether it gets a picture.
     fn wanted(self, findings: &[Finding]) -> Vec<bool> {
         let mut drawn: HashMap<&str, usize> = HashMap::new();
         let is_wanted = |(n, finding): (usize, &Finding)| match self {
             Pictures::All => true,
-            Pictures::First(most) => n < most,
-            Pictures::PerCheck(most) => {
+            Pictures::First(limit) => n < limit,
+            Pictures::PerCheck(limit) => {
                 let of_check = drawn.entry(finding.check.name).or_default();
                 *of_check += 1;
-                *of_check <= most
+                *of_check <= limit
             }
         };
         findings.iter().enumerate().map(is_wanted).collect()
     }
 }
 
-/// Findings as written.
+/// Result of [`write`].
 #[derive(Clone, Debug, Default)]
 pub struct WrittenFindings {
-    /// Rows of the tables.
+    /// Rows of the written table.
     pub rows: Vec<FindingRow>,
     /// Images whose pictures could not be made.
     pub failed: Vec<MissingPicture>,
-    /// Findings of images that got no picture because of the limit.
+    /// Number of findings about an image that got no picture because of the limit.
     pub left_out: usize,
 }
 
-/// Writes `findings.parquet`, `findings.csv` and, where `data` is given, `evidence/*.png` into `out`. The folder
-/// appears complete or not at all; earlier findings in it are replaced, other files stay.
+/// Writes `findings.parquet`, `findings.csv` and, if `data` is given, `evidence/*.png` into `out`. The folder is written
+/// completely or not at all. Earlier findings in it are replaced; other files stay.
+///
+/// # Errors
+/// A file cannot be written, or `out` cannot be replaced.
 pub fn write(
     out: &Path,
     findings: &[Finding],
@@ -87,12 +92,12 @@ pub fn write(
         if let Some(data) = data {
             let wanted = pictures.wanted(findings);
             let folder = new.join("evidence");
-            let (names, failed) = evidence::write(findings, &wanted, tables, data, &folder, progress)
+            let pictures = evidence::write(findings, &wanted, tables, data, &folder, progress)
                 .map_err(|source| WriteError::Io { path: folder, source })?;
-            for (row, name) in written.rows.iter_mut().zip(names) {
+            for (row, name) in written.rows.iter_mut().zip(pictures.names) {
                 row.evidence = name.map_or(String::new(), |n| format!("evidence/{n}"));
             }
-            written.failed = failed;
+            written.failed = pictures.failed;
             written.left_out = findings.iter().zip(wanted).filter(|(f, wanted)| f.image.is_some() && !wanted).count();
         }
         write_table(new, &written.rows, true)?;
@@ -100,13 +105,13 @@ pub fn write(
     })
 }
 
-/// Number of findings of each severity: low, medium, high.
+/// Number of findings per severity, in the order low, medium, high.
 ///
 /// # Errors
-/// The frame is not of findings.
+/// The frame is not a table of findings.
 pub fn counts(findings: &DataFrame) -> PolarsResult<[(Severity, usize); 3]> {
-    let of = |severity| PolarsResult::Ok((severity, count(findings, is("severity", severity))?));
-    Ok([of(Severity::Low)?, of(Severity::Medium)?, of(Severity::High)?])
+    let count_of = |severity| PolarsResult::Ok((severity, count(findings, is("severity", severity))?));
+    Ok([count_of(Severity::Low)?, count_of(Severity::Medium)?, count_of(Severity::High)?])
 }
 
 #[cfg(test)]
@@ -116,7 +121,7 @@ mod tests {
     use crate::progress::Silent;
 
     #[test]
-    fn findings_replace_findings_and_nothing_else() {
+    fn earlier_findings_are_replaced_and_other_files_kept() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("audit");
         let mut population = Population::new(4, 7);
@@ -131,8 +136,8 @@ mod tests {
         assert_eq!(crate::tables::read::<FindingRow>(&out.join("findings.parquet")).unwrap(), rows);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary folder is left");
 
-        std::fs::write(out.join("thesis.txt"), "mine").unwrap();
+        std::fs::write(out.join("notes.txt"), "mine").unwrap();
         write(&population).unwrap();
-        assert!(out.join("thesis.txt").exists());
+        assert!(out.join("notes.txt").exists());
     }
 }

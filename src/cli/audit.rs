@@ -66,6 +66,11 @@ pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
+    if let (Some(path), Some(scores)) = (&args.scores, &scores)
+        && let Some(reason) = audit::unused_scores(scores, &tables.images)
+    {
+        ui.warn(format_args!("{}: {reason}", path.display()));
+    }
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
     let pool = threads::pool(args.jobs)?;
     let data = match &args.data {
@@ -160,7 +165,7 @@ fn say_benchmark(benchmark: &Benchmark, ui: &Ui) {
             p.check,
             p.findings,
             p.right,
-            p.beside,
+            p.other_fault,
             p.precision.unwrap_or(0.0)
         ));
     }

@@ -7,6 +7,7 @@ use super::{ImageScore, ScoreError};
 use crate::artefact;
 use crate::bones::{self, Bone, COUNT};
 use crate::bounded::Csv;
+use crate::names::image_id;
 
 /// A CSV of Dice that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,29 +34,34 @@ pub struct DiceTable {
 }
 
 impl DiceTable {
-    /// Reads a CSV with the column `image_id` and one column per bone; other columns are not looked at, empty
-    /// cells (a class that neither annotation nor prediction has) are left out.
+    /// Reads a CSV with the column `image_id` and one column per bone. Images may be named by ID, file name or path.
+    /// Other columns are ignored; an empty cell (neither annotation nor prediction has the class) or NaN is `None`.
     ///
     /// # Errors
     /// There is no such column, a cell is not a Dice score, or an image occurs twice.
     pub fn read(path: &Path) -> Result<DiceTable, DiceFileError> {
         let mut images = BTreeMap::new();
         for Row { line, image, dice } in rows(path)?.1 {
-            if images.insert(image.clone(), dice).is_some() {
+            if images.insert(image_id(&image), dice).is_some() {
                 return Err(DiceFileError::Twice { path: path.into(), line, image });
             }
         }
         Ok(DiceTable { images })
     }
 
-    /// From scores by image.
+    /// A table of scores by image; images may be named by ID, file name or path.
     pub fn new(images: impl IntoIterator<Item = (String, [Option<f64>; COUNT])>) -> DiceTable {
-        DiceTable { images: images.into_iter().collect() }
+        DiceTable { images: images.into_iter().map(|(image, dice)| (image_id(&image), dice)).collect() }
     }
 
     /// The scores of an image.
-    pub fn image(&self, image_id: &str) -> Option<&[Option<f64>; COUNT]> {
-        self.images.get(image_id)
+    pub fn image(&self, image: &str) -> Option<&[Option<f64>; COUNT]> {
+        self.images.get(&image_id(image))
+    }
+
+    /// The IDs of the scored images, sorted.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.images.keys().map(String::as_str)
     }
 
     /// The scores of a class, by image.
@@ -172,9 +178,13 @@ mod tests {
         let table = read("image_id,Ulna,mean\na,0.9,0.9\nb,,\n").unwrap();
         assert_eq!(table.class(Bone::ULNA.index()).collect::<Vec<_>>(), [0.9]);
         assert_eq!(table.image("b"), Some(&[None; COUNT]));
+        let table = read("image_id,Ulna\ntrain/ID001/a.png,0.9\nb,nan\n").unwrap();
+        assert_eq!((table.images().collect::<Vec<_>>(), table.image("a.png")), (vec!["a", "b"], table.image("a")));
+        assert!(table.image("a").is_some_and(|scores| scores[Bone::ULNA.index()] == Some(0.9)));
         let message = read("image_id,Ulna\na,0.9\nb,1.7\n").unwrap_err().to_string();
         assert!(message.contains("line 3") && message.contains("Ulna") && message.contains("1.7"), "{message}");
         assert!(matches!(read("name,Ulna\n"), Err(DiceFileError::Header { .. })));
         assert!(matches!(read("image_id,Ulna\na,1\na,1\n"), Err(DiceFileError::Twice { .. })));
+        assert!(matches!(read("image_id,Ulna\na,1\na.png,1\n"), Err(DiceFileError::Twice { .. })));
     }
 }

@@ -86,3 +86,36 @@ fn a_fault_that_repeats_draws_a_limited_number_of_pictures() {
     assert_eq!(audit(&["--evidence", "3"]).1, 3.min(drawn));
     assert_eq!(audit(&["--evidence", "all"]).1, 250);
 }
+
+#[test]
+fn unsuitable_scores_are_a_warning_and_an_unsuitable_truth_an_error() {
+    let bench = crate::corrections::Bench::new();
+    assert_eq!(bench.run(&["scan", "data", "--out", "tables"]).status.code(), Some(0));
+    let audit = |more: &[&str]| -> (Option<i32>, String) {
+        let out = bench.run(&[&["audit", "tables", "--out", "audit"], more].concat());
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let with_scores = |rows: &str| {
+        std::fs::write(bench.at("dice.csv"), format!("image_id,Ulna\n{rows}")).unwrap();
+        audit(&["--scores", "dice.csv"])
+    };
+    let (code, stderr) = with_scores(&format!("train/{}.png,0.9\n", bench.id(0)));
+    assert!(code == Some(0) && !stderr.contains("dice.csv"), "{stderr}");
+    let (code, stderr) = with_scores(&format!("{},0.9\nother,0.9\n", bench.id(0)));
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("dice.csv: 1 of 2 scored images are not in the tables (first: other)"), "{stderr}");
+    for (rows, expected) in [
+        ("other,0.9\n".to_owned(), "no score belongs to an image of the tables"),
+        (format!("{},nan\n", bench.id(0)), "every score is empty or NaN"),
+        (String::new(), "the file lists no image"),
+    ] {
+        let (code, stderr) = with_scores(&rows);
+        assert_eq!(code, Some(3), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+
+    std::fs::write(bench.at("other.json"), "{}").unwrap();
+    let (code, stderr) = audit(&["--truth", "other.json"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("other.json: expected the truth.json that `carpus phantom` writes"), "{stderr}");
+}

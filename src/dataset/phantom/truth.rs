@@ -73,7 +73,7 @@ pub struct Truth {
 pub enum TruthError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}; expected the truth.json of a phantom data set")]
+    #[error("{path}: expected the truth.json that `carpus phantom` writes ({source})")]
     Json { path: PathBuf, source: serde_json::Error },
 }
 
@@ -85,5 +85,19 @@ impl Truth {
     pub fn read(path: &Path) -> Result<Truth, TruthError> {
         let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
         serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_json_file_is_refused_with_the_expected_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.json");
+        std::fs::write(&path, r#"{"size": 64, "seed": 1}"#).unwrap();
+        let message = Truth::read(&path).unwrap_err().to_string();
+        assert!(message.contains("other.json: expected the truth.json that `carpus phantom` writes"), "{message}");
     }
 }
