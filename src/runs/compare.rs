@@ -105,7 +105,7 @@ impl Difference {
 /// The interval over runs needs at least two trainings per group. It is Student's interval of the differences paired by
 /// (fold, seed), or Welch's interval if the groups have fewer than two such pairs in common. The interval over images is
 /// the percentile bootstrap interval of the differences paired by image. It resamples patients or, if the patient of an
-/// image is unknown, images, and needs at least 6 of them; the remarks say so.
+/// image is unknown, images, and needs at least 6 of them; a note gives the reason for both.
 ///
 /// # Errors
 /// There is no run, or polars cannot evaluate the scores.

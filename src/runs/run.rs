@@ -144,7 +144,7 @@ pub struct RunListing {
     pub skipped: Vec<RunError>,
 }
 
-/// The runs at these paths. A folder of runs stands for all runs in it, in the order of their names. Paths without a run,
+/// The runs at these paths. For a folder of runs, these are all runs in it, in the order of their names. Paths without a run,
 /// which a shell pattern (`runs/fpn-fold*`) may include, are skipped.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             "Largest deviation of a stratum's share in a fold from its share in all folds: {} percentage points ({} in fold \
              {fold}){}.",
             num(deviation, 2),
-            visible(stratum),
+            stratum_name(stratum),
             test.map_or(String::new(), |t| format!(
                 "; chi-square test of strata by fold: {} ({} degrees of freedom, {}{})",
                 num(t.chi2, 2),
@@ -76,7 +76,9 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     });
     let thin: Vec<String> = (0..balance.strata.len())
         .filter(|s| balance.by_fold(*s).contains(&0))
-        .map(|s| format!("{} ({})", visible(&balance.strata[s]), counted(balance.of_stratum[s], "image", "images")))
+        .map(|s| {
+            format!("{} ({})", stratum_name(&balance.strata[s]), counted(balance.of_stratum[s], "image", "images"))
+        })
         .collect();
     if !thin.is_empty() {
         section.absent(format!("Strata that are not in every fold: {}.", thin.join(", ")));
@@ -161,8 +163,12 @@ impl Balance {
     }
 }
 
+/// The values of a stratum as text; without strata, all images are one.
+fn stratum_name(stratum: &str) -> String {
+    if stratum.is_empty() { "all images".to_owned() } else { visible(stratum) }
+}
+
 fn figure(balance: &Balance) -> Figure {
-    let name = |s: &str| if s.is_empty() { "all images".to_owned() } else { visible(s) };
     let mut by_size: Vec<usize> = (0..balance.strata.len()).collect();
     by_size.sort_by_key(|s| std::cmp::Reverse(balance.of_stratum[*s]));
     let hidden = by_size.len().saturating_sub(STRATA_SHOWN);
@@ -175,7 +181,10 @@ fn figure(balance: &Balance) -> Figure {
             let overall = balance.overall(s);
             let of_fold = |(f, n)| cell(balance.share(s, f), n, balance.share(s, f) - overall);
             let all = cell(overall, balance.of_stratum[s], 0.0);
-            (name(&balance.strata[s]), balance.by_fold(s).into_iter().enumerate().map(of_fold).chain([all]).collect())
+            (
+                stratum_name(&balance.strata[s]),
+                balance.by_fold(s).into_iter().enumerate().map(of_fold).chain([all]).collect(),
+            )
         })
         .collect();
     let columns = balance.folds.iter().zip(&balance.of_fold).map(|(f, n)| format!("fold {f} (n = {})", count(*n)));

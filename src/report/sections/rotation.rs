@@ -29,7 +29,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
          (distal phalanx of the little finger), positive to the right. {}.",
         match threshold {
             Some(at) => format!("A hand with an absolute angle of at least {} counts as rotated", degrees(at)),
-            None => "The tables mark rotated hands but do not contain the threshold; scan again with `carpus scan` to add it".into(),
+            None => "The tables mark rotated hands but do not contain the smallest angle that counts as rotated; scan again with `carpus scan` to add it".into(),
         }
     ));
     let mut angles = Vec::new();
