@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::run::Run;
 use super::settings::experiment;
-use super::{HELD_OUT, RunError, UNITS};
+use super::{HELD_OUT, RunError, TRAINING_KEYS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
 use crate::tables::{self, ColumnValue, FoldRow, HeldOutRow, TableRow, filtered, texts};
 use crate::wording::counted;
@@ -164,20 +164,20 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if let [only] = &groups[..] {
         remarks.push(match only.runs.len() {
             1 => "one run: nothing to compare".into(),
-            n if by_unit(&members[0].1, measure).len() == 1 => {
+            n if runs.iter().all(|run| fold_and_seed(run) == fold_and_seed(&runs[0])) => {
                 format!("the {n} runs are one training: nothing to compare")
             }
-            n => format!("the {n} runs differ only in {}: one group, nothing to compare", UNITS.join(" and ")),
+            n => format!("the {n} runs differ only in {}: one group, nothing to compare", TRAINING_KEYS.join(" and ")),
         });
     }
     Ok(Comparison { measure, changed, groups, differences, remarks, warnings })
 }
 
 fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String], measure: Measure) -> RunGroup {
-    let dice: Vec<f64> = by_unit(runs, measure).into_values().collect();
+    let dice: Vec<f64> = by_training(runs, measure).into_values().collect();
     let summary = crate::stats::summary(&dice);
     let values = |place: usize| {
-        let found: BTreeSet<i64> = runs.iter().filter_map(|r| unit(r)[place]).collect();
+        let found: BTreeSet<i64> = runs.iter().filter_map(|r| fold_and_seed(r)[place]).collect();
         found.into_iter().collect()
     };
     RunGroup {
@@ -199,8 +199,8 @@ fn value(run: &Run, measure: Measure) -> Option<f64> {
 }
 
 /// Fold and seed of a run.
-fn unit(run: &Run) -> [Option<i64>; UNITS.len()] {
-    UNITS.map(|key| run.setting(key).and_then(toml::Value::as_integer))
+fn fold_and_seed(run: &Run) -> [Option<i64>; TRAINING_KEYS.len()] {
+    TRAINING_KEYS.map(|key| run.setting(key).and_then(toml::Value::as_integer))
 }
 
 /// The longest common prefix of the names, without a trailing number and the words before it (`-fold0`, `_seed1`).
@@ -221,18 +221,19 @@ fn common_name(names: &[&str]) -> String {
 }
 
 /// Mean Dice of each training, which is a pair of fold and seed. Runs of the same training are averaged.
-fn by_unit(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; UNITS.len()], f64> {
+fn by_training(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; TRAINING_KEYS.len()], f64> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for run in runs {
-        values.entry(unit(run)).or_default().extend(value(run, measure));
+        values.entry(fold_and_seed(run)).or_default().extend(value(run, measure));
     }
     values.retain(|_, dice| !dice.is_empty());
-    values.into_iter().map(|(unit, dice)| (unit, dice.iter().sum::<f64>() / dice.len() as f64)).collect()
+    values.into_iter().map(|(training, dice)| (training, dice.iter().sum::<f64>() / dice.len() as f64)).collect()
 }
 
 fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estimate> {
-    let (first, second) = (by_unit(first, measure), by_unit(second, measure));
-    let pairs: Vec<(f64, f64)> = second.iter().filter_map(|(unit, dice)| Some((*dice, *first.get(unit)?))).collect();
+    let (first, second) = (by_training(first, measure), by_training(second, measure));
+    let pairs: Vec<(f64, f64)> =
+        second.iter().filter_map(|(training, dice)| Some((*dice, *first.get(training)?))).collect();
     if pairs.len() >= 2 {
         let paired = paired_t(&pairs)?;
         let method = format!("paired by fold and seed, t interval, n = {}", paired.n);
@@ -250,7 +251,7 @@ fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estima
 /// Warnings about runs of a group with the same fold and seed.
 fn repeated_trainings(runs: &[&Run]) -> Vec<String> {
     let mut names: BTreeMap<_, Vec<&str>> = BTreeMap::new();
-    runs.iter().for_each(|run| names.entry(unit(run)).or_default().push(&run.name));
+    runs.iter().for_each(|run| names.entry(fold_and_seed(run)).or_default().push(&run.name));
     let repeated = names.into_values().filter(|names| names.len() > 1);
     let warning = |names: Vec<&str>| {
         format!(
@@ -352,7 +353,7 @@ fn on_same_images(first: &[&Run], second: &[&Run]) -> bool {
     if first.iter().chain(second).all(|run| !run.scores.is_empty()) {
         return scored_images(first) == scored_images(second);
     }
-    let folds = |runs: &[&Run]| runs.iter().map(|run| unit(run)[0]).collect::<BTreeSet<_>>();
+    let folds = |runs: &[&Run]| runs.iter().map(|run| fold_and_seed(run)[0]).collect::<BTreeSet<_>>();
     folds(first) == folds(second)
 }
 

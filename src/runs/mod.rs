@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
 pub use run::{Run, RunListing, find};
-pub use settings::{IGNORED, UNITS, flatten};
+pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
 pub use summary::RunSummary;
 
 use crate::scores::DiceFileError;

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 /// Keys in which runs of one experiment may differ. Each pair of values is one training.
-pub const UNITS: [&str; 2] = ["data.fold", "seed"];
+pub const TRAINING_KEYS: [&str; 2] = ["data.fold", "seed"];
 
 /// Keys that do not affect the results, only the output and the speed.
-pub const IGNORED: [&str; 9] = [
+pub const IGNORED_KEYS: [&str; 9] = [
     "output.name",
     "output.runs",
     "device",
@@ -41,7 +41,7 @@ fn descend(key: String, value: &Value, leaves: &mut BTreeMap<String, String>) {
 /// The settings that affect the results, without fold and seed.
 pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = flatten(config);
-    UNITS.iter().chain(&IGNORED).for_each(|key| drop(leaves.remove(*key)));
+    TRAINING_KEYS.iter().chain(&IGNORED_KEYS).for_each(|key| drop(leaves.remove(*key)));
     // A setting that every stage sets overrides that of the run.
     let stages = config.get("stages").and_then(Value::as_array).into_iter().flatten();
     let stages: Vec<_> = stages.filter_map(Value::as_table).map(flatten).collect();
