@@ -64,10 +64,14 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let examples =
         data.map(|dataset| report::read_examples(&dataset, images.iter().map(|(_, image)| image.image_id.as_str())));
     study.examples = examples.as_ref();
+    let excluded = tables.images.iter().filter(|i| corrections.excludes(&i.image_id, &i.patient_id));
+    study.excluded = excluded.map(|image| image.image_id.clone()).collect();
     let unread: Vec<&String> = evidence.failures.iter().chain(examples.iter().flat_map(|e| &e.failures)).collect();
     for failure in &unread {
         ui.warn(failure);
     }
+    let fold_warnings = study.fold_warnings();
+    fold_warnings.iter().for_each(|warning| ui.warn(format_args!("folds: {warning}")));
     let sections = report::sections::all(&study)?;
     let written = report::write(&args.out, &sections, &settings, &tables, findings.as_deref())?;
     ui.line(format_args!(
@@ -79,9 +83,9 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.line(format_args!("report: {}", written.index.display()));
     ui.json(&json!({
         "index": written.index, "numbers": written.numbers, "figures": written.figures,
-        "page_bytes": written.page_bytes, "pictures_not_read": unread,
+        "page_bytes": written.page_bytes, "pictures_not_read": unread, "fold_warnings": fold_warnings,
     }))?;
-    Ok(if unread.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() && fold_warnings.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
 /// The findings and the folder that their evidence is relative to.

@@ -83,6 +83,7 @@ pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
             }
             let comparison = compare(&runs)?;
             let status = warn(&runs, &skipped, ui);
+            comparison.warnings.iter().for_each(|warning| ui.warn(warning));
             show(&comparison, &args.scores, ui);
             ui.json(&comparison)?;
             Ok(status)
@@ -165,8 +166,7 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
     for (i, group) in comparison.groups.iter().enumerate() {
         let sd = group.sd_over_runs.map_or(String::new(), |sd| format!(" ± {sd:.4}"));
         let mean = group.mean_dice.map_or("–".into(), |dice| format!("{dice:.4}{sd}"));
-        let difference = i.checked_sub(1).and_then(|i| comparison.differences[i].difference);
-        let difference = difference.map_or(String::new(), |d| format!("{d:+.4}"));
+        let difference = i.checked_sub(1).map_or(String::new(), |i| comparison.differences[i].text());
         rows.push(vec![group.name.clone(), group.runs.len().to_string(), mean, difference]);
     }
     columns::print(&rows, ui);

@@ -2,27 +2,27 @@ use serde_json::Value;
 
 use crate::figures::Figure;
 
-/// A part of the report, reachable from its contents.
+/// A section of the report, listed in its table of contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
-    /// Anchor in the page and key in `numbers.json`.
+    /// Anchor in the page, and key in `numbers.json`.
     pub id: &'static str,
     /// Heading.
     pub title: &'static str,
     /// Content from top to bottom.
     pub blocks: Vec<Content>,
-    /// Every number that the section states, under stable keys.
+    /// Every number of the section, under stable keys.
     pub numbers: Value,
 }
 
-/// A piece of content. All text is plain: the page escapes it.
+/// One block of a section. Texts are plain: the page's template escapes them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A paragraph.
     Text(String),
-    /// What the numbers mean.
+    /// Interpretation of the numbers.
     Meaning(String),
-    /// What is not there, and how to get it.
+    /// Missing data or a warning, and how to fix it.
     Absent(String),
     /// Large numbers side by side.
     Tiles(Vec<Tile>),
@@ -31,43 +31,43 @@ pub enum Content {
     /// A figure.
     Figure(Box<Figure>),
     /// Pictures with captions.
-    Pictures(Vec<Shown>),
-    /// A link to a file beside the page: its name, and what it says.
+    Pictures(Vec<CaptionedPicture>),
+    /// A link to a file next to the page: file name and link text.
     Link(String, String),
 }
 
-/// A large number.
+/// A large number with a label.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Tile {
-    /// What it counts.
+    /// Name of the quantity.
     pub label: String,
     /// The number.
     pub value: String,
-    /// A remark.
+    /// A note below the number.
     pub note: String,
 }
 
-/// A table; cells that look like numbers are set flush right.
+/// A table. Columns of numbers are right-aligned.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TextTable {
-    /// What it shows, with n.
+    /// Caption, with the number of values.
     pub caption: String,
-    /// Names of the columns.
+    /// Column names.
     pub head: Vec<String>,
-    /// Cells, row by row.
+    /// Cells by row.
     pub rows: Vec<Vec<String>>,
 }
 
-/// A picture with what is to be said of it.
+/// A picture with a heading and lines of text.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Shown {
-    /// JPEG, base64; empty where there is none.
+pub struct CaptionedPicture {
+    /// JPEG in base64; empty if there is no picture.
     pub jpeg: String,
     /// Heading.
     pub title: String,
-    /// A mark before the heading that also sets its colour: `high`, `medium`, `low`, or empty for none.
+    /// Label before the heading, which also sets its colour: `high`, `medium`, `low`, or empty for none.
     pub severity: String,
-    /// Lines below.
+    /// Lines below the heading.
     pub lines: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Evidence pictures of findings, made small enough to stand in the page.
+//! Evidence pictures of findings, scaled down to be embedded in the page.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -13,26 +13,26 @@ use rayon::prelude::*;
 use crate::audit::FindingRow;
 use crate::dataset::{Dataset, ImageEntry};
 
-/// Greatest width and height of a picture in the page, px.
+/// Largest width and height of a picture in the page, px.
 pub const EVIDENCE_WIDTH: u32 = 400;
 
-/// Pictures and what was wrong with those that could not be read.
+/// Pictures, and the errors of those that could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvidencePictures {
-    /// JPEG in base64 by the name asked for: a finding's `evidence`, an image's `path`.
+    /// JPEG in base64 by requested name: a finding's `evidence`, an image's `path`.
     pub pictures: BTreeMap<String, String>,
-    /// One sentence a picture that could not be read.
+    /// One sentence per picture that could not be read.
     pub failures: Vec<String>,
 }
 
-/// Reads the pictures of the first `most` findings from `folder`, shrinks them to [`EVIDENCE_WIDTH`].
-/// A picture that cannot be read is told in `failures` and does not stop the others. Paths that leave
-/// `folder` are not followed.
+/// Reads the pictures of the first `most` findings from `folder` and scales them down to [`EVIDENCE_WIDTH`].
+/// A picture that cannot be read is listed in `failures`; the others are still read. Paths that lead out of
+/// `folder` are refused.
 pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> EvidencePictures {
     read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
 }
 
-/// Pictures of images of the data, by the places of their files in it.
+/// Pictures of images of a dataset, by their paths in it, scaled down to [`EVIDENCE_WIDTH`].
 pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a str>) -> EvidencePictures {
     let mut entries: Vec<&ImageEntry> = Vec::new();
     let mut evidence = EvidencePictures::default();
@@ -78,7 +78,7 @@ impl EvidencePictures {
 fn read_picture(folder: &Path, name: &str) -> Result<String, String> {
     let relative = Path::new(name);
     if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err("the path leaves the findings' folder; not read".to_owned());
+        return Err("the path leads out of the findings' folder, so it is not read".to_owned());
     }
     let image = image::ImageReader::open(folder.join(relative))
         .and_then(image::ImageReader::with_guessed_format)
@@ -97,7 +97,7 @@ fn small_jpeg(image: DynamicImage) -> Result<String, String> {
     jpeg(&image.to_rgb8())
 }
 
-/// A picture as JPEG in base64.
+/// Encodes a picture as JPEG in base64.
 pub(super) fn jpeg(picture: &RgbImage) -> Result<String, String> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, 84).encode_image(picture).map_err(|e| e.to_string())?;
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_pictures_are_told_and_do_not_stop_the_rest() {
+    fn unreadable_pictures_are_reported_and_the_others_are_read() {
         let folder = tempfile::tempdir().unwrap();
         image::RgbImage::from_pixel(900, 300, image::Rgb([200, 10, 10])).save(folder.path().join("good.png")).unwrap();
         std::fs::write(folder.path().join("torn.png"), b"\x89PNG\r\n\x1a\nno").unwrap();

@@ -1,12 +1,13 @@
-//! Reports: sections of sentences, tables and figures, and the page that holds them. [`sections`] are those of the data,
-//! made from the tables; [`run`] has those of a training run.
+//! Reports: sections of sentences, tables and figures, and the HTML page made of them. [`sections`] has the sections
+//! of the data report, made from the tables of a scan; [`run`] has those of the report on a training run.
 //!
-//! A [`Section`] is content, not HTML: [`Content`]s of text, tables and figures. The page's template escapes
-//! everything that comes from the data, so a spreadsheet cannot write into the page. To add an analysis, add a
-//! file to `sections/` with a function from [`Study`] to [`Section`], and a line in [`sections::all`].
+//! A [`Section`] holds no HTML, only [`Content`]: texts, tables and figures. The page's template escapes all text
+//! from the data, so that a spreadsheet cannot inject HTML. To add an analysis, add a file to `sections/` with a
+//! function from [`Study`] to [`Section`], and add the function to [`sections::all`].
 
 mod block;
 mod evidence;
+mod fold_check;
 mod page;
 pub mod run;
 pub mod sections;
@@ -14,20 +15,20 @@ mod store;
 mod study;
 mod wording;
 
-pub use block::{Content, Section, Shown, TextTable, Tile};
+pub use block::{CaptionedPicture, Content, Section, TextTable, Tile};
 pub use evidence::{EVIDENCE_WIDTH, EvidencePictures, read_evidence, read_examples};
 pub use page::{page, single_page};
 pub use store::{ReportError, WrittenReport, write};
 pub use study::{PatientQuantity, Study};
 
-/// What a report can be told.
+/// Options of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportOptions {
     /// Title of the page.
     pub title: String,
-    /// Rows of problems and of findings shown; the rest are in the CSV next to the page.
+    /// Rows shown of the problems and of the findings; the CSV files next to the page have all.
     pub rows_shown: usize,
-    /// Findings shown with their pictures.
+    /// Number of findings shown with their pictures.
     pub pictures_shown: usize,
 }
 

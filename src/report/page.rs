@@ -11,17 +11,17 @@ use crate::typeface::{BOLD, FAMILY, REGULAR};
 const TEMPLATE: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/style.css");
 
-/// A block as the template sees it. `svg` is the only field that is not escaped: it comes from the figure
-/// painter, which escapes its texts itself.
+/// A block in the form that the template reads. Only `svg` is not escaped by the template: the figure painter
+/// escapes its texts itself.
 #[derive(Serialize, Default)]
 struct Item<'a> {
     kind: &'static str,
     text: &'a str,
     table: Option<TableItem<'a>>,
     tiles: Option<&'a [super::Tile]>,
-    pictures: Option<&'a [super::Shown]>,
+    pictures: Option<&'a [super::CaptionedPicture]>,
     svg: String,
-    /// The figure's SVG file in base64, where it does not lie beside the page.
+    /// The figure's SVG file in base64; empty if the file is next to the page.
     file: String,
     name: &'a str,
     title: &'a str,
@@ -47,18 +47,19 @@ struct SectionItem<'a> {
     items: Vec<Item<'a>>,
 }
 
-/// The whole page, self-contained but for links to the figures' files and `numbers.json` beside it.
+/// The HTML page. It is self-contained, except that it links to the figure files and `numbers.json` next to it.
 ///
 /// # Errors
-/// A figure that cannot be drawn.
+/// A figure cannot be drawn, or the template fails.
 pub fn page(sections: &[Section], settings: &ReportOptions) -> Result<String, ReportError> {
     render(sections, &settings.title, "numbers.json", false)
 }
 
-/// The whole page as a single file: figures can be saved from it. It links to its numbers beside it alone.
+/// The HTML page as a single file with its figures embedded for download. It links only to the file `numbers` next
+/// to it.
 ///
 /// # Errors
-/// A figure that cannot be drawn.
+/// A figure cannot be drawn, or the template fails.
 pub fn single_page(sections: &[Section], title: &str, numbers: &str) -> Result<String, ReportError> {
     render(sections, title, numbers, true)
 }
@@ -87,7 +88,7 @@ fn render(sections: &[Section], title: &str, numbers: &str, single: bool) -> Res
     Ok(without_control_characters(page))
 }
 
-/// HTML must not hold control characters; they show as escapes.
+/// Replaces control characters, which HTML must not contain, by escapes.
 fn without_control_characters(page: String) -> String {
     let forbidden = |c: char| c.is_control() && c != '\n' && c != '\t';
     if !page.contains(forbidden) {
@@ -145,7 +146,7 @@ fn cell_items<'a>(texts: &'a [String], numeric: &[bool]) -> Vec<CellItem<'a>> {
         .collect()
 }
 
-/// Starts like a number and has few letters: `1,234`, `15.7 ± 2.5`, `p < 0.001`, `–`.
+/// Whether a cell starts like a number and has few letters: `1,234`, `15.7 ± 2.5`, `p < 0.001`, `–`.
 fn looks_numeric(text: &str) -> bool {
     let text = text.strip_prefix("p < ").or_else(|| text.strip_prefix("p = ")).unwrap_or(text);
     let start = text.chars().next().is_some_and(|c| c.is_ascii_digit() || "−–[<".contains(c));

@@ -11,7 +11,7 @@ use crate::figures::{Figure, PaintError};
 use crate::runs::RunError;
 use crate::tables::{ProblemRow, TableError, Tables, write_csv};
 
-/// A report that cannot be written.
+/// Why a report cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// A file or folder cannot be written.
@@ -19,23 +19,23 @@ pub enum ReportError {
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The folder cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// A folder that is no run.
+    /// The folder is not a run.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The tables cannot be evaluated.
-    #[error("the tables: {0}")]
+    #[error("tables: {0}")]
     Polars(#[from] PolarsError),
     /// A figure cannot be drawn.
     #[error(transparent)]
     Paint(#[from] PaintError),
     /// The page's template fails.
-    #[error("the page's template: {0}")]
+    #[error("template of the page: {0}")]
     Template(#[from] minijinja::Error),
     /// A CSV next to the page cannot be written.
     #[error(transparent)]
@@ -45,24 +45,24 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
-/// What was written.
+/// Files written by [`write()`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct WrittenReport {
     /// The page.
     pub index: PathBuf,
     /// The numbers.
     pub numbers: PathBuf,
-    /// Names of the figures, without ending.
+    /// Names of the figures, without file extension.
     pub figures: Vec<String>,
     /// Size of the page in bytes.
     pub page_bytes: u64,
 }
 
-/// Writes `index.html`, `numbers.json`, `figures/NAME.png|svg`, `problems.csv` and `findings.csv` into `folder`:
-/// all of it or nothing. An older report there is replaced, other files stay.
+/// Writes `index.html`, `numbers.json`, `figures/NAME.png|svg`, `problems.csv` and `findings.csv` into `folder`,
+/// completely or not at all. An older report in the folder is replaced; other files stay.
 ///
 /// # Errors
-/// A figure or the page cannot be made, or the disk refuses; the folder is then as it was.
+/// A figure or the page cannot be made, or a file cannot be written. The folder is then unchanged.
 pub fn write(
     folder: &Path,
     sections: &[Section],

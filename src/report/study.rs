@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use polars::prelude::*;
 
 use super::{EvidencePictures, ReportOptions};
@@ -7,27 +9,29 @@ use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL, Rgb, TEST, TRAIN, WOMEN};
 use crate::tables::{FoldRow, ImageRow, PatientRow, TableRow, Tables, filtered, is, with_patients};
 
-/// Everything a section may look at.
+/// Input of the sections.
 pub struct Study<'a> {
     /// The tables of a scan.
     pub tables: &'a Tables,
-    /// The folds, where given.
+    /// The folds, if given.
     pub folds: Option<&'a [FoldRow]>,
-    /// The findings, where given, worst first.
+    /// The findings, if given, worst first.
     pub findings: Option<&'a [FindingRow]>,
-    /// Evidence pictures by the findings' `evidence`.
+    /// Evidence pictures of the findings.
     pub evidence: &'a EvidencePictures,
-    /// Settings.
+    /// Options.
     pub settings: &'a ReportOptions,
-    /// Images shown as examples, small, by `path`; see [`Study::example_images`].
+    /// Pictures of the example images by `path`, if they were read; see [`Study::example_images`].
     pub examples: Option<&'a EvidencePictures>,
-    /// Images with the columns of their patients, in the order of the table.
+    /// Ids of images that corrections exclude and that therefore need no fold; empty by default.
+    pub excluded: HashSet<String>,
+    /// Images with the columns of their patients, in the order of the images table.
     pub(super) hands: DataFrame,
-    /// Patients.
+    /// Patients table.
     pub(super) patients: DataFrame,
 }
 
-/// A number that the spreadsheet holds of each patient.
+/// A numeric attribute of a patient in the spreadsheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatientQuantity {
     /// Years.
@@ -39,10 +43,10 @@ pub enum PatientQuantity {
 }
 
 impl PatientQuantity {
-    /// All, in the order in which they are shown.
+    /// All of them, in display order.
     pub const ALL: [PatientQuantity; 3] = [PatientQuantity::Height, PatientQuantity::Weight, PatientQuantity::Age];
 
-    /// Column of the patients table.
+    /// Column in the patients table.
     pub fn key(self) -> &'static str {
         match self {
             PatientQuantity::Age => "age",
@@ -70,9 +74,9 @@ impl PatientQuantity {
     }
 }
 
-/// The subsets in the order shown.
+/// The subsets in display order.
 pub(super) const SUBSETS: [Subset; 2] = [Subset::Train, Subset::Test];
-/// The sexes in the order shown, and their plurals.
+/// The sexes in display order, with their plural names.
 pub(super) const SEXES: [(Sex, &str); 2] = [(Sex::F, "women"), (Sex::M, "men")];
 
 /// Colour of a subset.
@@ -98,10 +102,10 @@ pub(super) fn has_masks() -> Expr {
 }
 
 impl<'a> Study<'a> {
-    /// Joins images and patients.
+    /// Joins the images with their patients.
     ///
     /// # Errors
-    /// Those of polars.
+    /// polars cannot evaluate the tables.
     pub fn new(
         tables: &'a Tables,
         folds: Option<&'a [FoldRow]>,
@@ -111,42 +115,52 @@ impl<'a> Study<'a> {
     ) -> PolarsResult<Study<'a>> {
         let patients = PatientRow::to_frame(&tables.patients)?;
         let hands = with_patients(ImageRow::to_frame(&tables.images)?, patients.clone())?;
-        Ok(Study { tables, folds, findings, evidence, settings, examples: None, hands, patients })
+        Ok(Study {
+            tables,
+            folds,
+            findings,
+            evidence,
+            settings,
+            examples: None,
+            excluded: HashSet::new(),
+            hands,
+            patients,
+        })
     }
 
-    /// Images of a subset with their patients, in the order of the table.
+    /// Images of a subset with the columns of their patients, in the order of the images table.
     pub(super) fn hands(&self, subset: Subset) -> PolarsResult<DataFrame> {
         filtered(&self.hands, is("subset", subset))
     }
 
-    /// Those of them that have masks.
+    /// Images of a subset that have masks.
     pub(super) fn masked(&self, subset: Subset) -> PolarsResult<DataFrame> {
         filtered(&self.hands(subset)?, has_masks())
     }
 
-    /// Patients with images in a subset.
+    /// Patients of a subset.
     pub(super) fn patients(&self, subset: Subset) -> PolarsResult<DataFrame> {
         filtered(&self.patients, is("subset", subset))
     }
 
-    /// Typical hands of each subset: the straight one and the rotated one of median |angle|, and the one that leans
-    /// most. Each with what it is an example of.
+    /// Example images of each subset, each with a description: the straight hand and the rotated hand with the median
+    /// |angle|, and the hand with the largest |angle|.
     ///
     /// # Errors
-    /// Those of polars.
+    /// polars cannot evaluate the tables.
     pub fn example_images(&self) -> PolarsResult<Vec<(&'static str, ImageRow)>> {
         let mut found = Vec::new();
         for subset in SUBSETS {
-            let by_lean = |wanted: Expr| {
-                let lean = [col("angle_deg").abs().fill_null(lit(0.0)), col("image_id")];
+            let by_angle = |wanted: Expr| {
+                let angle = [col("angle_deg").abs().fill_null(lit(0.0)), col("image_id")];
                 let hands = self.hands(subset)?.lazy().filter(wanted);
-                ImageRow::from_frame(&hands.sort_by_exprs(lean, SortMultipleOptions::default()).collect()?)
+                ImageRow::from_frame(&hands.sort_by_exprs(angle, SortMultipleOptions::default()).collect()?)
             };
-            let (straight, rotated) = (by_lean(col("rotated").not())?, by_lean(col("rotated"))?);
+            let (straight, rotated) = (by_angle(col("rotated").not())?, by_angle(col("rotated"))?);
             let middle = |images: &[ImageRow]| images.get(images.len() / 2).cloned();
             found.extend(middle(&straight).map(|image| ("typical straight hand", image)));
             found.extend(middle(&rotated).map(|image| ("typical rotated hand", image)));
-            found.extend(rotated.last().map(|image| ("leans most", image.clone())));
+            found.extend(rotated.last().map(|image| ("most rotated hand", image.clone())));
         }
         Ok(found)
     }

@@ -6,95 +6,112 @@ use serde::Serialize;
 
 use super::run::Run;
 use super::settings::experiment;
-use super::{HELD_OUT, RunError, UNITS};
+use super::{HELD_OUT, RunError, TRAINING_KEYS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
 use crate::tables::{self, ColumnValue, FoldRow, HeldOutRow, TableRow, filtered, texts};
 use crate::wording::counted;
 
-/// Bootstrap draws; the ends of the interval then stand to about a fortieth of a standard error.
+/// Number of bootstrap samples; the limits of the interval then have a random error of about 1/40 of the standard error.
 const RESAMPLES: usize = 10_000;
 
-/// What runs are compared by.
+/// Smallest number of patients (of images, if the patients are unknown) for a bootstrap interval. With fewer, percentile
+/// intervals are much too narrow.
+const MIN_RESAMPLED: usize = 6;
+
+/// Dice by which runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// Mean Dice of the held-out images at their own size.
+    /// Mean Dice of the held-out images at original size.
     HeldOut,
-    /// Best validation Dice at the model's size, where a run has no scores of the held-out images.
+    /// Best validation Dice at the model's input size; used if a run has no scores of the held-out images.
     ModelSize,
 }
 
-/// Runs whose configurations differ in fold and seed alone.
+/// Runs whose configurations differ only in fold and seed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunGroup {
-    /// What the names of its runs have in common.
+    /// Common part of the names of its runs.
     pub name: String,
     /// Names of its runs.
     pub runs: Vec<String>,
-    /// Folds held out.
+    /// Held-out folds.
     pub folds: Vec<i64>,
     /// Seeds.
     pub seeds: Vec<i64>,
-    /// Mean over the runs of their mean Dice; absent where none was scored.
+    /// Mean over its trainings of the mean Dice; absent if none has a score. Runs of the same fold and seed are one training.
     pub mean_dice: Option<f64>,
-    /// Standard deviation over the runs; absent for one run.
+    /// Standard deviation over its trainings; absent for one training.
     pub sd_over_runs: Option<f64>,
-    /// Its value of each changed setting; absent where the configuration has no such key.
+    /// Value of each changed setting; absent if the configuration does not have it.
     pub settings: BTreeMap<String, Option<String>>,
 }
 
-/// A difference with its 95 % interval.
+/// A mean difference with its 95 % confidence interval.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Dice of the group less that of the first group.
+    /// Dice of the group minus Dice of the first group.
     pub difference: f64,
-    /// 95 % interval.
+    /// 95 % confidence interval.
     pub ci: Interval,
-    /// What was paired and how the interval came about.
+    /// Pairing, kind of interval and number of values.
     pub method: String,
 }
 
-/// How a group differs from the first.
+/// Difference between a group and the first group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// Name of the group.
     pub group: String,
-    /// Difference of the groups' mean Dice; absent where one was not scored.
+    /// Difference of the groups' mean Dice; absent if a group has none.
     pub difference: Option<f64>,
-    /// Over folds or seeds: what another training would give. Absent with fewer than two runs a group.
+    /// Whether both groups were scored on the same images. If not, `difference` includes the difference between the images.
+    pub same_images: bool,
+    /// Estimate over folds or seeds: expected difference for other trainings. Absent with fewer than two trainings per group.
     pub over_runs: Option<Estimate>,
-    /// Over images: what these weights would give on other images; the chance of training is not in it. Absent where
-    /// fewer than two images were scored in both groups.
+    /// Estimate over images: expected difference of these weights on other images, without the variation between
+    /// trainings. Absent if the images scored in both groups belong to too few patients.
     pub over_images: Option<Estimate>,
 }
 
-/// Groups of runs held against the first of them.
+/// Groups of runs, compared with the first group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What is compared.
+    /// Dice that is compared.
     pub measure: Measure,
     /// Settings in which the groups differ.
     pub changed: Vec<String>,
     /// Groups in the order of their first runs.
     pub groups: Vec<RunGroup>,
-    /// One a group after the first.
+    /// One difference per group after the first.
     pub differences: Vec<Difference>,
-    /// What limits the comparison.
+    /// Limits of the comparison.
     pub remarks: Vec<String>,
+    /// Probable mistakes: the same training twice, runs that disagree about the patient of an image.
+    pub warnings: Vec<String>,
 }
 
-/// Groups the runs, names the changed settings and estimates the differences in mean Dice from the first group.
+impl Difference {
+    /// The difference of the mean Dice with its sign, marked if the groups were not scored on the same images; empty if
+    /// there is none.
+    pub fn text(&self) -> String {
+        let mark = if self.same_images { "" } else { " (not on the same images)" };
+        self.difference.map_or(String::new(), |difference| format!("{difference:+.4}{mark}"))
+    }
+}
+
+/// Groups the runs, lists the changed settings and estimates the differences in mean Dice from the first group.
 ///
-/// Where both groups have at least two runs, the interval over runs is Student's of the differences paired by (fold,
-/// seed); where fewer than two such pairs are common, Welch's. The interval over images is the percentile bootstrap's
-/// of the differences paired by image. It draws whole patients; where an image's patient is not known it draws images,
-/// with a remark.
+/// The interval over runs needs at least two trainings per group. It is Student's interval of the differences paired by
+/// (fold, seed), or Welch's interval if the groups have fewer than two such pairs in common. The interval over images is
+/// the percentile bootstrap interval of the differences paired by image. It resamples patients or, if the patient of an
+/// image is unknown, images, and needs at least 6 of them; a note gives the reason for both.
 ///
 /// # Errors
-/// No run at all, or those of polars.
+/// There is no run, or polars cannot evaluate the scores.
 pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if runs.is_empty() {
-        return Err(RunError::Compare("no run to compare".into()));
+        return Err(RunError::Compare("no runs to compare".into()));
     }
     let mut members: Vec<(BTreeMap<String, String>, Vec<&Run>)> = Vec::new();
     for run in runs {
@@ -110,9 +127,9 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if !scored {
         let without: Vec<&str> = runs.iter().filter(|r| r.held_out().is_none()).map(|r| r.name.as_str()).collect();
         remarks.push(format!(
-            "compared by the best validation Dice at the model's size, since {} without scores of the held-out images \
-             at their own size ({})",
-            if without.len() == 1 { "a run is" } else { "runs are" },
+            "compared by the best validation Dice at the model's input size, because {} no scores of the held-out images at \
+             original size: {}",
+            counted(without.len(), "run has", "runs have"),
             without.join(", ")
         ));
     }
@@ -125,6 +142,8 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     let groups: Vec<RunGroup> =
         members.iter().map(|(settings, runs)| group(settings, runs, &changed, measure)).collect();
     let patients = Patients::read(runs)?;
+    let mut warnings: Vec<String> = members.iter().flat_map(|(_, runs)| repeated_trainings(runs)).collect();
+    warnings.extend(patients.conflicts.clone());
     let first = &members[0].1;
     let differences = members[1..]
         .iter()
@@ -133,35 +152,39 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
             Ok(Difference {
                 group: group.name.clone(),
                 difference: group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b),
+                same_images: on_same_images(first, runs),
                 over_runs: over_runs(first, runs, measure),
-                over_images: over_images(first, runs, &patients, &mut remarks)?,
+                over_images: over_images([(&groups[0].name, first), (&group.name, runs)], &patients, &mut remarks)?,
             })
         })
         .collect::<PolarsResult<_>>()?;
     for ((_, runs), group) in members[1..].iter().zip(&groups[1..]) {
-        remarks.extend(other_images(first, runs, &groups[0].name, &group.name));
+        remarks.extend(different_images(first, runs, &groups[0].name, &group.name));
     }
     if let [only] = &groups[..] {
         remarks.push(match only.runs.len() {
             1 => "one run: nothing to compare".into(),
-            n => format!("the {n} runs differ in {} alone: one group", UNITS.join(" and ")),
+            n if runs.iter().all(|run| fold_and_seed(run) == fold_and_seed(&runs[0])) => {
+                format!("the {n} runs are one training: nothing to compare")
+            }
+            n => format!("the {n} runs differ only in {}: one group, nothing to compare", TRAINING_KEYS.join(" and ")),
         });
     }
-    Ok(Comparison { measure, changed, groups, differences, remarks })
+    Ok(Comparison { measure, changed, groups, differences, remarks, warnings })
 }
 
 fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String], measure: Measure) -> RunGroup {
-    let dice: Vec<f64> = runs.iter().filter_map(|r| value(r, measure)).collect();
+    let dice: Vec<f64> = by_training(runs, measure).into_values().collect();
     let summary = crate::stats::summary(&dice);
-    let whole = |place: usize| {
-        let found: BTreeSet<i64> = runs.iter().filter_map(|r| unit(r)[place]).collect();
+    let values = |place: usize| {
+        let found: BTreeSet<i64> = runs.iter().filter_map(|r| fold_and_seed(r)[place]).collect();
         found.into_iter().collect()
     };
     RunGroup {
         name: common_name(&runs.iter().map(|r| r.name.as_str()).collect::<Vec<_>>()),
         runs: runs.iter().map(|r| r.name.clone()).collect(),
-        folds: whole(0),
-        seeds: whole(1),
+        folds: values(0),
+        seeds: values(1),
         mean_dice: summary.as_ref().map(|s| s.mean),
         sd_over_runs: summary.and_then(|s| s.sd),
         settings: changed.iter().map(|key| (key.clone(), settings.get(key).cloned())).collect(),
@@ -176,18 +199,18 @@ fn value(run: &Run, measure: Measure) -> Option<f64> {
 }
 
 /// Fold and seed of a run.
-fn unit(run: &Run) -> [Option<i64>; UNITS.len()] {
-    UNITS.map(|key| run.setting(key).and_then(toml::Value::as_integer))
+fn fold_and_seed(run: &Run) -> [Option<i64>; TRAINING_KEYS.len()] {
+    TRAINING_KEYS.map(|key| run.setting(key).and_then(toml::Value::as_integer))
 }
 
-/// The longest common start of the names, without what only a number was to follow.
+/// The longest common prefix of the names, without a trailing number and the words before it (`-fold0`, `_seed1`).
 fn common_name(names: &[&str]) -> String {
     let Some((first, others)) = names.split_first() else { return String::new() };
     if others.is_empty() {
         return (*first).to_owned();
     }
-    let shared = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
-    let length = others.iter().map(|name| shared(first, name)).min().unwrap_or(0);
+    let common = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+    let length = others.iter().map(|name| common(first, name)).min().unwrap_or(0);
     let start: String = first.chars().take(length).collect();
     let start = start.trim_end_matches(|c: char| c.is_ascii_digit());
     let start = ["fold", "seed"].iter().fold(start, |name, unit| name.strip_suffix(unit).unwrap_or(name));
@@ -197,19 +220,20 @@ fn common_name(names: &[&str]) -> String {
     }
 }
 
-/// Mean of each (fold, seed); a pair that was run twice counts once.
-fn by_unit(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; UNITS.len()], f64> {
+/// Mean Dice of each training, which is a pair of fold and seed. Runs of the same training are averaged.
+fn by_training(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; TRAINING_KEYS.len()], f64> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for run in runs {
-        values.entry(unit(run)).or_default().extend(value(run, measure));
+        values.entry(fold_and_seed(run)).or_default().extend(value(run, measure));
     }
     values.retain(|_, dice| !dice.is_empty());
-    values.into_iter().map(|(unit, dice)| (unit, dice.iter().sum::<f64>() / dice.len() as f64)).collect()
+    values.into_iter().map(|(training, dice)| (training, dice.iter().sum::<f64>() / dice.len() as f64)).collect()
 }
 
 fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estimate> {
-    let (first, second) = (by_unit(first, measure), by_unit(second, measure));
-    let pairs: Vec<(f64, f64)> = second.iter().filter_map(|(unit, dice)| Some((*dice, *first.get(unit)?))).collect();
+    let (first, second) = (by_training(first, measure), by_training(second, measure));
+    let pairs: Vec<(f64, f64)> =
+        second.iter().filter_map(|(training, dice)| Some((*dice, *first.get(training)?))).collect();
     if pairs.len() >= 2 {
         let paired = paired_t(&pairs)?;
         let method = format!("paired by fold and seed, t interval, n = {}", paired.n);
@@ -217,91 +241,142 @@ fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estima
     }
     let values = |dice: &BTreeMap<_, f64>| dice.values().copied().collect::<Vec<f64>>();
     let unpaired = welch(&values(&second), &values(&first))?;
-    let method =
-        format!("not paired (no fold and seed in common), Welch's t interval, n = {} and {}", unpaired.n1, unpaired.n2);
+    let method = format!(
+        "not paired (fewer than 2 common pairs of fold and seed), Welch's t interval, n = {} and {}",
+        unpaired.n1, unpaired.n2
+    );
     Some(Estimate { difference: unpaired.difference, ci: unpaired.ci, method })
 }
 
-/// Whose each image is: by the runs themselves, else by the folds that they were trained on.
+/// Warnings about runs of a group with the same fold and seed.
+fn repeated_trainings(runs: &[&Run]) -> Vec<String> {
+    let mut names: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    runs.iter().for_each(|run| names.entry(fold_and_seed(run)).or_default().push(&run.name));
+    let repeated = names.into_values().filter(|names| names.len() > 1);
+    let warning = |names: Vec<&str>| {
+        format!(
+            "{} are the same training, run {} times: their configuration, fold and seed are equal. They count as one training",
+            names.join(", "),
+            names.len()
+        )
+    };
+    repeated.map(warning).collect()
+}
+
+/// The patient of each image: from the run's own file, otherwise from the folds file of the run.
 struct Patients {
-    /// Image and patient, each image once.
+    /// Image and patient, one row per image.
     of_images: DataFrame,
-    /// Why a run without patients of its own has none from its folds either.
+    /// Reasons why runs without patients of their own have none from their folds file either.
     reasons: Vec<String>,
+    /// A warning if runs disagree about the patients of scored images.
+    conflicts: Option<String>,
 }
 
 impl Patients {
     fn read(runs: &[Run]) -> PolarsResult<Patients> {
-        let (mut rows, mut reasons) = (Vec::new(), Vec::new());
-        let row = |image_id, patient_id| HeldOutRow { image_id, patient_id };
+        let (mut found, mut reasons) = (Vec::new(), Vec::new());
         for run in runs.iter().filter(|run| run.patients.is_empty()) {
             let file = run.setting("data.folds").and_then(toml::Value::as_str).unwrap_or_default();
             let reason = match tables::read::<FoldRow>(file.as_ref()) {
                 Ok(folds) => {
-                    rows.extend(folds.into_iter().map(|of| row(of.image_id, of.patient_id)));
+                    found.extend(folds.into_iter().map(|row| (row.image_id, row.patient_id, &run.name)));
                     continue;
                 }
                 Err(_) if !Path::new(file).exists() => {
-                    format!("{} has no {HELD_OUT}, and its folds file {file:?} is not in this folder", run.name)
+                    format!(
+                        "{} has no {HELD_OUT}, and its folds file {file:?} was not found from this folder",
+                        run.name
+                    )
                 }
-                Err(error) => format!("{} has no {HELD_OUT}, and of its folds, {error}", run.name),
+                Err(error) => format!("{} has no {HELD_OUT}, and its folds file cannot be used: {error}", run.name),
             };
             reasons.push(reason);
         }
         for run in runs {
-            rows.extend(run.patients.iter().map(|(image, patient)| row(image.clone(), patient.clone())));
+            found.extend(run.patients.iter().map(|(image, patient)| (image.clone(), patient.clone(), &run.name)));
         }
-        let of_images = HeldOutRow::to_frame(&rows)?.lazy();
-        let of_images = of_images.unique_stable_generic(Some(vec![col("image_id")]), UniqueKeepStrategy::Last);
-        Ok(Patients { of_images: of_images.collect()?, reasons })
+        let scored: BTreeSet<&str> = runs.iter().flat_map(|run| &run.scores).map(|score| &*score.image_id).collect();
+        // The last source of an image counts: a run's own file after the folds files.
+        let mut by_image: BTreeMap<String, (String, &String)> = BTreeMap::new();
+        let mut conflicts: BTreeMap<String, String> = BTreeMap::new();
+        for (image, patient, run) in found {
+            if let Some((other, other_run)) = by_image.insert(image.clone(), (patient.clone(), run))
+                && other != patient
+                && scored.contains(&*image)
+            {
+                let text = format!("{image} is of patient {other} in {other_run} and of patient {patient} in {run}");
+                conflicts.entry(image).or_insert(text);
+            }
+        }
+        let conflicts = conflicts.values().next().map(|first| {
+            format!(
+                "the runs disagree about the patients of {}, for example {first}; the interval over images uses the patient \
+                 that was read last",
+                counted(conflicts.len(), "image", "images")
+            )
+        });
+        let row = |(image_id, (patient_id, _))| HeldOutRow { image_id, patient_id };
+        let of_images = HeldOutRow::to_frame(&by_image.into_iter().map(row).collect::<Vec<_>>())?;
+        Ok(Patients { of_images, reasons, conflicts })
     }
 
-    /// Why whole patients cannot be drawn.
+    /// Why patients cannot be resampled.
     fn remark(&self, image: &str) -> String {
         let reason = self
             .reasons
             .first()
             .cloned()
-            .unwrap_or_else(|| format!("neither {HELD_OUT} nor the folds of a run have it"));
+            .unwrap_or_else(|| format!("it is neither in {HELD_OUT} nor in the folds file of a run"));
         format!(
-            "images and not whole patients were drawn for the interval over images, which is then too narrow where patients \
-             have several images: the patient of image {image} is not known ({reason}); run this where the folds file is \
-             found by the path in the runs' config.toml"
+            "the interval over images resamples images instead of patients, so it is too narrow if patients have several \
+             images: the patient of image {image} is unknown ({reason}). Run this command in the folder from which the path of \
+             the folds file in config.toml is correct"
         )
     }
 }
 
-/// Mean Dice of each image over the group's runs.
+/// Mean Dice of each image over the runs of a group.
 fn by_image(runs: &[&Run], dice: &str) -> PolarsResult<LazyFrame> {
     let scores = runs.iter().flat_map(|run| &run.scores);
     let (images, means): (Vec<&str>, Vec<f64>) = scores.map(|score| (score.image_id.as_str(), score.mean())).unzip();
     Ok(df!("image_id" => images, dice => means)?.lazy().group_by([col("image_id")]).agg([col(dice).mean()]))
 }
 
-/// What is to be said where two groups were scored on different images: other folds, or other data.
-fn other_images(first: &[&Run], second: &[&Run], first_name: &str, second_name: &str) -> Option<String> {
-    let images = |runs: &[&Run]| -> BTreeSet<String> {
-        runs.iter().flat_map(|run| &run.scores).map(|score| score.image_id.clone()).collect()
-    };
-    let (first, second) = (images(first), images(second));
+/// Ids of the images that the runs of a group have scores of.
+fn scored_images<'a>(runs: &[&'a Run]) -> BTreeSet<&'a str> {
+    runs.iter().flat_map(|run| &run.scores).map(|score| &*score.image_id).collect()
+}
+
+/// Whether two groups were scored on the same images; without the scores of all runs, whether they have the same folds.
+fn on_same_images(first: &[&Run], second: &[&Run]) -> bool {
+    if first.iter().chain(second).all(|run| !run.scores.is_empty()) {
+        return scored_images(first) == scored_images(second);
+    }
+    let folds = |runs: &[&Run]| runs.iter().map(|run| fold_and_seed(run)[0]).collect::<BTreeSet<_>>();
+    folds(first) == folds(second)
+}
+
+/// The remark that two groups were scored on different images, because of other folds or other data.
+fn different_images(first: &[&Run], second: &[&Run], first_name: &str, second_name: &str) -> Option<String> {
+    let (first, second) = (scored_images(first), scored_images(second));
     let common = first.intersection(&second).count();
-    let (alone, other) = (first.len() - common, second.len() - common);
-    if first.is_empty() || second.is_empty() || alone + other == 0 {
+    let (only_first, only_second) = (first.len() - common, second.len() - common);
+    if first.is_empty() || second.is_empty() || only_first + only_second == 0 {
         return None;
     }
     let counted = |n| counted(n, "image", "images");
     Some(format!(
-        "{first_name} and {second_name} were scored on different images: {} in both, {} in {first_name} alone, {} in \
-         {second_name} alone; their mean Dice differ by the images too",
+        "{first_name} and {second_name} were scored on different images: {} in both, {} only in {first_name}, {} only in \
+         {second_name}; the difference of their mean Dice includes the difference between the images",
         counted(common),
-        counted(alone),
-        counted(other)
+        counted(only_first),
+        counted(only_second)
     ))
 }
 
 fn over_images(
-    first: &[&Run],
-    second: &[&Run],
+    [(first_name, first), (second_name, second)]: [(&str, &[&Run]); 2],
     patients: &Patients,
     remarks: &mut Vec<String>,
 ) -> PolarsResult<Option<Estimate>> {
@@ -313,32 +388,146 @@ fn over_images(
     let common = common.with_column((col("second") - col("first")).alias("difference")).collect()?;
     let unknown = texts(&filtered(&common, col("patient_id").is_null())?, "image_id")?.into_iter().flatten().next();
     let clusters = texts(&common, if unknown.is_some() { "image_id" } else { "patient_id" })?;
+    let (images, n) = (counted(common.height(), "image", "images"), clusters.iter().collect::<BTreeSet<_>>().len());
+    if n < MIN_RESAMPLED {
+        let reason = match (common.height(), &unknown) {
+            (0, _) => "no image has a score in both".to_owned(),
+            (_, Some(_)) => format!("{images} with a score in both, at least {MIN_RESAMPLED} are needed"),
+            (_, None) => format!(
+                "{images} of {} with a score in both, at least {MIN_RESAMPLED} patients are needed",
+                counted(n, "patient", "patients")
+            ),
+        };
+        remarks.push(format!("no interval over images for {first_name} and {second_name}: {reason}"));
+        return Ok(None);
+    }
     let clustered: Vec<_> = clusters.into_iter().zip(f64::values(common.column("difference")?)?).collect();
     let Some(found) = bootstrap_mean(&clustered, RESAMPLES, 0) else { return Ok(None) };
-    let drawn = match unknown {
-        None => format!("{} drawn", counted(found.clusters, "patient", "patients")),
+    let resampled = match unknown {
+        None => format!("{} resampled", counted(found.clusters, "patient", "patients")),
         Some(image) => {
             let remark = patients.remark(&image);
             if !remarks.contains(&remark) {
                 remarks.push(remark);
             }
-            "single images drawn, not whole patients".into()
+            "images resampled instead of patients".into()
         }
     };
-    let method = format!("paired by image, percentile bootstrap, {drawn}, n = {}", counted(found.n, "image", "images"));
+    let method = format!("paired by image, percentile bootstrap, {resampled}, n = {images}");
     Ok(Some(Estimate { difference: found.mean, ci: found.ci, method }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bones::COUNT;
+    use crate::scores::ImageScore;
 
     #[test]
-    fn groups_are_named_by_what_their_runs_share() {
+    fn groups_have_the_common_part_of_the_run_names() {
         assert_eq!(common_name(&["fpn-b0-fold0", "fpn-b0-fold1"]), "fpn-b0");
         assert_eq!(common_name(&["ema_seed10", "ema_seed11"]), "ema");
         assert_eq!(common_name(&["a", "b"]), "a");
         assert_eq!(common_name(&["alone-fold0"]), "alone-fold0");
         assert_eq!(common_name(&["손-fold0", "손-fold1"]), "손");
+    }
+
+    /// A run of a fold and seed with a score and a patient per image.
+    fn run(name: &str, fold_and_seed: [i64; 2], more: &str, images: &[(&str, f64, &str)]) -> Run {
+        let [fold, seed] = fold_and_seed;
+        let score =
+            |(image, dice, _): &(&str, f64, &str)| ImageScore { image_id: (*image).into(), dice: [*dice; COUNT] };
+        Run {
+            name: name.into(),
+            path: name.into(),
+            config: format!("seed = {seed}\n{more}\n[data]\nfold = {fold}\n").parse().unwrap(),
+            epochs: Vec::new(),
+            summary: None,
+            scores: images.iter().map(score).collect(),
+            scores_unusable: false,
+            patients: images.iter().map(|(image, _, patient)| ((*image).into(), (*patient).into())).collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    const IMAGES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    const PATIENTS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
+
+    /// Two images per patient.
+    fn scored(patients: usize, dice: f64) -> Vec<(&'static str, f64, &'static str)> {
+        (0..2 * patients).map(|i| (IMAGES[i], dice + 0.001 * i as f64, PATIENTS[i / 2])).collect()
+    }
+
+    #[test]
+    fn fewer_than_six_patients_give_no_interval_over_images() {
+        for (patients, reason) in
+            [(1, "2 images of 1 patient"), (2, "4 images of 2 patients"), (5, "10 images of 5 patients")]
+        {
+            let runs =
+                [run("a", [0, 1], "", &scored(patients, 0.8)), run("b", [0, 1], "size = 1", &scored(patients, 0.9))];
+            let found = compare(&runs).unwrap();
+            assert_eq!(found.differences[0].over_images, None);
+            let expected = format!(
+                "no interval over images for a and b: {reason} with a score in both, at least 6 patients are needed"
+            );
+            assert_eq!(found.remarks, [expected]);
+        }
+        let runs = [run("a", [0, 1], "", &scored(6, 0.8)), run("b", [0, 1], "size = 1", &scored(6, 0.9))];
+        let found = compare(&runs).unwrap();
+        let estimate = found.differences[0].over_images.as_ref().unwrap();
+        assert!(estimate.method.contains("6 patients resampled, n = 12 images"), "{}", estimate.method);
+        assert_eq!((found.remarks.len(), found.warnings.len()), (0, 0), "{found:?}");
+        assert_eq!(found.differences[0].text(), "+0.1000");
+    }
+
+    #[test]
+    fn fewer_than_six_images_of_unknown_patients_give_no_interval_over_images() {
+        let mut runs = [run("a", [0, 1], "", &scored(2, 0.8)), run("b", [0, 1], "size = 1", &scored(2, 0.9))];
+        runs.iter_mut().for_each(|run| run.patients.clear());
+        let found = compare(&runs).unwrap();
+        assert_eq!(found.differences[0].over_images, None);
+        assert!(found.remarks[0].ends_with("4 images with a score in both, at least 6 are needed"), "{found:?}");
+    }
+
+    #[test]
+    fn a_difference_on_other_images_is_marked() {
+        let all = scored(6, 0.8);
+        let runs = [run("a", [0, 1], "", &all), run("b", [0, 1], "size = 1", &all[..10])];
+        let found = compare(&runs).unwrap();
+        assert!(!found.differences[0].same_images);
+        assert_eq!(found.differences[0].text(), "-0.0010 (not on the same images)");
+        let apart = [run("a", [0, 1], "", &all[..2]), run("b", [1, 1], "size = 1", &all[2..])];
+        let remarks = compare(&apart).unwrap().remarks.join("\n");
+        assert!(remarks.contains("no image has a score in both"), "{remarks}");
+        // Without scores, by the folds.
+        let mut unscored = [run("a", [0, 1], "", &[]), run("b", [1, 1], "size = 1", &[])];
+        assert!(!compare(&unscored).unwrap().differences[0].same_images);
+        unscored[1] = run("b", [0, 1], "size = 1", &[]);
+        assert!(compare(&unscored).unwrap().differences[0].same_images);
+    }
+
+    #[test]
+    fn the_same_training_twice_is_reported_and_counts_once() {
+        let images = scored(6, 0.8);
+        let twice = [run("a", [0, 1], "", &images), run("copy", [0, 1], "", &images)];
+        let found = compare(&twice).unwrap();
+        assert_eq!((found.groups.len(), found.groups[0].sd_over_runs), (1, None));
+        assert!(found.warnings[0].starts_with("a, copy are the same training, run 2 times"), "{found:?}");
+        assert_eq!(found.remarks, ["the 2 runs are one training: nothing to compare"]);
+        let other = run("seed2", [0, 2], "", &scored(6, 0.9));
+        let [first, copy] = twice;
+        let found = compare(&[first, copy, other]).unwrap();
+        assert_eq!(found.warnings.len(), 1);
+        assert!((found.groups[0].mean_dice.unwrap() - (0.8055 + 0.9055) / 2.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn runs_that_disagree_about_a_patient_are_reported() {
+        let (images, mut other) = (scored(6, 0.8), scored(6, 0.9));
+        other[3].2 = "6";
+        let found = compare(&[run("a", [0, 1], "", &images), run("b", [0, 1], "size = 1", &other)]).unwrap();
+        let expected =
+            "the runs disagree about the patients of 1 image, for example d is of patient 2 in a and of patient 6 in b";
+        assert!(found.warnings.len() == 1 && found.warnings[0].starts_with(expected), "{found:?}");
     }
 }

@@ -1,7 +1,7 @@
-//! Run folders: what training left, listed and held against each other. Nothing here needs libtorch.
+//! Folders of training runs: listing and comparison. This module does not need libtorch.
 //!
-//! [`Run`] reads a folder, [`compare`] groups runs whose configurations differ in fold and seed alone, names the
-//! settings in which the groups differ, and estimates the difference in mean Dice.
+//! [`Run`] reads a folder. [`compare`](compare()) groups runs whose configurations differ only in fold and seed, lists
+//! the settings in which the groups differ, and estimates the difference in mean Dice.
 
 mod compare;
 mod run;
@@ -12,17 +12,18 @@ use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
 pub use run::{Run, RunListing, find};
-pub use settings::{IGNORED, UNITS, flatten};
+pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
 pub use summary::RunSummary;
 
+use crate::scores::DiceFileError;
 use crate::tables::TableError;
 
-/// File of a run on crops with the masks of the held-out images in pixels of the crops.
+/// File of a run on crops: masks of the held-out images in pixels of the crops.
 pub const CROP_PREDICTIONS: &str = "predictions_crops.csv";
-/// File of a run with the patient of each held-out image.
+/// File of a run: patient of each held-out image.
 pub const HELD_OUT: &str = "held_out.csv";
 
-/// A folder that is no run.
+/// Why runs cannot be read or compared.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum RunError {
@@ -30,17 +31,19 @@ pub enum RunError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
-    #[error("{} is no run: it holds no config.toml, which `carpus train` writes", path.display())]
+    #[error("{} is not a run: it has no config.toml, which `carpus train` writes", path.display())]
     NoConfig { path: PathBuf },
-    #[error("{} is no run: a run is a folder with config.toml, which `carpus train` writes", path.display())]
+    #[error("{} is not a run: a run is a folder with config.toml, which `carpus train` writes", path.display())]
     NotAFolder { path: PathBuf },
-    #[error("no run in {}: a run is a folder with config.toml, which `carpus train` writes", path.display())]
+    #[error("no runs in {}: a run is a folder with config.toml, which `carpus train` writes", path.display())]
     NoRuns { path: PathBuf },
     #[error(
-        "none of {} is a run that can be read: a run is a folder with config.toml, which `carpus train` writes",
+        "none of {} is a readable run: a run is a folder with config.toml, which `carpus train` writes",
         listed(paths)
     )]
     NoneLeft { paths: Vec<PathBuf> },
+    #[error(transparent)]
+    Scores(#[from] DiceFileError),
     #[error(transparent)]
     Table(#[from] TableError),
     #[error(transparent)]

@@ -8,32 +8,34 @@ use crate::bounded;
 use crate::scores::{ImageScore, read_scores};
 use crate::tables::{EpochRow, HeldOutRow, read_csv};
 
-/// What a training run left in its folder.
+/// The files of a training run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Name of the folder.
     pub name: String,
     /// The folder.
     pub path: PathBuf,
-    /// Configuration as run.
+    /// Configuration with all defaults.
     pub config: Table,
-    /// Epochs done.
+    /// Log by epoch.
     pub epochs: Vec<EpochRow>,
-    /// How it ended; absent while it has not.
+    /// Summary; absent until the run has ended.
     pub summary: Option<RunSummary>,
-    /// Dice of the held-out images; empty where they were not scored.
+    /// Dice of the held-out images; empty if they were not scored.
     pub scores: Vec<ImageScore>,
+    /// Whether `per_image_dice.csv` exists but has no usable scores. The mean of the summary is then not used either.
+    pub scores_unusable: bool,
     /// Patient of each held-out image; empty in runs of versions that did not write it.
     pub patients: HashMap<String, String>,
-    /// One sentence a file that is there and cannot be read.
+    /// One sentence per file that exists but cannot be read.
     pub problems: Vec<String>,
 }
 
 impl Run {
-    /// Reads a folder. Only the configuration must be there; another file that cannot be read becomes a problem.
+    /// Reads a folder. Only the configuration is required; any other file that cannot be read becomes a problem.
     ///
     /// # Errors
-    /// No `config.toml`, or one that is no TOML.
+    /// `config.toml` is missing, cannot be read, or is not valid TOML.
     pub fn read(path: &Path) -> Result<Run, RunError> {
         let file = path.join("config.toml");
         if !file.is_file() {
@@ -43,83 +45,86 @@ impl Run {
             .map_err(|source| RunError::Io { path: file.clone(), source })?;
         let config =
             text.parse().map_err(|e: toml::de::Error| RunError::Content { path: file, reason: e.to_string() })?;
-        let mut problems = Vec::new();
-        let mut kept = |result: Result<(), RunError>| problems.extend(result.err().map(|e| e.to_string()));
+        let (mut problems, mut scores_unusable) = (Vec::new(), false);
+        let mut record = |result: Result<(), RunError>| problems.extend(result.err().map(|e| e.to_string()));
         let (mut epochs, mut summary, mut scores, mut patients) = (Vec::new(), None, Vec::new(), HashMap::new());
         let file = path.join("metrics.csv");
         if file.is_file() {
-            kept(read_csv(&file).map(|read| epochs = read).map_err(RunError::from));
+            record(read_csv(&file).map(|read| epochs = read).map_err(RunError::from));
         }
         let file = path.join(RunSummary::FILE);
         if file.is_file() {
-            kept(RunSummary::read(&file).map(|read| summary = Some(read)));
+            record(RunSummary::read(&file).map(|read| summary = Some(read)));
         }
         let file = path.join("per_image_dice.csv");
         if file.is_file() {
-            let read = read_scores(&file).map_err(|e| RunError::Content { path: file, reason: e.to_string() });
-            kept(read.map(|read| scores = read));
+            record(read_some_scores(&file).map(|read| scores = read));
+            scores_unusable = scores.is_empty();
         }
         let file = path.join(HELD_OUT);
         if file.is_file() {
             let read = read_csv::<HeldOutRow>(&file).map_err(RunError::from);
-            kept(read.map(|rows| patients.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)))));
+            record(read.map(|rows| patients.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)))));
         }
         let name = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = name.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Ok(Run { name, path: path.into(), config, epochs, summary, scores, patients, problems })
+        Ok(Run { name, path: path.into(), config, epochs, summary, scores, scores_unusable, patients, problems })
     }
 
-    /// The same run with its scores from the file `name` in its folder, as `carpus evaluate` writes it.
+    /// The same run with scores from the file `name` in its folder, as `carpus evaluate` writes it.
     ///
     /// # Errors
-    /// No such file, or one that holds no scores.
+    /// The file is missing or has no usable scores.
     pub fn scored_by(mut self, name: &str) -> Result<Run, RunError> {
         let file = self.path.join(name);
         if !file.is_file() {
             let reason = format!(
-                "no such file; `carpus evaluate --predictions {} --data DATA --out {}` writes it, with --band PX for the outlines",
+                "no such file; `carpus evaluate --predictions {} --data DATA --out {}` writes it (with --band PX: Dice near the \
+                 outlines)",
                 self.path.join("predictions.csv").display(),
                 file.display()
             );
             return Err(RunError::Content { path: file, reason });
         }
-        let read = read_scores(&file).map_err(|e| RunError::Compare(e.to_string()))?;
-        if read.is_empty() {
-            return Err(RunError::Content { path: file, reason: "holds no image".into() });
-        }
-        self.scores = read;
+        self.scores = read_some_scores(&file)?;
+        self.scores_unusable = false;
         Ok(self)
     }
 
-    /// A setting by its dotted key.
+    /// A setting by its dotted key; `None` if the configuration does not have it.
     pub fn setting(&self, key: &str) -> Option<&Value> {
         let mut parts = key.split('.');
         let first = self.config.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The epoch of the best validation Dice, and that.
+    /// The epoch (from 1) with the best validation Dice, and this Dice, at the model's input size.
     pub fn best(&self) -> Option<(usize, f64)> {
         let logged = self.epochs.iter().enumerate().map(|(i, e)| (i + 1, e.valid_dice));
-        // The first of equals, as the trainer keeps it.
+        // Of equal epochs the first, as in training.
         let logged = logged.fold(None, |best: Option<(usize, f64)>, e| best.filter(|b| b.1 >= e.1).or(Some(e)));
         self.summary.as_ref().map(|o| (o.best_epoch, o.best_dice_at_model_size)).or(logged)
     }
 
-    /// Mean Dice of the held-out images at their own size.
+    /// Mean Dice of the held-out images at original size. It is that of the summary if `per_image_dice.csv` does not
+    /// exist, and `None` if the file exists but cannot be used.
     pub fn held_out(&self) -> Option<f64> {
         let of_scores = || self.scores.iter().map(ImageScore::mean).sum::<f64>() / self.scores.len() as f64;
-        let summarised = self.summary.as_ref().and_then(|o| o.held_out.as_ref()).map(|s| s.mean_dice);
-        if self.scores.is_empty() { summarised } else { Some(of_scores()) }
+        let of_summary = || self.summary.as_ref().and_then(|o| o.held_out.as_ref()).map(|s| s.mean_dice);
+        match self.scores[..] {
+            [] if self.scores_unusable => None,
+            [] => of_summary(),
+            _ => Some(of_scores()),
+        }
     }
 
-    /// Median of the epochs' training images a second.
+    /// Median over the epochs of training images per second.
     pub fn images_per_second(&self) -> Option<f64> {
         let rates: Vec<f64> = self.epochs.iter().map(|e| e.images_per_second).collect();
         crate::stats::summary(&rates).map(|s| s.median)
     }
 
-    /// Epochs that the configuration asks for, over all stages.
+    /// Number of epochs in the configuration, over all stages.
     pub fn epochs_asked(&self) -> Option<usize> {
         let number = |value: &Value| value.as_integer().and_then(|n| usize::try_from(n).ok());
         let base = self.config.get("epochs").and_then(number);
@@ -130,25 +135,25 @@ impl Run {
     }
 }
 
-/// Runs that were found, and what was not one.
+/// The runs found at some paths, and the paths without a run.
 #[derive(Debug, Default)]
 pub struct RunListing {
-    /// Each once.
+    /// Each run once.
     pub runs: Vec<Run>,
-    /// Paths that are no run and hold none, and runs whose configuration cannot be read.
+    /// Paths that are neither a run nor a folder of runs, and runs whose configuration cannot be read.
     pub skipped: Vec<RunError>,
 }
 
-/// The runs at these paths: of a folder of runs, those in it by name. A pattern of the shell (`runs/fpn-fold*`) also
-/// names what is no run; that is skipped.
+/// The runs at these paths. For a folder of runs, these are all runs in it, in the order of their names. Paths without a run,
+/// which a shell pattern (`runs/fpn-fold*`) may include, are skipped.
 ///
 /// # Errors
-/// A path does not exist, or no run is left.
+/// A path does not exist, or there is no run.
 pub fn find(paths: &[PathBuf]) -> Result<RunListing, RunError> {
     let mut found = RunListing::default();
     let mut known = HashSet::new();
     for path in paths {
-        match candidates(path) {
+        match run_folders(path) {
             Err(RunError::Io { path, source }) => return Err(RunError::Io { path, source }),
             Err(error) => found.skipped.push(error),
             Ok(folders) => {
@@ -173,8 +178,8 @@ pub fn find(paths: &[PathBuf]) -> Result<RunListing, RunError> {
     Ok(found)
 }
 
-/// The folder itself where it is a run, else the runs in it by name.
-fn candidates(path: &Path) -> Result<Vec<PathBuf>, RunError> {
+/// The folder itself if it is a run, otherwise the runs in it, in the order of their names.
+fn run_folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     if path.join("config.toml").is_file() {
         return Ok(vec![path.into()]);
     }
@@ -193,6 +198,16 @@ fn candidates(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     if folders.is_empty() { Err(RunError::NoRuns { path: path.into() }) } else { Ok(folders) }
 }
 
+/// Reads the scores of at least one image.
+fn read_some_scores(file: &Path) -> Result<Vec<ImageScore>, RunError> {
+    let scores = read_scores(file)?;
+    if scores.is_empty() {
+        let reason = "no rows; `carpus evaluate` writes one row per image".into();
+        return Err(RunError::Content { path: file.into(), reason });
+    }
+    Ok(scores)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_the_best_epochs_counts() {
+    fn of_equal_best_epochs_the_first_counts() {
         let folder = tempfile::tempdir().unwrap();
         let config = "epochs = 9\n[[stages]]\nepochs = 1\n[[stages]]\n";
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
@@ -217,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_told_and_the_rest_is_read() {
+    fn a_damaged_file_is_reported_and_the_others_are_read() {
         let run = run(&[
             ("config.toml", "[data]\nfold = 3\n"),
             ("metrics.csv", "epoch,lr\n1,fast\n"),
@@ -232,5 +247,30 @@ mod tests {
         );
         assert_eq!(run.setting("data.fold").and_then(Value::as_integer), Some(3));
         assert_eq!(run.setting("data.fold.x"), None);
+    }
+
+    #[test]
+    fn unusable_scores_are_not_replaced_by_the_summary() {
+        let summary = r#"{"run": "r", "best_epoch": 1, "best_dice_at_model_size": 0.9, "stopped_early": false,
+            "training_images": 6, "validation_images": 2, "images_left_out": 0, "seconds": 1.0, "held_out": {"images": 2,
+            "mean_dice": 0.87, "sd_over_images": null, "per_class": {}, "worst_images": []}}"#;
+        let header = "image_id,".to_owned() + &crate::bones::NAMES.join(",");
+        let row = |cell: &str| format!("image1{}\n", format!(",{cell}").repeat(crate::bones::COUNT));
+        let of = |scores: Option<String>| {
+            let mut files = vec![("config.toml", ""), ("summary.json", summary)];
+            files.extend(scores.as_deref().map(|text| ("per_image_dice.csv", text)));
+            run(&files)
+        };
+        assert_eq!(of(None).held_out(), Some(0.87));
+        assert_eq!(of(Some(format!("{header}\n{}", row("0.5")))).held_out(), Some(0.5));
+        for (text, reason) in [
+            (format!("{header}\n"), "no rows"),
+            (format!("{header}\n{}", row("nan")), "\"nan\" is not a Dice score"),
+            (format!("{header}\n{}{}", row("0.5"), row("0.5")), "occurs twice"),
+        ] {
+            let run = of(Some(text));
+            assert_eq!((run.held_out(), run.scores_unusable), (None, true), "{reason}");
+            assert!(run.problems.len() == 1 && run.problems[0].contains(reason), "{:?}", run.problems);
+        }
     }
 }

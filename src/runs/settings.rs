@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-/// Keys in which the runs of one experiment differ: each pair of values is a unit of its own.
-pub const UNITS: [&str; 2] = ["data.fold", "seed"];
+/// Keys in which runs of one experiment may differ. Each pair of values is one training.
+pub const TRAINING_KEYS: [&str; 2] = ["data.fold", "seed"];
 
-/// Keys that decide no result: where a run goes and how fast it gets there.
-pub const IGNORED: [&str; 9] = [
+/// Keys that do not affect the results, only the output and the speed.
+pub const IGNORED_KEYS: [&str; 9] = [
     "output.name",
     "output.runs",
     "device",
@@ -18,8 +18,8 @@ pub const IGNORED: [&str; 9] = [
     "data.cache-mb",
 ];
 
-/// Every leaf of a configuration by its dotted key, as TOML text. Tables in a list are counted from 1:
-/// `stages.2.loss.lovasz`.
+/// All values of a configuration as TOML text, by dotted key. Tables in a list are numbered from 0, as in error messages:
+/// `stages[1].loss.lovasz`, `augment[0].p`.
 pub fn flatten(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = BTreeMap::new();
     config.iter().for_each(|(key, value)| descend(key.clone(), value, &mut leaves));
@@ -32,17 +32,17 @@ fn descend(key: String, value: &Value, leaves: &mut BTreeMap<String, String>) {
             table.iter().for_each(|(name, value)| descend(format!("{key}.{name}"), value, leaves));
         }
         Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_table) => {
-            items.iter().enumerate().for_each(|(i, value)| descend(format!("{key}.{}", i + 1), value, leaves));
+            items.iter().enumerate().for_each(|(i, value)| descend(format!("{key}[{i}]"), value, leaves));
         }
         _ => drop(leaves.insert(key, value.to_string())),
     }
 }
 
-/// What decides the result, apart from fold and seed.
+/// The settings that affect the results, without fold and seed.
 pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = flatten(config);
-    UNITS.iter().chain(&IGNORED).for_each(|key| drop(leaves.remove(*key)));
-    // What every stage says for itself is not asked of the run.
+    TRAINING_KEYS.iter().chain(&IGNORED_KEYS).for_each(|key| drop(leaves.remove(*key)));
+    // A setting that every stage sets overrides that of the run.
     let stages = config.get("stages").and_then(Value::as_array).into_iter().flatten();
     let stages: Vec<_> = stages.filter_map(Value::as_table).map(flatten).collect();
     if !stages.is_empty() {
@@ -56,23 +56,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaves_have_dotted_keys() {
+    fn settings_have_dotted_keys() {
         let config: Table = "size = 64\nseed = 1\nloss = { bce = 0.5 }\n[data]\nfold = 2\nroot = 'x'\n[[stages]]\nname = 'a'\n[[stages]]\nepochs = 3\nbetas = [0.9, 0.99]".parse().unwrap();
         let leaves = flatten(&config);
         assert_eq!(leaves["loss.bce"], "0.5");
-        assert_eq!((leaves["stages.1.name"].as_str(), leaves["stages.2.epochs"].as_str()), ("\"a\"", "3"));
-        assert_eq!(leaves["stages.2.betas"], "[0.9, 0.99]");
+        assert_eq!((leaves["stages[0].name"].as_str(), leaves["stages[1].epochs"].as_str()), ("\"a\"", "3"));
+        assert_eq!(leaves["stages[1].betas"], "[0.9, 0.99]");
         let experiment = experiment(&config);
         assert!(!experiment.contains_key("seed") && !experiment.contains_key("data.fold"));
         assert!(experiment.contains_key("data.root"));
     }
 
     #[test]
-    fn what_every_stage_says_is_not_the_runs() {
+    fn settings_that_every_stage_sets_are_not_those_of_the_run() {
         let of = |text: &str| experiment(&text.parse().unwrap());
         let staged = of("epochs = 50\nsize = 64\n[[stages]]\nepochs = 1\nsize = 32\n[[stages]]\nepochs = 2");
         assert!(!staged.contains_key("epochs"));
-        assert_eq!((staged["size"].as_str(), staged["stages.2.epochs"].as_str()), ("64", "2"));
+        assert_eq!((staged["size"].as_str(), staged["stages[1].epochs"].as_str()), ("64", "2"));
         assert_eq!(of("epochs = 50\nstages = []")["epochs"], "50");
     }
 }

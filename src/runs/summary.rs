@@ -6,38 +6,38 @@ use super::RunError;
 use crate::bounded;
 use crate::scores::DiceSummary;
 
-/// `summary.json` of a run that has ended.
+/// Content of `summary.json`, which a run writes when it ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// Folder of the run.
     pub run: PathBuf,
-    /// The best epoch, from 1.
+    /// Best epoch, from 1.
     pub best_epoch: usize,
-    /// Its mean validation Dice at the model's size.
+    /// Mean validation Dice of the best epoch, at the model's input size.
     pub best_dice_at_model_size: f64,
-    /// Whether it ended before its last epoch.
+    /// Whether early stopping ended the run.
     pub stopped_early: bool,
-    /// Training images.
+    /// Number of training images.
     pub training_images: usize,
-    /// Images held out.
+    /// Number of held-out images.
     pub validation_images: usize,
-    /// Images that could not be used.
+    /// Number of images that could not be used.
     pub images_left_out: usize,
-    /// Seconds in all.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Scores of the held-out images at their own size; absent where they were not scored.
+    /// Scores of the held-out images at original size; absent if they were not scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<DiceSummary>,
 }
 
 impl RunSummary {
-    /// Name of the file in the run's folder.
+    /// File name in the run's folder.
     pub const FILE: &str = "summary.json";
 
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read or is no summary of a run.
+    /// The file cannot be read or is not the summary of a run.
     pub fn read(path: &Path) -> Result<RunSummary, RunError> {
         let io = |source| RunError::Io { path: path.into(), source };
         let bytes = bounded::read(path, bounded::MAX_TEXT).map_err(io)?;

@@ -11,12 +11,12 @@ use crate::mask::submission::ImageMasks;
 use crate::mask::{HandMasks, MaskError, RunMask};
 use crate::progress::Progress;
 
-/// Dice of one image, a class each.
+/// Dice per class of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageScore {
     /// Key of the images table.
     pub image_id: String,
-    /// Dice by channel; 1 where annotation and prediction are both empty.
+    /// Dice by class index; 1 if annotation and prediction are both empty.
     pub dice: [f64; bones::COUNT],
 }
 
@@ -35,23 +35,23 @@ impl ImageScore {
     }
 }
 
-/// Means over images.
+/// Mean Dice over images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiceSummary {
     /// Number of images.
     pub images: usize,
-    /// Mean over images and classes: the competition's figure.
+    /// Mean over images and classes: the competition's metric.
     pub mean_dice: f64,
     /// Standard deviation of the images' means; absent for a single image.
     pub sd_over_images: Option<f64>,
-    /// Mean over images by class name, in channel order.
+    /// Mean over images by class name, in class order.
     pub per_class: serde_json::Map<String, serde_json::Value>,
     /// Up to five images, lowest mean first.
     pub worst_images: Vec<(String, f64)>,
 }
 
 impl DiceSummary {
-    /// Means of these scores.
+    /// Summary of these scores.
     pub fn of(scores: &[ImageScore]) -> DiceSummary {
         let n = scores.len().max(1) as f64;
         let means: Vec<f64> = scores.iter().map(ImageScore::mean).collect();
@@ -71,14 +71,15 @@ impl DiceSummary {
     }
 }
 
-/// Which pixels of a class count.
+/// Pixels of a class that are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Region {
-    /// Those of the whole image.
+    /// The whole image.
     #[default]
     Image,
-    /// Those around the annotated outline: outside the bone within so many px of it, inside within so many px of a pixel
-    /// off it (Euclidean, at the image's own size). A class that is not annotated has no outline, and so no pixel.
+    /// A band around the annotated outline: outside the bone up to this distance from it, and inside up to this distance
+    /// from the nearest pixel that is not part of it (Euclidean, px at the image's original size). A class that is not
+    /// annotated has no outline and therefore no pixels.
     Band(u32),
 }
 
@@ -94,7 +95,10 @@ impl Region {
     }
 }
 
-/// Dice of each class. Fails where the masks differ in size.
+/// Dice per class of an image.
+///
+/// # Errors
+/// The masks differ in size.
 pub fn score(
     image_id: &str,
     truth: &HandMasks,
@@ -114,24 +118,24 @@ pub fn score(
     Ok(ImageScore { image_id: image_id.to_owned(), dice })
 }
 
-/// What scoring a file of predictions gave.
+/// Result of scoring a file of predictions.
 #[derive(Clone, Debug)]
 pub struct Scoring {
-    /// One an image with an annotation, in the order of the entries.
+    /// One score per annotated image, in the order of the entries.
     pub scores: Vec<ImageScore>,
-    /// What was met while the annotations were read; an image without one is not scored.
+    /// Problems found while reading the annotations. An image with an error is not scored.
     pub problems: Vec<Problem>,
-    /// The last predicted pixel as a share of its image's pixels, the largest over the images; 0 without any. Masks made at half
-    /// the size end in the first quarter.
+    /// Largest index of a predicted pixel as a share of its image's pixels, over all images; 0 without predicted pixels. It
+    /// is at most a quarter if the masks were made at half the image size.
     pub reach: f64,
 }
 
-/// Scores `predictions`, which were read from the file of that name by [`super::read_flat`], against the annotations
-/// of `entries`, each at its image's own size. Predictions of other images are skipped.
+/// Compares predictions, given as the path of their file and the masks read by [`super::read_flat`], with the annotations
+/// of `entries`, at each image's original size. Predictions of other images are skipped. An image that cannot be read or
+/// compared becomes a problem; the others are scored.
 ///
 /// # Errors
-/// No entry has an annotation, one with an annotation has no prediction, or none can be scored. One that cannot be read or
-/// compared is a problem, and the others are scored.
+/// No entry has an annotation, an annotated entry has no prediction, or no image can be scored.
 pub fn score_files(
     dataset: &Dataset,
     entries: &[&ImageEntry],
@@ -180,29 +184,29 @@ pub fn score_files(
     }
 }
 
-/// Annotated and predicted masks of an image at its own size.
+/// Annotated and predicted masks of an image at its original size.
 #[derive(Clone, Debug)]
 pub struct ComparedMasks {
-    /// As annotated, corrections applied; empty without an annotation.
+    /// Annotated masks, with corrections applied; empty without an annotation.
     pub truth: HandMasks,
-    /// As predicted.
+    /// Predicted masks.
     pub prediction: HandMasks,
-    /// What was met while the annotation was read.
+    /// Problems found while reading the annotation.
     pub problems: Vec<Problem>,
 }
 
 impl ComparedMasks {
-    /// The last predicted pixel as a share of the image's pixels.
+    /// Largest index of a predicted pixel as a share of the image's pixels.
     fn reach(&self) -> f64 {
         let ends = self.prediction.iter().filter_map(|(_, mask)| mask.runs().last());
         let pixels = f64::from(self.prediction.width()) * f64::from(self.prediction.height());
         ends.map(|run| f64::from(run.end()) / pixels).fold(0.0, f64::max)
     }
 
-    /// Reads the annotation of an image, and gives the masks of [`super::read_flat`] the image's size.
+    /// Reads the annotation of an image and reshapes the masks of [`super::read_flat`] to the image's size.
     ///
     /// # Errors
-    /// The image's size or the annotation cannot be read, or a mask reaches past the image's last pixel.
+    /// The image's size or the annotation cannot be read, or a mask extends beyond the image's last pixel.
     pub fn read(dataset: &Dataset, entry: &ImageEntry, predicted: &ImageMasks) -> Result<ComparedMasks, ScoreError> {
         let (width, height) = dataset.dimensions(entry)?;
         let (truth, problems) = match dataset.annotation(entry)? {
@@ -237,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn dice_of_squares_by_hand() {
+    fn dice_of_squares_computed_by_hand() {
         let mut truth = HandMasks::empty(20, 20);
         let mut prediction = truth.clone();
         truth.set(bone(0), square(2, 4)).unwrap();
         prediction.set(bone(0), square(4, 4)).unwrap(); // overlap 2x4 of 16 + 16: 16/32
-        truth.set(bone(1), square(2, 4)).unwrap(); // not found: 0
-        prediction.set(bone(2), square(2, 4)).unwrap(); // invented: 0
+        truth.set(bone(1), square(2, 4)).unwrap(); // false negative: 0
+        prediction.set(bone(2), square(2, 4)).unwrap(); // false positive: 0
         let score = score("a", &truth, &prediction, Region::Image).unwrap();
         assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
         assert_eq!(score.worst().0.index(), 1);
@@ -253,23 +257,23 @@ mod tests {
     }
 
     #[test]
-    fn dice_of_the_band_by_hand() {
+    fn dice_of_a_band_computed_by_hand() {
         let mut truth = HandMasks::empty(20, 20);
         let mut prediction = truth.clone();
-        // Moved by one column: of the square's outermost ring, 36 px, the first column is missed, and as many px are
-        // predicted in the column past the last, which is in the band too.
+        // Moved by one column: of the outermost ring of the square (36 px), the first column is missed. As many px are
+        // predicted in the column after the last, which is also in the band.
         truth.set(bone(0), square(2, 10)).unwrap();
         prediction.set(bone(0), square(3, 10)).unwrap();
-        // A hole in the middle is no matter of the band.
+        // A hole in the middle is outside the band.
         truth.set(bone(1), square(2, 10)).unwrap();
         prediction.set(bone(1), square(2, 10).difference(&square(2, 10).eroded(3)).unwrap()).unwrap();
-        // Nothing annotated: no band, whatever is predicted.
+        // Without an annotation there is no band, whatever is predicted.
         prediction.set(bone(2), square(2, 4)).unwrap();
         let dice = |px| score("a", &truth, &prediction, Region::Band(px)).unwrap().dice;
-        // In the band: truth 36, prediction 36, both 26.
+        // In the band: annotation 36 px, prediction 36 px, intersection 26 px.
         assert!((dice(1)[0] - 52.0 / 72.0).abs() < 1e-12, "{}", dice(1)[0]);
         assert_eq!((dice(1)[1], dice(1)[2], dice(1)[3]), (1.0, 1.0, 1.0));
-        // A band as wide as the image is the image.
+        // A band as wide as the image is the whole image.
         assert_eq!(dice(20)[..2], score("a", &truth, &prediction, Region::Image).unwrap().dice[..2]);
     }
 }

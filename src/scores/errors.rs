@@ -3,38 +3,38 @@ use serde::Serialize;
 use crate::bones::{self, Bone};
 use crate::mask::{HandMasks, MaskError};
 
-/// Distances from the outline that errors are sorted by, px at the image's own size.
+/// Distances from the outline by which errors are grouped, px at the image's original size.
 pub const DISTANCES: [u32; 5] = [1, 2, 4, 8, 16];
 
-/// What is wrong with the masks of one class, in pixels summed over images.
+/// Errors of the masks of one class, in pixels summed over images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClassErrors {
     /// Annotated pixels.
     pub truth_px: u64,
     /// Predicted pixels.
     pub predicted_px: u64,
-    /// Predicted and not annotated.
+    /// Predicted pixels that are not annotated.
     pub false_positive_px: u64,
-    /// Annotated and not predicted.
+    /// Annotated pixels that are not predicted.
     pub false_negative_px: u64,
-    /// False positives no farther than each of [`DISTANCES`] from an annotated pixel.
+    /// False positives up to each of [`DISTANCES`] from an annotated pixel.
     pub positives_within: [u64; DISTANCES.len()],
-    /// False negatives no farther than each of [`DISTANCES`] from a pixel that is not annotated.
+    /// False negatives up to each of [`DISTANCES`] from a pixel that is not annotated.
     pub negatives_within: [u64; DISTANCES.len()],
-    /// Images in which it is annotated and not found at all.
+    /// Number of images in which the class is annotated but not predicted at all.
     pub missed: usize,
-    /// Images in which it is predicted and not annotated at all.
+    /// Number of images in which the class is predicted but not annotated at all.
     pub invented: usize,
 }
 
-/// What is wrong with predicted masks, in pixels summed over images.
+/// Errors of predicted masks, in pixels summed over images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Errors {
-    /// Images.
+    /// Number of images.
     pub images: usize,
-    /// By channel.
+    /// By class index.
     pub classes: Vec<ClassErrors>,
-    /// `confused[a][b]`: pixels predicted as class a, not annotated as a and annotated as b.
+    /// `confused[a][b]`: pixels predicted as class a, not annotated as a, and annotated as b.
     pub confused: Vec<Vec<u64>>,
 }
 
@@ -49,9 +49,11 @@ impl Default for Errors {
 }
 
 impl Errors {
-    /// Errors of one image. Fails where the masks differ in size.
+    /// Errors of one image. Distances are to pixels inside the image: where the image's edge cuts a bone, there is no
+    /// outline.
     ///
-    /// A bone cut off by the image's edge has no outline there: distances are those to pixels of the image.
+    /// # Errors
+    /// The masks differ in size.
     pub fn of(truth: &HandMasks, prediction: &HandMasks) -> Result<Errors, MaskError> {
         let mut errors = Errors { images: 1, ..Errors::default() };
         for bone in Bone::all() {
@@ -85,7 +87,7 @@ impl Errors {
         Ok(errors)
     }
 
-    /// With those of more images.
+    /// The sum of these errors and those of other images.
     pub fn joined(mut self, more: &Errors) -> Errors {
         self.images += more.images;
         for (class, more) in self.classes.iter_mut().zip(&more.classes) {
@@ -122,26 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn errors_by_hand() {
+    fn errors_computed_by_hand() {
         let (mut truth, mut prediction) = (HandMasks::empty(64, 64), HandMasks::empty(64, 64));
         let bone = |index| Bone::from_index(index).unwrap();
-        // Three columns too many at the right, all of them on class 1; two too few at the left.
+        // Three false-positive columns at the right, all on class 1; two false-negative columns at the left.
         truth.set(bone(0), rectangle(10, 10, 20, 20)).unwrap();
         prediction.set(bone(0), rectangle(12, 10, 21, 20)).unwrap();
         truth.set(bone(1), rectangle(30, 10, 10, 20)).unwrap();
-        // Class 2 is invented, far from anything.
+        // Class 2 is predicted, not annotated, and far from all others.
         prediction.set(bone(2), rectangle(50, 50, 4, 4)).unwrap();
         let errors = Errors::of(&truth, &prediction).unwrap();
         let first = &errors.classes[0];
         assert_eq!((first.false_positive_px, first.false_negative_px), (60, 40));
         assert_eq!(first.positives_within, [20, 40, 60, 60, 60]);
-        // Of the two columns missed, the second's first and last rows are also a pixel from the outline.
+        // Of the second missed column, the first and last rows are also one pixel from the outline.
         assert_eq!(first.negatives_within, [22, 40, 40, 40, 40]);
         assert_eq!((errors.confused[0][1], errors.confused[1][0]), (60, 0));
         assert_eq!((errors.classes[1].missed, errors.classes[2].invented), (1, 1));
-        // A bone that is not annotated has no outline to be near to.
+        // A bone that is not annotated has no outline.
         assert_eq!(errors.classes[2].positives_within, [0; 5]);
-        // A bone that was missed lies up to half its width from its outline.
+        // The pixels of a missed bone are up to half its width from its outline.
         assert_eq!(errors.classes[1].negatives_within, [56, 104, 176, 200, 200]);
         let twice = errors.clone().joined(&errors);
         assert_eq!((twice.images, twice.classes[0].positives_within[1], twice.confused[0][1]), (2, 80, 120));

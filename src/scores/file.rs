@@ -1,6 +1,6 @@
-//! Dice as a CSV: `image_id`, then one column per class, and their mean.
+//! Dice scores as a CSV file: `image_id`, one column per class, and the mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{ImageScore, ScoreError};
@@ -9,95 +9,92 @@ use crate::bones::{self, Bone, COUNT};
 use crate::bounded::Csv;
 use crate::names::image_id;
 
-/// A CSV of Dice that cannot be read.
+/// Why a CSV file of Dice scores cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum DiceFileError {
     #[error("{path}: {source}")]
     Csv { path: PathBuf, source: csv::Error },
-    #[error("{path} line 1: columns {found:?}, expected image_id and the names of bones")]
+    #[error("{path} line 1: columns {found:?}; expected image_id and columns named after bones")]
     Header { path: PathBuf, found: Vec<String> },
     #[error(
-        "{path} line 1: no column {column}; expected image_id, the 29 class names and mean (see `carpus evaluate`)"
+        "{path} line 1: no column {column}; expected image_id, the 29 class names and mean, as `carpus evaluate` writes them"
     )]
     NoColumn { path: PathBuf, column: &'static str },
-    #[error("{path} line {line}, column {column}: {found:?} is no Dice score (0 to 1)")]
+    #[error("{path} line {line}, column {column}: {found:?} is not a Dice score; expected a number from 0 to 1")]
     Cell { path: PathBuf, line: u64, column: &'static str, found: String },
-    #[error("{path} line {line}: image {image} occurs twice")]
+    #[error("{path} line {line}: image {image} occurs twice; expected one row per image")]
     Twice { path: PathBuf, line: u64, image: String },
 }
 
-/// Dice of each image and class; classes that the file leaves out are `None`.
+/// Dice per image and class; `None` for classes without a score.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiceTable {
     images: BTreeMap<String, [Option<f64>; COUNT]>,
 }
 
 impl DiceTable {
-    /// Reads a CSV with the column `image_id` and one column per bone. Images may be named by ID, file name or path.
-    /// Other columns are ignored; an empty cell (neither annotation nor prediction has the class) or NaN is `None`.
+    /// Reads a CSV file with the column `image_id` and columns named after bones; other columns are ignored. Images may be
+    /// named by id, file name or path. An empty or NaN cell (a class in neither annotation nor prediction) is `None`.
     ///
     /// # Errors
-    /// There is no such column, a cell is not a Dice score, or an image occurs twice.
+    /// The file cannot be read, these columns are missing, a cell is not a Dice score, or an image occurs twice.
     pub fn read(path: &Path) -> Result<DiceTable, DiceFileError> {
-        let mut images = BTreeMap::new();
-        for Row { line, image, dice } in rows(path)?.1 {
-            if images.insert(image_id(&image), dice).is_some() {
-                return Err(DiceFileError::Twice { path: path.into(), line, image });
-            }
-        }
-        Ok(DiceTable { images })
+        let rows = rows(path)?.1;
+        Ok(DiceTable::new(rows.into_iter().map(|row| (row.image, row.dice.map(Result::ok)))))
     }
 
-    /// A table of scores by image; images may be named by ID, file name or path.
+    /// Makes a table of scores by image; images may be named by id, file name or path.
     pub fn new(images: impl IntoIterator<Item = (String, [Option<f64>; COUNT])>) -> DiceTable {
         DiceTable { images: images.into_iter().map(|(image, dice)| (image_id(&image), dice)).collect() }
     }
 
-    /// The scores of an image.
+    /// Scores of an image by class index.
     pub fn image(&self, image: &str) -> Option<&[Option<f64>; COUNT]> {
         self.images.get(&image_id(image))
     }
 
-    /// The IDs of the scored images, sorted.
+    /// The ids of the scored images, sorted.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         self.images.keys().map(String::as_str)
     }
 
-    /// The scores of a class, by image.
+    /// Scores of a class in the order of the image ids, without the missing ones.
     pub fn class(&self, class: usize) -> impl Iterator<Item = f64> + '_ {
         self.images.values().filter_map(move |scores| scores[class])
     }
 }
 
-/// Reads what [`write_scores`] wrote; columns by name, in any order, the mean not needed.
+/// Reads a file of [`write_scores`]. Columns are found by name, in any order; the mean is not needed.
 ///
 /// # Errors
-/// A class has no column, or a cell is not a Dice score.
+/// The file cannot be read, a class has no column, a cell is not a Dice score (NaN and empty cells included), or an image
+/// occurs twice.
 pub fn read_scores(path: &Path) -> Result<Vec<ImageScore>, DiceFileError> {
     let (columns, rows) = rows(path)?;
     if let Some(bone) = Bone::all().find(|bone| !columns.contains(bone)) {
         return Err(DiceFileError::NoColumn { path: path.into(), column: bone.name() });
     }
-    let whole = |row: Row| {
+    let complete = |row: Row| {
         let mut dice = [0.0; COUNT];
         for (bone, of_class) in Bone::all().zip(row.dice) {
-            let (line, column, found) = (row.line, bone.name(), String::new());
-            let absent = || DiceFileError::Cell { path: path.into(), line, column, found };
-            dice[bone.index()] = of_class.ok_or_else(absent)?;
+            let (line, column) = (row.line, bone.name());
+            let missing = |found| DiceFileError::Cell { path: path.into(), line, column, found };
+            dice[bone.index()] = of_class.map_err(missing)?;
         }
         Ok(ImageScore { image_id: row.image, dice })
     };
-    rows.into_iter().map(whole).collect()
+    rows.into_iter().map(complete).collect()
 }
 
 struct Row {
     line: u64,
     image: String,
-    dice: [Option<f64>; COUNT],
+    /// By class index; the text of the cell (empty or NaN) where there is no score.
+    dice: [Result<f64, String>; COUNT],
 }
 
-/// The bones that have a column, and the rows.
+/// The bones that have a column, and the rows, one per image.
 fn rows(path: &Path) -> Result<(Vec<Bone>, Vec<Row>), DiceFileError> {
     let csv_error = |source| DiceFileError::Csv { path: path.into(), source };
     let mut reader = Csv::open(path).map_err(csv_error)?;
@@ -108,28 +105,36 @@ fn rows(path: &Path) -> Result<(Vec<Bone>, Vec<Row>), DiceFileError> {
     let (Some(id), false) = (id, columns.is_empty()) else {
         return Err(DiceFileError::Header { path: path.into(), found: header });
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut images) = (Vec::new(), HashSet::new());
     for record in reader.records() {
         let record = record.map_err(csv_error)?;
         let line = record.position().map_or(0, |p| p.line());
         let cell = |at: usize| record.get(at).unwrap_or_default().trim();
-        let mut dice = [None; COUNT];
+        let mut dice = std::array::from_fn(|_| Err(String::new()));
         for (at, bone) in &columns {
             let text = cell(*at);
             if text.is_empty() || text.eq_ignore_ascii_case("nan") {
+                dice[bone.index()] = Err(text.to_owned());
                 continue;
             }
             let value = text.parse::<f64>().ok().filter(|v| (0.0..=1.0).contains(v));
             let (column, found) = (bone.name(), text.to_owned());
             dice[bone.index()] =
-                Some(value.ok_or_else(|| DiceFileError::Cell { path: path.into(), line, column, found })?);
+                Ok(value.ok_or_else(|| DiceFileError::Cell { path: path.into(), line, column, found })?);
         }
-        rows.push(Row { line, image: cell(id).to_owned(), dice });
+        let image = cell(id).to_owned();
+        if !images.insert(image_id(&image)) {
+            return Err(DiceFileError::Twice { path: path.into(), line, image });
+        }
+        rows.push(Row { line, image, dice });
     }
     Ok((columns.into_iter().map(|c| c.1).collect(), rows))
 }
 
-/// Writes `image_id,finger-1,…,Ulna,mean`, one row an image, by rename.
+/// Writes a CSV file with the columns `image_id,finger-1,…,Ulna,mean` and one row per image, atomically.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn write_scores(path: &Path, scores: &[ImageScore]) -> Result<(), ScoreError> {
     artefact::write_atomically(path, |out| {
         let mut csv = csv::Writer::from_writer(out);
@@ -149,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_round_trip_and_name_what_is_wrong() {
+    fn scores_round_trip_and_errors_name_the_cell() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dice.csv");
         let scores = vec![ImageScore { image_id: "image1".into(), dice: std::array::from_fn(|i| i as f64 / 32.0) }];
@@ -159,6 +164,7 @@ mod tests {
         for (from, to, expected) in [
             ("image1,0.000000", "image1,x", "line 2, column finger-1: \"x\""),
             ("image1,0.000000", "image1,", "line 2, column finger-1: \"\""),
+            ("image1,0.000000", "image1,nan", "line 2, column finger-1: \"nan\" is not a Dice score"),
             ("finger-19", "finger-0", "no column finger-19"),
         ] {
             std::fs::write(&path, written.replace(from, to)).unwrap();
@@ -168,7 +174,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_score_names_its_place() {
+    fn an_image_with_two_rows_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dice.csv");
+        let score = ImageScore { image_id: "image1".into(), dice: [0.5; COUNT] };
+        write_scores(&path, &[score.clone(), score]).unwrap();
+        let error = read_scores(&path).unwrap_err().to_string();
+        assert!(error.contains("line 3: image image1 occurs twice"), "{error}");
+    }
+
+    #[test]
+    fn an_invalid_score_is_reported_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.csv");
         let read = |text: &str| {

@@ -1,4 +1,5 @@
-//! Scores of predicted masks and votes among them, on runs: nothing here needs libtorch.
+//! Dice scores and pixel errors of predicted masks, and majority votes of predictions. Works on run-length masks and does
+//! not need libtorch.
 
 mod dice;
 mod errors;
@@ -31,30 +32,37 @@ pub enum ScoreError {
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path}: {} no masks, first {first}; \
-         predict them, or choose the images with --subset or --folds and --fold",
+        "{path}: {} no predicted masks, for example {first}; predict these images, or select others with --subset or with \
+         --folds and --fold",
         counted(*count, "of the images to score has", "of the images to score have")
     )]
     NotPredicted { path: PathBuf, count: usize, first: String },
     #[error("image {image}, class {class}: {source} (the image is {width}x{height})")]
     Size { image: String, class: &'static str, width: u32, height: u32, source: MaskError },
-    #[error("none of the chosen images ({count}) can be scored; the first: {first}")]
+    #[error("none of the {count} selected images can be scored; first error: {first}")]
     None { count: usize, first: String },
-    #[error("nothing to score: no image chosen has an annotation")]
+    #[error(
+        "nothing to score: no selected image has an annotation; select others with --subset or with --folds and --fold"
+    )]
     Nothing,
     #[error(
-        "{path} differs from {first} in its images: {} missing{example}; every file must hold the same images",
-        counted(*missing, "of the first is", "of the first are")
+        "{path} has other images than {first}: {} missing{example}; all files must have the same images",
+        counted(*missing, "image is", "images are")
     )]
     Images { path: PathBuf, first: PathBuf, missing: usize, example: String },
-    #[error("{path} and {first} differ in their pixels: one holds masks of crops, the other of the original images")]
+    #[error(
+        "{path} and {first}: one has masks of crops, the other masks of the original images; expected the same for all files"
+    )]
     Spaces { path: PathBuf, first: PathBuf },
     #[error("{0}")]
     Vote(String),
 }
 
-/// The masks of a submission whose images' sizes are not known: each is one row as long as an RLE can reach.
-/// [`score_files`] gives them their size.
+/// Reads the masks of a submission without the sizes of its images: each mask is one row of the maximal RLE length.
+/// [`score_files`] reshapes them to the image size.
+///
+/// # Errors
+/// The file cannot be read or is not a submission.
 pub fn read_flat(path: &Path) -> Result<Vec<ImageMasks>, SubmissionError> {
     submission::read(path, u32::MAX, 1)
 }

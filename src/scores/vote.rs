@@ -11,8 +11,12 @@ use crate::mask::{HandMasks, RunMask};
 use crate::progress::Progress;
 use crate::wording::counted;
 
-/// The masks of the pixels set in `at_least` of the files (more than half of them where it is `None`), images
-/// in the order of the first file. Every file must hold the same images.
+/// Masks of the pixels that are set in `at_least` of the files (`None`: in more than half of them). The images are in the
+/// order of the first file.
+///
+/// # Errors
+/// There are fewer than two files, `at_least` is not between 1 and their number, a file cannot be read, or the files
+/// differ in their images or in their space (crops or original images).
 pub fn vote(
     paths: &[PathBuf],
     at_least: Option<usize>,
@@ -20,13 +24,13 @@ pub fn vote(
 ) -> Result<Vec<ImageMasks>, ScoreError> {
     let n = paths.len();
     if n < 2 {
-        return Err(ScoreError::Vote("a vote takes two files or more".into()));
+        return Err(ScoreError::Vote("a vote needs at least two files".into()));
     }
     let at_least = at_least.unwrap_or(n / 2 + 1);
     if !(1..=n).contains(&at_least) {
         return Err(ScoreError::Vote(format!(
-            "{} asked for among {n} files; choose 1 to {n}",
-            counted(at_least, "vote is", "votes are")
+            "at least {} cannot be required of {n} files; choose 1 to {n}",
+            counted(at_least, "vote", "votes")
         )));
     }
     let space = |path: &PathBuf| Ok(sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space));
@@ -47,9 +51,9 @@ pub fn vote(
             let ballots: Vec<&ImageMasks> = indices.iter().map(|i| i[&image_id(&first.image_name)]).collect();
             let masks = Bone::all().map(|bone| {
                 let masks: Vec<&RunMask> = ballots.iter().map(|b| &b.masks[bone]).collect();
-                RunMask::vote(&masks, at_least).expect("masks of one reading are of one size")
+                RunMask::vote(&masks, at_least).expect("masks read by read_flat have one size")
             });
-            let masks = HandMasks::new(masks.collect()).expect("one mask of one size per bone");
+            let masks = HandMasks::new(masks.collect()).expect("one mask per bone, all of one size");
             progress.advance(1);
             ImageMasks { image_name: first.image_name.clone(), masks }
         })
@@ -75,7 +79,8 @@ fn same_images(
     surplus.sort_unstable();
     let mut example = missing.first().map(|m| format!(" ({m})")).unwrap_or_default();
     if let Some(name) = surplus.first() {
-        example += &format!(", {} are not in it ({name})", surplus.len());
+        example +=
+            &format!(", {} not in {} ({name})", counted(surplus.len(), "image is", "images are"), first_path.display());
     }
     Err(ScoreError::Images { path: path.into(), first: first_path.into(), missing: missing.len(), example })
 }

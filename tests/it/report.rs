@@ -58,8 +58,8 @@ fn words(section: &Section) -> String {
 
 fn absent(sections: &[Section], id: &str) -> String {
     let section = sections.iter().find(|s| s.id == id).unwrap();
-    let said = section.blocks.iter().filter_map(|b| if let Content::Absent(t) = b { Some(t.as_str()) } else { None });
-    said.collect::<Vec<_>>().join("\n")
+    let texts = section.blocks.iter().filter_map(|b| if let Content::Absent(t) = b { Some(t.as_str()) } else { None });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn check_pictures(sections: &[Section]) {
@@ -72,18 +72,18 @@ fn check_pictures(sections: &[Section]) {
 }
 
 #[test]
-fn the_published_figures_come_out() {
+fn the_published_numbers_are_reproduced() {
     let tables = synthetic::tables(7);
     let all = sections(&tables, None, None);
     let n = numbers(&all);
-    // Exact: the counts are those of the published text; tolerances are the digits it prints.
+    // The counts are exactly the published ones; the tolerances are those of the printed digits.
     near(n["rotation"], "train.rotated.count", 94.0, 0.0);
     near(n["rotation"], "test.rotated.count", 166.0, 0.0);
     near(n["rotation"], "test_against_train.odds_ratio.value", 10.2, 0.05);
     near(n["rotation"], "test_against_train.share_ratio.value", 4.9, 0.05);
     near(n["sex"], "test_against_train.odds_ratio.value", 1.34, 0.005);
     near(n["sex"], "test_against_train.share_ratio.value", 1.16, 0.005);
-    // The made-up patients only follow the published means and correlations.
+    // The synthetic patients only approximate the published means and correlations.
     near(n["rotation"], "test.absolute_angle_deg.straight.mean", 15.7, 0.7);
     near(n["rotation"], "test.absolute_angle_deg.rotated.mean", 46.2, 0.8);
     near(n["mask_size"], "train.height_cm.pearson.r", 0.794, 0.06);
@@ -93,16 +93,20 @@ fn the_published_figures_come_out() {
     assert_eq!(at(n["mask_size"], "train.ols.n"), 800.0);
     assert_eq!(at(n["mask_size"], "train.ols_by_patient.n"), 400.0);
     assert!(at(n["mask_size"], "train.ols_by_patient.r2") > 0.5);
-    // Two hands of a patient turned alike are one patient: the interval must be wider.
+    // The two hands of a patient are rotated alike, so the cluster-robust interval must be wider.
     let width = |path: &str| at(n["rotation"], &format!("{path}.high")) / at(n["rotation"], &format!("{path}.low"));
     let plain = width("test_against_train.odds_ratio.ci");
     assert!(width("test_against_train.allowing_for_patients.odds_ratio.ci") > 1.3 * plain);
     assert!(words(&all[3]).contains("above 1"), "{}", words(&all[3]));
-    assert!(words(&all[4]).contains("holds 1"), "{}", words(&all[4]));
+    assert!(
+        words(&all[4]).contains("contains 1: these data cannot show whether test differs from train"),
+        "{}",
+        words(&all[4])
+    );
 }
 
 #[test]
-fn every_section_stands_and_no_text_overlaps() {
+fn every_section_is_made_and_no_text_overlaps() {
     let tables = synthetic::tables(8);
     let (folds, findings) = (synthetic::folds(&tables), synthetic::findings(&tables, 90, 0));
     let all = sections(&tables, Some(&folds), Some(&findings));
@@ -112,9 +116,9 @@ fn every_section_stands_and_no_text_overlaps() {
     check_pictures(&all);
 }
 
-/// Tables with little or nothing in them: each section says what is absent, none panics.
+/// Tables with little or no data: each section reports the missing data, none panics.
 #[test]
-fn poor_tables_are_reported_as_poor() {
+fn missing_data_are_reported() {
     let full = synthetic::tables(9);
     let run = |change: &dyn Fn(&mut Tables)| {
         let mut tables = full.clone();
@@ -169,7 +173,7 @@ fn poor_tables_are_reported_as_poor() {
     });
     assert!(absent(&no_metadata, "overview").contains("no row in the spreadsheet"));
     assert!(absent(&no_metadata, "metadata").contains("No age, height or weight"));
-    assert!(absent(&no_metadata, "sex").contains("not known"));
+    assert!(absent(&no_metadata, "sex").contains("is unknown"));
 
     let no_rotated_train = run(&|t| {
         t.images.iter_mut().filter(|i| i.subset == Subset::Train).for_each(|i| i.rotated = i.angle_deg.map(|_| false));
@@ -177,13 +181,17 @@ fn poor_tables_are_reported_as_poor() {
     });
     assert!(words(&no_rotated_train[3]).contains("0.5 was added"), "{}", words(&no_rotated_train[3]));
     assert_eq!(numbers(&no_rotated_train)["rotation"]["threshold_deg"], 77.5);
-    assert!(words(&no_rotated_train[3]).contains("from 77.5° on"), "{}", words(&no_rotated_train[3]));
+    assert!(
+        words(&no_rotated_train[3]).contains("at least 77.5° counts as rotated"),
+        "{}",
+        words(&no_rotated_train[3])
+    );
     assert_eq!(numbers(&no_rotated_train)["rotation"]["test_against_train"]["odds_ratio"]["corrected"], true);
 
-    // Tables of before the scan wrote its threshold.
-    let unsaid = run(&|t| t.rotated_deg = None);
-    let (said, found) = (words(&unsaid[3]), numbers(&unsaid)["rotation"].clone());
-    assert!(said.contains("do not hold from how many degrees") && !said.contains("threshold"), "{said}");
+    // Older tables without the threshold.
+    let without_threshold = run(&|t| t.rotated_deg = None);
+    let (text, found) = (words(&without_threshold[3]), numbers(&without_threshold)["rotation"].clone());
+    assert!(text.contains("do not contain the smallest angle") && !text.contains("threshold"), "{text}");
     assert_eq!((&found["threshold_deg"], &found["train"]["within_5_deg_of_threshold"]), (&Value::Null, &Value::Null));
     near(&found, "train.rotated.count", 94.0, 0.0);
 
@@ -211,7 +219,7 @@ fn poor_tables_are_reported_as_poor() {
 }
 
 #[test]
-fn a_patient_in_two_folds_is_called_out() {
+fn a_patient_in_two_folds_is_reported() {
     let tables = synthetic::tables(10);
     let mut folds = synthetic::folds(&tables);
     let clean = sections(&tables, Some(&folds), None);
@@ -252,7 +260,7 @@ fn examples_are_typical_hands() {
 }
 
 #[test]
-fn hostile_text_is_shown_and_not_run() {
+fn html_in_the_data_is_escaped() {
     let evil = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>\u{8}&amp;";
     let mut tables = synthetic::tables(11);
     tables.problems.insert(
@@ -346,14 +354,14 @@ pub fn written() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_command_writes_the_same_bytes_whatever_the_threads() {
+fn the_command_writes_the_same_bytes_with_any_number_of_threads() {
     let home = written();
     let first = eda(home.path(), "report", 1);
-    // One of the six evidence pictures is missing: told, and not in the way.
+    // One of the six evidence pictures is missing: it is reported and the report is written.
     assert_eq!(first.status.code(), Some(3), "{}", String::from_utf8_lossy(&first.stderr));
     assert!(String::from_utf8_lossy(&first.stderr).contains("5.png"));
-    let told: Value = serde_json::from_slice(&first.stdout).unwrap();
-    assert_eq!(told["figures"].as_array().unwrap().len(), 12);
+    let result: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(result["figures"].as_array().unwrap().len(), 12);
     assert_eq!(eda(home.path(), "again/report", 2).status.code(), Some(3));
     let (a, b) = (content(&home.path().join("report")), content(&home.path().join("again/report")));
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
@@ -375,7 +383,7 @@ fn the_command_writes_the_same_bytes_whatever_the_threads() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_the_way_out() {
+fn errors_say_how_to_fix_them() {
     let home = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
@@ -388,4 +396,43 @@ fn what_is_wrong_is_said_with_the_way_out() {
     let (code, error) = run(&["tables", "--out", "tables"]);
     assert!(code == Some(1) && error.contains("is not a report"), "{error}");
     assert!(!home.path().join("report").exists());
+}
+
+#[test]
+fn folds_that_do_not_fit_the_tables_are_reported() {
+    let home = tempfile::tempdir().unwrap();
+    let tables = synthetic::tables(14);
+    tables.write(&home.path().join("tables"), false).unwrap();
+    let run = |folds: &[FoldRow]| {
+        write_csv(&home.path().join("folds.csv"), folds).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
+        let arguments = ["eda", "tables", "--folds", "folds.csv", "--out", "report"];
+        let out = command.args(arguments).current_dir(home.path()).output().unwrap();
+        let numbers: Value =
+            serde_json::from_slice(&std::fs::read(home.path().join("report/numbers.json")).unwrap()).unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned(), numbers["folds"].clone())
+    };
+    let mut folds = synthetic::folds(&tables);
+    let (code, error, numbers) = run(&folds);
+    assert_eq!((code, &numbers["n"], &numbers["warnings"]), (Some(0), &800.into(), &serde_json::json!([])), "{error}");
+    // Ids may be file names.
+    folds[1].image_id += ".png";
+    assert_eq!(run(&folds).0, Some(0));
+
+    folds.push(folds[0].clone());
+    folds[3].image_id = "unknown".into();
+    folds[4].patient_id = "999".into();
+    let (code, error, numbers) = run(&folds);
+    assert_eq!((code, &numbers["n"]), (Some(3), &799.into()));
+    for warning in [
+        "1 image has more than one row in the folds file",
+        "1 image of the folds file is not in the tables and not counted: unknown",
+        "1 usable image has no fold",
+        "1 row of the folds file has another patient than the tables",
+    ] {
+        assert!(error.contains(&format!("warning: folds: {warning}")), "{warning}: {error}");
+        assert!(std::fs::read_to_string(home.path().join("report/index.html")).unwrap().contains(warning), "{warning}");
+    }
+    let (code, error, _) = run(&[]);
+    assert!(code == Some(3) && error.contains("the folds file has no rows"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Run folders made up from drawn hands: listing, comparison, and a run's report.
+//! Listing, comparison and report of runs, on synthetic run folders.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -85,20 +85,28 @@ fn write_run(folder: &Path, name: &str, seed: u32, fold: u32, more: &str, scores
     std::fs::write(run.join("summary.json"), summary.to_string()).unwrap();
 }
 
-/// Every class of an image as high as `dice`.
+/// A score of an image with the same Dice in every class.
 fn flat(image: &str, dice: f64) -> ImageScore {
     ImageScore { image_id: image.into(), dice: [dice; bones::COUNT] }
 }
 
-/// Two experiments of three folds with two images each; the second is better by about 0.01.
+/// Ids of the images of a fold: two per patient of six patients.
+fn fold_images(fold: u32) -> Vec<String> {
+    (0..12).map(|hand| format!("image{fold}{hand:02}")).collect()
+}
+
+/// Two experiments with three folds; the Dice of the second is higher by about 0.01.
 fn experiments() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     for fold in 0..3u32 {
         let base = 0.90 + 0.01 * f64::from(fold);
-        let images = [0, 1].map(|hand| format!("image{fold}{hand}"));
         let gain = [0.010, 0.012, 0.008][fold as usize];
         let name = |kind: &str| format!("{kind}-fold{fold}");
-        let scores = |more: f64| [flat(&images[0], base + more), flat(&images[1], base + 0.02 + more)];
+        let score = |(i, image): (usize, &String)| flat(image, base + 0.02 * (i % 2) as f64);
+        let scores = |more: f64| -> Vec<ImageScore> {
+            let scores = fold_images(fold).iter().enumerate().map(score).collect::<Vec<_>>();
+            scores.into_iter().map(|s| flat(&s.image_id, s.dice[0] + more)).collect()
+        };
         write_run(home.path(), &name("plain"), 1, fold, "", &scores(0.0));
         write_run(home.path(), &name("ema"), 1, fold, "[ema]\ndecay = 0.99\n", &scores(gain));
     }
@@ -122,7 +130,7 @@ fn runs_are_listed() {
     assert_eq!((&items[3]["name"], &items[3]["fold"]), (&json!("plain-fold0"), &json!(0)));
     assert!((items[3]["held_out_dice"].as_f64().unwrap() - 0.91).abs() < 1e-9);
 
-    // A file that is torn is told and does not hide the others.
+    // A damaged file is reported; the runs are still listed.
     std::fs::write(home.path().join("runs/ema-fold1/summary.json"), "{").unwrap();
     let out = carpus(home.path(), &["runs"]);
     assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(3), 7));
@@ -131,16 +139,16 @@ fn runs_are_listed() {
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("carpus train"), "{}", text(&out.stderr));
 
-    // Nor does a run whose configuration is torn.
+    // A run with a damaged configuration is reported; the others are listed.
     std::fs::write(home.path().join("runs/ema-fold1/config.toml"), "size = ").unwrap();
     let out = carpus(home.path(), &["runs"]);
     assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(3), 6));
     assert!(text(&out.stderr).contains("skipped: runs/ema-fold1/config.toml"), "{}", text(&out.stderr));
 }
 
-/// `runs/plain*` of the shell also names the folder of all folds together and files next to the runs.
+/// The shell pattern `runs/plain*` also matches the folder of all folds and files next to the runs.
 #[test]
-fn what_is_no_run_is_skipped_in_a_comparison() {
+fn paths_without_a_run_are_skipped_in_a_comparison() {
     let home = experiments();
     std::fs::create_dir(home.path().join("runs/plain-folds")).unwrap();
     std::fs::write(home.path().join("runs/plain-folds/predictions.csv"), "").unwrap();
@@ -148,7 +156,7 @@ fn what_is_no_run_is_skipped_in_a_comparison() {
     let compared = |runs: &[&str]| carpus(home.path(), &[&["--json", "runs", "compare"], runs].concat());
     let out = compared(&["runs/plain-fold0", "runs/plain-folds", "runs/plain-folds.csv", "runs/ema-fold0"]);
     assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
-    for path in ["skipped: no run in runs/plain-folds:", "skipped: runs/plain-folds.csv is no run"] {
+    for path in ["skipped: no runs in runs/plain-folds:", "skipped: runs/plain-folds.csv is not a run"] {
         assert!(text(&out.stderr).contains(path), "{path}: {}", text(&out.stderr));
     }
     let without = compared(&["runs/plain-fold0", "runs/ema-fold0"]);
@@ -157,11 +165,11 @@ fn what_is_no_run_is_skipped_in_a_comparison() {
     let twice = compared(&["runs/plain-fold0", "runs/ema-fold0", "runs/../runs/ema-fold0"]);
     assert_eq!(twice.stdout, compared(&["runs/plain-fold0", "runs/ema-fold0"]).stdout);
 
-    // Nothing is left, or a path does not exist.
+    // No run is left, or a path does not exist.
     let out = compared(&["runs/plain-folds", "runs/plain-folds.csv"]);
     assert_eq!(out.status.code(), Some(1));
     let said = text(&out.stderr);
-    assert!(said.contains("none of runs/plain-folds, runs/plain-folds.csv is a run"), "{said}");
+    assert!(said.contains("none of runs/plain-folds, runs/plain-folds.csv is a readable run"), "{said}");
     let out = compared(&["runs/plain-fold0", "runs/plain-fold9"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("runs/plain-fold9"), "{}", text(&out.stderr));
@@ -189,10 +197,12 @@ fn experiments_are_compared_over_folds_and_over_images() {
     assert!((over_runs.ci.low - (0.010 - half)).abs() < 1e-6 && (over_runs.ci.high - (0.010 + half)).abs() < 1e-6);
     assert!(over_runs.method.contains("paired by fold and seed") && over_runs.method.contains("n = 3"));
     let over_images = difference.over_images.as_ref().unwrap();
-    assert!(over_images.ci.low >= 0.008 && over_images.ci.high <= 0.012 && over_images.method.contains("6 images"));
-    assert!(over_images.method.contains("single images drawn, not whole patients"), "{}", over_images.method);
+    assert!(
+        over_images.ci.low >= 0.008 && over_images.ci.high <= 0.012 && over_images.method.contains("n = 36 images")
+    );
+    assert!(over_images.method.contains("images resampled instead of patients"), "{}", over_images.method);
     let remark = comparison.remarks.join("\n");
-    for part in ["images and not whole patients were drawn", "plain-fold0 has no held_out.csv", "\"folds.csv\""] {
+    for part in ["resamples images instead of patients", "plain-fold0 has no held_out.csv", "\"folds.csv\""] {
         assert!(remark.contains(part), "{part}: {remark}");
     }
 
@@ -206,23 +216,23 @@ fn experiments_are_compared_over_folds_and_over_images() {
     assert_eq!(words("ema.decay"), ["ema.decay", "–", "0.99"]);
     assert!(shown.contains("over images: +0.0100") && !shown.contains("over runs"), "{shown}");
 
-    // With the folds, both hands of a patient are drawn together.
-    let folds: Vec<FoldRow> = (0..6)
+    // With the folds, both hands of a patient are resampled together.
+    let folds: Vec<FoldRow> = (0..36)
         .map(|i| FoldRow {
-            image_id: format!("image{}{}", i / 2, i % 2),
+            image_id: format!("image{}{:02}", i / 12, i % 12),
             patient_id: format!("{:03}", i / 2),
             stratum: String::new(),
-            fold: i / 2,
+            fold: i / 12,
         })
         .collect();
     carpus::tables::write_csv(&home.path().join("folds.csv"), &folds).unwrap();
     let out = carpus(home.path(), &["--json", "runs", "compare", "runs/plain-fold0", "runs/ema-fold0", "runs"]);
     let said: Value = serde_json::from_slice(&out.stdout).unwrap();
     let method = said["differences"][0]["over_images"]["method"].as_str().unwrap();
-    assert!(method.contains("3 patients drawn"), "{said}");
+    assert!(method.contains("18 patients resampled"), "{said}");
     assert_eq!(said["remarks"], json!([]));
 
-    // By other scores than the run's own, which every run must have.
+    // By another file of scores, which every run must have.
     let by_band =
         |runs: &[&str]| carpus(home.path(), &[&["runs", "compare", "--scores", "band3_dice.csv"], runs].concat());
     for (name, dice) in [("plain-fold0", 0.70), ("ema-fold0", 0.75)] {
@@ -236,7 +246,7 @@ fn experiments_are_compared_over_folds_and_over_images() {
     let said = text(&out.stderr);
     assert!(said.contains("runs/ema-fold1/band3_dice.csv") && said.contains("carpus evaluate"), "{said}");
 
-    // Seeds alone make one experiment; other folds cannot be paired.
+    // Runs with different seeds are one experiment; different folds cannot be paired.
     write_run(home.path(), "plain-seed2", 2, 0, "", &[flat("image00", 0.91), flat("image01", 0.90)]);
     let one = compare(&runs(&["plain-fold0", "plain-seed2"])).unwrap();
     assert_eq!((one.groups.len(), one.groups[0].seeds.len(), one.differences.len()), (1, 2, 0));
@@ -247,18 +257,18 @@ fn experiments_are_compared_over_folds_and_over_images() {
     assert!(over_runs.method.contains("Welch"), "{}", over_runs.method);
     assert_eq!(apart.differences[0].over_images, None);
     let remark = apart.remarks.join("\n");
-    assert!(remark.contains("scored on different images: 0 images in both, 4 images in plain alone"), "{remark}");
+    assert!(remark.contains("scored on different images: 0 images in both, 24 images only in plain"), "{remark}");
 
-    // A run that was not scored: the Dice at the model's size, and said so.
+    // With a run without scores, the Dice at the model's input size is compared, with a note.
     write_run(home.path(), "unscored", 1, 0, "[ema]\ndecay = 0.5\n", &[]);
     let unscored = compare(&runs(&["plain-fold0", "unscored"])).unwrap();
     assert_eq!(unscored.measure, Measure::ModelSize);
     assert!(unscored.remarks[0].contains("unscored"), "{:?}", unscored.remarks);
 }
 
-/// Runs say themselves whose their images are, wherever they are compared from.
+/// Runs contain the patients of their images, so that they can be compared from any folder.
 #[test]
-fn patients_are_drawn_by_what_the_runs_hold() {
+fn patients_are_read_from_the_runs() {
     let home = experiments();
     let compared = |folder: &Path| -> Value {
         let runs = ["plain-fold0", "ema-fold0"].map(|name| home.path().join("runs").join(name));
@@ -268,30 +278,31 @@ fn patients_are_drawn_by_what_the_runs_hold() {
     };
     let method = |said: &Value| said["differences"][0]["over_images"]["method"].as_str().unwrap().to_owned();
     let elsewhere = tempfile::tempdir().unwrap();
-    let held_out = "image_id,patient_id\nimage00,7\nimage01,8\n";
-    std::fs::write(home.path().join("runs/plain-fold0/held_out.csv"), held_out).unwrap();
-    std::fs::write(home.path().join("runs/ema-fold0/held_out.csv"), held_out).unwrap();
+    let rows = fold_images(0).into_iter().enumerate().map(|(i, image)| format!("{image},{}\n", i / 2));
+    let held_out = "image_id,patient_id\n".to_owned() + &rows.collect::<String>();
+    std::fs::write(home.path().join("runs/plain-fold0/held_out.csv"), &held_out).unwrap();
+    std::fs::write(home.path().join("runs/ema-fold0/held_out.csv"), &held_out).unwrap();
     for folder in [home.path(), elsewhere.path()] {
         let said = compared(folder);
-        assert!(method(&said).contains("2 patients drawn"), "{said}");
+        assert!(method(&said).contains("6 patients resampled"), "{said}");
         assert_eq!(said["remarks"], json!([]));
     }
-    // A file that lacks an image is no ground for patients.
+    // If the patient of an image is missing, images are resampled.
     for run in ["plain", "ema"] {
         let path = home.path().join(format!("runs/{run}-fold0/held_out.csv"));
-        std::fs::write(path, "image_id,patient_id\nimage00,7\n").unwrap();
+        std::fs::write(path, "image_id,patient_id\nimage000,0\n").unwrap();
     }
     let said = compared(elsewhere.path());
-    assert!(method(&said).contains("not whole patients"), "{said}");
-    assert!(said["remarks"][0].as_str().unwrap().contains("the patient of image image01 is not known"), "{said}");
-    // A torn file is reported.
+    assert!(method(&said).contains("instead of patients"), "{said}");
+    assert!(said["remarks"][0].as_str().unwrap().contains("the patient of image image001 is unknown"), "{said}");
+    // A damaged file is reported.
     std::fs::write(home.path().join("runs/ema-fold0/held_out.csv"), "image,patient\n").unwrap();
     let out = carpus(home.path(), &["runs", "compare", "runs/plain-fold0", "runs/ema-fold0"]);
     assert_eq!(out.status.code(), Some(3));
     assert!(text(&out.stderr).contains("ema-fold0/held_out.csv"), "{}", text(&out.stderr));
 }
 
-/// A value of 500 characters does not make a line of 500.
+/// Long values are wrapped.
 #[test]
 fn changed_settings_are_rows_that_fit_the_terminal() {
     let home = tempfile::tempdir().unwrap();
@@ -310,8 +321,8 @@ fn changed_settings_are_rows_that_fit_the_terminal() {
     assert!(table.iter().any(|line| line.contains("118, 119]")), "nothing is cut: {shown}");
 }
 
-/// Hands drawn by the phantom with predictions that are wrong in known ways: every bone grown by 2 px, the Lunate of
-/// every image missing, Trapezium and Trapezoid exchanged in the first image.
+/// Synthetic hands with predictions that have known errors: every bone grown by 2 px, the Lunate missing in every image,
+/// Trapezium and Trapezoid swapped in the first image.
 fn scored() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let out = carpus(
@@ -344,7 +355,7 @@ fn scored() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_report_tells_what_is_wrong() {
+fn a_report_shows_known_errors() {
     let home = scored();
     let run = Run::read(&home.path().join("runs/tried")).unwrap();
     let root = home.path().join("data");
@@ -362,7 +373,7 @@ fn a_report_tells_what_is_wrong() {
     }
     assert_eq!(numbers("classes")["mean"].as_object().unwrap().keys().next().unwrap(), "Lunate");
     assert_eq!((&numbers("rim")["missed"], &numbers("rim")["invented"]), (&json!(4), &json!(0)));
-    // Grown by two pixels: no false positive lies farther off, but for the bones exchanged.
+    // Bones are grown by two pixels: no false positive is farther away, except for the swapped bones.
     let classes = numbers("rim")["classes"].as_array().unwrap();
     let of = |name: &str| &classes.iter().find(|c| c["class"] == name).unwrap()["errors"];
     let radius = of("Radius");
@@ -377,13 +388,13 @@ fn a_report_tells_what_is_wrong() {
     let px: Vec<u64> = pairs.iter().map(|pair| pair["px"].as_u64().unwrap()).collect();
     assert!(px.len() > 3 && px.is_sorted_by(|a, b| a >= b), "{px:?}");
 
-    // The first image, with the bones exchanged, is the worst.
+    // The first image, with the swapped bones, is the worst.
     let first = &run.scores.iter().min_by(|a, b| a.mean().total_cmp(&b.mean())).unwrap().image_id;
     assert_eq!(&study.worst[0].score.image_id, first);
 }
 
 #[test]
-fn a_report_is_one_page_that_a_browser_shows() {
+fn a_report_is_a_single_page_without_layout_errors() {
     let home = scored();
     let out = carpus(home.path(), &["--json", "runs", "report", "runs/tried"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
@@ -398,7 +409,7 @@ fn a_report_is_one_page_that_a_browser_shows() {
     assert_eq!((&said["broken"], &said["page_wide"]), (&0.into(), &false.into()), "{said}");
     assert_eq!((&said["sections"], &said["figures"]), (&7.into(), &5.into()), "{said}");
 
-    // The same bytes again; without the data what can be told is told.
+    // The report is reproducible; without the data, the rest of it is written.
     let again = carpus(home.path(), &["runs", "report", "runs/tried"]);
     assert!(again.status.success());
     assert_eq!(std::fs::read_to_string(&page).unwrap(), html);
@@ -410,8 +421,25 @@ fn a_report_is_one_page_that_a_browser_shows() {
     assert_eq!((out.status.code(), std::fs::read_to_string(&page).unwrap() == html), (Some(0), true));
 }
 
+/// Neither the list nor the report falls back on the mean in summary.json.
 #[test]
-fn a_run_that_goes_on_has_a_report_too() {
+fn scores_with_a_repeated_image_are_not_used() {
+    let home = experiments();
+    let file = home.path().join("runs/ema-fold0/per_image_dice.csv");
+    scores::write_scores(&file, &[flat("image000", 0.9), flat("image000", 0.9)]).unwrap();
+    let out = carpus(home.path(), &["--json", "runs"]);
+    let items: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((out.status.code(), &items[0]["name"]), (Some(3), &json!("ema-fold0")));
+    assert_eq!(items[0]["held_out_dice"], Value::Null);
+    assert!(text(&out.stderr).contains("line 3: image image000 occurs twice"), "{}", text(&out.stderr));
+    let out = carpus(home.path(), &["runs", "report", "runs/ema-fold0"]);
+    assert_eq!(out.status.code(), Some(3));
+    let html = std::fs::read_to_string(home.path().join("runs/ema-fold0/report.html")).unwrap();
+    assert!(html.contains("per_image_dice.csv cannot be used") && html.contains("occurs twice"));
+}
+
+#[test]
+fn an_unfinished_run_has_a_report() {
     let home = tempfile::tempdir().unwrap();
     write_run(home.path(), "young", 1, 0, "", &[]);
     let run = home.path().join("runs/young");
@@ -430,12 +458,12 @@ fn a_run_that_goes_on_has_a_report_too() {
 }
 
 #[test]
-fn a_run_settles_after_many_epochs_alone() {
+fn a_run_has_converged_only_after_enough_epochs() {
     let home = tempfile::tempdir().unwrap();
     write_run(home.path(), "run", 1, 0, "", &[]);
     let folder = home.path().join("runs/run");
     std::fs::remove_file(folder.join("summary.json")).unwrap();
-    let says = |epochs: usize, best: usize| {
+    let text = |epochs: usize, best: usize| {
         let mut log = log(epochs, 0.95);
         log.iter_mut().zip(1..).for_each(|(row, epoch)| row.valid_dice = if epoch == best { 0.9 } else { 0.8 });
         write_csv(&folder.join("metrics.csv"), &log).unwrap();
@@ -444,17 +472,17 @@ fn a_run_settles_after_many_epochs_alone() {
         let curves = all.iter().find(|s| s.id == "curves").unwrap();
         format!("{:?}", curves.blocks)
     };
-    assert!(says(3, 3).contains("The last epoch is the best"));
-    let young = says(3, 2);
-    assert!(!young.contains("the run has settled,") && young.contains("1 epoch after the best one"), "{young}");
+    assert!(text(3, 3).contains("The last epoch is the best"));
+    let young = text(3, 2);
+    assert!(!young.contains("the run has converged,") && young.contains("1 epoch after the best one"), "{young}");
     assert!(young.contains("at least 10"), "{young}");
-    assert!(says(20, 11).contains("too few to say"));
-    assert!(says(20, 10).contains("No better epoch came in the last 10: the run has settled"));
-    assert!(says(200, 185).contains("at least 20"));
+    assert!(text(20, 11).contains("too few to decide"));
+    assert!(text(20, 10).contains("There is no better epoch in the last 10: the run has converged"));
+    assert!(text(200, 185).contains("at least 20"));
 }
 
 #[test]
-fn names_in_a_configuration_are_shown_and_not_run() {
+fn html_in_a_configuration_is_escaped() {
     let home = tempfile::tempdir().unwrap();
     write_run(home.path(), "odd", 1, 0, "[note]\n\"<script>alert(1)</script>\" = '\"><img src=x>'\n", &[]);
     carpus(home.path(), &["runs", "report", "runs/odd"]);

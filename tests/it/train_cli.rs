@@ -113,7 +113,7 @@ fn train_predict_evaluate_vote() {
     .output()
     .unwrap();
     let error = text(&out.stderr);
-    assert!(!out.status.success() && error.contains("4 of the images to score have no masks"), "{error}");
+    assert!(!out.status.success() && error.contains("4 of the images to score have no predicted masks"), "{error}");
 
     let out = carpus(folder, &TRAIN).output().unwrap();
     assert!(text(&out.stderr).contains("--resume"), "{}", text(&out.stderr));

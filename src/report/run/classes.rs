@@ -8,30 +8,30 @@ use crate::report::Section;
 use crate::report::wording::{counted, num};
 use crate::stats::{SampleSummary, summary};
 
-/// Dice of every class, lowest first.
+/// Dice per class, lowest first.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
-    let mut section = Section::new("classes", "Dice by class");
+    let mut section = Section::new("classes", "Dice per class");
     let (values, of): (Vec<(Bone, SampleSummary)>, String) = match &study.run.scores[..] {
-        [] => (logged(study), "best epoch, means over the validation images at the model's size".into()),
+        [] => (logged(study), "best epoch, mean over the validation images at the model's input size".into()),
         scores => {
             let of = |bone: Bone| summary(&scores.iter().map(|s| s.dice[bone.index()]).collect::<Vec<_>>());
             let values = Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect();
-            (values, format!("n = {} at their own size", counted(scores.len(), "held-out image", "held-out images")))
+            (values, format!("n = {} at original size", counted(scores.len(), "held-out image", "held-out images")))
         }
     };
     if values.is_empty() {
-        section.absent("No Dice by class: neither per_image_dice.csv nor the log holds it.");
+        section.absent("No Dice per class: neither per_image_dice.csv nor the log (metrics.csv) has it.");
         return section;
     }
     let mut sorted = values;
     sorted.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean).then(a.0.cmp(&b.0)));
     let (lowest, highest) = (&sorted[0], &sorted[sorted.len() - 1]);
     section.text(format!(
-        "From {} ({}) to {} ({}).",
-        lowest.0,
+        "Mean Dice per class ranges from {} ({}) to {} ({}).",
         num(lowest.1.mean, 4),
-        highest.0,
-        num(highest.1.mean, 4)
+        lowest.0,
+        num(highest.1.mean, 4),
+        highest.0
     ));
     let single = study.run.scores.is_empty();
     let rows = sorted
@@ -47,11 +47,12 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         .collect();
     section.figure(Figure {
         name: "dice-by-class".into(),
-        title: format!("Dice by class, lowest mean first ({of})"),
+        title: format!("Dice per class, lowest mean first ({of})"),
         note: if single {
             "The mean is at the right.".into()
         } else {
-            "Box: middle half with the median; whiskers: 5 % to 95 % of the images; the mean is at the right.".into()
+            "Box: quartiles and median; whiskers: 5th to 95th percentile of the images; the mean is at the right."
+                .into()
         },
         columns: 1,
         charts: vec![Chart::Rows(Rows {
@@ -62,7 +63,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         })],
     });
     section.table(
-        format!("Dice by class ({of})"),
+        format!("Dice per class ({of})"),
         &["class", "mean", "sd", "5 %", "median", "lowest"],
         sorted
             .iter()
@@ -77,7 +78,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section
 }
 
-/// The log's Dice of the best epoch.
+/// Dice per class in the best epoch of the log.
 fn logged(study: &RunStudy<'_>) -> Vec<(Bone, SampleSummary)> {
     let best = study.run.best().and_then(|(epoch, _)| study.run.epochs.get(epoch.checked_sub(1)?));
     let of = |bone: Bone| summary(&[*best?.dice.get(bone.index())?]);

@@ -5,47 +5,47 @@ use crate::figures::style::okabe_ito::{BLUE, GREEN, SKY, VERMILION};
 use crate::figures::style::{NEUTRAL, Rgb};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::report::Section;
-use crate::report::wording::{capital, count, counted, num, visible};
+use crate::report::wording::{count, counted, num, visible};
 use crate::tables::EpochRow;
 
-/// A run counts as settled after this share of its epochs without a better one, and at least so many.
-const SETTLED: (f64, usize) = (0.1, 10);
+/// A run has converged if there was no better epoch in this share of its epochs, and in at least this number of epochs.
+const CONVERGED: (f64, usize) = (0.1, 10);
 
-/// Loss, Dice and rate over the epochs.
+/// Loss, Dice and learning rate by epoch.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let mut section = Section::new("curves", "Curves");
     let epochs = &study.run.epochs;
     if epochs.is_empty() {
-        section.absent("No epoch is logged yet (metrics.csv).");
+        section.absent("metrics.csv has no epochs yet.");
         return section;
     }
-    // A logged best epoch beyond the log is none of these.
+    // The summary may name a best epoch that is not in the log.
     let best = study.run.best().filter(|(epoch, _)| (1..=epochs.len()).contains(epoch));
     if let Some((epoch, dice)) = best {
         let since = epochs.len() - epoch;
-        let needed = SETTLED.1.max((SETTLED.0 * epochs.len() as f64).ceil() as usize);
+        let needed = CONVERGED.1.max((CONVERGED.0 * epochs.len() as f64).ceil() as usize);
         section.text(format!(
-            "The best validation Dice, {}, came in epoch {} of {}.",
+            "The best validation Dice is {}, in epoch {} of {}.",
             num(dice, 4),
             count(epoch),
             count(epochs.len())
         ));
         section.meaning(match since {
-            0 => "The last epoch is the best: a longer run may get further.".to_owned(),
+            0 => "The last epoch is the best: a longer run may improve the Dice.".to_owned(),
             n if n >= needed => format!(
-                "No better epoch came in the last {}: the run has settled, and more epochs with these settings are \
-                 unlikely to raise the Dice.",
+                "There is no better epoch in the last {}: the run has converged, and more epochs with these settings are \
+                 unlikely to improve the Dice.",
                 count(n)
             ),
             n => format!(
-                "{} after the best one without a better one are too few to say whether the run has settled (at least {}): \
-                 a longer run may get further.",
-                capital(&counted(n, "epoch", "epochs")),
+                "The run continued for {} after the best one, too few to decide whether it has converged (at least {} are \
+                 needed): a longer run may improve the Dice.",
+                counted(n, "epoch", "epochs"),
                 count(needed)
             ),
         });
     }
-    // Stages may count their epochs from 1 again; along the axis they run on.
+    // Each stage counts its epochs from 1; the axis counts over all stages.
     let series = |name: &str, colour: Rgb, of: &dyn Fn(&EpochRow) -> Option<f64>| {
         let points = epochs.iter().enumerate().map(|(i, e)| ((i + 1) as f64, of(e).unwrap_or(f64::NAN))).collect();
         LineSeries { name: name.into(), colour, points }
@@ -61,7 +61,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     };
     section.figure(Figure {
         name: "curves".into(),
-        title: format!("The run by epoch (n = {})", count(epochs.len())),
+        title: format!("Training by epoch (n = {})", count(epochs.len())),
         note: String::new(),
         columns: 2,
         charts: vec![
@@ -74,17 +74,17 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 ],
             ),
             chart(
-                "Validation Dice at the model's size",
+                "Validation Dice at the model's input size",
                 "Dice",
                 vec![
-                    series("Dice of the weights as trained", SKY, &|e| e.valid_dice_raw),
-                    series("Dice (averaged weights, where there are any)", GREEN, &|e| Some(e.valid_dice)),
+                    series("Dice of the trained weights", SKY, &|e| e.valid_dice_raw),
+                    series("Dice of the averaged weights, if any", GREEN, &|e| Some(e.valid_dice)),
                 ],
             ),
-            chart("Rate", "base rate", vec![series("", NEUTRAL, &|e| Some(e.lr))]),
+            chart("Learning rate", "base learning rate", vec![series("", NEUTRAL, &|e| Some(e.lr))]),
             chart(
-                "Throughput of training",
-                "images a second",
+                "Training throughput",
+                "images per second",
                 vec![series("", NEUTRAL, &|e| Some(e.images_per_second))],
             ),
         ],

@@ -1,7 +1,8 @@
-//! The report of a training run: a single page beside what the run left, made from that alone. Nothing here needs
-//! libtorch.
+//! The report of a training run: a single HTML page in the run's folder, made from the files of the run and the data.
+//! It does not need libtorch.
 //!
-//! To add an analysis, add a file with a function from [`RunStudy`] to [`Section`], and a line in [`sections`].
+//! To add an analysis, add a file with a function from [`RunStudy`] to [`Section`], and add the function to
+//! [`sections`].
 
 mod classes;
 mod curves;
@@ -17,39 +18,39 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use study::{RunStudy, Worst};
+pub use study::{RunStudy, WorstImage};
 
 use super::{ReportError, Section, single_page};
 use crate::artefact::write_atomically;
 use crate::progress::Progress;
 use crate::runs::Run;
 
-/// File of the page in a run's folder.
+/// File name of the page in the run's folder.
 pub const PAGE: &str = "report.html";
-/// File of its numbers.
+/// File name of its numbers.
 pub const NUMBERS: &str = "report.json";
 
-/// Images shown where nothing else is asked for.
+/// Number of images drawn by default.
 pub const PICTURES: usize = 6;
 
-/// What was written.
+/// Files written by [`write()`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RunReport {
-    /// The page.
+    /// HTML page.
     pub page: PathBuf,
-    /// Every number of the page, as JSON.
+    /// JSON file with every number of the page.
     pub numbers: PathBuf,
-    /// What could not be read and is told in the page as well.
+    /// Files that could not be read, one sentence each; the page lists them too.
     pub notes: Vec<String>,
 }
 
-/// Writes `report.html` and `report.json` into the folder of a run. What the run did not leave, or cannot be read, is
-/// told in the page and does not stop the rest: a run that goes on has curves and no scores.
+/// Writes `report.html` and `report.json` into the folder of a run. The page lists files that are missing or cannot be
+/// read, and is made from the others: a run that has not ended has curves but no scores.
 ///
-/// `data` is where the images lie if not where the configuration says; `pictures` images are drawn, lowest Dice first.
+/// `data` is the data folder, if it is not the configured one. The `pictures` images with the lowest Dice are drawn.
 ///
 /// # Errors
-/// A folder that is no run, or the disk refuses.
+/// The folder is not a run, or a file cannot be written.
 pub fn write(
     folder: &Path,
     data: Option<&Path>,
@@ -70,7 +71,7 @@ pub fn write(
     Ok(RunReport { page: folder.join(PAGE), numbers: folder.join(NUMBERS), notes: study.notes })
 }
 
-/// Every section, in the order of the page.
+/// All sections, in page order.
 pub fn sections(study: &RunStudy<'_>) -> Vec<Section> {
     let sections: [fn(&RunStudy<'_>) -> Section; 7] = [
         overview::section,

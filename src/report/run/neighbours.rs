@@ -9,28 +9,29 @@ use crate::report::Section;
 use crate::report::wording::{count, counted, num};
 use crate::scores::Errors;
 
-/// Pairs shown in the figure; in the table.
-const SHOWN: usize = 12;
-const LISTED: usize = 40;
+/// Number of pairs in the figure.
+const PAIRS_IN_FIGURE: usize = 12;
+/// Number of pairs in the table.
+const PAIRS_IN_TABLE: usize = 40;
 
-/// Pixels predicted as `predicted` that are not annotated as such and are annotated as `truth`.
+/// Pixels that are predicted as `predicted`, not annotated as `predicted`, and annotated as `truth`.
 struct Pair {
     predicted: Bone,
     truth: Bone,
     px: u64,
-    /// Of the pixels predicted as `predicted`, per cent.
+    /// Share of the pixels predicted as `predicted`, per cent.
     share: f64,
 }
 
-/// Which class is predicted where another is annotated.
+/// Pixels predicted as one class and annotated as another, by pair of classes.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
-    let mut section = Section::new("neighbours", "Confusion of neighbours");
+    let mut section = Section::new("neighbours", "Confusion between classes");
     let Some(errors) = &study.errors else {
-        section.absent("Needs the predictions and the annotations of the held-out images.");
+        section.absent("This section needs the predictions and the annotations of the held-out images.");
         return section;
     };
     let mut pairs = pairs(errors);
-    // By pixels: a large share of a class that is hardly predicted is of little weight.
+    // By pixels, not by share: a large share of a class with few predicted pixels matters little.
     pairs.sort_by(|a, b| b.px.cmp(&a.px).then(a.predicted.cmp(&b.predicted)).then(a.truth.cmp(&b.truth)));
     let wrong: u64 = errors.classes.iter().map(|c| c.false_positive_px).sum();
     let confused: u64 = pairs.iter().map(|p| p.px).sum();
@@ -46,30 +47,31 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             .collect::<Vec<_>>()),
     );
     if pairs.is_empty() {
-        section.text("No pixel is predicted as one class where another is annotated.");
+        section.text("No pixel is predicted as one class and annotated as another.");
         return section;
     }
     let share = |part: u64| num(100.0 * part as f64 / wrong as f64, 1);
     section.text(format!(
-        "{} % of the pixels predicted wrongly ({} px an image) lie on another bone; {} % lie on one that is no neighbour.",
+        "{} % of the false-positive pixels are annotated as another bone ({} px per image, summed over the 29 classes); {} % \
+         as a bone that is not a neighbour.",
         share(confused),
         num(confused as f64 / errors.images as f64, 0),
         share(apart),
     ));
     section.meaning(if 2 * apart > confused {
-        "Most of it is between bones that do not touch: a finger or a row of bones taken for another, or swapped labels. \
-         Look at the worst images."
+        "Most of this confusion is between bones that do not touch: fingers or rows of bones confused with one another, or \
+         swapped labels. Look at the worst images."
     } else if 2 * confused > wrong {
-        "Most wrong pixels are disputes between neighbours over their common border."
+        "Most false-positive pixels are on a neighbouring bone, at the common border."
     } else {
-        "Most wrong pixels lie on no bone: the rim tells more than the neighbours."
+        "Most false-positive pixels are on no bone: see the errors by distance from the outline."
     });
-    section.figure(most(errors, &pairs));
+    section.figure(largest_pairs(errors, &pairs));
     section.figure(wrist(errors, &pairs));
     section.table(
-        format!("{} of {} pairs, most pixels first", count(LISTED.min(pairs.len())), count(pairs.len())),
-        &["predicted", "on the annotation of", "neighbours", "% of the predicted", "px an image"],
-        pairs[..LISTED.min(pairs.len())]
+        format!("{} of {} pairs, most pixels first", count(PAIRS_IN_TABLE.min(pairs.len())), count(pairs.len())),
+        &["predicted", "annotated", "neighbours", "% of predicted", "px per image"],
+        pairs[..PAIRS_IN_TABLE.min(pairs.len())]
             .iter()
             .map(|p| {
                 vec![
@@ -85,11 +87,11 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section
 }
 
-/// The pairs with most pixels.
-fn most(errors: &Errors, pairs: &[Pair]) -> Figure {
+/// Figure of the pairs with the most pixels.
+fn largest_pairs(errors: &Errors, pairs: &[Pair]) -> Figure {
     let per_image = |pair: &Pair| pair.px as f64 / errors.images as f64;
     let row = |p: &Pair| {
-        let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("no neighbours", NEUTRAL) };
+        let (name, colour) = if are_neighbours(p) { ("neighbours", PURPLE) } else { ("not neighbours", NEUTRAL) };
         CategoryRow {
             label: format!("{} on {}", p.predicted, p.truth),
             marks: vec![Mark::Bar { name: name.into(), colour, value: per_image(p), interval: None }],
@@ -98,15 +100,15 @@ fn most(errors: &Errors, pairs: &[Pair]) -> Figure {
     };
     Figure {
         name: "confused-pairs".into(),
-        title: format!("Predicted class on another's annotation (n = {})", counted(errors.images, "image", "images")),
-        note: "Pixels per image that are predicted as a class, not annotated as it and annotated as the other; most pixels \
-               first. At the right: their share of the pixels predicted as the class."
+        title: format!("Pixels predicted as one class and annotated as another (n = {})", counted(errors.images, "image", "images")),
+        note: "“A on B”: pixels per image that are predicted as A, not annotated as A, and annotated as B; most pixels first. At \
+               the right: share of the pixels predicted as A."
             .into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
             axis: Axis::from_zero("pixels per image", pairs.iter().map(per_image)),
-            rows: pairs.iter().take(SHOWN).map(row).collect(),
+            rows: pairs.iter().take(PAIRS_IN_FIGURE).map(row).collect(),
             reference: None,
         })],
     }
@@ -127,7 +129,7 @@ fn are_neighbours(pair: &Pair) -> bool {
     pair.predicted.neighbours().contains(&pair.truth)
 }
 
-/// The bones of the wrist against each other, where nearly all neighbours are.
+/// Figure of the confusion between the bones of the wrist, which has most of the neighbours.
 fn wrist(errors: &Errors, pairs: &[Pair]) -> Figure {
     let bones: Vec<Bone> =
         Bone::all().filter(|b| matches!(b.group(), BoneGroup::Carpal | BoneGroup::Forearm)).collect();
@@ -143,10 +145,10 @@ fn wrist(errors: &Errors, pairs: &[Pair]) -> Figure {
     Figure {
         name: "confused-wrist".into(),
         title: format!(
-            "The wrist: predicted (rows) on the annotation of (columns), n = {}",
+            "Wrist: predicted class (rows) by annotated class (columns), n = {}",
             counted(errors.images, "image", "images")
         ),
-        note: "Per cent of the row's predicted pixels.".into(),
+        note: "Per cent of the pixels predicted as the class of the row.".into(),
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap {
             title: String::new(),

@@ -5,7 +5,7 @@ use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Content, Section, Tile};
 use crate::runs::RunSummary;
 
-/// What was trained, and what came of it.
+/// The model, its results and the warnings.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let mut section = Section::new("overview", "Overview");
     let run = study.run;
@@ -13,15 +13,15 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let model = match (of("model.architecture"), of("model.encoder")) {
         (Some(architecture), Some(encoder)) => format!("{architecture} on {encoder}"),
         (Some(architecture), None) => architecture,
-        _ => "not named".into(),
+        _ => "unknown".into(),
     };
     let size = of("size").map_or_else(String::new, |size| format!(" at {size} px"));
-    let held = of("data.fold").map_or_else(String::new, |fold| format!(", fold {fold} held out"));
+    let held_out = of("data.fold").map_or_else(String::new, |fold| format!(", fold {fold} held out"));
     let loss = run.setting("loss").and_then(toml::Value::as_table).map_or_else(String::new, |loss| {
-        let terms: Vec<String> = loss.iter().map(|(name, weight)| format!("{name} {}", term(weight))).collect();
+        let terms: Vec<String> = loss.iter().map(|(name, weight)| format!("{name} {}", loss_weight(weight))).collect();
         format!("; loss {}", visible(&terms.join(", ")))
     });
-    section.text(format!("Model: {model}{size}{held}{loss}."));
+    section.text(format!("Model: {model}{size}{held_out}{loss}."));
 
     let asked = run.epochs_asked();
     let mut tiles = Vec::new();
@@ -29,22 +29,25 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         tiles.push(Tile { label: label.into(), value, note });
     };
     if let Some(dice) = run.held_out() {
-        tile("held-out Dice", num(dice, 4), "images at their own size".into());
+        tile("held-out Dice", num(dice, 4), "images at original size".into());
+    } else if run.scores_unusable {
+        tile("held-out Dice", "–".into(), "per_image_dice.csv cannot be used; see the warning below".into());
     }
     if let Some((epoch, dice)) = run.best() {
-        tile("best Dice", num(dice, 4), format!("at the model's size, epoch {epoch}"));
+        tile("best Dice", num(dice, 4), format!("at the model's input size, epoch {epoch}"));
     }
     let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
     tile("epochs", count(run.epochs.len()), of_asked);
     if let Some(RunSummary { training_images, validation_images, seconds, .. }) = &run.summary {
-        tile("images", count(*training_images), format!("learnt from, {} held out", count(*validation_images)));
+        tile("images", count(*training_images), format!("for training, {} held out", count(*validation_images)));
         let (value, unit) = if *seconds < 7200.0 { (seconds / 60.0, "minutes") } else { (seconds / 3600.0, "hours") };
         tile("time", num(value, 1), unit.into());
     }
     if let Some(rate) = run.images_per_second() {
         let waiting: Vec<f64> = run.epochs.iter().map(|e| e.waiting).collect();
-        let waiting = crate::stats::summary(&waiting).map(|s| format!(", {} % waiting", num(100.0 * s.median, 0)));
-        tile("images a second", num(rate, 1), format!("median epoch{}", waiting.unwrap_or_default()));
+        let waiting =
+            crate::stats::summary(&waiting).map(|s| format!(", {} % waiting for data", num(100.0 * s.median, 0)));
+        tile("images per second", num(rate, 1), format!("median epoch{}", waiting.unwrap_or_default()));
     }
     let memory = run.epochs.iter().filter_map(|e| e.memory_mb).reduce(f64::max);
     if let Some(memory) = memory {
@@ -53,11 +56,11 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section.blocks.push(Content::Tiles(tiles));
     match &run.summary {
         None => section.absent(format!(
-            "No summary.json: the run has not ended. It stands at {}.",
+            "No summary.json: the run has not ended. It has done {}.",
             counted(run.epochs.len(), "epoch", "epochs")
         )),
         Some(summary) if summary.stopped_early => {
-            section.text("It ended before its time, since no better epoch was in sight.");
+            section.text("The run was stopped early, because the validation Dice did not improve.");
         }
         Some(_) => {}
     }
@@ -74,7 +77,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section
 }
 
-/// The weight of a loss, given alone or among its options.
-fn term(value: &toml::Value) -> String {
+/// Weight of a loss term, which is given alone or in a table of options.
+fn loss_weight(value: &toml::Value) -> String {
     value.get("weight").unwrap_or(value).to_string()
 }

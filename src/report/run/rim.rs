@@ -8,14 +8,14 @@ use crate::report::Section;
 use crate::report::wording::{count, counted, num};
 use crate::scores::{ClassErrors, DISTANCES, Errors};
 
-/// Which of [`DISTANCES`] bounds the rim.
+/// Index in [`DISTANCES`] of the largest distance that counts as near the outline (key `rim` in the numbers).
 const RIM: usize = 2;
 
-/// Whether errors lie along the outlines or inside the bones.
+/// Wrong pixels by their distance from the annotated outline.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
-    let mut section = Section::new("rim", "Rim against interior");
+    let mut section = Section::new("rim", "Errors by distance from the outline");
     let Some(errors) = &study.errors else {
-        section.absent("Needs the predictions and the annotations of the held-out images.");
+        section.absent("This section needs the predictions and the annotations of the held-out images.");
         return section;
     };
     let wrong = Wrong::of(errors);
@@ -25,35 +25,45 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section.number("missed", wrong.missed);
     section.number("invented", wrong.invented);
     if wrong.all() == 0 {
-        section.text("No pixel is wrong.");
+        section.text("All pixels are correct.");
         return section;
     }
     let share = wrong.percent(wrong.rim);
     section.number("rim_share", share / 100.0);
     section.text(format!(
-        "{} % of the wrong pixels lie within {} px of the annotated outline (at the images' own size): {} px predicted too \
-         much and {} px too little an image in all. Missed altogether: {}; predicted where nothing is annotated: {}.",
-        num(share, 1),
-        DISTANCES[RIM],
+        "Per image, there are {} false-positive and {} false-negative pixels, summed over the 29 classes, at original size; {} \
+         % of them are within {} px of the annotated outline. Annotated but not predicted at all: {}; predicted but not \
+         annotated at all: {}.",
         num(wrong.positives as f64 / errors.images as f64, 0),
         num(wrong.negatives as f64 / errors.images as f64, 0),
+        num(share, 1),
+        DISTANCES[RIM],
         bones(wrong.missed),
         bones(wrong.invented),
     ));
     section.meaning(if share >= 50.0 {
-        "Most errors are a matter of the last pixels: resolution, a loss of the boundary or PointRend can lower them, \
-         and so can a more even annotation."
+        "Most errors are within a few pixels of the outline. A higher resolution, a boundary loss, PointRend or more \
+         consistent annotations can reduce them."
     } else {
-        "Most errors are whole parts of bones: look at the worst images and the confusion of neighbours before the rim."
+        "Most errors are whole parts of bones: look at the worst images and the confusion between classes first."
     });
     section.figure(figure(&wrong, errors.images));
     let classes = classes(errors);
     section.table(
         format!(
-            "Wrong pixels by class in per cent of its annotated pixels, most beyond {} px of the outline first",
+            "Wrong pixels per class in per cent of its annotated pixels, near (up to {} px) and far from the outline; most far \
+             errors first",
             DISTANCES[RIM]
         ),
-        &["class", "rim, too much", "rim, too little", "beyond, too much", "beyond, too little", "missed", "invented"],
+        &[
+            "class",
+            "near, false positive",
+            "near, false negative",
+            "far, false positive",
+            "far, false negative",
+            "images: not predicted",
+            "images: not annotated",
+        ],
         classes.iter().map(row).collect(),
     );
     let band = |(name, [positive, negative]): &(String, [u64; 2])| json!({"band": name, "false_positive_px": positive, "false_negative_px": negative});
@@ -65,17 +75,17 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
 
 /// Wrong pixels of all classes.
 struct Wrong {
-    /// Predicted and not annotated.
+    /// False-positive pixels: predicted, not annotated.
     positives: u64,
-    /// Annotated and not predicted.
+    /// False-negative pixels: annotated, not predicted.
     negatives: u64,
-    /// Either, within the rim.
+    /// Wrong pixels near the outline.
     rim: u64,
-    /// Bones.
+    /// Bones that are annotated but not predicted at all.
     missed: usize,
-    /// Bones.
+    /// Bones that are predicted but not annotated at all.
     invented: usize,
-    /// Positives and negatives by their distance to the outline, and how that is called.
+    /// False positives and false negatives by distance from the outline, with the name of the distance.
     bands: Vec<(String, [u64; 2])>,
 }
 
@@ -83,7 +93,7 @@ impl Wrong {
     fn of(errors: &Errors) -> Wrong {
         let sum = |of: &dyn Fn(&ClassErrors) -> u64| errors.classes.iter().map(of).sum::<u64>();
         let (positives, negatives) = (sum(&|c| c.false_positive_px), sum(&|c| c.false_negative_px));
-        // Up to each distance, and in all.
+        // Up to each distance, then all.
         let within: Vec<[u64; 2]> = (0..DISTANCES.len())
             .map(|i| [sum(&|c| c.positives_within[i]), sum(&|c| c.negatives_within[i])])
             .chain([[positives, negatives]])
@@ -123,10 +133,7 @@ fn figure(wrong: &Wrong, images: usize) -> Figure {
         let [positive, negative] = px.map(|px| wrong.percent(px));
         CategoryRow {
             label: name.clone(),
-            marks: vec![
-                bar("predicted, not annotated", VERMILION, positive),
-                bar("annotated, not predicted", BLUE, negative),
-            ],
+            marks: vec![bar("false positive", VERMILION, positive), bar("false negative", BLUE, negative)],
             note: format!("{} % and {} %", num(positive, 1), num(negative, 1)),
         }
     };
@@ -134,27 +141,28 @@ fn figure(wrong: &Wrong, images: usize) -> Figure {
     Figure {
         name: "rim".into(),
         title: format!(
-            "Wrong pixels by their distance to the annotated outline (n = {})",
+            "Wrong pixels by distance from the annotated outline (n = {})",
             counted(images, "image", "images")
         ),
-        note: "Per cent of all wrong pixels. A bone predicted where none is annotated counts as far off.".into(),
+        note: "Per cent of all wrong pixels. A predicted bone that is not annotated counts as more than 16 px away."
+            .into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::from_zero("share of the wrong pixels (%)", shares),
+            axis: Axis::from_zero("share of wrong pixels (%)", shares),
             rows: wrong.bands.iter().map(row).collect(),
             reference: None,
         })],
     }
 }
 
-/// The classes with a pixel, those with most errors beyond the rim first.
+/// Classes with pixels, those with the most errors far from the outline first.
 fn classes(errors: &Errors) -> Vec<(Bone, &ClassErrors)> {
     let mut classes: Vec<(Bone, &ClassErrors)> =
         Bone::all().map(|b| (b, &errors.classes[b.index()])).filter(|(_, c)| c.truth_px + c.predicted_px > 0).collect();
-    let interior =
+    let far =
         |c: &ClassErrors| c.false_positive_px - c.positives_within[RIM] + c.false_negative_px - c.negatives_within[RIM];
-    classes.sort_by(|a, b| of_truth(b.1, interior(b.1)).total_cmp(&of_truth(a.1, interior(a.1))).then(a.0.cmp(&b.0)));
+    classes.sort_by(|a, b| of_truth(b.1, far(b.1)).total_cmp(&of_truth(a.1, far(a.1))).then(a.0.cmp(&b.0)));
     classes
 }
 
@@ -171,7 +179,7 @@ fn row((bone, c): &(Bone, &ClassErrors)) -> Vec<String> {
     ]
 }
 
-/// Per cent of the class's annotated pixels.
+/// `px` in per cent of the annotated pixels of the class.
 fn of_truth(c: &ClassErrors, px: u64) -> f64 {
     100.0 * px as f64 / c.truth_px.max(1) as f64
 }

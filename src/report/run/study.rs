@@ -13,32 +13,32 @@ use crate::scores::{ComparedMasks, Errors, ImageScore, read_flat};
 /// Longest side of a comparison, px.
 const SIDE: u32 = 640;
 
-/// Everything a section of a run's report may look at.
+/// Input of the sections of a run's report.
 pub struct RunStudy<'a> {
     /// The run.
     pub run: &'a Run,
-    /// Errors of the held-out images in pixels; `None` without predictions or data.
+    /// Pixel errors summed over the held-out images; `None` without predictions or data.
     pub errors: Option<Errors>,
     /// Pictures of the images with the lowest Dice, lowest first.
-    pub worst: Vec<Worst>,
-    /// What could not be read.
+    pub worst: Vec<WorstImage>,
+    /// Files that could not be read, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// An image with its comparison of annotation and prediction.
+/// An image, and a picture that compares its annotation and prediction.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Worst {
-    /// Its scores.
+pub struct WorstImage {
+    /// Dice per class.
     pub score: ImageScore,
-    /// Patient.
+    /// Id of the patient.
     pub patient_id: String,
-    /// The whole hand, and below it the class with the lowest Dice enlarged where a mask has a pixel; JPEG in base64.
+    /// The whole hand, and below it an enlarged view of the class with the lowest Dice, if it has pixels; JPEG in base64.
     pub jpeg: String,
 }
 
 impl<'a> RunStudy<'a> {
-    /// Reads the predictions and the data that the run was held against. `data` is the data folder if not the
-    /// configured one; `pictures` images are drawn.
+    /// Reads the predictions of the run and compares them with the annotations. `data` is the data folder, if it is not
+    /// the configured one; `pictures` images are drawn.
     pub fn new(run: &'a Run, data: Option<&Path>, pictures: usize, progress: &dyn Progress) -> RunStudy<'a> {
         let mut study = RunStudy { run, errors: None, worst: Vec::new(), notes: run.problems.clone() };
         if let Err(reason) = study.compare(data, pictures, progress) {
@@ -50,12 +50,13 @@ impl<'a> RunStudy<'a> {
     fn compare(&mut self, data: Option<&Path>, pictures: usize, progress: &dyn Progress) -> Result<(), String> {
         let file = self.run.path.join("predictions.csv");
         if !file.is_file() {
-            return Err("no predictions.csv: the run has not ended, or was not to evaluate".into());
+            return Err("no predictions.csv: the run has not ended, or its configuration turns evaluation off".into());
         }
         let configured = self.run.setting("data.root").and_then(toml::Value::as_str).map(Path::new);
-        let root = data.or(configured).ok_or("config.toml has no data.root: name the data folder with --data")?;
-        let dataset = Dataset::open(root)
-            .map_err(|e| format!("{e}: without the data there is nothing to draw; name its folder with --data"))?;
+        let root = data.or(configured).ok_or("config.toml has no data.root; give the data folder with --data")?;
+        let dataset = Dataset::open(root).map_err(|e| {
+            format!("{e}; the images and errors cannot be shown without the data: give its folder with --data")
+        })?;
         let of_crops = self.run.path.join(CROP_PREDICTIONS);
         let file = if dataset.is_copy() && of_crops.is_file() { of_crops } else { file };
         expect_space(&file, dataset.space()).map_err(|e| e.to_string())?;
@@ -98,7 +99,7 @@ impl<'a> RunStudy<'a> {
         let mut lowest: Vec<&ImageScore> = self.run.scores.iter().collect();
         lowest.sort_by(|a, b| a.mean().total_cmp(&b.mean()).then_with(|| a.image_id.cmp(&b.image_id)));
         lowest.truncate(pictures);
-        let drawn: Vec<Result<Worst, String>> = lowest
+        let drawn: Vec<Result<WorstImage, String>> = lowest
             .into_par_iter()
             .filter_map(|score| Some((score, found.iter().find(|f| f.0.image_id == score.image_id)?)))
             .map(|(score, image)| picture(&dataset, image.0, score, &masks(image)?))
@@ -112,7 +113,7 @@ impl<'a> RunStudy<'a> {
         Ok(())
     }
 
-    /// A setting as text, without quotes; `None` where the configuration has no such key.
+    /// A setting as text, without quotes; `None` if the configuration has no such key.
     pub(super) fn setting(&self, key: &str) -> Option<String> {
         self.run.setting(key).map(|value| match value {
             toml::Value::String(text) => text.clone(),
@@ -126,7 +127,7 @@ fn picture(
     entry: &ImageEntry,
     score: &ImageScore,
     ComparedMasks { truth, prediction, .. }: &ComparedMasks,
-) -> Result<Worst, String> {
+) -> Result<WorstImage, String> {
     let image = dataset.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
     let options = draw::Options { max_size: SIDE, ..draw::Options::default() };
     let mut pictures = vec![(String::new(), draw::compare(&image, truth, prediction, &options))];
@@ -137,5 +138,5 @@ fn picture(
     }
     let style = draw::SheetStyle { columns: 1, gap: 6, background: [0; 3], ..draw::SheetStyle::default() };
     let jpeg = jpeg(&draw::contact_sheet(&pictures, &style))?;
-    Ok(Worst { score: score.clone(), patient_id: entry.patient_id.clone(), jpeg })
+    Ok(WorstImage { score: score.clone(), patient_id: entry.patient_id.clone(), jpeg })
 }

@@ -2,38 +2,42 @@ use serde_json::json;
 
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Content, Section, Shown};
+use crate::report::{CaptionedPicture, Content, Section};
 
-/// Images with the lowest Dice, drawn.
+/// Images with the lowest Dice, with pictures.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let mut section = Section::new("worst", "Worst images");
     let scores = &study.run.scores;
     if scores.is_empty() {
-        section.absent("No per_image_dice.csv: the held-out images were not scored.");
+        section.absent(if study.run.scores_unusable {
+            "per_image_dice.csv cannot be used; see the warning in the overview."
+        } else {
+            "No per_image_dice.csv: the held-out images were not scored."
+        });
         return section;
     }
     let mut sorted: Vec<_> = scores.iter().collect();
     sorted.sort_by(|a, b| a.mean().total_cmp(&b.mean()).then_with(|| a.image_id.cmp(&b.image_id)));
     if study.worst.is_empty() {
-        section.absent("No picture could be drawn; the overview says why.");
+        section.absent("No picture could be drawn; see the warning in the overview.");
     } else {
         section.text(
-            "Red: predicted, not annotated. Blue: annotated, not predicted. Magenta: one class in place of another. \
-             A faint outline is the annotation. Below each hand its lowest class enlarged.",
+            "Red: false positive (predicted, not annotated). Blue: false negative (annotated, not predicted). Magenta: predicted \
+             as another class. Faint outline: annotation. Below each hand: the class with the lowest Dice, enlarged.",
         );
-        let shown = study.worst.iter().map(|worst| {
+        let pictures = study.worst.iter().map(|worst| {
             let (bone, dice) = worst.score.worst();
-            Shown {
+            CaptionedPicture {
                 jpeg: worst.jpeg.clone(),
                 title: visible(&worst.score.image_id),
                 severity: String::new(),
                 lines: vec![
                     format!("mean Dice {}, patient {}", num(worst.score.mean(), 4), visible(&worst.patient_id)),
-                    format!("lowest: {bone}, Dice {}", num(dice, 4)),
+                    format!("lowest class: {bone}, Dice {}", num(dice, 4)),
                 ],
             }
         });
-        section.blocks.push(Content::Pictures(shown.collect()));
+        section.blocks.push(Content::Pictures(pictures.collect()));
     }
     let listed = 20.min(sorted.len());
     section.table(
@@ -42,7 +46,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             count(listed),
             counted(sorted.len(), "held-out image", "held-out images")
         ),
-        &["image", "mean Dice", "worst class", "its Dice", "classes below 0.9"],
+        &["image", "mean Dice", "worst class", "Dice of worst class", "classes below 0.9"],
         sorted[..listed]
             .iter()
             .map(|s| {

@@ -11,7 +11,7 @@ use crate::report::{Section, Study};
 use crate::stats::{SampleSummary, summary};
 use crate::tables::{BoneRow, TableRow, numbers_by};
 
-/// How large each bone is, and in how many images it is missing.
+/// Area of each class, and the number of images in which it is missing.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("class_areas", "Class areas");
     let mut any = false;
@@ -26,7 +26,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         let areas = numbers_by(&bones.collect()?, "class", col("area_px"))?;
         let found: Vec<(Bone, Option<SampleSummary>)> =
             Bone::all().map(|b| (b, areas.get(&b.index()).and_then(|a| summary(a)))).collect();
-        one_subset(&mut section, subset, masked.column("image_id")?.n_unique()?, &found);
+        add_subset(&mut section, subset, masked.column("image_id")?.n_unique()?, &found);
     }
     if !any {
         section.absent("There are no masks to measure.");
@@ -34,12 +34,12 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bone, Option<SampleSummary>)]) {
+fn add_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bone, Option<SampleSummary>)]) {
     let present: Vec<(Bone, &SampleSummary)> = found.iter().filter_map(|(b, s)| Some((*b, s.as_ref()?))).collect();
     let by_median = |a: &&(Bone, &SampleSummary), b: &&(Bone, &SampleSummary)| a.1.median.total_cmp(&b.1.median);
     if let (Some(least), Some(most)) = (present.iter().min_by(by_median), present.iter().max_by(by_median)) {
         section.text(format!(
-            "{}, n = {}: medians run from {} px ({}) to {} px ({}), a factor of {}.",
+            "{}, n = {} images: median areas range from {} px ({}) to {} px ({}), a factor of {}.",
             capital(subset.name()),
             count(images),
             median(least.1.median),
@@ -57,10 +57,14 @@ fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bo
         .collect();
     if missing.is_empty() {
         section.meaning(
-            "Every class is there in every image with masks. A loss averaged over classes weighs the small ones up.",
+            "Every image with masks has every class. A loss that is averaged over classes gives small classes more weight per \
+             pixel.",
         );
     } else {
-        section.absent(format!("Not in every image with masks (images without it): {}.", missing.join(", ")));
+        section.absent(format!(
+            "Classes that are missing in some images with masks (number of images): {}.",
+            missing.join(", ")
+        ));
     }
     let numbers: Map<String, serde_json::Value> = found.iter().map(|(b, s)| (b.name().to_owned(), json!(s))).collect();
     section.number(subset.name(), json!({"images": images, "area_px": numbers}));
@@ -75,8 +79,8 @@ fn one_subset(section: &mut Section, subset: Subset, images: usize, found: &[(Bo
         })
         .collect();
     section.table(
-        format!("Area in px, {subset}, in the order of the classes"),
-        &["class", "n", "mean", "sd", "sd (% of mean)", "median", "middle half"],
+        format!("Area in px, {subset}, in class order"),
+        &["class", "n", "mean", "sd", "sd (% of mean)", "median", "quartiles"],
         rows,
     );
 }
@@ -96,7 +100,7 @@ fn figure(subset: Subset, images: usize, present: &[(Bone, &SampleSummary)]) -> 
     Figure {
         name: format!("class-areas-{subset}"),
         title: format!("Areas of the 29 classes, {subset} (n = {})", counted(images, "image", "images")),
-        note: "Box: middle half with the median (number at the right, px); whiskers: 5 % to 95 %.".into(),
+        note: "Box: quartiles and median (number at the right, px); whiskers: 5th to 95th percentile.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),

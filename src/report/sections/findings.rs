@@ -7,13 +7,13 @@ use crate::audit::{FindingRow, Severity};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Content, Section, Shown, Study};
+use crate::report::{CaptionedPicture, Content, Section, Study};
 use crate::tables::{TableRow, cells, counts, is, wholes};
 
-/// Severities, the worst first.
+/// Severities, worst first.
 const SEVERITIES: [Severity; 3] = [Severity::High, Severity::Medium, Severity::Low];
 
-/// Suspicious images and annotations, with their pictures.
+/// Findings of the audit, with their pictures.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("findings", "Findings");
     let Some(findings) = study.findings else {
@@ -31,7 +31,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     }
     let images = frame.column("image_id")?.n_unique()?;
     section.text(format!(
-        "{} on {}: {} of severity high, {} medium, {} low.",
+        "{} on {}: {} of high severity, {} medium, {} low.",
         counted(findings.len(), "finding", "findings"),
         counted(images, "image", "images"),
         count(high),
@@ -39,12 +39,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         count(low),
     ));
     section.meaning(format!(
-        "Findings are suspicions for a person to judge, ranked, the worst first; {}.",
-        if high > 0 {
-            "those of severity high are most likely errors"
-        } else {
-            "none is likely enough to be called high"
-        }
+        "Findings are suspected errors, worst first; a person must check them. {}.",
+        if high > 0 { "Those of high severity are the most likely errors" } else { "None has high severity" }
     ));
     let checks = checks(&frame)?;
     let by_check = checks.iter().map(|(c, n)| (c, json!({"high": n[0], "medium": n[1], "low": n[2]})));
@@ -62,7 +58,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.number("with_picture", with_picture);
     if with_picture > 0 && with_picture < findings.len() {
         section.text(format!(
-            "The audit drew a picture of {} and left out {}: `carpus audit --evidence` sets how many it draws.",
+            "The audit drew pictures of {} and left out {}: set their number with `carpus audit --evidence`.",
             counted(with_picture, "finding", "findings"),
             count(findings.len() - with_picture),
         ));
@@ -78,15 +74,15 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         })
         .collect();
     section.table(
-        format!("{} of {}, the worst first", count(rows_shown), counted(findings.len(), "finding", "findings")),
-        &["severity", "score", "check", "image", "class", "what was seen", "suggestion"],
+        format!("{} of {}, worst first", count(rows_shown), counted(findings.len(), "finding", "findings")),
+        &["severity", "score", "check", "image", "class", "description", "suggestion"],
         rows,
     );
     section.blocks.push(Content::Link("findings.csv".into(), "All findings as CSV".into()));
     Ok(section)
 }
 
-/// How many findings of each severity the checks have, those with most of the worst first.
+/// Number of findings of each check by severity; checks with the most findings of high severity first.
 fn checks(findings: &DataFrame) -> PolarsResult<Vec<(String, [usize; 3])>> {
     let [high, medium, low] = SEVERITIES.map(Severity::name);
     let of_severity = SEVERITIES.map(|severity| is("severity", severity).sum().alias(severity.name()));
@@ -98,14 +94,14 @@ fn checks(findings: &DataFrame) -> PolarsResult<Vec<(String, [usize; 3])>> {
     Ok(names.map(|(i, name)| (name, counts.each_ref().map(|of_severity| of_severity[i]))).collect())
 }
 
-fn picture(study: &Study<'_>, finding: &FindingRow) -> Shown {
-    let of = if finding.label.is_empty() { String::new() } else { format!(", {}", visible(&finding.label)) };
+fn picture(study: &Study<'_>, finding: &FindingRow) -> CaptionedPicture {
+    let class = if finding.label.is_empty() { String::new() } else { format!(", {}", visible(&finding.label)) };
     let lines = [
         format!("{} (score {})", visible(&finding.message), num(finding.score, 2)),
         visible(&finding.suggestion),
-        format!("image {}{of}", visible(&finding.image_id)),
+        format!("image {}{class}", visible(&finding.image_id)),
     ];
-    Shown {
+    CaptionedPicture {
         jpeg: study.evidence.pictures.get(&finding.evidence).cloned().unwrap_or_default(),
         title: finding.check.name.to_owned(),
         severity: finding.severity.name().to_owned(),

@@ -5,15 +5,17 @@ use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::{Chart, Figure, FittedLine, FittedPoint, Scatter, ScatterSeries};
 use crate::report::study::{SUBSETS, sex_colour};
-use crate::report::wording::{capital, correlation, correlation_says, count, counted, interval, listed, num, p_text};
+use crate::report::wording::{
+    capital, correlation, correlation_conclusion, count, counted, difference_conclusion, interval, listed, num, p_text,
+};
 use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{Correlation, MeanResponse, Ols, OlsError, complete_pairs, ols, pearson, spearman};
 use crate::tables::{filtered, is, values};
 
-/// Values of a column, row by row.
+/// Values of a column by row.
 type Values = Vec<Option<f64>>;
 
-/// Hands, or the mean hands of patients, with what may explain their size.
+/// Mask sizes of images, or per-patient means, with the explanatory variables.
 struct Cases {
     mask_px: Values,
     male: Values,
@@ -21,10 +23,10 @@ struct Cases {
     quantities: Vec<Values>,
 }
 
-/// Mask size against height, weight and age, one at a time and together.
+/// Correlations and a regression of mask size with height, weight, age and sex.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
-    let mut section = Section::new("mask_size", "Mask size against metadata");
-    section.text("Mask size is the sum of the areas of an image's 29 classes, in pixels of the image.");
+    let mut section = Section::new("mask_size", "Mask size by metadata");
+    section.text("Mask size is the total area of the 29 classes of an image, in pixels of the image.");
     let mut any = false;
     for subset in SUBSETS {
         let hands = study.masked(subset)?;
@@ -32,14 +34,14 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             let all = study.hands(subset)?.height();
             if all > 0 {
                 section.absent(format!(
-                    "None of the {} has masks; scan with predictions to measure them.",
-                    counted(all, &format!("{subset} image"), &format!("{subset} images"))
+                    "{} no masks. To measure them, scan with predictions.",
+                    counted(all, &format!("{subset} image has"), &format!("{subset} images have"))
                 ));
             }
             continue;
         }
         any = true;
-        one_subset(&mut section, subset, &hands)?;
+        add_subset(&mut section, subset, &hands)?;
     }
     if !any {
         section.absent("There are no masks to measure.");
@@ -47,41 +49,43 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-fn one_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> PolarsResult<()> {
-    let (images, patients) = (Cases::of(hands)?, Cases::of(&mean_hands(hands)?)?);
+fn add_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> PolarsResult<()> {
+    let (images, patients) = (Cases::of(hands)?, Cases::of(&patient_means(hands)?)?);
     let mut numbers = serde_json::Map::new();
-    let (mut rows, mut said) = (Vec::new(), Vec::new());
+    let (mut rows, mut conclusions) = (Vec::new(), Vec::new());
     for (i, q) in PatientQuantity::ALL.into_iter().enumerate() {
         let plain = pearson(&images.quantities[i], &images.mask_px);
         let ranked = spearman(&images.quantities[i], &images.mask_px);
         let by_patient = pearson(&patients.quantities[i], &patients.mask_px);
         numbers.insert(q.key().into(), json!({"pearson": plain, "spearman": ranked, "pearson_by_patient": by_patient}));
-        let shown = |c: &Option<Correlation>| c.as_ref().map_or("–".to_owned(), correlation);
-        rows.push(vec![capital(q.name()), shown(&plain), shown(&ranked), shown(&by_patient)]);
-        match &by_patient.or(plain) {
-            Some(c) => said.push(format!("{}: {}", q.name(), correlation_says(c))),
-            None => said.push(format!("{}: not computable (too few patients with a value, or all alike)", q.name())),
-        }
+        let cell = |c: &Option<Correlation>| c.as_ref().map_or("–".to_owned(), correlation);
+        rows.push(vec![capital(q.name()), cell(&plain), cell(&ranked), cell(&by_patient)]);
+        conclusions.push(match (&by_patient, &plain) {
+            (Some(c), _) => format!("{}: {}", q.name(), correlation_conclusion(c)),
+            (None, Some(c)) => format!("{} (images, not patients): {}", q.name(), correlation_conclusion(c)),
+            (None, None) => format!("{}: not computable (too few values, or all values are equal)", q.name()),
+        });
     }
     section.text(format!(
-        "{}, {} of {}: correlation with the patient's height, weight and age below, with 95 % intervals. The two hands of a patient \
-         share their metadata, so the last column, one mean hand a patient, is the honest one for intervals.",
+        "{}, {} of {}: the table gives correlations with the patient's height, weight and age, with 95 % confidence intervals. \
+         The two hands of a patient share their metadata and are not independent. The last column uses per-patient means; use \
+         this column for intervals.",
         capital(subset.name()),
         counted(hands.height(), "image with masks", "images with masks"),
         counted(patients.mask_px.len(), "patient", "patients"),
     ));
     section.table(
         format!("Correlation of mask size with metadata, {subset}"),
-        &["with", "Pearson's r, images", "Spearman's ρ, images", "Pearson's r, patients"],
+        &["with", "Pearson's r, images", "Spearman's ρ, images", "Pearson's r, per-patient means"],
         rows,
     );
-    section.meaning(format!("{}.", capital(&said.join("; "))));
+    section.meaning(format!("{}.", capital(&conclusions.join("; "))));
     section.figure(figure(subset, hands, &images)?);
 
     let (by_image, by_patient) = (images.together(), patients.together());
     match &by_patient {
         Ok(fit) => regression(section, subset, fit, by_image.as_ref().ok()),
-        Err(e) => section.absent(format!("Height, weight, age and sex cannot be taken together for {subset}: {e}.")),
+        Err(e) => section.absent(format!("No regression on height, weight, age and sex for {subset}: {e}.")),
     }
     numbers.insert("ols".into(), json!(by_image.ok()));
     numbers.insert("ols_by_patient".into(), json!(by_patient.ok()));
@@ -89,8 +93,8 @@ fn one_subset(section: &mut Section, subset: Subset, hands: &DataFrame) -> Polar
     Ok(())
 }
 
-/// One hand a patient: with the mean mask size of its hands. By patient.
-pub(super) fn mean_hands(hands: &DataFrame) -> PolarsResult<DataFrame> {
+/// One row per patient, in the order of the ids: mean mask size of the patient's images, with the patient's metadata.
+pub(super) fn patient_means(hands: &DataFrame) -> PolarsResult<DataFrame> {
     let of_patient = PatientQuantity::ALL.iter().map(|q| q.key()).chain(["sex"]).map(|column| col(column).first());
     let mean = col("mask_px").cast(DataType::Float64).mean();
     let patients = hands.clone().lazy().group_by([col("patient_id")]).agg(of_patient.chain([mean]).collect::<Vec<_>>());
@@ -137,41 +141,47 @@ fn regression(section: &mut Section, subset: Subset, fit: &Ols, by_image: Option
         .collect();
     section.table(
         format!(
-            "Least squares of mask size (px) on height, weight, age and sex, {subset}: one mean hand a patient (n = {}, R² = {}){}",
+            "Linear regression of mask size (px) on height, weight, age and sex, {subset}: per-patient means (n = {}, R² = {}){}",
             count(fit.n),
             num(fit.r2, 3),
-            by_image.map_or(String::new(), |f| format!("; the last two columns: images (n = {}, R² = {})", count(f.n), num(f.r2, 3))),
+            by_image.map_or(String::new(), |f| format!("; last two columns: images (n = {}, R² = {})", count(f.n), num(f.r2, 3))),
         ),
-        &["term", "px a unit", "95 % interval", "p", "VIF", "images: px a unit", "images: p"],
+        &["term", "px per unit", "95 % confidence interval", "p", "VIF", "images: px per unit", "images: p"],
         rows,
     );
     let significant: Vec<String> =
         fit.coefficients[1..].iter().filter(|c| c.p < 0.05).map(|c| c.name.clone()).collect();
     let sex = fit.coefficient("male");
-    let told = sex.map_or(String::new(), |c| {
+    let sex_text = sex.map_or(String::new(), |c| {
+        let conclusion = difference_conclusion(
+            &c.ci,
+            0,
+            "px",
+            ["men's masks are significantly larger", "men's masks are significantly smaller"],
+        );
         format!(
-            " At equal height, weight and age a man's mask is {} px {} than a woman's {} ({}).",
-            num(c.value.abs(), 0),
-            if c.value < 0.0 { "smaller" } else { "larger" },
-            interval(&c.ci, 0),
-            if c.ci.contains(0.0) {
-                "the interval holds 0, so sex adds nothing shown"
-            } else {
-                "the interval leaves out 0, so sex matters by itself"
-            },
+            " At equal height, weight and age, men minus women = {} px {}: {conclusion}.",
+            num(c.value, 0),
+            interval(&c.ci, 0)
         )
     });
     let vif = fit.coefficients[1..].iter().filter_map(|c| c.vif).fold(1.0, f64::max);
     section.meaning(format!(
-        "Together they explain {} % of the variance; {} their own (p < 0.05).{told} The largest variance inflation is {}: {}.",
+        "Height, weight, age and sex together explain {} % of the variance (adjusted R² {}, F test {}). {}.{sex_text} The \
+         largest variance inflation factor is {}: {}.",
         num(100.0 * fit.r2, 0),
+        num(fit.r2_adjusted, 3),
+        p_text(fit.f_p),
         match &significant[..] {
-            [] => "none has a share of".to_owned(),
-            [one] => format!("{one} has a share of"),
-            several => format!("{} have shares of", listed(several)),
+            [] => "No single coefficient is significant at p < 0.05, which does not show that they are 0".to_owned(),
+            names => format!("Significant at p < 0.05: {}", listed(names)),
         },
         num(vif, 1),
-        if vif >= 2.0 { "the metadata are tied to one another and to sex, so single coefficients are to be read with care" } else { "the metadata are only loosely tied to one another" },
+        if vif >= 2.0 {
+            "the variables are correlated with one another, so interpret single coefficients with care"
+        } else {
+            "the variables are only weakly correlated with one another"
+        },
     ));
 }
 
@@ -213,10 +223,11 @@ fn figure(subset: Subset, hands: &DataFrame, images: &Cases) -> PolarsResult<Fig
     Ok(Figure {
         name: format!("mask-size-{subset}"),
         title: format!(
-            "Mask size against height, weight and age, {subset} (n = {})",
+            "Mask size by height, weight and age, {subset} (n = {})",
             counted(hands.height(), "image", "images")
         ),
-        note: "A point is an image. r with its 95 % interval over images.".into(),
+        note: "One point per image. r with its 95 % confidence interval over images, which are treated as independent."
+            .into(),
         columns: 3,
         charts,
     })
@@ -233,5 +244,5 @@ fn line(x: &[Option<f64>], y: &[Option<f64>]) -> Option<FittedLine> {
             FittedPoint { x: at, mean, ci }
         })
         .collect();
-    Some(FittedLine { name: "least squares, 95 % band".into(), line })
+    Some(FittedLine { name: "least squares, 95 % confidence band".into(), line })
 }

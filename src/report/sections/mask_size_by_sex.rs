@@ -1,23 +1,23 @@
 use polars::prelude::*;
 use serde_json::json;
 
-use super::mask_size::mean_hands;
+use super::mask_size::patient_means;
 use crate::dataset::metadata::Sex;
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{capital, count, counted, interval, mean_sd, median, num, p_text};
+use crate::report::wording::{capital, count, counted, difference_conclusion, interval, mean_sd, median, num, p_text};
 use crate::report::{Section, Study};
 use crate::stats::{SampleSummary, mann_whitney, summary, welch};
 use crate::tables::{is, numbers};
 
-/// Whether men's masks are larger than women's.
+/// Mask sizes of men and women, and tests of their difference.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("mask_size_by_sex", "Mask size by sex");
     let sizes = |hands: &DataFrame, sex| numbers(hands, col("mask_px").filter(is("sex", sex)));
     let mut boxes: Vec<(String, Sex, SampleSummary)> = Vec::new();
     for subset in SUBSETS {
         let hands = study.masked(subset)?;
-        let patients = mean_hands(&hands)?;
+        let patients = patient_means(&hands)?;
         let (women, men) = (sizes(&hands, Sex::F)?, sizes(&hands, Sex::M)?);
         let (mean_women, mean_men) = (sizes(&patients, Sex::F)?, sizes(&patients, Sex::M)?);
         let (of_women, of_men) = (summary(&women), summary(&men));
@@ -38,10 +38,10 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             ));
             if let (Some(test), Some(rank)) = (&by_patient, &ranks_by_patient) {
                 section.text(format!(
-                    "One mean hand a patient ({} men, {} women): men less women is {} px {}, {} % of a woman's mean (Welch's test, {}; \
-                     Mann-Whitney, {}; d = {}). A man's mask is larger than a woman's in {} % of pairs.",
-                    count(test.n1),
-                    count(test.n2),
+                    "Per-patient means ({}, {}): men minus women = {} px {}, {} % of the women's mean (Welch's test, {}; \
+                     Mann-Whitney test, {}; Cohen's d = {}). In {} % of pairs of a man and a woman, the man's mask is larger.",
+                    counted(test.n1, "man", "men"),
+                    counted(test.n2, "woman", "women"),
                     num(test.difference, 0),
                     interval(&test.ci, 0),
                     num(100.0 * test.difference / w.mean, 1),
@@ -50,20 +50,13 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                     num(test.cohen_d, 2),
                     num(100.0 * rank.superiority, 1),
                 ));
-                section.meaning(if test.ci.contains(0.0) {
-                    format!("In {subset} the interval holds 0: no difference between the sexes is shown.")
-                } else {
-                    format!(
-                        "In {subset} the interval leaves out 0: men's masks are {} by more than chance.",
-                        if test.difference > 0.0 { "larger" } else { "smaller" }
-                    )
-                });
+                let directions = ["men's masks are significantly larger", "men's masks are significantly smaller"];
+                section.meaning(format!("In {subset}, {}.", difference_conclusion(&test.ci, 0, "px", directions)));
             } else {
-                section.absent(format!("Too few patients of one sex in {subset} for a test."));
+                section.absent(format!("{} has too few patients of one sex for a test.", capital(subset.name())));
             }
         } else if hands.height() > 0 {
-            section
-                .absent(format!("In {subset} there are not both women and men with masks, so there is no comparison."));
+            section.absent(format!("{} has masks of one sex only, so there is no comparison.", capital(subset.name())));
         }
         section.number(
             subset.name(),
@@ -74,7 +67,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         );
     }
     if boxes.is_empty() {
-        section.absent("There is no image with both masks and a patient of known sex.");
+        section.absent("No image has both masks and a patient of known sex.");
     } else {
         section.figure(figure(&boxes));
     }
@@ -82,7 +75,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
 }
 
 fn figure(boxes: &[(String, Sex, SampleSummary)]) -> Figure {
-    let kilo = |s: &SampleSummary| SampleSummary {
+    let in_thousands = |s: &SampleSummary| SampleSummary {
         mean: s.mean / 1e3,
         sd: s.sd.map(|v| v / 1e3),
         min: s.min / 1e3,
@@ -98,14 +91,14 @@ fn figure(boxes: &[(String, Sex, SampleSummary)]) -> Figure {
         .iter()
         .map(|(label, sex, s)| CategoryRow {
             label: label.clone(),
-            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(*sex)), summary: kilo(s) }],
+            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(*sex)), summary: in_thousands(s) }],
             note: format!("median {}, n = {}", median(s.median / 1e3), count(s.n)),
         })
         .collect();
     Figure {
         name: "mask-size-by-sex".into(),
         title: format!("Mask size by sex (n = {})", counted(boxes.iter().map(|b| b.2.n).sum(), "image", "images")),
-        note: "Box: middle half with the median; whiskers: 5 % to 95 %.".into(),
+        note: "Box: quartiles and median; whiskers: 5th to 95th percentile.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),

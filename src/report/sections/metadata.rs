@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 use crate::dataset::Subset;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{capital, count, interval, mean_sd, num, p_text};
+use crate::report::wording::{capital, count, counted, difference_conclusion, interval, mean_sd, num, p_text};
 use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
 use crate::tables::{is, numbers};
 
-/// A quantity's known values in a subset.
+/// Known values of a quantity in a subset.
 struct Known {
     subset: Subset,
     patients: usize,
@@ -37,7 +37,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     }
     if quantities.iter().flat_map(|(_, known)| known).all(|known| known.all.is_empty()) {
         section.absent(
-            "No age, height or weight is known of any patient with images: is the metadata file beside the images?",
+            "No age, height or weight of any patient with images is known. Is the metadata file next to the images?",
         );
         return Ok(section);
     }
@@ -48,7 +48,11 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         for Known { subset, patients, all, by_sex } in known {
             let missing = patients - all.len();
             if missing > 0 {
-                missing_all.push(format!("{} of {} {subset} patients", count(missing), q.name()));
+                missing_all.push(format!(
+                    "{} of {}",
+                    q.name(),
+                    counted(missing, &format!("{subset} patient"), &format!("{subset} patients"))
+                ));
             }
             let mut of_subset = json!({"missing": missing, "all": summary(all)});
             for ((_, name), values) in SEXES.into_iter().zip(by_sex) {
@@ -72,10 +76,11 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         let [train, test] = known.each_ref().map(|known| &known.all[..]);
         let (difference, shift) = (welch(test, train), kolmogorov_smirnov(test, train));
         if let (Some(w), Some(ks)) = (&difference, &shift) {
-            let verdict = if w.ci.contains(0.0) { "no shift of the mean is shown" } else { "the mean is shifted" };
+            let directions = ["the mean is significantly higher in test", "the mean is significantly lower in test"];
+            let conclusion = difference_conclusion(&w.ci, 1, q.unit(), directions);
             section.text(format!(
-                "{}: test less train is {} {} {} (Welch, {}; n = {} and {}), the distributions are {} apart \
-                 (Kolmogorov-Smirnov distance, {}): {verdict}.",
+                "{}: test minus train = {} {} {} (Welch's test, {}; n = {} and {}); Kolmogorov-Smirnov distance of the \
+                 distributions {} ({}). {}.",
                 capital(q.name()),
                 num(w.difference, 1),
                 q.unit(),
@@ -85,6 +90,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                 count(w.n1),
                 num(ks.distance, 3),
                 p_text(ks.p),
+                capital(&conclusion),
             ));
         }
         numbers.insert("test_less_train".into(), json!(difference));
@@ -92,12 +98,12 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         section.number(q.key(), Value::Object(numbers));
     }
     if !missing_all.is_empty() {
-        section.absent(format!("Not known: {}.", missing_all.join("; ")));
+        section.absent(format!("Unknown: {}.", missing_all.join("; ")));
     }
     section.figure(figure(&quantities));
     section.table(
-        "Patients with images; range is least to greatest, middle half is lower to upper quartile",
-        &["quantity", "subset", "sex", "n", "mean ± sd", "median", "middle half", "range"],
+        "Patients with images",
+        &["quantity", "subset", "sex", "n", "mean ± sd", "median", "quartiles", "range"],
         rows,
     );
     Ok(section)
@@ -132,7 +138,7 @@ fn figure(quantities: &[(PatientQuantity, [Known; 2])]) -> Figure {
     Figure {
         name: "metadata".into(),
         title: format!("Height, weight and age by sex (patients: {})", n.join(", ")),
-        note: "Each sex is counted by itself, so that its bars add up to 100 %.".into(),
+        note: "The bars of each sex add up to 100 %.".into(),
         columns: 3,
         charts,
     }

@@ -1,4 +1,4 @@
-//! The sections of the report, one file each.
+//! The sections of the data report, one file per section.
 
 mod class_areas;
 mod findings;
@@ -16,10 +16,10 @@ use polars::prelude::PolarsResult;
 
 use super::{ReportError, Section, Study};
 
-/// Every section, in the order of the page.
+/// All sections, in page order.
 ///
 /// # Errors
-/// Those of polars.
+/// polars cannot evaluate the tables.
 pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
     let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 11] = [
         overview::section,

@@ -10,7 +10,7 @@ use crate::report::wording::{count, counted, listed, visible};
 use crate::report::{Content, Section, Study, Tile};
 use crate::tables::{counts, filtered, is, tally, texts};
 
-/// What there is: patients, images, masks, and where the numbers come from.
+/// Numbers of patients, images and masks, and the tables they come from.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("overview", "Overview");
     let tables = study.tables;
@@ -23,7 +23,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         tile("patients with images", with_images.iter().sum(), by_subset(with_images)),
         tile("images", tables.images.len(), by_subset(images)),
         tile("images with masks", masks, format!("{} measured", counted(tables.bones.len(), "bone", "bones"))),
-        tile("remarks on the data", tables.problems.len(), "repairs and failures while reading".into()),
+        tile("data problems", tables.problems.len(), "repairs and failures while reading".into()),
     ]));
 
     let mut rows = Vec::new();
@@ -52,13 +52,23 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             count(unknown),
             count(hands.height()),
             count(complete),
-            said(&sources),
-            said(&sizes),
+            most_common(&sources),
+            most_common(&sizes),
         ]);
     }
     section.table(
         "Patients and images by subset",
-        &["subset", "patients", "women", "men", "sex unknown", "images", "all 29 bones", "masks from", "pixels"],
+        &[
+            "subset",
+            "patients",
+            "women",
+            "men",
+            "sex unknown",
+            "images",
+            "all 29 bones",
+            "source of masks",
+            "size in pixels",
+        ],
         rows,
     );
 
@@ -67,25 +77,25 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         counts(&study.patients, [has_images.clone().not(), has_images.and(col("sheet_row").is_null())])?;
     if unused > 0 {
         let n = counted(unused, "patient of the spreadsheet has", "patients of the spreadsheet have");
-        section.text(format!("{n} no image and count nowhere in what follows."));
+        section.text(format!("{n} no image; the numbers below do not include them."));
     }
     if no_row > 0 {
         let n = counted(no_row, "patient with images has", "patients with images have");
-        section.absent(format!("{n} no row in the spreadsheet: age, sex, height and weight are not known."));
+        section.absent(format!("{n} no row in the spreadsheet: age, sex, height and weight are unknown."));
     }
     for (subset, _) in SUBSETS.into_iter().zip(images).filter(|(_, n)| *n == 0) {
-        section.absent(format!("There are no {subset} images in the tables; comparisons with them are left out."));
+        section.absent(format!("There are no {subset} images in the tables, so there are no comparisons with them."));
     }
-    not_used(&mut section, study)?;
-    let mut made_of = vec![
+    unused_images(&mut section, study)?;
+    let mut inputs = vec![
         counted(tables.patients.len(), "patient", "patients"),
         counted(tables.images.len(), "image", "images"),
         counted(tables.bones.len(), "bone", "bones"),
         counted(tables.problems.len(), "problem", "problems"),
     ];
-    made_of.extend(study.folds.map(|f| counted(f.len(), "row of folds", "rows of folds")));
-    made_of.extend(study.findings.map(|f| counted(f.len(), "finding", "findings")));
-    section.text(format!("This report is made of the tables of a scan: {}.", listed(&made_of)));
+    inputs.extend(study.folds.map(|f| counted(f.len(), "row of the folds file", "rows of the folds file")));
+    inputs.extend(study.findings.map(|f| counted(f.len(), "finding", "findings")));
+    section.text(format!("Data of this report: {}.", listed(&inputs)));
     section.number("spreadsheet_patients_without_image", unused);
     section.number("patients_without_spreadsheet_row", no_row);
     section.number("problems", tables.problems.len());
@@ -93,8 +103,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     Ok(section)
 }
 
-/// Names the images that cannot be used, or that a correction excludes, and why.
-fn not_used(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
+/// Lists the images that cannot be used or that corrections exclude, with the reasons.
+fn unused_images(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let images = filtered(&study.hands, col("usable").not())?;
     let column = |name| texts(&images, name).map(|texts| texts.into_iter().map(Option::unwrap_or_default));
     let found: Vec<[String; 3]> = column("image_id")?
@@ -108,21 +118,21 @@ fn not_used(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     }
     let n = counted(
         found.len(),
-        "image cannot be used or is excluded, and enters",
-        "images cannot be used or are excluded, and enter",
+        "image cannot be used or is excluded, and gets",
+        "images cannot be used or are excluded, and get",
     );
-    section.absent(format!("{n} no fold. What could be measured of such images still counts in the numbers below."));
+    section.absent(format!("{n} no fold. Their measurements, if any, are still included in the numbers below."));
     let shown = study.settings.rows_shown.min(found.len());
     section.table(
-        format!("{} of {} that enter no fold", count(shown), counted(found.len(), "image", "images")),
+        format!("{} of {} without a fold", count(shown), counted(found.len(), "image", "images")),
         &["image", "subset", "reason"],
         found[..shown].iter().map(|cells| cells.iter().map(|text| visible(text)).collect()).collect(),
     );
     Ok(())
 }
 
-/// The commonest first; more than three are summed.
-fn said(counts: &[(String, usize)]) -> String {
+/// The three most common values with their counts, and the number of other values.
+fn most_common(counts: &[(String, usize)]) -> String {
     if let [(only, _)] = counts {
         return only.clone();
     }

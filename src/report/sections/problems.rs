@@ -10,12 +10,12 @@ use crate::report::wording::{count, counted, visible};
 use crate::report::{Content, Section, Study};
 use crate::tables::{ProblemRow, TableRow, counts, filtered, is, tally};
 
-/// Severities, the worst first.
+/// Severities, worst first.
 const SEVERITIES: [ProblemSeverity; 3] = [ProblemSeverity::Error, ProblemSeverity::Warning, ProblemSeverity::Info];
-/// Kinds shown in the figure.
+/// Number of kinds in the figure.
 const KINDS_SHOWN: usize = 12;
 
-/// What was repaired and what could not be read.
+/// Repairs and failures while the data were read.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("problems", "Data problems");
     let problems = &study.tables.problems;
@@ -25,23 +25,23 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section
         .number("by_severity", json!(SEVERITIES.iter().map(|s| s.name()).zip(by_severity).collect::<BTreeMap<_, _>>()));
     if problems.is_empty() {
-        section.text("Nothing had to be repaired and nothing failed: every file was read as it stands.");
+        section.text("No problems: every file was read without repair.");
         return Ok(section);
     }
     let [errors, warnings, infos] = by_severity;
     section.text(format!(
-        "{} while reading: {} could not be used, {} put right by a guess or left out, {} put right without loss.",
-        counted(problems.len(), "remark", "remarks"),
+        "{} found while reading: {} could not be used, {} repaired by guessing or dropped, {} repaired without loss.",
+        counted(problems.len(), "problem", "problems"),
         count(errors),
         count(warnings),
         count(infos),
     ));
     section.meaning(if errors > 0 {
-        "What could not be used is missing from every number below; mend it at the source and scan again."
+        "Data that could not be used are missing from all numbers below: correct the source files and scan again."
     } else if warnings > 0 {
-        "Nothing was lost for good, but the guesses deserve a look."
+        "Check the guesses in the table below."
     } else {
-        "All repairs are sure ones; the numbers below rest on all of the data."
+        "All repairs are certain; the numbers below use all data."
     });
 
     let shown = study.settings.rows_shown.min(problems.len());
@@ -60,13 +60,13 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let rows = worst
         .iter()
         .map(|p| {
-            let concerns = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
-            [p.severity.name(), &p.file, &p.place, concerns, &p.raw, &p.reason, &p.action].map(visible).to_vec()
+            let subject = p.image_id.as_ref().or(p.patient_id.as_ref()).map_or("", String::as_str);
+            [p.severity.name(), &p.file, &p.place, subject, &p.raw, &p.reason, &p.action].map(visible).to_vec()
         })
         .collect();
     section.table(
-        format!("{} of {}, the worst first", count(shown), counted(problems.len(), "problem", "problems")),
-        &["severity", "file", "place", "concerns", "raw value", "reason", "what was done"],
+        format!("{} of {}, worst first", count(shown), counted(problems.len(), "problem", "problems")),
+        &["severity", "file", "place", "image or patient", "raw value", "reason", "action"],
         rows,
     );
     section.blocks.push(Content::Link("problems.csv".into(), "All problems as CSV".into()));
@@ -99,7 +99,11 @@ fn figure(ranked: &[(ProblemSeverity, String, usize)], n: usize) -> Figure {
     Figure {
         name: "problems-by-kind".into(),
         title: format!("Problems by kind (n = {})", count(n)),
-        note: if rest > 0 { format!("The {rest} rarest or mildest kinds are left out.") } else { String::new() },
+        note: if rest > 0 {
+            format!("{rest} kinds that are rarer or less severe are not shown.")
+        } else {
+            String::new()
+        },
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),

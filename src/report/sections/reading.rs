@@ -2,44 +2,44 @@ use polars::prelude::PolarsResult;
 
 use crate::report::{Section, Study};
 
-/// What the words and the lines mean.
+/// The statistical terms of the report.
 pub(super) fn section(_: &Study<'_>) -> PolarsResult<Section> {
-    let mut section = Section::new("reading", "How to read this");
-    let words: [(&str, &str); 10] = [
+    let mut section = Section::new("reading", "Terms");
+    let terms: [(&str, &str); 10] = [
         (
-            "95 % interval",
-            "If the data were gathered again and again, 95 of 100 such intervals would hold the true value. Where it leaves out the value of no effect (0 for differences and correlations, 1 for ratios), the effect is more than chance.",
+            "95 % confidence interval",
+            "Range computed so that, over many repetitions of the study, 95 % of such ranges contain the true value. If it does not contain the value of no effect (0 for differences and correlations, 1 for ratios), the effect is significant. If it does, the data cannot show whether there is an effect: every value in the range remains possible.",
         ),
-        (
-            "share ratio",
-            "The share in one group divided by the share in the other: “how many times as many”. Interval after Katz.",
-        ),
+        ("share ratio", "Share in one group divided by the share in the other (risk ratio). Interval by Katz."),
         (
             "odds ratio",
-            "The odds (with : without) in one group divided by the odds in the other. Further from 1 than the share ratio unless the thing is rare. Interval after Woolf; where a count is zero, 0.5 is added to all four (Haldane, Anscombe).",
+            "Odds (with : without) in one group divided by the odds in the other. It is farther from 1 than the share ratio, unless the feature is rare. Interval by Woolf; if a count is zero, 0.5 is added to all four (Haldane, Anscombe).",
         ),
-        ("Wilson's interval", "The interval of a share; it stays within 0 and 100 % and is good for small n."),
+        ("Wilson interval", "Confidence interval of a share. It stays within 0 and 100 % and suits small n."),
         (
-            "allowing for patients",
-            "Interval from the cluster-robust variance with the patient as cluster: two hands of one patient count for less than two patients.",
+            "cluster-robust interval",
+            "Confidence interval with the patient as cluster: two hands of one patient carry less information than hands of two patients.",
         ),
         (
             "r, ρ",
-            "Pearson's correlation (a line) and Spearman's (any rising or falling relation); interval by Fisher's z.",
+            "Pearson's correlation (linear) and Spearman's correlation (any rising or falling relation). Interval by Fisher's z.",
         ),
         (
             "Welch, Mann-Whitney",
-            "Tests of a difference in means without equal variances, and of a shift in ranks (with tie and continuity correction).",
+            "Tests of a difference in means with unequal variances, and of a shift in ranks (with tie and continuity correction).",
         ),
         (
             "VIF",
-            "Variance inflation: how much less sure a coefficient is because the other regressors tell nearly the same.",
+            "Variance inflation factor: how much the variance of a coefficient grows because its variable is correlated with the others.",
         ),
-        ("Kolmogorov-Smirnov", "The largest distance of two distribution functions: 0 for alike, 1 for apart."),
-        ("n", "How many values a number rests on; missing values are left out and counted."),
+        (
+            "Kolmogorov-Smirnov distance",
+            "Largest difference between two cumulative distributions: 0 if they are equal, 1 if they do not overlap.",
+        ),
+        ("n", "Number of values used; missing values are not included."),
     ];
-    let rows = words.iter().map(|(word, means)| vec![(*word).to_owned(), (*means).to_owned()]).collect();
-    section.table("Words of this report", &["word", "what it means"], rows);
-    section.text("Colours are those of Okabe and Ito, which people with any colour vision can tell apart. Every figure is beside this page as PNG and SVG, every number in numbers.json.");
+    let rows = terms.iter().map(|(term, meaning)| vec![(*term).to_owned(), (*meaning).to_owned()]).collect();
+    section.table("Terms in this report", &["term", "meaning"], rows);
+    section.text("Colours are those of Okabe and Ito, which people with any colour vision can distinguish. All figures are next to this page as PNG and SVG, all numbers in numbers.json.");
     Ok(section)
 }

@@ -7,64 +7,71 @@ use serde_json::json;
 use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, subset_colour};
-use crate::report::wording::{capital, count, counted, mean_sd, num, p_text, ratio, ratio_says, share, visible};
-use crate::report::{Content, EvidencePictures, Section, Shown, Study};
-use crate::stats::{Proportion, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson};
+use crate::report::wording::{
+    capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text, ratio, share, visible,
+};
+use crate::report::{CaptionedPicture, Content, EvidencePictures, Section, Study};
+use crate::stats::{
+    ClusteredRatios, Proportion, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson,
+};
 use crate::tables::{count as rows, counts, filtered, is, numbers};
 
-/// How far hands lean, and how many count as rotated, train against test. The scan decides which do.
+/// Smallest number of patients per subset for a cluster-robust interval; with fewer it is far too narrow.
+const MIN_PATIENTS: usize = 6;
+
+/// Angles of hands and shares of rotated hands, test compared with train. The scan decides which hands are rotated.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("rotation", "Rotation of the hand");
     let threshold = study.tables.rotated_deg;
     section.number("threshold_deg", threshold);
     section.text(format!(
-        "A hand's angle is that of the vector from the centroid of the Ulna to the centroid of finger-16 (the little finger's \
-         distal phalanx) from vertical, positive to the right; {}.",
+        "The angle of a hand is measured between the vertical and the vector from the centroid of the Ulna to that of finger-16 \
+         (distal phalanx of the little finger), positive to the right. {}.",
         match threshold {
-            Some(at) => format!("from {} on, to either side, a hand counts as rotated", degrees(at)),
-            None => "the tables mark rotated hands, and do not hold from how many degrees on (`carpus scan` writes it)".into(),
+            Some(at) => format!("A hand with an absolute angle of at least {} counts as rotated", degrees(at)),
+            None => "The tables mark rotated hands but do not contain the smallest angle that counts as rotated; scan again with `carpus scan` to add it".into(),
         }
     ));
-    let mut leans = Vec::new();
+    let mut angles = Vec::new();
     for subset in SUBSETS {
         let (all, hands) = (study.hands(subset)?.height(), measured(study, subset)?);
         if hands.height() < all {
-            let hint = if hands.height() == 0 { " Scan with predictions to measure them." } else { "" };
+            let hint = if hands.height() == 0 { " To measure them, scan with predictions." } else { "" };
             section.absent(format!(
                 "{} without an angle: Ulna or finger-16 has no mask.{hint}",
                 counted(all - hands.height(), &format!("{subset} image is"), &format!("{subset} images are")),
             ));
         }
-        leans.extend(Leans::of(subset, hands, threshold)?);
+        angles.extend(AngleStatistics::of(subset, hands, threshold)?);
     }
-    if leans.is_empty() {
+    if angles.is_empty() {
         return Ok(section);
     }
-    for leans in &leans {
-        section.number(leans.subset.name(), json!(leans));
-        section.text(leans.sentence());
+    for of_subset in &angles {
+        section.number(of_subset.subset.name(), json!(of_subset));
+        section.text(of_subset.sentence());
     }
     compare(&mut section, study)?;
     if let Some(pictures) = study.examples {
         section.blocks.push(Content::Pictures(examples(study, pictures)?));
     }
-    section.figure(figure(&leans, threshold)?);
+    section.figure(figure(&angles, threshold)?);
     section.table(
-        "Hands with a measured angle; share with 95 % interval",
+        "Hands with a measured angle; share with 95 % confidence interval",
         &["subset", "n", "rotated", "share", "|angle| straight", "|angle| rotated"],
-        leans.iter().map(Leans::row).collect(),
+        angles.iter().map(AngleStatistics::row).collect(),
     );
     Ok(section)
 }
 
-/// The hands of a subset whose angle is measured.
+/// Hands of a subset with a measured angle.
 fn measured(study: &Study<'_>, subset: Subset) -> PolarsResult<DataFrame> {
     filtered(&study.hands(subset)?, col("rotated").is_not_null())
 }
 
-/// What is counted and measured of a subset's hands.
+/// Counts and angles of a subset's hands.
 #[derive(Serialize)]
-struct Leans {
+struct AngleStatistics {
     #[serde(skip)]
     subset: Subset,
     #[serde(skip)]
@@ -89,14 +96,14 @@ impl ByPose {
     }
 }
 
-impl Leans {
-    /// `None` for no hands.
-    fn of(subset: Subset, hands: DataFrame, threshold: Option<f64>) -> PolarsResult<Option<Leans>> {
+impl AngleStatistics {
+    /// `None` without hands.
+    fn of(subset: Subset, hands: DataFrame, threshold: Option<f64>) -> PolarsResult<Option<AngleStatistics>> {
         let Some(rotated) = wilson(rows(&hands, col("rotated"))?, hands.height()) else { return Ok(None) };
         let angle = || col("angle_deg");
         let near = |at: f64| rows(&hands, (angle().abs() - lit(at)).abs().lt(lit(5.0)));
         let of_side = |side: Side| Ok((side.name(), ByPose::of(&filtered(&hands, is("side", side))?, angle())?));
-        Ok(Some(Leans {
+        Ok(Some(AngleStatistics {
             rotated,
             absolute_angle_deg: ByPose::of(&hands, angle().abs())?,
             signed_angle_deg_by_side: Side::ALL.iter().map(|side| of_side(*side)).collect::<PolarsResult<_>>()?,
@@ -115,13 +122,13 @@ impl Leans {
     fn sentence(&self) -> String {
         let [straight, rotated] = self.angles();
         let near = self.within_5_deg_of_threshold.map_or(String::new(), |near| {
-            format!("; {} within 5° of the threshold", counted(near, "hand lies", "hands lie"))
+            format!("; {} within 5° of the threshold", counted(near, "hand is", "hands are"))
         });
         format!(
-            "{}: {} of {} hands are rotated, {}. Absolute angle, mean ± sd: {straight} straight, {rotated} rotated{near}.",
+            "{}: {} of {} rotated, {}. Absolute angle (mean ± sd): straight {straight}, rotated {rotated}{near}.",
             capital(self.subset.name()),
             count(self.rotated.count),
-            count(self.rotated.n),
+            counted(self.rotated.n, "hand", "hands"),
             share(&self.rotated),
         )
     }
@@ -137,12 +144,12 @@ fn degrees(value: f64) -> String {
     format!("{}°", num(value, if value.fract() == 0.0 { 0 } else { 1 }))
 }
 
-fn examples(study: &Study<'_>, pictures: &EvidencePictures) -> PolarsResult<Vec<Shown>> {
-    let shown = study.example_images()?.into_iter().filter_map(|(what, image)| {
+fn examples(study: &Study<'_>, pictures: &EvidencePictures) -> PolarsResult<Vec<CaptionedPicture>> {
+    let shown = study.example_images()?.into_iter().filter_map(|(description, image)| {
         let angle = image.angle_deg.map_or(String::new(), |a| format!("{}°", num(a, 1)));
-        Some(Shown {
+        Some(CaptionedPicture {
             jpeg: pictures.pictures.get(&image.path)?.clone(),
-            title: format!("{}: {what}, {angle}", image.subset),
+            title: format!("{}: {description}, {angle}", image.subset),
             severity: String::new(),
             lines: vec![visible(&image.path)],
         })
@@ -150,12 +157,12 @@ fn examples(study: &Study<'_>, pictures: &EvidencePictures) -> PolarsResult<Vec<
     Ok(shown.collect())
 }
 
-/// How many hands of a subset are rotated, and how many straight.
+/// Numbers of rotated and straight hands of a subset.
 pub(super) fn poses(study: &Study<'_>, subset: Subset) -> PolarsResult<[usize; 2]> {
     counts(&study.hands(subset)?, [col("rotated"), col("rotated").not()])
 }
 
-/// The counts of rotated and straight hands, test against train.
+/// Counts of rotated and straight hands, test compared with train.
 pub(super) fn two_by_two(study: &Study<'_>) -> PolarsResult<Option<TwoByTwo>> {
     let [with_base, without_base] = poses(study, Subset::Train)?;
     let [with, without] = poses(study, Subset::Test)?;
@@ -168,36 +175,46 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) else { return Ok(()) };
     let (test, train) = (measured(study, Subset::Test)?, measured(study, Subset::Train)?);
     let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?);
+    let enough = |c: &ClusteredRatios| c.clusters.min(c.clusters_base) >= MIN_PATIENTS;
+    let (clustered, too_few) = (clustered.filter(enough), clustered.filter(|c| !enough(c)));
     let angles = |hands| numbers(hands, col("angle_deg").abs());
     let shift = kolmogorov_smirnov(&angles(&test)?, &angles(&train)?);
     section.text(format!(
-        "Rotated hands, test against train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
+        "Rotated hands, test compared with train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
         ratio(&odds),
         ratio(&shares),
         p_text(table.fisher_p()),
-        if odds.corrected { "; a cell is zero, so 0.5 was added to each" } else { "" },
+        if odds.corrected { "; a count is zero, so 0.5 was added to all four" } else { "" },
     ));
     if let Some(c) = &clustered {
         section.text(format!(
-            "The two hands of a patient are not independent. With that allowed for ({} and {} patients) the intervals are {} for the \
-             odds ratio and {} for the share ratio.",
+            "The two hands of a patient are not independent. The cluster-robust 95 % confidence intervals ({} and {} patients) are \
+             {} for the odds ratio and {} for the share ratio.",
             count(c.clusters),
             count(c.clusters_base),
-            crate::report::wording::interval(&c.odds_ratio.ci, 2),
-            crate::report::wording::interval(&c.share_ratio.ci, 2),
+            interval(&c.odds_ratio.ci, 2),
+            interval(&c.share_ratio.ci, 2),
         ));
     }
-    let honest = clustered.map_or(odds.ci, |c| c.odds_ratio.ci);
-    let advice = if honest.contains(1.0) {
-        "no need to treat rotation apart".to_owned()
-    } else {
-        format!(
-            "a share of {} times is not odds of {} times, so say which is meant; balance folds by rotation, and rotate in training",
+    if let Some(c) = &too_few {
+        section.absent(format!(
+            "The two hands of a patient are not independent, so the intervals of the ratios are too narrow. Cluster-robust \
+             intervals need at least {MIN_PATIENTS} patients per subset; there are {} in test and {} in train.",
+            count(c.clusters),
+            count(c.clusters_base),
+        ));
+    }
+    let ci = clustered.map_or(odds.ci, |c| c.odds_ratio.ci);
+    let mut conclusion = format!("{}.", capital(&odds_ratio_conclusion(&ci, "test", "train")));
+    if !ci.contains(1.0) {
+        conclusion += &format!(
+            " The share ratio ({}) and the odds ratio ({}) describe the same counts: state which one you quote. Stratify the folds \
+             by rotation, and rotate images in training.",
             num(shares.value, 1),
             num(odds.value, 1)
-        )
-    };
-    section.meaning(format!("{}: {advice}.", capital(ratio_says(&honest))));
+        );
+    }
+    section.meaning(conclusion);
     section.number(
         "test_against_train",
         json!({
@@ -214,12 +231,12 @@ fn observations(hands: &DataFrame) -> PolarsResult<Vec<(&str, bool)>> {
     Ok(patients.iter().zip(rotated.iter()).filter_map(|(patient, rotated)| Some((patient?, rotated?))).collect())
 }
 
-fn figure(leans: &[Leans], threshold: Option<f64>) -> PolarsResult<Figure> {
+fn figure(angles: &[AngleStatistics], threshold: Option<f64>) -> PolarsResult<Figure> {
     let chart = |title: &str, label: &str, angle: Expr, signs: &[f64]| -> PolarsResult<Chart> {
         let marker =
             |sign: &f64| threshold.map(|at| Marker { name: format!("threshold, {}", degrees(at)), value: sign * at });
         let mut series = Vec::new();
-        for Leans { subset, hands, .. } in leans {
+        for AngleStatistics { subset, hands, .. } in angles {
             let (name, colour) = (subset.to_string(), subset_colour(*subset));
             series.push(HistogramSeries { name, colour, values: numbers(hands, angle.clone())? });
         }
@@ -233,15 +250,56 @@ fn figure(leans: &[Leans], threshold: Option<f64>) -> PolarsResult<Figure> {
             markers: signs.iter().filter_map(marker).collect(),
         }))
     };
-    let n: Vec<String> = leans.iter().map(|l| format!("{} {}", count(l.rotated.n), l.subset)).collect();
+    let n: Vec<String> = angles.iter().map(|a| format!("{} {}", count(a.rotated.n), a.subset)).collect();
     Ok(Figure {
         name: "rotation".into(),
         title: format!("Angle of the hand from vertical (n = {})", n.join(", ")),
-        note: "Each subset is counted by itself, so that its bars add up to 100 %.".into(),
+        note: "The bars of each subset add up to 100 %.".into(),
         columns: 2,
         charts: vec![
             chart("Absolute angle", "|angle| (degrees)", col("angle_deg").abs(), &[1.0])?,
             chart("Signed angle, positive to the right", "angle (degrees)", col("angle_deg"), &[-1.0, 1.0])?,
         ],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ReportOptions;
+    use crate::tables::{ImageRow, Tables};
+
+    /// The conclusion for subsets of (rotated, straight) hands, each patient with two hands turned alike.
+    fn section_text(train: [usize; 2], test: [usize; 2]) -> String {
+        let mut tables = Tables { rotated_deg: Some(33.0), ..Tables::default() };
+        for (subset, [rotated, straight]) in [(Subset::Train, train), (Subset::Test, test)] {
+            tables.images.extend((0..rotated + straight).map(|i| ImageRow {
+                image_id: format!("{subset}{i}"),
+                patient_id: format!("{subset}{}", i / 2),
+                subset,
+                angle_deg: Some(if i < rotated { 45.0 } else { 10.0 }),
+                rotated: Some(i < rotated),
+                ..ImageRow::default()
+            }));
+        }
+        let (evidence, settings) = (EvidencePictures::default(), ReportOptions::default());
+        let study = Study::new(&tables, None, None, &evidence, &settings).unwrap();
+        format!("{:?}", section(&study).unwrap().blocks)
+    }
+
+    #[test]
+    fn few_hands_do_not_show_that_rotation_is_alike() {
+        let text = section_text([6, 6], [4, 2]);
+        assert!(text.contains("contains 1: these data cannot show whether test differs from train"), "{text}");
+        assert!(text.contains("do not rule out up to 15.38 times the odds"), "{text}");
+        assert!(text.contains("at least 6 patients per subset; there are 3 in test and 6 in train"), "{text}");
+        assert!(!text.contains("no need") && !text.contains("Stratify"), "{text}");
+    }
+
+    #[test]
+    fn many_hands_show_a_difference() {
+        let text = section_text([10, 90], [60, 40]);
+        assert!(text.contains("above 1: the odds are significantly higher in test than in train"), "{text}");
+        assert!(text.contains("cluster-robust") && text.contains("Stratify the folds"), "{text}");
+    }
 }

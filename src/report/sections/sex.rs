@@ -7,12 +7,12 @@ use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
-use crate::report::wording::{capital, count, counted, p_text, ratio, ratio_says, share};
+use crate::report::wording::{capital, count, counted, odds_ratio_conclusion, p_text, ratio, share};
 use crate::report::{Section, Study};
 use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
 use crate::tables::{counts, is};
 
-/// The share of men, train against test, and the two ratios that are easily mistaken for each other.
+/// Share of men, test compared with train, as odds ratio and as share ratio.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("sex", "Sex by subset");
     let (mut cells, mut known, mut patients) = ([[0; 2]; 2], Vec::new(), 0);
@@ -24,14 +24,14 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         patients += of_subset.height();
         if unknown > 0 {
             let n = counted(unknown, &format!("{subset} patient"), &format!("{subset} patients"));
-            section.absent(format!("The sex of {n} is not known; they are left out here."));
+            section.absent(format!("The sex of {n} is unknown; this section does not include them."));
         }
         let Some(p) = wilson(men, men + women) else { continue };
         section.text(format!(
-            "{}: {} men and {} women, {} men.",
+            "{}: {} and {}; share of men {}.",
             capital(subset.name()),
-            count(men),
-            count(women),
+            counted(men, "man", "men"),
+            counted(women, "woman", "women"),
             share(&p)
         ));
         section.number(subset.name(), json!({"men": men, "women": women, "unknown": unknown, "share_of_men": p}));
@@ -47,13 +47,13 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let table = TwoByTwo { with, without, with_base, without_base };
     if let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) {
         section.text(format!(
-            "Men, test against train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
+            "Men, test compared with train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
             ratio(&odds),
             ratio(&shares),
             p_text(table.fisher_p()),
-            if odds.corrected { "; a cell is zero, so 0.5 was added to each" } else { "" },
+            if odds.corrected { "; a count is zero, so 0.5 was added to all four" } else { "" },
         ));
-        section.meaning(format!("{}.", capital(ratio_says(&odds.ci))));
+        section.meaning(format!("{}.", capital(&odds_ratio_conclusion(&odds.ci, "test", "train"))));
         section.number(
             "test_against_train",
             json!({"counts": table, "odds_ratio": odds, "share_ratio": shares, "fisher_p": table.fisher_p()}),
@@ -61,7 +61,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         section.figure(shares_figure(study, &known)?);
         section.figure(ratios_figure(study, &odds, &shares, table)?);
     } else {
-        section.absent("One of the subsets has no patient of known sex, so there is nothing to compare.");
+        section.absent("One subset has no patient of known sex, so there is nothing to compare.");
         section.figure(shares_figure(study, &known)?);
     }
     Ok(section)
@@ -69,9 +69,9 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
 
 fn shares_figure(study: &Study<'_>, men: &[(Subset, Proportion)]) -> PolarsResult<Figure> {
     let mut rows = Vec::new();
-    let mut add = |what: &str, subset: Subset, p: &Proportion| {
+    let mut add = |group: &str, subset: Subset, p: &Proportion| {
         rows.push(CategoryRow {
-            label: format!("{what}, {subset}"),
+            label: format!("{group}, {subset}"),
             marks: vec![Mark::Bar {
                 name: subset.to_string(),
                 colour: subset_colour(subset),
@@ -90,8 +90,8 @@ fn shares_figure(study: &Study<'_>, men: &[(Subset, Proportion)]) -> PolarsResul
     }
     Ok(Figure {
         name: "shares".into(),
-        title: "Share of men among patients and of rotated among hands".into(),
-        note: "Lines are 95 % intervals (Wilson); those of hands take hands as independent.".into(),
+        title: "Share of men among patients, and of rotated hands among hands".into(),
+        note: "Lines: 95 % confidence intervals (Wilson). Hands are treated as independent.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
@@ -125,9 +125,9 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
         .collect();
     Ok(Figure {
         name: "ratios".into(),
-        title: "Test against train: odds ratios and share ratios".into(),
+        title: "Test compared with train: odds ratios and share ratios".into(),
         note: format!(
-            "Lines are 95 % intervals. An odds ratio is further from 1 than the share ratio of the same counts (men: {} of {} against {} of {}).",
+            "Lines: 95 % confidence intervals. An odds ratio is farther from 1 than the share ratio of the same counts (men: {} of {} compared with {} of {}).",
             count(table.with),
             count(table.with + table.without),
             count(table.with_base),
@@ -136,7 +136,7 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::logarithmic("ratio, test against train (logarithmic)", ends),
+            axis: Axis::logarithmic("ratio, test : train (logarithmic)", ends),
             rows,
             reference: Some(("no difference (1)".into(), 1.0)),
         })],
