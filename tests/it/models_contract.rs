@@ -334,7 +334,7 @@ fn every_model_keeps_the_contract() {
 fn freezing_stops_weights_and_statistics() {
     tch::set_num_threads(2);
     let model = Model::new(&ModelConfig { classes: 2, ..ModelConfig::default() }, Device::Cpu).unwrap();
-    assert!(model.parameters().set_trainable("encoder.", false) > 100);
+    assert!(model.parameters().freeze("encoder.") > 100);
     let x = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
     let before: Vec<Tensor> = model.named_buffers().iter().map(|(_, t)| t.copy()).collect();
     model.forward_t(&x, true).unwrap().logits.sum(Kind::Float).backward();

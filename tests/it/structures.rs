@@ -438,10 +438,10 @@ fn batch_norms_become_group_norms_and_keep_their_weights() {
         let broken = folder.path().join("broken.safetensors");
         write_tensors(&broken, &tensors).unwrap();
         let error = model.load(&broken).unwrap_err();
-        let WeightsError::Mismatch { mut surplus, .. } = error else { panic!("{error}") };
-        surplus.sort();
+        let WeightsError::Mismatch { mut unexpected, .. } = error else { panic!("{error}") };
+        unexpected.sort();
         let left = ["encoder.bn1.num_batches_tracked", "encoder.bn1.running_mean", "stranger.running_mean"];
-        assert_eq!(surplus, left, "{norm}");
+        assert_eq!(unexpected, left, "{norm}");
     }
 }
 
@@ -458,8 +458,8 @@ fn a_shared_tensor_that_differs_is_refused() {
     shared.1 = &shared.1 + 1.0;
     write_tensors(&path, &tensors).unwrap();
     let error = model.load(&path).unwrap_err();
-    let WeightsError::Mismatch { misshapen, .. } = &error else { panic!("{error}") };
-    assert!(misshapen[0].starts_with(name) && misshapen[0].contains("same tensor"), "{misshapen:?}");
+    let WeightsError::Mismatch { mismatched, .. } = &error else { panic!("{error}") };
+    assert!(mismatched[0].starts_with(name) && mismatched[0].contains("same tensor"), "{mismatched:?}");
 }
 
 #[test]
