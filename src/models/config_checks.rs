@@ -87,7 +87,7 @@ impl ModelConfig {
     fn check_encoder(&self, encoder: EncoderKind, wrong: &mut Violations) {
         let (architecture, family) = (self.architecture, encoder.family());
         if let Some((families, names)) = architecture.own_encoders() {
-            let expected = format!("{names}: {architecture} has no other encoders");
+            let expected = format!("{names}: {architecture} works with no others; choose another encoder");
             wrong.expect(families.contains(&family), "encoder", encoder, expected);
             wrong.expect(self.depth() == 5, "depth", self.depth(), format!("5: {architecture} has all 5 stages"));
         }

@@ -114,7 +114,8 @@ pub enum WeightsError {
 pub(super) fn listing(missing: &[String], unexpected: &[String], mismatched: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::new();
-    for (what, names) in [("missing", missing), ("unexpected", unexpected), ("with a wrong shape or type", mismatched)] {
+    for (what, names) in [("missing", missing), ("unexpected", unexpected), ("with a wrong shape or type", mismatched)]
+    {
         if names.is_empty() {
             continue;
         }

@@ -343,7 +343,7 @@ fn reduced_encoders_fit_every_decoder() {
         let reduced = ModelConfig { encoder_scale: Some(scale), ..whole.clone() };
         if !whole.backbone().unwrap().family().scales() {
             let error = Model::new(&reduced, Device::Cpu).err().unwrap().to_string();
-            assert!(error.contains("not to be had reduced"), "{error}");
+            assert!(error.contains("cannot be scaled"), "{error}");
             continue;
         }
         let mut model = Model::new(&reduced, Device::Cpu).unwrap();
@@ -512,16 +512,16 @@ fn options_that_cannot_be_are_refused_with_the_reason() {
         ("multi-scale-attention = { groups = 0 }", "groups is 0"),
         ("head-dropout = 1.0", "head-dropout is 1"),
         ("upsampling-mode = 'lanczos'", "bicubic"),
-        ("encoder = 'mobilenet_v2'\nencoder-scale = { depth = 0.5 }", "mobilenet_v2 is not to be had reduced"),
+        ("encoder = 'mobilenet_v2'\nencoder-scale = { depth = 0.5 }", "mobilenet_v2 cannot be scaled"),
         ("encoder-scale = { width = 2.0 }", "width is 2"),
         ("deep-supervision = true", "fpn has no deep supervision"),
         ("nnunet = { stages = 6 }", "the architecture is fpn"),
-        ("architecture = 'nnunet'\nencoder = 'resnet18'", "leave `encoder` out"),
+        ("architecture = 'nnunet'\nencoder = 'resnet18'", "remove `encoder`"),
         ("architecture = 'nnunet'\nnorm = 'group:8'", "nnunet has no batch norm"),
         ("architecture = 'nnunet-resenc'\ndepth = 4", "nnunet.stages"),
-        ("architecture = 'nnunet'\ndropout = 0.5", "dropout is 0.5, but nnunet has none"),
-        ("architecture = 'nnunet'\npoint-rend = true", "point-rend goes with an encoder"),
-        ("architecture = 'nnunet'\nmetadata = true", "metadata goes with an encoder"),
+        ("architecture = 'nnunet'\ndropout = 0.5", "dropout is 0.5, but nnunet has no dropout"),
+        ("architecture = 'nnunet'\npoint-rend = true", "point-rend needs an encoder"),
+        ("architecture = 'nnunet'\nmetadata = true", "metadata needs an encoder"),
         ("architecture = 'nnunet'\nnnunet = { stages = 1 }", "stages is 1"),
     ] {
         let error = read(text).unwrap_err();

@@ -173,7 +173,8 @@ struct Block {
 impl Block {
     fn new(path: &Path, width: i64, dilation: i64, response_norm: bool, drop_rate: f64) -> Result<Self, ModelError> {
         let wide = MLP_RATIO * width;
-        let scale = (!response_norm).then(|| path.parameter("gamma", &[width], Fill::Constant(LAYER_SCALE))).transpose()?;
+        let scale =
+            (!response_norm).then(|| path.parameter("gamma", &[width], Fill::Constant(LAYER_SCALE))).transpose()?;
         let options = ConvOptions::default().groups(width).padding(KERNEL / 2 * dilation).dilation(dilation);
         let depthwise = Conv2d::new(&(path / "conv_dw"), width, width, KERNEL, options)?;
         let norm = LayerNorm::new(&(path / "norm"), width, EPS)?;

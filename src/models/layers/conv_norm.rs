@@ -20,7 +20,7 @@ pub fn folded<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// A convolution without bias and the norm after it. Inside [`folded`], a batch norm in evaluation mode becomes part of
-/// the convolution's weight, which saves a pass over the map and a map in memory.
+/// the convolution's weight, which saves an operation on the map and the memory of a map.
 pub fn conv_norm(convolution: &Conv2d, norm: &Norm2d, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
     if !train
         && FOLDING.get()
