@@ -1,4 +1,5 @@
-// What libtorch offers and tch does not reach. Every function gives null, or what went wrong for the caller to free.
+// Functions of libtorch that tch does not offer. Every function returns null, or an error message that the caller
+// frees.
 
 #include <cstdlib>
 #include <cstring>
@@ -28,7 +29,7 @@ template <typename F> char *guarded(F f) {
   } catch (const std::exception &e) {
     return strdup(e.what());
   } catch (...) {
-    return strdup("an exception that is no std::exception");
+    return strdup("an exception that is not a std::exception");
   }
 }
 
@@ -39,7 +40,7 @@ std::vector<Tensor> list(Tensors tensors, size_t n) {
   return out;
 }
 
-// Fused kernels walk the memory of weight and gradient side by side, so both must lie alike.
+// Fused kernels read the memory of weight and gradient in parallel, so both need the same memory layout.
 std::vector<Tensor> gradients(const std::vector<Tensor> &weights) {
   std::vector<Tensor> out;
   out.reserve(weights.size());
@@ -82,14 +83,14 @@ char *carpus_scale(Tensors tensors, size_t n, double factor) {
   return guarded([&] { at::_foreach_mul_(list(tensors, n), factor); });
 }
 
-// The Euclidean norm of all together.
+// The Euclidean norm of all tensors together.
 char *carpus_norm(Tensors tensors, size_t n, double *norm) {
   return guarded([&] {
     *norm = n == 0 ? 0.0 : at::linalg_vector_norm(at::stack(at::_foreach_norm(list(tensors, n), 2)), 2).item<double>();
   });
 }
 
-// Multiplies by `inverse` and says whether any value is infinite or no number.
+// Multiplies by `inverse`; `found` is whether any value is infinite or NaN.
 char *carpus_unscale(Tensors tensors, size_t n, double inverse, bool *found) {
   return guarded([&] {
     *found = false;
@@ -108,7 +109,7 @@ char *carpus_clear_gradients(Tensors weights, size_t n) {
   });
 }
 
-// Operations that gain run in `kind` (-1: none do) on this thread. Gives the state to go back to.
+// Sets the autocast kind of this thread (-1: no autocast). `before` is the previous state, to be restored later.
 char *carpus_autocast(bool cuda, int kind, int *before) {
   return guarded([&] {
     auto device = cuda ? at::kCUDA : at::kCPU;
@@ -118,14 +119,14 @@ char *carpus_autocast(bool cuda, int kind, int *before) {
       at::autocast::set_autocast_cache_enabled(true);
     }
     at::autocast::set_autocast_enabled(device, kind >= 0);
-    // Weights are cast once a pass and the casts are dropped when it ends.
+    // Weights are cast once per forward pass; the casts are dropped when it ends.
     at::autocast::clear_cache();
   });
 }
 
 char *carpus_deterministic(bool on) {
   return guarded([&] {
-    // cuBLAS reads it when its first handle is made.
+    // cuBLAS reads the variable when its first handle is created.
     if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
     at::globalContext().setDeterministicAlgorithms(on, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(on);
@@ -133,7 +134,7 @@ char *carpus_deterministic(bool on) {
   });
 }
 
-// The same tensor with channels innermost in memory; everything that shares it follows.
+// Converts the tensor to the channels-last memory format; tensors that share it change too.
 char *carpus_channels_last(Tensor *tensor) {
   return guarded([&] {
     if (tensor->dim() == 4) tensor->set_data(tensor->contiguous(at::MemoryFormat::ChannelsLast));

@@ -1,7 +1,7 @@
-//! What libtorch offers and tch does not reach: fused optimisers, operations on lists of tensors, autocast on any
-//! device, channels-last weights, deterministic algorithms, the peak of a device's memory.
+//! Functions of libtorch that tch does not offer: fused optimisers, operations on lists of tensors, autocast on any
+//! device, channels-last weights, deterministic algorithms, the peak memory of a device.
 //!
-//! All of it goes through the functions of `aten.cpp`, compiled against the headers of the libtorch that is linked.
+//! They are implemented in `aten.cpp`, which is compiled with the headers of the linked libtorch.
 
 use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
 use std::marker::PhantomData;
@@ -48,7 +48,7 @@ fn done(error: *mut c_char) -> Result<(), TchError> {
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: a text made by `strdup`, handed over to this caller alone.
+    // SAFETY: a string from `strdup` that only this caller owns.
     let text = unsafe {
         let text = CStr::from_ptr(error).to_string_lossy().into_owned();
         libc::free(error.cast());
@@ -61,21 +61,25 @@ fn pointers(tensors: &[Tensor]) -> Vec<Pointer> {
     tensors.iter().map(|t| t.as_ptr() as Pointer).collect()
 }
 
-/// What a step of AdamW needs beside the tensors.
+/// Hyperparameters of a step of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Rate.
+    /// Learning rate.
     pub lr: f64,
-    /// Decay of the two moments.
+    /// Decay rates of the first and second moment.
     pub betas: [f64; 2],
-    /// Decay of the weights, times the rate.
+    /// Weight decay, multiplied by the learning rate.
     pub decay: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
 }
 
-/// One step of `torch.optim.AdamW(fused=True)`. Every weight has a gradient; `first` and `second` lie in memory as
-/// the weights do; `steps` are single-precision scalars on the weights' device, which are counted up.
+/// One step of `torch.optim.AdamW(fused=True)`. Every weight must have a gradient. `first` and `second` are the
+/// moments, with the memory layout of the weights; `steps` are single-precision scalars on the weights' device, which
+/// are increased by 1.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn fused_adamw(
     weights: &[Tensor],
     first: &[Tensor],
@@ -84,7 +88,7 @@ pub fn fused_adamw(
     by: AdamW,
 ) -> Result<(), TchError> {
     let n = weights.len();
-    assert!(first.len() == n && second.len() == n && steps.len() == n, "one moment and one count a weight");
+    assert!(first.len() == n && second.len() == n && steps.len() == n, "two moments and one step count per weight");
     let (w, f, s, t) = (pointers(weights), pointers(first), pointers(second), pointers(steps));
     let [beta1, beta2] = by.betas;
     // SAFETY: four arrays of `n` live tensors.
@@ -93,26 +97,29 @@ pub fn fused_adamw(
     })
 }
 
-/// What a step of gradient descent needs beside the tensors.
+/// Hyperparameters of a step of stochastic gradient descent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Rate.
+    /// Learning rate.
     pub lr: f64,
     /// Momentum.
     pub momentum: f64,
-    /// Decay, added to the gradient.
+    /// Weight decay, added to the gradient.
     pub decay: f64,
-    /// Nesterov's form.
+    /// Whether Nesterov momentum is used.
     pub nesterov: bool,
-    /// Whether `momenta` hold nothing yet.
+    /// Whether this is the first step, where `momenta` are still uninitialised.
     pub is_first: bool,
 }
 
-/// One step of `torch.optim.SGD(fused=True)`. Every weight has a gradient.
+/// One step of `torch.optim.SGD(fused=True)`. Every weight must have a gradient.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn fused_sgd(weights: &[Tensor], momenta: &[Tensor], by: Sgd) -> Result<(), TchError> {
-    assert!(momenta.len() == weights.len(), "one momentum a weight");
+    assert!(momenta.len() == weights.len(), "one momentum per weight");
     let (w, m) = (pointers(weights), pointers(momenta));
-    // SAFETY: two arrays of as many live tensors.
+    // SAFETY: two arrays of equally many live tensors.
     done(unsafe {
         carpus_fused_sgd(
             w.as_ptr(),
@@ -128,21 +135,30 @@ pub fn fused_sgd(weights: &[Tensor], momenta: &[Tensor], by: Sgd) -> Result<(), 
 }
 
 /// `average += weight * (value - average)` for each pair.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn lerp(averages: &[Tensor], values: &[Tensor], weight: f64) -> Result<(), TchError> {
-    assert!(averages.len() == values.len(), "one average a value");
+    assert!(averages.len() == values.len(), "one average per value");
     let (a, v) = (pointers(averages), pointers(values));
-    // SAFETY: two arrays of as many live tensors.
+    // SAFETY: two arrays of equally many live tensors.
     done(unsafe { carpus_lerp(a.as_ptr(), v.as_ptr(), a.len(), weight) })
 }
 
-/// Multiplies each by `factor`.
+/// Multiplies each tensor by `factor`, in place.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn scale(tensors: &[Tensor], factor: f64) -> Result<(), TchError> {
     let t = pointers(tensors);
     // SAFETY: an array of live tensors.
     done(unsafe { carpus_scale(t.as_ptr(), t.len(), factor) })
 }
 
-/// The Euclidean norm of all together; 0 of none.
+/// The Euclidean norm of all tensors together; 0 for no tensors.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn norm(tensors: &[Tensor]) -> Result<f64, TchError> {
     let (t, mut norm) = (pointers(tensors), 0.0);
     // SAFETY: an array of live tensors and a place for a number.
@@ -150,7 +166,10 @@ pub fn norm(tensors: &[Tensor]) -> Result<f64, TchError> {
     Ok(norm)
 }
 
-/// Multiplies each by `inverse`; whether a value is infinite or no number.
+/// Multiplies each tensor by `inverse`, in place; returns whether any value is infinite or NaN.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn unscale(tensors: &[Tensor], inverse: f64) -> Result<bool, TchError> {
     let (t, mut found) = (pointers(tensors), false);
     // SAFETY: an array of live tensors and a place for a flag.
@@ -158,34 +177,37 @@ pub fn unscale(tensors: &[Tensor], inverse: f64) -> Result<bool, TchError> {
     Ok(found)
 }
 
-/// Lets go of the gradients, so that the next backward pass puts its own in place and adds to none.
+/// Removes the gradients, so that the next backward pass stores its own instead of adding to them.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn clear_gradients(weights: &[Tensor]) -> Result<(), TchError> {
     let w = pointers(weights);
     // SAFETY: an array of live tensors.
     done(unsafe { carpus_clear_gradients(w.as_ptr(), w.len()) })
 }
 
-/// While it lives, operations on `device` that gain from it compute in a half kind on this thread.
+/// Guard: while it exists, operations on its device that benefit from it run in half precision on this thread.
 #[derive(Debug)]
 pub struct Autocast {
     cuda: bool,
     before: c_int,
-    /// Autocast is of the thread.
+    /// Autocast belongs to the thread, so the guard must not move to another.
     stays: PhantomData<*const ()>,
 }
 
 impl Autocast {
-    /// `Half` or `BFloat16` from here on.
+    /// Starts autocast to `Half` or `BFloat16`.
     ///
     /// # Errors
-    /// Another kind.
+    /// [`TchError::Kind`]: another kind; or an error of libtorch.
     pub fn enter(device: Device, kind: Kind) -> Result<Autocast, TchError> {
         let cuda = matches!(device, Device::Cuda(_));
         // Numbers of `c10::ScalarType`.
         let kind = match kind {
             Kind::Half => 5,
             Kind::BFloat16 => 15,
-            other => return Err(TchError::Kind(format!("autocast to {other:?}; there is Half and BFloat16"))),
+            other => return Err(TchError::Kind(format!("autocast to {other:?}; expected Half or BFloat16"))),
         };
         let mut before = -1;
         // SAFETY: a place for a number.
@@ -203,19 +225,31 @@ impl Drop for Autocast {
     }
 }
 
-/// Whether libtorch must use algorithms that give the same bits each time; those that have none fail.
+/// Sets whether libtorch must use deterministic algorithms, which give the same bits each time. Operations without such
+/// an algorithm then fail.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn deterministic(on: bool) -> Result<(), TchError> {
-    // SAFETY: no arguments to hold up.
+    // SAFETY: no pointer arguments.
     done(unsafe { carpus_deterministic(on) })
 }
 
-/// Lays a tensor of four dimensions out with channels innermost; all that shares it follows.
+/// Converts a tensor of four dimensions to the channels-last memory format; tensors that share it change too. Other
+/// tensors are unchanged.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn channels_last(tensor: &Tensor) -> Result<(), TchError> {
     // SAFETY: a live tensor.
     done(unsafe { carpus_channels_last(tensor.as_ptr() as Pointer) })
 }
 
-/// Most bytes of a CUDA device that tensors took since the last reset.
+/// Peak memory of tensors on a CUDA device since the last reset, in bytes. With `reset`, the peak starts again from
+/// now.
+///
+/// # Errors
+/// An error of libtorch.
 pub fn peak_memory(index: usize, reset: bool) -> Result<u64, TchError> {
     let mut peak = 0;
     // SAFETY: a place for a number.

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::{Cli, Status, Ui};
 use crate::artefact::kind;
 use crate::device::{self, DeviceKind};
-use crate::losses::{LOSSES, LossMix};
+use crate::losses::{LOSSES, LossMix, LossOutput};
 use crate::models::{all_finite, read_tensors, write_tensors};
 
 /// List losses, compute one and its gradient
@@ -103,15 +103,15 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
             args.target.display()
         );
     }
-    let (loss, parts) = mix.forward_weighted(&logits, &target, weights.as_ref())?;
+    let LossOutput { loss, terms } = mix.forward_weighted(&logits, &target, weights.as_ref())?;
     let value = loss.f_double_value(&[])?;
     if let Some(path) = &args.grad {
         loss.f_backward()?;
         write_tensors(path, &[("grad".to_owned(), logits.f_grad()?)])?;
     }
     let mut values = serde_json::Map::new();
-    for (kind, part) in parts {
-        values.insert(kind.name.to_owned(), part.f_to_kind(Kind::Double)?.f_double_value(&[])?.into());
+    for (kind, term) in terms {
+        values.insert(kind.name.to_owned(), term.f_to_kind(Kind::Double)?.f_double_value(&[])?.into());
     }
     ui.line(format_args!("{value:.9}"));
     ui.json(&serde_json::json!({ "value": value, "parts": values, "grad": args.grad }))?;

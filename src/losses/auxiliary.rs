@@ -1,14 +1,18 @@
-//! Losses of several outputs: auxiliary heads (H. Zhao et al., Pyramid scene parsing network, CVPR 2017) and deep
+//! The loss of several outputs: auxiliary heads (H. Zhao et al., Pyramid scene parsing network, CVPR 2017) and deep
 //! supervision (C.-Y. Lee et al., Deeply-supervised nets, AISTATS 2015).
 
 use tch::{Kind, Tensor};
 
-use super::{LossError, LossMix, LossValues, Part};
+use super::{LossError, LossMix, LossOutput, Part};
 
 impl LossMix {
-    /// The loss of the logits plus that of each auxiliary output times its weight; and the value of each term on the
-    /// logits alone, before weighting. An output of another size is held against the target resampled to that size.
-    /// `weights` has one number an output, or one for all. `part` is given where the images are a part of a batch.
+    /// The loss of the logits plus the loss of each auxiliary output times its weight; the terms are those of the
+    /// logits alone. An output of another size is compared with the target resampled to that size. `weights` has one
+    /// number per output, or one for all. `part` is set if the images are a part of a larger batch.
+    ///
+    /// # Errors
+    /// [`LossError::Auxiliary`]: another number of weights than of outputs; otherwise as [`LossMix::forward_weighted`];
+    /// [`LossError::Parts`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +21,8 @@ impl LossMix {
     /// let logits = Tensor::zeros([1, 29, 8, 8], (Kind::Float, Device::Cpu));
     /// let half = Tensor::zeros([1, 29, 4, 4], (Kind::Float, Device::Cpu));
     /// let words = Tensor::zeros([1, 8, 8], (Kind::Int, Device::Cpu));
-    /// let (loss, _parts) = LossMix::default().forward_with_auxiliary(&logits, &[half], &words, &[0.4], None)?;
+    /// let output = LossMix::default().forward_with_auxiliary(&logits, &[half], &words, &[0.4], None)?;
+    /// assert_eq!(output.terms.len(), 2);
     /// # Ok(())
     /// # }
     /// ```
@@ -28,27 +33,30 @@ impl LossMix {
         target: &Tensor,
         weights: &[f64],
         part: Option<&Part>,
-    ) -> Result<(Tensor, LossValues), LossError> {
+    ) -> Result<LossOutput, LossError> {
         if weights.len() != auxiliary.len() && !(weights.len() == 1 || auxiliary.is_empty()) {
             return Err(LossError::Auxiliary { outputs: auxiliary.len(), weights: weights.len() });
         }
-        let (mut sum, parts) = self.forward_of_part(logits, target, None, part)?;
+        let LossOutput { mut loss, terms } = self.forward_of_part(logits, target, None, part)?;
         for (output, weight) in auxiliary.iter().zip(weights.iter().cycle()) {
-            // What weighs nothing is not computed.
+            // An output with weight 0 is skipped.
             if *weight != 0.0 {
                 let &[.., height, width] = output.size().as_slice() else {
                     return Err(LossError::Logits { size: output.size(), kind: output.kind() });
                 };
-                let (loss, _) = self.forward_of_part(output, &resampled(target, height, width)?, None, part)?;
-                sum = sum.f_add(&loss.f_mul_scalar(*weight)?)?;
+                let output = self.forward_of_part(output, &resampled(target, height, width)?, None, part)?;
+                loss = loss.f_add(&output.loss.f_mul_scalar(*weight)?)?;
             }
         }
-        Ok((sum, parts))
+        Ok(LossOutput { loss, terms })
     }
 }
 
-/// Label words `[B, H, W]` or masks `[B, C, H, W]` at another size, by the pixel that each centre falls on, row
-/// `floor((y + 1/2) H / height)`, as [`crate::mask::LabelImage::from_masks_resized`].
+/// Resamples label words `[B, H, W]` or masks `[B, C, H, W]` to another size. Each pixel takes the value of the pixel
+/// in which its centre lies, row `floor((y + 1/2) H / height)`, as in [`crate::mask::LabelImage::from_masks_resized`].
+///
+/// # Errors
+/// [`LossError::Target`]: fewer than two dimensions; [`LossError::Torch`].
 pub fn resampled(target: &Tensor, height: i64, width: i64) -> Result<Tensor, LossError> {
     let size = target.size();
     let rank = size.len();
@@ -70,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_are_weighed_against_resampled_words() {
+    fn outputs_are_compared_with_resampled_words() {
         let words = Tensor::from_slice(&(0i32..15).collect::<Vec<_>>()).view([1, 3, 5]);
         let half = resampled(&words, 2, 2).unwrap();
         assert_eq!(half.size(), [1, 2, 2]);
@@ -81,14 +89,15 @@ mod tests {
         let of = |x: &Tensor, h, w| mix.forward(x, &resampled(&words, h, w).unwrap()).unwrap().double_value(&[]);
         let wanted = of(&whole, 3, 5) + 0.5 * of(&small, 2, 2) + 0.25 * of(&least, 1, 1);
         let auxiliary = [small.shallow_clone(), least];
-        let (loss, parts) = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25], None).unwrap();
+        let LossOutput { loss, terms } =
+            mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25], None).unwrap();
         assert!((loss.double_value(&[]) - wanted).abs() < 1e-6);
-        assert_eq!(parts.len(), 2);
+        assert_eq!(terms.len(), 2);
         loss.backward();
         let alone = small.detach().copy().set_requires_grad(true);
         mix.forward(&alone, &half).unwrap().backward();
         assert!((small.grad() - alone.grad() * 0.5).abs().max().double_value(&[]) < 1e-8);
         let error = mix.forward_with_auxiliary(&whole, &auxiliary, &words, &[0.5, 0.25, 0.1], None).unwrap_err();
-        assert!(error.to_string().contains("2 auxiliary outputs and 3 weights"), "{error}");
+        assert!(error.to_string().contains("3 weights for 2 auxiliary outputs"), "{error}");
     }
 }

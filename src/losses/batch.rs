@@ -6,29 +6,29 @@ use super::pixel_weight::Around;
 use super::{LossError, PixelWeight};
 use crate::mask::{RunMask, SignedDistance, masks_of_words};
 
-/// Logits and target of a batch, read a few classes at a time.
+/// Logits and target of a batch, which are read a few classes at a time.
 pub struct LossBatch {
     /// `[B, C, H, W]`.
     pub logits: Tensor,
-    /// Masks or words.
+    /// Masks or label words.
     pub target: LossTarget,
-    /// Factors of the pixels, single precision, `[B, 1 or C, H, W]`.
+    /// Weights of the pixels in single precision, `[B, 1 or C, H, W]`.
     pub weights: Option<Tensor>,
-    /// Distances of each class of each image, in that order; empty unless a term needs them.
+    /// Distances to the outline of each class of each image (image by image); empty unless a term needs them.
     pub edges: Vec<SignedDistance>,
     /// Images, classes, height, width.
     pub size: [i64; 4],
 }
 
-/// What is true.
+/// The ground truth.
 pub enum LossTarget {
-    /// {0,1}, `[B, C, H, W]`.
+    /// Masks of {0,1}, `[B, C, H, W]`.
     Dense(Tensor),
-    /// Bit c of a word is class c, `[B, H, W]`.
+    /// Label words, `[B, H, W]`; bit c of a word is class c.
     Words(Tensor),
 }
 
-/// Elements of a chunk that stay in a core's cache, or keep a GPU busy.
+/// Elements of a chunk: few enough for the cache of a CPU core, enough to use a whole GPU.
 const CHUNK_CPU: i64 = 1 << 19;
 const CHUNK_GPU: i64 = 1 << 24;
 
@@ -52,8 +52,8 @@ impl LossBatch {
         Ok(LossBatch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w] })
     }
 
-    /// With factors of the pixels, `[B, H, W]` or `[B, 1 or C, H, W]`.
-    pub fn weigh(&mut self, weights: &Tensor) -> Result<(), LossError> {
+    /// Sets the weights of the pixels, `[B, H, W]` or `[B, 1 or C, H, W]`.
+    pub fn set_weights(&mut self, weights: &Tensor) -> Result<(), LossError> {
         let [b, c, h, w] = self.size;
         let size = weights.size();
         let weights = if size == [b, h, w] { weights.f_unsqueeze(1)? } else { weights.shallow_clone() };
@@ -65,13 +65,13 @@ impl LossBatch {
     }
 
     /// Computes the distances to all outlines, on the CPU.
-    pub fn find_edges(&mut self) -> Result<(), LossError> {
+    pub fn compute_distances(&mut self) -> Result<(), LossError> {
         let [b, c, h, w] = self.size;
         let (width, height) = (w as u32, h as u32);
         let masks: Vec<Vec<RunMask>> = match &self.target {
             LossTarget::Words(words) => {
                 let words = words.f_to_device(Device::Cpu)?.f_contiguous()?;
-                let words: &[u32] = elements(&words).expect("made so");
+                let words: &[u32] = elements(&words).expect("the tensor was made contiguous on the CPU");
                 words
                     .par_chunks((h * w) as usize)
                     .map(|image| masks_of_words(image, width, height, c as usize))
@@ -79,7 +79,7 @@ impl LossBatch {
             }
             LossTarget::Dense(dense) => {
                 let dense = dense.f_gt(0.5)?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-                let dense: &[u8] = elements(&dense).expect("made so");
+                let dense: &[u8] = elements(&dense).expect("the tensor was made contiguous on the CPU");
                 let plane = |plane: &[u8]| RunMask::from_dense(plane, width, height);
                 vec![dense.par_chunks((h * w) as usize).map(plane).collect()]
             }
@@ -89,8 +89,9 @@ impl LossBatch {
         Ok(())
     }
 
-    /// Takes up a rule that gives all classes of an image the same weights; needs the edges.
-    pub fn weigh_by(&mut self, rule: &PixelWeight) -> Result<(), LossError> {
+    /// Multiplies the pixel weights by those of a rule for the gaps between bones, which are equal for all classes of
+    /// an image. The distances must have been computed.
+    pub fn apply_gap_weights(&mut self, rule: &PixelWeight) -> Result<(), LossError> {
         if rule.around != Around::Gaps {
             return Ok(());
         }
@@ -111,13 +112,13 @@ impl LossBatch {
         Ok(())
     }
 
-    /// Rows that are worked on together on the CPU.
+    /// Number of rows that are processed together on the CPU.
     pub fn strip_rows(&self) -> i64 {
         const PIXELS: i64 = 1 << 15;
         (PIXELS / self.size[3]).clamp(1, self.size[2])
     }
 
-    /// Where the logits are.
+    /// The device of the logits.
     pub fn device(&self) -> Device {
         self.logits.device()
     }
@@ -150,7 +151,7 @@ impl LossBatch {
         self.map(chunk, |edge, out| edge.fill(0..edge.height(), band, out))
     }
 
-    /// Factors of a chunk's pixels, to be broadcast: those given times those of the rule; `None` for 1 everywhere.
+    /// Weights of a chunk's pixels, to be broadcast: the given weights times those of the rule; `None` if all are 1.
     pub fn pixel_weights(&self, chunk: &Chunk, rule: Option<&PixelWeight>) -> Result<Option<Tensor>, TchError> {
         let given = match &self.weights {
             Some(weights) if weights.size()[1] == 1 => Some(weights.shallow_clone()),
@@ -165,7 +166,7 @@ impl LossBatch {
         }))
     }
 
-    /// A map of each class of a chunk, drawn on the CPU.
+    /// Maps of the classes of a chunk, `[B, count, H, W]`, which `draw` computes on the CPU.
     fn map(&self, chunk: &Chunk, draw: impl Fn(&SignedDistance, &mut [f32]) + Sync) -> Result<Tensor, TchError> {
         let [b, c, h, w] = self.size;
         let (first, count, edges) = (chunk.first, chunk.count, self.edges.as_slice());
@@ -191,18 +192,18 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Those of the values `[C]` that belong to this chunk, to be broadcast over images and pixels.
+    /// The part of `values`, `[C]`, for the classes of this chunk, to be broadcast over images and pixels.
     pub fn of_class(&self, values: &Tensor) -> Result<Tensor, TchError> {
         values.f_narrow(0, self.first, self.count)?.f_view([1, self.count, 1, 1])
     }
 
-    /// The logit with its sign turned so that positive is wrong: `x (1 - 2 t)`.
+    /// The logit with a sign that makes wrong predictions positive: `x (1 - 2 t)`.
     pub fn wrongness(&self) -> Result<Tensor, TchError> {
         self.logits.f_mul(&self.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)
     }
 }
 
-/// Sum over a tensor, kept on its device.
+/// The sum of a tensor, on its device.
 pub fn total(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_sum(Kind::Float)
 }

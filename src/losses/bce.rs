@@ -5,35 +5,36 @@ use tch::Tensor;
 
 use super::batch::{Chunk, LossBatch, total};
 use super::block::{BLOCK, PixelBlock, sum};
-use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use super::loss::{Computation, Loss, LossKind, PixelLoss, Term};
 use super::pixel_weight::Around;
 use super::planes::Strip;
 use super::{LossError, PerClass, PixelWeight};
 use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`. Equals PyTorch's
-/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Weights of single pixels
-/// come from a rule, or are given beside the target ([`super::LossMix::forward_weighted`]); where both are, they multiply.
+/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Pixel weights come from
+/// a rule (`pixel-weight`) or are given with the target ([`super::LossMix::forward_weighted`]); if both exist, they are
+/// multiplied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bce {
-    /// Factor q of the positive pixels.
+    /// Weight q of the positive pixels.
     #[serde(alias = "pos_weight", skip_serializing_if = "Option::is_none")]
     pub pos_weight: Option<PerClass>,
-    /// Factor w of the whole class; the mean still divides by the number of pixels.
+    /// Weight w of the whole class; the mean still divides by the number of pixels.
     #[serde(alias = "class_weight", skip_serializing_if = "Option::is_none")]
     pub class_weight: Option<PerClass>,
-    /// s: targets become s and 1 - s.
+    /// Label smoothing s, from 0 to 0.5: targets 0 and 1 become s and 1 - s.
     #[serde(alias = "label_smoothing")]
     pub label_smoothing: f64,
-    /// Factor of a pixel by its distance to outlines; the mean still divides by the number of pixels.
+    /// Weight of a pixel by its distance to outlines; the mean still divides by the number of pixels.
     #[serde(alias = "pixel_weight", skip_serializing_if = "Option::is_none")]
     pub pixel_weight: Option<PixelWeight>,
 }
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "bce",
-    about: "binary cross entropy; options pos-weight, class-weight, label-smoothing, pixel-weight = { around = outline or gaps, factor, sigma }",
+    about: "mean binary cross entropy; options pos-weight, class-weight, label-smoothing, pixel-weight = { around = outline or gaps, factor, sigma }",
     read: Term::read::<Bce>,
 };
 
@@ -61,12 +62,12 @@ impl Loss for Bce {
         self.pixel_weight.as_ref()
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Pixels(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Pixels(self)
     }
 }
 
-impl OfPixels for Bce {
+impl PixelLoss for Bce {
     fn accumulate(
         &self,
         batch: &LossBatch,
@@ -90,13 +91,13 @@ impl OfPixels for Bce {
         let smoothing = self.label_smoothing;
         let pixels = batch.size.iter().product::<i64>() as f64;
 
-        // With the logit turned so that positive is wrong, the loss of the true label is softplus(wrongness), and
-        // that of the other label softplus(-wrongness) = softplus(wrongness) - wrongness.
+        // `wrongness` is positive for a wrong prediction. The loss of the true label is softplus(wrongness), that of
+        // the other label softplus(-wrongness) = softplus(wrongness) - wrongness.
         let mut wrongness = chunk.wrongness()?;
         let mut value = wrongness.f_softplus()?;
         if smoothing == 0.0 {
             if let Some(q) = &positive {
-                // Positive pixels q times: + (q - 1) t.
+                // Positive pixels count q times: + (q - 1) t.
                 let extra = value.f_mul(&chunk.target)?.f_mul(&q.f_sub_scalar(1.0)?)?;
                 value = value.f_add_(&extra)?;
             }
@@ -157,7 +158,7 @@ impl OfPixels for Bce {
         Some(map)
     }
 
-    fn of_block(
+    fn block_sum(
         &self,
         [q, w]: [f32; 2],
         block: &PixelBlock,
@@ -215,7 +216,7 @@ mod tests {
         check(r#"{"bce": {"weight": 2, "class-weight": [0.5, 3]}}"#, (sum + 6.0 * absent) / 8.0);
         let positive = -(0.5f64.ln() + 0.8f64.ln());
         check(r#"{"bce": {"weight": 1, "pos-weight": 4}}"#, (sum + 3.0 * positive + absent) / 8.0);
-        // With the other label throughout it would be this.
+        // The loss with the other label for every pixel.
         let other = -(0.5f64.ln() + 0.2f64.ln() + 0.2f64.ln() + 0.9f64.ln()) - 4.0 * 0.1f64.ln();
         check(r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#, (0.9 * (sum + absent) + 0.1 * other) / 8.0);
         // Distances to the outline, which only the first class has: 1, 0, 1, 2.

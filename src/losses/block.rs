@@ -1,19 +1,19 @@
-//! The losses' arithmetic on the CPU: a few hundred pixels at a time, so that whatever the terms of a mix need of a pixel
-//! is computed once and stays in the fastest cache. Plain loops over slices of one length, which the compiler turns into
-//! vector instructions.
+//! The arithmetic of the losses on the CPU. It works on a few hundred pixels at a time, so that the values that several
+//! terms of a mix need are computed once and stay in the fastest cache. It consists of simple loops over slices of
+//! equal length, which the compiler vectorises.
 
-/// Pixels of a block.
+/// Number of pixels per block.
 pub const BLOCK: usize = 512;
 
-/// What the terms need of the pixels of one class. Slices of one length, at most [`BLOCK`].
+/// Values of the pixels of one class that the terms need: slices of equal length, at most [`BLOCK`].
 pub struct PixelBlock<'a> {
-    /// {0,1}.
+    /// The target, {0,1}.
     pub target: &'a [f32],
     /// Sigmoid of the logit x.
     pub probability: &'a [f32],
-    /// Probability of the wrong label: p, or 1 - p where the target is 1, without loss of digits.
+    /// Probability of the wrong label without loss of precision: p, or 1 - p where the target is 1.
     pub wrong: &'a [f32],
-    /// `1 - wrong`, without loss of digits.
+    /// `1 - wrong` without loss of precision.
     pub right: &'a [f32],
     /// Cross entropy of the true label: `-log(right)`.
     pub entropy: &'a [f32],
@@ -21,7 +21,7 @@ pub struct PixelBlock<'a> {
     pub other_entropy: &'a [f32],
 }
 
-/// Room for a block.
+/// Memory for a block.
 pub struct Scratch {
     target: [f32; BLOCK],
     probability: [f32; BLOCK],
@@ -39,7 +39,7 @@ impl Default for Scratch {
 }
 
 impl Scratch {
-    /// Target and probability alone, which is what the losses of overlap need.
+    /// Target and probability only, as the overlap losses need them.
     pub fn probabilities(&mut self, logits: &[f32], words: &[u32], class: usize) -> (&[f32], &[f32]) {
         let n = logits.len();
         let (target, probability) = (&mut self.target[..n], &mut self.probability[..n]);
@@ -52,7 +52,7 @@ impl Scratch {
         (target, probability)
     }
 
-    /// Everything.
+    /// All values of a block.
     pub fn block(&mut self, logits: &[f32], words: &[u32], class: usize) -> PixelBlock<'_> {
         let n = logits.len();
         let (target, probability) = (&mut self.target[..n], &mut self.probability[..n]);
@@ -76,22 +76,22 @@ impl Scratch {
     }
 }
 
-/// Bits of one class as {0,1}.
+/// Writes the bits of one class as {0,1}.
 fn spread(words: &[u32], class: usize, target: &mut [f32]) {
     for (t, word) in target.iter_mut().zip(words) {
         *t = (word >> class & 1) as f32;
     }
 }
 
-/// `e^y` for y of 0 or less, within 2 units of the last digit; 0 below -80. No number stays none.
+/// `e^y` for y of at most 0, with an error of at most 2 units in the last place; 0 below -80. NaN stays NaN.
 #[inline(always)]
 pub fn exp(y: f32) -> f32 {
-    // y = n ln 2 + r, |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to a whole number in the lowest bits.
+    // y = n ln 2 + r with |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let held = if y < -80.0 { -80.0 } else { y };
-    let shifted = held * std::f32::consts::LOG2_E + ROUND;
+    let clamped = if y < -80.0 { -80.0 } else { y };
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = (held - n * 0.693_145_75) - n * 1.428_606_8e-6; // ln 2 in two parts, the first of few digits
+    let r = (clamped - n * 0.693_145_75) - n * 1.428_606_8e-6; // ln 2 in two parts, the first of few digits
     let mut sum = 1.0 / 5040.0;
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * r + factor;
@@ -100,7 +100,7 @@ pub fn exp(y: f32) -> f32 {
     if y < -80.0 { 0.0 } else { sum * power }
 }
 
-/// `ln(1 + z)` for z from 0 to 1, to the last digits however small z is.
+/// `ln(1 + z)` for z from 0 to 1, with full relative precision also for small z.
 #[inline(always)]
 fn ln_1p(z: f32) -> f32 {
     // 2 artanh(s), a series in s² of at most 1/9.
@@ -113,7 +113,7 @@ fn ln_1p(z: f32) -> f32 {
     s * sum
 }
 
-/// Sum of a block's values, in single precision over its sixteen lanes and in double precision beyond.
+/// Sum of a block's values: in single precision within each of sixteen lanes, in double precision over the lanes.
 pub fn sum(values: &[f32]) -> f64 {
     lanes(values, values, |a, _| a)
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exponential_and_logarithm_are_right_to_the_last_digits() {
+    fn exponential_and_logarithm_have_full_precision() {
         let mut worst = [0f64; 2];
         for i in 0..200_000 {
             let y = -79.9 * (i as f32 / 200_000.0).powi(2);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_hard_logits() {
+    fn blocks_of_extreme_logits() {
         let logits = [0.0, 1e30, -1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
         let mut scratch = Scratch::default();
         let block = scratch.block(&logits, &[0b10; 6], 1);
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(&block.right[..5], [0.5, 1.0, 0.0, 1.0, 0.0]);
         assert_eq!(&block.entropy[1..5], [0.0, 1e30, 0.0, f32::INFINITY]);
         assert!((block.entropy[0] - 2f32.ln()).abs() < 1e-7);
-        // What is no number must not get lost: training stops at it.
+        // NaN must be kept, because training stops at it.
         assert!(block.probability[5].is_nan() && block.entropy[5].is_nan());
     }
 

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::LossError;
 use super::batch::{Chunk, LossBatch, total};
 use super::block::{PixelBlock, dot};
-use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use super::loss::{Computation, Loss, LossKind, PixelLoss, Term};
 use super::planes::Strip;
 use crate::violation::Violations;
 
@@ -14,20 +14,20 @@ use crate::violation::Violations;
 /// positive outside, 0 on the mask's outermost pixels, negative inside; 0 everywhere for a class that is absent or
 /// fills its image. Below 0 for a good prediction. Equals MONAI's `BoundaryLoss(sigmoid=True)`.
 ///
-/// The distances are computed from the target at each step, at the size of the logits, a strip of rows at a time; no
-/// dense map is kept. Far from a bone they are hundreds of pixels, so that a few wrong pixels there outweigh the
-/// outline: `band` holds them, and by it the cost of computing them.
+/// The distances are computed from the target at each step, at the size of the logits and one strip of rows at a time;
+/// no dense map is stored. Far from a bone they are hundreds of pixels, so a few wrong pixels there outweigh the
+/// outline. `band` limits the distances, and with them the cost of computing them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Boundary {
-    /// Distances beyond this many pixels count as this many; absent: as they are.
+    /// Larger distances are limited to this many pixels, above 0; default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub band: Option<f64>,
 }
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "boundary",
-    about: "p times signed distance in pixels (Kervadec et al. 2019); option band, in pixels",
+    about: "mean probability times signed distance to the outline in pixels (Kervadec et al. 2019); option band, in pixels",
     read: Term::read::<Boundary>,
 };
 
@@ -44,16 +44,16 @@ impl Loss for Boundary {
         wrong
     }
 
-    fn needs_edges(&self) -> bool {
+    fn needs_distances(&self) -> bool {
         true
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Pixels(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Pixels(self)
     }
 }
 
-impl OfPixels for Boundary {
+impl PixelLoss for Boundary {
     fn accumulate(
         &self,
         batch: &LossBatch,
@@ -79,14 +79,14 @@ impl OfPixels for Boundary {
         Some(map)
     }
 
-    fn of_block(
+    fn block_sum(
         &self,
         _factors: [f32; 2],
         block: &PixelBlock,
         map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
     ) -> f64 {
-        let distance = map.expect("drawn by `map`");
+        let distance = map.expect("`map` returns the distances");
         if let Some((gradient, scale)) = gradient {
             for ((g, p), d) in gradient.iter_mut().zip(block.probability).zip(distance) {
                 *g += scale * d * p * (1.0 - p);
@@ -114,7 +114,7 @@ mod tests {
         let slope = slopes([1.0, 0.0, -1.0, 0.0, 1.0, 2.0]);
         check_on(r#"{"boundary": 1}"#, &logits, &target, (0.25 - 0.75 + 0.5 + 0.5) / 12.0, Some(&slope));
         let slope = slopes([0.5, 0.0, -0.5, 0.0, 0.5, 0.5]);
-        let held = r#"{"boundary": {"weight": 1, "band": 0.5}}"#;
-        check_on(held, &logits, &target, 0.5 * (0.25 - 0.75 + 0.5 + 0.25) / 12.0, Some(&slope));
+        let limited = r#"{"boundary": {"weight": 1, "band": 0.5}}"#;
+        check_on(limited, &logits, &target, 0.5 * (0.25 - 0.75 + 0.5 + 0.25) / 12.0, Some(&slope));
     }
 }

@@ -1,30 +1,31 @@
-//! Soft Dice loss. F. Milletari, N. Navab, S.-A. Ahmadi, V-Net, 3DV 2016.
+//! Soft Dice loss. F. Milletari, N. Navab, S.-A. Ahmadi, V-Net: fully convolutional neural networks for volumetric
+//! medical image segmentation, 3DV 2016.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::LossError;
-use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
+use super::loss::{Computation, Loss, LossKind, OverlapLoss, Term};
 use super::region::{self, Overlap};
 use crate::violation::Violations;
 
-/// Mean over the classes of `1 - 2 sum(p t) / (sum p + sum t)`, the sums over all pixels of the batch; 0 for a
-/// class that the batch lacks. Equals SMP's `DiceLoss(mode="multilabel")`.
+/// Mean over the classes of `1 - 2 sum(p t) / (sum p + sum t)` with sums over all pixels of the batch; 0 for a class
+/// that is absent in the batch. Equals SMP's `DiceLoss(mode="multilabel")`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dice {
-    /// Added above and below, in pixels.
+    /// Added to numerator and denominator, in pixels, 0 or more.
     pub smooth: f64,
     /// `-log` of the coefficient instead of one minus it.
     pub log: bool,
-    /// Sums over each image, then the mean over images too.
+    /// Sum over the pixels of each image, then also take the mean over the images.
     #[serde(alias = "per_image")]
     pub per_image: bool,
 }
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "dice",
-    about: "1 - soft Dice a class over the batch (Milletari et al. 2016); options smooth, log, per-image",
+    about: "1 - soft Dice per class over the batch (Milletari et al. 2016); options smooth, log, per-image",
     read: Term::read::<Dice>,
 };
 
@@ -37,13 +38,13 @@ impl Loss for Dice {
         region::smooth_violations(self.smooth)
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Overlap(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Overlap(self)
     }
 }
 
-impl OfOverlap for Dice {
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+impl OverlapLoss for Dice {
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let half = overlap.true_pixels.f_full_like(0.5)?;
         let score = overlap.tversky(&half, &half, self.smooth)?;

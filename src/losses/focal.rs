@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::LossError;
 use super::batch::{Chunk, LossBatch, total};
 use super::block::{BLOCK, PixelBlock, exp, sum};
-use super::loss::{Loss, LossKind, OfPixels, Term, Way};
+use super::loss::{Computation, Loss, LossKind, PixelLoss, Term};
 use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `a q^gamma (-log(1 - q))`, where q is the probability of the wrong label.
@@ -14,9 +14,9 @@ use crate::violation::Violations;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Focal {
-    /// How much well classified pixels are played down.
+    /// Exponent by which well classified pixels are down-weighted, 0 or more.
     pub gamma: f64,
-    /// a: this for positive pixels and one minus it for negative ones; absent: 1 for both.
+    /// The factor a: `alpha` for positive and `1 - alpha` for negative pixels, from 0 to 1; default: 1 for both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
 }
@@ -29,7 +29,7 @@ impl Default for Focal {
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "focal",
-    about: "cross entropy times (1 - p)^gamma (Lin et al. 2017); options gamma, alpha",
+    about: "mean cross entropy times (1 - p)^gamma (Lin et al. 2017); options gamma, alpha",
     read: Term::read::<Focal>,
 };
 
@@ -48,12 +48,12 @@ impl Loss for Focal {
         wrong
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Pixels(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Pixels(self)
     }
 }
 
-impl OfPixels for Focal {
+impl PixelLoss for Focal {
     fn accumulate(
         &self,
         batch: &LossBatch,
@@ -72,7 +72,7 @@ impl OfPixels for Focal {
         let value = total(&weight.f_mul(&entropy)?)?.f_div_scalar_(pixels)?;
         if let Some((gradient, scale)) = gradient {
             // d/dwrongness = a q^gamma (gamma (1 - q) entropy + q); d wrongness / dx = 1 - 2 t
-            let right = wrongness.f_neg()?.f_sigmoid()?; // 1 - q without loss of digits
+            let right = wrongness.f_neg()?.f_sigmoid()?; // 1 - q without loss of precision
             let slope = right.f_mul(&entropy)?.f_mul_scalar_(self.gamma)?.f_add_(&q)?.f_mul_(&weight)?;
             let mut sign = chunk.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?;
             let _ = gradient.f_add_(&sign.f_mul_(&slope)?.f_mul_scalar_(scale / pixels)?)?;
@@ -80,7 +80,7 @@ impl OfPixels for Focal {
         Ok(value)
     }
 
-    fn of_block(
+    fn block_sum(
         &self,
         _factors: [f32; 2],
         block: &PixelBlock,

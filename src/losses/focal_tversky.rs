@@ -4,23 +4,24 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
+use super::loss::{Computation, Loss, LossKind, OverlapLoss, Term};
 use super::region::{self, Overlap};
 use super::{LossError, PerClass, tversky};
 use crate::violation::Violations;
 
-/// Mean over the classes of `(1 - TI)^(1 / gamma)`, TI the Tversky index over the batch; 0 for a class that the
-/// batch lacks.
+/// Mean over the classes of `(1 - TI)^(1 / gamma)`, where TI is the Tversky index over the batch; 0 for a class that is
+/// absent in the batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FocalTversky {
-    /// Weight of false positives: of all classes, by class, or by name.
+    /// Weight of false positives: one for all classes, a list per class, or by name.
     pub alpha: PerClass,
-    /// Weight of false negatives.
+    /// Weight of false negatives, likewise.
     pub beta: PerClass,
-    /// Above 1 it stresses classes that overlap little.
+    /// Above 1 it gives more weight to classes with little overlap; above 0.
     pub gamma: f64,
-    /// Added above and below, in pixels. A little keeps the gradient finite when a class is perfect.
+    /// Added to numerator and denominator, in pixels, 0 or more. A small value keeps the gradient finite if the
+    /// prediction of a class is perfect.
     pub smooth: f64,
 }
 
@@ -30,12 +31,12 @@ impl Default for FocalTversky {
     }
 }
 
-/// Below this distance from a perfect index the power's slope, which is infinite at 0, is held.
+/// Minimum of `1 - TI`, because the slope of the power is infinite at 0.
 const FLOOR: f64 = 1e-6;
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "focal-tversky",
-    about: "(1 - Tversky index)^(1 / gamma) (Abraham and Khan 2019); options alpha, beta by class, gamma, smooth",
+    about: "(1 - Tversky index)^(1 / gamma) (Abraham and Khan 2019); options alpha and beta (per class), gamma, smooth",
     read: Term::read::<FocalTversky>,
 };
 
@@ -53,13 +54,13 @@ impl Loss for FocalTversky {
         wrong
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Overlap(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Overlap(self)
     }
 }
 
-impl OfOverlap for FocalTversky {
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+impl OverlapLoss for FocalTversky {
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(false)?;
         let score = tversky::index(&overlap, &self.alpha, &self.beta, self.smooth)?;
         let loss = score.f_rsub_scalar(1.0)?.f_clamp_min(FLOOR)?.f_pow_tensor_scalar(1.0 / self.gamma)?;

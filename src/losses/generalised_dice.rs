@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::LossError;
-use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
+use super::loss::{Computation, Loss, LossKind, OverlapLoss, Term};
 use super::region::{self, Overlap};
 use crate::violation::Violations;
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
-/// `w_c = 1 / (sum t)^2`; an absent class takes the largest weight of the image's present ones (0 if none is
-/// present). Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
+/// `w_c = 1 / (sum t)^2`; an absent class gets the largest weight of the classes in the image (0 if there are none).
+/// Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GeneralisedDice {
-    /// Added above and below.
+    /// Added to numerator and denominator, 0 or more.
     pub smooth: f64,
 }
 
@@ -27,7 +27,7 @@ impl Default for GeneralisedDice {
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "generalised-dice",
-    about: "generalised Dice an image (Sudre et al. 2017); option smooth",
+    about: "1 - generalised Dice per image (Sudre et al. 2017); option smooth",
     read: Term::read::<GeneralisedDice>,
 };
 
@@ -40,13 +40,13 @@ impl Loss for GeneralisedDice {
         region::smooth_violations(self.smooth)
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Overlap(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Overlap(self)
     }
 }
 
-impl OfOverlap for GeneralisedDice {
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+impl OverlapLoss for GeneralisedDice {
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let weight = overlap.true_pixels.f_square()?.f_reciprocal()?; // [B, C]
         let absent = weight.f_isinf()?;
         let finite = weight.f_masked_fill(&absent, 0.0)?;

@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::LossError;
-use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
+use super::loss::{Computation, Loss, LossKind, OverlapLoss, Term};
 use super::region::{self, Overlap};
 use crate::violation::Violations;
 
-/// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))`, the sums over all pixels of the batch; 0
-/// for a class that the batch lacks. Equals SMP's `JaccardLoss(mode="multilabel")`.
+/// Mean over the classes of `1 - sum(p t) / (sum p + sum t - sum(p t))` with sums over all pixels of the batch; 0 for a
+/// class that is absent in the batch. Equals SMP's `JaccardLoss(mode="multilabel")`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Jaccard {
-    /// Added above and below, in pixels.
+    /// Added to numerator and denominator, in pixels, 0 or more.
     pub smooth: f64,
     /// `-log` of the index instead of one minus it.
     pub log: bool,
-    /// Sums over each image, then the mean over images too.
+    /// Sum over the pixels of each image, then also take the mean over the images.
     #[serde(alias = "per_image")]
     pub per_image: bool,
 }
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "jaccard",
-    about: "1 - soft Jaccard a class over the batch; options smooth, log, per-image",
+    about: "1 - soft Jaccard per class over the batch (Rahman and Wang 2016); options smooth, log, per-image",
     read: Term::read::<Jaccard>,
 };
 
@@ -38,13 +38,13 @@ impl Loss for Jaccard {
         region::smooth_violations(self.smooth)
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Overlap(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Overlap(self)
     }
 }
 
-impl OfOverlap for Jaccard {
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+impl OverlapLoss for Jaccard {
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let one = overlap.true_pixels.f_ones_like()?;
         let score = overlap.tversky(&one, &one, self.smooth)?;

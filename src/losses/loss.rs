@@ -15,21 +15,21 @@ use super::{bce, boundary, dice, focal, focal_tversky, generalised_dice, jaccard
 use crate::closed_enum::UnknownName;
 use crate::violation::Violations;
 
-/// A loss that a mix may contain: what is known of it outside its file.
+/// A kind of loss that a mix may contain.
 #[derive(Debug)]
 pub struct LossKind {
     /// The name used in configs and listings.
     pub name: &'static str,
-    /// One line for listings: what it is, where it comes from and which options it has.
+    /// One line for listings: formula, reference and options.
     pub about: &'static str,
-    /// The loss with these options; those that are absent have their defaults.
+    /// Creates the loss with these options; absent options have their defaults.
     pub read: fn(Value) -> Result<Term, serde_json::Error>,
 }
 
-/// The value of each loss of a mix.
+/// The value of each loss of a mix, before weighting.
 pub type LossValues = Vec<(&'static LossKind, Tensor)>;
 
-/// Every loss, in the order of listings.
+/// All losses, in the order of listings.
 pub const LOSSES: &[LossKind] = &[
     bce::LOSS,
     dice::LOSS,
@@ -43,10 +43,10 @@ pub const LOSSES: &[LossKind] = &[
 ];
 
 impl LossKind {
-    /// The loss called exactly `name`.
+    /// The loss with exactly this name.
     ///
     /// # Errors
-    /// There is none; the error lists those that there are.
+    /// [`UnknownName`]: there is no such loss; the error lists all names.
     pub fn from_name(name: &str) -> Result<&'static LossKind, UnknownName> {
         LOSSES.iter().find(|kind| kind.name == name).ok_or_else(|| UnknownName {
             what: "loss",
@@ -79,50 +79,50 @@ pub trait Loss: fmt::Debug + Send + Sync {
     /// Which loss it is.
     fn kind(&self) -> &'static LossKind;
 
-    /// The options out of range; those by class are counted where the number of `classes` is known.
+    /// Every option out of range. If `classes` is known, the lengths of options per class are checked too.
     fn violations(&self, _classes: Option<i64>) -> Violations {
         Violations::new()
     }
 
-    /// Whether it uses the factors of pixels that come with a target.
+    /// Whether it uses pixel weights that are given with a target.
     fn takes_weights(&self) -> bool {
         false
     }
 
-    /// The rule by which it weighs pixels.
+    /// The rule for its pixel weights, if it has one.
     fn pixel_weight(&self) -> Option<&PixelWeight> {
         None
     }
 
     /// Whether it needs the distances to outlines.
-    fn needs_edges(&self) -> bool {
+    fn needs_distances(&self) -> bool {
         self.pixel_weight().is_some()
     }
 
-    /// What it is computed from.
-    fn way(&self) -> Way<'_>;
+    /// How it is computed.
+    fn computation(&self) -> Computation<'_>;
 }
 
-/// What a loss is computed from.
-pub enum Way<'a> {
-    /// Sums over the pixels of each class of each image.
-    Overlap(&'a dyn OfOverlap),
-    /// Each pixel by itself.
-    Pixels(&'a dyn OfPixels),
-    /// The pixels in the order of their errors.
-    Order(&'a dyn OfOrder),
+/// How a loss is computed.
+pub enum Computation<'a> {
+    /// From sums over the pixels of each class of each image.
+    Overlap(&'a dyn OverlapLoss),
+    /// As a mean over pixels.
+    Pixels(&'a dyn PixelLoss),
+    /// From the pixels sorted by their errors.
+    Sorted(&'a dyn SortedLoss),
 }
 
-/// A loss of overlap.
-pub trait OfOverlap {
-    /// The loss of these sums; autograd finds the slopes.
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError>;
+/// A loss that depends only on sums over pixels (Dice, Jaccard and Tversky).
+pub trait OverlapLoss {
+    /// The loss for these sums; autograd computes its derivatives.
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError>;
 }
 
 /// A loss that is a mean over pixels and classes.
-pub trait OfPixels: Sync {
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value. `probability` is the sigmoid of the
-    /// chunk's logits where there is a gradient.
+pub trait PixelLoss: Sync {
+    /// Returns the chunk's contribution to the value and adds `scale` times its gradient to `gradient`. If there is a
+    /// gradient, `probability` is the sigmoid of the chunk's logits.
     fn accumulate(
         &self,
         batch: &LossBatch,
@@ -131,19 +131,19 @@ pub trait OfPixels: Sync {
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError>;
 
-    /// Factors of the positive pixels and of all pixels, by class.
+    /// Weights of the positive pixels and of all pixels, per class.
     fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
         Ok(vec![[1.0; 2]; classes as usize])
     }
 
-    /// What it needs to know of a strip's pixels besides logits and labels: distances, or weights.
+    /// Values of a strip's pixels that it needs in addition to logits and labels: distances or weights.
     fn map(&self, _strip: &Strip) -> Option<Vec<f32>> {
         None
     }
 
-    /// Adds `scale` times the gradient of the sum to `gradient`; the block's sum. `factors` are those of the block's class,
-    /// `map` is the block's part of [`OfPixels::map`].
-    fn of_block(
+    /// Returns the block's sum and adds `scale` times its gradient to `gradient`. `factors` are those of the block's
+    /// class, `map` is the block's part of [`PixelLoss::map`].
+    fn block_sum(
         &self,
         factors: [f32; 2],
         block: &PixelBlock,
@@ -153,14 +153,14 @@ pub trait OfPixels: Sync {
 }
 
 /// A loss that sorts pixels.
-pub trait OfOrder {
-    /// Whether it works on a few classes at a time; else it needs all at once.
-    fn a_few_classes(&self) -> bool;
+pub trait SortedLoss {
+    /// Whether it can be computed for a few classes at a time; otherwise it needs all classes at once.
+    fn works_by_chunk(&self) -> bool;
 
-    /// Whether it sorts the pixels of the whole batch together; else it is a mean over images.
-    fn is_over_the_batch(&self) -> bool;
+    /// Whether it sorts the pixels of the whole batch together; otherwise it is a mean over images.
+    fn sorts_whole_batch(&self) -> bool;
 
-    /// Adds `scale` times the gradient to `gradient`; the chunk's share of the value.
+    /// Returns the chunk's contribution to the value and adds `scale` times its gradient to `gradient`.
     fn accumulate(
         &self,
         batch: &LossBatch,
@@ -168,11 +168,11 @@ pub trait OfOrder {
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError>;
 
-    /// The value; adds its gradient times the weight to `gradient`.
-    fn of_planes(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64;
+    /// Returns the value and adds its gradient times the weight to `gradient`.
+    fn planes_value(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64;
 }
 
-/// A loss with its options, as a mix holds it.
+/// A loss with its options, as a term of a mix.
 #[derive(Clone, Debug)]
 pub struct Term {
     pub(super) loss: Arc<dyn Loss>,
@@ -185,13 +185,13 @@ impl Term {
         (kind.read)(json!({})).expect("every option has a default")
     }
 
-    /// This loss.
+    /// A term with this loss.
     pub fn of<L: Loss + Serialize + 'static>(loss: L) -> Term {
         let options = serde_json::to_value(&loss).expect("options are numbers, words and tables of them");
         Term { loss: Arc::new(loss), options }
     }
 
-    /// The loss `L` with these options: what [`LossKind::read`] is.
+    /// The loss `L` with these options; used as [`LossKind::read`].
     pub(super) fn read<L: Loss + Serialize + DeserializeOwned + 'static>(
         options: Value,
     ) -> Result<Term, serde_json::Error> {

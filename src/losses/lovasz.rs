@@ -7,19 +7,19 @@ use tch::{Kind, Tensor};
 
 use super::LossError;
 use super::batch::{Chunk, LossBatch};
-use super::loss::{Loss, LossKind, OfOrder, Term, Way};
+use super::loss::{Computation, Loss, LossKind, SortedLoss, Term};
 use super::planes::Planes;
 
-/// What is sorted together.
+/// Which pixels are sorted together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Over {
-    /// Each class of each image by itself, then the mean: the mean Jaccard that is wanted.
+    /// The pixels of each class of each image; the loss is the mean over these, as is the mean Jaccard index.
     #[default]
     ClassImage,
-    /// All classes of an image at once: SMP's `LovaszLoss(mode="multilabel", per_image=True)`.
+    /// The pixels of all classes of an image: SMP's `LovaszLoss(mode="multilabel", per_image=True)`.
     Image,
-    /// The whole batch at once: SMP's `LovaszLoss(mode="multilabel")`.
+    /// The pixels of the whole batch: SMP's `LovaszLoss(mode="multilabel")`.
     Batch,
 }
 
@@ -27,13 +27,13 @@ pub enum Over {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lovasz {
-    /// What is sorted together.
+    /// Which pixels are sorted together.
     pub over: Over,
 }
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "lovasz",
-    about: "Lovasz hinge (Berman et al. 2018); option over = class-image, image or batch",
+    about: "Lovasz hinge, a surrogate of 1 - Jaccard (Berman et al. 2018); option over = class-image, image or batch",
     read: Term::read::<Lovasz>,
 };
 
@@ -42,17 +42,17 @@ impl Loss for Lovasz {
         &LOSS
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Order(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Sorted(self)
     }
 }
 
-impl OfOrder for Lovasz {
-    fn a_few_classes(&self) -> bool {
+impl SortedLoss for Lovasz {
+    fn works_by_chunk(&self) -> bool {
         self.over == Over::ClassImage
     }
 
-    fn is_over_the_batch(&self) -> bool {
+    fn sorts_whole_batch(&self) -> bool {
         self.over == Over::Batch
     }
 
@@ -85,7 +85,7 @@ impl OfOrder for Lovasz {
         Ok(value.f_div_scalar_(parts as f64)?)
     }
 
-    fn of_planes(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64 {
+    fn planes_value(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64 {
         let all = planes.logits.len() / planes.pixels;
         let together = match self.over {
             Over::ClassImage => 1,
@@ -97,17 +97,18 @@ impl OfOrder for Lovasz {
             Some((gradient, weight)) => {
                 let scale = (weight / parts as f64) as f32;
                 let pieces = gradient.par_chunks_mut(together * planes.pixels).enumerate();
-                pieces.map(|(i, piece)| of_planes(planes, i * together, together, Some((piece, scale)))).collect()
+                pieces.map(|(i, piece)| hinge_of_planes(planes, i * together, together, Some((piece, scale)))).collect()
             }
-            None => (0..parts).into_par_iter().map(|i| of_planes(planes, i * together, together, None)).collect(),
+            None => (0..parts).into_par_iter().map(|i| hinge_of_planes(planes, i * together, together, None)).collect(),
         };
         values.iter().sum::<f64>() / parts as f64
     }
 }
 
-/// The loss of the pixels of `count` planes from `first` on, sorted together; adds `scale` times its gradient.
-fn of_planes(planes: &Planes, first: usize, count: usize, mut gradient: Option<(&mut [f32], f32)>) -> f64 {
-    // A key is the error, which is positive and so sorts as its bits do, the label, and the pixel's index.
+/// The loss of the pixels of `count` planes from `first` on, sorted together; adds `scale` times its gradient to
+/// `gradient`.
+fn hinge_of_planes(planes: &Planes, first: usize, count: usize, mut gradient: Option<(&mut [f32], f32)>) -> f64 {
+    // A key consists of the error (it is positive, so its bits sort as its value), the label and the pixel's index.
     let mut keys = Vec::new();
     let mut total = 0u64;
     for plane in first..first + count {
@@ -119,7 +120,7 @@ fn of_planes(planes: &Planes, first: usize, count: usize, mut gradient: Option<(
             let label = word >> class & 1;
             total += u64::from(label);
             let error = if label == 1 { 1.0 - x } else { 1.0 + x };
-            // Pixels without error come last and count for nothing: they need no sorting. What is no number is kept.
+            // Pixels without an error would come last and contribute nothing, so they are not sorted. NaN is kept.
             if error > 0.0 || error.is_nan() {
                 let bits = u64::from(error.to_bits() & 0x7fff_ffff);
                 keys.push(bits << 33 | u64::from(label) << 32 | (start + i) as u64);
@@ -176,18 +177,18 @@ fn radix_sort(keys: &mut Vec<u64>) {
     }
 }
 
-/// The loss of pixels sorted together, and its gradient with respect to their logits.
+/// The loss of pixels that are sorted together, and its gradient with respect to their logits.
 fn hinge(logits: &Tensor, target: &Tensor, with_slope: bool) -> Result<(Tensor, Option<Tensor>), LossError> {
     let sign = target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?; // d error / d logit
     let error = logits.f_mul(&sign)?.f_add_scalar_(1.0)?;
-    // Pixels without error come last and count for nothing: they need no sorting. What is no number is kept.
+    // Pixels without an error would come last and contribute nothing, so they are not sorted. NaN is kept.
     let wrong = error.f_le(0.0)?.f_logical_not()?.f_nonzero()?.f_squeeze_dim(1)?;
     let (error, order) = error.f_index_select(0, &wrong)?.f_sort(0, true)?;
     let place = wrong.f_index_select(0, &order)?;
     let label = target.f_index_select(0, &place)?;
-    // The i-th largest error adds a missed true pixel, which shrinks the intersection by one, or a false one, which
-    // grows the union by one. Counted in whole numbers and subtracted by hand, no digits are lost:
-    // 1 / union, or intersection / (union (union - 1)).
+    // The i-th largest error is a missed true pixel, which reduces the intersection by one, or a false pixel, which
+    // increases the union by one. The increase of the Jaccard loss is 1 / union, or intersection / (union (union - 1));
+    // in this form with integers, no precision is lost.
     let total = target.f_sum(Kind::Double)?;
     let seen_true = label.f_cumsum(0, Kind::Double)?;
     let rank = Tensor::f_arange_start(1, label.size()[0] + 1, (Kind::Double, label.device()))?;
@@ -195,7 +196,7 @@ fn hinge(logits: &Tensor, target: &Tensor, with_slope: bool) -> Result<(Tensor, 
     let left = seen_true.f_rsub_scalar(0.0)?.f_add_(&total)?; // intersection after this pixel
     let label = label.f_to_kind(Kind::Double)?;
     let of_true = union.f_reciprocal()?;
-    let first = total.f_eq(0.0)?; // without true pixels the first false one costs everything, the others nothing
+    let first = total.f_eq(0.0)?; // without true pixels the loss is that of the first false pixel alone
     let of_false = left.f_div(&union)?.f_div(&union.f_sub_scalar(1.0)?.f_clamp_min(1.0)?)?;
     let mut step = of_false.f_add(&of_true.f_sub(&of_false)?.f_mul_(&label)?)?;
     if label.size()[0] > 0 {
@@ -219,15 +220,16 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // Errors 0.5 and 2 of the true pixels, none and 1 of the others. In order: 2 misses one of two, a Jaccard loss
-        // of 1/2; 1 adds a false pixel, 2/3; 0.5 misses the other, 1. In the absent class the first error, 3, costs all.
+        // The errors of the true pixels are 0.5 and 2, those of the others 0 and 1. In sorted order: 2 misses one of
+        // two pixels (Jaccard loss 1/2), 1 adds a false pixel (2/3), 0.5 misses the other pixel (1). In the absent
+        // class, the loss is the first error, 3.
         let logits = [0.5, -1.0, -2.0, 0.0, 2.0, 1.0, -5.0, -5.0];
         let target = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let (first, second) = (2.0 / 2.0 + 1.0 / 6.0 + 0.5 / 3.0, 3.0);
         let slope = [-1.0 / 3.0, -0.5, 0.0, 1.0 / 6.0, 1.0, 0.0, 0.0, 0.0].map(|s: f64| s / 2.0);
         check_on(r#"{"lovasz": 1}"#, &logits, &target, (first + second) / 2.0, Some(&slope));
-        // All together: 3 f, 2 f, 2 t, 1 f, 0.5 t with 2 true pixels; unions 3, 4, 4, 5, 5 and intersections 2, 2, 1, 1, 0.
-        // The two errors of 2 may come in either order.
+        // Both classes together: 3 false, 2 false, 2 true, 1 false, 0.5 true, with 2 true pixels; unions 3, 4, 4, 5, 5
+        // and intersections 2, 2, 1, 1, 0. The two errors of 2 may come in either order.
         let value = 3.0 / 3.0 + 2.0 * (3.0 / 4.0 - 1.0 / 3.0) + (4.0 / 5.0 - 3.0 / 4.0) + 0.5 / 5.0;
         for over in ["image", "batch"] {
             let loss = format!(r#"{{"lovasz": {{"weight": 1, "over": "{over}"}}}}"#);

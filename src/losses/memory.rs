@@ -1,8 +1,8 @@
-//! The elements of a tensor that lies in one piece on the CPU, as a slice.
+//! The elements of a contiguous CPU tensor as a slice.
 
 use tch::{Device, Kind, Tensor};
 
-/// What a tensor's elements may be read as.
+/// A type as which the elements of a tensor can be read.
 pub trait Element: Copy {
     /// The kind of such a tensor.
     const KIND: Kind;
@@ -12,7 +12,7 @@ impl Element for f32 {
     const KIND: Kind = Kind::Float;
 }
 
-/// Label words: libtorch has no unsigned ones, the bits are the same.
+/// Label words: libtorch has no unsigned type of 32 bits here, but the bits are the same.
 impl Element for u32 {
     const KIND: Kind = Kind::Int;
 }
@@ -21,22 +21,23 @@ impl Element for u8 {
     const KIND: Kind = Kind::Uint8;
 }
 
-/// Row-major, or `None` for a tensor of another kind, on another device or with gaps. Nothing may write to the tensor
-/// while the slice lives: libtorch would not hinder it.
+/// The elements in row-major order; `None` for a tensor of another kind, on another device, empty or not contiguous.
+/// Nothing may write to the tensor while the slice exists; libtorch does not prevent it.
 pub fn elements<T: Element>(tensor: &Tensor) -> Option<&[T]> {
     if !fits::<T>(tensor) {
         return None;
     }
-    // SAFETY: the pointer is that of `numel` initialised elements of this kind in one piece, alive while `tensor` is.
+    // SAFETY: the pointer refers to `numel` contiguous, initialised elements of this kind, which live as long as
+    // `tensor`.
     Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast_const().cast(), tensor.numel()) })
 }
 
-/// As [`elements`], to write to.
+/// As [`elements`], but writable.
 pub fn elements_mut<T: Element>(tensor: &mut Tensor) -> Option<&mut [T]> {
     if !fits::<T>(tensor) {
         return None;
     }
-    // SAFETY: as in `elements`; the losses borrow only tensors that they made themselves and share with none.
+    // SAFETY: as in `elements`; the losses only borrow tensors that they created and do not share.
     Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_in_one_piece_is_lent() {
+    fn only_contiguous_tensors_are_borrowed() {
         let tensor = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
         assert_eq!(elements::<f32>(&tensor).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(elements::<f32>(&tensor.get(1)).unwrap(), [4.0, 5.0, 6.0]);

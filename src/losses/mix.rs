@@ -9,7 +9,7 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::batch::LossBatch;
-use super::loss::Way;
+use super::loss::Computation;
 use super::memory::elements_mut;
 use super::part::Part;
 use super::planes::Planes;
@@ -37,6 +37,15 @@ pub struct LossMix {
     terms: Vec<(f64, Term)>,
 }
 
+/// The result of a forward pass of a [`LossMix`].
+#[derive(Debug)]
+pub struct LossOutput {
+    /// The weighted sum, a scalar with a gradient.
+    pub loss: Tensor,
+    /// The value of each term before weighting, without gradient.
+    pub terms: LossValues,
+}
+
 impl Default for LossMix {
     /// BCE and Dice, half each.
     fn default() -> Self {
@@ -50,56 +59,62 @@ impl LossMix {
         LossMix { terms }
     }
 
-    /// Its terms with their weights.
+    /// The terms with their weights.
     pub fn terms(&self) -> &[(f64, Term)] {
         &self.terms
     }
 
-    /// The weighted sum, a scalar. `logits` `[B, C, H, W]` of any float kind; `target` {0,1} of the same shape and
-    /// any kind, or 32-bit label words `[B, H, W]`.
+    /// The weighted sum, a scalar. `logits` are `[B, C, H, W]` of any float kind; `target` is {0,1} of the same shape
+    /// and any kind, or 32-bit label words `[B, H, W]`.
+    ///
+    /// # Errors
+    /// [`LossError::Logits`] and [`LossError::Target`]: a wrong shape or kind; [`LossError::Classes`]: an option per
+    /// class has another number of values than the logits have classes; [`LossError::Torch`].
     pub fn forward(&self, logits: &Tensor, target: &Tensor) -> Result<Tensor, LossError> {
-        Ok(self.forward_with_parts(logits, target)?.0)
+        Ok(self.forward_weighted(logits, target, None)?.loss)
     }
 
     /// The value of each term before weighting, without gradient.
-    pub fn parts(&self, logits: &Tensor, target: &Tensor) -> Result<LossValues, LossError> {
-        let values = tch::no_grad(|| self.values(logits, target, None, None, None))?;
+    ///
+    /// # Errors
+    /// As [`LossMix::forward`].
+    pub fn values(&self, logits: &Tensor, target: &Tensor) -> Result<LossValues, LossError> {
+        let values = tch::no_grad(|| self.compute(logits, target, None, None, None))?;
         Ok(self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect())
     }
 
-    /// The weighted sum, and the value of each term before weighting, at the cost of the sum.
-    pub fn forward_with_parts(&self, logits: &Tensor, target: &Tensor) -> Result<(Tensor, LossValues), LossError> {
-        self.forward_weighted(logits, target, None)
-    }
-
-    /// As [`LossMix::forward_with_parts`], with a factor of each pixel for the cross entropy (PyTorch's `weight`):
-    /// `[B, H, W]`, or `[B, 1 or C, H, W]`.
+    /// As [`LossMix::forward`], with the value of each term. `weights` are pixel weights for the cross entropy (PyTorch's
+    /// `weight`), `[B, H, W]` or `[B, 1 or C, H, W]`.
+    ///
+    /// # Errors
+    /// As [`LossMix::forward`]; [`LossError::Weights`]: the pixel weights do not fit the logits;
+    /// [`LossError::WeightsUnused`]: no term uses them.
     pub fn forward_weighted(
         &self,
         logits: &Tensor,
         target: &Tensor,
         weights: Option<&Tensor>,
-    ) -> Result<(Tensor, LossValues), LossError> {
+    ) -> Result<LossOutput, LossError> {
         self.forward_of_part(logits, target, weights, None)
     }
 
-    /// As [`LossMix::forward_weighted`] on the part of a batch.
+    /// As [`LossMix::forward_weighted`] on a part of a batch.
     ///
     /// # Errors
-    /// Besides those of other forward passes, a loss sorts the pixels of the whole batch.
+    /// As [`LossMix::forward_weighted`]; [`LossError::Parts`]: a loss sorts the pixels of the whole batch.
     pub(super) fn forward_of_part(
         &self,
         logits: &Tensor,
         target: &Tensor,
         weights: Option<&Tensor>,
         part: Option<&Part>,
-    ) -> Result<(Tensor, LossValues), LossError> {
+    ) -> Result<LossOutput, LossError> {
         let mut gradient = if logits.requires_grad() && grad_is_on() {
             Some(Tensor::f_empty(logits.size(), (Kind::Float, logits.device()))?)
         } else {
             None
         };
-        let values = tch::no_grad(|| self.values(logits, target, weights, part, gradient.as_mut()))?;
+        let values = tch::no_grad(|| self.compute(logits, target, weights, part, gradient.as_mut()))?;
         let mut sum = Tensor::f_zeros([0i64; 0], (Kind::Float, logits.device()))?;
         for ((weight, _), value) in self.terms.iter().zip(&values) {
             sum = sum.f_add(&value.f_mul_scalar(*weight)?)?;
@@ -107,10 +122,11 @@ impl LossMix {
         if let Some(gradient) = gradient {
             sum = with_gradient(&sum, logits, &gradient)?;
         }
-        Ok((sum, self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect()))
+        let terms = self.terms.iter().map(|(_, term)| term.kind()).zip(values).collect();
+        Ok(LossOutput { loss: sum, terms })
     }
 
-    /// The weights and options out of range; those by class are counted where the number of `classes` is known.
+    /// Every weight and option out of range. If `classes` is known, the lengths of options per class are checked too.
     pub fn violations(&self, classes: Option<i64>) -> Violations {
         let mut wrong = Violations::new();
         for (weight, term) in &self.terms {
@@ -121,30 +137,31 @@ impl LossMix {
         if let Some((weight, term)) = self.terms.first()
             && self.terms.iter().all(|(weight, _)| *weight == 0.0)
         {
-            wrong.refuse(term.kind().name, weight, "above 0, or another loss that is");
+            wrong.refuse(term.kind().name, weight, "above 0 for at least one loss");
         }
         wrong
     }
 
-    /// Logits and target with whatever the terms need to know of them.
+    /// Logits and target with the weights and distances that the terms need.
     fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<LossBatch, LossError> {
         let mut batch = LossBatch::new(logits, target)?;
         if let Some(weights) = weights {
             if !self.terms.iter().any(|(_, term)| term.loss.takes_weights()) {
                 return Err(LossError::WeightsUnused);
             }
-            batch.weigh(weights)?;
+            batch.set_weights(weights)?;
         }
         let rule = self.terms.iter().find_map(|(_, term)| term.loss.pixel_weight());
-        if self.terms.iter().any(|(_, term)| term.loss.needs_edges()) {
-            batch.find_edges()?;
+        if self.terms.iter().any(|(_, term)| term.loss.needs_distances()) {
+            batch.compute_distances()?;
         }
-        rule.map_or(Ok(()), |rule| batch.weigh_by(rule))?;
+        rule.map_or(Ok(()), |rule| batch.apply_gap_weights(rule))?;
         Ok(batch)
     }
 
-    /// The value of each term; the weighted sum's gradient into `gradient`, single precision, of the logits' shape.
-    fn values(
+    /// Returns the value of each term and writes the gradient of the weighted sum to `gradient`, in single precision and
+    /// with the shape of the logits.
+    fn compute(
         &self,
         logits: &Tensor,
         target: &Tensor,
@@ -159,21 +176,24 @@ impl LossMix {
         };
         let Some(part) = part else { return on(self, gradient) };
         let share = part.share(batch.size[0]);
-        let values = on(&self.of_share(share)?, gradient)?;
+        let values = on(&self.for_share(share)?, gradient)?;
         Ok(values.into_iter().map(|value| value.f_mul_scalar(share)).collect::<Result<_, _>>()?)
     }
 
-    /// The mix on a share of a batch's images: what is a mean over images weighs that share; sums of overlap are gathered.
-    fn of_share(&self, share: f64) -> Result<LossMix, LossError> {
-        let term = |(weight, term): &(f64, Term)| match term.loss.way() {
-            Way::Overlap(_) => Ok((*weight, term.clone())),
-            Way::Order(loss) if loss.is_over_the_batch() && share != 1.0 => Err(LossError::Parts { loss: term.kind() }),
-            Way::Pixels(_) | Way::Order(_) => Ok((weight * share, term.clone())),
+    /// The mix for a fraction `share` of a batch's images: losses that are means over images get this factor; the sums
+    /// of the overlap losses are gathered over all parts.
+    fn for_share(&self, share: f64) -> Result<LossMix, LossError> {
+        let term = |(weight, term): &(f64, Term)| match term.loss.computation() {
+            Computation::Overlap(_) => Ok((*weight, term.clone())),
+            Computation::Sorted(loss) if loss.sorts_whole_batch() && share != 1.0 => {
+                Err(LossError::Parts { loss: term.kind() })
+            }
+            Computation::Pixels(_) | Computation::Sorted(_) => Ok((weight * share, term.clone())),
         };
         Ok(LossMix { terms: self.terms.iter().map(term).collect::<Result<_, _>>()? })
     }
 
-    /// As `values`, on slices in the CPU's memory.
+    /// As `compute`, on slices in the CPU's memory.
     fn on_planes(
         &self,
         planes: &Planes,
@@ -181,29 +201,29 @@ impl LossMix {
         mut gradient: Option<&mut Tensor>,
     ) -> Result<Vec<Tensor>, LossError> {
         let scalar = |value: f64| Tensor::from(value).f_to_kind(Kind::Float);
-        let mut of_overlap: Vec<Tensor> = self.terms.iter().map(|_| Tensor::new()).collect();
+        let mut overlap_values: Vec<Tensor> = self.terms.iter().map(|_| Tensor::new()).collect();
         let slopes = if self.has_overlaps() {
-            self.of_overlap(&planes.overlap()?, part, &mut of_overlap, gradient.is_some())?
+            self.overlap_losses(&planes.overlap()?, part, &mut overlap_values, gradient.is_some())?
         } else {
             None
         };
-        let mut values = planes.rest(&self.terms, slopes, gradient.as_deref_mut())?;
+        let mut values = planes.pixel_losses(&self.terms, slopes, gradient.as_deref_mut())?;
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
-            if let Way::Order(loss) = term.loss.way() {
-                let gradient = gradient.as_deref_mut().map(|g| elements_mut(g).expect("made in one piece"));
-                *value = loss.of_planes(planes, gradient.map(|gradient| (gradient, *weight)));
+            if let Computation::Sorted(loss) = term.loss.computation() {
+                let gradient = gradient.as_deref_mut().map(|g| elements_mut(g).expect("it was made contiguous"));
+                *value = loss.planes_value(planes, gradient.map(|gradient| (gradient, *weight)));
             }
         }
-        let values = self.terms.iter().zip(of_overlap).zip(values);
+        let values = self.terms.iter().zip(overlap_values).zip(values);
         values
-            .map(|(((_, term), own), value)| match term.loss.way() {
-                Way::Overlap(_) => Ok(own),
-                Way::Pixels(_) | Way::Order(_) => Ok(scalar(value)?),
+            .map(|(((_, term), own), value)| match term.loss.computation() {
+                Computation::Overlap(_) => Ok(own),
+                Computation::Pixels(_) | Computation::Sorted(_) => Ok(scalar(value)?),
             })
             .collect()
     }
 
-    /// As `values`, by operations on tensors of any kind on any device.
+    /// As `compute`, by operations on tensors of any kind on any device.
     fn on_tensors(
         &self,
         batch: &LossBatch,
@@ -213,7 +233,7 @@ impl LossMix {
         let zero = || Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()));
         let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
 
-        // First walk, for the losses of overlap: their sums. The probabilities are kept where the gradient will be.
+        // First pass: the sums of the overlap losses. The probabilities are stored in the memory of the gradient.
         let overlaps = self.has_overlaps();
         let slopes = if overlaps {
             let mut overlap = Overlap::zeros(batch)?;
@@ -225,12 +245,12 @@ impl LossMix {
                     gradient.f_narrow(1, first, count)?.f_copy_(&probability)?;
                 }
             }
-            self.of_overlap(&overlap, part, &mut values, gradient.is_some())?
+            self.overlap_losses(&overlap, part, &mut values, gradient.is_some())?
         } else {
             None
         };
 
-        // Second walk: everything else, and the gradient of all.
+        // Second pass: all other losses, and the gradient of all losses.
         for (first, count) in batch.chunks() {
             let chunk = batch.chunk(first, count)?;
             let place = match gradient.as_ref() {
@@ -254,10 +274,10 @@ impl LossMix {
             };
             for ((weight, term), value) in self.terms.iter().zip(&mut values) {
                 let gradient = sum.as_mut().map(|sum| (sum, *weight));
-                let share = match term.loss.way() {
-                    Way::Pixels(loss) => loss.accumulate(batch, &chunk, &probability, gradient)?,
-                    Way::Order(loss) if loss.a_few_classes() => loss.accumulate(batch, &chunk, gradient)?,
-                    Way::Overlap(_) | Way::Order(_) => continue,
+                let share = match term.loss.computation() {
+                    Computation::Pixels(loss) => loss.accumulate(batch, &chunk, &probability, gradient)?,
+                    Computation::Sorted(loss) if loss.works_by_chunk() => loss.accumulate(batch, &chunk, gradient)?,
+                    Computation::Overlap(_) | Computation::Sorted(_) => continue,
                 };
                 *value = value.f_add(&share)?;
             }
@@ -266,10 +286,10 @@ impl LossMix {
             }
         }
 
-        // What needs all classes at once.
+        // Losses that need all classes at once.
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
-            if let Way::Order(loss) = term.loss.way()
-                && !loss.a_few_classes()
+            if let Computation::Sorted(loss) = term.loss.computation()
+                && !loss.works_by_chunk()
             {
                 let whole = batch.chunk(0, batch.size[1])?;
                 *value = loss.accumulate(batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
@@ -279,12 +299,12 @@ impl LossMix {
     }
 
     fn has_overlaps(&self) -> bool {
-        self.terms.iter().any(|(_, term)| matches!(term.loss.way(), Way::Overlap(_)))
+        self.terms.iter().any(|(_, term)| matches!(term.loss.computation(), Computation::Overlap(_)))
     }
 
-    /// Values of the losses of overlap, and the slopes of their weighted sum with respect to `sum p t` and `sum p` of the images
-    /// that are here.
-    fn of_overlap(
+    /// Writes the values of the overlap losses to `values` and returns the derivatives of their weighted sum with
+    /// respect to `sum p t` and `sum p` of this part's images.
+    fn overlap_losses(
         &self,
         overlap: &Overlap,
         part: Option<&Part>,
@@ -299,8 +319,8 @@ impl LossMix {
             };
             let mut sum: Option<Tensor> = None;
             for ((weight, term), value) in self.terms.iter().zip(values) {
-                let Way::Overlap(loss) = term.loss.way() else { continue };
-                let loss = loss.of(&leaves)?;
+                let Computation::Overlap(loss) = term.loss.computation() else { continue };
+                let loss = loss.value(&leaves)?;
                 *value = loss.f_detach()?;
                 let weighed = loss.f_mul_scalar(*weight)?;
                 sum = Some(match sum {
@@ -312,8 +332,8 @@ impl LossMix {
                 None => Ok(None),
                 Some(sum) => {
                     let mut slopes = Tensor::f_run_backward(&[sum], &[&leaves.both, &leaves.predicted], false, false)?;
-                    let of_predicted = slopes.pop().expect("as many gradients as inputs");
-                    let of_both = slopes.pop().expect("as many gradients as inputs");
+                    let of_predicted = slopes.pop().expect("one gradient per input");
+                    let of_both = slopes.pop().expect("one gradient per input");
                     Ok(Some((here(of_both)?, here(of_predicted)?)))
                 }
             }
@@ -321,22 +341,22 @@ impl LossMix {
     }
 }
 
-/// Whether operations are recorded now.
+/// Whether autograd currently records operations.
 fn grad_is_on() -> bool {
-    // libtorch tells by a tensor: what is computed from a leaf requires a gradient only while it records.
+    // A result computed from a leaf requires a gradient only while autograd records.
     let leaf = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
     leaf.g_add_scalar(0.0).requires_grad()
 }
 
-/// A scalar of this value whose gradient with respect to `logits` is `gradient`.
+/// A scalar with this value whose gradient with respect to `logits` is `gradient`.
 fn with_gradient(value: &Tensor, logits: &Tensor, gradient: &Tensor) -> Result<Tensor, LossError> {
-    // A product with a constant has that constant as its gradient; its own value is taken away again.
+    // The gradient of a product with a constant is the constant; the value of the product is subtracted again.
     let product = logits.f_to_kind(Kind::Float)?.f_reshape([-1])?.f_dot(&gradient.f_reshape([-1])?)?;
     let offset = value.f_sub(&product.f_detach()?)?;
     Ok(product.f_add(&offset)?)
 }
 
-/// What a mix may name, each with its options.
+/// The losses that a mix may contain, each with its options.
 impl JsonSchema for LossMix {
     fn schema_name() -> Cow<'static, str> {
         "LossMix".into()
@@ -384,12 +404,14 @@ impl<'de> Deserialize<'de> for LossMix {
                 while let Some((kind, value)) = map.next_entry::<&LossKind, Value>()? {
                     let (weight, term) = term(kind, value).map_err(A::Error::custom)?;
                     if terms.iter().any(|(_, t)| t.kind() == kind) {
-                        return Err(A::Error::custom(format!("loss {kind} is listed twice")));
+                        return Err(A::Error::custom(format!("loss {kind} occurs twice; expected each loss once")));
                     }
                     terms.push((weight, term));
                 }
                 if terms.is_empty() {
-                    return Err(A::Error::custom("a loss has at least one term"));
+                    return Err(A::Error::custom(
+                        "the loss is empty; expected at least one term, as in { bce = 0.5, dice = 0.5 }",
+                    ));
                 }
                 Ok(LossMix { terms })
             }
@@ -403,12 +425,14 @@ fn term(kind: &LossKind, value: Value) -> Result<(f64, Term), String> {
     let wrong = |what: &dyn fmt::Display| format!("loss {kind}: {what}");
     let (weight, term) = match value {
         Value::Object(mut options) => {
-            let weight = options.remove("weight").ok_or_else(|| wrong(&"weight is missing"))?;
+            let weight =
+                options.remove("weight").ok_or_else(|| wrong(&"weight is missing; expected a number of 0 or more"))?;
             (weight, (kind.read)(Value::Object(options)).map_err(|e| wrong(&e))?)
         }
         weight => (weight, Term::new(kind)),
     };
-    let weight = weight.as_f64().ok_or_else(|| wrong(&"its weight is a number of 0 or more"))?;
+    let weight =
+        weight.as_f64().ok_or_else(|| wrong(&format_args!("weight is {weight}; expected a number of 0 or more")))?;
     Ok((weight, term))
 }
 
@@ -417,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mixes_go_there_and_back() {
+    fn mixes_round_trip() {
         let text = "[loss]\nbce = 0.5\ntversky = { weight = 0.25, alpha = 0.3, beta = [0.5, 0.7] }\n";
         #[derive(Serialize, Deserialize, PartialEq, Debug)]
         struct Config {
@@ -431,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_mistake() {
         for (text, says) in [
             (r#"{"bec": 1.0}"#, "bec"),
             (r#"{"bce": -1.0}"#, "weight"),

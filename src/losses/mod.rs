@@ -1,16 +1,16 @@
-//! Losses for multi-label masks: logits in, a scalar out, weighted sums by config.
+//! Losses for multi-label masks: logits in, a scalar out. A configuration combines them as a weighted sum.
 //!
-//! A mix computes its value *and its gradient* in two walks over the classes and hands autograd the finished gradient.
-//! So the memory it needs beyond the logits is one tensor of their size (and one more while autograd passes it on),
-//! whatever the number of terms, and targets may be label words, which are never spread out. The price: a loss cannot
-//! be differentiated twice.
+//! A mix computes its value *and its gradient* in two rounds through the classes and gives autograd the finished
+//! gradient. So it needs only one tensor of the size of the logits as additional memory (and a second one while
+//! autograd uses it), independent of the number of terms, and targets may be label words, which are never expanded to
+//! masks. The disadvantage: a loss cannot be differentiated twice.
 //!
-//! There are two ways to the same numbers: operations on tensors, a few classes at a time, on any device and for any
-//! kind of logits; and, for single precision and label words in the CPU's memory, loops over slices (`planes`, `block`),
-//! in which a pixel is read once a walk. Tests hold both against the reference libraries.
+//! There are two implementations with the same results: operations on tensors, a few classes at a time, on any device
+//! and for any kind of logits; and loops over slices (`planes`, `block`), for logits in single precision and label
+//! words in the CPU's memory, which read each pixel once per pass. Tests compare both with the reference libraries.
 //!
-//! Every loss takes the mean over classes (and images where it is by image), is 0 for classes that are absent
-//! where the reference says so, and is computed in single precision whatever the logits' kind.
+//! Every loss is a mean over the classes (and over the images, if it is computed per image), counts absent classes as 0
+//! if the reference does, and is computed in single precision for logits of any kind.
 
 mod auxiliary;
 mod batch;
@@ -49,74 +49,75 @@ pub use generalised_dice::GeneralisedDice;
 pub use jaccard::Jaccard;
 pub use loss::{LOSSES, Loss, LossKind, LossValues, Term};
 pub use lovasz::{Lovasz, Over};
-pub use mix::LossMix;
+pub use mix::{LossMix, LossOutput};
 pub use part::Part;
 pub use per_class::PerClass;
 pub use pixel_weight::{Around, PixelWeight};
 pub use points::point_loss;
 pub use tversky::Tversky;
 
-/// Why a loss has no value.
+/// Why a loss could not be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum LossError {
-    /// The logits are no batch of maps.
-    #[error("a loss takes logits as [batch, classes, height, width] of floats; it got {size:?} of {kind:?}")]
+    /// The logits are not a batch of maps.
+    #[error("the logits are {size:?} of {kind:?}; expected floats of shape [batch, classes, height, width]")]
     Logits {
-        /// Shape of what came.
+        /// Shape of the given tensor.
         size: Vec<i64>,
-        /// Kind of what came.
+        /// Kind of the given tensor.
         kind: Kind,
     },
     /// The target does not fit the logits.
     #[error(
-        "for logits {logits:?} the target is {{0,1}} of the same shape or 32-bit label words [batch, height, width]; \
-         it is {size:?} of {kind:?}"
+        "the target is {size:?} of {kind:?}; expected, for logits {logits:?}, masks of {{0,1}} of the same shape or \
+         32-bit label words [batch, height, width]"
     )]
     Target {
         /// Shape of the logits.
         logits: Vec<i64>,
-        /// Shape of what came.
+        /// Shape of the given tensor.
         size: Vec<i64>,
-        /// Kind of what came.
+        /// Kind of the given tensor.
         kind: Kind,
     },
-    /// An option by class has another number of classes.
-    #[error("{option} lists {}; there are {classes} classes", counted(*has, "value", "values"))]
+    /// An option per class has a wrong number of values.
+    #[error("{option} is {}; expected {classes}, one per class", counted(*has, "value", "values"))]
     Classes {
         /// The option.
         option: &'static str,
-        /// Values listed.
+        /// Number of values given.
         has: usize,
         /// Classes of the logits.
         classes: i64,
     },
-    /// Factors of pixels do not fit the logits.
+    /// The pixel weights do not fit the logits.
     #[error(
-        "for logits {logits:?} the pixels' weights are [batch, height, width], or with 1 or all classes; they are {size:?}"
+        "the pixel weights are {size:?}; expected, for logits {logits:?}, [batch, height, width] or \
+         [batch, 1 or classes, height, width]"
     )]
     Weights {
         /// Shape of the logits.
         logits: [i64; 4],
-        /// Shape of what came.
+        /// Shape of the given tensor.
         size: Vec<i64>,
     },
-    /// Factors of pixels came, and nothing weighs pixels.
-    #[error("pixels' weights are given, but no term of the loss uses them: they are for bce")]
+    /// Pixel weights are given, but no term uses them.
+    #[error("pixel weights are given, but no term of the loss uses them; only bce does")]
     WeightsUnused,
-    /// Another number of weights than of auxiliary outputs.
-    #[error("{} and {} do not match; give one each, or one for all",
-        counted(*outputs, "auxiliary output", "auxiliary outputs"),
-        counted(*weights, "weight", "weights"))]
+    /// The numbers of auxiliary outputs and of their weights differ.
+    #[error("{} for {}; expected one weight per output, or one for all",
+        counted(*weights, "weight", "weights"),
+        counted(*outputs, "auxiliary output", "auxiliary outputs"))]
     Auxiliary {
-        /// Outputs of the model.
+        /// Number of auxiliary outputs of the model.
         outputs: usize,
-        /// Weights listed.
+        /// Number of weights given.
         weights: usize,
     },
-    /// Points, their logits and the label words do not go together.
+    /// Points, their logits and the label words do not fit each other.
     #[error(
-        "a point loss takes coordinates [batch, points, 2], logits [batch, classes, points] and 32-bit label words \
-         [batch, height, width]; it got {coordinates:?}, {logits:?} and {words:?} of {kind:?}"
+        "coordinates, logits and label words are {coordinates:?}, {logits:?} and {words:?} of {kind:?}; expected \
+         [batch, points, 2], [batch, classes, points] and 32-bit [batch, height, width]"
     )]
     Points {
         /// Shape of the coordinates.
@@ -128,13 +129,15 @@ pub enum LossError {
         /// Kind of the words.
         kind: Kind,
     },
-    /// A loss sorts the pixels of a batch that several processes hold.
-    #[error("{loss} over the whole batch cannot be computed by several processes; choose another `over`")]
+    /// A loss sorts the pixels of the whole batch, but the batch is divided among several processes.
+    #[error(
+        "{loss} with over = \"batch\" cannot be computed by several processes; use over = \"image\" or \"class-image\""
+    )]
     Parts {
         /// The loss.
         loss: &'static LossKind,
     },
-    /// libtorch refused: most often memory ran out.
+    /// An error of libtorch, usually out of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
 }

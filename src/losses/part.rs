@@ -1,24 +1,25 @@
-//! A batch that several processes hold together.
+//! A batch that is divided among several processes.
 
 use tch::{TchError, Tensor};
 
 use super::region::Overlap;
 
-/// The images of a batch that are here, where several processes hold the batch together.
+/// The part of a batch that this process has, if the batch is divided among several processes.
 ///
-/// A loss of such a part has this gradient: added up over the parts, it is that of the loss of the whole batch. So has its value.
+/// The values and gradients of the loss of all parts sum to those of the loss of the whole batch.
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
-    /// Place of its first image in the batch.
+    /// Index of its first image in the batch.
     pub first: i64,
-    /// Images of the whole batch.
+    /// Number of images in the whole batch.
     pub images: i64,
-    /// The rows of all parts, one below the other in their order, from the rows of this one. Every part calls it as often.
+    /// Collects rows from all parts: given the rows of this part, returns those of all parts in order. All parts must
+    /// call it equally often.
     pub gather: &'a dyn Fn(&Tensor) -> Result<Tensor, TchError>,
 }
 
 impl Part<'_> {
-    /// Its share of the batch's images, 0 to 1; `own` are here.
+    /// The fraction of the batch's images that this part has, from 0 to 1; `own` is its number of images.
     pub(super) fn share(&self, own: i64) -> f64 {
         own as f64 / self.images as f64
     }
@@ -42,7 +43,8 @@ mod tests {
     use super::*;
     use crate::losses::LossMix;
 
-    /// Value and gradient of images `first..first + n`, from the rows of sums that all images have; the rows of these are noted.
+    /// Value and gradient of images `first..first + n`. `rows` are the gathered sums of all images; those of these
+    /// images are updated.
     fn of_part(
         mix: &LossMix,
         x: &Tensor,
@@ -64,7 +66,7 @@ mod tests {
         let part = Part { first, images: x.size()[0], gather: &gather };
         let logits = x.narrow(0, first, n).contiguous().set_requires_grad(true);
         let target = words.narrow(0, first, n).contiguous();
-        let (loss, _) = mix.forward_of_part(&logits, &target, None, Some(&part)).unwrap();
+        let loss = mix.forward_of_part(&logits, &target, None, Some(&part)).unwrap().loss;
         loss.backward();
         (loss.double_value(&[]), logits.grad())
     }
@@ -88,7 +90,7 @@ mod tests {
             let whole = mix.forward(&logits, &words).unwrap();
             whole.backward();
             let rows = RefCell::new(Vec::new());
-            // The first time the sums of the second part are not known yet.
+            // In the first two calls the sums of the other part are not known yet.
             drop(of_part(&mix, &x, &words, 0, 2, &rows));
             drop(of_part(&mix, &x, &words, 2, 1, &rows));
             let (first, of_first) = of_part(&mix, &x, &words, 0, 2, &rows);

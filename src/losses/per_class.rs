@@ -10,30 +10,34 @@ use crate::bones;
 use crate::violation::Violations;
 use crate::wording::counted;
 
-/// One number for every class, one a class, or some by name: `2.0`, `[1.0, 2.0, …]`, `{ Pisiform = 3.0, default = 1.0 }`.
+/// A number per class: one for all classes, `2.0`; a list with one per class, `[1.0, 2.0, …]`; or by name,
+/// `{ Pisiform = 3.0, default = 1.0 }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PerClass {
-    /// The same for all.
+    /// The same for all classes.
     All(f64),
-    /// One a class, in channel order.
+    /// One number per class, in channel order.
     Each(Vec<f64>),
-    /// By the names of the bones; those not named have the value of `default`.
+    /// By the names of the bones; bones that are not named have the value of `default`.
     Named(BTreeMap<String, f64>),
 }
 
-/// What stands for the bones that are not named.
+/// The key for the bones that are not named.
 const DEFAULT: &str = "default";
 
 impl PerClass {
-    /// The value of each class; `option` names it in the error of a wrong number.
+    /// The value of each class; `option` is the option's name in the error.
+    ///
+    /// # Errors
+    /// [`LossError::Classes`]: another number of values than of classes.
     pub fn values(&self, option: &'static str, classes: i64) -> Result<Vec<f64>, LossError> {
         let values = match self {
             PerClass::All(value) => vec![*value; classes as usize],
             PerClass::Each(values) => values.clone(),
             PerClass::Named(values) => {
                 let of = |name: &&str| values.get(*name).or_else(|| values.get(DEFAULT)).copied();
-                // Deserialising saw to it that every bone has a value; a mix built in code may name less.
+                // Deserialisation checks that every bone has a value; a mix built in code may name fewer.
                 bones::NAMES.iter().filter_map(of).collect()
             }
         };
@@ -44,12 +48,15 @@ impl PerClass {
         }
     }
 
-    /// As `[classes]`.
+    /// The value of each class as a tensor `[classes]`.
+    ///
+    /// # Errors
+    /// As [`PerClass::values`]; [`LossError::Torch`].
     pub fn tensor(&self, option: &'static str, classes: i64, device: Device) -> Result<Tensor, LossError> {
         Ok(Tensor::f_from_slice(&self.values(option, classes)?)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
     }
 
-    /// What is wrong with it, as the weights `option`; it is counted where the number of `classes` is known.
+    /// The invalid values of the option `option`. If `classes` is known, the number of values is checked too.
     pub fn violations(&self, option: &'static str, classes: Option<i64>) -> Violations {
         let mut wrong = Violations::new();
         let given: Vec<f64> = match self {
@@ -62,7 +69,7 @@ impl PerClass {
         }
         let classes = classes.filter(|_| !matches!(self, PerClass::All(_)));
         if let Some(Err(LossError::Classes { has, classes, .. })) = classes.map(|n| self.values(option, n)) {
-            wrong.refuse(option, counted(has, "value", "values"), format!("{classes}, one a class"));
+            wrong.refuse(option, counted(has, "value", "values"), format!("{classes}, one per class"));
         }
         wrong
     }
@@ -76,7 +83,7 @@ impl<'de> Deserialize<'de> for PerClass {
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str(
-                    "a number, a list of one number a class, or a table as in { Pisiform = 2.0, default = 1.0 }",
+                    "a number, a list with one number per class, or a table like { Pisiform = 2.0, default = 1.0 }",
                 )
             }
 
@@ -105,7 +112,7 @@ impl<'de> Deserialize<'de> for PerClass {
                 while let Some((name, value)) = map.next_entry::<String, f64>()? {
                     if name != DEFAULT && !bones::NAMES.contains(&name.as_str()) {
                         return Err(A::Error::custom(format!(
-                            "there is no bone {name:?}; a table by class has names of `carpus list bones` and `default`"
+                            "unknown bone {name:?}; expected a name of `carpus list bones`, or `default`"
                         )));
                     }
                     values.insert(name, value);
@@ -113,7 +120,7 @@ impl<'de> Deserialize<'de> for PerClass {
                 let missing = bones::NAMES.iter().find(|name| !values.contains_key(**name));
                 match missing {
                     Some(name) if !values.contains_key(DEFAULT) => {
-                        Err(A::Error::custom(format!("{name} has no value and there is no `default`")))
+                        Err(A::Error::custom(format!("{name} has no value; expected one, or a value for `default`")))
                     }
                     _ => Ok(PerClass::Named(values)),
                 }
@@ -141,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_mistake() {
         for (text, says) in [
-            (r#"{"Pissiform": 1, "default": 1}"#, "no bone \"Pissiform\""),
+            (r#"{"Pissiform": 1, "default": 1}"#, "unknown bone \"Pissiform\""),
             (r#"{"Pisiform": 1}"#, "finger-1 has no value"),
             (r#""much""#, "a number, a list"),
         ] {

@@ -1,4 +1,4 @@
-//! Weights of pixels by their distance to outlines, after O. Ronneberger, P. Fischer, T. Brox, U-Net, MICCAI 2015.
+//! Pixel weights by the distance to outlines, after O. Ronneberger, P. Fischer, T. Brox, U-Net, MICCAI 2015.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,27 +8,28 @@ use crate::mask::SignedDistance;
 use crate::violation::Violations;
 
 closed_enum! {
-    /// Which pixels weigh more.
+    /// Which pixels have a larger weight.
     pub enum Around ("place to weigh") {
-        /// Those near the outline of their own class: `d` is the distance to it, 0 on the mask's outermost pixels.
+        /// Pixels near the outline of their class: `d` is the distance to it, 0 on the mask's outermost pixels.
         Outline = "outline",
-        /// Those between two bones, in all classes alike: `d` is the sum of the distances to the nearest two bones of the
-        /// image, 0 for what lies on both. U-Net's map.
+        /// Pixels between two bones, with the same weights for all classes: `d` is the sum of the distances to the two
+        /// nearest bones of the image, 0 for a pixel on both. This is U-Net's weight map.
         Gaps = "gaps",
     }
 }
 
-/// A pixel weighs `1 + factor e^(-d² / (2 sigma²))`: `{ around = "gaps", factor = 10, sigma = 5 }`. Distances are in
-/// pixels at the size of the logits. Where there is no outline, or are no two bones, the weight is 1.
+/// A pixel has the weight `1 + factor e^(-d² / (2 sigma²))`: `{ around = "gaps", factor = 10, sigma = 5 }`. Distances
+/// are in pixels at the size of the logits. Without an outline (`outline`) or with fewer than two bones (`gaps`) the
+/// weight is 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PixelWeight {
-    /// Which pixels weigh more.
+    /// Which pixels have a larger weight.
     pub around: Around,
-    /// Extra weight at distance 0. U-Net has 10.
+    /// Additional weight at distance 0, 0 or more; default: 10, as in U-Net.
     #[serde(default = "unet_factor")]
     pub factor: f64,
-    /// How far it reaches, in pixels. U-Net has 5.
+    /// Width of the weighted zone (standard deviation) in pixels, above 0; default: 5, as in U-Net.
     #[serde(default = "unet_sigma")]
     pub sigma: f64,
 }
@@ -42,7 +43,7 @@ fn unet_sigma() -> f64 {
 }
 
 impl PixelWeight {
-    /// The options out of range.
+    /// Every option out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         let PixelWeight { factor, sigma, .. } = *self;
@@ -51,12 +52,12 @@ impl PixelWeight {
         wrong
     }
 
-    /// Beyond this distance the exponential is below 2e-8, less than single precision shows beside 1.
+    /// Beyond this distance the exponential is below 2e-8, which is lost when added to 1 in single precision.
     fn band(&self) -> f32 {
         (6.0 * self.sigma) as f32
     }
 
-    /// Weights of some rows around the outline of one class.
+    /// Writes the weights of these rows around the outline of one class.
     pub(super) fn around_outline(&self, edge: &SignedDistance, rows: std::ops::Range<u32>, out: &mut [f32]) {
         if !edge.has_edge() {
             return out.fill(1.0);
@@ -65,7 +66,7 @@ impl PixelWeight {
         self.weigh(out);
     }
 
-    /// Weights of some rows between the bones of one image.
+    /// Writes the weights of these rows between the bones of one image.
     pub(super) fn in_gaps(&self, edges: &[SignedDistance], rows: std::ops::Range<u32>, out: &mut [f32]) {
         let band = self.band();
         let mut distance = vec![0f32; out.len()];
@@ -83,7 +84,7 @@ impl PixelWeight {
         self.weigh(out);
     }
 
-    /// Distances to weights.
+    /// Converts distances to weights, in place.
     fn weigh(&self, distances: &mut [f32]) {
         let (factor, scale) = (self.factor as f32, (-0.5 / (self.sigma * self.sigma)) as f32);
         distances.iter_mut().for_each(|d| *d = 1.0 + factor * exp(scale * *d * *d));

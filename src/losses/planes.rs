@@ -1,6 +1,6 @@
-//! The two walks of a mix over logits in single precision and label words, both in the CPU's memory: each pixel is read
-//! once a walk, the strips of all classes are shared out among the threads, and sums are added in the order of the
-//! strips, so that the number of threads changes nothing.
+//! The two passes of a mix over logits in single precision and label words in the CPU's memory. Each pixel is read once
+//! per pass, the strips of all classes are distributed over the threads, and sums are added in the order of the strips,
+//! so that the result does not depend on the number of threads.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use tch::{TchError, Tensor};
 
 use super::batch::{LossBatch, LossTarget};
 use super::block::{BLOCK, PixelBlock, Scratch, dot, sum};
-use super::loss::{OfPixels, Way};
+use super::loss::{Computation, PixelLoss};
 use super::memory::{elements, elements_mut};
 use super::region::Overlap;
 use super::{LossError, Term};
 use crate::mask::SignedDistance;
 
-/// Logits and words as slices.
+/// Logits and label words as slices.
 pub struct Planes<'a> {
     /// `[B, C, H, W]`.
     pub logits: &'a [f32],
@@ -23,35 +23,35 @@ pub struct Planes<'a> {
     pub words: &'a [u32],
     /// `[B, 1 or C, H, W]`.
     weights: Option<&'a [f32]>,
-    /// Distances by plane, where a term needs them.
+    /// Distances to the outline per plane, if a term needs them.
     edges: &'a [SignedDistance],
     /// Number of classes.
     pub classes: usize,
-    /// Pixels of an image.
+    /// Pixels per image.
     pub pixels: usize,
-    /// Pixels of a row.
+    /// Pixels per row.
     width: usize,
-    /// Pixels of a strip: whole rows.
+    /// Pixels per strip; a strip consists of whole rows.
     strip: usize,
 }
 
 /// A term that is a mean over pixels.
 struct PixelTerm<'a> {
-    /// Its place in the mix.
+    /// Its index in the mix.
     index: usize,
-    /// Its weight by pixel.
+    /// Its weight divided by the number of pixels.
     scale: f32,
-    loss: &'a dyn OfPixels,
-    /// Of the positive pixels and of all pixels, by class.
+    loss: &'a dyn PixelLoss,
+    /// Weights of the positive pixels and of all pixels, per class.
     factors: Vec<[f32; 2]>,
 }
 
-/// Whole rows of a plane, which are worked on together.
+/// Whole rows of a plane, which are processed together.
 pub struct Strip<'a> {
     planes: &'a Planes<'a>,
     plane: usize,
     start: usize,
-    /// Number of its pixels.
+    /// Number of pixels.
     pub len: usize,
 }
 
@@ -61,13 +61,13 @@ impl Strip<'_> {
         &self.planes.edges[self.plane]
     }
 
-    /// Its rows.
+    /// The rows of the strip.
     pub fn rows(&self) -> Range<u32> {
         let width = self.planes.width;
         (self.start / width) as u32..((self.start + self.len) / width) as u32
     }
 
-    /// Factors of its pixels, where they are given.
+    /// The given weights of its pixels.
     pub fn weights(&self) -> Option<&[f32]> {
         let planes = self.planes;
         planes.weights.map(|weights| {
@@ -78,16 +78,16 @@ impl Strip<'_> {
     }
 }
 
-/// What the second walk adds to the gradient and to the values of the terms.
+/// The inputs of the second pass: terms that are means over pixels, and derivatives of the overlap losses.
 struct Work<'a> {
     terms: Vec<PixelTerm<'a>>,
-    /// Slopes of the losses of overlap with respect to `sum p t` and `sum p`, by plane.
+    /// Derivatives of the overlap losses with respect to `sum p t` and `sum p`, per plane.
     slopes: Option<Vec<[f32; 2]>>,
 }
 
 impl<'a> Planes<'a> {
-    /// `None` for what has to go the way of tensors: other kinds, devices, masks that are spread out, or more logits
-    /// than 32 bits count.
+    /// `None` if the tensor implementation must be used: for other kinds or devices, dense masks, or more logits than
+    /// 32 bits can count.
     pub fn of(batch: &'a LossBatch) -> Option<Self> {
         let LossTarget::Words(words) = &batch.target else { return None };
         let [_, classes, height, width] = batch.size;
@@ -109,15 +109,15 @@ impl<'a> Planes<'a> {
         })
     }
 
-    /// First walk, for the losses of overlap.
+    /// First pass, for the overlap losses: the sums over pixels.
     pub fn overlap(&self) -> Result<Overlap, TchError> {
         let strips: Vec<Vec<[f64; 3]>> = self.each_strip(None, &|plane, start, _| {
             let (logits, words) = self.pixels_of(plane, start);
             let (mut scratch, mut sums) = (Scratch::default(), [0.0; 3]);
             for (x, words) in logits.chunks(BLOCK).zip(words.chunks(BLOCK)) {
                 let (target, probability) = scratch.probabilities(x, words, plane % self.classes);
-                let of_block = [dot(probability, target), sum(probability), sum(target)];
-                sums.iter_mut().zip(of_block).for_each(|(sum, more)| *sum += more);
+                let block_sums = [dot(probability, target), sum(probability), sum(target)];
+                sums.iter_mut().zip(block_sums).for_each(|(sum, more)| *sum += more);
             }
             sums
         });
@@ -128,9 +128,9 @@ impl<'a> Planes<'a> {
         Ok(Overlap { both: of(0)?, predicted: of(1)?, true_pixels: of(2)? })
     }
 
-    /// Second walk: value of each term that is a mean over pixels (0 for the others), and the gradient of all terms
-    /// but Lovász into `gradient`.
-    pub fn rest(
+    /// Second pass: returns the value of each term that is a mean over pixels (0 for the others) and writes the
+    /// gradient of all terms except Lovász to `gradient`.
+    pub fn pixel_losses(
         &self,
         terms: &'a [(f64, Term)],
         slopes: Option<(Tensor, Tensor)>,
@@ -139,7 +139,7 @@ impl<'a> Planes<'a> {
         let count = self.logits.len() as f64;
         let mut work = Work { terms: Vec::new(), slopes: None };
         for (index, (weight, term)) in terms.iter().enumerate() {
-            if let Way::Pixels(loss) = term.loss.way() {
+            if let Computation::Pixels(loss) = term.loss.computation() {
                 let factors = loss.factors(self.classes as i64)?;
                 work.terms.push(PixelTerm { index, scale: (weight / count) as f32, loss, factors });
             }
@@ -153,7 +153,7 @@ impl<'a> Planes<'a> {
         if work.terms.is_empty() && gradient.is_none() {
             return Ok(values);
         }
-        let gradient = gradient.map(|g| elements_mut(g).expect("made by the mix, in one piece"));
+        let gradient = gradient.map(|g| elements_mut(g).expect("the mix made it contiguous"));
         let strips = self.each_strip(gradient, &|plane, start, gradient| self.strip(&work, plane, start, gradient));
         for sums in strips.iter().flatten() {
             work.terms.iter().zip(sums).for_each(|(term, sum)| values[term.index] += sum / count);
@@ -161,7 +161,8 @@ impl<'a> Planes<'a> {
         Ok(values)
     }
 
-    /// Calls `of` with each plane, each of its strips' first pixel, and the gradient there; results by plane and strip.
+    /// Calls `of` for each strip with its plane, its first pixel and its part of the gradient; returns the results by
+    /// plane and strip.
     fn each_strip<T: Send>(
         &self,
         gradient: Option<&mut [f32]>,
@@ -183,14 +184,14 @@ impl<'a> Planes<'a> {
         }
     }
 
-    /// Logits and words of a strip.
+    /// Logits and label words of a strip.
     fn pixels_of(&self, plane: usize, start: usize) -> (&[f32], &[u32]) {
         let end = (start + self.strip).min(self.pixels);
         let at = |plane: usize| plane * self.pixels + start..plane * self.pixels + end;
         (&self.logits[at(plane)], &self.words[at(plane / self.classes)])
     }
 
-    /// Sums of the terms over a strip; their gradient into `gradient`.
+    /// Returns the sums of the terms over a strip; writes their gradient to `gradient`.
     fn strip(&self, work: &Work, plane: usize, start: usize, mut gradient: Option<&mut [f32]>) -> Vec<f64> {
         let (logits, words) = self.pixels_of(plane, start);
         let strip = Strip { planes: self, plane, start, len: logits.len() };
@@ -202,20 +203,20 @@ impl<'a> Planes<'a> {
             let block = scratch.block(x, words, plane % self.classes);
             let mut gradient = gradient.as_mut().map(|gradient| &mut gradient[at.clone()]);
             if let Some(gradient) = &mut gradient {
-                of_overlap(work.slopes.as_ref().map(|slopes| slopes[plane]), &block, gradient);
+                overlap_gradient(work.slopes.as_ref().map(|slopes| slopes[plane]), &block, gradient);
             }
             for ((term, map), sum) in work.terms.iter().zip(&maps).zip(&mut sums) {
                 let map = map.as_ref().map(|map| &map[at.clone()]);
                 let gradient = gradient.as_mut().map(|gradient| (&mut **gradient, term.scale));
-                *sum += term.loss.of_block(term.factors[plane % self.classes], &block, map, gradient);
+                *sum += term.loss.block_sum(term.factors[plane % self.classes], &block, map, gradient);
             }
         }
         sums
     }
 }
 
-/// `(dL/dboth t + dL/dpredicted) p (1 - p)`, or zeros, as the gradient to start from.
-fn of_overlap(slopes: Option<[f32; 2]>, block: &PixelBlock, gradient: &mut [f32]) {
+/// Writes the gradient of the overlap losses, `(dL/dboth t + dL/dpredicted) p (1 - p)`, or zeros if there are none.
+fn overlap_gradient(slopes: Option<[f32; 2]>, block: &PixelBlock, gradient: &mut [f32]) {
     let Some([of_both, of_predicted]) = slopes else { return gradient.fill(0.0) };
     for ((g, p), t) in gradient.iter_mut().zip(block.probability).zip(block.target) {
         *g = (of_both * t + of_predicted) * p * (1.0 - p);

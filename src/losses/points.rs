@@ -5,13 +5,16 @@ use tch::{Kind, Reduction, Tensor};
 use super::LossError;
 use crate::models::PointLogits;
 
-/// Mean over points and classes of the binary cross entropy between a point head's logits and the labels at its points,
-/// a scalar; to be added to the loss of the logits with a weight. It can be differentiated with respect to
+/// Mean over points and classes of the binary cross entropy between a point head's logits and the labels at its points.
+/// Returns a scalar, to be added with a weight to the loss of the full logits. It is differentiable with respect to
 /// `points.logits`.
 ///
-/// `words` are label words `[B, H, W]` (`i32`, bit c = class c). A point has the label of the pixel it lies in: column
-/// `floor(x W)`, row `floor(y H)`, which is the reference's sampling of the target (`grid_sample`, nearest, corners not
-/// aligned); a coordinate of 1, or outside 0 to 1, counts as the pixel at that border.
+/// `words` are label words `[B, H, W]` (`i32`, bit c = class c). A point has the label of the pixel in which it lies,
+/// column `floor(x W)` and row `floor(y H)`, as in the reference (`grid_sample` with nearest and without aligned
+/// corners). A coordinate of 1, or outside 0 to 1, belongs to the nearest border pixel.
+///
+/// # Errors
+/// [`LossError::Points`]: shapes or kinds do not fit; [`LossError::Torch`].
 pub fn point_loss(points: &PointLogits, words: &Tensor) -> Result<Tensor, LossError> {
     let (coordinates, logits) = (points.coordinates.size(), points.logits.size());
     let wrong = || LossError::Points {
@@ -54,7 +57,7 @@ mod tests {
     fn points_by_hand() {
         // Words of a 2 x 2 image: class 0 in the first row, class 1 at the lower right.
         let words = Tensor::from_slice(&[1i32, 1, 0, 2]).view([1, 2, 2]);
-        // Upper left, lower right corner (held), lower right, upper right.
+        // Upper left, lower right corner (clamped), lower right, upper right.
         let places = [[0.1f32, 0.2], [1.0, 1.0], [0.5, 0.75], [0.9, 0.4]];
         let logits = Tensor::from_slice(&[2f32, -1.0, -3.0, 0.0, 1.0, 4.0, -2.0, 0.5]).view([1, 2, 4]);
         let points = PointLogits {

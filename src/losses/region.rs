@@ -1,29 +1,29 @@
-//! What the losses of overlap share: three sums a class and image say everything about them.
+//! The common part of the overlap losses: they depend only on three sums per class and image.
 
 use tch::{Kind, TchError, Tensor};
 
 use super::batch::{Chunk, LossBatch};
 use crate::violation::Violations;
 
-/// Sums over the pixels of each class of each image, `[B, C]` each: all that a loss of overlap depends on.
+/// Sums over the pixels of each class of each image, `[B, C]` each, from which the overlap losses are computed.
 pub struct Overlap {
-    /// `sum p t`.
+    /// `sum p t`: probability times target.
     pub both: Tensor,
-    /// `sum p`.
+    /// `sum p`: probability.
     pub predicted: Tensor,
-    /// `sum t`.
+    /// `sum t`: target.
     pub true_pixels: Tensor,
 }
 
 impl Overlap {
-    /// Room for a batch's sums.
+    /// Sums of a batch, initially zero.
     pub fn zeros(batch: &LossBatch) -> Result<Self, TchError> {
         let [b, c, ..] = batch.size;
         let zeros = || Tensor::f_zeros([b, c], (Kind::Float, batch.device()));
         Ok(Overlap { both: zeros()?, predicted: zeros()?, true_pixels: zeros()? })
     }
 
-    /// Fills in the sums of a chunk's classes.
+    /// Sets the sums of a chunk's classes.
     pub fn add(&mut self, chunk: &Chunk, probability: &Tensor) -> Result<(), TchError> {
         let pixels = [2i64, 3];
         let put = |into: &Tensor, from: &Tensor| {
@@ -35,7 +35,7 @@ impl Overlap {
         put(&self.true_pixels, &chunk.target)
     }
 
-    /// The sums to differentiate with respect to.
+    /// A copy of the sums as leaves for autograd.
     pub fn leaves(&self) -> Result<Overlap, TchError> {
         Ok(Overlap {
             both: self.both.f_detach()?.f_set_requires_grad(true)?,
@@ -44,7 +44,7 @@ impl Overlap {
         })
     }
 
-    /// The sums over the images too, `[1, C]` each; or as they are, by image.
+    /// The sums over all images, `[1, C]` each; with `per_image`, the sums of each image unchanged.
     pub fn over(&self, per_image: bool) -> Result<Overlap, TchError> {
         let fold = |x: &Tensor| {
             if per_image { Ok(x.shallow_clone()) } else { x.f_sum_dim_intlist([0i64].as_slice(), true, Kind::Float) }
@@ -56,7 +56,7 @@ impl Overlap {
         })
     }
 
-    /// `(TP + s) / max(TP + alpha FP + beta FN + s, eps)` by class (and image).
+    /// `(TP + s) / max(TP + alpha FP + beta FN + s, eps)` per class (and image).
     pub fn tversky(&self, alpha: &Tensor, beta: &Tensor, smooth: f64) -> Result<Tensor, TchError> {
         let wrong = self.predicted.f_sub(&self.both)?.f_mul(alpha)?;
         let missed = self.true_pixels.f_sub(&self.both)?.f_mul(beta)?;
@@ -64,22 +64,22 @@ impl Overlap {
         self.both.f_add_scalar(smooth)?.f_div(&over)
     }
 
-    /// `loss` with the classes that have no true pixel set to 0, then the mean over classes (and images).
+    /// The mean over classes (and images) of `loss`, in which classes without a true pixel count as 0.
     pub fn mean_of_present(&self, loss: &Tensor) -> Result<Tensor, TchError> {
         let present = self.true_pixels.f_gt(0)?.f_to_kind(Kind::Float)?;
         loss.f_mul(&present)?.f_mean(Kind::Float)
     }
 
-    /// `1 - score` or `-log score` of a score of 0 to 1.
+    /// `1 - score` or, with `log`, `-log score`, for a score from 0 to 1.
     pub fn loss_of(score: &Tensor, log: bool) -> Result<Tensor, TchError> {
         if log { score.f_clamp_min(EPS)?.f_log()?.f_neg() } else { score.f_rsub_scalar(1.0) }
     }
 }
 
-/// The reference's guard against division by zero.
+/// The reference's epsilon against division by zero.
 const EPS: f64 = 1e-7;
 
-/// What is wrong with what is added above and below.
+/// The violations of the option `smooth`.
 pub fn smooth_violations(smooth: f64) -> Violations {
     let mut wrong = Violations::new();
     wrong.expect(smooth.is_finite() && smooth >= 0.0, "smooth", smooth, "a number of 0 or more");

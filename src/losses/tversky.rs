@@ -4,26 +4,26 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-use super::loss::{Loss, LossKind, OfOverlap, Term, Way};
+use super::loss::{Computation, Loss, LossKind, OverlapLoss, Term};
 use super::region::{self, Overlap};
 use super::{LossError, PerClass};
 use crate::violation::Violations;
 
-/// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)`, the sums over all pixels of the batch; 0 for a
-/// class that the batch lacks. Equals SMP's `TverskyLoss(mode="multilabel")` where alpha and beta are the same for
-/// all classes.
+/// Mean over the classes of `1 - TP / (TP + alpha FP + beta FN)` with sums over all pixels of the batch; 0 for a class
+/// that is absent in the batch. Equals SMP's `TverskyLoss(mode="multilabel")` if alpha and beta are the same for all
+/// classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tversky {
-    /// Weight of false positives: of all classes, by class, or by name.
+    /// Weight of false positives: one for all classes, a list per class, or by name.
     pub alpha: PerClass,
-    /// Weight of false negatives.
+    /// Weight of false negatives, likewise.
     pub beta: PerClass,
-    /// Added above and below, in pixels.
+    /// Added to numerator and denominator, in pixels, 0 or more.
     pub smooth: f64,
     /// `-log` of the index instead of one minus it.
     pub log: bool,
-    /// Sums over each image, then the mean over images too.
+    /// Sum over the pixels of each image, then also take the mean over the images.
     #[serde(alias = "per_image")]
     pub per_image: bool,
 }
@@ -36,7 +36,7 @@ impl Default for Tversky {
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "tversky",
-    about: "1 - Tversky index (Salehi et al. 2017); options alpha, beta by class, smooth, log, per-image",
+    about: "1 - Tversky index (Salehi et al. 2017); options alpha and beta (per class), smooth, log, per-image",
     read: Term::read::<Tversky>,
 };
 
@@ -52,20 +52,20 @@ impl Loss for Tversky {
         wrong
     }
 
-    fn way(&self) -> Way<'_> {
-        Way::Overlap(self)
+    fn computation(&self) -> Computation<'_> {
+        Computation::Overlap(self)
     }
 }
 
-impl OfOverlap for Tversky {
-    fn of(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
+impl OverlapLoss for Tversky {
+    fn value(&self, overlap: &Overlap) -> Result<Tensor, LossError> {
         let overlap = overlap.over(self.per_image)?;
         let score = index(&overlap, &self.alpha, &self.beta, self.smooth)?;
         Ok(overlap.mean_of_present(&Overlap::loss_of(&score, self.log)?)?)
     }
 }
 
-/// The Tversky index by class (and image).
+/// The Tversky index per class (and image).
 pub(super) fn index(overlap: &Overlap, alpha: &PerClass, beta: &PerClass, smooth: f64) -> Result<Tensor, LossError> {
     let (classes, device) = (overlap.both.size()[1], overlap.both.device());
     let alpha = alpha.tensor("alpha", classes, device)?;

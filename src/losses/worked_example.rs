@@ -1,15 +1,15 @@
-//! One small batch whose losses can be reckoned on paper, for the test in each loss's file.
+//! A small batch whose losses can be calculated on paper, for the test in each loss's file.
 
 use tch::{Kind, Tensor};
 
 use super::LossMix;
 
-/// Probabilities of one class over a row of four pixels, of which the first two are true. There is a second class,
-/// absent, with a probability of 0.1 everywhere.
+/// Probabilities of one class in a row of four pixels, of which the first two are true. A second class is absent and
+/// has a probability of 0.1 everywhere.
 pub const PROBABILITIES: [f64; 4] = [0.5, 0.8, 0.2, 0.9];
 const TARGET: [f64; 4] = [1.0, 1.0, 0.0, 0.0];
 
-/// The loss, given as in a config, has this value on the batch, both ways.
+/// Checks that the loss, written as in a configuration, has this value on the batch, with masks and with label words.
 pub fn check(loss: &str, value: f64) {
     let logit = |p: f64| (p / (1.0 - p)).ln();
     let logits: Vec<f64> = PROBABILITIES.iter().chain(&[0.1; 4]).map(|p| logit(*p)).collect();
@@ -17,7 +17,7 @@ pub fn check(loss: &str, value: f64) {
     check_on(loss, &logits, &target, value, None);
 }
 
-/// The loss of logits of two classes in a row of pixels, and its gradient where it is given.
+/// Checks the loss of logits of two classes in a row of pixels, and its gradient if it is given.
 pub fn check_on(loss: &str, logits: &[f64], target: &[f64], value: f64, gradient: Option<&[f64]>) {
     let mix: LossMix = serde_json::from_str(loss).unwrap();
     let width = (logits.len() / 2) as i64;

@@ -10,7 +10,7 @@ use super::{EncoderKind, Family};
 use crate::closed_enum::{UnknownName, closed_enum};
 
 closed_enum! {
-    /// A decoder with its head, on an encoder.
+    /// A decoder with its head, used with an encoder.
     pub enum DecoderKind ("decoder") {
         /// U-Net.
         Unet = "unet",
@@ -20,9 +20,9 @@ closed_enum! {
         Fpn = "fpn",
         /// Pyramid attention network.
         Pan = "pan",
-        /// DeepLabV3, features at stride 8.
+        /// DeepLabV3, deepest feature at stride 8.
         DeepLabV3 = "deeplabv3",
-        /// DeepLabV3+, features at stride 16.
+        /// DeepLabV3+, deepest feature at stride 16.
         DeepLabV3Plus = "deeplabv3plus",
         /// LinkNet.
         Linknet = "linknet",
@@ -30,31 +30,31 @@ closed_enum! {
         PspNet = "pspnet",
         /// Multi-scale attention network.
         MaNet = "manet",
-        /// Unified perceptual parsing.
+        /// UPerNet, unified perceptual parsing.
         UperNet = "upernet",
         /// SegFormer's decoder.
         Segformer = "segformer",
-        /// UPerNet as transformers has it, wider and with an auxiliary head.
+        /// UPerNet of the transformers library: wider and with an auxiliary head.
         UperNetTransformers = "upernet-transformers",
-        /// SegFormer as transformers has it.
+        /// SegFormer of the transformers library.
         SegformerTransformers = "segformer-transformers",
         /// Object-contextual representations on the branches of an HRNet.
         HrNetOcr = "hrnet-ocr",
-        /// UNet 3+, full-scale skips.
+        /// UNet 3+, with skip connections between all scales.
         Unet3Plus = "unet3plus",
     }
 }
 
 closed_enum! {
-    /// A network that is not an encoder from the list with a decoder.
+    /// A whole network with its own encoder.
     pub enum NetworkKind ("network") {
         /// Swin UNETR in two dimensions.
         SwinUnetr = "swin-unetr",
-        /// torchvision's DeepLabV3 on its MobileNetV3-large.
+        /// torchvision's DeepLabV3 with MobileNetV3-large.
         TorchvisionDeepLabV3 = "torchvision-deeplabv3",
-        /// torchvision's lite R-ASPP on its MobileNetV3-large.
+        /// torchvision's lite R-ASPP with MobileNetV3-large.
         TorchvisionLraspp = "torchvision-lraspp",
-        /// torchvision's fully convolutional network on its ResNet-50.
+        /// torchvision's fully convolutional network with ResNet-50.
         TorchvisionFcn = "torchvision-fcn",
         /// nnU-Net's plain U-Net.
         NnUnet = "nnunet",
@@ -63,13 +63,13 @@ closed_enum! {
     }
 }
 
-/// A decoder with its head on an encoder, or a whole network. Configurations and commands call both by their names.
+/// A decoder that is used with an encoder, or a whole network. Configurations and commands use one name for either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged, try_from = "String")]
 pub enum Architecture {
-    /// On any encoder that it takes.
+    /// A decoder, used with any encoder that it accepts.
     Decoder(DecoderKind),
-    /// With an encoder of its own.
+    /// A whole network with its own encoder.
     Network(NetworkKind),
 }
 
@@ -84,15 +84,15 @@ impl JsonSchema for Architecture {
 }
 
 closed_enum! {
-    /// How a head brings its logits to the size of the image.
+    /// Interpolation of the logits to the size of the image.
     #[derive(Default)]
     pub enum Upsampling ("upsampling mode") {
-        /// Bilinear interpolation, corner pixels on corner pixels, as the reference.
+        /// Bilinear interpolation with aligned corners, as in the reference.
         #[default]
         Bilinear = "bilinear",
-        /// Each value repeated.
+        /// Nearest neighbour: each value is repeated.
         Nearest = "nearest",
-        /// Bicubic interpolation, corner pixels on corner pixels.
+        /// Bicubic interpolation with aligned corners.
         Bicubic = "bicubic",
     }
 }
@@ -106,7 +106,7 @@ closed_enum! {
 }
 
 impl Architecture {
-    /// Every one: the decoders, then the whole networks.
+    /// All architectures: the decoders, then the whole networks.
     pub fn all() -> impl Iterator<Item = Architecture> + Clone {
         let decoders = DecoderKind::ALL.iter().copied().map(Architecture::Decoder);
         decoders.chain(NetworkKind::ALL.iter().copied().map(Architecture::Network))
@@ -120,18 +120,18 @@ impl Architecture {
         }
     }
 
-    /// The one called exactly `name`.
+    /// The architecture with exactly this name.
     pub fn from_name(name: &str) -> Option<Architecture> {
         let decoder = DecoderKind::from_name(name).map(Architecture::Decoder);
         decoder.or(NetworkKind::from_name(name).map(Architecture::Network))
     }
 
-    /// The reference whose names and values it has.
+    /// The reference implementation: its names of weights and its results are reproduced here.
     pub fn reference(self) -> &'static str {
         self.facts().reference
     }
 
-    /// The encoder where a configuration names none; `None` for a whole network.
+    /// The encoder if the configuration sets none; `None` for a whole network.
     pub fn default_encoder(self) -> Option<EncoderKind> {
         match self {
             Architecture::Decoder(decoder) => Some(decoder.default_encoder()),
@@ -139,53 +139,54 @@ impl Architecture {
         }
     }
 
-    /// Stages of the encoder in use where a configuration does not state them, as the reference's own default.
+    /// Number of encoder stages if the configuration does not set it: the reference's default.
     pub fn default_depth(self) -> i64 {
         self.facts().depth
     }
 
-    /// The strides at which the encoder can keep its deep features, the reference's own first: stages beyond it are
-    /// dilated instead of strided.
+    /// The possible values of the largest stride of the encoder's features, the reference's default first. Later stages
+    /// are dilated instead of strided.
     pub fn output_strides(self) -> &'static [i64] {
         self.facts().strides
     }
 
-    /// The families of encoders that the reference has it on, with their names for messages; `None` where it takes any, or
-    /// has one of its own.
+    /// The families of encoders that it is limited to, with their names for messages; `None` if it accepts every
+    /// encoder or has its own.
     pub fn own_encoders(self) -> Option<(&'static [Family], &'static str)> {
         self.facts().encoders
     }
 
-    /// Why [`super::ModelConfig::auxiliary`] cannot give it a second head; `None` where it can.
+    /// Why [`super::ModelConfig::auxiliary`] cannot add an auxiliary head; `None` if it can.
     pub fn refuses_auxiliary(self) -> Option<&'static str> {
         self.facts().no_auxiliary
     }
 
-    /// Whether [`super::ModelConfig::dropout`] has a place in it.
+    /// Whether it uses [`super::ModelConfig::dropout`].
     pub fn takes_dropout(self) -> bool {
         self.facts().dropout
     }
 
-    /// Whether auxiliary heads on the way up can be asked for with `deep-supervision`.
+    /// Whether it has [`super::ModelConfig::deep_supervision`].
     pub fn takes_deep_supervision(self) -> bool {
         self == Architecture::Decoder(DecoderKind::Unet3Plus) || self.is_nnunet()
     }
 
-    /// Whether it is sized by [`super::NnUnetOptions`].
+    /// Whether [`super::NnUnetOptions`] set its size.
     pub fn is_nnunet(self) -> bool {
         matches!(self, Architecture::Network(NetworkKind::NnUnet | NetworkKind::NnUnetResEnc))
     }
 
-    /// Whether the reference is transformers, whose encoders differ from those of the same name elsewhere.
+    /// Whether the reference is the transformers library, whose encoders differ in details from those of the same name
+    /// in other libraries.
     pub fn follows_transformers(self) -> bool {
         matches!(self, Architecture::Decoder(DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers))
     }
 
     fn facts(self) -> Facts {
         use {DecoderKind as D, NetworkKind as N};
-        const OWN_HEAD: Option<&str> = Some("it has one of its own, always on");
-        const DEEP_SUPERVISION: Option<&str> = Some("its auxiliary heads are those of deep-supervision");
-        const NO_HEAD: Option<&str> = Some("the reference has none");
+        const OWN_HEAD: Option<&str> = Some("it already has one, which is always on");
+        const DEEP_SUPERVISION: Option<&str> = Some("deep-supervision adds its auxiliary heads");
+        const NO_HEAD: Option<&str> = Some("the reference implementation has none");
         let of = Facts::of;
         match self {
             Architecture::Decoder(decoder) => match decoder {
@@ -201,17 +202,17 @@ impl Architecture {
                 D::UperNet => of("smp.UPerNet"),
                 D::Segformer => Facts { dropout: true, ..of("smp.Segformer") },
                 D::UperNetTransformers => Facts {
-                    encoders: Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or a tu-convnextv2")),
+                    encoders: Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or tu-convnextv2 encoder")),
                     no_auxiliary: OWN_HEAD,
                     ..of("transformers UperNetForSemanticSegmentation")
                 },
                 D::SegformerTransformers => Facts {
-                    encoders: Some((&[Family::MixTransformer], "mit_b0 to mit_b5")),
+                    encoders: Some((&[Family::MixTransformer], "one of mit_b0 to mit_b5")),
                     dropout: true,
                     ..of("transformers SegformerForSemanticSegmentation")
                 },
                 D::HrNetOcr => Facts {
-                    encoders: Some((&[Family::HrNet], "the branches of an HRNet: a tu-hrnet")),
+                    encoders: Some((&[Family::HrNet], "a tu-hrnet encoder")),
                     no_auxiliary: OWN_HEAD,
                     dropout: true,
                     ..of("Yuan, Chen, Wang, ECCV 2020")
@@ -238,7 +239,7 @@ impl Architecture {
     }
 }
 
-/// What the methods of [`Architecture`] say, at first that of most.
+/// Properties of an [`Architecture`]; [`Facts::of`] gives the values that most share.
 struct Facts {
     reference: &'static str,
     encoders: Option<(&'static [Family], &'static str)>,
@@ -255,7 +256,7 @@ impl Facts {
 }
 
 impl DecoderKind {
-    /// The encoder where a configuration names none.
+    /// The encoder if the configuration sets none.
     pub fn default_encoder(self) -> EncoderKind {
         match self {
             DecoderKind::HrNetOcr => EncoderKind::HrNetW18,

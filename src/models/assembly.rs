@@ -8,23 +8,22 @@ use super::networks::{NnUnet, SwinUnetr, torchvision};
 use super::point_rend::PointRend;
 use super::{Architecture, DecoderKind, Input, ModelConfig, ModelError, NetworkKind, Output, Path};
 
-/// A whole network: images in, logits out. [`super::Model`] holds one with its weights.
+/// A complete network: images in, logits out. [`super::Model`] contains one with its weights.
 pub trait Network: Send {
-    /// Channels of the encoder's features at strides 1, 2, 4, …; for a network without an encoder from the list,
-    /// those of its own stages.
+    /// Channels of the encoder's features at strides 1, 2, 4, …; for a whole network, those of its own stages.
     fn channels(&self) -> &[i64];
-    /// What height and width must be multiples of.
+    /// Height and width of an image must be multiples of this.
     fn stride(&self) -> i64;
-    /// Least height and width of an image; see [`ModelConfig::least_side`] too.
+    /// Smallest allowed height and width of an image; see also [`ModelConfig::least_side`].
     fn least_side(&self) -> i64 {
         1
     }
-    /// Logits of `input`, whose shape was checked. With `train`, batch norms use and follow the batch's statistics,
-    /// dropout is on and auxiliary heads speak.
+    /// Logits of `input`, whose shape was checked before. With `train`, batch norms use the batch's statistics and
+    /// update their running statistics, dropout is active and auxiliary heads give outputs.
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError>;
 }
 
-/// The network of `config`.
+/// Builds the network of `config`.
 pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, ModelError> {
     Ok(match config.architecture {
         Architecture::Decoder(decoder) => Box::new(EncoderDecoder::new(root, decoder, config)?),
@@ -38,10 +37,10 @@ pub fn build(root: &Path, config: &ModelConfig) -> Result<Box<dyn Network>, Mode
     })
 }
 
-/// The stride of the features that PointRend looks at, as its log2.
+/// Index (log2 of the stride) of the feature that PointRend reads.
 const FINE: usize = 2;
 
-/// An encoder, a decoder on its features, a head; and what a configuration adds on the way.
+/// An encoder, a decoder that reads its features, a head, and the optional parts of the configuration.
 struct EncoderDecoder {
     encoder: Box<dyn Encoder>,
     decoder: Box<dyn Decoder>,
@@ -49,7 +48,7 @@ struct EncoderDecoder {
     metadata: Option<MetadataGate>,
     attention: Option<MultiScaleAttention>,
     point_head: Option<PointRend>,
-    /// On the deepest feature but one.
+    /// On the second-deepest feature.
     auxiliary: Option<AuxiliaryHead>,
 }
 
@@ -57,7 +56,7 @@ impl EncoderDecoder {
     fn new(root: &Path, decoder_kind: DecoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let kind = config.encoder.unwrap_or(decoder_kind.default_encoder());
         let encoder = encoders::build(&(root / "encoder"), kind, config)?;
-        // The references leave these at PyTorch's defaults.
+        // The references leave the first three at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match decoder_kind {
             DecoderKind::DeepLabV3 | DecoderKind::DeepLabV3Plus | DecoderKind::HrNetOcr => {
                 (Scheme::Torch, Scheme::Torch)
@@ -120,17 +119,17 @@ impl Network for EncoderDecoder {
             auxiliary.push(head.forward(&features[features.len() - 2], input.images, train)?);
         }
         let point_head = self.point_head.as_ref().map(|head| (head, features[FINE].shallow_clone()));
-        // The head is the largest step in memory; nothing but autograd needs the features beyond this point.
+        // The head needs the most memory; from here on only autograd may still need the features.
         drop(features);
         if let Some(attention) = &self.attention {
             decoded = attention.forward(&decoded)?;
         }
-        let coarse = self.head.coarse(decoded, train)?;
+        let coarse = self.head.coarse(decoded, train)?; // [B, classes, H/s, W/s]
         let (logits, points) = match point_head {
             None => (self.head.enlarge(coarse)?, None),
             Some((points, fine)) if train => {
-                let said = points.sample(&coarse, &fine)?;
-                (self.head.enlarge(coarse)?, Some(said))
+                let sampled = points.sample(&coarse, &fine)?;
+                (self.head.enlarge(coarse)?, Some(sampled))
             }
             Some((points, fine)) => {
                 let size = input.images.size();

@@ -12,87 +12,95 @@ use super::{
 };
 use crate::bones;
 
-/// What model to build.
+/// The model to build.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", remote = "Self")]
 pub struct ModelConfig {
-    /// Decoder and head.
+    /// Decoder with its head, or a whole network; `carpus models list` prints all.
     pub architecture: Architecture,
-    /// Backbone; absent: the architecture's own.
+    /// Encoder (backbone); default: the architecture's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = EncoderKind::ResNet34)]
     pub encoder: Option<EncoderKind>,
-    /// Channels of the image: 1 or 3.
+    /// Channels of the image: 1 (grey) or 3 (RGB).
     #[serde(alias = "in_channels")]
     #[schemars(extend("aliases" = ["in_channels"]))]
     pub in_channels: i64,
-    /// Channels of the logits.
+    /// Number of classes: channels of the logits.
     pub classes: i64,
-    /// Stages of the encoder that are used, 3 to 5: the deepest feature has stride `2^depth`; absent: as the reference of the
-    /// architecture, 3 for `pspnet` and 5 for the others.
+    /// Number of encoder stages in use, 3 to 5; the deepest feature has stride `2^depth`. Default: 3 for `pspnet`, 5
+    /// for the others.
     pub depth: Option<i64>,
-    /// Stride at which the encoder keeps its deep features, stages beyond it dilated; absent: the architecture's own.
-    /// `deeplabv3` and `deeplabv3plus` take 8 and 16, `pan` 16 and 32. Weights do not tell: give what they were trained with.
+    /// Largest stride of the encoder's features; later stages are dilated instead of strided. `deeplabv3` allows 8
+    /// (default) and 16, `deeplabv3plus` 16 (default) and 8, `pan` 16 (default) and 32. A file of weights does not
+    /// record it: use the value that the weights were trained with.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 16)]
     pub output_stride: Option<i64>,
     /// Dilations of the three 3x3 convolutions in the pyramid of `deeplabv3`, `deeplabv3plus` and
-    /// `torchvision-deeplabv3`; absent: 12, 24 and 36. Weights do not tell.
+    /// `torchvision-deeplabv3`, in pixels of the feature; default: 12, 24 and 36. A file of weights does not record
+    /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [12, 24, 36])]
     pub atrous_rates: Option<[i64; 3]>,
-    /// What stands where the reference has a batch norm: `batch`, `frozen-batch`, `group:N` or `layer`.
+    /// Normalisation layer in place of the reference's batch norm: `batch`, `frozen-batch`, `group:N` (group norm with
+    /// N groups) or `layer`.
     #[schemars(with = "String")]
     pub norm: Norm,
-    /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01
-    /// in EfficientNet and leaves a short run from scratch with the statistics of its start. It waits where `norm` puts
-    /// others in their place, so that one key changes the norm.
+    /// Momentum of the batch norms: the weight of a new batch in the running statistics, 0 to 1. Default: that of the
+    /// reference (0.01 for EfficientNet, 0.1 for most others). With 0.01, a short training from scratch ends before the
+    /// running statistics have adapted. Ignored if `norm` is `group:N` or `layer`.
     #[schemars(example = 0.1)]
     pub norm_momentum: Option<f64>,
-    /// Attention in the blocks of `unet` and `unetplusplus`.
+    /// Attention in the blocks of `unet` and `unetplusplus`: `scse`. Default: none.
     #[schemars(example = Attention::Scse)]
     pub attention: Option<Attention>,
-    /// A second head, for training alone: torchvision's own on `torchvision-deeplabv3` and `torchvision-fcn`, else
-    /// a 3x3 convolution to 256 channels and one to the classes on the encoder's deepest feature but one.
+    /// Add an auxiliary head, used only in training: torchvision's own for `torchvision-deeplabv3` and
+    /// `torchvision-fcn`; otherwise a 3x3 convolution to 256 channels and a 1x1 convolution to the classes, on the
+    /// encoder's second-deepest feature. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(example = true)]
     pub auxiliary: bool,
-    /// Dropout rate of the decoder; absent: the architecture's own.
+    /// Dropout rate of the decoder, at least 0 and below 1; default: the architecture's own.
     #[schemars(example = 0.2)]
     pub dropout: Option<f64>,
-    /// Stochastic depth: the rate of block i of n is this times i / (n - 1) in transformers and ConvNeXt, times i / n in
-    /// EfficientNet, EfficientNetV2 and MobileNetV3, as the reference's; absent: the encoder's own.
+    /// Stochastic depth: rate at which residual blocks are skipped in training, at least 0 and below 1. It grows over
+    /// the blocks: block i of n (from 0) has this rate times i / (n - 1) in transformers and ConvNeXt, times i / n in
+    /// EfficientNet, EfficientNetV2 and MobileNetV3, as in the reference. Default: the encoder's own.
     #[serde(alias = "drop_path")]
     #[schemars(example = 0.2, extend("aliases" = ["drop_path"]))]
     pub drop_path: Option<f64>,
-    /// How the head brings its logits to the size of the image.
+    /// Interpolation of the logits to the size of the image: `bilinear`, `nearest` or `bicubic`.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(example = Upsampling::Bicubic)]
     pub upsampling_mode: Upsampling,
-    /// Rate at which the head drops whole channels of the decoder's map; absent: none.
+    /// Rate at which the head drops whole channels of the decoder's output in training, at least 0 and below 1;
+    /// default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0.2)]
     pub head_dropout: Option<f64>,
-    /// Auxiliary heads on the way up, in training; absent: the architecture's own, which is on for nnU-Net's.
+    /// Deep supervision: auxiliary heads on the decoder's coarser levels, used only in training. For `unet3plus`,
+    /// `nnunet` and `nnunet-resenc`; default: true for `nnunet` and `nnunet-resenc`, false otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = true)]
     pub deep_supervision: Option<bool>,
-    /// A narrower and shallower encoder of the same kind; absent: as published.
+    /// Make the encoder narrower and shallower: factors of width and depth. Default: the published size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_scale: Option<EncoderScale>,
-    /// Outlines rendered point by point; absent or `false`: not.
+    /// PointRend: refine the outlines of the masks point by point. `true`, `false` (default) or a table of options.
     #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
     pub point_rend: Option<PointRendOptions>,
-    /// What is known of the patients joined to the deepest feature; absent or `false`: not.
+    /// Condition the deepest feature on the patients' age, sex, height and weight. `true`, `false` (default) or a table
+    /// of options.
     #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataOptions>,
-    /// A block of multi-scale attention before the head; absent or `false`: none.
+    /// Add a block of multi-scale attention before the head. `true`, `false` (default) or a table of options.
     #[serde(deserialize_with = "switch", skip_serializing_if = "Option::is_none")]
     pub multi_scale_attention: Option<MultiScaleAttentionOptions>,
-    /// Size of `nnunet` and `nnunet-resenc`.
+    /// Size of `nnunet` and `nnunet-resenc`: stages and channels.
     #[serde(skip_serializing_if = "is_default")]
     pub nnunet: NnUnetOptions,
-    /// Channels of `swin-unetr` at full size: 24, 36 or 48; absent: 24, as the reference.
+    /// Channels of `swin-unetr` at the image's full size: 24 (default), 36 or 48.
     #[serde(alias = "feature_size", skip_serializing_if = "Option::is_none")]
     #[schemars(example = 48, extend("aliases" = ["feature_size"]))]
     pub feature_size: Option<i64>,
@@ -129,7 +137,7 @@ fn switch<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer
     deserializer.deserialize_any(Switch(PhantomData))
 }
 
-/// Equal as they are written: a depth that is the default is that depth.
+/// Two configurations are equal if they are written in the same way: an absent depth equals the default depth.
 impl PartialEq for ModelConfig {
     fn eq(&self, other: &ModelConfig) -> bool {
         let written = |config: &ModelConfig| serde_json::to_value(config).expect("keys are text and values are plain");
@@ -179,22 +187,22 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// The encoder that is built; `None` for a network that has none of its own kind.
+    /// The encoder that is built; `None` for a whole network.
     pub fn backbone(&self) -> Option<EncoderKind> {
         self.encoder.or(self.architecture.default_encoder())
     }
 
-    /// The stages of the encoder that are used.
+    /// Number of encoder stages in use.
     pub fn depth(&self) -> i64 {
         self.depth.unwrap_or(self.architecture.default_depth())
     }
 
-    /// The stride at which the encoder keeps its deep features.
+    /// Largest stride of the encoder's features.
     pub fn output_stride(&self) -> i64 {
         self.output_stride.unwrap_or(self.architecture.output_strides()[0])
     }
 
-    /// Least height and width of an image.
+    /// Smallest allowed height and width of an image, in pixels.
     pub fn least_side(&self) -> i64 {
         let encoder = match self.backbone().map(EncoderKind::family) {
             // Keys and values of the first stage, at stride 4, are pooled over 8 x 8 positions.
@@ -208,23 +216,23 @@ impl ModelConfig {
         match self.architecture {
             // Three halvings of the deepest feature.
             Architecture::Decoder(DecoderKind::Pan) => 8 * std::cmp::min(self.output_stride(), 1 << self.depth()),
-            // An instance norm cannot learn from the single position that 32 pixels leave at stride 32.
+            // 32 pixels leave a single position at stride 32, on which an instance norm cannot be trained.
             Architecture::Network(NetworkKind::SwinUnetr) => 64,
             _ => 1,
         }
     }
 
-    /// What the names of the encoder's weights begin with.
+    /// The prefix of the names of the encoder's weights.
     pub fn weights_prefix(&self) -> &'static str {
         self.backbone().map_or("backbone.", EncoderKind::weights_prefix)
     }
 
-    /// Whether auxiliary heads speak on the way up.
+    /// Whether the decoder has auxiliary heads in training.
     pub fn deep_supervision(&self) -> bool {
         self.deep_supervision.unwrap_or(self.architecture.is_nnunet())
     }
 
-    /// `fpn on efficientnet-b0`, for messages.
+    /// The model's name in messages: `fpn on efficientnet-b0`.
     pub fn describe(&self) -> String {
         match self.backbone() {
             Some(encoder) => format!("{} on {encoder}", self.architecture),

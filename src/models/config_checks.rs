@@ -1,5 +1,5 @@
-//! What cannot be built is refused before anything is, with the reason and the way out: no option is accepted and then
-//! ignored.
+//! A configuration that cannot be built is refused before anything is built, with the reason and how to fix it: no
+//! option is accepted and then ignored.
 
 use super::config::is_default;
 use super::{
@@ -8,16 +8,16 @@ use super::{
 use crate::violation::Violations;
 
 impl ModelConfig {
-    /// Refuses what cannot be built, with the reasons.
+    /// Checks that the model can be built.
     ///
     /// # Errors
-    /// [`ModelError::Config`]: a value out of its range, an encoder that the architecture cannot stand on, or an option
-    /// that has no place in the architecture.
+    /// [`ModelError::Config`]: a value out of range, an encoder that the architecture cannot use, or an option that the
+    /// architecture does not have.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.violations().result().map_err(|wrong| ModelError::Config(wrong.to_string()))
     }
 
-    /// Every value out of its range, and every option that has no place in the architecture.
+    /// Every value out of range, and every option that the architecture does not have.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         self.check_ranges(&mut wrong);
@@ -30,7 +30,7 @@ impl ModelConfig {
         self.check_training(&mut wrong);
         self.check_norm(&mut wrong);
         self.check_parts(&mut wrong);
-        // A head is one of an encoder and a decoder that can be.
+        // The shape of the head is defined only for a valid encoder and decoder.
         if wrong.is_empty() {
             self.check_head(&mut wrong);
         }
@@ -38,7 +38,7 @@ impl ModelConfig {
     }
 
     fn check_ranges(&self, wrong: &mut Violations) {
-        wrong.expect([1, 3].contains(&self.in_channels), "in-channels", self.in_channels, "1 or 3, as images have");
+        wrong.expect([1, 3].contains(&self.in_channels), "in-channels", self.in_channels, "1 (grey) or 3 (RGB)");
         wrong.expect(self.classes >= 1, "classes", self.classes, "at least 1");
         wrong.expect((3..=5).contains(&self.depth()), "depth", self.depth(), "3 to 5");
         if let Some(share) = self.norm_momentum {
@@ -48,27 +48,26 @@ impl ModelConfig {
             [("dropout", self.dropout), ("drop-path", self.drop_path), ("head-dropout", self.head_dropout)]
         {
             if let Some(rate) = rate {
-                wrong.expect((0.0..1.0).contains(&rate), key, rate, "from 0 to below 1");
+                wrong.expect((0.0..1.0).contains(&rate), key, rate, "at least 0 and below 1");
             }
         }
         let strides = self.architecture.output_strides();
         if let Some(stride) = self.output_stride.filter(|stride| !strides.contains(stride)) {
             let strides: Vec<String> = strides.iter().map(i64::to_string).collect();
-            let expected = format!("what can be: {} has {}", self.architecture, strides.join(" or "));
+            let expected = format!("{} for {}", strides.join(" or "), self.architecture);
             wrong.refuse("output-stride", stride, expected);
         }
     }
 
-    /// Options that go with an encoder and a decoder are refused where there are none.
+    /// Refuses the options of encoder-decoder models for a whole network.
     fn check_whole_network(&self, wrong: &mut Violations) {
         let architecture = self.architecture;
         if let Some(encoder) = self.encoder {
-            let expected =
-                format!("none: {architecture} is a whole network with an encoder of its own; leave `encoder` out");
+            let expected = format!("no such key: {architecture} has its own encoder; remove `encoder`");
             wrong.refuse("encoder", encoder, expected);
         }
-        let sized_by = if architecture.is_nnunet() { "is sized by nnunet.stages instead" } else { "has all 5 stages" };
-        wrong.expect(self.depth() == 5, "depth", self.depth(), format!("5: {architecture} {sized_by}"));
+        let depth = if architecture.is_nnunet() { "takes its depth from nnunet.stages" } else { "has all 5 stages" };
+        wrong.expect(self.depth() == 5, "depth", self.depth(), format!("5: {architecture} {depth}"));
         for (key, given) in [
             ("upsampling-mode", self.upsampling_mode != Upsampling::Bilinear),
             ("head-dropout", self.head_dropout.is_some()),
@@ -77,17 +76,18 @@ impl ModelConfig {
             ("metadata", self.metadata.is_some()),
             ("multi-scale-attention", self.multi_scale_attention.is_some()),
         ] {
-            let expected =
-                format!("no such key: {architecture} is a whole network, and {key} goes with an encoder and a decoder");
-            wrong.expect(!given, key, "given", expected);
+            let expected = format!(
+                "no such key: {key} needs an encoder and a decoder, and {architecture} is a whole network; remove it"
+            );
+            wrong.expect(!given, key, "set", expected);
         }
     }
 
-    /// Refuses an encoder that the architecture cannot stand on.
+    /// Refuses an encoder that the architecture cannot use.
     fn check_encoder(&self, encoder: EncoderKind, wrong: &mut Violations) {
         let (architecture, family) = (self.architecture, encoder.family());
         if let Some((families, names)) = architecture.own_encoders() {
-            let expected = format!("another: {architecture} stands on {names}; take another encoder");
+            let expected = format!("{names}: {architecture} works with no others; choose another encoder");
             wrong.expect(families.contains(&family), "encoder", encoder, expected);
             wrong.expect(self.depth() == 5, "depth", self.depth(), format!("5: {architecture} has all 5 stages"));
         }
@@ -95,8 +95,8 @@ impl ModelConfig {
             matches!(architecture, Architecture::Decoder(DecoderKind::UnetPlusPlus | DecoderKind::Linknet));
         if wants_stride_2 && family == Family::MixTransformer {
             let expected = format!(
-                "another: {architecture} needs a feature at stride 2, which it has not; take another encoder, or unet, \
-                 fpn, upernet or segformer"
+                "an encoder with a feature at stride 2, which {architecture} needs; choose another encoder, or the \
+                 architecture unet, fpn, upernet or segformer"
             );
             wrong.refuse("encoder", encoder, expected);
         }
@@ -105,41 +105,42 @@ impl ModelConfig {
         {
             let wider = if architecture.output_strides().contains(&32) { ", or output-stride = 32" } else { "" };
             let expected = format!(
-                "another: {architecture} dilates the encoder's last stages, which it cannot ({reason}); take another \
-                 encoder, or unet, fpn, upernet or segformer{wider}"
+                "an encoder whose last stages can be dilated, which {architecture} needs ({encoder}: {reason}); choose \
+                 another encoder, or the architecture unet, fpn, upernet or segformer{wider}"
             );
             wrong.refuse("encoder", encoder, expected);
         }
         if architecture == Architecture::Decoder(DecoderKind::Fpn) && encoder.starts_at_stride_4() {
-            let expected = format!("5: fpn needs four features, which {encoder} has at depth 5 alone");
+            let expected = format!("5: fpn needs four features, and {encoder} has four only at depth 5");
             wrong.expect(self.depth() == 5, "depth", self.depth(), expected);
         }
         if let Some(scale) = &self.encoder_scale {
             if !family.scales() {
-                let expected =
-                    format!("none: {encoder} is not to be had reduced; resnet, resnext, efficientnet and mit are");
+                let expected = format!(
+                    "no such key: {encoder} cannot be scaled; resnet, resnext, efficientnet and mit encoders can"
+                );
                 wrong.refuse("encoder-scale", scale, expected);
             }
             wrong.inside("encoder-scale", scale.violations());
         }
     }
 
-    /// What only training sees.
+    /// Options that only affect training.
     fn check_training(&self, wrong: &mut Violations) {
         let architecture = self.architecture;
         if self.deep_supervision == Some(true) {
             let expected =
-                format!("false: {architecture} has no deep supervision; unet3plus, nnunet and nnunet-resenc have");
+                format!("false: {architecture} has no deep supervision; unet3plus, nnunet and nnunet-resenc have it");
             wrong.expect(architecture.takes_deep_supervision(), "deep-supervision", true, expected);
         }
         if let Some(reason) = architecture.refuses_auxiliary().filter(|_| self.auxiliary) {
-            wrong.refuse("auxiliary", true, format!("false: {architecture} takes no auxiliary head: {reason}"));
+            wrong.refuse("auxiliary", true, format!("false: {architecture} takes no auxiliary head, because {reason}"));
         }
         if let Some(rate) = self.dropout.filter(|rate| *rate > 0.0 && !architecture.takes_dropout()) {
-            let instead = architecture.default_encoder().map_or("", |_| "; head-dropout goes with any decoder");
+            let instead = architecture.default_encoder().map_or("", |_| "; head-dropout works with every decoder");
             wrong.refuse(
                 "dropout",
-                format_args!("{rate}, but {architecture} has none"),
+                format_args!("{rate}, but {architecture} has no dropout"),
                 format!("0 or no such key{instead}"),
             );
         }
@@ -163,7 +164,7 @@ impl ModelConfig {
         if self.has_batch_norms() {
             return;
         }
-        let expected = || format!("no such key: {} has no batch norm that it could stand for", self.describe());
+        let expected = || format!("no such key: {} has no batch norms", self.describe());
         wrong.expect(self.norm == Norm::Batch, "norm", self.norm, expected());
         if let Some(share) = self.norm_momentum {
             wrong.refuse("norm-momentum", share, expected());
@@ -173,7 +174,7 @@ impl ModelConfig {
     fn has_batch_norms(&self) -> bool {
         match self.architecture {
             Architecture::Network(NetworkKind::SwinUnetr | NetworkKind::NnUnet | NetworkKind::NnUnetResEnc) => false,
-            // Its own are group norms; the auxiliary head has a batch norm.
+            // The decoder has group norms; the auxiliary head has a batch norm.
             Architecture::Decoder(DecoderKind::Fpn) => {
                 self.auxiliary || self.backbone().is_none_or(|e| e.family().has_batch_norms())
             }
@@ -187,15 +188,15 @@ impl ModelConfig {
             return;
         }
         if self.point_rend.is_some() {
-            wrong.refuse("upsampling-mode", mode, "bilinear: point-rend interpolates so");
+            wrong.refuse("upsampling-mode", mode, "bilinear, which point-rend needs");
         }
-        let expected = format!("no such key: {} gives its logits at the size of the image", self.architecture);
+        let expected = format!("no such key: the logits of {} already have the image's size", self.architecture);
         let grows =
             matches!(self.architecture, Architecture::Decoder(kind) if decoders::head(kind, self).upsampling > 1);
         wrong.expect(grows, "upsampling-mode", mode, expected);
     }
 
-    /// What one architecture or a few have, and what is added to any.
+    /// Options of one or a few architectures, and options of the optional parts.
     fn check_parts(&self, wrong: &mut Violations) {
         let architecture = self.architecture;
         if let Some(rates) = self.atrous_rates {
@@ -206,7 +207,8 @@ impl ModelConfig {
             );
             let found = format!("{rates:?}");
             let expected = format!(
-                "no such key: {architecture} has no pyramid; deeplabv3, deeplabv3plus and torchvision-deeplabv3 have"
+                "no such key: {architecture} has no pyramid of dilated convolutions; deeplabv3, deeplabv3plus and \
+                 torchvision-deeplabv3 have one"
             );
             wrong.expect(pyramid, "atrous-rates", &found, expected);
             wrong.expect(rates.iter().all(|rate| *rate >= 1), "atrous-rates", found, "1 or more each");
@@ -216,20 +218,20 @@ impl ModelConfig {
                 architecture,
                 Architecture::Decoder(DecoderKind::Unet) | Architecture::Decoder(DecoderKind::UnetPlusPlus)
             );
-            let expected = format!("none: {architecture} has no attention; unet and unetplusplus have");
+            let expected = format!("no such key: {architecture} has no attention; unet and unetplusplus have it");
             wrong.expect(takes, "attention", attention, expected);
         }
         if let Some(size) = self.feature_size {
-            let expected = format!("no such key: it is that of swin-unetr; {architecture} has none");
+            let expected = format!("no such key: it sizes swin-unetr; the architecture is {architecture}");
             wrong.expect(architecture == Architecture::Network(NetworkKind::SwinUnetr), "feature-size", size, expected);
             let sizes = [24, 36, 48].contains(&size);
-            wrong.expect(sizes, "feature-size", size, "one of those that swin-unetr comes with: 24, 36 and 48");
+            wrong.expect(sizes, "feature-size", size, "24, 36 or 48");
         }
         let sized = architecture.is_nnunet();
         if !sized && !is_default(&self.nnunet) {
             let expected =
                 format!("no such key: it sizes nnunet and nnunet-resenc; the architecture is {architecture}");
-            wrong.refuse("nnunet", "given", expected);
+            wrong.refuse("nnunet", "set", expected);
         }
         wrong.inside("nnunet", self.nnunet.violations());
         if let Some(options) = &self.point_rend {

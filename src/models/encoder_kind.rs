@@ -1,7 +1,7 @@
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// A backbone that gives features at strides 1 to 32.
+    /// An encoder (backbone) with features at strides 1 to 32.
     pub enum EncoderKind ("encoder") {
         /// EfficientNet-B0.
         EfficientNetB0 = "efficientnet-b0",
@@ -78,7 +78,7 @@ closed_enum! {
     }
 }
 
-/// Encoders of one make: they differ in their numbers alone.
+/// A family of encoders with the same structure and different sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// EfficientNet with TensorFlow's padding.
@@ -104,7 +104,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The reference whose names and values it has.
+    /// The reference implementation: its names of weights and its results are reproduced here.
     fn reference(self) -> &'static str {
         match self {
             Family::EfficientNet => "smp EfficientNetEncoder",
@@ -131,11 +131,11 @@ impl Family {
         }
     }
 
-    /// Why it cannot dilate its last stages for features at stride 8 or 16; `None` where it can. As the reference's.
+    /// Why its last stages cannot be dilated for features at stride 8 or 16, as in the reference; `None` if they can.
     pub(super) fn cannot_dilate(self) -> Option<&'static str> {
         match self {
             Family::MixTransformer => Some("overlapping patches have no dilated form"),
-            Family::Swin => Some("joined patches have no dilated form"),
+            Family::Swin => Some("patch merging has no dilated form"),
             Family::HrNet => Some("its branches keep their strides"),
             Family::EfficientNet
             | Family::EfficientNetV2
@@ -147,7 +147,7 @@ impl Family {
         }
     }
 
-    /// Whether stochastic depth can drop its blocks, as the reference's can.
+    /// Whether it supports stochastic depth, as in the reference.
     pub(super) fn drops_paths(self) -> bool {
         match self {
             Family::ResNet | Family::MobileNetV2 | Family::HrNet => false,
@@ -161,7 +161,7 @@ impl Family {
         }
     }
 
-    /// Whether it has batch norms; else its norms are layer norms.
+    /// Whether it has batch norms; otherwise it has layer norms.
     pub(super) fn has_batch_norms(self) -> bool {
         match self {
             Family::MixTransformer | Family::Swin | Family::ConvNeXt | Family::ConvNeXtV2 => false,
@@ -190,7 +190,7 @@ impl Family {
 }
 
 impl EncoderKind {
-    /// Its make.
+    /// Its family.
     pub fn family(self) -> Family {
         use EncoderKind::*;
         match self {
@@ -208,7 +208,7 @@ impl EncoderKind {
         }
     }
 
-    /// The reference whose names and values it has.
+    /// The reference implementation: its names of weights and its results are reproduced here.
     pub fn reference(self) -> &'static str {
         self.family().reference()
     }
@@ -218,8 +218,8 @@ impl EncoderKind {
         self.family().starts_at_stride_4()
     }
 
-    /// What stands in a model's names before those of the published encoder's weights. timm's networks lie one level
-    /// deeper, in SMP's universal encoder.
+    /// The prefix of the encoder's weights in a model; the rest of a name is that of the published encoder. Encoders
+    /// from timm (`tu-`) are one level deeper, inside SMP's universal encoder.
     pub fn weights_prefix(self) -> &'static str {
         if self.name().starts_with("tu-") { "encoder.model." } else { "encoder." }
     }
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_round_trip() {
         for kind in EncoderKind::ALL {
             assert_eq!(EncoderKind::from_name(kind.name()), Some(*kind));
         }

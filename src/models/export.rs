@@ -5,23 +5,23 @@ use super::{Input, Model, ModelError};
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// What a model can be exported to.
+    /// A format to which a model can be exported.
     pub enum ExportFormat ("format") {
-        /// A module that `torch.jit.load` opens in Python and `torch::jit::load` in C++.
+        /// A TorchScript module, for `torch.jit.load` in Python and `torch::jit::load` in C++.
         TorchScript = "torchscript",
     }
 }
 
-/// `model` in evaluation as TorchScript: a module whose `forward` takes images `[batch, C, height, width]` of this very
-/// size, for a model conditioned on metadata these too, `[batch, 4]` as [`super::Input`] has them, and gives logits. It is
-/// what libtorch recorded on one pass, so sizes are fixed, and the weights stand in it as constants: it runs wherever
-/// libtorch does and learns nothing. The model's weights no longer take gradients afterwards.
+/// Traces `model` in evaluation mode as a TorchScript module. Its `forward` takes images `[batch, C, height, width]`
+/// (and, for a model with metadata, metadata `[batch, 4]` as in [`super::Input`]) and returns the logits. The module is
+/// a recording of one forward pass: sizes are fixed and the weights are constants, so it runs wherever libtorch runs
+/// but cannot be trained. Afterwards the weights of `model` no longer require gradients.
 ///
 /// # Errors
-/// As [`Model::forward`] where the model does not take images of this size; [`ModelError::Torch`].
+/// As [`Model::forward`] if the model does not accept images of this size; [`ModelError::Torch`].
 pub fn torchscript(model: &Model, [batch, height, width]: [i64; 3]) -> Result<CModule, ModelError> {
-    // The tracer takes only tensors without gradients as constants.
-    model.parameters().set_trainable("", false);
+    // The tracer accepts only tensors without gradients as constants.
+    model.parameters().freeze("");
     let size = [batch, model.config().in_channels, height, width];
     let float = (Kind::Float, model.device());
     let mut inputs = vec![Tensor::f_zeros(size, float)?];

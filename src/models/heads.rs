@@ -5,47 +5,47 @@ use super::layers::{
 };
 use super::{ModelConfig, ModelError, Path, Upsampling};
 
-/// Shape of a head: its kernel and how many times it enlarges.
+/// Shape of a segmentation head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadShape {
-    /// Pixels of the convolution's kernel.
+    /// Side of the convolution's kernel, in pixels.
     pub kernel: i64,
-    /// Stride of the decoder's output.
+    /// Stride of the decoder's output: the factor by which the head enlarges the logits.
     pub upsampling: i64,
-    /// Whether interpolation puts corner pixels on corner pixels instead of keeping pixel centres.
+    /// Whether interpolation aligns the corner pixels (`align_corners` in PyTorch) instead of the pixel grids.
     pub align_corners: bool,
 }
 
-/// Dropout of whole channels, one convolution to the classes, then interpolation to the input's size.
+/// SMP's segmentation head: dropout of whole channels, a convolution to the classes, interpolation to the input's size.
 #[derive(Debug)]
 pub struct SegmentationHead {
     convolution: Conv2d,
     upsampling: i64,
     mode: Upsampling,
-    /// Whether interpolation puts corner pixels on corner pixels, as the reference, instead of keeping pixel centres.
-    corners: bool,
+    /// `align_corners` of the interpolation.
+    align_corners: bool,
     dropout: f64,
 }
 
 impl SegmentationHead {
-    /// From a decoder's `channels`, as the reference has it: bilinear, no dropout.
+    /// A head on `channels` channels of the decoder, as in the reference: bilinear, without dropout.
     pub fn new(path: &Path, channels: i64, classes: i64, shape: HeadShape) -> Result<Self, ModelError> {
         let options = ConvOptions::default().padding(shape.kernel / 2);
         Ok(SegmentationHead {
             convolution: Conv2d::new(&(path / 0), channels, classes, shape.kernel, options)?,
             upsampling: shape.upsampling,
             mode: Upsampling::Bilinear,
-            corners: shape.align_corners,
+            align_corners: shape.align_corners,
             dropout: 0.0,
         })
     }
 
-    /// With the interpolation and dropout of `config`. Under PointRend interpolation keeps pixel centres: a coarse
-    /// logit must stand for the same place in training, at its points and in subdivision.
+    /// The same head with the interpolation and dropout of `config`. With PointRend, corners are not aligned: a coarse
+    /// logit must belong to the same place in training, at the sampled points and in subdivision.
     pub fn configured(self, config: &ModelConfig) -> Self {
         SegmentationHead {
             mode: config.upsampling_mode,
-            corners: self.corners && config.point_rend.is_none(),
+            align_corners: self.align_corners && config.point_rend.is_none(),
             dropout: config.head_dropout.unwrap_or(0.0),
             ..self
         }
@@ -61,14 +61,14 @@ impl SegmentationHead {
         let factor = self.upsampling;
         Ok(match self.mode {
             _ if factor == 1 => coarse,
-            Upsampling::Bilinear => bilinear_by(&coarse, factor, self.corners)?,
+            Upsampling::Bilinear => bilinear_by(&coarse, factor, self.align_corners)?,
             Upsampling::Nearest => nearest_by(&coarse, factor)?,
-            Upsampling::Bicubic => bicubic_by(&coarse, factor, self.corners)?,
+            Upsampling::Bicubic => bicubic_by(&coarse, factor, self.align_corners)?,
         })
     }
 }
 
-/// A fully convolutional head on one feature, for training alone.
+/// A fully convolutional auxiliary head on one feature, used only in training.
 /// J. Long, E. Shelhamer, T. Darrell, Fully convolutional networks for semantic segmentation, CVPR 2015.
 #[derive(Debug)]
 pub struct AuxiliaryHead {
@@ -79,7 +79,7 @@ pub struct AuxiliaryHead {
 impl AuxiliaryHead {
     const CHANNELS: i64 = 256;
 
-    /// On a feature of `channels`.
+    /// A head on a feature with this many channels.
     pub fn new(path: &Path, channels: i64, classes: i64) -> Result<Self, ModelError> {
         Ok(AuxiliaryHead {
             mix: ConvNormRelu::new(&(path / "convs" / 0), channels, Self::CHANNELS, 3)?,
@@ -89,7 +89,8 @@ impl AuxiliaryHead {
 
     /// `[B, channels, h, w]` to `[B, classes, H, W]`, the size of `images`.
     pub fn forward(&self, x: &Tensor, images: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let logits = self.classify.forward(&self.mix.forward(x, train)?)?; // [B, classes, h, w]
+        let x = self.mix.forward(x, train)?; // [B, 256, h, w]
+        let logits = self.classify.forward(&x)?; // [B, classes, h, w]
         Ok(bilinear_to(&logits, images, false)?)
     }
 }

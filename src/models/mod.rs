@@ -1,6 +1,6 @@
-//! Segmentation models: an encoder, a decoder on its features, a head. Names of weights are those of
-//! segmentation_models_pytorch 0.6, so that a state dict saved there as safetensors loads here and gives the
-//! same logits, and the other way round.
+//! Segmentation models: an encoder, a decoder that reads its features, and a head. Weights have the names that they
+//! have in segmentation_models_pytorch 0.6 (SMP): a state dict that SMP saved as safetensors loads here and gives the
+//! same logits, and vice versa.
 //!
 //! ```
 //! # fn main() -> Result<(), carpus::models::ModelError> {
@@ -62,95 +62,96 @@ use assembly::Network;
 use layers::Scheme;
 use parameters::Path;
 
-/// What can go wrong in building or running a model.
+/// Why a model could not be built or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The configuration names something that cannot be built.
+    /// The configuration describes a model that cannot be built.
     #[error("model: {0}")]
     Config(String),
-    /// The input is no batch of images.
-    #[error("the model takes images as [batch, {channels}, height, width] of floats; it got {size:?} of {kind:?}")]
+    /// The input is not a batch of images.
+    #[error("the images are {size:?} of {kind:?}; expected floats of shape [batch, {channels}, height, width]")]
     Input {
-        /// Channels the model was built for.
+        /// Channels that the model was built for.
         channels: i64,
-        /// Shape of what came.
+        /// Shape of the given tensor.
         size: Vec<i64>,
-        /// Kind of what came.
+        /// Kind of the given tensor.
         kind: tch::Kind,
     },
-    /// Height or width is no multiple of the encoder's stride.
+    /// Height or width is not a multiple of the encoder's stride.
     #[error(
         "height {height} and width {width} must be multiples of {stride}; pad the image to {} x {}",
         height.div_ceil(*stride) * stride, width.div_ceil(*stride) * stride
     )]
     Indivisible {
-        /// Height that came.
+        /// Height of the image.
         height: u64,
-        /// Width that came.
+        /// Width of the image.
         width: u64,
-        /// What both must be multiples of.
+        /// Both must be multiples of this.
         stride: u64,
     },
     /// The image is too small for the encoder or the decoder.
-    #[error("{model} needs images of at least {least} x {least} pixels; this one is {height} x {width}")]
+    #[error("the image is {height} x {width} pixels; expected at least {least} x {least} for {model}")]
     TooSmall {
         /// The model's architecture and encoder.
         model: String,
         /// Least height and width.
         least: i64,
-        /// Height that came.
+        /// Height of the image.
         height: u64,
-        /// Width that came.
+        /// Width of the image.
         width: u64,
     },
-    /// What is known of the patients does not fit the images.
+    /// The patients' metadata do not fit the images.
     #[error(
-        "metadata goes with {batch} images as [{batch}, 4] of floats (age, sex, height, weight); it is {size:?} of {kind:?}"
+        "the metadata are {size:?} of {kind:?}; expected floats of shape [{batch}, 4]: age, sex, height and weight of \
+         each image's patient"
     )]
     Metadata {
         /// Images in the batch.
         batch: i64,
-        /// Shape of what came.
+        /// Shape of the given tensor.
         size: Vec<i64>,
-        /// Kind of what came.
+        /// Kind of the given tensor.
         kind: tch::Kind,
     },
-    /// Batch statistics of a single value do not exist.
+    /// Batch statistics need more than one value per channel.
     #[error(
-        "batch norm cannot learn from one value a channel (features {size:?}): \
-         use a batch of two or more, larger images, or another norm"
+        "batch norm cannot be trained on one value per channel (features {size:?}): \
+         use a batch of 2 or more, larger images, or another norm"
     )]
     OneValuePerChannel {
         /// Shape of the features at that layer.
         size: Vec<i64>,
     },
-    /// libtorch refused: most often memory ran out.
+    /// An error of libtorch, usually out of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
 }
 
-/// What a model is given.
+/// The input of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// `[B, C, H, W]`.
     pub images: &'a Tensor,
-    /// What is known of each patient, `[B, 4]`: age in years, sex (0 female, 1 male), height in cm, weight in kg; NaN
-    /// where it is not known. Only a model that is conditioned on it reads it.
+    /// Metadata of each patient, `[B, 4]`: age in years, sex (0 female, 1 male), height in cm, weight in kg; NaN where
+    /// a value is unknown. Only a model with [`ModelConfig::metadata`] reads it.
     pub metadata: Option<&'a Tensor>,
 }
 
-/// What a model says about a batch.
+/// The output of a model for one batch.
 #[derive(Debug)]
 pub struct Output {
-    /// `[B, classes, H, W]` at the size of the input; a sigmoid of each is the probability of that class.
+    /// `[B, classes, H, W]` at the size of the input; the sigmoid of a logit is the probability of that class.
     pub logits: Tensor,
-    /// Logits of auxiliary heads for training, `[B, classes, h, w]` each, empty for models without.
+    /// Logits of the auxiliary heads in training, `[B, classes, h, w]` each; empty for models without such heads.
     pub auxiliary: Vec<Tensor>,
-    /// In training, the points that a PointRend head looked at; `None` for models without.
+    /// In training, the points that the PointRend head sampled; `None` for models without PointRend.
     pub points: Option<PointLogits>,
 }
 
-/// Points of images and what a PointRend head says about them.
+/// Points of images and the PointRend head's logits there.
 #[derive(Debug)]
 pub struct PointLogits {
     /// `[B, N, 2]`: x and y from 0 to 1 across the image.
@@ -160,7 +161,7 @@ pub struct PointLogits {
 }
 
 impl Output {
-    /// Logits and nothing beside them.
+    /// Logits alone, without auxiliary outputs or points.
     pub fn of(logits: Tensor) -> Output {
         Output { logits, auxiliary: Vec::new(), points: None }
     }
@@ -174,29 +175,29 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds `config` on `device`. Weights start as the reference starts them, drawn from libtorch's global
-    /// generator: seed it first with [`tch::manual_seed`].
+    /// Builds `config` on `device`. Initial weights have the reference's distributions and are drawn from libtorch's
+    /// global random generator: seed it first with [`tch::manual_seed`].
     ///
     /// # Errors
-    /// [`ModelError::Config`] with the reason why it cannot be built; [`ModelError::Torch`] where memory runs out.
+    /// [`ModelError::Config`]: `config` cannot be built; [`ModelError::Torch`]: usually out of memory.
     pub fn new(config: &ModelConfig, device: Device) -> Result<Model, ModelError> {
         Self::with(config, Parameters::new(device))
     }
 
-    /// Builds `config` on `device` with the weights of the safetensors file `path`, which has every part of the model; as
-    /// [`Model::new`] and [`Model::load`], without drawing values that are then replaced.
+    /// Builds `config` on `device` with the weights of the safetensors file `path`, which must contain every part of
+    /// the model. The same as [`Model::new`] and [`Model::load`], but faster: no random initial values are drawn.
     ///
     /// # Errors
-    /// What [`WeightsError`] lists.
+    /// The variants of [`WeightsError`].
     pub fn open(config: &ModelConfig, path: &FilePath, device: Device) -> Result<Model, WeightsError> {
-        Self::holding(config, read_tensors(path)?, path, device)
+        Self::from_tensors(config, read_tensors(path)?, path, device)
     }
 
-    /// As [`Model::open`], with the `tensors` that were read from `path`.
+    /// As [`Model::open`], with `tensors` that were already read from `path`.
     ///
     /// # Errors
     /// [`WeightsError::Mismatch`], [`WeightsError::Model`] and [`WeightsError::Torch`].
-    pub fn holding(
+    pub fn from_tensors(
         config: &ModelConfig,
         tensors: BTreeMap<String, Tensor>,
         path: &FilePath,
@@ -216,48 +217,49 @@ impl Model {
         Ok(Model { config: config.clone(), parameters: registry.into_inner(), network })
     }
 
-    /// What it was built from.
+    /// The configuration that the model was built from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Its tensors by name; freezing goes through here too.
+    /// The model's tensors by name; [`Parameters::freeze`] freezes weights.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// Where its tensors are.
+    /// The device of the model's tensors.
     pub fn device(&self) -> Device {
         self.parameters.device()
     }
 
-    /// Height and width of an input must be multiples of this.
+    /// Height and width of an image must be multiples of this.
     pub fn stride(&self) -> i64 {
         self.network.stride()
     }
 
-    /// Least height and width of an input.
+    /// Smallest allowed height and width of an image, in pixels.
     pub fn least_side(&self) -> i64 {
         self.config.least_side().max(self.network.least_side())
     }
 
-    /// Channels of the encoder's features at strides 1, 2, 4, ...
+    /// Channels of the encoder's features at strides 1, 2, 4, …
     pub fn encoder_channels(&self) -> &[i64] {
         self.network.channels()
     }
 
-    /// Weights with their names, in the reference's order; frozen ones too (`requires_grad` tells). The tensors
-    /// share storage with the model.
+    /// Weights with their names, in the reference's order. Frozen weights are included (their `requires_grad` is
+    /// false). The tensors share storage with the model.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.named(Some(Role::Parameter))
     }
 
-    /// Running statistics and their counters with their names, sharing storage with the model.
+    /// Running statistics and their counters with their names. The tensors share storage with the model.
     pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
         self.named(Some(Role::Buffer))
     }
 
-    /// The reference's state dict: weights and buffers in its order, each once, sharing storage with the model.
+    /// The reference's state dict: weights and buffers in its order, each once. The tensors share storage with the
+    /// model.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.named(None)
     }
@@ -267,8 +269,8 @@ impl Model {
         chosen.map(|e| (e.name.clone(), e.tensor.shallow_clone())).collect()
     }
 
-    /// Logits of the images `x`, `[B, C, H, W]`. With `train`, batch norms use and follow the batch's
-    /// statistics and dropout is on.
+    /// Logits of the images `x`, `[B, C, H, W]`, without metadata. With `train`, batch norms use the batch's statistics
+    /// and update their running statistics, and dropout is active.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -276,11 +278,12 @@ impl Model {
         self.forward(&Input { images: x, metadata: None }, train)
     }
 
-    /// As [`Model::forward_t`], with what is known of the patients.
+    /// As [`Model::forward_t`], with metadata of the patients.
     ///
     /// # Errors
-    /// [`ModelError::Input`], [`ModelError::Indivisible`], [`ModelError::TooSmall`] and [`ModelError::Metadata`]: what came does not
-    /// fit the model; [`ModelError::OneValuePerChannel`]: a batch norm cannot learn from it; [`ModelError::Torch`].
+    /// [`ModelError::Input`], [`ModelError::Indivisible`], [`ModelError::TooSmall`] and [`ModelError::Metadata`]: the
+    /// input does not fit the model; [`ModelError::OneValuePerChannel`]: a batch norm cannot be trained on it;
+    /// [`ModelError::Torch`].
     pub fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         self.check(input.images)?;
         if let Some(metadata) = input.metadata {
@@ -292,8 +295,8 @@ impl Model {
         self.network.forward(input, train)
     }
 
-    /// The logits of `input` in evaluation, without gradients and faster than [`Model::forward`]: batch norms are folded
-    /// into the convolutions before them. The same function, rounded elsewhere.
+    /// The logits of `input` in evaluation mode, without gradients and faster than [`Model::forward`]: batch norms are
+    /// folded into the convolutions before them. The results differ from [`Model::forward`] only by rounding.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -320,30 +323,30 @@ impl Model {
         Ok(())
     }
 
-    /// Loads a whole model's weights by name from a safetensors file. Nothing changes unless every tensor is there, none
-    /// is over and each has the right shape. A tensor that the reference lists under several names may come under any
-    /// of them.
+    /// Loads the weights of a whole model by name from a safetensors file. Nothing changes unless the file contains
+    /// every tensor, no unknown tensor, and each has the right shape. A tensor that the reference lists under several
+    /// names may have any of them in the file.
     ///
-    /// A checkpoint with batch norms also loads where the configuration puts group or layer norms in their place: affine
-    /// weights are kept, and the running statistics, for which there is no place, left out. One from before a metadata
-    /// gate, multi-scale attention or an auxiliary head was added loads too: they keep their start, which changes
-    /// no logits.
+    /// A checkpoint with batch norms also loads into a model that replaces them by group or layer norms: the affine
+    /// weights are kept and the running statistics are dropped. A checkpoint without a metadata gate, multi-scale
+    /// attention or auxiliary head also loads into a model that has them: these parts keep their initial values, with
+    /// which they do not change the logits.
     ///
     /// # Errors
-    /// What [`WeightsError`] lists; the model is as it was then.
+    /// The variants of [`WeightsError`]; the model is then unchanged.
     pub fn load(&mut self, path: &FilePath) -> Result<Loaded, WeightsError> {
         let tensors = read_tensors(path)?;
         let given = shared(&tensors);
         weights::load(&self.parameters, path, tensors).map_err(|error| error.with_fitting(&self.config, &given))
     }
 
-    /// Loads the encoder's weights alone (the backbone's of a whole network), as published for the encoder or as part
-    /// of a whole model. A classifier's head in the file and stages beyond the model's depth are left out; a first
-    /// layer for three channels is fitted to one as the reference does (its sum over the channels); batch norms become
-    /// what the model has in their place.
+    /// Loads only the encoder's weights (the backbone's for a whole network), from a file as published for the encoder
+    /// or from a file of a whole model. The head of a classifier and stages beyond the model's depth are ignored. A
+    /// first layer for three channels is converted to one channel as in the reference (the sum over the channels).
+    /// Batch norms are converted to the model's norm.
     ///
     /// # Errors
-    /// What [`WeightsError`] lists; the model is as it was then.
+    /// The variants of [`WeightsError`]; the model is then unchanged.
     pub fn load_encoder(&mut self, path: &FilePath) -> Result<(), WeightsError> {
         let prefix = self.config.weights_prefix();
         weights::load_encoder(&self.parameters, prefix, path).map_err(|error| {
@@ -363,11 +366,11 @@ impl Model {
         })
     }
 
-    /// Writes the state as safetensors, by rename, as the reference's strict loading wants it: a tensor that it lists
-    /// under several names is written under each.
+    /// Writes the state as safetensors, atomically, in the form that the reference's strict loading needs: a tensor
+    /// that it lists under several names is written under each of them.
     ///
     /// # Errors
-    /// [`WeightsError::Io`]; a file of that name is as it was then.
+    /// [`WeightsError::Io`]; an existing file of that name is then unchanged.
     pub fn save(&self, path: &FilePath) -> Result<(), WeightsError> {
         let entries = self.parameters.entries();
         let named = self.parameters.names().iter();
@@ -378,10 +381,10 @@ impl Model {
     /// Copies the values of every tensor of `other`, a model of the same configuration.
     ///
     /// # Errors
-    /// [`ModelError::Config`] where `other` is of another configuration.
+    /// [`ModelError::Config`]: `other` has another configuration; [`ModelError::Torch`].
     pub fn copy_from(&mut self, other: &Model) -> Result<(), ModelError> {
         if self.config != other.config {
-            return Err(ModelError::Config("weights are copied between models of one configuration".into()));
+            return Err(ModelError::Config("weights can only be copied between equal configurations".into()));
         }
         tch::no_grad(|| {
             for (to, from) in self.parameters.entries().iter().zip(other.parameters.entries()) {
@@ -392,7 +395,7 @@ impl Model {
     }
 }
 
-/// The same tensors once more; none is copied.
+/// A second map to the same tensors; no tensor is copied.
 fn shared(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }

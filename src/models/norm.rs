@@ -3,19 +3,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What stands where the reference has a batch norm.
+/// The normalisation layer in place of the reference's batch norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Norm {
-    /// Batch norm, as the reference: `batch`.
+    /// Batch norm, as in the reference: `batch`.
     #[default]
     Batch,
-    /// Batch norm by its stored statistics, its affine weights fixed too: `frozen-batch`.
+    /// Batch norm with fixed running statistics and fixed affine weights: `frozen-batch`.
     FrozenBatch,
-    /// Group norm of at most this many groups (the largest common divisor with the channels): `group:32`.
-    /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
-    /// [`super::Model::load`].
+    /// Group norm with at most this many groups (the greatest common divisor with the number of channels): `group:32`.
+    /// Its affine weights have the names of those of batch norm, so [`super::Model::load`] converts a checkpoint by
+    /// dropping the running statistics.
     Group(u32),
-    /// Group norm of one group, which is layer norm over channels and pixels: `layer`.
+    /// Group norm with one group, which is layer norm over channels and pixels: `layer`.
     Layer,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Norm {
                 .and_then(|n| n.parse().ok())
                 .filter(|n| *n >= 1)
                 .map(Norm::Group)
-                .ok_or_else(|| format!("there is no norm {text:?}; there is batch, frozen-batch, group:N, layer")),
+                .ok_or_else(|| format!("unknown norm {text:?}; expected one of batch, frozen-batch, group:N, layer")),
         }
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_round_trip() {
         for norm in [Norm::Batch, Norm::FrozenBatch, Norm::Group(8), Norm::Layer] {
             assert_eq!(norm.to_string().parse(), Ok(norm));
         }

@@ -5,26 +5,26 @@ use tch::{Device, Kind, Tensor};
 use super::layers::{Tally, tally};
 use super::{Model, ModelConfig, ModelError, Parameters, Role};
 
-/// A model's tensors without values: names, shapes and cost of any configuration in milliseconds.
+/// The tensors of a model without values: names and shapes of any configuration, computed in milliseconds.
 #[derive(Debug)]
 pub struct ModelOutline {
     /// The state dict's tensors in the reference's order: name, shape, role.
     pub entries: Vec<(String, Vec<i64>, Role)>,
     /// Channels of the encoder's features at strides 1, 2, 4, …
     pub channels: Vec<i64>,
-    /// What height and width of an image must be multiples of.
+    /// Height and width of an image must be multiples of this.
     pub stride: i64,
-    /// Least height and width of an image.
+    /// Smallest allowed height and width of an image, in pixels.
     pub least_side: i64,
 }
 
-/// What a model costs and passes on, measured.
+/// The computational cost of a model and the strides of its features, measured on one forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// Multiply-adds of convolutions, linear layers and attention in evaluation.
+    /// Multiply-adds of the convolutions, linear layers and attention in evaluation.
     pub operations: u64,
-    /// Side of the image over the side of each of the encoder's features in their order; of the features that its head
-    /// reads for a whole network of torchvision's on MobileNetV3.
+    /// Strides of the encoder's features in their order (side of the image divided by side of the feature). For
+    /// torchvision's networks with MobileNetV3: strides of the features that the head reads.
     pub strides: Vec<i64>,
 }
 
@@ -55,7 +55,7 @@ impl ModelOutline {
         self.entries.iter().find(|(n, ..)| n == name).map(|(_, shape, _)| shape.as_slice())
     }
 
-    /// Names of its tensors.
+    /// Names of the tensors.
     pub fn names(&self) -> BTreeSet<&str> {
         self.entries.iter().map(|(name, ..)| name.as_str()).collect()
     }
@@ -65,20 +65,20 @@ impl Cost {
     /// The cost of `config` on one image of `side` x `side`.
     ///
     /// # Errors
-    /// As [`Model::new`], and as [`Model::forward`] where the model does not take `side`.
+    /// As [`Model::new`], and as [`Model::forward`] if the model does not accept images of this size.
     pub fn of(config: &ModelConfig, side: i64) -> Result<Cost, ModelError> {
         let model = Model::with(config, Parameters::unfilled(Device::Cpu))?;
         let x = Tensor::f_zeros([1, config.in_channels, side, side], (Kind::Float, Device::Cpu))?;
         let (output, Tally { operations, features }) = tally(|| tch::no_grad(|| model.forward_t(&x, false)));
         output?;
-        // A feature that an encoder lacks has no channels.
+        // A feature that the encoder does not have has zero channels.
         let strides = features.iter().filter(|size| size[1] > 0).map(|size| side / size[2]).collect();
         Ok(Cost { operations, strides })
     }
 }
 
-/// The number of classes that the weights `tensors` of a `config` (whose own number is not looked at) are for: the rows
-/// of the first tensor whose shape depends on it; `None` where the tensors have none of that name.
+/// The number of classes of the weights `tensors` of a model `config` (`config.classes` is ignored): the size of the
+/// first tensor whose shape depends on it; `None` if `tensors` lack it.
 ///
 /// # Errors
 /// As [`Model::new`].

@@ -8,12 +8,12 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::Norm;
 use super::layers::Scheme;
 
-/// What a named tensor is to the optimiser.
+/// The role of a named tensor in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A weight that gradients change.
+    /// A weight that the optimiser updates.
     Parameter,
-    /// Part of the state that the forward pass changes: running statistics and their counter.
+    /// State that the forward pass updates: running statistics and their counter.
     Buffer,
 }
 
@@ -22,20 +22,21 @@ pub enum Role {
 pub struct ParameterEntry {
     /// The reference's name in its state dict: `encoder._blocks.0._bn1.weight`.
     pub name: String,
-    /// It shares storage with the layer that uses it.
+    /// The tensor; it shares storage with the layer that uses it.
     pub tensor: Tensor,
     /// Weight or buffer.
     pub role: Role,
 }
 
-/// Every tensor of a model by the reference's names, in the order of the reference's state dict.
+/// All tensors of a model with the reference's names, in the order of the reference's state dict.
 #[derive(Debug)]
 pub struct Parameters {
     device: Device,
-    /// Whether weights get their initial values; else they hold anything.
+    /// Whether weights get their initial values; otherwise their memory is uninitialised.
     filled: bool,
     entries: Vec<ParameterEntry>,
-    /// Every name of the state dict in its order, with its entry: some references list a tensor under several.
+    /// Every name of the state dict in its order, with the index of its entry: some references list a tensor under
+    /// several names.
     names: Vec<(String, usize)>,
     index: HashMap<String, usize>,
 }
@@ -46,13 +47,13 @@ impl Parameters {
         Parameters { device, filled: true, entries: Vec::new(), names: Vec::new(), index: HashMap::new() }
     }
 
-    /// As [`Parameters::new`] for weights that are not read before they are written: they get memory and no values,
-    /// and memory that nobody touches costs nothing.
+    /// As [`Parameters::new`], but weights are not initialised: for weights that are written before they are read.
+    /// Memory that is never touched costs nothing.
     pub(super) fn unfilled(device: Device) -> Self {
         Parameters { filled: false, ..Self::new(device) }
     }
 
-    /// Where the tensors are.
+    /// The device of the tensors.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -62,25 +63,34 @@ impl Parameters {
         &self.entries
     }
 
-    /// Every name of the reference's state dict in its order, with the place of its tensor among the entries. A tensor
-    /// that the reference lists under several names comes as often.
+    /// Every name of the reference's state dict in its order, with the index of its tensor in [`Parameters::entries`].
+    /// A tensor that the reference lists under several names occurs several times.
     pub fn names(&self) -> &[(String, usize)] {
         &self.names
     }
 
-    /// The tensor called `name`.
+    /// The tensor with this name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.index.get(name).map(|i| &self.entries[*i].tensor)
     }
 
-    /// Number of weights (not tensors); buffers are not counted.
+    /// Number of weights (scalars, not tensors); buffers are not counted.
     pub fn count(&self) -> usize {
         self.entries.iter().filter(|e| e.role == Role::Parameter).map(|e| e.tensor.numel()).sum()
     }
 
-    /// Lets gradients reach every weight whose name starts with `prefix`, or stops them. A batch norm whose
-    /// weight is stopped also keeps its statistics. Gives the number of tensors changed.
-    pub fn set_trainable(&self, prefix: &str, trainable: bool) -> usize {
+    /// Freezes every weight whose name starts with `prefix`. A batch norm with a frozen weight does not update its
+    /// running statistics either. Returns the number of frozen tensors.
+    pub fn freeze(&self, prefix: &str) -> usize {
+        self.set_requires_grad(prefix, false)
+    }
+
+    /// Makes every weight whose name starts with `prefix` trainable. Returns the number of these tensors.
+    pub fn unfreeze(&self, prefix: &str) -> usize {
+        self.set_requires_grad(prefix, true)
+    }
+
+    fn set_requires_grad(&self, prefix: &str, trainable: bool) -> usize {
         let mut changed = 0;
         for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.name.starts_with(prefix)) {
             let _ = entry.tensor.set_requires_grad(trainable);
@@ -89,12 +99,12 @@ impl Parameters {
         changed
     }
 
-    /// Casts every floating tensor, in the layers too: double precision to compare gradients beyond rounding, half
-    /// to predict.
-    /// Call it before the first backward pass: a gradient keeps its kind.
+    /// Converts every floating-point tensor to `kind`, in the layers too: double precision to compare gradients without
+    /// rounding errors, half precision for prediction. Call it before the first backward pass: an existing gradient is
+    /// not converted.
     ///
     /// # Errors
-    /// libtorch's: most often memory ran out.
+    /// An error of libtorch, usually out of memory.
     pub fn set_kind(&self, kind: Kind) -> Result<(), TchError> {
         for entry in self.entries.iter().filter(|e| e.tensor.is_floating_point()) {
             let trainable = entry.tensor.requires_grad();
@@ -105,11 +115,11 @@ impl Parameters {
         Ok(())
     }
 
-    /// Lays out every four-dimensional weight with its channels last, in the layers too; the model wants its images
-    /// laid out so as well ([`channels_last`]).
+    /// Converts every four-dimensional weight to the channels-last memory format, in the layers too. The images must
+    /// have the same format ([`channels_last`]).
     ///
     /// # Errors
-    /// libtorch's: most often memory ran out.
+    /// An error of libtorch, usually out of memory.
     pub fn set_channels_last(&self) -> Result<(), TchError> {
         for entry in self.entries.iter().filter(|e| e.role == Role::Parameter && e.tensor.dim() == 4) {
             let trainable = entry.tensor.requires_grad();
@@ -127,11 +137,11 @@ impl Parameters {
 
     fn name(&mut self, name: String, entry: usize) {
         let earlier = self.index.insert(name.clone(), entry);
-        assert!(earlier.is_none(), "a model uses each name once: {name}");
+        assert!(earlier.is_none(), "duplicate tensor name: {name}");
         self.names.push((name, entry));
     }
 
-    /// Lists every tensor under `from` once more under `to`.
+    /// Lists every tensor with the prefix `from` again with the prefix `to`.
     fn alias(&mut self, from: &str, to: &str) {
         let under = |(name, entry): &(String, usize)| name.strip_prefix(from).map(|n| (format!("{to}{n}"), *entry));
         let copies: Vec<_> = self.names.iter().filter_map(under).collect();
@@ -141,29 +151,30 @@ impl Parameters {
     }
 }
 
-/// The same `[B, C, H, W]` laid out in memory as `[B, H, W, C]`.
+/// The same `[B, C, H, W]` in the channels-last memory format (in memory `[B, H, W, C]`).
 ///
 /// # Errors
-/// libtorch's: `x` has other than four dimensions, or memory ran out.
+/// An error of libtorch: `x` does not have four dimensions, or out of memory.
 pub fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
-/// How a new tensor is filled.
+/// Initial values of a new tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// Every value the same.
+    /// The same value everywhere.
     Constant(f64),
     /// Uniform from `-bound` to `bound`.
     Uniform(f64),
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
-    /// Normal with mean 0 and this standard deviation, cut off at ±2 (in absolute terms, as the reference does).
+    /// Normal with mean 0 and this standard deviation, truncated at ±2 (absolute values, not standard deviations, as in
+    /// the reference).
     TruncatedNormal(f64),
 }
 
 impl Fill {
-    /// A float tensor filled so, drawn from the global generator.
+    /// A float tensor with these values, drawn from libtorch's global random generator.
     pub fn tensor(self, shape: &[i64], device: Device) -> Result<Tensor, TchError> {
         let mut tensor = Tensor::f_zeros(shape, (Kind::Float, device))?;
         match self {
@@ -172,7 +183,7 @@ impl Fill {
             Fill::Uniform(bound) => tensor.f_uniform_(-bound, bound),
             Fill::Normal(std) => tensor.f_normal_(0.0, std),
             Fill::TruncatedNormal(std) => {
-                // Inverse transform sampling: uniform between the quantiles of ±2, through erfinv.
+                // Inverse transform sampling: uniform values between the quantiles of ±2, mapped by erfinv.
                 let edge = erf(2.0 / std / std::f64::consts::SQRT_2);
                 tensor
                     .f_uniform_(-edge, edge)?
@@ -188,8 +199,8 @@ fn erf(x: f64) -> f64 {
     statrs::function::erf::erf(x)
 }
 
-/// A place in the tree of names while a model is built: where layers put their tensors, and what they are
-/// to be like there.
+/// A position in the tree of names while a model is built: the prefix of the layers' tensors, and the norm and
+/// initialisation of the layers there.
 #[derive(Clone, Debug)]
 pub struct Path<'a> {
     registry: &'a RefCell<Parameters>,
@@ -205,27 +216,27 @@ impl<'a> Path<'a> {
         Path { registry, prefix: String::new(), norm, norm_momentum: None, scheme }
     }
 
-    /// The same place, where batch norms follow their batches by `share` instead of the reference's own.
-    pub fn with_norm_momentum(&self, share: Option<f64>) -> Self {
-        Path { norm_momentum: share, ..self.clone() }
+    /// The same position with another momentum of the batch norms; `None` is the reference's own.
+    pub fn with_norm_momentum(&self, momentum: Option<f64>) -> Self {
+        Path { norm_momentum: momentum, ..self.clone() }
     }
 
-    /// How fast batch norms follow their batches here; `None` is the reference's own.
+    /// Momentum of the batch norms here; `None` is the reference's own.
     pub fn norm_momentum(&self) -> Option<f64> {
         self.norm_momentum
     }
 
-    /// The same place, with layers initialised by another scheme.
+    /// The same position with another initialisation scheme.
     pub fn with_scheme(&self, scheme: Scheme) -> Self {
         Path { scheme, ..self.clone() }
     }
 
-    /// What stands for a batch norm here.
+    /// The norm in place of batch norm here.
     pub fn norm(&self) -> Norm {
         self.norm
     }
 
-    /// How layers are initialised here.
+    /// The initialisation scheme here.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
@@ -243,7 +254,7 @@ impl<'a> Path<'a> {
         Ok(self.add(name, tensor, Role::Buffer))
     }
 
-    /// Lists every tensor that is here by now once more under `other`, as a reference does whose modules share parts.
+    /// Lists every tensor that exists here now again under `other`, as in a reference whose modules share parts.
     pub fn alias(&self, other: &Path) {
         self.registry.borrow_mut().alias(&self.prefix, &other.prefix);
     }

@@ -1,12 +1,12 @@
-//! PointRend: outlines rendered point by point.
+//! PointRend: the logits near outlines are computed point by point at full resolution.
 //! A. Kirillov, Y. Wu, K. He, R. Girshick, PointRend: image segmentation as rendering, CVPR 2020.
 //!
-//! A point is as uncertain as its least certain class: `-min_c |logit_c|`. The classes are decided each for itself, and
-//! a point lies on an outline as soon as one of them is near even; a mean over the classes would be ruled by the
-//! many that are surely absent. A point that is rendered gets the logits of all classes.
+//! The uncertainty of a point is that of its least certain class: `-min_c |logit_c|`. Classes are independent, so a
+//! point is near an outline if the probability of one class is near 1/2; a mean over the classes would be dominated by
+//! the many classes that are certainly absent. A rendered point gets new logits of all classes.
 //!
-//! Coordinates are x and y from 0 to 1 across the image; a pixel's value stands at its centre, and beyond the outermost
-//! centres the value there goes on, as in interpolation.
+//! Coordinates are x and y from 0 to 1 across the image. A pixel's value belongs to its centre; beyond the outermost
+//! centres the border value is repeated, as in interpolation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,26 +17,29 @@ use super::parameters::Path;
 use super::{ModelError, PointLogits};
 use crate::violation::Violations;
 
-/// Options of PointRend. `point-rend = true` takes the defaults.
+/// Options of PointRend; `point-rend = true` uses the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PointRendOptions {
-    /// Points an image in training.
+    /// Points per image in training, 1 or more. Default: 2048.
     pub points: i64,
-    /// Candidates drawn for each point in training, of which the most uncertain are taken (k in the paper).
+    /// Number of random candidates per point in training, from 1 to 100; the most uncertain candidates are used (k in
+    /// the paper). Default: 3.
     pub oversample: f64,
-    /// Share of the points taken so; the others are drawn evenly (β in the paper).
+    /// Share of the points that are chosen by uncertainty, from 0 to 1; the others are uniformly random (β in the
+    /// paper). Default: 0.75.
     pub importance: f64,
-    /// Channels of the MLP's hidden layers.
+    /// Channels of the MLP's hidden layers. Default: 256.
     pub channels: i64,
-    /// Hidden layers.
+    /// Number of the MLP's hidden layers. Default: 3.
     pub layers: i64,
-    /// At most this many doublings are refined, counted from the decoder's stride; what is left to the image's size is
-    /// interpolated. Absent: all. A decoder that ends at the image's size is refined once, there.
+    /// Maximum number of times that the logits are doubled and refined, from the decoder's stride on; the remaining
+    /// enlargement to the image's size is interpolation. Default: no limit. If the decoder's output has the image's
+    /// size, it is refined once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 2)]
     pub subdivisions: Option<i64>,
-    /// Points an image rendered after each doubling.
+    /// Points per image that are rendered after each doubling in evaluation, 1 or more. Default: 8192.
     pub inference_points: i64,
 }
 
@@ -55,7 +58,7 @@ impl Default for PointRendOptions {
 }
 
 impl PointRendOptions {
-    /// The options out of range.
+    /// Every option out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         let counts = [
@@ -76,7 +79,7 @@ impl PointRendOptions {
     }
 }
 
-/// The point head: an MLP over fine features and coarse logits, the latter joined again at each layer.
+/// The point head: an MLP over fine features and coarse logits; the coarse logits are concatenated again at each layer.
 pub struct PointRend {
     options: PointRendOptions,
     hidden: Vec<Conv2d>,
@@ -84,7 +87,7 @@ pub struct PointRend {
 }
 
 impl PointRend {
-    /// For fine features of `fine` channels.
+    /// A head for fine features with `fine` channels.
     pub fn new(path: &Path, options: &PointRendOptions, fine: i64, classes: i64) -> Result<Self, ModelError> {
         let mut hidden = Vec::new();
         let mut input = fine + classes;
@@ -98,15 +101,15 @@ impl PointRend {
         Ok(PointRend { options: *options, hidden, predictor })
     }
 
-    /// Points for training and what the head says of them, from the coarse logits `[B, classes, h, w]` and the fine
-    /// feature `[B, fine, h', w']`. The points are drawn from libtorch's global generator.
+    /// Points for training and the head's logits there, from the coarse logits `[B, classes, h, w]` and the fine
+    /// feature `[B, fine, h', w']`. The points are drawn from libtorch's global random generator.
     pub fn sample(&self, coarse: &Tensor, fine: &Tensor) -> Result<PointLogits, ModelError> {
         let coordinates = self.draw(coarse)?;
         let logits = self.predict(coarse, fine, &coordinates)?;
         Ok(PointLogits { coordinates, logits })
     }
 
-    /// `[B, N, 2]`: of candidates over the whole image the most uncertain ones, and others drawn evenly.
+    /// `[B, N, 2]`: the most uncertain of random candidates over the whole image, and uniformly random points.
     fn draw(&self, coarse: &Tensor) -> Result<Tensor, ModelError> {
         let PointRendOptions { points, oversample, importance, .. } = self.options;
         let candidates = (oversample * points as f64) as i64;
@@ -132,8 +135,8 @@ impl PointRend {
         Ok(self.predictor.forward(&x)?.f_squeeze_dim(3)?)
     }
 
-    /// Logits `[B, classes, height, width]` from the coarse ones by doubling them and rendering the most uncertain
-    /// points anew, again and again.
+    /// Logits `[B, classes, height, width]` from the coarse ones: they are repeatedly doubled in size, and after each
+    /// doubling the most uncertain points are computed again by the point head.
     pub fn subdivide(&self, coarse: &Tensor, fine: &Tensor, height: i64, width: i64) -> Result<Tensor, ModelError> {
         let mut logits = coarse.shallow_clone();
         for _ in 0..self.options.subdivisions.unwrap_or(i64::MAX) {
@@ -150,7 +153,7 @@ impl PointRend {
         Ok(if reached { logits } else { bilinear(&logits, height, width, false)? })
     }
 
-    /// `logits` with the most uncertain points rendered anew.
+    /// `logits` with new values at the most uncertain points; the same shape.
     fn render(&self, logits: &Tensor, coarse: &Tensor, fine: &Tensor) -> Result<Tensor, ModelError> {
         let size = logits.size();
         let &[batch, classes, height, width] = size.as_slice() else { unreachable!("logits have four dimensions") };
@@ -160,31 +163,31 @@ impl PointRend {
         let centre = |place: Tensor, of: i64| place.f_to_kind(kind)?.f_add_scalar(0.5)?.f_div_scalar(of as f64);
         let x = centre(index.f_remainder(width)?, width)?;
         let y = centre(index.f_div_scalar_mode(width, "floor")?, height)?;
-        let said = self.predict(coarse, fine, &Tensor::f_stack(&[x, y], 2)?)?; // [B, classes, N]
+        let rendered = self.predict(coarse, fine, &Tensor::f_stack(&[x, y], 2)?)?; // [B, classes, N]
         let index = index.f_unsqueeze(1)?.f_expand([batch, classes, count], false)?;
         let flat = logits.f_reshape([batch, classes, -1])?;
-        Ok(flat.f_scatter(2, &index, &said.f_to_kind(logits.kind())?)?.f_view([batch, classes, height, width])?)
+        Ok(flat.f_scatter(2, &index, &rendered.f_to_kind(logits.kind())?)?.f_view([batch, classes, height, width])?)
     }
 }
 
-/// `-min_c |logit_c|` of logits `[B, classes, ..]`: `[B, ..]`, 0 at most.
+/// `-min_c |logit_c|` of logits `[B, classes, ..]`: `[B, ..]`, at most 0.
 fn uncertainty(logits: &Tensor) -> Result<Tensor, ModelError> {
     Ok(logits.f_abs()?.f_amin([1].as_slice(), false)?.f_neg()?)
 }
 
-/// Half precision tells apart too few places in an image.
+/// Single precision instead of half: half precision distinguishes too few places in an image.
 fn precise(map: &Tensor) -> Kind {
     if map.kind() == Kind::Double { Kind::Double } else { Kind::Float }
 }
 
-/// Places of the `count` largest of each row of `[B, N]`, largest first. Points in a corner of the map have the very same
-/// logits; of equals the earlier comes first, so that the choice is one and the same everywhere.
+/// Indices of the `count` largest values in each row of `[B, N]`, largest first. Points in a corner of the map have
+/// equal logits; of equal values the first is taken, so that the choice is the same on every device.
 fn most_uncertain(uncertainty: &Tensor, count: i64) -> Result<Tensor, ModelError> {
     let (_, order) = uncertainty.f_sort_stable(true, 1, true)?;
     Ok(order.f_narrow(1, 0, count)?)
 }
 
-/// Points `[batch, count, 2]` drawn evenly from the image, on the device of `like`.
+/// Uniformly random points `[batch, count, 2]` of the image, on the device of `like`.
 fn uniform(like: &Tensor, batch: i64, count: i64) -> Result<Tensor, ModelError> {
     Ok(Tensor::f_rand([batch, count, 2], (Kind::Float, like.device()))?.f_to_kind(precise(like))?)
 }
@@ -214,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_at_pixel_centres() {
+    fn values_belong_to_pixel_centres() {
         let map = Tensor::arange(6, CPU).view([1, 1, 2, 3]);
         let at = |x: f32, y: f32| values_at(&map, &Tensor::from_slice(&[x, y]).view([1, 1, 2])).unwrap();
         let value = |x, y| at(x, y).double_value(&[0, 0, 0, 0]);
         assert!((value(0.5 / 3.0, 0.25) - 0.0).abs() < 1e-6);
         assert!((value(2.5 / 3.0, 0.75) - 5.0).abs() < 1e-6);
         assert!((value(0.5, 0.5) - 2.5).abs() < 1e-6);
-        assert!((value(0.0, 0.0) - 0.0).abs() < 1e-6, "the border goes on");
+        assert!((value(0.0, 0.0) - 0.0).abs() < 1e-6, "the border value is repeated");
     }
 
     #[test]
@@ -242,7 +245,7 @@ mod tests {
             let near = (drawn.select(2, 0) - 0.5).abs().lt(0.2).to_kind(Kind::Float);
             near.mean(Kind::Float).double_value(&[])
         };
-        // The quarter of the candidates nearest to the edge lies within 0.125; evenly drawn, 0.4 lie within 0.2.
+        // The quarter of the candidates nearest to the edge lies within 0.125; of uniform points, 0.4 lie within 0.2.
         assert!(share(0.75) > 0.75, "{}", share(0.75));
         assert!((share(0.0) - 0.4).abs() < 0.15, "{}", share(0.0));
     }
@@ -257,14 +260,14 @@ mod tests {
         let logits = head.subdivide(&coarse, &fine, 8, 12).unwrap();
         let plain = bilinear(&coarse, 8, 12, false).unwrap();
         let differs = logits.ne_tensor(&plain).any_dim(1, false); // [2, 8, 12]
-        assert_eq!(differs.sum(Kind::Int64).int64_value(&[]), 20, "ten an image, after the one doubling");
+        assert_eq!(differs.sum(Kind::Int64).int64_value(&[]), 20, "ten per image, after one doubling");
         for image in 0..2 {
             let (doubt, differs) = (uncertainty(&plain).unwrap().get(image), differs.get(image));
             let least = doubt.masked_select(&differs).min().double_value(&[]);
             let most = doubt.masked_select(&differs.logical_not()).max().double_value(&[]);
-            assert!(least >= most, "those rendered are the most uncertain");
+            assert!(least >= most, "the rendered points are the most uncertain");
         }
-        // At the image's size already: once, in place.
+        // Logits that already have the image's size are refined once.
         let whole = head.subdivide(&coarse, &fine, 4, 6).unwrap();
         let differs = whole.ne_tensor(&coarse).any_dim(1, false).sum(Kind::Int64).int64_value(&[]);
         assert_eq!(differs, 20);

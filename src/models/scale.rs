@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::violation::Violations;
 
-/// A reduced encoder, so that a higher resolution fits the memory: fewer channels, fewer blocks. The weights
-/// published for the encoder do not fit it.
+/// Size of a reduced encoder with fewer channels and blocks, so that larger images fit into memory. Published weights
+/// of the encoder do not fit it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EncoderScale {
-    /// Factor of the channels, above 0 to 1; the product is rounded to a multiple of 8.
+    /// Factor of the number of channels, above 0 and at most 1; the product is rounded to a multiple of 8. Default: 1.
     pub width: f64,
-    /// Factor of the blocks of each stage, above 0 to 1; rounded up, so that every stage keeps one.
+    /// Factor of the number of blocks in each stage, above 0 and at most 1; the product is rounded up, so every stage
+    /// keeps at least one block. Default: 1.
     pub depth: f64,
 }
 
@@ -29,27 +30,27 @@ impl fmt::Display for EncoderScale {
 }
 
 impl EncoderScale {
-    /// The factors out of range.
+    /// Every factor out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         for (key, factor) in [("width", self.width), ("depth", self.depth)] {
-            wrong.expect(factor > 0.0 && factor <= 1.0, key, factor, "from above 0 to 1");
+            wrong.expect(factor > 0.0 && factor <= 1.0, key, factor, "above 0 and at most 1");
         }
         wrong
     }
 
-    /// Channels times the width, by [`rounded_channels`].
+    /// The number of channels times the width, rounded by [`rounded_channels`].
     pub(super) fn channels(&self, channels: i64) -> i64 {
         if self.width == 1.0 { channels } else { rounded_channels(channels as f64 * self.width) }
     }
 
-    /// Blocks of a stage times the depth, rounded up.
+    /// The number of blocks of a stage times the depth, rounded up.
     pub(super) fn blocks(&self, blocks: usize) -> usize {
         (blocks as f64 * self.depth).ceil() as usize
     }
 }
 
-/// The nearest multiple of 8 that loses at most a tenth, at least 8: the rule of EfficientNet and MobileNet.
+/// The nearest multiple of 8 that is at least 8 and at least 90 % of `exact`: the rule of EfficientNet and MobileNet.
 pub(super) fn rounded_channels(exact: f64) -> i64 {
     let rounded = std::cmp::max(8, (exact + 4.0) as i64 / 8 * 8);
     if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }

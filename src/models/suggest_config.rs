@@ -7,8 +7,8 @@ use super::{
     MultiScaleAttentionOptions, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
 };
 
-/// What must be another in `config` for a model to take `tensors`, as a configuration says it: `depth = 3`. Looked for are
-/// the number of classes, one other key, and the architecture with its encoder and depth; `None` where none does.
+/// A change of `config` with which the model fits `tensors`, in the form of the configuration: `depth = 3`. Tries the
+/// number of classes, one other key, and the architecture with its encoder and depth; `None` if nothing fits.
 pub(super) fn fitting(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Option<String> {
     let variants = one_key_apart(config).into_iter().chain(other_models(config, tensors));
     variants.filter_map(|(change, variant)| with_classes(config, change, variant, tensors)).find_map(
@@ -20,18 +20,20 @@ pub(super) fn fitting(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) 
 }
 
 impl WeightsError {
-    /// A mismatch of `tensors` with a model of `config`, with what they would fit; any other error as it is.
+    /// Adds to a mismatch of `tensors` with a model of `config` the configuration that they would fit; other errors are
+    /// unchanged.
     pub(super) fn with_fitting(self, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Self {
         match self {
-            WeightsError::Mismatch { path, missing, surplus, misshapen, .. } => {
-                WeightsError::Mismatch { path, missing, surplus, misshapen, fitting: fitting(config, tensors) }
+            WeightsError::Mismatch { path, missing, unexpected, mismatched, .. } => {
+                WeightsError::Mismatch { path, missing, unexpected, mismatched, fitting: fitting(config, tensors) }
             }
             other => other,
         }
     }
 }
 
-/// `config` with one key another, and the key with its value; first as it is, with nothing to say.
+/// Variants of `config` with one key changed, and the key with its value; the first variant is `config` itself with an
+/// empty text.
 fn one_key_apart(config: &ModelConfig) -> Vec<(String, ModelConfig)> {
     let own = || config.clone();
     let mut variants = vec![
@@ -59,7 +61,7 @@ fn one_key_apart(config: &ModelConfig) -> Vec<(String, ModelConfig)> {
     variants
 }
 
-/// Every architecture on each encoder that `tensors` have, as they are without options.
+/// Every architecture with each encoder whose weights are in `tensors`, without options.
 fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec<(String, ModelConfig)> {
     let plain = ModelConfig { in_channels: config.in_channels, norm: config.norm, ..ModelConfig::default() };
     let all = EncoderKind::ALL.iter().flat_map(|encoder| [5, 4, 3].map(|depth| (*encoder, depth)));
@@ -72,7 +74,7 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
             models.push((format!("architecture = \"{architecture}\""), plain));
             continue;
         }
-        // Encoders of its own may have other tensors than those of the same name elsewhere.
+        // Its encoders may have other tensors than encoders of the same name in other architectures.
         let own = architecture.own_encoders().map(|(families, _)| {
             let own = EncoderKind::ALL.iter().filter(|encoder| families.contains(&encoder.family()));
             own.map(|encoder| (*encoder, 5)).collect()
@@ -88,7 +90,7 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
     models
 }
 
-/// Whether every weight of `encoder` is among `tensors`. A U-Net takes any encoder.
+/// Whether every weight of `encoder` is in `tensors`, tested with a U-Net, which accepts any encoder.
 fn has_encoder(plain: &ModelConfig, encoder: EncoderKind, depth: i64, tensors: &BTreeMap<String, Tensor>) -> bool {
     let unet = ModelConfig {
         architecture: Architecture::Decoder(DecoderKind::Unet),
@@ -104,8 +106,8 @@ fn has_encoder(plain: &ModelConfig, encoder: EncoderKind, depth: i64, tensors: &
     weights.all(|(name, shape, _)| tensors.get(name).is_some_and(|tensor| tensor.size() == *shape))
 }
 
-/// `variant` with the number of classes that `tensors` are for, and all that is another than in `config`; `None` where
-/// that is nothing, or where `tensors` have no head of `variant`.
+/// `variant` with the number of classes of `tensors`, and all its changes from `config`; `None` if there are no
+/// changes, or if `tensors` have no head of `variant`.
 fn with_classes(
     config: &ModelConfig,
     change: String,

@@ -1,4 +1,4 @@
-//! Named tensors from and to safetensors files.
+//! Reads and writes named tensors as safetensors files.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -44,20 +44,22 @@ fn dtype_of(kind: Kind) -> Result<Dtype, TchError> {
     })
 }
 
-/// Whether a file that starts so is a pickle or the zip archive of pickles that PyTorch saves. A safetensors file starts
-/// with eight bytes of its header's length, which may look like a pickle's first two, and a brace.
+/// Whether a file with these first bytes is a pickle or a zip archive of pickles, as PyTorch saves them. A safetensors
+/// file starts with the length of its header in eight bytes, which may look like the first two bytes of a pickle, and
+/// then a brace.
 pub(crate) fn is_pickle(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..] if start.get(8) != Some(&b'{'))
 }
 
-/// Put before every name by what wraps a model in training: PyTorch's data parallelism and `torch.compile`, Lightning.
+/// Prefixes of all names in files of wrapped models: PyTorch's data parallelism, `torch.compile`, Lightning.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
-/// Every tensor of a safetensors file, on the CPU. Names lose what a wrapper put before every one of them: `module.`,
-/// `_orig_mod.`, `model.`, in any order.
+/// Every tensor of a safetensors file, on the CPU. Prefixes that a wrapper added to all names are removed: `module.`,
+/// `_orig_mod.` and `model.`, in any order.
 ///
 /// # Errors
-/// [`WeightsError::Io`], [`WeightsError::Format`], [`WeightsError::Pickle`], [`WeightsError::Type`] and [`WeightsError::Torch`].
+/// [`WeightsError::Io`]: the file cannot be read; [`WeightsError::Format`] and [`WeightsError::Pickle`]: it is not a
+/// safetensors file; [`WeightsError::Type`]: a number type that carpus does not read; [`WeightsError::Torch`].
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })?;
     if is_pickle(&bytes) {
@@ -89,7 +91,7 @@ fn unwrapped(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> 
     tensors
 }
 
-/// A tensor as the writer wants it; bytes are copied only when they are written.
+/// A tensor in the form that the safetensors writer needs; bytes are copied only when they are written.
 struct Stored {
     tensor: Tensor,
     shape: Vec<usize>,
@@ -124,18 +126,19 @@ impl View for Stored {
     }
 }
 
-/// Writes named tensors as a safetensors file, by rename. The same tensors give the same bytes.
+/// Writes named tensors as a safetensors file, atomically. The same tensors give the same bytes.
 ///
 /// # Errors
-/// [`WeightsError::Io`]; a file of that name is as it was then. [`WeightsError::Torch`] for number types that safetensors lacks.
+/// [`WeightsError::Io`]: the file cannot be written, and an existing file is unchanged; [`WeightsError::Torch`]: a
+/// number type that safetensors does not have.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), WeightsError> {
     write_with_metadata(path, tensors, &[])
 }
 
-/// As [`write_tensors`], with entries of the header's metadata.
+/// As [`write_tensors`], with these entries in the metadata of the header.
 ///
 /// # Errors
-/// As for [`write_tensors`].
+/// As [`write_tensors`].
 pub(crate) fn write_with_metadata(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -145,7 +148,7 @@ pub(crate) fn write_with_metadata(
     let stored = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(tensor)?)));
     let stored: Vec<_> =
         stored.collect::<Result<_, TchError>>().map_err(|source| WeightsError::Torch { path: path.into(), source })?;
-    // The reference's own loaders refuse a file without the entry `format`.
+    // The reference's loaders refuse a file without the entry `format`.
     let mut entries = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     entries.extend(metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     let bytes = safetensors::serialize(stored, Some(entries))
@@ -158,8 +161,8 @@ pub(crate) fn write_with_metadata(
     .map_err(io)
 }
 
-/// A safetensors file's length and header with the metadata in the order of their keys (the library writes them in the
-/// order of a hash map, another one each time), and the data after it.
+/// The length and header of a safetensors file with the metadata sorted by key (the library writes them in the random
+/// order of a hash map), and the data after the header.
 fn with_sorted_metadata(file: &[u8]) -> serde_json::Result<(Vec<u8>, &[u8])> {
     let (length, rest) = file.split_first_chunk().expect("the library wrote a length");
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
@@ -174,7 +177,7 @@ fn with_sorted_metadata(file: &[u8]) -> serde_json::Result<(Vec<u8>, &[u8])> {
     Ok((start, data))
 }
 
-/// Entries of a safetensors header's metadata, without reading the tensors.
+/// The metadata entries of a safetensors header; the tensors are not read.
 ///
 /// # Errors
 /// [`WeightsError::Io`], [`WeightsError::Format`] and [`WeightsError::Pickle`].

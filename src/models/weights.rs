@@ -15,15 +15,15 @@ pub enum WeightsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is no safetensors file.
+    /// The file is not a safetensors file.
     #[error("{}: not a safetensors file: {source}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: SafeTensorError,
     },
     /// A tensor's number type is not supported.
@@ -37,7 +37,7 @@ pub enum WeightsError {
         dtype: Dtype,
     },
     /// A weight or a statistic is NaN or infinite.
-    #[error("{}: tensor {name} holds values that are not finite (NaN or infinity); the training that wrote it went wrong", path.display())]
+    #[error("{}: tensor {name} has values that are not finite (NaN or infinity); the training that wrote it diverged", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -46,36 +46,37 @@ pub enum WeightsError {
     },
     /// The tensors are not those of the model.
     #[error(
-        "{}: these are not the weights of this model:{}{}",
-        path.display(), listing(missing, surplus, misshapen), advice(fitting)
+        "{}: the tensors do not fit the model:{}{}",
+        path.display(), listing(missing, unexpected, mismatched), advice(fitting)
     )]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// Tensors that the model has and the file has not.
+        /// Tensors of the model that the file does not have.
         missing: Vec<String>,
-        /// Tensors that the file has and the model has not.
-        surplus: Vec<String>,
-        /// Tensors of another shape or of integers for floats, with what each has; and such as differ from one that
-        /// the model shares them with.
-        misshapen: Vec<String>,
-        /// What must be another in the configuration for them to be the model's: `depth = 3`.
+        /// Tensors of the file that the model does not have.
+        unexpected: Vec<String>,
+        /// Tensors of a wrong shape or number type, with both shapes; and tensors that differ although they are the
+        /// same tensor in the model.
+        mismatched: Vec<String>,
+        /// The change of the configuration with which they fit: `depth = 3`.
         fitting: Option<String>,
     },
-    /// Weights of a full encoder for a reduced one.
+    /// The weights do not fit the reduced encoder.
     #[error(
-        "the encoder is reduced (encoder-scale {scale}), which published weights do not fit: train it from scratch, take `encoder-scale` out, or give weights of the same scale\n{mismatch}"
+        "published weights do not fit a reduced encoder (encoder-scale {scale}): train it from scratch, remove \
+         `encoder-scale`, or use weights of the same scale\n{mismatch}"
     )]
     Reduced {
         /// Factors of width and depth.
         scale: String,
-        /// What does not fit.
+        /// The mismatch.
         mismatch: Box<WeightsError>,
     },
-    /// Weights that are not those of the encoder under its own names.
+    /// The weights do not fit the encoder under its own names.
     #[error(
-        "{mismatch}\nweights under another library's names go through this first: carpus models convert {} --from \
-         timm|torchvision --arch {architecture} --encoder {encoder} --out W.safetensors", path.display()
+        "{mismatch}\nif these are weights with another library's names, convert them first: carpus models convert {} \
+         --from timm|torchvision --arch {architecture} --encoder {encoder} --out W.safetensors", path.display()
     )]
     Encoder {
         /// The file.
@@ -84,10 +85,10 @@ pub enum WeightsError {
         architecture: super::Architecture,
         /// The encoder.
         encoder: super::EncoderKind,
-        /// What does not fit.
+        /// The mismatch.
         mismatch: Box<WeightsError>,
     },
-    /// The file is what Python's pickle writes.
+    /// The file is a Python pickle.
     #[error(
         "{}: this is a pickle (PyTorch's .pt or .pth), which runs code when it is read; carpus reads safetensors. \
          Convert it once: python assets/pt_to_safetensors.py IN.pt OUT.safetensors", path.display()
@@ -99,21 +100,22 @@ pub enum WeightsError {
     /// The model itself cannot be built.
     #[error(transparent)]
     Model(#[from] super::ModelError),
-    /// libtorch refused.
+    /// An error of libtorch.
     #[error("{}: {source}", path.display())]
     Torch {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: TchError,
     },
 }
 
-/// The three lists, the first names of each.
-pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[String]) -> String {
+/// The three lists as text, with the first names of each.
+pub(super) fn listing(missing: &[String], unexpected: &[String], mismatched: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::new();
-    for (what, names) in [("missing", missing), ("surplus", surplus), ("misshapen", misshapen)] {
+    for (what, names) in [("missing", missing), ("unexpected", unexpected), ("with a wrong shape or type", mismatched)]
+    {
         if names.is_empty() {
             continue;
         }
@@ -125,25 +127,26 @@ pub(super) fn listing(missing: &[String], surplus: &[String], misshapen: &[Strin
     text
 }
 
-/// The way out of a mismatch, where there is one.
+/// How to fix a mismatch, if there is a known way.
 pub(super) fn advice(fitting: &Option<String>) -> String {
     fitting.as_ref().map(|change| format!("\n  they fit a model with {change}")).unwrap_or_default()
 }
 
-/// Parts of a model that leave its logits as they are until they have learned. A model without them may be carried on
-/// with one that has them.
+/// Parts of a model that do not change its logits until they are trained: weights of a model without them can be loaded
+/// into a model that has them.
 const NEUTRAL: [&str; 4] = ["metadata.", "multi_scale_attention.", "auxiliary_head.", "aux_classifier."];
 
-/// What a file of weights was to the model that loaded it.
+/// What was converted when a model loaded a file of weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Batch norms of the file that are another norm in the model.
+    /// Number of batch norms in the file that are another norm in the model.
     pub norms_converted: usize,
-    /// Parts of the model that the file has not; they keep their values.
+    /// Parts of the model that are missing in the file; they keep their values.
     pub parts_kept: Vec<&'static str>,
 }
 
-/// Loads the `tensors` that were read from `path` into `parameters`, all or none; see [`super::Model::load`].
+/// Loads the `tensors` that were read from `path` into `parameters`, completely or not at all; see
+/// [`super::Model::load`].
 pub(super) fn load(
     parameters: &Parameters,
     path: &Path,
@@ -154,7 +157,7 @@ pub(super) fn load(
     Ok(Loaded { norms_converted, parts_kept })
 }
 
-/// Whether [`load`] would take `tensors`; nothing changes.
+/// Whether [`load`] would succeed with `tensors`; nothing changes.
 pub(super) fn fit(parameters: &Parameters, tensors: &BTreeMap<String, Tensor>) -> bool {
     let mut tensors = super::shared(tensors);
     keep_absent(parameters, &mut tensors);
@@ -162,9 +165,10 @@ pub(super) fn fit(parameters: &Parameters, tensors: &BTreeMap<String, Tensor>) -
     matched(parameters, "", Path::new(""), tensors).is_ok()
 }
 
-/// Puts the model's own tensors among `tensors` for each part that those may lack and do lack, and names these parts.
+/// Adds the model's own tensors to `tensors` for each optional part that is missing there; returns the names of these
+/// parts.
 fn keep_absent(parameters: &Parameters, tensors: &mut BTreeMap<String, Tensor>) -> Vec<&'static str> {
-    // Before the model's own counters stand among those of the file.
+    // This comes first, before the model's own counters are added to those of the file.
     add_counters(parameters, "", tensors);
     let mut parts_kept = Vec::new();
     for part in NEUTRAL {
@@ -178,7 +182,8 @@ fn keep_absent(parameters: &Parameters, tensors: &mut BTreeMap<String, Tensor>) 
     parts_kept
 }
 
-/// Gives the `tensors` that were read from `path` to `parameters`, all or none, and the number of norms converted.
+/// Copies the `tensors` that were read from `path` into `parameters`, completely or not at all; returns the number of
+/// converted norms.
 pub(super) fn take(
     parameters: &Parameters,
     path: &Path,
@@ -192,12 +197,13 @@ pub(super) fn take(
 
 const COUNTER: &str = "num_batches_tracked";
 
-/// Files from before batch norms counted their batches have no counters at all; PyTorch takes them so too.
+/// Adds counters of zero if the file has none at all: old files were written before batch norms counted their batches.
+/// PyTorch accepts them too.
 fn add_counters(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) {
     if !tensors.keys().any(|name| name.ends_with(COUNTER)) {
         let entries = parameters.entries().iter();
         let counters = entries.filter_map(|e| Some((e.name.strip_prefix(prefix)?, &e.tensor)));
-        // A part that the file has not gets none: it is absent as a whole.
+        // A part that the file does not have gets no counters, so that it is still recognised as absent.
         let absent: Vec<&str> =
             NEUTRAL.into_iter().filter(|part| !tensors.keys().any(|name| name.starts_with(part))).collect();
         let wanted = |name: &str| name.ends_with(COUNTER) && !absent.iter().any(|part| name.starts_with(part));
@@ -206,7 +212,7 @@ fn add_counters(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<St
     }
 }
 
-/// Gives `tensors` to those of `parameters` whose names start with `prefix` (which the file's names lack).
+/// Copies `tensors` into those of `parameters` whose names start with `prefix` (which the file's names do not have).
 fn assign(
     parameters: &Parameters,
     prefix: &str,
@@ -218,7 +224,7 @@ fn assign(
         .map_err(|source| WeightsError::Torch { path: path.into(), source })
 }
 
-/// Each of `parameters` whose name starts with `prefix`, with what `tensors` have for it.
+/// Each of `parameters` whose name starts with `prefix`, paired with its tensor in `tensors`.
 fn matched(
     parameters: &Parameters,
     prefix: &str,
@@ -226,9 +232,9 @@ fn matched(
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<Vec<(Tensor, Tensor)>, WeightsError> {
     let mut missing = Vec::new();
-    let mut misshapen = Vec::new();
+    let mut mismatched = Vec::new();
     let mut pairs = Vec::new();
-    // Any of a tensor's names will do; under several, the values must be the same.
+    // A tensor may have any of its names; if it occurs under several names, the values must be equal.
     let mut found: Vec<Option<(&str, Tensor)>> = parameters.entries().iter().map(|_| None).collect();
     for (name, entry) in parameters.names() {
         let Some(name) = name.strip_prefix(prefix) else { continue };
@@ -236,7 +242,7 @@ fn matched(
         match &found[*entry] {
             None => found[*entry] = Some((name, tensor)),
             Some((first, same)) if tensor.size() != same.size() || tensor != *same => {
-                misshapen.push(format!("{name} (it is the same tensor as {first} in the model, and differs)"));
+                mismatched.push(format!("{name} (the same tensor as {first} in the model, but the values differ)"));
             }
             Some(_) => {}
         }
@@ -249,7 +255,7 @@ fn matched(
         };
         let (has, wants) = (tensor.size(), entry.tensor.size());
         if has != wants || is_float(&tensor) != is_float(&entry.tensor) {
-            misshapen.push(format!(
+            mismatched.push(format!(
                 "{name} ({:?} {has:?}, the model has {:?} {wants:?})",
                 tensor.kind(),
                 entry.tensor.kind()
@@ -263,9 +269,9 @@ fn matched(
         }
         pairs.push((entry.tensor.shallow_clone(), tensor));
     }
-    let surplus: Vec<String> = tensors.into_keys().collect();
-    if !(missing.is_empty() && surplus.is_empty() && misshapen.is_empty()) {
-        return Err(WeightsError::Mismatch { path: path.into(), missing, surplus, misshapen, fitting: None });
+    let unexpected: Vec<String> = tensors.into_keys().collect();
+    if !(missing.is_empty() && unexpected.is_empty() && mismatched.is_empty()) {
+        return Err(WeightsError::Mismatch { path: path.into(), missing, unexpected, mismatched, fitting: None });
     }
     Ok(pairs)
 }
@@ -275,8 +281,9 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool, tch::TchError> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
-/// Takes out of `tensors` the statistics of batch norms in whose place `parameters` has a norm without: mean, variance
-/// and the counter, which old files lack, of a norm whose affine weights are there, else none.
+/// Removes from `tensors` the statistics of the batch norms that are another norm in `parameters`: mean, variance and
+/// the counter (which old files do not have). The affine weights of the norm must exist in `parameters`. Returns the
+/// number of norms.
 fn drop_statistics(parameters: &Parameters, prefix: &str, tensors: &mut BTreeMap<String, Tensor>) -> usize {
     const STATISTICS: [&str; 3] = ["running_mean", "running_var", COUNTER];
     let held = |layer: &str, what: &str| parameters.get(&format!("{prefix}{layer}{what}")).is_some();
@@ -296,10 +303,10 @@ fn is_float(tensor: &Tensor) -> bool {
     tensor.is_floating_point()
 }
 
-/// What stands in a whole model's names before its encoder's.
+/// The prefix of the encoder's tensors in a whole model.
 const ENCODER: &str = "encoder.";
 
-/// Classifiers and what leads to them, by the names of the libraries that publish encoders.
+/// Prefixes of classifiers and the layers before them, in the libraries that publish encoders.
 pub(super) const CLASSIFIERS: [&str; 12] = [
     "fc.",
     "_fc.",
@@ -315,7 +322,7 @@ pub(super) const CLASSIFIERS: [&str; 12] = [
     "final_layer.",
 ];
 
-/// Stages of a published encoder beyond the depth that is in use here.
+/// Prefixes of stages of a published encoder that may be beyond the model's depth.
 const DEEPER: [&str; 4] = ["stages_2.", "stages_3.", "layers_2.", "layers_3."];
 
 /// Loads an encoder's weights into the tensors whose names start with `prefix`; see [`super::Model::load_encoder`].
@@ -323,7 +330,7 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
     let mut tensors = read_tensors(path)?;
     let names: Vec<&str> = parameters.entries().iter().filter_map(|e| e.name.strip_prefix(prefix)).collect();
     let held = |part: &str| names.iter().any(|name| name.starts_with(part));
-    // A whole model's names, those of the reference's encoder by itself, those of torchvision's whole classifiers.
+    // The prefix in a whole model, in the reference's encoder alone, and in torchvision's classifiers.
     let wrappings = [prefix, prefix.strip_prefix(ENCODER).unwrap_or_default(), "features."];
     let wrapped = |w: &&str| !w.is_empty() && !held(w) && tensors.keys().any(|name| name.starts_with(w));
     if let Some(wrapping) = wrappings.into_iter().find(wrapped) {
@@ -343,14 +350,14 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
         *tensor = adapt_first_layer(tensor, first.size()[1])
             .map_err(|source| WeightsError::Torch { path: path.into(), source })?;
     }
-    // What is published has batch norms.
+    // Published encoders have batch norms.
     drop_statistics(parameters, prefix, &mut tensors);
     assign(parameters, prefix, path, tensors)
 }
 
-/// The name of a tensor of a whole timm network in the same network built for its features, where a sequence that
-/// stands at the top is flattened: `stages.0.blocks…` is `stages_0.blocks…`. A model with no part of the flat name
-/// keeps the name.
+/// Converts the name of a tensor in a whole timm network to its name in timm's feature extractor, which flattens
+/// sequences at the top level: `stages.0.blocks…` becomes `stages_0.blocks…`. The name is unchanged if the model does
+/// not have the flat name.
 fn flattened(name: String, has: impl Fn(&str) -> bool) -> String {
     let mut parts = name.splitn(3, '.');
     let (Some(first), Some(index), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return name };
@@ -359,8 +366,8 @@ fn flattened(name: String, has: impl Fn(&str) -> bool) -> String {
     if is_sequence { format!("{}{rest}", flat(index)) } else { name }
 }
 
-/// A first layer's weight `[C, 3, h, w]` for one input channel as the reference does it, by the sum over the three: a grey
-/// image says the same to both. Any other weight as it is.
+/// Converts the weight `[C, 3, h, w]` of a first layer to one input channel as in the reference: the sum over the three
+/// channels, which gives the same result on a grey image. Any other weight is unchanged.
 pub(super) fn adapt_first_layer(weight: &Tensor, channels: i64) -> Result<Tensor, TchError> {
     match (&weight.size()[..], channels) {
         ([_, 3, _, _], 1) => weight.f_sum_dim_intlist([1i64].as_slice(), true, weight.kind()),

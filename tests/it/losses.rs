@@ -59,7 +59,7 @@ fn value_and_gradient(mix: &LossMix, logits: &Tensor, target: &Tensor) -> (f64, 
 
 fn weighted(mix: &LossMix, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> (f64, Tensor) {
     let x = logits.detach().copy().set_requires_grad(true);
-    let (loss, _) = mix.forward_weighted(&x, target, weights).unwrap();
+    let loss = mix.forward_weighted(&x, target, weights).unwrap().loss;
     loss.backward();
     (loss.double_value(&[]), x.grad())
 }
@@ -204,7 +204,7 @@ fn a_mix_is_the_sum_of_its_parts() {
     let target = logits.detach().gt(0.3);
     let weights: Vec<f64> = (1..=LOSSES.len()).map(|i| i as f64 / 10.0).collect();
     let all = LossMix::new(weights.iter().copied().zip(LOSSES.iter().map(Term::new)).collect());
-    let parts = all.parts(&logits, &target).unwrap();
+    let parts = all.values(&logits, &target).unwrap();
     assert_eq!(parts.iter().map(|(k, _)| *k).collect::<Vec<_>>(), LOSSES.iter().collect::<Vec<_>>());
     let sum: f64 = parts.iter().zip(&weights).map(|((_, v), w)| v.double_value(&[]) * w).sum();
     let (value, gradient) = value_and_gradient(&all, &logits, &target);
@@ -230,7 +230,7 @@ fn what_does_not_fit_is_refused() {
     for target in [logits.shallow_clone(), words_of(&logits)] {
         assert!(matches!(short.forward(&logits, &target), Err(LossError::Classes { has: 2, classes: 3, .. })));
     }
-    assert_eq!(short.violations(Some(3)).to_string(), "bce.pos-weight is 2 values; expected 3, one a class");
+    assert_eq!(short.violations(Some(3)).to_string(), "bce.pos-weight is 2 values; expected 3, one per class");
     let weights = Tensor::ones([1, 4, 5], (Kind::Float, Device::Cpu));
     assert!(matches!(mix.forward_weighted(&logits, &logits, Some(&weights)), Err(LossError::Weights { .. })));
     let dice = self::mix(r#"{"dice": 1}"#);

@@ -69,8 +69,8 @@ fn illegal_pairs_are_refused_with_the_reason() {
                 let text = error.to_string();
                 assert!(text.contains(config.backbone().unwrap().name()), "{text}");
                 let is_whole = config.architecture.default_encoder().is_none();
-                let way_out = if is_whole { "leave `encoder` out" } else { "take another encoder" };
-                assert!(text.contains(way_out), "{text}");
+                let fix = if is_whole { "remove `encoder`" } else { "choose another encoder" };
+                assert!(text.contains(fix), "{text}");
             }
         }
     }
@@ -91,12 +91,12 @@ fn illegal_pairs_are_refused_with_the_reason() {
         ModelConfig { architecture: Network(NetworkKind::TorchvisionFcn), depth: Some(4), ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("depth"));
     let wrong = ModelConfig { in_channels: 2, ..ModelConfig::default() };
-    assert!(wrong.validate().unwrap_err().to_string().contains("1 or 3"));
+    assert!(wrong.validate().unwrap_err().to_string().contains("1 (grey) or 3 (RGB)"));
     let wrong = ModelConfig { feature_size: Some(24), ..ModelConfig::default() };
     assert!(wrong.validate().unwrap_err().to_string().contains("swin-unetr"));
     let unetr = ModelConfig { architecture: Network(NetworkKind::SwinUnetr), ..ModelConfig::default() };
     let wrong = ModelConfig { feature_size: Some(30), ..unetr.clone() };
-    assert!(wrong.validate().unwrap_err().to_string().contains("24, 36 and 48"));
+    assert!(wrong.validate().unwrap_err().to_string().contains("24, 36 or 48"));
     let wrong = ModelConfig { depth: Some(4), ..unetr };
     assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
@@ -124,10 +124,10 @@ fn options_without_a_place_are_refused() {
     let nearest = Upsampling::Nearest;
     let stem = || on(Decoder(DecoderKind::Unet));
     for (config, words) in [
-        (ModelConfig { dropout, ..stem() }, vec!["dropout is 0.2", "unet has none", "head-dropout"]),
+        (ModelConfig { dropout, ..stem() }, vec!["dropout is 0.2", "unet has no dropout", "head-dropout"]),
         (
             ModelConfig { upsampling_mode: nearest, ..stem() },
-            vec!["upsampling-mode is nearest", "at the size of the image"],
+            vec!["upsampling-mode is nearest", "already have the image's size"],
         ),
         (
             ModelConfig { dropout, ..on(Network(NetworkKind::TorchvisionLraspp)) },
@@ -145,8 +145,8 @@ fn options_without_a_place_are_refused() {
         (ModelConfig { norm_momentum: Some(0.1), ..on(Network(NetworkKind::SwinUnetr)) }, vec!["norm-momentum"]),
         (ModelConfig { auxiliary: true, ..on(Decoder(DecoderKind::HrNetOcr)) }, vec!["auxiliary", "always on"]),
         (ModelConfig { auxiliary: true, ..on(Network(NetworkKind::NnUnet)) }, vec!["deep-supervision"]),
-        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has 32"]),
-        (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["pan has 16 or 32"]),
+        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "32 for unet"]),
+        (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["16 or 32 for pan"]),
         (
             ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Decoder(DecoderKind::Pan)) },
             vec!["atrous-rates", "deeplabv3"],
@@ -334,7 +334,7 @@ fn every_model_keeps_the_contract() {
 fn freezing_stops_weights_and_statistics() {
     tch::set_num_threads(2);
     let model = Model::new(&ModelConfig { classes: 2, ..ModelConfig::default() }, Device::Cpu).unwrap();
-    assert!(model.parameters().set_trainable("encoder.", false) > 100);
+    assert!(model.parameters().freeze("encoder.") > 100);
     let x = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
     let before: Vec<Tensor> = model.named_buffers().iter().map(|(_, t)| t.copy()).collect();
     model.forward_t(&x, true).unwrap().logits.sum(Kind::Float).backward();

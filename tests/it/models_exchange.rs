@@ -115,7 +115,7 @@ fn a_converted_checkpoint_keeps_its_types_and_its_affine_weights() {
     let weight = "encoder.layer2.0.bn1.weight";
     assert_eq!(grouped[weight], model.parameters().get(weight).unwrap().to_kind(Kind::BFloat16));
     let arguments = ["models", "convert", &path("grouped"), "--to", "smp", "--norm", "group:8"];
-    assert!(refused(&[&arguments[..], &common, &[&path("no")]].concat()).contains("batch norm alone"));
+    assert!(refused(&[&arguments[..], &common, &[&path("no")]].concat()).contains("only with batch norm"));
 
     let told = command("w", "timm", &["--to", "timm"]);
     assert!(told.contains("left out") && told.contains("segmentation_head.0.weight"), "{told}");

@@ -29,10 +29,10 @@ fn a_checkpoint_that_does_not_fit_is_refused_whole() {
     write_tensors(&path, &tensors).unwrap();
     let before = model.parameters().get("decoder.p4.skip_conv.bias").unwrap().copy();
     let error = model.load(&path).unwrap_err();
-    let WeightsError::Mismatch { missing, surplus, misshapen, .. } = &error else { panic!("{error}") };
+    let WeightsError::Mismatch { missing, unexpected, mismatched, .. } = &error else { panic!("{error}") };
     assert_eq!(missing, &["decoder.p5.bias"]);
-    assert_eq!(surplus, &["stranger"]);
-    assert!(misshapen[0].starts_with("segmentation_head.0.weight"), "{misshapen:?}");
+    assert_eq!(unexpected, &["stranger"]);
+    assert!(mismatched[0].starts_with("segmentation_head.0.weight"), "{mismatched:?}");
     assert!(error.to_string().contains("stranger"));
     assert_eq!(model.parameters().get("decoder.p4.skip_conv.bias").unwrap(), &before, "nothing was changed");
     std::fs::write(&path, b"not weights").unwrap();

@@ -1,4 +1,4 @@
-//! Runs the project's own Python, which holds the reference libraries that parity tests compare with.
+//! Runs the project's own Python environment with the reference libraries of the parity tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,11 +20,12 @@ pub fn seed() -> u64 {
 
 fn interpreter() -> PathBuf {
     let path = root().join(".venv/bin/python");
-    assert!(path.exists(), "{} is missing: `make venv-dev` makes it", path.display());
+    assert!(path.exists(), "{} is missing: create it with `make venv-dev`", path.display());
     path
 }
 
-/// Runs `tests/parity/SCRIPT` with arguments; its standard output. Fails the test with its error text.
+/// Runs `tests/parity/SCRIPT` with arguments and returns its standard output. If it fails, the test fails with its
+/// output.
 pub fn run(script: &str, arguments: &[&str]) -> String {
     let out = Command::new(interpreter())
         .arg(root().join("tests/parity").join(script))

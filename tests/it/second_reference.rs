@@ -157,9 +157,9 @@ fn names_that_do_not_fit_are_refused() {
     theirs.insert("stranger".into(), value);
     theirs.insert("backbone.embeddings.relative_position_index".into(), Tensor::zeros([1], (Kind::Int64, Device::Cpu)));
     let error = transformers::to_carpus(&config, theirs).unwrap_err();
-    let NamesError::Mismatch { missing, surplus, .. } = &error else { panic!("{error}") };
+    let NamesError::Mismatch { missing, unexpected, .. } = &error else { panic!("{error}") };
     assert_eq!(missing, &["segformer.encoder.block.1.0.attention.self.value.weight"]);
-    assert_eq!(surplus, &["stranger"]);
+    assert_eq!(unexpected, &["stranger"]);
     assert!(error.to_string().contains("stranger"), "{error}");
 
     let mut ours = state();

@@ -343,7 +343,7 @@ fn reduced_encoders_fit_every_decoder() {
         let reduced = ModelConfig { encoder_scale: Some(scale), ..whole.clone() };
         if !whole.backbone().unwrap().family().scales() {
             let error = Model::new(&reduced, Device::Cpu).err().unwrap().to_string();
-            assert!(error.contains("not to be had reduced"), "{error}");
+            assert!(error.contains("cannot be scaled"), "{error}");
             continue;
         }
         let mut model = Model::new(&reduced, Device::Cpu).unwrap();
@@ -438,10 +438,10 @@ fn batch_norms_become_group_norms_and_keep_their_weights() {
         let broken = folder.path().join("broken.safetensors");
         write_tensors(&broken, &tensors).unwrap();
         let error = model.load(&broken).unwrap_err();
-        let WeightsError::Mismatch { mut surplus, .. } = error else { panic!("{error}") };
-        surplus.sort();
+        let WeightsError::Mismatch { mut unexpected, .. } = error else { panic!("{error}") };
+        unexpected.sort();
         let left = ["encoder.bn1.num_batches_tracked", "encoder.bn1.running_mean", "stranger.running_mean"];
-        assert_eq!(surplus, left, "{norm}");
+        assert_eq!(unexpected, left, "{norm}");
     }
 }
 
@@ -458,8 +458,8 @@ fn a_shared_tensor_that_differs_is_refused() {
     shared.1 = &shared.1 + 1.0;
     write_tensors(&path, &tensors).unwrap();
     let error = model.load(&path).unwrap_err();
-    let WeightsError::Mismatch { misshapen, .. } = &error else { panic!("{error}") };
-    assert!(misshapen[0].starts_with(name) && misshapen[0].contains("same tensor"), "{misshapen:?}");
+    let WeightsError::Mismatch { mismatched, .. } = &error else { panic!("{error}") };
+    assert!(mismatched[0].starts_with(name) && mismatched[0].contains("same tensor"), "{mismatched:?}");
 }
 
 #[test]
@@ -512,16 +512,16 @@ fn options_that_cannot_be_are_refused_with_the_reason() {
         ("multi-scale-attention = { groups = 0 }", "groups is 0"),
         ("head-dropout = 1.0", "head-dropout is 1"),
         ("upsampling-mode = 'lanczos'", "bicubic"),
-        ("encoder = 'mobilenet_v2'\nencoder-scale = { depth = 0.5 }", "mobilenet_v2 is not to be had reduced"),
+        ("encoder = 'mobilenet_v2'\nencoder-scale = { depth = 0.5 }", "mobilenet_v2 cannot be scaled"),
         ("encoder-scale = { width = 2.0 }", "width is 2"),
         ("deep-supervision = true", "fpn has no deep supervision"),
         ("nnunet = { stages = 6 }", "the architecture is fpn"),
-        ("architecture = 'nnunet'\nencoder = 'resnet18'", "leave `encoder` out"),
+        ("architecture = 'nnunet'\nencoder = 'resnet18'", "remove `encoder`"),
         ("architecture = 'nnunet'\nnorm = 'group:8'", "nnunet has no batch norm"),
         ("architecture = 'nnunet-resenc'\ndepth = 4", "nnunet.stages"),
-        ("architecture = 'nnunet'\ndropout = 0.5", "dropout is 0.5, but nnunet has none"),
-        ("architecture = 'nnunet'\npoint-rend = true", "point-rend goes with an encoder"),
-        ("architecture = 'nnunet'\nmetadata = true", "metadata goes with an encoder"),
+        ("architecture = 'nnunet'\ndropout = 0.5", "dropout is 0.5, but nnunet has no dropout"),
+        ("architecture = 'nnunet'\npoint-rend = true", "point-rend needs an encoder"),
+        ("architecture = 'nnunet'\nmetadata = true", "metadata needs an encoder"),
         ("architecture = 'nnunet'\nnnunet = { stages = 1 }", "stages is 1"),
     ] {
         let error = read(text).unwrap_err();

@@ -1,13 +1,13 @@
-"""Speed and memory of carpus's models against segmentation_models_pytorch, turn by turn in one run.
+"""Compares speed and memory of carpus's models with segmentation_models_pytorch, alternating step by step in one run.
 
 usage: bench_models.py CARPUS [--models ARCH/ENCODER ...] [--size 512] [--batch 2] [--threads 2] [--repeats 7]
                        [--device cpu] [--autocast bf16|fp16] [--channels-last] [--json]
 
-For each model both sides run in processes of their own with the same number of threads and take turns step by step, so
-that what else the machine does falls on both. `time` is the median of the turns' ratios by the clock, `work` the same by the
-seconds that processors spent, which other programs disturb less. Memory is the peak of resident memory over the
-steps above what the process held before the model was built (on a GPU: the most that the driver says the process
-holds). A ratio below 1 means that carpus needs less.
+For each model both sides run in their own processes with the same number of threads and alternate step by step, so that
+other load of the machine affects both. `time` is the median ratio of wall-clock times per turn, `work` the same for CPU
+time, which other programs disturb less. Memory is the peak of resident memory during the steps minus the resident memory
+before the model was built (on a GPU: the peak memory of the process according to the driver). A ratio below 1 means that
+carpus needs less.
 """
 
 import argparse
@@ -38,20 +38,20 @@ def serve(args):
     warnings.filterwarnings("ignore")
     import torch
 
-    from models import build, without_chance
+    from models import build, without_randomness
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     ones = torch.ones(1, 8, 32, 32, device=device)
     torch.nn.functional.conv2d(ones, torch.ones(8, 8, 3, 3, device=device), padding=1)
-    # What the imports freed would be counted as held, and then lent to the model for nothing.
+    # Otherwise memory that the imports freed would count in the baseline and be reused by the model at no cost.
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
     baseline = memory("VmRSS:")
     architecture, encoder = args.models[0].split("/")
     case = {"architecture": architecture, "encoder": encoder, "in_channels": 3, "classes": CLASSES}
     model = build(case)
-    without_chance(model)
+    without_randomness(model)
     model.to(device)
     x = torch.randn(args.batch, 3, args.size, args.size, device=device)
     if args.channels_last:
@@ -69,7 +69,7 @@ def serve(args):
             torch.cuda.synchronize()
 
     def step(what):
-        # As carpus's trainer does: gradients are set to 0 and kept.
+        # As in carpus's trainer: gradients are set to 0 and not deallocated.
         model.zero_grad(set_to_none=False)
         wait()
         start, worked = time.perf_counter(), time.process_time()
@@ -97,20 +97,20 @@ def serve(args):
 class Side:
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.heard()
+        self.read_answer()
 
-    def heard(self):
+    def read_answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args[0]} ended before it answered")
+            raise RuntimeError(f"{self.process.args[0]} ended before it sent an answer")
         return line.strip()
 
     def ask(self, what):
         print(what, file=self.process.stdin, flush=True)
-        return self.heard()
+        return self.read_answer()
 
     def gpu_memory(self):
-        """Bytes that the driver counts for the process."""
+        """Memory of the process in bytes, according to the driver."""
         query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
         rows = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
         held = dict(map(int, row.split(",")) for row in rows)
@@ -139,7 +139,7 @@ def compare(name, args):
                 side.ask(what)
                 side.ask("reset")
             for turn in range(args.repeats):
-                # Each goes first in half of the turns.
+                # Each side is first in half of the turns.
                 for key in sorted(sides, reverse=turn % 2 == 1):
                     clock, processors = map(float, sides[key].ask(what).split())
                     seconds[key].append(clock)

@@ -1,8 +1,8 @@
-"""Checkpoints as their makers save them, and what assets/pt_to_safetensors.py does with them.
+"""Tests assets/pt_to_safetensors.py with checkpoints as several libraries save them.
 
-usage: checkpoints.py FOLDER    makes the files in FOLDER, runs the script there with each list of arguments of
-                                cases.json and prints what came of each ({failed, stdout, stderr, changed}; changed:
-                                names of new and other files); `full` before them is for a disk that is full halfway
+usage: checkpoints.py FOLDER    creates the checkpoints in FOLDER, runs the script there with each list of arguments of
+                                cases.json and prints the results ({failed, stdout, stderr, changed}; changed: names of
+                                new and modified files); `full` before the arguments simulates a full disk
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Net(torch.nn.Module):
 
 
 class Calls:
-    """Pickles as a call, which makes a file `ran` wherever it runs."""
+    """Pickles as a function call, which creates a file `ran` when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -46,17 +46,17 @@ def state(value, prefix=""):
 
 def make():
     one = torch.ones(3)
-    beside = {"loss.weight": one}
-    # A transformer's backbone, whose layers are an encoder: no wrapper.
+    extra = {"loss.weight": one}
+    # A transformer's backbone, whose layers are named encoder: not a wrapper.
     encoder = {f"encoder.{index}.weight": one for index in range(8)}
     saved = {
         "plain": state(1),
         "whole": Net(),
         "inside": {"epoch": 3, "model": Net()},
         "elsewhere": {"epoch": 3, "student": {"state_dict": state(2)}},
-        "lightning": {"epoch": 3, "state_dict": {**state(3, "model."), **beside}, "hyper_parameters": {"lr": 1e-3}},
-        "compiled": {"state_dict": {**state(4, "model._orig_mod."), **beside}},
-        "parallel": {f"module.{name}": tensor for name, tensor in {**state(5, "net."), **beside}.items()},
+        "lightning": {"epoch": 3, "state_dict": {**state(3, "model."), **extra}, "hyper_parameters": {"lr": 1e-3}},
+        "compiled": {"state_dict": {**state(4, "model._orig_mod."), **extra}},
+        "parallel": {f"module.{name}": tensor for name, tensor in {**state(5, "net."), **extra}.items()},
         "transformers": {f"backbone.{name}": tensor for name, tensor in encoder.items()} | {"decode_head.weight": one},
         "nnunet": {"network_weights": state(7), "_best_ema": np.float64(0.5), "logging": {"dice": [np.float32(0.5)]}},
         "timm": {"arch": "unet", "state_dict_ema": state(9), "state_dict": state(8), "args": argparse.Namespace(lr=1e-3)},

@@ -1,8 +1,8 @@
 """SciPy's exact Euclidean distance transform of masks.
 
-usage: distance.py CASES.json with [{"width", "height", "runs": [start, length, ...]}, ...]. Prints for each the signed
-map of Kervadec et al.: outside the distance to the mask, inside one minus the distance to its complement, in single
-precision.
+usage: distance.py CASES.json with [{"width", "height", "runs": [start, length, ...]}, ...]. Prints for each mask the
+signed map of Kervadec et al. in single precision: outside the mask the distance to it, inside 1 minus the distance to its
+complement.
 """
 
 import json

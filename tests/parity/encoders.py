@@ -1,14 +1,14 @@
-"""How timm's encoders start and how their weights are published.
+"""Initial and published weights of timm's encoders.
 
 usage: encoders.py initial CASES SEED, encoders.py published FOLDER SEED
 
-initial: for each case of the JSON list CASES (name, architecture, encoder, in_channels, classes) a line of JSON: for each
-parameter of a newly built model of segmentation_models_pytorch its number of values, mean, standard deviation and
-kurtosis.
+initial: prints a line of JSON for each case of the JSON list CASES (name, architecture, encoder, in_channels, classes):
+number of values, mean, standard deviation and kurtosis of each parameter of a newly built model of
+segmentation_models_pytorch.
 
-published: for each case of cases.json in FOLDER (name, encoder, in_channels, depth, branches), NAME.published.safetensors
-is the state dict of timm's whole classifier and NAME.features.safetensors that of the same network as timm cuts it down
-to features.
+published: for each case of cases.json in FOLDER (name, encoder, in_channels, depth, branches), writes
+NAME.published.safetensors, the state dict of timm's whole classifier, and NAME.features.safetensors, the state dict of
+timm's feature extractor with the same weights.
 """
 
 import json
@@ -28,8 +28,8 @@ from timm.models._features import FeatureListNet
 
 def moments(tensor):
     x = tensor.detach().double().flatten()
-    # A truncated normal is drawn by inverting its distribution function: once in millions of values its edge comes up,
-    # a hundred standard deviations out, and outweighs all others.
+    # A truncated normal is drawn by inverting its distribution function. Once in millions of values this gives the limit,
+    # a hundred standard deviations from the mean, which would outweigh all other values.
     x = x[(x - x.mean()).abs() <= 8 * x.std(unbiased=False)]
     spread = x.std(unbiased=False)
     kurtosis = ((x - x.mean()) / spread).pow(4).mean() if spread > 0 else spread

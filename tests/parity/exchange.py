@@ -1,12 +1,14 @@
-"""Other libraries' sides of an exchange of weights.
+"""Reference files for the conversion of weights from and to other libraries.
 
-usage: exchange.py classifiers FOLDER SEED   for each case of cases.json ({name, library, encoder}) NAME.theirs.safetensors, the
-                                             library's classifier with random values, and NAME.ours.safetensors, the same
-                                             tensors under the names of segmentation_models_pytorch's encoder
-       exchange.py checkpoint FOLDER SEED    a model saved as users save it, nested.pt, old.pt (the format before zip
-                                             archives), with x.safetensors and its logits y.safetensors
-       exchange.py modules FOLDER            for each module of cases.json ({name}): logits of NAME.pt on NAME.x,
-                                             by torch.jit and, through ONNX, by onnxruntime, as NAME.y.safetensors
+usage: exchange.py classifiers FOLDER SEED   writes for each case of cases.json ({name, library, encoder})
+                                             NAME.theirs.safetensors, the library's classifier with random values, and
+                                             NAME.ours.safetensors, the same tensors with the names of
+                                             segmentation_models_pytorch's encoder
+       exchange.py checkpoint FOLDER SEED    writes a model as users save it, nested.pt and old.pt (the format before
+                                             zip archives), with an input x.safetensors and its logits y.safetensors
+       exchange.py modules FOLDER            writes for each module of cases.json ({name}) the logits of NAME.pt for
+                                             NAME.x, by torch.jit and by onnxruntime (after conversion to ONNX), as
+                                             NAME.y.safetensors
 """
 
 import json
@@ -42,10 +44,10 @@ def classifier(library, encoder):
 
 
 def pairs(encoder, ours, theirs):
-    """Our name for each name of theirs that is in the encoder. Both libraries register layers in the order in which
-    they run, which is all that this relies on."""
+    """Yields the names in both libraries of each tensor of the encoder. This relies only on the order of layers: both
+    libraries register them in the order in which they run."""
     if encoder.startswith("tu-"):
-        # The encoder is the same library's feature extractor: its modules are the classifier's.
+        # The encoder is the feature extractor of the same library, with the modules of the classifier.
         for name in ours:
             inside = name.removeprefix("model.")
             first, _, rest = inside.partition(".")
@@ -68,7 +70,7 @@ def classifiers(folder, seed):
         encoder = smp.encoders.get_encoder(case["encoder"], weights=None).eval()
         ours = encoder.state_dict()
         named = {mine: theirs[other] for mine, other in pairs(case["encoder"], ours, theirs)}
-        # The same function, not the same names alone; the other's efficientnet pads in another way.
+        # Checks that both compute the same, not only that names match. timm's EfficientNet computes its padding differently.
         encoder.load_state_dict(named)
         if case["library"] == "timm" and hasattr(model, "conv_stem") and case["encoder"].startswith("efficientnet"):
             size = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600}
@@ -91,7 +93,7 @@ def checkpoint(folder, seed):
     model = smp.FPN("resnet18", encoder_weights=None, classes=4).eval()
     with torch.no_grad():
         randomise(model)
-        # Two layers that share a tensor, as tied weights do.
+        # Two layers that share a tensor (tied weights).
         model.encoder.layer1[0].bn1.weight = model.encoder.bn1.weight
     state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
     saved = {"epoch": 3, "model_state_dict": state, "optimizer": {"lr": 1e-3}}
@@ -119,9 +121,9 @@ def modules(folder):
         script = ROOT / "assets" / "torchscript_to_onnx.py"
         shapes = ["x".join(map(str, x.shape)) for x in inputs.values()]
         command = [sys.executable, script, folder / f"{name}.pt", onnx, *shapes]
-        told = subprocess.run(command, capture_output=True, text=True)
-        if told.returncode:
-            failures.append(f"{case['model']}: {told.stderr[-2000:]}")
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            failures.append(f"{case['model']}: {result.stderr[-2000:]}")
             continue
         session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
         y["onnx"] = torch.from_numpy(session.run(None, {given: x.numpy() for given, x in inputs.items()})[0])

@@ -3,14 +3,13 @@
 Y. Yuan, X. Chen, J. Wang, Object-contextual representations for semantic segmentation, ECCV 2020. For a pixel i, an
 object region k and a pixel j:
 
-    (1)  f_k = sum_j softmax_j(m_k)[j] x_j                      an object from the pixels of its soft region m_k
-    (2)  w_ik = softmax_k(phi(x_i) . psi(f_k) / sqrt(channels))  what a pixel has of each object
-    (3)  y_i = rho(sum_k w_ik delta(f_k))                        its object-contextual representation
-    (4)  z_i = g([y_i, x_i])                                     joined with the pixel's own
+    (1)  f_k = sum_j softmax_j(m_k)[j] x_j                      representation of object k from its soft region m_k
+    (2)  w_ik = softmax_k(phi(x_i) . psi(f_k) / sqrt(channels))  weight of object k for pixel i
+    (3)  y_i = rho(sum_k w_ik delta(f_k))                        object-contextual representation of pixel i
+    (4)  z_i = g([y_i, x_i])                                     concatenated with the pixel's own representation
 
-phi and psi are two 1x1 convolutions, rho, delta and g one each, all followed by batch norm and ReLU; pixels have 512
-channels, keys 256. The soft regions are the logits of an auxiliary head on the joined branches of HRNet, which is
-timm's.
+phi and psi consist of two 1x1 convolutions, rho, delta and g of one, all followed by batch norm and ReLU; pixels have
+512 channels, keys 256. The soft regions are the logits of an auxiliary head on the concatenated branches of timm's HRNet.
 """
 
 from collections import OrderedDict
@@ -62,7 +61,7 @@ class Decoder(nn.Module):
 
 
 class HrnetOcr(nn.Module):
-    """Logits at the size of the image; in training also those of the regions at a quarter of it."""
+    """Logits at the size of the image; in training also the logits of the soft regions at a quarter of that size."""
 
     def __init__(self, encoder_name, encoder_weights=None, in_channels=3, classes=1):
         super().__init__()

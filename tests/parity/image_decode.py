@@ -1,9 +1,9 @@
-"""Writes images of random content and, beside each, the grey levels that OpenCV and Pillow make of it.
+"""Writes images with random content and, for each, the grey levels that OpenCV or Pillow decodes.
 
     image_decode.py SEED FOLDER
 
-For each picture NAME.EXT a file NAME.EXT.grey holds width * height bytes. Prints one line a picture: the file, width,
-height, bits a sample.
+For each image NAME.EXT, the file NAME.EXT.grey contains width * height bytes. Prints one line per image: the file, width,
+height, bits per sample.
 """
 
 import sys
@@ -25,13 +25,13 @@ def content(channels, dtype):
 
 
 def grey(pixels):
-    """BGR(A) or grey of 8 or 16 bits as 8-bit grey: alpha dropped, grey first, then the low byte dropped."""
+    """Converts BGR(A) or grey with 8 or 16 bits to 8-bit grey: drops alpha, converts to grey, then drops the low byte."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2GRAY)
     return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
-def tell(name, expected, bits):
+def write_expected(name, expected, bits):
     (folder / (name + ".grey")).write_bytes(expected.tobytes())
     print(name, expected.shape[1], expected.shape[0], bits)
 
@@ -41,7 +41,7 @@ def by_cv2(name, pixels, options=()):
     assert cv2.imwrite(path, pixels, list(options))
     back = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     assert back.shape == pixels.shape and back.dtype == pixels.dtype
-    tell(name, grey(back), 8 * pixels.dtype.itemsize)
+    write_expected(name, grey(back), 8 * pixels.dtype.itemsize)
 
 
 def by_pillow(name, image, bits, **options):
@@ -51,7 +51,7 @@ def by_pillow(name, image, bits, **options):
         expected = np.asarray(back.convert("L") if back.mode == "1" else back.getchannel(0))
     else:
         expected = grey(np.asarray(back.convert("RGB"))[..., ::-1])
-    tell(name, expected, bits)
+    write_expected(name, expected, bits)
 
 
 for ending in ("png", "tif"):

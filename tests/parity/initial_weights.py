@@ -1,9 +1,9 @@
-"""Fresh reference models: for each case of cases.json in FOLDER, how their initial weights are distributed.
+"""Writes the distribution of the initial weights of new reference models, for each case of cases.json in FOLDER.
 
 usage: initial_weights.py FOLDER SEED BUILDS SAMPLE
 
-NAME.safetensors holds, for each weight by name over BUILDS models, the tensors moments.WEIGHT (number of values, mean, variance,
-fourth central moment, least, largest) and sample.WEIGHT (at most SAMPLE of the values), and each buffer as it is.
+NAME.safetensors contains, for each weight over BUILDS models, the tensors moments.WEIGHT (number of values, mean, variance,
+fourth central moment, minimum, maximum) and sample.WEIGHT (at most SAMPLE of the values), and each buffer unchanged.
 """
 
 import json

@@ -2,9 +2,9 @@
 
 usage: losses.py FOLDER SEED
 
-Writes FOLDER/batch.safetensors (logits, target, weights of pixels; points and their logits) and for each case of
-cases.json the value, what its rounding is relative to, and the gradient as NAME.value, NAME.scale, NAME.grad into
-FOLDER/reference.safetensors.
+Writes FOLDER/batch.safetensors (logits, target, pixel weights; points and their logits). For each case of cases.json,
+writes to FOLDER/reference.safetensors the value (NAME.value), the magnitude that the rounding error is relative to
+(NAME.scale) and the gradient (NAME.grad).
 """
 
 import json
@@ -23,7 +23,7 @@ from monai.losses import BoundaryLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss,
 from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
-# The libraries cast to single precision inside; their rounding is not what is tested.
+# The libraries convert to single precision internally; their rounding is not tested here.
 torch.Tensor.float = torch.Tensor.double
 
 
@@ -32,7 +32,7 @@ def by_class(values):
 
 
 def signed(mask):
-    """Kervadec's map of one class: positive outside, 0 on the outermost pixels, negative inside; 0 without an edge."""
+    """Kervadec's map of one class: positive outside, 0 on the outermost pixels, negative inside; 0 without an outline."""
     mask = mask.numpy() > 0.5
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
@@ -60,7 +60,7 @@ def outline(factor, sigma):
 
 
 def gaps(factor, sigma):
-    """U-Net's weights: distances to the nearest and the second nearest object; those with an edge count."""
+    """U-Net's weights from the distances to the nearest and second nearest object; only masks with an outline count."""
 
     def weight(image):
         masks = [m for m in image.numpy() > 0.5 if m.any() and not m.all()]
@@ -84,7 +84,7 @@ def bce(pos_weight=None, class_weight=None, pixels=None):
 
 
 def tversky(alpha, beta, power=1.0, smooth=0.0):
-    """The papers' formula, by class over the batch, absent classes left out of the sum but not of the mean."""
+    """The papers' formula per class over the batch; absent classes count as 0 in the mean."""
 
     def loss(x, t):
         p = torch.sigmoid(x)
@@ -100,12 +100,12 @@ def tversky(alpha, beta, power=1.0, smooth=0.0):
 
 
 def of_present(loss):
-    """A MONAI loss by class over the batch, as the mean that counts absent classes as 0."""
+    """A MONAI loss per class over the batch; absent classes count as 0 in the mean."""
     return lambda x, t: (loss(x, t).flatten() * (t.sum((0, 2, 3)) > 0)).mean()
 
 
 def point_loss(logits, coordinates, target):
-    """PointRend's: the target sampled as detectron2's point_sample does, nearest, and cross entropy."""
+    """PointRend's loss: cross entropy with the target sampled as in detectron2's point_sample (nearest)."""
     grid = 2 * coordinates.unsqueeze(2) - 1
     labels = F.grid_sample(target, grid, mode="nearest", align_corners=False).squeeze(3)
     return F.binary_cross_entropy_with_logits(logits, labels)
@@ -121,19 +121,19 @@ def main():
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     b, c, h, w = 2, 6, 37, 41
-    # All hinge errors differ and are exact in single precision, so that sorting has one answer.
+    # All hinge errors differ and are exact in single precision, so that the sorted order is unique.
     count = b * c * h * w
     step = 2.0**-9
     logits = ((torch.randperm(count) - count // 2).double() + 0.25) * step
     logits = logits.view(b, c, h, w)
     target = (torch.rand(b, c, h, w) < torch.rand(1, c, 1, 1)).double()
-    target[:, 1] = 0  # a class that is absent
-    target[:, 2] = 1  # and one that is everywhere
-    target[:, 3] = 0  # two in one piece each
+    target[:, 1] = 0  # an absent class
+    target[:, 2] = 1  # a class that covers the whole image
+    target[:, 3] = 0  # two classes with one connected region each
     target[:, 3, 5:30, 4:19] = 1
     target[:, 4] = ((torch.arange(h)[:, None] - 20) ** 2 + (torch.arange(w) - 27) ** 2 < 90).double()
     weights = torch.rand(b, h, w).to(torch.float32) * 3
-    # Coordinates well within pixels: on an edge between two, rounding would decide.
+    # Coordinates well inside pixels: on a border between two pixels, rounding would decide.
     n = 50
     at = lambda size: (torch.randint(0, size, (b, n)) + 0.05 + 0.9 * torch.rand(b, n, dtype=torch.float64)) / size
     points = torch.stack([at(w), at(h)], 2).to(torch.float32)
@@ -187,7 +187,7 @@ def main():
         value.backward()
         out[f"{name}.value"] = value.detach().reshape(1)
         out[f"{name}.grad"] = x.grad
-        # The boundary loss is a sum of both signs, whose rounding is that of its parts.
+        # The boundary loss is a sum with both signs; its rounding error is relative to the sum of absolute values.
         parts = (torch.sigmoid(logits) * planes(target, signed)).abs().mean() if "boundary" in name else value.detach()
         out[f"{name}.scale"] = parts.clone().reshape(1)
     x = point_logits.double().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""The metadata-conditioned feature, written a value at a time."""
+"""The metadata gate, written value by value."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Metadata(nn.Module):
-    """Age, sex, height and weight: a value at a time, a learnt vector where it is not known."""
+    """Age, sex, height and weight, value by value; a learned vector for an unknown value."""
 
     MEAN = (40.0, 0.5, 168.0, 66.0)
     DEVIATION = (13.0, 0.5, 9.0, 13.0)
@@ -32,5 +32,5 @@ class Metadata(nn.Module):
                     z = min(max((value - self.MEAN[i]) / self.DEVIATION[i], -4.0), 4.0)
                     parts.append(self.slope[i] * z + self.offset[i])
             rows.append(torch.cat(parts))
-        said = self.output(self.hidden(torch.stack(rows)).relu()) * self.gate
-        return feature + said[:, :, None, None]
+        added = self.output(self.hidden(torch.stack(rows)).relu()) * self.gate
+        return feature + added[:, :, None, None]

@@ -1,13 +1,14 @@
-"""Reference models: for each case of cases.json in FOLDER, writes what segmentation_models_pytorch, torchvision or
-MONAI computes.
+"""Writes weights, inputs and results of reference models of segmentation_models_pytorch, torchvision or MONAI for each case of
+cases.json in FOLDER.
 
 usage: models.py FOLDER SEED
 
-Per case NAME: NAME.weights.safetensors (random weights, running statistics near those of a batch), NAME.io.safetensors (input x,
-logits in both modes with dropout off, buffers after a training step, and, from the same weights in double precision,
-logits in training and the gradients of their mean square; logits of auxiliary heads, which add their mean squares, as
-train.auxiliary.N and exact.auxiliary.N) and
-NAME.json (names of parameters and of the state dict in order, number of parameters, names of the gradients).
+Files per case NAME:
+- NAME.weights.safetensors: random weights, running statistics close to those of a batch
+- NAME.io.safetensors: input x, logits in evaluation and training mode without dropout, buffers after a training step;
+  with the same weights in double precision, logits in training mode and the gradients of their mean square; logits of
+  auxiliary heads, whose mean squares are added, as train.auxiliary.N and exact.auxiliary.N
+- NAME.json: names of parameters and of the state dict in order, number of parameters, names of the gradients
 """
 
 import copy
@@ -40,10 +41,10 @@ ARCHITECTURES = {
     "hrnet-ocr": HrnetOcr,
 }
 
-# DPT stands on vision transformers, which carpus has not.
+# DPT needs vision transformers, which carpus does not have.
 assert set(ARCHITECTURES.values()) - {HrnetOcr} == set(smp.MODEL_ARCHITECTURES_MAPPING.values()) - {smp.DPT}
 
-# The builder, and the first layer by its place.
+# The builder, and the module and name of the first layer.
 TORCHVISION = {
     "torchvision-deeplabv3": (torchvision.deeplabv3_mobilenet_v3_large, "backbone.0", "0"),
     "torchvision-lraspp": (torchvision.lraspp_mobilenet_v3_large, "backbone.0", "0"),
@@ -74,15 +75,15 @@ def build(case):
     options = {}
     if "tu-swin" in case["encoder"]:
         options["strict_img_size"] = False
-    # What a case leaves out is at the reference's default.
+    # Absent keys of a case have the reference's defaults.
     if (depth := case.get("depth")) and case["architecture"] != "hrnet-ocr":
         options["encoder_depth"] = depth
         if case["architecture"] == "fpn":
-            # Its own default enlarges fourfold at any depth, beyond the image where the finest feature has a stride below 4.
+            # The reference's default is 4 at any depth, which exceeds the image if the finest feature has a stride below 4.
             options["upsampling"] = 2 ** (depth - 3)
         if case["architecture"] == "pspnet":
             options["upsampling"] = 2**depth
-        # The pyramids of convolutions give one width a stage: the reference wants them cut to the depth.
+        # The reference needs one width per stage in use.
         if case["architecture"] in ("unet", "unetplusplus", "manet"):
             options["decoder_channels"] = [256, 128, 64, 32, 16][:depth]
     if case.get("output_stride"):
@@ -100,8 +101,8 @@ def build(case):
     )
 
 
-def without_chance(model):
-    """Everything that draws random numbers in training is switched off."""
+def without_randomness(model):
+    """Switches off everything that draws random numbers in training."""
     for module in model.modules():
         if isinstance(module, (torch.nn.Dropout, torch.nn.Dropout2d)):
             module.p = 0.0
@@ -112,7 +113,7 @@ def without_chance(model):
 
 
 def randomise(model):
-    """Norms and biases away from their trivial start."""
+    """Sets norms and biases to random values instead of their trivial initial values."""
     for name, tensor in model.state_dict().items():
         if name.endswith("running_mean"):
             tensor.normal_(0, 0.1)
@@ -129,8 +130,8 @@ def randomise(model):
 
 
 def settle(model, x):
-    """Running statistics near those of the batch `x`. With arbitrary ones some deep networks are chaotic: what differs by
-    rounding at the image is another number at the logits."""
+    """Sets running statistics close to those of the batch `x`. With arbitrary statistics some deep networks are chaotic:
+    rounding differences at the image become large differences at the logits."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -145,7 +146,7 @@ def settle(model, x):
 
 
 def outputs(model, x):
-    """Logits by name: those of the model first, then those of auxiliary heads."""
+    """Logits by name: the logits of the model, then the logits of auxiliary heads."""
     y = model(x)
     if isinstance(y, torch.Tensor):
         return {"": y}
@@ -157,7 +158,7 @@ def run(case, folder):
     model = build(case)
     with torch.no_grad():
         randomise(model)
-    without_chance(model)
+    without_randomness(model)
     x = torch.randn(case["batch"], case["in_channels"], case["height"], case["width"])
     with torch.no_grad():
         settle(model, x)
@@ -165,8 +166,8 @@ def run(case, folder):
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / f"{name}.weights.safetensors")
 
     out = {"x": x}
-    # A ReLU that rounding turns the other way moves a gradient by percents, in the reference too: only double
-    # precision tells whether two models are the same function.
+    # If rounding changes the sign at a ReLU, a gradient changes by percents, in the reference too. Only double precision
+    # shows whether two models compute the same function.
     exact = copy.deepcopy(model).double().eval()
     model.eval()
     with torch.no_grad():
@@ -183,7 +184,7 @@ def run(case, folder):
     used = [(n, p) for n, p in exact.named_parameters() if p.grad is not None and p.ndim >= 2]
     chosen = [used[0], used[len(used) // 2], used[-1]]
     if case["architecture"] == "hrnet-ocr":
-        # Every block of what is ours.
+        # All layers of the decoder, which is written here.
         chosen += [(n, p) for n, p in used[:-1] if n.startswith("decoder.")]
     for n, p in chosen:
         out["grad." + n] = p.grad

@@ -1,4 +1,4 @@
-"""Efficient multi-scale attention (Ouyang et al., ICASSP 2023), written a group at a time from the paper's section 2."""
+"""Efficient multi-scale attention (Ouyang et al., ICASSP 2023), written group by group from section 2 of the paper."""
 
 import math
 

@@ -1,8 +1,8 @@
-"""Random weights and gradients moved by PyTorch's optimisers, for the same to be done elsewhere.
+"""Random weights, gradients and the weights after steps of PyTorch's optimisers, for comparison.
 
 Usage: optimiser.py OUT.safetensors SEED
 
-For each case: CASE.start, CASE.end [7, 5], CASE.gradients [STEPS, 7, 5]; the rate at step i is 0.01 * (i + 1) / STEPS.
+For each case: CASE.start, CASE.end [7, 5], CASE.gradients [STEPS, 7, 5]; the learning rate at step i is 0.01 * (i + 1) / STEPS.
 """
 import sys
 

@@ -1,7 +1,7 @@
-"""PointRend (Kirillov, Wu, He, Girshick, CVPR 2020), written from the paper's sections 3.1 to 3.3.
+"""PointRend (Kirillov, Wu, He, Girshick, CVPR 2020), written from sections 3.1 to 3.3 of the paper.
 
-Nothing here uses PyTorch's grid_sample or scatter: values between pixels are weighed by hand, and points are rendered
-by computing every pixel and keeping the chosen ones.
+This does not use PyTorch's grid_sample or scatter: interpolation is written explicitly, and points are rendered by
+computing all pixels and keeping the chosen ones.
 """
 
 import torch
@@ -25,8 +25,8 @@ def between(image, points):
     return total
 
 
-def doubt(logits):
-    """How near the least certain class is to even odds; larger is less certain. Probability 1/2 is logit 0."""
+def uncertainty_of(logits):
+    """Uncertainty of the least certain class: larger is less certain; a logit of 0 is probability 1/2."""
     return -logits.abs().min(dim=1).values
 
 
@@ -48,13 +48,13 @@ class PointHead(nn.Module):
         return F.conv1d(x, self.predictor.weight[..., 0], self.predictor.bias)
 
     def train_points(self, coarse):
-        """k N candidates, the beta N most uncertain of them, and (1 - beta) N more drawn evenly."""
+        """The beta N most uncertain of k N random candidates, and (1 - beta) N uniformly random points."""
         n = self.options["points"]
         b = coarse.shape[0]
         chosen = int(self.options["importance"] * n)
         candidates = torch.rand(b, int(self.options["oversample"] * n), 2).to(coarse.dtype)
         others = torch.rand(b, n - chosen, 2).to(coarse.dtype)
-        uncertainty = doubt(between(coarse.detach(), candidates))
+        uncertainty = uncertainty_of(between(coarse.detach(), candidates))
         rows = []
         for image in range(b):
             order = uncertainty[image].argsort(descending=True, stable=True)
@@ -74,8 +74,8 @@ class PointHead(nn.Module):
             centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2).expand(b, -1, 2)
             every = self.at(coarse, fine, centres).view_as(logits)
             n = min(self.options["inference-points"], h * w)
-            floor = doubt(logits).flatten(1).sort(descending=True).values[:, n - 1]
-            chosen = doubt(logits) >= floor[:, None, None]
+            floor = uncertainty_of(logits).flatten(1).sort(descending=True).values[:, n - 1]
+            chosen = uncertainty_of(logits) >= floor[:, None, None]
             logits = torch.where(chosen[:, None], every, logits)
             if h == height:
                 break

@@ -1,5 +1,5 @@
-// Runs a TorchScript module in C++ as a user would: run_module M.pt OUT SHAPE IN [SHAPE IN]..., with float32 in native
-// order in OUT and each IN, and a shape as 2x3x64x64.
+// Runs a TorchScript module in C++ as a user would: run_module M.pt OUT SHAPE IN [SHAPE IN]... OUT and each IN are files
+// of float32 in native byte order; a SHAPE is written as 2x3x64x64.
 #include <torch/script.h>
 
 #include <fstream>
@@ -15,7 +15,7 @@ static torch::Tensor read(const std::string &shape_text, const char *path) {
   auto tensor = torch::empty(shape);
   std::ifstream in(path, std::ios::binary);
   in.read(reinterpret_cast<char *>(tensor.data_ptr<float>()), tensor.numel() * sizeof(float));
-  if (!in) throw std::runtime_error(std::string(path) + " holds fewer values than the shape");
+  if (!in) throw std::runtime_error(std::string(path) + " has fewer values than the shape");
   return tensor;
 }
 

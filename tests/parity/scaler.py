@@ -1,4 +1,4 @@
-"""Scales of torch.amp.GradScaler over steps some of which have an infinite gradient: JSON {overflowed, scale}.
+"""Prints the scale of torch.amp.GradScaler at each step, some of which have non-finite gradients: JSON {overflowed, scale}.
 
 Usage: scaler.py SEED
 """
@@ -13,7 +13,7 @@ weight = torch.nn.Parameter(torch.zeros(3))
 optimiser = torch.optim.SGD([weight], lr=0.1)
 scaler = torch.amp.GradScaler("cpu")
 overflowed, scales = [], []
-# Two stretches without overflow are longer than the interval of growth.
+# Two periods without overflow are longer than the growth interval.
 steps = [draw.random() < 0.3 for _ in range(40)] + [False] * 2100 + [draw.random() < 0.2 for _ in range(60)] + [False] * 4100
 for infinite in steps:
     gradient = torch.randn(3)

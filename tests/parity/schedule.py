@@ -1,5 +1,6 @@
-"""Rates of PyTorch's schedulers at every step, as factors: JSON [[settings, [factor, ...]], ...], with the settings as a
-training configuration has them. What PyTorch lacks is written out from the published formula.
+"""Prints the learning-rate factor of PyTorch's schedulers at every step: JSON [[settings, [factor, ...]], ...], with the
+settings in the form of a training configuration. Schedules that PyTorch does not have are written from the published
+formulas.
 
 Usage: schedule.py TOTAL PER_EPOCH SEED
 """
@@ -29,7 +30,7 @@ def factors(make):
 
 
 def warmed(step, warmup, end):
-    # transformers.get_cosine_schedule_with_warmup, half a cycle, written out; `end` is its cosine's floor.
+    # The formula of transformers.get_cosine_schedule_with_warmup with half a cycle; `end` is the minimum of the cosine.
     if step < warmup:
         return step / max(1, warmup)
     progress = (step - warmup) / max(1, total - warmup)
@@ -37,7 +38,7 @@ def warmed(step, warmup, end):
 
 
 def restarts(step, first, multiplier, decay, warmup, end):
-    # Loshchilov and Hutter 2017, equation 5, with the peak of cycle i at decay**i and a line from 0 up to it.
+    # Loshchilov and Hutter 2017, equation 5, with a maximum of decay**i in cycle i and a linear warm-up to it.
     cycle, length = 0, first
     while step >= length:
         step -= length

@@ -1,12 +1,15 @@
-"""transformers' models: for each case of cases.json in FOLDER, writes what they compute.
+"""Writes weights, inputs and results of transformers' models for each case of cases.json in FOLDER.
 
 usage: second_reference.py FOLDER SEED
 
-Per case NAME: NAME.initial.safetensors (weights as they start, under the names of the model in memory),
-NAME.stored.safetensors (random weights under the names of its files), NAME.live.safetensors (the same under those in
-memory), NAME.io.safetensors (input x, logits at its size in both modes with dropout off, and, from the same weights in
-double precision, logits in training, those of the auxiliary head where there is one, and the gradient of their mean
-squares with respect to x) and NAME.grads.safetensors (that of every tensor in memory, 0 where it has none).
+Files per case NAME:
+- NAME.initial.safetensors: initial weights, with the names of the model in memory
+- NAME.stored.safetensors: random weights, with the names of its files
+- NAME.live.safetensors: the same weights, with the names in memory
+- NAME.io.safetensors: input x, logits at its size in evaluation and training mode without dropout; with the same weights
+  in double precision, logits in training mode, logits of the auxiliary head if there is one, and the gradient of their
+  mean squares with respect to x
+- NAME.grads.safetensors: the gradient for every tensor in memory, 0 for tensors without a gradient
 """
 
 import copy
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from models import randomise, without_chance
+from models import randomise, without_randomness
 from safetensors.torch import save_file
 from torch.nn.functional import interpolate
 
@@ -72,12 +75,12 @@ def build(case):
 
 
 def logits(model, x):
-    """At the size of x, as its loss has them."""
+    """Logits at the size of x, as the model computes them for its loss."""
     return interpolate(model(x).logits, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
 def auxiliary(model, x):
-    """The model itself gives them to its loss alone."""
+    """Logits, and the logits of the auxiliary head, which the model passes only to its loss."""
     kept = []
     handle = model.auxiliary_head.register_forward_hook(lambda module, given, gives: kept.append(gives))
     main = logits(model, x)
@@ -94,7 +97,7 @@ def run(case, folder):
         for key, tensor in model.state_dict().items():
             if ".grn." in key:
                 tensor.normal_(0, 0.5)
-    without_chance(model)
+    without_randomness(model)
     model.save_pretrained(folder / name)
     (folder / name / "model.safetensors").rename(folder / f"{name}.stored.safetensors")
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / f"{name}.live.safetensors")

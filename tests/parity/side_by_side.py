@@ -1,9 +1,9 @@
-"""FPN on EfficientNet-b0 trained by segmentation_models_pytorch and PyTorch, a few steps at a time on request, so that another
-trainer can take turns with it on one machine.
+"""Trains FPN with EfficientNet-b0 by segmentation_models_pytorch and PyTorch, a few steps at a time on request, so that
+another trainer can alternate with it on one machine.
 
-Usage: side_by_side.py FOLDER SEED BATCH SIZE, then on standard input the number of steps to do; each is answered by a line of
-JSON {losses, seconds}. First FOLDER/start.safetensors (weights) and FOLDER/batches.safetensors (x [N, B, 3, S, S], words
-[N, B, S, S]) are written and `ready` is printed.
+Usage: side_by_side.py FOLDER SEED BATCH SIZE. Writes FOLDER/start.safetensors (weights) and FOLDER/batches.safetensors
+(x [N, B, 3, S, S], words [N, B, S, S]) and prints `ready`. Then reads numbers of steps from standard input, and prints a
+line of JSON {losses, seconds} after each.
 """
 import json
 import sys
@@ -25,7 +25,7 @@ model = smp.FPN("efficientnet-b0", encoder_weights=None, classes=CLASSES, decode
 model.encoder._drop_connect_rate = 0.0
 save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, folder / "start.safetensors")
 
-# Blobs that a model can learn: each class is bright at its own place, moved a little by image.
+# Discs that a model can learn: each class is bright at its own place, shifted a little per image.
 rows = torch.arange(size).view(-1, 1).float()
 columns = torch.arange(size).view(1, -1).float()
 masks = torch.zeros(BATCHES, batch, CLASSES, size, size)

@@ -1,4 +1,4 @@
-"""Reads split problems as JSON lines on a file and prints scikit-learn's fold of each member, or `error`."""
+"""Reads split problems as JSON lines from a file; prints for each problem scikit-learn's fold of each member, or `error`."""
 
 import json
 import sys

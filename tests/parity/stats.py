@@ -1,4 +1,7 @@
-"""Reference values for the statistics: cases as JSON on a file named by the first argument, answers as JSON on standard output."""
+"""Reference values for the statistics: reads cases as JSON from the file FILE, prints the results as JSON.
+
+Usage: stats.py FILE
+"""
 import json
 import sys
 import warnings

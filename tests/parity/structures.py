@@ -1,12 +1,16 @@
-"""Models that segmentation_models_pytorch has not, or has not so: for each case of cases.json in FOLDER, what an
-independent writing of the paper, or dynamic_network_architectures, computes in double precision.
+"""References for models that segmentation_models_pytorch does not have in this form: for each case of cases.json in FOLDER,
+writes the results in double precision of an independent implementation from the paper, or of
+dynamic_network_architectures.
 
 usage: structures.py FOLDER SEED
 
-A case is a model's configuration with `name`, `batch`, `height`, `width` and `draw`, the seed of what a training step
-draws. Per case NAME: NAME.weights.safetensors, for models with shared tensors NAME.once.safetensors (each under one
-name), NAME.io.safetensors (x, metadata; every output in both modes; gradients of the sum of the outputs' mean squares)
-and NAME.json (names of parameters and state dict in order, names of the gradients).
+A case is a model's configuration with `name`, `batch`, `height`, `width` and `draw`, the random seed of a training step.
+Files per case NAME:
+- NAME.weights.safetensors: weights
+- NAME.once.safetensors: for models with shared tensors, the weights with one name per tensor
+- NAME.io.safetensors: x, metadata; every output in evaluation and training mode; gradients of the sum of the outputs'
+  mean squares
+- NAME.json: names of parameters and state dict in order, names of the gradients
 """
 
 import json
@@ -35,7 +39,7 @@ NNUNET = {
 
 
 class NnUnet(nn.Module):
-    """nnU-Net's network as its plans for images configure it."""
+    """nnU-Net's network as configured in its plans for 2D images."""
 
     def __new__(cls, case):
         size = {"stages": 8, "features": 32, "max-features": 512, **case.get("nnunet", {})}
@@ -63,7 +67,7 @@ class NnUnet(nn.Module):
 
 
 class Whole(nn.Module):
-    """Encoder, decoder and head of the reference, with what a configuration adds on the way."""
+    """Encoder, decoder and head of the reference, with the optional parts of a configuration."""
 
     def __init__(self, case):
         super().__init__()
@@ -130,7 +134,7 @@ def outputs_of(model, x, table):
 
 
 def randomise(model):
-    """Every tensor away from its trivial start; chance off."""
+    """Sets every tensor to random values instead of trivial initial values; switches off randomness."""
     for name, tensor in model.state_dict().items():
         if name.endswith("running_mean"):
             tensor.normal_(0, 0.1)
@@ -167,7 +171,7 @@ def run(case, folder):
     out = {"x": x, "metadata": table}
     model = model.double()
     precise = x.double().requires_grad_(True)
-    # Evaluation first: a training step moves the running statistics.
+    # Evaluation first: a training step changes the running statistics.
     with torch.no_grad():
         for key, value in outputs_of(model.eval(), precise, table.double()).items():
             out["eval." + key] = value
@@ -193,7 +197,7 @@ def main():
     folder, seed = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(2)
     for case in json.loads((folder / "cases.json").read_text()):
-        # A training step of an earlier case has drawn.
+        # The training step of an earlier case has used random numbers.
         torch.manual_seed(seed)
         run(case, folder)
 

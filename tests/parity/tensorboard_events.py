@@ -1,4 +1,4 @@
-"""What TensorBoard's own reader finds in a folder of event files, as JSON.
+"""Prints the contents of a folder of event files, as read by TensorBoard's own reader, as JSON.
 
 Usage: tensorboard_events.py FOLDER
 """

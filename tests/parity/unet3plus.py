@@ -39,7 +39,7 @@ class Unet3Plus(nn.Module):
         for i in reversed(range(n - 1)):
             size = encoded[i].shape[2:]
             level = self.levels[str(i)]
-            # Finer scales by max pooling, the same as it is, coarser ones (decoded) by bilinear interpolation.
+            # Finer scales by max pooling, the same scale unchanged, coarser (decoded) scales by bilinear interpolation.
             scales = [F.adaptive_max_pool2d(encoded[k], size) for k in range(i)] + [encoded[i]]
             scales += [F.interpolate(decoded[k], size=size, mode="bilinear", align_corners=False) for k in range(i + 1, n)]
             decoded[i] = level.fusion(torch.cat([c(x) for c, x in zip(level.inputs, scales)], 1))

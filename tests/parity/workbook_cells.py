@@ -1,4 +1,4 @@
-"""Prints the cells of the first sheet as openpyxl reads them: JSON, a list of rows.
+"""Prints the cells of a workbook's first sheet, as read by openpyxl: JSON, a list of rows.
 
     workbook_cells.py FILE
 """
@@ -13,7 +13,7 @@ sheet = load_workbook(sys.argv[1]).worksheets[0]
 
 
 def plain(value):
-    # Excel spells control characters as _x0008_; not every version of the library reads that.
+    # Excel writes control characters as _x0008_; not every version of openpyxl decodes them.
     return re.sub("_x([0-9A-Fa-f]{4})_", lambda m: chr(int(m[1], 16)), value) if isinstance(value, str) else value
 
 

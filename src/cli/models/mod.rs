@@ -142,7 +142,7 @@ impl Choice {
     fn open(&self, path: &Path, device: Device) -> anyhow::Result<(Model, Option<WeightsInfo>)> {
         let tensors = read_tensors(path)?;
         let (config, info) = self.config_of(&tensors, path)?;
-        Ok((Model::holding(&config, tensors, path, device)?, info))
+        Ok((Model::from_tensors(&config, tensors, path, device)?, info))
     }
 }
 

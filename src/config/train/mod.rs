@@ -331,7 +331,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("freeze = [{ encoder-stages = 2, until = 0 }]", vec!["freeze", "until"]),
             (
                 "freeze = [{ encoder-stages = 6 }]",
-                vec!["freeze[0].encoder-stages is 6", "efficientnet-b0 go from 1 to 5"],
+                vec!["freeze[0].encoder-stages is 6", "from 1 to 5, the model's depth, for efficientnet-b0"],
             ),
             ("freeze = [{ encoder-stages = 1 }]\n[model]\nencoder = 'mit_b0'", vec!["freeze", "stride 4"]),
             ("freeze = [{ encoder-stages = 1 }]\n[model]\narchitecture = 'nnunet'", vec!["freeze", "show nnunet"]),

@@ -1,4 +1,5 @@
-//! DeepLabV3 and DeepLabV3+: parallel dilated convolutions see several scales at once.
+//! The decoders of DeepLabV3 and DeepLabV3+ (SMP's `DeepLabV3Decoder` and `DeepLabV3PlusDecoder`): parallel
+//! convolutions with several dilations see several scales at once.
 //! L.-C. Chen, G. Papandreou, F. Schroff, H. Adam, Rethinking atrous convolution for semantic image segmentation, 2017.
 //! L.-C. Chen et al., Encoder-decoder with atrous separable convolution for semantic image segmentation, ECCV 2018.
 
@@ -12,10 +13,11 @@ use crate::models::{ModelConfig, ModelError, Path};
 pub const CHANNELS: i64 = 256;
 const RATES: [i64; 3] = [12, 24, 36];
 const DROPOUT: f64 = 0.5;
-/// Channels that the fine features are brought down to, so that they do not outweigh the deep ones.
+/// Channels to which the fine features are reduced, so that they do not outweigh the deep ones.
 const FINE: i64 = 48;
 
-/// Atrous spatial pyramid pooling.
+/// Atrous spatial pyramid pooling: a 1x1 convolution, three dilated 3x3 convolutions and the image's mean, concatenated
+/// and projected.
 pub struct Pyramid {
     point: ConvNormRelu,
     rates: Vec<Dilated>,
@@ -30,7 +32,8 @@ enum Dilated {
 }
 
 impl Pyramid {
-    /// On features of `input` channels; with `separable` dilated convolutions or full ones.
+    /// A pyramid on features with `input` channels; `separable`: with depthwise separable instead of full dilated
+    /// convolutions.
     pub fn new(path: &Path, config: &ModelConfig, input: i64, separable: bool) -> Result<Self, ModelError> {
         let branches = path / "convs";
         let point = ConvNormRelu::new(&(&branches / 0), input, CHANNELS, 1)?;
@@ -66,14 +69,14 @@ impl Pyramid {
     }
 }
 
-/// The pyramid on the deepest feature, one more convolution.
+/// DeepLabV3: the pyramid on the deepest feature, then a 3x3 convolution.
 pub struct DeepLabV3 {
     pyramid: Pyramid,
     last: ConvNormRelu,
 }
 
 impl DeepLabV3 {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest = channels[channels.len() - 1];
         let options = ConvOptions::without_bias().padding(1);
@@ -95,7 +98,7 @@ impl Decoder for DeepLabV3 {
     }
 }
 
-/// The pyramid on the deepest feature, joined with the feature at stride 4.
+/// DeepLabV3+: the pyramid on the deepest feature, concatenated with the feature at stride 4.
 pub struct DeepLabV3Plus {
     pyramid: Pyramid,
     deep: SeparableConvNormRelu,
@@ -106,7 +109,7 @@ pub struct DeepLabV3Plus {
 }
 
 impl DeepLabV3Plus {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest = channels[channels.len() - 1];
         Ok(DeepLabV3Plus {
@@ -128,6 +131,6 @@ impl Decoder for DeepLabV3Plus {
         let deep = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/16, W/16] or H/8, W/8
         let deep = bilinear_by(&self.deep.forward(&deep, train)?, self.upsampling, true)?; // [B, 256, H/4, W/4]
         let fine = self.fine.forward(&features[2], train)?; // [B, 48, H/4, W/4]
-        self.joined.forward(&Tensor::f_cat(&[deep, fine], 1)?, train)
+        self.joined.forward(&Tensor::f_cat(&[deep, fine], 1)?, train) // [B, 256, H/4, W/4]
     }
 }

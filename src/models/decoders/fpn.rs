@@ -1,4 +1,4 @@
-//! Feature pyramid network for segmentation.
+//! The decoder of the feature pyramid network for segmentation (SMP's `FPNDecoder`).
 //! A. Kirillov, R. Girshick, K. He, P. Dollár, Panoptic feature pyramid networks, CVPR 2019.
 
 use tch::Tensor;
@@ -12,19 +12,19 @@ const SEGMENTATION: i64 = 128;
 const GROUPS: i64 = 32;
 const DROPOUT: f64 = 0.2;
 
-/// The four deepest features at one width, summed top down; each level brought to the finest one's size and all
-/// added.
+/// The four deepest features are projected to one width and summed from the deepest to the finest. Each level is
+/// enlarged to the size of the finest, and all levels are added.
 pub struct Fpn {
     top: Conv2d,
     /// 1x1 convolutions of the next three features, deepest first.
     lateral: Vec<Conv2d>,
-    /// One chain a level, deepest first: 3, 2, 1 and 0 doublings.
+    /// One chain of blocks per level, deepest first: 3, 2, 1 and 0 doublings of the size.
     levels: Vec<Vec<Block>>,
     dropout: f64,
 }
 
 impl Fpn {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest_first: Vec<i64> = channels.iter().rev().copied().collect();
         let top = Conv2d::new(&(path / "p5"), deepest_first[0], PYRAMID, 1, ConvOptions::default())?;
@@ -60,14 +60,14 @@ impl Decoder for Fpn {
         for ((lateral, chain), feature) in self.lateral.iter().zip(&self.levels[1..]).zip(features) {
             pyramid = nearest_by(&pyramid, 2)?.f_add_(&lateral.forward(feature)?)?; // [B, 256, H/16 .. H/4, ..]
             let level = chain.iter().try_fold(pyramid.shallow_clone(), |x, b| b.forward(&x))?;
-            // In place: the sum is all that is needed of its terms, in either direction.
+            // In place: neither the forward nor the backward pass needs the terms of the sum again.
             merged = merged.f_add_(&level)?; // [B, 128, H/4, W/4]
         }
         Ok(channel_dropout(merged, self.dropout, train)?)
     }
 }
 
-/// 3x3 convolution, group norm, ReLU, and a doubling of the size where asked.
+/// 3x3 convolution, group norm, ReLU and, if `doubles`, a doubling of the size.
 struct Block {
     convolution: Conv2d,
     norm: GroupNorm,
@@ -84,6 +84,7 @@ impl Block {
         })
     }
 
+    /// `[B, input, h, w]` to `[B, 128, h, w]`, or `[B, 128, 2h, 2w]` if it doubles the size.
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let x = self.norm.forward(&self.convolution.forward(x)?)?.f_relu_()?;
         if self.doubles { Ok(bilinear_by(&x, 2, true)?) } else { Ok(x) }

@@ -1,4 +1,5 @@
-//! LinkNet. A. Chaurasia, E. Culurciello, VCIP 2017.
+//! The decoder of LinkNet (SMP's `LinknetDecoder`). A. Chaurasia, E. Culurciello, LinkNet: exploiting encoder
+//! representations for efficient semantic segmentation, VCIP 2017.
 
 use tch::Tensor;
 
@@ -8,18 +9,18 @@ use crate::models::{ModelError, Path};
 
 const CHANNELS: i64 = 32;
 
-/// Steps up through a narrow transposed convolution, each added to the encoder's feature of its size.
+/// Each step doubles the size by a narrow transposed convolution and adds the encoder's feature of that size.
 pub struct Linknet {
     /// Deepest first.
     blocks: Vec<Block>,
 }
 
 impl Linknet {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, channels: &[i64]) -> Result<Self, ModelError> {
         let mut chain: Vec<i64> = channels[1..].iter().rev().copied().collect();
         for index in 1..chain.len() {
-            // No feature at that stride: the stream keeps its width and nothing is added.
+            // There is no feature at this stride: the width stays and nothing is added.
             if chain[index] == 0 {
                 chain[index] = chain[index - 1];
             }
@@ -40,7 +41,7 @@ impl Decoder for Linknet {
         let mut deepest_first = features[1..].iter().rev();
         let mut x = deepest_first.next().expect("an encoder gives features").shallow_clone();
         for block in &self.blocks {
-            x = block.forward(&x, train)?;
+            x = block.forward(&x, train)?; // [B, C, H/16 .. H, ..]
             if let Some(skip) = deepest_first.next().filter(|skip| skip.size()[1] > 0) {
                 x = x.f_add(skip)?;
             }
@@ -49,7 +50,8 @@ impl Decoder for Linknet {
     }
 }
 
-/// To a quarter of the channels, to twice the size, to the channels wanted.
+/// A 1x1 convolution to a quarter of the channels, a transposed convolution to twice the size, a 1x1 convolution to the
+/// output channels.
 struct Block {
     narrow: ConvNormRelu,
     double: ConvTranspose2d,
@@ -68,8 +70,9 @@ impl Block {
         })
     }
 
+    /// `[B, input, h, w]` to `[B, output, 2h, 2w]`.
     fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let x = self.double.forward(&self.narrow.forward(x, train)?)?;
+        let x = self.double.forward(&self.narrow.forward(x, train)?)?; // [B, input / 4, 2h, 2w]
         let x = self.double_norm.forward(&x, train)?.f_relu_()?;
         self.widen.forward(&x, train)
     }

@@ -1,5 +1,5 @@
-//! Multi-scale attention network. T. Fan, G. Wang, Y. Li, H. Wang, MA-Net: a multi-scale attention network for liver
-//! and tumor segmentation, IEEE Access 2020.
+//! The decoder of the multi-scale attention network (SMP's `MAnetDecoder`). T. Fan, G. Wang, Y. Li, H. Wang, MA-Net: a
+//! multi-scale attention network for liver and tumor segmentation, IEEE Access 2020.
 
 use tch::{Kind, Tensor};
 
@@ -11,7 +11,8 @@ use crate::models::{ModelError, Path};
 const POSITION_CHANNELS: i64 = 64;
 const REDUCTION: i64 = 16;
 
-/// Attention between all positions of the deepest feature, then a U-Net whose skips weigh its channels.
+/// Attention between all positions of the deepest feature, then the steps of a U-Net, in which the skip connections
+/// weight the channels.
 pub struct MaNet {
     center: PositionAttention,
     /// Deepest first.
@@ -20,7 +21,7 @@ pub struct MaNet {
 }
 
 impl MaNet {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest_first: Vec<i64> = channels[1..].iter().rev().copied().collect();
         let center = PositionAttention::new(&(path / "center"), deepest_first[0])?;
@@ -44,13 +45,13 @@ impl Decoder for MaNet {
         let mut deepest_first = features[1..].iter().rev();
         let mut x = self.center.forward(deepest_first.next().expect("an encoder gives features"))?;
         for block in &self.blocks {
-            x = block.forward(&x, deepest_first.next(), train)?;
+            x = block.forward(&x, deepest_first.next(), train)?; // [B, 256 .. 16, H/16 .. H, ..]
         }
         Ok(x)
     }
 }
 
-/// Every position looks at every other one.
+/// Attention of each position to all positions.
 struct PositionAttention {
     top: Conv2d,
     center: Conv2d,
@@ -70,22 +71,24 @@ impl PositionAttention {
         })
     }
 
+    /// `[B, C, h, w]` to the same shape.
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let size = x.size();
         let (batch, positions) = (size[0], size[2] * size[3]);
         let rows = |x: Tensor| x.f_flatten(2, -1)?.f_transpose(1, 2); // [B, h w, channels]
         let top = self.top.forward(x)?.f_flatten(2, -1)?; // [B, 64, h w]
-        let center = rows(self.center.forward(x)?)?;
-        let bottom = rows(self.bottom.forward(x)?)?;
-        // One softmax over all pairs of an image, as the reference does.
+        let center = rows(self.center.forward(x)?)?; // [B, h w, 64]
+        let bottom = rows(self.bottom.forward(x)?)?; // [B, h w, C]
+        // One softmax over all pairs of positions of an image, as in the reference.
         let weights = center.f_matmul(&top)?.f_view([batch, -1])?.f_softmax(1, None::<Kind>)?;
         let mixed = weights.f_view([batch, positions, positions])?.f_matmul(&bottom)?; // [B, h w, channels]
-        // The reference reads the rows of positions as maps of channels; its checkpoints are trained so.
+        // The reference reshapes `[h w, C]` to `[C, h, w]` without a transposition; its checkpoints are trained with
+        // that.
         Ok(self.last.forward(&x.f_add(&mixed.f_reshape(&size)?)?)?)
     }
 }
 
-/// Squeeze and excitation without its product: one weight a channel.
+/// The weights of squeeze and excitation: one per channel.
 struct ChannelWeights {
     squeeze: Conv2d,
     excite: Conv2d,
@@ -107,7 +110,7 @@ impl ChannelWeights {
     }
 }
 
-/// A step up, its channels weighed by its own and the skip's content.
+/// A step of the decoder, whose channels are weighted by its own content and that of the skip connection.
 struct Block {
     fusion: Option<Fusion>,
     convolutions: [ConvNormRelu; 2],
@@ -148,8 +151,8 @@ impl Block {
             (Some(fusion), Some(skip)) => {
                 let x = fusion.narrow.forward(&fusion.wide.forward(x, train)?, train)?;
                 let x = nearest_by(&x, 2)?; // [B, skip, 2h, 2w]
-                let weights = fusion.of_input.forward(&x)?.f_add(&fusion.of_skip.forward(skip)?)?;
-                Tensor::f_cat(&[&x.f_mul(&weights)?, skip], 1)?
+                let weights = fusion.of_input.forward(&x)?.f_add(&fusion.of_skip.forward(skip)?)?; // [B, skip, 1, 1]
+                Tensor::f_cat(&[&x.f_mul(&weights)?, skip], 1)? // [B, 2 skip, 2h, 2w]
             }
             _ => nearest_by(x, 2)?,
         };

@@ -1,4 +1,5 @@
-//! Decoders: features at strides 1 to 32 in, one feature map out. Each reads only the encoder's channels.
+//! Decoders: features at strides 1 to 32 in, one feature map out. A decoder depends on the encoder only through the
+//! channels of its features.
 
 mod deeplab;
 mod fpn;
@@ -21,20 +22,21 @@ use tch::Tensor;
 use super::heads::HeadShape;
 use super::{DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
-/// What follows an encoder.
+/// The part of a model between the encoder and the head.
 pub trait Decoder: Send {
-    /// Channels of what it gives.
+    /// Channels of its output.
     fn channels(&self) -> i64;
-    /// One map from the encoder's features (index = log2 of the stride), at the stride of the architecture's head.
+    /// One feature map from the encoder's features (index = log2 of the stride), with the stride that the
+    /// architecture's head expects.
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError>;
-    /// As [`Decoder::forward`], with what auxiliary heads say, `[B, classes, h, w]` each, finest first. Most decoders have
-    /// none.
+    /// As [`Decoder::forward`], with the logits of auxiliary heads, `[B, classes, h, w]` each, finest first. Most
+    /// decoders have no auxiliary heads.
     fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         Ok((self.forward(features, train)?, Vec::new()))
     }
 }
 
-/// The decoder `kind` of `config` for features of these channels.
+/// Builds the decoder `kind` of `config` for features with these channels.
 pub fn build(
     path: &Path,
     kind: DecoderKind,
@@ -62,12 +64,12 @@ pub fn build(
     })
 }
 
-/// The head that follows the decoder `kind`.
+/// The shape of the head after the decoder `kind`.
 pub fn head(kind: DecoderKind, config: &ModelConfig) -> HeadShape {
     let (kernel, upsampling) = match kind {
         DecoderKind::Unet | DecoderKind::UnetPlusPlus | DecoderKind::MaNet => (3, 1),
         DecoderKind::Linknet => (1, 1),
-        // From the finest of the four deepest features.
+        // The finest of the four deepest features has this stride.
         DecoderKind::Fpn => (1, 1 << (config.depth() - 3)),
         DecoderKind::DeepLabV3Plus
         | DecoderKind::UperNet

@@ -1,4 +1,4 @@
-//! Object-contextual representations: each pixel is described by the objects it belongs to.
+//! HRNet with object-contextual representations: each pixel is described by the objects that it belongs to.
 //! Y. Yuan, X. Chen, J. Wang, Object-contextual representations for semantic segmentation, ECCV 2020.
 
 use tch::{TchError, Tensor};
@@ -13,9 +13,9 @@ const CHANNELS: i64 = 512;
 const KEYS: i64 = 256;
 const DROPOUT: f64 = 0.05;
 
-/// The branches of an HRNet joined at stride 4. An auxiliary head says where each class is, which gives one
-/// representation a class; each pixel takes from these by its likeness to them. Classes may overlap: each has its own
-/// softmax over the pixels.
+/// The branches of an HRNet are concatenated at stride 4. An auxiliary head predicts the region of each class, from
+/// which one representation per class is computed; each pixel gets a mean of these representations, weighted by its
+/// similarity to them. Classes may overlap: each has its own softmax over the pixels.
 pub struct Ocr {
     auxiliary: Auxiliary,
     pixels: ConvNormRelu,
@@ -25,7 +25,7 @@ pub struct Ocr {
 }
 
 impl Ocr {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let joined = channels[2..].iter().sum();
         let pixels = ConvOptions::default().padding(1);
@@ -62,13 +62,13 @@ impl Decoder for Ocr {
     }
 }
 
-/// A 1x1 convolution at `index` of a sequence and, beside it, a sequence of a norm and ReLU.
+/// A 1x1 convolution at `index` of a sequence, followed by a nested sequence of a norm and ReLU.
 fn nested(path: &Path, index: usize, input: i64, output: i64) -> Result<ConvNormRelu, ModelError> {
     let names = [index.to_string(), format!("{}.0", index + 1)];
     ConvNormRelu::named(path, names.each_ref().map(String::as_str), input, output, 1, ConvOptions::without_bias())
 }
 
-/// Logits of where each class is: the soft object regions.
+/// Auxiliary head: logits of the region of each class (the paper's soft object regions).
 struct Auxiliary {
     hidden: ConvNormRelu,
     classify: Conv2d,
@@ -87,24 +87,24 @@ impl Auxiliary {
     }
 }
 
-/// One representation a class, `[B, C, K, 1]`: the mean of the `pixels`, `[B, C, H, W]`, weighted by the softmax over all
-/// pixels of the class's `regions`, `[B, K, H, W]` (equation 1 of the paper).
+/// One representation per class, `[B, C, K, 1]`: the mean of the `pixels`, `[B, C, H, W]`, weighted by the softmax over
+/// all pixels of the class's `regions`, `[B, K, H, W]` (equation 1 of the paper).
 fn gather(pixels: &Tensor, regions: &Tensor) -> Result<Tensor, TchError> {
     let weights = regions.f_flatten(2, -1)?.f_softmax(-1, None)?; // [B, K, N]
     let objects = pixels.f_flatten(2, -1)?.f_matmul(&weights.f_transpose(1, 2)?)?; // [B, C, K]
     objects.f_unsqueeze(3)
 }
 
-/// The mean of the `values`, `[B, C, K]`, for each pixel by the softmax over the classes of the likeness of its `queries`,
-/// `[B, C, N]`, to the `keys`, `[B, C, K]`: `[B, C, N]` (equations 2 and 3). Channels stay before pixels
-/// throughout, so that nothing is copied into another order.
+/// For each pixel the mean of the `values`, `[B, C, K]`, weighted by the softmax over the classes of the similarity of
+/// its `queries`, `[B, C, N]`, to the `keys`, `[B, C, K]`: `[B, C, N]` (equations 2 and 3 of the paper). Channels stay
+/// before pixels, so that nothing has to be copied into another order.
 fn dot_product_attention(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor, TchError> {
     let scale = 1.0 / (keys.size()[1] as f64).sqrt();
-    let likeness = keys.f_mul_scalar(scale)?.f_transpose(1, 2)?.f_matmul(queries)?; // [B, K, N]
-    values.f_matmul(&likeness.f_softmax(1, None)?)
+    let similarity = keys.f_mul_scalar(scale)?.f_transpose(1, 2)?.f_matmul(queries)?; // [B, K, N]
+    values.f_matmul(&similarity.f_softmax(1, None)?)
 }
 
-/// Pixels look at objects.
+/// Attention of pixels to objects.
 struct ObjectAttention {
     query: [ConvNormRelu; 2],
     key: [ConvNormRelu; 2],
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pixel_takes_from_the_objects_it_is_like() {
+    fn a_pixel_attends_to_similar_objects() {
         let (queries, keys, values) = (random(&[2, 4, 6]), random(&[2, 4, 3]), random(&[2, 4, 3]));
         let context = dot_product_attention(&queries, &keys, &values).unwrap();
         assert_eq!(context.size(), [2, 4, 6]);
         let at = |x: &Tensor, b, c, n| x.double_value(&[b, c, n]);
         for (b, n) in [(0, 0), (0, 5), (1, 2)] {
-            let likeness = |k| (0..4).map(|c| at(&queries, b, c, n) * at(&keys, b, c, k)).sum::<f64>() / 2.0;
-            let weights = softmax(&(0..3).map(likeness).collect::<Vec<_>>());
+            let similarity = |k| (0..4).map(|c| at(&queries, b, c, n) * at(&keys, b, c, k)).sum::<f64>() / 2.0;
+            let weights = softmax(&(0..3).map(similarity).collect::<Vec<_>>());
             for c in 0..4 {
                 let mean: f64 = weights.iter().zip(0..3).map(|(w, k)| w * at(&values, b, c, k)).sum();
                 assert!((at(&context, b, c, n) - mean).abs() < 1e-12);

@@ -1,4 +1,5 @@
-//! Pyramid attention network. H. Li, P. Xiong, J. An, L. Wang, BMVC 2018.
+//! The decoder of the pyramid attention network (SMP's `PANDecoder`). H. Li, P. Xiong, J. An, L. Wang, Pyramid
+//! attention network for semantic segmentation, BMVC 2018.
 
 use tch::Tensor;
 
@@ -14,7 +15,7 @@ fn layer(path: &Path, input: i64, output: i64, kernel: i64) -> Result<ConvNormRe
     ConvNormRelu::named(path, ["conv", "bn"], input, output, kernel, options)
 }
 
-/// Attention over a pyramid of the deepest feature, then a gated step for each finer one down to stride 4.
+/// Pyramid attention on the deepest feature, then a gated step for each finer feature down to stride 4.
 pub struct Pan {
     attention: PyramidAttention,
     /// Deepest first.
@@ -22,7 +23,7 @@ pub struct Pan {
 }
 
 impl Pan {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, channels: &[i64]) -> Result<Self, ModelError> {
         let channels = &channels[2..];
         let attention = PyramidAttention::new(&(path / "fpa"), channels[channels.len() - 1])?;
@@ -50,7 +51,8 @@ impl Decoder for Pan {
     }
 }
 
-/// Weighs each pixel by what a small pyramid of single-channel maps says, and adds the mean of the image.
+/// Multiplies each pixel by a weight from a small pyramid of single-channel maps, and adds the projected mean of the
+/// image.
 struct PyramidAttention {
     global: ConvNormRelu,
     middle: ConvNormRelu,
@@ -81,17 +83,17 @@ impl PyramidAttention {
         let global = self.global.forward(&x.f_adaptive_avg_pool2d([1, 1])?, train)?; // [B, 32, 1, 1]
         let middle = self.middle.forward(x, train)?; // [B, 32, h, w]
         let half = self.down[0].forward(&halve(x)?, train)?; // [B, 1, h/2, w/2]
-        let quarter = self.down[1].forward(&halve(&half)?, train)?;
-        let eighth = self.down[2].forward(&halve(&quarter)?, train)?;
+        let quarter = self.down[1].forward(&halve(&half)?, train)?; // [B, 1, h/4, w/4]
+        let eighth = self.down[2].forward(&halve(&quarter)?, train)?; // [B, 1, h/8, w/8]
         let eighth = self.down[3].forward(&eighth, train)?;
         let up = bilinear(&eighth, height / 4, width / 4, true)?.f_add(&self.across[0].forward(&quarter, train)?)?;
         let up = bilinear(&up, height / 2, width / 2, true)?.f_add(&self.across[1].forward(&half, train)?)?;
-        let weight = bilinear(&up, height, width, true)?;
+        let weight = bilinear(&up, height, width, true)?; // [B, 1, h, w]
         Ok(middle.f_mul(&weight)?.f_add(&global)?)
     }
 }
 
-/// Fine features, their channels weighed by the deep ones, added to the deep ones.
+/// Fine features whose channels are weighted by the deep ones, plus the enlarged deep features.
 struct Gate {
     weigh: ConvNormRelu,
     fine: ConvNormRelu,
@@ -105,9 +107,11 @@ impl Gate {
         })
     }
 
+    /// `fine`, `[B, input, h, w]`, and the same or smaller `deep`, `[B, 32, ..]`, to `[B, 32, h, w]`.
     fn forward(&self, fine: &Tensor, deep: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let up = bilinear_to(deep, fine, true)?;
-        let fine = self.fine.forward(fine, train)?;
+        let up = bilinear_to(deep, fine, true)?; // [B, 32, h, w]
+        let fine = self.fine.forward(fine, train)?; // [B, 32, h, w]
+        // [B, 32, 1, 1]
         let weight = self.weigh.forward_linear(&deep.f_adaptive_avg_pool2d([1, 1])?, train)?.f_sigmoid()?;
         Ok(fine.f_mul(&weight)?.f_add_(&up)?)
     }

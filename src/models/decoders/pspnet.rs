@@ -1,4 +1,5 @@
-//! Pyramid scene parsing network. H. Zhao, J. Shi, X. Qi, X. Wang, J. Jia, CVPR 2017.
+//! The decoder of the pyramid scene parsing network (SMP's `PSPDecoder`). H. Zhao, J. Shi, X. Qi, X. Wang, J. Jia,
+//! Pyramid scene parsing network, CVPR 2017.
 
 use tch::Tensor;
 
@@ -9,9 +10,9 @@ use crate::models::{ModelConfig, ModelError, Path};
 const CHANNELS: i64 = 512;
 const DROPOUT: f64 = 0.2;
 
-/// The deepest feature joined with its means over the image and over grids of 2, 3 and 6 cells a side.
+/// The deepest feature concatenated with its means over the whole image and over grids of 2 x 2, 3 x 3 and 6 x 6 cells.
 pub struct PspNet {
-    /// The mean of the whole image has no statistics over pixels, so it goes without a norm.
+    /// The layer on the mean of the whole image, which has no norm: a single position has no statistics over pixels.
     whole: Conv2d,
     grids: Vec<(i64, ConvNormRelu)>,
     last: ConvNormRelu,
@@ -19,7 +20,7 @@ pub struct PspNet {
 }
 
 impl PspNet {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let input = channels[channels.len() - 1];
         let blocks = path / "psp" / "blocks";
@@ -41,11 +42,11 @@ impl Decoder for PspNet {
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let x = &features[features.len() - 1]; // [B, C, h, w]
-        let whole = self.whole.forward(&x.f_adaptive_avg_pool2d([1, 1])?)?.f_relu_()?;
+        let whole = self.whole.forward(&x.f_adaptive_avg_pool2d([1, 1])?)?.f_relu_()?; // [B, C/4, 1, 1]
         let mut parts = vec![bilinear_to(&whole, x, true)?];
         for (cells, layer) in &self.grids {
             let pooled = layer.forward(&x.f_adaptive_avg_pool2d([*cells, *cells])?, train)?;
-            parts.push(bilinear_to(&pooled, x, true)?);
+            parts.push(bilinear_to(&pooled, x, true)?); // [B, C/4, h, w]
         }
         parts.push(x.shallow_clone());
         let x = self.last.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, 512, h, w]

@@ -1,4 +1,4 @@
-//! SegFormer's decoder: nothing but linear layers.
+//! SegFormer's decoder (SMP's `SegformerDecoder`, transformers' `SegformerDecodeHead`): linear layers only.
 //! E. Xie et al., SegFormer: simple and efficient design for semantic segmentation with transformers, NeurIPS 2021.
 
 use tch::Tensor;
@@ -7,7 +7,7 @@ use super::Decoder;
 use crate::models::layers::{Conv2d, ConvOptions, Linear, Norm2d, bilinear, dropout};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
-/// Width and dropout: SMP's are the same for all encoders; transformers' are those of the paper.
+/// Width and dropout rate. SMP has the same for all encoders; transformers has those of the paper.
 fn shape(config: &ModelConfig) -> (i64, f64) {
     match (config.architecture, config.backbone()) {
         (Architecture::Decoder(DecoderKind::SegformerTransformers), Some(EncoderKind::MitB0 | EncoderKind::MitB1)) => {
@@ -18,7 +18,7 @@ fn shape(config: &ModelConfig) -> (i64, f64) {
     }
 }
 
-/// Every feature brought to one width and to stride 4, joined, mixed.
+/// Every feature is projected to one width and enlarged to stride 4; a 1x1 convolution mixes their concatenation.
 pub struct Segformer {
     /// Deepest first.
     linear: Vec<Linear>,
@@ -29,7 +29,8 @@ pub struct Segformer {
 }
 
 impl Segformer {
-    /// `channels` of the features at strides 1, 2, 4, ...; a missing one at stride 2 has 0.
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …; a missing feature at stride 2 has 0
+    /// channels.
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let (width, dropout) = shape(config);
         let deepest_first = channels[1..].iter().rev().filter(|c| **c > 0);
@@ -53,8 +54,9 @@ impl Decoder for Segformer {
         let size = features[0].size();
         let (height, width) = (size[2] / 4, size[3] / 4);
         let deepest_first = features[1..].iter().rev().filter(|x| x.size()[1] > 0);
-        // A 1x1 convolution of joined maps is the sum of one of each, and it may stand before the interpolation: each
-        // level is mixed at its own size, and the joined map of four times the channels is never made.
+        // A 1x1 convolution of concatenated maps is the sum of one convolution per map, and it can be applied before
+        // the interpolation. So each level is mixed at its own size, and the concatenation with four times the channels
+        // is never built.
         let mut sum: Option<Tensor> = None;
         for (index, (linear, feature)) in self.linear.iter().zip(deepest_first).enumerate() {
             let level = linear.forward_map(feature)?; // [B, C, h, w]

@@ -1,4 +1,5 @@
-//! U-Net. O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015.
+//! The decoder of U-Net (SMP's `UnetDecoder`). O. Ronneberger, P. Fischer, T. Brox, U-Net: convolutional networks for
+//! biomedical image segmentation, MICCAI 2015.
 
 use tch::Tensor;
 
@@ -6,7 +7,7 @@ use super::Decoder;
 use super::unet_block::{CHANNELS, UnetBlock};
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// One step up a stage, each joined with the encoder's feature of its size.
+/// One block per stage, each of which doubles the size and concatenates the encoder's feature of that size.
 pub struct Unet {
     /// Deepest first.
     blocks: Vec<UnetBlock>,
@@ -14,7 +15,7 @@ pub struct Unet {
 }
 
 impl Unet {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest_first: Vec<i64> = channels[1..].iter().rev().copied().collect();
         let mut blocks = Vec::new();

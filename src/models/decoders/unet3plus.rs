@@ -1,9 +1,9 @@
-//! UNet 3+: every level of the way up sees the features of all scales.
+//! The decoder of UNet 3+: every level reads the features of all scales.
 //! H. Huang et al., UNet 3+: a full-scale connected UNet for medical image segmentation, ICASSP 2020.
 //!
-//! The levels are the encoder's features from stride 2, or from 4 where there is none at 2, up to the deepest. The
-//! classification-guided module is left out: it answers whether the one organ is in the image, and a hand has all its
-//! bones.
+//! There is one level per feature of the encoder, from stride 2 (or 4 if there is no feature at stride 2) to the
+//! deepest. The paper's classification-guided module is left out: it predicts whether the only organ is present in the
+//! image, and a hand has all its bones.
 
 use tch::Tensor;
 
@@ -11,20 +11,22 @@ use super::Decoder;
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Scheme, bilinear_by};
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// Channels that each scale brings to a level.
+/// Channels that each scale contributes to a level.
 const CHANNELS: i64 = 64;
 
-/// The levels above the deepest, each from all scales.
+/// The levels finer than the deepest, each computed from all scales.
 pub struct Unet3Plus {
     /// Deepest first.
     levels: Vec<Level>,
-    /// Heads of deep supervision on every level but the finest, finest first, the deepest feature's last; empty without.
+    /// Heads of deep supervision on every level except the finest, finest first; the last reads the deepest feature.
+    /// Empty without deep supervision.
     heads: Vec<Conv2d>,
     channels: i64,
 }
 
 impl Unet3Plus {
-    /// `channels` of the features at strides 1, 2, 4, ...; a missing one at stride 2 has 0.
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …; a missing feature at stride 2 has 0
+    /// channels.
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let scales: Vec<i64> = channels[1..].iter().copied().filter(|c| *c > 0).collect();
         let count = scales.len();
@@ -34,7 +36,8 @@ impl Unet3Plus {
             let place = path / "levels" / level;
             let mut inputs = Vec::new();
             for (scale, width) in scales.iter().copied().enumerate() {
-                // Finer and equal scales are the encoder's, coarser ones come from the way up, which starts with the deepest.
+                // Finer and equal scales are the encoder's features; coarser ones are levels of the decoder, which
+                // starts with the deepest feature.
                 let width = if scale <= level || scale + 1 == count { width } else { joined };
                 inputs.push(ConvNormRelu::new(&(&place / "inputs" / scale), width, CHANNELS, 3)?);
             }
@@ -51,13 +54,13 @@ impl Unet3Plus {
         Ok(Unet3Plus { levels, heads, channels: joined })
     }
 
-    /// The levels, finest first: `[B, 64 n, H/2, W/2]` and so on; the last is the deepest feature.
-    fn rise(&self, features: &[Tensor], train: bool) -> Result<Vec<Tensor>, ModelError> {
+    /// The outputs of the n levels, finest first: `[B, 64 n, H/2, W/2]` and so on; the last is the deepest feature.
+    fn decode(&self, features: &[Tensor], train: bool) -> Result<Vec<Tensor>, ModelError> {
         let scales: Vec<&Tensor> = features[1..].iter().filter(|x| x.size()[1] > 0).collect();
         let mut maps: Vec<Tensor> = scales.iter().map(|x| x.shallow_clone()).collect();
         for (index, level) in self.levels.iter().enumerate() {
             let target = scales.len() - 2 - index;
-            // Below `target` the maps are still the encoder's, above it already those of the way up.
+            // Maps up to `target` are still the encoder's features; later ones are already levels of the decoder.
             maps[target] = level.forward(&maps, target, train)?;
         }
         Ok(maps)
@@ -70,26 +73,26 @@ impl Decoder for Unet3Plus {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
-        Ok(self.rise(features, train)?.swap_remove(0))
+        Ok(self.decode(features, train)?.swap_remove(0))
     }
 
-    /// The side outputs are left at their own size.
+    /// The auxiliary logits keep their own sizes.
     fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
-        let mut maps = self.rise(features, train)?;
+        let mut maps = self.decode(features, train)?;
         let outputs = self.heads.iter().zip(&maps[1..]).map(|(head, map)| head.forward(map));
         let outputs = outputs.collect::<Result<_, _>>()?;
         Ok((maps.swap_remove(0), outputs))
     }
 }
 
-/// A convolution for each scale, and one over all together.
+/// One convolution per scale, and one over their concatenation.
 struct Level {
     inputs: Vec<ConvNormRelu>,
     fusion: ConvNormRelu,
 }
 
 impl Level {
-    /// `maps` of all scales, finest first, to a map of the size of the one at `target`.
+    /// `maps` of all scales, finest first, to one map with the size of the map at `target`.
     fn forward(&self, maps: &[Tensor], target: usize, train: bool) -> Result<Tensor, ModelError> {
         let mut parts = Vec::new();
         for (scale, (map, layer)) in maps.iter().zip(&self.inputs).enumerate() {

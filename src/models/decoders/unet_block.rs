@@ -1,4 +1,4 @@
-//! What `unet` and `unetplusplus` share: a step up with a skip.
+//! The block of `unet` and `unetplusplus`: a step of the decoder with a skip connection.
 //! O. Ronneberger, P. Fischer, T. Brox, U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015.
 
 use tch::Tensor;
@@ -6,17 +6,18 @@ use tch::Tensor;
 use crate::models::layers::{ConvNormRelu, SpatialChannelGate, nearest_by};
 use crate::models::{Attention, ModelConfig, ModelError, Path};
 
-/// Channels of a U-Net's decoder from the deepest block up.
+/// Output channels of the blocks of a U-Net's decoder, deepest first.
 pub const CHANNELS: [i64; 5] = [256, 128, 64, 32, 16];
 
-/// A step up of the U-Nets: doubled size, joined with a skip, two convolutions, gates around them where asked.
+/// Doubles the size, concatenates the skip connections, applies two convolutions; with `attention`, a gate before and
+/// after them.
 pub struct UnetBlock {
     convolutions: [ConvNormRelu; 2],
     gates: Option<[SpatialChannelGate; 2]>,
 }
 
 impl UnetBlock {
-    /// From `input` channels and a skip of `skip` (0: none).
+    /// A block for `input` channels and skip connections with `skip` channels in total (0: none).
     pub fn new(path: &Path, config: &ModelConfig, input: i64, skip: i64, output: i64) -> Result<Self, ModelError> {
         let joined = input + skip;
         let convolution = |name: &str, from| ConvNormRelu::new(&(path / name), from, output, 3);
@@ -37,7 +38,7 @@ impl UnetBlock {
         let [first, second] = &self.convolutions;
         if !skips.is_empty() {
             let parts: Vec<&Tensor> = std::iter::once(&x).chain(skips.iter().copied()).collect();
-            x = Tensor::f_cat(&parts, 1)?;
+            x = Tensor::f_cat(&parts, 1)?; // [B, input + skip, 2h, 2w]
             if let Some([before, _]) = &self.gates {
                 x = before.forward(&x)?;
             }

@@ -1,4 +1,5 @@
-//! U-Net++. Z. Zhou, M. M. R. Siddiquee, N. Tajbakhsh, J. Liang, DLMIA 2018.
+//! The decoder of U-Net++ (SMP's `UnetPlusPlusDecoder`). Z. Zhou, M. M. R. Siddiquee, N. Tajbakhsh, J. Liang, UNet++: a
+//! nested U-Net architecture for medical image segmentation, DLMIA 2018.
 
 use std::collections::HashMap;
 
@@ -8,18 +9,19 @@ use super::Decoder;
 use super::unet_block::{CHANNELS, UnetBlock};
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// A grid of steps up. Node (d, l) stands at the size of encoder feature l + 1, counted from the deepest; it takes
-/// node (d, l - 1) from below and every node (d + 1.., l) of its size with the feature itself.
+/// A grid of U-Net blocks. Node (d, l) has the size of the encoder's feature l + 1, counted from the deepest. Its
+/// inputs are node (d, l - 1) of half the size and, as skip connections, every node (d + 1.., l) and the encoder's
+/// feature of its own size.
 pub struct UnetPlusPlus {
     nodes: HashMap<(usize, usize), UnetBlock>,
     last: UnetBlock,
-    /// Number of skips.
+    /// Number of levels with skip connections.
     levels: usize,
     channels: i64,
 }
 
 impl UnetPlusPlus {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest_first: Vec<i64> = channels[1..].iter().rev().copied().collect();
         let levels = deepest_first.len() - 1;
@@ -31,7 +33,7 @@ impl UnetPlusPlus {
             for depth in 0..=level {
                 let (input, output) =
                     if depth == 0 { (below(level), CHANNELS[level]) } else { (skips[level - 1], skips[level]) };
-                // Where the encoder has no feature of that size there are no nodes either.
+                // If the encoder has no feature of this size, there are no nodes either.
                 if output == 0 {
                     continue;
                 }

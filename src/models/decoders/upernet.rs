@@ -1,4 +1,5 @@
-//! UPerNet. T. Xiao, Y. Liu, B. Zhou, Y. Jiang, J. Sun, Unified perceptual parsing for scene understanding, ECCV 2018.
+//! The decoder of UPerNet (SMP's `UPerNetDecoder`, transformers' `UperNetHead`). T. Xiao, Y. Liu, B. Zhou, Y. Jiang, J.
+//! Sun, Unified perceptual parsing for scene understanding, ECCV 2018.
 
 use tch::Tensor;
 
@@ -8,26 +9,25 @@ use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 const GRIDS: [i64; 4] = [1, 2, 3, 6];
-/// Feature of the auxiliary head, counted from that at stride 4.
+/// Index of the auxiliary head's feature, counted from the feature at stride 4.
 const AUXILIARY: usize = 2;
 
-/// Pooling over grids on the deepest feature, a feature pyramid above it, all levels joined at stride 4.
+/// Pooling over grids on the deepest feature, then a feature pyramid; all levels are concatenated at stride 4.
 pub struct UperNet {
     /// Finest first.
     norms: Vec<LayerNorm>,
     grids: Vec<ConvNormRelu>,
     pooled: ConvNormRelu,
-    /// Deepest but one first, as the next.
+    /// Second-deepest first, as is the next.
     lateral: Vec<ConvNormRelu>,
     smooth: Vec<ConvNormRelu>,
     fusion: ConvNormRelu,
-    /// On the feature at stride 16, in transformers.
+    /// On the feature at stride 16; only in transformers.
     auxiliary: Option<AuxiliaryHead>,
     channels: i64,
 }
 
-/// Width, and what is added to the variances of the features' norms. transformers has those in its backbones, each
-/// with its own.
+/// Width, and epsilon of the features' norms. transformers has these norms in its backbones, each with its own epsilon.
 fn shape(config: &ModelConfig) -> (i64, f64) {
     use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
     match (config.architecture, config.backbone()) {
@@ -38,7 +38,7 @@ fn shape(config: &ModelConfig) -> (i64, f64) {
 }
 
 impl UperNet {
-    /// `channels` of the features at strides 1, 2, 4, ...
+    /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let (width, eps) = shape(config);
         let channels = &channels[2..];
@@ -71,7 +71,7 @@ impl UperNet {
 }
 
 impl UperNet {
-    /// Each feature from stride 4 on, normed over its channels.
+    /// Each feature from stride 4 on, normalised over its channels.
     fn normed(&self, features: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
         features[2..].iter().zip(&self.norms).map(|(x, norm)| norm.forward_map(x)).collect()
     }
@@ -80,7 +80,7 @@ impl UperNet {
         let (deepest, finer) = normed.split_last().expect("an encoder gives features at stride 4 and more");
         let mut parts = vec![deepest.shallow_clone()];
         for (cells, layer) in GRIDS.into_iter().zip(&self.grids) {
-            let pooled = layer.forward(&deepest.f_adaptive_avg_pool2d([cells, cells])?, train)?;
+            let pooled = layer.forward(&deepest.f_adaptive_avg_pool2d([cells, cells])?, train)?; // [B, C, cells, cells]
             parts.push(bilinear_to(&pooled, deepest, false)?);
         }
         let mut state = self.pooled.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, C, H/32, W/32]
@@ -93,7 +93,7 @@ impl UperNet {
         let finest = &levels[levels.len() - 1];
         let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, false));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 4 C, H/4, W/4]
-        self.fusion.forward(&joined, train)
+        self.fusion.forward(&joined, train) // [B, C, H/4, W/4]
     }
 }
 

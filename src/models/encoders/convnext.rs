@@ -12,29 +12,29 @@ use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 const PATCH: i64 = 4;
 const KERNEL: i64 = 7;
 const MLP_RATIO: i64 = 4;
-/// Start of the first version's layer scale.
+/// Initial value of the layer scale of the first version.
 const LAYER_SCALE: f64 = 1e-6;
 const EPS: f64 = 1e-6;
-/// timm builds without stochastic depth unless told.
+/// timm's default is no stochastic depth.
 const DROP_PATH: f64 = 0.0;
 
 struct Variant {
     blocks: [usize; 4],
     widths: [i64; 4],
-    /// Global response norm in the MLP instead of layer scale after it: the second version.
-    responds: bool,
+    /// The second version: global response norm in the MLP instead of layer scale after it.
+    response_norm: bool,
 }
 
 fn variant(kind: EncoderKind) -> Variant {
     use EncoderKind::*;
-    let responds = matches!(kind, ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large);
+    let response_norm = matches!(kind, ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large);
     let blocks = if matches!(kind, ConvNeXtTiny | ConvNeXtV2Tiny) { [3, 3, 9, 3] } else { [3, 3, 27, 3] };
     let narrowest = match kind {
         ConvNeXtBase | ConvNeXtV2Base => 128,
         ConvNeXtV2Large => 192,
         _ => 96,
     };
-    Variant { blocks, widths: [1, 2, 4, 8].map(|factor| factor * narrowest), responds }
+    Variant { blocks, widths: [1, 2, 4, 8].map(|factor| factor * narrowest), response_norm }
 }
 
 /// See [`super::stages`].
@@ -45,8 +45,8 @@ pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone. There is no feature at stride 2: it has no channels. Features lie with their channels last in memory,
-/// as the blocks work, under the shape `[B, C, h, w]`.
+/// The backbone (timm's `ConvNeXt`). There is no feature at stride 2: it has zero channels. Features have the shape
+/// `[B, C, h, w]` and the channels-last memory format in which the blocks work.
 pub struct ConvNeXt {
     stem: Conv2d,
     stem_norm: LayerNorm,
@@ -56,7 +56,7 @@ pub struct ConvNeXt {
 }
 
 impl ConvNeXt {
-    /// The backbone `kind` with the `config.depth - 1` stages in use; timm leaves the others out.
+    /// Builds the backbone `kind` with the `config.depth - 1` stages in use; timm omits the others.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let variant = variant(kind);
         let output_stride = config.output_stride();
@@ -72,13 +72,13 @@ impl ConvNeXt {
         let mut done = 0;
         for (index, output) in variant.widths.into_iter().take(config.depth() as usize - 1).enumerate() {
             let place = &path / format!("stages_{index}");
-            // A finer output asked for dilates a stage instead of striding into it.
+            // Stages beyond the output stride are dilated instead of strided.
             let dilation = std::cmp::max((PATCH << index) / output_stride, 1);
             let downsample = (index > 0).then(|| Downsample::new(&(&place / "downsample"), width, output, dilation));
             let mut blocks = Vec::new();
             for block in 0..variant.blocks[index] {
                 let rate = last_rate * done as f64 / (total - 1) as f64;
-                blocks.push(Block::new(&(&place / "blocks" / block), output, dilation, variant.responds, rate)?);
+                blocks.push(Block::new(&(&place / "blocks" / block), output, dilation, variant.response_norm, rate)?);
                 done += 1;
             }
             stages.push(Stage { downsample: downsample.transpose()?, blocks });
@@ -126,11 +126,11 @@ impl Stage {
     }
 }
 
-/// A norm and a 2x2 convolution that halves the size, or keeps it where the stage is dilated.
+/// A norm and a 2x2 convolution that halves the size, or keeps it if the stage is dilated.
 struct Downsample {
     norm: LayerNorm,
     convolution: Conv2d,
-    /// A row and a column of zeros are added at the end: an even kernel that keeps the size.
+    /// Whether a row and a column of zeros are added at the end, so that the even kernel keeps the size.
     pads_end: bool,
 }
 
@@ -158,7 +158,7 @@ impl Downsample {
     }
 }
 
-/// Each channel over a wide window, then an MLP at each pixel, added to the input.
+/// A residual block: a depthwise 7x7 convolution, then an MLP at each pixel.
 struct Block {
     /// Layer scale, `[C]`.
     scale: Option<Tensor>,
@@ -171,15 +171,16 @@ struct Block {
 }
 
 impl Block {
-    fn new(path: &Path, width: i64, dilation: i64, responds: bool, drop_rate: f64) -> Result<Self, ModelError> {
+    fn new(path: &Path, width: i64, dilation: i64, response_norm: bool, drop_rate: f64) -> Result<Self, ModelError> {
         let wide = MLP_RATIO * width;
-        let scale = (!responds).then(|| path.parameter("gamma", &[width], Fill::Constant(LAYER_SCALE))).transpose()?;
+        let scale =
+            (!response_norm).then(|| path.parameter("gamma", &[width], Fill::Constant(LAYER_SCALE))).transpose()?;
         let options = ConvOptions::default().groups(width).padding(KERNEL / 2 * dilation).dilation(dilation);
         let depthwise = Conv2d::new(&(path / "conv_dw"), width, width, KERNEL, options)?;
         let norm = LayerNorm::new(&(path / "norm"), width, EPS)?;
         let mlp = path / "mlp";
         let widen = Linear::new(&(&mlp / "fc1"), width, wide, true)?;
-        let response = responds.then(|| ResponseNorm::new(&(&mlp / "grn"), wide)).transpose()?;
+        let response = response_norm.then(|| ResponseNorm::new(&(&mlp / "grn"), wide)).transpose()?;
         let narrow = Linear::new(&(&mlp / "fc2"), wide, width, true)?;
         Ok(Block { scale, depthwise, norm, widen, response, narrow, drop_rate })
     }
@@ -200,7 +201,7 @@ impl Block {
     }
 }
 
-/// Global response norm: each channel against the others by its Euclidean norm over the image.
+/// Global response norm: scales each channel by its Euclidean norm over the image relative to the mean of all channels.
 struct ResponseNorm {
     weight: Tensor,
     bias: Tensor,
@@ -213,12 +214,12 @@ impl ResponseNorm {
         Ok(ResponseNorm { weight, bias })
     }
 
-    /// `[B, h, w, C]` to the same: `x + weight * x * n + bias` as one factor a channel, so that of the large tensors
-    /// the input alone is kept for the gradient.
+    /// `[B, h, w, C]` to the same: `x + weight * x * n + bias`, computed with one factor per channel, so that only the
+    /// input is kept for the gradient and no other large tensor.
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let norm = x.f_norm_scalaropt_dim(2, [1, 2], true)?; // [B, 1, 1, C]
         let mean = norm.f_mean_dim([-1i64].as_slice(), true, norm.kind())?;
-        let relative = norm.f_div(&mean.f_add_scalar(EPS)?)?;
+        let relative = norm.f_div(&mean.f_add_scalar(EPS)?)?; // [B, 1, 1, C]
         Ok(self.bias.f_addcmul(x, &relative.f_mul(&self.weight)?.f_add_scalar(1.0)?)?)
     }
 }

@@ -1,4 +1,4 @@
-//! EfficientNet: inverted bottlenecks with squeeze and excitation, width, depth and resolution scaled together.
+//! EfficientNet: inverted bottlenecks with squeeze and excitation; width, depth and resolution are scaled together.
 //! M. Tan, Q. V. Le, EfficientNet: rethinking model scaling for convolutional neural networks, ICML 2019.
 
 use tch::Tensor;
@@ -28,7 +28,7 @@ const STAGES: [Stage; 7] = [
 /// The stages (by index) that end at strides 4, 8, 16 and 32.
 const LAST_OF_STRIDE: [usize; 4] = [1, 2, 4, 6];
 
-/// Factors of width and depth, and the image size for which the paddings are computed.
+/// Factor of the width, factor of the depth, and the image size for which the paddings are computed.
 fn scaling(kind: EncoderKind) -> (f64, f64, i64) {
     use EncoderKind::*;
     match kind {
@@ -43,7 +43,7 @@ fn scaling(kind: EncoderKind) -> (f64, f64, i64) {
     }
 }
 
-/// Blocks in each stage where the depth is `factor` times that of the published encoder.
+/// Blocks in each stage if the depth is `factor` times that of the published encoder.
 fn scaled_repeats(kind: EncoderKind, factor: f64) -> [usize; 7] {
     let depth = scaling(kind).1 * factor;
     STAGES.map(|stage| (depth * stage.0 as f64).ceil() as usize)
@@ -54,12 +54,13 @@ pub fn repeats(kind: EncoderKind) -> [usize; 7] {
     scaled_repeats(kind, 1.0)
 }
 
-/// Index of the blocks that give the features at strides 4, 8, 16 and 32, the depth scaled as in [`scaled_repeats`].
+/// Indices of the blocks whose outputs are the features at strides 4, 8, 16 and 32; `factor` as in [`scaled_repeats`].
 fn taps(kind: EncoderKind, factor: f64) -> [usize; 4] {
     let repeats = scaled_repeats(kind, factor);
     let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
     if kind == EncoderKind::EfficientNetB0 && factor == 1.0 {
-        // The reference takes B0's feature at stride 16 two blocks early, and checkpoints are trained so.
+        // For B0, the reference takes the feature at stride 16 two blocks earlier; its checkpoints are trained with
+        // that.
         taps[2] -= 2;
     }
     taps
@@ -69,17 +70,18 @@ fn taps(kind: EncoderKind, factor: f64) -> [usize; 4] {
 pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new(), stage(["_conv_stem.", "_bn0."])];
     stages.extend(numbered("_blocks", taps(kind, config.encoder_scale.unwrap_or_default().depth)));
-    // They never run, and come after all blocks.
+    // These never run, and come after all blocks.
     stages[5].extend(stage(["_conv_head.", "_bn1."]));
     stages
 }
 
-/// Channels times `width`.
+/// The number of channels times `width`, rounded by [`rounded_channels`].
 fn scaled_channels(channels: i64, width: f64) -> i64 {
     rounded_channels(channels as f64 * width)
 }
 
-/// The backbone; its classifier's last convolution and norm are kept for their names and never run.
+/// The backbone (SMP's `EfficientNetEncoder`). The classifier's last convolution and norm exist only for their names in
+/// the state dict and never run.
 pub struct EfficientNet {
     stem: SameConv,
     stem_norm: Norm2d,
@@ -92,7 +94,7 @@ pub struct EfficientNet {
 }
 
 impl EfficientNet {
-    /// The backbone `kind` with `config.depth` stages in use.
+    /// Builds the backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (width, _, mut size) = scaling(kind);
         let reduced = config.encoder_scale.unwrap_or_default();
@@ -115,7 +117,7 @@ impl EfficientNet {
             let &Stage(_, kernel, step, expansion, input, output) = stage;
             let (input, output) = (scaled_channels(input, width), scaled_channels(output, width));
             for repeat in 0..repeats[index] {
-                // The stride of the features this block leads to: a finer one asked for dilates it instead.
+                // The stride of the next feature; if it exceeds the output stride, the block is dilated instead.
                 let target = 4 << taps.iter().position(|tap| blocks.len() <= *tap).expect("the last block is a tap");
                 let dilation = (target > output_stride).then(|| target / output_stride);
                 let shape = InvertedResidualShape {
@@ -172,7 +174,7 @@ impl Encoder for EfficientNet {
             if features.len() > self.depth {
                 break;
             }
-            x = block.forward(&x, train)?;
+            x = block.forward(&x, train)?; // [B, C, H/2 .. H/32, ..]
             if self.taps.contains(&index) {
                 features.push(x.shallow_clone());
             }
@@ -181,12 +183,13 @@ impl Encoder for EfficientNet {
     }
 }
 
-/// A convolution padded so that the output is the input's size over the stride, by TensorFlow's rule, which
-/// pads more at the lower right where the sum is odd. The reference fixes the padding for the image size the
-/// variant was published for.
+/// A convolution whose padding makes the output's size the input's size divided by the stride, by TensorFlow's rule,
+/// which pads more at the bottom and right if the total is odd. The reference computes the padding for the image size
+/// with which the variant was published.
 struct SameConv {
     convolution: Conv2d,
-    /// Zeros left (= top) and right (= bottom) where they differ; equal ones are left to the convolution.
+    /// Number of zeros at the left (= top) and right (= bottom) if they differ; equal padding is done by the
+    /// convolution.
     uneven: Option<(i64, i64)>,
 }
 
@@ -225,13 +228,13 @@ struct InvertedResidualShape {
     kernel: i64,
     stride: i64,
     expansion: i64,
-    /// Replaces the stride where the decoder wants a finer output.
+    /// Replaces the stride beyond the output stride.
     dilation: Option<i64>,
     /// Image size at the block's input that the padding is computed for.
     size: i64,
 }
 
-/// Inverted bottleneck: expand, filter each channel, weigh the channels, project.
+/// Inverted bottleneck: 1x1 expansion, depthwise convolution, squeeze and excitation, 1x1 projection.
 struct Block {
     expand: Option<(Conv2d, Norm2d)>,
     depthwise: SameConv,
@@ -285,7 +288,7 @@ impl Block {
         x = Activation::Silu.forward(self.depthwise.forward_norm(&self.depthwise_norm, &x, train)?)?; // [B, expanded, h/s, w/s]
         let pooled = x.f_adaptive_avg_pool2d([1, 1])?; // [B, expanded, 1, 1]
         let gate = self.excite.forward(&Activation::Silu.forward(self.squeeze.forward(&pooled)?)?)?.f_sigmoid()?;
-        x = gated(x, &gate)?;
+        x = gated(x, &gate)?; // [B, expanded, h/s, w/s]
         x = conv_norm(&self.project, &self.project_norm, &x, train)?; // [B, output, h/s, w/s]
         if self.skips { Ok(drop_path(x, self.drop_rate, train)?.f_add_(input)?) } else { Ok(x) }
     }

@@ -1,6 +1,6 @@
-//! EfficientNetV2: full convolutions where the image is large, inverted residuals where it is small.
+//! EfficientNetV2: full convolutions at high resolution, inverted residuals at low resolution.
 //! M. Tan, Q. V. Le, EfficientNetV2: smaller models and faster training, ICML 2021.
-//! timm's `tf_` variants, which pad as TensorFlow does so that the published weights fit.
+//! These are timm's `tf_` variants, which pad as TensorFlow does, as the published weights need.
 
 use super::mobile_trunk::{self, MobileTrunk};
 use crate::models::layers::{Activation, BlockKind, InvertedResidualShape, MobileStyle};
@@ -12,7 +12,7 @@ const STYLE: MobileStyle =
 /// One stage: the kind of its blocks, repeats, stride, expansion, output channels.
 struct Stage(BlockKind, usize, i64, i64, i64);
 
-/// Channels of the stem, and the stages.
+/// Channels of the stem, and the stages of blocks.
 fn variant(kind: EncoderKind) -> (i64, Vec<Stage>) {
     use BlockKind::*;
     match kind {
@@ -79,7 +79,7 @@ fn trunk(kind: EncoderKind) -> Vec<Vec<InvertedResidualShape>> {
     shapes
 }
 
-/// The backbone `kind` with `config.depth` stages in use.
+/// Builds the backbone `kind` with `config.depth` stages in use.
 pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
     MobileTrunk::new(path, &trunk(kind), Activation::Silu, &STYLE, config)
 }

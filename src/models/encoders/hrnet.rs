@@ -1,4 +1,4 @@
-//! HRNet: branches at strides 4, 8, 16 and 32 side by side, which exchange what they see after each module.
+//! HRNet: parallel branches at strides 4, 8, 16 and 32, which exchange information after each module.
 //! J. Wang et al., Deep high-resolution representation learning for visual recognition, TPAMI 2020.
 
 use tch::Tensor;
@@ -14,7 +14,7 @@ const STEM: i64 = 64;
 const BLOCKS: usize = 4;
 /// Modules of the stages with 2, 3 and 4 branches.
 const MODULES: [usize; 3] = [1, 4, 3];
-/// Inner channels of the bottlenecks that widen the branches into features; each gives four times as many.
+/// Inner channels of the bottlenecks that widen the branches into features; each outputs four times as many.
 const WIDENED: [i64; 4] = [32, 64, 128, 256];
 const EXPANSION: i64 = 4;
 const STRIDE: i64 = 32;
@@ -29,13 +29,13 @@ fn widths(kind: EncoderKind) -> [i64; 4] {
     [1, 2, 4, 8].map(|factor| factor * finest)
 }
 
-/// Whether features are the branches as they are.
+/// Whether the features are the branches themselves, not widened.
 fn reads_branches(config: &ModelConfig) -> bool {
     config.architecture == Architecture::Decoder(DecoderKind::HrNetOcr)
 }
 
-/// See [`super::stages`]. Every feature but the first sees all branches, so the stages are the network's own: N is
-/// where the branch at stride `2^N` begins.
+/// See [`super::stages`]. Every feature except the first depends on all branches, so the stages are those of the
+/// network: the branch at stride `2^N` begins in stage N.
 pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new(), stage(["conv1.", "bn1."]), stage(["conv2.", "bn2.", "layer1."])];
     let branched = (1..=MODULES.len()).map(|index| vec![format!("transition{index}."), format!("stage{}.", index + 1)]);
@@ -46,8 +46,8 @@ pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone under the names of timm's universal encoder. Features are the output of the first convolution at stride
-/// 2 and the branches, widened; hrnet-ocr reads the branches as they are.
+/// The backbone (timm's `HighResolutionNet`) with the names of SMP's universal encoder. Features are the output of the
+/// first convolution, at stride 2, and the widened branches; hrnet-ocr reads the branches themselves.
 pub struct HrNet {
     stem: [ConvNormRelu; 2],
     first: Vec<ResidualBlock>,
@@ -58,7 +58,7 @@ pub struct HrNet {
 }
 
 impl HrNet {
-    /// The backbone `kind` with `config.depth` features in use.
+    /// Builds the backbone `kind` with `config.depth` features in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let path = path.with_scheme(Scheme::HeFanOut) / "model";
         let halving = ConvOptions::without_bias().stride(2).padding(1);
@@ -102,7 +102,7 @@ impl Encoder for HrNet {
         &self.channels
     }
 
-    /// That of the coarsest branch: it takes part whatever the depth.
+    /// The stride of the coarsest branch, which is needed at any depth.
     fn stride(&self) -> i64 {
         STRIDE
     }
@@ -114,7 +114,7 @@ impl Encoder for HrNet {
         let x = self.first.iter().try_fold(x, |x, block| block.forward(&x, train))?; // [B, 256, H/4, W/4]
         let mut branches = vec![x];
         for (index, stage) in self.stages.iter().enumerate() {
-            // Of the last sums only those that are features are built.
+            // In the last stage, only the branches that are features are computed.
             let wanted = if index + 1 == self.stages.len() { self.depth - 1 } else { index + 2 };
             branches = stage.forward(branches, wanted, train)?; // [B, C, H/4, W/4], [B, 2 C, H/8, W/8], ..
         }
@@ -130,13 +130,13 @@ impl Encoder for HrNet {
     }
 }
 
-/// A residual block at one size.
+/// The shape of a residual block that keeps the size.
 fn keeping_size(input: i64, inner: i64, output: i64) -> ResidualShape {
     ResidualShape { input, inner, output, stride: 1, dilation: None, groups: 1 }
 }
 
-/// What leads from the branches of one stage into those of the next, which has one more: a convolution where the
-/// channels change, a strided one from the coarsest into the new branch.
+/// The layers between the branches of one stage and those of the next, which has one more: a convolution if the
+/// channels change, and a strided one from the coarsest branch to the new branch.
 fn transition(path: &Path, before: &[i64], after: &[i64]) -> Result<Vec<Option<ConvNormRelu>>, ModelError> {
     let same = ConvOptions::without_bias().padding(1);
     let steps = after.iter().enumerate().map(|(index, width)| match before.get(index) {
@@ -151,7 +151,7 @@ fn transition(path: &Path, before: &[i64], after: &[i64]) -> Result<Vec<Option<C
 }
 
 struct Stage {
-    /// Into each branch; none where it goes on as it is.
+    /// The layer before each branch; `None` if the branch continues unchanged.
     transition: Vec<Option<ConvNormRelu>>,
     modules: Vec<Module>,
 }
@@ -168,7 +168,7 @@ impl Stage {
         self.transition.iter().enumerate().map(enter).collect()
     }
 
-    /// The `wanted` finest branches after all modules.
+    /// The `wanted` finest branches after all modules of the stage.
     fn forward(&self, before: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
         let mut branches = self.enter(before, train)?;
         for (index, module) in self.modules.iter().enumerate() {
@@ -179,7 +179,7 @@ impl Stage {
     }
 }
 
-/// Blocks on each branch, then each branch the sum of all.
+/// Blocks on each branch, then a fusion: each branch becomes a sum over all branches.
 struct Module {
     branches: Vec<Vec<ResidualBlock>>,
     fusions: Vec<Fusion>,
@@ -199,18 +199,18 @@ impl Module {
     }
 
     fn forward(&self, branches: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let seen = branches.into_iter().zip(&self.branches);
-        let seen = seen.map(|(x, blocks)| blocks.iter().try_fold(x, |x, block| block.forward(&x, train)));
-        let seen = seen.collect::<Result<Vec<_>, _>>()?;
-        self.fusions[..wanted].iter().map(|fusion| fusion.forward(&seen, train)).collect()
+        let outputs = branches.into_iter().zip(&self.branches);
+        let outputs = outputs.map(|(x, blocks)| blocks.iter().try_fold(x, |x, block| block.forward(&x, train)));
+        let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        self.fusions[..wanted].iter().map(|fusion| fusion.forward(&outputs, train)).collect()
     }
 }
 
-/// All branches brought to the channels and size of one and added.
+/// Converts all branches to the channels and size of one branch and adds them.
 struct Fusion {
-    /// Of each finer branch, finest first: as many strided convolutions as halvings, the last without ReLU.
+    /// For each finer branch, finest first: one strided convolution per halving, the last without ReLU.
     down: Vec<Vec<ConvNormRelu>>,
-    /// Of each coarser branch, finest first: a 1x1 convolution.
+    /// For each coarser branch, finest first: a 1x1 convolution.
     up: Vec<ConvNormRelu>,
 }
 
@@ -232,12 +232,12 @@ impl Fusion {
         Ok(Fusion { down, up: up.collect::<Result<_, _>>()? })
     }
 
-    /// Every sum is in place: neither norms nor interpolation need their results again for the gradient.
+    /// All sums are in place: the gradients of norms and interpolation do not need their results.
     fn forward(&self, branches: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let own = self.down.len();
         let mut sum: Option<Tensor> = None;
-        // Pixels repeated 4 times are pixels repeated twice, twice: added from the coarsest on, no branch is enlarged
-        // by more than 2 at once.
+        // Repeating pixels 4 times equals repeating them twice, two times. So the sum starts with the coarsest branch
+        // and is enlarged by 2 in each step.
         for (layer, branch) in self.up.iter().zip(&branches[own + 1..]).rev() {
             let x = added(layer.forward_linear(branch, train)?, sum.as_ref())?;
             sum = Some(nearest_by(&x, 2)?);
@@ -249,7 +249,7 @@ impl Fusion {
             let x = last.forward_linear(&x, train)?;
             sum = Some(match sum {
                 Some(sum) => added(sum, Some(&x))?,
-                // The coarsest branch itself is kept for its own gradient, so it is added to another.
+                // The coarsest branch is needed for its own gradient, so it is added to another tensor and not changed.
                 None => added(x, Some(&branches[own]))?,
             });
         }

@@ -1,5 +1,5 @@
-//! Mix transformer, the encoder of SegFormer: overlapping patches, attention whose keys and values are taken from a
-//! coarser grid, and a depthwise convolution in the MLP instead of position embeddings.
+//! Mix transformer, the encoder of SegFormer: overlapping patches, attention whose keys and values come from a coarser
+//! grid, and a depthwise convolution in the MLP instead of position embeddings.
 //! E. Xie et al., SegFormer: simple and efficient design for semantic segmentation with transformers, NeurIPS 2021.
 
 use tch::Tensor;
@@ -9,12 +9,12 @@ use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, dot_
 use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
-/// Side of the square of positions that share a key and a value, by stage.
+/// Side of the square of positions that share one key and value, by stage.
 const REDUCTIONS: [i64; 4] = [8, 4, 2, 1];
 const MLP_RATIO: i64 = 4;
 const DROP_PATH: f64 = 0.1;
-/// Of the norms in blocks and after stages; those in attention and patch embedding have PyTorch's default, and in
-/// transformers all have.
+/// Epsilon of the norms in blocks and after stages. The norms in attention and patch embedding have PyTorch's default,
+/// and in transformers all norms have it.
 const EPS: f64 = 1e-6;
 const DEFAULT_EPS: f64 = 1e-5;
 
@@ -38,7 +38,7 @@ pub fn stages() -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone. There is no feature at stride 2: it has no channels.
+/// The backbone (SMP's `MixVisionTransformerEncoder`). There is no feature at stride 2: it has zero channels.
 pub struct MixTransformer {
     stages: Vec<Stage>,
     channels: Vec<i64>,
@@ -46,11 +46,11 @@ pub struct MixTransformer {
 }
 
 impl MixTransformer {
-    /// The backbone `kind` with `config.depth` stages in use.
+    /// Builds the backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (widths, blocks) = variant(kind);
         let scale = config.encoder_scale.unwrap_or_default();
-        // What is scaled is the width of a head, so that every head keeps the same.
+        // The width of each head is scaled, so that all heads have the same width.
         let widths: [i64; 4] = std::array::from_fn(|i| HEADS[i] * scale.channels(widths[i] / HEADS[i]));
         let blocks = blocks.map(|count| scale.blocks(count));
         let total: usize = blocks.iter().sum();
@@ -65,7 +65,8 @@ impl MixTransformer {
         for (index, width) in widths.into_iter().enumerate() {
             let (kernel, stride) = if index == 0 { (7, 4) } else { (3, 2) };
             let place = &path / format!("patch_embed{}", index + 1);
-            // The reference replaces the first layer when the image is not RGB, and with it its distribution.
+            // For images that are not RGB the reference replaces the first layer, which changes its initial
+            // distribution.
             let replaced = index == 0 && config.in_channels != 3 && whole == Scheme::MixTransformer;
             let scheme = if replaced { Scheme::Torch } else { whole };
             let options = ConvOptions::default().stride(stride).padding(kernel / 2);
@@ -141,12 +142,12 @@ fn as_map(tokens: &Tensor, [batch, height, width, _]: [i64; 4]) -> Result<Tensor
     Ok(tokens.f_reshape([batch, height, width, -1])?.f_permute([0, 3, 1, 2])?)
 }
 
-/// A map as tokens.
+/// A map `[B, C, h, w]` as tokens `[B, h w, C]`.
 fn as_tokens(map: &Tensor) -> Result<Tensor, ModelError> {
     Ok(map.f_flatten(2, -1)?.f_transpose(1, 2)?)
 }
 
-/// Attention and MLP, each with a norm before it and its input added after it.
+/// Attention, then an MLP; each is a residual branch with a norm at its beginning.
 struct Block {
     attention_norm: LayerNorm,
     attention: Attention,
@@ -179,7 +180,7 @@ struct Attention {
     query: Linear,
     key_value: Linear,
     project: Linear,
-    /// To the coarser grid of keys and values.
+    /// Reduces the positions to the coarser grid of keys and values.
     reduce: Option<(Conv2d, LayerNorm)>,
 }
 
@@ -210,7 +211,7 @@ impl Attention {
         let pair = self.key_value.forward(&coarse)?; // [B, M, 2 C]
         let pair = pair.f_view([batch, -1, 2, self.heads, head])?.f_permute([2, 0, 3, 1, 4])?;
         let (key, value) = (pair.f_get(0)?, pair.f_get(1)?); // [B, heads, M, C/heads]
-        let mixed = dot_product_attention(&query, &key, &value)?;
+        let mixed = dot_product_attention(&query, &key, &value)?; // [B, heads, N, C/heads]
         let mixed = mixed.f_transpose(1, 2)?.f_reshape([batch, -1, width])?; // [B, N, C]
         Ok(self.project.forward(&mixed)?)
     }

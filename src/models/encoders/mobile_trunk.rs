@@ -1,5 +1,5 @@
-//! What timm's mobile networks have in common: a stem, stages of inverted residuals, features where the next stage
-//! halves the image.
+//! The common structure of timm's mobile networks: a stem and stages of inverted residuals; a stage's output is a
+//! feature if the next stage halves the size.
 
 use tch::Tensor;
 
@@ -9,12 +9,12 @@ use crate::models::layers::{
 };
 use crate::models::{ModelConfig, ModelError, Path};
 
-/// Whether the output of stage `index` is a feature: the next one halves the image, or there is none.
+/// Whether the output of stage `index` is a feature: the next stage halves the size, or there is no next stage.
 fn is_tapped(stages: &[Vec<InvertedResidualShape>], index: usize) -> bool {
     stages.get(index + 1).is_none_or(|next| next[0].stride > 1)
 }
 
-/// See [`super::stages`]; `trunk` are the stages that [`MobileTrunk::new`] is given.
+/// See [`super::stages`]; `trunk` is the `stages` argument of [`MobileTrunk::new`].
 pub fn stages(trunk: &[Vec<InvertedResidualShape>]) -> Vec<Vec<String>> {
     let mut stages = vec![Vec::new()];
     stages.extend(numbered("blocks", (0..trunk.len()).filter(|index| is_tapped(trunk, *index))));
@@ -22,7 +22,7 @@ pub fn stages(trunk: &[Vec<InvertedResidualShape>]) -> Vec<Vec<String>> {
     stages
 }
 
-/// A backbone without its classifier. All stages stay in the state dict at any depth.
+/// A backbone without its classifier. The state dict has all stages at any depth.
 pub struct MobileTrunk {
     stem: ConvNormAct,
     stages: Vec<Stage>,
@@ -38,8 +38,8 @@ struct Stage {
 }
 
 impl MobileTrunk {
-    /// The stem with the first block's input channels and `activation`, then `stages` of blocks with the strides of an
-    /// undilated network.
+    /// Builds a stem with the first block's input channels and `activation`, then `stages` of blocks, given with the
+    /// strides of the undilated network.
     pub fn new(
         path: &Path,
         stages: &[Vec<InvertedResidualShape>],
@@ -61,10 +61,10 @@ impl MobileTrunk {
         for (index, stage) in stages.iter().enumerate() {
             let mut blocks = Vec::new();
             for (place, block) in stage.iter().enumerate() {
-                // A block that would go beyond the output stride keeps its step's size; those after it are dilated.
-                let refused = stride * block.stride > output_stride;
+                // A block that would exceed the output stride gets stride 1; the blocks after it are dilated.
+                let exceeds = stride * block.stride > output_stride;
                 let shape =
-                    InvertedResidualShape { stride: if refused { 1 } else { block.stride }, dilation, ..*block };
+                    InvertedResidualShape { stride: if exceeds { 1 } else { block.stride }, dilation, ..*block };
                 let drop_rate = rate * count as f64 / total as f64;
                 let path = &path / "blocks" / index / place;
                 blocks.push(InvertedResidual::new(&path, Naming::Timm, &shape, style, drop_rate)?);

@@ -1,4 +1,4 @@
-//! MobileNetV2: inverted residuals whose narrow ends are linear.
+//! MobileNetV2: inverted residuals with linear bottlenecks.
 //! M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen, MobileNetV2: inverted residuals and linear bottlenecks,
 //! CVPR 2018.
 
@@ -17,13 +17,13 @@ const STEM: i64 = 32;
 const LAST: i64 = 1280;
 /// Blocks of each group.
 pub const REPEATS: [usize; 7] = [1, 2, 3, 4, 3, 3, 1];
-/// Blocks after which a feature is taken, strides 2 to 16; that at stride 32 follows the last layer.
+/// Blocks whose outputs are the features at strides 2 to 16; the feature at stride 32 is the output of the last layer.
 const TAPS: [usize; 4] = [0, 2, 5, 12];
 
 const STYLE: MobileStyle =
     MobileStyle { eps: 1e-5, momentum: 0.1, same: false, squeeze: Activation::Relu, gate: Activation::Sigmoid };
 
-/// See [`super::stages`]. Layer 0 is the stem, so that block i is layer i + 1.
+/// See [`super::stages`]. Layer 0 is the stem, so block i is layer i + 1.
 pub fn stages() -> Vec<Vec<String>> {
     let last = REPEATS.iter().sum::<usize>() + 1;
     let mut stages = vec![Vec::new()];
@@ -31,7 +31,7 @@ pub fn stages() -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone without its classifier.
+/// The backbone without its classifier (SMP's `MobileNetV2Encoder`).
 pub struct MobileNetV2 {
     stem: ConvNormAct,
     blocks: Vec<InvertedResidual>,
@@ -42,12 +42,12 @@ pub struct MobileNetV2 {
 }
 
 impl MobileNetV2 {
-    /// The backbone with `config.depth` stages in use.
+    /// Builds the backbone with `config.depth` stages in use.
     pub fn new(path: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let output_stride = config.output_stride();
         let path = path.with_scheme(Scheme::HeFanOut) / "features";
         let layer = |path: &Path, shape| ConvNormAct::new(path, ["0", "1"], shape, Activation::Relu6, &STYLE);
-        // The reference replaces the first layer when the image is not RGB, and with it its distribution.
+        // For images that are not RGB the reference replaces the first layer, which changes its initial distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
         let stem = ConvShape { kernel: 3, stride: 2, ..ConvShape::point(config.in_channels, STEM) };
         let stem = layer(&(&path / 0).with_scheme(stem_scheme), stem)?;
@@ -56,7 +56,7 @@ impl MobileNetV2 {
         for ((expansion, output, stride), repeats) in GROUPS.into_iter().zip(REPEATS) {
             for repeat in 0..repeats {
                 let index = blocks.len();
-                // The stride of the features this block leads to: a finer one asked for dilates it instead.
+                // The stride of the next feature; if it exceeds the output stride, the block is dilated instead.
                 let target = 2 << TAPS.iter().position(|tap| index <= *tap).unwrap_or(TAPS.len());
                 let dilation = std::cmp::max(1, target / output_stride);
                 let shape = InvertedResidualShape {
@@ -100,7 +100,7 @@ impl Encoder for MobileNetV2 {
             if features.len() > self.depth {
                 return Ok(features);
             }
-            x = block.forward(&x, train)?;
+            x = block.forward(&x, train)?; // [B, 16 .. 320, H/2 .. H/32, ..]
             if TAPS.contains(&index) {
                 features.push(x.shallow_clone());
             }

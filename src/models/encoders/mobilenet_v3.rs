@@ -1,6 +1,6 @@
-//! MobileNetV3-large: inverted residuals with squeeze and excitation and a cheap swish, found by search.
-//! A. Howard et al., Searching for MobileNetV3, ICCV 2019.
-//! Here timm's; `networks::torchvision` has torchvision's, of the same blocks under other names.
+//! MobileNetV3-large: inverted residuals with squeeze and excitation and hard swish, found by architecture search. A.
+//! Howard et al., Searching for MobileNetV3, ICCV 2019.
+//! This is timm's; torchvision's, with the same blocks and other names, is in `networks::torchvision`.
 
 use super::mobile_trunk::{self, MobileTrunk};
 use crate::models::layers::{Activation, BlockKind, InvertedResidualShape, MobileStyle};
@@ -8,7 +8,7 @@ use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels of the stem.
 pub const STEM: i64 = 16;
-/// Channels of the last layer, a convolution of one pixel.
+/// Channels of the last layer, a 1x1 convolution.
 pub const LAST: i64 = 960;
 
 /// Kernel, wide channels, output channels, channels of squeeze and excitation, activation and stride of each block.
@@ -51,7 +51,7 @@ pub fn blocks() -> Vec<InvertedResidualShape> {
     BLOCKS.into_iter().map(shape).collect()
 }
 
-/// timm's stages of blocks, the last layer as one.
+/// timm's stages of blocks; the last layer is a stage of its own.
 fn trunk() -> Vec<Vec<InvertedResidualShape>> {
     let mut blocks = blocks().into_iter();
     let mut stages: Vec<Vec<InvertedResidualShape>> =
@@ -70,7 +70,7 @@ fn trunk() -> Vec<Vec<InvertedResidualShape>> {
     stages
 }
 
-/// The backbone with `config.depth` stages in use.
+/// Builds the backbone with `config.depth` stages in use.
 pub fn build(path: &Path, config: &ModelConfig) -> Result<MobileTrunk, ModelError> {
     MobileTrunk::new(path, &trunk(), Activation::HardSwish, &STYLE, config)
 }

@@ -1,4 +1,4 @@
-//! Encoders: an image in, features at strides 1, 2, 4, … out. Decoders read only that and the channels.
+//! Encoders: images in, features at strides 1, 2, 4, … out. A decoder uses only the features and their channels.
 
 mod convnext;
 mod efficientnet;
@@ -24,15 +24,16 @@ pub use mobilenet_v2::REPEATS as MOBILENET_V2_REPEATS;
 pub trait Encoder: Send {
     /// Channels of each feature; index i is the feature at stride `2^i`, index 0 the input itself.
     fn channels(&self) -> &[i64];
-    /// What height and width must be multiples of: the stride of the deepest feature.
+    /// Height and width must be multiples of this: the stride of the deepest feature.
     fn stride(&self) -> i64;
     /// The features of `x`, `[B, C, H, W]`: `[B, channels[i], H / 2^i, W / 2^i]` for each i.
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError>;
 }
 
-/// Beginnings of the names of the weights of each stage, after [`EncoderKind::weights_prefix`], up to `config.depth`:
-/// index i has what is new on the way to the feature at stride `2^i` (undilated), nothing where there is no such
-/// feature. Each weight of the encoder is in one of them: what comes after the last feature in use goes with it.
+/// Prefixes of the names of the weights of each stage, after [`EncoderKind::weights_prefix`], up to `config.depth`.
+/// Index i has the weights between the feature before and the feature at stride `2^i` (of the undilated network); it is
+/// empty if there is no such feature. Each weight of the encoder is in exactly one stage: weights after the last
+/// feature in use are in the last stage.
 pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
     let all = match kind.family() {
         Family::ConvNeXt | Family::ConvNeXtV2 => convnext::stages(config),
@@ -53,12 +54,12 @@ pub fn stages(kind: EncoderKind, config: &ModelConfig) -> Vec<Vec<String>> {
     stages
 }
 
-/// A stage of these names.
+/// A stage with these prefixes.
 fn stage<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(String::from).to_vec()
 }
 
-/// `NAME.0.`, `NAME.1.`, …, one stage up to each of the indices `ends`.
+/// `NAME.0.`, `NAME.1.`, …, divided into stages that end with the indices `ends`.
 fn numbered(name: &str, ends: impl IntoIterator<Item = usize>) -> Vec<Vec<String>> {
     let mut first = 0;
     let up_to = |end: usize| {
@@ -70,26 +71,25 @@ fn numbered(name: &str, ends: impl IntoIterator<Item = usize>) -> Vec<Vec<String
 }
 
 impl ModelConfig {
-    /// What the names of the weights begin with that lead to the encoder's feature at stride `2^count`; in an HRNet,
-    /// whose features see all branches, to the branch at that stride. `depth` stages are the whole encoder.
+    /// Prefixes of the names of the weights of the encoder's first `count` stages, which compute the feature at stride
+    /// `2^count`. In an HRNet, whose features depend on all branches, they compute the branch at that stride. `depth`
+    /// stages are the whole encoder.
     ///
     /// # Errors
-    /// There is no such feature, or no encoder from the list.
+    /// A [`Violation`] of `encoder-stages`: there is no such feature, or the model is a whole network.
     pub fn encoder_stages(&self, count: usize) -> Result<Vec<String>, Violation> {
         let refusal = |expected| Violation { key: "encoder-stages".into(), found: count.to_string(), expected };
         let Some(kind) = self.backbone() else {
             let architecture = self.architecture;
             return Err(refusal(format!(
-                "no such key: {architecture} is a whole network without an encoder of `carpus models list`, so give \
-                 prefixes of names, which `carpus models show {architecture}` prints"
+                "no such key: {architecture} is a whole network, and encoder-stages needs an encoder of `carpus models \
+                 list`; use prefixes of names instead, which `carpus models show {architecture}` prints"
             )));
         };
         let (first, why) = if kind.starts_at_stride_4() { (2, " (its first feature is at stride 4)") } else { (1, "") };
         if !(first..=self.depth()).contains(&(count as i64)) {
             let depth = self.depth();
-            return Err(refusal(format!(
-                "another: those of {kind} go from {first}{why} to {depth}, the model's depth"
-            )));
+            return Err(refusal(format!("from {first}{why} to {depth}, the model's depth, for {kind}")));
         }
         let prefix = kind.weights_prefix();
         let names = stages(kind, self).into_iter().take(count + 1).flatten();
@@ -97,7 +97,7 @@ impl ModelConfig {
     }
 }
 
-/// The encoder `kind` as `config` wants it.
+/// Builds the encoder `kind` with the options of `config`.
 pub fn build(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Box<dyn Encoder>, ModelError> {
     Ok(match kind.family() {
         Family::ConvNeXt | Family::ConvNeXtV2 => Box::new(convnext::ConvNeXt::new(path, kind, config)?),
@@ -169,7 +169,8 @@ mod tests {
         }
     }
 
-    /// Gradients of a feature reach the weights of its stage and of those before it, and no other; HRNet's reach all.
+    /// Gradients of a feature reach the weights of its stage and of those before it, and no others. (HRNet's reach all,
+    /// so it is not tested here.)
     #[test]
     fn a_feature_comes_from_its_stage_and_those_before() {
         use EncoderKind::*;
@@ -200,7 +201,7 @@ mod tests {
             let encoder = build(&(&root / "encoder"), kind, &config).unwrap();
             let x = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
             for count in (1..=5).filter(|count| *count > 1 || !kind.starts_at_stride_4()) {
-                // Gradients stay from one feature to the next.
+                // Gradients accumulate from one feature to the next.
                 encoder.forward(&x, false).unwrap()[count].sum(Kind::Float).backward();
                 let prefixes = config.encoder_stages(count).unwrap();
                 for entry in registry.borrow().entries().iter().filter(|entry| entry.role == Role::Parameter) {
@@ -214,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn stages_there_are_not_are_refused() {
+    fn invalid_stages_are_refused() {
         let config = ModelConfig { depth: Some(4), ..on(DecoderKind::Unet, EncoderKind::ResNet18) };
         assert_eq!(config.encoder_stages(1).unwrap(), ["encoder.conv1.", "encoder.bn1."]);
-        // What is beyond the depth goes with the last stage in use.
+        // Weights beyond the depth belong to the last stage in use.
         assert_eq!(config.encoder_stages(4).unwrap()[4..], ["encoder.layer3.", "encoder.layer4."]);
         for count in [0, 5] {
             let error = config.encoder_stages(count).unwrap_err().to_string();
-            assert!(error.contains("resnet18 go from 1 to 4"), "{error}");
+            assert!(error.contains("from 1 to 4, the model's depth, for resnet18"), "{error}");
         }
         let error = on(DecoderKind::Unet, EncoderKind::MitB0).encoder_stages(1).unwrap_err().to_string();
         assert!(error.contains("from 2 (its first feature is at stride 4) to 5"), "{error}");

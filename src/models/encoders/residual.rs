@@ -1,4 +1,4 @@
-//! The residual block of ResNet, which other families are built of too.
+//! The residual block of ResNet; HRNet is built from it too.
 //! K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, CVPR 2016.
 
 use tch::Tensor;
@@ -6,30 +6,30 @@ use tch::Tensor;
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
-/// Sizes of a [`ResidualBlock`].
+/// Shape of a [`ResidualBlock`].
 pub struct ResidualShape {
-    /// Channels in.
+    /// Input channels.
     pub input: i64,
     /// Channels between its convolutions.
     pub inner: i64,
-    /// Channels out.
+    /// Output channels.
     pub output: i64,
-    /// Step of the convolution that looks at neighbours, the first of two or the middle one of three.
+    /// Stride of the first (of two) or the middle (of three) convolution.
     pub stride: i64,
-    /// Replaces the stride where the decoder wants a finer output.
+    /// Replaces the stride beyond the output stride.
     pub dilation: Option<i64>,
     /// Groups of a bottleneck's middle convolution.
     pub groups: i64,
 }
 
-/// Convolutions with norms, added to the input or, where the shape changes, to its projection.
+/// Convolutions with norms, added to the input or, if the shape changes, to its projection.
 pub struct ResidualBlock {
     layers: Vec<(Conv2d, Norm2d)>,
     projection: Option<(Conv2d, Norm2d)>,
 }
 
 impl ResidualBlock {
-    /// Two 3x3 convolutions; a bottleneck has a 3x3 one between two 1x1 ones.
+    /// Two 3x3 convolutions, or for a `bottleneck` a 3x3 convolution between two 1x1 convolutions.
     pub fn new(path: &Path, shape: &ResidualShape, bottleneck: bool) -> Result<Self, ModelError> {
         let &ResidualShape { input, inner, output, stride, dilation, groups } = shape;
         let plain = ConvOptions::without_bias();

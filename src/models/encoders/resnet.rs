@@ -9,10 +9,10 @@ use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path};
 
-/// Blocks a stage, and what a block is.
+/// Blocks per stage, and the shape of a block.
 struct Variant {
     blocks: [usize; 4],
-    /// Three convolutions with a narrow one between, at four times the output width, instead of two.
+    /// Three convolutions with a narrow one in the middle and four times the output width, instead of two convolutions.
     bottleneck: bool,
     groups: i64,
     width_per_group: i64,
@@ -37,7 +37,7 @@ pub fn stages() -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone without its classifier.
+/// The backbone without its classifier (SMP's `ResNetEncoder`).
 pub struct ResNet {
     stem: Conv2d,
     stem_norm: Norm2d,
@@ -48,11 +48,11 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// The backbone `kind` with `config.depth` stages in use.
+    /// Builds the backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let variant = variant(kind);
         let expansion = if variant.bottleneck { 4 } else { 1 };
-        // The reference replaces the first layer when the image is not RGB, and with it its distribution.
+        // For images that are not RGB the reference replaces the first layer, which changes its initial distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
         let path = path.with_scheme(Scheme::HeFanOut);
         let options = ConvOptions::without_bias().stride(2).padding(3);
@@ -61,7 +61,7 @@ impl ResNet {
         let stem = Conv2d::new(&(&path / "conv1").with_scheme(stem_scheme), config.in_channels, input, 7, options)?;
         let stem_norm = Norm2d::new(&(&path / "bn1"), input)?;
         let output_stride = config.output_stride();
-        // SMP dilates whole stages; in torchvision the first block of one still has the rate of the stage before.
+        // SMP dilates whole stages; in torchvision the first block of a stage has the dilation of the stage before.
         let gradual = config.architecture == Architecture::Network(NetworkKind::TorchvisionFcn);
         let mut channels = vec![config.in_channels, input];
         let mut stages = Vec::new();
@@ -111,9 +111,9 @@ impl Encoder for ResNet {
     fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
         let stem = conv_norm(&self.stem, &self.stem_norm, x, train)?.f_relu_()?; // [B, 64, H/2, W/2]
         let mut features = vec![x.shallow_clone(), stem.shallow_clone()];
-        let mut x = stem.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        let mut x = stem.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?; // [B, 64, H/4, W/4]
         for stage in self.stages.iter().take(self.depth - 1) {
-            x = stage.iter().try_fold(x, |x, block| block.forward(&x, train))?;
+            x = stage.iter().try_fold(x, |x, block| block.forward(&x, train))?; // [B, C, H/4 .. H/32, ..]
             features.push(x.shallow_clone());
         }
         Ok(features)

@@ -1,5 +1,5 @@
-//! Swin transformer: attention within windows of 7 x 7 positions, which every other block shifts by half a window, and
-//! patches joined by fours between stages. Any size of image: a grid that is no multiple of 7 is padded.
+//! Swin transformer: attention within windows of 7 x 7 positions, shifted by half a window in every second block;
+//! between stages, four neighbouring patches are merged into one. A grid that is not a multiple of 7 is padded.
 //! Z. Liu et al., Swin transformer: hierarchical vision transformer using shifted windows, ICCV 2021.
 
 use tch::Tensor;
@@ -14,7 +14,7 @@ const PATCH: i64 = 4;
 const DROP_PATH: f64 = 0.1;
 const EPS: f64 = 1e-5;
 
-/// Width and heads of the first stage, which each next one doubles, and blocks of the four.
+/// Width and heads of the first stage, which double in each next stage, and blocks of the four stages.
 fn variant(kind: EncoderKind) -> (i64, i64, [usize; 4]) {
     match kind {
         EncoderKind::SwinSmall => (96, 3, [2, 2, 18, 2]),
@@ -31,7 +31,7 @@ pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
     stages
 }
 
-/// The backbone. There is no feature at stride 2: it has no channels.
+/// The backbone (timm's `SwinTransformer`). There is no feature at stride 2: it has zero channels.
 pub struct Swin {
     project: Conv2d,
     embed_norm: LayerNorm,
@@ -46,7 +46,7 @@ struct Stage {
 }
 
 impl Swin {
-    /// The backbone `kind` with `config.depth` stages in use; the reference cuts off those that are not.
+    /// Builds the backbone `kind` with `config.depth` stages in use; the reference omits the others.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (style, scheme) = match config.architecture.follows_transformers() {
             true => (SwinStyle::Transformers, Scheme::Transformers),

@@ -2,10 +2,10 @@ use tch::{TchError, Tensor};
 
 use super::operations::counting;
 
-/// What bends the output of a layer.
+/// The activation function of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing: the layer is linear.
+    /// `x`: the layer is linear.
     Identity,
     /// `max(x, 0)`.
     Relu,
@@ -22,12 +22,14 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Of each value of `x`, a map that nothing else holds: in its place where no gradient needs it again.
+    /// Applies the function to each value of `x`, in place if no gradient needs `x` again. No other tensor may share
+    /// the storage of `x`.
     pub fn forward(self, mut x: Tensor) -> Result<Tensor, TchError> {
         if counting() {
             return Ok(x);
         }
-        // The gradients of these two are those of their outputs; the others would copy their input first.
+        // ReLU and sigmoid compute their gradients from their outputs, so they are always in place; the others would
+        // copy their input first.
         let in_place = !x.requires_grad();
         match self {
             Activation::Identity => Ok(x),
@@ -45,7 +47,7 @@ impl Activation {
     }
 }
 
-/// GELU by the error function, of a map that nothing else holds: in place where nothing is recorded for gradients.
+/// GELU by the error function, in place if no gradients are recorded. No other tensor may share the storage of `x`.
 pub fn gelu(mut x: Tensor) -> Result<Tensor, TchError> {
     if counting() {
         return Ok(x);
@@ -53,7 +55,7 @@ pub fn gelu(mut x: Tensor) -> Result<Tensor, TchError> {
     if x.requires_grad() { x.f_gelu("none") } else { x.f_gelu_("none") }
 }
 
-/// `x` times the `gate` of each of its channels, in place likewise.
+/// `x`, `[B, C, H, W]`, times the `gate`, `[B, C, 1, 1]`, in place if no gradients are recorded.
 pub fn gated(mut x: Tensor, gate: &Tensor) -> Result<Tensor, TchError> {
     if counting() {
         return Ok(x);

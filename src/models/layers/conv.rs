@@ -4,16 +4,16 @@ use super::Scheme;
 use super::operations::counted;
 use crate::models::parameters::Path;
 
-/// What a convolution has besides its channels and kernel.
+/// Options of a convolution in addition to its channels and kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
-    /// Step in both directions.
+    /// Stride in both directions.
     pub stride: i64,
-    /// Zeros added on each side.
+    /// Number of zeros added on each side.
     pub padding: i64,
-    /// Distance of the kernel's taps.
+    /// Dilation: distance between neighbouring positions of the kernel, in pixels.
     pub dilation: i64,
-    /// Groups of channels that do not see each other.
+    /// Number of groups of channels, which are convolved separately.
     pub groups: i64,
     /// Whether a bias is added.
     pub bias: bool,
@@ -26,7 +26,7 @@ impl Default for ConvOptions {
 }
 
 impl ConvOptions {
-    /// No bias: a norm follows.
+    /// Options without bias: for a convolution that is followed by a norm.
     pub fn without_bias() -> Self {
         ConvOptions { bias: false, ..Self::default() }
     }
@@ -61,7 +61,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A square kernel of `kernel` pixels from `input` to `output` channels.
+    /// A square kernel with `kernel` pixels per side, from `input` to `output` channels.
     pub fn new(path: &Path, input: i64, output: i64, kernel: i64, options: ConvOptions) -> Result<Self, TchError> {
         let shape = [output, input / options.groups, kernel, kernel];
         let weight = path.parameter("weight", &shape, path.scheme().convolution(&shape, options.groups))?;
@@ -78,14 +78,15 @@ impl Conv2d {
         x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
     }
 
-    /// What the input channels from `first` on, which are those of `x`, add to the output of a convolution without bias
-    /// and groups.
+    /// The contribution to the output of the input channels from `first` on, whose values are `x`, for a convolution
+    /// without bias and groups.
     pub fn forward_part(&self, x: &Tensor, first: i64) -> Result<Tensor, TchError> {
         let weight = self.weight.f_narrow(1, first, x.size()[1])?;
         Conv2d { weight, bias: None, options: self.options }.forward(x)
     }
 
-    /// The output times `scale` plus `shift`, each of one value a channel, by scaling the weight.
+    /// The output times `scale` plus `shift`, `[C]` each (one value per output channel), computed by scaling the
+    /// weight.
     pub(super) fn forward_scaled(&self, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor, TchError> {
         let weight = self.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
         let shift = match &self.bias {
@@ -108,7 +109,7 @@ impl Conv2d {
     }
 }
 
-/// PyTorch's `ConvTranspose2d`. The references leave it at PyTorch's default start, nnU-Net excepted.
+/// PyTorch's `ConvTranspose2d`. All references except nnU-Net leave it at PyTorch's default initialisation.
 #[derive(Debug)]
 pub struct ConvTranspose2d {
     weight: Tensor,
@@ -118,7 +119,7 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// A square kernel of `kernel` pixels from `input` to `output` channels, with bias.
+    /// A square kernel with `kernel` pixels per side, from `input` to `output` channels, with bias.
     pub fn new(path: &Path, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Result<Self, TchError> {
         let shape = [input, output, kernel, kernel];
         let scheme = if path.scheme() == Scheme::NnUnet { Scheme::NnUnet } else { Scheme::Torch };
@@ -127,7 +128,7 @@ impl ConvTranspose2d {
         Ok(ConvTranspose2d { weight, bias: Some(bias), stride, padding })
     }
 
-    /// A square kernel as wide as the stride, without bias: every output value comes from one input position.
+    /// A 2x2 kernel with stride 2, without bias: every output value depends on one input position.
     pub fn doubling(path: &Path, input: i64, output: i64) -> Result<Self, TchError> {
         let shape = [input, output, 2, 2];
         let weight = path.parameter("weight", &shape, Scheme::Torch.convolution(&shape, 1))?;
@@ -137,7 +138,8 @@ impl ConvTranspose2d {
     /// `[B, input, H, W]` to `[B, output, stride * (H - 1) + kernel - 2 * padding, ..]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        // Each input value is spread over the kernel, so of an output value's taps one in `stride` squared is there.
+        // Each input value contributes to one output value per kernel position, so an output value has 1 / stride² of
+        // the kernel's positions as terms.
         let weight = self.weight.size();
         let terms = weight[0] * weight[2] * weight[3] / (self.stride * self.stride);
         if let Some(y) = counted(x, || self.output_size(x), terms)? {

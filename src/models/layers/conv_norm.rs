@@ -10,8 +10,8 @@ thread_local! {
     static FOLDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, which must record nothing for gradients, with batch norms in evaluation folded into the convolutions
-/// before them on this thread.
+/// Runs `work` with batch norms in evaluation mode folded into the convolutions before them, on this thread. `work`
+/// must not record gradients.
 pub fn folded<T>(work: impl FnOnce() -> T) -> T {
     let outer = FOLDING.replace(true);
     let done = work();
@@ -19,8 +19,8 @@ pub fn folded<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// A convolution without bias and the norm after it. Under [`folded`] a batch norm in evaluation becomes part of the
-/// convolution's weight: one pass over the map less, and one map less in memory.
+/// A convolution without bias and the norm after it. Inside [`folded`], a batch norm in evaluation mode becomes part of
+/// the convolution's weight, which saves an operation on the map and the memory of a map.
 pub fn conv_norm(convolution: &Conv2d, norm: &Norm2d, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
     if !train
         && FOLDING.get()

@@ -3,58 +3,58 @@ use tch::Tensor;
 use super::{Activation, Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
-/// What the layers of one family of mobile networks share.
+/// Properties that all layers of a family of mobile networks share.
 #[derive(Clone, Copy, Debug)]
 pub struct MobileStyle {
-    /// Added to a batch norm's variance.
+    /// Epsilon of the batch norms.
     pub eps: f64,
-    /// Share of a new batch in a batch norm's running statistics.
+    /// Momentum of the batch norms: the weight of a new batch in the running statistics.
     pub momentum: f64,
     /// Whether a strided convolution is padded by TensorFlow's rule (see [`ConvNormAct`]).
     pub same: bool,
-    /// Activation inside squeeze and excitation.
+    /// Activation between the two layers of squeeze and excitation.
     pub squeeze: Activation,
-    /// Its gate.
+    /// Activation that gives the gate of squeeze and excitation.
     pub gate: Activation,
 }
 
-/// Sizes of a convolution without bias.
+/// Shape of a convolution without bias.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvShape {
-    /// Channels in.
+    /// Input channels.
     pub input: i64,
-    /// Channels out.
+    /// Output channels.
     pub output: i64,
-    /// Pixels of the square kernel, an odd number.
+    /// Side of the square kernel in pixels, an odd number.
     pub kernel: i64,
-    /// Step in both directions.
+    /// Stride in both directions.
     pub stride: i64,
-    /// Distance of the kernel's taps.
+    /// Dilation: distance between neighbouring positions of the kernel, in pixels.
     pub dilation: i64,
-    /// Groups of channels that do not see each other.
+    /// Number of groups of channels, which are convolved separately.
     pub groups: i64,
 }
 
 impl ConvShape {
-    /// A kernel of one pixel.
+    /// A 1x1 convolution.
     pub fn point(input: i64, output: i64) -> Self {
         ConvShape { input, output, kernel: 1, stride: 1, dilation: 1, groups: 1 }
     }
 }
 
-/// A convolution without bias, a norm, an activation. Padded so that the output is the input's size over the stride:
-/// by half the kernel on all sides, or by TensorFlow's rule, which takes the image's size into account and pads more
-/// at the lower right where the sum is odd.
+/// A convolution without bias, a norm, an activation. The padding makes the output's size the input's size divided by
+/// the stride: half the kernel on all sides, or by TensorFlow's rule (`same`), which depends on the image's size and
+/// pads more at the bottom and right if the total is odd.
 pub struct ConvNormAct {
     convolution: Conv2d,
     norm: Norm2d,
     activation: Activation,
-    /// The kernel's extent and the stride, where the padding depends on the image.
+    /// The kernel's extent and the stride, if the padding depends on the image's size.
     same: Option<(i64, i64)>,
 }
 
 impl ConvNormAct {
-    /// With the names of the convolution and the norm under `path`.
+    /// A layer with these names of the convolution and the norm under `path`.
     pub fn new(
         path: &Path,
         [convolution, norm]: [&str; 2],
@@ -90,7 +90,8 @@ impl ConvNormAct {
     }
 }
 
-/// Zeros before and after `size` pixels for which a kernel of this extent gives `size / stride` values, rounded up.
+/// Number of zeros before and after `size` pixels with which a kernel of this extent gives `size / stride` values,
+/// rounded up.
 fn same_padding(size: i64, extent: i64, stride: i64) -> [i64; 2] {
     let steps = (size + stride - 1) / stride;
     let padding = std::cmp::max((steps - 1) * stride + extent - size, 0);
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tensorflow_pads_more_behind() {
+    fn tensorflow_pads_more_at_the_end() {
         assert_eq!(same_padding(64, 3, 2), [0, 1]);
         assert_eq!(same_padding(65, 3, 2), [1, 1]);
         assert_eq!(same_padding(64, 5, 2), [1, 2]);

@@ -6,10 +6,11 @@ use super::operations::counted;
 /// `[B, heads, M, v]`, to `[B, heads, N, v]`, by libtorch's fused kernels.
 /// A. Vaswani et al., Attention is all you need, NeurIPS 2017.
 pub fn dot_product_attention(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor, TchError> {
-    let (asked, kept, given) = (query.size(), key.size(), value.size());
-    let shape = || vec![asked[0], asked[1], asked[2], given[3]];
-    // Each output value sums M weighted values; its share of the weights is M products of d numbers over v values.
-    let terms = kept[2] + kept[2] * asked[3] / given[3];
+    let (q, k, v) = (query.size(), key.size(), value.size());
+    let shape = || vec![q[0], q[1], q[2], v[3]];
+    // Each output value is a sum of M weighted values; the M weights, sums of d products each, are shared by v output
+    // values.
+    let terms = k[2] + k[2] * q[3] / v[3];
     if let Some(y) = counted(query, shape, terms)? {
         return Ok(y);
     }

@@ -1,17 +1,17 @@
 use tch::{TchError, Tensor};
 
-/// PyTorch's `Dropout2d`: whole channels of a sample are dropped, the rest scaled up.
+/// PyTorch's `Dropout2d`: in training, whole channels of a sample are dropped and the others scaled up.
 pub fn channel_dropout(x: Tensor, rate: f64, train: bool) -> Result<Tensor, TchError> {
     if train && rate > 0.0 { x.f_feature_dropout(rate, true) } else { Ok(x) }
 }
 
-/// PyTorch's `Dropout`: single values are dropped, the rest scaled up.
+/// PyTorch's `Dropout`: in training, single values are dropped and the others scaled up.
 pub fn dropout(x: Tensor, rate: f64, train: bool) -> Result<Tensor, TchError> {
     if train && rate > 0.0 { x.f_dropout(rate, true) } else { Ok(x) }
 }
 
-/// Stochastic depth: the branch `x` of a sample is dropped with probability `rate`, the rest scaled up.
-/// G. Huang et al., Deep networks with stochastic depth, ECCV 2016.
+/// Stochastic depth: in training, the branch `x` of a sample is dropped with probability `rate`; otherwise it is scaled
+/// up. G. Huang et al., Deep networks with stochastic depth, ECCV 2016.
 pub fn drop_path(x: Tensor, rate: f64, train: bool) -> Result<Tensor, TchError> {
     if !train || rate <= 0.0 {
         return Ok(x);

@@ -1,4 +1,5 @@
-//! The blocks of MobileNetV2, MobileNetV3 and EfficientNetV2: wide in the middle, narrow and linear where they are added.
+//! The blocks of MobileNetV2, MobileNetV3 and EfficientNetV2: wide in the middle, narrow and linear at the end, where
+//! the input is added.
 //! M. Sandler et al., MobileNetV2: inverted residuals and linear bottlenecks, CVPR 2018.
 //! S. Gupta, M. Tan, EfficientNet-EdgeTPU, 2019 (the fused block).
 
@@ -7,14 +8,14 @@ use tch::Tensor;
 use super::{Activation, ConvNormAct, ConvShape, MobileStyle, SqueezeExcite, drop_path};
 use crate::models::{ModelError, Path};
 
-/// The reference by whose names a block's weights go.
+/// The reference whose names a block's weights have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// `conv_pw`, `bn1`, `conv_dw`, `bn2`, `se.conv_reduce`, …
     Timm,
     /// torchvision's MobileNetV3: `block.0.0`, `block.0.1`, `block.1.0`, …
     Torchvision,
-    /// torchvision's and SMP's MobileNetV2, the last layer without a level of its own: `conv.0.0`, `conv.0.1`, …,
+    /// torchvision's and SMP's MobileNetV2, where the last layer is one level higher: `conv.0.0`, `conv.0.1`, …,
     /// `conv.2`, `conv.3`.
     TorchvisionV2,
 }
@@ -24,47 +25,47 @@ pub enum Naming {
 pub enum BlockKind {
     /// One convolution.
     Plain,
-    /// A convolution that widens, a linear one of a pixel that narrows.
+    /// A convolution that widens, then a linear 1x1 convolution that narrows.
     Fused,
-    /// A convolution of a pixel that widens (left out where the width stays), one of each channel by itself, squeeze
-    /// and excitation where wanted, a linear one of a pixel that narrows.
+    /// A 1x1 convolution that widens (omitted if the width stays), a depthwise convolution, optional squeeze and
+    /// excitation, a linear 1x1 convolution that narrows.
     Inverted,
 }
 
-/// Sizes of a block.
+/// Shape of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct InvertedResidualShape {
-    /// Its layers.
+    /// The layers of the block.
     pub kind: BlockKind,
-    /// Channels in.
+    /// Input channels.
     pub input: i64,
     /// Channels in the middle.
     pub wide: i64,
-    /// Channels out.
+    /// Output channels.
     pub output: i64,
-    /// Pixels of the kernel that looks at neighbours.
+    /// Side of the spatial kernel, in pixels.
     pub kernel: i64,
-    /// Its step.
+    /// Stride of the spatial convolution.
     pub stride: i64,
-    /// Distance of its taps.
+    /// Dilation of the spatial convolution.
     pub dilation: i64,
-    /// Channels of squeeze and excitation.
+    /// Channels of squeeze and excitation; `None`: without it.
     pub squeezed: Option<i64>,
-    /// After every layer but a linear one.
+    /// Activation after every layer that is not linear.
     pub activation: Activation,
 }
 
-/// Layers, added to their input where the shape allows it.
+/// The block; its input is added to its output if both have the same shape.
 pub struct InvertedResidual {
     layers: Vec<ConvNormAct>,
-    /// Before the last layer.
+    /// Applied before the last layer.
     gate: Option<SqueezeExcite>,
     skips: bool,
     drop_rate: f64,
 }
 
 impl InvertedResidual {
-    /// `drop_rate` is that of stochastic depth.
+    /// `drop_rate` is the rate of stochastic depth.
     pub fn new(
         path: &Path,
         naming: Naming,
@@ -103,7 +104,7 @@ impl InvertedResidual {
                 };
                 gate = Some(SqueezeExcite::new(&place, names, wide, squeezed, style)?);
             }
-            // The gate takes a place in the sequence.
+            // The gate takes one position in the sequence.
             let position = index + usize::from(gate.is_some());
             let (place, names) = match naming {
                 Naming::Timm => (path.clone(), [name.to_owned(), format!("bn{}", index + 1)]),

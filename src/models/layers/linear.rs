@@ -11,7 +11,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From `input` to `output` features.
+    /// A layer from `input` to `output` features.
     pub fn new(path: &Path, input: i64, output: i64, bias: bool) -> Result<Self, TchError> {
         let shape = [output, input];
         let weight = path.parameter("weight", &shape, path.scheme().linear(&shape))?;
@@ -28,7 +28,7 @@ impl Linear {
         x.f_linear(&self.weight, self.bias.as_ref())
     }
 
-    /// At each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
+    /// Applies the layer at each pixel of a map: `[B, input, H, W]` to `[B, output, H, W]`.
     pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let weight = self.weight.f_unsqueeze(2)?.f_unsqueeze(3)?;
         let shape = || [&x.size()[..1], &self.weight.size()[..1], &x.size()[2..]].concat();

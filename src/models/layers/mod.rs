@@ -1,4 +1,4 @@
-//! Layers with PyTorch's names, defaults and initial distributions, on the registry of [`super::Path`].
+//! Layers with PyTorch's names, defaults and initial distributions. They register their tensors by [`super::Path`].
 
 mod activation;
 mod conv;

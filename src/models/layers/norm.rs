@@ -4,12 +4,12 @@ use super::operations::counting;
 use crate::models::parameters::{Fill, Path};
 use crate::models::{ModelError, Norm};
 
-/// PyTorch's default for what is added to a variance.
+/// PyTorch's default epsilon, which is added to the variance.
 const EPS: f64 = 1e-5;
-/// PyTorch's default for how fast running statistics follow.
+/// PyTorch's default momentum: the weight of a new batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// What the model's [`Norm`] puts in a batch norm's place, under the same names.
+/// The layer that the model's [`Norm`] puts in place of a batch norm, with the same names.
 #[derive(Debug)]
 pub enum Norm2d {
     /// Batch norm with running statistics.
@@ -19,13 +19,13 @@ pub enum Norm2d {
 }
 
 impl Norm2d {
-    /// PyTorch's default `eps` and `momentum`.
+    /// A norm with PyTorch's default `eps` and `momentum`.
     pub fn new(path: &Path, channels: i64) -> Result<Self, ModelError> {
         Self::with(path, channels, EPS, MOMENTUM)
     }
 
-    /// `eps` is added to the variance, `momentum` is the share of a new batch in the running statistics where
-    /// the model's configuration says nothing else.
+    /// `eps` is added to the variance. `momentum` is the weight of a new batch in the running statistics, unless the
+    /// model's configuration sets another.
     pub fn with(path: &Path, channels: i64, eps: f64, momentum: f64) -> Result<Self, ModelError> {
         let momentum = path.norm_momentum().unwrap_or(momentum);
         match path.norm() {
@@ -56,7 +56,7 @@ impl Norm2d {
         }
     }
 
-    /// What a batch norm multiplies by and adds, `[C]` each, by its stored statistics; `None` for other norms.
+    /// Factor and offset of a batch norm in evaluation mode, `[C]` each; `None` for other norms.
     pub(super) fn stored(&self) -> Result<Option<(Tensor, Tensor)>, TchError> {
         let Norm2d::Batch(norm) = self else { return Ok(None) };
         let scale = norm.running_var.f_add_scalar(norm.eps)?.f_rsqrt_()?.f_mul_(&norm.weight)?;
@@ -65,13 +65,13 @@ impl Norm2d {
     }
 }
 
-/// The largest one.
+/// The greatest common divisor.
 pub fn common_divisor(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
-/// PyTorch's `BatchNorm2d`. It learns and follows its batches only while gradients reach its weight, so that
-/// freezing a layer freezes its statistics too.
+/// PyTorch's `BatchNorm2d`. It uses and updates batch statistics only if its weight requires a gradient, so freezing a
+/// layer also freezes its statistics.
 #[derive(Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -134,7 +134,7 @@ impl GroupNorm {
         Self::starting_at(path, groups, channels, eps, 1.0)
     }
 
-    /// With another start of its weight: 0 where a branch is to begin as nothing.
+    /// With another initial weight: 0 makes the initial output of a branch zero.
     pub fn starting_at(path: &Path, groups: i64, channels: i64, eps: f64, weight: f64) -> Result<Self, ModelError> {
         let weight = path.parameter("weight", &[channels], Fill::Constant(weight))?;
         let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
@@ -160,7 +160,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// For this many channels.
+    /// A norm over this many channels.
     pub fn new(path: &Path, channels: i64, eps: f64) -> Result<Self, ModelError> {
         let weight = path.parameter("weight", &[channels], Fill::Constant(1.0))?;
         let bias = path.parameter("bias", &[channels], Fill::Constant(0.0))?;
@@ -175,13 +175,13 @@ impl LayerNorm {
         Ok(x.f_layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)?)
     }
 
-    /// Over the channels of each pixel of a map: `[B, C, H, W]` to the same.
+    /// Normalises over the channels of each pixel of a map: `[B, C, H, W]` to the same.
     pub fn forward_map(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(self.forward(&x.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])?)
     }
 }
 
-/// PyTorch's `InstanceNorm2d` without weights: each channel of each sample to mean 0 and variance 1.
+/// PyTorch's `InstanceNorm2d` without weights: normalises each channel of each sample to mean 0 and variance 1.
 pub fn instance_norm(x: &Tensor) -> Result<Tensor, ModelError> {
     Ok(x.f_instance_norm(None::<&Tensor>, None, None, None, true, MOMENTUM, EPS, true)?)
 }

@@ -2,7 +2,7 @@ use tch::{TchError, Tensor};
 
 use super::operations::counted;
 
-/// Bilinear interpolation to `height` x `width`.
+/// Bilinear interpolation of `[.., H, W]` to `height` x `width`.
 pub fn bilinear(x: &Tensor, height: i64, width: i64, align_corners: bool) -> Result<Tensor, TchError> {
     if let Some(y) = counted(x, || resized(x, height, width), 0)? {
         return Ok(y);

@@ -1,6 +1,6 @@
 use crate::models::parameters::Fill;
 
-/// How the weights of convolutions and linear layers start.
+/// Initialisation of the weights of convolutions and linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// PyTorch's default: weight and bias uniform within `1 / sqrt(fan_in)`.
@@ -13,20 +13,21 @@ pub enum Scheme {
     HeFanOut,
     /// timm's EfficientNetV2 and MobileNetV3: convolutions He normal for ReLU by the fan-out of a group, biases 0.
     GroupFanOut,
-    /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with 0.02 cut off
-    /// at 2, biases 0.
+    /// SMP's mix transformer: convolutions normal by the fan-out of a group, linear layers normal with standard
+    /// deviation 0.02 truncated at 2, biases 0.
     MixTransformer,
-    /// timm's Swin: convolutions as PyTorch, linear layers normal with 0.02 cut off at 2 and without bias at the start.
+    /// timm's Swin: convolutions as PyTorch, linear layers normal with standard deviation 0.02 truncated at 2, their
+    /// biases 0.
     Swin,
-    /// transformers: convolutions and linear layers normal with 0.02, biases 0.
+    /// transformers: convolutions and linear layers normal with standard deviation 0.02, biases 0.
     Transformers,
-    /// timm's ConvNeXt: normal with 0.02 cut off at 2, biases 0.
+    /// timm's ConvNeXt: normal with standard deviation 0.02 truncated at 2, biases 0.
     Truncated,
     /// nnU-Net: He normal for a leaky ReLU of slope 0.01 by fan-in, transposed convolutions too, biases 0.
     NnUnet,
 }
 
-/// Variance that He's start gives up to the slope of nnU-Net's leaky ReLU.
+/// Square of the slope of nnU-Net's leaky ReLU, by which He initialisation reduces the variance.
 const LEAK: f64 = 0.01 * 0.01;
 
 impl Scheme {
@@ -57,11 +58,11 @@ impl Scheme {
         }
     }
 
-    /// Bias beside a weight of this shape.
+    /// Bias of a layer whose weight has this shape.
     pub fn bias(self, weight: &[i64]) -> Fill {
         match self {
             Scheme::Torch => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
-            // Its linear layers have two dimensions, its convolution four.
+            // Weights of linear layers have two dimensions, those of convolutions four.
             Scheme::Swin if weight.len() > 2 => Fill::Uniform(1.0 / fans(weight).0.sqrt()),
             Scheme::Decoder
             | Scheme::Head

@@ -3,7 +3,8 @@ use tch::Tensor;
 use super::{Conv2d, ConvOptions, Norm2d, conv_norm};
 use crate::models::{ModelError, Path};
 
-/// A 3x3 convolution of each channel by itself (`0.0`), a 1x1 one across them (`0.1`), a norm (`1`), ReLU.
+/// A depthwise separable convolution: a 3x3 convolution of each channel alone (`0.0`), a 1x1 convolution across the
+/// channels (`0.1`), a norm (`1`), ReLU.
 #[derive(Debug)]
 pub struct SeparableConvNormRelu {
     depthwise: Conv2d,
@@ -12,7 +13,8 @@ pub struct SeparableConvNormRelu {
 }
 
 impl SeparableConvNormRelu {
-    /// Keeps the size. `first` is the index of the convolutions in the sequence at `path`; the norm follows it.
+    /// A layer that keeps the size of the map. `first` is the index of the convolutions in the sequence at `path`; the
+    /// norm has the next index.
     pub fn new(path: &Path, first: usize, input: i64, output: i64, dilation: i64) -> Result<Self, ModelError> {
         let options = ConvOptions::without_bias().groups(input).padding(dilation).dilation(dilation);
         let place = path / first;

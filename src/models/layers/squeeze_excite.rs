@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::{Activation, Conv2d, ConvOptions, MobileStyle};
 use crate::models::{ModelError, Path};
 
-/// Weighs the channels of a map by what all of them are on average.
+/// Multiplies the channels of a map by weights that are computed from the means of all channels.
 #[derive(Debug)]
 pub struct SqueezeExcite {
     reduce: Conv2d,
@@ -16,7 +16,7 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    /// From `channels` over `squeezed` and back, with the names of the two layers under `path`.
+    /// From `channels` to `squeezed` channels and back, with these names of the two layers under `path`.
     pub fn new(
         path: &Path,
         [reduce, expand]: [&str; 2],
@@ -36,7 +36,7 @@ impl SqueezeExcite {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let pooled = x.f_adaptive_avg_pool2d([1, 1])?; // [B, C, 1, 1]
         let squeezed = self.activation.forward(self.reduce.forward(&pooled)?)?; // [B, squeezed, 1, 1]
-        let gate = self.gate.forward(self.expand.forward(&squeezed)?)?;
+        let gate = self.gate.forward(self.expand.forward(&squeezed)?)?; // [B, C, 1, 1]
         Ok(x.f_mul(&gate)?)
     }
 }

@@ -1,4 +1,4 @@
-//! What Swin transformers are made of. Z. Liu et al., Swin transformer: hierarchical vision transformer using shifted
+//! The blocks of Swin transformers. Z. Liu et al., Swin transformer: hierarchical vision transformer using shifted
 //! windows, ICCV 2021.
 
 use tch::{Device, Kind, Tensor};
@@ -7,20 +7,21 @@ use super::{LayerNorm, Linear, Masks, Windows, drop_path, dropout};
 use crate::models::parameters::Fill;
 use crate::models::{ModelError, Path};
 
-/// Positions along a window in a model without weights of its own size.
+/// Positions along each side of a window.
 pub const WINDOW: i64 = 7;
 const MLP_RATIO: i64 = 4;
-/// PyTorch's default.
+/// PyTorch's default epsilon of layer norms.
 const EPS: f64 = 1e-5;
 
-/// Whose Swin transformer it is: they compute the same in the middle of an image and differ in names and at its borders.
+/// The reference of a Swin transformer. All compute the same in the middle of an image and differ in names and at its
+/// borders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwinStyle {
-    /// timm's.
+    /// timm.
     Timm,
-    /// That of transformers, under timm's names.
+    /// transformers, with timm's names of weights.
     Transformers,
-    /// MONAI's.
+    /// MONAI.
     Monai,
 }
 
@@ -37,7 +38,7 @@ impl SwinStyle {
         self == SwinStyle::Monai
     }
 
-    /// How the bias of relative positions starts.
+    /// Initial values of the relative position bias.
     fn bias(self) -> Fill {
         match self {
             SwinStyle::Timm | SwinStyle::Monai => Fill::TruncatedNormal(0.02),
@@ -45,11 +46,13 @@ impl SwinStyle {
         }
     }
 
-    /// The windows of every other block of a stage whose grid is `height` x `width`; `last` is the fourth stage.
+    /// The windows of a block in a stage whose grid is `height` x `width`; `last`: in the fourth stage; `shifted`: a
+    /// block with shifted windows.
     fn windows(self, height: i64, width: i64, last: bool, shifted: bool) -> Windows {
         let half = if shifted { WINDOW / 2 } else { 0 };
         match self {
-            // Published at 224 x 224, where the last stage is a single window: it stays unshifted at other sizes.
+            // timm builds the model for 224 x 224 pixels, where the last stage is a single window, and keeps the last
+            // stage unshifted at other sizes.
             SwinStyle::Timm => {
                 let shift = if last { 0 } else { half };
                 Windows { side: [WINDOW; 2], shift: [shift; 2], pads_first: false }
@@ -65,7 +68,7 @@ impl SwinStyle {
     }
 }
 
-/// What a block is to be like.
+/// Options of a Swin block.
 #[derive(Clone, Copy, Debug)]
 pub struct SwinBlockOptions {
     /// Channels.
@@ -80,11 +83,11 @@ pub struct SwinBlockOptions {
     pub drop_path: f64,
     /// Rate of dropout after attention and in the MLP.
     pub dropout: f64,
-    /// Whose it is.
+    /// The reference that it follows.
     pub style: SwinStyle,
 }
 
-/// Attention within windows and an MLP, each with a norm before it and its input added after it.
+/// Attention within windows, then an MLP; each is a residual branch with a norm at its beginning.
 #[derive(Debug)]
 pub struct SwinBlock {
     attention_norm: LayerNorm,
@@ -126,7 +129,7 @@ impl SwinBlock {
     }
 }
 
-/// Attention whose scores have a learnt bias for each difference of two positions.
+/// Attention within a window, with a learned bias for each relative position.
 #[derive(Debug)]
 struct WindowAttention {
     heads: i64,
@@ -154,8 +157,8 @@ impl WindowAttention {
         })
     }
 
-    /// `[B n, N, C]` to the same, with a mask of `[n, N, N]`. The scores are made and biased in place: with a bias that
-    /// learns, the fused kernels fall back to this and copy the bias for every window.
+    /// `[B n, N, C]` to the same, with a mask `[n, N, N]`. The scores are computed here instead of by a fused kernel:
+    /// with a trainable bias, the fused kernels fall back to the same computation and copy the bias for every window.
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, ModelError> {
         let size = x.size();
         let (all, places, width) = (size[0], size[1], size[2]);
@@ -166,17 +169,17 @@ impl WindowAttention {
         let mut scores = query.f_matmul(&parts.f_get(1)?.f_transpose(-2, -1)?)?; // [B n, heads, N, N]
         scores = scores.f_add_(&self.bias_of(places)?)?;
         if let Some(mask) = mask {
-            // What is taken is the sum, not the view under it: ONNX knows no views.
+            // Uses the result of the addition and not the view that it changes in place: ONNX has no views.
             let mut images = scores.f_view([-1, mask.size()[0], self.heads, places, places])?;
             scores = images.f_add_(&mask.f_unsqueeze(1)?)?.f_view([all, self.heads, places, places])?;
         }
-        let mixed = scores.f_softmax(-1, None)?.f_matmul(&parts.f_get(2)?)?;
-        let mixed = mixed.f_transpose(1, 2)?.f_reshape([all, places, width])?;
+        let mixed = scores.f_softmax(-1, None)?.f_matmul(&parts.f_get(2)?)?; // [B n, heads, N, C/heads]
+        let mixed = mixed.f_transpose(1, 2)?.f_reshape([all, places, width])?; // [B n, N, C]
         Ok(self.project.forward(&mixed)?)
     }
 
-    /// The bias between the positions of a window of `places`, `[heads, N, N]`. Windows smaller than 7 x 7 take the
-    /// first rows and columns of the table, as MONAI does.
+    /// The bias between the positions of a window with N = `places` positions, `[heads, N, N]`. Windows smaller than 7
+    /// x 7 use the first rows and columns of the table, as in MONAI.
     fn bias_of(&self, places: i64) -> Result<Tensor, ModelError> {
         let rows = self.positions.f_narrow(0, 0, places)?.f_narrow(1, 0, places)?.f_reshape([-1])?;
         let bias = self.bias.f_index_select(0, &rows)?.f_view([places, places, self.heads])?;
@@ -184,7 +187,7 @@ impl WindowAttention {
     }
 }
 
-/// Number of the difference between each two positions of a window, `[49, 49]`.
+/// Index of the relative position for each pair of positions in a window, `[49, 49]`.
 fn relative_positions(device: Device) -> Result<Tensor, ModelError> {
     let place = Tensor::f_arange(WINDOW, (Kind::Int64, device))?;
     let difference = place.f_unsqueeze(1)?.f_sub(&place)?.f_add_scalar(WINDOW - 1)?; // [7, 7], from 0 to 12
@@ -193,7 +196,7 @@ fn relative_positions(device: Device) -> Result<Tensor, ModelError> {
     Ok(rows.f_add(&columns)?.f_reshape([WINDOW * WINDOW, WINDOW * WINDOW])?)
 }
 
-/// Four neighbours joined and projected: half the size, twice the channels.
+/// Concatenates the channels of four neighbours and projects them: half the size, twice the channels.
 #[derive(Debug)]
 pub struct PatchMerging {
     norm: LayerNorm,
@@ -201,7 +204,7 @@ pub struct PatchMerging {
 }
 
 impl PatchMerging {
-    /// From `width` channels; the references differ in the order of its two layers in their state dicts.
+    /// For `width` input channels. The references have the two layers in different orders in their state dicts.
     pub fn new(path: &Path, width: i64, style: SwinStyle) -> Result<Self, ModelError> {
         let norm = || LayerNorm::new(&(path / "norm"), 4 * width, EPS);
         let reduction = || Linear::new(&(path / "reduction"), 4 * width, 2 * width, false);
@@ -220,7 +223,7 @@ impl PatchMerging {
         let size = x.size();
         let (height, width) = (size[1] / 2, size[2] / 2);
         let x = x.f_reshape([size[0], height, 2, width, 2, size[3]])?.f_permute([0, 1, 3, 4, 2, 5])?;
-        let joined = x.f_reshape([size[0], height, width, 4 * size[3]])?; // column by column
+        let joined = x.f_reshape([size[0], height, width, 4 * size[3]])?; // neighbours column by column
         Ok(self.reduction.forward(&self.norm.forward(&joined)?)?)
     }
 }

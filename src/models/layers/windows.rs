@@ -2,24 +2,24 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// What is added to the score of two positions that do not see each other.
+/// Added to the attention score of two positions that must not attend to each other.
 const APART: f64 = -100.0;
 
-/// A grid cut into windows: attention sees one window at a time. Shifted, the grid is rolled first, so that windows lie
-/// across the borders of the unshifted ones.
+/// A division of a grid into windows; attention works within one window. With a shift, the grid is rolled first, so
+/// that the windows cross the borders of the unshifted windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// Height and width of a window.
     pub side: [i64; 2],
     /// How far the grid is rolled up and to the left.
     pub shift: [i64; 2],
-    /// Whether a grid that is no multiple of the windows is padded before it is rolled, or after.
+    /// Whether a grid that is not a multiple of the windows is padded before it is rolled (true) or after (false).
     pub pads_first: bool,
 }
 
 impl Windows {
-    /// Applies `attention` within each window of `x`, `[B, H, W, C]` to the same. It is given the windows,
-    /// `[B n, N, C]` with N positions in each of an image's n windows, and what [`Masks::of`] gives for them.
+    /// Applies `attention` within each window of `x`, `[B, H, W, C]` to the same. `attention` gets the windows,
+    /// `[B n, N, C]` with N positions in each of the n windows of an image, and their mask from [`Masks::of`].
     pub fn apply<E: From<TchError>>(
         &self,
         x: &Tensor,
@@ -45,7 +45,7 @@ impl Windows {
         self.shift != [0, 0]
     }
 
-    /// Zeros below and to the right, up to whole windows.
+    /// Pads with zeros at the bottom and right up to whole windows.
     fn pad(&self, x: &Tensor) -> Result<Tensor, TchError> {
         let size = x.size();
         let missing = |i: usize| (-size[1 + i]).rem_euclid(self.side[i]);
@@ -77,8 +77,8 @@ impl Windows {
             .f_reshape(size)
     }
 
-    /// For a grid of whole windows: 0 between positions of a window that were neighbours before the grid was rolled,
-    /// -100 between those that the roll brought together, `[n, N, N]`.
+    /// The mask `[n, N, N]` of a grid of whole windows: 0 between positions of a window that belonged together before
+    /// the grid was rolled, -100 between positions that only the roll brought together.
     fn mask(&self, height: i64, width: i64, kind: Kind, device: Device) -> Result<Tensor, TchError> {
         let region = |length: i64, side: i64, shift: i64| -> Result<Tensor, TchError> {
             let place = Tensor::f_arange(length, (Kind::Int64, device))?;
@@ -93,18 +93,18 @@ impl Windows {
     }
 }
 
-/// Masks of shifted windows that were made once, by the size of their grid.
+/// Cache of the masks of shifted windows, by the size of their grid.
 #[derive(Debug, Default)]
 pub struct Masks(RefCell<Vec<(Key, Tensor)>>);
 
-/// Windows, height and width of the grid, kind and place of the numbers.
+/// Windows, height and width of the grid, kind and device.
 type Key = (Windows, i64, i64, Kind, Device);
 
 impl Masks {
-    /// Images of a few sizes come in turn; a mask for one is as large as its scores.
+    /// Maximum number of masks in the cache: image sizes are few and alternate, and a mask is as large as the scores.
     const KEPT: usize = 12;
 
-    /// `[n, N, N]` to be added to the scores; none without a shift.
+    /// The mask `[n, N, N]` to add to the scores; `None` without a shift.
     fn of(
         &self,
         windows: Windows,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_go_there_and_back() {
+    fn cutting_and_joining_windows_round_trips() {
         let x = Tensor::randn([2, 7, 5, 4], CPU);
         for shift in [0, 1] {
             for pads_first in [false, true] {
@@ -153,8 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn only_neighbours_see_each_other() {
-        // One row of four positions, windows of two, rolled by one: 1 2 | 3 0. The last two were not neighbours.
+    fn only_former_neighbours_attend_to_each_other() {
+        // One row of four positions, windows of two, rolled by one: 1 2 | 3 0. The positions of the last window were
+        // not neighbours.
         let windows = Windows { side: [1, 2], shift: [0, 1], pads_first: true };
         let masks = Masks::default();
         let mask = masks.of(windows, 1, 4, Kind::Float, Device::Cpu).unwrap().unwrap();

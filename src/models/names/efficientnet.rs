@@ -1,10 +1,10 @@
-//! EfficientNet's tensors: SMP numbers the blocks through, timm (`tf_efficientnet_b*`) and torchvision
-//! (`efficientnet_b*`) within stages, each with layer names of its own.
+//! Names of EfficientNet's tensors. SMP numbers the blocks of the whole network; timm (`tf_efficientnet_b*`) and
+//! torchvision (`efficientnet_b*`) number them within stages. Each library has its own names of layers.
 
 use super::super::encoders::efficientnet_repeats;
 use crate::models::EncoderKind;
 
-/// Stage and block in it of the block `index`.
+/// The stage of the block `index`, and its index in that stage.
 fn place(encoder: EncoderKind, mut index: usize) -> Option<(usize, usize)> {
     for (stage, repeats) in efficientnet_repeats(encoder).into_iter().enumerate() {
         if index < repeats {
@@ -15,7 +15,7 @@ fn place(encoder: EncoderKind, mut index: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// A name taken apart: the block it is in with the layer there, or a layer outside of the blocks; then the tensor.
+/// The parts of a name: index of the block (`None` outside the blocks), layer, tensor.
 fn parts(inside: &str) -> Option<(Option<usize>, &str, &str)> {
     let (layer, tensor) = inside.rsplit_once('.')?;
     match layer.strip_prefix("_blocks.") {
@@ -27,7 +27,7 @@ fn parts(inside: &str) -> Option<(Option<usize>, &str, &str)> {
     }
 }
 
-/// timm's name.
+/// timm's name of the tensor `inside` of SMP's encoder.
 pub fn timm(encoder: EncoderKind, inside: &str) -> Option<String> {
     let (block, layer, tensor) = parts(inside)?;
     let Some(index) = block else {
@@ -41,7 +41,8 @@ pub fn timm(encoder: EncoderKind, inside: &str) -> Option<String> {
         return Some(format!("{layer}.{tensor}"));
     };
     let (stage, block) = place(encoder, index)?;
-    // The first stage's blocks do not expand: one convolution and norm fewer, and the last convolution is named so.
+    // Blocks of the first stage have no expansion: one convolution and norm fewer, and another name of the last
+    // convolution.
     let layer = match (layer, stage) {
         ("_expand_conv", _) => "conv_pw",
         ("_bn0", _) => "bn1",
@@ -59,7 +60,7 @@ pub fn timm(encoder: EncoderKind, inside: &str) -> Option<String> {
     Some(format!("blocks.{stage}.{block}.{layer}.{tensor}"))
 }
 
-/// torchvision's name.
+/// torchvision's name of the tensor `inside` of SMP's encoder.
 pub fn torchvision(encoder: EncoderKind, inside: &str) -> Option<String> {
     let (block, layer, tensor) = parts(inside)?;
     let Some(index) = block else {

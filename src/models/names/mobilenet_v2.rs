@@ -1,5 +1,5 @@
-//! MobileNetV2's tensors: SMP has torchvision's names, one sequence of layers; timm (`mobilenetv2_100`) counts blocks
-//! within stages.
+//! Names of MobileNetV2's tensors. SMP has torchvision's names, with one sequence of layers; timm (`mobilenetv2_100`)
+//! numbers the blocks within stages.
 
 use super::super::encoders::MOBILENET_V2_REPEATS;
 
@@ -25,7 +25,7 @@ pub fn timm(inside: &str) -> Option<String> {
         index -= MOBILENET_V2_REPEATS[stage];
         stage += 1;
     }
-    // The first block does not expand.
+    // The first block has no expansion.
     let layer = match (step.strip_prefix("conv.")?, stage) {
         ("0.0", 0) => "conv_dw",
         ("0.1", 0) => "bn1",

@@ -1,5 +1,5 @@
-//! Weights under other libraries' names: a state dict of theirs as one of ours and back. Nothing is guessed: each tensor
-//! goes to the one place that has its name, and what has none is named.
+//! Converts state dicts between the names of other libraries and those of carpus, in both directions. Nothing is
+//! guessed: each tensor has exactly one counterpart, and tensors without a counterpart are reported.
 
 mod efficientnet;
 mod mobilenet_v2;
@@ -15,44 +15,44 @@ use super::{EncoderKind, Family, ModelConfig, ModelError, ModelOutline, Norm, Ro
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// A library whose state dicts can be exchanged.
+    /// A library whose state dicts can be converted.
     pub enum WeightsSource ("source") {
         /// segmentation_models_pytorch: whole models.
         Smp = "smp",
-        /// timm: classifiers and feature extractors, which are our encoders.
+        /// timm: classifiers and feature extractors, which are encoders here.
         Timm = "timm",
-        /// torchvision: classifiers, which are our encoders, and its whole segmentation models.
+        /// torchvision: classifiers, which are encoders here, and whole segmentation models.
         Torchvision = "torchvision",
-        /// transformers: the whole models that stand here as its second reference.
+        /// transformers: whole models (`segformer-transformers` and `upernet-transformers`).
         Transformers = "transformers",
     }
 }
 
-/// Why weights could not be exchanged.
+/// Why weights could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {
     /// The other library has no such model.
-    #[error("{source_name} has no {model}; weights of it cannot come from there or go there")]
+    #[error("{source_name} has no {model}; its weights cannot be converted from or to {source_name}")]
     NoCounterpart {
         /// The other library.
         source_name: WeightsSource,
-        /// What it lacks.
+        /// The model.
         model: String,
     },
-    /// The norm has no counterpart there.
-    #[error("{source_name} has {0} with batch norm alone, not {1}", model, norm)]
+    /// The other library does not have this norm.
+    #[error("{source_name} has {0} only with batch norm, not with norm = {1}", model, norm)]
     NoNorm {
         /// The other library.
         source_name: WeightsSource,
         /// The model.
         model: String,
-        /// The norm asked for.
+        /// The norm of the model.
         norm: Norm,
     },
     /// The tensors are not those of the model.
     #[error(
-        "these are not the weights of {model} as {source_name} names them:{}{}",
-        listing(missing, surplus, misshapen),
+        "the tensors do not fit {model} with the names of {source_name}:{}{}",
+        listing(missing, unexpected, mismatched),
         advice(fitting)
     )]
     Mismatch {
@@ -60,62 +60,63 @@ pub enum NamesError {
         source_name: WeightsSource,
         /// The model.
         model: String,
-        /// Tensors of the model that are not there, by the other library's names.
+        /// Missing tensors of the model, by the other library's names.
         missing: Vec<String>,
-        /// Tensors that the model has no place for.
-        surplus: Vec<String>,
-        /// Tensors of another shape or of integers for floats, with what each has.
-        misshapen: Vec<String>,
-        /// What must be another in the configuration for them to be the model's: `depth = 3`.
+        /// Tensors that the model does not have.
+        unexpected: Vec<String>,
+        /// Tensors of a wrong shape or number type, with both shapes.
+        mismatched: Vec<String>,
+        /// The change of the configuration with which they fit: `depth = 3`.
         fitting: Option<String>,
     },
-    /// Tensors that belong together do not fit each other.
+    /// Tensors that are parts of one tensor do not fit each other.
     #[error("{name}: {source}")]
     Tensor {
-        /// The tensor that was to be made.
+        /// The tensor that could not be created.
         name: String,
-        /// Why.
+        /// The cause.
         source: TchError,
     },
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// libtorch refused.
+    /// An error of libtorch.
     #[error(transparent)]
     Torch(#[from] TchError),
 }
 
-/// Weights under new names.
+/// Weights with converted names.
 #[derive(Debug)]
 pub struct Renamed {
-    /// By their new names, in the number types they had.
+    /// Tensors by their new names; the number types are unchanged.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What was left out because the other side has no use for it: a classifier's head, or all but an encoder.
+    /// Names of the tensors that were left out because the other side does not have them: the head of a classifier, or
+    /// everything but the encoder.
     pub left_out: Vec<String>,
-    /// Whether the first layer, made for three channels, was summed to one for the model's single channel.
+    /// Whether the first layer was converted from three input channels to one by a sum.
     pub first_layer_summed: bool,
 }
 
 const ENCODER: &str = "encoder.";
 const COUNTER: &str = "num_batches_tracked";
 
-/// SMP's second head, for classes of whole images: `aux_params`.
+/// SMP's classification head for whole images: `aux_params`.
 const CLASSIFICATION: &str = "classification_head.";
 
-/// Our second head for training, which no other library has.
+/// The auxiliary head of carpus, which no other library has.
 const AUXILIARY: &str = "auxiliary_head.";
 
-/// The weights of `config` from a state dict of `source`. The number of classes is that of the tensors. Where
-/// `config` has group norm in place of batch norm, running statistics are left out and affine weights stay.
+/// Converts a state dict of `source` to weights of the model `config`. The number of classes is that of the tensors. If
+/// `config` has group norm in place of batch norm, running statistics are dropped and affine weights are kept.
 ///
 /// # Errors
-/// What [`NamesError`] lists.
+/// The variants of [`NamesError`].
 pub fn to_carpus(
     source: WeightsSource,
     config: &ModelConfig,
     tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
-    // Whole models of these have our names, so that it can be told which model they fit.
+    // Whole models of these libraries have the names of carpus, so a fitting configuration can be searched for.
     let ours = is_whole(source, config) && source != WeightsSource::Transformers;
     let given = ours.then(|| {
         let mut given = shared(&tensors);
@@ -123,10 +124,10 @@ pub fn to_carpus(
         given
     });
     renamed_to_carpus(source, config, tensors).map_err(|error| match (error, given) {
-        (NamesError::Mismatch { source_name, model, missing, surplus, misshapen, .. }, Some(given)) => {
+        (NamesError::Mismatch { source_name, model, missing, unexpected, mismatched, .. }, Some(given)) => {
             let classes = classes_of(config, &given).ok().flatten().unwrap_or(config.classes);
             let fitting = fitting(&ModelConfig { classes, ..config.clone() }, &given);
-            NamesError::Mismatch { source_name, model, missing, surplus, misshapen, fitting }
+            NamesError::Mismatch { source_name, model, missing, unexpected, mismatched, fitting }
         }
         (error, _) => error,
     })
@@ -143,7 +144,7 @@ fn renamed_to_carpus(
         return finish(source, config, &reference, renamed, Vec::new(), Vec::new(), Vec::new());
     }
     let pairs = pairs(source, &reference)?;
-    // Files older than the counter of batches lack it everywhere; PyTorch then begins at 0.
+    // Old files have no counters of batches at all; PyTorch then starts at 0.
     let counted = tensors.keys().any(|name| name.ends_with(COUNTER));
     let mut renamed = BTreeMap::new();
     let mut missing = Vec::new();
@@ -162,11 +163,11 @@ fn renamed_to_carpus(
         true => source == WeightsSource::Smp && name.starts_with(CLASSIFICATION),
         false => CLASSIFIERS.iter().any(|prefix| name.starts_with(prefix)),
     };
-    let (left_out, surplus): (Vec<_>, Vec<_>) = tensors.into_keys().partition(is_head);
-    finish(source, config, &reference, renamed, left_out, missing, surplus)
+    let (left_out, unexpected): (Vec<_>, Vec<_>) = tensors.into_keys().partition(is_head);
+    finish(source, config, &reference, renamed, left_out, missing, unexpected)
 }
 
-/// The weights of `reference` as those of `config`, which may differ in the norm.
+/// Completes the weights of `reference` to those of `config`, which may have another norm.
 fn finish(
     source: WeightsSource,
     config: &ModelConfig,
@@ -174,10 +175,10 @@ fn finish(
     mut renamed: BTreeMap<String, Tensor>,
     left_out: Vec<String>,
     missing: Vec<String>,
-    surplus: Vec<String>,
+    unexpected: Vec<String>,
 ) -> Result<Renamed, NamesError> {
     let first_layer_summed = sum_first_layer(reference, &mut renamed)?;
-    check(source, reference, &renamed, missing, surplus)?;
+    check(source, reference, &renamed, missing, unexpected)?;
     if config.norm != reference.norm {
         let stays = ModelOutline::of(config)?;
         let stays = stays.names();
@@ -186,7 +187,7 @@ fn finish(
     Ok(Renamed { tensors: renamed, left_out, first_layer_summed })
 }
 
-/// Fits a first layer for three channels to the one of `config`, and says whether it was so.
+/// Converts a first layer for three channels to the single channel of `config`; returns whether that was necessary.
 fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>) -> Result<bool, NamesError> {
     let outline = ModelOutline::of(config)?;
     let first = outline.entries.iter().find(|(_, shape, _)| shape.len() == 4);
@@ -199,10 +200,10 @@ fn sum_first_layer(config: &ModelConfig, tensors: &mut BTreeMap<String, Tensor>)
     Ok(summed)
 }
 
-/// A state dict of `source` from weights of `config`, the whole model's or its encoder's.
+/// Converts weights of the model `config` to a state dict of `source`: the whole model's or its encoder's.
 ///
 /// # Errors
-/// What [`NamesError`] lists.
+/// The variants of [`NamesError`].
 pub fn from_carpus(
     source: WeightsSource,
     config: &ModelConfig,
@@ -233,8 +234,8 @@ pub fn from_carpus(
     let known = ModelOutline::of(config)?;
     let known = known.names();
     let has_no_place = |name: &String| name.starts_with(AUXILIARY) || (!whole && known.contains(name.as_str()));
-    let (left_out, surplus) = tensors.into_keys().partition(has_no_place);
-    check(source, config, &kept, missing, surplus)?;
+    let (left_out, unexpected) = tensors.into_keys().partition(has_no_place);
+    check(source, config, &kept, missing, unexpected)?;
     let renamed = pairs.into_iter().filter_map(|(ours, theirs)| kept.remove(&ours).map(|tensor| (theirs, tensor)));
     Ok(Renamed { tensors: renamed.collect(), left_out, first_layer_summed: false })
 }
@@ -250,7 +251,7 @@ fn is_whole(source: WeightsSource, config: &ModelConfig) -> bool {
     }
 }
 
-/// Our name and theirs of each tensor that `source` has of the model.
+/// The name in carpus and in `source` of each tensor that `source` has.
 fn pairs(source: WeightsSource, config: &ModelConfig) -> Result<Vec<(String, String)>, NamesError> {
     let absent = |model: String| NamesError::NoCounterpart { source_name: source, model };
     let outline = ModelOutline::of(config)?;
@@ -281,7 +282,7 @@ fn pairs(source: WeightsSource, config: &ModelConfig) -> Result<Vec<(String, Str
     Ok(pairs)
 }
 
-/// What `source` calls the tensor `inside` of an encoder; `None` where it has no such encoder.
+/// The name in `source` of the encoder's tensor `inside`; `None` if it does not have the encoder.
 fn encoder_name(source: WeightsSource, encoder: EncoderKind, inside: &str) -> Option<String> {
     match (source, encoder.family()) {
         (WeightsSource::Smp, _) => Some(inside.to_owned()),
@@ -290,14 +291,14 @@ fn encoder_name(source: WeightsSource, encoder: EncoderKind, inside: &str) -> Op
         (WeightsSource::Torchvision, Family::EfficientNet) => efficientnet::torchvision(encoder, inside),
         (WeightsSource::Timm, Family::MobileNetV2) => mobilenet_v2::timm(inside),
         (WeightsSource::Torchvision, Family::MobileNetV2) => Some(inside.to_owned()),
-        // The encoders that SMP itself takes from timm: a feature extractor joins `stages.0` to `stages_0`.
-        (WeightsSource::Timm, _) => inside.strip_prefix("model.").map(apart),
+        // Encoders that SMP takes from timm: a feature extractor renames `stages.0` to `stages_0`.
+        (WeightsSource::Timm, _) => inside.strip_prefix("model.").map(nested_name),
         (WeightsSource::Torchvision | WeightsSource::Transformers, _) => None,
     }
 }
 
-/// `stages_0.downsample.0.weight` as `stages.0.downsample.0.weight`.
-fn apart(name: &str) -> String {
+/// Converts `stages_0.downsample.0.weight` to `stages.0.downsample.0.weight`.
+fn nested_name(name: &str) -> String {
     let Some((first, rest)) = name.split_once('.') else { return name.to_owned() };
     match first.rsplit_once('_') {
         Some((part @ ("stages" | "layers" | "stem"), index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
@@ -307,27 +308,27 @@ fn apart(name: &str) -> String {
     }
 }
 
-/// That `ours` are the model's tensors in shape and kind, and that none is missing or over.
+/// Checks that `ours` have the shapes and kinds of the model's tensors, and that none is missing or unexpected.
 fn check(
     source: WeightsSource,
     config: &ModelConfig,
     ours: &BTreeMap<String, Tensor>,
     missing: Vec<String>,
-    surplus: Vec<String>,
+    unexpected: Vec<String>,
 ) -> Result<(), NamesError> {
     let classes = classes_of(config, ours)?.unwrap_or(config.classes);
     let outline = ModelOutline::of(&ModelConfig { classes, ..config.clone() })?;
-    let mut misshapen = Vec::new();
+    let mut mismatched = Vec::new();
     for (name, shape, role) in &outline.entries {
         let Some(tensor) = ours.get(name) else { continue };
         let whole_number = *role == Role::Buffer && !tensor.is_floating_point();
         if tensor.size() != *shape || !(tensor.is_floating_point() || whole_number) {
-            misshapen.push(format!("{name} ({:?} {:?}, the model has {shape:?})", tensor.kind(), tensor.size()));
+            mismatched.push(format!("{name} ({:?} {:?}, the model has {shape:?})", tensor.kind(), tensor.size()));
         }
     }
-    if missing.is_empty() && surplus.is_empty() && misshapen.is_empty() {
+    if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {
         return Ok(());
     }
     let model = config.describe();
-    Err(NamesError::Mismatch { source_name: source, model, missing, surplus, misshapen, fitting: None })
+    Err(NamesError::Mismatch { source_name: source, model, missing, unexpected, mismatched, fitting: None })
 }

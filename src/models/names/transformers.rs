@@ -1,9 +1,9 @@
-//! The names of transformers' `SegformerForSemanticSegmentation` and `UperNetForSemanticSegmentation` (on Swin and
-//! ConvNeXtV2), for `segformer-transformers` and `upernet-transformers`.
+//! The names of tensors in transformers' `SegformerForSemanticSegmentation` and `UperNetForSemanticSegmentation` (with
+//! Swin and ConvNeXtV2), for `segformer-transformers` and `upernet-transformers`.
 //!
-//! transformers has two sets of names: those in files (published checkpoints, what its `save_pretrained` writes, and the
-//! modules of its releases before 5), and those of a model in memory from release 5 on. Both are read, that of files is
-//! written. Queries, keys and values are layers of their own there and rows of one layer here.
+//! transformers has two sets of names: those in files (published checkpoints, output of `save_pretrained`, and models
+//! in memory before release 5), and those of a model in memory from release 5 on. Both are read; those of files are
+//! written. Queries, keys and values are separate layers in transformers and rows of one layer in carpus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,12 @@ use tch::{TchError, Tensor};
 use super::{NamesError, WeightsSource};
 use crate::models::{Architecture, DecoderKind, ModelConfig, Norm};
 
-/// Weights under transformers' names, of either set, as those of the model `config`. Tables that transformers keeps
-/// beside the weights and the norm that its Swin backbone never applies are left out.
+/// Converts weights with transformers' names, of either set, to those of the model `config`. Two kinds of tensors are
+/// left out: tables that transformers saves with the weights, and the norm that its Swin backbone never applies.
 ///
 /// # Errors
-/// When transformers has no such model, or a tensor is missing or over.
+/// [`NamesError::NoCounterpart`]: transformers has no such model; [`NamesError::Mismatch`]: a tensor is missing or
+/// unexpected; [`NamesError::Tensor`].
 pub fn to_carpus(
     config: &ModelConfig,
     mut tensors: BTreeMap<String, Tensor>,
@@ -35,8 +36,8 @@ pub fn to_carpus(
         };
         parts.entry(place.ours).or_default().push(tensor);
     }
-    let surplus: Vec<String> = tensors.into_keys().filter(|name| !is_unused(name)).collect();
-    refuse(config, missing, surplus)?;
+    let unexpected: Vec<String> = tensors.into_keys().filter(|name| !is_unused(name)).collect();
+    check_names(config, missing, unexpected)?;
     let joined = parts.into_iter().map(|(name, mut parts)| match parts.len() {
         1 => Ok((name, parts.remove(0))),
         _ => match Tensor::f_cat(&parts, 0) {
@@ -47,10 +48,11 @@ pub fn to_carpus(
     joined.collect()
 }
 
-/// The weights of the model `config` as transformers' files hold them.
+/// Converts the weights of the model `config` to the names that transformers uses in files.
 ///
 /// # Errors
-/// When transformers has no such model, or a tensor is missing or over.
+/// [`NamesError::NoCounterpart`]: transformers has no such model; [`NamesError::Mismatch`]: a tensor is missing or
+/// unexpected; [`NamesError::Tensor`].
 pub fn from_carpus(
     config: &ModelConfig,
     tensors: BTreeMap<String, Tensor>,
@@ -59,7 +61,7 @@ pub fn from_carpus(
     let mut missing = Vec::new();
     let mut theirs = BTreeMap::new();
     let known: BTreeSet<String> = names.iter().map(|name| name.place.ours.clone()).collect();
-    let surplus = tensors.keys().filter(|name| !known.contains(*name)).cloned().collect();
+    let unexpected = tensors.keys().filter(|name| !known.contains(*name)).cloned().collect();
     for Name { place, part } in names {
         let Some(tensor) = tensors.get(&place.ours) else {
             missing.push(place.ours);
@@ -75,7 +77,7 @@ pub fn from_carpus(
         };
         theirs.insert(place.stored, tensor.map_err(|source| torch(&place.ours, source))?);
     }
-    refuse(config, missing, surplus)?;
+    check_names(config, missing, unexpected)?;
     Ok(theirs)
 }
 
@@ -83,32 +85,32 @@ fn torch(name: &str, source: TchError) -> NamesError {
     NamesError::Tensor { name: name.to_owned(), source }
 }
 
-fn refuse(config: &ModelConfig, mut missing: Vec<String>, surplus: Vec<String>) -> Result<(), NamesError> {
+fn check_names(config: &ModelConfig, mut missing: Vec<String>, unexpected: Vec<String>) -> Result<(), NamesError> {
     missing.dedup();
-    if missing.is_empty() && surplus.is_empty() {
+    if missing.is_empty() && unexpected.is_empty() {
         return Ok(());
     }
     Err(NamesError::Mismatch {
         source_name: WeightsSource::Transformers,
         model: config.describe(),
         missing,
-        surplus,
-        misshapen: Vec::new(),
+        unexpected,
+        mismatched: Vec::new(),
         fitting: None,
     })
 }
 
-/// What a file may hold that no value depends on.
+/// Whether a file may contain the tensor `name` although no result depends on it.
 fn is_unused(name: &str) -> bool {
     name.ends_with(".relative_position_index") || name.starts_with("backbone.swin.layernorm.")
 }
 
-/// A tensor of theirs, or the beginning of its name, and the same here.
+/// The name of a tensor, or its prefix, in transformers and in carpus.
 #[derive(Clone, Debug)]
 struct Place {
-    /// In files.
+    /// In transformers' files.
     stored: String,
-    /// In memory.
+    /// In a transformers model in memory.
     live: String,
     ours: String,
 }
@@ -118,7 +120,7 @@ impl Place {
         Place { stored: stored.into(), live: live.into(), ours: ours.into() }
     }
 
-    /// Where both sets of theirs agree.
+    /// A name that is the same in both sets of transformers.
     fn same(theirs: impl Into<String>, ours: impl Into<String>) -> Self {
         let theirs = theirs.into();
         Place { stored: theirs.clone(), live: theirs, ours: ours.into() }
@@ -133,7 +135,7 @@ impl Place {
     }
 }
 
-/// What a tensor of theirs is of the tensor here.
+/// Which part of a tensor of carpus a tensor of transformers is.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Whole,
@@ -142,7 +144,7 @@ enum Part {
         index: i64,
         of: i64,
     },
-    /// The same values, which theirs has as `[1, 1, 1, C]`.
+    /// All values, with the shape `[1, 1, 1, C]` in transformers.
     Vector,
 }
 
@@ -152,7 +154,7 @@ struct Name {
     part: Part,
 }
 
-/// Collects names layer by layer.
+/// Collects the names layer by layer.
 #[derive(Default)]
 struct Names(Vec<Name>);
 
@@ -168,7 +170,7 @@ impl Names {
         }
     }
 
-    /// Layers whose weights are rows of one layer here, in order.
+    /// Layers of transformers whose weights are rows of one layer of carpus, in order.
     fn rows(&mut self, place: &Place, theirs: &[(&str, &str)], ours: &str) {
         for (index, (stored, live)) in theirs.iter().enumerate() {
             self.layer(&place.join(stored, live, ours), Part::Rows { index: index as i64, of: theirs.len() as i64 });
@@ -195,7 +197,8 @@ impl Names {
     }
 }
 
-/// Every name of `config`; `has` tells whether a tensor is among those at hand, which says how many blocks there are.
+/// Every name of `config`. `has` is whether a tensor exists in the given state dict, from which the number of blocks is
+/// found.
 fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>, NamesError> {
     let none = || NamesError::NoCounterpart { source_name: WeightsSource::Transformers, model: config.describe() };
     if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) || config.validate().is_err() {
@@ -220,7 +223,7 @@ fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>
     Ok(names.0)
 }
 
-/// The blocks of a stage, as long as the first tensor of one is there.
+/// The blocks of a stage: all whose first tensor exists.
 fn blocks(
     place: impl Fn(usize) -> Place,
     first: [&str; 3],
@@ -334,7 +337,7 @@ fn swin(names: &mut Names, has: impl Fn(&Place) -> bool) {
                 ],
             );
         }
-        // Patches are merged at the end of a stage there, at the beginning of the next one here.
+        // transformers merges patches at the end of a stage, carpus at the beginning of the next one.
         if stage < 3 {
             let theirs = format!("{theirs}.downsample");
             let merging = root.join(&theirs, &theirs, &format!("layers_{}.downsample", stage + 1));

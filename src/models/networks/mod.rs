@@ -1,4 +1,4 @@
-//! Whole networks that are not an encoder of the list with a decoder.
+//! Whole networks with their own encoders.
 
 mod nnunet;
 mod swin_unetr;

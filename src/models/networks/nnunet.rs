@@ -1,11 +1,12 @@
-//! The U-Nets of nnU-Net: plain, and with a residual encoder.
+//! The U-Nets of nnU-Net: the plain one, and the one with a residual encoder.
 //! F. Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, Nature
 //! Methods 2021. F. Isensee et al., nnU-Net revisited: a call for rigorous validation in 3D medical image segmentation,
 //! MICCAI 2024.
 //!
-//! Names, values and start are those of dynamic_network_architectures' `PlainConvUNet` and `ResidualEncoderUNet` as
-//! nnU-Net's plans for images configure them. That state dict lists a convolution and its norm twice (`conv` and
-//! `all_modules.0`) and the encoder once more inside the decoder; any of the names loads, all of them are written.
+//! Names, results and initial weights are those of dynamic_network_architectures' `PlainConvUNet` and
+//! `ResidualEncoderUNet`, configured as in nnU-Net's plans for 2D images. Their state dict lists each convolution and
+//! its norm twice (`conv` and `all_modules.0`) and the encoder again inside the decoder; any of the names can be
+//! loaded, and all of them are written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,22 +19,22 @@ use crate::violation::Violations;
 
 const KERNEL: i64 = 3;
 const EPS: f64 = 1e-5;
-/// Convolutions a stage of the plain encoder and its decoder.
+/// Convolutions per stage of the plain encoder and its decoder.
 const CONVOLUTIONS: usize = 2;
-/// Convolutions a stage of the decoder that follows the residual encoder.
+/// Convolutions per stage of the decoder after the residual encoder.
 const RESIDUAL_CONVOLUTIONS: usize = 1;
 
-/// Size of nnU-Net's networks. Channels double from stage to stage; the default is that of its plan for images of
-/// 512 x 512.
+/// Size of nnU-Net's networks. The number of channels doubles from stage to stage. The defaults are those of nnU-Net's
+/// plan for images of 512 x 512 pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NnUnetOptions {
-    /// Stages, each after the first at half the size: height and width must be multiples of `2^(stages - 1)`. nnU-Net
-    /// takes as many as leave 4 pixels a side.
+    /// Number of stages, from 2 to 10; each after the first halves the size, so height and width of an image must be
+    /// multiples of `2^(stages - 1)`. nnU-Net uses as many as leave 4 pixels per side. Default: 8.
     pub stages: usize,
-    /// Channels of the first stage.
+    /// Channels of the first stage, 1 or more. Default: 32.
     pub features: i64,
-    /// Channels of any stage at most.
+    /// Maximum number of channels of a stage, at least `features`. Default: 512.
     pub max_features: i64,
 }
 
@@ -44,13 +45,13 @@ impl Default for NnUnetOptions {
 }
 
 impl NnUnetOptions {
-    /// The options out of range.
+    /// Every option out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         let NnUnetOptions { stages, features, max_features } = *self;
         wrong.expect((2..=10).contains(&stages), "stages", stages, "from 2 to 10");
         wrong.expect(features >= 1, "features", features, "1 or more");
-        let least = format!("no fewer than `features`, which is {features}");
+        let least = format!("at least `features`, which is {features}");
         wrong.expect(max_features >= features, "max-features", max_features, least);
         wrong
     }
@@ -66,12 +67,12 @@ fn residual_blocks(stage: usize) -> usize {
     [1, 3, 4, 6][stage.min(3)]
 }
 
-/// Encoder, decoder and a head at every stage of the way up.
+/// Encoder, decoder, and a head at every stage of the decoder.
 pub struct NnUnet {
     stem: Option<Layer>,
     stages: Vec<Stage>,
-    /// Deepest first, as the next two.
-    rising: Vec<ConvTranspose2d>,
+    /// One per step of the decoder, deepest first, as are the next two.
+    upsampling: Vec<ConvTranspose2d>,
     merging: Vec<Vec<Layer>>,
     heads: Vec<Conv2d>,
     channels: Vec<i64>,
@@ -79,7 +80,7 @@ pub struct NnUnet {
 }
 
 impl NnUnet {
-    /// The plain or the residual one, as `config.architecture` says.
+    /// The plain or the residual network, depending on `config.architecture`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let widths = config.nnunet.channels();
         let residual = config.architecture == Architecture::Network(NetworkKind::NnUnetResEnc);
@@ -110,23 +111,23 @@ impl NnUnet {
         let decoder = &root / "decoder";
         encoder.alias(&(&decoder / "encoder"));
 
-        // Deepest first: from the width below to that of the skip.
+        // Deepest first: the width of the stage below and that of the skip connection.
         let steps: Vec<(i64, i64)> = widths.windows(2).rev().map(|w| (w[1], w[0])).collect();
         let convolutions = if residual { RESIDUAL_CONVOLUTIONS } else { CONVOLUTIONS };
-        let (mut rising, mut merging, mut heads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut upsampling, mut merging, mut heads) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (_, skip)) in steps.iter().enumerate() {
             let place = &decoder / "stages" / index / "convs";
             merging.push(layers(&place, convolutions, 2 * skip, *skip, 1)?);
         }
         for (index, (below, skip)) in steps.iter().enumerate() {
-            rising.push(ConvTranspose2d::new(&(&decoder / "transpconvs" / index), *below, *skip, 2, 2, 0)?);
+            upsampling.push(ConvTranspose2d::new(&(&decoder / "transpconvs" / index), *below, *skip, 2, 2, 0)?);
         }
         for (index, (_, skip)) in steps.iter().enumerate() {
             let place = &decoder / "seg_layers" / index;
             heads.push(Conv2d::new(&place, *skip, config.classes, 1, ConvOptions::default())?);
         }
         let deep_supervision = config.deep_supervision();
-        Ok(NnUnet { stem, stages, rising, merging, heads, channels: widths, deep_supervision })
+        Ok(NnUnet { stem, stages, upsampling, merging, heads, channels: widths, deep_supervision })
     }
 }
 
@@ -139,7 +140,7 @@ impl Network for NnUnet {
         1 << (self.channels.len() - 1)
     }
 
-    /// An instance norm knows nothing from one pixel.
+    /// An instance norm needs more than one pixel.
     fn least_side(&self) -> i64 {
         2 * self.stride()
     }
@@ -157,12 +158,12 @@ impl Network for NnUnet {
         note_features(&skips);
         skips.pop();
         let mut outputs = Vec::new();
-        for (index, (rise, merge)) in self.rising.iter().zip(&self.merging).enumerate() {
-            let skip = skips.pop().expect("a stage above every step up");
-            x = Tensor::f_cat(&[rise.forward(&x)?, skip], 1)?; // [B, 2 skip, h, w]
+        for (index, (upsample, merge)) in self.upsampling.iter().zip(&self.merging).enumerate() {
+            let skip = skips.pop().expect("each step of the decoder has a stage of the encoder");
+            x = Tensor::f_cat(&[upsample.forward(&x)?, skip], 1)?; // [B, 2 skip, h, w]
             x = merge.iter().try_fold(x, |x, layer| layer.forward(&x))?; // [B, skip, h, w]
             if index + 1 == self.heads.len() || (train && self.deep_supervision) {
-                outputs.push(self.heads[index].forward(&x)?);
+                outputs.push(self.heads[index].forward(&x)?); // [B, classes, h, w]
             }
         }
         let logits = outputs.pop().expect("there are two stages or more");
@@ -186,7 +187,7 @@ impl Stage {
     }
 }
 
-/// So many layers, the first with this step.
+/// `count` layers in a row; the first has the stride `step`.
 fn layers(path: &Path, count: usize, input: i64, output: i64, step: i64) -> Result<Vec<Layer>, ModelError> {
     let layer = |index| match index {
         0 => Layer::new(&(path / index), input, output, step),
@@ -195,10 +196,10 @@ fn layers(path: &Path, count: usize, input: i64, output: i64, step: i64) -> Resu
     (0..count).map(layer).collect()
 }
 
-/// A convolution, an instance norm, and a leaky ReLU where the layer is not linear.
+/// A convolution, an instance norm, and a leaky ReLU ([`Layer::forward_linear`] omits it).
 struct Layer {
     convolution: Conv2d,
-    /// A group norm with a group for each channel is an instance norm.
+    /// A group norm with one group per channel is an instance norm.
     norm: GroupNorm,
 }
 
@@ -208,7 +209,7 @@ impl Layer {
         Self::with(path, input, output, KERNEL, options, 1.0)
     }
 
-    /// With this start of the norm's weight.
+    /// With the initial value `start` of the norm's weight.
     fn with(
         path: &Path,
         input: i64,
@@ -236,7 +237,8 @@ impl Layer {
     }
 }
 
-/// Two layers whose result is added to the input, which is pooled and projected where size or channels change (ResNet-D).
+/// A residual block of two layers. The shortcut is pooled if the size changes and projected if the number of channels
+/// changes (ResNet-D).
 struct Residual {
     first: Layer,
     second: Layer,
@@ -247,7 +249,7 @@ struct Residual {
 impl Residual {
     fn new(path: &Path, input: i64, output: i64, step: i64) -> Result<Self, ModelError> {
         let first = Layer::new(&(path / "conv1"), input, output, step)?;
-        // The branch starts as nothing.
+        // The initial output of the branch is zero.
         let options = ConvOptions::default().padding(KERNEL / 2);
         let second = Layer::with(&(path / "conv2"), output, output, KERNEL, options, 0.0)?;
         let pools = step > 1;

@@ -1,7 +1,7 @@
-//! Swin UNETR in two dimensions: a U-Net of residual blocks on the stages of a Swin transformer, whose first patches are
-//! 2 x 2 pixels. Names and values are those of MONAI's `SwinUNETR(spatial_dims=2)`.
-//! A. Hatamizadeh et al., Swin UNETR: Swin transformers for semantic segmentation of brain tumors in MRI images, BrainLes
-//! 2021.
+//! Swin UNETR in two dimensions: a U-Net of residual blocks whose encoder is a Swin transformer with patches of 2 x 2
+//! pixels. Names and results are those of MONAI's `SwinUNETR(spatial_dims=2)`.
+//! A. Hatamizadeh et al., Swin UNETR: Swin transformers for semantic segmentation of brain tumors in MRI images,
+//! BrainLes 2021.
 
 use tch::Tensor;
 
@@ -12,23 +12,23 @@ use crate::models::layers::{
 };
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
-/// Channels of the first stage where a configuration says nothing.
+/// Channels of the first stage if the configuration does not set them.
 pub const FEATURE_SIZE: i64 = 24;
 const PATCH: i64 = 2;
 const STAGES: i64 = 4;
 const BLOCKS: i64 = 2;
-/// Of the first stage; each next one has twice as many.
+/// Attention heads of the first stage; each next stage has twice as many.
 const HEADS: i64 = 3;
 const EPS: f64 = 1e-5;
 
-/// The network. Every image is normed by itself, so that it learns from a batch of one.
+/// The network. Its norms use each image alone, so it can be trained with a batch of one.
 pub struct SwinUnetr {
     project: Conv2d,
     stages: Vec<Stage>,
     masks: Masks,
-    /// On the image and the features at strides 2, 4 and 8; that at 16 goes up as it is.
+    /// Blocks on the image and on the features at strides 2, 4 and 8; the feature at stride 16 is used unchanged.
     skips: Vec<Residual>,
-    /// On the feature at stride 32.
+    /// The block on the feature at stride 32.
     bottom: Residual,
     /// Deepest first.
     ups: Vec<Up>,
@@ -43,7 +43,7 @@ struct Stage {
 }
 
 impl SwinUnetr {
-    /// The network of `config` at the root.
+    /// Builds the network of `config` at `root`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let width = config.feature_size.unwrap_or(FEATURE_SIZE);
         let transformer = root / "swinViT";
@@ -88,9 +88,9 @@ impl SwinUnetr {
         Ok(SwinUnetr { project, stages, masks: Masks::default(), skips, bottom, ups, classify, dropout, channels })
     }
 
-    /// Features at strides 2 to 32, normed over their channels.
+    /// Features at strides 2 to 32, normalised over their channels: `[B, C .. 16 C, H/2 .. H/32, ..]`.
     fn features(&self, images: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let x = dropout(self.project.forward(images)?, self.dropout, train)?;
+        let x = dropout(self.project.forward(images)?, self.dropout, train)?; // [B, C, H/2, W/2]
         let mut x = x.f_permute([0, 2, 3, 1])?.f_contiguous()?; // [B, H/2, W/2, C]
         let mut features = vec![normed_map(&x)?];
         for stage in &self.stages {
@@ -126,18 +126,19 @@ impl Network for SwinUnetr {
             };
             x = up.forward(&x, &skip)?; // [B, 8 C .. C, H/16 .. H, ..]
         }
-        Ok(Output::of(self.classify.forward(&x)?))
+        Ok(Output::of(self.classify.forward(&x)?)) // [B, classes, H, W]
     }
 }
 
-/// `[B, H, W, C]`, each position to mean 0 and variance 1 over its channels, to `[B, C, H, W]`.
+/// Normalises each position of `[B, H, W, C]` to mean 0 and variance 1 over its channels: `[B, C, H, W]`.
 fn normed_map(x: &Tensor) -> Result<Tensor, ModelError> {
     let channels = x.size()[3];
     let normed = x.f_layer_norm([channels], None::<&Tensor>, None, EPS, true)?;
     Ok(normed.f_permute([0, 3, 1, 2])?.f_contiguous()?)
 }
 
-/// Two 3x3 convolutions with instance norms and their input added, through a 1x1 convolution where the channels differ.
+/// A residual block: two 3x3 convolutions with instance norms; a 1x1 convolution in the shortcut if the channels
+/// differ.
 struct Residual {
     first: Conv2d,
     second: Conv2d,
@@ -169,7 +170,7 @@ impl Residual {
     }
 }
 
-/// Twice the size, joined with the skip, mixed.
+/// A step of the decoder: doubles the size, concatenates the skip connection, applies a residual block.
 struct Up {
     enlarge: ConvTranspose2d,
     mix: Residual,
@@ -183,7 +184,7 @@ impl Up {
         })
     }
 
-    /// `[B, input, H, W]` and `[B, output, 2 H, 2 W]` to the latter.
+    /// `[B, input, H, W]` and the skip `[B, output, 2 H, 2 W]` to `[B, output, 2 H, 2 W]`.
     fn forward(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor, ModelError> {
         self.mix.forward(&Tensor::f_cat(&[self.enlarge.forward(x)?, skip.shallow_clone()], 1)?)
     }

@@ -12,9 +12,9 @@ use crate::models::{ModelConfig, ModelError, Path};
 
 const STYLE: MobileStyle =
     MobileStyle { eps: 1e-3, momentum: 0.01, same: false, squeeze: Activation::Relu, gate: Activation::HardSigmoid };
-/// Blocks from this one on have their taps two pixels apart, and the first of them a step of one.
+/// Blocks from this one on have dilation 2, and the first of them stride 1 instead of 2.
 const DILATED_FROM: usize = 12;
-/// The block whose output is the fine feature, the first at stride 8.
+/// The block whose output is the fine feature: the first at stride 8.
 const FINE: usize = 3;
 
 /// Channels of the fine feature.
@@ -22,14 +22,14 @@ pub const FINE_CHANNELS: i64 = 40;
 /// Channels of the deepest feature.
 pub const DEEP_CHANNELS: i64 = LAST;
 
-/// The backbone without its classifier.
+/// The backbone without the classifier.
 pub struct MobileNetV3 {
     stem: ConvNormAct,
     blocks: Vec<InvertedResidual>,
     last: ConvNormAct,
 }
 
-/// What the heads read.
+/// The features that the heads read.
 pub struct Features {
     /// `[B, 40, H/8, W/8]`.
     pub fine: Tensor,
@@ -38,7 +38,7 @@ pub struct Features {
 }
 
 impl MobileNetV3 {
-    /// Under `backbone`.
+    /// Builds the backbone under the name `backbone`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let path = (root / "backbone").with_scheme(Scheme::HeFanOut);
         let layer =
@@ -61,7 +61,7 @@ impl MobileNetV3 {
         Ok(MobileNetV3 { stem, blocks: built, last })
     }
 
-    /// Of images `[B, C, H, W]`.
+    /// The features of images `[B, C, H, W]`.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Features, ModelError> {
         let mut x = self.stem.forward(x, train)?; // [B, 16, H/2, W/2]
         let (early, late) = self.blocks.split_at(FINE + 1);
@@ -78,7 +78,7 @@ impl MobileNetV3 {
     }
 }
 
-/// Channels of the stages at strides 1, 2, 4, 8, 16 and, dilated, 16 again.
+/// Channels of the stages at strides 1, 2, 4, 8, 16 and 16 (the last is dilated).
 pub fn channels(config: &ModelConfig) -> Vec<i64> {
     vec![config.in_channels, 16, 24, FINE_CHANNELS, 112, DEEP_CHANNELS]
 }

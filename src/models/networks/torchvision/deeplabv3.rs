@@ -1,4 +1,5 @@
-//! DeepLabV3 on MobileNetV3-large: the pyramid of dilated convolutions on features at stride 16.
+//! torchvision's DeepLabV3 with MobileNetV3-large (`deeplabv3_mobilenet_v3_large`): a pyramid of dilated convolutions
+//! on the feature at stride 16.
 //! L.-C. Chen, G. Papandreou, F. Schroff, H. Adam, Rethinking atrous convolution for semantic image segmentation, 2017.
 
 use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
@@ -9,8 +10,8 @@ use crate::models::decoders::{PYRAMID_CHANNELS, Pyramid};
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions};
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
-/// The backbone, the pyramid (`classifier.0`), one more convolution, one to the classes; the auxiliary head reads the
-/// fine feature.
+/// The backbone, the pyramid (`classifier.0`), a 3x3 convolution, a 1x1 convolution to the classes. The auxiliary head
+/// reads the fine feature.
 pub struct TorchvisionDeepLabV3 {
     channels: Vec<i64>,
     backbone: MobileNetV3,
@@ -21,7 +22,7 @@ pub struct TorchvisionDeepLabV3 {
 }
 
 impl TorchvisionDeepLabV3 {
-    /// The network of `config`.
+    /// Builds the network of `config`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let backbone = MobileNetV3::new(root, config)?;
         let path = root / "classifier";
@@ -49,7 +50,7 @@ impl Network for TorchvisionDeepLabV3 {
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.backbone.forward(input.images, train)?;
         let x = self.last.forward(&self.pyramid.forward(&features.deep, train)?, train)?; // [B, 256, H/16, W/16]
-        let logits = self.classes.forward(&x)?;
+        let logits = self.classes.forward(&x)?; // [B, classes, H/16, W/16]
         output(input.images, &logits, self.auxiliary.as_ref(), &features.fine, train)
     }
 }

@@ -1,4 +1,5 @@
-//! Fully convolutional network on a dilated ResNet-50, the deepest features at stride 8.
+//! torchvision's fully convolutional network with a dilated ResNet-50 (`fcn_resnet50`); its deepest features are at
+//! stride 8.
 //! J. Long, E. Shelhamer, T. Darrell, Fully convolutional networks for semantic segmentation, CVPR 2015.
 
 use tch::Tensor;
@@ -11,7 +12,7 @@ use crate::models::{EncoderKind, Input, ModelConfig, ModelError, Output, Path};
 
 const DROPOUT: f64 = 0.1;
 
-/// A convolution to a quarter of the channels, one to the classes.
+/// A 3x3 convolution to a quarter of the channels, then a 1x1 convolution to the classes.
 pub struct FcnHead {
     narrow: ConvNormRelu,
     classes: Conv2d,
@@ -19,7 +20,7 @@ pub struct FcnHead {
 }
 
 impl FcnHead {
-    /// On features of `input` channels.
+    /// A head on features with `input` channels.
     pub fn new(path: &Path, config: &ModelConfig, input: i64) -> Result<Self, ModelError> {
         Ok(FcnHead {
             narrow: ConvNormRelu::new(path, input, input / 4, 3)?,
@@ -35,7 +36,7 @@ impl FcnHead {
     }
 }
 
-/// ResNet-50 and the head on its last stage; the auxiliary head reads the stage before.
+/// ResNet-50 and the head on its last stage. The auxiliary head reads the stage before.
 pub struct Fcn {
     backbone: Box<dyn Encoder>,
     head: FcnHead,
@@ -43,7 +44,7 @@ pub struct Fcn {
 }
 
 impl Fcn {
-    /// The network of `config`.
+    /// Builds the network of `config`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let backbone = encoders::build(&(root / "backbone"), EncoderKind::ResNet50, config)?;
         let channels = backbone.channels();

@@ -1,5 +1,5 @@
-//! Lite reduced atrous spatial pyramid pooling on MobileNetV3-large: the deepest feature gated by its own average,
-//! and the fine feature beside it.
+//! torchvision's lite reduced atrous spatial pyramid pooling (`lraspp_mobilenet_v3_large`): the deepest feature of
+//! MobileNetV3-large is gated by its own average, and the logits of the deepest and the fine feature are added.
 //! A. Howard et al., Searching for MobileNetV3, ICCV 2019, section 6.4.
 
 use super::STRIDE;
@@ -10,7 +10,7 @@ use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
 const CHANNELS: i64 = 128;
 
-/// The backbone and a head of four convolutions of a pixel.
+/// The backbone and a head of four 1x1 convolutions.
 pub struct Lraspp {
     channels: Vec<i64>,
     backbone: MobileNetV3,
@@ -21,7 +21,7 @@ pub struct Lraspp {
 }
 
 impl Lraspp {
-    /// The network of `config`.
+    /// Builds the network of `config`.
     pub fn new(root: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
         let backbone = MobileNetV3::new(root, config)?;
         let path = root / "classifier";
@@ -48,7 +48,7 @@ impl Network for Lraspp {
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
         let features = self.backbone.forward(input.images, train)?;
-        let pooled = features.deep.f_adaptive_avg_pool2d([1, 1])?;
+        let pooled = features.deep.f_adaptive_avg_pool2d([1, 1])?; // [B, 960, 1, 1]
         let gate = self.gate.forward(&pooled)?.f_sigmoid_()?; // [B, 128, 1, 1]
         let x = self.narrow.forward(&features.deep, train)?.f_mul(&gate)?; // [B, 128, H/16, W/16]
         let x = bilinear_to(&x, &features.fine, false)?; // [B, 128, H/8, W/8]

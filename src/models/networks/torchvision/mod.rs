@@ -1,6 +1,6 @@
-//! torchvision's segmentation networks under its names (`backbone.…`, `classifier.…`, `aux_classifier.…`). They take
-//! images of any size and enlarge the logits to it. torchvision knows three channels alone; for one, the first layer
-//! has one.
+//! torchvision's segmentation networks with its names (`backbone.…`, `classifier.…`, `aux_classifier.…`). They accept
+//! images of any size and interpolate the logits to it. torchvision has three input channels only; here the first layer
+//! can also have one.
 
 mod backbone;
 mod deeplabv3;
@@ -17,15 +17,15 @@ use crate::models::layers::bilinear_to;
 use crate::models::{ModelConfig, ModelError, Output, Path};
 use fcn::FcnHead;
 
-/// Any height and width will do.
+/// Any height and width is allowed.
 const STRIDE: i64 = 1;
 
-/// The head on a middle feature of `channels`, where the configuration asks for it.
+/// The auxiliary head on a feature with `channels` channels, if the configuration has one.
 fn auxiliary_head(root: &Path, config: &ModelConfig, channels: i64) -> Result<Option<FcnHead>, ModelError> {
     config.auxiliary.then(|| FcnHead::new(&(root / "aux_classifier"), config, channels)).transpose()
 }
 
-/// `logits` at the size of `images`, and in training those of the auxiliary head on its feature.
+/// `logits` at the size of `images` and, in training, those of the auxiliary head on `feature`.
 fn output(
     images: &Tensor,
     logits: &Tensor,
