@@ -41,7 +41,9 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [12, 24, 36])]
     pub atrous_rates: Option<[i64; 3]>,
-    /// What stands where the reference has a batch norm: `batch`, `frozen-batch`, `group:N` or `layer`.
+    /// Norm in place of the reference's batch norms: `batch`, `frozen-batch`, `group:N` or `layer`. `group:N` has as many
+    /// groups in each layer as the greatest common divisor of N and the layer's channels: N groups where N divides the
+    /// channels, 1 group where they have no common divisor (`group:7` on 64 channels).
     #[schemars(with = "String")]
     pub norm: Norm,
     /// Share of a new batch in a batch norm's running statistics; absent: the reference's own, which is as low as 0.01

@@ -11,7 +11,8 @@ pub enum Norm {
     Batch,
     /// Batch norm by its stored statistics, its affine weights fixed too: `frozen-batch`.
     FrozenBatch,
-    /// Group norm of at most this many groups (the largest common divisor with the channels): `group:32`.
+    /// Group norm: `group:32`. Each layer has as many groups as the greatest common divisor of this number and the layer's
+    /// channels: this number where it divides the channels, 1 where they have no common divisor.
     /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
     /// [`super::Model::load`].
     Group(u32),

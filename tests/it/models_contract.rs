@@ -145,7 +145,7 @@ fn options_without_a_place_are_refused() {
         (ModelConfig { norm_momentum: Some(0.1), ..on(Network(NetworkKind::SwinUnetr)) }, vec!["norm-momentum"]),
         (ModelConfig { auxiliary: true, ..on(Decoder(DecoderKind::HrNetOcr)) }, vec!["auxiliary", "always on"]),
         (ModelConfig { auxiliary: true, ..on(Network(NetworkKind::NnUnet)) }, vec!["deep-supervision"]),
-        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has 32"]),
+        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has stride 32 only"]),
         (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["pan has 16 or 32"]),
         (
             ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Decoder(DecoderKind::Pan)) },
@@ -410,6 +410,9 @@ fn architectures_go_by_one_flat_list_of_names() {
         assert_eq!(serde_json::from_value::<Architecture>(architecture.name().into()).unwrap(), architecture);
     }
     let error = "unett".parse::<Architecture>().unwrap_err().to_string();
-    assert!(error.starts_with("there is no architecture \"unett\"; there is unet, unetplusplus"), "{error}");
+    assert!(
+        error.starts_with("unknown architecture \"unett\"; did you mean unet? Expected one of unet, unetplusplus"),
+        "{error}"
+    );
     assert!(error.ends_with("nnunet, nnunet-resenc"), "{error}");
 }

@@ -119,7 +119,8 @@ fn train_predict_evaluate_vote() {
     assert!(text(&out.stderr).contains("--resume"), "{}", text(&out.stderr));
     let out = carpus(folder, &[&TRAIN[..], &["--set", "optimiser.lrr=1"]].concat()).output().unwrap();
     let error = text(&out.stderr);
-    let says = "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? optimiser has kind, lr, weight-decay,";
+    let says =
+        "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? Keys of optimiser: kind, lr, weight-decay,";
     assert!(error.contains(says), "{error}");
 
     // A run that could not begin leaves no folder.
