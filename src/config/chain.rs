@@ -59,13 +59,13 @@ pub type Flags = BTreeMap<String, toml::Value>;
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a table of flags, or a list of such tables")]
-    enum Given {
+    enum OneOrMore {
         One(Flags),
         More(Vec<Flags>),
     }
-    Ok(match Given::deserialize(deserializer)? {
-        Given::One(flags) => vec![flags],
-        Given::More(flags) => flags,
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(flags) => vec![flags],
+        OneOrMore::More(flags) => flags,
     })
 }
 

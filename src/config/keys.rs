@@ -22,7 +22,7 @@ pub fn schema<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// The forms that a table may have: one for a struct, one for each variant of an enum, none for a value that is no table.
+/// The forms that a table may have: one for a struct, one for each variant of an enum, none for a value that is not a table.
 pub fn forms(schema: &Value) -> Vec<&Value> {
     if schema["properties"].is_object() {
         return vec![schema];
@@ -365,7 +365,10 @@ mod tests {
             assert!(advice.contains(meant), "{given}: {advice}");
         }
         assert!(unknown_part(&root, &["optimiser", "weight-decay"]).is_none());
-        assert!(unknown_part(&root, &["epochs", "of", "it"]).is_none(), "epochs is no table, which is another error");
+        assert!(
+            unknown_part(&root, &["epochs", "of", "it"]).is_none(),
+            "epochs is not a table, which is another error"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::closed_enum::{closest, expected_one_of};
 use crate::violation::Violations;
 use crate::wording::without_rust_types;
 
-/// A configuration that cannot be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ConfigError {
@@ -83,7 +83,7 @@ pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &Kno
         .unwrap_or_else(|| Value::String(value.to_owned()));
     let mut parts: Vec<&str> = key.split('.').collect();
     if parts.iter().any(|p| p.is_empty()) {
-        return Err(wrong(format!("{key:?} is no key; expected names joined by dots")));
+        return Err(wrong(format!("{key:?} is not a key; expected names joined by dots")));
     }
     if let Some(list) = keys::list_in(&known.0, &parts) {
         return Err(wrong(format!("{list} is a list, and a list can only be replaced whole: --set '{list}=[...]'")));

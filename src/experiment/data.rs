@@ -12,7 +12,7 @@ use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, Train
 use crate::wording::counted;
 
 /// Training set and validation set at each image size that the stages use.
-pub struct Sizes {
+pub struct DataBySize {
     sizes: Vec<(u32, Samples, Samples)>,
     /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
@@ -22,13 +22,13 @@ pub struct Sizes {
     problems: Vec<Problem>,
 }
 
-impl Sizes {
+impl DataBySize {
     /// Reads the images of the configured fold, once at each different size of `sizes`.
     pub fn read(
         config: &TrainConfig,
         sizes: impl Iterator<Item = u32>,
         observer: &dyn Observer,
-    ) -> Result<Sizes, ExperimentError> {
+    ) -> Result<DataBySize, ExperimentError> {
         let corrections = config.data.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
         observer.problems(corrections.problems());
         let dataset = Dataset::open(&config.data.root)?.with_corrections(corrections);
@@ -36,7 +36,7 @@ impl Sizes {
         let parts = parts(config, &dataset, observer)?;
         let bytes = config.data.cache_mb << 20;
         let known = known(&dataset, observer);
-        let mut read = Sizes { sizes: Vec::new(), dataset: Arc::new(dataset), known, problems: Vec::new() };
+        let mut read = DataBySize { sizes: Vec::new(), dataset: Arc::new(dataset), known, problems: Vec::new() };
         for size in sizes {
             if read.sizes.iter().any(|(s, ..)| *s == size) {
                 continue;

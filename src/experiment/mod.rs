@@ -34,7 +34,7 @@ pub use data::{known, parts};
 pub use error::ExperimentError;
 pub use folds::{FoldSummary, Folds, FoldsSummary};
 
-use data::Sizes;
+use data::DataBySize;
 
 /// An observer of an experiment.
 pub trait Observer: Watcher {
@@ -174,7 +174,7 @@ impl Experiment {
         let device = device::select(config.device)?;
         let on_data = if phantom::is_used(&config) { phantom::prepare(&config, observer)? } else { config.clone() };
         let stages = on_data.stages(&self.config_file)?;
-        let sizes = Sizes::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
         let data = sizes.at(stages[0].config.size);
         let sample_weights = data::weights(&on_data, data.training)?;
         let plan = TrainingPlan { config: on_data, stages, sample_weights };
@@ -231,7 +231,7 @@ struct Run<'a> {
     config: &'a TrainConfig,
     /// The plan of the training, with the data that are used.
     plan: &'a TrainingPlan,
-    sizes: &'a Sizes,
+    sizes: &'a DataBySize,
     device: Device,
     folder: &'a RunFolder,
 }
@@ -284,7 +284,7 @@ impl Run<'_> {
 
     /// Predicts the held-out images with the best weights and scores them at their original size.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
-        let (Sizes { dataset, known, .. }, folder) = (self.sizes, self.folder);
+        let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
         let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
         let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;

@@ -37,7 +37,7 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
         force: false,
     };
     if let Err(error) = phantom::generate(&settings, &root, observer) {
-        // Another process may have put the same data there meanwhile.
+        // Another process may have written the same data in the meantime.
         phantom::generate(&settings, &root, observer).map_err(|_| error)?;
     }
     let mut prepared = config.clone();

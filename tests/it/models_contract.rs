@@ -146,7 +146,10 @@ fn options_without_a_place_are_refused() {
         (ModelConfig { auxiliary: true, ..on(Decoder(DecoderKind::HrNetOcr)) }, vec!["auxiliary", "always on"]),
         (ModelConfig { auxiliary: true, ..on(Network(NetworkKind::NnUnet)) }, vec!["deep-supervision"]),
         (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has stride 32 only"]),
-        (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["pan has 16 or 32"]),
+        (
+            ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) },
+            vec!["expected 16 or 32, the strides of pan"],
+        ),
         (
             ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Decoder(DecoderKind::Pan)) },
             vec!["atrous-rates", "deeplabv3"],

@@ -378,7 +378,8 @@ fn going_on_with_something_else_is_refused_and_named() {
     other.stages[0].config.epochs = 2;
     let error = bench.train(&other, &run, true, &StopAfter::never()).unwrap_err().to_string();
     assert!(
-        error.contains("stages.0.optimiser.lr: was 0.002, is 0.0001") && error.contains("stages.0.epochs: was 1, is 2"),
+        error.contains("stages.0.optimiser.lr: was 0.002, is now 0.0001")
+            && error.contains("stages.0.epochs: was 1, is now 2"),
         "{error}"
     );
     let swapped = [Data { training: &bench.validation, validation: &bench.training }];
