@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Step, expect_share};
 use crate::violation::Violations;
 
-/// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`, as in albumentations'
-/// `RandomBrightnessContrast`.
+/// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`, as in
+/// albumentations' `RandomBrightnessContrast`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrightnessContrast {

@@ -95,8 +95,9 @@ impl Augmentations {
         all
     }
 
-    /// Applies all steps to a sample of `size` x `size` grey levels, 0 to 255, and label words, both row-major. Each step takes one
-    /// number from `rng` as the seed of its own generator, so that a change of one step does not change the draws of the others.
+    /// Applies all steps to a sample of `size` x `size` grey levels, 0 to 255, and label words, both row-major. Each
+    /// step takes one number from `rng` as the seed of its own generator, so that a change of one step does not change
+    /// the draws of the others.
     pub fn apply(&self, pixels: &[u8], words: Vec<u32>, size: u32, rng: &mut impl Rng) -> (Vec<f32>, Vec<u32>) {
         let mut sample = (pixels.iter().map(|v| f32::from(*v)).collect(), words);
         let mut warp = Warp::default();

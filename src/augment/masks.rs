@@ -5,10 +5,10 @@ use crate::bones;
 use crate::mask::{HandMasks, PixelRun, RunMask};
 
 impl SquareFit {
-    /// Masks at the image's original size from logits of the square, `[29, size, size]` row-major. Logits are upsampled bilinearly
-    /// (half-pixel centres, as PyTorch's `interpolate` without align_corners); a pixel is set where its logit is at least 0, that
-    /// is, its probability at least 0.5. Each row is written directly as runs: rows without a positive logit cost nothing, and no
-    /// class is in memory at full size.
+    /// Masks at the image's original size from logits of the square, `[29, size, size]` row-major. Logits are upsampled
+    /// bilinearly (half-pixel centres, as PyTorch's `interpolate` without align_corners); a pixel is set where its
+    /// logit is at least 0, that is, its probability at least 0.5. Each row is written directly as runs: rows without a
+    /// positive logit cost nothing, and no class is in memory at full size.
     pub fn masks(&self, logits: &[f32]) -> HandMasks {
         let square = (self.size * self.size) as usize;
         debug_assert_eq!(logits.len(), bones::COUNT * square);
@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
 
-    /// ATen rounds the interpolation in another order, so pixels within a few millionths of the threshold may differ; random
-    /// logits have almost none.
+    /// ATen rounds the interpolation in another order, so pixels within a few millionths of the threshold may differ;
+    /// random logits have almost none.
     #[test]
     fn masks_equal_interpolation_and_threshold() {
         for (width, height, size) in [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)] {

@@ -1,7 +1,7 @@
-//! Augmentation: an ordered list of steps, one file per kind. Each step draws its parameters for a sample and returns a map
-//! (from where each pixel is read) or an operation on grey levels. Consecutive maps are composed and applied together (image
-//! bilinear, label words nearest), so that a sample is resampled, and blurred, only once. Labels keep their class when a hand is
-//! flipped, because the classes are the same for left and right hands.
+//! Augmentation: an ordered list of steps, one file per kind. Each step draws its parameters for a sample and returns a
+//! map (from where each pixel is read) or an operation on grey levels. Consecutive maps are composed and applied
+//! together (image bilinear, label words nearest), so that a sample is resampled, and blurred, only once. Labels keep
+//! their class when a hand is flipped, because the classes are the same for left and right hands.
 
 mod brightness_contrast;
 mod flip;

@@ -1,5 +1,5 @@
-/// Appends an image to a batch as `channels` channels of `(v / 255 - mean) / sd`, where v are the grey levels `pixels`. `mean` and
-/// `sd` have one value, or one per channel.
+/// Appends an image to a batch as `channels` channels of `(v / 255 - mean) / sd`, where v are the grey levels `pixels`.
+/// `mean` and `sd` have one value, or one per channel.
 pub fn push_normalised(batch: &mut Vec<f32>, pixels: &[f32], mean: &[f64], sd: &[f64], channels: usize) {
     for channel in 0..channels {
         let (mean, sd) = (mean[channel % mean.len()], sd[channel % sd.len()]);

@@ -19,7 +19,8 @@ pub struct ShiftScaleRotate {
     pub scale: f64,
     /// Greatest rotation in each direction, in degrees. From 0 to 180; default 45.
     pub rotate: f64,
-    /// Pixels outside the image: `black` (without labels), or `reflect` (the image mirrored at its edge). Default `black`.
+    /// Pixels outside the image: `black` (without labels), or `reflect` (the image mirrored at its edge). Default
+    /// `black`.
     pub border: Border,
 }
 

@@ -4,8 +4,8 @@ use image::GrayImage;
 
 use crate::mask::{HandMasks, LabelImage};
 
-/// Fits an image into the square that a model takes: the image is scaled with its aspect ratio kept and placed at the top left;
-/// the rest is black.
+/// Fits an image into the square that a model takes: the image is scaled with its aspect ratio kept and placed at the
+/// top left; the rest is black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SquareFit {
     /// Width of the image in px.
@@ -28,8 +28,8 @@ impl SquareFit {
         SquareFit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
     }
 
-    /// The square image, `size * size` bytes, row-major. Scaled as by PIL's bilinear resize: a triangle filter as wide as the
-    /// scale, without aliasing.
+    /// The square image, `size * size` bytes, row-major. Scaled as by PIL's bilinear resize: a triangle filter as wide
+    /// as the scale, without aliasing.
     pub fn image(&self, image: &GrayImage) -> Vec<u8> {
         debug_assert_eq!(image.dimensions(), (self.width, self.height));
         if self.inner_width == self.width && self.inner_height == self.height {

@@ -116,8 +116,8 @@ impl Warp {
         (self.image(&pixels, size), self.words(&words, size))
     }
 
-    /// Applies the maps to a square image, bilinear. Equals PyTorch's `grid_sample` (bilinear, zeros, align_corners) for
-    /// [`Border::Black`], up to rounding.
+    /// Applies the maps to a square image, bilinear. Equals PyTorch's `grid_sample` (bilinear, zeros, align_corners)
+    /// for [`Border::Black`], up to rounding.
     pub fn image(&self, pixels: &[f32], size: u32) -> Vec<f32> {
         let (side, border) = (i64::from(size), self.border.unwrap_or_default());
         let read = |x: i64, y: i64| -> f32 {
@@ -241,8 +241,8 @@ mod tests {
         assert!(Displacement::new(vec![[0.0; 2]; 15]).is_none() && Displacement::new(Vec::new()).is_none());
     }
 
-    /// ATen's sampler is the reference. It computes coordinates in single precision, which shifts a place by up to 1e-5 of the
-    /// side: at most 255 * 64e-5 = 0.2 grey levels, and labels where rounding is a tie.
+    /// ATen's sampler is the reference. It computes coordinates in single precision, which shifts a place by up to 1e-5
+    /// of the side: at most 255 * 64e-5 = 0.2 grey levels, and labels where rounding is a tie.
     #[test]
     fn a_warp_equals_grid_sample() {
         let size = 64u32;

@@ -22,7 +22,8 @@ pub fn schema<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// The forms that a table may have: one for a struct, one for each variant of an enum, none for a value that is not a table.
+/// The forms that a table may have: one for a struct, one for each variant of an enum, none for a value that is not a
+/// table.
 pub fn forms(schema: &Value) -> Vec<&Value> {
     if schema["properties"].is_object() {
         return vec![schema];
@@ -83,8 +84,8 @@ impl Unknown {
                 known.push(key);
             }
         }
-        // A key of the same table is suggested where no key of the configuration is more similar: tables in lists have keys
-        // that `closest_path` does not know.
+        // A key of the same table is suggested where no key of the configuration is more similar: tables in lists have
+        // keys that `closest_path` does not know.
         let own = closest(name, known.iter().copied()).map(|key| (similarity(name, key), key.to_owned()));
         let suggested = match (closest_path(root, &path), own) {
             (Some((most, _)), Some((similarity, key))) if similarity > most => Some(key),
@@ -238,8 +239,8 @@ pub fn list_in(root: &Value, parts: &[&str]) -> Option<String> {
     None
 }
 
-/// Why the value `kind` cannot be set at `parts` alone, the key that selects the kind of `table`: the table has keys that
-/// only its old kind takes.
+/// Why the value `kind` cannot be set at `parts` alone, the key that selects the kind of `table`: the table has keys
+/// that only its old kind takes.
 pub fn keys_of_another_kind(root: &Value, parts: &[&str], kind_given: &str, table: &Table) -> Option<String> {
     let (last, parents) = parts.split_last()?;
     let forms = forms(schema_at(root, parents)?);
@@ -278,8 +279,8 @@ pub fn joined(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
 
-/// The key that is most similar to `path`, with its similarity: each name is compared with the one at its place; for a key at
-/// another depth, only the last names are compared.
+/// The key that is most similar to `path`, with its similarity: each name is compared with the one at its place; for a
+/// key at another depth, only the last names are compared.
 fn closest_path(root: &Value, path: &str) -> Option<(f64, String)> {
     // The keys of a stage are keys of the run.
     let path = path.split_once("].").map_or(path, |(_, rest)| rest);

@@ -63,9 +63,9 @@ fn refuse(unknown: impl Iterator<Item = String>) -> Result<(), ConfigError> {
     if keys.is_empty() { Ok(()) } else { Err(ConfigError::Unknown { keys }) }
 }
 
-/// Overrides one value of the table. `text` is KEY=VALUE: the key has its tables joined by dots, the value is TOML, or a
-/// plain text where it is not TOML. Where `section` names a table and a plain text is set for the whole table, the text
-/// goes to that key of it: `("data", "root")` makes `data=DIR` mean `data.root=DIR`.
+/// Overrides one value of the table. `text` is KEY=VALUE: the key has its tables joined by dots, the value is TOML, or
+/// a plain text where it is not TOML. Where `section` names a table and a plain text is set for the whole table, the
+/// text goes to that key of it: `("data", "root")` makes `data=DIR` mean `data.root=DIR`.
 ///
 /// # Errors
 /// The text has no `=`, an unknown key, a key inside a list or inside a value that is no table, or a kind that does not
@@ -113,7 +113,8 @@ pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &Kno
 /// A table as a `T`.
 ///
 /// # Errors
-/// [`ConfigError::Shape`], which names the file and the key: a value of another type, an unknown name, or a missing key.
+/// [`ConfigError::Shape`], which names the file and the key: a value of another type, an unknown name, or a missing
+/// key.
 pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
     T::deserialize(Value::Table(table))
         .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line_message(&e) })

@@ -80,8 +80,8 @@ impl DataBySize {
     }
 }
 
-/// Warns about images that show no bone, and about bones that no image shows: the Dice of two empty masks is 1, so a model that
-/// predicts nothing has a high Dice on them.
+/// Warns about images that show no bone, and about bones that no image shows: the Dice of two empty masks is 1, so a
+/// model that predicts nothing has a high Dice on them.
 fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
     let (present, images) = (samples.present(), samples.len());
     let empty = present.iter().filter(|classes| **classes == 0).count();
@@ -110,8 +110,8 @@ pub(super) fn read_folds(config: &TrainConfig) -> Result<Vec<FoldRow>, Experimen
     tables::read(&config.data.folds).map_err(|source| ExperimentError::Folds { source })
 }
 
-/// The validation set (the images of the configured fold) and the training set (those of the other folds), without the images
-/// that the corrections exclude.
+/// The validation set (the images of the configured fold) and the training set (those of the other folds), without the
+/// images that the corrections exclude.
 ///
 /// # Errors
 /// The folds file cannot be read or has no such fold, or a patient is in both sets.
@@ -143,8 +143,8 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, observer: &dyn Observer) -
     Ok(parts)
 }
 
-/// Reads the patients' metadata. If the spreadsheet cannot be read, a warning is printed and all metadata are unknown: only a
-/// model that is conditioned on them needs them.
+/// Reads the patients' metadata. If the spreadsheet cannot be read, a warning is printed and all metadata are unknown:
+/// only a model that is conditioned on them needs them.
 pub fn known(dataset: &Dataset, observer: &dyn Observer) -> PatientMetadata {
     PatientMetadata::read(dataset).unwrap_or_else(|error| {
         observer.warn(&format!("{error}; the patients' metadata are unknown"));

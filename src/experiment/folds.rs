@@ -77,8 +77,8 @@ pub struct FoldsSummary {
 
 impl Experiment {
     /// Trains each fold as the run `NAME-foldK` and collects the out-of-fold predictions in `NAME-folds`. With
-    /// [`Existing::Resume`](super::Existing::Resume) finished folds are skipped, also those that another process trained.
-    /// `None` if it was asked to stop.
+    /// [`Existing::Resume`](super::Existing::Resume) finished folds are skipped, also those that another process
+    /// trained. `None` if it was asked to stop.
     ///
     /// # Errors
     /// A fold is not in the folds file, `evaluate` is false, or one of [`Experiment::run_fold`].

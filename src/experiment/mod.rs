@@ -1,7 +1,8 @@
 //! An experiment: it trains runs from a configuration, scores their held-out images, and writes their reports.
 //!
-//! [`Experiment::run_fold`] trains one fold; [`Experiment::run_folds`] trains several and collects their out-of-fold predictions.
-//! The caller decides what happens to a run that exists ([`Existing`]), can stop the run, and observes it ([`Observer`]).
+//! [`Experiment::run_fold`] trains one fold; [`Experiment::run_folds`] trains several and collects their out-of-fold
+//! predictions. The caller decides what happens to a run that exists ([`Existing`]), can stop the run, and observes it
+//! ([`Observer`]).
 
 mod data;
 mod error;
@@ -101,13 +102,14 @@ impl Experiment {
     /// Trains the configured fold and scores its best weights. `None` if `stop` became true; its state is saved.
     ///
     /// # Errors
-    /// The run exists already, or does not exist although it is to be resumed; its folder is in use or cannot be written; the
-    /// data or folds cannot be read; or training fails.
+    /// The run exists already, or does not exist although it is to be resumed; its folder is in use or cannot be
+    /// written; the data or folds cannot be read; or training fails.
     pub fn run_fold(&self, stop: &AtomicBool, observer: &dyn Observer) -> Result<Option<RunSummary>, ExperimentError> {
         self.train_fold(self.named(), RunRole::Single, stop, observer)
     }
 
-    /// Trains the fold of `config`, whose run has a name. A run that fails before anything was trained leaves no folder.
+    /// Trains the fold of `config`, whose run has a name. A run that fails before anything was trained leaves no
+    /// folder.
     fn train_fold(
         &self,
         config: TrainConfig,
@@ -337,8 +339,8 @@ fn start_over(folder: &RunFolder, config: &TrainConfig) -> Result<(), Experiment
     write_atomically(&file, |out| std::io::Write::write_all(out, config.to_toml().as_bytes())).map_err(io(&file))
 }
 
-/// Writes the patient of each held-out image, because `carpus runs compare` draws whole patients, also where the data are not
-/// available.
+/// Writes the patient of each held-out image, because `carpus runs compare` draws whole patients, also where the data
+/// are not available.
 fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), TableError> {
     let rows = entries
         .iter()

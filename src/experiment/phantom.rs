@@ -20,8 +20,8 @@ pub fn is_used(config: &TrainConfig) -> bool {
     config.data.root == Path::new("phantom")
 }
 
-/// Draws the synthetic data set, once per image size, into the folder of runs, and returns the configuration with it as its
-/// data. Files of weights that do not exist are removed from the configuration, with a note.
+/// Draws the synthetic data set, once per image size, into the folder of runs, and returns the configuration with it as
+/// its data. Files of weights that do not exist are removed from the configuration, with a note.
 pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainConfig, ExperimentError> {
     let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
     let size = sizes.max().unwrap_or(config.size).clamp(64, 512);

@@ -20,8 +20,9 @@ pub struct Prediction {
     pub problems: Vec<Problem>,
 }
 
-/// Predicts the masks of the images `entries` at their original size, `batch` images at a time. A model that is conditioned on
-/// the patient gets the metadata in `known`. Only one batch of images is in memory; the masks are run-length encoded.
+/// Predicts the masks of the images `entries` at their original size, `batch` images at a time. A model that is
+/// conditioned on the patient gets the metadata in `known`. Only one batch of images is in memory; the masks are
+/// run-length encoded.
 ///
 /// # Errors
 /// The model fails, or its logits are not finite. Images that cannot be read are problems, not errors.
@@ -74,8 +75,8 @@ fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
         .of_patient(&*entry.patient_id)
 }
 
-/// Moves masks that were predicted on crops into the original images by the crops' transforms, with the original images' names.
-/// Masks are not resampled.
+/// Moves masks that were predicted on crops into the original images by the crops' transforms, with the original
+/// images' names. Masks are not resampled.
 ///
 /// # Errors
 /// [`InferError::Crop`]: a crop has no transform, or its masks do not fit it.

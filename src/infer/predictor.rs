@@ -41,9 +41,9 @@ impl Predictor {
         &self.info
     }
 
-    /// Logits `[B, 29, S, S]` on the CPU of square images, `S * S` grey levels each, that [`SquareFit::image`] made. `patients` are
-    /// the metadata of each image's patient, see [`crate::train::PatientMetadata`]; only a model that is conditioned on the
-    /// patient uses them.
+    /// Logits `[B, 29, S, S]` on the CPU of square images, `S * S` grey levels each, that [`SquareFit::image`] made.
+    /// `patients` are the metadata of each image's patient, see [`crate::train::PatientMetadata`]; only a model that is
+    /// conditioned on the patient uses them.
     ///
     /// # Errors
     /// The model or libtorch reports an error, or the logits are not finite.
@@ -78,8 +78,8 @@ impl Predictor {
         Ok(logits)
     }
 
-    /// Masks of images at their original size. `squares` are the square images that each of `fits` made; for `patients` see
-    /// [`Predictor::logits`].
+    /// Masks of images at their original size. `squares` are the square images that each of `fits` made; for `patients`
+    /// see [`Predictor::logits`].
     ///
     /// # Errors
     /// Those of [`Predictor::logits`].

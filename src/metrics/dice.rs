@@ -47,8 +47,8 @@ impl DiceMetric {
         DiceMetric { classes, sum: None, images: 0 }
     }
 
-    /// Adds a batch, `[B, C, H, W]` each. A floating-point `prediction` has logits and is positive above 0 (probability 0.5); a
-    /// boolean or integer one has the values 0 and 1. `target` has the values 0 and 1 of any kind.
+    /// Adds a batch, `[B, C, H, W]` each. A floating-point `prediction` has logits and is positive above 0 (probability
+    /// 0.5); a boolean or integer one has the values 0 and 1. `target` has the values 0 and 1 of any kind.
     ///
     /// # Errors
     /// The shapes differ from each other or from `[B, C, H, W]`, or libtorch reports an error.

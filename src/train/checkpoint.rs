@@ -11,8 +11,8 @@ use crate::tables::EpochRow;
 /// Entry of a safetensors header with the values that are not tensors, as JSON.
 const HEADER: &str = "carpus";
 
-/// The progress of a run. Together with the tensors in the same file, `last.safetensors`, it is everything that a resumed run
-/// needs. Sampler and random numbers have no state: both follow from (seed, epoch, batch).
+/// The progress of a run. Together with the tensors in the same file, `last.safetensors`, it is everything that a
+/// resumed run needs. Sampler and random numbers have no state: both follow from (seed, epoch, batch).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Index of the current stage, from 0.
@@ -206,8 +206,8 @@ pub fn write_weights(path: &Path, state: &[(String, Tensor)], info: &WeightsInfo
 /// The header of a file of weights that [`write_weights`] wrote.
 ///
 /// # Errors
-/// The file cannot be read, its header describes no model, it is the resumable state of a run, or its classes are not the
-/// bones.
+/// The file cannot be read, its header describes no model, it is the resumable state of a run, or its classes are not
+/// the bones.
 pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let info: WeightsInfo = match header::<Checkpoint>(path) {

@@ -35,7 +35,8 @@ pub struct TrainConfig {
     pub clip: Option<f64>,
     /// Seed of the initial weights, the order of the images, augmentation and dropout. Default 0.
     pub seed: u64,
-    /// Epochs without a better validation score (see `monitor`) after which the stage ends. 1 or more; absent: no early stop.
+    /// Epochs without a better validation score (see `monitor`) after which the stage ends. 1 or more; absent: no early
+    /// stop.
     #[schemars(example = 10)]
     pub early_stop: Option<usize>,
     /// Optimiser steps between two saves within an epoch. 1 or more; absent: saved only at the end of each epoch.
@@ -44,19 +45,20 @@ pub struct TrainConfig {
     /// Weights of the losses of the model's auxiliary outputs: one for each output in order, or one for all. 0 or more;
     /// default `[0.4]`.
     pub auxiliary_weights: Vec<f64>,
-    /// Weight of PointRend's loss: one number, or `[first, last]` for a weight that changes linearly over the stage. 0 or more;
-    /// default 1.
+    /// Weight of PointRend's loss: one number, or `[first, last]` for a weight that changes linearly over the stage. 0
+    /// or more; default 1.
     pub point_weight: PointWeight,
-    /// Precision of matrix products and convolutions: `off` (single precision), `bf16` or `fp16` (mixed precision). Default
-    /// `off`.
+    /// Precision of matrix products and convolutions: `off` (single precision), `bf16` or `fp16` (mixed precision).
+    /// Default `off`.
     pub amp: Amp,
-    /// Whether to use only algorithms that give the same bits in every run; operations that have none fail. Default false.
+    /// Whether to use only algorithms that give the same bits in every run; operations that have none fail. Default
+    /// false.
     pub deterministic: bool,
-    /// Whether images and weights are stored with the channels innermost (channels last), which is faster on tensor cores.
-    /// Default false.
+    /// Whether images and weights are stored with the channels innermost (channels last), which is faster on tensor
+    /// cores. Default false.
     pub channels_last: bool,
-    /// Validation score that decides which epoch is the best: `dice` (higher is better) or `loss` (lower is better). Default
-    /// `dice`.
+    /// Validation score that decides which epoch is the best: `dice` (higher is better) or `loss` (lower is better).
+    /// Default `dice`.
     pub monitor: Monitor,
     /// Number of best epochs whose weights are kept. 1 or more; default 1.
     pub keep_best: usize,
@@ -75,7 +77,8 @@ pub struct TrainConfig {
     pub pictures: usize,
     /// Whether histograms of weights and gradients are written for TensorBoard after each epoch. Default true.
     pub histograms: bool,
-    /// Whether the best weights are scored on the held-out images at their original size when the run ends. Default true.
+    /// Whether the best weights are scored on the held-out images at their original size when the run ends. Default
+    /// true.
     pub evaluate: bool,
     /// Training and validation data. `data = "DIR"` is short for `data.root`.
     pub data: DataConfig,
@@ -98,15 +101,15 @@ pub struct TrainConfig {
     pub ema: Option<EmaSettings>,
     /// How the images of an epoch are drawn; absent: `weights` if `data.sample-weights` names a file, else `uniform`.
     pub sampling: Option<Sampling>,
-    /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature at stride
-    /// `2^2`), or those whose names start with a prefix. Either may be limited to some epochs of the stage, counted from 0:
-    /// `{ prefix = "encoder.", from = 0, until = 5 }`.
+    /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature
+    /// at stride `2^2`), or those whose names start with a prefix. Either may be limited to some epochs of the stage,
+    /// counted from 0: `{ prefix = "encoder.", from = 0, until = 5 }`.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub freeze: Vec<Freeze>,
-    /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of epochs,
-    /// size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment, sampling, freeze, ema
-    /// and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value "off" switches off clip, ema
-    /// or early-stop.
+    /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
+    /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
+    /// sampling, freeze, ema and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value
+    /// "off" switches off clip, ema or early-stop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<StageHead>")]
     pub stages: Vec<Table>,
@@ -116,8 +119,8 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataConfig {
-    /// Data folder, or folder of crops. `phantom` is a small synthetic data set with its own folds, to try a configuration in
-    /// seconds. Default `data`.
+    /// Data folder, or folder of crops. `phantom` is a small synthetic data set with its own folds, to try a
+    /// configuration in seconds. Default `data`.
     pub root: PathBuf,
     /// File of folds that `carpus split` wrote. Default `folds.csv`.
     pub folds: PathBuf,
@@ -133,7 +136,8 @@ pub struct DataConfig {
     /// Use only the first images of the training set and of the validation set, this many of each; absent: all.
     #[schemars(example = 20)]
     pub limit: Option<usize>,
-    /// Memory in MiB for images at the model's size; images beyond it are read from the disk again in each epoch. Default 4096.
+    /// Memory in MiB for images at the model's size; images beyond it are read from the disk again in each epoch.
+    /// Default 4096.
     pub cache_mb: usize,
 }
 
@@ -239,8 +243,8 @@ pub struct StageHead {
     /// Name of the stage in the log and in `metrics.csv`, different from those of the other stages; absent: `stage-N`.
     #[schemars(example = &"fine")]
     pub name: Option<String>,
-    /// Weights that the stage starts from: the `last` weights of the stage before, those of the `best` epoch so far, or the
-    /// averaged weights (`ema`) at the end of the stage before. Default `last`.
+    /// Weights that the stage starts from: the `last` weights of the stage before, those of the `best` epoch so far, or
+    /// the averaged weights (`ema`) at the end of the stage before. Default `last`.
     pub start_from: StartFrom,
 }
 

@@ -20,8 +20,8 @@ pub struct Sample {
     pub pixels: Vec<u8>,
     /// Label words as (length, word), row-major: a label image has few, long runs.
     words: Vec<(u32, u32)>,
-    /// Angle of the hand in degrees from vertical, by the line from the Ulna's centroid to finger-16's; `None` where one of
-    /// them is absent.
+    /// Angle of the hand in degrees from vertical, by the line from the Ulna's centroid to finger-16's; `None` where
+    /// one of them is absent.
     pub angle: Option<f64>,
 }
 

@@ -14,7 +14,8 @@ use crate::violation::Violations;
 pub struct EmaSettings {
     /// Share of the average that is kept at each optimiser step, after the warm-up. From 0 to below 1; default 0.999.
     pub decay: f64,
-    /// Warm-up in optimiser steps: the decay at step t is at most `(1 + t) / (warmup + t)`. 1 or more; 1: no warm-up; default 10.
+    /// Warm-up in optimiser steps: the decay at step t is at most `(1 + t) / (warmup + t)`. 1 or more; 1: no warm-up;
+    /// default 10.
     pub warmup: f64,
 }
 

@@ -132,8 +132,8 @@ impl TrainingRun<'_> {
         })
     }
 
-    /// Removes the weights of epochs that are no longer among the best. It is called after the save, because a run that is
-    /// killed before the save resumes from a state where they were.
+    /// Removes the weights of epochs that are no longer among the best. It is called after the save, because a run that
+    /// is killed before the save resumes from a state where they were.
     pub(super) fn remove_other_weights(&self) -> Result<(), TrainError> {
         let folder = self.folder.kept_folder();
         if !folder.is_dir() {
@@ -150,7 +150,8 @@ impl TrainingRun<'_> {
     }
 }
 
-/// The first rank's validation, for all ranks: their own may differ in the last bits, and all must make the same decisions.
+/// The first rank's validation, for all ranks: their own may differ in the last bits, and all must make the same
+/// decisions.
 fn from_first_rank(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchError> {
     if ranks.world() == 1 {
         return Ok(own);

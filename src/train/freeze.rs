@@ -8,8 +8,8 @@ use super::TrainError;
 use crate::models::{Model, ModelConfig};
 use crate::violation::{Violation, Violations};
 
-/// Weights that are frozen (not trained) in the epochs `from..until` of a stage. In a configuration, a text is the prefix of
-/// the names of weights that are frozen in the whole stage.
+/// Weights that are frozen (not trained) in the epochs `from..until` of a stage. In a configuration, a text is the
+/// prefix of the names of weights that are frozen in the whole stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Freeze {
     /// The frozen weights.
@@ -109,8 +109,8 @@ impl<'de> Deserialize<'de> for Freeze {
     }
 }
 
-/// Switches gradients off for the weights that an entry of `freezes` freezes in epoch `epoch` of its stage, and on for the
-/// others. `trainable` are the names of the weights that the model trains where nothing is frozen.
+/// Switches gradients off for the weights that an entry of `freezes` freezes in epoch `epoch` of its stage, and on for
+/// the others. `trainable` are the names of the weights that the model trains where nothing is frozen.
 pub(super) fn apply(model: &Model, trainable: &[String], freezes: &[Freeze], epoch: usize) -> Result<(), TrainError> {
     let weights = model.named_parameters();
     let mut frozen = Vec::new();

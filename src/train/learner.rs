@@ -5,7 +5,8 @@ use crate::aten;
 use crate::losses::{Part, point_loss};
 use crate::models::Model;
 
-/// Loss scale below which a further reduction does not help: gradients that still overflow are infinite or NaN themselves.
+/// Loss scale below which a further reduction does not help: gradients that still overflow are infinite or NaN
+/// themselves.
 const LEAST_SCALE: f64 = 1.0;
 
 /// Result of an optimiser step.
@@ -15,11 +16,13 @@ pub enum StepOutcome {
     Updated(f64),
     /// A half-precision gradient overflowed: the step was skipped and the loss scale lowered.
     Skipped,
-    /// A gradient is infinite or NaN and lowering the loss scale does not help; no weight was changed. The norm of the gradients.
+    /// A gradient is infinite or NaN and lowering the loss scale does not help; no weight was changed. The norm of the
+    /// gradients.
     NotFinite(f64),
 }
 
-/// A model that is trained with the settings of a stage: forward and backward passes that sum gradients, and optimiser steps.
+/// A model that is trained with the settings of a stage: forward and backward passes that sum gradients, and optimiser
+/// steps.
 pub struct Learner<'a> {
     stage: &'a TrainConfig,
     model: Model,
@@ -131,9 +134,9 @@ impl<'a> Learner<'a> {
         done
     }
 
-    /// Adds `share` times the gradients of the batch's loss to those of the weights, and returns the loss. `point_weight` is the
-    /// weight of PointRend's loss. Where several ranks share a batch, `given` is the part of this rank; the gradients and losses
-    /// of the ranks sum to those of the whole batch.
+    /// Adds `share` times the gradients of the batch's loss to those of the weights, and returns the loss.
+    /// `point_weight` is the weight of PointRend's loss. Where several ranks share a batch, `given` is the part of this
+    /// rank; the gradients and losses of the ranks sum to those of the whole batch.
     ///
     /// # Errors
     /// The model or a loss reports an error, or a rank cannot be reached.
@@ -165,7 +168,8 @@ impl<'a> Learner<'a> {
         Ok(value)
     }
 
-    /// Updates the weights by the summed gradients at the learning rate `lr`; `t` is the number of the stage's step, from 1.
+    /// Updates the weights by the summed gradients at the learning rate `lr`; `t` is the number of the stage's step,
+    /// from 1.
     ///
     /// # Errors
     /// libtorch reports an error, or a rank cannot be reached.

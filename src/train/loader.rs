@@ -43,8 +43,8 @@ pub struct Batch {
     pub broken: Vec<(usize, String)>,
 }
 
-/// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the number of
-/// threads: each sample's augmentation is drawn from (seed, epoch, its place in the order).
+/// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
+/// number of threads: each sample's augmentation is drawn from (seed, epoch, its place in the order).
 pub(super) struct Batches {
     queues: Vec<Receiver<Batch>>,
     next: usize,
@@ -88,7 +88,8 @@ impl Iterator for Batches {
         if self.next == self.end {
             return None;
         }
-        // Worker w makes every `workers`-th batch, starting with batch w, so that asking the workers in turn keeps the order.
+        // Worker w makes every `workers`-th batch, starting with batch w, so that asking the workers in turn keeps the
+        // order.
         let turn = self.queues.remove(0);
         let made = turn.recv().map_err(|_| TrainError::Worker);
         self.queues.push(turn);

@@ -6,8 +6,8 @@ use crate::aten;
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Peak memory in MiB: on a GPU of its tensors since the last call with `reset`, on the CPU of this process since its start.
-/// `None` where the system does not report it.
+/// Peak memory in MiB: on a GPU of its tensors since the last call with `reset`, on the CPU of this process since its
+/// start. `None` where the system does not report it.
 pub(super) fn peak_mb(device: Device, reset: bool) -> Result<Option<f64>, TrainError> {
     match device {
         Device::Cuda(index) => Ok(Some(aten::peak_memory(index, reset)? as f64 / MIB)),
@@ -66,8 +66,8 @@ fn amount_after(text: &str, words: &str) -> Option<f64> {
     Some(number * unit)
 }
 
-/// Settings that would fit into the memory. Nearly all memory of training is features, which grow with the batch and with the
-/// square of the image's side.
+/// Settings that would fit into the memory. Nearly all memory of training is features, which grow with the batch and
+/// with the square of the image's side.
 fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String {
     let name = &stage.name;
     let stage = &stage.config;

@@ -1,11 +1,11 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
-//! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains the
-//! stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
-//! `best.safetensors` (only weights, by the reference's names) and `last.safetensors` (everything that a resumed run needs).
-//! [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps. Every random decision is drawn
-//! from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and resumed run ends with
-//! exactly the same weights as an uninterrupted one.
+//! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains
+//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
+//! `best.safetensors` (only weights, by the reference's names) and `last.safetensors` (everything that a resumed run
+//! needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps. Every random
+//! decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and
+//! resumed run ends with exactly the same weights as an uninterrupted one.
 
 mod checkpoint;
 mod config;

@@ -19,8 +19,8 @@ closed_enum! {
         /// Adam with a rectified variance in the first steps (Liu et al. 2020),
         /// `torch.optim.RAdam(decoupled_weight_decay=True)`.
         RAdam = "radam",
-        /// Steps by the sign of a momentum, with decoupled weight decay (Chen et al. 2023, "Symbolic Discovery of Optimization
-        /// Algorithms", algorithm 2).
+        /// Steps by the sign of a momentum, with decoupled weight decay (Chen et al. 2023, "Symbolic Discovery of
+        /// Optimization Algorithms", algorithm 2).
         Lion = "lion",
     }
 }
@@ -33,15 +33,15 @@ pub struct OptimiserSettings {
     pub kind: OptimiserKind,
     /// Learning rate, which the schedule multiplies. Above 0; default 0.001.
     pub lr: f64,
-    /// Weight decay. 0 or more; default 0.01. Each step decays the weights by this times the learning rate; `sgd` adds the decay
-    /// to the gradient.
+    /// Weight decay. 0 or more; default 0.01. Each step decays the weights by this times the learning rate; `sgd` adds
+    /// the decay to the gradient.
     pub weight_decay: f64,
     /// Factor on the learning rate for the encoder's weights. 0 or more; default 1.
     pub encoder_lr_factor: f64,
     /// Whether weight decay also applies to the weights of norms and to all biases. Default false.
     pub decay_norms_and_biases: bool,
-    /// For `adamw` and `radam` the decay of the two moments, for `lion` the share of the momentum in a step and the decay of the
-    /// momentum. Each from 0 to below 1; absent: `[0.9, 0.999]`, for `lion` `[0.9, 0.99]`.
+    /// For `adamw` and `radam` the decay of the two moments, for `lion` the share of the momentum in a step and the
+    /// decay of the momentum. Each from 0 to below 1; absent: `[0.9, 0.999]`, for `lion` `[0.9, 0.99]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [0.9, 0.999])]
     pub betas: Option<[f64; 2]>,
@@ -120,8 +120,8 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// An optimiser for the weights of a model by name. Weights whose names start with `encoder.` or `backbone.` have the
-    /// encoder's learning rate; tensors of one dimension are weights of norms, or biases.
+    /// An optimiser for the weights of a model by name. Weights whose names start with `encoder.` or `backbone.` have
+    /// the encoder's learning rate; tensors of one dimension are weights of norms, or biases.
     ///
     /// # Errors
     /// libtorch reports an error.
@@ -235,7 +235,8 @@ impl Optimiser {
     }
 }
 
-/// Calls `step` once for each group of slots with the same learning rate and decay; first steps are a group of their own.
+/// Calls `step` once for each group of slots with the same learning rate and decay; first steps are a group of their
+/// own.
 fn by_group(slots: &[&mut Slot], mut step: impl FnMut(&[&Slot]) -> Result<(), TchError>) -> Result<(), TchError> {
     let key = |slot: &Slot| (slot.lr_factor.to_bits(), slot.decay.to_bits(), slot.steps == 1);
     let mut groups: BTreeMap<_, Vec<&Slot>> = BTreeMap::new();

@@ -15,8 +15,8 @@ pub struct Partition {
     pub missing: Vec<String>,
 }
 
-/// Divides the images: those of fold `fold` are the validation set, those of the other folds the training set. Images of the
-/// data that are not in the folds file are not used.
+/// Divides the images: those of fold `fold` are the validation set, those of the other folds the training set. Images
+/// of the data that are not in the folds file are not used.
 ///
 /// # Errors
 /// The folds have no fold `fold`, or a patient is in both sets.

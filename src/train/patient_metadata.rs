@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use crate::dataset::Dataset;
 use crate::dataset::metadata::{MetadataError, Patient, Sex};
 
-/// Metadata of each patient, as input of a model that is conditioned on it: age in years, sex (0 female, 1 male), height in
-/// cm, weight in kg; NaN where a value is not known.
+/// Metadata of each patient, as input of a model that is conditioned on it: age in years, sex (0 female, 1 male),
+/// height in cm, weight in kg; NaN where a value is not known.
 #[derive(Clone, Debug, Default)]
 pub struct PatientMetadata(HashMap<String, [f32; 4]>);
 

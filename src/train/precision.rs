@@ -5,14 +5,15 @@ use crate::aten::Autocast;
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// Precision of a model's matrix products and convolutions. Weights, losses, gradients of weights and moments are always in
-    /// single precision.
+    /// Precision of a model's matrix products and convolutions. Weights, losses, gradients of weights and moments are
+    /// always in single precision.
     pub enum Amp ("precision") {
         /// Single precision everywhere.
         Off = "off",
         /// BFloat16 in the operations that libtorch's autocast considers safe.
         Bf16 = "bf16",
-        /// Half precision in the operations that libtorch's autocast considers safe, with a scaled loss (see [`Scaler`]).
+        /// Half precision in the operations that libtorch's autocast considers safe, with a scaled loss (see
+        /// [`Scaler`]).
         Fp16 = "fp16",
     }
 }
@@ -33,8 +34,8 @@ impl Amp {
 }
 
 /// The loss scale: a factor on the loss that prevents half-precision gradients from vanishing, adjusted like that of
-/// `torch.amp.GradScaler`: halved after a step with an infinite gradient, which is skipped, and doubled after 2,000 steps
-/// without one (Micikevicius et al. 2018).
+/// `torch.amp.GradScaler`: halved after a step with an infinite gradient, which is skipped, and doubled after 2,000
+/// steps without one (Micikevicius et al. 2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
     scale: f64,

@@ -4,9 +4,9 @@ use std::fmt;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// The processes that train one model together, called ranks. Each has the whole model and the same settings and data, computes
-/// the gradients of its part of each batch, and updates its weights by the sum of all gradients, so that all models stay equal.
-/// The first rank writes the run's files.
+/// The processes that train one model together, called ranks. Each has the whole model and the same settings and data,
+/// computes the gradients of its part of each batch, and updates its weights by the sum of all gradients, so that all
+/// models stay equal. The first rank writes the run's files.
 ///
 /// All ranks call every method except `rank` and `world`, in the same order.
 pub trait Ranks: Sync {
@@ -104,8 +104,8 @@ impl dyn Ranks + '_ {
         })
     }
 
-    /// The part of the places `0..n` of a batch that belongs to this rank. Parts are equal; if they cannot be, the first ranks
-    /// have one place more.
+    /// The part of the places `0..n` of a batch that belongs to this rank. Parts are equal; if they cannot be, the
+    /// first ranks have one place more.
     pub(super) fn own(&self, n: usize) -> std::ops::Range<usize> {
         let (rank, world) = (self.rank(), self.world());
         let start = |rank: usize| rank * (n / world) + rank.min(n % world);

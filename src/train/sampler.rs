@@ -13,11 +13,12 @@ use crate::wording::counted;
 pub enum Sampling {
     /// Every image once, in random order.
     Uniform {},
-    /// With replacement, in proportion to the weights of `data.sample-weights`, which `carpus split --sample-weights` wrote.
+    /// With replacement, in proportion to the weights of `data.sample-weights`, which `carpus split --sample-weights`
+    /// wrote.
     Weights {},
-    /// With replacement: first one of the classes, all equally likely, then one of the images that show it (Shen et al. 2016,
-    /// "Relay Backpropagation for Effective Learning of Deep Convolutional Neural Networks", section 4.2). So images that show a
-    /// rare class are drawn more often.
+    /// With replacement: first one of the classes, all equally likely, then one of the images that show it (Shen et al.
+    /// 2016, "Relay Backpropagation for Effective Learning of Deep Convolutional Neural Networks", section 4.2). So
+    /// images that show a rare class are drawn more often.
     ClassAware {},
 }
 
@@ -90,8 +91,9 @@ pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<us
     }
 }
 
-/// Number of batches in an epoch of `n` samples. A last batch of one sample is left out if the others have more, because batch
-/// norm cannot be trained with it in the deepest layers. Other epochs have another order and use the sample.
+/// Number of batches in an epoch of `n` samples. A last batch of one sample is left out if the others have more,
+/// because batch norm cannot be trained with it in the deepest layers. Other epochs have another order and use the
+/// sample.
 pub fn batches(n: usize, batch: usize) -> usize {
     let whole = n / batch;
     match n % batch {

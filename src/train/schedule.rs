@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::violation::Violations;
 
-/// The learning rate over a stage, as a factor on `optimiser.lr` that changes at every optimiser step. Shares of the run are
-/// shares of the stage.
+/// The learning rate over a stage, as a factor on `optimiser.lr` that changes at every optimiser step. Shares of the
+/// run are shares of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
@@ -47,9 +47,9 @@ pub enum Schedule {
         #[serde(default)]
         end: f64,
     },
-    /// Cycles of half a cosine from a peak to `end`. Each cycle is `multiplier` times as long as the one before, has a peak
-    /// `decay` times as high, and rises linearly over its first part, `warmup` (PyTorch `CosineAnnealingWarmRestarts` for
-    /// `warmup` 0 and `decay` 1).
+    /// Cycles of half a cosine from a peak to `end`. Each cycle is `multiplier` times as long as the one before, has a
+    /// peak `decay` times as high, and rises linearly over its first part, `warmup` (PyTorch
+    /// `CosineAnnealingWarmRestarts` for `warmup` 0 and `decay` 1).
     CosineRestarts {
         /// Epochs of the first cycle. 1 or more.
         #[schemars(example = 10)]
@@ -67,8 +67,8 @@ pub enum Schedule {
         #[serde(default)]
         end: f64,
     },
-    /// Half a cosine from `start` to 1 over the first part of the run, `rise`, then half a cosine to `end` (PyTorch `OneCycleLR`
-    /// with constant momentum; Smith 2018).
+    /// Half a cosine from `start` to 1 over the first part of the run, `rise`, then half a cosine to `end` (PyTorch
+    /// `OneCycleLR` with constant momentum; Smith 2018).
     OneCycle {
         /// Share of the run in which the factor rises. From 0 to 1; default 0.3.
         #[serde(default = "rise")]

@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 use crate::closed_enum::closed_enum;
 use crate::violation::Violations;
 
-/// Normalisation of the grey levels: the model's input is `(v / 255 - mean) / sd`, with one value for all input channels or one
-/// per channel.
+/// Normalisation of the grey levels: the model's input is `(v / 255 - mean) / sd`, with one value for all input
+/// channels or one per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InputSettings {
-    /// Mean grey level as a share of the full range: one value, or one per input channel. From -1 to 1; default `[0.0]`.
+    /// Mean grey level as a share of the full range: one value, or one per input channel. From -1 to 1; default
+    /// `[0.0]`.
     pub mean: Vec<f64>,
-    /// Standard deviation of the grey levels as a share of the full range: one value, or one per input channel. Above 0; default
-    /// `[1.0]`.
+    /// Standard deviation of the grey levels as a share of the full range: one value, or one per input channel. Above
+    /// 0; default `[1.0]`.
     pub sd: Vec<f64>,
 }
 
@@ -44,7 +45,8 @@ closed_enum! {
     pub enum Monitor ("monitor") {
         /// The higher mean validation Dice, compared over all stages.
         Dice = "dice",
-        /// The lower validation loss. The losses of two stages may not be comparable, so each stage has its own best epoch.
+        /// The lower validation loss. The losses of two stages may not be comparable, so each stage has its own best
+        /// epoch.
         Loss = "loss",
     }
 }

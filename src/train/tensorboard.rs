@@ -13,8 +13,8 @@ pub struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// Creates a new file in `folder`; TensorBoard shows all files of a folder as one run. With `resumed_at`, it ignores the
-    /// values of earlier files from that step on.
+    /// Creates a new file in `folder`; TensorBoard shows all files of a folder as one run. With `resumed_at`, it
+    /// ignores the values of earlier files from that step on.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -27,7 +27,8 @@ pub struct Data<'a> {
 
 /// An observer of a run.
 pub trait Watcher: Progress {
-    /// Called after each epoch. `epochs` is the number of epochs of the run, `best`: whether it is the best epoch so far.
+    /// Called after each epoch. `epochs` is the number of epochs of the run, `best`: whether it is the best epoch so
+    /// far.
     fn epoch(&self, record: &EpochRow, epochs: usize, best: bool);
 
     /// Called once for each image that could not be read again and is left out.
@@ -69,12 +70,12 @@ pub enum RunStart {
 }
 
 /// Trains `plan` on `data`, one entry per stage, and writes the run's files into `folder`. A resumed run continues from
-/// `last.safetensors`. When `stop` becomes true, the run saves its state after the current step and ends. `strategy` is the
-/// device, and the processes that train together.
+/// `last.safetensors`. When `stop` becomes true, the run saves its state after the current step and ends. `strategy` is
+/// the device, and the processes that train together.
 ///
 /// # Errors
-/// The settings do not fit the data, a new run exists already, a resumed run does not exist or its settings, data or classes
-/// changed, a file cannot be read or written, the loss is not finite, or a rank cannot be reached.
+/// The settings do not fit the data, a new run exists already, a resumed run does not exist or its settings, data or
+/// classes changed, a file cannot be read or written, the loss is not finite, or a rank cannot be reached.
 pub fn train(
     plan: &TrainingPlan,
     data: &[Data],
@@ -336,8 +337,8 @@ impl<'a> TrainingRun<'a> {
                 let group = at / stage.accumulate * stage.accumulate;
                 let until = ((group + stage.accumulate).min(batches) * stage.batch).min(order.len());
                 let share = read as f64 / (until - group * stage.batch - broken).max(1) as f64;
-                // A batch is skipped if reading failed for all samples but one, which batch norm cannot be trained with, or if a
-                // rank has no image and so no gradients.
+                // A batch is skipped if reading failed for all samples but one, which batch norm cannot be trained
+                // with, or if a rank has no image and so no gradients.
                 let usable = read > usize::from(broken > 0) && empty == 0.0;
                 if usable {
                     self.learn(&batch, read, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
@@ -385,7 +386,8 @@ impl<'a> TrainingRun<'a> {
         }
     }
 
-    /// Adds the gradients of a batch's share of the step's mean loss. All ranks together have `images` samples of the batch.
+    /// Adds the gradients of a batch's share of the step's mean loss. All ranks together have `images` samples of the
+    /// batch.
     fn learn(&mut self, batch: &Batch, images: usize, share: f64, point_weight: f64) -> Result<(), TrainError> {
         seeds::seed_step(self.plan.config.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
         let device = self.learner.model().device();

@@ -15,8 +15,8 @@ impl TrainConfig {
     /// Reads a TOML file, overrides its values by `sets`, texts of the form `key=value`, and checks every value.
     ///
     /// # Errors
-    /// The file cannot be read, or has unknown keys (the error names all of them), a value of another type, or invalid values
-    /// (the error names all of them).
+    /// The file cannot be read, or has unknown keys (the error names all of them), a value of another type, or invalid
+    /// values (the error names all of them).
     pub fn load(path: &Path, sets: &[String]) -> Result<TrainConfig, ConfigError> {
         let known = known();
         let file = read(path, &known)?;
@@ -134,8 +134,8 @@ mod tests {
         assert!(seen > 0);
     }
 
-    /// The settings of a printed configuration, without the `#` of inactive ones: whether each is active, the table that it
-    /// is in, and its text.
+    /// The settings of a printed configuration, without the `#` of inactive ones: whether each is active, the table
+    /// that it is in, and its text.
     fn lines(page: &str) -> Vec<(bool, String, String)> {
         let mut at = String::new();
         let settings = page.lines().filter(|line| !line.is_empty() && *line != "#" && !line.starts_with("# "));

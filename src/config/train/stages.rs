@@ -73,8 +73,8 @@ fn merge(under: &mut Table, over: &Table) {
     }
 }
 
-/// The invalid values in the `stages` of `config`. Values that a stage takes from the rest of the configuration are reported
-/// there, in `flat`, and not again here.
+/// The invalid values in the `stages` of `config`. Values that a stage takes from the rest of the configuration are
+/// reported there, in `flat`, and not again here.
 pub(super) fn violations(config: &TrainConfig, stages: &[Stage], flat: &Violations) -> Violations {
     let mut wrong = Violations::new();
     for (place, (table, stage)) in config.stages.iter().zip(stages).enumerate() {
@@ -112,8 +112,8 @@ fn names(table: &Table, key: &str) -> bool {
     }
 }
 
-/// Makes a value that was set on the command line hold in every stage: a stage's own value is removed, except `epochs`, where
-/// the smaller value holds.
+/// Makes a value that was set on the command line hold in every stage: a stage's own value is removed, except `epochs`,
+/// where the smaller value holds.
 pub(super) fn override_in_stages(table: &mut Table, set: &str) {
     let Some((key, _)) = set.split_once('=') else { return };
     let parts: Vec<&str> = key.trim().split('.').collect();
