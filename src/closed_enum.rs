@@ -1,21 +1,49 @@
 //! Closed sets of named things (architectures, encoders, losses): one list gives the enum, its names, `ALL`,
-//! parsing with a message that says what there is, serde by name, and a schema that lists them.
+//! parsing with an error that lists the known names, serde by name, and a schema that lists them.
 
 /// A name that is not in a closed set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} {name:?}; there is {known}")]
+#[error("unknown {what} {name:?}{}", expected_one_of(closest(name, known.split(", ")), known))]
 pub struct UnknownName {
-    /// What was to be named: `architecture`.
+    /// The kind of thing that the name stands for: `architecture`.
     pub what: &'static str,
     /// The name given.
     pub name: String,
-    /// The names there are, joined by commas.
+    /// The known names, joined by commas.
     pub known: String,
+}
+
+/// Least similarity, from 0 to 1, of a known name that is suggested for an unknown one.
+const LEAST_SIMILARITY: f64 = 0.6;
+
+/// Similarity of two names from 0 to 1, by their edit distance; upper and lower case are the same.
+pub(crate) fn similarity(a: &str, b: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase())
+}
+
+/// The end of a message about an unknown name: the suggested name, if there is one, and the known names.
+pub(crate) fn expected_one_of(suggested: Option<&str>, known: &str) -> String {
+    match suggested {
+        Some(name) => format!("; did you mean {name}? Expected one of {known}"),
+        None => format!("; expected one of {known}"),
+    }
+}
+
+/// The known name that is most similar to `given`, the first of several; `None` where none is similar.
+pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut best = None;
+    for name in known {
+        let similarity = similarity(given, name);
+        if similarity >= LEAST_SIMILARITY && best.is_none_or(|(most, _)| similarity > most) {
+            best = Some((similarity, name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 /// A closed set of named values, as a table's column holds it.
 pub trait Named: Copy + 'static {
-    /// What a cell may hold, for messages: `one of F M`.
+    /// The allowed values, for messages: `one of F M`.
     const EXPECTED: &'static str;
     /// Every name, in the order of definition.
     fn names() -> Vec<&'static str>;
@@ -38,7 +66,7 @@ macro_rules! closed_enum {
         pub enum $Name { $($(#[$vmeta])* $Variant,)+ }
 
         impl $Name {
-            /// Every one, in the order of definition.
+            /// Every value, in the order of definition.
             pub const ALL: &'static [$Name] = &[$($Name::$Variant,)+];
 
             /// The name used in configs, on the command line and in listings.
@@ -108,3 +136,22 @@ macro_rules! closed_enum {
 }
 
 pub(crate) use closed_enum;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_similar_name_is_suggested() {
+        let error = |name: &str| {
+            UnknownName { what: "encoder", name: name.into(), known: "resnet18, resnet34, mit_b0".into() }.to_string()
+        };
+        assert_eq!(
+            error("resnet-18"),
+            "unknown encoder \"resnet-18\"; did you mean resnet18? Expected one of resnet18, resnet34, mit_b0"
+        );
+        assert_eq!(error("vgg"), "unknown encoder \"vgg\"; expected one of resnet18, resnet34, mit_b0");
+        assert_eq!(closest("fpm", ["unet", "fpn", "pan"]), Some("fpn"));
+        assert_eq!(closest("ResNet34", ["resnet18", "resnet34"]), Some("resnet34"));
+    }
+}

@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Step, expect_share};
 use crate::violation::Violations;
 
-/// `v * (1 + c) + 255 b` with uniform `c` and `b`, as albumentations' `RandomBrightnessContrast`.
+/// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`, as in
+/// albumentations' `RandomBrightnessContrast`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrightnessContrast {
-    /// Probability.
+    /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
-    /// Largest |b|, as a share of the full range.
+    /// Greatest |b|, as a share of the full range of grey levels. From 0 to below 1; default 0.2.
     pub brightness: f64,
-    /// Largest |c|.
+    /// Greatest |c|. From 0 to below 1; default 0.2.
     pub contrast: f64,
 }
 
@@ -42,7 +43,7 @@ impl Step for BrightnessContrast {
     }
 }
 
-/// `v * (1 + contrast) + 255 * brightness`, kept within 0 to 255.
+/// `v * (1 + contrast) + 255 * brightness`, clamped to 0 to 255.
 fn apply(pixels: &mut [f32], brightness: f64, contrast: f64) {
     let (alpha, beta) = ((1.0 + contrast) as f32, (255.0 * brightness) as f32);
     pixels.iter_mut().for_each(|v| *v = v.mul_add(alpha, beta).clamp(0.0, 255.0));
@@ -55,20 +56,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_hand() {
+    fn grey_levels_by_hand() {
         let mut pixels = [0.0, 100.0, 250.0];
         apply(&mut pixels, 0.1, 0.2);
         assert_eq!(pixels, [25.5, 145.5, 255.0]);
     }
 
-    /// Black becomes `255 b`, and white tells `c`, which is drawn apart from `b`.
+    /// Two grey levels give `b` and `c`, which are drawn independently.
     #[test]
     fn draws_are_uniform_within_the_limits() {
         let step = BrightnessContrast { p: 1.0, brightness: 0.1, contrast: 0.3 };
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let drawn: Vec<[f64; 2]> = (0..4000)
             .map(|_| {
-                let Change::Pixels(apply) = step.draw(8, &mut rng) else { panic!("it moves nothing") };
+                let Change::Pixels(apply) = step.draw(8, &mut rng) else { panic!("the step only changes grey levels") };
                 let mut levels = [100.0, 150.0];
                 apply(&mut levels);
                 let contrast = f64::from(levels[1] - levels[0]) / 50.0 - 1.0;
@@ -80,6 +81,6 @@ mod tests {
             super::super::list::tests::assert_uniform(&values);
         }
         let product = drawn.iter().map(|d| d[0] / 0.1 * d[1] / 0.3).sum::<f64>() / 4000.0;
-        assert!(product.abs() < 0.03, "brightness and contrast go together: {product}");
+        assert!(product.abs() < 0.03, "brightness and contrast are correlated: {product}");
     }
 }

@@ -6,11 +6,11 @@ use super::{Change, Geometry, Step};
 use crate::geometry::Affine;
 use crate::violation::Violations;
 
-/// Left to right, as albumentations' `HorizontalFlip`.
+/// Left-right mirror image, as albumentations' `HorizontalFlip`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flip {
-    /// Probability.
+    /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use crate::geometry::Point;
 
     #[test]
-    fn column_0_is_read_at_the_last() {
+    fn column_0_is_read_from_the_last_column() {
         let change = Flip::default().draw(64, &mut ChaCha8Rng::seed_from_u64(1));
         let Change::Geometry { source_from_target, border: None } = change else { panic!("a map within the image") };
         assert!(source_from_target.apply(Point::new(0.0, 5.0)).distance(Point::new(63.0, 5.0)) < 1e-9);

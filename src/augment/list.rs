@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{BrightnessContrast, Change, Flip, ShiftScaleRotate, Step, Warp};
 use crate::violation::Violations;
 
-/// Declares the kinds of steps: the variant, whose name in kebab case is its `kind` in TOML, and its settings.
+/// Declares the kinds of steps: each variant with its settings. Its name in kebab case is its `kind` in TOML.
 macro_rules! kinds {
     ($($(#[$about:meta])* $kind:ident),+ $(,)?) => {
-        /// A step of the augmentation.
+        /// A step of the augmentation, with its settings.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum Augmentation {
@@ -18,7 +18,7 @@ macro_rules! kinds {
         }
 
         impl Augmentation {
-            /// One of each kind, with its default settings.
+            /// One step of each kind with default settings.
             pub fn all() -> Vec<Augmentation> {
                 vec![$(Augmentation::$kind($kind::default())),+]
             }
@@ -33,11 +33,11 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// See [`Flip`].
+    /// Left-right mirror image.
     Flip,
-    /// See [`ShiftScaleRotate`].
+    /// Random shift, scale and rotation about the centre, each uniform.
     ShiftScaleRotate,
-    /// See [`BrightnessContrast`].
+    /// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`.
     BrightnessContrast,
 }
 
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Augmentations {
             type Value = Augmentations;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a list of steps, each as [[augment]] kind = \"flip\", p = 0.5")
+                f.write_str("a list of steps such as [[augment]] kind = \"flip\", p = 0.5")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut steps: A) -> Result<Augmentations, A::Error> {
@@ -78,12 +78,12 @@ impl<'de> Deserialize<'de> for Augmentations {
 }
 
 impl Augmentations {
-    /// Nothing is done.
+    /// A list without steps.
     pub fn none() -> Self {
         Augmentations(Vec::new())
     }
 
-    /// The settings out of range, as those of `augment[PLACE]`.
+    /// The values that are out of range, with keys as `augment[0].p`.
     pub fn violations(&self) -> Violations {
         let mut all = Violations::new();
         for (place, step) in self.0.iter().map(Augmentation::step).enumerate() {
@@ -95,8 +95,9 @@ impl Augmentations {
         all
     }
 
-    /// A sample of `size` x `size` grey levels and label words after all steps. Each step takes one number from `rng` and draws
-    /// from a generator of its own, so that a change of one step leaves the draws of the others as they are.
+    /// Applies all steps to a sample of `size` x `size` grey levels, 0 to 255, and label words, both row-major. Each
+    /// step takes one number from `rng` as the seed of its own generator, so that a change of one step does not change
+    /// the draws of the others.
     pub fn apply(&self, pixels: &[u8], words: Vec<u32>, size: u32, rng: &mut impl Rng) -> (Vec<f32>, Vec<u32>) {
         let mut sample = (pixels.iter().map(|v| f32::from(*v)).collect(), words);
         let mut warp = Warp::default();
@@ -107,7 +108,7 @@ impl Augmentations {
             }
             match step.draw(size, &mut own) {
                 Change::Geometry { source_from_target, border } => {
-                    if !warp.takes(border) {
+                    if !warp.can_join(border) {
                         sample = std::mem::take(&mut warp).sample(sample, size);
                     }
                     warp.push(source_from_target, border);
@@ -127,14 +128,14 @@ pub(super) mod tests {
     use super::*;
     use crate::augment::Border;
 
-    /// Values of 4,000 draws, divided by their limit, against the uniform distribution from -1 to 1.
+    /// Checks that 4,000 draws, divided by their limit, are uniform from -1 to 1.
     pub fn assert_uniform(values: &[f64]) {
         assert!(values.iter().all(|v| v.abs() <= 1.0));
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let square = values.iter().map(|v| v * v).sum::<f64>() / n;
         assert!(mean.abs() < 0.04 && (square - 1.0 / 3.0).abs() < 0.02, "mean {mean}, mean square {square}");
-        // The largest distance of the distribution functions (Kolmogorov): beyond 0.031 once in a thousand.
+        // The greatest distance of the distribution functions (Kolmogorov) is above 0.031 once in a thousand times.
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let distance = sorted.iter().enumerate().map(|(i, v)| ((v + 1.0) / 2.0 - (i as f64 + 0.5) / n).abs());
@@ -156,10 +157,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn kinds_are_read_in_order_and_go_there_and_back() {
+    fn steps_are_read_in_order_and_survive_a_round_trip() {
         let list = parsed("augment = [{ kind = 'brightness-contrast', p = 0.3 }, { kind = 'flip' }]").unwrap();
-        let light = BrightnessContrast { p: 0.3, ..BrightnessContrast::default() };
-        assert_eq!(list.0, [Augmentation::BrightnessContrast(light), Augmentation::Flip(Flip { p: 0.5 })]);
+        let brightness = BrightnessContrast { p: 0.3, ..BrightnessContrast::default() };
+        assert_eq!(list.0, [Augmentation::BrightnessContrast(brightness), Augmentation::Flip(Flip { p: 0.5 })]);
         for step in Augmentation::all() {
             let list = Augmentations(vec![step]);
             #[derive(Serialize)]
@@ -182,7 +183,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_named() {
+    fn values_out_of_range_are_named() {
         let wide = ShiftScaleRotate { scale: 1.0, rotate: -1.0, ..ShiftScaleRotate::default() };
         let flip = Flip { p: f64::NAN };
         let list = Augmentations(vec![Augmentation::Flip(flip), Augmentation::ShiftScaleRotate(wide)]);
@@ -191,17 +192,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn switching_one_step_leaves_the_others() {
+    fn switching_one_step_does_not_change_the_others() {
         let flip = |p| Augmentation::Flip(Flip { p });
-        let turn = Augmentation::ShiftScaleRotate(ShiftScaleRotate { p: 1.0, ..ShiftScaleRotate::default() });
-        let light = Augmentation::BrightnessContrast(BrightnessContrast { p: 1.0, ..BrightnessContrast::default() });
+        let rotate = Augmentation::ShiftScaleRotate(ShiftScaleRotate { p: 1.0, ..ShiftScaleRotate::default() });
+        let brightness =
+            Augmentation::BrightnessContrast(BrightnessContrast { p: 1.0, ..BrightnessContrast::default() });
         for seed in 0..20 {
-            let alone = augmented(&Augmentations(vec![flip(0.5), turn.clone()]), seed);
-            let lit = augmented(&Augmentations(vec![flip(0.5), turn.clone(), light.clone()]), seed);
-            assert_eq!(alone.1, lit.1, "labels do not depend on grey levels");
-            assert_ne!(alone.0, lit.0);
-            let off = augmented(&Augmentations(vec![flip(0.0), turn.clone()]), seed);
-            let on = augmented(&Augmentations(vec![flip(1.0), turn.clone()]), seed);
+            let alone = augmented(&Augmentations(vec![flip(0.5), rotate.clone()]), seed);
+            let brighter = augmented(&Augmentations(vec![flip(0.5), rotate.clone(), brightness.clone()]), seed);
+            assert_eq!(alone.1, brighter.1, "labels do not depend on grey levels");
+            assert_ne!(alone.0, brighter.0);
+            let off = augmented(&Augmentations(vec![flip(0.0), rotate.clone()]), seed);
+            let on = augmented(&Augmentations(vec![flip(1.0), rotate.clone()]), seed);
             assert!(alone == off || alone == on);
         }
         let (pixels, words) = augmented(&Augmentations::none(), 1);
@@ -209,7 +211,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_step_is_applied_as_often_as_asked() {
+    fn a_step_is_applied_with_its_probability() {
         let flipped = |p| {
             let list = Augmentations(vec![Augmentation::Flip(Flip { p })]);
             (0..2000).filter(|seed| augmented(&list, *seed).1[0] == 15).count()
@@ -219,25 +221,25 @@ pub(super) mod tests {
         assert!((518..=682).contains(&flipped(0.3)), "{}", flipped(0.3));
     }
 
-    /// Two flips with nothing between them give back the very image: one pass reads it once.
+    /// Two consecutive flips give exactly the same image, because it is resampled only once.
     #[test]
-    fn consecutive_maps_are_one_pass_and_others_are_not() {
-        let turn = |border| {
-            let rotate = ShiftScaleRotate { p: 1.0, border, ..ShiftScaleRotate::default() };
-            Augmentation::ShiftScaleRotate(rotate)
+    fn consecutive_maps_with_one_border_are_resampled_once() {
+        let rotate = |border| {
+            let step = ShiftScaleRotate { p: 1.0, border, ..ShiftScaleRotate::default() };
+            Augmentation::ShiftScaleRotate(step)
         };
         let flip = || Augmentation::Flip(Flip { p: 1.0 });
         let same = augmented(&Augmentations(vec![flip(), flip()]), 1);
         assert_eq!(same, augmented(&Augmentations::none(), 1));
-        // A flip reads nowhere outside, so it joins any border; two borders are two passes.
+        // A flip reads nothing outside the image, so it can be joined with any border; two borders cannot be joined.
         let mut warp = Warp::default();
-        for (step, joins) in [(turn(Border::Black), true), (flip(), true), (turn(Border::Reflect), false)] {
+        for (step, joins) in [(rotate(Border::Black), true), (flip(), true), (rotate(Border::Reflect), false)] {
             let Change::Geometry { source_from_target, border } =
                 step.step().draw(16, &mut ChaCha8Rng::seed_from_u64(1))
             else {
-                panic!("both move pixels")
+                panic!("both steps are maps")
             };
-            assert_eq!(warp.takes(border), joins);
+            assert_eq!(warp.can_join(border), joins);
             if joins {
                 warp.push(source_from_target, border);
             }

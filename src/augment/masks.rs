@@ -5,10 +5,10 @@ use crate::bones;
 use crate::mask::{HandMasks, PixelRun, RunMask};
 
 impl SquareFit {
-    /// Masks at the image's own size from logits of the square, `[29, size, size]` row-major: upsampled bilinearly
-    /// (half-pixel centres, as PyTorch's `interpolate` without align_corners) and set where not below 0, that is
-    /// where the sigmoid is at least 0.5. Made row by row straight into runs: rows and stretches between logits of
-    /// one sign cost nothing, and no class is ever held at full size.
+    /// Masks at the image's original size from logits of the square, `[29, size, size]` row-major. Logits are upsampled
+    /// bilinearly (half-pixel centres, as PyTorch's `interpolate` without align_corners); a pixel is set where its
+    /// logit is at least 0, that is, its probability at least 0.5. Each row is written directly as runs: rows without a
+    /// positive logit cost nothing, and no class is in memory at full size.
     pub fn masks(&self, logits: &[f32]) -> HandMasks {
         let square = (self.size * self.size) as usize;
         debug_assert_eq!(logits.len(), bones::COUNT * square);
@@ -43,7 +43,7 @@ impl SquareFit {
     }
 }
 
-/// Where each pixel of a side reads between two of a coarser or finer one.
+/// For each pixel of a target side the two source pixels that it is interpolated from.
 struct Axis {
     taps: Vec<Tap>,
 }
@@ -65,21 +65,21 @@ impl Axis {
         Axis { taps: taps.collect() }
     }
 
-    /// Stretches `[from, to)` of the target where the interpolated row is not below 0.
+    /// The parts `[from, to)` of the target where the interpolated row is at least 0.
     fn positive(&self, row: &[f32]) -> Vec<(u32, u32)> {
-        let mut stretches: Vec<(u32, u32)> = Vec::new();
+        let mut parts: Vec<(u32, u32)> = Vec::new();
         for (x, tap) in self.taps.iter().enumerate() {
             let (a, b) = (row[tap.first as usize], row[tap.second as usize]);
             let set = if (a >= 0.0) == (b >= 0.0) { a >= 0.0 } else { a + (b - a) * tap.share >= 0.0 };
             if set {
                 let x = x as u32;
-                match stretches.last_mut() {
+                match parts.last_mut() {
                     Some(last) if last.1 == x => last.1 += 1,
-                    _ => stretches.push((x, x + 1)),
+                    _ => parts.push((x, x + 1)),
                 }
             }
         }
-        stretches
+        parts
     }
 }
 
@@ -89,10 +89,10 @@ mod tests {
 
     use super::*;
 
-    /// ATen rounds the interpolation in another order, so that pixels within a few millionths of the threshold
-    /// may differ; random logits have next to none.
+    /// ATen rounds the interpolation in another order, so pixels within a few millionths of the threshold may differ;
+    /// random logits have almost none.
     #[test]
-    fn equals_interpolate_and_threshold() {
+    fn masks_equal_interpolation_and_threshold() {
         for (width, height, size) in [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)] {
             let fit = SquareFit::new(width, height, size);
             let side = i64::from(size);

@@ -1,7 +1,7 @@
-//! Augmentation: an ordered list of steps, one file per kind. Each step draws its parameters for a sample and gives a map
-//! (where each pixel is read from) or an operation on grey levels. Consecutive maps are composed and applied in one pass
-//! (image bilinear, label words nearest), so that a sample is blurred by one resampling whatever is asked for. Labels keep their
-//! class when a hand is flipped: the classes are the same for left and right.
+//! Augmentation: an ordered list of steps, one file per kind. Each step draws its parameters for a sample and returns a
+//! map (from where each pixel is read) or an operation on grey levels. Consecutive maps are composed and applied
+//! together (image bilinear, label words nearest), so that a sample is resampled, and blurred, only once. Labels keep
+//! their class when a hand is flipped, because the classes are the same for left and right hands.
 
 mod brightness_contrast;
 mod flip;
@@ -24,16 +24,16 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::violation::Violations;
 
-/// Changes the grey levels of a sample, row-major.
+/// Changes the grey levels of a sample, 0 to 255, row-major.
 pub type PixelOperation = Box<dyn Fn(&mut [f32])>;
 
-/// What a step does to one sample.
+/// The effect of a step on one sample.
 pub enum Change {
     /// Moves pixels and labels.
     Geometry {
-        /// Where each pixel of the result is read from.
+        /// The place from which each pixel of the result is read.
         source_from_target: Geometry,
-        /// What lies outside the image; `None` for a map that never reads there.
+        /// The border outside the image; `None` for a map that reads nothing outside.
         border: Option<Border>,
     },
     /// Changes grey levels, 0 to 255, row-major.
@@ -48,11 +48,11 @@ pub trait Step {
     /// Draws the step's parameters for a sample of `size` x `size` pixels.
     fn draw(&self, size: u32, rng: &mut ChaCha8Rng) -> Change;
 
-    /// The settings out of range, but for `p`.
+    /// The values that are out of range, without `p`.
     fn violations(&self) -> Violations;
 }
 
-/// Refuses what is not a share from 0 to below 1.
+/// Refuses a value that is not from 0 to below 1.
 fn expect_share(wrong: &mut Violations, key: &str, value: f64) {
-    wrong.expect((0.0..1.0).contains(&value), key, value, "a share from 0 to below 1");
+    wrong.expect((0.0..1.0).contains(&value), key, value, "from 0 to below 1");
 }

@@ -1,5 +1,5 @@
-/// Appends an image's `channels` to a batch, `(v / 255 - mean) / sd` each; `mean` and `sd` contain one value or one per
-/// channel.
+/// Appends an image to a batch as `channels` channels of `(v / 255 - mean) / sd`, where v are the grey levels `pixels`.
+/// `mean` and `sd` have one value, or one per channel.
 pub fn push_normalised(batch: &mut Vec<f32>, pixels: &[f32], mean: &[f64], sd: &[f64], channels: usize) {
     for channel in 0..channels {
         let (mean, sd) = (mean[channel % mean.len()], sd[channel % sd.len()]);
@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_hand() {
+    fn normalised_values_by_hand() {
         let mut batch = vec![7.0];
         push_normalised(&mut batch, &[25.5, 145.5, 255.0], &[0.5, 0.0], &[0.25], 2);
         assert_eq!((batch.len(), batch[0]), (7, 7.0));

@@ -7,19 +7,20 @@ use super::{Border, Change, Geometry, Step, expect_share};
 use crate::geometry::{Affine, ModelSpace};
 use crate::violation::Violations;
 
-/// Uniform shift, scale and rotation about the centre, as albumentations' `ShiftScaleRotate` draws them.
+/// Random shift, scale and rotation about the centre, each uniform, as in albumentations' `ShiftScaleRotate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShiftScaleRotate {
-    /// Probability.
+    /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
-    /// Largest shift in each direction, as a share of the side.
+    /// Greatest shift in each direction, as a share of the side. From 0 to below 1; default 0.0625.
     pub shift: f64,
-    /// Scale from `1 - scale` to `1 + scale`.
+    /// The scale is between `1 - scale` and `1 + scale`. From 0 to below 1; default 0.1.
     pub scale: f64,
-    /// Rotation from `-rotate` to `rotate` degrees.
+    /// Greatest rotation in each direction, in degrees. From 0 to 180; default 45.
     pub rotate: f64,
-    /// What lies outside the image.
+    /// Pixels outside the image: `black` (without labels), or `reflect` (the image mirrored at its edge). Default
+    /// `black`.
     pub border: Border,
 }
 
@@ -34,9 +35,9 @@ impl Default for ShiftScaleRotate {
 struct Parameters {
     /// Degrees, positive clockwise as seen (y is down).
     rotate: f64,
-    /// 1 keeps the size.
+    /// Scale factor; 1 keeps the size.
     scale: f64,
-    /// Shares of the side, to the right and down.
+    /// Shift to the right and down, as shares of the side.
     shift: [f64; 2],
 }
 

@@ -4,32 +4,32 @@ use image::GrayImage;
 
 use crate::mask::{HandMasks, LabelImage};
 
-/// How an image lies in the square a model sees: scaled to fit with its aspect kept, at the top left, black
-/// beyond it.
+/// Fits an image into the square that a model takes: the image is scaled with its aspect ratio kept and placed at the
+/// top left; the rest is black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SquareFit {
-    /// Columns of the image.
+    /// Width of the image in px.
     pub width: u32,
-    /// Rows of the image.
+    /// Height of the image in px.
     pub height: u32,
-    /// Side of the model's square.
+    /// Side of the model's square in px.
     pub size: u32,
-    /// Columns of the square that the image takes.
+    /// Width of the scaled image in px.
     pub inner_width: u32,
-    /// Rows of the square that the image takes.
+    /// Height of the scaled image in px.
     pub inner_height: u32,
 }
 
 impl SquareFit {
-    /// An image of `width` x `height` in a square of `size`. All must be above 0.
+    /// Fits an image of `width` x `height` px into a square of side `size` px. All must be above 0.
     pub fn new(width: u32, height: u32, size: u32) -> SquareFit {
         let scale = f64::from(size) / f64::from(width.max(height));
         let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, size);
         SquareFit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
     }
 
-    /// The image in the square, `size * size` bytes: triangle filter of the width of the scale (no aliasing),
-    /// as PIL's bilinear resize.
+    /// The square image, `size * size` bytes, row-major. Scaled as by PIL's bilinear resize: a triangle filter as wide
+    /// as the scale, without aliasing.
     pub fn image(&self, image: &GrayImage) -> Vec<u8> {
         debug_assert_eq!(image.dimensions(), (self.width, self.height));
         if self.inner_width == self.width && self.inner_height == self.height {
@@ -43,7 +43,8 @@ impl SquareFit {
         self.padded(target.buffer())
     }
 
-    /// The label words in the square, `size * size`: of each pixel's centre, as [`crate::mask::RunMask::resized`] picks them.
+    /// The square label image, `size * size` words, row-major. Each pixel has the label at its centre, as in
+    /// [`crate::mask::RunMask::resized`].
     pub fn words(&self, masks: &HandMasks) -> Vec<u32> {
         self.padded(&LabelImage::from_masks_resized(masks, self.inner_width, self.inner_height).words)
     }
@@ -65,7 +66,7 @@ mod tests {
     use crate::mask::RunMask;
 
     #[test]
-    fn aspect_is_kept_and_the_rest_is_black() {
+    fn the_aspect_ratio_is_kept_and_the_rest_is_black() {
         let fit = SquareFit::new(40, 20, 32);
         assert_eq!((fit.inner_width, fit.inner_height), (32, 16));
         let square = fit.image(&GrayImage::from_pixel(40, 20, image::Luma([200])));
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn same_size_is_a_copy() {
+    fn an_image_of_the_same_size_is_copied() {
         let image = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 8 + y) as u8]));
         assert_eq!(SquareFit::new(8, 8, 8).image(&image), image.into_raw());
     }

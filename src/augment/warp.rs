@@ -3,22 +3,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Affine, ModelSpace, Point};
 
-/// What lies outside an image.
+/// The pixels outside an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Border {
-    /// Nothing: black, no label.
+    /// Black, without labels.
     #[default]
     Black,
-    /// The image mirrored at its outermost pixels, which are not repeated (`gfedcb|abcdefgh|gfedcba`).
+    /// The image mirrored at its edge; the outermost pixels are not repeated (`gfedcb|abcdefgh|gfedcba`).
     Reflect,
 }
 
 impl Border {
-    /// Every border.
+    /// All borders.
     pub const ALL: &'static [Border] = &[Border::Black, Border::Reflect];
 
-    /// Where to read for index `i` of a side of `size`; `None` reads nothing.
+    /// The index to read for index `i` of a side with `size` pixels; `None`: no pixel.
     fn index(self, i: i64, size: i64) -> Option<usize> {
         if (0..size).contains(&i) {
             return Some(i as usize);
@@ -35,12 +35,12 @@ impl Border {
     }
 }
 
-/// Where each pixel of a result is read from.
+/// A map from each pixel of the result to the place in the source from which it is read.
 #[derive(Clone, Debug)]
 pub enum Geometry {
-    /// At an affine map of its place.
+    /// An affine map of the pixel's place.
     Affine(Affine<ModelSpace, ModelSpace>),
-    /// At its place and a displacement of its own.
+    /// A displacement for each pixel.
     Displacement(Displacement),
 }
 
@@ -52,13 +52,13 @@ pub struct Displacement {
 }
 
 impl Displacement {
-    /// From a square of `[x, y]`, row-major; `None` where it is no square.
+    /// A displacement from the `[x, y]` of each pixel of a square, row-major; `None` if their number is no square.
     pub fn new(by: Vec<[f32; 2]>) -> Option<Displacement> {
         let side = by.len().isqrt();
         (side > 0 && side * side == by.len()).then_some(Displacement { side, by })
     }
 
-    /// Between pixels bilinear, beyond the square as at its rim.
+    /// The displacement at a place: bilinear between pixels, and that of the nearest edge pixel outside the square.
     fn at(&self, p: Point) -> [f64; 2] {
         let last = (self.side - 1) as f64;
         let (x, y) = (p.x.clamp(0.0, last), p.y.clamp(0.0, last));
@@ -72,7 +72,7 @@ impl Displacement {
 }
 
 impl Geometry {
-    /// Where the pixel at `target` is read from.
+    /// The place in the source from which the pixel at `target` is read.
     pub fn apply(&self, target: Point) -> Point {
         match self {
             Geometry::Affine(map) => map.apply(target),
@@ -84,17 +84,17 @@ impl Geometry {
     }
 }
 
-/// Maps one after another, to be applied in one pass. Without any it leaves a sample as it is.
+/// A sequence of maps that are applied together. Without maps it does not change a sample.
 #[derive(Clone, Debug, Default)]
 pub struct Warp {
-    /// In the order of the steps; affine maps next to each other are composed.
+    /// In the order of the steps; consecutive affine maps are composed.
     maps: Vec<Geometry>,
     border: Option<Border>,
 }
 
 impl Warp {
-    /// Whether a map with this border can join: one pass has one border.
-    pub fn takes(&self, border: Option<Border>) -> bool {
+    /// Whether a map with this border can be applied together with the others: they have one border.
+    pub fn can_join(&self, border: Option<Border>) -> bool {
         border.is_none() || self.border.is_none() || self.border == border
     }
 
@@ -102,13 +102,13 @@ impl Warp {
     pub fn push(&mut self, source_from_target: Geometry, border: Option<Border>) {
         self.border = self.border.or(border);
         match (self.maps.last_mut(), &source_from_target) {
-            // Read backwards: from the last result to its source, and on to the source of that.
+            // Maps are read backwards: from the result to its source, then to the source of that.
             (Some(Geometry::Affine(before)), Geometry::Affine(map)) => *before = map.then(before),
             _ => self.maps.push(source_from_target),
         }
     }
 
-    /// A sample read through the maps: grey levels bilinear, label words nearest.
+    /// Applies the maps to a sample: grey levels bilinear, label words nearest.
     pub fn sample(self, (pixels, words): (Vec<f32>, Vec<u32>), size: u32) -> (Vec<f32>, Vec<u32>) {
         if self.maps.is_empty() {
             return (pixels, words);
@@ -116,8 +116,8 @@ impl Warp {
         (self.image(&pixels, size), self.words(&words, size))
     }
 
-    /// A square image read through the maps, bilinear. Equals PyTorch's `grid_sample` (bilinear, zeros, align_corners) for
-    /// [`Border::Black`], up to rounding.
+    /// Applies the maps to a square image, bilinear. Equals PyTorch's `grid_sample` (bilinear, zeros, align_corners)
+    /// for [`Border::Black`], up to rounding.
     pub fn image(&self, pixels: &[f32], size: u32) -> Vec<f32> {
         let (side, border) = (i64::from(size), self.border.unwrap_or_default());
         let read = |x: i64, y: i64| -> f32 {
@@ -142,7 +142,7 @@ impl Warp {
         })
     }
 
-    /// Label words read through the maps, each from its nearest pixel: all classes in one pass.
+    /// Applies the maps to label words, nearest: all classes at once.
     pub fn words(&self, words: &[u32], size: u32) -> Vec<u32> {
         let (side, border) = (i64::from(size), self.border.unwrap_or_default());
         self.sampled(size, |p| {
@@ -158,7 +158,7 @@ impl Warp {
         let mut out = Vec::with_capacity((size * size) as usize);
         let places = (0..size).flat_map(|y| (0..size).map(move |x| (f64::from(x), f64::from(y))));
         match &self.maps[..] {
-            // By far the most, and faster without a look at each pixel's maps.
+            // The most frequent case; it is faster without a call of the map for each pixel.
             [Geometry::Affine(map)] => {
                 let [a, b, tx, c, d, ty] = map.coefficients();
                 for y in 0..size {
@@ -203,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn a_still_map_copies() {
+    fn the_identity_map_copies() {
         let pixels: Vec<f32> = (0..64u8).map(f32::from).collect();
         let words: Vec<u32> = (0..64).collect();
-        let still = Geometry::Displacement(Displacement::new(vec![[0.0; 2]; 64]).unwrap());
+        let identity = Geometry::Displacement(Displacement::new(vec![[0.0; 2]; 64]).unwrap());
         for border in Border::ALL {
-            for map in [shift(0.0), still.clone()] {
+            for map in [shift(0.0), identity.clone()] {
                 let warp = warp(vec![map], *border);
                 assert_eq!(warp.image(&pixels, 8), pixels);
                 assert_eq!(warp.words(&words, 8), words);
@@ -219,32 +219,32 @@ mod tests {
     #[test]
     fn borders_by_hand() {
         let words: Vec<u32> = (0..16).collect();
-        // Reads two columns to the left.
+        // Each pixel is read two columns to the left.
         assert_eq!(warp(vec![shift(-2.0)], Border::Black).words(&words, 4)[..4], [0, 0, 0, 1]);
         assert_eq!(warp(vec![shift(-2.0)], Border::Reflect).words(&words, 4)[..4], [2, 1, 0, 1]);
         let half = warp(vec![shift(-0.5)], Border::Black).image(&[100.0; 16], 4);
         assert_eq!(half[..2], [50.0, 100.0]);
     }
 
-    /// A displacement between two affine maps: the last map is undone first.
+    /// The last map of a sequence is applied first to a place in the result.
     #[test]
     fn maps_are_read_backwards() {
         let words: Vec<u32> = (0..16).collect();
-        // Column 1 is read one further right, the others where they are.
+        // Column 1 is read one column further to the right, the others at their place.
         let by = (0..16).map(|i| [f32::from(u8::from(i % 4 == 1)), 0.0]).collect();
-        let bulge = || Geometry::Displacement(Displacement::new(by).unwrap());
-        let one = warp(vec![shift(1.0), bulge()], Border::Reflect).words(&words, 4);
-        assert_eq!(one[..3], [1, 3, 3], "the bulge's column 1 is column 2 of the shifted image");
+        let displacement = || Geometry::Displacement(Displacement::new(by).unwrap());
+        let one = warp(vec![shift(1.0), displacement()], Border::Reflect).words(&words, 4);
+        assert_eq!(one[..3], [1, 3, 3], "column 1 of the displaced image is column 2 of the shifted image");
         let by = (0..16).map(|i| [f32::from(u8::from(i % 4 == 1)), 0.0]).collect();
         let other = warp(vec![Geometry::Displacement(Displacement::new(by).unwrap()), shift(1.0)], Border::Reflect);
         assert_eq!(other.words(&words, 4)[..3], [2, 2, 3]);
         assert!(Displacement::new(vec![[0.0; 2]; 15]).is_none() && Displacement::new(Vec::new()).is_none());
     }
 
-    /// ATen's own sampler is the reference; it computes coordinates in single precision, which moves a sample by
-    /// up to 1e-5 of the side: at most 255 * 64e-5 = 0.2 grey levels, and labels at rounding ties.
+    /// ATen's sampler is the reference. It computes coordinates in single precision, which shifts a place by up to 1e-5
+    /// of the side: at most 255 * 64e-5 = 0.2 grey levels, and labels where rounding is a tie.
     #[test]
-    fn equals_grid_sample() {
+    fn a_warp_equals_grid_sample() {
         let size = 64u32;
         let seed = std::env::var("CARPUS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
         println!("CARPUS_SEED={seed}");

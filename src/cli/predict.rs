@@ -11,7 +11,7 @@ use crate::dataset::folder::TRANSFORMS;
 use crate::dataset::{Dataset, ImageEntry};
 use crate::device::{self, DeviceKind};
 use crate::experiment::known;
-use crate::infer::{Predictor, predict, to_originals};
+use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
 use crate::mask::submission;
 use crate::train::PatientMetadata;
 use crate::wording::counted;
@@ -65,7 +65,8 @@ pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
     ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
-    let predictor = Predictor::open(&args.checkpoint, device, args.tta)?;
+    let augmentation = if args.tta { TestTimeAugmentation::Flip } else { TestTimeAugmentation::None };
+    let predictor = Predictor::open(&args.checkpoint, device, augmentation)?;
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
     let mut entries: Vec<&ImageEntry> = dataset.images().iter().filter(|e| args.subset.holds(e.subset)).collect();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {

@@ -1,5 +1,5 @@
-//! The chain's configuration: where the data are, where the artefacts go, and a table a stage whose keys are
-//! the flags of that stage's command.
+//! The configuration of a chain (`carpus run`): the data folder, the folder of the artefacts, and one table per command
+//! whose keys are the flags of that command.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::wording::without_rust_types;
 
-/// A chain as configured.
+/// The configuration of a chain.
 ///
 /// ```toml
 /// data = "data"
@@ -26,30 +26,30 @@ use crate::wording::without_rust_types;
 pub struct ChainConfig {
     /// Data folder.
     pub data: PathBuf,
-    /// Folder of all artefacts.
+    /// Folder that all artefacts are written to.
     pub work: PathBuf,
-    /// Corrections file, if there is one yet.
+    /// Corrections file; absent: no corrections.
     pub corrections: Option<PathBuf>,
-    /// Synthetic data to make first.
+    /// Flags of `carpus phantom`, to draw a synthetic data set first.
     pub phantom: Option<Flags>,
-    /// Tables.
+    /// Flags of `carpus scan`, which writes the tables.
     pub scan: Option<Flags>,
-    /// Folds.
+    /// Flags of `carpus split`, which writes the folds.
     pub split: Option<Flags>,
-    /// Crops.
+    /// Flags of `carpus clean`, which writes the crops.
     pub clean: Option<Flags>,
-    /// A trained model: `[train]`; the members of an ensemble: `[[train]]`, once for each.
+    /// Flags of `carpus train`: `[train]` for one model, one `[[train]]` for each member of an ensemble.
     #[serde(default, deserialize_with = "one_or_more")]
     pub train: Vec<Flags>,
-    /// Masks of the held-out fold and of the test set, by each model.
+    /// Flags of `carpus predict`: each model predicts masks of the held-out fold and of the test set.
     pub predict: Option<Flags>,
-    /// Masks of the test set by the members' vote.
+    /// Flags of `carpus vote`, which combines the members' masks of the test set.
     pub vote: Option<Flags>,
-    /// Dice of the held-out fold.
+    /// Flags of `carpus evaluate`: Dice on the held-out fold.
     pub evaluate: Option<Flags>,
-    /// Findings.
+    /// Flags of `carpus audit`, which writes the findings.
     pub audit: Option<Flags>,
-    /// Report.
+    /// Flags of `carpus eda`, which writes the report.
     pub eda: Option<Flags>,
 }
 
@@ -58,18 +58,18 @@ pub type Flags = BTreeMap<String, toml::Value>;
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a table of flags, or several")]
-    enum Given {
+    #[serde(untagged, expecting = "a table of flags, or a list of such tables")]
+    enum OneOrMore {
         One(Flags),
         More(Vec<Flags>),
     }
-    Ok(match Given::deserialize(deserializer)? {
-        Given::One(flags) => vec![flags],
-        Given::More(flags) => flags,
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(flags) => vec![flags],
+        OneOrMore::More(flags) => flags,
     })
 }
 
-/// A configuration that cannot be used.
+/// Why a chain's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ChainConfigError {
@@ -77,12 +77,17 @@ pub enum ChainConfigError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {}", without_rust_types(&source.to_string()))]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("{path}: [{stage}] {flag} = {value}: a flag is true, a number, a text, or a list of these")]
+    #[error(
+        "{path}: [{stage}] {flag} = {value}; expected true, false, a number, a text, or a list of numbers and texts"
+    )]
     Flag { path: PathBuf, stage: String, flag: String, value: String },
 }
 
 impl ChainConfig {
-    /// Reads a file.
+    /// Reads the configuration from a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or has an unknown key or a value of another type.
     pub fn read(path: &Path) -> Result<ChainConfig, ChainConfigError> {
         let text = bounded::read_text(path, bounded::MAX_CONFIG)
             .map_err(|source| ChainConfigError::Io { path: path.into(), source })?;
@@ -90,8 +95,11 @@ impl ChainConfig {
     }
 }
 
-/// Command-line words of a stage's flags: `folds = 5` is `--folds 5`, `csv = true` is `--csv`, `false` is
-/// nothing, a list repeats the flag.
+/// Command-line arguments for the flags of a command: `folds = 5` becomes `--folds 5`, `csv = true` becomes `--csv`,
+/// `false` becomes nothing, and a list repeats the flag.
+///
+/// # Errors
+/// [`ChainConfigError::Flag`]: a value is a table, a date, or a list of something other than numbers and texts.
 pub fn words(path: &Path, stage: &str, flags: &Flags) -> Result<Vec<String>, ChainConfigError> {
     let mut out = Vec::new();
     for (flag, value) in flags {
@@ -116,7 +124,7 @@ pub fn words(path: &Path, stage: &str, flags: &Flags) -> Result<Vec<String>, Cha
     Ok(out)
 }
 
-/// Text of a value that is a single word on the command line.
+/// A value as one argument of the command line; `None` for values other than texts and numbers.
 pub fn scalar(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(s) => Some(s.clone()),
@@ -131,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_become_words() {
+    fn flags_become_arguments() {
         let flags: Flags =
             toml::from_str("folds = 5\ncsv = true\nshuffle = false\nset = ['a=1', 'b=2']\nby = 'sex'").unwrap();
         let words = words(Path::new("c.toml"), "split", &flags).unwrap();
@@ -139,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_no_flag() {
+    fn a_table_is_not_a_flag() {
         let flags: Flags = toml::from_str("[folds]\nx = 1").unwrap();
         let error = words(Path::new("c.toml"), "split", &flags).unwrap_err().to_string();
         assert!(error.contains("c.toml") && error.contains("[split] folds"), "{error}");
     }
 
     #[test]
-    fn one_model_or_several() {
+    fn train_is_one_table_or_a_list() {
         let members = |text: &str| toml::from_str::<ChainConfig>(&format!("data='d'\nwork='w'\n{text}")).unwrap().train;
         assert_eq!(members("").len(), 0);
         assert_eq!(members("[train]\nfold = 1").len(), 1);
@@ -155,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_stage_is_refused_with_the_place() {
+    fn an_unknown_table_is_refused_with_its_name() {
         let error = toml::from_str::<ChainConfig>("data='d'\nwork='w'\n[spilt]\nfolds=5").unwrap_err().to_string();
         assert!(error.contains("spilt"), "{error}");
     }

@@ -1,22 +1,22 @@
-//! A configuration as TOML with every key and what it means: those that hold as lines, the others as comments that take
-//! effect without their `#`.
+//! A configuration as TOML with every key and its description: active keys as lines, the others as comments that become
+//! active when their `#` is removed.
 
 use serde_json::Value;
 use toml::Table;
 
 use super::keys::{choices, forms, joined, properties};
 
-/// Columns of a comment.
+/// Width of a comment in columns.
 const WIDTH: usize = 110;
-/// Most texts of a key that its comment lists.
+/// Most texts of a key that its comment lists, one of which is its value.
 const LISTED: usize = 40;
 
-/// `values`, laid out by the keys of `schema`.
+/// `values` as TOML, with every key of `schema` and its description.
 pub fn commented(schema: &Value, values: &Table) -> String {
     let mut page = Page(String::new());
     page.note(
-        "Every key. A line that begins with # and no blank is off: take the # away, and it holds. Where a table has several kinds, \
-         it takes the lines of one: put a # before those of the others.",
+        "This file shows every key. A line that starts with # and no space is inactive: remove the # to activate it. Where a \
+         table has several kinds, use the lines of one kind and put a # before those of the others.",
     );
     page.blank();
     for form in forms(schema) {
@@ -32,8 +32,8 @@ impl Page {
         self.0.push('\n');
     }
 
-    fn line(&mut self, holds: bool, text: &str) {
-        self.0 += &format!("{}{text}\n", if holds { "" } else { "#" });
+    fn line(&mut self, is_active: bool, text: &str) {
+        self.0 += &format!("{}{text}\n", if is_active { "" } else { "#" });
     }
 
     fn note(&mut self, text: &str) {
@@ -50,7 +50,7 @@ impl Page {
         }
     }
 
-    /// What the doc comment says, and the texts to choose from where it names not all.
+    /// The doc comment of a key, and the texts to choose from unless it names all of them.
     fn describe(&mut self, schema: &Value) {
         let mut text = schema["description"].as_str().unwrap_or_default().to_owned();
         let choices = choices(schema);
@@ -61,7 +61,7 @@ impl Page {
         self.note(&text);
     }
 
-    /// The keys of a form: those on a line first, as TOML wants it. Without `values`, all are off.
+    /// The keys of a form: first those on one line, as TOML requires. Without `values`, all are inactive.
     fn keys(&mut self, at: &str, form: &Value, values: Option<&Table>) {
         let entry = |name: &String| values.and_then(|values| values.get(name));
         let (on_lines, others): (Vec<_>, Vec<_>) = properties(form).iter().partition(|(name, schema)| {
@@ -94,14 +94,14 @@ impl Page {
         if schema.get("const").is_none() {
             self.describe(schema);
         }
-        let instead = [&schema["examples"][0], &schema["const"], &schema["default"]];
-        let instead = instead.iter().find_map(|value| toml::Value::try_from(value).ok());
-        if let Some(shown) = value.or(instead.as_ref()) {
+        let fallback = [&schema["examples"][0], &schema["const"], &schema["default"]];
+        let fallback = fallback.iter().find_map(|value| toml::Value::try_from(value).ok());
+        if let Some(shown) = value.or(fallback.as_ref()) {
             self.line(value.is_some(), &format!("{name} = {shown}"));
         }
     }
 
-    /// Below a table's header: its keys, and the other forms that it might have.
+    /// The part below a table's header: the keys of its form, then those of the other forms that it could have.
     fn table(&mut self, at: &str, schema: &Value, values: Option<&Table>) {
         let forms = forms(schema);
         let chosen = forms.iter().position(|form| values.is_some_and(|values| fits(form, values)));
@@ -121,7 +121,7 @@ impl Page {
         }
     }
 
-    /// The entries with the keys that they have, and the forms that none of them has.
+    /// The entries of a list with the keys that they have, then the forms that no entry has.
     fn list(&mut self, at: &str, items: &Value, entries: &[toml::Value]) {
         for entry in entries.iter().filter_map(toml::Value::as_table) {
             self.line(true, &format!("[[{at}]]"));

@@ -1,16 +1,17 @@
-//! A TOML file with settings laid over it from the command line.
+//! A TOML file, overridden by settings from the command line.
 
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use toml::{Table, Value};
 
-use super::keys::{self, Unknown};
+use super::keys;
 use crate::bounded;
+use crate::closed_enum::{closest, expected_one_of};
 use crate::violation::Violations;
 use crate::wording::without_rust_types;
 
-/// A configuration that cannot be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ConfigError {
@@ -28,84 +29,122 @@ pub enum ConfigError {
     Values { path: PathBuf, violations: Violations },
 }
 
-/// The keys that a configuration may have: what `--set` and a file are held against.
+/// The keys that a configuration may have: a file and `--set` may name no others.
 pub struct KnownKeys(serde_json::Value);
 
 impl KnownKeys {
-    /// Those of a `T`.
+    /// The keys of a `T`.
     pub fn of<T: JsonSchema>() -> KnownKeys {
         KnownKeys(keys::schema::<T>())
     }
 
-    /// Those of this schema.
+    /// The keys of this JSON schema.
     pub(super) fn by(schema: serde_json::Value) -> KnownKeys {
         KnownKeys(schema)
     }
 }
 
 /// Reads a TOML file as a table.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or has unknown keys: [`ConfigError::Unknown`] names all of them.
 pub fn read(path: &Path, known: &KnownKeys) -> Result<Table, ConfigError> {
     let text = bounded::read_text(path, bounded::MAX_CONFIG)
         .map_err(|source| ConfigError::Io { path: path.into(), source })?;
     let table = text.parse();
     let table =
         table.map_err(|source: toml::de::Error| ConfigError::Toml { path: path.into(), source: source.into() })?;
-    refuse(keys::unknown(&known.0, &text), |unknown| unknown.in_file(path, &text))?;
+    refuse(keys::unknown(&known.0, &text).iter().map(|unknown| unknown.in_file(path, &text)))?;
     Ok(table)
 }
 
-fn refuse(unknown: Vec<Unknown>, line: impl Fn(&Unknown) -> String) -> Result<(), ConfigError> {
-    if unknown.is_empty() { Ok(()) } else { Err(ConfigError::Unknown { keys: unknown.iter().map(line).collect() }) }
+fn refuse(unknown: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    let keys: Vec<String> = unknown.collect();
+    if keys.is_empty() { Ok(()) } else { Err(ConfigError::Unknown { keys }) }
 }
 
-/// Lays `key=value` over the table: the key dotted, the value TOML, or text where it is no TOML. Where `section` names
-/// a key and text is set on the whole section, the text goes to that key: `("data", "root")` makes `data=DIR` mean
-/// `data.root=DIR`.
+/// Overrides one value of the table. `text` is KEY=VALUE: the key has its tables joined by dots, the value is TOML, or
+/// a plain text where it is not TOML. Where `section` names a table and a plain text is set for the whole table, the
+/// text goes to that key of it: `("data", "root")` makes `data=DIR` mean `data.root=DIR`.
+///
+/// # Errors
+/// The text has no `=`, an unknown key, a key inside a list or inside a value that is no table, or a kind that does not
+/// fit the table's other keys.
 pub fn set(table: &mut Table, text: &str, sections: &[(&str, &str)], known: &KnownKeys) -> Result<(), ConfigError> {
     let wrong = |reason: String| ConfigError::Set { text: text.to_owned(), reason };
     let (key, value) =
         text.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, as in optimiser.lr=1e-3".into()))?;
-    let value = value.trim();
+    let (key, value) = (key.trim(), value.trim());
     let value = format!("v = {value}")
         .parse::<Table>()
         .ok()
         .filter(|parsed| parsed.len() == 1)
         .and_then(|mut parsed| parsed.remove("v"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
-    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let mut parts: Vec<&str> = key.split('.').collect();
     if parts.iter().any(|p| p.is_empty()) {
-        return Err(wrong(format!("{key:?} is no key; expected names joined by dots")));
+        return Err(wrong(format!("{key:?} is not a key; expected names joined by dots")));
     }
-    let unknown = keys::unknown_part(&known.0, &parts);
-    refuse(unknown.into_iter().collect(), |unknown| format!("--set {text}: unknown key{}", unknown.advice))?;
-    refuse(keys::unknown(&known.0, text), |unknown| {
-        format!("--set {text}: unknown key {}{}", unknown.path, unknown.advice)
-    })?;
-    if let (Value::String(_), Some((_, inner))) = (&value, sections.iter().find(|(s, _)| *s == key.trim())) {
+    if let Some(list) = keys::list_in(&known.0, &parts) {
+        return Err(wrong(format!("{list} is a list, and a list can only be replaced whole: --set '{list}=[...]'")));
+    }
+    refuse(keys::unknown_part(&known.0, &parts).iter().map(|unknown| unknown.as_set_key(text)))?;
+    let as_toml = format!("{key} = {value}");
+    refuse(keys::unknown(&known.0, &as_toml).iter().map(|unknown| unknown.in_set_value(text)))?;
+    if let (Value::String(_), Some((_, inner))) = (&value, sections.iter().find(|(s, _)| *s == key)) {
         parts.push(inner);
     }
-    let last = parts.pop().expect("a key has a part");
+    let (last, parents) = parts.split_last().expect("a key has a part");
     let mut place = table;
-    for part in &parts {
+    for (depth, part) in parents.iter().enumerate() {
         let next = place.entry(*part).or_insert_with(|| Value::Table(Table::new()));
         if !next.is_table() {
-            return Err(wrong(format!("{part} is {next}, not a table")));
+            return Err(wrong(format!("{} is {next}, not a table", parents[..=depth].join("."))));
         }
         place = next.as_table_mut().expect("it was checked to be a table");
     }
-    place.insert(last.to_owned(), value);
+    if let Some(reason) = value.as_str().and_then(|kind| keys::keys_of_another_kind(&known.0, &parts, kind, place)) {
+        return Err(wrong(reason));
+    }
+    place.insert((*last).to_owned(), value);
     Ok(())
 }
 
-/// A table as `T`; an error names the file and the key.
+/// A table as a `T`.
+///
+/// # Errors
+/// [`ConfigError::Shape`], which names the file and the key: a value of another type, an unknown name, or a missing
+/// key.
 pub fn typed<T: serde::de::DeserializeOwned>(path: &Path, table: Table) -> Result<T, ConfigError> {
     T::deserialize(Value::Table(table))
         .map_err(|e| ConfigError::Shape { path: path.into(), reason: one_line_message(&e) })
 }
 
-/// What the reader of TOML says, on a line and without Rust's names of types.
+/// The message of the TOML reader on one line: the key first, and no names of Rust's types.
 pub(super) fn one_line_message(error: &toml::de::Error) -> String {
-    without_rust_types(&error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let key = lines.last().and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let reason = &lines[..lines.len() - usize::from(key.is_some())];
+    let reason = without_rust_types(&with_suggestion(&reason.join(" ")));
+    key.map_or(reason.clone(), |key| format!("{key}: {reason}"))
+}
+
+/// The message of serde about an unknown name with the known name that is most similar.
+fn with_suggestion(message: &str) -> String {
+    let parts = [("unknown variant `", "name"), ("unknown field `", "key")].iter().find_map(|(start, what)| {
+        let (before, rest) = message.split_once(start)?;
+        let (name, known) = rest.split_once("`, expected ")?;
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        (!known.is_empty()).then_some((before, *what, name, known))
+    });
+    match parts {
+        Some((before, what, name, known)) => {
+            let suggested = closest(name, known.iter().copied());
+            format!("{before}unknown {what} `{name}`{}", expected_one_of(suggested, &known.join(", ")))
+        }
+        None => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -159,10 +198,30 @@ mod tests {
         assert!(wrong("a").contains("KEY=VALUE"));
         assert_eq!(
             wrong("optimiser.lrr=1"),
-            "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? optimiser has lr"
+            "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? Keys of optimiser: lr"
         );
-        // A table of the command line's own making is no way around.
+        // Keys inside a table that is set as a whole are checked too.
+        assert!(
+            wrong("list.0=3").contains("list is a list, and a list can only be replaced whole: --set 'list=[...]'")
+        );
+        assert!(wrong("list[0]=3").contains("can only be replaced whole"));
         let wrong = wrong("loss={bec=1}");
         assert!(wrong.contains("unknown key loss.bec; did you mean loss.bce?"), "{wrong}");
+    }
+
+    #[test]
+    fn unknown_names_get_a_suggestion() {
+        for (message, expected) in [
+            (
+                "unknown variant `flp`, expected one of `flip`, `warp`, `none`",
+                "unknown name `flp`; did you mean flip? Expected one of flip, warp, none",
+            ),
+            ("unknown variant `x`, expected `black` or `reflect`", "unknown name `x`; expected one of black, reflect"),
+            ("bce: unknown field `q`, expected `p`", "bce: unknown key `q`; expected one of p"),
+            ("unknown field `q`, there are no fields", "unknown field `q`, there are no fields"),
+            ("missing field `every`", "missing field `every`"),
+        ] {
+            assert_eq!(with_suggestion(message), expected);
+        }
     }
 }

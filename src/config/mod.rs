@@ -1,4 +1,4 @@
-//! Configuration files: TOML with unknown keys refused, turned into what is run.
+//! Configuration files in TOML. Unknown keys are refused.
 
 pub mod chain;
 #[cfg(feature = "torch")]

@@ -1,4 +1,4 @@
-//! The data of a run: read once a size.
+//! The data of a run, read once for each image size.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use crate::tables::{self, FoldRow};
 use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
 use crate::wording::counted;
 
-/// Training and validation images at every size that a stage sees.
-pub struct Sizes {
+/// Training set and validation set at each image size that the stages use.
+pub struct DataBySize {
     sizes: Vec<(u32, Samples, Samples)>,
-    /// Where they come from.
+    /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
-    /// What is known of the patients.
+    /// Metadata of the patients.
     pub known: PatientMetadata,
-    /// Images that cannot be used.
+    /// Images that could not be used.
     problems: Vec<Problem>,
 }
 
-impl Sizes {
-    /// Reads the images of the configured fold at `sizes`, told apart.
+impl DataBySize {
+    /// Reads the images of the configured fold, once at each different size of `sizes`.
     pub fn read(
         config: &TrainConfig,
         sizes: impl Iterator<Item = u32>,
         observer: &dyn Observer,
-    ) -> Result<Sizes, ExperimentError> {
+    ) -> Result<DataBySize, ExperimentError> {
         let corrections = config.data.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
         observer.problems(corrections.problems());
         let dataset = Dataset::open(&config.data.root)?.with_corrections(corrections);
@@ -36,7 +36,7 @@ impl Sizes {
         let parts = parts(config, &dataset, observer)?;
         let bytes = config.data.cache_mb << 20;
         let known = known(&dataset, observer);
-        let mut read = Sizes { sizes: Vec::new(), dataset: Arc::new(dataset), known, problems: Vec::new() };
+        let mut read = DataBySize { sizes: Vec::new(), dataset: Arc::new(dataset), known, problems: Vec::new() };
         for size in sizes {
             if read.sizes.iter().any(|(s, ..)| *s == size) {
                 continue;
@@ -50,7 +50,7 @@ impl Sizes {
             let uncached = training.uncached() + validation.uncached();
             if uncached > 0 {
                 observer.note(&format!(
-                    "{} of {size} px beyond data.cache-mb = {}: read from the disk again in each epoch",
+                    "{} of {size} px do not fit into data.cache-mb = {} and are read from the disk again in each epoch",
                     counted(uncached, "sample", "samples"),
                     config.data.cache_mb
                 ));
@@ -67,28 +67,28 @@ impl Sizes {
         Ok(read)
     }
 
-    /// Those of `size`, which is among the sizes read.
+    /// The data at `size`, one of the sizes that were read.
     pub fn at(&self, size: u32) -> Data<'_> {
         let found = self.sizes.iter().find(|(s, ..)| *s == size);
         let (_, training, validation) = found.expect("every stage's size was read");
         Data { training, validation }
     }
 
-    /// Images that could not be used.
+    /// Number of images that could not be used.
     pub fn left_out(&self) -> usize {
         self.problems.len()
     }
 }
 
-/// Warns of images that show no bone, and of bones that no image shows: the Dice of two empty masks is 1, so that a model which
-/// predicts nothing scores well on them.
+/// Warns about images that show no bone, and about bones that no image shows: the Dice of two empty masks is 1, so a
+/// model that predicts nothing has a high Dice on them.
 fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
     let (present, images) = (samples.present(), samples.len());
     let empty = present.iter().filter(|classes| **classes == 0).count();
     if empty == images {
         observer.warn(&format!(
-            "NO {part} image shows a bone: all {images} annotations are empty. A model that predicts nothing will score a \
-             Dice of 1 on them; look at the annotations"
+            "no {part} image shows a bone: all {images} annotations are empty. A model that predicts nothing has a Dice of 1 on \
+             them; check the annotations"
         ));
         return;
     }
@@ -102,7 +102,7 @@ fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
     }
 }
 
-/// The fold of each image.
+/// Reads the folds file: the fold of each image.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -110,7 +110,11 @@ pub(super) fn read_folds(config: &TrainConfig) -> Result<Vec<FoldRow>, Experimen
     tables::read(&config.data.folds).map_err(|source| ExperimentError::Folds { source })
 }
 
-/// Images of the configured fold, and of the others, less those that the corrections exclude.
+/// The validation set (the images of the configured fold) and the training set (those of the other folds), without the
+/// images that the corrections exclude.
+///
+/// # Errors
+/// The folds file cannot be read or has no such fold, or a patient is in both sets.
 pub fn parts(config: &TrainConfig, dataset: &Dataset, observer: &dyn Observer) -> Result<Partition, ExperimentError> {
     let mut folds: Vec<FoldRow> = read_folds(config)?;
     let all = folds.len();
@@ -118,17 +122,20 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, observer: &dyn Observer) -
     folds.retain(|row| !corrections.excludes(&row.image_id, &row.patient_id));
     if folds.len() < all {
         observer.note(&format!(
-            "of the folds, {} excluded by {}",
-            counted(all - folds.len(), "image is", "images are"),
-            corrections.file()
+            "{} excludes {} of the folds",
+            corrections.file(),
+            counted(all - folds.len(), "image", "images")
         ));
     }
     let mut parts = partition(dataset.images(), &folds, config.data.fold)?;
     for image in parts.missing.iter().take(5) {
-        observer.warn(&format!("image {image} of {} is not in the data: skipped", config.data.folds.display()));
+        observer.warn(&format!("image {image} of {} is not in the data; skipped", config.data.folds.display()));
     }
     if parts.missing.len() > 5 {
-        observer.warn(&format!("… and {} of the folds", counted(parts.missing.len() - 5, "more image", "more images")));
+        observer.warn(&format!(
+            "… and {} of the folds are not in the data",
+            counted(parts.missing.len() - 5, "more image", "more images")
+        ));
     }
     let limit = config.data.limit.unwrap_or(usize::MAX);
     parts.training.truncate(limit);
@@ -136,22 +143,30 @@ pub fn parts(config: &TrainConfig, dataset: &Dataset, observer: &dyn Observer) -
     Ok(parts)
 }
 
-/// A spreadsheet that cannot be read leaves every patient unknown: only a model that is conditioned on it misses it.
+/// Reads the patients' metadata. If the spreadsheet cannot be read, a warning is printed and all metadata are unknown:
+/// only a model that is conditioned on them needs them.
 pub fn known(dataset: &Dataset, observer: &dyn Observer) -> PatientMetadata {
     PatientMetadata::read(dataset).unwrap_or_else(|error| {
-        observer.warn(&format!("{error}; nothing is known of the patients"));
+        observer.warn(&format!("{error}; the patients' metadata are unknown"));
         PatientMetadata::default()
     })
 }
 
-/// Weights of the training images in the draw of an epoch.
+/// The weight of each training image in the draws of an epoch; `None` without a file of weights.
+///
+/// # Errors
+/// The file of weights cannot be read, or has no weight for an image.
 pub fn weights(config: &TrainConfig, training: &Samples) -> Result<Option<Vec<f64>>, ExperimentError> {
     let Some(path) = &config.data.sample_weights else { return Ok(None) };
     let by_image: HashMap<String, f64> =
         splits::read_weights(path)?.into_iter().map(|w| (w.image_id, w.weight)).collect();
     let of = |entry: &ImageEntry| {
         by_image.get(&entry.image_id).copied().ok_or_else(|| TrainError::SampleWeights {
-            reason: format!("{}: none for image {}; write it again with the folds", path.display(), entry.image_id),
+            reason: format!(
+                "{}: no weight for image {}; write the weights again with `carpus split --sample-weights`",
+                path.display(),
+                entry.image_id
+            ),
         })
     };
     Ok(Some(training.entries().iter().map(of).collect::<Result<_, _>>()?))

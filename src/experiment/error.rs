@@ -15,17 +15,19 @@ use crate::splits::SplitError;
 use crate::tables::TableError;
 use crate::train::TrainError;
 
-/// An experiment that cannot be run, or that ended early.
+/// Why an experiment cannot be run, or failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ExperimentError {
-    #[error("the run's name is {name:?}; expected a name for a folder, without slashes")]
+    #[error("the run's name is {name:?}; expected a folder name without slashes that does not start with a dot")]
     Name { name: String },
-    #[error("there is no fold {fold}; {} has folds {found:?}", path.display())]
+    #[error("unknown fold {fold}; {} has the folds {found:?}", path.display())]
     NoFold { fold: u32, path: PathBuf, found: Vec<u32> },
-    #[error("evaluate = false leaves no held-out predictions to collect; train the folds one by one with --fold")]
+    #[error(
+        "--folds needs the held-out predictions, which evaluate = false switches off; set evaluate = true, or train the folds one by one with --fold"
+    )]
     NotEvaluated,
-    #[error("{source}; `carpus split` writes the folds")]
+    #[error("{source}; make the folds with `carpus split`")]
     Folds { source: TableError },
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },

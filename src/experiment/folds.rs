@@ -1,4 +1,4 @@
-//! Several folds one after another, and what their held-out images say together.
+//! Several folds, trained one after another, and the scores of their held-out images together.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::data::read_folds;
-use super::{Experiment, ExperimentError, Many, Observer, phantom, write_json};
+use super::{Experiment, ExperimentError, Observer, RunRole, phantom, write_json};
 use crate::artefact::write_atomically;
 use crate::bounded::Csv;
 use crate::dataset::{Dataset, image_id};
@@ -17,12 +17,12 @@ use crate::runs::RunSummary;
 use crate::scores::{self, DiceSummary, ImageScore};
 use crate::train::TrainConfig;
 
-/// `all`, or numbers joined by commas.
+/// The folds to train: `all`, or numbers joined by commas.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Folds {
-    /// Every fold of the file.
+    /// Every fold of the folds file.
     All,
-    /// These.
+    /// The folds with these numbers.
     Some(Vec<u32>),
 }
 
@@ -42,46 +42,46 @@ impl FromStr for Folds {
     }
 }
 
-/// A fold of an experiment.
+/// Summary of one fold.
 #[derive(Clone, Debug, Serialize)]
 pub struct FoldSummary {
-    /// Its number.
+    /// Number of the fold.
     pub fold: u32,
     /// Folder of its run.
     pub run: PathBuf,
-    /// Images held out.
+    /// Number of held-out images.
     pub images: usize,
-    /// Best epoch, from 1.
+    /// Number of the best epoch, from 1.
     pub best_epoch: usize,
-    /// Its mean validation Dice at the model's size.
+    /// Mean validation Dice of the best epoch at the model's size, 0 to 1.
     pub best_dice_at_model_size: f64,
-    /// Mean Dice of the held-out images at their own size.
+    /// Mean Dice of the held-out images at their original size, 0 to 1.
     pub mean_dice: f64,
 }
 
 /// `summary.json` of several folds.
 #[derive(Clone, Debug, Serialize)]
 pub struct FoldsSummary {
-    /// Where their out-of-fold predictions are.
+    /// Folder of the out-of-fold predictions.
     #[serde(skip)]
     pub folder: PathBuf,
     /// Each fold.
     pub folds: Vec<FoldSummary>,
-    /// Mean over folds.
+    /// Mean Dice over the folds.
     pub mean: f64,
-    /// Standard deviation over folds; absent for one.
+    /// Standard deviation over the folds; absent for one fold.
     pub sd: Option<f64>,
-    /// Every image scored by the run that held it out.
+    /// Dice of all images, each predicted by the run that held it out.
     pub out_of_fold: DiceSummary,
 }
 
 impl Experiment {
-    /// Trains each fold as `NAME-foldK` and collects the out-of-fold predictions in `NAME-folds`. With
-    /// [`Existing::Resume`](super::Existing::Resume) a fold that is done is skipped, also one that another process trained.
-    /// `None` where it was asked to stop.
+    /// Trains each fold as the run `NAME-foldK` and collects the out-of-fold predictions in `NAME-folds`. With
+    /// [`Existing::Resume`](super::Existing::Resume) finished folds are skipped, also those that another process
+    /// trained. `None` if it was asked to stop.
     ///
     /// # Errors
-    /// A fold is not in the file, held-out images are not scored, or as for [`Experiment::run_fold`].
+    /// A fold is not in the folds file, `evaluate` is false, or one of [`Experiment::run_fold`].
     pub fn run_folds(
         &self,
         folds: &Folds,
@@ -92,7 +92,7 @@ impl Experiment {
         if !config.evaluate {
             return Err(ExperimentError::NotEvaluated);
         }
-        let prepared = if phantom::is_asked_for(config) { phantom::prepare(config, observer)? } else { config.clone() };
+        let prepared = if phantom::is_used(config) { phantom::prepare(config, observer)? } else { config.clone() };
         let mut found: Vec<u32> = read_folds(&prepared)?.iter().map(|row| row.fold).collect();
         found.sort_unstable();
         found.dedup();
@@ -113,7 +113,7 @@ impl Experiment {
             let mut of_fold = config.clone();
             of_fold.data.fold = fold;
             of_fold.output.name = Some(format!("{name}-fold{fold}"));
-            let Some(summary) = self.train_fold(of_fold, Many::Yes, stop, observer)? else { return Ok(None) };
+            let Some(summary) = self.train_fold(of_fold, RunRole::Member, stop, observer)? else { return Ok(None) };
             runs.push((fold, summary));
         }
         collect(&prepared, &config.output.runs.join(format!("{name}-folds")), runs).map(Some)
@@ -146,7 +146,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
             lines.push(record.map_err(wrong)?);
         }
     }
-    // In the order of the data, whatever the folds; classes keep theirs, the sort being stable.
+    // Images are in the order of the data for any folds. Classes keep their order because the sort is stable.
     let at = |image: &str| place.get(image).copied().unwrap_or(usize::MAX);
     all.sort_by_key(|score| at(&score.image_id));
     lines.sort_by_key(|line| at(&image_id(line.get(0).unwrap_or_default())));

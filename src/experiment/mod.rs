@@ -1,7 +1,8 @@
-//! An experiment: from a training configuration to run folders that are trained, scored and reported.
+//! An experiment: it trains runs from a configuration, scores their held-out images, and writes their reports.
 //!
-//! [`Experiment::run_fold`] trains one fold, [`Experiment::run_folds`] several and collects what they held out. The caller
-//! decides what happens to a run that exists ([`Existing`]), can stop the run, and follows it as an [`Observer`].
+//! [`Experiment::run_fold`] trains one fold; [`Experiment::run_folds`] trains several and collects their out-of-fold
+//! predictions. The caller decides what happens to a run that exists ([`Existing`]), can stop the run, and observes it
+//! ([`Observer`]).
 
 mod data;
 mod error;
@@ -19,69 +20,71 @@ use crate::artefact::{Lock, Outputs, kind, remove_owned, write_atomically};
 use crate::clean::read_transforms;
 use crate::dataset::{ImageEntry, Problem};
 use crate::device;
-use crate::infer::{Predictor, predict, to_originals};
+use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, DiceSummary, Region};
 use crate::tables::{self, HeldOutRow, TableError};
-use crate::train::{Amp, Outcome, RunFolder, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train};
+use crate::train::{
+    Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train,
+};
 use crate::wording::counted;
 
 pub use data::{known, parts};
 pub use error::ExperimentError;
 pub use folds::{FoldSummary, Folds, FoldsSummary};
 
-use data::Sizes;
+use data::DataBySize;
 
-/// Someone who follows an experiment.
+/// An observer of an experiment.
 pub trait Observer: Watcher {
-    /// A line of the result.
+    /// A line of the results.
     fn result(&self, _text: &str) {}
 
-    /// A remark.
+    /// A note.
     fn note(&self, _text: &str) {}
 
-    /// Something that is probably not as intended.
+    /// A warning about something that is probably not intended.
     fn warn(&self, _text: &str) {}
 
-    /// What was met in reading the data.
+    /// Problems found while the data were read.
     fn problems(&self, _problems: &[Problem]) {}
 }
 
 impl Observer for crate::progress::Silent {}
 
-/// What to do with a run that exists.
+/// What to do if the run already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Existing {
-    /// Leave it alone and end with an error
+    /// Stop with an error
     Refuse,
-    /// Go on with it; an error where settings or data changed
+    /// Resume it; an error if settings or data changed
     Resume,
-    /// Remove it and start from scratch
+    /// Delete it and start from scratch
     Replace,
-    /// Go on with it, or start from scratch where settings or data changed
+    /// Resume it, or start from scratch if settings or data changed
     Auto,
 }
 
-/// A training configuration and how its runs are made.
+/// A training configuration, and the options of its runs.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// What is trained.
+    /// The configuration of the training.
     pub config: TrainConfig,
-    /// The file that the configuration was read from: an input, and its name that of runs without another.
+    /// The file that the configuration was read from. Runs without a name of their own have its name.
     pub config_file: PathBuf,
-    /// What to do with a run that exists.
+    /// What to do if the run already exists.
     pub existing: Existing,
-    /// What may be written over.
+    /// Rules for overwriting existing files.
     pub outputs: Outputs,
 }
 
-/// Whether a run is one of many: to resume one that was not begun is then to begin it.
+/// Whether a run is alone or belongs to several folds: resuming then starts the folds that were not started yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Many {
-    Yes,
-    No,
+enum RunRole {
+    Single,
+    Member,
 }
 
 impl Experiment {
@@ -89,34 +92,35 @@ impl Experiment {
         self.config_file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The configuration with the run's name in it.
+    /// The configuration with the run's name.
     fn named(&self) -> TrainConfig {
         let mut config = self.config.clone();
         config.output.name.get_or_insert_with(|| format!("{}-fold{}", self.default_name(), config.data.fold));
         config
     }
 
-    /// Trains the configured fold and scores its best weights. `None` where `stop` asked it to stop; it saved where it stood.
+    /// Trains the configured fold and scores its best weights. `None` if `stop` became true; its state is saved.
     ///
     /// # Errors
-    /// The run exists or does not, its folder is in use or not to be written to, the data or folds cannot be read, or training
-    /// fails.
+    /// The run exists already, or does not exist although it is to be resumed; its folder is in use or cannot be
+    /// written; the data or folds cannot be read; or training fails.
     pub fn run_fold(&self, stop: &AtomicBool, observer: &dyn Observer) -> Result<Option<RunSummary>, ExperimentError> {
-        self.train_fold(self.named(), Many::No, stop, observer)
+        self.train_fold(self.named(), RunRole::Single, stop, observer)
     }
 
-    /// Trains the fold of `config`, whose run has a name. A run that could not begin leaves no folder.
+    /// Trains the fold of `config`, whose run has a name. A run that fails before anything was trained leaves no
+    /// folder.
     fn train_fold(
         &self,
         config: TrainConfig,
-        many: Many,
+        role: RunRole,
         stop: &AtomicBool,
         observer: &dyn Observer,
     ) -> Result<Option<RunSummary>, ExperimentError> {
         let folder = run_folder(&config)?;
-        let ended = self.train_in(&folder, config, many, stop, observer);
+        let ended = self.train_in(&folder, config, role, stop, observer);
         if ended.is_err() {
-            // A folder with anything in it stays.
+            // A folder that is not empty is not removed.
             let _ = std::fs::remove_dir(folder.path());
         }
         ended
@@ -126,14 +130,13 @@ impl Experiment {
         &self,
         folder: &RunFolder,
         config: TrainConfig,
-        many: Many,
+        role: RunRole,
         stop: &AtomicBool,
         observer: &dyn Observer,
     ) -> Result<Option<RunSummary>, ExperimentError> {
-        let started = Instant::now();
         let begun = folder.last().exists();
         let existing = match self.existing {
-            Existing::Resume if many == Many::Yes && !begun => Existing::Refuse,
+            Existing::Resume if role == RunRole::Member && !begun => Existing::Refuse,
             other => other,
         };
         if existing == Existing::Refuse && begun {
@@ -145,16 +148,35 @@ impl Experiment {
         let inputs = [&config.data.sample_weights, &config.data.corrections, &config.weights, &config.encoder_weights];
         let outputs = self.outputs.clone().inputs([&self.config_file, &config.data.folds]);
         outputs.inputs(inputs.into_iter().flatten()).folder(folder.path(), &kind::RUN)?;
-        // Held until the run is trained, scored and reported.
+        let is_new = std::fs::read_dir(folder.path()).map_or(true, |mut entries| entries.next().is_none());
+        // The lock is held until the run is trained, scored and reported.
         std::fs::create_dir_all(folder.path()).map_err(io(folder.path()))?;
         let _lock = Lock::take(folder.path())?;
+        let ended = self.train_locked(folder, config, existing, role, stop, observer);
+        let nothing_trained = !folder.last().exists() && !folder.metrics().exists();
+        if ended.is_err() && is_new && nothing_trained {
+            // The error of the run is reported, not one of the removal.
+            let _ = remove_owned(folder.path(), &kind::RUN);
+        }
+        ended
+    }
 
-        // The device comes first: only the first touch of libtorch can bring CUDA in.
+    /// Trains, scores and reports the run in its locked folder.
+    fn train_locked(
+        &self,
+        folder: &RunFolder,
+        config: TrainConfig,
+        existing: Existing,
+        role: RunRole,
+        stop: &AtomicBool,
+        observer: &dyn Observer,
+    ) -> Result<Option<RunSummary>, ExperimentError> {
+        let started = Instant::now();
+        // The device is selected first, because CUDA can only be loaded by the first use of libtorch.
         let device = device::select(config.device)?;
-        let on_data =
-            if phantom::is_asked_for(&config) { phantom::prepare(&config, observer)? } else { config.clone() };
+        let on_data = if phantom::is_used(&config) { phantom::prepare(&config, observer)? } else { config.clone() };
         let stages = on_data.stages(&self.config_file)?;
-        let sizes = Sizes::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
         let data = sizes.at(stages[0].config.size);
         let sample_weights = data::weights(&on_data, data.training)?;
         let plan = TrainingPlan { config: on_data, stages, sample_weights };
@@ -164,7 +186,7 @@ impl Experiment {
         let (best_epoch, best_dice, early) = match outcome {
             Outcome::Interrupted { epoch, step } => {
                 observer.note(&format!(
-                    "interrupted after {} and {}; go on with --resume",
+                    "interrupted after {} and {}; continue with --resume",
                     counted(epoch, "epoch", "epochs"),
                     counted(step as usize, "step", "steps")
                 ));
@@ -172,9 +194,9 @@ impl Experiment {
             }
             Outcome::Finished { best_epoch, best_dice, early } => (best_epoch, best_dice, early),
         };
-        // A run that was over before this one began has been scored already.
+        // A run that was finished before has been scored already.
         let file = folder.path().join(RunSummary::FILE);
-        if many == Many::Yes
+        if role == RunRole::Member
             && let Ok(summary) = RunSummary::read(&file)
         {
             return Ok(Some(summary));
@@ -195,23 +217,23 @@ impl Experiment {
             held_out,
         };
         write_json(&file, &summary)?;
-        // The run is whole without its report.
+        // The run is complete without its report.
         let pictures = report::run::PICTURES;
         if let Err(error) = report::run::write(folder.path(), Some(&on_data.data.root), pictures, observer) {
-            observer.warn(&format!("no report: {error}"));
+            observer.warn(&format!("the report was not written: {error}"));
         }
         describe(&summary, observer);
         Ok(Some(summary))
     }
 }
 
-/// A run that is about to be trained.
+/// A run with everything that its training needs.
 struct Run<'a> {
-    /// Kept with the run.
+    /// The configuration that is saved with the run.
     config: &'a TrainConfig,
-    /// What is trained, on the data that there is.
+    /// The plan of the training, with the data that are used.
     plan: &'a TrainingPlan,
-    sizes: &'a Sizes,
+    sizes: &'a DataBySize,
     device: Device,
     folder: &'a RunFolder,
 }
@@ -236,34 +258,36 @@ impl Run<'_> {
         ));
         if device == Device::Cpu && stages.iter().any(|stage| stage.config.amp == Amp::Fp16) {
             observer.note(
-                "amp = \"fp16\" is several times slower than \"bf16\" on a CPU, which has no fast half-precision products",
+                "amp = \"fp16\" is several times slower than \"bf16\" on a CPU, which has no fast half-precision operations",
             );
         }
-        let go = |resume: bool| -> Result<Outcome, ExperimentError> {
-            if !resume {
+        let start = |start: RunStart| -> Result<Outcome, ExperimentError> {
+            if start == RunStart::New {
                 start_over(folder, config)?;
             }
             write_held_out(folder, data[0].validation.entries())?;
-            Ok(train(plan, &data, Strategy::on(device), folder, resume, stop, observer)?)
+            Ok(train(plan, &data, Strategy::on(device), folder, start, stop, observer)?)
         };
         match existing {
-            Existing::Resume => go(true),
-            Existing::Auto if folder.last().exists() => match go(true) {
+            Existing::Resume => start(RunStart::Resume),
+            Existing::Auto if folder.last().exists() => match start(RunStart::Resume) {
                 Err(ExperimentError::Train(TrainError::Changed { changes, .. })) => {
                     let changes = changes.join("; ");
-                    observer.note(&format!("the run is started from scratch, since this changed: {changes}"));
-                    go(false)
+                    observer.note(&format!(
+                        "the run starts from scratch because these settings or data changed: {changes}"
+                    ));
+                    start(RunStart::New)
                 }
                 other => other,
             },
-            Existing::Refuse | Existing::Replace | Existing::Auto => go(false),
+            Existing::Refuse | Existing::Replace | Existing::Auto => start(RunStart::New),
         }
     }
 
-    /// Predicts the held-out images with the best weights and scores them at their own size.
+    /// Predicts the held-out images with the best weights and scores them at their original size.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
-        let (Sizes { dataset, known, .. }, folder) = (self.sizes, self.folder);
-        let predictor = Predictor::open(&folder.best(), self.device, false)?;
+        let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
+        let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
         let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;
         let path = folder.predictions();
@@ -300,22 +324,23 @@ fn describe(summary: &RunSummary, observer: &dyn Observer) {
         summary.best_epoch, summary.best_dice_at_model_size
     ));
     if let Some(held_out) = &summary.held_out {
-        observer.result(&format!("held-out images at their own size: mean Dice {:.4}", held_out.mean_dice));
+        observer.result(&format!("held-out images at their original size: mean Dice {:.4}", held_out.mean_dice));
     }
     observer.result(&format!("run: {}", summary.run.display()));
 }
 
-/// Removes what an earlier run of the name left and writes the configuration as run.
+/// Removes the files of an earlier run of this name and writes the configuration of the run.
 fn start_over(folder: &RunFolder, config: &TrainConfig) -> Result<(), ExperimentError> {
     let path = folder.path();
     std::fs::create_dir_all(path).map_err(io(path))?;
-    // Only what a run writes, and scores of its predictions: the folder may contain notes.
+    // Only files that a run writes, and scores of its predictions, are removed: the folder may contain notes.
     remove_owned(path, &kind::RUN).map_err(|e| ExperimentError::Io { path: e.path, source: e.source })?;
     let file = path.join("config.toml");
     write_atomically(&file, |out| std::io::Write::write_all(out, config.to_toml().as_bytes())).map_err(io(&file))
 }
 
-/// Writes the patient of each held-out image: `carpus runs compare` draws whole patients, wherever the run is then.
+/// Writes the patient of each held-out image, because `carpus runs compare` draws whole patients, also where the data
+/// are not available.
 fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), TableError> {
     let rows = entries
         .iter()
@@ -325,4 +350,42 @@ fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), Tabl
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExperimentError> {
     write_atomically(path, |out| serde_json::to_writer_pretty(out, value).map_err(Into::into)).map_err(io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::train::OutputConfig;
+
+    #[test]
+    fn a_run_that_fails_before_anything_was_trained_leaves_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = folder.path().join("damaged.safetensors");
+        std::fs::write(&weights, "no weights").unwrap();
+        let mut config = TrainConfig { size: 64, weights: Some(weights), ..TrainConfig::default() };
+        config.data.root = "phantom".into();
+        config.output = OutputConfig { runs: folder.path().join("runs"), name: Some("run".into()) };
+        let run = folder.path().join("runs/run");
+        let experiment = Experiment {
+            config,
+            config_file: "run.toml".into(),
+            existing: Existing::Refuse,
+            outputs: Outputs::default(),
+        };
+        let fails = || {
+            let error = experiment.run_fold(&AtomicBool::new(false), &Silent).unwrap_err().to_string();
+            assert!(error.contains("damaged.safetensors"), "{error}");
+        };
+        fails();
+        assert!(!run.exists());
+        // An empty folder becomes the run's folder; one with other files is not touched.
+        std::fs::create_dir(&run).unwrap();
+        fails();
+        assert!(!run.exists());
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(run.join("notes.txt"), "x").unwrap();
+        experiment.run_fold(&AtomicBool::new(false), &Silent).unwrap_err();
+        assert!(run.join("notes.txt").exists());
+    }
 }

@@ -1,4 +1,4 @@
-//! `data = "phantom"`: a tiny drawn data set with its own folds, so that any configuration runs in seconds.
+//! `data = "phantom"`: a small synthetic data set with its own folds, to try any configuration in seconds.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use crate::splits::{self, ImageWeight};
 use crate::tables::{self, FoldRow};
 use crate::train::TrainConfig;
 
-/// One a fold of a five-fold experiment.
+/// One patient per fold of a five-fold experiment.
 const PATIENTS: usize = 5;
-/// Training images where the configuration names no limit.
+/// Number of training images if the configuration has no `data.limit`.
 const LIMIT: usize = 4;
 const SEED: u64 = 7;
 
-/// Whether the configuration asks for it.
-pub fn is_asked_for(config: &TrainConfig) -> bool {
+/// Whether the configuration uses the synthetic data set.
+pub fn is_used(config: &TrainConfig) -> bool {
     config.data.root == Path::new("phantom")
 }
 
-/// The configuration on the drawn data, which lies under the folder of runs and is drawn once a size. Files of weights to
-/// start from that are not there are left out, and told.
+/// Draws the synthetic data set, once per image size, into the folder of runs, and returns the configuration with it as
+/// its data. Files of weights that do not exist are removed from the configuration, with a note.
 pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainConfig, ExperimentError> {
     let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
     let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
@@ -37,7 +37,7 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
         force: false,
     };
     if let Err(error) = phantom::generate(&settings, &root, observer) {
-        // Another process may have put the same data there meanwhile.
+        // Another process may have written the same data in the meantime.
         phantom::generate(&settings, &root, observer).map_err(|_| error)?;
     }
     let mut prepared = config.clone();
@@ -54,7 +54,7 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
     prepared.data.folds = folder.join("folds.csv");
     tables::write_csv(&prepared.data.folds, &folds.collect::<Vec<_>>())?;
     if config.data.sample_weights.is_some() {
-        // Men as often as the report has them.
+        // The weight of men is that of the report.
         let (people, _) = dataset.patients()?;
         let is_man = |patient: &str| people.iter().any(|p| p.patient_id == patient && p.sex == Some(Sex::M));
         let weight = |patient: &str| if is_man(patient) { 1.34 } else { 1.0 };
@@ -68,10 +68,10 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
     prepared.data.root = root;
     prepared.data.limit = Some(config.data.limit.unwrap_or(LIMIT));
     for (key, weights) in [("weights", &mut prepared.weights), ("encoder-weights", &mut prepared.encoder_weights)] {
-        let absent: Option<PathBuf> = weights.take_if(|path| !path.exists());
-        if let Some(path) = absent {
+        let missing: Option<PathBuf> = weights.take_if(|path| !path.exists());
+        if let Some(path) = missing {
             observer.note(&format!(
-                "{key} = {:?} is not there; on drawn data the run starts from random weights",
+                "{key} = {:?} does not exist; on synthetic data the run starts from random weights",
                 path.display().to_string()
             ));
         }

@@ -1,11 +1,11 @@
 use crate::models::ModelError;
 use crate::train::TrainError;
 
-/// A prediction that cannot be made.
+/// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum InferError {
-    /// The file of weights cannot be read, or is not that of a trained model.
+    /// The file of weights cannot be read, or does not belong to a trained model.
     #[error(transparent)]
     Weights(#[from] TrainError),
     #[error(transparent)]

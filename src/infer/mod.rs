@@ -1,4 +1,4 @@
-//! Prediction: a checkpoint and images in, masks at the images' own size out, as a submission.
+//! Prediction: from a checkpoint and images to masks at the images' original size.
 
 mod error;
 mod predict;
@@ -6,4 +6,4 @@ mod predictor;
 
 pub use error::InferError;
 pub use predict::{Prediction, predict, to_originals};
-pub use predictor::Predictor;
+pub use predictor::{Predictor, TestTimeAugmentation};

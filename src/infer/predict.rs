@@ -11,17 +11,21 @@ use crate::mask::submission::ImageMasks;
 use crate::progress::Progress;
 use crate::train::PatientMetadata;
 
-/// Predicted masks of a data folder's images.
+/// Predicted masks of images.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// One an image, in the order of the entries.
+    /// The masks of each image, in the order of the entries.
     pub images: Vec<ImageMasks>,
     /// Images that could not be read; their masks are empty.
     pub problems: Vec<Problem>,
 }
 
-/// Predicts `entries` of the data, `batch` at a time, a model that is conditioned on the patient with what is
-/// `known`; memory is bounded by the batch but for the runs.
+/// Predicts the masks of the images `entries` at their original size, `batch` images at a time. A model that is
+/// conditioned on the patient gets the metadata in `known`. Only one batch of images is in memory; the masks are
+/// run-length encoded.
+///
+/// # Errors
+/// The model fails, or its logits are not finite. Images that cannot be read are problems, not errors.
 pub fn predict(
     predictor: &Predictor,
     dataset: &Dataset,
@@ -51,7 +55,7 @@ pub fn predict(
         for (entry, read) in chunk.iter().zip(&read) {
             let image_name = entry.file_name().to_owned();
             let masks = match read {
-                Ok(_) => masks.next().expect("one set of masks an image read"),
+                Ok(_) => masks.next().expect("one set of masks per image read"),
                 Err(reason) => {
                     prediction.problems.push(unreadable(entry, reason));
                     HandMasks::empty(1, 1)
@@ -66,21 +70,24 @@ pub fn predict(
 }
 
 fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
-    Problem::new(ProblemSeverity::Error, &*entry.image, reason, "predicted as empty")
+    Problem::new(ProblemSeverity::Error, &*entry.image, reason, "its masks are empty")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)
 }
 
-/// Masks predicted on crops, put back into the originals by the crops' transforms, under the originals' names.
-/// Nothing is resampled.
+/// Moves masks that were predicted on crops into the original images by the crops' transforms, with the original
+/// images' names. Masks are not resampled.
+///
+/// # Errors
+/// [`InferError::Crop`]: a crop has no transform, or its masks do not fit it.
 pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, InferError> {
     let by_image: HashMap<&str, &Transform> =
         transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect();
     let back = |image: ImageMasks| {
         let wrong = |reason: String| InferError::Crop { image: image.image_name.clone(), reason };
-        let transform = by_image
-            .get(image.image_name.as_str())
-            .ok_or_else(|| wrong("the folder of crops has no transform for it".into()))?;
+        let transform = by_image.get(image.image_name.as_str()).ok_or_else(|| {
+            wrong("the folder of crops has no transform for it; make the crops again with `carpus clean`".into())
+        })?;
         let mut masks = HandMasks::empty(transform.original_width, transform.original_height);
         for (bone, mask) in image.masks.iter().filter(|(_, mask)| !mask.is_empty()) {
             let back = transform.mask_from_crop(mask).and_then(|mask| masks.set(bone, mask));

@@ -9,28 +9,44 @@ use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
 use crate::train::{WeightsInfo, read_weights};
 
-/// A trained model ready to predict.
+/// Test-time augmentation: the predictions of several versions of each image are averaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TestTimeAugmentation {
+    /// The image only.
+    #[default]
+    None,
+    /// The image and its left-right mirror image: the mean of both probabilities.
+    Flip,
+}
+
+/// A trained model that is ready to predict.
 pub struct Predictor {
     model: Model,
     info: WeightsInfo,
-    flip: bool,
+    augmentation: TestTimeAugmentation,
 }
 
 impl Predictor {
-    /// The model of a file of weights that a run wrote. With `flip`, each image is also predicted mirrored and the
-    /// two probabilities are averaged.
-    pub fn open(path: &Path, device: Device, flip: bool) -> Result<Predictor, InferError> {
+    /// The model of a file of weights that a run wrote.
+    ///
+    /// # Errors
+    /// [`InferError::Weights`]: the file cannot be read, or does not belong to a trained model.
+    pub fn open(path: &Path, device: Device, augmentation: TestTimeAugmentation) -> Result<Predictor, InferError> {
         let (model, info) = read_weights(path, device)?;
-        Ok(Predictor { model, info, flip })
+        Ok(Predictor { model, info, augmentation })
     }
 
-    /// What the file says about the weights.
+    /// The header of the file of weights.
     pub fn info(&self) -> &WeightsInfo {
         &self.info
     }
 
-    /// Logits of images that were fitted to the model's square, `[B, 29, S, S]` on the CPU. Of each image's patient a model
-    /// that is conditioned on it is told what [`crate::train::PatientMetadata`] holds; any other passes it over.
+    /// Logits `[B, 29, S, S]` on the CPU of square images, `S * S` grey levels each, that [`SquareFit::image`] made.
+    /// `patients` are the metadata of each image's patient, see [`crate::train::PatientMetadata`]; only a model that is
+    /// conditioned on the patient uses them.
+    ///
+    /// # Errors
+    /// The model or libtorch reports an error, or the logits are not finite.
     pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
         let channels = self.info.model.in_channels as usize;
         let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
@@ -47,13 +63,13 @@ impl Predictor {
         };
         let logits = tch::no_grad(|| -> Result<Tensor, InferError> {
             let logits = self.model.predict(&Input { images: &x, metadata: known.as_ref() })?;
-            if !self.flip {
+            if self.augmentation == TestTimeAugmentation::None {
                 return Ok(logits.f_to_device(Device::Cpu)?);
             }
             let mirrored =
                 self.model.predict(&Input { images: &x.f_flip([3])?, metadata: known.as_ref() })?.f_flip([3])?;
             let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
-            // Back to logits, so that upsampling and threshold are those of a single pass.
+            // As logits again, so that upsampling and threshold are those of a prediction without augmentation.
             Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
         })?;
         if !all_finite(&logits)? {
@@ -62,8 +78,11 @@ impl Predictor {
         Ok(logits)
     }
 
-    /// Masks of images at their own size; `squares` are the images as each `Fit` makes them, for `patients` see
-    /// [`Predictor::logits`].
+    /// Masks of images at their original size. `squares` are the square images that each of `fits` made; for `patients`
+    /// see [`Predictor::logits`].
+    ///
+    /// # Errors
+    /// Those of [`Predictor::logits`].
     pub fn masks(
         &self,
         fits: &[SquareFit],

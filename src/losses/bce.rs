@@ -48,6 +48,13 @@ impl Loss for Bce {
         for (option, values) in [("pos-weight", &self.pos_weight), ("class-weight", &self.class_weight)] {
             wrong.extend(values.as_ref().map_or_else(Violations::new, |values| values.violations(option, classes)));
         }
+        if self.class_weight.as_ref().is_some_and(PerClass::is_zero) {
+            wrong.refuse(
+                "class-weight",
+                "0 for every class",
+                "above 0 for at least one class; the loss would always be 0",
+            );
+        }
         let smoothing = self.label_smoothing;
         wrong.expect((0.0..=0.5).contains(&smoothing), "label-smoothing", smoothing, "from 0 to 0.5");
         wrong.inside("pixel-weight", self.pixel_weight.as_ref().map_or_else(Violations::new, PixelWeight::violations));

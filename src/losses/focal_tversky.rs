@@ -48,6 +48,10 @@ impl Loss for FocalTversky {
     fn violations(&self, classes: Option<i64>) -> Violations {
         let mut wrong = self.alpha.violations("alpha", classes);
         wrong.extend(self.beta.violations("beta", classes));
+        if self.alpha.is_zero() && self.beta.is_zero() {
+            let expected = "above 0 for at least one class; the loss would always be 0";
+            wrong.refuse("alpha", "0 for every class, as beta is", expected);
+        }
         let gamma = self.gamma;
         wrong.expect(gamma.is_finite() && gamma > 0.0, "gamma", gamma, "a number above 0");
         wrong.extend(region::smooth_violations(self.smooth));

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -401,10 +401,11 @@ impl<'de> Deserialize<'de> for LossMix {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LossMix, A::Error> {
                 let mut terms: Vec<(f64, Term)> = Vec::new();
-                while let Some((kind, value)) = map.next_entry::<&LossKind, Value>()? {
+                while let Some(kind) = map.next_key::<&LossKind>()? {
+                    let value = map.next_value_seed(FiniteValue)?;
                     let (weight, term) = term(kind, value).map_err(A::Error::custom)?;
                     if terms.iter().any(|(_, t)| t.kind() == kind) {
-                        return Err(A::Error::custom(format!("loss {kind} occurs twice; expected each loss once")));
+                        return Err(A::Error::custom(format!("{kind} is listed twice")));
                     }
                     terms.push((weight, term));
                 }
@@ -420,9 +421,70 @@ impl<'de> Deserialize<'de> for LossMix {
     }
 }
 
+/// Reads the options of a loss as a JSON value. JSON has neither NaN nor infinity, and `null` would mean that the option is
+/// absent: both numbers are refused.
+struct FiniteValue;
+
+impl<'de> DeserializeSeed<'de> for FiniteValue {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FiniteValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a weight, or a table of weight and options")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        let number = serde_json::Number::from_f64(value).map(Value::Number);
+        number.ok_or_else(|| E::custom(format_args!("{value} is not a finite number")))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(FiniteValue)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = serde_json::Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            values.insert(key, map.next_value_seed(FiniteValue)?);
+        }
+        Ok(Value::Object(values))
+    }
+}
+
 /// A term from its weight, or from a table of weight and options.
 fn term(kind: &LossKind, value: Value) -> Result<(f64, Term), String> {
-    let wrong = |what: &dyn fmt::Display| format!("loss {kind}: {what}");
+    let wrong = |what: &dyn fmt::Display| format!("{kind}: {what}");
     let (weight, term) = match value {
         Value::Object(mut options) => {
             let weight =
@@ -468,6 +530,10 @@ mod tests {
             (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "edge"}}}"#, "outline, gaps"),
             (r#"{"tversky": {"weight": 1, "alpha": {"Pissiform": 1, "default": 1}}}"#, "Pissiform"),
             (r#"{"focal-tversky": {"weight": 1, "gamma": 0}}"#, "gamma"),
+            (r#"{"bce": {"weight": 1, "class-weight": 0}}"#, "bce.class-weight is 0 for every class"),
+            (r#"{"bce": {"weight": 1, "class-weight": {"default": 0}}}"#, "bce.class-weight is 0 for every class"),
+            (r#"{"tversky": {"weight": 1, "alpha": 0, "beta": 0}}"#, "tversky.alpha is 0 for every class, as beta is"),
+            (r#"{"focal-tversky": {"weight": 1, "alpha": 0, "beta": 0}}"#, "focal-tversky.alpha is 0 for every class"),
             ("{}", "at least one"),
         ] {
             let error = match serde_json::from_str::<LossMix>(text) {
@@ -476,8 +542,40 @@ mod tests {
             };
             assert!(error.contains(says), "{text}: {error}");
         }
+        for text in [
+            r#"{"bce": {"weight": 1, "class-weight": {"Ulna": 1, "default": 0}, "pos-weight": 0}}"#,
+            r#"{"tversky": {"weight": 1, "alpha": 0, "beta": 1}}"#,
+        ] {
+            let wrong = serde_json::from_str::<LossMix>(text).unwrap().violations(Some(29));
+            assert!(wrong.is_empty(), "{text}: {wrong}");
+        }
         let two = r#"{"bce": -1, "focal": {"weight": 1, "gamma": -1, "alpha": 2}}"#;
         let wrong = serde_json::from_str::<LossMix>(two).unwrap().violations(Some(29));
         assert_eq!(wrong.iter().map(|v| v.key.as_str()).collect::<Vec<_>>(), ["bce", "focal.gamma", "focal.alpha"]);
+    }
+
+    #[test]
+    fn options_that_are_not_finite_are_refused_with_their_key() {
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Config {
+            loss: LossMix,
+        }
+        for (loss, key, number) in [
+            ("bce = nan", "loss.bce", "NaN"),
+            ("bce = { weight = inf }", "loss.bce.weight", "inf"),
+            ("bce = { weight = 1, pos-weight = nan }", "loss.bce.pos-weight", "NaN"),
+            ("bce = { weight = 1, class-weight = inf }", "loss.bce.class-weight", "inf"),
+            ("bce = { weight = 1, class-weight = { Ulna = -inf, default = 1 } }", "loss.bce.class-weight.Ulna", "-inf"),
+            ("tversky = { weight = 1, alpha = [0.5, nan] }", "loss.tversky.alpha", "NaN"),
+            ("focal = { weight = 1, alpha = nan }", "loss.focal.alpha", "NaN"),
+            ("boundary = { weight = 1, band = nan }", "loss.boundary.band", "NaN"),
+        ] {
+            let table: toml::Table = format!("loss = {{ {loss} }}").parse().unwrap();
+            let error = Config::deserialize(toml::Value::Table(table)).unwrap_err().to_string();
+            let is_named =
+                error.contains(&format!("{number} is not a finite number")) && error.contains(&format!("`{key}`"));
+            assert!(is_named, "{loss}: {error}");
+        }
     }
 }

@@ -56,6 +56,15 @@ impl PerClass {
         Ok(Tensor::f_from_slice(&self.values(option, classes)?)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
     }
 
+    /// Whether the value of every class is 0.
+    pub(super) fn is_zero(&self) -> bool {
+        match self {
+            PerClass::All(value) => *value == 0.0,
+            PerClass::Each(values) => !values.is_empty() && values.iter().all(|value| *value == 0.0),
+            PerClass::Named(values) => !values.is_empty() && values.values().all(|value| *value == 0.0),
+        }
+    }
+
     /// The invalid values of the option `option`. If `classes` is known, the number of values is checked too.
     pub fn violations(&self, option: &'static str, classes: Option<i64>) -> Violations {
         let mut wrong = Violations::new();

@@ -1,52 +1,57 @@
 use tch::{Kind, TchError, Tensor};
 
-/// Why a metric could not take a batch.
+/// Why a metric cannot use a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricError {
     /// Prediction and target differ in shape.
-    #[error("prediction {prediction:?} and target {target:?} must be [batch, {classes}, height, width]")]
+    #[error(
+        "prediction has shape {prediction:?} and target {target:?}; expected [batch, {classes}, height, width] for both"
+    )]
     Shape {
         /// Shape of the prediction.
         prediction: Vec<i64>,
         /// Shape of the target.
         target: Vec<i64>,
-        /// Classes of the metric.
+        /// Number of classes of the metric.
         classes: i64,
     },
-    /// libtorch refused.
+    /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] TchError),
 }
 
-/// Dice coefficient of each class, the mean over images; 1 where an image has the class neither in prediction nor
-/// in truth. All counting stays on the device until [`DiceMetric::compute`].
+/// Dice coefficient per class, as the mean over images. The Dice of an image is 1 for a class that is absent from both
+/// prediction and ground truth. All counts stay on the device until [`DiceMetric::compute`].
 #[derive(Debug)]
 pub struct DiceMetric {
     classes: i64,
-    /// Sum over images of each class's Dice, `[C]` in double precision; made by the first batch, on its device.
+    /// Sum of each class's Dice over the images, `[C]` in double precision, on the device of the first batch.
     sum: Option<Tensor>,
     images: i64,
 }
 
-/// Dice over the images seen.
+/// Mean Dice over the images of all batches.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DiceScore {
-    /// By class, in channel order.
+    /// Dice per class in channel order, 0 to 1.
     pub per_class: Vec<f64>,
     /// Mean over the classes.
     pub mean: f64,
-    /// Images seen.
+    /// Number of images.
     pub images: usize,
 }
 
 impl DiceMetric {
-    /// For masks of this many classes.
+    /// A metric for masks with this number of classes.
     pub fn new(classes: i64) -> Self {
         DiceMetric { classes, sum: None, images: 0 }
     }
 
-    /// Takes in a batch, `[B, C, H, W]` each. A floating `prediction` holds logits and is positive above 0
-    /// (probability 0.5); a boolean or integer one holds bits. `target` is {0,1} of any kind.
+    /// Adds a batch, `[B, C, H, W]` each. A floating-point `prediction` has logits and is positive above 0 (probability
+    /// 0.5); a boolean or integer one has the values 0 and 1. `target` has the values 0 and 1 of any kind.
+    ///
+    /// # Errors
+    /// The shapes differ from each other or from `[B, C, H, W]`, or libtorch reports an error.
     pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<(), MetricError> {
         let (size, other) = (prediction.size(), target.size());
         if size.len() != 4 || size != other || size[1] != self.classes {
@@ -70,7 +75,10 @@ impl DiceMetric {
         })
     }
 
-    /// The score of what was seen since the last reset; `None` before the first image.
+    /// The score of all batches since the last reset; `None` before the first batch.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn compute(&self) -> Result<Option<DiceScore>, MetricError> {
         let Some(sum) = &self.sum else { return Ok(None) };
         let per_class = Vec::<f64>::try_from(sum.f_div_scalar(self.images as f64)?.f_to_device(tch::Device::Cpu)?)?;
@@ -78,7 +86,7 @@ impl DiceMetric {
         Ok(Some(DiceScore { per_class, mean, images: self.images as usize }))
     }
 
-    /// Forgets all.
+    /// Forgets all batches.
     pub fn reset(&mut self) {
         self.sum = None;
         self.images = 0;
@@ -99,7 +107,7 @@ mod tests {
         let target = Tensor::from_slice(&[1i64, 0, 1, 0, 0, 0, 0, 0]).view([1, 2, 2, 2]);
         metric.update(&logits, &target).unwrap();
         assert_eq!(metric.compute().unwrap().unwrap(), DiceScore { per_class: vec![0.5, 1.0], mean: 0.75, images: 1 });
-        // A perfect image as bits halves the distance.
+        // A second, perfect image as bits halves the distance to 1.
         metric.update(&target.gt(0), &target).unwrap();
         assert_eq!(metric.compute().unwrap().unwrap().per_class, [0.75, 1.0]);
         metric.reset();

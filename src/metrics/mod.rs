@@ -1,4 +1,4 @@
-//! Metrics: update with batches, compute at the end, reset.
+//! Metrics that are updated batch by batch and computed at the end.
 
 mod dice;
 

@@ -43,8 +43,9 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [12, 24, 36])]
     pub atrous_rates: Option<[i64; 3]>,
-    /// Normalisation layer in place of the reference's batch norm: `batch`, `frozen-batch`, `group:N` (group norm with
-    /// N groups) or `layer`.
+    /// Normalisation layer in place of the reference's batch norm: `batch`, `frozen-batch`, `group:N` or `layer`.
+    /// `group:N` uses, in each layer, the greatest common divisor of N and the layer's channels as the number of groups: N
+    /// groups if N divides the channels, 1 group if they have no common divisor (`group:7` on 64 channels).
     #[schemars(with = "String")]
     pub norm: Norm,
     /// Momentum of the batch norms: the weight of a new batch in the running statistics, 0 to 1. Default: that of the

@@ -53,8 +53,13 @@ impl ModelConfig {
         }
         let strides = self.architecture.output_strides();
         if let Some(stride) = self.output_stride.filter(|stride| !strides.contains(stride)) {
-            let strides: Vec<String> = strides.iter().map(i64::to_string).collect();
-            let expected = format!("{} for {}", strides.join(" or "), self.architecture);
+            let expected = match strides {
+                [only] => format!("{only}: {} has stride {only} only", self.architecture),
+                several => {
+                    let strides: Vec<String> = several.iter().map(i64::to_string).collect();
+                    format!("{}, the strides of {}", strides.join(" or "), self.architecture)
+                }
+            };
             wrong.refuse("output-stride", stride, expected);
         }
     }

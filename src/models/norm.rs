@@ -11,9 +11,10 @@ pub enum Norm {
     Batch,
     /// Batch norm with fixed running statistics and fixed affine weights: `frozen-batch`.
     FrozenBatch,
-    /// Group norm with at most this many groups (the greatest common divisor with the number of channels): `group:32`.
-    /// Its affine weights have the names of those of batch norm, so [`super::Model::load`] converts a checkpoint by
-    /// dropping the running statistics.
+    /// Group norm: `group:32`. Each layer has as many groups as the greatest common divisor of this number and the layer's
+    /// channels: this number where it divides the channels, 1 where they have no common divisor.
+    /// It keeps the names of batch norm's affine weights, so that a checkpoint converts by dropping its statistics:
+    /// [`super::Model::load`].
     Group(u32),
     /// Group norm with one group, which is layer norm over channels and pixels: `layer`.
     Layer,

@@ -8,37 +8,37 @@ use super::{Ema, InputSettings, Learner, Scaler, TrainError};
 use crate::models::{Model, ModelConfig, WeightsError, read_metadata, read_tensors, write_with_metadata};
 use crate::tables::EpochRow;
 
-/// Entry of a safetensors header that holds what is not a tensor, as JSON.
+/// Entry of a safetensors header with the values that are not tensors, as JSON.
 const HEADER: &str = "carpus";
 
-/// Where a run stands; with the tensors next to it in `last.safetensors`, all that is needed to go on. Sampler and random
-/// numbers have no state of their own: both follow from (seed, epoch, batch).
+/// The progress of a run. Together with the tensors in the same file, `last.safetensors`, it is everything that a
+/// resumed run needs. Sampler and random numbers have no state: both follow from (seed, epoch, batch).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The stage under way, from 0.
+    /// Index of the current stage, from 0.
     pub stage: usize,
-    /// Its epochs done.
+    /// Finished epochs of the current stage.
     pub stage_epoch: usize,
-    /// Its optimiser steps done.
+    /// Finished optimiser steps of the current stage.
     pub stage_step: u64,
-    /// Epochs done, over all stages.
+    /// Finished epochs of all stages.
     pub epoch: usize,
-    /// Batches done of the epoch under way.
+    /// Finished batches of the current epoch.
     pub batch: usize,
-    /// Optimiser steps done, over all stages.
+    /// Finished optimiser steps of all stages.
     pub step: u64,
     /// The best epochs, best first.
     pub kept: Vec<Kept>,
     /// Scale of the loss, in half precision.
     pub scaler: Option<Scaler>,
-    /// Sums over the epoch under way, kept as a tensor since JSON does not keep every bit.
+    /// Sums over the current epoch, stored as a tensor because JSON does not keep every bit.
     #[serde(skip)]
     pub sums: Sums,
-    /// One an epoch done.
+    /// One row per finished epoch.
     pub records: Vec<EpochRow>,
-    /// The settings, for comparison at resume.
+    /// The settings that change the trained weights, to compare when the run is resumed.
     pub settings: serde_json::Value,
-    /// Hash of the training and of the validation data.
+    /// Content hashes of the training data and of the validation data, hexadecimal.
     pub data: [String; 2],
     /// Class names in channel order.
     pub classes: Vec<String>,
@@ -47,9 +47,9 @@ pub struct Checkpoint {
 /// An epoch whose weights are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
-    /// Bits of what it is judged by, the higher the better.
+    /// Bits of its score; a higher score is better.
     score: u64,
     /// Bits of its mean validation Dice.
     dice: u64,
@@ -60,31 +60,31 @@ impl Kept {
         Kept { epoch, score: score.to_bits(), dice: dice.to_bits() }
     }
 
-    /// What it is judged by.
+    /// Its score by [`super::Monitor`]; higher is better.
     pub fn score(&self) -> f64 {
         f64::from_bits(self.score)
     }
 
-    /// Its mean validation Dice at the model's size.
+    /// Its mean validation Dice at the model's size, 0 to 1.
     pub fn dice(&self) -> f64 {
         f64::from_bits(self.dice)
     }
 }
 
-/// Sums over the epoch under way.
+/// Sums over the current epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Loss times samples.
+    /// Sum of each batch's loss times its number of samples.
     pub loss: f64,
-    /// Samples.
+    /// Number of samples.
     pub samples: f64,
-    /// Norms of the gradients.
+    /// Sum of the gradients' norms before clipping.
     pub norm: f64,
-    /// Steps that moved the weights.
+    /// Number of optimiser steps that changed the weights.
     pub steps: f64,
-    /// Steps left out since half precision overflowed.
+    /// Number of optimiser steps that were skipped because half precision overflowed.
     pub skipped: f64,
-    /// Samples that could not be read.
+    /// Number of samples that could not be read.
     pub broken: f64,
 }
 
@@ -126,7 +126,7 @@ impl Checkpoint {
                         checkpoint.sums = Sums { loss, samples, norm, steps, skipped, broken };
                     }
                     _ => {
-                        let reason = format!("tensor {name} is not of a carpus run");
+                        let reason = format!("tensor {name} does not belong to a run of carpus");
                         return Err(TrainError::Checkpoint { path: path.into(), reason });
                     }
                 },
@@ -135,23 +135,23 @@ impl Checkpoint {
         Ok((checkpoint, parts))
     }
 
-    /// Refuses to go on where something that decides the result is not as it was, and says what.
+    /// Refuses to resume where a setting, the data or the classes differ from those of the saved run.
     pub(super) fn check(&self, now: &Checkpoint, path: &Path) -> Result<(), TrainError> {
         let mut changes = Vec::new();
         differences("", &self.settings, &now.settings, &mut changes);
         for (part, (was, is)) in ["training", "validation"].iter().zip(self.data.iter().zip(&now.data)) {
             if was != is {
-                changes.push(format!("the {part} data: content hash was {:.12}…, is {:.12}…", was, is));
+                changes.push(format!("the {part} data: content hash was {was:.12}…, is now {is:.12}…"));
             }
         }
         if self.classes != now.classes {
-            changes.push(format!("the classes: were {:?}, are {:?}", self.classes, now.classes));
+            changes.push(format!("the classes: were {:?}, are now {:?}", self.classes, now.classes));
         }
         if changes.is_empty() { Ok(()) } else { Err(TrainError::Changed { path: path.into(), changes }) }
     }
 }
 
-/// Paths of the leaves that differ, with both values.
+/// The settings that differ, each with both values.
 fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, changes: &mut Vec<String>) {
     use serde_json::Value::{Array, Null, Object};
     match (was, is) {
@@ -168,61 +168,67 @@ fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, chang
             }
         }
         (a, b) if a == b => {}
-        (a, b) => changes.push(format!("{key}: was {a}, is {b}")),
+        (a, b) => changes.push(format!("{key}: was {a}, is now {b}")),
     }
 }
 
-/// What a file of weights says about the model they belong to.
+/// The description of a model in the header of its file of weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsInfo {
-    /// The network.
+    /// The model's configuration.
     pub model: ModelConfig,
-    /// Side of the square it was trained at.
+    /// Side in px of the square image that it was trained on.
     pub size: u32,
-    /// Grey levels to input.
+    /// Normalisation of the grey levels.
     pub input: InputSettings,
     /// Class names in channel order.
     pub classes: Vec<String>,
-    /// The top level of the 16-bit images it was trained on; see [`crate::dataset::Dataset::top_level`].
+    /// The top grey level of the 16-bit images that it was trained on; see [`crate::dataset::Dataset::top_level`].
     #[serde(default)]
     pub top_level: Option<u16>,
-    /// Epochs done; unknown of weights that no run of carpus wrote.
+    /// Number of epochs that it was trained; `None` for weights that were not written by a run of carpus.
     pub epoch: Option<usize>,
-    /// Validation Dice at the model's size.
+    /// Mean validation Dice at the model's size, 0 to 1; `None` where it is not known.
     pub dice: Option<f64>,
-    /// Whether these are averaged weights.
+    /// Whether the weights are an exponential moving average.
     pub averaged: bool,
 }
 
-/// Writes a state by the reference's names, with what is needed to use it in the header, by rename.
+/// Writes a model's tensors by the reference's names as safetensors, with `info` in the header. The file is written
+/// completely or not at all.
+///
+/// # Errors
+/// The file cannot be written, or a tensor is not float, double or int64.
 pub fn write_weights(path: &Path, state: &[(String, Tensor)], info: &WeightsInfo) -> Result<(), TrainError> {
     write(path, state, info)
 }
 
-/// What a run's file of weights, as [`write_weights`] left it, says of them in its header.
+/// The header of a file of weights that [`write_weights`] wrote.
 ///
 /// # Errors
-/// The file cannot be read, says nothing of a model, is a run's resumable state, or its classes are not the bones.
+/// The file cannot be read, its header describes no model, it is the resumable state of a run, or its classes are not
+/// the bones.
 pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let info: WeightsInfo = match header::<Checkpoint>(path) {
         Ok(_) => {
             return Err(wrong(
-                "this is a run's state for `carpus train --resume`; take best.safetensors next to it".into(),
+                "this is the state of a run, for `carpus train --resume`; use best.safetensors in the same folder"
+                    .into(),
             ));
         }
         Err(_) => header(path)?,
     };
     if info.classes != crate::bones::NAMES {
-        return Err(wrong(format!("its classes are {:?}, not the 29 of `carpus list bones`", info.classes)));
+        return Err(wrong(format!("its classes are {:?}; expected the 29 bones of `carpus list bones`", info.classes)));
     }
     Ok(info)
 }
 
-/// The model of a run's file of weights on `device`, and what [`weights_info`] says of it.
+/// The model of a file of weights on `device`, and its [`weights_info`].
 ///
 /// # Errors
-/// Those of [`weights_info`], or the weights are not those of the model.
+/// Those of [`weights_info`], or the weights do not fit the model.
 pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsInfo), TrainError> {
     let info = weights_info(path)?;
     Ok((Model::open(&info.model, path, device)?, info))
@@ -233,14 +239,11 @@ fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> 
     if let Some((name, tensor)) =
         tensors.iter().find(|(_, t)| !matches!(t.kind(), Kind::Float | Kind::Double | Kind::Int64))
     {
-        return Err(wrong(format!(
-            "tensor {name} is of kind {:?}; a run holds float, double and int64",
-            tensor.kind()
-        )));
+        return Err(wrong(format!("tensor {name} has kind {:?}; expected float, double or int64", tensor.kind())));
     }
     let header = serde_json::to_string(header).map_err(|e| wrong(e.to_string()))?;
     write_with_metadata(path, tensors, &[(HEADER, header)]).map_err(|error| match error {
-        // So that a full disk is told from a wrong file.
+        // A full disk must be distinguished from a wrong file.
         WeightsError::Io { path, source } => TrainError::Io { path, source },
         error => error.into(),
     })
@@ -250,12 +253,12 @@ fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
     let text = read_metadata(path)?.remove(HEADER).ok_or_else(|| {
         wrong(
-            "no carpus header: these are weights without their configuration. To predict with weights of \
-             segmentation_models_pytorch, give them one: carpus models convert IN.safetensors --from smp --arch A --encoder E \
+            "no carpus header: the file has weights without the model's configuration. To predict with weights of \
+             segmentation_models_pytorch, add the header: carpus models convert IN.safetensors --from smp --arch A --encoder E \
              --in-channels C --size S --mean M --sd D --out OUT.safetensors; to start a run from weights, set `weights` in \
              its configuration"
                 .into(),
         )
     })?;
-    serde_json::from_str(&text).map_err(|e| wrong(format!("its header does not fit this version: {e}")))
+    serde_json::from_str(&text).map_err(|e| wrong(format!("its header does not fit this version of carpus: {e}")))
 }

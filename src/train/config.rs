@@ -15,127 +15,139 @@ use crate::losses::LossMix;
 use crate::models::{ModelConfig, ModelOutline};
 use crate::violation::Violations;
 
-/// Most epochs, images of a batch and the like: beyond it a number is a slip.
+/// Greatest number of epochs, images per batch and the like; a greater number is a typing error.
 const MOST: usize = 100_000;
 
-/// A training run as configured. Every key has a default; an unknown one is refused.
+/// The configuration of a training run. Every key has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrainConfig {
-    /// Side of the square the model sees; a multiple of 32.
+    /// Side in px of the square image that the model is trained on; a multiple of 32, up to 8192. Default 512.
     pub size: u32,
-    /// Passes over the training images.
+    /// Number of times that the training images are used. 1 or more; default 50.
     pub epochs: usize,
-    /// Images a step.
+    /// Images per batch. 1 or more; default 4.
     pub batch: usize,
-    /// Steps whose gradients are summed before the weights move.
+    /// Batches whose gradients are summed for one optimiser step. 1 or more; default 1.
     pub accumulate: usize,
-    /// Largest norm of all gradients together; absent: any.
+    /// Greatest norm of all gradients together; a greater norm is scaled down to it. Above 0; absent: no limit.
     #[schemars(example = 1.0)]
     pub clip: Option<f64>,
-    /// Decides initial weights, order, augmentation and dropout.
+    /// Seed of the initial weights, the order of the images, augmentation and dropout. Default 0.
     pub seed: u64,
-    /// Epochs without a better validation Dice before the run ends; absent: never.
+    /// Epochs without a better validation score (see `monitor`) after which the stage ends. 1 or more; absent: no early
+    /// stop.
     #[schemars(example = 10)]
     pub early_stop: Option<usize>,
-    /// Optimiser steps between two saves within an epoch; absent: only at its end.
+    /// Optimiser steps between two saves within an epoch. 1 or more; absent: saved only at the end of each epoch.
     #[schemars(example = 500)]
     pub save_every: Option<u64>,
-    /// Weights of the auxiliary outputs' losses in order, or one for all.
+    /// Weights of the losses of the model's auxiliary outputs: one for each output in order, or one for all. 0 or more;
+    /// default `[0.4]`.
     pub auxiliary_weights: Vec<f64>,
-    /// Weight of PointRend's loss: a number, or the first and the last of a line over the stage.
+    /// Weight of PointRend's loss: one number, or `[first, last]` for a weight that changes linearly over the stage. 0
+    /// or more; default 1.
     pub point_weight: PointWeight,
-    /// What products are computed in: `off` (single precision), `bf16` or `fp16`.
+    /// Precision of matrix products and convolutions: `off` (single precision), `bf16` or `fp16` (mixed precision).
+    /// Default `off`.
     pub amp: Amp,
-    /// Only algorithms that give the same bits each time; those that have none fail.
+    /// Whether to use only algorithms that give the same bits in every run; operations that have none fail. Default
+    /// false.
     pub deterministic: bool,
-    /// Channels innermost in memory, which tensor cores like better.
+    /// Whether images and weights are stored with the channels innermost (channels last), which is faster on tensor
+    /// cores. Default false.
     pub channels_last: bool,
-    /// What tells the better of two epochs: `dice` or `loss`.
+    /// Validation score that decides which epoch is the best: `dice` (higher is better) or `loss` (lower is better).
+    /// Default `dice`.
     pub monitor: Monitor,
-    /// How many of the best epochs' weights are kept.
+    /// Number of best epochs whose weights are kept. 1 or more; default 1.
     pub keep_best: usize,
-    /// Weights of the whole model to start from, safetensors.
+    /// File with weights of the whole model to start from, safetensors; absent: random weights.
     #[schemars(example = &"runs/NAME/best.safetensors")]
     pub weights: Option<PathBuf>,
-    /// Weights of the encoder to start from, safetensors.
+    /// File with weights of the encoder to start from, safetensors; absent: random weights.
     #[schemars(example = &"encoder.safetensors")]
     pub encoder_weights: Option<PathBuf>,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// Device to train on: `auto`, `cpu`, `cuda` or `cuda:N`. Default `auto`.
     #[schemars(with = "String")]
     pub device: DeviceKind,
-    /// Threads that prepare batches.
+    /// Threads that prepare batches. Default 2.
     pub workers: usize,
-    /// Validation images drawn after each epoch, a rotated hand first.
+    /// Number of validation images drawn after each epoch; the most rotated hand is the first. Default 4; 0: none.
     pub pictures: usize,
-    /// Whether histograms of weights and gradients go to TensorBoard after each epoch.
+    /// Whether histograms of weights and gradients are written for TensorBoard after each epoch. Default true.
     pub histograms: bool,
-    /// Whether the best weights are scored on the held-out images at their own size when the run ends.
+    /// Whether the best weights are scored on the held-out images at their original size when the run ends. Default
+    /// true.
     pub evaluate: bool,
-    /// What is learnt from. `data = "DIR"` is short for its root.
+    /// Training and validation data. `data = "DIR"` is short for `data.root`.
     pub data: DataConfig,
-    /// Where the run's folder goes.
+    /// Folder and name of the run.
     pub output: OutputConfig,
-    /// Grey levels to input.
+    /// Normalisation of the grey levels.
     pub input: InputSettings,
-    /// The network; `carpus models list` has all.
+    /// The model; `carpus models list` shows every architecture and encoder.
     pub model: ModelConfig,
-    /// What is minimised: losses with their weights, or with options as in `dice = { weight = 0.5, smooth = 1.0 }`.
+    /// The loss: a weighted sum of losses by name. A loss is its weight, or a table of `weight` and options as in
+    /// `dice = { weight = 0.5, smooth = 1.0 }`. Weights are 0 or more.
     pub loss: LossMix,
-    /// How weights move.
+    /// The optimiser.
     pub optimiser: OptimiserSettings,
-    /// The rate over time.
+    /// The learning rate over the stage, as a factor on `optimiser.lr`.
     pub schedule: Schedule,
-    /// What is done to training samples.
+    /// Augmentation of the training images: a list of steps, applied in this order.
     pub augment: Augmentations,
-    /// Averaged weights; absent: none.
+    /// Exponential moving average of the weights, used for validation and kept as the best weights; absent: none.
     pub ema: Option<EmaSettings>,
-    /// How samples are drawn; absent: by weights where `data.sample-weights` names them, else every one once an epoch.
+    /// How the images of an epoch are drawn; absent: `weights` if `data.sample-weights` names a file, else `uniform`.
     pub sampling: Option<Sampling>,
-    /// Weights that stay as they are: all up to the encoder's feature at stride `2^2`, `{ encoder-stages = 2 }`, or a prefix
-    /// of names; either for some epochs of the stage: `{ prefix = "encoder.", from = 0, until = 5 }`.
+    /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature
+    /// at stride `2^2`), or those whose names start with a prefix. Either may be limited to some epochs of the stage,
+    /// counted from 0: `{ prefix = "encoder.", from = 0, until = 5 }`.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub freeze: Vec<Freeze>,
-    /// Stages one after another; absent: one. Besides these keys a stage sets any of epochs, size, batch, accumulate, clip,
-    /// early-stop, amp, loss, point-weight, optimiser, schedule, augment, sampling, freeze, ema and auxiliary-weights for
-    /// itself: optimiser and ema key by key, the others as a whole; clip, ema and early-stop may be "off".
+    /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
+    /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
+    /// sampling, freeze, ema and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value
+    /// "off" switches off clip, ema or early-stop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<StageHead>")]
     pub stages: Vec<Table>,
 }
 
-/// What is learnt from.
+/// Training and validation data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataConfig {
-    /// Data folder or folder of crops. `phantom` stands for a tiny drawn data set with
-    /// folds of its own, to see a configuration run in seconds.
+    /// Data folder, or folder of crops. `phantom` is a small synthetic data set with its own folds, to try a
+    /// configuration in seconds. Default `data`.
     pub root: PathBuf,
-    /// Folds that `carpus split` wrote.
+    /// File of folds that `carpus split` wrote. Default `folds.csv`.
     pub folds: PathBuf,
-    /// The fold held out.
+    /// Number of the fold that is held out for validation. Default 0.
     pub fold: u32,
-    /// Weights that `carpus split --sample-weights` wrote.
+    /// File of weights that `carpus split --sample-weights` wrote; absent: none.
     #[schemars(example = &"weights.csv")]
     pub sample_weights: Option<PathBuf>,
-    /// Corrections file, applied to the data on reading; what it excludes takes no part.
+    /// Corrections file, applied when the data are read; images that it excludes are not used. Absent: no corrections.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"corrections.jsonl")]
     pub corrections: Option<PathBuf>,
-    /// Only the first so many images of each part, for a quick look.
+    /// Use only the first images of the training set and of the validation set, this many of each; absent: all.
     #[schemars(example = 20)]
     pub limit: Option<usize>,
-    /// Memory for samples at the model's size, MiB; what does not fit is read again in each epoch.
+    /// Memory in MiB for images at the model's size; images beyond it are read from the disk again in each epoch.
+    /// Default 4096.
     pub cache_mb: usize,
 }
 
-/// Where the run's folder goes.
+/// Folder and name of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OutputConfig {
-    /// Folder of all runs.
+    /// Folder of all runs. Default `runs`.
     pub runs: PathBuf,
-    /// Name of this one; absent: the configuration's file name and the fold.
+    /// Name of this run; absent: the configuration's file name and the fold.
     #[schemars(example = &"NAME")]
     pub name: Option<String>,
 }
@@ -201,7 +213,7 @@ impl Default for OutputConfig {
     }
 }
 
-/// The keys that a stage may set for itself.
+/// The keys of a run that a stage can set for itself.
 pub const STAGE_KEYS: [&str; 16] = [
     "epochs",
     "size",
@@ -220,51 +232,51 @@ pub const STAGE_KEYS: [&str; 16] = [
     "ema",
     "auxiliary-weights",
 ];
-/// Keys that change nothing in what is learnt: a run may go on with others.
+/// Keys that do not change the trained weights: a run may be resumed with other values of them.
 const FREE_KEYS: [&str; 9] =
     ["save-every", "keep-best", "device", "workers", "pictures", "histograms", "evaluate", "data", "output"];
 
-/// What a stage says of itself alone.
+/// The keys that only a stage has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StageHead {
-    /// Shown in the log; absent: `stage-N`.
+    /// Name of the stage in the log and in `metrics.csv`, different from those of the other stages; absent: `stage-N`.
     #[schemars(example = &"fine")]
     pub name: Option<String>,
-    /// The weights it begins with: those that the stage before ended with, those of the best epoch so far, or the averages that
-    /// the stage before ended with.
+    /// Weights that the stage starts from: the `last` weights of the stage before, those of the `best` epoch so far, or
+    /// the averaged weights (`ema`) at the end of the stage before. Default `last`.
     pub start_from: StartFrom,
 }
 
-/// A stage with everything that holds in it.
+/// A stage with its full configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
-    /// Shown in the log.
+    /// Name in the log and in `metrics.csv`.
     pub name: String,
-    /// The weights it begins with; optimiser, schedule, averages and loss scale begin from scratch.
+    /// The weights it starts from; optimiser, schedule, averages and loss scale start from scratch.
     pub start_from: StartFrom,
-    /// The run's configuration with what the stage sets laid over it; its own `stages` are empty.
+    /// The run's configuration, overridden by the keys of the stage; its own `stages` are empty.
     pub config: TrainConfig,
 }
 
-/// A run to train.
+/// A run that is ready to train.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingPlan {
-    /// What holds in all of it. What a stage may set for itself is read from `stages` alone.
+    /// The configuration of the run. Keys that a stage can set are read from `stages` only.
     pub config: TrainConfig,
-    /// One after another.
+    /// The stages in order.
     pub stages: Vec<Stage>,
-    /// Weight of each training image where a stage draws by weights.
+    /// Weight of each training image, for stages that draw by weights.
     pub sample_weights: Option<Vec<f64>>,
 }
 
 impl TrainingPlan {
-    /// Epochs of all stages.
+    /// Number of epochs of all stages together.
     pub fn epochs(&self) -> usize {
         self.stages.iter().map(|stage| stage.config.epochs).sum()
     }
 
-    /// Everything that decides what the run computes, for comparison when it is resumed.
+    /// All settings that change the trained weights, to compare when the run is resumed.
     pub(super) fn decisive(&self) -> serde_json::Result<Value> {
         let part = |config: &TrainConfig, of_stages: bool| -> serde_json::Result<Map<String, Value>> {
             let Value::Object(all) = serde_json::to_value(config)? else { unreachable!("a struct is an object") };
@@ -289,7 +301,7 @@ impl TrainingPlan {
 }
 
 impl TrainConfig {
-    /// How samples are drawn: as configured, else by weights where there are any.
+    /// How images are drawn: as configured, or else by weights if there is a file of weights.
     pub fn sampling(&self) -> Sampling {
         self.sampling.unwrap_or(match self.data.sample_weights {
             Some(_) => Sampling::Weights {},
@@ -297,7 +309,7 @@ impl TrainConfig {
         })
     }
 
-    /// Why there is no model of this size and input.
+    /// The invalid values of the model, its size and its input.
     pub fn model_violations(&self) -> Violations {
         let mut wrong = Violations::new();
         let size = self.size;
@@ -306,27 +318,29 @@ impl TrainConfig {
         let of_model = self.model.violations();
         let classes = self.model.classes;
         let fits = classes == bones::COUNT as i64;
-        // What can be built says what it takes; what cannot has been refused.
+        // A model that can be built reports the sizes that it takes; any other has been refused above.
         if fits && wrong.is_empty() && of_model.is_empty() {
             match ModelOutline::of(&self.model) {
                 Ok(ModelOutline { stride, least_side, .. }) => {
                     let expected = format!(
-                        "for {} a multiple of {stride} from {} up",
+                        "a multiple of {stride}, at least {1}, for {0}",
                         self.model.describe(),
                         least_side.max(stride)
                     );
                     let side = i64::from(size);
                     wrong.expect(side % stride == 0 && side >= least_side, "size", side, expected);
                 }
-                Err(error) => wrong.refuse("model", self.model.describe(), format!("one that can be built: {error}")),
+                Err(error) => {
+                    wrong.refuse("model", self.model.describe(), format!("a model that can be built ({error})"))
+                }
             }
         }
         wrong.inside("model", of_model);
-        wrong.expect(fits, "model.classes", classes, "29, the bones");
+        wrong.expect(fits, "model.classes", classes, "29, the number of bones");
         wrong
     }
 
-    /// Every value that cannot be; those of `stages` are not looked at.
+    /// All invalid values, except those in `stages`.
     pub fn violations(&self) -> Violations {
         let mut wrong = self.model_violations();
         for (key, value) in [
@@ -337,21 +351,36 @@ impl TrainConfig {
         ] {
             wrong.expect((1..=MOST).contains(&value), key, value, format!("from 1 to {MOST}"));
         }
-        wrong.expect(self.early_stop != Some(0), "early-stop", 0, "1 or more, or no such line");
-        wrong.expect(self.save_every != Some(0), "save-every", 0, "1 or more, or no such line");
+        wrong.expect(self.early_stop != Some(0), "early-stop", 0, "1 or more (leave the key out for no early stop)");
+        wrong.expect(
+            self.save_every != Some(0),
+            "save-every",
+            0,
+            "1 or more (leave the key out to save once per epoch)",
+        );
         if let Some(clip) = self.clip {
-            wrong.expect(clip > 0.0, "clip", clip, "above 0, or no such line");
+            wrong.expect(clip.is_finite() && clip > 0.0, "clip", clip, "above 0 (leave the key out for no limit)");
         }
         let weights = &self.auxiliary_weights;
-        wrong.expect(!weights.is_empty(), "auxiliary-weights", "[]", "one for all auxiliary outputs, or one for each");
+        wrong.expect(
+            !weights.is_empty(),
+            "auxiliary-weights",
+            "[]",
+            "one weight for all auxiliary outputs, or one for each",
+        );
         let ends = [self.point_weight.from, self.point_weight.to];
         for (key, weights) in [("auxiliary-weights", &weights[..]), ("point-weight", &ends)] {
             if let Some(weight) = weights.iter().find(|w| !w.is_finite() || **w < 0.0) {
                 wrong.refuse(key, weight, "0 or more");
             }
         }
-        let unweighed = self.sampling == Some(Sampling::Weights {}) && self.data.sample_weights.is_none();
-        wrong.expect(!unweighed, "sampling", "by weights", "a file of weights in data.sample-weights");
+        let lacks_weights = self.sampling == Some(Sampling::Weights {}) && self.data.sample_weights.is_none();
+        wrong.expect(
+            !lacks_weights,
+            "sampling",
+            "weights",
+            "another kind, or a file of weights in data.sample-weights",
+        );
         wrong.inside("loss", self.loss.violations(Some(self.model.classes)));
         wrong.inside("optimiser", self.optimiser.violations());
         wrong.inside("schedule", self.schedule.violations());
@@ -369,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_compared_by_what_decides_it() {
+    fn a_run_is_compared_by_the_settings_that_change_its_weights() {
         let config = TrainConfig::default();
         let stage = |config: &TrainConfig| {
             vec![Stage { name: "train".into(), start_from: StartFrom::Last, config: config.clone() }]
@@ -385,7 +414,7 @@ mod tests {
         let in_stage = STAGE_KEYS.iter().chain(&["name", "start-from"]).map(|key| (*key).to_owned());
         assert_eq!(of(&plain["stages"][0]), in_stage.collect());
         assert_eq!(plain["stages"][0]["sampling"]["kind"], "uniform");
-        // Other workers and more pictures come to the same weights; another rate does not.
+        // The number of workers and pictures does not change the weights; the learning rate does.
         let free = TrainConfig { workers: 9, pictures: 9, keep_best: 3, ..config.clone() };
         assert_eq!(decisive(free), plain);
         let mut other = config;
@@ -394,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_set_apart_are_keys() {
+    fn stage_keys_and_free_keys_exist() {
         let Value::Object(all) = serde_json::to_value(TrainConfig::default()).unwrap() else { panic!() };
         assert!(STAGE_KEYS.iter().chain(&FREE_KEYS).all(|key| all.contains_key(*key)));
     }

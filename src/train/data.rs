@@ -16,22 +16,23 @@ use crate::progress::Progress;
 /// An image with its labels at the model's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Grey levels, `size * size`.
+    /// Grey levels, 0 to 255, `size * size`, row-major.
     pub pixels: Vec<u8>,
-    /// Label words as (length, word), row-major: a label image is nearly all long runs.
+    /// Label words as (length, word), row-major: a label image has few, long runs.
     words: Vec<(u32, u32)>,
-    /// Lean in degrees of the line from the Ulna's to finger-16's centroid from vertical, where both are.
+    /// Angle of the hand in degrees from vertical, by the line from the Ulna's centroid to finger-16's; `None` where
+    /// one of them is absent.
     pub angle: Option<f64>,
 }
 
 impl Sample {
-    /// From a square of pixels, label words and the angle.
+    /// A sample from the pixels and the label words of a square image, and the hand's angle in degrees.
     pub fn new(pixels: Vec<u8>, words: &[u32], angle: Option<f64>) -> Sample {
         let runs = words.chunk_by(|a, b| a == b).map(|run| (run.len() as u32, run[0]));
         Sample { pixels, words: runs.collect(), angle }
     }
 
-    /// Label words, one a pixel.
+    /// Label words, one per pixel, row-major; bit c = class c.
     pub fn words(&self) -> Vec<u32> {
         let mut words = Vec::with_capacity(self.pixels.len());
         self.words.iter().for_each(|(len, word)| words.extend(std::iter::repeat_n(*word, *len as usize)));
@@ -56,8 +57,11 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Reads every image with its annotation, in parallel. One that cannot be read is left out and becomes a
-    /// problem. Samples beyond `cache_bytes` are read again in each epoch.
+    /// Reads all images with their annotations, in parallel. An image that cannot be read is left out and reported as a
+    /// problem. Samples beyond `cache_bytes` are read again in each epoch. `part` names the images in messages.
+    ///
+    /// # Errors
+    /// [`TrainError::NoImages`]: no image can be used.
     pub fn load(
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
@@ -68,7 +72,7 @@ impl Samples {
         progress: &dyn Progress,
     ) -> Result<(Samples, Vec<Problem>), TrainError> {
         progress.start(&format!("{part} images read"), entries.len() as u64);
-        // Chunks keep what is decoded beyond the limit from piling up.
+        // Reading in chunks limits the memory of decoded images that the cache does not keep.
         let mut loaded = Samples {
             dataset: dataset.clone(),
             entries: Vec::new(),
@@ -109,9 +113,9 @@ impl Samples {
         if loaded.entries.is_empty() {
             let reason = match problems.iter().find(|p| p.severity == ProblemSeverity::Error) {
                 Some(problem) => {
-                    format!("{} of {} were left out; first: {}", entries.len(), entries.len(), problem.reason)
+                    format!("all {} were left out; the reason for the first is: {}", entries.len(), problem.reason)
                 }
-                None => "the folds give none".into(),
+                None => "the folds file has none; see data.folds and data.fold".into(),
             };
             return Err(TrainError::NoImages { part, reason });
         }
@@ -124,17 +128,17 @@ impl Samples {
         self.entries.len()
     }
 
-    /// Whether there is none; [`Samples::load`] gives no such.
+    /// Whether there are no samples; never after [`Samples::load`].
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The top level of the data's 16-bit images; see [`Dataset::top_level`].
+    /// The top grey level of the data's 16-bit images; see [`Dataset::top_level`].
     pub fn top_level(&self) -> Option<u16> {
         self.dataset.top_level()
     }
 
-    /// Side of the samples.
+    /// Side of the samples in px.
     pub fn size(&self) -> u32 {
         self.size
     }
@@ -144,27 +148,30 @@ impl Samples {
         &self.entries
     }
 
-    /// The classes that each sample shows, bit c for class c.
+    /// The classes that are present in each sample, bit c = class c.
     pub fn present(&self) -> &[u32] {
         &self.present
     }
 
-    /// What is known of the patient of sample `index`; see [`PatientMetadata`].
+    /// The patient's metadata for sample `index`; see [`PatientMetadata`].
     pub fn metadata(&self, index: usize) -> [f32; 4] {
         self.metadata[index]
     }
 
-    /// Hash of ids and contents of every image and annotation and of what is known of the patients, hex.
+    /// Hash of the ids and contents of all images and annotations and of the patients' metadata, hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Samples that are not kept in memory.
+    /// Number of samples that are not kept in memory.
     pub fn uncached(&self) -> usize {
         self.samples.iter().filter(|s| s.is_none()).count()
     }
 
-    /// Sample `index`, from memory or read again.
+    /// Sample `index`, from memory or read again from the disk.
+    ///
+    /// # Errors
+    /// The image or its annotation can no longer be read.
     pub fn sample(&self, index: usize) -> Result<Cow<'_, Sample>, TrainError> {
         match &self.samples[index] {
             Some(sample) => Ok(Cow::Borrowed(sample)),
@@ -186,13 +193,13 @@ fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read,
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
     let fit = SquareFit::new(width, height, size);
-    // The same file scaled by another level is another image.
+    // The same file scaled by another top level gives another image.
     let image_hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
     let sample = Sample::new(fit.image(&radiograph.pixels.into_eight_bit()), &fit.words(&masks), angle(&masks));
-    // Decisions about the shapes are content as well.
+    // Corrections of the shapes are part of the content.
     let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
     let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);
     Ok(Read { sample, image_hash, annotation_hash, problems: read.problems })
@@ -214,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_packed_without_loss() {
+    fn packed_words_are_lossless() {
         let words: Vec<u32> = (0..256).map(|i| if i % 37 < 30 { 0 } else { 1 << (i % 29) }).collect();
         assert_eq!(Sample::new(vec![0; 256], &words, None).words(), words);
     }

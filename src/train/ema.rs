@@ -8,13 +8,14 @@ use super::TrainError;
 use crate::aten;
 use crate::violation::Violations;
 
-/// How fast averaged weights follow.
+/// Exponential moving average (EMA) of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaSettings {
-    /// Share of the average that stays at a step, once warm.
+    /// Share of the average that is kept at each optimiser step, after the warm-up. From 0 to below 1; default 0.999.
     pub decay: f64,
-    /// Steps of the warm-up's time scale: the decay at step t is at most `(1 + t) / (warmup + t)`. 1 has no warm-up.
+    /// Warm-up in optimiser steps: the decay at step t is at most `(1 + t) / (warmup + t)`. 1 or more; 1: no warm-up;
+    /// default 10.
     pub warmup: f64,
 }
 
@@ -25,11 +26,11 @@ impl Default for EmaSettings {
 }
 
 impl EmaSettings {
-    /// The settings out of range.
+    /// The values that are out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         wrong.expect((0.0..1.0).contains(&self.decay), "decay", self.decay, "from 0 to below 1");
-        wrong.expect(self.warmup >= 1.0, "warmup", self.warmup, "1 (none) or more");
+        wrong.expect(self.warmup.is_finite() && self.warmup >= 1.0, "warmup", self.warmup, "1 (no warm-up) or more");
         wrong
     }
 
@@ -47,13 +48,16 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Starts at the state as it is.
+    /// Averages that start at the values of `state`.
     pub fn new(settings: &EmaSettings, state: &[(String, Tensor)]) -> Ema {
         let averages = state.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Ema { settings: settings.clone(), averages }
     }
 
-    /// Follows the state after optimiser step `t`, from 1.
+    /// Updates the averages with the state after optimiser step `t`, from 1.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn update(&mut self, state: &[(String, Tensor)], t: u64) -> Result<(), TrainError> {
         let weight = 1.0 - self.settings.decay_at(t);
         tch::no_grad(|| {
@@ -70,7 +74,10 @@ impl Ema {
         })
     }
 
-    /// Exchanges the model's state with the averages; a second call puts both back, bit by bit.
+    /// Swaps the model's state and the averages; a second call restores both exactly.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn swap(&mut self, state: &[(String, Tensor)]) -> Result<(), TrainError> {
         tch::no_grad(|| {
             for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
@@ -88,7 +95,10 @@ impl Ema {
         self.averages.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// Takes over what [`Ema::state`] gave.
+    /// Loads averages that [`Ema::state`] returned.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), TrainError> {
         tch::no_grad(|| {
             for (name, average) in &mut self.averages {
@@ -108,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_by_hand_and_swaps_back() {
+    fn averages_by_hand_and_swaps_back() {
         let weight = Tensor::from_slice(&[0.0f32]);
         let count = Tensor::from_slice(&[0i64]);
         let state = vec![("w".to_owned(), weight.shallow_clone()), ("n".to_owned(), count.shallow_clone())];

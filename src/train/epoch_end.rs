@@ -1,4 +1,4 @@
-//! What happens when an epoch is over: validation, the best epochs' weights, the log, the save.
+//! The end of an epoch: validation, the weights of the best epochs, the log, and the save.
 
 use tch::{TchError, Tensor};
 
@@ -11,8 +11,8 @@ use crate::bones;
 use crate::metrics::DiceScore;
 use crate::tables::{EpochRow, write_table};
 
-/// What the averaged weights (or the trained ones, without averages) gave.
-struct Judged {
+/// Result of validating the averaged weights, or the trained weights where there are no averages.
+struct Validated {
     validation: Validation,
     best: bool,
     picture: Option<Picture>,
@@ -27,7 +27,7 @@ struct Picture {
 
 impl TrainingRun<'_> {
     /// Validates, logs and saves after the last batch of an epoch.
-    pub(super) fn close_epoch(
+    pub(super) fn end_epoch(
         &mut self,
         epoch: &Epoch,
         mut events: Option<&mut EventsWriter>,
@@ -36,13 +36,13 @@ impl TrainingRun<'_> {
         let (stage, loading, data, ranks) = (self.stage(), self.loading(), self.data(), self.ranks);
         let validated = |learner: &super::Learner| {
             let own = validate(learner.model(), data.validation, &stage.config.loss, &loading, stage.config.amp)?;
-            Ok(of_the_first(own, ranks)?)
+            Ok(from_first_rank(own, ranks)?)
         };
         let raw = self.learner.ema().is_some().then(|| validated(&self.learner)).transpose()?;
-        let judged = self.judge(validated)?;
+        let result = self.validate_and_keep(validated)?;
         let sums = std::mem::take(&mut self.checkpoint.sums);
         if sums.samples == 0.0 {
-            return Err(TrainError::NoImages { part: "training", reason: "none can be read any more".into() });
+            return Err(TrainError::NoImages { part: "training", reason: "none can be read any longer".into() });
         }
         self.checkpoint.epoch += 1;
         self.checkpoint.stage_epoch += 1;
@@ -54,8 +54,8 @@ impl TrainingRun<'_> {
             step: self.checkpoint.step,
             lr: epoch.lr,
             train_loss: sums.loss / sums.samples,
-            valid_loss: judged.validation.loss,
-            valid_dice: judged.validation.dice.mean,
+            valid_loss: result.validation.loss,
+            valid_dice: result.validation.dice.mean,
             valid_dice_raw: raw.map(|v| v.dice.mean),
             gradient_norm: if sums.steps > 0.0 { sums.norm / sums.steps } else { 0.0 },
             seconds: epoch.started.elapsed().as_secs_f64(),
@@ -64,12 +64,12 @@ impl TrainingRun<'_> {
             memory_mb: memory::peak_mb(self.learner.model().device(), false)?,
             steps_skipped: sums.skipped as u64,
             images_skipped: sums.broken as u64,
-            dice: judged.validation.dice.per_class.clone(),
+            dice: result.validation.dice.per_class.clone(),
         };
         if let Some(events) = &mut events {
-            write_events(&row, &judged, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
+            write_events(&row, &result, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
         }
-        let best = judged.best;
+        let best = result.best;
         self.checkpoint.records.push(row);
         if self.ranks.writes() {
             write_table(self.folder.path(), &self.checkpoint.records, true)?;
@@ -80,11 +80,11 @@ impl TrainingRun<'_> {
         Ok(())
     }
 
-    /// Validates the averaged weights, draws the watched images, and keeps the weights where they are among the best.
-    fn judge(
+    /// Validates the averaged weights, draws the watched images, and keeps the weights if they are among the best.
+    fn validate_and_keep(
         &mut self,
         validated: impl Fn(&super::Learner) -> Result<Validation, TrainError>,
-    ) -> Result<Judged, TrainError> {
+    ) -> Result<Validated, TrainError> {
         let (stage, settings, folder, data) = (&self.stage().config, &self.plan.config, self.folder, self.data());
         let (loading, watched, writes) = (self.loading(), &self.watched, self.ranks.writes());
         let checkpoint = &mut self.checkpoint;
@@ -95,7 +95,7 @@ impl TrainingRun<'_> {
                 Monitor::Dice => validation.dice.mean,
                 Monitor::Loss => -validation.loss,
             };
-            // Of equal epochs the earlier stays ahead.
+            // Of equal epochs the earlier one ranks first.
             let place = checkpoint.kept.iter().position(|kept| score > kept.score()).unwrap_or(checkpoint.kept.len());
             if place < settings.keep_best.max(1) {
                 checkpoint.kept.insert(place, Kept::new(epoch, score, validation.dice.mean));
@@ -128,13 +128,13 @@ impl TrainingRun<'_> {
                 let png = pictures::save(&folder.picture(epoch), &sheet)?;
                 picture = Some(Picture { width: sheet.width(), height: sheet.height(), png });
             }
-            Ok(Judged { validation, best: place == 0, picture, weights })
+            Ok(Validated { validation, best: place == 0, picture, weights })
         })
     }
 
-    /// Removes the weights of epochs that are no longer among the best. It comes after the save: until then a run that is
-    /// killed goes back to where they were.
-    pub(super) fn forget_others(&self) -> Result<(), TrainError> {
+    /// Removes the weights of epochs that are no longer among the best. It is called after the save, because a run that
+    /// is killed before the save resumes from a state where they were.
+    pub(super) fn remove_other_weights(&self) -> Result<(), TrainError> {
         let folder = self.folder.kept_folder();
         if !folder.is_dir() {
             return Ok(());
@@ -150,8 +150,9 @@ impl TrainingRun<'_> {
     }
 }
 
-/// The first rank's numbers: those of others may differ in their last bits, and all ranks decide by them.
-fn of_the_first(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchError> {
+/// The first rank's validation, for all ranks: their own may differ in the last bits, and all must make the same
+/// decisions.
+fn from_first_rank(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchError> {
     if ranks.world() == 1 {
         return Ok(own);
     }
@@ -166,7 +167,7 @@ fn of_the_first(own: Validation, ranks: &dyn Ranks) -> Result<Validation, TchErr
 
 fn write_events(
     row: &EpochRow,
-    judged: &Judged,
+    result: &Validated,
     gradients: &[(String, TensorHistogram)],
     events: &mut EventsWriter,
 ) -> std::io::Result<()> {
@@ -183,10 +184,10 @@ fn write_events(
     scalars.extend(row.valid_dice_raw.map(|d| ("dice/validation raw".to_owned(), d)));
     scalars.extend(bones::NAMES.iter().zip(&row.dice).map(|(n, d)| (format!("dice by class/{n}"), *d)));
     events.scalars(row.step, scalars.iter().map(|(tag, value)| (tag.as_str(), *value)))?;
-    for (tag, histogram) in judged.weights.iter().chain(gradients) {
+    for (tag, histogram) in result.weights.iter().chain(gradients) {
         events.histogram(row.step, tag, histogram)?;
     }
-    match &judged.picture {
+    match &result.picture {
         Some(p) => events.image(row.step, "validation", p.width, p.height, &p.png),
         None => Ok(()),
     }

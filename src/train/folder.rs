@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-/// Where a run leaves its files.
+/// The folder of a run.
 #[derive(Clone, Debug)]
 pub struct RunFolder(PathBuf);
 
@@ -10,12 +10,12 @@ impl RunFolder {
         RunFolder(runs.join(name))
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Everything needed to go on.
+    /// The state of the run, to resume it.
     pub fn last(&self) -> PathBuf {
         self.0.join("last.safetensors")
     }
@@ -25,7 +25,7 @@ impl RunFolder {
         self.0.join("best.safetensors")
     }
 
-    /// Folder of the best epochs' weights, where more than one is kept.
+    /// Folder of the weights of the best epochs, if more than one is kept.
     pub fn kept_folder(&self) -> PathBuf {
         self.0.join("best")
     }
@@ -35,22 +35,22 @@ impl RunFolder {
         self.kept_folder().join(format!("epoch{epoch:03}.safetensors"))
     }
 
-    /// Masks of the held-out images in pixels of the original images.
+    /// Predicted masks of the held-out images, in pixels of the original images.
     pub fn predictions(&self) -> PathBuf {
         self.0.join("predictions.csv")
     }
 
-    /// The same in pixels of the crops, where the run was on crops.
+    /// Predicted masks of the held-out images in pixels of the crops, if the run was trained on crops.
     pub fn crop_predictions(&self) -> PathBuf {
         self.0.join(crate::runs::CROP_PREDICTIONS)
     }
 
-    /// One row an epoch; `metrics.parquet` has the same.
+    /// One row per epoch; `metrics.parquet` has the same rows.
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics.csv")
     }
 
-    /// Pictures after epoch `epoch`.
+    /// Pictures of validation images after epoch `epoch`.
     pub fn picture(&self, epoch: usize) -> PathBuf {
         self.0.join(format!("pictures/epoch{epoch:03}.png"))
     }

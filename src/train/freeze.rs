@@ -8,35 +8,35 @@ use super::TrainError;
 use crate::models::{Model, ModelConfig};
 use crate::violation::{Violation, Violations};
 
-/// Weights that stay as they are during the epochs `from..until` of a stage. A text in a config is the prefix of weights
-/// that stay for the whole stage.
+/// Weights that are frozen (not trained) in the epochs `from..until` of a stage. In a configuration, a text is the
+/// prefix of the names of weights that are frozen in the whole stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Freeze {
-    /// Which.
+    /// The frozen weights.
     #[serde(flatten)]
     pub what: Frozen,
-    /// First epoch of the stage that holds them, from 0.
+    /// First epoch of the stage in which they are frozen, from 0.
     pub from: usize,
-    /// First epoch of the stage that lets them go again; absent: none.
+    /// First epoch of the stage in which they are trained again; absent: they are frozen to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<usize>,
 }
 
-/// Which weights a [`Freeze`] holds.
+/// The weights that a [`Freeze`] freezes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frozen {
-    /// `prefix`: those whose name begins so: `encoder.`, `encoder._blocks.0.`, …
+    /// `prefix`: the weights whose names start with this text: `encoder.`, `encoder._blocks.0.`, …
     Prefix(String),
-    /// `encoder-stages`: those of the encoder's first stages, by [`ModelConfig::encoder_stages`].
+    /// `encoder-stages`: the weights of this many first stages of the encoder, see [`ModelConfig::encoder_stages`].
     EncoderStages(usize),
 }
 
 impl Frozen {
-    /// What their names begin with in `model`.
+    /// The prefixes of their names in `model`.
     ///
     /// # Errors
-    /// It has no such stages.
+    /// The model's encoder does not have so many stages.
     pub fn prefixes(&self, model: &ModelConfig) -> Result<Vec<String>, Violation> {
         match self {
             Frozen::Prefix(prefix) => Ok(vec![prefix.clone()]),
@@ -46,7 +46,7 @@ impl Frozen {
 }
 
 impl Freeze {
-    /// What cannot be, in `model`.
+    /// The values that are out of range for `model`.
     pub fn violations(&self, model: &ModelConfig) -> Violations {
         let mut wrong = Violations::new();
         if let Some(until) = self.until.filter(|until| *until <= self.from) {
@@ -58,14 +58,14 @@ impl Freeze {
         wrong
     }
 
-    fn holds(&self, epoch: usize) -> bool {
+    fn is_active(&self, epoch: usize) -> bool {
         epoch >= self.from && self.until.is_none_or(|until| epoch < until)
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Table {
+struct FreezeTable {
     prefix: Option<String>,
     encoder_stages: Option<usize>,
     #[serde(default)]
@@ -73,9 +73,9 @@ struct Table {
     until: Option<usize>,
 }
 
-struct Given;
+struct FreezeVisitor;
 
-impl<'de> Visitor<'de> for Given {
+impl<'de> Visitor<'de> for FreezeVisitor {
     type Value = Freeze;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -87,13 +87,16 @@ impl<'de> Visitor<'de> for Given {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Freeze, A::Error> {
-        let Table { prefix, encoder_stages, from, until } = Table::deserialize(MapAccessDeserializer::new(map))?;
+        let FreezeTable { prefix, encoder_stages, from, until } =
+            FreezeTable::deserialize(MapAccessDeserializer::new(map))?;
         let what = match (prefix, encoder_stages) {
             (Some(prefix), None) => Frozen::Prefix(prefix),
             (None, Some(count)) => Frozen::EncoderStages(count),
-            (None, None) => return Err(A::Error::custom("freeze: either prefix or encoder-stages says which weights")),
+            (None, None) => return Err(A::Error::custom("expected the key prefix or the key encoder-stages")),
             (Some(_), Some(_)) => {
-                return Err(A::Error::custom("freeze: prefix and encoder-stages are entries of their own"));
+                return Err(A::Error::custom(
+                    "expected only one of prefix and encoder-stages; write two entries for both",
+                ));
             }
         };
         Ok(Freeze { what, from, until })
@@ -102,33 +105,33 @@ impl<'de> Visitor<'de> for Given {
 
 impl<'de> Deserialize<'de> for Freeze {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Given)
+        deserializer.deserialize_any(FreezeVisitor)
     }
 }
 
-/// Lets gradients reach the weights that no entry of `freezes` holds in epoch `epoch` of its stage, and stops the others.
-/// `trainable` are the weights that the model itself lets learn.
+/// Switches gradients off for the weights that an entry of `freezes` freezes in epoch `epoch` of its stage, and on for
+/// the others. `trainable` are the names of the weights that the model trains where nothing is frozen.
 pub(super) fn apply(model: &Model, trainable: &[String], freezes: &[Freeze], epoch: usize) -> Result<(), TrainError> {
     let weights = model.named_parameters();
-    let mut held = Vec::new();
+    let mut frozen = Vec::new();
     for freeze in freezes {
         let prefixes =
             freeze.what.prefixes(model.config()).map_err(|wrong| TrainError::Freeze { reason: wrong.to_string() })?;
-        let begins = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        if !weights.iter().any(|(name, _)| begins(name)) {
+        let is_meant = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if !weights.iter().any(|(name, _)| is_meant(name)) {
             let mut names: Vec<String> =
                 weights.iter().map(|(name, _)| name.split('.').take(2).collect::<Vec<_>>().join(".") + ".").collect();
             names.dedup();
             return Err(TrainError::NothingFrozen { prefix: prefixes.join(", "), names });
         }
-        if freeze.holds(epoch) {
-            held.extend(prefixes);
+        if freeze.is_active(epoch) {
+            frozen.extend(prefixes);
         }
     }
     for name in trainable {
-        let held = held.iter().any(|prefix| name.starts_with(prefix));
+        let is_frozen = frozen.iter().any(|prefix| name.starts_with(prefix));
         let tensor = model.parameters().get(name).expect("the model gave the name");
-        let _ = tensor.f_set_requires_grad(!held)?;
+        let _ = tensor.f_set_requires_grad(!is_frozen)?;
     }
     Ok(())
 }
@@ -143,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_tables() {
+    fn entries_are_texts_or_tables() {
         let text =
             "freeze = ['encoder.', { prefix = 'decoder.', from = 1, until = 3 }, { encoder-stages = 2, from = 4 }]";
         let config: Config = toml::from_str(text).unwrap();
-        let held = |i: usize| (0..5).filter(|e| config.freeze[i].holds(*e)).collect::<Vec<_>>();
+        let held = |i: usize| (0..5).filter(|e| config.freeze[i].is_active(*e)).collect::<Vec<_>>();
         assert_eq!([held(0), held(1), held(2)], [vec![0, 1, 2, 3, 4], vec![1, 2], vec![4]]);
         let what: Vec<_> = config.freeze.iter().map(|freeze| freeze.what.clone()).collect();
         let prefix = |text: &str| Frozen::Prefix(text.into());
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_named() {
+    fn invalid_entries_are_named() {
         for (entry, says) in [
             ("{ prefix = 'a', till = 3 }", vec!["till", "encoder-stages", "until"]),
             ("{ encoder-stages = -1 }", vec!["-1"]),

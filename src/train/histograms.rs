@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, TchError, Tensor};
 
-/// How the values of a tensor are spread.
+/// A histogram of the values of tensors, with TensorBoard's statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorHistogram {
-    /// Least value.
+    /// Smallest value.
     pub min: f64,
     /// Greatest value.
     pub max: f64,
@@ -15,14 +15,17 @@ pub struct TensorHistogram {
     pub sum: f64,
     /// The sum of their squares.
     pub squares: f64,
-    /// Upper edge of each bucket and the number of values in it.
+    /// For each bucket its upper edge and the number of values in it.
     pub buckets: Vec<(f64, f64)>,
 }
 
 const BUCKETS: i64 = 48;
 
 impl TensorHistogram {
-    /// Of all values of `tensors`; `None` where there are none or one is infinite or no number.
+    /// The histogram of all values of `tensors`; `None` if there are no values, or if one is infinite or NaN.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn of(tensors: &[Tensor]) -> Result<Option<TensorHistogram>, TchError> {
         tch::no_grad(|| {
             let flat =
@@ -37,7 +40,7 @@ impl TensorHistogram {
             }
             let counts = Vec::<f32>::try_from(values.f_histc(BUCKETS)?.f_to_device(tch::Device::Cpu)?)?;
             let width = (max - min) / BUCKETS as f64;
-            // Equal values fall into the middle of buckets that libtorch makes one wide.
+            // Where all values are equal, libtorch's buckets span one below to one above the value.
             let (from, width) = if width == 0.0 { (min - 1.0, 2.0 / BUCKETS as f64) } else { (min, width) };
             let double = values.f_to_kind(Kind::Double)?;
             Ok(Some(TensorHistogram {
@@ -52,7 +55,7 @@ impl TensorHistogram {
     }
 }
 
-/// Histograms of tensors by the part of the model they belong to, `KIND/encoder._blocks.3`.
+/// One histogram per part of the model that the tensors belong to, named `KIND/encoder._blocks.3`.
 pub(super) fn by_part<'a>(
     kind: &str,
     tensors: impl IntoIterator<Item = (&'a str, Tensor)>,
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_hand() {
+    fn a_histogram_by_hand() {
         let values = Tensor::from_slice(&[0.0f32, 0.0, 48.0, 12.5]);
         let histogram = TensorHistogram::of(&[values]).unwrap().unwrap();
         assert_eq!((histogram.min, histogram.max, histogram.count), (0.0, 48.0, 4.0));
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_named_by_their_place() {
+    fn parts_are_named_by_their_modules() {
         let one = || Tensor::from_slice(&[1.0f32]);
         let names = ["encoder._blocks.3._bn1.weight", "encoder._blocks.3._conv.weight", "head.0.weight", "scale"];
         let made = by_part("weights", names.map(|n| (n, one()))).unwrap();

@@ -5,21 +5,24 @@ use crate::aten;
 use crate::losses::{Part, point_loss};
 use crate::models::Model;
 
-/// Scale of the loss below which half precision has no range left: gradients that still overflow are not finite at all.
+/// Loss scale below which a further reduction does not help: gradients that still overflow are infinite or NaN
+/// themselves.
 const LEAST_SCALE: f64 = 1.0;
 
-/// What became of a step.
+/// Result of an optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StepOutcome {
-    /// The weights moved; the gradients' norm before clipping.
+    /// The weights were updated; the norm of the gradients before clipping.
     Updated(f64),
-    /// A half-precision gradient overflowed: the step was left out and the loss's scale lowered.
+    /// A half-precision gradient overflowed: the step was skipped and the loss scale lowered.
     Skipped,
-    /// A gradient is infinite or no number and lowering the scale does not help; nothing moved.
+    /// A gradient is infinite or NaN and lowering the loss scale does not help; no weight was changed. The norm of the
+    /// gradients.
     NotFinite(f64),
 }
 
-/// A model that learns by the settings of a stage: forward and backward passes that sum gradients, and steps.
+/// A model that is trained with the settings of a stage: forward and backward passes that sum gradients, and optimiser
+/// steps.
 pub struct Learner<'a> {
     stage: &'a TrainConfig,
     model: Model,
@@ -32,7 +35,10 @@ pub struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    /// At the beginning of stage `stage`, together with the other `ranks`.
+    /// A learner at the start of stage `stage`, from 0, that trains together with the other `ranks`.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn new(
         model: Model,
         plan: &'a TrainingPlan,
@@ -57,7 +63,10 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// Goes over to another stage with the weights as they are; optimiser, averages and scale begin anew.
+    /// Changes to another stage. The weights stay as they are; optimiser, averages and loss scale start from scratch.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn begin(&mut self, stage: &'a Stage) -> Result<(), TrainError> {
         let stage = &stage.config;
         self.optimiser.clear_gradients()?;
@@ -83,22 +92,22 @@ impl<'a> Learner<'a> {
         &self.state
     }
 
-    /// Moves the weights.
+    /// The optimiser.
     pub fn optimiser(&self) -> &Optimiser {
         &self.optimiser
     }
 
-    /// Averaged weights.
+    /// The averaged weights; `None` where the stage has no EMA.
     pub fn ema(&self) -> Option<&Ema> {
         self.ema.as_ref()
     }
 
-    /// Scale of the loss, in half precision.
+    /// The loss scale; `None` where the stage does not use half precision.
     pub fn scaler(&self) -> Option<&Scaler> {
         self.scaler.as_ref()
     }
 
-    /// Takes over what was saved of optimiser, averages and scale.
+    /// Loads the saved state of optimiser, averages and loss scale.
     pub(super) fn restore(
         &mut self,
         parts: &super::checkpoint::StateTensors,
@@ -112,7 +121,10 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Does `f` with the averaged weights in the model, where there are any, and puts the others back.
+    /// Runs `f` with the averaged weights in the model, if there are any, and then restores the trained weights.
+    ///
+    /// # Errors
+    /// Those of `f`, or libtorch reports an error.
     pub fn averaged<T>(&mut self, f: impl FnOnce(&Self) -> Result<T, TrainError>) -> Result<T, TrainError> {
         let Some(mut ema) = self.ema.take() else { return f(self) };
         ema.swap(&self.state)?;
@@ -122,11 +134,12 @@ impl<'a> Learner<'a> {
         done
     }
 
-    /// Adds `share` times the gradients of the batch's loss and gives the loss. `point_weight` is that of PointRend's part.
-    /// Where ranks share a batch, `given` is this one's part, and gradients and losses add up to those of the whole.
+    /// Adds `share` times the gradients of the batch's loss to those of the weights, and returns the loss.
+    /// `point_weight` is the weight of PointRend's loss. Where several ranks share a batch, `given` is the part of this
+    /// rank; the gradients and losses of the ranks sum to those of the whole batch.
     ///
     /// # Errors
-    /// The model or a loss refuses, or a rank cannot be reached.
+    /// The model or a loss reports an error, or a rank cannot be reached.
     pub fn learn(&mut self, given: &Tensors, share: f64, point_weight: f64) -> Result<f64, TrainError> {
         let own = given.images.size()[0];
         let (first, images) = if self.ranks.world() > 1 { self.ranks.images(own)? } else { (0, own) };
@@ -134,7 +147,7 @@ impl<'a> Learner<'a> {
         let part = (self.ranks.world() > 1).then_some(Part { first, images, gather: &gather });
         let half = self.stage.amp.enter(self.model.device())?;
         let output = self.model.forward(&given.input(), true)?;
-        // Losses are in single precision, and so is the way back until a layer's own kind.
+        // Losses are computed in single precision, and so are their gradients up to a layer with another precision.
         drop(half);
         let single = |x: &Tensor| x.f_to_kind(Kind::Float);
         let auxiliary = output.auxiliary.iter().map(single).collect::<Result<Vec<_>, _>>()?;
@@ -146,7 +159,7 @@ impl<'a> Learner<'a> {
             loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(weight)?)?;
         }
         let value = loss.f_double_value(&[])?;
-        // Where every weight is frozen there is nothing to go back to.
+        // If every weight is frozen, there are no gradients to compute.
         if value.is_finite() && loss.requires_grad() {
             let factor = share * self.scaler.as_ref().map_or(1.0, Scaler::scale);
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
@@ -155,10 +168,11 @@ impl<'a> Learner<'a> {
         Ok(value)
     }
 
-    /// Moves the weights by the summed gradients at rate `lr`; `t` counts the stage's steps, from 1.
+    /// Updates the weights by the summed gradients at the learning rate `lr`; `t` is the number of the stage's step,
+    /// from 1.
     ///
     /// # Errors
-    /// libtorch refuses, or a rank cannot be reached.
+    /// libtorch reports an error, or a rank cannot be reached.
     pub fn step(&mut self, lr: f64, t: u64) -> Result<StepOutcome, TrainError> {
         if self.ranks.world() > 1 {
             let gradients: Vec<Tensor> = self.optimiser.gradients().into_iter().map(|(_, g)| g).collect();
@@ -186,7 +200,10 @@ impl<'a> Learner<'a> {
         Ok(StepOutcome::Updated(norm))
     }
 
-    /// Lets go of the gradients.
+    /// Clears the gradients.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn clear_gradients(&mut self) -> Result<(), TrainError> {
         self.optimiser.clear_gradients()
     }

@@ -8,27 +8,27 @@ use crate::augment::{Augmentations, push_normalised};
 /// How batches are made.
 #[derive(Clone)]
 pub struct Loading<'a> {
-    /// Samples a batch; the last may have fewer.
+    /// Samples per batch; the last batch may have fewer.
     pub batch: usize,
-    /// `None` leaves samples as they are.
+    /// Augmentation of each sample; `None`: none.
     pub augment: Option<&'a Augmentations>,
-    /// Subtracted and divided by, as shares of the full range; one or one an input channel.
+    /// Mean of the grey levels, as a share of the full range: one value, or one per input channel.
     pub mean: &'a [f64],
-    /// See `mean`.
+    /// Standard deviation of the grey levels, in the same form.
     pub sd: &'a [f64],
-    /// Channels of the input.
+    /// Number of input channels.
     pub channels: usize,
-    /// Whether channels are innermost in memory.
+    /// Whether channels are innermost in memory (channels last).
     pub channels_last: bool,
     /// See [`super::TrainConfig::seed`].
     pub seed: u64,
-    /// Threads, at least 1.
+    /// Number of threads, at least 1.
     pub workers: usize,
-    /// Those who share each batch; this one's part is made.
+    /// The processes that share each batch; only the part of this one is made.
     pub ranks: &'a dyn Ranks,
 }
 
-/// Samples ready for a model.
+/// A batch of samples as a model takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// `[B, C, S, S]`.
@@ -37,14 +37,14 @@ pub struct Batch {
     pub words: Vec<i32>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Vec<f32>,
-    /// Places in the data set.
+    /// Index of each sample in the data set.
     pub indices: Vec<usize>,
-    /// Samples that belong here and could not be read again, with the reason.
+    /// Index of each sample of this batch that could not be read again, with the reason.
     pub broken: Vec<(usize, String)>,
 }
 
-/// Batches of an epoch in order, made ahead by threads of `scope`. The result does not depend on their number:
-/// each sample's augmentation is drawn from (seed, epoch, its place in the order).
+/// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
+/// number of threads: each sample's augmentation is drawn from (seed, epoch, its place in the order).
 pub(super) struct Batches {
     queues: Vec<Receiver<Batch>>,
     next: usize,
@@ -64,12 +64,12 @@ impl Batches {
         let end = batches(order.len(), loading.batch);
         let workers = loading.workers.clamp(1, end.saturating_sub(first).max(1));
         let queues = (0..workers).map(|worker| {
-            // Two batches ahead a thread: enough to hide a slow sample, bounded in memory.
+            // Each thread prepares two batches in advance: enough to hide a slow sample, with bounded memory.
             let (sender, receiver) = sync_channel(2);
             scope.spawn(move || {
                 for batch in (first + worker..end).step_by(workers) {
                     let made = make(dataset, order, loading, epoch, batch);
-                    // The receiver is gone where the run ends early.
+                    // The receiver no longer exists if the run ends early.
                     if sender.send(made).is_err() {
                         break;
                     }
@@ -88,7 +88,8 @@ impl Iterator for Batches {
         if self.next == self.end {
             return None;
         }
-        // Worker w makes every `workers`-th batch from the w-th on, so that asking in turn keeps the order.
+        // Worker w makes every `workers`-th batch, starting with batch w, so that asking the workers in turn keeps the
+        // order.
         let turn = self.queues.remove(0);
         let made = turn.recv().map_err(|_| TrainError::Worker);
         self.queues.push(turn);
@@ -113,7 +114,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
     for place in places {
         let sample = match dataset.sample(order[place]) {
             Ok(sample) => sample,
-            // It was whole when the run began; the others do not wait for it.
+            // The file could be read when the run started. The batch is made without it.
             Err(error) => {
                 made.broken.push((order[place], error.to_string()));
                 continue;

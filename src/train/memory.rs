@@ -6,8 +6,8 @@ use crate::aten;
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Most memory so far, MiB: of the GPU's tensors since the last call with `reset`, on the CPU of this process since its
-/// start. `None` where the system does not tell.
+/// Peak memory in MiB: on a GPU of its tensors since the last call with `reset`, on the CPU of this process since its
+/// start. `None` where the system does not report it.
 pub(super) fn peak_mb(device: Device, reset: bool) -> Result<Option<f64>, TrainError> {
     match device {
         Device::Cuda(index) => Ok(Some(aten::peak_memory(index, reset)? as f64 / MIB)),
@@ -15,7 +15,7 @@ pub(super) fn peak_mb(device: Device, reset: bool) -> Result<Option<f64>, TrainE
     }
 }
 
-/// A line of `/proc/self/status`, in bytes.
+/// The value of a line of `/proc/self/status`, in bytes.
 fn of_process(key: &str) -> Option<f64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, key)
 }
@@ -25,31 +25,31 @@ fn kilobytes(text: &str, key: &str) -> Option<f64> {
     line.split_whitespace().next()?.parse::<f64>().ok().map(|kb| kb * 1024.0)
 }
 
-/// Whether libtorch could not have the memory it asked for.
+/// Whether the message is libtorch's for memory that it could not get.
 fn is_out_of_memory(text: &str) -> bool {
     ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|part| text.contains(part))
 }
 
-/// Makes an error about memory say what to lower and by how much.
+/// Adds advice to an error about memory: which settings to lower, and to which values.
 pub(super) fn explain(error: TrainError, stage: &Stage, device: Device) -> TrainError {
     let text = error.to_string();
     if !is_out_of_memory(&text) {
         return error;
     }
     let asked = amount_after(&text, "ried to allocate ");
-    let there = match device {
+    let available = match device {
         Device::Cuda(_) => amount_after(&text, "total capacity of "),
         _ => std::fs::read_to_string("/proc/meminfo").ok().and_then(|info| {
-            let held = of_process("VmRSS")?;
-            Some(held + kilobytes(&info, "MemAvailable")?)
+            let in_use = of_process("VmRSS")?;
+            Some(in_use + kilobytes(&info, "MemAvailable")?)
         }),
     };
-    let held = match device {
+    let in_use = match device {
         Device::Cuda(index) => aten::peak_memory(index, false).ok().map(|bytes| bytes as f64),
         _ => of_process("VmRSS"),
     };
-    let needed = held.zip(asked).map(|(held, asked)| held + asked);
-    TrainError::OutOfMemory { advice: advice(stage, needed, there), source: Box::new(error) }
+    let needed = in_use.zip(asked).map(|(in_use, asked)| in_use + asked);
+    TrainError::OutOfMemory { advice: advice(stage, needed, available), source: Box::new(error) }
 }
 
 /// The number of bytes after `words`: `20.00 GiB`, `1234 bytes`.
@@ -66,34 +66,36 @@ fn amount_after(text: &str, words: &str) -> Option<f64> {
     Some(number * unit)
 }
 
-/// What would fit. Nearly all of training's memory is features, which grow with the batch and with the square of the side.
-fn advice(stage: &Stage, needed: Option<f64>, there: Option<f64>) -> String {
+/// Settings that would fit into the memory. Nearly all memory of training is features, which grow with the batch and
+/// with the square of the image's side.
+fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String {
     let name = &stage.name;
     let stage = &stage.config;
     let mut text = format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size, stage.amp);
-    // What is known to be needed is what was reached when it failed: the whole is more, so a tenth is left free.
-    let share = match (needed, there) {
-        (Some(needed), Some(there)) => {
-            text += &format!(" needs more than {:.1} GiB; there are {:.1} GiB", needed / GIB, there / GIB);
-            (0.9 * there / needed).min(0.5)
+    // The known need is the memory in use at the failure. The full need is greater, so a tenth is left free.
+    let share = match (needed, available) {
+        (Some(needed), Some(available)) => {
+            text += &format!(" needs more than {:.1} GiB; {:.1} GiB are available", needed / GIB, available / GIB);
+            (0.9 * available / needed).min(0.5)
         }
         _ => 0.5,
     };
-    let mut ways = Vec::new();
+    let mut settings = Vec::new();
     let batch = ((stage.batch as f64 * share) as usize).max(1);
     if batch < stage.batch {
         let accumulate = (stage.batch * stage.accumulate).div_ceil(batch);
-        ways.push(format!("batch = {batch} with accumulate = {accumulate} (a step sees as many images as before)"));
+        settings
+            .push(format!("batch = {batch} with accumulate = {accumulate} (each step uses as many images as before)"));
     }
     let size = (f64::from(stage.size) * share.sqrt()) as u32 / 32 * 32;
     if size >= 32 && size < stage.size {
-        ways.push(format!("size = {size}"));
+        settings.push(format!("size = {size}"));
     }
     if stage.amp == Amp::Off {
-        ways.push("amp = \"bf16\" (about half the memory of features)".into());
+        settings.push("amp = \"bf16\" (about half the memory of features)".into());
     }
-    ways.push("a smaller encoder".into());
-    format!("{text}. Set {}", ways.join(", or "))
+    settings.push("a smaller encoder".into());
+    format!("{text}. Set {}", settings.join(", or "))
 }
 
 #[cfg(test)]
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_in_libtorchs_words() {
+    fn amounts_in_messages_of_libtorch() {
         let cuda = "CUDA out of memory. Tried to allocate 20.50 MiB. GPU 0 has a total capacity of 79.10 GiB of which";
         assert!(is_out_of_memory(cuda));
         assert_eq!(amount_after(cuda, "ried to allocate "), Some(20.5 * MIB));
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_has_a_peak() {
+    fn the_peak_memory_of_the_process_is_known() {
         let text = "VmPeak:\t  10 kB\nVmHWM:\t    2048 kB\n";
         assert_eq!(kilobytes(text, "VmHWM"), Some(2048.0 * 1024.0));
         assert!(peak_mb(Device::Cpu, false).unwrap().is_some_and(|mb| mb > 1.0));

@@ -1,11 +1,11 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
-//! [`partition`] reads the folds, [`Samples`] holds the samples at the model's size, [`train`] runs the stages of a run
-//! and leaves its folder: `metrics.csv` and `.parquet`, TensorBoard events, pictures, `best.safetensors` (weights alone, by
-//! the reference's names) and `last.safetensors` (everything needed to go on). [`Learner`] is the inner part, without data
-//! and files: sums of gradients, and steps. Every random decision is drawn from a generator seeded by (seed, epoch or step,
-//! place), never from one that runs on, so a run that was broken off and resumed ends with the same bits on the CPU as one
-//! that was not.
+//! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains
+//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
+//! `best.safetensors` (only weights, by the reference's names) and `last.safetensors` (everything that a resumed run
+//! needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps. Every random
+//! decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and
+//! resumed run ends with exactly the same weights as an uninterrupted one.
 
 mod checkpoint;
 mod config;
@@ -54,5 +54,5 @@ pub use sampler::{Sampling, batches, order};
 pub use schedule::Schedule;
 pub use settings::{InputSettings, Monitor, PointWeight, StartFrom};
 pub use tensorboard::EventsWriter;
-pub use training_run::{Data, Outcome, Watcher, train};
+pub use training_run::{Data, Outcome, RunStart, Watcher, train};
 pub use validation::{Tensors, Validation, target, validate};

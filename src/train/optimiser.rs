@@ -10,45 +10,46 @@ use crate::closed_enum::closed_enum;
 use crate::violation::Violations;
 
 closed_enum! {
-    /// The rule that turns gradients into steps.
+    /// The kind of optimiser.
     pub enum OptimiserKind ("optimiser") {
         /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), `torch.optim.AdamW(fused=True)`.
         AdamW = "adamw",
         /// Gradient descent with momentum (decay added to the gradient), `torch.optim.SGD(fused=True)`.
         Sgd = "sgd",
-        /// Adam that waits for its second moment to be trusted (Liu et al. 2020),
+        /// Adam with a rectified variance in the first steps (Liu et al. 2020),
         /// `torch.optim.RAdam(decoupled_weight_decay=True)`.
         RAdam = "radam",
-        /// The sign of a momentum, with decoupled decay (Chen et al. 2023, "Symbolic Discovery of Optimization
-        /// Algorithms", algorithm 2).
+        /// Steps by the sign of a momentum, with decoupled weight decay (Chen et al. 2023, "Symbolic Discovery of
+        /// Optimization Algorithms", algorithm 2).
         Lion = "lion",
     }
 }
 
-/// How weights move.
+/// The optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OptimiserSettings {
-    /// The rule.
+    /// `adamw`, `sgd`, `radam` or `lion`. Default `adamw`.
     pub kind: OptimiserKind,
-    /// Base rate.
+    /// Learning rate, which the schedule multiplies. Above 0; default 0.001.
     pub lr: f64,
-    /// Decay of weights a step, times the rate.
+    /// Weight decay. 0 or more; default 0.01. Each step decays the weights by this times the learning rate; `sgd` adds
+    /// the decay to the gradient.
     pub weight_decay: f64,
-    /// Factor on the encoder's rate.
+    /// Factor on the learning rate for the encoder's weights. 0 or more; default 1.
     pub encoder_lr_factor: f64,
-    /// Whether norms' weights and all biases decay too.
+    /// Whether weight decay also applies to the weights of norms and to all biases. Default false.
     pub decay_norms_and_biases: bool,
-    /// AdamW, RAdam: decay of the two moments. Lion: share of the momentum in a step, decay of the momentum. Absent:
-    /// the rule's own, `[0.9, 0.999]` and `[0.9, 0.99]`.
+    /// For `adamw` and `radam` the decay of the two moments, for `lion` the share of the momentum in a step and the
+    /// decay of the momentum. Each from 0 to below 1; absent: `[0.9, 0.999]`, for `lion` `[0.9, 0.99]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [0.9, 0.999])]
     pub betas: Option<[f64; 2]>,
-    /// AdamW, RAdam: added to the root of the second moment.
+    /// For `adamw` and `radam`: added to the square root of the second moment. Above 0; default 1e-8.
     pub eps: f64,
-    /// SGD: momentum.
+    /// For `sgd`: momentum. From 0 to below 1; default 0.9.
     pub momentum: f64,
-    /// SGD: Nesterov's form.
+    /// For `sgd`: whether to use Nesterov's momentum. Default true.
     pub nesterov: bool,
 }
 
@@ -69,7 +70,7 @@ impl Default for OptimiserSettings {
 }
 
 impl OptimiserSettings {
-    /// The settings out of range.
+    /// The values that are out of range.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         for (key, value) in [("lr", self.lr), ("eps", self.eps)] {
@@ -93,35 +94,37 @@ impl OptimiserSettings {
     }
 }
 
-/// One weight with its running moments.
+/// A weight with its moments.
 struct Slot {
     name: String,
     weight: Tensor,
     lr_factor: f64,
     decay: f64,
-    /// Steps it took part in.
+    /// Number of steps in which it was updated.
     steps: i64,
     first: Tensor,
     second: Option<Tensor>,
-    /// `steps` where the fused kernel counts: a single-precision scalar on the weight's device.
+    /// `steps` as the fused kernel counts it: a single-precision scalar on the weight's device.
     count: Option<Tensor>,
 }
 
-/// Whether the weight called `name` is one of the encoder, or of the backbone of a whole network.
+/// Whether the weight called `name` belongs to the encoder, or to the backbone of a whole network.
 fn is_encoder(name: &str) -> bool {
     name.starts_with("encoder.") || name.starts_with("backbone.")
 }
 
-/// Moves weights by their gradients. All of its state can be saved and loaded, which libtorch's own optimisers
-/// do not offer here.
+/// Updates weights by their gradients. Unlike libtorch's own optimisers, its whole state can be saved and loaded.
 pub struct Optimiser {
     settings: OptimiserSettings,
     slots: Vec<Slot>,
 }
 
 impl Optimiser {
-    /// For the weights of a model by name. Names that begin with `encoder.` or `backbone.` take the encoder's rate;
-    /// tensors of one dimension are norms' weights and biases.
+    /// An optimiser for the weights of a model by name. Weights whose names start with `encoder.` or `backbone.` have
+    /// the encoder's learning rate; tensors of one dimension are weights of norms, or biases.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn new(settings: &OptimiserSettings, weights: Vec<(String, Tensor)>) -> Result<Optimiser, TrainError> {
         let slots = weights.into_iter().map(|(name, weight)| {
             let decays = settings.decay_norms_and_biases || weight.dim() > 1;
@@ -143,7 +146,10 @@ impl Optimiser {
         Ok(Optimiser { settings: settings.clone(), slots })
     }
 
-    /// One step at base rate `lr`. Weights that are frozen or have no gradient stay.
+    /// Makes one step at the learning rate `lr`. Weights that are frozen or have no gradient do not change.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn step(&mut self, lr: f64) -> Result<(), TrainError> {
         let settings = &self.settings;
         tch::no_grad(|| {
@@ -159,18 +165,24 @@ impl Optimiser {
         })
     }
 
-    /// Lets go of the gradients.
+    /// Clears the gradients.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn clear_gradients(&mut self) -> Result<(), TrainError> {
         let weights: Vec<Tensor> = self.slots.iter().map(|s| s.weight.shallow_clone()).collect();
         Ok(aten::clear_gradients(&weights)?)
     }
 
-    /// The gradients of the weights that will move, by name.
+    /// The gradients of the weights that the next step updates, by name.
     pub fn gradients(&self) -> Vec<(&str, Tensor)> {
         self.slots.iter().filter(|s| s.has_gradient()).map(|s| (s.name.as_str(), s.weight.grad())).collect()
     }
 
-    /// The norm of all gradients together; with `max`, they are scaled down to it where it is more.
+    /// The norm of all gradients together, before clipping; a norm above `max` is scaled down to `max`.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn clip(&mut self, max: Option<f64>) -> Result<f64, TrainError> {
         tch::no_grad(|| {
             let gradients: Vec<Tensor> = self.gradients().into_iter().map(|(_, gradient)| gradient).collect();
@@ -183,7 +195,7 @@ impl Optimiser {
         })
     }
 
-    /// Moments and step counts by name, sharing storage with the optimiser but for the counts.
+    /// Moments and step counts by name. The moments share their storage with the optimiser.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = Vec::with_capacity(2 * self.slots.len() + 1);
         for slot in &self.slots {
@@ -197,7 +209,10 @@ impl Optimiser {
         state
     }
 
-    /// Takes over what [`Optimiser::state`] gave.
+    /// Loads a state that [`Optimiser::state`] returned.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), TrainError> {
         let get = |name: String, like: &Tensor| {
             state.get(&name).filter(|t| t.size() == like.size()).ok_or(TrainError::StateTensor { name })
@@ -220,7 +235,8 @@ impl Optimiser {
     }
 }
 
-/// Hands slots that share rate, decay and whether this is their first step to `step` together.
+/// Calls `step` once for each group of slots with the same learning rate and decay; first steps are a group of their
+/// own.
 fn by_group(slots: &[&mut Slot], mut step: impl FnMut(&[&Slot]) -> Result<(), TchError>) -> Result<(), TchError> {
     let key = |slot: &Slot| (slot.lr_factor.to_bits(), slot.decay.to_bits(), slot.steps == 1);
     let mut groups: BTreeMap<_, Vec<&Slot>> = BTreeMap::new();
@@ -299,7 +315,7 @@ impl Slot {
     }
 }
 
-/// The factor of the variance's rectification at step `t`, from 1; `None` while too few gradients were seen.
+/// The rectification factor of the variance at step `t`, from 1; `None` while there are too few steps to estimate it.
 fn rectification(beta2: f64, t: i64) -> Option<f64> {
     let last = 2.0 / (1.0 - beta2) - 1.0;
     let power = beta2.powi(t as i32);

@@ -4,19 +4,22 @@ use super::TrainError;
 use crate::dataset::ImageEntry;
 use crate::tables::FoldRow;
 
-/// The images of a run.
+/// The images of a run, divided into training set and validation set.
 #[derive(Clone, Debug)]
 pub struct Partition {
-    /// To learn from, in the order of the folds file.
+    /// The training set, in the order of the folds file.
     pub training: Vec<ImageEntry>,
-    /// Held out.
+    /// The validation set: the images of the held-out fold.
     pub validation: Vec<ImageEntry>,
-    /// Images of the folds that the data does not have.
+    /// Images of the folds file that are not in the data.
     pub missing: Vec<String>,
 }
 
-/// Images of fold `fold` are held out, those of the other folds are learnt from. Images of the data that the folds do
-/// not name take no part. A patient on both sides is refused.
+/// Divides the images: those of fold `fold` are the validation set, those of the other folds the training set. Images
+/// of the data that are not in the folds file are not used.
+///
+/// # Errors
+/// The folds have no fold `fold`, or a patient is in both sets.
 pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: u32) -> Result<Partition, TrainError> {
     let mut found: Vec<u32> = folds.iter().map(|r| r.fold).collect();
     found.sort_unstable();
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_is_held_out_and_leaks_are_refused() {
+    fn a_fold_is_held_out_and_a_patient_in_both_sets_is_refused() {
         let data = entries(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")]);
         let folds = [row("a", "1", 0), row("b", "1", 0), row("c", "2", 1)];
         let parts = partition(&data, &folds, 1).unwrap();

@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use crate::dataset::Dataset;
 use crate::dataset::metadata::{MetadataError, Patient, Sex};
 
-/// What is known of each patient, as a model conditioned on it is given it: age in years, sex (0 female, 1 male), height
-/// in cm, weight in kg; NaN where it is not known.
+/// Metadata of each patient, as input of a model that is conditioned on it: age in years, sex (0 female, 1 male),
+/// height in cm, weight in kg; NaN where a value is not known.
 #[derive(Clone, Debug, Default)]
 pub struct PatientMetadata(HashMap<String, [f32; 4]>);
 
 impl PatientMetadata {
-    /// From rows of the spreadsheet.
+    /// The metadata of rows of the spreadsheet.
     pub fn of(patients: &[Patient]) -> PatientMetadata {
         let values = |p: &Patient| {
             let sex = p.sex.map(|s| match s {
@@ -21,7 +21,7 @@ impl PatientMetadata {
         PatientMetadata(patients.iter().map(|p| (p.patient_id.clone(), values(p))).collect())
     }
 
-    /// From the spreadsheet of the data; nothing of anybody where there is none.
+    /// Reads the metadata from the spreadsheet of the data; empty if there is no spreadsheet.
     ///
     /// # Errors
     /// The spreadsheet cannot be read.
@@ -29,7 +29,7 @@ impl PatientMetadata {
         Ok(PatientMetadata::of(&dataset.patients()?.0))
     }
 
-    /// Of one patient.
+    /// The metadata of the patient `id`: age, sex, height, weight; all NaN for an unknown patient.
     pub fn patient(&self, id: &str) -> [f32; 4] {
         self.0.get(id).copied().unwrap_or([f32::NAN; 4])
     }

@@ -10,15 +10,17 @@ use crate::draw::{self, SheetStyle};
 use crate::mask::{HandMasks, LabelImage};
 use crate::models::Model;
 
-/// Validation images to watch: the most rotated one, then the first of the others.
+/// Indices of `count` validation images to draw after each epoch: the most rotated one, then the first of the others.
 pub(super) fn watched(dataset: &Samples, count: usize) -> Vec<usize> {
-    let lean = |i: &usize| dataset.sample(*i).ok().and_then(|s| s.angle).map_or(0.0, f64::abs);
+    let rotation = |i: &usize| dataset.sample(*i).ok().and_then(|s| s.angle).map_or(0.0, f64::abs);
     let all = 0..dataset.len();
-    let Some(rotated) = all.clone().max_by(|a, b| lean(a).total_cmp(&lean(b)).then(b.cmp(a))) else { return vec![] };
-    std::iter::once(rotated).chain(all.filter(|i| *i != rotated)).take(count).collect()
+    let Some(most_rotated) = all.clone().max_by(|a, b| rotation(a).total_cmp(&rotation(b)).then(b.cmp(a))) else {
+        return vec![];
+    };
+    std::iter::once(most_rotated).chain(all.filter(|i| *i != most_rotated)).take(count).collect()
 }
 
-/// A sheet of the watched images at the model's size with false positives red and false negatives blue.
+/// A contact sheet of the watched images at the model's size, with false positives in red and false negatives in blue.
 pub(super) fn compare(
     model: &Model,
     dataset: &Samples,
@@ -41,7 +43,7 @@ pub(super) fn compare(
         let labels = LabelImage { width: size, height: size, words: sample.words() };
         let truth = HandMasks::new(labels.masks(bones::COUNT)).expect("one mask of one size per bone");
         let pixels = GrayImage::from_raw(size, size, sample.pixels.clone()).expect("samples are squares");
-        // Small squares are enlarged, so that a difference of one pixel is seen.
+        // Small images are enlarged, so that a difference of one pixel is visible.
         let options = draw::Options { max_size: 512, max_zoom: 4.0, ..Default::default() };
         let picture = draw::compare(&pixels, &truth, &predicted, &options);
         pictures.push((dataset.entries()[*index].image_id.clone(), picture));
@@ -49,7 +51,7 @@ pub(super) fn compare(
     Ok(draw::contact_sheet(&pictures, &SheetStyle::default()))
 }
 
-/// The picture as PNG bytes, written to `path` by rename.
+/// Writes the picture to `path` as PNG, completely or not at all, and returns the bytes of the file.
 pub(super) fn save(path: &Path, picture: &RgbImage) -> Result<Vec<u8>, TrainError> {
     draw::write_png(path, picture).map_err(TrainError::io(path))?;
     std::fs::read(path).map_err(TrainError::io(path))

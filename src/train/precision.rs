@@ -5,20 +5,24 @@ use crate::aten::Autocast;
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
-    /// What a model's products are computed in. Weights, losses, gradients of weights and moments stay in single
-    /// precision.
+    /// Precision of a model's matrix products and convolutions. Weights, losses, gradients of weights and moments are
+    /// always in single precision.
     pub enum Amp ("precision") {
-        /// Single precision throughout.
+        /// Single precision everywhere.
         Off = "off",
-        /// BFloat16 where libtorch's autocast holds it safe.
+        /// BFloat16 in the operations that libtorch's autocast considers safe.
         Bf16 = "bf16",
-        /// Half where libtorch's autocast holds it safe, with a scaled loss (see [`Scaler`]).
+        /// Half precision in the operations that libtorch's autocast considers safe, with a scaled loss (see
+        /// [`Scaler`]).
         Fp16 = "fp16",
     }
 }
 
 impl Amp {
-    /// While what it gives lives, operations on `device` compute in this precision.
+    /// Operations on `device` compute in this precision until the returned value is dropped.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn enter(self, device: Device) -> Result<Option<Autocast>, TchError> {
         let kind = match self {
             Amp::Off => return Ok(None),
@@ -29,9 +33,9 @@ impl Amp {
     }
 }
 
-/// The factor on the loss that keeps half-precision gradients from vanishing, as `torch.amp.GradScaler` moves it:
-/// halved at a step with an infinite gradient, which is left out, doubled after 2,000 steps without
-/// (Micikevicius et al. 2018).
+/// The loss scale: a factor on the loss that prevents half-precision gradients from vanishing, adjusted like that of
+/// `torch.amp.GradScaler`: halved after a step with an infinite gradient, which is skipped, and doubled after 2,000
+/// steps without one (Micikevicius et al. 2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
     scale: f64,
@@ -52,12 +56,12 @@ impl Default for Scaler {
 }
 
 impl Scaler {
-    /// The factor.
+    /// The factor on the loss.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// Follows a step; `overflowed` where a gradient was infinite or no number.
+    /// Adjusts the factor after a step; `overflowed`: whether a gradient was infinite or NaN.
     pub fn update(&mut self, overflowed: bool) {
         if overflowed {
             self.scale *= BACKOFF;
@@ -78,17 +82,17 @@ mod tests {
     use tch::Tensor;
 
     #[test]
-    fn products_are_short_inside_and_single_outside() {
+    fn products_have_the_chosen_precision_inside_and_single_outside() {
         let a = Tensor::rand([8, 8], (Kind::Float, Device::Cpu));
         let inside = |amp: Amp| {
-            let _short = amp.enter(Device::Cpu).unwrap();
+            let _autocast = amp.enter(Device::Cpu).unwrap();
             a.matmul(&a).kind()
         };
         for (amp, kind) in [(Amp::Off, Kind::Float), (Amp::Bf16, Kind::BFloat16), (Amp::Fp16, Kind::Half)] {
             assert_eq!((inside(amp), a.matmul(&a).kind()), (kind, Kind::Float), "{amp}");
         }
         let panicked = std::panic::catch_unwind(|| {
-            let _short = Amp::Bf16.enter(Device::Cpu).unwrap();
+            let _autocast = Amp::Bf16.enter(Device::Cpu).unwrap();
             panic!("inside")
         });
         assert!(panicked.is_err() && a.matmul(&a).kind() == Kind::Float);

@@ -4,42 +4,42 @@ use std::fmt;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// The processes that train one model together, called ranks. Each holds the whole model and the same settings and data, learns
-/// from its part of each batch, and moves its weights by the sum of all gradients, so that all models stay the same. The first
-/// rank writes the run's files.
+/// The processes that train one model together, called ranks. Each has the whole model and the same settings and data,
+/// computes the gradients of its part of each batch, and updates its weights by the sum of all gradients, so that all
+/// models stay equal. The first rank writes the run's files.
 ///
-/// Every method but `rank` and `world` is called by all ranks, in the same order.
+/// All ranks call every method except `rank` and `world`, in the same order.
 pub trait Ranks: Sync {
-    /// The place of this process among them, from 0.
+    /// Number of this process, from 0.
     fn rank(&self) -> usize;
 
     /// Number of ranks, at least 1.
     fn world(&self) -> usize;
 
-    /// Puts the sum over all ranks in place of each tensor, with the same bits on all.
+    /// Replaces each tensor by its sum over all ranks, with the same bits on all.
     ///
     /// # Errors
-    /// A rank cannot be reached, or gave tensors of another shape.
+    /// A rank cannot be reached, or has tensors of another shape.
     fn sum(&self, tensors: &[Tensor]) -> Result<(), TchError>;
 
-    /// The rows of all ranks' tensors, one below the other in the order of the ranks. They may differ in their number of rows.
+    /// The rows of all ranks' tensors, joined in the order of the ranks. The ranks may have different numbers of rows.
     ///
     /// # Errors
-    /// A rank cannot be reached, or gave rows of another shape.
+    /// A rank cannot be reached, or has rows of another shape.
     fn gather(&self, rows: &Tensor) -> Result<Tensor, TchError>;
 }
 
-/// Where a model is trained: on which device of this process, and with which others.
+/// Where a model is trained: the device of this process, and the processes that train the same model.
 #[derive(Clone, Copy)]
 pub struct Strategy<'a> {
     /// The device of this process.
     pub device: Device,
-    /// Those that train the same model.
+    /// The processes that train the same model.
     pub ranks: &'a dyn Ranks,
 }
 
 impl Strategy<'_> {
-    /// On one device, in this process alone.
+    /// Training on one device, in this process only.
     pub fn on(device: Device) -> Strategy<'static> {
         Strategy { device, ranks: &OneProcess }
     }
@@ -51,7 +51,7 @@ impl fmt::Debug for Strategy<'_> {
     }
 }
 
-/// Training in this process alone.
+/// Training in this process only.
 #[derive(Clone, Copy, Debug)]
 pub struct OneProcess;
 
@@ -79,7 +79,7 @@ impl dyn Ranks + '_ {
         self.rank() == 0
     }
 
-    /// The sum of each number over all ranks.
+    /// The sum of each value over all ranks.
     pub(super) fn totals<const N: usize>(&self, own: [f64; N]) -> Result<[f64; N], TchError> {
         if self.world() == 1 {
             return Ok(own);
@@ -91,7 +91,7 @@ impl dyn Ranks + '_ {
         Ok(totals)
     }
 
-    /// Puts the first rank's values in place of each tensor's.
+    /// Replaces each tensor by that of the first rank.
     pub(super) fn share(&self, tensors: &[Tensor]) -> Result<(), TchError> {
         if self.world() == 1 {
             return Ok(());
@@ -104,14 +104,15 @@ impl dyn Ranks + '_ {
         })
     }
 
-    /// The places `0..n` of a batch that are this rank's: as evenly as can be, the first ranks one more.
+    /// The part of the places `0..n` of a batch that belongs to this rank. Parts are equal; if they cannot be, the
+    /// first ranks have one place more.
     pub(super) fn own(&self, n: usize) -> std::ops::Range<usize> {
         let (rank, world) = (self.rank(), self.world());
         let start = |rank: usize| rank * (n / world) + rank.min(n % world);
         start(rank)..start(rank + 1)
     }
 
-    /// The number of images of the ranks before this one, and of all, where this one has `own`.
+    /// The number of images of the ranks before this one, and of all ranks; this one has `own`.
     pub(super) fn images(&self, own: i64) -> Result<(i64, i64), TchError> {
         let counts = self.gather(&Tensor::f_from_slice(&[own])?)?;
         let sum = |counts: &Tensor| counts.f_sum(Kind::Int64)?.f_int64_value(&[]);
@@ -133,15 +134,15 @@ mod tests {
             self.1
         }
         fn sum(&self, _: &[Tensor]) -> Result<(), TchError> {
-            unreachable!("places are cut without the others")
+            unreachable!("a rank computes its places without the others")
         }
         fn gather(&self, _: &Tensor) -> Result<Tensor, TchError> {
-            unreachable!("places are cut without the others")
+            unreachable!("a rank computes its places without the others")
         }
     }
 
     #[test]
-    fn a_batch_is_cut_without_gaps() {
+    fn a_batch_is_divided_without_gaps() {
         for (n, world) in [(7, 3), (2, 3), (8, 4), (0, 2), (5, 1)] {
             let parts: Vec<_> = (0..world).map(|rank| (&At(rank, world) as &dyn Ranks).own(n)).collect();
             assert_eq!(parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..n).collect::<Vec<_>>());

@@ -2,46 +2,46 @@ use serde::Serialize;
 
 use super::{Schedule, batches};
 
-/// What decides the rate of one stage of a run.
+/// The settings of one stage that decide its learning rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageRates {
-    /// Name of the stage; empty where the run has none.
+    /// Name of the stage; empty if the run has no stages.
     pub name: String,
-    /// Passes over the training images.
+    /// Number of epochs.
     pub epochs: u64,
-    /// Optimiser steps an epoch.
+    /// Optimiser steps per epoch.
     pub steps_per_epoch: u64,
-    /// The rate over the stage.
+    /// The schedule of the stage.
     pub schedule: Schedule,
-    /// Base rate.
+    /// Base learning rate.
     pub lr: f64,
-    /// Factor on the encoder's rate.
+    /// Factor on the learning rate for the encoder's weights.
     pub encoder_lr_factor: f64,
 }
 
-/// The rate of one optimiser step.
+/// The learning rate of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {
-    /// Which stage, from 0.
+    /// Index of the stage, from 0.
     pub stage: usize,
-    /// Over all stages, from 1.
+    /// Number of the epoch over all stages, from 1.
     pub epoch: u64,
-    /// Over all stages, from 0.
+    /// Number of the step over all stages, from 0.
     pub step: u64,
-    /// What the schedule gives.
+    /// Factor of the schedule.
     pub factor: f64,
-    /// Base rate times the factor.
+    /// Base learning rate times the factor.
     pub lr: f64,
-    /// The encoder's rate.
+    /// Learning rate of the encoder's weights.
     pub encoder_lr: f64,
 }
 
-/// Optimiser steps that an epoch of `images` takes; the last sum of gradients may be smaller.
+/// Number of optimiser steps in an epoch of `images` images; the last step may sum fewer batches.
 pub fn steps_per_epoch(images: usize, batch: usize, accumulate: usize) -> u64 {
     batches(images, batch.max(1)).div_ceil(accumulate.max(1)) as u64
 }
 
-/// The rate at every step of a run, all stages in a row; each stage's schedule begins anew.
+/// The learning rate at every step of a run, over all stages in order; each stage's schedule starts from its beginning.
 pub fn rates(stages: &[StageRates]) -> impl Iterator<Item = Rate> {
     let mut begun = (0, 0);
     stages.iter().enumerate().flat_map(move |(stage, s)| {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_follow_each_other_and_begin_anew() {
+    fn stages_follow_each_other_and_restart_their_schedules() {
         let stage = |schedule, epochs, lr| StageRates {
             name: String::new(),
             epochs,

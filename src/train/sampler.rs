@@ -7,25 +7,26 @@ use super::{Samples, TrainError};
 use crate::bones;
 use crate::wording::counted;
 
-/// How an epoch's samples are drawn.
+/// How the images of an epoch are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Sampling {
-    /// Every sample once, in random order.
+    /// Every image once, in random order.
     Uniform {},
-    /// With replacement, in proportion to the weights that `carpus split --sample-weights` wrote.
+    /// With replacement, in proportion to the weights of `data.sample-weights`, which `carpus split --sample-weights`
+    /// wrote.
     Weights {},
-    /// With replacement: a class, each as likely, then one of the samples that show it (Shen et al. 2016, "Relay
-    /// Backpropagation for Effective Learning of Deep Convolutional Neural Networks", section 4.2). So samples that show
-    /// what few others do come oftener.
+    /// With replacement: first one of the classes, all equally likely, then one of the images that show it (Shen et al.
+    /// 2016, "Relay Backpropagation for Effective Learning of Deep Convolutional Neural Networks", section 4.2). So
+    /// images that show a rare class are drawn more often.
     ClassAware {},
 }
 
 impl Sampling {
-    /// Every kind's name.
+    /// The names of all kinds.
     pub const ALL: &'static [&'static str] = &["uniform", "weights", "class-aware"];
 
-    /// The weight of each sample of `training` in a draw with replacement; `None`: all once.
+    /// The weight of each sample of `training` in draws with replacement; `None`: every sample once.
     pub(super) fn weights(self, training: &Samples, given: Option<&[f64]>) -> Result<Option<Vec<f64>>, TrainError> {
         match self {
             Sampling::Uniform {} => Ok(None),
@@ -40,15 +41,16 @@ impl Sampling {
                     ),
                 }),
                 None => Err(TrainError::SampleWeights {
-                    reason: "none were given: name the file of `carpus split --sample-weights` in data.sample-weights"
-                        .into(),
+                    reason:
+                        "there are no weights; name the file of `carpus split --sample-weights` in data.sample-weights"
+                            .into(),
                 }),
             },
         }
     }
 }
 
-/// The chance of each sample in class-aware draws, times the number of classes; `present` holds bit c for class c.
+/// The probability of each sample in class-aware draws, times the number of classes; bit c of `present` = class c.
 fn class_weights(present: &[u32]) -> Vec<f64> {
     let showing = |class: usize| present.iter().filter(|p| *p >> class & 1 == 1).count();
     let counts: Vec<usize> = (0..bones::COUNT).map(showing).collect();
@@ -58,8 +60,8 @@ fn class_weights(present: &[u32]) -> Vec<f64> {
     present.iter().map(weight).collect()
 }
 
-/// The order of `n` samples in an epoch: a permutation, or, with `weights` (one a sample), `n` draws with
-/// replacement in proportion to them.
+/// The order of `n` samples in an epoch, as indices: a permutation, or, with `weights` (one per sample), `n` draws with
+/// replacement in proportion to the weights.
 pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<usize> {
     let mut rng = generator(seed, Use::Order, epoch, 0);
     match weights {
@@ -89,8 +91,9 @@ pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<us
     }
 }
 
-/// Batches of an epoch of `n` samples. A last batch of one sample, where others have more, is left out: batch norm cannot
-/// learn from it in the deepest layers. The sample comes in another epoch's order.
+/// Number of batches in an epoch of `n` samples. A last batch of one sample is left out if the others have more,
+/// because batch norm cannot be trained with it in the deepest layers. Other epochs have another order and use the
+/// sample.
 pub fn batches(n: usize, batch: usize) -> usize {
     let whole = n / batch;
     match n % batch {
@@ -130,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn rare_classes_come_oftener() {
-        // Class 0 in both, class 1 in the second alone, the third shows nothing.
+    fn samples_with_rare_classes_have_greater_weights() {
+        // Class 0 is in the first and second sample, class 1 only in the second, and the third has no class.
         assert_eq!(class_weights(&[0b01, 0b11, 0]), [0.5, 1.5, 0.0]);
     }
 
     #[test]
-    fn a_lone_last_sample_waits() {
+    fn a_last_batch_of_one_sample_is_left_out() {
         assert_eq!([(4, 2), (5, 2), (6, 4), (1, 4), (3, 1)].map(|(n, b)| batches(n, b)), [2, 2, 2, 1, 3]);
     }
 }

@@ -3,79 +3,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::violation::Violations;
 
-/// The rate over a run, as a factor on each group's base rate, changed at every optimiser step.
+/// The learning rate over a stage, as a factor on `optimiser.lr` that changes at every optimiser step. Shares of the
+/// run are shares of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// 1 throughout.
+    /// The factor is always 1.
     Constant {},
-    /// Times `gamma` every `every` epochs (PyTorch `StepLR`).
+    /// Multiplied by `gamma` after every `every` epochs (PyTorch `StepLR`).
     Step {
-        /// Epochs between two drops.
+        /// Epochs between two reductions. 1 or more.
         #[schemars(example = 30)]
         every: u64,
-        /// Factor of a drop.
+        /// Factor of each reduction. From 0 to 1.
         #[schemars(example = 0.1)]
         gamma: f64,
     },
-    /// From 1 to `end` in a straight line (PyTorch `LinearLR`).
+    /// Linear from 1 to `end` (PyTorch `LinearLR`).
     Linear {
-        /// Factor at the end.
+        /// Factor at the end. From 0 to 1; default 0.
         #[serde(default)]
         end: f64,
     },
-    /// `(1 - t/T)^power` (PyTorch `PolynomialLR`).
+    /// `(1 - t/T)^power` at step t of T (PyTorch `PolynomialLR`).
     Polynomial {
-        /// Exponent; 0.9 is DeepLab's.
+        /// Exponent; DeepLab has 0.9. Above 0.
         #[schemars(example = 0.9)]
         power: f64,
     },
     /// Half a cosine from 1 to `end` (PyTorch `CosineAnnealingLR`; Loshchilov and Hutter 2017).
     Cosine {
-        /// Factor at the end.
+        /// Factor at the end. From 0 to 1; default 0.
         #[serde(default)]
         end: f64,
     },
-    /// A line from 0 to 1 over the first `warmup` of the run, then half a cosine to `end` (transformers'
+    /// Linear from 0 to 1 over the first part of the run, `warmup`, then half a cosine to `end` (transformers'
     /// `get_cosine_schedule_with_warmup` for `end` 0).
     CosineWarmup {
-        /// Share of the run that warms up.
+        /// Share of the run in which the factor rises. From 0 to 1; default 0.1.
         #[serde(default = "warmup")]
         warmup: f64,
-        /// Factor at the end.
+        /// Factor at the end. From 0 to 1; default 0.
         #[serde(default)]
         end: f64,
     },
-    /// Half cosines from a peak to `end`, again and again, each cycle `multiplier` times as long as the one
-    /// before and its peak `decay` times as high, each warmed up over its first `warmup` (PyTorch
+    /// Cycles of half a cosine from a peak to `end`. Each cycle is `multiplier` times as long as the one before, has a
+    /// peak `decay` times as high, and rises linearly over its first part, `warmup` (PyTorch
     /// `CosineAnnealingWarmRestarts` for `warmup` 0 and `decay` 1).
     CosineRestarts {
-        /// Epochs of the first cycle.
+        /// Epochs of the first cycle. 1 or more.
         #[schemars(example = 10)]
         first: u64,
-        /// Whole factor of a cycle's length.
+        /// Length of a cycle divided by that of the one before, an integer. 1 or more; default 1.
         #[serde(default = "one")]
         multiplier: u64,
-        /// Factor of a cycle's peak.
+        /// Peak of a cycle divided by that of the one before. From 0 to 1; default 1.
         #[serde(default = "unit")]
         decay: f64,
-        /// Share of a cycle that warms up.
+        /// Share of a cycle in which the factor rises. From 0 to 1; default 0.
         #[serde(default)]
         warmup: f64,
-        /// Factor at a cycle's end.
+        /// Factor at the end of a cycle. From 0 to 1; default 0.
         #[serde(default)]
         end: f64,
     },
-    /// Half a cosine from `start` to 1 over the first `rise` of the run, half a cosine down to `end` (PyTorch
-    /// `OneCycleLR`, momentum left alone; Smith 2018).
+    /// Half a cosine from `start` to 1 over the first part of the run, `rise`, then half a cosine to `end` (PyTorch
+    /// `OneCycleLR` with constant momentum; Smith 2018).
     OneCycle {
-        /// Share of the run that rises.
+        /// Share of the run in which the factor rises. From 0 to 1; default 0.3.
         #[serde(default = "rise")]
         rise: f64,
-        /// Factor at the start.
+        /// Factor at the start. From 0 to 1; default 0.04.
         #[serde(default = "start")]
         start: f64,
-        /// Factor at the end.
+        /// Factor at the end. From 0 to 1; default 4e-6.
         #[serde(default = "last")]
         end: f64,
     },
@@ -107,11 +108,11 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Every kind's name.
+    /// The names of all kinds.
     pub const ALL: &'static [&'static str] =
         &["constant", "step", "linear", "polynomial", "cosine", "cosine-warmup", "cosine-restarts", "one-cycle"];
 
-    /// The factor at optimiser step `step` (from 0) of a run of `total` steps, `per_epoch` an epoch.
+    /// The factor at optimiser step `step`, from 0, of a run of `total` steps with `per_epoch` steps per epoch.
     pub fn factor(&self, step: u64, total: u64, per_epoch: u64) -> f64 {
         let per_epoch = per_epoch.max(1);
         let share = step as f64 / total.max(1) as f64;
@@ -122,7 +123,7 @@ impl Schedule {
             Schedule::Polynomial { power } => (1.0 - share.min(1.0)).powf(power),
             Schedule::Cosine { end } => half_cosine(1.0, end, share.min(1.0)),
             Schedule::CosineWarmup { warmup, end } => {
-                warmed(step as f64, (warmup * total as f64).round(), total as f64, 1.0, end)
+                with_warmup(step as f64, (warmup * total as f64).round(), total as f64, 1.0, end)
             }
             Schedule::CosineRestarts { first, multiplier, decay, warmup, end } => {
                 let (mut length, mut from, mut peak) = (first.max(1) * per_epoch, 0, 1.0);
@@ -131,10 +132,10 @@ impl Schedule {
                     length *= multiplier.max(1);
                     peak *= decay;
                 }
-                warmed((step - from) as f64, (warmup * length as f64).round(), length as f64, peak, end)
+                with_warmup((step - from) as f64, (warmup * length as f64).round(), length as f64, peak, end)
             }
             Schedule::OneCycle { rise, start, end } => {
-                // PyTorch counts phases to the last step, not past it.
+                // In PyTorch a phase ends at its last step, not after it.
                 let top = rise * total as f64 - 1.0;
                 let step = step as f64;
                 if step <= top {
@@ -147,7 +148,7 @@ impl Schedule {
         }
     }
 
-    /// The settings out of range.
+    /// The values that are out of range.
     pub fn violations(&self) -> Violations {
         let (whole, shares) = match *self {
             Schedule::Constant {} | Schedule::Polynomial { .. } => (vec![], vec![]),
@@ -162,24 +163,24 @@ impl Schedule {
         };
         let mut wrong = Violations::new();
         if let Schedule::Polynomial { power } = *self {
-            wrong.expect(power > 0.0, "power", power, "above 0");
+            wrong.expect(power.is_finite() && power > 0.0, "power", power, "above 0");
         }
         for (key, value) in whole {
             wrong.expect(value > 0, key, value, "1 or more");
         }
         for (key, value) in shares {
-            wrong.expect((0.0..=1.0).contains(&value), key, value, "a share from 0 to 1");
+            wrong.expect((0.0..=1.0).contains(&value), key, value, "from 0 to 1");
         }
         wrong
     }
 }
 
-/// From `a` at share 0 to `b` at share 1.
+/// Half a cosine from `a` at share 0 to `b` at share 1.
 fn half_cosine(a: f64, b: f64, share: f64) -> f64 {
     b + (a - b) * (1.0 + (std::f64::consts::PI * share).cos()) / 2.0
 }
 
-fn warmed(step: f64, warmup: f64, total: f64, peak: f64, end: f64) -> f64 {
+fn with_warmup(step: f64, warmup: f64, total: f64, peak: f64, end: f64) -> f64 {
     if step < warmup {
         return peak * step / warmup;
     }
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_and_peaks_by_hand() {
+    fn factors_by_hand() {
         let factor = |s: &Schedule, step| s.factor(step, 100, 10);
         let warm = Schedule::CosineWarmup { warmup: 0.1, end: 0.01 };
         assert_eq!((factor(&warm, 0), factor(&warm, 5), factor(&warm, 10)), (0.0, 0.5, 1.0));

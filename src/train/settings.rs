@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use crate::closed_enum::closed_enum;
 use crate::violation::Violations;
 
-/// How grey levels become the model's input: `(v / 255 - mean) / sd`, one value for every input channel or one
-/// each.
+/// Normalisation of the grey levels: the model's input is `(v / 255 - mean) / sd`, with one value for all input
+/// channels or one per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InputSettings {
-    /// Subtracted, as a share of the full range.
+    /// Mean grey level as a share of the full range: one value, or one per input channel. From -1 to 1; default
+    /// `[0.0]`.
     pub mean: Vec<f64>,
-    /// Divided by, as a share of the full range.
+    /// Standard deviation of the grey levels as a share of the full range: one value, or one per input channel. Above
+    /// 0; default `[1.0]`.
     pub sd: Vec<f64>,
 }
 
@@ -22,7 +24,7 @@ impl Default for InputSettings {
 }
 
 impl InputSettings {
-    /// What does not fit an image of `channels`.
+    /// The values that are out of range for an image with `channels` channels.
     pub fn violations(&self, channels: i64) -> Violations {
         let mut wrong = Violations::new();
         for (key, values) in [("mean", &self.mean), ("sd", &self.sd)] {
@@ -32,58 +34,59 @@ impl InputSettings {
         }
         let (mean, sd) = (format!("{:?}", self.mean), format!("{:?}", self.sd));
         let near = self.mean.iter().all(|mean| mean.is_finite() && mean.abs() <= 1.0);
-        wrong.expect(near, "mean", mean, "from -1 to 1: grey levels are 0 to 1 there");
+        wrong.expect(near, "mean", mean, "from -1 to 1, as a share of the full range");
         wrong.expect(self.sd.iter().all(|sd| sd.is_finite() && *sd > 0.0), "sd", sd, "above 0");
         wrong
     }
 }
 
 closed_enum! {
-    /// What tells the better of two epochs.
+    /// The validation score that decides which of two epochs is better.
     pub enum Monitor ("monitor") {
-        /// The higher mean validation Dice, over all stages.
+        /// The higher mean validation Dice, compared over all stages.
         Dice = "dice",
-        /// The lower validation loss. Stages may have losses that do not compare, so each looks for its own best.
+        /// The lower validation loss. The losses of two stages may not be comparable, so each stage has its own best
+        /// epoch.
         Loss = "loss",
     }
 }
 
 closed_enum! {
-    /// The weights that a stage begins with.
+    /// The weights that a stage starts from.
     #[derive(Default)]
     pub enum StartFrom ("start") {
-        /// Those the stage before ended with; the first stage's are the model's initial ones.
+        /// The weights at the end of the stage before; for the first stage the model's initial weights.
         #[default]
         Last = "last",
-        /// Those of the best epoch so far.
+        /// The weights of the best epoch so far.
         Best = "best",
-        /// The averages that the stage before ended with.
+        /// The averaged weights at the end of the stage before.
         Ema = "ema",
     }
 }
 
-/// The weight of PointRend's loss: a line over the stage.
+/// The weight of PointRend's loss, linear over the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "Given", into = "[f64; 2]")]
+#[serde(from = "NumberOrPair", into = "[f64; 2]")]
 pub struct PointWeight {
-    /// At the stage's first step.
+    /// Weight at the first step of the stage.
     pub from: f64,
-    /// At its last.
+    /// Weight at the last step of the stage.
     pub to: f64,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a number, or [first, last]")]
-enum Given {
+enum NumberOrPair {
     One(f64),
     Two([f64; 2]),
 }
 
-impl From<Given> for PointWeight {
-    fn from(given: Given) -> Self {
+impl From<NumberOrPair> for PointWeight {
+    fn from(given: NumberOrPair) -> Self {
         let [from, to] = match given {
-            Given::One(weight) => [weight; 2],
-            Given::Two(ends) => ends,
+            NumberOrPair::One(weight) => [weight; 2],
+            NumberOrPair::Two(ends) => ends,
         };
         PointWeight { from, to }
     }
@@ -102,7 +105,7 @@ impl Default for PointWeight {
 }
 
 impl PointWeight {
-    /// At step `step` (from 0) of a stage of `total`.
+    /// The weight at step `step`, from 0, of a stage of `total` steps.
     pub fn at(&self, step: u64, total: u64) -> f64 {
         self.from + (self.to - self.from) * (step as f64 / total.saturating_sub(1).max(1) as f64).min(1.0)
     }
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_weight_is_a_number_or_a_line() {
+    fn a_point_weight_is_a_number_or_first_and_last() {
         let given = |text: &str| serde_json::from_str::<PointWeight>(text).unwrap();
         assert_eq!(given("0.5"), PointWeight { from: 0.5, to: 0.5 });
         let line = given("[0.5, 1.0]");

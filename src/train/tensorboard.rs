@@ -13,12 +13,15 @@ pub struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// A new file in `folder`; several in one folder are one run to TensorBoard. `resumed_at` tells it to drop
-    /// what an earlier file has from that step on.
+    /// Creates a new file in `folder`; TensorBoard shows all files of a folder as one run. With `resumed_at`, it
+    /// ignores the values of earlier files from that step on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn create(folder: &Path, resumed_at: Option<u64>) -> std::io::Result<EventsWriter> {
         std::fs::create_dir_all(folder)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Readers sort by name, those of one second too, and take the number for seconds.
+        // Readers sort files by name, also those of one second, and read the first number as seconds.
         let name = format!(
             "events.out.tfevents.{:010}.carpus.{}.{:09}",
             now.as_secs(),
@@ -36,12 +39,15 @@ impl EventsWriter {
         Ok(writer)
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Numbers under their tags.
+    /// Writes numbers with their tags.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn scalars<'a>(&mut self, step: u64, values: impl IntoIterator<Item = (&'a str, f64)>) -> std::io::Result<()> {
         let mut summary = Vec::new();
         for (tag, value) in values {
@@ -53,7 +59,10 @@ impl EventsWriter {
         self.event(step, &text_field(5, &summary))
     }
 
-    /// A PNG under its tag.
+    /// Writes a PNG image with its tag.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn image(&mut self, step: u64, tag: &str, width: u32, height: u32, png: &[u8]) -> std::io::Result<()> {
         let mut image = Vec::with_capacity(png.len() + 32);
         // Image { height, width, colorspace: RGB, encoded_image_string }
@@ -67,7 +76,10 @@ impl EventsWriter {
         self.event(step, &text_field(5, &text_field(1, &message)))
     }
 
-    /// A histogram under its tag.
+    /// Writes a histogram with its tag.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn histogram(&mut self, step: u64, tag: &str, histogram: &TensorHistogram) -> std::io::Result<()> {
         // HistogramProto { min, max, num, sum, sum_squares, bucket_limit, bucket }
         let h = histogram;
@@ -118,7 +130,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// TFRecord's checksum: rotated and offset, so that a CRC stored within checked data does no harm.
+/// TFRecord's checksum: rotated and offset, so that a CRC can be stored in data that have a CRC themselves.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -148,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checksums_of_the_rfc() {
+    fn checksums_equal_those_of_the_rfc() {
         // RFC 3720, appendix B.4.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);

@@ -16,21 +16,22 @@ use crate::progress::Progress;
 use crate::tables::EpochRow;
 use crate::{aten, bones};
 
-/// What a stage learns from. Stages of one size may share it.
+/// The data of a stage. Stages of the same image size may share them.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
-    /// To learn from.
+    /// The training set.
     pub training: &'a Samples,
-    /// Held out.
+    /// The validation set.
     pub validation: &'a Samples,
 }
 
-/// Someone who follows a run.
+/// An observer of a run.
 pub trait Watcher: Progress {
-    /// An epoch of `epochs` in all is done.
+    /// Called after each epoch. `epochs` is the number of epochs of the run, `best`: whether it is the best epoch so
+    /// far.
     fn epoch(&self, record: &EpochRow, epochs: usize, best: bool);
 
-    /// A sample could not be read again and is left out; told once an image.
+    /// Called once for each image that could not be read again and is left out.
     fn skipped(&self, _image: &str, _reason: &str) {}
 }
 
@@ -41,39 +42,50 @@ impl Watcher for crate::progress::Silent {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// All epochs are done, or no better one was in sight.
+    /// All epochs are finished, or the run stopped early.
     Finished {
         /// The best epoch, from 1.
         best_epoch: usize,
-        /// Its validation Dice at the model's size.
+        /// Its mean validation Dice at the model's size, 0 to 1.
         best_dice: f64,
-        /// Whether a stage ended before its time.
+        /// Whether a stage stopped early.
         early: bool,
     },
-    /// It was asked to stop and saved where it stood.
+    /// It was asked to stop and has saved its state.
     Interrupted {
-        /// Epochs done.
+        /// Number of finished epochs.
         epoch: usize,
-        /// Optimiser steps done.
+        /// Number of finished optimiser steps.
         step: u64,
     },
 }
 
-/// Trains as `plan` says on `data`, one entry a stage, and leaves its files in `folder`. With `resume`, goes on from
-/// `last.safetensors`, and refuses where a setting, the data or the classes changed. When `stop` becomes true the run saves
-/// after the step under way and ends. `strategy` says on which device, and with which other processes.
+/// Whether a run is new or continues a saved one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStart {
+    /// From scratch; a run that exists is refused.
+    New,
+    /// From the state in `last.safetensors`.
+    Resume,
+}
+
+/// Trains `plan` on `data`, one entry per stage, and writes the run's files into `folder`. A resumed run continues from
+/// `last.safetensors`. When `stop` becomes true, the run saves its state after the current step and ends. `strategy` is
+/// the device, and the processes that train together.
 ///
 /// # Errors
-/// Settings and data do not go together, something cannot be read or written, the loss is not finite, or a rank cannot be reached.
+/// The settings do not fit the data, a new run exists already, a resumed run does not exist or its settings, data or
+/// classes changed, a file cannot be read or written, the loss is not finite, or a rank cannot be reached.
 pub fn train(
     plan: &TrainingPlan,
     data: &[Data],
     strategy: Strategy,
     folder: &RunFolder,
-    resume: bool,
+    start: RunStart,
     stop: &AtomicBool,
     watcher: &dyn Watcher,
 ) -> Result<Outcome, TrainError> {
+    let resume = start == RunStart::Resume;
     if data.is_empty() || data.len() != plan.stages.len() {
         return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
     }
@@ -86,7 +98,7 @@ pub fn train(
     })
 }
 
-/// What an epoch took, and what was seen at its last step.
+/// Duration of an epoch, and values of its last step.
 pub(super) struct Epoch {
     pub(super) started: Instant,
     pub(super) trained: Duration,
@@ -104,13 +116,13 @@ pub(super) struct TrainingRun<'a> {
     pub(super) learner: Learner<'a>,
     pub(super) checkpoint: Checkpoint,
     pub(super) watched: Vec<usize>,
-    /// Names of the weights that the model lets learn where nothing is frozen.
+    /// Names of the weights that are trained where nothing is frozen.
     trainable: Vec<String>,
-    /// Chance of each training sample in the stage's draws.
+    /// Weight of each training sample in the stage's draws; `None`: every sample once.
     weights: Option<Vec<f64>>,
-    /// Images that were told of as broken.
+    /// Indices of images that were reported as unreadable.
     broken: HashSet<usize>,
-    /// Whether this process has saved, or found, a state to go back to.
+    /// Whether there is a saved state to resume from.
     saved: bool,
 }
 
@@ -162,10 +174,18 @@ impl<'a> TrainingRun<'a> {
             if let Some(path) = &settings.weights {
                 let Loaded { norms_converted, parts_kept } = model.load(path)?;
                 if norms_converted > 0 {
-                    tracing::info!("{}: {norms_converted} batch norms became {}", path.display(), settings.model.norm);
+                    tracing::info!(
+                        "{}: {norms_converted} batch norms were converted to {}",
+                        path.display(),
+                        settings.model.norm
+                    );
                 }
                 if !parts_kept.is_empty() {
-                    tracing::info!("{}: {} start from scratch, as it has none", path.display(), parts_kept.join(", "));
+                    tracing::info!(
+                        "{}: the file has no weights for {}; they start from random values",
+                        path.display(),
+                        parts_kept.join(", ")
+                    );
                 }
             }
         }
@@ -195,7 +215,7 @@ impl<'a> TrainingRun<'a> {
         })
     }
 
-    /// The stage under way.
+    /// The current stage.
     pub(super) fn stage(&self) -> &'a Stage {
         &self.plan.stages[self.checkpoint.stage]
     }
@@ -232,7 +252,7 @@ impl<'a> TrainingRun<'a> {
         loop {
             while !self.stage_is_done() {
                 let Some(epoch) = self.epoch(stop, watcher)? else { return Ok(self.interrupted()) };
-                self.close_epoch(&epoch, events.as_mut(), watcher)?;
+                self.end_epoch(&epoch, events.as_mut(), watcher)?;
                 let more = !self.stage_is_done() || self.checkpoint.stage < last;
                 if self.is_asked_to_stop(stop)? && more {
                     return Ok(self.interrupted());
@@ -245,7 +265,7 @@ impl<'a> TrainingRun<'a> {
         }
     }
 
-    /// Goes over to the next stage and saves, so that what it starts from can change afterwards.
+    /// Changes to the next stage and saves, because the weights that it starts from can change afterwards.
     fn next_stage(&mut self) -> Result<(), TrainError> {
         let next = self.checkpoint.stage + 1;
         let (stage, data) = (&self.plan.stages[next], self.data[next]);
@@ -258,7 +278,11 @@ impl<'a> TrainingRun<'a> {
                 self.learner.model_mut().load(&self.folder.best())?;
             }
             StartFrom::Ema => {
-                let averages = self.learner.ema().ok_or_else(|| wrong("the stage before has no averages"))?.state();
+                let averages = self
+                    .learner
+                    .ema()
+                    .ok_or_else(|| wrong("the stage before has no averaged weights; add [ema] to it"))?
+                    .state();
                 tch::no_grad(|| {
                     let mut state = self.learner.state().iter().zip(averages);
                     state.try_for_each(|((_, tensor), (_, average))| tensor.shallow_clone().f_copy_(&average))
@@ -278,7 +302,7 @@ impl<'a> TrainingRun<'a> {
         self.save()
     }
 
-    /// Trains the epoch under way to its end; `None` where it was asked to stop, and saved.
+    /// Trains the current epoch to its end; `None` if the run was asked to stop, after a save.
     fn epoch(&mut self, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Option<Epoch>, TrainError> {
         let started = Instant::now();
         let (stage, epoch) = (&self.stage().config, self.checkpoint.epoch);
@@ -308,13 +332,13 @@ impl<'a> TrainingRun<'a> {
                 self.checkpoint.sums.broken += broken;
                 let (read, broken) = (read as usize, broken as usize);
                 samples += read;
-                // The samples whose gradients are summed with this batch's, which share one mean.
+                // The loss of a step is the mean over all samples whose gradients are summed.
                 let at = self.checkpoint.batch;
                 let group = at / stage.accumulate * stage.accumulate;
                 let until = ((group + stage.accumulate).min(batches) * stage.batch).min(order.len());
                 let share = read as f64 / (until - group * stage.batch - broken).max(1) as f64;
-                // Batch norm cannot learn from what is left where reading failed for all but one; and a rank without an image
-                // has no gradients to add.
+                // A batch is skipped if reading failed for all samples but one, which batch norm cannot be trained
+                // with, or if a rank has no image and so no gradients.
                 let usable = read > usize::from(broken > 0) && empty == 0.0;
                 if usable {
                     self.learn(&batch, read, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
@@ -348,7 +372,7 @@ impl<'a> TrainingRun<'a> {
         Ok(finished?.then_some(Epoch { started, trained, waited, samples, lr, gradients }))
     }
 
-    /// Whether any rank is.
+    /// Whether any rank was asked to stop.
     fn is_asked_to_stop(&self, stop: &AtomicBool) -> Result<bool, TrainError> {
         let [asked] = self.ranks.totals([f64::from(u8::from(stop.load(Ordering::Relaxed)))])?;
         Ok(asked > 0.0)
@@ -362,7 +386,8 @@ impl<'a> TrainingRun<'a> {
         }
     }
 
-    /// Adds the gradients of a batch's share of the mean loss over the samples of a step. The ranks hold `images` samples of it.
+    /// Adds the gradients of a batch's share of the step's mean loss. All ranks together have `images` samples of the
+    /// batch.
     fn learn(&mut self, batch: &Batch, images: usize, share: f64, point_weight: f64) -> Result<(), TrainError> {
         seeds::seed_step(self.plan.config.seed, (self.checkpoint.epoch as u64) << 32 | self.checkpoint.batch as u64);
         let device = self.learner.model().device();
@@ -409,10 +434,10 @@ impl<'a> TrainingRun<'a> {
         }
         self.checkpoint.save(&self.folder.last(), &self.learner)?;
         self.saved = true;
-        self.forget_others()
+        self.remove_other_weights()
     }
 
-    /// Whether the stage's epochs are over, or no better one came for as long as it waits.
+    /// Whether the stage's epochs are finished, or it stops early.
     fn stage_is_done(&self) -> bool {
         let (stage, now) = (&self.stage().config, &self.checkpoint);
         let begun = now.epoch - now.stage_epoch;

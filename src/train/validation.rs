@@ -7,16 +7,16 @@ use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
 
-/// What validation at the model's size gave.
+/// The result of a validation at the model's size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
     /// Mean loss over the images.
     pub loss: f64,
-    /// Mean Dice over the images, by class and in all.
+    /// Dice per class and its mean, each the mean over the images.
     pub dice: DiceScore,
 }
 
-/// A batch where the model is.
+/// A batch as tensors on the model's device.
 #[derive(Debug)]
 pub struct Tensors {
     /// `[B, C, S, S]`.
@@ -28,7 +28,10 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Copies a batch of squares of `size` to `device`.
+    /// Copies a batch of images of `size` x `size` px to `device`.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
     pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
         let (b, s, channels) = (batch.indices.len() as i64, i64::from(size), loading.channels as i64);
         let images = Tensor::f_from_slice(&batch.pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
@@ -42,7 +45,7 @@ impl Tensors {
         })
     }
 
-    /// As a model takes it.
+    /// The input of a model.
     pub fn input(&self) -> Input<'_> {
         Input { images: &self.images, metadata: Some(&self.metadata) }
     }
@@ -54,7 +57,10 @@ pub fn target(words: &Tensor, classes: i64) -> Tensor {
     words.unsqueeze(1).bitwise_right_shift(&bits).bitwise_and(1)
 }
 
-/// Runs the model over every sample, unaugmented. Samples that cannot be read again take no part.
+/// Validates the model on all samples, without augmentation. Samples that cannot be read again are left out.
+///
+/// # Errors
+/// The model or the loss reports an error, no sample can be read, or the loss is not finite.
 pub fn validate(
     model: &Model,
     dataset: &Samples,
@@ -82,7 +88,7 @@ pub fn validate(
             Ok(dice.update(&logits, &target(&given.words, classes))?)
         })?;
     }
-    let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any more".into() };
+    let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any longer".into() };
     let dice = dice.compute()?.ok_or_else(unreadable)?;
     let loss = loss_sum / samples as f64;
     if !loss.is_finite() {

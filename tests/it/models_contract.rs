@@ -145,8 +145,11 @@ fn options_without_a_place_are_refused() {
         (ModelConfig { norm_momentum: Some(0.1), ..on(Network(NetworkKind::SwinUnetr)) }, vec!["norm-momentum"]),
         (ModelConfig { auxiliary: true, ..on(Decoder(DecoderKind::HrNetOcr)) }, vec!["auxiliary", "always on"]),
         (ModelConfig { auxiliary: true, ..on(Network(NetworkKind::NnUnet)) }, vec!["deep-supervision"]),
-        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "32 for unet"]),
-        (ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) }, vec!["16 or 32 for pan"]),
+        (ModelConfig { output_stride: Some(16), ..stem() }, vec!["output-stride is 16", "unet has stride 32 only"]),
+        (
+            ModelConfig { output_stride: Some(4), ..on(Decoder(DecoderKind::Pan)) },
+            vec!["expected 16 or 32, the strides of pan"],
+        ),
         (
             ModelConfig { atrous_rates: Some([1, 2, 3]), ..on(Decoder(DecoderKind::Pan)) },
             vec!["atrous-rates", "deeplabv3"],
@@ -410,6 +413,9 @@ fn architectures_go_by_one_flat_list_of_names() {
         assert_eq!(serde_json::from_value::<Architecture>(architecture.name().into()).unwrap(), architecture);
     }
     let error = "unett".parse::<Architecture>().unwrap_err().to_string();
-    assert!(error.starts_with("there is no architecture \"unett\"; there is unet, unetplusplus"), "{error}");
+    assert!(
+        error.starts_with("unknown architecture \"unett\"; did you mean unet? Expected one of unet, unetplusplus"),
+        "{error}"
+    );
     assert!(error.ends_with("nnunet, nnunet-resenc"), "{error}");
 }

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use carpus::augment::Augmentations;
 use carpus::bones;
 use carpus::dataset::Dataset;
-use carpus::infer::{Predictor, predict};
+use carpus::infer::{Predictor, TestTimeAugmentation, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
     Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Learner, OneProcess, OptimiserKind, OptimiserSettings,
-    Outcome, PatientMetadata, Ranks, RunFolder, Samples, Sampling, Schedule, Stage, StartFrom, StepOutcome, Strategy,
-    Tensors, TrainConfig, TrainError, TrainingPlan, Watcher, WeightsInfo, partition, read_weights, train,
+    Outcome, PatientMetadata, Ranks, RunFolder, RunStart, Samples, Sampling, Schedule, Stage, StartFrom, StepOutcome,
+    Strategy, Tensors, TrainConfig, TrainError, TrainingPlan, Watcher, WeightsInfo, partition, read_weights, train,
     write_weights,
 };
 use rand::SeedableRng;
@@ -135,7 +135,8 @@ impl Bench {
     ) -> Result<Outcome, TrainError> {
         let data = Data { training: &self.training, validation: &self.validation };
         let data = vec![data; plan.stages.len()];
-        train(plan, &data, Strategy { device: Device::Cpu, ranks }, run, resume, &watcher.stop, watcher)
+        let start = if resume { RunStart::Resume } else { RunStart::New };
+        train(plan, &data, Strategy { device: Device::Cpu, ranks }, run, start, &watcher.stop, watcher)
     }
 }
 
@@ -377,11 +378,13 @@ fn going_on_with_something_else_is_refused_and_named() {
     other.stages[0].config.epochs = 2;
     let error = bench.train(&other, &run, true, &StopAfter::never()).unwrap_err().to_string();
     assert!(
-        error.contains("stages.0.optimiser.lr: was 0.002, is 0.0001") && error.contains("stages.0.epochs: was 1, is 2"),
+        error.contains("stages.0.optimiser.lr: was 0.002, is now 0.0001")
+            && error.contains("stages.0.epochs: was 1, is now 2"),
         "{error}"
     );
     let swapped = [Data { training: &bench.validation, validation: &bench.training }];
-    let swapped = train(&plan, &swapped, Strategy::on(Device::Cpu), &run, true, &AtomicBool::new(false), &Silent);
+    let swapped =
+        train(&plan, &swapped, Strategy::on(Device::Cpu), &run, RunStart::Resume, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
     assert!(error.contains("training data") && error.contains("validation data"), "{error}");
 }
@@ -589,7 +592,7 @@ fn predictions_use_what_is_known_of_the_patient() {
         averaged: false,
     };
     write_weights(&weights, &model.state(), &info).unwrap();
-    let predictor = Predictor::open(&weights, Device::Cpu, false).unwrap();
+    let predictor = Predictor::open(&weights, Device::Cpu, TestTimeAugmentation::None).unwrap();
     let masks = |known: &PatientMetadata| predict(&predictor, &dataset, &entries, known, 2, &Silent).unwrap().images;
     let known = PatientMetadata::read(&dataset).unwrap();
     assert_eq!(known.patient("001"), [71.0, 1.0, 190.0, 95.0]);
@@ -661,7 +664,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let watcher = StopAfter::never();
     let run = bench.run("breaks");
     let here = [Data { training: &training, validation: &validation }];
-    train(&plan, &here, Strategy::on(Device::Cpu), &run, false, &watcher.stop, &watcher).unwrap();
+    train(&plan, &here, Strategy::on(Device::Cpu), &run, RunStart::New, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);
     let told = watcher.skipped.into_inner().unwrap();

@@ -119,7 +119,8 @@ fn train_predict_evaluate_vote() {
     assert!(text(&out.stderr).contains("--resume"), "{}", text(&out.stderr));
     let out = carpus(folder, &[&TRAIN[..], &["--set", "optimiser.lrr=1"]].concat()).output().unwrap();
     let error = text(&out.stderr);
-    let says = "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? optimiser has kind, lr, weight-decay,";
+    let says =
+        "--set optimiser.lrr=1: unknown key; did you mean optimiser.lr? Keys of optimiser: kind, lr, weight-decay,";
     assert!(error.contains(says), "{error}");
 
     // A run that could not begin leaves no folder.
@@ -267,8 +268,11 @@ fn a_full_disk_keeps_the_last_good_state() {
     let out = limited(folder, "-f 4096", &[&train[..], &["--resume"]].concat());
     let error = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{error}");
-    assert!(error.contains("safetensors") && error.contains("Make room and go on with --resume"), "{error}");
-    assert!(error.contains("The last good state is in runs/full/last.safetensors"), "{error}");
+    assert!(
+        error.contains("safetensors") && error.contains("Free some disk space and continue with --resume"),
+        "{error}"
+    );
+    assert!(error.contains("The last saved state is in runs/full/last.safetensors"), "{error}");
     assert!(before == state(&last));
     let left = std::fs::read_dir(folder.join("runs/full")).unwrap();
     assert!(
@@ -280,7 +284,7 @@ fn a_full_disk_keeps_the_last_good_state() {
     // A run that could save nothing is to be started again, and can be by the same command.
     let train = ["train", "--config", "killed.toml", "--fold", "1", "--name", "never"];
     let error = text(&limited(folder, "-f 4096", &train).stderr);
-    assert!(error.contains("Make room and start the run again. Nothing was saved yet"), "{error}");
+    assert!(error.contains("Free some disk space and start the run again. Nothing has been saved yet"), "{error}");
     assert!(!error.contains("--resume"), "{error}");
     run(folder, &train);
 }
@@ -326,7 +330,7 @@ fn folds_are_trained_one_after_another_and_collected() {
     let all = std::fs::read_to_string(folder.join("all.csv")).unwrap();
     assert_eq!(all, std::fs::read_to_string(folder.join("runs/cv-folds/per_image_dice.csv")).unwrap());
     let out = carpus(folder, &[&train[..], &["--folds", "0,7", "--name", "cv"]].concat()).output().unwrap();
-    assert!(text(&out.stderr).contains("there is no fold 7; folds.csv has folds [0, 1, 2]"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("unknown fold 7; folds.csv has the folds [0, 1, 2]"), "{}", text(&out.stderr));
 }
 
 #[test]
@@ -477,5 +481,5 @@ fn training_on_empty_annotations_and_in_slow_precision_is_said() {
     assert!(error.contains("1 of 4 training images show no bone"), "{error}");
     empty(dataset.images().len());
     let error = said(&["--name", "none"], 3);
-    assert!(error.contains("NO training image shows a bone: all 4 annotations are empty"), "{error}");
+    assert!(error.contains("no training image shows a bone: all 4 annotations are empty"), "{error}");
 }

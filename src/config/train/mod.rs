@@ -1,4 +1,4 @@
-//! The configuration of a training run: read from a file, settings laid over it, checked, printed.
+//! The configuration of a training run: read from a file, overridden from the command line, checked, printed.
 
 mod stages;
 
@@ -12,15 +12,15 @@ use super::layered::{ConfigError, KnownKeys, read, set, typed};
 use crate::train::{STAGE_KEYS, TrainConfig};
 
 impl TrainConfig {
-    /// Reads a file, lays `key=value` texts over it, and checks every value.
+    /// Reads a TOML file, overrides its values by `sets`, texts of the form `key=value`, and checks every value.
     ///
     /// # Errors
-    /// The file cannot be read, or has unknown keys, values of another type, or values that cannot be: each with all there
-    /// are.
+    /// The file cannot be read, or has unknown keys (the error names all of them), a value of another type, or invalid
+    /// values (the error names all of them).
     pub fn load(path: &Path, sets: &[String]) -> Result<TrainConfig, ConfigError> {
         let known = known();
         let file = read(path, &known)?;
-        let laid = |sets: &[&String]| -> Result<TrainConfig, ConfigError> {
+        let overridden = |sets: &[&String]| -> Result<TrainConfig, ConfigError> {
             let mut table = file.clone();
             for text in sets {
                 set(&mut table, text, &[("data", "root")], &known)?;
@@ -35,11 +35,11 @@ impl TrainConfig {
             typed(path, table)
         };
         let all: Vec<&String> = sets.iter().collect();
-        let config = laid(&all).map_err(|error| {
+        let config = overridden(&all).map_err(|error| {
             let ConfigError::Shape { reason, .. } = &error else { return error };
-            // What is well without one of the settings is wrong in that one.
+            // If the configuration is valid without one of the settings, that setting is wrong.
             let others = |text: &String| all.iter().copied().filter(|other| *other != text).collect::<Vec<_>>();
-            match sets.iter().find(|text| laid(&others(text)).is_ok()) {
+            match sets.iter().find(|text| overridden(&others(text)).is_ok()) {
                 Some(text) => ConfigError::Set { text: text.clone(), reason: reason.clone() },
                 None => error,
             }
@@ -57,18 +57,18 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// The file that gives this configuration again, defaults written out.
+    /// The configuration as TOML with all defaults written out. Reading it gives the same configuration.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect(PLAIN)
     }
 
-    /// As [`TrainConfig::to_toml`], with every key that there is and what it means.
+    /// As [`TrainConfig::to_toml`], with every key and its description.
     pub fn to_commented_toml(&self) -> String {
         commented(&keys::schema::<TrainConfig>(), &Table::try_from(self).expect(PLAIN))
     }
 }
 
-/// Whether `text`, KEY=VALUE, sets `key` or a table or list that it is in.
+/// Whether `text`, KEY=VALUE, sets `key` or a table or list that contains it.
 fn sets_key(text: &str, key: &str) -> bool {
     let rest = text.split_once('=').and_then(|(name, _)| key.strip_prefix(name.trim()));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -76,7 +76,7 @@ fn sets_key(text: &str, key: &str) -> bool {
 
 const PLAIN: &str = "keys are text and values are numbers, texts, lists and tables";
 
-/// The keys of a run; those of a stage are its own and some of the run's.
+/// The keys of a run. A stage has its own keys and some of the run's.
 fn known() -> KnownKeys {
     let mut schema = keys::schema::<TrainConfig>();
     for key in STAGE_KEYS {
@@ -88,7 +88,7 @@ fn known() -> KnownKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::EmaSettings;
+    use crate::train::{EmaSettings, Schedule};
 
     pub(super) fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_the_default_and_goes_there_and_back() {
+    fn an_empty_file_is_the_default_and_survives_a_round_trip() {
         let mut config = load("", &[]).unwrap();
         assert_eq!(config, TrainConfig::default());
         config.ema = Some(EmaSettings::default());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_laid_over() {
+    fn settings_override_the_file() {
         let text = "data = 'crops'\n[loss]\nbce = 0.3\ndice = 0.7\n[schedule]\nkind = 'one-cycle'";
         let sets = ["data.fold=3", "optimiser.lr=2e-3", "ema.decay=0.99", "size=128", "data=phantom"];
         let config = load(text, &sets).unwrap_err();
@@ -134,17 +134,17 @@ mod tests {
         assert!(seen > 0);
     }
 
-    /// The lines of a printed configuration that are no comments, without the `#` of those that are off: whether each
-    /// holds, the table that it is in, and itself.
+    /// The settings of a printed configuration, without the `#` of inactive ones: whether each is active, the table
+    /// that it is in, and its text.
     fn lines(page: &str) -> Vec<(bool, String, String)> {
         let mut at = String::new();
         let settings = page.lines().filter(|line| !line.is_empty() && *line != "#" && !line.starts_with("# "));
         let settings = settings.map(|line| {
-            let (holds, text) = line.strip_prefix('#').map_or((true, line), |off| (false, off));
+            let (is_active, text) = line.strip_prefix('#').map_or((true, line), |inactive| (false, inactive));
             if text.starts_with('[') {
                 at = text.trim_matches(['[', ']']).to_owned();
             }
-            (holds, at.clone(), text.to_owned())
+            (is_active, at.clone(), text.to_owned())
         });
         settings.collect()
     }
@@ -163,7 +163,7 @@ mod tests {
             .collect();
         let mut known = keys::paths(&schema);
         known.extend(["stages.name".to_owned(), "stages.start-from".to_owned()]);
-        // What the structs themselves write is known to the schema.
+        // The schema has every key that the structs write.
         let mut written = vec![(String::new(), Table::try_from(TrainConfig::default()).unwrap())];
         while let Some((at, table)) = written.pop() {
             for (key, value) in table {
@@ -179,7 +179,7 @@ mod tests {
         }
         let doc = schema["properties"]["stages"]["description"].as_str().unwrap();
         assert!(STAGE_KEYS.iter().all(|key| doc.contains(key)), "{doc}");
-        // Everything has a comment; a kind's is that of what the kind does.
+        // Every key has a comment; the description of a kind is that of its form.
         let mut nodes = vec![(String::new(), &schema)];
         while let Some((at, node)) = nodes.pop() {
             for (key, inner) in keys::forms(node).into_iter().flat_map(keys::properties) {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_in_a_printed_configuration_loads_without_its_mark() {
+    fn inactive_lines_of_a_printed_configuration_load_without_their_mark() {
         let page = TrainConfig::default().to_commented_toml();
         let (mut at, mut tried) = (String::new(), 0);
         for block in page.split("\n\n") {
@@ -201,15 +201,16 @@ mod tests {
                 at.clone_from(name);
             }
             let own = |text: &str| if at.is_empty() { text.to_owned() } else { format!("[{at}]\n{text}") };
-            let off: Vec<&str> = lines.iter().filter(|(holds, ..)| !holds).map(|(_, _, text)| text.as_str()).collect();
-            let texts: Vec<String> = match (off.len() == lines.len(), header) {
-                (true, Some(_)) => vec![off.join("\n")],
-                (true, None) => vec![own(&off.join("\n"))],
-                (false, _) => off.iter().map(|line| own(line)).collect(),
+            let inactive: Vec<&str> =
+                lines.iter().filter(|(is_active, ..)| !is_active).map(|(_, _, text)| text.as_str()).collect();
+            let texts: Vec<String> = match (inactive.len() == lines.len(), header) {
+                (true, Some(_)) => vec![inactive.join("\n")],
+                (true, None) => vec![own(&inactive.join("\n"))],
+                (false, _) => inactive.iter().map(|line| own(line)).collect(),
             };
-            // A table of kinds has its kinds in blocks of their own.
+            // Each kind of a table is a block of its own.
             for text in texts.into_iter().filter(|text| text.contains(" = ")) {
-                let loaded = typed::<TrainConfig>(Path::new("off.toml"), text.parse().unwrap());
+                let loaded = typed::<TrainConfig>(Path::new("printed.toml"), text.parse().unwrap());
                 assert!(loaded.is_ok(), "{text}: {}", loaded.unwrap_err());
                 tried += 1;
             }
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn one_error_names_all_invalid_values() {
         let text = "
 size = 100
 clip = 0
@@ -250,7 +251,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             "loss.focal.gamma is -1",
             "optimiser.lr is 0; expected above 0",
             "freeze[0].until is 2; expected an epoch after `from`, which is 3",
-            "stages[1].start-from is ema; expected another, or a stage before it that has [ema]",
+            "stages[1].start-from is ema; expected last or best, because the stage before has no [ema]",
             "stages[1].size is 100",
             "stages[1].optimiser.eps is 0",
             "stages[2].schedule.every is 0",
@@ -262,7 +263,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
     }
 
     #[test]
-    fn unknown_keys_are_named_with_their_line_and_the_likely_one() {
+    fn unknown_keys_are_named_with_their_line_and_a_suggestion() {
         let text = "size = 64\nepoch = 3\n[optimizer]\nlr = 1\n[model]\nin_channels = 1\nencodr = 'resnet18'\n\
                     [[stages]]\noptimiser = { lrr = 1 }\nseed = 2";
         let error = load(text, &[]).unwrap_err();
@@ -270,9 +271,9 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
         for (line, says) in lines.iter().zip([
             vec!["run.toml line 2: epoch: unknown key `epoch`; did you mean epochs?"],
             vec!["run.toml line 3: optimizer: unknown key `optimizer`; did you mean optimiser?"],
-            vec!["run.toml line 7: model.encodr: unknown key `encodr`; did you mean model.encoder? model has architecture,"],
+            vec!["run.toml line 7: model.encodr: unknown key `encodr`; did you mean model.encoder? Keys of model: architecture,"],
             vec!["run.toml line 9: stages[0].optimiser.lrr: unknown key `lrr`; did you mean optimiser.lr?"],
-            vec!["run.toml line 10: stages[0].seed: unknown key `seed`", "stages[0] has name, start-from, epochs"],
+            vec!["run.toml line 10: stages[0].seed: unknown key `seed`", "keys of stages[0]: name, start-from, epochs"],
         ]) {
             assert!(says.iter().all(|part| line.contains(part)), "{line}");
         }
@@ -284,6 +285,28 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("qqq=1", "--set qqq=1: unknown key; `carpus train --config FILE --print-config` shows every key"),
             ("loss={bec=1}", "--set loss={bec=1}: unknown key loss.bec; did you mean loss.bce?"),
             ("stages=[{ptimiser={lr=1}}]", "unknown key stages[0].ptimiser; did you mean optimiser?"),
+            (
+                "schedule.kind=cosin",
+                "--set schedule.kind=cosin: schedule.kind: unknown kind `cosin`; did you mean cosine?",
+            ),
+            (
+                "schedule={kind='step',end=0}",
+                "unknown key schedule.end; keys of schedule (kind step): kind, every, gamma",
+            ),
+            (
+                "model.architecture=fpm",
+                "model.architecture: unknown architecture \"fpm\"; did you mean fpn? Expected one of",
+            ),
+            ("model.encoder=resnet-18", "model.encoder: unknown encoder \"resnet-18\"; did you mean resnet18?"),
+            ("augment.0.p=0.1", "augment is a list, and a list can only be replaced whole: --set 'augment=[...]'"),
+            (
+                "augment=[{kind='shift-scale-rotate',rotat=30}]",
+                "unknown key augment[0].rotat; did you mean rotate? Keys of augment[0] (kind shift-scale-rotate): kind, p,",
+            ),
+            ("augment=[{kind='flp'}]", "augment[0].kind: unknown kind `flp`; did you mean flip? Expected one of flip,"),
+            ("amp=bf61", "amp: unknown precision \"bf61\"; did you mean bf16? Expected one of off, bf16, fp16"),
+            ("loss={bce={weight=1,pos-weight=nan}}", "loss.bce.pos-weight: NaN is not a finite number"),
+            ("loss={bce={weight=1,class-weight=0}}", "loss.bce.class-weight is 0 for every class; expected above 0"),
         ] {
             let error = load("", &[set]).unwrap_err();
             assert!(error.contains(says), "{set}: {error}");
@@ -291,14 +314,29 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
     }
 
     #[test]
-    fn a_wrong_value_of_the_command_line_is_named_as_such() {
+    fn the_kind_of_a_table_is_set_with_the_whole_table() {
+        let file = "[schedule]\nkind = 'cosine-warmup'\nwarmup = 0.1\nend = 0.01";
+        let error = load(file, &["schedule.kind=step"]).unwrap_err();
+        let expected = "--set schedule.kind=step: the file's schedule has keys of another kind (`warmup`, `end`); replace the whole \
+                        table: --set 'schedule={kind=\"step\", every=30, gamma=0.1}'";
+        assert_eq!(error, expected);
+        let schedule = |text: &str, sets: &[&str]| load(text, sets).unwrap().schedule;
+        let step = Schedule::Step { every: 30, gamma: 0.1 };
+        assert_eq!(schedule(file, &["schedule={kind=\"step\", every=30, gamma=0.1}"]), step);
+        // Without a table in the file, there are no keys of another kind.
+        assert_eq!(schedule("", &["schedule.kind=step", "schedule.every=30", "schedule.gamma=0.1"]), step);
+        assert_eq!(schedule(file, &["schedule.kind=cosine-warmup"]), schedule(file, &[]));
+    }
+
+    #[test]
+    fn an_invalid_value_of_set_is_named_as_such() {
         let sets = ["epochs=3", "size=big", "batch=0", "optimiser.lr=0"];
         let error = load("", &sets).unwrap_err();
         assert!(error.starts_with("--set size=big: ") && error.contains("\"big\""), "{error}");
         let error = load("clip = 0", &[sets[0], sets[2], sets[3]]).unwrap_err();
         for line in [
             "batch is 0; expected from 1 to 100000 (--set batch=0)",
-            "clip is 0; expected above 0, or no such line\n",
+            "clip is 0; expected above 0 (leave the key out for no limit)\n",
             "optimiser.lr is 0; expected above 0 (--set optimiser.lr=0)",
         ] {
             assert!(error.contains(line), "{error}");
@@ -308,7 +346,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_values_are_named() {
         for (text, says) in [
             ("[optimiser]\nlrr = 1", vec!["run.toml", "optimiser", "lrr", "weight-decay"]),
             ("size = 'big'", vec!["run.toml", "size", "big"]),
@@ -324,6 +362,24 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("amp = 'fp8'", vec!["fp8", "off, bf16, fp16"]),
             ("keep-best = 0", vec!["keep-best is 0"]),
             ("auxiliary-weights = [0.4, -1]", vec!["auxiliary-weights is -1"]),
+            ("clip = inf", vec!["clip is inf", "leave the key out"]),
+            ("schedule = { kind = 'polynomial', power = inf }", vec!["schedule.power is inf"]),
+            ("ema = { warmup = inf }", vec!["ema.warmup is inf"]),
+            (
+                "[loss]\nfocal = { weight = 1, alpha = nan }",
+                vec!["run.toml: loss.focal.alpha: NaN is not a finite number"],
+            ),
+            (
+                "[loss]\nboundary = { weight = 1, band = inf }",
+                vec!["run.toml: loss.boundary.band: inf is not a finite number"],
+            ),
+            ("[[stages]]\nloss = { bce = nan }", vec!["stages[0]: loss.bce: NaN is not a finite number"]),
+            ("[model]\noutput-stride = 8", vec!["model.output-stride is 8; expected 32: fpn has stride 32 only"]),
+            ("[schedule]\nkind = 'cosin'", vec!["line 2: schedule.kind: unknown kind `cosin`; did you mean cosine?"]),
+            (
+                "[[augment]]\nkind = 'shift-scale-rotate'\nborder = 'blak'",
+                vec!["augment", "`blak`; did you mean black?"],
+            ),
             ("point-weight = [0.4]", vec!["a number, or [first, last]"]),
             ("sampling = { kind = 'weights' }", vec!["sampling", "data.sample-weights"]),
             ("[optimiser]\nbetas = [0.9, 1.0]", vec!["optimiser.betas is 1"]),

@@ -1,4 +1,4 @@
-//! Stages: tables that are laid over the rest of the configuration, one after another.
+//! Stages: tables that override the rest of the configuration, one for each stage of the run.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use crate::config::layered::{ConfigError, one_line_message, typed};
 use crate::train::{STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
 use crate::violation::Violations;
 
-/// Tables of which a stage changes the keys that it names; any other value is replaced as a whole.
+/// Tables of which a stage overrides single keys; any other value is replaced as a whole.
 const MERGED: [&str; 2] = ["optimiser", "ema"];
-/// Keys that a stage may set to "off", for what is on in the rest.
+/// Keys that a stage may set to "off", to switch off what the rest of the configuration switches on.
 const SWITCHED_OFF: [&str; 3] = ["clip", "ema", "early-stop"];
 
 impl TrainConfig {
-    /// The stages in order; without `[[stages]]`, the one of the flat keys. `path` is the file for messages.
+    /// The stages in order; without `[[stages]]`, one stage with the keys of the run. Errors name the file `path`.
     ///
     /// # Errors
-    /// A stage has a key that stages have not, or a value of another type.
+    /// A stage has a key that stages do not take, or a value of another type.
     pub fn stages(&self, path: &Path) -> Result<Vec<Stage>, ConfigError> {
         let whole = TrainConfig { stages: Vec::new(), ..self.clone() };
         if self.stages.is_empty() {
@@ -34,24 +34,24 @@ impl TrainConfig {
 }
 
 fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage, String> {
-    let (mut head, mut laid) = (StageHead::default(), base.clone());
+    let (mut head, mut overridden) = (StageHead::default(), base.clone());
     for (key, value) in table {
         match key.as_str() {
             "name" => head.name = Some(own(key, value)?),
             "start-from" => head.start_from = own(key, value)?,
             key if !STAGE_KEYS.contains(&key) => {
                 let known = STAGE_KEYS.join(", ");
-                return Err(format!(".{key}: a stage has no such key; it has name, start-from, {known}"));
+                return Err(format!(".{key}: unknown key of a stage; expected one of name, start-from, {known}"));
             }
-            key if SWITCHED_OFF.contains(&key) && value.as_str() == Some("off") => drop(laid.remove(key)),
-            key => match (laid.get_mut(key), value) {
+            key if SWITCHED_OFF.contains(&key) && value.as_str() == Some("off") => drop(overridden.remove(key)),
+            key => match (overridden.get_mut(key), value) {
                 (Some(Value::Table(under)), Value::Table(over)) if MERGED.contains(&key) => merge(under, over),
-                _ => drop(laid.insert(key.to_owned(), value.clone())),
+                _ => drop(overridden.insert(key.to_owned(), value.clone())),
             },
         }
     }
-    let config = typed(path, laid).map_err(|error| match error {
-        // The file is named once, before the stage.
+    let config = typed(path, overridden).map_err(|error| match error {
+        // The caller names the file, before the stage.
         ConfigError::Shape { reason, .. } => format!(": {reason}"),
         other => format!(": {other}"),
     })?;
@@ -59,7 +59,7 @@ fn stage(path: &Path, base: &Table, table: &Table, place: usize) -> Result<Stage
     Ok(Stage { name, start_from: head.start_from, config })
 }
 
-/// A value that is the stage's alone.
+/// A value of one of the keys that only stages have.
 fn own<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, String> {
     T::deserialize(value.clone()).map_err(|error| format!(".{key}: {}", one_line_message(&error)))
 }
@@ -73,22 +73,29 @@ fn merge(under: &mut Table, over: &Table) {
     }
 }
 
-/// What is wrong in the `stages` of `config`; what is wrong in the rest as well is said of the rest, in `flat`.
+/// The invalid values in the `stages` of `config`. Values that a stage takes from the rest of the configuration are
+/// reported there, in `flat`, and not again here.
 pub(super) fn violations(config: &TrainConfig, stages: &[Stage], flat: &Violations) -> Violations {
     let mut wrong = Violations::new();
     for (place, (table, stage)) in config.stages.iter().zip(stages).enumerate() {
         let before = place.checked_sub(1).map(|before| &stages[before]);
         let expected = match (stage.start_from, before) {
             (StartFrom::Last, _) | (StartFrom::Best, Some(_)) => None,
-            (_, None) => Some("\"last\": nothing comes before the first stage; `weights` names a file"),
+            (_, None) => Some("\"last\": there is no stage before the first one; `weights` names a file to start from"),
             (StartFrom::Ema, Some(before)) => {
-                before.config.ema.is_none().then_some("another, or a stage before it that has [ema]")
+                before.config.ema.is_none().then_some("last or best, because the stage before has no [ema]")
             }
         };
         let mut own = Violations::new();
         if let Some(expected) = expected {
             own.refuse("start-from", stage.start_from, expected);
         }
+        let (name, same) = (&stage.name, stages[..place].iter().position(|other| other.name == stage.name));
+        if let Some(other) = same {
+            own.refuse("name", format_args!("{name:?}"), format!("another name than that of stages[{other}]"));
+        }
+        let is_name = !name.trim().is_empty() && !name.contains(['/', '\\']);
+        own.expect(is_name, "name", format_args!("{name:?}"), "a text without slashes that is not empty");
         own.extend(stage.config.violations());
         own.retain(|violation| names(table, &violation.key) || flat.iter().all(|known| known != violation));
         wrong.inside(&format!("stages[{place}]"), own);
@@ -105,15 +112,15 @@ fn names(table: &Table, key: &str) -> bool {
     }
 }
 
-/// Makes what was set on the command line hold in every stage: a stage's own value gives way, but for `epochs`, which it
-/// keeps where it is less.
+/// Makes a value that was set on the command line hold in every stage: a stage's own value is removed, except `epochs`,
+/// where the smaller value holds.
 pub(super) fn override_in_stages(table: &mut Table, set: &str) {
     let Some((key, _)) = set.split_once('=') else { return };
     let parts: Vec<&str> = key.trim().split('.').collect();
-    let most = table.get("epochs").and_then(Value::as_integer);
+    let most_epochs = table.get("epochs").and_then(Value::as_integer);
     let Some(Value::Array(stages)) = table.get_mut("stages") else { return };
     for stage in stages.iter_mut().filter_map(Value::as_table_mut) {
-        match (parts.as_slice(), most) {
+        match (parts.as_slice(), most_epochs) {
             (["epochs"], Some(most)) => {
                 let own = stage.get("epochs").and_then(Value::as_integer);
                 stage.insert("epochs".into(), own.map_or(most, |own| own.min(most)).into());
@@ -176,7 +183,7 @@ schedule = { kind = 'constant' }
     }
 
     #[test]
-    fn a_stage_is_laid_over_the_rest() {
+    fn a_stage_overrides_the_rest() {
         let [first, second] = &stages(TWO, &[])[..] else { panic!("two stages") };
         assert_eq!((first.name.as_str(), first.start_from, first.config.epochs), ("region", StartFrom::Last, 20));
         let encoder = Freeze { what: Frozen::Prefix("encoder.".into()), from: 0, until: Some(5) };
@@ -186,10 +193,10 @@ schedule = { kind = 'constant' }
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
         let held = Freeze { what: Frozen::EncoderStages(2), from: 0, until: None };
         assert_eq!((second.config.freeze.len(), &second.config.freeze[1]), (2, &held));
-        // A list takes the place of the list.
+        // A list is replaced as a whole.
         let weights = [first, second].map(|stage| stage.config.auxiliary_weights.clone());
         assert_eq!(weights, [vec![0.4, 0.2, 0.1], vec![0.3]]);
-        // The optimiser keeps what the stage does not name; the loss is another one altogether.
+        // The optimiser keeps the keys that the stage does not name; the loss is replaced as a whole.
         let optimiser = &second.config.optimiser;
         assert_eq!((optimiser.kind, optimiser.lr, optimiser.weight_decay), (OptimiserKind::Lion, 1e-4, 0.1));
         let terms: Vec<_> = second.config.loss.terms().iter().map(|(_, t)| t.kind().name).collect();
@@ -200,7 +207,7 @@ schedule = { kind = 'constant' }
     }
 
     #[test]
-    fn what_is_set_on_the_command_line_holds_in_every_stage() {
+    fn a_value_of_the_command_line_holds_in_every_stage() {
         let [first, second] = &stages(TWO, &["epochs=1", "size=128", "optimiser.lr=5e-4"])[..] else { panic!() };
         for stage in [first, second] {
             assert_eq!((stage.config.epochs, stage.config.size, stage.config.optimiser.lr), (1, 128, 5e-4));
@@ -210,23 +217,27 @@ schedule = { kind = 'constant' }
     }
 
     #[test]
-    fn a_configuration_with_stages_goes_there_and_back() {
+    fn a_configuration_with_stages_survives_a_round_trip() {
         let config = load(TWO, &[]).unwrap();
         assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
         assert_eq!(load(&config.to_commented_toml(), &[]).unwrap(), config);
     }
 
     #[test]
-    fn what_is_wrong_in_a_stage_is_named() {
+    fn invalid_values_of_a_stage_are_named() {
         for (stage, says) in [
             ("seed = 3", vec!["stages[0].seed", "early-stop"]),
-            ("start-from = 'best'", vec!["stages[0].start-from", "nothing comes before"]),
+            ("start-from = 'best'", vec!["stages[0].start-from", "no stage before"]),
             ("start-from = 'first'", vec!["stages[0].start-from", "first", "last, best, ema"]),
             ("size = 100", vec!["stages[0]", "size is 100"]),
             ("optimiser = { lrr = 1 }", vec!["stages[0]", "lrr"]),
             ("ema = 'of'", vec!["stages[0]: ", "ema"]),
             ("augment = ['flip']", vec!["stages[0]: ", "expected a table with the key `kind`"]),
-            ("[[stages]]\nstart-from = 'ema'", vec!["stages[1].start-from", "a stage before it that has [ema]"]),
+            ("name = ''", vec!["stages[0].name is \"\"", "not empty"]),
+            ("name = 'a/b'", vec!["stages[0].name is \"a/b\"", "without slashes"]),
+            ("name = 'fine'\n[[stages]]\nname = 'fine'", vec!["stages[1].name is \"fine\"", "than that of stages[0]"]),
+            ("name = 'stage-2'\n[[stages]]", vec!["stages[1].name is \"stage-2\"", "than that of stages[0]"]),
+            ("[[stages]]\nstart-from = 'ema'", vec!["stages[1].start-from", "the stage before has no [ema]"]),
         ] {
             let error = load(&format!("[[stages]]\n{stage}"), &[]).unwrap_err();
             for part in says {
