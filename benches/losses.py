@@ -34,8 +34,8 @@ def by_class():
 
 LOSSES = {
     "bce + dice": lambda: 0.5 * bce(logits, target) + 0.5 * dice(logits, target),
-    "lovasz, all at once": lambda: lovasz(logits, target),
-    "lovasz, by class": by_class,
+    "lovasz, over the batch": lambda: lovasz(logits, target),
+    "lovasz, per class": by_class,
 }
 
 

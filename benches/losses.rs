@@ -1,6 +1,6 @@
-//! Losses on the CPU against segmentation_models_pytorch, and distance maps against SciPy, in one run, rounds in turn:
-//! `cargo bench --bench losses`. Both have the same logits, which are right on nine pixels of ten, and the same number of
-//! threads; times are medians. Memory is the peak of a round beyond what the process held before it, by `/proc/self`.
+//! Losses on the CPU compared with segmentation_models_pytorch, and distance maps compared with SciPy: `cargo bench --bench losses`.
+//! Rounds of both alternate in one run. Both use the same logits, of which 90 % are correct, and the same number of threads. Times
+//! are medians. Memory is the peak of a round above the memory held before it, from `/proc/self`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -15,16 +15,16 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-/// Side of the image of the losses.
+/// Side of the image for the losses in px.
 const SIZE: u32 = 1024;
-/// Side of the image of the distance maps.
+/// Side of the image for the distance maps in px.
 const LARGE: u32 = 2048;
-/// Classes of which SciPy makes maps; its time is scaled to all.
+/// Number of classes for which SciPy makes maps; its time is scaled to all classes.
 const SAMPLE: usize = 4;
-/// Timed rounds, after one to warm up.
+/// Timed rounds, after one warm-up round.
 const ROUNDS: usize = 3;
 
-/// Ellipses as large as bones, one after the other, a few overlapping.
+/// Ellipses of the size of bones in rows; a few overlap.
 fn bones(size: u32) -> HandMasks {
     let unit = f64::from(size) / 2048.0;
     let mask = |class: usize| {
@@ -33,33 +33,33 @@ fn bones(size: u32) -> HandMasks {
         let vertex = |i: usize| {
             let angle = i as f64 / 60.0 * std::f64::consts::TAU;
             let (u, v) = (across * angle.cos(), along * angle.sin());
-            let place = [x + 0.9 * u - 0.4 * v, y + 0.4 * u + 0.9 * v];
-            place.map(|v| (v * unit).round() as i32)
+            let point = [x + 0.9 * u - 0.4 * v, y + 0.4 * u + 0.9 * v];
+            point.map(|v| (v * unit).round() as i32)
         };
         RunMask::from_polygon(&(0..60).map(vertex).collect::<Vec<_>>(), size, size)
     };
     HandMasks::new((0..COUNT).map(mask).collect()).expect("29 masks of one size")
 }
 
-/// Bytes of a line of `/proc/self/status`.
+/// The value of a key of `/proc/self/status` in bytes.
 fn status(key: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = text.lines().find(|line| line.starts_with(key)).expect("a line of that name");
+    let line = text.lines().find(|line| line.starts_with(key)).expect("a line with this key");
     line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number of kB") * 1024.0
 }
 
-/// Seconds of a round, peak memory beyond what was held before, and what it found.
+/// Seconds of a round, peak memory in bytes above that held before, and its result.
 fn measured(round: impl FnOnce() -> f64) -> [f64; 3] {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: gives free memory back to the system, so that the next peak is that of this round.
+    // SAFETY: only returns free memory to the system, so that the next peak is that of this round.
     unsafe {
         libc::malloc_trim(0);
     }
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
-    let held = status("VmRSS");
+    let before = status("VmRSS");
     let started = Instant::now();
     let value = round();
-    [started.elapsed().as_secs_f64(), status("VmHWM") - held, value]
+    [started.elapsed().as_secs_f64(), status("VmHWM") - before, value]
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -68,8 +68,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Ours and the reference's rounds in turn; the medians of seconds and bytes of both, and the last values.
-fn in_turn(mut ours: impl FnMut() -> [f64; 3], mut theirs: impl FnMut() -> [f64; 3]) -> [[f64; 3]; 2] {
+/// Alternates rounds of carpus and of the reference, and returns the medians of seconds, bytes and results of each.
+fn alternating(mut ours: impl FnMut() -> [f64; 3], mut theirs: impl FnMut() -> [f64; 3]) -> [[f64; 3]; 2] {
     let rounds: Vec<[[f64; 3]; 2]> = (0..=ROUNDS).map(|_| [ours(), theirs()]).skip(1).collect();
     [0, 1].map(|who| [0, 1, 2].map(|what| median(rounds.iter().map(|round| round[who][what]))))
 }
@@ -104,11 +104,11 @@ fn main() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|e| panic!("{}: {e}; `make venv-dev` makes it", interpreter.display()));
+        .unwrap_or_else(|e| panic!("{}: {e}; `make venv-dev` creates it", interpreter.display()));
     let mut requests = child.stdin.take().expect("piped");
     let mut answers = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut python = |name: &str| {
-        writeln!(requests, "{name}").expect("Python listens");
+        writeln!(requests, "{name}").expect("Python reads requests");
         let line = answers.next().expect("an answer").expect("text");
         let answer: Value = serde_json::from_str(&line).expect("JSON");
         ["seconds", "bytes", "value"].map(|key| answer[key].as_f64().expect("a number"))
@@ -118,8 +118,8 @@ fn main() {
     println!("{:<28} {:>10} {:>10} {:>7} {:>10} {:>10} {:>7}", "", "carpus", "SMP", "ratio", "carpus", "SMP", "ratio");
     for (name, loss) in [
         ("bce + dice", r#"{"bce": 0.5, "dice": 0.5}"#),
-        ("lovasz, by class", r#"{"lovasz": 1}"#),
-        ("lovasz, all at once", r#"{"lovasz": {"weight": 1, "over": "batch"}}"#),
+        ("lovasz, per class", r#"{"lovasz": 1}"#),
+        ("lovasz, over the batch", r#"{"lovasz": {"weight": 1, "over": "batch"}}"#),
     ] {
         let mix: LossMix = serde_json::from_str(loss).expect("a mix");
         let ours = || {
@@ -130,7 +130,7 @@ fn main() {
                 loss.double_value(&[])
             })
         };
-        let [ours, theirs] = in_turn(ours, || python(name));
+        let [ours, theirs] = alternating(ours, || python(name));
         assert!((ours[2] - theirs[2]).abs() <= 1e-3 * theirs[2], "{name}: {} and {}", ours[2], theirs[2]);
         let times = format!("{:>7.0} ms {:>7.0} ms {:>7.2}", ours[0] * 1e3, theirs[0] * 1e3, ours[0] / theirs[0]);
         println!(
@@ -142,10 +142,10 @@ fn main() {
     }
 
     println!(
-        "\nsigned distance maps of {COUNT} classes at {LARGE}x{LARGE} from label words, SciPy on {SAMPLE} of them"
+        "\nsigned distance maps of {COUNT} classes at {LARGE}x{LARGE} from label words; SciPy: {SAMPLE} classes, scaled"
     );
     for (name, band) in [("exact everywhere", None), ("band of 20 px", Some(20.0))] {
-        // Each thread fills one plane after the other, as a loss does; the sum over each stands for what it does with it.
+        // Each thread fills one map after the other, as a loss does; reading a pixel of each keeps the compiler from removing it.
         let round = || {
             let masks = large.masks(COUNT);
             let pixels = (LARGE * LARGE) as usize;
@@ -162,13 +162,13 @@ fn main() {
             sums.iter().sum()
         };
         let scale = COUNT as f64 / SAMPLE as f64;
-        let [ours, theirs] = in_turn(|| measured(round), || python("distances"));
+        let [ours, theirs] = alternating(|| measured(round), || python("distances"));
         let (seconds, theirs) = (ours[0], theirs[0] * scale);
         println!("{name:<28} {:>7.0} ms {:>7.0} ms {:>7.3}", seconds * 1e3, theirs * 1e3, seconds / theirs);
     }
-    let kept: usize = large.masks(COUNT).iter().map(|mask| SignedDistance::new(mask).bytes()).sum();
+    let compact: usize = large.masks(COUNT).iter().map(|mask| SignedDistance::new(mask).bytes()).sum();
     let dense = COUNT as f64 * f64::from(LARGE * LARGE) * 4.0;
-    println!("kept of all maps: {:.1} MB, dense {:.0} MB", kept as f64 / 1e6, dense / 1e6);
+    println!("memory of all maps: {:.1} MB, as dense arrays {:.0} MB", compact as f64 / 1e6, dense / 1e6);
     drop(requests);
-    child.wait().expect("Python ends");
+    child.wait().expect("Python exits");
 }

@@ -1,8 +1,8 @@
-//! Masks on runs against the usual numpy and OpenCV code, both timed in this run: `cargo bench --bench masks`.
+//! Run-length masks compared with the usual numpy and OpenCV code, both timed in the same run: `cargo bench --bench masks`.
 //!
-//! Bone-like outlines with the mean areas of real bones stand in for annotations and predictions. Python
-//! (`benches/masks.py`, run by `.venv`) works on the first images of the same data and its time is scaled by
-//! the number of images. Both report their best round; results are compared before times are.
+//! The data are synthetic outlines with the mean areas of real bones. Python (`benches/masks.py`, run with `.venv`) processes the
+//! first images of the same data, and its time is scaled to the number of images. Each time is that of the best round. The results
+//! of both must agree.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,15 +16,15 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde_json::json;
 
-/// Side of an image.
+/// Side of an image in px.
 const SIZE: u32 = 2048;
-/// Images of a submission.
+/// Number of images of a submission.
 const IMAGES: usize = 288;
-/// Images that Python works on.
+/// Number of images that Python processes.
 const SAMPLE: usize = 6;
-/// Submissions that vote.
+/// Number of submissions in the vote.
 const FILES: usize = 5;
-/// Timed rounds, of which the best counts.
+/// Timed rounds; the best is reported.
 const ROUNDS: usize = 5;
 
 /// Mean areas of real bones in px at 2048², in channel order.
@@ -35,12 +35,12 @@ const AREAS: [f64; COUNT] = [
 ];
 /// Channels of the wrist bones, which are round; the others are long.
 const CARPALS: std::ops::Range<usize> = 19..27;
-/// Channels of radius and ulna, whose outlines are always dense.
+/// Channels of Radius and Ulna, whose outlines are always dense.
 const FOREARM: std::ops::Range<usize> = 27..29;
 
 type PhantomHand = Vec<Vec<[i32; 2]>>;
 
-/// Where and how large the bones of one hand are, and how bumpy.
+/// Position, size and shape of the bones of one hand.
 struct Anatomy {
     bones: Vec<[f64; 6]>,
 }
@@ -57,7 +57,7 @@ impl Anatomy {
         Anatomy { bones: bones.collect() }
     }
 
-    /// Outlines, `dense` ones with a vertex at each border pixel; `noise` moves vertices along their radius.
+    /// Outlines of all bones: with `dense` one vertex per border pixel, else 40 vertices. `noise` in px shifts the vertices.
     fn outlines(&self, dense: bool, noise: f64, rng: &mut ChaCha8Rng) -> PhantomHand {
         let outline = |(class, bone): (usize, &[f64; 6])| {
             let [x, y, major, minor, lean, phase] = *bone;
@@ -67,9 +67,9 @@ impl Anatomy {
                 let bumps = 1.0 + 0.06 * (2.0 * angle + phase).sin() + 0.05 * (3.0 * angle - phase).sin();
                 let along = bumps * major * angle.sin() + noise * rng.random_range(-1.0..=1.0);
                 let across = bumps * minor * angle.cos() + noise * rng.random_range(-1.0..=1.0);
-                let place =
+                let point =
                     [x + across * lean.cos() - along * lean.sin(), y + across * lean.sin() + along * lean.cos()];
-                place.map(|v| v.round() as i32)
+                point.map(|v| v.round() as i32)
             };
             let mut points: Vec<[i32; 2]> = (0..vertices).map(vertex).collect();
             points.dedup();
@@ -83,7 +83,7 @@ fn rasterised(hand: &PhantomHand) -> Vec<RunMask> {
     hand.iter().map(|points| RunMask::from_polygon(points, SIZE, SIZE)).collect()
 }
 
-/// Shortest time of a round in seconds, and the result of the last.
+/// Shortest time of a round in seconds, and the result of the last round.
 fn best<T>(mut round: impl FnMut() -> T) -> (f64, T) {
     let mut timed = || {
         let started = Instant::now();
@@ -108,12 +108,12 @@ fn python(cases: &serde_json::Value) -> serde_json::Value {
         .arg(&file)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
-        .unwrap_or_else(|e| panic!("{}: {e}; `make venv-dev` makes it", interpreter.display()));
+        .unwrap_or_else(|e| panic!("{}: {e}; `make venv-dev` creates it", interpreter.display()));
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     serde_json::from_slice(&out.stdout).expect("JSON from the script")
 }
 
-/// One line of the table, times of all images in seconds.
+/// Prints one line of the table; times are for all images in seconds.
 fn line(what: &str, rust: f64, python: f64) {
     println!("{what:<42} {:>8.1} ms {:>12.0} ms {:>8.0}x", rust * 1e3, python * 1e3, python / rust);
 }
@@ -139,7 +139,7 @@ fn main() {
     let reference = python(&json!({"size": SIZE, "files": sample, "hands": hands}));
     let scaled = |seconds: &serde_json::Value| seconds.as_f64().expect("seconds") * IMAGES as f64;
 
-    let decode = |text: &String| rle::decode(text, SIZE, SIZE).expect("text of a mask");
+    let decode = |text: &String| rle::decode(text, SIZE, SIZE).expect("a valid mask");
     let (decoding, decoded) = best(|| {
         let file = |file: &Vec<Vec<String>>| file.iter().map(|i| i.iter().map(decode).collect()).collect();
         files.iter().map(file).collect::<Vec<Vec<Vec<RunMask>>>>()
@@ -154,7 +154,7 @@ fn main() {
     let (encoding, encoded) =
         best(|| voted.iter().map(|image| image.iter().map(rle::encode).collect()).collect::<Vec<Vec<String>>>());
     let expected: Vec<Vec<String>> = serde_json::from_value(reference["voted"].clone()).expect("texts");
-    assert_eq!(encoded[..SAMPLE], expected, "both vote alike");
+    assert_eq!(encoded[..SAMPLE], expected, "the votes agree");
     let (threaded, _) = best(|| {
         let image = |image: usize| {
             let class = |class: usize| {
@@ -167,10 +167,10 @@ fn main() {
     });
 
     println!(
-        "{IMAGES} images x {COUNT} masks at {SIZE}x{SIZE}; {} runs a mask; one thread, best of {ROUNDS} rounds;",
+        "{IMAGES} images x {COUNT} masks at {SIZE}x{SIZE}; {} runs per mask; one thread, best of {ROUNDS} rounds;",
         { runs / (FILES * IMAGES * COUNT) }
     );
-    println!("Python on {SAMPLE} of the images, best image times {IMAGES}.\n");
+    println!("Python: {SAMPLE} of the images, time of the best image times {IMAGES}.\n");
     println!("{:<42} {:>11} {:>15} {:>9}", "", "carpus", "Python", "ratio");
     let steps = ["decode", "vote", "encode"].map(|step| scaled(&reference["seconds"][step]));
     line(&format!("RLE decode, {FILES} files"), decoding, steps[0]);
@@ -190,11 +190,11 @@ fn main() {
             hands.iter().map(|hand| hand.iter().map(bone).collect()).collect::<Vec<Vec<[f64; 3]>>>()
         });
         let expected: Vec<Vec<[f64; 3]>> =
-            serde_json::from_value(reference["hands"][name]["measured"].clone()).expect("measures");
-        // Centroids come through decimal text, which may cost the last digit.
+            serde_json::from_value(reference["hands"][name]["measured"].clone()).expect("measurements");
+        // Centroids are exchanged as decimal text, which may lose the last digit.
         let pairs = measured.iter().flatten().flatten().zip(expected.iter().flatten().flatten());
         assert!(pairs.clone().count() == SAMPLE * COUNT * 3);
-        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()), "both measure alike");
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()), "the measurements agree");
         line(&format!("polygon, area, centroid: {kind}"), seconds, scaled(&reference["hands"][name]["seconds"]));
     }
 

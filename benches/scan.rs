@@ -1,5 +1,5 @@
-//! Images a second of a whole scan against only decoding the same PNGs with the same threads, on synthetic
-//! hands of 2048 x 2048. Run by `make bench`; `cargo bench --bench scan -- FOLDER` measures on a data folder as it is.
+//! Images per second of a complete scan, compared with only decoding the same PNG files with the same threads, on synthetic hands of
+//! 2048 x 2048 px. Run by `make bench`; `cargo bench --bench scan -- FOLDER` uses the data in FOLDER.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,15 +23,15 @@ fn main() {
         PhantomSettings { patients: 400, test_patients: 0, size: 2048, seed: 7, defects: false, jobs: 0, force: false };
     phantom::generate(&settings, &data, &Silent).expect("phantom data");
     let paths = paths(&data);
-    measure("as the phantom writes them (compressed for speed)", &data, &paths);
-    // What other programs write by default; it takes longer to decode.
+    measure("as carpus phantom writes them (fast compression)", &data, &paths);
+    // The default compression of other programs, which takes longer to decode.
     paths.par_iter().for_each(|path| {
         let (grey, _) = image::decode(&std::fs::read(path).expect("a PNG")).expect("a PNG just written");
         let file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
         let encoder = PngEncoder::new_with_quality(file, CompressionType::Level(6), FilterType::Adaptive);
         grey.into_eight_bit().write_with_encoder(encoder).expect("a PNG");
     });
-    measure("as zlib level 6 with adaptive filters", &data, &paths);
+    measure("zlib level 6 with adaptive filters", &data, &paths);
 }
 
 fn paths(data: &Path) -> Vec<PathBuf> {
@@ -40,16 +40,16 @@ fn paths(data: &Path) -> Vec<PathBuf> {
     dataset.images().iter().map(|e| data.join(&e.image)).collect()
 }
 
-/// Prints both rates and their ratio.
+/// Prints the rates of decoding and scanning, and their ratio.
 fn measure(what: &str, data: &Path, paths: &[impl AsRef<Path> + Sync]) {
-    // The first pass warms the page cache for both.
+    // Reads all files once, so that both find them in the page cache.
     decode(paths);
     let mut best = [f64::MAX; 2];
     for _ in 0..5 {
         best[0] = best[0].min(decode(paths));
         let out = tempfile::tempdir().expect("a temporary folder");
         let started = Instant::now();
-        // Listing the files is part of the work.
+        // The time includes listing the files.
         let dataset = Dataset::open(data).expect("a data folder");
         scan(&dataset, out.path(), &ScanSettings::default(), &Silent).expect("a scan");
         best[1] = best[1].min(started.elapsed().as_secs_f64());

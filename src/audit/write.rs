@@ -100,7 +100,7 @@ pub fn write(
             written.failed = pictures.failed;
             written.left_out = findings.iter().zip(wanted).filter(|(f, wanted)| f.image.is_some() && !wanted).count();
         }
-        write_table(new, &written.rows, true)?;
+        write_table(new, &written.rows)?;
         Ok(written)
     })
 }

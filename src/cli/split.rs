@@ -134,7 +134,7 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
         Some(sample_weights(&Keys::new(&hands, settings.quantiles)?, &args.sample_weights)?)
     };
     let mut warnings = made.warnings;
-    warnings.extend(weights.iter().flat_map(|(_, w)| w.iter().cloned()));
+    warnings.extend(weights.iter().flat_map(|made| made.warnings.iter().cloned()));
     for warning in &warnings {
         ui.warn(warning);
     }
@@ -142,8 +142,8 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
     write_csv(&args.out.with_extension("csv"), &made.folds)?;
     write_parquet(&args.out.with_extension("parquet"), &made.folds)?;
     made.balance.write(&balance_path, &balance_path.with_extension("json"))?;
-    if let Some((weights, _)) = &weights {
-        write_weights(&weights_path, weights)?;
+    if let Some(made) = &weights {
+        write_weights(&weights_path, &made.weights)?;
     }
     let usual_path = named_after(&args.out, "weights");
     if weights.is_none() || usual_path != weights_path {

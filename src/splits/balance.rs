@@ -1,4 +1,4 @@
-//! How evenly strata lie in folds.
+//! Balance of the strata over the folds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::strata::{Bin, StrataKey};
 use crate::artefact::write_atomically;
 use crate::tables::{ColumnValue, TableError, texts};
 
-/// Name of the rows that count whole strata.
+/// Key of the rows for strata (all keys together).
 pub const STRATUM: &str = "stratum";
 
 /// Size of a fold.
@@ -18,79 +18,79 @@ pub const STRATUM: &str = "stratum";
 pub struct FoldSize {
     /// Number of the fold.
     pub fold: usize,
-    /// Images held out in it.
+    /// Number of images held out in it.
     pub images: usize,
-    /// Patients held out in it.
-    pub patients: usize,
-    /// Share of all images.
-    pub share: f64,
-}
-
-/// One value of one key (or one stratum) in the folds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BalanceRow {
-    /// The key's name, or `stratum` for the keys together.
-    pub key: String,
-    /// The value.
-    pub value: String,
-    /// Images with it.
-    pub images: usize,
-    /// Patients with at least one such image.
+    /// Number of patients held out in it.
     pub patients: usize,
     /// Share of all images, 0 to 1.
     pub share: f64,
-    /// Images with it, a fold.
+}
+
+/// Balance of one value of a key, or of one stratum.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BalanceRow {
+    /// Name of the key, or `stratum` for all keys together.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// Number of images with this value.
+    pub images: usize,
+    /// Number of patients with at least one such image.
+    pub patients: usize,
+    /// Share of all images, 0 to 1.
+    pub share: f64,
+    /// Number of images with this value, per fold.
     pub fold_images: Vec<usize>,
-    /// Share of the fold's images, a fold; 0 in a fold with no image.
+    /// Share of the fold's images, per fold; 0 in a fold without images.
     pub fold_shares: Vec<f64>,
-    /// The largest distance of a fold's share from the overall share.
+    /// Largest difference between a fold's share and the overall share.
     pub worst_deviation: f64,
 }
 
 /// The balance of a split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Balance {
-    /// Folds and their sizes.
+    /// Sizes of the folds.
     pub folds: Vec<FoldSize>,
     /// Strata first, then the values of each key; sorted by value.
     pub rows: Vec<BalanceRow>,
-    /// Largest deviation of any stratum's share in any fold.
+    /// Largest difference between a stratum's share in a fold and its overall share.
     pub worst_deviation: f64,
     /// The bins of numeric keys, by key.
     pub bins: BTreeMap<String, Vec<Bin>>,
 }
 
 impl Balance {
-    /// Counts what the folds hold. `dealt` has the columns of a fold table, and those of the `keys`.
+    /// Counts images and patients per fold. `assigned` has the columns of a fold table and those of the `keys`.
     ///
     /// # Errors
     /// A column is missing.
-    pub fn new(dealt: &DataFrame, keys: &[StrataKey], folds: usize) -> PolarsResult<Balance> {
+    pub fn new(assigned: &DataFrame, keys: &[StrataKey], folds: usize) -> PolarsResult<Balance> {
         let counts = [len().alias("images"), col("patient_id").n_unique().alias("patients")];
         let share = |part: u32, whole: usize| f64::from(part) / whole.max(1) as f64;
 
-        let held = dealt.clone().lazy().group_by([col("fold")]).agg(&counts);
+        let held_out = assigned.clone().lazy().group_by([col("fold")]).agg(&counts);
         let sizes = df!("fold" => (0..folds as u32).collect::<Vec<_>>())?.lazy();
-        let sizes = sizes.left_join(held, col("fold"), col("fold")).sort(["fold"], SortMultipleOptions::default());
+        let sizes = sizes.left_join(held_out, col("fold"), col("fold")).sort(["fold"], SortMultipleOptions::default());
         let sizes = sizes.fill_null(lit(0)).collect()?;
         let (images, patients) = (u32::values(sizes.column("images")?)?, u32::values(sizes.column("patients")?)?);
         let size = |(fold, (images, patients)): (usize, (u32, u32))| FoldSize {
             fold,
             images: images as usize,
             patients: patients as usize,
-            share: share(images, dealt.height()),
+            share: share(images, assigned.height()),
         };
         let sizes: Vec<FoldSize> = images.into_iter().zip(patients).enumerate().map(size).collect();
 
         let in_folds = (0..folds).map(|fold| col("fold").eq(lit(fold as u32)).sum().alias(fold.to_string()));
         let counts: Vec<Expr> = counts.into_iter().chain(in_folds).collect();
         let by_value = |key: &str, label: &Expr| -> PolarsResult<Vec<BalanceRow>> {
-            let values = dealt.clone().lazy().group_by([label.clone().alias("value")]).agg(&counts);
+            let values = assigned.clone().lazy().group_by([label.clone().alias("value")]).agg(&counts);
             let values = values.sort(["value"], SortMultipleOptions::default()).collect()?;
             let counts = values.columns()[1..].iter().map(u32::values).collect::<PolarsResult<Vec<_>>>()?;
             let row = |(at, value): (usize, String)| {
                 let in_folds = || counts[2..].iter().map(|column| column[at]);
-                let overall = share(counts[0][at], dealt.height());
+                let overall = share(counts[0][at], assigned.height());
                 let fold_shares: Vec<f64> = in_folds().zip(&sizes).map(|(n, size)| share(n, size.images)).collect();
                 BalanceRow {
                     key: key.to_owned(),
@@ -116,9 +116,9 @@ impl Balance {
         Ok(Balance { folds: sizes, rows, worst_deviation, bins })
     }
 
-    /// Header and cells as a table: strata and values down, folds across; shares from 0 to 1. Its first row, of
-    /// key `all`, has the folds' sizes.
-    pub fn to_cells(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    /// Header and cells of a table with one row per stratum or value and two columns per fold; shares are from 0 to 1. The first
+    /// row, with the key `all`, has the sizes of the folds.
+    fn to_cells(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let mut header: Vec<String> = ["key", "value", "images", "patients", "share"].map(str::to_owned).into();
         for size in &self.folds {
             header.push(format!("fold_{}_images", size.fold));
@@ -152,7 +152,10 @@ impl Balance {
         (header, std::iter::once(first).chain(rows).collect())
     }
 
-    /// Writes the table as CSV and the whole as JSON, each by rename.
+    /// Writes the balance as a CSV table and as JSON, each atomically.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn write(&self, csv_path: &Path, json_path: &Path) -> Result<(), TableError> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_and_the_worst_deviation() {
+    fn shares_and_worst_deviation() {
         let rows = [row("a", "1", "F", 0), row("b", "1", "M", 0), row("c", "2", "F", 1), row("d", "2", "F", 1)];
         let balance = balance(&rows);
         assert_eq!(balance.folds.iter().map(|f| (f.images, f.patients)).collect::<Vec<_>>(), [(2, 1), (2, 1)]);
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_with_no_image_has_share_zero() {
+    fn a_fold_without_images_has_share_zero() {
         let balance = balance(&[row("a", "1", "F", 0)]);
         assert_eq!(balance.rows[0].fold_shares, [1.0, 0.0]);
         assert_eq!(balance.worst_deviation, 1.0);

@@ -1,4 +1,4 @@
-//! A patient must be in one fold only: two hands of a person are nearly mirror images.
+//! A patient must be in one fold only, as the two hands of a person are nearly mirror images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use polars::prelude::*;
 use super::SplitError;
 use crate::tables::{FoldRow, ImageRow, TableRow, filtered, texts};
 
-/// Refuses folds that hold a patient or an image twice.
+/// Checks that no patient is in two folds and no image has two rows.
 ///
-/// The patient is that of the images table, which knows better than a fold table edited by hand; an image that the table
-/// does not have counts for the patient its fold row names. A row whose patient disagrees with the images table is
-/// an error as well.
+/// For an image that is not in `images`, the patient of its fold row is used.
 ///
 /// # Errors
-/// Those three.
+/// - A patient is in several folds.
+/// - An image has several rows.
+/// - The patient of a row differs from that of the images table.
 pub fn check_leakage(folds: &[FoldRow], images: &[ImageRow]) -> Result<(), SplitError> {
     let images = df!(
         "image_id" => images.iter().map(|i| i.image_id.as_str()).collect::<Vec<_>>(),
@@ -28,8 +28,8 @@ pub fn check_leakage(folds: &[FoldRow], images: &[ImageRow]) -> Result<(), Split
     let n_folds = col("fold").n_unique().over([col("patient_id")])?.alias("n_folds");
     let rows = rows.with_columns([n_rows, n_folds]).collect()?;
 
-    let twice = FoldRow::from_frame(&filtered(&rows, col("n_rows").gt(lit(1)))?)?;
-    if let Some(row) = twice.into_iter().next() {
+    let repeated = FoldRow::from_frame(&filtered(&rows, col("n_rows").gt(lit(1)))?)?;
+    if let Some(row) = repeated.into_iter().next() {
         return Err(SplitError::DuplicateImage { image_id: row.image_id });
     }
     let wrong = filtered(&rows, col("in_images").neq(col("patient_id")))?;
@@ -44,13 +44,13 @@ pub fn check_leakage(folds: &[FoldRow], images: &[ImageRow]) -> Result<(), Split
     if patients.is_empty() { Ok(()) } else { Err(SplitError::Leakage { patients }) }
 }
 
-/// Image files that are the same byte for byte though their patients, and with them their folds, differ: one line each.
-pub(super) fn identical_images(dealt: &DataFrame) -> PolarsResult<Vec<String>> {
+/// A warning for each pair of byte-identical image files of different patients in different folds.
+pub(super) fn identical_images(assigned: &DataFrame) -> PolarsResult<Vec<String>> {
     let first = |value: Expr| value.first().over([col("sha256")]);
     let fold = || col("fold").cast(DataType::String);
     let image = col("image_id") + lit(" (patient ") + col("patient_id") + lit(", fold ") + fold() + lit(")");
     let line = lit("images ") + first(image.clone())? + lit(" and ") + image + lit(" are the same file; exclude one");
-    let lines = dealt.clone().lazy().filter(col("sha256").is_not_null());
+    let lines = assigned.clone().lazy().filter(col("sha256").is_not_null());
     let lines = lines.select([line.alias("line"), col("fold").neq(first(col("fold"))?).alias("is_other")]);
     let lines = texts(&lines.filter(col("is_other")).collect()?, "line")?;
     Ok(lines.into_iter().flatten().collect())
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_patients() {
+    fn patients_in_two_folds_are_named() {
         let images = [image("a", "001"), image("b", "001"), image("c", "002")];
         assert!(check_leakage(&[row("a", "001", 0), row("b", "001", 0), row("c", "002", 1)], &images).is_ok());
         let error = check_leakage(&[row("a", "001", 0), row("b", "001", 1), row("c", "002", 1)], &images).unwrap_err();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_images_table_knows_the_patient() {
+    fn patients_are_compared_with_the_images_table() {
         let images = [image("a", "001"), image("b", "001")];
         let error = check_leakage(&[row("a", "001", 0), row("b", "009", 1)], &images).unwrap_err();
         assert!(matches!(error, SplitError::Patient { .. }), "{error}");

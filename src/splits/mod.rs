@@ -1,5 +1,5 @@
-//! Folds: which images are held out together. Patients stay whole, strata stay in proportion, and the
-//! assignment is scikit-learn's for the same input, so that folds made elsewhere can be made again here.
+//! Assignment of images to folds. All images of a patient are in one fold, and strata are in proportion. The assignment is the same
+//! as scikit-learn's for the same input, so that folds made with scikit-learn can be reproduced.
 
 mod balance;
 mod group;
@@ -16,7 +16,7 @@ pub use leakage::check_leakage;
 pub use numpy_random::RandomState;
 pub use strata::{Bin, JOINT, Keys, MISSING, StrataKey, stratum};
 pub use stratified_group::stratified_group_k_fold;
-pub use weights::{ImageWeight, WeightRule, read_weights, sample_weights, write_weights};
+pub use weights::{ImageWeight, SampleWeights, WeightRule, read_weights, sample_weights, write_weights};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -30,74 +30,80 @@ use crate::wording::counted;
 closed_enum! {
     /// How patients are assigned to folds.
     pub enum Method ("method") {
-        /// `StratifiedGroupKFold`: strata in proportion.
+        /// `StratifiedGroupKFold`: folds with proportional strata.
         StratifiedGroup = "stratified-group",
-        /// `GroupKFold`: folds of equal numbers of images.
+        /// `GroupKFold`: folds with equal numbers of images.
         Group = "group",
-        /// `GroupKFold(shuffle=True)`: shuffled, folds of equal numbers of patients.
+        /// `GroupKFold(shuffle=True)`: patients in random order, folds with equal numbers of patients.
         RandomGroup = "random-group",
     }
 }
 
-/// How to split.
+/// Settings of a split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitSettings {
-    /// How patients are dealt.
+    /// How patients are assigned to folds.
     pub method: Method,
-    /// Columns that make a stratum; the methods without strata only report their balance.
+    /// Columns that form the strata; methods without strata only report their balance.
     pub by: Vec<String>,
     /// Number of folds, at least 2.
     pub folds: usize,
-    /// Seed of the shuffle (`random_state`); `None` does not shuffle.
+    /// Seed of the shuffle (`random_state`); `None` for no shuffle.
     pub seed: Option<u32>,
-    /// Bins of a numeric key.
+    /// Number of bins of a numeric key.
     pub quantiles: usize,
 }
 
-/// Folds of images and what to know about them.
+/// Folds of images with their balance and warnings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
-    /// One row an image, in the images' order.
+    /// One row per image, in the order of the images.
     pub folds: Vec<FoldRow>,
-    /// How evenly the strata lie.
+    /// Balance of the strata over the folds.
     pub balance: Balance,
-    /// Missing values, thin strata, empty folds, identical files.
+    /// Warnings of missing values, keys with one value, small strata, empty folds and identical files.
     pub warnings: Vec<String>,
 }
 
-/// Folds that cannot be made or must not be used.
+/// Folds that cannot be made or used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SplitError {
-    #[error("{folds} folds: at least 2 are needed")]
+    #[error("{folds} folds; expected at least 2")]
     TooFewFolds { folds: usize },
-    #[error("no image to split; see `subset` in the images table and what the corrections exclude")]
+    #[error("no image to split; check the column `subset` of the images table and the exclusions in the corrections")]
     NoImages,
-    #[error("{folds} folds need at least as many patients; there are {patients}. Ask for fewer folds")]
+    #[error("{folds} folds need at least {folds} patients, but there are {patients}; use fewer folds")]
     TooFewPatients { folds: usize, patients: usize },
     #[error(
-        "each of the {strata} strata has fewer than {folds} images (the largest {largest}); use fewer keys, fewer \
+        "each of the {strata} strata has fewer than {folds} images (the largest has {largest}); use fewer keys, fewer \
          quantiles or fewer folds"
     )]
     ThinStrata { strata: usize, folds: usize, largest: usize },
-    #[error("random-group shuffles by its nature; give a seed, or use the method `group`")]
+    #[error("the method `random-group` needs a shuffle; give a seed, or use the method `group`")]
     SeedNeeded,
-    #[error("{quantiles} quantiles: at least 2 are needed to tell numbers apart")]
+    #[error("{quantiles} quantiles; expected at least 2")]
     Quantiles { quantiles: usize },
-    #[error("no table has a column `{key}`; columns: {}", available.join(", "))]
+    #[error("unknown column `{key}`; expected one of {}", available.join(", "))]
     UnknownKey { key: String, available: Vec<&'static str> },
     #[error("tables: {0}")]
     TableRow(#[from] PolarsError),
-    #[error("image {image_id} has two rows")]
+    #[error("image {image_id} has more than one row in the fold table")]
     DuplicateImage { image_id: String },
-    #[error("image {image_id} belongs to patient {in_images}, its fold row says {in_folds}")]
+    #[error("image {image_id} belongs to patient {in_images}, but its row in the fold table has patient {in_folds}")]
     Patient { image_id: String, in_folds: String, in_images: String },
     #[error("{} in more than one fold: {}. Make the folds again with `carpus split`", counted(patients.len(), "patient", "patients"), leaks(patients))]
     Leakage { patients: BTreeMap<String, BTreeSet<u32>> },
-    #[error("weight {text:?}: expected KEY=NUMBER (a true/false column) or KEY:VALUE=NUMBER, the number above 0")]
+    #[error(
+        "weight {text:?}: expected KEY=NUMBER (for a true/false column) or KEY:VALUE=NUMBER, with a number above 0"
+    )]
     WeightRule { text: String },
-    #[error("weight of `{key}`: the column is not true/false; say for which value: {key}:VALUE=NUMBER")]
+    #[error("weight of `{key}`: the column is not true/false; give the value: {key}:VALUE=NUMBER")]
     WeightValue { key: String },
+    #[error(
+        "the weights of image {image_id} multiply to {weight}; expected a finite number above 0. Use weights nearer to 1"
+    )]
+    WeightProduct { image_id: String, weight: f64 },
     #[error("{path} line {line}: {reason}")]
     WeightFile { path: PathBuf, line: u64, reason: String },
 }
@@ -117,10 +123,13 @@ fn leaks(patients: &BTreeMap<String, BTreeSet<u32>>) -> String {
     lines.join("; ")
 }
 
-/// Deals `hands` to folds, patients whole: images with the columns of their patients, in the order of the images table.
+/// Assigns images to folds, all images of a patient to the same one. `hands` are the images with the columns of their patients, in
+/// the order of the images table.
 ///
 /// # Errors
-/// The settings do not fit the images, a key is not a column, or an image has two rows.
+/// - There are too few folds, images, patients or quantiles, or only strata smaller than the number of folds.
+/// - The method needs a seed.
+/// - A key is not a column, or an image has several rows.
 pub fn split(hands: &DataFrame, settings: &SplitSettings) -> Result<Split, SplitError> {
     if settings.folds < 2 {
         return Err(SplitError::TooFewFolds { folds: settings.folds });
@@ -131,9 +140,9 @@ pub fn split(hands: &DataFrame, settings: &SplitSettings) -> Result<Split, Split
     let keys = Keys::new(hands, settings.quantiles)?;
     let keys = settings.by.iter().map(|k| keys.key(k)).collect::<Result<Vec<_>, _>>()?;
     let stratum = stratum(keys.iter().map(|key| key.label.clone()));
-    let mut dealt = hands.clone().lazy().with_column(stratum.alias(STRATUM)).collect()?;
+    let mut assigned = hands.clone().lazy().with_column(stratum.alias(STRATUM)).collect()?;
 
-    let (groups, n_patients) = codes(&dealt, "patient_id")?;
+    let (groups, n_patients) = codes(&assigned, "patient_id")?;
     if n_patients < settings.folds {
         return Err(SplitError::TooFewPatients { folds: settings.folds, patients: n_patients });
     }
@@ -144,8 +153,8 @@ pub fn split(hands: &DataFrame, settings: &SplitSettings) -> Result<Split, Split
             shuffled_group_k_fold(n_patients, settings.folds, seed)
         }
         Method::StratifiedGroup => {
-            let (classes, n_strata) = codes(&dealt, STRATUM)?;
-            let sizes = dealt.clone().lazy().group_by([col(STRATUM)]).agg([len().alias("images")]).collect()?;
+            let (classes, n_strata) = codes(&assigned, STRATUM)?;
+            let sizes = assigned.clone().lazy().group_by([col(STRATUM)]).agg([len().alias("images")]).collect()?;
             let largest = u32::values(sizes.column("images")?)?.into_iter().max().unwrap_or(0) as usize;
             if largest < settings.folds {
                 return Err(SplitError::ThinStrata { strata: n_strata, folds: settings.folds, largest });
@@ -154,40 +163,48 @@ pub fn split(hands: &DataFrame, settings: &SplitSettings) -> Result<Split, Split
         }
     };
     let folds: Vec<u32> = groups.iter().map(|group| fold_of_group[*group] as u32).collect();
-    dealt.with_column(Column::new("fold".into(), folds))?;
-    let folds = FoldRow::from_frame(&dealt)?;
+    assigned.with_column(Column::new("fold".into(), folds))?;
+    let folds = FoldRow::from_frame(&assigned)?;
     check_leakage(&folds, &[])?;
-    let balance = Balance::new(&dealt, &keys, settings.folds)?;
-    let warnings = warnings(&dealt, &keys, &balance)?;
+    let balance = Balance::new(&assigned, &keys, settings.folds)?;
+    let warnings = warnings(&assigned, &keys, &balance)?;
     Ok(Split { folds, balance, warnings })
 }
 
-/// Each value's place among the sorted distinct values of a column, as `np.unique` gives it (UTF-8 sorts as code points do), and
-/// how many those are.
+/// For each row the index of its value among the sorted distinct values of a column, as `np.unique` returns it (UTF-8 sorts like
+/// code points), and the number of distinct values.
 fn codes(frame: &DataFrame, column: &str) -> PolarsResult<(Vec<usize>, usize)> {
-    let place = col(column).rank(RankOptions { method: RankMethod::Dense, descending: false }, None) - lit(1);
-    let places = u32::values(frame.clone().lazy().select([place]).collect()?.column(column)?)?;
-    let codes: Vec<usize> = places.into_iter().map(|place| place as usize).collect();
+    let rank = col(column).rank(RankOptions { method: RankMethod::Dense, descending: false }, None) - lit(1);
+    let ranks = u32::values(frame.clone().lazy().select([rank]).collect()?.column(column)?)?;
+    let codes: Vec<usize> = ranks.into_iter().map(|rank| rank as usize).collect();
     let n = codes.iter().max().map_or(0, |last| last + 1);
     Ok((codes, n))
 }
 
-fn warnings(dealt: &DataFrame, keys: &[StrataKey], balance: &Balance) -> PolarsResult<Vec<String>> {
+fn warnings(assigned: &DataFrame, keys: &[StrataKey], balance: &Balance) -> PolarsResult<Vec<String>> {
     let folds = balance.folds.len();
     let mut out = Vec::new();
     for key in keys {
         let missing = col("image_id").filter(key.label.clone().eq(lit(MISSING)));
-        let missing = texts(&dealt.clone().lazy().select([missing]).collect()?, "image_id")?;
+        let missing = texts(&assigned.clone().lazy().select([missing]).collect()?, "image_id")?;
         if !missing.is_empty() {
             let more = if missing.len() > 3 { ", …" } else { "" };
             let shown: Vec<&str> = missing.iter().flatten().take(3).map(String::as_str).collect();
             out.push(format!(
-                "{} of {} images have no `{}` ({}{more}); their value is `{MISSING}`",
+                "{} of {} images have no `{}` ({}{more}); they count as `{MISSING}`",
                 missing.len(),
-                dealt.height(),
+                assigned.height(),
                 key.name,
                 shown.join(", ")
             ));
+        }
+        if let [only] = &key.bins[..]
+            && only.low == only.high
+        {
+            let similar =
+                assigned.get_column_names().into_iter().find(|name| name.starts_with(&format!("{}_", key.name)));
+            let advice = similar.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            out.push(format!("`{}` has only the value {}, so it forms no strata{advice}", key.name, only.low));
         }
     }
     for row in balance.rows.iter().filter(|r| r.key == STRATUM) {
@@ -201,22 +218,22 @@ fn warnings(dealt: &DataFrame, keys: &[StrataKey], balance: &Balance) -> PolarsR
             }
         }
     }
-    let absent = absent_strata(dealt, keys)?;
+    let absent = absent_strata(assigned, keys)?;
     if !absent.is_empty() {
-        out.push(format!("no image is of stratum {}", absent.join(", ")));
+        out.push(format!("no image has stratum {}", absent.join(", ")));
     }
     for size in balance.folds.iter().filter(|f| f.images == 0) {
-        out.push(format!("fold {} holds no image", size.fold));
+        out.push(format!("fold {} has no image", size.fold));
     }
-    out.extend(leakage::identical_images(dealt)?);
+    out.extend(leakage::identical_images(assigned)?);
     Ok(out)
 }
 
-/// Combinations of known values that no image has; none are looked for where there would be more than 64.
-fn absent_strata(dealt: &DataFrame, keys: &[StrataKey]) -> PolarsResult<Vec<String>> {
+/// Combinations of known values that no image has; an empty list if there are more than 64 combinations.
+fn absent_strata(assigned: &DataFrame, keys: &[StrataKey]) -> PolarsResult<Vec<String>> {
     let values = keys.iter().enumerate().map(|(at, key)| {
         let value = key.label.clone().unique().sort(SortOptions::default()).alias(at.to_string());
-        dealt.clone().lazy().select([value]).filter(col(at.to_string()).neq(lit(MISSING))).collect()
+        assigned.clone().lazy().select([value]).filter(col(at.to_string()).neq(lit(MISSING))).collect()
     });
     let values = values.collect::<PolarsResult<Vec<DataFrame>>>()?;
     if values.iter().map(DataFrame::height).fold(1, usize::saturating_mul) > 64 {
@@ -226,7 +243,7 @@ fn absent_strata(dealt: &DataFrame, keys: &[StrataKey]) -> PolarsResult<Vec<Stri
         return Ok(Vec::new());
     };
     let all = all.select([stratum((0..keys.len()).map(|at| col(at.to_string()))).alias(STRATUM)]);
-    let absent = all.anti_join(dealt.clone().lazy(), col(STRATUM), col(STRATUM)).collect()?;
+    let absent = all.anti_join(assigned.clone().lazy(), col(STRATUM), col(STRATUM)).collect()?;
     String::values(absent.column(STRATUM)?)
 }
 
@@ -236,7 +253,7 @@ mod tests {
 
     use super::*;
     use crate::dataset::Side;
-    use crate::tables::ImageRow;
+    use crate::tables::{ImageRow, PatientRow, with_patients};
 
     fn settings(method: Method, folds: usize, seed: Option<u32>) -> SplitSettings {
         SplitSettings { method, by: vec!["side".into()], folds, seed, quantiles: 4 }
@@ -278,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing_thin_or_the_same() {
+    fn missing_values_small_strata_and_identical_files_are_warned_of() {
         let mut rows = images(&[1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
         for row in &mut rows {
             row.side = Some(Side::L);
@@ -297,13 +314,31 @@ mod tests {
     }
 
     #[test]
-    fn senseless_settings_are_refused() {
+    fn numeric_keys_with_one_value_are_warned_of() {
+        let patients = [PatientRow { patient_id: "001".into(), ..PatientRow::default() }];
+        let mut rows = images(&[1, 2, 3, 4]);
+        rows.iter_mut().for_each(|row| row.height = 2048);
+        let hands =
+            with_patients(ImageRow::to_frame(&rows).unwrap(), PatientRow::to_frame(&patients).unwrap()).unwrap();
+        let settings = SplitSettings { by: vec!["height".into()], ..settings(Method::Group, 2, None) };
+        let text = split(&hands, &settings).unwrap().warnings.join("\n");
+        assert!(
+            text.contains("`height` has only the value 2048, so it forms no strata; did you mean `height_cm`?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn invalid_settings_are_refused() {
         let rows = images(&[1, 2, 3]);
         let hands = ImageRow::to_frame(&rows).unwrap();
         let fails = |s: SplitSettings| split(&hands, &s).unwrap_err().to_string();
-        assert!(fails(settings(Method::Group, 1, None)).contains("at least 2"));
-        assert!(fails(settings(Method::Group, 4, None)).contains("there are 3"));
+        assert!(fails(settings(Method::Group, 1, None)).contains("expected at least 2"));
+        assert!(fails(settings(Method::Group, 4, None)).contains("but there are 3"));
         assert!(fails(settings(Method::RandomGroup, 2, None)).contains("seed"));
+        assert!(
+            fails(SplitSettings { by: vec!["gender".into()], ..settings(Method::Group, 2, None) }).contains("`gender`")
+        );
         assert!(matches!(split(&hands.head(Some(0)), &settings(Method::Group, 2, None)), Err(SplitError::NoImages)));
     }
 }

@@ -1,22 +1,21 @@
-//! numpy's legacy generator, as far as scikit-learn's splitters draw from it.
+//! The parts of numpy's legacy random generator that scikit-learn's splitters use.
 
 use rand_mt::Mt;
 
 /// `numpy.random.RandomState(seed)` for a whole-number seed: MT19937 (Matsumoto and Nishimura, 1998) seeded by
-/// `init_genrand`. The stream is frozen by numpy's compatibility policy (NEP 19), so folds stay the same
-/// from version to version.
+/// `init_genrand`. numpy's compatibility policy (NEP 19) freezes the stream, so folds stay the same in all versions.
 pub struct RandomState {
     twister: Mt,
 }
 
 impl RandomState {
-    /// The generator that `RandomState(seed)` is.
+    /// The generator `RandomState(seed)`.
     pub fn new(seed: u32) -> Self {
         RandomState { twister: Mt::new(seed) }
     }
 
-    /// Shuffles in place as `RandomState.shuffle` does a one-dimensional array; `permutation` of an array is
-    /// the same shuffle of a copy.
+    /// Shuffles in place like `RandomState.shuffle` of a one-dimensional array; `RandomState.permutation` is the same shuffle of a
+    /// copy.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.interval(i as u64);
@@ -24,7 +23,7 @@ impl RandomState {
         }
     }
 
-    /// A number from 0 to `max`, both possible: masked draws, those above `max` thrown away.
+    /// A random number from 0 to `max`, inclusive, by rejection of masked draws above `max`.
     fn interval(&mut self, max: u64) -> u64 {
         if max == 0 {
             return 0;
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shuffles_as_numpy_does() {
+    fn shuffles_like_numpy() {
         // numpy.random.RandomState(42).permutation(10) and RandomState(0).permutation(6)
         let mut ten: Vec<u32> = (0..10).collect();
         RandomState::new(42).shuffle(&mut ten);
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_shuffle_draws_nothing() {
+    fn short_lists_draw_no_random_numbers() {
         let mut state = RandomState::new(1);
         state.shuffle::<u8>(&mut []);
         state.shuffle(&mut [1u8]);

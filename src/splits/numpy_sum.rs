@@ -1,6 +1,6 @@
-//! Sums of floats in numpy's order. Fold scores are compared exactly, so the last bit of a sum decides ties.
+//! Sums of floating-point numbers in numpy's order. Fold scores are compared exactly, so the last bit of a sum can decide a tie.
 
-/// Length up to which numpy adds in eight interleaved sums before it splits in two.
+/// Longest array that numpy adds in eight interleaved sums; it halves longer ones.
 const BLOCK: usize = 128;
 
 /// `np.sum` of a contiguous array: pairwise summation (Higham, 1993) with numpy's block sizes.
@@ -30,17 +30,16 @@ pub fn mean(values: &[f64]) -> f64 {
     pairwise_sum(values) / values.len() as f64
 }
 
-/// `np.std` (of the population) along the rows of a contiguous array: one value for `row`.
+/// `np.std` (population standard deviation) of a contiguous row.
 pub fn row_std(row: &[f64]) -> f64 {
     let mean = mean(row);
     let squares: Vec<f64> = row.iter().map(|v| (v - mean) * (v - mean)).collect();
     (pairwise_sum(&squares) / row.len() as f64).sqrt()
 }
 
-/// `np.std(a, axis=0)` of a C-ordered array of `rows` rows: one value a column.
+/// `np.std(a, axis=0)` of a C-ordered array with `rows` rows: one value per column.
 ///
-/// numpy adds whole rows one after another, except that a single column is a contiguous run, which it adds
-/// pairwise.
+/// numpy adds row after row; a single column is contiguous, and is added pairwise.
 pub fn column_stds(values: &[f64], rows: usize) -> Vec<f64> {
     let columns = values.len() / rows;
     if columns == 1 {
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn deviation_of_columns_and_of_a_row() {
+    fn standard_deviation_of_columns_and_rows() {
         assert_eq!(column_stds(&[1.0, 5.0, 3.0, 5.0], 2), [1.0, 0.0]);
         assert_eq!(column_stds(&[1.0, 3.0], 2), [1.0]);
         assert_eq!(row_std(&[2.0, 2.0, 2.0]), 0.0);

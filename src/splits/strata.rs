@@ -1,4 +1,4 @@
-//! Strata: the values of chosen table columns, joined, one label an image.
+//! Strata: one label per image, made of the values of chosen columns.
 
 use polars::prelude::*;
 use serde::Serialize;
@@ -10,42 +10,42 @@ use crate::tables::{ImageRow, PatientRow, TableRow, numbers};
 /// Label of a missing value.
 pub const MISSING: &str = "?";
 
-/// What goes between the keys' values in a stratum.
+/// Separator of the keys' values in a stratum.
 pub const JOINT: &str = "|";
 
-/// One bin of a numeric key: `low < value <= high` (the first one has its low end inside).
+/// A bin of a numeric key: `low < value <= high` (the first bin includes `low`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bin {
     /// `q1`, `q2`, …
     pub label: String,
-    /// Lower end.
+    /// Lower bound.
     pub low: f64,
-    /// Upper end.
+    /// Upper bound, inclusive.
     pub high: f64,
 }
 
-/// How the images are labelled by one column.
+/// The labels of images by one column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrataKey {
     /// Column of the images or the patients table.
     pub name: String,
-    /// An image's label, from the columns of the images with their patients; [`MISSING`] where there is no value.
+    /// Expression for the label of an image, over the columns of the images with their patients; [`MISSING`] if there is no value.
     pub label: Expr,
-    /// The bins of a numeric column, in rising order.
+    /// The bins of a numeric column, in ascending order.
     pub bins: Vec<Bin>,
-    /// Whether the column holds true or false.
+    /// Whether the column is true/false.
     pub boolean: bool,
 }
 
-/// Reads columns as labels of the images.
+/// Makes labels of images from columns.
 pub struct Keys<'a> {
     pub(super) hands: &'a DataFrame,
     quantiles: usize,
 }
 
 impl<'a> Keys<'a> {
-    /// `hands` are the images with the columns of their patients. Numeric columns are cut into `quantiles` bins, each with about as
-    /// many of the images as the others.
+    /// `hands` are the images with the columns of their patients. Numeric columns are divided into `quantiles` bins with about equal
+    /// numbers of images.
     ///
     /// # Errors
     /// Fewer than 2 quantiles.
@@ -66,7 +66,7 @@ impl<'a> Keys<'a> {
         let (known, value, bins) = if dtype.is_primitive_numeric() {
             let number = col(name).cast(DataType::Float64);
             let bins = quantile_bins(numbers(self.hands, number.clone())?, self.quantiles);
-            // A value equal to an edge belongs to the bin below it.
+            // A value equal to a bound belongs to the lower bin.
             let edges: Vec<f64> = bins[..bins.len().saturating_sub(1)].iter().map(|b| b.high).collect();
             let labels: Vec<String> = (0..=edges.len()).map(bin_label).collect();
             (number.clone().is_finite(), number.cut(edges, Some(labels), false, false), bins)
@@ -78,17 +78,17 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Bins with about equally many values; edges by linear interpolation (R's type 7, numpy's default). Edges that fall
-/// together are one, so many equal values give fewer bins.
+/// Bins with about equal numbers of values. The bounds are quantiles by linear interpolation (R's type 7, numpy's default). Equal
+/// bounds are merged, so many equal values give fewer bins.
 fn quantile_bins(mut sorted: Vec<f64>, quantiles: usize) -> Vec<Bin> {
     if sorted.is_empty() {
         return Vec::new();
     }
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len() - 1;
-    let place = |i: usize| i as f64 * last as f64 / quantiles as f64;
-    let mut highs: Vec<f64> = (1..quantiles).map(|i| at_place(&sorted, place(i))).collect();
-    // Exactly the largest value, so that it is in a bin whatever the rounding of the interpolation.
+    let position = |i: usize| i as f64 * last as f64 / quantiles as f64;
+    let mut highs: Vec<f64> = (1..quantiles).map(|i| at_place(&sorted, position(i))).collect();
+    // The largest value itself, so that rounding in the interpolation cannot leave it outside all bins.
     highs.push(sorted[last]);
     highs.dedup();
     let mut low = sorted[0];
@@ -103,7 +103,7 @@ fn bin_label(at: usize) -> String {
     format!("q{}", at + 1)
 }
 
-/// The stratum of an image, from its labels by the keys: these joined; `all` where there are no keys.
+/// The stratum of an image: its labels joined, or `all` without keys.
 pub fn stratum(labels: impl IntoIterator<Item = Expr>) -> Expr {
     labels.into_iter().reduce(|joined, label| joined + lit(JOINT) + label).unwrap_or(lit("all"))
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_values_of_both_tables() {
+    fn strata_join_values_of_both_tables() {
         let patients = [
             PatientRow { patient_id: "001".into(), sex: Some(Sex::F), ..PatientRow::default() },
             PatientRow { patient_id: "002".into(), sex: None, ..PatientRow::default() },
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fall_into_quantiles() {
+    fn numbers_are_divided_into_quantiles() {
         let images: Vec<ImageRow> = (1..=8)
             .map(|i| image(&i.to_string(), "p", None, Some(10 * i)))
             .chain([image("x", "p", None, None)])
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_on_an_edge_or_without_end() {
+    fn values_on_a_bound_and_infinite_values() {
         let angle = |angle_deg| ImageRow { angle_deg: Some(angle_deg), ..ImageRow::default() };
         let hands = ImageRow::to_frame(&[3.0, 1.0, f64::NAN, 2.0, f64::INFINITY].map(angle)).unwrap();
         let key = Keys::new(&hands, 2).unwrap().key("angle_deg").unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_column_and_senseless_quantiles_are_refused() {
+    fn unknown_columns_and_invalid_quantiles_are_refused() {
         let hands = ImageRow::to_frame(&[]).unwrap();
         assert!(matches!(Keys::new(&hands, 4).unwrap().key("gender"), Err(SplitError::UnknownKey { .. })));
         assert!(matches!(Keys::new(&hands, 1), Err(SplitError::Quantiles { quantiles: 1 })));

@@ -1,14 +1,14 @@
-//! Folds that keep groups whole and classes in proportion.
+//! Folds that keep groups together and classes in proportion.
 
 use super::numpy_random::RandomState;
 use super::numpy_sum::{column_stds, mean, row_std};
 
-/// scikit-learn's `StratifiedGroupKFold`: groups in order of falling spread of their class counts, each into
-/// the fold that leaves the classes' shares most alike over the folds.
+/// scikit-learn's `StratifiedGroupKFold`: the groups in order of decreasing standard deviation of their class counts, each assigned
+/// to the fold that makes the class shares most equal over the folds.
 ///
-/// `classes` and `groups` hold a number a member: 0 to `n_classes - 1` in the order of the sorted labels, 0 to
-/// `n_groups - 1` likewise. With a seed the groups are shuffled first, which changes the order among groups of equal spread.
-/// Returns each group's fold.
+/// `classes` and `groups` have one number per member: 0 to `n_classes - 1` and 0 to `n_groups - 1`, both in the order of the sorted
+/// labels. With a seed the groups are shuffled first, which changes the order of groups with equal standard deviation. Returns the
+/// fold of each group.
 pub fn stratified_group_k_fold(
     classes: &[usize],
     n_classes: usize,
@@ -29,7 +29,7 @@ pub fn stratified_group_k_fold(
         RandomState::new(seed).shuffle(&mut order);
     }
     let spreads: Vec<f64> = counts.iter().map(|c| row_std(c)).collect();
-    // Stable: groups of equal spread keep their (shuffled) order.
+    // Stable sort: groups of equal spread keep their (shuffled) order.
     order.sort_by(|a, b| spreads[*b].total_cmp(&spreads[*a]));
 
     // [folds, classes], row-major
@@ -45,8 +45,8 @@ pub fn stratified_group_k_fold(
     fold_of_group
 }
 
-/// The fold in which the group leaves the smallest mean spread of class shares; of folds about equal in that, the one
-/// with the fewest members.
+/// The fold in which the group gives the smallest mean standard deviation of class shares; among folds with about equal values, the
+/// one with the fewest members.
 fn best_fold(fold_counts: &[f64], class_totals: &[f64], group: &[f64]) -> usize {
     let n_classes = class_totals.len();
     let folds = fold_counts.len() / n_classes;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_documented_example() {
+    fn agrees_with_the_example_of_scikit_learn() {
         // The example in scikit-learn's documentation of StratifiedGroupKFold.
         let classes = [0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let groups = [0, 0, 1, 1, 2, 2, 2, 3, 4, 4, 4, 4, 5, 5, 6, 7, 7];

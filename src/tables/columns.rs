@@ -1,7 +1,7 @@
-//! What statistics need of a frame: its columns as slices, and rows chosen by values of closed sets.
+//! Access to the columns of a frame for statistics: values as vectors, and rows filtered by values of closed sets.
 //!
-//! Where an enum column is one of several keys (of groups, sorts, joins), cast it to text first: polars without its feature `dtype-u8`
-//! panics on such a row of keys.
+//! If an enum column is one of several keys (of groups, sorts, joins), cast it to text first: Polars without its feature `dtype-u8`
+//! panics on such keys.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use polars::prelude::*;
 use super::ColumnValue;
 use crate::closed_enum::Named;
 
-/// Whether a column of a closed set has this value; null where it has none.
+/// Whether a column of a closed set has this value; null where the value is missing.
 pub(crate) fn is<T: Named>(column: &str, value: T) -> Expr {
     col(column).eq(lit(value.text()))
 }
 
-/// The values of an expression over the rows as numbers; `None` for missing ones and those that are not finite.
+/// The values of an expression as numbers, one per row; `None` for missing and non-finite values.
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type.
@@ -24,7 +24,7 @@ pub(crate) fn values(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<Option<
     Ok(values.column("value")?.f64()?.iter().map(|value| value.filter(|v| v.is_finite())).collect())
 }
 
-/// The values of an expression over the rows as numbers, missing ones and those that are not finite left out.
+/// The values of an expression as numbers, without missing and non-finite values.
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type.
@@ -32,7 +32,7 @@ pub(crate) fn numbers(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<f64>> 
     Ok(values(frame, value)?.into_iter().flatten().collect())
 }
 
-/// The values of an expression as numbers by the whole numbers of a column, missing ones and those that are not finite left out.
+/// The values of an expression as numbers, grouped by a column of whole numbers, without missing and non-finite values.
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type.
@@ -44,7 +44,7 @@ pub(crate) fn numbers_by(frame: &DataFrame, key: &str, value: Expr) -> PolarsRes
     by_key.map(|(key, values)| Ok((key, values.f64()?.iter().flatten().collect()))).collect()
 }
 
-/// How often an expression has each value, as text: the commonest first, equally common ones by the text.
+/// Number of rows per value of an expression, values as text: the most frequent first, then in alphabetical order.
 ///
 /// # Errors
 /// The frame has no such column, or a value is missing.
@@ -59,7 +59,7 @@ pub(crate) fn tally(frame: &DataFrame, value: Expr) -> PolarsResult<Vec<(String,
 /// The cells of a column.
 ///
 /// # Errors
-/// The frame has no such column, or it is of another type, or a value is missing that may not.
+/// The frame has no such column, it is of another type, or a required value is missing.
 pub(crate) fn cells<T: ColumnValue>(frame: &DataFrame, column: &str) -> PolarsResult<Vec<T>> {
     T::values(frame.column(column)?)
 }
@@ -72,7 +72,7 @@ pub(crate) fn wholes(frame: &DataFrame, column: &str) -> PolarsResult<Vec<usize>
     Ok(cells::<u64>(frame, column)?.into_iter().map(|n| n as usize).collect())
 }
 
-/// Numbers of rows for which expressions are true, one number an expression.
+/// Numbers of rows for which expressions are true, one number per expression.
 ///
 /// # Errors
 /// The frame has no such column, or it is of another type.
@@ -102,7 +102,7 @@ pub(crate) fn filtered(frame: &DataFrame, wanted: Expr) -> PolarsResult<DataFram
     frame.clone().lazy().filter(wanted).collect()
 }
 
-/// The texts of a column, closed sets by their names; `None` for missing values.
+/// The values of a column as text; `None` for missing values.
 ///
 /// # Errors
 /// The frame has no such column.
@@ -111,11 +111,11 @@ pub(crate) fn texts(frame: &DataFrame, column: &str) -> PolarsResult<Vec<Option<
     Ok(texts.str()?.iter().map(|text| text.map(str::to_owned)).collect())
 }
 
-/// The images with the columns of their patients, in the order of the images; a column of both is the image's. The first row of a
-/// patient counts.
+/// The images with the columns of their patients, in the order of the images. A column of both tables is taken from the images. If
+/// a patient has several rows, the first is used.
 ///
 /// # Errors
-/// Those of polars.
+/// A key column is missing.
 pub(crate) fn with_patients(images: DataFrame, patients: DataFrame) -> PolarsResult<DataFrame> {
     let patients = patients.lazy().unique_stable(
         Some(Selector::ByName { names: [PlSmallStr::from_static("patient_id")].into(), strict: true }),
@@ -135,7 +135,7 @@ mod tests {
     use crate::tables::{ImageRow, PatientRow, TableRow};
 
     #[test]
-    fn images_know_their_patients() {
+    fn images_get_the_columns_of_their_patients() {
         let image = |id: &str, patient: &str, mask_px| ImageRow {
             image_id: id.into(),
             patient_id: patient.into(),

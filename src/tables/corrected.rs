@@ -6,14 +6,14 @@ use crate::dataset::metadata::Sex;
 use crate::dataset::{Problem, image_id};
 
 impl Tables {
-    /// See [`correct`].
+    /// Applies corrections; see [`correct`].
     pub fn correct(&mut self, corrections: &Corrections) -> Vec<Problem> {
         correct(&mut self.images, &mut self.patients, corrections)
     }
 }
 
-/// Sets the sides and metadata that were decided. A decision about an image or patient that the tables do not have is
-/// a problem. Rows are not removed: [`Corrections::excludes`] says which are excluded.
+/// Sets the sides and metadata of the corrections. A correction of an image or patient that the tables do not have is returned as
+/// a problem. Excluded rows are not removed: see [`Corrections::excludes`].
 pub fn correct(images: &mut [ImageRow], patients: &mut [PatientRow], corrections: &Corrections) -> Vec<Problem> {
     if corrections.is_empty() {
         return Vec::new();
@@ -25,7 +25,8 @@ pub fn correct(images: &mut [ImageRow], patients: &mut [PatientRow], corrections
     let with_images: HashSet<String> = images.iter().map(|row| row.patient_id.clone()).collect();
     let mut problems = Vec::new();
     for decision in corrections.decisions() {
-        let absent = |what, id| Some(corrections.problem(decision, format!("the tables have no {what} {id}")));
+        let absent =
+            |what, id| Some(corrections.problem(decision, format!("unknown {what} {id}: it is not in the tables")));
         problems.extend(match (&decision.target, &decision.action) {
             (Target::Image(id), action) => match (image_at.get(id), action) {
                 (None, _) => absent("image", id),
@@ -66,7 +67,7 @@ mod tests {
     use crate::dataset::Side;
 
     #[test]
-    fn tables_get_sides_and_metadata() {
+    fn corrections_set_sides_and_metadata() {
         let line = |target: &str, action: &str| {
             format!(r#"{{"version":2,{target},"action":{action},"reason":"","author":"kim","time":"2026-03-01"}}"#)
         };
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!((tables.patients[0].age, tables.patients[0].sex), (Some(30.0), Some(Sex::F)));
         assert_eq!(tables.images[0].side, Some(Side::R));
         let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
-        // Patient 2 has an image and no row: it can be excluded, but has no cell to set.
+        // Patient 2 has an image but no row: it can be excluded, but no metadata can be set.
         assert_eq!(places, ["line 4", "line 5", "line 7"], "{problems:?}");
     }
 }

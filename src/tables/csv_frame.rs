@@ -1,4 +1,4 @@
-//! CSV files of any columns as frames.
+//! CSV files with any columns as frames.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,34 +8,34 @@ use polars::prelude::*;
 use super::{BoneRow, EpochRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
 use crate::bounded::Csv;
 
-/// Largest whole number up to which all have a floating-point number of their own.
+/// Whole numbers up to this one are exact as floating-point numbers.
 const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
 
-/// Text columns of the findings table that no other table has.
-const OF_FINDINGS: [&str; 4] = ["check", "message", "suggestion", "evidence"];
+/// Text columns that only the findings table has.
+const FINDINGS_TEXTS: [&str; 4] = ["check", "message", "suggestion", "evidence"];
 
-/// Reads a CSV of any columns. A column is of whole numbers, of numbers or of true and false where all of its values are, written so
-/// that nothing of the text is lost (`001` is an id), else text. Columns that are text in carpus's tables are text. Empty
-/// cells are missing values.
+/// Reads a CSV file with any columns. A column has whole numbers, numbers or true and false if all its values do and the conversion
+/// loses nothing of the text (`001` is an id); else it is text. Columns that are text in the tables of carpus are text. Empty cells
+/// are missing values.
 ///
 /// # Errors
-/// The file cannot be read, has two columns of a name, or rows of unlike length.
+/// The file cannot be read, has two columns of the same name, or rows of different lengths.
 pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
     let wrong = |source| TableError::Csv { path: path.into(), source };
     let mut reader = Csv::open_masks(path).map_err(wrong)?;
     let header: Vec<String> = reader.headers().map_err(wrong)?.iter().map(|name| name.trim().to_owned()).collect();
-    let unfit = |reason: String| TableError::Header { path: path.into(), reason };
+    let invalid = |reason: String| TableError::Header { path: path.into(), reason };
     if header.is_empty() {
-        return Err(unfit("no column names in the first line".into()));
+        return Err(invalid("no column names in the first line".into()));
     }
     if let [only] = &header[..]
         && let Some(found) = only.chars().find(|c| [';', '\t'].contains(c))
     {
-        return Err(unfit(format!("the columns are separated by {found:?}; expected commas")));
+        return Err(invalid(format!("the columns are separated by {found:?}; expected commas")));
     }
     let mut names = HashSet::new();
     if let Some(twice) = header.iter().find(|name| !names.insert(name.as_str())) {
-        return Err(unfit(format!("two columns are called `{twice}`")));
+        return Err(invalid(format!("two columns are called `{twice}`")));
     }
     let mut columns: Vec<Vec<Option<String>>> = vec![Vec::new(); header.len()];
     for record in reader.records() {
@@ -63,22 +63,22 @@ fn text_columns() -> HashSet<String> {
     let frames = frames.map(|frame| frame.expect("a table without rows is a frame"));
     let columns = frames.iter().flat_map(|frame| frame.columns());
     let texts = columns.filter(|column| column.dtype().is_string() || column.dtype().is_enum());
-    texts.map(|column| column.name().to_string()).chain(OF_FINDINGS.map(str::to_owned)).collect()
+    texts.map(|column| column.name().to_string()).chain(FINDINGS_TEXTS.map(str::to_owned)).collect()
 }
 
 fn column(name: &str, cells: Vec<Option<String>>, is_text: bool) -> Column {
-    let given = || cells.iter().flatten();
-    if is_text || given().next().is_none() {
+    let present = || cells.iter().flatten();
+    if is_text || present().next().is_none() {
         return Column::new(name.into(), cells);
     }
-    if given().all(|cell| whole(cell).is_some()) {
+    if present().all(|cell| whole(cell).is_some()) {
         return Column::new(name.into(), cells.iter().map(|cell| whole(cell.as_deref()?)).collect::<Vec<_>>());
     }
-    if given().all(|cell| number(cell).is_some()) {
+    if present().all(|cell| number(cell).is_some()) {
         return Column::new(name.into(), cells.iter().map(|cell| number(cell.as_deref()?)).collect::<Vec<_>>());
     }
-    if given().all(|cell| truth(cell).is_some()) {
-        return Column::new(name.into(), cells.iter().map(|cell| truth(cell.as_deref()?)).collect::<Vec<_>>());
+    if present().all(|cell| boolean(cell).is_some()) {
+        return Column::new(name.into(), cells.iter().map(|cell| boolean(cell.as_deref()?)).collect::<Vec<_>>());
     }
     Column::new(name.into(), cells)
 }
@@ -96,7 +96,7 @@ fn number(cell: &str) -> Option<f64> {
     (!is_id && !is_lost).then_some(value)
 }
 
-fn truth(cell: &str) -> Option<bool> {
+fn boolean(cell: &str) -> Option<bool> {
     cell.parse().ok()
 }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_text_is_lost() {
+    fn columns_keep_their_text_exactly() {
         let types = |cells: &str| {
             let text =
                 format!("c,other\n{}\n", cells.split(' ').map(|c| format!("{c},x")).collect::<Vec<_>>().join("\n"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_an_error() {
+    fn invalid_csv_is_an_error() {
         for (text, says) in [
             ("", "no column names"),
             ("a;b\n1;2\n", "expected commas"),

@@ -1,4 +1,4 @@
-//! The bridge between typed rows and polars frames.
+//! Conversion between typed rows and Polars frames.
 
 use std::path::PathBuf;
 
@@ -13,13 +13,17 @@ pub enum TableError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path} is not the table that the scan wrote next to {hashes}: it is of another scan, damaged or edited. \
-         Run `carpus scan` again, or remove {hashes} to use the table as it is"
+        "{path} is from another scan than {hashes}. Run `carpus scan` again, or remove {hashes} to use the table as it is"
     )]
     Changed { path: PathBuf, hashes: PathBuf },
     #[error(
-        "{path} is damaged, or written by an earlier version of carpus or another program; \
-         run the stage that writes it again"
+        "{path} is damaged, or was edited by another program after the scan. Run `carpus scan` again; `carpus query` alone \
+         reads an edited table, if {hashes} is removed"
+    )]
+    Edited { path: PathBuf, hashes: PathBuf },
+    #[error(
+        "{path} is damaged, or was written by an earlier version of carpus or by another program; \
+         run the command that writes it again"
     )]
     Damaged { path: PathBuf },
     #[error("{path}: {source}")]
@@ -28,34 +32,57 @@ pub enum TableError {
     Csv { path: PathBuf, source: csv::Error },
     #[error("{path}: {reason}")]
     Header { path: PathBuf, reason: String },
-    #[error("{path}: table `{table}`: {source}; was it written by another version? Run the stage that writes it again")]
+    #[error(
+        "{path}: table `{table}`: {source}. It may be from another version of carpus; run the command that writes it again"
+    )]
     Schema { path: PathBuf, table: &'static str, source: PolarsError },
     #[error("{path}: table `{table}` row {row}, column `{column}`: expected {expected}, found {found:?}")]
     Cell { path: PathBuf, table: &'static str, row: usize, column: &'static str, found: String, expected: &'static str },
-    #[error("{path}: table `{table}` has no column `{column}`; found {found:?}")]
+    #[error("{path}: table `{table}` has no column `{column}`; it has {}", found.join(", "))]
     Column { path: PathBuf, table: &'static str, column: &'static str, found: Vec<String> },
 }
 
-/// Rows that make a table on disk.
+/// A row of a table on disk.
 pub trait TableRow: Sized {
     /// Name of the table and of its file.
     const NAME: &'static str;
     /// Column names in order.
     const COLUMNS: &'static [&'static str];
-    /// Whether people read it as CSV and its texts come from files and spreadsheets of others.
+    /// Whether its CSV file is for people to open in a spreadsheet and has texts from other files: cells that a spreadsheet would
+    /// run as a formula are then escaped.
     const FOR_PEOPLE: bool;
 
-    /// As a polars frame, one column a field.
+    /// Converts rows to a Polars frame, one column per field.
+    ///
+    /// # Errors
+    /// The columns do not form a frame.
     fn to_frame(rows: &[Self]) -> PolarsResult<DataFrame>;
-    /// From a frame with at least these columns, in any order.
+    /// Converts a frame with at least these columns, in any order.
+    ///
+    /// # Errors
+    /// A column is missing or has another type, or a required value is missing.
     fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>>;
-    /// The row's cells as CSV text, in the order of `COLUMNS`; `None` is empty.
+    /// The row's cells as CSV text, in the order of `COLUMNS`; `None` becomes an empty cell.
     fn to_cells(&self) -> Vec<String>;
-    /// From CSV cells in the order of `COLUMNS`; `Err((column, found, expected))`.
-    fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)>;
+    /// Parses CSV cells in the order of `COLUMNS`.
+    ///
+    /// # Errors
+    /// A cell is invalid.
+    fn from_cells(cells: &[&str]) -> Result<Self, InvalidCell>;
 }
 
-/// A field type that a column can hold.
+/// A CSV cell that cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidCell {
+    /// Position of its column in [`TableRow::COLUMNS`].
+    pub column: usize,
+    /// Its text.
+    pub found: String,
+    /// The values that the column takes.
+    pub expected: &'static str,
+}
+
+/// A type of the fields of a row.
 pub(crate) trait ColumnValue: Sized {
     const EXPECTED: &'static str;
     fn column(name: &str, values: Vec<Self>) -> Column;
@@ -64,7 +91,7 @@ pub(crate) trait ColumnValue: Sized {
     fn parse(text: &str) -> Option<Self>;
 }
 
-/// A number in the shortest text that reads back the same.
+/// The shortest text of a number that parses to the same number.
 fn number_text(v: f64) -> String {
     format!("{v}")
 }
@@ -127,10 +154,10 @@ fn enum_column<T: Named>(name: &str, values: impl Iterator<Item = Option<T>>) ->
     let categories = FrozenCategories::new(T::names());
     let dtype = categories.map(DataType::from_frozen_categories);
     let column = dtype.and_then(|dtype| Column::new(name.into(), names).strict_cast(&dtype));
-    column.expect("the names of a closed set are unlike, and hold every value")
+    column.expect("the names of a closed set are distinct and include every value")
 }
 
-/// Texts by their names; an empty one is a missing value.
+/// Parses names; an empty text is a missing value.
 fn enum_values<T: Named>(column: &Column) -> PolarsResult<Vec<Option<T>>> {
     let texts = column.cast(&DataType::String)?;
     let value = |(row, text): (usize, Option<&str>)| match text.filter(|text| !text.is_empty()) {
@@ -176,10 +203,10 @@ impl<T: Named> ColumnValue for Option<T> {
     }
 }
 
-/// Columns of closed sets as texts, as they are on disk and in queries.
+/// Converts columns of closed sets to text, as on disk and in queries.
 ///
 /// # Errors
-/// Those of polars.
+/// The columns do not form a frame.
 pub(super) fn enums_as_text(frame: &DataFrame) -> PolarsResult<DataFrame> {
     let columns = frame.columns().iter().map(|column| match column.dtype() {
         DataType::Enum(..) => column.cast(&DataType::String),
@@ -222,13 +249,16 @@ macro_rules! table {
                 vec![$(self.$field.text()),+]
             }
 
-            fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
+            fn from_cells(cells: &[&str]) -> Result<Self, $crate::tables::InvalidCell> {
                 use $crate::tables::ColumnValue;
                 let mut cells = cells.iter().enumerate();
                 Ok($row { $($field: {
-                    let (at, text) = cells.next().expect("as many cells as COLUMNS");
-                    <$type as ColumnValue>::parse(text)
-                        .ok_or_else(|| (at, (*text).to_owned(), <$type as ColumnValue>::EXPECTED))?
+                    let (column, text) = cells.next().expect("as many cells as COLUMNS");
+                    <$type as ColumnValue>::parse(text).ok_or_else(|| $crate::tables::InvalidCell {
+                        column,
+                        found: (*text).to_owned(),
+                        expected: <$type as ColumnValue>::EXPECTED,
+                    })?
                 },)+ })
             }
         }

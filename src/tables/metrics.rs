@@ -2,7 +2,7 @@ use polars::prelude::{Column, DataFrame, PolarsResult};
 use serde::{Deserialize, Serialize};
 
 use super::TableRow;
-use super::frame::ColumnValue;
+use super::frame::{ColumnValue, InvalidCell};
 use crate::bones;
 
 /// An epoch of a training run.
@@ -10,36 +10,36 @@ use crate::bones;
 pub struct EpochRow {
     /// Name of the stage it belongs to.
     pub stage: String,
-    /// From 1, over all stages.
+    /// Number of the epoch, from 1, over all stages.
     pub epoch: u32,
-    /// Optimiser steps done so far, over all stages.
+    /// Optimiser steps so far, over all stages.
     pub step: u64,
-    /// Base rate of the last step.
+    /// Base learning rate of the last step.
     pub lr: f64,
     /// Mean loss over the epoch's training samples.
     pub train_loss: f64,
-    /// Mean loss over the validation images (averaged weights where there are any).
+    /// Mean loss over the validation images (of the averaged weights, if there are any).
     pub valid_loss: f64,
-    /// Mean Dice over validation images and classes at the model's size (averaged weights where there are any).
+    /// Mean Dice over validation images and classes at the model's input size (of the averaged weights, if there are any).
     pub valid_dice: f64,
-    /// The same of the weights as trained; absent without averaged weights.
+    /// The same of the weights that are not averaged; missing if there are no averaged weights.
     pub valid_dice_raw: Option<f64>,
-    /// Mean norm of all gradients before clipping.
+    /// Mean norm of the gradients before clipping.
     pub gradient_norm: f64,
-    /// Seconds of the epoch, validation included.
+    /// Duration of the epoch in seconds, including validation.
     pub seconds: f64,
-    /// Training images a second, validation left out.
+    /// Training images per second, without validation.
     pub images_per_second: f64,
     /// Share of the training time spent waiting for batches.
     pub waiting: f64,
-    /// Most memory so far, MiB: of the GPU's tensors in the epoch, on the CPU of the process; absent where the system does
-    /// not tell.
+    /// Peak memory in MiB: on a GPU that of its tensors in the epoch, on the CPU that of the process so far; missing if the system
+    /// does not report it.
     pub memory_mb: Option<f64>,
-    /// Steps left out because half-precision gradients overflowed.
+    /// Steps skipped because half-precision gradients overflowed.
     pub steps_skipped: u64,
-    /// Training samples left out because their file could not be read.
+    /// Training samples skipped because their file could not be read.
     pub images_skipped: u64,
-    /// Mean Dice over validation images by class, in channel order; columns `dice_CLASS`.
+    /// Mean Dice over validation images per class, in channel order; columns `dice_CLASS`.
     pub dice: Vec<f64>,
 }
 
@@ -77,9 +77,10 @@ macro_rules! columns {
                 cells
             }
 
-            fn from_cells(cells: &[&str]) -> Result<Self, (usize, String, &'static str)> {
-                fn parse<T: ColumnValue>((at, text): (usize, &&str)) -> Result<T, (usize, String, &'static str)> {
-                    T::parse(text).ok_or_else(|| (at, (*text).to_owned(), T::EXPECTED))
+            fn from_cells(cells: &[&str]) -> Result<Self, InvalidCell> {
+                fn parse<T: ColumnValue>((column, text): (usize, &&str)) -> Result<T, InvalidCell> {
+                    let invalid = || InvalidCell { column, found: (*text).to_owned(), expected: T::EXPECTED };
+                    T::parse(text).ok_or_else(invalid)
                 }
                 let mut cells = cells.iter().enumerate();
                 Ok(EpochRow {
@@ -137,7 +138,7 @@ mod tests {
     use crate::tables::{read, write_csv, write_parquet};
 
     #[test]
-    fn columns_are_the_classes_and_rows_come_back() {
+    fn columns_are_the_classes_and_rows_round_trip() {
         for (name, column) in bones::NAMES.iter().zip(DICE) {
             assert_eq!(format!("dice_{name}"), column);
         }

@@ -1,7 +1,7 @@
-//! The artefact tables that stages hand to each other: typed rows here, Parquet on disk.
+//! The tables that stages exchange: typed rows in memory, Parquet files on disk.
 //!
-//! Each table is a struct of one row; [`TableRow`] turns rows into a polars frame and back, and writes it
-//! whole or not at all, as `NAME.parquet` and, on request, `NAME.csv`.
+//! Each table has a struct for its rows. [`TableRow`] converts rows to a Polars frame and back. Tables are written atomically as
+//! `NAME.parquet` and, on request, `NAME.csv`.
 
 mod checksum;
 mod columns;
@@ -11,7 +11,7 @@ mod frame;
 mod metrics;
 mod query;
 mod rows;
-mod statement;
+mod sql;
 mod store;
 
 pub(crate) use columns::{
@@ -20,8 +20,10 @@ pub(crate) use columns::{
 pub use corrected::correct;
 pub use csv_frame::csv_frame;
 pub(crate) use frame::{ColumnValue, table};
-pub use frame::{TableError, TableRow};
+pub use frame::{InvalidCell, TableError, TableRow};
 pub use metrics::EpochRow;
-pub use query::{NamedTable, QueryError, are_numbers, json_rows, query, tables_at, text_rows};
+pub use query::{
+    NamedTable, QueryError, QueryResult, are_numbers, json_rows, query, table_columns, tables_at, text_rows,
+};
 pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
 pub use store::{HASHES, Tables, read, read_csv, read_frame, read_parquet, write_csv, write_parquet, write_table};

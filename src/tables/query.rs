@@ -1,16 +1,17 @@
-//! SQL over tables on disk, run by polars.
+//! SQL over tables on disk, run by Polars.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use polars::sql::SQLContext;
 use serde_json::{Map, Value};
 
-use super::statement::Query;
-use super::store::read_frame;
+use super::sql::{self, Comparison};
+use super::store::read_any_frame;
 use super::{TableError, csv_frame};
 
-/// A query that has no result.
+/// A query without a result.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum QueryError {
@@ -18,25 +19,38 @@ pub enum QueryError {
     TableRow(#[from] TableError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{}: no table in it; expected files NAME.parquet or NAME.csv", path.display())]
+    #[error("{}: no table in this folder; expected files NAME.parquet or NAME.csv", path.display())]
     NoTables { path: PathBuf },
     #[error("two tables are called `{name}`: {} and {}; give one of them another name", first.display(), second.display())]
-    TwoOfAName { name: String, first: PathBuf, second: PathBuf },
-    #[error("{reason}; tables: {}", tables.join(", "))]
-    Sql { reason: String, tables: Vec<String> },
+    DuplicateName { name: String, first: PathBuf, second: PathBuf },
+    #[error("unknown table `{name}`; expected one of {}", tables.join(", "))]
+    UnknownTable { name: String, tables: Vec<String> },
+    #[error("{}: not a Parquet file that can be read: {reason}", path.display())]
+    Parquet { path: PathBuf, reason: String },
+    #[error("{reason}")]
+    Sql { reason: String },
 }
 
-/// A table by the name that a query gives it.
+/// A table and its name in queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTable {
     /// Name in the query.
     pub name: String,
-    /// CSV by its ending, else Parquet that carpus wrote.
+    /// A CSV file by its ending, else a Parquet file.
     pub path: PathBuf,
 }
 
-/// The tables that a path stands for: those of a folder, each by the name of its file, or one file. Where a folder has a table
-/// as Parquet and as CSV, the Parquet counts.
+/// The result of a query.
+#[derive(Clone, Debug)]
+pub struct QueryResult {
+    /// Its rows.
+    pub frame: DataFrame,
+    /// Notes about the query, such as a text that it compares with and that no row has.
+    pub notes: Vec<String>,
+}
+
+/// The tables at a path: those of a folder, each named by its file, or one file. If a folder has a table as Parquet and as CSV,
+/// the Parquet file is taken.
 ///
 /// # Errors
 /// The folder cannot be read or has no table.
@@ -62,61 +76,148 @@ pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
     if tables.is_empty() { Err(QueryError::NoTables { path: path.into() }) } else { Ok(tables) }
 }
 
-/// Memory for the calls of a query, in bytes: polars walks over operations one in another by recursion.
-const STACK: usize = 256 << 20;
+/// Stack of a query in bytes: Polars visits nested operations by recursion.
+const STACK_BYTES: usize = 256 << 20;
 
-/// Runs a query of polars' SQL. Only the tables that it names are read. Whole numbers are signed ones of 64 bits.
+/// Runs an SQL query with Polars. Only the tables that it names are read. Whole numbers are signed with 64 bits, empty texts are
+/// null. Queries that Polars would answer otherwise than SQL defines are rewritten or refused.
 ///
 /// # Errors
-/// Two tables have one name, a table cannot be read, or the query is not valid or fails.
-pub fn query(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> {
+/// - Two tables have the same name, or a table is unknown or cannot be read.
+/// - The query is invalid, is not supported, or fails.
+pub fn query(tables: &[NamedTable], sql: &str) -> Result<QueryResult, QueryError> {
+    check_tables(tables)?;
+    in_own_thread(|| run(tables, sql)).unwrap_or_else(|reason| Err(QueryError::Sql { reason }))
+}
+
+/// The columns of the tables: a frame with the columns `table`, `column` and `type`.
+///
+/// # Errors
+/// Two tables have the same name, or a table cannot be read.
+pub fn table_columns(tables: &[NamedTable]) -> Result<DataFrame, QueryError> {
+    check_tables(tables)?;
+    let mut cells: [Vec<String>; 3] = Default::default();
+    for table in tables {
+        for column in read_table(table)?.columns() {
+            let words = match column.dtype() {
+                DataType::String => "text".into(),
+                DataType::Int64 => "whole number".into(),
+                DataType::Float64 | DataType::Float32 => "number".into(),
+                DataType::Boolean => "true or false".into(),
+                other => other.to_string(),
+            };
+            let row = [table.name.clone(), column.name().to_string(), words];
+            cells.iter_mut().zip(row).for_each(|(cells, cell)| cells.push(cell));
+        }
+    }
+    let [table, column, words] = cells;
+    let columns = df!("table" => table, "column" => column, "type" => words);
+    columns.map_err(|e| QueryError::Sql { reason: e.to_string() })
+}
+
+fn check_tables(tables: &[NamedTable]) -> Result<(), QueryError> {
     for (i, table) in tables.iter().enumerate() {
         if let Some(other) = tables[..i].iter().find(|other| other.name == table.name) {
             let (first, second) = (other.path.clone(), table.path.clone());
-            return Err(QueryError::TwoOfAName { name: table.name.clone(), first, second });
+            return Err(QueryError::DuplicateName { name: table.name.clone(), first, second });
         }
         if let Err(source) = std::fs::metadata(&table.path) {
             return Err(QueryError::Io { path: table.path.clone(), source });
         }
     }
-    apart(|| run(tables, sql)).unwrap_or_else(|reason| Err(failure(tables, &reason)))
+    Ok(())
 }
 
-/// What `run` gives, in a thread of its own: some queries that make no sense end in a panic of polars, and others need much of the
-/// stack.
-fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
+/// The result of `run` in a thread of its own: some invalid queries end in a panic of Polars, and some need a large stack.
+fn in_own_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
-        let run = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(|e| e.to_string())?;
-        run.join().map_err(|_| "polars cannot run this query".to_owned())
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let run = thread.spawn_scoped(scope, run).map_err(|e| e.to_string())?;
+        run.join().map_err(|_| "Polars cannot run this query".to_owned())
     })
 }
 
-fn run(tables: &[NamedTable], sql: &str) -> Result<DataFrame, QueryError> {
-    let query = Query::parse(sql).map_err(|reason| failure(tables, &reason))?;
+fn run(tables: &[NamedTable], text: &str) -> Result<QueryResult, QueryError> {
+    let failed = |reason: String| QueryError::Sql { reason };
+    let mut query = sql::Query::parse(text).map_err(failed)?;
     let mut context = SQLContext::new();
-    for table in tables.iter().filter(|table| query.tables.contains(&table.name)) {
-        let is_csv = table.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        let frame = if is_csv { csv_frame(&table.path)? } else { read_frame(&table.path)? };
-        let polars = |source| TableError::Polars { path: table.path.clone(), source };
-        context.register(&table.name, signed(&frame).map_err(polars)?.lazy());
+    let mut frames = Vec::new();
+    let names: BTreeSet<String> = query.tables.drain(..).collect();
+    for name in names {
+        let Some(table) = tables.iter().find(|table| table.name == name) else {
+            let tables = tables.iter().map(|table| table.name.clone()).collect();
+            return Err(QueryError::UnknownTable { name, tables });
+        };
+        let frame = read_table(table)?;
+        context.register(&table.name, frame.clone().lazy());
+        frames.push(frame);
     }
-    let result = context.execute(&query.sql).and_then(LazyFrame::collect);
-    // The plan that polars adds is of its own operations, not of the query.
-    result.map_err(|e| failure(tables, e.to_string().split("\n\nResolved plan").next().unwrap_or_default()))
+    let notes = texts_without_rows(&frames, &query.comparisons);
+    let columns = frames.iter().flat_map(DataFrame::columns).map(|column| column.name().to_string());
+    let text = query.for_polars(columns.collect::<HashSet<String>>()).map_err(failed)?;
+    let frame = context.execute(&text).and_then(LazyFrame::collect);
+    let frame = frame.map_err(|e| failed(sql::plain(&e.to_string())))?;
+    Ok(QueryResult { frame, notes })
 }
 
-fn failure(tables: &[NamedTable], reason: &str) -> QueryError {
-    let tables = tables.iter().map(|table| table.name.clone()).collect();
-    QueryError::Sql { reason: reason.trim_end().to_owned(), tables }
+/// A table as queries see it.
+fn read_table(table: &NamedTable) -> Result<DataFrame, QueryError> {
+    let path = &table.path;
+    let is_csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+    let frame = if is_csv {
+        csv_frame(path)?
+    } else {
+        let reason = "Polars stopped while reading it".to_owned();
+        in_own_thread(|| read_any_frame(path)).map_err(|_| QueryError::Parquet { path: path.clone(), reason })??
+    };
+    let polars = |source| TableError::Polars { path: path.clone(), source };
+    Ok(for_queries(&frame).map_err(polars)?)
 }
 
-/// Whole numbers as signed ones of 64 bits: a difference below 0 of unsigned numbers would wrap around.
-fn signed(frame: &DataFrame) -> PolarsResult<DataFrame> {
-    let columns = frame.columns().iter().map(|column| match column.dtype().is_integer() {
-        true => column.cast(&DataType::Int64),
-        false => Ok(column.clone()),
+/// Whole numbers signed with 64 bits (a difference below 0 of unsigned numbers would wrap around), texts as strings, and empty
+/// texts as null.
+fn for_queries(frame: &DataFrame) -> PolarsResult<DataFrame> {
+    let columns = frame.columns().iter().map(|column| match column.dtype() {
+        dtype if dtype.is_integer() => column.strict_cast(&DataType::Int64),
+        dtype if dtype.is_string() || dtype.is_enum() || dtype.is_categorical() => {
+            let column = column.cast(&DataType::String)?;
+            let texts = column.str()?;
+            if !texts.iter().any(|text| text == Some("")) {
+                return Ok(column);
+            }
+            let texts: StringChunked = texts.iter().map(|text| text.filter(|text| !text.is_empty())).collect();
+            Ok(texts.with_name(column.name().clone()).into_column())
+        }
+        _ => Ok(column.clone()),
     });
     DataFrame::new(frame.height(), columns.collect::<PolarsResult<_>>()?)
+}
+
+/// Columns with few values, in which a text that no row has is probably a mistake.
+const FEW_VALUES: [&str; 7] = ["check", "label", "mask_source", "severity", "sex", "side", "subset"];
+/// Most values that a note lists.
+const MAX_LISTED: usize = 40;
+
+/// A note for each text that a column is compared with and that no row has.
+fn texts_without_rows(frames: &[DataFrame], comparisons: &[Comparison]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for Comparison { column, text } in comparisons.iter().filter(|c| FEW_VALUES.contains(&c.column.as_str())) {
+        let columns: Vec<&Column> = frames.iter().filter_map(|frame| frame.column(column).ok()).collect();
+        let values = columns.iter().filter_map(|column| column.str().ok()).flat_map(|texts| texts.iter().flatten());
+        let values: BTreeSet<&str> = values.collect();
+        if columns.is_empty() || values.contains(text.as_str()) {
+            continue;
+        }
+        let mut listed: Vec<&str> = values.iter().copied().take(MAX_LISTED).collect();
+        if values.len() > MAX_LISTED {
+            listed.push("…");
+        }
+        let note = format!("no row has {column} = '{text}'; values: {}", listed.join(", "));
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// The rows as JSON objects, keys in the order of the columns. Numbers that JSON cannot write (NaN, infinity) become `null`.
@@ -132,7 +233,7 @@ pub fn json_rows(frame: &DataFrame) -> Vec<Value> {
         .collect()
 }
 
-/// The rows as text, `None` for missing values, below the names of the columns.
+/// The names of the columns, then the rows as text, `None` for missing values. Lists are written as JSON.
 pub fn text_rows(frame: &DataFrame) -> Vec<Vec<Option<String>>> {
     let header = frame.columns().iter().map(|column| Some(column.name().to_string())).collect();
     let row = |row: usize| {
@@ -166,6 +267,7 @@ fn json(value: &AnyValue) -> Value {
 fn text(value: &AnyValue) -> Option<String> {
     match value {
         AnyValue::Null => None,
+        AnyValue::List(_) => Some(json(value).to_string()),
         v if v.is_float() => v.extract::<f64>().map(|v| v.to_string()),
         v => Some(v.get_str().map_or_else(|| v.to_string(), str::to_owned)),
     }
@@ -174,14 +276,201 @@ fn text(value: &AnyValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::metadata::Sex;
+    use crate::dataset::{Side, Subset};
+    use crate::tables::{ImageRow, PatientRow, write_parquet};
 
     #[test]
     fn a_panic_is_an_error_and_the_stack_is_deep() {
         fn sum(n: u64) -> u64 {
             if n == 0 { 0 } else { std::hint::black_box(n) + sum(n - 1) }
         }
-        assert_eq!(apart(|| sum(1_000_000)), Ok(500_000_500_000));
-        let panics: Result<u64, String> = apart(|| std::hint::black_box(None).expect("inside polars"));
-        assert_eq!(panics, Err("polars cannot run this query".into()));
+        assert_eq!(in_own_thread(|| sum(1_000_000)), Ok(500_000_500_000));
+        let panics: Result<u64, String> = in_own_thread(|| std::hint::black_box(None).expect("inside Polars"));
+        assert_eq!(panics, Err("Polars cannot run this query".into()));
+    }
+
+    /// Three patients and four images; a patient without sex and one without images.
+    fn tables() -> (tempfile::TempDir, Vec<NamedTable>) {
+        let folder = tempfile::tempdir().unwrap();
+        let patient = |id: &str, sex, age, note: &str| PatientRow {
+            patient_id: id.into(),
+            sex,
+            age,
+            note: note.into(),
+            n_images: 2,
+            ..PatientRow::default()
+        };
+        let patients = [
+            patient("1", Some(Sex::F), Some(30.0), "äb"),
+            patient("2", Some(Sex::F), Some(20.0), ""),
+            patient("3", None, None, ""),
+        ];
+        let image = |id: &str, patient: &str, side, rotated, n_bones| ImageRow {
+            image_id: id.into(),
+            patient_id: patient.into(),
+            subset: Subset::Train,
+            side,
+            rotated,
+            n_bones,
+            ..ImageRow::default()
+        };
+        let images = [
+            image("a", "1", Some(Side::L), Some(true), 29),
+            image("b", "1", Some(Side::R), Some(false), 9),
+            image("c", "2", Some(Side::L), None, 21),
+            image("d", "9", None, Some(false), 5),
+        ];
+        write_parquet(&folder.path().join("patients.parquet"), &patients).unwrap();
+        write_parquet(&folder.path().join("images.parquet"), &images).unwrap();
+        let tables = tables_at(folder.path()).unwrap();
+        (folder, tables)
+    }
+
+    fn rows(tables: &[NamedTable], sql: &str) -> String {
+        let result = query(tables, sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let row = |row: &Value| {
+            let cells: Vec<String> = row.as_object().unwrap().values().map(ToString::to_string).collect();
+            cells.join(" ").replace('"', "")
+        };
+        json_rows(&result.frame).iter().map(row).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The expected values are those of SQL (SQLite and DuckDB agree).
+    #[test]
+    fn results_are_those_of_sql() {
+        let (_folder, tables) = tables();
+        for (sql, expected) in [
+            ("select sex, n_images - count(*) as d from patients group by sex, n_images order by sex", "F 0, null 1"),
+            ("select sex, count(*) from patients group by sex having sex = 'F'", "F 2"),
+            ("select sex, count(*) as n from patients group by sex having n > 1", "F 2"),
+            ("select sex, count(*) from patients group by sex order by count(*) desc", "F 2, null 1"),
+            ("select max(age), min(age) from patients", "30.0 20.0"),
+            ("select cast(n_bones/10 as int) as k, count(*) as n from images group by k order by k", "0 2, 2 2"),
+            (
+                "with b as (select cast(n_bones/10 as int) as k from images) \
+                 select k*10 as k10, count(*) as n from b group by k order by k10",
+                "0 2, 20 2",
+            ),
+            (
+                "select n_bones + 1 as n, upper(side) as u from images group by n_bones, side order by n",
+                "6 null, 10 R, 22 L, 30 L",
+            ),
+            (
+                "select p.n_images + 1 as k, upper(p.sex) as u, count(*) as n from images i join patients p using (patient_id) group by p.n_images, p.sex",
+                "3 F 3",
+            ),
+            ("select image_id from images where rotated is not true order by image_id", "b, c, d"),
+            ("select image_id from images where rotated is not false order by image_id", "a, c"),
+            ("select image_id from images where (rotated is true) = false order by image_id", "b, c, d"),
+            ("select image_id from images where rotated is unknown", "c"),
+            ("select power(10, 10) as x", "10000000000.0"),
+            ("select sum(cast(n_bones as int) * 1000000000) as x from images", "64000000000"),
+            ("select -7 % 3 as x, 7 % -3 as y, mod(-7, 3) as z, -7.5 % 2 as w", "-1 1 -1 -1.5"),
+            ("select patient_id, length(note) - 3 as x from patients where note is not null", "1 -1"),
+            ("select count(*) as n from patients where note is null", "2"),
+            (
+                "select p.patient_id as p, i.image_id as i from patients p left join (select * from images where side = 'R') i \
+              on p.patient_id = i.patient_id order by p",
+                "1 b, 2 null, 3 null",
+            ),
+            (
+                "select coalesce(p.patient_id, i.patient_id) as p, count(*) as n from patients p \
+              full join images i on p.patient_id = i.patient_id group by 1 order by p",
+                "1 2, 2 1, 3 1, 9 1",
+            ),
+            (
+                "select a.image_id as a, b.image_id as b from images a join images b \
+              on a.patient_id = b.patient_id and a.image_id < b.image_id where a.side = 'L'",
+                "a b",
+            ),
+            (
+                "with m as (select max(age) as m from patients) select patient_id from patients cross join m where age = m",
+                "1",
+            ),
+            (
+                "select patient_id, sum(age) over (order by patient_id rows unbounded preceding) as s from patients order by patient_id",
+                "1 30.0, 2 50.0, 3 50.0",
+            ),
+            ("select sex from patients order by sex nulls first", "null, F, F"),
+            ("select sex, array_agg(patient_id) as l from patients group by sex order by sex", "F [1,2], null [3]"),
+        ] {
+            assert_eq!(rows(&tables, sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn lists_are_written_whole() {
+        let (_folder, tables) = tables();
+        let result = query(&tables, "select array_agg(image_id) as l from images where image_id <> ''").unwrap();
+        assert_eq!(text_rows(&result.frame)[1], [Some("[\"a\",\"b\",\"c\",\"d\"]".to_owned())]);
+    }
+
+    #[test]
+    fn texts_that_no_row_has_are_noted() {
+        let (_folder, tables) = tables();
+        let notes = |sql: &str| query(&tables, sql).unwrap().notes;
+        assert_eq!(notes("select * from patients where sex = 'female'"), ["no row has sex = 'female'; values: F"]);
+        let noted = notes("select * from images i where i.side in ('L', 'l') or 'Train' = subset");
+        assert_eq!(noted, ["no row has side = 'l'; values: L, R", "no row has subset = 'Train'; values: train"]);
+        assert!(notes("select * from patients where sex = 'F' and patient_id = '77'").is_empty());
+    }
+
+    #[test]
+    fn tables_are_listed_with_their_columns() {
+        let (_folder, tables) = tables();
+        let columns = text_rows(&table_columns(&tables).unwrap());
+        let row = |cells: [&str; 3]| cells.map(|cell| Some(cell.to_owned())).to_vec();
+        assert_eq!(columns[0], row(["table", "column", "type"]));
+        for cells in [
+            ["images", "rotated", "true or false"],
+            ["patients", "age", "number"],
+            ["patients", "n_images", "whole number"],
+        ] {
+            assert!(columns.contains(&row(cells)), "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let (_folder, tables) = tables();
+        for (sql, expected) in [
+            ("select * from pictures", "unknown table `pictures`; expected one of images, patients"),
+            ("select nothing from patients", "unknown column `nothing`; expected one of patient_id, sex"),
+            (
+                "select i.side, j.side from images i join images j using (patient_id)",
+                "two columns of the result are called `side`",
+            ),
+            ("select cast(sex as int) as x from patients", "conversion from text to whole number failed"),
+            ("select sex from patients where sex regexp '['", "invalid regular expression: unclosed character class"),
+            (
+                "select i.image_id from images i where exists (select 1 from images j where j.image_id <> i.image_id)",
+                "unknown table `i`",
+            ),
+        ] {
+            let error = query(&tables, sql).unwrap_err().to_string();
+            assert!(error.contains(expected), "{sql}: {error}");
+            assert!(!error.contains(" { ") && !error.contains("strict=False"), "{sql}: {error}");
+        }
+    }
+
+    #[test]
+    fn parquet_of_other_programs_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.parquet");
+        let mut frame = df!("id" => ["a", ""], "n" => [1u8, 2]).unwrap();
+        ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
+        let tables = tables_at(&path).unwrap();
+        assert_eq!(rows(&tables, "select id, n - 2 as n from mine"), "a -1, null 0");
+        std::fs::write(&path, "PAR1 and nothing else").unwrap();
+        let error = query(&tables, "select id from mine").unwrap_err().to_string();
+        assert!(error.contains("mine.parquet"), "{error}");
+        // A file of carpus with a wrong byte is refused by its checksum.
+        write_parquet(&path, &[PatientRow { patient_id: "1".into(), ..PatientRow::default() }]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(query(&tables, "select sex from mine").unwrap_err().to_string().contains("is damaged"));
     }
 }

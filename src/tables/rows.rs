@@ -3,7 +3,7 @@ use crate::dataset::metadata::Sex;
 use crate::dataset::{MaskSource, Problem, ProblemSeverity, Side, Subset};
 
 table! {
-    /// A patient of the spreadsheet or with an image.
+    /// A patient who has a row in the spreadsheet or an image.
     pub struct PatientRow in "patients", for_people = false {
         /// Digits padded to three, or the folder's name without `ID`.
         pub patient_id: String,
@@ -17,19 +17,19 @@ table! {
         pub height_cm: Option<f64>,
         /// Kilograms.
         pub weight_kg: Option<f64>,
-        /// Stray remarks of the row.
+        /// Text found in other cells of the row.
         pub note: String,
-        /// `train` or `test` where the patient has images.
+        /// `train` or `test`; `None` for a patient without images.
         pub subset: Option<Subset>,
         /// Number of images.
         pub n_images: u32,
-        /// Row of the spreadsheet, 1-based; `None` for a patient with images and no row.
+        /// Row of the spreadsheet, 1-based; `None` for a patient who is not in the spreadsheet.
         pub sheet_row: Option<u32>,
     }
 }
 
 table! {
-    /// An image and what is measured on it and its masks. Rows in the order of the layout.
+    /// An image with the measurements of its pixels and masks. Rows in the order of the data folder.
     pub struct ImageRow in "images", for_people = false {
         /// File stem.
         pub image_id: String,
@@ -37,55 +37,56 @@ table! {
         pub patient_id: String,
         /// `train` or `test`.
         pub subset: Subset,
-        /// `L` or `R`: by the name, else by the order of the two time stamps.
+        /// `L` or `R`: from the file name, else from the order of the patient's two time stamps.
         pub side: Option<Side>,
-        /// `L` or `R` by anatomy (thumb left of little finger is a right hand); needs masks.
+        /// `L` or `R` from the anatomy (in a right hand the thumb is left of the little finger); needs masks.
         pub side_by_anatomy: Option<Side>,
-        /// Relative to the data folder.
+        /// Image file, relative to the data folder.
         pub path: String,
-        /// Annotation, relative to the data folder.
+        /// Annotation file, relative to the data folder.
         pub annotation_path: Option<String>,
-        /// Where the masks come from: `annotation`, `prediction` or `none`.
+        /// Source of the masks: `annotation`, `prediction` or `none`.
         pub mask_source: MaskSource,
-        /// Columns of the image.
+        /// Width of the image in px.
         pub width: u32,
-        /// Rows of the image.
+        /// Height of the image in px.
         pub height: u32,
-        /// Bits a sample on disk.
+        /// Bits per sample on disk.
         pub bits: u32,
-        /// Signed angle in degrees of the vector from Ulna's to finger-16's centroid from vertical; positive leans to the right.
+        /// Angle in degrees between the vertical and the line from the centroid of the Ulna to that of finger-16; positive if the
+        /// hand leans to the right.
         pub angle_deg: Option<f64>,
-        /// |angle_deg| at or above the threshold.
+        /// Whether |angle_deg| is at or above the threshold.
         pub rotated: Option<bool>,
-        /// Sum of the class areas.
+        /// Sum of the areas of all classes in px.
         pub mask_px: Option<u64>,
-        /// Pixels with two labels or more.
+        /// Pixels with two or more labels.
         pub overlap_px: Option<u64>,
-        /// Area of the union of all classes.
+        /// Area of the union of all classes in px.
         pub union_px: Option<u64>,
-        /// Box of all masks.
+        /// Bounding box of all masks: left column.
         pub hand_x_min: Option<u32>,
-        /// Box of all masks.
+        /// Bounding box of all masks: top row.
         pub hand_y_min: Option<u32>,
-        /// Box of all masks.
+        /// Bounding box of all masks: right column, inclusive.
         pub hand_x_max: Option<u32>,
-        /// Box of all masks.
+        /// Bounding box of all masks: bottom row, inclusive.
         pub hand_y_max: Option<u32>,
-        /// Pixels at or above the brightness threshold, border strips left out.
+        /// Pixels at or above the brightness threshold, without border strips.
         pub bright_px: Option<u64>,
         /// Mean grey level.
         pub mean_grey: Option<f64>,
-        /// Whether the image is stored inverted, dark bones on a bright background; levels are measured upright.
+        /// Whether the image is stored inverted (dark bones on a bright background); grey levels are measured after inversion.
         pub inverted: Option<bool>,
-        /// The level that is taken for white: 255, of images of 16 bits the top level of all of them.
+        /// The grey level of white: 255, or for 16-bit images the highest level of all of them.
         pub top_level: Option<u32>,
-        /// Bits that the levels of an image of 16 bits need.
+        /// Bits that the grey levels of a 16-bit image need.
         pub level_bits: Option<u32>,
-        /// Height of a bright strip at the top edge.
+        /// Height in px of a bright strip at the top edge.
         pub strip_top_px: Option<u32>,
-        /// Width of a bright strip at the left edge.
+        /// Width in px of a bright strip at the left edge.
         pub strip_left_px: Option<u32>,
-        /// Classes with a mask that is not empty.
+        /// Number of classes with a non-empty mask.
         pub n_bones: u32,
         /// 64-bit perceptual hash of the image, hex.
         pub image_hash: Option<String>,
@@ -93,16 +94,16 @@ table! {
         pub sha256: Option<String>,
         /// SHA-256 of the annotation file.
         pub annotation_sha256: Option<String>,
-        /// Whether the image can be trained on or predicted: it and, in train, its annotation can be read, and no correction excludes
-        /// it. Others stay in the table and enter no fold.
+        /// Whether the image can be used for training or prediction: it and, in train, its annotation can be read, and no correction
+        /// excludes it. Other images stay in the table but are assigned to no fold.
         pub usable: bool,
-        /// Why it is not usable.
+        /// Why the image is not usable.
         pub unusable_reason: Option<String>,
-        /// Median of the bones' `edge`: near 1 where the outlines follow the bones, about 0 where they lie elsewhere.
+        /// Median of the bones' `edge`: near 1 if the outlines follow the bones, about 0 if they do not.
         pub edge: Option<f64>,
-        /// The greatest such median of the same outlines moved a little, turned or mirrored; looked for where `edge` is below 0.75.
+        /// The highest such median after the outlines are shifted a little, rotated or mirrored; computed if `edge` is below 0.75.
         pub edge_elsewhere: Option<f64>,
-        /// What was done to the outlines for that.
+        /// The shift, rotation or mirroring that gives `edge_elsewhere`.
         pub edge_elsewhere_change: Option<String>,
     }
 }
@@ -114,71 +115,71 @@ table! {
         pub image_id: String,
         /// Label as annotated.
         pub label: String,
-        /// Channel index.
+        /// Class index, 0-based: the channel of the model's output.
         pub class: u32,
-        /// Pixels.
+        /// Area in px.
         pub area_px: u64,
-        /// Mean column; `None` for an empty mask.
+        /// Centroid: mean column in px; `None` for an empty mask.
         pub centroid_x: Option<f64>,
-        /// Mean row.
+        /// Centroid: mean row in px.
         pub centroid_y: Option<f64>,
-        /// Box, all bounds inside.
+        /// Bounding box: left column.
         pub x_min: Option<u32>,
-        /// Box.
+        /// Bounding box: top row.
         pub y_min: Option<u32>,
-        /// Box.
+        /// Bounding box: right column, inclusive.
         pub x_max: Option<u32>,
-        /// Box.
+        /// Bounding box: bottom row, inclusive.
         pub y_max: Option<u32>,
-        /// Length of the outer border.
+        /// Length of the outer border in px.
         pub perimeter_px: f64,
-        /// Lean of the long axis from vertical, (-90, 90]; positive to the right.
+        /// Angle in degrees between the long axis and the vertical, in (-90, 90]; positive to the right.
         pub orientation_deg: Option<f64>,
-        /// 0 circle, towards 1 a line.
+        /// Eccentricity of the ellipse with the same second moments: 0 for a circle, near 1 for a line.
         pub eccentricity: Option<f64>,
         /// Standard deviation along the long axis, px.
         pub sd_major_px: Option<f64>,
         /// Standard deviation along the short axis, px.
         pub sd_minor_px: Option<f64>,
-        /// 8-connected parts.
+        /// Number of 8-connected components.
         pub n_parts: u32,
-        /// Area of all parts but the largest.
+        /// Area in px of all components except the largest.
         pub minor_parts_px: u64,
-        /// Shapes with this label in the file (1 is normal).
+        /// Number of shapes with this label in the annotation file (normally 1).
         pub n_shapes: u32,
-        /// Vertices over its shapes; 0 for predictions.
+        /// Number of vertices of its shapes; 0 for predictions.
         pub n_vertices: u32,
-        /// Vertices outside the image.
+        /// Number of vertices outside the image.
         pub n_outside: u32,
-        /// Pairs of edges that cross each other (0 is a simple polygon).
+        /// Number of pairs of edges that cross each other (0 for a simple polygon).
         pub n_crossings: u32,
-        /// Pixels shared with any other class.
+        /// Pixels shared with other classes.
         pub shared_px: u64,
-        /// Mean grey level under the mask, 0 to 255, bones bright.
+        /// Mean grey level inside the mask, 0 to 255, with bright bones.
         pub grey_inside: Option<f64>,
-        /// Mean grey level just outside the outline, where no mask lies.
+        /// Mean grey level just outside the outline, without pixels of other masks.
         pub grey_ring: Option<f64>,
-        /// Edge strength along the outline, -1 to 1, whatever the contrast: 1 on the rim of something brighter, 0 anywhere.
+        /// Edge strength along the outline, -1 to 1, independent of the contrast: 1 on the edge of a brighter object, 0 on no edge.
         pub edge: Option<f64>,
     }
 }
 
 table! {
-    /// A repair or failure met while reading.
+    /// A repair or failure while reading the data.
     pub struct ProblemRow in "problems", for_people = true {
         /// File, relative to the data folder.
         pub file: String,
-        /// Cell, line, or JSON path.
+        /// Cell, line or JSON path in the file.
         pub place: String,
-        /// Image concerned.
+        /// Affected image.
         pub image_id: Option<String>,
-        /// Patient concerned.
+        /// Affected patient.
         pub patient_id: Option<String>,
-        /// The raw value.
+        /// The value as found.
         pub raw: String,
-        /// What is wrong, what was expected.
+        /// The problem and what was expected.
         pub reason: String,
-        /// What was done.
+        /// How it was handled.
         pub action: String,
         /// `info`, `warning`, `error`.
         pub severity: ProblemSeverity,
@@ -200,7 +201,7 @@ table! {
 }
 
 table! {
-    /// Patient of an image that a run holds out, so that runs can be compared without the folds they were trained on.
+    /// An image that a run holds out, with its patient: runs can be compared without their fold tables.
     pub struct HeldOutRow in "held_out", for_people = false {
         /// Key of the images table.
         pub image_id: String,

@@ -15,59 +15,82 @@ use super::checksum;
 use super::frame::enums_as_text;
 use super::{BoneRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
 
-/// File next to the tables of a scan with their hashes, so that tables of two scans, or a damaged one, are noticed, and with
-/// what the scan decided by.
+/// File next to the tables of a scan. It has their hashes, by which tables of different scans and damaged tables are detected, and
+/// thresholds of the scan.
 pub const HASHES: &str = "tables.json";
 
 /// Contents of [`HASHES`].
 #[derive(Default, Serialize, Deserialize)]
 struct Hashes {
-    /// In hex, by file name.
+    /// Hashes in hex, by file name.
     sha256: BTreeMap<String, String>,
     /// See [`Tables::rotated_deg`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rotated_deg: Option<f64>,
 }
 
-/// The hashes in this file; `None` where there is none.
+/// The hashes in this file; `None` if it does not exist.
 fn read_hashes(path: &Path) -> Result<Option<Hashes>, TableError> {
     let Ok(text) = std::fs::read(path) else { return Ok(None) };
     serde_json::from_slice(&text).map(Some).map_err(|e| TableError::Io { path: path.into(), source: e.into() })
 }
 
-/// Largest Parquet file read, in bytes: the tables have thousands of rows.
+/// Largest Parquet file that is read, in bytes: the tables have thousands of rows.
 const MAX_PARQUET: u64 = 1 << 30;
 
 /// Reads `FOLDER/NAME.parquet`.
 ///
 /// # Errors
-/// The file cannot be read, is not this table, or is not the one that the scan wrote.
+/// The file cannot be read, is damaged, has another table, or is not the one that the scan wrote.
 pub fn read_parquet<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     let frame = read_frame(path)?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
 }
 
-/// Reads a Parquet file that carpus wrote, whatever its columns are; texts are strings.
+/// Reads a Parquet file that carpus wrote, with any columns; texts are strings.
 ///
 /// # Errors
 /// The file cannot be read, was not written by carpus, or is not the one that the scan wrote.
 pub fn read_frame(path: &Path) -> Result<DataFrame, TableError> {
+    read_bytes(path, Source::Carpus)
+}
+
+/// Reads a Parquet file of carpus or of another program, with any columns. The reader may panic on a damaged file of another program.
+///
+/// # Errors
+/// The file cannot be read, is damaged, or is not the one that the scan wrote.
+pub(super) fn read_any_frame(path: &Path) -> Result<DataFrame, TableError> {
+    read_bytes(path, Source::Any)
+}
+
+/// Programs whose files are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Carpus,
+    Any,
+}
+
+fn read_bytes(path: &Path, source: Source) -> Result<DataFrame, TableError> {
     let io = |source| TableError::Io { path: path.into(), source };
     let bytes = bounded::read(path, MAX_PARQUET).map_err(io)?;
     let hashes = path.with_file_name(HASHES);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let known = read_hashes(&hashes)?.and_then(|mut hashes| hashes.sha256.remove(&*name));
     if known.is_some_and(|known| known != sha256(&bytes)) {
-        return Err(TableError::Changed { path: path.into(), hashes });
+        let path = path.into();
+        return Err(match checksum::is_correct(&bytes) {
+            true => TableError::Changed { path, hashes },
+            false => TableError::Edited { path, hashes },
+        });
     }
-    if !checksum::is_right(&bytes) {
+    if !checksum::is_correct(&bytes) && (source == Source::Carpus || checksum::is_present(&bytes)) {
         return Err(TableError::Damaged { path: path.into() });
     }
     let read = ParquetReader::new(Cursor::new(bytes)).finish();
     read.map_err(|source| TableError::Polars { path: path.into(), source })
 }
 
-/// Writes rows as Parquet (zstd), by rename.
+/// Writes rows as Parquet (zstd), atomically.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -91,18 +114,18 @@ fn parquet_bytes<T: TableRow>(path: &Path, rows: &[T]) -> Result<Vec<u8>, TableE
     Ok(checksum::add(bytes))
 }
 
-/// A cell that a spreadsheet would take for a formula gets the mark by which spreadsheets know a text.
-fn without_formula<T: TableRow>(cell: &str) -> Cow<'_, str> {
+/// Escapes a cell that a spreadsheet would run as a formula: spreadsheets read a cell that begins with `'` as text.
+fn escape_formula<T: TableRow>(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) && cell.parse::<f64>().is_err();
     if T::FOR_PEOPLE && is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
 }
 
-/// The cell as it was before [`without_formula`].
-fn as_it_was<T: TableRow>(cell: &str) -> &str {
+/// Reverses [`escape_formula`].
+fn unescape_formula<T: TableRow>(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|_| T::FOR_PEOPLE).unwrap_or(cell)
 }
 
-/// Writes rows as CSV, by rename.
+/// Writes rows as CSV, atomically.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -117,14 +140,17 @@ fn add_csv<T: TableRow>(files: &mut Together, path: &Path, rows: &[T]) -> Result
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(T::COLUMNS)?;
         for row in rows {
-            csv.write_record(row.to_cells().iter().map(|cell| without_formula::<T>(cell).into_owned()))?;
+            csv.write_record(row.to_cells().iter().map(|cell| escape_formula::<T>(cell).into_owned()))?;
         }
         csv.flush()
     };
     files.add(path, write).map_err(|source| TableError::Io { path: path.into(), source })
 }
 
-/// Reads a CSV with at least the table's columns, in any order.
+/// Reads a CSV file with at least the table's columns, in any order.
+///
+/// # Errors
+/// The file cannot be read, has no such column, or a cell is invalid.
 pub fn read_csv<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     let csv_error = |source| TableError::Csv { path: path.into(), source };
     let mut reader = Csv::open(path).map_err(csv_error)?;
@@ -145,20 +171,24 @@ pub fn read_csv<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
         .enumerate()
         .map(|(row, record)| {
             let record = record.map_err(csv_error)?;
-            let cells: Vec<&str> = places.iter().map(|p| as_it_was::<T>(record.get(*p).unwrap_or_default())).collect();
-            T::from_cells(&cells).map_err(|(at, found, expected)| TableError::Cell {
+            let cells: Vec<&str> =
+                places.iter().map(|p| unescape_formula::<T>(record.get(*p).unwrap_or_default())).collect();
+            T::from_cells(&cells).map_err(|cell| TableError::Cell {
                 path: path.into(),
                 table: T::NAME,
                 row: row + 2,
-                column: T::COLUMNS[at],
-                found,
-                expected,
+                column: T::COLUMNS[cell.column],
+                found: cell.found,
+                expected: cell.expected,
             })
         })
         .collect()
 }
 
-/// Reads rows by the file's ending: `.csv`, else Parquet.
+/// Reads rows from a CSV file if its name ends with `.csv`, else from a Parquet file.
+///
+/// # Errors
+/// Those of [`read_csv`] and [`read_parquet`].
 pub fn read<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) { read_csv(path) } else { read_parquet(path) }
 }
@@ -166,20 +196,23 @@ pub fn read<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
 /// The four tables that `carpus scan` writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
-    /// Patients, in the order of the spreadsheet, then those without a row.
+    /// Patients in the order of the spreadsheet, then those who are not in it.
     pub patients: Vec<PatientRow>,
-    /// Images, in the order of the layout.
+    /// Images in the order of the data folder.
     pub images: Vec<ImageRow>,
-    /// Bones, by image, then class.
+    /// Bones by image, then by class.
     pub bones: Vec<BoneRow>,
-    /// Problems, by file.
+    /// Problems by file.
     pub problems: Vec<ProblemRow>,
-    /// Degrees from vertical from which the scan counted a hand as rotated; `None` where the tables do not say.
+    /// Angle from the vertical in degrees at and above which the scan counted a hand as rotated; `None` if it is not recorded.
     pub rotated_deg: Option<f64>,
 }
 
 impl Tables {
     /// Reads the four Parquet files of `folder`.
+    ///
+    /// # Errors
+    /// Those of [`read_parquet`].
     pub fn read(folder: &Path) -> Result<Tables, TableError> {
         let at = |name: &str| folder.join(format!("{name}.parquet"));
         Ok(Tables {
@@ -191,7 +224,7 @@ impl Tables {
         })
     }
 
-    /// Writes the four Parquet files, and CSV next to them where `csv`: all of them or none, and their hashes.
+    /// Writes the four Parquet files, with `csv` also as CSV files, and their hashes: all files or none.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -208,7 +241,7 @@ impl Tables {
         files.commit().map_err(io)
     }
 
-    /// The patient of an image.
+    /// The patient with this id.
     pub fn patient(&self, patient_id: &str) -> Option<&PatientRow> {
         self.patients.iter().find(|p| p.patient_id == patient_id)
     }
@@ -230,23 +263,20 @@ fn add_table<T: TableRow>(
     if csv {
         return add_csv(files, &csv_path, rows);
     }
-    // One of an earlier scan would contradict the table next to it.
+    // A CSV file of an earlier scan would contradict the Parquet file.
     match FileKind::csv("", T::COLUMNS).matches(&csv_path) {
         Ok(true) => std::fs::remove_file(&csv_path).map_err(|source| TableError::Io { path: csv_path, source }),
         _ => Ok(()),
     }
 }
 
-/// Writes one table into `folder` under its own name.
+/// Writes one table into `folder` as `NAME.parquet` and `NAME.csv`.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write_table<T: TableRow>(folder: &Path, rows: &[T], csv: bool) -> Result<(), TableError> {
+pub fn write_table<T: TableRow>(folder: &Path, rows: &[T]) -> Result<(), TableError> {
     write_parquet(&folder.join(format!("{}.parquet", T::NAME)), rows)?;
-    if csv {
-        write_csv(&folder.join(format!("{}.csv", T::NAME)), rows)?;
-    }
-    Ok(())
+    write_csv(&folder.join(format!("{}.csv", T::NAME)), rows)
 }
 
 #[cfg(test)]
@@ -264,7 +294,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn rows_come_back_the_same(
+        fn rows_round_trip(
             cells in prop::collection::vec((prop::option::of(-180.0f64..180.0), prop::option::of("[^\r\u{0}]{1,12}")), 0..20)
         ) {
             let rows: Vec<ImageRow> =
@@ -282,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_rows_are_the_same_bytes() {
+    fn equal_rows_give_equal_bytes() {
         let rows = vec![image("a", Some(1.5), None), image("b", None, Some(Side::R))];
         let folder = tempfile::tempdir().unwrap();
         let bytes = |name: &str| {
@@ -293,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_others_are_no_formulas() {
+    fn formulas_are_escaped_in_csv() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("problems.csv");
         let texts = ["=cmd|'/c calc'!A1", "+1+1", "-x", "@SUM(1)", "'quoted", "-3.5", "plain"];
@@ -306,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_two_scans_and_flipped_bytes_are_noticed() {
+    fn tables_of_two_scans_and_flipped_bytes_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let tables = |id: &str| Tables { images: vec![image(id, Some(1.0), None)], ..Tables::default() };
         tables("a").write(folder.path(), false).unwrap();
@@ -317,17 +347,21 @@ mod tests {
         let path = folder.path().join("images.parquet");
         let first = std::fs::read(&path).unwrap();
         tables("b").write(folder.path(), true).unwrap();
-        // As a run that was cut off between two renames would leave it.
+        // The state after a run that was interrupted between two renames.
         std::fs::write(&path, &first).unwrap();
         let error = Tables::read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("images.parquet") && error.contains("carpus scan"), "{error}");
+        assert!(error.contains("images.parquet is from another scan") && error.contains("carpus scan"), "{error}");
+        // The advice of the message works.
+        std::fs::remove_file(folder.path().join(HASHES)).unwrap();
+        assert_eq!(Tables::read(folder.path()).unwrap().images, tables("a").images);
+        tables("a").write(folder.path(), false).unwrap();
         let mut flipped = first.clone();
         flipped[first.len() / 2] ^= 1;
         std::fs::write(&path, flipped).unwrap();
-        assert!(matches!(read_parquet::<ImageRow>(&path), Err(TableError::Changed { .. })));
+        assert!(matches!(read_parquet::<ImageRow>(&path), Err(TableError::Edited { .. })));
     }
 
-    /// The reader itself panics on some of these, and on others asks for 2^61 bytes, which ends the process.
+    /// The Parquet reader itself panics on some of these files, and on others allocates 2^61 bytes, which aborts the process.
     #[test]
     fn damaged_and_foreign_parquet_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
@@ -351,7 +385,7 @@ mod tests {
         rows[0].fold = 3;
         write_parquet(&path, &rows).unwrap();
         assert_eq!(read_parquet::<FoldRow>(&path).unwrap(), rows);
-        // Other programs read it as before: the checksum is where no part of the format is.
+        // Other programs can read it: Parquet readers ignore the place of the checksum.
         let frame = ParquetReader::new(Cursor::new(std::fs::read(&path).unwrap())).finish().unwrap();
         assert_eq!(frame.height(), 1);
     }
@@ -388,9 +422,9 @@ mod tests {
         assert_eq!(ImageRow::from_frame(&frame).unwrap(), rows);
     }
 
-    /// Types in memory, texts on disk and for queries.
+    /// Enums in memory, text on disk and in queries.
     #[test]
-    fn closed_sets_are_enums_in_memory_and_texts_on_disk() {
+    fn closed_sets_are_enums_in_memory_and_text_on_disk() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("images.parquet");
         let rows = [image("a", None, Some(Side::R))];
@@ -405,11 +439,11 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_another_version_are_refused_with_the_way_out() {
+    fn tables_of_another_version_are_refused_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("images.parquet");
         write_parquet(&path, &[FoldRow::default()]).unwrap();
         let error = read_parquet::<ImageRow>(&path).unwrap_err().to_string();
-        assert!(error.contains("images.parquet") && error.contains("Run the stage"), "{error}");
+        assert!(error.contains("images.parquet") && error.contains("run the command that writes it again"), "{error}");
     }
 }

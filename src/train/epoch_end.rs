@@ -72,7 +72,7 @@ impl TrainingRun<'_> {
         let best = result.best;
         self.checkpoint.records.push(row);
         if self.ranks.writes() {
-            write_table(self.folder.path(), &self.checkpoint.records, true)?;
+            write_table(self.folder.path(), &self.checkpoint.records)?;
         }
         self.save()?;
         let row = self.checkpoint.records.last().expect("one was pushed");

@@ -1,4 +1,4 @@
-//! `carpus query` against sums over the typed rows.
+//! `carpus query` compared with sums over the typed rows.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -48,14 +48,14 @@ fn groups_and_joins_equal_sums_over_the_rows() {
         let known: Vec<u64> = group.iter().flatten().copied().collect();
         match row["m"].as_f64() {
             Some(mean) => {
-                let own = known.iter().sum::<u64>() as f64 / known.len() as f64;
-                assert!((mean - own).abs() <= 1e-9 * own, "{mean} and {own}");
+                let expected = known.iter().sum::<u64>() as f64 / known.len() as f64;
+                assert!((mean - expected).abs() <= 1e-9 * expected, "{mean} and {expected}");
             }
             None => assert!(known.is_empty() && row["m"].is_null()),
         }
     }
 
-    // Columns are unsigned on disk, and a difference is below 0 all the same.
+    // Columns are unsigned on disk, but differences can be below 0.
     let sql = "select min(n_bones - 100) as least, count(*) as n from images where union_px - mask_px < 0";
     let below = json(&bench.run(&["--json", "query", "tables", sql]));
     let fewer: Vec<&ImageRow> = tables.images.iter().filter(|i| i.union_px < i.mask_px).collect();
@@ -69,7 +69,7 @@ fn groups_and_joins_equal_sums_over_the_rows() {
     let bones: u32 = tables.images.iter().map(|i| i.n_bones).sum();
     assert_eq!(small, serde_json::json!([{"n": n - 1000, "s": usable - 1000, "b": bones}]));
 
-    // The same as aligned columns and as CSV.
+    // The same result as aligned columns and as CSV.
     let shown = bench.run(&["query", "tables", BY_SEX]);
     let shown: Vec<Vec<&str>> = text(&shown.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((shown.len(), &shown[0][..]), (rows.len() + 1, &["sex", "rotated", "n", "m"][..]));
@@ -86,7 +86,7 @@ fn groups_and_joins_equal_sums_over_the_rows() {
     }
 }
 
-/// Ids of digits alone stay text, and other tables join by name.
+/// Ids of only digits stay text, and other tables can be joined by name.
 #[test]
 fn other_tables_join() {
     let (bench, tables) = scanned();
@@ -108,11 +108,22 @@ fn other_tables_join() {
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["n"].as_u64().unwrap()).sum::<u64>(), tables.images.len() as u64);
     assert!(rows.iter().all(|row| row["stratum"] == "001" && row["patient_id"].as_str().unwrap().len() == 3));
-    // One file alone; a query without rows is an empty array, and its CSV has a header.
+    // A single file; a result without rows is an empty array, and its CSV has a header.
     let none = json(&bench.run(&["--json", "query", "folds.csv", "select fold from folds where fold > 5"]));
     assert_eq!(none, serde_json::json!([]));
     let csv = bench.run(&["query", "folds.csv", "--csv", "select fold from folds where fold > 5"]);
     assert_eq!(text(&csv.stdout), "fold\n");
+}
+
+#[test]
+fn tables_are_listed_and_notes_are_printed() {
+    let (bench, _) = scanned();
+    let columns = json(&bench.run(&["--json", "query", "tables"]));
+    let age = serde_json::json!({"table": "patients", "column": "age", "type": "number"});
+    assert!(columns.as_array().unwrap().contains(&age), "{columns}");
+    let out = bench.run(&["query", "tables", "select count(*) as n from patients where sex = 'female'"]);
+    assert!(out.status.success() && text(&out.stderr).contains("note: no row has sex = 'female'; values: "));
+    assert_eq!(text(&out.stdout), "n\n0\n");
 }
 
 #[test]
@@ -128,7 +139,8 @@ fn mistakes_are_named() {
         (&["query", "tables", "selec * from images"], "selec"),
         (&["query", "tables", ""], "0 statements; expected one query"),
         (&["query", "missing", "select 1"], "missing"),
-        (&["query", "data", "select 1"], "no table in it"),
+        (&["query", "data", "select 1"], "no table in this folder"),
+        (&["query", "tables", "select side, count(*) from images"], "`side` is neither in GROUP BY"),
         (&["query", "tables", "--table", "images=folds.csv", "select 1"], "two tables are called `images`"),
         (&["query", "tables", "--table", "folds", "select 1"], "NAME=FILE"),
     ] {
