@@ -1,27 +1,40 @@
-//! Closed sets of named things (architectures, encoders, losses): one list gives the enum, its names, `ALL`,
-//! parsing with a message that says what there is, serde by name, and a schema that lists them.
+//! Enums with names (architectures, encoders, losses): one list defines the enum, its names, `ALL`, parsing with a message
+//! that lists the names, serde by name, and a JSON schema.
 
-/// A name that is not in a closed set.
+/// A name that is not one of an enum's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} {name:?}; there is {known}")]
+#[error("unknown {what} {name:?}{}; expected one of {known}", self.advice())]
 pub struct UnknownName {
-    /// What was to be named: `architecture`.
+    /// Kind of thing that the name is for: `architecture`.
     pub what: &'static str,
-    /// The name given.
+    /// The unknown name.
     pub name: String,
-    /// The names there are, joined by commas.
+    /// The known names, joined by commas.
     pub known: String,
 }
 
-/// A closed set of named values, as a table's column holds it.
+impl UnknownName {
+    /// Similarity of two names, from 0 to 1, from which one is suggested for the other.
+    const SIMILAR: f64 = 0.6;
+
+    fn advice(&self) -> String {
+        let name = self.name.to_lowercase();
+        let similarity = |known: &str| strsim::normalized_damerau_levenshtein(&name, known);
+        let known = self.known.split(", ").map(|known| (similarity(known), known));
+        let best = known.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity >= Self::SIMILAR);
+        best.map_or(String::new(), |(_, known)| format!(" (did you mean {known}?)"))
+    }
+}
+
+/// An enum whose values have names, as a column of a table holds it.
 pub trait Named: Copy + 'static {
-    /// What a cell may hold, for messages: `one of F M`.
+    /// The valid values of a cell, for messages: `one of F M`.
     const EXPECTED: &'static str;
-    /// Every name, in the order of definition.
+    /// All names, in the order of definition.
     fn names() -> Vec<&'static str>;
-    /// The name of this one.
+    /// The name of this value.
     fn text(self) -> &'static str;
-    /// The one called exactly `name`.
+    /// The value with exactly this name.
     fn named(name: &str) -> Option<Self>;
 }
 
@@ -38,15 +51,15 @@ macro_rules! closed_enum {
         pub enum $Name { $($(#[$vmeta])* $Variant,)+ }
 
         impl $Name {
-            /// Every one, in the order of definition.
+            /// All values, in the order of definition.
             pub const ALL: &'static [$Name] = &[$($Name::$Variant,)+];
 
-            /// The name used in configs, on the command line and in listings.
+            /// The name in configurations, on the command line and in listings.
             pub fn name(self) -> &'static str {
                 match self { $($Name::$Variant => $text,)+ }
             }
 
-            /// The one called exactly `name`.
+            /// The value with exactly this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some($Name::$Variant),)+ _ => None }
             }
@@ -108,3 +121,21 @@ macro_rules! closed_enum {
 }
 
 pub(crate) use closed_enum;
+
+#[cfg(test)]
+mod tests {
+    use super::UnknownName;
+
+    #[test]
+    fn similar_names_are_suggested() {
+        let message = |name: &str| {
+            UnknownName { what: "encoder", name: name.into(), known: "resnet18, resnet34, mit-b0".into() }.to_string()
+        };
+        assert_eq!(
+            message("resnet-18"),
+            "unknown encoder \"resnet-18\" (did you mean resnet18?); expected one of resnet18, resnet34, mit-b0"
+        );
+        assert!(message("MIT-b0").contains("did you mean mit-b0?"));
+        assert_eq!(message("vgg"), "unknown encoder \"vgg\"; expected one of resnet18, resnet34, mit-b0");
+    }
+}

@@ -5,18 +5,18 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{FileKind, FolderKind};
 
-/// What a command reads, and so must not write over.
+/// Checks that the outputs of a command do not overwrite its inputs or other files.
 ///
-/// Without `--force` it refuses
-/// - a path that is, or leads to, or is a hard link of an input;
+/// Without `--force`, it refuses
+/// - a path that is an input, a link to one or a hard link of one;
 /// - a path in a folder that holds the images, annotations or workbook of the given data;
-/// - a file that exists and is not of the kind that the command writes, or a folder with other content.
+/// - an existing file that is not of the kind that the command writes, or a folder with other content.
 ///
-/// `--force` lifts all three. Devices and pipes are always allowed. Nothing here writes.
+/// With `--force`, all three are allowed. Devices and pipes are always allowed. The checks write nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
     force: bool,
-    /// As given, and with links followed.
+    /// Paths as given, and with links followed.
     inputs: Vec<(PathBuf, PathBuf)>,
     data: Vec<(PathBuf, PathBuf)>,
 }
@@ -26,12 +26,12 @@ pub struct Outputs {
 #[allow(missing_docs)]
 pub enum OutputError {
     #[error(
-        "{path} is an input of this command (the same as {input}); name another path, or give --force to write over it"
+        "{path} is an input of this command (the same as {input}); name another path, or give --force to overwrite it"
     )]
     Input { path: PathBuf, input: PathBuf },
     #[error("{path} is in {data}, which holds the original data; name another path, or give --force to write there")]
     InData { path: PathBuf, data: PathBuf },
-    #[error("{path} exists and is not {kind}; name another file, or give --force to write over it")]
+    #[error("{path} exists and is not {kind}; name another file, or give --force to overwrite it")]
     OtherFile { path: PathBuf, kind: &'static str },
     #[error("{path} holds other files and is not {kind}; name a new or empty folder, or give --force to write into it")]
     OtherFolder { path: PathBuf, kind: &'static str },
@@ -44,7 +44,7 @@ pub enum OutputError {
 }
 
 impl Outputs {
-    /// Of a command without inputs; `force`: whether `--force` was given.
+    /// Checks for a command without inputs. `force`: whether `--force` was given.
     pub fn new(force: bool) -> Outputs {
         Outputs { force, ..Outputs::default() }
     }
@@ -69,12 +69,12 @@ impl Outputs {
         self
     }
 
-    /// Whether a file of this kind may be written at `path`.
+    /// Checks that a file of this kind may be written to `path`.
     ///
     /// # Errors
-    /// One of the reasons above; a folder of that name; a file that cannot be read.
+    /// One of the reasons above; the path is a folder; the existing file cannot be read.
     pub fn file(&self, path: &Path, kind: &FileKind) -> Result<(), OutputError> {
-        // Written through, also where standard output is a file that something stands in.
+        // Written to directly, also if standard output is a file that already has content.
         if super::file::destination(path).map_err(io_error(path))?.is_none() {
             return Ok(());
         }
@@ -89,10 +89,10 @@ impl Outputs {
         Err(OutputError::OtherFile { path: path.into(), kind: kind.name })
     }
 
-    /// Whether a folder of this kind may be written at `path`.
+    /// Checks that a folder of this kind may be written to `path`.
     ///
     /// # Errors
-    /// One of the reasons above, also for an input in the folder under a name that the command writes; a file of that name.
+    /// One of the reasons above; an input in the folder has a name that the command writes; the path is a file.
     pub fn folder(&self, path: &Path, kind: &FolderKind) -> Result<(), OutputError> {
         if fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
             return Err(OutputError::IsFile { path: path.into(), kind: kind.name });
@@ -109,10 +109,10 @@ impl Outputs {
         Err(OutputError::OtherFolder { path: path.into(), kind: kind.name })
     }
 
-    /// Whether `path` is neither an input nor in the data: for files in a folder that was checked already.
+    /// Checks that `path` is neither an input nor in the data: for files in a folder that was already checked.
     ///
     /// # Errors
-    /// One of these reasons; a path that cannot be resolved.
+    /// The path is an input, is in the data or cannot be resolved.
     pub fn path(&self, path: &Path) -> Result<(), OutputError> {
         if self.force {
             return Ok(());
@@ -142,10 +142,10 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OutputError {
 
 /// The path with links followed, as far as it exists.
 fn real(path: &Path) -> io::Result<PathBuf> {
-    // The end of a link that leads to nothing is what a write would make.
+    // If a link is broken, a write would create the file that it points to.
     let path = super::file::destination(path)?.unwrap_or_else(|| path.to_owned());
     let absolute = std::path::absolute(path)?;
-    // `a/../b` of what does not exist yet is taken by its text; what exists is resolved by the system.
+    // In `a/../b`, a part that does not exist yet is resolved as text; the system resolves existing parts.
     let mut plain = PathBuf::new();
     for part in absolute.components() {
         match part {
@@ -201,13 +201,13 @@ mod tests {
             assert!(!refused("other.csv") && !refused("new.csv"));
         }
         assert!(Outputs::new(true).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
-        // A link that leads to nothing, when the command makes what it leads to.
+        // A broken link to a file that the command will read.
         symlink("later.csv", at("dangling.csv")).unwrap();
         assert!(Outputs::new(false).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err());
     }
 
     #[test]
-    fn the_data_folders_are_out_of_bounds() {
+    fn outputs_in_the_data_folders_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let (data, out) = (root.path().join("data"), root.path().join("out"));
         fs::create_dir_all(data.join("train")).unwrap();
@@ -219,7 +219,7 @@ mod tests {
         assert!(refused(data.clone()));
         assert!(refused(data.join("train/crops/new")));
         assert!(refused(root.path().join("new/../data/crops")));
-        assert!(refused(out.join("train/DCM/a.png")), "links are seen through");
+        assert!(refused(out.join("train/DCM/a.png")), "links are followed");
         assert!(refused(out.join("link.csv")));
         assert!(!refused(root.path().join("crops")));
         assert!(!refused(root.path().join("data2")));

@@ -135,23 +135,30 @@ fn tables_hash(folder: &Path) -> String {
     std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
 }
 
-/// Why the tables in `folder`, whose images are these, are not those of a scan with `corrections`; `None` where they are, or where what
-/// they lack can be put into them.
+/// A message if the tables in `folder`, which have these `images`, were scanned with other corrections than `corrections`, with
+/// how to fix it. `None` if they were not, or if the difference can be applied to the tables.
 pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -> Option<String> {
     let bytes = std::fs::read(folder.join(FILE)).ok()?;
     let then = serde_json::from_slice::<Record>(&bytes).ok()?;
     let now = decisions(corrections, images.iter().map(|row| &*row.image_id));
     let others = images.iter().filter(|row| then.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
     let undone = then.cells.difference(&cells(corrections)).count();
-    match (others, undone) {
-        (0, 0) => None,
-        (0, _) => Some(format!(
-            "{} in the tables and not in force any more",
+    let folder = folder.display();
+    let reason = match (others, undone) {
+        (0, 0) => return None,
+        _ if corrections.file().is_empty() => {
+            return Some(format!(
+                "{folder} was scanned with corrections; give the same --corrections here, or scan again without"
+            ));
+        }
+        (0, _) => format!(
+            "{} in the tables but no longer active",
             counted(undone, "decision about sides or metadata is", "decisions about sides or metadata are")
-        )),
-        _ => Some(format!(
+        ),
+        _ => format!(
             "{} measured on other shapes than the corrections give",
             counted(others, "image was", "images were")
-        )),
-    }
+        ),
+    };
+    Some(format!("{folder}: {reason}; run `carpus scan` with the same --corrections first"))
 }

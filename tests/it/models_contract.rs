@@ -410,6 +410,9 @@ fn architectures_go_by_one_flat_list_of_names() {
         assert_eq!(serde_json::from_value::<Architecture>(architecture.name().into()).unwrap(), architecture);
     }
     let error = "unett".parse::<Architecture>().unwrap_err().to_string();
-    assert!(error.starts_with("there is no architecture \"unett\"; there is unet, unetplusplus"), "{error}");
+    assert!(
+        error.starts_with("unknown architecture \"unett\" (did you mean unet?); expected one of unet, unetplusplus"),
+        "{error}"
+    );
     assert!(error.ends_with("nnunet, nnunet-resenc"), "{error}");
 }

@@ -100,7 +100,7 @@ fn impossible_lines_are_refused_with_the_reason() {
             "1,000,000",
         ),
         (image, r#"{"do":"set-metadata","field":"age","value":3}"#, "patient_id"),
-        (image, r#"{"do":"set-side","side":"left"}"#, "there is no side \"left\"; there is L, R"),
+        (image, r#"{"do":"set-side","side":"left"}"#, "unknown side \"left\"; expected one of L, R"),
         (image, r#"{"do":"keep","check":""}"#, "leave it out"),
         (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "none of the 29"),
         (image, r#"{"do":"undo","decision":"3"}"#, "no id"),
