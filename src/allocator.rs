@@ -1,10 +1,11 @@
-//! jemalloc in place of the system's `malloc`, also for libtorch: the executable's symbols are found before those of the C
-//! library.
+//! jemalloc in place of the system's `malloc`, also for libtorch: the executable's symbols are found before those of
+//! the C library.
 //!
-//! A training step frees all its features, and the next step allocates the same sizes again. glibc returns memory at the end
-//! of the heap to the system, so a large part of a step is spent on pages that the kernel sets to zero again, and its heap
-//! has gaps between large blocks. jemalloc without decay keeps its memory, as libtorch's allocator on a GPU does. `make
-//! bench-models` measures the difference. The environment variable `MALLOC_CONF` overrides the settings here.
+//! A training step frees all its features, and the next step allocates the same sizes again. glibc returns memory at
+//! the end of the heap to the system, so a large part of a step is spent on pages that the kernel sets to zero again,
+//! and its heap has gaps between large blocks. jemalloc without decay keeps its memory, as libtorch's allocator on a
+//! GPU does. `make bench-models` measures the difference. The environment variable `MALLOC_CONF` overrides the settings
+//! here.
 
 use std::ffi::c_char;
 
@@ -13,8 +14,8 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// jemalloc reads its settings from the string at this symbol. The process keeps its pages until it ends, and large blocks
-/// have no separate arena, which would return them at once.
+/// jemalloc reads its settings from the string at this symbol. The process keeps its pages until it ends, and large
+/// blocks have no separate arena, which would return them at once.
 #[unsafe(export_name = "malloc_conf")]
 // SAFETY: the text is static and ends with a 0.
 static SETTINGS: Option<&c_char> =

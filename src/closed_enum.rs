@@ -1,5 +1,5 @@
-//! Enums with names (architectures, encoders, losses): one list defines the enum, its names, `ALL`, parsing with a message
-//! that lists the names, serde by name, and a JSON schema.
+//! Enums with names (architectures, encoders, losses): one list defines the enum, its names, `ALL`, parsing with a
+//! message that lists the names, serde by name, and a JSON schema.
 
 /// A name that is not one of an enum's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,5 @@
-//! The command `carpus`. Commands that use libtorch run in `carpus-torch`, a program in the same folder, because loading
-//! libtorch takes longer than most other commands.
+//! The command `carpus`. Commands that use libtorch run in `carpus-torch`, a program in the same folder, because
+//! loading libtorch takes longer than most other commands.
 
 use std::process::ExitCode;
 
@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Replaces this process by `carpus-torch` with the same arguments. On systems that cannot replace a process, runs it and
-/// ends with its exit code.
+/// Replaces this process by `carpus-torch` with the same arguments. On systems that cannot replace a process, runs it
+/// and ends with its exit code.
 #[cfg(feature = "torch")]
 fn with_libtorch() -> anyhow::Result<cli::Status> {
     use anyhow::Context;

@@ -6,9 +6,9 @@ use unicode_normalization::UnicodeNormalization;
 const EXTENSIONS: [&str; 13] =
     ["png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "dcm", "dicom", "json", "heic", "jp2"];
 
-/// The id of the image that has `name` in a folder, an annotation, a submission or a correction: the name without folders
-/// and without the extensions of images and annotations, in Unicode's composed form (NFC), because some systems decompose
-/// names. The id of an id is the id itself.
+/// The id of the image that has `name` in a folder, an annotation, a submission or a correction: the name without
+/// folders and without the extensions of images and annotations, in Unicode's composed form (NFC), because some systems
+/// decompose names. The id of an id is the id itself.
 ///
 /// ```
 /// assert_eq!(carpus::names::image_id("test/DCM/ID040/image1661319116107.png"), "image1661319116107");

@@ -1,5 +1,5 @@
-//! The embedded typeface (Latin and Hangul; licence in assets/fonts/OFL.txt). Pictures and figures are drawn with it, and
-//! HTML pages embed it, so that Korean text is shown on machines without Korean fonts.
+//! The embedded typeface (Latin and Hangul; licence in assets/fonts/OFL.txt). Pictures and figures are drawn with it,
+//! and HTML pages embed it, so that Korean text is shown on machines without Korean fonts.
 
 use std::sync::LazyLock;
 

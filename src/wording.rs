@@ -5,8 +5,8 @@ pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// A parser's message about a value of the wrong type, with plain words in place of Rust types: `expected a whole number`
-/// instead of `expected usize`.
+/// A parser's message about a value of the wrong type, with plain words in place of Rust types: `expected a whole
+/// number` instead of `expected usize`.
 pub fn without_rust_types(message: &str) -> String {
     let message = message.replace("invalid type: map,", "invalid type: a table,");
     let message = message.replace("invalid type: sequence,", "invalid type: a list,");

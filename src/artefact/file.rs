@@ -9,12 +9,13 @@ use tempfile::NamedTempFile;
 
 use super::process::{Process, remove_leftovers};
 
-/// Writes `path` atomically: into a temporary file in the same folder, which is synced and then renamed. The folder is synced
-/// too, so that after a power failure the file has either the old or the new content. Missing folders are created.
+/// Writes `path` atomically: into a temporary file in the same folder, which is synced and then renamed. The folder is
+/// synced too, so that after a power failure the file has either the old or the new content. Missing folders are
+/// created.
 ///
-/// A symbolic link stays: the file that it points to is replaced or created. An existing file keeps its mode; a new one gets
-/// the mode of the process's umask. A path that is not a regular file (a device, a pipe, standard output under any name) is
-/// written to directly.
+/// A symbolic link stays: the file that it points to is replaced or created. An existing file keeps its mode; a new one
+/// gets the mode of the process's umask. A path that is not a regular file (a device, a pipe, standard output under any
+/// name) is written to directly.
 ///
 /// # Errors
 /// The path is a folder, or the system or `write` reports an error; the old file is then unchanged.
@@ -86,8 +87,8 @@ fn fill(file: &File, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>
     out.flush()
 }
 
-/// The path with symbolic links followed; the last link may be broken. `None` if the path exists and is neither a regular
-/// file nor a folder, and for files that are open in this process (`/dev/stdout`).
+/// The path with symbolic links followed; the last link may be broken. `None` if the path exists and is neither a
+/// regular file nor a folder, and for files that are open in this process (`/dev/stdout`).
 pub(super) fn destination(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut at = path.to_owned();
     // The number of links that the system follows; for a longer chain, `metadata` reports the error.

@@ -18,9 +18,9 @@ pub struct FolderError {
     pub source: io::Error,
 }
 
-/// Writes the folder `path` atomically: `build` fills a new folder next to it, which is synced and then replaces the old one.
-/// Files of the old folder that commands of this `kind` do not write are kept, at any depth: they are put into the new
-/// folder before it replaces the old one. A symbolic link stays, and the folder that it points to is replaced.
+/// Writes the folder `path` atomically: `build` fills a new folder next to it, which is synced and then replaces the
+/// old one. Files of the old folder that commands of this `kind` do not write are kept, at any depth: they are put into
+/// the new folder before it replaces the old one. A symbolic link stays, and the folder that it points to is replaced.
 ///
 /// A folder on which a file system is mounted cannot be renamed. Its files are then replaced one after another, each
 /// atomically; at the end, old files that are no longer written are removed.
@@ -68,8 +68,8 @@ fn remove_inside(folder: &Path, inside: &Path, kind: &FolderKind) -> Result<(), 
     if emptied { fs::remove_dir(&here).map_err(at) } else { Ok(()) }
 }
 
-/// The folder to replace, with links followed, and a new temporary folder. Dropping the latter removes the folder that has
-/// the temporary name at that time: the old folder, if the two were exchanged.
+/// The folder to replace, with links followed, and a new temporary folder. Dropping the latter removes the folder that
+/// has the temporary name at that time: the old folder, if the two were exchanged.
 fn start(path: &Path) -> io::Result<(PathBuf, tempfile::TempDir)> {
     let path = destination(path)?.ok_or(io::ErrorKind::NotADirectory)?;
     // `.` has no name of its own.
@@ -102,8 +102,8 @@ fn finish(path: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// For file systems that cannot exchange two names. A crash between the two steps leaves the old folder as `.carpus-old-…`,
-/// which is not removed automatically.
+/// For file systems that cannot exchange two names. A crash between the two steps leaves the old folder as
+/// `.carpus-old-…`, which is not removed automatically.
 fn swap_in_steps(new: &Path, path: &Path) -> io::Result<()> {
     let backup = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(folder_of(path))?;
     let old = backup.path().join("old");

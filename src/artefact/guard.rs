@@ -15,10 +15,20 @@ use super::{FileKind, FolderKind};
 /// With `--force`, all three are allowed. Devices and pipes are always allowed. The checks write nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
-    force: bool,
+    overwrite: Overwrite,
     /// Paths as given, and with links followed.
     inputs: Vec<(PathBuf, PathBuf)>,
     data: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Whether a command may overwrite its inputs, the original data and files of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// No: such outputs are an error.
+    #[default]
+    Refuse,
+    /// Yes: `--force` was given.
+    Force,
 }
 
 /// An output that is refused.
@@ -44,9 +54,13 @@ pub enum OutputError {
 }
 
 impl Outputs {
-    /// Checks for a command without inputs. `force`: whether `--force` was given.
-    pub fn new(force: bool) -> Outputs {
-        Outputs { force, ..Outputs::default() }
+    /// Checks for a command without inputs.
+    pub fn new(overwrite: Overwrite) -> Outputs {
+        Outputs { overwrite, ..Outputs::default() }
+    }
+
+    fn is_forced(&self) -> bool {
+        self.overwrite == Overwrite::Force
     }
 
     /// Adds a file or folder that the command reads.
@@ -83,7 +97,10 @@ impl Outputs {
             return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
-        if self.force || found.is_none_or(|found| found.len() == 0) || kind.matches(path).map_err(io_error(path))? {
+        if self.is_forced()
+            || found.is_none_or(|found| found.len() == 0)
+            || kind.matches(path).map_err(io_error(path))?
+        {
             return Ok(());
         }
         Err(OutputError::OtherFile { path: path.into(), kind: kind.name })
@@ -100,10 +117,10 @@ impl Outputs {
         self.path(path)?;
         let here = real(path).map_err(io_error(path))?;
         let owned = |real: &Path| real.strip_prefix(&here).is_ok_and(|relative| kind.owns(relative));
-        if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.force) {
+        if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.is_forced()) {
             return Err(OutputError::Input { path: real.clone(), input: input.clone() });
         }
-        if self.force || kind.is_free(path).map_err(io_error(path))? {
+        if self.is_forced() || kind.is_free(path).map_err(io_error(path))? {
             return Ok(());
         }
         Err(OutputError::OtherFolder { path: path.into(), kind: kind.name })
@@ -114,7 +131,7 @@ impl Outputs {
     /// # Errors
     /// The path is an input, is in the data or cannot be resolved.
     pub fn path(&self, path: &Path) -> Result<(), OutputError> {
-        if self.force {
+        if self.is_forced() {
             return Ok(());
         }
         let here = real(path).map_err(io_error(path))?;
@@ -193,17 +210,19 @@ mod tests {
         symlink("in.csv", at("soft.csv")).unwrap();
         fs::write(at("other.csv"), CSV).unwrap();
         for input in ["in.csv", "soft.csv"] {
-            let outputs = Outputs::new(false).input(&at(input));
+            let outputs = Outputs::new(Overwrite::Refuse).input(&at(input));
             let refused = |name: &str| matches!(outputs.file(&at(name), &SUBMISSION), Err(OutputError::Input { .. }));
             for name in ["in.csv", "hard.csv", "soft.csv", "new/../in.csv"] {
                 assert!(refused(name), "{name}");
             }
             assert!(!refused("other.csv") && !refused("new.csv"));
         }
-        assert!(Outputs::new(true).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
         // A broken link to a file that the command will read.
         symlink("later.csv", at("dangling.csv")).unwrap();
-        assert!(Outputs::new(false).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err());
+        assert!(
+            Outputs::new(Overwrite::Refuse).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err()
+        );
     }
 
     #[test]
@@ -214,7 +233,7 @@ mod tests {
         fs::create_dir_all(&out).unwrap();
         symlink(data.join("train"), out.join("train")).unwrap();
         symlink(data.join("new.csv"), out.join("link.csv")).unwrap();
-        let outputs = Outputs::new(false).data([data.clone()]);
+        let outputs = Outputs::new(Overwrite::Refuse).data([data.clone()]);
         let refused = |path: PathBuf| matches!(outputs.path(&path), Err(OutputError::InData { .. }));
         assert!(refused(data.clone()));
         assert!(refused(data.join("train/crops/new")));
@@ -227,14 +246,14 @@ mod tests {
         assert!(!refused(out.join("test/DCM/a.png")));
         let error = outputs.file(&data.join("a.csv"), &SUBMISSION).unwrap_err().to_string();
         assert!(error.contains("original data") && error.contains("--force"), "{error}");
-        assert!(Outputs::new(true).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
     }
 
     #[test]
     fn files_of_another_kind_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.csv");
-        let outputs = Outputs::new(false);
+        let outputs = Outputs::new(Overwrite::Refuse);
         let file = |text: &str| {
             fs::write(&path, text).unwrap();
             outputs.file(&path, &SUBMISSION)
@@ -242,7 +261,7 @@ mod tests {
         assert!(file("").is_ok() && file(CSV).is_ok());
         let error = file("name,age\n").unwrap_err().to_string();
         assert!(error.contains("a.csv exists and is not a submission CSV"), "{error}");
-        assert!(Outputs::new(true).file(&path, &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).file(&path, &SUBMISSION).is_ok());
         assert!(outputs.file(Path::new("/dev/null"), &SUBMISSION).is_ok());
         assert!(outputs.file(Path::new("/dev/stdout"), &SUBMISSION).is_ok());
         assert!(matches!(outputs.file(root.path(), &SUBMISSION), Err(OutputError::IsFolder { .. })));
@@ -256,7 +275,7 @@ mod tests {
         fs::create_dir_all(&report).unwrap();
         fs::write(report.join("numbers.json"), "{}").unwrap();
         fs::write(report.join("findings.csv"), "image_id,check,score,severity\n").unwrap();
-        let outputs = Outputs::new(false).input(&tables);
+        let outputs = Outputs::new(Overwrite::Refuse).input(&tables);
         assert!(matches!(outputs.folder(&tables, &TABLES), Err(OutputError::Input { .. })));
         assert!(outputs.folder(&report, &REPORT).is_ok() && outputs.folder(&report, &FINDINGS).is_err());
         assert!(matches!(outputs.folder(root.path(), &REPORT), Err(OutputError::OtherFolder { .. })));
@@ -264,6 +283,6 @@ mod tests {
         let reads_its_output = outputs.clone().input(&report.join("findings.csv"));
         assert!(matches!(reads_its_output.folder(&report, &REPORT), Err(OutputError::Input { .. })));
         assert!(outputs.input(&report.join("notes.csv")).folder(&report, &REPORT).is_ok());
-        assert!(Outputs::new(true).folder(root.path(), &REPORT).is_ok());
+        assert!(Outputs::new(Overwrite::Force).folder(root.path(), &REPORT).is_ok());
     }
 }

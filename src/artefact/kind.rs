@@ -45,8 +45,8 @@ impl FileKind {
         FileKind { name, mark: Mark::Csv { columns, more: false } }
     }
 
-    /// A Parquet file with these columns. Their names are searched in the footer, which holds them as plain text, so that
-    /// nothing has to be decoded.
+    /// A Parquet file with these columns. Their names are searched in the footer, which holds them as plain text, so
+    /// that nothing has to be decoded.
     pub const fn parquet(name: &'static str, columns: &'static [&'static str]) -> FileKind {
         FileKind { name, mark: Mark::Parquet(columns) }
     }

@@ -20,9 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A lock on a folder: until it is dropped, only this process writes to the folder.
 ///
-/// A file in the folder names the owner, which updates the time of the file every ten seconds. The lock of an owner that has
-/// ended is taken over: a process on this machine that is no longer running, or a process on another machine that has not
-/// updated its file for two minutes.
+/// A file in the folder names the owner, which updates the time of the file every ten seconds. The lock of an owner
+/// that has ended is taken over: a process on this machine that is no longer running, or a process on another machine
+/// that has not updated its file for two minutes.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -62,8 +62,8 @@ impl Lock {
     /// Locks a folder, which must exist.
     ///
     /// # Errors
-    /// [`LockError::Held`] if a running process, also this one, holds the lock; [`LockError::Io`] if the folder cannot be
-    /// written to.
+    /// [`LockError::Held`] if a running process, also this one, holds the lock; [`LockError::Io`] if the folder cannot
+    /// be written to.
     pub fn take(folder: &Path) -> Result<Lock, LockError> {
         let path = folder.join(FILE);
         let io = |source| LockError::Io { path: path.clone(), source };
@@ -84,8 +84,8 @@ impl Lock {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(io(e)),
             };
-            // Of several processes that find the same ended owner, one at a time continues here; for the others, the name then
-            // refers to another file. On file systems without file locks, only the name is checked.
+            // Of several processes that find the same ended owner, one at a time continues here; for the others, the
+            // name then refers to another file. On file systems without file locks, only the name is checked.
             let _ = old.lock();
             if !leads_to(&path, &old) {
                 continue;

@@ -16,7 +16,8 @@ pub(super) struct Process {
     pub pid: u32,
     /// Start time in clock ticks since the machine started.
     pub started: u64,
-    /// Boot of the machine and namespace of process numbers (a container has its own); empty if the system has no `/proc`.
+    /// Boot of the machine and namespace of process numbers (a container has its own); empty if the system has no
+    /// `/proc`.
     #[serde(rename = "space")]
     pub namespace: String,
 }
@@ -64,8 +65,8 @@ impl Process {
         crc32fast::hash(self.namespace.as_bytes())
     }
 
-    /// The process that made a temporary name; `None` for other names. If it belongs to another namespace, `namespace` is
-    /// empty.
+    /// The process that made a temporary name; `None` for other names. If it belongs to another namespace, `namespace`
+    /// is empty.
     fn from_name(name: &str) -> Option<Process> {
         let mut parts = name.strip_prefix(".carpus-")?.splitn(4, '-');
         let (pid, started) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);

@@ -77,7 +77,7 @@ pub fn clean(
     progress: &dyn Progress,
 ) -> Result<CleanReport, CleanError> {
     // No option lifts this: crops would be written over the images they are cut from.
-    let outputs = Outputs::new(false).data([inputs.dataset.root().to_owned()]);
+    let outputs = Outputs::default().data([inputs.dataset.root().to_owned()]);
     outputs.path(out)?;
     if let Some(folds) = inputs.folds {
         check_leakage(folds, inputs.images)?;

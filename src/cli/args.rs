@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui};
+use super::{Status, Ui, UiOptions};
 
 /// Heading of the options that all commands have.
 const GLOBAL: &str = "Options of all commands";
@@ -35,6 +35,13 @@ pub struct Cli {
     /// The command
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Output with the global options.
+    pub fn ui(&self) -> Ui {
+        Ui::new(UiOptions { json: self.json, quiet: self.quiet, force: self.force })
+    }
 }
 
 /// The subcommands, grouped by the program that runs them: with or without libtorch.

@@ -45,7 +45,7 @@ use anyhow::Context;
 #[cfg(feature = "torch")]
 pub use args::TorchCommand;
 pub use args::{Cli, Command};
-pub use ui::{Ui, visible};
+pub use ui::{Ui, UiOptions, visible};
 
 /// How a command ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    let ui = Ui::new(cli.json, cli.quiet, cli.force);
+    let ui = cli.ui();
     let status = run(cli.command, &ui).and_then(|status| {
         ui.finish_output().context("standard output")?;
         Ok(status.worse(ui.status()))
@@ -93,7 +93,8 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
             let text = message(&error);
             eprintln!("error: {}", visible(&text));
             if cli.json {
-                // A program that reads the JSON gets a value here too. If it cannot be written, the exit code still reports the failure.
+                // A program that reads the JSON gets a value here too. If it cannot be written, the exit code still
+                // reports the failure.
                 let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
             }
             ExitCode::FAILURE

@@ -155,7 +155,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Cli, Command, TorchCommand};
+    use crate::cli::{Cli, Command, TorchCommand, UiOptions};
     use crate::dataset::phantom::{self, PhantomSettings};
     use crate::progress::Silent;
 
@@ -163,7 +163,15 @@ mod tests {
     fn an_error_says_why_no_image_is_chosen() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let settings = PhantomSettings { patients: 1, test_patients: 1, size: 128, ..PhantomSettings::default() };
+        let settings = PhantomSettings {
+            patients: 1,
+            test_patients: 1,
+            size: 128,
+            seed: 7,
+            defects: false,
+            jobs: 1,
+            force: false,
+        };
         phantom::generate(&settings, &folder.path().join("data"), &Silent).unwrap();
         let dataset = Dataset::open(&folder.path().join("data")).unwrap();
         let train = |e: &&ImageEntry| e.subset == crate::dataset::Subset::Train;
@@ -175,7 +183,7 @@ mod tests {
             let words = ["carpus", "predict", "--checkpoint", "w", "--data", &data, "--out", &out, "--folds", &folds];
             let cli = Cli::try_parse_from(words.iter().chain(options)).unwrap();
             let Command::Torch(TorchCommand::Predict(args)) = cli.command else { unreachable!() };
-            let images = chosen_images(&args, &dataset, &Ui::new(false, true, false));
+            let images = chosen_images(&args, &dataset, &Ui::new(UiOptions { quiet: true, ..UiOptions::default() }));
             images.map(|images| images.len()).map_err(|e| e.to_string())
         };
         assert_eq!(chosen(&["--fold", "0", "--subset", "train"]), Ok(1));

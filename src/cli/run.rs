@@ -313,7 +313,8 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&findings),
         ),
         (
-            // The test images have masks only after prediction: angles and sizes of the test set come from these tables.
+            // The test images have masks only after prediction: angles and sizes of the test set come from these
+            // tables.
             config.scan.as_ref().filter(|_| predicted),
             Stage::new("scan-predictions", "scan")
                 .reads("", data)

@@ -32,9 +32,11 @@ pub struct RunsArgs {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Compare experiments with the first: changed settings, and mean difference in Dice with its 95 % confidence interval
+    /// Compare experiments with the first: changed settings, and mean difference in Dice with its 95 % confidence
+    /// interval
     Compare(Compare),
-    /// Write report.html of a run: learning curves, per-class Dice, worst images, confusion, errors at outlines, configuration
+    /// Write report.html of a run: learning curves, per-class Dice, worst images, confusion, errors at outlines,
+    /// configuration
     Report(Report),
 }
 

@@ -208,7 +208,8 @@ fn output_paths(args: &SplitArgs, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
     Ok([balance, weights])
 }
 
-/// Removes sampling weights of an earlier run: they belong to other folds, and training would use them with the new ones.
+/// Removes sampling weights of an earlier run: they belong to other folds, and training would use them with the new
+/// ones.
 fn remove_stale_weights(path: &Path, ui: &Ui) -> anyhow::Result<()> {
     if kind::WEIGHTS.matches(path).unwrap_or(false) {
         std::fs::remove_file(path).with_context(|| path.display().to_string())?;

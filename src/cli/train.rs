@@ -77,7 +77,7 @@ impl Watcher for Ui {
         let left = epochs.saturating_sub(record.epoch as usize) as f64 * record.seconds;
         let memory = record.memory_mb.map(|mb| format!("  {mb:.0} MiB")).unwrap_or_default();
         self.line(format_args!(
-            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting {:.0} %{memory}  {:.0} s left",
+            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
             record.stage,
             record.epoch,
             record.train_loss,

@@ -7,19 +7,28 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Status;
-use crate::artefact::Outputs;
+use crate::artefact::{Outputs, Overwrite};
 use crate::progress::Progress;
 
 /// Output of commands: text or JSON on standard output, progress and warnings on standard error.
 pub struct Ui {
-    json: bool,
-    quiet: bool,
-    force: bool,
+    options: UiOptions,
     bar: Mutex<Option<Task>>,
     /// The first error of writing to standard output.
     output_error: Mutex<Option<std::io::Error>>,
     /// Whether a warning, or an error about the data, was printed.
     warned: AtomicBool,
+}
+
+/// The global options that control the output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UiOptions {
+    /// `--json`: print one JSON value instead of text.
+    pub json: bool,
+    /// `--quiet`: print only errors, warnings and requested text.
+    pub quiet: bool,
+    /// `--force`: allow overwriting.
+    pub force: bool,
 }
 
 /// The text with control characters escaped, so that a file name cannot control the terminal or look like a separate
@@ -48,28 +57,30 @@ struct Task {
 
 impl Ui {
     /// Output with these global options.
-    pub fn new(json: bool, quiet: bool, force: bool) -> Self {
-        Ui { json, quiet, force, bar: Mutex::new(None), output_error: Mutex::new(None), warned: AtomicBool::new(false) }
+    pub fn new(options: UiOptions) -> Self {
+        Ui { options, bar: Mutex::new(None), output_error: Mutex::new(None), warned: AtomicBool::new(false) }
     }
 
     /// Checks of a command's outputs, before its inputs are added.
     pub fn outputs(&self) -> Outputs {
-        Outputs::new(self.force)
+        Outputs::new(if self.options.force { Overwrite::Force } else { Overwrite::Refuse })
     }
 
     /// Whether `--force` was given.
     pub fn force(&self) -> bool {
-        self.force
+        self.options.force
     }
 
-    /// Output for a command that runs as a stage of another: without JSON, which would be a second value on standard output.
+    /// Output for a command that runs as a stage of another: without JSON, which would be a second value on standard
+    /// output.
     pub fn for_stage(&self) -> Ui {
-        Ui::new(false, self.quiet || self.json, self.force)
+        let UiOptions { json, quiet, force } = self.options;
+        Ui::new(UiOptions { json: false, quiet: quiet || json, force })
     }
 
     /// Whether `--json` was given: print one JSON value by [`Ui::json`] and no other line on standard output.
     pub fn wants_json(&self) -> bool {
-        self.json
+        self.options.json
     }
 
     /// Characters per line of the terminal. Without a terminal: the variable `COLUMNS`, or 100.
@@ -80,7 +91,7 @@ impl Ui {
 
     /// Prints a line of the result for people; nothing with `--json` or `--quiet`.
     pub fn line(&self, text: impl std::fmt::Display) {
-        if !self.json && !self.quiet {
+        if !self.options.json && !self.options.quiet {
             self.print(format_args!("{}\n", visible(&text.to_string())));
         }
     }
@@ -108,7 +119,7 @@ impl Ui {
     /// # Errors
     /// The value cannot be serialised.
     pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        if self.json {
+        if self.options.json {
             let text = serde_json::to_string_pretty(value)?;
             self.print(format_args!("{text}\n"));
         }
@@ -139,7 +150,7 @@ impl Ui {
 
     /// Prints a note on standard error; nothing with `--quiet`.
     pub fn note(&self, text: impl std::fmt::Display) {
-        if !self.quiet {
+        if !self.options.quiet {
             self.print_error_line(text);
         }
     }
@@ -159,7 +170,7 @@ impl Ui {
 
 impl Progress for Ui {
     fn start(&self, what: &str, total: u64) {
-        if self.quiet {
+        if self.options.quiet {
             return;
         }
         let bar = if std::io::stderr().is_terminal() {

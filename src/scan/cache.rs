@@ -135,8 +135,8 @@ fn tables_hash(folder: &Path) -> String {
     std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
 }
 
-/// A message if the tables in `folder`, which have these `images`, were scanned with other corrections than `corrections`, with
-/// how to fix it. `None` if they were not, or if the difference can be applied to the tables.
+/// A message if the tables in `folder`, which have these `images`, were scanned with other corrections than
+/// `corrections`, with how to fix it. `None` if they were not, or if the difference can be applied to the tables.
 pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -> Option<String> {
     let bytes = std::fs::read(folder.join(FILE)).ok()?;
     let then = serde_json::from_slice::<Record>(&bytes).ok()?;

@@ -195,8 +195,8 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// The images with findings and the message of each, without images that already have this decision; `None` if the check
-/// has no findings.
+/// The images with findings and the message of each, without images that already have this decision; `None` if the
+/// check has no findings.
 fn of_findings(
     args: &CorrectionsAddArgs,
     findings: &Path,

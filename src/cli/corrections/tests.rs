@@ -19,7 +19,8 @@ struct Bench {
 fn carpus(arguments: &[&str]) -> Result<Status, String> {
     let words = ["carpus", "--quiet"].iter().chain(arguments);
     let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
-    cli.command.run(&Ui::new(cli.json, cli.quiet, cli.force)).map_err(|e| format!("{e:#}"))
+    let ui = cli.ui();
+    cli.command.run(&ui).map_err(|e| format!("{e:#}"))
 }
 
 impl Bench {

@@ -184,8 +184,8 @@ fn measure(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> any
     Ok(Status::Done)
 }
 
-/// Serves requests on standard input, one per line: `forward` and `train` run a step and print its wall-clock and processor
-/// seconds, `reset` resets the peak memory, `peak` prints it in bytes.
+/// Serves requests on standard input, one per line: `forward` and `train` run a step and print its wall-clock and
+/// processor seconds, `reset` resets the peak memory, `peak` prints it in bytes.
 fn run_on_request(bench: &Bench, baseline: u64) -> anyhow::Result<Status> {
     let mut out = std::io::stdout().lock();
     let join = |(clock, processors): (f64, f64)| format!("{clock} {processors}");

@@ -108,7 +108,8 @@ pub fn run(args: &ModelsConvertArgs, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 impl ModelsConvertArgs {
-    /// The information that `carpus predict` needs about the weights `tensors` (with carpus's names) of a model of `config`.
+    /// The information that `carpus predict` needs about the weights `tensors` (with carpus's names) of a model of
+    /// `config`.
     fn info(&self, size: u32, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
         let classes = classes_of(config, tensors)?
             .with_context(|| format!("{} does not hold a complete model, which --size needs", self.input.display()))?;

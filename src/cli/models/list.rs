@@ -19,7 +19,8 @@ struct Listed {
     depth: Option<i64>,
     /// Number of parameters of the whole model.
     parameters: usize,
-    /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in units of 1e9.
+    /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in units of
+    /// 1e9.
     gflops_at_512: f64,
     /// Strides of the encoder's features, in the order of its stages.
     strides: Vec<i64>,

@@ -48,7 +48,8 @@ Example:
     Show {
         /// ARCHITECTURE/ENCODER, or only one of them (the other has its default)
         name: String,
-        /// Set any key of [model] in a training configuration: output-stride=16, nnunet.stages=6, encoder-scale={width=0.5}
+        /// Set any key of [model] in a training configuration: output-stride=16, nnunet.stages=6,
+        /// encoder-scale={width=0.5}
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
     },
@@ -122,9 +123,9 @@ impl Choice {
         with_settings(config, &self.sets)
     }
 
-    /// The configuration for the weights in `path`, without dropout and stochastic depth. It comes from the options, with
-    /// the number of classes of the weights, or from the weights of a run, which are then returned with their other
-    /// information.
+    /// The configuration for the weights in `path`, without dropout and stochastic depth. It comes from the options,
+    /// with the number of classes of the weights, or from the weights of a run, which are then returned with their
+    /// other information.
     fn config_of(
         &self,
         tensors: &BTreeMap<String, Tensor>,
