@@ -1,9 +1,11 @@
-//! jemalloc in place of the system's `malloc`, for libtorch as well: the executable's symbols come before those of the C library.
+//! jemalloc in place of the system's `malloc`, also for libtorch: the executable's symbols are found before those of
+//! the C library.
 //!
-//! A step of training frees every feature it made and asks for the same sizes again. glibc gives blocks back to the system at
-//! each free at the heap's end, so a good part of a step goes into pages that the kernel zeroes anew, and its heap leaves gaps between
-//! large blocks. jemalloc without decay keeps what it has, as libtorch's allocator on a GPU does. What it brings is measured by
-//! `make bench-models`; `MALLOC_CONF` in the environment says otherwise than the settings here.
+//! A training step frees all its features, and the next step allocates the same sizes again. glibc returns memory at
+//! the end of the heap to the system, so a large part of a step is spent on pages that the kernel sets to zero again,
+//! and its heap has gaps between large blocks. jemalloc without decay keeps its memory, as libtorch's allocator on a
+//! GPU does. `make bench-models` measures the difference. The environment variable `MALLOC_CONF` overrides the settings
+//! here.
 
 use std::ffi::c_char;
 
@@ -12,8 +14,8 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// jemalloc reads its settings from the string at this symbol. Pages stay with the process until it ends, and large blocks have no arena of
-/// their own, which would give them back at once.
+/// jemalloc reads its settings from the string at this symbol. The process keeps its pages until it ends, and large
+/// blocks have no separate arena, which would return them at once.
 #[unsafe(export_name = "malloc_conf")]
 // SAFETY: the text is static and ends with a 0.
 static SETTINGS: Option<&c_char> =
@@ -25,7 +27,7 @@ mod tests {
 
     fn setting<T: Default>(name: &CStr) -> T {
         let (mut value, mut size) = (T::default(), size_of::<T>());
-        // SAFETY: the value is as long as told, and jemalloc refuses another length.
+        // SAFETY: `size` is the size of `value`, and jemalloc refuses another size.
         let failed = unsafe {
             tikv_jemalloc_sys::mallctl(name.as_ptr(), (&raw mut value).cast(), &raw mut size, std::ptr::null_mut(), 0)
         };
@@ -34,17 +36,17 @@ mod tests {
     }
 
     #[test]
-    fn pages_stay_with_the_process() {
+    fn the_settings_are_used() {
         assert_eq!(setting::<isize>(c"opt.dirty_decay_ms"), -1);
         assert_eq!(setting::<isize>(c"opt.muzzy_decay_ms"), -1);
         assert_eq!(setting::<usize>(c"opt.oversize_threshold"), 0);
     }
 
-    /// libtorch finds the same functions: what another library's call made is a block of jemalloc's.
+    /// libtorch finds the same functions, so its memory comes from jemalloc.
     #[test]
-    fn tensors_come_from_it() {
+    fn other_libraries_use_jemalloc() {
         for name in [c"malloc", c"posix_memalign", c"free"] {
-            // SAFETY: it looks a name up in what is loaded.
+            // SAFETY: the call only looks up a name in the loaded libraries.
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
             let ours = match name.to_bytes() {
                 b"malloc" => tikv_jemalloc_sys::malloc as *const c_void,

@@ -1,13 +1,13 @@
 //! Closed sets of named things (architectures, encoders, losses): one list gives the enum, its names, `ALL`,
 //! parsing with an error that lists the known names, serde by name, and a schema that lists them.
 
-/// A name that is not in a closed set.
+/// A name that is not one of an enum's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {name:?}{}", expected_one_of(closest(name, known.split(", ")), known))]
 pub struct UnknownName {
     /// The kind of thing that the name stands for: `architecture`.
     pub what: &'static str,
-    /// The name given.
+    /// The unknown name.
     pub name: String,
     /// The known names, joined by commas.
     pub known: String,
@@ -45,11 +45,11 @@ pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
 pub trait Named: Copy + 'static {
     /// The allowed values, for messages: `one of F M`.
     const EXPECTED: &'static str;
-    /// Every name, in the order of definition.
+    /// All names, in the order of definition.
     fn names() -> Vec<&'static str>;
-    /// The name of this one.
+    /// The name of this value.
     fn text(self) -> &'static str;
-    /// The one called exactly `name`.
+    /// The value with exactly this name.
     fn named(name: &str) -> Option<Self>;
 }
 
@@ -69,12 +69,12 @@ macro_rules! closed_enum {
             /// Every value, in the order of definition.
             pub const ALL: &'static [$Name] = &[$($Name::$Variant,)+];
 
-            /// The name used in configs, on the command line and in listings.
+            /// The name in configurations, on the command line and in listings.
             pub fn name(self) -> &'static str {
                 match self { $($Name::$Variant => $text,)+ }
             }
 
-            /// The one called exactly `name`.
+            /// The value with exactly this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some($Name::$Variant),)+ _ => None }
             }

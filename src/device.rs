@@ -1,7 +1,7 @@
-//! Where tensors live: the CPU, or a CUDA device where the driver and libtorch's CUDA half are.
+//! Choosing the device of tensors: the CPU, or a CUDA device if there is a driver and libtorch has its CUDA library.
 //!
-//! The linker drops `libtorch_cuda.so` because nothing refers to it. Opening it before the first call of libtorch
-//! registers its kernels, so that one binary serves machines with and without a GPU.
+//! The linker drops `libtorch_cuda.so` because nothing refers to it. Loading it before the first call of libtorch
+//! registers its kernels, so that one binary works on machines with and without a GPU.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::wording::counted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::Device;
 
-/// What the user asked for.
+/// The device that the user chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// The first CUDA device if there is one, else the CPU: `auto`.
+    /// `auto`: the first CUDA device if there is one, else the CPU.
     #[default]
     Auto,
-    /// The CPU: `cpu`.
+    /// `cpu`: the CPU.
     Cpu,
-    /// This CUDA device: `cuda:0`; `cuda` is the first.
+    /// `cuda:N`: the CUDA device of this index; `cuda` is the first.
     Cuda(usize),
 }
 
@@ -46,7 +46,7 @@ impl FromStr for DeviceKind {
                 .strip_prefix("cuda:")
                 .and_then(|n| n.parse().ok())
                 .map(DeviceKind::Cuda)
-                .ok_or_else(|| format!("there is no device {text:?}; there is auto, cpu, cuda, cuda:N")),
+                .ok_or_else(|| format!("unknown device {text:?}; expected one of auto, cpu, cuda, cuda:N")),
         }
     }
 }
@@ -63,20 +63,20 @@ impl<'de> Deserialize<'de> for DeviceKind {
     }
 }
 
-/// Why a device cannot be had.
+/// A device that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// A CUDA device was asked for and there is none.
-    #[error("cuda:{index} was asked for, but {reason}; use --device cpu or auto")]
+    /// The CUDA device does not exist or cannot be used.
+    #[error("cuda:{index} cannot be used: {reason}; use --device cpu or auto")]
     NoCuda {
-        /// Index asked for.
+        /// Index of the CUDA device.
         index: usize,
         /// What is missing.
         reason: String,
     },
 }
 
-/// A device as `--device` has it.
+/// The name of a device, as `--device` takes it.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cpu => DeviceKind::Cpu.to_string(),
@@ -85,7 +85,10 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// Chooses a device. Call it before anything else touches libtorch: only the first touch can bring CUDA in.
+/// Chooses a device. Call this before any other use of libtorch: CUDA can only be loaded before the first use.
+///
+/// # Errors
+/// A CUDA device was chosen that does not exist or cannot be used.
 pub fn select(kind: DeviceKind) -> Result<Device, DeviceError> {
     match kind {
         DeviceKind::Cpu => Ok(Device::Cpu),
@@ -101,42 +104,45 @@ pub fn select(kind: DeviceKind) -> Result<Device, DeviceError> {
     }
 }
 
-/// Number of CUDA devices, or why there is none: what is missing.
+/// Number of CUDA devices, at least 1.
+///
+/// # Errors
+/// The reason why there is no CUDA device.
 pub fn cuda() -> Result<usize, String> {
     static COUNT: OnceLock<Result<usize, String>> = OnceLock::new();
     COUNT
         .get_or_init(|| {
             load_cuda()?;
             let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
-            if count == 0 { Err("the CUDA driver sees no device".to_owned()) } else { Ok(count) }
+            if count == 0 { Err("the CUDA driver finds no device".to_owned()) } else { Ok(count) }
         })
         .clone()
 }
 
-/// Opens libtorch's CUDA half. Without a driver it is not tried: opening it takes seconds and gigabytes of
-/// mapped files for nothing.
+/// Loads libtorch's CUDA library. Without a driver it is not tried, because loading takes seconds and maps gigabytes of
+/// files.
 fn load_cuda() -> Result<(), String> {
     if !Path::new("/dev/nvidiactl").exists() {
-        return Err("this machine has no NVIDIA driver (/dev/nvidiactl is absent)".to_owned());
+        return Err("this machine has no NVIDIA driver (/dev/nvidiactl does not exist)".to_owned());
     }
     // SAFETY: loading runs the initialisers of the driver's library, which has no preconditions.
     unsafe { libloading::Library::new("libcuda.so.1") }
-        .map_err(|e| format!("the NVIDIA driver's library cannot be opened ({e})"))?;
+        .map_err(|e| format!("cannot load the library of the NVIDIA driver ({e})"))?;
     let path = libtorch_folders()
         .into_iter()
         .map(|folder| folder.join("libtorch_cuda.so"))
         .find(|path| path.exists())
-        .ok_or("this libtorch has no libtorch_cuda.so: it is a CPU-only build")?;
+        .ok_or("this libtorch is a CPU-only build (it has no libtorch_cuda.so)")?;
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: it is the other half of the libtorch that this binary is linked to; its initialisers register kernels.
+    // SAFETY: it belongs to the libtorch that this binary is linked to; its initialisers register kernels.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }
-        .map_err(|e| format!("{} cannot be opened ({e})", path.display()))?;
-    // Its kernels are registered in libtorch for as long as the process lives.
+        .map_err(|e| format!("cannot load {} ({e})", path.display()))?;
+    // Its kernels stay registered in libtorch until the process ends.
     std::mem::forget(library);
     Ok(())
 }
 
-/// Where libtorch may lie: `LD_LIBRARY_PATH`, then where it was at build time.
+/// Folders to search for libtorch: those of `LD_LIBRARY_PATH`, then its folder at build time.
 pub fn libtorch_folders() -> Vec<PathBuf> {
     let searched = std::env::var_os("LD_LIBRARY_PATH");
     let mut folders: Vec<PathBuf> = searched.iter().flat_map(std::env::split_paths).collect();
@@ -149,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_go_there_and_back() {
+    fn device_names_are_parsed_back() {
         for kind in [DeviceKind::Auto, DeviceKind::Cpu, DeviceKind::Cuda(3)] {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_driver_says_so() {
+    fn the_error_without_a_driver_names_it() {
         if !Path::new("/dev/nvidiactl").exists() {
             assert_eq!(select(DeviceKind::Auto).unwrap(), Device::Cpu);
             let error = select(DeviceKind::Cuda(0)).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! The command `carpus`. Commands that use libtorch run in `carpus-torch`, a program next to this one: loading libtorch takes
-//! longer than most of the other commands.
+//! The command `carpus`. Commands that use libtorch run in `carpus-torch`, a program in the same folder, because
+//! loading libtorch takes longer than most other commands.
 
 use std::process::ExitCode;
 
@@ -20,16 +20,17 @@ fn main() -> ExitCode {
     cli::launch(cli, |command, ui| match command {
         Command::Plain(command) => command.run(ui),
         #[cfg(feature = "torch")]
-        Command::Torch(_) => unreachable!("it ran in the other program"),
+        Command::Torch(_) => unreachable!("it runs in carpus-torch"),
     })
 }
 
-/// Becomes `carpus-torch` with the same arguments; where processes cannot be replaced, runs it and ends with its exit code.
+/// Replaces this process by `carpus-torch` with the same arguments. On systems that cannot replace a process, runs it
+/// and ends with its exit code.
 #[cfg(feature = "torch")]
 fn with_libtorch() -> anyhow::Result<cli::Status> {
     use anyhow::Context;
 
-    let own = std::env::current_exe().context("where this program lies")?;
+    let own = std::env::current_exe().context("cannot find the path of this program")?;
     let path = own.with_file_name(format!("carpus-torch{}", std::env::consts::EXE_SUFFIX));
     let mut program = std::process::Command::new(&path);
     program.args(std::env::args_os().skip(1));
@@ -45,8 +46,8 @@ fn with_libtorch() -> anyhow::Result<cli::Status> {
     };
     Err(error).with_context(|| {
         format!(
-            "{}: this command uses libtorch and runs in that program; `make build` or `cargo install --path .` puts both into \
-             one folder, where they must stay",
+            "cannot start {}, which runs the commands that use libtorch; `make build` or `cargo install --path .` puts both \
+             programs into one folder, where they must stay",
             path.display()
         )
     })

@@ -1,14 +1,14 @@
-//! One id for all names that an image goes under.
+//! The id of an image, from any of its names.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Endings that say what kind of file an image or its annotation is, and nothing of which image it is.
-const ENDINGS: [&str; 13] =
+/// File extensions of images and annotations, which are not part of an image's id.
+const EXTENSIONS: [&str; 13] =
     ["png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "dcm", "dicom", "json", "heic", "jp2"];
 
-/// The id of the image that goes by `name` in a folder, an annotation, a submission or a correction: folders and endings
-/// of images and annotations are left out, and the text is in Unicode's composed form (NFC), as some systems decompose
-/// it. The id of an id is itself.
+/// The id of the image that has `name` in a folder, an annotation, a submission or a correction: the name without
+/// folders and without the extensions of images and annotations, in Unicode's composed form (NFC), because some systems
+/// decompose names. The id of an id is the id itself.
 ///
 /// ```
 /// assert_eq!(carpus::names::image_id("test/DCM/ID040/image1661319116107.png"), "image1661319116107");
@@ -18,14 +18,14 @@ pub fn image_id(name: &str) -> String {
     let mut id = name.rsplit(['/', '\\']).next().unwrap_or(name);
     while let Some((stem, ending)) = id.rsplit_once('.')
         && !stem.is_empty()
-        && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+        && EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(ending))
     {
         id = stem;
     }
     nfc(id)
 }
 
-/// Composed form of a name.
+/// The name in Unicode's composed form (NFC).
 pub fn nfc(name: &str) -> String {
     name.nfc().collect()
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_id_for_all_names_of_an_image() {
+    fn all_names_of_an_image_have_one_id() {
         for name in ["a.png", "DCM/ID1/a.PNG", "C:\\x\\a.jpg", "a.png.json", "a"] {
             assert_eq!(image_id(name), "a", "{name}");
         }

@@ -1,16 +1,16 @@
-//! How long-running library functions tell of their progress without knowing who watches.
+//! Progress of long library functions, reported through a trait that a caller implements.
 
-/// Someone who watches a long task.
+/// Receiver of the progress of a long task.
 pub trait Progress: Sync {
-    /// A task of `total` steps begins; `what` names a step in the plural: `images`.
+    /// A task of `total` steps starts; `what` names the steps in the plural: `images`.
     fn start(&self, what: &str, total: u64);
     /// `n` more steps are done.
     fn advance(&self, n: u64);
-    /// The task that was started last is over.
+    /// The task that was started last is finished.
     fn finish(&self);
 }
 
-/// Watches nothing.
+/// Ignores progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

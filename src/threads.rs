@@ -1,8 +1,8 @@
-//! Thread pools of the size asked for.
+//! Thread pools of a given size.
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// Threads that the system does not give.
+/// Error: the threads cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {jobs} threads: {source}")]
 pub struct ThreadsError {

@@ -1,11 +1,11 @@
-//! The embedded typeface (Latin and Hangul; licence in assets/fonts/OFL.txt): pictures and figures are drawn with it, and pages
-//! embed it, so that Korean shows on machines without Korean fonts.
+//! The embedded typeface (Latin and Hangul; licence in assets/fonts/OFL.txt). Pictures and figures are drawn with it,
+//! and HTML pages embed it, so that Korean text is shown on machines without Korean fonts.
 
 use std::sync::LazyLock;
 
 use ab_glyph::FontRef;
 
-/// CSS name of the family.
+/// CSS name of the font family.
 pub const FAMILY: &str = "Carpus Sans";
 /// The regular weight, an OpenType font with Latin and Hangul.
 pub const REGULAR: &[u8] = include_bytes!("../assets/fonts/CarpusSans-Regular.otf");
@@ -28,7 +28,7 @@ fn face(font: &'static [u8]) -> FontRef<'static> {
     FontRef::try_from_slice(font).expect("the embedded fonts are valid")
 }
 
-/// `text` cut with an ellipsis so that its `width` is at most `room`.
+/// `text`, shortened with an ellipsis if its `width` is more than `room`; empty if not even one character fits.
 pub fn fitted(text: &str, room: f64, width: impl Fn(&str) -> f64) -> String {
     if width(text) <= room {
         return text.to_owned();

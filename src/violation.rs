@@ -1,86 +1,86 @@
-//! What settings are and should be: every violation at once, so that a configuration is put right in one go.
+//! Invalid settings: all violations are collected, so that a configuration can be corrected in one step.
 
 use std::fmt;
 
-/// A setting that cannot be as it is.
+/// An invalid value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is {found}; expected {expected}")]
 pub struct Violation {
-    /// The setting, by the names in a file: `optimiser.lr`.
+    /// The key of the setting in a file: `optimiser.lr`.
     pub key: String,
-    /// Its value.
+    /// The invalid value.
     pub found: String,
-    /// What it may be.
+    /// The values that are valid.
     pub expected: String,
 }
 
-/// The violations of some settings, in their order; none where all is well.
+/// The violations of some settings, in order; empty if all settings are valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// None yet.
+    /// No violations.
     pub fn new() -> Self {
         Violations::default()
     }
 
-    /// One more.
+    /// Adds a violation.
     pub fn push(&mut self, violation: Violation) {
         self.0.push(violation);
     }
 
-    /// `key` cannot be `found`.
+    /// Adds a violation: `key` is `found`, but must be `expected`.
     pub fn refuse(&mut self, key: &str, found: impl fmt::Display, expected: impl Into<String>) {
         self.push(Violation { key: key.to_owned(), found: found.to_string(), expected: expected.into() });
     }
 
-    /// Refuses `found` unless it `holds`.
+    /// Adds a violation unless the condition `holds`.
     pub fn expect(&mut self, holds: bool, key: &str, found: impl fmt::Display, expected: impl Into<String>) {
         if !holds {
             self.refuse(key, found, expected);
         }
     }
 
-    /// Takes up what is wrong in the table `section`.
+    /// Adds the violations of the table `section`.
     pub fn inside(&mut self, section: &str, inner: Violations) {
         self.0.extend(inner.0.into_iter().map(|v| Violation { key: format!("{section}.{}", v.key), ..v }));
     }
 
-    /// Takes up others of the same table.
+    /// Adds other violations of the same table.
     pub fn extend(&mut self, others: Violations) {
         self.0.extend(others.0);
     }
 
-    /// Forgets those of which `keep` says no.
+    /// Removes the violations for which `keep` returns `false`.
     pub fn retain(&mut self, keep: impl FnMut(&Violation) -> bool) {
         self.0.retain(keep);
     }
 
-    /// Whether all is well.
+    /// Whether there are no violations.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each of them.
+    /// Iterates over the violations.
     pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
         self.0.iter()
     }
 
-    /// Each of them, to say more of it.
+    /// Iterates over the violations, to change them.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Violation> {
         self.0.iter_mut()
     }
 
-    /// An error where there is one.
+    /// An error if there are violations.
     ///
     /// # Errors
-    /// All of them.
+    /// All violations.
     pub fn result(self) -> Result<(), Violations> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 
-/// One on the line, or several on a line each.
+/// A single violation on one line; several with one line each.
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0[..] {

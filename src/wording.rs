@@ -1,18 +1,18 @@
-//! Words of messages that many modules need.
+//! Wording that messages of many modules share.
 
 /// `1 image`, `2 images`; `1 image is`, `2 images are`.
 pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// What a parser says of a value of the wrong type, with the file's words in place of Rust's: `expected a whole number`
-/// for `expected usize`.
+/// A parser's message about a value of the wrong type, with plain words in place of Rust types: `expected a whole
+/// number` instead of `expected usize`.
 pub fn without_rust_types(message: &str) -> String {
     let message = message.replace("invalid type: map,", "invalid type: a table,");
     let message = message.replace("invalid type: sequence,", "invalid type: a list,");
     let Some((before, after)) = message.split_once("expected ") else { return message };
     let name = after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-    let (said, rest) = match name {
+    let (plain, rest) = match name {
         "u8" | "u16" | "u32" | "u64" | "usize" => ("a whole number, 0 or more", &after[name.len()..]),
         "i8" | "i16" | "i32" | "i64" | "isize" => ("a whole number", &after[name.len()..]),
         "f32" | "f64" => ("a number", &after[name.len()..]),
@@ -25,19 +25,19 @@ pub fn without_rust_types(message: &str) -> String {
             ("a table with the key `kind`", rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'))
         }
         _ => {
-            let said = [
+            let plain_words = [
                 ("a sequence", "a list"),
                 ("path string", "a text"),
                 ("variant identifier", "a name"),
                 ("string or map", "a name"),
             ];
-            match said.into_iter().find_map(|(rust, said)| Some((said, after.strip_prefix(rust)?))) {
+            match plain_words.into_iter().find_map(|(rust, plain)| Some((plain, after.strip_prefix(rust)?))) {
                 Some(found) => found,
                 None => return message,
             }
         }
     };
-    format!("{before}expected {said}{rest}")
+    format!("{before}expected {plain}{rest}")
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_named_in_the_files_words() {
+    fn rust_types_are_replaced_by_plain_words() {
         #[derive(Debug, serde::Deserialize)]
         #[allow(dead_code)]
         struct Inner {

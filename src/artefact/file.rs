@@ -9,44 +9,46 @@ use tempfile::NamedTempFile;
 
 use super::process::{Process, remove_leftovers};
 
-/// Writes `path` whole or not at all: into a temporary file in the same folder, synced, then renamed; the folder is synced too, so
-/// that after a loss of power the name leads to the old content or to the new. Missing folders are made.
+/// Writes `path` atomically: into a temporary file in the same folder, which is synced and then renamed. The folder is
+/// synced too, so that after a power failure the file has either the old or the new content. Missing folders are
+/// created.
 ///
-/// A symbolic link stays: the file it leads to is replaced, or made. An existing file keeps its mode, a new one has that
-/// of the process's umask. What is not a regular file (a device, a pipe, standard output under any name) is written through.
+/// A symbolic link stays: the file that it points to is replaced or created. An existing file keeps its mode; a new one
+/// gets the mode of the process's umask. A path that is not a regular file (a device, a pipe, standard output under any
+/// name) is written to directly.
 ///
 /// # Errors
-/// What the disk or `write` reports, with the old file as it was; a folder of that name.
+/// The path is a folder, or the system or `write` reports an error; the old file is then unchanged.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
     let mut files = Together::default();
     files.add(path, write)?;
     files.commit()
 }
 
-/// Files that appear together: all are written under temporary names before the first is renamed. Dropped without
-/// [`Together::commit`], they leave nothing.
+/// Files that are replaced together: all are written under temporary names before the first is renamed. Without
+/// [`Together::commit`], nothing is changed.
 #[derive(Debug, Default)]
 pub struct Together(Vec<(NamedTempFile, PathBuf)>);
 
 impl Together {
-    /// Writes a file as [`write_atomically`] does, but for the renaming.
+    /// Writes a file as [`write_atomically`] does, but does not rename it yet.
     ///
     /// # Errors
     /// As for [`write_atomically`].
     pub fn add(&mut self, path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
         let Some(path) = destination(path)? else {
-            // Appended, as standard output may be a file that others have written to.
+            // Append: standard output may be a file that other programs have written to.
             return fill(&OpenOptions::new().append(true).open(path)?, write);
         };
-        let temporary = written(&path, write)?;
+        let temporary = write_temporary(&path, write)?;
         self.0.push((temporary, path));
         Ok(())
     }
 
-    /// Renames them, in the order in which they were added.
+    /// Renames the files to their final names, in the order in which they were added.
     ///
     /// # Errors
-    /// What the disk reports; files renamed before that stay.
+    /// The system reports an error; files that were already renamed stay.
     pub fn commit(self) -> io::Result<()> {
         let folders: BTreeSet<PathBuf> = self.0.iter().map(|(_, path)| folder_of(path).to_owned()).collect();
         for (temporary, path) in self.0 {
@@ -56,8 +58,11 @@ impl Together {
     }
 }
 
-/// A temporary file in the folder of `path` with the content, synced.
-fn written(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<NamedTempFile> {
+/// Writes the content to a temporary file in the folder of `path`, and syncs it.
+fn write_temporary(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let old = match fs::metadata(path) {
         Ok(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(old) => Some(old.permissions()),
@@ -66,7 +71,7 @@ fn written(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<
     };
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
-    tidy(folder);
+    clean_up(folder);
     let temporary = temporary(0o666, |new| new.tempfile_in(folder))?;
     fill(temporary.as_file(), write)?;
     if let Some(permissions) = old {
@@ -82,11 +87,11 @@ fn fill(file: &File, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>
     out.flush()
 }
 
-/// The path with links followed up to the last one, which may lead to nothing; `None` for what is there and is neither a
+/// The path with symbolic links followed; the last link may be broken. `None` if the path exists and is neither a
 /// regular file nor a folder, and for files that are open in this process (`/dev/stdout`).
 pub(super) fn destination(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut at = path.to_owned();
-    // As many links as the system follows; of a longer chain, `metadata` makes the error.
+    // The number of links that the system follows; for a longer chain, `metadata` reports the error.
     for _ in 0..40 {
         let folder = folder_of(&at);
         if folder.canonicalize().is_ok_and(|folder| folder.starts_with("/proc")) {
@@ -104,29 +109,29 @@ pub(super) fn destination(path: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// The folder that a path lies in.
+/// The folder that contains a path.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a temporary file or folder with the mode `mode`, less the umask.
+/// Makes a temporary file or folder with the mode `mode`, reduced by the umask.
 pub(super) fn temporary<T>(mode: u32, make: impl FnOnce(&tempfile::Builder<'_, '_>) -> io::Result<T>) -> io::Result<T> {
     let prefix = Process::current().prefix();
     make(tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(mode))).map_err(without_path)
 }
 
-/// What the system says alone: callers name the file, and tempfile adds the path of the temporary one.
+/// Removes the path of the temporary file that tempfile adds to the system's message; callers name the real file.
 fn without_path(error: io::Error) -> io::Error {
     match error.to_string().rsplit_once(" at path ") {
-        Some((said, _)) => io::Error::new(error.kind(), said),
+        Some((message, _)) => io::Error::new(error.kind(), message),
         None => error,
     }
 }
 
-/// Removes what dead processes left in a folder, at the first write of this process into it.
-pub(super) fn tidy(folder: &Path) {
-    static TIDY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    if TIDY.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+/// Removes temporary files of ended processes from a folder, at the first write of this process into it.
+pub(super) fn clean_up(folder: &Path) {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if DONE.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
         remove_leftovers(folder);
     }
 }
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_and_pipes_are_written_through() {
+    fn devices_and_pipes_are_written_to_directly() {
         let folder = tempfile::tempdir().unwrap();
         write_atomically(Path::new("/dev/null"), |w| w.write_all(b"gone")).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
@@ -182,7 +187,7 @@ mod tests {
         }
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
 
-        // As `--out /dev/stdout >> FILE`.
+        // The case of `--out /dev/stdout >> FILE`.
         let path = folder.path().join("open.txt");
         fs::write(&path, "old\n").unwrap();
         let open = OpenOptions::new().append(true).open(&path).unwrap();
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_and_modes_are_kept() {
+    fn links_and_modes_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("real")).unwrap();
@@ -245,9 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn the_next_write_removes_what_a_dead_process_left() {
+    fn the_next_write_removes_files_of_an_ended_process() {
         let folder = tempfile::tempdir().unwrap();
-        let left = folder.path().join(crate::artefact::process::tests::dead().prefix() + "x");
+        let left = folder.path().join(crate::artefact::process::tests::ended().prefix() + "x");
         fs::write(&left, "half").unwrap();
         write_atomically(&folder.path().join("a.txt"), |w| w.write_all(b"x")).unwrap();
         assert!(!left.exists());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::FolderKind;
-use super::file::{destination, folder_of, temporary, tidy};
+use super::file::{clean_up, destination, folder_of, temporary};
 
 /// A folder that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -14,21 +14,21 @@ use super::file::{destination, folder_of, temporary, tidy};
 pub struct FolderError {
     /// The folder.
     pub path: PathBuf,
-    /// What the system reports.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// Makes the folder `path` whole or not at all: `build` fills a new folder next to it, which is synced and then takes the place of
-/// the old one. Files of the old folder that commands of this `kind` do not write are kept, at any depth; they are in the
-/// new folder before it takes its place. A symbolic link stays, and the folder it leads to is replaced.
+/// Writes the folder `path` atomically: `build` fills a new folder next to it, which is synced and then replaces the
+/// old one. Files of the old folder that commands of this `kind` do not write are kept, at any depth: they are put into
+/// the new folder before it replaces the old one. A symbolic link stays, and the folder that it points to is replaced.
 ///
-/// A folder on which a file system is mounted cannot be renamed: its files are replaced one after another, each whole, those
-/// that are no longer written last.
+/// A folder on which a file system is mounted cannot be renamed. Its files are then replaced one after another, each
+/// atomically; at the end, old files that are no longer written are removed.
 ///
-/// Whether the old folder may be replaced is for [`super::Outputs::folder`] or [`FolderKind::is_free`] to decide.
+/// Call [`super::Outputs::folder`] or [`FolderKind::is_free`] first to check that the old folder may be replaced.
 ///
 /// # Errors
-/// What `build` or the disk reports; the old folder is then as it was.
+/// `build` or the system reports an error; the old folder is then unchanged.
 pub fn replace_folder<T, E: From<FolderError>>(
     path: &Path,
     kind: &FolderKind,
@@ -41,10 +41,10 @@ pub fn replace_folder<T, E: From<FolderError>>(
     Ok(built)
 }
 
-/// Removes the files in `folder` that commands of this `kind` write, and the folders inside that this empties.
+/// Removes the files in `folder` that commands of this `kind` write, and subfolders that are empty afterwards.
 ///
 /// # Errors
-/// What the disk reports.
+/// A file or folder cannot be read or removed.
 pub fn remove_owned(folder: &Path, kind: &FolderKind) -> Result<(), FolderError> {
     remove_inside(folder, Path::new(""), kind)
 }
@@ -68,8 +68,8 @@ fn remove_inside(folder: &Path, inside: &Path, kind: &FolderKind) -> Result<(), 
     if emptied { fs::remove_dir(&here).map_err(at) } else { Ok(()) }
 }
 
-/// The folder to replace, links followed, and the new one. Dropping that removes what has its name at the end, which is the
-/// old folder if the two have changed places.
+/// The folder to replace, with links followed, and a new temporary folder. Dropping the latter removes the folder that
+/// has the temporary name at that time: the old folder, if the two were exchanged.
 fn start(path: &Path) -> io::Result<(PathBuf, tempfile::TempDir)> {
     let path = destination(path)?.ok_or(io::ErrorKind::NotADirectory)?;
     // `.` has no name of its own.
@@ -79,7 +79,7 @@ fn start(path: &Path) -> io::Result<(PathBuf, tempfile::TempDir)> {
     }
     let parent = folder_of(&path);
     fs::create_dir_all(parent)?;
-    tidy(parent);
+    clean_up(parent);
     let new = temporary(0o777, |new| new.tempdir_in(parent))?;
     Ok((path, new))
 }
@@ -102,31 +102,31 @@ fn finish(path: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// For file systems that cannot exchange two names. A crash between the steps leaves the old folder as `.carpus-old-…`, which is
-/// never removed by itself.
+/// For file systems that cannot exchange two names. A crash between the two steps leaves the old folder as
+/// `.carpus-old-…`, which is not removed automatically.
 fn swap_in_steps(new: &Path, path: &Path) -> io::Result<()> {
-    let aside = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(folder_of(path))?;
-    let old = aside.path().join("old");
+    let backup = tempfile::Builder::new().prefix(".carpus-old-").tempdir_in(folder_of(path))?;
+    let old = backup.path().join("old");
     fs::rename(path, &old)?;
     let Err(error) = fs::rename(new, path) else { return Ok(()) };
     if fs::rename(&old, path).is_err() {
-        let _ = aside.keep();
+        let _ = backup.keep();
     }
     Err(error)
 }
 
-/// What the system reports where one of the two folders to swap is the root of a file system.
+/// Whether the error means that one of the two folders to exchange is the root of a file system.
 fn is_mount_point(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)
 }
 
-/// Gives `path` the content of `new` where neither can be renamed.
+/// Replaces the content of `path` by that of `new`, if neither can be renamed.
 fn replace_inside(new: &Path, path: &Path, kind: &FolderKind) -> io::Result<()> {
-    tidy(path);
-    // On the file system of `path`, so that each file can take its place by rename.
+    clean_up(path);
+    // On the file system of `path`, so that each file can be renamed into its place.
     let staged = temporary(0o777, |new| new.tempdir_in(path))?;
     let mut files = Vec::new();
-    // Files of others are there already.
+    // Other files are already in `path`.
     let is_new = |file: &Path| kind.owns(file) || path.join(file).symlink_metadata().is_err();
     copy_files(new, Path::new(""), staged.path(), &is_new, &mut files)?;
     for file in &files {
@@ -139,7 +139,7 @@ fn replace_inside(new: &Path, path: &Path, kind: &FolderKind) -> io::Result<()> 
     sync(path)
 }
 
-/// Copies the `wanted` files of `from/inside` to `to/inside` and adds their places to `files`.
+/// Copies the `wanted` files of `from/inside` to `to/inside` and adds their relative paths to `files`.
 fn copy_files(
     from: &Path,
     inside: &Path,
@@ -161,7 +161,7 @@ fn copy_files(
     Ok(())
 }
 
-/// Removes files in `path` that commands of this `kind` write and `new` does not have.
+/// Removes files in `path` that commands of this `kind` write and that are not in `new`.
 fn remove_stale(path: &Path, inside: &Path, new: &Path, kind: &FolderKind) -> io::Result<()> {
     for entry in fs::read_dir(path.join(inside))? {
         let entry = entry?;
@@ -187,14 +187,14 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Brings files of `old/inside` into `new/inside`, except those that commands of this kind write.
+/// Links or copies files of `old/inside` to `new/inside`, except those that commands of this kind write.
 fn keep_others(old: &Path, new: &Path, inside: &Path, kind: &FolderKind) -> io::Result<()> {
     for entry in fs::read_dir(old.join(inside))? {
         let entry = entry?;
         let relative = inside.join(entry.file_name());
         let (from, to) = (entry.path(), new.join(&relative));
         if !entry.file_type()?.is_dir() {
-            // A picture of the person's own may have a name like ours.
+            // A PNG of the user may have a name that matches ours.
             let is_ours = kind.owns(&relative)
                 && (from.extension().is_none_or(|e| e != "png") || super::kind::PNG.matches(&from).unwrap_or(false));
             if !is_ours && to.symlink_metadata().is_err() {
@@ -225,7 +225,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         fs::copy(from, to)?;
         File::open(to)?.sync_all()
     } else {
-        Err(io::Error::other(format!("{} is not a regular file and cannot be copied; move it away", from.display())))
+        Err(io::Error::other(format!(
+            "{} is not a regular file and cannot be copied; move it to another folder",
+            from.display()
+        )))
     }
 }
 
@@ -249,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn where_a_file_system_is_mounted_the_files_are_replaced() {
+    fn on_a_mount_point_the_files_are_replaced() {
         let home = tempfile::tempdir().unwrap();
         let (folder, new) = (home.path().join("report"), home.path().join("new"));
         report(&folder, "old").unwrap();
         report(&new, "new").unwrap();
         fs::write(folder.join("notes.txt"), "mine").unwrap();
-        // What `finish` does after the system refused to rename.
+        // The steps of `finish` after the system has refused to rename.
         keep_others(&folder, &new, Path::new(""), &REPORT).unwrap();
         replace_inside(&new, &folder, &REPORT).unwrap();
         assert_eq!(fs::read_to_string(folder.join("numbers.json")).unwrap(), "new");
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_others_stay_and_stale_ones_go() {
+    fn other_files_stay_and_old_outputs_are_removed() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("report");
         report(&folder, "old").unwrap();
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_swapped_in_steps_too() {
+    fn folders_are_exchanged_in_two_steps() {
         let home = tempfile::tempdir().unwrap();
         let (new, path) = (home.path().join("new"), home.path().join("path"));
         for folder in [&new, &path] {

@@ -5,20 +5,30 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{FileKind, FolderKind};
 
-/// What a command reads, and so must not write over.
+/// Checks that the outputs of a command do not overwrite its inputs or other files.
 ///
-/// Without `--force` it refuses
-/// - a path that is, or leads to, or is a hard link of an input;
+/// Without `--force`, it refuses
+/// - a path that is an input, a link to one or a hard link of one;
 /// - a path in a folder that holds the images, annotations or workbook of the given data;
-/// - a file that exists and is not of the kind that the command writes, or a folder with other content.
+/// - an existing file that is not of the kind that the command writes, or a folder with other content.
 ///
-/// `--force` lifts all three. Devices and pipes are always allowed. Nothing here writes.
+/// With `--force`, all three are allowed. Devices and pipes are always allowed. The checks write nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
-    force: bool,
-    /// As given, and with links followed.
+    overwrite: Overwrite,
+    /// Paths as given, and with links followed.
     inputs: Vec<(PathBuf, PathBuf)>,
     data: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Whether a command may overwrite its inputs, the original data and files of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// No: such outputs are an error.
+    #[default]
+    Refuse,
+    /// Yes: `--force` was given.
+    Force,
 }
 
 /// An output that is refused.
@@ -26,12 +36,12 @@ pub struct Outputs {
 #[allow(missing_docs)]
 pub enum OutputError {
     #[error(
-        "{path} is an input of this command (the same as {input}); name another path, or give --force to write over it"
+        "{path} is an input of this command (the same as {input}); name another path, or give --force to overwrite it"
     )]
     Input { path: PathBuf, input: PathBuf },
     #[error("{path} is in {data}, which holds the original data; name another path, or give --force to write there")]
     InData { path: PathBuf, data: PathBuf },
-    #[error("{path} exists and is not {kind}; name another file, or give --force to write over it")]
+    #[error("{path} exists and is not {kind}; name another file, or give --force to overwrite it")]
     OtherFile { path: PathBuf, kind: &'static str },
     #[error("{path} holds other files and is not {kind}; name a new or empty folder, or give --force to write into it")]
     OtherFolder { path: PathBuf, kind: &'static str },
@@ -44,9 +54,13 @@ pub enum OutputError {
 }
 
 impl Outputs {
-    /// Of a command without inputs; `force`: whether `--force` was given.
-    pub fn new(force: bool) -> Outputs {
-        Outputs { force, ..Outputs::default() }
+    /// Checks for a command without inputs.
+    pub fn new(overwrite: Overwrite) -> Outputs {
+        Outputs { overwrite, ..Outputs::default() }
+    }
+
+    fn is_forced(&self) -> bool {
+        self.overwrite == Overwrite::Force
     }
 
     /// Adds a file or folder that the command reads.
@@ -69,12 +83,12 @@ impl Outputs {
         self
     }
 
-    /// Whether a file of this kind may be written at `path`.
+    /// Checks that a file of this kind may be written to `path`.
     ///
     /// # Errors
-    /// One of the reasons above; a folder of that name; a file that cannot be read.
+    /// One of the reasons above; the path is a folder; the existing file cannot be read.
     pub fn file(&self, path: &Path, kind: &FileKind) -> Result<(), OutputError> {
-        // Written through, also where standard output is a file that something stands in.
+        // Written to directly, also if standard output is a file that already has content.
         if super::file::destination(path).map_err(io_error(path))?.is_none() {
             return Ok(());
         }
@@ -83,16 +97,19 @@ impl Outputs {
             return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
-        if self.force || found.is_none_or(|found| found.len() == 0) || kind.matches(path).map_err(io_error(path))? {
+        if self.is_forced()
+            || found.is_none_or(|found| found.len() == 0)
+            || kind.matches(path).map_err(io_error(path))?
+        {
             return Ok(());
         }
         Err(OutputError::OtherFile { path: path.into(), kind: kind.name })
     }
 
-    /// Whether a folder of this kind may be written at `path`.
+    /// Checks that a folder of this kind may be written to `path`.
     ///
     /// # Errors
-    /// One of the reasons above, also for an input in the folder under a name that the command writes; a file of that name.
+    /// One of the reasons above; an input in the folder has a name that the command writes; the path is a file.
     pub fn folder(&self, path: &Path, kind: &FolderKind) -> Result<(), OutputError> {
         if fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
             return Err(OutputError::IsFile { path: path.into(), kind: kind.name });
@@ -100,21 +117,21 @@ impl Outputs {
         self.path(path)?;
         let here = real(path).map_err(io_error(path))?;
         let owned = |real: &Path| real.strip_prefix(&here).is_ok_and(|relative| kind.owns(relative));
-        if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.force) {
+        if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.is_forced()) {
             return Err(OutputError::Input { path: real.clone(), input: input.clone() });
         }
-        if self.force || kind.is_free(path).map_err(io_error(path))? {
+        if self.is_forced() || kind.is_free(path).map_err(io_error(path))? {
             return Ok(());
         }
         Err(OutputError::OtherFolder { path: path.into(), kind: kind.name })
     }
 
-    /// Whether `path` is neither an input nor in the data: for files in a folder that was checked already.
+    /// Checks that `path` is neither an input nor in the data: for files in a folder that was already checked.
     ///
     /// # Errors
-    /// One of these reasons; a path that cannot be resolved.
+    /// The path is an input, is in the data or cannot be resolved.
     pub fn path(&self, path: &Path) -> Result<(), OutputError> {
-        if self.force {
+        if self.is_forced() {
             return Ok(());
         }
         let here = real(path).map_err(io_error(path))?;
@@ -142,10 +159,10 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OutputError {
 
 /// The path with links followed, as far as it exists.
 fn real(path: &Path) -> io::Result<PathBuf> {
-    // The end of a link that leads to nothing is what a write would make.
+    // If a link is broken, a write would create the file that it points to.
     let path = super::file::destination(path)?.unwrap_or_else(|| path.to_owned());
     let absolute = std::path::absolute(path)?;
-    // `a/../b` of what does not exist yet is taken by its text; what exists is resolved by the system.
+    // In `a/../b`, a part that does not exist yet is resolved as text; the system resolves existing parts.
     let mut plain = PathBuf::new();
     for part in absolute.components() {
         match part {
@@ -193,33 +210,35 @@ mod tests {
         symlink("in.csv", at("soft.csv")).unwrap();
         fs::write(at("other.csv"), CSV).unwrap();
         for input in ["in.csv", "soft.csv"] {
-            let outputs = Outputs::new(false).input(&at(input));
+            let outputs = Outputs::new(Overwrite::Refuse).input(&at(input));
             let refused = |name: &str| matches!(outputs.file(&at(name), &SUBMISSION), Err(OutputError::Input { .. }));
             for name in ["in.csv", "hard.csv", "soft.csv", "new/../in.csv"] {
                 assert!(refused(name), "{name}");
             }
             assert!(!refused("other.csv") && !refused("new.csv"));
         }
-        assert!(Outputs::new(true).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
-        // A link that leads to nothing, when the command makes what it leads to.
+        assert!(Outputs::new(Overwrite::Force).input(&at("in.csv")).file(&at("in.csv"), &SUBMISSION).is_ok());
+        // A broken link to a file that the command will read.
         symlink("later.csv", at("dangling.csv")).unwrap();
-        assert!(Outputs::new(false).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err());
+        assert!(
+            Outputs::new(Overwrite::Refuse).input(&at("later.csv")).file(&at("dangling.csv"), &SUBMISSION).is_err()
+        );
     }
 
     #[test]
-    fn the_data_folders_are_out_of_bounds() {
+    fn outputs_in_the_data_folders_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let (data, out) = (root.path().join("data"), root.path().join("out"));
         fs::create_dir_all(data.join("train")).unwrap();
         fs::create_dir_all(&out).unwrap();
         symlink(data.join("train"), out.join("train")).unwrap();
         symlink(data.join("new.csv"), out.join("link.csv")).unwrap();
-        let outputs = Outputs::new(false).data([data.clone()]);
+        let outputs = Outputs::new(Overwrite::Refuse).data([data.clone()]);
         let refused = |path: PathBuf| matches!(outputs.path(&path), Err(OutputError::InData { .. }));
         assert!(refused(data.clone()));
         assert!(refused(data.join("train/crops/new")));
         assert!(refused(root.path().join("new/../data/crops")));
-        assert!(refused(out.join("train/DCM/a.png")), "links are seen through");
+        assert!(refused(out.join("train/DCM/a.png")), "links are followed");
         assert!(refused(out.join("link.csv")));
         assert!(!refused(root.path().join("crops")));
         assert!(!refused(root.path().join("data2")));
@@ -227,14 +246,14 @@ mod tests {
         assert!(!refused(out.join("test/DCM/a.png")));
         let error = outputs.file(&data.join("a.csv"), &SUBMISSION).unwrap_err().to_string();
         assert!(error.contains("original data") && error.contains("--force"), "{error}");
-        assert!(Outputs::new(true).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
     }
 
     #[test]
     fn files_of_another_kind_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.csv");
-        let outputs = Outputs::new(false);
+        let outputs = Outputs::new(Overwrite::Refuse);
         let file = |text: &str| {
             fs::write(&path, text).unwrap();
             outputs.file(&path, &SUBMISSION)
@@ -242,7 +261,7 @@ mod tests {
         assert!(file("").is_ok() && file(CSV).is_ok());
         let error = file("name,age\n").unwrap_err().to_string();
         assert!(error.contains("a.csv exists and is not a submission CSV"), "{error}");
-        assert!(Outputs::new(true).file(&path, &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).file(&path, &SUBMISSION).is_ok());
         assert!(outputs.file(Path::new("/dev/null"), &SUBMISSION).is_ok());
         assert!(outputs.file(Path::new("/dev/stdout"), &SUBMISSION).is_ok());
         assert!(matches!(outputs.file(root.path(), &SUBMISSION), Err(OutputError::IsFolder { .. })));
@@ -256,7 +275,7 @@ mod tests {
         fs::create_dir_all(&report).unwrap();
         fs::write(report.join("numbers.json"), "{}").unwrap();
         fs::write(report.join("findings.csv"), "image_id,check,score,severity\n").unwrap();
-        let outputs = Outputs::new(false).input(&tables);
+        let outputs = Outputs::new(Overwrite::Refuse).input(&tables);
         assert!(matches!(outputs.folder(&tables, &TABLES), Err(OutputError::Input { .. })));
         assert!(outputs.folder(&report, &REPORT).is_ok() && outputs.folder(&report, &FINDINGS).is_err());
         assert!(matches!(outputs.folder(root.path(), &REPORT), Err(OutputError::OtherFolder { .. })));
@@ -264,6 +283,6 @@ mod tests {
         let reads_its_output = outputs.clone().input(&report.join("findings.csv"));
         assert!(matches!(reads_its_output.folder(&report, &REPORT), Err(OutputError::Input { .. })));
         assert!(outputs.input(&report.join("notes.csv")).folder(&report, &REPORT).is_ok());
-        assert!(Outputs::new(true).folder(root.path(), &REPORT).is_ok());
+        assert!(Outputs::new(Overwrite::Force).folder(root.path(), &REPORT).is_ok());
     }
 }

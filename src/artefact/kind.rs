@@ -1,4 +1,4 @@
-//! Kinds of files and folders that commands write, and how one is recognised.
+//! Kinds of files and folders that commands write, and how they are recognised.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 
-/// Beginning of a file in which it is recognised.
+/// Number of bytes at the start of a file that are read to recognise it.
 const HEAD: u64 = 1 << 20;
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileKind {
-    /// With its article, as in messages: `a submission CSV`.
+    /// Name with its article, for messages: `a submission CSV`.
     pub name: &'static str,
     mark: Mark,
 }
@@ -21,7 +21,7 @@ pub struct FileKind {
 #[derive(Clone, Copy, Debug)]
 enum Mark {
     Any,
-    /// CSV with these columns, and others only where `more`.
+    /// CSV with these columns; other columns only if `more` is set.
     Csv {
         columns: &'static [&'static str],
         more: bool,
@@ -32,7 +32,7 @@ enum Mark {
     /// A JSON object per line, the first with these keys.
     JsonLines(&'static [&'static str]),
     Safetensors,
-    /// How it starts, in lower or upper case, and what its head holds.
+    /// Bytes at the start of the file (in any case) and bytes anywhere in its head.
     Bytes {
         start: &'static [u8],
         holds: &'static [u8],
@@ -45,8 +45,8 @@ impl FileKind {
         FileKind { name, mark: Mark::Csv { columns, more: false } }
     }
 
-    /// A Parquet file with these columns. Their names are looked for in the footer, which has them as plain text, so that
-    /// nothing needs to be decoded.
+    /// A Parquet file with these columns. Their names are searched in the footer, which holds them as plain text, so
+    /// that nothing has to be decoded.
     pub const fn parquet(name: &'static str, columns: &'static [&'static str]) -> FileKind {
         FileKind { name, mark: Mark::Parquet(columns) }
     }
@@ -56,10 +56,10 @@ impl FileKind {
         FileKind { name, mark: Mark::Json(keys) }
     }
 
-    /// Whether the file is of this kind. An empty file is of none.
+    /// Whether the file is of this kind. An empty file is of no kind.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn matches(&self, path: &Path) -> io::Result<bool> {
         let mut file = File::open(path)?;
         let mut head = Vec::new();
@@ -75,7 +75,7 @@ impl FileKind {
             }
             Mark::Parquet(columns) => {
                 let footer = parquet_footer(&mut file).unwrap_or_default();
-                // A name in the footer follows its length.
+                // In the footer, the length of a name is written before it.
                 columns.iter().all(|c| holds(&footer, &[&[c.len() as u8], c.as_bytes()].concat()))
             }
             Mark::Json(keys) => {
@@ -105,7 +105,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The last bytes of a Parquet file are its footer, the footer's length and `PAR1`.
+/// Reads the footer of a Parquet file. The file ends with the footer, the footer's length and `PAR1`.
 fn parquet_footer(file: &mut File) -> Option<Vec<u8>> {
     let mut end = [0; 8];
     let at = file.seek(SeekFrom::End(-8)).ok()?;
@@ -120,57 +120,57 @@ fn parquet_footer(file: &mut File) -> Option<Vec<u8>> {
     Some(footer)
 }
 
-/// Masks of `predict`, `vote` and `restore`.
+/// Masks that `predict`, `vote` and `restore` write.
 pub const SUBMISSION: FileKind = FileKind::csv("a submission CSV", &["image_name", "class", "rle"]);
 const FOLD_COLUMNS: &[&str] = &["image_id", "patient_id", "stratum", "fold"];
-/// Folds of `split`.
+/// Folds that `split` writes.
 pub const FOLDS: FileKind = FileKind::csv("a fold table", FOLD_COLUMNS);
-/// The same as Parquet.
+/// Folds that `split` writes, as Parquet.
 pub const FOLDS_PARQUET: FileKind = FileKind::parquet("a fold table", FOLD_COLUMNS);
-/// Sampling weights of `split`.
+/// Sampling weights that `split` writes.
 pub const WEIGHTS: FileKind = FileKind::csv("a table of sampling weights", &["image_id", "weight"]);
-/// Balance of `split`; the other columns depend on the number of folds.
+/// Balance of the folds that `split` writes; the other columns depend on the number of folds.
 pub const BALANCE: FileKind = FileKind {
     name: "a balance report",
     mark: Mark::Csv { columns: &["key", "value", "images", "patients", "share", "worst_deviation"], more: true },
 };
-/// The same as JSON.
+/// Balance of the folds, as JSON.
 pub const BALANCE_JSON: FileKind = FileKind::json("a balance report", &["folds", "rows", "worst_deviation"]);
-/// Dice by image of `evaluate`: `image_id`, one column per bone, `mean`.
+/// Dice per image that `evaluate` writes: `image_id`, one column per bone, `mean`.
 pub const SCORES: FileKind = FileKind {
-    name: "a table of Dice by image",
+    name: "a table of Dice per image",
     mark: Mark::Csv { columns: &["image_id", "finger-1", "Ulna", "mean"], more: true },
 };
-/// Means of `evaluate`.
+/// Means that `evaluate` writes.
 pub const SCORE_SUMMARY: FileKind = FileKind::json("a summary of Dice", &["mean_dice", "per_class"]);
 /// Summary of a training run.
 pub const RUN_SUMMARY: FileKind = FileKind::json("a summary of a run", &["run", "best_epoch"]);
-/// Recall and precision of `audit --truth`.
+/// Recall and precision that `audit --truth` writes.
 pub const BENCHMARK: FileKind = FileKind::json("a benchmark of findings", &["recall", "precision"]);
-/// Corrections: decisions, one per line.
+/// Corrections: one decision per line.
 pub const CORRECTIONS: FileKind =
     FileKind { name: "a corrections file", mark: Mark::JsonLines(&["version", "action", "author"]) };
-/// Pictures of `draw` and of `schedule plot`.
+/// Pictures that `draw` and `schedule plot` write.
 pub const PNG: FileKind = FileKind {
     name: "a PNG picture made by carpus",
     mark: Mark::Bytes { start: b"\x89PNG\r\n\x1a\n", holds: b"tEXtSoftware\0carpus" },
 };
-/// Figures as SVG. No other program gives every text its length this way.
+/// Figures as SVG. They are recognised by the length that is set for every text; other programs do not set it.
 pub const SVG: FileKind = FileKind {
     name: "an SVG picture made by carpus",
     mark: Mark::Bytes { start: b"<svg xmlns=", holds: b"lengthAdjust=\"spacingAndGlyphs\"" },
 };
-/// Pages of reports.
+/// HTML pages of reports.
 pub const PAGE: FileKind = FileKind {
     name: "a report made by carpus",
     mark: Mark::Bytes { start: b"<!doctype html", holds: b"<meta name=\"generator\" content=\"carpus" },
 };
-/// Manual pages of `man`.
+/// Manual pages that `man` writes.
 pub const MANUAL: FileKind =
     FileKind { name: "a manual page of carpus", mark: Mark::Bytes { start: b".", holds: b".TH carpus" } };
-/// Weights and other tensors of `models convert` and `models forward`.
+/// Weights and other tensors that `models convert` and `models forward` write.
 pub const SAFETENSORS: FileKind = FileKind { name: "a safetensors file", mark: Mark::Safetensors };
-/// Modules of `models export`: a zip archive whose first file is the module.
+/// Modules that `models export` writes: a zip archive whose first file is the module.
 pub const TORCHSCRIPT: FileKind =
     FileKind { name: "a TorchScript module", mark: Mark::Bytes { start: b"PK\x03\x04", holds: b"data.pkl" } };
 const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
@@ -178,11 +178,11 @@ const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
 /// A kind of folder.
 #[derive(Clone, Copy, Debug)]
 pub struct FolderKind {
-    /// With its article, as in messages: `a report`.
+    /// Name with its article, for messages: `a report`.
     pub name: &'static str,
-    /// Files of which any marks a folder as one of this kind.
+    /// A folder with any of these files is of this kind.
     pub manifest: &'static [(&'static str, FileKind)],
-    /// What commands write in it: paths from the folder, with one `*` for any text, `/` included.
+    /// Files that commands write in it: relative paths, in which one `*` matches any text, also with `/`.
     pub owned: &'static [&'static str],
 }
 
@@ -190,7 +190,7 @@ impl FolderKind {
     /// Whether the folder may be written without `--force`: it does not exist, is empty, or is of this kind.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The folder cannot be read.
     pub fn is_free(&self, folder: &Path) -> io::Result<bool> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -199,14 +199,14 @@ impl FolderKind {
         };
         let mut is_empty = true;
         for entry in entries {
-            // A lock or what a dead process left.
+            // A lock, or a temporary file of an ended process.
             is_empty &= entry?.file_name().as_encoded_bytes().starts_with(b".carpus");
         }
         let is_there = |(name, kind): &(&str, FileKind)| kind.matches(&folder.join(name)).unwrap_or(false);
         Ok(is_empty || self.manifest.iter().any(is_there))
     }
 
-    /// Whether commands write a file of this name (a path from the folder).
+    /// Whether commands write a file of this relative path.
     pub fn owns(&self, relative: &Path) -> bool {
         let relative = relative.to_string_lossy();
         self.owned.iter().any(|pattern| match pattern.split_once('*') {
@@ -216,15 +216,15 @@ impl FolderKind {
     }
 }
 
-/// Data sets of `phantom`.
+/// Data sets that `phantom` writes.
 pub const PHANTOM: FolderKind = FolderKind {
     name: "a phantom data set",
     manifest: &[("truth.json", FileKind::json("the truth about a phantom", &["settings", "classes", "images"]))],
     owned: &["truth.json", "meta_data.xlsx", "train/*.png", "train/*.json", "test/*.png", "truth/*.json"],
 };
-/// Hashes of the tables of `scan`.
+/// Hashes of the tables that `scan` writes.
 pub const TABLE_HASHES: FileKind = FileKind::json("hashes of tables", &["sha256"]);
-/// Crops of `clean`.
+/// Crops that `clean` writes.
 pub const CROPS: FolderKind = FolderKind {
     name: "a folder of crops",
     manifest: &[
@@ -244,7 +244,7 @@ pub const CROPS: FolderKind = FolderKind {
         "test/*.json",
     ],
 };
-/// Runs of `train`.
+/// Runs that `train` writes.
 pub const RUN: FolderKind = FolderKind {
     name: "a training run",
     manifest: &[("config.toml", ANY), ("last.safetensors", SAFETENSORS), ("summary.json", RUN_SUMMARY)],
@@ -267,20 +267,20 @@ pub const RUN: FolderKind = FolderKind {
         "events.out.tfevents.*",
     ],
 };
-/// Reports of `eda`.
+/// Reports that `eda` writes.
 pub const REPORT: FolderKind = FolderKind {
     name: "a report",
     manifest: &[("index.html", PAGE), ("numbers.json", FileKind::json("numbers of a report", &[]))],
     owned: &["index.html", "numbers.json", "problems.csv", "findings.csv", "figures/*.png", "figures/*.svg"],
 };
-/// Findings of `audit`.
+/// Findings that `audit` writes.
 pub const FINDINGS: FolderKind = FolderKind {
     name: "findings",
-    // A report has the CSV as well.
+    // Not findings.csv, because a report has that file too.
     manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
     owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
 };
-/// Tables of `scan`.
+/// Tables that `scan` writes.
 pub const TABLES: FolderKind = FolderKind {
     name: "tables of a scan",
     manifest: &[("scan.json", FileKind::json("the record of a scan", &["version", "settings", "files"]))],
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_recognises_its_own_and_no_other() {
+    fn each_kind_recognises_only_its_own_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut png = Vec::new();
         image::GrayImage::new(2, 2).write_to(&mut io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();

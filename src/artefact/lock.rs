@@ -8,25 +8,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indicatif::HumanDuration;
 use serde::{Deserialize, Serialize};
 
-use super::file::{temporary, tidy};
+use super::file::{clean_up, temporary};
 use super::process::Process;
 
-/// Name of the file in the folder that is locked.
+/// Name of the lock file in the locked folder.
 const FILE: &str = ".carpus.lock";
-/// How often the owner touches its file.
+/// Interval at which the owner updates the time of its file.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A process of another machine whose file was not touched for so long is dead.
-const SILENCE: Duration = Duration::from_secs(120);
+/// A process on another machine that has not updated its file for this time has ended.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A folder that only this process writes to, until this is dropped.
+/// A lock on a folder: until it is dropped, only this process writes to the folder.
 ///
-/// The folder has a file that names the owner, who touches it every ten seconds. The lock of a dead owner is taken over. Dead is
-/// one on this machine that does not run any more, or one on another machine whose file was not touched for two minutes.
+/// A file in the folder names the owner, which updates the time of the file every ten seconds. The lock of an owner
+/// that has ended is taken over: a process on this machine that is no longer running, or a process on another machine
+/// that has not updated its file for two minutes.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
-    /// Dropping it ends the heartbeat.
+    /// Dropping this ends the thread that updates the file.
     _alive: Sender<()>,
 }
 
@@ -61,11 +62,12 @@ impl Lock {
     /// Locks a folder, which must exist.
     ///
     /// # Errors
-    /// [`LockError::Held`] where a process that runs has it, this one included; [`LockError::Io`] where the folder cannot be written.
+    /// [`LockError::Held`] if a running process, also this one, holds the lock; [`LockError::Io`] if the folder cannot
+    /// be written to.
     pub fn take(folder: &Path) -> Result<Lock, LockError> {
         let path = folder.join(FILE);
         let io = |source| LockError::Io { path: path.clone(), source };
-        tidy(folder);
+        clean_up(folder);
         let mut new = temporary(0o666, |new| new.tempfile_in(folder)).map_err(io)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -82,19 +84,19 @@ impl Lock {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(io(e)),
             };
-            // Of several processes that find the same dead owner, one at a time gets past here; for the others the name then leads
-            // to another file. On file systems without such locks the check of the name alone has to do.
+            // Of several processes that find the same ended owner, one at a time continues here; for the others, the
+            // name then refers to another file. On file systems without file locks, only the name is checked.
             let _ = old.lock();
             if !leads_to(&path, &old) {
                 continue;
             }
             let mut text = String::new();
             old.read_to_string(&mut text).map_err(io)?;
-            // Both times are of the clock of the file system, so that clocks of machines need not agree.
+            // Both times come from the clock of the file system, so the clocks of the machines may differ.
             let age = age(&old.metadata().map_err(io)?, &new.as_file().metadata().map_err(io)?);
             let owner = serde_json::from_str::<Owner>(&text).ok();
-            if owner.as_ref().and_then(|o| o.process.runs()).unwrap_or(age < SILENCE) {
-                let owner = owner.map_or("a process that did not write its name".to_owned(), |o| o.describe());
+            if owner.as_ref().and_then(|o| o.process.is_running()).unwrap_or(age < TIMEOUT) {
+                let owner = owner.map_or("an unknown process".to_owned(), |o| o.describe());
                 return Err(LockError::Held { folder: folder.into(), owner });
             }
             let file = new.persist(&path).map_err(|e| io(e.error))?;
@@ -104,11 +106,11 @@ impl Lock {
 
     fn hold(path: PathBuf, file: File) -> io::Result<Lock> {
         let (alive, ended) = mpsc::channel::<()>();
-        let touched = file.try_clone()?;
+        let updated = file.try_clone()?;
         std::thread::Builder::new().name("lock".into()).spawn(move || {
             while ended.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-                // The first byte as it is: the file system sets the time.
-                let _ = touched.write_all_at(b"{", 0);
+                // Writes the same first byte again, so that the file system updates the time.
+                let _ = updated.write_all_at(b"{", 0);
             }
         })?;
         Ok(Lock { path, file, _alive: alive })
@@ -117,7 +119,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Another process may have it if this one was stopped for long.
+        // Another process may hold the lock if this one was suspended for a long time.
         let _ = self.file.lock();
         if leads_to(&self.path, &self.file) {
             let _ = fs::remove_file(&self.path);
@@ -125,7 +127,7 @@ impl Drop for Lock {
     }
 }
 
-/// Whether a name still leads to an open file: what holds a lock on a file must know.
+/// Whether a path still refers to an open file. The holder of a file lock must check this.
 pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
     let id = |found: Metadata| (found.dev(), found.ino());
     matches!((fs::symlink_metadata(path).map(id), file.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
@@ -140,7 +142,7 @@ fn age(old: &Metadata, now: &Metadata) -> Duration {
 mod tests {
     use std::io::Write;
 
-    use super::super::process::tests::dead;
+    use super::super::process::tests::ended;
     use super::*;
 
     fn leave(folder: &Path, process: &Process, age: Duration) {
@@ -168,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_a_dead_owner_is_taken_over() {
+    fn the_lock_of_an_ended_owner_is_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         let me = Process::current();
-        let elsewhere = Process { space: "elsewhere".into(), ..me.clone() };
+        let elsewhere = Process { namespace: "elsewhere".into(), ..me.clone() };
         let reused = Process { started: me.started + 1, ..me.clone() };
-        let long = SILENCE + Duration::from_secs(60);
+        let long = TIMEOUT + Duration::from_secs(60);
         for (process, age, held) in [
-            (&dead(), Duration::ZERO, false),
+            (&ended(), Duration::ZERO, false),
             (&reused, Duration::ZERO, false),
             (me, long, true),
             (&elsewhere, Duration::ZERO, true),
@@ -189,16 +191,16 @@ mod tests {
             let file = File::options().write(true).open(folder.path().join(FILE)).unwrap();
             file.set_len(7).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
-            assert_eq!(is_held(folder.path()), held, "torn, {age:?}");
+            assert_eq!(is_held(folder.path()), held, "incomplete file, {age:?}");
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
     }
 
     #[test]
-    fn one_of_many_takes_over() {
+    fn only_one_of_several_processes_takes_over() {
         for _ in 0..20 {
             let folder = tempfile::tempdir().unwrap();
-            leave(folder.path(), &dead(), Duration::ZERO);
+            leave(folder.path(), &ended(), Duration::ZERO);
             let start = std::sync::Barrier::new(8);
             let taken: Vec<_> = std::thread::scope(|scope| {
                 let take = || {
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_lost_its_lock_leaves_it() {
+    fn an_owner_that_lost_its_lock_does_not_remove_it() {
         let folder = tempfile::tempdir().unwrap();
         let first = Lock::take(folder.path()).unwrap();
         fs::remove_file(&first.path).unwrap();

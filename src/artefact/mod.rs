@@ -1,10 +1,11 @@
-//! Writing files and folders whole or not at all, what a command may write over, and the lock of a folder in use.
+//! Writing files and folders atomically, checking what a command may overwrite, and locking a folder in use.
 //!
-//! - [`write_atomically`] and [`replace_folder`] build under a temporary name in the same folder and rename at the end. The
-//!   temporary name holds the process that made it; what a process that died left there goes at the next write.
-//! - [`Outputs`] refuses to write over a command's inputs, into the original data, and over files of another [`FileKind`] or
-//!   folders of another [`FolderKind`].
-//! - [`Lock`] keeps a second process out of a folder of crops or of a run.
+//! - [`write_atomically`] and [`replace_folder`] write under a temporary name in the same folder and rename at the end.
+//!   The temporary name identifies the process; the next write removes the temporary files of processes that have
+//!   ended.
+//! - [`Outputs`] refuses to overwrite a command's inputs, to write into the original data, and to overwrite files of
+//!   another [`FileKind`] or folders of another [`FolderKind`].
+//! - [`Lock`] prevents a second process from writing to a folder of crops or of a run.
 
 mod file;
 mod folder;
@@ -16,7 +17,7 @@ mod process;
 
 pub use file::{Together, write_atomically};
 pub use folder::{FolderError, remove_owned, replace_folder};
-pub use guard::{OutputError, Outputs};
+pub use guard::{OutputError, Outputs, Overwrite};
 pub use kind::{FileKind, FolderKind};
 pub(crate) use lock::leads_to;
 pub use lock::{Lock, LockError};

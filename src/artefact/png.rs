@@ -1,6 +1,6 @@
-/// Adds `Software: carpus` to the bytes of a PNG, by which [`super::kind::PNG`] recognises it.
+/// Adds the text `Software: carpus` to the bytes of a PNG. [`super::kind::PNG`] recognises the file by it.
 pub fn sign_png(png: &mut Vec<u8>) {
-    /// End of the header chunk, which is first in every PNG.
+    /// Position of the end of the header chunk, the first chunk of every PNG.
     const HEADER: usize = 33;
     const TEXT: &[u8] = b"tEXtSoftware\0carpus";
     let length = (TEXT.len() as u32 - 4).to_be_bytes();

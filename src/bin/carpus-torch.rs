@@ -1,4 +1,4 @@
-//! The commands of `carpus` that use libtorch; `carpus` starts it. It knows all commands.
+//! The program that `carpus` starts for commands that use libtorch. It can run all commands.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[path = "../allocator.rs"]

@@ -94,7 +94,7 @@ pub fn clean(
     progress: &dyn Progress,
 ) -> Result<CleanReport, CleanError> {
     // Always checked: crops must never overwrite the images they are made from.
-    let outputs = Outputs::new(false).data([inputs.dataset.root().to_owned()]);
+    let outputs = Outputs::default().data([inputs.dataset.root().to_owned()]);
     outputs.path(out)?;
     let mut problems = Vec::new();
     let folds = inputs.folds.map(|folds| match_folds(folds, inputs.images, &mut problems)).transpose()?;

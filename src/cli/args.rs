@@ -1,21 +1,21 @@
 use clap::{Parser, Subcommand};
 
-use super::{Status, Ui};
+use super::{Status, Ui, UiOptions};
 
-/// Heading of the options that every command has.
+/// Heading of the options that all commands have.
 const GLOBAL: &str = "Options of all commands";
 
-/// Bone segmentation on hand radiographs: look at the data, mend it, train on it.
+/// Explore, clean and train on hand radiographs
 #[derive(Parser, Debug)]
 #[command(
     name = "carpus",
     version,
     max_term_width = 100,
-    // In the order of their names, whatever they are linked with.
+    // Alphabetical order, whichever program a command runs in.
     next_display_order = None,
     after_help = "\
 Example:
-  carpus phantom --out data       # drawn hands, to try the rest on
+  carpus phantom --out data       # synthetic hands to try it on
   carpus scan data --out tables
   carpus scan --help              # every command has its own examples"
 )]
@@ -23,21 +23,28 @@ pub struct Cli {
     /// Print one JSON value instead of text
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
-    /// Print nothing but errors and what was asked for
+    /// Print only errors and results
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
-    /// Write over inputs, into the original data, and over files and folders of another kind
+    /// Allow overwriting inputs, files and folders of another kind, and writing into the original data
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub force: bool,
-    /// Log more: -v steps, -vv details
+    /// Log more: -v for steps, -vv for details
     #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The subcommands, by what the program that runs them must be linked with.
+impl Cli {
+    /// Output with the global options.
+    pub fn ui(&self) -> Ui {
+        Ui::new(UiOptions { json: self.json, quiet: self.quiet, force: self.force })
+    }
+}
+
+/// The subcommands, grouped by the program that runs them: with or without libtorch.
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
 pub enum Command {
@@ -48,7 +55,7 @@ pub enum Command {
     Torch(TorchCommand),
 }
 
-/// Declares commands: a variant, its arguments and the function that runs it.
+/// Declares commands: the variant, its arguments and the function that runs it.
 macro_rules! commands {
     ($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $variant:ident($arguments:ty) => $run:path,)* }) => {
         $(#[$about])*
@@ -60,6 +67,9 @@ macro_rules! commands {
 
         impl $name {
             /// Runs the command.
+            ///
+            /// # Errors
+            /// The errors of the command.
             pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
                 match self {
                     $($(#[$attribute])* $name::$variant(arguments) => $run(arguments, ui),)*
@@ -70,7 +80,7 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Commands that need no libtorch; their help is in the file of their name.
+    /// Commands that do not use libtorch. The help of each is in the file of its name.
     PlainCommand {
         Audit(super::audit::AuditArgs) => super::audit::run,
         Clean(super::clean::CleanArgs) => super::clean::run,
@@ -97,7 +107,7 @@ commands! {
 
 #[cfg(feature = "torch")]
 commands! {
-    /// Commands that use libtorch. `run` may train, and `doctor` reports which libtorch there is.
+    /// Commands that use libtorch. `run` can train, and `doctor` reports which libtorch is used.
     TorchCommand {
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
         Losses(super::losses::LossesArgs) => super::losses::run,
@@ -111,6 +121,9 @@ commands! {
 
 impl Command {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// The errors of the command.
     pub fn run(self, ui: &Ui) -> anyhow::Result<Status> {
         match self {
             Command::Plain(command) => command.run(ui),

@@ -17,7 +17,7 @@ use crate::tables::{TableRow, count, is};
 use crate::threads;
 use crate::wording::counted;
 
-/// Find suspicious images and annotations, ranked, with a picture of each
+/// Find suspicious images and annotations, ranked and with pictures
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus audit work/tables --data data --out work/audit
@@ -26,30 +26,30 @@ use crate::wording::counted;
   carpus audit work/tables --out work/audit \\
       --truth data/truth.json   # recall and precision on a phantom
 
-Severity high is almost surely wrong, medium worth a look, low worth knowing. A score of 1 is a
-check's threshold.")]
+Severity: high = almost certainly wrong, medium = should be looked at, low = for information. \
+A score of 1 is the threshold of the check.")]
 pub struct AuditArgs {
-    /// Folder of the scan's tables
+    /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
-    /// Folder for findings.csv, findings.parquet and evidence/
+    /// Folder to write: findings.csv, findings.parquet and evidence/
     #[arg(short, long)]
     out: PathBuf,
-    /// Data folder that was scanned, for the pictures; without it there are none
+    /// Data folder that was scanned; needed for the pictures
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Corrections file: findings that it handles (image excluded, finding kept) are left out
+    /// Corrections file; findings that it handles (action exclude or keep) are left out
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
-    /// CSV of Dice a image and class: image_id, then one column a bone
+    /// CSV of Dice per image and class: image_id, then one column per bone
     #[arg(long, value_name = "CSV")]
     scores: Option<PathBuf>,
-    /// Pictures for so many findings, worst first, or `all` [default: the worst 200 of each check]
+    /// Number of findings to draw, worst first, or `all` [default: the worst 200 of each check]
     #[arg(long, value_name = "N|all", value_parser = pictures)]
     evidence: Option<Pictures>,
-    /// Planted faults to measure recall and precision against; writes benchmark.json too
+    /// Planted faults (truth.json of a phantom): also measure recall and precision, in benchmark.json
     #[arg(long, value_name = "JSON")]
     truth: Option<PathBuf>,
-    /// Threads; 0 for one a core
+    /// Number of threads; 0 for one per core
     #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
@@ -57,11 +57,11 @@ pub struct AuditArgs {
 fn pictures(text: &str) -> Result<Pictures, String> {
     match text {
         "all" => Ok(Pictures::All),
-        n => n.parse().map(Pictures::First).map_err(|_| "a number or `all`".to_owned()),
+        n => n.parse().map(Pictures::First).map_err(|_| "expected a number or `all`".to_owned()),
     }
 }
 
-/// Runs every check and says what was found.
+/// Runs all checks, writes the findings and prints the worst.
 pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
@@ -100,15 +100,15 @@ pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     }
     if left_out > 0 {
         let limit = match args.evidence.unwrap_or_default() {
-            Pictures::PerCheck(most) => format!("at most {most} of each check are drawn; --evidence all draws all"),
-            _ => "--evidence says how many are drawn".to_owned(),
+            Pictures::PerCheck(most) => format!("at most {most} per check are drawn; --evidence all draws all"),
+            _ => "--evidence sets how many are drawn".to_owned(),
         };
-        ui.note(format_args!("{left_out} findings without a picture: {limit}"));
+        ui.note(format_args!("{} without a picture: {limit}", counted(left_out, "finding", "findings")));
     }
     if args.data.is_none() {
-        ui.note("no pictures: --data names the folder that was scanned");
+        ui.note("no pictures were drawn: give --data DATA, the folder that was scanned");
     }
-    say(&rows, counts, &args, ui);
+    print_findings(&rows, counts, &args, ui);
     if handled > 0 {
         ui.line(format_args!(
             "{} handled by {}",
@@ -122,7 +122,7 @@ pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
         let text = serde_json::to_string_pretty(benchmark)?;
         write_atomically(&path, |out| std::io::Write::write_all(out, text.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        say_benchmark(benchmark, ui);
+        print_benchmark(benchmark, ui);
     }
     let of_check = |check: &'static Check| Ok((check.name, count(&found, is("check", check))?));
     let by_check = CHECKS.iter().map(of_check).collect::<PolarsResult<BTreeMap<_, _>>>()?;
@@ -141,7 +141,7 @@ pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if failed.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
-fn say(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &AuditArgs, ui: &Ui) {
+fn print_findings(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &AuditArgs, ui: &Ui) {
     let [(_, low), (_, medium), (_, high)] = counts;
     ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
     for row in rows.iter().filter(|r| r.severity == Severity::High).take(10) {
@@ -153,15 +153,18 @@ fn say(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &AuditArgs, ui
     ui.line(format_args!("-> {}", args.out.join("findings.csv").display()));
 }
 
-fn say_benchmark(benchmark: &Benchmark, ui: &Ui) {
-    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>7}", "planted", "planted", "found", "at high", "recall"));
+fn print_benchmark(benchmark: &Benchmark, ui: &Ui) {
+    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>7}", "planted fault", "planted", "found", "high", "recall"));
     for r in &benchmark.recall {
         ui.line(format_args!("{:<32} {:>8} {:>6} {:>8} {:>7.3}", r.kind, r.planted, r.found, r.found_high, r.recall));
     }
-    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>9}", "check", "findings", "right", "beside", "precision"));
+    ui.line(format_args!(
+        "\n{:<32} {:>8} {:>7} {:>11} {:>9}",
+        "check", "findings", "correct", "other fault", "precision"
+    ));
     for p in benchmark.precision.iter().filter(|p| p.findings > 0) {
         ui.line(format_args!(
-            "{:<32} {:>8} {:>6} {:>8} {:>9.3}",
+            "{:<32} {:>8} {:>7} {:>11} {:>9.3}",
             p.check,
             p.findings,
             p.right,
@@ -170,7 +173,7 @@ fn say_benchmark(benchmark: &Benchmark, ui: &Ui) {
         ));
     }
     ui.line(format_args!(
-        "\nclean images: {}, of these with a finding at high {} ({:.1} %), at medium or high {}",
+        "\nclean images: {}; with a finding of severity high: {} ({:.1} %), medium or high: {}",
         benchmark.clean_images,
         benchmark.clean_flagged_high,
         100.0 * benchmark.clean_share_high,

@@ -12,7 +12,7 @@ use crate::dataset::Dataset;
 use crate::tables::{self, FoldRow, ImageRow, PatientRow, read_parquet};
 use crate::wording::counted;
 
-/// Cut images to the hand, corrections applied
+/// Crop images to the hand and apply corrections
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -21,40 +21,40 @@ Example:
   carpus clean data --tables tables --strips fixed:80 \\
       --background black --square --out crops
 
-The crops have the layout of the data, so that scan, train and predict work on them;
-transforms.jsonl says where each crop lies in its image, and `carpus restore` brings predictions
-back. Crops whose inputs have not changed are left as they are.")]
+The crops have the same layout as the data, so scan, train and predict can read them. \
+transforms.jsonl holds the position of each crop in its image; `carpus restore` uses it to put \
+predicted masks back. Crops whose inputs have not changed are not made again.")]
 pub struct CleanArgs {
-    /// Data folder; it is never written to
+    /// Data folder; nothing is written to it
     data: PathBuf,
-    /// Folder that `carpus scan` wrote for this data
+    /// Folder of tables that `carpus scan` wrote for this data
     #[arg(long)]
     tables: PathBuf,
-    /// Fold table to put next to the crops, less the images excluded
+    /// Folds that `carpus split` wrote: copied next to the crops, without excluded images
     #[arg(long)]
     folds: Option<PathBuf>,
-    /// Corrections file: exclusions, labels, outlines, sides and metadata
+    /// Corrections file to apply: exclusions, labels, outlines, sides and metadata
     #[arg(long)]
     corrections: Option<PathBuf>,
-    /// Folder of the crops
+    /// Folder to write the crops to
     #[arg(long)]
     out: PathBuf,
-    /// Bright strips at the top and left edge: fixed:PIXELS, detect (as scanned) or none
+    /// Bright strips at the top and left edge to blacken: fixed:PIXELS, detect (as scanned) or none
     #[arg(long, default_value = "detect", value_parser = strips)]
     strips: StripRule,
-    /// Outside the hand: keep or black
+    /// Pixels outside the hand: keep or black
     #[arg(long, default_value = "keep", value_parser = background)]
     background: Background,
-    /// Pixels kept around the hand
+    /// Margin around the hand in px
     #[arg(long, default_value_t = 64)]
     margin: u32,
     /// Make crops square
     #[arg(long)]
     square: bool,
-    /// Images to clean: train, test or all
+    /// Images to crop: train, test or all
     #[arg(long, default_value = "all", value_parser = subset)]
     subset: Chosen,
-    /// Images at a time [default: number of processors]
+    /// Images to process in parallel [default: number of processors]
     #[arg(long, value_parser = jobs())]
     jobs: Option<usize>,
 }
@@ -63,7 +63,9 @@ fn strips(text: &str) -> Result<StripRule, String> {
     match text.split_once(':') {
         None if text == "detect" => Ok(StripRule::Detect),
         None if text == "none" => Ok(StripRule::None),
-        Some(("fixed", px)) => px.parse().map(StripRule::Fixed).map_err(|_| format!("{px:?} is no number of pixels")),
+        Some(("fixed", px)) => {
+            px.parse().map(StripRule::Fixed).map_err(|_| format!("{px:?} is not a whole number of pixels"))
+        }
         _ => Err("expected fixed:PIXELS, detect or none".to_owned()),
     }
 }
@@ -76,20 +78,20 @@ fn background(text: &str) -> Result<Background, String> {
     }
 }
 
-/// Makes the crops.
+/// Writes the crops.
 pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
     let folds: Option<Vec<FoldRow>> = args.folds.as_deref().map(tables::read).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
-    // What does not fit the data does not fit its tables either, and is said of those.
+    // Corrections that do not fit the data do not fit its tables either, and are reported for the tables.
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);
     if let StripRule::Fixed(px) = args.strips {
         let sides = images.iter().filter(|i| i.width > 0).map(|i| i.width.min(i.height));
         let least = sides.min().unwrap_or(u32::MAX);
         ensure!(
             px < least / 2,
-            "--strips fixed:{px} would blacken half of an image or more: the smallest has {least} px on a side"
+            "--strips fixed:{px} would blacken half of an image or more: the shortest side of an image is {least} px"
         );
     }
     let inputs = args.folds.iter().chain(&args.corrections);
@@ -118,13 +120,13 @@ pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
     ));
     if cleaned.found_in_image > 0 {
         ui.line(format_args!(
-            "{} found by brightness, for want of masks",
+            "{} found by brightness because there are no masks",
             counted(cleaned.found_in_image, "hand was", "hands were")
         ));
     }
     if cleaned.background_by_masks > 0 {
         ui.line(format_args!(
-            "the background of {} was found by the masks, since brightness did not find the hand",
+            "the background of {} was found from the masks because the hand was not found by brightness",
             counted(cleaned.background_by_masks, "image", "images")
         ));
     }
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strips_are_read() {
+    fn strip_rules_are_parsed() {
         assert_eq!(strips("fixed:80"), Ok(StripRule::Fixed(80)));
         assert_eq!((strips("detect"), strips("none")), (Ok(StripRule::Detect), Ok(StripRule::None)));
         for wrong in ["fixed", "fixed:", "fixed:-1", "80", ""] {

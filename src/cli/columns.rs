@@ -1,17 +1,17 @@
-//! Cells in columns.
+//! Printing rows of cells in aligned columns.
 
 use super::{Ui, visible};
 
-/// The least that a column is narrowed to.
-const NARROWEST: usize = 12;
+/// Minimum width of a column that is narrowed to fit the terminal.
+const MIN_WIDTH: usize = 12;
 
-/// Prints rows in columns as wide as their widest cell. Where a line would be longer than the terminal, the widest columns
-/// are narrowed and their cells go on in the next line.
+/// Prints rows in columns as wide as their widest cell. If a line would be longer than the terminal, the widest
+/// columns are narrowed and their cells continue on the next line.
 pub fn print(rows: &[Vec<String>], ui: &Ui) {
     lines(rows, ui.width()).iter().for_each(|line| ui.line(line));
 }
 
-/// Rows in columns as wide as their widest cell, in lines of any length, numbers to the right.
+/// Rows in columns as wide as their widest cell, numbers right-aligned. Lines are not shortened.
 pub fn table(rows: &[Vec<String>], are_numbers: &[bool]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible(cell).replace(['\n', '\t'], " ")).collect()).collect();
@@ -34,7 +34,7 @@ fn lines(rows: &[Vec<String>], width: usize) -> Vec<String> {
     let gaps = 2 * columns.saturating_sub(1);
     let most = widths.iter().copied().max().unwrap_or(0);
     let fits = |most: &usize| widths.iter().map(|w| w.min(most)).sum::<usize>() + gaps <= width;
-    let most = (NARROWEST..=most).rev().find(fits).unwrap_or(NARROWEST);
+    let most = (MIN_WIDTH..=most).rev().find(fits).unwrap_or(MIN_WIDTH);
     widths.iter_mut().for_each(|w| *w = (*w).min(most));
     let mut lines = Vec::new();
     for row in rows {
@@ -50,7 +50,7 @@ fn lines(rows: &[Vec<String>], width: usize) -> Vec<String> {
     lines
 }
 
-/// The text in pieces of at most `width` characters, broken after a space, comma or slash where there is one.
+/// Splits the text into pieces of at most `width` characters, after a space, comma or slash if there is one.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rest: Vec<char> = text.chars().collect();
     let mut pieces = Vec::new();
@@ -71,19 +71,19 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_not_wrapped() {
+    fn short_lines_are_not_wrapped() {
         let shown = lines(&rows(&[&["run", "Dice"], &["a-long-name", "0.9"], &["b"]]), 80);
         assert_eq!(shown, ["run          Dice", "a-long-name  0.9", "b"]);
     }
 
     #[test]
-    fn long_cells_go_on_in_the_next_line() {
+    fn long_cells_continue_on_the_next_line() {
         let long = "[\"one/two/three\", 4, 5, 6, 7, 8, 9, 10]".repeat(6);
         let shown = lines(&rows(&[&["key", "first", "second"], &["betas", &long, "0.9"]]), 60);
         assert!(shown.len() > 3 && shown.iter().all(|line| line.chars().count() <= 60), "{shown:#?}");
         let value: String = shown[1..].iter().map(|line| line.get(7..53).unwrap_or(&line[7..]).trim()).collect();
         assert_eq!(value.replace([' '], "").replace("0.9", ""), long.replace(' ', ""), "{shown:#?}");
-        // Nothing to break at, and more columns than the terminal has room for.
+        // No place to break, and more columns than fit into the terminal.
         let narrow = lines(&rows(&[&["x".repeat(30).as_str(), "y", "z"]]), 10);
         assert_eq!(narrow, [format!("{}  y  z", "x".repeat(12)), "x".repeat(12), "x".repeat(6)]);
     }

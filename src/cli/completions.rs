@@ -14,7 +14,7 @@ use crate::wording::counted;
   carpus completions bash \\
       > ~/.local/share/bash-completion/completions/carpus")]
 pub struct CompletionsArgs {
-    /// Shell to complete in
+    /// Shell to write the script for
     shell: clap_complete::Shell,
 }
 
@@ -22,7 +22,7 @@ pub struct CompletionsArgs {
 pub fn run(args: CompletionsArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "carpus", &mut text);
-    let script = String::from_utf8(text).context("a completion script is text")?;
+    let script = String::from_utf8(text).context("the completion script is not UTF-8")?;
     if ui.wants_json() {
         ui.json(&json!({ "shell": args.shell.to_string(), "script": script }))?;
     } else {

@@ -1,4 +1,4 @@
-//! Opening data and corrections: what every command that reads them does alike.
+//! Opening data and corrections in the same way in all commands.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::tables::{
 };
 use crate::wording::counted;
 
-/// Reads a corrections file where one is given. Its bad lines are printed and skipped.
+/// Reads a corrections file if one is given. Its invalid lines are printed and skipped.
 pub fn read_corrections(path: Option<&Path>, ui: &Ui) -> anyhow::Result<(Corrections, Status)> {
     let corrections = path.map(Corrections::read).transpose()?.unwrap_or_default();
     let status = warn(corrections.problems(), ui);
     Ok((corrections, status))
 }
 
-/// Opens data with corrections applied. What does not fit is printed.
+/// Opens data with corrections applied. Corrections that do not fit the data are printed.
 pub fn open(root: &Path, corrections: Option<&Path>, ui: &Ui) -> anyhow::Result<(Dataset, Status)> {
     let (corrections, status) = read_corrections(corrections, ui)?;
     let dataset = Dataset::open(root)?.with_corrections(corrections);
@@ -29,7 +29,7 @@ pub fn open(root: &Path, corrections: Option<&Path>, ui: &Ui) -> anyhow::Result<
     Ok((dataset, status.worse(unfit)))
 }
 
-/// Tables as read, or the error, with the way to get a table that is missing.
+/// The tables, or the error; if a table is missing, with the command that writes it.
 pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
     read.map_err(|error| match &error {
         TableError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -39,14 +39,14 @@ pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
     })
 }
 
-/// The images that these folds hold out in one of them.
+/// The ids of the images that are held out in fold `fold` of a folds file.
 pub fn held_out(folds: &Path, fold: u32) -> anyhow::Result<HashSet<String>> {
     let rows = FoldRow::to_frame(&tables::read(folds)?)?;
     let held = texts(&filtered(&rows, col("fold").eq(lit(fold)))?, "image_id")?;
     Ok(held.into_iter().flatten().collect())
 }
 
-/// Tables of a scan with the sides and metadata of a corrections file. Tables measured on other shapes than those of the
+/// The tables of a scan with the sides and metadata of a corrections file applied. Tables that were scanned with other
 /// corrections are reported.
 pub fn corrected_tables(folder: &Path, corrections: &Corrections, ui: &Ui) -> anyhow::Result<(Tables, Status)> {
     let mut tables = scanned(Tables::read(folder))?;
@@ -55,30 +55,30 @@ pub fn corrected_tables(folder: &Path, corrections: &Corrections, ui: &Ui) -> an
     Ok((tables, status))
 }
 
-/// Prints why tables are not those of a scan with these corrections.
+/// Warns if the tables were scanned with other corrections than these, with how to fix it.
 pub fn warn_outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections, ui: &Ui) -> Status {
     let Some(reason) = outdated(folder, images, corrections) else { return Status::Done };
-    ui.warn(format_args!("{}: {reason}; run `carpus scan` with the same --corrections first", folder.display()));
+    ui.warn(reason);
     Status::DoneWithProblems
 }
 
-/// The tables that a command reads from a folder of them, as inputs that it must not write over.
+/// Paths of the tables in a folder: inputs that a command must not overwrite.
 pub fn tables_read(folder: &Path) -> Vec<PathBuf> {
     [PatientRow::NAME, ImageRow::NAME, BoneRow::NAME, ProblemRow::NAME]
         .map(|name| folder.join(format!("{name}.parquet")))
         .into()
 }
 
-/// Problems of one kind that are printed; of more, the number is.
+/// How many problems of one kind are printed; the rest are counted.
 const SHOWN: usize = 3;
 
-/// Prints the warnings and errors among problems by kind, the first few of each, and says whether there are any. What was put
-/// right without loss is not printed.
+/// Prints the first few warnings and errors of each kind and returns whether there are any. Problems that were repaired
+/// without loss are not printed.
 pub fn warn<'a>(problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
     warn_first(SHOWN, problems, ui)
 }
 
-/// As [`warn`], and all of each kind.
+/// As [`warn`], but prints all problems of each kind.
 pub fn warn_all<'a>(problems: impl IntoIterator<Item = &'a Problem>, ui: &Ui) -> Status {
     warn_first(usize::MAX, problems, ui)
 }
@@ -97,13 +97,13 @@ fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>,
             None => kinds.push((kind, vec![problem])),
         }
     }
-    // Errors first; the order of the problems otherwise.
+    // Errors first; otherwise in the order of the problems.
     kinds.sort_by_key(|(_, found)| std::cmp::Reverse(found[0].severity));
     for (_, found) in &kinds {
         for p in found.iter().take(shown) {
             let place = if p.place.is_empty() { String::new() } else { format!(" {}", p.place) };
             let of = p.patient_id.as_ref().map(|id| format!(" (patient {id})")).unwrap_or_default();
-            // A name with a line break must not look like a line of its own.
+            // A name with a line break must not look like a separate message.
             let file = if p.file.is_empty() { "the data" } else { &p.file };
             let text = format!("{file}{place}{of}: {}; {}", p.reason, p.action).replace(['\n', '\r'], " ");
             if p.severity == ProblemSeverity::Error { ui.error(text) } else { ui.warn(text) }
@@ -115,7 +115,7 @@ fn warn_first<'a>(shown: usize, problems: impl IntoIterator<Item = &'a Problem>,
     if kinds.is_empty() { Status::Done } else { Status::DoneWithProblems }
 }
 
-/// A reason without the numbers and quoted texts that differ from place to place.
+/// A message without its numbers and quoted texts, which differ between problems of one kind.
 fn without_values(reason: &str) -> String {
     let mut kind = String::new();
     let mut quoted = false;
@@ -129,7 +129,7 @@ fn without_values(reason: &str) -> String {
     kind
 }
 
-/// Leaves out the images that the corrections exclude, and prints how many.
+/// Removes the images that the corrections exclude, and prints how many.
 pub fn without_excluded(dataset: &Dataset, entries: &mut Vec<&ImageEntry>, ui: &Ui) {
     let all = entries.len();
     entries.retain(|entry| !dataset.excludes(entry));
@@ -147,19 +147,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scan_is_advised_where_a_table_is_missing() {
-        let said = |kind: std::io::ErrorKind| {
+    fn an_error_about_a_missing_table_names_the_command_that_writes_it() {
+        let message = |kind: std::io::ErrorKind| {
             scanned::<()>(Err(TableError::Io { path: "t/images.parquet".into(), source: kind.into() }))
                 .unwrap_err()
                 .to_string()
         };
-        let missing = said(std::io::ErrorKind::NotFound);
+        let missing = message(std::io::ErrorKind::NotFound);
         assert!(missing.starts_with("t/images.parquet: ") && missing.contains("carpus scan"), "{missing}");
-        assert!(!said(std::io::ErrorKind::PermissionDenied).contains("carpus scan"));
+        assert!(!message(std::io::ErrorKind::PermissionDenied).contains("carpus scan"));
     }
 
     #[test]
-    fn kinds_have_no_values() {
+    fn kinds_of_problems_have_no_values() {
         let kind = |reason: &str| without_values(reason);
         assert_eq!(kind("height 52 and weight 171 look swapped"), kind("height 61.5 and weight 180.25 look swapped"));
         assert_eq!(kind("label \"finger-20\" is unknown"), kind("label \"Elbow\" is unknown"));

@@ -5,20 +5,20 @@ use serde::Serialize;
 use super::{Status, Ui};
 use crate::wording::counted;
 
-/// Say what is installed, what is missing, and the command that mends it
+/// Check the installation and print how to fix it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus doctor
   carpus doctor --json")]
 pub struct DoctorArgs {}
 
-/// How a part of the installation is.
+/// State of a part of the installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Health {
-    /// There and working.
+    /// Installed and working.
     Ok,
-    /// Not there and not needed for everything.
+    /// Not installed; some commands do not need it.
     Absent,
     /// Needed and not working.
     Broken,
@@ -29,33 +29,34 @@ struct Finding {
     part: &'static str,
     health: Health,
     found: String,
-    /// What to do; empty where nothing need be done.
-    mend: String,
+    /// How to fix it; empty if there is nothing to do.
+    #[serde(rename = "mend")]
+    fix: String,
 }
 
 impl Finding {
     fn ok(part: &'static str, found: impl Into<String>) -> Finding {
-        Finding { part, health: Health::Ok, found: found.into(), mend: String::new() }
+        Finding { part, health: Health::Ok, found: found.into(), fix: String::new() }
     }
 
-    fn absent(part: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Finding {
-        Finding { part, health: Health::Absent, found: found.into(), mend: mend.into() }
+    fn absent(part: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { part, health: Health::Absent, found: found.into(), fix: fix.into() }
     }
 }
 
-/// Looks at each part; broken parts make the exit code 3.
+/// Checks each part. A broken part makes the exit code 3.
 pub fn run(_args: DoctorArgs, ui: &Ui) -> anyhow::Result<Status> {
     report(torch(), ui)
 }
 
-/// The same report where the program that is linked with libtorch does not start: `error` says why.
+/// The same report if `carpus-torch`, the program linked with libtorch, does not start; `error` is the reason.
 ///
 /// # Errors
 /// The report cannot be printed.
 #[cfg(feature = "torch")]
 pub fn without_libtorch(error: &anyhow::Error, ui: &Ui) -> anyhow::Result<Status> {
     let (part, found) = ("carpus-torch", format!("{error}: {}", error.root_cause()));
-    report(vec![Finding { part, health: Health::Broken, found, mend: "make build".into() }], ui)
+    report(vec![Finding { part, health: Health::Broken, found, fix: "make build".into() }], ui)
 }
 
 fn report(torch: Vec<Finding>, ui: &Ui) -> anyhow::Result<Status> {
@@ -77,8 +78,8 @@ fn report(torch: Vec<Finding>, ui: &Ui) -> anyhow::Result<Status> {
             Health::Broken => "BROKEN ",
         };
         ui.line(format_args!("{mark} {:<12} {}", f.part, f.found));
-        if !f.mend.is_empty() {
-            ui.line(format_args!("                     -> {}", f.mend));
+        if !f.fix.is_empty() {
+            ui.line(format_args!("                     -> {}", f.fix));
         }
     }
     ui.json(&findings)?;
@@ -110,7 +111,7 @@ fn torch() -> Vec<Finding> {
     let folder = env!("CARPUS_LIBTORCH");
     let mut out = vec![Finding::ok("libtorch", format!("linked from {folder}"))];
     if !Path::new(folder).is_dir() {
-        // It runs, so the loader found another copy, by LD_LIBRARY_PATH.
+        // This program runs, so the loader found another copy through LD_LIBRARY_PATH.
         out[0] = Finding::ok("libtorch", "found through LD_LIBRARY_PATH");
     }
     out.push(gpu());
@@ -121,7 +122,7 @@ fn torch() -> Vec<Finding> {
 fn torch() -> Vec<Finding> {
     vec![Finding::absent(
         "libtorch",
-        "this binary is built without the feature `torch`: no train, predict, models, losses",
+        "built without the feature `torch`: train, predict, models, losses and schedule are missing",
         "make build",
     )]
 }
@@ -136,11 +137,11 @@ fn gpu() -> Finding {
         return Finding {
             part: "CUDA",
             health: Health::Broken,
-            found: "an NVIDIA driver is here and libtorch cannot use it".into(),
-            mend: ".venv/bin/python -m pip install torch==2.11.0   # with its CUDA libraries".into(),
+            found: "an NVIDIA driver is installed, but libtorch cannot use it".into(),
+            fix: ".venv/bin/python -m pip install torch==2.11.0   # with its CUDA libraries".into(),
         };
     }
-    Finding::absent("CUDA", "no NVIDIA driver: training and prediction run on the CPU", "")
+    Finding::absent("CUDA", "no NVIDIA driver; training and prediction run on the CPU", "")
 }
 
 fn python() -> Finding {
@@ -148,7 +149,11 @@ fn python() -> Finding {
     if path.exists() {
         Finding::ok("python", format!("{} (only the parity tests need it)", path.display()))
     } else {
-        Finding::absent("python", "no .venv here; only building and the parity tests need it", "make venv-dev")
+        Finding::absent(
+            "python",
+            "no .venv in this folder; only building and the parity tests need it",
+            "make venv-dev",
+        )
     }
 }
 

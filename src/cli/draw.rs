@@ -24,62 +24,63 @@ Example:
   carpus draw data image1661130828152_R image1661144206667 \\
       --out sheet.png --sheet 2 --max-size 512";
 
-/// Draw images with their outlines, filled classes, or annotation against prediction.
+/// Draw images with outlines, filled classes, or annotation compared with prediction.
 ///
-/// With --predictions, an annotated image shows false positives red, false negatives blue and one class in
-/// place of another magenta; an image without annotation shows the prediction's outlines.
+/// With --predictions, an annotated image shows false positives in red, false negatives in blue and confused classes in
+/// magenta; an image without annotation shows the predicted outlines.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct DrawArgs {
     /// Data folder
     data: PathBuf,
-    /// Images, by file name without ending
+    /// Ids of the images: file names without extension
     #[arg(required = true, value_name = "IMAGE_ID")]
     images: Vec<String>,
-    /// Folder for one PNG an image, or a file ending in .png for one image or a sheet
+    /// Folder for one PNG per image, or a .png file for a single image or a contact sheet
     #[arg(long, value_name = "DIR_OR_PNG")]
     out: PathBuf,
     /// Fill the classes with their colours instead of drawing outlines
     #[arg(long, conflicts_with = "predictions")]
     filled: bool,
-    /// Name the bones
+    /// Write the names of the bones next to them
     #[arg(long)]
     labels: bool,
     /// Submission CSV to compare the annotation with
     #[arg(long, value_name = "CSV")]
     predictions: Option<PathBuf>,
-    /// Width and height of the predicted masks where they are not the image's
+    /// Width and height of the predicted masks, if they differ from the image's
     #[arg(long, value_name = "PX", requires = "predictions", value_parser = clap::value_parser!(u32).range(1..))]
     prediction_size: Option<u32>,
-    /// Corrections file, applied to the annotations
+    /// Corrections file to apply to the annotations
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
-    /// One contact sheet with this many columns
+    /// Draw one contact sheet with this many columns
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u32).range(1..))]
     sheet: Option<u32>,
-    /// Longest side of a picture in px
+    /// Maximum width and height of a picture in px
     #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=8192))]
     max_size: u32,
-    /// Only these bones, and the picture cut to them; separated by commas
+    /// Draw only these bones, and crop the picture to them; separated by commas
     #[arg(long, value_delimiter = ',', value_parser = bone)]
     bones: Vec<Bone>,
 }
 
 fn bone(name: &str) -> Result<Bone, String> {
-    Bone::from_name(name).ok_or_else(|| format!("no bone of that name; they are {}", bones::NAMES.join(", ")))
+    Bone::from_name(name).ok_or_else(|| format!("unknown bone; expected one of {}", bones::NAMES.join(", ")))
 }
 
-/// Does it.
+/// Draws the images.
 pub fn run(args: DrawArgs, ui: &Ui) -> anyhow::Result<Status> {
     let is_png = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     ensure!(
         is_png || args.sheet.is_none(),
-        "a contact sheet is one file: let --out end in .png (it is {})",
+        "--out {}: a contact sheet is one file; give a name that ends in .png",
         args.out.display()
     );
     ensure!(
         !is_png || args.sheet.is_some() || args.images.len() == 1,
-        "{} images do not go into one picture: name a folder with --out, or ask for a --sheet",
+        "--out {}: one file cannot hold {} images; give a folder, or --sheet COLUMNS",
+        args.out.display(),
         args.images.len()
     );
     let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
@@ -132,23 +133,23 @@ pub fn run(args: DrawArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// An image that cannot be drawn does not stop the others.
+/// Warns about an image that cannot be drawn; the others are still drawn.
 fn not_drawn(error: &anyhow::Error, ui: &Ui) -> Status {
     ui.warn(format_args!("{error:#}; not drawn"));
     Status::DoneWithProblems
 }
 
-/// What all pictures share.
+/// Inputs of all pictures.
 struct Drawing<'a> {
     args: &'a DrawArgs,
     dataset: &'a Dataset,
-    /// Masks of the predictions by image size and image.
+    /// Predicted masks by image size and image id.
     predictions: HashMap<(u32, u32), HashMap<String, HandMasks>>,
     ui: &'a Ui,
 }
 
 impl Drawing<'_> {
-    /// Says what people have decided about the image, which the picture does not show.
+    /// Prints the decisions about the image that the picture does not show.
     fn note_decisions(&self, entry: &ImageEntry) {
         let is_flagged = |decision: &Decision| matches!(decision.action, Action::Flag { .. });
         if self.dataset.excludes(entry) {
@@ -179,7 +180,7 @@ impl Drawing<'_> {
             None => None,
         };
         if annotated.is_none() && predicted.is_none() {
-            self.ui.warn(format_args!("{} has no annotation: drawn as it is", entry.image_id));
+            self.ui.warn(format_args!("{} has no annotation; only the image is drawn", entry.image_id));
         }
         Ok((picture(&image, annotated.as_ref(), predicted, self.args), status))
     }
@@ -195,7 +196,7 @@ fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {
     near.sort_unstable();
     near.truncate(5);
     match near.is_empty() {
-        true => bail!("no image {id} among the {} of the data folder", dataset.images().len()),
+        true => bail!("no image {id} in {} ({} images)", dataset.root().display(), dataset.images().len()),
         false => bail!("no image {id}; did you mean {}?", near.join(" or ")),
     }
 }

@@ -1,4 +1,4 @@
-//! `carpus eda`: the report.
+//! `carpus eda`: writes the report.
 
 use std::path::{Path, PathBuf};
 
@@ -14,37 +14,37 @@ use crate::report::{self, EvidencePictures, ReportOptions, Study};
 use crate::tables::{self, FoldRow};
 use crate::wording::counted;
 
-/// Write the report: one HTML page, its figures as PNG and SVG, and every number as JSON
+/// Write a report: an HTML page, its figures as PNG and SVG, and all numbers as JSON
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n\n\
-    Opens from disk in any browser: report/index.html")]
+    The page report/index.html opens in any browser, without a server.")]
 pub struct EdaArgs {
     /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
-    /// Folder to write; an older report in it is replaced once the new one is complete
+    /// Folder to write; an older report in it is replaced when the new one is complete
     #[arg(long, short)]
     out: PathBuf,
-    /// Folds that `carpus split` wrote (CSV or Parquet): adds their balance
+    /// Folds that `carpus split` wrote (CSV or Parquet): adds a section on their balance
     #[arg(long)]
     folds: Option<PathBuf>,
-    /// Findings that `carpus audit` wrote (its folder, or the CSV or Parquet in it): adds them with their pictures
+    /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): adds them with their pictures
     #[arg(long)]
     findings: Option<PathBuf>,
     /// Data folder that was scanned: adds pictures of typical straight and rotated hands
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Corrections file: the sides and metadata that it sets count
+    /// Corrections file: applies the sides and metadata that it sets
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Title of the page
     #[arg(long, default_value = "Hand radiographs")]
     title: String,
-    /// Findings shown with their pictures
+    /// Number of findings to show with pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
     pictures: usize,
 }
 
-/// Reads the tables, writes the report.
+/// Reads the tables and writes the report.
 pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let data = args.data.as_deref().map(Dataset::open).transpose()?;
     let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
@@ -88,7 +88,7 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if unread.is_empty() && fold_warnings.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
-/// The findings and the folder that their evidence is relative to.
+/// The findings, and the folder that their picture paths are relative to.
 pub(super) fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, PathBuf)> {
     let file = if path.is_dir() {
         let parquet = path.join("findings.parquet");
@@ -96,6 +96,7 @@ pub(super) fn read_findings(path: &Path) -> anyhow::Result<(Vec<FindingRow>, Pat
     } else {
         path.to_owned()
     };
-    let rows = tables::read::<FindingRow>(&file).context("`carpus audit TABLES --out FOLDER` writes the findings")?;
+    let rows = tables::read::<FindingRow>(&file)
+        .context("cannot read the findings; `carpus audit TABLES --out FOLDER` writes them")?;
     Ok((rows, file.parent().map_or_else(PathBuf::new, Path::to_owned)))
 }

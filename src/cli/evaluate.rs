@@ -13,7 +13,7 @@ use crate::mask::submission::expect_space;
 use crate::scores::{DiceSummary, Region, read_flat, score_files, write_scores};
 use crate::wording::counted;
 
-/// Score predictions: Dice of every image and class, and means
+/// Score predictions: Dice per image and class, and means
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -22,43 +22,43 @@ Example:
   carpus evaluate --predictions oof.csv --data data \\
       --folds folds.csv --fold 0 --out per_image_dice.csv
   carpus evaluate --predictions runs/fpn/predictions.csv --data data \\
-      --band 3 --out runs/fpn/band3_dice.csv     # the outlines alone
+      --band 3 --out runs/fpn/band3_dice.csv     # near the outlines only
 
-Masks are compared at each image's own size; a class that is empty in both counts as 1. The mean
-is that over images and classes. Next to the CSV, a JSON file of the same name holds the means.")]
+Masks are compared at each image's own size. The Dice of a class that is empty in both masks is 1. \
+The mean is over images and classes. A JSON file of the same name, next to the CSV, holds the means.")]
 pub struct EvaluateArgs {
-    /// Submission CSV
+    /// Submission CSV to score
     #[arg(long)]
     predictions: PathBuf,
     /// Data folder with the annotations
     #[arg(long)]
     data: PathBuf,
-    /// Corrections file: applied to the annotations, what it excludes is not scored
+    /// Corrections file to apply to the annotations; excluded images are not scored
     #[arg(long)]
     corrections: Option<PathBuf>,
-    /// Score every annotated image of train, test or all [default: those that the predictions hold]
+    /// Score all annotated images of: train, test or all [default: the images in the predictions]
     #[arg(long, value_parser = subset)]
     subset: Option<Chosen>,
-    /// Folds that `carpus split` wrote; with --fold, score every image held out in it
+    /// Folds that `carpus split` wrote: score all images that --fold holds out
     #[arg(long, requires = "fold")]
     folds: Option<PathBuf>,
     /// Fold to score
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
-    /// Count only the pixels within so many px of a class's annotated outline; a class without one counts as 1
+    /// Score only pixels within this distance of a class's annotated outline; without an outline, Dice is 1
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=1024))]
     band: Option<u32>,
-    /// CSV to write: image_id, a column a class, mean
+    /// CSV to write: image_id, one column per class, mean
     #[arg(long)]
     out: PathBuf,
 }
 
-/// Scores.
+/// Scores the predictions and writes the CSV and the means.
 pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     ensure!(
         args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
-        "--out {} names two files: let it end in .csv; a .json of the same name goes next to it",
+        "--out {}: give a name that ends in .csv; a .json file of the same name is written next to it",
         args.out.display()
     );
     let json = args.out.with_extension("json");
@@ -75,8 +75,9 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
             let absent = held.iter().filter(|id| dataset.find(id).is_none()).count();
             if absent > 0 {
                 ui.warn(format_args!(
-                    "of the fold, {} not in the data and not scored",
-                    counted(absent, "image is", "images are")
+                    "fold {fold}: {} not in {} and not scored",
+                    counted(absent, "image is", "images are"),
+                    args.data.display()
                 ));
                 status = Status::DoneWithProblems;
             }
@@ -104,7 +105,7 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
     let scoring = score_files(&dataset, &entries, (&args.predictions, &predicted), region, ui)?;
     status = if scoring.reach > 0.0 && scoring.reach <= 0.25 {
         ui.warn(format_args!(
-            "{}: no mask reaches past the first quarter of its image; were they made at a smaller size?",
+            "{}: all masks lie in the first quarter of their image; were they predicted at a smaller image size?",
             args.predictions.display()
         ));
         Status::DoneWithProblems
@@ -134,7 +135,7 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
         ui.note(format_args!("{} no annotation and cannot be scored", counted(skipped, "image has", "images have")));
     }
     ui.json(&summary)?;
-    // Repairs by a guess are in the problems of the scan.
+    // Uncertain repairs are in the problems table of the scan.
     let failed = scoring.problems.iter().filter(|p| p.severity == ProblemSeverity::Error);
     Ok(status.worse(warn(failed, ui)))
 }

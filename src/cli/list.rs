@@ -8,19 +8,19 @@ use crate::audit::CHECKS;
 use crate::bones::Bone;
 use crate::dataset::corrections::{ACTIONS, Action};
 
-/// List what there is to choose from: bones, checks, and the actions or the decisions of corrections
+/// List the names of bones, checks and correction actions, or the decisions in a file
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus list bones
-  carpus list corrections                      # the actions, one example each
-  carpus list corrections corrections.jsonl    # the decisions in a file
+  carpus list corrections                      # actions with examples
+  carpus list corrections corrections.jsonl    # decisions in a file
 
-Models and losses have lists of their own: `carpus models list`, `carpus losses`.")]
+For models and losses, see `carpus models list` and `carpus losses list`.")]
 pub struct ListArgs {
     /// What to list
     #[arg(value_enum)]
     what: What,
-    /// Corrections file whose decisions are listed
+    /// Corrections file whose decisions to list
     file: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl Item {
     }
 }
 
-/// Prints the names, one a line, with a word about each.
+/// Prints the names, one per line, with a short description.
 pub fn run(args: ListArgs, ui: &Ui) -> anyhow::Result<Status> {
     if let (What::Corrections, Some(file)) = (args.what, &args.file) {
         return super::corrections::list(file, ui);
@@ -57,7 +57,7 @@ pub fn run(args: ListArgs, ui: &Ui) -> anyhow::Result<Status> {
         }
         What::Checks => CHECKS
             .iter()
-            .map(|check| Item::new(check.name, format!("{}; {} at worst", check.about, check.ceiling)))
+            .map(|check| Item::new(check.name, format!("{}; severity up to {}", check.about, check.ceiling)))
             .collect(),
         What::Corrections => actions(),
     };
@@ -71,7 +71,7 @@ pub fn run(args: ListArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// What can stand as `action` in a line of a corrections file.
+/// Values of `action` in a line of a corrections file.
 fn actions() -> Vec<Item> {
     let name = |example| serde_json::from_str::<Action>(example).expect("a test reads every example").name();
     let item = |(about, example): (&str, &'static str)| Item {

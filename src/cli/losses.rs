@@ -12,7 +12,7 @@ use crate::device::{self, DeviceKind};
 use crate::losses::{LOSSES, LossMix, LossOutput};
 use crate::models::{all_finite, read_tensors, write_tensors};
 
-/// List losses, compute one and its gradient
+/// List losses, or compute a combined loss and its gradient
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -26,10 +26,10 @@ pub struct LossesArgs {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Every loss with its options
+    /// List all losses with their options
     #[command(after_help = "Example:\n  carpus losses list")]
     List,
-    /// Value and gradient of a mix: hold a loss against its reference without writing code
+    /// Compute a combined loss and its gradient, for example to compare it with a reference
     Eval(Eval),
 }
 
@@ -39,18 +39,18 @@ Example:
   carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' \\
       --logits x.safetensors --target t.safetensors --grad g.safetensors")]
 struct Eval {
-    /// Losses with their weights, as in a config: '{ bce = 0.5, dice = { weight = 0.5, smooth = 1.0 } }'
-    // Parsed when the command runs: a parser here would link the losses, and libtorch with them, into the program that parses.
+    /// Losses with weights, as in a configuration: '{ bce = 0.5, dice = { weight = 0.5, smooth = 1.0 } }'
+    // Parsed when the command runs: a parser here would link the losses, and so libtorch, into `carpus`.
     #[arg(long)]
     loss: String,
     /// File with the tensor `logits`, [batch, classes, height, width]
     #[arg(long)]
     logits: PathBuf,
-    /// File with the tensor `target`: {0,1} of the same shape, or label words [batch, height, width]; and, where pixels
-    /// are weighed, `weights`: [batch, height, width], or of the shape of the logits
+    /// File with the tensor `target`: zeros and ones of the same shape, or integer label words
+    /// [batch, height, width]; for a weighted loss also `weights`: [batch, height, width], or the shape of the logits
     #[arg(long)]
     target: PathBuf,
-    /// File to write with the gradient with respect to the logits, `grad`
+    /// File to write: the gradient with respect to the logits, as tensor `grad`
     #[arg(long)]
     grad: Option<PathBuf>,
 }
@@ -65,7 +65,7 @@ fn mix(text: &str) -> Result<LossMix, String> {
     Ok(config.loss)
 }
 
-/// Does one of the two.
+/// Lists losses or computes one.
 pub fn run(args: LossesArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => {
@@ -93,13 +93,13 @@ fn eval(args: &Eval, ui: &Ui) -> anyhow::Result<Status> {
     let logits = tensor(&args.logits, "logits")?.f_set_requires_grad(true)?;
     let target = tensor(&args.target, "target")?;
     let weights = read_tensors(&args.target)?.remove("weights");
-    ensure!(all_finite(&logits)?, "{}: `logits` holds values that are not finite", args.logits.display());
-    // Label words are integers of three dimensions; anything else says of each pixel whether it is in the class.
+    ensure!(all_finite(&logits)?, "{}: `logits` holds NaN or infinite values", args.logits.display());
+    // Label words are integers [batch, height, width]; any other target is a mask per class.
     if target.dim() == logits.dim() {
         let is_binary = target.f_eq(0)?.f_logical_or(&target.f_eq(1)?)?.f_all()?.f_int64_value(&[])? != 0;
         ensure!(
             is_binary,
-            "{}: `target` holds other values than 0 and 1; divide masks of 0 and 255 by 255",
+            "{}: `target` has values other than 0 and 1; divide masks of 0 and 255 by 255",
             args.target.display()
         );
     }

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, each resolves its arguments, calls the library and prints
+//! The command line: one file per subcommand, which resolves its arguments, calls the library and prints
 //! through [`Ui`]. Only this module and `main` print or choose exit codes.
 
 mod args;
@@ -45,21 +45,21 @@ use anyhow::Context;
 #[cfg(feature = "torch")]
 pub use args::TorchCommand;
 pub use args::{Cli, Command};
-pub use ui::{Ui, visible};
+pub use ui::{Ui, UiOptions, visible};
 
-/// How a command ended when it did end.
+/// How a command ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All well: exit code 0.
+    /// Success: exit code 0.
     Done,
-    /// The work is done and some inputs could not be used (they are listed): exit code 3.
+    /// The work is done, but some inputs could not be used (they are listed): exit code 3.
     DoneWithProblems,
-    /// It was asked to stop and saved where it stood: exit code 130.
+    /// It was interrupted and saved its progress: exit code 130.
     Interrupted,
 }
 
 impl Status {
-    /// The worse of two endings.
+    /// The worse of two statuses.
     fn worse(self, other: Status) -> Status {
         let rank = |status| match status {
             Status::Done => 0,
@@ -70,8 +70,8 @@ impl Status {
     }
 }
 
-/// Starts logging, runs the parsed command by `run`, prints its error and gives the exit code: the whole of a program
-/// after its arguments are parsed.
+/// Starts logging, runs the parsed command with `run`, prints its error and returns the exit code: everything that a
+/// program does after it has parsed its arguments.
 pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>) -> ExitCode {
     let level = match cli.verbose {
         0 => "carpus=warn",
@@ -80,7 +80,7 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARPUS_LOG").unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    let ui = Ui::new(cli.json, cli.quiet, cli.force);
+    let ui = cli.ui();
     let status = run(cli.command, &ui).and_then(|status| {
         ui.finish_output().context("standard output")?;
         Ok(status.worse(ui.status()))
@@ -93,7 +93,8 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
             let text = message(&error);
             eprintln!("error: {}", visible(&text));
             if cli.json {
-                // Programs that read values get one here too; the exit code reports a failure to write it.
+                // A program that reads the JSON gets a value here too. If it cannot be written, the exit code still
+                // reports the failure.
                 let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
             }
             ExitCode::FAILURE
@@ -101,8 +102,8 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
     }
 }
 
-/// The error and its causes in one line. Errors of the library include their cause, so a cause that the text contains
-/// already is skipped.
+/// The error and its causes on one line. Errors of the library include their cause, so a cause that the text already
+/// contains is skipped.
 fn message(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,

@@ -5,7 +5,7 @@ use super::{Status, Ui};
 use crate::dataset::phantom::{self, PhantomSettings};
 use crate::wording::counted;
 
-/// Write a data set of synthetic hands: images, annotations, workbook, and the truth about them
+/// Generate a data set of synthetic hands: images, annotations, metadata and ground truth
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus phantom --out data/phantom --patients 24 --test-patients 8 \\
@@ -13,33 +13,33 @@ use crate::wording::counted;
   carpus phantom --out data/faulty --patients 200 --test-patients 0 \\
       --size 512 --defects
 
-A folder that holds this very data set already is left as it is; --force replaces an earlier phantom data set made
-with other settings.")]
+A folder that already holds the same data set is not changed. --force replaces an earlier \
+phantom data set with other settings.")]
 pub struct PhantomArgs {
-    /// Folder to make
+    /// Folder to write
     #[arg(short, long)]
     out: PathBuf,
-    /// Patients with annotations, two hands each
+    /// Number of patients with annotations, two hands each
     #[arg(long, default_value_t = 24)]
     patients: usize,
-    /// Patients without annotations
+    /// Number of patients without annotations
     #[arg(long, default_value_t = 8)]
     test_patients: usize,
-    /// Side of the square images in px
+    /// Width and height of the images in px
     #[arg(long, default_value_t = 2048, value_name = "PX")]
     size: u32,
-    /// Seed of everything random: equal seeds make equal files
+    /// Random seed: the same seed makes the same files
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// Plant faults of every kind and list them in truth.json
+    /// Plant faults of all kinds and list them in truth.json
     #[arg(long)]
     defects: bool,
-    /// Threads; 0 for one a core
+    /// Number of threads; 0 for one per core
     #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 
-/// Makes the data set and says what is in it.
+/// Writes the data set and prints what it holds.
 pub fn run(args: PhantomArgs, ui: &Ui) -> anyhow::Result<Status> {
     let settings = PhantomSettings {
         patients: args.patients,

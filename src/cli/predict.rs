@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use super::data::{held_out, open, warn, without_excluded};
 use super::split::{Chosen, subset};
@@ -16,7 +16,7 @@ use crate::mask::submission;
 use crate::train::PatientMetadata;
 use crate::wording::counted;
 
-/// Predict masks and write them as a submission
+/// Predict masks and write a submission CSV
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -25,41 +25,41 @@ Example:
   carpus predict --checkpoint runs/demo/best.safetensors --data crops \\
       --folds folds.csv --fold 0 --subset train --out heldout.csv
 
-Where DATA is a folder that `carpus clean` wrote, the masks are put back into the original images.")]
+If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
 pub struct PredictArgs {
-    /// Weights that a run wrote: best.safetensors
+    /// Weights of a training run: best.safetensors
     #[arg(long)]
     checkpoint: PathBuf,
-    /// Data folder, or folder of crops
+    /// Data folder, or folder of crops that `carpus clean` wrote
     #[arg(long)]
     data: PathBuf,
     /// Images to predict: train, test or all
     #[arg(long, default_value = "test", value_parser = subset)]
     subset: Chosen,
-    /// Folds that `carpus split` wrote; with --fold, only the images held out in it
+    /// Folds that `carpus split` wrote: predict only images that --fold holds out (add --subset train)
     #[arg(long, requires = "fold")]
     folds: Option<PathBuf>,
-    /// Fold to predict
+    /// Fold whose held-out images to predict
     #[arg(long, requires = "folds")]
     fold: Option<u32>,
-    /// Corrections file: what it excludes is not predicted; metadata that it sets is given to the model
+    /// Corrections file: excluded images are not predicted; corrected metadata is given to the model
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Submission CSV to write
     #[arg(long)]
     out: PathBuf,
-    /// auto, cpu, cuda or cuda:N
+    /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
-    /// Images at a time
+    /// Batch size
     #[arg(long, default_value_t = 4)]
     batch: usize,
-    /// Average each image's probabilities with those of its mirror image
+    /// Test-time augmentation: average the probabilities of each image and its mirror image
     #[arg(long)]
     tta: bool,
 }
 
-/// Predicts.
+/// Predicts the chosen images and writes the submission.
 pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
@@ -68,19 +68,7 @@ pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     let augmentation = if args.tta { TestTimeAugmentation::Flip } else { TestTimeAugmentation::None };
     let predictor = Predictor::open(&args.checkpoint, device, augmentation)?;
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
-    let mut entries: Vec<&ImageEntry> = dataset.images().iter().filter(|e| args.subset.holds(e.subset)).collect();
-    if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
-        let held = held_out(path, fold)?;
-        entries.retain(|e| held.contains(&e.image_id));
-    }
-    without_excluded(&dataset, &mut entries, ui);
-    if entries.is_empty() {
-        bail!(
-            "{}: its {} not chosen; look at --subset and --fold",
-            args.data.display(),
-            counted(dataset.images().len(), "image is", "images are")
-        );
-    }
+    let entries = chosen_images(&args, &dataset, ui)?;
     let known = match predictor.info().model.metadata {
         Some(_) => known(&dataset, ui),
         None => PatientMetadata::default(),
@@ -98,29 +86,112 @@ pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// The data with its 16-bit images scaled as those were that the model was trained on.
+/// The images that `--subset`, `--fold` and the corrections leave; an error that says why if there are none.
+fn chosen_images<'a>(args: &PredictArgs, dataset: &'a Dataset, ui: &Ui) -> anyhow::Result<Vec<&'a ImageEntry>> {
+    let mut entries: Vec<&ImageEntry> = dataset.images().iter().collect();
+    let mut from = args.data.display().to_string();
+    if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
+        let held = held_out(path, fold)?;
+        ensure!(!held.is_empty(), "{} holds out no images in fold {fold}; choose another --fold", path.display());
+        entries.retain(|e| held.contains(&e.image_id));
+        ensure!(
+            !entries.is_empty(),
+            "{from} has none of the {} of fold {fold} in {}; were the folds made for other data?",
+            counted(held.len(), "image", "images"),
+            path.display()
+        );
+        from = format!("fold {fold} of {}", path.display());
+    }
+    if let Some(wanted) = args.subset.only() {
+        let others = entries.iter().map(|e| e.subset).find(|subset| *subset != wanted);
+        let found = entries.len();
+        entries.retain(|e| e.subset == wanted);
+        if let (true, Some(other)) = (entries.is_empty(), others) {
+            bail!(
+                "{from} holds {}, but --subset is {wanted}: give --subset {other}",
+                counted(found, &format!("{other} image"), &format!("{other} images"))
+            );
+        }
+    }
+    let found = entries.len();
+    without_excluded(dataset, &mut entries, ui);
+    ensure!(
+        !entries.is_empty(),
+        "{from}: {} excluded by {}, so there is nothing to predict",
+        counted(found, "image is", "images are"),
+        dataset.corrections().file()
+    );
+    Ok(entries)
+}
+
+/// Scales the 16-bit images of the data as the model's training images were scaled.
 fn scaled_as_trained(dataset: Dataset, status: Status, trained: Option<u16>, ui: &Ui) -> (Dataset, Status) {
     match (trained, dataset.top_level()) {
         (Some(trained), Some(own)) if trained != own && dataset.is_copy() => {
             ui.warn(format_args!(
-                "the weights were trained on images scaled by the top level {trained}; these crops were made by {own} and \
-                 are brighter or darker"
+                "the weights were trained on images scaled by the top level {trained}; these crops were scaled by {own} \
+                 and are brighter or darker"
             ));
             (dataset, status.worse(Status::DoneWithProblems))
         }
         (Some(trained), Some(own)) if trained != own => {
             ui.warn(format_args!(
-                "the levels of the 16-bit images have the top level {own}; they are scaled by {trained}, as those were \
-                 that the weights were trained on"
+                "the 16-bit images have the top level {own}; they are scaled by {trained}, as the images that the weights \
+                 were trained on"
             ));
             (dataset.with_top_level(trained), status.worse(Status::DoneWithProblems))
         }
         (None, Some(own)) => {
             ui.note(format_args!(
-                "the weights were trained on images of 8 bits; images of 16 bits are scaled by their top level {own}"
+                "the weights were trained on 8-bit images; the 16-bit images are scaled by their top level {own}"
             ));
             (dataset, status)
         }
         _ => (dataset, status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command, TorchCommand, UiOptions};
+    use crate::dataset::phantom::{self, PhantomSettings};
+    use crate::progress::Silent;
+
+    #[test]
+    fn an_error_says_why_no_image_is_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let settings = PhantomSettings {
+            patients: 1,
+            test_patients: 1,
+            size: 128,
+            seed: 7,
+            defects: false,
+            jobs: 1,
+            force: false,
+        };
+        phantom::generate(&settings, &folder.path().join("data"), &Silent).unwrap();
+        let dataset = Dataset::open(&folder.path().join("data")).unwrap();
+        let train = |e: &&ImageEntry| e.subset == crate::dataset::Subset::Train;
+        let id = &dataset.images().iter().find(train).unwrap().image_id;
+        let rows = format!("image_id,patient_id,stratum,fold\n{id},001,a,0\nother,002,a,1\n");
+        std::fs::write(at("folds.csv"), rows).unwrap();
+        let chosen = |options: &[&str]| {
+            let (data, folds, out) = (at("data"), at("folds.csv"), at("out.csv"));
+            let words = ["carpus", "predict", "--checkpoint", "w", "--data", &data, "--out", &out, "--folds", &folds];
+            let cli = Cli::try_parse_from(words.iter().chain(options)).unwrap();
+            let Command::Torch(TorchCommand::Predict(args)) = cli.command else { unreachable!() };
+            let images = chosen_images(&args, &dataset, &Ui::new(UiOptions { quiet: true, ..UiOptions::default() }));
+            images.map(|images| images.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(chosen(&["--fold", "0", "--subset", "train"]), Ok(1));
+        let error = chosen(&["--fold", "0"]).unwrap_err();
+        assert!(error.contains("fold 0 of ") && error.contains("holds 1 train image, but --subset is test"), "{error}");
+        assert!(error.ends_with("give --subset train"), "{error}");
+        assert!(chosen(&["--fold", "1"]).unwrap_err().contains("has none of the 1 image of fold 1"));
+        assert!(chosen(&["--fold", "7"]).unwrap_err().contains("holds out no images in fold 7"));
     }
 }

@@ -6,24 +6,24 @@ use crate::clean::{read_transforms, restore, without_prediction};
 use crate::mask::submission;
 use crate::wording::counted;
 
-/// Put masks predicted on crops back into the original images
+/// Map masks predicted on crops back to the original images
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus restore crops predictions.csv --out submission.csv
 
-Exact: the runs are shifted, nothing is resampled.")]
+The result is exact: masks are shifted, not resampled.")]
 pub struct RestoreArgs {
     /// Folder that `carpus clean` wrote
     crops: PathBuf,
     /// Submission CSV whose masks have the sizes of the crops
     predictions: PathBuf,
-    /// Submission CSV to write, masks in the originals' sizes
+    /// Submission CSV to write, with masks in the sizes of the original images
     #[arg(long)]
     out: PathBuf,
 }
 
-/// Maps the predictions back.
+/// Maps the predictions back to the original images.
 pub fn run(args: RestoreArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs([&args.predictions, &args.crops]).file(&args.out, &kind::SUBMISSION)?;
     let transforms = read_transforms(&args.crops)?;

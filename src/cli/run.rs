@@ -12,45 +12,45 @@ use crate::artefact::write_atomically;
 use crate::config::chain::{ChainConfig, Flags, scalar, words};
 use crate::digest::hex;
 
-/// Run the whole chain from one configuration, passing over stages whose inputs are unchanged
+/// Run the whole pipeline from one configuration, skipping unchanged stages
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus run --config configs/demo.toml
   carpus run --config configs/demo.toml --until split  # stop after the folds
-  carpus run --config configs/demo.toml --dry-run      # what would run, and why
+  carpus run --config configs/demo.toml --dry-run      # print, but do not run
 
-Every stage is a command of its own; `run` prints it, so that it can be repeated alone.")]
+Each stage is one carpus command. `run` prints it, so that you can repeat it alone.")]
 pub struct RunArgs {
-    /// TOML file: data, work, and a table of flags a stage
+    /// TOML file: data, work, and one table of options per stage
     #[arg(short, long)]
     config: PathBuf,
-    /// Corrections file for every stage that takes one; overrides corrections in the configuration
+    /// Corrections file for all stages that take one; overrides `corrections` in the configuration
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Last stage to run
     #[arg(long, value_name = "STAGE")]
     until: Option<String>,
-    /// Run this stage and all after it even if nothing changed
+    /// Run this stage and all later stages even if nothing changed
     #[arg(long, value_name = "STAGE")]
     from: Option<String>,
-    /// Only say what would be run
+    /// Print what would run, and run nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// One command of the chain.
+/// One command of the pipeline.
 struct Stage {
     name: String,
-    /// Table of the configuration that its flags come from.
+    /// Table of the configuration that holds its options.
     table: &'static str,
     words: Vec<String>,
     /// Files and folders it reads.
     inputs: Vec<PathBuf>,
-    /// What must exist for it to count as done.
+    /// File or folder that it writes. A stage counts as done only if this exists.
     output: PathBuf,
 }
 
-/// What a finished stage ran on.
+/// Command and inputs of a finished stage.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Stamp {
     version: String,
@@ -76,13 +76,16 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
     for wanted in [&args.until, &args.from].into_iter().flatten() {
         if !stages.iter().any(|s| s.name == *wanted) {
             let names: Vec<_> = stages.iter().map(|s| s.name.as_str()).collect();
-            bail!("no stage `{wanted}` in {}; it has {}", args.config.display(), names.join(", "));
+            bail!("unknown stage `{wanted}`; {} has {}", args.config.display(), names.join(", "));
         }
     }
-    // A mistake in the last stage's flags should not wait for the first ones to finish.
+    // A mistake in the options of the last stage is reported before the first stage runs.
     for stage in &stages {
         parse(stage).with_context(|| format!("{}: stage [{}]", args.config.display(), stage.name))?;
     }
+
+    let last = args.until.as_ref().and_then(|name| stages.iter().position(|s| s.name == *name));
+    check_inputs(&args.config, &config, &stages[..last.map_or(stages.len(), |at| at + 1)])?;
 
     let mut reports = Vec::new();
     let mut forced = false;
@@ -90,7 +93,7 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
         forced |= args.from.as_deref() == Some(&*stage.name);
         let stamp_path = config.work.join(".stages").join(format!("{}.json", stage.name));
         let words = std::iter::once("carpus").chain(stage.words.iter().map(String::as_str));
-        // A word with a zero byte cannot be typed, nor be an argument.
+        // It fails only for a word with a zero byte, which cannot be an argument.
         let shown = shlex::try_join(words).unwrap_or_else(|_| format!("carpus {}", stage.words.join(" ")));
         let done = finished(stage, &stamp_path).filter(|_| !forced);
         let started = Instant::now();
@@ -108,14 +111,14 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
             }
             None if args.dry_run => {
                 ui.line(format_args!("[{}] would run: {shown}", stage.name));
-                // What it would write is what the later stages read.
+                // Later stages read its output, so they would run too.
                 forced = true;
                 false
             }
             None => {
                 ui.line(format_args!("[{}] {shown}", stage.name));
                 let cli = parse(stage)?;
-                // As the stage finds its inputs: what changes while it runs is a change.
+                // Before it runs: an input that changes meanwhile makes it run again next time.
                 let before = stamp(stage, false)?;
                 let stage_ui = ui.for_stage();
                 let status = cli.command.run(&stage_ui).with_context(|| format!("stage {}", stage.name))?;
@@ -150,7 +153,7 @@ fn parse(stage: &Stage) -> anyhow::Result<Cli> {
     Ok(Cli::try_parse_from(words)?)
 }
 
-/// The stamp of an earlier run of the stage with the same command on the same inputs.
+/// The stamp of an earlier run of the stage, if the command and its inputs are the same.
 fn finished(stage: &Stage, stamp_path: &Path) -> Option<Stamp> {
     let old: Stamp = serde_json::from_slice(&std::fs::read(stamp_path).ok()?).ok()?;
     let now = stamp(stage, old.with_problems).ok()?;
@@ -166,7 +169,7 @@ fn stamp(stage: &Stage, with_problems: bool) -> anyhow::Result<Stamp> {
     Ok(Stamp { version: env!("CARGO_PKG_VERSION").into(), command: stage.words.clone(), inputs, with_problems })
 }
 
-/// SHA-256 over the names and contents below a path; large files count by size and time.
+/// SHA-256 over the names and contents of the files at a path. Of large files, size and modification time are used.
 fn fingerprint(path: &Path) -> std::io::Result<String> {
     const LARGE: u64 = 512 << 10;
     fn add(path: &Path, name: &str, hash: &mut Sha256) -> std::io::Result<()> {
@@ -191,7 +194,7 @@ fn fingerprint(path: &Path) -> std::io::Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// Says where the report is and what was scored.
+/// Prints the mean Dice and the path of the report.
 fn summary(work: &Path, ui: &Ui) -> anyhow::Result<()> {
     let scores = work.join("scores/per_image_dice.json");
     if let Ok(text) = std::fs::read_to_string(&scores) {
@@ -207,20 +210,44 @@ fn summary(work: &Path, ui: &Ui) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// That the stages about models have the models that they need.
+/// Checks that the stages that use models have the stages that they need.
 fn check_members(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
     let (predicted, models) = (config.predict.is_some(), config.train.len());
     if predicted && models == 0 {
-        bail!("{}: [predict] needs [train]: it uses the model trained there", path.display());
+        bail!("{}: [predict] needs a [train] table: it uses the trained model", path.display());
     }
     if predicted && (models > 1) != config.vote.is_some() {
-        bail!("{}: several models ([[train]]) need [vote], and a single one has none", path.display());
+        bail!(
+            "{}: add [vote] to combine several models ([[train]]); remove it if there is only one model",
+            path.display()
+        );
     }
     if config.evaluate.is_some() && !predicted {
-        bail!("{}: [evaluate] needs [train] and [predict]: it scores the masks predicted there", path.display());
+        bail!("{}: [evaluate] needs [train] and [predict] tables: it scores the predicted masks", path.display());
     }
     if config.vote.is_some() && !predicted {
-        bail!("{}: [vote] needs [predict]: it combines the masks predicted there", path.display());
+        bail!("{}: [vote] needs a [predict] table: it combines the predicted masks", path.display());
+    }
+    Ok(())
+}
+
+/// Checks that what a stage reads from the work folder exists or is written by an earlier stage.
+fn check_inputs(path: &Path, config: &ChainConfig, stages: &[Stage]) -> anyhow::Result<()> {
+    let writers = [("tables", "scan"), ("tables-predicted", "scan"), ("folds.csv", "split"), ("crops", "clean")];
+    for (i, stage) in stages.iter().enumerate() {
+        for (name, writer) in writers {
+            let file = config.work.join(name);
+            let is_read = stage.inputs.iter().any(|input| input.starts_with(&file));
+            let is_written = stages[..i].iter().any(|earlier| earlier.output == file);
+            if is_read && !is_written && !file.exists() {
+                bail!(
+                    "{}: [{}] reads {}, which does not exist; add a [{writer}] table: that stage writes it",
+                    path.display(),
+                    stage.name,
+                    file.display()
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -242,7 +269,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             config.scan.as_ref(),
             Stage::new("scan", "scan")
                 .reads("", data)
-                .reads_some("--corrections", corrections)
+                .reads_optional("--corrections", corrections)
                 .flag("--out", &tables)
                 .writes(&tables),
         ),
@@ -250,7 +277,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             config.split.as_ref(),
             Stage::new("split", "split")
                 .reads("", &tables)
-                .reads_some("--corrections", corrections)
+                .reads_optional("--corrections", corrections)
                 .flag("--out", &folds)
                 .writes(&folds),
         ),
@@ -259,8 +286,8 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("clean", "clean")
                 .reads("", data)
                 .reads("--tables", &tables)
-                .reads_some("--folds", config.split.is_some().then_some(&*folds))
-                .reads_some("--corrections", corrections)
+                .reads_optional("--folds", config.split.is_some().then_some(&*folds))
+                .reads_optional("--corrections", corrections)
                 .flag("--out", &crops)
                 .writes(&crops),
         ),
@@ -276,9 +303,9 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
-                .reads_some("--corrections", corrections)
-                // A low Dice is a finding only where it is clear whose.
-                .reads_some(
+                .reads_optional("--corrections", corrections)
+                // With several models, it is not clear whose Dice is low.
+                .reads_optional(
                     "--scores",
                     members.first().filter(|_| members.len() == 1 && config.evaluate.is_some()).map(|m| &*m.scores),
                 )
@@ -286,12 +313,13 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&findings),
         ),
         (
-            // The test images have masks only now: angles and sizes of the test set come from here.
+            // The test images have masks only after prediction: angles and sizes of the test set come from these
+            // tables.
             config.scan.as_ref().filter(|_| predicted),
             Stage::new("scan-predictions", "scan")
                 .reads("", data)
                 .reads("--predictions", &test)
-                .reads_some("--corrections", corrections)
+                .reads_optional("--corrections", corrections)
                 .flag("--out", &tables_all)
                 .writes(&tables_all),
         ),
@@ -300,18 +328,18 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             Stage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
-                .reads_some("--corrections", corrections)
-                .reads_some("--folds", config.split.is_some().then_some(&*folds))
-                .reads_some("--findings", config.audit.is_some().then_some(&*findings))
+                .reads_optional("--corrections", corrections)
+                .reads_optional("--folds", config.split.is_some().then_some(&*folds))
+                .reads_optional("--findings", config.audit.is_some().then_some(&*findings))
                 .flag("--out", &report)
                 .writes(&report),
         ),
     ]);
-    chosen(path, drafts)
+    configured(path, drafts)
 }
 
-/// The stages that the configuration has a table for, with its options.
-fn chosen(path: &Path, drafts: Vec<(Option<&Flags>, Stage)>) -> anyhow::Result<Vec<Stage>> {
+/// The stages that have a table in the configuration, with the options of that table.
+fn configured(path: &Path, drafts: Vec<(Option<&Flags>, Stage)>) -> anyhow::Result<Vec<Stage>> {
     drafts
         .into_iter()
         .filter_map(|(flags, stage)| Some((flags?, stage)))
@@ -322,12 +350,12 @@ fn chosen(path: &Path, drafts: Vec<(Option<&Flags>, Stage)>) -> anyhow::Result<V
         .collect()
 }
 
-/// A model that the chain trains.
+/// A model that the pipeline trains.
 struct Member<'a> {
     flags: &'a Flags,
-    /// Behind the names of its stages and files; empty for a single model.
+    /// Appended to the names of its stages and files; empty for a single model.
     suffix: String,
-    /// Its name among the runs.
+    /// Name of its training run.
     run: String,
     heldout: PathBuf,
     test: PathBuf,
@@ -353,7 +381,7 @@ impl<'a> Member<'a> {
     fn stages(&self, config: &'a ChainConfig) -> [(Option<&'a Flags>, Stage); 4] {
         let at = |name: &str| config.work.join(name);
         let (crops, runs) = (at("crops"), at("runs"));
-        // Those next to the crops are without the images that have none.
+        // The folds next to the crops leave out images without a crop.
         let folds =
             if config.clean.is_some() && config.split.is_some() { crops.join("folds.csv") } else { at("folds.csv") };
         let checkpoint = runs.join(&self.run).join("best.safetensors");
@@ -369,7 +397,7 @@ impl<'a> Member<'a> {
                 stage("train", "train")
                     .reads_too(&crops)
                     .reads_too(&folds)
-                    .reads_some_too(flag("config").map(PathBuf::from))
+                    .reads_optional_too(flag("config").map(PathBuf::from))
                     .word("--set", format!("data.root={:?}", crops.display().to_string()))
                     .word("--set", format!("data.folds={:?}", folds.display().to_string()))
                     .flag("--runs", &runs)
@@ -391,7 +419,7 @@ impl<'a> Member<'a> {
                 stage("evaluate", "evaluate")
                     .reads("--predictions", &self.heldout)
                     .reads("--data", &config.data)
-                    .reads_some("--corrections", config.corrections.as_deref())
+                    .reads_optional("--corrections", config.corrections.as_deref())
                     .flag("--out", &self.scores)
                     .writes(&self.scores),
             ),
@@ -404,7 +432,7 @@ impl<'a> Member<'a> {
 }
 
 impl Stage {
-    /// A stage whose flags are in the configuration's table of the command's name.
+    /// A stage whose options are in the configuration's table of the same name as the command.
     fn new(name: &str, command: &'static str) -> Stage {
         Stage {
             name: name.to_owned(),
@@ -425,25 +453,25 @@ impl Stage {
         self.word(flag, path.display().to_string())
     }
 
-    /// A path on the command line that is read: a change of it makes the stage run again.
+    /// Adds an option with a path that is read. The stage runs again when its content changes.
     fn reads(self, flag: &str, path: &Path) -> Stage {
         self.flag(flag, path).reads_too(path)
     }
 
-    fn reads_some(self, flag: &str, path: Option<&Path>) -> Stage {
+    fn reads_optional(self, flag: &str, path: Option<&Path>) -> Stage {
         match path {
             Some(path) => self.reads(flag, path),
             None => self,
         }
     }
 
-    /// A path that is read and named by another flag or in a configuration.
+    /// A path that is read but is not an option here: another option or a configuration names it.
     fn reads_too(mut self, path: &Path) -> Stage {
         self.inputs.push(path.to_owned());
         self
     }
 
-    fn reads_some_too(self, path: Option<PathBuf>) -> Stage {
+    fn reads_optional_too(self, path: Option<PathBuf>) -> Stage {
         match path {
             Some(path) => self.reads_too(&path),
             None => self,
@@ -453,5 +481,28 @@ impl Stage {
     fn writes(mut self, path: &Path) -> Stage {
         self.output = path.to_owned();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_stage_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |tables: &str| {
+            let text = format!("data = 'd'\nwork = {:?}\n{tables}", folder.path().display().to_string());
+            let config: ChainConfig = toml::from_str(&text).unwrap();
+            let path = Path::new("c.toml");
+            check_inputs(path, &config, &stages(path, &config).unwrap()).map_err(|e| e.to_string())
+        };
+        assert_eq!(check("[scan]\n[split]\n[clean]\n[eda]"), Ok(()));
+        let error = check("[split]").unwrap_err();
+        assert!(error.starts_with("c.toml: [split] reads ") && error.contains("add a [scan] table"), "{error}");
+        let error = check("[scan]\n[split]\n[train]\nconfig = 't.toml'").unwrap_err();
+        assert!(error.contains("[train] reads ") && error.contains("add a [clean] table"), "{error}");
+        std::fs::create_dir(folder.path().join("tables")).unwrap();
+        assert_eq!(check("[split]"), Ok(()));
     }
 }

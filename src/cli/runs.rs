@@ -10,20 +10,20 @@ use crate::runs::{Comparison, Difference, Estimate, Measure, Run, RunError, RunG
 /// Scores of the held-out images that `carpus train` writes.
 const PER_IMAGE_DICE: &str = "per_image_dice.csv";
 
-/// List runs, compare them, report on one
+/// List training runs, compare them, or write a report of one
 #[derive(clap::Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
 Example:
-  carpus runs                                  # those in runs/
+  carpus runs                                  # the runs in runs/
   carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
   carpus runs report runs/fpn-fold0            # writes its report.html
 
-Runs whose configurations differ in fold and seed alone count as one experiment."
+Runs that differ only in fold and seed belong to one experiment."
 )]
 pub struct RunsArgs {
-    /// Folder of runs
+    /// Folder that holds the runs
     #[arg(default_value = "runs")]
     folder: PathBuf,
     #[command(subcommand)]
@@ -32,9 +32,11 @@ pub struct RunsArgs {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Hold experiments against the first one: changed settings and the difference in mean Dice with its interval
+    /// Compare experiments with the first: changed settings, and mean difference in Dice with its 95 % confidence
+    /// interval
     Compare(Compare),
-    /// Write report.html of a run: curves, Dice by class, worst images, confusion, rim, configuration
+    /// Write report.html of a run: learning curves, per-class Dice, worst images, confusion, errors at outlines,
+    /// configuration
     Report(Report),
 }
 
@@ -44,14 +46,15 @@ Example:
   carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
   carpus runs compare runs --scores band3_dice.csv
 
-Paths that are no run, as a pattern like runs/fpn* also names them, are skipped with a warning. --scores takes the
-file of that name in each run's folder, as `carpus evaluate --band 3` writes it. The interval over images draws whole
-patients by held_out.csv in the run, or by the folds file that its configuration names.")]
+Paths that are not runs are skipped with a warning. --scores compares a file that \
+`carpus evaluate` wrote into the folder of each run, for example with --band 3. The confidence \
+interval over images resamples whole patients; held_out.csv of the run, or the folds file of its \
+configuration, gives the patient of each image.")]
 struct Compare {
-    /// Runs, or folders of runs; the first run's experiment is what the others are held against
+    /// Runs, or folders of runs; the others are compared with the experiment of the first run
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Compare by these scores instead: a file in each run's folder that `carpus evaluate` wrote
+    /// Compare other scores: name of a file that `carpus evaluate` wrote into each run's folder
     #[arg(long, value_name = "NAME", default_value = PER_IMAGE_DICE, hide_default_value = true)]
     scores: String,
 }
@@ -64,15 +67,15 @@ Example:
 struct Report {
     /// Folder of the run
     run: PathBuf,
-    /// Data folder if it is not where the configuration says
+    /// Data folder, if not the one in the run's configuration
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Worst images that are drawn
+    /// Number of worst images to draw
     #[arg(long, value_name = "N", default_value_t = report::run::PICTURES)]
     pictures: usize,
 }
 
-/// Does one of the three.
+/// Lists runs, compares them or writes a report.
 pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         None => list(&find(&[args.folder])?, ui),
@@ -148,7 +151,7 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
     Ok(warn(runs, skipped, ui))
 }
 
-/// Warns of what is no run and of files of runs that cannot be read.
+/// Warns about paths that are not runs and about files of runs that cannot be read.
 fn warn(runs: &[Run], skipped: &[RunError], ui: &Ui) -> Status {
     skipped.iter().for_each(|error| ui.warn(format_args!("skipped: {error}")));
     runs.iter().flat_map(|run| &run.problems).for_each(|problem| ui.warn(problem));
@@ -187,7 +190,7 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
             ui.line(format_args!("{group}, {of}: {difference:+.4} [{:+.4}, {:+.4}]  {method}", ci.low, ci.high));
         }
     }
-    for remark in &comparison.remarks {
-        ui.note(remark);
+    for note in &comparison.remarks {
+        ui.note(note);
     }
 }

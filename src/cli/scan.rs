@@ -8,7 +8,7 @@ use crate::dataset::{Corrections, Dataset, Problem};
 use crate::scan::{self, ScanSettings};
 use crate::wording::counted;
 
-/// Measure images and masks: writes the tables that every later stage reads
+/// Measure images and masks, and write the tables that later commands read
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   carpus scan data --out work/tables --csv
@@ -16,30 +16,30 @@ use crate::wording::counted;
 pub struct ScanArgs {
     /// Data folder: train/DCM, train/outputs_json, test/DCM and meta_data.xlsx, or a flat folder
     data: PathBuf,
-    /// Folder for patients, images, bones and problems (.parquet)
+    /// Folder to write: tables of patients, images, bones and problems (.parquet)
     #[arg(short, long)]
     out: PathBuf,
-    /// Write each table as CSV too
+    /// Also write each table as CSV
     #[arg(long)]
     csv: bool,
-    /// Submission CSV whose masks are measured where an image has no annotation
+    /// Submission CSV: measure its masks for images without annotation
     #[arg(long, value_name = "CSV")]
     predictions: Option<PathBuf>,
-    /// Corrections file, applied to annotations, sides and metadata; what it excludes stays in the tables
+    /// Corrections file to apply to annotations, sides and metadata; excluded images stay in the tables
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
-    /// A hand leaning this many degrees or more from vertical counts as rotated
+    /// A hand at this angle or more from vertical counts as rotated
     #[arg(long, default_value_t = 33.0, value_name = "DEGREES", allow_negative_numbers = true, value_parser = angle)]
     rotated_at: f64,
-    /// Grey level from which a pixel counts as bright
+    /// A pixel of this grey level or more counts as bright
     #[arg(long, default_value_t = 240, value_name = "0-255")]
     bright_at: u8,
-    /// Threads; 0 for one a core
+    /// Number of threads; 0 for one per core
     #[arg(short, long, default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 
-/// Scans and says what was found.
+/// Scans and prints counts and problems.
 pub fn run(args: ScanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let settings = ScanSettings {
         rotated_deg: args.rotated_at,
@@ -55,7 +55,7 @@ pub fn run(args: ScanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let scan::Scan { tables, summary } = scan::scan(&dataset, &args.out, &settings, ui)?;
     let count = |severity| summary.problems.get(&severity).copied().unwrap_or(0);
     ui.line(format_args!(
-        "{} ({} unchanged and not read again), {}, {} -> {}",
+        "{} ({} reused from cache), {}, {} -> {}",
         counted(summary.images, "image", "images"),
         summary.reused,
         counted(summary.patients, "patient", "patients"),

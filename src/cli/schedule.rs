@@ -14,10 +14,10 @@ use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::train::{Rate, StageRates, TrainConfig, rates, steps_per_epoch};
 use crate::wording::counted;
 
-/// Most steps that are listed or drawn.
-const MOST_STEPS: u64 = 20_000_000;
+/// Maximum number of steps to list or draw.
+const MAX_STEPS: u64 = 20_000_000;
 
-/// Show the rate at every step of a run, without running it
+/// Show the learning rate at every step, without training
 #[derive(clap::Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -27,16 +27,17 @@ Example:
   carpus schedule --config configs/train/demo.toml \\
       --steps-per-epoch 9 --csv > rates.csv
   carpus schedule --config configs/train/demo.toml \\
-      --set schedule.warmup=0.1   # data at hand
+      --set schedule.warmup=0.1   # counts the images
   carpus schedule plot --config configs/train/demo.toml \\
       --steps-per-epoch 9 --out schedule.png
 
-Columns of the CSV: stage, epoch (from 1), step (from 0), factor, lr, encoder_lr; all stages in a row."
+Columns of the CSV: stage, epoch (from 1), step (from 0), factor, lr, encoder_lr. \
+Epochs and steps count over all stages."
 )]
 pub struct ScheduleArgs {
     #[command(flatten)]
     source: Option<Source>,
-    /// Print one line a step
+    /// Print CSV, one line per step
     #[arg(long)]
     csv: bool,
     #[command(subcommand)]
@@ -45,20 +46,20 @@ pub struct ScheduleArgs {
 
 #[derive(clap::Args, Debug)]
 struct Source {
-    /// TOML file of a training run
+    /// Training configuration (TOML)
     #[arg(short, long)]
     config: PathBuf,
-    /// Lay a setting over the file: a dotted key and a TOML value
+    /// Override a setting: a dotted key and a TOML value
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Optimiser steps an epoch [default: as many as the configured data, batch and accumulation make]
+    /// Optimiser steps per epoch [default: from the configured data, batch size and accumulation]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps_per_epoch: Option<u64>,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Draw it
+    /// Draw the learning rate as a figure
     Plot(Plot),
 }
 
@@ -75,12 +76,12 @@ struct Plot {
     out: PathBuf,
 }
 
-/// Prints or draws.
+/// Prints or draws the schedule.
 pub fn run(args: ScheduleArgs, ui: &Ui) -> anyhow::Result<Status> {
     match (args.what, args.source) {
         (Some(What::Plot(plot)), _) => draw(&plot, ui),
         (None, Some(source)) => print(&source, args.csv, ui),
-        (None, None) => bail!("name a configuration with --config"),
+        (None, None) => bail!("give a configuration with --config FILE"),
     }
 }
 
@@ -104,7 +105,7 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
         let (first, last) = (of.first().copied().unwrap_or(0.0), of.last().copied().unwrap_or(0.0));
         let highest = of.iter().copied().fold(0.0, f64::max);
         ui.line(format_args!(
-            "stage {}: {} of {}, rate {first:.3e} first, {highest:.3e} at most, {last:.3e} last",
+            "stage {}: {} of {}, learning rate {first:.3e} first, {highest:.3e} highest, {last:.3e} last",
             stage.name,
             counted(stage.epochs as usize, "epoch", "epochs"),
             counted(stage.steps_per_epoch as usize, "step", "steps")
@@ -124,7 +125,7 @@ fn draw(plot: &Plot, ui: &Ui) -> anyhow::Result<Status> {
     let bytes = match ending.as_deref() {
         Some("png") => picture.png()?,
         Some("svg") => picture.svg()?.into_bytes(),
-        _ => bail!("{}: expected a name that ends in .png or .svg", plot.out.display()),
+        _ => bail!("--out {}: expected a name that ends in .png or .svg", plot.out.display()),
     };
     write_atomically(&plot.out, |out| out.write_all(&bytes)).with_context(|| plot.out.display().to_string())?;
     ui.line(plot.out.display());
@@ -141,17 +142,17 @@ fn figure(stages: &[StageRates]) -> Figure {
         points: rates.iter().filter(|r| r.stage == i).map(|r| (r.step as f64, r.lr)).collect(),
     };
     let begins = rates.windows(2).filter(|pair| pair[0].stage != pair[1].stage);
-    let markers = begins.map(|pair| Marker { name: "a stage begins".into(), value: pair[1].step as f64 }).collect();
+    let markers = begins.map(|pair| Marker { name: "start of a stage".into(), value: pair[1].step as f64 }).collect();
     let epochs: u64 = stages.iter().map(|s| s.epochs).sum();
     Figure {
         name: "schedule".into(),
-        title: format!("Rate by step (n = {} steps, {epochs} epochs)", rates.len()),
+        title: format!("Learning rate by step (n = {} steps, {epochs} epochs)", rates.len()),
         note: String::new(),
         columns: 1,
         charts: vec![Chart::Lines(Lines {
             title: String::new(),
             x_label: "optimiser step".into(),
-            y_label: "base rate".into(),
+            y_label: "base learning rate".into(),
             series: (0..stages.len()).map(series).collect(),
             markers,
         })],
@@ -165,7 +166,7 @@ impl Source {
             Some(steps) => Box::new(move |_, _| steps),
             None => {
                 let images = training_images(&config, ui).context(
-                    "the steps of an epoch follow from the number of training images; give them with --steps-per-epoch",
+                    "cannot count the training images, which set the steps per epoch; give --steps-per-epoch N",
                 )?;
                 Box::new(move |batch, accumulate| steps_per_epoch(images, batch, accumulate))
             }
@@ -182,8 +183,8 @@ impl Source {
         let rates: Vec<StageRates> = rates.collect();
         let steps: u64 = rates.iter().map(|stage| stage.epochs.saturating_mul(stage.steps_per_epoch)).sum();
         ensure!(
-            steps <= MOST_STEPS,
-            "{steps} steps; a schedule of up to {MOST_STEPS} is shown: fewer epochs or --steps-per-epoch"
+            steps <= MAX_STEPS,
+            "the schedule has {steps} steps, but at most {MAX_STEPS} are shown; set fewer epochs or --steps-per-epoch"
         );
         Ok(rates)
     }

@@ -14,7 +14,7 @@ use crate::tables::{
 };
 use crate::wording::counted;
 
-/// Deal patients to folds, strata in proportion
+/// Assign patients to stratified folds
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -24,48 +24,50 @@ Example:
   carpus split tables --out folds.csv --sample-weights rotated=10,sex:M=1.34 \\
       --weights-out weights.csv
 
-Next to folds.csv it writes folds.parquet, balance.csv and balance.json. The assignment is that
-of scikit-learn for the same input: stratified-group of StratifiedGroupKFold, group of
-GroupKFold, random-group of GroupKFold(shuffle=True).")]
+It also writes folds.parquet, balance.csv and balance.json next to folds.csv. These names follow \
+--out: with --out fw.csv they are fw.parquet, fw_balance.csv, fw_balance.json and fw_weights.csv.
+
+The folds are the same as scikit-learn's for the same input. stratified-group: \
+StratifiedGroupKFold; group: GroupKFold; random-group: GroupKFold(shuffle=True).")]
 pub struct SplitArgs {
-    /// Folder that `carpus scan` wrote
+    /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
-    /// How patients are dealt: stratified-group, group or random-group
+    /// How to assign patients: stratified-group, group or random-group
     #[arg(long, default_value = "stratified-group", value_parser = method)]
     method: Method,
-    /// Columns of the patients or the images table that make a stratum; numbers are cut into quantiles
+    /// Columns of the patients or images table to stratify by; numeric columns are cut into quantiles
     #[arg(long, value_delimiter = ',', default_value = "sex,rotated")]
     by: Vec<String>,
     /// Number of folds
     #[arg(long, default_value_t = 5)]
     folds: usize,
-    /// Seed of the shuffle: random_state of scikit-learn
+    /// Random seed of the shuffle (random_state in scikit-learn)
     #[arg(long, default_value_t = 42)]
     seed: u32,
-    /// Keep the tables' order: no shuffle
+    /// Do not shuffle; keep the order of the tables
     #[arg(long)]
     no_shuffle: bool,
     /// Images to split: train, test or all
     #[arg(long, default_value = "train", value_parser = subset)]
     subset: Chosen,
-    /// Corrections file: what it excludes enters no fold, the sex or side it sets counts
+    /// Corrections file: excluded images are in no fold; corrected sex and side are used
     #[arg(long)]
     corrections: Option<PathBuf>,
-    /// Bins of a numeric key
+    /// Number of quantile bins of a numeric column
     #[arg(long, default_value_t = 4)]
     quantiles: usize,
-    /// Also write sampling weights: KEY=NUMBER where a column is true, KEY:VALUE=NUMBER; they multiply
+    /// Also write sampling weights: COLUMN=NUMBER if the column is true, COLUMN:VALUE=NUMBER; weights multiply
     #[arg(long, value_delimiter = ',')]
     sample_weights: Vec<WeightRule>,
-    /// File of the sampling weights [default: weights.csv next to the folds]
+    /// CSV of the sampling weights [default: named after --out: weights.csv for folds.csv, fw_weights.csv for fw.csv]
     #[arg(long, requires = "sample_weights")]
     weights_out: Option<PathBuf>,
-    /// Fold table to write; a Parquet file of the same name goes next to it
+    /// CSV of the folds to write; a Parquet file of the same name is written next to it
     #[arg(long)]
     out: PathBuf,
 }
 
-/// Which images are meant.
+/// The value of `--subset`: one subset, or all images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen(Option<Subset>);
 
@@ -75,7 +77,7 @@ impl Chosen {
         self.0
     }
 
-    /// Whether an image of this subset is meant.
+    /// Whether images of this subset are chosen.
     pub(super) fn holds(self, subset: Subset) -> bool {
         self.0.is_none_or(|s| s == subset)
     }
@@ -95,7 +97,7 @@ pub(super) fn subset(text: &str) -> Result<Chosen, String> {
     }
 }
 
-/// Makes folds, their balance and the sampling weights.
+/// Writes the folds, their balance and the sampling weights.
 pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let mut patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
@@ -114,10 +116,13 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
     let hands = filtered(&hands, not(col("excluded")).and(col("unusable_reason").is_null()))?;
     for (image, reason) in texts(&unusable, "image_id")?.iter().zip(texts(&unusable, "unusable_reason")?).take(5) {
         let [image, reason] = [image, &reason].map(|text| text.as_deref().unwrap_or_default());
-        ui.note(format_args!("{image} enters no fold: {reason}"));
+        ui.note(format_args!("{image} is in no fold: {reason}"));
     }
     if unusable.height() > 5 {
-        ui.note(format_args!("… and {} not usable", counted(unusable.height() - 5, "more is", "more are")));
+        ui.note(format_args!(
+            "… and {} in no fold",
+            counted(unusable.height() - 5, "more image is", "more images are")
+        ));
     }
 
     let settings = SplitSettings {
@@ -154,7 +159,7 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
         ui.line(line);
     }
     ui.line(format_args!(
-        "{} of {} in {}{}, worst deviation of a stratum's share {:.1} points: {}",
+        "{} of {} in {}{}, largest deviation of a stratum's share {:.1} percentage points: {}",
         counted(made.folds.len(), "image", "images"),
         counted(made.balance.folds.iter().map(|f| f.patients).sum(), "patient", "patients"),
         counted(args.folds, "fold", "folds"),
@@ -162,6 +167,9 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
         100.0 * made.balance.worst_deviation,
         args.out.display()
     ));
+    if weights.is_some() {
+        ui.line(format_args!("sampling weights: {}", weights_path.display()));
+    }
     ui.json(&serde_json::json!({
         "folds": args.out, "balance_csv": balance_path, "weights": weights.is_some().then_some(weights_path),
         "method": settings.method.name(), "by": settings.by, "seed": settings.seed,
@@ -171,20 +179,24 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Where the balance and the weights go, none of which, nor the folds, is over a file of another kind or a file of the command.
+/// Paths of the balance and the weights, after checking that no output overwrites an input or a file of another kind.
 fn output_paths(args: &SplitArgs, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
     let balance = named_after(&args.out, "balance");
     let weights = args.weights_out.clone().unwrap_or_else(|| named_after(&args.out, "weights"));
     ensure!(
         args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")),
-        "--out {} names several files: let it end in .csv; a .parquet goes next to it",
+        "--out {}: give a name that ends in .csv; a .parquet file of the same name is written next to it",
         args.out.display()
     );
     let mut all = vec![args.out.clone(), balance.clone(), weights.clone()];
     all.extend([args.out.with_extension("parquet"), balance.with_extension("json")]);
     all.sort();
     all.dedup();
-    ensure!(all.len() == 5, "--weights-out {} is another output of this command", weights.display());
+    ensure!(
+        all.len() == 5,
+        "--weights-out {} is also another output of this command; give another name",
+        weights.display()
+    );
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(&args.corrections);
     outputs.file(&args.out.with_extension("csv"), &kind::FOLDS)?;
     outputs.file(&args.out.with_extension("parquet"), &kind::FOLDS_PARQUET)?;
@@ -196,7 +208,8 @@ fn output_paths(args: &SplitArgs, ui: &Ui) -> anyhow::Result<[PathBuf; 2]> {
     Ok([balance, weights])
 }
 
-/// Weights of an earlier run belong to other folds, and a training would take them for those of the new ones.
+/// Removes sampling weights of an earlier run: they belong to other folds, and training would use them with the new
+/// ones.
 fn remove_stale_weights(path: &Path, ui: &Ui) -> anyhow::Result<()> {
     if kind::WEIGHTS.matches(path).unwrap_or(false) {
         std::fs::remove_file(path).with_context(|| path.display().to_string())?;
@@ -205,15 +218,15 @@ fn remove_stale_weights(path: &Path, ui: &Ui) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `folds.csv` → `balance.csv`, `folds_sex.csv` → `balance_sex.csv`, `a.csv` → `a_balance.csv`: next to the fold
-/// table, and never that of another.
+/// Path of a file next to the fold table: `folds.csv` → `balance.csv`, `folds_sex.csv` → `balance_sex.csv`, `a.csv` →
+/// `a_balance.csv`. Each fold table has its own.
 fn named_after(folds: &Path, what: &str) -> PathBuf {
     let stem = folds.file_stem().unwrap_or_default().to_string_lossy();
     let name = if stem.contains("folds") { stem.replace("folds", what) } else { format!("{stem}_{what}") };
     folds.with_file_name(format!("{name}.csv"))
 }
 
-/// The balance as aligned lines, shares in percent.
+/// The balance as aligned lines, with shares in percent.
 fn balance_lines(balance: &Balance) -> Vec<String> {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let mut table: Vec<Vec<String>> = Vec::new();
@@ -254,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn companions_do_not_clash() {
+    fn each_fold_table_has_its_own_companion_files() {
         assert_eq!(named_after(Path::new("a/folds.csv"), "balance"), Path::new("a/balance.csv"));
         assert_eq!(named_after(Path::new("folds_sex.csv"), "weights"), Path::new("weights_sex.csv"));
         assert_eq!(named_after(Path::new("five.csv"), "balance"), Path::new("five_balance.csv"));

@@ -9,7 +9,7 @@ use crate::tables::EpochRow;
 use crate::train::{TrainConfig, Watcher};
 use crate::wording::counted;
 
-/// Train a model on all folds but one
+/// Train a model, holding out one fold
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -21,29 +21,37 @@ Example:
       --set optimiser.lr=3e-3 --name faster
   carpus train --config configs/train/demo.toml --folds all
   carpus train --config configs/train/demo.toml --set data=phantom \\
-      --set size=128 --set epochs=1     # a try in seconds, on drawn hands
+      --set size=128 --set epochs=1     # a quick trial on synthetic hands
 
-A run leaves RUNS/NAME/ with config.toml (as run), metrics.csv and .parquet, TensorBoard events,
-pictures/, best.safetensors, last.safetensors and, when it ends, predictions.csv,
-per_image_dice.csv and summary.json of the held-out images at their own size, and report.html;
-held_out.csv says whose each held-out image is. Masks in predictions.csv are in pixels of the original images; a run on crops also leaves predictions_crops.csv.
-With --folds there is RUNS/NAME-foldK/ for each and RUNS/NAME-folds/ with the out-of-fold
-predictions of all; folds trained by other processes (--fold K --name NAME-foldK) are collected
-with --resume. Ctrl-C saves and ends with exit code 130.")]
+A run writes the folder RUNS/NAME/:
+  config.toml                         configuration of the run
+  metrics.csv, metrics.parquet        metrics per epoch, and TensorBoard events
+  pictures/                           pictures of validation images
+  best.safetensors, last.safetensors  weights of the best and last epoch
+  held_out.csv                        patient of each held-out image
+When training ends, it adds for the held-out images:
+  predictions.csv                     masks in pixels of the original images
+  predictions_crops.csv               masks in pixels of the crops, on crops only
+  per_image_dice.csv, summary.json    Dice at the images' own size
+  report.html                         report of the run
+
+With --folds, each fold is a run RUNS/NAME-foldK/, and RUNS/NAME-folds/ holds the out-of-fold \
+predictions. Folds that other processes trained (--fold K --name NAME-foldK) are collected with \
+--resume. Ctrl-C saves the run and ends with exit code 130.")]
 pub struct TrainArgs {
-    /// TOML file; `carpus train --config FILE --print-config` shows every key
+    /// Training configuration (TOML); --print-config prints all keys
     #[arg(short, long)]
     config: PathBuf,
-    /// Lay a setting over the file: a dotted key and a TOML value
+    /// Override a setting: a dotted key and a TOML value
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Fold to hold out; overrides data.fold
     #[arg(long)]
     fold: Option<u32>,
-    /// Train these folds one after another and collect what they held out: all, or 0,2
+    /// Train several folds in turn and collect the out-of-fold predictions: all, or a list such as 0,2
     #[arg(long, value_name = "FOLDS", conflicts_with = "fold")]
     folds: Option<Folds>,
-    /// Corrections file, applied to the data; overrides data.corrections
+    /// Corrections file to apply to the data; overrides data.corrections
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Name of the run; overrides output.name
@@ -52,13 +60,13 @@ pub struct TrainArgs {
     /// Folder of all runs; overrides output.runs
     #[arg(long)]
     runs: Option<PathBuf>,
-    /// Go on where the run was broken off: short for --existing resume
+    /// Continue an interrupted run; short for --existing resume
     #[arg(long, conflicts_with = "existing")]
     resume: bool,
-    /// What to do where the run is there already
+    /// What to do if the run already exists
     #[arg(long, value_enum, default_value_t = Existing::Refuse)]
     existing: Existing,
-    /// Print the configuration as it would be run, with every key and what it means, and end
+    /// Print the full configuration with comments, and do not train
     #[arg(long)]
     print_config: bool,
 }
@@ -69,7 +77,7 @@ impl Watcher for Ui {
         let left = epochs.saturating_sub(record.epoch as usize) as f64 * record.seconds;
         let memory = record.memory_mb.map(|mb| format!("  {mb:.0} MiB")).unwrap_or_default();
         self.line(format_args!(
-            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting {:.0} %{memory}  {:.0} s left",
+            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
             record.stage,
             record.epoch,
             record.train_loss,
@@ -83,14 +91,14 @@ impl Watcher for Ui {
         ));
         if record.steps_skipped > 0 {
             self.note(format_args!(
-                "{} left out: half precision overflowed",
+                "{} skipped: half precision overflowed",
                 counted(record.steps_skipped as usize, "step", "steps")
             ));
         }
     }
 
     fn skipped(&self, image: &str, reason: &str) {
-        self.warn(format_args!("image {image} is left out from here on: {reason}"));
+        self.warn(format_args!("image {image} is skipped from now on: {reason}"));
     }
 }
 
@@ -112,10 +120,10 @@ impl Observer for Ui {
     }
 }
 
-/// Set by Ctrl-C, for all runs of the process.
+/// Set by Ctrl-C; stops all runs of the process.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Trains.
+/// Trains one fold, or several with `--folds`.
 pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut config = TrainConfig::load(&args.config, &args.sets)?;
     config.data.fold = args.fold.unwrap_or(config.data.fold);
@@ -125,18 +133,18 @@ pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
     let existing = if args.resume { Existing::Resume } else { args.existing };
     let experiment = Experiment { config, config_file: args.config, existing, outputs: ui.outputs() };
     if args.print_config {
-        // Without the name that a run gets by its fold: the printed file is for other folds too.
+        // The name that a run gets from its fold is not printed, so that the file can be used for other folds too.
         ui.output(experiment.config.to_commented_toml());
         return Ok(Status::Done);
     }
-    // A chain sets it once; a second setting is refused and the first one serves.
+    // `carpus run` can train several times; the handler that was set first stays in use.
     let handler = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
     });
     if let Err(error) = handler.or_else(|e| if matches!(e, ctrlc::Error::MultipleHandlers) { Ok(()) } else { Err(e) }) {
-        tracing::warn!("Ctrl-C will end the run without saving: {error}");
+        tracing::warn!("Ctrl-C cannot be handled and will end the run without saving: {error}");
     }
     let Some(folds) = &args.folds else {
         let Some(summary) = experiment.run_fold(&STOP, ui)? else { return Ok(Status::Interrupted) };
@@ -144,12 +152,12 @@ pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
         return Ok(Status::Done);
     };
     let Some(summary) = experiment.run_folds(folds, &STOP, ui)? else { return Ok(Status::Interrupted) };
-    show(&summary, ui);
+    print_folds(&summary, ui);
     ui.json(&summary)?;
     Ok(Status::Done)
 }
 
-fn show(summary: &FoldsSummary, ui: &Ui) {
+fn print_folds(summary: &FoldsSummary, ui: &Ui) {
     ui.line("fold  images  best epoch  Dice at the model's size  Dice at the images' size");
     for fold in &summary.folds {
         ui.line(format_args!(

@@ -7,23 +7,32 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Status;
-use crate::artefact::Outputs;
+use crate::artefact::{Outputs, Overwrite};
 use crate::progress::Progress;
 
-/// Where commands print: text or JSON on standard output, progress and warnings on standard error.
+/// Output of commands: text or JSON on standard output, progress and warnings on standard error.
 pub struct Ui {
-    json: bool,
-    quiet: bool,
-    force: bool,
+    options: UiOptions,
     bar: Mutex<Option<Task>>,
-    /// Why standard output could not be written.
-    lost: Mutex<Option<std::io::Error>>,
-    /// Whether a warning or an error of the data was printed.
+    /// The first error of writing to standard output.
+    output_error: Mutex<Option<std::io::Error>>,
+    /// Whether a warning, or an error about the data, was printed.
     warned: AtomicBool,
 }
 
-/// The text with control characters written as escapes: a file's name must not speak to the terminal, or look like a line of
-/// its own.
+/// The global options that control the output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UiOptions {
+    /// `--json`: print one JSON value instead of text.
+    pub json: bool,
+    /// `--quiet`: print only errors, warnings and requested text.
+    pub quiet: bool,
+    /// `--force`: allow overwriting.
+    pub force: bool,
+}
+
+/// The text with control characters escaped, so that a file name cannot control the terminal or look like a separate
+/// line.
 pub fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| {
         c.is_control() && c != '\n' && c != '\t'
@@ -42,45 +51,47 @@ struct Task {
     total: u64,
     done: u64,
     started: Instant,
-    /// Last plain line, where standard error is no terminal.
-    said: Instant,
+    /// When progress was last printed as a line, if standard error is not a terminal.
+    last_printed: Instant,
 }
 
 impl Ui {
-    /// By the options that all commands have.
-    pub fn new(json: bool, quiet: bool, force: bool) -> Self {
-        Ui { json, quiet, force, bar: Mutex::new(None), lost: Mutex::new(None), warned: AtomicBool::new(false) }
+    /// Output with these global options.
+    pub fn new(options: UiOptions) -> Self {
+        Ui { options, bar: Mutex::new(None), output_error: Mutex::new(None), warned: AtomicBool::new(false) }
     }
 
-    /// What a command may write over, before its inputs are known.
+    /// Checks of a command's outputs, before its inputs are added.
     pub fn outputs(&self) -> Outputs {
-        Outputs::new(self.force)
+        Outputs::new(if self.options.force { Overwrite::Force } else { Overwrite::Refuse })
     }
 
     /// Whether `--force` was given.
     pub fn force(&self) -> bool {
-        self.force
+        self.options.force
     }
 
-    /// For a command run as a stage of another: its own JSON would be a second value on standard output.
+    /// Output for a command that runs as a stage of another: without JSON, which would be a second value on standard
+    /// output.
     pub fn for_stage(&self) -> Ui {
-        Ui::new(false, self.quiet || self.json, self.force)
+        let UiOptions { json, quiet, force } = self.options;
+        Ui::new(UiOptions { json: false, quiet: quiet || json, force })
     }
 
     /// Whether `--json` was given: print one JSON value by [`Ui::json`] and no other line on standard output.
     pub fn wants_json(&self) -> bool {
-        self.json
+        self.options.json
     }
 
-    /// Characters in a line of the terminal; where there is none, of `COLUMNS` or 100.
+    /// Characters per line of the terminal. Without a terminal: the variable `COLUMNS`, or 100.
     pub fn width(&self) -> usize {
         let asked = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         terminal_size::terminal_size().map(|(width, _)| width.0.into()).or_else(asked).unwrap_or(100)
     }
 
-    /// A line of the result for people; nothing with `--json` or `--quiet`.
+    /// Prints a line of the result for people; nothing with `--json` or `--quiet`.
     pub fn line(&self, text: impl std::fmt::Display) {
-        if !self.json && !self.quiet {
+        if !self.options.json && !self.options.quiet {
             self.print(format_args!("{}\n", visible(&text.to_string())));
         }
     }
@@ -88,60 +99,63 @@ impl Ui {
     fn print(&self, text: std::fmt::Arguments) {
         let mut out = std::io::stdout().lock();
         if let Err(error) = out.write_fmt(text).and_then(|()| out.flush()) {
-            // A reader that has seen enough, as `head`, is no fault.
+            // A closed pipe is not an error: a reader such as `head` may stop early.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
-                self.lost.lock().expect("no panic while the error is held").get_or_insert(error);
+                self.output_error.lock().expect("no panic while the error is held").get_or_insert(error);
             }
         }
     }
 
-    /// What standard output did not take: results of a command that are lost.
+    /// Checks that all results were written to standard output.
     ///
     /// # Errors
-    /// The first failure to write, but for a pipe that was closed.
+    /// The first error of writing, except that of a closed pipe.
     pub fn finish_output(&self) -> std::io::Result<()> {
-        self.lost.lock().expect("no panic while the error is held").take().map_or(Ok(()), Err)
+        self.output_error.lock().expect("no panic while the error is held").take().map_or(Ok(()), Err)
     }
 
-    /// The result for machines; nothing without `--json`.
+    /// Prints the result as JSON; nothing without `--json`.
+    ///
+    /// # Errors
+    /// The value cannot be serialised.
     pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        if self.json {
+        if self.options.json {
             let text = serde_json::to_string_pretty(value)?;
             self.print(format_args!("{text}\n"));
         }
         Ok(())
     }
 
-    /// Text that is itself the result asked for (a listing, a file's content): printed even with `--quiet`.
+    /// Prints text that is itself the requested result (a listing, the content of a file), also with `--quiet`.
     pub fn output(&self, text: impl std::fmt::Display) {
         self.print(format_args!("{text}"));
     }
 
-    /// A warning on standard error. The command then ends with [`Status::DoneWithProblems`] at least.
+    /// Prints a warning on standard error. The command then ends with [`Status::DoneWithProblems`] or worse.
     pub fn warn(&self, text: impl std::fmt::Display) {
         self.warned.store(true, Ordering::Relaxed);
-        self.aside(format_args!("warning: {text}"));
+        self.print_error_line(format_args!("warning: {text}"));
     }
 
-    /// Something in the data that could not be used, on standard error. The status is that of [`Ui::warn`].
+    /// Prints an error about data that could not be used on standard error. The status is that of [`Ui::warn`].
     pub fn error(&self, text: impl std::fmt::Display) {
         self.warned.store(true, Ordering::Relaxed);
-        self.aside(format_args!("error: {text}"));
+        self.print_error_line(format_args!("error: {text}"));
     }
 
-    /// The status of a command by what it printed.
+    /// The status of a command according to the warnings and errors that were printed.
     pub fn status(&self) -> Status {
         if self.warned.load(Ordering::Relaxed) { Status::DoneWithProblems } else { Status::Done }
     }
 
-    /// A remark on standard error; nothing with `--quiet`.
+    /// Prints a note on standard error; nothing with `--quiet`.
     pub fn note(&self, text: impl std::fmt::Display) {
-        if !self.quiet {
-            self.aside(text);
+        if !self.options.quiet {
+            self.print_error_line(text);
         }
     }
 
-    fn aside(&self, text: impl std::fmt::Display) {
+    fn print_error_line(&self, text: impl std::fmt::Display) {
         let text = visible(&text.to_string()).into_owned();
         match &*self.bar.lock().expect("no panic while the bar is held") {
             Some(task) => task.bar.suspend(|| {
@@ -156,7 +170,7 @@ impl Ui {
 
 impl Progress for Ui {
     fn start(&self, what: &str, total: u64) {
-        if self.quiet {
+        if self.options.quiet {
             return;
         }
         let bar = if std::io::stderr().is_terminal() {
@@ -167,7 +181,7 @@ impl Progress for Ui {
             ProgressBar::hidden()
         };
         let now = Instant::now();
-        let task = Task { bar, what: what.to_owned(), total, done: 0, started: now, said: now };
+        let task = Task { bar, what: what.to_owned(), total, done: 0, started: now, last_printed: now };
         *self.bar.lock().expect("no panic while the bar is held") = Some(task);
     }
 
@@ -176,8 +190,8 @@ impl Progress for Ui {
         let Some(task) = guard.as_mut() else { return };
         task.done += n;
         task.bar.inc(n);
-        if task.bar.is_hidden() && task.said.elapsed() > Duration::from_secs(10) {
-            task.said = Instant::now();
+        if task.bar.is_hidden() && task.last_printed.elapsed() > Duration::from_secs(10) {
+            task.last_printed = Instant::now();
             let rate = task.done as f64 / task.started.elapsed().as_secs_f64();
             let left = (task.total.saturating_sub(task.done)) as f64 / rate.max(1e-9);
             let _ = writeln!(

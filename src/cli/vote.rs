@@ -6,27 +6,27 @@ use crate::mask::submission;
 use crate::scores;
 use crate::wording::counted;
 
-/// Combine submissions by the vote of their pixels
+/// Combine submissions by majority vote per pixel
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus vote a.csv b.csv c.csv --out voted.csv
   carpus vote fold*.csv --at-least 2 --out voted.csv
 
-Votes are counted on runs; no mask is spread out. Every file must hold the same images.")]
+All files must hold the same images.")]
 pub struct VoteArgs {
     /// Submission CSVs, two or more
     #[arg(required = true, num_args = 1..)]
     submissions: Vec<PathBuf>,
-    /// Votes that set a pixel [default: more than half]
+    /// Number of votes that set a pixel [default: more than half]
     #[arg(long, value_name = "N")]
     at_least: Option<usize>,
-    /// Submission CSV to write, images in the order of the first file
+    /// Submission CSV to write, with the images in the order of the first file
     #[arg(long)]
     out: PathBuf,
 }
 
-/// Votes.
+/// Combines the submissions and writes the result.
 pub fn run(args: VoteArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().inputs(&args.submissions).file(&args.out, &kind::SUBMISSION)?;
     let voted = scores::vote(&args.submissions, args.at_least, ui)?;

@@ -143,29 +143,30 @@ fn tables_hash(folder: &Path) -> String {
     std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
 }
 
-/// Why the tables in `folder` do not fit `corrections` and must be scanned again; `None` if they fit, or if the missing
-/// decisions can be applied to the tables. `images` are the rows of the images table.
-///
-/// A folder without a readable cache file gives `None`.
+/// A message if the tables in `folder`, which have these `images`, were scanned with other corrections than
+/// `corrections`, with how to fix it. `None` if they were not, or if the difference can be applied to the tables.
 pub fn outdated(folder: &Path, images: &[ImageRow], corrections: &Corrections) -> Option<String> {
     let bytes = std::fs::read(folder.join(FILE)).ok()?;
     let scanned = serde_json::from_slice::<Record>(&bytes).ok()?;
     let now = decisions(corrections, images.iter().map(|row| &*row.image_id));
-    let remeasure = images.iter().filter(|row| scanned.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
-    let withdrawn = scanned.cells.difference(&cells(corrections)).count();
-    match (remeasure, withdrawn) {
-        (0, 0) => None,
-        (0, _) => Some(format!(
-            "{} no longer active in the corrections",
-            counted(
-                withdrawn,
-                "decision about sides or metadata in the tables is",
-                "decisions about sides or metadata in the tables are"
-            )
-        )),
-        _ => Some(format!(
-            "{} measured with other shapes than the corrected ones",
-            counted(remeasure, "image was", "images were")
-        )),
-    }
+    let others = images.iter().filter(|row| scanned.decisions.get(&row.image_id) != now.get(&row.image_id)).count();
+    let undone = scanned.cells.difference(&cells(corrections)).count();
+    let folder = folder.display();
+    let reason = match (others, undone) {
+        (0, 0) => return None,
+        _ if corrections.file().is_empty() => {
+            return Some(format!(
+                "{folder} was scanned with corrections; give the same --corrections here, or scan again without"
+            ));
+        }
+        (0, _) => format!(
+            "{} in the tables but no longer active",
+            counted(undone, "decision about sides or metadata is", "decisions about sides or metadata are")
+        ),
+        _ => format!(
+            "{} measured on other shapes than the corrections give",
+            counted(others, "image was", "images were")
+        ),
+    };
+    Some(format!("{folder}: {reason}; run `carpus scan` with the same --corrections first"))
 }

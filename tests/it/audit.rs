@@ -79,7 +79,7 @@ fn a_fault_that_repeats_draws_a_limited_number_of_pictures() {
     let (value, drawn, said) = audit(&[]);
     assert_eq!((value["by_check"]["unknown_label"].as_u64(), drawn), (Some(250), 200));
     assert_eq!(value["pictures_left_out"], 50);
-    assert!(said.contains("50 findings without a picture: at most 200 of each check"), "{said}");
+    assert!(said.contains("50 findings without a picture: at most 200 per check"), "{said}");
     let eda = bench.run(&["eda", "tables", "--findings", "audit", "--out", "report"]);
     let page = std::fs::read_to_string(bench.at("report/index.html")).unwrap();
     assert!(page.contains("left out 50: "), "{}", String::from_utf8_lossy(&eda.stderr));

@@ -125,7 +125,7 @@ fn an_ensemble_trains_its_members_and_lets_them_vote() {
     assert!(command("vote").contains(files) && command("vote").contains("--at-least 2"), "{}", command("vote"));
     assert!(!command("audit").contains("--scores"));
 
-    assert!(planned(folder.path(), &config("")).unwrap_err().contains("need [vote]"));
+    assert!(planned(folder.path(), &config("")).unwrap_err().contains("add [vote]"));
     let single = CONFIG.replace("[audit]", "[train]\nconfig = 'a.toml'\n[predict]\n[evaluate]\n[audit]");
     let stages = planned(folder.path(), &single).unwrap();
     let names: Vec<&str> = stages.iter().map(|s| s.0.as_str()).skip(4).collect();

@@ -136,7 +136,7 @@ fn decisions_are_added_applied_counted_and_undone() {
     let odd = bench.run(&["corrections", "check", "--data", "data"]);
     assert_eq!(odd.status.code(), Some(3));
     assert!(
-        all(&odd).contains("are both Radius now") && all(&odd).contains("12 decisions in force, 1 problem\n"),
+        all(&odd).contains("are both Radius now") && all(&odd).contains("12 active decisions; 1 problem\n"),
         "{}",
         all(&odd)
     );
@@ -155,7 +155,7 @@ fn decisions_are_added_applied_counted_and_undone() {
         undone.contains(&format!("undone: line 5, drop shape 2, Pisiform, of image {}\n", bench.id(1))),
         "{undone}"
     );
-    refused(&bench.run(&["corrections", "undo", "5"]), "undone already");
+    refused(&bench.run(&["corrections", "undo", "5"]), "already undone");
     assert_eq!(bench.labels(1).len(), expected.len() + 1);
     let id = bench.read().history().last().unwrap().0.id();
     done(&bench.run(&["corrections", "undo", "corrections.jsonl", &id]));
@@ -185,7 +185,7 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform=Ulna"]), "would merge");
     refused(&bench.add(0, &["relabel", "--labels", "Elbow=Ulna"]), "no shape is labelled Elbow");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform"]), "expected OLD=NEW");
-    refused(&bench.add(0, &["set-side", "--side", "left"]), "--side must be L or R");
+    refused(&bench.add(0, &["set-side", "--side", "left"]), "--side is \"left\"; expected L or R");
     refused(&bench.add(0, &["note"]), "a note needs a text");
     refused(&bench.add(0, &["keep", "--check", "taste"]), "no check \"taste\"");
     refused(&bench.add(0, &["flag", "--point", "1"]), "expected x,y");
@@ -197,13 +197,15 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.run(&unknown), "--image <ID>");
     let both = ["corrections", "add", "a.jsonl", "--corrections", "b.jsonl", "--image", "a", "--action", "exclude"];
     refused(&bench.run(&both), "cannot be used with");
-    let nobody = Command::new(env!("CARGO_BIN_EXE_carpus"))
+    let by_git = Command::new(env!("CARGO_BIN_EXE_carpus"))
         .current_dir(bench.at(""))
-        .args(["corrections", "add", "--image", "a", "--action", "exclude"])
-        .env_clear()
+        .args(["corrections", "add", "--image", "a", "--action", "exclude", "--dry-run"])
+        .env_remove("GIT_AUTHOR_NAME")
+        .env_remove("USER")
+        .envs([("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "user.name"), ("GIT_CONFIG_VALUE_0", "Kim Lee")])
         .output()
         .unwrap();
-    refused(&nobody, "give --author NAME, or set USER or GIT_AUTHOR_NAME");
+    assert!(all(&by_git).contains("author: Kim Lee (from git config user.name;"), "{}", all(&by_git));
     assert!(!bench.at("corrections.jsonl").exists());
     // Without the data it is added as it is; the ending is left out.
     done(&bench.run(&["corrections", "add", "--image", "train/nobody.png", "--action", "exclude"]));
@@ -294,7 +296,7 @@ fn findings_become_decisions() {
     assert_eq!(decided, expected);
     // Again: those two are decided; then the third.
     let again = done(&from(&["--action", "exclude", "--top", "2"]));
-    assert!(again.contains("2 of 3 images with findings of low_dice taken, 2 decided already"), "{again}");
+    assert!(again.contains("2 of 3 images with findings of low_dice selected, 2 already decided"), "{again}");
     assert!(done(&from(&["--action", "exclude"])).contains("1 decision added"));
     let none = bench.run(&["corrections", "add", "--from", "audit", "--check", "size", "--action", "exclude"]);
     assert_eq!(none.status.code(), Some(3));

@@ -338,7 +338,7 @@ fn any_model_can_be_run_and_converted_from_the_command_line() {
         }
         let files = ["--weights", &path("plain"), "--input", &path("x"), "--output", &path("y")];
         let text = refused(&[&["models", "forward"], &files[..]].concat());
-        assert!(text.contains("without --arch the weights are to be a run's"), "{text}");
+        assert!(text.contains("not the weights of a run; for other weights, give --arch"), "{text}");
     }
     // Metadata for a model that takes none, integers for an image, a key that is none.
     let forward = |weights: &str, more: &[&str]| {
@@ -348,7 +348,7 @@ fn any_model_can_be_run_and_converted_from_the_command_line() {
     let plain = Model::new(&fpn(EncoderKind::ResNet18), Device::Cpu).unwrap();
     plain.save(Path::new(&path("plain"))).unwrap();
     let fpn = ["--arch", "fpn", "--encoder", "resnet18"];
-    assert!(forward("plain", &fpn).contains("takes none"));
+    assert!(forward("plain", &fpn).contains("takes no metadata"));
     write_tensors(Path::new(&path("x")), &[("x".to_owned(), x.to_kind(Kind::Int64))]).unwrap();
     assert!(forward("plain", &fpn).contains("expected floats"));
     let text = forward("plain", &[&fpn[..], &["--set", "depht=4"]].concat());

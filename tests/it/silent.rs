@@ -69,7 +69,7 @@ fn predictions_of_other_images_under_two_names_or_in_other_pixels() {
         .map(|i| ImageMasks { masks: i.masks.map(|(_, m)| Ok(m.resized(64, 64))).unwrap(), ..i.clone() })
         .collect();
     write("small.csv", &small);
-    ends(&run("small.csv"), 3, "no mask reaches past the first quarter");
+    ends(&run("small.csv"), 3, "all masks lie in the first quarter");
 
     // In pixels of crops, which the file next to it says.
     submission::write_crops(&bench.at("crops.csv"), &right).unwrap();
@@ -95,13 +95,13 @@ fn one_bad_file_does_not_stop_the_others() {
     let out = bench.run(&["draw", "data", bench.id(0), "nobody", bench.id(1), "--out", "pictures"]);
     ends(&out, 3, "not drawn");
     assert!(bench.at("pictures").join(format!("{}.png", bench.id(1))).is_file());
-    // It stays in the table, with the reason, and enters no fold.
+    // It stays in the table, with the reason, and is in no fold.
     ends(&bench.run(&["scan", "data", "--out", "t"]), 3, "image left without masks");
     let tables = Tables::read(&bench.at("t")).unwrap();
     let row = tables.images.iter().find(|i| i.image_id == bench.id(0)).unwrap();
     assert!(!row.usable && row.unusable_reason.as_ref().unwrap().contains("annotation cannot be read"), "{row:?}");
     let out = bench.run(&["split", "t", "--folds", "2", "--out", "folds.csv"]);
-    ends(&out, 3, "enters no fold");
+    ends(&out, 3, "is in no fold");
     assert!(!std::fs::read_to_string(bench.at("folds.csv")).unwrap().contains(bench.id(0)));
 }
 

@@ -12,7 +12,7 @@ use crate::cli::{Status, Ui};
 use crate::dataset::corrections::{Action, Corrections, Decision, State, Target, append};
 use crate::dataset::{Dataset, Problem, ProblemSeverity, image_id};
 
-/// Add decisions about images or a patient, compared with the data where --data is given
+/// Add decisions about images or a patient to a corrections file
 #[derive(clap::Args, Debug)]
 #[command(
     group(clap::ArgGroup::new("about").required(true).args(["image", "patient", "from"])),
@@ -29,34 +29,36 @@ Example:
   carpus corrections add --from audit --check low_dice --top 10 \\
       --action flag --dry-run
 
-relabel, drop and replace need --data; `carpus corrections shapes` prints the numbers for --shape. Without --data
-nothing is compared with the data. `carpus list corrections` prints every action as it stands in the file."
+relabel, drop and replace need --data; `carpus corrections shapes` prints the numbers for --shape. \
+Without --data, decisions are not checked against the data. `carpus list corrections` shows all \
+actions in the format of the file."
 )]
 pub struct CorrectionsAddArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Data folder: images, shapes and annotation hashes are looked up in it; without it, nothing is compared with the data
+    /// Data folder, to check the decisions against; needed for actions on shapes
     #[arg(long)]
     pub(super) data: Option<PathBuf>,
-    /// Image to decide about, by its id; may be repeated
+    /// Id of an image; may be repeated
     #[arg(long, value_name = "ID")]
     pub(super) image: Vec<String>,
-    /// Patient to decide about
+    /// Id of a patient
     #[arg(long, value_name = "ID")]
     pub(super) patient: Option<String>,
-    /// Findings that `carpus audit` wrote (its folder, or the CSV or Parquet in it): one decision per image of --check
+    /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): one decision per image with a
+    /// finding of --check
     #[arg(long, value_name = "FINDINGS", requires = "check")]
     pub(super) from: Option<PathBuf>,
-    /// With --from: the first N images, worst first
+    /// With --from: only the N worst images
     #[arg(long, value_name = "N", requires = "from")]
     top: Option<usize>,
-    /// What is decided
+    /// Action to record
     #[arg(long, value_parser = ["exclude", "relabel", "drop", "replace", "set-side", "set-metadata", "keep", "note", "flag"])]
     pub(super) action: String,
-    /// relabel: old and new labels, all renamed at once
+    /// relabel: old and new labels, renamed at the same time
     #[arg(long, value_name = "OLD=NEW", value_delimiter = ',')]
     pub(super) labels: Vec<String>,
-    /// relabel: exchange two labels, short for --labels A=B,B=A
+    /// relabel: swap two labels, short for --labels A=B,B=A
     #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "labels")]
     pub(super) swap: Vec<String>,
     /// relabel, drop, replace: number of the shape in the annotation, from 0 (see `carpus corrections shapes`)
@@ -65,7 +67,7 @@ pub struct CorrectionsAddArgs {
     /// relabel: new label of the shape
     #[arg(long, value_name = "LABEL")]
     pub(super) to: Option<String>,
-    /// replace: outline of the shape, "x,y x,y …"
+    /// replace: new outline of the shape, "x,y x,y …"
     #[arg(long, allow_hyphen_values = true, value_parser = points)]
     pub(super) points: Option<PointArguments>,
     /// set-side: L or R
@@ -74,27 +76,27 @@ pub struct CorrectionsAddArgs {
     /// set-metadata: sex, age, height_cm, weight_kg or note
     #[arg(long)]
     pub(super) field: Option<String>,
-    /// set-metadata: the value; an empty one empties the field
+    /// set-metadata: the new value; '' clears the field
     #[arg(long, allow_hyphen_values = true)]
     pub(super) value: Option<String>,
-    /// keep, flag: name of the check that found it (`carpus list checks`)
+    /// keep, flag, --from: name of the check (`carpus list checks`)
     #[arg(long, value_parser = check)]
     pub(super) check: Option<String>,
-    /// keep, flag: label that was found, several joined by `|`
+    /// keep, flag, --from: label of the finding, several joined by `|`
     #[arg(long)]
     pub(super) label: Option<String>,
-    /// note: where in the image
+    /// note: position in the image
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = point)]
     pub(super) point: Option<PointArgument>,
     #[command(flatten)]
     pub(super) by: By,
-    /// Print what would be added and write nothing
+    /// Print the decisions, but do not add them
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(super) type PointArgument = [i32; 2];
-/// clap takes a plain `Vec` for a flag that may be repeated.
+/// A box, because clap takes a plain `Vec` for an option that may be repeated.
 pub(super) type PointArguments = Box<[PointArgument]>;
 
 fn point(text: &str) -> Result<PointArgument, String> {
@@ -108,10 +110,10 @@ fn points(text: &str) -> Result<PointArguments, String> {
 
 fn check(text: &str) -> Result<String, String> {
     let known = Check::from_name(text).map(|check| check.name.to_owned());
-    known.ok_or_else(|| format!("no check {text:?}; `carpus list checks` names them"))
+    known.ok_or_else(|| format!("unknown check {text:?}; `carpus list checks` lists the checks"))
 }
 
-/// Makes the decisions, compares them with the data and adds them.
+/// Makes the decisions, checks them against the data and adds them to the file.
 pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     let path = args.place.path();
     may_write(path, None, ui)?;
@@ -119,7 +121,7 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     let data = args.data.as_deref().map(Dataset::open).transpose()?;
     may_write(path, data.as_ref(), ui)?;
     let (before, mut status) = match path.exists() {
-        // What is no corrections file is added to only by force.
+        // A file that is not a corrections file is only written to with --force.
         true if ui.force() => (Corrections::read_any(path)?, Status::Done),
         true => read_corrections(Some(path), ui)?,
         false => (Corrections::parse(&path.display().to_string(), b""), Status::Done),
@@ -143,7 +145,7 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
         }
     };
     let time = now();
-    let (all, mut decided) = (targets.len(), Vec::new());
+    let (all, mut already_decided) = (targets.len(), Vec::new());
     let mut decisions = Vec::new();
     for (target, reason) in targets {
         let (action, annotation_sha256) = args.action_for(&target, data.as_ref(), &before)?;
@@ -151,38 +153,35 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
             Decision { line: 0, target, action, annotation_sha256, reason, author: author.clone(), time: time.clone() };
         let decision = decision.normalised();
         if let Some(earlier) = before.decided_by(&decision) {
-            decided.push(earlier.line);
+            already_decided.push(earlier.line);
             continue;
         }
-        // As it will be read.
+        // In the form in which it will be read.
         decisions.push(Decision::parse(decision.to_line().as_bytes(), 0).map_err(|reason| anyhow!(reason))?);
     }
-    if let ([line], 1, None) = (&decided[..], all, &args.from) {
-        bail!(
-            "line {line} decides this already; nothing was added ({} cancels that decision)",
-            undo_command(path, *line)
-        );
+    if let ([line], 1, None) = (&already_decided[..], all, &args.from) {
+        bail!("line {line} already holds this decision; nothing was added ({} cancels it)", undo_command(path, *line));
     }
-    if !decided.is_empty() {
-        ui.note(format_args!("{} of {all} decided already and left out", decided.len()));
+    if !already_decided.is_empty() {
+        ui.note(format_args!("{} of {all} already decided and skipped", already_decided.len()));
     }
     let after = before.with(&decisions);
     let mut added: Vec<Decision> = after.history()[before.history().len()..].iter().map(|(d, _)| d.clone()).collect();
-    let mut odd = after.contradictions();
-    odd.extend(unknown_checks(&after));
+    let mut problems = after.contradictions();
+    problems.extend(unknown_checks(&after));
     if let Some(data) = data {
-        odd.extend(data.with_corrections(after).check_corrections()?);
+        problems.extend(data.with_corrections(after).check_corrections()?);
     }
-    // What did not fit before is not the fault of these.
-    odd.retain(|p: &Problem| added.iter().any(|decision| p.place == format!("line {}", decision.line)));
+    // Only problems of the new decisions.
+    problems.retain(|p: &Problem| added.iter().any(|decision| p.place == format!("line {}", decision.line)));
     let reasons: Vec<&str> =
-        odd.iter().filter(|p| p.severity == ProblemSeverity::Error).map(|p| p.reason.as_str()).collect();
+        problems.iter().filter(|p| p.severity == ProblemSeverity::Error).map(|p| p.reason.as_str()).collect();
     ensure!(reasons.is_empty(), "nothing was added: {}", reasons.join("; "));
     if !args.dry_run && !decisions.is_empty() {
         let first = append(path, &decisions)?;
         added.iter_mut().enumerate().for_each(|(i, decision)| decision.line = first + i);
     }
-    warn_all(&odd, ui);
+    warn_all(&problems, ui);
     let rows = print(added.iter().map(|decision| (decision, State::InForce)), ui);
     ui.line(format_args!(
         "{} {} {}",
@@ -191,12 +190,13 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
         path.display()
     ));
     ui.json(
-        &json!({"file": path, "dry_run": args.dry_run, "added": rows, "decided_already": decided, "warnings": odd}),
+        &json!({"file": path, "dry_run": args.dry_run, "added": rows, "decided_already": already_decided, "warnings": problems}),
     )?;
     Ok(status)
 }
 
-/// The images of the findings and what was found, less those decided like this already; `None` where the check found nothing.
+/// The images with findings and the message of each, without images that already have this decision; `None` if the
+/// check has no findings.
 fn of_findings(
     args: &CorrectionsAddArgs,
     findings: &Path,
@@ -234,7 +234,7 @@ fn of_findings(
         .map(|(id, row)| (Target::Image(id), args.by.reason.clone().unwrap_or_else(|| row.message.clone())))
         .collect();
     ui.note(format_args!(
-        "{chosen} of {} with findings of {check} taken, {} decided already",
+        "{chosen} of {} with findings of {check} selected, {} already decided",
         counted(found, "image", "images"),
         chosen - targets.len()
     ));

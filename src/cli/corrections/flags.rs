@@ -1,4 +1,4 @@
-//! From the flags of `carpus corrections add` to an action.
+//! Converts the options of `carpus corrections add` into an action.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,10 +15,10 @@ use crate::dataset::corrections::{
 };
 use crate::dataset::{Dataset, ReadAnnotation, Side};
 
-/// Actions that findings can be answered with.
+/// Actions that `--from` accepts.
 const FOR_FINDINGS: [&str; 3] = ["exclude", "flag", "keep"];
 
-/// The flags that each action takes.
+/// The options that an action takes.
 fn takes(action: &str) -> &'static [&'static str] {
     match action {
         "relabel" => &["--shape", "--to", "--labels", "--swap"],
@@ -33,12 +33,12 @@ fn takes(action: &str) -> &'static [&'static str] {
 }
 
 impl CorrectionsAddArgs {
-    /// Whether the flags go with the action, before anything is read.
+    /// Checks that the options fit the action, before any file is read.
     pub(super) fn check_flags(&self) -> anyhow::Result<()> {
         let action = self.action.as_str();
         ensure!(
             self.from.is_none() || FOR_FINDINGS.contains(&action),
-            "--from takes --action {}: the other actions need to know more than what a finding holds",
+            "--from takes --action {}; the other actions need more information than a finding holds",
             FOR_FINDINGS.join(", ")
         );
         let given = [
@@ -54,7 +54,7 @@ impl CorrectionsAddArgs {
             ("--label", self.label.is_some()),
             ("--point", self.point.is_some()),
         ];
-        // With --from they say which findings.
+        // With --from, these options select the findings.
         let selects = |flag: &str| self.from.is_some() && ["--check", "--label"].contains(&flag);
         for (flag, _) in given.iter().filter(|(flag, given)| *given && !selects(flag)) {
             ensure!(takes(action).contains(flag), "{action} takes no {flag}");
@@ -74,16 +74,16 @@ impl CorrectionsAddArgs {
             "set-side" if !has("--side") => bail!("set-side needs --side L or --side R"),
             "set-metadata" if !has("--field") || !has("--value") => bail!("set-metadata needs --field and --value"),
             "note" if self.by.reason.as_ref().is_none_or(|text| text.trim().is_empty()) => {
-                bail!("a note needs a text: give --reason TEXT")
+                bail!("note needs a text: give --reason TEXT")
             }
             "relabel" | "drop" | "replace" if self.data.is_none() => {
-                bail!("{action} needs --data DATA: the shape and the annotation's hash are looked up in it")
+                bail!("{action} needs --data DATA: it looks up the shape and the hash of the annotation")
             }
             _ => Ok(()),
         }
     }
 
-    /// The action by the flags, and for one about shapes the hash of the image's annotation.
+    /// The action from the options; for actions on shapes also the hash of the image's annotation.
     pub(super) fn action_for(
         &self,
         target: &Target,
@@ -106,14 +106,14 @@ impl CorrectionsAddArgs {
         match self.side.as_deref().unwrap_or_default().trim() {
             "L" | "l" => Ok(Side::L),
             "R" | "r" => Ok(Side::R),
-            other => bail!("--side must be L or R, not {other:?}"),
+            other => bail!("--side is {other:?}; expected L or R"),
         }
     }
 
     fn metadata(&self) -> anyhow::Result<Action> {
         let name = self.field.as_deref().unwrap_or_default();
         let field = CorrectableField::ALL.iter().copied().find(|field| field.name() == name.trim());
-        let field = field.context("--field must be sex, age, height_cm, weight_kg or note")?;
+        let field = field.context("--field: expected sex, age, height_cm, weight_kg or note")?;
         let text = self.value.as_deref().unwrap_or_default();
         let number = |text: &str| {
             let plain = || Number::from_f64(f64::from_str(text).ok()?);
@@ -127,13 +127,13 @@ impl CorrectionsAddArgs {
         };
         ensure!(
             field.check(&value).is_ok(),
-            "--value {text}: {name} must be {}; --value '' empties it",
+            "--value {text}: {name} must be {}; --value '' clears it",
             field.expected()
         );
         Ok(Action::SetMetadata { field, value })
     }
 
-    /// `--label` of keep and flag, as findings have it.
+    /// The value of `--label`, spelt as in findings.
     pub(super) fn found_label(&self) -> anyhow::Result<Option<String>> {
         let Some(label) = &self.label else { return Ok(None) };
         let names = label.split('|').map(|name| Ok(bone("--label", name)?.name()));
@@ -170,11 +170,11 @@ impl CorrectionsAddArgs {
         Ok((action, Some(sha256)))
     }
 
-    /// The shape with the label that it has after the decisions before this one.
+    /// The shape `--shape`, with its label after the earlier decisions.
     fn shape_in(&self, annotation: &Annotation, image: &str, earlier: &[&Decision]) -> anyhow::Result<ShapeRef> {
         let text = self.shape.as_deref().unwrap_or_default().trim();
         let Ok(index) = text.parse::<usize>() else {
-            let found: Vec<String> = called(text, annotation).iter().map(|s| s.index.to_string()).collect();
+            let found: Vec<String> = shapes_labelled(text, annotation).iter().map(|s| s.index.to_string()).collect();
             let found = match &found[..] {
                 [] => "`carpus corrections shapes` lists them".to_owned(),
                 [index] => format!("{text} is shape {index}"),
@@ -187,10 +187,10 @@ impl CorrectionsAddArgs {
         }
         for decision in earlier.iter().rev() {
             match &decision.action {
-                // The same again, which the caller says.
+                // The same decision again; the caller reports it.
                 Action::Drop { shape } if shape.index == index && self.action == "drop" => return Ok(shape.clone()),
                 Action::Drop { shape } if shape.index == index => bail!(
-                    "shape {index} was dropped by line {}; {} brings it back",
+                    "shape {index} was dropped by line {}; {} restores it",
                     decision.line,
                     undo_command(self.place.path(), decision.line)
                 ),
@@ -200,7 +200,7 @@ impl CorrectionsAddArgs {
         bail!("image {image} has no shape {index}; `carpus corrections shapes` lists them")
     }
 
-    /// relabel by --labels or --swap.
+    /// The relabel action from `--labels` or `--swap`.
     fn rename(&self, annotation: &Annotation, image: &str, earlier: &[&Decision]) -> anyhow::Result<Action> {
         let mut pairs: Vec<(&str, Bone)> = Vec::new();
         for pair in &self.labels {
@@ -215,15 +215,18 @@ impl CorrectionsAddArgs {
         let mut labels = BTreeMap::new();
         let mut absent = Vec::new();
         for (old, new) in pairs {
-            // As the file spells it.
-            let found = called(old, annotation).first().map(|shape| shape.label.clone());
+            // In the spelling of the annotation file.
+            let found = shapes_labelled(old, annotation).first().map(|shape| shape.label.clone());
             if found.is_none() {
                 absent.push(old);
             }
             let key = found.or_else(|| Some(Bone::read(old)?.name().to_owned())).unwrap_or_else(|| old.to_owned());
-            ensure!(labels.insert(key, new.name().to_owned()).is_none(), "{old} would be renamed twice");
+            ensure!(
+                labels.insert(key, new.name().to_owned()).is_none(),
+                "{old} would be renamed twice; name each old label once"
+            );
         }
-        // Where the shapes have their new labels already: the same again, which the caller says.
+        // If the shapes already have their new labels, this is the same decision again; the caller reports it.
         let done = earlier.iter().rev().map(|d| &d.action);
         let mut done = done.filter(|a| matches!(a, Action::Relabel(Relabel::Labels { labels: l, .. }) if *l == labels));
         match (absent.first(), done.next()) {
@@ -244,16 +247,16 @@ impl CorrectionsAddArgs {
     }
 }
 
-/// The annotation of an image of original data, after the decisions about it.
+/// The annotation of an image, after the earlier decisions about it. The data must be original data, not crops.
 pub(super) fn shapes_of(image: &str, data: &Dataset) -> anyhow::Result<ReadAnnotation> {
     let root = data.root().display();
-    ensure!(!data.is_copy(), "{root} is a copy with corrections applied; decide on the original data");
+    ensure!(!data.is_copy(), "{root} is a copy with corrections applied; use the original data");
     let entry = data.find(image).with_context(|| format!("the data has no image {image} (looked for in {root})"))?;
     data.annotation(entry)?.with_context(|| format!("image {image} has no annotation"))
 }
 
-/// The shapes of that label; where there is none, those of the bone however it is spelt.
-fn called<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a Shape> {
+/// The shapes with this label; if there are none, those of the same bone in another spelling.
+fn shapes_labelled<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a Shape> {
     let exact: Vec<&Shape> = annotation.shapes.iter().filter(|s| s.label == label).collect();
     match Bone::read(label) {
         Some(bone) if exact.is_empty() => annotation.shapes.iter().filter(|s| s.bone == Some(bone)).collect(),

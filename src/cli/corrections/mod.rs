@@ -1,4 +1,4 @@
-//! `carpus corrections`: adds decisions to a corrections file, checks and counts them, and undoes them.
+//! `carpus corrections`: adds decisions to a corrections file, checks, counts and undoes them.
 
 mod add;
 mod flags;
@@ -38,8 +38,8 @@ Example:
   carpus corrections check --data data
   carpus corrections undo 3 --reason 'the ring is outside the hand'
 
-The file holds one JSON object per line; `carpus list corrections` prints the schema. The commands
-that read data take it by --corrections FILE.")]
+The file holds one JSON object per line; `carpus list corrections` shows the format. Commands \
+that read data take the file with --corrections FILE.")]
 pub struct CorrectionsArgs {
     #[command(subcommand)]
     what: What,
@@ -48,7 +48,7 @@ pub struct CorrectionsArgs {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Add(Box<add::CorrectionsAddArgs>),
-    /// Find bad lines, contradictions and, with the data, decisions that do not fit it; exit code 3 if there are any
+    /// Find invalid lines, contradictions and, with --data, decisions that do not fit the data; exit code 3 if any
     Check(Check),
     Shapes(shapes::CorrectionsShapesArgs),
     /// Count decisions by action, author and day
@@ -56,10 +56,10 @@ enum What {
     Undo(Undo),
 }
 
-/// The file where none is given.
+/// The default corrections file.
 const DEFAULT: &str = "corrections.jsonl";
 
-// The file, as an argument or as the flag that other commands have.
+// The file, as an argument or with the option that other commands have.
 #[derive(clap::Args, Debug)]
 struct Place {
     /// Corrections file [default: corrections.jsonl]
@@ -76,33 +76,53 @@ impl Place {
     }
 }
 
-// Who decides, and why.
+// The author and the reason of a decision.
 #[derive(clap::Args, Debug)]
 struct By {
-    /// Why
+    /// Reason for the decision
     #[arg(long)]
     reason: Option<String>,
-    /// Who decided [default: GIT_AUTHOR_NAME or USER of the environment]
+    /// Name of the person who decided [default: the user name of git, else of the system]
     #[arg(long)]
     author: Option<String>,
 }
 
 impl By {
-    /// The author as given, else by the environment, which is printed.
+    /// The given author, or the user name of git or the system, which is printed.
     fn author(&self, ui: &Ui) -> anyhow::Result<String> {
         if let Some(author) = &self.author {
             return Ok(author.clone());
         }
-        let variables = ["GIT_AUTHOR_NAME", "USER", "USERNAME"];
-        let found = variables.iter().find_map(|name| Some((std::env::var(name).ok().filter(|v| !v.is_empty())?, name)));
-        let (author, name) =
-            found.context("who decides is not known: give --author NAME, or set USER or GIT_AUTHOR_NAME")?;
-        ui.note(format_args!("author: {author} (from {name}; --author names another)"));
+        let (author, source) = user_name(|name| std::env::var(name).ok(), output)
+            .context("the author is unknown: give --author NAME, or run `git config --global user.name NAME`")?;
+        ui.note(format_args!("author: {author} (from {source}; use --author to change it)"));
         Ok(author)
     }
 }
 
-/// The current time as corrections have it.
+/// Name of the user and where it was found: first that of git, then that of the system.
+fn user_name(
+    variable: impl Fn(&str) -> Option<String>,
+    output: impl Fn(&[&str]) -> Option<String>,
+) -> Option<(String, &'static str)> {
+    let from_variable = |name: &'static str| Some((variable(name)?, name));
+    let from_command = |words: &[&str], name: &'static str| Some((output(words)?, name));
+    let is_name = |found: &(String, &str)| !found.0.trim().is_empty();
+    from_variable("GIT_AUTHOR_NAME")
+        .filter(is_name)
+        .or_else(|| from_command(&["git", "config", "user.name"], "git config user.name").filter(is_name))
+        .or_else(|| ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(from_variable).find(is_name))
+        .or_else(|| from_command(&["id", "-un"], "id -un").filter(is_name))
+        .map(|(name, source)| (name.trim().to_owned(), source))
+}
+
+/// What a command prints; `None` if it cannot be started or fails.
+fn output(words: &[&str]) -> Option<String> {
+    let output = std::process::Command::new(words[0]).args(&words[1..]).output().ok()?;
+    String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
+}
+
+/// The current time in the format of a corrections file.
 fn now() -> String {
     DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -116,7 +136,7 @@ struct Check {
     #[command(flatten)]
     place: Place,
     /// Data folder: also report unknown images and patients, changed annotations, points outside the image, and
-    /// decisions that do not fit; without it, nothing is compared with the data
+    /// decisions that do not fit
     #[arg(long)]
     data: Option<PathBuf>,
 }
@@ -130,7 +150,7 @@ struct Stats {
     place: Place,
 }
 
-/// Cancel an earlier decision; its line stays
+/// Cancel an earlier decision; its line stays in the file
 #[derive(clap::Args, Debug)]
 #[command(
     allow_missing_positional = true,
@@ -142,7 +162,7 @@ Example:
 struct Undo {
     #[command(flatten)]
     place: Place,
-    /// Line of the decision, or its id of 12 characters
+    /// Line number of the decision, or its id of 12 characters
     #[arg(value_name = "LINE_OR_ID")]
     decision: String,
     #[command(flatten)]
@@ -160,7 +180,7 @@ pub fn run(args: CorrectionsArgs, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
-/// A decision as it is printed.
+/// A decision in the JSON output.
 #[derive(Serialize)]
 struct Row<'a> {
     line: usize,
@@ -181,16 +201,46 @@ fn print<'a>(decisions: impl Iterator<Item = (&'a Decision, State)>, ui: &Ui) ->
         let row = Row { line: decision.line, id: decision.id(), state, decision };
         let Decision { author, time, reason, .. } = decision;
         let text = format!("{:>4}  {}  {}  {action}  {author}  {time}", row.line, row.id, decision.target.id());
-        ui.line(format!("{text}  {}  {reason}", state.name()).trim_end());
+        ui.line(format!("{text}  {}  {reason}", state_in_words(decision, state)).trim_end());
         row
     };
     decisions.map(row).collect()
+}
+
+/// State of a line, for people.
+fn state_in_words(decision: &Decision, state: State) -> &'static str {
+    match state {
+        State::InForce if is_undo(decision) => "undo",
+        State::InForce => "active",
+        State::Undone => "undone",
+        State::Repeated => "repeated",
+    }
+}
+
+fn is_undo(decision: &Decision) -> bool {
+    matches!(decision.action, Action::Undo { .. })
+}
+
+/// Counts of a file's decisions and undo lines, the same in all commands: `14 active decisions, 1 undo line`.
+fn counts_in_words(read: &Corrections) -> String {
+    let count = |wanted: fn(&Decision, State) -> bool| {
+        read.history().iter().filter(|(decision, state)| wanted(decision, *state)).count()
+    };
+    let undone = count(|decision, state| state == State::Undone && !is_undo(decision));
+    let undos = count(|decision, state| state != State::Repeated && is_undo(decision));
+    let repeated = count(|_, state| state == State::Repeated);
+    let mut parts = vec![counted(read.decisions().count(), "active decision", "active decisions")];
+    parts.extend((undone > 0).then(|| format!("{undone} undone")));
+    parts.extend((undos > 0).then(|| counted(undos, "undo line", "undo lines")));
+    parts.extend((repeated > 0).then(|| counted(repeated, "repeated line", "repeated lines")));
+    parts.join(", ")
 }
 
 /// `carpus list corrections FILE`.
 pub(super) fn list(path: &Path, ui: &Ui) -> anyhow::Result<Status> {
     let (read, status) = read_corrections(Some(path), ui)?;
     let rows = print(read.history().iter().map(|(decision, state)| (decision, *state)), ui);
+    ui.line(counts_in_words(&read));
     ui.json(&rows)?;
     Ok(status)
 }
@@ -202,11 +252,10 @@ fn check(args: &Check, ui: &Ui) -> anyhow::Result<Status> {
     problems.extend(unknown_checks(&read));
     match &args.data {
         Some(folder) => problems.extend(Dataset::open(folder)?.with_corrections(read.clone()).check_corrections()?),
-        None => ui.note("not compared with the data: give --data DATA"),
+        None => ui.note("not compared with the data; give --data DATA to do so"),
     }
     warn_all(&problems, ui);
-    let in_force = counted(read.decisions().count(), "decision", "decisions");
-    ui.line(format_args!("{in_force} in force, {}", counted(problems.len(), "problem", "problems")));
+    ui.line(format_args!("{}; {}", counts_in_words(&read), counted(problems.len(), "problem", "problems")));
     ui.json(&json!({"file": read.file(), "in_force": read.decisions().count(), "problems": problems}))?;
     Ok(if problems.is_empty() { Status::Done } else { Status::DoneWithProblems })
 }
@@ -216,7 +265,9 @@ fn stats(args: &Stats, ui: &Ui) -> anyhow::Result<Status> {
     let count = |key: fn(&Decision) -> String| {
         let mut counts: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         for (decision, state) in read.history() {
-            *counts.entry(key(decision)).or_default().entry(state.name()).or_default() += 1;
+            // An undo line is not a decision about the data.
+            let state = if is_undo(decision) && *state == State::InForce { "undo" } else { state.name() };
+            *counts.entry(key(decision)).or_default().entry(state).or_default() += 1;
         }
         counts
     };
@@ -227,10 +278,13 @@ fn stats(args: &Stats, ui: &Ui) -> anyhow::Result<Status> {
     ];
     for (what, counts) in &counts {
         for (name, states) in counts {
-            let states: Vec<String> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            let active = State::InForce.name();
+            let in_words = |state: &str| if state == active { "active".to_owned() } else { state.to_owned() };
+            let states: Vec<String> = states.iter().map(|(state, n)| format!("{n} {}", in_words(state))).collect();
             ui.line(format_args!("{what:<8} {name:<24} {}", states.join(", ")));
         }
     }
+    ui.line(counts_in_words(&read));
     let [(_, actions), (_, authors), (_, days)] = &counts;
     ui.json(&json!({
         "file": read.file(), "sha256": read.sha256(), "lines": read.history().len(),
@@ -248,12 +302,12 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         _ => *state != State::Repeated && decision.id() == args.decision,
     };
     let Some((decision, state)) = read.history().iter().find(named) else {
-        bail!("{}: no decision {}; `carpus list corrections {0}` prints them", path.display(), args.decision);
+        bail!("{}: there is no decision {}; `carpus list corrections {0}` lists them", path.display(), args.decision);
     };
     let id = decision.id();
     match state {
         State::InForce => {}
-        State::Undone => bail!("{id} is undone already; to bring it back, undo the line that undid it"),
+        State::Undone => bail!("{id} is already undone; to restore it, undo the line that undid it"),
         State::Repeated => bail!("line {} repeats decision {id}; undo it by its id", decision.line),
     }
     let undo = Decision {
@@ -268,38 +322,38 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
     let rows = print(std::iter::once((&added, State::InForce)), ui);
     ui.line(format_args!("undone: line {}, {}", decision.line, in_words(decision)));
-    let says_the_same = |d: &&Decision| {
+    let is_same = |d: &&Decision| {
         d.line != decision.line
             && (&d.target, &d.action, &d.annotation_sha256)
                 == (&decision.target, &decision.action, &decision.annotation_sha256)
     };
-    if let Some(other) = read.decisions().find(says_the_same) {
-        ui.note(format_args!("line {} says the same and stays in force", other.line));
+    if let Some(other) = read.decisions().find(is_same) {
+        ui.note(format_args!("line {} holds the same decision and stays active", other.line));
     }
     ui.json(&json!({"file": path, "added": rows, "undone": {"line": decision.line, "decision": in_words(decision)}}))?;
     Ok(status)
 }
 
-/// Whether decisions may be added to the file; with the data, also whether it lies in them.
+/// Checks that decisions may be added to the file: it is a corrections file or new, and not in the folders of the data.
 fn may_write(path: &Path, data: Option<&Dataset>, ui: &Ui) -> anyhow::Result<()> {
     ensure!(
         !path.exists() || path.is_file() || path.is_dir(),
-        "{} is not a regular file; decisions are kept in one",
+        "{} is not a regular file; name a regular file for the corrections",
         path.display()
     );
     let outputs = ui.outputs().data(data.map(Dataset::folders).unwrap_or_default());
     match outputs.file(path, &kind::CORRECTIONS) {
-        // One bad line at the beginning makes it no other file.
+        // If only the first line is invalid, it is still a corrections file.
         Err(OutputError::OtherFile { .. }) if Corrections::read(path).is_ok() => Ok(()),
         checked => Ok(checked?),
     }
 }
 
-/// Decisions in force about checks that do not exist.
+/// A problem for each active decision about a check that does not exist.
 fn unknown_checks(corrections: &Corrections) -> Vec<Problem> {
     let unknown = |decision: &Decision| match &decision.action {
         Action::Keep { check: Some(check), .. } | Action::Flag { check: Some(check), .. } => {
-            let reason = format!("there is no check {check:?}; `carpus list checks` names them");
+            let reason = format!("unknown check {check:?}; `carpus list checks` lists the checks");
             audit::Check::from_name(check).is_none().then(|| corrections.problem(decision, reason))
         }
         _ => None,
@@ -307,7 +361,7 @@ fn unknown_checks(corrections: &Corrections) -> Vec<Problem> {
     corrections.decisions().filter_map(unknown).collect()
 }
 
-/// The command that puts the decision of a line out of force.
+/// The command that cancels the decision of a line.
 fn undo_command(path: &Path, line: usize) -> String {
     if path == Path::new(DEFAULT) {
         format!("`carpus corrections undo {line}`")
@@ -316,7 +370,7 @@ fn undo_command(path: &Path, line: usize) -> String {
     }
 }
 
-/// A decision in a few words: `set-metadata age = 44 of patient 001`.
+/// A short description of a decision: `set-metadata age = 44 of patient 001`.
 fn in_words(decision: &Decision) -> String {
     let of = match &decision.target {
         Target::Image(id) => format!("of image {id}"),

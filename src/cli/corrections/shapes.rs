@@ -10,30 +10,31 @@ use crate::dataset::corrections::Action;
 use crate::dataset::{Dataset, ProblemSeverity, image_id};
 use crate::mask::RunMask;
 
-/// List the shapes of an image after the decisions: the numbers that --shape takes
+/// List the shapes of an image with the numbers that --shape takes
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus corrections shapes --data data --image image1661130828152_R
 
-The numbers are places in the annotation, which no decision changes. The area is that of the filled outline in the
-image, in pixels; the box holds all vertices.")]
+The number of a shape is its position in the annotation file, from 0; corrections do not change \
+it. Labels and outlines are shown after corrections. Area: pixels inside the outline. Box: bounding \
+box of all vertices.")]
 pub struct CorrectionsShapesArgs {
     #[command(flatten)]
     place: Place,
     /// Data folder
     #[arg(long)]
     data: PathBuf,
-    /// Image, by its id
+    /// Id of the image
     #[arg(long, value_name = "ID")]
     image: String,
 }
 
-/// Prints a line for every shape.
+/// Prints one line per shape.
 pub fn run(args: &CorrectionsShapesArgs, ui: &Ui) -> anyhow::Result<Status> {
     let path = args.place.path();
-    let there = path != Path::new(DEFAULT) || path.exists();
-    let (corrections, status) = read_corrections(there.then_some(path), ui)?;
+    let is_given = path != Path::new(DEFAULT) || path.exists();
+    let (corrections, status) = read_corrections(is_given.then_some(path), ui)?;
     let data = Dataset::open(&args.data)?.with_corrections(corrections);
     let read = shapes_of(&image_id(&args.image), &data)?;
     let status = status.worse(warn(read.problems.iter().filter(|p| p.severity == ProblemSeverity::Error), ui));

@@ -6,20 +6,21 @@ use super::*;
 use crate::audit::{Check, FindingRow};
 use crate::cli::Cli;
 use crate::dataset::ProblemSeverity;
-use crate::tables::write_csv;
+use crate::tables::{ImageRow, read_parquet, write_csv};
 
-/// A phantom and a folder to work in, without a second process.
+/// A folder with a phantom data set. Commands run in this process.
 struct Bench {
     folder: tempfile::TempDir,
     image: String,
-    /// Number and label of the image's shapes.
+    /// Numbers and labels of the image's shapes.
     shapes: Vec<(usize, String)>,
 }
 
 fn carpus(arguments: &[&str]) -> Result<Status, String> {
     let words = ["carpus", "--quiet"].iter().chain(arguments);
     let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
-    cli.command.run(&Ui::new(cli.json, cli.quiet, cli.force)).map_err(|e| format!("{e:#}"))
+    let ui = cli.ui();
+    cli.command.run(&ui).map_err(|e| format!("{e:#}"))
 }
 
 impl Bench {
@@ -42,7 +43,7 @@ impl Bench {
         self.at(name).display().to_string()
     }
 
-    /// The number of a shape, as text.
+    /// The number of the shape with this label, as text.
     fn number(&self, label: &str) -> String {
         self.shapes.iter().find(|(_, l)| l == label).unwrap().0.to_string()
     }
@@ -53,7 +54,7 @@ impl Bench {
         carpus(&[&words[..], arguments].concat())
     }
 
-    /// About the image.
+    /// Adds a decision about the image.
     fn add(&self, arguments: &[&str]) -> Result<Status, String> {
         self.add_to(&self.at("c.jsonl"), &[&["--image", &self.image, "--action"], arguments].concat())
     }
@@ -85,28 +86,28 @@ fn found(problems: &[Problem]) -> Vec<(&str, ProblemSeverity, &str)> {
 }
 
 #[test]
-fn the_same_again_is_not_added() {
+fn a_repeated_decision_is_not_added() {
     let bench = Bench::new();
     let exchange = ["relabel", "--swap", "Pisiform,trapezoid "];
     bench.add(&exchange).unwrap();
-    bench.refused(&exchange, "line 1 decides this already; nothing was added");
-    bench.refused(&["relabel", "--swap", "Trapezoid,Pisiform"], "line 1 decides");
+    bench.refused(&exchange, "line 1 already holds this decision; nothing was added");
+    bench.refused(&["relabel", "--swap", "Trapezoid,Pisiform"], "line 1 already holds");
     let number = bench.number("finger-3");
     bench.add(&["drop", "--shape", &number]).unwrap();
-    bench.refused(&["drop", "--shape", &number], "line 2 decides");
+    bench.refused(&["drop", "--shape", &number], "line 2 already holds");
     let dropped = format!("shape {number} was dropped by line 2; `carpus corrections undo ");
     bench.refused(&["relabel", "--shape", &number, "--to", "Ulna"], &dropped);
     let number = bench.number("Lunate");
     bench.add(&["replace", "--shape", &number, "--points", "1,2 30,4 5,60"]).unwrap();
-    bench.refused(&["replace", "--shape", &number, "--points", "1,2 30,4 5,60"], "line 3 decides");
+    bench.refused(&["replace", "--shape", &number, "--points", "1,2 30,4 5,60"], "line 3 already holds");
     bench.add(&["set-side", "--side", "l"]).unwrap();
     bench.refused(&["set-side", "--side", "L", "--author", "lee"], "cannot be used multiple times");
-    bench.refused(&["set-side", "--side", "L", "--reason", "thumb"], "line 4 decides");
+    bench.refused(&["set-side", "--side", "L", "--reason", "thumb"], "line 4 already holds");
     bench.add(&["keep", "--check", "size", "--label", "ulna"]).unwrap();
-    bench.refused(&["keep", "--check", "size", "--label", "Ulna"], "line 5 decides");
+    bench.refused(&["keep", "--check", "size", "--label", "Ulna"], "line 5 already holds");
     bench.add(&["exclude"]).unwrap();
-    bench.refused(&["exclude"], "line 6 decides");
-    // Of several, those decided are left out.
+    bench.refused(&["exclude"], "line 6 already holds");
+    // Of several decisions, those already in the file are skipped.
     let other = Dataset::open(&bench.at("data")).unwrap().images()[1].image_id.clone();
     let file = bench.at("c.jsonl");
     let both = ["--image", &bench.image, "--image", &other, "--image", &other, "--action", "exclude"];
@@ -114,25 +115,25 @@ fn the_same_again_is_not_added() {
     assert_eq!(Corrections::read(&file).unwrap().history().len(), 7);
     bench.add_to(&file, &both).unwrap();
     assert_eq!(Corrections::read(&file).unwrap().history().len(), 7);
-    // A relabelling with another text that is done.
+    // The same relabelling, given with another option.
     bench.add(&["relabel", "--labels", "finger-1=finger-3"]).unwrap();
-    bench.refused(&["relabel", "--labels", "finger-1=finger-3"], "line 8 decides");
+    bench.refused(&["relabel", "--labels", "finger-1=finger-3"], "line 8 already holds");
     assert_eq!(bench.check(), (Status::Done, Vec::new()));
 
-    // The files of two people, one after the other.
+    // The files of two people, joined.
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text}{}", text.replace("\"kim\"", "\"lee\""))).unwrap();
     assert_eq!(bench.check(), (Status::Done, Vec::new()));
 }
 
 #[test]
-fn what_is_no_corrections_file_is_not_written_to() {
+fn other_files_are_not_written_to() {
     let bench = Bench::new();
     let (labels, inside) = (bench.at("labels.csv"), bench.at("data/c.jsonl"));
     std::fs::write(&labels, "image_id,label\na,b\n").unwrap();
     let exclude = ["--image", &bench.image, "--action", "exclude"];
     let refused = |file: &Path, reason: &str| {
-        // Before anything else: the flags are wrong too.
+        // The file is checked first, although the options are wrong too.
         let error = bench.add_to(file, &["--image", &bench.image, "--action", "exclude", "--side", "L"]).unwrap_err();
         let error = if error.contains("takes no") { bench.add_to(file, &exclude).unwrap_err() } else { error };
         assert!(error.contains(reason), "{error}");
@@ -148,7 +149,7 @@ fn what_is_no_corrections_file_is_not_written_to() {
     bench.add_to(&labels, &[&exclude[..], &["--force"]].concat()).unwrap();
     bench.add_to(&inside, &[&exclude[..], &["--force"]].concat()).unwrap();
     assert_eq!(Corrections::read(&labels).unwrap().history().len(), 1);
-    // Its first line is bad, but another is a decision.
+    // The first line is invalid, but another is a decision.
     let second = [&["--image", "b", "--action", "note"][..], &["--reason", "odd"]].concat();
     assert!(bench.add_to(&labels, &second).unwrap_err().contains("the data has no image b (looked for in "));
     let note = ["--image", &bench.image, "--action", "note", "--reason", "odd"];
@@ -169,7 +170,7 @@ fn what_is_no_corrections_file_is_not_written_to() {
 }
 
 #[test]
-fn messages_are_in_words_of_the_command_line() {
+fn messages_name_the_options() {
     let bench = Bench::new();
     let number = bench.number("finger-3");
     let reason = format!(
@@ -188,17 +189,17 @@ fn messages_are_in_words_of_the_command_line() {
     bench.refused(&["relabel", "--shape", &number, "--to", "Finger_3"], "has the label finger-3 already");
     bench.refused(&["keep", "--label", "Ulna|Elbow"], "--label: \"Elbow\" is none of the 29 labels");
     bench.refused(&["set-side"], "set-side needs --side");
-    bench.refused(&["set-side", "--side", "left"], "--side must be L or R");
+    bench.refused(&["set-side", "--side", "left"], "--side is \"left\"; expected L or R");
     bench.refused(&["set-metadata", "--field", "age", "--value", "3"], "set-metadata needs --patient ID");
-    bench.refused(&["note"], "a note needs a text: give --reason TEXT");
-    bench.refused(&["keep", "--check", "taste"], "no check \"taste\"");
+    bench.refused(&["note"], "note needs a text: give --reason TEXT");
+    bench.refused(&["keep", "--check", "taste"], "unknown check \"taste\"");
     let of_patient = |arguments: &[&str]| {
         bench.add_to(&bench.at("c.jsonl"), &[&["--patient", "3", "--action"], arguments].concat()).unwrap_err()
     };
     for (arguments, reason) in [
         (
             &["set-metadata", "--field", "size", "--value", "3"][..],
-            "--field must be sex, age, height_cm, weight_kg or note",
+            "--field: expected sex, age, height_cm, weight_kg or note",
         ),
         (&["set-metadata", "--field", "age"], "set-metadata needs --field and --value"),
         (&["set-metadata", "--field", "age", "--value", "444"], "--value 444: age must be a number from 0 to 120"),
@@ -213,14 +214,14 @@ fn messages_are_in_words_of_the_command_line() {
 }
 
 #[test]
-fn check_names_what_is_odd() {
+fn check_reports_contradictions_and_decisions_that_do_not_fit() {
     let bench = Bench::new();
     let number = |label: &str| bench.number(label);
     let set = |value: &str| {
         let words = ["--patient", "3", "--action", "set-metadata", "--field", "age", "--value", value];
         bench.add_to(&bench.at("c.jsonl"), &words).unwrap()
     };
-    // What is odd is added all the same.
+    // These decisions are added, with a warning.
     assert_eq!(bench.add(&["relabel", "--shape", &number("finger-3"), "--to", "Ulna"]), Ok(Status::Done));
     assert_eq!(set("41"), Status::Done);
     assert_eq!(set("44"), Status::Done);
@@ -239,13 +240,13 @@ fn check_names_what_is_odd() {
         found(&problems),
         [
             ("line 3", ProblemSeverity::Warning, "age is 44 here and 41 by line 2"),
-            ("line 7", ProblemSeverity::Error, "there is no check \"taste\"; `carpus list checks` names them"),
+            ("line 7", ProblemSeverity::Error, "unknown check \"taste\"; `carpus list checks` lists the checks"),
             ("line 1", ProblemSeverity::Warning, &*both),
             ("line 4", ProblemSeverity::Warning, &*format!("the point 128,3 {size}")),
             ("line 6", ProblemSeverity::Warning, &*format!("the point 5,-6 {size}")),
         ]
     );
-    // The second half of an exchange in two steps.
+    // The second step of swapping two labels.
     bench.add(&["relabel", "--shape", &number("Ulna"), "--to", "finger-3"]).unwrap();
     assert!(!bench.check().1.iter().any(|p| p.reason.contains("are both")));
 
@@ -258,7 +259,7 @@ fn check_names_what_is_odd() {
     );
     bench.undo("3").unwrap();
     assert!(!bench.check().1.iter().any(|p| p.reason.starts_with("age is")));
-    assert!(bench.undo("3").unwrap_err().contains("undone already"));
+    assert!(bench.undo("3").unwrap_err().contains("is already undone"));
 }
 
 #[test]
@@ -274,7 +275,7 @@ fn shapes_are_listed() {
 }
 
 #[test]
-fn a_check_without_findings_is_said() {
+fn a_check_without_findings_is_reported() {
     let bench = Bench::new();
     let row =
         FindingRow { image_id: bench.image.clone(), check: Check::from_name("size").unwrap(), ..FindingRow::default() };
@@ -293,4 +294,56 @@ fn a_check_without_findings_is_said() {
 fn undo_commands_name_the_file() {
     assert_eq!(undo_command(Path::new("corrections.jsonl"), 3), "`carpus corrections undo 3`");
     assert_eq!(undo_command(Path::new("c.jsonl"), 3), "`carpus corrections undo c.jsonl 3`");
+}
+
+#[test]
+fn all_commands_count_the_same_active_decisions() {
+    let bench = Bench::new();
+    let count = || counts_in_words(&Corrections::read(&bench.at("c.jsonl")).unwrap());
+    bench.add(&["exclude"]).unwrap();
+    bench.add(&["flag"]).unwrap();
+    assert_eq!(count(), "2 active decisions");
+    bench.undo("1").unwrap();
+    assert_eq!(count(), "1 active decision, 1 undone, 1 undo line");
+    let read = Corrections::read(&bench.at("c.jsonl")).unwrap();
+    let states: Vec<_> = read.history().iter().map(|(decision, state)| state_in_words(decision, *state)).collect();
+    assert_eq!(states, ["undone", "active", "undo"]);
+}
+
+#[test]
+fn the_author_is_the_user_of_git_or_of_the_system() {
+    let name = |variables: &[(&str, &str)], git: Option<&str>, id: Option<&str>| {
+        let variable = |name: &str| Some(variables.iter().find(|(n, _)| *n == name)?.1.to_owned());
+        let output = |words: &[&str]| if words[0] == "git" { git } else { id }.map(str::to_owned);
+        user_name(variable, output)
+    };
+    let found = |name: &str, source: &'static str| Some((name.to_owned(), source));
+    let all = [("GIT_AUTHOR_NAME", "kim"), ("USER", "lee")];
+    assert_eq!(name(&all, Some("park\n"), None), found("kim", "GIT_AUTHOR_NAME"));
+    assert_eq!(name(&all[1..], Some("park\n"), None), found("park", "git config user.name"));
+    assert_eq!(name(&all[1..], Some("\n"), None), found("lee", "USER"));
+    assert_eq!(name(&[("USER", ""), ("LOGNAME", "choi")], None, None), found("choi", "LOGNAME"));
+    assert_eq!(name(&[], None, Some("root\n")), found("root", "id -un"));
+    assert_eq!(name(&[], None, None), None);
+}
+
+#[test]
+fn tables_of_a_scan_with_other_corrections_are_reported() {
+    let bench = Bench::new();
+    bench.add(&["drop", "--shape", &bench.number("finger-3")]).unwrap();
+    let (data, tables, file) = (bench.text("data"), bench.text("tables"), bench.text("c.jsonl"));
+    let message = |corrections: &Corrections| {
+        let images: Vec<ImageRow> = read_parquet(&bench.at("tables/images.parquet")).unwrap();
+        crate::scan::outdated(&bench.at("tables"), &images, corrections).unwrap_or_default()
+    };
+    let corrections = Corrections::read(&bench.at("c.jsonl")).unwrap();
+    carpus(&["scan", &data, "--out", &tables]).unwrap();
+    assert_eq!(message(&Corrections::default()), "");
+    let without = message(&corrections);
+    assert!(without.contains("1 image was measured on other shapes"), "{without}");
+    assert!(without.ends_with("run `carpus scan` with the same --corrections first"), "{without}");
+    carpus(&["scan", &data, "--out", &tables, "--corrections", &file]).unwrap();
+    assert_eq!(message(&corrections), "");
+    let with = message(&Corrections::default());
+    assert!(with.ends_with("was scanned with corrections; give the same --corrections here, or scan again without"));
 }

@@ -12,41 +12,41 @@ use crate::device::{self, DeviceKind};
 use crate::models::{Input, Model, ModelError, channels_last};
 use crate::train::Amp;
 
-/// Time a model: forward, and forward with backward
+/// Measure time and memory of a model: forward, and forward with backward
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus models bench --arch fpn --encoder efficientnet-b0 --size 256
 
-tests/parity/bench_models.py holds it against segmentation_models_pytorch, turn by turn (make bench-models).")]
+To compare with segmentation_models_pytorch, run tests/parity/bench_models.py (make bench-models).")]
 pub struct ModelsBenchArgs {
     #[command(flatten)]
     model: Choice,
-    /// Channels of the logits
+    /// Number of classes: channels of the logits
     #[arg(long, default_value_t = 29)]
     classes: i64,
-    /// Side of the square image
+    /// Width and height of the images in px
     #[arg(long, default_value_t = 512)]
     size: i64,
-    /// Images at a time
+    /// Batch size
     #[arg(long, default_value_t = 2)]
     batch: i64,
-    /// Threads of libtorch
+    /// Number of threads of libtorch
     #[arg(long, default_value_t = 2)]
     threads: i32,
-    /// Where to compute: auto, cpu, cuda:N
+    /// Device: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
-    /// Mixed precision: off, bf16 or fp16 (f16 is the same)
+    /// Mixed precision: off, bf16 or fp16 (also f16)
     #[arg(long, default_value_t = Amp::Off, hide_default_value = true, value_parser = precision)]
     autocast: Amp,
-    /// Images and weights with their channels last in memory
+    /// Use the channels-last memory format for images and weights
     #[arg(long)]
     channels_last: bool,
-    /// Times each is measured after one to warm up
+    /// Number of measurements, after one warm-up step
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Take turns with another process: a step at each line of standard input
+    /// Run one step for each line of standard input, to alternate with another process
     #[arg(long, hide = true)]
     paced: bool,
 }
@@ -55,12 +55,12 @@ fn precision(name: &str) -> Result<Amp, UnknownName> {
     if name == "f16" { Ok(Amp::Fp16) } else { name.parse() }
 }
 
-/// What is timed.
+/// The operation that is timed.
 #[derive(Clone, Copy)]
 enum Step {
-    /// Logits in evaluation without a graph.
+    /// Logits in evaluation mode, without a graph.
     Forward,
-    /// Logits in training and the gradients of their mean square.
+    /// Logits in training mode and the gradients of their mean square.
     Train,
 }
 
@@ -83,28 +83,28 @@ impl Bench {
         Ok(Bench { model, x, device, autocast: args.autocast })
     }
 
-    /// As predicted, or with everything that a backward pass needs.
+    /// The logits: as in prediction, or with the graph that a backward pass needs.
     fn logits(&self, train: bool) -> Result<Tensor, ModelError> {
-        let _short = self.autocast.enter(self.device)?;
+        let _autocast = self.autocast.enter(self.device)?;
         match train {
             true => Ok(self.model.forward_t(&self.x, true)?.logits),
             false => self.model.predict(&Input { images: &self.x, metadata: None }),
         }
     }
 
-    /// Seconds of one step, on the clock and of all processors.
+    /// Wall-clock seconds and processor seconds of one step.
     fn time(&self, step: Step) -> anyhow::Result<(f64, f64)> {
         for (_, mut tensor) in self.model.named_parameters() {
             tensor.zero_grad();
         }
         self.wait();
-        let (start, worked) = (Instant::now(), processor_seconds()?);
+        let (start, processor_start) = (Instant::now(), processor_seconds()?);
         match step {
             Step::Forward => drop(self.logits(false)?),
             Step::Train => self.logits(true)?.f_square()?.f_mean(Kind::Float)?.f_backward()?,
         }
         self.wait();
-        Ok((start.elapsed().as_secs_f64(), processor_seconds()? - worked))
+        Ok((start.elapsed().as_secs_f64(), processor_seconds()? - processor_start))
     }
 
     fn wait(&self) {
@@ -114,31 +114,33 @@ impl Bench {
     }
 }
 
-/// A line of `/proc/self/status`, in bytes.
+/// The value of a line of `/proc/self/status`, in bytes.
 fn memory(line: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status tells the memory")?;
+    let status =
+        std::fs::read_to_string("/proc/self/status").context("cannot read the memory use from /proc/self/status")?;
     let value = status.lines().find_map(|l| l.strip_prefix(line)).and_then(|l| l.split_whitespace().next());
     Ok(1024 * value.with_context(|| format!("/proc/self/status has no {line}"))?.parse::<u64>()?)
 }
 
-/// Seconds that the process's threads have run.
+/// Processor seconds used by all threads of this process.
 fn processor_seconds() -> anyhow::Result<f64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes to the structure it is given.
+    // SAFETY: the call only writes to `time`.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    anyhow::ensure!(failed == 0, "the clock of the process cannot be read");
+    anyhow::ensure!(failed == 0, "cannot read the processor time of this process");
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
 
-/// The highest resident memory counts from here.
+/// Resets the peak of the resident memory.
 fn reset_peak() -> anyhow::Result<()> {
-    std::fs::write("/proc/self/clear_refs", "5").context("/proc/self/clear_refs resets the memory's peak")
+    std::fs::write("/proc/self/clear_refs", "5").context("cannot reset the peak memory with /proc/self/clear_refs")
 }
 
+/// Measures and prints the times.
 pub fn run(args: &ModelsBenchArgs, ui: &Ui) -> anyhow::Result<Status> {
     let device = device::select(args.device)?;
     tch::set_num_threads(args.threads);
-    // What starting libtorch takes belongs to no model.
+    // The first call initialises libtorch, which must not count as time or memory of the model.
     let warm = Tensor::f_ones([1, 8, 32, 32], (Kind::Float, device))?;
     drop(warm.f_conv2d(
         &Tensor::f_ones([8, 8, 3, 3], (Kind::Float, device))?,
@@ -150,18 +152,18 @@ pub fn run(args: &ModelsBenchArgs, ui: &Ui) -> anyhow::Result<Status> {
     )?);
     let baseline = memory("VmRSS:")?;
     let bench = Bench::new(args, device)?;
-    if args.paced { paced(&bench, baseline) } else { alone(args, &bench, baseline, ui) }
+    if args.paced { run_on_request(&bench, baseline) } else { measure(args, &bench, baseline, ui) }
 }
 
 #[derive(Serialize)]
 struct Measured {
     median_seconds: f64,
-    /// Above what the process held before the model was built.
+    /// Peak memory above that of the process before the model was built.
     peak_bytes: u64,
 }
 
-fn alone(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<Status> {
-    let measure = |step| -> anyhow::Result<Measured> {
+fn measure(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> anyhow::Result<Status> {
+    let measured = |step| -> anyhow::Result<Measured> {
         bench.time(step)?;
         reset_peak()?;
         let mut seconds =
@@ -170,7 +172,7 @@ fn alone(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> anyho
         let peak_bytes = memory("VmHWM:")?.saturating_sub(baseline);
         Ok(Measured { median_seconds: seconds[seconds.len() / 2], peak_bytes })
     };
-    let (forward, train) = (measure(Step::Forward)?, measure(Step::Train)?);
+    let (forward, train) = (measured(Step::Forward)?, measured(Step::Train)?);
     for (what, measured) in [("forward", &forward), ("forward and backward", &train)] {
         ui.line(format_args!(
             "{what:<20} {:>9.1} ms  {:>6.0} MB",
@@ -182,22 +184,23 @@ fn alone(args: &ModelsBenchArgs, bench: &Bench, baseline: u64, ui: &Ui) -> anyho
     Ok(Status::Done)
 }
 
-/// Answers `forward` and `train` with the seconds of a step on the clock and of processors, `reset` with nothing, `peak` with the bytes since then.
-fn paced(bench: &Bench, baseline: u64) -> anyhow::Result<Status> {
+/// Serves requests on standard input, one per line: `forward` and `train` run a step and print its wall-clock and
+/// processor seconds, `reset` resets the peak memory, `peak` prints it in bytes.
+fn run_on_request(bench: &Bench, baseline: u64) -> anyhow::Result<Status> {
     let mut out = std::io::stdout().lock();
     let join = |(clock, processors): (f64, f64)| format!("{clock} {processors}");
-    let mut say = |text: String| writeln!(out, "{text}").and_then(|()| out.flush());
-    say("ready".into())?;
+    let mut answer = |text: String| writeln!(out, "{text}").and_then(|()| out.flush());
+    answer("ready".into())?;
     for line in std::io::stdin().lock().lines() {
         match line?.as_str() {
-            "forward" => say(join(bench.time(Step::Forward)?))?,
-            "train" => say(join(bench.time(Step::Train)?))?,
+            "forward" => answer(join(bench.time(Step::Forward)?))?,
+            "train" => answer(join(bench.time(Step::Train)?))?,
             "reset" => {
                 reset_peak()?;
-                say("done".into())?;
+                answer("done".into())?;
             }
-            "peak" => say(memory("VmHWM:")?.saturating_sub(baseline).to_string())?,
-            other => bail!("{other:?} is none of forward, train, reset, peak"),
+            "peak" => answer(memory("VmHWM:")?.saturating_sub(baseline).to_string())?,
+            other => bail!("unknown request {other:?}; expected one of forward, train, reset, peak"),
         }
     }
     Ok(Status::Done)

@@ -9,7 +9,7 @@ use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
 use crate::models::{ExportFormat, torchscript};
 
-/// A model with its weights as a module that Python and C++ run without carpus
+/// Export a model as a TorchScript module that Python and C++ can run without carpus
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -17,33 +17,35 @@ Example:
   carpus models export --arch fpn --encoder resnet34 --weights W.safetensors \\
       --size 256 --batch 4 --to torchscript --out m.pt
 
-The module takes images of the size and number given here, normalised as in training, and gives logits; its weights are
-constants. A model conditioned on metadata takes them as a second tensor, [batch, 4]: age in years, sex (0 female, 1
-male), height in cm, weight in kg, NaN where one is not known. Weights of a run (best.safetensors) say their model
-themselves; name it by --arch, --encoder and --set for others. assets/torchscript_to_onnx.py makes ONNX of the module.")]
+The module takes --batch images of --size, normalised as in training, and returns logits; its \
+weights are constants. A model conditioned on metadata takes a second tensor [batch, 4]: age in \
+years, sex (0 female, 1 male), height in cm, weight in kg; NaN for unknown values. The weights of a \
+run (best.safetensors) include the model's configuration; for other weights, give --arch, --encoder \
+and --set. assets/torchscript_to_onnx.py converts the module to ONNX.")]
 pub struct ModelsExportArgs {
-    /// A run's weights, or a state dict by the reference's names
+    /// Weights of a run, or a state dict with carpus's names
     #[arg(long)]
     weights: PathBuf,
     #[command(flatten)]
     model: Choice,
-    /// What to write: torchscript
+    /// Format: torchscript
     #[arg(long, default_value = "torchscript")]
     to: ExportFormat,
     /// File to write
     #[arg(long)]
     out: PathBuf,
-    /// Side of the square image; that of its training for a run's weights, else 512
+    /// Width and height of the images in px [default: as trained, for weights of a run; else 512]
     #[arg(long)]
     size: Option<i64>,
-    /// Images at a time
+    /// Batch size
     #[arg(long, default_value_t = 1)]
     batch: i64,
-    /// Where the module's constants are: auto, cpu, cuda:N
+    /// Device of the module's constants: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
 }
 
+/// Exports the model and writes the module.
 pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().input(&args.weights).file(&args.out, &kind::TORCHSCRIPT)?;
     let device = device::select(args.device)?;
@@ -63,7 +65,7 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     let metadata_shape = model.config().metadata.map(|_| [args.batch, 4]);
     let and_metadata = metadata_shape.map_or(String::new(), |shape| format!(" and metadata {shape:?}"));
     ui.line(format_args!(
-        "{}: images {shape:?}{and_metadata} to logits, in {}",
+        "{}: images {shape:?}{and_metadata} to logits -> {}",
         model.config().describe(),
         args.out.display()
     ));
@@ -73,7 +75,7 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     };
     if let Some(input) = &input {
         ui.line(format_args!(
-            "images as in training: grey from 0 to 1, less {:?}, divided by {:?}",
+            "normalise images as in training: (grey from 0 to 1, minus {:?}) divided by {:?}",
             input.mean, input.sd
         ));
     }

@@ -9,7 +9,7 @@ use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
 use crate::models::{Input, read_tensors, write_tensors};
 
-/// Logits of a tensor of images by a model's weights, and their gradients
+/// Run a model on a tensor of images: logits and gradients
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -19,32 +19,34 @@ Example:
       --weights W.safetensors --input x.safetensors --output y.safetensors \\
       --train-mode --grad g.safetensors
 
-The gradient is that of the logits' mean square. Weights of a run (best.safetensors) say their model themselves; name
-it by --arch, --encoder and --set for others. A model conditioned on metadata takes the tensor `metadata`,
-[batch, 4]: age in years, sex (0 female, 1 male), height in cm, weight in kg, NaN where one is not known.")]
+The gradient is that of the mean square of the logits. The weights of a run (best.safetensors) \
+include the model's configuration; for other weights, give --arch, --encoder and --set. A model \
+conditioned on metadata reads the tensor `metadata`, [batch, 4]: age in years, sex (0 female, \
+1 male), height in cm, weight in kg; NaN for unknown values.")]
 pub struct ModelsForwardArgs {
     #[command(flatten)]
     model: Choice,
-    /// A run's weights, or a state dict by the reference's names; it also says the number of classes
+    /// Weights of a run, or a state dict with carpus's names; sets the number of classes
     #[arg(long)]
     weights: PathBuf,
     /// File with the tensor `x`, [batch, channels, height, width]
     #[arg(long)]
     input: PathBuf,
-    /// File to write with the logits `y`
+    /// File to write: the logits, as tensor `y`
     #[arg(long)]
     output: PathBuf,
-    /// Statistics of the batch instead of the stored ones; dropout and stochastic depth stay off
+    /// Training mode: batch norm uses batch statistics; dropout and stochastic depth stay off
     #[arg(long)]
     train_mode: bool,
-    /// File to write with the gradient of the logits' mean square with respect to `x` and every weight by name
+    /// File to write: gradients of the mean square of the logits with respect to `x` and all weights
     #[arg(long)]
     grad: Option<PathBuf>,
-    /// Where to compute: auto, cpu, cuda:N
+    /// Device: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
 }
 
+/// Runs the model and writes the logits.
 pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
     let outputs = ui.outputs().inputs([&args.weights, &args.input]);
     std::iter::once(&args.output).chain(&args.grad).try_for_each(|path| outputs.file(path, &kind::SAFETENSORS))?;
@@ -53,11 +55,15 @@ pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut input = read_tensors(&args.input)?;
     let x = input.remove("x").with_context(|| format!("{} has no tensor `x`", args.input.display()))?;
     if !x.is_floating_point() {
-        bail!("{}: `x` is of {:?}; expected floats, normalised as in training", args.input.display(), x.kind());
+        bail!(
+            "{}: `x` has values of type {:?}; expected floats, normalised as in training",
+            args.input.display(),
+            x.kind()
+        );
     }
     let metadata = input.remove("metadata");
     if metadata.is_some() && model.config().metadata.is_none() {
-        bail!("{} has a tensor `metadata`, but {} takes none", args.input.display(), model.config().describe());
+        bail!("{} has a tensor `metadata`, but {} takes no metadata", args.input.display(), model.config().describe());
     }
     let x = x.f_to_device(device)?.f_to_kind(Kind::Float)?.f_set_requires_grad(args.grad.is_some())?;
     let input = Input { images: &x, metadata: metadata.as_ref() };
@@ -68,7 +74,7 @@ pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
             logits.f_square()?.f_mean(Kind::Float)?.f_backward()?;
             let mut gradients = vec![("x".to_owned(), x.f_grad()?)];
             for (name, tensor) in model.named_parameters() {
-                // Weights that no output depends on have none.
+                // Weights that do not affect the output have no gradient.
                 let gradient = tensor.f_grad()?;
                 if gradient.defined() {
                     gradients.push((name, gradient));
@@ -80,7 +86,7 @@ pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
     };
     let size = logits.size();
     write_tensors(&args.output, &[("y".to_owned(), logits)])?;
-    ui.line(format_args!("y {size:?} in {}", args.output.display()));
+    ui.line(format_args!("y {size:?} -> {}", args.output.display()));
     ui.json(&serde_json::json!({ "output": args.output, "shape": size, "gradients": args.grad }))?;
     Ok(Status::Done)
 }

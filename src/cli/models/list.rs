@@ -3,7 +3,7 @@ use serde::Serialize;
 use crate::cli::{Status, Ui};
 use crate::models::{Architecture, Cost, EncoderKind, ModelConfig, ModelOutline};
 
-/// Side of the image that costs are stated for.
+/// Width and height of the image for which costs are computed.
 const SIDE: i64 = 512;
 
 /// A line of the list.
@@ -12,17 +12,17 @@ struct Listed {
     name: &'static str,
     /// `architecture` or `encoder`.
     part: &'static str,
-    /// The other half of the model that was measured; absent for a network without an encoder from the list.
+    /// The other part of the measured model; absent for a network without an encoder of the list.
     with: Option<&'static str>,
     reference: &'static str,
-    /// Stages of the encoder in use; absent for a network without an encoder from the list.
+    /// Number of encoder stages used; absent for a network without an encoder of the list.
     depth: Option<i64>,
-    /// Of the whole model.
+    /// Number of parameters of the whole model.
     parameters: usize,
-    /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in thousand
-    /// millions.
+    /// Multiplications and additions of convolutions, linear layers and attention for a 512 x 512 image, in units of
+    /// 1e9.
     gflops_at_512: f64,
-    /// Of the encoder's features in the order of its stages.
+    /// Strides of the encoder's features, in the order of its stages.
     strides: Vec<i64>,
     /// Channels of the encoder's features at strides 1, 2, 4, …
     channels: Vec<i64>,
@@ -63,8 +63,9 @@ impl Listed {
     }
 }
 
+/// Computes and prints the list.
 pub fn run(ui: &Ui) -> anyhow::Result<Status> {
-    // Nothing is computed that would be worth waking a second thread for.
+    // Only shapes are computed: more threads do not help.
     tch::set_num_threads(1);
     let architectures = Architecture::all().map(Listed::architecture);
     let rows: Vec<Listed> =
@@ -73,8 +74,10 @@ pub fn run(ui: &Ui) -> anyhow::Result<Status> {
     let strides = |row: &Listed| row.strides.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     let widest = |text: &dyn Fn(&Listed) -> usize| rows.iter().map(text).max().unwrap_or_default();
     let (name_width, strides_width) = (widest(&|row| row.name.len()), widest(&|row| strides(row).len()));
-    for (part, other) in [("architecture", "the encoder named last".to_owned()), ("encoder", default.to_string())] {
-        ui.line(format_args!("{part}s: parameters and GFLOPs at {SIDE} x {SIDE} of the whole model with {other}"));
+    for (part, other) in
+        [("architecture", "the encoder in the last column".to_owned()), ("encoder", default.to_string())]
+    {
+        ui.line(format_args!("{part}s: parameters and GFLOPs at {SIDE} x {SIDE}, of the whole model with {other}"));
         for row in rows.iter().filter(|r| r.part == part) {
             ui.line(format_args!(
                 "  {:<name_width$} {:>6.1} M {:>7.1} GFLOPs  strides {:<strides_width$}  {}{}",

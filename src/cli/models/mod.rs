@@ -18,7 +18,7 @@ mod forward;
 mod list;
 mod show;
 
-/// List models, show their parts, run one on a tensor, exchange weights with other libraries
+/// List, show, run, convert, export and time models
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -37,18 +37,19 @@ pub struct ModelsArgs {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Every architecture and encoder with its size and cost
+    /// List all architectures and encoders with their size and cost
     #[command(after_help = "Example:\n  carpus models list")]
     List,
-    /// The modules of a model with the shapes of their weights
+    /// Show the modules of a model with the shapes of their weights
     #[command(after_help = "\
 Example:
   carpus models show fpn/efficientnet-b0
   carpus models show nnunet --set nnunet.stages=6")]
     Show {
-        /// ARCHITECTURE/ENCODER, or one of both (the other is that of the defaults)
+        /// ARCHITECTURE/ENCODER, or only one of them (the other has its default)
         name: String,
-        /// Any key of a training configuration's [model]: output-stride=16, nnunet.stages=6, encoder-scale={width=0.5}
+        /// Set any key of [model] in a training configuration: output-stride=16, nnunet.stages=6,
+        /// encoder-scale={width=0.5}
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
     },
@@ -58,7 +59,7 @@ Example:
     Bench(bench::ModelsBenchArgs),
 }
 
-/// Does one of them.
+/// Runs a subcommand.
 pub fn run(args: ModelsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::List => list::run(ui),
@@ -70,42 +71,43 @@ pub fn run(args: ModelsArgs, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
-// The flags that say which model. (A documentation comment would become the help text of every command that has them.)
+// Options that choose a model. (A doc comment would become the help text of each command that has them.)
 #[derive(clap::Args, Debug)]
 struct Choice {
-    /// Decoder and head; not needed for a run's weights (best.safetensors), which say their model themselves
+    /// Architecture: decoder and head; not needed for the weights of a run (best.safetensors)
     #[arg(long)]
     arch: Option<Architecture>,
-    /// Backbone; the architecture's own default where it is not given
+    /// Encoder (backbone) [default: that of the architecture]
     #[arg(long, requires = "arch")]
     encoder: Option<EncoderKind>,
-    /// Channels of the input
+    /// Number of input channels
     #[arg(long, default_value_t = 3, requires = "arch")]
     in_channels: i64,
-    /// Stages of the encoder in use; the architecture's own default where it is not given
+    /// Number of encoder stages to use [default: that of the architecture]
     #[arg(long, requires = "arch")]
     depth: Option<i64>,
-    /// What stands for batch norm: batch, frozen-batch, group:N or layer
+    /// Normalisation layer: batch, frozen-batch, group:N or layer
     #[arg(long, default_value = "batch", requires = "arch")]
     norm: Norm,
-    /// Attention of a U-Net's blocks
+    /// Attention in the decoder blocks of a U-Net
     #[arg(long, requires = "arch")]
     attention: Option<Attention>,
-    /// Channels of swin-unetr at full size: 24, 36 or 48
+    /// Channels of swin-unetr at full resolution: 24, 36 or 48
     #[arg(long, requires = "arch")]
     feature_size: Option<i64>,
-    /// A second head for training
+    /// Add the auxiliary head that is used in training
     #[arg(long, requires = "arch")]
     auxiliary: bool,
-    /// Any other key of a training configuration's [model]: output-stride=16, nnunet.stages=6, encoder-scale={width=0.5}
+    /// Set any other key of [model] in a training configuration: output-stride=16, nnunet.stages=6,
+    /// encoder-scale={width=0.5}
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "arch")]
     sets: Vec<String>,
 }
 
 impl Choice {
-    /// The configuration, with everything that draws random numbers in training off.
+    /// The configuration, without dropout and stochastic depth.
     fn config(&self, classes: i64) -> anyhow::Result<ModelConfig> {
-        let architecture = self.arch.context("name the model by --arch (`carpus models list` has them)")?;
+        let architecture = self.arch.context("give the model with --arch (see `carpus models list`)")?;
         let config = ModelConfig {
             architecture,
             encoder: self.encoder,
@@ -116,29 +118,31 @@ impl Choice {
             attention: self.attention,
             feature_size: self.feature_size,
             auxiliary: self.auxiliary,
-            ..without_chance(ModelConfig::default())
+            ..without_dropout(ModelConfig::default())
         };
         with_settings(config, &self.sets)
     }
 
-    /// The configuration for the weights in `path`, which say the number of classes: as chosen, or as a run's weights say
-    /// it themselves, again without chance; with what those say besides.
+    /// The configuration for the weights in `path`, without dropout and stochastic depth. It comes from the options,
+    /// with the number of classes of the weights, or from the weights of a run, which are then returned with their
+    /// other information.
     fn config_of(
         &self,
         tensors: &BTreeMap<String, Tensor>,
         path: &Path,
     ) -> anyhow::Result<(ModelConfig, Option<WeightsInfo>)> {
         if self.arch.is_none() {
-            let info = weights_info(path).context("without --arch the weights are to be a run's")?;
-            return Ok((without_chance(info.model.clone()), Some(info)));
+            let info = weights_info(path).context("not the weights of a run; for other weights, give --arch")?;
+            return Ok((without_dropout(info.model.clone()), Some(info)));
         }
         let config = self.config(1)?;
-        let classes = classes_of(&config, tensors)?
-            .with_context(|| format!("{} holds no head of {}: no classes", path.display(), config.describe()))?;
+        let classes = classes_of(&config, tensors)?.with_context(|| {
+            format!("{} has no head of {}, so the number of classes is unknown", path.display(), config.describe())
+        })?;
         Ok((ModelConfig { classes, ..config }, None))
     }
 
-    /// The model of the weights in `path` on `device`, and what a run's weights say besides.
+    /// The model with the weights in `path` on `device`; for the weights of a run, also their other information.
     fn open(&self, path: &Path, device: Device) -> anyhow::Result<(Model, Option<WeightsInfo>)> {
         let tensors = read_tensors(path)?;
         let (config, info) = self.config_of(&tensors, path)?;
@@ -146,24 +150,24 @@ impl Choice {
     }
 }
 
-/// `config` with everything off that draws random numbers in training.
-fn without_chance(config: ModelConfig) -> ModelConfig {
+/// `config` without dropout and stochastic depth.
+fn without_dropout(config: ModelConfig) -> ModelConfig {
     ModelConfig { dropout: Some(0.0), drop_path: Some(0.0), head_dropout: None, ..config }
 }
 
-/// `config` with settings of the form KEY=VALUE laid over it.
+/// `config` with overrides of the form KEY=VALUE.
 fn with_settings(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelConfig> {
     if sets.is_empty() {
         return Ok(config);
     }
     let mut table = Table::try_from(&config)?;
     if config.depth.is_none() {
-        // Another architecture may have another default.
+        // The default depends on the architecture, which an override may change.
         table.remove("depth");
     }
     let known = layered::KnownKeys::of::<ModelConfig>();
     for text in sets {
-        // The table has its keys in their first spelling; a file may have others.
+        // The keys of the table are spelt with `-`; a file may also spell them with `_`.
         let text =
             text.split_once('=').map_or(text.clone(), |(key, value)| format!("{}={value}", key.replace('_', "-")));
         layered::set(&mut table, &text, &[], &known)?;
@@ -171,7 +175,7 @@ fn with_settings(config: ModelConfig, sets: &[String]) -> anyhow::Result<ModelCo
     Ok(layered::typed(Path::new("--set"), table)?)
 }
 
-/// `fpn/efficientnet-b0`, `fpn` or `efficientnet-b0`.
+/// The configuration for `fpn/efficientnet-b0`, `fpn` or `efficientnet-b0`.
 fn named(name: &str) -> anyhow::Result<ModelConfig> {
     let default = ModelConfig::default();
     if let Some((architecture, encoder)) = name.split_once('/') {
@@ -183,5 +187,5 @@ fn named(name: &str) -> anyhow::Result<ModelConfig> {
     if let Some(encoder) = EncoderKind::from_name(name) {
         return Ok(ModelConfig { encoder: Some(encoder), ..default });
     }
-    bail!("there is no model {name:?}: name ARCHITECTURE/ENCODER as `carpus models list` lists them")
+    bail!("unknown model {name:?}; expected ARCHITECTURE/ENCODER or one of them, as in `carpus models list`")
 }

@@ -9,11 +9,11 @@ use crate::wording::counted;
 struct Listed<'a> {
     name: &'a str,
     shape: &'a [i64],
-    /// Whether gradients change it; running statistics and tables are buffers.
+    /// Whether it is trained; running statistics and tables are buffers.
     parameter: bool,
 }
 
-/// A module: what it holds itself and its parts, in the order of the state dict.
+/// A module: its own tensors and its parts, in the order of the state dict.
 #[derive(Default)]
 struct Module {
     tensors: Vec<(String, Vec<i64>)>,
@@ -47,6 +47,7 @@ impl Module {
     }
 }
 
+/// Prints the modules of a model.
 pub fn run(config: ModelConfig, ui: &Ui) -> anyhow::Result<Status> {
     let outline = ModelOutline::of(&config)?;
     let mut root = Module::default();
