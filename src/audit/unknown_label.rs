@@ -5,10 +5,11 @@ use polars::prelude::{PolarsResult, col, lit};
 use super::context::AuditContext;
 use super::{Answer, Check, EvidenceKind, Finding, Severity};
 use crate::bones;
+use crate::dataset::annotation::{OTHER_SPELLING, UNKNOWN_LABEL};
 
 /// How the reader's reasons begin, and what they score: a name that is no bone's hides a shape from
 /// everything; one that is only spelt otherwise was understood.
-const REASONS: [(&str, f64); 2] = [("not one of the 29 classes", 3.0), ("spelt otherwise than the class", 1.0)];
+const REASONS: [(&str, f64); 2] = [(UNKNOWN_LABEL, 3.0), (OTHER_SPELLING, 1.0)];
 /// Edits within which a name is taken for a slip of the pen.
 const NEAR: usize = 3;
 
