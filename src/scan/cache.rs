@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// Name of the file next to the tables.
 pub const FILE: &str = "scan.json";
 /// Raised when what is measured changes, so that older tables are not reused.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`], and the problems met while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -252,7 +252,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
     };
     let id = decision.id();
     match state {
-        State::InForce => {}
+        State::Active => {}
         State::Undone => bail!("{id} is undone already; to bring it back, undo the line that undid it"),
         State::Repeated => bail!("line {} repeats decision {id}; undo it by its id", decision.line),
     }
@@ -266,7 +266,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         time: now(),
     };
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
-    let rows = print(std::iter::once((&added, State::InForce)), ui);
+    let rows = print(std::iter::once((&added, State::Active)), ui);
     ui.line(format_args!("undone: line {}, {}", decision.line, in_words(decision)));
     let says_the_same = |d: &&Decision| {
         d.line != decision.line

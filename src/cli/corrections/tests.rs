@@ -238,7 +238,7 @@ fn check_names_what_is_odd() {
     assert_eq!(
         found(&problems),
         [
-            ("line 3", ProblemSeverity::Warning, "age is 44 here and 41 by line 2"),
+            ("line 3", ProblemSeverity::Warning, "age is set to 44 here and to 41 in line 2"),
             ("line 7", ProblemSeverity::Error, "there is no check \"taste\"; `carpus list checks` names them"),
             ("line 1", ProblemSeverity::Warning, &*both),
             ("line 4", ProblemSeverity::Warning, &*format!("the point 128,3 {size}")),
