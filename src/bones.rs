@@ -1,4 +1,4 @@
-//! The 29 bone classes: order, groups, neighbours, colours. The only place that knows them.
+//! The 29 bone classes: order, groups, neighbours and colours. No other module defines them.
 //!
 //! The index of a bone is its channel in masks, logits and submissions. A right hand in PA view has the
 //! thumb (`finger-1` to `finger-3`) on the left of the image.
@@ -8,7 +8,7 @@ use std::fmt;
 /// Number of classes.
 pub const COUNT: usize = 29;
 
-/// Class names as the annotations spell them, in channel order.
+/// Class names as in the annotations, in channel order.
 pub const NAMES: [&str; COUNT] = [
     "finger-1",
     "finger-2",
@@ -48,7 +48,7 @@ pub struct Bone(u8);
 /// The part of the hand that a bone belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BoneGroup {
-    /// Thumb, index, middle, ring, little: 0 to 4. Phalanges and metacarpal, distal first.
+    /// A finger: 0 is the thumb, 4 the little finger. Its phalanges and its metacarpal, distal first.
     Finger(u8),
     /// The eight wrist bones.
     Carpal,
@@ -68,15 +68,15 @@ impl fmt::Display for BoneGroup {
 }
 
 impl Bone {
-    /// Thumb's distal phalanx: with `FINGER_16` it tells left from right.
+    /// Distal phalanx of the thumb. Its position relative to `FINGER_16` distinguishes left from right.
     pub const FINGER_1: Bone = Bone(0);
-    /// Little finger's distal phalanx: one end of the vector that measures rotation.
+    /// Distal phalanx of the little finger: one end of the vector from which the rotation is measured.
     pub const FINGER_16: Bone = Bone(15);
-    /// The centre that the anatomy table is relative to.
+    /// Capitate: positions in the anatomy table are relative to its centroid.
     pub const CAPITATE: Bone = Bone(21);
     /// Radius.
     pub const RADIUS: Bone = Bone(27);
-    /// Ulna: the other end of the vector that measures rotation.
+    /// Ulna: the other end of the vector from which the rotation is measured.
     pub const ULNA: Bone = Bone(28);
 
     /// Every bone in channel order.
@@ -89,23 +89,23 @@ impl Bone {
         (index < COUNT).then_some(Bone(index as u8))
     }
 
-    /// The bone spelt exactly `name`.
+    /// The bone with exactly this name.
     pub fn from_name(name: &str) -> Option<Bone> {
         NAMES.iter().position(|n| *n == name).map(|i| Bone(i as u8))
     }
 
-    /// The bone called `name`, however it is spelt: case, spaces, `-` and `_` do not count.
+    /// The bone with this name; case, spaces, `-` and `_` are ignored.
     pub fn read(name: &str) -> Option<Bone> {
         let read = || Bone::all().find(|bone| plain(bone.name()) == plain(name));
         Bone::from_name(name).or_else(read)
     }
 
-    /// The bone that a name of none was probably meant for: the one with the fewest letters otherwise, if it is one alone and
-    /// at most a third of the letters differ.
+    /// The bone that a misspelt name probably means: the one at the smallest edit distance, if it is the only one at
+    /// that distance and at most a third of the letters differ.
     pub fn nearest(name: &str) -> Option<Bone> {
         let meant = plain(name);
         let letters = meant.chars().count();
-        // Longer than any name by far; comparing takes the product of the lengths.
+        // Much longer than any name. The comparison takes time proportional to the product of the lengths.
         if letters > 32 {
             return None;
         }
@@ -121,7 +121,7 @@ impl Bone {
         self.0 as usize
     }
 
-    /// Name as annotations and submissions spell it.
+    /// Name as in annotations and submissions.
     pub fn name(self) -> &'static str {
         NAMES[self.index()]
     }
@@ -131,7 +131,7 @@ impl Bone {
         1 << self.0
     }
 
-    /// The part of the hand it belongs to.
+    /// The part of the hand that it belongs to.
     pub fn group(self) -> BoneGroup {
         match self.0 {
             0..=2 => BoneGroup::Finger(0),
@@ -148,7 +148,7 @@ impl Bone {
 
     /// Outline colour, RGB: hue by group, lightness alternating within it, so that neighbours differ.
     pub fn colour(self) -> [u8; 3] {
-        // Okabe and Ito's palette carries the groups; alternate bones of a group take the lighter tint.
+        // One colour of Okabe and Ito's palette per group; every second bone of a group has the lighter tint.
         const BASE: [[u8; 3]; 7] = [
             [230, 159, 0],
             [86, 180, 233],
@@ -182,15 +182,15 @@ impl fmt::Debug for Bone {
 
 /// Lower case without spaces, `-` and `_`.
 fn plain(label: &str) -> String {
-    let dropped = |c: &char| c.is_whitespace() || c.is_control() || ['-', '_', '\u{200b}', '\u{feff}'].contains(c);
-    label.chars().filter(|c| !dropped(c)).flat_map(char::to_lowercase).collect()
+    let is_ignored = |c: &char| c.is_whitespace() || c.is_control() || ['-', '_', '\u{200b}', '\u{feff}'].contains(c);
+    label.chars().filter(|c| !is_ignored(c)).flat_map(char::to_lowercase).collect()
 }
 
 const fn b(i: u8) -> Bone {
     Bone(i)
 }
 
-/// Joints of the hand: along each finger, metacarpals to their carpals, carpals among themselves, wrist.
+/// Neighbours by class: along each finger, metacarpals and their carpals, carpals among themselves, wrist.
 const NEIGHBOURS: [&[Bone]; COUNT] = [
     &[b(1)],
     &[b(0), b(2)],
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_however_spelt() {
+    fn names_are_read_in_any_spelling() {
         for name in [" trapezoid", "TRAPE-ZOID", "Trapezoid"] {
             assert_eq!(Bone::read(name).unwrap().name(), "Trapezoid", "{name}");
         }
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!((Bone::read("Elbow"), Bone::read("")), (None, None));
         let nearest = |name: &str| Bone::nearest(name).map(Bone::name);
         assert_eq!((nearest("Trapezod"), nearest("trapezuim")), (Some("Trapezoid"), Some("Trapezium")));
-        // As near to finger-2 as to finger-10.
+        // finger-2 and finger-10 are equally near.
         assert_eq!((nearest("finger-20"), nearest("Elbow"), nearest("")), (None, None, None));
     }
 

@@ -11,7 +11,8 @@ use polars::prelude::PolarsResult;
 use super::context::{AuditContext, bone};
 use super::{Check, Detection, EvidenceKind, Finding, Severity, unknown_label};
 use crate::bones::{Bone, COUNT};
-use crate::dataset::{MaskSource, ProblemSeverity};
+use crate::dataset::MaskSource;
+use crate::dataset::annotation::UNKNOWN_LABEL;
 
 /// With this many missing bones or more, one finding lists them all.
 const MANY: usize = 6;
@@ -78,7 +79,7 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
 /// Per image: its shapes with unknown labels, as `the shape labelled "1-regnif"`.
 fn unknown_labels(context: &AuditContext) -> PolarsResult<HashMap<usize, BTreeSet<String>>> {
     let mut labels: HashMap<usize, BTreeSet<String>> = HashMap::new();
-    for (problem, image) in unknown_label::label_problems(context, ProblemSeverity::Warning)? {
+    for (problem, image) in unknown_label::label_problems(context, UNKNOWN_LABEL)? {
         if let Some(image) = image {
             labels.entry(image).or_default().insert(format!("the shape labelled {:?}", problem.raw));
         }

@@ -10,12 +10,12 @@ use polars::prelude::{PolarsResult, col, lit};
 use super::context::AuditContext;
 use super::{Check, Detection, EvidenceKind, Finding, Severity};
 use crate::bones;
-use crate::dataset::ProblemSeverity;
-use crate::tables::{ProblemRow, is};
+use crate::dataset::annotation::{OTHER_SPELLING, UNKNOWN_LABEL};
+use crate::tables::ProblemRow;
 
-/// Severity of the problem and score of the finding: for a shape without a class, and for another spelling that was
-/// read as the class.
-const SCORES: [(ProblemSeverity, f64); 2] = [(ProblemSeverity::Warning, 3.0), (ProblemSeverity::Info, 1.0)];
+/// How the reader's reasons begin, and the score of the finding: for a shape without a class, and for another spelling that
+/// was read as the class.
+const SCORES: [(&str, f64); 2] = [(UNKNOWN_LABEL, 3.0), (OTHER_SPELLING, 1.0)];
 /// Largest Levenshtein distance at which a bone is suggested for a label.
 const MAX_EDITS: usize = 3;
 
@@ -30,8 +30,8 @@ pub(super) const CHECK: Check = Check {
 
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (severity, score) in SCORES {
-        for (p, image) in label_problems(context, severity)? {
+    for (reason, score) in SCORES {
+        for (p, image) in label_problems(context, reason)? {
             let suggestion = match nearest(p.raw.trim().trim_matches('"')) {
                 Some(name) => format!("rename the label to {name} if the shape shows this bone"),
                 None => "rename the label to one of the 29 bones, or delete the shape".to_owned(),
@@ -48,16 +48,12 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Problems with a label during reading: of severity warning for labels of no bone, info for other spellings. With the
-/// index of the image, where the images table has it.
+/// Problems of reading whose reason begins with `reason`. With the index of the image, where the images table has it.
 pub(super) fn label_problems(
     context: &AuditContext,
-    severity: ProblemSeverity,
+    reason: &'static str,
 ) -> PolarsResult<Vec<(ProblemRow, Option<usize>)>> {
-    let is_label = col("place").str().ends_with(lit(".label"));
-    // The reader also warns about an object with two keys `label`.
-    let is_repeated_key = col("reason").str().contains_literal(lit("`label`"));
-    context.problems(is("severity", severity).and(is_label).and(is_repeated_key.not()))
+    context.problems(col("reason").str().starts_with(lit(reason)))
 }
 
 /// The bone with the most similar name, if it is similar enough.

@@ -11,7 +11,7 @@ use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
 use super::{ImageEntry, Levels, Polarity, Problem, ProblemSeverity, image_id, top_level};
 use crate::mask::submission::Space;
 
-/// A data set: its images, their annotations and the patients' spreadsheet, from whatever source they come.
+/// A data set: its images, their annotations and the patients' spreadsheet, from any source.
 ///
 /// ```no_run
 /// use carpus::dataset::Dataset;
@@ -32,7 +32,7 @@ pub struct Dataset {
     by_id: HashMap<String, usize>,
     corrections: Corrections,
     unfit: Vec<Problem>,
-    /// Found when it is first needed.
+    /// Determined at its first use.
     top_level: OnceLock<Option<u16>>,
 }
 
@@ -43,15 +43,15 @@ pub struct ReadAnnotation {
     pub annotation: Annotation,
     /// SHA-256 of its content before corrections, hex.
     pub sha256: String,
-    /// What was repaired or left out, and corrections that do not fit.
+    /// Shapes that were repaired or left out, and corrections that do not fit.
     pub problems: Vec<Problem>,
 }
 
 impl Dataset {
-    /// Opens the data at `root`, of whichever kind it is.
+    /// Opens the data at `root`, with the source that fits.
     ///
     /// # Errors
-    /// The folder cannot be listed, or there is no image in it. Everything else is among the problems.
+    /// The folder cannot be listed, or contains no image. Everything else is reported in [`Dataset::problems`].
     pub fn open(root: &Path) -> Result<Dataset, DatasetError> {
         let opened = SOURCES.iter().find_map(|kind| (kind.open)(root));
         let (source, listing) = opened.unwrap_or_else(|| Err(DatasetError::NoImages { path: root.into() }))?;
@@ -69,7 +69,7 @@ impl Dataset {
         })
     }
 
-    /// The same data with the decisions of a corrections file applied wherever it is read.
+    /// The same data with the decisions of a corrections file applied to everything that is read.
     pub fn with_corrections(mut self, corrections: Corrections) -> Dataset {
         self.unfit.clear();
         for entry in &mut self.images {
@@ -86,7 +86,7 @@ impl Dataset {
                 }
                 _ => continue,
             };
-            // A copy need not have what was excluded when it was made.
+            // A copy need not contain the images that were excluded when it was made.
             if !self.is_copy() {
                 self.unfit.push(corrections.problem(decision, absent));
             }
@@ -96,13 +96,13 @@ impl Dataset {
         self
     }
 
-    /// Decisions about images and patients that the data does not have.
+    /// Decisions about images and patients that are not in the data.
     pub fn unfit_corrections(&self) -> &[Problem] {
         &self.unfit
     }
 
-    /// Every decision that does not fit the data, or is odd, in the order of the file: the first are errors, the others
-    /// warnings. Reads the annotations that decisions are about.
+    /// Every decision that does not fit the data (an error) or is doubtful (a warning), in the order of the file. Reads
+    /// the annotations that decisions are about.
     ///
     /// # Errors
     /// The patients' spreadsheet cannot be read.
@@ -117,7 +117,7 @@ impl Dataset {
             }
             let reason = match self.annotation(entry) {
                 Ok(Some(read)) => {
-                    problems.extend(self.seconds(&read, &decisions));
+                    problems.extend(self.repeated_labels(&read, &decisions));
                     problems.extend(read.problems);
                     continue;
                 }
@@ -142,7 +142,7 @@ impl Dataset {
         let with_points =
             self.corrections.of_image(&entry.image_id).map(|d| (d, points(d))).filter(|(_, p)| !p.is_empty());
         let with_points: Vec<_> = with_points.collect();
-        // The points are those of the original, which a copy may have cut.
+        // The points are in pixels of the original, which may be cut in a copy.
         if with_points.is_empty() || self.is_copy() {
             return Vec::new();
         }
@@ -156,8 +156,8 @@ impl Dataset {
         with_points.into_iter().filter_map(outside).collect()
     }
 
-    /// Relabellings of one shape after which another shape has that label too.
-    fn seconds(&self, read: &ReadAnnotation, decisions: &[&Decision]) -> Vec<Problem> {
+    /// Relabellings of one shape to a label that another shape has as well.
+    fn repeated_labels(&self, read: &ReadAnnotation, decisions: &[&Decision]) -> Vec<Problem> {
         let mut seen = HashSet::new();
         let mut problems = Vec::new();
         for decision in decisions.iter().rev().filter(|d| d.annotation_sha256.as_ref() == Some(&read.sha256)) {
@@ -173,12 +173,12 @@ impl Dataset {
         problems
     }
 
-    /// Whether the data is a copy with corrections applied, as crops are.
+    /// Whether the data is a copy with corrections applied, such as crops.
     pub fn is_copy(&self) -> bool {
         self.source.applied().is_some()
     }
 
-    /// Whose pixels masks of its images are in.
+    /// The pixel coordinates of masks of its images: those of the original or those of the crop.
     pub fn space(&self) -> Space {
         if self.is_copy() { Space::Crop } else { Space::Original }
     }
@@ -203,13 +203,13 @@ impl Dataset {
         &self.images
     }
 
-    /// The image of that name, with or without folder and ending.
+    /// The image of this name, with or without folder and ending.
     pub fn find(&self, name: &str) -> Option<&ImageEntry> {
         let at = self.by_id.get(name).or_else(|| self.by_id.get(&image_id(name)))?;
         Some(&self.images[*at])
     }
 
-    /// What was repaired, skipped or missing when the data was listed.
+    /// Repairs, skipped files and missing files found when the data was listed.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -219,15 +219,15 @@ impl Dataset {
         self.metadata.as_deref()
     }
 
-    /// The bytes of the patients' spreadsheet.
+    /// The bytes of the patients' spreadsheet; `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The spreadsheet cannot be read.
     pub fn metadata_bytes(&self) -> std::io::Result<Option<Vec<u8>>> {
         self.metadata.as_ref().map(|file| std::fs::read(self.root().join(file))).transpose()
     }
 
-    /// SHA-256 of an image's content in hex, without decoding it; the same as that of the image as read.
+    /// SHA-256 of an image's content in hex, without decoding it; the same as [`Radiograph::sha256`].
     ///
     /// # Errors
     /// The image cannot be read.
@@ -235,32 +235,32 @@ impl Dataset {
         self.source.image_sha256(entry)
     }
 
-    /// The level by which the 16-bit images are scaled: the smallest 2^n - 1 that no level of any image exceeds, at least
-    /// what a file says (PNG's sBIT); images that corrections exclude do not count. Of a copy, that of its originals; `None` without images of 16 bits. The first call
-    /// decodes those.
+    /// The level by which the 16-bit images are scaled: the smallest 2^n - 1 that no level of any image exceeds, at
+    /// least the one that a file states (PNG's sBIT). Images that corrections exclude do not count. Of a copy, the
+    /// level of its originals; `None` without 16-bit images. The first call decodes those.
     pub fn top_level(&self) -> Option<u16> {
         *self.top_level.get_or_init(|| {
             let bits = top_level::bits(&*self.source, &self.images, |_| None);
-            top_level::common(&self.counting(bits)).or(self.source.top_level())
+            top_level::common(&self.of_included(bits)).or(self.source.top_level())
         })
     }
 
-    /// As [`Dataset::top_level`], where the bits that an image's levels need may be `known` from an earlier scan: the bits
-    /// of each image (`None` for those of 8), and what is to be said of them.
+    /// As [`Dataset::top_level`], but the bits that an image's levels need may be `known` from an earlier scan. Returns
+    /// the bits of each image (`None` for 8-bit images), and problems with them.
     pub fn level_bits(&self, known: impl Fn(&ImageEntry) -> Option<u32> + Sync) -> (Vec<Option<u32>>, Vec<Problem>) {
         let bits = top_level::bits(&*self.source, &self.images, known);
-        let counting = self.counting(bits.clone());
-        // What was set before stays: it is the rule of a model.
-        let _ = self.top_level.set(top_level::common(&counting).or(self.source.top_level()));
-        (bits, top_level::problems(&self.images, &counting))
+        let of_included = self.of_included(bits.clone());
+        // A level that is set already stays: it is that of a model.
+        let _ = self.top_level.set(top_level::common(&of_included).or(self.source.top_level()));
+        (bits, top_level::problems(&self.images, &of_included))
     }
 
-    /// The bits of the images that are not excluded: the others do not decide how these are scaled.
-    fn counting(&self, bits: Vec<Option<u32>>) -> Vec<Option<u32>> {
+    /// The bits of the images that are not excluded; excluded images have no influence on the scale.
+    fn of_included(&self, bits: Vec<Option<u32>>) -> Vec<Option<u32>> {
         bits.into_iter().zip(&self.images).map(|(bits, entry)| bits.filter(|_| !self.excludes(entry))).collect()
     }
 
-    /// The same data with its 16-bit images scaled by another top level: that by which a model's images were scaled.
+    /// The same data with its 16-bit images scaled by another top level, such as the one that a model was trained with.
     pub fn with_top_level(self, top: u16) -> Dataset {
         Dataset { top_level: OnceLock::from(Some(top)), ..self }
     }
@@ -273,9 +273,9 @@ impl Dataset {
         self.image_into(entry, &mut Reader::default())
     }
 
-    /// The grey levels of an image, in memory that is used again. An image that is stored inverted (dark bones on a bright
-    /// background) is given the polarity that says so, so that its eight-bit levels are upright; one of 16 bits is scaled
-    /// by [`Dataset::top_level`].
+    /// As [`Dataset::image`], in the memory of `reader`, which is reused. An image that is stored inverted (dark bones
+    /// on a bright background) gets [`Polarity::WhiteIsZero`], so that its 8-bit levels show bright bones; a 16-bit
+    /// image is scaled by [`Dataset::top_level`].
     ///
     /// # Errors
     /// The image cannot be read.
@@ -298,28 +298,28 @@ impl Dataset {
         self.source.dimensions(entry)
     }
 
-    /// The annotation of an image with its corrections applied; `None` where it has none.
+    /// The annotation of an image with its corrections applied; `None` if it has none.
     ///
     /// # Errors
-    /// It cannot be read at all.
+    /// The annotation cannot be read at all.
     pub fn annotation(&self, entry: &ImageEntry) -> Result<Option<ReadAnnotation>, AnnotationError> {
         let Some(place) = &entry.annotation else { return Ok(None) };
         let SourceAnnotation { mut annotation, sha256, mut problems } = self.source.annotation(entry, place)?;
         let labels: Vec<(usize, String)> = annotation.shapes.iter().map(|s| (s.index, s.label.clone())).collect();
         problems.extend(match self.source.applied() {
             None => self.corrections.apply(&entry.image_id, Some(&sha256), &mut annotation),
-            // The shapes are those of a copy, in which a decision cannot find the ones that it is about.
+            // In a copy, a decision cannot find the shapes that it is about.
             Some(applied) => {
                 let done = applied.get(&entry.image_id).map_or(&[][..], |ids| ids);
                 let later = self.corrections.about_shapes(&entry.image_id).into_iter();
-                let reason = "decided after this copy of the data was made; make it again with `carpus clean`";
+                let reason = "decided after this copy of the data was made; run `carpus clean` again";
                 let mut unfit: Vec<Problem> =
                     later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, reason)).collect();
-                let in_force: Vec<String> =
+                let active: Vec<String> =
                     self.corrections.about_shapes(&entry.image_id).into_iter().map(|d| d.id()).collect();
-                if !self.corrections.file().is_empty() && done.iter().any(|id| !in_force.contains(id)) {
-                    let reason = "this copy of the image has a correction that is no longer in force";
-                    let action = "shapes used as they are; make the copy again with `carpus clean`";
+                if !self.corrections.file().is_empty() && done.iter().any(|id| !active.contains(id)) {
+                    let reason = "this copy of the image contains a correction that is no longer active";
+                    let action = "shapes used as they are; run `carpus clean` again";
                     unfit.push(
                         Problem::new(ProblemSeverity::Error, self.corrections.file(), reason, action)
                             .of_image(&*entry.image_id),
@@ -328,7 +328,7 @@ impl Dataset {
                 unfit
             }
         });
-        // What was wrong with a label that is no longer there is settled.
+        // Problems with a label that is no longer there are settled.
         let now: HashSet<(usize, &str)> = annotation.shapes.iter().map(|s| (s.index, &*s.label)).collect();
         let settled = labels.iter().filter(|(index, label)| !now.contains(&(*index, label.as_str())));
         let settled: HashSet<String> = settled.map(|(index, _)| label_place(*index)).collect();
@@ -336,10 +336,10 @@ impl Dataset {
         Ok(Some(ReadAnnotation { annotation, sha256, problems }))
     }
 
-    /// The annotation of an image as a document for writing it again; an empty one where the source has another form.
+    /// The annotation of an image as a document, for writing a copy; empty if the source has another format.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The annotation cannot be read.
     pub fn document(&self, entry: &ImageEntry) -> Result<Document, AnnotationError> {
         match &entry.annotation {
             Some(place) => self.source.document(entry, place),
@@ -347,7 +347,8 @@ impl Dataset {
         }
     }
 
-    /// The rows of the spreadsheet with their corrections, in its order; none where there is no spreadsheet.
+    /// The rows of the spreadsheet with corrections applied, in its order, and then patients with images and
+    /// corrections but no row; and the problems.
     ///
     /// # Errors
     /// The spreadsheet cannot be read.
@@ -362,37 +363,28 @@ impl Dataset {
                 continue;
             };
             match patients.iter_mut().find(|p| p.patient_id == *id) {
-                Some(patient) => {
-                    set_field(patient, *field, value);
-                    // What was wrong with the cell is settled.
-                    let settled = |p: &&mut Problem| {
-                        p.patient_id.as_ref() == Some(id) && p.reason.to_lowercase().contains(field.word())
-                    };
-                    for problem in problems.iter_mut().filter(settled) {
-                        problem.severity = ProblemSeverity::Info;
-                        problem.action = format!("set by line {} of {}", decision.line, self.corrections.file());
-                    }
-                }
+                Some(patient) => set_field(patient, *field, value),
                 None if self.images.iter().any(|e| e.patient_id == *id) => {
                     let mut patient = Patient { patient_id: id.clone(), ..Patient::default() };
                     set_field(&mut patient, *field, value);
                     patients.push(patient);
                 }
-                None => problems.push(self.corrections.problem(decision, format!("there is no patient {id}"))),
+                None => problems.push(self.corrections.problem(decision, format!("the data has no patient {id}"))),
             }
         }
+        problems.iter_mut().for_each(|problem| self.corrections.settle(problem));
         Ok((patients, problems))
     }
 
-    /// A text that changes with the content of an image, its annotation and the corrections of it; `None` where that is
-    /// not known without reading them.
+    /// A text that changes with the content of an image, its annotation and its corrections; `None` if there is none
+    /// without reading them.
     pub fn stamp(&self, entry: &ImageEntry) -> Option<String> {
         let decisions = self.corrections.about_shapes(&entry.image_id).into_iter().map(|d| d.id());
         let stamp = self.source.stamp(entry)?;
         Some(decisions.fold(stamp, |stamp, id| stamp + " " + &id))
     }
 
-    /// Where the annotation of an image goes in a copy of the data that has a file for each.
+    /// File of an image's annotation in a copy of the data with one file per annotation; `None` if it has none.
     pub fn annotation_file(&self, entry: &ImageEntry) -> Option<String> {
         let place = entry.annotation.as_ref()?;
         if self.source.one_file_per_annotation() {
@@ -401,7 +393,7 @@ impl Dataset {
         Some(format!("{}.json", entry.image.rsplit_once('.').map_or(&*entry.image, |(stem, _)| stem)))
     }
 
-    /// The folders in which there are images, annotations or the spreadsheet.
+    /// The folders that contain images, annotations or the spreadsheet, sorted.
     pub fn folders(&self) -> Vec<PathBuf> {
         let places = self.images.iter().flat_map(|e| std::iter::once(&e.image).chain(&e.annotation));
         let folders = places.chain(&self.metadata).map(|place| place.rsplit_once('/').map_or("", |(folder, _)| folder));

@@ -1,4 +1,4 @@
-//! What is known of an image before it is read.
+//! Properties of an image that are known before it is read.
 
 use crate::closed_enum::closed_enum;
 
@@ -6,10 +6,10 @@ closed_enum! {
     /// Which part of the data an image belongs to.
     #[derive(Default)]
     pub enum Subset ("subset") {
-        /// Annotated, to learn from.
+        /// Annotated, for training.
         #[default]
         Train = "train",
-        /// To predict.
+        /// For prediction.
         Test = "test",
     }
 }
@@ -32,32 +32,33 @@ closed_enum! {
         Annotation = "annotation",
         /// A file of predictions.
         Prediction = "prediction",
-        /// There are none.
+        /// There are no masks.
         #[default]
         None = "none",
     }
 }
 
-/// One image found.
+/// One image of the data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageEntry {
-    /// Unique in the data set: what [`crate::dataset::image_id`] makes of the file's name.
+    /// Unique in the data set: the file's name as normalised by [`crate::dataset::image_id`].
     pub image_id: String,
-    /// Three digits or whatever the folder says without `ID`: `ID040` → `040`.
+    /// Three digits, or the folder's name without `ID`: `ID040` → `040`.
     pub patient_id: String,
     /// Train or test.
     pub subset: Subset,
-    /// Where the image is: a file relative to the data folder, with `/`.
+    /// File of the image relative to the data folder, with `/`.
     pub image: String,
-    /// Where its annotation is, relative to the data folder; `None` where there is none.
+    /// Place of its annotation, relative to the data folder; `None` if it has none.
     pub annotation: Option<String>,
-    /// The longest row of digits in the name if it has ten or more (milliseconds, in the data set this is made for).
+    /// The longest sequence of digits in the name if it has ten or more (milliseconds, in the data set this is made
+    /// for).
     pub timestamp: Option<i64>,
     /// From a correction, else from the name's ending `_R`/`_L`, else from the order of the time stamps within a
-    /// patient of exactly two images (earlier is right), else `None`. Also `None` where the order gives the side that
-    /// the name of the patient's other image claims.
+    /// patient of exactly two images (earlier is right), else `None`. Also `None` if that order gives the side that is
+    /// in the name of the patient's other image.
     pub side: Option<Side>,
-    /// What the name's ending alone says.
+    /// Side from the name's ending alone.
     pub side_in_name: Option<Side>,
 }
 

@@ -11,7 +11,7 @@ pub enum Levels {
     Sixteen(Vec<u16>),
 }
 
-/// Which end of the levels is black.
+/// Whether level 0 is black or white.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Polarity {
     /// 0 is black and bone is bright, as in nearly all files.
@@ -21,7 +21,7 @@ pub enum Polarity {
     WhiteIsZero,
 }
 
-/// A radiograph's grey levels with what they mean: nothing is lost in reading.
+/// A radiograph's grey levels as stored, without loss, with their scale and polarity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GreyImage {
     width: u32,
@@ -32,8 +32,8 @@ pub struct GreyImage {
 }
 
 impl GreyImage {
-    /// Levels of an image of `width` x `height` that use the whole range of their type, 0 black; `None` unless there is
-    /// one per pixel.
+    /// An image of `width` x `height` px whose levels use the whole range of their type, with 0 as black; `None` unless
+    /// there is one level per pixel.
     pub fn new(width: u32, height: u32, levels: Levels) -> Option<GreyImage> {
         let (count, top) = match &levels {
             Levels::Eight(levels) => (levels.len(), u8::MAX.into()),
@@ -43,27 +43,27 @@ impl GreyImage {
         (count as u64 == pixels).then_some(GreyImage { width, height, levels, top, polarity: Polarity::default() })
     }
 
-    /// With another level for the brightest the device can record (the darkest, where white is zero), at least 1.
+    /// The same image with another highest level of the device, at least 1. It is white, or black if white is zero.
     pub fn with_top(self, top: u16) -> GreyImage {
         GreyImage { top: top.max(1), ..self }
     }
 
-    /// With another polarity.
+    /// The same image with another polarity.
     pub fn with_polarity(self, polarity: Polarity) -> GreyImage {
         GreyImage { polarity, ..self }
     }
 
-    /// Columns.
+    /// Width in px.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// Height in px.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// Columns and rows.
+    /// Width and height in px.
     pub fn dimensions(&self) -> (u32, u32) {
         (self.width, self.height)
     }
@@ -73,22 +73,22 @@ impl GreyImage {
         &self.levels
     }
 
-    /// The levels as stored, by themselves.
+    /// The levels as stored, without the rest of the image.
     pub fn into_levels(self) -> Levels {
         self.levels
     }
 
-    /// The highest level of the scale; a pixel may still exceed it, and counts as it then.
+    /// The highest level of the scale. Pixels above it are treated as equal to it.
     pub fn top(&self) -> u16 {
         self.top
     }
 
-    /// The top level of an image of 16 bits.
+    /// The highest level of the scale of a 16-bit image; `None` for 8 bits.
     pub fn sixteen_bit_top(&self) -> Option<u16> {
         matches!(self.levels, Levels::Sixteen(_)).then_some(self.top)
     }
 
-    /// Which end of the levels is black.
+    /// Whether level 0 is black or white.
     pub fn polarity(&self) -> Polarity {
         self.polarity
     }
@@ -102,7 +102,7 @@ impl GreyImage {
         }
     }
 
-    /// The levels on a scale of 0 (black) to 255: of 16 bits in full use, the high byte.
+    /// The levels on a scale from 0 (black) to 255 (white); of 16 bits with the full range, the high byte.
     pub fn to_eight_bit(&self) -> Cow<'_, [u8]> {
         let plain = self.top == u16::from(u8::MAX) && self.polarity == Polarity::BlackIsZero;
         match &self.levels {
@@ -112,7 +112,7 @@ impl GreyImage {
         }
     }
 
-    /// As [`GreyImage::to_eight_bit`], in the same memory where nothing changes.
+    /// As [`GreyImage::to_eight_bit`], but reuses the memory if the levels do not change.
     pub fn into_eight_bit(self) -> GrayImage {
         let (width, height) = self.dimensions();
         let levels = match self.to_eight_bit() {
@@ -127,7 +127,7 @@ impl GreyImage {
 
     fn eight_bit(&self, level: u16) -> u8 {
         let (level, top) = (u32::from(level.min(self.top)), u32::from(self.top));
-        // 2^n - 1 is cut to its upper eight bits; a shorter scale is stretched.
+        // A scale up to 2^n - 1 is reduced to its upper eight bits; a shorter scale is stretched.
         let eight: u32 = if top >= 255 { level * 256 / (top + 1) } else { level * 255 / top };
         let eight = eight as u8;
         match self.polarity {

@@ -1,11 +1,11 @@
-//! Reading radiographs: PNG, JPEG, TIFF, 8 and 16 bit, grey or colour, as grey of the same depth.
+//! Reading radiographs: PNG, JPEG and TIFF with 8 or 16 bits, grey or colour, as grey of the same depth.
 //!
 //! - 1, 2 and 4 bits are stretched to 0…255.
 //! - Colour (and a palette) becomes grey by Rec. 601 in integers, `(19595 R + 38470 G + 7471 B + 32768) >> 16`, which
 //!   is within 1 of OpenCV's `cvtColor`.
-//! - Alpha is dropped, not blended. Colour profiles, gamma and EXIF orientation are not applied: pixels are as stored,
-//!   since the annotations were drawn on them so.
-//! - The format is that of the content, whatever the file's ending.
+//! - Alpha is dropped, not blended. Colour profiles, gamma and EXIF orientation are not applied: the annotations were
+//!   drawn on the pixels as stored.
+//! - The format is determined by the content, not by the file's ending.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
@@ -17,20 +17,20 @@ use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageForma
 use super::{GreyImage, Levels, jpeg};
 use crate::digest::sha256;
 
-/// Longest side accepted, in pixels.
+/// Maximum width and height, in px.
 pub const MAX_SIDE: u32 = 16_384;
-/// Most memory that decoding may take, in bytes.
+/// Maximum memory for decoding, in bytes.
 pub const MAX_DECODED: u64 = 512 << 20;
 /// Largest file read, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
 
-/// An image that cannot be read.
+/// Why an image cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct ImageError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it and what was expected.
+    /// The fault, and what was expected.
     pub reason: String,
 }
 
@@ -41,24 +41,26 @@ pub struct Radiograph {
     pub pixels: GreyImage,
     /// Bits per sample on disk.
     pub bits: u8,
-    /// Bits per sample that hold information, where the file says so (PNG's sBIT).
+    /// Bits per sample that contain information, if the file states it (PNG's sBIT).
     pub significant_bits: Option<u8>,
-    /// Whether its EXIF data asks for it to be turned or mirrored, which is not done: annotations are drawn on the pixels as stored.
+    /// Whether its EXIF data requests a rotation or reflection. It is not applied: annotations are drawn on the pixels
+    /// as stored.
     pub turned: bool,
     /// SHA-256 of the file's bytes, hex.
     pub sha256: String,
 }
 
-/// Reads and decodes one file, which is read once; size limits guard against hostile headers.
+/// Reads and decodes one file. Size limits protect against malicious headers.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file, is larger than [`MAX_FILE`], ends early, is damaged, is of another
-/// format, is wider or higher than [`MAX_SIDE`], or would take more than [`MAX_DECODED`] to decode.
+/// - The file cannot be read, is not a regular file, or is larger than [`MAX_FILE`].
+/// - It is truncated, damaged or in another format.
+/// - It is wider or higher than [`MAX_SIDE`], or would take more than [`MAX_DECODED`] to decode.
 pub fn read(path: &Path) -> Result<Radiograph, ImageError> {
     Reader::default().read(path)
 }
 
-/// Reads one file after another into the same memory, whose pages the system then need not clear for each anew.
+/// Reads one file after another into the same memory, so that the system need not clear new pages for each file.
 #[derive(Default)]
 pub struct Reader {
     bytes: Vec<u8>,
@@ -77,7 +79,7 @@ impl Reader {
         Ok(Radiograph { sha256: sha256(&self.bytes), ..decoded })
     }
 
-    /// Takes the memory of an image that is no longer needed.
+    /// Reuses the memory of an image that is no longer needed.
     pub fn take_back(&mut self, image: Radiograph) {
         if let Levels::Eight(levels) = image.pixels.into_levels() {
             self.pixels = levels;
@@ -88,7 +90,7 @@ impl Reader {
 /// SHA-256 of a file's bytes in lower-case hex.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file or is larger than [`MAX_FILE`].
+/// The file cannot be read, is not a regular file or is larger than [`MAX_FILE`].
 pub fn file_sha256(path: &Path) -> Result<String, ImageError> {
     let mut bytes = Vec::new();
     read_bytes(path, &mut bytes).map_err(|reason| ImageError { path: path.into(), reason })?;
@@ -98,7 +100,7 @@ pub fn file_sha256(path: &Path) -> Result<String, ImageError> {
 /// Width and height from the file's header, without decoding it.
 ///
 /// # Errors
-/// The file cannot be read or its header is of no known format.
+/// The file cannot be read, or its header has an unknown format.
 pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
     let fail = |reason: String| ImageError { path: path.into(), reason };
     if !path.is_file() {
@@ -114,7 +116,7 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
 /// Bits per sample from the file's header, without decoding it.
 ///
 /// # Errors
-/// The file cannot be read or its header is of no known format.
+/// The file cannot be read, or its header has an unknown format.
 pub fn stored_bits(path: &Path) -> Result<u8, ImageError> {
     let fail = |reason: String| ImageError { path: path.into(), reason };
     if !path.is_file() {
@@ -134,34 +136,34 @@ pub fn stored_bits(path: &Path) -> Result<u8, ImageError> {
     }
 }
 
-/// Place of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
+/// Position of the bit depth in a PNG: after the signature, the first chunk's head, width and height.
 const PNG_DEPTH: usize = 24;
 
 fn bits_per_sample(colour: ExtendedColorType) -> u8 {
     (colour.bits_per_pixel() / u16::from(colour.channel_count())) as u8
 }
 
-/// The file's bytes in place of what `bytes` holds.
+/// Replaces `bytes` by the file's bytes.
 fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let what = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
-    // Opening a pipe would wait for ever.
-    if !what.is_file() {
+    let metadata = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    // Opening a pipe would wait forever.
+    if !metadata.is_file() {
         return Err("not a file".into());
     }
-    if what.len() == 0 {
+    if metadata.len() == 0 {
         return Err("the file is empty".into());
     }
-    if what.len() > MAX_FILE {
-        return Err(format!("the file has {} bytes, more than the {MAX_FILE} that are read", what.len()));
+    if metadata.len() > MAX_FILE {
+        return Err(format!("the file has {} bytes; at most {MAX_FILE} are read", metadata.len()));
     }
     bytes.clear();
-    bytes.reserve(what.len() as usize + 1);
+    bytes.reserve(metadata.len() as usize + 1);
     let file = File::open(path).map_err(|e| format!("cannot be read: {e}"))?;
     file.take(MAX_FILE).read_to_end(bytes).map_err(|e| format!("cannot be read: {e}"))?;
     Ok(())
 }
 
-/// Decodes a file's bytes: grey and the bits per sample on disk. The error says what is wrong.
+/// Decodes a file's bytes. Returns the grey levels and the bits per sample on disk.
 ///
 /// # Errors
 /// As for [`read`].
@@ -169,25 +171,25 @@ pub fn decode(bytes: &[u8]) -> Result<(GreyImage, u8), String> {
     decode_into(bytes, Vec::new()).map(|read| (read.pixels, read.bits))
 }
 
-/// As [`decode`], with the pixels in the memory of `room` where they fit as they come; without a hash.
-fn decode_into(bytes: &[u8], room: Vec<u8>) -> Result<Radiograph, String> {
+/// As [`decode`], with the pixels in the memory of `buffer` if possible; the hash is left empty.
+fn decode_into(bytes: &[u8], buffer: Vec<u8>) -> Result<Radiograph, String> {
     match bytes {
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, room),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, buffer),
         [0xff, 0xd8, 0xff, ..] => {
-            jpeg::is_whole(bytes)?;
-            decode_other(bytes, ImageFormat::Jpeg, room)
+            jpeg::check_complete(bytes)?;
+            decode_other(bytes, ImageFormat::Jpeg, buffer)
         }
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => decode_other(bytes, ImageFormat::Tiff, room),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => decode_other(bytes, ImageFormat::Tiff, buffer),
         [] => Err("the file is empty".into()),
-        _ => Err("neither PNG, JPEG nor TIFF by its first bytes".into()),
+        _ => Err("unknown format: neither PNG, JPEG nor TIFF".into()),
     }
 }
 
-/// To the end mark, with every checksum.
-fn decode_png(bytes: &[u8], mut room: Vec<u8>) -> Result<Radiograph, String> {
-    let wrong = |error: png::DecodingError| match error {
+/// Decodes a PNG up to its end chunk and verifies every checksum.
+fn decode_png(bytes: &[u8], mut buffer: Vec<u8>) -> Result<Radiograph, String> {
+    let message = |error: png::DecodingError| match error {
         png::DecodingError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
-            format!("truncated: a PNG of {} bytes without its end mark IEND", bytes.len())
+            format!("truncated: a PNG of {} bytes without its end chunk IEND", bytes.len())
         }
         error => error.to_string(),
     };
@@ -197,45 +199,45 @@ fn decode_png(bytes: &[u8], mut room: Vec<u8>) -> Result<Radiograph, String> {
     options.set_ignore_iccp_chunk(true);
     let mut decoder = png::Decoder::new_with_options(Cursor::new(bytes), options);
     decoder.set_limits(png::Limits { bytes: MAX_DECODED as usize });
-    // A palette and grey below 8 bits are widened.
+    // Palettes and grey below 8 bits are expanded.
     decoder.set_transformations(png::Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(wrong)?;
+    let mut reader = decoder.read_info().map_err(message)?;
     let info = reader.info();
     let (width, height, bits) = (info.width, info.height, info.bit_depth as u8);
     let significant_bits = info.sbit.iter().flat_map(|bits| bits.iter()).copied().max();
     let length = reader.output_buffer_size().unwrap_or(usize::MAX);
     check_size(width, height, length as u64)?;
-    room.resize(length, 0);
-    let frame = reader.next_frame(&mut room).map_err(wrong)?;
-    reader.finish().map_err(wrong)?;
+    buffer.resize(length, 0);
+    let frame = reader.next_frame(&mut buffer).map_err(message)?;
+    reader.finish().map_err(message)?;
     let orientation = reader.info().exif_metadata.as_ref().and_then(|exif| Orientation::from_exif_chunk(exif));
     let turned = orientation.is_some_and(|o| o != Orientation::NoTransforms);
     let channels = frame.color_type.samples();
     let levels = match frame.bit_depth {
         png::BitDepth::Sixteen => {
-            let samples: Vec<u16> = room.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            let samples: Vec<u16> = buffer.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
             Levels::Sixteen(grey(samples, channels, |v| v as u16))
         }
-        _ => Levels::Eight(grey(room, channels, |v| v as u8)),
+        _ => Levels::Eight(grey(buffer, channels, |v| v as u8)),
     };
-    let pixels = GreyImage::new(width, height, levels).expect("a level for each pixel");
+    let pixels = GreyImage::new(width, height, levels).expect("one level per pixel");
     Ok(Radiograph { pixels, bits, significant_bits, turned, sha256: String::new() })
 }
 
 fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), String> {
     if width > MAX_SIDE || height > MAX_SIDE {
-        return Err(format!("{width}x{height} pixels; at most {MAX_SIDE} a side are read"));
+        return Err(format!("{width}x{height} pixels; at most {MAX_SIDE}x{MAX_SIDE} are read"));
     }
     if width == 0 || height == 0 {
         return Err(format!("{width}x{height} pixels: the image is empty"));
     }
     if bytes > MAX_DECODED {
-        return Err(format!("{bytes} bytes once decoded, more than the {MAX_DECODED} allowed"));
+        return Err(format!("{bytes} bytes once decoded; at most {MAX_DECODED} are allowed"));
     }
     Ok(())
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, mut room: Vec<u8>) -> Result<Radiograph, String> {
+fn decode_other(bytes: &[u8], format: ImageFormat, mut buffer: Vec<u8>) -> Result<Radiograph, String> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -246,20 +248,21 @@ fn decode_other(bytes: &[u8], format: ImageFormat, mut room: Vec<u8>) -> Result<
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes())?;
     let bits = bits_per_sample(decoder.original_color_type());
-    // What cannot be read of it asks for nothing.
+    // Unreadable EXIF data requests nothing.
     let turned = decoder.orientation().is_ok_and(|o| o != Orientation::NoTransforms);
     let levels = if decoder.color_type() == ColorType::L8 {
-        room.resize(decoder.total_bytes() as usize, 0);
-        decoder.read_image(&mut room).map_err(|e| e.to_string())?;
-        Levels::Eight(room)
+        buffer.resize(decoder.total_bytes() as usize, 0);
+        decoder.read_image(&mut buffer).map_err(|e| e.to_string())?;
+        Levels::Eight(buffer)
     } else {
         levels_of(DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?)?
     };
-    let pixels = GreyImage::new(width, height, levels).expect("a level for each pixel");
+    let pixels = GreyImage::new(width, height, levels).expect("one level per pixel");
     Ok(Radiograph { pixels, bits, significant_bits: None, turned, sha256: String::new() })
 }
 
-/// Why a decoder refuses a file. TIFF has many kinds of samples of which few are read, so there the way out is said.
+/// Message of a decoder's error. Few of TIFF's many sample types are supported, so for TIFF the message says how to fix
+/// it.
 fn refusal(error: &::image::ImageError) -> String {
     match error {
         ::image::ImageError::Unsupported(what) if what.format_hint() == ImageFormat::Tiff.into() => {
@@ -271,14 +274,14 @@ fn refusal(error: &::image::ImageError) -> String {
 
 fn unread_samples(found: &str) -> String {
     format!(
-        "a kind of image that is not read ({found}); expected samples that are whole numbers of at most 16 bits: \
+        "unsupported kind of image ({found}); expected integer samples of at most 16 bits: \
          save it as 8- or 16-bit grey PNG or TIFF"
     )
 }
 
-/// Grey of samples of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels.
+/// Grey levels from samples with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels.
 fn grey<T: Copy + Into<u32>>(samples: Vec<T>, channels: usize, level: impl Fn(u32) -> T) -> Vec<T> {
-    // The weights add up to 2^16, so 16-bit samples fit as well.
+    // The weights add up to 2^16, so the sum of 16-bit samples fits 32 bits.
     let rec601 = |p: &[T]| (19_595 * p[0].into() + 38_470 * p[1].into() + 7_471 * p[2].into() + 32_768) >> 16;
     match channels {
         1 => samples,
@@ -317,7 +320,7 @@ mod tests {
         bytes.into_inner()
     }
 
-    /// As 8-bit grey, and the depth on disk.
+    /// 8-bit grey, and the depth on disk.
     fn decode(bytes: &[u8]) -> Result<(GrayImage, u8), String> {
         super::decode(bytes).map(|(pixels, bits)| (pixels.into_eight_bit(), bits))
     }
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reader_reads_images_of_any_size_and_kind_in_turn() {
+    fn one_reader_reads_images_of_different_sizes_and_kinds() {
         let folder = tempfile::tempdir().unwrap();
         let mut reader = Reader::default();
         let colour = image::RgbImage::from_fn(50, 20, |x, y| Rgb([x as u8, y as u8, 7]));
@@ -375,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_headers_are_refused_before_memory_is_taken() {
+    fn malicious_headers_are_refused_before_memory_is_allocated() {
         let mut png = encode(grey_ramp(), ImageFormat::Png);
         png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
         let crc = crc32fast::hash(&png[12..29]).to_be_bytes();
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn tiffs_of_other_samples_are_refused_with_the_way_out() {
+    fn tiffs_with_other_samples_are_refused_with_advice() {
         let float = ImageBuffer::<Rgb<f32>, Vec<f32>>::from_pixel(2, 2, Rgb([0.5; 3]));
         let grey = |sample_format: u16| {
             // Little endian: a strip of one pixel of 32 bits, then the directory.
@@ -409,13 +412,13 @@ mod tests {
             let message = decode(&bytes).unwrap_err();
             assert!(message.contains("save it as 8- or 16-bit grey PNG or TIFF"), "{message}");
             std::fs::write(&path, bytes).unwrap();
-            assert!(read(&path).unwrap_err().to_string().contains("a.tif: a kind of image that is not read"));
+            assert!(read(&path).unwrap_err().to_string().contains("a.tif: unsupported kind of image"));
         }
-        assert!(dimensions(&path).is_ok(), "a header is enough");
+        assert!(dimensions(&path).is_ok(), "only the header is read");
     }
 
     #[test]
-    fn other_files_are_named() {
+    fn other_files_are_errors() {
         assert!(decode(b"").unwrap_err().contains("empty"));
         assert!(decode(b"GIF89a").unwrap_err().contains("neither PNG"));
         assert!(read(Path::new("/dev/null")).unwrap_err().to_string().contains("/dev/null: not a file"));
@@ -423,10 +426,10 @@ mod tests {
     }
 
     #[test]
-    fn damage_that_decoders_do_not_see_is_an_error() {
+    fn damage_that_decoders_ignore_is_an_error() {
         let broad = GrayImage::from_fn(300, 200, |x, y| Luma([(x * y / 9 + x) as u8]));
         let png = encode(broad.clone(), ImageFormat::Png);
-        // The checksum of the pixels is wrong, that of the chunk around them right.
+        // The checksum of the pixels is wrong, that of their chunk is right.
         let at = png.windows(4).rposition(|w| w == b"IDAT").unwrap();
         let length = u32::from_be_bytes(png[at - 4..at].try_into().unwrap()) as usize;
         let mut wrong = png.clone();
@@ -442,14 +445,14 @@ mod tests {
             wrong[at..at + length].fill(0);
             assert!(decode(&wrong).unwrap_err().contains("damaged"), "{at}");
         }
-        // A piece is missing.
+        // Some bytes are missing.
         let cut = [&jpeg[..jpeg.len() / 2], &jpeg[jpeg.len() / 2 + 50..]].concat();
         assert!(decode(&cut).unwrap_err().contains("damaged"));
     }
 
     proptest! {
         #[test]
-        fn a_cut_file_is_an_error(cut in 0.0f64..1.0, format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg])) {
+        fn a_truncated_file_is_an_error(cut in 0.0f64..1.0, format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg])) {
             let bytes = encode(grey_ramp(), format);
             let keep = (cut * bytes.len() as f64) as usize;
             prop_assert!(decode(&bytes[..keep]).is_err());

@@ -1,7 +1,8 @@
-//! Whether a JPEG is whole: every segment is there to the end mark, and each scan's compressed data ends where its last
-//! block ends. Decoders fill what is missing and show what is damaged without a word; nearly every damage of compressed
-//! data changes how many bits its blocks take, so that they no longer end where the data does. ISO/IEC 10918-1, annexes
-//! F.2 and G.2: Huffman-coded sequential and progressive frames. The scans of other frames are not looked into.
+//! Checks that a JPEG is complete: all segments exist up to the end marker, and each scan's compressed data ends where
+//! its last block ends. Decoders fill missing data and decode damaged data without an error. Nearly every damage of
+//! compressed data changes the number of bits of its blocks, so that the last block no longer ends where the data ends.
+//! ISO/IEC 10918-1, annexes F.2 and G.2: Huffman-coded sequential and progressive frames. The scans of other frames are
+//! not checked.
 
 use super::image::MAX_SIDE;
 
@@ -9,16 +10,16 @@ use super::image::MAX_SIDE;
 struct Bits<'a> {
     file: &'a [u8],
     at: usize,
-    /// The next bits, `held` of them, in the low end.
+    /// The next `available` bits, in the low end.
     next: u64,
-    held: u32,
+    available: u32,
 }
 
 const DAMAGED: &str = "damaged: the compressed pixels of the JPEG";
 
 impl Bits<'_> {
     fn fill(&mut self) {
-        while self.held <= 48 {
+        while self.available <= 48 {
             let byte = match self.file.get(self.at..) {
                 Some([0xff, 0, ..]) => {
                     self.at += 1;
@@ -29,47 +30,52 @@ impl Bits<'_> {
             };
             self.at += 1;
             self.next = self.next << 8 | u64::from(byte);
-            self.held += 8;
+            self.available += 8;
         }
     }
 
     /// The next `count` bits, at most 16; zeros after the end.
     fn peek(&mut self, count: u32) -> usize {
-        if self.held < count {
+        if self.available < count {
             self.fill();
         }
-        let bits = if self.held >= count { self.next >> (self.held - count) } else { self.next << (count - self.held) };
+        let bits = if self.available >= count {
+            self.next >> (self.available - count)
+        } else {
+            self.next << (count - self.available)
+        };
         bits as usize & ((1 << count) - 1)
     }
 
     fn take(&mut self, count: u32) -> Result<usize, String> {
         let bits = self.peek(count);
-        self.held = self.held.checked_sub(count).ok_or_else(|| format!("{DAMAGED} end before its last row"))?;
+        self.available =
+            self.available.checked_sub(count).ok_or_else(|| format!("{DAMAGED} end before its last row"))?;
         Ok(bits)
     }
 
-    /// To the marker after the data, which must follow at once.
+    /// Ends the data at the marker, which must follow immediately.
     fn finish(&mut self) -> Result<(), String> {
         self.fill();
-        if self.held >= 8 {
+        if self.available >= 8 {
             return Err(format!("{DAMAGED} do not end where its last row ends"));
         }
-        (self.next, self.held) = (0, 0);
+        (self.next, self.available) = (0, 0);
         Ok(())
     }
 }
 
-/// Codes in the order of their lengths, as a table of the file gives them.
+/// A Huffman table of the file, with codes in the order of their lengths.
 struct Huffman {
-    /// Of each length, the least 16 bits that begin with no code of it or a shorter one.
+    /// For each length, the smallest 16 bits that do not begin with a code of this or a shorter length.
     limits: [usize; 16],
-    /// Of each length, the first code and the place of its value.
+    /// For each length, the first code and the position of its value.
     firsts: [(usize, usize); 16],
     values: Vec<u8>,
 }
 
 impl Huffman {
-    /// `None` where there are more codes than their lengths allow.
+    /// `None` if there are more codes than their lengths allow.
     fn new(counts: &[u8; 16], values: &[u8]) -> Option<Huffman> {
         let mut table = Huffman { limits: [0; 16], firsts: [(0, 0); 16], values: values.to_vec() };
         let (mut code, mut place) = (0, 0);
@@ -85,7 +91,7 @@ impl Huffman {
 
     fn decode(&self, bits: &mut Bits) -> Result<u8, String> {
         let next = bits.peek(16);
-        let unknown = || format!("{DAMAGED} hold a code that its tables do not have");
+        let unknown = || format!("{DAMAGED} contain a code that is not in its tables");
         let i = self.limits.iter().position(|limit| next < *limit).ok_or_else(unknown)?;
         bits.take(i as u32 + 1)?;
         let (first, place) = self.firsts[i];
@@ -95,16 +101,16 @@ impl Huffman {
 
 struct Component {
     id: u8,
-    /// Blocks of an MCU.
+    /// Columns and rows of blocks in an MCU.
     across: usize,
     down: usize,
-    /// Blocks that hold pixels, and blocks of whole MCUs in a row.
+    /// Columns and rows of blocks with pixels, and columns of blocks in whole MCUs.
     columns: usize,
     rows: usize,
     stride: usize,
-    /// Of each block of a progressive frame, which coefficients are not zero.
+    /// For each block of a progressive frame, the coefficients that are not zero.
     known: Vec<u64>,
-    /// Of each coefficient of a progressive frame, whether a scan brought its last bit.
+    /// For each coefficient of a progressive frame, whether its last bit has been read.
     complete: u64,
 }
 
@@ -115,7 +121,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// `None` where the header is none; decoding says why.
+    /// `None` if the header is invalid; decoding then reports the error.
     fn new(marker: u8, header: &[u8]) -> Option<Frame> {
         let &[_, h1, h0, w1, w0, count, ref components @ ..] = header else { return None };
         let side = |high, low| usize::from(u16::from_be_bytes([high, low]));
@@ -124,7 +130,7 @@ impl Frame {
         let factors = |[_, factors, _]: &[u8; 3]| (usize::from(factors >> 4), usize::from(factors & 15));
         let most_across = components.iter().map(|c| factors(c).0).max()?;
         let most_down = components.iter().map(|c| factors(c).1).max()?;
-        // What is too large is refused before it is decoded.
+        // An image that is too large is refused before it is decoded.
         if width == 0
             || height == 0
             || width.max(height) > MAX_SIDE as usize
@@ -152,20 +158,20 @@ impl Frame {
     }
 }
 
-/// What a scan codes: coefficients `first` to `last`, their bits from `high` (0: none known yet) on.
+/// A scan of coefficients `first` to `last`, with their bits from `high` on (0: no bits are known yet).
 struct Scan<'a> {
     bits: Bits<'a>,
     is_progressive: bool,
     first: u32,
     last: u32,
     high: u8,
-    /// Blocks still to come of a run of blocks without further coefficients.
+    /// Remaining blocks of a run of blocks without further coefficients.
     empty: usize,
 }
 
 impl Scan<'_> {
     fn block(&mut self, dc: Option<&Huffman>, ac: Option<&Huffman>, known: &mut u64) -> Result<(), String> {
-        let table = |table| Option::ok_or_else(table, || format!("{DAMAGED} name a table that it does not have"));
+        let table = |table| Option::ok_or_else(table, || format!("{DAMAGED} use a table that is not in the file"));
         let bits = &mut self.bits;
         if self.first == 0 {
             match self.high {
@@ -204,7 +210,7 @@ impl Scan<'_> {
                 _ => {
                     at += zeros;
                     if at > self.last {
-                        return Err(format!("{DAMAGED} hold a block of more than 64 coefficients"));
+                        return Err(format!("{DAMAGED} contain a block of more than 64 coefficients"));
                     }
                     self.bits.take(length)?;
                     *known |= 1 << at;
@@ -253,7 +259,7 @@ impl Scan<'_> {
     }
 }
 
-/// Tables and settings that stay in force from one scan to the next.
+/// Tables and settings that remain active from one scan to the next.
 #[derive(Default)]
 struct State {
     tables: [[Option<Huffman>; 4]; 2],
@@ -262,7 +268,7 @@ struct State {
     scans: usize,
 }
 
-/// Most scans; a progressive file has some ten.
+/// Maximum number of scans; a progressive file has about ten.
 const MAX_SCANS: usize = 200;
 
 impl State {
@@ -277,12 +283,12 @@ impl State {
         }
     }
 
-    /// Walks the data of a scan and returns where it ends.
+    /// Reads the data of a scan and returns the position of its end.
     fn scan(&mut self, header: &[u8], file: &[u8], at: usize) -> Result<usize, String> {
         let Some(frame) = &mut self.frame else { return Ok(at) };
         self.scans += 1;
         if self.scans > MAX_SCANS {
-            return Err(format!("{DAMAGED} come in more than {MAX_SCANS} scans"));
+            return Err(format!("{DAMAGED} have more than {MAX_SCANS} scans"));
         }
         let count = usize::from(header.first().copied().unwrap_or(0));
         let Some(&[first, last, approximation]) = header.get(1 + 2 * count..).and_then(|h| h.first_chunk()) else {
@@ -296,9 +302,9 @@ impl State {
         }
         let is_progressive = frame.is_progressive;
         let (first, last, high) = if is_progressive { (first, last.min(63), approximation >> 4) } else { (0, 63, 0) };
-        let bits = Bits { file, at, next: 0, held: 0 };
+        let bits = Bits { file, at, next: 0, available: 0 };
         let mut scan = Scan { bits, is_progressive, first: first.into(), last: last.into(), high, empty: 0 };
-        // A scan of one component has its blocks one by one; of several, those of an MCU together.
+        // A scan of one component contains its blocks one by one; a scan of several contains them MCU by MCU.
         let is_single = chosen.len() == 1;
         let (columns, rows) = match chosen[..] {
             [(place, ..)] => (frame.components[place].columns, frame.components[place].rows),
@@ -308,12 +314,12 @@ impl State {
         for mcu in 0..columns * rows {
             if mcu > 0 && self.restart_every > 0 && mcu % self.restart_every == 0 {
                 scan.bits.finish()?;
-                // Fill bytes may come before any mark.
+                // Fill bytes may precede any marker.
                 let fill = file[scan.bits.at..].iter().take_while(|byte| **byte == 0xff).count();
                 scan.bits.at += fill;
                 let expected = 0xd0 + ((mcu / self.restart_every - 1) % 8) as u8;
                 if fill == 0 || file.get(scan.bits.at) != Some(&expected) {
-                    return Err(format!("{DAMAGED} lack a restart mark, or have another one"));
+                    return Err(format!("{DAMAGED} have a missing or wrong restart marker"));
                 }
                 scan.bits.at += 1;
                 scan.empty = 0;
@@ -340,23 +346,24 @@ impl State {
         Ok(at)
     }
 
-    /// Whether each coefficient of a progressive frame has come to its last bit. Decoders show what came so far as if it were all.
+    /// Whether all bits of each coefficient of a progressive frame have been read. Decoders show an incomplete image
+    /// without an error.
     fn has_all_scans(&self) -> bool {
         let frame = self.frame.iter().filter(|frame| frame.is_progressive);
         frame.flat_map(|frame| &frame.components).all(|component| component.complete == u64::MAX)
     }
 }
 
-/// Walks a JPEG to its end mark.
+/// Reads a JPEG up to its end marker.
 ///
 /// # Errors
-/// It ends early, or its compressed pixels are damaged; the text says which.
-pub(super) fn is_whole(file: &[u8]) -> Result<(), String> {
-    let cut = || format!("truncated: a JPEG of {} bytes without its end mark", file.len());
+/// It ends early, or its compressed pixels are damaged.
+pub(super) fn check_complete(file: &[u8]) -> Result<(), String> {
+    let cut = || format!("truncated: a JPEG of {} bytes without its end marker", file.len());
     let mut state = State::default();
     let mut at = 2;
     loop {
-        // Past fill bytes and data that is not looked into, to the next marker.
+        // Skip fill bytes and unchecked data up to the next marker.
         let marker = loop {
             match file.get(at..at + 2) {
                 None => return Err(cut()),
@@ -365,7 +372,7 @@ pub(super) fn is_whole(file: &[u8]) -> Result<(), String> {
             }
         };
         at += 2;
-        // Restart marks, the start mark and TEM have no length.
+        // Restart markers, the start marker and TEM have no length.
         if matches!(marker, 0x01 | 0xd0..=0xd8) {
             continue;
         }

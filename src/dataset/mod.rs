@@ -1,8 +1,8 @@
-//! Reading the data: images, annotations, metadata. Nothing is silently nulled or dropped: each repair and each failure
-//! is a [`Problem`].
+//! Reading the data: images, annotations, metadata. Nothing is silently emptied or dropped: each repair and each
+//! failure is a [`Problem`].
 //!
-//! [`Dataset`] is the one way in: nothing else knows a path, a folder's name or a key of a file. Where the data comes from
-//! is a [`source`]; the one for folders of images is [`folder`].
+//! [`Dataset`] is the only entry point: no other module depends on paths, folder names or keys of files. A [`source`]
+//! reads one kind of data; [`folder`] is the source for folders of images.
 
 pub mod annotation;
 pub mod corrections;

@@ -1,12 +1,12 @@
-//! What the names of folders and files say: patient, time, side.
+//! Patient, time and side from the names of folders and files.
 
 use super::Side;
 use super::metadata::normalise_patient_id;
 
-/// Fewest digits of a time stamp: seconds since 1970 have ten.
+/// Minimum number of digits of a time stamp: seconds since 1970 have ten.
 const TIMESTAMP_DIGITS: usize = 10;
 
-/// `_R` or `_L` at the end, in any case.
+/// Side from the ending `_R` or `_L`, in upper or lower case.
 pub fn side_in_name(stem: &str) -> Option<Side> {
     match stem.as_bytes() {
         [.., b'_', b'R' | b'r'] => Some(Side::R),
@@ -15,13 +15,14 @@ pub fn side_in_name(stem: &str) -> Option<Side> {
     }
 }
 
-/// The longest row of digits (the first of equals) if it has ten or more and fits 64 bits.
+/// Time stamp: the longest sequence of digits (the first if several are equally long), if it has ten digits or more and
+/// fits 64 bits.
 pub fn timestamp(stem: &str) -> Option<i64> {
     let longest = stem.split(|c: char| !c.is_ascii_digit()).fold("", |a, b| if b.len() > a.len() { b } else { a });
     if longest.len() < TIMESTAMP_DIGITS { None } else { longest.parse().ok() }
 }
 
-/// A number, or `ID` and a number.
+/// Whether the name is a number, or `ID` and a number.
 pub fn is_patient_folder(name: &str) -> bool {
     let rest = match name.get(..2) {
         Some(prefix) if prefix.eq_ignore_ascii_case("id") => name[2..].trim_start_matches(['_', '-', ' ']),
@@ -30,12 +31,12 @@ pub fn is_patient_folder(name: &str) -> bool {
     !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The folder's name as IDs are written everywhere.
+/// Patient ID of a folder, normalised as all IDs are.
 pub fn patient_of_folder(name: &str) -> String {
     normalise_patient_id(name).unwrap_or_else(|| name.to_owned())
 }
 
-/// `ID` and a number anywhere in the stem, else the stem less its `_R` or `_L`.
+/// Patient ID of a file: `ID` and a number anywhere in the stem, else the stem without `_R` or `_L`.
 pub fn patient_in_stem(stem: &str) -> String {
     let bytes = stem.as_bytes();
     for (at, pair) in bytes.windows(2).enumerate() {
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_side_and_time() {
+    fn side_and_time_are_read_from_names() {
         assert_eq!(side_in_name("image1661130828152_R"), Some(Side::R));
         assert_eq!(side_in_name("image1661130828152_l"), Some(Side::L));
         assert_eq!(side_in_name("image1661144206667"), None);
@@ -70,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn names_say_patient() {
+    fn patient_is_read_from_names() {
         assert_eq!(patient_in_stem("ID040_R"), "040");
         assert_eq!(patient_in_stem("scan-id7-1661130828152"), "007");
         assert_eq!(patient_in_stem("image1661144206667_R"), "image1661144206667");
         assert_eq!(patient_in_stem("_R"), "_R");
-        assert_eq!(patient_in_stem("Madrid7"), "Madrid7", "not the end of a word");
+        assert_eq!(patient_in_stem("Madrid7"), "Madrid7", "`id` at the end of a word is no prefix");
         assert_eq!(patient_of_folder("ID040"), "040");
         assert_eq!(patient_of_folder("환자 3"), "환자 3");
         assert!(is_patient_folder("ID001") && is_patient_folder("id_12") && is_patient_folder("007"));

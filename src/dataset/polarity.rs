@@ -2,17 +2,19 @@
 
 use super::GreyImage;
 
-/// Lines that are looked at lie this share of a side from the edge: beyond strips of the digitiser, before the hand.
+/// Distance of the sampled lines from the edge, as a share of the side: inside the digitiser's strips, outside the
+/// hand.
 const INSET: f64 = 0.08;
-/// Least level of a background that is bright.
+/// Minimum level of a bright background.
 const BRIGHT: f64 = 0.6 * 255.0;
-/// Least step from the middle of the image up to a bright background.
+/// Minimum step from the middle of the image up to a bright background.
 const STEP: f64 = 0.1 * 255.0;
-/// Pixels looked at along a line.
+/// Pixels sampled along a line.
 const SAMPLES: u32 = 256;
 
-/// Whether the background is bright and the hand darker. Upright radiographs have a dark background at the top and the sides, where
-/// the hand seldom is (the forearm enters from below). Medians, so that a label or a fingertip there does not count.
+/// Whether the background is bright and the hand darker. Radiographs that are not inverted have a dark background at
+/// the top and the sides, where the hand rarely is (the forearm enters from below). Medians are compared, so that a
+/// label or a fingertip there has no effect.
 pub fn looks_inverted(image: &GreyImage) -> bool {
     let (width, height) = image.dimensions();
     if width < 16 || height < 16 {
@@ -30,7 +32,7 @@ pub fn looks_inverted(image: &GreyImage) -> bool {
             middle.push(image.level_at(inner(width), height / 4 + height / 2 * j / 8));
         }
     }
-    // Of 16 bits an image may use few, whatever the top level of the data set is.
+    // An image may use few of its 16 bits, whatever the top level of the data set is.
     let top = match image.sixteen_bit_top() {
         Some(_) => own_top(around.iter().chain(&middle)),
         None => image.top(),

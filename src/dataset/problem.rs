@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::corrections::CorrectableField;
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
@@ -7,42 +8,47 @@ closed_enum! {
     #[derive(Default)]
     pub enum ProblemSeverity ("severity") {
         #[default]
-        /// Put right without loss (a space trimmed, a number read from text).
+        /// Corrected without loss (a space trimmed, a number read from text).
         Info = "info",
-        /// Put right by a guess, or of no use and left out; look at it.
+        /// Corrected by a guess, or unusable and left out; look at it.
         Warning = "warning",
         /// Could not be used.
         Error = "error",
     }
 }
 
-/// One repair or failure met while reading: a row of the `problems` table.
+/// One repair or failure found while reading the data: a row of the `problems` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// File, relative to the data folder, with `/`.
     pub file: String,
-    /// Where in it: `ID!C17` (sheet and cell), `line 17 column sex`, `annotations[3].points`; empty for the whole file.
+    /// Place in the file: `ID!C17` (sheet and cell), `line 17 column sex`, `annotations[3].points`; empty for the whole
+    /// file.
     pub place: String,
-    /// Image it concerns, where known.
+    /// Image that it concerns, if known.
     pub image_id: Option<String>,
-    /// Patient it concerns, where known.
+    /// Patient that it concerns, if known.
     pub patient_id: Option<String>,
     /// The raw value, shortened to 200 characters.
     pub raw: String,
-    /// What is wrong with it and what was expected.
+    /// The fault, and what was expected.
     pub reason: String,
-    /// What was done: `read as M`, `left empty`, `image left out`.
+    /// How it was handled: `read as M`, `left empty`, `image left out`.
     pub action: String,
     /// How much it matters.
     pub severity: ProblemSeverity,
+    /// Metadata fields of the patient that it leaves in doubt; corrections of all of them settle it. They are in no
+    /// table or file.
+    #[serde(skip)]
+    pub fields: Vec<CorrectableField>,
 }
 
 /// Longest raw value kept, in characters.
 const RAW_LENGTH: usize = 200;
 
 impl Problem {
-    /// A problem with a whole file: no place, no raw value, no image, no patient. Add them with the methods below. A reason
-    /// that is an error's text need not name the file again: its path is left out.
+    /// A problem of a whole file, without place, raw value, image, patient and fields; the methods below add them. If
+    /// the reason begins with the file's path, as the text of an error does, the path is removed from it.
     pub fn new(
         severity: ProblemSeverity,
         file: impl Into<String>,
@@ -59,16 +65,17 @@ impl Problem {
             raw: String::new(),
             action: action.into(),
             severity,
+            fields: Vec::new(),
         }
     }
 
-    /// With the place in the file.
+    /// Sets the place in the file.
     pub fn at(mut self, place: impl Into<String>) -> Problem {
         self.place = place.into();
         self
     }
 
-    /// With the raw value; one longer than 200 characters ends in `…`.
+    /// Sets the raw value; one longer than 200 characters is cut and ends in `…`.
     pub fn raw(mut self, raw: &str) -> Problem {
         self.raw = match raw.char_indices().nth(RAW_LENGTH) {
             None => raw.to_owned(),
@@ -77,20 +84,26 @@ impl Problem {
         self
     }
 
-    /// With the image it concerns.
+    /// Sets the image that it concerns.
     pub fn of_image(mut self, image_id: impl Into<String>) -> Problem {
         self.image_id = Some(image_id.into());
         self
     }
 
-    /// With the patient it concerns.
+    /// Sets the patient that it concerns.
     pub fn of_patient(mut self, patient_id: impl Into<String>) -> Problem {
         self.patient_id = Some(patient_id.into());
         self
     }
+
+    /// Sets the metadata fields that it leaves in doubt.
+    pub fn of_fields(mut self, fields: impl IntoIterator<Item = CorrectableField>) -> Problem {
+        self.fields = fields.into_iter().collect();
+        self
+    }
 }
 
-/// The reason without the path of the file, with or without the data folder before it, that it begins with.
+/// `reason` without the file's path at its beginning; the data folder may precede the path.
 fn without_file<'a>(file: &str, reason: &'a str) -> &'a str {
     let rest = reason.find(file).filter(|at| !file.is_empty() && (*at == 0 || reason[..*at].ends_with('/')));
     let rest = rest.filter(|at| !reason[..*at].contains(": ")).map(|at| &reason[at + file.len()..]);

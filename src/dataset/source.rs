@@ -1,4 +1,4 @@
-//! Where a data set can come from: one file per source, and a line in [`SOURCES`].
+//! The kinds of data that can be read: each source has one module and one entry in [`SOURCES`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,45 +9,45 @@ use super::image::{self, ImageError, Radiograph, Reader};
 use super::metadata::{self, MetadataError, Patient};
 use super::{ImageEntry, Problem, folder};
 
-/// What a source found in a data folder.
+/// Content of a data folder as a source lists it.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Images in a fixed order: train before test, then by patient, then by name.
     pub images: Vec<ImageEntry>,
     /// The patients' spreadsheet, relative to the data folder.
     pub metadata: Option<String>,
-    /// What was repaired, skipped or missing.
+    /// Repairs, skipped files and missing files.
     pub problems: Vec<Problem>,
 }
 
-/// An annotation as a source gives it.
+/// An annotation as a source reads it, without corrections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceAnnotation {
     /// Its shapes.
     pub annotation: Annotation,
-    /// SHA-256 of its own content, hex: of the file where each image has one, else of its part of the file.
+    /// SHA-256 of its own content, hex: of the file if each image has one, else of its part of the file.
     pub sha256: String,
-    /// What was repaired or left out.
+    /// Shapes that were repaired or left out.
     pub problems: Vec<Problem>,
 }
 
-/// Reads the parts of a data set. Where images and the spreadsheet are files, only [`Source::root`] and
-/// [`Source::annotation`] are needed.
+/// Reads the parts of a data set. If images and the spreadsheet are files, only [`Source::root`] and
+/// [`Source::annotation`] have to be implemented.
 pub trait Source: Send + Sync {
     /// The data folder.
     fn root(&self) -> &Path;
 
-    /// The shapes of an image that has an annotation, as they are.
+    /// The shapes of an annotated image, without corrections.
     ///
     /// # Errors
-    /// It cannot be read at all; a single shape that cannot is a problem.
+    /// The annotation cannot be read at all; a single unreadable shape is a problem.
     fn annotation(&self, entry: &ImageEntry, place: &str) -> Result<SourceAnnotation, AnnotationError>;
 
-    /// The annotation as a document in the form of [`folder`]'s files, for writing it again; an empty one where the
-    /// source has another form.
+    /// The annotation as a document in the format of [`folder`]'s files, for writing a copy; empty if the source has
+    /// another format.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The annotation cannot be read.
     fn document(&self, _entry: &ImageEntry, _place: &str) -> Result<Document, AnnotationError> {
         Ok(Document::default())
     }
@@ -60,10 +60,10 @@ pub trait Source: Send + Sync {
         reader.read(&self.root().join(&entry.image))
     }
 
-    /// SHA-256 of what the image is read from, hex.
+    /// SHA-256 of the bytes that the image is read from, hex.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// They cannot be read.
     fn image_sha256(&self, entry: &ImageEntry) -> Result<String, ImageError> {
         image::file_sha256(&self.root().join(&entry.image))
     }
@@ -84,7 +84,7 @@ pub trait Source: Send + Sync {
         image::stored_bits(&self.root().join(&entry.image))
     }
 
-    /// Where the data is a copy of 8 bits: the top level by which the 16-bit images that it was made of were scaled.
+    /// Of an 8-bit copy of 16-bit images: the top level by which the originals were scaled.
     fn top_level(&self) -> Option<u16> {
         None
     }
@@ -97,40 +97,40 @@ pub trait Source: Send + Sync {
         metadata::read(&self.root().join(file), file)
     }
 
-    /// A text that changes with the content of the image and its annotation, made without reading either; `None` where
-    /// that is not known. Here of the files' size, times and inode.
+    /// A text that changes with the content of the image and its annotation, made without reading them; `None` if there
+    /// is none. By default it consists of the files' size, times and inode.
     fn stamp(&self, entry: &ImageEntry) -> Option<String> {
         let files = std::iter::once(&entry.image).chain(&entry.annotation);
         files.map(|file| file_stamp(&self.root().join(file))).collect::<Option<Vec<_>>>().map(|s| s.join(" "))
     }
 
-    /// Where the data is a copy with corrections applied, as crops are: by image, the ids of the decisions about its shapes
-    /// that are in it. `None` for original data.
+    /// Of a copy with corrections applied, such as crops: by image, the ids of the decisions about its shapes that are
+    /// in the copy. `None` for original data.
     fn applied(&self) -> Option<&HashMap<String, Vec<String>>> {
         None
     }
 
-    /// Whether each annotation is a file of its own, in the form of [`folder`]'s files.
+    /// Whether each annotation is a file of its own, in the format of [`folder`]'s files.
     fn one_file_per_annotation(&self) -> bool {
         false
     }
 }
 
-/// An opened source and what it lists.
+/// An opened source and its listing.
 pub type Opened = (Box<dyn Source>, Listing);
 
 /// A kind of source.
 pub struct SourceKind {
-    /// Name for people.
+    /// Name in listings and messages.
     pub name: &'static str,
-    /// Opens the data; `None` where the folder is not of this kind.
+    /// Opens the data; `None` if the folder is not of this kind.
     pub open: fn(&Path) -> Option<Result<Opened, DatasetError>>,
 }
 
 /// Every kind, in the order in which they are tried.
 pub const SOURCES: &[SourceKind] = &[folder::KIND];
 
-/// A folder that cannot be a data set.
+/// Why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The folder itself cannot be listed.
@@ -138,11 +138,11 @@ pub enum DatasetError {
     Io {
         /// The data folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// Nothing in it is an image.
-    #[error("{path}: no images found. Expected train/DCM/ID001/*.png, test/DCM/…, or a folder of images")]
+    /// It contains no image.
+    #[error("{path}: no images found; expected train/DCM/ID001/*.png, test/DCM/…, or a folder of images")]
     NoImages {
         /// The data folder.
         path: PathBuf,
@@ -155,7 +155,7 @@ fn file_stamp(path: &Path) -> Option<String> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // A program can set the time of change back, but not that of the inode.
+        // A program can reset the modification time, but not the change time of the inode.
         Some(format!("{}:{time}:{}.{}:{}", meta.len(), meta.ctime(), meta.ctime_nsec(), meta.ino()))
     }
     #[cfg(not(unix))]

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::artefact::{FileKind, Lock, LockError, OutputError, Outputs, kind};
 use crate::dataset::Subset;
+use crate::dataset::corrections::CorrectableField;
 use crate::dataset::image::Reader;
 use crate::dataset::metadata::Patient;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
@@ -317,12 +318,34 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
             n_images: *n_images,
             ..PatientRow::default()
         });
-        if let Some(file) = dataset.metadata() {
-            let reason = "the patient has images but no row in the spreadsheet";
-            problems.push(Problem::new(ProblemSeverity::Error, file, reason, "metadata left empty").of_patient(*id));
-        }
     }
+    let without_row = rows.iter().filter(|row| row.n_images > 0 && row.sheet_row.is_none());
+    problems
+        .extend(without_row.filter_map(|row| missing_row(&row.patient_id, known.contains(&*row.patient_id), dataset)));
     rows
+}
+
+/// The problem of a patient with images and without a row in the spreadsheet; `None` if there is no spreadsheet. It is
+/// settled if corrections set all four fields; `is_corrected`: whether corrections were applied to the patient.
+fn missing_row(patient_id: &str, is_corrected: bool, dataset: &Dataset) -> Option<Problem> {
+    use CorrectableField::{Age, HeightCm, Sex, WeightKg};
+    let corrections = dataset.corrections();
+    let set = if is_corrected { corrections.metadata(patient_id) } else { Vec::new() };
+    let fields = [Sex, Age, HeightCm, WeightKg];
+    let empty: Vec<&str> =
+        fields.iter().filter(|field| !set.iter().any(|(f, _)| f == *field)).map(|field| field.word()).collect();
+    let action = match &empty[..] {
+        [one] => format!("{one} left empty"),
+        [others @ .., last] if empty.len() < fields.len() => format!("{} and {last} left empty", others.join(", ")),
+        _ => "metadata left empty".to_owned(),
+    };
+    let reason = "the patient has images but no row in the spreadsheet";
+    let problem = Problem::new(ProblemSeverity::Error, dataset.metadata()?, reason, action);
+    let mut problem = problem.of_patient(patient_id).of_fields(fields);
+    if is_corrected {
+        corrections.settle(&mut problem);
+    }
+    Some(problem)
 }
 
 /// The row of an image before measuring.

@@ -236,6 +236,7 @@ impl From<&ProblemRow> for Problem {
             reason: row.reason.clone(),
             action: row.action.clone(),
             severity: row.severity,
+            fields: Vec::new(),
         }
     }
 }

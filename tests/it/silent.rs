@@ -166,7 +166,7 @@ fn files_that_no_rule_knows_are_read_or_named() {
     assert_eq!(found, [("plain", "train"), ("b", "test")]);
     let reasons: Vec<&str> = dataset.problems().iter().map(|p| p.reason.as_str()).collect();
     assert!(
-        reasons.iter().any(|r| r.contains("end in .xyz")) && reasons.iter().any(|r| r.contains("DICOM")),
+        reasons.iter().any(|r| r.contains("ending in .xyz")) && reasons.iter().any(|r| r.contains("DICOM")),
         "{reasons:?}"
     );
     assert!(dataset.image(&dataset.images()[0]).is_ok());

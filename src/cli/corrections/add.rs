@@ -182,7 +182,7 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
         added.iter_mut().enumerate().for_each(|(i, decision)| decision.line = first + i);
     }
     warn_all(&problems, ui);
-    let rows = print(added.iter().map(|decision| (decision, State::InForce)), ui);
+    let rows = print(added.iter().map(|decision| (decision, State::Active)), ui);
     ui.line(format_args!(
         "{} {} {}",
         counted(rows.len(), "decision", "decisions"),

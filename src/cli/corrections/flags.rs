@@ -11,7 +11,7 @@ use super::undo_command;
 use crate::bones::Bone;
 use crate::dataset::annotation::{Annotation, Shape};
 use crate::dataset::corrections::{
-    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, no_label,
+    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, unknown_label,
 };
 use crate::dataset::{Dataset, ReadAnnotation, Side};
 
@@ -265,5 +265,5 @@ fn shapes_labelled<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a Shape
 }
 
 fn bone(flag: &str, text: &str) -> anyhow::Result<Bone> {
-    Bone::read(text).with_context(|| format!("{flag}: {}", no_label(text.trim())))
+    Bone::read(text).with_context(|| format!("{flag}: {}", unknown_label(text.trim())))
 }

@@ -210,8 +210,8 @@ fn print<'a>(decisions: impl Iterator<Item = (&'a Decision, State)>, ui: &Ui) ->
 /// State of a line, for people.
 fn state_in_words(decision: &Decision, state: State) -> &'static str {
     match state {
-        State::InForce if is_undo(decision) => "undo",
-        State::InForce => "active",
+        State::Active if is_undo(decision) => "undo",
+        State::Active => "active",
         State::Undone => "undone",
         State::Repeated => "repeated",
     }
@@ -266,7 +266,7 @@ fn stats(args: &Stats, ui: &Ui) -> anyhow::Result<Status> {
         let mut counts: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         for (decision, state) in read.history() {
             // An undo line is not a decision about the data.
-            let state = if is_undo(decision) && *state == State::InForce { "undo" } else { state.name() };
+            let state = if is_undo(decision) && *state == State::Active { "undo" } else { state.name() };
             *counts.entry(key(decision)).or_default().entry(state).or_default() += 1;
         }
         counts
@@ -278,7 +278,7 @@ fn stats(args: &Stats, ui: &Ui) -> anyhow::Result<Status> {
     ];
     for (what, counts) in &counts {
         for (name, states) in counts {
-            let active = State::InForce.name();
+            let active = State::Active.name();
             let in_words = |state: &str| if state == active { "active".to_owned() } else { state.to_owned() };
             let states: Vec<String> = states.iter().map(|(state, n)| format!("{n} {}", in_words(state))).collect();
             ui.line(format_args!("{what:<8} {name:<24} {}", states.join(", ")));
@@ -306,7 +306,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
     };
     let id = decision.id();
     match state {
-        State::InForce => {}
+        State::Active => {}
         State::Undone => bail!("{id} is already undone; to restore it, undo the line that undid it"),
         State::Repeated => bail!("line {} repeats decision {id}; undo it by its id", decision.line),
     }
@@ -320,7 +320,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         time: now(),
     };
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
-    let rows = print(std::iter::once((&added, State::InForce)), ui);
+    let rows = print(std::iter::once((&added, State::Active)), ui);
     ui.line(format_args!("undone: line {}, {}", decision.line, in_words(decision)));
     let is_same = |d: &&Decision| {
         d.line != decision.line

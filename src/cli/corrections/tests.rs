@@ -239,7 +239,7 @@ fn check_reports_contradictions_and_decisions_that_do_not_fit() {
     assert_eq!(
         found(&problems),
         [
-            ("line 3", ProblemSeverity::Warning, "age is 44 here and 41 by line 2"),
+            ("line 3", ProblemSeverity::Warning, "age is set to 44 here and to 41 in line 2"),
             ("line 7", ProblemSeverity::Error, "unknown check \"taste\"; `carpus list checks` lists the checks"),
             ("line 1", ProblemSeverity::Warning, &*both),
             ("line 4", ProblemSeverity::Warning, &*format!("the point 128,3 {size}")),

@@ -1,5 +1,5 @@
-//! The parts of an annotation file as they stand. Nearly all of a file are points, so those of the usual form are read
-//! straight into vertices; anything else in their place is kept as a value, for the message that says what is wrong.
+//! The parts of an annotation file before interpretation. A file consists almost entirely of points, so points in the
+//! usual form are read directly into vertices; anything else in their place is kept as a value, for error messages.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// Largest coordinate either way.
+/// Largest absolute value of a coordinate.
 pub const MAX_COORDINATE: f64 = 1e6;
 
-/// Most shapes read: a hand has 29 bones.
+/// Maximum number of shapes: a hand has 29 bones.
 pub const MAX_SHAPES: usize = 100_000;
 
-/// A whole file. Of a key that occurs twice the last value holds, as in Python's `json`.
+/// A whole file. If a key occurs more than once, the last value is used, as in Python's `json`.
 #[derive(Debug, Default, PartialEq)]
 pub struct File {
     pub filename: Option<Value>,
-    /// `None` without an array of that name.
+    /// `None` without an array of this name.
     pub annotations: Option<Vec<AnnotationEntry>>,
     pub repeated: Repeated,
 }
 
-/// Keys that occurred before the value that is read.
+/// Keys that occur more than once.
 pub type Repeated = Vec<&'static str>;
 
 /// A member of `annotations`.
@@ -50,13 +50,13 @@ impl From<Points> for Value {
     }
 }
 
-/// A value in a place where one kind of it is read by a type of its own.
-enum Is<T> {
+/// A value that either has the expected type or is kept as JSON.
+enum Parsed<T> {
     Expected(T),
     Other(Value),
 }
 
-/// Implements `Visitor` for all kinds of values but those that the body visits itself: they become `$other`.
+/// Implements `Visitor` for all kinds of values except those that the body visits itself: they become `$other`.
 macro_rules! visit_others {
     ($other:expr, map) => {
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -109,16 +109,16 @@ macro_rules! deserialize_by {
     };
 }
 
-/// The keys met in an object.
+/// The keys found in an object.
 #[derive(Default)]
 struct Keys {
-    met: Repeated,
+    seen: Repeated,
     repeated: Repeated,
 }
 
 impl Keys {
     fn add(&mut self, key: &'static str) {
-        let list = if self.met.contains(&key) { &mut self.repeated } else { &mut self.met };
+        let list = if self.seen.contains(&key) { &mut self.repeated } else { &mut self.seen };
         if !list.contains(&key) {
             list.push(key);
         }
@@ -127,10 +127,10 @@ impl Keys {
 
 deserialize_by!(FileVisitor, File);
 deserialize_by!(EntryVisitor, AnnotationEntry);
-deserialize_by!(EntriesVisitor, Is<Vec<AnnotationEntry>>);
+deserialize_by!(EntriesVisitor, Parsed<Vec<AnnotationEntry>>);
 deserialize_by!(PointsVisitor, Points);
-deserialize_by!(PointVisitor, Is<[i32; 2]>);
-deserialize_by!(CoordinateVisitor, Is<i32>);
+deserialize_by!(PointVisitor, Parsed<[i32; 2]>);
+deserialize_by!(CoordinateVisitor, Parsed<i32>);
 
 impl<'de> Visitor<'de> for FileVisitor {
     type Value = File;
@@ -147,8 +147,8 @@ impl<'de> Visitor<'de> for FileVisitor {
                 "annotations" => {
                     keys.add("annotations");
                     file.annotations = match map.next_value()? {
-                        Is::Expected(entries) => Some(entries),
-                        Is::Other(_) => None,
+                        Parsed::Expected(entries) => Some(entries),
+                        Parsed::Other(_) => None,
                     }
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
@@ -165,21 +165,20 @@ impl<'de> Visitor<'de> for FileVisitor {
 }
 
 impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Is<Vec<AnnotationEntry>>;
+    type Value = Parsed<Vec<AnnotationEntry>>;
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = seq.next_element()? {
             if entries.len() == MAX_SHAPES {
-                let reason =
-                    format!("more than {MAX_SHAPES} shapes; a hand has 29 bones, so this is no annotation of one");
+                let reason = format!("more than {MAX_SHAPES} shapes; expected about 29, one per bone");
                 return Err(Error::custom(reason));
             }
             entries.push(entry);
         }
-        Ok(Is::Expected(entries))
+        Ok(Parsed::Expected(entries))
     }
-    visit_others!(Is::Other, map);
+    visit_others!(Parsed::Other, map);
 }
 
 impl<'de> Visitor<'de> for EntryVisitor {
@@ -214,12 +213,12 @@ impl<'de> Visitor<'de> for PointsVisitor {
     type Value = Points;
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Points, A::Error> {
-        // Room for a dense contour.
+        // Enough for a dense contour.
         let mut whole: Vec<[i32; 2]> = Vec::with_capacity(1024);
         while let Some(point) = seq.next_element()? {
             match point {
-                Is::Expected(point) => whole.push(point),
-                Is::Other(value) => {
+                Parsed::Expected(point) => whole.push(point),
+                Parsed::Other(value) => {
                     let Value::Array(mut all) = Value::from(Points::Whole(whole)) else { unreachable!("an array") };
                     all.push(value);
                     while let Some(value) = seq.next_element()? {
@@ -229,7 +228,7 @@ impl<'de> Visitor<'de> for PointsVisitor {
                 }
             }
         }
-        // Or a file of many small shapes would take hundreds of times its size.
+        // Otherwise a file of many small shapes would take hundreds of times its size in memory.
         whole.shrink_to_fit();
         Ok(if whole.is_empty() { Points::Other(Value::Array(Vec::new())) } else { Points::Whole(whole) })
     }
@@ -237,23 +236,23 @@ impl<'de> Visitor<'de> for PointsVisitor {
 }
 
 impl<'de> Visitor<'de> for PointVisitor {
-    type Value = Is<[i32; 2]>;
+    type Value = Parsed<[i32; 2]>;
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let (mut point, mut found) = ([0; 2], 0);
         let mut all = loop {
             match seq.next_element()? {
-                None if found == 2 => return Ok(Is::Expected(point)),
+                None if found == 2 => return Ok(Parsed::Expected(point)),
                 None => break point[..found].iter().map(|v| Value::from(*v)).collect(),
-                Some(Is::Expected(value)) if found < 2 => {
+                Some(Parsed::Expected(value)) if found < 2 => {
                     point[found] = value;
                     found += 1;
                 }
                 Some(other) => {
                     let mut all: Vec<Value> = point[..found].iter().map(|v| Value::from(*v)).collect();
                     all.push(match other {
-                        Is::Expected(value) => value.into(),
-                        Is::Other(value) => value,
+                        Parsed::Expected(value) => value.into(),
+                        Parsed::Other(value) => value,
                     });
                     break all;
                 }
@@ -262,27 +261,27 @@ impl<'de> Visitor<'de> for PointVisitor {
         while let Some(value) = seq.next_element()? {
             all.push(value);
         }
-        Ok(Is::Other(all.into()))
+        Ok(Parsed::Other(all.into()))
     }
-    visit_others!(Is::Other, map);
+    visit_others!(Parsed::Other, map);
 }
 
 impl<'de> Visitor<'de> for CoordinateVisitor {
-    type Value = Is<i32>;
+    type Value = Parsed<i32>;
 
     fn visit_i64<E: Error>(self, v: i64) -> Result<Self::Value, E> {
-        Ok(if v.unsigned_abs() <= MAX_COORDINATE as u64 { Is::Expected(v as i32) } else { Is::Other(v.into()) })
+        Ok(if v.unsigned_abs() <= MAX_COORDINATE as u64 { Parsed::Expected(v as i32) } else { Parsed::Other(v.into()) })
     }
     fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-        Ok(if v <= MAX_COORDINATE as u64 { Is::Expected(v as i32) } else { Is::Other(v.into()) })
+        Ok(if v <= MAX_COORDINATE as u64 { Parsed::Expected(v as i32) } else { Parsed::Other(v.into()) })
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Value::deserialize(MapAccessDeserializer::new(map)).map(Is::Other)
+        Value::deserialize(MapAccessDeserializer::new(map)).map(Parsed::Other)
     }
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Is::Other)
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Parsed::Other)
     }
-    visit_others!(Is::Other, text);
+    visit_others!(Parsed::Other, text);
 }
 
 #[cfg(test)]
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_vertices_and_anything_else_is_kept_as_it_is() {
+    fn whole_numbers_are_vertices_and_anything_else_is_kept() {
         assert_eq!(points("[[1,2], [ -3 ,\n4 ]]"), Points::Whole(vec![[1, 2], [-3, 4]]));
         assert_eq!(points("[[1000000,-1000000]]"), Points::Whole(vec![[1_000_000, -1_000_000]]));
         for other in [
@@ -340,9 +339,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands in the file, each part is what a general parser finds there.
+        /// Each part has the value that a general JSON parser reads.
         #[test]
-        fn nothing_is_lost(whole in value()) {
+        fn values_equal_those_of_a_general_parser(whole in value()) {
             let text = whole.to_string();
             let (file, whole): (File, Value) = (serde_json::from_str(&text).unwrap(), serde_json::from_str(&text).unwrap());
             prop_assert_eq!(&file.filename, &whole.get("filename").cloned());

@@ -1,7 +1,7 @@
 //! The annotation JSON: one file per image, polygons with labels.
 //!
-//! Of the top keys only `annotations` and `filename` are read: `metadata` may state the size of another rendition of
-//! the image, while the points are in the image's own pixels. A [`Document`] keeps all keys for writing the file again.
+//! Of the top-level keys only `annotations` and `filename` are read: `metadata` may state the size of another version
+//! of the image, while the points are in the image's own pixels. A [`Document`] keeps all keys for writing a copy.
 
 mod document;
 mod entry;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use document::Document;
 pub use entry::MAX_COORDINATE;
 pub use shape::label_place;
+pub(crate) use shape::{OTHER_SPELLING, UNKNOWN_LABEL};
 
 use super::Problem;
 use crate::bones::Bone;
@@ -22,9 +23,9 @@ use crate::mask::{HandMasks, RunMask};
 /// One polygon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// Place in the file's `annotations`.
+    /// Position in the file's `annotations`, from 0.
     pub index: usize,
-    /// As in the file.
+    /// Label as in the file.
     pub label: String,
     /// `None` for an unknown label. A label that differs from a class only in case, spaces, `-` or `_` is that class.
     pub bone: Option<Bone>,
@@ -32,30 +33,30 @@ pub struct Shape {
     pub points: Vec<[i32; 2]>,
 }
 
-/// What an annotation says, usable shapes only.
+/// The usable shapes of an annotation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotation {
     /// Polygons in the file's order, which is not that of the classes.
     pub shapes: Vec<Shape>,
-    /// Entries of the file that became shapes.
+    /// Indices of the file's entries that became shapes.
     used: BTreeSet<usize>,
 }
 
 impl Annotation {
-    /// Shapes that come from no file.
+    /// An annotation of shapes that do not come from a file.
     pub fn new(shapes: Vec<Shape>) -> Annotation {
         Annotation { shapes, used: BTreeSet::new() }
     }
 
-    /// The union of the shapes of each bone. Each is filled as OpenCV's `fillPoly` does; shapes of unknown labels are in
-    /// none.
+    /// One mask per bone: the union of its shapes, each filled like OpenCV's `fillPoly`. Shapes with unknown labels are
+    /// in no mask.
     pub fn masks(&self, width: u32, height: u32) -> HandMasks {
         let mut masks = HandMasks::empty(width, height);
         let mut shapes: Vec<&Shape> = self.shapes.iter().filter(|s| s.bone.is_some()).collect();
         shapes.sort_by_key(|s| s.bone);
         for own in shapes.chunk_by(|a, b| a.bone == b.bone) {
             let drawn: Vec<RunMask> = own.iter().map(|s| RunMask::from_polygon(&s.points, width, height)).collect();
-            // All at once: one after another takes time in the square of their number.
+            // All at once: one by one would take time quadratic in their number.
             let united = match <[RunMask; 1]>::try_from(drawn) {
                 Ok([only]) => Ok(only),
                 Err(drawn) => RunMask::vote(&drawn.iter().collect::<Vec<_>>(), 1),
@@ -67,7 +68,7 @@ impl Annotation {
     }
 }
 
-/// A file that is no annotation at all.
+/// Why a file cannot be read as an annotation.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnotationError {
     /// The file cannot be read.
@@ -75,10 +76,10 @@ pub enum AnnotationError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// The text is no JSON.
+    /// The text is not JSON.
     #[error("{path} line {line} column {column}: {reason}")]
     Json {
         /// The file.
@@ -87,18 +88,18 @@ pub enum AnnotationError {
         line: usize,
         /// In bytes, from 1.
         column: usize,
-        /// What was expected.
+        /// Message of the JSON parser.
         reason: String,
     },
-    /// JSON of another kind.
-    #[error("{path}: no array `annotations` at the top")]
+    /// JSON without an annotation.
+    #[error("{path}: no array `annotations` at the top level")]
     NoAnnotations {
         /// The file.
         path: PathBuf,
     },
 }
 
-/// The shapes of one file; see [`parse`].
+/// The shapes and problems of one file; see [`parse`].
 ///
 /// # Errors
 /// As for [`read_bytes`] and [`parse`].
@@ -106,22 +107,22 @@ pub fn read(path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), Annot
     parse(&read_bytes(path)?, path, file)
 }
 
-/// The bytes of an annotation file, if it is a file of a sensible size.
+/// The bytes of an annotation file.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file, or is too large.
+/// The file cannot be read, is not a regular file, or is too large.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, AnnotationError> {
     parse::read_bytes(path).map_err(|source| AnnotationError::Io { path: path.into(), source })
 }
 
-/// The shapes of a file's bytes. `file` is the name to use in problems (relative path). Points may be whole or fractional
-/// (rounded half to even as numpy does, with an info problem per shape); a shape that cannot be read is a problem, the rest
-/// is kept.
+/// The shapes and problems of a file's bytes. `file` is the name used in problems (relative path). Fractional points
+/// are rounded half to even as in numpy, with an info problem per shape. An unreadable shape is a problem; the others
+/// are kept.
 ///
-/// A byte order mark is accepted, and `NaN` and `Infinity` as Python writes them (they are no coordinates).
+/// A byte order mark is accepted, and so are `NaN` and `Infinity` as Python writes them, though not as coordinates.
 ///
 /// # Errors
-/// The text is not UTF-8 or no JSON, or has no array `annotations`.
+/// The text is not UTF-8 or not JSON, or has no array `annotations`.
 pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
     parse::parse(bytes, path, file)
 }

@@ -1,4 +1,4 @@
-//! From bytes to shapes.
+//! Parses the bytes of a file to shapes.
 
 use std::fs::File as FsFile;
 use std::io::{self, Read};
@@ -8,24 +8,25 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::entry::{AnnotationEntry, File};
-use super::shape::{self, Remark};
+use super::shape::{self, EntryProblem};
 use super::{Annotation, AnnotationError};
 use crate::dataset::{Problem, ProblemSeverity, image_id};
 
-/// Largest file read: a dense contour of every bone takes under 1 MB. What is no contour takes up to eighty times its size.
+/// Largest file read, in bytes: a dense contour of every bone takes less than 1 MB. Other JSON takes up to eighty times
+/// its size in memory.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The whole file, if it is a file of a sensible size.
+/// The bytes of a file of at most [`MAX_FILE`].
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let what = std::fs::metadata(path)?;
-    if !what.is_file() {
+    let file = std::fs::metadata(path)?;
+    if !file.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
     }
-    if what.len() > MAX_FILE {
-        let reason = format!("{} bytes, more than the {MAX_FILE} that are read", what.len());
+    if file.len() > MAX_FILE {
+        let reason = format!("the file has {} bytes; at most {MAX_FILE} are read", file.len());
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
-    let mut bytes = Vec::with_capacity(what.len() as usize + 1);
+    let mut bytes = Vec::with_capacity(file.len() as usize + 1);
     FsFile::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -45,7 +46,7 @@ pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, AnnotationError
     })
 }
 
-/// Reads JSON. Python writes NaN and Infinity, which are no JSON: as null they spoil only the shape they are in.
+/// Parses JSON. Python writes NaN and Infinity, which are not JSON: read as null, they make only their shape unusable.
 pub fn json<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, AnnotationError> {
     let error = match serde_json::from_str(text) {
         Ok(read) => return Ok(read),
@@ -66,11 +67,11 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     let entries = annotations.ok_or_else(|| AnnotationError::NoAnnotations { path: path.into() })?;
     let id = image_id(file);
     let mut problems = Vec::new();
-    let mut complain = |r: Remark| {
-        problems.push(Problem::new(r.severity, file, r.reason, r.action).at(r.place).raw(&r.raw).of_image(&id));
+    let mut report = |p: EntryProblem| {
+        problems.push(Problem::new(p.severity, file, p.reason, p.action).at(p.place).raw(&p.raw).of_image(&id));
     };
-    repeated.into_iter().for_each(|key| complain(shape::twice(key.to_owned(), key)));
-    let about_name = |raw: &str, reason: String, action: &str| Remark {
+    repeated.into_iter().for_each(|key| report(shape::repeated_key(key.to_owned(), key)));
+    let about_name = |raw: &str, reason: String, action: &str| EntryProblem {
         severity: ProblemSeverity::Warning,
         place: "filename".into(),
         raw: raw.into(),
@@ -79,32 +80,32 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
     };
     match filename.unwrap_or_default() {
         Value::Null => {}
-        // An ending of another format is normal.
+        // The ending may be that of another format.
         Value::String(name) if image_id(&name) == id => {}
         Value::String(name) => {
-            let reason = format!("the file says it belongs to another image, its own name says {id}");
-            complain(about_name(&name, reason, "taken for the image of the same name"));
+            let reason = format!("`filename` names another image than the file's own name, {id}");
+            report(about_name(&name, reason, "the file's own name is used"));
         }
-        other => complain(about_name(&other.to_string(), "expected text".into(), "skipped")),
+        other => report(about_name(&other.to_string(), "expected text".into(), "skipped")),
     }
     let mut annotation = Annotation::default();
     for (index, entry) in entries.into_iter().enumerate() {
         if let AnnotationEntry::Object { repeated, .. } = &entry {
-            repeated.iter().for_each(|key| complain(shape::twice(format!("annotations[{index}].{key}"), key)));
+            repeated.iter().for_each(|key| report(shape::repeated_key(format!("annotations[{index}].{key}"), key)));
         }
         match shape::read(entry, index) {
-            Ok((shape, remarks)) => {
-                remarks.into_iter().for_each(&mut complain);
+            Ok((shape, found)) => {
+                found.into_iter().for_each(&mut report);
                 annotation.shapes.push(shape);
                 annotation.used.insert(index);
             }
-            Err(remark) => complain(remark),
+            Err(problem) => report(problem),
         }
     }
     Ok((annotation, problems))
 }
 
-/// The text with the bare words `NaN`, `Infinity` and `-Infinity` outside strings as `null`; `None` without any.
+/// The text with the words `NaN`, `Infinity` and `-Infinity` outside strings replaced by `null`; `None` if it has none.
 fn without_nan(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut found, mut in_string, mut escaped) = (text, false, false, false);

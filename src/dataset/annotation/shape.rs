@@ -1,4 +1,4 @@
-//! One entry of `annotations`.
+//! Reads one entry of `annotations`.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,20 @@ use crate::bones::Bone;
 use crate::dataset::ProblemSeverity;
 use crate::wording::counted;
 
-/// The only type that is read.
+/// The only supported `type`.
 pub const TYPE: &str = "poly_seg";
 
-/// Points among which three different ones are looked for; that more are all in two places is no slip of the hand.
+/// Start of the reason of a problem with an unknown label.
+pub(crate) const UNKNOWN_LABEL: &str = "not one of the 29 classes";
+/// Start of the reason of a problem with a label that is spelled differently from its class.
+pub(crate) const OTHER_SPELLING: &str = "different spelling of the class";
+
+/// Outlines with at most this many points are checked for three different ones. Longer outlines with fewer do not occur
+/// by mistake.
 const MOST_COMPARED: usize = 16;
 
-/// Something to say about an entry; a problem less its file.
-pub struct Remark {
+/// A problem with an entry, without the file.
+pub struct EntryProblem {
     pub severity: ProblemSeverity,
     pub place: String,
     pub raw: String,
@@ -27,17 +33,17 @@ pub struct Remark {
 
 const LEFT_OUT: &str = "shape left out";
 
-/// A shape with what was put right in it, or why it cannot be used.
-pub type Read = Result<(Shape, Vec<Remark>), Remark>;
+/// A shape with the repairs made to it, or the reason why it cannot be used.
+pub type Read = Result<(Shape, Vec<EntryProblem>), EntryProblem>;
 
 /// The place of a shape's label in problems.
 pub fn label_place(index: usize) -> String {
     format!("annotations[{index}].label")
 }
 
-/// About a key that an object has more than once.
-pub fn twice(place: String, key: &str) -> Remark {
-    Remark {
+/// The problem of a key that occurs more than once in an object.
+pub fn repeated_key(place: String, key: &str) -> EntryProblem {
+    EntryProblem {
         severity: ProblemSeverity::Warning,
         place,
         raw: String::new(),
@@ -55,10 +61,10 @@ pub fn read(entry: AnnotationEntry, index: usize) -> Read {
             return Err(unusable(at(""), Some(&value), "expected an object with `label` and `points`".into()));
         }
     };
-    let mut remarks = Vec::new();
+    let mut problems = Vec::new();
     match &kind {
         Some(Value::String(kind)) if kind == TYPE => {}
-        None | Some(Value::Null) => remarks.push(Remark {
+        None | Some(Value::Null) => problems.push(EntryProblem {
             severity: ProblemSeverity::Info,
             place: at(""),
             raw: String::new(),
@@ -70,12 +76,12 @@ pub fn read(entry: AnnotationEntry, index: usize) -> Read {
     let label = match label {
         Some(Value::String(label)) => label,
         None => return Err(unusable(at(""), None, "no `label`".into())),
-        other => return Err(unusable(at(".label"), other.as_ref(), "expected the name of a class as text".into())),
+        other => return Err(unusable(at(".label"), other.as_ref(), "expected a class name as text".into())),
     };
-    let vertices = read_vertices(points, index, &mut remarks)?;
+    let vertices = read_vertices(points, index, &mut problems)?;
     let distinct = vertices.iter().take(MOST_COMPARED).collect::<BTreeSet<_>>().len();
     if distinct < 3 && vertices.len() <= MOST_COMPARED {
-        remarks.push(Remark {
+        problems.push(EntryProblem {
             severity: ProblemSeverity::Warning,
             place: at(".points"),
             raw: String::new(),
@@ -86,42 +92,40 @@ pub fn read(entry: AnnotationEntry, index: usize) -> Read {
     let bone = match Bone::from_name(&label) {
         Some(bone) => Some(bone),
         None => {
-            let nearest = Bone::read(&label);
-            remarks.push(Remark {
-                severity: if nearest.is_some() { ProblemSeverity::Info } else { ProblemSeverity::Warning },
-                place: at(".label"),
-                raw: label.clone(),
-                reason: match nearest {
-                    Some(bone) => format!("spelt otherwise than the class {bone}"),
-                    None => "not one of the 29 classes".into(),
-                },
-                action: match nearest {
-                    Some(bone) => format!("read as {bone}"),
-                    None => "kept as a shape of no class".into(),
-                },
-            });
-            nearest
+            let bone = Bone::read(&label);
+            let (severity, reason, action) = match bone {
+                Some(bone) => (ProblemSeverity::Info, format!("{OTHER_SPELLING} {bone}"), format!("read as {bone}")),
+                None => {
+                    (ProblemSeverity::Warning, UNKNOWN_LABEL.to_owned(), "kept as a shape without class".to_owned())
+                }
+            };
+            problems.push(EntryProblem { severity, place: at(".label"), raw: label.clone(), reason, action });
+            bone
         }
     };
-    Ok((Shape { index, label, bone, points: vertices }, remarks))
+    Ok((Shape { index, label, bone, points: vertices }, problems))
 }
 
 fn place(index: usize, key: &str) -> String {
     format!("annotations[{index}]{key}")
 }
 
-fn unusable(place: String, value: Option<&Value>, reason: String) -> Remark {
+fn unusable(place: String, value: Option<&Value>, reason: String) -> EntryProblem {
     let raw = value.map(Value::to_string).unwrap_or_default();
-    Remark { severity: ProblemSeverity::Error, place, raw, reason, action: LEFT_OUT.into() }
+    EntryProblem { severity: ProblemSeverity::Error, place, raw, reason, action: LEFT_OUT.into() }
 }
 
 /// The vertices of the entry `index`, in whole pixels.
-fn read_vertices(points: Option<Points>, index: usize, remarks: &mut Vec<Remark>) -> Result<Vec<[i32; 2]>, Remark> {
+fn read_vertices(
+    points: Option<Points>,
+    index: usize,
+    problems: &mut Vec<EntryProblem>,
+) -> Result<Vec<[i32; 2]>, EntryProblem> {
     let at = |key: &str| place(index, key);
     let points = match points {
         Some(Points::Whole(points)) => return Ok(points),
         Some(Points::Other(Value::Array(points))) if points.is_empty() => {
-            return Err(unusable(at(".points"), Some(&points.into()), "no point; expected at least one".into()));
+            return Err(unusable(at(".points"), Some(&points.into()), "no points; expected at least one".into()));
         }
         Some(Points::Other(Value::Array(points))) => points,
         Some(Points::Other(other)) => {
@@ -138,11 +142,11 @@ fn read_vertices(points: Option<Points>, index: usize, remarks: &mut Vec<Remark>
         vertices.push(xy.map(|v| v.round_ties_even() as i32));
     }
     if fractional > 0 {
-        remarks.push(Remark {
+        problems.push(EntryProblem {
             severity: ProblemSeverity::Info,
             place: at(".points"),
             raw: String::new(),
-            reason: format!("{fractional} of {} points are fractional; pixels are whole", points.len()),
+            reason: format!("{fractional} of {} points are fractional; expected whole pixels", points.len()),
             action: "rounded, halves to even".into(),
         });
     }
@@ -152,9 +156,9 @@ fn read_vertices(points: Option<Points>, index: usize, remarks: &mut Vec<Remark>
 fn read_point(point: &Value) -> Result<[f64; 2], &'static str> {
     let Some([x, y]) = point.as_array().map(Vec::as_slice) else { return Err("expected [x, y]") };
     let (Some(x), Some(y)) = (x.as_f64(), y.as_f64()) else { return Err("expected two numbers") };
-    // A number is finite by the JSON grammar; NaN has become null.
+    // In JSON every number is finite; NaN was replaced by null.
     if x.abs().max(y.abs()) > MAX_COORDINATE {
-        return Err("a coordinate beyond 1,000,000 pixels");
+        return Err("expected coordinates from -1,000,000 to 1,000,000 pixels");
     }
     Ok([x, y])
 }

@@ -29,7 +29,7 @@ fn entry(label: &str, points: Value) -> Value {
     json!({"id": "1", "type": "poly_seg", "attributes": {}, "points": points, "label": label})
 }
 
-/// The file of these entries, written again with what was read from it.
+/// The file of these entries, written again with the annotation read from it.
 fn written(entries: Value, annotation: &Annotation) -> Value {
     let text = document(entries).to_string();
     Document::parse(text.as_bytes(), Path::new(FILE)).unwrap().with(annotation, (3060, 3060))
@@ -90,13 +90,13 @@ fn a_bad_shape_is_a_problem_and_the_rest_is_kept() {
             (place, ProblemSeverity::Error, "shape left out")
         );
         assert_eq!((p.file.as_str(), p.image_id.as_deref()), (FILE, Some("image1_R")));
-        // What could not be used is written back as it was.
+        // An unusable entry is written back unchanged.
         assert_eq!(written(json!([good, bad, good]), &annotation)["annotations"][1], bad);
     }
 }
 
 #[test]
-fn repairs_are_told() {
+fn repairs_are_reported() {
     let (annotation, problems) = read_entries(json!([
         entry(" FINGER_16", json!([[0.5, 1.5], [2.5, 3], [9, 9]])),
         entry("finger-20", json!([[1, 1]])),
@@ -107,9 +107,9 @@ fn repairs_are_told() {
     assert_eq!(annotation.shapes[0].points, [[0, 2], [2, 3], [9, 9]], "halves to even");
     assert_eq!((annotation.shapes[1].bone, annotation.shapes[1].label.as_str()), (None, "finger-20"));
     assert_eq!(annotation.shapes[2].bone, Some(Bone::ULNA));
-    let said: Vec<_> = problems.iter().map(|p| (p.place.as_str(), p.severity, p.action.as_str())).collect();
+    let reported: Vec<_> = problems.iter().map(|p| (p.place.as_str(), p.severity, p.action.as_str())).collect();
     assert_eq!(
-        said,
+        reported,
         [
             ("annotations[0].points", ProblemSeverity::Info, "rounded, halves to even"),
             ("annotations[0].label", ProblemSeverity::Info, "read as finger-16"),
@@ -118,7 +118,7 @@ fn repairs_are_told() {
                 ProblemSeverity::Warning,
                 "drawn as a point or a line; draw it again or drop the shape"
             ),
-            ("annotations[1].label", ProblemSeverity::Warning, "kept as a shape of no class"),
+            ("annotations[1].label", ProblemSeverity::Warning, "kept as a shape without class"),
             ("annotations[2]", ProblemSeverity::Info, "read as poly_seg"),
         ]
     );
@@ -126,24 +126,25 @@ fn repairs_are_told() {
 
 #[test]
 fn the_file_may_name_another_image() {
-    for (name, said) in [(json!("C:\\x\\image1_R.png"), 0), (json!(null), 0), (json!("image2_R.jpg"), 1), (json!(5), 1)]
+    for (name, expected) in
+        [(json!("C:\\x\\image1_R.png"), 0), (json!(null), 0), (json!("image2_R.jpg"), 1), (json!(5), 1)]
     {
         let mut document = document(json!([]));
         document["filename"] = name;
         let (_, problems) = parse_text(&document.to_string()).unwrap();
-        assert_eq!(problems.len(), said, "{document}");
+        assert_eq!(problems.len(), expected, "{document}");
         assert!(problems.iter().all(|p| p.place == "filename" && p.severity == ProblemSeverity::Warning));
     }
 }
 
 #[test]
-fn what_is_no_annotation_is_an_error_with_its_place() {
+fn a_file_that_is_no_annotation_is_an_error_with_its_place() {
     let message = |bytes: &[u8]| parse(bytes, Path::new(FILE), FILE).unwrap_err().to_string();
     assert!(message(b"{\n \"annotations\": [,]}").starts_with(&format!("{FILE} line 2 column 18: ")));
     assert!(message(b"").contains("line 1 column 0: EOF"));
     assert!(message(b"{\"a\": 1,\n\"b\": \"\xb3\xaa\"}").contains("line 2 column 7: not UTF-8"));
     for text in ["[]", "{}", "3", "{\"annotations\": {}}", "null"] {
-        assert!(message(text.as_bytes()).ends_with("no array `annotations` at the top"), "{text}");
+        assert!(message(text.as_bytes()).ends_with("no array `annotations` at the top level"), "{text}");
     }
     assert!(message("[".repeat(100_000).as_bytes()).contains("EOF"));
     let deep = format!("{{\"annotations\": [{{\"label\": {}}}]}}", "[".repeat(100_000));
@@ -152,7 +153,7 @@ fn what_is_no_annotation_is_an_error_with_its_place() {
 }
 
 #[test]
-fn a_mark_at_the_start_and_python_s_nan_are_read() {
+fn a_byte_order_mark_and_nan_from_python_are_read() {
     let text = "\u{feff}{\"annotations\": [{\"type\": \"poly_seg\", \"label\": \"Ulna\", \"points\": [[1, NaN]]},
           {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[-Infinity, 2]], \"note\": \"a \\\"NaN\\\"\"},
           {\"type\": \"poly_seg\", \"label\": \"Radius\", \"points\": [[1, 2], [3, 4], [5, 6]]}]}";
@@ -224,28 +225,29 @@ fn a_repeated_key_is_a_problem_and_the_last_value_is_read() {
     let shape = |keys: &str| format!(r#"{{"type":"poly_seg","label":"Ulna","points":[[1,2],[3,4],[5,6]]{keys}}}"#);
     let read = |text: &str| {
         let (annotation, problems) = parse_text(text).unwrap();
-        let said: Vec<(String, ProblemSeverity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
-        (annotation.shapes, said)
+        let reported: Vec<(String, ProblemSeverity)> = problems.into_iter().map(|p| (p.place, p.severity)).collect();
+        (annotation.shapes, reported)
     };
     let one = |text: &str| read(&format!(r#"{{"annotations":[{}]}}"#, shape(text)));
-    let (shapes, said) = one(r#","label":"Lunate","points":[[3,4],[5,6],[7,8]],"points":[[5,6],[7,8],[9,10]]"#);
+    let (shapes, reported) = one(r#","label":"Lunate","points":[[3,4],[5,6],[7,8]],"points":[[5,6],[7,8],[9,10]]"#);
     assert_eq!((&*shapes[0].label, &shapes[0].points[..]), ("Lunate", &[[5, 6], [7, 8], [9, 10]][..]));
     let at = |key: &str| (format!("annotations[0].{key}"), ProblemSeverity::Warning);
-    assert_eq!(said, [at("label"), at("points")]);
-    // Said also where the last one makes the shape unusable.
-    let (shapes, said) = one(r#","points":7,"type":"poly_seg""#);
+    assert_eq!(reported, [at("label"), at("points")]);
+    // Also reported if the last value makes the shape unusable.
+    let (shapes, reported) = one(r#","points":7,"type":"poly_seg""#);
     assert!(shapes.is_empty());
-    assert_eq!(said, [at("points"), at("type"), ("annotations[0].points".into(), ProblemSeverity::Error)]);
+    assert_eq!(reported, [at("points"), at("type"), ("annotations[0].points".into(), ProblemSeverity::Error)]);
 
     let whole =
         format!(r#"{{"annotations":[{0},{0}],"filename":"b","filename":"image1_R","annotations":[{0}]}}"#, shape(""));
-    let (shapes, said) = read(&whole);
+    let (shapes, reported) = read(&whole);
     assert_eq!(shapes.len(), 1);
-    assert_eq!(said, [("filename".into(), ProblemSeverity::Warning), ("annotations".into(), ProblemSeverity::Warning)]);
+    let expected = [("filename".into(), ProblemSeverity::Warning), ("annotations".into(), ProblemSeverity::Warning)];
+    assert_eq!(reported, expected);
 }
 
 #[test]
-fn absurdly_many_shapes_are_refused() {
+fn too_many_shapes_are_refused() {
     let text = |n: usize| format!("{{\"annotations\":[{}0]}}", "0,".repeat(n - 1));
     assert!(parse_text(&text(20_000)).is_ok());
     let message = parse_text(&text(100_001)).unwrap_err().to_string();

@@ -11,7 +11,7 @@ use crate::dataset::annotation::MAX_COORDINATE;
 use crate::dataset::metadata::{AGE, HEIGHT_CM, WEIGHT_KG};
 use crate::wording::counted;
 
-/// What was decided.
+/// A correction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {
@@ -31,19 +31,19 @@ pub enum Action {
         /// Its vertices `[x, y]`, in pixels of the original image.
         points: Vec<[i32; 2]>,
     },
-    /// State which hand an image shows.
+    /// Set the side of an image.
     SetSide {
         /// Left or right.
         side: Side,
     },
-    /// Set a column of the patients table; for a patient.
+    /// Set a column of the patients table for a patient.
     SetMetadata {
         /// Which column.
         field: CorrectableField,
-        /// `null` empties it.
+        /// The value; `null` empties the cell.
         value: Value,
     },
-    /// What a check found was looked at and is fine.
+    /// Accept a check's findings: they were looked at and need no correction.
     Keep {
         /// Name of the check; absent for all checks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,13 +52,13 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
-    /// A remark; the reason is its text.
+    /// A note; the decision's reason is its text.
     Note {
-        /// Where in the image, in its pixels.
+        /// Point of the image that the note is about, in its pixels.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         point: Option<[i32; 2]>,
     },
-    /// A second reader should look.
+    /// Ask for a second reader.
     Flag {
         /// As for `Keep`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,20 +67,20 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
-    /// Put an earlier decision out of force. It names the image or patient of that decision too.
+    /// Make an earlier decision inactive. The target must be that of the earlier decision.
     Undo {
         /// Id of that decision.
         decision: String,
     },
 }
 
-/// A shape of an annotation. The decision's `annotation_sha256` says of which annotation.
+/// A shape of the annotation that the decision's `annotation_sha256` identifies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShapeRef {
-    /// Its place in the original annotation, from 0; earlier decisions do not change it.
+    /// Its position in the original annotation, from 0; earlier decisions do not change it.
     pub index: usize,
-    /// The label it has when the decision is applied, that is after all earlier decisions.
+    /// Its label when the decision is applied, that is, after all earlier decisions.
     pub label: String,
 }
 
@@ -95,18 +95,18 @@ pub enum Relabel {
         /// Its new label, one of the 29.
         to: String,
     },
-    /// All shapes of these labels at once. Exchanges and rings are possible.
+    /// All shapes of these labels at once. Swaps and cycles are possible.
     Labels {
         /// Old label → new label.
         labels: BTreeMap<String, String>,
-        /// All shapes that have one of the old labels when the decision is applied. Without them, an exchange that is
-        /// decided twice would be none.
+        /// All shapes that have one of the old labels when the decision is applied. Without this list, a swap that two
+        /// people decide would be applied twice and so have no effect.
         shapes: Vec<ShapeRef>,
     },
 }
 
 impl Relabel {
-    /// The shapes that get another label, by their places in the annotation.
+    /// The shapes that get another label, by their positions in the annotation.
     pub fn indices(&self) -> BTreeSet<usize> {
         match self {
             Relabel::Shape { shape, .. } => BTreeSet::from([shape.index]),
@@ -146,7 +146,7 @@ impl TryFrom<Fields> for Relabel {
         match (fields.shape, fields.to, fields.labels, fields.shapes) {
             (Some(shape), Some(to), None, None) => Ok(Relabel::Shape { shape, to }),
             (None, None, Some(labels), Some(shapes)) => Ok(Relabel::Labels { labels, shapes }),
-            (None, None, Some(_), None) => Err("relabel by `labels` needs `shapes`, those that have these labels; \
+            (None, None, Some(_), None) => Err("relabel by `labels` needs `shapes`, the shapes with these labels; \
                  add the decision again with `carpus corrections add`"),
             _ => Err("relabel needs either `shape` and `to`, or `labels` and `shapes`"),
         }
@@ -169,7 +169,7 @@ closed_enum! {
     }
 }
 
-/// What each action does, and an example of it.
+/// Description and example of each action.
 pub const ACTIONS: [(&str, &str); 11] = [
     ("leave out an image, or all images of a patient", r#"{"do":"exclude"}"#),
     ("give one shape another label", r#"{"do":"relabel","shape":{"index":3,"label":"finger-20"},"to":"finger-2"}"#),
@@ -182,38 +182,38 @@ pub const ACTIONS: [(&str, &str); 11] = [
         "give a shape another outline",
         r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[10,20],[30,20],[20,40]]}"#,
     ),
-    ("state which hand an image shows: L or R", r#"{"do":"set-side","side":"L"}"#),
+    ("set the side of an image: L or R", r#"{"do":"set-side","side":"L"}"#),
     (
         "set sex, age, height_cm, weight_kg or note of a patient; null empties it",
         r#"{"do":"set-metadata","field":"height_cm","value":171.5}"#,
     ),
     (
-        "what a check found is fine; without check or label: all its findings in the image",
+        "accept a check's finding; without check or label: all its findings in the image",
         r#"{"do":"keep","check":"size","label":"Ulna"}"#,
     ),
-    ("a remark, with or without a point; its text is the reason", r#"{"do":"note","point":[120,340]}"#),
-    ("ask for a second reader; check and label may be absent", r#"{"do":"flag","check":"size","label":"Ulna"}"#),
-    ("put an earlier decision out of force, an undo too", r#"{"do":"undo","decision":"0123456789ab"}"#),
+    ("add a note, with or without a point; the reason is its text", r#"{"do":"note","point":[120,340]}"#),
+    ("ask for a second reader; check and label are optional", r#"{"do":"flag","check":"size","label":"Ulna"}"#),
+    ("undo an earlier decision, which may be an undo itself", r#"{"do":"undo","decision":"0123456789ab"}"#),
 ];
 
 impl Action {
-    /// As in the file: `exclude`, `set-side`, …
+    /// Name in the file: `exclude`, `set-side`, …
     pub fn name(&self) -> String {
         serde_json::to_value(self).ok().and_then(|v| v["do"].as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// Whether it changes an annotation.
+    /// Whether it changes the shapes of an annotation.
     pub fn is_about_shapes(&self) -> bool {
         matches!(self, Action::Relabel(_) | Action::Drop { .. } | Action::Replace { .. })
     }
 
-    /// Whether the action is possible at all; the reason where it is not.
+    /// Checks that the action is valid, without the data; the error is the reason.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             Action::Relabel(Relabel::Shape { shape, to }) if shape.label == *to => {
                 Err(format!("shape {} has the label {to} already", shape.index))
             }
-            Action::Relabel(Relabel::Shape { to, .. }) => known(to),
+            Action::Relabel(Relabel::Shape { to, .. }) => check_label(to),
             Action::Relabel(Relabel::Labels { labels, shapes }) => {
                 check_labels(labels).and_then(|()| check_shapes(labels, shapes))
             }
@@ -221,64 +221,64 @@ impl Action {
                 let different = counted(points.iter().collect::<BTreeSet<_>>().len(), "point", "different points");
                 Err(format!("{different}: an outline has at least 3; `drop` leaves a shape out"))
             }
-            Action::Replace { points, .. } => points.iter().try_for_each(within),
-            Action::Note { point } => point.iter().try_for_each(within),
+            Action::Replace { points, .. } => points.iter().try_for_each(check_point),
+            Action::Note { point } => point.iter().try_for_each(check_point),
             Action::SetMetadata { field, value } => field.check(value),
             Action::Keep { check, label } | Action::Flag { check, label } => {
                 if check.as_ref().is_some_and(String::is_empty) {
                     return Err("`check` is empty; leave it out for all checks".to_owned());
                 }
-                label.iter().flat_map(|l| l.split('|')).try_for_each(known)
+                label.iter().flat_map(|l| l.split('|')).try_for_each(check_label)
             }
             Action::Undo { decision } if decision.len() != ID_LENGTH || !is_hex(decision) => {
-                Err(format!("{decision:?} is no id of a decision; `carpus list corrections FILE` prints the ids"))
+                Err(format!("{decision:?} is no decision id; `carpus list corrections FILE` prints the ids"))
             }
             Action::Exclude {} | Action::Drop { .. } | Action::SetSide { .. } | Action::Undo { .. } => Ok(()),
         }
     }
 }
 
-/// Digits of a decision's id.
+/// Number of digits of a decision's id.
 pub(super) const ID_LENGTH: usize = 12;
 
-/// Lower-case hex digits alone.
+/// Whether the text consists of lower-case hex digits.
 pub(super) fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn known(label: &str) -> Result<(), String> {
+fn check_label(label: &str) -> Result<(), String> {
     match Bone::from_name(label) {
         Some(_) => Ok(()),
-        None => Err(no_label(label)),
+        None => Err(unknown_label(label)),
     }
 }
 
-/// That a text is no label, and which one may be meant.
-pub fn no_label(text: &str) -> String {
+/// Message that a text is none of the labels, with the most similar label.
+pub fn unknown_label(text: &str) -> String {
     let meant = Bone::read(text).or_else(|| Bone::nearest(text));
     let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
-    format!("{text:?} is none of the 29 labels{meant} (`carpus list bones` names them)")
+    format!("{text:?} is none of the 29 labels{meant} (`carpus list bones` prints them)")
 }
 
-/// Every shape has one of the old labels, every old label has a shape.
+/// Checks that every shape has one of the old labels and that every old label has a shape.
 fn check_shapes(labels: &BTreeMap<String, String>, shapes: &[ShapeRef]) -> Result<(), String> {
     let mut indices = BTreeSet::new();
     for ShapeRef { index, label } in shapes {
         if !labels.contains_key(label) {
-            return Err(format!("`shapes` has shape {index} with the label {label:?}, which is not renamed"));
+            return Err(format!("`shapes` contains shape {index} with the label {label:?}, which is not renamed"));
         }
         if !indices.insert(index) {
-            return Err(format!("`shapes` has shape {index} twice"));
+            return Err(format!("`shapes` contains shape {index} twice"));
         }
     }
     match labels.keys().find(|from| !shapes.iter().any(|s| s.label == **from)) {
-        Some(from) => Err(format!("no shape is labelled {from}: `shapes` has none")),
+        Some(from) => Err(format!("no shape is labelled {from}: `shapes` contains none")),
         None => Ok(()),
     }
 }
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
-    labels.values().try_for_each(|to| known(to))?;
+    labels.values().try_for_each(|to| check_label(to))?;
     if labels.is_empty() {
         return Err("`labels` is empty".to_owned());
     }
@@ -292,15 +292,15 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     }
 }
 
-fn within(point: &[i32; 2]) -> Result<(), String> {
+fn check_point(point: &[i32; 2]) -> Result<(), String> {
     match point.iter().find(|v| f64::from(**v).abs() > MAX_COORDINATE) {
-        Some(far) => Err(format!("coordinate {far}: more than 1,000,000 pixels")),
+        Some(far) => Err(format!("coordinate {far}: expected -1,000,000 to 1,000,000 pixels")),
         None => Ok(()),
     }
 }
 
 impl CorrectableField {
-    /// The word for it in problems of the spreadsheet.
+    /// Its name in messages about the spreadsheet.
     pub fn word(self) -> &'static str {
         match self {
             CorrectableField::Sex => "sex",
@@ -311,7 +311,7 @@ impl CorrectableField {
         }
     }
 
-    /// The values that it takes, in words. Those of numbers are the limits that hold for the spreadsheet.
+    /// Its valid values, for messages. Numbers have the limits of the spreadsheet.
     pub fn expected(self) -> String {
         match self.limits() {
             Some(limits) => format!("a number from {} to {}", limits.start(), limits.end()),
@@ -329,17 +329,17 @@ impl CorrectableField {
         }
     }
 
-    /// Whether it can have the value.
+    /// Checks that the value is valid for the field.
     ///
     /// # Errors
-    /// What was expected.
+    /// The message: field, value and the expected values.
     pub fn check(self, value: &Value) -> Result<(), String> {
-        let good = match (value, self.limits()) {
+        let is_valid = match (value, self.limits()) {
             (Value::Null, _) => true,
             (Value::Number(number), Some(limits)) => number.as_f64().is_some_and(|v| limits.contains(&v)),
             (Value::String(text), None) => self == CorrectableField::Note || text == "F" || text == "M",
             _ => false,
         };
-        if good { Ok(()) } else { Err(format!("{} {value}: expected {}, or null", self.name(), self.expected())) }
+        if is_valid { Ok(()) } else { Err(format!("{} {value}: expected {}, or null", self.name(), self.expected())) }
     }
 }

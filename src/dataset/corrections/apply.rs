@@ -6,19 +6,21 @@ use crate::dataset::Problem;
 use crate::dataset::annotation::{Annotation, Shape};
 
 impl Corrections {
-    /// Applies the decisions about the image's shapes in their order. One that does not fit changes nothing. It is a problem
-    /// unless an earlier one that was applied says the same: two people agree.
+    /// Applies the decisions about the image's shapes in their order, and returns those that do not fit as problems. A
+    /// decision that does not fit changes nothing. It is no problem if an equal decision was applied before: two people
+    /// agree.
     ///
-    /// `content_hash` is that of the original annotation. Decisions about another content are not applied: the shapes
-    /// may be others, and those of a crop have the corrections in them already. Nor are any where it is `None`.
+    /// `content_hash` is that of the original annotation. Decisions about another content are not applied, because the
+    /// shapes may differ; the shapes of a crop contain the corrections already. If it is `None`, no decision is
+    /// applied.
     pub fn apply(&self, image_id: &str, content_hash: Option<&str>, annotation: &mut Annotation) -> Vec<Problem> {
         let mut done: Vec<&Decision> = Vec::new();
         let mut problems = Vec::new();
         for decision in self.about_shapes(image_id) {
             let applied = match content_hash {
-                None => Err("the content hash of the annotation is not known".to_owned()),
+                None => Err("the content hash of the annotation is unknown".to_owned()),
                 Some(hash) if decision.annotation_sha256.as_deref() != Some(hash) => {
-                    Err("the annotation has changed since this was decided; look at it again".to_owned())
+                    Err("the annotation has changed since this was decided; check it and decide again".to_owned())
                 }
                 Some(_) => match apply_one(&mut annotation.shapes, &decision.action, &done) {
                     Err(_) if done.iter().any(|earlier| earlier.action == decision.action) => Ok(()),
@@ -31,7 +33,7 @@ impl Corrections {
     }
 }
 
-/// `done`: what was applied before.
+/// Applies one action; `done` are the decisions applied before.
 fn apply_one(shapes: &mut Vec<Shape>, action: &Action, done: &[&Decision]) -> Result<(), String> {
     match action {
         Action::Relabel(Relabel::Shape { shape, to }) => {
@@ -54,19 +56,19 @@ fn apply_one(shapes: &mut Vec<Shape>, action: &Action, done: &[&Decision]) -> Re
     Ok(())
 }
 
-/// Place of the shape, which must have the label.
+/// Position of the shape in `shapes`; an error if it has another label.
 fn find(shapes: &[Shape], ShapeRef { index, label }: &ShapeRef, done: &[&Decision]) -> Result<usize, String> {
     let drops = |d: &&&Decision| matches!(&d.action, Action::Drop { shape } if shape.index == *index);
     let absent = || match done.iter().find(drops) {
         Some(drop) => format!("shape {index} was dropped by line {}", drop.line),
-        None => format!("there is no shape {index}"),
+        None => format!("the annotation has no shape {index}"),
     };
     let at = shapes.iter().position(|s| s.index == *index).ok_or_else(absent)?;
     let found = &shapes[at].label;
     if same(found, label) { Ok(at) } else { Err(format!("shape {index} is labelled {found:?}, expected {label:?}")) }
 }
 
-/// Whether two labels are the same text, however their letters are composed.
+/// Whether two labels are equal after Unicode composition (NFC).
 pub(super) fn same(a: &str, b: &str) -> bool {
     a == b || a.nfc().eq(b.nfc())
 }
@@ -76,7 +78,7 @@ fn rename(shape: &mut Shape, label: &str) {
     shape.bone = Bone::from_name(label);
 }
 
-/// Renames all at once, so that exchanges and rings work.
+/// Renames all labels at once, so that swaps and cycles work.
 fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)], about: &[ShapeRef]) -> Result<(), String> {
     let absent: Vec<&str> = pairs
         .iter()
@@ -97,7 +99,7 @@ fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)], about: &[Shape
     let renamed: Vec<Option<&String>> =
         shapes.iter().map(|s| pairs.iter().find(|(from, _)| same(&s.label, from)).map(|(_, to)| *to)).collect();
     for (from, to) in pairs {
-        // By class, not by label: another spelling of the target is the same bone.
+        // Compared by class, not by label: another spelling of the target is the same bone.
         let stays = |(shape, to_label): (&Shape, &Option<&String>)| {
             to_label.is_none() && shape.bone.is_some() && shape.bone == Bone::from_name(to)
         };

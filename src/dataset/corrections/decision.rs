@@ -10,7 +10,7 @@ use crate::digest::sha256;
 /// Version of the lines that this program reads and writes.
 pub const VERSION: u32 = 2;
 
-/// What a decision is about.
+/// The image or patient that a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// An image, by its id.
@@ -26,7 +26,7 @@ impl Target {
         id
     }
 
-    /// Ids are compared as the tables have them: see [`image_id`] and [`normalise_patient_id`].
+    /// The target with its id normalised as in the tables: see [`image_id`] and [`normalise_patient_id`].
     fn normalised(&self) -> Target {
         match self {
             Target::Image(id) => Target::Image(image_id(id)),
@@ -35,7 +35,7 @@ impl Target {
     }
 }
 
-/// A patient's id as it is compared: `ID40` is `040`.
+/// A patient's id normalised for comparison: `ID40` is `040`.
 pub(super) fn patient_id(id: &str) -> String {
     let id: String = id.nfc().collect();
     normalise_patient_id(&id).unwrap_or(id)
@@ -45,19 +45,20 @@ pub(super) fn patient_id(id: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(into = "Line")]
 pub struct Decision {
-    /// Line of the file, from 1; 0 where it is in no file yet. It is not written.
+    /// Line of the file, from 1; 0 if it is not in a file yet. It is not written.
     pub line: usize,
-    /// What it is about.
+    /// The image or patient that it is about.
     pub target: Target,
-    /// What was decided.
+    /// The correction itself.
     pub action: Action,
-    /// Content hash of the annotation that was looked at: SHA-256 in hex digits. Decisions about shapes must have it.
+    /// Content hash of the annotation that the decision is based on: SHA-256 in hex digits. Required for decisions
+    /// about shapes.
     pub annotation_sha256: Option<String>,
-    /// Why.
+    /// Reason for the decision.
     pub reason: String,
-    /// Who decided.
+    /// Person who decided.
     pub author: String,
-    /// When: an RFC 3339 time in UTC, or a plain date.
+    /// Time of the decision: an RFC 3339 time in UTC, or a date.
     pub time: String,
 }
 
@@ -97,20 +98,20 @@ impl From<Decision> for Line {
 }
 
 impl Decision {
-    /// Reads one line of the file; the reason where it is not a decision. Ids and the hash are normalised.
+    /// Reads one line of the file. Ids and the hash are normalised.
     ///
     /// # Errors
-    /// Not JSON, another version, a missing or unknown field, or what [`Decision::check`] refuses.
+    /// The reason: not JSON, another version, a missing or unknown field, or one of [`Decision::check`].
     pub fn parse(text: &[u8], line: usize) -> Result<Decision, String> {
         #[derive(Deserialize)]
         struct Version {
             version: Option<u32>,
         }
-        // The version first: the fields of another one are unknown.
+        // The version is read first, because the fields of another version are unknown.
         match serde_json::from_slice::<Version>(text).map_err(message)?.version {
             None => {
                 return Err(format!(
-                    "no `version`: this program reads lines of version {VERSION}; add the decision again with `carpus corrections add`"
+                    "no `version`; expected {VERSION}: add the decision again with `carpus corrections add`"
                 ));
             }
             Some(VERSION) => {}
@@ -144,29 +145,29 @@ impl Decision {
         Ok(decision)
     }
 
-    /// The same with ids as the tables have them.
+    /// The same decision with the id normalised as in the tables.
     pub fn normalised(&self) -> Decision {
         Decision { target: self.target.normalised(), ..self.clone() }
     }
 
-    /// As a line of the file, without its end.
+    /// The line of the file, without line end.
     pub fn to_line(&self) -> String {
         serde_json::to_string(&self.normalised()).expect("text, numbers and maps with text keys are JSON")
     }
 
-    /// The first 12 hex digits of the SHA-256 of its line as this program writes it. It does not depend on where the
-    /// line stands, so it stays the same when files are joined.
+    /// The first 12 hex digits of the SHA-256 of its line as this program writes it. It does not depend on the position
+    /// of the line, so it stays the same when files are concatenated.
     pub fn id(&self) -> String {
         let mut id = sha256(self.to_line().as_bytes());
         id.truncate(ID_LENGTH);
         id
     }
 
-    /// Whether the decision is complete and possible by itself; the reason where it is not.
+    /// Checks that the decision is complete and valid, without the data.
     ///
     /// # Errors
-    /// An empty id or author, a time of another form, an action that does not go with the target, an unknown label, a
-    /// decision about shapes without the annotation's hash, a note without text, …
+    /// The reason: an empty id or author, a time in another format, an action that is not possible for the target, an
+    /// unknown label, a decision about shapes without the annotation's hash, a note without text, …
     pub fn check(&self) -> Result<(), String> {
         if self.target.id().is_empty() {
             return Err("the image_id or patient_id is empty".to_owned());
@@ -202,7 +203,7 @@ impl Decision {
     }
 }
 
-/// The message without serde's `at line 1`, which would be taken for a line of the file.
+/// The message without serde's `at line 1`, which readers would take for a line of the file.
 fn message(error: serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {

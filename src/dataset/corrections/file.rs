@@ -6,10 +6,10 @@ use super::{Corrections, Decision, State};
 use crate::artefact::{leads_to, write_atomically};
 use crate::bounded;
 
-/// How long a writer waits for another one.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a writer waits for another writer.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A corrections file that cannot be read or added to.
+/// Why a corrections file cannot be read or extended.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CorrectionsError {
@@ -19,19 +19,21 @@ pub enum CorrectionsError {
     Missing { path: PathBuf },
     #[error("{path} holds no decision that can be read; the first line: {reason}; is it a corrections file?")]
     NoDecision { path: PathBuf, reason: String },
-    #[error("{path}: another program has held the lock for {seconds} s; is a review page open on the same file?")]
+    #[error("{path}: another program has locked the file for {seconds} s; is a review page open on the same file?")]
     Locked { path: PathBuf, seconds: u64 },
     #[error("nothing was added: {reason}")]
     Refused { reason: String },
 }
 
-/// Adds decisions at the end, all or none of them, and returns the line of the first. Makes the file where there is
-/// none. Two writers wait for each other by a lock on `.NAME.lock` next to the file, which the system releases when a
-/// writer dies. It is there only while a writer is at work.
+/// Appends decisions, all or none of them, and returns the line number of the first. Creates the file if there is none.
+/// Writers exclude each other by a lock on `.NAME.lock` next to the file, which the system releases when a writer dies.
+/// The lock file exists only while a writer is at work.
 ///
 /// # Errors
-/// The file cannot be read or written, another writer does not finish, or a decision is refused: it is not complete, an
-/// undo names no earlier decision, or the same decision is in the file already.
+/// - The file cannot be read or written.
+/// - Another writer does not finish.
+/// - A decision is refused: it is incomplete, an undo refers to no earlier decision, or the decision is in the file
+///   already.
 pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsError> {
     let io = |source| CorrectionsError::Io { path: path.into(), source };
     let refused = |reason| Err(CorrectionsError::Refused { reason });
@@ -43,7 +45,7 @@ pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsE
         lines += &decision.to_line();
         lines.push('\n');
     }
-    // A link stays a link: what is replaced is the file it leads to.
+    // A link stays a link: the file that it points to is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let _lock = lock(&path)?;
     let mut content = match bounded::read(&path, bounded::MAX_TEXT) {
@@ -68,22 +70,22 @@ pub fn append(path: &Path, decisions: &[Decision]) -> Result<usize, CorrectionsE
     Ok(before.lines + 1)
 }
 
-/// The locked file; dropping it removes and releases it.
-struct Held {
+/// The lock file; dropping it removes the file and releases the lock.
+struct HeldLock {
     path: PathBuf,
     file: File,
 }
 
-impl Drop for Held {
+impl Drop for HeldLock {
     fn drop(&mut self) {
-        // Before the release. Who waits for this file finds that the name does not lead to it any more.
+        // Before the release. Whoever waits for this file then finds that the name does not lead to it any more.
         if leads_to(&self.path, &self.file) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-fn lock(path: &Path) -> Result<Held, CorrectionsError> {
+fn lock(path: &Path) -> Result<HeldLock, CorrectionsError> {
     let io = |source| CorrectionsError::Io { path: path.into(), source };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let lock = path.with_file_name(format!(".{name}.lock"));
@@ -94,10 +96,10 @@ fn lock(path: &Path) -> Result<Held, CorrectionsError> {
     loop {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(io)?;
         match file.try_lock() {
-            // Of a file that its last holder removed, the lock keeps nobody out.
-            Ok(()) if leads_to(&lock, &file) => return Ok(Held { path: lock, file }),
-            Ok(()) | Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
-                return Err(CorrectionsError::Locked { path: path.into(), seconds: PATIENCE.as_secs() });
+            // The lock of a file that its last holder has removed excludes nobody.
+            Ok(()) if leads_to(&lock, &file) => return Ok(HeldLock { path: lock, file }),
+            Ok(()) | Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_TIMEOUT => {
+                return Err(CorrectionsError::Locked { path: path.into(), seconds: LOCK_TIMEOUT.as_secs() });
             }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),

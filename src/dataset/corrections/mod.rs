@@ -1,14 +1,14 @@
-//! The corrections file: what people decided about images, shapes and metadata. One JSON object per line, append-only,
-//! kept under version control. The original data is never changed; corrections are applied on reading.
+//! The corrections file: people's decisions about images, shapes and metadata. One JSON object per line, append-only,
+//! suited to version control. The original data is never changed; corrections are applied when it is read.
 //!
 //! ```json
 //! {"version":2,"image_id":"image1661130828152_R","action":{"do":"exclude"},"reason":"ring","author":"kim","time":"2026-11-29T10:00:00Z"}
 //! {"version":2,"patient_id":"040","action":{"do":"set-metadata","field":"age","value":41},"reason":"typing error","author":"kim","time":"2026-11-29"}
 //! ```
 //!
-//! `carpus list corrections` prints every action. A decision is put out of force by a later `undo` of its id, never by
-//! editing its line; an undo can be undone. Ids come from the content of a line, so the files of two people can be
-//! joined one after the other; a line that is there twice counts once.
+//! `carpus list corrections` prints every action. To make a decision inactive, add an `undo` of its id; lines are never
+//! edited, and an undo can be undone. Ids come from the content of a line, so the files of two people can be
+//! concatenated; a line that occurs twice counts once.
 
 mod action;
 mod apply;
@@ -17,7 +17,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -27,58 +27,59 @@ use super::{Problem, ProblemSeverity, Side, image_id};
 use crate::bounded;
 use crate::digest::sha256;
 
-pub use action::{ACTIONS, Action, CorrectableField, Relabel, ShapeRef, no_label};
+pub use action::{ACTIONS, Action, CorrectableField, Relabel, ShapeRef, unknown_label};
 pub use decision::{Decision, Target, VERSION};
 pub use file::{CorrectionsError, append};
 
 /// Longest line read, in bytes: an outline of 50,000 points.
 const MAX_LINE: usize = 1 << 20;
-/// Bytes of a longer one that its problem shows.
-const RAW: usize = 200;
+/// Bytes of a longer line that are shown in its problem.
+const SHOWN_OF_LONG_LINE: usize = 200;
 
-/// Whether a decision counts.
+/// Whether a decision is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It does.
-    InForce,
-    /// An undo in force names it.
+    /// It is applied.
+    #[serde(rename = "in-force")]
+    Active,
+    /// An active undo refers to it.
     Undone,
-    /// An earlier line is the same.
+    /// An earlier line is equal.
     Repeated,
 }
 
 impl State {
-    /// `in force`, `undone`, `repeated`.
+    /// The key of `carpus corrections stats --json`: `in force`, `undone`, `repeated`.
     pub fn name(self) -> &'static str {
         match self {
-            State::InForce => "in force",
+            State::Active => "in force",
             State::Undone => "undone",
             State::Repeated => "repeated",
         }
     }
 }
 
-/// A corrections file as read; the default holds none.
+/// A corrections file as read; the default is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Corrections {
     file: String,
     sha256: String,
     lines: usize,
-    /// Lines that are decisions, if perhaps undos of none.
+    /// Lines that are decisions, including undos of unknown decisions.
     readable: usize,
     decisions: Vec<(Decision, State)>,
     problems: Vec<Problem>,
-    /// Decisions in force by image and by patient, undos left out.
+    /// Active decisions by image and by patient, without undos.
     images: HashMap<String, Vec<usize>>,
     patients: HashMap<String, Vec<usize>>,
 }
 
 impl Corrections {
-    /// Reads a file. Bad lines become problems, the others are used.
+    /// Reads a file. Invalid lines become problems, the others are used.
     ///
     /// # Errors
-    /// The file cannot be read, or there are lines in it and none is a decision.
+    /// The file cannot be read, or it has lines of which none is a decision.
     pub fn read(path: &Path) -> Result<Corrections, CorrectionsError> {
         let read = Corrections::read_any(path)?;
         match read.problems.first() {
@@ -89,7 +90,7 @@ impl Corrections {
         }
     }
 
-    /// As [`Corrections::read`], and a file in which no line is a decision is none of its errors.
+    /// As [`Corrections::read`], but a file in which no line is a decision is no error.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -101,33 +102,33 @@ impl Corrections {
         Ok(Corrections::parse(&path.display().to_string(), &bytes))
     }
 
-    /// As [`Corrections::read`], from the bytes of the file called `file`.
+    /// As [`Corrections::read_any`], from the bytes of the file called `file`.
     pub fn parse(file: &str, bytes: &[u8]) -> Corrections {
         let mut read = Corrections { file: file.to_owned(), sha256: sha256(bytes), ..Corrections::default() };
         let mut decisions = Vec::new();
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        // Line by line from bytes: a line that is not UTF-8 must not spoil the others.
+        // Line by line from bytes: a line that is not UTF-8 must not make the others unreadable.
         for (i, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
             read.lines = i + 1;
             if line.trim_ascii().is_empty() {
                 continue;
             }
             if line.len() > MAX_LINE {
-                let reason = format!("{} bytes, more than the {MAX_LINE} of a line that are read", line.len());
-                read.problems.push(read.bad_line(i + 1, &line[..RAW], reason));
+                let reason = format!("the line has {} bytes; at most {MAX_LINE} are read", line.len());
+                read.problems.push(read.invalid_line(i + 1, &line[..SHOWN_OF_LONG_LINE], reason));
                 continue;
             }
             match Decision::parse(line, i + 1) {
                 Ok(decision) => decisions.push(decision),
-                Err(reason) => read.problems.push(read.bad_line(i + 1, line, reason)),
+                Err(reason) => read.problems.push(read.invalid_line(i + 1, line, reason)),
             }
         }
         read.readable = decisions.len();
-        read.settle(decisions);
+        read.resolve(decisions);
         read
     }
 
-    /// These and, after them, `added` on the lines that follow. The hash stays that of the file.
+    /// These decisions, followed by `added` on the next lines. The hash stays that of the file.
     pub fn with(&self, added: &[Decision]) -> Corrections {
         let mut all = self.decisions.iter().map(|(d, _)| d.clone()).collect::<Vec<_>>();
         let at = |(i, decision): (usize, &Decision)| Decision { line: self.lines + 1 + i, ..decision.clone() };
@@ -135,15 +136,15 @@ impl Corrections {
         let (images, patients) = (HashMap::new(), HashMap::new());
         let (lines, readable) = (self.lines + added.len(), self.readable + added.len());
         let mut with = Corrections { lines, readable, decisions: Vec::new(), images, patients, ..self.clone() };
-        with.settle(all);
+        with.resolve(all);
         with
     }
 
-    /// Works out which decisions are in force.
-    fn settle(&mut self, decisions: Vec<Decision>) {
+    /// Determines which decisions are active.
+    fn resolve(&mut self, decisions: Vec<Decision>) {
         let mut first: HashMap<String, Target> = HashMap::new();
         for decision in decisions {
-            let wrong = match &decision.action {
+            let invalid = match &decision.action {
                 Action::Undo { decision: id } => match first.get(id) {
                     None => Some(format!("undo of {id}: no earlier line has this id")),
                     Some(target) if *target != decision.target => {
@@ -153,17 +154,17 @@ impl Corrections {
                 },
                 _ => None,
             };
-            if let Some(reason) = wrong {
+            if let Some(reason) = invalid {
                 let line = decision.to_line();
-                self.problems.push(self.bad_line(decision.line, line.as_bytes(), reason));
+                self.problems.push(self.invalid_line(decision.line, line.as_bytes(), reason));
                 continue;
             }
             let repeated = first.insert(decision.id(), decision.target.clone()).is_some();
-            self.decisions.push((decision, if repeated { State::Repeated } else { State::InForce }));
+            self.decisions.push((decision, if repeated { State::Repeated } else { State::Active }));
         }
-        // From the end: an undo counts unless a later one that counts names it.
+        // From the end: an undo is active unless a later active undo refers to it.
         let mut undone = HashSet::new();
-        for (decision, state) in self.decisions.iter_mut().rev().filter(|(_, state)| *state == State::InForce) {
+        for (decision, state) in self.decisions.iter_mut().rev().filter(|(_, state)| *state == State::Active) {
             if undone.contains(&decision.id()) {
                 *state = State::Undone;
             } else if let Action::Undo { decision } = &decision.action {
@@ -171,7 +172,7 @@ impl Corrections {
             }
         }
         for (at, (decision, state)) in self.decisions.iter().enumerate() {
-            if *state == State::InForce && !matches!(decision.action, Action::Undo { .. }) {
+            if *state == State::Active && !matches!(decision.action, Action::Undo { .. }) {
                 let (index, id) = match &decision.target {
                     Target::Image(id) => (&mut self.images, id),
                     Target::Patient(id) => (&mut self.patients, id),
@@ -182,23 +183,23 @@ impl Corrections {
         self.problems.sort_by_key(|p| p.place.strip_prefix("line ").and_then(|line| line.parse::<usize>().ok()));
     }
 
-    fn bad_line(&self, line: usize, text: &[u8], reason: String) -> Problem {
+    fn invalid_line(&self, line: usize, text: &[u8], reason: String) -> Problem {
         Problem::new(ProblemSeverity::Error, &self.file, reason, "line skipped")
             .at(format!("line {line}"))
             .raw(String::from_utf8_lossy(text.trim_ascii()).as_ref())
     }
 
-    /// The name of the file as given; empty for none.
+    /// The name of the file as given; empty without a file.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// SHA-256 of the file's bytes in hex digits; empty for none.
+    /// SHA-256 of the file's bytes in hex digits; empty without a file.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Whether no decision is in force.
+    /// Whether no decision is active.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty() && self.patients.is_empty()
     }
@@ -208,23 +209,23 @@ impl Corrections {
         &self.problems
     }
 
-    /// The decisions in force, in order; undos left out.
+    /// The active decisions in order, without undos.
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
-        let counts = |d: &&(Decision, State)| d.1 == State::InForce && !matches!(d.0.action, Action::Undo { .. });
-        self.decisions.iter().filter(counts).map(|(decision, _)| decision)
+        let is_applied = |d: &&(Decision, State)| d.1 == State::Active && !matches!(d.0.action, Action::Undo { .. });
+        self.decisions.iter().filter(is_applied).map(|(decision, _)| decision)
     }
 
-    /// Every good line in order, undone ones, repeated ones and undos too.
+    /// Every valid line in order, including undone and repeated ones and undos.
     pub fn history(&self) -> &[(Decision, State)] {
         &self.decisions
     }
 
-    /// What the decisions in force are about, with the line of each, so that a caller can report what does not exist.
+    /// The target and the line of each active decision, so that a caller can report targets that do not exist.
     pub fn targets(&self) -> impl Iterator<Item = (&Target, usize)> {
         self.decisions().map(|decision| (&decision.target, decision.line))
     }
 
-    /// The decisions in force about an image, in order.
+    /// The active decisions about an image, in order.
     pub fn of_image(&self, id: &str) -> impl Iterator<Item = &Decision> {
         self.images.get(&image_id(id)).into_iter().flatten().map(|at| &self.decisions[*at].0)
     }
@@ -238,12 +239,12 @@ impl Corrections {
         self.of_image(image_id).chain(self.of_patient(patient_id)).any(|d| d.action == Action::Exclude {})
     }
 
-    /// The decisions in force that [`Corrections::apply`] applies to the image's annotation, in order.
+    /// The active decisions that [`Corrections::apply`] applies to the image's annotation, in order.
     pub fn about_shapes(&self, image_id: &str) -> Vec<&Decision> {
         self.of_image(image_id).filter(|d| d.action.is_about_shapes()).collect()
     }
 
-    /// The hand that the last decision about it states.
+    /// The side that the last decision about it sets.
     pub fn side(&self, image_id: &str) -> Option<Side> {
         let stated = |d: &Decision| if let Action::SetSide { side } = d.action { Some(side) } else { None };
         self.of_image(image_id).filter_map(stated).last()
@@ -258,7 +259,25 @@ impl Corrections {
         self.of_patient(patient_id).filter_map(cell).collect()
     }
 
-    /// Whether a finding of `check` in the image was looked at and is fine. `label` is that of the finding.
+    /// Line of the last active decision that sets a metadata field of a patient.
+    fn set_by(&self, patient_id: &str, field: CorrectableField) -> Option<usize> {
+        let sets = |d: &&Decision| matches!(&d.action, Action::SetMetadata { field: f, .. } if *f == field);
+        self.of_patient(patient_id).filter(sets).last().map(|d| d.line)
+    }
+
+    /// Marks a problem with a patient's metadata as settled if every field that it leaves in doubt is set by a
+    /// decision: its severity becomes `info`, and its action names the lines of the decisions.
+    pub fn settle(&self, problem: &mut Problem) {
+        let (Some(patient_id), false) = (&problem.patient_id, problem.fields.is_empty()) else { return };
+        let lines: Option<BTreeSet<usize>> = problem.fields.iter().map(|f| self.set_by(patient_id, *f)).collect();
+        let Some(lines) = lines else { return };
+        let noun = if lines.len() == 1 { "line" } else { "lines" };
+        let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+        problem.severity = ProblemSeverity::Info;
+        problem.action = format!("set by {noun} {} of {}", lines.join(", "), self.file);
+    }
+
+    /// Whether a finding of `check` in the image was checked and accepted. `label` is that of the finding.
     pub fn keeps(&self, image_id: &str, check: &str, label: &str) -> bool {
         // Labels joined by `|` are a set.
         let set = |labels: &str| labels.split('|').map(str::to_owned).collect::<HashSet<String>>();
@@ -267,8 +286,8 @@ impl Corrections {
             .any(|d| matches!(&d.action, Action::Keep { check: c, label: l } if covers(c, check) && covers(l, label)))
     }
 
-    /// The decision in force that says the same as a new one, and that no later one has changed since. Of remarks and requests for a
-    /// second reader there may be several.
+    /// The active decision that has the same effect as a new one and is not changed by a later one. `None` for notes
+    /// and requests for a second reader, which may be repeated.
     pub fn decided_by(&self, new: &Decision) -> Option<&Decision> {
         let earlier: Vec<&Decision> = match &new.target {
             Target::Image(id) => self.of_image(id).collect(),
@@ -311,7 +330,7 @@ impl Corrections {
         }
     }
 
-    /// Decisions in force of which one sets a cell or a side otherwise than an earlier one. The last counts.
+    /// Active decisions that set a cell or a side to another value than an earlier decision. The last one counts.
     pub fn contradictions(&self) -> Vec<Problem> {
         let mut before: HashMap<(&Target, &str), (usize, Value)> = HashMap::new();
         let mut problems = Vec::new();
@@ -324,19 +343,19 @@ impl Corrections {
             if let Some((line, other)) = before.insert((&decision.target, what), (decision.line, value.clone()))
                 && !is_same(&other, &value)
             {
-                let reason = format!("{what} is {value} here and {other} by line {line}");
-                problems.push(self.warning(decision, reason, "the last counts; undo the other"));
+                let reason = format!("{what} is set to {value} here and to {other} in line {line}");
+                problems.push(self.warning(decision, reason, "the last one counts; undo the other"));
             }
         }
         problems
     }
 
-    /// Something odd about a decision that is followed.
+    /// A warning about a decision that is applied.
     pub fn warning(&self, decision: &Decision, reason: impl Into<String>, action: &str) -> Problem {
         Problem { severity: ProblemSeverity::Warning, action: action.to_owned(), ..self.problem(decision, reason) }
     }
 
-    /// A decision that cannot be followed, as a problem of its line.
+    /// The error that a decision cannot be applied, as a problem of its line.
     pub fn problem(&self, decision: &Decision, reason: impl Into<String>) -> Problem {
         let action = serde_json::to_string(&decision.action).unwrap_or_default();
         let problem = Problem::new(ProblemSeverity::Error, &self.file, reason, "decision not applied")
@@ -349,7 +368,7 @@ impl Corrections {
     }
 }
 
-/// Whether two values of a cell are the same: 41 is 41.0.
+/// Whether two values of a cell are equal: 41 is 41.0.
 fn is_same(a: &Value, b: &Value) -> bool {
     a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
 }

@@ -55,7 +55,7 @@ fn every_action_is_read_and_written() {
 }
 
 #[test]
-fn impossible_lines_are_refused_with_the_reason() {
+fn invalid_lines_are_refused_with_the_reason() {
     let image = r#""image_id":"image1""#;
     let patient = r#""patient_id":"1""#;
     for (target, action, reason) in [
@@ -103,7 +103,7 @@ fn impossible_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"set-side","side":"left"}"#, "unknown side \"left\"; expected one of L, R"),
         (image, r#"{"do":"keep","check":""}"#, "leave it out"),
         (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "none of the 29"),
-        (image, r#"{"do":"undo","decision":"3"}"#, "no id"),
+        (image, r#"{"do":"undo","decision":"3"}"#, "no decision id"),
         (patient, r#"{"do":"keep"}"#, "keep needs an image_id"),
         (patient, r#"{"do":"set-metadata","field":"sex","value":"W"}"#, "expected F or M"),
         (patient, r#"{"do":"set-metadata","field":"age","value":"3"}"#, "age \"3\": expected a number from 0 to 120"),
@@ -159,7 +159,7 @@ fn times_are_dates_or_utc() {
 }
 
 #[test]
-fn bad_lines_are_named_and_the_others_are_in_force() {
+fn invalid_lines_are_problems_and_the_others_are_active() {
     let mut bytes = b"\xef\xbb\xbf".to_vec();
     bytes.extend(of_image("a", r#"{"do":"exclude"}"#).as_bytes());
     bytes.extend(b"\r\n{\"version\":9}\n\n\xff\xfe\nnot json\n{\"version\":2,\"image_id\":\"b\"\n");
@@ -180,7 +180,7 @@ fn bad_lines_are_named_and_the_others_are_in_force() {
 }
 
 #[test]
-fn undo_puts_out_of_force_and_can_be_undone() {
+fn an_undo_makes_a_decision_inactive_and_can_be_undone() {
     let exclude = of_image("a", r#"{"do":"exclude"}"#);
     let (first, second) = (undo(&exclude), undo(&undo(&exclude)));
     let excluded = |lines: &[&String]| {
@@ -194,14 +194,14 @@ fn undo_puts_out_of_force_and_can_be_undone() {
     assert!(!excluded(&[&exclude, &first]));
     assert!(excluded(&[&exclude, &first, &second]));
     assert!(!excluded(&[&exclude, &first, &second, &undo(&second)]));
-    // Two files that begin with the same lines, joined: what is there twice counts once.
+    // Two files that begin with the same lines, concatenated: lines that occur twice count once.
     assert!(!excluded(&[&exclude, &first, &exclude]));
     assert!(!excluded(&[&exclude, &exclude, &first, &first]));
     let read = parse(&[exclude.clone(), first.clone(), exclude.clone()]);
     let states: Vec<State> = read.history().iter().map(|(_, state)| *state).collect();
-    assert_eq!(states, [State::Undone, State::InForce, State::Repeated]);
+    assert_eq!(states, [State::Undone, State::Active, State::Repeated]);
 
-    // An undo before its decision, of another image, and of a line that is not there.
+    // An undo before its decision, of another image, and of a line that does not exist.
     let of_other = first.replace(r#""image_id":"a""#, r#""image_id":"b""#);
     let read = parse(&[first.clone(), exclude.clone(), of_other, undo(&of_image("x", r#"{"do":"exclude"}"#))]);
     assert!(read.excludes("a", "1"));
@@ -230,18 +230,18 @@ fn ids_do_not_depend_on_the_file() {
 }
 
 #[test]
-fn names_are_compared_composed_and_without_folder_and_ending() {
+fn names_are_compared_in_composed_form_without_folder_and_ending() {
     // The same syllable, decomposed and composed.
-    let (apart, composed) = ("\u{1109}\u{1169}\u{11ab}_R", "\u{c190}_R");
-    let read = parse(&[of_image(&format!("train/{apart}.PNG"), r#"{"do":"set-side","side":"L"}"#)]);
-    assert_eq!((read.side(composed), read.side(apart)), (Some(Side::L), Some(Side::L)));
+    let (decomposed, composed) = ("\u{1109}\u{1169}\u{11ab}_R", "\u{c190}_R");
+    let read = parse(&[of_image(&format!("train/{decomposed}.PNG"), r#"{"do":"set-side","side":"L"}"#)]);
+    assert_eq!((read.side(composed), read.side(decomposed)), (Some(Side::L), Some(Side::L)));
     assert_eq!(read.targets().collect::<Vec<_>>(), [(&Target::Image(composed.into()), 1)]);
     let patient = parse(&[line(r#""patient_id":"ID40""#, r#"{"do":"exclude"}"#)]);
     assert!(patient.excludes("any", "040") && !patient.excludes("any", "041"));
 }
 
 #[test]
-fn decisions_are_found() {
+fn decisions_are_found_by_image_and_patient() {
     let read = parse(&[
         of_image("a", r#"{"do":"set-side","side":"L"}"#),
         of_image("a", r#"{"do":"set-side","side":"R"}"#),
@@ -285,24 +285,24 @@ fn labels(annotation: &Annotation) -> Vec<&str> {
     annotation.shapes.iter().map(|s| s.label.as_str()).collect()
 }
 
-const EXCHANGE: &str = r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"},"shapes":[{"index":0,"label":"Hamate"},{"index":1,"label":"Lunate"}]}"#;
+const SWAP: &str = r#"{"do":"relabel","labels":{"Hamate":"Lunate","Lunate":"Hamate"},"shapes":[{"index":0,"label":"Hamate"},{"index":1,"label":"Lunate"}]}"#;
 
 #[test]
-fn what_two_people_decided_is_done_once() {
+fn equal_decisions_of_two_people_are_applied_once() {
     let drop = r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#;
     let one = r#"{"do":"relabel","shape":{"index":3,"label":"x"},"to":"Radius"}"#;
-    let kim = [EXCHANGE, drop, one].map(|action| of_image("a", action));
+    let kim = [SWAP, drop, one].map(|action| of_image("a", action));
     let lee = kim.clone().map(|line| line.replace("kim", "lee"));
     let read = parse(&[&kim[..], &lee[..]].concat());
     let mut corrected = annotation(&["Hamate", "Lunate", "Ulna", "x"]);
     assert_eq!(read.apply("a", Some(HASH), &mut corrected), []);
     assert_eq!(labels(&corrected), ["Lunate", "Hamate", "Radius"]);
-    // An exchange back is a decision of its own, and so is the same once more.
-    let back = EXCHANGE.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
+    // Swapping back is another decision.
+    let back = SWAP.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
     let back = back.replace(r#":1,"label":"Lunate""#, r#":1,"label":"Hamate""#);
-    let (after, problems) = apply(&[EXCHANGE, &back], &["Hamate", "Lunate"]);
+    let (after, problems) = apply(&[SWAP, &back], &["Hamate", "Lunate"]);
     assert_eq!((problems, labels(&after)), (Vec::new(), vec!["Hamate", "Lunate"]));
-    // Undone by one, it is still what the other says.
+    // If one person undoes the decision, that of the other stays active.
     let undone = parse(&[&kim[..], &[undo(&kim[0])], &lee[..]].concat());
     let mut corrected = annotation(&["Hamate", "Lunate", "Ulna", "x"]);
     assert_eq!(undone.apply("a", Some(HASH), &mut corrected), []);
@@ -310,7 +310,7 @@ fn what_two_people_decided_is_done_once() {
 }
 
 #[test]
-fn a_decision_is_decided_by_the_last_word() {
+fn an_equal_decision_is_found_unless_a_later_one_changed_it() {
     let patient = |value: &str| {
         line(r#""patient_id":"040""#, &format!(r#"{{"do":"set-metadata","field":"age","value":{value}}}"#))
     };
@@ -321,7 +321,7 @@ fn a_decision_is_decided_by_the_last_word() {
         image(r#"{"do":"set-side","side":"R"}"#),
         patient("41"),
         patient("44"),
-        image(EXCHANGE),
+        image(SWAP),
         image(r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#),
         image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,6]]}"#),
         image(r#"{"do":"keep","check":"size"}"#),
@@ -338,19 +338,19 @@ fn a_decision_is_decided_by_the_last_word() {
     assert_eq!(by(image(r#"{"do":"set-side","side":"L"}"#)), None);
     assert_eq!(by(image(r#"{"do":"set-side","side":"R"}"#)), Some(3));
     assert_eq!((by(patient("41")), by(patient("44.0"))), (None, Some(5)));
-    let back = EXCHANGE.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
+    let back = SWAP.replace(r#":0,"label":"Hamate""#, r#":0,"label":"Lunate""#);
     assert_eq!(by(image(&back.replace(r#":1,"label":"Lunate""#, r#":1,"label":"Hamate""#))), Some(6));
-    assert_eq!(by(image(EXCHANGE).replace(HASH, &HASH.replace('0', "1"))), None);
+    assert_eq!(by(image(SWAP).replace(HASH, &HASH.replace('0', "1"))), None);
     assert_eq!(by(image(r#"{"do":"drop","shape":{"index":2,"label":"Ulna"}}"#)), Some(7));
     assert_eq!(by(image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,6]]}"#)), Some(8));
     assert_eq!(by(image(r#"{"do":"replace","shape":{"index":3,"label":"x"},"points":[[1,2],[3,4],[5,7]]}"#)), None);
     assert_eq!((by(image(r#"{"do":"keep","check":"size"}"#)), by(image(r#"{"do":"keep"}"#))), (Some(9), None));
     assert_eq!((by(image(r#"{"do":"flag"}"#)), by(image(r#"{"do":"note"}"#))), (None, None));
 
-    let odd = read.contradictions();
-    let places: Vec<(&str, ProblemSeverity)> = odd.iter().map(|p| (p.place.as_str(), p.severity)).collect();
+    let contradictions = read.contradictions();
+    let places: Vec<(&str, ProblemSeverity)> = contradictions.iter().map(|p| (p.place.as_str(), p.severity)).collect();
     assert_eq!(places, [("line 3", ProblemSeverity::Warning), ("line 5", ProblemSeverity::Warning)]);
-    assert_eq!(odd[1].reason, "age is 44 here and 41 by line 4");
+    assert_eq!(contradictions[1].reason, "age is set to 44 here and to 41 in line 4");
     assert_eq!(parse(&[patient("41"), patient("41.0")]).contradictions(), []);
     assert_eq!(parse(&[patient("41"), patient("44")]).with(&[]).contradictions().len(), 1);
 }
@@ -394,16 +394,16 @@ fn shapes_are_corrected_in_order() {
 
 #[test]
 fn labels_are_renamed_at_once_and_never_merged() {
-    // With the shapes that have the old labels.
+    // A decision with the shapes that have the old labels.
     let relabel = |labels: &str, present: &[&str]| {
         let old: std::collections::BTreeMap<String, String> = serde_json::from_str(labels).unwrap();
         let shapes = present.iter().enumerate().filter(|(_, label)| old.contains_key(**label));
         let shapes: Vec<String> = shapes.map(|(i, label)| format!(r#"{{"index":{i},"label":"{label}"}}"#)).collect();
         format!(r#"{{"do":"relabel","labels":{labels},"shapes":[{}]}}"#, shapes.join(","))
     };
-    let ring = r#"{"Hamate":"Lunate","Lunate":"Ulna","Ulna":"Hamate"}"#;
-    let ring = &relabel(ring, &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
-    let (after, problems) = apply(&[ring], &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
+    let cycle = r#"{"Hamate":"Lunate","Lunate":"Ulna","Ulna":"Hamate"}"#;
+    let cycle = &relabel(cycle, &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
+    let (after, problems) = apply(&[cycle], &["Hamate", "Lunate", "Ulna", "Hamate", "Radius"]);
     assert_eq!(problems, []);
     assert_eq!(labels(&after), ["Lunate", "Ulna", "Hamate", "Lunate", "Radius"]);
 
@@ -427,14 +427,17 @@ fn labels_are_renamed_at_once_and_never_merged() {
 }
 
 #[test]
-fn what_does_not_fit_is_a_problem_and_changes_nothing() {
+fn a_decision_that_does_not_fit_is_a_problem_and_changes_nothing() {
     let actions = [
         r#"{"do":"relabel","shape":{"index":0,"label":"Lunate"},"to":"Ulna"}"#,
         r#"{"do":"drop","shape":{"index":7,"label":"Ulna"}}"#,
     ];
     let (after, problems) = apply(&actions, &["Hamate", "Lunate"]);
     assert_eq!(after, annotation(&["Hamate", "Lunate"]));
-    assert_eq!(reasons(&problems), ["shape 0 is labelled \"Hamate\", expected \"Lunate\"", "there is no shape 7"]);
+    assert_eq!(
+        reasons(&problems),
+        ["shape 0 is labelled \"Hamate\", expected \"Lunate\"", "the annotation has no shape 7"]
+    );
     let drop = r#"{"do":"drop","shape":{"index":0,"label":"Hamate"}}"#;
     let later = r#"{"do":"relabel","shape":{"index":0,"label":"Hamate"},"to":"Ulna"}"#;
     assert_eq!(reasons(&apply(&[drop, later], &["Hamate"]).1), ["shape 0 was dropped by line 1"]);
@@ -443,13 +446,13 @@ fn what_does_not_fit_is_a_problem_and_changes_nothing() {
 }
 
 #[test]
-fn another_content_is_not_corrected() {
-    let read = parse(&[of_image("a", EXCHANGE)]);
+fn a_changed_annotation_is_not_corrected() {
+    let read = parse(&[of_image("a", SWAP)]);
     let mut corrected = annotation(&["Hamate", "Lunate"]);
     for hash in [None, Some("of another file")] {
         let problems = read.apply("a", hash, &mut corrected);
         assert_eq!(corrected, annotation(&["Hamate", "Lunate"]));
-        let reason = if hash.is_none() { "not known" } else { "has changed since" };
+        let reason = if hash.is_none() { "unknown" } else { "has changed since" };
         assert!(problems[0].reason.contains(reason), "{problems:?}");
     }
     assert_eq!(read.apply("b", None, &mut corrected), []);
@@ -479,7 +482,7 @@ fn two_writers_lose_nothing() {
     assert_eq!((read.problems(), read.history().len()), (&[][..], 80));
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["corrections.jsonl"], "no lock is left");
-    // What was appended together stands together.
+    // Decisions that were appended together are on adjacent lines.
     for pair in read.history().chunks(2) {
         let [a, b] = [&pair[0].0, &pair[1].0].map(|d| d.target.id());
         assert_eq!(a.trim_end_matches('a'), b.trim_end_matches('b'));
@@ -503,7 +506,7 @@ fn lines_are_added_all_or_none() {
     assert!(!path.exists());
     assert!(matches!(Corrections::read(&path), Err(CorrectionsError::Missing { .. })));
     assert_eq!(append(&path, &[exclude("a.png")]).unwrap(), 1);
-    // An unfinished last line is closed, not continued.
+    // An unfinished last line gets a line end; the new line does not continue it.
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.extend(b"{\"version\":2,");
     std::fs::write(&path, bytes).unwrap();
@@ -514,7 +517,7 @@ fn lines_are_added_all_or_none() {
 }
 
 #[test]
-fn an_absurdly_long_line_is_skipped_and_the_rest_is_read() {
+fn a_line_that_is_too_long_is_skipped_and_the_rest_is_read() {
     let line = |reason: &str| {
         format!(
             r#"{{"version":2,"image_id":"a","action":{{"do":"exclude"}},"reason":"{reason}","author":"kim","time":"2026-11-29"}}"#
@@ -524,5 +527,80 @@ fn an_absurdly_long_line_is_skipped_and_the_rest_is_read() {
     let read = Corrections::parse("c.jsonl", text.as_bytes());
     assert_eq!((read.history().len(), read.problems().len()), (1, 1));
     let problem = &read.problems()[0];
-    assert!(problem.place == "line 1" && problem.reason.contains("more than the 1048576"), "{problem:?}");
+    assert!(problem.place == "line 1" && problem.reason.contains("at most 1048576"), "{problem:?}");
+}
+
+/// Place, severity and action of the problems with patients' metadata, from a scan of the spreadsheet `sheet` and one
+/// image of each of `patients`, with `corrections` applied.
+fn metadata_problems(sheet: &str, patients: &[&str], corrections: &[String]) -> Vec<(String, ProblemSeverity, String)> {
+    use crate::dataset::Dataset;
+    use crate::scan::{ScanSettings, scan};
+    let (root, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for patient in patients {
+        let folder = root.path().join("test/DCM").join(format!("ID{patient}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        image::GrayImage::from_pixel(8, 8, image::Luma([9])).save(folder.join(format!("image{patient}.png"))).unwrap();
+    }
+    std::fs::write(root.path().join("meta_data.csv"), format!("ID,sex,age,height,weight\n{sheet}")).unwrap();
+    let dataset = Dataset::open(root.path()).unwrap().with_corrections(parse(corrections));
+    let settings = ScanSettings { jobs: 1, ..ScanSettings::default() };
+    let (tables, _) = scan(&dataset, out.path(), false, &settings, &crate::progress::Silent).unwrap();
+    let of_metadata = tables.problems.into_iter().filter(|p| p.patient_id.is_some() && p.image_id.is_none());
+    of_metadata.map(|p| (p.place, p.severity, p.action)).collect()
+}
+
+fn set(patient: &str, field: &str, value: &str) -> String {
+    let action = format!(r#"{{"do":"set-metadata","field":"{field}","value":{value}}}"#);
+    line(&format!(r#""patient_id":"{patient}""#), &action)
+}
+
+#[test]
+fn a_correction_settles_only_the_problem_of_its_field() {
+    let problem = |place: &str, severity, action: &str| (place.to_owned(), severity, action.to_owned());
+    let (height, weight) = (set("2", "height_cm", "175"), set("2", "weight_kg", "70"));
+    let swapped = |corrections: &[String]| metadata_problems("2,M,31,70,175\n", &["002"], corrections);
+    let height_read = problem("line 2 column height", ProblemSeverity::Warning, "height read as 175 cm");
+    let height_set = problem("line 2 column height", ProblemSeverity::Info, "set by line 1 of c.jsonl");
+    let weight_read = problem("line 2 column weight", ProblemSeverity::Warning, "weight read as 70 kg");
+    let weight_set = problem("line 2 column weight", ProblemSeverity::Info, "set by line 2 of c.jsonl");
+    assert_eq!(swapped(&[]), [height_read, weight_read.clone()]);
+    assert_eq!(swapped(std::slice::from_ref(&height)), [height_set.clone(), weight_read]);
+    assert_eq!(swapped(&[height, weight]), [height_set, weight_set]);
+
+    // The text of the problem need not name the field.
+    let unreadable = |correction: String| metadata_problems("2,x,31,175,70\n", &["002"], &[correction]);
+    let sex = |severity, action| [problem("line 2 column sex", severity, action)];
+    assert_eq!(unreadable(set("2", "age", "30")), sex(ProblemSeverity::Error, "left empty"));
+    assert_eq!(unreadable(set("2", "sex", "\"M\"")), sex(ProblemSeverity::Info, "set by line 1 of c.jsonl"));
+
+    // A second row of a patient leaves each field in doubt that differs.
+    let repeated =
+        |corrections: &[String]| metadata_problems("2,M,31,175,70\n2,F,31,175,71\n", &["002"], corrections).remove(0);
+    let (sex, weight) = (set("2", "sex", "\"M\""), set("2", "weight_kg", "70"));
+    let left_out = problem("line 3 column ID", ProblemSeverity::Warning, "row left out; row 2 is read");
+    assert_eq!(repeated(std::slice::from_ref(&sex)), left_out);
+    let settled = problem("line 3 column ID", ProblemSeverity::Info, "set by lines 1, 2 of c.jsonl");
+    assert_eq!(repeated(&[sex, weight]), settled);
+}
+
+#[test]
+fn a_missing_row_is_settled_only_if_all_four_fields_are_set() {
+    let all = [
+        set("3", "sex", "\"F\""),
+        set("3", "age", "30"),
+        set("3", "height_cm", "160"),
+        // Empty is a decision as well.
+        set("3", "weight_kg", "null"),
+    ];
+    let missing = |corrections: &[String]| {
+        let found = metadata_problems("2,M,31,175,70\n", &["002", "003"], corrections);
+        let [(place, severity, action)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(place, "");
+        (*severity, action.clone())
+    };
+    assert_eq!(missing(&[]), (ProblemSeverity::Error, "metadata left empty".into()));
+    assert_eq!(missing(&[set("3", "note", "\"ring\"")]), (ProblemSeverity::Error, "metadata left empty".into()));
+    assert_eq!(missing(&all[..1]), (ProblemSeverity::Error, "age, height and weight left empty".into()));
+    assert_eq!(missing(&all[..3]), (ProblemSeverity::Error, "weight left empty".into()));
+    assert_eq!(missing(&all), (ProblemSeverity::Info, "set by lines 1, 2, 3, 4 of c.jsonl".into()));
 }

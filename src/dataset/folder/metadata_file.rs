@@ -1,4 +1,4 @@
-//! Which file at the root is the patients' spreadsheet.
+//! Chooses the patients' spreadsheet among the files at the top level.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,11 +8,11 @@ use super::walk::FoundFile;
 use crate::dataset::{Problem, ProblemSeverity};
 use crate::names::nfc;
 
-/// Words in the name of a file about patients.
-const TELLING: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자", "임상", "대상자"];
+/// Words in the names of files about patients.
+const PATIENT_WORDS: [&str; 7] = ["meta", "patient", "clinical", "demograph", "환자", "임상", "대상자"];
 
-/// Takes `meta_data.*` first, then a name with a telling word, then any workbook, then any CSV that is no submission.
-/// Says so where there was a choice.
+/// Prefers `meta_data.*`, then a name with one of these words, then any workbook, then any CSV that is no table of
+/// images. Reports a problem if there are several candidates.
 pub fn choose(root: &Path, sheets: &[FoundFile], problems: &mut Vec<Problem>) -> Option<String> {
     let mut ranked: Vec<((usize, usize), String)> = sheets
         .iter()
@@ -22,7 +22,7 @@ pub fn choose(root: &Path, sheets: &[FoundFile], problems: &mut Vec<Problem>) ->
             let by_ending = ["xlsx", "xlsm", "csv", "tsv"].iter().position(|e| *e == ending).unwrap_or(4);
             let by_name = if ["meta_data", "metadata"].contains(&stem.as_str()) {
                 0
-            } else if TELLING.iter().any(|word| stem.contains(word)) {
+            } else if PATIENT_WORDS.iter().any(|word| stem.contains(word)) {
                 1
             } else if by_ending != 2 && by_ending != 3 {
                 2
@@ -35,24 +35,24 @@ pub fn choose(root: &Path, sheets: &[FoundFile], problems: &mut Vec<Problem>) ->
         })
         .collect();
     ranked.sort();
-    let (best, taken) = ranked.first()?;
+    let (best, chosen) = ranked.first()?;
     if ranked.len() > 1 {
         let others: Vec<&str> = ranked[1..].iter().map(|(_, name)| name.as_str()).collect();
-        let doubtful = ranked[1].0.0 == best.0;
+        let is_ambiguous = ranked[1].0.0 == best.0;
         problems.push(Problem::new(
-            if doubtful { ProblemSeverity::Warning } else { ProblemSeverity::Info },
-            taken.clone(),
-            format!("several files could hold the patients' data: also {}", others.join(", ")),
-            format!("{taken} taken; name the right one meta_data"),
+            if is_ambiguous { ProblemSeverity::Warning } else { ProblemSeverity::Info },
+            chosen.clone(),
+            format!("other files may be the patients' spreadsheet as well: {}", others.join(", ")),
+            format!("{chosen} is read; rename the correct file to meta_data"),
         ));
     }
-    Some(taken.clone())
+    Some(chosen.clone())
 }
 
-/// Whether a CSV begins as one of the tables about images: a submission, folds, scores.
+/// Whether the header of a CSV is that of a table of images: a submission, folds, scores.
 fn is_other_table(path: &Path) -> bool {
     let mut start = Vec::new();
-    // One that cannot be opened stays a candidate: reading it will say why.
+    // A file that cannot be opened remains a candidate: reading it later reports the error.
     if File::open(path).and_then(|f| f.take(4096).read_to_end(&mut start)).is_err() {
         return false;
     }

@@ -2,16 +2,15 @@
 //!
 //! Two layouts are known:
 //!
-//! - **subset folders**: `train/…` and `test/…` at the top (either may be absent). Only those two are searched. The
-//!   innermost folder that is not one of the usual names for a kind of file (`DCM`, `outputs_json`, `images`, …) is
-//!   the patient's.
+//! - **subset folders**: `train/…` and `test/…` at the top level (one may be missing). Only these two are searched. The
+//!   patient's folder is the innermost one that is not named after a kind of file (`DCM`, `outputs_json`, `images`, …).
 //! - **flat**: anything else. The whole folder is searched. A folder is a patient's if its name is a number or `ID`
-//!   and a number; without one, the patient is the `ID` and number in the file's name, else the file's stem less
-//!   `_R` or `_L`. All images are `train` if any has an annotation, otherwise all are `test`; a folder `train` or
-//!   `test` further down decides for what is in it.
+//!   and a number; without such a folder, the patient is the `ID` and number in the file's name, else the file's stem
+//!   without `_R` or `_L`. All images are `train` if any has an annotation, otherwise all are `test`; a folder `train`
+//!   or `test` at a lower level sets the subset of its content.
 //!
-//! An annotation belongs to the image of the same stem in the same patient's folder of the same subset, whatever the
-//! folders of the kinds are called (`DCM/ID001/a.png` and `outputs_json/ID001/a.json`; `scans/a.png` and
+//! An annotation belongs to the image with the same stem in the same patient's folder of the same subset, whatever the
+//! names of the folders for kinds of files (`DCM/ID001/a.png` and `outputs_json/ID001/a.json`; `scans/a.png` and
 //! `outlines/a.json`). Hidden files, `__MACOSX` and Excel's lock files are skipped.
 
 mod metadata_file;
@@ -29,17 +28,17 @@ use crate::bounded;
 use crate::digest::sha256;
 use walk::FoundFile;
 
-/// The source of this module, which takes any folder.
+/// The source of this module, which opens any folder.
 pub const KIND: SourceKind = SourceKind { name: "folder", open: |root| Some(open(root)) };
 
-/// A folder of images with a file of JSON for each annotation.
+/// A folder of images with one JSON file per annotation.
 struct Folder {
     root: PathBuf,
     applied: Option<HashMap<String, Vec<String>>>,
     top_level: Option<u16>,
 }
 
-/// File in a folder of crops that says of each how it was made; `carpus clean` writes it.
+/// File in a folder of crops that describes how each crop was made; `carpus clean` writes it.
 pub const TRANSFORMS: &str = "transforms.jsonl";
 
 fn open(root: &Path) -> Result<Opened, DatasetError> {
@@ -48,8 +47,8 @@ fn open(root: &Path) -> Result<Opened, DatasetError> {
     let mut top_level = None;
     let applied = match bounded::read_text(&path, bounded::MAX_TEXT) {
         Ok(text) => {
-            let lines = of_crops(&text);
-            // Of a pair of hands one may have no crop, so that the time stamps no longer say which hand is which.
+            let lines = crop_lines(&text);
+            // One hand of a pair may have no crop, so the sides cannot be inferred from the time stamps here.
             for entry in &mut listing.images {
                 entry.side = lines.get(&entry.image_id).map_or(entry.side, |line| line.side);
             }
@@ -62,9 +61,9 @@ fn open(root: &Path) -> Result<Opened, DatasetError> {
     Ok((Box::new(Folder { root: root.into(), applied, top_level }), listing))
 }
 
-/// What a line of [`TRANSFORMS`] says of a crop that its file does not.
+/// Properties of a crop in a line of [`TRANSFORMS`] that its file does not contain.
 #[derive(serde::Deserialize)]
-struct OfCrop {
+struct CropLine {
     image_id: String,
     side: Option<Side>,
     corrections: Vec<String>,
@@ -72,9 +71,9 @@ struct OfCrop {
     top_level: Option<u16>,
 }
 
-/// By image. A line that cannot be read stands for none: its corrections are reported as missing then.
-fn of_crops(transforms: &str) -> HashMap<String, OfCrop> {
-    let lines = transforms.lines().filter_map(|line| serde_json::from_str::<OfCrop>(line).ok());
+/// The lines of [`TRANSFORMS`] by image. Unreadable lines are ignored: their corrections are then reported as missing.
+fn crop_lines(transforms: &str) -> HashMap<String, CropLine> {
+    let lines = transforms.lines().filter_map(|line| serde_json::from_str::<CropLine>(line).ok());
     lines.map(|line| (line.image_id.clone(), line)).collect()
 }
 
@@ -108,26 +107,26 @@ impl Source for Folder {
     }
 }
 
-/// An image on the way to an [`ImageEntry`].
+/// An image that may become an [`ImageEntry`].
 struct Candidate {
     file: FoundFile,
     subset: Subset,
     patient_id: String,
 }
 
-/// Looks for `train/DCM/ID*/*.png` + `train/outputs_json/ID*/*.json` + `test/DCM/…` + a metadata workbook or
-/// CSV at the root; else a flat folder (images with JSON of the same stem next to them or in a sibling folder).
-/// The same folder gives the same layout on every machine.
+/// Lists `train/DCM/ID*/*.png`, `train/outputs_json/ID*/*.json`, `test/DCM/…` and a metadata workbook or CSV at the top
+/// level; otherwise a flat folder (images with JSON of the same stem next to them or in a sibling folder). The same
+/// folder gives the same listing on every machine.
 ///
 /// # Errors
-/// The root cannot be listed, or there is no image under it. Everything else is a problem in the layout.
+/// The root cannot be listed, or contains no image. Everything else is a problem in the listing.
 fn discover(root: &Path) -> Result<Listing, DatasetError> {
     let walked = walk::walk(root).map_err(|source| DatasetError::Io { path: root.into(), source })?;
     let mut problems = walked.problems;
     if walked.images.is_empty() {
         return Err(DatasetError::NoImages { path: root.into() });
     }
-    // In a flat folder one annotation that fits an image makes all images train.
+    // In a flat folder, one annotation that fits an image makes all images `train`.
     let fallback = if pairing::any_pair(&walked.images, &walked.annotations) { Subset::Train } else { Subset::Test };
     let mut candidates: Vec<Candidate> = walked
         .images
@@ -171,7 +170,7 @@ fn discover(root: &Path) -> Result<Listing, DatasetError> {
     Ok(Listing { images, metadata, problems })
 }
 
-/// The patient by folder, else by the file's name.
+/// Patient ID from the folder, else from the file's name.
 fn patient(file: &FoundFile, by_subset: bool) -> String {
     match file.own_folders().last() {
         Some(folder) if by_subset || names::is_patient_folder(folder) => patient_of_folder(folder),
@@ -179,7 +178,8 @@ fn patient(file: &FoundFile, by_subset: bool) -> String {
     }
 }
 
-/// Keeps the first of several images with one stem (train before test, PNG before TIFF before JPEG).
+/// Keeps the first of several images with the same stem (train before test, PNG before TIFF before JPEG), and returns
+/// the others.
 fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Problem>) -> Vec<FoundFile> {
     let mut first: HashMap<String, String> = HashMap::new();
     let mut left_out = Vec::new();
@@ -192,7 +192,7 @@ fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Probl
                 kept.push(candidate);
             }
             Some(other) => {
-                let reason = format!("its name without ending is that of {other}; an image's name must be unique");
+                let reason = format!("the same name, without ending, as {other}; image names must be unique");
                 problems.push(
                     Problem::new(ProblemSeverity::Error, path, reason, "image left out; rename one of the two")
                         .raw(&candidate.file.id)
@@ -206,7 +206,7 @@ fn drop_repeated_stems(candidates: &mut Vec<Candidate>, problems: &mut Vec<Probl
     left_out
 }
 
-/// Earlier is right, later is left, in patients of exactly two images with different time stamps.
+/// Sets the sides of patients with exactly two images and different time stamps: the earlier is right, the later left.
 fn sides_by_time(images: &mut [ImageEntry], problems: &mut Vec<Problem>) {
     let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, image) in images.iter().enumerate() {
@@ -225,7 +225,7 @@ fn sides_by_time(images: &mut [ImageEntry], problems: &mut Vec<Problem>) {
             }
             if images[other].side_in_name == Some(side) {
                 let reason = format!(
-                    "by the time stamps this is the {} hand, but {} claims that side",
+                    "the time stamps give side {}, but that is the side in the name of {}",
                     side.name(),
                     images[other].image_id
                 );
@@ -241,10 +241,10 @@ fn sides_by_time(images: &mut [ImageEntry], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Train images without annotation.
+/// Reports train images without annotation.
 fn report_images(images: &[ImageEntry], problems: &mut Vec<Problem>) {
     for image in images.iter().filter(|i| i.subset == Subset::Train && i.annotation.is_none()) {
-        let reason = "no annotation of the same name; a train image should have one";
+        let reason = "no annotation with the same name; expected one for a train image";
         problems.push(
             Problem::new(ProblemSeverity::Warning, image.image.clone(), reason, "kept without masks")
                 .of_image(image.image_id.clone())

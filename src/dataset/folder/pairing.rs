@@ -1,4 +1,4 @@
-//! Which annotation belongs to which image.
+//! Pairs annotations with images.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use super::walk::FoundFile;
 use crate::dataset::names::is_patient_folder;
 use crate::dataset::{Problem, ProblemSeverity, Subset};
 
-/// Subset, folders less those of kinds, stem: equal for an image and its annotation.
+/// Subset, folders without those for kinds of files, and stem: equal for an image and its annotation.
 type Key<'a> = (Option<Subset>, Vec<String>, &'a str);
 
 fn key(file: &FoundFile) -> Key<'_> {
@@ -19,8 +19,8 @@ pub fn any_pair(images: &[FoundFile], annotations: &[FoundFile]) -> bool {
     annotations.iter().any(|f| stems.contains(f.id.as_str()))
 }
 
-/// The annotation of each image, as a path. First by folder and stem, then by stem alone where that is unambiguous.
-/// `left_out` are images that were dropped: their annotations are no orphans.
+/// The path of each image's annotation, matched by folder and stem, else by stem alone if that is unambiguous.
+/// Annotations of the images in `left_out` are not reported as unmatched.
 pub fn pair(
     images: &[&FoundFile],
     left_out: &[FoundFile],
@@ -39,7 +39,7 @@ pub fn pair(
         for &i in fitting {
             used[i] = true;
             if i != best {
-                let reason = format!("a second annotation of {}; {} is another", image.id, annotations[best].path());
+                let reason = format!("a second annotation of {}; {} is used", image.id, annotations[best].path());
                 problems.push(
                     Problem::new(ProblemSeverity::Warning, annotations[i].path(), reason, "left out")
                         .of_image(image.id.clone()),
@@ -56,7 +56,7 @@ pub fn pair(
     pair_by_stem(images, annotations, &mut used, &mut chosen, problems);
     for (annotation, used) in annotations.iter().zip(used) {
         if !used {
-            let reason = "no image of this name";
+            let reason = "no image with this name";
             problems.push(
                 Problem::new(ProblemSeverity::Warning, annotation.path(), reason, "annotation left out")
                     .raw(&annotation.id),
@@ -89,14 +89,19 @@ fn pair_by_stem(
         }
         if let [one] = fitting[..] {
             *chosen = Some(one);
-            // Folders of kinds with names of the user's own are as good as `images` and `labels`; a folder that
-            // names another patient is not.
+            // Users may choose other folder names than `images` and `labels`; only a folder that names another patient
+            // is reported.
             let named = |f: &FoundFile| f.own_folders().last().is_some_and(|f| is_patient_folder(f));
             if named(image) || named(&annotations[one]) {
                 let reason = format!("its image is in another patient's folder: {}", image.path());
                 problems.push(
-                    Problem::new(ProblemSeverity::Warning, annotations[one].path(), reason, "used, as the names agree")
-                        .of_image(image.id.clone()),
+                    Problem::new(
+                        ProblemSeverity::Warning,
+                        annotations[one].path(),
+                        reason,
+                        "used because the names match",
+                    )
+                    .of_image(image.id.clone()),
                 );
             }
         } else {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 
-/// Makes the files, each with its own path as content.
+/// Creates the files, each with its own path as content.
 fn tree(files: &[&str]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for file in files {
@@ -79,10 +79,10 @@ fn only_one_subset_and_korean_names() {
 }
 
 #[test]
-fn flat_folder_beside_and_sibling() {
-    let beside =
+fn flat_folder_with_annotations_in_it_or_in_a_sibling() {
+    let in_it =
         tree(&["ID7_R.jpg", "ID7_R.json", "ID7_L.jpeg", "ID7_L.json", "other_R.tif", "other_R.json", "data.csv"]);
-    let layout = discover(beside.path()).unwrap();
+    let layout = discover(in_it.path()).unwrap();
     let ids: Vec<_> = layout.images.iter().map(|i| (i.patient_id.as_str(), i.side)).collect();
     assert_eq!(ids, [("007", Some(Side::L)), ("007", Some(Side::R)), ("other", Some(Side::R))]);
     assert!(layout.images.iter().all(|i| i.subset == Subset::Train && i.annotation.is_some()));
@@ -103,7 +103,7 @@ fn flat_folder_beside_and_sibling() {
 }
 
 #[test]
-fn what_does_not_fit_is_a_problem() {
+fn files_that_do_not_fit_are_problems() {
     let root = tree(&[
         "train/DCM/ID001/a.png",
         "train/DCM/ID001/b.png",
@@ -142,8 +142,8 @@ fn annotation_in_the_wrong_patients_folder_is_used_with_a_warning() {
 }
 
 #[test]
-fn names_pair_however_their_letters_are_composed() {
-    // The same name as macOS stores it and as Windows does.
+fn names_match_in_composed_and_decomposed_form() {
+    // The same name as stored by macOS and by Windows.
     let (decomposed, composed) = ("\u{1109}\u{1169}\u{11ab}", "\u{c190}");
     let root = tree(&[
         &format!("train/DCM/{decomposed}/{decomposed}1.png"),
@@ -168,7 +168,7 @@ fn two_annotations_of_one_image() {
 }
 
 #[test]
-fn a_side_that_both_claim_is_left_empty() {
+fn a_side_that_the_other_image_has_in_its_name_is_left_empty() {
     let root = tree(&["ID1/x1661130828152.png", "ID1/x1661130829999_R.png", "meta_data.csv"]);
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.images[0].side, None);
@@ -181,9 +181,9 @@ fn the_metadata_file_is_chosen_by_name() {
     let root = tree(&["a.png", "aaa.xlsx", "Meta_Data.CSV", "patients.xlsx"]);
     let layout = discover(root.path()).unwrap();
     assert_eq!(layout.metadata.as_deref(), Some("Meta_Data.CSV"));
-    let said = problem(&layout, "Meta_Data.CSV");
-    assert_eq!(said.severity, ProblemSeverity::Info);
-    assert!(said.reason.contains("patients.xlsx, aaa.xlsx"));
+    let found = problem(&layout, "Meta_Data.CSV");
+    assert_eq!(found.severity, ProblemSeverity::Info);
+    assert!(found.reason.contains("patients.xlsx, aaa.xlsx"));
 
     let root = tree(&["a.png", "b.xlsx", "a.xlsx"]);
     let layout = discover(root.path()).unwrap();
@@ -204,7 +204,7 @@ fn no_images_and_no_folder() {
 
 #[cfg(unix)]
 #[test]
-fn odd_entries_are_problems_not_hangs() {
+fn links_sockets_and_invalid_names_are_problems() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 

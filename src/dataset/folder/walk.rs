@@ -11,11 +11,11 @@ use crate::wording::counted;
 
 /// Endings of the images that are read, best first.
 const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
-/// Endings of images that are not read: named in a problem, not passed over in silence.
+/// Endings of images that are not read, but reported as a problem.
 const OTHER_IMAGES: [&str; 8] = ["bmp", "dcm", "dicom", "gif", "webp", "heic", "jp2", "nii"];
-/// Endings of what may be the patients' spreadsheet.
+/// Endings of files that may be the patients' spreadsheet.
 const SHEETS: [&str; 6] = ["xlsx", "xlsm", "csv", "tsv", "ods", "xls"];
-/// Names of folders that say what kind of file is in them, not whose.
+/// Names of folders for a kind of file, which are not names of patients.
 const KINDS: [&str; 28] = [
     "dcm",
     "dicom",
@@ -46,7 +46,7 @@ const KINDS: [&str; 28] = [
     "test",
     "testing",
 ];
-/// Deepest folder looked into.
+/// Maximum depth of folders that are searched.
 const DEPTH: usize = 16;
 
 /// A file under the root.
@@ -54,9 +54,9 @@ const DEPTH: usize = 16;
 pub struct FoundFile {
     /// Folders from the root to the file.
     pub folders: Vec<String>,
-    /// Name without ending, as the system has it.
+    /// Name without ending, as on disk.
     pub stem: String,
-    /// What an image and its annotation are named alike.
+    /// Normalised name, equal for an image and its annotation.
     pub id: String,
     /// Ending as written.
     pub ending: String,
@@ -79,37 +79,38 @@ impl FoundFile {
         self.folders.iter().find_map(|f| subset_of_folder(f))
     }
 
-    /// The folders less those that name a kind of file or a subset.
+    /// The folders without those named after a kind of file or a subset.
     pub fn own_folders(&self) -> Vec<String> {
         let own = self.folders.iter().filter(|f| !KINDS.iter().any(|k| k.eq_ignore_ascii_case(f)));
         own.map(|f| nfc(f)).collect()
     }
 
-    /// Place of the ending among the image endings: lossless first.
+    /// Position of the ending among the image endings, lossless formats first.
     pub fn rank(&self) -> usize {
         rank(&IMAGES, &self.ending).unwrap_or(IMAGES.len())
     }
 }
 
-/// What was found.
+/// Files found under the root.
 #[derive(Default)]
 pub struct Walked {
     /// Images.
     pub images: Vec<FoundFile>,
     /// JSON files.
     pub annotations: Vec<FoundFile>,
-    /// Spreadsheets at the root.
+    /// Spreadsheets at the top level.
     pub sheets: Vec<FoundFile>,
-    /// Whether `train` or `test` stand at the root, and only they were searched.
+    /// Whether `train` or `test` exist at the top level, and only they were searched.
     pub by_subset: bool,
-    /// What could not be listed.
+    /// Files and folders that could not be listed.
     pub problems: Vec<Problem>,
     visited: HashSet<PathBuf>,
-    /// Endings of images that are not read: first path, number of files.
-    others: Vec<(String, String, usize)>,
+    /// Unsupported images: kind, first path, number of files.
+    unsupported: Vec<(String, String, usize)>,
 }
 
-/// The subset that a folder's name means: data held out for validation is annotated, and folds are made of it.
+/// The subset that a folder's name means. Validation data is annotated, so it is used to make folds, as training data
+/// is.
 fn subset_of_folder(name: &str) -> Option<Subset> {
     match name.to_lowercase().as_str() {
         "train" | "training" | "val" | "valid" | "validation" => Some(Subset::Train),
@@ -122,14 +123,14 @@ fn rank(endings: &[&str], ending: &str) -> Option<usize> {
     endings.iter().position(|e| e.eq_ignore_ascii_case(ending))
 }
 
-fn is_passed_over(name: &str) -> bool {
+fn is_skipped(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("~$") || name == "__MACOSX"
 }
 
-/// Lists everything of interest under `root`, sorted by name at each level.
+/// Lists images, JSON files and spreadsheets under `root`, sorted by name at each level.
 ///
 /// # Errors
-/// The root itself cannot be listed.
+/// The root cannot be listed.
 pub fn walk(root: &Path) -> std::io::Result<Walked> {
     let mut walked = Walked::default();
     let (files, folders) = walked.list(root, &[])?;
@@ -139,7 +140,7 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
         if rank(&SHEETS, &file.ending).is_some() {
             walked.sheets.push(file);
         } else if !walked.by_subset {
-            walked.sort_in(root, file);
+            walked.add(root, file);
         }
     }
     let searched: Vec<&String> = if walked.by_subset { subsets } else { folders.iter().collect() };
@@ -149,19 +150,16 @@ pub fn walk(root: &Path) -> std::io::Result<Walked> {
     for folder in searched {
         walked.descend(root, std::slice::from_ref(folder));
     }
-    for (what, first, count) in std::mem::take(&mut walked.others) {
-        let reason = format!(
-            "{} {what}, such as this: not read; expected {}",
-            counted(count, "file", "files"),
-            IMAGES.join(", ")
-        );
+    for (kind, first, count) in std::mem::take(&mut walked.unsupported) {
+        let files = counted(count, "file", "files");
+        let reason = format!("unsupported format: {files} {kind}, such as this; expected {}", IMAGES.join(", "));
         walked.problems.push(Problem::new(ProblemSeverity::Warning, first, reason, "left out; convert to PNG"));
     }
     Ok(walked)
 }
 
 impl Walked {
-    /// Files with the folder they are in, and folders, each sorted by name.
+    /// The files and folders in a folder, each sorted by name.
     fn list(&mut self, root: &Path, folders: &[String]) -> std::io::Result<(Vec<FoundFile>, Vec<String>)> {
         let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
         let relative = |name: &str| folders.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("/");
@@ -178,7 +176,7 @@ impl Walked {
                     continue;
                 }
             };
-            if is_passed_over(&name) {
+            if is_skipped(&name) {
                 continue;
             }
             match fs::metadata(entry.path()) {
@@ -207,25 +205,25 @@ impl Walked {
 
     fn descend(&mut self, root: &Path, folders: &[String]) {
         let here = folders.iter().fold(root.to_path_buf(), |p, f| p.join(f));
-        let mut complain = |reason: String| {
+        let mut report = |reason: String| {
             self.problems.push(Problem::new(ProblemSeverity::Error, folders.join("/"), reason, "folder left out"));
         };
         if folders.len() > DEPTH {
-            return complain(format!("more than {DEPTH} folders deep"));
+            return report(format!("nested more than {DEPTH} folders deep"));
         }
         let canonical = match here.canonicalize() {
             Ok(canonical) => canonical,
-            Err(error) => return complain(format!("cannot be listed: {error}")),
+            Err(error) => return report(format!("cannot be listed: {error}")),
         };
-        // A link back up, or two links to one folder, would list the same images twice.
+        // A link to a parent folder, or two links to one folder, would list the same images twice.
         if self.visited.contains(&canonical) {
-            return complain("a link to a folder that has been listed already".into());
+            return report("a link to a folder that was listed already".into());
         }
         self.visited.insert(canonical);
         match self.list(root, folders) {
             Ok((files, inner)) => {
                 for file in files {
-                    self.sort_in(root, file);
+                    self.add(root, file);
                 }
                 for folder in inner {
                     let deeper: Vec<String> = folders.iter().cloned().chain([folder]).collect();
@@ -241,28 +239,31 @@ impl Walked {
         }
     }
 
-    fn sort_in(&mut self, root: &Path, file: FoundFile) {
+    /// Adds the file to the list of its kind.
+    fn add(&mut self, root: &Path, file: FoundFile) {
         if rank(&IMAGES, &file.ending).is_some() {
             self.images.push(file);
         } else if file.ending.eq_ignore_ascii_case("json") {
             self.annotations.push(file);
         } else if let Some(other) = rank(&OTHER_IMAGES, &file.ending) {
-            self.not_read(format!("ending in .{}", OTHER_IMAGES[other]), &file);
+            self.add_unsupported(format!("ending in .{}", OTHER_IMAGES[other]), &file);
         } else if rank(&SHEETS, &file.ending).is_none() {
-            // An ending that says nothing, or none: the content does.
+            // Without an ending, or with an unknown one, the kind is determined by the content.
             match content(&root.join(file.path())) {
                 Some(Content::Image) if file.ending.is_empty() => self.images.push(file),
-                Some(Content::Image) => self.not_read(format!("that are images and end in .{}", file.ending), &file),
-                Some(Content::Dicom) => self.not_read("that are DICOM by their content".into(), &file),
+                Some(Content::Image) => {
+                    self.add_unsupported(format!("with images as content and ending in .{}", file.ending), &file)
+                }
+                Some(Content::Dicom) => self.add_unsupported("with DICOM as content".into(), &file),
                 None => {}
             }
         }
     }
 
-    fn not_read(&mut self, what: String, file: &FoundFile) {
-        match self.others.iter_mut().find(|o| o.0 == what) {
+    fn add_unsupported(&mut self, kind: String, file: &FoundFile) {
+        match self.unsupported.iter_mut().find(|u| u.0 == kind) {
             Some(seen) => seen.2 += 1,
-            None => self.others.push((what, file.path(), 1)),
+            None => self.unsupported.push((kind, file.path(), 1)),
         }
     }
 }
@@ -273,7 +274,7 @@ enum Content {
     Dicom,
 }
 
-/// What a file is by its first bytes.
+/// The kind of a file's content, by its first bytes.
 fn content(path: &Path) -> Option<Content> {
     let mut head = Vec::new();
     fs::File::open(path).ok()?.take(132).read_to_end(&mut head).ok()?;

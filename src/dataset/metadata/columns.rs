@@ -1,4 +1,4 @@
-//! Which row is the header, and which column holds what.
+//! Finding the header row and the column of each field.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,10 @@ use super::grid::{Cell, Grid, GridRow};
 use super::numbers::Unit;
 use super::text;
 use crate::closed_enum::closed_enum;
+use crate::dataset::corrections::CorrectableField;
 
 closed_enum! {
-    /// What a column holds, by the name that messages give it.
+    /// Content of a column; the names are those in messages.
     pub enum MetadataField ("field") {
         /// The patient's number.
         Id = "ID",
@@ -24,7 +25,18 @@ closed_enum! {
 }
 
 impl MetadataField {
-    /// Lower-case names less spaces and punctuation.
+    /// The field of corrections; `None` for the ID, which cannot be corrected.
+    pub fn correctable(self) -> Option<CorrectableField> {
+        match self {
+            MetadataField::Id => None,
+            MetadataField::Age => Some(CorrectableField::Age),
+            MetadataField::Sex => Some(CorrectableField::Sex),
+            MetadataField::Weight => Some(CorrectableField::WeightKg),
+            MetadataField::Height => Some(CorrectableField::HeightCm),
+        }
+    }
+
+    /// Lower-case names without spaces and punctuation.
     fn names(self) -> &'static [&'static str] {
         match self {
             MetadataField::Id => &[
@@ -72,12 +84,12 @@ impl MetadataField {
     }
 }
 
-/// Names that stand for an ID only where no better one does: they may as well be a running number.
+/// Names that mean an ID only if no other column does: they may also mean a running number.
 const WEAK_IDS: [&str; 7] = ["no", "number", "num", "번호", "연번", "순번", "index"];
-/// Words that say whose the value is: the ID when alone, nothing beside another word.
-const WHOSE: [&str; 7] = ["patient", "patients", "subject", "case", "환자", "대상자", "피험자"];
-/// Words in a header that say nothing about which column it is.
-const NOISE: [&str; 16] =
+/// Words for the patient: alone they mean the ID; next to another word they are ignored.
+const PATIENT_WORDS: [&str; 7] = ["patient", "patients", "subject", "case", "환자", "대상자", "피험자"];
+/// Words in a header that do not identify the column.
+const IGNORED_WORDS: [&str; 16] =
     ["만", "단위", "unit", "units", "f", "m", "w", "남", "여", "the", "of", "in", "at", "scan", "no", "실측"];
 
 /// A header cell.
@@ -94,26 +106,26 @@ pub struct Column {
 /// The header of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// Its first row; another than the last where a header is split over two.
+    /// Its first row; differs from `row` if the header is split over two rows.
     pub first: u32,
     /// Its last row.
     pub row: u32,
     /// The column of each field that has one.
     pub columns: BTreeMap<MetadataField, Column>,
-    /// Columns that are named otherwise, and second ones for a field.
+    /// Columns with unknown names, and second columns for a field.
     pub others: Vec<(Column, Option<MetadataField>)>,
 }
 
-/// Rows in which a header is looked for.
+/// Number of rows that are searched for the header.
 const HEADER_ROWS: u32 = 20;
 
-/// The row among the first 20 that names most fields, the ID among them; where a header is split over two rows, their
-/// union. `None` where no row names an ID.
+/// The row among the first 20 that names the ID and most other fields; if a header is split over two rows, their union.
+/// `None` if no row names an ID.
 pub fn find(grid: &Grid) -> Option<Header> {
     let rows: Vec<&GridRow> = grid.rows.iter().take_while(|r| r.number <= HEADER_ROWS).collect();
     let single = rows.iter().map(|r| read([r.number; 2], named_cells(r)));
     let double = rows.windows(2).filter(|pair| pair[1].number == pair[0].number + 1).map(|pair| {
-        // The lower row where it has a name, else the upper one: cells merged over both rows.
+        // The name in the lower row, else the one in the upper row: cells may be merged over both rows.
         let mut names: BTreeMap<u32, String> = named_cells(pair[0]).into_iter().collect();
         names.extend(named_cells(pair[1]));
         read([pair[0].number, pair[1].number], names.into_iter().collect())
@@ -127,14 +139,14 @@ pub fn find(grid: &Grid) -> Option<Header> {
     best
 }
 
-/// Names in the row most like a header: the one with most text cells.
+/// Names in the row that is most similar to a header: the one with most text cells.
 pub fn likely_header(grid: &Grid) -> Vec<String> {
     let names = |row: &GridRow| named_cells(row).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
     let rows = grid.rows.iter().take_while(|r| r.number <= HEADER_ROWS).map(names);
     rows.fold(Vec::new(), |best, row| if row.len() > best.len() { row } else { best })
 }
 
-/// Whether a cell's text is a name of an ID column: the header repeated at the top of a page.
+/// Whether a cell's text is a name of an ID column, as in a header that is repeated on each page.
 pub fn is_id_name(text: &str) -> bool {
     matches!(recognise(text), Some((MetadataField::Id, _, false)))
 }
@@ -174,7 +186,7 @@ fn read([first, row]: [u32; 2], names: Vec<(u32, String)>) -> Header {
     header
 }
 
-/// The name with its words apart: `heightCm` as `height Cm`, `PatientSize` as `Patient Size`.
+/// The name with spaces between its words: `height Cm` for `heightCm`, `Patient Size` for `PatientSize`.
 fn spaced(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     let mut before = ' ';
@@ -188,9 +200,9 @@ fn spaced(name: &str) -> String {
     out
 }
 
-/// The field that a clean name means, the unit in it, and whether it is a weak name of an ID.
+/// The field that a cleaned name means, the unit in it, and whether it is a weak name of an ID.
 fn recognise(name: &str) -> Option<(MetadataField, Option<Unit>, bool)> {
-    // A header is short; a remark above the table is not.
+    // A header is short; a title above the table is not.
     if name.chars().count() > 40 {
         return None;
     }
@@ -201,17 +213,17 @@ fn recognise(name: &str) -> Option<(MetadataField, Option<Unit>, bool)> {
     if WEAK_IDS.contains(&joined.as_str()) {
         return Some((MetadataField::Id, None, true));
     }
-    let is_noise =
-        |w: &str| NOISE.contains(&w) || Unit::from_word(w).is_some() || w.bytes().all(|b| b.is_ascii_digit());
+    let is_ignored =
+        |w: &str| IGNORED_WORDS.contains(&w) || Unit::from_word(w).is_some() || w.bytes().all(|b| b.is_ascii_digit());
     let unit = words.iter().rev().find_map(|w| Unit::from_word(w));
     if let Some(field) = exact(&joined) {
         return Some((field, None, false));
     }
-    let telling: Vec<&str> = words.iter().copied().filter(|w| !is_noise(w)).collect();
-    let field = exact(&telling.concat()).or_else(|| {
-        let mut named: Vec<&str> = telling.iter().copied().filter(|w| !WHOSE.contains(w)).collect();
+    let relevant: Vec<&str> = words.iter().copied().filter(|w| !is_ignored(w)).collect();
+    let field = exact(&relevant.concat()).or_else(|| {
+        let mut named: Vec<&str> = relevant.iter().copied().filter(|w| !PATIENT_WORDS.contains(w)).collect();
         if named.is_empty() {
-            named = telling;
+            named = relevant;
         }
         let first = exact(named.first()?)?;
         named.iter().all(|w| exact(w) == Some(first)).then_some(first)

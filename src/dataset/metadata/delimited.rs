@@ -1,4 +1,4 @@
-//! CSV and its relatives.
+//! CSV, TSV and similar text files.
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use super::columns;
 use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
 use crate::dataset::{Problem, ProblemSeverity};
 
-/// The text as one grid. The delimiter is the one under which the header names most fields, then most columns.
+/// The text as one grid. The delimiter is the one with which the header names most fields, then has most columns.
 ///
 /// # Errors
-/// The bytes are no text, or a quoted field never ends.
+/// The bytes are not text, are not valid CSV, or have too many fields or cells.
 pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec<Grid>, String> {
     let text = decode(bytes, file, problems)?;
-    // Line ends of old Macs.
+    // Old Mac line ends.
     let text = if text.contains('\n') { text } else { Cow::Owned(text.replace('\r', "\n")) };
     if text.contains('\0') {
-        return Err("not text: it holds zero bytes; save it as CSV in UTF-8".into());
+        return Err("not text: it contains zero bytes; save it as CSV in UTF-8".into());
     }
-    // Excel's hint, a first line `sep=;`, is for Excel.
+    // A first line `sep=;` states the delimiter for Excel.
     let (hint, skipped) = match text.lines().next().and_then(|l| l.trim_end().strip_prefix("sep=")) {
         Some(hint) => (hint.bytes().next(), 1),
         None => (None, 0),
@@ -39,7 +39,7 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
     Ok(best.map(|(_, grid)| grid).into_iter().collect())
 }
 
-/// Most fields of a line: as many as a workbook has columns.
+/// Maximum number of fields in a line: the number of columns of a workbook.
 const MAX_COLUMNS: usize = 16_384;
 
 fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
@@ -48,18 +48,18 @@ fn parse(text: &str, delimiter: u8, skipped: u32) -> Result<Grid, String> {
     let (mut rows, mut filled) = (Vec::new(), 0);
     let mut record = csv::StringRecord::new();
     loop {
-        let more = reader.read_record(&mut record).map_err(|e| format!("no CSV: {e}"))?;
+        let more = reader.read_record(&mut record).map_err(|e| format!("not valid CSV: {e}"))?;
         if !more {
             return Ok(Grid { sheet: None, rows });
         }
         let (line, byte) = record.position().map_or((1, 0), |p| (p.line(), p.byte()));
-        // A record's position is that of the empty lines in front of it.
+        // A record's position is that of the empty lines before it.
         let before = text.as_bytes().get(byte as usize..).unwrap_or_default();
         let empty = before.iter().take_while(|b| b"\r\n".contains(b)).filter(|b| **b == b'\n').count();
         let number = u32::try_from(line + empty as u64).unwrap_or(u32::MAX).saturating_add(skipped);
         let breaks: usize = record.iter().map(|f| f.matches('\n').count()).sum();
         if record.len() > MAX_COLUMNS {
-            return Err(format!("line {number}: {} fields, more than the {MAX_COLUMNS} that are read", record.len()));
+            return Err(format!("line {number}: {} fields; at most {MAX_COLUMNS} are read", record.len()));
         }
         let cells: Vec<(u32, Cell)> = record
             .iter()
@@ -85,13 +85,13 @@ fn as_text(field: &str) -> &str {
     formula.filter(|text| !text.contains('"')).or(quoted).unwrap_or(field)
 }
 
-/// UTF-8, UTF-16 by its mark, else the Korean code page 949.
+/// Decodes UTF-8, UTF-16 with a byte order mark, else the Korean code page 949.
 fn decode<'a>(bytes: &'a [u8], file: &str, problems: &mut Vec<Problem>) -> Result<Cow<'a, str>, String> {
     if let Some((encoding, mark)) = encoding_rs::Encoding::for_bom(bytes) {
-        let (text, spoilt) = encoding.decode_without_bom_handling(&bytes[mark..]);
-        if spoilt {
-            let reason = format!("the text is marked as {} and is not throughout", encoding.name());
-            let action = "the spoilt characters are read as \u{fffd}";
+        let (text, has_errors) = encoding.decode_without_bom_handling(&bytes[mark..]);
+        if has_errors {
+            let reason = format!("the text is marked as {}, but some characters are invalid", encoding.name());
+            let action = "invalid characters are read as \u{fffd}";
             problems.push(Problem::new(ProblemSeverity::Warning, file, reason, action));
         }
         return Ok(text);
@@ -100,9 +100,9 @@ fn decode<'a>(bytes: &'a [u8], file: &str, problems: &mut Vec<Problem>) -> Resul
         return Ok(Cow::Borrowed(text));
     }
     // The standard's EUC-KR decoder covers code page 949.
-    let (text, spoilt) = encoding_rs::EUC_KR.decode_without_bom_handling(bytes);
-    let (severity, action) = if spoilt {
-        (ProblemSeverity::Warning, "read as code page 949 (Korean), spoilt characters as \u{fffd}; save it as UTF-8")
+    let (text, has_errors) = encoding_rs::EUC_KR.decode_without_bom_handling(bytes);
+    let (severity, action) = if has_errors {
+        (ProblemSeverity::Warning, "read as code page 949 (Korean), invalid characters as \u{fffd}; save it as UTF-8")
     } else {
         (ProblemSeverity::Info, "read as code page 949 (Korean)")
     };

@@ -1,12 +1,12 @@
 //! A sheet or text file as rows of filled cells.
 
-/// What a cell holds. An empty one is not in the grid.
+/// Content of a cell. Empty cells are not in the grid.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Number(f64),
     /// A number shown as a date or a duration.
     Date(f64),
-    /// Control characters are spelt `_x0008_`, as workbooks spell them.
+    /// Control characters are escaped as in workbooks: `_x0008_`.
     Text(String),
     Truth(bool),
     /// A formula's error, or a formula without a value.
@@ -14,7 +14,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// As a person would see it.
+    /// The text that a person sees.
     pub fn shown(&self) -> String {
         match self {
             Cell::Number(n) | Cell::Date(n) => n.to_string(),
@@ -24,7 +24,7 @@ impl Cell {
     }
 }
 
-/// Most filled cells in a file.
+/// Maximum number of filled cells in a file.
 pub const MAX_CELLS: usize = 1_000_000;
 
 /// A row with at least one cell.
@@ -34,7 +34,7 @@ pub struct GridRow {
     pub number: u32,
     /// Last line of the record; the same in a sheet.
     pub last: u32,
-    /// Column from 0, with what is in it; sorted.
+    /// Columns from 0 with their cells, sorted by column.
     pub cells: Vec<(u32, Cell)>,
 }
 
@@ -44,17 +44,17 @@ impl GridRow {
     }
 }
 
-/// A table as it lies in the file.
+/// A table as stored in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
-    /// Name of the sheet; `None` for text.
+    /// Name of the sheet; `None` for a text file.
     pub sheet: Option<String>,
     /// Rows in order.
     pub rows: Vec<GridRow>,
 }
 
 impl Grid {
-    /// `ID!C17`, or `line 17 column sex`.
+    /// Place of a cell: `ID!C17`, or `line 17 column sex`.
     pub fn place(&self, row: u32, column: u32, name: &str) -> String {
         match &self.sheet {
             Some(sheet) => format!("{sheet}!{}{row}", letters(column)),
@@ -63,7 +63,7 @@ impl Grid {
         }
     }
 
-    /// `ID!17`, or `line 17`; or a range of them.
+    /// Place of one or several rows: `ID!17` or `ID!3:5`, `line 17` or `lines 3-5`.
     pub fn place_of_rows(&self, first: u32, last: u32) -> String {
         let span = if first == last { first.to_string() } else { format!("{first}:{last}") };
         match &self.sheet {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_named_as_a_person_finds_them() {
+    fn places_are_named_as_in_excel_and_in_text_editors() {
         let sheet = Grid { sheet: Some("ID".into()), rows: Vec::new() };
         assert_eq!(sheet.place(17, 2, "sex"), "ID!C17");
         assert_eq!((letters(25), letters(26), letters(16_383)), ("Z".into(), "AA".into(), "XFD".into()));

@@ -1,4 +1,4 @@
-//! A cell as an age, a height or a weight.
+//! Reading a cell as an age, a height or a weight.
 
 use std::ops::RangeInclusive;
 
@@ -8,44 +8,46 @@ use super::numbers::{self, Dimension, NumberWithUnit, Unit};
 use super::text;
 use crate::dataset::ProblemSeverity;
 
-/// Years that a human can have.
+/// Plausible ages, in years.
 pub const AGE: RangeInclusive<f64> = 0.0..=120.0;
-/// Height that a human can have.
+/// Plausible heights, in cm.
 pub const HEIGHT_CM: RangeInclusive<f64> = 50.0..=250.0;
-/// Weight that a human can have.
+/// Plausible weights, in kg.
 pub const WEIGHT_KG: RangeInclusive<f64> = 2.0..=300.0;
 
-/// What a cell gave: a value perhaps, and what to say about it.
+/// The value of a cell, if it has one, and the problems with it.
 #[derive(Clone, Debug)]
 pub struct MeasuredCell {
     /// As typed.
     pub raw: String,
-    /// Years, centimetres or kilograms; those of `foreign` where that is set.
+    /// In years, centimetres or kilograms, by the field or, if set, by `foreign`.
     pub value: Option<f64>,
     /// The cell itself states a unit.
     pub has_unit: bool,
-    /// The unit is none of this field's.
+    /// Dimension of the unit if it does not belong to this field.
     pub foreign: Option<Dimension>,
-    /// What was put right or is wrong; empty for a plain number.
+    /// The value was swapped with that of another field.
+    pub is_swapped: bool,
+    /// Repairs and faults; empty for a plain number.
     pub reasons: Vec<String>,
-    /// Of the worst reason.
+    /// Severity of the worst reason.
     pub severity: ProblemSeverity,
 }
 
 impl MeasuredCell {
     /// Adds a reason.
-    pub fn say(&mut self, severity: ProblemSeverity, reason: impl Into<String>) {
+    pub fn add(&mut self, severity: ProblemSeverity, reason: impl Into<String>) {
         self.reasons.push(reason.into());
         self.severity = self.severity.max(severity);
     }
 
-    /// Takes the value away, with the reason.
+    /// Removes the value, for this reason.
     pub fn refuse(&mut self, reason: impl Into<String>) {
         self.value = None;
-        self.say(ProblemSeverity::Error, reason);
+        self.add(ProblemSeverity::Error, reason);
     }
 
-    /// A value without a unit, or with one of `dimension`.
+    /// Whether the value is in `range` and has no unit, or one of `dimension`.
     pub fn could_be(&self, dimension: Dimension, range: RangeInclusive<f64>) -> bool {
         let fits = match self.foreign {
             Some(foreign) => foreign == dimension,
@@ -55,7 +57,7 @@ impl MeasuredCell {
     }
 }
 
-/// Unit that a field's values are in.
+/// Unit of a field's values.
 pub fn unit_name(field: MetadataField) -> &'static str {
     match field {
         MetadataField::Age => "years",
@@ -65,25 +67,26 @@ pub fn unit_name(field: MetadataField) -> &'static str {
     }
 }
 
-/// Reads a cell. `column_unit` is the unit in the column's name; in a workbook (`is_sheet`) a number should not be
-/// typed as text, while a text file has nothing else.
+/// Reads a cell. `column_unit` is the unit in the column's name. In a workbook (`is_sheet`) a number should not be
+/// stored as text; in a text file every number is.
 pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Unit>, is_sheet: bool) -> MeasuredCell {
     let mut m = MeasuredCell {
         raw: cell.map(Cell::shown).unwrap_or_default(),
         value: None,
         has_unit: false,
         foreign: None,
+        is_swapped: false,
         reasons: Vec::new(),
         severity: ProblemSeverity::Info,
     };
     let quantity = match cell {
         None => {
-            m.say(ProblemSeverity::Info, format!("no {}", field.name()));
+            m.add(ProblemSeverity::Info, format!("no {}", field.name()));
             return m;
         }
         Some(Cell::Number(n)) => NumberWithUnit::bare(*n),
         Some(Cell::Date(n)) => {
-            m.say(ProblemSeverity::Warning, "a number shown as a date");
+            m.add(ProblemSeverity::Warning, "number formatted as a date");
             NumberWithUnit::bare(*n)
         }
         Some(Cell::Truth(_)) => {
@@ -91,13 +94,13 @@ pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Un
             return m;
         }
         Some(Cell::Broken(error)) => {
-            m.refuse(format!("the cell holds an error: {error}"));
+            m.refuse(format!("the cell contains an error: {error}"));
             return m;
         }
         Some(Cell::Text(raw)) => {
             let cleaned = text::clean(raw);
-            if text::says_missing(&cleaned.text) {
-                m.say(ProblemSeverity::Info, format!("no {}", field.name()));
+            if text::means_missing(&cleaned.text) {
+                m.add(ProblemSeverity::Info, format!("no {}", field.name()));
                 return m;
             }
             let quantity = match numbers::parse(&cleaned.text) {
@@ -108,10 +111,10 @@ pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Un
                 }
             };
             if is_sheet {
-                m.say(ProblemSeverity::Info, "number typed as text");
+                m.add(ProblemSeverity::Info, "number stored as text");
             }
             for repair in cleaned.repairs.into_iter().chain(quantity.repairs.iter().cloned()) {
-                m.say(if quantity.doubtful { ProblemSeverity::Warning } else { ProblemSeverity::Info }, repair);
+                m.add(if quantity.uncertain { ProblemSeverity::Warning } else { ProblemSeverity::Info }, repair);
             }
             quantity
         }
@@ -122,14 +125,14 @@ pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Un
         MetadataField::Weight => Dimension::Mass,
         MetadataField::Age | MetadataField::Id | MetadataField::Sex => Dimension::Time,
     };
-    // Grams and millimetres are typed with thousands; the unit says which of the two readings is meant.
+    // Grams and millimetres are typed with thousands separators; the unit shows which of the two readings is meant.
     let stated = quantity.unit.or(column_unit);
     if let (Some(thousands), Some(unit)) = (quantity.thousands, stated)
-        && human(field).is_some_and(|range| range.contains(&(thousands * unit.factor())))
+        && plausible(field).is_some_and(|range| range.contains(&(thousands * unit.factor())))
         && unit.dimension() == dimension
     {
         m.reasons.retain(|reason| reason != numbers::DECIMAL_COMMA);
-        m.say(ProblemSeverity::Info, "comma between thousands");
+        m.add(ProblemSeverity::Info, "comma as thousands separator");
         m.value = Some((thousands * unit.factor() * 1e6).round() / 1e6);
         return m;
     }
@@ -140,7 +143,7 @@ pub fn measure(cell: Option<&Cell>, field: MetadataField, column_unit: Option<Un
         }
         None => factor_of_bare(field, quantity.value, column_unit, &mut m),
     };
-    // Centimetres from metres and the like come out with digits that nobody typed.
+    // Conversions such as metres to centimetres produce digits that nobody typed.
     m.value = Some((quantity.value * factor * 1e6).round() / 1e6);
     m
 }
@@ -157,13 +160,13 @@ fn factor_of_bare(field: MetadataField, value: f64, column_unit: Option<Unit>, m
         _ => return stated.unwrap_or(1.0),
     };
     if factor != stated.unwrap_or(1.0) {
-        m.say(ProblemSeverity::Warning, format!("no unit, and only {unit} make a height of it"));
+        m.add(ProblemSeverity::Warning, format!("no unit; only {unit} give a plausible height"));
     }
     factor
 }
 
-/// What a human can have, in years, centimetres or kilograms.
-fn human(field: MetadataField) -> Option<RangeInclusive<f64>> {
+/// Plausible values, in years, centimetres or kilograms.
+fn plausible(field: MetadataField) -> Option<RangeInclusive<f64>> {
     match field {
         MetadataField::Age => Some(AGE),
         MetadataField::Height => Some(HEIGHT_CM),
@@ -172,7 +175,7 @@ fn human(field: MetadataField) -> Option<RangeInclusive<f64>> {
     }
 }
 
-/// What is usual for an adult.
+/// Usual values of an adult, in years, centimetres or kilograms.
 pub fn adult(field: MetadataField) -> RangeInclusive<f64> {
     match field {
         MetadataField::Height => 140.0..=200.0,
@@ -181,22 +184,20 @@ pub fn adult(field: MetadataField) -> RangeInclusive<f64> {
     }
 }
 
-/// Takes away what no human has, remarks on what is odd for an adult.
+/// Removes implausible values, and adds a warning to values that are unusual for an adult.
 pub fn check_range(m: &mut MeasuredCell, field: MetadataField) {
-    let Some(human) = human(field) else { return };
+    let Some(plausible) = plausible(field) else { return };
     let adult = adult(field);
+    let (name, unit) = (field.name(), unit_name(field));
     if m.foreign.is_some() {
-        m.refuse(format!("the unit is not one of {}", field.name()));
+        m.refuse(format!("wrong unit for {name}"));
     }
     let Some(value) = m.value else { return };
-    let unit = unit_name(field);
-    if !human.contains(&value) {
-        m.refuse(format!("{value} {unit} is no human {}: expected {} to {}", field.name(), human.start(), human.end()));
+    if !plausible.contains(&value) {
+        let (least, most) = (plausible.start(), plausible.end());
+        m.refuse(format!("implausible {name}: {value} {unit}; expected {least} to {most}"));
     } else if !adult.contains(&value) {
-        let name = field.name();
-        m.say(
-            ProblemSeverity::Warning,
-            format!("odd for an adult's {name}: {} to {} {unit} is usual", adult.start(), adult.end()),
-        );
+        let (least, most) = (adult.start(), adult.end());
+        m.add(ProblemSeverity::Warning, format!("unusual {name} for an adult; {least} to {most} {unit} is usual"));
     }
 }

@@ -1,14 +1,15 @@
-//! The patients' spreadsheet (xlsx or CSV), with every kind of untidiness.
+//! The patients' spreadsheet (xlsx or CSV), typed by hand and therefore irregular.
 //!
-//! Read are `.xlsx` and `.xlsm` workbooks and `.csv` and `.tsv` text (UTF-8, UTF-16 with its mark, or the Korean code
-//! page 949; comma, semicolon or tab). The header may stand in any of the first 20 rows, its columns in any order,
-//! under Korean or English names. Whatever is put right or cannot be read is a [`Problem`] with the cell's place.
+//! Supported are `.xlsx` and `.xlsm` workbooks and `.csv` and `.tsv` text (UTF-8, UTF-16 with a byte order mark, or the
+//! Korean code page 949; comma, semicolon or tab). The header may be any of the first 20 rows, with its columns in any
+//! order and Korean or English names. Every correction and every unreadable cell is a [`Problem`] with the cell's
+//! place.
 //!
-//! - A value that no human has (age 0-120, height 50-250 cm, weight 2-300 kg) is left empty, an error; one that is
-//!   possible but odd for an adult (18-90, 140-200, 35-150) is kept, a warning.
-//! - Heights under 2.5 without unit are metres and from 1000 on millimetres, a warning.
-//! - Height and weight that can only be each other's are swapped back, a warning: in a row, or for the whole columns
-//!   where their medians say so.
+//! - An implausible value (outside age 0-120, height 50-250 cm, weight 2-300 kg) is left empty, an error; a possible
+//!   value that is unusual for an adult (outside 18-90, 140-200, 35-150) is kept, a warning.
+//! - Heights without unit below 2.5 are read as metres and from 1000 on as millimetres, a warning.
+//! - Height and weight that are plausible only when swapped are swapped, a warning: in one row, or for the whole
+//!   columns if their medians require it.
 
 mod columns;
 mod delimited;
@@ -40,12 +41,12 @@ closed_enum! {
     }
 }
 
-/// One row.
+/// One row of the spreadsheet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patient {
     /// Normalised as folder names are: digits padded to three, without `ID`.
     pub patient_id: String,
-    /// `None` where missing or unreadable.
+    /// `None` if missing or unreadable.
     pub sex: Option<Sex>,
     /// The cell as typed (escapes kept as the file has them).
     pub sex_raw: String,
@@ -55,35 +56,35 @@ pub struct Patient {
     pub height_cm: Option<f64>,
     /// Kilograms.
     pub weight_kg: Option<f64>,
-    /// Text of unnamed or unknown columns, joined by `; `; that of a named column as `name: text`.
+    /// Text of unnamed and unknown columns, joined by `; `; that of a named column as `name: text`.
     pub note: String,
-    /// Row in the sheet or line in the file, 1-based; `None` for a patient that only a correction names.
+    /// Row in the sheet or line in the file, 1-based; `None` for a patient without a row, who only has corrections.
     pub row: Option<u32>,
 }
 
-/// A file that cannot be read at all.
+/// Why a spreadsheet cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// Not there, no workbook or text, damaged, or too large.
+    /// Missing, neither workbook nor text, damaged, or too large.
     #[error("{path}: {reason}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it and the way out.
+        /// The fault and how to fix it.
         reason: String,
     },
-    /// No row among the first 20 names a column of IDs.
-    #[error("{path}: no column is the patient's ID; columns found: {found:?}. Name one of them `ID`")]
+    /// None of the first 20 rows names an ID column.
+    #[error("{path}: no column for the patient's ID; columns found: {found:?}; name one of them `ID`")]
     NoIdColumn {
         /// The file.
         path: PathBuf,
-        /// Names in the row most like a header.
+        /// Names in the row that is most similar to a header.
         found: Vec<String>,
     },
 }
 
-/// Normalises an ID as in the workbook, folder or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
-/// One that is no number stays as it is, less `ID` and surrounding spaces; `None` where nothing is left.
+/// Normalises an ID from the workbook, a folder name or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
+/// An ID that is no number only loses `ID` and surrounding spaces; `None` if nothing is left.
 pub fn normalise_patient_id(raw: &str) -> Option<String> {
     let text = text::clean(raw).text;
     let rest = match text.get(..2) {
@@ -105,11 +106,13 @@ pub fn normalise_patient_id(raw: &str) -> Option<String> {
     }
 }
 
-/// Reads a workbook or CSV by its ending. Rows in the file's order. `file` is the name to use in problems.
+/// Reads a workbook or CSV, depending on its ending. Returns the patients in the file's order, and the problems. `file`
+/// is the name used in problems.
 ///
 /// # Errors
-/// The file cannot be read or is damaged throughout, is of a format that is not read, would take more memory than a
-/// table of patients can need, or has no column of IDs.
+/// - The file cannot be read, is damaged or has an unsupported format.
+/// - It would take more memory than a table of patients can need.
+/// - It has no ID column.
 pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
     let unreadable = |reason: String| MetadataError::Unreadable { path: path.into(), reason };
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -117,7 +120,7 @@ pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), Met
     let grids = match ending.as_str() {
         "xlsx" | "xlsm" => workbook::read(&read_bytes(path).map_err(unreadable)?, file, &mut problems),
         "csv" | "tsv" | "txt" => delimited::read(&read_bytes(path).map_err(unreadable)?, file, &mut problems),
-        _ => Err(format!("files ending in .{ending} are not read; save it as .xlsx or as CSV in UTF-8")),
+        _ => Err(format!("files ending in .{ending} cannot be read; save it as .xlsx or as CSV in UTF-8")),
     }
     .map_err(unreadable)?;
     let (grid, header) = choose(&grids, file, &mut problems).ok_or_else(|| MetadataError::NoIdColumn {
@@ -129,8 +132,8 @@ pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), Met
         problems.push(Problem::new(
             ProblemSeverity::Error,
             file,
-            "no row under the header has an ID",
-            "no patient read",
+            "no row below the header has an ID",
+            "no patients read",
         ));
     }
     Ok((patients, problems))
@@ -141,17 +144,17 @@ const MAX_FILE: u64 = 64 << 20;
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let io = |e: std::io::Error| format!("cannot be read: {e}");
-    let what = std::fs::metadata(path).map_err(io)?;
-    if !what.is_file() {
+    let file = std::fs::metadata(path).map_err(io)?;
+    if !file.is_file() {
         return Err("not a file".into());
     }
-    if what.len() > MAX_FILE {
-        return Err(format!("the file has {} bytes, more than the {MAX_FILE} that are read", what.len()));
+    if file.len() > MAX_FILE {
+        return Err(format!("the file has {} bytes; at most {MAX_FILE} are read", file.len()));
     }
     std::fs::read(path).map_err(io)
 }
 
-/// The sheet with most known columns, then with most rows, then the first. The others are named.
+/// The sheet with most known columns, then with most rows, then the first. The others are reported.
 fn choose<'a>(grids: &'a [Grid], file: &str, problems: &mut Vec<Problem>) -> Option<(&'a Grid, Header)> {
     let mut found: Vec<(&Grid, Header)> = grids.iter().filter_map(|g| Some((g, columns::find(g)?))).collect();
     let best = (0..found.len()).max_by_key(|&i| {
@@ -163,9 +166,9 @@ fn choose<'a>(grids: &'a [Grid], file: &str, problems: &mut Vec<Problem>) -> Opt
     for grid in grids.iter().filter(|g| !std::ptr::eq(*g, chosen.0) && !g.rows.is_empty()) {
         let rival = found.iter().any(|(g, _)| std::ptr::eq(*g, grid));
         let (severity, reason) = if rival {
-            (ProblemSeverity::Warning, format!("this sheet has a column of IDs too, as sheet {} has", name(chosen.0)))
+            (ProblemSeverity::Warning, format!("this sheet has an ID column, and so has sheet {}", name(chosen.0)))
         } else {
-            (ProblemSeverity::Info, "this sheet has no column of IDs".to_owned())
+            (ProblemSeverity::Info, "this sheet has no ID column".to_owned())
         };
         let action = format!("sheet left out; {} is read", name(chosen.0));
         problems.push(Problem::new(severity, file, reason, action).at(name(grid)));

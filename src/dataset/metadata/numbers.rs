@@ -24,7 +24,7 @@ pub enum Dimension {
 }
 
 impl Unit {
-    /// The unit that a lower-case word names.
+    /// The unit with this name, in lower case.
     pub fn from_word(word: &str) -> Option<Unit> {
         Some(match word.trim_end_matches('.') {
             "cm" | "센티" | "센치" | "센티미터" | "센치미터" | "centimeter" | "centimeters" | "centimetre"
@@ -70,29 +70,31 @@ impl Unit {
     }
 }
 
-/// A number with what stood around it.
+/// A number with the text around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberWithUnit {
-    /// In `unit`; in centimetres where feet and inches, or metres and centimetres, were given.
+    /// In `unit`; in centimetres if feet and inches, or metres and centimetres, were given.
     pub value: f64,
     pub unit: Option<Unit>,
-    /// What was read over: `decimal comma`.
+    /// Repairs, such as `decimal comma`.
     pub repairs: Vec<String>,
-    /// The text itself doubts the number: `약 60`, `172?`.
-    pub doubtful: bool,
-    /// The value if the comma parts thousands: 52000 for `52,000`.
+    /// The text marks the number as uncertain: `약 60`, `172?`.
+    pub uncertain: bool,
+    /// The value if the comma separates thousands: 52000 for `52,000`.
     pub thousands: Option<f64>,
 }
 
 impl NumberWithUnit {
-    /// A bare number.
+    /// A number without unit.
     pub fn bare(value: f64) -> NumberWithUnit {
-        NumberWithUnit { value, unit: None, repairs: Vec::new(), doubtful: false, thousands: None }
+        NumberWithUnit { value, unit: None, repairs: Vec::new(), uncertain: false, thousands: None }
     }
 }
 
-/// What is said of a comma that is read as a decimal point.
+/// Repair of a comma that is read as a decimal point.
 pub const DECIMAL_COMMA: &str = "decimal comma";
+
+const EXPECTED_FINITE: &str = "expected a finite number of 0 or more";
 
 /// The value of digits in groups of three, `52,000`.
 fn thousands(number: &str) -> Option<f64> {
@@ -103,10 +105,10 @@ fn thousands(number: &str) -> Option<f64> {
     (whole && first.bytes().all(|b| b.is_ascii_digit())).then(|| number.replace(',', "").parse().ok())?
 }
 
-/// Reads a clean text: `172`, `172,5`, `172cm`, `1.72 m`, `1m 72cm`, `5'8"`, `65킬로`, `만 35세`, `약 60 kg`.
+/// Reads a cleaned text: `172`, `172,5`, `172cm`, `1.72 m`, `1m 72cm`, `5'8"`, `65킬로`, `만 35세`, `약 60 kg`.
 ///
 /// # Errors
-/// What was expected, where the text is no single number.
+/// The text is no single number; the message says what was expected.
 pub fn parse(text: &str) -> Result<NumberWithUnit, &'static str> {
     let lower = text.to_lowercase();
     let mut rest = lower.as_str();
@@ -114,22 +116,18 @@ pub fn parse(text: &str) -> Result<NumberWithUnit, &'static str> {
     if rest.bytes().any(|b| b.is_ascii_digit())
         && let Ok(value) = rest.parse::<f64>()
     {
-        return if value.is_finite() && value >= 0.0 {
-            Ok(NumberWithUnit::bare(value))
-        } else {
-            Err("a negative or endless number")
-        };
+        return if value.is_finite() && value >= 0.0 { Ok(NumberWithUnit::bare(value)) } else { Err(EXPECTED_FINITE) };
     }
     for about in ["약", "대략", "about", "approx.", "approx", "ca.", "~", "≈"] {
         if let Some(after) = rest.strip_prefix(about) {
-            (rest, quantity.doubtful) = (after.trim_start(), true);
+            (rest, quantity.uncertain) = (after.trim_start(), true);
         }
     }
     if let Some(after) = rest.strip_prefix("만") {
         rest = after.trim_start();
     }
     if let Some(before) = rest.strip_suffix(['?', '~']) {
-        (rest, quantity.doubtful) = (before.trim_end(), true);
+        (rest, quantity.uncertain) = (before.trim_end(), true);
     }
     let mut parts: Vec<(f64, &str)> = Vec::new();
     while !rest.is_empty() {
@@ -146,7 +144,7 @@ pub fn parse(text: &str) -> Result<NumberWithUnit, &'static str> {
     }
     let unit_of = |word: &str| match word {
         "" => Ok(None),
-        word => Unit::from_word(word).map(Some).ok_or("expected a number, with a unit at most"),
+        word => Unit::from_word(word).map(Some).ok_or("expected a number with an optional unit"),
     };
     match parts[..] {
         [(value, word)] => {
@@ -168,10 +166,10 @@ pub fn parse(text: &str) -> Result<NumberWithUnit, &'static str> {
         }
         _ => return Err("expected one number"),
     }
-    if quantity.doubtful {
+    if quantity.uncertain {
         quantity.repairs.push("marked as uncertain".into());
     }
-    if quantity.value.is_finite() { Ok(quantity) } else { Err("a negative or endless number") }
+    if quantity.value.is_finite() { Ok(quantity) } else { Err(EXPECTED_FINITE) }
 }
 
 #[cfg(test)]
@@ -206,7 +204,7 @@ mod tests {
             assert!((quantity.value - value).abs() < 1e-9, "{text}: {quantity:?}");
             assert_eq!(quantity.unit, unit, "{text}");
         }
-        assert!(parse("약 60").unwrap().doubtful && parse("60?").unwrap().doubtful);
+        assert!(parse("약 60").unwrap().uncertain && parse("60?").unwrap().uncertain);
         for text in
             ["", "abc", "-5", "170~172", "170-172", "12 x", "1985-03-02", "..", "nan", "inf", "1e999", "kg", ">60"]
         {

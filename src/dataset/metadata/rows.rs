@@ -1,4 +1,4 @@
-//! From rows of cells to patients.
+//! Converts rows of cells to patients.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,16 @@ use super::grid::{Cell, Grid, GridRow};
 use super::measure::{MeasuredCell, check_range, measure, unit_name};
 use super::numbers::Dimension;
 use super::{Patient, Sex, normalise_patient_id, sex, swaps, text};
+use crate::dataset::corrections::CorrectableField;
 use crate::dataset::{Problem, ProblemSeverity};
 
-/// Words in the place of an ID that head a row of totals.
+/// Words in the ID column that mark a row of totals.
 const TOTALS: [&str; 13] =
     ["평균", "합계", "총계", "소계", "계", "표준편차", "mean", "average", "total", "sum", "sd", "median", "중앙값"];
 
-/// One patient a row with an ID; of several rows with one ID the first.
+/// One patient per row with an ID; of several rows with the same ID, the first.
 pub fn read(grid: &Grid, mut header: Header, file: &str, problems: &mut Vec<Problem>) -> Vec<Patient> {
-    swaps::mend(grid, &mut header, file, problems);
+    swaps::correct_columns(grid, &mut header, file, problems);
     let mut rows = Rows { grid, header: &header, file, problems };
     rows.report_header();
     let mut patients: Vec<Patient> = Vec::new();
@@ -55,13 +56,13 @@ impl Rows<'_> {
     /// Titles above the header, fields without a column, columns without a field.
     fn report_header(&mut self) {
         for row in self.grid.rows.iter().filter(|r| r.number < self.header.first) {
-            let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
-            let problem = self.problem(ProblemSeverity::Info, "text above the header", "passed over");
-            self.problems.push(problem.at(self.grid.place_of_rows(row.number, row.last)).raw(&said.join("; ")));
+            let cells: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
+            let problem = self.problem(ProblemSeverity::Info, "text above the header", "skipped");
+            self.problems.push(problem.at(self.grid.place_of_rows(row.number, row.last)).raw(&cells.join("; ")));
         }
         for field in MetadataField::ALL.iter().copied() {
             if !self.header.columns.contains_key(&field) {
-                let reason = format!("no column is the patient's {}", field.name());
+                let reason = format!("no column for the patient's {}", field.name());
                 let problem = self.problem(ProblemSeverity::Warning, reason, "left empty for all patients");
                 self.problems.push(problem.at(self.grid.place_of_rows(self.header.row, self.header.row)));
             }
@@ -74,13 +75,13 @@ impl Rows<'_> {
                     self.problem(
                         ProblemSeverity::Warning,
                         reason,
-                        "the first is read; what is in this one is kept as note",
+                        "the first is read; the values of this one are kept as notes",
                     )
                 }
                 None => self.problem(
                     ProblemSeverity::Info,
-                    "a column of no known name",
-                    "what is in it is kept as note; rename it if it is the ID, age, sex, weight or height",
+                    "unknown column name",
+                    "its values are kept as notes; rename it if it is the ID, age, sex, weight or height",
                 ),
             };
             self.problems.push(problem.at(place).raw(&column.name));
@@ -89,7 +90,9 @@ impl Rows<'_> {
 
     fn report_gap(&mut self, previous: u32, row: &GridRow) {
         if row.number > previous.saturating_add(1) {
-            let problem = self.problem(ProblemSeverity::Info, "empty between filled rows", "passed over");
+            let is_one = row.number == previous.saturating_add(2);
+            let reason = if is_one { "empty row between filled rows" } else { "empty rows between filled rows" };
+            let problem = self.problem(ProblemSeverity::Info, reason, "skipped");
             self.problems.push(problem.at(self.grid.place_of_rows(previous + 1, row.number - 1)));
         }
     }
@@ -130,13 +133,15 @@ impl Rows<'_> {
         let cleaned = text::clean(&raw);
         let left_out = |severity, reason: String| Some(self.problem(severity, reason, "row left out"));
         let refusal = match cell {
-            Some(Cell::Broken(error)) => left_out(ProblemSeverity::Error, format!("the cell holds an error: {error}")),
+            Some(Cell::Broken(error)) => {
+                left_out(ProblemSeverity::Error, format!("the cell contains an error: {error}"))
+            }
             Some(Cell::Truth(_)) => left_out(ProblemSeverity::Error, "expected an ID".into()),
             Some(Cell::Text(_)) if columns::is_id_name(&cleaned.text) => {
-                left_out(ProblemSeverity::Info, "the header once more".into())
+                left_out(ProblemSeverity::Info, "repeated header".into())
             }
             Some(Cell::Text(_)) if TOTALS.contains(&cleaned.text.to_lowercase().as_str()) => {
-                left_out(ProblemSeverity::Warning, "a row of totals, not a patient".into())
+                left_out(ProblemSeverity::Warning, "row of totals, not a patient".into())
             }
             _ => None,
         };
@@ -144,11 +149,12 @@ impl Rows<'_> {
             self.problems.push(problem.at(place).raw(&raw));
             return None;
         }
-        let id = if text::says_missing(&cleaned.text) { None } else { normalise_patient_id(&raw) };
+        let id = if text::means_missing(&cleaned.text) { None } else { normalise_patient_id(&raw) };
         let Some(id) = id else {
-            let said: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
-            let problem = self.problem(ProblemSeverity::Error, "no ID in a row with other cells", "row left out");
-            self.problems.push(problem.at(place).raw(&said.join("; ")));
+            let cells: Vec<String> = row.cells.iter().map(|(_, cell)| cell.shown()).collect();
+            let reason = "no ID, but other cells of the row are filled";
+            let problem = self.problem(ProblemSeverity::Error, reason, "row left out");
+            self.problems.push(problem.at(place).raw(&cells.join("; ")));
             return None;
         };
         if !cleaned.repairs.is_empty() {
@@ -163,12 +169,12 @@ impl Rows<'_> {
         let cell = row.cell(column.column);
         let raw = cell.map(Cell::shown).unwrap_or_default();
         let cleaned = text::clean(&raw);
-        let (sex, said) = match cell {
+        let (sex, reported) = match cell {
             None => (None, Some((ProblemSeverity::Info, "no sex".to_owned()))),
             Some(Cell::Broken(error)) => {
-                (None, Some((ProblemSeverity::Error, format!("the cell holds an error: {error}"))))
+                (None, Some((ProblemSeverity::Error, format!("the cell contains an error: {error}"))))
             }
-            Some(Cell::Text(_)) if text::says_missing(&cleaned.text) => {
+            Some(Cell::Text(_)) if text::means_missing(&cleaned.text) => {
                 (None, Some((ProblemSeverity::Info, "no sex".into())))
             }
             Some(Cell::Text(_)) => match sex::parse(&cleaned.text) {
@@ -179,19 +185,17 @@ impl Rows<'_> {
                 ),
                 None => (None, Some((ProblemSeverity::Error, sex::EXPECTED.to_owned()))),
             },
-            Some(_) => {
-                (None, Some((ProblemSeverity::Error, format!("a code whose meaning is not known; {}", sex::EXPECTED))))
-            }
+            Some(_) => (None, Some((ProblemSeverity::Error, format!("unknown code; {}", sex::EXPECTED)))),
         };
-        if let Some((severity, reason)) = said {
+        if let Some((severity, reason)) = reported {
             let action = sex.map_or("left empty".to_owned(), |sex| format!("read as {}", sex.name()));
-            let problem = self.problem(severity, reason, action);
+            let problem = self.problem(severity, reason, action).of_fields([CorrectableField::Sex]);
             self.problems.push(problem.at(self.place(row, column)).raw(&raw).of_patient(id));
         }
         (sex, raw)
     }
 
-    /// `None` where no column holds the field.
+    /// The field's cell; `None` if no column contains the field.
     fn measured(&self, row: &GridRow, field: MetadataField) -> Option<MeasuredCell> {
         let column = self.header.columns.get(&field)?;
         Some(measure(row.cell(column.column), field, column.unit, self.grid.sheet.is_some()))
@@ -201,8 +205,10 @@ impl Rows<'_> {
         if m.reasons.is_empty() {
             return;
         }
-        let action = m.value.map_or("left empty".to_owned(), |value| format!("read as {value} {}", unit_name(field)));
-        let problem = self.problem(m.severity, m.reasons.join("; "), action);
+        let whose = if m.is_swapped { format!("{} ", field.name()) } else { String::new() };
+        let read_as = |value: f64| format!("{whose}read as {value} {}", unit_name(field));
+        let action = m.value.map_or("left empty".to_owned(), read_as);
+        let problem = self.problem(m.severity, m.reasons.join("; "), action).of_fields(field.correctable());
         let place = self.place(row, &self.header.columns[&field]);
         self.problems.push(problem.at(place).raw(&m.raw).of_patient(id));
     }
@@ -220,14 +226,15 @@ impl Rows<'_> {
             }
             let other = self.header.others.binary_search_by_key(at, |(column, _)| column.column);
             match other.ok().map(|i| &self.header.others[i]) {
-                // A copy's own column of notes.
+                // The notes column of a copy made by carpus.
                 Some((column, None)) if column.name.eq_ignore_ascii_case("note") => notes.push(text),
                 Some((column, _)) => notes.push(format!("{}: {text}", column.name)),
                 None => {
                     let problem =
                         self.problem(ProblemSeverity::Info, "text in a column without a name", "kept as note");
                     let place = self.grid.place(row.number, *at, "");
-                    self.problems.push(problem.at(place).raw(&raw).of_patient(id));
+                    let problem = problem.at(place).raw(&raw).of_patient(id);
+                    self.problems.push(problem.of_fields([CorrectableField::Note]));
                     notes.push(text);
                 }
             }
@@ -238,30 +245,31 @@ impl Rows<'_> {
     fn report_repeated(&mut self, row: &GridRow, first: &Patient, second: &Patient) {
         let shown = |v: Option<f64>| v.map_or("none".to_owned(), |v| v.to_string());
         let sex = |p: &Patient| p.sex.map_or("none", Sex::name).to_owned();
-        let differences: Vec<String> = [
-            ("sex", sex(first), sex(second)),
-            ("age", shown(first.age), shown(second.age)),
-            ("height", shown(first.height_cm), shown(second.height_cm)),
-            ("weight", shown(first.weight_kg), shown(second.weight_kg)),
-            ("note", first.note.clone(), second.note.clone()),
-        ]
-        .into_iter()
-        .filter(|(_, a, b)| a != b)
-        .map(|(what, a, b)| format!("{what} {a} there, {b} here"))
-        .collect();
+        let values = [
+            (CorrectableField::Sex, sex(first), sex(second)),
+            (CorrectableField::Age, shown(first.age), shown(second.age)),
+            (CorrectableField::HeightCm, shown(first.height_cm), shown(second.height_cm)),
+            (CorrectableField::WeightKg, shown(first.weight_kg), shown(second.weight_kg)),
+            (CorrectableField::Note, first.note.clone(), second.note.clone()),
+        ];
+        let different = values.into_iter().filter(|(_, a, b)| a != b);
+        let (fields, differences): (Vec<CorrectableField>, Vec<String>) =
+            different.map(|(field, a, b)| (field, format!("{} {b} instead of {a}", field.word()))).unzip();
         let earlier = first.row.unwrap_or_default();
         let (severity, reason) = if differences.is_empty() {
-            (ProblemSeverity::Info, format!("the ID of row {earlier} with the same values"))
+            (ProblemSeverity::Info, format!("the same ID and values as row {earlier}"))
         } else {
-            (ProblemSeverity::Warning, format!("the ID of row {earlier} with other values: {}", differences.join(", ")))
+            let differences = differences.join(", ");
+            (ProblemSeverity::Warning, format!("the same ID as row {earlier} with other values: {differences}"))
         };
-        let problem = self.problem(severity, reason, format!("row left out; row {earlier} is read"));
+        let action = format!("row left out; row {earlier} is read");
+        let problem = self.problem(severity, reason, action).of_fields(fields);
         let place = self.place(row, &self.header.columns[&MetadataField::Id]);
         self.problems.push(problem.at(place).raw(&second.patient_id).of_patient(&first.patient_id));
     }
 }
 
-/// Swaps height and weight where units or sizes allow nothing else.
+/// Swaps height and weight if they are plausible only when swapped, by their units or values.
 fn swap_back(height: &mut MeasuredCell, weight: &mut MeasuredCell) {
     let tall = weight.could_be(Dimension::Length, 130.0..=220.0);
     let heavy = height.could_be(Dimension::Mass, 25.0..=125.0);
@@ -269,9 +277,10 @@ fn swap_back(height: &mut MeasuredCell, weight: &mut MeasuredCell) {
         return;
     }
     std::mem::swap(&mut height.value, &mut weight.value);
-    let reason = format!("height ({}) and weight ({}) look swapped", height.raw, weight.raw);
+    let reason = format!("height and weight look swapped (height {}, weight {})", height.raw, weight.raw);
     for m in [height, weight] {
         m.foreign = None;
-        m.say(ProblemSeverity::Warning, reason.clone());
+        m.is_swapped = true;
+        m.add(ProblemSeverity::Warning, reason.clone());
     }
 }

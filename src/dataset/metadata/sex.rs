@@ -5,10 +5,11 @@ use super::Sex;
 const FEMALE: [&str; 12] = ["f", "female", "여", "여자", "여성", "여아", "녀", "woman", "women", "girl", "w", "fem"];
 const MALE: [&str; 9] = ["m", "male", "남", "남자", "남성", "남아", "man", "men", "boy"];
 
-/// Why a text is no sex.
+/// Message about a text that is no sex.
 pub const EXPECTED: &str = "expected 여, 남, F, M, female or male";
 
-/// The sex that a clean text names, in any case; a text may name it twice (`여(F)`), not both.
+/// The sex that a cleaned text names, in upper or lower case. A text may name the same sex twice (`여(F)`), but not
+/// both.
 pub fn parse(text: &str) -> Option<Sex> {
     let lower = text.to_lowercase();
     let mut found = None;

@@ -1,4 +1,4 @@
-//! Columns under each other's names, or in other units than they seem to be.
+//! Columns with swapped names, or in other units than expected.
 
 use super::columns::{Header, MetadataField};
 use super::grid::{Cell, Grid};
@@ -7,18 +7,19 @@ use super::numbers::Unit;
 use super::{sex, text};
 use crate::dataset::{Problem, ProblemSeverity};
 
-/// Fewest values on which a column is judged.
+/// Minimum number of values for a decision about a column.
 const FEWEST: usize = 3;
 
-/// Swaps columns back whose contents can only be each other's: sex with a column of numbers, height with weight.
-pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem>) {
+/// Swaps columns whose contents are plausible only when swapped (sex with a column of numbers, height with weight), and
+/// sets the unit of columns in inches or pounds.
+pub fn correct_columns(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Problem>) {
     for field in [MetadataField::Age, MetadataField::Weight, MetadataField::Height] {
         let share_of_sex = |f| share(grid, header, f, |text| sex::parse(text).is_some());
         let (Some(under_sex), Some(under_field)) = (share_of_sex(MetadataField::Sex), share_of_sex(field)) else {
             continue;
         };
         if under_sex == 0.0 && under_field > 0.5 {
-            let reason = format!("the column {} holds sexes, the column of sex holds none", field.name());
+            let reason = format!("the {} column contains sexes, the sex column contains none", field.name());
             swap(grid, header, file, problems, [MetadataField::Sex, field], reason);
         }
     }
@@ -28,9 +29,10 @@ pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Pro
     let bmi = |kg: f64, cm: f64| kg / (cm / 100.0).powi(2);
     let (inch, pound) = (Unit::Inch.factor(), Unit::Pound.factor());
     if height < 120.0 && weight > 130.0 || (48.0..=84.0).contains(&height) && (70.0..=400.0).contains(&weight) {
-        // People differ more in weight than in height, so the spread says which column is which.
+        // People differ more in weight than in height, so the spread shows which column is which.
         if spread(&heights) < spread(&weights) && PLAUSIBLE_BMI.contains(&bmi(weight * pound, height * inch)) {
-            let reason = format!("medians of {height} and {weight} without units are those of inches and pounds");
+            let reason =
+                format!("the median height {height} and weight {weight}, without units, fit inches and pounds");
             set_units(
                 grid,
                 header,
@@ -40,27 +42,27 @@ pub fn mend(grid: &Grid, header: &mut Header, file: &str, problems: &mut Vec<Pro
                 &reason,
             );
         } else if height < 120.0 && weight > 130.0 {
-            let reason = format!("the median height would be {height} cm, the median weight {weight} kg");
+            let reason = format!("the median height would be {height} cm and the median weight {weight} kg");
             swap(grid, header, file, problems, [MetadataField::Height, MetadataField::Weight], reason);
         }
     } else if !PLAUSIBLE_BMI.contains(&bmi(weight, height)) && adult(MetadataField::Height).contains(&height) {
         if PLAUSIBLE_BMI.contains(&bmi(weight * pound, height)) && weight > 90.0 {
-            let reason = format!("a median weight of {weight} at a median height of {height} cm is one of pounds");
+            let reason = format!("the median weight {weight} at a median height of {height} cm fits pounds");
             set_units(grid, header, file, problems, &[(MetadataField::Weight, Unit::Pound)], &reason);
         } else {
             let bmi = bmi(weight, height);
             let reason = format!("medians of {height} cm and {weight} kg give a body mass index of {bmi:.0}");
             let place = header.columns.get(&MetadataField::Weight).map(|c| grid.place(header.row, c.column, &c.name));
-            let problem = Problem::new(ProblemSeverity::Warning, file, reason, "read as they are; look at the units");
+            let problem = Problem::new(ProblemSeverity::Warning, file, reason, "read as they are; check the units");
             problems.push(problem.at(place.unwrap_or_default()));
         }
     }
 }
 
-/// Body mass indices, kg/m², between which the median of any group of adults lies.
+/// Plausible median body mass indices of a group of adults, kg/m².
 const PLAUSIBLE_BMI: std::ops::RangeInclusive<f64> = 14.0..=40.0;
 
-/// Gives columns the unit that their values are in.
+/// Sets the units of columns, with a warning for each.
 fn set_units(
     grid: &Grid,
     header: &mut Header,
@@ -94,11 +96,11 @@ fn swap(
     reason: String,
 ) {
     let [Some(mut a), Some(mut b)] = fields.map(|f| header.columns.remove(&f)) else { return };
-    let problem = Problem::new(ProblemSeverity::Warning, file, reason, "the two columns are read as each other's")
+    let problem = Problem::new(ProblemSeverity::Warning, file, reason, "the two columns are read as swapped")
         .at(grid.place(header.row, a.column, &a.name))
         .raw(&format!("{}; {}", a.name, b.name));
     problems.push(problem);
-    // A unit in the name belongs to what the column should have held.
+    // A unit in the name belongs to the expected content of the column.
     (a.unit, b.unit) = (None, None);
     header.columns.insert(fields[0], b);
     header.columns.insert(fields[1], a);
@@ -109,14 +111,14 @@ fn cells<'a>(grid: &'a Grid, header: &Header, field: MetadataField) -> Vec<&'a C
     grid.rows.iter().filter(|r| r.number > header.row).filter_map(|r| r.cell(column)).collect()
 }
 
-/// Share of a column's cells whose clean text passes; `None` for too few cells.
-fn share(grid: &Grid, header: &Header, field: MetadataField, passes: impl Fn(&str) -> bool) -> Option<f64> {
+/// Share of a column's cells whose cleaned text matches; `None` if there are too few cells.
+fn share(grid: &Grid, header: &Header, field: MetadataField, matches: impl Fn(&str) -> bool) -> Option<f64> {
     let cells = cells(grid, header, field);
-    let passing = cells.iter().filter(|c| passes(&text::clean(&c.shown()).text)).count();
-    (cells.len() >= FEWEST).then(|| passing as f64 / cells.len() as f64)
+    let matching = cells.iter().filter(|c| matches(&text::clean(&c.shown()).text)).count();
+    (cells.len() >= FEWEST).then(|| matching as f64 / cells.len() as f64)
 }
 
-/// A column's numbers without a unit of their own, sorted; none where its name states one.
+/// A column's numbers without a unit in the cell, sorted.
 fn bare_values(grid: &Grid, header: &Header, field: MetadataField) -> Vec<f64> {
     let stated = header.columns.get(&field).and_then(|c| c.unit);
     let mut values: Vec<f64> = cells(grid, header, field)
@@ -129,7 +131,7 @@ fn bare_values(grid: &Grid, header: &Header, field: MetadataField) -> Vec<f64> {
     values
 }
 
-/// Median of sorted values; `None` for too few.
+/// Median of sorted values; `None` if there are too few.
 fn median(values: &[f64]) -> Option<f64> {
     (values.len() >= FEWEST).then(|| values[values.len() / 2])
 }

@@ -18,7 +18,7 @@ fn csv(text: &str) -> (Vec<Patient>, Vec<Problem>) {
     read_bytes_as("meta_data.csv", text.as_bytes()).unwrap()
 }
 
-fn said(problems: &[Problem]) -> Vec<(&str, &str, &str, &str)> {
+fn summary(problems: &[Problem]) -> Vec<(&str, &str, &str, &str)> {
     problems.iter().map(|p| (p.place.as_str(), p.raw.as_str(), p.action.as_str(), p.severity.name())).collect()
 }
 
@@ -29,7 +29,7 @@ fn only(text: &str) -> Patient {
 }
 
 #[test]
-fn ids_of_every_form_are_one() {
+fn every_spelling_of_an_id_gives_the_same_id() {
     for raw in ["1", "1.0", "001", "ID001", " id 1 ", "ID_001", "０01", "_x0008_1", "id-1"] {
         assert_eq!(normalise_patient_id(raw).as_deref(), Some("001"), "{raw}");
     }
@@ -69,7 +69,7 @@ fn the_workbook_of_the_data_set() {
     assert_eq!((first.age, first.weight_kg, first.height_cm), (Some(31.0), Some(60.5), Some(170.0)));
     assert_eq!(patients[1].note, "네일있음");
     assert_eq!(
-        said(&problems),
+        summary(&problems),
         [
             ("ID!C2", "_x0008_여", "read as F", "info"),
             ("ID!C3", "_x0008_남", "read as M", "info"),
@@ -107,20 +107,20 @@ fn titles_order_names_and_types_vary() {
     assert_eq!((p.height_cm, p.age, p.sex, p.weight_kg), (Some(172.0), Some(35.0), Some(Sex::M), Some(65.0)));
     let p = &patients[1];
     assert_eq!((p.patient_id.as_str(), p.age, p.sex, p.height_cm), ("008", None, None, None));
-    let said = said(&problems);
+    let found = summary(&problems);
     for expected in [
         ("notes", "", "sheet left out; 환자 is read", "info"),
-        ("환자!1", "손 엑스레이 연구 대상자", "passed over", "info"),
+        ("환자!1", "손 엑스레이 연구 대상자", "skipped", "info"),
         ("환자!C5", "만 35세", "read as 35 years", "info"),
         ("환자!F5", "６５ kg", "read as 65 kg", "info"),
-        ("환자!6", "", "passed over", "info"),
+        ("환자!6", "", "skipped", "info"),
         ("환자!C7", "true", "left empty", "error"),
         ("환자!D7", "2", "left empty", "error"),
         ("환자!B7", "", "left empty", "info"),
     ] {
-        assert!(said.contains(&expected), "{expected:?} in {said:#?}");
+        assert!(found.contains(&expected), "{expected:?} in {found:#?}");
     }
-    assert!(problems.iter().any(|p| p.place == "환자!F7" && p.severity == ProblemSeverity::Error), "{said:#?}");
+    assert!(problems.iter().any(|p| p.place == "환자!F7" && p.severity == ProblemSeverity::Error), "{found:#?}");
 }
 
 #[test]
@@ -144,14 +144,14 @@ fn text_in_every_encoding_and_delimiter() {
         assert_eq!(comma.place, format!("line {line} column 키"));
     }
     assert_eq!(only("id,height\n1,\"172,5\"\n").height_cm, Some(172.5));
-    // Neither UTF-8 nor Korean: read as far as it goes, and said.
+    // Neither UTF-8 nor Korean: read as far as possible, with a warning.
     let (patients, problems) = read_bytes_as("m.csv", b"id,sex\n1,F\n2,\xff\xff\n").unwrap();
     assert_eq!(patients[0].sex, Some(Sex::F));
     assert!(problems.iter().any(|p| p.severity == ProblemSeverity::Warning && p.action.contains("UTF-8")));
 }
 
 #[test]
-fn units_and_odd_values() {
+fn units_and_unusual_values() {
     for (height, expected, severity) in [
         ("172cm", Some(172.0), "info"),
         ("1.72 m", Some(172.0), "info"),
@@ -181,31 +181,34 @@ fn units_and_odd_values() {
     assert_eq!(only("id,age,weight (lb)\n1,36개월,143\n").age, Some(3.0));
     assert_eq!(only("id,age,weight (lb)\n1,36,143\n").weight_kg, Some(64.863709));
     assert_eq!(only("id,age\n1,121\n").age, None);
+    let reason = |row: &str| csv(&format!("id,sex,age,height,weight\n{row}\n")).1.remove(0).reason;
+    assert_eq!(reason("1,F,30,170,560"), "implausible weight: 560 kg; expected 2 to 300");
+    assert_eq!(reason("1,F,30,170,30"), "unusual weight for an adult; 35 to 150 kg is usual");
+    assert_eq!(reason("1,F,30,170,35 years"), "unit in the cell; wrong unit for weight");
 }
 
 #[test]
-fn swapped_values_and_columns_are_put_back() {
+fn swapped_values_and_columns_are_swapped_back() {
     for (height, weight) in [("65", "172"), ("65kg", "172"), ("65", "172cm"), ("65kg", "1.72m")] {
         let (patients, problems) = csv(&format!("id,sex,age,height,weight\n1,F,30,160,50\n2,F,30,{height},{weight}\n"));
         assert_eq!((patients[1].height_cm, patients[1].weight_kg), (Some(172.0), Some(65.0)), "{height} {weight}");
         assert_eq!(problems.len(), 2);
         assert!(problems.iter().all(|p| p.severity == ProblemSeverity::Warning && p.reason.contains("swapped")));
     }
-    // Units that contradict a swap prevent it.
+    let (_, problems) = csv("id,sex,age,height,weight\n2,F,30,70,175\n");
+    let texts: Vec<(&str, &str)> = problems.iter().map(|p| (p.reason.as_str(), p.action.as_str())).collect();
+    let reason = "height and weight look swapped (height 70, weight 175)";
+    assert_eq!(texts, [(reason, "height read as 175 cm"), (reason, "weight read as 70 kg")]);
+    // Values are not swapped if their units contradict it.
     let (patients, problems) = csv("id,sex,age,height,weight\n1,F,30,65cm,172kg\n");
     assert_eq!((patients[0].height_cm, patients[0].weight_kg), (Some(65.0), Some(172.0)));
-    assert!(problems.iter().all(|p| p.severity == ProblemSeverity::Warning && p.reason.contains("odd")));
+    assert!(problems.iter().all(|p| p.severity == ProblemSeverity::Warning && p.reason.contains("unusual")));
 
     let (patients, problems) = csv("id,sex,age,height (cm),weight (kg)\n1,F,30,55,160\n2,M,31,70,175\n3,M,32,80,180\n");
     assert_eq!((patients[2].height_cm, patients[2].weight_kg), (Some(180.0), Some(80.0)));
     assert_eq!(
-        said(&problems),
-        [(
-            "line 1 column height (cm)",
-            "height (cm); weight (kg)",
-            "the two columns are read as each other's",
-            "warning"
-        )]
+        summary(&problems),
+        [("line 1 column height (cm)", "height (cm); weight (kg)", "the two columns are read as swapped", "warning")]
     );
 
     let (patients, problems) = csv("id,sex,age,height,weight\n1,30,F,160,55\n2,31,M,175,70\n3,32,M,180,80\n");
@@ -214,28 +217,28 @@ fn swapped_values_and_columns_are_put_back() {
 }
 
 #[test]
-fn rows_that_are_no_new_patient() {
+fn rows_without_a_new_patient_are_left_out() {
     let (patients, problems) = csv(
         "id,sex,age,height,weight\n1,F,30,160,55\n,,,,\n1,여,30,160,55\n1,M,30,160,56\n,F,1,1,1\nID,sex,age,height,weight\n\n평균,,30,160,55\n2,M,30,170,70\n",
     );
     assert_eq!(patients.iter().map(|p| p.patient_id.as_str()).collect::<Vec<_>>(), ["001", "002"]);
     assert_eq!(
-        said(&problems),
+        summary(&problems),
         [
-            ("line 3", "", "passed over", "info"),
+            ("line 3", "", "skipped", "info"),
             ("line 4 column id", "001", "row left out; row 2 is read", "info"),
             ("line 5 column id", "001", "row left out; row 2 is read", "warning"),
             ("line 6 column id", "F; 1; 1; 1", "row left out", "error"),
             ("line 7 column id", "ID", "row left out", "info"),
-            ("line 8", "", "passed over", "info"),
+            ("line 8", "", "skipped", "info"),
             ("line 9 column id", "평균", "row left out", "warning"),
         ]
     );
-    assert!(problems[2].reason.ends_with("sex F there, M here, weight 55 there, 56 here"));
+    assert!(problems[2].reason.ends_with("sex M instead of F, weight 56 instead of 55"));
 }
 
 #[test]
-fn headers_that_are_split_absent_or_doubled() {
+fn headers_may_be_split_missing_or_repeated() {
     let split = "인적사항,,신체,,\nID,성별,나이,키,체중\n1,F,30,160,55\n";
     assert_eq!(only(split).weight_kg, Some(55.0));
     let merged = "ID,인적사항,,신체,\n,성별,나이,키,체중\n1,F,30,160,55\n";
@@ -257,7 +260,7 @@ fn headers_that_are_split_absent_or_doubled() {
 }
 
 #[test]
-fn of_two_sheets_the_fuller_is_read() {
+fn of_two_sheets_the_one_with_more_columns_is_read() {
     let mut workbook = Workbook::new();
     let sheet = workbook.add_worksheet().set_name("old").unwrap();
     sheet.write(0, 0, "ID").unwrap();
@@ -274,14 +277,14 @@ fn of_two_sheets_the_fuller_is_read() {
 }
 
 #[test]
-fn what_is_no_table_is_an_error_with_the_way_out() {
+fn a_file_that_is_no_table_is_an_error_that_says_how_to_fix_it() {
     for (name, bytes, expected) in [
         ("m.xls", &b"\xd0\xcf\x11\xe0"[..], "save it as .xlsx"),
         ("m.xlsx", b"\xd0\xcf\x11\xe0", "without password"),
-        ("m.xlsx", b"PK\x03\x04", "no workbook"),
-        ("m.xlsx", b"", "no workbook"),
+        ("m.xlsx", b"PK\x03\x04", "not a workbook"),
+        ("m.xlsx", b"", "not a workbook"),
         ("m.csv", b"id,sex\n1,\0\n", "not text"),
-        ("m.ods", b"x", ".ods are not read"),
+        ("m.ods", b"x", ".ods cannot be read"),
     ] {
         let message = read_bytes_as(name, bytes).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains(name), "{message}");
@@ -324,7 +327,7 @@ proptest! {
 }
 
 #[test]
-fn units_that_nobody_wrote_are_found_in_the_columns() {
+fn missing_units_are_inferred_from_the_columns() {
     let values = |text: &str| {
         let (patients, problems) = csv(text);
         let values: Vec<_> = patients.iter().map(|p| (p.weight_kg.unwrap(), p.height_cm.unwrap())).collect();
@@ -338,22 +341,22 @@ fn units_that_nobody_wrote_are_found_in_the_columns() {
     assert!(warned && near(&imperial, &[(59.4, 165.1), (79.8, 177.8), (63.5, 160.0)]), "{imperial:?}");
     let (pounds, warned) = values("ID,Weight,Height\n1,131,165\n2,176,178\n3,140,160\n");
     assert!(warned && near(&pounds, &[(59.4, 165.0), (79.8, 178.0), (63.5, 160.0)]), "{pounds:?}");
-    // Columns that are exchanged vary as the other does.
+    // Swapped columns have each other's spread.
     let (swapped, warned) = values("ID,Weight,Height\n1,165,52\n2,178,80\n3,160,61\n");
     assert!(warned && near(&swapped, &[(52.0, 165.0), (80.0, 178.0), (61.0, 160.0)]), "{swapped:?}");
     let (grams, warned) = values("ID,체중(g),키(mm)\n1,\"52,000\",\"1,605\"\n2,\"71,000\",\"1,750\"\n");
-    assert!(!warned_of_values(&grams) && near(&grams, &[(52.0, 160.5), (71.0, 175.0)]), "{grams:?} {warned}");
+    assert!(!is_any_implausible(&grams) && near(&grams, &[(52.0, 160.5), (71.0, 175.0)]), "{grams:?} {warned}");
     let (dicom, _) = csv("PatientID,PatientSex,PatientAge,PatientSize,PatientWeight\n001,F,031Y,1.6,52\n");
     let p = &dicom[0];
     assert_eq!((p.sex, p.age, p.height_cm, p.weight_kg), (Some(Sex::F), Some(31.0), Some(160.0), Some(52.0)));
 }
 
-fn warned_of_values(values: &[(f64, f64)]) -> bool {
+fn is_any_implausible(values: &[(f64, f64)]) -> bool {
     values.iter().any(|(kg, cm)| !(2.0..300.0).contains(kg) || !(50.0..250.0).contains(cm))
 }
 
 #[test]
-fn texts_that_excel_marks_and_old_line_ends_are_read() {
+fn cells_marked_as_text_for_excel_and_old_line_ends_are_read() {
     for text in ["ID,Age\r001,31\r", "ID,Age\n=\"001\",31\n", "ID,Age\n'001,31\n", "ID,Age\n\"=\"\"001\"\"\",31\n"] {
         let (patients, _) = read_bytes_as("m.csv", text.as_bytes()).unwrap();
         assert_eq!((patients[0].patient_id.as_str(), patients[0].age), ("001", Some(31.0)), "{text:?}");
@@ -361,7 +364,7 @@ fn texts_that_excel_marks_and_old_line_ends_are_read() {
 }
 
 #[test]
-fn a_hidden_sheet_does_not_win() {
+fn a_hidden_sheet_is_not_read() {
     let mut workbook = rust_xlsxwriter::Workbook::new();
     for (name, ages) in [("ID", &[31.0][..]), ("2019", &[28.0, 50.0])] {
         let sheet = workbook.add_worksheet().set_name(name).unwrap();
@@ -381,7 +384,7 @@ fn a_hidden_sheet_does_not_win() {
 }
 
 #[test]
-fn text_of_absurdly_many_cells_is_refused() {
+fn text_with_too_many_cells_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("meta_data.csv");
     let read = |text: String| {

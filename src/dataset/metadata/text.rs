@@ -1,21 +1,21 @@
-//! Cleaning what was typed or exported into a cell.
+//! Cleaning the text of a cell, as typed or exported.
 
 use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
-/// Text without its dirt, and what the dirt was.
+/// A cleaned text and the repairs made to it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CleanText {
     pub text: String,
-    /// Ready to be joined into a reason; empty where nothing was changed.
+    /// Parts of a problem's reason; empty if nothing was changed.
     pub repairs: Vec<String>,
 }
 
-/// Reads `_xHHHH_` escapes (also escaped ones), drops control and zero-width characters, makes full-width, half-width
-/// and decomposed characters plain, trims and joins spaces.
+/// Decodes `_xHHHH_` escapes (also escaped ones), drops control and zero-width characters, normalises full-width,
+/// half-width and decomposed characters (NFKC), trims the text and replaces each run of spaces by one.
 pub fn clean(raw: &str) -> CleanText {
     let mut repairs = Vec::new();
     let mut text = raw.to_owned();
-    // A round of export more than needed leaves `_x005F_x0008_`: an escaped escape.
+    // A text that was exported twice contains `_x005F_x0008_`: an escaped escape.
     for _ in 0..4 {
         let Some((decoded, escape)) = decode_escapes(&text) else { break };
         if repairs.is_empty() {
@@ -29,12 +29,12 @@ pub fn clean(raw: &str) -> CleanText {
     }
     let invisible =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
-    let is_dirt = |c: char| invisible(c) && !c.is_whitespace();
-    if let Some(dirt) = text.chars().find(|c| is_dirt(*c)) {
+    let is_control = |c: char| invisible(c) && !c.is_whitespace();
+    if let Some(found) = text.chars().find(|c| is_control(*c)) {
         if repairs.is_empty() {
-            repairs.push(format!("control character U+{:04X}", u32::from(dirt)));
+            repairs.push(format!("control character U+{:04X}", u32::from(found)));
         }
-        text.retain(|c| !is_dirt(c));
+        text.retain(|c| !is_control(c));
     }
     if !is_nfkc(&text) {
         let plain: String = text.nfkc().collect();
@@ -50,14 +50,14 @@ pub fn clean(raw: &str) -> CleanText {
         }
         trimmed.push_str(word);
     }
-    // Line breaks within a text are how people wrap it, not dirt.
+    // Line breaks within a text only wrap it; they are no repair.
     if text.trim() != text {
-        repairs.push("stray spaces".into());
+        repairs.push("spaces at the start or end".into());
     }
     CleanText { text: trimmed, repairs }
 }
 
-/// One round of decoding and the first escape met; `None` where there is none.
+/// The text with each escape decoded once, and its first escape; `None` without escapes.
 fn decode_escapes(text: &str) -> Option<(String, String)> {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut first) = (text, None);
@@ -84,7 +84,7 @@ fn decode_escapes(text: &str) -> Option<(String, String)> {
     first.map(|first| (out, first))
 }
 
-/// Spells control characters as workbooks do, so that a cell reads the same whether a reader decoded it or not.
+/// Escapes control characters as workbooks do, so that a cell reads the same whether or not a reader decoded it.
 pub fn escape_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -97,8 +97,8 @@ pub fn escape_controls(text: &str) -> String {
     out
 }
 
-/// Whether a clean text says that there is no value.
-pub fn says_missing(text: &str) -> bool {
+/// Whether a cleaned text means that there is no value.
+pub fn means_missing(text: &str) -> bool {
     const WORDS: [&str; 16] =
         ["", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "unknown", "미상", "없음", "모름", "결측"];
     WORDS.contains(&text.to_lowercase().as_str())
@@ -111,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_dirt_is_named() {
+    fn each_repair_is_reported() {
         for (raw, text, repair) in [
             ("여", "여", None),
             ("_x0008_여", "여", Some("backspace escape _x0008_")),
             ("_x005F_x0008_여", "여", Some("escape _x005F_")),
             ("\u{8}여", "여", Some("control character U+0008")),
-            (" 남", "남", Some("stray spaces")),
-            ("남\u{a0}", "남", Some("stray spaces")),
+            (" 남", "남", Some("spaces at the start or end")),
+            ("남\u{a0}", "남", Some("spaces at the start or end")),
             ("１７２ｃｍ", "172cm", Some("full-width, half-width or decomposed characters")),
             ("\u{1102}\u{1161}\u{11b7}", "남", Some("full-width, half-width or decomposed characters")),
             ("65㎏", "65kg", Some("full-width, half-width or decomposed characters")),

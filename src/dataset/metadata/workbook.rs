@@ -1,4 +1,4 @@
-//! Excel workbooks, guarded: what calamine would take on trust is checked before it sees the file.
+//! Excel workbooks. Values that calamine would trust are checked before it reads the file.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -11,14 +11,14 @@ use super::grid::{Cell, Grid, GridRow, MAX_CELLS};
 use super::text;
 use crate::dataset::{Problem, ProblemSeverity};
 
-/// Most bytes that the parts of a workbook may have together once unpacked.
+/// Maximum total size of a workbook's parts once unpacked, in bytes.
 const MAX_UNPACKED: u64 = 64 << 20;
-/// Most parts.
+/// Maximum number of parts.
 const MAX_PARTS: usize = 4096;
-/// Most bytes of text in all sheets: one shared string may stand in many cells.
+/// Maximum size of the text in all sheets, in bytes: one shared string may occur in many cells.
 const MAX_TEXT: usize = 64 << 20;
 
-/// What has been read of a workbook.
+/// Amount of a workbook that has been read so far.
 #[derive(Default)]
 struct Taken {
     cells: usize,
@@ -27,21 +27,22 @@ struct Taken {
 
 type Workbook<'a> = Xlsx<Cursor<&'a [u8]>>;
 
-/// The sheets in the workbook's order. Cells are read one by one, so that the dimensions a sheet declares cost nothing.
+/// The sheets in the workbook's order. Cells are read one by one, so that the declared dimensions of a sheet take no
+/// memory.
 ///
 /// # Errors
 /// The file is no workbook, is damaged, is protected by a password, or unpacks to more than a table of patients can
 /// need.
 pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec<Grid>, String> {
     check(bytes)?;
-    // The last line of defence: a panic in the reader is a workbook that cannot be read, not the end of the batch.
+    // A panic in the reader must not stop the program: it only means that the workbook cannot be read.
     let mut found = Vec::new();
     let outcome: Result<Vec<Grid>, String> = catch_unwind(AssertUnwindSafe(|| {
-        let mut workbook: Workbook<'_> = Xlsx::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
+        let mut workbook: Workbook<'_> = Xlsx::new(Cursor::new(bytes)).map_err(|e| format!("not a workbook: {e}"))?;
         let (mut grids, mut taken) = (Vec::new(), Taken::default());
         let (visible, hidden): (Vec<_>, Vec<_>) =
             workbook.sheets_metadata().iter().cloned().partition(|s| s.visible == SheetVisible::Visible);
-        // A hidden sheet is an older or an internal one. Only where all are hidden must one be meant.
+        // A hidden sheet is usually an older or internal one; hidden sheets are read only if all sheets are hidden.
         let (wanted, left_out) = if visible.is_empty() { (hidden, visible) } else { (visible, hidden) };
         for other in left_out {
             found.push(
@@ -54,8 +55,7 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
                     if let Some(damage) = damage {
                         let reason = format!("the sheet is damaged: {damage}");
                         found.push(
-                            Problem::new(ProblemSeverity::Error, file, reason, "what stands before it is read")
-                                .at(&name),
+                            Problem::new(ProblemSeverity::Error, file, reason, "the rows before it are read").at(&name),
                         );
                     }
                     grids.push(grid);
@@ -67,24 +67,24 @@ pub fn read(bytes: &[u8], file: &str, problems: &mut Vec<Problem>) -> Result<Vec
         }
         Ok(grids)
     }))
-    .unwrap_or_else(|_| Err("the workbook is damaged in a way its reader does not know; save it again".into()));
+    .unwrap_or_else(|_| Err("the workbook is damaged; open it in Excel and save it again".into()));
     problems.extend(found);
     let grids = outcome?;
     if grids.is_empty() {
-        let why = problems.last().map_or("it has none".to_owned(), |p| p.reason.clone());
+        let why = problems.last().map_or("the workbook has none".to_owned(), |p| p.reason.clone());
         return Err(format!("no sheet can be read: {why}"));
     }
     Ok(grids)
 }
 
-/// Unpacks every part within the limit, which also checks its checksum, and looks for counts that cannot be true.
+/// Unpacks every part within the limit, which also verifies its checksum, and checks the counts that it declares.
 fn check(bytes: &[u8]) -> Result<(), String> {
     if bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return Err("an old .xls workbook, or one with a password; save it as .xlsx without password, or as CSV".into());
     }
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("no workbook: {e}"))?;
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("not a workbook: {e}"))?;
     if archive.len() > MAX_PARTS {
-        return Err(format!("{} parts, more than the {MAX_PARTS} that are read", archive.len()));
+        return Err(format!("the workbook has {} parts; at most {MAX_PARTS} are read", archive.len()));
     }
     let mut left = MAX_UNPACKED;
     let mut part = Vec::new();
@@ -92,16 +92,16 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         let mut entry = archive.by_index(index).map_err(|e| format!("damaged: {e}"))?;
         let name = entry.name().to_owned();
         part.clear();
-        // One byte past the limit tells that it was crossed; the size that the archive declares is not trusted.
+        // One byte more than the limit shows that it is exceeded; the size that the archive declares is not trusted.
         let size =
             (&mut entry).take(left + 1).read_to_end(&mut part).map_err(|e| format!("damaged: part {name}: {e}"))?
                 as u64;
         left = left
             .checked_sub(size)
             .ok_or_else(|| format!("it unpacks to more than {} MiB; save only the table as CSV", MAX_UNPACKED >> 20))?;
-        if name == "xl/workbook.xml" && holds(&part, b"purl.oclc.org/ooxml") {
+        if name == "xl/workbook.xml" && contains(&part, b"purl.oclc.org/ooxml") {
             return Err(
-                "a workbook in the form \"Strict Open XML\"; save it as an ordinary Excel workbook (.xlsx)".into()
+                "a workbook in the format \"Strict Open XML\"; save it as an ordinary Excel workbook (.xlsx)".into()
             );
         }
         // The reader reserves memory for the number of shared strings that the part claims; each takes 5 bytes.
@@ -112,11 +112,11 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn holds(part: &[u8], text: &[u8]) -> bool {
+fn contains(part: &[u8], text: &[u8]) -> bool {
     part.windows(text.len()).any(|window| window == text)
 }
 
-/// The numbers after each occurrence of `attribute`; one too large for 64 bits is the largest.
+/// The numbers after each occurrence of `attribute`; a number that does not fit 64 bits becomes the largest that does.
 fn counts<'a>(part: &'a [u8], attribute: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
     let places = part.windows(attribute.len()).enumerate().filter(move |(_, w)| *w == attribute);
     places.filter_map(move |(at, _)| {
@@ -135,7 +135,7 @@ fn counts<'a>(part: &'a [u8], attribute: &'a [u8]) -> impl Iterator<Item = u64> 
     })
 }
 
-/// The filled cells of a sheet, and where it breaks off if it does.
+/// The filled cells of a sheet, and the place and error if it is damaged.
 fn sheet(workbook: &mut Workbook<'_>, name: &str, taken: &mut Taken) -> Result<(Grid, Option<String>), String> {
     let mut reader = workbook.worksheet_cells_reader(name).map_err(|e| format!("the sheet cannot be read: {e}"))?;
     let mut rows: BTreeMap<u32, BTreeMap<u32, Cell>> = BTreeMap::new();

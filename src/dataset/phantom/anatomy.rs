@@ -1,11 +1,11 @@
-//! The measured anatomy that phantoms are drawn from: `assets/anatomy.csv`, one row a pose and bone.
+//! The measured anatomy that phantoms are drawn from: `assets/anatomy.csv`, one row per pose and bone.
 
 use std::sync::LazyLock;
 
 use crate::bones::{Bone, BoneGroup, COUNT};
 use crate::geometry::Point;
 
-/// Number of radii a bone's outline is described by.
+/// Number of radii that describe a bone's outline.
 pub const RADII: usize = 32;
 
 /// One bone in one pose of the mean right hand at 2048x2048, PA view. Lengths in px.
@@ -19,7 +19,7 @@ pub struct BoneForm {
     pub axis_deg: f64,
     /// Standard deviation of the lean over hands.
     pub axis_sd: f64,
-    /// Mean area in px², which the outlines are held against.
+    /// Mean area in px², with which the outlines are compared.
     #[cfg(test)]
     pub area: f64,
     /// Largest distance from the centroid to the outline in each of 32 sectors, the first starting at the
@@ -31,9 +31,9 @@ impl BoneForm {
     /// The outline's control points in the bone's frame: x to the right of the axis, y along it, distal up
     /// (so y grows towards the distal end).
     ///
-    /// A sector's radius is the largest in it, so where the radii fall it lies at the sector's start, where
-    /// they rise at its end, and at a local extreme in its middle: placed so, the outlines have the measured
-    /// areas and second moments to about two per cent, which the sectors' middles alone miss by far.
+    /// A sector's radius is the largest in it. Its point is placed at the sector's start where the radii decrease, at
+    /// its end where they increase, and in its middle at a local extreme. Placed in this way, the outlines have the
+    /// measured areas and second moments to about 2 %; with all points in the middles, the error would be much larger.
     pub fn control_points(&self) -> [Point; RADII] {
         std::array::from_fn(|k| {
             let before = self.radii[(k + RADII - 1) % RADII];
@@ -52,10 +52,10 @@ impl BoneForm {
     }
 }
 
-/// The two poses that the measured hands fall into.
+/// The two poses of the measured hands.
 #[derive(Debug)]
 pub struct Anatomy {
-    /// Hand and forearm nearly in line.
+    /// Hand and forearm nearly aligned.
     pub straight: [BoneForm; COUNT],
     /// Wrist bent towards the little finger.
     pub rotated: [BoneForm; COUNT],
@@ -75,13 +75,13 @@ impl Anatomy {
     }
 }
 
-/// Reads the embedded table; it is part of the program, so a fault in it is a fault of the program.
+/// Reads the embedded table. It is part of the program, so it panics if the table is invalid.
 fn parse(text: &str) -> Anatomy {
     let mut poses: [[Option<BoneForm>; COUNT]; 2] = [const { [const { None }; COUNT] }; 2];
     for line in text.lines().skip(1).filter(|l| !l.trim().is_empty()) {
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        let number = |i: usize| cells[i].parse::<f64>().expect("the anatomy table holds numbers");
-        let bone = Bone::from_name(cells[2]).expect("the anatomy table names known bones");
+        let number = |i: usize| cells[i].parse::<f64>().expect("the anatomy table contains numbers");
+        let bone = Bone::from_name(cells[2]).expect("the anatomy table contains known bones");
         let form = BoneForm {
             centre: Point::new(number(3), number(4)),
             centre_sd: Point::new(number(5), number(6)),
@@ -95,15 +95,15 @@ fn parse(text: &str) -> Anatomy {
     }
     let [straight, rotated] = poses.map(|pose| {
         let mut forms = pose.map(|form| form.expect("the anatomy table has every bone in both poses"));
-        mend_axes(&mut forms);
+        correct_axes(&mut forms);
         forms
     });
     Anatomy { straight, rotated }
 }
 
-/// Axes near horizontal flip sign between hands and their mean says nothing; a finger bone's axis is then
-/// taken from the line to its neighbour in the finger.
-fn mend_axes(forms: &mut [BoneForm; COUNT]) {
+/// Nearly horizontal axes change sign between hands, which makes their mean meaningless. For such a finger bone, the
+/// axis becomes the line to its neighbour in the finger.
+fn correct_axes(forms: &mut [BoneForm; COUNT]) {
     for index in 0..COUNT {
         let bone = Bone::from_index(index).expect("index below the count");
         let BoneGroup::Finger(finger) = bone.group() else { continue };

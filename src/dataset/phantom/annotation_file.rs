@@ -1,4 +1,4 @@
-//! The annotation file as the labelling tool exports it, traps included.
+//! The annotation file as the labelling tool exports it, including its misleading keys.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,8 @@ pub fn date_of(milliseconds: i64) -> String {
     format!("{year:04}{month:02}{day:02}")
 }
 
-/// The document: shapes in random order, `filename` with `.jpg` and `metadata` of 3060x3060 though neither is so.
+/// The document: shapes in random order, `filename` with the ending `.jpg` and `metadata` of 3060x3060 px, both wrong
+/// as in the real data.
 pub fn document(stem: &str, patient: &str, taken: i64, shapes: &[Shape], draw: &mut Draw) -> Value {
     let worker = hex(draw, 24);
     let mut order: Vec<usize> = (0..shapes.len()).collect();

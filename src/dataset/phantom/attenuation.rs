@@ -1,4 +1,4 @@
-//! How much a bone weakens the beam: a tube of cortex around spongy bone, seen from above.
+//! Attenuation of the beam by a bone, modelled as a tube of cortex around spongy bone, seen from above.
 
 use super::draw::Draw;
 use super::hand::{HandGeometry, TABLE_SIZE};
@@ -8,15 +8,15 @@ use super::texture::Noise;
 use crate::bones::{Bone, BoneGroup, COUNT};
 use crate::geometry::Point;
 
-/// Half width, in the table's px, up to which a bone is round.
+/// Half width in px of the table up to which a bone is round.
 const FLAT: f32 = 52.0;
 
-/// What a bone is made of.
+/// Structure of a bone.
 #[derive(Clone, Copy)]
 struct Build {
     /// Thickness of the cortex in the middle of the shaft, as a share of the half width.
     shaft: f32,
-    /// Thickness of the cortex at the ends, in the table's px.
+    /// Thickness of the cortex at the ends, in px of the table.
     shell: f32,
     /// Density of spongy bone relative to cortex.
     spongy: f32,
@@ -24,7 +24,7 @@ struct Build {
     grain: f32,
     /// Overall density.
     density: f32,
-    /// A shaft with a canal, or spongy throughout.
+    /// Whether it has a shaft with a canal; otherwise it is spongy throughout.
     is_long: bool,
 }
 
@@ -33,7 +33,7 @@ fn build(bone: Bone, strength: f32) -> Build {
     let long = Build { shaft: 0.36 * strength, shell: 3.4, spongy: 0.31, grain: 0.46, density: 1.0, is_long: true };
     match bone.group() {
         BoneGroup::Carpal => carpal,
-        // Tufts have hardly any canal and are thin.
+        // Distal phalanges are thin and have hardly any canal.
         BoneGroup::Finger(_) if [0, 3, 7, 11, 15].contains(&bone.index()) => Build { shaft: 0.42 * strength, ..long },
         BoneGroup::Finger(_) => long,
         BoneGroup::Forearm => Build { shaft: 0.27 * strength, shell: 4.2, density: 0.80, ..long },
@@ -48,7 +48,7 @@ pub fn add_bones(field: &mut [f32], hand: &HandGeometry, strength: f64, draw: &m
         let noise = std::array::from_fn(|_| Noise::new(draw));
         add_bone(field, hand.size, &hand.outlines[bone.index()], hand.axes[bone.index()], shape, noise);
     }
-    // Sesamoids at the thumb's knuckle: small, round, in every hand, and never annotated.
+    // Sesamoid bones at the thumb's knuckle: small, round, in every hand, and never annotated.
     let (knuckle, base) = hand.axes[FINGERS[0][0]];
     let (dx, dy) = (base.x - knuckle.x, base.y - knuckle.y);
     let length = dx.hypot(dy).max(1e-9);
@@ -84,8 +84,8 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
     let along = |x: usize, y: usize| (x as f32 + ox) * ux + (y as f32 + oy) * uy;
     let across = |x: usize, y: usize| (y as f32 + oy) * ux - (x as f32 + ox) * uy;
 
-    // Half width along the axis: largest depth a step, widened so that the ends keep their neighbours' width
-    // and their shell shows as along the sides, then smoothed.
+    // Half width along the axis: the largest depth per step, widened so that the ends keep their neighbours' width and
+    // their shell is visible as along the sides, then smoothed.
     let mut half = vec![0.0f32; bins];
     for (i, &d) in field_depth.values.iter().enumerate().filter(|(_, d)| **d > 0.0) {
         let bin = (along(i % mask.width, i / mask.width) - low) as usize;
@@ -118,19 +118,19 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
             let inner = chord(d - wall, w - wall);
             let (tu, tv) = (u * to_table, across(x, y) * to_table);
             let weave = if build.is_long {
-                // Struts run along the axis, fine ones cross them.
+                // Trabeculae along the axis, and fine ones across.
                 let strut = noise[0].at(tu / 17.0, tv / 3.4);
                 let cross = noise[1].at(tu / 4.5, tv / 7.0);
                 0.75 * strut + 0.4 * cross + 0.35 * noise[2].at(tu / 38.0, tv / 22.0)
             } else {
-                // A mesh: ridges of two noises turned against each other.
+                // A mesh: the ridges of two noise fields in different directions.
                 let mesh = noise[0].at((tu + 0.5 * tv) / 4.8, (tv - 0.5 * tu) / 9.0).abs()
                     + noise[1].at((tu - 0.6 * tv) / 8.5, (tv + 0.6 * tu) / 4.5).abs();
                 0.9 - 1.5 * mesh + 0.5 * noise[2].at(tu / 24.0, tv / 24.0)
             };
             let contrast = build.grain * (1.0 - 0.8 * shaft);
             let spongy = build.spongy * (1.0 - 0.5 * shaft) * (1.0 + contrast * weave);
-            // Wide ends are flat: a bone is not as deep as a wide end is wide.
+            // Wide ends are flat: they are not as deep as they are wide.
             let flat = (FLAT / w).min(1.0).powf(0.6);
             let value = build.density * flat * 0.0205 * (whole - inner + spongy * inner);
             field[row as usize * size as usize + column as usize] += value;
@@ -138,7 +138,7 @@ fn add_bone(field: &mut [f32], size: u32, outline: &[Point], axis: (Point, Point
     }
 }
 
-/// The depth averaged over 3x3 px: the outline's pixel steps vanish.
+/// The depth averaged over 3x3 px, which removes the outline's pixel steps.
 fn softened(mut field: Window<f32>) -> Window<f32> {
     let (w, h) = (field.width, field.height);
     let mut row = vec![0.0f32; w];
@@ -159,7 +159,7 @@ fn softened(mut field: Window<f32>) -> Window<f32> {
     field
 }
 
-/// Length of the beam's way through a round rod of half width `w`, `d` from its edge.
+/// Length of the beam's path through a cylinder of half width `w` at the distance `d` from its edge.
 fn chord(d: f32, w: f32) -> f32 {
     if d <= 0.0 || w <= 0.0 {
         0.0

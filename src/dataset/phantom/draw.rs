@@ -2,18 +2,18 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-/// A stream of random draws that depends on nothing but the seed and the names of what it is for, so that
-/// a hand is the same whatever thread draws it and whatever was drawn before.
+/// A stream of random numbers that depends only on the seed, a name and an index, so that a hand does not depend on the
+/// thread that draws it and on earlier draws.
 pub struct Draw(ChaCha8Rng);
 
 impl Draw {
-    /// The stream of `seed` for `what` number `index`.
-    pub fn new(seed: u64, what: &str, index: u64) -> Self {
+    /// The stream of `seed` for the purpose `name` with the number `index`.
+    pub fn new(seed: u64, name: &str, index: u64) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"carpus phantom");
         hash.update(seed.to_le_bytes());
         hash.update(index.to_le_bytes());
-        hash.update(what.as_bytes());
+        hash.update(name.as_bytes());
         Draw(ChaCha8Rng::from_seed(hash.finalize().into()))
     }
 
@@ -22,7 +22,7 @@ impl Draw {
         low + (high - low) * self.0.random::<f64>()
     }
 
-    /// Normal, cut at 2.6 standard deviations: a healthy hand is no outlier.
+    /// Normally distributed, truncated at 2.6 standard deviations: healthy hands are no outliers.
     pub fn normal(&mut self, mean: f64, sd: f64) -> f64 {
         loop {
             let radius = (-2.0 * (1.0 - self.0.random::<f64>()).ln()).sqrt();
@@ -38,7 +38,7 @@ impl Draw {
         self.0.random::<f64>() < p
     }
 
-    /// One of `0..n`; 0 where `n` is 0.
+    /// One of `0..n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         if n == 0 { 0 } else { self.0.random_range(0..n) }
     }
@@ -76,7 +76,7 @@ mod tests {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
         assert!((mean - 5.0).abs() < 0.06, "{mean}");
-        // Cutting at 2.6 takes 3.5 % off the standard deviation.
+        // Truncation at 2.6 reduces the standard deviation by 3.5 %.
         assert!((sd - 1.93).abs() < 0.05, "{sd}");
     }
 }

@@ -1,4 +1,4 @@
-//! The geometry of one hand: bones placed, outlined, put into the image, annotated.
+//! The geometry of one hand: positions of the bones, outlines, position in the image, annotation.
 
 use super::anatomy::Anatomy;
 use super::draw::Draw;
@@ -10,25 +10,25 @@ use crate::dataset::annotation::Shape;
 use crate::geometry::Point;
 use crate::mask::RunMask;
 
-/// The side of the image that the anatomy table is measured in.
+/// Side of the image in which the anatomy table is measured, in px.
 pub const TABLE_SIZE: f64 = 2048.0;
 
-/// What a hand is drawn from; equal specifications give equal hands.
+/// Parameters of a hand; equal parameters give equal hands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandSpec {
     /// Seed of the data set.
     pub seed: u64,
-    /// Number of the patient: both hands share their bones' form.
+    /// Number of the patient, whose hands have bones of similar shape.
     pub patient: u64,
     /// Left or right.
     pub side: Side,
-    /// Wrist bent towards the little finger, or in line.
+    /// Whether the wrist is bent towards the little finger; otherwise hand and forearm are aligned.
     pub rotated: bool,
     /// Size relative to the anatomy table's mean hand.
     pub scale: f64,
     /// Width of the bones relative to their length, about 1.
     pub stoutness: f64,
-    /// A vertex about every pixel in every polygon, or only in Radius and Ulna.
+    /// Whether every polygon has about one vertex per pixel; otherwise only Radius and Ulna have.
     pub dense: bool,
 }
 
@@ -37,18 +37,18 @@ pub struct HandSpec {
 pub struct HandGeometry {
     /// Side of the square image in px.
     pub size: u32,
-    /// Smooth outlines by channel; Radius and Ulna reach past the lower edge.
+    /// Smooth outlines by channel; Radius and Ulna extend beyond the lower edge.
     pub outlines: Vec<Vec<Point>>,
     /// Distal and proximal end of each bone's axis.
     pub axes: Vec<(Point, Point)>,
-    /// The annotation, one shape a bone, in channel order.
+    /// The annotation, one shape per bone, in channel order.
     pub shapes: Vec<Shape>,
-    /// Length of a table's px in this image, the hand's own scale included: for what has no outline.
+    /// Size of a px of the table in this image, including the hand's own scale; for objects without an outline.
     pub unit: f64,
 }
 
 impl HandGeometry {
-    /// One mask a class, as OpenCV fills the annotation's polygons.
+    /// One mask per class: the annotation's polygons, filled as by OpenCV.
     pub fn masks(&self) -> Vec<RunMask> {
         self.shapes.iter().map(|s| RunMask::from_polygon(&s.points, self.size, self.size)).collect()
     }
@@ -86,7 +86,7 @@ pub fn geometry(spec: &HandSpec, size: u32) -> HandGeometry {
     HandGeometry { size, outlines, axes, shapes, unit: k * scale }
 }
 
-/// Each bone's deviation: mostly the patient's, a little the hand's own.
+/// Each bone's deviation from the mean bone, mostly shared by the patient's hands.
 fn vary(stoutness: f64, patient: &mut Draw, image: &mut Draw) -> [BoneVariation; COUNT] {
     let finger_length: [f64; 5] = std::array::from_fn(|_| patient.normal(0.0, 0.010));
     std::array::from_fn(|b| {
@@ -104,7 +104,7 @@ fn vary(stoutness: f64, patient: &mut Draw, image: &mut Draw) -> [BoneVariation;
 
 type Composed = (Vec<Vec<Point>>, [Placed; COUNT], Point);
 
-/// Bends the wrist until the hand leans as drawn, and finds the Capitate's place in the image.
+/// Bends the wrist until the hand has the drawn lean, and determines the Capitate's position in the image.
 fn compose(
     spec: &HandSpec,
     scale: f64,
@@ -121,7 +121,7 @@ fn compose(
     let last = TABLE_SIZE - 1.0;
     let mut bend = 0.0;
     let mut composed: Option<Composed> = None;
-    // The lean answers the bend almost linearly; three corrections leave less than a hundredth of a degree.
+    // The lean is almost linear in the bend; after three corrections the error is below 0.01 degrees.
     for _ in 0..4 {
         let placed = place(spec.rotated, scale, variation, joints, bend);
         let outlines: Vec<Vec<Point>> = Bone::all()

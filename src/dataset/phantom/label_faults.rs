@@ -1,18 +1,18 @@
-//! Faults of annotations, planted one an image.
+//! Faults of annotations; at most one is planted per image.
 
 use super::draw::Draw;
 use super::hand::{HandGeometry, TABLE_SIZE};
 use crate::bones::{Bone, BoneGroup};
 use crate::dataset::annotation::Shape;
 
-/// What an annotator got wrong.
+/// A mistake of an annotator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelFault {
-    /// Pisiform and Trapezoid bear each other's label.
+    /// Pisiform and Trapezoid have each other's label.
     SwappedPisiformTrapezoid,
-    /// Two neighbouring bones bear each other's label.
+    /// Two neighbouring bones have each other's label.
     SwappedNeighbours,
-    /// The thumb's three labels in a wrong order.
+    /// The thumb's three labels are in the wrong order.
     ThumbOrder,
     /// Twelve labels on the wrong bones, as in one hand of the real data.
     Scrambled,
@@ -20,17 +20,17 @@ pub enum LabelFault {
     MissingLabel,
     /// A label occurs twice.
     DuplicateLabel,
-    /// A label that is no class.
+    /// A label is not one of the classes.
     UnknownLabel,
-    /// A polygon lies beside its bone.
+    /// A polygon lies next to its bone.
     ShiftedLabel,
     /// A polygon crosses itself.
     SelfIntersection,
-    /// Vertices beyond the image.
+    /// Vertices lie outside the image.
     OutsideImage,
-    /// A stray click: a second polygon of a few pixels.
+    /// An accidental second polygon of a few pixels.
     TinyPart,
-    /// One bone in two polygons with a gap.
+    /// One bone drawn as two polygons with a gap.
     SeveralParts,
     /// The Pisiform's polygon lies on the Ulna.
     PisiformOverUlna,
@@ -75,8 +75,8 @@ impl LabelFault {
         }
     }
 
-    /// Plants it in the shapes of `hand` (one a bone, in channel order). The labels concerned, and what was done.
-    pub fn plant(self, shapes: &mut Vec<Shape>, hand: &HandGeometry, draw: &mut Draw) -> (Vec<String>, String) {
+    /// Plants the fault in the shapes of `hand` (one per bone, in channel order).
+    pub fn plant(self, shapes: &mut Vec<Shape>, hand: &HandGeometry, draw: &mut Draw) -> PlantedFault {
         let k = f64::from(hand.size) / TABLE_SIZE;
         let limit = hand.size as i32 - 1;
         match self {
@@ -96,22 +96,22 @@ impl LabelFault {
             F::MissingLabel => {
                 let bone = any_bone(draw, |_| true);
                 shapes.retain(|s| s.bone != Some(bone));
-                (vec![bone.name().to_owned()], format!("{bone} left out"))
+                PlantedFault::of_bone(bone, format!("{bone} left out"))
             }
             F::DuplicateLabel => duplicate(shapes, limit, k, draw),
             F::UnknownLabel => misspell(shapes, draw),
             F::ShiftedLabel => {
                 let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
                 let (dx, dy) = shift(&mut shapes[bone.index()], limit, k, draw);
-                (vec![bone.name().to_owned()], format!("{bone} displaced by ({dx}, {dy}) px"))
+                PlantedFault::of_bone(bone, format!("{bone} shifted by ({dx}, {dy}) px"))
             }
             F::SelfIntersection => {
                 let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
                 let points = &mut shapes[bone.index()].points;
                 let n = points.len();
-                // A stretch of the outline walked backwards: its two connections cross.
+                // With a part of the outline in reverse order, its two connections to the rest cross.
                 points[n / 8..n / 8 + n / 2].reverse();
-                (vec![bone.name().to_owned()], format!("{bone}: half of the vertices in reverse order"))
+                PlantedFault::of_bone(bone, format!("{bone}: half of the vertices in reverse order"))
             }
             F::OutsideImage => {
                 let bone = if draw.chance(0.5) { Bone::RADIUS } else { Bone::ULNA };
@@ -121,20 +121,35 @@ impl LabelFault {
                         p[1] += beyond;
                     }
                 }
-                (vec![bone.name().to_owned()], format!("{bone}: lowest vertices {beyond} px below the image"))
+                PlantedFault::of_bone(bone, format!("{bone}: lowest vertices {beyond} px below the image"))
             }
             F::TinyPart => add_speck(shapes, limit, k, draw),
             F::SeveralParts => {
                 let bone = any_bone(draw, |b| matches!(b.group(), BoneGroup::Finger(_)));
                 split(shapes, hand, bone, k);
-                (vec![bone.name().to_owned()], format!("{bone} drawn in two parts"))
+                PlantedFault::of_bone(bone, format!("{bone} drawn in two parts"))
             }
-            F::PisiformOverUlna => lay_pisiform_on_ulna(shapes, limit),
+            F::PisiformOverUlna => move_pisiform_to_ulna(shapes, limit),
         }
     }
 }
 
-/// Labels of [`LabelFault::Scrambled`]: of the bone, and what it gets.
+/// Description of a planted fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlantedFault {
+    /// Labels that are wrong as written.
+    pub labels: Vec<String>,
+    /// The change, in words.
+    pub detail: String,
+}
+
+impl PlantedFault {
+    fn of_bone(bone: Bone, detail: impl Into<String>) -> PlantedFault {
+        PlantedFault { labels: vec![bone.name().to_owned()], detail: detail.into() }
+    }
+}
+
+/// Label of each bone and its wrong label in [`LabelFault::Scrambled`].
 const SCRAMBLED: [(&str, &str); 12] = [
     ("finger-1", "finger-3"),
     ("finger-3", "finger-1"),
@@ -150,8 +165,8 @@ const SCRAMBLED: [(&str, &str); 12] = [
     ("Ulna", "Radius"),
 ];
 
-/// A bone drawn twice, a little apart, or its neighbour under its label.
-fn duplicate(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
+/// Draws a bone twice, slightly shifted, or gives its neighbour the same label.
+fn duplicate(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> PlantedFault {
     let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
     if draw.chance(0.5) {
         let mut again = shapes[bone.index()].clone();
@@ -159,18 +174,18 @@ fn duplicate(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (V
         let d = (5.0 * k).ceil() as i32;
         again.points.iter_mut().for_each(|p| *p = [(p[0] + d).min(limit), (p[1] + d).min(limit)]);
         shapes.push(again);
-        (vec![bone.name().to_owned()], format!("{bone} drawn twice"))
+        PlantedFault::of_bone(bone, format!("{bone} drawn twice"))
     } else {
         let near = bone.neighbours();
         let other = near[draw.below(near.len())];
         relabel(&mut shapes[other.index()], bone.name());
         let labels = vec![bone.name().to_owned(), other.name().to_owned()];
-        (labels, format!("{other} labelled {bone}, which is there too"))
+        PlantedFault { labels, detail: format!("{other} labelled {bone}, in addition to the {bone} itself") }
     }
 }
 
-/// A bone under a label that is none.
-fn misspell(shapes: &mut [Shape], draw: &mut Draw) -> (Vec<String>, String) {
+/// Gives a bone an unknown label.
+fn misspell(shapes: &mut [Shape], draw: &mut Draw) -> PlantedFault {
     let bone = any_bone(draw, |_| true);
     let name = bone.name();
     let wrong = match draw.below(4) {
@@ -180,11 +195,11 @@ fn misspell(shapes: &mut [Shape], draw: &mut Draw) -> (Vec<String>, String) {
         _ => name.chars().rev().collect(),
     };
     relabel(&mut shapes[bone.index()], &wrong);
-    (vec![wrong.clone()], format!("{bone} labelled {wrong:?}"))
+    PlantedFault { labels: vec![wrong.clone()], detail: format!("{bone} labelled {wrong:?}") }
 }
 
-/// A second polygon of a bone, as a slip of the tool leaves it.
-fn add_speck(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (Vec<String>, String) {
+/// Adds a second tiny polygon of a bone, as from an accidental click.
+fn add_speck(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> PlantedFault {
     let bone = any_bone(draw, |b| b.group() != BoneGroup::Forearm);
     let [x, y] = shapes[bone.index()].points[0];
     let away = (30.0 * k).ceil() as i32;
@@ -192,20 +207,20 @@ fn add_speck(shapes: &mut Vec<Shape>, limit: i32, k: f64, draw: &mut Draw) -> (V
     let size = (3.0 * k).ceil() as i32;
     let points = vec![[x, y], [x + size, y], [x, y + size]];
     shapes.push(Shape { index: shapes.len(), label: bone.name().to_owned(), bone: Some(bone), points });
-    (vec![bone.name().to_owned()], format!("{bone}: a second polygon of three vertices at ({x}, {y})"))
+    PlantedFault::of_bone(bone, format!("{bone}: a second polygon of three vertices at ({x}, {y})"))
 }
 
-fn lay_pisiform_on_ulna(shapes: &mut [Shape], limit: i32) -> (Vec<String>, String) {
+fn move_pisiform_to_ulna(shapes: &mut [Shape], limit: i32) -> PlantedFault {
     let [pisiform, ulna] = [25 + 1, Bone::ULNA.index()];
     let ([px, py], [ux, uy]) = (middle(&shapes[pisiform].points), middle(&shapes[ulna].points));
     let top = shapes[ulna].points.iter().map(|p| p[1]).min().unwrap_or(uy);
     let (dx, dy) = (ux - px, top + (uy - top) / 3 - py);
     shapes[pisiform].points.iter_mut().for_each(|p| *p = [p[0] + dx, (p[1] + dy).min(limit)]);
-    (vec!["Pisiform".to_owned()], "Pisiform drawn over the Ulna".to_owned())
+    PlantedFault { labels: vec!["Pisiform".to_owned()], detail: "Pisiform drawn over the Ulna".to_owned() }
 }
 
-fn any_bone(draw: &mut Draw, may: impl Fn(Bone) -> bool) -> Bone {
-    let bones: Vec<Bone> = Bone::all().filter(|b| may(*b)).collect();
+fn any_bone(draw: &mut Draw, is_allowed: impl Fn(Bone) -> bool) -> Bone {
+    let bones: Vec<Bone> = Bone::all().filter(|b| is_allowed(*b)).collect();
     bones[draw.below(bones.len())]
 }
 
@@ -214,15 +229,15 @@ fn relabel(shape: &mut Shape, label: &str) {
     shape.bone = Bone::from_name(label);
 }
 
-/// Gives each shape labelled `from` the label `to`, all at once.
-fn rename(shapes: &mut [Shape], pairs: &[(&str, &str)]) -> (Vec<String>, String) {
+/// Gives each shape labelled `from` the label `to`, for all pairs at once.
+fn rename(shapes: &mut [Shape], pairs: &[(&str, &str)]) -> PlantedFault {
     for shape in shapes {
         if let Some((_, to)) = pairs.iter().find(|(from, _)| *from == shape.label) {
             relabel(shape, to);
         }
     }
     let detail: Vec<String> = pairs.iter().map(|(from, to)| format!("{from} labelled {to}")).collect();
-    (pairs.iter().map(|(from, _)| (*from).to_owned()).collect(), detail.join("; "))
+    PlantedFault { labels: pairs.iter().map(|(from, _)| (*from).to_owned()).collect(), detail: detail.join("; ") }
 }
 
 fn middle(points: &[[i32; 2]]) -> [i32; 2] {
@@ -241,7 +256,7 @@ fn shift(shape: &mut Shape, limit: i32, k: f64, draw: &mut Draw) -> (i32, i32) {
     let extent = f64::from(x1 - x0).hypot(f64::from(y1 - y0));
     let reach = (0.6 * extent).max(60.0 * k);
     let start = draw.uniform(0.0, std::f64::consts::TAU);
-    // Turn until it fits; towards the image's middle it always does.
+    // Try directions until it fits; towards the image's middle it always does.
     let (dx, dy) = (0..16)
         .map(|turn| start + f64::from(turn) * std::f64::consts::TAU / 16.0)
         .map(|a| ((reach * a.cos()).round() as i32, (reach * a.sin()).round() as i32))
@@ -251,7 +266,7 @@ fn shift(shape: &mut Shape, limit: i32, k: f64, draw: &mut Draw) -> (i32, i32) {
     (dx, dy)
 }
 
-/// Replaces a bone's polygon by what of it lies on either side of a gap across its axis.
+/// Replaces a bone's polygon by its parts on both sides of a gap across its axis.
 fn split(shapes: &mut Vec<Shape>, hand: &HandGeometry, bone: Bone, k: f64) {
     let (distal, proximal) = hand.axes[bone.index()];
     let length = distal.distance(proximal).max(1e-9);

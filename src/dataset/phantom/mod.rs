@@ -1,7 +1,7 @@
-//! Synthetic hands: a data set drawn from measured anatomy, with its truth and, on request, planted faults.
+//! Synthetic hands: a data set drawn from measured anatomy, with its ground truth and, on request, planted faults.
 //!
-//! [`generate`] writes a whole data set in the real one's layout; [`hand`] draws one hand in memory;
-//! [`geometry`] gives a hand's outlines and annotation without a picture, which takes a millisecond.
+//! [`generate`] writes a data set in the layout of the real one; [`hand`] draws one hand in memory; [`geometry`]
+//! computes a hand's outlines and annotation without an image, which takes a millisecond.
 
 mod anatomy;
 mod annotation_file;
@@ -25,12 +25,12 @@ mod workbook;
 mod write;
 
 pub use hand::{HandGeometry, HandSpec, geometry};
-pub use label_faults::LabelFault;
+pub use label_faults::{LabelFault, PlantedFault};
 pub use objects::Object;
 pub use patients::{Person, people};
 pub use plan::{ImagePlan, PhantomPlan, Resaved, plan};
 pub use render::{Exposure, render};
-pub use single::{PhantomHand, hand};
+pub use single::{PhantomHand, Pose, hand};
 pub use truth::{Defect, ImageTruth, Truth, TruthError};
 pub use workbook::WorkbookRow;
 pub use write::{PhantomError, PhantomSettings, PhantomSummary, generate};

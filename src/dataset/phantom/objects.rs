@@ -1,4 +1,4 @@
-//! What is bright and no bone: rings, nail art, implants, and white strips at the image's border.
+//! Bright objects that are no bones: rings, nail art, implants, and white strips at the image's border.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,9 @@ pub enum Object {
         /// Thumb 0 to little finger 4.
         finger: usize,
     },
-    /// Painted or stuck-on nails: `fingers` of them from the index finger on.
+    /// Painted or artificial nails on the first `fingers` fingers from the index finger on.
     NailArt {
-        /// How many nails.
+        /// Number of nails.
         fingers: usize,
     },
     /// A plate with screws on a metacarpal's shaft.
@@ -51,7 +51,7 @@ impl Object {
         }
     }
 
-    /// What it is and where, for people.
+    /// Description of the object and its place, for people.
     pub fn describe(&self) -> String {
         match self {
             Object::Ring { finger } => format!("a ring on finger {finger} (0 is the thumb)"),
@@ -79,7 +79,7 @@ impl Object {
                 let (ax, ay) = (high.x - low.x, high.y - low.y);
                 let step = 58.0 * hand.unit / ax.hypot(ay).max(1e-9);
                 let (sx, sy) = (-ay * step, ax * step);
-                // Seen a little from the side, the band bows.
+                // The band is curved, as it is seen slightly from the side.
                 let corner =
                     |p: Point, side: f64, bow: f64| Point::new(p.x + side * sx + bow * ax, p.y + side * sy + bow * ay);
                 let band: Vec<Point> = (-8..=8)
@@ -134,7 +134,7 @@ struct Brush<'a> {
 }
 
 impl Brush<'_> {
-    /// Fills an outline with `value`, a little uneven, with one step of half tone at the edge.
+    /// Fills an outline with `value` and some noise, with darker pixels at the edge.
     fn polygon(&mut self, outline: &[Point], value: f64) {
         let Some(mask) = super::raster::fill(outline, self.size, 0.0) else { return };
         let deep = super::raster::depth(&mask);
@@ -150,7 +150,7 @@ impl Brush<'_> {
         }
     }
 
-    /// An ellipse on the axis from `a` to `b`, its width a share of its length.
+    /// Fills an ellipse with the axis from `a` to `b`; its width is a share of its length.
     fn ellipse(&mut self, a: Point, b: Point, share: f64, value: f64) {
         let c = Point::new((a.x + b.x) / 2.0, (a.y + b.y) / 2.0);
         let (ux, uy) = ((b.x - a.x) / 2.0, (b.y - a.y) / 2.0);

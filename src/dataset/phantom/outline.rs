@@ -1,4 +1,4 @@
-//! Outlines: from 32 radii to a smooth closed curve, and from the curve to an annotator's polygon.
+//! Outlines: converts 32 radii to a smooth closed curve, and the curve to an annotator's polygon.
 
 use super::anatomy::BoneForm;
 use super::draw::Draw;
@@ -26,9 +26,9 @@ pub fn control_points(form: &BoneForm, scale: f64, variation: &BoneVariation) ->
         .collect()
 }
 
-/// As [`control_points`] for Radius and Ulna: the distal part of the table's outline, below it a shaft with
-/// nearly parallel walls of `length` px, longer than any image shows of it. `form` is the straight pose's
-/// (its distal end is the sharper one); `distal` is how far the distal end lies from the centre in this pose.
+/// As [`control_points`] for Radius and Ulna: the distal part of the table's outline, and below it a shaft with nearly
+/// parallel walls of `length` px, longer than the visible part in any image. `form` is that of the straight pose (its
+/// distal end is the sharper one); `distal` is the distance of the distal end from the centre in this pose.
 pub fn forearm_control_points(
     form: &BoneForm,
     distal: f64,
@@ -39,7 +39,7 @@ pub fn forearm_control_points(
     let lift = scale * (distal - form.radii[0]);
     let points = control_points(form, scale, variation);
     let lifted = |p: &Point| Point::new(p.x, p.y + lift);
-    // Sectors 14 to 17 look at the image's lower edge, not at bone.
+    // Sectors 14 to 17 end at the image's lower edge, not at the bone's outline.
     let right: Vec<Point> = points[..14].iter().map(lifted).collect();
     let left: Vec<Point> = points[18..].iter().map(lifted).collect();
     let (r, l) = (right[13], left[0]);
@@ -57,8 +57,8 @@ pub fn forearm_control_points(
     all
 }
 
-/// A closed centripetal Catmull-Rom curve through `control`, sampled about every `step` px. Centripetal, because
-/// the points lie close at a long bone's ends and far apart along its shaft, where other kinds overshoot.
+/// A closed centripetal Catmull-Rom curve through `control`, sampled about every `step` px. Other Catmull-Rom curves
+/// overshoot, because the points are close at a long bone's ends and far apart along its shaft.
 pub fn smooth(control: &[Point], step: f64) -> Vec<Point> {
     let n = control.len();
     let knot = |a: Point, b: Point| a.distance(b).sqrt().max(1e-3);
@@ -109,7 +109,7 @@ pub fn clip(polygon: &[Point], limit: f64) -> Vec<Point> {
     points
 }
 
-/// Area and centroid of a polygon; `None` where it has no area.
+/// Area and centroid of a polygon; `None` if it has no area.
 pub fn centroid(polygon: &[Point]) -> Option<(f64, Point)> {
     let (mut twice, mut x, mut y) = (0.0, 0.0, 0.0);
     for i in 0..polygon.len() {
@@ -134,7 +134,7 @@ fn without_repeats(mut points: Vec<[i32; 2]>) -> Vec<[i32; 2]> {
     points
 }
 
-/// A contour with a vertex about every pixel, as tracing tools leave them.
+/// A contour with about one vertex per pixel, as produced by tracing tools.
 pub fn dense_polygon(curve: &[Point], limit: f64) -> Vec<[i32; 2]> {
     let mut points = Vec::new();
     for i in 0..curve.len() {
@@ -148,7 +148,8 @@ pub fn dense_polygon(curve: &[Point], limit: f64) -> Vec<[i32; 2]> {
     without_repeats(points)
 }
 
-/// A hand-clicked polygon of about `vertices` vertices, denser where the outline bends, each off by `tremor` px.
+/// A manually clicked polygon with about `vertices` vertices, denser where the outline bends. `tremor` is the standard
+/// deviation of each vertex in px.
 pub fn sparse_polygon(curve: &[Point], vertices: usize, tremor: f64, limit: f64, draw: &mut Draw) -> Vec<[i32; 2]> {
     let n = curve.len();
     let mut length = 0.0;
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn smooth_curve_passes_through_its_points() {
+    fn smooth_curve_contains_its_control_points() {
         let control = circle(60.0);
         let curve = smooth(&control, 2.0);
         for p in &control {

@@ -1,4 +1,4 @@
-//! Faults of patients: the order of their two files, and what the workbook says of them.
+//! Faults of patients: the order of their two files, and their row in the workbook.
 
 use super::draw::Draw;
 use super::patients::Person;
@@ -16,7 +16,7 @@ const PATIENT_FAULTS: [&str; 6] = [
     "metadata_size_mismatch",
 ];
 
-/// Plants faults of whole patients: the order of their files, and their row of the workbook.
+/// Plants faults of whole patients: the order of their files, and their row in the workbook.
 pub(super) fn plant_patient_faults(
     images: &mut [ImagePlan],
     touched: &mut [bool],
@@ -26,7 +26,7 @@ pub(super) fn plant_patient_faults(
     draw: &mut Draw,
 ) {
     let patients = images.len() / 2;
-    // A size that does not fit needs a hand that is clearly small or large: these choose first.
+    // A size mismatch needs a hand that is clearly small or large, so this kind chooses first.
     for _ in 0..times(patients, 0.075, PATIENT_FAULTS.len()) {
         for kind in PATIENT_FAULTS.into_iter().rev() {
             let Some(first) = fresh_patient(images, touched, draw, people, kind) else { continue };
@@ -37,7 +37,7 @@ pub(super) fn plant_patient_faults(
             let (detail, ids) = if kind == "side_order" {
                 swap_times(&mut images[first..first + 2]);
                 let now = vec![images[first].image_id.clone(), images[first + 1].image_id.clone()];
-                ("the left hand bears the earlier time".to_owned(), now)
+                ("the left hand has the earlier time stamp".to_owned(), now)
             } else if kind == "metadata_row_missing" {
                 rows.remove(row);
                 ("no row in the workbook".to_owned(), ids)
@@ -60,7 +60,7 @@ pub(super) fn plant_patient_faults(
     }
 }
 
-/// First image of a patient with both images untouched; marks both.
+/// First image of a patient without planted faults; marks both images.
 fn fresh_patient(
     images: &[ImagePlan],
     touched: &mut [bool],
@@ -69,7 +69,7 @@ fn fresh_patient(
     kind: &str,
 ) -> Option<usize> {
     let free: Vec<usize> = (0..images.len()).step_by(2).filter(|i| !touched[*i] && !touched[i + 1]).collect();
-    let may = |i: usize| match kind {
+    let is_suitable = |i: usize| match kind {
         "side_order" => !images[i].image_id.ends_with("_R"),
         "metadata_size_mismatch" => {
             let scale = people.iter().find(|p| p.id == images[i].patient_id).map_or(1.0, |p| p.scale);
@@ -77,14 +77,14 @@ fn fresh_patient(
         }
         _ => true,
     };
-    let fit: Vec<usize> = free.into_iter().filter(|i| may(*i)).collect();
-    let first = *fit.get(draw.below(fit.len()))?;
+    let suitable: Vec<usize> = free.into_iter().filter(|i| is_suitable(*i)).collect();
+    let first = *suitable.get(draw.below(suitable.len()))?;
     touched[first] = true;
     touched[first + 1] = true;
     Some(first)
 }
 
-/// The two images exchange their times, and so their names.
+/// Swaps the times of the two images, and therefore their names.
 fn swap_times(pair: &mut [ImagePlan]) {
     let (a, b) = (pair[0].taken, pair[1].taken);
     pair[0].taken = b;
@@ -103,15 +103,15 @@ fn spoil_row(row: &mut WorkbookRow, kind: &str, scale: f64, draw: &mut Draw) -> 
             }
             1 => {
                 row.weight = row.weight.map(|w| w * 10.0);
-                "weight ten times".to_owned()
+                "weight multiplied by ten".to_owned()
             }
             2 => {
                 row.age = row.age.map(|a| a + 180.0);
-                "age past 190".to_owned()
+                "age increased by 180 years".to_owned()
             }
             _ => {
                 row.height = row.height.map(|h| h + 100.0);
-                "height a metre too much".to_owned()
+                "height increased by 1 m".to_owned()
             }
         },
         "metadata_absent" => match draw.below(4) {
@@ -134,10 +134,10 @@ fn spoil_row(row: &mut WorkbookRow, kind: &str, scale: f64, draw: &mut Draw) -> 
         },
         "metadata_swapped_height_weight" => {
             std::mem::swap(&mut row.height, &mut row.weight);
-            "height and weight exchanged".to_owned()
+            "height and weight swapped".to_owned()
         }
         _ => {
-            // The row of somebody else: as far from this hand as people get.
+            // The row of another person with an extreme size on the other side.
             let (height, weight, sex) = if scale < 0.972 { (185.0, 96.0, Sex::M) } else { (151.0, 44.0, Sex::F) };
             row.height = Some(height);
             row.weight = Some(weight);

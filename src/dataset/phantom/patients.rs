@@ -1,14 +1,14 @@
-//! The people: sex, age, height and weight as the data set has them, and the size of hand that goes with them.
+//! The people: sex, age, height and weight distributed as in the data set, and a matching size of the hand.
 
 use super::draw::Draw;
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 
-/// Mean scale of a hand relative to the anatomy table's, which was measured on more men.
+/// Mean scale of a hand relative to that of the anatomy table, which was measured mostly on men.
 const MEAN_SCALE: f64 = 0.972;
 /// Standard deviation of the scale.
 const SCALE_SD: f64 = 0.058;
-/// Share of men, of rotated hands, and of hands rotated unlike the patient's other one.
+/// Share of men among the people, and of rotated hands among the hands.
 struct Shares {
     men: f64,
     rotated: f64,
@@ -20,6 +20,7 @@ const fn shares(subset: Subset) -> Shares {
         Subset::Test => Shares { men: 76.0 / 144.0, rotated: 166.0 / 288.0 },
     }
 }
+/// Share of people with exactly one rotated hand.
 const SINGLES: f64 = 0.015;
 
 /// One person.
@@ -27,7 +28,7 @@ const SINGLES: f64 = 0.015;
 pub struct Person {
     /// Three digits.
     pub id: String,
-    /// Which part of the data; rows of people without images have none.
+    /// Part of the data; `None` for people in the workbook who have no images.
     pub subset: Option<Subset>,
     /// True sex.
     pub sex: Sex,
@@ -43,13 +44,13 @@ pub struct Person {
     pub stoutness: f64,
     /// Thickness of the cortex, thinner with age.
     pub cortex: f64,
-    /// Width of the flesh.
+    /// Width of the soft tissue relative to the mean.
     pub flesh: f64,
     /// Whether the right and the left hand are rotated.
     pub rotated: [bool; 2],
 }
 
-/// Draws `train` and `test` people and a few more who have no images, in the order of their IDs.
+/// Draws `train` and `test` people and a few more without images, in the order of their IDs.
 pub fn people(train: usize, test: usize, seed: u64) -> Vec<Person> {
     let mut draw = Draw::new(seed, "patients", 0);
     let with_images = train + test;
@@ -76,8 +77,8 @@ pub fn people(train: usize, test: usize, seed: u64) -> Vec<Person> {
         .collect()
 }
 
-/// Sex and rotation of `n` people in the shares of their subset, exactly (rounded), not by chance: a small set
-/// then has them too.
+/// Sex and rotation of `n` people. The shares of the subset hold exactly (rounded) instead of on average, so that small
+/// data sets have them as well.
 fn attributes(n: usize, shares: &Shares, draw: &mut Draw) -> Vec<(Sex, [bool; 2])> {
     let men = (n as f64 * shares.men).round() as usize;
     let mut sexes: Vec<Sex> = (0..n).map(|i| if i < men { Sex::M } else { Sex::F }).collect();
@@ -108,7 +109,7 @@ fn person(id: String, subset: Option<Subset>, sex: Sex, rotated: [bool; 2], draw
             break value;
         }
     };
-    // Mostly young adults, with a tail to 69.
+    // Mostly young adults; the oldest are 69.
     let age = loop {
         let value = 19.0 + 4.0 * draw.uniform(0.0, 1.0) - 13.0 * draw.uniform(1e-4, 1.0).ln();
         if value <= 69.0 {
@@ -127,7 +128,7 @@ fn person(id: String, subset: Option<Subset>, sex: Sex, rotated: [bool; 2], draw
     let heavy = (weight - usual) / spread;
     let tall = (height - 167.2) / 8.0;
     let male = if sex == Sex::M { 1.0 } else { -1.0 };
-    // Hands follow height, a little the build, a little sex beyond both.
+    // The size of the hand depends on height, and slightly on build and sex.
     let size = 0.66 * tall + 0.15 * male + 0.09 * heavy + draw.normal(0.0, 0.50);
     let years = (age - 35.0) / 30.0;
     Person {
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_the_data_sets() {
+    fn shares_are_those_of_the_real_data_set() {
         let all = people(400, 144, 11);
         for (subset, men, hands) in [(Subset::Train, 182, 94), (Subset::Test, 76, 166)] {
             let of: Vec<&Person> = all.iter().filter(|p| p.subset == Some(subset)).collect();

@@ -1,4 +1,4 @@
-//! Decides, before anything is drawn, who is in the data set, what each image shows and which faults it has.
+//! Plans the data set before anything is drawn: its people, the content of each image, and the faults.
 
 use super::PhantomSettings;
 use super::draw::Draw;
@@ -13,10 +13,10 @@ use super::workbook::WorkbookRow;
 use crate::dataset::metadata::Sex;
 use crate::dataset::{Side, Subset};
 
-/// A patient's image that is another patient's, saved again.
+/// Changes to another patient's image that was saved again as this patient's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resaved {
-    /// Columns and rows cut off at the left and the top, px at 2048.
+    /// Columns and rows cut off at the left and the top, in px at 2048.
     pub cut: (u32, u32),
     /// Factor on the brightness.
     pub gain: f64,
@@ -29,34 +29,34 @@ pub struct ImagePlan {
     pub image_id: String,
     /// Three digits.
     pub patient_id: String,
-    /// Which part of the data.
+    /// Part of the data.
     pub subset: Subset,
-    /// Milliseconds since 1970.
+    /// Time of the exposure in milliseconds since 1970.
     pub taken: i64,
-    /// What is drawn.
+    /// Parameters of the hand.
     pub hand: HandSpec,
-    /// How it is taken.
+    /// Parameters of the exposure.
     pub exposure: Exposure,
-    /// What is wrong with its annotation.
+    /// Fault of its annotation.
     pub label_fault: Option<LabelFault>,
-    /// Whether it is a copy.
+    /// Set if it is a copy of another image.
     pub resaved: Option<Resaved>,
 }
 
-/// The whole data set.
+/// Plan of a data set.
 #[derive(Clone, Debug)]
 pub struct PhantomPlan {
     /// Images by patient, right hand first.
     pub images: Vec<ImagePlan>,
     /// Rows of the workbook.
     pub rows: Vec<WorkbookRow>,
-    /// Faults known beforehand: of metadata, file order, copies and objects. Label faults are told when planted.
+    /// Planned faults of metadata, file order, copies and objects. Label faults are added when the images are written.
     pub defects: Vec<Defect>,
 }
 
-/// 2022-08-22, when the first radiograph is taken.
+/// Time of the first radiograph: 2022-08-22.
 const FIRST: i64 = 1_661_130_828_152;
-/// Share of clean data's images with a white strip, and with a ring: as in the real data they are there anyway.
+/// Share of images with a white strip and with a ring in data without planted faults, as in the real data.
 const STRIPS: f64 = 0.015;
 const RINGS: f64 = 0.008;
 
@@ -74,7 +74,7 @@ pub fn plan(settings: &PhantomSettings) -> PhantomPlan {
         plant_copies(&mut images, &mut touched, &mut defects, &mut draw);
         plant_patient_faults(&mut images, &mut touched, &people, &mut rows, &mut defects, &mut draw);
     }
-    sprinkle_objects(&mut images, &touched, &mut defects, &mut draw);
+    add_usual_objects(&mut images, &touched, &mut defects, &mut draw);
     PhantomPlan { images, rows, defects }
 }
 
@@ -84,14 +84,14 @@ fn plan_images(settings: &PhantomSettings, people: &[Person], draw: &mut Draw) -
     let mut today = 0;
     for (number, person) in people.iter().enumerate() {
         let Some(subset) = person.subset else { continue };
-        // A patient every ten minutes, some twenty a day.
+        // One patient every ten minutes, about twenty per day.
         clock += draw.uniform(240_000.0, 900_000.0) as i64;
         today += 1;
         if today >= 18 {
             today = 0;
             clock += draw.uniform(60_000_000.0, 68_000_000.0) as i64;
         }
-        // The first names had the side in them, then they left it out.
+        // As in the real data, the first names contain the side, most later ones do not.
         let named = images.len() < 2 || draw.chance(0.01);
         let pause = draw.uniform(22_000.0, 48_000.0) as i64;
         for (side, taken) in [(Side::R, clock), (Side::L, clock + pause)] {
@@ -126,7 +126,7 @@ fn plan_images(settings: &PhantomSettings, people: &[Person], draw: &mut Draw) -
     images
 }
 
-/// Sex as typed: mostly with a backspace in front, which Excel escapes as `_x0008_`; some with a space.
+/// Sex as typed: mostly after a backspace character, which Excel escapes as `_x0008_`; sometimes after a space.
 pub(super) fn typed_sex(sex: Sex, draw: &mut Draw) -> String {
     let (letter, backspace, plain) = match sex {
         Sex::F => ("여", 269.0 / 288.0, 10.0 / 288.0),
@@ -161,22 +161,22 @@ fn plan_rows(people: &[Person], draw: &mut Draw) -> Vec<WorkbookRow> {
     rows
 }
 
-/// How often each of `kinds` kinds is planted when together they take `share` of `total`: once at least.
+/// How often each of `kinds` kinds is planted so that together they affect `share` of `total`: at least once.
 pub(super) fn times(total: usize, share: f64, kinds: usize) -> usize {
     ((total as f64 * share / kinds as f64).round() as usize).max(1)
 }
 
-/// An image that nothing has been done to; marks it. At most three fifths of the images are ever touched.
+/// Chooses and marks an image without planted faults. At most 60 % of the images are ever marked.
 fn fresh_image(
     images: &[ImagePlan],
     touched: &mut [bool],
     draw: &mut Draw,
-    may: impl Fn(&ImagePlan) -> bool,
+    is_suitable: impl Fn(&ImagePlan) -> bool,
 ) -> Option<usize> {
     if 5 * touched.iter().filter(|t| **t).count() >= 3 * images.len() {
         return None;
     }
-    let free: Vec<usize> = (0..images.len()).filter(|i| !touched[*i] && may(&images[*i])).collect();
+    let free: Vec<usize> = (0..images.len()).filter(|i| !touched[*i] && is_suitable(&images[*i])).collect();
     let chosen = *free.get(draw.below(free.len()))?;
     touched[chosen] = true;
     Some(chosen)
@@ -226,8 +226,8 @@ fn plant_objects(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut V
     }
 }
 
-/// What the data has without being asked: a strip or a ring here and there.
-fn sprinkle_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
+/// Adds the strips and rings that data without planted faults has as well.
+fn add_usual_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
     for (image, _) in images.iter_mut().zip(touched).filter(|(_, touched)| !**touched) {
         let (strip, ring) = (draw.chance(STRIPS), draw.chance(RINGS));
         if strip {
@@ -242,19 +242,19 @@ fn sprinkle_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Ve
     }
 }
 
-/// Another patient's image takes the place of one of this patient's, a little cut and brighter or darker.
+/// Replaces an image of a patient by another patient's, slightly cut and brighter or darker.
 fn plant_copies(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
     for _ in 0..times(images.len(), 0.01, 1) {
-        let may = |i: &ImagePlan| i.subset == Subset::Train;
-        let Some(original) = fresh_image(images, touched, draw, may) else { return };
+        let is_train = |i: &ImagePlan| i.subset == Subset::Train;
+        let Some(original) = fresh_image(images, touched, draw, is_train) else { return };
         let source = images[original].clone();
-        let may = |i: &ImagePlan| {
+        let is_similar = |i: &ImagePlan| {
             i.subset == source.subset
                 && i.hand.side == source.hand.side
                 && i.patient_id != source.patient_id
                 && (i.hand.scale / source.hand.scale - 1.0).abs() < 0.08
         };
-        let Some(copy) = fresh_image(images, touched, draw, may) else {
+        let Some(copy) = fresh_image(images, touched, draw, is_similar) else {
             touched[original] = false;
             continue;
         };

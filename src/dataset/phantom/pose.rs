@@ -7,33 +7,33 @@ use crate::geometry::Point;
 
 /// Channels of each finger from the metacarpal to the distal phalanx, thumb first.
 pub const FINGERS: [&[usize]; 5] = [&[2, 1, 0], &[6, 5, 4, 3], &[10, 9, 8, 7], &[14, 13, 12, 11], &[18, 17, 16, 15]];
-/// Trapezium to Hamate: they move with the hand.
+/// Trapezium to Hamate, which move with the hand.
 const DISTAL_ROW: [usize; 4] = [19, 20, 21, 22];
-/// Scaphoid to Pisiform: they follow the hand by half.
+/// Scaphoid to Pisiform, which move half as much as the hand.
 const PROXIMAL_ROW: [usize; 4] = [23, 24, 25, 26];
 
-/// How one bone deviates from the mean bone.
+/// Deviation of one bone from the mean bone.
 #[derive(Clone, Copy, Debug)]
 pub struct BoneVariation {
     /// Factor along the axis.
     pub length: f64,
-    /// Factor across it.
+    /// Factor across the axis.
     pub width: f64,
     /// Smooth waves of the outline: cosine and sine of the second to fourth order, relative to the radius.
     pub waves: [[f64; 2]; 3],
 }
 
-/// One bone's place in a right hand, relative to the Capitate, in px at 2048, x right, y down.
+/// Position of one bone in a right hand, relative to the Capitate, in px at 2048, x right, y down.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
-    /// Centre; of the forearm's bones the centre that the table gives.
+    /// Centre; for Radius and Ulna, the centre in the table.
     pub centre: Point,
     /// Lean of the axis from vertical, degrees.
     pub axis_deg: f64,
 }
 
 impl Placed {
-    /// From the bone's frame (x right of the axis, y distal) to the hand's.
+    /// Converts a point from the bone's frame (x right of the axis, y distal) to the hand's.
     pub fn to_hand(self, p: Point) -> Point {
         let (s, c) = self.axis_deg.to_radians().sin_cos();
         Point::new(self.centre.x + p.y * s + p.x * c, self.centre.y - p.y * c + p.x * s)
@@ -44,31 +44,31 @@ impl Placed {
     }
 }
 
-/// `p` turned clockwise (as seen on the image) about `pivot`.
+/// Rotates `p` clockwise (as seen in the image) about `pivot`.
 fn turn(p: Point, pivot: Point, degrees: f64) -> Point {
     let (s, c) = degrees.to_radians().sin_cos();
     let (x, y) = (p.x - pivot.x, p.y - pivot.y);
     Point::new(pivot.x + c * x - s * y, pivot.y + s * x + c * y)
 }
 
-/// The joints' deviations of one hand from the mean pose, degrees and px.
+/// Deviations of one hand's joints from the mean pose, in degrees and px.
 #[derive(Clone, Debug)]
 pub struct Joints {
-    /// A finger's turn at its base and at the joints up to its tip.
+    /// Rotation of each finger at its base and at the joints up to its tip.
     finger: [[f64; 4]; 5],
-    /// Width of the joint spaces along a finger.
+    /// Width of the joint spaces along each finger.
     gap: [[f64; 3]; 5],
-    /// Shift and turn of each carpal bone.
+    /// Shift and rotation of each carpal bone.
     carpal: [(Point, f64); COUNT],
-    /// Turn of the forearm about the wrist.
+    /// Rotation of the forearm about the wrist.
     forearm_deg: f64,
 }
 
 impl Joints {
-    /// Draws a patient's habit from `patient` and the hand's own deviation from `image`.
+    /// Draws the deviation shared by a patient's hands from `patient` and the hand's own deviation from `image`.
     pub fn draw(rotated: bool, patient: &mut Draw, image: &mut Draw) -> Joints {
         let forms = Anatomy::get().pose(rotated);
-        // Half of the variance is the patient's, half the hand's.
+        // Half of the variance is shared by the patient's hands, half is the hand's own.
         let mut both = |sd: f64| patient.normal(0.0, 0.7 * sd) + image.normal(0.0, 0.7 * sd);
         let splay = both(1.6);
         let finger = std::array::from_fn(|f| {
@@ -88,7 +88,7 @@ impl Joints {
     }
 }
 
-/// The bones of a right hand of scale `scale` with the hand bent by `bend_deg` beyond the table's pose.
+/// Positions of the bones of a right hand with the scale `scale`, bent by `bend_deg` more than in the table.
 pub fn place(
     rotated: bool,
     scale: f64,
@@ -101,7 +101,7 @@ pub fn place(
     let mut placed: [Placed; COUNT] =
         std::array::from_fn(|b| Placed { centre: scaled(forms[b].centre), axis_deg: forms[b].axis_deg });
     for (finger, chain) in FINGERS.iter().enumerate() {
-        lay_finger(&mut placed, chain, forms, scale, variation, &joints.gap[finger]);
+        place_finger(&mut placed, chain, forms, scale, variation, &joints.gap[finger]);
         bend_finger(&mut placed, chain, forms, scale, variation, &joints.finger[finger]);
     }
     let middle = Point::default();
@@ -126,7 +126,7 @@ pub fn place(
     placed
 }
 
-/// Where a bone's axis meets its distal and its proximal end, in the hand's frame.
+/// The distal and proximal end of a bone's axis, in the hand's frame.
 pub fn ends(at: Placed, form: &BoneForm, scale: f64, variation: &BoneVariation) -> (Point, Point) {
     let distal = (form.radii[0] + form.radii[31]) / 2.0;
     let proximal = (form.radii[15] + form.radii[16]) / 2.0;
@@ -134,9 +134,9 @@ pub fn ends(at: Placed, form: &BoneForm, scale: f64, variation: &BoneVariation) 
     (at.to_hand(Point::new(0.0, distal * length)), at.to_hand(Point::new(0.0, -proximal * length)))
 }
 
-/// Lays the phalanges end to end from the metacarpal on, with the table's sideways steps and at least `gap`
-/// of joint space, so that a longer bone pushes the rest of the finger outwards.
-fn lay_finger(
+/// Places the phalanges end to end from the metacarpal on, with the table's lateral offsets and a joint space of at
+/// least `gap`, so that a longer bone shifts the rest of the finger outwards.
+fn place_finger(
     placed: &mut [Placed; COUNT],
     chain: &[usize],
     forms: &[BoneForm; COUNT],
@@ -161,7 +161,7 @@ fn lay_finger(
     }
 }
 
-/// Turns each joint; what is distal of it follows.
+/// Rotates each joint together with the bones distal of it.
 fn bend_finger(
     placed: &mut [Placed; COUNT],
     chain: &[usize],
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn bones_of_a_finger_keep_their_joint_space() {
+    fn bones_of_a_finger_have_joint_spaces() {
         let (mut joints, mut variation) = still();
         joints.finger = [[2.0, -6.0, 5.0, 4.0]; 5];
         variation[6].length = 1.08;

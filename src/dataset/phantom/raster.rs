@@ -1,12 +1,12 @@
-//! Small rasters that bones are drawn on: filling an outline, distance to its edge.
+//! Small rasters for drawing bones: filling an outline, distance to its edge.
 
 use crate::geometry::Point;
 
-/// A window of an image, one value a pixel, row-major.
+/// A window of an image with one value per pixel, row-major.
 pub struct Window<T> {
-    /// Column of its first pixel in the image; may lie outside.
+    /// Column of its first pixel in the image; it may lie outside.
     pub x: i32,
-    /// Row of its first pixel in the image.
+    /// Row of its first pixel in the image; it may lie outside.
     pub y: i32,
     /// Columns.
     pub width: usize,
@@ -16,8 +16,8 @@ pub struct Window<T> {
     pub values: Vec<T>,
 }
 
-/// Fills a closed outline (even-odd, pixel centres) on a window that holds it with one pixel to spare, cut to
-/// `reach` px beyond an image of `size`. `None` where nothing is left.
+/// Fills a closed outline (even-odd, pixel centres) on a window that contains it with a margin of one pixel, cut to
+/// `reach` px beyond an image of `size` px. `None` if nothing is left.
 pub fn fill(outline: &[Point], size: u32, reach: f64) -> Option<Window<bool>> {
     let bound = |f: fn(f64, f64) -> f64, start: f64, v: fn(&Point) -> f64| outline.iter().map(v).fold(start, f);
     let (low, high) = (-reach, f64::from(size) + reach);
@@ -54,7 +54,7 @@ pub fn fill(outline: &[Point], size: u32, reach: f64) -> Option<Window<bool>> {
     Some(Window { x: x0, y: y0, width, height, values })
 }
 
-/// Euclidean distance of each set pixel to the nearest unset one, less half a pixel; 0 outside. Exact
+/// Euclidean distance of each set pixel to the nearest unset one, minus half a pixel; 0 outside. Exact
 /// (Felzenszwalb and Huttenlocher, 2012).
 pub fn depth(mask: &Window<bool>) -> Window<f32> {
     let (w, h) = (mask.width, mask.height);
@@ -69,7 +69,7 @@ pub fn depth(mask: &Window<bool>) -> Window<f32> {
             *at = at.min(run[x] * run[x]);
         }
         if y == h - 1 {
-            // The second sweep starts here; rows outside the window say nothing.
+            // The second sweep starts here; rows outside the window are ignored.
             run.iter_mut().zip(&squared[(h - 1) * w..]).for_each(|(r, s)| *r = s.sqrt());
         }
     }

@@ -1,4 +1,4 @@
-//! From attenuation to an 8-bit radiograph: exposure, scatter, blur, grain, collimation.
+//! Converts attenuation to an 8-bit radiograph: exposure, scatter, blur, grain, collimation.
 
 use super::attenuation::add_bones;
 use super::draw::Draw;
@@ -8,21 +8,21 @@ use super::soft_tissue::{depth, mottle, thickness};
 use super::texture::{Grain, Noise};
 use image::GrayImage;
 
-/// Brightest value a bone is exposed to; above lie metal and paper.
+/// Maximum grey level of bone; only metal and paper are brighter.
 const BONE_LIMIT: f32 = 234.0;
-/// Steps of the look-up table of flesh thickness a px of depth.
+/// Steps per px of depth in the look-up table of soft tissue thickness.
 const STEPS: f32 = 4.0;
 
-/// How one image was taken.
+/// Parameters of the exposure of one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exposure {
     /// Seed of this image's noise.
     pub seed: u64,
-    /// Number of this image among all, with the seed.
+    /// Number of this image in the data set; together with the seed it determines the noise.
     pub index: u64,
-    /// Thickness of the cortex relative to a mean hand's: less in the old.
+    /// Thickness of the cortex relative to a mean hand; thinner in older people.
     pub cortex: f64,
-    /// Width of the flesh relative to a mean hand's.
+    /// Width of the soft tissue relative to a mean hand.
     pub flesh: f64,
     /// Bright objects to paint.
     pub objects: Vec<Object>,
@@ -79,7 +79,7 @@ pub fn render(hand: &HandGeometry, exposure: &Exposure) -> GrayImage {
             let open = shutter.open(x as f32, y as f32, k);
             let exposed = 236.0 * brightness * (1.0 - (-contrast * shadow).exp());
             let value = air.max(1.5) * open + exposed;
-            // Grain is correlated over a pixel and grows where few photons arrive.
+            // Grain is correlated between adjacent pixels and increases where few photons arrive.
             let noise = 0.7 * grain[x] + 0.5 * grain_above[x] + 0.5 * grain[x + 1];
             let noisy = value + noise * grain_gain * (0.9 + 0.0125 * value);
             pixels[y * n + x] = noisy.clamp(0.0, BONE_LIMIT) as u8;
@@ -89,17 +89,17 @@ pub fn render(hand: &HandGeometry, exposure: &Exposure) -> GrayImage {
     for object in &exposure.objects {
         object.paint(&mut pixels, hand, &mut draw);
     }
-    GrayImage::from_raw(hand.size, hand.size, pixels).expect("a value a pixel")
+    GrayImage::from_raw(hand.size, hand.size, pixels).expect("one value per pixel")
 }
 
-/// The collimator's blades: outside them hardly any light falls.
+/// The collimator's blades: outside them hardly any radiation arrives.
 struct Shutter {
-    /// Left, top, right, bottom in px, where it is closed at all.
+    /// Left, top, right, bottom in px; `None` if the image is not collimated.
     blades: Option<[f32; 4]>,
 }
 
 impl Shutter {
-    /// A quarter of the images are collimated, never over the hand.
+    /// A quarter of the images are collimated; the blades never cover the hand.
     fn draw(hand: &HandGeometry, draw: &mut Draw) -> Shutter {
         let collimated = draw.chance(0.25);
         let shares = [(); 4].map(|()| draw.uniform(0.2, 0.75));

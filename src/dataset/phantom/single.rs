@@ -5,7 +5,7 @@ use super::hand::{HandGeometry, HandSpec, geometry};
 use super::render::{Exposure, render};
 use crate::dataset::Side;
 
-/// A hand with its picture, for trying things on.
+/// A hand with its image, for experiments and tests.
 pub struct PhantomHand {
     /// Outlines, axes and annotation.
     pub geometry: HandGeometry,
@@ -13,14 +13,24 @@ pub struct PhantomHand {
     pub image: GrayImage,
 }
 
-/// One hand in memory, as it lies in no data set: an average patient numbered `patient` under `seed`.
-pub fn hand(seed: u64, patient: u64, side: Side, rotated: bool, size: u32) -> PhantomHand {
+/// Pose of a hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pose {
+    /// Hand and forearm are aligned.
+    Straight,
+    /// The wrist is bent towards the little finger.
+    Rotated,
+}
+
+/// One hand in memory that belongs to no data set, in a square image of `size` px: an average patient with the number
+/// `patient` and the seed `seed`.
+pub fn hand(seed: u64, patient: u64, side: Side, pose: Pose, size: u32) -> PhantomHand {
     let mut draw = Draw::new(seed, "single hand", patient);
     let spec = HandSpec {
         seed,
         patient,
         side,
-        rotated,
+        rotated: pose == Pose::Rotated,
         scale: draw.normal(0.972, 0.05),
         stoutness: draw.normal(1.0, 0.012),
         dense: false,

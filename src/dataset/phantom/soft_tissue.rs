@@ -1,4 +1,4 @@
-//! The soft tissue around the bones: a smooth union of tapered capsules, as a coarse signed distance.
+//! The soft tissue around the bones: a smooth union of tapered capsules, stored as a coarse signed distance.
 
 use super::hand::{HandGeometry, TABLE_SIZE};
 use super::pose::FINGERS;
@@ -6,7 +6,7 @@ use super::texture::Noise;
 use crate::bones::Bone;
 use crate::geometry::Point;
 
-/// Nodes of the coarse grid lie 8 px apart at 2048.
+/// Nodes per side of the coarse grid: 8 px apart at 2048.
 const NODES: usize = 258;
 
 /// A grid over the image from which values between nodes are interpolated.
@@ -36,7 +36,7 @@ impl Coarse {
         }
     }
 
-    /// The grid blurred by a box of `radius` nodes, thrice: nearly Gaussian.
+    /// The grid blurred three times by a box of `radius` nodes, which is nearly Gaussian.
     pub fn blurred(&self, radius: usize) -> Coarse {
         let mut values = self.values.clone();
         for _ in 0..3 {
@@ -46,13 +46,13 @@ impl Coarse {
         Coarse { values, per_px: self.per_px }
     }
 
-    /// Each node's value mapped.
+    /// The grid with `f` applied to each node.
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Coarse {
         Coarse { values: self.values.iter().map(|&v| f(v)).collect(), per_px: self.per_px }
     }
 }
 
-/// Box mean along rows, edges repeated; the result transposed, so that two calls blur both ways.
+/// Box mean along rows with repeated edges. The result is transposed, so that two calls blur in both directions.
 fn transposed_box(values: &[f32], radius: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
     let share = 1.0 / (2 * radius + 1) as f32;
@@ -85,7 +85,7 @@ impl Capsule {
     }
 }
 
-/// Half widths of each finger's flesh at tip, last joint, middle joint, knuckle and base, in the table's px.
+/// Half widths of each finger's soft tissue at tip, last joint, middle joint, knuckle and base, in px of the table.
 const FLESH: [[f64; 5]; 5] = [
     [40.0, 56.0, 56.0, 70.0, 84.0],
     [35.0, 44.0, 57.0, 76.0, 84.0],
@@ -106,7 +106,7 @@ fn capsules(hand: &HandGeometry, fat: f64) -> Vec<Capsule> {
         let flesh = FLESH[f];
         let phalanges: Vec<usize> = chain[1..].iter().rev().copied().collect();
         let (tip, base) = axis(phalanges[0]);
-        // The pulp reaches past the bone's tip by its radius less what the bone's end takes.
+        // The pulp extends beyond the bone's tip by its radius minus the bone's end.
         add(between(tip, base, 0.12), base, flesh[0], flesh[1]);
         let widths = if f == 0 { vec![(flesh[1], flesh[3])] } else { vec![(flesh[1], flesh[2]), (flesh[2], flesh[3])] };
         for (&bone, (r0, r1)) in phalanges[1..].iter().zip(widths) {
@@ -120,7 +120,7 @@ fn capsules(hand: &HandGeometry, fat: f64) -> Vec<Capsule> {
         let (distal, proximal) = axis(chain[0]);
         add(distal, proximal, flesh[3], flesh[4]);
     }
-    // Web of the thumb, ball of the thumb, ball of the little finger.
+    // Web and ball of the thumb, and ball of the little finger.
     let (thumb, index) = (axis(FINGERS[0][0]), axis(FINGERS[1][0]));
     add(between(thumb.0, thumb.1, 0.35), between(index.0, index.1, 0.45), 52.0, 70.0);
     add(between(thumb.0, thumb.1, 0.65), between(index.0, index.1, 0.8), 88.0, 88.0);
@@ -138,12 +138,12 @@ fn capsules(hand: &HandGeometry, fat: f64) -> Vec<Capsule> {
     all
 }
 
-/// Distance to the skin in the table's px at this image's size: positive inside.
+/// Distance to the skin in px of the table, positive inside.
 pub fn depth(hand: &HandGeometry, fat: f64) -> Coarse {
     let capsules = capsules(hand, fat);
     let to_table = TABLE_SIZE / f64::from(hand.size);
-    // Width over which neighbouring capsules melt together.
-    let melt = 15.0 * f64::from(hand.size) / TABLE_SIZE;
+    // Width over which neighbouring capsules blend.
+    let blend = 15.0 * f64::from(hand.size) / TABLE_SIZE;
     Coarse::from_nodes(hand.size, |x, y| {
         let mut near = f64::INFINITY;
         let mut distances = [0.0; 40];
@@ -153,20 +153,20 @@ pub fn depth(hand: &HandGeometry, fat: f64) -> Coarse {
         }
         let sum: f64 = distances[..capsules.len()]
             .iter()
-            .filter(|d| **d < near + 5.0 * melt)
-            .map(|d| ((near - d) / melt).exp())
+            .filter(|d| **d < near + 5.0 * blend)
+            .map(|d| ((near - d) / blend).exp())
             .sum();
-        ((melt * sum.ln() - near) * to_table) as f32
+        ((blend * sum.ln() - near) * to_table) as f32
     })
 }
 
-/// Thickness of the flesh relative to the palm's thickest, by depth below the skin in the table's px: steep at
-/// the skin, where the beam grazes a rounded surface, and flat in the palm.
+/// Thickness of the soft tissue relative to the palm's maximum, by distance from the skin in px of the table. It is
+/// steep near the skin, where the surface is round, and flat in the palm.
 pub fn thickness(depth: f32) -> f32 {
     if depth <= 0.0 { 0.0 } else { (1.0 - (-depth / 75.0).exp()).sqrt() }
 }
 
-/// Slow changes of density in the flesh: muscle bellies, fat, veins; about 0 with the palm's ±0.1.
+/// Smooth density variations of the soft tissue (muscles, fat, veins), relative; about ±0.1 in the palm.
 pub fn mottle(hand: &HandGeometry, noise: [Noise; 2]) -> Coarse {
     let per = TABLE_SIZE / f64::from(hand.size);
     let mut muscles = Vec::new();

@@ -1,4 +1,4 @@
-//! Noise: smooth lattice noise for trabeculae and soft tissue, and the grain of the detector.
+//! Noise: smooth lattice noise for trabeculae and soft tissue, and detector grain.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use super::draw::Draw;
 
 const SIDE: usize = 256;
 
-/// Random values that all hands share; a hand looks at them from its own place.
+/// Random values shared by all hands; each hand uses its own offset.
 static LATTICE: LazyLock<Vec<f32>> = LazyLock::new(|| {
     let mut draw = Draw::new(0, "lattice", 0);
     (0..SIDE * SIDE).map(|_| draw.uniform(-1.0, 1.0) as f32).collect()
@@ -21,13 +21,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// A place of its own on the lattice.
+    /// Noise with a random offset on the lattice.
     pub fn new(draw: &mut Draw) -> Noise {
         let mut at = || draw.uniform(0.0, SIDE as f64) as f32;
         Noise { lattice: &LATTICE, x: at() + 1024.0, y: at() + 1024.0 }
     }
 
-    /// The value at a place in cells.
+    /// The value at a position in cells.
     #[inline]
     pub fn at(&self, x: f32, y: f32) -> f32 {
         let (x, y) = (x + self.x, y + self.y);
@@ -43,11 +43,11 @@ impl Noise {
     }
 }
 
-/// Grain of the detector: values of about unit variance, one a call, nearly normal (sum of four uniforms).
+/// Detector grain: values with about unit variance, nearly normal (sum of four uniform values), one per call.
 pub struct Grain(u64);
 
 impl Grain {
-    /// A row's own stream.
+    /// The stream of one row.
     pub fn new(seed: u64, row: u64) -> Grain {
         let mut mixed = seed ^ row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,4 @@
-//! `truth.json`: what every image shows and every fault that was planted.
+//! `truth.json`: the ground truth of every image, and every planted fault.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,40 +10,40 @@ use super::PhantomSettings;
 /// One planted fault.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Defect {
-    /// What kind, `snake_case`.
+    /// Kind of fault, `snake_case`.
     pub kind: String,
-    /// The image concerned, or the first of them; none where it is the patient's row.
+    /// The affected image, or the first of them.
     pub image_id: Option<String>,
-    /// Every image concerned.
+    /// Every affected image.
     pub image_ids: Vec<String>,
-    /// The patient concerned, as in the workbook.
+    /// The affected patient, as in the workbook.
     pub patient_id: String,
     /// Labels that are wrong as written.
     pub labels: Vec<String>,
-    /// What was done, for people.
+    /// Description of the change, for people.
     pub detail: String,
 }
 
-/// What an image shows.
+/// Ground truth of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageTruth {
     /// `train` or `test`.
     pub split: String,
     /// Folder name: `ID001`.
     pub patient: String,
-    /// `R` or `L`: the hand in the picture, whatever file names say.
+    /// `R` or `L`: the hand in the image; file names may differ.
     pub side: String,
-    /// Signed lean of Ulna → finger-16 from vertical by the true masks' centroids.
+    /// Signed angle of Ulna → finger-16 from vertical in degrees, from the centroids of the true masks.
     pub angle_deg: f64,
-    /// Which of the two poses it was drawn in.
+    /// Whether it was drawn in the rotated pose.
     pub rotated: bool,
     /// Pixels of each true mask.
     pub area: BTreeMap<String, u64>,
-    /// Pixels with two labels or more.
+    /// Pixels with two or more labels.
     pub overlap_px: u64,
-    /// Pixels of 240 or brighter.
+    /// Pixels with a grey level of 240 or more.
     pub pixels_ge_240: u64,
-    /// Where the annotation was tampered with: pixels of each label as written.
+    /// If a fault was planted in the annotation: pixels of each label as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area_as_written: Option<BTreeMap<String, u64>>,
     /// Kinds of the faults planted in it or its patient.
@@ -57,7 +57,7 @@ pub struct Truth {
     pub size: u32,
     /// Seed of the data set.
     pub seed: u64,
-    /// What it was made with.
+    /// Settings that it was generated with.
     pub settings: PhantomSettings,
     /// Class names in channel order.
     pub classes: Vec<String>,
@@ -67,7 +67,7 @@ pub struct Truth {
     pub images: BTreeMap<String, ImageTruth>,
 }
 
-/// A truth that cannot be read.
+/// Why a ground truth file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum TruthError {
@@ -81,7 +81,7 @@ impl Truth {
     /// Reads `truth.json`.
     ///
     /// # Errors
-    /// It cannot be read or is of no phantom data set.
+    /// The file cannot be read, or is not that of a phantom data set.
     pub fn read(path: &Path) -> Result<Truth, TruthError> {
         let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
         serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })

@@ -1,4 +1,4 @@
-//! The patients' workbook, as untidy as the real one.
+//! The patients' workbook, with the irregularities of the real one.
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ pub struct WorkbookRow {
     pub id: String,
     /// Years.
     pub age: Option<f64>,
-    /// With the noise of typing.
+    /// As typed, with stray characters.
     pub sex: Option<String>,
     /// Kilograms.
     pub weight: Option<f64>,
     /// Centimetres.
     pub height: Option<f64>,
-    /// The stray note in the unnamed column.
+    /// A note in the column without a name.
     pub note: Option<String>,
 }
 
-/// Writes sheet `ID`: Korean headings, a sixth column without one, a frozen heading, a comment, and declared
-/// dimensions as wide as column Z.
+/// Writes the sheet `ID`: Korean headings, a sixth column without heading, a frozen heading row, a comment, and
+/// declared dimensions up to column Z.
 pub fn write(path: &Path, rows: &[WorkbookRow]) -> Result<(), XlsxError> {
     let mut book = Workbook::new();
-    // The date of writing would make equal data sets differ.
+    // With the date of writing, equal data sets would differ.
     let created = ExcelDateTime::from_ymd(2022, 8, 22)?;
     book.set_properties(&DocProperties::new().set_creation_datetime(&created));
     let sheet = book.add_worksheet().set_name("ID")?;

@@ -1,4 +1,4 @@
-//! Draws the planned data set and writes it, whole or not at all.
+//! Draws the planned data set and writes it completely or not at all.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::annotation_file::document;
 use super::draw::Draw;
 use super::hand::{TABLE_SIZE, geometry};
+use super::label_faults::PlantedFault;
 use super::plan::{ImagePlan, Resaved, plan};
 use super::render::render;
 use super::truth::{Defect, ImageTruth, Truth};
@@ -25,20 +26,20 @@ use crate::mask::RunMask;
 use crate::progress::Progress;
 use crate::threads::{self, ThreadsError};
 
-/// What data set to make. Equal settings make equal files.
+/// Settings of a phantom data set. Equal settings give equal files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhantomSettings {
-    /// Patients with annotations.
+    /// Number of patients with annotations.
     pub patients: usize,
-    /// Patients without.
+    /// Number of patients without annotations.
     pub test_patients: usize,
-    /// Side of the square images in px, 64 to 4096; the measured anatomy is at 2048.
+    /// Side of the square images in px, 64 to 4096; the anatomy was measured at 2048.
     pub size: u32,
-    /// Seed of everything random.
+    /// Seed of the random numbers.
     pub seed: u64,
     /// Whether to plant faults.
     pub defects: bool,
-    /// Threads; 0 for one a core. The files do not depend on it.
+    /// Number of threads; 0 for one per core. The files do not depend on it.
     #[serde(skip)]
     pub jobs: usize,
     /// Replace an earlier phantom data set that was made with other settings.
@@ -46,12 +47,12 @@ pub struct PhantomSettings {
     pub force: bool,
 }
 
-/// What was made.
+/// Summary of a generated data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PhantomSummary {
-    /// Whether the folder held this very data set already and nothing was done.
+    /// Whether the folder already contained this data set, so that nothing was written.
     pub skipped: bool,
-    /// Images with and without annotation.
+    /// Images with annotation.
     pub train_images: usize,
     /// Images without annotation.
     pub test_images: usize,
@@ -62,49 +63,49 @@ pub struct PhantomSummary {
 /// Why a phantom data set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PhantomError {
-    /// Settings that make no data set.
+    /// A setting is out of range.
     #[error("{setting} is {value}, expected {expected}")]
     Setting {
         /// Its name on the command line.
         setting: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is possible.
+        /// The possible values.
         expected: &'static str,
     },
-    /// A folder with other content.
-    #[error("{path} is not empty and was not written with these settings. Choose another folder{advice}")]
+    /// The folder has other content.
+    #[error("{path} is not empty and was not written with these settings; choose another folder{advice}")]
     Occupied {
         /// The folder.
         path: PathBuf,
-        /// `, or replace it with --force` where it is a phantom data set.
+        /// `, or replace it with --force` if it is a phantom data set.
         advice: &'static str,
     },
-    /// The disk.
+    /// A file or folder cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// The folder.
+    /// The folder cannot be replaced.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The image encoder.
+    /// An image cannot be encoded.
     #[error("{path}: {source}")]
     Image {
         /// The image.
         path: PathBuf,
-        /// What the encoder says.
+        /// Error of the encoder.
         source: image::ImageError,
     },
-    /// The workbook's writer.
+    /// The workbook cannot be written.
     #[error("{path}: {source}")]
     Workbook {
         /// The workbook.
         path: PathBuf,
-        /// What the writer says.
+        /// Error of the workbook writer.
         source: rust_xlsxwriter::XlsxError,
     },
     /// Threads cannot be started.
@@ -117,16 +118,21 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> PhantomError {
     move |source| PhantomError::Io { path, source }
 }
 
-/// Makes the data set of `settings` in `out`: the layout of the real one, `truth.json`, and the test images'
-/// annotations under `truth/outputs_json`. The folder appears whole or not at all. One that holds this data set already is
-/// left as it is; one that lacks files is written again.
+/// Writes the data set of `settings` to `out`: the layout of the real one, `truth.json`, and the test images'
+/// annotations in `truth/outputs_json`. The folder is written completely or not at all. If it contains this data set
+/// already, it is not changed; if files are missing, it is written again.
+///
+/// # Errors
+/// - A setting is out of range.
+/// - The folder has other content.
+/// - A file cannot be written, or the threads cannot be started.
 pub fn generate(
     settings: &PhantomSettings,
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<PhantomSummary, PhantomError> {
     check(settings)?;
-    if let Some(summary) = look_at(settings, out)? {
+    if let Some(summary) = existing(settings, out)? {
         return Ok(summary);
     }
     replace_folder(out, &kind::PHANTOM, |new| write_all(settings, new, progress))
@@ -138,17 +144,17 @@ fn check(settings: &PhantomSettings) -> Result<(), PhantomError> {
         return refuse("--size", settings.size.to_string(), "64 to 4096 px");
     }
     if settings.patients + settings.test_patients == 0 {
-        return refuse("--patients", "0".to_owned(), "a patient at least, here or in --test-patients");
+        return refuse("--patients", "0".to_owned(), "at least one patient here or in --test-patients");
     }
     if settings.patients + settings.test_patients > 90_000 {
         let value = (settings.patients + settings.test_patients).to_string();
-        return refuse("--patients", value, "90000 at most, test patients included");
+        return refuse("--patients", value, "at most 90000, including test patients");
     }
     Ok(())
 }
 
-/// The data set that is there already, if it is the same; `None` for a folder to write.
-fn look_at(settings: &PhantomSettings, out: &Path) -> Result<Option<PhantomSummary>, PhantomError> {
+/// Summary of the data set in `out` if it has these settings and is complete; `None` if the folder has to be written.
+fn existing(settings: &PhantomSettings, out: &Path) -> Result<Option<PhantomSummary>, PhantomError> {
     match fs::read_dir(out).map(Iterator::count) {
         Ok(0) => return Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -158,7 +164,7 @@ fn look_at(settings: &PhantomSettings, out: &Path) -> Result<Option<PhantomSumma
     let truth = Truth::read(&out.join("truth.json")).ok();
     match truth {
         Some(truth) if PhantomSettings { jobs: 0, force: false, ..settings.clone() } == truth.settings => {
-            if !is_whole(&truth, out) {
+            if !is_complete(&truth, out) {
                 return Ok(None);
             }
             let images: Vec<&ImageTruth> = truth.images.values().collect();
@@ -170,16 +176,16 @@ fn look_at(settings: &PhantomSettings, out: &Path) -> Result<Option<PhantomSumma
     }
 }
 
-/// Whether every file of the data set is there.
-fn is_whole(truth: &Truth, root: &Path) -> bool {
-    let is_there = |(name, image): (&String, &ImageTruth)| {
+/// Whether every file of the data set exists.
+fn is_complete(truth: &Truth, root: &Path) -> bool {
+    let exists = |(name, image): (&String, &ImageTruth)| {
         let json = format!("{}.json", name.trim_end_matches(".png"));
         let annotations = if image.split == Subset::Train.name() { "train" } else { "truth" };
         let mut files = vec![format!("{}/DCM/{name}", image.split), format!("{annotations}/outputs_json/{json}")];
         files.extend(image.area_as_written.is_some().then(|| format!("truth/corrected_json/{json}")));
         files.iter().all(|file| root.join(file).is_file())
     };
-    root.join("meta_data.xlsx").is_file() && truth.images.iter().all(is_there)
+    root.join("meta_data.xlsx").is_file() && truth.images.iter().all(exists)
 }
 
 fn summarise(skipped: bool, images: &[&ImageTruth], defects: &[Defect]) -> PhantomSummary {
@@ -233,7 +239,7 @@ fn write_all(settings: &PhantomSettings, root: &Path, progress: &dyn Progress) -
     Ok(summarise(false, &images, &truth.defects))
 }
 
-/// Draws one image and writes it with its annotation; what it shows, and the label fault planted in it.
+/// Draws one image and writes it with its annotation. Returns its ground truth and the planted label fault.
 fn write_image(
     settings: &PhantomSettings,
     root: &Path,
@@ -256,7 +262,7 @@ fn write_image(
     let mut draw = Draw::new(settings.seed, "annotation file", plan.taken as u64);
     let truth_shapes = shapes.clone();
     let fault = plan.label_fault.map(|fault| {
-        let (labels, detail) = fault.plant(&mut shapes, &hand, &mut draw);
+        let PlantedFault { labels, detail } = fault.plant(&mut shapes, &hand, &mut draw);
         Defect {
             kind: fault.kind().to_owned(),
             image_id: Some(plan.image_id.clone()),
@@ -276,8 +282,9 @@ fn write_image(
     };
     write_json(&annotations.join(&folder).join(format!("{}.json", plan.image_id)), &json)?;
     if fault.is_some() {
-        let right = document(&plan.image_id, &plan.patient_id, plan.taken, &truth_shapes, &mut draw);
-        write_json(&root.join("truth/corrected_json").join(&folder).join(format!("{}.json", plan.image_id)), &right)?;
+        let corrected = document(&plan.image_id, &plan.patient_id, plan.taken, &truth_shapes, &mut draw);
+        let file = format!("{}.json", plan.image_id);
+        write_json(&root.join("truth/corrected_json").join(&folder).join(file), &corrected)?;
     }
 
     let mut pixels = render(&hand, &plan.exposure);
@@ -311,7 +318,7 @@ fn write_image(
     Ok((truth, fault))
 }
 
-/// Pixels of each label; several shapes of one label are united.
+/// Number of pixels per label; several shapes with one label are united.
 fn areas(shapes: &[Shape], masks: &[RunMask]) -> BTreeMap<String, u64> {
     let mut united: BTreeMap<String, RunMask> = BTreeMap::new();
     for (shape, mask) in shapes.iter().zip(masks) {
@@ -324,20 +331,20 @@ fn areas(shapes: &[Shape], masks: &[RunMask]) -> BTreeMap<String, u64> {
     united.into_iter().map(|(label, mask)| (label, mask.area())).collect()
 }
 
-/// Pixels in two masks or more.
+/// Number of pixels in two or more masks.
 pub(super) fn overlap(masks: &[RunMask]) -> u64 {
     let all: Vec<&RunMask> = masks.iter().collect();
     RunMask::vote(&all, 2).expect("masks of one image have its size").area()
 }
 
-/// Cut at the top and the left, its last rows and columns repeated, and brighter or darker.
+/// The image cut at the top and the left, with its last rows and columns repeated, and brighter or darker.
 fn resave(image: &GrayImage, resaved: Resaved, (dx, dy): (i32, i32)) -> GrayImage {
     let (w, h) = image.dimensions();
     GrayImage::from_fn(w, h, |x, y| {
         let (x, y) = ((x + dx as u32).min(w - 1), (y + dy as u32).min(h - 1));
         let value = f64::from(image.get_pixel(x, y).0[0]);
         let scaled = value * resaved.gain;
-        // Only what was bright before may be bright after.
+        // Pixels that were not bright must not become bright.
         image::Luma([scaled.min(if value < 240.0 { 239.0 } else { 255.0 }) as u8])
     })
 }
@@ -360,7 +367,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PhantomError> {
 
 fn write_png(path: &Path, image: &GrayImage) -> Result<(), PhantomError> {
     write_file(path, |out| {
-        // Grain does not compress: a quick encoder loses little.
+        // Grain hardly compresses, so a fast encoder is sufficient.
         PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Up)
             .write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::L8)
             .map_err(|source| PhantomError::Image { path: path.to_owned(), source })
