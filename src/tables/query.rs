@@ -458,7 +458,7 @@ mod tests {
     fn parquet_of_other_programs_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mine.parquet");
-        let mut frame = df!("id" => ["a", ""], "n" => [1u8, 2]).unwrap();
+        let mut frame = df!("id" => ["a", ""], "n" => [1u32, 2]).unwrap();
         ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
         let tables = tables_at(&path).unwrap();
         assert_eq!(rows(&tables, "select id, n - 2 as n from mine"), "a -1, null 0");
