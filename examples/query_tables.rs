@@ -11,16 +11,19 @@ use polars::prelude::ChunkAgg;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).map(PathBuf::from).ok_or("usage: query_tables TABLES")?;
     let tables = tables_at(&folder)?;
-    let frame = query(
+    let result = query(
         &tables,
         "select sex, rotated, count(*) as n, avg(mask_px) as mean_mask_px
          from images join patients using (patient_id)
          where usable group by sex, rotated order by sex, rotated",
     )?;
-    println!("{frame}");
+    for note in &result.notes {
+        eprintln!("note: {note}");
+    }
+    println!("{}", result.frame);
 
     // A column of the frame, as polars has it.
-    let counts = frame.column("n")?.i64()?;
+    let counts = result.frame.column("n")?.i64()?;
     println!("{} usable images", counts.sum().unwrap_or(0));
     Ok(())
 }

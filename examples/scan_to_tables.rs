@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use carpus::dataset::Dataset;
 use carpus::progress::Silent;
-use carpus::scan::{self, ScanSettings};
+use carpus::scan::{Scan, ScanSettings, scan};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).map(PathBuf::from);
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: scan_to_tables DATA TABLES".into());
     };
     let dataset = Dataset::open(&data)?;
-    let (tables, summary) = scan::scan(&dataset, &out, false, &ScanSettings::default(), &Silent)?;
+    let Scan { tables, summary } = scan(&dataset, &out, &ScanSettings::default(), &Silent)?;
     println!("{} images of {} patients, {} bones", summary.images, summary.patients, summary.bones);
 
     // The rows are typed; `images.parquet` and its siblings hold the same for polars, pandas and DuckDB.

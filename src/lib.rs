@@ -24,9 +24,9 @@
 //!
 //! // `data` is the path of a folder: train/DCM, train/outputs_json and meta_data.xlsx, or a flat folder.
 //! let dataset = Dataset::open(&data)?;
-//! let (tables, summary) = scan(&dataset, &tables_folder, false, &ScanSettings::default(), &Silent)?;
-//! println!("{} images, {} bones", summary.images, summary.bones);
-//! for finding in audit(&tables, None, &AuditSettings::default())? {
+//! let scanned = scan(&dataset, &tables_folder, &ScanSettings::default(), &Silent)?;
+//! println!("{} images, {} bones", scanned.summary.images, scanned.summary.bones);
+//! for finding in audit(&scanned.tables, None, &AuditSettings::default())? {
 //!     println!("{}", finding.message);
 //! }
 //!

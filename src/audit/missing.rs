@@ -114,7 +114,8 @@ mod tests {
             image_id: Some(population.tables.images[2].image_id.clone()),
             place: "annotations[0].label".into(),
             raw: "1-regnif".into(),
-            severity: ProblemSeverity::Warning,
+            severity: crate::dataset::ProblemSeverity::Warning,
+            reason: UNKNOWN_LABEL.into(),
             ..ProblemRow::default()
         }];
         let findings = population.audit();

@@ -41,7 +41,7 @@ pub struct Precision {
     /// the reported consequence.
     pub right: usize,
     /// False positives for images that have another fault.
-    #[serde(rename = "beside")]
+    #[serde(rename = "beside")] // word-list: allow
     pub other_fault: usize,
     /// `right` divided by `findings`; `None` without findings.
     pub precision: Option<f64>,

@@ -30,7 +30,7 @@ struct Finding {
     health: Health,
     found: String,
     /// How to fix it; empty if there is nothing to do.
-    #[serde(rename = "mend")]
+    #[serde(rename = "mend")] // word-list: allow
     fix: String,
 }
 

@@ -46,7 +46,7 @@ pub(super) fn connected(pieces: &[Piece], neighbours: Neighbours) -> Vec<usize> 
     let mut parent: Vec<usize> = (0..pieces.len()).collect();
     let mut above = 0;
     for (i, &(y, x_start, x_end)) in pieces.iter().enumerate() {
-        // A piece that is wholly left of this one does not touch any later piece, either.
+        // A piece that is completely left of this one does not touch any later piece, either.
         while above < i && (pieces[above].0 + 1 < y || (pieces[above].0 + 1 == y && pieces[above].2 + reach <= x_start))
         {
             above += 1;

@@ -50,10 +50,10 @@ pub enum State {
 }
 
 impl State {
-    /// The key of `carpus corrections stats --json`: `in force`, `undone`, `repeated`.
+    /// The key of `carpus corrections stats --json`.
     pub fn name(self) -> &'static str {
         match self {
-            State::Active => "in force",
+            State::Active => "in force", // word-list: allow
             State::Undone => "undone",
             State::Repeated => "repeated",
         }

@@ -544,7 +544,7 @@ fn metadata_problems(sheet: &str, patients: &[&str], corrections: &[String]) -> 
     std::fs::write(root.path().join("meta_data.csv"), format!("ID,sex,age,height,weight\n{sheet}")).unwrap();
     let dataset = Dataset::open(root.path()).unwrap().with_corrections(parse(corrections));
     let settings = ScanSettings { jobs: 1, ..ScanSettings::default() };
-    let (tables, _) = scan(&dataset, out.path(), false, &settings, &crate::progress::Silent).unwrap();
+    let tables = scan(&dataset, out.path(), &settings, &crate::progress::Silent).unwrap().tables;
     let of_metadata = tables.problems.into_iter().filter(|p| p.patient_id.is_some() && p.image_id.is_none());
     of_metadata.map(|p| (p.place, p.severity, p.action)).collect()
 }

@@ -84,7 +84,7 @@ pub enum MetadataError {
 }
 
 /// Normalises an ID from the workbook, a folder name or elsewhere: `1`, `1.0`, `001`, `ID001`, ` id 1 ` → `001`.
-/// An ID that is no number only loses `ID` and surrounding spaces; `None` if nothing is left.
+/// An ID that is not a number only loses `ID` and surrounding spaces; `None` if nothing is left.
 pub fn normalise_patient_id(raw: &str) -> Option<String> {
     let text = text::clean(raw).text;
     let rest = match text.get(..2) {
