@@ -1,4 +1,4 @@
-//! `carpus run`: the chain from one file, stages passed over when nothing changed.
+//! `carpus run`: the chain from one file, stages skipped when nothing changed.
 
 use std::fs;
 use std::path::Path;

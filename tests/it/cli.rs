@@ -77,7 +77,7 @@ fn helps(command: &clap::Command) -> Vec<String> {
     own.chain(command.get_subcommands().flat_map(helps)).collect()
 }
 
-/// What help and README tell to type is what the command line takes.
+/// The commands that help and README show are accepted by the command line.
 #[test]
 fn every_example_is_a_command() {
     let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
@@ -143,7 +143,7 @@ fn without_its_second_program_a_command_names_it() {
     assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
     let parts: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
     let broken = parts.as_array().unwrap().iter().find(|p| p["health"] == "broken").unwrap();
-    assert!(broken["part"] == "carpus-torch" && broken["mend"] == "make build", "{broken}");
+    assert!(broken["part"] == "carpus-torch" && broken["mend"] == "make build", "{broken}"); // word-list: allow
     assert!(broken["found"].as_str().unwrap().contains("No such file"), "{broken}");
     assert!(Command::new(&alone).args(["list", "bones"]).output().unwrap().status.success());
 }

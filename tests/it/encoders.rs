@@ -31,7 +31,7 @@ pub fn moments(tensor: &Tensor) -> Moments {
 }
 
 /// Draws differ, distributions do not: mean, spread and kurtosis of a weight's start agree within six standard errors of
-/// their difference. Kurtosis tells a uniform (1.8) from a normal (3) distribution where there are values enough, which
+/// their difference. Kurtosis distinguishes a uniform (1.8) from a normal (3) distribution where there are values enough, which
 /// is what this gives.
 pub fn assert_same_start(place: &str, ours: Moments, expected: Moments) -> bool {
     let (count, mean, spread, kurtosis) = ours;
@@ -89,7 +89,7 @@ fn initial_weights_have_the_references_distribution() {
             compared += usize::from(assert_same_start(&place, moments(&tensor), reference[&name]));
         }
     }
-    assert!(compared > 300, "{compared} weights were large enough to tell their distribution");
+    assert!(compared > 300, "{compared} weights were large enough to determine their distribution");
 }
 
 /// The state dict of timm's classifier loads into the encoder: its head is left out, so are stages beyond the depth,

@@ -118,10 +118,10 @@ struct Target<'a> {
     read: fn(&Path),
 }
 
-/// Processor time of this thread, where the system tells it; else the time of the clock.
+/// Processor time of this thread, where the system reports it; else the time of the clock.
 fn processor_time(started: Instant) -> Duration {
-    let told = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    let printed = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = printed.and_then(|text| text.split(' ').next()?.parse().ok());
     nanoseconds.map_or_else(|| started.elapsed(), Duration::from_nanos)
 }
 

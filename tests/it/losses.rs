@@ -187,7 +187,7 @@ fn every_loss_is_finite_where_it_is_hard() {
             }
         }
     }
-    // What is no number shows: training stops at it.
+    // NaN is visible: training stops at it.
     let broken = random.copy();
     let _ = broken.view([-1]).narrow(0, 17, 1).fill_(f64::NAN);
     for (name, mix) in mixes() {

@@ -60,7 +60,7 @@ const KINDS: [&str; 14] = [
     "two points",
     "collinear",
     "partly outside",
-    "wholly outside",
+    "completely outside",
     "around the image",
     "repeated first point",
     "duplicates",
@@ -86,7 +86,7 @@ fn polygon(rng: &mut ChaCha8Rng, kind: &str, [w, h]: [i32; 2]) -> Vec<[i32; 2]> 
             (0..count).map(|_| along(rng.random_range(-30..30))).collect()
         }
         "partly outside" => scattered(rng, [w, h], w.max(h), count),
-        "wholly outside" => {
+        "completely outside" => {
             let away = [[-2 * w - 3, 0], [2 * w + 3, 0], [0, -2 * h - 3], [0, 2 * h + 3]][rng.random_range(0..4)];
             scattered(rng, [w, h], 1, count).into_iter().map(|p| [p[0] + away[0], p[1] + away[1]]).collect()
         }

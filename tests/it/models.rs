@@ -145,7 +145,7 @@ pub fn compare(cases: &[Case]) {
             if case.config.depth() < 5 && steps.is_some_and(|n| n.int64_value(&[]) == 7) {
                 continue;
             }
-            // Some encoders hold fixed tables beside their statistics; those are in the state dict checked above.
+            // Some encoders have fixed tables next to their statistics; those are in the state dict checked above.
             if let Some(after) = io.get(&format!("after.{buffer}")) {
                 let difference = relative(&tensor.to_kind(Kind::Float), &after.to_kind(Kind::Float));
                 assert!(difference <= LOGITS, "{name}: {buffer} after a step differs by {difference:e}");

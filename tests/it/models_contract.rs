@@ -108,7 +108,7 @@ fn every_key_of_a_model_is_in_the_readme() {
     let table = readme.split("| key | values | what |").nth(1).unwrap().split("\n\n").next().unwrap();
     let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
     let listed: BTreeSet<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    // The reader of TOML tells what there is.
+    // The TOML reader lists the known names.
     let error = toml::from_str::<ModelConfig>("no-such-key = 1").unwrap_err().to_string();
     let known = error.split("expected one of").nth(1).unwrap_or_else(|| panic!("{error}"));
     // Other spellings of some are taken from state dicts' habits.

@@ -117,8 +117,8 @@ fn a_converted_checkpoint_keeps_its_types_and_its_affine_weights() {
     let arguments = ["models", "convert", &path("grouped"), "--to", "smp", "--norm", "group:8"];
     assert!(refused(&[&arguments[..], &common, &[&path("no")]].concat()).contains("only with batch norm"));
 
-    let told = command("w", "timm", &["--to", "timm"]);
-    assert!(told.contains("left out") && told.contains("segmentation_head.0.weight"), "{told}");
+    let printed = command("w", "timm", &["--to", "timm"]);
+    assert!(printed.contains("left out") && printed.contains("segmentation_head.0.weight"), "{printed}");
     assert!(read_tensors(Path::new(&path("timm"))).unwrap().contains_key("layer1.0.conv1.weight"));
     let arguments =
         ["models", "convert", &path("w"), "--from", "timm", "--arch", "fpn", "--encoder", "mit_b0", "--out"];
@@ -217,17 +217,21 @@ fn a_checkpoint_of_any_maker_is_converted_whole_or_refused_with_the_way_out() {
     cases.extend(refused.iter().map(|case| case.0));
     let words: Vec<Vec<&str>> = cases.iter().map(|arguments| arguments.split(' ').collect()).collect();
     std::fs::write(folder.path().join("cases.json"), json!(words).to_string()).unwrap();
-    let told = python::run("checkpoints.py", &[folder.path().to_str().unwrap()]);
-    let told: Vec<serde_json::Value> = serde_json::from_str(&told).unwrap();
-    assert_eq!(told.len(), cases.len());
+    let printed = python::run("checkpoints.py", &[folder.path().to_str().unwrap()]);
+    let printed: Vec<serde_json::Value> = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed.len(), cases.len());
 
     for (index, arguments) in cases.iter().enumerate() {
         let fails = index >= converted.len() + hinted.len();
         let changed = if fails { json!([]) } else { json!([words[index][1]]) };
-        assert!(told[index]["failed"] == fails && told[index]["changed"] == changed, "{arguments}: {}", told[index]);
+        assert!(
+            printed[index]["failed"] == fails && printed[index]["changed"] == changed,
+            "{arguments}: {}",
+            printed[index]
+        );
     }
     for (index, (arguments, said, value)) in converted.iter().enumerate() {
-        let (out, err) = (told[index]["stdout"].as_str().unwrap(), told[index]["stderr"].as_str().unwrap());
+        let (out, err) = (printed[index]["stdout"].as_str().unwrap(), printed[index]["stderr"].as_str().unwrap());
         assert!(said.iter().all(|part| out.contains(*part)) && err.is_empty(), "{arguments}: {out}{err}");
         let path = folder.path().join(words[index][1]);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644, "{arguments}");
@@ -237,11 +241,11 @@ fn a_checkpoint_of_any_maker_is_converted_whole_or_refused_with_the_way_out() {
         assert!(tensors.values().all(right), "{arguments}");
     }
     for (index, (arguments, hint)) in hinted.iter().enumerate() {
-        let err = told[converted.len() + index]["stderr"].as_str().unwrap();
+        let err = printed[converted.len() + index]["stderr"].as_str().unwrap();
         assert!(err.trim_end().ends_with(*hint) && err.is_empty() == hint.is_empty(), "{arguments}: {err}");
     }
     for (index, (arguments, said)) in refused.iter().enumerate() {
-        let err = told[converted.len() + hinted.len() + index]["stderr"].as_str().unwrap();
+        let err = printed[converted.len() + hinted.len() + index]["stderr"].as_str().unwrap();
         assert!(said.iter().all(|part| err.contains(*part)), "{arguments}: {err}");
     }
 }

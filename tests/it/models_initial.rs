@@ -167,11 +167,11 @@ fn the_comparison_sees_another_scheme() {
     let uniform = |bound: f64, n: i64| (Tensor::rand([n], options) * 2.0 - 1.0) * bound;
     let reference = uniform(1.0, 3 * 4096);
     let error = FAMILY_ERROR / 30_000.0;
-    let tell = |ours: Tensor| differences(moments(&ours), moments(&reference), [&ours, &reference], error);
-    assert!(tell(uniform(1.0, 3 * 4096)).is_empty());
+    let compare = |ours: Tensor| differences(moments(&ours), moments(&reference), [&ours, &reference], error);
+    assert!(compare(uniform(1.0, 3 * 4096)).is_empty());
     // A wrong fan, a normal of the same variance, a bias that should be constant.
-    assert!(!tell(uniform(1.1, 3 * 4096)).is_empty());
-    assert!(tell(Tensor::randn([3 * 4096], options) * (1.0f64 / 3.0).sqrt()).iter().any(|t| t.contains("apart")));
+    assert!(!compare(uniform(1.1, 3 * 4096)).is_empty());
+    assert!(compare(Tensor::randn([3 * 4096], options) * (1.0f64 / 3.0).sqrt()).iter().any(|t| t.contains("apart")));
     let constant = Tensor::zeros([64], options);
     let small = uniform(1e-6, 64);
     assert!(!differences(moments(&small), moments(&constant), [&small, &constant], error).is_empty());

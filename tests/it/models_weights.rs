@@ -127,7 +127,7 @@ fn published_weights_load_into_wrapped_encoders_and_backbones() {
     assert!(error.to_string().contains("carpus models convert"), "{error}");
 }
 
-/// A user who names the wrong depth, encoder or architecture is told the right one.
+/// A user who names the wrong depth, encoder or architecture is printed the right one.
 #[test]
 fn a_mismatch_says_which_model_the_weights_fit() {
     use EncoderKind::{MitB0, ResNet18, ResNet34, SwinTiny};

@@ -12,9 +12,9 @@ use crate::python;
 #[test]
 fn images_are_decoded_as_opencv_and_pillow_do() {
     let folder = tempfile::tempdir().unwrap();
-    let told = python::run("image_decode.py", &[&python::seed().to_string(), folder.path().to_str().unwrap()]);
+    let printed = python::run("image_decode.py", &[&python::seed().to_string(), folder.path().to_str().unwrap()]);
     let mut worst = BTreeMap::new();
-    for line in told.lines() {
+    for line in printed.lines() {
         let [name, width, height, bits] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let read = image::read(&folder.path().join(name)).unwrap();
         assert_eq!(read.pixels.dimensions(), (width.parse().unwrap(), height.parse().unwrap()), "{name}");
@@ -91,10 +91,10 @@ fn workbook_cells_are_those_of_openpyxl() {
     workbook.save(&path).unwrap();
 
     let (patients, _) = metadata::read(&path, "meta_data.xlsx").unwrap();
-    let told: Vec<Vec<serde_json::Value>> =
+    let printed: Vec<Vec<serde_json::Value>> =
         serde_json::from_str(&python::run("workbook_cells.py", &[path.to_str().unwrap()])).unwrap();
-    assert_eq!((patients.len(), told.len()), (rows as usize, rows as usize + 1));
-    for (patient, cells) in patients.iter().zip(&told[1..]) {
+    assert_eq!((patients.len(), printed.len()), (rows as usize, rows as usize + 1));
+    for (patient, cells) in patients.iter().zip(&printed[1..]) {
         let id = cells[0].as_str().map_or_else(|| cells[0].to_string(), str::to_owned);
         assert_eq!(Some(&patient.patient_id), metadata::normalise_patient_id(&id).as_ref());
         assert_eq!(patient.age, cells[1].as_f64());

@@ -56,7 +56,7 @@ fn is_chain(path: &Path) -> bool {
 }
 
 /// Loads and checks a file as its command would: a chain's flags are parsed, and the training configurations that it
-/// names are loaded with its settings laid over.
+/// names are loaded with its settings overridden.
 fn load(path: &Path) -> Result<(), String> {
     if !is_chain(path) {
         let config = TrainConfig::load(path, &[]).map_err(|e| e.to_string())?;
@@ -168,8 +168,8 @@ fn experiments_run_on_drawn_hands() {
             .current_dir(home.path())
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{name}: {told}");
+        let printed = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{name}: {printed}");
         let summary: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
         assert!(summary["best_dice_at_model_size"].is_number(), "{name}: {summary}");
         println!("{name}: {:.1} s", started.elapsed().as_secs_f64());

@@ -104,7 +104,7 @@ fn compare(cases: &[Case]) {
         let difference = relative(&x.grad(), &io["grad.x"]);
         assert!(difference <= EXACT, "{name}: the input's gradient differs by {difference:e}");
         // Gradients of all weights: they change names as the weights do. One that is 0 but for rounding (of a bias
-        // before a batch norm, of the keys' bias) is held against the largest of all.
+        // before a batch norm, of the keys' bias) is compared with the largest of all.
         let reference = transformers::to_carpus(config, read("grads")).unwrap();
         let largest = |t: &Tensor| t.abs().max().double_value(&[]);
         let scale = reference.values().filter(|t| t.is_floating_point()).map(largest).fold(0.0, f64::max);

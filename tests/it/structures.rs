@@ -1,5 +1,5 @@
 //! What stands around, inside or instead of encoder and decoder: PointRend, metadata, multi-scale attention, UNet 3+,
-//! nnU-Net, reduced encoders, other norms and heads. Held against independent writings of the papers and against
+//! nnU-Net, reduced encoders, other norms and heads. Compared with independent implementations of the papers and with
 //! dynamic_network_architectures, and to the contract of every model.
 
 use std::collections::BTreeSet;

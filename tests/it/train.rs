@@ -279,7 +279,7 @@ fn a_run_broken_off_anywhere_ends_with_the_same_bits() {
         let run = bench.run(&format!("broken{stop_after}"));
         let outcome = bench.train(&plan, &run, false, &StopAfter::batches(stop_after)).unwrap();
         assert!(matches!(outcome, Outcome::Interrupted { .. }), "{outcome:?}");
-        assert!(expected != state(&run.last()), "it was not broken off");
+        assert!(expected != state(&run.last()), "it was not interrupted");
         bench.train(&plan, &run, true, &StopAfter::never()).unwrap();
         let ended = state(&run.last());
         assert_eq!(expected.keys().collect::<Vec<_>>(), ended.keys().collect::<Vec<_>>());
@@ -302,8 +302,8 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         let config = TrainConfig { epochs: 1, augment, freeze: vec![frozen("")], ema: None, ..stage().config };
         Stage { name: "still".into(), start_from: from, config }
     };
-    let learnt = |state: &std::collections::BTreeMap<String, Vec<u8>>,
-                  part: &str|
+    let learned = |state: &std::collections::BTreeMap<String, Vec<u8>>,
+                   part: &str|
      -> std::collections::BTreeMap<String, Vec<u8>> {
         let of_part = state.iter().filter_map(|(n, b)| Some((n.strip_prefix(part)?.to_owned(), b.clone())));
         of_part.filter(|(n, _)| n.ends_with("weight") || n.ends_with("bias")).collect()
@@ -317,7 +317,7 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
         let mut plan = bench.quiet(vec![first.clone(), still(from)]);
         plan.config.keep_best = 2;
         bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
-        ends.insert(from.name(), learnt(&state(&run.last()), "model."));
+        ends.insert(from.name(), learned(&state(&run.last()), "model."));
         // Of three epochs the two best are kept, and the best of them is the best.
         let kept = std::fs::read_dir(run.kept_folder()).unwrap().count();
         assert_eq!(kept, 2);
@@ -330,10 +330,10 @@ fn stages_start_from_what_they_say_and_frozen_weights_stay() {
     let plan = bench.quiet(vec![first]);
     bench.train(&plan, &run, false, &StopAfter::never()).unwrap();
     let alone = state(&run.last());
-    assert!(ends["last"] == learnt(&alone, "model.") && ends["ema"] == learnt(&alone, "ema."));
-    assert!(ends["best"] == learnt(&state(&run.best()), ""));
+    assert!(ends["last"] == learned(&alone, "model.") && ends["ema"] == learned(&alone, "ema."));
+    assert!(ends["best"] == learned(&state(&run.best()), ""));
     assert!(ends["last"] != ends["ema"]);
-    let start = learnt(&state(&bench.folder.path().join("start.safetensors")), "");
+    let start = learned(&state(&bench.folder.path().join("start.safetensors")), "");
     for (name, bytes) in &ends["last"] {
         assert_eq!(*bytes == start[name], name.starts_with("encoder."), "{name}");
     }
@@ -667,7 +667,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     train(&plan, &here, Strategy::on(Device::Cpu), &run, RunStart::New, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);
-    let told = watcher.skipped.into_inner().unwrap();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with(&entry.image_id) && told[0].contains("end"), "{told:?}");
+    let printed = watcher.skipped.into_inner().unwrap();
+    assert_eq!(printed.len(), 1, "{printed:?}");
+    assert!(printed[0].starts_with(&entry.image_id) && printed[0].contains("end"), "{printed:?}");
 }

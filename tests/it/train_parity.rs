@@ -15,7 +15,7 @@ fn every_schedule_equals_the_reference_at_every_step() {
     // Each case is a schedule as a configuration has it, and the reference's factors.
     let cases: Vec<(serde_json::Value, Vec<f64>)> = serde_json::from_str(&text).expect("the script prints JSON");
     for kind in Schedule::ALL {
-        assert!(cases.iter().any(|(settings, _)| settings["kind"] == **kind), "{kind} is not held against anything");
+        assert!(cases.iter().any(|(settings, _)| settings["kind"] == **kind), "{kind} is not compared with anything");
     }
     for (settings, expected) in cases {
         let schedule: Schedule = serde_json::from_value(settings.clone()).expect("a schedule's settings");
@@ -96,7 +96,7 @@ fn the_loss_is_scaled_as_the_reference_does() {
         doubled += u32::from(scaler.scale() > before);
     }
     assert!(halved > 0 && doubled > 0, "{halved} {doubled}");
-    // The gradients themselves: infinite or no number among them, or neither.
+    // The gradients themselves: infinite or NaN among them, or neither.
     for (value, infinite) in [(3.0f32, false), (f32::INFINITY, true), (f32::NAN, true)] {
         let gradients = [Tensor::from_slice(&[1.0f32, 2.0]), Tensor::from_slice(&[value])];
         assert_eq!(carpus::aten::unscale(&gradients, 0.5).unwrap(), infinite);

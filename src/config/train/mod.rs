@@ -246,7 +246,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
         let expected = [
             "size is 100",
             "model.depth is 7; expected 3 to 5",
-            "model.drop-path is 2; expected from 0",
+            "model.drop-path is 2; expected at least 0 and below 1",
             "clip is 0; expected above 0",
             "loss.focal.gamma is -1",
             "optimiser.lr is 0; expected above 0",
@@ -317,7 +317,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
     fn the_kind_of_a_table_is_set_with_the_whole_table() {
         let file = "[schedule]\nkind = 'cosine-warmup'\nwarmup = 0.1\nend = 0.01";
         let error = load(file, &["schedule.kind=step"]).unwrap_err();
-        let expected = "--set schedule.kind=step: the file's schedule has keys of another kind (`warmup`, `end`); replace the whole \
+        let expected = "--set schedule.kind=step: the file's schedule has keys of another kind (`end`, `warmup`); replace the whole \
                         table: --set 'schedule={kind=\"step\", every=30, gamma=0.1}'";
         assert_eq!(error, expected);
         let schedule = |text: &str, sets: &[&str]| load(text, sets).unwrap().schedule;

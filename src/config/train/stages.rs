@@ -112,12 +112,16 @@ fn names(table: &Table, key: &str) -> bool {
     }
 }
 
-/// Makes a value that was set on the command line hold in every stage: a stage's own value is removed, except `epochs`,
+/// Makes a value that was set on the command line hold in every stage: it replaces a stage's own value, except `epochs`,
 /// where the smaller value holds.
 pub(super) fn override_in_stages(table: &mut Table, set: &str) {
     let Some((key, _)) = set.split_once('=') else { return };
     let parts: Vec<&str> = key.trim().split('.').collect();
     let most_epochs = table.get("epochs").and_then(Value::as_integer);
+    let Some(value) = parts[1..].iter().try_fold(table.get(parts[0]), |at, part| Some(at?.get(*part))).flatten() else {
+        return;
+    };
+    let value = value.clone();
     let Some(Value::Array(stages)) = table.get_mut("stages") else { return };
     for stage in stages.iter_mut().filter_map(Value::as_table_mut) {
         match (parts.as_slice(), most_epochs) {
@@ -125,20 +129,27 @@ pub(super) fn override_in_stages(table: &mut Table, set: &str) {
                 let own = stage.get("epochs").and_then(Value::as_integer);
                 stage.insert("epochs".into(), own.map_or(most, |own| own.min(most)).into());
             }
-            _ => remove(stage, &parts),
+            _ => replace(stage, &parts, &value),
         }
     }
 }
 
-fn remove(table: &mut Table, parts: &[&str]) {
+/// Sets the key with these `parts`, where the stage has a table or a value of its own for it.
+fn replace(table: &mut Table, parts: &[&str], value: &Value) {
     match parts {
-        [] => {}
-        [key] => drop(table.remove(*key)),
-        [key, rest @ ..] => {
-            if let Some(Value::Table(inner)) = table.get_mut(*key) {
-                remove(inner, rest);
+        [key] if table.contains_key(*key) => drop(table.insert((*key).to_owned(), value.clone())),
+        [table_key, key] => {
+            // Also a key that the stage's table lacks: some tables of a stage replace the whole table.
+            if let Some(Value::Table(inner)) = table.get_mut(*table_key) {
+                inner.insert((*key).to_owned(), value.clone());
             }
         }
+        [table_key, rest @ ..] => {
+            if let Some(Value::Table(inner)) = table.get_mut(*table_key) {
+                replace(inner, rest, value);
+            }
+        }
+        [] => {}
     }
 }
 
@@ -213,6 +224,10 @@ schedule = { kind = 'constant' }
             assert_eq!((stage.config.epochs, stage.config.size, stage.config.optimiser.lr), (1, 128, 5e-4));
         }
         assert_eq!(second.config.optimiser.kind, OptimiserKind::Lion);
+        // A stage's own loss replaces the whole table: its other terms remain.
+        let losses = stages(TWO, &["loss.bce=0.3"]).into_iter().map(|stage| stage.config.loss);
+        let weights = losses.map(|loss| loss.terms().iter().map(|(w, t)| (t.kind().name, *w)).collect::<Vec<_>>());
+        assert_eq!(weights.collect::<Vec<_>>(), [[("bce", 0.3), ("dice", 0.5)], [("bce", 0.3), ("lovasz", 0.5)]]);
         assert_eq!(stages(TWO, &["epochs=30"]).iter().map(|s| s.config.epochs).collect::<Vec<_>>(), [20, 30]);
     }
 
