@@ -33,24 +33,65 @@ pub enum Overwrite {
 
 /// An output that is refused.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum OutputError {
+    /// An output is an input of the command, or a link to one.
     #[error(
         "{path} is an input of this command (the same as {input}); name another path, or give --force to overwrite it"
     )]
-    Input { path: PathBuf, input: PathBuf },
+    Input {
+        /// The output.
+        path: PathBuf,
+        /// The input, as given.
+        input: PathBuf,
+    },
+    /// An output is in the folder of the original data.
     #[error("{path} is in {data}, which holds the original data; name another path, or give --force to write there")]
-    InData { path: PathBuf, data: PathBuf },
+    InData {
+        /// The output.
+        path: PathBuf,
+        /// The data folder, as given.
+        data: PathBuf,
+    },
+    /// An output is an existing file of another kind.
     #[error("{path} exists and is not {kind}; name another file, or give --force to overwrite it")]
-    OtherFile { path: PathBuf, kind: &'static str },
+    OtherFile {
+        /// The output.
+        path: PathBuf,
+        /// The kind of output that the command writes.
+        kind: &'static str,
+    },
+    /// An output is an existing folder with files of another kind.
     #[error("{path} holds other files and is not {kind}; name a new or empty folder, or give --force to write into it")]
-    OtherFolder { path: PathBuf, kind: &'static str },
+    OtherFolder {
+        /// The output.
+        path: PathBuf,
+        /// The kind of output that the command writes.
+        kind: &'static str,
+    },
+    /// The command writes a file, but the output is an existing folder.
     #[error("{path} is a folder; name a file for {kind}")]
-    IsFolder { path: PathBuf, kind: &'static str },
+    IsFolder {
+        /// The output.
+        path: PathBuf,
+        /// The kind of output that the command writes.
+        kind: &'static str,
+    },
+    /// The command writes a folder, but the output is an existing file.
     #[error("{path} is a file; name a folder for {kind}")]
-    IsFile { path: PathBuf, kind: &'static str },
+    IsFile {
+        /// The output.
+        path: PathBuf,
+        /// The kind of output that the command writes.
+        kind: &'static str,
+    },
+    /// An output's path cannot be resolved, or what is there cannot be read.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The output.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
 }
 
 impl Outputs {

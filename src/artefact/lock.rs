@@ -33,12 +33,23 @@ pub struct Lock {
 
 /// A folder that cannot be locked.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum LockError {
+    /// A running process, also this one, has locked the folder.
     #[error("{folder} is in use by {owner}; wait for it or stop it")]
-    Held { folder: PathBuf, owner: String },
+    Held {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, its machine and its command.
+        owner: String,
+    },
+    /// The lock file cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -15,12 +15,19 @@ use crate::tables::{TableError, Tables, count, is, write_table};
 
 /// Why findings cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum WriteError {
+    /// The table of findings cannot be written.
     #[error(transparent)]
     TableRow(#[from] TableError),
+    /// The pictures cannot be written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The folder of the pictures.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The folder of findings cannot be written or replaced.
     #[error(transparent)]
     Folder(#[from] FolderError),
 }

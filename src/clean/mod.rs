@@ -64,31 +64,58 @@ pub struct CleanSettings {
 
 /// Why cleaning failed as a whole. A fault in one image is a problem, not an error.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum CleanError {
+    /// The folder of crops may not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// A file or folder of the crops cannot be read, written or deleted.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The folder has crops of an earlier run, and none of them is of an image in the images table.
     #[error(
         "{path} has {} of other data and none of the images in these tables; choose another folder",
         counted(*crops, "crop", "crops")
     )]
-    OtherData { path: PathBuf, crops: usize },
+    OtherData {
+        /// The folder of crops.
+        path: PathBuf,
+        /// Number of crops in it.
+        crops: usize,
+    },
+    /// The folder of crops cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The transforms of the crops cannot be read or written.
     #[error(transparent)]
     Transforms(#[from] TransformsError),
+    /// The folds file is empty.
     #[error("{path} has no rows; `carpus split` writes a fold table")]
-    NoFolds { path: PathBuf },
+    NoFolds {
+        /// The folds file.
+        path: PathBuf,
+    },
+    /// None of the images in the folds file is in the images table.
     #[error(
         "{path}: no row names an image of the images table (the first names {image:?}); use the folds of these tables"
     )]
-    NoFoldMatches { path: PathBuf, image: String },
+    NoFoldMatches {
+        /// The folds file.
+        path: PathBuf,
+        /// The image in its first row.
+        image: String,
+    },
+    /// The folds do not fit the images table, or a patient is in several folds.
     #[error(transparent)]
     Folds(#[from] SplitError),
+    /// A table of the crops cannot be read or written.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The threads cannot be started.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
 }

@@ -12,14 +12,30 @@ use crate::mask::{HandMasks, MaskError, RunMask, rle};
 
 /// Why predictions on crops cannot be restored.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum RestoreError {
+    /// The predictions cannot be read, or are invalid.
     #[error(transparent)]
     Submission(#[from] SubmissionError),
+    /// A row has an image without a transform.
     #[error("{path} line {line}: image {image} is not one of the crops; use the folder of crops that was predicted")]
-    UnknownImage { path: PathBuf, line: u64, image: String },
+    UnknownImage {
+        /// The file of predictions.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The image's name in the row.
+        image: String,
+    },
+    /// A mask does not fit its crop or the original image.
     #[error("image {image}, class {class}: {source}")]
-    Mask { image: String, class: Bone, source: MaskError },
+    Mask {
+        /// The file name of the original image.
+        image: String,
+        /// The class of the mask.
+        class: Bone,
+        /// Why the mask does not fit.
+        source: MaskError,
+    },
 }
 
 /// Reads a CSV of masks predicted on crops (each mask has the size of its crop) and returns the masks of the original

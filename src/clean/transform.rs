@@ -113,12 +113,25 @@ impl Transform {
 
 /// Why transforms cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum TransformsError {
+    /// The file cannot be read or written.
     #[error("{path}: {source}; `carpus clean` writes this file")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file of transforms.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A line is not a valid transform of this version.
     #[error("{path} line {line}: {reason}; make the crops again with `carpus clean`")]
-    Line { path: PathBuf, line: usize, reason: String },
+    Line {
+        /// The file of transforms.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with the line.
+        reason: String,
+    },
 }
 
 /// Reads the transforms of a folder of crops: one JSON object per line of [`TRANSFORMS`], in the order of the images

@@ -46,10 +46,11 @@ impl Cli {
 
 /// The subcommands, grouped by the program that runs them: with or without libtorch.
 #[derive(Subcommand, Debug)]
-#[allow(missing_docs)]
 pub enum Command {
+    /// A command that does not use libtorch.
     #[command(flatten)]
     Plain(PlainCommand),
+    /// A command that uses libtorch.
     #[cfg(feature = "torch")]
     #[command(flatten)]
     Torch(TorchCommand),
@@ -60,9 +61,14 @@ macro_rules! commands {
     ($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $variant:ident($arguments:ty) => $run:path,)* }) => {
         $(#[$about])*
         #[derive(Subcommand, Debug)]
-        #[allow(missing_docs)]
         pub enum $name {
-            $($(#[$attribute])* $variant($arguments),)*
+            $(
+                // With `concat!`, because clap reads only literal docs, and would print them instead of the help of the
+                // arguments' type.
+                #[doc = concat!("The arguments of `", stringify!($run), "`.")]
+                $(#[$attribute])*
+                $variant($arguments),
+            )*
         }
 
         impl $name {

@@ -71,16 +71,37 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>,
 
 /// Why a chain's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ChainConfigError {
+    /// The file cannot be read.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The configuration file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown key or a value of another type.
     #[error("{path}: {}", without_rust_types(&source.to_string()))]
-    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    Toml {
+        /// The configuration file.
+        path: PathBuf,
+        /// The error of the TOML reader.
+        source: Box<toml::de::Error>,
+    },
+    /// The value of a flag cannot be written as arguments of a command line.
     #[error(
         "{path}: [{stage}] {flag} = {value}; expected true, false, a number, a text, or a list of numbers and texts"
     )]
-    Flag { path: PathBuf, stage: String, flag: String, value: String },
+    Flag {
+        /// The configuration file.
+        path: PathBuf,
+        /// The stage that has the flag.
+        stage: String,
+        /// The name of the flag, without the dashes.
+        flag: String,
+        /// The value, as TOML.
+        value: String,
+    },
 }
 
 impl ChainConfig {

@@ -13,20 +13,53 @@ use crate::wording::without_rust_types;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ConfigError {
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The configuration file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
     #[error("{}: {source}", path.display())]
-    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    Toml {
+        /// The configuration file.
+        path: PathBuf,
+        /// The error of the TOML reader.
+        source: Box<toml::de::Error>,
+    },
+    /// A key is missing, or a value has another type or an unknown name.
     #[error("{}: {reason}", path.display())]
-    Shape { path: PathBuf, reason: String },
+    Shape {
+        /// The configuration file.
+        path: PathBuf,
+        /// The key and what is wrong with it.
+        reason: String,
+    },
+    /// An argument of `--set` has no `=`, or its key cannot have this value.
     #[error("--set {text}: {reason}")]
-    Set { text: String, reason: String },
+    Set {
+        /// The argument of `--set`.
+        text: String,
+        /// What is wrong with the argument.
+        reason: String,
+    },
+    /// The file or `--set` has keys that the configuration does not have.
     #[error("{}", keys.join("\n"))]
-    Unknown { keys: Vec<String> },
+    Unknown {
+        /// One sentence per key.
+        keys: Vec<String>,
+    },
+    /// Values have the correct types, but are outside the allowed range or do not fit each other.
     #[error("{}: {violations}", path.display())]
-    Values { path: PathBuf, violations: Violations },
+    Values {
+        /// The configuration file.
+        path: PathBuf,
+        /// The values and what was expected.
+        violations: Violations,
+    },
 }
 
 /// The keys that a configuration may have: a file and `--set` may name no others.

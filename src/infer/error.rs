@@ -3,17 +3,25 @@ use crate::train::TrainError;
 
 /// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum InferError {
     /// The file of weights cannot be read, or does not belong to a trained model.
     #[error(transparent)]
     Weights(#[from] TrainError),
+    /// The model cannot be run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// libtorch reports an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
+    /// A logit is NaN or infinite.
     #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
     LogitsNotFinite,
+    /// A crop has no transform, or its masks do not fit it.
     #[error("image {image}: {reason}")]
-    Crop { image: String, reason: String },
+    Crop {
+        /// The file name of the crop.
+        image: String,
+        /// What is wrong with the crop.
+        reason: String,
+    },
 }

@@ -33,35 +33,126 @@ pub struct ImageMasks {
 
 /// Why a submission cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum SubmissionError {
+    /// The file or its sidecar cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: String, source: std::io::Error },
+    Io {
+        /// The file or its sidecar.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened, or one of its records cannot be read.
     #[error("{path}: {source}")]
-    Csv { path: String, source: csv::Error },
+    Csv {
+        /// The file.
+        path: String,
+        /// The error of the CSV reader.
+        source: csv::Error,
+    },
+    /// The file has other columns than those of a submission.
     #[error("{path} line 1: columns {found:?}; expected image_name,class,rle")]
-    Header { path: String, found: Vec<String> },
+    Header {
+        /// The file.
+        path: String,
+        /// The columns of the file.
+        found: Vec<String>,
+    },
+    /// An image name is empty, is not UTF-8, or has a slash or a backslash.
     #[error("{path} line {line}: image name {found:?}; expected a file name without folders")]
-    ImageName { path: String, line: u64, found: String },
+    ImageName {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The image name.
+        found: String,
+    },
+    /// The RLE of a row is not a mask of the image's size.
     #[error("{path} line {line}: image {image}, class {class}: {source}")]
-    Rle { path: String, line: u64, image: String, class: String, source: RleError },
+    Rle {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The image name in the row.
+        image: String,
+        /// The class of the row.
+        class: String,
+        /// What is wrong with the RLE.
+        source: RleError,
+    },
+    /// The class of a row is none of the bones.
     #[error("{path} line {line}: image {image}: unknown class {class:?}; `carpus list bones` prints the classes")]
-    Class { path: String, line: u64, image: String, class: String },
+    Class {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The image name in the row.
+        image: String,
+        /// The class of the row.
+        class: String,
+    },
+    /// Two rows have the same image and class.
     #[error("{path} line {line}: image {image}: class {class} occurs twice")]
-    Duplicate { path: String, line: u64, image: String, class: Bone },
+    Duplicate {
+        /// The file.
+        path: String,
+        /// The line of the second row, counted from 1.
+        line: u64,
+        /// The image name in the row.
+        image: String,
+        /// The class of both rows.
+        class: Bone,
+    },
+    /// The masks of an image do not fit together.
     #[error("{path}: image {image}: {source}")]
-    Masks { path: String, image: String, source: MaskError },
+    Masks {
+        /// The file.
+        path: String,
+        /// The image name.
+        image: String,
+        /// Why they do not fit.
+        source: MaskError,
+    },
+    /// Two image names stand for the same image, for example with and without an ending.
     #[error("{path} line {line}: {image} and {other} are the same image; keep the rows of one of them")]
-    TwoNames { path: String, line: u64, image: String, other: String },
+    TwoNames {
+        /// The file.
+        path: String,
+        /// The first line with the second name, counted from 1.
+        line: u64,
+        /// The second name.
+        image: String,
+        /// The first name.
+        other: String,
+    },
+    /// Masks of the original images are needed, but the sidecar names crops.
     #[error(
         "{path} has masks of crops (see {path}.json); restore them to the original images with \
          `carpus restore CROPS {path} --out CSV`"
     )]
-    OfCrops { path: String },
+    OfCrops {
+        /// The file.
+        path: String,
+    },
+    /// Masks of crops are needed, but the file has no sidecar that names crops.
     #[error("{path} has masks of the original images, but the data folder has crops; give the original data folder")]
-    OfOriginals { path: String },
+    OfOriginals {
+        /// The file.
+        path: String,
+    },
+    /// An image does not have one row per class.
     #[error("{path}: image {image} has no row for {missing:?}")]
-    Missing { path: String, image: String, missing: Vec<Bone> },
+    Missing {
+        /// The file.
+        path: String,
+        /// The image name.
+        image: String,
+        /// The classes without a row.
+        missing: Vec<Bone>,
+    },
 }
 
 /// Reads a submission of masks of `width` x `height` pixels. Images are returned in order of first appearance. The

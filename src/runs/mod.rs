@@ -25,29 +25,60 @@ pub const HELD_OUT: &str = "held_out.csv";
 
 /// Why runs cannot be read or compared.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum RunError {
+    /// A file or folder cannot be read.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A file of a run is missing, is invalid, or has no scores.
     #[error("{}: {reason}", path.display())]
-    Content { path: PathBuf, reason: String },
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        reason: String,
+    },
+    /// A folder to read as a run lacks `config.toml`.
     #[error("{} is not a run: it has no config.toml, which `carpus train` writes", path.display())]
-    NoConfig { path: PathBuf },
+    NoConfig {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file was given where a run or a folder of runs is needed.
     #[error("{} is not a run: a run is a folder with config.toml, which `carpus train` writes", path.display())]
-    NotAFolder { path: PathBuf },
+    NotAFolder {
+        /// The path, as given.
+        path: PathBuf,
+    },
+    /// A folder is not a run and does not contain one.
     #[error("no runs in {}: a run is a folder with config.toml, which `carpus train` writes", path.display())]
-    NoRuns { path: PathBuf },
+    NoRuns {
+        /// The path, as given.
+        path: PathBuf,
+    },
+    /// Several paths were given, and all of them were skipped.
     #[error(
         "none of {} is a readable run: a run is a folder with config.toml, which `carpus train` writes",
         listed(paths)
     )]
-    NoneLeft { paths: Vec<PathBuf> },
+    NoneLeft {
+        /// The paths, as given.
+        paths: Vec<PathBuf>,
+    },
+    /// A file of scores cannot be read.
     #[error(transparent)]
     Scores(#[from] DiceFileError),
+    /// A table of a run cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// Polars cannot compute a comparison.
     #[error(transparent)]
     Frame(#[from] polars::prelude::PolarsError),
+    /// The given runs cannot be compared.
     #[error("{0}")]
     Compare(String),
 }

@@ -58,16 +58,25 @@ impl Default for ScanSettings {
 
 /// Why a scan failed as a whole. A fault in one file is a row of the problems table, not an error.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ScanError {
+    /// The file of predictions cannot be read, or does not fit the data.
     #[error(transparent)]
     Predictions(#[from] SubmissionError),
+    /// The folder of tables cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A table cannot be written.
     #[error(transparent)]
     Tables(#[from] TableError),
+    /// A file or folder of the scan cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The threads cannot be started.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
 }

@@ -11,20 +11,55 @@ use crate::names::image_id;
 
 /// Why a CSV file of Dice scores cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum DiceFileError {
+    /// The file cannot be opened, or one of its records cannot be read.
     #[error("{path}: {source}")]
-    Csv { path: PathBuf, source: csv::Error },
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The error of the CSV reader.
+        source: csv::Error,
+    },
+    /// The file has no column `image_id`, or no column of a bone.
     #[error("{path} line 1: columns {found:?}; expected image_id and columns named after bones")]
-    Header { path: PathBuf, found: Vec<String> },
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The columns of the file.
+        found: Vec<String>,
+    },
+    /// A file that must have all classes lacks one.
     #[error(
         "{path} line 1: no column {column}; expected image_id, the 29 class names and mean, as `carpus evaluate` writes them"
     )]
-    NoColumn { path: PathBuf, column: &'static str },
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The missing class.
+        column: &'static str,
+    },
+    /// A cell is not a number from 0 to 1, or is empty or NaN where each class needs a score.
     #[error("{path} line {line}, column {column}: {found:?} is not a Dice score; expected a number from 0 to 1")]
-    Cell { path: PathBuf, line: u64, column: &'static str, found: String },
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The class.
+        column: &'static str,
+        /// The text of the cell.
+        found: String,
+    },
+    /// Two rows have the same image.
     #[error("{path} line {line}: image {image} occurs twice; expected one row per image")]
-    Twice { path: PathBuf, line: u64, image: String },
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The line of the second row, counted from 1.
+        line: u64,
+        /// The image, as in the second row.
+        image: String,
+    },
 }
 
 /// Dice per image and class; `None` for classes without a score.

@@ -67,45 +67,113 @@ pub struct Split {
 
 /// Folds that cannot be made or used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum SplitError {
+    /// Fewer than two folds are requested.
     #[error("{folds} folds; expected at least 2")]
-    TooFewFolds { folds: usize },
+    TooFewFolds {
+        /// Number of folds.
+        folds: usize,
+    },
+    /// The images table has no rows, or all its images are excluded.
     #[error("no image to split; check the column `subset` of the images table and the exclusions in the corrections")]
     NoImages,
+    /// There are more folds than patients.
     #[error("{folds} folds need at least {folds} patients, but there are {patients}; use fewer folds")]
-    TooFewPatients { folds: usize, patients: usize },
+    TooFewPatients {
+        /// Number of folds.
+        folds: usize,
+        /// Number of patients.
+        patients: usize,
+    },
+    /// No stratum has at least one image per fold.
     #[error(
         "each of the {strata} strata has fewer than {folds} images (the largest has {largest}); use fewer keys, fewer \
          quantiles or fewer folds"
     )]
-    ThinStrata { strata: usize, folds: usize, largest: usize },
+    ThinStrata {
+        /// Number of strata.
+        strata: usize,
+        /// Number of folds.
+        folds: usize,
+        /// Number of images in the largest stratum.
+        largest: usize,
+    },
+    /// The method draws at random, but there is no seed.
     #[error("the method `random-group` needs a shuffle; give a seed, or use the method `group`")]
     SeedNeeded,
+    /// Numbers are to be divided into fewer than two quantiles.
     #[error("{quantiles} quantiles; expected at least 2")]
-    Quantiles { quantiles: usize },
+    Quantiles {
+        /// Number of quantiles.
+        quantiles: usize,
+    },
+    /// A key is none of the columns of the images and their patients.
     #[error("unknown column `{key}`; expected one of {}", available.join(", "))]
-    UnknownKey { key: String, available: Vec<&'static str> },
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The columns that can be keys.
+        available: Vec<&'static str>,
+    },
+    /// Polars cannot compute with the tables.
     #[error("tables: {0}")]
     TableRow(#[from] PolarsError),
+    /// Two rows of the folds have the same image.
     #[error("image {image_id} has more than one row in the fold table")]
-    DuplicateImage { image_id: String },
+    DuplicateImage {
+        /// The id of the image.
+        image_id: String,
+    },
+    /// The folds and the images table name different patients for an image.
     #[error("image {image_id} belongs to patient {in_images}, but its row in the fold table has patient {in_folds}")]
-    Patient { image_id: String, in_folds: String, in_images: String },
+    Patient {
+        /// The id of the image.
+        image_id: String,
+        /// Its patient in the folds.
+        in_folds: String,
+        /// Its patient in the images table.
+        in_images: String,
+    },
+    /// Patients have images in several folds.
     #[error("{} in more than one fold: {}. Make the folds again with `carpus split`", counted(patients.len(), "patient", "patients"), leaks(patients))]
-    Leakage { patients: BTreeMap<String, BTreeSet<u32>> },
+    Leakage {
+        /// The folds of each such patient.
+        patients: BTreeMap<String, BTreeSet<u32>>,
+    },
+    /// The text of a weight lacks `=`, its key, or a finite number above 0.
     #[error(
         "weight {text:?}: expected KEY=NUMBER (for a true/false column) or KEY:VALUE=NUMBER, with a number above 0"
     )]
-    WeightRule { text: String },
+    WeightRule {
+        /// The text.
+        text: String,
+    },
+    /// The text of a weight has no value, but its column is not true/false.
     #[error("weight of `{key}`: the column is not true/false; give the value: {key}:VALUE=NUMBER")]
-    WeightValue { key: String },
+    WeightValue {
+        /// The name of the column.
+        key: String,
+    },
+    /// The product of the weights of an image is 0 or infinite.
     #[error(
         "the weights of image {image_id} multiply to {weight}; expected a finite number above 0. Use weights nearer to 1"
     )]
-    WeightProduct { image_id: String, weight: f64 },
+    WeightProduct {
+        /// The id of the image.
+        image_id: String,
+        /// The product.
+        weight: f64,
+    },
+    /// The file of sample weights cannot be read, lacks a column, or has an invalid weight.
     #[error("{path} line {line}: {reason}")]
-    WeightFile { path: PathBuf, line: u64, reason: String },
+    WeightFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1; 0 if the file cannot be opened.
+        line: u64,
+        /// What is wrong with the line.
+        reason: String,
+    },
 }
 
 fn leaks(patients: &BTreeMap<String, BTreeSet<u32>>) -> String {

@@ -8,38 +8,109 @@ use crate::closed_enum::Named;
 
 /// A table that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum TableError {
+    /// A file cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A table has a correct checksum, but not the hash that the scan recorded.
     #[error(
         "{path} is from another scan than {hashes}. Run `carpus scan` again, or remove {hashes} to use the table as it is"
     )]
-    Changed { path: PathBuf, hashes: PathBuf },
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The file with the hashes that the scan recorded.
+        hashes: PathBuf,
+    },
+    /// A table has neither a correct checksum nor the hash that the scan recorded.
     #[error(
         "{path} is damaged, or was edited by another program after the scan. Run `carpus scan` again; `carpus query` alone \
          reads an edited table, if {hashes} is removed"
     )]
-    Edited { path: PathBuf, hashes: PathBuf },
+    Edited {
+        /// The file.
+        path: PathBuf,
+        /// The file with the hashes that the scan recorded.
+        hashes: PathBuf,
+    },
+    /// A table has a wrong checksum, or has none where only tables of carpus are accepted.
     #[error(
         "{path} is damaged, or was written by an earlier version of carpus or by another program; \
          run the command that writes it again"
     )]
-    Damaged { path: PathBuf },
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Polars cannot read, build or write a table.
     #[error("{path}: {source}")]
-    Polars { path: PathBuf, source: PolarsError },
+    Polars {
+        /// The file.
+        path: PathBuf,
+        /// The error of Polars.
+        source: PolarsError,
+    },
+    /// A CSV file cannot be opened, or one of its records cannot be read.
     #[error("{path}: {source}")]
-    Csv { path: PathBuf, source: csv::Error },
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The error of the CSV reader.
+        source: csv::Error,
+    },
+    /// The first line of a CSV file is not a list of different column names, separated by commas.
     #[error("{path}: {reason}")]
-    Header { path: PathBuf, reason: String },
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the line.
+        reason: String,
+    },
+    /// A Parquet file lacks a column or a required value of the table, or a column has another type.
     #[error(
         "{path}: table `{table}`: {source}. It may be from another version of carpus; run the command that writes it again"
     )]
-    Schema { path: PathBuf, table: &'static str, source: PolarsError },
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The name of the table.
+        table: &'static str,
+        /// The error of Polars.
+        source: PolarsError,
+    },
+    /// A cell of a CSV file is not a value of its column.
     #[error("{path}: table `{table}` row {row}, column `{column}`: expected {expected}, found {found:?}")]
-    Cell { path: PathBuf, table: &'static str, row: usize, column: &'static str, found: String, expected: &'static str },
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The name of the table.
+        table: &'static str,
+        /// The row of the cell; the column names are row 1.
+        row: usize,
+        /// The column.
+        column: &'static str,
+        /// The text of the cell.
+        found: String,
+        /// The values that the column takes.
+        expected: &'static str,
+    },
+    /// A CSV file lacks a column of the table.
     #[error("{path}: table `{table}` has no column `{column}`; it has {}", found.join(", "))]
-    Column { path: PathBuf, table: &'static str, column: &'static str, found: Vec<String> },
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The name of the table.
+        table: &'static str,
+        /// The missing column.
+        column: &'static str,
+        /// The columns of the file.
+        found: Vec<String>,
+    },
 }
 
 /// A row of a table on disk.

@@ -13,22 +13,56 @@ use super::{TableError, csv_frame};
 
 /// A query without a result.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum QueryError {
+    /// A table that the query names cannot be read.
     #[error(transparent)]
     TableRow(#[from] TableError),
+    /// The folder of tables cannot be listed, or the file of a table is missing.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The folder has neither Parquet nor CSV files.
     #[error("{}: no table in this folder; expected files NAME.parquet or NAME.csv", path.display())]
-    NoTables { path: PathBuf },
+    NoTables {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two of the given tables have the same name.
     #[error("two tables are called `{name}`: {} and {}; give one of them another name", first.display(), second.display())]
-    DuplicateName { name: String, first: PathBuf, second: PathBuf },
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The file of the first one.
+        first: PathBuf,
+        /// The file of the second one.
+        second: PathBuf,
+    },
+    /// The query names a table that was not given.
     #[error("unknown table `{name}`; expected one of {}", tables.join(", "))]
-    UnknownTable { name: String, tables: Vec<String> },
+    UnknownTable {
+        /// The name in the query.
+        name: String,
+        /// The names of the given tables.
+        tables: Vec<String>,
+    },
+    /// Polars panicked while it read a Parquet file.
     #[error("{}: not a Parquet file that can be read: {reason}", path.display())]
-    Parquet { path: PathBuf, reason: String },
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The query is not valid SQL, is refused, or fails in Polars.
     #[error("{reason}")]
-    Sql { reason: String },
+    Sql {
+        /// What is wrong with the query.
+        reason: String,
+    },
 }
 
 /// A table and its name in queries.

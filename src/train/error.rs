@@ -6,74 +6,205 @@ use crate::models::{ModelError, WeightsError};
 
 /// Why a run cannot start, continue or finish.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum TrainError {
+    /// A patient has images in the validation fold and in other folds.
     #[error(
         "patient {patient} is in both the training set and the validation set of fold {fold} (images {training} and {validation}); make the folds again with `carpus split`"
     )]
-    PatientInBoth { patient: String, fold: u32, training: String, validation: String },
+    PatientInBoth {
+        /// The id of the patient.
+        patient: String,
+        /// The validation fold.
+        fold: u32,
+        /// An image of the patient in the training set.
+        training: String,
+        /// An image of the patient in the validation set.
+        validation: String,
+    },
+    /// The plan has no stage, or not as many stages as there are data.
     #[error("there are {stages} stages and data for {data}; expected at least one stage, and data for each")]
-    StageData { stages: usize, data: usize },
+    StageData {
+        /// Number of stages.
+        stages: usize,
+        /// Number of data.
+        data: usize,
+    },
+    /// No row of the folds file has the fold to train.
     #[error("unknown fold {fold}; the folds file has the folds {found:?}")]
-    NoFold { fold: u32, found: Vec<u32> },
+    NoFold {
+        /// The fold to train.
+        fold: u32,
+        /// The folds of the file.
+        found: Vec<u32>,
+    },
+    /// The training or the validation set is empty, or none of its images can be read.
     #[error("no usable {part} images: {reason}")]
-    NoImages { part: &'static str, reason: String },
+    NoImages {
+        /// Which set: `training` or `validation`.
+        part: &'static str,
+        /// Why there are none.
+        reason: String,
+    },
+    /// An image cannot be read.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// An annotation cannot be read.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
+    /// An image of the training or the validation set lacks an annotation.
     #[error("image {image} has no annotation")]
-    NotAnnotated { image: String },
+    NotAnnotated {
+        /// The id of the image.
+        image: String,
+    },
+    /// The model cannot be built or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A file of weights cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The loss cannot be computed.
     #[error(transparent)]
     Loss(#[from] crate::losses::LossError),
+    /// The Dice of the validation cannot be computed.
     #[error(transparent)]
     Metric(#[from] crate::metrics::MetricError),
+    /// libtorch reports an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
+    /// A file or folder of the run cannot be read or written.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A file is not a state or a file of weights that this version can use, or a tensor cannot be saved.
     #[error("{}: {reason}", path.display())]
-    Checkpoint { path: PathBuf, reason: String },
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        reason: String,
+    },
+    /// A tensor of the run is not in the saved state with the same shape.
     #[error("tensor {name} of the saved state is missing or has another shape")]
-    StateTensor { name: String },
+    StateTensor {
+        /// The name of the tensor.
+        name: String,
+    },
+    /// A run is to be resumed, but has no saved state.
     #[error("{}: no run to resume; start the run without --resume", path.display())]
-    NothingToResume { path: PathBuf },
+    NothingToResume {
+        /// The file of the state, which is missing.
+        path: PathBuf,
+    },
+    /// A new run has the folder of a run with a saved state.
     #[error("{}: the run already exists; continue it with --resume, or choose another --name", path.display())]
-    RunExists { path: PathBuf },
+    RunExists {
+        /// The folder of the run.
+        path: PathBuf,
+    },
+    /// A run is to be resumed with other settings, data or classes than those of its saved state.
     #[error("{}: the run cannot be resumed because these settings or data changed:{}\nundo the changes, or start a new run with another --name", path.display(), listing(changes))]
-    Changed { path: PathBuf, changes: Vec<String> },
+    Changed {
+        /// The file of the saved state.
+        path: PathBuf,
+        /// One sentence per difference.
+        changes: Vec<String>,
+    },
+    /// The loss or the norm of the gradients is NaN or infinite in a training step.
     #[error(
         "epoch {epoch}, step {step}: the {what} is {value} on images {images:?}; check these images, lower the learning rate (optimiser.lr) or clip gradients (clip = 1.0). {}",
         last_state(saved)
     )]
-    NotFinite { epoch: usize, step: u64, what: &'static str, value: f64, images: Vec<String>, saved: Option<PathBuf> },
+    NotFinite {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// Number of optimiser steps before this one.
+        step: u64,
+        /// Which value: the loss or the gradients' norm.
+        what: &'static str,
+        /// The value.
+        value: f64,
+        /// The ids of the images of the step.
+        images: Vec<String>,
+        /// The file of the last saved state; `None` if nothing was saved.
+        saved: Option<PathBuf>,
+    },
+    /// The loss over the validation set is NaN or infinite.
     #[error(
         "the validation loss is {loss}: the weights are no longer finite numbers; lower the learning rate (optimiser.lr) or clip \
          gradients (clip = 1.0) and start the run again with another --name"
     )]
-    ValidationNotFinite { loss: f64 },
+    ValidationNotFinite {
+        /// The loss.
+        loss: f64,
+    },
+    /// A logit is NaN or infinite.
     #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
     LogitsNotFinite,
+    /// libtorch gets no more memory on the device.
     #[error("out of memory: {advice} ({source})")]
-    OutOfMemory { advice: String, source: Box<TrainError> },
+    OutOfMemory {
+        /// The settings to lower, with values.
+        advice: String,
+        /// The error of libtorch.
+        source: Box<TrainError>,
+    },
+    /// A file cannot be written because the disk or a quota is full.
     #[error("{}: {source}. Free some disk space and {}. {}", path.display(), how_to_continue(saved), last_state(saved))]
-    DiskFull { path: PathBuf, source: std::io::Error, saved: Option<PathBuf> },
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+        /// The file of the last saved state; `None` if nothing was saved.
+        saved: Option<PathBuf>,
+    },
+    /// An entry of `freeze` names weights that the model does not have.
     #[error("freeze: no weight's name starts with {prefix:?}; expected one of {names:?}")]
-    NothingFrozen { prefix: String, names: Vec<String> },
+    NothingFrozen {
+        /// The start of the names.
+        prefix: String,
+        /// The starts of the names of the model's weights.
+        names: Vec<String>,
+    },
+    /// An entry of `freeze` names encoder stages that the model does not have.
     #[error("freeze: {reason}")]
-    Freeze { reason: String },
+    Freeze {
+        /// What is wrong with the entry.
+        reason: String,
+    },
+    /// Images are drawn by weights, but there are no weights, or not one per training image.
     #[error("sampling by weights: {reason}")]
-    SampleWeights { reason: String },
+    SampleWeights {
+        /// Which weights are missing.
+        reason: String,
+    },
+    /// A stage starts from weights that the stage before did not write.
     #[error("stage {stage} cannot start from {from}: {reason}")]
-    Start { stage: String, from: &'static str, reason: String },
+    Start {
+        /// The name of the stage.
+        stage: String,
+        /// The weights that it starts from.
+        from: &'static str,
+        /// Why it cannot start, and how to fix it.
+        reason: String,
+    },
+    /// A table of the run cannot be read or written.
     #[error(transparent)]
     Table(#[from] crate::tables::TableError),
+    /// A crop has no transform, or its masks do not fit it.
     #[error("image {image}: {reason}; make the crops again with `carpus clean`")]
-    Crop { image: String, reason: String },
+    Crop {
+        /// The id of the image.
+        image: String,
+        /// What is wrong with the crop.
+        reason: String,
+    },
+    /// A thread that prepares batches panicked.
     #[error("a thread that prepares batches stopped with a panic; this is a fault in carpus")]
     Worker,
 }

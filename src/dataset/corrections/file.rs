@@ -11,18 +11,43 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a corrections file cannot be read or extended.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum CorrectionsError {
+    /// The file or its lock file cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The corrections file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file does not exist.
     #[error("no corrections file {path}; `carpus corrections add` makes one")]
-    Missing { path: PathBuf },
+    Missing {
+        /// The corrections file.
+        path: PathBuf,
+    },
+    /// The file has lines, but none of them is a decision.
     #[error("{path} holds no decision that can be read; the first line: {reason}; is it a corrections file?")]
-    NoDecision { path: PathBuf, reason: String },
+    NoDecision {
+        /// The corrections file.
+        path: PathBuf,
+        /// What is wrong with the first line.
+        reason: String,
+    },
+    /// Another process keeps its lock on the file until the waiting time ends.
     #[error("{path}: another program has locked the file for {seconds} s; is a review page open on the same file?")]
-    Locked { path: PathBuf, seconds: u64 },
+    Locked {
+        /// The corrections file.
+        path: PathBuf,
+        /// The waiting time in seconds.
+        seconds: u64,
+    },
+    /// A decision to add is incomplete, is in the file already, or does not fit the earlier ones.
     #[error("nothing was added: {reason}")]
-    Refused { reason: String },
+    Refused {
+        /// What is wrong with the decision.
+        reason: String,
+    },
 }
 
 /// Appends decisions, all or none of them, and returns the line number of the first. Creates the file if there is none.

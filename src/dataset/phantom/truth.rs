@@ -69,12 +69,23 @@ pub struct Truth {
 
 /// Why a ground truth file cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum TruthError {
+    /// The file cannot be read.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not JSON, or has other keys than those of a phantom data set.
     #[error("{path}: expected the truth.json that `carpus phantom` writes ({source})")]
-    Json { path: PathBuf, source: serde_json::Error },
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The error of the JSON reader.
+        source: serde_json::Error,
+    },
 }
 
 impl Truth {
