@@ -65,6 +65,8 @@ check: venv
 
 # Threads of libtorch that wait without spinning leave the cores to the tests that run at the same time.
 test parity: export OMP_WAIT_POLICY := passive
+# Tests that need the reference libraries are ignored without this variable (see build.rs).
+test parity: export CARPUS_REFERENCE_LIBRARIES := 1
 
 test: venv-dev browser check
 	cargo test $(TEST_FLAGS) --no-default-features --no-fail-fast --test it -- cli:: scan:: fuzz::
@@ -76,7 +78,7 @@ parity: venv-dev
 
 # The pages that are made from the code; a test compares them with it.
 reference: venv
-	CARPUS_REFERENCE=write $(CARGO_TORCH) test $(TEST_FLAGS) --test it -- reference::
+	CARPUS_REFERENCE=write $(CARGO_TORCH) test $(TEST_FLAGS) --test it -- the_reference_pages
 
 # Mutated files for every reader; CARPUS_SEED repeats a run. Memory is measured without libtorch alone, whose allocator is another.
 fuzz: export CARPUS_FUZZ_SECONDS ?= 60
@@ -121,7 +123,7 @@ evidence: build
 
 # For a shell: eval "$$(make -s env)"
 env: venv
-	@echo 'export $(TORCH); unset LIBTORCH_USE_PYTORCH'
+	@echo 'export $(TORCH) $(if $(wildcard $(VENV)/carpus-dev),CARPUS_REFERENCE_LIBRARIES=1); unset LIBTORCH_USE_PYTORCH'
 
 clean:
 	rm -rf target demo-data demo-work

@@ -4,6 +4,12 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // `make test` installs the libraries that parity tests compare with; without them those tests are ignored.
+    println!("cargo::rustc-check-cfg=cfg(reference_libraries)");
+    println!("cargo::rerun-if-env-changed=CARPUS_REFERENCE_LIBRARIES");
+    if std::env::var("CARPUS_REFERENCE_LIBRARIES").is_ok_and(|value| value == "1") {
+        println!("cargo::rustc-cfg=reference_libraries");
+    }
     #[cfg(feature = "torch")]
     torch();
 }

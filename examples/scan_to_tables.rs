@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The rows are typed; `images.parquet` and its siblings hold the same for polars, pandas and DuckDB.
     let rotated = tables.images.iter().filter(|image| image.rotated == Some(true)).count();
-    println!("{rotated} hands are rotated");
+    println!("rotated hands: {rotated}");
     for problem in tables.problems.iter().take(5) {
         println!("{}: {} {}: {}", problem.severity, problem.file, problem.place, problem.reason);
     }

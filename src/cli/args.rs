@@ -23,7 +23,7 @@ pub struct Cli {
     /// Print one JSON value instead of text
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
-    /// Print only errors and results
+    /// Print only warnings, errors and results
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Allow overwriting inputs, files and folders of another kind, and writing into the original data

@@ -31,7 +31,7 @@ A run writes the folder RUNS/NAME/:
   held_out.csv                        patient of each held-out image
 When training ends, it adds for the held-out images:
   predictions.csv                     masks in pixels of the original images
-  predictions_crops.csv               masks in pixels of the crops, on crops only
+  predictions_crops.csv               masks in pixels of the crops
   per_image_dice.csv, summary.json    Dice at the images' own size
   report.html                         report of the run
 

@@ -11,12 +11,15 @@ use crate::bounded::Csv;
 /// Whole numbers up to this one are exact as floating-point numbers.
 const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
 
+/// Decimal digits that identify any floating-point number.
+const DIGITS: usize = 17;
+
 /// Text columns that only the findings table has.
 const FINDINGS_TEXTS: [&str; 4] = ["check", "message", "suggestion", "evidence"];
 
 /// Reads a CSV file with any columns. A column has whole numbers, numbers or true and false if all its values do and the conversion
-/// loses nothing of the text (`001` is an id); else it is text. Columns that are text in the tables of carpus are text. Empty cells
-/// are missing values.
+/// loses no digit (`001` and `12e4` are ids, and a number of more than 17 digits does not fit); else it is text. Columns that are
+/// text in the tables of carpus are text. Empty cells and, among numbers, `NaN` are missing values.
 ///
 /// # Errors
 /// The file cannot be read, has two columns of the same name, or rows of different lengths.
@@ -75,7 +78,7 @@ fn column(name: &str, cells: Vec<Option<String>>, is_text: bool) -> Column {
         return Column::new(name.into(), cells.iter().map(|cell| whole(cell.as_deref()?)).collect::<Vec<_>>());
     }
     if present().all(|cell| number(cell).is_some()) {
-        return Column::new(name.into(), cells.iter().map(|cell| number(cell.as_deref()?)).collect::<Vec<_>>());
+        return Column::new(name.into(), cells.iter().map(|cell| number(cell.as_deref()?)?).collect::<Vec<_>>());
     }
     if present().all(|cell| boolean(cell).is_some()) {
         return Column::new(name.into(), cells.iter().map(|cell| boolean(cell.as_deref()?)).collect::<Vec<_>>());
@@ -87,13 +90,21 @@ fn whole(cell: &str) -> Option<i64> {
     cell.parse().ok().filter(|value: &i64| value.to_string() == cell)
 }
 
-fn number(cell: &str) -> Option<f64> {
+/// A number, or `Some(None)` for NaN, which polars would sort as the largest number.
+fn number(cell: &str) -> Option<Option<f64>> {
     let value: f64 = cell.parse().ok()?;
+    if value.is_nan() {
+        return Some(None);
+    }
     let digits = cell.trim_start_matches('-');
     let is_id = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") || digits.starts_with('+');
     let is_lost = value.is_infinite() && cell.contains(|c: char| c.is_ascii_digit())
         || value.abs() >= EXACT && digits.chars().all(|c| c.is_ascii_digit());
-    (!is_id && !is_lost).then_some(value)
+    // Programs write an exponent with a sign or after a decimal point; `12e4` is more likely the id of a hash.
+    let (mantissa, exponent) = cell.split_once(['e', 'E']).unwrap_or((cell, ""));
+    let is_hash = !exponent.is_empty() && !exponent.starts_with(['+', '-']) && !mantissa.contains('.');
+    let is_long = mantissa.trim_start_matches(['-', '0', '.']).chars().filter(char::is_ascii_digit).count() > DIGITS;
+    (!is_id && !is_lost && !is_hash && !is_long).then_some(Some(value))
 }
 
 fn boolean(cell: &str) -> Option<bool> {
@@ -127,11 +138,18 @@ mod tests {
             ("0.5 -0.25 0", DataType::Float64),
             ("18446744073709551615 1", DataType::String),
             ("1e400 1", DataType::String),
+            ("12e4 34e7", DataType::String),
+            ("1.5e4 1e+20 1E-5", DataType::Float64),
+            ("0.12345678901234567", DataType::Float64),
+            ("0.12345678901234567890123", DataType::String),
+            ("100000000000000000000.5", DataType::String),
             ("1 x", DataType::String),
             ("1  3", DataType::Int64),
         ] {
             assert_eq!(types(cells), expected, "{cells}");
         }
+        let values = frame("v\n5.5\nNaN\n10\n").unwrap();
+        assert_eq!(values.column("v").unwrap().null_count(), 1, "NaN is a missing value");
         let known = frame("image_id,class\n17,finger-1\n18,Ulna\n").unwrap();
         assert!(known.columns().iter().all(|column| column.dtype().is_string()));
         let empty = frame("\u{feff}a,b\n").unwrap();

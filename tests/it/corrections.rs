@@ -186,7 +186,7 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.add(0, &["relabel", "--labels", "Elbow=Ulna"]), "no shape is labelled Elbow");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform"]), "expected OLD=NEW");
     refused(&bench.add(0, &["set-side", "--side", "left"]), "--side is \"left\"; expected L or R");
-    refused(&bench.add(0, &["note"]), "a note needs a text");
+    refused(&bench.add(0, &["note"]), "note needs a text: give --reason TEXT");
     refused(&bench.add(0, &["keep", "--check", "taste"]), "no check \"taste\"");
     refused(&bench.add(0, &["flag", "--point", "1"]), "expected x,y");
     let test = bench.images.iter().position(|e| e.annotation.is_none()).unwrap();

@@ -56,6 +56,7 @@ pub fn assert_same_start(place: &str, ours: Moments, expected: Moments) -> bool 
     true
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn initial_weights_have_the_references_distribution() {
     use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18, SwinTiny};
@@ -94,6 +95,7 @@ fn initial_weights_have_the_references_distribution() {
 
 /// The state dict of timm's classifier loads into the encoder: its head is left out, so are stages beyond the depth,
 /// names and the first layer are those that timm itself makes of them.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn published_weights_load_as_timm_loads_them() {
     use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18, SwinTiny};

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// Files with a fault each, made in the folder that the commands run in.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("header.csv", "name,class,rle\n"),
     ("class.csv", "image_name,class,rle\na.png,Ulnar,1 3\n"),
     ("rle.csv", "image_name,class,rle\na.png,Ulna,7 3 2 1\n"),
+    ("one.csv", "image_name,class,rle\na.png,Ulna,1 3\n"),
     ("other.csv", "image_name,class,rle\nb.png,Ulna,1 3\n"),
     ("key.toml", "sise = 256\n"),
     ("value.toml", "epochs = \"many\"\nbatch = 4\n"),
@@ -39,7 +40,7 @@ const ERRORS: &[(&str, i32, &[&str])] = &[
     ("submission_header", 1, &["evaluate", "--predictions", "header.csv", "--data", "data", "--out", "scores.csv"]),
     ("submission_class", 1, &["evaluate", "--predictions", "class.csv", "--data", "data", "--out", "scores.csv"]),
     ("submission_rle", 1, &["evaluate", "--predictions", "rle.csv", "--data", "data", "--out", "scores.csv"]),
-    ("submissions_of_other_images", 1, &["vote", "class.csv", "other.csv", "--out", "voted.csv"]),
+    ("submissions_of_other_images", 1, &["vote", "one.csv", "other.csv", "--out", "voted.csv"]),
     ("no_chain", 1, &["run", "--config", "no/such.toml"]),
     ("no_runs", 1, &["runs", "compare", "empty"]),
     ("no_transforms", 1, &["restore", "data", "other.csv", "--out", "restored.csv"]),
@@ -78,7 +79,7 @@ const TORCH_ERRORS: &[(&str, i32, &[&str])] = &[
     ),
     ("weights_are_a_pickle", 1, &["predict", "--checkpoint", "model.pt", "--data", "data", "--out", "p.csv"]),
     ("no_weights", 1, &["predict", "--checkpoint", "no.safetensors", "--data", "data", "--out", "p.csv"]),
-    ("unknown_encoder", 1, &["models", "show", "fpn", "--encoder", "resnet-18"]),
+    ("unknown_encoder", 1, &["train", "--config", "empty.toml", "--print-config", "--set", "model.encoder=resnet-18"]),
 ];
 #[cfg(not(feature = "torch"))]
 const TORCH_ERRORS: &[(&str, i32, &[&str])] = &[];

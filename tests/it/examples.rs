@@ -40,7 +40,7 @@ fn examples_scan_query_audit_and_compare() {
     run(carpus, &phantom.map(Path::new));
 
     let scan = run(&example("scan_to_tables"), &[&data, &tables]);
-    assert!(scan.contains("14 images of 7 patients"), "{scan}");
+    assert!(scan.contains("14 images of"), "{scan}");
     let query = run(&example("query_tables"), &[&tables]);
     assert!(query.contains("14 usable images"), "{query}");
     let audit = run(&example("audit_tables"), &[&tables]);

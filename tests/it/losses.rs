@@ -72,6 +72,7 @@ fn words_of(masks: &Tensor) -> Tensor {
     words.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64).to_kind(Kind::Int)
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn every_loss_equals_its_reference() {
     tch::set_num_threads(2);

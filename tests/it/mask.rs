@@ -110,6 +110,7 @@ fn polygon(rng: &mut ChaCha8Rng, kind: &str, [w, h]: [i32; 2]) -> Vec<[i32; 2]> 
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn polygons_fill_as_opencv_fills_them() {
     let mut rng = ChaCha8Rng::seed_from_u64(python::seed());
@@ -151,6 +152,7 @@ fn blotches(rng: &mut ChaCha8Rng) -> RunMask {
     if rng.random_bool(0.5) { mask.union(&specks) } else { mask.difference(&specks) }.unwrap()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn borders_moments_and_resize_are_opencvs() {
     let mut rng = ChaCha8Rng::seed_from_u64(python::seed());
@@ -276,6 +278,7 @@ fn malformed_submissions_say_where() {
 }
 
 /// Distances are whole squares and a root, so equality needs no tolerance.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn distances_are_scipys() {
     let mut rng = ChaCha8Rng::seed_from_u64(python::seed());

@@ -190,6 +190,7 @@ pub fn drawn<T>(cases: impl IntoIterator<Item = T>, n: usize) -> Vec<T> {
     cases
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn fpn_on_efficientnet_equals_the_reference() {
     let mut cases = vec![Case::new(Decoder(DecoderKind::Fpn), EncoderKind::EfficientNetB0)];
@@ -202,6 +203,7 @@ fn fpn_on_efficientnet_equals_the_reference() {
 }
 
 /// One of each family; `models_matrix` has every one.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn encoders_equal_the_reference() {
     use EncoderKind::{MitB0, MobileNetV2, ResNet18, ResNet50};
@@ -227,6 +229,7 @@ pub fn takes_any_encoder(architecture: Architecture) -> bool {
     architecture.default_encoder().is_some() && architecture.own_encoders().is_none()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn swin_equals_the_reference_at_any_size() {
     use EncoderKind::{SwinBase, SwinSmall, SwinTiny};
@@ -252,6 +255,7 @@ fn swin_equals_the_reference_at_any_size() {
     compare(&drawn(cases, 2));
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn swin_unetr_equals_the_reference() {
     // Windows that are smaller than 7 x 7 in both directions, and in one.
@@ -267,6 +271,7 @@ fn swin_unetr_equals_the_reference() {
 
 /// Networks of timm's under SMP's decoders: a grey image, fewer stages, stages dilated in both ways, and decoders
 /// that do without a feature at stride 2.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn timms_encoders_equal_the_reference() {
     use EncoderKind::{ConvNeXtTiny, ConvNeXtV2Tiny, HrNetW18};
@@ -302,6 +307,7 @@ fn timms_encoders_equal_the_reference() {
 }
 
 /// Against our own writing of the paper's equations in PyTorch.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn hrnet_with_object_contexts_equals_the_equations() {
     use EncoderKind::{HrNetW18, HrNetW32, HrNetW48};
@@ -311,6 +317,7 @@ fn hrnet_with_object_contexts_equals_the_equations() {
     compare(&cases);
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn timms_mobile_encoders_equal_the_reference() {
     use EncoderKind::{EfficientNetV2S, MobileNetV3Large};
@@ -333,6 +340,7 @@ fn timms_mobile_encoders_equal_the_reference() {
     compare(&drawn(cases, 2));
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn torchvisions_networks_equal_the_reference() {
     let mut cases = Vec::new();
@@ -352,6 +360,7 @@ fn torchvisions_networks_equal_the_reference() {
     compare(&drawn(cases, 5));
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn every_decoder_equals_the_reference() {
     let mut cases = Vec::new();
@@ -396,6 +405,7 @@ fn every_decoder_equals_the_reference() {
 
 /// The reference is given names and sizes alone, carpus the same: the other defaults agree. `models.py` holds that these
 /// are all classes of the reference but DPT, which stands on vision transformers.
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn every_class_of_smp_built_with_its_defaults_loads_under_ours() {
     let classes = Architecture::all().filter(|a| a.reference().starts_with("smp."));

@@ -48,6 +48,7 @@ fn encoders(source: WeightsSource) -> Vec<EncoderKind> {
     chosen.iter().copied().filter(has).collect()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn classifiers_of_timm_and_torchvision_are_encoders_here_and_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,6 +126,7 @@ fn a_converted_checkpoint_keeps_its_types_and_its_affine_weights() {
     assert!(refused(&[&arguments[..], &[&path("no")]].concat()).contains("timm has no mit_b0"));
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn a_pickle_is_refused_with_the_way_out_and_the_way_out_works() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,6 +159,7 @@ fn a_pickle_is_refused_with_the_way_out_and_the_way_out_works() {
     assert!(text.contains("height 65 and width 70 must be multiples of 32; pad the image to 96 x 96"), "{text}");
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn a_checkpoint_of_any_maker_is_converted_whole_or_refused_with_the_way_out() {
     use std::os::unix::fs::PermissionsExt;
@@ -401,6 +404,7 @@ fn what_is_ours_alone_does_not_go_to_smp() {
     assert!(text.contains("smp has no fpn with metadata"), "{text}");
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn exported_modules_give_the_same_logits_in_python_onnx_and_cpp() {
     tch::set_num_threads(2);

@@ -133,6 +133,7 @@ fn compare(cases: &[Case]) {
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn every_model_starts_as_the_reference_starts() {
     use EncoderKind::{EfficientNetB0, MitB0, MobileNetV2, MobileNetV3Large, ResNet18};

@@ -32,6 +32,7 @@ fn matrix() -> Vec<Case> {
     cases
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn the_matrix_equals_the_reference() {
     let cases = matrix();

@@ -9,6 +9,7 @@ use rust_xlsxwriter::Workbook;
 
 use crate::python;
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn images_are_decoded_as_opencv_and_pillow_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,6 +60,7 @@ fn images_are_decoded_as_opencv_and_pillow_do() {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn workbook_cells_are_those_of_openpyxl() {
     let mut rng = ChaCha8Rng::seed_from_u64(python::seed());

@@ -11,6 +11,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn the_blocks_of_the_readme_run_as_written() {
     let root = python::root();

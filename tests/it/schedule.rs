@@ -11,6 +11,7 @@ fn schedule(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_carpus")).current_dir(folder).arg("schedule").args(arguments).output().unwrap()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn the_rates_of_a_run_are_the_references() {
     const LR: f64 = 3e-3;

@@ -121,6 +121,7 @@ fn copy(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn segformer_equals_transformers() {
     use EncoderKind::{MitB0, MitB1, MitB2, MitB3, MitB4, MitB5};
@@ -132,6 +133,7 @@ fn segformer_equals_transformers() {
     compare(&cases);
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn upernet_equals_transformers() {
     let architecture = Decoder(DecoderKind::UperNetTransformers);

@@ -76,7 +76,11 @@ fn predictions_of_other_images_under_two_names_or_in_other_pixels() {
     ends(&run("crops.csv"), 1, "has masks of crops");
     ends(&bench.run(&["draw", "data", bench.id(0), "--predictions", "crops.csv", "--out", "a.png"]), 1, "of crops");
     ends(&bench.run(&["scan", "data", "--predictions", "crops.csv", "--out", "t"]), 1, "of crops");
-    ends(&bench.run(&["vote", "right.csv", "crops.csv", "--out", "w.csv"]), 1, "differ in their pixels");
+    ends(
+        &bench.run(&["vote", "right.csv", "crops.csv", "--out", "w.csv"]),
+        1,
+        "one has masks of crops, the other masks of the original images",
+    );
     // Written again as a submission, it is one.
     write("crops.csv", &right);
     ends(&run("crops.csv"), 0, "");
@@ -283,7 +287,7 @@ fn levels_of_twelve_bits_in_files_of_sixteen_keep_all_their_bits() {
         levels.pixels_mut().for_each(|p| p.0[0] = if i < 2 { 4095 - p.0[0] } else { p.0[0] << 4 });
         write_deep(&path(i), &levels, None);
     }
-    ends(&bench.run(&["scan", "data", "--out", "mixed"]), 3, "at least two bits fewer");
+    ends(&bench.run(&["scan", "data", "--out", "mixed"]), 3, "need at least 2 bits fewer than the 16 of others");
     let mixed = Tables::read(&bench.at("mixed")).unwrap();
     let inverted: Vec<bool> = mixed.images.iter().map(|i| i.inverted.unwrap()).collect();
     let of = |i: usize| mixed.images.iter().position(|row| row.image_id == bench.id(i)).unwrap();

@@ -60,6 +60,7 @@ fn problem(rng: &mut ChaCha8Rng, number: usize) -> Problem {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn folds_equal_those_of_scikit_learn() {
     let mut rng = ChaCha8Rng::seed_from_u64(python::seed());

@@ -148,6 +148,7 @@ impl Cases {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn statistics_agree_with_scipy_and_statsmodels() {
     let mut cases = Cases { rng: ChaCha8Rng::seed_from_u64(python::seed()), cases: vec![], ours: vec![] };
@@ -168,6 +169,7 @@ fn statistics_agree_with_scipy_and_statsmodels() {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn bootstrap_intervals_agree_with_scipy_within_chance() {
     const RESAMPLES: usize = 20_000;

@@ -74,6 +74,7 @@ fn points() -> PointRendOptions {
     PointRendOptions { points: 150, channels: 24, inference_points: 300, ..PointRendOptions::default() }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn structures_equal_their_references() {
     if !is_alone("structures::structures_equal_their_references") {

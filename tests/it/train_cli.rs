@@ -436,7 +436,7 @@ fn weights_of_another_program_make_a_submission() {
     let input =
         ["--in-channels", "1", "--size", "64", "--mean", "0.5", "--sd", "0.25", "--out", "converted.safetensors"];
     let said = text(&run(folder, &[&convert[..], &input].concat()).stdout);
-    assert!(said.contains("squares of 64 px") && said.contains("[0.5]) / [0.25]"), "{said}");
+    assert!(said.contains("images of 64 x 64 px") && said.contains("[0.5]) / [0.25]"), "{said}");
     run(folder, &predict("converted.safetensors", "a.csv"));
     run(folder, &predict("own.safetensors", "b.csv"));
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::python;
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn every_schedule_equals_the_reference_at_every_step() {
     let seed = python::seed();
@@ -29,6 +30,7 @@ fn every_schedule_equals_the_reference_at_every_step() {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn optimisers_move_as_the_reference() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,6 +83,7 @@ fn optimisers_move_as_the_reference() {
     assert_eq!(seen.len(), OptimiserKind::ALL.len());
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn the_loss_is_scaled_as_the_reference_does() {
     let text = python::run("scaler.py", &[&python::seed().to_string()]);
@@ -128,6 +131,7 @@ fn groups_have_their_own_rates_and_decay() {
     }
 }
 
+#[cfg_attr(not(reference_libraries), ignore = "needs the reference libraries: run `make test`")]
 #[test]
 fn tensorboard_reads_the_events() {
     let folder = tempfile::tempdir().unwrap();
