@@ -69,7 +69,7 @@ impl Pictures {
     }
 }
 
-/// Result of [`write`].
+/// Result of [`write()`].
 #[derive(Clone, Debug, Default)]
 pub struct WrittenFindings {
     /// Rows of the written table.

@@ -46,7 +46,7 @@ impl LossKind {
     /// The loss with exactly this name.
     ///
     /// # Errors
-    /// [`UnknownName`]: there is no such loss; the error lists all names.
+    /// There is no such loss; the error lists all names.
     pub fn from_name(name: &str) -> Result<&'static LossKind, UnknownName> {
         LOSSES.iter().find(|kind| kind.name == name).ok_or_else(|| UnknownName {
             what: "loss",

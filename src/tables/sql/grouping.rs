@@ -35,7 +35,7 @@ pub fn check_order(select: &Select, order: Option<&mut OrderBy>) -> Result<(), S
         }
         let expr = without_parentheses(&by.expr);
         let is_computed = !is_column(expr) && !parts.columns.is_empty();
-        if !parts.has_aggregate && !(is_grouped && is_computed) {
+        if !(parts.has_aggregate || is_grouped && is_computed) {
             continue;
         }
         let place = select.projection.iter().position(|item| expression(item).is_some_and(|item| item == expr));
