@@ -33,7 +33,8 @@ class HandCrops(torch.utils.data.Dataset):
         image = cv2.imread(str(self.crops / item["image"]), cv2.IMREAD_UNCHANGED)
         masks = np.zeros((len(BONES), *image.shape), np.uint8)
         for shape in json.loads((self.crops / item["annotation"]).read_text())["annotations"]:
-            cv2.fillPoly(masks[BONES.index(shape["label"])], [np.array(shape["points"], np.int32)], 1)
+            if shape["label"] in BONES:  # the audit reports other labels; correct them before training
+                cv2.fillPoly(masks[BONES.index(shape["label"])], [np.array(shape["points"], np.int32)], 1)
         image = torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)[None, None]
         image = interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)[0]
         masks = interpolate(torch.from_numpy(masks)[None].float(), (self.size, self.size), mode="nearest-exact")[0]

@@ -70,6 +70,11 @@ fn shown(text: &str) -> Vec<Vec<String>> {
     lines.map(|line| shlex::split(line).unwrap_or_else(|| panic!("no command line: {line}"))).collect()
 }
 
+/// The code blocks of a page.
+fn fenced(page: &str) -> String {
+    page.split("```").skip(1).step_by(2).collect()
+}
+
 /// The help texts of a command and all under it.
 fn helps(command: &clap::Command) -> Vec<String> {
     let own = [command.get_after_help(), command.get_after_long_help()];
@@ -83,7 +88,7 @@ fn every_example_is_a_command() {
     let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut texts = helps(&Cli::command());
     let pages = ["README.md", "configs/report/README.md", "docs/corrections.md", "docs/training.md", "docs/models.md"];
-    texts.extend(pages.map(read));
+    texts.extend(pages.map(|page| fenced(&read(page))));
     let with_torch = cfg!(feature = "torch");
     let known = commands();
     let mut tried = 0;

@@ -19,6 +19,8 @@ assert 0 <= image.min() and image.max() <= 1 and set(masks.unique().tolist()) ==
 patients = [{item["patient_id"] for item in part.items} for part in (train, valid)]
 assert len(train) > len(valid) > 0 and not patients[0] & patients[1], patients
 
+assert all(part[i][1].shape == (29, 512, 512) for part in (train, valid) for i in range(len(part)))
+
 from carpus_dataset import BONES, to_original  # noqa: E402
 
 compared = 0
