@@ -101,11 +101,11 @@ fn illegal_pairs_are_refused_with_the_reason() {
     assert!(wrong.validate().unwrap_err().to_string().contains("all 5 stages"));
 }
 
-/// The README's table names every key of a configuration's model, and no other.
+/// The table of docs/models.md names every key of a configuration's model, and no other.
 #[test]
-fn every_key_of_a_model_is_in_the_readme() {
-    let readme = std::fs::read_to_string(python::root().join("README.md")).unwrap();
-    let table = readme.split("| key | values | what |").nth(1).unwrap().split("\n\n").next().unwrap();
+fn every_key_of_a_model_is_in_the_docs() {
+    let page = std::fs::read_to_string(python::root().join("docs/models.md")).unwrap();
+    let table = page.split("| key | values | meaning |").nth(1).unwrap().split("\n\n").next().unwrap();
     let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
     let listed: BTreeSet<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     // The TOML reader lists the known names.
