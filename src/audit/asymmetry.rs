@@ -120,7 +120,7 @@ fn pair(context: &AuditContext, images: &[usize]) -> Option<Pair> {
         (Side::L, Side::R) => (*b, *a),
         _ => return None,
     };
-    // Log of the area per bone, with exchanged labels corrected.
+    // Log of the area per bone, with swapped labels corrected.
     let sizes = |i: usize| -> Option<[Option<f64>; COUNT]> {
         let verdict = context.verdicts[i].as_ref()?;
         Some(verdict.hand.relabelled(&verdict.labels).shapes.map(|s| s.map(|s| 2.0 * s[0])))

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::{EvidenceKind, Finding};
 use crate::bones::Bone;
 use crate::dataset::Dataset;
+use crate::dataset::image::Radiograph;
 use crate::draw::{self, Options, SheetStyle};
 use crate::mask::HandMasks;
 use crate::progress::Progress;
@@ -32,9 +33,9 @@ pub struct MissingPicture {
 
 /// Result of [`write`].
 pub struct WrittenPictures {
-    /// File name per finding; `None` where the finding is not `wanted`, has no image, or its image cannot be read.
+    /// File name per finding; `None` where the finding is not `wanted`, has no image, or its image cannot be used.
     pub names: Vec<Option<String>>,
-    /// Images that cannot be read.
+    /// Images that cannot be read, or are not those that were scanned.
     pub failed: Vec<MissingPicture>,
 }
 
@@ -93,7 +94,7 @@ pub fn write(
 }
 
 enum Failure {
-    /// An image cannot be read: only its own pictures are missing.
+    /// An image cannot be used: only its own pictures are missing.
     Input(String, String),
     /// A picture cannot be written: the command fails.
     Output(std::io::Error),
@@ -105,6 +106,29 @@ fn file_name_part(image_id: &str) -> String {
     image_id.chars().take(40).map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect()
 }
 
+/// Checks that the image is the one from which the row was made: size and content.
+fn check_scanned(row: &ImageRow, found: &Radiograph, data: &Dataset) -> Result<(), String> {
+    let (width, height) = found.pixels.dimensions();
+    // A row without a size is of an image that could not be read.
+    if row.width > 0 && (width, height) != (row.width, row.height) {
+        return Err(format!(
+            "the image in {} is {width} x {height} px; the tables were made from one of {} x {} px: give the data folder \
+             that was scanned",
+            data.root().display(),
+            row.width,
+            row.height
+        ));
+    }
+    if row.sha256.as_ref().is_some_and(|known| *known != found.sha256) {
+        return Err(format!(
+            "the image in {} is not the one that was scanned: give the data folder that was scanned, or run `carpus scan` \
+             again",
+            data.root().display()
+        ));
+    }
+    Ok(())
+}
+
 struct Loaded {
     pixels: GrayImage,
     masks: Option<HandMasks>,
@@ -114,7 +138,9 @@ impl Loaded {
     fn read(row: &ImageRow, data: &Dataset) -> Result<Loaded, String> {
         let entry =
             data.find(&row.image_id).ok_or_else(|| format!("{}: the image is not in the data folder", row.path))?;
-        let pixels = data.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
+        let radiograph = data.image(entry).map_err(|e| e.to_string())?;
+        check_scanned(row, &radiograph, data)?;
+        let pixels = radiograph.pixels.into_eight_bit();
         // Faults of the annotation are findings of their own; here the readable shapes are drawn.
         let read = data.annotation(entry).ok().flatten();
         let masks = read.map(|read| read.annotation.masks(pixels.width(), pixels.height()));

@@ -2,7 +2,7 @@
 //!
 //! Why it matters: models that use metadata, the stratification of folds and the report's statistics rely on them.
 //!
-//! Example: patient 017 has a height of 62 cm and a weight of 171 kg, so the two columns are probably exchanged.
+//! Example: patient 017 has a height of 62 cm and a weight of 171 kg, so the two columns are probably swapped.
 
 use polars::prelude::*;
 
@@ -21,7 +21,7 @@ pub struct MetadataThresholds {
     pub height_cm: (f64, f64),
     /// Kilograms.
     pub weight_kg: (f64, f64),
-    /// Body mass index, kg/m²: detects exchanged columns whose values are in range.
+    /// Body mass index, kg/m²: detects swapped columns whose values are in range.
     pub body_mass_index: (f64, f64),
 }
 
@@ -87,7 +87,7 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
         }
         if !faults.is_empty() {
             let message = format!("{whose}: {}", faults.join("; "));
-            let suggestion = "check the values: are columns exchanged, is there a typing error, or another unit?";
+            let suggestion = "check the values: are columns swapped, is there a typing error, or another unit?";
             findings.push(Finding::of_image(&CHECK, image, OUT_OF_RANGE, message, suggestion));
         }
     }
@@ -140,7 +140,7 @@ mod tests {
         let mut population = Population::new(6, 101);
         population.tables.patients[1].height_cm = None;
         population.tables.patients[2].age = Some(230.0);
-        // Exchanged: a height of 62 and a weight of 171.
+        // Swapped: a height of 62 and a weight of 171.
         (population.tables.patients[3].height_cm, population.tables.patients[3].weight_kg) = (Some(62.0), Some(171.0));
         population.tables.patients[4].sheet_row = None;
         (population.tables.patients[5].height_cm, population.tables.patients[5].weight_kg) = (Some(190.0), Some(42.0));

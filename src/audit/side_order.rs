@@ -1,7 +1,7 @@
 //! Reports images whose bones show the other hand than the file's name or time stamp says (the earlier of a patient's
 //! two images is the right hand). The side of the hand follows from the layout of all bones.
 //!
-//! Why it matters: left and right are exchanged in every analysis by side. A hand is either left or right, so the
+//! Why it matters: left and right are swapped in every analysis by side. A hand is either left or right, so the
 //! severity is always high.
 //!
 //! Example: the bones show a left hand, but the file name says right.
@@ -15,7 +15,7 @@ pub(super) const SCORE: f64 = 3.0;
 
 pub(super) const CHECK: Check = Check {
     name: "side_order",
-    about: "bones of the other hand than the file's name or time stamp says",
+    about: "the bones look like the other hand than the file name or time stamp says",
     ceiling: Severity::High,
     evidence: EvidenceKind::Tips,
     faults: &[("side_order", Detection::AnyBone)],
@@ -27,7 +27,7 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     for images in context.patients.iter() {
         let wrong: Vec<_> = images.iter().map(|i| wrong_side(context, *i)).collect();
         let suggestion = match wrong.as_slice() {
-            [Some(_), Some(_)] => "the two files of the patient look exchanged: swap their sides",
+            [Some(_), Some(_)] => "the two files of the patient look swapped: swap their sides",
             _ => "check whether the image is mirrored or belongs to another hand",
         };
         for (image, wrong) in images.iter().zip(wrong) {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exchanged_files_and_two_hands_of_one_side_are_found() {
+    fn swapped_files_and_two_hands_of_one_side_are_found() {
         let mut population = Population::new(20, 51);
         for i in [6, 7] {
             let side = &mut population.tables.images[i].side;

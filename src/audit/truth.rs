@@ -136,7 +136,7 @@ fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
 }
 
 /// Whether a finding counts as the detection of a fault: right image, right check, and all faulty labels among its bones
-/// (for exchanged labels) or one of them (for other faults).
+/// (for swapped labels) or one of them (for other faults).
 fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
     let detection = finding.check.detection(&defect.kind);
     let named: BTreeSet<&str> = finding.label.split('|').collect();
@@ -147,7 +147,7 @@ fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
         && match detection {
             Some(Detection::AnyBone) => faulty.is_empty() || finding.label.is_empty() || found > 0,
             Some(Detection::AllBones) if faulty.len() <= 4 => found == faulty.len(),
-            // If many labels are exchanged, nine tenths of them must be named.
+            // If many labels are swapped, nine tenths of them must be named.
             Some(Detection::AllBones) => 10 * found >= 9 * faulty.len(),
             Some(Detection::Consequence) | None => false,
         }

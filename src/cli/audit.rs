@@ -154,13 +154,16 @@ fn print_findings(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &Au
 }
 
 fn print_benchmark(benchmark: &Benchmark, ui: &Ui) {
-    ui.line(format_args!("\n{:<32} {:>8} {:>6} {:>8} {:>7}", "planted fault", "planted", "found", "high", "recall"));
+    ui.line(format_args!(
+        "\n{:<32} {:>8} {:>6} {:>20} {:>7}",
+        "planted fault", "planted", "found", "found, severity high", "recall"
+    ));
     for r in &benchmark.recall {
-        ui.line(format_args!("{:<32} {:>8} {:>6} {:>8} {:>7.3}", r.kind, r.planted, r.found, r.found_high, r.recall));
+        ui.line(format_args!("{:<32} {:>8} {:>6} {:>20} {:>7.3}", r.kind, r.planted, r.found, r.found_high, r.recall));
     }
     ui.line(format_args!(
         "\n{:<32} {:>8} {:>7} {:>11} {:>9}",
-        "check", "findings", "correct", "other fault", "precision"
+        "check", "findings", "correct", "other error", "precision"
     ));
     for p in benchmark.precision.iter().filter(|p| p.findings > 0) {
         ui.line(format_args!(

@@ -57,7 +57,7 @@ pub fn run(args: ListArgs, ui: &Ui) -> anyhow::Result<Status> {
         }
         What::Checks => CHECKS
             .iter()
-            .map(|check| Item::new(check.name, format!("{}; severity up to {}", check.about, check.ceiling)))
+            .map(|check| Item::new(check.name, format!("{} (highest severity: {})", check.about, check.ceiling)))
             .collect(),
         What::Corrections => actions(),
     };

@@ -7,6 +7,10 @@ const SMALL_FACTOR: f64 = 1.25;
 /// Absolute correlation below which both limits of an interval around 0 must be for it to be called very weak.
 const WEAK: f64 = 0.2;
 
+/// Smallest number of patients per group for a cluster-robust interval, which is far too narrow with fewer. Tests of means
+/// with fewer get a note.
+pub(super) const MIN_PATIENTS: usize = 6;
+
 /// `value` with `decimals` decimals, thousands separators and a true minus sign; `–` if it is not finite.
 pub(super) fn num(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
@@ -106,6 +110,11 @@ pub(super) fn difference_conclusion(
         num(ci.low, decimals),
         num(ci.high, decimals)
     )
+}
+
+/// A note on a test whose smaller group has fewer than [`MIN_PATIENTS`] patients: ` (only 2 men: treat with caution)`.
+pub(super) fn few_patients(n: usize, one: &str, many: &str) -> String {
+    if n < MIN_PATIENTS { format!(" (only {}: treat with caution)", counted(n, one, many)) } else { String::new() }
 }
 
 /// A correlation with its interval and n, and the conclusion from the interval.
@@ -210,6 +219,13 @@ mod tests {
         assert!(around.contains("do not rule out differences from −3.1 to 4.7 cm"), "{around}");
         assert!(conclusion(0.1, 4.7).ends_with("does not contain 0: taller"));
         assert!(conclusion(-4.7, -0.1).ends_with("does not contain 0: shorter"));
+    }
+
+    #[test]
+    fn a_test_with_few_patients_has_a_note() {
+        assert_eq!(few_patients(2, "man", "men"), " (only 2 men: treat with caution)");
+        assert_eq!(few_patients(MIN_PATIENTS - 1, "man", "men"), " (only 5 men: treat with caution)");
+        assert_eq!(few_patients(MIN_PATIENTS, "man", "men"), "");
     }
 
     #[test]

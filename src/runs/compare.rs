@@ -167,7 +167,7 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
             n if runs.iter().all(|run| fold_and_seed(run) == fold_and_seed(&runs[0])) => {
                 format!("the {n} runs are one training: nothing to compare")
             }
-            n => format!("the {n} runs differ only in {}: one group, nothing to compare", TRAINING_KEYS.join(" and ")),
+            n => format!("the {n} runs differ only in {}: one experiment, nothing to compare", differing(runs)),
         });
     }
     Ok(Comparison { measure, changed, groups, differences, remarks, warnings })
@@ -201,6 +201,13 @@ fn value(run: &Run, measure: Measure) -> Option<f64> {
 /// Fold and seed of a run.
 fn fold_and_seed(run: &Run) -> [Option<i64>; TRAINING_KEYS.len()] {
     TRAINING_KEYS.map(|key| run.setting(key).and_then(toml::Value::as_integer))
+}
+
+/// The training keys in which the runs differ: `the fold`, `the fold and the seed`.
+fn differing(runs: &[Run]) -> String {
+    let differs = |at: &usize| runs.iter().any(|run| fold_and_seed(run)[*at] != fold_and_seed(&runs[0])[*at]);
+    let name = |at: usize| format!("the {}", TRAINING_KEYS[at].rsplit('.').next().unwrap_or_default());
+    (0..TRAINING_KEYS.len()).filter(differs).map(name).collect::<Vec<_>>().join(" and ")
 }
 
 /// The longest common prefix of the names, without a trailing number and the words before it (`-fold0`, `_seed1`).
@@ -519,6 +526,15 @@ mod tests {
         let found = compare(&[first, copy, other]).unwrap();
         assert_eq!(found.warnings.len(), 1);
         assert!((found.groups[0].mean_dice.unwrap() - (0.8055 + 0.9055) / 2.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn runs_of_one_experiment_name_only_the_keys_that_differ() {
+        let remark = |second| compare(&[run("a", [0, 1], "", &[]), run("b", second, "", &[])]).unwrap().remarks.pop();
+        for (second, keys) in [([1, 1], "the fold"), ([0, 2], "the seed"), ([1, 2], "the fold and the seed")] {
+            let expected = format!("the 2 runs differ only in {keys}: one experiment, nothing to compare");
+            assert_eq!(remark(second), Some(expected));
+        }
     }
 
     #[test]

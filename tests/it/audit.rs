@@ -119,3 +119,40 @@ fn unsuitable_scores_are_a_warning_and_an_unsuitable_truth_an_error() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("other.json: expected the truth.json that `carpus phantom` writes"), "{stderr}");
 }
+
+/// Another data folder with images of the same IDs gives no pictures of the wrong images.
+#[test]
+fn images_that_were_not_scanned_get_no_picture() {
+    let bench = crate::corrections::Bench::new();
+    let annotation = bench.at("data").join(bench.images[0].annotation.as_ref().unwrap());
+    let text = std::fs::read_to_string(&annotation).unwrap();
+    assert!(text.contains("\"Pisiform\""));
+    std::fs::write(&annotation, text.replace("\"Pisiform\"", "\"ring\"")).unwrap();
+    assert_eq!(bench.run(&["scan", "data", "--out", "tables"]).status.code(), Some(3));
+    let audit = |data: &str| -> (Option<i32>, usize, String) {
+        let out = bench.run(&["--json", "audit", "tables", "--data", data, "--out", "audit"]);
+        let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let without = value["without_picture"].as_array().unwrap().len();
+        (out.status.code(), without, String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, without, said) = audit("data");
+    assert_eq!((code, without), (Some(0), 0), "{said}");
+    type Change = fn(image::DynamicImage) -> image::DynamicImage;
+    let changes: [(Change, &str); 2] = [
+        (
+            |image| image.crop_imm(0, 0, 96, 80),
+            "other is 96 x 80 px; the tables were made from one of 128 x 128 px: give the data folder",
+        ),
+        (|image| image.fliph(), "other is not the one that was scanned: give the data folder"),
+    ];
+    for (change, expected) in changes {
+        for entry in &bench.images {
+            let to = bench.at("other").join(&entry.image);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            change(image::open(bench.at("data").join(&entry.image)).unwrap()).save(to).unwrap();
+        }
+        let (code, without, said) = audit("other");
+        assert!(code == Some(3) && without > 0 && said.contains(expected), "{code:?} {without} {said}");
+        assert_eq!(std::fs::read_dir(bench.at("audit/evidence")).unwrap().count(), 0);
+    }
+}

@@ -250,7 +250,7 @@ fn experiments_are_compared_over_folds_and_over_images() {
     write_run(home.path(), "plain-seed2", 2, 0, "", &[flat("image00", 0.91), flat("image01", 0.90)]);
     let one = compare(&runs(&["plain-fold0", "plain-seed2"])).unwrap();
     assert_eq!((one.groups.len(), one.groups[0].seeds.len(), one.differences.len()), (1, 2, 0));
-    assert!(one.remarks[0].contains("one group"), "{:?}", one.remarks);
+    assert!(one.remarks[0].contains("differ only in the seed: one experiment"), "{:?}", one.remarks);
     write_run(home.path(), "ema-seed7", 7, 0, "[ema]\ndecay = 0.99\n", &[flat("image00", 0.93)]);
     let apart = compare(&runs(&["plain-fold1", "plain-fold2", "ema-fold0", "ema-seed7"])).unwrap();
     let over_runs = apart.differences[0].over_runs.as_ref().unwrap();

@@ -26,13 +26,12 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let mut sorted = values;
     sorted.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean).then(a.0.cmp(&b.0)));
     let (lowest, highest) = (&sorted[0], &sorted[sorted.len() - 1]);
-    section.text(format!(
-        "Mean Dice per class ranges from {} ({}) to {} ({}).",
-        num(lowest.1.mean, 4),
-        lowest.0,
-        num(highest.1.mean, 4),
-        highest.0
-    ));
+    let [low, high] = [lowest, highest].map(|(_, s)| num(s.mean, 4));
+    section.text(if low == high {
+        format!("The mean Dice of every class is {low}.")
+    } else {
+        format!("Mean Dice per class ranges from {low} ({}) to {high} ({}).", lowest.0, highest.0)
+    });
     let single = study.run.scores.is_empty();
     let rows = sorted
         .iter()

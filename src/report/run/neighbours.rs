@@ -52,11 +52,16 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     }
     let share = |part: u64| num(100.0 * part as f64 / wrong as f64, 1);
     section.text(format!(
-        "{} % of the false-positive pixels are annotated as another bone ({} px per image, summed over the 29 classes); {} % \
-         as a bone that is not a neighbour.",
+        "{} % of the false-positive pixels are annotated as another bone ({} px per image, summed over the 29 classes); {} are \
+         annotated as a bone that is not a neighbour.",
         share(confused),
         num(confused as f64 / errors.images as f64, 0),
-        share(apart),
+        match apart {
+            0 => "none of these".to_owned(),
+            all if all == confused => "all of these".to_owned(),
+            most if share(most) == share(confused) => "almost all of these".to_owned(),
+            some => format!("{} %", share(some)),
+        },
     ));
     section.meaning(if 2 * apart > confused {
         "Most of this confusion is between bones that do not touch: fingers or rows of bones confused with one another, or \
@@ -70,7 +75,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section.figure(wrist(errors, &pairs));
     section.table(
         format!("{} of {} pairs, most pixels first", count(PAIRS_IN_TABLE.min(pairs.len())), count(pairs.len())),
-        &["predicted", "annotated", "neighbours", "% of predicted", "px per image"],
+        &["predicted", "annotated", "neighbours", "share of the pixels predicted as this class (%)", "px per image"],
         pairs[..PAIRS_IN_TABLE.min(pairs.len())]
             .iter()
             .map(|p| {

@@ -32,14 +32,14 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     section.number("rim_share", share / 100.0);
     section.text(format!(
         "Per image, there are {} false-positive and {} false-negative pixels, summed over the 29 classes, at original size; {} \
-         % of them are within {} px of the annotated outline. Annotated but not predicted at all: {}; predicted but not \
-         annotated at all: {}.",
+         % of them are within {} px of the annotated outline. {} missed completely; {} predicted \
+         but not annotated.",
         num(wrong.positives as f64 / errors.images as f64, 0),
         num(wrong.negatives as f64 / errors.images as f64, 0),
         num(share, 1),
         DISTANCES[RIM],
-        bones(wrong.missed),
-        bones(wrong.invented),
+        counted(wrong.missed, "bone was", "bones were"),
+        counted(wrong.invented, "bone was", "bones were"),
     ));
     section.meaning(if share >= 50.0 {
         "Most errors are within a few pixels of the outline. A higher resolution, a boundary loss, PointRend or more \
@@ -51,7 +51,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     let classes = classes(errors);
     section.table(
         format!(
-            "Wrong pixels per class in per cent of its annotated pixels, near (up to {} px) and far from the outline; most far \
+            "Wrong pixels, as % of the annotated pixels of the class, near (up to {} px) and far from the outline; most far \
              errors first",
             DISTANCES[RIM]
         ),
@@ -182,8 +182,4 @@ fn row((bone, c): &(Bone, &ClassErrors)) -> Vec<String> {
 /// `px` in per cent of the annotated pixels of the class.
 fn of_truth(c: &ClassErrors, px: u64) -> f64 {
     100.0 * px as f64 / c.truth_px.max(1) as f64
-}
-
-fn bones(n: usize) -> String {
-    counted(n, "bone", "bones")
 }

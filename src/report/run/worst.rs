@@ -33,7 +33,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 severity: String::new(),
                 lines: vec![
                     format!("mean Dice {}, patient {}", num(worst.score.mean(), 4), visible(&worst.patient_id)),
-                    format!("lowest class: {bone}, Dice {}", num(dice, 4)),
+                    format!("class with lowest Dice: {bone}, {}", num(dice, 4)),
                 ],
             }
         });
@@ -46,7 +46,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             count(listed),
             counted(sorted.len(), "held-out image", "held-out images")
         ),
-        &["image", "mean Dice", "worst class", "Dice of worst class", "classes below 0.9"],
+        &["image", "mean Dice", "class with lowest Dice", "its Dice", "classes below 0.9"],
         sorted[..listed]
             .iter()
             .map(|s| {

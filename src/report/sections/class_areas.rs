@@ -13,7 +13,7 @@ use crate::tables::{BoneRow, TableRow, numbers_by};
 
 /// Area of each class, and the number of images in which it is missing.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
-    let mut section = Section::new("class_areas", "Class areas");
+    let mut section = Section::new("class_areas", "Area of each bone");
     let mut any = false;
     let bones = BoneRow::to_frame(&study.tables.bones)?.lazy().filter(col("area_px").gt(lit(0u64)));
     for subset in SUBSETS {
@@ -99,7 +99,7 @@ fn figure(subset: Subset, images: usize, present: &[(Bone, &SampleSummary)]) -> 
         .collect();
     Figure {
         name: format!("class-areas-{subset}"),
-        title: format!("Areas of the 29 classes, {subset} (n = {})", counted(images, "image", "images")),
+        title: format!("Area of each bone, {subset} (n = {})", counted(images, "image", "images")),
         note: "Box: quartiles and median (number at the right, px); whiskers: 5th to 95th percentile.".into(),
         columns: 1,
         charts: vec![Chart::Rows(Rows {

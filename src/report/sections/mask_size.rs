@@ -12,6 +12,9 @@ use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{Correlation, MeanResponse, Ols, OlsError, complete_pairs, ols, pearson, spearman};
 use crate::tables::{filtered, is, values};
 
+/// Variance inflation factor from which the variables are called correlated; the text states it.
+const HIGH_VIF: f64 = 2.0;
+
 /// Values of a column by row.
 type Values = Vec<Option<f64>>;
 
@@ -25,7 +28,7 @@ struct Cases {
 
 /// Correlations and a regression of mask size with height, weight, age and sex.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
-    let mut section = Section::new("mask_size", "Mask size by metadata");
+    let mut section = Section::new("mask_size", "Mask size and metadata");
     section.text("Mask size is the total area of the 29 classes of an image, in pixels of the image.");
     let mut any = false;
     for subset in SUBSETS {
@@ -168,7 +171,7 @@ fn regression(section: &mut Section, subset: Subset, fit: &Ols, by_image: Option
     let vif = fit.coefficients[1..].iter().filter_map(|c| c.vif).fold(1.0, f64::max);
     section.meaning(format!(
         "Height, weight, age and sex together explain {} % of the variance (adjusted R² {}, F test {}). {}.{sex_text} The \
-         largest variance inflation factor is {}: {}.",
+         largest variance inflation factor (VIF) is {} ({}).",
         num(100.0 * fit.r2, 0),
         num(fit.r2_adjusted, 3),
         p_text(fit.f_p),
@@ -177,10 +180,10 @@ fn regression(section: &mut Section, subset: Subset, fit: &Ols, by_image: Option
             names => format!("Significant at p < 0.05: {}", listed(names)),
         },
         num(vif, 1),
-        if vif >= 2.0 {
-            "the variables are correlated with one another, so interpret single coefficients with care"
+        if vif >= HIGH_VIF {
+            "2 or more: the variables are correlated with one another, so interpret single coefficients with care"
         } else {
-            "the variables are only weakly correlated with one another"
+            "below 2: the variables are only weakly correlated with one another"
         },
     ));
 }

@@ -5,7 +5,9 @@ use super::mask_size::patient_means;
 use crate::dataset::metadata::Sex;
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{capital, count, counted, difference_conclusion, interval, mean_sd, median, num, p_text};
+use crate::report::wording::{
+    capital, count, counted, difference_conclusion, few_patients, interval, mean_sd, median, num, p_text,
+};
 use crate::report::{Section, Study};
 use crate::stats::{SampleSummary, mann_whitney, summary, welch};
 use crate::tables::{is, numbers};
@@ -51,7 +53,10 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                     num(100.0 * rank.superiority, 1),
                 ));
                 let directions = ["men's masks are significantly larger", "men's masks are significantly smaller"];
-                section.meaning(format!("In {subset}, {}.", difference_conclusion(&test.ci, 0, "px", directions)));
+                let (n1, n2) = (test.n1, test.n2);
+                let few = if n1 <= n2 { few_patients(n1, "man", "men") } else { few_patients(n2, "woman", "women") };
+                let conclusion = difference_conclusion(&test.ci, 0, "px", directions);
+                section.meaning(format!("In {subset}, {conclusion}{few}."));
             } else {
                 section.absent(format!("{} has too few patients of one sex for a test.", capital(subset.name())));
             }

@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 use crate::dataset::Subset;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{capital, count, counted, difference_conclusion, interval, mean_sd, num, p_text};
+use crate::report::wording::{
+    capital, count, counted, difference_conclusion, few_patients, interval, mean_sd, num, p_text,
+};
 use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
 use crate::tables::{is, numbers};
@@ -77,7 +79,9 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         let (difference, shift) = (welch(test, train), kolmogorov_smirnov(test, train));
         if let (Some(w), Some(ks)) = (&difference, &shift) {
             let directions = ["the mean is significantly higher in test", "the mean is significantly lower in test"];
-            let conclusion = difference_conclusion(&w.ci, 1, q.unit(), directions);
+            let (n, subset) = if w.n1 <= w.n2 { (w.n1, Subset::Test) } else { (w.n2, Subset::Train) };
+            let few = few_patients(n, &format!("{subset} patient"), &format!("{subset} patients"));
+            let conclusion = difference_conclusion(&w.ci, 1, q.unit(), directions) + &few;
             section.text(format!(
                 "{}: test minus train = {} {} {} (Welch's test, {}; n = {} and {}); Kolmogorov-Smirnov distance of the \
                  distributions {} ({}). {}.",

@@ -23,7 +23,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         tile("patients with images", with_images.iter().sum(), by_subset(with_images)),
         tile("images", tables.images.len(), by_subset(images)),
         tile("images with masks", masks, format!("{} measured", counted(tables.bones.len(), "bone", "bones"))),
-        tile("data problems", tables.problems.len(), "repairs and failures while reading".into()),
+        tile("data problems", tables.problems.len(), "errors, warnings and repairs while reading".into()),
     ]));
 
     let mut rows = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             "men",
             "sex unknown",
             "images",
-            "all 29 bones",
+            "images with all 29 bones",
             "source of masks",
             "size in pixels",
         ],

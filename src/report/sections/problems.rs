@@ -15,7 +15,7 @@ const SEVERITIES: [ProblemSeverity; 3] = [ProblemSeverity::Error, ProblemSeverit
 /// Number of kinds in the figure.
 const KINDS_SHOWN: usize = 12;
 
-/// Repairs and failures while the data were read.
+/// Errors, warnings and repairs while the data were read.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("problems", "Data problems");
     let problems = &study.tables.problems;
@@ -30,16 +30,16 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     }
     let [errors, warnings, infos] = by_severity;
     section.text(format!(
-        "{} found while reading: {} could not be used, {} repaired by guessing or dropped, {} repaired without loss.",
+        "{} found while reading: {} (not usable or missing), {} (guessed or dropped), {} (severity info).",
         counted(problems.len(), "problem", "problems"),
-        count(errors),
-        count(warnings),
-        count(infos),
+        counted(errors, "error", "errors"),
+        counted(warnings, "warning", "warnings"),
+        counted(infos, "repair without loss", "repairs without loss"),
     ));
     section.meaning(if errors > 0 {
-        "Data that could not be used are missing from all numbers below: correct the source files and scan again."
+        "The numbers below do not include missing or unusable data: correct the source files and scan again."
     } else if warnings > 0 {
-        "Check the guesses in the table below."
+        "Check the warnings in the table below."
     } else {
         "All repairs are certain; the numbers below use all data."
     });

@@ -8,16 +8,13 @@ use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{
-    capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text, ratio, share, visible,
+    MIN_PATIENTS, capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text, ratio, share, visible,
 };
 use crate::report::{CaptionedPicture, Content, EvidencePictures, Section, Study};
 use crate::stats::{
     ClusteredRatios, Proportion, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson,
 };
 use crate::tables::{count as rows, counts, filtered, is, numbers};
-
-/// Smallest number of patients per subset for a cluster-robust interval; with fewer it is far too narrow.
-const MIN_PATIENTS: usize = 6;
 
 /// Angles of hands and shares of rotated hands, test compared with train. The scan decides which hands are rotated.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
@@ -180,7 +177,7 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let angles = |hands| numbers(hands, col("angle_deg").abs());
     let shift = kolmogorov_smirnov(&angles(&test)?, &angles(&train)?);
     section.text(format!(
-        "Rotated hands, test compared with train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
+        "Rotated hands, test compared with train: odds ratio {}, risk ratio {} (Fisher's exact test, {}){}.",
         ratio(&odds),
         ratio(&shares),
         p_text(table.fisher_p()),
@@ -189,7 +186,7 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     if let Some(c) = &clustered {
         section.text(format!(
             "The two hands of a patient are not independent. The cluster-robust 95 % confidence intervals ({} and {} patients) are \
-             {} for the odds ratio and {} for the share ratio.",
+             {} for the odds ratio and {} for the risk ratio.",
             count(c.clusters),
             count(c.clusters_base),
             interval(&c.odds_ratio.ci, 2),
@@ -208,7 +205,7 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let mut conclusion = format!("{}.", capital(&odds_ratio_conclusion(&ci, "test", "train")));
     if !ci.contains(1.0) {
         conclusion += &format!(
-            " The share ratio ({}) and the odds ratio ({}) describe the same counts: state which one you quote. Stratify the folds \
+            " The risk ratio ({}) and the odds ratio ({}) describe the same counts: state which one you quote. Stratify the folds \
              by rotation, and rotate images in training.",
             num(shares.value, 1),
             num(odds.value, 1)

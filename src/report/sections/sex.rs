@@ -12,7 +12,7 @@ use crate::report::{Section, Study};
 use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
 use crate::tables::{counts, is};
 
-/// Share of men, test compared with train, as odds ratio and as share ratio.
+/// Share of men, test compared with train, as odds ratio and as risk ratio.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("sex", "Sex by subset");
     let (mut cells, mut known, mut patients) = ([[0; 2]; 2], Vec::new(), 0);
@@ -47,7 +47,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let table = TwoByTwo { with, without, with_base, without_base };
     if let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) {
         section.text(format!(
-            "Men, test compared with train: odds ratio {}, share ratio {} (Fisher's exact test, {}){}.",
+            "Men, test compared with train: odds ratio {}, risk ratio {} (Fisher's exact test, {}){}.",
             ratio(&odds),
             ratio(&shares),
             p_text(table.fisher_p()),
@@ -103,10 +103,10 @@ fn shares_figure(study: &Study<'_>, men: &[(Subset, Proportion)]) -> PolarsResul
 }
 
 fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTwo) -> PolarsResult<Figure> {
-    let mut all = vec![("men, odds ratio", *odds, MEN), ("men, share ratio", *shares, MEN)];
+    let mut all = vec![("men, odds ratio", *odds, MEN), ("men, risk ratio", *shares, MEN)];
     if let Some(rotated) = rotation::two_by_two(study)? {
         all.extend(rotated.odds_ratio().map(|r| ("rotated hands, odds ratio", r, NEUTRAL)));
-        all.extend(rotated.share_ratio().map(|r| ("rotated hands, share ratio", r, NEUTRAL)));
+        all.extend(rotated.share_ratio().map(|r| ("rotated hands, risk ratio", r, NEUTRAL)));
     }
     let ends =
         all.iter().flat_map(|(_, r, _)| [r.ci.low, r.ci.high, 1.0]).filter(|v| v.is_finite()).collect::<Vec<_>>();
@@ -125,9 +125,9 @@ fn ratios_figure(study: &Study<'_>, odds: &Ratio, shares: &Ratio, table: TwoByTw
         .collect();
     Ok(Figure {
         name: "ratios".into(),
-        title: "Test compared with train: odds ratios and share ratios".into(),
+        title: "Test compared with train: odds ratios and risk ratios".into(),
         note: format!(
-            "Lines: 95 % confidence intervals. An odds ratio is farther from 1 than the share ratio of the same counts (men: {} of {} compared with {} of {}).",
+            "Lines: 95 % confidence intervals. An odds ratio is farther from 1 than the risk ratio of the same counts (men: {} of {} compared with {} of {}).",
             count(table.with),
             count(table.with + table.without),
             count(table.with_base),
