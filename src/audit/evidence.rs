@@ -107,7 +107,10 @@ fn file_name_part(image_id: &str) -> String {
 }
 
 /// Checks that the image is the one from which the row was made: size and content.
-fn check_scanned(row: &ImageRow, found: &Radiograph, data: &Dataset) -> Result<(), String> {
+///
+/// # Errors
+/// What differs, and which folder to give.
+pub(crate) fn check_scanned(row: &ImageRow, found: &Radiograph, data: &Dataset) -> Result<(), String> {
     let (width, height) = found.pixels.dimensions();
     // A row without a size is of an image that could not be read.
     if row.width > 0 && (width, height) != (row.width, row.height) {

@@ -49,6 +49,7 @@ pub use check::{CHECKS, Check, Detection, EvidenceKind};
 pub use context::AuditContext;
 pub use dice::unused_scores;
 pub use evidence::MissingPicture;
+pub(crate) use evidence::check_scanned;
 pub use finding::{Finding, FindingRow};
 pub use population::{Assessment, HandModel, LabelChange, MeasuredHand, Verdict};
 pub use severity::Severity;

@@ -10,8 +10,9 @@ use image::imageops::FilterType;
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
-use crate::audit::FindingRow;
+use crate::audit::{FindingRow, check_scanned};
 use crate::dataset::{Dataset, ImageEntry};
+use crate::tables::ImageRow;
 
 /// Largest width and height of a picture in the page, px.
 pub const EVIDENCE_WIDTH: u32 = 400;
@@ -32,21 +33,26 @@ pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> Evi
     read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
 }
 
-/// Pictures of images of a dataset, by their paths in it, scaled down to [`EVIDENCE_WIDTH`].
-pub fn read_examples<'a>(dataset: &Dataset, image_ids: impl Iterator<Item = &'a str>) -> EvidencePictures {
-    let mut entries: Vec<&ImageEntry> = Vec::new();
+/// Pictures of images of a dataset, by their paths in it, scaled down to [`EVIDENCE_WIDTH`]. An image that is not the one from
+/// which the row was made is a failure.
+pub fn read_examples<'a>(dataset: &Dataset, images: impl Iterator<Item = &'a ImageRow>) -> EvidencePictures {
+    let mut entries: Vec<(&ImageEntry, &ImageRow)> = Vec::new();
     let mut evidence = EvidencePictures::default();
-    for id in image_ids {
-        match dataset.find(id) {
-            Some(entry) => entries.push(entry),
-            None => evidence.failures.push(format!("{id}: not in the data folder")),
+    for row in images {
+        match dataset.find(&row.image_id) {
+            Some(entry) => entries.push((entry, row)),
+            None => evidence.failures.push(format!("{}: not in the data folder", row.image_id)),
         }
     }
     let read: Vec<(&str, Result<String, String>)> = entries
         .into_par_iter()
-        .map(|entry| {
-            let image = dataset.image(entry).map_err(|e| e.to_string());
-            (&*entry.image, image.and_then(|image| small_jpeg(image.pixels.into_eight_bit().into())))
+        .map(|(entry, row)| {
+            let picture = || {
+                let image = dataset.image(entry).map_err(|e| e.to_string())?;
+                check_scanned(row, &image, dataset).map_err(|reason| format!("{}: {reason}", row.image_id))?;
+                small_jpeg(image.pixels.into_eight_bit().into())
+            };
+            (&*entry.image, picture())
         })
         .collect();
     evidence.add(read);

@@ -9,7 +9,7 @@ use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
 use carpus::dataset::{MaskSource, ProblemSeverity, Subset};
 use carpus::report::{self, Content, EvidencePictures, ReportOptions, Section, Study};
-use carpus::tables::{FoldRow, PatientRow, ProblemRow, Tables, write_csv};
+use carpus::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, Tables, write_csv};
 use serde_json::Value;
 
 use super::synthetic;
@@ -252,7 +252,13 @@ fn examples_are_typical_hands() {
     std::fs::create_dir_all(home.path().join(path).parent().unwrap()).unwrap();
     image::GrayImage::new(900, 900).save(home.path().join(path)).unwrap();
     let dataset = Dataset::open(home.path()).unwrap();
-    let pictures = report::read_examples(&dataset, examples.iter().map(|(_, image)| image.image_id.as_str()));
+    // An image of another size is not the one that was scanned.
+    let pictures = report::read_examples(&dataset, examples.iter().map(|(_, image)| image));
+    assert_eq!((pictures.pictures.len(), pictures.failures.len()), (0, 3));
+    assert!(pictures.failures.iter().any(|f| f.contains("give the data folder that was scanned")), "{pictures:?}");
+    let scanned = examples.iter().map(|(_, image)| ImageRow { width: 900, height: 900, sha256: None, ..image.clone() });
+    let scanned: Vec<ImageRow> = scanned.collect();
+    let pictures = report::read_examples(&dataset, scanned.iter());
     assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
     study.examples = Some(&pictures);
     let all = report::sections::all(&study).unwrap();
