@@ -66,7 +66,7 @@ pub fn run(args: ScanArgs, ui: &Ui) -> anyhow::Result<Status> {
         "problems: {}, {}, {} -> {}",
         counted(count(ProblemSeverity::Error), "error", "errors"),
         counted(count(ProblemSeverity::Warning), "warning", "warnings"),
-        counted(count(ProblemSeverity::Info), "repair", "repairs"),
+        counted(count(ProblemSeverity::Info), "repair without loss", "repairs without loss"),
         args.out.join("problems.parquet").display()
     ));
     let problems: Vec<Problem> = tables.problems.iter().map(Problem::from).collect();
