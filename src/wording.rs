@@ -5,6 +5,14 @@ pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// The system's error in words: `no such folder`, where `what` is `folder`, in place of `No such file or directory`.
+pub fn reason_of(error: &std::io::Error, what: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("no such {what}"),
+        _ => error.to_string(),
+    }
+}
+
 /// A parser's message about a value of the wrong type, with plain words in place of Rust types: `expected a whole
 /// number` instead of `expected usize`.
 pub fn without_rust_types(message: &str) -> String {

@@ -61,12 +61,15 @@ pub enum OutputError {
         kind: &'static str,
     },
     /// An output is an existing folder with files of another kind.
-    #[error("{path} holds other files and is not {kind}; name a new or empty folder, or give --force to write into it")]
+    #[error(
+        "{path} contains files that `carpus {command}` did not write; name a new or empty folder, or give --force to write \
+         into it"
+    )]
     OtherFolder {
         /// The output.
         path: PathBuf,
-        /// The kind of output that the command writes.
-        kind: &'static str,
+        /// The command that writes this kind of folder.
+        command: &'static str,
     },
     /// The command writes a file, but the output is an existing folder.
     #[error("{path} is a folder; name a file for {kind}")]
@@ -164,7 +167,7 @@ impl Outputs {
         if self.is_forced() || kind.is_free(path).map_err(io_error(path))? {
             return Ok(());
         }
-        Err(OutputError::OtherFolder { path: path.into(), kind: kind.name })
+        Err(OutputError::OtherFolder { path: path.into(), command: kind.command })
     }
 
     /// Checks that `path` is neither an input nor in the data: for files in a folder that was already checked.

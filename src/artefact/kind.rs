@@ -180,6 +180,8 @@ const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
 pub struct FolderKind {
     /// Name with its article, for messages: `a report`.
     pub name: &'static str,
+    /// The command that writes it: `eda`.
+    pub command: &'static str,
     /// A folder with any of these files is of this kind.
     pub manifest: &'static [(&'static str, FileKind)],
     /// Files that commands write in it: relative paths, in which one `*` matches any text, also with `/`.
@@ -218,7 +220,8 @@ impl FolderKind {
 
 /// Data sets that `phantom` writes.
 pub const PHANTOM: FolderKind = FolderKind {
-    name: "a phantom data set",
+    name: "a synthetic data set (`phantom`)",
+    command: "phantom",
     manifest: &[("truth.json", FileKind::json("the truth about a phantom", &["settings", "classes", "images"]))],
     owned: &["truth.json", "meta_data.xlsx", "train/*.png", "train/*.json", "test/*.png", "truth/*.json"],
 };
@@ -227,6 +230,7 @@ pub const TABLE_HASHES: FileKind = FileKind::json("hashes of tables", &["sha256"
 /// Crops that `clean` writes.
 pub const CROPS: FolderKind = FolderKind {
     name: "a folder of crops",
+    command: "clean",
     manifest: &[
         ("transforms.jsonl", FileKind { name: "transforms", mark: Mark::JsonLines(&["image_id", "crop_from_image"]) }),
         (".transforms.partial.jsonl", ANY),
@@ -247,6 +251,7 @@ pub const CROPS: FolderKind = FolderKind {
 /// Runs that `train` writes.
 pub const RUN: FolderKind = FolderKind {
     name: "a training run",
+    command: "train",
     manifest: &[("config.toml", ANY), ("last.safetensors", SAFETENSORS), ("summary.json", RUN_SUMMARY)],
     owned: &[
         "last.safetensors",
@@ -270,12 +275,14 @@ pub const RUN: FolderKind = FolderKind {
 /// Reports that `eda` writes.
 pub const REPORT: FolderKind = FolderKind {
     name: "a report",
+    command: "eda",
     manifest: &[("index.html", PAGE), ("numbers.json", FileKind::json("numbers of a report", &[]))],
     owned: &["index.html", "numbers.json", "problems.csv", "findings.csv", "figures/*.png", "figures/*.svg"],
 };
 /// Findings that `audit` writes.
 pub const FINDINGS: FolderKind = FolderKind {
     name: "findings",
+    command: "audit",
     // Not findings.csv, because a report has that file too.
     manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
     owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
@@ -283,6 +290,7 @@ pub const FINDINGS: FolderKind = FolderKind {
 /// Tables that `scan` writes.
 pub const TABLES: FolderKind = FolderKind {
     name: "tables of a scan",
+    command: "scan",
     manifest: &[("scan.json", FileKind::json("the record of a scan", &["version", "settings", "files"]))],
     owned: &[
         "scan.json",

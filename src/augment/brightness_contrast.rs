@@ -13,9 +13,11 @@ use crate::violation::Violations;
 pub struct BrightnessContrast {
     /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
-    /// Greatest |b|, as a share of the full range of grey levels. From 0 to below 1; default 0.2.
+    /// Limit of `b` in `v * (1 + c) + 255 b`, where v is the grey level: `b` is drawn uniformly from `-brightness` to
+    /// `brightness`. From 0 to below 1; default 0.2.
     pub brightness: f64,
-    /// Greatest |c|. From 0 to below 1; default 0.2.
+    /// Limit of `c` in `v * (1 + c) + 255 b`: `c` is drawn uniformly from `-contrast` to `contrast`. From 0 to below 1;
+    /// default 0.2.
     pub contrast: f64,
 }
 

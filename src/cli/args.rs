@@ -26,7 +26,8 @@ pub struct Cli {
     /// Print only warnings, errors and results
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
-    /// Allow overwriting inputs, files and folders of another kind, and writing into the original data
+    /// Allow overwriting inputs, and files and folders that carpus did not write, and writing into the
+    /// original data
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub force: bool,
     /// Log more: -v for steps, -vv for details

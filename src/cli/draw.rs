@@ -8,11 +8,16 @@ use super::data::{open, warn};
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::bones::{self, Bone};
+use crate::closed_enum::{expected_one_of, similarity};
 use crate::dataset::corrections::{Action, Decision};
 use crate::dataset::{Dataset, ImageEntry, ProblemSeverity, image_id};
 use crate::draw::{self, Options, SheetStyle};
 use crate::mask::{HandMasks, RunMask, submission};
 use crate::progress::Progress;
+
+/// Least similarity, from 0 to 1, of an image id that is suggested for an unknown one: ids of other images share most
+/// of their digits.
+const LEAST_SIMILARITY: f64 = 0.85;
 
 const EXAMPLES: &str = "\
 Example:
@@ -66,12 +71,20 @@ pub struct DrawArgs {
 }
 
 fn bone(name: &str) -> Result<Bone, String> {
-    Bone::from_name(name).ok_or_else(|| format!("unknown bone; expected one of {}", bones::NAMES.join(", ")))
+    let meant = || Bone::read(name).or_else(|| Bone::nearest(name)).map(Bone::name);
+    Bone::from_name(name).ok_or_else(|| format!("unknown bone{}", expected_one_of(meant(), &bones::NAMES.join(", "))))
 }
 
 /// Draws the images.
 pub fn run(args: DrawArgs, ui: &Ui) -> anyhow::Result<Status> {
     let is_png = args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    const OTHER_FORMATS: [&str; 9] = ["jpg", "jpeg", "svg", "bmp", "gif", "tif", "tiff", "webp", "pdf"];
+    let is_format = |e: &std::ffi::OsStr| OTHER_FORMATS.iter().any(|format| e.eq_ignore_ascii_case(format));
+    ensure!(
+        !args.out.extension().is_some_and(is_format),
+        "--out {}: draw writes PNG files; give a name that ends in .png, or a folder",
+        args.out.display()
+    );
     ensure!(
         is_png || args.sheet.is_none(),
         "--out {}: a contact sheet is one file; give a name that ends in .png",
@@ -156,7 +169,7 @@ impl Drawing<'_> {
             self.ui.note(format_args!("{} is excluded by a correction", entry.image_id));
         }
         if self.dataset.corrections().of_image(&entry.image_id).any(is_flagged) {
-            self.ui.note(format_args!("{} is flagged for a second reader", entry.image_id));
+            self.ui.note(format_args!("{} is marked for checking by another person", entry.image_id));
         }
     }
 
@@ -191,14 +204,16 @@ fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {
         return Ok(entry);
     }
     let stem = image_id(id);
-    let known = dataset.images().iter().map(|e| &*e.image_id);
-    let mut near: Vec<&str> = known.filter(|k| k.contains(&stem)).collect();
-    near.sort_unstable();
-    near.truncate(5);
-    match near.is_empty() {
-        true => bail!("no image {id} in {} ({} images)", dataset.root().display(), dataset.images().len()),
-        false => bail!("no image {id}; did you mean {}?", near.join(" or ")),
+    let known = || dataset.images().iter().map(|e| &*e.image_id);
+    let mut similar: Vec<(f64, &str)> = known().map(|known| (similarity(known, &stem), known)).collect();
+    similar.retain(|(similarity, _)| *similarity >= LEAST_SIMILARITY);
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let similar: Vec<&str> = similar.into_iter().map(|(_, known)| known).take(3).collect();
+    if similar.is_empty() {
+        let example = known().min().unwrap_or_default();
+        bail!("no image {id}; image ids are file names without extension, for example {example}");
     }
+    bail!("no image {id}; did you mean {}?", similar.join(" or "))
 }
 
 fn picture(

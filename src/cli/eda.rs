@@ -14,7 +14,7 @@ use crate::report::{self, EvidencePictures, ReportOptions, Study};
 use crate::tables::{self, FoldRow};
 use crate::wording::counted;
 
-/// Write a report: an HTML page, its figures as PNG and SVG, and all numbers as JSON
+/// Exploratory data analysis: write a report as an HTML page, figures as PNG and SVG, and all numbers as JSON
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n\n\
     The page report/index.html opens in any browser, without a server.")]

@@ -46,8 +46,9 @@ struct Eval {
     /// File with the tensor `logits`, [batch, classes, height, width]
     #[arg(long)]
     logits: PathBuf,
-    /// File with the tensor `target`: zeros and ones of the same shape, or integer label words
-    /// [batch, height, width]; for a weighted loss also `weights`: [batch, height, width], or the shape of the logits
+    /// File with the tensor `target`: zeros and ones of the same shape, or integers [batch, height, width] in which
+    /// bit k is the mask of class k; for a weighted loss also `weights`: [batch, height, width], or the shape of the
+    /// logits
     #[arg(long)]
     target: PathBuf,
     /// File to write: the gradient with respect to the logits, as tensor `grad`

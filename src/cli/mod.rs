@@ -105,9 +105,11 @@ pub fn launch(cli: Cli, run: impl FnOnce(Command, &Ui) -> anyhow::Result<Status>
 /// The error and its causes on one line. Errors of the library include their cause, so a cause that the text already
 /// contains is skipped.
 fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+    const MISSING: &str = "No such file or directory (os error 2)";
+    let text = error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
-        t if t.contains(&cause) => text,
+        t if t.contains(&cause) || (cause == MISSING && t.contains(": no such ")) => text,
         t => format!("{t}: {cause}"),
-    })
+    });
+    text.replace(MISSING, "no such file or folder")
 }

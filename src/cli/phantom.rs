@@ -14,7 +14,7 @@ use crate::wording::counted;
       --size 512 --defects
 
 A folder that already holds the same data set is not changed. --force replaces an earlier \
-phantom data set with other settings.")]
+synthetic data set with other settings.")]
 pub struct PhantomArgs {
     /// Folder to write
     #[arg(short, long)]
@@ -31,7 +31,7 @@ pub struct PhantomArgs {
     /// Random seed: the same seed makes the same files
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// Plant faults of all kinds and list them in truth.json
+    /// Add deliberate faults of all kinds and list them in truth.json
     #[arg(long)]
     defects: bool,
     /// Number of threads; 0 for one per core

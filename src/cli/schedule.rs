@@ -27,7 +27,7 @@ Example:
   carpus schedule --config configs/train/demo.toml \\
       --steps-per-epoch 9 --csv > rates.csv
   carpus schedule --config configs/train/demo.toml \\
-      --set schedule.warmup=0.1   # counts the images
+      --set schedule.warmup=0.1   # steps per epoch are computed from the data
   carpus schedule plot --config configs/train/demo.toml \\
       --steps-per-epoch 9 --out schedule.png
 
@@ -102,13 +102,17 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
     }
     for (i, stage) in stages.iter().enumerate() {
         let of: Vec<f64> = rates.iter().filter(|r| r.stage == i).map(|r| r.lr).collect();
+        let in_words = |rate: f64| if rate == 0.0 { "0".to_owned() } else { format!("{rate:.1e}") };
         let (first, last) = (of.first().copied().unwrap_or(0.0), of.last().copied().unwrap_or(0.0));
         let highest = of.iter().copied().fold(0.0, f64::max);
         ui.line(format_args!(
-            "stage {}: {} of {}, learning rate {first:.3e} first, {highest:.3e} highest, {last:.3e} last",
+            "stage {}: {} of {}; learning rate: {} at the start, {} at most, {} at the end",
             stage.name,
             counted(stage.epochs as usize, "epoch", "epochs"),
-            counted(stage.steps_per_epoch as usize, "step", "steps")
+            counted(stage.steps_per_epoch as usize, "step", "steps"),
+            in_words(first),
+            in_words(highest),
+            in_words(last)
         ));
     }
     let names: Vec<&str> = stages.iter().map(|s| s.name.as_str()).collect();

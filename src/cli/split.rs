@@ -7,7 +7,9 @@ use super::data::{read_corrections, scanned, tables_read, warn, warn_outdated};
 use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::dataset::Subset;
-use crate::splits::{Balance, FoldSize, Keys, Method, SplitSettings, WeightRule, sample_weights, split, write_weights};
+use crate::splits::{
+    Balance, FoldSize, JOINT, Keys, Method, STRATUM, SplitSettings, WeightRule, sample_weights, split, write_weights,
+};
 use crate::tables::{
     ImageRow, PatientRow, TableRow, correct, count, filtered, is, read_parquet, texts, with_patients, write_csv,
     write_parquet,
@@ -56,7 +58,8 @@ pub struct SplitArgs {
     /// Number of quantile bins of a numeric column
     #[arg(long, default_value_t = 4)]
     quantiles: usize,
-    /// Also write sampling weights: COLUMN=NUMBER if the column is true, COLUMN:VALUE=NUMBER; weights multiply
+    /// Also write sampling weights: COLUMN=NUMBER if the column is true, COLUMN:VALUE=NUMBER; the numbers of
+    /// several rules are multiplied
     #[arg(long, value_delimiter = ',')]
     sample_weights: Vec<WeightRule>,
     /// CSV of the sampling weights [default: named after --out: weights.csv for folds.csv, fw_weights.csv for fw.csv]
@@ -155,17 +158,20 @@ pub fn run(args: SplitArgs, ui: &Ui) -> anyhow::Result<Status> {
         remove_stale_weights(&usual_path, ui)?;
     }
 
-    for line in balance_lines(&made.balance) {
+    for line in balance_lines(&made.balance, &settings.by) {
         ui.line(line);
     }
     ui.line(format_args!(
-        "{} of {} in {}{}, largest deviation of a stratum's share {:.1} percentage points: {}",
+        "{} of {} in {}{} -> {}",
         counted(made.folds.len(), "image", "images"),
         counted(made.balance.folds.iter().map(|f| f.patients).sum(), "patient", "patients"),
         counted(args.folds, "fold", "folds"),
         if n_excluded > 0 { format!(" ({} excluded)", counted(n_excluded, "image", "images")) } else { String::new() },
-        100.0 * made.balance.worst_deviation,
         args.out.display()
+    ));
+    ui.line(format_args!(
+        "largest deviation: in one fold a stratum's share differs by {:.1} percentage points from its share in all images",
+        100.0 * made.balance.worst_deviation
     ));
     if weights.is_some() {
         ui.line(format_args!("sampling weights: {}", weights_path.display()));
@@ -227,16 +233,20 @@ fn named_after(folds: &Path, what: &str) -> PathBuf {
 }
 
 /// The balance as aligned lines, with shares in percent.
-fn balance_lines(balance: &Balance) -> Vec<String> {
+fn balance_lines(balance: &Balance, by: &[String]) -> Vec<String> {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let mut table: Vec<Vec<String>> = Vec::new();
     let mut head: Vec<String> = ["", "value", "images", "patients", "all %"].map(str::to_owned).into();
     head.extend(balance.folds.iter().map(|f| format!("fold {} %", f.fold)));
-    head.push("worst".into());
+    head.push("largest deviation".into());
     table.push(head);
     for row in &balance.rows {
         let mut cells = vec![
-            row.key.clone(),
+            if row.key == STRATUM && !by.is_empty() {
+                format!("{STRATUM} ({})", by.join(JOINT))
+            } else {
+                row.key.clone()
+            },
             row.value.clone(),
             row.images.to_string(),
             row.patients.to_string(),

@@ -36,8 +36,8 @@ When training ends, it adds for the held-out images:
   report.html                         report of the run
 
 With --folds, each fold is a run RUNS/NAME-foldK/, and RUNS/NAME-folds/ holds the out-of-fold \
-predictions. Folds that other processes trained (--fold K --name NAME-foldK) are collected with \
---resume. Ctrl-C saves the run and ends with exit code 130.")]
+predictions. To train folds in separate processes, give each --fold K --name NAME-foldK; then \
+--folds all --resume collects them. Ctrl-C saves the run and ends with exit code 130.")]
 pub struct TrainArgs {
     /// Training configuration (TOML); --print-config prints all keys
     #[arg(short, long)]
@@ -73,17 +73,17 @@ pub struct TrainArgs {
 
 impl Watcher for Ui {
     fn epoch(&self, record: &EpochRow, epochs: usize, best: bool) {
-        let raw = record.valid_dice_raw.map(|d| format!(" (raw {d:.4})")).unwrap_or_default();
+        let raw = record.valid_dice_raw.map(|d| format!(" (without EMA {d:.4})")).unwrap_or_default();
         let left = epochs.saturating_sub(record.epoch as usize) as f64 * record.seconds;
         let memory = record.memory_mb.map(|mb| format!("  {mb:.0} MiB")).unwrap_or_default();
         self.line(format_args!(
-            "{} epoch {:>3}/{epochs}  loss {:.4} / {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
-            record.stage,
+            "epoch {:>3}/{epochs} ({})  loss: training {:.4}, validation {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
             record.epoch,
+            record.stage,
             record.train_loss,
             record.valid_loss,
             record.valid_dice,
-            if best { " *" } else { "" },
+            if best { " *best" } else { "" },
             record.lr,
             record.images_per_second,
             100.0 * record.waiting,

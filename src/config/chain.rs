@@ -8,7 +8,7 @@ use crate::bounded;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::wording::without_rust_types;
+use crate::wording::{reason_of, without_rust_types};
 
 /// The configuration of a chain.
 ///
@@ -73,7 +73,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>,
 #[derive(Debug, thiserror::Error)]
 pub enum ChainConfigError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("--config {path}: {}", reason_of(source, "file"))]
     Io {
         /// The configuration file.
         path: PathBuf,

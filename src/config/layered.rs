@@ -9,13 +9,13 @@ use super::keys;
 use crate::bounded;
 use crate::closed_enum::{closest, expected_one_of};
 use crate::violation::Violations;
-use crate::wording::without_rust_types;
+use crate::wording::{reason_of, without_rust_types};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason_of(source, "file"))]
     Io {
         /// The configuration file.
         path: PathBuf,

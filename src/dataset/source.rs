@@ -8,6 +8,7 @@ use super::annotation::{Annotation, AnnotationError, Document};
 use super::image::{self, ImageError, Radiograph, Reader};
 use super::metadata::{self, MetadataError, Patient};
 use super::{ImageEntry, Problem, folder};
+use crate::wording::reason_of;
 
 /// Content of a data folder as a source lists it.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +135,7 @@ pub const SOURCES: &[SourceKind] = &[folder::KIND];
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The folder itself cannot be listed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", reason_of(source, "folder"))]
     Io {
         /// The data folder.
         path: PathBuf,

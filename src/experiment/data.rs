@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
-use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, ProblemSeverity};
+use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
@@ -31,7 +31,13 @@ impl DataBySize {
     ) -> Result<DataBySize, ExperimentError> {
         let corrections = config.data.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
         observer.problems(corrections.problems());
-        let dataset = Dataset::open(&config.data.root)?.with_corrections(corrections);
+        let dataset = Dataset::open(&config.data.root).map_err(|error| match error {
+            DatasetError::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                ExperimentError::NoData { path }
+            }
+            other => other.into(),
+        })?;
+        let dataset = dataset.with_corrections(corrections);
         observer.problems(dataset.unfit_corrections());
         let parts = parts(config, &dataset, observer)?;
         let bytes = config.data.cache_mb << 20;

@@ -73,13 +73,19 @@ pub enum ExperimentError {
     /// The configured device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is no data folder.
+    #[error("data.root = {path:?}: no such folder; set it with --set data.root=DIR")]
+    NoData {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The data folder cannot be opened.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The corrections file cannot be read.
     #[error(transparent)]
     Corrections(#[from] CorrectionsError),
-    /// The phantom data set cannot be made.
+    /// The synthetic data set (`phantom`) cannot be made.
     #[error(transparent)]
     Phantom(#[from] PhantomError),
     /// The patients' metadata cannot be read.

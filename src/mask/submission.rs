@@ -31,6 +31,11 @@ pub struct ImageMasks {
     pub masks: HandMasks,
 }
 
+/// `its columns are a, b`, for messages.
+fn columns_in_words(columns: &[String]) -> String {
+    if columns.is_empty() { "it has no columns".into() } else { format!("its columns are {}", columns.join(", ")) }
+}
+
 /// Why a submission cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmissionError {
@@ -51,7 +56,7 @@ pub enum SubmissionError {
         source: csv::Error,
     },
     /// The file has other columns than those of a submission.
-    #[error("{path} line 1: columns {found:?}; expected image_name,class,rle")]
+    #[error("{path} line 1: not a submission: {}; expected image_name, class, rle", columns_in_words(found))]
     Header {
         /// The file.
         path: String,

@@ -32,24 +32,25 @@ pub struct ModelConfig {
     /// for the others.
     pub depth: Option<i64>,
     /// Largest stride of the encoder's features; later stages are dilated instead of strided. `deeplabv3` allows 8
-    /// (default) and 16, `deeplabv3plus` 16 (default) and 8, `pan` 16 (default) and 32. A file of weights does not
-    /// record it: use the value that the weights were trained with.
+    /// (default) and 16, `deeplabv3plus` 16 (default) and 8, `pan` 16 (default) and 32. A plain state dict does
+    /// not record it: use the value that the weights were trained with.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 16)]
     pub output_stride: Option<i64>,
     /// Dilations of the three 3x3 convolutions in the pyramid of `deeplabv3`, `deeplabv3plus` and
-    /// `torchvision-deeplabv3`, in pixels of the feature; default: 12, 24 and 36. A file of weights does not record
-    /// them.
+    /// `torchvision-deeplabv3`, in pixels of the feature; default: 12, 24 and 36. A plain state dict does not
+    /// record them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = [12, 24, 36])]
     pub atrous_rates: Option<[i64; 3]>,
-    /// Normalisation layer in place of the reference's batch norm: `batch`, `frozen-batch`, `group:N` or `layer`.
+    /// Normalisation layer in place of the batch norm of the original library (the library that the model comes from,
+    /// column `reference` of `carpus models list`): `batch`, `frozen-batch`, `group:N` or `layer`.
     /// `group:N` uses, in each layer, the greatest common divisor of N and the layer's channels as the number of groups: N
     /// groups if N divides the channels, 1 group if they have no common divisor (`group:7` on 64 channels).
     #[schemars(with = "String")]
     pub norm: Norm,
     /// Momentum of the batch norms: the weight of a new batch in the running statistics, 0 to 1. Default: that of the
-    /// reference (0.01 for EfficientNet, 0.1 for most others). With 0.01, a short training from scratch ends before the
+    /// original library (0.01 for EfficientNet, 0.1 for most others). With 0.01, a short training from scratch ends before the
     /// running statistics have adapted. Ignored if `norm` is `group:N` or `layer`.
     #[schemars(example = 0.1)]
     pub norm_momentum: Option<f64>,
@@ -67,7 +68,7 @@ pub struct ModelConfig {
     pub dropout: Option<f64>,
     /// Stochastic depth: rate at which residual blocks are skipped in training, at least 0 and below 1. It grows over
     /// the blocks: block i of n (from 0) has this rate times i / (n - 1) in transformers and ConvNeXt, times i / n in
-    /// EfficientNet, EfficientNetV2 and MobileNetV3, as in the reference. Default: the encoder's own.
+    /// EfficientNet, EfficientNetV2 and MobileNetV3, as in the original library. Default: the encoder's own.
     #[serde(alias = "drop_path")]
     #[schemars(example = 0.2, extend("aliases" = ["drop_path"]))]
     pub drop_path: Option<f64>,

@@ -68,7 +68,7 @@ impl ModelConfig {
     fn check_whole_network(&self, wrong: &mut Violations) {
         let architecture = self.architecture;
         if let Some(encoder) = self.encoder {
-            let expected = format!("no such key: {architecture} has its own encoder; remove `encoder`");
+            let expected = format!("no value: {architecture} has its own encoder; remove `encoder`");
             wrong.refuse("encoder", encoder, expected);
         }
         let depth = if architecture.is_nnunet() { "takes its depth from nnunet.stages" } else { "has all 5 stages" };
@@ -82,7 +82,7 @@ impl ModelConfig {
             ("multi-scale-attention", self.multi_scale_attention.is_some()),
         ] {
             let expected = format!(
-                "no such key: {key} needs an encoder and a decoder, and {architecture} is a whole network; remove it"
+                "no value: {key} needs an encoder and a decoder, and {architecture} is a whole network; remove it"
             );
             wrong.expect(!given, key, "set", expected);
         }
@@ -121,9 +121,8 @@ impl ModelConfig {
         }
         if let Some(scale) = &self.encoder_scale {
             if !family.scales() {
-                let expected = format!(
-                    "no such key: {encoder} cannot be scaled; resnet, resnext, efficientnet and mit encoders can"
-                );
+                let expected =
+                    format!("no value: {encoder} cannot be scaled; resnet, resnext, efficientnet and mit encoders can");
                 wrong.refuse("encoder-scale", scale, expected);
             }
             wrong.inside("encoder-scale", scale.violations());
@@ -146,7 +145,7 @@ impl ModelConfig {
             wrong.refuse(
                 "dropout",
                 format_args!("{rate}, but {architecture} has no dropout"),
-                format!("0 or no such key{instead}"),
+                format!("0 or no value{instead}"),
             );
         }
         if let Some(rate) = self.drop_path.filter(|rate| *rate > 0.0) {
@@ -156,11 +155,7 @@ impl ModelConfig {
                 _ => None,
             };
             if let Some(name) = without {
-                wrong.refuse(
-                    "drop-path",
-                    format_args!("{rate}, but {name} has no stochastic depth"),
-                    "0 or no such key",
-                );
+                wrong.refuse("drop-path", format_args!("{rate}, but {name} has no stochastic depth"), "0 or no value");
             }
         }
     }
@@ -169,7 +164,7 @@ impl ModelConfig {
         if self.has_batch_norms() {
             return;
         }
-        let expected = || format!("no such key: {} has no batch norms", self.describe());
+        let expected = || format!("no value: {} has no batch norm; remove the key", self.describe());
         wrong.expect(self.norm == Norm::Batch, "norm", self.norm, expected());
         if let Some(share) = self.norm_momentum {
             wrong.refuse("norm-momentum", share, expected());
@@ -195,7 +190,7 @@ impl ModelConfig {
         if self.point_rend.is_some() {
             wrong.refuse("upsampling-mode", mode, "bilinear, which point-rend needs");
         }
-        let expected = format!("no such key: the logits of {} already have the image's size", self.architecture);
+        let expected = format!("no value: the logits of {} already have the image's size", self.architecture);
         let grows =
             matches!(self.architecture, Architecture::Decoder(kind) if decoders::head(kind, self).upsampling > 1);
         wrong.expect(grows, "upsampling-mode", mode, expected);
@@ -212,7 +207,7 @@ impl ModelConfig {
             );
             let found = format!("{rates:?}");
             let expected = format!(
-                "no such key: {architecture} has no pyramid of dilated convolutions; deeplabv3, deeplabv3plus and \
+                "no value: {architecture} has no pyramid of dilated convolutions; deeplabv3, deeplabv3plus and \
                  torchvision-deeplabv3 have one"
             );
             wrong.expect(pyramid, "atrous-rates", &found, expected);
@@ -223,19 +218,18 @@ impl ModelConfig {
                 architecture,
                 Architecture::Decoder(DecoderKind::Unet) | Architecture::Decoder(DecoderKind::UnetPlusPlus)
             );
-            let expected = format!("no such key: {architecture} has no attention; unet and unetplusplus have it");
+            let expected = format!("no value: {architecture} has no attention; unet and unetplusplus have it");
             wrong.expect(takes, "attention", attention, expected);
         }
         if let Some(size) = self.feature_size {
-            let expected = format!("no such key: it sizes swin-unetr; the architecture is {architecture}");
+            let expected = format!("no value: it sizes swin-unetr; the architecture is {architecture}");
             wrong.expect(architecture == Architecture::Network(NetworkKind::SwinUnetr), "feature-size", size, expected);
             let sizes = [24, 36, 48].contains(&size);
             wrong.expect(sizes, "feature-size", size, "24, 36 or 48");
         }
         let sized = architecture.is_nnunet();
         if !sized && !is_default(&self.nnunet) {
-            let expected =
-                format!("no such key: it sizes nnunet and nnunet-resenc; the architecture is {architecture}");
+            let expected = format!("no value: it sizes nnunet and nnunet-resenc; the architecture is {architecture}");
             wrong.refuse("nnunet", "set", expected);
         }
         wrong.inside("nnunet", self.nnunet.violations());

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use polars::prelude::*;
 
-use crate::closed_enum::closed_enum;
+use crate::closed_enum::{closed_enum, closest, expected_one_of};
 use crate::tables::{ColumnValue, FoldRow, TableRow, texts};
 use crate::wording::counted;
 
@@ -69,7 +69,7 @@ pub struct Split {
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
     /// Fewer than two folds are requested.
-    #[error("{folds} folds; expected at least 2")]
+    #[error("--folds {folds}: at least 2 folds are needed")]
     TooFewFolds {
         /// Number of folds.
         folds: usize,
@@ -108,7 +108,7 @@ pub enum SplitError {
         quantiles: usize,
     },
     /// A key is none of the columns of the images and their patients.
-    #[error("unknown column `{key}`; expected one of {}", available.join(", "))]
+    #[error("unknown column `{key}`{}", expected_one_of(closest(key, available.iter().copied()), &available.join(", ")))]
     UnknownKey {
         /// The key.
         key: String,
@@ -401,7 +401,7 @@ mod tests {
         let rows = images(&[1, 2, 3]);
         let hands = ImageRow::to_frame(&rows).unwrap();
         let fails = |s: SplitSettings| split(&hands, &s).unwrap_err().to_string();
-        assert!(fails(settings(Method::Group, 1, None)).contains("expected at least 2"));
+        assert!(fails(settings(Method::Group, 1, None)).contains("at least 2 folds are needed"));
         assert!(fails(settings(Method::Group, 4, None)).contains("but there are 3"));
         assert!(fails(settings(Method::RandomGroup, 2, None)).contains("seed"));
         assert!(

@@ -58,7 +58,9 @@ impl<'a> Keys<'a> {
     /// # Errors
     /// Neither the images table nor the patients table has such a column.
     pub fn key(&self, name: &str) -> Result<StrataKey, SplitError> {
-        let available: Vec<_> = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
+        let mut available: Vec<_> = PatientRow::COLUMNS.iter().chain(ImageRow::COLUMNS).copied().collect();
+        available.sort_unstable();
+        available.dedup();
         if !available.contains(&name) {
             return Err(SplitError::UnknownKey { key: name.to_owned(), available });
         }

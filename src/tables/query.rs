@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::sql::{self, Comparison};
 use super::store::read_any_frame;
 use super::{TableError, csv_frame};
+use crate::wording::reason_of;
 
 /// A query without a result.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum QueryError {
     #[error(transparent)]
     TableRow(#[from] TableError),
     /// The folder of tables cannot be listed, or the file of a table is missing.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason_of(source, "file or folder"))]
     Io {
         /// The file or the folder.
         path: PathBuf,

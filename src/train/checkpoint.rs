@@ -251,7 +251,13 @@ fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> 
 
 fn header<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
     let wrong = |reason: String| TrainError::Checkpoint { path: path.into(), reason };
-    let text = read_metadata(path)?.remove(HEADER).ok_or_else(|| {
+    let mut metadata = read_metadata(path).map_err(|error| match error {
+        WeightsError::Format { source, .. } => wrong(format!(
+            "not a safetensors file: {source}; give the best.safetensors of a run, or a file of `carpus models convert`"
+        )),
+        other => other.into(),
+    })?;
+    let text = metadata.remove(HEADER).ok_or_else(|| {
         wrong(
             "no carpus header: the file has weights without the model's configuration. To predict with weights of \
              segmentation_models_pytorch, add the header: carpus models convert IN.safetensors --from smp --arch A --encoder E \

@@ -24,7 +24,7 @@ const MOST: usize = 100_000;
 pub struct TrainConfig {
     /// Side in px of the square image that the model is trained on; a multiple of 32, up to 8192. Default 512.
     pub size: u32,
-    /// Number of times that the training images are used. 1 or more; default 50.
+    /// Passes over the training images. 1 or more; default 50.
     pub epochs: usize,
     /// Images per batch. 1 or more; default 4.
     pub batch: usize,
@@ -73,7 +73,7 @@ pub struct TrainConfig {
     pub device: DeviceKind,
     /// Threads that prepare batches. Default 2.
     pub workers: usize,
-    /// Number of validation images drawn after each epoch; the most rotated hand is the first. Default 4; 0: none.
+    /// Number of validation images drawn after each epoch; the most rotated hand is always one of them. Default 4; 0: none.
     pub pictures: usize,
     /// Whether histograms of weights and gradients are written for TensorBoard after each epoch. Default true.
     pub histograms: bool,

@@ -3,8 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::violation::Violations;
 
-/// The learning rate over a stage, as a factor on `optimiser.lr` that changes at every optimiser step. Shares of the
-/// run are shares of the stage.
+/// The learning rate over a stage, as a factor on `optimiser.lr` that changes at every optimiser step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
@@ -37,10 +36,10 @@ pub enum Schedule {
         #[serde(default)]
         end: f64,
     },
-    /// Linear from 0 to 1 over the first part of the run, `warmup`, then half a cosine to `end` (transformers'
+    /// Linear from 0 to 1 over the first part of the stage, `warmup`, then half a cosine to `end` (transformers'
     /// `get_cosine_schedule_with_warmup` for `end` 0).
     CosineWarmup {
-        /// Share of the run in which the factor rises. From 0 to 1; default 0.1.
+        /// Share of the stage in which the factor rises. From 0 to 1; default 0.1.
         #[serde(default = "warmup")]
         warmup: f64,
         /// Factor at the end. From 0 to 1; default 0.
@@ -67,10 +66,10 @@ pub enum Schedule {
         #[serde(default)]
         end: f64,
     },
-    /// Half a cosine from `start` to 1 over the first part of the run, `rise`, then half a cosine to `end` (PyTorch
+    /// Half a cosine from `start` to 1 over the first part of the stage, `rise`, then half a cosine to `end` (PyTorch
     /// `OneCycleLR` with constant momentum; Smith 2018).
     OneCycle {
-        /// Share of the run in which the factor rises. From 0 to 1; default 0.3.
+        /// Share of the stage in which the factor rises. From 0 to 1; default 0.3.
         #[serde(default = "rise")]
         rise: f64,
         /// Factor at the start. From 0 to 1; default 0.04.
@@ -112,7 +111,7 @@ impl Schedule {
     pub const ALL: &'static [&'static str] =
         &["constant", "step", "linear", "polynomial", "cosine", "cosine-warmup", "cosine-restarts", "one-cycle"];
 
-    /// The factor at optimiser step `step`, from 0, of a run of `total` steps with `per_epoch` steps per epoch.
+    /// The factor at optimiser step `step`, from 0, of a stage of `total` steps with `per_epoch` steps per epoch.
     pub fn factor(&self, step: u64, total: u64, per_epoch: u64) -> f64 {
         let per_epoch = per_epoch.max(1);
         let share = step as f64 / total.max(1) as f64;

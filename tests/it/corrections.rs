@@ -181,7 +181,7 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.add(0, &["drop", "--shape", "99"]), "has no shape 99");
     refused(&bench.add(0, &["drop"]), "drop needs --shape N");
     refused(&bench.add(0, &["exclude", "--side", "L"]), "exclude takes no --side");
-    refused(&bench.add(0, &["relabel", "--shape", "1", "--to", "Elbow"]), "none of the 29");
+    refused(&bench.add(0, &["relabel", "--shape", "1", "--to", "Elbow"]), "is not a bone");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform=Ulna"]), "would merge");
     refused(&bench.add(0, &["relabel", "--labels", "Elbow=Ulna"]), "no shape is labelled Elbow");
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform"]), "expected OLD=NEW");
@@ -318,6 +318,6 @@ fn drawing_says_what_was_decided_about_the_image() {
     let said = done(&bench.run(&[&draw[..], &["--out", "pictures"]].concat()));
     let count = |what: &str| said.matches(what).count();
     assert!(said.contains(&format!("{} is excluded by a correction", bench.id(0))), "{said}");
-    assert!(said.contains(&format!("{} is flagged for a second reader", bench.id(1))), "{said}");
+    assert!(said.contains(&format!("{} is marked for checking by another person", bench.id(1))), "{said}");
     assert_eq!((count("excluded"), count("flagged")), (1, 1), "{said}");
 }

@@ -246,9 +246,15 @@ fn malformed_submissions_say_where() {
         read(&path).unwrap_err().replace(&path.display().to_string(), "FILE")
     };
     let with = |row: &str| message(format!("image_name,class,rle\n{}{row}\n", good("a.png")).as_bytes());
-    assert_eq!(message(b""), "FILE line 1: columns []; expected image_name,class,rle");
-    assert!(message(b"image_name,class,rle,more\n").starts_with("FILE line 1: columns"));
-    assert!(message(b"image_name,class,class\n").starts_with("FILE line 1: columns"));
+    assert_eq!(message(b""), "FILE line 1: not a submission: it has no columns; expected image_name, class, rle");
+    assert!(
+        message(b"image_name,class,rle,more\n")
+            .starts_with("FILE line 1: not a submission: its columns are image_name, class, ")
+    );
+    assert!(
+        message(b"image_name,class,class\n")
+            .starts_with("FILE line 1: not a submission: its columns are image_name, class, ")
+    );
     for (field, reason) in [
         ("3", "1 number; expected pairs of start and length"),
         ("1 2 2 2", "run 2 starts at 2, inside or before the run that ends at 2"),

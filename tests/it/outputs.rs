@@ -101,9 +101,12 @@ fn inputs_and_files_of_another_kind_are_not_written_over() {
         (&["split", "tables", "--folds", "2", "--out", "notes.csv"], "is not a fold table"),
         (&["evaluate", "--predictions", "a.csv", "--data", "data", "--out", "notes.csv"], "is not a table of Dice"),
         (&["draw", "data", bench.id(0), "--out", "thesis.png"], "is not a PNG picture made by carpus"),
-        (&["audit", "tables", "--out", "thesis"], "holds other files"),
-        (&["eda", "tables", "--out", "thesis"], "holds other files"),
-        (&["clean", "data", "--tables", "tables", "--out", "thesis"], "holds other files"),
+        (&["audit", "tables", "--out", "thesis"], "contains files that `carpus audit` did not write"),
+        (&["eda", "tables", "--out", "thesis"], "contains files that `carpus eda` did not write"),
+        (
+            &["clean", "data", "--tables", "tables", "--out", "thesis"],
+            "contains files that `carpus clean` did not write",
+        ),
     ];
     for (words, reason) in others {
         refused(&bench.run(words), reason);

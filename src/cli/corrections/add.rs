@@ -88,6 +88,9 @@ pub struct CorrectionsAddArgs {
     /// note: position in the image
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true, value_parser = point)]
     pub(super) point: Option<PointArgument>,
+    /// Reason for the decision
+    #[arg(long)]
+    pub(super) reason: Option<String>,
     #[command(flatten)]
     pub(super) by: By,
     /// Print the decisions, but do not add them
@@ -137,7 +140,7 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
             }
         },
         None => {
-            let reason = args.by.reason.clone().unwrap_or_default();
+            let reason = args.reason.clone().unwrap_or_default();
             let images = args.image.iter().map(|id| Target::Image(image_id(id)));
             let mut seen = HashSet::new();
             let targets = images.chain(args.patient.clone().map(Target::Patient)).filter(|t| seen.insert(t.clone()));
@@ -231,7 +234,7 @@ fn of_findings(
         .into_iter()
         .map(|row| (image_id(&row.image_id), row))
         .filter(|(id, row)| !is_decided(id, &row.patient_id))
-        .map(|(id, row)| (Target::Image(id), args.by.reason.clone().unwrap_or_else(|| row.message.clone())))
+        .map(|(id, row)| (Target::Image(id), args.reason.clone().unwrap_or_else(|| row.message.clone())))
         .collect();
     ui.note(format_args!(
         "{chosen} of {} with findings of {check} selected, {} already decided",

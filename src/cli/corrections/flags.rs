@@ -73,7 +73,7 @@ impl CorrectionsAddArgs {
             "replace" if !has("--shape") || !has("--points") => bail!("replace needs --shape N --points 'x,y x,y …'"),
             "set-side" if !has("--side") => bail!("set-side needs --side L or --side R"),
             "set-metadata" if !has("--field") || !has("--value") => bail!("set-metadata needs --field and --value"),
-            "note" if self.by.reason.as_ref().is_none_or(|text| text.trim().is_empty()) => {
+            "note" if self.reason.as_ref().is_none_or(|text| text.trim().is_empty()) => {
                 bail!("note needs a text: give --reason TEXT")
             }
             "relabel" | "drop" | "replace" if self.data.is_none() => {

@@ -76,12 +76,9 @@ impl Place {
     }
 }
 
-// The author and the reason of a decision.
+// The author of a decision.
 #[derive(clap::Args, Debug)]
 struct By {
-    /// Reason for the decision
-    #[arg(long)]
-    reason: Option<String>,
     /// Name of the person who decided [default: the user name of git, else of the system]
     #[arg(long)]
     author: Option<String>,
@@ -165,6 +162,9 @@ struct Undo {
     /// Line number of the decision, or its id of 12 characters
     #[arg(value_name = "LINE_OR_ID")]
     decision: String,
+    /// Reason for the undo
+    #[arg(long)]
+    reason: Option<String>,
     #[command(flatten)]
     by: By,
 }
@@ -315,7 +315,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         target: decision.target.clone(),
         action: Action::Undo { decision: id },
         annotation_sha256: None,
-        reason: args.by.reason.clone().unwrap_or_default(),
+        reason: args.reason.clone().unwrap_or_default(),
         author: args.by.author(ui)?,
         time: now(),
     };

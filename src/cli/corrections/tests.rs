@@ -187,7 +187,7 @@ fn messages_name_the_options() {
     bench.refused(&["relabel", "--shape", "1", "--to", "Trapezod"], "did you mean Trapezoid?");
     bench.refused(&["relabel", "--labels", "Trapezod=Ulna"], "; did you mean Trapezoid?");
     bench.refused(&["relabel", "--shape", &number, "--to", "Finger_3"], "has the label finger-3 already");
-    bench.refused(&["keep", "--label", "Ulna|Elbow"], "--label: \"Elbow\" is none of the 29 labels");
+    bench.refused(&["keep", "--label", "Ulna|Elbow"], "--label: \"Elbow\" is not a bone");
     bench.refused(&["set-side"], "set-side needs --side");
     bench.refused(&["set-side", "--side", "left"], "--side is \"left\"; expected L or R");
     bench.refused(&["set-metadata", "--field", "age", "--value", "3"], "set-metadata needs --patient ID");

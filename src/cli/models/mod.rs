@@ -74,7 +74,7 @@ pub fn run(args: ModelsArgs, ui: &Ui) -> anyhow::Result<Status> {
 // Options that choose a model. (A doc comment would become the help text of each command that has them.)
 #[derive(clap::Args, Debug)]
 struct Choice {
-    /// Architecture: decoder and head; not needed for the weights of a run (best.safetensors)
+    /// Architecture: decoder and head; commands that read the best.safetensors of a run do not need it
     #[arg(long)]
     arch: Option<Architecture>,
     /// Encoder (backbone) [default: that of the architecture]

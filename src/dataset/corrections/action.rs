@@ -58,7 +58,7 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         point: Option<[i32; 2]>,
     },
-    /// Ask for a second reader.
+    /// Mark for checking by another person.
     Flag {
         /// As for `Keep`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,11 +188,14 @@ pub const ACTIONS: [(&str, &str); 11] = [
         r#"{"do":"set-metadata","field":"height_cm","value":171.5}"#,
     ),
     (
-        "accept a check's finding; without check or label: all its findings in the image",
+        "mark the annotation as correct: the finding is no longer listed; without check and label: all findings of the image",
         r#"{"do":"keep","check":"size","label":"Ulna"}"#,
     ),
     ("add a note, with or without a point; the reason is its text", r#"{"do":"note","point":[120,340]}"#),
-    ("ask for a second reader; check and label are optional", r#"{"do":"flag","check":"size","label":"Ulna"}"#),
+    (
+        "mark for checking by another person; check and label are optional",
+        r#"{"do":"flag","check":"size","label":"Ulna"}"#,
+    ),
     ("undo an earlier decision, which may be an undo itself", r#"{"do":"undo","decision":"0123456789ab"}"#),
 ];
 
@@ -253,11 +256,11 @@ fn check_label(label: &str) -> Result<(), String> {
     }
 }
 
-/// Message that a text is none of the labels, with the most similar label.
+/// Message that a text is not the name of a bone, with the most similar name.
 pub fn unknown_label(text: &str) -> String {
     let meant = Bone::read(text).or_else(|| Bone::nearest(text));
     let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
-    format!("{text:?} is none of the 29 labels{meant} (`carpus list bones` prints them)")
+    format!("{text:?} is not a bone{meant} (`carpus list bones` prints the names)")
 }
 
 /// Checks that every shape has one of the old labels and that every old label has a shape.

@@ -205,11 +205,26 @@ impl Decision {
 
 /// The message without serde's `at line 1`, which readers would take for a line of the file.
 fn message(error: serde_json::Error) -> String {
-    let text = error.to_string();
+    if error.is_syntax() || error.is_eof() {
+        return format!("not JSON (column {})", error.column());
+    }
+    let text = unknown_name(&error.to_string());
     match text.rsplit_once(" at line ") {
         Some((message, _)) if error.line() > 0 => format!("{message} (column {})", error.column()),
         _ => text,
     }
+}
+
+/// The message with plain words for a name that is not in serde's list: `unknown action `delete`; actions: exclude, …`.
+fn unknown_name(message: &str) -> String {
+    let parts = message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected "));
+    let Some((name, rest)) = parts else { return message.to_owned() };
+    let (known, place) = rest.rsplit_once(" at line ").unwrap_or((rest, ""));
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let [one, many] = if known.contains(&"exclude") { ["action", "actions"] } else { ["name", "expected one of"] };
+    let separator = if one == "action" { ":" } else { "" };
+    let place = if place.is_empty() { String::new() } else { format!(" at line {place}") };
+    format!("unknown {one} `{name}`; {many}{separator} {}{place}", known.join(", "))
 }
 
 /// `YYYY-MM-DD`, or an RFC 3339 time in UTC.

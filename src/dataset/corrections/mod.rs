@@ -287,7 +287,7 @@ impl Corrections {
     }
 
     /// The active decision that has the same effect as a new one and is not changed by a later one. `None` for notes
-    /// and requests for a second reader, which may be repeated.
+    /// and flags, which may be repeated.
     pub fn decided_by(&self, new: &Decision) -> Option<&Decision> {
         let earlier: Vec<&Decision> = match &new.target {
             Target::Image(id) => self.of_image(id).collect(),

@@ -59,9 +59,9 @@ fn invalid_lines_are_refused_with_the_reason() {
     let image = r#""image_id":"image1""#;
     let patient = r#""patient_id":"1""#;
     for (target, action, reason) in [
-        (image, r#"{"do":"delete"}"#, "unknown variant"),
+        (image, r#"{"do":"delete"}"#, "unknown action `delete`; actions: exclude, "),
         (image, r#"{"do":"exclude","shape":3}"#, "unknown field"),
-        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Elbow"}"#, "none of the 29"),
+        (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Elbow"}"#, "is not a bone"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"}}"#, "either `shape` and `to`, or `labels`"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Ulna"}"#, "has the label Ulna already"),
         (image, r#"{"do":"relabel","shape":{"index":3,"label":"Ulna"},"to":"Radios"}"#, "did you mean Radius?"),
@@ -87,7 +87,7 @@ fn invalid_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"relabel","labels":{},"shapes":[]}"#, "empty"),
         (image, r#"{"do":"relabel","labels":{"Ulna":"Ulna"},"shapes":[]}"#, "itself"),
         (image, r#"{"do":"relabel","labels":{"Ulna":"Hamate","Radius":"Hamate"},"shapes":[]}"#, "would merge"),
-        (image, r#"{"do":"relabel","labels":{"Ulna":"Elbow"},"shapes":[]}"#, "none of the 29"),
+        (image, r#"{"do":"relabel","labels":{"Ulna":"Elbow"},"shapes":[]}"#, "is not a bone"),
         (image, r#"{"do":"replace","shape":{"index":0,"label":"Ulna"},"points":[[1,1],[2,2]]}"#, "at least 3"),
         (
             image,
@@ -102,7 +102,7 @@ fn invalid_lines_are_refused_with_the_reason() {
         (image, r#"{"do":"set-metadata","field":"age","value":3}"#, "patient_id"),
         (image, r#"{"do":"set-side","side":"left"}"#, "unknown side \"left\"; expected one of L, R"),
         (image, r#"{"do":"keep","check":""}"#, "leave it out"),
-        (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "none of the 29"),
+        (image, r#"{"do":"flag","label":"Ulna|Elbow"}"#, "is not a bone"),
         (image, r#"{"do":"undo","decision":"3"}"#, "no decision id"),
         (patient, r#"{"do":"keep"}"#, "keep needs an image_id"),
         (patient, r#"{"do":"set-metadata","field":"sex","value":"W"}"#, "expected F or M"),

@@ -181,7 +181,10 @@ impl Rows<'_> {
                 Some(sex) if cleaned.repairs.is_empty() => (Some(sex), None),
                 Some(sex) => (
                     Some(sex),
-                    Some((ProblemSeverity::Info, format!("{} in {}", cleaned.repairs.join(", "), cleaned.text))),
+                    Some((
+                        ProblemSeverity::Info,
+                        format!("{}; cleaned text: {}", cleaned.repairs.join(", "), cleaned.text),
+                    )),
                 ),
                 None => (None, Some((ProblemSeverity::Error, sex::EXPECTED.to_owned()))),
             },

@@ -78,7 +78,7 @@ fn the_workbook_of_the_data_set() {
             ("ID!C7", " 남", "read as M", "info"),
         ]
     );
-    assert_eq!(problems[0].reason, "backspace escape _x0008_ in 여");
+    assert_eq!(problems[0].reason, "stray character code _x0008_ removed; cleaned text: 여");
     assert_eq!(problems[0].patient_id.as_deref(), Some("001"));
 }
 

@@ -20,7 +20,7 @@ pub fn clean(raw: &str) -> CleanText {
         let Some((decoded, escape)) = decode_escapes(&text) else { break };
         if repairs.is_empty() {
             repairs.push(if escape == "_x0008_" {
-                format!("backspace escape {escape}")
+                format!("stray character code {escape} removed")
             } else {
                 format!("escape {escape}")
             });
@@ -114,7 +114,7 @@ mod tests {
     fn each_repair_is_reported() {
         for (raw, text, repair) in [
             ("여", "여", None),
-            ("_x0008_여", "여", Some("backspace escape _x0008_")),
+            ("_x0008_여", "여", Some("stray character code _x0008_ removed")),
             ("_x005F_x0008_여", "여", Some("escape _x005F_")),
             ("\u{8}여", "여", Some("control character U+0008")),
             (" 남", "남", Some("spaces at the start or end")),

@@ -134,7 +134,7 @@ impl LabelFault {
     }
 }
 
-/// Description of a planted fault.
+/// Description of a deliberate fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlantedFault {
     /// Labels that are wrong as written.

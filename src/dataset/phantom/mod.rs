@@ -1,4 +1,4 @@
-//! Synthetic hands: a data set drawn from measured anatomy, with its ground truth and, on request, planted faults.
+//! Synthetic hands: a data set drawn from measured anatomy, with its ground truth and, on request, deliberate faults.
 //!
 //! [`generate`] writes a data set in the layout of the real one; [`hand`] draws one hand in memory; [`geometry`]
 //! computes a hand's outlines and annotation without an image, which takes a millisecond.

@@ -60,7 +60,7 @@ pub(super) fn plant_patient_faults(
     }
 }
 
-/// First image of a patient without planted faults; marks both images.
+/// First image of a patient without deliberate faults; marks both images.
 fn fresh_patient(
     images: &[ImagePlan],
     touched: &mut [bool],

@@ -56,7 +56,7 @@ pub struct PhantomPlan {
 
 /// Time of the first radiograph: 2022-08-22.
 const FIRST: i64 = 1_661_130_828_152;
-/// Share of images with a white strip and with a ring in data without planted faults, as in the real data.
+/// Share of images with a white strip and with a ring in data without deliberate faults, as in the real data.
 const STRIPS: f64 = 0.015;
 const RINGS: f64 = 0.008;
 
@@ -166,7 +166,7 @@ pub(super) fn times(total: usize, share: f64, kinds: usize) -> usize {
     ((total as f64 * share / kinds as f64).round() as usize).max(1)
 }
 
-/// Chooses and marks an image without planted faults. At most 60 % of the images are ever marked.
+/// Chooses and marks an image without deliberate faults. At most 60 % of the images are ever marked.
 fn fresh_image(
     images: &[ImagePlan],
     touched: &mut [bool],
@@ -226,7 +226,7 @@ fn plant_objects(images: &mut [ImagePlan], touched: &mut [bool], defects: &mut V
     }
 }
 
-/// Adds the strips and rings that data without planted faults has as well.
+/// Adds the strips and rings that data without deliberate faults has as well.
 fn add_usual_objects(images: &mut [ImagePlan], touched: &[bool], defects: &mut Vec<Defect>, draw: &mut Draw) {
     for (image, _) in images.iter_mut().zip(touched).filter(|(_, touched)| !**touched) {
         let (strip, ring) = (draw.chance(STRIPS), draw.chance(RINGS));

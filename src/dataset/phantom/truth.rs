@@ -1,4 +1,4 @@
-//! `truth.json`: the ground truth of every image, and every planted fault.
+//! `truth.json`: the ground truth of every image, and every deliberate fault.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PhantomSettings;
 
-/// One planted fault.
+/// One deliberate fault.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Defect {
     /// Kind of fault, `snake_case`.
@@ -61,7 +61,7 @@ pub struct Truth {
     pub settings: PhantomSettings,
     /// Class names in channel order.
     pub classes: Vec<String>,
-    /// Every planted fault.
+    /// Every deliberate fault.
     pub defects: Vec<Defect>,
     /// By `ID001/imageNNN.png`.
     pub images: BTreeMap<String, ImageTruth>,
@@ -78,7 +78,7 @@ pub enum TruthError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The file is not JSON, or has other keys than those of a phantom data set.
+    /// The file is not JSON, or has other keys than those of a synthetic data set.
     #[error("{path}: expected the truth.json that `carpus phantom` writes ({source})")]
     Json {
         /// The file.
@@ -92,7 +92,7 @@ impl Truth {
     /// Reads `truth.json`.
     ///
     /// # Errors
-    /// The file cannot be read, or is not that of a phantom data set.
+    /// The file cannot be read, or is not that of a synthetic data set.
     pub fn read(path: &Path) -> Result<Truth, TruthError> {
         let text = std::fs::read_to_string(path).map_err(|source| TruthError::Io { path: path.into(), source })?;
         serde_json::from_str(&text).map_err(|source| TruthError::Json { path: path.into(), source })

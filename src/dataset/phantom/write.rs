@@ -26,7 +26,7 @@ use crate::mask::RunMask;
 use crate::progress::Progress;
 use crate::threads::{self, ThreadsError};
 
-/// Settings of a phantom data set. Equal settings give equal files.
+/// Settings of a synthetic data set. Equal settings give equal files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhantomSettings {
     /// Number of patients with annotations.
@@ -42,7 +42,7 @@ pub struct PhantomSettings {
     /// Number of threads; 0 for one per core. The files do not depend on it.
     #[serde(skip)]
     pub jobs: usize,
-    /// Replace an earlier phantom data set that was made with other settings.
+    /// Replace an earlier synthetic data set that was made with other settings.
     #[serde(skip)]
     pub force: bool,
 }
@@ -60,7 +60,7 @@ pub struct PhantomSummary {
     pub defects: BTreeMap<String, usize>,
 }
 
-/// Why a phantom data set cannot be made.
+/// Why a synthetic data set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PhantomError {
     /// A setting is out of range.
@@ -78,7 +78,7 @@ pub enum PhantomError {
     Occupied {
         /// The folder.
         path: PathBuf,
-        /// `, or replace it with --force` if it is a phantom data set.
+        /// `, or replace it with --force` if it is a synthetic data set.
         advice: &'static str,
     },
     /// A file or folder cannot be read or written.

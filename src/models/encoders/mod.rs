@@ -82,7 +82,7 @@ impl ModelConfig {
         let Some(kind) = self.backbone() else {
             let architecture = self.architecture;
             return Err(refusal(format!(
-                "no such key: {architecture} is a whole network, and encoder-stages needs an encoder of `carpus models \
+                "no value: {architecture} is a whole network, and encoder-stages needs an encoder of `carpus models \
                  list`; use prefixes of names instead, which `carpus models show {architecture}` prints"
             )));
         };
