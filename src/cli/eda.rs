@@ -61,8 +61,7 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let findings = findings.map(|(rows, _)| rows);
     let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
     let images = study.example_images()?;
-    let examples =
-        data.map(|dataset| report::read_examples(&dataset, images.iter().map(|(_, image)| image)));
+    let examples = data.map(|dataset| report::read_examples(&dataset, images.iter().map(|(_, image)| image)));
     study.examples = examples.as_ref();
     let excluded = tables.images.iter().filter(|i| corrections.excludes(&i.image_id, &i.patient_id));
     study.excluded = excluded.map(|image| image.image_id.clone()).collect();

@@ -22,7 +22,7 @@ use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
-use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, TableError, TableRow, Tables};
+use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, TableError, TableFormats, TableRow, Tables};
 use crate::threads::{self, ThreadsError};
 pub use cache::outdated;
 use cache::{Cache, EarlierImage};
@@ -199,7 +199,7 @@ pub fn scan(
     tables.patients = patient_rows(&patients, dataset, &mut problems);
     tables.problems = problems.into_iter().map(Into::into).collect();
     tables.problems.sort_by(|a, b| (&a.file, &a.place).cmp(&(&b.file, &b.place)));
-    tables.write(out, settings.csv)?;
+    tables.write(out, if settings.csv { TableFormats::ParquetAndCsv } else { TableFormats::Parquet })?;
     cache::write(out, settings, dataset, files)?;
 
     let summary = ScanSummary::of(&tables, reused);

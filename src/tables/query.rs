@@ -7,7 +7,7 @@ use polars::prelude::*;
 use polars::sql::SQLContext;
 use serde_json::{Map, Value};
 
-use super::sql::{self, Comparison};
+use super::sql::{self, TextComparison};
 use super::store::read_any_frame;
 use super::{TableError, csv_frame};
 use crate::wording::reason_of;
@@ -234,9 +234,9 @@ const FEW_VALUES: [&str; 7] = ["check", "label", "mask_source", "severity", "sex
 const MAX_LISTED: usize = 40;
 
 /// A note for each text that a column is compared with and that no row has.
-fn texts_without_rows(frames: &[DataFrame], comparisons: &[Comparison]) -> Vec<String> {
+fn texts_without_rows(frames: &[DataFrame], comparisons: &[TextComparison]) -> Vec<String> {
     let mut notes = Vec::new();
-    for Comparison { column, text } in comparisons.iter().filter(|c| FEW_VALUES.contains(&c.column.as_str())) {
+    for TextComparison { column, text } in comparisons.iter().filter(|c| FEW_VALUES.contains(&c.column.as_str())) {
         let columns: Vec<&Column> = frames.iter().filter_map(|frame| frame.column(column).ok()).collect();
         let values = columns.iter().filter_map(|column| column.str().ok()).flat_map(|texts| texts.iter().flatten());
         let values: BTreeSet<&str> = values.collect();

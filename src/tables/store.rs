@@ -208,6 +208,16 @@ pub struct Tables {
     pub rotated_deg: Option<f64>,
 }
 
+/// The files that a table is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableFormats {
+    /// Parquet only.
+    #[default]
+    Parquet,
+    /// Parquet, and a CSV file of the same name next to it.
+    ParquetAndCsv,
+}
+
 impl Tables {
     /// Reads the four Parquet files of `folder`.
     ///
@@ -224,11 +234,12 @@ impl Tables {
         })
     }
 
-    /// Writes the four Parquet files, with `csv` also as CSV files, and their hashes: all files or none.
+    /// Writes the four tables and their hashes: all files or none.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn write(&self, folder: &Path, csv: bool) -> Result<(), TableError> {
+    pub fn write(&self, folder: &Path, formats: TableFormats) -> Result<(), TableError> {
+        let csv = formats == TableFormats::ParquetAndCsv;
         let mut files = Together::default();
         let mut hashes = Hashes { rotated_deg: self.rotated_deg, ..Hashes::default() };
         add_table(&mut files, &mut hashes, folder, &self.patients, csv)?;
@@ -339,14 +350,14 @@ mod tests {
     fn tables_of_two_scans_and_flipped_bytes_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let tables = |id: &str| Tables { images: vec![image(id, Some(1.0), None)], ..Tables::default() };
-        tables("a").write(folder.path(), false).unwrap();
+        tables("a").write(folder.path(), TableFormats::Parquet).unwrap();
         assert_eq!(Tables::read(folder.path()).unwrap(), tables("a"));
         let decided = Tables { rotated_deg: Some(27.5), ..tables("a") };
-        decided.write(folder.path(), false).unwrap();
+        decided.write(folder.path(), TableFormats::Parquet).unwrap();
         assert_eq!(Tables::read(folder.path()).unwrap(), decided);
         let path = folder.path().join("images.parquet");
         let first = std::fs::read(&path).unwrap();
-        tables("b").write(folder.path(), true).unwrap();
+        tables("b").write(folder.path(), TableFormats::ParquetAndCsv).unwrap();
         // The state after a run that was interrupted between two renames.
         std::fs::write(&path, &first).unwrap();
         let error = Tables::read(folder.path()).unwrap_err().to_string();
@@ -354,7 +365,7 @@ mod tests {
         // The advice of the message works.
         std::fs::remove_file(folder.path().join(HASHES)).unwrap();
         assert_eq!(Tables::read(folder.path()).unwrap().images, tables("a").images);
-        tables("a").write(folder.path(), false).unwrap();
+        tables("a").write(folder.path(), TableFormats::Parquet).unwrap();
         let mut flipped = first.clone();
         flipped[first.len() / 2] ^= 1;
         std::fs::write(&path, flipped).unwrap();

@@ -24,7 +24,7 @@ const MOST: usize = 100_000;
 pub struct TrainConfig {
     /// Side in px of the square image that the model is trained on; a multiple of 32, up to 8192. Default 512.
     pub size: u32,
-    /// Passes over the training images. 1 or more; default 50.
+    /// Number of passes through the training images. 1 or more; default 50.
     pub epochs: usize,
     /// Images per batch. 1 or more; default 4.
     pub batch: usize,

@@ -117,8 +117,8 @@ pub(super) fn apply(model: &Model, trainable: &[String], freezes: &[Freeze], epo
     for freeze in freezes {
         let prefixes =
             freeze.what.prefixes(model.config()).map_err(|wrong| TrainError::Freeze { reason: wrong.to_string() })?;
-        let is_meant = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        if !weights.iter().any(|(name, _)| is_meant(name)) {
+        let matches_prefix = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if !weights.iter().any(|(name, _)| matches_prefix(name)) {
             let mut names: Vec<String> =
                 weights.iter().map(|(name, _)| name.split('.').take(2).collect::<Vec<_>>().join(".") + ".").collect();
             names.dedup();

@@ -5,12 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// Files with a fault each, made in the folder that the commands run in.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 6] = [
     ("header.csv", "name,class,rle\n"),
     ("class.csv", "image_name,class,rle\na.png,Ulnar,1 3\n"),
     ("rle.csv", "image_name,class,rle\na.png,Ulna,7 3 2 1\n"),
-    ("one.csv", "image_name,class,rle\na.png,Ulna,1 3\n"),
-    ("other.csv", "image_name,class,rle\nb.png,Ulna,1 3\n"),
     ("key.toml", "sise = 256\n"),
     ("value.toml", "epochs = \"many\"\nbatch = 4\n"),
     ("model.pt", "PK\u{3}\u{4} archive/data.pkl"),
@@ -100,6 +98,10 @@ fn errors_name_the_place_and_how_to_fix_it() {
     let here = folder.path();
     for (name, text) in FILES {
         std::fs::write(here.join(name), text).unwrap();
+    }
+    for (name, image) in [("one.csv", "a.png"), ("other.csv", "b.png")] {
+        let rows: String = carpus::bones::NAMES.iter().map(|bone| format!("{image},{bone},1 3\n")).collect();
+        std::fs::write(here.join(name), format!("image_name,class,rle\n{rows}")).unwrap();
     }
     std::fs::write(here.join("empty.toml"), "").unwrap();
     std::fs::create_dir(here.join("empty")).unwrap();

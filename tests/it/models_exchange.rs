@@ -381,7 +381,7 @@ fn what_smp_adds_is_left_out_and_its_first_layer_is_summed() {
     let (input, output) = (path("w"), path("grey"));
     let arguments = ["models", "convert", &input, "--from", "smp", "--arch", "fpn", "--encoder", "resnet18"];
     let said = done(&[&arguments[..], &["--in-channels", "1", "--out", &output]].concat());
-    assert!(said.contains("classification_head.3.weight") && said.contains("summed to one"), "{said}");
+    assert!(said.contains("classification_head.3.weight") && said.contains("summed into one"), "{said}");
     let grey = ModelConfig { in_channels: 1, ..fpn(EncoderKind::ResNet18) };
     let grey = Model::open(&grey, Path::new(&output), Device::Cpu).unwrap();
     let first = "encoder.conv1.weight";

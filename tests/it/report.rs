@@ -9,7 +9,7 @@ use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
 use carpus::dataset::{MaskSource, ProblemSeverity, Subset};
 use carpus::report::{self, Content, EvidencePictures, ReportOptions, Section, Study};
-use carpus::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, Tables, write_csv};
+use carpus::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, TableFormats, Tables, write_csv};
 use serde_json::Value;
 
 use super::synthetic;
@@ -323,7 +323,7 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn write_inputs(folder: &Path) {
     let tables = synthetic::tables(12);
-    tables.write(&folder.join("tables"), false).unwrap();
+    tables.write(&folder.join("tables"), TableFormats::Parquet).unwrap();
     write_csv(&folder.join("folds.csv"), &synthetic::folds(&tables)).unwrap();
     write_csv(&folder.join("audit/findings.csv"), &synthetic::findings(&tables, 80, 6)).unwrap();
     std::fs::create_dir(folder.join("audit/evidence")).unwrap();
@@ -398,9 +398,9 @@ fn errors_say_how_to_fix_them() {
     };
     let (code, error) = run(&["nowhere", "--out", "report"]);
     assert!(code == Some(1) && error.contains("carpus scan") && error.contains("nowhere"), "{error}");
-    synthetic::tables(1).write(&home.path().join("tables"), false).unwrap();
+    synthetic::tables(1).write(&home.path().join("tables"), TableFormats::Parquet).unwrap();
     let (code, error) = run(&["tables", "--out", "tables"]);
-    assert!(code == Some(1) && error.contains("is not a report"), "{error}");
+    assert!(code == Some(1) && error.contains("files that `carpus eda` did not write"), "{error}");
     assert!(!home.path().join("report").exists());
 }
 
@@ -408,7 +408,7 @@ fn errors_say_how_to_fix_them() {
 fn folds_that_do_not_fit_the_tables_are_reported() {
     let home = tempfile::tempdir().unwrap();
     let tables = synthetic::tables(14);
-    tables.write(&home.path().join("tables"), false).unwrap();
+    tables.write(&home.path().join("tables"), TableFormats::Parquet).unwrap();
     let run = |folds: &[FoldRow]| {
         write_csv(&home.path().join("folds.csv"), folds).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));

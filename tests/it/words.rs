@@ -130,3 +130,20 @@ fn what_commands_print_is_in_plain_english() {
     }
     assert_plain(&found);
 }
+
+#[test]
+fn no_two_public_types_have_the_same_name() {
+    let mut sources = Vec::new();
+    files(&root().join("src"), &["rs"], &mut sources);
+    let declaration = Regex::new(r"(?m)^\s*pub(?:\([a-z]+\))? (?:struct|enum|trait|type) (\w+)").unwrap();
+    let mut places: std::collections::BTreeMap<String, Vec<PathBuf>> = std::collections::BTreeMap::new();
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for name in declaration.captures_iter(&text) {
+            places.entry(name[1].to_owned()).or_default().push(path.clone());
+        }
+    }
+    assert!(places.len() > 400, "{} types", places.len());
+    places.retain(|_, files| files.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}

@@ -36,14 +36,14 @@ pub struct Query {
     /// The tables that it names, without those that it defines by WITH.
     pub tables: Vec<String>,
     /// Texts that columns are compared with by `=` or `IN`. Columns that the query defines itself are left out.
-    pub comparisons: Vec<Comparison>,
+    pub comparisons: Vec<TextComparison>,
     /// Columns of its WITH queries and of subqueries in FROM.
     derived_columns: HashSet<String>,
 }
 
 /// `column = 'text'`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Comparison {
+pub struct TextComparison {
     pub column: String,
     pub text: String,
 }
@@ -99,7 +99,7 @@ struct Names {
     with: HashSet<String>,
     aliases: HashSet<String>,
     derived_columns: HashSet<String>,
-    comparisons: Vec<Comparison>,
+    comparisons: Vec<TextComparison>,
     depth: usize,
 }
 
@@ -161,10 +161,10 @@ impl Visitor for Names {
     }
 }
 
-fn comparison(column: &Expr, value: &Expr) -> Option<Comparison> {
+fn comparison(column: &Expr, value: &Expr) -> Option<TextComparison> {
     let Expr::Value(value) = without_parentheses(value) else { return None };
     let Value::SingleQuotedString(text) = &value.value else { return None };
-    Some(Comparison { column: column_name(column)?.to_owned(), text: text.clone() })
+    Some(TextComparison { column: column_name(column)?.to_owned(), text: text.clone() })
 }
 
 /// Names of the columns of a query where they are written in it.
