@@ -187,7 +187,7 @@ fn what_does_not_fit_is_not_added() {
     refused(&bench.add(0, &["relabel", "--labels", "Pisiform"]), "expected OLD=NEW");
     refused(&bench.add(0, &["set-side", "--side", "left"]), "--side is \"left\"; expected L or R");
     refused(&bench.add(0, &["note"]), "note needs a text: give --reason TEXT");
-    refused(&bench.add(0, &["keep", "--check", "taste"]), "no check \"taste\"");
+    refused(&bench.add(0, &["keep", "--check", "taste"]), "unknown check \"taste\"");
     refused(&bench.add(0, &["flag", "--point", "1"]), "expected x,y");
     let test = bench.images.iter().position(|e| e.annotation.is_none()).unwrap();
     refused(&bench.add(test, &["relabel", "--swap", "Pisiform,Trapezoid"]), "has no annotation");
@@ -319,5 +319,5 @@ fn drawing_says_what_was_decided_about_the_image() {
     let count = |what: &str| said.matches(what).count();
     assert!(said.contains(&format!("{} is excluded by a correction", bench.id(0))), "{said}");
     assert!(said.contains(&format!("{} is marked for checking by another person", bench.id(1))), "{said}");
-    assert_eq!((count("excluded"), count("flagged")), (1, 1), "{said}");
+    assert_eq!((count("excluded"), count("marked for checking")), (1, 1), "{said}");
 }
