@@ -114,15 +114,14 @@ fn what_commands_print_is_in_plain_english() {
         found.extend(hits(&words, &format!("carpus {line}"), &text));
     }
     // Tables and pages hold sentences too.
+    let markup = Regex::new("<[^>]*>|base64,[A-Za-z0-9+/=]*").unwrap();
     let mut written = Vec::new();
     files(folder.path(), &["csv", "html"], &mut written);
     assert!(written.len() >= 6, "{written:?}");
     for path in written {
         let text = std::fs::read_to_string(&path).unwrap();
         let text = match text.find("<body") {
-            Some(body) => {
-                Regex::new("<[^>]*>|base64,[A-Za-z0-9+/=]*").unwrap().replace_all(&text[body..], "\n").into_owned()
-            }
+            Some(body) => markup.replace_all(&text[body..], "\n").into_owned(),
             None => text,
         };
         let place = path.strip_prefix(folder.path()).unwrap().display().to_string();
