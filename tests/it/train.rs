@@ -467,6 +467,10 @@ pub fn drawn(config: &ModelConfig) -> Model {
         let values: Vec<f32> = (0..weight.numel()).map(|_| normal.sample(&mut rng) as f32).collect();
         tch::no_grad(|| weight.copy_(&Tensor::from_slice(&values).view_as(&weight)));
     }
+    // libtorch draws the biases of convolutions too; those of norms are 0 already.
+    for (_, mut bias) in model.named_parameters().into_iter().filter(|(name, _)| name.ends_with("bias")) {
+        tch::no_grad(|| drop(bias.zero_()));
+    }
     model
 }
 
