@@ -18,6 +18,8 @@ use crate::tables::ProblemRow;
 const SCORES: [(&str, f64); 2] = [(UNKNOWN_LABEL, 3.0), (OTHER_SPELLING, 1.0)];
 /// Largest Levenshtein distance at which a bone is suggested for a label.
 const MAX_EDITS: usize = 3;
+/// Characters of a label that are compared.
+const MAX_COMPARED: usize = 64;
 
 pub(super) const CHECK: Check = Check {
     name: "unknown_label",
@@ -58,29 +60,14 @@ pub(super) fn label_problems(
 
 /// The bone with the most similar name, if it is similar enough.
 fn nearest(name: &str) -> Option<&'static str> {
-    let lower = name.to_lowercase();
+    // Of a long label, its beginning is enough.
+    let lower: String = name.to_lowercase().chars().take(MAX_COMPARED).collect();
     bones::NAMES
         .iter()
-        .map(|n| (edits(&lower, &n.to_lowercase()), *n))
+        .map(|n| (strsim::levenshtein(&lower, &n.to_lowercase()), *n))
         .min()
         .filter(|(d, n)| *d <= MAX_EDITS && 2 * *d < n.len())
         .map(|(_, n)| n)
-}
-
-/// Levenshtein distance; of a long label only the first 64 characters count.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = before + usize::from(ca != *cb);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::tables::{TableError, Tables, count, is, write_table};
 pub enum WriteError {
     /// The table of findings cannot be written.
     #[error(transparent)]
-    TableRow(#[from] TableError),
+    Table(#[from] TableError),
     /// The pictures cannot be written.
     #[error("{path}: {source}")]
     Io {

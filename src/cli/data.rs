@@ -41,7 +41,7 @@ pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
 
 /// The ids of the images that are held out in fold `fold` of a folds file.
 pub fn held_out(folds: &Path, fold: u32) -> anyhow::Result<HashSet<String>> {
-    let rows = FoldRow::to_frame(&tables::read(folds)?)?;
+    let rows = FoldRow::to_frame(&tables::read_folds(folds)?)?;
     let held = texts(&filtered(&rows, col("fold").eq(lit(fold)))?, "image_id")?;
     Ok(held.into_iter().flatten().collect())
 }

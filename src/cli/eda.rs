@@ -11,7 +11,7 @@ use crate::artefact::kind;
 use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::report::{self, EvidencePictures, ReportOptions, Study};
-use crate::tables::{self, FoldRow};
+use crate::tables;
 use crate::wording::counted;
 
 /// Exploratory data analysis: write a report as an HTML page, figures as PNG and SVG, and all numbers as JSON
@@ -53,7 +53,7 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let settings = ReportOptions { title: args.title, pictures_shown: args.pictures, ..ReportOptions::default() };
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
-    let folds = args.folds.map(|path| tables::read::<FoldRow>(&path)).transpose()?;
+    let folds = args.folds.map(|path| tables::read_folds(&path)).transpose()?;
     let findings = args.findings.map(|path| read_findings(&path)).transpose()?;
     let evidence = findings.as_ref().map_or_else(EvidencePictures::default, |(rows, folder)| {
         report::read_evidence(folder, rows, settings.pictures_shown)

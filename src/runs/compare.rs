@@ -8,7 +8,7 @@ use super::run::Run;
 use super::settings::experiment;
 use super::{HELD_OUT, RunError, TRAINING_KEYS};
 use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
-use crate::tables::{self, ColumnValue, FoldRow, HeldOutRow, TableRow, filtered, texts};
+use crate::tables::{self, ColumnValue, HeldOutRow, TableRow, filtered, texts};
 use crate::wording::counted;
 
 /// Number of bootstrap samples; the limits of the interval then have a random error of about 1/40 of the standard error.
@@ -285,7 +285,7 @@ impl Patients {
         let (mut found, mut reasons) = (Vec::new(), Vec::new());
         for run in runs.iter().filter(|run| run.patients.is_empty()) {
             let file = run.setting("data.folds").and_then(toml::Value::as_str).unwrap_or_default();
-            let reason = match tables::read::<FoldRow>(file.as_ref()) {
+            let reason = match tables::read_folds(file.as_ref()) {
                 Ok(folds) => {
                     found.extend(folds.into_iter().map(|row| (row.image_id, row.patient_id, &run.name)));
                     continue;

@@ -117,7 +117,7 @@ pub enum SplitError {
     },
     /// Polars cannot compute with the tables.
     #[error("tables: {0}")]
-    TableRow(#[from] PolarsError),
+    Table(#[from] PolarsError),
     /// Two rows of the folds have the same image.
     #[error("image {image_id} has more than one row in the fold table")]
     DuplicateImage {

@@ -8,6 +8,7 @@ use super::SplitError;
 use super::strata::Keys;
 use crate::artefact::write_atomically;
 use crate::bounded::Csv;
+use crate::names::image_id;
 use crate::tables::{ColumnValue, TableError, count, texts};
 
 /// `KEY=WEIGHT` (for true in a true/false column) or `KEY:VALUE=WEIGHT`.
@@ -109,7 +110,7 @@ pub fn write_weights(path: &Path, weights: &[ImageWeight]) -> Result<(), TableEr
     .map_err(|source| TableError::Io { path: path.into(), source })
 }
 
-/// Reads a file of [`write_weights`].
+/// Reads a file of [`write_weights`]. Images may be named by id, file name or path; the weights have ids.
 ///
 /// # Errors
 /// The file cannot be read, a column is missing, or a weight is not a number above 0.
@@ -129,7 +130,7 @@ pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
             let text = record.get(weight).unwrap_or_default();
             match text.trim().parse::<f64>() {
                 Ok(w) if w.is_finite() && w > 0.0 => {
-                    Ok(ImageWeight { image_id: record.get(id).unwrap_or_default().to_owned(), weight: w })
+                    Ok(ImageWeight { image_id: image_id(record.get(id).unwrap_or_default()), weight: w })
                 }
                 _ => Err(invalid(line, format!("weight {text:?} is not a number above 0"))),
             }
@@ -182,5 +183,7 @@ mod tests {
         let path = folder.path().join("weights.csv");
         write_weights(&path, &weights).unwrap();
         assert_eq!(read_weights(&path).unwrap(), weights);
+        std::fs::write(&path, "image_id,weight\ntest/a.png,2\n").unwrap();
+        assert_eq!(read_weights(&path).unwrap()[0].image_id, "a", "images may be named by their files");
     }
 }

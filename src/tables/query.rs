@@ -17,7 +17,7 @@ use crate::wording::reason_of;
 pub enum QueryError {
     /// A table that the query names cannot be read.
     #[error(transparent)]
-    TableRow(#[from] TableError),
+    Table(#[from] TableError),
     /// The folder of tables cannot be listed, or the file of a table is missing.
     #[error("{}: {}", path.display(), reason_of(source, "file or folder"))]
     Io {
@@ -115,7 +115,7 @@ pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
 const STACK_BYTES: usize = 256 << 20;
 
 /// Runs an SQL query with Polars. Only the tables that it names are read. Whole numbers are signed with 64 bits, empty texts are
-/// null. Queries that Polars would answer otherwise than SQL defines are rewritten or refused.
+/// null. Queries that Polars answers differently from standard SQL are rewritten or refused.
 ///
 /// # Errors
 /// - Two tables have the same name, or a table is unknown or cannot be read.

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::artefact::{FileKind, Together};
 use crate::bounded::{self, Csv};
 use crate::digest::sha256;
+use crate::names::image_id;
 
 use super::checksum;
 use super::frame::enums_as_text;
-use super::{BoneRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
+use super::{BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
 
 /// File next to the tables of a scan. It has their hashes, by which tables of different scans and damaged tables are detected, and
 /// thresholds of the scan.
@@ -193,6 +194,15 @@ pub fn read<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) { read_csv(path) } else { read_parquet(path) }
 }
 
+/// Reads a folds file, CSV or Parquet. Images may be named by id, file name or path; the rows have ids.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_folds(path: &Path) -> Result<Vec<FoldRow>, TableError> {
+    let rows: Vec<FoldRow> = read(path)?;
+    Ok(rows.into_iter().map(|row| FoldRow { image_id: image_id(&row.image_id), ..row }).collect())
+}
+
 /// The four tables that `carpus scan` writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
@@ -296,7 +306,15 @@ mod tests {
 
     use super::*;
     use crate::dataset::Side;
-    use crate::tables::FoldRow;
+
+    #[test]
+    fn folds_may_name_image_files() {
+        let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        let rows = "a.png,1,F,0\ntrain/DCM/ID001/b.png,1,F,0\nc,2,M,1\n";
+        std::fs::write(file.path(), format!("image_id,patient_id,stratum,fold\n{rows}")).unwrap();
+        let ids: Vec<String> = read_folds(file.path()).unwrap().into_iter().map(|row| row.image_id).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+    }
 
     fn image(id: &str, angle: Option<f64>, side: Option<Side>) -> ImageRow {
         ImageRow { image_id: id.into(), angle_deg: angle, rotated: angle.map(|a| a > 0.0), side, ..Default::default() }

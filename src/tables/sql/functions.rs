@@ -1,4 +1,4 @@
-//! Functions and operators: those that Polars lacks are refused, those that it computes otherwise than SQL are rewritten.
+//! Functions and operators: those that Polars lacks are refused, those that it computes differently from SQL are rewritten.
 
 use std::ops::ControlFlow;
 
@@ -159,7 +159,7 @@ fn is_supported(op: &BinaryOperator) -> bool {
     )
 }
 
-/// Rewrites what Polars computes otherwise than SQL.
+/// Rewrites what Polars computes differently from SQL.
 pub fn rewrite(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Rewrite);
 }

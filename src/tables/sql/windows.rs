@@ -13,7 +13,7 @@ const ORDERED: [&str; 6] = ["dense_rank", "first_value", "lag", "lead", "rank", 
 /// Aggregates that Polars computes as running values, row by row.
 const RUNNING: [&str; 5] = ["count", "max", "min", "sum", "total"];
 
-/// Refuses windows that Polars computes otherwise than SQL.
+/// Refuses windows that Polars computes differently from SQL.
 pub fn check(select: &Select) -> Result<(), String> {
     let mut windows = Windows { named: &select.named_window, queries: 0 };
     let parts = select.projection.visit(&mut windows);
