@@ -3,7 +3,9 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Step, expect_share};
+use tch::TchError;
+
+use super::{Change, DeviceImage, DeviceOperation, LabelledImage, Operation, SampleView, Step, expect_share};
 use crate::violation::Violations;
 
 /// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`, as in
@@ -32,9 +34,9 @@ impl Step for BrightnessContrast {
         self.p
     }
 
-    fn draw(&self, _size: u32, rng: &mut ChaCha8Rng) -> Change {
+    fn draw(&self, _view: &SampleView, rng: &mut ChaCha8Rng) -> Option<Change> {
         let [brightness, contrast] = [self.brightness, self.contrast].map(|most| rng.random_range(-1.0..=1.0) * most);
-        Change::Pixels(Box::new(move |pixels| apply(pixels, brightness, contrast)))
+        Some(Change::operation(Linear { factor: (1.0 + contrast) as f32, offset: (255.0 * brightness) as f32 }))
     }
 
     fn violations(&self) -> Violations {
@@ -45,35 +47,54 @@ impl Step for BrightnessContrast {
     }
 }
 
-/// `v * (1 + contrast) + 255 * brightness`, clamped to 0 to 255.
-fn apply(pixels: &mut [f32], brightness: f64, contrast: f64) {
-    let (alpha, beta) = ((1.0 + contrast) as f32, (255.0 * brightness) as f32);
-    pixels.iter_mut().for_each(|v| *v = v.mul_add(alpha, beta).clamp(0.0, 255.0));
+/// `v * factor + offset`, clamped to 0 to 255.
+struct Linear {
+    factor: f32,
+    offset: f32,
+}
+
+impl Operation for Linear {
+    fn apply(&self, image: &mut LabelledImage) {
+        image.levels.iter_mut().for_each(|v| *v = v.mul_add(self.factor, self.offset).clamp(0.0, 255.0));
+    }
+
+    fn on_device(&self) -> Option<&dyn DeviceOperation> {
+        Some(self)
+    }
+}
+
+impl DeviceOperation for Linear {
+    fn apply(&self, image: &mut DeviceImage) -> Result<(), TchError> {
+        let [factor, offset] = [self.factor, self.offset].map(f64::from);
+        image.levels = image.levels.f_mul_scalar(factor)?.f_add_scalar(offset)?.f_clamp_(0.0, 255.0)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-
     use super::*;
+    use crate::augment::list::tests::drawn;
+    use crate::geometry::Size;
 
     #[test]
     fn grey_levels_by_hand() {
-        let mut pixels = [0.0, 100.0, 250.0];
-        apply(&mut pixels, 0.1, 0.2);
-        assert_eq!(pixels, [25.5, 145.5, 255.0]);
+        let mut image = LabelledImage::new(Size { width: 3, height: 1 }, vec![0.0, 100.0, 250.0], vec![0; 3]);
+        Operation::apply(&Linear { factor: 1.2, offset: 25.5 }, &mut image);
+        assert_eq!(image.levels, [25.5, 145.5, 255.0]);
     }
 
     /// Two grey levels give `b` and `c`, which are drawn independently.
     #[test]
     fn draws_are_uniform_within_the_limits() {
         let step = BrightnessContrast { p: 1.0, brightness: 0.1, contrast: 0.3 };
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
         let drawn: Vec<[f64; 2]> = (0..4000)
-            .map(|_| {
-                let Change::Pixels(apply) = step.draw(8, &mut rng) else { panic!("the step only changes grey levels") };
-                let mut levels = [100.0, 150.0];
-                apply(&mut levels);
+            .map(|seed| {
+                let pair = Size { width: 2, height: 1 };
+                let Change::Operation(operation) = drawn(&step, pair, seed) else { panic!("an operation") };
+                let mut image = LabelledImage::new(pair, vec![100.0, 150.0], vec![0; 2]);
+                operation.apply(&mut image);
+                let levels = image.levels;
                 let contrast = f64::from(levels[1] - levels[0]) / 50.0 - 1.0;
                 [(f64::from(levels[0]) - 100.0 * (1.0 + contrast)) / 255.0, contrast]
             })

@@ -2,7 +2,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Geometry, Step};
+use super::{Change, Geometry, SampleView, Step};
 use crate::geometry::Affine;
 use crate::violation::Violations;
 
@@ -25,9 +25,9 @@ impl Step for Flip {
         self.p
     }
 
-    fn draw(&self, size: u32, _rng: &mut ChaCha8Rng) -> Change {
-        let mirrored = Affine::scale_shift(-1.0, 1.0, f64::from(size) - 1.0, 0.0);
-        Change::Geometry { source_from_target: Geometry::Affine(mirrored), border: None }
+    fn draw(&self, view: &SampleView, _rng: &mut ChaCha8Rng) -> Option<Change> {
+        let mirrored = Affine::scale_shift(-1.0, 1.0, f64::from(view.size().width) - 1.0, 0.0);
+        Some(Change::Geometry { source_from_target: Geometry::Affine(mirrored), border: None })
     }
 
     fn violations(&self) -> Violations {
@@ -37,14 +37,13 @@ impl Step for Flip {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-
     use super::*;
-    use crate::geometry::Point;
+    use crate::augment::list::tests::drawn;
+    use crate::geometry::{Point, Size};
 
     #[test]
     fn column_0_is_read_from_the_last_column() {
-        let change = Flip::default().draw(64, &mut ChaCha8Rng::seed_from_u64(1));
+        let change = drawn(&Flip::default(), Size { width: 64, height: 32 }, 1);
         let Change::Geometry { source_from_target, border: None } = change else { panic!("a map within the image") };
         assert!(source_from_target.apply(Point::new(0.0, 5.0)).distance(Point::new(63.0, 5.0)) < 1e-9);
     }

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{BrightnessContrast, Change, Flip, ShiftScaleRotate, Step, Warp};
+use super::{
+    BrightnessContrast, Change, Flip, LabelledImage, NoOtherImages, OtherImages, SampleView, ShiftScaleRotate, Step,
+    Warp,
+};
 use crate::violation::Violations;
 
 /// Declares the kinds of steps: each variant with its settings. Its name in kebab case is its `kind` in TOML.
@@ -95,38 +98,82 @@ impl Augmentations {
         all
     }
 
-    /// Applies all steps to a sample of `size` x `size` grey levels, 0 to 255, and label words, both row-major. Each
-    /// step takes one number from `rng` as the seed of its own generator, so that a change of one step does not change
-    /// the draws of the others.
-    pub fn apply(&self, pixels: &[u8], words: Vec<u32>, size: u32, rng: &mut impl Rng) -> (Vec<f32>, Vec<u32>) {
-        let mut sample = (pixels.iter().map(|v| f32::from(*v)).collect(), words);
-        let mut warp = Warp::default();
-        for step in self.0.iter().map(Augmentation::step) {
-            let mut own = ChaCha8Rng::seed_from_u64(rng.random());
-            if own.random_range(0.0..1.0) >= step.p() {
-                continue;
+    /// Whether a step mixes another image into the sample.
+    pub fn needs_other_images(&self) -> bool {
+        self.0.iter().any(|step| step.step().needs_other_images())
+    }
+
+    /// Applies all steps to a sample. Steps that mix images take the other image from `others`. Each step takes one
+    /// number from `rng` as the seed of its own generator, so that a change of one step does not change the draws of
+    /// the others.
+    pub fn apply(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
+        apply(&self.0, image, others, rng, |step, own| own.random_range(0.0..1.0) < step.p())
+    }
+}
+
+impl Augmentation {
+    /// Applies this step to a sample whatever its probability.
+    pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
+        apply(std::slice::from_ref(self), image, others, rng, |_, _| true)
+    }
+}
+
+fn apply(
+    steps: &[Augmentation],
+    mut image: LabelledImage,
+    others: &dyn OtherImages,
+    rng: &mut impl Rng,
+    is_applied: impl Fn(&dyn Step, &mut ChaCha8Rng) -> bool,
+) -> LabelledImage {
+    let mut warp = Warp::default();
+    for (place, step) in steps.iter().map(Augmentation::step).enumerate() {
+        let mut own = ChaCha8Rng::seed_from_u64(rng.random());
+        if !is_applied(step, &mut own) {
+            continue;
+        }
+        let other = |rng: &mut ChaCha8Rng| other_image(&steps[..place], others, rng);
+        let view = SampleView { image: &image, pending: &warp, other: &other };
+        match step.draw(&view, &mut own) {
+            None => {}
+            Some(Change::Geometry { source_from_target, border }) => {
+                if !warp.can_join(border) {
+                    image = std::mem::take(&mut warp).sample(image);
+                }
+                warp.push(source_from_target, border);
             }
-            match step.draw(size, &mut own) {
-                Change::Geometry { source_from_target, border } => {
-                    if !warp.can_join(border) {
-                        sample = std::mem::take(&mut warp).sample(sample, size);
-                    }
-                    warp.push(source_from_target, border);
-                }
-                Change::Pixels(apply) => {
-                    sample = std::mem::take(&mut warp).sample(sample, size);
-                    apply(&mut sample.0);
-                }
+            Some(Change::Operation(operation)) => {
+                image = std::mem::take(&mut warp).sample(image);
+                operation.apply(&mut image);
             }
         }
-        warp.sample(sample, size)
     }
+    warp.sample(image)
+}
+
+/// Another image after those of `steps` that do not mix images themselves.
+fn other_image(steps: &[Augmentation], others: &dyn OtherImages, rng: &mut ChaCha8Rng) -> Option<LabelledImage> {
+    let image = others.image((others.count() > 0).then(|| rng.random_range(0..others.count()))?)?;
+    let steps = steps.iter().filter(|step| !step.step().needs_other_images()).cloned().collect();
+    Some(Augmentations(steps).apply(image, &NoOtherImages, rng))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::augment::Border;
+    use crate::geometry::Size;
+
+    /// The change that a step draws for a black image without labels, by the seed.
+    pub fn drawn(step: &dyn Step, size: Size, seed: u64) -> Change {
+        let image = LabelledImage::new(size, vec![0.0; size.pixels()], vec![0; size.pixels()]);
+        drawn_for(step, &image, seed).expect("the step changes every image")
+    }
+
+    /// The change that a step draws for an image, by the seed.
+    pub fn drawn_for(step: &dyn Step, image: &LabelledImage, seed: u64) -> Option<Change> {
+        let view = SampleView { image, pending: &Warp::default(), other: &|_| None };
+        step.draw(&view, &mut ChaCha8Rng::seed_from_u64(seed))
+    }
 
     /// Checks that 4,000 draws, divided by their limit, are uniform from -1 to 1.
     pub fn assert_uniform(values: &[f64]) {
@@ -151,9 +198,10 @@ pub(super) mod tests {
     }
 
     fn augmented(list: &Augmentations, seed: u64) -> (Vec<f32>, Vec<u32>) {
-        let pixels: Vec<u8> = (0..=255).collect();
-        let words = pixels.iter().map(|v| u32::from(*v)).collect();
-        list.apply(&pixels, words, 16, &mut ChaCha8Rng::seed_from_u64(seed))
+        let levels = (0..=255u8).map(f32::from).collect();
+        let image = LabelledImage::new(Size::square(16), levels, (0..256).collect());
+        let changed = list.apply(image, &NoOtherImages, &mut ChaCha8Rng::seed_from_u64(seed));
+        (changed.levels, changed.words)
     }
 
     #[test]
@@ -234,9 +282,7 @@ pub(super) mod tests {
         // A flip reads nothing outside the image, so it can be joined with any border; two borders cannot be joined.
         let mut warp = Warp::default();
         for (step, joins) in [(rotate(Border::Black), true), (flip(), true), (rotate(Border::Reflect), false)] {
-            let Change::Geometry { source_from_target, border } =
-                step.step().draw(16, &mut ChaCha8Rng::seed_from_u64(1))
-            else {
+            let Change::Geometry { source_from_target, border } = drawn(step.step(), Size::square(16), 1) else {
                 panic!("both steps are maps")
             };
             assert_eq!(warp.can_join(border), joins);

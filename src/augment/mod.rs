@@ -1,55 +1,55 @@
 //! Augmentation: an ordered list of steps, one file per kind. Each step draws its parameters for a sample and returns a
-//! map (from where each pixel is read) or an operation on grey levels. Consecutive maps are composed and applied
-//! together (image bilinear, label words nearest), so that a sample is resampled, and blurred, only once. Labels keep
+//! map (from where each pixel is read) or an operation on grey levels and labels. Consecutive maps are composed and
+//! applied together (image bilinear, label words nearest), so that a sample is resampled, and blurred, only once. Labels keep
 //! their class when a hand is flipped, because the classes are the same for left and right hands.
 
+mod amount;
 mod brightness_contrast;
+mod change;
+mod displacement;
 mod flip;
+mod labelled_image;
 mod list;
 mod masks;
 mod normalise;
 mod shift_scale_rotate;
 mod square_fit;
+mod view;
 mod warp;
 
+pub use amount::Amount;
 pub use brightness_contrast::BrightnessContrast;
+pub use change::{Change, DeviceImage, DeviceOperation, Operation};
+pub use displacement::Displacement;
 pub use flip::Flip;
+pub use labelled_image::{LabelledImage, MixedLabels};
 pub use list::{Augmentation, Augmentations};
 pub use normalise::push_normalised;
 pub use shift_scale_rotate::ShiftScaleRotate;
 pub use square_fit::SquareFit;
-pub use warp::{Border, Displacement, Geometry, Warp};
+pub use view::{NoOtherImages, OtherImages, SampleView};
+pub use warp::{Border, Geometry, Warp};
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::violation::Violations;
-
-/// Changes the grey levels of a sample, 0 to 255, row-major.
-pub type PixelOperation = Box<dyn Fn(&mut [f32])>;
-
-/// The effect of a step on one sample.
-pub enum Change {
-    /// Moves pixels and labels.
-    Geometry {
-        /// The place from which each pixel of the result is read.
-        source_from_target: Geometry,
-        /// The border outside the image; `None` for a map that reads nothing outside.
-        border: Option<Border>,
-    },
-    /// Changes grey levels, 0 to 255, row-major.
-    Pixels(PixelOperation),
-}
 
 /// The settings of one kind of step.
 pub trait Step {
     /// Probability that the step is applied to a sample.
     fn p(&self) -> f64;
 
-    /// Draws the step's parameters for a sample of `size` x `size` pixels.
-    fn draw(&self, size: u32, rng: &mut ChaCha8Rng) -> Change;
+    /// Draws the step's parameters for the sample in `view`; `None` if the sample has nothing to change, as a hand
+    /// without the bones that the step needs.
+    fn draw(&self, view: &SampleView, rng: &mut ChaCha8Rng) -> Option<Change>;
 
     /// The values that are out of range, without `p`.
     fn violations(&self) -> Violations;
+
+    /// Whether the step mixes another image into the sample.
+    fn needs_other_images(&self) -> bool {
+        false
+    }
 }
 
 /// Refuses a value that is not from 0 to below 1.

@@ -3,8 +3,8 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Border, Change, Geometry, Step, expect_share};
-use crate::geometry::{Affine, ModelSpace};
+use super::{Border, Change, Geometry, SampleView, Step, expect_share};
+use crate::geometry::{Affine, ModelSpace, Point, Size};
 use crate::violation::Violations;
 
 /// Random shift, scale and rotation about the centre, each uniform, as in albumentations' `ShiftScaleRotate`.
@@ -53,15 +53,14 @@ impl ShiftScaleRotate {
 }
 
 impl Parameters {
-    fn source_from_target(self, size: u32) -> Affine<ModelSpace, ModelSpace> {
-        let side = f64::from(size);
-        let centre = (side - 1.0) / 2.0;
+    fn source_from_target(self, size: Size) -> Affine<ModelSpace, ModelSpace> {
+        let Point { x, y } = size.centre();
         let (sin, cos) = self.rotate.to_radians().sin_cos();
         let (sin, cos) = (self.scale * sin, self.scale * cos);
-        let to_centre = Affine::<ModelSpace, ModelSpace>::shift(-centre, -centre);
+        let to_centre = Affine::<ModelSpace, ModelSpace>::shift(-x, -y);
         let turned = Affine::<ModelSpace, ModelSpace>::new([cos, -sin, 0.0, sin, cos, 0.0]);
-        let back =
-            Affine::<ModelSpace, ModelSpace>::shift(centre + self.shift[0] * side, centre + self.shift[1] * side);
+        let shift = [self.shift[0] * f64::from(size.width), self.shift[1] * f64::from(size.height)];
+        let back = Affine::<ModelSpace, ModelSpace>::shift(x + shift[0], y + shift[1]);
         let target_from_source: Affine<ModelSpace, ModelSpace> = to_centre.then(&turned).then(&back);
         target_from_source.inverse().expect("a scale above 0 can be undone")
     }
@@ -72,9 +71,9 @@ impl Step for ShiftScaleRotate {
         self.p
     }
 
-    fn draw(&self, size: u32, rng: &mut ChaCha8Rng) -> Change {
-        let source_from_target = Geometry::Affine(self.parameters(rng).source_from_target(size));
-        Change::Geometry { source_from_target, border: Some(self.border) }
+    fn draw(&self, view: &SampleView, rng: &mut ChaCha8Rng) -> Option<Change> {
+        let source_from_target = Geometry::Affine(self.parameters(rng).source_from_target(view.size()));
+        Some(Change::Geometry { source_from_target, border: Some(self.border) })
     }
 
     fn violations(&self) -> Violations {
@@ -91,19 +90,18 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::geometry::Point;
 
     #[test]
     fn maps_by_hand() {
         // A quarter turn clockwise brings what was at the top to the right.
         let still = Parameters { rotate: 0.0, scale: 1.0, shift: [0.0; 2] };
-        let turn = Parameters { rotate: 90.0, ..still }.source_from_target(65);
+        let turn = Parameters { rotate: 90.0, ..still }.source_from_target(Size::square(65));
         assert!(turn.apply(Point::new(64.0, 32.0)).distance(Point::new(32.0, 0.0)) < 1e-9);
         // A shift by a quarter to the right reads a quarter to the left.
-        let shift = Parameters { shift: [0.25, 0.0], ..still }.source_from_target(64);
+        let shift = Parameters { shift: [0.25, 0.0], ..still }.source_from_target(Size::square(64));
         assert!(shift.apply(Point::new(20.0, 7.0)).distance(Point::new(4.0, 7.0)) < 1e-9);
         // Twice the size reads half as far from the centre.
-        let scale = Parameters { scale: 2.0, ..still }.source_from_target(65);
+        let scale = Parameters { scale: 2.0, ..still }.source_from_target(Size::square(65));
         assert!(scale.apply(Point::new(64.0, 32.0)).distance(Point::new(48.0, 32.0)) < 1e-9);
     }
 

@@ -1,7 +1,14 @@
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Affine, ModelSpace, Point};
+use super::{Displacement, LabelledImage};
+use crate::geometry::{Affine, ModelSpace, Point, Projective, Size};
+
+/// A place further away than any image; what is outside of every number is put there.
+const FAR: f64 = 1e9;
+/// Rows that a thread samples at a time.
+const ROWS: usize = 32;
 
 /// The pixels outside an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,35 +47,10 @@ impl Border {
 pub enum Geometry {
     /// An affine map of the pixel's place.
     Affine(Affine<ModelSpace, ModelSpace>),
-    /// A displacement for each pixel.
+    /// A projective map of the pixel's place.
+    Projective(Projective),
+    /// A displacement that changes from place to place.
     Displacement(Displacement),
-}
-
-/// A displacement for each pixel of a square, in pixels.
-#[derive(Clone, Debug)]
-pub struct Displacement {
-    side: usize,
-    by: Vec<[f32; 2]>,
-}
-
-impl Displacement {
-    /// A displacement from the `[x, y]` of each pixel of a square, row-major; `None` if their number is no square.
-    pub fn new(by: Vec<[f32; 2]>) -> Option<Displacement> {
-        let side = by.len().isqrt();
-        (side > 0 && side * side == by.len()).then_some(Displacement { side, by })
-    }
-
-    /// The displacement at a place: bilinear between pixels, and that of the nearest edge pixel outside the square.
-    fn at(&self, p: Point) -> [f64; 2] {
-        let last = (self.side - 1) as f64;
-        let (x, y) = (p.x.clamp(0.0, last), p.y.clamp(0.0, last));
-        let (x0, y0) = (x as usize, y as usize);
-        let (x1, y1) = ((x0 + 1).min(self.side - 1), (y0 + 1).min(self.side - 1));
-        let (fx, fy) = ((x - x0 as f64) as f32, (y - y0 as f64) as f32);
-        let read = |x: usize, y: usize| self.by[y * self.side + x];
-        let corners = [read(x0, y0), read(x1, y0), read(x0, y1), read(x1, y1)];
-        std::array::from_fn(|i| f64::from(blend(corners.map(|c| c[i]), fx, fy)))
-    }
 }
 
 impl Geometry {
@@ -76,9 +58,58 @@ impl Geometry {
     pub fn apply(&self, target: Point) -> Point {
         match self {
             Geometry::Affine(map) => map.apply(target),
-            Geometry::Displacement(displacement) => {
-                let [x, y] = displacement.at(target);
-                Point::new(target.x + x, target.y + y)
+            Geometry::Projective(map) => map.apply(target),
+            Geometry::Displacement(displacement) => displacement.apply(target),
+        }
+    }
+
+    /// The inverse map; `None` if there is none: the map is flat, or a displacement folds the image over itself.
+    pub fn inverse(&self) -> Option<Geometry> {
+        Some(match self {
+            Geometry::Affine(map) => Geometry::Affine(map.inverse()?),
+            Geometry::Projective(map) => Geometry::Projective(map.inverse()?),
+            Geometry::Displacement(displacement) => Geometry::Displacement(displacement.inverse()?),
+        })
+    }
+
+    /// The place in the target that is read from `source`; `None` if there is none.
+    fn target_from_source(&self, source: Point) -> Option<Point> {
+        match self {
+            Geometry::Affine(map) => Some(map.inverse()?.apply(source)),
+            Geometry::Projective(map) => Some(map.inverse()?.apply(source)),
+            Geometry::Displacement(displacement) => displacement.target_from_source(source),
+        }
+    }
+
+    /// One map that reads through `self` and then through `before`, unless one of them is a displacement.
+    fn joined(&self, before: &Geometry) -> Option<Geometry> {
+        let projective = |map: &Geometry| match map {
+            Geometry::Affine(map) => Some(Projective::from(*map)),
+            Geometry::Projective(map) => Some(*map),
+            Geometry::Displacement(_) => None,
+        };
+        match (self, before) {
+            (Geometry::Affine(map), Geometry::Affine(before)) => Some(Geometry::Affine(map.then(before))),
+            _ => Some(Geometry::Projective(projective(self)?.then(&projective(before)?))),
+        }
+    }
+
+    /// Moves the places of a row, which are those of row `y` of the image itself if `is_grid`.
+    fn move_row(&self, xs: &mut [f64], ys: &mut [f64], y: f64, is_grid: bool) {
+        match self {
+            // The most frequent case; the sum of the row's part is the same for all its pixels.
+            Geometry::Affine(map) if is_grid => {
+                let [a, b, tx, c, d, ty] = map.coefficients();
+                let (row_x, row_y) = (b * y + tx, d * y + ty);
+                for (i, (px, py)) in xs.iter_mut().zip(ys).enumerate() {
+                    (*px, *py) = (a * i as f64 + row_x, c * i as f64 + row_y);
+                }
+            }
+            map => {
+                for (px, py) in xs.iter_mut().zip(ys) {
+                    let p = map.apply(Point::new(*px, *py));
+                    (*px, *py) = (p.x, p.y);
+                }
             }
         }
     }
@@ -87,9 +118,9 @@ impl Geometry {
 /// A sequence of maps that are applied together. Without maps it does not change a sample.
 #[derive(Clone, Debug, Default)]
 pub struct Warp {
-    /// In the order of the steps; consecutive affine maps are composed.
-    maps: Vec<Geometry>,
-    border: Option<Border>,
+    /// In the order of the steps; consecutive affine and projective maps are composed.
+    pub(super) maps: Vec<Geometry>,
+    pub(super) border: Option<Border>,
 }
 
 impl Warp {
@@ -98,87 +129,170 @@ impl Warp {
         border.is_none() || self.border.is_none() || self.border == border
     }
 
+    /// Whether there are no maps.
+    pub fn is_empty(&self) -> bool {
+        self.maps.is_empty()
+    }
+
     /// Adds a map that is applied after the others.
     pub fn push(&mut self, source_from_target: Geometry, border: Option<Border>) {
         self.border = self.border.or(border);
-        match (self.maps.last_mut(), &source_from_target) {
-            // Maps are read backwards: from the result to its source, then to the source of that.
-            (Some(Geometry::Affine(before)), Geometry::Affine(map)) => *before = map.then(before),
-            _ => self.maps.push(source_from_target),
+        // Maps are read backwards: from the result to its source, then to the source of that.
+        match self.maps.last().and_then(|before| source_from_target.joined(before)) {
+            Some(both) => *self.maps.last_mut().expect("there is a map to join") = both,
+            None => self.maps.push(source_from_target),
         }
     }
 
-    /// Applies the maps to a sample: grey levels bilinear, label words nearest.
-    pub fn sample(self, (pixels, words): (Vec<f32>, Vec<u32>), size: u32) -> (Vec<f32>, Vec<u32>) {
-        if self.maps.is_empty() {
-            return (pixels, words);
+    /// The place in the source from which the pixel at `target` is read.
+    pub fn source_from_target(&self, target: Point) -> Point {
+        self.maps.iter().rev().fold(target, |place, map| map.apply(place))
+    }
+
+    /// The place in the result to which the pixel at `source` is moved; `None` if it is moved nowhere.
+    pub fn target_from_source(&self, source: Point) -> Option<Point> {
+        self.maps.iter().try_fold(source, |place, map| map.target_from_source(place))
+    }
+
+    /// The maps that undo these: a sample that is warped and warped back is the same, up to resampling, wherever it
+    /// stayed within the image. `None` if a map has no inverse.
+    pub fn inverse(&self) -> Option<Warp> {
+        let maps = self.maps.iter().rev().map(Geometry::inverse).collect::<Option<Vec<_>>>()?;
+        Some(Warp { maps, border: self.border })
+    }
+
+    /// Applies the maps to a sample in one pass: grey levels bilinear, label words nearest, all classes at once.
+    pub fn sample(&self, image: LabelledImage) -> LabelledImage {
+        if self.is_empty() {
+            return image;
         }
-        (self.image(&pixels, size), self.words(&words, size))
-    }
-
-    /// Applies the maps to a square image, bilinear. Equals PyTorch's `grid_sample` (bilinear, zeros, align_corners)
-    /// for [`Border::Black`], up to rounding.
-    pub fn image(&self, pixels: &[f32], size: u32) -> Vec<f32> {
-        let (side, border) = (i64::from(size), self.border.unwrap_or_default());
-        let read = |x: i64, y: i64| -> f32 {
-            match (border.index(x, side), border.index(y, side)) {
-                (Some(x), Some(y)) => pixels[y * size as usize + x],
-                _ => 0.0,
-            }
-        };
-        self.sampled(size, |p| {
-            let (x0, y0) = (p.x.floor(), p.y.floor());
-            let (fx, fy) = ((p.x - x0) as f32, (p.y - y0) as f32);
-            let (x0, y0) = (x0 as i64, y0 as i64);
-            if x0 >= 0 && y0 >= 0 && x0 + 1 < side && y0 + 1 < side {
-                let at = y0 as usize * size as usize + x0 as usize;
-                let below = at + size as usize;
-                return blend([pixels[at], pixels[at + 1], pixels[below], pixels[below + 1]], fx, fy);
-            }
-            if border == Border::Black && (x0 < -1 || y0 < -1 || x0 >= side || y0 >= side) {
-                return 0.0;
-            }
-            blend([read(x0, y0), read(x0 + 1, y0), read(x0, y0 + 1), read(x0 + 1, y0 + 1)], fx, fy)
-        })
-    }
-
-    /// Applies the maps to label words, nearest: all classes at once.
-    pub fn words(&self, words: &[u32], size: u32) -> Vec<u32> {
-        let (side, border) = (i64::from(size), self.border.unwrap_or_default());
-        self.sampled(size, |p| {
-            let (x, y) = ((p.x + 0.5).floor() as i64, (p.y + 0.5).floor() as i64);
-            match (border.index(x, side), border.index(y, side)) {
-                (Some(x), Some(y)) => words[y * size as usize + x],
-                _ => 0,
-            }
-        })
-    }
-
-    fn sampled<T>(&self, size: u32, read: impl Fn(Point) -> T) -> Vec<T> {
-        let mut out = Vec::with_capacity((size * size) as usize);
-        let places = (0..size).flat_map(|y| (0..size).map(move |x| (f64::from(x), f64::from(y))));
-        match &self.maps[..] {
-            // The most frequent case; it is faster without a call of the map for each pixel.
-            [Geometry::Affine(map)] => {
-                let [a, b, tx, c, d, ty] = map.coefficients();
-                for y in 0..size {
-                    let (row_x, row_y) = (b * f64::from(y) + tx, d * f64::from(y) + ty);
-                    for x in 0..size {
-                        let x = f64::from(x);
-                        out.push(read(Point::new(a * x + row_x, c * x + row_y)));
-                    }
+        let size = image.size;
+        let mut result =
+            LabelledImage { levels: vec![0.0; size.pixels()], words: vec![0; size.pixels()], ..image.clone() };
+        let (width, border) = (size.width as usize, self.border.unwrap_or_default());
+        let source = Source { size, border };
+        let mut second = image.mixed.as_ref().map(|mixed| vec![0; mixed.words.len()]);
+        let mut rows = second.as_mut().map(|words| words.chunks_mut(ROWS * width));
+        let seconds: Vec<Option<&mut [u32]>> =
+            (0..size.height.div_ceil(ROWS as u32)).map(|_| rows.as_mut().and_then(Iterator::next)).collect();
+        let (levels, words) = (result.levels.par_chunks_mut(ROWS * width), result.words.par_chunks_mut(ROWS * width));
+        levels.zip(words).zip(seconds).enumerate().for_each(|(chunk, ((levels, words), mut second))| {
+            let mut places = Places::new(width);
+            for (row, (levels, words)) in levels.chunks_mut(width).zip(words.chunks_mut(width)).enumerate() {
+                places.fill(self, (chunk * ROWS + row) as f64);
+                source.bilinear(&image.levels, &places, levels);
+                source.nearest(&image.words, &places, words);
+                if let (Some(words), Some(mixed)) = (&mut second, &image.mixed) {
+                    source.nearest(&mixed.words, &places, &mut words[row * width..][..width]);
                 }
             }
-            maps => {
-                let source = |target| maps.iter().rev().fold(target, |place, map| map.apply(place));
-                out.extend(places.map(|(x, y)| read(source(Point::new(x, y)))));
-            }
+        });
+        if let (Some(words), Some(mixed)) = (second, &mut result.mixed) {
+            mixed.words = words;
         }
-        out
+        result
+    }
+
+    /// Applies the maps to grey levels (or any map of numbers) alone, bilinear. Equals PyTorch's `grid_sample`
+    /// (bilinear, zeros, align_corners) for [`Border::Black`], up to rounding.
+    pub fn image(&self, levels: &[f32], size: Size) -> Vec<f32> {
+        self.sampled(size, |source, places, row| source.bilinear(levels, places, row))
+    }
+
+    /// Applies the maps to label words alone, nearest.
+    pub fn words(&self, words: &[u32], size: Size) -> Vec<u32> {
+        self.sampled(size, |source, places, row| source.nearest(words, places, row))
+    }
+
+    fn sampled<T: Clone + Default + Send>(
+        &self,
+        size: Size,
+        sample: impl Fn(&Source, &Places, &mut [T]) + Sync,
+    ) -> Vec<T> {
+        let source = Source { size, border: self.border.unwrap_or_default() };
+        let (mut result, width) = (vec![T::default(); size.pixels()], size.width as usize);
+        result.par_chunks_mut(ROWS * width).enumerate().for_each(|(chunk, rows)| {
+            let mut places = Places::new(width);
+            for (row, pixels) in rows.chunks_mut(width).enumerate() {
+                places.fill(self, (chunk * ROWS + row) as f64);
+                sample(&source, &places, pixels);
+            }
+        });
+        result
     }
 }
 
-fn blend([a, b, c, d]: [f32; 4], fx: f32, fy: f32) -> f32 {
+/// The places from which the pixels of a row are read.
+struct Places {
+    xs: Vec<f64>,
+    ys: Vec<f64>,
+}
+
+impl Places {
+    fn new(width: usize) -> Places {
+        Places { xs: vec![0.0; width], ys: vec![0.0; width] }
+    }
+
+    fn fill(&mut self, warp: &Warp, y: f64) {
+        self.xs.iter_mut().enumerate().for_each(|(i, x)| *x = i as f64);
+        self.ys.fill(y);
+        for (i, map) in warp.maps.iter().rev().enumerate() {
+            map.move_row(&mut self.xs, &mut self.ys, y, i == 0);
+        }
+        let within = |v: &mut f64| *v = if v.is_nan() { -FAR } else { v.clamp(-FAR, FAR) };
+        self.xs.iter_mut().chain(&mut self.ys).for_each(within);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.xs.iter().copied().zip(self.ys.iter().copied())
+    }
+}
+
+/// An image that pixels are read from.
+struct Source {
+    size: Size,
+    border: Border,
+}
+
+impl Source {
+    fn bilinear(&self, levels: &[f32], places: &Places, row: &mut [f32]) {
+        let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
+        let read = |x: i64, y: i64| -> f32 {
+            match (self.border.index(x, width), self.border.index(y, height)) {
+                (Some(x), Some(y)) => levels[y * width as usize + x],
+                _ => 0.0,
+            }
+        };
+        for (pixel, (x, y)) in row.iter_mut().zip(places.iter()) {
+            let (x0, y0) = (x.floor(), y.floor());
+            let (fx, fy) = ((x - x0) as f32, (y - y0) as f32);
+            let (x0, y0) = (x0 as i64, y0 as i64);
+            *pixel = if x0 >= 0 && y0 >= 0 && x0 + 1 < width && y0 + 1 < height {
+                let at = y0 as usize * width as usize + x0 as usize;
+                let below = at + width as usize;
+                blend([levels[at], levels[at + 1], levels[below], levels[below + 1]], fx, fy)
+            } else if self.border == Border::Black && (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) {
+                0.0
+            } else {
+                blend([read(x0, y0), read(x0 + 1, y0), read(x0, y0 + 1), read(x0 + 1, y0 + 1)], fx, fy)
+            };
+        }
+    }
+
+    fn nearest(&self, words: &[u32], places: &Places, row: &mut [u32]) {
+        let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
+        for (word, (x, y)) in row.iter_mut().zip(places.iter()) {
+            let (x, y) = ((x + 0.5).floor() as i64, (y + 0.5).floor() as i64);
+            *word = match (self.border.index(x, width), self.border.index(y, height)) {
+                (Some(x), Some(y)) => words[y * width as usize + x],
+                _ => 0,
+            };
+        }
+    }
+}
+
+/// Bilinear interpolation between the values at the top left, top right, bottom left and bottom right.
+pub(super) fn blend([a, b, c, d]: [f32; 4], fx: f32, fy: f32) -> f32 {
     let top = a + (b - a) * fx;
     let bottom = c + (d - c) * fx;
     top + (bottom - top) * fy
@@ -190,7 +304,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::augment::{Change, ShiftScaleRotate, Step};
+    use crate::augment::list::tests::drawn;
+    use crate::augment::{Change, ShiftScaleRotate};
 
     fn warp(maps: Vec<Geometry>, border: Border) -> Warp {
         let mut warp = Warp::default();
@@ -206,12 +321,12 @@ mod tests {
     fn the_identity_map_copies() {
         let pixels: Vec<f32> = (0..64u8).map(f32::from).collect();
         let words: Vec<u32> = (0..64).collect();
-        let identity = Geometry::Displacement(Displacement::new(vec![[0.0; 2]; 64]).unwrap());
+        let identity = Geometry::Displacement(Displacement::new(Size::square(8), 8, vec![[0.0; 2]; 64]).unwrap());
         for border in Border::ALL {
             for map in [shift(0.0), identity.clone()] {
                 let warp = warp(vec![map], *border);
-                assert_eq!(warp.image(&pixels, 8), pixels);
-                assert_eq!(warp.words(&words, 8), words);
+                assert_eq!(warp.image(&pixels, Size::square(8)), pixels);
+                assert_eq!(warp.words(&words, Size::square(8)), words);
             }
         }
     }
@@ -220,9 +335,9 @@ mod tests {
     fn borders_by_hand() {
         let words: Vec<u32> = (0..16).collect();
         // Each pixel is read two columns to the left.
-        assert_eq!(warp(vec![shift(-2.0)], Border::Black).words(&words, 4)[..4], [0, 0, 0, 1]);
-        assert_eq!(warp(vec![shift(-2.0)], Border::Reflect).words(&words, 4)[..4], [2, 1, 0, 1]);
-        let half = warp(vec![shift(-0.5)], Border::Black).image(&[100.0; 16], 4);
+        assert_eq!(warp(vec![shift(-2.0)], Border::Black).words(&words, Size::square(4))[..4], [0, 0, 0, 1]);
+        assert_eq!(warp(vec![shift(-2.0)], Border::Reflect).words(&words, Size::square(4))[..4], [2, 1, 0, 1]);
+        let half = warp(vec![shift(-0.5)], Border::Black).image(&[100.0; 16], Size::square(4));
         assert_eq!(half[..2], [50.0, 100.0]);
     }
 
@@ -232,20 +347,22 @@ mod tests {
         let words: Vec<u32> = (0..16).collect();
         // Column 1 is read one column further to the right, the others at their place.
         let by = (0..16).map(|i| [f32::from(u8::from(i % 4 == 1)), 0.0]).collect();
-        let displacement = || Geometry::Displacement(Displacement::new(by).unwrap());
-        let one = warp(vec![shift(1.0), displacement()], Border::Reflect).words(&words, 4);
+        let displacement = || Geometry::Displacement(Displacement::new(Size::square(4), 4, by).unwrap());
+        let one = warp(vec![shift(1.0), displacement()], Border::Reflect).words(&words, Size::square(4));
         assert_eq!(one[..3], [1, 3, 3], "column 1 of the displaced image is column 2 of the shifted image");
         let by = (0..16).map(|i| [f32::from(u8::from(i % 4 == 1)), 0.0]).collect();
-        let other = warp(vec![Geometry::Displacement(Displacement::new(by).unwrap()), shift(1.0)], Border::Reflect);
-        assert_eq!(other.words(&words, 4)[..3], [2, 2, 3]);
-        assert!(Displacement::new(vec![[0.0; 2]; 15]).is_none() && Displacement::new(Vec::new()).is_none());
+        let other = warp(
+            vec![Geometry::Displacement(Displacement::new(Size::square(4), 4, by).unwrap()), shift(1.0)],
+            Border::Reflect,
+        );
+        assert_eq!(other.words(&words, Size::square(4))[..3], [2, 2, 3]);
     }
 
     /// ATen's sampler is the reference. It computes coordinates in single precision, which shifts a place by up to 1e-5
     /// of the side: at most 255 * 64e-5 = 0.2 grey levels, and labels where rounding is a tie.
     #[test]
     fn a_warp_equals_grid_sample() {
-        let size = 64u32;
+        let (size, square) = (64u32, Size::square(64));
         let seed = std::env::var("CARPUS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
         println!("CARPUS_SEED={seed}");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -253,27 +370,29 @@ mod tests {
         for bends in [false, true].into_iter().cycle().take(10) {
             let pixels: Vec<f32> = (0..size * size).map(|_| f32::from(rng.random_range(0..=255u8))).collect();
             let words: Vec<u32> = pixels.iter().map(|p| *p as u32).collect();
-            let Change::Geometry { source_from_target, border } = step.draw(size, &mut rng) else { panic!("a map") };
+            let Change::Geometry { source_from_target, border } = drawn(&step, square, rng.random()) else {
+                panic!("a map")
+            };
             let mut warp = Warp::default();
             warp.push(source_from_target, border);
             if bends {
                 let by = (0..size * size).map(|_| [(); 2].map(|()| rng.random_range(-3.0..3.0))).collect();
-                warp.push(Geometry::Displacement(Displacement::new(by).unwrap()), None);
+                warp.push(Geometry::Displacement(Displacement::new(square, 64, by).unwrap()), None);
             }
-            let grid: Vec<f32> = warp
-                .sampled(size, |p| p)
-                .into_iter()
+            let places = (0..size * size).map(|i| Point::new(f64::from(i % size), f64::from(i / size)));
+            let grid: Vec<f32> = places
+                .map(|target| warp.source_from_target(target))
                 .flat_map(|p| [p.x, p.y].map(|v| (2.0 * v / f64::from(size - 1) - 1.0) as f32))
                 .collect();
             let side = i64::from(size);
             let grid = tch::Tensor::from_slice(&grid).view([1, side, side, 2]);
             let input = tch::Tensor::from_slice(&pixels).view([1, 1, side, side]);
             let bilinear = Vec::<f32>::try_from(input.grid_sampler_2d(&grid, 0, 0, true).view([-1])).unwrap();
-            let ours = warp.image(&pixels, size);
+            let ours = warp.image(&pixels, square);
             let worst = ours.iter().zip(&bilinear).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 0.2, "bilinear differs by {worst}");
             let nearest = Vec::<f32>::try_from(input.grid_sampler_2d(&grid, 1, 0, true).view([-1])).unwrap();
-            let ours = warp.words(&words, size);
+            let ours = warp.words(&words, square);
             let other = ours.iter().zip(&nearest).filter(|(a, b)| **a as f32 != **b).count();
             assert!(other <= 8, "nearest differs at {other} of {} pixels", size * size);
         }

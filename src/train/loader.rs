@@ -2,8 +2,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Ranks, Samples, TrainError, batches};
-use crate::augment::{Augmentations, push_normalised};
+use super::{Ranks, Sample, Samples, TrainError, batches};
+use crate::augment::{Augmentations, LabelledImage, OtherImages, push_normalised};
+use crate::geometry::Size;
 
 /// How batches are made.
 #[derive(Clone)]
@@ -122,15 +123,27 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         };
         made.indices.push(order[place]);
         made.metadata.extend(dataset.metadata(order[place]));
-        let (pixels, words) = match loading.augment {
-            None => (sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words()),
-            Some(augmentations) => {
-                let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
-                augmentations.apply(&sample.pixels, sample.words(), size, &mut rng)
-            }
-        };
-        push_normalised(&mut made.pixels, &pixels, loading.mean, loading.sd, loading.channels);
-        made.words.extend(words.into_iter().map(|w| w as i32));
+        let mut image = labelled(&sample, size);
+        if let Some(augmentations) = loading.augment {
+            let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
+            image = augmentations.apply(image, dataset, &mut rng);
+        }
+        push_normalised(&mut made.pixels, &image.levels, loading.mean, loading.sd, loading.channels);
+        made.words.extend(image.words.into_iter().map(|w| w as i32));
     }
     made
+}
+
+fn labelled(sample: &Sample, size: u32) -> LabelledImage {
+    LabelledImage::new(Size::square(size), sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
+}
+
+impl OtherImages for Samples {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn image(&self, index: usize) -> Option<LabelledImage> {
+        Some(labelled(&*self.sample(index).ok()?, self.size()))
+    }
 }
