@@ -96,6 +96,7 @@ pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;
 pub mod names;
+pub mod probability;
 pub mod progress;
 pub mod report;
 pub mod runs;
