@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses evidence clean
+.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses evidence clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -68,7 +68,15 @@ test parity: export OMP_WAIT_POLICY := passive
 # Tests that need the reference libraries are ignored without this variable (see build.rs).
 test parity: export CARPUS_REFERENCE_LIBRARIES := 1
 
-test: venv-dev browser check
+# Downloads and compilation at the same time: what needs no libtorch is compiled while libtorch is being installed.
+test:
+	$(MAKE) --no-print-directory -j2 venv-dev browser plain-tests
+	$(MAKE) --no-print-directory check run-tests
+
+plain-tests:
+	cargo test $(TEST_FLAGS) --no-default-features --no-run --test it
+
+run-tests: venv-dev browser
 	cargo test $(TEST_FLAGS) --no-default-features --no-fail-fast --test it -- cli:: scan:: fuzz::
 	$(CARGO_TORCH) test $(TEST_FLAGS) --no-fail-fast
 

@@ -1,7 +1,12 @@
 //! Runs the project's own Python environment with the reference libraries of the parity tests.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::json;
 
 /// Root of the repository.
 pub fn root() -> &'static Path {
@@ -25,15 +30,37 @@ fn interpreter() -> PathBuf {
 }
 
 /// Runs `tests/parity/SCRIPT` with arguments and returns its standard output. If it fails, the test fails with its
-/// output.
+/// output. The scripts run in forks of one process, so that the libraries are imported once for all tests.
 pub fn run(script: &str, arguments: &[&str]) -> String {
-    let out = Command::new(interpreter())
-        .arg(root().join("tests/parity").join(script))
-        .args(arguments)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .expect("the interpreter starts");
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(out.status.success(), "{script} failed:\n{text}\n{}", String::from_utf8_lossy(&out.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.path().join(name));
+    let path = root().join("tests/parity").join(script);
+    let request = json!({"script": path, "arguments": arguments, "stdout": stdout, "stderr": stderr});
+    let mut connection = UnixStream::connect(server()).expect("the server of scripts runs");
+    writeln!(connection, "{request}").unwrap();
+    let mut status = String::new();
+    connection.read_to_string(&mut status).unwrap();
+    let [text, errors] =
+        [stdout, stderr].map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned());
+    assert!(status == "0\n", "{script} failed (exit status {status:?}):\n{text}\n{errors}");
     text
+}
+
+/// The socket of the process that runs the scripts, which ends with this process.
+fn server() -> &'static Path {
+    static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut server = Command::new(interpreter())
+            .arg(root().join("tests/parity/server.py"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the interpreter starts");
+        let mut path = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut path).unwrap();
+        // Its standard input stays open until this process ends.
+        std::mem::forget(server);
+        PathBuf::from(path.trim_end())
+    });
+    &SOCKET
 }
