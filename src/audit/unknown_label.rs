@@ -92,7 +92,7 @@ mod tests {
         let text =
             format!(r#"{{"annotations":[{},{},{},{repeated}]}}"#, shape("Ulna"), shape("Hamat"), shape("LUNATE"));
         std::fs::write(&path, text).unwrap();
-        let (_, problems) = crate::dataset::annotation::read(&path, "a.json").unwrap();
+        let problems = crate::dataset::annotation::read(&path, "a.json").unwrap().problems;
         let image_id = population.tables.images[1].image_id.clone();
         population.tables.problems = problems
             .into_iter()
