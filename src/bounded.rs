@@ -6,6 +6,8 @@ use std::path::Path;
 
 use csv::{ByteRecord, StringRecord};
 
+use crate::wording::counted;
+
 /// Maximum bytes of a CSV record: one line, or several if a quoted field spans them.
 pub const MAX_RECORD: usize = 16 << 20;
 /// Maximum bytes of a CSV record that holds masks. The longest run-length text of 8192 x 8192 pixels, with every second
@@ -41,9 +43,12 @@ pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
 }
 
 /// A CSV file with a header, read record by record. A record over the size limit is an error that names its line; it is
-/// not read into memory.
+/// not read into memory. Blank lines are skipped, except in a file with one column, where they may be missing values:
+/// there they are errors.
 pub struct Csv {
     reader: csv::Reader<Bounded>,
+    /// Number of columns, once the header is read.
+    columns: Option<usize>,
 }
 
 impl Csv {
@@ -64,8 +69,11 @@ impl Csv {
     }
 
     fn with_limit(path: &Path, max: usize) -> csv::Result<Csv> {
-        let bounded = Bounded { file: File::open(path)?, max, read: 0, line: 1 };
-        Ok(Csv { reader: csv::ReaderBuilder::new().buffer_capacity(1 << 18).from_reader(bounded) })
+        let file = File::open(path)?;
+        let bounded = Bounded { file, max, read: 0, line: 1, last: Vec::new(), end: 0, gap: Gap::default() };
+        // Lengths of records are compared here, because the reader's line is wrong after blank lines and with CRLF.
+        let reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(BUFFER).from_reader(bounded);
+        Ok(Csv { reader, columns: None })
     }
 
     /// The header: the first record.
@@ -84,29 +92,57 @@ impl Csv {
         self.reader.byte_headers()
     }
 
-    /// Reads the next record into `record`; returns `false` at the end of the file.
+    /// Reads the next record into `record`; returns `false` at the end of the file. The record's position has its line.
     ///
     /// # Errors
-    /// The record cannot be read, is too long, or has another number of fields than the header.
+    /// The record cannot be read, is too long, or has another number of fields than the header; a blank line in a file
+    /// with one column.
     pub fn read_byte_record(&mut self, record: &mut ByteRecord) -> csv::Result<bool> {
-        self.begin();
-        self.reader.read_byte_record(record)
+        let columns = match self.columns {
+            Some(columns) => columns,
+            None => *self.columns.insert(self.reader.byte_headers()?.len()),
+        };
+        let before = self.reader.position().clone();
+        self.reader.get_mut().begin(&before);
+        let has_record = self.reader.read_byte_record(record)?;
+        let gap = self.reader.get_ref().gap;
+        if let (1, Some(line)) = (columns, gap.blank_line) {
+            return Err(invalid(format!(
+                "line {line} is blank, which may be a missing value, as the file has one column; write \"\" for a missing \
+                 value, or delete the line"
+            )));
+        }
+        if has_record && record.len() != columns {
+            let found = counted(record.len(), "field", "fields");
+            return Err(invalid(format!("line {} has {found}; the first line has {columns}", gap.line)));
+        }
+        let mut position = before;
+        position.set_line(gap.line);
+        record.set_position(Some(position));
+        Ok(has_record)
     }
 
     /// The records after the header.
     pub fn records(&mut self) -> impl Iterator<Item = csv::Result<StringRecord>> + '_ {
-        let mut record = StringRecord::new();
         std::iter::from_fn(move || {
-            self.begin();
-            self.reader.read_record(&mut record).map(|more| more.then(|| record.clone())).transpose()
+            let mut record = ByteRecord::new();
+            match self.read_byte_record(&mut record) {
+                Ok(false) => None,
+                Ok(true) => Some(StringRecord::from_byte_record(record).map_err(|error| {
+                    let line = error.into_byte_record().position().map_or(0, csv::Position::line);
+                    invalid(format!("line {line} is not UTF-8; save the file as UTF-8"))
+                })),
+                Err(error) => Some(Err(error)),
+            }
         })
     }
+}
 
-    fn begin(&mut self) {
-        let line = self.reader.position().line();
-        let bounded = self.reader.get_mut();
-        (bounded.read, bounded.line) = (0, line);
-    }
+/// Bytes that the reader buffers.
+const BUFFER: usize = 1 << 18;
+
+fn invalid(reason: String) -> csv::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason).into()
 }
 
 /// A file that gives at most `max` bytes per record, plus those that the reader buffers ahead.
@@ -117,6 +153,23 @@ struct Bounded {
     read: usize,
     /// Line on which the record starts.
     line: u64,
+    /// The bytes that were read last, after the byte before them.
+    last: Vec<u8>,
+    /// Position in the file at which `last` ends.
+    end: u64,
+    /// The line ends before the record.
+    gap: Gap,
+}
+
+impl Bounded {
+    /// Starts a record. `at` is the reader's position after the earlier one.
+    fn begin(&mut self, at: &csv::Position) {
+        let read_ahead = (self.end - at.byte()) as usize;
+        let (before, ahead) = self.last.split_at(self.last.len() - read_ahead);
+        self.gap = Gap { is_open: true, after_cr: before.last() == Some(&b'\r'), line: at.line(), blank_line: None };
+        self.gap.read(ahead);
+        (self.read, self.line) = (0, self.gap.line);
+    }
 }
 
 impl Read for Bounded {
@@ -131,7 +184,38 @@ impl Read for Bounded {
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         self.read += read;
+        self.end += read as u64;
+        let before = self.last.pop();
+        self.last.clear();
+        self.last.extend(before.iter().chain(&room[..read]));
+        self.gap.read(&room[..read]);
         Ok(read)
+    }
+}
+
+/// The line ends between two records, which the CSV reader skips.
+#[derive(Clone, Copy, Default)]
+struct Gap {
+    /// Whether no other byte was found yet.
+    is_open: bool,
+    after_cr: bool,
+    line: u64,
+    blank_line: Option<u64>,
+}
+
+impl Gap {
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                _ if !self.is_open => return,
+                // The second half of CRLF.
+                b'\n' if self.after_cr => {}
+                b'\n' | b'\r' => self.blank_line = self.blank_line.or(Some(self.line)),
+                _ => self.is_open = false,
+            }
+            self.line += u64::from(*byte == b'\n');
+            self.after_cr = *byte == b'\r';
+        }
     }
 }
 
@@ -171,6 +255,62 @@ mod tests {
         header.write_all(filler.repeat(3).as_bytes()).unwrap();
         let message = Csv::with_limit(header.path(), max).unwrap().headers().unwrap_err().to_string();
         assert!(message.contains("line 1 is longer"), "{message}");
+    }
+
+    /// A file with these bytes, read record by record in pieces of any size.
+    fn records(bytes: &[u8]) -> Result<Vec<(u64, String)>, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let mut csv = Csv::open(file.path()).unwrap();
+        csv.records()
+            .map(|record| {
+                let record = record.map_err(|e| e.to_string())?;
+                Ok((record.position().unwrap().line(), record.iter().collect::<Vec<_>>().join("|")))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn records_have_their_lines() {
+        let expected = |lines: [u64; 4]| {
+            let cells = ["1|2", "3|x", "4|5", "6|7"].map(str::to_owned);
+            Ok(lines.into_iter().zip(cells).collect::<Vec<_>>())
+        };
+        assert_eq!(records(b"\na,b\n1,2\n\n3,x\n4,5\n\n\n6,7"), expected([3, 5, 6, 9]));
+        assert_eq!(records(b"a,b\r\n1,2\r\n\r\n3,x\r\n4,5\r\n6,7\r\n"), expected([2, 4, 5, 6]));
+        assert_eq!(records(b"\xef\xbb\xbfa,b\n1,2\n\"3\",x\n4,5\n6,7\n\n"), expected([2, 3, 4, 5]));
+        assert_eq!(records(b"a,b\r\n\"1\r\n\",2\r\n3,4\r\n"), Ok(vec![(2, "1\r\n|2".into()), (4, "3|4".into())]));
+        let filler = "x".repeat(BUFFER);
+        // A buffer ends with the record, or in the middle of its CRLF.
+        for line_end in ["\n", "\r\n"] {
+            let text = format!("a,b\n1,{}{line_end}{line_end}2,3\n", &filler[..BUFFER - 7]);
+            assert_eq!(records(text.as_bytes()).unwrap()[1], (4, "2|3".into()), "{line_end:?}");
+        }
+        for (text, expected) in [
+            (&b"a,b\r\n1,2\r\n\r\n3\r\n"[..], "line 4 has 1 field; the first line has 2"),
+            (b"a\n1\n2,3\n", "line 3 has 2 fields; the first line has 1"),
+            (b"a,b\n1,2\n\n\xff,3\n", "line 4 is not UTF-8"),
+        ] {
+            let error = records(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_blank_line_of_a_file_with_one_column_is_refused() {
+        for (text, line) in [
+            (&b"a\n1\n\n2\n"[..], 3),
+            (b"a\n\n1", 2),
+            (b"\xef\xbb\xbfa\n1\n\n", 3),
+            (b"a\r\n1\r\n\r\n2\r\n", 3),
+            (b"a\r\n\"x\r\n\"\r\n2\r\n\r\n", 5),
+        ] {
+            let error = records(text).unwrap_err();
+            assert!(error.contains(&format!("line {line} is blank, which may be a missing value")), "{error}");
+        }
+        let kept = [(2, ""), (3, "1"), (4, "\n")].map(|(line, cell)| (line, cell.to_owned()));
+        assert_eq!(records(b"a\n\"\"\n1\n\"\n\"\n"), Ok(kept.into()));
+        assert_eq!(records(b"a,b\n\n1,2\n").unwrap(), [(3, "1|2".into())]);
     }
 
     #[test]

@@ -225,14 +225,22 @@ impl Drop for Autocast {
     }
 }
 
-/// Sets whether libtorch must use deterministic algorithms, which give the same bits each time. Operations without such
-/// an algorithm then fail.
+/// The algorithms that libtorch may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithms {
+    /// Those that give the same bits each time; an operation without such an algorithm fails.
+    Deterministic,
+    /// All.
+    Any,
+}
+
+/// Sets the algorithms that libtorch may use.
 ///
 /// # Errors
 /// An error of libtorch.
-pub fn deterministic(on: bool) -> Result<(), TchError> {
+pub fn use_algorithms(algorithms: Algorithms) -> Result<(), TchError> {
     // SAFETY: no pointer arguments.
-    done(unsafe { carpus_deterministic(on) })
+    done(unsafe { carpus_deterministic(algorithms == Algorithms::Deterministic) })
 }
 
 /// Converts a tensor of four dimensions to the channels-last memory format; tensors that share it change too. Other
@@ -245,14 +253,22 @@ pub fn channels_last(tensor: &Tensor) -> Result<(), TchError> {
     done(unsafe { carpus_channels_last(tensor.as_ptr() as Pointer) })
 }
 
-/// Peak memory of tensors on a CUDA device since the last reset, in bytes. With `reset`, the peak starts again from
-/// now.
+/// What happens to a device's peak memory when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeakReading {
+    /// It stays.
+    Keep,
+    /// It starts again from now.
+    Reset,
+}
+
+/// Peak memory of tensors on a CUDA device since the last reset, in bytes.
 ///
 /// # Errors
 /// An error of libtorch.
-pub fn peak_memory(index: usize, reset: bool) -> Result<u64, TchError> {
+pub fn peak_memory(index: usize, reading: PeakReading) -> Result<u64, TchError> {
     let mut peak = 0;
     // SAFETY: a place for a number.
-    done(unsafe { carpus_device_memory(index as c_int, &mut peak, reset) })?;
+    done(unsafe { carpus_device_memory(index as c_int, &mut peak, reading == PeakReading::Reset) })?;
     Ok(u64::try_from(peak).unwrap_or(0))
 }

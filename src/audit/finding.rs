@@ -1,5 +1,7 @@
 //! A finding of a check, and its row in the findings table.
 
+use std::collections::BTreeMap;
+
 use super::{Check, Severity};
 use crate::bones::Bone;
 use crate::dataset::Corrections;
@@ -24,9 +26,34 @@ table! {
         pub message: String,
         /// Proposed action.
         pub suggestion: String,
+        /// Proposed labels: a JSON object from old to new labels, which `carpus corrections add --from` makes a
+        /// decision of; empty without a proposal.
+        pub relabel: String,
         /// Path of the picture, relative to the findings file; empty without a picture.
         pub evidence: String,
     }
+}
+
+impl FindingRow {
+    /// The proposed labels, by the old label; empty without a proposal.
+    ///
+    /// # Errors
+    /// The column is not a JSON object of labels, or a new label is not the name of a bone.
+    pub fn proposed_labels(&self) -> Result<BTreeMap<String, Bone>, String> {
+        if self.relabel.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let invalid = |reason: String| format!("column relabel is {:?}: {reason}", self.relabel);
+        let labels: BTreeMap<String, String> =
+            serde_json::from_str(&self.relabel).map_err(|_| invalid("expected a JSON object of labels".into()))?;
+        let bone = |name: String| Bone::from_name(&name).ok_or_else(|| invalid(format!("{name:?} is not a bone")));
+        labels.into_iter().map(|(old, new)| Ok((old, bone(new)?))).collect()
+    }
+}
+
+fn json_object(labels: &BTreeMap<String, Bone>) -> String {
+    let names: BTreeMap<&String, &str> = labels.iter().map(|(old, new)| (old, new.name())).collect();
+    serde_json::to_string(&names).expect("texts are JSON")
 }
 
 /// A suspicious image or annotation, as a check returns it. [`Finding::row`] converts it to a row of the table.
@@ -48,6 +75,8 @@ pub struct Finding {
     pub message: String,
     /// Proposed action.
     pub suggestion: String,
+    /// Proposed labels, by the old label; empty without a proposal.
+    pub relabel: BTreeMap<String, Bone>,
     /// Index of another image that the picture shows next to this one.
     pub comparison: Option<usize>,
 }
@@ -70,6 +99,7 @@ impl Finding {
             score,
             message,
             suggestion: suggestion.into(),
+            relabel: BTreeMap::new(),
             comparison: None,
         }
     }
@@ -77,6 +107,11 @@ impl Finding {
     /// Sets the bones.
     pub fn with_bones(self, bones: impl IntoIterator<Item = Bone>) -> Self {
         Finding { bones: bones.into_iter().collect(), ..self }
+    }
+
+    /// Sets the proposed labels, each with the old one.
+    pub fn proposing(self, relabel: impl IntoIterator<Item = (String, Bone)>) -> Self {
+        Finding { relabel: relabel.into_iter().collect(), ..self }
     }
 
     /// Sets the image to compare with.
@@ -113,6 +148,7 @@ impl Finding {
             severity: self.severity(),
             message: self.message.clone(),
             suggestion: self.suggestion.clone(),
+            relabel: if self.relabel.is_empty() { String::new() } else { json_object(&self.relabel) },
             evidence: String::new(),
         }
     }

@@ -42,8 +42,10 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
             let bones: Vec<Bone> = verdict.changes.iter().flat_map(|c| &c.bones).map(|b| bone(*b)).collect();
             let total = verdict.changes.iter().map(|c| c.gain).sum();
             let message = format!("{changed} labels look swapped: {}", list_changes(&verdict.changes, &verdict.labels));
+            let suggestion = suggestion(&bones, &verdict.labels);
             findings.push(
-                Finding::of_image(&CHECK, i, score(total), message, suggestion(&bones, &verdict.labels))
+                Finding::of_image(&CHECK, i, score(total), message, suggestion)
+                    .proposing(proposal(&bones, &verdict.labels))
                     .with_bones(bones),
             );
             continue;
@@ -51,8 +53,10 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
         for change in &verdict.changes {
             let bones: Vec<Bone> = change.bones.iter().map(|b| bone(*b)).collect();
             let message = format!("{} ({})", description(&bones, &verdict.labels), context.basis());
+            let suggestion = suggestion(&bones, &verdict.labels);
             findings.push(
-                Finding::of_image(&CHECK, i, score(change.gain), message, suggestion(&bones, &verdict.labels))
+                Finding::of_image(&CHECK, i, score(change.gain), message, suggestion)
+                    .proposing(proposal(&bones, &verdict.labels))
                     .with_bones(bones),
             );
         }
@@ -99,6 +103,11 @@ fn suggestion(bones: &[Bone], labels: &[usize]) -> String {
     format!("relabel {}", parts.join(", "))
 }
 
+/// Each label with the bone that its shape looks like.
+fn proposal(bones: &[Bone], labels: &[usize]) -> Vec<(String, Bone)> {
+    bones.iter().map(|b| (b.name().to_owned(), target(*b, labels))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Severity;
@@ -130,6 +139,9 @@ mod tests {
         let swap = all.iter().find(|f| f.image == Some(4) && f.check == &CHECK).unwrap();
         assert!(swap.message.starts_with("Trapezoid and Pisiform look swapped"), "{}", swap.message);
         assert!(swap.suggestion.contains("Pisiform → Trapezoid"));
+        let row = swap.row(&population.tables);
+        assert_eq!(row.relabel, r#"{"Pisiform":"Trapezoid","Trapezoid":"Pisiform"}"#);
+        assert_eq!(row.proposed_labels(), Ok(swap.relabel.clone()));
         let chain = all.iter().find(|f| f.image == Some(20) && f.check == &CHECK).unwrap();
         let cycles = [["finger-1", "finger-2", "finger-3"], ["finger-1", "finger-3", "finger-2"]];
         let expected = cycles.map(|c| format!("3 labels look swapped: {} → finger-1 (", c.join(" → ")));

@@ -9,7 +9,7 @@ use polars::prelude::{PolarsResult, col, lit};
 
 use super::context::AuditContext;
 use super::{Check, Detection, EvidenceKind, Finding, Severity};
-use crate::bones;
+use crate::bones::Bone;
 use crate::dataset::annotation::{OTHER_SPELLING, UNKNOWN_LABEL};
 use crate::tables::ProblemRow;
 
@@ -34,8 +34,9 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (reason, score) in SCORES {
         for (p, image) in label_problems(context, reason)? {
-            let suggestion = match nearest(p.raw.trim().trim_matches('"')) {
-                Some(name) => format!("rename the label to {name} if the shape shows this bone"),
+            let meant = nearest(p.raw.trim().trim_matches('"'));
+            let suggestion = match meant {
+                Some(bone) => format!("rename the label to {bone} if the shape shows this bone"),
                 None => "rename the label to one of the 29 bones, or delete the shape".to_owned(),
             };
             let message = format!("the label {:?} is not the name of a bone ({}, {})", p.raw, p.file, p.place);
@@ -43,7 +44,7 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
                 image,
                 image_id: p.image_id.unwrap_or_default(),
                 patient_id: p.patient_id.unwrap_or_default(),
-                ..Finding::of_image(&CHECK, 0, score, message, suggestion)
+                ..Finding::of_image(&CHECK, 0, score, message, suggestion).proposing(meant.map(|bone| (p.raw, bone)))
             });
         }
     }
@@ -59,15 +60,14 @@ pub(super) fn label_problems(
 }
 
 /// The bone with the most similar name, if it is similar enough.
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest(name: &str) -> Option<Bone> {
     // Of a long label, its beginning is enough.
     let lower: String = name.to_lowercase().chars().take(MAX_COMPARED).collect();
-    bones::NAMES
-        .iter()
-        .map(|n| (strsim::levenshtein(&lower, &n.to_lowercase()), *n))
+    Bone::all()
+        .map(|bone| (strsim::levenshtein(&lower, &bone.name().to_lowercase()), bone.name(), bone))
         .min()
-        .filter(|(d, n)| *d <= MAX_EDITS && 2 * *d < n.len())
-        .map(|(_, n)| n)
+        .filter(|(edits, name, _)| *edits <= MAX_EDITS && 2 * *edits < name.len())
+        .map(|(.., bone)| bone)
 }
 
 #[cfg(test)]
@@ -77,8 +77,8 @@ mod tests {
 
     #[test]
     fn typing_errors_are_recognised() {
-        assert_eq!(nearest("Trapezuim"), Some("Trapezium"));
-        assert_eq!(nearest("pisiform"), Some("Pisiform"));
+        assert_eq!(nearest("Trapezuim"), Bone::from_name("Trapezium"));
+        assert_eq!(nearest("pisiform"), Bone::from_name("Pisiform"));
         assert_eq!(nearest("ring"), None);
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let text =
             format!(r#"{{"annotations":[{},{},{},{repeated}]}}"#, shape("Ulna"), shape("Hamat"), shape("LUNATE"));
         std::fs::write(&path, text).unwrap();
-        let (_, problems) = crate::dataset::annotation::read(&path, "a.json").unwrap();
+        let problems = crate::dataset::annotation::read(&path, "a.json").unwrap().problems;
         let image_id = population.tables.images[1].image_id.clone();
         population.tables.problems = problems
             .into_iter()
@@ -102,5 +102,7 @@ mod tests {
         assert_eq!(findings.len(), 2, "{findings:?}");
         assert!(findings.iter().all(|f| f.image == Some(1)));
         assert!(findings[0].suggestion.contains("Hamate") && findings[0].score > findings[1].score);
+        let proposed = findings.iter().map(|f| f.row(&population.tables).relabel);
+        assert_eq!(proposed.collect::<Vec<_>>(), [r#"{"Hamat":"Hamate"}"#, r#"{"LUNATE":"Lunate"}"#]);
     }
 }

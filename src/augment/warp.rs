@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(other.words(&words, Size::square(4))[..3], [2, 2, 3]);
     }
 
-    /// ATen's sampler is the reference. It computes coordinates in single precision, which shifts a place by up to 1e-5
+    /// Compared with ATen's sampler. It computes coordinates in single precision, which shifts a place by up to 1e-5
     /// of the side: at most 255 * 64e-5 = 0.2 grey levels, and labels where rounding is a tie.
     #[test]
     fn a_warp_equals_grid_sample() {

@@ -32,25 +32,25 @@ pub struct AuditArgs {
     /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
     /// Folder to write: findings.csv, findings.parquet and evidence/
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Data folder that was scanned; needed for the pictures
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Corrections file; findings that it handles (action exclude or keep) are left out
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// CSV of Dice per image and class: image_id, then one column per bone
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
     /// Number of findings to draw, worst first, or `all` [default: the worst 200 of each check]
     #[arg(long, value_name = "N|all", value_parser = pictures)]
     evidence: Option<Pictures>,
     /// Planted faults (truth.json of a phantom): also measure recall and precision, in benchmark.json
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
     /// Number of threads; 0 for one per core
-    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 

@@ -28,16 +28,16 @@ pub struct CleanArgs {
     /// Data folder; nothing is written to it
     data: PathBuf,
     /// Folder of tables that `carpus scan` wrote for this data
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     tables: PathBuf,
     /// Folds that `carpus split` wrote: copied next to the crops, without excluded images
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     folds: Option<PathBuf>,
     /// Corrections file to apply: exclusions, labels, outlines, sides and metadata
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Folder to write the crops to
-    #[arg(long)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Bright strips at the top and left edge to blacken: fixed:PIXELS, detect (as scanned) or none
     #[arg(long, default_value = "detect", value_parser = strips)]
@@ -46,7 +46,7 @@ pub struct CleanArgs {
     #[arg(long, default_value = "keep", value_parser = background)]
     background: Background,
     /// Margin around the hand in px
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "PX", default_value_t = 64)]
     margin: u32,
     /// Make crops square
     #[arg(long)]
@@ -55,7 +55,7 @@ pub struct CleanArgs {
     #[arg(long, default_value = "all", value_parser = subset)]
     subset: Chosen,
     /// Images to process in parallel [default: number of processors]
-    #[arg(long, value_parser = jobs())]
+    #[arg(short, long, value_name = "N", value_parser = jobs())]
     jobs: Option<usize>,
 }
 

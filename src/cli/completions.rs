@@ -37,7 +37,7 @@ pub fn run(args: CompletionsArgs, ui: &Ui) -> anyhow::Result<Status> {
   carpus man --out ~/.local/share/man/man1")]
 pub struct ManArgs {
     /// Folder for the pages
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
 }
 

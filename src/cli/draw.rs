@@ -42,7 +42,7 @@ pub struct DrawArgs {
     #[arg(required = true, value_name = "IMAGE_ID")]
     images: Vec<String>,
     /// Folder for one PNG per image, or a .png file for a single image or a contact sheet
-    #[arg(long, value_name = "DIR_OR_PNG")]
+    #[arg(short, long, value_name = "DIR|FILE")]
     out: PathBuf,
     /// Fill the classes with their colours instead of drawing outlines
     #[arg(long, conflicts_with = "predictions")]
@@ -51,7 +51,7 @@ pub struct DrawArgs {
     #[arg(long)]
     labels: bool,
     /// Submission CSV to compare the annotation with
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Width and height of the predicted masks, if they differ from the image's
     #[arg(long, value_name = "PX", requires = "predictions", value_parser = clap::value_parser!(u32).range(1..))]

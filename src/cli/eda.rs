@@ -22,16 +22,16 @@ pub struct EdaArgs {
     /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
     /// Folder to write; an older report in it is replaced when the new one is complete
-    #[arg(long, short)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Folds that `carpus split` wrote (CSV or Parquet): adds a section on their balance
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     folds: Option<PathBuf>,
     /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): adds them with their pictures
     #[arg(long)]
     findings: Option<PathBuf>,
     /// Data folder that was scanned: adds pictures of typical straight and rotated hands
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Corrections file: applies the sides and metadata that it sets
     #[arg(long, value_name = "FILE")]

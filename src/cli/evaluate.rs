@@ -10,7 +10,7 @@ use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
 use crate::dataset::{ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::submission::expect_space;
-use crate::scores::{DiceSummary, Region, read_flat, score_files, write_scores};
+use crate::scores::{DiceSummary, PredictedMasks, Region, read_flat, score_files, write_scores};
 use crate::wording::counted;
 
 /// Score predictions: Dice per image and class, and means
@@ -28,28 +28,28 @@ Masks are compared at each image's own size. The Dice of a class that is empty i
 The mean is over images and classes. A JSON file of the same name, next to the CSV, holds the means.")]
 pub struct EvaluateArgs {
     /// Submission CSV to score
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     predictions: PathBuf,
     /// Data folder with the annotations
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Corrections file to apply to the annotations; excluded images are not scored
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Score all annotated images of: train, test or all [default: the images in the predictions]
     #[arg(long, value_parser = subset)]
     subset: Option<Chosen>,
     /// Folds that `carpus split` wrote: score all images that --fold holds out
-    #[arg(long, requires = "fold")]
+    #[arg(long, value_name = "FILE", requires = "fold")]
     folds: Option<PathBuf>,
     /// Fold to score
-    #[arg(long, requires = "folds")]
+    #[arg(long, value_name = "N", requires = "folds")]
     fold: Option<u32>,
     /// Score only pixels within this distance of a class's annotated outline; without an outline, Dice is 1
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=1024))]
     band: Option<u32>,
     /// CSV to write: image_id, one column per class, mean
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
@@ -102,7 +102,8 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
         .collect();
     status = status.worse(warn(&unknown, ui));
     let region = args.band.map_or(Region::Image, Region::Band);
-    let scoring = score_files(&dataset, &entries, (&args.predictions, &predicted), region, ui)?;
+    let scoring =
+        score_files(&dataset, &entries, PredictedMasks { file: &args.predictions, images: &predicted }, region, ui)?;
     status = if scoring.reach > 0.0 && scoring.reach <= 0.25 {
         ui.warn(format_args!(
             "{}: all masks lie in the first quarter of their image; were they predicted at a smaller image size?",

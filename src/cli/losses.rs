@@ -29,7 +29,7 @@ enum What {
     /// List all losses with their options
     #[command(after_help = "Example:\n  carpus losses list")]
     List,
-    /// Compute a combined loss and its gradient, for example to compare it with a reference
+    /// Compute a combined loss and its gradient, for example to compare it with another library
     Eval(Eval),
 }
 
@@ -44,15 +44,15 @@ struct Eval {
     #[arg(long)]
     loss: String,
     /// File with the tensor `logits`, [batch, classes, height, width]
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     logits: PathBuf,
     /// File with the tensor `target`: zeros and ones of the same shape, or integers [batch, height, width] in which
     /// bit k is the mask of class k; for a weighted loss also `weights`: [batch, height, width], or the shape of the
     /// logits
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     target: PathBuf,
     /// File to write: the gradient with respect to the logits, as tensor `grad`
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     grad: Option<PathBuf>,
 }
 

@@ -17,25 +17,25 @@ A folder that already holds the same data set is not changed. --force replaces a
 synthetic data set with other settings.")]
 pub struct PhantomArgs {
     /// Folder to write
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Number of patients with annotations, two hands each
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, value_name = "N", default_value_t = 24)]
     patients: usize,
     /// Number of patients without annotations
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     test_patients: usize,
     /// Width and height of the images in px
     #[arg(long, default_value_t = 2048, value_name = "PX")]
     size: u32,
     /// Random seed: the same seed makes the same files
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
     /// Add deliberate faults of all kinds and list them in truth.json
     #[arg(long)]
     defects: bool,
     /// Number of threads; 0 for one per core
-    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 

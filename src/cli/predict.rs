@@ -28,31 +28,31 @@ Example:
 If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
 pub struct PredictArgs {
     /// Weights of a training run: best.safetensors
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
     /// Data folder, or folder of crops that `carpus clean` wrote
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Images to predict: train, test or all
     #[arg(long, default_value = "test", value_parser = subset)]
     subset: Chosen,
     /// Folds that `carpus split` wrote: predict only images that --fold holds out (add --subset train)
-    #[arg(long, requires = "fold")]
+    #[arg(long, value_name = "FILE", requires = "fold")]
     folds: Option<PathBuf>,
     /// Fold whose held-out images to predict
-    #[arg(long, requires = "folds")]
+    #[arg(long, value_name = "N", requires = "folds")]
     fold: Option<u32>,
     /// Corrections file: excluded images are not predicted; corrected metadata is given to the model
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Submission CSV to write
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
     /// Batch size
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     batch: usize,
     /// Test-time augmentation: average the probabilities of each image and its mirror image
     #[arg(long)]

@@ -26,8 +26,8 @@ Example:
 
 Without a query, the tables and their columns are listed. A table has the name of its file without
 the ending. The SQL is that of Polars; queries that Polars answers differently from standard SQL
-are rewritten or refused. Missing values and empty texts are null. ORDER BY puts nulls last, with
-DESC first; NULLS FIRST and NULLS LAST change this. `/` divides real numbers (7 / 2 is 3.5) and `//`
+are rewritten or refused. Missing values and empty texts are null. ORDER BY, also that of a window,
+puts nulls last, with DESC first; NULLS FIRST and NULLS LAST change this. `/` divides real numbers (7 / 2 is 3.5) and `//`
 rounds down; round() rounds halves to the even digit; LIKE distinguishes upper and lower case.
 position() and strpos() are not supported. With --json the result is an array of objects, in which
 numbers that JSON cannot write (NaN, infinity) are null.")]

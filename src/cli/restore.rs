@@ -19,7 +19,7 @@ pub struct RestoreArgs {
     /// Submission CSV whose masks have the sizes of the crops
     predictions: PathBuf,
     /// Submission CSV to write, with masks in the sizes of the original images
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

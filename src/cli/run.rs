@@ -14,15 +14,21 @@ use crate::digest::hex;
 
 /// Run the whole pipeline from one configuration, skipping unchanged stages
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "\
+Example:
   carpus run --config configs/demo.toml
   carpus run --config configs/demo.toml --until split  # stop after the folds
   carpus run --config configs/demo.toml --dry-run      # print, but do not run
 
-Each stage is one carpus command. `run` prints it, so that you can repeat it alone.")]
+Each stage is one carpus command. `run` prints it, so that you can repeat it alone. The stages, in \
+order: phantom, scan, split, clean, train, predict, evaluate, predict-test, vote, audit, \
+scan-predictions, eda. Those of a table that the configuration lacks are left out. predict and \
+predict-test take the options of [predict], for the held-out fold and for the test set; \
+scan-predictions those of [scan], with the predicted masks of the test set. With several [[train]] \
+tables, train, predict, evaluate and predict-test run once per model, as train-1, train-2, …")]
 pub struct RunArgs {
     /// TOML file: data, work, and one table of options per stage
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// Corrections file for all stages that take one; overrides `corrections` in the configuration
     #[arg(long, value_name = "FILE")]
@@ -504,5 +510,20 @@ mod tests {
         assert!(error.contains("[train] reads ") && error.contains("add a [clean] table"), "{error}");
         std::fs::create_dir(folder.path().join("tables")).unwrap();
         assert_eq!(check("[split]"), Ok(()));
+    }
+
+    #[test]
+    fn the_help_names_every_stage() {
+        let tables = ["phantom", "scan", "split", "clean", "train", "predict", "evaluate", "vote", "audit", "eda"];
+        let text: String = tables.iter().map(|table| format!("[{table}]\n")).collect();
+        let config: ChainConfig = toml::from_str(&format!("data = 'd'\nwork = 'w'\n{text}")).unwrap();
+        let without_vote = ChainConfig { vote: None, ..config };
+        let help = <RunArgs as clap::Args>::augment_args(clap::Command::new("run")).render_long_help().to_string();
+        let help: Vec<&str> = help.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+        let stages = stages(Path::new("c.toml"), &without_vote).unwrap();
+        assert_eq!(stages.len(), tables.len() + 1, "without vote, with predict-test and scan-predictions");
+        for name in stages.iter().map(|stage| stage.name.as_str()).chain(["vote"]) {
+            assert!(help.contains(&name), "{name}");
+        }
     }
 }

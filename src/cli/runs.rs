@@ -68,7 +68,7 @@ struct Report {
     /// Folder of the run
     run: PathBuf,
     /// Data folder, if not the one in the run's configuration
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Number of worst images to draw
     #[arg(long, value_name = "N", default_value_t = report::run::PICTURES)]
@@ -124,7 +124,7 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
             stages(run),
             setting(run, "data.fold"),
             setting(run, "seed"),
-            run.best().map_or("–".into(), |(epoch, dice)| format!("{dice:.4} ({epoch})")),
+            run.best().map_or("–".into(), |best| format!("{:.4} ({})", best.dice, best.epoch)),
             figure(run.held_out(), 4),
             figure(run.images_per_second(), 1),
         ]);
@@ -141,7 +141,7 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
                 "epochs_asked": run.epochs_asked(),
                 "fold": run.setting("data.fold").and_then(toml::Value::as_integer),
                 "seed": run.setting("seed").and_then(toml::Value::as_integer),
-                "best_epoch": run.best().map(|b| b.0), "best_dice": run.best().map(|b| b.1),
+                "best_epoch": run.best().map(|b| b.epoch), "best_dice": run.best().map(|b| b.dice),
                 "held_out_dice": run.held_out(), "images_per_second": run.images_per_second(),
                 "finished": run.summary.is_some(), "problems": run.problems,
             })

@@ -17,13 +17,13 @@ pub struct ScanArgs {
     /// Data folder: train/DCM, train/outputs_json, test/DCM and meta_data.xlsx, or a flat folder
     data: PathBuf,
     /// Folder to write: tables of patients, images, bones and problems (.parquet)
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Also write each table as CSV
     #[arg(long)]
     csv: bool,
     /// Submission CSV: measure its masks for images without annotation
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Corrections file to apply to annotations, sides and metadata; excluded images stay in the tables
     #[arg(long, value_name = "FILE")]
@@ -35,7 +35,7 @@ pub struct ScanArgs {
     #[arg(long, default_value_t = 240, value_name = "0-255")]
     bright_at: u8,
     /// Number of threads; 0 for one per core
-    #[arg(short, long, default_value_t = 0, value_parser = jobs())]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = jobs())]
     jobs: usize,
 }
 

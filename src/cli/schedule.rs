@@ -47,7 +47,7 @@ pub struct ScheduleArgs {
 #[derive(clap::Args, Debug)]
 struct Source {
     /// Training configuration (TOML)
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// Override a setting: a dotted key and a TOML value
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -72,7 +72,7 @@ struct Plot {
     #[command(flatten)]
     source: Source,
     /// Picture to write: .png or .svg
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

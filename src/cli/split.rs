@@ -41,10 +41,10 @@ pub struct SplitArgs {
     #[arg(long, value_delimiter = ',', default_value = "sex,rotated")]
     by: Vec<String>,
     /// Number of folds
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     folds: usize,
     /// Random seed of the shuffle (random_state in scikit-learn)
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u32,
     /// Do not shuffle; keep the order of the tables
     #[arg(long)]
@@ -53,20 +53,20 @@ pub struct SplitArgs {
     #[arg(long, default_value = "train", value_parser = subset)]
     subset: Chosen,
     /// Corrections file: excluded images are in no fold; corrected sex and side are used
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Number of quantile bins of a numeric column
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     quantiles: usize,
     /// Also write sampling weights: COLUMN=NUMBER if the column is true, COLUMN:VALUE=NUMBER; the numbers of
     /// several rules are multiplied
     #[arg(long, value_delimiter = ',')]
     sample_weights: Vec<WeightRule>,
     /// CSV of the sampling weights [default: named after --out: weights.csv for folds.csv, fw_weights.csv for fw.csv]
-    #[arg(long, requires = "sample_weights")]
+    #[arg(long, value_name = "FILE", requires = "sample_weights")]
     weights_out: Option<PathBuf>,
     /// CSV of the folds to write; a Parquet file of the same name is written next to it
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

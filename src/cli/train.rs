@@ -40,13 +40,13 @@ predictions. To train folds in separate processes, give each --fold K --name NAM
 --folds all --resume collects them. Ctrl-C saves the run and ends with exit code 130.")]
 pub struct TrainArgs {
     /// Training configuration (TOML); --print-config prints all keys
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// Override a setting: a dotted key and a TOML value
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Fold to hold out; overrides data.fold
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     fold: Option<u32>,
     /// Train several folds in turn and collect the out-of-fold predictions: all, or a list such as 0,2
     #[arg(long, value_name = "FOLDS", conflicts_with = "fold")]
@@ -58,7 +58,7 @@ pub struct TrainArgs {
     #[arg(long)]
     name: Option<String>,
     /// Folder of all runs; overrides output.runs
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
     /// Continue an interrupted run; short for --existing resume
     #[arg(long, conflicts_with = "existing")]

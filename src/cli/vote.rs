@@ -22,7 +22,7 @@ pub struct VoteArgs {
     #[arg(long, value_name = "N")]
     at_least: Option<usize>,
     /// Submission CSV to write, with the images in the order of the first file
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

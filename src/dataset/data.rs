@@ -8,7 +8,7 @@ use super::image::{ImageError, Radiograph, Reader};
 use super::metadata::{MetadataError, Patient, Sex};
 use super::polarity::looks_inverted;
 use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
-use super::{ImageEntry, Levels, Polarity, Problem, ProblemSeverity, image_id, top_level};
+use super::{ImageEntry, Levels, Polarity, Problem, ProblemSeverity, WithProblems, image_id, top_level};
 use crate::mask::submission::Space;
 
 /// A data set: its images, their annotations and the patients' spreadsheet, from any source.
@@ -108,7 +108,7 @@ impl Dataset {
     /// The patients' spreadsheet cannot be read.
     pub fn check_corrections(&self) -> Result<Vec<Problem>, MetadataError> {
         let mut problems = self.unfit.clone();
-        problems.extend(self.patients()?.1);
+        problems.extend(self.patients()?.problems);
         for entry in &self.images {
             problems.extend(self.points_outside(entry));
             let decisions = self.corrections.about_shapes(&entry.image_id);
@@ -247,12 +247,12 @@ impl Dataset {
 
     /// As [`Dataset::top_level`], but the bits that an image's levels need may be `known` from an earlier scan. Returns
     /// the bits of each image (`None` for 8-bit images), and problems with them.
-    pub fn level_bits(&self, known: impl Fn(&ImageEntry) -> Option<u32> + Sync) -> (Vec<Option<u32>>, Vec<Problem>) {
+    pub fn level_bits(&self, known: impl Fn(&ImageEntry) -> Option<u32> + Sync) -> WithProblems<Vec<Option<u32>>> {
         let bits = top_level::bits(&*self.source, &self.images, known);
         let of_included = self.of_included(bits.clone());
         // A level that is set already stays: it is that of a model.
         let _ = self.top_level.set(top_level::common(&of_included).or(self.source.top_level()));
-        (bits, top_level::problems(&self.images, &of_included))
+        WithProblems { content: bits, problems: top_level::problems(&self.images, &of_included) }
     }
 
     /// The bits of the images that are not excluded; excluded images have no influence on the scale.
@@ -352,8 +352,8 @@ impl Dataset {
     ///
     /// # Errors
     /// The spreadsheet cannot be read.
-    pub fn patients(&self) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
-        let (mut patients, mut problems) = match &self.metadata {
+    pub fn patients(&self) -> Result<WithProblems<Vec<Patient>>, MetadataError> {
+        let WithProblems { content: mut patients, mut problems } = match &self.metadata {
             Some(file) => self.source.patients(file)?,
             None => Default::default(),
         };
@@ -373,7 +373,7 @@ impl Dataset {
             }
         }
         problems.iter_mut().for_each(|problem| self.corrections.settle(problem));
-        Ok((patients, problems))
+        Ok(WithProblems { content: patients, problems })
     }
 
     /// A text that changes with the content of an image, its annotation and its corrections; `None` if there is none

@@ -25,5 +25,5 @@ pub use corrections::Corrections;
 pub use data::{Dataset, ReadAnnotation};
 pub use entry::{ImageEntry, MaskSource, Side, Subset};
 pub use grey::{GreyImage, Levels, Polarity};
-pub use problem::{Problem, ProblemSeverity};
+pub use problem::{Problem, ProblemSeverity, WithProblems};
 pub use source::DatasetError;

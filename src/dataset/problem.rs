@@ -43,6 +43,15 @@ pub struct Problem {
     pub fields: Vec<CorrectableField>,
 }
 
+/// What could be read, and the problems of what could not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WithProblems<T> {
+    /// What was read.
+    pub content: T,
+    /// The problems, in the order in which they were met.
+    pub problems: Vec<Problem>,
+}
+
 /// Longest raw value kept, in characters.
 const RAW_LENGTH: usize = 200;
 

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use super::annotation::{Annotation, AnnotationError, Document};
 use super::image::{self, ImageError, Radiograph, Reader};
 use super::metadata::{self, MetadataError, Patient};
-use super::{ImageEntry, Problem, folder};
+use super::{ImageEntry, Problem, WithProblems, folder};
 use crate::wording::reason_of;
 
 /// Content of a data folder as a source lists it.
@@ -94,7 +94,7 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// It cannot be read.
-    fn patients(&self, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+    fn patients(&self, file: &str) -> Result<WithProblems<Vec<Patient>>, MetadataError> {
         metadata::read(&self.root().join(file), file)
     }
 

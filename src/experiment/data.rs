@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
-use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity};
+use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity, WithProblems};
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
@@ -50,9 +50,10 @@ impl DataBySize {
             let load = |entries: &[ImageEntry], part| {
                 Samples::load(&read.dataset, entries, &read.known, size, bytes, part, observer)
             };
-            let (training, mut problems) = load(&parts.training, "training")?;
-            let (validation, found) = load(&parts.validation, "validation")?;
-            problems.extend(found);
+            let WithProblems { content: training, mut problems } = load(&parts.training, "training")?;
+            let validation = load(&parts.validation, "validation")?;
+            problems.extend(validation.problems);
+            let validation = validation.content;
             let uncached = training.uncached() + validation.uncached();
             if uncached > 0 {
                 observer.note(&format!(

@@ -24,7 +24,7 @@ use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
-use crate::scores::{self, DiceSummary, Region};
+use crate::scores::{self, DiceSummary, PredictedMasks, Region};
 use crate::tables::{self, HeldOutRow, TableError};
 use crate::train::{
     Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train,
@@ -291,7 +291,7 @@ impl Run<'_> {
         let entries: Vec<&ImageEntry> = entries.iter().collect();
         let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;
         let path = folder.predictions();
-        let predicted = (path.as_path(), &prediction.images[..]);
+        let predicted = PredictedMasks { file: &path, images: &prediction.images };
         let scoring = scores::score_files(dataset, &entries, predicted, Region::Image, observer)?;
         scores::write_scores(&folder.path().join("per_image_dice.csv"), &scoring.scores)?;
         if dataset.is_copy() {

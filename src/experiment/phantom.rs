@@ -55,7 +55,7 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
     tables::write_csv(&prepared.data.folds, &folds.collect::<Vec<_>>())?;
     if config.data.sample_weights.is_some() {
         // The weight of men is that of the report.
-        let (people, _) = dataset.patients()?;
+        let people = dataset.patients()?.content;
         let is_man = |patient: &str| people.iter().any(|p| p.patient_id == patient && p.sex == Some(Sex::M));
         let weight = |patient: &str| if is_man(patient) { 1.34 } else { 1.0 };
         let weights = dataset.images().iter();

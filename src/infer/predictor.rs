@@ -7,7 +7,7 @@ use super::InferError;
 use crate::augment::{SquareFit, push_normalised};
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
-use crate::train::{WeightsInfo, read_weights};
+use crate::train::{TrainedModel, WeightsInfo, read_weights};
 
 /// Test-time augmentation: the predictions of several versions of each image are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Predictor {
     /// # Errors
     /// [`InferError::Weights`]: the file cannot be read, or does not belong to a trained model.
     pub fn open(path: &Path, device: Device, augmentation: TestTimeAugmentation) -> Result<Predictor, InferError> {
-        let (model, info) = read_weights(path, device)?;
+        let TrainedModel { model, info } = read_weights(path, device)?;
         Ok(Predictor { model, info, augmentation })
     }
 

@@ -20,7 +20,7 @@ use crate::violation::Violations;
 pub struct LossKind {
     /// The name used in configs and listings.
     pub name: &'static str,
-    /// One line for listings: formula, reference and options.
+    /// One line for listings: formula, the library that it is from, and options.
     pub about: &'static str,
     /// Creates the loss with these options; absent options have their defaults.
     pub read: fn(Value) -> Result<Term, serde_json::Error>,

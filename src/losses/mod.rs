@@ -7,10 +7,12 @@
 //!
 //! There are two implementations with the same results: operations on tensors, a few classes at a time, on any device
 //! and for any kind of logits; and loops over slices (`planes`, `block`), for logits in single precision and label
-//! words in the CPU's memory, which read each pixel once per pass. Tests compare both with the reference libraries.
+//! words in the CPU's memory, which read each pixel once per pass. Tests compare both with
+//! segmentation_models_pytorch, MONAI and torch.
 //!
 //! Every loss is a mean over the classes (and over the images, if it is computed per image), counts absent classes as 0
-//! if the reference does, and is computed in single precision for logits of any kind.
+//! if the library does whose formula it has ([`LossKind`] names it), and is computed in single precision for logits of
+//! any kind.
 
 mod auxiliary;
 mod batch;

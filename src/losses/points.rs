@@ -10,8 +10,8 @@ use crate::models::PointLogits;
 /// `points.logits`.
 ///
 /// `words` are label words `[B, H, W]` (`i32`, bit c = class c). A point has the label of the pixel in which it lies,
-/// column `floor(x W)` and row `floor(y H)`, as in the reference (`grid_sample` with nearest and without aligned
-/// corners). A coordinate of 1, or outside 0 to 1, belongs to the nearest border pixel.
+/// column `floor(x W)` and row `floor(y H)`, as in detectron2's PointRend (`grid_sample` with nearest and without
+/// aligned corners). A coordinate of 1, or outside 0 to 1, belongs to the nearest border pixel.
 ///
 /// # Errors
 /// [`LossError::Points`]: shapes or kinds do not fit; [`LossError::Torch`].

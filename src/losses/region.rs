@@ -76,7 +76,7 @@ impl Overlap {
     }
 }
 
-/// The reference's epsilon against division by zero.
+/// segmentation_models_pytorch's epsilon against division by zero.
 const EPS: f64 = 1e-7;
 
 /// The violations of the option `smooth`.

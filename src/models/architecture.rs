@@ -87,7 +87,7 @@ closed_enum! {
     /// Interpolation of the logits to the size of the image.
     #[derive(Default)]
     pub enum Upsampling ("upsampling mode") {
-        /// Bilinear interpolation with aligned corners, as in the reference.
+        /// Bilinear interpolation with aligned corners, as in segmentation_models_pytorch.
         #[default]
         Bilinear = "bilinear",
         /// Nearest neighbour: each value is repeated.
@@ -103,6 +103,15 @@ closed_enum! {
         /// Concurrent spatial and channel squeeze and excitation.
         Scse = "scse",
     }
+}
+
+/// The families of encoders that an architecture is limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderFamilies {
+    /// The families.
+    pub families: &'static [Family],
+    /// Their names, for messages.
+    pub names: &'static str,
 }
 
 impl Architecture {
@@ -126,7 +135,8 @@ impl Architecture {
         decoder.or(NetworkKind::from_name(name).map(Architecture::Network))
     }
 
-    /// The reference implementation: its names of weights and its results are reproduced here.
+    /// The implementation in another library whose names of weights and results are reproduced here: `smp Unet`, with
+    /// `smp` for segmentation_models_pytorch.
     pub fn reference(self) -> &'static str {
         self.facts().reference
     }
@@ -139,20 +149,20 @@ impl Architecture {
         }
     }
 
-    /// Number of encoder stages if the configuration does not set it: the reference's default.
+    /// Number of encoder stages if the configuration does not set it: the default of [`Architecture::reference`].
     pub fn default_depth(self) -> i64 {
         self.facts().depth
     }
 
-    /// The possible values of the largest stride of the encoder's features, the reference's default first. Later stages
-    /// are dilated instead of strided.
+    /// The possible values of the largest stride of the encoder's features, the default of [`Architecture::reference`]
+    /// first. Later stages are dilated instead of strided.
     pub fn output_strides(self) -> &'static [i64] {
         self.facts().strides
     }
 
-    /// The families of encoders that it is limited to, with their names for messages; `None` if it accepts every
+    /// The families of encoders that it is limited to; `None` if it accepts every
     /// encoder or has its own.
-    pub fn own_encoders(self) -> Option<(&'static [Family], &'static str)> {
+    pub fn own_encoders(self) -> Option<EncoderFamilies> {
         self.facts().encoders
     }
 
@@ -176,8 +186,8 @@ impl Architecture {
         matches!(self, Architecture::Network(NetworkKind::NnUnet | NetworkKind::NnUnetResEnc))
     }
 
-    /// Whether the reference is the transformers library, whose encoders differ in details from those of the same name
-    /// in other libraries.
+    /// Whether [`Architecture::reference`] is of the transformers library, whose encoders differ in details from those
+    /// of the same name in other libraries.
     pub fn follows_transformers(self) -> bool {
         matches!(self, Architecture::Decoder(DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers))
     }
@@ -186,7 +196,7 @@ impl Architecture {
         use {DecoderKind as D, NetworkKind as N};
         const OWN_HEAD: Option<&str> = Some("it already has one, which is always on");
         const DEEP_SUPERVISION: Option<&str> = Some("deep-supervision adds its auxiliary heads");
-        const NO_HEAD: Option<&str> = Some("the reference implementation has none");
+        const NO_HEAD: Option<&str> = Some("the implementation that it follows has none");
         let of = Facts::of;
         match self {
             Architecture::Decoder(decoder) => match decoder {
@@ -202,17 +212,17 @@ impl Architecture {
                 D::UperNet => of("smp.UPerNet"),
                 D::Segformer => Facts { dropout: true, ..of("smp.Segformer") },
                 D::UperNetTransformers => Facts {
-                    encoders: Some((&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or tu-convnextv2 encoder")),
+                    encoders: limited_to(&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or tu-convnextv2 encoder"),
                     no_auxiliary: OWN_HEAD,
                     ..of("transformers UperNetForSemanticSegmentation")
                 },
                 D::SegformerTransformers => Facts {
-                    encoders: Some((&[Family::MixTransformer], "one of mit_b0 to mit_b5")),
+                    encoders: limited_to(&[Family::MixTransformer], "one of mit_b0 to mit_b5"),
                     dropout: true,
                     ..of("transformers SegformerForSemanticSegmentation")
                 },
                 D::HrNetOcr => Facts {
-                    encoders: Some((&[Family::HrNet], "a tu-hrnet encoder")),
+                    encoders: limited_to(&[Family::HrNet], "a tu-hrnet encoder"),
                     no_auxiliary: OWN_HEAD,
                     dropout: true,
                     ..of("Yuan, Chen, Wang, ECCV 2020")
@@ -242,11 +252,15 @@ impl Architecture {
 /// Properties of an [`Architecture`]; [`Facts::of`] gives the values that most share.
 struct Facts {
     reference: &'static str,
-    encoders: Option<(&'static [Family], &'static str)>,
+    encoders: Option<EncoderFamilies>,
     depth: i64,
     strides: &'static [i64],
     no_auxiliary: Option<&'static str>,
     dropout: bool,
+}
+
+fn limited_to(families: &'static [Family], names: &'static str) -> Option<EncoderFamilies> {
+    Some(EncoderFamilies { families, names })
 }
 
 impl Facts {

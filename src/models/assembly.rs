@@ -56,7 +56,7 @@ impl EncoderDecoder {
     fn new(root: &Path, decoder_kind: DecoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let kind = config.encoder.unwrap_or(decoder_kind.default_encoder());
         let encoder = encoders::build(&(root / "encoder"), kind, config)?;
-        // The references leave the first three at PyTorch's defaults.
+        // segmentation_models_pytorch leaves the first three at PyTorch's defaults.
         let (decoder_scheme, head_scheme) = match decoder_kind {
             DecoderKind::DeepLabV3 | DecoderKind::DeepLabV3Plus | DecoderKind::HrNetOcr => {
                 (Scheme::Torch, Scheme::Torch)

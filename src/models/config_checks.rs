@@ -3,7 +3,8 @@
 
 use super::config::is_default;
 use super::{
-    Architecture, DecoderKind, EncoderKind, Family, ModelConfig, ModelError, NetworkKind, Norm, Upsampling, decoders,
+    Architecture, DecoderKind, EncoderFamilies, EncoderKind, Family, ModelConfig, ModelError, NetworkKind, Norm,
+    Upsampling, decoders,
 };
 use crate::violation::Violations;
 
@@ -91,7 +92,7 @@ impl ModelConfig {
     /// Refuses an encoder that the architecture cannot use.
     fn check_encoder(&self, encoder: EncoderKind, wrong: &mut Violations) {
         let (architecture, family) = (self.architecture, encoder.family());
-        if let Some((families, names)) = architecture.own_encoders() {
+        if let Some(EncoderFamilies { families, names }) = architecture.own_encoders() {
             let expected = format!("{names}: {architecture} works with no others; choose another encoder");
             wrong.expect(families.contains(&family), "encoder", encoder, expected);
             wrong.expect(self.depth() == 5, "depth", self.depth(), format!("5: {architecture} has all 5 stages"));

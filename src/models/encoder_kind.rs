@@ -104,7 +104,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// The reference implementation: its names of weights and its results are reproduced here.
+    /// The implementation in another library whose names of weights and results are reproduced here; `smp` is
+    /// segmentation_models_pytorch.
     fn reference(self) -> &'static str {
         match self {
             Family::EfficientNet => "smp EfficientNetEncoder",
@@ -131,7 +132,8 @@ impl Family {
         }
     }
 
-    /// Why its last stages cannot be dilated for features at stride 8 or 16, as in the reference; `None` if they can.
+    /// Why its last stages cannot be dilated for features at stride 8 or 16, as in
+    /// segmentation_models_pytorch; `None` if they can.
     pub(super) fn cannot_dilate(self) -> Option<&'static str> {
         match self {
             Family::MixTransformer => Some("overlapping patches have no dilated form"),
@@ -147,7 +149,7 @@ impl Family {
         }
     }
 
-    /// Whether it supports stochastic depth, as in the reference.
+    /// Whether it supports stochastic depth, as in timm.
     pub(super) fn drops_paths(self) -> bool {
         match self {
             Family::ResNet | Family::MobileNetV2 | Family::HrNet => false,
@@ -208,7 +210,8 @@ impl EncoderKind {
         }
     }
 
-    /// The reference implementation: its names of weights and its results are reproduced here.
+    /// The implementation in another library whose names of weights and results are reproduced here; `smp` is
+    /// segmentation_models_pytorch.
     pub fn reference(self) -> &'static str {
         self.family().reference()
     }

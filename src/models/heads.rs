@@ -1,7 +1,7 @@
 use tch::Tensor;
 
 use super::layers::{
-    Conv2d, ConvNormRelu, ConvOptions, bicubic_by, bilinear_by, bilinear_to, channel_dropout, nearest_by,
+    Conv2d, ConvNormRelu, ConvOptions, Corners, bicubic_by, bilinear_by, bilinear_to, channel_dropout, nearest_by,
 };
 use super::{ModelConfig, ModelError, Path, Upsampling};
 
@@ -12,8 +12,8 @@ pub struct HeadShape {
     pub kernel: i64,
     /// Stride of the decoder's output: the factor by which the head enlarges the logits.
     pub upsampling: i64,
-    /// Whether interpolation aligns the corner pixels (`align_corners` in PyTorch) instead of the pixel grids.
-    pub align_corners: bool,
+    /// Corners of the interpolation.
+    pub corners: Corners,
 }
 
 /// SMP's segmentation head: dropout of whole channels, a convolution to the classes, interpolation to the input's size.
@@ -22,20 +22,20 @@ pub struct SegmentationHead {
     convolution: Conv2d,
     upsampling: i64,
     mode: Upsampling,
-    /// `align_corners` of the interpolation.
-    align_corners: bool,
+    corners: Corners,
     dropout: f64,
 }
 
 impl SegmentationHead {
-    /// A head on `channels` channels of the decoder, as in the reference: bilinear, without dropout.
+    /// A head on `channels` channels of the decoder, as in segmentation_models_pytorch and transformers: bilinear,
+    /// without dropout.
     pub fn new(path: &Path, channels: i64, classes: i64, shape: HeadShape) -> Result<Self, ModelError> {
         let options = ConvOptions::default().padding(shape.kernel / 2);
         Ok(SegmentationHead {
             convolution: Conv2d::new(&(path / 0), channels, classes, shape.kernel, options)?,
             upsampling: shape.upsampling,
             mode: Upsampling::Bilinear,
-            align_corners: shape.align_corners,
+            corners: shape.corners,
             dropout: 0.0,
         })
     }
@@ -45,7 +45,7 @@ impl SegmentationHead {
     pub fn configured(self, config: &ModelConfig) -> Self {
         SegmentationHead {
             mode: config.upsampling_mode,
-            align_corners: self.align_corners && config.point_rend.is_none(),
+            corners: if config.point_rend.is_none() { self.corners } else { Corners::AtEdges },
             dropout: config.head_dropout.unwrap_or(0.0),
             ..self
         }
@@ -61,9 +61,9 @@ impl SegmentationHead {
         let factor = self.upsampling;
         Ok(match self.mode {
             _ if factor == 1 => coarse,
-            Upsampling::Bilinear => bilinear_by(&coarse, factor, self.align_corners)?,
+            Upsampling::Bilinear => bilinear_by(&coarse, factor, self.corners)?,
             Upsampling::Nearest => nearest_by(&coarse, factor)?,
-            Upsampling::Bicubic => bicubic_by(&coarse, factor, self.align_corners)?,
+            Upsampling::Bicubic => bicubic_by(&coarse, factor, self.corners)?,
         })
     }
 }
@@ -91,6 +91,6 @@ impl AuxiliaryHead {
     pub fn forward(&self, x: &Tensor, images: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let x = self.mix.forward(x, train)?; // [B, 256, h, w]
         let logits = self.classify.forward(&x)?; // [B, classes, h, w]
-        Ok(bilinear_to(&logits, images, false)?)
+        Ok(bilinear_to(&logits, images, Corners::AtEdges)?)
     }
 }

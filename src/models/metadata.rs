@@ -79,8 +79,8 @@ impl MetadataGate {
             offset: path.parameter("offset", &shape, Fill::Normal(1.0))?,
             missing: path.parameter("missing", &shape, Fill::Normal(1.0))?,
             gate: path.parameter("gate", &[deepest], Fill::Constant(0.0))?,
-            hidden: Linear::new(&(&path / "hidden"), joined, joined, true)?,
-            output: Linear::new(&(&path / "output"), joined, deepest, true)?,
+            hidden: Linear::new(&(&path / "hidden"), joined, joined)?,
+            output: Linear::new(&(&path / "output"), joined, deepest)?,
         })
     }
 

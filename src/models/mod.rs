@@ -41,7 +41,7 @@ use std::path::Path as FilePath;
 
 use tch::{Device, TchError, Tensor};
 
-pub use architecture::{Architecture, Attention, DecoderKind, NetworkKind, Upsampling};
+pub use architecture::{Architecture, Attention, DecoderKind, EncoderFamilies, NetworkKind, Upsampling};
 pub use config::ModelConfig;
 pub use encoder_kind::{EncoderKind, Family};
 pub use export::{ExportFormat, torchscript};
@@ -175,8 +175,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds `config` on `device`. Initial weights have the reference's distributions and are drawn from libtorch's
-    /// global random generator: seed it first with [`tch::manual_seed`].
+    /// Builds `config` on `device`. Initial weights have the distributions of [`Architecture::reference`] and are drawn
+    /// from libtorch's global random generator: seed it first with [`tch::manual_seed`].
     ///
     /// # Errors
     /// [`ModelError::Config`]: `config` cannot be built; [`ModelError::Torch`]: usually out of memory.
@@ -247,8 +247,8 @@ impl Model {
         self.network.channels()
     }
 
-    /// Weights with their names, in the reference's order. Frozen weights are included (their `requires_grad` is
-    /// false). The tensors share storage with the model.
+    /// Weights with their names, in the order of [`Architecture::reference`]. Frozen weights are included (their
+    /// `requires_grad` is false). The tensors share storage with the model.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.named(Some(Role::Parameter))
     }
@@ -258,8 +258,8 @@ impl Model {
         self.named(Some(Role::Buffer))
     }
 
-    /// The reference's state dict: weights and buffers in its order, each once. The tensors share storage with the
-    /// model.
+    /// The state dict of [`Architecture::reference`]: weights and buffers in its order, each once. The tensors share
+    /// storage with the model.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.named(None)
     }
@@ -324,8 +324,8 @@ impl Model {
     }
 
     /// Loads the weights of a whole model by name from a safetensors file. Nothing changes unless the file contains
-    /// every tensor, no unknown tensor, and each has the right shape. A tensor that the reference lists under several
-    /// names may have any of them in the file.
+    /// every tensor, no unknown tensor, and each has the right shape. A tensor that [`Architecture::reference`] lists
+    /// under several names may have any of them in the file.
     ///
     /// A checkpoint with batch norms also loads into a model that replaces them by group or layer norms: the affine
     /// weights are kept and the running statistics are dropped. A checkpoint without a metadata gate, multi-scale
@@ -342,7 +342,7 @@ impl Model {
 
     /// Loads only the encoder's weights (the backbone's for a whole network), from a file as published for the encoder
     /// or from a file of a whole model. The head of a classifier and stages beyond the model's depth are ignored. A
-    /// first layer for three channels is converted to one channel as in the reference (the sum over the channels).
+    /// first layer for three channels is converted to one channel as in timm (the sum over the channels).
     /// Batch norms are converted to the model's norm.
     ///
     /// # Errors
@@ -366,8 +366,8 @@ impl Model {
         })
     }
 
-    /// Writes the state as safetensors, atomically, in the form that the reference's strict loading needs: a tensor
-    /// that it lists under several names is written under each of them.
+    /// Writes the state as safetensors, atomically, in the form that strict loading in
+    /// [`Architecture::reference`] needs: a tensor that it lists under several names is written under each of them.
     ///
     /// # Errors
     /// [`WeightsError::Io`]; an existing file of that name is then unchanged.

@@ -3,10 +3,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The normalisation layer in place of the reference's batch norm.
+/// The normalisation layer in place of the batch norm of the published architectures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Norm {
-    /// Batch norm, as in the reference: `batch`.
+    /// Batch norm, as published: `batch`.
     #[default]
     Batch,
     /// Batch norm with fixed running statistics and fixed affine weights: `frozen-batch`.

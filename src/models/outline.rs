@@ -8,7 +8,8 @@ use super::{Model, ModelConfig, ModelError, Parameters, Role};
 /// The tensors of a model without values: names and shapes of any configuration, computed in milliseconds.
 #[derive(Debug)]
 pub struct ModelOutline {
-    /// The state dict's tensors in the reference's order: name, shape, role.
+    /// The state dict's tensors in the order of [`Architecture::reference`](super::Architecture::reference): name,
+    /// shape, role.
     pub entries: Vec<(String, Vec<i64>, Role)>,
     /// Channels of the encoder's features at strides 1, 2, 4, …
     pub channels: Vec<i64>,

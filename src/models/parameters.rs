@@ -20,7 +20,8 @@ pub enum Role {
 /// One named tensor of a model.
 #[derive(Debug)]
 pub struct ParameterEntry {
-    /// The reference's name in its state dict: `encoder._blocks.0._bn1.weight`.
+    /// Name in the state dict of [`Architecture::reference`](super::Architecture::reference):
+    /// `encoder._blocks.0._bn1.weight`.
     pub name: String,
     /// The tensor; it shares storage with the layer that uses it.
     pub tensor: Tensor,
@@ -28,14 +29,15 @@ pub struct ParameterEntry {
     pub role: Role,
 }
 
-/// All tensors of a model with the reference's names, in the order of the reference's state dict.
+/// All tensors of a model with the names and in the order of the state dict of
+/// [`Architecture::reference`](super::Architecture::reference).
 #[derive(Debug)]
 pub struct Parameters {
     device: Device,
     /// Whether weights get their initial values; otherwise their memory is uninitialised.
     filled: bool,
     entries: Vec<ParameterEntry>,
-    /// Every name of the state dict in its order, with the index of its entry: some references list a tensor under
+    /// Every name of the state dict in its order, with the index of its entry: some libraries list a tensor under
     /// several names.
     names: Vec<(String, usize)>,
     index: HashMap<String, usize>,
@@ -63,8 +65,8 @@ impl Parameters {
         &self.entries
     }
 
-    /// Every name of the reference's state dict in its order, with the index of its tensor in [`Parameters::entries`].
-    /// A tensor that the reference lists under several names occurs several times.
+    /// Every name of the state dict in its order, with the index of its tensor in [`Parameters::entries`]. A tensor
+    /// that [`Architecture::reference`](super::Architecture::reference) lists under several names occurs several times.
     pub fn names(&self) -> &[(String, usize)] {
         &self.names
     }
@@ -169,7 +171,7 @@ pub enum Fill {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
     /// Normal with mean 0 and this standard deviation, truncated at ±2 (absolute values, not standard deviations, as in
-    /// the reference).
+    /// timm and MONAI).
     TruncatedNormal(f64),
 }
 
@@ -216,12 +218,12 @@ impl<'a> Path<'a> {
         Path { registry, prefix: String::new(), norm, norm_momentum: None, scheme }
     }
 
-    /// The same position with another momentum of the batch norms; `None` is the reference's own.
+    /// The same position with another momentum of the batch norms; `None` is that of the published architecture.
     pub fn with_norm_momentum(&self, momentum: Option<f64>) -> Self {
         Path { norm_momentum: momentum, ..self.clone() }
     }
 
-    /// Momentum of the batch norms here; `None` is the reference's own.
+    /// Momentum of the batch norms here; `None` is that of the published architecture.
     pub fn norm_momentum(&self) -> Option<f64> {
         self.norm_momentum
     }
@@ -254,7 +256,7 @@ impl<'a> Path<'a> {
         Ok(self.add(name, tensor, Role::Buffer))
     }
 
-    /// Lists every tensor that exists here now again under `other`, as in a reference whose modules share parts.
+    /// Lists every tensor that exists here now again under `other`, as in a library whose modules share parts.
     pub fn alias(&self, other: &Path) {
         self.registry.borrow_mut().alias(&self.prefix, &other.prefix);
     }

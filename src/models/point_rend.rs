@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::layers::{Conv2d, ConvOptions, Scheme, bilinear, bilinear_by};
+use super::layers::{Conv2d, ConvOptions, Corners, Scheme, bilinear, bilinear_by};
 use super::parameters::Path;
 use super::{ModelError, PointLogits};
 use crate::violation::Violations;
@@ -142,7 +142,7 @@ impl PointRend {
         for _ in 0..self.options.subdivisions.unwrap_or(i64::MAX) {
             let doubled = logits.size()[2] * 2;
             if doubled <= height {
-                logits = bilinear_by(&logits, 2, false)?;
+                logits = bilinear_by(&logits, 2, Corners::AtEdges)?;
             }
             logits = self.render(&logits, coarse, fine)?;
             if doubled >= height {
@@ -150,7 +150,7 @@ impl PointRend {
             }
         }
         let reached = logits.size()[2..] == [height, width];
-        Ok(if reached { logits } else { bilinear(&logits, height, width, false)? })
+        Ok(if reached { logits } else { bilinear(&logits, height, width, Corners::AtEdges)? })
     }
 
     /// `logits` with new values at the most uncertain points; the same shape.
@@ -258,7 +258,7 @@ mod tests {
         let options = PointRendOptions { inference_points: 10, ..PointRendOptions::default() };
         let head = head(options);
         let logits = head.subdivide(&coarse, &fine, 8, 12).unwrap();
-        let plain = bilinear(&coarse, 8, 12, false).unwrap();
+        let plain = bilinear(&coarse, 8, 12, Corners::AtEdges).unwrap();
         let differs = logits.ne_tensor(&plain).any_dim(1, false); // [2, 8, 12]
         assert_eq!(differs.sum(Kind::Int64).int64_value(&[]), 20, "ten per image, after one doubling");
         for image in 0..2 {

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use super::{
-    Architecture, Attention, DecoderKind, EncoderKind, MetadataOptions, Model, ModelConfig, ModelOutline,
-    MultiScaleAttentionOptions, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
+    Architecture, Attention, DecoderKind, EncoderFamilies, EncoderKind, MetadataOptions, Model, ModelConfig,
+    ModelOutline, MultiScaleAttentionOptions, Parameters, PointRendOptions, Role, WeightsError, classes_of, weights,
 };
 
 /// A change of `config` with which the model fits `tensors`, in the form of the configuration: `depth = 3`. Tries the
@@ -75,7 +75,7 @@ fn other_models(config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> Vec
             continue;
         }
         // Its encoders may have other tensors than encoders of the same name in other architectures.
-        let own = architecture.own_encoders().map(|(families, _)| {
+        let own = architecture.own_encoders().map(|EncoderFamilies { families, .. }| {
             let own = EncoderKind::ALL.iter().filter(|encoder| families.contains(&encoder.family()));
             own.map(|encoder| (*encoder, 5)).collect()
         });

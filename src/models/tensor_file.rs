@@ -148,7 +148,7 @@ pub(crate) fn write_with_metadata(
     let stored = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(tensor)?)));
     let stored: Vec<_> =
         stored.collect::<Result<_, TchError>>().map_err(|source| WeightsError::Torch { path: path.into(), source })?;
-    // The reference's loaders refuse a file without the entry `format`.
+    // transformers and segmentation_models_pytorch refuse a file without the entry `format`.
     let mut entries = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     entries.extend(metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     let bytes = safetensors::serialize(stored, Some(entries))

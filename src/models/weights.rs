@@ -330,7 +330,7 @@ pub(super) fn load_encoder(parameters: &Parameters, prefix: &str, path: &Path) -
     let mut tensors = read_tensors(path)?;
     let names: Vec<&str> = parameters.entries().iter().filter_map(|e| e.name.strip_prefix(prefix)).collect();
     let held = |part: &str| names.iter().any(|name| name.starts_with(part));
-    // The prefix in a whole model, in the reference's encoder alone, and in torchvision's classifiers.
+    // The prefix in a whole model, in segmentation_models_pytorch's encoder alone, and in torchvision's classifiers.
     let wrappings = [prefix, prefix.strip_prefix(ENCODER).unwrap_or_default(), "features."];
     let wrapped = |w: &&str| !w.is_empty() && !held(w) && tensors.keys().any(|name| name.starts_with(w));
     if let Some(wrapping) = wrappings.into_iter().find(wrapped) {
@@ -366,7 +366,7 @@ fn flattened(name: String, has: impl Fn(&str) -> bool) -> String {
     if is_sequence { format!("{}{rest}", flat(index)) } else { name }
 }
 
-/// Converts the weight `[C, 3, h, w]` of a first layer to one input channel as in the reference: the sum over the three
+/// Converts the weight `[C, 3, h, w]` of a first layer to one input channel as in timm: the sum over the three
 /// channels, which gives the same result on a grey image. Any other weight is unchanged.
 pub(super) fn adapt_first_layer(weight: &Tensor, channels: i64) -> Result<Tensor, TchError> {
     match (&weight.size()[..], channels) {

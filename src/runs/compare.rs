@@ -194,7 +194,7 @@ fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String],
 fn value(run: &Run, measure: Measure) -> Option<f64> {
     match measure {
         Measure::HeldOut => run.held_out(),
-        Measure::ModelSize => run.best().map(|b| b.1),
+        Measure::ModelSize => run.best().map(|b| b.dice),
     }
 }
 

@@ -11,7 +11,7 @@ mod summary;
 use std::path::PathBuf;
 
 pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
-pub use run::{Run, RunListing, find};
+pub use run::{BestEpoch, Run, RunListing, find};
 pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
 pub use summary::RunSummary;
 

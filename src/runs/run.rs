@@ -31,6 +31,15 @@ pub struct Run {
     pub problems: Vec<String>,
 }
 
+/// The epoch of a run with the best validation Dice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BestEpoch {
+    /// Its number over all stages, from 1.
+    pub epoch: usize,
+    /// Its Dice at the model's input size.
+    pub dice: f64,
+}
+
 impl Run {
     /// Reads a folder. Only the configuration is required; any other file that cannot be read becomes a problem.
     ///
@@ -98,12 +107,13 @@ impl Run {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The epoch (from 1) with the best validation Dice, and this Dice, at the model's input size.
-    pub fn best(&self) -> Option<(usize, f64)> {
-        let logged = self.epochs.iter().enumerate().map(|(i, e)| (i + 1, e.valid_dice));
+    /// The epoch with the best validation Dice.
+    pub fn best(&self) -> Option<BestEpoch> {
+        let logged = self.epochs.iter().zip(1..).map(|(row, epoch)| BestEpoch { epoch, dice: row.valid_dice });
         // Of equal epochs the first, as in training.
-        let logged = logged.fold(None, |best: Option<(usize, f64)>, e| best.filter(|b| b.1 >= e.1).or(Some(e)));
-        self.summary.as_ref().map(|o| (o.best_epoch, o.best_dice_at_model_size)).or(logged)
+        let logged = logged.fold(None, |best: Option<BestEpoch>, e| best.filter(|b| b.dice >= e.dice).or(Some(e)));
+        let of_summary = |o: &RunSummary| BestEpoch { epoch: o.best_epoch, dice: o.best_dice_at_model_size };
+        self.summary.as_ref().map(of_summary).or(logged)
     }
 
     /// Mean Dice of the held-out images at original size. It is that of the summary if `per_image_dice.csv` does not
@@ -227,7 +237,10 @@ mod tests {
         let row = |epoch, valid_dice| EpochRow { epoch, valid_dice, dice: vec![0.5; 29], ..EpochRow::default() };
         write_csv(&folder.path().join("metrics.csv"), &[row(1, 0.5), row(2, 0.75), row(3, 0.75)]).unwrap();
         let run = Run::read(folder.path()).unwrap();
-        assert_eq!((run.epochs.len(), run.best(), run.epochs_asked()), (3, Some((2, 0.75)), Some(10)));
+        assert_eq!(
+            (run.epochs.len(), run.best(), run.epochs_asked()),
+            (3, Some(BestEpoch { epoch: 2, dice: 0.75 }), Some(10))
+        );
         assert_eq!((run.held_out(), run.problems.len()), (None, 0));
     }
 

@@ -145,8 +145,9 @@ pub fn scan(
     let cache = Cache::read(out, settings)?;
     let pool = threads::pool(settings.jobs)?;
 
-    let (level_bits, found) = pool.install(|| dataset.level_bits(|entry| cache.level_bits(dataset, entry)));
-    problems.extend(found);
+    let level_bits = pool.install(|| dataset.level_bits(|entry| cache.level_bits(dataset, entry)));
+    problems.extend(level_bits.problems);
+    let level_bits = level_bits.content;
 
     progress.start("images", dataset.images().len() as u64);
     // One reader per thread, so that its memory stays in that thread's cache.
@@ -274,9 +275,9 @@ fn read_patients(dataset: &Dataset, problems: &mut Vec<Problem>) -> Vec<Patient>
     }
     let file = dataset.metadata().unwrap_or_default();
     match dataset.patients() {
-        Ok((patients, found)) => {
-            problems.extend(found);
-            patients
+        Ok(read) => {
+            problems.extend(read.problems);
+            read.content
         }
         Err(error) => {
             problems.push(Problem::new(ProblemSeverity::Error, file, error.to_string(), "metadata left empty"));

@@ -20,6 +20,15 @@ pub struct ImageScore {
     pub dice: [f64; bones::COUNT],
 }
 
+/// Dice of a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassDice {
+    /// The class.
+    pub bone: Bone,
+    /// Its Dice.
+    pub dice: f64,
+}
+
 impl ImageScore {
     /// Mean over the classes.
     pub fn mean(&self) -> f64 {
@@ -27,10 +36,10 @@ impl ImageScore {
     }
 
     /// The class with the lowest Dice.
-    pub fn worst(&self) -> (Bone, f64) {
+    pub fn worst(&self) -> ClassDice {
         Bone::all()
-            .map(|bone| (bone, self.dice[bone.index()]))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|bone| ClassDice { bone, dice: self.dice[bone.index()] })
+            .min_by(|a, b| a.dice.total_cmp(&b.dice))
             .expect("there are 29 classes")
     }
 }
@@ -130,20 +139,28 @@ pub struct Scoring {
     pub reach: f64,
 }
 
-/// Compares predictions, given as the path of their file and the masks read by [`super::read_flat`], with the annotations
-/// of `entries`, at each image's original size. Predictions of other images are skipped. An image that cannot be read or
-/// compared becomes a problem; the others are scored.
+/// A submission that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictedMasks<'a> {
+    /// Its file, for messages.
+    pub file: &'a Path,
+    /// Its masks, read by [`super::read_flat`].
+    pub images: &'a [ImageMasks],
+}
+
+/// Compares predictions with the annotations of `entries`, at each image's original size. Predictions of other images
+/// are skipped. An image that cannot be read or compared becomes a problem; the others are scored.
 ///
 /// # Errors
 /// No entry has an annotation, an annotated entry has no prediction, or no image can be scored.
 pub fn score_files(
     dataset: &Dataset,
     entries: &[&ImageEntry],
-    (predictions, masks): (&Path, &[ImageMasks]),
+    predicted: PredictedMasks<'_>,
     region: Region,
     progress: &dyn Progress,
 ) -> Result<Scoring, ScoreError> {
-    let by_id: HashMap<String, &ImageMasks> = masks.iter().map(|m| (image_id(&m.image_name), m)).collect();
+    let by_id: HashMap<String, &ImageMasks> = predicted.images.iter().map(|m| (image_id(&m.image_name), m)).collect();
     let annotated: Vec<&ImageEntry> = entries.iter().copied().filter(|e| e.annotation.is_some()).collect();
     if annotated.is_empty() {
         return Err(ScoreError::Nothing);
@@ -151,7 +168,7 @@ pub fn score_files(
     let missing: Vec<&str> =
         annotated.iter().map(|e| e.image_id.as_str()).filter(|id| !by_id.contains_key(*id)).collect();
     if let Some(first) = missing.first() {
-        let (path, first) = (predictions.to_owned(), (*first).to_owned());
+        let (path, first) = (predicted.file.to_owned(), (*first).to_owned());
         return Err(ScoreError::NotPredicted { path, count: missing.len(), first });
     }
     progress.start("images scored", annotated.len() as u64);
@@ -250,7 +267,7 @@ mod tests {
         prediction.set(bone(2), square(2, 4)).unwrap(); // false positive: 0
         let score = score("a", &truth, &prediction, Region::Image).unwrap();
         assert_eq!((score.dice[0], score.dice[1], score.dice[2], score.dice[3]), (0.5, 0.0, 0.0, 1.0));
-        assert_eq!(score.worst().0.index(), 1);
+        assert_eq!(score.worst().bone.index(), 1);
         let summary = DiceSummary::of(&[score.clone(), score]);
         assert!((summary.mean_dice - 26.5 / 29.0).abs() < 1e-12);
         assert_eq!(summary.per_class["finger-1"], 0.5);

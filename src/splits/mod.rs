@@ -164,12 +164,20 @@ pub enum SplitError {
         /// The product.
         weight: f64,
     },
-    /// The file of sample weights cannot be read, lacks a column, or has an invalid weight.
+    /// The file of sample weights cannot be opened, or one of its records cannot be read.
+    #[error("{path}: {source}")]
+    WeightCsv {
+        /// The file.
+        path: PathBuf,
+        /// The error of the CSV reader.
+        source: csv::Error,
+    },
+    /// The file of sample weights lacks a column, or has an invalid weight.
     #[error("{path} line {line}: {reason}")]
     WeightFile {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1; 0 if the file cannot be opened.
+        /// The line, counted from 1.
         line: u64,
         /// What is wrong with the line.
         reason: String,

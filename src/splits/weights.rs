@@ -116,8 +116,9 @@ pub fn write_weights(path: &Path, weights: &[ImageWeight]) -> Result<(), TableEr
 /// The file cannot be read, a column is missing, or a weight is not a number above 0.
 pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
     let invalid = |line: u64, reason: String| SplitError::WeightFile { path: path.into(), line, reason };
-    let mut reader = Csv::open(path).map_err(|e| invalid(0, e.to_string()))?;
-    let header = reader.headers().map_err(|e| invalid(1, e.to_string()))?.clone();
+    let csv_error = |source| SplitError::WeightCsv { path: path.into(), source };
+    let mut reader = Csv::open(path).map_err(csv_error)?;
+    let header = reader.headers().map_err(csv_error)?.clone();
     let place = |name: &str| {
         header.iter().position(|h| h.trim() == name).ok_or_else(|| invalid(1, format!("no column `{name}`")))
     };
@@ -125,7 +126,7 @@ pub fn read_weights(path: &Path) -> Result<Vec<ImageWeight>, SplitError> {
     reader
         .records()
         .map(|record| {
-            let record = record.map_err(|e| invalid(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+            let record = record.map_err(csv_error)?;
             let line = record.position().map_or(0, csv::Position::line);
             let text = record.get(weight).unwrap_or_default();
             match text.trim().parse::<f64>() {

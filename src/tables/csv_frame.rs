@@ -22,7 +22,8 @@ const FINDINGS_TEXTS: [&str; 4] = ["check", "message", "suggestion", "evidence"]
 /// text in the tables of carpus are text. Empty cells and, among numbers, `NaN` are missing values.
 ///
 /// # Errors
-/// The file cannot be read, has two columns of the same name, or rows of different lengths.
+/// The file cannot be read, has two columns of the same name, rows of different lengths, or one column and a blank
+/// line.
 pub fn csv_frame(path: &Path) -> Result<DataFrame, TableError> {
     let wrong = |source| TableError::Csv { path: path.into(), source };
     let mut reader = Csv::open_masks(path).map_err(wrong)?;
@@ -162,7 +163,8 @@ mod tests {
             ("", "no column names"),
             ("a;b\n1;2\n", "expected commas"),
             ("a,a\n1,2\n", "two columns are called `a`"),
-            ("a,b\n1\n", "line"),
+            ("a,b\n1\n", "line 2 has 1 field; the first line has 2"),
+            ("a\n1\n\n3\n", "line 3 is blank, which may be a missing value"),
         ] {
             let error = frame(text).unwrap_err();
             assert!(error.contains(says), "{text:?}: {error}");

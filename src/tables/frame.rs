@@ -84,14 +84,14 @@ pub enum TableError {
         source: PolarsError,
     },
     /// A cell of a CSV file is not a value of its column.
-    #[error("{path}: table `{table}` row {row}, column `{column}`: expected {expected}, found {found:?}")]
+    #[error("{path}: table `{table}` line {line}, column `{column}`: expected {expected}, found {found:?}")]
     Cell {
         /// The file.
         path: PathBuf,
         /// The name of the table.
         table: &'static str,
-        /// The row of the cell; the column names are row 1.
-        row: usize,
+        /// The line of the cell, counted from 1.
+        line: u64,
         /// The column.
         column: &'static str,
         /// The text of the cell.

@@ -114,12 +114,14 @@ pub fn tables_at(path: &Path) -> Result<Vec<NamedTable>, QueryError> {
 /// Stack of a query in bytes: Polars visits nested operations by recursion.
 const STACK_BYTES: usize = 256 << 20;
 
-/// Runs an SQL query with Polars. Only the tables that it names are read. Whole numbers are signed with 64 bits, empty texts are
-/// null. Queries that Polars answers differently from standard SQL are rewritten or refused.
+/// Runs an SQL query with Polars. Only the tables that it names are read. Whole numbers are signed, with 128 bits
+/// within the query and 64 bits in the result; empty texts are null. Queries that Polars answers differently from
+/// standard SQL are rewritten or refused.
 ///
 /// # Errors
 /// - Two tables have the same name, or a table is unknown or cannot be read.
 /// - The query is invalid, is not supported, or fails.
+/// - A whole number of the result has more than 64 bits.
 pub fn query(tables: &[NamedTable], sql: &str) -> Result<QueryResult, QueryError> {
     check_tables(tables)?;
     in_own_thread(|| run(tables, sql)).unwrap_or_else(|reason| Err(QueryError::Sql { reason }))
@@ -136,7 +138,7 @@ pub fn table_columns(tables: &[NamedTable]) -> Result<DataFrame, QueryError> {
         for column in read_table(table)?.columns() {
             let words = match column.dtype() {
                 DataType::String => "text".into(),
-                DataType::Int64 => "whole number".into(),
+                DataType::Int128 => "whole number".into(),
                 DataType::Float64 | DataType::Float32 => "number".into(),
                 DataType::Boolean => "true or false".into(),
                 other => other.to_string(),
@@ -188,11 +190,36 @@ fn run(tables: &[NamedTable], text: &str) -> Result<QueryResult, QueryError> {
         frames.push(frame);
     }
     let notes = texts_without_rows(&frames, &query.comparisons);
-    let columns = frames.iter().flat_map(DataFrame::columns).map(|column| column.name().to_string());
-    let text = query.for_polars(columns.collect::<HashSet<String>>()).map_err(failed)?;
+    let columns = || frames.iter().flat_map(DataFrame::columns);
+    let names: HashSet<String> = columns().map(|column| column.name().to_string()).collect();
+    let has_nulls = |name: &str| columns().any(|column| column.name() == name && column.null_count() > 0);
+    let complete = names.iter().filter(|name| !has_nulls(name)).cloned().collect();
+    let text = query.for_polars(sql::TableColumns { names, complete }).map_err(failed)?;
     let frame = context.execute(&text).and_then(LazyFrame::collect);
     let frame = frame.map_err(|e| failed(sql::plain(&e.to_string())))?;
-    Ok(QueryResult { frame, notes })
+    Ok(QueryResult { frame: with_64_bits(&frame).map_err(failed)?, notes })
+}
+
+/// The frame with its whole numbers in 64 bits.
+///
+/// # Errors
+/// A whole number has more.
+fn with_64_bits(frame: &DataFrame) -> Result<DataFrame, String> {
+    let narrow = |column: &Column| {
+        let dtype = match column.dtype() {
+            DataType::Int128 => DataType::Int64,
+            DataType::List(inner) if **inner == DataType::Int128 => DataType::List(Box::new(DataType::Int64)),
+            _ => return Ok(column.clone()),
+        };
+        column.strict_cast(&dtype).map_err(|_| {
+            format!(
+                "column `{}` of the result has a whole number with more than 64 bits; cast(… as double) gives it rounded",
+                column.name()
+            )
+        })
+    };
+    let columns = frame.columns().iter().map(narrow).collect::<Result<_, String>>()?;
+    DataFrame::new(frame.height(), columns).map_err(|e| e.to_string())
 }
 
 /// A table as queries see it.
@@ -209,11 +236,11 @@ fn read_table(table: &NamedTable) -> Result<DataFrame, QueryError> {
     Ok(for_queries(&frame).map_err(polars)?)
 }
 
-/// Whole numbers signed with 64 bits (a difference below 0 of unsigned numbers would wrap around), texts as strings, and empty
-/// texts as null.
+/// Whole numbers signed with 128 bits (a difference below 0 of unsigned numbers and a sum over 64 bits would wrap
+/// around), texts as strings, and empty texts as null.
 fn for_queries(frame: &DataFrame) -> PolarsResult<DataFrame> {
     let columns = frame.columns().iter().map(|column| match column.dtype() {
-        dtype if dtype.is_integer() => column.strict_cast(&DataType::Int64),
+        dtype if dtype.is_integer() => column.strict_cast(&DataType::Int128),
         dtype if dtype.is_string() || dtype.is_enum() || dtype.is_categorical() => {
             let column = column.cast(&DataType::String)?;
             let texts = column.str()?;
@@ -428,6 +455,33 @@ mod tests {
                 "1 30.0, 2 50.0, 3 50.0",
             ),
             ("select sex from patients order by sex nulls first", "null, F, F"),
+            ("select patient_id, rank() over (order by age) as r from patients order by 1", "1 2, 2 1, 3 3"),
+            ("select patient_id, rank() over (order by age desc) as r from patients order by 1", "1 2, 2 3, 3 1"),
+            (
+                "select patient_id, rank() over (order by age nulls first) as r from patients order by 1",
+                "1 3, 2 2, 3 1",
+            ),
+            ("select patient_id, dense_rank() over (order by sex) as r from patients order by 1", "1 1, 2 1, 3 2"),
+            ("select patient_id, row_number() over (order by age) as r from patients order by 1", "1 2, 2 1, 3 3"),
+            (
+                "select patient_id, lag(patient_id) over (order by age) as r from patients order by 1",
+                "1 2, 2 null, 3 1",
+            ),
+            (
+                "select patient_id, rank() over (order by sex, coalesce(age, 99)) as r from patients order by 1",
+                "1 2, 2 1, 3 3",
+            ),
+            (
+                "select image_id, rank() over (partition by patient_id order by rotated desc) as r from images order by 1",
+                "a 1, b 2, c 1, d 1",
+            ),
+            ("select sum(n_bones * 9000000000000000000) / 1e18 as x from images", "576.0"),
+            ("select sum(9223372036854775807) - sum(9223372036854775806) as x from images", "4"),
+            (
+                "select max(n_bones * 9223372036854775807) > 0 as x, max(abs(-9223372036854775807)) as y from images",
+                "true 9223372036854775807",
+            ),
+            ("select sum(n_bones) as s, avg(n_bones) as m, median(n_bones) as d from images", "64 16.0 15.0"),
             ("select sex, array_agg(patient_id) as l from patients group by sex order by sex", "F [1,2], null [3]"),
         ] {
             assert_eq!(rows(&tables, sql), expected, "{sql}");
@@ -477,6 +531,12 @@ mod tests {
                 "two columns of the result are called `side`",
             ),
             ("select cast(sex as int) as x from patients", "conversion from text to whole number failed"),
+            (
+                "select sum(n_bones * 9000000000000000000) as x from images",
+                "column `x` of the result has a whole number with more than 64 bits",
+            ),
+            ("select n_bones * 9000000000000000000 from images", "column `n_bones` of the result has a whole number"),
+            ("select array_agg(n_bones * 9000000000000000000) as l from images", "column `l` of the result"),
             ("select sex from patients where sex regexp '['", "invalid regular expression: unclosed character class"),
             (
                 "select i.image_id from images i where exists (select 1 from images j where j.image_id <> i.image_id)",

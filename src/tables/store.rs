@@ -169,15 +169,14 @@ pub fn read_csv<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
         .collect::<Result<Vec<_>, _>>()?;
     reader
         .records()
-        .enumerate()
-        .map(|(row, record)| {
+        .map(|record| {
             let record = record.map_err(csv_error)?;
             let cells: Vec<&str> =
                 places.iter().map(|p| unescape_formula::<T>(record.get(*p).unwrap_or_default())).collect();
             T::from_cells(&cells).map_err(|cell| TableError::Cell {
                 path: path.into(),
                 table: T::NAME,
-                row: row + 2,
+                line: record.position().map_or(0, csv::Position::line),
                 column: T::COLUMNS[cell.column],
                 found: cell.found,
                 expected: cell.expected,
@@ -425,7 +424,7 @@ mod tests {
         let path = folder.path().join("folds.csv");
         std::fs::write(&path, "fold,image_id,patient_id,stratum\n0,a,1,F\nx,b,2,M\n").unwrap();
         let error = read_csv::<FoldRow>(&path).unwrap_err().to_string();
-        assert!(error.contains("row 3") && error.contains("`fold`") && error.contains("\"x\""), "{error}");
+        assert!(error.contains("line 3") && error.contains("`fold`") && error.contains("\"x\""), "{error}");
         std::fs::write(&path, "image_id,patient_id,stratum\na,1,F\n").unwrap();
         let error = read_csv::<FoldRow>(&path).unwrap_err().to_string();
         assert!(error.contains("no column `fold`"), "{error}");
@@ -439,7 +438,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("b,,train", "b,,elsewhere")).unwrap();
         let error = read_csv::<ImageRow>(&path).unwrap_err().to_string();
-        for part in ["images.csv", "row 3", "`subset`", "one of train test", "\"elsewhere\""] {
+        for part in ["images.csv", "line 3", "`subset`", "one of train test", "\"elsewhere\""] {
             assert!(error.contains(part), "{error}");
         }
         let rows = [image("a", None, Some(Side::L)), image("b", None, None)];

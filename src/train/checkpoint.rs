@@ -194,8 +194,8 @@ pub struct WeightsInfo {
     pub averaged: bool,
 }
 
-/// Writes a model's tensors by the reference's names as safetensors, with `info` in the header. The file is written
-/// completely or not at all.
+/// Writes a model's tensors by the names of [`Architecture::reference`](crate::models::Architecture::reference) as
+/// safetensors, with `info` in the header. The file is written completely or not at all.
 ///
 /// # Errors
 /// The file cannot be written, or a tensor is not float, double or int64.
@@ -225,13 +225,21 @@ pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     Ok(info)
 }
 
+/// The model of a file of weights.
+pub struct TrainedModel {
+    /// The model with these weights.
+    pub model: Model,
+    /// The header of the file.
+    pub info: WeightsInfo,
+}
+
 /// The model of a file of weights on `device`, and its [`weights_info`].
 ///
 /// # Errors
 /// Those of [`weights_info`], or the weights do not fit the model.
-pub fn read_weights(path: &Path, device: tch::Device) -> Result<(Model, WeightsInfo), TrainError> {
+pub fn read_weights(path: &Path, device: tch::Device) -> Result<TrainedModel, TrainError> {
     let info = weights_info(path)?;
-    Ok((Model::open(&info.model, path, device)?, info))
+    Ok(TrainedModel { model: Model::open(&info.model, path, device)?, info })
 }
 
 fn write(path: &Path, tensors: &[(String, Tensor)], header: &impl Serialize) -> Result<(), TrainError> {

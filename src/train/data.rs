@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{PatientMetadata, TrainError};
 use crate::augment::SquareFit;
 use crate::bones::Bone;
-use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
 use crate::digest::hex;
 use crate::features::angle_deg;
 use crate::mask::HandMasks;
@@ -70,7 +70,7 @@ impl Samples {
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
-    ) -> Result<(Samples, Vec<Problem>), TrainError> {
+    ) -> Result<WithProblems<Samples>, TrainError> {
         progress.start(&format!("{part} images read"), entries.len() as u64);
         // Reading in chunks limits the memory of decoded images that the cache does not keep.
         let mut loaded = Samples {
@@ -120,7 +120,7 @@ impl Samples {
             return Err(TrainError::NoImages { part, reason });
         }
         loaded.hash = hex(&digest.finalize());
-        Ok((loaded, problems))
+        Ok(WithProblems { content: loaded, problems })
     }
 
     /// Number of samples.

@@ -7,6 +7,7 @@ use super::{
     EventsWriter, Kept, Monitor, Ranks, TensorHistogram, TrainError, Validation, Watcher, WeightsInfo, histograms,
     memory, pictures, validate, write_weights,
 };
+use crate::aten::PeakReading;
 use crate::bones;
 use crate::metrics::DiceScore;
 use crate::tables::{EpochRow, write_table};
@@ -61,7 +62,7 @@ impl TrainingRun<'_> {
             seconds: epoch.started.elapsed().as_secs_f64(),
             images_per_second: epoch.samples as f64 / trained,
             waiting: epoch.waited.as_secs_f64() / trained,
-            memory_mb: memory::peak_mb(self.learner.model().device(), false)?,
+            memory_mb: memory::peak_mb(self.learner.model().device(), PeakReading::Keep)?,
             steps_skipped: sums.skipped as u64,
             images_skipped: sums.broken as u64,
             dice: result.validation.dice.per_class.clone(),

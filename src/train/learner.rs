@@ -1,6 +1,6 @@
 use tch::{Kind, Tensor};
 
-use super::{Ema, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan};
+use super::{Ema, GradientRange, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan};
 use crate::aten;
 use crate::losses::{Part, point_loss};
 use crate::models::Model;
@@ -184,7 +184,7 @@ impl<'a> Learner<'a> {
             if overflowed && scaler.scale() < LEAST_SCALE {
                 return Ok(StepOutcome::NotFinite(f64::NAN));
             }
-            scaler.update(overflowed);
+            scaler.update(if overflowed { GradientRange::Overflowed } else { GradientRange::Finite });
             if overflowed {
                 return Ok(StepOutcome::Skipped);
             }

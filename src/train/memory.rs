@@ -1,16 +1,16 @@
 use tch::Device;
 
 use super::{Amp, Stage, TrainError};
-use crate::aten;
+use crate::aten::{self, PeakReading};
 
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Peak memory in MiB: on a GPU of its tensors since the last call with `reset`, on the CPU of this process since its
-/// start. `None` where the system does not report it.
-pub(super) fn peak_mb(device: Device, reset: bool) -> Result<Option<f64>, TrainError> {
+/// Peak memory in MiB: on a GPU of its tensors since the last call with [`PeakReading::Reset`], on the CPU of this
+/// process since its start. `None` where the system does not report it.
+pub(super) fn peak_mb(device: Device, reading: PeakReading) -> Result<Option<f64>, TrainError> {
     match device {
-        Device::Cuda(index) => Ok(Some(aten::peak_memory(index, reset)? as f64 / MIB)),
+        Device::Cuda(index) => Ok(Some(aten::peak_memory(index, reading)? as f64 / MIB)),
         _ => Ok(of_process("VmHWM").map(|bytes| bytes / MIB)),
     }
 }
@@ -45,7 +45,7 @@ pub(super) fn explain(error: TrainError, stage: &Stage, device: Device) -> Train
         }),
     };
     let in_use = match device {
-        Device::Cuda(index) => aten::peak_memory(index, false).ok().map(|bytes| bytes as f64),
+        Device::Cuda(index) => aten::peak_memory(index, PeakReading::Keep).ok().map(|bytes| bytes as f64),
         _ => of_process("VmRSS"),
     };
     let needed = in_use.zip(asked).map(|(in_use, asked)| in_use + asked);
@@ -117,6 +117,6 @@ mod tests {
     fn the_peak_memory_of_the_process_is_known() {
         let text = "VmPeak:\t  10 kB\nVmHWM:\t    2048 kB\n";
         assert_eq!(kilobytes(text, "VmHWM"), Some(2048.0 * 1024.0));
-        assert!(peak_mb(Device::Cpu, false).unwrap().is_some_and(|mb| mb > 1.0));
+        assert!(peak_mb(Device::Cpu, PeakReading::Keep).unwrap().is_some_and(|mb| mb > 1.0));
     }
 }

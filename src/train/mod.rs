@@ -2,10 +2,11 @@
 //!
 //! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains
 //! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
-//! `best.safetensors` (only weights, by the reference's names) and `last.safetensors` (everything that a resumed run
-//! needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps. Every random
-//! decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and
-//! resumed run ends with exactly the same weights as an uninterrupted one.
+//! `best.safetensors` (only weights, by the names of
+//! [`Architecture::reference`](crate::models::Architecture::reference)) and `last.safetensors` (everything that a
+//! resumed run needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps.
+//! Every random decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an
+//! interrupted and resumed run ends with exactly the same weights as an uninterrupted one.
 
 mod checkpoint;
 mod config;
@@ -34,7 +35,7 @@ mod tensorboard;
 mod training_run;
 mod validation;
 
-pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
+pub use checkpoint::{Checkpoint, Kept, TrainedModel, WeightsInfo, read_weights, weights_info, write_weights};
 pub use config::{DataConfig, OutputConfig, STAGE_KEYS, Stage, StageHead, TrainConfig, TrainingPlan};
 pub use data::{Sample, Samples};
 pub use ema::{Ema, EmaSettings};
@@ -47,7 +48,7 @@ pub use loader::{Batch, Loading};
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings};
 pub use partition::{Partition, partition};
 pub use patient_metadata::PatientMetadata;
-pub use precision::{Amp, Scaler};
+pub use precision::{Amp, GradientRange, Scaler};
 pub use ranks::{OneProcess, Ranks, Strategy};
 pub use rates::{Rate, StageRates, rates, steps_per_epoch};
 pub use sampler::{Sampling, batches, order};

@@ -26,7 +26,7 @@ impl PatientMetadata {
     /// # Errors
     /// The spreadsheet cannot be read.
     pub fn read(dataset: &Dataset) -> Result<PatientMetadata, MetadataError> {
-        Ok(PatientMetadata::of(&dataset.patients()?.0))
+        Ok(PatientMetadata::of(&dataset.patients()?.content))
     }
 
     /// The metadata of the patient `id`: age, sex, height, weight; all NaN for an unknown patient.

@@ -55,22 +55,34 @@ impl Default for Scaler {
     }
 }
 
+/// Whether the gradients of a step can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientRange {
+    /// All are finite.
+    Finite,
+    /// One is infinite or NaN.
+    Overflowed,
+}
+
 impl Scaler {
     /// The factor on the loss.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// Adjusts the factor after a step; `overflowed`: whether a gradient was infinite or NaN.
-    pub fn update(&mut self, overflowed: bool) {
-        if overflowed {
-            self.scale *= BACKOFF;
-            self.good = 0;
-        } else {
-            self.good += 1;
-            if self.good == INTERVAL {
-                self.scale *= GROWTH;
+    /// Adjusts the factor after a step.
+    pub fn update(&mut self, gradients: GradientRange) {
+        match gradients {
+            GradientRange::Overflowed => {
+                self.scale *= BACKOFF;
                 self.good = 0;
+            }
+            GradientRange::Finite => {
+                self.good += 1;
+                if self.good == INTERVAL {
+                    self.scale *= GROWTH;
+                    self.good = 0;
+                }
             }
         }
     }

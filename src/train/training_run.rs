@@ -11,10 +11,11 @@ use super::{
     Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, batches, freeze, histograms, memory, order, pictures,
     seeds,
 };
+use crate::aten::{self, Algorithms, PeakReading};
+use crate::bones;
 use crate::models::{Loaded, Model};
 use crate::progress::Progress;
 use crate::tables::EpochRow;
-use crate::{aten, bones};
 
 /// The data of a stage. Stages of the same image size may share them.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +90,8 @@ pub fn train(
     if data.is_empty() || data.len() != plan.stages.len() {
         return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
     }
-    aten::deterministic(plan.config.deterministic)?;
+    let is_deterministic = plan.config.deterministic;
+    aten::use_algorithms(if is_deterministic { Algorithms::Deterministic } else { Algorithms::Any })?;
     let mut run = TrainingRun::new(plan, data, strategy, folder, resume)?;
     let outcome = run.stages(resume, stop, watcher);
     outcome.map_err(|error| {
@@ -315,7 +317,7 @@ impl<'a> TrainingRun<'a> {
         let first = self.checkpoint.batch;
         let (mut waited, mut samples, mut lr) = (Duration::ZERO, 0, 0.0);
         let (mut gradients, mut images) = (Vec::new(), Vec::new());
-        memory::peak_mb(self.learner.model().device(), true)?;
+        memory::peak_mb(self.learner.model().device(), PeakReading::Reset)?;
         watcher.start(&format!("batches of epoch {}", epoch + 1), (batches - first) as u64);
         let loading = self.loading();
         let finished = std::thread::scope(|scope| -> Result<bool, TrainError> {

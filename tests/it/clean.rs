@@ -213,8 +213,8 @@ fn crops_show_the_hand_and_their_shapes_are_the_originals() {
                 continue;
             };
             assert_eq!(transform.box_source, BoxSource::Masks);
-            let (of_image, _) = annotation::read(&data.root().join(path), path).unwrap();
-            let (of_crop, _) = annotation::read(&data.out().join(path), path).unwrap();
+            let of_image = annotation::read(&data.root().join(path), path).unwrap().content;
+            let of_crop = annotation::read(&data.out().join(path), path).unwrap().content;
             let (whole, cut) = (of_image.masks(WIDTH, HEIGHT), of_crop.masks(width, height));
             for bone in Bone::all() {
                 let expected = transform.mask_to_crop(&whole[bone]).unwrap();
@@ -247,7 +247,7 @@ fn corrections_and_exclusions_are_applied() {
     let shape = |index, label: &str| ShapeRef { index, label: label.into() };
     let swap = [("Pisiform", "Trapezoid"), ("Trapezoid", "Pisiform")].map(|(a, b)| (a.to_owned(), b.to_owned()));
     let path = data.images[0].annotation_path.as_ref().unwrap();
-    let drawn = annotation::read(&data.root().join(path), path).unwrap().0.shapes;
+    let drawn = annotation::read(&data.root().join(path), path).unwrap().content.shapes;
     let shapes = drawn.iter().filter(|s| ["Pisiform", "Trapezoid"].contains(&s.label.as_str()));
     let shapes = shapes.map(|s| shape(s.index, &s.label)).collect();
     let decisions = [
@@ -276,8 +276,8 @@ fn corrections_and_exclusions_are_applied() {
 
     let path = data.images[0].annotation_path.as_ref().unwrap();
     let transform = &cleaned.transforms[0];
-    let (of_image, _) = annotation::read(&root.join(path), path).unwrap();
-    let (of_crop, _) = annotation::read(&data.out().join(path), path).unwrap();
+    let of_image = annotation::read(&root.join(path), path).unwrap().content;
+    let of_crop = annotation::read(&data.out().join(path), path).unwrap().content;
     let (whole, cut) = (of_image.masks(WIDTH, HEIGHT), of_crop.masks(transform.area.width, transform.area.height));
     let at = |name: &str| Bone::from_name(name).unwrap();
     assert_eq!(cut[at("Pisiform")], transform.mask_to_crop(&whole[at("Trapezoid")]).unwrap());

@@ -55,7 +55,7 @@ impl Bench {
     fn labels(&self, image: usize) -> Vec<(usize, String)> {
         let file = self.images[image].annotation.as_ref().unwrap();
         let path = self.at("data").join(file);
-        let mut annotation = annotation::read(&path, file).unwrap().0;
+        let mut annotation = annotation::read(&path, file).unwrap().content;
         let hash = sha256(&std::fs::read(&path).unwrap());
         assert_eq!(self.read().apply(self.id(image), Some(&hash), &mut annotation), []);
         annotation.shapes.into_iter().map(|s| (s.index, s.label)).collect()

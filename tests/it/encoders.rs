@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::{Architecture, DecoderKind, EncoderKind, Model, ModelConfig, NetworkKind, read_tensors};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::json;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use tch::{Device, Kind, Tensor};
 
 use crate::models::drawn;
@@ -30,9 +33,53 @@ pub fn moments(tensor: &Tensor) -> Moments {
     (count, mean.double_value(&[]), spread, kurtosis)
 }
 
-/// Draws differ, distributions do not: mean, spread and kurtosis of a weight's start agree within six standard errors of
-/// their difference. Kurtosis distinguishes a uniform (1.8) from a normal (3) distribution where there are values enough, which
-/// is what this gives.
+/// Largest difference of the means of two samples of `count` values that is not significant at six standard errors of a
+/// normal distribution, which is once in 500 million comparisons. Of few values the spread is itself uncertain:
+/// Student's distribution.
+fn mean_bound(count: f64, spread: f64, expected_spread: f64) -> f64 {
+    let of_difference = ((spread.powi(2) + expected_spread.powi(2)) / (count - 1.0)).sqrt();
+    let significance = Normal::standard().cdf(-6.0);
+    let student = StudentsT::new(0.0, 1.0, 2.0 * (count - 1.0)).unwrap();
+    -student.inverse_cdf(significance) * of_difference
+}
+
+/// The bound holds for uniform and normal values, of which there are three in the bias of a head.
+#[test]
+fn means_of_few_values_agree() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut sample = |count: usize, is_normal: bool| {
+        let values: Vec<f64> = (0..count)
+            .map(|_| {
+                let uniform: f64 = random.random();
+                if is_normal { Normal::standard().inverse_cdf(uniform) } else { uniform }
+            })
+            .collect();
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count as f64;
+        (mean, variance.sqrt())
+    };
+    for count in [2, 3, 4, 8, 24] {
+        for is_normal in [false, true] {
+            let mut beyond_six = 0;
+            for _ in 0..20_000 {
+                let ((a, of_a), (b, of_b)) = (sample(count, is_normal), sample(count, is_normal));
+                let n = count as f64;
+                assert!((a - b).abs() <= mean_bound(n, of_a, of_b), "{count} values: {a}, {b}");
+                beyond_six += usize::from((a - b).abs() > 6.0 * of_a.max(of_b) * (2.0 / n).sqrt());
+            }
+            // Six times the spread of the samples would be too narrow.
+            assert_eq!(beyond_six > 10, count <= 4, "{count} values: {beyond_six}");
+        }
+    }
+    // The quantile of Student's distribution with 4 degrees of freedom, of scipy.
+    let bound = mean_bound(3.0, 1.0, 1.0);
+    assert!((bound / 234.819 - 1.0).abs() < 1e-3, "{bound}");
+}
+
+/// Draws differ, distributions do not: mean, spread and kurtosis of a weight's start agree within six standard errors
+/// of their difference ([`mean_bound`]). Kurtosis distinguishes a uniform (1.8) from a normal (3) distribution where
+/// there are values enough, which is what this gives. Draws of other tests between ours change the draws, not the
+/// distributions.
 pub fn assert_same_start(place: &str, ours: Moments, expected: Moments) -> bool {
     let (count, mean, spread, kurtosis) = ours;
     let (expected_count, expected_mean, expected_spread, expected_kurtosis) = expected;
@@ -46,7 +93,8 @@ pub fn assert_same_start(place: &str, ours: Moments, expected: Moments) -> bool 
     }
     // The spread of a handful of values says little about that of their distribution.
     let error = 6.0 * if count < 100.0 { expected_spread.max(spread) } else { expected_spread } / count.sqrt();
-    assert!((mean - expected_mean).abs() <= error * 2f64.sqrt(), "{place}: mean {mean}, {expected_mean}");
+    let of_mean = if count < 100.0 { mean_bound(count, spread, expected_spread) } else { error * 2f64.sqrt() };
+    assert!((mean - expected_mean).abs() <= of_mean, "{place}: mean {mean}, {expected_mean}");
     assert!((spread - expected_spread).abs() <= error, "{place}: spread {spread}, {expected_spread}");
     if count < 2000.0 {
         return false;

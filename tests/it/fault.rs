@@ -103,7 +103,7 @@ fn read_workbook(bytes: &[u8]) -> Result<Vec<metadata::Patient>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("meta_data.xlsx");
     fs::write(&path, bytes).unwrap();
-    metadata::read(&path, "meta_data.xlsx").map(|(patients, _)| patients).map_err(|e| e.to_string())
+    metadata::read(&path, "meta_data.xlsx").map(|read| read.content).map_err(|e| e.to_string())
 }
 
 const ROWS: &str =

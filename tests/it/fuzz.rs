@@ -354,7 +354,8 @@ fn annotations() {
     ]);
     let read = |path: &Path| {
         let Ok(bytes) = annotation::read_bytes(path) else { return };
-        let Ok((read, _)) = annotation::parse(&bytes, path, "ID001/a.json") else { return };
+        let Ok(read) = annotation::parse(&bytes, path, "ID001/a.json") else { return };
+        let read = read.content;
         read.masks(64, 64);
         read.shapes.iter().for_each(|shape| {
             features::crossings(&shape.points);

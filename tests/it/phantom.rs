@@ -8,7 +8,7 @@ use carpus::bones::{Bone, COUNT, NAMES};
 use carpus::dataset::annotation;
 use carpus::dataset::metadata::{self, Sex};
 use carpus::dataset::phantom::{self, LabelFault, PhantomSettings, Truth, geometry, people, plan};
-use carpus::dataset::{Dataset, Side, Subset};
+use carpus::dataset::{Dataset, Side, Subset, WithProblems};
 use carpus::mask::RunMask;
 use carpus::progress::Silent;
 
@@ -177,7 +177,7 @@ fn clean_data_reads_back() {
         assert_eq!(entry.annotation.is_some(), entry.subset == Subset::Train);
         let hidden = format!("truth/outputs_json/ID{}/{}.json", entry.patient_id, entry.image_id);
         let file = entry.annotation.clone().unwrap_or(hidden);
-        let (annotation, problems) = annotation::read(&root.join(&file), &file).unwrap();
+        let WithProblems { content: annotation, problems } = annotation::read(&root.join(&file), &file).unwrap();
         assert!(problems.iter().all(|p| p.severity != carpus::dataset::ProblemSeverity::Error), "{problems:?}");
         assert_eq!(annotation.shapes.len(), COUNT);
         let order: Vec<_> = annotation.shapes.iter().map(|s| s.bone).collect();
@@ -189,7 +189,7 @@ fn clean_data_reads_back() {
             assert_eq!(mask.area(), known.area[bone.name()], "{file} {bone}");
         }
     }
-    let (patients, _) = metadata::read(&root.join("meta_data.xlsx"), "meta_data.xlsx").unwrap();
+    let patients = metadata::read(&root.join("meta_data.xlsx"), "meta_data.xlsx").unwrap().content;
     assert_eq!(patients.len(), 15);
     assert_eq!(patients[0].patient_id, "001");
     assert!(patients.iter().all(|p| p.sex.is_some() && p.age.is_some() && p.height_cm.is_some()));
@@ -207,7 +207,7 @@ fn planted_faults_are_there() {
     }
     assert_eq!(summary.defects.len(), LabelFault::ALL.len() + 5 + 1 + 6, "{:?}", summary.defects);
     let truth: Truth = serde_json::from_slice(&fs::read(root.join("truth.json")).unwrap()).unwrap();
-    let (patients, _) = metadata::read(&root.join("meta_data.xlsx"), "meta_data.xlsx").unwrap();
+    let patients = metadata::read(&root.join("meta_data.xlsx"), "meta_data.xlsx").unwrap().content;
     let row = |id: &str| patients.iter().find(|p| p.patient_id == id);
     for defect in &truth.defects {
         let id = defect.image_id.clone().unwrap();
@@ -216,7 +216,7 @@ fn planted_faults_are_there() {
         assert!(image.defects.contains(&defect.kind), "{name}");
         let read = |folder: &str| {
             let file = format!("{folder}/{name}.json");
-            annotation::read(&root.join(&file), &file).map(|(a, _)| a)
+            annotation::read(&root.join(&file), &file).map(|read| read.content)
         };
         let labels = || -> BTreeMap<String, usize> {
             let mut count = BTreeMap::new();

@@ -92,7 +92,7 @@ fn workbook_cells_are_those_of_openpyxl() {
     let path = folder.path().join("meta_data.xlsx");
     workbook.save(&path).unwrap();
 
-    let (patients, _) = metadata::read(&path, "meta_data.xlsx").unwrap();
+    let patients = metadata::read(&path, "meta_data.xlsx").unwrap().content;
     let printed: Vec<Vec<serde_json::Value>> =
         serde_json::from_str(&python::run("workbook_cells.py", &[path.to_str().unwrap()])).unwrap();
     assert_eq!((patients.len(), printed.len()), (rows as usize, rows as usize + 1));

@@ -349,7 +349,10 @@ fn scored() -> tempfile::TempDir {
     }
     let file = home.path().join("runs/tried/predictions.csv");
     submission::write(&file, &predictions).unwrap();
-    let scoring = scores::score_files(&dataset, &entries, (&file, &predictions), Region::Image, &Silent).unwrap();
+    let scoring = {
+        let predicted = scores::PredictedMasks { file: &file, images: &predictions };
+        scores::score_files(&dataset, &entries, predicted, Region::Image, &Silent).unwrap()
+    };
     write_run(home.path(), "tried", 1, 0, "", &scoring.scores);
     home
 }

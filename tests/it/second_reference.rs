@@ -137,7 +137,7 @@ fn segformer_equals_transformers() {
 #[test]
 fn upernet_equals_transformers() {
     let architecture = Decoder(DecoderKind::UperNetTransformers);
-    let (families, _) = architecture.own_encoders().unwrap();
+    let families = architecture.own_encoders().unwrap().families;
     let kinds = EncoderKind::ALL.iter().filter(|kind| families.contains(&kind.family()));
     let mut cases = Vec::new();
     for kind in kinds.filter(|k| all() || k.name().contains("tiny")) {

@@ -182,6 +182,7 @@ pub fn findings(tables: &Tables, n: usize, with_picture: usize) -> Vec<FindingRo
                 severity: severity.parse().unwrap(),
                 message: message.into(),
                 suggestion: suggestion.into(),
+                relabel: String::new(),
                 evidence: if i < with_picture { format!("evidence/{i}.png") } else { String::new() },
             }
         })

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carpus::augment::Augmentations;
 use carpus::bones;
-use carpus::dataset::Dataset;
+use carpus::dataset::{Dataset, WithProblems};
 use carpus::infer::{Predictor, TestTimeAugmentation, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
@@ -80,7 +80,9 @@ impl Bench {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, 0).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap().0
+            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
+                .unwrap()
+                .content
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
@@ -608,7 +610,7 @@ fn predictions_use_what_is_known_of_the_patient() {
     let said = predictor.logits(&square, &[known.patient("001")]).unwrap();
     let x = Tensor::full([1, 1, 64, 64], (90.0 / 255.0 - 0.2) / 0.3, (Kind::Float, Device::Cpu));
     let metadata = Tensor::from_slice(&[71f32, 1.0, 190.0, 95.0]).view([1, 4]);
-    let (model, _) = read_weights(&weights, Device::Cpu).unwrap();
+    let model = read_weights(&weights, Device::Cpu).unwrap().model;
     let direct = tch::no_grad(|| model.predict(&Input { images: &x, metadata: Some(&metadata) }).unwrap());
     assert!((said - &direct).abs().max().double_value(&[]) <= 1e-4 * direct.abs().max().double_value(&[]));
 }
@@ -619,8 +621,8 @@ fn batches_do_not_depend_on_the_cache() {
     let data = bench.folder.path().join("data");
     let entries = bench.training.entries();
     let dataset = Arc::new(Dataset::open(&data).unwrap());
-    let (uncached, _) =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap();
+    let uncached =
+        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content;
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -644,7 +646,7 @@ fn broken_images_are_left_out_and_said() {
     std::fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
     let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
     let entries = dataset.images();
-    let (samples, problems) =
+    let WithProblems { content: samples, problems } =
         Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap();
     assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
@@ -656,7 +658,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let data = bench.folder.path().join("data");
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let load = |entries: &[_]| {
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().0
+        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content
     };
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];

@@ -1,11 +1,12 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure};
 use serde_json::json;
 
 use super::{By, Place, counted, may_write, now, print, undo_command, unknown_checks};
-use crate::audit::Check;
+use crate::audit::{Check, FindingRow};
+use crate::bones::Bone;
 use crate::cli::data::{read_corrections, warn_all};
 use crate::cli::eda::read_findings;
 use crate::cli::{Status, Ui};
@@ -28,8 +29,11 @@ Example:
       --action replace --shape 3 --points '10,20 30,20 20,40'
   carpus corrections add --from audit --check low_dice --top 10 \\
       --action flag --dry-run
+  carpus corrections add --data data --from audit --check swapped_labels \\
+      --action relabel --dry-run
 
 relabel, drop and replace need --data; `carpus corrections shapes` prints the numbers for --shape. \
+With --from, relabel takes the labels that the findings propose: those of swapped_labels and unknown_label. \
 Without --data, decisions are not checked against the data. `carpus list corrections` shows all \
 actions in the format of the file."
 )]
@@ -37,7 +41,7 @@ pub struct CorrectionsAddArgs {
     #[command(flatten)]
     pub(super) place: Place,
     /// Data folder, to check the decisions against; needed for actions on shapes
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// Id of an image; may be repeated
     #[arg(long, value_name = "ID")]
@@ -46,7 +50,7 @@ pub struct CorrectionsAddArgs {
     #[arg(long, value_name = "ID")]
     pub(super) patient: Option<String>,
     /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): one decision per image with a
-    /// finding of --check
+    /// finding of --check; relabel: one per finding
     #[arg(long, value_name = "FINDINGS", requires = "check")]
     pub(super) from: Option<PathBuf>,
     /// With --from: only the N worst images
@@ -131,32 +135,43 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     };
     let data = data.map(|data| data.with_corrections(before.clone()));
     let author = args.by.author(ui)?;
-    let targets = match &args.from {
-        Some(findings) => match of_findings(args, findings, &before, ui)? {
-            Some(targets) => targets,
-            None => {
-                status = Status::DoneWithProblems;
-                Vec::new()
-            }
-        },
+    let drafts = match &args.from {
+        Some(findings) => of_findings(args, findings, &before, ui)?.unwrap_or_else(|| {
+            status = Status::DoneWithProblems;
+            Vec::new()
+        }),
         None => {
             let reason = args.reason.clone().unwrap_or_default();
             let images = args.image.iter().map(|id| Target::Image(image_id(id)));
             let mut seen = HashSet::new();
             let targets = images.chain(args.patient.clone().map(Target::Patient)).filter(|t| seen.insert(t.clone()));
-            targets.map(|target| (target, reason.clone())).collect()
+            targets.map(|target| Draft { target, reason: reason.clone(), labels: None }).collect()
         }
     };
-    let time = now();
-    let (all, mut already_decided) = (targets.len(), Vec::new());
-    let mut decisions = Vec::new();
-    for (target, reason) in targets {
-        let (action, annotation_sha256) = args.action_for(&target, data.as_ref(), &before)?;
+    let time = now(&before);
+    let (all, mut already_decided) = (drafts.len(), Vec::new());
+    let mut decisions: Vec<Decision> = Vec::new();
+    for Draft { target, reason, labels } in drafts {
+        let (action, annotation_sha256) = match &labels {
+            None => args.action_for(&target, data.as_ref(), &before)?,
+            Some(labels) => match args.relabel_as_proposed(labels, &target, data.as_ref(), &before) {
+                Ok(action) => action,
+                Err(reason) => {
+                    ui.warn(format_args!("image {}: {reason:#}; finding skipped", target.id()));
+                    status = Status::DoneWithProblems;
+                    continue;
+                }
+            },
+        };
         let decision =
             Decision { line: 0, target, action, annotation_sha256, reason, author: author.clone(), time: time.clone() };
         let decision = decision.normalised();
         if let Some(earlier) = before.decided_by(&decision) {
             already_decided.push(earlier.line);
+            continue;
+        }
+        // Two findings can propose the same: a label that two shapes have.
+        if decisions.iter().any(|earlier| (&earlier.target, &earlier.action) == (&decision.target, &decision.action)) {
             continue;
         }
         // In the form in which it will be read.
@@ -198,25 +213,31 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(status)
 }
 
+/// A decision to be made.
+struct Draft {
+    target: Target,
+    reason: String,
+    /// The labels that a finding proposes.
+    labels: Option<BTreeMap<String, Bone>>,
+}
+
 /// The images with findings and the message of each, without images that already have this decision; `None` if the
-/// check has no findings.
+/// check has no findings. For relabel one draft per finding.
 fn of_findings(
     args: &CorrectionsAddArgs,
     findings: &Path,
     before: &Corrections,
     ui: &Ui,
-) -> anyhow::Result<Option<Vec<(Target, String)>>> {
+) -> anyhow::Result<Option<Vec<Draft>>> {
     let (rows, _) = read_findings(findings)?;
     let check = args.check.as_deref().unwrap_or_default();
     let label = args.found_label()?;
-    let mut seen = HashSet::new();
     let of_check = rows.iter().filter(|row| {
-        row.check.name == check
-            && label.as_ref().is_none_or(|label| *label == row.label)
-            && !row.image_id.is_empty()
-            && seen.insert(image_id(&row.image_id))
+        row.check.name == check && label.as_ref().is_none_or(|label| *label == row.label) && !row.image_id.is_empty()
     });
-    let of_check: Vec<_> = of_check.collect();
+    let all: Vec<&FindingRow> = of_check.collect();
+    let mut seen = HashSet::new();
+    let of_check: Vec<_> = all.iter().copied().filter(|row| seen.insert(image_id(&row.image_id))).collect();
     if of_check.is_empty() {
         let of = label.map(|label| format!(" of {label}")).unwrap_or_default();
         ui.warn(format_args!("{} has no findings of {check}{of}; nothing was added", findings.display()));
@@ -224,22 +245,49 @@ fn of_findings(
     }
     let found = of_check.len();
     let taken: Vec<_> = of_check.into_iter().take(args.top.unwrap_or(usize::MAX)).collect();
+    if args.action == "relabel" {
+        let images: HashSet<&str> = taken.iter().map(|row| row.image_id.as_str()).collect();
+        return proposals(args, findings, all.into_iter().filter(|row| images.contains(&*row.image_id))).map(Some);
+    }
     let action = args.action_for(&Target::Image(String::new()), None, before)?.0;
     let same = before.decisions().filter(|d| d.action == action).map(|d| d.target.id());
     let decided: HashSet<&str> = same.collect();
     let is_decided =
         |id: &str, patient: &str| decided.contains(id) || action == Action::Exclude {} && before.excludes(id, patient);
     let chosen = taken.len();
-    let targets: Vec<(Target, String)> = taken
-        .into_iter()
-        .map(|row| (image_id(&row.image_id), row))
-        .filter(|(id, row)| !is_decided(id, &row.patient_id))
-        .map(|(id, row)| (Target::Image(id), args.reason.clone().unwrap_or_else(|| row.message.clone())))
-        .collect();
+    let undecided = taken.into_iter().filter(|row| !is_decided(&image_id(&row.image_id), &row.patient_id));
+    let drafts: Vec<Draft> = undecided.map(|row| Draft::of_finding(args, row)).collect();
     ui.note(format_args!(
         "{chosen} of {} with findings of {check} selected, {} already decided",
         counted(found, "image", "images"),
-        chosen - targets.len()
+        chosen - drafts.len()
     ));
-    Ok(Some(targets))
+    Ok(Some(drafts))
+}
+
+/// The relabellings that findings propose.
+fn proposals<'a>(
+    args: &CorrectionsAddArgs,
+    findings: &Path,
+    rows: impl Iterator<Item = &'a FindingRow>,
+) -> anyhow::Result<Vec<Draft>> {
+    let draft = |row: &FindingRow| {
+        let labels = row.proposed_labels().map_err(|reason| anyhow!("{}: {reason}", findings.display()))?;
+        Ok(Draft { labels: Some(labels), ..Draft::of_finding(args, row) })
+    };
+    let drafts = rows.map(draft).collect::<anyhow::Result<Vec<Draft>>>()?;
+    let proposes = |draft: &Draft| draft.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+    ensure!(
+        drafts.iter().any(proposes),
+        "the findings of {} propose no labels; give --image with --labels, --swap or --shape and --to instead",
+        args.check.as_deref().unwrap_or_default()
+    );
+    Ok(drafts)
+}
+
+impl Draft {
+    fn of_finding(args: &CorrectionsAddArgs, row: &FindingRow) -> Draft {
+        let reason = args.reason.clone().unwrap_or_else(|| row.message.clone());
+        Draft { target: Target::Image(image_id(&row.image_id)), reason, labels: None }
+    }
 }

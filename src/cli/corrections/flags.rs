@@ -16,7 +16,7 @@ use crate::dataset::corrections::{
 use crate::dataset::{Dataset, ReadAnnotation, Side};
 
 /// Actions that `--from` accepts.
-const FOR_FINDINGS: [&str; 3] = ["exclude", "flag", "keep"];
+const FOR_FINDINGS: [&str; 4] = ["exclude", "flag", "keep", "relabel"];
 
 /// The options that an action takes.
 fn takes(action: &str) -> &'static [&'static str] {
@@ -59,6 +59,11 @@ impl CorrectionsAddArgs {
         for (flag, _) in given.iter().filter(|(flag, given)| *given && !selects(flag)) {
             ensure!(takes(action).contains(flag), "{action} takes no {flag}");
         }
+        if let (Some(_), "relabel", Some((flag, _))) =
+            (&self.from, action, given.iter().find(|(flag, given)| *given && takes(action).contains(flag)))
+        {
+            bail!("relabel with --from takes the labels from the findings; leave out {flag}, or give --image");
+        }
         let has = |flag: &str| given.iter().any(|(name, given)| *name == flag && *given);
         match action {
             "set-metadata" => ensure!(self.patient.is_some(), "set-metadata needs --patient ID"),
@@ -68,7 +73,9 @@ impl CorrectionsAddArgs {
         let one_shape = has("--shape") && has("--to") && !has("--labels") && !has("--swap");
         let by_label = !has("--shape") && !has("--to") && (has("--labels") || has("--swap"));
         match action {
-            "relabel" if !one_shape && !by_label => bail!("relabel needs --shape N --to LABEL, or --labels, or --swap"),
+            "relabel" if self.from.is_none() && !one_shape && !by_label => {
+                bail!("relabel needs --shape N --to LABEL, or --labels, or --swap")
+            }
             "drop" if !has("--shape") => bail!("drop needs --shape N"),
             "replace" if !has("--shape") || !has("--points") => bail!("replace needs --shape N --points 'x,y x,y …'"),
             "set-side" if !has("--side") => bail!("set-side needs --side L or --side R"),
@@ -146,13 +153,7 @@ impl CorrectionsAddArgs {
         data: Option<&Dataset>,
         before: &Corrections,
     ) -> anyhow::Result<(Action, Option<String>)> {
-        let data = data.with_context(|| format!("{} needs --data DATA", self.action))?;
-        let ReadAnnotation { annotation, sha256, .. } = shapes_of(target.id(), data)?;
-        let earlier: Vec<&Decision> = before
-            .about_shapes(target.id())
-            .into_iter()
-            .filter(|d| d.annotation_sha256.as_ref() == Some(&sha256))
-            .collect();
+        let (ReadAnnotation { annotation, sha256, .. }, earlier) = self.annotation(target, data, before)?;
         let action = match self.action.as_str() {
             "drop" => Action::Drop { shape: self.shape_in(&annotation, target.id(), &earlier)? },
             "replace" => Action::Replace {
@@ -164,10 +165,43 @@ impl CorrectionsAddArgs {
                     let to = bone("--to", to)?.name().to_owned();
                     Action::Relabel(Relabel::Shape { shape: self.shape_in(&annotation, target.id(), &earlier)?, to })
                 }
-                None => self.rename(&annotation, target.id(), &earlier)?,
+                None => rename(&self.pairs()?, &annotation, target.id(), &earlier)?,
             },
         };
         Ok((action, Some(sha256)))
+    }
+
+    /// The relabelling that a finding proposes, by the old label, and the hash of the image's annotation.
+    pub(super) fn relabel_as_proposed(
+        &self,
+        labels: &BTreeMap<String, Bone>,
+        target: &Target,
+        data: Option<&Dataset>,
+        before: &Corrections,
+    ) -> anyhow::Result<(Action, Option<String>)> {
+        ensure!(!labels.is_empty(), "the finding proposes no labels");
+        let (ReadAnnotation { annotation, sha256, .. }, earlier) = self.annotation(target, data, before)?;
+        let pairs: Vec<(&str, Bone)> = labels.iter().map(|(old, new)| (old.as_str(), *new)).collect();
+        let action = rename(&pairs, &annotation, target.id(), &earlier)?;
+        // The finding was made before that decision, or after it; only a person can see which labels it is about.
+        if let Some(other) = earlier.iter().rfind(|d| is_other_relabelling(&d.action, &action)) {
+            bail!("line {} relabels these shapes already, in another way", other.line);
+        }
+        Ok((action, Some(sha256)))
+    }
+
+    /// The annotation after the earlier decisions about it, and these decisions.
+    fn annotation<'a>(
+        &self,
+        target: &Target,
+        data: Option<&Dataset>,
+        before: &'a Corrections,
+    ) -> anyhow::Result<(ReadAnnotation, Vec<&'a Decision>)> {
+        let data = data.with_context(|| format!("{} needs --data DATA", self.action))?;
+        let read = shapes_of(target.id(), data)?;
+        let is_of_file = |d: &&Decision| d.annotation_sha256.as_ref() == Some(&read.sha256);
+        let earlier = before.about_shapes(target.id()).into_iter().filter(is_of_file).collect();
+        Ok((read, earlier))
     }
 
     /// The shape `--shape`, with its label after the earlier decisions.
@@ -200,8 +234,8 @@ impl CorrectionsAddArgs {
         bail!("image {image} has no shape {index}; `carpus corrections shapes` lists them")
     }
 
-    /// The relabel action from `--labels` or `--swap`.
-    fn rename(&self, annotation: &Annotation, image: &str, earlier: &[&Decision]) -> anyhow::Result<Action> {
+    /// The old and new labels of `--labels` or `--swap`.
+    fn pairs(&self) -> anyhow::Result<Vec<(&str, Bone)>> {
         let mut pairs: Vec<(&str, Bone)> = Vec::new();
         for pair in &self.labels {
             let (old, new) = pair.split_once('=').with_context(|| format!("--labels {pair}: expected OLD=NEW"))?;
@@ -212,39 +246,59 @@ impl CorrectionsAddArgs {
             [a, b] => pairs.extend([(a.trim(), bone("--swap", b)?), (b.trim(), bone("--swap", a)?)]),
             other => bail!("--swap {}: expected two labels", other.join(",")),
         }
-        let mut labels = BTreeMap::new();
-        let mut absent = Vec::new();
-        for (old, new) in pairs {
-            // In the spelling of the annotation file.
-            let found = shapes_labelled(old, annotation).first().map(|shape| shape.label.clone());
-            if found.is_none() {
-                absent.push(old);
-            }
-            let key = found.or_else(|| Some(Bone::read(old)?.name().to_owned())).unwrap_or_else(|| old.to_owned());
-            ensure!(
-                labels.insert(key, new.name().to_owned()).is_none(),
-                "{old} would be renamed twice; name each old label once"
-            );
-        }
-        // If the shapes already have their new labels, this is the same decision again; the caller reports it.
-        let done = earlier.iter().rev().map(|d| &d.action);
-        let mut done = done.filter(|a| matches!(a, Action::Relabel(Relabel::Labels { labels: l, .. }) if *l == labels));
-        match (absent.first(), done.next()) {
-            (Some(_), Some(same)) => return Ok(same.clone()),
-            (Some(old), None) => {
-                let names = annotation.shapes.iter().filter_map(|s| s.bone);
-                let meant =
-                    Bone::nearest(old).filter(|bone| Bone::read(old).is_none() && names.clone().any(|b| b == *bone));
-                let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
-                bail!("no shape is labelled {old} in image {image}{meant}");
-            }
-            (None, _) => {}
-        }
-        let is_about = |shape: &&Shape| labels.contains_key(&shape.label);
-        let shapes = annotation.shapes.iter().filter(is_about);
-        let shapes = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
-        Ok(Action::Relabel(Relabel::Labels { labels, shapes }))
+        Ok(pairs)
     }
+}
+
+/// Whether two relabellings have shapes in common and differ.
+fn is_other_relabelling(a: &Action, b: &Action) -> bool {
+    let (Action::Relabel(a), Action::Relabel(b)) = (a, b) else { return false };
+    let is_same = matches!(
+        (a, b),
+        (Relabel::Labels { labels: a, .. }, Relabel::Labels { labels: b, .. }) if a == b
+    );
+    !is_same && !a.indices().is_disjoint(&b.indices())
+}
+
+/// The relabelling of all shapes with these old labels.
+fn rename(
+    pairs: &[(&str, Bone)],
+    annotation: &Annotation,
+    image: &str,
+    earlier: &[&Decision],
+) -> anyhow::Result<Action> {
+    let mut labels = BTreeMap::new();
+    let mut absent = Vec::new();
+    for (old, new) in pairs {
+        // In the spelling of the annotation file.
+        let found = shapes_labelled(old, annotation).first().map(|shape| shape.label.clone());
+        if found.is_none() {
+            absent.push(*old);
+        }
+        let key = found.or_else(|| Some(Bone::read(old)?.name().to_owned())).unwrap_or_else(|| (*old).to_owned());
+        ensure!(
+            labels.insert(key, new.name().to_owned()).is_none(),
+            "{old} would be renamed twice; name each old label once"
+        );
+    }
+    // If the shapes already have their new labels, this is the same decision again; the caller reports it.
+    let done = earlier.iter().rev().map(|d| &d.action);
+    let mut done = done.filter(|a| matches!(a, Action::Relabel(Relabel::Labels { labels: l, .. }) if *l == labels));
+    match (absent.first(), done.next()) {
+        (Some(_), Some(same)) => return Ok(same.clone()),
+        (Some(old), None) => {
+            let names = annotation.shapes.iter().filter_map(|s| s.bone);
+            let meant =
+                Bone::nearest(old).filter(|bone| Bone::read(old).is_none() && names.clone().any(|b| b == *bone));
+            let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
+            bail!("no shape is labelled {old} in image {image}{meant}");
+        }
+        (None, _) => {}
+    }
+    let is_about = |shape: &&Shape| labels.contains_key(&shape.label);
+    let shapes = annotation.shapes.iter().filter(is_about);
+    let shapes = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
+    Ok(Action::Relabel(Relabel::Labels { labels, shapes }))
 }
 
 /// The annotation of an image, after the earlier decisions about it. The data must be original data, not crops.

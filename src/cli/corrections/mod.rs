@@ -6,12 +6,12 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 
@@ -119,9 +119,19 @@ fn output(words: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
 }
 
-/// The current time in the format of a corrections file.
-fn now() -> String {
-    DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true)
+/// The time of new decisions in the format of a corrections file: now.
+fn now(before: &Corrections) -> String {
+    let taken = before.history().iter().map(|(decision, _)| decision.time.as_str()).collect();
+    new_time(SystemTime::now().into(), &taken)
+}
+
+/// The time with as few digits as distinguish it from those of the file, if need be some nanoseconds later: a decision
+/// that is added again after an undo would else be the same line, and so the undone decision itself.
+fn new_time(time: DateTime<Utc>, taken: &HashSet<&str>) -> String {
+    use SecondsFormat::{Micros, Millis, Nanos, Secs};
+    let rounded = [Secs, Millis, Micros].into_iter().map(|format| time.to_rfc3339_opts(format, true));
+    let later = (0..).map(|nanoseconds| (time + TimeDelta::nanoseconds(nanoseconds)).to_rfc3339_opts(Nanos, true));
+    rounded.chain(later).find(|text| !taken.contains(text.as_str())).expect("a file has finitely many lines")
 }
 
 #[derive(clap::Args, Debug)]
@@ -134,7 +144,7 @@ struct Check {
     place: Place,
     /// Data folder: also report unknown images and patients, changed annotations, points outside the image, and
     /// decisions that do not fit
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
@@ -317,7 +327,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         annotation_sha256: None,
         reason: args.reason.clone().unwrap_or_default(),
         author: args.by.author(ui)?,
-        time: now(),
+        time: now(&read),
     };
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
     let rows = print(std::iter::once((&added, State::Active)), ui);

@@ -23,7 +23,7 @@ pub struct CorrectionsShapesArgs {
     #[command(flatten)]
     place: Place,
     /// Data folder
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Id of the image
     #[arg(long, value_name = "ID")]

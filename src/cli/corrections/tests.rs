@@ -291,6 +291,94 @@ fn a_check_without_findings_is_reported() {
 }
 
 #[test]
+fn proposed_labels_become_decisions() {
+    let bench = Bench::new();
+    let row = |check: &str, label: &str, relabel: &str| FindingRow {
+        image_id: bench.image.clone(),
+        check: Check::from_name(check).unwrap(),
+        label: label.into(),
+        relabel: relabel.into(),
+        message: format!("{check} {label}"),
+        ..FindingRow::default()
+    };
+    let swap = row("swapped_labels", "Pisiform|Trapezoid", r#"{"Pisiform":"Trapezoid","Trapezoid":"Pisiform"}"#);
+    let rows = [
+        swap.clone(),
+        row("swapped_labels", "Radius|Ulna", r#"{"Radius":"Ulna","Ulna":"Radius"}"#),
+        swap,
+        row("swapped_labels", "Lunate", ""),
+        row("size", "Ulna", ""),
+    ];
+    write_csv(&bench.at("audit/findings.csv"), &rows).unwrap();
+    let (file, audit) = (bench.at("c.jsonl"), bench.text("audit"));
+    let from = |check: &str, rest: &[&str]| {
+        let words = ["--from", &audit, "--check", check, "--action", "relabel"];
+        bench.add_to(&file, &[&words[..], rest].concat())
+    };
+    let refused = from("size", &[]).unwrap_err();
+    assert!(refused.contains("the findings of size propose no labels; give --image"), "{refused}");
+    let refused = from("swapped_labels", &["--swap", "Radius,Ulna"]).unwrap_err();
+    assert!(refused.contains("takes the labels from the findings; leave out --swap"), "{refused}");
+    let data = ["corrections", "add", "--from", &audit, "--check", "swapped_labels", "--action", "relabel"];
+    assert!(carpus(&data).unwrap_err().contains("relabel needs --data DATA"));
+    assert!(!file.exists());
+
+    // Two decisions; the third finding proposes the first again, the fourth nothing.
+    assert_eq!(from("swapped_labels", &[]), Ok(Status::DoneWithProblems));
+    let read = Corrections::read(&file).unwrap();
+    let words: Vec<String> = read.decisions().map(|d| format!("{} {}", in_words(d), d.reason)).collect();
+    let of = format!("of image {} swapped_labels", bench.image);
+    assert_eq!(
+        words,
+        [
+            format!("relabel Pisiform to Trapezoid, Trapezoid to Pisiform {of} Pisiform|Trapezoid"),
+            format!("relabel Radius to Ulna, Ulna to Radius {of} Radius|Ulna"),
+        ]
+    );
+    assert_eq!(bench.check(), (Status::Done, Vec::new()));
+    // Again: both are decided, and are not swapped back.
+    assert_eq!(from("swapped_labels", &["--label", "Radius|Ulna"]), Ok(Status::Done));
+    assert_eq!(from("swapped_labels", &[]), Ok(Status::DoneWithProblems));
+    assert_eq!(Corrections::read(&file).unwrap().history().len(), 2);
+    // Shapes that a person has relabelled in another way.
+    bench.undo("2").unwrap();
+    bench.add(&["relabel", "--shape", &bench.number("Radius"), "--to", "Scaphoid"]).unwrap();
+    bench.add(&["relabel", "--shape", &bench.number("Scaphoid"), "--to", "Radius"]).unwrap();
+    assert_eq!(from("swapped_labels", &["--label", "Radius|Ulna"]), Ok(Status::DoneWithProblems));
+    assert_eq!(Corrections::read(&file).unwrap().history().len(), 5);
+
+    let invalid = row("swapped_labels", "Ulna", r#"{"Ulna":"Elbow"}"#);
+    write_csv(&bench.at("audit/findings.csv"), &[invalid]).unwrap();
+    let refused = from("swapped_labels", &[]).unwrap_err();
+    assert!(refused.contains("audit: column relabel is ") && refused.contains("\"Elbow\" is not a bone"), "{refused}");
+}
+
+#[test]
+fn a_decision_can_be_added_again_in_the_second_of_its_undo() {
+    let bench = Bench::new();
+    let exclude = ["exclude", "--reason", "ring"];
+    for (round, undone) in ["1", "3", "5"].iter().enumerate() {
+        bench.add(&exclude).unwrap();
+        bench.refused(&exclude, &format!("line {undone} already holds this decision"));
+        bench.undo(undone).unwrap();
+        let read = Corrections::read(&bench.at("c.jsonl")).unwrap();
+        assert_eq!((read.history().len(), read.is_empty()), (2 * round + 2, true));
+    }
+    // The undo of an undo, and the undo of that.
+    bench.undo("6").unwrap();
+    bench.undo("7").unwrap();
+    assert!(Corrections::read(&bench.at("c.jsonl")).unwrap().is_empty());
+
+    let time = DateTime::parse_from_rfc3339("2026-11-29T10:00:00.123456789Z").unwrap().to_utc();
+    let mut taken: Vec<String> = Vec::new();
+    for _ in 0..5 {
+        taken.push(new_time(time, &taken.iter().map(String::as_str).collect()));
+    }
+    let digits = ["", ".123", ".123456", ".123456789", ".123456790"];
+    assert_eq!(taken, digits.map(|digits| format!("2026-11-29T10:00:00{digits}Z")));
+}
+
+#[test]
 fn undo_commands_name_the_file() {
     assert_eq!(undo_command(Path::new("corrections.jsonl"), 3), "`carpus corrections undo 3`");
     assert_eq!(undo_command(Path::new("c.jsonl"), 3), "`carpus corrections undo c.jsonl 3`");

@@ -23,16 +23,16 @@ pub struct ModelsBenchArgs {
     #[command(flatten)]
     model: Choice,
     /// Number of classes: channels of the logits
-    #[arg(long, default_value_t = 29)]
+    #[arg(long, value_name = "N", default_value_t = 29)]
     classes: i64,
     /// Width and height of the images in px
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, value_name = "PX", default_value_t = 512)]
     size: i64,
     /// Batch size
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     batch: i64,
     /// Number of threads of libtorch
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     threads: i32,
     /// Device: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]
@@ -44,7 +44,7 @@ pub struct ModelsBenchArgs {
     #[arg(long)]
     channels_last: bool,
     /// Number of measurements, after one warm-up step
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     repeats: usize,
     /// Run one step for each line of standard input, to alternate with another process
     #[arg(long, hide = true)]

@@ -47,7 +47,7 @@ pub struct ModelsConvertArgs {
     #[arg(long, value_name = "D", value_delimiter = ',', requires = "size")]
     sd: Vec<f64>,
     /// File to write
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

@@ -24,7 +24,7 @@ run (best.safetensors) include the model's configuration; for other weights, giv
 and --set. assets/torchscript_to_onnx.py converts the module to ONNX.")]
 pub struct ModelsExportArgs {
     /// Weights of a run, or a state dict with carpus's names
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     #[command(flatten)]
     model: Choice,
@@ -32,13 +32,13 @@ pub struct ModelsExportArgs {
     #[arg(long, default_value = "torchscript")]
     to: ExportFormat,
     /// File to write
-    #[arg(long)]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Width and height of the images in px [default: as trained, for weights of a run; else 512]
-    #[arg(long)]
+    #[arg(long, value_name = "PX")]
     size: Option<i64>,
     /// Batch size
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     batch: i64,
     /// Device of the module's constants: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]

@@ -27,19 +27,19 @@ pub struct ModelsForwardArgs {
     #[command(flatten)]
     model: Choice,
     /// Weights of a run, or a state dict with carpus's names; sets the number of classes
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     /// File with the tensor `x`, [batch, channels, height, width]
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// File to write: the logits, as tensor `y`
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Training mode: batch norm uses batch statistics; dropout and stochastic depth stay off
     #[arg(long)]
     train_mode: bool,
     /// File to write: gradients of the mean square of the logits with respect to `x` and all weights
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     grad: Option<PathBuf>,
     /// Device: auto, cpu or cuda:N
     #[arg(long, default_value = "cpu")]

@@ -81,10 +81,10 @@ struct Choice {
     #[arg(long, requires = "arch")]
     encoder: Option<EncoderKind>,
     /// Number of input channels
-    #[arg(long, default_value_t = 3, requires = "arch")]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "arch")]
     in_channels: i64,
     /// Number of encoder stages to use [default: that of the architecture]
-    #[arg(long, requires = "arch")]
+    #[arg(long, value_name = "N", requires = "arch")]
     depth: Option<i64>,
     /// Normalisation layer: batch, frozen-batch, group:N or layer
     #[arg(long, default_value = "batch", requires = "arch")]
@@ -93,7 +93,7 @@ struct Choice {
     #[arg(long, requires = "arch")]
     attention: Option<Attention>,
     /// Channels of swin-unetr at full resolution: 24, 36 or 48
-    #[arg(long, requires = "arch")]
+    #[arg(long, value_name = "N", requires = "arch")]
     feature_size: Option<i64>,
     /// Add the auxiliary head that is used in training
     #[arg(long, requires = "arch")]

@@ -16,7 +16,7 @@ pub use entry::MAX_COORDINATE;
 pub use shape::label_place;
 pub(crate) use shape::{OTHER_SPELLING, UNKNOWN_LABEL};
 
-use super::Problem;
+use super::WithProblems;
 use crate::bones::Bone;
 use crate::mask::{HandMasks, RunMask};
 
@@ -103,7 +103,7 @@ pub enum AnnotationError {
 ///
 /// # Errors
 /// As for [`read_bytes`] and [`parse`].
-pub fn read(path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+pub fn read(path: &Path, file: &str) -> Result<WithProblems<Annotation>, AnnotationError> {
     parse(&read_bytes(path)?, path, file)
 }
 
@@ -123,7 +123,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, AnnotationError> {
 ///
 /// # Errors
 /// The text is not UTF-8 or not JSON, or has no array `annotations`.
-pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<WithProblems<Annotation>, AnnotationError> {
     parse::parse(bytes, path, file)
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::entry::{AnnotationEntry, File};
 use super::shape::{self, EntryProblem};
 use super::{Annotation, AnnotationError};
-use crate::dataset::{Problem, ProblemSeverity, image_id};
+use crate::dataset::{Problem, ProblemSeverity, WithProblems, image_id};
 
 /// Largest file read, in bytes: a dense contour of every bone takes less than 1 MB. Other JSON takes up to eighty times
 /// its size in memory.
@@ -62,7 +62,7 @@ pub fn json<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Annotatio
 }
 
 /// See [`super::parse`].
-pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
+pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<WithProblems<Annotation>, AnnotationError> {
     let File { filename, annotations, repeated } = json(text(bytes, path)?, path)?;
     let entries = annotations.ok_or_else(|| AnnotationError::NoAnnotations { path: path.into() })?;
     let id = image_id(file);
@@ -102,7 +102,7 @@ pub fn parse(bytes: &[u8], path: &Path, file: &str) -> Result<(Annotation, Vec<P
             Err(problem) => report(problem),
         }
     }
-    Ok((annotation, problems))
+    Ok(WithProblems { content: annotation, problems })
 }
 
 /// The text with the words `NaN`, `Infinity` and `-Infinity` outside strings replaced by `null`; `None` if it has none.

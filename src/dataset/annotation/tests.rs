@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dataset::ProblemSeverity;
+use crate::dataset::{Problem, ProblemSeverity};
 
 const FILE: &str = "train/outputs_json/ID001/image1_R.json";
 
 fn parse_text(text: &str) -> Result<(Annotation, Vec<Problem>), AnnotationError> {
-    parse(text.as_bytes(), Path::new(FILE), FILE)
+    parse(text.as_bytes(), Path::new(FILE), FILE).map(|read| (read.content, read.problems))
 }
 
 fn document(annotations: Value) -> Value {
@@ -207,10 +207,10 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate(cut.index(bytes.len() + 1));
-        if let Ok((annotation, _)) = parse(&bytes, Path::new(FILE), FILE) {
+        if let Ok(WithProblems { content: annotation, .. }) = parse(&bytes, Path::new(FILE), FILE) {
             let document = Document::parse(&bytes, Path::new(FILE)).unwrap().with(&annotation, (1, 1));
             let again = parse(document.to_string().as_bytes(), Path::new(FILE), FILE);
-            prop_assert!(again.is_ok_and(|(a, _)| a.shapes.len() == annotation.shapes.len()));
+            prop_assert!(again.is_ok_and(|again| again.content.shapes.len() == annotation.shapes.len()));
         }
     }
 

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use super::annotation::{self, AnnotationError, Document};
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
 use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
-use super::{ImageEntry, Problem, ProblemSeverity, Side, Subset};
+use super::{ImageEntry, Problem, ProblemSeverity, Side, Subset, WithProblems};
 use crate::bounded;
 use crate::digest::sha256;
 use walk::FoundFile;
@@ -85,7 +85,7 @@ impl Source for Folder {
     fn annotation(&self, _entry: &ImageEntry, file: &str) -> Result<SourceAnnotation, AnnotationError> {
         let path = self.root.join(file);
         let bytes = annotation::read_bytes(&path)?;
-        let (annotation, problems) = annotation::parse(&bytes, &path, file)?;
+        let WithProblems { content: annotation, problems } = annotation::parse(&bytes, &path, file)?;
         Ok(SourceAnnotation { annotation, sha256: sha256(&bytes), problems })
     }
 

@@ -26,7 +26,7 @@ pub(crate) use measure::{AGE, HEIGHT_CM, WEIGHT_KG};
 
 use std::path::{Path, PathBuf};
 
-use super::{Problem, ProblemSeverity};
+use super::{Problem, ProblemSeverity, WithProblems};
 use crate::closed_enum::closed_enum;
 use columns::Header;
 use grid::Grid;
@@ -113,7 +113,7 @@ pub fn normalise_patient_id(raw: &str) -> Option<String> {
 /// - The file cannot be read, is damaged or has an unsupported format.
 /// - It would take more memory than a table of patients can need.
 /// - It has no ID column.
-pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), MetadataError> {
+pub fn read(path: &Path, file: &str) -> Result<WithProblems<Vec<Patient>>, MetadataError> {
     let unreadable = |reason: String| MetadataError::Unreadable { path: path.into(), reason };
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut problems = Vec::new();
@@ -136,7 +136,7 @@ pub fn read(path: &Path, file: &str) -> Result<(Vec<Patient>, Vec<Problem>), Met
             "no patients read",
         ));
     }
-    Ok((patients, problems))
+    Ok(WithProblems { content: patients, problems })
 }
 
 /// Largest file read, in bytes.

@@ -11,7 +11,7 @@ fn read_bytes_as(name: &str, bytes: &[u8]) -> Read {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
-    read(&path, name)
+    read(&path, name).map(|read| (read.content, read.problems))
 }
 
 fn csv(text: &str) -> (Vec<Patient>, Vec<Problem>) {
@@ -389,7 +389,7 @@ fn text_with_too_many_cells_is_refused() {
     let path = folder.path().join("meta_data.csv");
     let read = |text: String| {
         std::fs::write(&path, text).unwrap();
-        read(&path, "meta_data.csv").map(|(patients, _)| patients.len()).map_err(|e| e.to_string())
+        read(&path, "meta_data.csv").map(|read| read.content.len()).map_err(|e| e.to_string())
     };
     let columns = |n: usize| format!("ID,sex\n001,F{}\n", ",".repeat(n - 2));
     assert_eq!(read(columns(16_384)), Ok(1));

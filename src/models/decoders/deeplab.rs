@@ -6,7 +6,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{ConvNormRelu, ConvOptions, SeparableConvNormRelu, bilinear_by, dropout};
+use crate::models::layers::{ConvNormRelu, ConvOptions, Corners, SeparableConvNormRelu, bilinear_by, dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels of the pyramid's output.
@@ -26,25 +26,36 @@ pub struct Pyramid {
     dropout: f64,
 }
 
+/// The dilated convolutions of a [`Pyramid`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DilatedKind {
+    /// Full convolutions.
+    Full,
+    /// Depthwise separable convolutions.
+    Separable,
+}
+
 enum Dilated {
     Full(ConvNormRelu),
     Separable(SeparableConvNormRelu),
 }
 
 impl Pyramid {
-    /// A pyramid on features with `input` channels; `separable`: with depthwise separable instead of full dilated
-    /// convolutions.
-    pub fn new(path: &Path, config: &ModelConfig, input: i64, separable: bool) -> Result<Self, ModelError> {
+    /// A pyramid on features with `input` channels.
+    pub fn new(path: &Path, config: &ModelConfig, input: i64, kind: DilatedKind) -> Result<Self, ModelError> {
         let branches = path / "convs";
         let point = ConvNormRelu::new(&(&branches / 0), input, CHANNELS, 1)?;
         let mut rates = Vec::new();
         for (index, rate) in config.atrous_rates.unwrap_or(RATES).into_iter().enumerate() {
             let place = &branches / (index + 1);
-            rates.push(if separable {
-                Dilated::Separable(SeparableConvNormRelu::new(&place, 0, input, CHANNELS, rate)?)
-            } else {
-                let options = ConvOptions::without_bias().padding(rate).dilation(rate);
-                Dilated::Full(ConvNormRelu::with(&place, input, CHANNELS, 3, options)?)
+            rates.push(match kind {
+                DilatedKind::Separable => {
+                    Dilated::Separable(SeparableConvNormRelu::new(&place, 0, input, CHANNELS, rate)?)
+                }
+                DilatedKind::Full => {
+                    let options = ConvOptions::without_bias().padding(rate).dilation(rate);
+                    Dilated::Full(ConvNormRelu::with(&place, input, CHANNELS, 3, options)?)
+                }
             });
         }
         let plain = ConvOptions::without_bias();
@@ -81,7 +92,7 @@ impl DeepLabV3 {
         let deepest = channels[channels.len() - 1];
         let options = ConvOptions::without_bias().padding(1);
         Ok(DeepLabV3 {
-            pyramid: Pyramid::new(&(path / "aspp"), config, deepest, false)?,
+            pyramid: Pyramid::new(&(path / "aspp"), config, deepest, DilatedKind::Full)?,
             last: ConvNormRelu::named(path, ["conv", "bn"], CHANNELS, CHANNELS, 3, options)?,
         })
     }
@@ -113,7 +124,7 @@ impl DeepLabV3Plus {
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let deepest = channels[channels.len() - 1];
         Ok(DeepLabV3Plus {
-            pyramid: Pyramid::new(&(path / "aspp" / 0), config, deepest, true)?,
+            pyramid: Pyramid::new(&(path / "aspp" / 0), config, deepest, DilatedKind::Separable)?,
             deep: SeparableConvNormRelu::new(&(path / "aspp"), 1, CHANNELS, CHANNELS, 1)?,
             fine: ConvNormRelu::new(&(path / "block1"), channels[2], FINE, 1)?,
             joined: SeparableConvNormRelu::new(&(path / "block2"), 0, FINE + CHANNELS, CHANNELS, 1)?,
@@ -129,7 +140,7 @@ impl Decoder for DeepLabV3Plus {
 
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let deep = self.pyramid.forward(&features[features.len() - 1], train)?; // [B, 256, H/16, W/16] or H/8, W/8
-        let deep = bilinear_by(&self.deep.forward(&deep, train)?, self.upsampling, true)?; // [B, 256, H/4, W/4]
+        let deep = bilinear_by(&self.deep.forward(&deep, train)?, self.upsampling, Corners::Aligned)?; // [B, 256, H/4, W/4]
         let fine = self.fine.forward(&features[2], train)?; // [B, 48, H/4, W/4]
         self.joined.forward(&Tensor::f_cat(&[deep, fine], 1)?, train) // [B, 256, H/4, W/4]
     }

@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvOptions, GroupNorm, bilinear_by, channel_dropout, nearest_by};
+use crate::models::layers::{Conv2d, ConvOptions, Corners, GroupNorm, bilinear_by, channel_dropout, nearest_by};
 use crate::models::{ModelConfig, ModelError, Path};
 
 const PYRAMID: i64 = 256;
@@ -87,6 +87,6 @@ impl Block {
     /// `[B, input, h, w]` to `[B, 128, h, w]`, or `[B, 128, 2h, 2w]` if it doubles the size.
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let x = self.norm.forward(&self.convolution.forward(x)?)?.f_relu_()?;
-        if self.doubles { Ok(bilinear_by(&x, 2, true)?) } else { Ok(x) }
+        if self.doubles { Ok(bilinear_by(&x, 2, Corners::Aligned)?) } else { Ok(x) }
     }
 }

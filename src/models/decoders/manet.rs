@@ -79,11 +79,11 @@ impl PositionAttention {
         let top = self.top.forward(x)?.f_flatten(2, -1)?; // [B, 64, h w]
         let center = rows(self.center.forward(x)?)?; // [B, h w, 64]
         let bottom = rows(self.bottom.forward(x)?)?; // [B, h w, C]
-        // One softmax over all pairs of positions of an image, as in the reference.
+        // One softmax over all pairs of positions of an image, as in segmentation_models_pytorch.
         let weights = center.f_matmul(&top)?.f_view([batch, -1])?.f_softmax(1, None::<Kind>)?;
         let mixed = weights.f_view([batch, positions, positions])?.f_matmul(&bottom)?; // [B, h w, channels]
-        // The reference reshapes `[h w, C]` to `[C, h, w]` without a transposition; its checkpoints are trained with
-        // that.
+        // segmentation_models_pytorch reshapes `[h w, C]` to `[C, h, w]` without a transposition; its checkpoints are
+        // trained with that.
         Ok(self.last.forward(&x.f_add(&mixed.f_reshape(&size)?)?)?)
     }
 }

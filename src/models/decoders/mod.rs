@@ -15,11 +15,12 @@ mod unet_block;
 mod unetplusplus;
 mod upernet;
 
-pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, Pyramid};
+pub use deeplab::{CHANNELS as PYRAMID_CHANNELS, DilatedKind, Pyramid};
 
 use tch::Tensor;
 
 use super::heads::HeadShape;
+use super::layers::Corners;
 use super::{DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 /// The part of a model between the encoder and the head.
@@ -84,5 +85,6 @@ pub fn head(kind: DecoderKind, config: &ModelConfig) -> HeadShape {
             (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })
         }
     };
-    HeadShape { kernel, upsampling, align_corners: !config.architecture.follows_transformers() }
+    let corners = if config.architecture.follows_transformers() { Corners::AtEdges } else { Corners::Aligned };
+    HeadShape { kernel, upsampling, corners }
 }

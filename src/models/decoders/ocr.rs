@@ -4,7 +4,7 @@
 use tch::{TchError, Tensor};
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_to, channel_dropout};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, bilinear_to, channel_dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels of pixel, object and context representations.
@@ -50,7 +50,7 @@ impl Decoder for Ocr {
     /// The auxiliary logits stay at stride 4, `[B, classes, H/4, W/4]`.
     fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         let branches = &features[2..];
-        let resized = branches.iter().map(|branch| bilinear_to(branch, &branches[0], true));
+        let resized = branches.iter().map(|branch| bilinear_to(branch, &branches[0], Corners::Aligned));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 15 C, H/4, W/4]
         let regions = self.auxiliary.forward(&joined, train)?; // [B, classes, H/4, W/4]
         let pixels = self.pixels.forward(&joined, train)?; // [B, 512, H/4, W/4]

@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{ConvNormRelu, ConvOptions, bilinear, bilinear_to};
+use crate::models::layers::{ConvNormRelu, ConvOptions, Corners, bilinear, bilinear_to};
 use crate::models::{ModelError, Path};
 
 const CHANNELS: i64 = 32;
@@ -86,9 +86,11 @@ impl PyramidAttention {
         let quarter = self.down[1].forward(&halve(&half)?, train)?; // [B, 1, h/4, w/4]
         let eighth = self.down[2].forward(&halve(&quarter)?, train)?; // [B, 1, h/8, w/8]
         let eighth = self.down[3].forward(&eighth, train)?;
-        let up = bilinear(&eighth, height / 4, width / 4, true)?.f_add(&self.across[0].forward(&quarter, train)?)?;
-        let up = bilinear(&up, height / 2, width / 2, true)?.f_add(&self.across[1].forward(&half, train)?)?;
-        let weight = bilinear(&up, height, width, true)?; // [B, 1, h, w]
+        let up = bilinear(&eighth, height / 4, width / 4, Corners::Aligned)?
+            .f_add(&self.across[0].forward(&quarter, train)?)?;
+        let up =
+            bilinear(&up, height / 2, width / 2, Corners::Aligned)?.f_add(&self.across[1].forward(&half, train)?)?;
+        let weight = bilinear(&up, height, width, Corners::Aligned)?; // [B, 1, h, w]
         Ok(middle.f_mul(&weight)?.f_add(&global)?)
     }
 }
@@ -109,7 +111,7 @@ impl Gate {
 
     /// `fine`, `[B, input, h, w]`, and the same or smaller `deep`, `[B, 32, ..]`, to `[B, 32, h, w]`.
     fn forward(&self, fine: &Tensor, deep: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let up = bilinear_to(deep, fine, true)?; // [B, 32, h, w]
+        let up = bilinear_to(deep, fine, Corners::Aligned)?; // [B, 32, h, w]
         let fine = self.fine.forward(fine, train)?; // [B, 32, h, w]
         // [B, 32, 1, 1]
         let weight = self.weigh.forward_linear(&deep.f_adaptive_avg_pool2d([1, 1])?, train)?.f_sigmoid()?;

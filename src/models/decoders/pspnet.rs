@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_to, channel_dropout};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, bilinear_to, channel_dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
 const CHANNELS: i64 = 512;
@@ -43,10 +43,10 @@ impl Decoder for PspNet {
     fn forward(&self, features: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let x = &features[features.len() - 1]; // [B, C, h, w]
         let whole = self.whole.forward(&x.f_adaptive_avg_pool2d([1, 1])?)?.f_relu_()?; // [B, C/4, 1, 1]
-        let mut parts = vec![bilinear_to(&whole, x, true)?];
+        let mut parts = vec![bilinear_to(&whole, x, Corners::Aligned)?];
         for (cells, layer) in &self.grids {
             let pooled = layer.forward(&x.f_adaptive_avg_pool2d([*cells, *cells])?, train)?;
-            parts.push(bilinear_to(&pooled, x, true)?); // [B, C/4, h, w]
+            parts.push(bilinear_to(&pooled, x, Corners::Aligned)?); // [B, C/4, h, w]
         }
         parts.push(x.shallow_clone());
         let x = self.last.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, 512, h, w]

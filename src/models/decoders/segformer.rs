@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvOptions, Linear, Norm2d, bilinear, dropout};
+use crate::models::layers::{Conv2d, ConvOptions, Corners, Linear, Norm2d, bilinear, dropout};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 /// Width and dropout rate. SMP has the same for all encoders; transformers has those of the paper.
@@ -35,7 +35,7 @@ impl Segformer {
         let (width, dropout) = shape(config);
         let deepest_first = channels[1..].iter().rev().filter(|c| **c > 0);
         let linear = deepest_first.enumerate();
-        let linear = linear.map(|(i, c)| Linear::new(&(path / "mlp_stage" / i / "linear"), *c, width, true));
+        let linear = linear.map(|(i, c)| Linear::new(&(path / "mlp_stage" / i / "linear"), *c, width));
         let linear = linear.collect::<Result<Vec<_>, _>>()?;
         let place = path / "fuse_stage";
         let joined = linear.len() as i64 * width;
@@ -62,7 +62,7 @@ impl Decoder for Segformer {
             let level = linear.forward_map(feature)?; // [B, C, h, w]
             let mixed = self.fusion.forward_part(&level, index as i64 * self.channels)?;
             let fits = mixed.size()[2..] == [height, width];
-            let mixed = if fits { mixed } else { bilinear(&mixed, height, width, false)? };
+            let mixed = if fits { mixed } else { bilinear(&mixed, height, width, Corners::AtEdges)? };
             sum = Some(match sum {
                 Some(mut sum) => sum.f_add_(&mixed)?, // [B, C, H/4, W/4]
                 None => mixed,

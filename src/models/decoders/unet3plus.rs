@@ -8,7 +8,7 @@
 use tch::Tensor;
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Scheme, bilinear_by};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, Scheme, bilinear_by};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels that each scale contributes to a level.
@@ -100,7 +100,7 @@ impl Level {
                 let factor = 1 << (target - scale);
                 map.f_max_pool2d([factor; 2], [factor; 2], [0, 0], [1, 1], false)?
             } else if scale > target {
-                bilinear_by(map, 1 << (scale - target), false)?
+                bilinear_by(map, 1 << (scale - target), Corners::AtEdges)?
             } else {
                 map.shallow_clone()
             };

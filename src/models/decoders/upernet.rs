@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::Decoder;
 use crate::models::heads::AuxiliaryHead;
-use crate::models::layers::{ConvNormRelu, LayerNorm, bilinear_to};
+use crate::models::layers::{ConvNormRelu, Corners, LayerNorm, bilinear_to};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
 
 const GRIDS: [i64; 4] = [1, 2, 3, 6];
@@ -81,17 +81,17 @@ impl UperNet {
         let mut parts = vec![deepest.shallow_clone()];
         for (cells, layer) in GRIDS.into_iter().zip(&self.grids) {
             let pooled = layer.forward(&deepest.f_adaptive_avg_pool2d([cells, cells])?, train)?; // [B, C, cells, cells]
-            parts.push(bilinear_to(&pooled, deepest, false)?);
+            parts.push(bilinear_to(&pooled, deepest, Corners::AtEdges)?);
         }
         let mut state = self.pooled.forward(&Tensor::f_cat(&parts, 1)?, train)?; // [B, C, H/32, W/32]
         let mut levels = vec![state.shallow_clone()];
         for (index, feature) in finer.iter().rev().enumerate() {
             let lateral = self.lateral[index].forward(feature, train)?; // [B, C, H/16 .. H/4, ..]
-            state = bilinear_to(&state, &lateral, false)?.f_add(&lateral)?;
+            state = bilinear_to(&state, &lateral, Corners::AtEdges)?.f_add(&lateral)?;
             levels.push(self.smooth[index].forward(&state, train)?);
         }
         let finest = &levels[levels.len() - 1];
-        let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, false));
+        let resized = levels.iter().rev().map(|level| bilinear_to(level, finest, Corners::AtEdges));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 4 C, H/4, W/4]
         self.fusion.forward(&joined, train) // [B, C, H/4, W/4]
     }

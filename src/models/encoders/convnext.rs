@@ -179,9 +179,9 @@ impl Block {
         let depthwise = Conv2d::new(&(path / "conv_dw"), width, width, KERNEL, options)?;
         let norm = LayerNorm::new(&(path / "norm"), width, EPS)?;
         let mlp = path / "mlp";
-        let widen = Linear::new(&(&mlp / "fc1"), width, wide, true)?;
+        let widen = Linear::new(&(&mlp / "fc1"), width, wide)?;
         let response = response_norm.then(|| ResponseNorm::new(&(&mlp / "grn"), wide)).transpose()?;
-        let narrow = Linear::new(&(&mlp / "fc2"), wide, width, true)?;
+        let narrow = Linear::new(&(&mlp / "fc2"), wide, width)?;
         Ok(Block { scale, depthwise, norm, widen, response, narrow, drop_rate })
     }
 

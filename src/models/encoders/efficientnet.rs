@@ -59,8 +59,8 @@ fn taps(kind: EncoderKind, factor: f64) -> [usize; 4] {
     let repeats = scaled_repeats(kind, factor);
     let mut taps = LAST_OF_STRIDE.map(|last| repeats[..=last].iter().sum::<usize>() - 1);
     if kind == EncoderKind::EfficientNetB0 && factor == 1.0 {
-        // For B0, the reference takes the feature at stride 16 two blocks earlier; its checkpoints are trained with
-        // that.
+        // For B0, segmentation_models_pytorch takes the feature at stride 16 two blocks earlier; its checkpoints are
+        // trained with that.
         taps[2] -= 2;
     }
     taps
@@ -184,8 +184,8 @@ impl Encoder for EfficientNet {
 }
 
 /// A convolution whose padding makes the output's size the input's size divided by the stride, by TensorFlow's rule,
-/// which pads more at the bottom and right if the total is odd. The reference computes the padding for the image size
-/// with which the variant was published.
+/// which pads more at the bottom and right if the total is odd. segmentation_models_pytorch
+/// computes the padding for the image size with which the variant was published.
 struct SameConv {
     convolution: Conv2d,
     /// Number of zeros at the left (= top) and right (= bottom) if they differ; equal padding is done by the

@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use super::residual::{ResidualBlock, ResidualShape};
+use super::residual::{ResidualBlock, ResidualKind, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
@@ -70,7 +70,11 @@ impl HrNet {
         let mut first = Vec::new();
         for block in 0..BLOCKS {
             let input = if block == 0 { STEM } else { before[0] };
-            first.push(ResidualBlock::new(&(&path / "layer1" / block), &keeping_size(input, STEM, before[0]), true)?);
+            first.push(ResidualBlock::new(
+                &(&path / "layer1" / block),
+                ResidualKind::Bottleneck,
+                &keeping_size(input, STEM, before[0]),
+            )?);
         }
         let mut stages = Vec::new();
         for (index, modules) in MODULES.into_iter().enumerate() {
@@ -85,7 +89,7 @@ impl HrNet {
         let widen = (!reads_branches).then(|| {
             let blocks = before.iter().zip(WIDENED).enumerate().map(|(index, (input, inner))| {
                 let place = &path / "incre_modules" / index / 0;
-                ResidualBlock::new(&place, &keeping_size(*input, inner, EXPANSION * inner), true)
+                ResidualBlock::new(&place, ResidualKind::Bottleneck, &keeping_size(*input, inner, EXPANSION * inner))
             });
             blocks.collect::<Result<_, _>>()
         });
@@ -190,8 +194,9 @@ impl Module {
         let mut branches = Vec::new();
         for (index, width) in widths.iter().copied().enumerate() {
             let place = path / "branches" / index;
-            let blocks = (0..BLOCKS)
-                .map(|block| ResidualBlock::new(&(&place / block), &keeping_size(width, width, width), false));
+            let blocks = (0..BLOCKS).map(|block| {
+                ResidualBlock::new(&(&place / block), ResidualKind::Basic, &keeping_size(width, width, width))
+            });
             branches.push(blocks.collect::<Result<Vec<_>, _>>()?);
         }
         let fusions = (0..widths.len()).map(|own| Fusion::new(&(path / "fuse_layers" / own), widths, own));

@@ -65,8 +65,8 @@ impl MixTransformer {
         for (index, width) in widths.into_iter().enumerate() {
             let (kernel, stride) = if index == 0 { (7, 4) } else { (3, 2) };
             let place = &path / format!("patch_embed{}", index + 1);
-            // For images that are not RGB the reference replaces the first layer, which changes its initial
-            // distribution.
+            // For images that are not RGB, segmentation_models_pytorch replaces the first layer, which changes its
+            // initial distribution.
             let replaced = index == 0 && config.in_channels != 3 && whole == Scheme::MixTransformer;
             let scheme = if replaced { Scheme::Torch } else { whole };
             let options = ConvOptions::default().stride(stride).padding(kernel / 2);
@@ -186,9 +186,9 @@ struct Attention {
 
 impl Attention {
     fn new(path: &Path, width: i64, heads: i64, reduction: i64) -> Result<Self, ModelError> {
-        let query = Linear::new(&(path / "q"), width, width, true)?;
-        let key_value = Linear::new(&(path / "kv"), width, 2 * width, true)?;
-        let project = Linear::new(&(path / "proj"), width, width, true)?;
+        let query = Linear::new(&(path / "q"), width, width)?;
+        let key_value = Linear::new(&(path / "kv"), width, 2 * width)?;
+        let project = Linear::new(&(path / "proj"), width, width)?;
         let reduce = if reduction > 1 {
             let options = ConvOptions::default().stride(reduction);
             let convolution = Conv2d::new(&(path / "sr"), width, width, reduction, options)?;
@@ -227,7 +227,7 @@ impl Mlp {
     fn new(path: &Path, width: i64) -> Result<Self, ModelError> {
         let wide = MLP_RATIO * width;
         Ok(Mlp {
-            widen: Linear::new(&(path / "fc1"), width, wide, true)?,
+            widen: Linear::new(&(path / "fc1"), width, wide)?,
             depthwise: Conv2d::new(
                 &(path / "dwconv" / "dwconv"),
                 wide,
@@ -235,7 +235,7 @@ impl Mlp {
                 3,
                 ConvOptions::default().padding(1).groups(wide),
             )?,
-            narrow: Linear::new(&(path / "fc2"), wide, width, true)?,
+            narrow: Linear::new(&(path / "fc2"), wide, width)?,
         })
     }
 

@@ -47,7 +47,8 @@ impl MobileNetV2 {
         let output_stride = config.output_stride();
         let path = path.with_scheme(Scheme::HeFanOut) / "features";
         let layer = |path: &Path, shape| ConvNormAct::new(path, ["0", "1"], shape, Activation::Relu6, &STYLE);
-        // For images that are not RGB the reference replaces the first layer, which changes its initial distribution.
+        // For images that are not RGB, segmentation_models_pytorch replaces the first layer, which changes its initial
+        // distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
         let stem = ConvShape { kernel: 3, stride: 2, ..ConvShape::point(config.in_channels, STEM) };
         let stem = layer(&(&path / 0).with_scheme(stem_scheme), stem)?;

@@ -22,6 +22,15 @@ pub struct ResidualShape {
     pub groups: i64,
 }
 
+/// The convolutions of a [`ResidualBlock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResidualKind {
+    /// Two of 3x3.
+    Basic,
+    /// One of 3x3 between two of 1x1.
+    Bottleneck,
+}
+
 /// Convolutions with norms, added to the input or, if the shape changes, to its projection.
 pub struct ResidualBlock {
     layers: Vec<(Conv2d, Norm2d)>,
@@ -29,17 +38,18 @@ pub struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    /// Two 3x3 convolutions, or for a `bottleneck` a 3x3 convolution between two 1x1 convolutions.
-    pub fn new(path: &Path, shape: &ResidualShape, bottleneck: bool) -> Result<Self, ModelError> {
+    /// Builds a block.
+    pub fn new(path: &Path, kind: ResidualKind, shape: &ResidualShape) -> Result<Self, ModelError> {
         let &ResidualShape { input, inner, output, stride, dilation, groups } = shape;
         let plain = ConvOptions::without_bias();
         let step = if dilation.is_some() { 1 } else { stride };
         let rate = dilation.unwrap_or(1);
         let wide = |step| plain.stride(step).padding(rate).dilation(rate);
-        let kernels = if bottleneck {
-            vec![(input, inner, 1, plain), (inner, inner, 3, wide(step).groups(groups)), (inner, output, 1, plain)]
-        } else {
-            vec![(input, inner, 3, wide(step)), (inner, output, 3, wide(1))]
+        let kernels = match kind {
+            ResidualKind::Bottleneck => {
+                vec![(input, inner, 1, plain), (inner, inner, 3, wide(step).groups(groups)), (inner, output, 1, plain)]
+            }
+            ResidualKind::Basic => vec![(input, inner, 3, wide(step)), (inner, output, 3, wide(1))],
         };
         let mut layers = Vec::new();
         for (index, (from, to, kernel, options)) in kernels.into_iter().enumerate() {

@@ -4,7 +4,7 @@
 
 use tch::Tensor;
 
-use super::residual::{ResidualBlock, ResidualShape};
+use super::residual::{ResidualBlock, ResidualKind, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
 use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path};
@@ -12,21 +12,23 @@ use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkK
 /// Blocks per stage, and the shape of a block.
 struct Variant {
     blocks: [usize; 4],
-    /// Three convolutions with a narrow one in the middle and four times the output width, instead of two convolutions.
-    bottleneck: bool,
+    /// A bottleneck has a narrow convolution in the middle and four times the output width.
+    kind: ResidualKind,
     groups: i64,
     width_per_group: i64,
 }
 
 fn variant(kind: EncoderKind) -> Variant {
     use EncoderKind::*;
-    let plain = |blocks, bottleneck| Variant { blocks, bottleneck, groups: 1, width_per_group: 64 };
+    let plain = |blocks, kind| Variant { blocks, kind, groups: 1, width_per_group: 64 };
     match kind {
-        ResNet18 => plain([2, 2, 2, 2], false),
-        ResNet50 => plain([3, 4, 6, 3], true),
-        ResNet101 => plain([3, 4, 23, 3], true),
-        ResNeXt101x32x8d => Variant { blocks: [3, 4, 23, 3], bottleneck: true, groups: 32, width_per_group: 8 },
-        _ => plain([3, 4, 6, 3], false),
+        ResNet18 => plain([2, 2, 2, 2], ResidualKind::Basic),
+        ResNet50 => plain([3, 4, 6, 3], ResidualKind::Bottleneck),
+        ResNet101 => plain([3, 4, 23, 3], ResidualKind::Bottleneck),
+        ResNeXt101x32x8d => {
+            Variant { blocks: [3, 4, 23, 3], kind: ResidualKind::Bottleneck, groups: 32, width_per_group: 8 }
+        }
+        _ => plain([3, 4, 6, 3], ResidualKind::Basic),
     }
 }
 
@@ -51,8 +53,10 @@ impl ResNet {
     /// Builds the backbone `kind` with `config.depth` stages in use.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let variant = variant(kind);
-        let expansion = if variant.bottleneck { 4 } else { 1 };
-        // For images that are not RGB the reference replaces the first layer, which changes its initial distribution.
+        let is_bottleneck = variant.kind == ResidualKind::Bottleneck;
+        let expansion = if is_bottleneck { 4 } else { 1 };
+        // For images that are not RGB, segmentation_models_pytorch replaces the first layer, which changes its initial
+        // distribution.
         let stem_scheme = if config.in_channels == 3 { Scheme::HeFanOut } else { Scheme::Torch };
         let path = path.with_scheme(Scheme::HeFanOut);
         let options = ConvOptions::without_bias().stride(2).padding(3);
@@ -73,21 +77,13 @@ impl ResNet {
             for block in 0..scale.blocks(blocks) {
                 let shape = ResidualShape {
                     input,
-                    inner: if variant.bottleneck {
-                        planes * variant.width_per_group / 64 * variant.groups
-                    } else {
-                        planes
-                    },
+                    inner: if is_bottleneck { planes * variant.width_per_group / 64 * variant.groups } else { planes },
                     output: planes * expansion,
                     stride: if block == 0 && index > 0 { 2 } else { 1 },
                     dilation: if block == 0 && gradual { dilation.map(|rate| rate / 2) } else { dilation },
                     groups: variant.groups,
                 };
-                stage.push(ResidualBlock::new(
-                    &(&path / format!("layer{}", index + 1) / block),
-                    &shape,
-                    variant.bottleneck,
-                )?);
+                stage.push(ResidualBlock::new(&(&path / format!("layer{}", index + 1) / block), variant.kind, &shape)?);
                 input = planes * expansion;
             }
             stages.push(stage);

@@ -46,7 +46,7 @@ struct Stage {
 }
 
 impl Swin {
-    /// Builds the backbone `kind` with `config.depth` stages in use; the reference omits the others.
+    /// Builds the backbone `kind` with `config.depth` stages in use; timm omits the others.
     pub fn new(path: &Path, kind: EncoderKind, config: &ModelConfig) -> Result<Self, ModelError> {
         let (style, scheme) = match config.architecture.follows_transformers() {
             true => (SwinStyle::Transformers, Scheme::Transformers),

@@ -109,7 +109,7 @@ impl Conv2d {
     }
 }
 
-/// PyTorch's `ConvTranspose2d`. All references except nnU-Net leave it at PyTorch's default initialisation.
+/// PyTorch's `ConvTranspose2d`. All libraries except nnU-Net leave it at PyTorch's default initialisation.
 #[derive(Debug)]
 pub struct ConvTranspose2d {
     weight: Tensor,

@@ -8,7 +8,7 @@ use tch::Tensor;
 use super::{Activation, ConvNormAct, ConvShape, MobileStyle, SqueezeExcite, drop_path};
 use crate::models::{ModelError, Path};
 
-/// The reference whose names a block's weights have.
+/// The library whose names a block's weights have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// `conv_pw`, `bn1`, `conv_dw`, `bn2`, `se.conv_reduce`, …

@@ -12,11 +12,16 @@ pub struct Linear {
 
 impl Linear {
     /// A layer from `input` to `output` features.
-    pub fn new(path: &Path, input: i64, output: i64, bias: bool) -> Result<Self, TchError> {
+    pub fn new(path: &Path, input: i64, output: i64) -> Result<Self, TchError> {
+        let layer = Linear::without_bias(path, input, output)?;
+        let bias = path.parameter("bias", &[output], path.scheme().bias(&[output, input]))?;
+        Ok(Linear { bias: Some(bias), ..layer })
+    }
+
+    /// The same without a bias.
+    pub fn without_bias(path: &Path, input: i64, output: i64) -> Result<Self, TchError> {
         let shape = [output, input];
-        let weight = path.parameter("weight", &shape, path.scheme().linear(&shape))?;
-        let bias = bias.then(|| path.parameter("bias", &[output], path.scheme().bias(&shape))).transpose()?;
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight: path.parameter("weight", &shape, path.scheme().linear(&shape))?, bias: None })
     }
 
     /// `[.., input]` to `[.., output]`.

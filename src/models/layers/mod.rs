@@ -30,7 +30,7 @@ pub use inverted_residual::{BlockKind, InvertedResidual, InvertedResidualShape, 
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, Norm2d, common_divisor, instance_norm};
 pub use operations::{Tally, note_features, tally};
-pub use resize::{bicubic_by, bilinear, bilinear_by, bilinear_to, nearest_by};
+pub use resize::{Corners, bicubic_by, bilinear, bilinear_by, bilinear_to, nearest_by};
 pub use scheme::Scheme;
 pub use separable::SeparableConvNormRelu;
 pub use spatial_channel_gate::SpatialChannelGate;

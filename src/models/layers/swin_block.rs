@@ -13,8 +13,8 @@ const MLP_RATIO: i64 = 4;
 /// PyTorch's default epsilon of layer norms.
 const EPS: f64 = 1e-5;
 
-/// The reference of a Swin transformer. All compute the same in the middle of an image and differ in names and at its
-/// borders.
+/// The library whose Swin transformer is reproduced. All compute the same in the middle of an image and differ in names
+/// and at its borders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwinStyle {
     /// timm.
@@ -83,7 +83,7 @@ pub struct SwinBlockOptions {
     pub drop_path: f64,
     /// Rate of dropout after attention and in the MLP.
     pub dropout: f64,
-    /// The reference that it follows.
+    /// The library that it follows.
     pub style: SwinStyle,
 }
 
@@ -108,8 +108,8 @@ impl SwinBlock {
             attention_norm: LayerNorm::new(&(path / "norm1"), width, EPS)?,
             attention: WindowAttention::new(&(path / "attn"), width, heads, style)?,
             mlp_norm: LayerNorm::new(&(path / "norm2"), width, EPS)?,
-            widen: Linear::new(&(&mlp / widen), width, MLP_RATIO * width, true)?,
-            narrow: Linear::new(&(&mlp / narrow), MLP_RATIO * width, width, true)?,
+            widen: Linear::new(&(&mlp / widen), width, MLP_RATIO * width)?,
+            narrow: Linear::new(&(&mlp / narrow), MLP_RATIO * width, width)?,
             options,
         })
     }
@@ -152,8 +152,8 @@ impl WindowAttention {
             heads,
             bias,
             positions,
-            query_key_value: Linear::new(&(path / "qkv"), width, 3 * width, true)?,
-            project: Linear::new(&(path / "proj"), width, width, true)?,
+            query_key_value: Linear::new(&(path / "qkv"), width, 3 * width)?,
+            project: Linear::new(&(path / "proj"), width, width)?,
         })
     }
 
@@ -204,10 +204,10 @@ pub struct PatchMerging {
 }
 
 impl PatchMerging {
-    /// For `width` input channels. The references have the two layers in different orders in their state dicts.
+    /// For `width` input channels. The libraries have the two layers in different orders in their state dicts.
     pub fn new(path: &Path, width: i64, style: SwinStyle) -> Result<Self, ModelError> {
         let norm = || LayerNorm::new(&(path / "norm"), 4 * width, EPS);
-        let reduction = || Linear::new(&(path / "reduction"), 4 * width, 2 * width, false);
+        let reduction = || Linear::without_bias(&(path / "reduction"), 4 * width, 2 * width);
         let (norm, reduction) = match style {
             SwinStyle::Timm | SwinStyle::Transformers => (norm()?, reduction()?),
             SwinStyle::Monai => {

@@ -79,7 +79,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
 
 /// Dice per class in the best epoch of the log.
 fn logged(study: &RunStudy<'_>) -> Vec<(Bone, SampleSummary)> {
-    let best = study.run.best().and_then(|(epoch, _)| study.run.epochs.get(epoch.checked_sub(1)?));
+    let best = study.run.best().and_then(|best| study.run.epochs.get(best.epoch.checked_sub(1)?));
     let of = |bone: Bone| summary(&[*best?.dice.get(bone.index())?]);
     Bone::all().filter_map(|bone| Some((bone, of(bone)?))).collect()
 }

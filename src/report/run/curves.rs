@@ -6,6 +6,7 @@ use crate::figures::style::{NEUTRAL, Rgb};
 use crate::figures::{Chart, Figure, LineSeries, Lines, Marker};
 use crate::report::Section;
 use crate::report::wording::{count, counted, num, visible};
+use crate::runs::BestEpoch;
 use crate::tables::EpochRow;
 
 /// A run has converged if there was no better epoch in this share of its epochs, and in at least this number of epochs.
@@ -20,8 +21,8 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         return section;
     }
     // The summary may name a best epoch that is not in the log.
-    let best = study.run.best().filter(|(epoch, _)| (1..=epochs.len()).contains(epoch));
-    if let Some((epoch, dice)) = best {
+    let best = study.run.best().filter(|best| (1..=epochs.len()).contains(&best.epoch));
+    if let Some(BestEpoch { epoch, dice }) = best {
         let since = epochs.len() - epoch;
         let needed = CONVERGED.1.max((CONVERGED.0 * epochs.len() as f64).ceil() as usize);
         section.text(format!(
@@ -89,7 +90,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             ),
         ],
     });
-    section.number("best_epoch", json!(best.map(|b| b.0)));
+    section.number("best_epoch", json!(best.map(|best| best.epoch)));
     section.number("epochs", json!(epochs.iter().map(without_classes).collect::<Vec<_>>()));
     section
 }

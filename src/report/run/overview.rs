@@ -3,7 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Content, Section, Tile};
-use crate::runs::RunSummary;
+use crate::runs::{BestEpoch, RunSummary};
 
 /// The model, its results and the warnings.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -33,7 +33,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     } else if run.scores_unusable {
         tile("held-out Dice", "–".into(), "per_image_dice.csv cannot be used; see the warning below".into());
     }
-    if let Some((epoch, dice)) = run.best() {
+    if let Some(BestEpoch { epoch, dice }) = run.best() {
         tile("best Dice", num(dice, 4), format!("at the model's input size, epoch {epoch}"));
     }
     let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
@@ -69,7 +69,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     }
     section.number("name", run.name.as_str());
     section.number("held_out_dice", json!(run.held_out()));
-    section.number("best", json!(run.best().map(|(epoch, dice)| json!({"epoch": epoch, "dice": dice}))));
+    section.number("best", json!(run.best().map(|best| json!({"epoch": best.epoch, "dice": best.dice}))));
     section.number("epochs", run.epochs.len());
     section.number("epochs_asked", json!(asked));
     section.number("images_per_second", json!(run.images_per_second()));

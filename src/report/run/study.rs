@@ -131,7 +131,7 @@ fn picture(
     let image = dataset.image(entry).map_err(|e| e.to_string())?.pixels.into_eight_bit();
     let options = draw::Options { max_size: SIDE, ..draw::Options::default() };
     let mut pictures = vec![(String::new(), draw::compare(&image, truth, prediction, &options))];
-    let (worst, _) = score.worst();
+    let worst = score.worst().bone;
     if let Some(crop) = draw::crop_around([&truth[worst], &prediction[worst]], 0.35, image.dimensions()) {
         let options = draw::Options { crop: Some(crop), max_zoom: 8.0, labels: true, text_px: 26.0, ..options };
         pictures.push((String::new(), draw::compare(&image, truth, prediction, &options)));

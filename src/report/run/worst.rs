@@ -3,6 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{CaptionedPicture, Content, Section};
+use crate::scores::ClassDice;
 
 /// Images with the lowest Dice, with pictures.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -26,7 +27,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
              as another class. Faint outline: annotation. Below each hand: the class with the lowest Dice, enlarged.",
         );
         let pictures = study.worst.iter().map(|worst| {
-            let (bone, dice) = worst.score.worst();
+            let ClassDice { bone, dice } = worst.score.worst();
             CaptionedPicture {
                 jpeg: worst.jpeg.clone(),
                 title: visible(&worst.score.image_id),
@@ -50,7 +51,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         sorted[..listed]
             .iter()
             .map(|s| {
-                let (bone, dice) = s.worst();
+                let ClassDice { bone, dice } = s.worst();
                 let low = s.dice.iter().filter(|d| **d < 0.9).count();
                 vec![visible(&s.image_id), num(s.mean(), 4), bone.name().into(), num(dice, 4), count(low)]
             })

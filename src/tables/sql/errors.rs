@@ -72,9 +72,11 @@ fn types_in_words(reason: &str) -> String {
         ("dyn int", "whole number"),
         ("dyn float", "number"),
         ("`i64`", "whole number"),
+        ("`i128`", "whole number"),
         ("`f64`", "number"),
         ("(f64)", ""),
         ("(i64)", ""),
+        ("(i128)", ""),
         ("`bool`", "true or false"),
     ];
     let reason = words.iter().fold(reason.to_owned(), |text, (polars, plain)| text.replace(polars, plain));

@@ -184,11 +184,20 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
 
 /// The first argument of a function, where it is an expression.
 pub fn first_argument(function: &Function) -> Option<&Expr> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    match list.args.first()? {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    }
+    plain_arguments(function)?.first().and_then(expression_of)
+}
+
+/// The last argument of a function, where it is an expression.
+pub fn last_argument(function: &Function) -> Option<&Expr> {
+    plain_arguments(function)?.last().and_then(expression_of)
+}
+
+fn plain_arguments(function: &Function) -> Option<&[FunctionArg]> {
+    if let FunctionArguments::List(list) = &function.args { Some(&list.args) } else { None }
+}
+
+fn expression_of(argument: &FunctionArg) -> Option<&Expr> {
+    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument { Some(expr) } else { None }
 }
 
 /// The column that Polars names the result of an expression after: the leftmost one.

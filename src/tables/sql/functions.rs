@@ -24,6 +24,10 @@ const UNSIGNED: [&str; 11] = [
     "dense_rank",
 ];
 
+/// The type of whole numbers in a query: 128 bits, so that a sum or a product of numbers with 64 bits does not wrap
+/// around.
+const WHOLE_NUMBER: DataType = DataType::HugeInt;
+
 /// Most `%` in a query: each is rewritten with its left operand twice.
 const MAX_MODULO: usize = 10;
 
@@ -90,6 +94,9 @@ impl Visitor for Unsupported {
             {
                 format!("operator `{op}` is not supported")
             }
+            Expr::Cast { data_type, .. } if is_unsigned(data_type) => {
+                format!("type {data_type} is not supported, as a difference below 0 would wrap around; use bigint")
+            }
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 format!("placeholder {expr} is not supported; write the value itself")
             }
@@ -118,6 +125,12 @@ impl Visitor for Unsupported {
         };
         ControlFlow::Break(reason)
     }
+}
+
+fn is_unsigned(data_type: &DataType) -> bool {
+    // Their names are INT UNSIGNED, UBIGINT, UINT64, …
+    let name = data_type.to_string().to_uppercase();
+    name.contains("UNSIGNED") || name.starts_with("UINT") || name.starts_with('U') && name.ends_with("INT")
 }
 
 fn is_supported(op: &BinaryOperator) -> bool {
@@ -206,21 +219,26 @@ fn rewritten(expr: Expr) -> Expr {
             "sum" => Expr::Nested(Box::new(Expr::BinaryOp {
                 left: Box::new(expr),
                 op: BinaryOperator::Plus,
-                right: Box::new(cast(Expr::value(Value::Number("0".into(), false)), DataType::BigInt(None))),
+                right: Box::new(cast(Expr::value(Value::Number("0".into(), false)), WHOLE_NUMBER)),
             })),
-            name if UNSIGNED.contains(&name) => cast(expr, DataType::BigInt(None)),
+            name if UNSIGNED.contains(&name) => cast(expr, WHOLE_NUMBER),
             _ => expr,
         },
-        // Whole numbers have 64 bits, so that a product or a sum does not wrap around.
         Expr::Cast { kind, expr, data_type, array, format } => {
             let data_type = match data_type {
                 DataType::TinyInt(_)
                 | DataType::Int2(_)
+                | DataType::Int16
                 | DataType::SmallInt(_)
                 | DataType::MediumInt(_)
                 | DataType::Int(_)
                 | DataType::Int4(_)
-                | DataType::Integer(_) => DataType::BigInt(None),
+                | DataType::Int32
+                | DataType::Integer(_)
+                | DataType::Int8(_)
+                | DataType::Int64
+                | DataType::BigInt(_)
+                | DataType::Int128 => WHOLE_NUMBER,
                 other => other,
             };
             Expr::Cast { kind, expr, data_type, array, format }

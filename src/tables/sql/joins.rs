@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlparser::ast::{BinaryOperator, Expr, JoinConstraint, JoinOperator, TableFactor, TableWithJoins};
+use sqlparser::ast::{BinaryOperator, Expr, Join, JoinConstraint, JoinOperator, TableFactor, TableWithJoins};
 
 use super::expression::{Parts, without_parentheses};
 
@@ -23,6 +23,12 @@ pub fn check(from: &[TableWithJoins]) -> Result<(), String> {
             _ => Err("this kind of join is not supported; expected JOIN, LEFT, RIGHT, FULL or CROSS JOIN".into()),
         }
     })
+}
+
+/// Whether a join gives rows in which the columns of a table are null.
+pub fn is_outer(join: &Join) -> bool {
+    use JoinOperator as Op;
+    matches!(join.join_operator, Op::Left(_) | Op::LeftOuter(_) | Op::Right(_) | Op::RightOuter(_) | Op::FullOuter(_))
 }
 
 /// The name by which a query refers to a table.

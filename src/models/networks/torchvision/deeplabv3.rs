@@ -6,7 +6,7 @@ use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
 use super::fcn::FcnHead;
 use super::{STRIDE, auxiliary_head, output};
 use crate::models::assembly::Network;
-use crate::models::decoders::{PYRAMID_CHANNELS, Pyramid};
+use crate::models::decoders::{DilatedKind, PYRAMID_CHANNELS, Pyramid};
 use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions};
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
@@ -30,7 +30,7 @@ impl TorchvisionDeepLabV3 {
         Ok(TorchvisionDeepLabV3 {
             channels: backbone::channels(config),
             backbone,
-            pyramid: Pyramid::new(&(&path / 0), config, DEEP_CHANNELS, false)?,
+            pyramid: Pyramid::new(&(&path / 0), config, DEEP_CHANNELS, DilatedKind::Full)?,
             last: ConvNormRelu::named(&path, ["1", "2"], PYRAMID_CHANNELS, PYRAMID_CHANNELS, 3, options)?,
             classes: Conv2d::new(&(&path / 4), PYRAMID_CHANNELS, config.classes, 1, ConvOptions::default())?,
             auxiliary: auxiliary_head(root, config, FINE_CHANNELS)?,

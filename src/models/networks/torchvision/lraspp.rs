@@ -5,7 +5,7 @@
 use super::STRIDE;
 use super::backbone::{self, DEEP_CHANNELS, FINE_CHANNELS, MobileNetV3};
 use crate::models::assembly::Network;
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, bilinear_to};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, bilinear_to};
 use crate::models::{Input, ModelConfig, ModelError, Output, Path};
 
 const CHANNELS: i64 = 128;
@@ -51,8 +51,8 @@ impl Network for Lraspp {
         let pooled = features.deep.f_adaptive_avg_pool2d([1, 1])?; // [B, 960, 1, 1]
         let gate = self.gate.forward(&pooled)?.f_sigmoid_()?; // [B, 128, 1, 1]
         let x = self.narrow.forward(&features.deep, train)?.f_mul(&gate)?; // [B, 128, H/16, W/16]
-        let x = bilinear_to(&x, &features.fine, false)?; // [B, 128, H/8, W/8]
+        let x = bilinear_to(&x, &features.fine, Corners::AtEdges)?; // [B, 128, H/8, W/8]
         let logits = self.fine.forward(&features.fine)?.f_add_(&self.deep.forward(&x)?)?; // [B, classes, H/8, W/8]
-        Ok(Output::of(bilinear_to(&logits, input.images, false)?))
+        Ok(Output::of(bilinear_to(&logits, input.images, Corners::AtEdges)?))
     }
 }

@@ -13,7 +13,7 @@ pub use lraspp::Lraspp;
 
 use tch::Tensor;
 
-use crate::models::layers::bilinear_to;
+use crate::models::layers::{Corners, bilinear_to};
 use crate::models::{ModelConfig, ModelError, Output, Path};
 use fcn::FcnHead;
 
@@ -33,9 +33,9 @@ fn output(
     feature: &Tensor,
     train: bool,
 ) -> Result<Output, ModelError> {
-    let mut output = Output::of(bilinear_to(logits, images, false)?);
+    let mut output = Output::of(bilinear_to(logits, images, Corners::AtEdges)?);
     if let Some(head) = auxiliary.filter(|_| train) {
-        output.auxiliary.push(bilinear_to(&head.forward(feature, train)?, images, false)?);
+        output.auxiliary.push(bilinear_to(&head.forward(feature, train)?, images, Corners::AtEdges)?);
     }
     Ok(output)
 }
