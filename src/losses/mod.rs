@@ -10,7 +10,9 @@
 //! words in the CPU's memory, which read each pixel once per pass. Tests compare both with the reference libraries.
 //!
 //! Every loss is a mean over the classes (and over the images, if it is computed per image), counts absent classes as 0
-//! if the reference does, and is computed in single precision for logits of any kind.
+//! if the reference does, and is computed in single precision for logits of any kind. Every loss takes `class-weights`
+//! ([`Term::with_class_weights`]): factors of the values of the classes in this mean, which still divides by the number
+//! of classes.
 
 mod auxiliary;
 mod batch;
@@ -128,6 +130,14 @@ pub enum LossError {
         words: Vec<i64>,
         /// Kind of the words.
         kind: Kind,
+    },
+    /// A loss has no value per class that could have a weight.
+    #[error("{loss} cannot have class-weights: {reason}")]
+    ClassWeights {
+        /// The loss.
+        loss: &'static LossKind,
+        /// Why it cannot.
+        reason: &'static str,
     },
     /// A loss sorts the pixels of the whole batch, but the batch is divided among several processes.
     #[error(

@@ -89,7 +89,10 @@ pub struct TrainConfig {
     /// The model; `carpus models list` shows every architecture and encoder.
     pub model: ModelConfig,
     /// The loss: a weighted sum of losses by name. A loss is its weight, or a table of `weight` and options as in
-    /// `dice = { weight = 0.5, smooth = 1.0 }`. Weights are 0 or more.
+    /// `dice = { weight = 0.5, smooth = 1.0 }`. Weights are 0 or more. Every loss also takes `class-weights`, factors of
+    /// the values of the classes in its mean: one number per bone in order, or a table by bone or group as in
+    /// `{ Pisiform = 3.0, carpal = 2.0 }`, in which the other bones have 1. The mean still divides by the number of
+    /// classes.
     pub loss: LossMix,
     /// The optimiser.
     pub optimiser: OptimiserSettings,
