@@ -57,6 +57,10 @@ pub struct TrainConfig {
     /// Whether images and weights are stored with the channels innermost (channels last), which is faster on tensor
     /// cores. Default false.
     pub channels_last: bool,
+    /// Gradient checkpointing: whether the backward pass computes the activations of the encoder's blocks again, one block
+    /// at a time, instead of keeping them all. Needs less memory and about a third more time; the gradients are the same
+    /// (on the CPU to the last bit). Not for whole networks. Default false.
+    pub gradient_checkpointing: bool,
     /// Validation score that decides which epoch is the best: `dice` (higher is better) or `loss` (lower is better).
     /// Default `dice`.
     pub monitor: Monitor,
@@ -171,6 +175,7 @@ impl Default for TrainConfig {
             amp: Amp::Off,
             deterministic: false,
             channels_last: false,
+            gradient_checkpointing: false,
             monitor: Monitor::Dice,
             keep_best: 1,
             weights: None,
@@ -236,8 +241,18 @@ pub const STAGE_KEYS: [&str; 16] = [
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 9] =
-    ["save-every", "keep-best", "device", "workers", "pictures", "histograms", "evaluate", "data", "output"];
+const FREE_KEYS: [&str; 10] = [
+    "save-every",
+    "gradient-checkpointing",
+    "keep-best",
+    "device",
+    "workers",
+    "pictures",
+    "histograms",
+    "evaluate",
+    "data",
+    "output",
+];
 
 /// The keys that only a stage has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -383,6 +398,15 @@ impl TrainConfig {
             "sampling",
             "weights",
             "another kind, or a file of weights in data.sample-weights",
+        );
+        wrong.expect(
+            !self.gradient_checkpointing || self.model.has_segments(),
+            "gradient-checkpointing",
+            true,
+            format!(
+                "false for {}, which is a whole network without an encoder of `carpus models list`",
+                self.model.architecture
+            ),
         );
         wrong.inside("loss", self.loss.violations(Some(self.model.classes)));
         wrong.inside("optimiser", self.optimiser.violations());

@@ -3,7 +3,7 @@ use tch::{Kind, Tensor};
 use super::{Ema, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan};
 use crate::aten;
 use crate::losses::{Part, point_loss};
-use crate::models::Model;
+use crate::models::{Model, Segments};
 
 /// Loss scale below which a further reduction does not help: gradients that still overflow are infinite or NaN
 /// themselves.
@@ -31,6 +31,8 @@ pub struct Learner<'a> {
     optimiser: Optimiser,
     ema: Option<Ema>,
     scaler: Option<Scaler>,
+    /// Whether activations are computed again in the backward pass.
+    recomputes: bool,
     ranks: &'a dyn Ranks,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Learner<'a> {
             scaler: scaler(stage),
             model,
             state,
+            recomputes: plan.config.gradient_checkpointing,
             ranks,
         })
     }
@@ -145,8 +148,10 @@ impl<'a> Learner<'a> {
         let (first, images) = if self.ranks.world() > 1 { self.ranks.images(own)? } else { (0, own) };
         let gather = |rows: &Tensor| self.ranks.gather(rows);
         let part = (self.ranks.world() > 1).then_some(Part { first, images, gather: &gather });
-        let half = self.stage.amp.enter(self.model.device())?;
-        let output = self.model.forward(&given.input(), true)?;
+        let device = self.model.device();
+        let mut segments = if self.recomputes { Segments::recomputed(device) } else { Segments::kept() };
+        let half = self.stage.amp.enter(device)?;
+        let output = self.model.forward_in(&given.input(), true, &mut segments)?;
         // Losses are computed in single precision, and so are their gradients up to a layer with another precision.
         drop(half);
         let single = |x: &Tensor| x.f_to_kind(Kind::Float);
@@ -163,7 +168,7 @@ impl<'a> Learner<'a> {
         if value.is_finite() && loss.requires_grad() {
             let factor = share * self.scaler.as_ref().map_or(1.0, Scaler::scale);
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
-            loss.f_backward()?;
+            segments.backward(&loss, || self.stage.amp.enter(device))?;
         }
         Ok(value)
     }

@@ -31,6 +31,8 @@ mod models_initial;
 #[cfg(feature = "torch")]
 mod models_matrix;
 #[cfg(feature = "torch")]
+mod models_segments;
+#[cfg(feature = "torch")]
 mod models_weights;
 mod outputs;
 mod phantom;
