@@ -121,6 +121,47 @@ impl Augmentations {
         }
         warp.sample(sample, size)
     }
+
+    /// Two versions of an image of `size` x `size` grey levels, 0 to 255, row-major. Steps that move pixels have the same
+    /// draws for both, so that equal places show the same part of the hand; whether a step that changes grey levels is
+    /// applied, and how, is drawn for each. Each step takes two numbers from `rng`.
+    pub fn apply_pair(&self, pixels: &[u8], size: u32, rng: &mut impl Rng) -> [Vec<f32>; 2] {
+        let mut images: [Vec<f32>; 2] = [(); 2].map(|()| pixels.iter().map(|v| f32::from(*v)).collect());
+        let mut warp = Warp::default();
+        let resample = |warp: &mut Warp, images: &mut [Vec<f32>; 2]| {
+            let warp = std::mem::take(warp);
+            if !warp.is_empty() {
+                images.iter_mut().for_each(|image| *image = warp.image(image, size));
+            }
+        };
+        for step in self.0.iter().map(Augmentation::step) {
+            let [first, second] = [(); 2].map(|()| {
+                let mut own = ChaCha8Rng::seed_from_u64(rng.random());
+                let is_applied = own.random_range(0.0..1.0) < step.p();
+                (is_applied, step.draw(size, &mut own))
+            });
+            match first {
+                (is_applied, Change::Geometry { source_from_target, border }) => {
+                    if is_applied {
+                        if !warp.can_join(border) {
+                            resample(&mut warp, &mut images);
+                        }
+                        warp.push(source_from_target, border);
+                    }
+                }
+                first => {
+                    resample(&mut warp, &mut images);
+                    for (image, change) in images.iter_mut().zip([first, second]) {
+                        if let (true, Change::Pixels(apply)) = change {
+                            apply(image);
+                        }
+                    }
+                }
+            }
+        }
+        resample(&mut warp, &mut images);
+        images
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +249,37 @@ pub(super) mod tests {
         }
         let (pixels, words) = augmented(&Augmentations::none(), 1);
         assert!(words.iter().enumerate().all(|(i, w)| *w == i as u32) && pixels[255] == 255.0);
+    }
+
+    #[test]
+    fn a_pair_has_one_geometry_and_two_draws_of_grey_levels() {
+        let pixels: Vec<u8> = (0..=255).map(|i: u8| i / 2).collect();
+        let rotate = Augmentation::ShiftScaleRotate(ShiftScaleRotate { p: 0.5, ..ShiftScaleRotate::default() });
+        let flip = Augmentation::Flip(Flip::default());
+        let brightness = Augmentation::BrightnessContrast(BrightnessContrast { p: 0.5, ..Default::default() });
+        let pair = |steps: &[&Augmentation], seed| {
+            let list = Augmentations(steps.iter().map(|step| (*step).clone()).collect());
+            list.apply_pair(&pixels, 16, &mut ChaCha8Rng::seed_from_u64(seed))
+        };
+        let plain: Vec<f32> = pixels.iter().map(|v| f32::from(*v)).collect();
+        let (mut moved, mut differ) = (0, 0);
+        for seed in 0..200 {
+            let [a, b] = pair(&[&flip, &rotate], seed);
+            assert_eq!(a, b);
+            moved += usize::from(a != plain);
+            // A step of grey levels, which is applied to either with probability 1/2, does not change the geometry.
+            let [c, d] = pair(&[&flip, &rotate, &brightness], seed);
+            differ += usize::from(c != d);
+            // Brightness and contrast keep the order of the grey levels.
+            let mut by_level: Vec<usize> = (0..a.len()).collect();
+            by_level.sort_by(|i, j| a[*i].total_cmp(&a[*j]));
+            for version in [&c, &d] {
+                assert!(by_level.windows(2).all(|pair| version[pair[0]] <= version[pair[1]]));
+            }
+        }
+        // Both steps are left out in a quarter of the pairs; neither or the same change: a quarter.
+        assert!((120..=180).contains(&moved) && (120..=180).contains(&differ), "{moved} {differ}");
+        assert_eq!(pair(&[], 1), [plain.clone(), plain]);
     }
 
     #[test]

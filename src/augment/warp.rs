@@ -108,6 +108,11 @@ impl Warp {
         }
     }
 
+    /// Whether there are no maps, so that a sample does not change.
+    pub fn is_empty(&self) -> bool {
+        self.maps.is_empty()
+    }
+
     /// Applies the maps to a sample: grey levels bilinear, label words nearest.
     pub fn sample(self, (pixels, words): (Vec<f32>, Vec<u32>), size: u32) -> (Vec<f32>, Vec<u32>) {
         if self.maps.is_empty() {

@@ -176,8 +176,9 @@ impl Experiment {
         let device = device::select(config.device)?;
         let on_data = if phantom::is_used(&config) { phantom::prepare(&config, observer)? } else { config.clone() };
         let stages = on_data.stages(&self.config_file)?;
-        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
-        let data = sizes.at(stages[0].config.size);
+        let mut sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        sizes.read_unlabelled(&stages, &on_data, observer)?;
+        let data = sizes.at(&stages[0].config);
         let sample_weights = data::weights(&on_data, data.training)?;
         let plan = TrainingPlan { config: on_data, stages, sample_weights };
         let on_data = &plan.config;
@@ -247,7 +248,7 @@ impl Run<'_> {
     ) -> Result<Outcome, ExperimentError> {
         let Run { config, plan, sizes, device, folder } = *self;
         let stages: &[Stage] = &plan.stages;
-        let data: Vec<_> = stages.iter().map(|s| sizes.at(s.config.size)).collect();
+        let data: Vec<_> = stages.iter().map(|s| sizes.at(&s.config)).collect();
         observer.result(&format!(
             "{}: {} and {} at {} px, {}",
             config.model.describe(),

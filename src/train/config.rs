@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use toml::Table;
 
 use super::{
-    Amp, EmaSettings, Freeze, InputSettings, Monitor, OptimiserSettings, PointWeight, Sampling, Schedule, StartFrom,
+    Amp, EmaSettings, Freeze, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings, PointWeight, Sampling,
+    Schedule, StartFrom,
 };
 use crate::augment::Augmentations;
 use crate::bones;
@@ -16,7 +17,7 @@ use crate::models::{ModelConfig, ModelOutline};
 use crate::violation::Violations;
 
 /// Greatest number of epochs, images per batch and the like; a greater number is a typing error.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 
 /// The configuration of a training run. Every key has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,6 +107,8 @@ pub struct TrainConfig {
     pub augment: Augmentations,
     /// Exponential moving average of the weights, used for validation and kept as the best weights; absent: none.
     pub ema: Option<EmaSettings>,
+    /// Mean teacher: training with unlabelled images too. The averaged weights of `ema` are the teacher. Absent: none.
+    pub mean_teacher: Option<MeanTeacherSettings>,
     /// How the images of an epoch are drawn; absent: `weights` if `data.sample-weights` names a file, else `uniform`.
     pub sampling: Option<Sampling>,
     /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature
@@ -115,8 +118,8 @@ pub struct TrainConfig {
     pub freeze: Vec<Freeze>,
     /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
     /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
-    /// sampling, freeze, ema and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value
-    /// "off" switches off clip, ema or early-stop.
+    /// sampling, freeze, ema, mean-teacher and auxiliary-weights: single keys of optimiser, ema and mean-teacher, the
+    /// others as a whole. The value "off" switches off clip, ema, mean-teacher or early-stop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<StageHead>")]
     pub stages: Vec<Table>,
@@ -194,6 +197,7 @@ impl Default for TrainConfig {
             schedule: Schedule::default(),
             augment: Augmentations::default(),
             ema: None,
+            mean_teacher: None,
             sampling: None,
             freeze: Vec::new(),
             stages: Vec::new(),
@@ -222,7 +226,7 @@ impl Default for OutputConfig {
 }
 
 /// The keys of a run that a stage can set for itself.
-pub const STAGE_KEYS: [&str; 16] = [
+pub const STAGE_KEYS: [&str; 17] = [
     "epochs",
     "size",
     "batch",
@@ -238,6 +242,7 @@ pub const STAGE_KEYS: [&str; 16] = [
     "sampling",
     "freeze",
     "ema",
+    "mean-teacher",
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
@@ -413,6 +418,12 @@ impl TrainConfig {
         wrong.inside("schedule", self.schedule.violations());
         wrong.extend(self.augment.violations());
         wrong.inside("ema", self.ema.as_ref().map(EmaSettings::violations).unwrap_or_default());
+        wrong.inside(
+            "mean-teacher",
+            self.mean_teacher.as_ref().map(MeanTeacherSettings::violations).unwrap_or_default(),
+        );
+        let has_teacher = self.mean_teacher.is_none() || self.ema.is_some();
+        wrong.expect(has_teacher, "mean-teacher", "set", "[ema] too, because the averaged weights are the teacher");
         for (place, freeze) in self.freeze.iter().enumerate() {
             wrong.inside(&format!("freeze[{place}]"), freeze.violations(&self.model));
         }

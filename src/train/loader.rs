@@ -2,7 +2,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Ranks, Samples, TrainError, batches};
+use super::unlabelled::{self, Unlabelled, UnlabelledBatch};
+use super::{Ranks, Samples, TrainConfig, TrainError, batches};
 use crate::augment::{Augmentations, push_normalised};
 
 /// How batches are made.
@@ -24,8 +25,28 @@ pub struct Loading<'a> {
     pub seed: u64,
     /// Number of threads, at least 1.
     pub workers: usize,
+    /// Unlabelled images that accompany each batch; `None`: none.
+    pub unlabelled: Option<Unlabelled<'a>>,
     /// The processes that share each batch; only the part of this one is made.
     pub ranks: &'a dyn Ranks,
+}
+
+impl<'a> Loading<'a> {
+    /// How the training batches of a stage are made, without unlabelled images; `settings` are those of the run.
+    pub(super) fn of(settings: &'a TrainConfig, stage: &'a TrainConfig, ranks: &'a dyn Ranks) -> Loading<'a> {
+        Loading {
+            batch: stage.batch,
+            augment: Some(&stage.augment),
+            mean: &settings.input.mean,
+            sd: &settings.input.sd,
+            channels: settings.model.in_channels as usize,
+            channels_last: settings.channels_last,
+            seed: settings.seed,
+            workers: settings.workers.max(1),
+            unlabelled: None,
+            ranks,
+        }
+    }
 }
 
 /// A batch of samples as a model takes it.
@@ -41,6 +62,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Index of each sample of this batch that could not be read again, with the reason.
     pub broken: Vec<(usize, String)>,
+    /// The unlabelled images of this batch, if the run uses any.
+    pub unlabelled: Option<UnlabelledBatch>,
 }
 
 /// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
@@ -110,6 +133,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
+        unlabelled: loading.unlabelled.map(|images| unlabelled::make(images, loading, epoch, batch)),
     };
     for place in places {
         let sample = match dataset.sample(order[place]) {
@@ -129,8 +153,13 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
                 augmentations.apply(&sample.pixels, sample.words(), size, &mut rng)
             }
         };
-        push_normalised(&mut made.pixels, &pixels, loading.mean, loading.sd, loading.channels);
+        push_image(&mut made.pixels, &pixels, loading);
         made.words.extend(words.into_iter().map(|w| w as i32));
     }
     made
+}
+
+/// Appends an image as the channels of the model's input.
+pub(super) fn push_image(batch: &mut Vec<f32>, pixels: &[f32], loading: &Loading) {
+    push_normalised(batch, pixels, loading.mean, loading.sd, loading.channels);
 }

@@ -68,4 +68,6 @@ mod train_cli;
 mod train_parity;
 #[cfg(feature = "torch")]
 mod train_side_by_side;
+#[cfg(feature = "torch")]
+mod train_teacher;
 mod words;

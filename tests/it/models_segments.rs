@@ -39,8 +39,10 @@ fn after_two_steps(model: &Model, images: &[Tensor; 2], amp: Amp, recomputes: bo
 fn assert_same_bits(config: &ModelConfig, amp: Amp, frozen: &str) {
     let name = config.describe();
     tch::manual_seed(python::seed() as i64);
-    let images = [(); 2].map(|()| Tensor::randn([2, config.in_channels, 64, 64], (Kind::Float, Device::Cpu)));
     let model = Model::new(config, Device::Cpu).unwrap();
+    let side = model.least_side().max(64);
+    let shape = [2, config.in_channels, side, side];
+    let images = [(); 2].map(|()| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
     if !frozen.is_empty() {
         model.parameters().freeze(frozen);
     }
