@@ -27,7 +27,8 @@ use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, DiceSummary, Region};
 use crate::tables::{self, HeldOutRow, TableError};
 use crate::train::{
-    Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train,
+    Amp, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError,
+    TrainingPlan, Watcher, find_lr, train,
 };
 use crate::wording::counted;
 
@@ -106,6 +107,24 @@ impl Experiment {
     /// written; the data or folds cannot be read; or training fails.
     pub fn run_fold(&self, stop: &AtomicBool, observer: &dyn Observer) -> Result<Option<RunSummary>, ExperimentError> {
         self.train_fold(self.named(), RunRole::Single, stop, observer)
+    }
+
+    /// Raises the learning rate step by step in a training of the configured fold that is not kept, and returns the
+    /// losses by rate. Nothing is written into the folder of the run.
+    ///
+    /// # Errors
+    /// The data or folds cannot be read, or the training reports an error.
+    pub fn find_lr(&self, options: &LrFinderOptions, observer: &dyn Observer) -> Result<LrCurve, ExperimentError> {
+        let device = device::select(self.config.device)?;
+        let config = &self.config;
+        let on_data = if phantom::is_used(config) { phantom::prepare(config, observer)? } else { config.clone() };
+        let mut stages = on_data.stages(&self.config_file)?;
+        stages.truncate(1);
+        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        let data = sizes.at(&stages[0].config);
+        let sample_weights = data::weights(&on_data, data.training)?;
+        let plan = TrainingPlan { config: on_data, stages, sample_weights };
+        Ok(find_lr(&plan, data, Strategy::on(device), options, observer)?)
     }
 
     /// Trains the fold of `config`, whose run has a name. A run that fails before anything was trained leaves no

@@ -88,6 +88,12 @@ pub enum TrainError {
         /// What is wrong with the file.
         reason: String,
     },
+    /// The learning-rate finder has no suggestion.
+    #[error("the learning-rate finder has no suggestion: {reason}")]
+    LrFinder {
+        /// Why, and how to fix it.
+        reason: String,
+    },
     /// The consistency loss of unlabelled images needs averaged weights, which the stage does not have.
     #[error("mean-teacher: the stage has no averaged weights, which are the teacher; add [ema]")]
     NoTeacher,

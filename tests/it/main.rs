@@ -18,6 +18,8 @@ mod fault;
 mod fuzz;
 #[cfg(feature = "torch")]
 mod losses;
+#[cfg(feature = "torch")]
+mod lr_finder;
 mod mask;
 mod misaligned;
 #[cfg(feature = "torch")]
