@@ -330,8 +330,8 @@ fn class_weights_of_generalised_dice_are_factors_of_its_own() {
         let own = |class: usize| 1.0 / (size[at(class)] * size[at(class)]);
         let largest = (0..5).map(own).filter(|w| w.is_finite()).fold(0.0, f64::max);
         let (mut over, mut under) = (1e-5, 1e-5);
-        for class in 0..5 {
-            let weight = weights[class] * if own(class).is_finite() { own(class) } else { largest };
+        for (class, factor) in weights.iter().enumerate() {
+            let weight = factor * if own(class).is_finite() { own(class) } else { largest };
             over += 2.0 * weight * both[at(class)];
             under += weight * (predicted[at(class)] + size[at(class)]);
         }
