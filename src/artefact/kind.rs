@@ -272,6 +272,13 @@ pub const RUN: FolderKind = FolderKind {
         "events.out.tfevents.*",
     ],
 };
+/// Losses by learning rate that `train --find-lr` writes.
+pub const LR_FINDER: FolderKind = FolderKind {
+    name: "the result of a learning-rate finder",
+    command: "train --find-lr",
+    manifest: &[("lr_finder.csv", FileKind::csv("losses by learning rate", &["step", "lr", "loss", "smoothed"]))],
+    owned: &["lr_finder.csv", "lr_finder.png"],
+};
 /// Reports that `eda` writes.
 pub const REPORT: FolderKind = FolderKind {
     name: "a report",

@@ -4,8 +4,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <vector>
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
@@ -16,6 +19,8 @@
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/functions/utils.h>
 
 using at::Tensor;
 using Tensors = Tensor *const *;
@@ -51,9 +56,79 @@ std::vector<Tensor> gradients(const std::vector<Tensor> &weights) {
   return out;
 }
 
+// The end of a backward pass: keeps the gradient of its tensor as it arrives. Unlike the gradient of a leaf, it is not
+// copied to the memory layout of the tensor, which would change how the next operations round.
+struct Cut : torch::autograd::Node {
+  Tensor gradient;
+  torch::autograd::variable_list apply(torch::autograd::variable_list &&gradients) override {
+    gradient = std::move(gradients[0]);
+    return {};
+  }
+};
+
+// The node of a tensor of `carpus_cut`; null for other tensors.
+Cut *cut_of(const Tensor &tensor) { return dynamic_cast<Cut *>(tensor.grad_fn().get()); }
+
+// The random generator of the device that operations use if none is given.
+at::Generator generator(bool cuda, int index) {
+  return at::globalContext().defaultGenerator(cuda ? at::Device(at::kCUDA, index) : at::Device(at::kCPU));
+}
+
 } // namespace
 
 extern "C" {
+
+// A tensor that shares the values of `tensor`, at which backward passes end.
+char *carpus_cut(Tensor *tensor, Tensor **out) {
+  return guarded([&] {
+    auto cut = tensor->detach();
+    torch::autograd::set_history(cut, std::shared_ptr<Cut>(new Cut(), torch::autograd::deleteNode));
+    *out = new Tensor(cut);
+  });
+}
+
+char *carpus_is_cut(Tensor *tensor, bool *is_cut) {
+  return guarded([&] { *is_cut = cut_of(*tensor) != nullptr; });
+}
+
+// Takes the gradient that arrived at a tensor of `carpus_cut`; null if none did.
+char *carpus_take_gradient(Tensor *cut, Tensor **out) {
+  return guarded([&] {
+    auto *node = cut_of(*cut);
+    TORCH_CHECK(node, "not a tensor at which backward passes end");
+    *out = node->gradient.defined() ? new Tensor(std::move(node->gradient)) : nullptr;
+    node->gradient = Tensor();
+  });
+}
+
+char *carpus_put_gradient(Tensor *cut, Tensor *gradient) {
+  return guarded([&] {
+    auto *node = cut_of(*cut);
+    TORCH_CHECK(node, "not a tensor at which backward passes end");
+    node->gradient = *gradient;
+  });
+}
+
+// Backward pass from several tensors with their gradients; an undefined gradient is 1.
+char *carpus_backward(Tensors tensors, Tensors gradients, size_t n) {
+  return guarded([&] { torch::autograd::backward(list(tensors, n), list(gradients, n)); });
+}
+
+char *carpus_random_state(bool cuda, int index, Tensor **out) {
+  return guarded([&] {
+    auto random = generator(cuda, index);
+    std::lock_guard<std::mutex> lock(random.mutex());
+    *out = new Tensor(random.get_state());
+  });
+}
+
+char *carpus_set_random_state(bool cuda, int index, Tensor *state) {
+  return guarded([&] {
+    auto random = generator(cuda, index);
+    std::lock_guard<std::mutex> lock(random.mutex());
+    random.set_state(*state);
+  });
+}
 
 char *carpus_fused_adamw(Tensors weights, Tensors first, Tensors second, Tensors steps, size_t n, double lr,
                          double beta1, double beta2, double decay, double eps) {

@@ -1,5 +1,6 @@
 //! Functions of libtorch that tch does not offer: fused optimisers, operations on lists of tensors, autocast on any
-//! device, channels-last weights, deterministic algorithms, the peak memory of a device.
+//! device, channels-last weights, deterministic algorithms, the peak memory of a device, backward passes in parts, the
+//! state of the random generators.
 //!
 //! They are implemented in `aten.cpp`, which is compiled with the headers of the linked libtorch.
 
@@ -7,6 +8,7 @@ use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
 use std::marker::PhantomData;
 
 use tch::{Device, Kind, TchError, Tensor};
+use torch_sys::C_tensor;
 
 type Pointer = *const c_void;
 
@@ -41,6 +43,13 @@ unsafe extern "C" {
     fn carpus_autocast(cuda: bool, kind: c_int, before: *mut c_int) -> *mut c_char;
     fn carpus_deterministic(on: bool) -> *mut c_char;
     fn carpus_channels_last(tensor: Pointer) -> *mut c_char;
+    fn carpus_cut(tensor: Pointer, out: *mut *mut C_tensor) -> *mut c_char;
+    fn carpus_is_cut(tensor: Pointer, is_cut: *mut bool) -> *mut c_char;
+    fn carpus_take_gradient(cut: Pointer, out: *mut *mut C_tensor) -> *mut c_char;
+    fn carpus_put_gradient(cut: Pointer, gradient: Pointer) -> *mut c_char;
+    fn carpus_backward(tensors: *const Pointer, gradients: *const Pointer, n: usize) -> *mut c_char;
+    fn carpus_random_state(cuda: bool, index: c_int, out: *mut *mut C_tensor) -> *mut c_char;
+    fn carpus_set_random_state(cuda: bool, index: c_int, state: Pointer) -> *mut c_char;
     fn carpus_device_memory(index: c_int, peak: *mut c_longlong, reset: bool) -> *mut c_char;
 }
 
@@ -271,4 +280,112 @@ pub fn peak_memory(index: usize, reading: PeakReading) -> Result<u64, TchError> 
     // SAFETY: a place for a number.
     done(unsafe { carpus_device_memory(index as c_int, &mut peak, reading == PeakReading::Reset) })?;
     Ok(u64::try_from(peak).unwrap_or(0))
+}
+
+/// A tensor that shares the values of `tensor` and requires a gradient. Backward passes end at it, and leave the gradient
+/// for [`take_gradient`].
+///
+/// # Errors
+/// An error of libtorch: the tensor is not of floats.
+pub fn cut(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor and a place for a pointer.
+    done(unsafe { carpus_cut(tensor.as_ptr() as Pointer, &mut out) })?;
+    // SAFETY: a new tensor that only this caller owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Whether the tensor is one of [`cut`].
+///
+/// # Errors
+/// An error of libtorch.
+pub fn is_cut(tensor: &Tensor) -> Result<bool, TchError> {
+    let mut is_cut = false;
+    // SAFETY: a live tensor and a place for a flag.
+    done(unsafe { carpus_is_cut(tensor.as_ptr() as Pointer, &mut is_cut) })?;
+    Ok(is_cut)
+}
+
+/// Takes the gradient that backward passes left at a tensor of [`cut`]; `None` if none reached it.
+///
+/// # Errors
+/// The tensor is not one of [`cut`].
+pub fn take_gradient(cut: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor and a place for a pointer.
+    done(unsafe { carpus_take_gradient(cut.as_ptr() as Pointer, &mut out) })?;
+    // SAFETY: a new tensor that only this caller owns.
+    Ok((!out.is_null()).then(|| unsafe { Tensor::from_ptr(out) }))
+}
+
+/// Leaves a gradient at a tensor of [`cut`], in place of the one that is there.
+///
+/// # Errors
+/// The tensor is not one of [`cut`].
+pub fn put_gradient(cut: &Tensor, gradient: &Tensor) -> Result<(), TchError> {
+    // SAFETY: two live tensors.
+    done(unsafe { carpus_put_gradient(cut.as_ptr() as Pointer, gradient.as_ptr() as Pointer) })
+}
+
+/// A backward pass from several tensors, each with its gradient; the gradient of a scalar may be undefined
+/// ([`Tensor::new`]), which means 1.
+///
+/// # Errors
+/// An error of libtorch.
+pub fn backward(tensors: &[Tensor], gradients: &[Tensor]) -> Result<(), TchError> {
+    assert!(tensors.len() == gradients.len(), "one gradient per tensor");
+    let (t, g) = (pointers(tensors), pointers(gradients));
+    // SAFETY: two arrays of equally many live tensors.
+    done(unsafe { carpus_backward(t.as_ptr(), g.as_ptr(), t.len()) })
+}
+
+/// Whether the device is a CUDA device, and its index.
+fn place(device: Device) -> (bool, c_int) {
+    match device {
+        Device::Cuda(index) => (true, index as c_int),
+        _ => (false, 0),
+    }
+}
+
+/// The state of the random generator that operations on `device` use.
+///
+/// # Errors
+/// An error of libtorch.
+pub fn random_state(device: Device) -> Result<Tensor, TchError> {
+    let ((cuda, index), mut out) = (place(device), std::ptr::null_mut());
+    // SAFETY: a place for a pointer.
+    done(unsafe { carpus_random_state(cuda, index, &mut out) })?;
+    // SAFETY: a new tensor that only this caller owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Restores a state that [`random_state`] returned for this device.
+///
+/// # Errors
+/// An error of libtorch: the state is of another generator.
+pub fn set_random_state(device: Device, state: &Tensor) -> Result<(), TchError> {
+    let (cuda, index) = place(device);
+    // SAFETY: a live tensor.
+    done(unsafe { carpus_set_random_state(cuda, index, state.as_ptr() as Pointer) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backward_pass_ends_at_a_cut_and_goes_on_from_it() {
+        let x = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
+        let square = x.square();
+        let part = cut(&square).unwrap();
+        assert!(is_cut(&part).unwrap() && !is_cut(&square).unwrap() && part.requires_grad());
+        (&part * 3.0).sum(Kind::Float).backward();
+        assert!(!x.grad().defined());
+        let gradient = take_gradient(&part).unwrap().unwrap();
+        assert_eq!(Vec::<f32>::try_from(&gradient).unwrap(), [3.0, 3.0]);
+        assert!(take_gradient(&part).unwrap().is_none());
+        backward(&[square], &[gradient]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(x.grad()).unwrap(), [6.0, 12.0]);
+        assert!(take_gradient(&x).is_err());
+    }
 }

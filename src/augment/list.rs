@@ -103,6 +103,37 @@ impl Augmentations {
         self.0.iter().any(|step| step.step().needs_other_images())
     }
 
+    /// Two versions of an image without labels. Steps that move pixels have the same draws for both, so that equal
+    /// places show the same part of the hand; whether another step is applied, and how, is drawn for each. Each step
+    /// takes two numbers from `rng`. Steps that need labels or another image do nothing.
+    pub fn apply_pair(&self, image: LabelledImage, rng: &mut impl Rng) -> [LabelledImage; 2] {
+        let mut images = [image.clone(), image];
+        let mut warp = Warp::default();
+        for step in self.0.iter().map(Augmentation::step) {
+            let [first, second] = [0, 1].map(|version| {
+                let mut own = ChaCha8Rng::seed_from_u64(rng.random());
+                let view = SampleView { image: &images[version], pending: &warp, other: &|_| None };
+                (own.random_range(0.0..1.0) < step.p()).then(|| step.draw(&view, &mut own)).flatten()
+            });
+            if let Some(Change::Geometry { source_from_target, border }) = first {
+                if !warp.can_join(border) {
+                    let before = std::mem::take(&mut warp);
+                    images = images.map(|image| before.sample(image));
+                }
+                warp.push(source_from_target, border);
+                continue;
+            }
+            for (version, change) in [first, second].into_iter().enumerate() {
+                if let Some(Change::Operation(operation)) = change {
+                    let before = std::mem::take(&mut warp);
+                    images = images.map(|image| before.sample(image));
+                    operation.apply(&mut images[version]);
+                }
+            }
+        }
+        images.map(|image| warp.sample(image))
+    }
+
     /// Applies all steps to a sample. Steps that mix images take the other image from `others`. Each step takes one
     /// number from `rng` as the seed of its own generator, so that a change of one step does not change the draws of
     /// the others.
@@ -256,6 +287,37 @@ pub(super) mod tests {
         }
         let (pixels, words) = augmented(&Augmentations::none(), 1);
         assert!(words.iter().enumerate().all(|(i, w)| *w == i as u32) && pixels[255] == 255.0);
+    }
+
+    #[test]
+    fn a_pair_has_one_geometry_and_two_draws_of_grey_levels() {
+        let plain: Vec<f32> = (0..=255u8).map(|i| f32::from(i / 2)).collect();
+        let rotate = Augmentation::ShiftScaleRotate(ShiftScaleRotate { p: 0.5, ..ShiftScaleRotate::default() });
+        let flip = Augmentation::Flip(Flip::default());
+        let brightness = Augmentation::BrightnessContrast(BrightnessContrast { p: 0.5, ..Default::default() });
+        let pair = |steps: &[&Augmentation], seed| {
+            let list = Augmentations(steps.iter().map(|step| (*step).clone()).collect());
+            let image = LabelledImage::new(Size::square(16), plain.clone(), vec![0; 256]);
+            list.apply_pair(image, &mut ChaCha8Rng::seed_from_u64(seed)).map(|image| image.levels)
+        };
+        let (mut moved, mut differ) = (0, 0);
+        for seed in 0..200 {
+            let [a, b] = pair(&[&flip, &rotate], seed);
+            assert_eq!(a, b);
+            moved += usize::from(a != plain);
+            // A step of grey levels, which is applied to either with probability 1/2, does not change the geometry.
+            let [c, d] = pair(&[&flip, &rotate, &brightness], seed);
+            differ += usize::from(c != d);
+            // Brightness and contrast keep the order of the grey levels.
+            let mut by_level: Vec<usize> = (0..a.len()).collect();
+            by_level.sort_by(|i, j| a[*i].total_cmp(&a[*j]));
+            for version in [&c, &d] {
+                assert!(by_level.windows(2).all(|pair| version[pair[0]] <= version[pair[1]]));
+            }
+        }
+        // Both steps are left out in a quarter of the pairs; neither or the same change: a quarter.
+        assert!((120..=180).contains(&moved) && (120..=180).contains(&differ), "{moved} {differ}");
+        assert_eq!(pair(&[], 1), [plain.clone(), plain.clone()]);
     }
 
     #[test]

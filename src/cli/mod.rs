@@ -16,6 +16,8 @@ mod list;
 #[cfg(feature = "torch")]
 mod losses;
 #[cfg(feature = "torch")]
+mod lr_finder;
+#[cfg(feature = "torch")]
 mod models;
 mod phantom;
 #[cfg(feature = "torch")]

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::data::warn;
+use super::lr_finder::{self, LrFinderArgs};
 use super::{Status, Ui};
 use crate::dataset::Problem;
 use crate::experiment::{Existing, Experiment, Folds, FoldsSummary, Observer};
@@ -22,6 +23,8 @@ Example:
   carpus train --config configs/train/demo.toml --folds all
   carpus train --config configs/train/demo.toml --set data=phantom \\
       --set size=128 --set epochs=1     # a quick trial on synthetic hands
+  carpus train --config configs/train/demo.toml --fold 0 \\
+      --find-lr lr              # lr/lr_finder.csv, lr/lr_finder.png
 
 A run writes the folder RUNS/NAME/:
   config.toml                         configuration of the run
@@ -66,6 +69,8 @@ pub struct TrainArgs {
     /// What to do if the run already exists
     #[arg(long, value_enum, default_value_t = Existing::Refuse)]
     existing: Existing,
+    #[command(flatten)]
+    finder: LrFinderArgs,
     /// Print the full configuration with comments, and do not train
     #[arg(long)]
     print_config: bool,
@@ -136,6 +141,9 @@ pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
         // The name that a run gets from its fold is not printed, so that the file can be used for other folds too.
         ui.output(experiment.config.to_commented_toml());
         return Ok(Status::Done);
+    }
+    if let Some(folder) = &args.finder.find_lr {
+        return lr_finder::run(&args.finder, folder, &experiment, ui);
     }
     // `carpus run` can train several times; the handler that was set first stays in use.
     let handler = ctrlc::set_handler(|| {

@@ -1,14 +1,17 @@
 //! The data of a run, read once for each image size.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
-use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity, WithProblems};
+use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity, Subset, WithProblems};
 use crate::splits;
 use crate::tables::{self, FoldRow};
-use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
+use crate::train::{
+    Data, Partition, PatientMetadata, Samples, Stage, TrainConfig, TrainError, UnlabelledImages, partition,
+};
 use crate::wording::counted;
 
 /// Training set and validation set at each image size that the stages use.
@@ -18,6 +21,8 @@ pub struct DataBySize {
     pub dataset: Arc<Dataset>,
     /// Metadata of the patients.
     pub known: PatientMetadata,
+    /// Images without labels by their folder and size, for stages with a mean teacher.
+    unlabelled: Vec<(Option<PathBuf>, u32, UnlabelledImages)>,
     /// Images that could not be used.
     problems: Vec<Problem>,
 }
@@ -42,7 +47,13 @@ impl DataBySize {
         let parts = parts(config, &dataset, observer)?;
         let bytes = config.data.cache_mb << 20;
         let known = known(&dataset, observer);
-        let mut read = DataBySize { sizes: Vec::new(), dataset: Arc::new(dataset), known, problems: Vec::new() };
+        let mut read = DataBySize {
+            sizes: Vec::new(),
+            dataset: Arc::new(dataset),
+            known,
+            unlabelled: Vec::new(),
+            problems: Vec::new(),
+        };
         for size in sizes {
             if read.sizes.iter().any(|(s, ..)| *s == size) {
                 continue;
@@ -74,11 +85,85 @@ impl DataBySize {
         Ok(read)
     }
 
-    /// The data at `size`, one of the sizes that were read.
-    pub fn at(&self, size: u32) -> Data<'_> {
-        let found = self.sizes.iter().find(|(s, ..)| *s == size);
+    /// Reads the unlabelled images of the stages that have a mean teacher.
+    pub fn read_unlabelled(
+        &mut self,
+        stages: &[Stage],
+        config: &TrainConfig,
+        observer: &dyn Observer,
+    ) -> Result<(), ExperimentError> {
+        for stage in stages {
+            let Some(settings) = &stage.config.mean_teacher else { continue };
+            let (folder, size) = (&settings.unlabelled, stage.config.size);
+            if self.unlabelled.iter().any(|(f, s, _)| f == folder && *s == size) {
+                continue;
+            }
+            let (images, problems) = self.load_unlabelled(folder.as_deref(), size, config, observer)?;
+            if self.unlabelled.is_empty() {
+                observer.result(&format!(
+                    "mean teacher: {}",
+                    counted(images.len(), "unlabelled image", "unlabelled images")
+                ));
+            }
+            observer.problems(&problems);
+            self.unlabelled.push((folder.clone(), size, images));
+        }
+        Ok(())
+    }
+
+    fn load_unlabelled(
+        &self,
+        folder: Option<&Path>,
+        size: u32,
+        config: &TrainConfig,
+        observer: &dyn Observer,
+    ) -> Result<(UnlabelledImages, Vec<Problem>), ExperimentError> {
+        let validation = self.sizes[0].2.entries();
+        let (dataset, known, is_other) = match folder {
+            None => (self.dataset.clone(), self.known.clone(), false),
+            Some(root) => {
+                let dataset = Dataset::open(root).map_err(|error| match error {
+                    DatasetError::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                        ExperimentError::NoUnlabelled { path }
+                    }
+                    other => other.into(),
+                })?;
+                // Grey levels are scaled as those of the training images.
+                let dataset = match self.dataset.top_level() {
+                    Some(top) => dataset.with_top_level(top),
+                    None => dataset,
+                };
+                let known = known(&dataset, observer);
+                (Arc::new(dataset), known, true)
+            }
+        };
+        let is_test = |entry: &&ImageEntry| is_other || entry.subset == Subset::Test;
+        let candidates = dataset.images().iter().filter(is_test).filter(|entry| !dataset.excludes(entry));
+        // Patients of another data set may have the same numbers.
+        let is_held_out = |entry: &ImageEntry| {
+            let same = |held: &ImageEntry| {
+                held.image_id == entry.image_id || (!is_other && held.patient_id == entry.patient_id)
+            };
+            validation.iter().any(same)
+        };
+        let (held_out, entries): (Vec<ImageEntry>, Vec<ImageEntry>) = candidates.cloned().partition(is_held_out);
+        if !held_out.is_empty() {
+            observer.note(&format!(
+                "left out of the unlabelled images: {} of the validation set",
+                counted(held_out.len(), "image", "images")
+            ));
+        }
+        let bytes = config.data.cache_mb << 20;
+        Ok(UnlabelledImages::load(&dataset, &entries, &known, size, bytes, observer)?)
+    }
+
+    /// The data of a stage with this configuration, whose size was read.
+    pub fn at(&self, stage: &TrainConfig) -> Data<'_> {
+        let found = self.sizes.iter().find(|(s, ..)| *s == stage.size);
         let (_, training, validation) = found.expect("every stage's size was read");
-        Data { training, validation }
+        let folder = stage.mean_teacher.as_ref().map(|settings| &settings.unlabelled);
+        let unlabelled = self.unlabelled.iter().find(|(f, s, _)| Some(f) == folder && *s == stage.size);
+        Data { training, validation, unlabelled: unlabelled.map(|(.., images)| images) }
     }
 
     /// Number of images that could not be used.

@@ -79,6 +79,12 @@ pub enum ExperimentError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no folder of unlabelled images.
+    #[error("mean-teacher.unlabelled = {path:?}: no such folder; name the folder of the unlabelled images")]
+    NoUnlabelled {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The data folder cannot be opened.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

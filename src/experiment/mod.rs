@@ -27,7 +27,8 @@ use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, DiceSummary, PredictedMasks, Region};
 use crate::tables::{self, HeldOutRow, TableError};
 use crate::train::{
-    Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train,
+    Amp, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError,
+    TrainingPlan, Watcher, find_lr, train,
 };
 use crate::wording::counted;
 
@@ -108,6 +109,24 @@ impl Experiment {
         self.train_fold(self.named(), RunRole::Single, stop, observer)
     }
 
+    /// Raises the learning rate step by step in a training of the configured fold that is not kept, and returns the
+    /// losses by rate. Nothing is written into the folder of the run.
+    ///
+    /// # Errors
+    /// The data or folds cannot be read, or the training reports an error.
+    pub fn find_lr(&self, options: &LrFinderOptions, observer: &dyn Observer) -> Result<LrCurve, ExperimentError> {
+        let device = device::select(self.config.device)?;
+        let config = &self.config;
+        let on_data = if phantom::is_used(config) { phantom::prepare(config, observer)? } else { config.clone() };
+        let mut stages = on_data.stages(&self.config_file)?;
+        stages.truncate(1);
+        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        let data = sizes.at(&stages[0].config);
+        let sample_weights = data::weights(&on_data, data.training)?;
+        let plan = TrainingPlan { config: on_data, stages, sample_weights };
+        Ok(find_lr(&plan, data, Strategy::on(device), options, observer)?)
+    }
+
     /// Trains the fold of `config`, whose run has a name. A run that fails before anything was trained leaves no
     /// folder.
     fn train_fold(
@@ -176,8 +195,9 @@ impl Experiment {
         let device = device::select(config.device)?;
         let on_data = if phantom::is_used(&config) { phantom::prepare(&config, observer)? } else { config.clone() };
         let stages = on_data.stages(&self.config_file)?;
-        let sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
-        let data = sizes.at(stages[0].config.size);
+        let mut sizes = DataBySize::read(&on_data, stages.iter().map(|s| s.config.size), observer)?;
+        sizes.read_unlabelled(&stages, &on_data, observer)?;
+        let data = sizes.at(&stages[0].config);
         let sample_weights = data::weights(&on_data, data.training)?;
         let plan = TrainingPlan { config: on_data, stages, sample_weights };
         let on_data = &plan.config;
@@ -247,7 +267,7 @@ impl Run<'_> {
     ) -> Result<Outcome, ExperimentError> {
         let Run { config, plan, sizes, device, folder } = *self;
         let stages: &[Stage] = &plan.stages;
-        let data: Vec<_> = stages.iter().map(|s| sizes.at(s.config.size)).collect();
+        let data: Vec<_> = stages.iter().map(|s| sizes.at(&s.config)).collect();
         observer.result(&format!(
             "{}: {} and {} at {} px, {}",
             config.model.describe(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ExperimentError, Observer};
 use crate::dataset::metadata::Sex;
-use crate::dataset::{Dataset, phantom};
+use crate::dataset::{Dataset, ImageEntry, Subset, phantom};
 use crate::splits::{self, ImageWeight};
 use crate::tables::{self, FoldRow};
 use crate::train::TrainConfig;
@@ -13,6 +13,8 @@ use crate::train::TrainConfig;
 const PATIENTS: usize = 5;
 /// Number of training images if the configuration has no `data.limit`.
 const LIMIT: usize = 4;
+/// Number of patients without annotations, if the configuration uses unlabelled images.
+const UNLABELLED: usize = 2;
 const SEED: u64 = 7;
 
 /// Whether the configuration uses the synthetic data set.
@@ -25,11 +27,14 @@ pub fn is_used(config: &TrainConfig) -> bool {
 pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainConfig, ExperimentError> {
     let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
     let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
-    let folder = config.output.runs.join(format!(".phantom/{size}"));
+    let stages = config.stages(Path::new("config.toml"))?;
+    let has_teacher = stages.iter().any(|stage| stage.config.mean_teacher.is_some());
+    let kind = if has_teacher { format!("{size}-with-unlabelled") } else { size.to_string() };
+    let folder = config.output.runs.join(".phantom").join(kind);
     let root = folder.join("data");
     let settings = phantom::PhantomSettings {
         patients: PATIENTS,
-        test_patients: 0,
+        test_patients: if has_teacher { UNLABELLED } else { 0 },
         size,
         seed: SEED,
         defects: false,
@@ -42,10 +47,11 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
     }
     let mut prepared = config.clone();
     let dataset = Dataset::open(&root)?;
-    let mut patients: Vec<&str> = dataset.images().iter().map(|e| e.patient_id.as_str()).collect();
+    let annotated: Vec<&ImageEntry> = dataset.images().iter().filter(|e| e.subset == Subset::Train).collect();
+    let mut patients: Vec<&str> = annotated.iter().map(|e| e.patient_id.as_str()).collect();
     patients.dedup();
     let fold = |patient: &str| patients.iter().position(|p| *p == patient).unwrap_or(0) as u32;
-    let folds = dataset.images().iter().map(|e| FoldRow {
+    let folds = annotated.iter().map(|e| FoldRow {
         image_id: e.image_id.clone(),
         patient_id: e.patient_id.clone(),
         stratum: String::new(),
@@ -64,6 +70,13 @@ pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainCon
         let path = folder.join("weights.csv");
         splits::write_weights(&path, &weights)?;
         prepared.data.sample_weights = Some(path);
+    }
+    let unlabelled = prepared.mean_teacher.as_mut().and_then(|settings| settings.unlabelled.take_if(|p| !p.exists()));
+    if let Some(path) = unlabelled {
+        observer.note(&format!(
+            "mean-teacher.unlabelled = {:?} does not exist; on synthetic data the test images are used",
+            path.display().to_string()
+        ));
     }
     prepared.data.root = root;
     prepared.data.limit = Some(config.data.limit.unwrap_or(LIMIT));

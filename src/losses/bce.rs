@@ -11,8 +11,8 @@ use super::planes::Strip;
 use super::{LossError, PerClass, PixelWeight};
 use crate::violation::Violations;
 
-/// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`. Equals PyTorch's
-/// `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Pixel weights come from
+/// Mean over all pixels and classes of `-w [q t log p + (1 - t) log(1 - p)]`, where w are the weights of the classes and
+/// of the pixels. Equals PyTorch's `binary_cross_entropy_with_logits`; the smoothing is that of SMP's `SoftBCEWithLogitsLoss`. Pixel weights come from
 /// a rule (`pixel-weight`) or are given with the target ([`super::LossMix::forward_weighted`]); if both exist, they are
 /// multiplied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,9 +21,6 @@ pub struct Bce {
     /// Weight q of the positive pixels.
     #[serde(alias = "pos_weight", skip_serializing_if = "Option::is_none")]
     pub pos_weight: Option<PerClass>,
-    /// Weight w of the whole class; the mean still divides by the number of pixels.
-    #[serde(alias = "class_weight", skip_serializing_if = "Option::is_none")]
-    pub class_weight: Option<PerClass>,
     /// Label smoothing s, from 0 to 0.5: targets 0 and 1 become s and 1 - s.
     #[serde(alias = "label_smoothing")]
     pub label_smoothing: f64,
@@ -34,7 +31,7 @@ pub struct Bce {
 
 pub(super) const LOSS: LossKind = LossKind {
     name: "bce",
-    about: "mean binary cross entropy; options pos-weight, class-weight, label-smoothing, pixel-weight = { around = outline or gaps, factor, sigma }",
+    about: "mean binary cross entropy; options pos-weight, label-smoothing, pixel-weight = { around = outline or gaps, factor, sigma }",
     read: Term::read::<Bce>,
 };
 
@@ -45,15 +42,8 @@ impl Loss for Bce {
 
     fn violations(&self, classes: Option<i64>) -> Violations {
         let mut wrong = Violations::new();
-        for (option, values) in [("pos-weight", &self.pos_weight), ("class-weight", &self.class_weight)] {
-            wrong.extend(values.as_ref().map_or_else(Violations::new, |values| values.violations(option, classes)));
-        }
-        if self.class_weight.as_ref().is_some_and(PerClass::is_zero) {
-            wrong.refuse(
-                "class-weight",
-                "0 for every class",
-                "above 0 for at least one class; the loss would always be 0",
-            );
+        if let Some(values) = &self.pos_weight {
+            wrong.extend(values.violations("pos-weight", classes));
         }
         let smoothing = self.label_smoothing;
         wrong.expect((0.0..=0.5).contains(&smoothing), "label-smoothing", smoothing, "from 0 to 0.5");
@@ -80,15 +70,15 @@ impl PixelLoss for Bce {
         batch: &LossBatch,
         chunk: &Chunk,
         probability: &Tensor,
+        weight: Option<&Tensor>,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let [_, classes, ..] = batch.size;
-        let by_class = |option: &Option<PerClass>, name| -> Result<Option<Tensor>, LossError> {
-            let Some(values) = option else { return Ok(None) };
-            Ok(Some(chunk.of_class(&values.tensor(name, classes, batch.device())?)?))
+        let positive = match &self.pos_weight {
+            Some(values) => Some(chunk.of_class(&values.tensor("pos-weight", classes, batch.device())?)?),
+            None => None,
         };
-        let positive = by_class(&self.pos_weight, "pos-weight")?;
-        let mut weight = by_class(&self.class_weight, "class-weight")?;
+        let mut weight = weight.map(Tensor::shallow_clone);
         if let Some(pixels) = batch.pixel_weights(chunk, self.pixel_weight.as_ref())? {
             weight = Some(match weight {
                 Some(weight) => weight.f_mul(&pixels)?,
@@ -144,13 +134,11 @@ impl PixelLoss for Bce {
         Ok(value)
     }
 
-    fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
-        let of = |option: &Option<PerClass>, name| match option {
-            Some(values) => values.values(name, classes),
+    fn positive_weights(&self, classes: i64) -> Result<Vec<f32>, LossError> {
+        match &self.pos_weight {
+            Some(values) => Ok(values.values("pos-weight", classes)?.into_iter().map(|q| q as f32).collect()),
             None => Ok(vec![1.0; classes as usize]),
-        };
-        let (positive, weight) = (of(&self.pos_weight, "pos-weight")?, of(&self.class_weight, "class-weight")?);
-        Ok(positive.into_iter().zip(weight).map(|(q, w)| [q as f32, w as f32]).collect())
+        }
     }
 
     fn map(&self, strip: &Strip) -> Option<Vec<f32>> {
@@ -167,7 +155,7 @@ impl PixelLoss for Bce {
 
     fn block_sum(
         &self,
-        [q, w]: [f32; 2],
+        q: f32,
         block: &PixelBlock,
         weights: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
@@ -180,20 +168,19 @@ impl PixelLoss for Bce {
         let values = &mut values[..n];
         if s == 0.0 {
             for i in 0..n {
-                values[i] = w * (1.0 + (q - 1.0) * target[i]) * entropy[i];
+                values[i] = (1.0 + (q - 1.0) * target[i]) * entropy[i];
             }
         } else {
             for i in 0..n {
                 let own = (1.0 + (q - 1.0) * target[i]) * entropy[i];
                 let other = (1.0 + (q - 1.0) * (1.0 - target[i])) * other_entropy[i];
-                values[i] = w * ((1.0 - s) * own + s * other);
+                values[i] = (1.0 - s) * own + s * other;
             }
         }
         if let Some(weights) = weights {
             values.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
         }
         if let Some((gradient, scale)) = gradient {
-            let scale = scale * w;
             let slope = |i: usize| {
                 let soft = target[i] * (1.0 - 2.0 * s) + s;
                 scale * (probability[i] * (1.0 + (q - 1.0) * soft) - q * soft)
@@ -220,7 +207,7 @@ mod tests {
         let absent = -4.0 * 0.9f64.ln();
         let sum = -(0.5f64.ln() + 0.8f64.ln() + 0.8f64.ln() + 0.1f64.ln());
         check(r#"{"bce": 1}"#, (sum + absent) / 8.0);
-        check(r#"{"bce": {"weight": 2, "class-weight": [0.5, 3]}}"#, (sum + 6.0 * absent) / 8.0);
+        check(r#"{"bce": {"weight": 2, "class-weights": [0.5, 3]}}"#, (sum + 6.0 * absent) / 8.0);
         let positive = -(0.5f64.ln() + 0.8f64.ln());
         check(r#"{"bce": {"weight": 1, "pos-weight": 4}}"#, (sum + 3.0 * positive + absent) / 8.0);
         // The loss with the other label for every pixel.

@@ -59,12 +59,16 @@ impl PixelLoss for Boundary {
         batch: &LossBatch,
         chunk: &Chunk,
         _probability: &Tensor,
+        weight: Option<&Tensor>,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let pixels = batch.size.iter().product::<i64>() as f64;
         let distance = batch.distances(chunk, self.band)?;
         let probability = chunk.logits.f_sigmoid()?;
-        let share = distance.f_mul(&probability)?;
+        let mut share = distance.f_mul(&probability)?;
+        if let Some(weight) = weight {
+            share = share.f_mul_(weight)?;
+        }
         let value = total(&share)?.f_div_scalar(pixels)?;
         if let Some((gradient, scale)) = gradient {
             let mut slope = probability.f_rsub_scalar(1.0)?.f_mul_(&share)?;
@@ -81,7 +85,7 @@ impl PixelLoss for Boundary {
 
     fn block_sum(
         &self,
-        _factors: [f32; 2],
+        _positive: f32,
         block: &PixelBlock,
         map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,

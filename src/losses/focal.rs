@@ -59,6 +59,7 @@ impl PixelLoss for Focal {
         batch: &LossBatch,
         chunk: &Chunk,
         _probability: &Tensor,
+        class_weight: Option<&Tensor>,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let pixels = batch.size.iter().product::<i64>() as f64;
@@ -68,6 +69,9 @@ impl PixelLoss for Focal {
         let mut weight = q.f_pow_tensor_scalar(self.gamma)?;
         if let Some(alpha) = self.alpha {
             weight = weight.f_mul_(&chunk.target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?)?;
+        }
+        if let Some(factor) = class_weight {
+            weight = weight.f_mul_(factor)?;
         }
         let value = total(&weight.f_mul(&entropy)?)?.f_div_scalar_(pixels)?;
         if let Some((gradient, scale)) = gradient {
@@ -82,7 +86,7 @@ impl PixelLoss for Focal {
 
     fn block_sum(
         &self,
-        _factors: [f32; 2],
+        _positive: f32,
         block: &PixelBlock,
         _map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,

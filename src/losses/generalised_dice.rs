@@ -11,7 +11,7 @@ use crate::violation::Violations;
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
 /// `w_c = 1 / (sum t)^2`; an absent class gets the largest weight of the classes in the image (0 if there are none).
-/// Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
+/// Class weights are factors of these w_c. Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GeneralisedDice {
@@ -51,7 +51,10 @@ impl OverlapLoss for GeneralisedDice {
         let absent = weight.f_isinf()?;
         let finite = weight.f_masked_fill(&absent, 0.0)?;
         let largest = finite.f_amax([1i64].as_slice(), true)?;
-        let weight = finite.f_where_self(&absent.f_logical_not()?, &largest)?;
+        let mut weight = finite.f_where_self(&absent.f_logical_not()?, &largest)?;
+        if let Some(factors) = &overlap.class_weights {
+            weight = weight.f_mul(factors)?;
+        }
         let sum = |x: &Tensor| x.f_mul(&weight)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
         let both = sum(&overlap.both)?.f_mul_scalar(2.0)?.f_add_scalar(self.smooth)?;
         let size = sum(&overlap.predicted.f_add(&overlap.true_pixels)?)?.f_add_scalar(self.smooth)?;

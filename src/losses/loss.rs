@@ -10,7 +10,7 @@ use super::batch::{Chunk, LossBatch};
 use super::block::PixelBlock;
 use super::planes::{Planes, Strip};
 use super::region::Overlap;
-use super::{LossError, PixelWeight};
+use super::{LossError, PerClass, PixelWeight};
 use super::{bce, boundary, dice, focal, focal_tversky, generalised_dice, jaccard, lovasz, tversky};
 use crate::closed_enum::UnknownName;
 use crate::violation::Violations;
@@ -25,6 +25,9 @@ pub struct LossKind {
     /// Creates the loss with these options; absent options have their defaults.
     pub read: fn(Value) -> Result<Term, serde_json::Error>,
 }
+
+/// The option of every loss for the weights of the classes.
+pub const CLASS_WEIGHTS: &str = "class-weights";
 
 /// The value of each loss of a mix, before weighting.
 pub type LossValues = Vec<(&'static LossKind, Tensor)>;
@@ -99,6 +102,11 @@ pub trait Loss: fmt::Debug + Send + Sync {
         self.pixel_weight().is_some()
     }
 
+    /// Why its classes cannot have weights; `None` if they can.
+    fn refuses_class_weights(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How it is computed.
     fn computation(&self) -> Computation<'_>;
 }
@@ -122,18 +130,20 @@ pub trait OverlapLoss {
 /// A loss that is a mean over pixels and classes.
 pub trait PixelLoss: Sync {
     /// Returns the chunk's contribution to the value and adds `scale` times its gradient to `gradient`. If there is a
-    /// gradient, `probability` is the sigmoid of the chunk's logits.
+    /// gradient, `probability` is the sigmoid of the chunk's logits. `weight` is the factor of each class of the chunk,
+    /// to be broadcast over images and pixels; `None`: 1.
     fn accumulate(
         &self,
         batch: &LossBatch,
         chunk: &Chunk,
         probability: &Tensor,
+        weight: Option<&Tensor>,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError>;
 
-    /// Weights of the positive pixels and of all pixels, per class.
-    fn factors(&self, classes: i64) -> Result<Vec<[f32; 2]>, LossError> {
-        Ok(vec![[1.0; 2]; classes as usize])
+    /// Weight of the positive pixels per class.
+    fn positive_weights(&self, classes: i64) -> Result<Vec<f32>, LossError> {
+        Ok(vec![1.0; classes as usize])
     }
 
     /// Values of a strip's pixels that it needs in addition to logits and labels: distances or weights.
@@ -141,11 +151,11 @@ pub trait PixelLoss: Sync {
         None
     }
 
-    /// Returns the block's sum and adds `scale` times its gradient to `gradient`. `factors` are those of the block's
-    /// class, `map` is the block's part of [`PixelLoss::map`].
+    /// Returns the block's sum and adds `scale` times its gradient to `gradient`. `positive` is the weight of the
+    /// positive pixels of the block's class, `map` is the block's part of [`PixelLoss::map`].
     fn block_sum(
         &self,
-        factors: [f32; 2],
+        positive: f32,
         block: &PixelBlock,
         map: Option<&[f32]>,
         gradient: Option<(&mut [f32], f32)>,
@@ -161,15 +171,18 @@ pub trait SortedLoss {
     fn sorts_whole_batch(&self) -> bool;
 
     /// Returns the chunk's contribution to the value and adds `scale` times its gradient to `gradient`.
+    /// `class_weights` has the factor of each class of the batch; `None`: 1.
     fn accumulate(
         &self,
         batch: &LossBatch,
         chunk: &Chunk,
+        class_weights: Option<&[f64]>,
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError>;
 
-    /// Returns the value and adds its gradient times the weight to `gradient`.
-    fn planes_value(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64;
+    /// Returns the value and adds its gradient times the weight to `gradient`. `class_weights` as in
+    /// [`SortedLoss::accumulate`].
+    fn planes_value(&self, planes: &Planes, class_weights: Option<&[f64]>, gradient: Option<(&mut [f32], f64)>) -> f64;
 }
 
 /// A loss with its options, as a term of a mix.
@@ -177,6 +190,8 @@ pub trait SortedLoss {
 pub struct Term {
     pub(super) loss: Arc<dyn Loss>,
     pub(super) options: Value,
+    /// Factors of the values of the classes, an option of every loss; `None`: 1.
+    pub(super) class_weights: Option<PerClass>,
 }
 
 impl Term {
@@ -188,7 +203,38 @@ impl Term {
     /// A term with this loss.
     pub fn of<L: Loss + Serialize + 'static>(loss: L) -> Term {
         let options = serde_json::to_value(&loss).expect("options are numbers, words and tables of them");
-        Term { loss: Arc::new(loss), options }
+        Term { loss: Arc::new(loss), options, class_weights: None }
+    }
+
+    /// The same term with a weight for each class, which is a factor of the class's value: the mean over the classes
+    /// still divides by their number, so weights of 1 change no bit. In the generalised Dice loss they are factors of
+    /// its own weights of the classes.
+    pub fn with_class_weights(self, weights: PerClass) -> Term {
+        Term { class_weights: Some(weights), ..self }
+    }
+
+    /// The weight of each of `classes` classes; `None` if they have none.
+    pub(super) fn class_weights(&self, classes: i64) -> Result<Option<Vec<f64>>, LossError> {
+        let Some(weights) = &self.class_weights else { return Ok(None) };
+        if let Some(reason) = self.loss.refuses_class_weights() {
+            return Err(LossError::ClassWeights { loss: self.kind(), reason });
+        }
+        weights.values(CLASS_WEIGHTS, classes).map(Some)
+    }
+
+    /// Every option out of range; see [`Loss::violations`].
+    pub(super) fn violations(&self, classes: Option<i64>) -> Violations {
+        let mut wrong = self.loss.violations(classes);
+        let Some(weights) = &self.class_weights else { return wrong };
+        wrong.extend(weights.violations(CLASS_WEIGHTS, classes));
+        if weights.is_zero() {
+            let expected = "above 0 for at least one class; the loss would always be 0";
+            wrong.refuse(CLASS_WEIGHTS, "0 for every class", expected);
+        }
+        if let Some(reason) = self.loss.refuses_class_weights() {
+            wrong.refuse(CLASS_WEIGHTS, "set", format!("no value: {reason}"));
+        }
+        wrong
     }
 
     /// The loss `L` with these options; used as [`LossKind::read`].
@@ -206,6 +252,6 @@ impl Term {
 
 impl PartialEq for Term {
     fn eq(&self, other: &Term) -> bool {
-        self.kind() == other.kind() && self.options == other.options
+        self.kind() == other.kind() && self.options == other.options && self.class_weights == other.class_weights
     }
 }

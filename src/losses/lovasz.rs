@@ -42,6 +42,11 @@ impl Loss for Lovasz {
         &LOSS
     }
 
+    fn refuses_class_weights(&self) -> Option<&'static str> {
+        (self.over != Over::ClassImage)
+            .then_some("over sorts the pixels of all classes together, so no class has a value of its own; use over = \"class-image\"")
+    }
+
     fn computation(&self) -> Computation<'_> {
         Computation::Sorted(self)
     }
@@ -60,6 +65,7 @@ impl SortedLoss for Lovasz {
         &self,
         batch: &LossBatch,
         chunk: &Chunk,
+        class_weights: Option<&[f64]>,
         mut gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let [images, classes, height, width] = batch.size;
@@ -74,7 +80,13 @@ impl SortedLoss for Lovasz {
         let mut value = Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()))?;
         let mut slopes = Vec::new();
         for index in 0..rows {
-            let (row_value, slope) = hinge(&logits.f_get(index)?, &target.f_get(index)?, gradient.is_some())?;
+            let (mut row_value, mut slope) = hinge(&logits.f_get(index)?, &target.f_get(index)?, gradient.is_some())?;
+            if let Some(weights) = class_weights {
+                // Rows are the classes of the first image, then those of the next.
+                let weight = weights[(chunk.first + index % chunk.count) as usize];
+                row_value = row_value.f_mul_scalar_(weight)?;
+                slope = slope.map(|slope| slope.f_mul_scalar(weight)).transpose()?;
+            }
             value = value.f_add_(&row_value)?;
             slopes.extend(slope);
         }
@@ -85,7 +97,7 @@ impl SortedLoss for Lovasz {
         Ok(value.f_div_scalar_(parts as f64)?)
     }
 
-    fn planes_value(&self, planes: &Planes, gradient: Option<(&mut [f32], f64)>) -> f64 {
+    fn planes_value(&self, planes: &Planes, class_weights: Option<&[f64]>, gradient: Option<(&mut [f32], f64)>) -> f64 {
         let all = planes.logits.len() / planes.pixels;
         let together = match self.over {
             Over::ClassImage => 1,
@@ -93,13 +105,23 @@ impl SortedLoss for Lovasz {
             Over::Batch => all,
         };
         let parts = all / together;
+        // Class weights need one class per part.
+        let weight_of = |part: usize| class_weights.map_or(1.0, |weights| weights[part % planes.classes]);
         let values: Vec<f64> = match gradient {
             Some((gradient, weight)) => {
                 let scale = (weight / parts as f64) as f32;
                 let pieces = gradient.par_chunks_mut(together * planes.pixels).enumerate();
-                pieces.map(|(i, piece)| hinge_of_planes(planes, i * together, together, Some((piece, scale)))).collect()
+                let value = |(i, piece): (usize, &mut [f32])| {
+                    let of_class = weight_of(i);
+                    let gradient = Some((piece, scale * of_class as f32));
+                    of_class * hinge_of_planes(planes, i * together, together, gradient)
+                };
+                pieces.map(value).collect()
             }
-            None => (0..parts).into_par_iter().map(|i| hinge_of_planes(planes, i * together, together, None)).collect(),
+            None => {
+                let value = |i| weight_of(i) * hinge_of_planes(planes, i * together, together, None);
+                (0..parts).into_par_iter().map(value).collect()
+            }
         };
         values.iter().sum::<f64>() / parts as f64
     }

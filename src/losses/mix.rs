@@ -3,18 +3,18 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap;
+use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::batch::LossBatch;
-use super::loss::Computation;
+use super::loss::{CLASS_WEIGHTS, Computation};
 use super::memory::elements_mut;
 use super::part::Part;
 use super::planes::Planes;
 use super::region::Overlap;
-use super::{Bce, Dice, LOSSES, LossError, LossKind, LossValues, Term};
+use super::{Bce, Dice, LOSSES, LossError, LossKind, LossValues, PerClass, Term};
 use crate::violation::Violations;
 
 /// A weighted sum of losses: `{ bce = 0.5, dice = 0.5 }`, or with options
@@ -132,7 +132,7 @@ impl LossMix {
         for (weight, term) in &self.terms {
             let name = term.kind().name;
             wrong.expect(weight.is_finite() && *weight >= 0.0, name, weight, "a weight of 0 or more");
-            wrong.inside(name, term.loss.violations(classes));
+            wrong.inside(name, term.violations(classes));
         }
         if let Some((weight, term)) = self.terms.first()
             && self.terms.iter().all(|(weight, _)| *weight == 0.0)
@@ -211,7 +211,9 @@ impl LossMix {
         for ((weight, term), value) in self.terms.iter().zip(&mut values) {
             if let Computation::Sorted(loss) = term.loss.computation() {
                 let gradient = gradient.as_deref_mut().map(|g| elements_mut(g).expect("it was made contiguous"));
-                *value = loss.planes_value(planes, gradient.map(|gradient| (gradient, *weight)));
+                let class_weights = term.class_weights(planes.classes as i64)?;
+                *value =
+                    loss.planes_value(planes, class_weights.as_deref(), gradient.map(|gradient| (gradient, *weight)));
             }
         }
         let values = self.terms.iter().zip(overlap_values).zip(values);
@@ -231,6 +233,7 @@ impl LossMix {
         mut gradient: Option<&mut Tensor>,
     ) -> Result<Vec<Tensor>, LossError> {
         let zero = || Tensor::f_zeros([0i64; 0], (Kind::Float, batch.device()));
+        let class_weights = self.class_weights(batch.size[1], batch.device())?;
         let mut values = self.terms.iter().map(|_| zero()).collect::<Result<Vec<_>, _>>()?;
 
         // First pass: the sums of the overlap losses. The probabilities are stored in the memory of the gradient.
@@ -272,11 +275,16 @@ impl LossMix {
                     Some(outer.f_mul_(&probability)?.f_mul_(&probability.f_rsub_scalar(1.0)?)?)
                 }
             };
-            for ((weight, term), value) in self.terms.iter().zip(&mut values) {
+            for (((weight, term), value), by_class) in self.terms.iter().zip(&mut values).zip(&class_weights) {
                 let gradient = sum.as_mut().map(|sum| (sum, *weight));
                 let share = match term.loss.computation() {
-                    Computation::Pixels(loss) => loss.accumulate(batch, &chunk, &probability, gradient)?,
-                    Computation::Sorted(loss) if loss.works_by_chunk() => loss.accumulate(batch, &chunk, gradient)?,
+                    Computation::Pixels(loss) => {
+                        let by_class = by_class.as_ref().map(|weights| chunk.of_class(weights)).transpose()?;
+                        loss.accumulate(batch, &chunk, &probability, by_class.as_ref(), gradient)?
+                    }
+                    Computation::Sorted(loss) if loss.works_by_chunk() => {
+                        loss.accumulate(batch, &chunk, term.class_weights(batch.size[1])?.as_deref(), gradient)?
+                    }
                     Computation::Overlap(_) | Computation::Sorted(_) => continue,
                 };
                 *value = value.f_add(&share)?;
@@ -292,10 +300,24 @@ impl LossMix {
                 && !loss.works_by_chunk()
             {
                 let whole = batch.chunk(0, batch.size[1])?;
-                *value = loss.accumulate(batch, &whole, gradient.as_mut().map(|g| (&mut **g, *weight)))?;
+                *value = loss.accumulate(
+                    batch,
+                    &whole,
+                    term.class_weights(batch.size[1])?.as_deref(),
+                    gradient.as_mut().map(|g| (&mut **g, *weight)),
+                )?;
             }
         }
         Ok(values)
+    }
+
+    /// The class weights of each term as a tensor, `[classes]`.
+    fn class_weights(&self, classes: i64, device: Device) -> Result<Vec<Option<Tensor>>, LossError> {
+        let of = |(_, term): &(f64, Term)| match term.class_weights(classes)? {
+            Some(weights) => Ok(Some(Tensor::f_from_slice(&weights)?.f_to_kind(Kind::Float)?.f_to_device(device)?)),
+            None => Ok(None),
+        };
+        self.terms.iter().map(of).collect()
     }
 
     fn has_overlaps(&self) -> bool {
@@ -317,10 +339,11 @@ impl LossMix {
                 Some(part) => slopes.f_narrow(0, part.first, overlap.both.size()[0]),
                 None => Ok(slopes),
             };
+            let class_weights = self.class_weights(overlap.both.size()[1], overlap.both.device())?;
             let mut sum: Option<Tensor> = None;
-            for ((weight, term), value) in self.terms.iter().zip(values) {
+            for (((weight, term), value), by_class) in self.terms.iter().zip(values).zip(class_weights) {
                 let Computation::Overlap(loss) = term.loss.computation() else { continue };
-                let loss = loss.value(&leaves)?;
+                let loss = loss.value(&leaves.weighted(by_class))?;
                 *value = loss.f_detach()?;
                 let weighed = loss.f_mul_scalar(*weight)?;
                 sum = Some(match sum {
@@ -382,6 +405,10 @@ impl Serialize for LossMix {
             let mut options = term.options.clone();
             if let Value::Object(fields) = &mut options {
                 fields.insert("weight".to_owned(), Value::from(*weight));
+                if let Some(weights) = &term.class_weights {
+                    let weights = serde_json::to_value(weights).map_err(S::Error::custom)?;
+                    fields.insert(CLASS_WEIGHTS.to_owned(), weights);
+                }
             }
             map.serialize_entry(term.kind().name, &options)?;
         }
@@ -489,7 +516,9 @@ fn term(kind: &LossKind, value: Value) -> Result<(f64, Term), String> {
         Value::Object(mut options) => {
             let weight =
                 options.remove("weight").ok_or_else(|| wrong(&"weight is missing; expected a number of 0 or more"))?;
-            (weight, (kind.read)(Value::Object(options)).map_err(|e| wrong(&e))?)
+            let by_class = class_weights(&mut options).map_err(|what| wrong(&what))?;
+            let term = (kind.read)(Value::Object(options)).map_err(|e| wrong(&e))?;
+            (weight, Term { class_weights: by_class, ..term })
         }
         weight => (weight, Term::new(kind)),
     };
@@ -498,20 +527,40 @@ fn term(kind: &LossKind, value: Value) -> Result<(f64, Term), String> {
     Ok((weight, term))
 }
 
+/// Takes the class weights out of the options of a loss. Bones that a table does not name have the weight 1.
+fn class_weights(options: &mut serde_json::Map<String, Value>) -> Result<Option<PerClass>, String> {
+    // The other names are those of the cross entropy's option in earlier versions.
+    let mut given = [CLASS_WEIGHTS, "class_weights", "class-weight", "class_weight"]
+        .into_iter()
+        .filter_map(|name| options.remove(name).map(|value| (name, value)));
+    let Some((name, mut value)) = given.next() else { return Ok(None) };
+    if let Some((other, _)) = given.next() {
+        return Err(format!("{name} and {other} are both given; expected {CLASS_WEIGHTS} only"));
+    }
+    if let Value::Object(by_name) = &mut value {
+        by_name.entry("default").or_insert_with(|| Value::from(1.0));
+    }
+    let weights = serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))?;
+    Ok(Some(weights))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn mixes_round_trip() {
-        let text = "[loss]\nbce = 0.5\ntversky = { weight = 0.25, alpha = 0.3, beta = [0.5, 0.7] }\n";
+        let text = "[loss]\nbce = 0.5\ntversky = { weight = 0.25, alpha = 0.3, beta = [0.5, 0.7] }\n\
+                    dice = { weight = 0.25, class-weights = { Ulna = 2, carpal = 3 } }\n";
         #[derive(Serialize, Deserialize, PartialEq, Debug)]
         struct Config {
             loss: LossMix,
         }
         let config: Config = toml::from_str(text).unwrap();
-        assert_eq!(config.loss.terms().len(), 2);
+        assert_eq!(config.loss.terms().len(), 3);
         assert_eq!(config.loss.terms()[0].0, 0.5);
+        let weights = config.loss.terms()[2].1.class_weights(29).unwrap().unwrap();
+        assert_eq!((weights[0], weights[19], weights[28]), (1.0, 3.0, 2.0));
         let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(config, again);
     }
@@ -530,8 +579,16 @@ mod tests {
             (r#"{"bce": {"weight": 1, "pixel-weight": {"around": "edge"}}}"#, "outline, gaps"),
             (r#"{"tversky": {"weight": 1, "alpha": {"Pissiform": 1, "default": 1}}}"#, "Pissiform"),
             (r#"{"focal-tversky": {"weight": 1, "gamma": 0}}"#, "gamma"),
-            (r#"{"bce": {"weight": 1, "class-weight": 0}}"#, "bce.class-weight is 0 for every class"),
-            (r#"{"bce": {"weight": 1, "class-weight": {"default": 0}}}"#, "bce.class-weight is 0 for every class"),
+            (r#"{"bce": {"weight": 1, "class-weight": 0}}"#, "bce.class-weights is 0 for every class"),
+            (r#"{"dice": {"weight": 1, "class-weights": {"default": 0}}}"#, "dice.class-weights is 0 for every class"),
+            (r#"{"dice": {"weight": 1, "class-weights": [1, 2]}}"#, "dice.class-weights is 2 values; expected 29"),
+            (r#"{"dice": {"weight": 1, "class-weights": -1}}"#, "dice.class-weights is -1; expected 0 or more"),
+            (
+                r#"{"dice": {"weight": 1, "class-weights": {"wrist": 1}}}"#,
+                "dice: class-weights: unknown bone \"wrist\"",
+            ),
+            (r#"{"dice": {"weight": 1, "class-weights": 1, "class-weight": 2}}"#, "are both given"),
+            (r#"{"lovasz": {"weight": 1, "over": "image", "class-weights": 2}}"#, "use over = \"class-image\""),
             (r#"{"tversky": {"weight": 1, "alpha": 0, "beta": 0}}"#, "tversky.alpha is 0 for every class, as beta is"),
             (r#"{"focal-tversky": {"weight": 1, "alpha": 0, "beta": 0}}"#, "focal-tversky.alpha is 0 for every class"),
             ("{}", "at least one"),
@@ -543,7 +600,7 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         for text in [
-            r#"{"bce": {"weight": 1, "class-weight": {"Ulna": 1, "default": 0}, "pos-weight": 0}}"#,
+            r#"{"bce": {"weight": 1, "class-weights": {"Ulna": 1, "default": 0}, "pos-weight": 0}}"#,
             r#"{"tversky": {"weight": 1, "alpha": 0, "beta": 1}}"#,
         ] {
             let wrong = serde_json::from_str::<LossMix>(text).unwrap().violations(Some(29));

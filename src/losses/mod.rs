@@ -12,7 +12,8 @@
 //!
 //! Every loss is a mean over the classes (and over the images, if it is computed per image), counts absent classes as 0
 //! if the library does whose formula it has ([`LossKind`] names it), and is computed in single precision for logits of
-//! any kind.
+//! any kind. Every loss takes `class-weights` ([`Term::with_class_weights`]): factors of the values of the classes in this
+//! mean, which still divides by the number of classes.
 
 mod auxiliary;
 mod batch;
@@ -130,6 +131,14 @@ pub enum LossError {
         words: Vec<i64>,
         /// Kind of the words.
         kind: Kind,
+    },
+    /// A loss has no value per class that could have a weight.
+    #[error("{loss} cannot have class-weights: {reason}")]
+    ClassWeights {
+        /// The loss.
+        loss: &'static LossKind,
+        /// Why it cannot.
+        reason: &'static str,
     },
     /// A loss sorts the pixels of the whole batch, but the batch is divided among several processes.
     #[error(

@@ -30,6 +30,7 @@ impl Part<'_> {
             both: (self.gather)(&own.both)?,
             predicted: (self.gather)(&own.predicted)?,
             true_pixels: (self.gather)(&own.true_pixels)?,
+            class_weights: None,
         })
     }
 }
@@ -83,6 +84,8 @@ mod tests {
             r#"{ "dice": { "weight": 1, "per-image": true } }"#,
             r#"{ "jaccard": 0.4, "tversky": 0.3, "generalised-dice": 0.3 }"#,
             r#"{ "lovasz": 1 }"#,
+            r#"{ "dice": { "weight": 1, "class-weights": [1, 0, 2, 0.5] } }"#,
+            r#"{ "lovasz": { "weight": 0.5, "class-weights": [1, 0, 2, 0.5] }, "bce": 0.5 }"#,
             r#"{ "lovasz": { "weight": 0.5, "over": "image" }, "boundary": 0.5 }"#,
         ] {
             let mix: LossMix = serde_json::from_str(text).unwrap();

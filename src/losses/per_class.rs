@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::LossError;
-use crate::bones;
+use crate::bones::Bone;
 use crate::violation::Violations;
 use crate::wording::counted;
 
-/// A number per class: one for all classes, `2.0`; a list with one per class, `[1.0, 2.0, …]`; or by name,
-/// `{ Pisiform = 3.0, default = 1.0 }`.
+/// A number per class: one for all classes, `2.0`; a list with one per class, `[1.0, 2.0, …]`; or by the names of bones
+/// and groups of bones, `{ Pisiform = 3.0, carpal = 2.0, default = 1.0 }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PerClass {
@@ -19,7 +19,8 @@ pub enum PerClass {
     All(f64),
     /// One number per class, in channel order.
     Each(Vec<f64>),
-    /// By the names of the bones; bones that are not named have the value of `default`.
+    /// By the names of bones and groups (`thumb`, `index finger`, `middle finger`, `ring finger`, `little finger`,
+    /// `carpal`, `forearm`). A bone has the value of its own name, else that of its group, else that of `default`.
     Named(BTreeMap<String, f64>),
 }
 
@@ -36,9 +37,8 @@ impl PerClass {
             PerClass::All(value) => vec![*value; classes as usize],
             PerClass::Each(values) => values.clone(),
             PerClass::Named(values) => {
-                let of = |name: &&str| values.get(*name).or_else(|| values.get(DEFAULT)).copied();
                 // Deserialisation checks that every bone has a value; a mix built in code may name fewer.
-                bones::NAMES.iter().filter_map(of).collect()
+                Bone::all().filter_map(|bone| named(values, bone)).collect()
             }
         };
         if values.len() as i64 == classes {
@@ -84,6 +84,12 @@ impl PerClass {
     }
 }
 
+/// The value of a bone in a table of names.
+fn named(values: &BTreeMap<String, f64>, bone: Bone) -> Option<f64> {
+    let own = values.get(bone.name());
+    own.or_else(|| values.get(&bone.group().to_string())).or_else(|| values.get(DEFAULT)).copied()
+}
+
 impl<'de> Deserialize<'de> for PerClass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Numbers;
@@ -119,19 +125,20 @@ impl<'de> Deserialize<'de> for PerClass {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PerClass, A::Error> {
                 let mut values = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, f64>()? {
-                    if name != DEFAULT && !bones::NAMES.contains(&name.as_str()) {
+                    let is_known = |bone: Bone| bone.name() == name || bone.group().to_string() == name;
+                    if name != DEFAULT && !Bone::all().any(is_known) {
                         return Err(A::Error::custom(format!(
-                            "unknown bone {name:?}; expected a name of `carpus list bones`, or `default`"
+                            "unknown bone {name:?}; expected a bone or a group of `carpus list bones`, or `default`"
                         )));
                     }
                     values.insert(name, value);
                 }
-                let missing = bones::NAMES.iter().find(|name| !values.contains_key(**name));
-                match missing {
-                    Some(name) if !values.contains_key(DEFAULT) => {
-                        Err(A::Error::custom(format!("{name} has no value; expected one, or a value for `default`")))
-                    }
-                    _ => Ok(PerClass::Named(values)),
+                match Bone::all().find(|bone| named(&values, *bone).is_none()) {
+                    Some(bone) => Err(A::Error::custom(format!(
+                        "{} has no value; expected one, or a value for `default`",
+                        bone.name()
+                    ))),
+                    None => Ok(PerClass::Named(values)),
                 }
             }
         }
@@ -151,9 +158,14 @@ mod tests {
         let named = read(r#"{"Pisiform": 0.3, "default": 0.5}"#).unwrap();
         let values = named.values("alpha", 29).unwrap();
         assert_eq!(values.iter().filter(|v| **v == 0.5).count(), 28);
-        assert_eq!(values[bones::NAMES.iter().position(|n| *n == "Pisiform").unwrap()], 0.3);
+        assert_eq!(values[Bone::from_name("Pisiform").unwrap().index()], 0.3);
         assert_eq!(read(&serde_json::to_string(&named).unwrap()).unwrap(), named);
         assert!(matches!(named.values("alpha", 5), Err(LossError::Classes { has: 29, classes: 5, .. })));
+        // A bone's own value comes before that of its group.
+        let groups = read(r#"{"Pisiform": 4, "carpal": 3, "index finger": 2, "default": 1}"#).unwrap();
+        let values = groups.values("alpha", 29).unwrap();
+        let of = |name: &str| values[Bone::from_name(name).unwrap().index()];
+        assert_eq!(["Pisiform", "Lunate", "finger-4", "finger-8", "Ulna"].map(of), [4.0, 3.0, 2.0, 1.0, 1.0]);
     }
 
     #[test]

@@ -42,8 +42,10 @@ struct PixelTerm<'a> {
     /// Its weight divided by the number of pixels.
     scale: f32,
     loss: &'a dyn PixelLoss,
-    /// Weights of the positive pixels and of all pixels, per class.
-    factors: Vec<[f32; 2]>,
+    /// Weight of the positive pixels per class.
+    positive: Vec<f32>,
+    /// Factor of the value per class.
+    class_weights: Vec<f64>,
 }
 
 /// Whole rows of a plane, which are processed together.
@@ -125,7 +127,7 @@ impl<'a> Planes<'a> {
             let sums: Vec<f32> = strips.iter().map(|s| s.iter().map(|sums| sums[i]).sum::<f64>() as f32).collect();
             Tensor::f_from_slice(&sums)?.f_view([-1, self.classes as i64])
         };
-        Ok(Overlap { both: of(0)?, predicted: of(1)?, true_pixels: of(2)? })
+        Ok(Overlap { both: of(0)?, predicted: of(1)?, true_pixels: of(2)?, class_weights: None })
     }
 
     /// Second pass: returns the value of each term that is a mean over pixels (0 for the others) and writes the
@@ -140,8 +142,10 @@ impl<'a> Planes<'a> {
         let mut work = Work { terms: Vec::new(), slopes: None };
         for (index, (weight, term)) in terms.iter().enumerate() {
             if let Computation::Pixels(loss) = term.loss.computation() {
-                let factors = loss.factors(self.classes as i64)?;
-                work.terms.push(PixelTerm { index, scale: (weight / count) as f32, loss, factors });
+                let classes = self.classes as i64;
+                let positive = loss.positive_weights(classes)?;
+                let class_weights = term.class_weights(classes)?.unwrap_or_else(|| vec![1.0; self.classes]);
+                work.terms.push(PixelTerm { index, scale: (weight / count) as f32, loss, positive, class_weights });
             }
         }
         if let Some((of_both, of_predicted)) = slopes {
@@ -207,8 +211,10 @@ impl<'a> Planes<'a> {
             }
             for ((term, map), sum) in work.terms.iter().zip(&maps).zip(&mut sums) {
                 let map = map.as_ref().map(|map| &map[at.clone()]);
-                let gradient = gradient.as_mut().map(|gradient| (&mut **gradient, term.scale));
-                *sum += term.loss.block_sum(term.factors[plane % self.classes], &block, map, gradient);
+                let class = plane % self.classes;
+                let weight = term.class_weights[class];
+                let gradient = gradient.as_mut().map(|gradient| (&mut **gradient, term.scale * weight as f32));
+                *sum += weight * term.loss.block_sum(term.positive[class], &block, map, gradient);
             }
         }
         sums

@@ -13,6 +13,8 @@ pub struct Overlap {
     pub predicted: Tensor,
     /// `sum t`: target.
     pub true_pixels: Tensor,
+    /// Factors of the values of the classes, `[C]`; `None`: 1.
+    pub class_weights: Option<Tensor>,
 }
 
 impl Overlap {
@@ -20,7 +22,7 @@ impl Overlap {
     pub fn zeros(batch: &LossBatch) -> Result<Self, TchError> {
         let [b, c, ..] = batch.size;
         let zeros = || Tensor::f_zeros([b, c], (Kind::Float, batch.device()));
-        Ok(Overlap { both: zeros()?, predicted: zeros()?, true_pixels: zeros()? })
+        Ok(Overlap { both: zeros()?, predicted: zeros()?, true_pixels: zeros()?, class_weights: None })
     }
 
     /// Sets the sums of a chunk's classes.
@@ -41,7 +43,18 @@ impl Overlap {
             both: self.both.f_detach()?.f_set_requires_grad(true)?,
             predicted: self.predicted.f_detach()?.f_set_requires_grad(true)?,
             true_pixels: self.true_pixels.shallow_clone(),
+            class_weights: None,
         })
+    }
+
+    /// The same sums with factors of the values of the classes.
+    pub fn weighted(&self, class_weights: Option<Tensor>) -> Overlap {
+        Overlap {
+            both: self.both.shallow_clone(),
+            predicted: self.predicted.shallow_clone(),
+            true_pixels: self.true_pixels.shallow_clone(),
+            class_weights,
+        }
     }
 
     /// The sums over all images, `[1, C]` each; with `per_image`, the sums of each image unchanged.
@@ -53,6 +66,7 @@ impl Overlap {
             both: fold(&self.both)?,
             predicted: fold(&self.predicted)?,
             true_pixels: fold(&self.true_pixels)?,
+            class_weights: self.class_weights.as_ref().map(Tensor::shallow_clone),
         })
     }
 
@@ -64,10 +78,15 @@ impl Overlap {
         self.both.f_add_scalar(smooth)?.f_div(&over)
     }
 
-    /// The mean over classes (and images) of `loss`, in which classes without a true pixel count as 0.
+    /// The mean over classes (and images) of `loss` times the class weights, in which classes without a true pixel count
+    /// as 0. It divides by the number of classes, also with weights.
     pub fn mean_of_present(&self, loss: &Tensor) -> Result<Tensor, TchError> {
         let present = self.true_pixels.f_gt(0)?.f_to_kind(Kind::Float)?;
-        loss.f_mul(&present)?.f_mean(Kind::Float)
+        let mut loss = loss.f_mul(&present)?;
+        if let Some(weights) = &self.class_weights {
+            loss = loss.f_mul(weights)?;
+        }
+        loss.f_mean(Kind::Float)
     }
 
     /// `1 - score` or, with `log`, `-log score`, for a score from 0 to 1.

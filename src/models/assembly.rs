@@ -6,7 +6,7 @@ use super::metadata::MetadataGate;
 use super::multi_scale_attention::MultiScaleAttention;
 use super::networks::{NnUnet, SwinUnetr, torchvision};
 use super::point_rend::PointRend;
-use super::{Architecture, DecoderKind, Input, ModelConfig, ModelError, NetworkKind, Output, Path};
+use super::{Architecture, DecoderKind, Input, ModelConfig, ModelError, NetworkKind, Output, Path, Segments};
 
 /// A complete network: images in, logits out. [`super::Model`] contains one with its weights.
 pub trait Network: Send {
@@ -21,6 +21,15 @@ pub trait Network: Send {
     /// Logits of `input`, whose shape was checked before. With `train`, batch norms use the batch's statistics and
     /// update their running statistics, dropout is active and auxiliary heads give outputs.
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError>;
+    /// As [`Network::forward`], divided into segments. A network without segments keeps all activations.
+    fn forward_in<'a>(
+        &'a self,
+        input: &Input,
+        train: bool,
+        _segments: &mut Segments<'a>,
+    ) -> Result<Output, ModelError> {
+        self.forward(input, train)
+    }
 }
 
 /// Builds the network of `config`.
@@ -105,7 +114,11 @@ impl Network for EncoderDecoder {
     }
 
     fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
-        let mut features = self.encoder.forward(input.images, train)?;
+        self.forward_in(input, train, &mut Segments::kept())
+    }
+
+    fn forward_in<'a>(&'a self, input: &Input, train: bool, segments: &mut Segments<'a>) -> Result<Output, ModelError> {
+        let mut features = self.encoder.forward_in(input.images, train, segments)?;
         note_features(&features);
         if let (Some(metadata), Some(deepest)) = (&self.metadata, features.last_mut()) {
             *deepest = metadata.forward(deepest, input.metadata)?;

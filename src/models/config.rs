@@ -194,6 +194,12 @@ impl ModelConfig {
         self.encoder.or(self.architecture.default_encoder())
     }
 
+    /// Whether the forward pass has segments that can be recomputed in the backward pass ([`super::Segments`]): those of
+    /// an encoder, which whole networks do not have.
+    pub fn has_segments(&self) -> bool {
+        matches!(self.architecture, Architecture::Decoder(_))
+    }
+
     /// Number of encoder stages in use.
     pub fn depth(&self) -> i64 {
         self.depth.unwrap_or(self.architecture.default_depth())

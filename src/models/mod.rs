@@ -31,6 +31,7 @@ mod outline;
 mod parameters;
 mod point_rend;
 mod scale;
+mod segments;
 mod suggest_config;
 mod tensor_file;
 mod weights;
@@ -53,6 +54,7 @@ pub use outline::{Cost, ModelOutline, classes_of};
 pub use parameters::{ParameterEntry, Parameters, Role, channels_last};
 pub use point_rend::PointRendOptions;
 pub use scale::EncoderScale;
+pub use segments::Segments;
 pub(crate) use tensor_file::{read_metadata, write_with_metadata};
 pub use tensor_file::{read_tensors, write_tensors};
 pub(crate) use weights::all_finite;
@@ -125,6 +127,9 @@ pub enum ModelError {
         /// Shape of the features at that layer.
         size: Vec<i64>,
     },
+    /// A segment of the forward pass cannot be recomputed.
+    #[error("gradient checkpointing: {0}; this is a fault in carpus, which gradient-checkpointing = false avoids")]
+    Segment(&'static str),
     /// An error of libtorch, usually out of memory.
     #[error(transparent)]
     Torch(#[from] TchError),
@@ -285,6 +290,21 @@ impl Model {
     /// input does not fit the model; [`ModelError::OneValuePerChannel`]: a batch norm cannot be trained on it;
     /// [`ModelError::Torch`].
     pub fn forward(&self, input: &Input, train: bool) -> Result<Output, ModelError> {
+        self.forward_in(input, train, &mut Segments::kept())
+    }
+
+    /// As [`Model::forward`], divided into segments whose activations the backward pass computes again. The weights must
+    /// not change before it. Whole networks have no segments: they keep all activations (see
+    /// [`ModelConfig::has_segments`]).
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`ModelError::Segment`].
+    pub fn forward_in<'a>(
+        &'a self,
+        input: &Input,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Output, ModelError> {
         self.check(input.images)?;
         if let Some(metadata) = input.metadata {
             let (batch, size) = (input.images.size()[0], metadata.size());
@@ -292,7 +312,7 @@ impl Model {
                 return Err(ModelError::Metadata { batch, size, kind: metadata.kind() });
             }
         }
-        self.network.forward(input, train)
+        self.network.forward_in(input, train, segments)
     }
 
     /// The logits of `input` in evaluation mode, without gradients and faster than [`Model::forward`]: batch norms are

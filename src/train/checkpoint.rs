@@ -86,11 +86,16 @@ pub struct Sums {
     pub skipped: f64,
     /// Number of samples that could not be read.
     pub broken: f64,
+    /// Sum of each batch's consistency loss times its number of unlabelled images.
+    pub consistency: f64,
+    /// Number of unlabelled images.
+    pub unlabelled: f64,
 }
 
 impl Sums {
     fn tensor(&self) -> Tensor {
-        Tensor::from_slice(&[self.loss, self.samples, self.norm, self.steps, self.skipped, self.broken])
+        let Sums { loss, samples, norm, steps, skipped, broken, consistency, unlabelled } = *self;
+        Tensor::from_slice(&[loss, samples, norm, steps, skipped, broken, consistency, unlabelled])
     }
 }
 
@@ -122,8 +127,8 @@ impl Checkpoint {
                 Some(("ema", rest)) => drop(parts.ema.insert(rest.into(), tensor)),
                 Some(("optimiser", rest)) => drop(parts.optimiser.insert(rest.into(), tensor)),
                 _ => match Vec::<f64>::try_from(tensor)?[..] {
-                    [loss, samples, norm, steps, skipped, broken] if name == "run.sums" => {
-                        checkpoint.sums = Sums { loss, samples, norm, steps, skipped, broken };
+                    [loss, samples, norm, steps, skipped, broken, consistency, unlabelled] if name == "run.sums" => {
+                        checkpoint.sums = Sums { loss, samples, norm, steps, skipped, broken, consistency, unlabelled };
                     }
                     _ => {
                         let reason = format!("tensor {name} does not belong to a run of carpus");

@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 use toml::Table;
 
 use super::{
-    Amp, EmaSettings, Freeze, InputSettings, Monitor, OptimiserSettings, PointWeight, Sampling, Schedule, StartFrom,
+    Amp, EmaSettings, Freeze, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings, PointWeight, Sampling,
+    Schedule, StartFrom,
 };
+use crate::aten::Algorithms;
 use crate::augment::Augmentations;
 use crate::bones;
 use crate::device::DeviceKind;
@@ -16,7 +18,7 @@ use crate::models::{ModelConfig, ModelOutline};
 use crate::violation::Violations;
 
 /// Greatest number of epochs, images per batch and the like; a greater number is a typing error.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 
 /// The configuration of a training run. Every key has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +59,10 @@ pub struct TrainConfig {
     /// Whether images and weights are stored with the channels innermost (channels last), which is faster on tensor
     /// cores. Default false.
     pub channels_last: bool,
+    /// Gradient checkpointing: whether the backward pass computes the activations of the encoder's blocks again, one block
+    /// at a time, instead of keeping them all. Needs less memory and about a third more time; the gradients are the same
+    /// (on the CPU to the last bit). Not for whole networks. Default false.
+    pub gradient_checkpointing: bool,
     /// Validation score that decides which epoch is the best: `dice` (higher is better) or `loss` (lower is better).
     /// Default `dice`.
     pub monitor: Monitor,
@@ -89,7 +95,10 @@ pub struct TrainConfig {
     /// The model; `carpus models list` shows every architecture and encoder.
     pub model: ModelConfig,
     /// The loss: a weighted sum of losses by name. A loss is its weight, or a table of `weight` and options as in
-    /// `dice = { weight = 0.5, smooth = 1.0 }`. Weights are 0 or more.
+    /// `dice = { weight = 0.5, smooth = 1.0 }`. Weights are 0 or more. Every loss also takes `class-weights`, factors of
+    /// the values of the classes in its mean: one number per bone in order, or a table by bone or group as in
+    /// `{ Pisiform = 3.0, carpal = 2.0 }`, in which the other bones have 1. The mean still divides by the number of
+    /// classes.
     pub loss: LossMix,
     /// The optimiser.
     pub optimiser: OptimiserSettings,
@@ -99,6 +108,8 @@ pub struct TrainConfig {
     pub augment: Augmentations,
     /// Exponential moving average of the weights, used for validation and kept as the best weights; absent: none.
     pub ema: Option<EmaSettings>,
+    /// Mean teacher: training with unlabelled images too. The averaged weights of `ema` are the teacher. Absent: none.
+    pub mean_teacher: Option<MeanTeacherSettings>,
     /// How the images of an epoch are drawn; absent: `weights` if `data.sample-weights` names a file, else `uniform`.
     pub sampling: Option<Sampling>,
     /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature
@@ -108,8 +119,8 @@ pub struct TrainConfig {
     pub freeze: Vec<Freeze>,
     /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
     /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
-    /// sampling, freeze, ema and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value
-    /// "off" switches off clip, ema or early-stop.
+    /// sampling, freeze, ema, mean-teacher and auxiliary-weights: single keys of optimiser, ema and mean-teacher, the
+    /// others as a whole. The value "off" switches off clip, ema, mean-teacher or early-stop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<StageHead>")]
     pub stages: Vec<Table>,
@@ -168,6 +179,7 @@ impl Default for TrainConfig {
             amp: Amp::Off,
             deterministic: false,
             channels_last: false,
+            gradient_checkpointing: false,
             monitor: Monitor::Dice,
             keep_best: 1,
             weights: None,
@@ -186,6 +198,7 @@ impl Default for TrainConfig {
             schedule: Schedule::default(),
             augment: Augmentations::default(),
             ema: None,
+            mean_teacher: None,
             sampling: None,
             freeze: Vec::new(),
             stages: Vec::new(),
@@ -214,7 +227,7 @@ impl Default for OutputConfig {
 }
 
 /// The keys of a run that a stage can set for itself.
-pub const STAGE_KEYS: [&str; 16] = [
+pub const STAGE_KEYS: [&str; 17] = [
     "epochs",
     "size",
     "batch",
@@ -230,11 +243,22 @@ pub const STAGE_KEYS: [&str; 16] = [
     "sampling",
     "freeze",
     "ema",
+    "mean-teacher",
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 9] =
-    ["save-every", "keep-best", "device", "workers", "pictures", "histograms", "evaluate", "data", "output"];
+const FREE_KEYS: [&str; 10] = [
+    "save-every",
+    "gradient-checkpointing",
+    "keep-best",
+    "device",
+    "workers",
+    "pictures",
+    "histograms",
+    "evaluate",
+    "data",
+    "output",
+];
 
 /// The keys that only a stage has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -309,6 +333,11 @@ impl TrainConfig {
         })
     }
 
+    /// The algorithms that libtorch may use.
+    pub(super) fn algorithms(&self) -> Algorithms {
+        if self.deterministic { Algorithms::Deterministic } else { Algorithms::Any }
+    }
+
     /// The invalid values of the model, its size and its input.
     pub fn model_violations(&self) -> Violations {
         let mut wrong = Violations::new();
@@ -381,11 +410,26 @@ impl TrainConfig {
             "weights",
             "another kind, or a file of weights in data.sample-weights",
         );
+        wrong.expect(
+            !self.gradient_checkpointing || self.model.has_segments(),
+            "gradient-checkpointing",
+            true,
+            format!(
+                "false for {}, which is a whole network without an encoder of `carpus models list`",
+                self.model.architecture
+            ),
+        );
         wrong.inside("loss", self.loss.violations(Some(self.model.classes)));
         wrong.inside("optimiser", self.optimiser.violations());
         wrong.inside("schedule", self.schedule.violations());
         wrong.extend(self.augment.violations());
         wrong.inside("ema", self.ema.as_ref().map(EmaSettings::violations).unwrap_or_default());
+        wrong.inside(
+            "mean-teacher",
+            self.mean_teacher.as_ref().map(MeanTeacherSettings::violations).unwrap_or_default(),
+        );
+        let has_teacher = self.mean_teacher.is_none() || self.ema.is_some();
+        wrong.expect(has_teacher, "mean-teacher", "set", "[ema] too, because the averaged weights are the teacher");
         for (place, freeze) in self.freeze.iter().enumerate() {
             wrong.inside(&format!("freeze[{place}]"), freeze.violations(&self.model));
         }

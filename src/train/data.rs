@@ -210,7 +210,7 @@ fn angle(masks: &HandMasks) -> Option<f64> {
     Some(angle_deg(centroid(Bone::ULNA)?, centroid(Bone::FINGER_16)?))
 }
 
-fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
+pub(super) fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
     Problem::new(ProblemSeverity::Error, &*entry.image, error.to_string(), "image left out")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)

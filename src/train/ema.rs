@@ -44,6 +44,8 @@ impl EmaSettings {
 /// copied.
 pub struct Ema {
     settings: EmaSettings,
+    /// Upper limit of the decay.
+    limit: f64,
     averages: Vec<(String, Tensor)>,
 }
 
@@ -51,7 +53,12 @@ impl Ema {
     /// Averages that start at the values of `state`.
     pub fn new(settings: &EmaSettings, state: &[(String, Tensor)]) -> Ema {
         let averages = state.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
-        Ema { settings: settings.clone(), averages }
+        Ema { settings: settings.clone(), limit: 1.0, averages }
+    }
+
+    /// Sets an upper limit of the decay for the next updates; `None`: no limit.
+    pub fn limit_decay(&mut self, limit: Option<f64>) {
+        self.limit = limit.unwrap_or(1.0);
     }
 
     /// Updates the averages with the state after optimiser step `t`, from 1.
@@ -59,7 +66,7 @@ impl Ema {
     /// # Errors
     /// libtorch reports an error.
     pub fn update(&mut self, state: &[(String, Tensor)], t: u64) -> Result<(), TrainError> {
-        let weight = 1.0 - self.settings.decay_at(t);
+        let weight = 1.0 - self.settings.decay_at(t).min(self.limit);
         tch::no_grad(|| {
             let (mut averages, mut values) = (Vec::new(), Vec::new());
             for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
@@ -130,6 +137,14 @@ mod tests {
         ema.update(&state, 100).unwrap();
         assert_eq!(ema.state()[0].1.double_value(&[0]), 0.5);
         assert_eq!(ema.state()[1].1.int64_value(&[0]), 7);
+        ema.limit_decay(Some(0.25));
+        ema.update(&state, 101).unwrap();
+        assert_eq!(ema.state()[0].1.double_value(&[0]), 0.875);
+        ema.limit_decay(None);
+        let _ = weight.shallow_clone().fill_(0.125);
+        ema.update(&state, 102).unwrap();
+        let _ = weight.shallow_clone().fill_(1.0);
+        assert_eq!(ema.state()[0].1.double_value(&[0]), 0.5);
         ema.swap(&state).unwrap();
         assert_eq!(weight.double_value(&[0]), 0.5);
         ema.swap(&state).unwrap();

@@ -69,6 +69,10 @@ impl TrainingRun<'_> {
         };
         if let Some(events) = &mut events {
             write_events(&row, &result, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
+            if sums.unlabelled > 0.0 {
+                let consistency = [("loss/consistency", sums.consistency / sums.unlabelled)];
+                events.scalars(row.step, consistency).map_err(TrainError::io(events.path()))?;
+            }
         }
         let best = result.best;
         self.checkpoint.records.push(row);

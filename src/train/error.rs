@@ -88,6 +88,21 @@ pub enum TrainError {
         /// What is wrong with the file.
         reason: String,
     },
+    /// The learning-rate finder has no suggestion.
+    #[error("the learning-rate finder has no suggestion: {reason}")]
+    LrFinder {
+        /// Why, and how to fix it.
+        reason: String,
+    },
+    /// The consistency loss of unlabelled images needs averaged weights, which the stage does not have.
+    #[error("mean-teacher: the stage has no averaged weights, which are the teacher; add [ema]")]
+    NoTeacher,
+    /// A stage uses unlabelled images, but its data have none.
+    #[error("stage {stage}: [mean-teacher] needs unlabelled images, but the data of the stage have none")]
+    NoUnlabelled {
+        /// The name of the stage.
+        stage: String,
+    },
     /// A tensor of the run is not in the saved state with the same shape.
     #[error("tensor {name} of the saved state is missing or has another shape")]
     StateTensor {

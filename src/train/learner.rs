@@ -1,9 +1,12 @@
 use tch::{Kind, Tensor};
 
-use super::{Ema, GradientRange, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan};
+use super::{
+    Ema, GradientRange, Optimiser, Ranks, Scaler, Stage, Tensors, TrainConfig, TrainError, TrainingPlan,
+    UnlabelledTensors, consistency_loss,
+};
 use crate::aten;
 use crate::losses::{Part, point_loss};
-use crate::models::Model;
+use crate::models::{Model, Segments};
 
 /// Loss scale below which a further reduction does not help: gradients that still overflow are infinite or NaN
 /// themselves.
@@ -31,6 +34,8 @@ pub struct Learner<'a> {
     optimiser: Optimiser,
     ema: Option<Ema>,
     scaler: Option<Scaler>,
+    /// Whether activations are computed again in the backward pass.
+    recomputes: bool,
     ranks: &'a dyn Ranks,
 }
 
@@ -59,6 +64,7 @@ impl<'a> Learner<'a> {
             scaler: scaler(stage),
             model,
             state,
+            recomputes: plan.config.gradient_checkpointing,
             ranks,
         })
     }
@@ -145,8 +151,10 @@ impl<'a> Learner<'a> {
         let (first, images) = if self.ranks.world() > 1 { self.ranks.images(own)? } else { (0, own) };
         let gather = |rows: &Tensor| self.ranks.gather(rows);
         let part = (self.ranks.world() > 1).then_some(Part { first, images, gather: &gather });
-        let half = self.stage.amp.enter(self.model.device())?;
-        let output = self.model.forward(&given.input(), true)?;
+        let device = self.model.device();
+        let mut segments = self.segments();
+        let half = self.stage.amp.enter(device)?;
+        let output = self.model.forward_in(&given.input(), true, &mut segments)?;
         // Losses are computed in single precision, and so are their gradients up to a layer with another precision.
         drop(half);
         let single = |x: &Tensor| x.f_to_kind(Kind::Float);
@@ -163,9 +171,51 @@ impl<'a> Learner<'a> {
         if value.is_finite() && loss.requires_grad() {
             let factor = share * self.scaler.as_ref().map_or(1.0, Scaler::scale);
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
-            loss.f_backward()?;
+            segments.backward(&loss, || self.stage.amp.enter(device))?;
         }
         Ok(value)
+    }
+
+    fn segments(&self) -> Segments<'_> {
+        if self.recomputes { Segments::recomputed(self.model.device()) } else { Segments::kept() }
+    }
+
+    /// Adds `factor` times the gradients of the consistency loss of unlabelled images to those of the weights, and
+    /// returns the loss. The teacher is the model with the averaged weights, in evaluation mode; it gets no gradients.
+    ///
+    /// # Errors
+    /// [`TrainError::NoTeacher`]: there are no averaged weights; the model or libtorch reports an error.
+    pub fn teach(&mut self, given: &UnlabelledTensors, factor: f64) -> Result<f64, TrainError> {
+        if self.ema.is_none() {
+            return Err(TrainError::NoTeacher);
+        }
+        let (device, amp) = (self.model.device(), self.stage.amp);
+        let probabilities = self.averaged(|learner| {
+            tch::no_grad(|| {
+                let half = amp.enter(device)?;
+                let logits = learner.model.forward(&given.teacher(), false)?.logits;
+                drop(half);
+                Ok(logits.f_to_kind(Kind::Float)?.f_sigmoid()?)
+            })
+        })?;
+        let mut segments = self.segments();
+        let half = amp.enter(device)?;
+        let logits = self.model.forward_in(&given.student(), true, &mut segments)?.logits;
+        drop(half);
+        let loss = consistency_loss(&logits.f_to_kind(Kind::Float)?, &probabilities)?;
+        let value = loss.f_double_value(&[])?;
+        if value.is_finite() && loss.requires_grad() {
+            let factor = factor * self.scaler.as_ref().map_or(1.0, Scaler::scale);
+            segments.backward(&loss.f_mul_scalar(factor)?, || amp.enter(device))?;
+        }
+        Ok(value)
+    }
+
+    /// Sets an upper limit of the decay of the averaged weights, if there are any; `None`: no limit.
+    pub fn limit_decay(&mut self, limit: Option<f64>) {
+        if let Some(ema) = &mut self.ema {
+            ema.limit_decay(limit);
+        }
     }
 
     /// Updates the weights by the summed gradients at the learning rate `lr`; `t` is the number of the stage's step,

@@ -2,7 +2,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use super::seeds::{Use, generator};
-use super::{Ranks, Sample, Samples, TrainError, batches};
+use super::unlabelled::{self, Unlabelled, UnlabelledBatch};
+use super::{Ranks, Sample, Samples, TrainConfig, TrainError, batches};
 use crate::augment::{Augmentations, LabelledImage, OtherImages, push_normalised};
 use crate::geometry::Size;
 
@@ -25,8 +26,28 @@ pub struct Loading<'a> {
     pub seed: u64,
     /// Number of threads, at least 1.
     pub workers: usize,
+    /// Unlabelled images that accompany each batch; `None`: none.
+    pub unlabelled: Option<Unlabelled<'a>>,
     /// The processes that share each batch; only the part of this one is made.
     pub ranks: &'a dyn Ranks,
+}
+
+impl<'a> Loading<'a> {
+    /// How the training batches of a stage are made, without unlabelled images; `settings` are those of the run.
+    pub(super) fn of(settings: &'a TrainConfig, stage: &'a TrainConfig, ranks: &'a dyn Ranks) -> Loading<'a> {
+        Loading {
+            batch: stage.batch,
+            augment: Some(&stage.augment),
+            mean: &settings.input.mean,
+            sd: &settings.input.sd,
+            channels: settings.model.in_channels as usize,
+            channels_last: settings.channels_last,
+            seed: settings.seed,
+            workers: settings.workers.max(1),
+            unlabelled: None,
+            ranks,
+        }
+    }
 }
 
 /// A batch of samples as a model takes it.
@@ -42,6 +63,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Index of each sample of this batch that could not be read again, with the reason.
     pub broken: Vec<(usize, String)>,
+    /// The unlabelled images of this batch, if the run uses any.
+    pub unlabelled: Option<UnlabelledBatch>,
 }
 
 /// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
@@ -111,6 +134,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
+        unlabelled: loading.unlabelled.map(|images| unlabelled::make(images, loading, epoch, batch)),
     };
     for place in places {
         let sample = match dataset.sample(order[place]) {
@@ -128,7 +152,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
             let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
             image = augmentations.apply(image, dataset, &mut rng);
         }
-        push_normalised(&mut made.pixels, &image.levels, loading.mean, loading.sd, loading.channels);
+        push_image(&mut made.pixels, &image.levels, loading);
         made.words.extend(image.words.into_iter().map(|w| w as i32));
     }
     made
@@ -146,4 +170,9 @@ impl OtherImages for Samples {
     fn image(&self, index: usize) -> Option<LabelledImage> {
         Some(labelled(&*self.sample(index).ok()?, self.size()))
     }
+}
+
+/// Appends an image as the channels of the model's input.
+pub(super) fn push_image(batch: &mut Vec<f32>, pixels: &[f32], loading: &Loading) {
+    push_normalised(batch, pixels, loading.mean, loading.sd, loading.channels);
 }

@@ -94,6 +94,9 @@ fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String 
     if stage.amp == Amp::Off {
         settings.push("amp = \"bf16\" (about half the memory of features)".into());
     }
+    if !stage.gradient_checkpointing && stage.model.has_segments() {
+        settings.push("gradient-checkpointing = true (no activations within the encoder's blocks)".into());
+    }
     settings.push("a smaller encoder".into());
     format!("{text}. Set {}", settings.join(", or "))
 }

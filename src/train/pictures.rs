@@ -28,7 +28,7 @@ pub(super) fn compare(
     loading: &Loading,
 ) -> Result<RgbImage, TrainError> {
     let size = dataset.size();
-    let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
+    let plain = Loading { augment: None, unlabelled: None, ranks: &OneProcess, ..loading.clone() };
     let fit = SquareFit::new(size, size, size);
     let mut pictures = Vec::new();
     for index in watched {

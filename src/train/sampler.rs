@@ -1,4 +1,5 @@
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,13 +66,7 @@ fn class_weights(present: &[u32]) -> Vec<f64> {
 pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<usize> {
     let mut rng = generator(seed, Use::Order, epoch, 0);
     match weights {
-        None => {
-            let mut order: Vec<usize> = (0..n).collect();
-            for i in (1..n).rev() {
-                order.swap(i, rng.random_range(0..=i as u64) as usize);
-            }
-            order
-        }
+        None => permutation(n, &mut rng),
         Some(weights) => {
             let sums: Vec<f64> = weights
                 .iter()
@@ -89,6 +84,15 @@ pub fn order(n: usize, weights: Option<&[f64]>, seed: u64, epoch: u64) -> Vec<us
                 .collect()
         }
     }
+}
+
+/// The numbers `0..n` in random order.
+pub(super) fn permutation(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    for i in (1..n).rev() {
+        order.swap(i, rng.random_range(0..=i as u64) as usize);
+    }
+    order
 }
 
 /// Number of batches in an epoch of `n` samples. A last batch of one sample is left out if the others have more,

@@ -7,6 +7,8 @@ pub(super) enum Use {
     Order = 1,
     Augment = 2,
     Step = 3,
+    UnlabelledOrder = 4,
+    UnlabelledAugment = 5,
 }
 
 /// The random generator of (seed, use, a, b). The same arguments always give the same generator.

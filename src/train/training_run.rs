@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,14 @@ use super::checkpoint::{StateTensors, Sums};
 use super::loader::Batches;
 use super::{
     Batch, Checkpoint, EventsWriter, Learner, Loading, Ranks, RunFolder, Samples, Stage, StartFrom, StepOutcome,
-    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, batches, freeze, histograms, memory, order, pictures,
-    seeds,
+    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, Unlabelled, UnlabelledImages, UnlabelledTensors,
+    batches, freeze, histograms, initial, memory, order, pictures, seeds,
 };
-use crate::aten::{self, Algorithms, PeakReading};
+use crate::aten::{self, PeakReading};
 use crate::bones;
-use crate::models::{Loaded, Model};
+use crate::dataset::ImageEntry;
+use crate::digest::sha256;
+use crate::models::Model;
 use crate::progress::Progress;
 use crate::tables::EpochRow;
 
@@ -24,6 +26,8 @@ pub struct Data<'a> {
     pub training: &'a Samples,
     /// The validation set.
     pub validation: &'a Samples,
+    /// Images without labels, for stages with a mean teacher.
+    pub unlabelled: Option<&'a UnlabelledImages>,
 }
 
 /// An observer of a run.
@@ -90,8 +94,12 @@ pub fn train(
     if data.is_empty() || data.len() != plan.stages.len() {
         return Err(TrainError::StageData { stages: plan.stages.len(), data: data.len() });
     }
-    let is_deterministic = plan.config.deterministic;
-    aten::use_algorithms(if is_deterministic { Algorithms::Deterministic } else { Algorithms::Any })?;
+    let lacks_images =
+        |(stage, data): &(&Stage, &Data)| stage.config.mean_teacher.is_some() && data.unlabelled.is_none();
+    if let Some((stage, _)) = plan.stages.iter().zip(data).find(lacks_images) {
+        return Err(TrainError::NoUnlabelled { stage: stage.name.clone() });
+    }
+    aten::use_algorithms(plan.config.algorithms())?;
     let mut run = TrainingRun::new(plan, data, strategy, folder, resume)?;
     let outcome = run.stages(resume, stop, watcher);
     outcome.map_err(|error| {
@@ -122,8 +130,8 @@ pub(super) struct TrainingRun<'a> {
     trainable: Vec<String>,
     /// Weight of each training sample in the stage's draws; `None`: every sample once.
     weights: Option<Vec<f64>>,
-    /// Indices of images that were reported as unreadable.
-    broken: HashSet<usize>,
+    /// Ids of images that were reported as unreadable.
+    broken: HashSet<String>,
     /// Whether there is a saved state to resume from.
     saved: bool,
 }
@@ -156,7 +164,7 @@ impl<'a> TrainingRun<'a> {
             settings: plan
                 .decisive()
                 .map_err(|e| TrainError::Checkpoint { path: last.clone(), reason: e.to_string() })?,
-            data: [data[0].training.hash().to_owned(), data[0].validation.hash().to_owned()],
+            data: [training_hash(data), data[0].validation.hash().to_owned()],
             classes: bones::NAMES.map(str::to_owned).to_vec(),
         };
         let mut parts = None;
@@ -170,26 +178,7 @@ impl<'a> TrainingRun<'a> {
         tch::manual_seed(settings.seed as i64);
         let mut model = Model::new(&settings.model, device)?;
         if parts.is_none() {
-            if let Some(path) = &settings.encoder_weights {
-                model.load_encoder(path)?;
-            }
-            if let Some(path) = &settings.weights {
-                let Loaded { norms_converted, parts_kept } = model.load(path)?;
-                if norms_converted > 0 {
-                    tracing::info!(
-                        "{}: {norms_converted} batch norms were converted to {}",
-                        path.display(),
-                        settings.model.norm
-                    );
-                }
-                if !parts_kept.is_empty() {
-                    tracing::info!(
-                        "{}: the file has no weights for {}; they start from random values",
-                        path.display(),
-                        parts_kept.join(", ")
-                    );
-                }
-            }
+            initial::load_weights(&mut model, settings)?;
         }
         let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);
         let trainable = trainable.collect();
@@ -227,18 +216,10 @@ impl<'a> TrainingRun<'a> {
     }
 
     pub(super) fn loading(&self) -> Loading<'a> {
-        let (settings, stage) = (&self.plan.config, &self.stage().config);
-        Loading {
-            batch: stage.batch,
-            augment: Some(&stage.augment),
-            mean: &settings.input.mean,
-            sd: &settings.input.sd,
-            channels: settings.model.in_channels as usize,
-            channels_last: settings.channels_last,
-            seed: settings.seed,
-            workers: settings.workers.max(1),
-            ranks: self.ranks,
-        }
+        let stage = &self.stage().config;
+        let unlabelled = stage.mean_teacher.as_ref().zip(self.data().unlabelled);
+        let unlabelled = unlabelled.map(|(settings, images)| Unlabelled { images, batch: settings.batch });
+        Loading { unlabelled, ..Loading::of(&self.plan.config, stage, self.ranks) }
     }
 
     fn stages(&mut self, resume: bool, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
@@ -344,6 +325,7 @@ impl<'a> TrainingRun<'a> {
                 let usable = read > usize::from(broken > 0) && empty == 0.0;
                 if usable {
                     self.learn(&batch, read, share, stage.point_weight.at(self.checkpoint.stage_step, total))?;
+                    self.teach(&batch, share, self.checkpoint.stage_step as f64 / per_epoch as f64)?;
                 }
                 images.extend_from_slice(&batch.indices);
                 self.checkpoint.batch += 1;
@@ -353,6 +335,8 @@ impl<'a> TrainingRun<'a> {
                     continue;
                 }
                 lr = stage.optimiser.lr * stage.schedule.factor(self.checkpoint.stage_step, total, per_epoch);
+                let epochs = self.checkpoint.stage_step as f64 / per_epoch as f64;
+                self.learner.limit_decay(stage.mean_teacher.as_ref().and_then(|settings| settings.decay_at(epochs)));
                 self.step(lr, &images)?;
                 images.clear();
                 if last && self.plan.config.histograms {
@@ -381,9 +365,13 @@ impl<'a> TrainingRun<'a> {
     }
 
     fn report_broken_batch(&mut self, batch: &Batch, watcher: &dyn Watcher) {
-        for (index, reason) in &batch.broken {
-            if self.broken.insert(*index) {
-                watcher.skipped(&self.data().training.entries()[*index].image_id, reason);
+        let Data { training, unlabelled, .. } = self.data();
+        let labelled = batch.broken.iter().map(|(index, reason)| (&training.entries()[*index], reason));
+        let others = batch.unlabelled.iter().flat_map(|batch| &batch.broken).zip(unlabelled.into_iter().cycle());
+        let others = others.map(|((index, reason), images)| (&images.entries()[*index], reason));
+        for (entry, reason) in labelled.chain(others) {
+            if self.broken.insert(entry.image_id.clone()) {
+                watcher.skipped(&entry.image_id, reason);
             }
         }
     }
@@ -396,10 +384,36 @@ impl<'a> TrainingRun<'a> {
         let given = Tensors::new(batch, self.data().training.size(), &self.loading(), device)?;
         let [value] = self.ranks.totals([self.learner.learn(&given, share, point_weight)?])?;
         if !value.is_finite() {
-            return Err(self.not_finite("loss", value, &batch.indices));
+            return Err(self.not_finite("loss", value, ids(self.data().training.entries(), &batch.indices)));
         }
         self.checkpoint.sums.loss += value * images as f64;
         self.checkpoint.sums.samples += images as f64;
+        Ok(())
+    }
+
+    /// Adds the gradients of the consistency loss of a batch's unlabelled images, if there are any, after this many
+    /// epochs of the stage.
+    fn teach(&mut self, batch: &Batch, share: f64, epochs: f64) -> Result<(), TrainError> {
+        let Some(settings) = &self.stage().config.mean_teacher else { return Ok(()) };
+        let (Some(images), Some(batch)) = (self.data().unlabelled, &batch.unlabelled) else { return Ok(()) };
+        let own = batch.indices.len() as f64;
+        let [read] = self.ranks.totals([own])?;
+        if read == 0.0 {
+            return Ok(());
+        }
+        let mut value = 0.0;
+        if own > 0.0 {
+            let device = self.learner.model().device();
+            let given = UnlabelledTensors::new(batch, images.size(), &self.loading(), device)?;
+            let part = own / read;
+            value = part * self.learner.teach(&given, settings.weight_at(epochs) * share * part)?;
+        }
+        let [value] = self.ranks.totals([value])?;
+        if !value.is_finite() {
+            return Err(self.not_finite("consistency loss", value, ids(images.entries(), &batch.indices)));
+        }
+        self.checkpoint.sums.consistency += value * read;
+        self.checkpoint.sums.unlabelled += read;
         Ok(())
     }
 
@@ -410,21 +424,22 @@ impl<'a> TrainingRun<'a> {
                 self.checkpoint.sums.steps += 1.0;
             }
             StepOutcome::Skipped => self.checkpoint.sums.skipped += 1.0,
-            StepOutcome::NotFinite(norm) => return Err(self.not_finite("gradients' norm", norm, images)),
+            StepOutcome::NotFinite(norm) => {
+                return Err(self.not_finite("gradients' norm", norm, ids(self.data().training.entries(), images)));
+            }
         }
         self.checkpoint.step += 1;
         self.checkpoint.stage_step += 1;
         Ok(())
     }
 
-    fn not_finite(&self, what: &'static str, value: f64, images: &[usize]) -> TrainError {
-        let entries = self.data().training.entries();
+    fn not_finite(&self, what: &'static str, value: f64, images: Vec<String>) -> TrainError {
         TrainError::NotFinite {
             epoch: self.checkpoint.epoch + 1,
             step: self.checkpoint.step,
             what,
             value,
-            images: images.iter().map(|i| entries[*i].image_id.clone()).collect(),
+            images,
             saved: self.saved.then(|| self.folder.last()),
         }
     }
@@ -459,6 +474,22 @@ impl<'a> TrainingRun<'a> {
             early: self.checkpoint.epoch < self.plan.epochs(),
         }
     }
+}
+
+fn ids(entries: &[ImageEntry], indices: &[usize]) -> Vec<String> {
+    indices.iter().map(|i| entries[*i].image_id.clone()).collect()
+}
+
+/// Hash of everything that the weights are trained on in the stages with these data: that of the training set, or, with
+/// unlabelled images, one of all hashes.
+fn training_hash(data: &[Data]) -> String {
+    let training = data[0].training.hash();
+    let unlabelled: BTreeSet<&str> = data.iter().filter_map(|data| data.unlabelled).map(|u| u.hash()).collect();
+    if unlabelled.is_empty() {
+        return training.to_owned();
+    }
+    let all: Vec<&str> = std::iter::once(training).chain(unlabelled).collect();
+    sha256(all.join(" ").as_bytes())
 }
 
 fn restore(learner: &Learner, parts: &StateTensors) -> Result<(), TrainError> {

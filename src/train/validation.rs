@@ -33,13 +33,9 @@ impl Tensors {
     /// # Errors
     /// libtorch reports an error.
     pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
-        let (b, s, channels) = (batch.indices.len() as i64, i64::from(size), loading.channels as i64);
-        let images = Tensor::f_from_slice(&batch.pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
-        if loading.channels_last {
-            aten::channels_last(&images)?;
-        }
+        let (b, s) = (batch.indices.len() as i64, i64::from(size));
         Ok(Tensors {
-            images,
+            images: images(&batch.pixels, batch.indices.len(), size, loading, device)?,
             words: Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?,
             metadata: Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?,
         })
@@ -49,6 +45,22 @@ impl Tensors {
     pub fn input(&self) -> Input<'_> {
         Input { images: &self.images, metadata: Some(&self.metadata) }
     }
+}
+
+/// Pixels of `count` images of `size` x `size` px as a model takes them: `[B, C, S, S]`.
+pub(super) fn images(
+    pixels: &[f32],
+    count: usize,
+    size: u32,
+    loading: &Loading,
+    device: Device,
+) -> Result<Tensor, TchError> {
+    let (b, s, channels) = (count as i64, i64::from(size), loading.channels as i64);
+    let images = Tensor::f_from_slice(pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
+    if loading.channels_last {
+        aten::channels_last(&images)?;
+    }
+    Ok(images)
 }
 
 /// Label words `[B, H, W]` (bit c = class c) as 0 or 1, `[B, classes, H, W]`.
@@ -68,7 +80,7 @@ pub fn validate(
     loading: &Loading,
     amp: Amp,
 ) -> Result<Validation, TrainError> {
-    let plain = Loading { augment: None, ranks: &OneProcess, ..loading.clone() };
+    let plain = Loading { augment: None, unlabelled: None, ranks: &OneProcess, ..loading.clone() };
     let order: Vec<usize> = (0..dataset.len()).collect();
     let classes = model.config().classes;
     let (mut loss_sum, mut samples, mut dice) = (0.0, 0, DiceMetric::new(classes));

@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 use crate::python;
 
 /// Name of the reference, our mix.
-const CASES: [(&str, &str); 30] = [
+const CASES: [(&str, &str); 33] = [
     ("bce", r#"{"bce": 1}"#),
-    ("bce-weights", r#"{"bce": {"weight": 1, "pos-weight": [1,2,3,4,5,6], "class-weight": [6,5,4,3,2,1]}}"#),
+    ("bce-weights", r#"{"bce": {"weight": 1, "pos-weight": [1,2,3,4,5,6], "class-weights": [6,5,4,3,2,1]}}"#),
     ("bce-smooth", r#"{"bce": {"weight": 1, "label-smoothing": 0.1}}"#),
     ("bce-smooth-weights", r#"{"bce": {"weight": 1, "label-smoothing": 0.1, "pos-weight": [3,1,2,2,1,3]}}"#),
     ("dice", r#"{"dice": 1}"#),
@@ -29,7 +29,7 @@ const CASES: [(&str, &str); 30] = [
     ),
     ("focal-tversky", r#"{"focal-tversky": 1}"#),
     ("generalised-dice", r#"{"generalised-dice": 1}"#),
-    ("bce-pixels", r#"{"bce": {"weight": 1, "class-weight": [6,5,4,3,2,1]}}"#),
+    ("bce-pixels", r#"{"bce": {"weight": 1, "class-weights": [6,5,4,3,2,1]}}"#),
     (
         "bce-outline",
         r#"{"bce": {"weight": 1, "pos-weight": 2, "pixel-weight": {"around": "outline", "factor": 3, "sigma": 2.5}}}"#,
@@ -40,6 +40,9 @@ const CASES: [(&str, &str); 30] = [
     ("tversky-monai", r#"{"tversky": {"weight": 1, "alpha": 0.2, "beta": 0.9, "smooth": 1}}"#),
     ("focal-monai", r#"{"focal": 1}"#),
     ("focal-alpha-monai", r#"{"focal": {"weight": 1, "gamma": 0.7, "alpha": 0.3}}"#),
+    ("dice-class-weights-monai", r#"{"dice": {"weight": 1, "smooth": 1, "class-weights": [6,5,4,0,2,1]}}"#),
+    ("focal-class-weights-monai", r#"{"focal": {"weight": 1, "class-weights": [6,5,4,0,2,1]}}"#),
+    ("lovasz-class-weights", r#"{"lovasz": {"weight": 1, "class-weights": [6,5,4,0,2,1]}}"#),
     ("boundary", r#"{"boundary": 1}"#),
     ("boundary-paper", r#"{"boundary": 1}"#),
     ("boundary-band", r#"{"boundary": {"weight": 1, "band": 3.5}}"#),
@@ -221,6 +224,126 @@ fn a_mix_is_the_sum_of_its_parts() {
     assert!((silent.double_value(&[]) - value).abs() < 1e-6 * value.abs());
 }
 
+/// Losses whose value is a mean over classes, with options that change the sums.
+const MEANS_OVER_CLASSES: [&str; 13] = [
+    r#"{"bce": {"weight": 1, "label-smoothing": 0.1, "pos-weight": 3}}"#,
+    r#"{"bce": {"weight": 1, "pixel-weight": {"around": "outline", "factor": 3, "sigma": 2.5}}}"#,
+    r#"{"dice": {"weight": 1, "smooth": 0.5}}"#,
+    r#"{"dice": {"weight": 1, "per-image": true, "log": true}}"#,
+    r#"{"jaccard": {"weight": 1}}"#,
+    r#"{"jaccard": {"weight": 1, "per-image": true}}"#,
+    r#"{"focal": {"weight": 1, "gamma": 1.5, "alpha": 0.25}}"#,
+    r#"{"lovasz": {"weight": 1}}"#,
+    r#"{"tversky": {"weight": 1, "alpha": 0.3, "beta": 0.7}}"#,
+    r#"{"tversky": {"weight": 1, "alpha": 0.3, "beta": 0.7, "per-image": true}}"#,
+    r#"{"focal-tversky": {"weight": 1}}"#,
+    r#"{"boundary": {"weight": 1}}"#,
+    r#"{"boundary": {"weight": 1, "band": 3}}"#,
+];
+
+const GENERALISED_DICE: &str = r#"{"generalised-dice": {"weight": 1}}"#;
+
+/// The loss with these class weights, written as in a configuration.
+fn with_class_weights(loss: &str, weights: &[f64]) -> LossMix {
+    let mut options: serde_json::Value = serde_json::from_str(loss).unwrap();
+    let (_, of_loss) = options.as_object_mut().unwrap().iter_mut().next().unwrap();
+    of_loss["class-weights"] = serde_json::json!(weights);
+    serde_json::from_value(options).unwrap()
+}
+
+/// Logits of a batch of 2 images and 5 classes, one of which is absent, with its masks and its label words.
+fn five_classes() -> (Tensor, [Tensor; 2]) {
+    tch::manual_seed(python::seed() as i64);
+    let logits = Tensor::randn([2, 5, 23, 19], (Kind::Float, Device::Cpu)) * 2.0;
+    let coarse = Tensor::rand([2, 5, 5, 4], (Kind::Float, Device::Cpu)).lt(0.4);
+    let target = resampled(&coarse, 23, 19).unwrap().to_kind(Kind::Float);
+    let _ = target.narrow(1, 3, 1).zero_();
+    let words = words_of(&target);
+    (logits, [target, words])
+}
+
+#[test]
+fn class_weights_give_the_weighted_mean_of_the_losses_of_the_classes() {
+    let (logits, targets) = five_classes();
+    let weights = [0.5, 2.0, 0.0, 3.0, 1.25];
+    for loss in MEANS_OVER_CLASSES {
+        let (mut value, mut gradients) = (0.0, Vec::new());
+        for (class, weight) in weights.iter().enumerate() {
+            let of_class = |x: &Tensor| x.narrow(1, class as i64, 1).contiguous();
+            let (own, slope) = value_and_gradient(&mix(loss), &of_class(&logits), &of_class(&targets[0]));
+            value += weight * own / weights.len() as f64;
+            gradients.push(slope * (weight / weights.len() as f64));
+        }
+        let gradient = Tensor::cat(&gradients, 1);
+        for (form, target) in ["masks", "words"].iter().zip(&targets) {
+            let (found, slope) = value_and_gradient(&with_class_weights(loss, &weights), &logits, target);
+            assert!((found - value).abs() <= 2e-6 * value.abs().max(0.1), "{loss}, {form}: {found}, not {value}");
+            let apart = (slope - &gradient).abs().max().double_value(&[]) / gradient.abs().max().double_value(&[]);
+            assert!(apart <= 2e-6, "{loss}, {form}: the gradient differs by {apart:e} of its largest value");
+        }
+    }
+}
+
+#[test]
+fn class_weights_of_1_change_no_bit() {
+    let (logits, targets) = five_classes();
+    for loss in MEANS_OVER_CLASSES.into_iter().chain([GENERALISED_DICE]) {
+        for target in &targets {
+            let plain = value_and_gradient(&mix(loss), &logits, target);
+            let weighted = value_and_gradient(&with_class_weights(loss, &[1.0; 5]), &logits, target);
+            assert_eq!(plain, weighted, "{loss}");
+            // Other weights do change the loss.
+            let other = value_and_gradient(&with_class_weights(loss, &[1.0, 2.0, 1.0, 1.0, 1.0]), &logits, target);
+            assert_ne!(plain.0, other.0, "{loss}");
+        }
+    }
+}
+
+/// The slope along the gradient equals the difference quotient. Values have seven digits and the step is a hundredth, so
+/// the quotient has four digits or more.
+#[test]
+fn gradients_with_class_weights_are_those_of_the_value() {
+    let (logits, targets) = five_classes();
+    for loss in MEANS_OVER_CLASSES.into_iter().chain([GENERALISED_DICE]) {
+        let mix = with_class_weights(loss, &[0.5, 2.0, 0.0, 3.0, 1.25]);
+        for target in &targets {
+            let (_, gradient) = value_and_gradient(&mix, &logits, target);
+            let length = gradient.square().sum(Kind::Double).sqrt().double_value(&[]);
+            let step = &gradient * (0.05 / length);
+            let at = |x: Tensor| mix.forward(&x, target).unwrap().double_value(&[]);
+            let quotient = (at(&logits + &step) - at(&logits - &step)) / 0.1;
+            assert!((quotient - length).abs() < 2e-2 * length, "{loss}: {quotient} for {length}");
+        }
+    }
+}
+
+#[test]
+fn class_weights_of_generalised_dice_are_factors_of_its_own() {
+    let (logits, targets) = five_classes();
+    let weights = [0.5, 2.0, 0.0, 3.0, 1.25];
+    let (p, t) = (logits.sigmoid().to_kind(Kind::Double), targets[0].to_kind(Kind::Double));
+    let sums =
+        |x: &Tensor| Vec::<f64>::try_from(x.sum_dim_intlist([2i64, 3].as_slice(), false, Kind::Double).view([-1]));
+    let (both, predicted, size) = (sums(&(&p * &t)).unwrap(), sums(&p).unwrap(), sums(&t).unwrap());
+    let of_image = |image: usize| {
+        let at = |class: usize| image * 5 + class;
+        let own = |class: usize| 1.0 / (size[at(class)] * size[at(class)]);
+        let largest = (0..5).map(own).filter(|w| w.is_finite()).fold(0.0, f64::max);
+        let (mut over, mut under) = (1e-5, 1e-5);
+        for (class, factor) in weights.iter().enumerate() {
+            let weight = factor * if own(class).is_finite() { own(class) } else { largest };
+            over += 2.0 * weight * both[at(class)];
+            under += weight * (predicted[at(class)] + size[at(class)]);
+        }
+        1.0 - over / under
+    };
+    let wanted = (of_image(0) + of_image(1)) / 2.0;
+    for target in &targets {
+        let found = with_class_weights(GENERALISED_DICE, &weights).forward(&logits, target).unwrap().double_value(&[]);
+        assert!((found - wanted).abs() < 2e-6, "{found}, not {wanted}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let mix = LossMix::default();
@@ -232,6 +355,12 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(short.forward(&logits, &target), Err(LossError::Classes { has: 2, classes: 3, .. })));
     }
     assert_eq!(short.violations(Some(3)).to_string(), "bce.pos-weight is 2 values; expected 3, one per class");
+    let by_class = self::mix(r#"{"focal": {"weight": 1, "class-weights": [1, 2]}}"#);
+    let sorted = self::mix(r#"{"lovasz": {"weight": 1, "over": "batch", "class-weights": 2}}"#);
+    for target in [logits.shallow_clone(), words_of(&logits)] {
+        assert!(matches!(by_class.forward(&logits, &target), Err(LossError::Classes { has: 2, classes: 3, .. })));
+        assert!(matches!(sorted.forward(&logits, &target), Err(LossError::ClassWeights { .. })));
+    }
     let weights = Tensor::ones([1, 4, 5], (Kind::Float, Device::Cpu));
     assert!(matches!(mix.forward_weighted(&logits, &logits, Some(&weights)), Err(LossError::Weights { .. })));
     let dice = self::mix(r#"{"dice": 1}"#);

@@ -18,6 +18,8 @@ mod fault;
 mod fuzz;
 #[cfg(feature = "torch")]
 mod losses;
+#[cfg(feature = "torch")]
+mod lr_finder;
 mod mask;
 mod misaligned;
 #[cfg(feature = "torch")]
@@ -30,6 +32,8 @@ mod models_exchange;
 mod models_initial;
 #[cfg(feature = "torch")]
 mod models_matrix;
+#[cfg(feature = "torch")]
+mod models_segments;
 #[cfg(feature = "torch")]
 mod models_weights;
 mod outputs;
@@ -66,4 +70,6 @@ mod train_cli;
 mod train_parity;
 #[cfg(feature = "torch")]
 mod train_side_by_side;
+#[cfg(feature = "torch")]
+mod train_teacher;
 mod words;

@@ -190,7 +190,7 @@ fn trained(model: &Model, input: &Input) -> Vec<(String, Tensor)> {
 }
 
 /// Runs a test in a process of its own, where no other test draws from libtorch's generator. Whether this is that process.
-fn is_alone(test: &str) -> bool {
+pub fn is_alone(test: &str) -> bool {
     const MARK: &str = "CARPUS_TEST_ALONE";
     if std::env::var(MARK).is_ok_and(|alone| alone == test) {
         return true;

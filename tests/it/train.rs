@@ -135,7 +135,7 @@ impl Bench {
         resume: bool,
         watcher: &StopAfter,
     ) -> Result<Outcome, TrainError> {
-        let data = Data { training: &self.training, validation: &self.validation };
+        let data = Data { training: &self.training, validation: &self.validation, unlabelled: None };
         let data = vec![data; plan.stages.len()];
         let start = if resume { RunStart::Resume } else { RunStart::New };
         train(plan, &data, Strategy { device: Device::Cpu, ranks }, run, start, &watcher.stop, watcher)
@@ -181,6 +181,10 @@ impl StopAfter {
 
     pub fn never() -> StopAfter {
         StopAfter::batches(usize::MAX)
+    }
+
+    pub fn stop(&self) -> &AtomicBool {
+        &self.stop
     }
 
     pub fn records(&self) -> Vec<EpochRow> {
@@ -384,7 +388,7 @@ fn going_on_with_something_else_is_refused_and_named() {
             && error.contains("stages.0.epochs: was 1, is now 2"),
         "{error}"
     );
-    let swapped = [Data { training: &bench.validation, validation: &bench.training }];
+    let swapped = [Data { training: &bench.validation, validation: &bench.training, unlabelled: None }];
     let swapped =
         train(&plan, &swapped, Strategy::on(Device::Cpu), &run, RunStart::Resume, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
@@ -431,6 +435,7 @@ fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
         metadata: vec![],
         indices: indices.to_vec(),
         broken: vec![],
+        unlabelled: None,
     };
     for index in indices {
         let sample = bench.training.sample(*index).unwrap();
@@ -447,6 +452,7 @@ fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
         channels_last: plan.config.channels_last,
         seed: 0,
         workers: 1,
+        unlabelled: None,
         ranks: &OneProcess,
     };
     Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
@@ -669,7 +675,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     plan.stages[0].config.epochs = 2;
     let watcher = StopAfter::never();
     let run = bench.run("breaks");
-    let here = [Data { training: &training, validation: &validation }];
+    let here = [Data { training: &training, validation: &validation, unlabelled: None }];
     train(&plan, &here, Strategy::on(Device::Cpu), &run, RunStart::New, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);

@@ -111,9 +111,11 @@ def point_loss(logits, coordinates, target):
     return F.binary_cross_entropy_with_logits(logits, labels)
 
 
-def lovasz_by_class(x, t):
+def lovasz_by_class(x, t, weights=None):
     loss = smp.losses.LovaszLoss("binary", per_image=False)
-    return torch.stack([loss(x[b, c], t[b, c]) for b in range(x.shape[0]) for c in range(x.shape[1])]).mean()
+    weights = weights or [1.0] * x.shape[1]
+    parts = [weights[c] * loss(x[b, c], t[b, c]) for b in range(x.shape[0]) for c in range(x.shape[1])]
+    return torch.stack(parts).mean()
 
 
 def main():
@@ -175,6 +177,13 @@ def main():
         ),
         "focal-monai": FocalLoss(gamma=2.0),
         "focal-alpha-monai": FocalLoss(gamma=0.7, alpha=0.3),
+        "dice-class-weights-monai": of_present(
+            DiceLoss(
+                sigmoid=True, batch=True, reduction="none", smooth_nr=2, smooth_dr=2, weight=[6.0, 5.0, 4.0, 0.0, 2.0, 1.0]
+            )
+        ),
+        "focal-class-weights-monai": FocalLoss(gamma=2.0, weight=[6.0, 5.0, 4.0, 0.0, 2.0, 1.0]),
+        "lovasz-class-weights": lambda x, t: lovasz_by_class(x, t, [6.0, 5.0, 4.0, 0.0, 2.0, 1.0]),
         "boundary": BoundaryLoss(sigmoid=True),
         "boundary-paper": boundary(math.inf),
         "boundary-band": boundary(3.5),

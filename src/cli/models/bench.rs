@@ -9,7 +9,7 @@ use super::Choice;
 use crate::cli::{Status, Ui};
 use crate::closed_enum::UnknownName;
 use crate::device::{self, DeviceKind};
-use crate::models::{Input, Model, ModelError, channels_last};
+use crate::models::{Input, Model, ModelError, Segments, channels_last};
 use crate::train::Amp;
 
 /// Measure time and memory of a model: forward, and forward with backward
@@ -43,6 +43,9 @@ pub struct ModelsBenchArgs {
     /// Use the channels-last memory format for images and weights
     #[arg(long)]
     channels_last: bool,
+    /// Gradient checkpointing: compute the activations of the encoder's blocks again in the backward pass
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Number of measurements, after one warm-up step
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeats: usize,
@@ -69,27 +72,41 @@ struct Bench {
     x: Tensor,
     device: Device,
     autocast: Amp,
+    recomputes: bool,
 }
 
 impl Bench {
     fn new(args: &ModelsBenchArgs, device: Device) -> anyhow::Result<Bench> {
-        let model = Model::new(&args.model.config(args.classes)?, device)?;
+        let config = args.model.config(args.classes)?;
+        if args.gradient_checkpointing && !config.has_segments() {
+            bail!(
+                "--gradient-checkpointing: {} has no encoder of `carpus models list`; leave the flag out",
+                config.architecture
+            );
+        }
+        let model = Model::new(&config, device)?;
         let shape = [args.batch, model.config().in_channels, args.size, args.size];
         let mut x = Tensor::f_randn(shape, (Kind::Float, device))?;
         if args.channels_last {
             model.parameters().set_channels_last()?;
             x = channels_last(&x)?;
         }
-        Ok(Bench { model, x, device, autocast: args.autocast })
+        Ok(Bench { model, x, device, autocast: args.autocast, recomputes: args.gradient_checkpointing })
     }
 
-    /// The logits: as in prediction, or with the graph that a backward pass needs.
-    fn logits(&self, train: bool) -> Result<Tensor, ModelError> {
+    /// The logits, as in prediction.
+    fn predict(&self) -> Result<Tensor, ModelError> {
         let _autocast = self.autocast.enter(self.device)?;
-        match train {
-            true => Ok(self.model.forward_t(&self.x, true)?.logits),
-            false => self.model.predict(&Input { images: &self.x, metadata: None }),
-        }
+        self.model.predict(&Input { images: &self.x, metadata: None })
+    }
+
+    /// The logits in training and the gradients of their mean square.
+    fn train(&self) -> Result<(), ModelError> {
+        let mut segments = if self.recomputes { Segments::recomputed(self.device) } else { Segments::kept() };
+        let autocast = self.autocast.enter(self.device)?;
+        let logits = self.model.forward_in(&Input { images: &self.x, metadata: None }, true, &mut segments)?.logits;
+        drop(autocast);
+        segments.backward(&logits.f_square()?.f_mean(Kind::Float)?, || self.autocast.enter(self.device))
     }
 
     /// Wall-clock seconds and processor seconds of one step.
@@ -100,8 +117,8 @@ impl Bench {
         self.wait();
         let (start, processor_start) = (Instant::now(), processor_seconds()?);
         match step {
-            Step::Forward => drop(self.logits(false)?),
-            Step::Train => self.logits(true)?.f_square()?.f_mean(Kind::Float)?.f_backward()?,
+            Step::Forward => drop(self.predict()?),
+            Step::Train => self.train()?,
         }
         self.wait();
         Ok((start.elapsed().as_secs_f64(), processor_seconds()? - processor_start))

@@ -306,7 +306,7 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("augment=[{kind='flp'}]", "augment[0].kind: unknown kind `flp`; did you mean flip? Expected one of flip,"),
             ("amp=bf61", "amp: unknown precision \"bf61\"; did you mean bf16? Expected one of off, bf16, fp16"),
             ("loss={bce={weight=1,pos-weight=nan}}", "loss.bce.pos-weight: NaN is not a finite number"),
-            ("loss={bce={weight=1,class-weight=0}}", "loss.bce.class-weight is 0 for every class; expected above 0"),
+            ("loss={bce={weight=1,class-weights=0}}", "loss.bce.class-weights is 0 for every class; expected above 0"),
         ] {
             let error = load("", &[set]).unwrap_err();
             assert!(error.contains(says), "{set}: {error}");

@@ -9,9 +9,9 @@ use crate::train::{STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
 use crate::violation::Violations;
 
 /// Tables of which a stage overrides single keys; any other value is replaced as a whole.
-const MERGED: [&str; 2] = ["optimiser", "ema"];
+const MERGED: [&str; 3] = ["optimiser", "ema", "mean-teacher"];
 /// Keys that a stage may set to "off", to switch off what the rest of the configuration switches on.
-const SWITCHED_OFF: [&str; 3] = ["clip", "ema", "early-stop"];
+const SWITCHED_OFF: [&str; 4] = ["clip", "ema", "mean-teacher", "early-stop"];
 
 impl TrainConfig {
     /// The stages in order; without `[[stages]]`, one stage with the keys of the run. Errors name the file `path`.
@@ -170,6 +170,8 @@ lr = 1e-3
 weight-decay = 0.1
 [ema]
 decay = 0.9
+[mean-teacher]
+batch = 2
 [[stages]]
 name = 'region'
 epochs = 20
@@ -181,6 +183,7 @@ epochs = 80
 size = 256
 clip = 'off'
 ema = 'off'
+mean-teacher = 'off'
 loss = { bce = 0.5, lovasz = 0.5 }
 point-weight = [0.5, 1.0]
 auxiliary-weights = [0.3]
@@ -202,6 +205,8 @@ schedule = { kind = 'constant' }
         assert_eq!((first.config.clip, first.config.size), (Some(1.0), 512));
         assert_eq!((second.start_from, second.config.epochs, second.config.size), (StartFrom::Ema, 80, 256));
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
+        let of_teacher = [first, second].map(|stage| stage.config.mean_teacher.as_ref().map(|teacher| teacher.batch));
+        assert_eq!(of_teacher, [Some(2), None]);
         let held = Freeze { what: Frozen::EncoderStages(2), from: 0, until: None };
         assert_eq!((second.config.freeze.len(), &second.config.freeze[1]), (2, &held));
         // A list is replaced as a whole.
@@ -247,6 +252,7 @@ schedule = { kind = 'constant' }
             ("size = 100", vec!["stages[0]", "size is 100"]),
             ("optimiser = { lrr = 1 }", vec!["stages[0]", "lrr"]),
             ("ema = 'of'", vec!["stages[0]: ", "ema"]),
+            ("mean-teacher = {}", vec!["stages[0].mean-teacher is set; expected [ema] too"]),
             ("augment = ['flip']", vec!["stages[0]: ", "expected a table with the key `kind`"]),
             ("name = ''", vec!["stages[0].name is \"\"", "not empty"]),
             ("name = 'a/b'", vec!["stages[0].name is \"a/b\"", "without slashes"]),

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, drop_path};
 use crate::models::parameters::Fill;
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 const PATCH: i64 = 4;
 const KERNEL: i64 = 7;
@@ -98,13 +98,23 @@ impl Encoder for ConvNeXt {
         self.stride
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let size = x.size();
         let missing = Tensor::f_empty([size[0], 0, size[2] / 2, size[3] / 2], (x.kind(), x.device()))?;
         let mut features = vec![x.shallow_clone(), missing];
-        let mut x = self.stem_norm.forward_map(&self.stem.forward(x)?)?; // [B, C, H/4, W/4]
+        let mut x = segments.run(x, move |x| self.stem_norm.forward_map(&self.stem.forward(x)?))?; // [B, C, H/4, W/4]
         for stage in &self.stages {
-            x = stage.forward(x, train)?; // [B, C .. 8 C, H/4 .. H/32, ..]
+            if let Some(downsample) = &stage.downsample {
+                x = segments.run(&x, move |x| downsample.forward(x))?;
+            }
+            for block in &stage.blocks {
+                x = segments.run(&x, move |x| block.forward(x, train))?; // [B, C .. 8 C, H/4 .. H/32, ..]
+            }
             features.push(x.shallow_clone());
         }
         Ok(features)
@@ -114,16 +124,6 @@ impl Encoder for ConvNeXt {
 struct Stage {
     downsample: Option<Downsample>,
     blocks: Vec<Block>,
-}
-
-impl Stage {
-    fn forward(&self, x: Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let x = match &self.downsample {
-            Some(downsample) => downsample.forward(&x)?,
-            None => x,
-        };
-        self.blocks.iter().try_fold(x, |x, block| block.forward(&x, train))
-    }
 }
 
 /// A norm and a 2x2 convolution that halves the size, or keeps it if the stage is dilated.

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::{Encoder, numbered, stage};
 use crate::models::layers::{Activation, Conv2d, ConvOptions, Norm2d, conv_norm, drop_path, gated};
 use crate::models::scale::rounded_channels;
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 const EPS: f64 = 1e-3;
 const MOMENTUM: f64 = 1.0 - 0.99;
@@ -166,15 +166,23 @@ impl Encoder for EfficientNet {
         self.stride
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = Activation::Silu.forward(self.stem.forward_norm(&self.stem_norm, x, train)?)?; // [B, 32w, H/2, W/2]
+        let stem = move |x: &Tensor| {
+            Ok(Activation::Silu.forward(self.stem.forward_norm(&self.stem_norm, x, train)?)?) // [B, 32w, H/2, W/2]
+        };
+        let mut x = segments.run(x, stem)?;
         features.push(x.shallow_clone());
         for (index, block) in self.blocks.iter().enumerate() {
             if features.len() > self.depth {
                 break;
             }
-            x = block.forward(&x, train)?; // [B, C, H/2 .. H/32, ..]
+            x = segments.run(&x, move |x| block.forward(x, train))?; // [B, C, H/2 .. H/32, ..]
             if self.taps.contains(&index) {
                 features.push(x.shallow_clone());
             }

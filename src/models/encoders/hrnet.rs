@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::residual::{ResidualBlock, ResidualKind, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
-use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 /// Channels of both strided convolutions at the start.
 const STEM: i64 = 64;
@@ -111,21 +111,28 @@ impl Encoder for HrNet {
         STRIDE
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let fine = self.stem[0].forward(x, train)?; // [B, 64, H/2, W/2]
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        let fine = segments.run(x, move |x| self.stem[0].forward(x, train))?; // [B, 64, H/2, W/2]
         let mut features = vec![x.shallow_clone(), fine.shallow_clone()];
-        let x = self.stem[1].forward(&fine, train)?; // [B, 64, H/4, W/4]
-        let x = self.first.iter().try_fold(x, |x, block| block.forward(&x, train))?; // [B, 256, H/4, W/4]
+        let mut x = segments.run(&fine, move |x| self.stem[1].forward(x, train))?; // [B, 64, H/4, W/4]
+        for block in &self.first {
+            x = segments.run(&x, move |x| block.forward(x, train))?; // [B, 256, H/4, W/4]
+        }
         let mut branches = vec![x];
         for (index, stage) in self.stages.iter().enumerate() {
             // In the last stage, only the branches that are features are computed.
             let wanted = if index + 1 == self.stages.len() { self.depth - 1 } else { index + 2 };
-            branches = stage.forward(branches, wanted, train)?; // [B, C, H/4, W/4], [B, 2 C, H/8, W/8], ..
+            branches = stage.forward(branches, wanted, train, segments)?; // [B, C, H/4, W/4], [B, 2 C, H/8, W/8], ..
         }
         match &self.widen {
             Some(widen) => {
                 for (branch, block) in branches.into_iter().zip(widen) {
-                    features.push(block.forward(&branch, train)?); // [B, 128 .. 1024, H/4 .. H/32, ..]
+                    features.push(segments.run(&branch, move |x| block.forward(x, train))?); // [B, 128 .. 1024, H/4 .. H/32, ..]
                 }
             }
             None => features.extend(branches),
@@ -161,7 +168,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn enter(&self, before: Vec<Tensor>, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn enter(&self, before: &[Tensor], train: bool) -> Result<Vec<Tensor>, ModelError> {
         let enter = |(index, step): (usize, &Option<ConvNormRelu>)| {
             let source = &before[index.min(before.len() - 1)];
             match step {
@@ -173,11 +180,17 @@ impl Stage {
     }
 
     /// The `wanted` finest branches after all modules of the stage.
-    fn forward(&self, before: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let mut branches = self.enter(before, train)?;
+    fn forward<'a>(
+        &'a self,
+        before: Vec<Tensor>,
+        wanted: usize,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        let mut branches = segments.run_all(&before, move |before| self.enter(before, train))?;
         for (index, module) in self.modules.iter().enumerate() {
             let wanted = if index + 1 == self.modules.len() { wanted } else { branches.len() };
-            branches = module.forward(branches, wanted, train)?;
+            branches = segments.run_all(&branches, move |branches| module.forward(branches, wanted, train))?;
         }
         Ok(branches)
     }
@@ -203,9 +216,12 @@ impl Module {
         Ok(Module { branches, fusions: fusions.collect::<Result<_, _>>()? })
     }
 
-    fn forward(&self, branches: Vec<Tensor>, wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let outputs = branches.into_iter().zip(&self.branches);
-        let outputs = outputs.map(|(x, blocks)| blocks.iter().try_fold(x, |x, block| block.forward(&x, train)));
+    fn forward(&self, branches: &[Tensor], wanted: usize, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        let outputs = branches.iter().zip(&self.branches);
+        let through = |(x, blocks): (&Tensor, &Vec<ResidualBlock>)| {
+            blocks.iter().try_fold(x.shallow_clone(), |x, block| block.forward(&x, train))
+        };
+        let outputs = outputs.map(through);
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         self.fusions[..wanted].iter().map(|fusion| fusion.forward(&outputs, train)).collect()
     }

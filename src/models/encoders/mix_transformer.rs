@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::Encoder;
 use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, dot_product_attention, drop_path, gelu};
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
 /// Side of the square of positions that share one key and value, by stage.
@@ -104,13 +104,18 @@ impl Encoder for MixTransformer {
         1 << self.depth
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let size = x.size();
         let missing = Tensor::f_empty([size[0], 0, size[2] / 2, size[3] / 2], (x.kind(), x.device()))?;
         let mut features = vec![x.shallow_clone(), missing];
         let mut x = x.shallow_clone();
         for stage in self.stages.iter().take(self.depth - 1) {
-            x = stage.forward(&x, train)?; // [B, width, H/4 .. H/32, ..]
+            x = stage.forward(&x, train, segments)?; // [B, width, H/4 .. H/32, ..]
             features.push(x.shallow_clone());
         }
         Ok(features)
@@ -125,15 +130,18 @@ struct Stage {
 }
 
 impl Stage {
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
-        let x = self.project.forward(x)?.f_permute([0, 2, 3, 1])?; // [B, h, w, C]
-        let size = x.size();
-        let grid = [size[0], size[1], size[2], size[3]];
-        let mut tokens = self.embed_norm.forward(&x)?.f_reshape([size[0], -1, size[3]])?; // [B, h w, C]
+    fn forward<'a>(&'a self, x: &Tensor, train: bool, segments: &mut Segments<'a>) -> Result<Tensor, ModelError> {
+        let embed = move |x: &Tensor| self.embed_norm.forward(&self.project.forward(x)?.f_permute([0, 2, 3, 1])?);
+        let mut x = segments.run(x, embed)?; // [B, h, w, C]
         for block in &self.blocks {
-            tokens = block.forward(&tokens, grid, train)?;
+            x = segments.run(&x, move |x| {
+                let size = x.size();
+                let grid = [size[0], size[1], size[2], size[3]];
+                let tokens = x.f_reshape([size[0], -1, size[3]])?; // [B, h w, C]
+                Ok(block.forward(&tokens, grid, train)?.f_view(grid)?)
+            })?;
         }
-        Ok(self.norm.forward(&tokens)?.f_view(grid)?.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+        segments.run(&x, move |x| Ok(self.norm.forward(x)?.f_permute([0, 3, 1, 2])?.f_contiguous()?))
     }
 }
 

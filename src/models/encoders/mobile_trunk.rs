@@ -7,7 +7,7 @@ use super::{Encoder, numbered, stage};
 use crate::models::layers::{
     Activation, ConvNormAct, ConvShape, InvertedResidual, InvertedResidualShape, MobileStyle, Naming, Scheme,
 };
-use crate::models::{ModelConfig, ModelError, Path};
+use crate::models::{ModelConfig, ModelError, Path, Segments};
 
 /// Whether the output of stage `index` is a feature: the next stage halves the size, or there is no next stage.
 fn is_tapped(stages: &[Vec<InvertedResidualShape>], index: usize) -> bool {
@@ -94,14 +94,21 @@ impl Encoder for MobileTrunk {
         self.stride
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = self.stem.forward(x, train)?; // [B, stem, H/2, W/2]
+        let mut x = segments.run(x, move |x| self.stem.forward(x, train))?; // [B, stem, H/2, W/2]
         for stage in &self.stages {
             if features.len() > self.depth {
                 break;
             }
-            x = stage.blocks.iter().try_fold(x, |x, block| block.forward(&x, train))?;
+            for block in &stage.blocks {
+                x = segments.run(&x, move |x| block.forward(x, train))?;
+            }
             if stage.tapped {
                 features.push(x.shallow_clone());
             }

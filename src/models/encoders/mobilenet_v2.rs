@@ -8,7 +8,7 @@ use super::{Encoder, numbered};
 use crate::models::layers::{
     Activation, BlockKind, ConvNormAct, ConvShape, InvertedResidual, InvertedResidualShape, MobileStyle, Naming, Scheme,
 };
-use crate::models::{ModelConfig, ModelError, Path};
+use crate::models::{ModelConfig, ModelError, Path, Segments};
 
 /// Expansion, output channels and stride of each group of blocks.
 const GROUPS: [(i64, i64, i64); 7] =
@@ -94,19 +94,24 @@ impl Encoder for MobileNetV2 {
         self.stride
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let mut features = vec![x.shallow_clone()];
-        let mut x = self.stem.forward(x, train)?; // [B, 32, H/2, W/2]
+        let mut x = segments.run(x, move |x| self.stem.forward(x, train))?; // [B, 32, H/2, W/2]
         for (index, block) in self.blocks.iter().enumerate() {
             if features.len() > self.depth {
                 return Ok(features);
             }
-            x = block.forward(&x, train)?; // [B, 16 .. 320, H/2 .. H/32, ..]
+            x = segments.run(&x, move |x| block.forward(x, train))?; // [B, 16 .. 320, H/2 .. H/32, ..]
             if TAPS.contains(&index) {
                 features.push(x.shallow_clone());
             }
         }
-        features.push(self.last.forward(&x, train)?); // [B, 1280, H/32, W/32]
+        features.push(segments.run(&x, move |x| self.last.forward(x, train))?); // [B, 1280, H/32, W/32]
         Ok(features)
     }
 }

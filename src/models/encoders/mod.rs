@@ -14,7 +14,7 @@ mod swin;
 
 use tch::Tensor;
 
-use super::{EncoderKind, Family, ModelConfig, ModelError, Path};
+use super::{EncoderKind, Family, ModelConfig, ModelError, Path, Segments};
 use crate::violation::Violation;
 
 pub use efficientnet::repeats as efficientnet_repeats;
@@ -27,7 +27,16 @@ pub trait Encoder: Send {
     /// Height and width must be multiples of this: the stride of the deepest feature.
     fn stride(&self) -> i64;
     /// The features of `x`, `[B, C, H, W]`: `[B, channels[i], H / 2^i, W / 2^i]` for each i.
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError>;
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+        self.forward_in(x, train, &mut Segments::kept())
+    }
+    /// As [`Encoder::forward`], with each block as a segment.
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError>;
 }
 
 /// Prefixes of the names of the weights of each stage, after [`EncoderKind::weights_prefix`], up to `config.depth`.

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::residual::{ResidualBlock, ResidualKind, ResidualShape};
 use super::{Encoder, stage};
 use crate::models::layers::{Conv2d, ConvOptions, Norm2d, Scheme, conv_norm};
-use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, NetworkKind, Path, Segments};
 
 /// Blocks per stage, and the shape of a block.
 struct Variant {
@@ -104,12 +104,21 @@ impl Encoder for ResNet {
         self.stride
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
-        let stem = conv_norm(&self.stem, &self.stem_norm, x, train)?.f_relu_()?; // [B, 64, H/2, W/2]
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
+        let stem = move |x: &Tensor| Ok(conv_norm(&self.stem, &self.stem_norm, x, train)?.f_relu_()?);
+        let stem = segments.run(x, stem)?; // [B, 64, H/2, W/2]
         let mut features = vec![x.shallow_clone(), stem.shallow_clone()];
-        let mut x = stem.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?; // [B, 64, H/4, W/4]
+        let pool = |x: &Tensor| Ok(x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?);
+        let mut x = segments.run(&stem, pool)?; // [B, 64, H/4, W/4]
         for stage in self.stages.iter().take(self.depth - 1) {
-            x = stage.iter().try_fold(x, |x, block| block.forward(&x, train))?; // [B, C, H/4 .. H/32, ..]
+            for block in stage {
+                x = segments.run(&x, move |x| block.forward(x, train))?; // [B, C, H/4 .. H/32, ..]
+            }
             features.push(x.shallow_clone());
         }
         Ok(features)

@@ -8,7 +8,7 @@ use super::Encoder;
 use crate::models::layers::{
     Conv2d, ConvOptions, LayerNorm, Masks, PatchMerging, Scheme, SwinBlock, SwinBlockOptions, SwinStyle,
 };
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path};
+use crate::models::{EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 const PATCH: i64 = 4;
 const DROP_PATH: f64 = 0.1;
@@ -98,18 +98,23 @@ impl Encoder for Swin {
         1 << (self.channels.len() - 1)
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Vec<Tensor>, ModelError> {
+    fn forward_in<'a>(
+        &'a self,
+        x: &Tensor,
+        train: bool,
+        segments: &mut Segments<'a>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         let size = x.size();
         let missing = Tensor::f_empty([size[0], 0, size[2] / 2, size[3] / 2], (x.kind(), x.device()))?;
         let mut features = vec![x.shallow_clone(), missing];
-        let patches = self.project.forward(x)?.f_permute([0, 2, 3, 1])?;
-        let mut x = self.embed_norm.forward(&patches)?; // [B, H/4, W/4, C]
+        let embed = move |x: &Tensor| self.embed_norm.forward(&self.project.forward(x)?.f_permute([0, 2, 3, 1])?);
+        let mut x = segments.run(x, embed)?; // [B, H/4, W/4, C]
         for stage in &self.stages {
             if let Some(merging) = &stage.merging {
-                x = merging.forward(&x)?; // [B, H/8 .. H/32, .., 2 C .. 8 C]
+                x = segments.run(&x, move |x| merging.forward(x))?; // [B, H/8 .. H/32, .., 2 C .. 8 C]
             }
             for block in &stage.blocks {
-                x = block.forward(&x, &self.masks, train)?;
+                x = segments.run(&x, move |x| block.forward(x, &self.masks, train))?;
             }
             features.push(x.f_permute([0, 3, 1, 2])?.f_contiguous()?);
         }

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::operations::counting;
@@ -8,6 +10,19 @@ use crate::models::{ModelError, Norm};
 const EPS: f64 = 1e-5;
 /// PyTorch's default momentum: the weight of a new batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
+
+thread_local! {
+    static RECOMPUTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, a forward pass that this thread computes a second time: batch norms do not update their running
+/// statistics.
+pub fn recomputing<T>(work: impl FnOnce() -> T) -> T {
+    let outer = RECOMPUTING.replace(true);
+    let done = work();
+    RECOMPUTING.set(outer);
+    done
+}
 
 /// The layer that the model's [`Norm`] puts in place of a batch norm, with the same names.
 #[derive(Debug)]
@@ -104,13 +119,18 @@ impl BatchNorm {
             if size[0] * size[2..].iter().product::<i64>() <= 1 {
                 return Err(ModelError::OneValuePerChannel { size });
             }
+        }
+        let updates = learns && !RECOMPUTING.get();
+        if updates {
             let _ = self.num_batches_tracked.shallow_clone().f_add_scalar_(1)?;
         }
+        // With the batch's statistics, the running statistics are only updated and not read.
+        let running = |statistics| (updates || !learns).then_some(statistics);
         Ok(x.f_batch_norm(
             Some(&self.weight),
             Some(&self.bias),
-            Some(&self.running_mean),
-            Some(&self.running_var),
+            running(&self.running_mean),
+            running(&self.running_var),
             learns,
             self.momentum,
             self.eps,
