@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::operations::counting;
@@ -8,6 +10,19 @@ use crate::models::{ModelError, Norm};
 const EPS: f64 = 1e-5;
 /// PyTorch's default momentum: the weight of a new batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
+
+thread_local! {
+    static CUMULATIVE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` while the running statistics of the batch norms on this thread are plain means over the batches that
+/// their counters count, as with PyTorch's `momentum=None`.
+pub fn cumulative<T>(work: impl FnOnce() -> T) -> T {
+    let outer = CUMULATIVE.replace(true);
+    let done = work();
+    CUMULATIVE.set(outer);
+    done
+}
 
 /// The layer that the model's [`Norm`] puts in place of a batch norm, with the same names.
 #[derive(Debug)]
@@ -99,12 +114,16 @@ impl BatchNorm {
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let learns = train && self.weight.requires_grad();
+        let mut momentum = self.momentum;
         if learns {
             let size = x.size();
             if size[0] * size[2..].iter().product::<i64>() <= 1 {
                 return Err(ModelError::OneValuePerChannel { size });
             }
             let _ = self.num_batches_tracked.shallow_clone().f_add_scalar_(1)?;
+            if CUMULATIVE.get() {
+                momentum = 1.0 / self.num_batches_tracked.f_int64_value(&[])? as f64;
+            }
         }
         Ok(x.f_batch_norm(
             Some(&self.weight),
@@ -112,7 +131,7 @@ impl BatchNorm {
             Some(&self.running_mean),
             Some(&self.running_var),
             learns,
-            self.momentum,
+            momentum,
             self.eps,
             true,
         )?)
