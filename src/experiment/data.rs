@@ -8,12 +8,13 @@ use crate::bones::Bone;
 use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity};
 use crate::splits;
 use crate::tables::{self, FoldRow};
-use crate::train::{Data, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
+use crate::train::{Data, Fold, Partition, PatientMetadata, Samples, TrainConfig, TrainError, partition};
 use crate::wording::counted;
 
-/// Training set and validation set at each image size that the stages use.
+/// Training set and validation set at each image size that the stages use. There is no validation set if no fold is
+/// held out.
 pub struct DataBySize {
-    sizes: Vec<(u32, Samples, Samples)>,
+    sizes: Vec<(u32, Samples, Option<Samples>)>,
     /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
     /// Metadata of the patients.
@@ -51,9 +52,13 @@ impl DataBySize {
                 Samples::load(&read.dataset, entries, &read.known, size, bytes, part, observer)
             };
             let (training, mut problems) = load(&parts.training, "training")?;
-            let (validation, found) = load(&parts.validation, "validation")?;
-            problems.extend(found);
-            let uncached = training.uncached() + validation.uncached();
+            let mut validation = None;
+            if let Fold::Number(_) = config.data.fold {
+                let (samples, found) = load(&parts.validation, "validation")?;
+                problems.extend(found);
+                validation = Some(samples);
+            }
+            let uncached = training.uncached() + validation.as_ref().map_or(0, Samples::uncached);
             if uncached > 0 {
                 observer.note(&format!(
                     "{} of {size} px do not fit into data.cache-mb = {} and are read from the disk again in each epoch",
@@ -63,7 +68,9 @@ impl DataBySize {
             }
             if read.sizes.is_empty() {
                 warn_of_empty("training", &training, observer);
-                warn_of_empty("validation", &validation, observer);
+                if let Some(validation) = &validation {
+                    warn_of_empty("validation", validation, observer);
+                }
                 problems.retain(|p| p.severity == ProblemSeverity::Error);
                 observer.problems(&problems);
                 read.problems = problems;
@@ -77,7 +84,7 @@ impl DataBySize {
     pub fn at(&self, size: u32) -> Data<'_> {
         let found = self.sizes.iter().find(|(s, ..)| *s == size);
         let (_, training, validation) = found.expect("every stage's size was read");
-        Data { training, validation }
+        Data { training, validation: validation.as_ref() }
     }
 
     /// Number of images that could not be used.

@@ -98,12 +98,17 @@ impl Run {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The epoch (from 1) with the best validation Dice, and this Dice, at the model's input size.
+    /// Whether the run holds out a fold; without one it has no scores (`data.fold = "none"`).
+    pub fn holds_out_fold(&self) -> bool {
+        self.setting("data.fold").is_none_or(|fold| fold.as_str() != Some("none"))
+    }
+
+    /// The epoch (from 1) with the best validation Dice, and this Dice, at the model's input size; `None` without scores.
     pub fn best(&self) -> Option<(usize, f64)> {
-        let logged = self.epochs.iter().enumerate().map(|(i, e)| (i + 1, e.valid_dice));
+        let logged = self.epochs.iter().enumerate().filter_map(|(i, e)| Some((i + 1, e.valid_dice?)));
         // Of equal epochs the first, as in training.
         let logged = logged.fold(None, |best: Option<(usize, f64)>, e| best.filter(|b| b.1 >= e.1).or(Some(e)));
-        self.summary.as_ref().map(|o| (o.best_epoch, o.best_dice_at_model_size)).or(logged)
+        self.summary.as_ref().and_then(|o| o.best_epoch.zip(o.best_dice_at_model_size)).or(logged)
     }
 
     /// Mean Dice of the held-out images at original size. It is that of the summary if `per_image_dice.csv` does not
@@ -224,7 +229,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = "epochs = 9\n[[stages]]\nepochs = 1\n[[stages]]\n";
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let row = |epoch, valid_dice| EpochRow { epoch, valid_dice, dice: vec![0.5; 29], ..EpochRow::default() };
+        let row = |epoch, valid_dice| EpochRow {
+            epoch,
+            valid_dice: Some(valid_dice),
+            dice: vec![0.5; 29],
+            ..EpochRow::default()
+        };
         write_csv(&folder.path().join("metrics.csv"), &[row(1, 0.5), row(2, 0.75), row(3, 0.75)]).unwrap();
         let run = Run::read(folder.path()).unwrap();
         assert_eq!((run.epochs.len(), run.best(), run.epochs_asked()), (3, Some((2, 0.75)), Some(10)));

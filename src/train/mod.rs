@@ -7,15 +7,18 @@
 //! decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and
 //! resumed run ends with exactly the same weights as an uninterrupted one.
 
+mod average;
 mod checkpoint;
 mod config;
 mod data;
 mod ema;
 mod epoch_end;
 mod error;
+mod fold;
 mod folder;
 mod freeze;
 mod histograms;
+mod hooks;
 mod learner;
 mod loader;
 mod memory;
@@ -30,18 +33,26 @@ mod sampler;
 mod schedule;
 mod seeds;
 mod settings;
+mod stage_end;
+mod statistics;
+mod swa;
 mod tensorboard;
 mod training_run;
+mod until;
 mod validation;
 
+pub use average::MeanWeights;
 pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
+pub(crate) use config::NO_SCORES;
 pub use config::{DataConfig, OutputConfig, STAGE_KEYS, Stage, StageHead, TrainConfig, TrainingPlan};
 pub use data::{Sample, Samples};
 pub use ema::{Ema, EmaSettings};
 pub use error::TrainError;
+pub use fold::Fold;
 pub use folder::RunFolder;
 pub use freeze::{Freeze, Frozen};
 pub use histograms::TensorHistogram;
+pub use hooks::{HookEvent, HookSettings, HookStatus};
 pub use learner::{Learner, StepOutcome};
 pub use loader::{Batch, Loading};
 pub use optimiser::{Optimiser, OptimiserKind, OptimiserSettings};
@@ -53,6 +64,9 @@ pub use rates::{Rate, StageRates, rates, steps_per_epoch};
 pub use sampler::{Sampling, batches, order};
 pub use schedule::Schedule;
 pub use settings::{InputSettings, Monitor, PointWeight, StartFrom};
+pub use statistics::estimate_statistics;
+pub use swa::{Annealing, SwaAverage, SwaSettings};
 pub use tensorboard::EventsWriter;
 pub use training_run::{Data, Outcome, RunStart, Watcher, train};
+pub use until::UntilSettings;
 pub use validation::{Tensors, Validation, target, validate};
