@@ -4,6 +4,7 @@
 //! predictions. The caller decides what happens to a run that exists ([`Existing`]), can stop the run, and observes it
 //! ([`Observer`]).
 
+mod average;
 mod data;
 mod error;
 mod folds;
@@ -32,6 +33,7 @@ use crate::train::{
 };
 use crate::wording::counted;
 
+pub use average::{AveragedWeights, average_weights};
 pub use data::{known, parts};
 pub use error::ExperimentError;
 pub use folds::{FoldSummary, Folds, FoldsSummary};

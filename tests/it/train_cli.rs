@@ -396,6 +396,40 @@ fn a_stop_file_interrupts_and_commands_report_it() {
 }
 
 #[test]
+fn weights_are_averaged_by_a_command() {
+    let bench = bench();
+    let folder = bench.path();
+    let sets = ["--set", "keep-best=2", "--set", "average-best=2", "--set", "evaluate=false", "--name", "mean"];
+    run(folder, &[&TRAIN[..], &sets].concat());
+    let out = run(folder, &["models", "average", "runs/mean", "--out", "mean.safetensors", "--json"]);
+    let averaged: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+    assert!(averaged["norms_estimated"].as_u64().unwrap() > 20, "{averaged}");
+    assert_eq!((&averaged["norms_averaged"], averaged["files"].as_array().unwrap().len()), (&0.into(), 2));
+    let (own, of_run) = (state(&folder.join("mean.safetensors")), state(&folder.join("runs/mean/average.safetensors")));
+    assert!(own.iter().all(|(name, bytes)| name.contains("running_") || of_run[name] == *bytes));
+    run(
+        folder,
+        &["predict", "--checkpoint", "mean.safetensors", "--data", "data", "--subset", "train", "--out", "m.csv"],
+    );
+    // Without the run, the statistics are averaged too.
+    let files = ["a.safetensors", "b.safetensors"];
+    for (epoch, file) in (1..).zip(files) {
+        std::fs::copy(folder.join(format!("runs/mean/best/epoch00{epoch}.safetensors")), folder.join(file)).unwrap();
+    }
+    let average = ["models", "average", files[0], files[1], "--out", "apart.safetensors"];
+    let out = carpus(folder, &average).output().unwrap();
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{error}");
+    assert!(error.contains("a.safetensors does not belong to a run (there is no config.toml)"), "{error}");
+    let apart = state(&folder.join("apart.safetensors"));
+    assert!(own.iter().any(|(name, bytes)| apart[name] != *bytes));
+    let differs = |name: &String| name.contains("running_") || name.contains("num_batches");
+    assert!(own.iter().all(|(name, bytes)| differs(name) || apart[name] == *bytes));
+    let out = carpus(folder, &["models", "average", "runs/mean/best", "--out", "x.safetensors"]).output().unwrap();
+    assert!(text(&out.stderr).contains("the run kept only the best epoch"), "{}", text(&out.stderr));
+}
+
+#[test]
 fn any_configuration_runs_on_drawn_hands() {
     let folder = tempfile::tempdir().unwrap();
     let config = "
