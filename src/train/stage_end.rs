@@ -140,8 +140,8 @@ impl TrainingRun<'_> {
     /// Averages files of weights, estimates the batch norms, and writes the mean; its Dice.
     fn average_files(&self, files: &[PathBuf]) -> Result<f64, TrainError> {
         let MeanWeights { model, info, norms } = MeanWeights::read(files, self.learner.model().device())?;
-        let of_size = self.data.iter().zip(&self.plan.stages).filter(|(data, _)| data.training.size() == info.size);
-        let (data, stage) = of_size.last().expect("the file was written by a stage of this size");
+        let mut of_size = self.data.iter().zip(&self.plan.stages).filter(|(data, _)| data.training.size() == info.size);
+        let (data, stage) = of_size.next_back().expect("the file was written by a stage of this size");
         let config = &stage.config;
         let loading = Loading { batch: config.batch, augment: Some(&config.augment), ..self.loading() };
         if norms > 0 {
