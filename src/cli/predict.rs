@@ -13,7 +13,7 @@ use crate::device::{self, DeviceKind};
 use crate::experiment::known;
 use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
 use crate::mask::submission;
-use crate::train::PatientMetadata;
+use crate::train::{PatientMetadata, RunFolder};
 use crate::wording::counted;
 
 /// Predict masks and write a submission CSV
@@ -27,8 +27,8 @@ Example:
 
 If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
 pub struct PredictArgs {
-    /// Weights of a training run: best.safetensors
-    #[arg(long, value_name = "FILE")]
+    /// Weights of a training run: best.safetensors, or the folder of the run
+    #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
     /// Data folder, or folder of crops that `carpus clean` wrote
     #[arg(long, value_name = "DIR")]
@@ -60,7 +60,8 @@ pub struct PredictArgs {
 }
 
 /// Predicts the chosen images and writes the submission.
-pub fn run(args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(mut args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
+    args.checkpoint = RunFolder::weights_at(&args.checkpoint)?;
     let device = device::select(args.device)?;
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
     let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);

@@ -231,10 +231,21 @@ fn check_members(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
     if config.evaluate.is_some() && !predicted {
         bail!("{}: [evaluate] needs [train] and [predict] tables: it scores the predicted masks", path.display());
     }
+    if config.evaluate.is_some() && config.train.iter().any(trains_all) {
+        bail!(
+            "{}: [evaluate] needs held-out images, but [train] has fold = \"none\"; hold out a fold, or remove [evaluate]",
+            path.display()
+        );
+    }
     if config.vote.is_some() && !predicted {
         bail!("{}: [vote] needs a [predict] table: it combines the predicted masks", path.display());
     }
     Ok(())
+}
+
+/// Whether a model is trained on all images, without a held-out fold.
+fn trains_all(flags: &Flags) -> bool {
+    flags.get("fold").and_then(scalar).as_deref() == Some("none")
 }
 
 /// Checks that what a stage reads from the work folder exists or is written by an earlier stage.
@@ -390,7 +401,8 @@ impl<'a> Member<'a> {
         // The folds next to the crops leave out images without a crop.
         let folds =
             if config.clean.is_some() && config.split.is_some() { crops.join("folds.csv") } else { at("folds.csv") };
-        let checkpoint = runs.join(&self.run).join("best.safetensors");
+        let weights = if trains_all(self.flags) { "final.safetensors" } else { "best.safetensors" };
+        let checkpoint = runs.join(&self.run).join(weights);
         let flag = |flag: &str| self.flags.get(flag).and_then(scalar);
         let stage = |table: &'static str, name: &str| Stage {
             name: format!("{name}{}", self.suffix),
@@ -412,7 +424,7 @@ impl<'a> Member<'a> {
                     .writes(&checkpoint),
             ),
             (
-                config.predict.as_ref(),
+                config.predict.as_ref().filter(|_| !trains_all(self.flags)),
                 predict("predict")
                     .reads("--folds", &folds)
                     .word("--fold", flag("fold").unwrap_or_else(|| "0".into()))
@@ -525,5 +537,18 @@ mod tests {
         for name in stages.iter().map(|stage| stage.name.as_str()).chain(["vote"]) {
             assert!(help.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_model_of_all_images_predicts_only_the_test_images() {
+        let text = "data = 'd'\nwork = 'w'\n[train]\nconfig = 't.toml'\nfold = 'none'\n[predict]\n";
+        let config: ChainConfig = toml::from_str(text).unwrap();
+        let stages = stages(Path::new("c.toml"), &config).unwrap();
+        assert_eq!(stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["train", "predict-test"]);
+        assert!(stages[0].output.ends_with("runs/chain/final.safetensors"));
+        assert!(stages[1].words.iter().any(|word| word.ends_with("runs/chain/final.safetensors")));
+        let config: ChainConfig = toml::from_str(&format!("{text}[evaluate]\n")).unwrap();
+        let error = super::stages(Path::new("c.toml"), &config).err().unwrap().to_string();
+        assert!(error.contains("[evaluate] needs held-out images") && error.contains("fold = \"none\""), "{error}");
     }
 }

@@ -106,7 +106,11 @@ pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
 
 fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<Status> {
     let figure = |value: Option<f64>, decimals: usize| value.map_or("–".into(), |v| format!("{v:.decimals$}"));
-    let setting = |run: &Run, key: &str| run.setting(key).map_or("–".into(), ToString::to_string);
+    let setting = |run: &Run, key: &str| match run.setting(key) {
+        Some(toml::Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "–".into(),
+    };
     let stages = |run: &Run| {
         let names: Vec<&str> = run.epochs.iter().map(|e| e.stage.as_str()).collect();
         let mut names: Vec<&str> = names.into_iter().filter(|n| !n.is_empty()).collect();

@@ -176,14 +176,8 @@ impl Source {
             }
         };
         let stages = config.stages(&self.config)?;
-        let rates = stages.into_iter().map(|stage| StageRates {
-            name: stage.name,
-            epochs: stage.config.epochs as u64,
-            steps_per_epoch: steps_of(stage.config.batch, stage.config.accumulate),
-            schedule: stage.config.schedule,
-            lr: stage.config.optimiser.lr,
-            encoder_lr_factor: stage.config.optimiser.encoder_lr_factor,
-        });
+        let rates =
+            stages.iter().map(|stage| StageRates::of(stage, steps_of(stage.config.batch, stage.config.accumulate)));
         let rates: Vec<StageRates> = rates.collect();
         let steps: u64 = rates.iter().map(|stage| stage.epochs.saturating_mul(stage.steps_per_epoch)).sum();
         ensure!(

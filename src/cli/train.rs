@@ -7,7 +7,7 @@ use super::{Status, Ui};
 use crate::dataset::Problem;
 use crate::experiment::{Existing, Experiment, Folds, FoldsSummary, Observer};
 use crate::tables::EpochRow;
-use crate::train::{TrainConfig, Watcher};
+use crate::train::{Fold, TrainConfig, Watcher};
 use crate::wording::counted;
 
 /// Train a model, holding out one fold
@@ -31,6 +31,9 @@ A run writes the folder RUNS/NAME/:
   metrics.csv, metrics.parquet        metrics per epoch, and TensorBoard events
   pictures/                           pictures of validation images
   best.safetensors, last.safetensors  weights of the best and last epoch
+  final.safetensors                   last weights, if no fold was held out (--fold none)
+  swa.safetensors                     mean of the last epochs' weights ([swa])
+  average.safetensors                 mean of the best epochs' weights (average-best)
   held_out.csv                        patient of each held-out image
 When training ends, it adds for the held-out images:
   predictions.csv                     masks in pixels of the original images
@@ -40,7 +43,8 @@ When training ends, it adds for the held-out images:
 
 With --folds, each fold is a run RUNS/NAME-foldK/, and RUNS/NAME-folds/ holds the out-of-fold \
 predictions. To train folds in separate processes, give each --fold K --name NAME-foldK; then \
---folds all --resume collects them. Ctrl-C saves the run and ends with exit code 130.")]
+--folds all --resume collects them. Ctrl-C, or a file named `stop` in the run's folder, saves the run \
+and ends with exit code 130.")]
 pub struct TrainArgs {
     /// Training configuration (TOML); --print-config prints all keys
     #[arg(short, long, value_name = "FILE")]
@@ -48,9 +52,9 @@ pub struct TrainArgs {
     /// Override a setting: a dotted key and a TOML value
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Fold to hold out; overrides data.fold
+    /// Fold to hold out, or none to train all images without validation; overrides data.fold
     #[arg(long, value_name = "N")]
-    fold: Option<u32>,
+    fold: Option<Fold>,
     /// Train several folds in turn and collect the out-of-fold predictions: all, or a list such as 0,2
     #[arg(long, value_name = "FOLDS", conflicts_with = "fold")]
     folds: Option<Folds>,
@@ -79,16 +83,16 @@ pub struct TrainArgs {
 impl Watcher for Ui {
     fn epoch(&self, record: &EpochRow, epochs: usize, best: bool) {
         let raw = record.valid_dice_raw.map(|d| format!(" (without EMA {d:.4})")).unwrap_or_default();
+        let loss = record.valid_loss.map(|loss| format!(", validation {loss:.4}")).unwrap_or_default();
+        let mark = if best { " *best" } else { "" };
+        let dice = record.valid_dice.map(|dice| format!("  Dice {dice:.4}{raw}{mark}")).unwrap_or_default();
         let left = epochs.saturating_sub(record.epoch as usize) as f64 * record.seconds;
         let memory = record.memory_mb.map(|mb| format!("  {mb:.0} MiB")).unwrap_or_default();
         self.line(format_args!(
-            "epoch {:>3}/{epochs} ({})  loss: training {:.4}, validation {:.4}  Dice {:.4}{raw}{}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
+            "epoch {:>3}/{epochs} ({})  loss: training {:.4}{loss}{dice}  lr {:.2e}  {:.1} images/s  waiting for data {:.0} %{memory}  {:.0} s left",
             record.epoch,
             record.stage,
             record.train_loss,
-            record.valid_loss,
-            record.valid_dice,
-            if best { " *best" } else { "" },
             record.lr,
             record.images_per_second,
             100.0 * record.waiting,
@@ -105,12 +109,6 @@ impl Watcher for Ui {
     fn skipped(&self, image: &str, reason: &str) {
         self.warn(format_args!("image {image} is skipped from now on: {reason}"));
     }
-}
-
-impl Observer for Ui {
-    fn result(&self, text: &str) {
-        self.line(text);
-    }
 
     fn note(&self, text: &str) {
         Ui::note(self, text);
@@ -118,6 +116,12 @@ impl Observer for Ui {
 
     fn warn(&self, text: &str) {
         Ui::warn(self, text);
+    }
+}
+
+impl Observer for Ui {
+    fn result(&self, text: &str) {
+        self.line(text);
     }
 
     fn problems(&self, problems: &[Problem]) {
@@ -135,6 +139,8 @@ pub fn run(args: TrainArgs, ui: &Ui) -> anyhow::Result<Status> {
     config.data.corrections = args.corrections.or(config.data.corrections);
     config.output.runs = args.runs.unwrap_or(config.output.runs);
     config.output.name = args.name.or(config.output.name);
+    // With no fold held out, some settings are invalid.
+    config.check(&args.config)?;
     let existing = if args.resume { Existing::Resume } else { args.existing };
     let experiment = Experiment { config, config_file: args.config, existing, outputs: ui.outputs() };
     if args.print_config {
@@ -170,7 +176,11 @@ fn print_folds(summary: &FoldsSummary, ui: &Ui) {
     for fold in &summary.folds {
         ui.line(format_args!(
             "{:>4}  {:>6}  {:>10}  {:>24.4}  {:>24.4}",
-            fold.fold, fold.images, fold.best_epoch, fold.best_dice_at_model_size, fold.mean_dice
+            fold.fold,
+            fold.images,
+            fold.best_epoch.unwrap_or_default(),
+            fold.best_dice_at_model_size.unwrap_or_default(),
+            fold.mean_dice
         ));
     }
     let sd = summary.sd.map(|sd| format!(" ± {sd:.4} (sd over folds)")).unwrap_or_default();

@@ -290,7 +290,8 @@ fn closest_path(root: &Value, path: &str) -> Option<(f64, String)> {
         if given.len() == known.len() {
             given.iter().zip(&known).map(pair).fold(1.0, f64::min)
         } else {
-            0.95 * given.last().zip(known.last()).map_or(0.0, |(a, b)| pair((a, b)))
+            // The same name elsewhere is less likely than a slip of one letter here: `epoch` is `epochs`.
+            (0.95 * given.last().zip(known.last()).map_or(0.0, |(a, b)| pair((a, b)))).min(0.8)
         }
     };
     // A key that a stage does not take may be one of the run.

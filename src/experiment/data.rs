@@ -10,13 +10,14 @@ use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, Pr
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{
-    Data, Partition, PatientMetadata, Samples, Stage, TrainConfig, TrainError, UnlabelledImages, partition,
+    Data, Fold, Partition, PatientMetadata, Samples, Stage, TrainConfig, TrainError, UnlabelledImages, partition,
 };
 use crate::wording::counted;
 
-/// Training set and validation set at each image size that the stages use.
+/// Training set and validation set at each image size that the stages use. There is no validation set if no fold is
+/// held out.
 pub struct DataBySize {
-    sizes: Vec<(u32, Samples, Samples)>,
+    sizes: Vec<(u32, Samples, Option<Samples>)>,
     /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
     /// Metadata of the patients.
@@ -62,10 +63,13 @@ impl DataBySize {
                 Samples::load(&read.dataset, entries, &read.known, size, bytes, part, observer)
             };
             let WithProblems { content: training, mut problems } = load(&parts.training, "training")?;
-            let validation = load(&parts.validation, "validation")?;
-            problems.extend(validation.problems);
-            let validation = validation.content;
-            let uncached = training.uncached() + validation.uncached();
+            let mut validation = None;
+            if let Fold::Number(_) = config.data.fold {
+                let read = load(&parts.validation, "validation")?;
+                problems.extend(read.problems);
+                validation = Some(read.content);
+            }
+            let uncached = training.uncached() + validation.as_ref().map_or(0, Samples::uncached);
             if uncached > 0 {
                 observer.note(&format!(
                     "{} of {size} px do not fit into data.cache-mb = {} and are read from the disk again in each epoch",
@@ -75,7 +79,9 @@ impl DataBySize {
             }
             if read.sizes.is_empty() {
                 warn_of_empty("training", &training, observer);
-                warn_of_empty("validation", &validation, observer);
+                if let Some(validation) = &validation {
+                    warn_of_empty("validation", validation, observer);
+                }
                 problems.retain(|p| p.severity == ProblemSeverity::Error);
                 observer.problems(&problems);
                 read.problems = problems;
@@ -118,7 +124,7 @@ impl DataBySize {
         config: &TrainConfig,
         observer: &dyn Observer,
     ) -> Result<(UnlabelledImages, Vec<Problem>), ExperimentError> {
-        let validation = self.sizes[0].2.entries();
+        let validation = self.sizes[0].2.as_ref().map_or(&[][..], Samples::entries);
         let (dataset, known, is_other) = match folder {
             None => (self.dataset.clone(), self.known.clone(), false),
             Some(root) => {
@@ -163,7 +169,8 @@ impl DataBySize {
         let (_, training, validation) = found.expect("every stage's size was read");
         let folder = stage.mean_teacher.as_ref().map(|settings| &settings.unlabelled);
         let unlabelled = self.unlabelled.iter().find(|(f, s, _)| Some(f) == folder && *s == stage.size);
-        Data { training, validation, unlabelled: unlabelled.map(|(.., images)| images) }
+        let unlabelled = unlabelled.map(|(.., images)| images);
+        Data { training, validation: validation.as_ref(), unlabelled }
     }
 
     /// Number of images that could not be used.

@@ -45,6 +45,17 @@ pub enum ExperimentError {
         /// Why it cannot be read.
         source: TableError,
     },
+    /// The weights of a run's best epochs are to be averaged, but it kept only one epoch.
+    #[error(
+        "{}: the run kept only the best epoch (there is no {}); train with keep-best = 3 or more, or give files of weights",
+        run.display(), folder.display()
+    )]
+    NoKeptWeights {
+        /// Folder of the run.
+        run: PathBuf,
+        /// Folder of the weights, which does not exist.
+        folder: PathBuf,
+    },
     /// The predictions of a fold are not valid CSV.
     #[error("{}: {reason}", path.display())]
     Content {

@@ -15,7 +15,7 @@ use crate::bounded::Csv;
 use crate::dataset::{Dataset, image_id};
 use crate::runs::RunSummary;
 use crate::scores::{self, DiceSummary, ImageScore};
-use crate::train::TrainConfig;
+use crate::train::{Fold, TrainConfig};
 
 /// The folds to train: `all`, or numbers joined by commas.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,9 +52,9 @@ pub struct FoldSummary {
     /// Number of held-out images.
     pub images: usize,
     /// Number of the best epoch, from 1.
-    pub best_epoch: usize,
+    pub best_epoch: Option<usize>,
     /// Mean validation Dice of the best epoch at the model's size, 0 to 1.
-    pub best_dice_at_model_size: f64,
+    pub best_dice_at_model_size: Option<f64>,
     /// Mean Dice of the held-out images at their original size, 0 to 1.
     pub mean_dice: f64,
 }
@@ -111,7 +111,7 @@ impl Experiment {
         for fold in folds {
             observer.result(&format!("fold {fold}"));
             let mut of_fold = config.clone();
-            of_fold.data.fold = fold;
+            of_fold.data.fold = Fold::Number(fold);
             of_fold.output.name = Some(format!("{name}-fold{fold}"));
             let Some(summary) = self.train_fold(of_fold, RunRole::Member, stop, observer)? else { return Ok(None) };
             runs.push((fold, summary));

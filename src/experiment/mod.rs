@@ -4,6 +4,7 @@
 //! predictions. The caller decides what happens to a run that exists ([`Existing`]), can stop the run, and observes it
 //! ([`Observer`]).
 
+mod average;
 mod data;
 mod error;
 mod folds;
@@ -25,13 +26,14 @@ use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, DiceSummary, PredictedMasks, Region};
-use crate::tables::{self, HeldOutRow, TableError};
+use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{
-    Amp, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError,
-    TrainingPlan, Watcher, find_lr, train,
+    Amp, Fold, HookEvent, HookStatus, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Samples, Stage, Strategy,
+    TrainConfig, TrainError, TrainingPlan, Watcher, find_lr, train,
 };
 use crate::wording::counted;
 
+pub use average::{AveragedWeights, average_weights};
 pub use data::{known, parts};
 pub use error::ExperimentError;
 pub use folds::{FoldSummary, Folds, FoldsSummary};
@@ -42,12 +44,6 @@ use data::DataBySize;
 pub trait Observer: Watcher {
     /// A line of the results.
     fn result(&self, _text: &str) {}
-
-    /// A note.
-    fn note(&self, _text: &str) {}
-
-    /// A warning about something that is probably not intended.
-    fn warn(&self, _text: &str) {}
 
     /// Problems found while the data were read.
     fn problems(&self, _problems: &[Problem]) {}
@@ -96,11 +92,15 @@ impl Experiment {
     /// The configuration with the run's name.
     fn named(&self) -> TrainConfig {
         let mut config = self.config.clone();
-        config.output.name.get_or_insert_with(|| format!("{}-fold{}", self.default_name(), config.data.fold));
+        config.output.name.get_or_insert_with(|| match config.data.fold {
+            Fold::Number(fold) => format!("{}-fold{fold}", self.default_name()),
+            Fold::None => format!("{}-all", self.default_name()),
+        });
         config
     }
 
-    /// Trains the configured fold and scores its best weights. `None` if `stop` became true; its state is saved.
+    /// Trains the configured fold and scores its best weights; if no fold is held out, trains all images, without scores.
+    /// `None` if the run was asked to stop; its state is saved.
     ///
     /// # Errors
     /// The run exists already, or does not exist although it is to be resumed; its folder is in use or cannot be
@@ -171,7 +171,17 @@ impl Experiment {
         // The lock is held until the run is trained, scored and reported.
         std::fs::create_dir_all(folder.path()).map_err(io(folder.path()))?;
         let _lock = Lock::take(folder.path())?;
+        let hooks = config.hooks.clone();
         let ended = self.train_locked(folder, config, existing, role, stop, observer);
+        if let Some(hooks) = hooks {
+            let error = ended.as_ref().err().map(ToString::to_string);
+            let status = match (&ended, &error) {
+                (Ok(Some(_)), _) => HookStatus::Finished,
+                (Ok(None), _) => HookStatus::Interrupted,
+                (Err(_), error) => HookStatus::Failed(error.as_deref().unwrap_or_default()),
+            };
+            hooks.notify(&event(folder, status), observer);
+        }
         let nothing_trained = !folder.last().exists() && !folder.metrics().exists();
         if ended.is_err() && is_new && nothing_trained {
             // The error of the run is reported, not one of the removal.
@@ -203,7 +213,7 @@ impl Experiment {
         let on_data = &plan.config;
         let run = Run { config: &config, plan: &plan, sizes: &sizes, device, folder };
         let outcome = run.train(existing, stop, observer)?;
-        let (best_epoch, best_dice, early) = match outcome {
+        let (best, early, stages, average_best) = match outcome {
             Outcome::Interrupted { epoch, step } => {
                 observer.note(&format!(
                     "interrupted after {} and {}; continue with --resume",
@@ -212,7 +222,7 @@ impl Experiment {
                 ));
                 return Ok(None);
             }
-            Outcome::Finished { best_epoch, best_dice, early } => (best_epoch, best_dice, early),
+            Outcome::Finished { best, early, stages, average_best } => (best, early, stages, average_best),
         };
         // A run that was finished before has been scored already.
         let file = folder.path().join(RunSummary::FILE);
@@ -221,17 +231,19 @@ impl Experiment {
         {
             return Ok(Some(summary));
         }
-        let held_out = match config.evaluate {
-            true => Some(run.score_best(data.validation.entries(), observer)?),
-            false => None,
+        let held_out = match data.validation.filter(|_| config.evaluate) {
+            Some(validation) => Some(run.score_best(validation.entries(), observer)?),
+            None => None,
         };
         let summary = RunSummary {
             run: folder.path().into(),
-            best_epoch,
-            best_dice_at_model_size: best_dice,
+            best_epoch: best.map(|kept| kept.epoch),
+            best_dice_at_model_size: best.map(|kept| kept.dice()),
             stopped_early: early,
+            stages,
+            average_best,
             training_images: data.training.len(),
-            validation_images: data.validation.len(),
+            validation_images: data.validation.map_or(0, Samples::len),
             images_left_out: sizes.left_out(),
             seconds: started.elapsed().as_secs_f64(),
             held_out,
@@ -242,7 +254,7 @@ impl Experiment {
         if let Err(error) = report::run::write(folder.path(), Some(&on_data.data.root), pictures, observer) {
             observer.warn(&format!("the report was not written: {error}"));
         }
-        describe(&summary, observer);
+        describe(&summary, folder, observer);
         Ok(Some(summary))
     }
 }
@@ -272,7 +284,9 @@ impl Run<'_> {
             "{}: {} and {} at {} px, {}",
             config.model.describe(),
             counted(data[0].training.len(), "training image", "training images"),
-            counted(data[0].validation.len(), "validation image", "validation images"),
+            data[0].validation.map_or("no validation images".into(), |validation| {
+                counted(validation.len(), "validation image", "validation images")
+            }),
             stages.iter().map(|s| s.config.size.to_string()).collect::<Vec<_>>().join(", then "),
             device::name(device),
         ));
@@ -285,7 +299,9 @@ impl Run<'_> {
             if start == RunStart::New {
                 start_over(folder, config)?;
             }
-            write_held_out(folder, data[0].validation.entries())?;
+            if let Some(validation) = data[0].validation {
+                write_held_out(folder, validation.entries())?;
+            }
             Ok(train(plan, &data, Strategy::on(device), folder, start, stop, observer)?)
         };
         match existing {
@@ -338,11 +354,27 @@ fn run_folder(config: &TrainConfig) -> Result<RunFolder, ExperimentError> {
     Ok(RunFolder::new(&config.output.runs, &name))
 }
 
-fn describe(summary: &RunSummary, observer: &dyn Observer) {
-    observer.result(&format!(
-        "best epoch {}: Dice {:.4} at the model's size",
-        summary.best_epoch, summary.best_dice_at_model_size
-    ));
+/// The state of the run in `folder` for the command of `hooks.run`, by its log; a log that cannot be read has no epochs.
+fn event<'a>(folder: &'a RunFolder, status: HookStatus<'a>) -> HookEvent<'a> {
+    let log: Vec<EpochRow> = tables::read_csv(&folder.metrics()).unwrap_or_default();
+    let dice = |row: &EpochRow| row.valid_dice;
+    HookEvent {
+        run: folder.path(),
+        status,
+        epoch: log.len(),
+        dice: log.last().and_then(dice),
+        best_dice: log.iter().filter_map(dice).reduce(f64::max),
+    }
+}
+
+fn describe(summary: &RunSummary, folder: &RunFolder, observer: &dyn Observer) {
+    match summary.best_epoch.zip(summary.best_dice_at_model_size) {
+        Some((epoch, dice)) => observer.result(&format!("best epoch {epoch}: Dice {dice:.4} at the model's size")),
+        None => observer.result(&format!(
+            "no scores, because no image was held out; the last weights are in {}",
+            folder.final_weights().display()
+        )),
+    }
     if let Some(held_out) = &summary.held_out {
         observer.result(&format!("held-out images at their original size: mean Dice {:.4}", held_out.mean_dice));
     }

@@ -7,7 +7,7 @@ use super::InferError;
 use crate::augment::{SquareFit, push_normalised};
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
-use crate::train::{TrainedModel, WeightsInfo, read_weights};
+use crate::train::{RunFolder, TrainedModel, WeightsInfo, read_weights};
 
 /// Test-time augmentation: the predictions of several versions of each image are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,12 +27,12 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// The model of a file of weights that a run wrote.
+    /// The model of a file of weights that a run wrote, or of the folder of a run ([`RunFolder::weights_at`]).
     ///
     /// # Errors
     /// [`InferError::Weights`]: the file cannot be read, or does not belong to a trained model.
     pub fn open(path: &Path, device: Device, augmentation: TestTimeAugmentation) -> Result<Predictor, InferError> {
-        let TrainedModel { model, info } = read_weights(path, device)?;
+        let TrainedModel { model, info } = read_weights(&RunFolder::weights_at(path)?, device)?;
         Ok(Predictor { model, info, augmentation })
     }
 

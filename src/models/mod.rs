@@ -324,6 +324,42 @@ impl Model {
         Ok(tch::no_grad(|| layers::folded(|| self.forward(input, false)))?.logits)
     }
 
+    /// Resets the running statistics of the batch norms that are trained (those whose weight requires a gradient) to
+    /// mean 0 and variance 1, and their counters to 0, for [`Model::accumulate_statistics`]. Returns the number of these
+    /// norms.
+    ///
+    /// # Errors
+    /// [`ModelError::Torch`].
+    pub fn reset_statistics(&self) -> Result<usize, ModelError> {
+        let mut norms = 0;
+        tch::no_grad(|| -> Result<(), TchError> {
+            for entry in self.parameters.entries() {
+                let Some(layer) = entry.name.strip_suffix(".running_mean") else { continue };
+                let of_layer = |name: &str| self.parameters.get(&format!("{layer}.{name}")).map(Tensor::shallow_clone);
+                if !of_layer("weight").is_some_and(|weight| weight.requires_grad()) {
+                    continue;
+                }
+                for (name, value) in [("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)] {
+                    if let Some(mut tensor) = of_layer(name) {
+                        let _ = tensor.f_fill_(value)?;
+                    }
+                }
+                norms += 1;
+            }
+            Ok(())
+        })?;
+        Ok(norms)
+    }
+
+    /// Adds a batch to the running statistics of the batch norms that are trained: means over all batches since
+    /// [`Model::reset_statistics`], as in `torch.optim.swa_utils.update_bn`. Dropout is active, as there.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn accumulate_statistics(&self, input: &Input) -> Result<(), ModelError> {
+        tch::no_grad(|| layers::cumulative(|| self.forward(input, true))).map(drop)
+    }
+
     fn check(&self, x: &Tensor) -> Result<(), ModelError> {
         let size = x.size();
         let channels = self.config.in_channels;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
 pub use run::{BestEpoch, Run, RunListing, find};
 pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
-pub use summary::RunSummary;
+pub use summary::{AverageSummary, RunSummary, StageEnd, StageSummary};
 
 use crate::scores::DiceFileError;
 use crate::tables::TableError;

@@ -107,13 +107,19 @@ impl Run {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The epoch with the best validation Dice.
+    /// Whether the run holds out a fold; without one it has no scores (`data.fold = "none"`).
+    pub fn holds_out_fold(&self) -> bool {
+        self.setting("data.fold").is_none_or(|fold| fold.as_str() != Some("none"))
+    }
+
+    /// The epoch with the best validation Dice; `None` without scores.
     pub fn best(&self) -> Option<BestEpoch> {
-        let logged = self.epochs.iter().zip(1..).map(|(row, epoch)| BestEpoch { epoch, dice: row.valid_dice });
+        let scored = |(row, epoch): (&EpochRow, usize)| Some(BestEpoch { epoch, dice: row.valid_dice? });
+        let logged = self.epochs.iter().zip(1..).filter_map(scored);
         // Of equal epochs the first, as in training.
         let logged = logged.fold(None, |best: Option<BestEpoch>, e| best.filter(|b| b.dice >= e.dice).or(Some(e)));
-        let of_summary = |o: &RunSummary| BestEpoch { epoch: o.best_epoch, dice: o.best_dice_at_model_size };
-        self.summary.as_ref().map(of_summary).or(logged)
+        let of_summary = |o: &RunSummary| Some(BestEpoch { epoch: o.best_epoch?, dice: o.best_dice_at_model_size? });
+        self.summary.as_ref().and_then(of_summary).or(logged)
     }
 
     /// Mean Dice of the held-out images at original size. It is that of the summary if `per_image_dice.csv` does not
@@ -234,7 +240,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = "epochs = 9\n[[stages]]\nepochs = 1\n[[stages]]\n";
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let row = |epoch, valid_dice| EpochRow { epoch, valid_dice, dice: vec![0.5; 29], ..EpochRow::default() };
+        let row = |epoch, valid_dice| EpochRow {
+            epoch,
+            valid_dice: Some(valid_dice),
+            dice: vec![0.5; 29],
+            ..EpochRow::default()
+        };
         write_csv(&folder.path().join("metrics.csv"), &[row(1, 0.5), row(2, 0.75), row(3, 0.75)]).unwrap();
         let run = Run::read(folder.path()).unwrap();
         assert_eq!(

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 pub const TRAINING_KEYS: [&str; 2] = ["data.fold", "seed"];
 
 /// Keys that do not affect the results, only the output and the speed.
-pub const IGNORED_KEYS: [&str; 9] = [
+pub const IGNORED_KEYS: [&str; 12] = [
     "output.name",
     "output.runs",
     "device",
@@ -16,6 +16,9 @@ pub const IGNORED_KEYS: [&str; 9] = [
     "keep-best",
     "evaluate",
     "data.cache-mb",
+    "hooks.epoch",
+    "hooks.run",
+    "hooks.timeout",
 ];
 
 /// All values of a configuration as TOML text, by dotted key. Tables in a list are numbered from 0, as in error messages:

@@ -1,4 +1,4 @@
-use polars::prelude::{Column, DataFrame, PolarsResult};
+use polars::prelude::{Column, DataFrame, PolarsResult, polars_err};
 use serde::{Deserialize, Serialize};
 
 use super::TableRow;
@@ -18,10 +18,11 @@ pub struct EpochRow {
     pub lr: f64,
     /// Mean loss over the epoch's training samples.
     pub train_loss: f64,
-    /// Mean loss over the validation images (of the averaged weights, if there are any).
-    pub valid_loss: f64,
-    /// Mean Dice over validation images and classes at the model's input size (of the averaged weights, if there are any).
-    pub valid_dice: f64,
+    /// Mean loss over the validation images (of the averaged weights, if there are any); missing without a validation.
+    pub valid_loss: Option<f64>,
+    /// Mean Dice over validation images and classes at the model's input size (of the averaged weights, if there are any);
+    /// missing without a validation.
+    pub valid_dice: Option<f64>,
     /// The same of the weights that are not averaged; missing if there are no averaged weights.
     pub valid_dice_raw: Option<f64>,
     /// Mean norm of the gradients before clipping.
@@ -39,7 +40,7 @@ pub struct EpochRow {
     pub steps_skipped: u64,
     /// Training samples skipped because their file could not be read.
     pub images_skipped: u64,
-    /// Mean Dice over validation images per class, in channel order; columns `dice_CLASS`.
+    /// Mean Dice over validation images per class, in channel order; columns `dice_CLASS`. Empty without a validation.
     pub dice: Vec<f64>,
 }
 
@@ -55,25 +56,28 @@ macro_rules! columns {
                     <$type as ColumnValue>::column(stringify!($field), rows.iter().map(|r| r.$field.clone()).collect()),
                 )+];
                 for (class, name) in DICE.iter().enumerate() {
-                    columns.push(f64::column(name, rows.iter().map(|r| r.dice[class]).collect()));
+                    columns.push(Option::<f64>::column(name, rows.iter().map(|r| r.dice.get(class).copied()).collect()));
                 }
                 DataFrame::new(rows.len(), columns)
             }
 
             fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>> {
                 $(let mut $field = <$type as ColumnValue>::values(frame.column(stringify!($field))?)?.into_iter();)+
-                let dice = DICE.iter().map(|n| f64::values(frame.column(n)?)).collect::<PolarsResult<Vec<_>>>()?;
+                let dice = DICE.iter().map(|n| Option::<f64>::values(frame.column(n)?));
+                let dice = dice.collect::<PolarsResult<Vec<_>>>()?;
                 (0..frame.height())
                     .map(|row| Ok(EpochRow {
                         $($field: $field.next().expect("columns of a frame are equally long"),)+
-                        dice: dice.iter().map(|values| values[row]).collect(),
+                        dice: all_or_none(dice.iter().map(|values| values[row])).map_err(|class| {
+                            polars_err!(ComputeError: "column `{}` row {row} is empty", DICE[class])
+                        })?,
                     }))
                     .collect()
             }
 
             fn to_cells(&self) -> Vec<String> {
                 let mut cells = vec![$(self.$field.text()),+];
-                cells.extend(self.dice.iter().map(ColumnValue::text));
+                cells.extend((0..DICE.len()).map(|class| self.dice.get(class).copied().text()));
                 cells
             }
 
@@ -85,7 +89,14 @@ macro_rules! columns {
                 let mut cells = cells.iter().enumerate();
                 Ok(EpochRow {
                     $($field: parse::<$type>(cells.next().expect("as many cells as COLUMNS"))?,)+
-                    dice: cells.map(parse::<f64>).collect::<Result<_, _>>()?,
+                    dice: {
+                        let dice = cells.map(parse::<Option<f64>>).collect::<Result<Vec<_>, _>>()?;
+                        all_or_none(dice.into_iter()).map_err(|class| InvalidCell {
+                            column: FIELDS.len() + class,
+                            found: String::new(),
+                            expected: f64::EXPECTED,
+                        })?
+                    },
                 })
             }
         }
@@ -100,8 +111,8 @@ columns! {
     step: u64,
     lr: f64,
     train_loss: f64,
-    valid_loss: f64,
-    valid_dice: f64,
+    valid_loss: Option<f64>,
+    valid_dice: Option<f64>,
     valid_dice_raw: Option<f64>,
     gradient_norm: f64,
     seconds: f64,
@@ -110,6 +121,15 @@ columns! {
     memory_mb: Option<f64>,
     steps_skipped: u64,
     images_skipped: u64,
+}
+
+/// The Dice of all classes, or nothing where all are missing. The error is the first missing class where only some are.
+fn all_or_none(dice: impl Iterator<Item = Option<f64>> + Clone) -> Result<Vec<f64>, usize> {
+    match dice.clone().position(|value| value.is_none()) {
+        Some(_) if dice.clone().all(|value| value.is_none()) => Ok(Vec::new()),
+        Some(class) => Err(class),
+        None => Ok(dice.flatten().collect()),
+    }
 }
 
 /// `dice_CLASS` in channel order.
@@ -150,12 +170,19 @@ mod tests {
             dice: (0..29).map(|i| f64::from(i) / 29.0).collect(),
             ..EpochRow::default()
         };
-        let rows = vec![row.clone(), EpochRow { valid_dice_raw: None, ..row }];
+        let not_validated = EpochRow { dice: Vec::new(), ..row.clone() };
+        let rows = vec![row.clone(), EpochRow { valid_dice: Some(0.5), valid_dice_raw: None, ..row }, not_validated];
         let folder = tempfile::tempdir().unwrap();
         let (csv, parquet) = (folder.path().join("m.csv"), folder.path().join("m.parquet"));
         write_csv(&csv, &rows).unwrap();
         write_parquet(&parquet, &rows).unwrap();
         assert_eq!(read::<EpochRow>(&csv).unwrap(), rows);
         assert_eq!(read::<EpochRow>(&parquet).unwrap(), rows);
+        let text = std::fs::read_to_string(&csv).unwrap();
+        // One class of an epoch is missing.
+        let damaged = text.trim_end().rsplit_once(',').map(|(start, _)| format!("{start},0.5\n")).unwrap();
+        std::fs::write(&csv, damaged).unwrap();
+        let error = read::<EpochRow>(&csv).unwrap_err().to_string();
+        assert!(error.contains("dice_finger-1"), "{error}");
     }
 }

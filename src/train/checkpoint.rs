@@ -4,8 +4,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Ema, InputSettings, Learner, Scaler, TrainError};
+use super::{Ema, InputSettings, Learner, Scaler, SwaAverage, TrainError};
 use crate::models::{Model, ModelConfig, WeightsError, read_metadata, read_tensors, write_with_metadata};
+use crate::runs::{AverageSummary, StageSummary};
 use crate::tables::EpochRow;
 
 /// Entry of a safetensors header with the values that are not tensors, as JSON.
@@ -29,6 +30,15 @@ pub struct Checkpoint {
     pub step: u64,
     /// The best epochs, best first.
     pub kept: Vec<Kept>,
+    /// Number of epochs of the current stage in its stochastic weight average.
+    #[serde(default)]
+    pub swa_epochs: usize,
+    /// The finished stages, also the current one from its last epoch on.
+    #[serde(default)]
+    pub ended: Vec<StageSummary>,
+    /// Result of averaging the best epochs at the end of the run.
+    #[serde(default)]
+    pub average_best: Option<AverageSummary>,
     /// Scale of the loss, in half precision.
     pub scaler: Option<Scaler>,
     /// Sums over the current epoch, stored as a tensor because JSON does not keep every bit.
@@ -99,20 +109,24 @@ impl Sums {
     }
 }
 
-/// Named tensors of the three parts of a run's state.
+/// Named tensors of the parts of a run's state.
+#[derive(Default)]
 pub(super) struct StateTensors {
     pub(super) model: BTreeMap<String, Tensor>,
     pub(super) ema: BTreeMap<String, Tensor>,
+    pub(super) swa: BTreeMap<String, Tensor>,
     pub(super) optimiser: BTreeMap<String, Tensor>,
 }
 
 impl Checkpoint {
-    pub(super) fn save(&self, path: &Path, learner: &Learner) -> Result<(), TrainError> {
+    pub(super) fn save(&self, path: &Path, learner: &Learner, swa: Option<&SwaAverage>) -> Result<(), TrainError> {
         let mut tensors = vec![("run.sums".to_owned(), self.sums.tensor())];
         let shared = |named: &[(String, Tensor)]| named.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
         let model: Vec<(String, Tensor)> = shared(learner.state());
         let ema = learner.ema().map(Ema::state).unwrap_or_default();
-        for (part, named) in [("model", model), ("ema", ema), ("optimiser", learner.optimiser().state())] {
+        let swa = swa.map(SwaAverage::state).unwrap_or_default();
+        for (part, named) in [("model", model), ("ema", ema), ("swa", swa), ("optimiser", learner.optimiser().state())]
+        {
             tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
         }
         write(path, &tensors, self)
@@ -120,10 +134,11 @@ impl Checkpoint {
 
     pub(super) fn open(path: &Path) -> Result<(Checkpoint, StateTensors), TrainError> {
         let mut checkpoint: Checkpoint = header(path)?;
-        let mut parts = StateTensors { model: BTreeMap::new(), ema: BTreeMap::new(), optimiser: BTreeMap::new() };
+        let mut parts = StateTensors::default();
         for (name, tensor) in read_tensors(path)? {
             match name.split_once('.') {
                 Some(("model", rest)) => drop(parts.model.insert(rest.into(), tensor)),
+                Some(("swa", rest)) => drop(parts.swa.insert(rest.into(), tensor)),
                 Some(("ema", rest)) => drop(parts.ema.insert(rest.into(), tensor)),
                 Some(("optimiser", rest)) => drop(parts.optimiser.insert(rest.into(), tensor)),
                 _ => match Vec::<f64>::try_from(tensor)?[..] {
@@ -191,11 +206,12 @@ pub struct WeightsInfo {
     /// The top grey level of the 16-bit images that it was trained on; see [`crate::dataset::Dataset::top_level`].
     #[serde(default)]
     pub top_level: Option<u16>,
-    /// Number of epochs that it was trained; `None` for weights that were not written by a run of carpus.
+    /// Number of epochs that it was trained; `None` for the mean of several files, and for weights that were not written
+    /// by a run of carpus.
     pub epoch: Option<usize>,
     /// Mean validation Dice at the model's size, 0 to 1; `None` where it is not known.
     pub dice: Option<f64>,
-    /// Whether the weights are an exponential moving average.
+    /// Whether the weights are an average: an exponential moving average, or the mean of several epochs.
     pub averaged: bool,
 }
 
@@ -218,7 +234,8 @@ pub fn weights_info(path: &Path) -> Result<WeightsInfo, TrainError> {
     let info: WeightsInfo = match header::<Checkpoint>(path) {
         Ok(_) => {
             return Err(wrong(
-                "this is the state of a run, for `carpus train --resume`; use best.safetensors in the same folder"
+                "this is the state of a run, for `carpus train --resume`; use best.safetensors in the same folder \
+                 (final.safetensors if the run held out no fold)"
                     .into(),
             ));
         }

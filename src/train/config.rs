@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use toml::Table;
 
 use super::{
-    Amp, EmaSettings, Freeze, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings, PointWeight, Sampling,
-    Schedule, StartFrom,
+    Amp, EmaSettings, Fold, Freeze, HookSettings, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings,
+    PointWeight, Sampling, Schedule, StartFrom, SwaSettings, UntilSettings,
 };
 use crate::aten::Algorithms;
 use crate::augment::Augmentations;
@@ -19,6 +19,10 @@ use crate::violation::Violations;
 
 /// Greatest number of epochs, images per batch and the like; a greater number is a typing error.
 pub(super) const MOST: usize = 100_000;
+
+/// What is expected of a setting that needs scores, where there are none.
+pub(crate) const NO_SCORES: &str = "no value, because data.fold = \"none\" holds out no image and no epoch has a score; \
+                                    remove the key, or hold out a fold";
 
 /// The configuration of a training run. Every key has a default; unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +72,11 @@ pub struct TrainConfig {
     pub monitor: Monitor,
     /// Number of best epochs whose weights are kept. 1 or more; default 1.
     pub keep_best: usize,
+    /// Number of best epochs whose weights are averaged at the end of the run, as `average.safetensors`, with the
+    /// statistics of the batch norms estimated again from the training images. 2 or more, at most `keep-best`; absent:
+    /// none.
+    #[schemars(example = 3)]
+    pub average_best: Option<usize>,
     /// File with weights of the whole model to start from, safetensors; absent: random weights.
     #[schemars(example = &"runs/NAME/best.safetensors")]
     pub weights: Option<PathBuf>,
@@ -110,6 +119,15 @@ pub struct TrainConfig {
     pub ema: Option<EmaSettings>,
     /// Mean teacher: training with unlabelled images too. The averaged weights of `ema` are the teacher. Absent: none.
     pub mean_teacher: Option<MeanTeacherSettings>,
+    /// Stochastic weight averaging: the mean of the weights at the end of the stage's last epochs, with the statistics
+    /// of the batch norms estimated again from the training images, as `swa.safetensors` (of the last stage that has
+    /// it). Absent: none.
+    pub swa: Option<SwaSettings>,
+    /// Validation scores at which the stage ends before its last epoch, after the first epoch that reaches all of them.
+    /// Absent: none.
+    pub until: Option<UntilSettings>,
+    /// Commands to run after each epoch and at the end of the run; absent: none.
+    pub hooks: Option<HookSettings>,
     /// How the images of an epoch are drawn; absent: `weights` if `data.sample-weights` names a file, else `uniform`.
     pub sampling: Option<Sampling>,
     /// Weights that are not trained: those of the encoder's first stages, `{ encoder-stages = 2 }` (up to its feature
@@ -118,9 +136,9 @@ pub struct TrainConfig {
     #[schemars(with = "Vec<serde_json::Value>")]
     pub freeze: Vec<Freeze>,
     /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
-    /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
-    /// sampling, freeze, ema, mean-teacher and auxiliary-weights: single keys of optimiser, ema and mean-teacher, the
-    /// others as a whole. The value "off" switches off clip, ema, mean-teacher or early-stop.
+    /// epochs, size, batch, accumulate, clip, early-stop, until, amp, loss, point-weight, optimiser, schedule, augment,
+    /// sampling, freeze, ema, mean-teacher, swa and auxiliary-weights: single keys of optimiser, ema and mean-teacher,
+    /// the others as a whole. The value "off" switches off clip, ema, mean-teacher, swa, until or early-stop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<StageHead>")]
     pub stages: Vec<Table>,
@@ -135,8 +153,10 @@ pub struct DataConfig {
     pub root: PathBuf,
     /// File of folds that `carpus split` wrote. Default `folds.csv`.
     pub folds: PathBuf,
-    /// Number of the fold that is held out for validation. Default 0.
-    pub fold: u32,
+    /// Number of the fold that is held out for validation; "none": all images are trained, no epoch is scored, and the
+    /// last weights are kept as `final.safetensors`. Default 0.
+    #[schemars(with = "u32")]
+    pub fold: Fold,
     /// File of weights that `carpus split --sample-weights` wrote; absent: none.
     #[schemars(example = &"weights.csv")]
     pub sample_weights: Option<PathBuf>,
@@ -182,6 +202,7 @@ impl Default for TrainConfig {
             gradient_checkpointing: false,
             monitor: Monitor::Dice,
             keep_best: 1,
+            average_best: None,
             weights: None,
             encoder_weights: None,
             device: DeviceKind::Auto,
@@ -199,6 +220,9 @@ impl Default for TrainConfig {
             augment: Augmentations::default(),
             ema: None,
             mean_teacher: None,
+            swa: None,
+            until: None,
+            hooks: None,
             sampling: None,
             freeze: Vec::new(),
             stages: Vec::new(),
@@ -211,7 +235,7 @@ impl Default for DataConfig {
         DataConfig {
             root: "data".into(),
             folds: "folds.csv".into(),
-            fold: 0,
+            fold: Fold::Number(0),
             sample_weights: None,
             corrections: None,
             limit: None,
@@ -227,13 +251,14 @@ impl Default for OutputConfig {
 }
 
 /// The keys of a run that a stage can set for itself.
-pub const STAGE_KEYS: [&str; 17] = [
+pub const STAGE_KEYS: [&str; 19] = [
     "epochs",
     "size",
     "batch",
     "accumulate",
     "clip",
     "early-stop",
+    "until",
     "amp",
     "loss",
     "point-weight",
@@ -244,18 +269,21 @@ pub const STAGE_KEYS: [&str; 17] = [
     "freeze",
     "ema",
     "mean-teacher",
+    "swa",
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 10] = [
+const FREE_KEYS: [&str; 12] = [
     "save-every",
     "gradient-checkpointing",
     "keep-best",
+    "average-best",
     "device",
     "workers",
     "pictures",
     "histograms",
     "evaluate",
+    "hooks",
     "data",
     "output",
 ];
@@ -267,8 +295,9 @@ pub struct StageHead {
     /// Name of the stage in the log and in `metrics.csv`, different from those of the other stages; absent: `stage-N`.
     #[schemars(example = &"fine")]
     pub name: Option<String>,
-    /// Weights that the stage starts from: the `last` weights of the stage before, those of the `best` epoch so far, or
-    /// the averaged weights (`ema`) at the end of the stage before. Default `last`.
+    /// Weights that the stage starts from: the `last` weights of the stage before, those of the `best` epoch so far, the
+    /// averaged weights (`ema`) at the end of the stage before, or its stochastic weight average (`swa`). Default
+    /// `last`.
     pub start_from: StartFrom,
 }
 
@@ -338,6 +367,21 @@ impl TrainConfig {
         if self.deterministic { Algorithms::Deterministic } else { Algorithms::Any }
     }
 
+    /// The settings that need scores of held-out images, with their values.
+    pub(super) fn settings_of_scores(&self) -> Vec<(&'static str, String)> {
+        let number = |value: Option<usize>| value.map(|value| value.to_string());
+        [
+            ("early-stop", number(self.early_stop)),
+            ("until", self.until.as_ref().map(|_| "set".to_owned())),
+            ("monitor", (self.monitor != Monitor::Dice).then(|| self.monitor.to_string())),
+            ("keep-best", (self.keep_best > 1).then(|| self.keep_best.to_string())),
+            ("average-best", number(self.average_best)),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
+
     /// The invalid values of the model, its size and its input.
     pub fn model_violations(&self) -> Violations {
         let mut wrong = Violations::new();
@@ -381,6 +425,15 @@ impl TrainConfig {
             wrong.expect((1..=MOST).contains(&value), key, value, format!("from 1 to {MOST}"));
         }
         wrong.expect(self.early_stop != Some(0), "early-stop", 0, "1 or more (leave the key out for no early stop)");
+        if let Some(count) = self.average_best {
+            let expected = format!("from 2 to {}, the value of keep-best", self.keep_best);
+            wrong.expect(count >= 2 && count <= self.keep_best, "average-best", count, expected);
+        }
+        if self.data.fold == Fold::None {
+            for (key, value) in self.settings_of_scores() {
+                wrong.refuse(key, value, NO_SCORES);
+            }
+        }
         wrong.expect(
             self.save_every != Some(0),
             "save-every",
@@ -430,6 +483,9 @@ impl TrainConfig {
         );
         let has_teacher = self.mean_teacher.is_none() || self.ema.is_some();
         wrong.expect(has_teacher, "mean-teacher", "set", "[ema] too, because the averaged weights are the teacher");
+        wrong.inside("swa", self.swa.as_ref().map(|swa| swa.violations(self.epochs)).unwrap_or_default());
+        wrong.inside("until", self.until.as_ref().map(UntilSettings::violations).unwrap_or_default());
+        wrong.inside("hooks", self.hooks.as_ref().map(HookSettings::violations).unwrap_or_default());
         for (place, freeze) in self.freeze.iter().enumerate() {
             wrong.inside(&format!("freeze[{place}]"), freeze.violations(&self.model));
         }
@@ -459,7 +515,9 @@ mod tests {
         assert_eq!(of(&plain["stages"][0]), in_stage.collect());
         assert_eq!(plain["stages"][0]["sampling"]["kind"], "uniform");
         // The number of workers and pictures does not change the weights; the learning rate does.
-        let free = TrainConfig { workers: 9, pictures: 9, keep_best: 3, ..config.clone() };
+        let hooks = Some(HookSettings { epoch: Some("true".into()), ..HookSettings::default() });
+        let (keep_best, average_best) = (3, Some(2));
+        let free = TrainConfig { workers: 9, pictures: 9, keep_best, average_best, hooks, ..config.clone() };
         assert_eq!(decisive(free), plain);
         let mut other = config;
         other.optimiser.lr = 0.5;

@@ -86,15 +86,7 @@ impl Ema {
     /// # Errors
     /// libtorch reports an error.
     pub fn swap(&mut self, state: &[(String, Tensor)]) -> Result<(), TrainError> {
-        tch::no_grad(|| {
-            for ((_, average), (_, tensor)) in self.averages.iter_mut().zip(state) {
-                let mut kept = tensor.f_empty_like()?;
-                kept.f_copy_(tensor)?;
-                tensor.shallow_clone().f_copy_(average)?;
-                average.f_copy_(&kept)?;
-            }
-            Ok(())
-        })
+        swap(&mut self.averages, state)
     }
 
     /// The averages by name, sharing storage.
@@ -107,17 +99,35 @@ impl Ema {
     /// # Errors
     /// A tensor is missing or has another shape.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), TrainError> {
-        tch::no_grad(|| {
-            for (name, average) in &mut self.averages {
-                let saved = state
-                    .get(name)
-                    .filter(|t| t.size() == average.size())
-                    .ok_or_else(|| TrainError::StateTensor { name: name.clone() })?;
-                average.f_copy_(saved)?;
-            }
-            Ok(())
-        })
+        load(&mut self.averages, state)
     }
+}
+
+/// Swaps the values of the averages and of a model's state.
+pub(super) fn swap(averages: &mut [(String, Tensor)], state: &[(String, Tensor)]) -> Result<(), TrainError> {
+    tch::no_grad(|| {
+        for ((_, average), (_, tensor)) in averages.iter_mut().zip(state) {
+            let mut kept = tensor.f_empty_like()?;
+            kept.f_copy_(tensor)?;
+            tensor.shallow_clone().f_copy_(average)?;
+            average.f_copy_(&kept)?;
+        }
+        Ok(())
+    })
+}
+
+/// Copies saved values into the averages.
+pub(super) fn load(averages: &mut [(String, Tensor)], state: &BTreeMap<String, Tensor>) -> Result<(), TrainError> {
+    tch::no_grad(|| {
+        for (name, average) in averages {
+            let saved = state
+                .get(name)
+                .filter(|t| t.size() == average.size())
+                .ok_or_else(|| TrainError::StateTensor { name: name.clone() })?;
+            average.f_copy_(saved)?;
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -4,17 +4,19 @@ use tch::{TchError, Tensor};
 
 use super::training_run::{Epoch, TrainingRun};
 use super::{
-    EventsWriter, Kept, Monitor, Ranks, TensorHistogram, TrainError, Validation, Watcher, WeightsInfo, histograms,
-    memory, pictures, validate, write_weights,
+    EventsWriter, HookEvent, HookStatus, Kept, Loading, Monitor, Ranks, Samples, Stage, TensorHistogram, TrainError,
+    Validation, Watcher, WeightsInfo, histograms, memory, pictures, validate, write_weights,
 };
 use crate::aten::PeakReading;
 use crate::bones;
 use crate::metrics::DiceScore;
+use crate::models::Model;
 use crate::tables::{EpochRow, write_table};
 
 /// Result of validating the averaged weights, or the trained weights where there are no averages.
 struct Validated {
-    validation: Validation,
+    /// `None` without a validation set.
+    validation: Option<Validation>,
     best: bool,
     picture: Option<Picture>,
     weights: Vec<(String, TensorHistogram)>,
@@ -26,7 +28,44 @@ struct Picture {
     png: Vec<u8>,
 }
 
-impl TrainingRun<'_> {
+/// The validation of a model with the settings of a stage; all ranks get the same result.
+pub(super) struct Validator<'a> {
+    pub(super) samples: &'a Samples,
+    pub(super) stage: &'a Stage,
+    pub(super) loading: Loading<'a>,
+    pub(super) ranks: &'a dyn Ranks,
+}
+
+impl Validator<'_> {
+    pub(super) fn score(&self, model: &Model) -> Result<Validation, TrainError> {
+        let config = &self.stage.config;
+        let own = validate(model, self.samples, &config.loss, &self.loading, config.amp)?;
+        Ok(from_first_rank(own, self.ranks)?)
+    }
+}
+
+impl<'a> TrainingRun<'a> {
+    /// The validation of the current stage; `None` without a validation set.
+    pub(super) fn validator(&self) -> Option<Validator<'a>> {
+        let samples = self.data().validation?;
+        Some(Validator { samples, stage: self.stage(), loading: self.loading(), ranks: self.ranks })
+    }
+
+    /// The description of the current weights, without Dice.
+    pub(super) fn weights_info(&self) -> WeightsInfo {
+        let (stage, settings) = (&self.stage().config, &self.plan.config);
+        WeightsInfo {
+            model: settings.model.clone(),
+            size: stage.size,
+            input: settings.input.clone(),
+            classes: self.checkpoint.classes.clone(),
+            top_level: self.data().training.top_level(),
+            epoch: Some(self.checkpoint.epoch),
+            dice: None,
+            averaged: stage.ema.is_some(),
+        }
+    }
+
     /// Validates, logs and saves after the last batch of an epoch.
     pub(super) fn end_epoch(
         &mut self,
@@ -34,13 +73,10 @@ impl TrainingRun<'_> {
         mut events: Option<&mut EventsWriter>,
         watcher: &dyn Watcher,
     ) -> Result<(), TrainError> {
-        let (stage, loading, data, ranks) = (self.stage(), self.loading(), self.data(), self.ranks);
-        let validated = |learner: &super::Learner| {
-            let own = validate(learner.model(), data.validation, &stage.config.loss, &loading, stage.config.amp)?;
-            Ok(from_first_rank(own, ranks)?)
-        };
-        let raw = self.learner.ema().is_some().then(|| validated(&self.learner)).transpose()?;
-        let result = self.validate_and_keep(validated)?;
+        let (stage, validator) = (self.stage(), self.validator());
+        let raw = validator.as_ref().filter(|_| self.learner.ema().is_some());
+        let raw = raw.map(|validator| validator.score(self.learner.model())).transpose()?;
+        let result = self.validate_and_keep(validator.as_ref())?;
         let sums = std::mem::take(&mut self.checkpoint.sums);
         if sums.samples == 0.0 {
             return Err(TrainError::NoImages { part: "training", reason: "none can be read any longer".into() });
@@ -55,8 +91,8 @@ impl TrainingRun<'_> {
             step: self.checkpoint.step,
             lr: epoch.lr,
             train_loss: sums.loss / sums.samples,
-            valid_loss: result.validation.loss,
-            valid_dice: result.validation.dice.mean,
+            valid_loss: result.validation.as_ref().map(|v| v.loss),
+            valid_dice: result.validation.as_ref().map(|v| v.dice.mean),
             valid_dice_raw: raw.map(|v| v.dice.mean),
             gradient_norm: if sums.steps > 0.0 { sums.norm / sums.steps } else { 0.0 },
             seconds: epoch.started.elapsed().as_secs_f64(),
@@ -65,7 +101,7 @@ impl TrainingRun<'_> {
             memory_mb: memory::peak_mb(self.learner.model().device(), PeakReading::Keep)?,
             steps_skipped: sums.skipped as u64,
             images_skipped: sums.broken as u64,
-            dice: result.validation.dice.per_class.clone(),
+            dice: result.validation.as_ref().map(|v| v.dice.per_class.clone()).unwrap_or_default(),
         };
         if let Some(events) = &mut events {
             write_events(&row, &result, &epoch.gradients, events).map_err(TrainError::io(events.path()))?;
@@ -76,50 +112,63 @@ impl TrainingRun<'_> {
         }
         let best = result.best;
         self.checkpoint.records.push(row);
+        self.average_epoch()?;
+        let ended = self.record_end();
         if self.ranks.writes() {
             write_table(self.folder.path(), &self.checkpoint.records)?;
         }
         self.save()?;
         let row = self.checkpoint.records.last().expect("one was pushed");
         watcher.epoch(row, self.plan.epochs(), best);
+        if ended {
+            self.report_end(watcher);
+        }
+        self.notify(watcher);
         Ok(())
     }
 
+    /// Runs the command of `hooks.epoch`, on the first rank.
+    fn notify(&self, watcher: &dyn Watcher) {
+        let (now, hooks) = (&self.checkpoint, &self.plan.config.hooks);
+        let Some(hooks) = hooks.as_ref().filter(|_| self.ranks.writes()) else { return };
+        let event = HookEvent {
+            run: self.folder.path(),
+            status: HookStatus::Running,
+            epoch: now.epoch,
+            dice: now.records.last().and_then(|row| row.valid_dice),
+            best_dice: now.kept.first().map(|kept| kept.dice()),
+        };
+        hooks.notify(&event, watcher);
+    }
+
     /// Validates the averaged weights, draws the watched images, and keeps the weights if they are among the best.
-    fn validate_and_keep(
-        &mut self,
-        validated: impl Fn(&super::Learner) -> Result<Validation, TrainError>,
-    ) -> Result<Validated, TrainError> {
-        let (stage, settings, folder, data) = (&self.stage().config, &self.plan.config, self.folder, self.data());
-        let (loading, watched, writes) = (self.loading(), &self.watched, self.ranks.writes());
+    fn validate_and_keep(&mut self, validator: Option<&Validator>) -> Result<Validated, TrainError> {
+        let (settings, folder, info) = (&self.plan.config, self.folder, self.weights_info());
+        let (watched, writes) = (&self.watched, self.ranks.writes());
         let checkpoint = &mut self.checkpoint;
         let epoch = checkpoint.epoch + 1;
         self.learner.averaged(|learner| {
-            let validation = validated(learner)?;
-            let score = match settings.monitor {
-                Monitor::Dice => validation.dice.mean,
-                Monitor::Loss => -validation.loss,
-            };
-            // Of equal epochs the earlier one ranks first.
-            let place = checkpoint.kept.iter().position(|kept| score > kept.score()).unwrap_or(checkpoint.kept.len());
-            if place < settings.keep_best.max(1) {
-                checkpoint.kept.insert(place, Kept::new(epoch, score, validation.dice.mean));
-                checkpoint.kept.truncate(settings.keep_best.max(1));
-                let info = WeightsInfo {
-                    model: settings.model.clone(),
-                    size: stage.size,
-                    input: settings.input.clone(),
-                    classes: checkpoint.classes.clone(),
-                    top_level: data.training.top_level(),
-                    epoch: Some(epoch),
-                    dice: Some(validation.dice.mean),
-                    averaged: stage.ema.is_some(),
+            let validation = validator.map(|validator| validator.score(learner.model())).transpose()?;
+            let mut best = false;
+            if let Some(validation) = &validation {
+                let score = match settings.monitor {
+                    Monitor::Dice => validation.dice.mean,
+                    Monitor::Loss => -validation.loss,
                 };
-                if settings.keep_best > 1 && writes {
-                    write_weights(&folder.kept(epoch), learner.state(), &info)?;
-                }
-                if place == 0 && writes {
-                    write_weights(&folder.best(), learner.state(), &info)?;
+                // Of equal epochs the earlier one ranks first.
+                let kept = &mut checkpoint.kept;
+                let place = kept.iter().position(|kept| score > kept.score()).unwrap_or(kept.len());
+                best = place == 0;
+                if place < settings.keep_best.max(1) {
+                    kept.insert(place, Kept::new(epoch, score, validation.dice.mean));
+                    kept.truncate(settings.keep_best.max(1));
+                    let info = WeightsInfo { epoch: Some(epoch), dice: Some(validation.dice.mean), ..info };
+                    if settings.keep_best > 1 && writes {
+                        write_weights(&folder.kept(epoch), learner.state(), &info)?;
+                    }
+                    if best && writes {
+                        write_weights(&folder.best(), learner.state(), &info)?;
+                    }
                 }
             }
             let mut weights = Vec::new();
@@ -128,12 +177,12 @@ impl TrainingRun<'_> {
                 weights = histograms::by_part("weights", named.iter().map(|(n, t)| (n.as_str(), t.shallow_clone())))?;
             }
             let mut picture = None;
-            if !watched.is_empty() && writes {
-                let sheet = pictures::compare(learner.model(), data.validation, watched, &loading)?;
+            if let Some(Validator { samples, loading, .. }) = validator.filter(|_| !watched.is_empty() && writes) {
+                let sheet = pictures::compare(learner.model(), samples, watched, loading)?;
                 let png = pictures::save(&folder.picture(epoch), &sheet)?;
                 picture = Some(Picture { width: sheet.width(), height: sheet.height(), png });
             }
-            Ok(Validated { validation, best: place == 0, picture, weights })
+            Ok(Validated { validation, best, picture, weights })
         })
     }
 
@@ -178,13 +227,13 @@ fn write_events(
 ) -> std::io::Result<()> {
     let mut scalars = vec![
         ("loss/train".to_owned(), row.train_loss),
-        ("loss/validation".to_owned(), row.valid_loss),
-        ("dice/validation".to_owned(), row.valid_dice),
         ("rate".to_owned(), row.lr),
         ("gradient norm".to_owned(), row.gradient_norm),
         ("images per second".to_owned(), row.images_per_second),
         ("waiting for data".to_owned(), row.waiting),
     ];
+    scalars.extend(row.valid_loss.map(|loss| ("loss/validation".to_owned(), loss)));
+    scalars.extend(row.valid_dice.map(|dice| ("dice/validation".to_owned(), dice)));
     scalars.extend(row.memory_mb.map(|mb| ("memory MiB".to_owned(), mb)));
     scalars.extend(row.valid_dice_raw.map(|d| ("dice/validation raw".to_owned(), d)));
     scalars.extend(bones::NAMES.iter().zip(&row.dice).map(|(n, d)| (format!("dice by class/{n}"), *d)));

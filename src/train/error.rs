@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::Fold;
 use crate::dataset::annotation::AnnotationError;
 use crate::dataset::image::ImageError;
 use crate::models::{ModelError, WeightsError};
@@ -15,7 +16,7 @@ pub enum TrainError {
         /// The id of the patient.
         patient: String,
         /// The validation fold.
-        fold: u32,
+        fold: Fold,
         /// An image of the patient in the training set.
         training: String,
         /// An image of the patient in the validation set.
@@ -207,6 +208,18 @@ pub enum TrainError {
         from: &'static str,
         /// Why it cannot start, and how to fix it.
         reason: String,
+    },
+    /// Fewer than two files of weights are to be averaged.
+    #[error("{found} file of weights to average; expected two or more")]
+    TooFewWeights {
+        /// Number of files.
+        found: usize,
+    },
+    /// A setting needs scores of held-out images, but no image is held out.
+    #[error("{key} needs held-out images, but there is no validation set; remove it, or hold out a fold (data.fold)")]
+    NoValidation {
+        /// The setting.
+        key: &'static str,
     },
     /// A table of the run cannot be read or written.
     #[error(transparent)]

@@ -8,15 +8,18 @@
 //! Every random decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an
 //! interrupted and resumed run ends with exactly the same weights as an uninterrupted one.
 
+mod average;
 mod checkpoint;
 mod config;
 mod data;
 mod ema;
 mod epoch_end;
 mod error;
+mod fold;
 mod folder;
 mod freeze;
 mod histograms;
+mod hooks;
 mod initial;
 mod learner;
 mod loader;
@@ -34,19 +37,27 @@ mod sampler;
 mod schedule;
 mod seeds;
 mod settings;
+mod stage_end;
+mod statistics;
+mod swa;
 mod tensorboard;
 mod training_run;
 mod unlabelled;
+mod until;
 mod validation;
 
+pub use average::MeanWeights;
 pub use checkpoint::{Checkpoint, Kept, TrainedModel, WeightsInfo, read_weights, weights_info, write_weights};
+pub(crate) use config::NO_SCORES;
 pub use config::{DataConfig, OutputConfig, STAGE_KEYS, Stage, StageHead, TrainConfig, TrainingPlan};
 pub use data::{Sample, Samples};
 pub use ema::{Ema, EmaSettings};
 pub use error::TrainError;
+pub use fold::Fold;
 pub use folder::RunFolder;
 pub use freeze::{Freeze, Frozen};
 pub use histograms::TensorHistogram;
+pub use hooks::{HookEvent, HookSettings, HookStatus};
 pub use learner::{Learner, StepOutcome};
 pub use loader::{Batch, Loading};
 pub use lr_finder::{LrCurve, LrFinderOptions, LrPoint, LrSuggestions, find_lr};
@@ -60,7 +71,10 @@ pub use rates::{Rate, StageRates, rates, steps_per_epoch};
 pub use sampler::{Sampling, batches, order};
 pub use schedule::Schedule;
 pub use settings::{InputSettings, Monitor, PointWeight, StartFrom};
+pub use statistics::estimate_statistics;
+pub use swa::{Annealing, SwaAverage, SwaSettings};
 pub use tensorboard::EventsWriter;
 pub use training_run::{Data, Outcome, RunStart, Watcher, train};
 pub use unlabelled::{Unlabelled, UnlabelledBatch, UnlabelledImages, UnlabelledTensors};
+pub use until::UntilSettings;
 pub use validation::{Tensors, Validation, target, validate};

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::TrainError;
+use super::{Fold, TrainError};
 use crate::dataset::ImageEntry;
 use crate::tables::FoldRow;
 
@@ -9,22 +9,24 @@ use crate::tables::FoldRow;
 pub struct Partition {
     /// The training set, in the order of the folds file.
     pub training: Vec<ImageEntry>,
-    /// The validation set: the images of the held-out fold.
+    /// The validation set: the images of the held-out fold; empty if no fold is held out.
     pub validation: Vec<ImageEntry>,
     /// Images of the folds file that are not in the data.
     pub missing: Vec<String>,
 }
 
-/// Divides the images: those of fold `fold` are the validation set, those of the other folds the training set. Images
-/// of the data that are not in the folds file are not used.
+/// Divides the images: those of fold `fold` are the validation set, those of the other folds the training set; with
+/// [`Fold::None`] all are the training set. Images of the data that are not in the folds file are not used.
 ///
 /// # Errors
 /// The folds have no fold `fold`, or a patient is in both sets.
-pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: u32) -> Result<Partition, TrainError> {
+pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: Fold) -> Result<Partition, TrainError> {
     let mut found: Vec<u32> = folds.iter().map(|r| r.fold).collect();
     found.sort_unstable();
     found.dedup();
-    if !found.contains(&fold) {
+    if let Fold::Number(fold) = fold
+        && !found.contains(&fold)
+    {
         return Err(TrainError::NoFold { fold, found });
     }
     let entries: HashMap<&str, &ImageEntry> = images.iter().map(|e| (e.image_id.as_str(), e)).collect();
@@ -34,7 +36,7 @@ pub fn partition(images: &[ImageEntry], folds: &[FoldRow], fold: u32) -> Result<
             parts.missing.push(row.image_id.clone());
             continue;
         };
-        let part = if row.fold == fold { &mut parts.validation } else { &mut parts.training };
+        let part = if Fold::Number(row.fold) == fold { &mut parts.validation } else { &mut parts.training };
         part.push((*entry).clone());
     }
     let training: HashMap<&str, &ImageEntry> = parts.training.iter().map(|e| (e.patient_id.as_str(), e)).collect();
@@ -78,13 +80,16 @@ mod tests {
     fn a_fold_is_held_out_and_a_patient_in_both_sets_is_refused() {
         let data = entries(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")]);
         let folds = [row("a", "1", 0), row("b", "1", 0), row("c", "2", 1)];
-        let parts = partition(&data, &folds, 1).unwrap();
+        let parts = partition(&data, &folds, Fold::Number(1)).unwrap();
         assert_eq!((parts.training.len(), parts.validation.len()), (2, 1));
         let leak = [row("a", "1", 0), row("b", "1", 1)];
-        let error = partition(&data, &leak, 0).unwrap_err().to_string();
+        let error = partition(&data, &leak, Fold::Number(0)).unwrap_err().to_string();
         assert!(error.contains("patient 1") && error.contains("images b and a"), "{error}");
-        assert!(partition(&data, &folds, 2).unwrap_err().to_string().contains("[0, 1]"));
+        assert!(partition(&data, &folds, Fold::Number(2)).unwrap_err().to_string().contains("[0, 1]"));
         let unknown = [row("z", "9", 0)];
-        assert_eq!(partition(&data, &unknown, 0).unwrap().missing, ["z"]);
+        assert_eq!(partition(&data, &unknown, Fold::Number(0)).unwrap().missing, ["z"]);
+        // Without a held-out fold a patient in two folds is in one set.
+        let all = partition(&data, &leak, Fold::None).unwrap();
+        assert_eq!((all.training.len(), all.validation.len()), (2, 0));
     }
 }

@@ -9,6 +9,7 @@ pub(super) enum Use {
     Step = 3,
     UnlabelledOrder = 4,
     UnlabelledAugment = 5,
+    Statistics = 6,
 }
 
 /// The random generator of (seed, use, a, b). The same arguments always give the same generator.
@@ -22,7 +23,16 @@ pub(super) fn generator(seed: u64, of: Use, a: u64, b: u64) -> ChaCha8Rng {
 
 /// Seeds libtorch's global generator, which dropout and stochastic depth use, for one step.
 pub(super) fn seed_step(seed: u64, step: u64) {
+    seed_libtorch(generator(seed, Use::Step, step, 0));
+}
+
+/// The same for a batch from which the statistics of batch norms are estimated after `epoch` epochs.
+pub(super) fn seed_statistics(seed: u64, epoch: u64, batch: u64) {
+    seed_libtorch(generator(seed, Use::Statistics, epoch, batch));
+}
+
+fn seed_libtorch(mut from: ChaCha8Rng) {
     use rand::RngExt;
-    let value: i64 = generator(seed, Use::Step, step, 0).random_range(0..=i64::MAX);
+    let value: i64 = from.random_range(0..=i64::MAX);
     tch::manual_seed(value);
 }

@@ -62,6 +62,8 @@ closed_enum! {
         Best = "best",
         /// The averaged weights at the end of the stage before.
         Ema = "ema",
+        /// The stochastic weight average of the stage before.
+        Swa = "swa",
     }
 }
 

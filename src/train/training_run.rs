@@ -7,9 +7,9 @@ use tch::Tensor;
 use super::checkpoint::{StateTensors, Sums};
 use super::loader::Batches;
 use super::{
-    Batch, Checkpoint, EventsWriter, Learner, Loading, Ranks, RunFolder, Samples, Stage, StartFrom, StepOutcome,
-    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, Unlabelled, UnlabelledImages, UnlabelledTensors,
-    batches, freeze, histograms, initial, memory, order, pictures, seeds,
+    Batch, Checkpoint, EventsWriter, Kept, Learner, Loading, Ranks, RunFolder, Samples, Stage, StageRates, StartFrom,
+    StepOutcome, Strategy, SwaAverage, TensorHistogram, Tensors, TrainError, TrainingPlan, Unlabelled,
+    UnlabelledImages, UnlabelledTensors, batches, freeze, histograms, initial, memory, order, pictures, seeds,
 };
 use crate::aten::{self, PeakReading};
 use crate::bones;
@@ -17,6 +17,7 @@ use crate::dataset::ImageEntry;
 use crate::digest::sha256;
 use crate::models::Model;
 use crate::progress::Progress;
+use crate::runs::{AverageSummary, StageEnd, StageSummary};
 use crate::tables::EpochRow;
 
 /// The data of a stage. Stages of the same image size may share them.
@@ -24,8 +25,8 @@ use crate::tables::EpochRow;
 pub struct Data<'a> {
     /// The training set.
     pub training: &'a Samples,
-    /// The validation set.
-    pub validation: &'a Samples,
+    /// The validation set; `None`: no epoch is scored, and the last weights are kept.
+    pub validation: Option<&'a Samples>,
     /// Images without labels, for stages with a mean teacher.
     pub unlabelled: Option<&'a UnlabelledImages>,
 }
@@ -38,6 +39,12 @@ pub trait Watcher: Progress {
 
     /// Called once for each image that could not be read again and is left out.
     fn skipped(&self, _image: &str, _reason: &str) {}
+
+    /// A note.
+    fn note(&self, _text: &str) {}
+
+    /// A warning about something that is probably not intended.
+    fn warn(&self, _text: &str) {}
 }
 
 impl Watcher for crate::progress::Silent {
@@ -47,14 +54,16 @@ impl Watcher for crate::progress::Silent {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// All epochs are finished, or the run stopped early.
+    /// All stages are finished.
     Finished {
-        /// The best epoch, from 1.
-        best_epoch: usize,
-        /// Its mean validation Dice at the model's size, 0 to 1.
-        best_dice: f64,
-        /// Whether a stage stopped early.
+        /// The best epoch; `None` without a validation set.
+        best: Option<Kept>,
+        /// Whether a stage stopped early, because there was no better epoch for some time.
         early: bool,
+        /// Each stage.
+        stages: Vec<StageSummary>,
+        /// Result of averaging the best epochs.
+        average_best: Option<AverageSummary>,
     },
     /// It was asked to stop and has saved its state.
     Interrupted {
@@ -75,8 +84,8 @@ pub enum RunStart {
 }
 
 /// Trains `plan` on `data`, one entry per stage, and writes the run's files into `folder`. A resumed run continues from
-/// `last.safetensors`. When `stop` becomes true, the run saves its state after the current step and ends. `strategy` is
-/// the device, and the processes that train together.
+/// `last.safetensors`. When `stop` becomes true, or the folder has a file named `stop`, the run saves its state after the
+/// current step and ends. `strategy` is the device, and the processes that train together.
 ///
 /// # Errors
 /// The settings do not fit the data, a new run exists already, a resumed run does not exist or its settings, data or
@@ -120,14 +129,16 @@ pub(super) struct Epoch {
 
 pub(super) struct TrainingRun<'a> {
     pub(super) plan: &'a TrainingPlan,
-    data: &'a [Data<'a>],
+    pub(super) data: &'a [Data<'a>],
     pub(super) ranks: &'a dyn Ranks,
     pub(super) folder: &'a RunFolder,
     pub(super) learner: Learner<'a>,
     pub(super) checkpoint: Checkpoint,
     pub(super) watched: Vec<usize>,
+    /// The stochastic weight average of the stage; `None` before its first epoch.
+    pub(super) swa: Option<SwaAverage>,
     /// Names of the weights that are trained where nothing is frozen.
-    trainable: Vec<String>,
+    pub(super) trainable: Vec<String>,
     /// Weight of each training sample in the stage's draws; `None`: every sample once.
     weights: Option<Vec<f64>>,
     /// Ids of images that were reported as unreadable.
@@ -144,6 +155,9 @@ impl<'a> TrainingRun<'a> {
         folder: &'a RunFolder,
         resume: bool,
     ) -> Result<TrainingRun<'a>, TrainError> {
+        if data.iter().any(|data| data.validation.is_none()) {
+            refuse_scores(plan)?;
+        }
         let last = folder.last();
         match (resume, last.exists()) {
             (true, false) => return Err(TrainError::NothingToResume { path: last }),
@@ -158,13 +172,16 @@ impl<'a> TrainingRun<'a> {
             batch: 0,
             step: 0,
             kept: Vec::new(),
+            swa_epochs: 0,
+            ended: Vec::new(),
+            average_best: None,
             scaler: None,
             sums: Sums::default(),
             records: Vec::new(),
             settings: plan
                 .decisive()
                 .map_err(|e| TrainError::Checkpoint { path: last.clone(), reason: e.to_string() })?,
-            data: [training_hash(data), data[0].validation.hash().to_owned()],
+            data: [training_hash(data), data[0].validation.map_or("", Samples::hash).to_owned()],
             classes: bones::NAMES.map(str::to_owned).to_vec(),
         };
         let mut parts = None;
@@ -183,16 +200,21 @@ impl<'a> TrainingRun<'a> {
         let trainable = model.named_parameters().into_iter().filter(|(_, t)| t.requires_grad()).map(|(n, _)| n);
         let trainable = trainable.collect();
         let mut learner = Learner::new(model, plan, checkpoint.stage, ranks)?;
+        let mut swa = None;
         if let Some(parts) = &parts {
             restore(&learner, parts)?;
             learner.restore(parts, checkpoint.scaler.clone())?;
+            if checkpoint.swa_epochs > 0 {
+                swa = Some(SwaAverage::restored(learner.model(), checkpoint.swa_epochs, &parts.swa)?);
+            }
         }
         let weights: Vec<Tensor> = learner.state().iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
         ranks.share(&weights)?;
         let here = data[checkpoint.stage];
         let stage = &plan.stages[checkpoint.stage].config;
         Ok(TrainingRun {
-            watched: pictures::watched(here.validation, settings.pictures),
+            watched: watched(here, settings.pictures),
+            swa,
             weights: stage.sampling().weights(here.training, plan.sample_weights.as_deref())?,
             plan,
             data,
@@ -224,8 +246,8 @@ impl<'a> TrainingRun<'a> {
 
     fn stages(&mut self, resume: bool, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
         let last = self.plan.stages.len() - 1;
-        if self.checkpoint.stage == last && self.stage_is_done() {
-            return Ok(self.finished());
+        if self.checkpoint.stage == last && self.stage_end().is_some() {
+            return self.finish(watcher);
         }
         let resumed_at = resume.then_some(self.checkpoint.step);
         let path = self.folder.path();
@@ -233,17 +255,18 @@ impl<'a> TrainingRun<'a> {
         let events = writes.then(|| EventsWriter::create(path, resumed_at)).transpose();
         let mut events = events.map_err(TrainError::io(path))?;
         loop {
-            while !self.stage_is_done() {
-                let Some(epoch) = self.epoch(stop, watcher)? else { return Ok(self.interrupted()) };
+            while self.stage_end().is_none() {
+                let Some(epoch) = self.epoch(stop, watcher)? else { return self.interrupted(watcher) };
                 self.end_epoch(&epoch, events.as_mut(), watcher)?;
-                let more = !self.stage_is_done() || self.checkpoint.stage < last;
+                let more = self.stage_end().is_none() || self.checkpoint.stage < last;
                 if self.is_asked_to_stop(stop)? && more {
-                    return Ok(self.interrupted());
+                    return self.interrupted(watcher);
                 }
             }
             if self.checkpoint.stage == last {
-                return Ok(self.finished());
+                return self.finish(watcher);
             }
+            self.finish_stage(watcher)?;
             self.next_stage()?;
         }
     }
@@ -261,21 +284,19 @@ impl<'a> TrainingRun<'a> {
                 self.learner.model_mut().load(&self.folder.best())?;
             }
             StartFrom::Ema => {
-                let averages = self
-                    .learner
-                    .ema()
-                    .ok_or_else(|| wrong("the stage before has no averaged weights; add [ema] to it"))?
-                    .state();
-                tch::no_grad(|| {
-                    let mut state = self.learner.state().iter().zip(averages);
-                    state.try_for_each(|((_, tensor), (_, average))| tensor.shallow_clone().f_copy_(&average))
-                })?;
+                let missing = || wrong("the stage before has no averaged weights; add [ema] to it");
+                self.copy_weights(&self.learner.ema().ok_or_else(missing)?.state())?;
+            }
+            StartFrom::Swa => {
+                let missing = || wrong("the stage before averaged no epoch; add [swa] to it, or lower swa.start");
+                self.copy_weights(&self.swa.as_ref().ok_or_else(missing)?.state())?;
             }
         }
+        self.swa = None;
         self.learner.begin(stage)?;
         let given = self.plan.sample_weights.as_deref();
         self.weights = stage.config.sampling().weights(data.training, given)?;
-        self.watched = pictures::watched(data.validation, self.plan.config.pictures);
+        self.watched = watched(data, self.plan.config.pictures);
         self.checkpoint.stage = next;
         self.checkpoint.stage_epoch = 0;
         self.checkpoint.stage_step = 0;
@@ -283,6 +304,14 @@ impl<'a> TrainingRun<'a> {
             self.checkpoint.kept.clear();
         }
         self.save()
+    }
+
+    /// Copies values into the model's tensors, given in the same order.
+    fn copy_weights(&self, from: &[(String, Tensor)]) -> Result<(), TrainError> {
+        tch::no_grad(|| {
+            let mut state = self.learner.state().iter().zip(from);
+            Ok(state.try_for_each(|((_, tensor), (_, value))| tensor.shallow_clone().f_copy_(value))?)
+        })
     }
 
     /// Trains the current epoch to its end; `None` if the run was asked to stop, after a save.
@@ -294,7 +323,7 @@ impl<'a> TrainingRun<'a> {
         let order = order(dataset.len(), self.weights.as_deref(), self.plan.config.seed, epoch as u64);
         let batches = batches(order.len(), stage.batch);
         let per_epoch = batches.div_ceil(stage.accumulate) as u64;
-        let total = per_epoch * stage.epochs as u64;
+        let (total, rates) = (per_epoch * stage.epochs as u64, StageRates::of(self.stage(), per_epoch));
         let first = self.checkpoint.batch;
         let (mut waited, mut samples, mut lr) = (Duration::ZERO, 0, 0.0);
         let (mut gradients, mut images) = (Vec::new(), Vec::new());
@@ -334,7 +363,7 @@ impl<'a> TrainingRun<'a> {
                 if !self.checkpoint.batch.is_multiple_of(stage.accumulate) && !last {
                     continue;
                 }
-                lr = stage.optimiser.lr * stage.schedule.factor(self.checkpoint.stage_step, total, per_epoch);
+                lr = rates.lr_at(self.checkpoint.stage_step);
                 let epochs = self.checkpoint.stage_step as f64 / per_epoch as f64;
                 self.learner.limit_decay(stage.mean_teacher.as_ref().and_then(|settings| settings.decay_at(epochs)));
                 self.step(lr, &images)?;
@@ -358,10 +387,24 @@ impl<'a> TrainingRun<'a> {
         Ok(finished?.then_some(Epoch { started, trained, waited, samples, lr, gradients }))
     }
 
-    /// Whether any rank was asked to stop.
+    /// Whether any rank was asked to stop, or the first one finds the stop file.
     fn is_asked_to_stop(&self, stop: &AtomicBool) -> Result<bool, TrainError> {
-        let [asked] = self.ranks.totals([f64::from(u8::from(stop.load(Ordering::Relaxed)))])?;
+        let own = stop.load(Ordering::Relaxed) || (self.ranks.writes() && self.folder.stop().exists());
+        let [asked] = self.ranks.totals([f64::from(u8::from(own))])?;
         Ok(asked > 0.0)
+    }
+
+    /// Removes the stop file, so that it does not stop the next run; whether there was one.
+    fn remove_stop_file(&self) -> Result<bool, TrainError> {
+        if !self.ranks.writes() {
+            return Ok(false);
+        }
+        let path = self.folder.stop();
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(TrainError::io(path)(error)),
+        }
     }
 
     fn report_broken_batch(&mut self, batch: &Batch, watcher: &dyn Watcher) {
@@ -446,33 +489,67 @@ impl<'a> TrainingRun<'a> {
 
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
         self.checkpoint.scaler = self.learner.scaler().cloned();
+        self.checkpoint.swa_epochs = self.swa.as_ref().map_or(0, SwaAverage::epochs);
         if !self.ranks.writes() {
             return Ok(());
         }
-        self.checkpoint.save(&self.folder.last(), &self.learner)?;
+        self.checkpoint.save(&self.folder.last(), &self.learner, self.swa.as_ref())?;
         self.saved = true;
         self.remove_other_weights()
     }
 
-    /// Whether the stage's epochs are finished, or it stops early.
-    fn stage_is_done(&self) -> bool {
+    /// Why the current stage has ended; `None` if it goes on. All ranks agree, because the records are those of the
+    /// first one.
+    pub(super) fn stage_end(&self) -> Option<StageEnd> {
         let (stage, now) = (&self.stage().config, &self.checkpoint);
+        let last = now.records.last().filter(|_| now.stage_epoch > 0);
+        if last.is_some_and(|last| stage.until.as_ref().is_some_and(|until| until.is_reached(last))) {
+            return Some(StageEnd::Until);
+        }
+        if now.stage_epoch == stage.epochs {
+            return Some(StageEnd::Epochs);
+        }
         let begun = now.epoch - now.stage_epoch;
         let best = now.kept.first().map_or(0, |kept| kept.epoch).max(begun);
-        now.stage_epoch == stage.epochs || stage.early_stop.is_some_and(|patience| now.epoch - best >= patience)
+        stage.early_stop.is_some_and(|patience| now.epoch - best >= patience).then_some(StageEnd::EarlyStop)
     }
 
-    fn interrupted(&self) -> Outcome {
-        Outcome::Interrupted { epoch: self.checkpoint.epoch, step: self.checkpoint.step }
-    }
-
-    fn finished(&self) -> Outcome {
-        let best = self.checkpoint.kept.first();
-        Outcome::Finished {
-            best_epoch: best.map_or(0, |kept| kept.epoch),
-            best_dice: best.map_or(0.0, |kept| kept.dice()),
-            early: self.checkpoint.epoch < self.plan.epochs(),
+    fn interrupted(&self, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
+        if self.remove_stop_file()? {
+            let path = self.folder.stop();
+            watcher.note(&format!("the run stops because of the file {}, which was removed", path.display()));
         }
+        Ok(Outcome::Interrupted { epoch: self.checkpoint.epoch, step: self.checkpoint.step })
+    }
+
+    /// Finishes the last stage and the run.
+    fn finish(&mut self, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {
+        self.finish_stage(watcher)?;
+        self.finish_run(watcher)?;
+        self.remove_stop_file()?;
+        let ended = &self.checkpoint.ended;
+        Ok(Outcome::Finished {
+            best: self.checkpoint.kept.first().copied(),
+            early: ended.iter().any(|stage| stage.end == StageEnd::EarlyStop),
+            stages: ended.clone(),
+            average_best: self.checkpoint.average_best.clone(),
+        })
+    }
+}
+
+/// The validation images that are drawn after each epoch.
+fn watched(data: Data, pictures: usize) -> Vec<usize> {
+    data.validation.map_or_else(Vec::new, |validation| pictures::watched(validation, pictures))
+}
+
+/// Refuses settings that need a validation set.
+fn refuse_scores(plan: &TrainingPlan) -> Result<(), TrainError> {
+    let configs = std::iter::once(&plan.config).chain(plan.stages.iter().map(|stage| &stage.config));
+    let from_best = plan.stages.iter().any(|stage| stage.start_from == StartFrom::Best);
+    let key = configs.flat_map(|config| config.settings_of_scores()).map(|(key, _)| key).next();
+    match key.or(from_best.then_some("start-from = \"best\"")) {
+        Some(key) => Err(TrainError::NoValidation { key }),
+        None => Ok(()),
     }
 }
 

@@ -65,6 +65,8 @@ mod synthetic;
 #[cfg(feature = "torch")]
 mod train;
 #[cfg(feature = "torch")]
+mod train_average;
+#[cfg(feature = "torch")]
 mod train_cli;
 #[cfg(feature = "torch")]
 mod train_parity;

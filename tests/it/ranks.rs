@@ -5,8 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use carpus::losses::LossMix;
+use carpus::runs::StageEnd;
 use carpus::train::{
-    OneProcess, OptimiserKind, OptimiserSettings, Outcome, Ranks, RunFolder, TrainConfig, TrainError, TrainingPlan,
+    HookSettings, OneProcess, OptimiserKind, OptimiserSettings, Outcome, Ranks, RunFolder, SwaSettings, TrainConfig,
+    TrainError, TrainingPlan, UntilSettings,
 };
 use tch::{TchError, Tensor};
 
@@ -186,6 +188,36 @@ fn ranks_stop_together_and_go_on_in_another_number() {
     together(&bench, &plan, &alone, false, &[StopAfter::batches(2), StopAfter::never()]);
     let outcome = bench.train_as(&plan, &OneProcess, &alone, true, &StopAfter::never()).unwrap();
     assert!(matches!(outcome, Outcome::Finished { .. }), "{outcome:?}");
+}
+
+/// Both ranks end a stage in the same epoch and average the same weights.
+#[test]
+fn ranks_end_a_stage_and_average_together() {
+    let bench = Bench::new();
+    let (swa, until) =
+        (SwaSettings { start: 1.0, ..SwaSettings::default() }, UntilSettings { dice: Some(1e-9), worst: None });
+    let config = TrainConfig { batch: 4, epochs: 3, optimiser: sgd(), ..stage().config };
+    let mut plan = plan(&bench, r#"{ "bce": 0.5, "dice": 0.5 }"#, config);
+    let mut first = plan.stages[0].clone();
+    first.name = "first".into();
+    first.config.until = Some(until);
+    plan.stages[0].config.swa = Some(swa);
+    plan.stages.insert(0, first);
+    let epoch = "echo >> \"$CARPUS_RUN/epochs.txt\"";
+    plan.config.hooks = Some(HookSettings { epoch: Some(epoch.into()), ..HookSettings::default() });
+    let run = bench.run("two");
+    let stages = together(&bench, &plan, &run, false, &never(2)).into_iter().map(|outcome| match outcome.unwrap() {
+        Outcome::Finished { stages, .. } => stages,
+        other => panic!("{other:?}"),
+    });
+    let [one, other] = &stages.collect::<Vec<_>>()[..] else { panic!("two ranks") };
+    assert_eq!(one, other);
+    assert_eq!((one[0].end, one[0].epochs, one[1].epochs), (StageEnd::Until, 1, 3));
+    assert_eq!(one[1].swa.as_ref().map(|swa| swa.epochs), Some(2));
+    assert!(run.swa().is_file());
+    // Only the first rank runs the command.
+    let lines = std::fs::read_to_string(run.path().join("epochs.txt")).unwrap();
+    assert_eq!(lines.lines().count(), 4);
 }
 
 #[test]

@@ -36,8 +36,8 @@ fn log(epochs: usize, dice: f64) -> Vec<EpochRow> {
             step: 9 * (i as u64 + 1),
             lr: 1e-3 * (1.0 - share) + 1e-6,
             train_loss: loss,
-            valid_loss: 1.2 * loss,
-            valid_dice: reached,
+            valid_loss: Some(1.2 * loss),
+            valid_dice: Some(reached),
             valid_dice_raw: Some(reached - 0.01),
             images_per_second: 3.0 + share,
             waiting: 0.03,
@@ -468,7 +468,7 @@ fn a_run_has_converged_only_after_enough_epochs() {
     std::fs::remove_file(folder.join("summary.json")).unwrap();
     let text = |epochs: usize, best: usize| {
         let mut log = log(epochs, 0.95);
-        log.iter_mut().zip(1..).for_each(|(row, epoch)| row.valid_dice = if epoch == best { 0.9 } else { 0.8 });
+        log.iter_mut().zip(1..).for_each(|(row, epoch)| row.valid_dice = Some(if epoch == best { 0.9 } else { 0.8 }));
         write_csv(&folder.join("metrics.csv"), &log).unwrap();
         let run = Run::read(&folder).unwrap();
         let all = sections(&RunStudy::new(&run, None, 0, &Silent));

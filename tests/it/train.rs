@@ -16,7 +16,7 @@ use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
 use carpus::tables::{EpochRow, FoldRow};
 use carpus::train::{
-    Amp, Data, EmaSettings, Freeze, Frozen, InputSettings, Learner, OneProcess, OptimiserKind, OptimiserSettings,
+    Amp, Data, EmaSettings, Fold, Freeze, Frozen, InputSettings, Learner, OneProcess, OptimiserKind, OptimiserSettings,
     Outcome, PatientMetadata, Ranks, RunFolder, RunStart, Samples, Sampling, Schedule, Stage, StartFrom, StepOutcome,
     Strategy, Tensors, TrainConfig, TrainError, TrainingPlan, Watcher, WeightsInfo, partition, read_weights, train,
     write_weights,
@@ -67,8 +67,8 @@ pub fn draw_data(root: &Path, patients: usize) -> Vec<FoldRow> {
 
 pub struct Bench {
     pub folder: tempfile::TempDir,
-    training: Samples,
-    validation: Samples,
+    pub training: Samples,
+    pub validation: Samples,
 }
 
 impl Bench {
@@ -78,7 +78,7 @@ impl Bench {
         let data = folder.path().join("data");
         let folds = draw_data(&data, 4);
         let dataset = Arc::new(Dataset::open(&data).unwrap());
-        let parts = partition(dataset.images(), &folds, 0).unwrap();
+        let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
             Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
                 .unwrap()
@@ -107,7 +107,7 @@ impl Bench {
     }
 
     /// As `plan`, without pictures and histograms.
-    fn quiet(&self, stages: Vec<Stage>) -> TrainingPlan {
+    pub fn quiet(&self, stages: Vec<Stage>) -> TrainingPlan {
         let mut plan = TrainingPlan { stages, ..self.plan() };
         (plan.config.pictures, plan.config.histograms) = (0, false);
         plan
@@ -117,7 +117,7 @@ impl Bench {
         RunFolder::new(self.folder.path(), name)
     }
 
-    fn train(
+    pub fn train(
         &self,
         plan: &TrainingPlan,
         run: &RunFolder,
@@ -135,7 +135,7 @@ impl Bench {
         resume: bool,
         watcher: &StopAfter,
     ) -> Result<Outcome, TrainError> {
-        let data = Data { training: &self.training, validation: &self.validation, unlabelled: None };
+        let data = Data { training: &self.training, validation: Some(&self.validation), unlabelled: None };
         let data = vec![data; plan.stages.len()];
         let start = if resume { RunStart::Resume } else { RunStart::New };
         train(plan, &data, Strategy { device: Device::Cpu, ranks }, run, start, &watcher.stop, watcher)
@@ -163,10 +163,11 @@ pub fn stage() -> Stage {
 
 /// Asks the run to stop after so many batches, and keeps the epochs' records.
 pub struct StopAfter {
-    stop: AtomicBool,
+    pub stop: AtomicBool,
     left: AtomicUsize,
     records: std::sync::Mutex<Vec<EpochRow>>,
     skipped: std::sync::Mutex<Vec<String>>,
+    notes: std::sync::Mutex<Vec<String>>,
 }
 
 impl StopAfter {
@@ -176,6 +177,7 @@ impl StopAfter {
             left: AtomicUsize::new(n),
             records: Default::default(),
             skipped: Default::default(),
+            notes: Default::default(),
         }
     }
 
@@ -189,6 +191,11 @@ impl StopAfter {
 
     pub fn records(&self) -> Vec<EpochRow> {
         self.records.lock().unwrap().clone()
+    }
+
+    /// Notes, and warnings with their name.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap().clone()
     }
 }
 
@@ -211,6 +218,14 @@ impl Watcher for StopAfter {
 
     fn skipped(&self, image: &str, reason: &str) {
         self.skipped.lock().unwrap().push(format!("{image}: {reason}"));
+    }
+
+    fn note(&self, text: &str) {
+        self.notes.lock().unwrap().push(text.to_owned());
+    }
+
+    fn warn(&self, text: &str) {
+        self.notes.lock().unwrap().push(format!("warning: {text}"));
     }
 }
 
@@ -388,7 +403,7 @@ fn going_on_with_something_else_is_refused_and_named() {
             && error.contains("stages.0.epochs: was 1, is now 2"),
         "{error}"
     );
-    let swapped = [Data { training: &bench.validation, validation: &bench.training, unlabelled: None }];
+    let swapped = [Data { training: &bench.validation, validation: Some(&bench.training), unlabelled: None }];
     let swapped =
         train(&plan, &swapped, Strategy::on(Device::Cpu), &run, RunStart::Resume, &AtomicBool::new(false), &Silent);
     let error = swapped.unwrap_err().to_string();
@@ -675,7 +690,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     plan.stages[0].config.epochs = 2;
     let watcher = StopAfter::never();
     let run = bench.run("breaks");
-    let here = [Data { training: &training, validation: &validation, unlabelled: None }];
+    let here = [Data { training: &training, validation: Some(&validation), unlabelled: None }];
     train(&plan, &here, Strategy::on(Device::Cpu), &run, RunStart::New, &watcher.stop, &watcher).unwrap();
     let records = carpus::tables::read::<EpochRow>(&run.metrics()).unwrap();
     assert_eq!(records.iter().map(|r| r.images_skipped).collect::<Vec<_>>(), [1, 1]);

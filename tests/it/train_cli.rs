@@ -69,7 +69,7 @@ fn train_predict_evaluate_vote() {
     let dice = summary["held_out"]["mean_dice"].as_f64().unwrap();
     let best = "runs/tiny-fold1/best.safetensors";
     let rows: Vec<EpochRow> = carpus::tables::read(&folder.join("runs/tiny-fold1/metrics.csv")).unwrap();
-    let losses: Vec<f64> = rows.iter().flat_map(|r| [r.train_loss, r.valid_loss]).collect();
+    let losses: Vec<f64> = rows.iter().flat_map(|r| [r.train_loss, r.valid_loss.unwrap()]).collect();
     println!("losses {losses:?}");
     assert_eq!(losses.len(), GOLDEN.len());
     for (loss, stored) in losses.iter().zip(GOLDEN) {
@@ -331,6 +331,102 @@ fn folds_are_trained_one_after_another_and_collected() {
     assert_eq!(all, std::fs::read_to_string(folder.join("runs/cv-folds/per_image_dice.csv")).unwrap());
     let out = carpus(folder, &[&train[..], &["--folds", "0,7", "--name", "cv"]].concat()).output().unwrap();
     assert!(text(&out.stderr).contains("unknown fold 7; folds.csv has the folds [0, 1, 2]"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn all_images_are_trained_and_the_last_weights_predict() {
+    let bench = bench();
+    let folder = bench.path();
+    let train = ["train", "--config", "tiny.toml", "--fold", "none", "--set", "epochs=1"];
+    let out = carpus(folder, &[&train[..], &["--set", "early-stop=3"]].concat()).output().unwrap();
+    let error = text(&out.stderr);
+    assert!(!out.status.success() && !folder.join("runs").exists(), "{error}");
+    assert!(error.contains("early-stop is 3; expected no value, because data.fold = \"none\""), "{error}");
+    let out = carpus(folder, &["train", "--config", "tiny.toml", "--fold", "all"]).output().unwrap();
+    assert!(text(&out.stderr).contains("--folds all trains each fold in turn"), "{}", text(&out.stderr));
+
+    let out = run(folder, &[&train[..], &["--json"]].concat());
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+    assert!(summary["best_epoch"].is_null() && summary["held_out"].is_null(), "{summary}");
+    assert_eq!((&summary["training_images"], &summary["validation_images"]), (&6.into(), &0.into()));
+    let at = |name: &str| folder.join("runs/tiny-all").join(name);
+    assert!(at("final.safetensors").is_file() && at("report.html").is_file());
+    for absent in ["best.safetensors", "predictions.csv", "per_image_dice.csv", "held_out.csv"] {
+        assert!(!at(absent).exists(), "{absent}");
+    }
+    let listed = text(&run(folder, &["runs"]).stdout);
+    let words: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..7], ["tiny-all", "1/1", "train", "none", "0", "–", "–"], "{listed}");
+
+    run(folder, &["runs", "report", "runs/tiny-all"]);
+    let report = std::fs::read_to_string(at("report.html")).unwrap();
+    assert!(report.contains("trained on all images") && report.contains("The run has no scores"));
+
+    let predict = ["predict", "--data", "data", "--subset", "train", "--checkpoint"];
+    run(folder, &[&predict[..], &["runs/tiny-all", "--out", "all.csv"]].concat());
+    run(folder, &[&predict[..], &["runs/tiny-all/final.safetensors", "--out", "final.csv"]].concat());
+    let masks = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(masks("all.csv"), masks("final.csv"));
+    let best = "runs/tiny-all/best.safetensors";
+    let out = carpus(folder, &[&predict[..], &[best, "--out", "best.csv"]].concat()).output().unwrap();
+    assert!(text(&out.stderr).contains("held out no fold"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_stop_file_interrupts_and_commands_report_it() {
+    let bench = bench();
+    let folder = bench.path();
+    let epoch = "hooks.epoch=touch $CARPUS_RUN/stop";
+    let log = "hooks.run=echo $CARPUS_STATUS $CARPUS_EPOCH $CARPUS_DICE $CARPUS_ERROR >> log.txt";
+    let out = carpus(folder, &[&TRAIN[..], &["--set", epoch, "--set", log]].concat()).output().unwrap();
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{error}");
+    assert!(error.contains("because of the file runs/tiny-fold1/stop, which was removed"), "{error}");
+    assert!(!folder.join("runs/tiny-fold1/stop").exists());
+    run(folder, &[&TRAIN[..], &["--resume", "--set", log]].concat());
+    let out = carpus(folder, &[&TRAIN[..], &["--resume", "--set", log, "--set", "size=96"]].concat()).output().unwrap();
+    assert!(!out.status.success());
+    let rows: Vec<EpochRow> = carpus::tables::read(&folder.join("runs/tiny-fold1/metrics.csv")).unwrap();
+    let dice: Vec<String> = rows.iter().map(|row| row.valid_dice.unwrap().to_string()).collect();
+    let written = std::fs::read_to_string(folder.join("log.txt")).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines[..2], [format!("interrupted 1 {}", dice[0]), format!("finished 2 {}", dice[1])], "{written}");
+    let failed = format!("failed 2 {} runs/tiny-fold1/last.safetensors: the run cannot be resumed", dice[1]);
+    assert!(lines[2].starts_with(&failed), "{written}");
+}
+
+#[test]
+fn weights_are_averaged_by_a_command() {
+    let bench = bench();
+    let folder = bench.path();
+    let sets = ["--set", "keep-best=2", "--set", "average-best=2", "--set", "evaluate=false", "--name", "mean"];
+    run(folder, &[&TRAIN[..], &sets].concat());
+    let out = run(folder, &["models", "average", "runs/mean", "--out", "mean.safetensors", "--json"]);
+    let averaged: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one JSON value");
+    assert!(averaged["norms_estimated"].as_u64().unwrap() > 20, "{averaged}");
+    assert_eq!((&averaged["norms_averaged"], averaged["files"].as_array().unwrap().len()), (&0.into(), 2));
+    let (own, of_run) = (state(&folder.join("mean.safetensors")), state(&folder.join("runs/mean/average.safetensors")));
+    assert!(own.iter().all(|(name, bytes)| name.contains("running_") || of_run[name] == *bytes));
+    run(
+        folder,
+        &["predict", "--checkpoint", "mean.safetensors", "--data", "data", "--subset", "train", "--out", "m.csv"],
+    );
+    // Without the run, the statistics are averaged too.
+    let files = ["a.safetensors", "b.safetensors"];
+    for (epoch, file) in (1..).zip(files) {
+        std::fs::copy(folder.join(format!("runs/mean/best/epoch00{epoch}.safetensors")), folder.join(file)).unwrap();
+    }
+    let average = ["models", "average", files[0], files[1], "--out", "apart.safetensors"];
+    let out = carpus(folder, &average).output().unwrap();
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{error}");
+    assert!(error.contains("a.safetensors does not belong to a run (there is no config.toml)"), "{error}");
+    let apart = state(&folder.join("apart.safetensors"));
+    assert!(own.iter().any(|(name, bytes)| apart[name] != *bytes));
+    let differs = |name: &String| name.contains("running_") || name.contains("num_batches");
+    assert!(own.iter().all(|(name, bytes)| differs(name) || apart[name] == *bytes));
+    let out = carpus(folder, &["models", "average", "runs/mean/best", "--out", "x.safetensors"]).output().unwrap();
+    assert!(text(&out.stderr).contains("the run kept only the best epoch"), "{}", text(&out.stderr));
 }
 
 #[test]

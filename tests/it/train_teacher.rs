@@ -107,7 +107,7 @@ impl Images {
         start: RunStart,
         watcher: &StopAfter,
     ) -> Result<Outcome, TrainError> {
-        let data = [Data { training: &self.training, validation: &self.validation, unlabelled }];
+        let data = [Data { training: &self.training, validation: Some(&self.validation), unlabelled }];
         let run = self.run(name);
         train(plan, &data, Strategy::on(Device::Cpu), &run, start, watcher.stop(), watcher)
     }

@@ -11,6 +11,7 @@ use crate::config::layered;
 use crate::models::{Architecture, Attention, EncoderKind, Model, ModelConfig, Norm, classes_of, read_tensors};
 use crate::train::{WeightsInfo, weights_info};
 
+mod average;
 mod bench;
 mod convert;
 mod export;
@@ -18,7 +19,7 @@ mod forward;
 mod list;
 mod show;
 
-/// List, show, run, convert, export and time models
+/// List, show, run, average, convert, export and time models
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -28,6 +29,7 @@ Example:
       --weights W.safetensors --input x.safetensors --output y.safetensors
   carpus models convert resnet34.safetensors --from torchvision \\
       --arch fpn --encoder resnet34 --out W.safetensors
+  carpus models average runs/NAME --out mean.safetensors
   carpus models export --weights runs/NAME/best.safetensors --out m.pt
   carpus models bench --arch fpn --encoder efficientnet-b0")]
 pub struct ModelsArgs {
@@ -54,6 +56,7 @@ Example:
         sets: Vec<String>,
     },
     Forward(forward::ModelsForwardArgs),
+    Average(average::ModelsAverageArgs),
     Convert(convert::ModelsConvertArgs),
     Export(export::ModelsExportArgs),
     Bench(bench::ModelsBenchArgs),
@@ -65,6 +68,7 @@ pub fn run(args: ModelsArgs, ui: &Ui) -> anyhow::Result<Status> {
         What::List => list::run(ui),
         What::Show { name, sets } => show::run(with_settings(named(&name)?, &sets)?, ui),
         What::Forward(args) => forward::run(&args, ui),
+        What::Average(args) => average::run(&args, ui),
         What::Convert(args) => convert::run(&args, ui),
         What::Export(args) => export::run(&args, ui),
         What::Bench(args) => bench::run(&args, ui),

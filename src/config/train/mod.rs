@@ -44,17 +44,27 @@ impl TrainConfig {
                 None => error,
             }
         })?;
-        let mut violations = config.violations();
-        violations.extend(stages::violations(&config, &config.stages(path)?, &violations));
-        violations.result().map_err(|mut violations| {
-            for violation in violations.iter_mut() {
-                if let Some(text) = sets.iter().rfind(|text| sets_key(text, &violation.key)) {
-                    violation.expected += &format!(" (--set {text})");
+        config.check(path).map_err(|mut error| {
+            if let ConfigError::Values { violations, .. } = &mut error {
+                for violation in violations.iter_mut() {
+                    if let Some(text) = sets.iter().rfind(|text| sets_key(text, &violation.key)) {
+                        violation.expected += &format!(" (--set {text})");
+                    }
                 }
             }
-            ConfigError::Values { path: path.into(), violations }
+            error
         })?;
         Ok(config)
+    }
+
+    /// Checks every value, after a change of the configuration that was read from `path`.
+    ///
+    /// # Errors
+    /// Values are invalid; the error names all of them.
+    pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let mut violations = self.violations();
+        violations.extend(stages::violations(self, &self.stages(path)?, &violations));
+        violations.result().map_err(|violations| ConfigError::Values { path: path.into(), violations })
     }
 
     /// The configuration as TOML with all defaults written out. Reading it gives the same configuration.
@@ -88,7 +98,7 @@ fn known() -> KnownKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{EmaSettings, Schedule};
+    use crate::train::{EmaSettings, Fold, Schedule};
 
     pub(super) fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -114,7 +124,7 @@ mod tests {
         let config = load(text, &sets).unwrap_err();
         assert!(config.contains("data is \"crops\""), "{config}");
         let config = load(&text.replace("data = 'crops'", ""), &sets).unwrap();
-        assert_eq!((config.data.root, config.data.fold), ("phantom".into(), 3));
+        assert_eq!((config.data.root, config.data.fold), ("phantom".into(), Fold::Number(3)));
         assert_eq!((config.optimiser.lr, config.size), (2e-3, 128));
         assert_eq!(config.ema.unwrap().decay, 0.99);
         assert_eq!(config.loss.terms().len(), 2);
@@ -361,6 +371,24 @@ schedule = { kind = 'step', every = 0, gamma = 2 }";
             ("[loss]\ntversky = { weight = 1, alpha = { Pissiform = 1, default = 1 } }", vec!["Pissiform"]),
             ("amp = 'fp8'", vec!["fp8", "off, bf16, fp16"]),
             ("keep-best = 0", vec!["keep-best is 0"]),
+            ("average-best = 2", vec!["average-best is 2; expected from 2 to 1, the value of keep-best"]),
+            ("swa = { every = 0 }", vec!["swa.every is 0"]),
+            ("swa = { anneal = 'cosine' }", vec!["swa.anneal", "cos, linear"]),
+            ("hooks = { epoch = '' }", vec!["hooks.epoch is empty"]),
+            ("data = { fold = 'non' }", vec!["data.fold", "expected a fold's number, or none"]),
+            (
+                "early-stop = 3\nmonitor = 'loss'\nkeep-best = 3\naverage-best = 2\nuntil = { dice = 0.9 }\n\
+                 data = { fold = 'none' }\n[[stages]]\n[[stages]]\nstart-from = 'best'",
+                vec![
+                    "6 invalid values",
+                    "early-stop is 3; expected no value, because data.fold = \"none\" holds out no image",
+                    "until is set; expected no value",
+                    "monitor is loss; expected no value",
+                    "keep-best is 3; expected no value",
+                    "average-best is 2; expected no value",
+                    "stages[1].start-from is best; expected no value",
+                ],
+            ),
             ("auxiliary-weights = [0.4, -1]", vec!["auxiliary-weights is -1"]),
             ("clip = inf", vec!["clip is inf", "leave the key out"]),
             ("schedule = { kind = 'polynomial', power = inf }", vec!["schedule.power is inf"]),

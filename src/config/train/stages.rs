@@ -5,13 +5,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::config::layered::{ConfigError, one_line_message, typed};
-use crate::train::{STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
+use crate::train::{Fold, NO_SCORES, STAGE_KEYS, Stage, StageHead, StartFrom, TrainConfig};
 use crate::violation::Violations;
 
 /// Tables of which a stage overrides single keys; any other value is replaced as a whole.
 const MERGED: [&str; 3] = ["optimiser", "ema", "mean-teacher"];
 /// Keys that a stage may set to "off", to switch off what the rest of the configuration switches on.
-const SWITCHED_OFF: [&str; 4] = ["clip", "ema", "mean-teacher", "early-stop"];
+const SWITCHED_OFF: [&str; 6] = ["clip", "ema", "mean-teacher", "swa", "until", "early-stop"];
 
 impl TrainConfig {
     /// The stages in order; without `[[stages]]`, one stage with the keys of the run. Errors name the file `path`.
@@ -80,10 +80,14 @@ pub(super) fn violations(config: &TrainConfig, stages: &[Stage], flat: &Violatio
     for (place, (table, stage)) in config.stages.iter().zip(stages).enumerate() {
         let before = place.checked_sub(1).map(|before| &stages[before]);
         let expected = match (stage.start_from, before) {
+            (StartFrom::Best, Some(_)) if config.data.fold == Fold::None => Some(NO_SCORES),
             (StartFrom::Last, _) | (StartFrom::Best, Some(_)) => None,
             (_, None) => Some("\"last\": there is no stage before the first one; `weights` names a file to start from"),
             (StartFrom::Ema, Some(before)) => {
                 before.config.ema.is_none().then_some("last or best, because the stage before has no [ema]")
+            }
+            (StartFrom::Swa, Some(before)) => {
+                before.config.swa.is_none().then_some("another one, because the stage before has no [swa]")
             }
         };
         let mut own = Violations::new();
@@ -237,6 +241,16 @@ schedule = { kind = 'constant' }
     }
 
     #[test]
+    fn a_stage_switches_averaging_and_its_condition_off() {
+        let text = "swa = { lr = 1e-4, start = 5 }\nuntil = { dice = 0.9 }\n[[stages]]\n[[stages]]\nstart-from = 'swa'\n\
+                    swa = 'off'\nuntil = 'off'";
+        let [first, second] = &stages(text, &["swa.every=2"])[..] else { panic!("two stages") };
+        let swa = first.config.swa.as_ref().unwrap();
+        assert_eq!((swa.start, swa.every, swa.lr, second.start_from), (5.0, 2, Some(1e-4), StartFrom::Swa));
+        assert!(first.config.until.is_some() && second.config.swa.is_none() && second.config.until.is_none());
+    }
+
+    #[test]
     fn a_configuration_with_stages_survives_a_round_trip() {
         let config = load(TWO, &[]).unwrap();
         assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
@@ -248,7 +262,7 @@ schedule = { kind = 'constant' }
         for (stage, says) in [
             ("seed = 3", vec!["stages[0].seed", "early-stop"]),
             ("start-from = 'best'", vec!["stages[0].start-from", "no stage before"]),
-            ("start-from = 'first'", vec!["stages[0].start-from", "first", "last, best, ema"]),
+            ("start-from = 'first'", vec!["stages[0].start-from", "first", "last, best, ema, swa"]),
             ("size = 100", vec!["stages[0]", "size is 100"]),
             ("optimiser = { lrr = 1 }", vec!["stages[0]", "lrr"]),
             ("ema = 'of'", vec!["stages[0]: ", "ema"]),
@@ -258,6 +272,10 @@ schedule = { kind = 'constant' }
             ("name = 'a/b'", vec!["stages[0].name is \"a/b\"", "without slashes"]),
             ("name = 'fine'\n[[stages]]\nname = 'fine'", vec!["stages[1].name is \"fine\"", "than that of stages[0]"]),
             ("name = 'stage-2'\n[[stages]]", vec!["stages[1].name is \"stage-2\"", "than that of stages[0]"]),
+            ("[[stages]]\nstart-from = 'swa'", vec!["stages[1].start-from", "the stage before has no [swa]"]),
+            ("swa = { start = 90 }", vec!["stages[0].swa.start is 90", "below 50, the stage's epochs"]),
+            ("until = { dice = 95 }", vec!["stages[0].until.dice is 95", "above 0 to 1"]),
+            ("until = {}", vec!["stages[0].until.dice is absent"]),
             ("[[stages]]\nstart-from = 'ema'", vec!["stages[1].start-from", "the stage before has no [ema]"]),
         ] {
             let error = load(&format!("[[stages]]\n{stage}"), &[]).unwrap_err();

@@ -28,7 +28,7 @@ pub use dot_product_attention::dot_product_attention;
 pub use drop::{channel_dropout, drop_path, dropout};
 pub use inverted_residual::{BlockKind, InvertedResidual, InvertedResidualShape, Naming};
 pub use linear::Linear;
-pub use norm::{GroupNorm, LayerNorm, Norm2d, common_divisor, instance_norm, recomputing};
+pub use norm::{GroupNorm, LayerNorm, Norm2d, common_divisor, cumulative, instance_norm, recomputing};
 pub use operations::{Tally, note_features, tally};
 pub use resize::{Corners, bicubic_by, bilinear, bilinear_by, bilinear_to, nearest_by};
 pub use scheme::Scheme;

@@ -13,6 +13,7 @@ const MOMENTUM: f64 = 0.1;
 
 thread_local! {
     static RECOMPUTING: Cell<bool> = const { Cell::new(false) };
+    static CUMULATIVE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work`, a forward pass that this thread computes a second time: batch norms do not update their running
@@ -21,6 +22,15 @@ pub fn recomputing<T>(work: impl FnOnce() -> T) -> T {
     let outer = RECOMPUTING.replace(true);
     let done = work();
     RECOMPUTING.set(outer);
+    done
+}
+
+/// Runs `work` while the running statistics of the batch norms on this thread are plain means over the batches that
+/// their counters count, as with PyTorch's `momentum=None`.
+pub fn cumulative<T>(work: impl FnOnce() -> T) -> T {
+    let outer = CUMULATIVE.replace(true);
+    let done = work();
+    CUMULATIVE.set(outer);
     done
 }
 
@@ -114,6 +124,7 @@ impl BatchNorm {
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor, ModelError> {
         let learns = train && self.weight.requires_grad();
+        let mut momentum = self.momentum;
         if learns {
             let size = x.size();
             if size[0] * size[2..].iter().product::<i64>() <= 1 {
@@ -123,6 +134,9 @@ impl BatchNorm {
         let updates = learns && !RECOMPUTING.get();
         if updates {
             let _ = self.num_batches_tracked.shallow_clone().f_add_scalar_(1)?;
+            if CUMULATIVE.get() {
+                momentum = 1.0 / self.num_batches_tracked.f_int64_value(&[])? as f64;
+            }
         }
         // With the batch's statistics, the running statistics are only updated and not read.
         let running = |statistics| (updates || !learns).then_some(statistics);
@@ -132,7 +146,7 @@ impl BatchNorm {
             running(&self.running_mean),
             running(&self.running_var),
             learns,
-            self.momentum,
+            momentum,
             self.eps,
             true,
         )?)

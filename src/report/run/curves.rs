@@ -71,7 +71,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 "loss",
                 vec![
                     series("training loss", BLUE, &|e| Some(e.train_loss)),
-                    series("validation loss", VERMILION, &|e| Some(e.valid_loss)),
+                    series("validation loss", VERMILION, &|e| e.valid_loss),
                 ],
             ),
             chart(
@@ -79,7 +79,7 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
                 "Dice",
                 vec![
                     series("Dice of the trained weights", SKY, &|e| e.valid_dice_raw),
-                    series("Dice of the averaged weights, if any", GREEN, &|e| Some(e.valid_dice)),
+                    series("Dice of the averaged weights, if any", GREEN, &|e| e.valid_dice),
                 ],
             ),
             chart("Learning rate", "base learning rate", vec![series("", NEUTRAL, &|e| Some(e.lr))]),

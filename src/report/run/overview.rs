@@ -3,7 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Content, Section, Tile};
-use crate::runs::{BestEpoch, RunSummary};
+use crate::runs::{AverageSummary, BestEpoch, RunSummary, StageEnd};
 
 /// The model, its results and the warnings.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -16,7 +16,12 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         _ => "unknown".into(),
     };
     let size = of("size").map_or_else(String::new, |size| format!(" at {size} px"));
-    let held_out = of("data.fold").map_or_else(String::new, |fold| format!(", fold {fold} held out"));
+    let holds_out = run.holds_out_fold();
+    let held_out = match of("data.fold") {
+        Some(fold) if holds_out => format!(", fold {fold} held out"),
+        Some(_) => ", trained on all images".into(),
+        None => String::new(),
+    };
     let loss = run.setting("loss").and_then(toml::Value::as_table).map_or_else(String::new, |loss| {
         let terms: Vec<String> = loss.iter().map(|(name, weight)| format!("{name} {}", loss_weight(weight))).collect();
         format!("; loss {}", visible(&terms.join(", ")))
@@ -38,8 +43,17 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     }
     let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
     tile("epochs", count(run.epochs.len()), of_asked);
-    if let Some(RunSummary { training_images, validation_images, seconds, .. }) = &run.summary {
+    if let Some(RunSummary { training_images, validation_images, seconds, stages, average_best, .. }) = &run.summary {
         tile("images", count(*training_images), format!("for training, {} held out", count(*validation_images)));
+        for stage in stages {
+            if let Some(AverageSummary { epochs, dice: Some(dice) }) = &stage.swa {
+                let note = format!("stage {}, mean of {}", visible(&stage.name), counted(*epochs, "epoch", "epochs"));
+                tile("SWA Dice", num(*dice, 4), note);
+            }
+        }
+        if let Some(AverageSummary { epochs, dice: Some(dice) }) = average_best {
+            tile("Dice of averaged weights", num(*dice, 4), format!("mean of the {} best epochs", count(*epochs)));
+        }
         let (value, unit) = if *seconds < 7200.0 { (seconds / 60.0, "minutes") } else { (seconds / 3600.0, "hours") };
         tile("time", num(value, 1), unit.into());
     }
@@ -63,6 +77,16 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
             section.text("The run was stopped early, because the validation Dice did not improve.");
         }
         Some(_) => {}
+    }
+    for stage in run.summary.iter().flat_map(|summary| &summary.stages).filter(|stage| stage.end == StageEnd::Until) {
+        section.text(format!(
+            "Stage {} ended after {}, because the scores of its `until` were reached.",
+            visible(&stage.name),
+            counted(stage.epochs, "epoch", "epochs")
+        ));
+    }
+    if !holds_out {
+        section.text("The run has no scores, because no image was held out.");
     }
     for note in &study.notes {
         section.absent(visible(note));

@@ -48,6 +48,10 @@ impl<'a> RunStudy<'a> {
     }
 
     fn compare(&mut self, data: Option<&Path>, pictures: usize, progress: &dyn Progress) -> Result<(), String> {
+        // The overview explains that such a run has no scores.
+        if !self.run.holds_out_fold() {
+            return Ok(());
+        }
         let file = self.run.path.join("predictions.csv");
         if !file.is_file() {
             return Err("no predictions.csv: the run has not ended, or its configuration turns evaluation off".into());
