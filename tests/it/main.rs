@@ -47,6 +47,7 @@ mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
 mod runs;
+mod runs_subgroups;
 mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
