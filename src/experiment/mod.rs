@@ -25,9 +25,10 @@ use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
 use crate::scores::{self, DiceSummary, Region};
-use crate::tables::{self, HeldOutRow, TableError};
+use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{
-    Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, Watcher, train,
+    Amp, Outcome, RunFolder, RunStart, Stage, Strategy, TrainConfig, TrainError, TrainingPlan, WandbFolder,
+    WandbResult, Watcher, train,
 };
 use crate::wording::counted;
 
@@ -205,6 +206,10 @@ impl Experiment {
             true => Some(run.score_best(data.validation.entries(), observer)?),
             false => None,
         };
+        if on_data.wandb.is_some() {
+            let held_out = held_out.as_ref().map(|scores| scores.mean_dice);
+            write_wandb(folder, on_data, &WandbResult { best_epoch, best_dice, held_out })?;
+        }
         let summary = RunSummary {
             run: folder.path().into(),
             best_epoch,
@@ -346,6 +351,14 @@ fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), Tabl
         .iter()
         .map(|entry| HeldOutRow { image_id: entry.image_id.clone(), patient_id: entry.patient_id.clone() });
     tables::write_csv(&folder.path().join(HELD_OUT), &rows.collect::<Vec<_>>())
+}
+
+/// Writes the run's folder for W&B with the result of the run.
+fn write_wandb(folder: &RunFolder, config: &TrainConfig, result: &WandbResult) -> Result<(), ExperimentError> {
+    let rows = tables::read_csv::<EpochRow>(&folder.metrics())?;
+    let wandb = WandbFolder::open(folder.path(), RunStart::Resume).map_err(io(folder.path()))?;
+    wandb.write(config, &rows, Some(result)).map_err(io(wandb.path()))?;
+    Ok(())
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExperimentError> {

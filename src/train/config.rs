@@ -7,6 +7,7 @@ use toml::Table;
 
 use super::{
     Amp, EmaSettings, Freeze, InputSettings, Monitor, OptimiserSettings, PointWeight, Sampling, Schedule, StartFrom,
+    WandbConfig,
 };
 use crate::augment::Augmentations;
 use crate::bones;
@@ -106,6 +107,9 @@ pub struct TrainConfig {
     /// counted from 0: `{ prefix = "encoder.", from = 0, until = 5 }`.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub freeze: Vec<Freeze>,
+    /// The run for W&B (Weights & Biases): after each epoch `wandb/offline-run-TIME-ID` is written into the run's folder, for
+    /// `wandb sync`; absent: none. Nothing is sent while it trains.
+    pub wandb: Option<WandbConfig>,
     /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
     /// epochs, size, batch, accumulate, clip, early-stop, amp, loss, point-weight, optimiser, schedule, augment,
     /// sampling, freeze, ema and auxiliary-weights: single keys of optimiser and ema, the others as a whole. The value
@@ -188,6 +192,7 @@ impl Default for TrainConfig {
             ema: None,
             sampling: None,
             freeze: Vec::new(),
+            wandb: None,
             stages: Vec::new(),
         }
     }
@@ -233,8 +238,8 @@ pub const STAGE_KEYS: [&str; 16] = [
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 9] =
-    ["save-every", "keep-best", "device", "workers", "pictures", "histograms", "evaluate", "data", "output"];
+const FREE_KEYS: [&str; 10] =
+    ["save-every", "keep-best", "device", "workers", "pictures", "histograms", "evaluate", "data", "output", "wandb"];
 
 /// The keys that only a stage has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -386,6 +391,7 @@ impl TrainConfig {
         wrong.inside("schedule", self.schedule.violations());
         wrong.extend(self.augment.violations());
         wrong.inside("ema", self.ema.as_ref().map(EmaSettings::violations).unwrap_or_default());
+        wrong.inside("wandb", self.wandb.as_ref().map(WandbConfig::violations).unwrap_or_default());
         for (place, freeze) in self.freeze.iter().enumerate() {
             wrong.inside(&format!("freeze[{place}]"), freeze.violations(&self.model));
         }

@@ -2,12 +2,12 @@
 
 use tch::{TchError, Tensor};
 
+use super::scalars::scalars;
 use super::training_run::{Epoch, TrainingRun};
 use super::{
     EventsWriter, Kept, Monitor, Ranks, TensorHistogram, TrainError, Validation, Watcher, WeightsInfo, histograms,
     memory, pictures, validate, write_weights,
 };
-use crate::bones;
 use crate::metrics::DiceScore;
 use crate::tables::{EpochRow, write_table};
 
@@ -75,6 +75,7 @@ impl TrainingRun<'_> {
             write_table(self.folder.path(), &self.checkpoint.records)?;
         }
         self.save()?;
+        self.write_wandb(None)?;
         let row = self.checkpoint.records.last().expect("one was pushed");
         watcher.epoch(row, self.plan.epochs(), best);
         Ok(())
@@ -171,18 +172,7 @@ fn write_events(
     gradients: &[(String, TensorHistogram)],
     events: &mut EventsWriter,
 ) -> std::io::Result<()> {
-    let mut scalars = vec![
-        ("loss/train".to_owned(), row.train_loss),
-        ("loss/validation".to_owned(), row.valid_loss),
-        ("dice/validation".to_owned(), row.valid_dice),
-        ("rate".to_owned(), row.lr),
-        ("gradient norm".to_owned(), row.gradient_norm),
-        ("images per second".to_owned(), row.images_per_second),
-        ("waiting for data".to_owned(), row.waiting),
-    ];
-    scalars.extend(row.memory_mb.map(|mb| ("memory MiB".to_owned(), mb)));
-    scalars.extend(row.valid_dice_raw.map(|d| ("dice/validation raw".to_owned(), d)));
-    scalars.extend(bones::NAMES.iter().zip(&row.dice).map(|(n, d)| (format!("dice by class/{n}"), *d)));
+    let scalars = scalars(row);
     events.scalars(row.step, scalars.iter().map(|(tag, value)| (tag.as_str(), *value)))?;
     for (tag, histogram) in result.weights.iter().chain(gradients) {
         events.histogram(row.step, tag, histogram)?;

@@ -1,7 +1,7 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
 //! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains
-//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
+//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, W&B's offline folder if configured, pictures,
 //! `best.safetensors` (only weights, by the reference's names) and `last.safetensors` (everything that a resumed run
 //! needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps. Every random
 //! decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an interrupted and
@@ -24,15 +24,19 @@ mod partition;
 mod patient_metadata;
 mod pictures;
 mod precision;
+mod protobuf;
 mod ranks;
 mod rates;
 mod sampler;
+mod scalars;
 mod schedule;
 mod seeds;
 mod settings;
 mod tensorboard;
 mod training_run;
 mod validation;
+mod wandb;
+mod wandb_log;
 
 pub use checkpoint::{Checkpoint, Kept, WeightsInfo, read_weights, weights_info, write_weights};
 pub use config::{DataConfig, OutputConfig, STAGE_KEYS, Stage, StageHead, TrainConfig, TrainingPlan};
@@ -56,3 +60,4 @@ pub use settings::{InputSettings, Monitor, PointWeight, StartFrom};
 pub use tensorboard::EventsWriter;
 pub use training_run::{Data, Outcome, RunStart, Watcher, train};
 pub use validation::{Tensors, Validation, target, validate};
+pub use wandb::{WandbConfig, WandbFolder, WandbResult};

@@ -8,8 +8,8 @@ use super::checkpoint::{StateTensors, Sums};
 use super::loader::Batches;
 use super::{
     Batch, Checkpoint, EventsWriter, Learner, Loading, Ranks, RunFolder, Samples, Stage, StartFrom, StepOutcome,
-    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, batches, freeze, histograms, memory, order, pictures,
-    seeds,
+    Strategy, TensorHistogram, Tensors, TrainError, TrainingPlan, WandbFolder, WandbResult, batches, freeze,
+    histograms, memory, order, pictures, seeds,
 };
 use crate::models::{Loaded, Model};
 use crate::progress::Progress;
@@ -124,6 +124,8 @@ pub(super) struct TrainingRun<'a> {
     broken: HashSet<usize>,
     /// Whether there is a saved state to resume from.
     saved: bool,
+    /// The run's folder for W&B, if it is configured and this rank writes.
+    wandb: Option<WandbFolder>,
 }
 
 impl<'a> TrainingRun<'a> {
@@ -212,6 +214,7 @@ impl<'a> TrainingRun<'a> {
             trainable,
             broken: HashSet::new(),
             saved: resume,
+            wandb: None,
         })
     }
 
@@ -249,6 +252,11 @@ impl<'a> TrainingRun<'a> {
         let writes = self.ranks.writes();
         let events = writes.then(|| EventsWriter::create(path, resumed_at)).transpose();
         let mut events = events.map_err(TrainError::io(path))?;
+        if writes && self.plan.config.wandb.is_some() {
+            let start = if resume { RunStart::Resume } else { RunStart::New };
+            self.wandb = Some(WandbFolder::open(path, start).map_err(TrainError::io(path))?);
+            self.write_wandb(None)?;
+        }
         loop {
             while !self.stage_is_done() {
                 let Some(epoch) = self.epoch(stop, watcher)? else { return Ok(self.interrupted()) };
@@ -259,10 +267,20 @@ impl<'a> TrainingRun<'a> {
                 }
             }
             if self.checkpoint.stage == last {
+                let best = self.checkpoint.kept.first();
+                let (best_epoch, best_dice) = best.map_or((0, 0.0), |kept| (kept.epoch, kept.dice()));
+                self.write_wandb(Some(&WandbResult { best_epoch, best_dice, held_out: None }))?;
                 return Ok(self.finished());
             }
             self.next_stage()?;
         }
+    }
+
+    /// Writes the run's folder for W&B, if it is configured.
+    pub(super) fn write_wandb(&self, result: Option<&WandbResult>) -> Result<(), TrainError> {
+        let Some(wandb) = &self.wandb else { return Ok(()) };
+        let written = wandb.write(&self.plan.config, &self.checkpoint.records, result);
+        written.map_err(TrainError::io(wandb.path()))
     }
 
     /// Changes to the next stage and saves, because the weights that it starts from can change afterwards.

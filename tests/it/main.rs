@@ -67,4 +67,6 @@ mod train_cli;
 mod train_parity;
 #[cfg(feature = "torch")]
 mod train_side_by_side;
+#[cfg(feature = "torch")]
+mod train_wandb;
 mod words;
