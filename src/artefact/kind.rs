@@ -141,6 +141,11 @@ pub const SCORES: FileKind = FileKind {
     name: "a table of Dice per image",
     mark: Mark::Csv { columns: &["image_id", "finger-1", "Ulna", "mean"], more: true },
 };
+/// Dice by subgroup that `runs subgroups` writes.
+pub const SUBGROUPS: FileKind = FileKind::csv(
+    "a table of Dice by subgroup",
+    &["experiment", "field", "subgroup", "images", "patients", "dice", "ci_low", "ci_high", "note"],
+);
 /// Means that `evaluate` writes.
 pub const SCORE_SUMMARY: FileKind = FileKind::json("a summary of Dice", &["mean_dice", "per_class"]);
 /// Summary of a training run.
@@ -273,6 +278,7 @@ pub const RUN: FolderKind = FolderKind {
         "report.html",
         "report.json",
         "events.out.tfevents.*",
+        "wandb/offline-run-*",
     ],
 };
 /// Losses by learning rate that `train --find-lr` writes.

@@ -1,3 +1,6 @@
+mod note;
+mod subgroups;
+
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -5,12 +8,15 @@ use serde_json::json;
 use super::{Status, Ui, columns};
 use crate::artefact::kind;
 use crate::report;
-use crate::runs::{Comparison, Difference, Estimate, Measure, Run, RunError, RunGroup, RunListing, compare, find};
+use crate::runs::{
+    Comparison, Difference, Estimate, Leaderboard, Measure, NOISE_UNKNOWN, Run, RunError, RunGroup, RunListing,
+    compare, find, noise_text, seed_noise,
+};
 
 /// Scores of the held-out images that `carpus train` writes.
 const PER_IMAGE_DICE: &str = "per_image_dice.csv";
 
-/// List training runs, compare them, or write a report of one
+/// List training runs, compare them, keep leaderboard scores, or write a report of one
 #[derive(clap::Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -19,8 +25,11 @@ Example:
   carpus runs                                  # the runs in runs/
   carpus runs compare runs/fpn-fold* runs/fpn-ema-fold*
   carpus runs report runs/fpn-fold0            # writes its report.html
+  carpus runs note runs/fpn-fold0 --public .9728 --private .9729
+  carpus runs subgroups runs/fpn-fold* --tables tables
 
-Runs that differ only in fold and seed belong to one experiment."
+Runs that differ only in fold and seed belong to one experiment. gap: validation Dice (of the held-out \
+images, or else the best one) minus the leaderboard score that was added with `carpus runs note`."
 )]
 pub struct RunsArgs {
     /// Folder that holds the runs
@@ -35,6 +44,10 @@ enum What {
     /// Compare experiments with the first: changed settings, and mean difference in Dice with its 95 % confidence
     /// interval
     Compare(Compare),
+    /// Keep leaderboard scores or a text with a run: `carpus runs` then shows the gap between validation and leaderboard
+    Note(note::Note),
+    /// Mean Dice by sex, rotation, age, height and fold, with 95 % confidence intervals over patients
+    Subgroups(subgroups::SubgroupsArgs),
     /// Write report.html of a run: learning curves, per-class Dice, worst images, confusion, errors at outlines,
     /// configuration
     Report(Report),
@@ -75,7 +88,7 @@ struct Report {
     pictures: usize,
 }
 
-/// Lists runs, compares them or writes a report.
+/// Lists runs, compares them, adds a note or writes a report.
 pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         None => list(&find(&[args.folder])?, ui),
@@ -91,6 +104,8 @@ pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
             ui.json(&comparison)?;
             Ok(status)
         }
+        Some(What::Note(args)) => note::run(args, ui),
+        Some(What::Subgroups(args)) => subgroups::run(args, ui),
         Some(What::Report(args)) => {
             ui.outputs().file(&args.run.join("report.html"), &kind::PAGE)?;
             let written = report::run::write(&args.run, args.data.as_deref(), args.pictures, ui)?;
@@ -104,8 +119,42 @@ pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
     }
 }
 
+/// A number with some decimals; a dash if there is none.
+fn figure(value: Option<f64>, decimals: usize) -> String {
+    value.map_or("–".into(), |v| format!("{v:.decimals$}"))
+}
+
+/// A difference with its sign; a dash if there is none.
+fn signed(value: Option<f64>) -> String {
+    value.map_or("–".into(), |v| format!("{v:+.4}"))
+}
+
+/// The columns of the leaderboards.
+const BOARDS: [&str; 4] = ["public", "private", "gap public", "gap private"];
+
+/// The cells of these columns.
+fn board_cells(score: Leaderboard, gap: Leaderboard) -> [String; 4] {
+    [figure(score.public, 4), figure(score.private, 4), signed(gap.public), signed(gap.private)]
+}
+
+/// Removes the columns `from` to `until` if they have no values.
+fn without_empty(rows: &mut [Vec<String>], columns: std::ops::Range<usize>) {
+    for column in columns.rev() {
+        if rows[1..].iter().all(|row| matches!(row[column].as_str(), "" | "–")) {
+            rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+    }
+}
+
+/// Prints the noise between seeds, or how it becomes known.
+fn show_noise(noise: Option<&crate::stats::PooledSd>, ui: &Ui) {
+    match noise {
+        Some(noise) => ui.line(noise_text(noise)),
+        None => ui.note(NOISE_UNKNOWN),
+    }
+}
+
 fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<Status> {
-    let figure = |value: Option<f64>, decimals: usize| value.map_or("–".into(), |v| format!("{v:.decimals$}"));
     let setting = |run: &Run, key: &str| match run.setting(key) {
         Some(toml::Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
@@ -117,12 +166,12 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
         names.dedup();
         names.join(" ")
     };
-    let mut rows = vec![
-        ["run", "epochs", "stages", "fold", "seed", "best Dice", "held out", "images/s"].map(str::to_owned).to_vec(),
-    ];
+    let first = ["run", "epochs", "stages", "fold", "seed", "best Dice", "held out"];
+    let header = first.iter().chain(&BOARDS).chain(&["images/s"]);
+    let mut rows = vec![header.map(|name| (*name).to_owned()).collect::<Vec<_>>()];
     for run in runs {
         let asked = run.epochs_asked().map_or(String::new(), |n| format!("/{n}"));
-        rows.push(vec![
+        let mut row = vec![
             run.name.clone(),
             format!("{}{asked}", run.epochs.len()),
             stages(run),
@@ -130,13 +179,18 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
             setting(run, "seed"),
             run.best().map_or("–".into(), |best| format!("{:.4} ({})", best.dice, best.epoch)),
             figure(run.held_out(), 4),
-            figure(run.images_per_second(), 1),
-        ]);
+        ];
+        row.extend(board_cells(run.leaderboard(), run.leaderboard().gap(run.validation())));
+        row.push(figure(run.images_per_second(), 1));
+        rows.push(row);
     }
+    without_empty(&mut rows, first.len()..first.len() + BOARDS.len());
     if rows[1..].iter().all(|row| row[2].is_empty()) {
         rows.iter_mut().for_each(|row| drop(row.remove(2)));
     }
     columns::print(&rows, ui);
+    let noise = seed_noise(runs);
+    show_noise(noise.as_ref(), ui);
     let items: Vec<_> = runs
         .iter()
         .map(|run| {
@@ -146,7 +200,9 @@ fn list(RunListing { runs, skipped }: &RunListing, ui: &Ui) -> anyhow::Result<St
                 "fold": run.setting("data.fold").and_then(toml::Value::as_integer),
                 "seed": run.setting("seed").and_then(toml::Value::as_integer),
                 "best_epoch": run.best().map(|b| b.epoch), "best_dice": run.best().map(|b| b.dice),
-                "held_out_dice": run.held_out(), "images_per_second": run.images_per_second(),
+                "held_out_dice": run.held_out(), "leaderboard": run.leaderboard(),
+                "gap": run.leaderboard().gap(run.validation()), "notes": run.notes, "seed_noise": noise,
+                "images_per_second": run.images_per_second(),
                 "finished": run.summary.is_some(), "problems": run.problems,
             })
         })
@@ -169,13 +225,17 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
         Measure::HeldOut => "held-out Dice",
         Measure::ModelSize => "best Dice",
     };
-    let mut rows = vec![["experiment", "runs", dice, "difference"].map(str::to_owned).to_vec()];
+    let first = ["experiment", "runs", dice, "difference"];
+    let mut rows = vec![first.iter().chain(&BOARDS).map(|name| (*name).to_owned()).collect::<Vec<_>>()];
     for (i, group) in comparison.groups.iter().enumerate() {
         let sd = group.sd_over_runs.map_or(String::new(), |sd| format!(" ± {sd:.4}"));
         let mean = group.mean_dice.map_or("–".into(), |dice| format!("{dice:.4}{sd}"));
         let difference = i.checked_sub(1).map_or(String::new(), |i| comparison.differences[i].text());
-        rows.push(vec![group.name.clone(), group.runs.len().to_string(), mean, difference]);
+        let mut row = vec![group.name.clone(), group.runs.len().to_string(), mean, difference];
+        row.extend(board_cells(group.leaderboard, group.gap));
+        rows.push(row);
     }
+    without_empty(&mut rows, first.len()..first.len() + BOARDS.len());
     columns::print(&rows, ui);
     if !comparison.changed.is_empty() {
         let value = |group: &RunGroup, key: &String| group.settings[key].clone().unwrap_or_else(|| "–".into());
@@ -188,7 +248,18 @@ fn show(comparison: &Comparison, scores: &str, ui: &Ui) {
         columns::print(&rows, ui);
         ui.line("");
     }
-    for Difference { group, over_runs, over_images, .. } in &comparison.differences {
+    if !comparison.differences.is_empty() {
+        show_noise(comparison.seed_noise.as_ref(), ui);
+    }
+    for Difference { group, over_runs, over_images, seed_noise, difference, .. } in &comparison.differences {
+        if let (Some(noise), Some(difference)) = (seed_noise, difference) {
+            let verdict = if noise.is_smaller { "smaller" } else { "not smaller" };
+            ui.line(format_args!(
+                "{group}, noise between seeds: {difference:+.4} compared with ±{:.4}: difference {verdict} than the noise between \
+                 seeds",
+                noise.bound
+            ));
+        }
         for (of, estimate) in [("over runs", over_runs), ("over images", over_images)] {
             let Some(Estimate { difference, ci, method }) = estimate else { continue };
             ui.line(format_args!("{group}, {of}: {difference:+.4} [{:+.4}, {:+.4}]  {method}", ci.low, ci.high));

@@ -29,7 +29,7 @@ use crate::scores::{self, DiceSummary, PredictedMasks, Region};
 use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{
     Amp, Fold, HookEvent, HookStatus, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Samples, Stage, Strategy,
-    TrainConfig, TrainError, TrainingPlan, Watcher, find_lr, train,
+    TrainConfig, TrainError, TrainingPlan, WandbFolder, WandbResult, Watcher, find_lr, train,
 };
 use crate::wording::counted;
 
@@ -235,6 +235,11 @@ impl Experiment {
             Some(validation) => Some(run.score_best(validation.entries(), observer)?),
             None => None,
         };
+        if on_data.wandb.is_some() {
+            let held_out = held_out.as_ref().map(|scores| scores.mean_dice);
+            let (best_epoch, best_dice) = (best.map(|kept| kept.epoch), best.map(|kept| kept.dice()));
+            write_wandb(folder, on_data, &WandbResult { best_epoch, best_dice, held_out })?;
+        }
         let summary = RunSummary {
             run: folder.path().into(),
             best_epoch: best.map(|kept| kept.epoch),
@@ -398,6 +403,14 @@ fn write_held_out(folder: &RunFolder, entries: &[ImageEntry]) -> Result<(), Tabl
         .iter()
         .map(|entry| HeldOutRow { image_id: entry.image_id.clone(), patient_id: entry.patient_id.clone() });
     tables::write_csv(&folder.path().join(HELD_OUT), &rows.collect::<Vec<_>>())
+}
+
+/// Writes the run's folder for W&B with the result of the run.
+fn write_wandb(folder: &RunFolder, config: &TrainConfig, result: &WandbResult) -> Result<(), ExperimentError> {
+    let rows = tables::read_csv::<EpochRow>(&folder.metrics())?;
+    let wandb = WandbFolder::open(folder.path(), RunStart::Resume).map_err(io(folder.path()))?;
+    wandb.write(config, &rows, Some(result)).map_err(io(wandb.path()))?;
+    Ok(())
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExperimentError> {

@@ -4,19 +4,21 @@ use std::path::Path;
 use polars::prelude::*;
 use serde::Serialize;
 
+use super::leaderboard::{GroupLeaderboard, Leaderboard, rank_conflicts};
+use super::noise::seed_noise;
 use super::run::Run;
-use super::settings::experiment;
+use super::settings::{choices, experiment};
 use super::{HELD_OUT, RunError, TRAINING_KEYS};
-use crate::stats::{Interval, bootstrap_mean, paired_t, welch};
+use crate::stats::{Interval, PooledSd, bootstrap_mean, paired_t, welch};
 use crate::tables::{self, ColumnValue, HeldOutRow, TableRow, filtered, texts};
 use crate::wording::counted;
 
 /// Number of bootstrap samples; the limits of the interval then have a random error of about 1/40 of the standard error.
-const RESAMPLES: usize = 10_000;
+pub(super) const RESAMPLES: usize = 10_000;
 
 /// Smallest number of patients (of images, if the patients are unknown) for a bootstrap interval. With fewer, percentile
 /// intervals are much too narrow.
-const MIN_RESAMPLED: usize = 6;
+pub(super) const MIN_RESAMPLED: usize = 6;
 
 /// Dice by which runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +28,13 @@ pub enum Measure {
     HeldOut,
     /// Best validation Dice at the model's input size; used if a run has no scores of the held-out images.
     ModelSize,
+}
+
+impl Measure {
+    /// The measure that all of these runs have.
+    pub fn of(runs: &[Run]) -> Measure {
+        if runs.iter().all(|run| run.held_out().is_some()) { Measure::HeldOut } else { Measure::ModelSize }
+    }
 }
 
 /// Runs whose configurations differ only in fold and seed.
@@ -43,6 +52,12 @@ pub struct RunGroup {
     pub mean_dice: Option<f64>,
     /// Standard deviation over its trainings; absent for one training.
     pub sd_over_runs: Option<f64>,
+    /// Number of its trainings with a score.
+    pub trainings: usize,
+    /// Leaderboard scores: means over its runs that have one.
+    pub leaderboard: Leaderboard,
+    /// Validation Dice minus leaderboard, over the same runs.
+    pub gap: Leaderboard,
     /// Value of each changed setting; absent if the configuration does not have it.
     pub settings: BTreeMap<String, Option<String>>,
 }
@@ -56,6 +71,15 @@ pub struct Estimate {
     pub ci: Interval,
     /// Pairing, kind of interval and number of values.
     pub method: String,
+}
+
+/// A difference compared with the noise between seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SeedNoiseBound {
+    /// Difference that the seeds alone exceed by chance in 5 % of comparisons of as many trainings.
+    pub bound: f64,
+    /// Whether the difference is smaller.
+    pub is_smaller: bool,
 }
 
 /// Difference between a group and the first group.
@@ -72,6 +96,8 @@ pub struct Difference {
     /// Estimate over images: expected difference of these weights on other images, without the variation between
     /// trainings. Absent if the images scored in both groups belong to too few patients.
     pub over_images: Option<Estimate>,
+    /// The difference compared with the noise between seeds; absent if the noise is unknown.
+    pub seed_noise: Option<SeedNoiseBound>,
 }
 
 /// Groups of runs, compared with the first group.
@@ -81,13 +107,17 @@ pub struct Comparison {
     pub measure: Measure,
     /// Settings in which the groups differ.
     pub changed: Vec<String>,
+    /// Standard deviation of the mean Dice between trainings that differ only in their seed, pooled over equal settings
+    /// and folds; absent if no run was repeated with another seed.
+    pub seed_noise: Option<PooledSd>,
     /// Groups in the order of their first runs.
     pub groups: Vec<RunGroup>,
     /// One difference per group after the first.
     pub differences: Vec<Difference>,
     /// Limits of the comparison.
     pub remarks: Vec<String>,
-    /// Probable mistakes: the same training twice, runs that disagree about the patient of an image.
+    /// Probable mistakes: the same training twice, runs that disagree about the patient of an image, groups that differ in
+    /// several settings, or whose order on the leaderboard is not that of the validation.
     pub warnings: Vec<String>,
 }
 
@@ -105,7 +135,8 @@ impl Difference {
 /// The interval over runs needs at least two trainings per group. It is Student's interval of the differences paired by
 /// (fold, seed), or Welch's interval if the groups have fewer than two such pairs in common. The interval over images is
 /// the percentile bootstrap interval of the differences paired by image. It resamples patients or, if the patient of an
-/// image is unknown, images, and needs at least 6 of them; a note gives the reason for both.
+/// image is unknown, images, and needs at least 6 of them; a note gives the reason for both. If the runs contain repeated
+/// seeds, each difference is compared with the noise between seeds: Student's 95 % bound by the pooled deviation.
 ///
 /// # Errors
 /// There is no run, or polars cannot evaluate the scores.
@@ -113,18 +144,10 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if runs.is_empty() {
         return Err(RunError::Compare("no runs to compare".into()));
     }
-    let mut members: Vec<(BTreeMap<String, String>, Vec<&Run>)> = Vec::new();
-    for run in runs {
-        let key = experiment(&run.config);
-        match members.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, group)) => group.push(run),
-            None => members.push((key, vec![run])),
-        }
-    }
-    let scored = runs.iter().all(|r| r.held_out().is_some());
-    let measure = if scored { Measure::HeldOut } else { Measure::ModelSize };
+    let members = experiments(runs);
+    let measure = Measure::of(runs);
     let mut remarks = Vec::new();
-    if !scored {
+    if measure == Measure::ModelSize {
         let without: Vec<&str> = runs.iter().filter(|r| r.held_out().is_none()).map(|r| r.name.as_str()).collect();
         remarks.push(format!(
             "compared by the best validation Dice at the model's input size, because {} no scores of the held-out images at \
@@ -144,14 +167,21 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     let patients = Patients::read(runs)?;
     let mut warnings: Vec<String> = members.iter().flat_map(|(_, runs)| repeated_trainings(runs)).collect();
     warnings.extend(patients.conflicts.clone());
+    warnings.extend(groups[1..].iter().flat_map(|group| doubts(&groups[0], group)));
+    let noise = seed_noise(runs);
     let first = &members[0].1;
     let differences = members[1..]
         .iter()
         .zip(&groups[1..])
         .map(|((_, runs), group)| {
+            let difference = group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b);
+            let bound = noise.as_ref().map(|noise| noise.bound(groups[0].trainings, group.trainings));
             Ok(Difference {
                 group: group.name.clone(),
-                difference: group.mean_dice.zip(groups[0].mean_dice).map(|(a, b)| a - b),
+                difference,
+                seed_noise: difference
+                    .zip(bound)
+                    .map(|(d, bound)| SeedNoiseBound { bound, is_smaller: d.abs() < bound }),
                 same_images: on_same_images(first, runs),
                 over_runs: over_runs(first, runs, measure),
                 over_images: over_images([(&groups[0].name, first), (&group.name, runs)], &patients, &mut remarks)?,
@@ -170,12 +200,43 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
             n => format!("the {n} runs differ only in {}: one experiment, nothing to compare", differing(runs)),
         });
     }
-    Ok(Comparison { measure, changed, groups, differences, remarks, warnings })
+    Ok(Comparison { measure, changed, seed_noise: noise, groups, differences, remarks, warnings })
+}
+
+/// The runs by experiment: those with equal settings except fold and seed, in the order of their first runs.
+pub(super) fn experiments(runs: &[Run]) -> Vec<(BTreeMap<String, String>, Vec<&Run>)> {
+    let mut members: Vec<(BTreeMap<String, String>, Vec<&Run>)> = Vec::new();
+    for run in runs {
+        let key = experiment(&run.config);
+        match members.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(run),
+            None => members.push((key, vec![run])),
+        }
+    }
+    members
+}
+
+/// Warnings about a comparison of two groups: several settings differ, or validation and leaderboard disagree.
+fn doubts(first: &RunGroup, second: &RunGroup) -> Vec<String> {
+    let differ = first.settings.keys().filter(|key| first.settings[*key] != second.settings[*key]);
+    let changed = choices(&differ.map(String::as_str).collect::<Vec<_>>());
+    let several = (changed.len() > 1).then(|| {
+        format!(
+            "{} and {} differ in {} settings: {}; the difference in Dice cannot be attributed to one of them",
+            first.name,
+            second.name,
+            changed.len(),
+            changed.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    });
+    let of = |group: &RunGroup| GroupLeaderboard { score: group.leaderboard, gap: group.gap };
+    several.into_iter().chain(rank_conflicts((&first.name, &of(first)), (&second.name, &of(second)))).collect()
 }
 
 fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String], measure: Measure) -> RunGroup {
     let dice: Vec<f64> = by_training(runs, measure).into_values().collect();
     let summary = crate::stats::summary(&dice);
+    let GroupLeaderboard { score, gap } = GroupLeaderboard::new(runs, |run| value(run, measure));
     let values = |place: usize| {
         let found: BTreeSet<i64> = runs.iter().filter_map(|r| fold_and_seed(r)[place]).collect();
         found.into_iter().collect()
@@ -187,6 +248,9 @@ fn group(settings: &BTreeMap<String, String>, runs: &[&Run], changed: &[String],
         seeds: values(1),
         mean_dice: summary.as_ref().map(|s| s.mean),
         sd_over_runs: summary.and_then(|s| s.sd),
+        trainings: dice.len(),
+        leaderboard: score,
+        gap,
         settings: changed.iter().map(|key| (key.clone(), settings.get(key).cloned())).collect(),
     }
 }
@@ -211,7 +275,7 @@ fn differing(runs: &[Run]) -> String {
 }
 
 /// The longest common prefix of the names, without a trailing number and the words before it (`-fold0`, `_seed1`).
-fn common_name(names: &[&str]) -> String {
+pub(super) fn common_name(names: &[&str]) -> String {
     let Some((first, others)) = names.split_first() else { return String::new() };
     if others.is_empty() {
         return (*first).to_owned();
@@ -228,7 +292,7 @@ fn common_name(names: &[&str]) -> String {
 }
 
 /// Mean Dice of each training, which is a pair of fold and seed. Runs of the same training are averaged.
-fn by_training(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; TRAINING_KEYS.len()], f64> {
+pub(super) fn by_training(runs: &[&Run], measure: Measure) -> BTreeMap<[Option<i64>; TRAINING_KEYS.len()], f64> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for run in runs {
         values.entry(fold_and_seed(run)).or_default().extend(value(run, measure));
@@ -453,6 +517,7 @@ mod tests {
             scores: images.iter().map(score).collect(),
             scores_unusable: false,
             patients: images.iter().map(|(image, _, patient)| ((*image).into(), (*patient).into())).collect(),
+            notes: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -526,6 +591,66 @@ mod tests {
         let found = compare(&[first, copy, other]).unwrap();
         assert_eq!(found.warnings.len(), 1);
         assert!((found.groups[0].mean_dice.unwrap() - (0.8055 + 0.9055) / 2.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn a_difference_is_compared_with_the_noise_between_seeds() {
+        let one = |name: &str, training, more, dice| run(name, training, more, &scored(6, dice));
+        let mut runs = vec![one("a", [0, 1], "", 0.8), one("b", [0, 1], "size = 1", 0.81)];
+        let found = compare(&runs).unwrap();
+        assert_eq!((found.seed_noise, found.differences[0].seed_noise), (None, None));
+        // Another fold is not another seed.
+        runs.push(one("a-fold1", [1, 1], "", 0.7));
+        assert_eq!(compare(&runs).unwrap().seed_noise, None);
+        runs.pop();
+        // Deviations of -.01 and .01: sd = sqrt(.0002) with one degree of freedom, t(1, .975) = 12.706205.
+        runs.push(one("a-seed2", [0, 2], "", 0.82));
+        let found = compare(&runs).unwrap();
+        let noise = found.seed_noise.unwrap();
+        assert!((noise.sd - 0.0002f64.sqrt()).abs() < 1e-9 && (noise.n, noise.groups, noise.df) == (2, 1, 1));
+        let compared = found.differences[0].seed_noise.unwrap();
+        assert!((compared.bound - 12.706_205 * 0.0002f64.sqrt() * 1.5f64.sqrt()).abs() < 1e-6, "{compared:?}");
+        assert!(compared.is_smaller);
+        // Runs without repeated seeds do not count; four seeds per group with little variation.
+        let many = |name: &str, more, dice: f64| -> Vec<Run> {
+            (0..4).map(|i| one(&format!("{name}-seed{i}"), [0, i], more, dice + 1e-4 * i as f64)).collect()
+        };
+        let found = compare(&[many("a", "", 0.8), many("b", "size = 1", 0.81)].concat()).unwrap();
+        assert_eq!(found.seed_noise.unwrap().df, 6);
+        assert!(!found.differences[0].seed_noise.unwrap().is_smaller, "{found:?}");
+    }
+
+    #[test]
+    fn groups_that_differ_in_several_settings_are_reported() {
+        let warnings = |more: &str| {
+            let images = scored(6, 0.8);
+            compare(&[run("a", [0, 1], "", &images), run("b", [0, 1], more, &images)]).unwrap().warnings
+        };
+        assert!(warnings("size = 1").is_empty());
+        // A loss mix is one choice.
+        assert!(warnings("loss = { bce = 0.5, dice = 0.5 }").is_empty());
+        let found = warnings("size = 1\nepochs = 3\nloss = { bce = 0.5, dice = 0.5 }");
+        assert!(found[0].starts_with("a and b differ in 3 settings: epochs, loss, size; "), "{found:?}");
+    }
+
+    #[test]
+    fn validation_and_leaderboard_that_rank_differently_are_reported() {
+        let board = |public, private| vec![crate::runs::RunNote { public, private, ..Default::default() }];
+        let mut runs = [run("a", [0, 1], "", &scored(6, 0.8)), run("b", [0, 1], "size = 1", &scored(6, 0.9))];
+        runs[0].notes = board(Some(0.79), Some(0.70));
+        runs[1].notes = board(Some(0.78), Some(0.71));
+        let found = compare(&runs).unwrap();
+        assert_eq!(found.warnings.len(), 1, "{found:?}");
+        let expected = "validation and public leaderboard rank a and b differently: by validation b is better (0.8055 and \
+                        0.9055), on the leaderboard a (0.7900 and 0.7800)";
+        assert_eq!(found.warnings[0], expected);
+        let gap = found.groups[1].gap;
+        assert!((gap.public.unwrap() - 0.1255).abs() < 1e-9 && (gap.private.unwrap() - 0.1955).abs() < 1e-9);
+        runs[1].notes = board(None, Some(0.71));
+        assert!(compare(&runs).unwrap().warnings.is_empty());
+        // Equal leaderboard scores contradict nothing.
+        runs[1].notes = board(Some(0.79), None);
+        assert!(compare(&runs).unwrap().warnings.is_empty());
     }
 
     #[test]

@@ -1,18 +1,28 @@
 //! Folders of training runs: listing and comparison. This module does not need libtorch.
 //!
 //! [`Run`] reads a folder. [`compare`](compare()) groups runs whose configurations differ only in fold and seed, lists
-//! the settings in which the groups differ, and estimates the difference in mean Dice.
+//! the settings in which the groups differ, and estimates the difference in mean Dice. [`seed_noise`] is the variation
+//! between trainings that differ only in their seed. [`subgroups`](subgroups()) is the Dice by sex, age and the like.
+//! [`add_note`] keeps leaderboard scores with a run.
 
 mod compare;
+mod leaderboard;
+mod noise;
+mod note;
 mod run;
 mod settings;
+mod subgroups;
 mod summary;
 
 use std::path::PathBuf;
 
-pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, compare};
+pub use compare::{Comparison, Difference, Estimate, Measure, RunGroup, SeedNoiseBound, compare};
+pub use leaderboard::Leaderboard;
+pub use noise::{NOISE_UNKNOWN, noise_text, seed_noise};
+pub use note::{NOTES, RunNote, add_note, read_notes};
 pub use run::{BestEpoch, Run, RunListing, find};
 pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
+pub use subgroups::{SubgroupGap, SubgroupRow, Subgroups, subgroups};
 pub use summary::{AverageSummary, RunSummary, StageEnd, StageSummary};
 
 use crate::scores::DiceFileError;
@@ -42,6 +52,17 @@ pub enum RunError {
         /// What is wrong with the file.
         reason: String,
     },
+    /// A note to add to a run is invalid.
+    #[error("nothing was added to {}: {reason}", path.display())]
+    Note {
+        /// The file of notes.
+        path: PathBuf,
+        /// What is wrong with the note.
+        reason: String,
+    },
+    /// The folder of a run is in use.
+    #[error(transparent)]
+    Lock(#[from] crate::artefact::LockError),
     /// A folder to read as a run lacks `config.toml`.
     #[error("{} is not a run: it has no config.toml, which `carpus train` writes", path.display())]
     NoConfig {

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{HELD_OUT, RunError, RunSummary};
+use super::note::current_notes;
+use super::{HELD_OUT, Leaderboard, RunError, RunNote, RunSummary};
 use crate::bounded;
 use crate::scores::{ImageScore, read_scores};
 use crate::tables::{EpochRow, HeldOutRow, read_csv};
@@ -27,6 +28,8 @@ pub struct Run {
     pub scores_unusable: bool,
     /// Patient of each held-out image; empty in runs of versions that did not write it.
     pub patients: HashMap<String, String>,
+    /// Notes that were added with `carpus runs note`, without scores of an earlier training in this folder.
+    pub notes: Vec<RunNote>,
     /// One sentence per file that exists but cannot be read.
     pub problems: Vec<String>,
 }
@@ -75,12 +78,21 @@ impl Run {
             let read = read_csv::<HeldOutRow>(&file).map_err(RunError::from);
             record(read.map(|rows| patients.extend(rows.into_iter().map(|row| (row.image_id, row.patient_id)))));
         }
+        let mut notes = Vec::new();
+        match current_notes(path) {
+            Ok((current, outdated)) => {
+                notes = current;
+                problems.extend(outdated);
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
         let name = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = name.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Ok(Run { name, path: path.into(), config, epochs, summary, scores, scores_unusable, patients, problems })
+        Ok(Run { name, path: path.into(), config, epochs, summary, scores, scores_unusable, patients, notes, problems })
     }
 
-    /// The same run with scores from the file `name` in its folder, as `carpus evaluate` writes it.
+    /// The same run with scores from the file `name` in its folder, as `carpus evaluate` writes it, and without leaderboard
+    /// scores, which they cannot be compared with.
     ///
     /// # Errors
     /// The file is missing or has no usable scores.
@@ -97,6 +109,8 @@ impl Run {
         }
         self.scores = read_some_scores(&file)?;
         self.scores_unusable = false;
+        // The leaderboard's Dice is not of this kind.
+        self.notes.clear();
         Ok(self)
     }
 
@@ -132,6 +146,17 @@ impl Run {
             [] => of_summary(),
             _ => Some(of_scores()),
         }
+    }
+
+    /// The Dice that the run promises: that of the held-out images at original size, or else the best of the validation at
+    /// the model's input size.
+    pub fn validation(&self) -> Option<f64> {
+        self.held_out().or_else(|| self.best().map(|best| best.dice))
+    }
+
+    /// The noted leaderboard scores.
+    pub fn leaderboard(&self) -> Leaderboard {
+        Leaderboard::of(&self.notes)
     }
 
     /// Median over the epochs of training images per second.

@@ -1,17 +1,19 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
 /// Keys in which runs of one experiment may differ. Each pair of values is one training.
 pub const TRAINING_KEYS: [&str; 2] = ["data.fold", "seed"];
 
-/// Keys that do not affect the results, only the output and the speed.
-pub const IGNORED_KEYS: [&str; 12] = [
+/// Keys that do not affect the results, only the output and the speed. A table stands for its keys.
+pub const IGNORED_KEYS: [&str; 14] = [
     "output.name",
     "output.runs",
     "device",
     "workers",
     "pictures",
+    "histograms",
+    "wandb",
     "save-every",
     "keep-best",
     "evaluate",
@@ -44,7 +46,9 @@ fn descend(key: String, value: &Value, leaves: &mut BTreeMap<String, String>) {
 /// The settings that affect the results, without fold and seed.
 pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
     let mut leaves = flatten(config);
-    TRAINING_KEYS.iter().chain(&IGNORED_KEYS).for_each(|key| drop(leaves.remove(*key)));
+    let is_in =
+        |leaf: &str, key: &str| leaf.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    leaves.retain(|leaf, _| !TRAINING_KEYS.iter().chain(&IGNORED_KEYS).any(|key| is_in(leaf, key)));
     // A setting that every stage sets overrides that of the run.
     let stages = config.get("stages").and_then(Value::as_array).into_iter().flatten();
     let stages: Vec<_> = stages.filter_map(Value::as_table).map(flatten).collect();
@@ -52,6 +56,24 @@ pub(super) fn experiment(config: &Table) -> BTreeMap<String, String> {
         leaves.retain(|key, _| !stages.iter().all(|stage| stage.contains_key(key)));
     }
     leaves
+}
+
+/// Keys whose values are chosen together: another mix of losses is one change, not one per weight.
+const CHOSEN_AS_A_WHOLE: [&str; 8] = ["loss", "augment", "schedule", "ema", "sampling", "freeze", "input", "stages"];
+
+/// The choices that these changed settings make: a table or list that is chosen as a whole counts once. Stages include
+/// what they set themselves.
+pub(super) fn choices(changed: &[&str]) -> BTreeSet<String> {
+    let choice = |key: &str| {
+        let top = key.split(['.', '[']).next().unwrap_or(key);
+        if CHOSEN_AS_A_WHOLE.contains(&top) { top.to_owned() } else { key.to_owned() }
+    };
+    let set_by_stages: BTreeSet<String> = changed
+        .iter()
+        .filter(|key| key.starts_with("stages["))
+        .filter_map(|key| Some(choice(key.split_once("].")?.1)))
+        .collect();
+    changed.iter().map(|key| choice(key)).filter(|choice| !set_by_stages.contains(choice)).collect()
 }
 
 #[cfg(test)]
@@ -68,6 +90,30 @@ mod tests {
         let experiment = experiment(&config);
         assert!(!experiment.contains_key("seed") && !experiment.contains_key("data.fold"));
         assert!(experiment.contains_key("data.root"));
+    }
+
+    #[test]
+    fn keys_of_the_output_do_not_make_another_experiment() {
+        let of = |text: &str| experiment(&text.parse().unwrap());
+        let plain = of("size = 64\n");
+        assert_eq!(
+            of("size = 64\npictures = 0\nhistograms = false\n[wandb]\nproject = 'hands'\ntags = ['a']\n"),
+            plain
+        );
+        assert_ne!(of("size = 64\nwandbs = 1"), plain);
+    }
+
+    #[test]
+    fn settings_that_are_chosen_together_count_once() {
+        let of = |changed: &[&str]| choices(changed).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(of(&["loss.bce", "loss.lovasz", "augment[0].p"]), "augment loss");
+        assert_eq!(
+            of(&["optimiser.lr", "optimiser.weight-decay", "model.encoder"]),
+            "model.encoder optimiser.lr optimiser.weight-decay"
+        );
+        // Two stages instead of one set epochs and loss themselves.
+        assert_eq!(of(&["epochs", "loss.bce", "size", "stages[0].epochs", "stages[1].loss.bce"]), "size stages");
+        assert_eq!(of(&[]), "");
     }
 
     #[test]

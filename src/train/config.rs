@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::{
     Amp, EmaSettings, Fold, Freeze, HookSettings, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings,
-    PointWeight, Sampling, Schedule, StartFrom, SwaSettings, UntilSettings,
+    PointWeight, Sampling, Schedule, StartFrom, SwaSettings, UntilSettings, WandbConfig,
 };
 use crate::aten::Algorithms;
 use crate::augment::Augmentations;
@@ -135,6 +135,9 @@ pub struct TrainConfig {
     /// counted from 0: `{ prefix = "encoder.", from = 0, until = 5 }`.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub freeze: Vec<Freeze>,
+    /// The run for W&B (Weights & Biases): after each epoch `wandb/offline-run-TIME-ID` is written into the run's folder, for
+    /// `wandb sync`; absent: none. Nothing is sent while it trains.
+    pub wandb: Option<WandbConfig>,
     /// Stages that are trained one after another; absent: one stage. In addition to its own keys a stage can set any of
     /// epochs, size, batch, accumulate, clip, early-stop, until, amp, loss, point-weight, optimiser, schedule, augment,
     /// sampling, freeze, ema, mean-teacher, swa and auxiliary-weights: single keys of optimiser, ema and mean-teacher,
@@ -225,6 +228,7 @@ impl Default for TrainConfig {
             hooks: None,
             sampling: None,
             freeze: Vec::new(),
+            wandb: None,
             stages: Vec::new(),
         }
     }
@@ -273,7 +277,7 @@ pub const STAGE_KEYS: [&str; 19] = [
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 12] = [
+const FREE_KEYS: [&str; 13] = [
     "save-every",
     "gradient-checkpointing",
     "keep-best",
@@ -286,6 +290,7 @@ const FREE_KEYS: [&str; 12] = [
     "hooks",
     "data",
     "output",
+    "wandb",
 ];
 
 /// The keys that only a stage has.
@@ -486,6 +491,7 @@ impl TrainConfig {
         wrong.inside("swa", self.swa.as_ref().map(|swa| swa.violations(self.epochs)).unwrap_or_default());
         wrong.inside("until", self.until.as_ref().map(UntilSettings::violations).unwrap_or_default());
         wrong.inside("hooks", self.hooks.as_ref().map(HookSettings::violations).unwrap_or_default());
+        wrong.inside("wandb", self.wandb.as_ref().map(WandbConfig::violations).unwrap_or_default());
         for (place, freeze) in self.freeze.iter().enumerate() {
             wrong.inside(&format!("freeze[{place}]"), freeze.violations(&self.model));
         }

@@ -2,13 +2,13 @@
 
 use tch::{TchError, Tensor};
 
+use super::scalars::scalars;
 use super::training_run::{Epoch, TrainingRun};
 use super::{
     EventsWriter, HookEvent, HookStatus, Kept, Loading, Monitor, Ranks, Samples, Stage, TensorHistogram, TrainError,
     Validation, Watcher, WeightsInfo, histograms, memory, pictures, validate, write_weights,
 };
 use crate::aten::PeakReading;
-use crate::bones;
 use crate::metrics::DiceScore;
 use crate::models::Model;
 use crate::tables::{EpochRow, write_table};
@@ -118,6 +118,7 @@ impl<'a> TrainingRun<'a> {
             write_table(self.folder.path(), &self.checkpoint.records)?;
         }
         self.save()?;
+        self.write_wandb(None)?;
         let row = self.checkpoint.records.last().expect("one was pushed");
         watcher.epoch(row, self.plan.epochs(), best);
         if ended {
@@ -225,18 +226,7 @@ fn write_events(
     gradients: &[(String, TensorHistogram)],
     events: &mut EventsWriter,
 ) -> std::io::Result<()> {
-    let mut scalars = vec![
-        ("loss/train".to_owned(), row.train_loss),
-        ("rate".to_owned(), row.lr),
-        ("gradient norm".to_owned(), row.gradient_norm),
-        ("images per second".to_owned(), row.images_per_second),
-        ("waiting for data".to_owned(), row.waiting),
-    ];
-    scalars.extend(row.valid_loss.map(|loss| ("loss/validation".to_owned(), loss)));
-    scalars.extend(row.valid_dice.map(|dice| ("dice/validation".to_owned(), dice)));
-    scalars.extend(row.memory_mb.map(|mb| ("memory MiB".to_owned(), mb)));
-    scalars.extend(row.valid_dice_raw.map(|d| ("dice/validation raw".to_owned(), d)));
-    scalars.extend(bones::NAMES.iter().zip(&row.dice).map(|(n, d)| (format!("dice by class/{n}"), *d)));
+    let scalars = scalars(row);
     events.scalars(row.step, scalars.iter().map(|(tag, value)| (tag.as_str(), *value)))?;
     for (tag, histogram) in result.weights.iter().chain(gradients) {
         events.histogram(row.step, tag, histogram)?;

@@ -1,8 +1,8 @@
 //! Training: one loop for every model, loss, optimiser and schedule.
 //!
 //! [`partition`] divides the images by the folds, [`Samples`] holds the samples at the model's size, [`train`] trains
-//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, pictures,
-//! `best.safetensors` (only weights, by the names of
+//! the stages of a run and writes its folder: `metrics.csv` and `metrics.parquet`, TensorBoard events, W&B's offline
+//! folder if configured, pictures, `best.safetensors` (only weights, by the names of
 //! [`Architecture::reference`](crate::models::Architecture::reference)) and `last.safetensors` (everything that a
 //! resumed run needs). [`Learner`] is the inner part without data and files: sums of gradients, and optimiser steps.
 //! Every random decision is drawn from a new generator with the seed (seed, epoch or step, place). So on the CPU an
@@ -31,9 +31,11 @@ mod partition;
 mod patient_metadata;
 mod pictures;
 mod precision;
+mod protobuf;
 mod ranks;
 mod rates;
 mod sampler;
+mod scalars;
 mod schedule;
 mod seeds;
 mod settings;
@@ -45,6 +47,8 @@ mod training_run;
 mod unlabelled;
 mod until;
 mod validation;
+mod wandb;
+mod wandb_log;
 
 pub use average::MeanWeights;
 pub use checkpoint::{Checkpoint, Kept, TrainedModel, WeightsInfo, read_weights, weights_info, write_weights};
@@ -78,3 +82,4 @@ pub use training_run::{Data, Outcome, RunStart, Watcher, train};
 pub use unlabelled::{Unlabelled, UnlabelledBatch, UnlabelledImages, UnlabelledTensors};
 pub use until::UntilSettings;
 pub use validation::{Tensors, Validation, target, validate};
+pub use wandb::{WandbConfig, WandbFolder, WandbResult};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::TensorHistogram;
+use super::protobuf::{text_field, varint};
 
 /// Writes TensorBoard's event files: TFRecord framing (length, masked CRC-32C, data, masked CRC-32C) around
 /// `Event` messages in protobuf's wire format.
@@ -114,22 +115,6 @@ impl EventsWriter {
     }
 }
 
-fn text_field(field: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 6);
-    out.push(field << 3 | 2);
-    varint(&mut out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-    out
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// TFRecord's checksum: rotated and offset, so that a CRC can be stored in data that have a CRC themselves.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
@@ -165,12 +150,5 @@ mod tests {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-    }
-
-    #[test]
-    fn varints_by_hand() {
-        let mut out = Vec::new();
-        varint(&mut out, 300);
-        assert_eq!(out, [0xac, 0x02]);
     }
 }

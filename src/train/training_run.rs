@@ -9,7 +9,8 @@ use super::loader::Batches;
 use super::{
     Batch, Checkpoint, EventsWriter, Kept, Learner, Loading, Ranks, RunFolder, Samples, Stage, StageRates, StartFrom,
     StepOutcome, Strategy, SwaAverage, TensorHistogram, Tensors, TrainError, TrainingPlan, Unlabelled,
-    UnlabelledImages, UnlabelledTensors, batches, freeze, histograms, initial, memory, order, pictures, seeds,
+    UnlabelledImages, UnlabelledTensors, WandbFolder, WandbResult, batches, freeze, histograms, initial, memory, order,
+    pictures, seeds,
 };
 use crate::aten::{self, PeakReading};
 use crate::bones;
@@ -145,6 +146,8 @@ pub(super) struct TrainingRun<'a> {
     broken: HashSet<String>,
     /// Whether there is a saved state to resume from.
     saved: bool,
+    /// The run's folder for W&B, if it is configured and this rank writes.
+    wandb: Option<WandbFolder>,
 }
 
 impl<'a> TrainingRun<'a> {
@@ -225,6 +228,7 @@ impl<'a> TrainingRun<'a> {
             trainable,
             broken: HashSet::new(),
             saved: resume,
+            wandb: None,
         })
     }
 
@@ -254,6 +258,11 @@ impl<'a> TrainingRun<'a> {
         let writes = self.ranks.writes();
         let events = writes.then(|| EventsWriter::create(path, resumed_at)).transpose();
         let mut events = events.map_err(TrainError::io(path))?;
+        if writes && self.plan.config.wandb.is_some() {
+            let start = if resume { RunStart::Resume } else { RunStart::New };
+            self.wandb = Some(WandbFolder::open(path, start).map_err(TrainError::io(path))?);
+            self.write_wandb(None)?;
+        }
         loop {
             while self.stage_end().is_none() {
                 let Some(epoch) = self.epoch(stop, watcher)? else { return self.interrupted(watcher) };
@@ -269,6 +278,13 @@ impl<'a> TrainingRun<'a> {
             self.finish_stage(watcher)?;
             self.next_stage()?;
         }
+    }
+
+    /// Writes the run's folder for W&B, if it is configured.
+    pub(super) fn write_wandb(&self, result: Option<&WandbResult>) -> Result<(), TrainError> {
+        let Some(wandb) = &self.wandb else { return Ok(()) };
+        let written = wandb.write(&self.plan.config, &self.checkpoint.records, result);
+        written.map_err(TrainError::io(wandb.path()))
     }
 
     /// Changes to the next stage and saves, because the weights that it starts from can change afterwards.
@@ -527,6 +543,9 @@ impl<'a> TrainingRun<'a> {
         self.finish_stage(watcher)?;
         self.finish_run(watcher)?;
         self.remove_stop_file()?;
+        let best = self.checkpoint.kept.first();
+        let (best_epoch, best_dice) = (best.map(|kept| kept.epoch), best.map(Kept::dice));
+        self.write_wandb(Some(&WandbResult { best_epoch, best_dice, held_out: None }))?;
         let ended = &self.checkpoint.ended;
         Ok(Outcome::Finished {
             best: self.checkpoint.kept.first().copied(),

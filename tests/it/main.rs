@@ -51,6 +51,7 @@ mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
 mod runs;
+mod runs_subgroups;
 mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
@@ -74,4 +75,6 @@ mod train_parity;
 mod train_side_by_side;
 #[cfg(feature = "torch")]
 mod train_teacher;
+#[cfg(feature = "torch")]
+mod train_wandb;
 mod words;

@@ -302,6 +302,95 @@ fn patients_are_read_from_the_runs() {
     assert!(text(&out.stderr).contains("ema-fold0/held_out.csv"), "{}", text(&out.stderr));
 }
 
+#[test]
+fn leaderboard_scores_are_kept_and_their_gap_is_shown() {
+    let home = experiments();
+    let carpus = |arguments: &[&str]| carpus(home.path(), arguments);
+    let out = carpus(&[
+        "runs",
+        "note",
+        "runs/plain-fold0",
+        "--public",
+        ".90",
+        "--private",
+        ".8950",
+        "--submitted",
+        "2026-01-02",
+    ]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("validation Dice minus public leaderboard: +0.0100"), "{}", text(&out.stdout));
+    let out = carpus(&["--json", "runs", "note", "runs/ema-fold0", "--public", "0.89", "--text", "with EMA"]);
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&said["note"]["public"], &said["note"]["text"]), (&json!(0.89), &json!("with EMA")));
+
+    let listed = text(&carpus(&["runs"]).stdout);
+    assert!(listed.lines().next().unwrap().contains("gap public"), "{listed}");
+    let cells = |name: &str| -> Vec<String> {
+        let line = listed.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(cells("plain-fold0")[8..13], ["0.9100", "0.9000", "0.8950", "+0.0100", "+0.0150"], "{listed}");
+    assert_eq!(cells("ema-fold0")[8..13], ["0.9200", "0.8900", "–", "+0.0300", "–"], "{listed}");
+    let items: Value = serde_json::from_slice(&carpus(&["--json", "runs"]).stdout).unwrap();
+    assert_eq!(
+        (&items[3]["leaderboard"]["private"], &items[3]["notes"][0]["submitted"]),
+        (&json!(0.895), &json!("2026-01-02"))
+    );
+    assert!((items[0]["gap"]["public"].as_f64().unwrap() - 0.03).abs() < 1e-9, "{}", items[0]);
+
+    // By validation the second is better, on the leaderboard the first.
+    let out = carpus(&["runs", "compare", "runs/plain-fold0", "runs/ema-fold0"]);
+    assert_eq!(out.status.code(), Some(3));
+    let warned = text(&out.stderr);
+    assert!(
+        warned.contains("warning: validation and public leaderboard rank plain-fold0 and ema-fold0 differently"),
+        "{warned}"
+    );
+    assert!(text(&out.stdout).contains("+0.0300"), "{}", text(&out.stdout));
+    carpus(&["runs", "report", "runs/ema-fold0"]);
+    let html = std::fs::read_to_string(home.path().join("runs/ema-fold0/report.html")).unwrap();
+    assert!(html.contains("public leaderboard") && html.contains("validation minus leaderboard: +0.0300"), "{html}");
+    assert!(html.contains("with EMA"));
+
+    for (arguments, reason) in [
+        (&["--public", "97.28"][..], "public is 97.28; expected a Dice from 0 to 1"),
+        (&["--private", "nan"], "private is NaN"),
+        (&["--public", "0.9", "--submitted", "2.1.2026"], "expected a date as 2026-01-02"),
+    ] {
+        let out = carpus(&[&["runs", "note", "runs/plain-fold1"], arguments].concat());
+        assert_eq!(out.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&out.stderr).contains(reason), "{}", text(&out.stderr));
+    }
+    assert!(!home.path().join("runs/plain-fold1/notes.jsonl").exists());
+    let out = carpus(&["runs", "note", "runs", "--public", "0.9"]);
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("runs is not a run"), "{}", text(&out.stderr));
+    assert_eq!(carpus(&["runs", "note", "runs/plain-fold1"]).status.code(), Some(2));
+}
+
+#[test]
+fn differences_are_compared_with_the_noise_between_seeds() {
+    let home = tempfile::tempdir().unwrap();
+    let carpus = |arguments: &[&str]| carpus(home.path(), arguments);
+    let images = |more: f64| fold_images(0).iter().map(|image| flat(image, 0.9 + more)).collect::<Vec<_>>();
+    write_run(home.path(), "plain-seed1", 1, 0, "", &images(0.0));
+    write_run(home.path(), "ema", 1, 0, "[ema]\ndecay = 0.99\n", &images(0.001));
+    let out = carpus(&["runs", "compare", "runs/plain-seed1", "runs/ema"]);
+    assert!(text(&out.stderr).contains("noise between seeds is unknown") && text(&out.stderr).contains("--set seed="));
+    assert!(text(&carpus(&["runs"]).stderr).contains("noise between seeds is unknown"));
+    write_run(home.path(), "plain-seed2", 2, 0, "", &images(0.004));
+    let out = carpus(&["runs", "compare", "runs/plain-seed1", "runs/plain-seed2", "runs/ema"]);
+    let shown = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    // Deviations of .002: sd = sqrt(2 * .002²) = .0028; 12.706 * .0028 * sqrt(1/2 + 1/1) = .0440.
+    assert!(shown.contains("standard deviation 0.0028 of the mean Dice (n = 2 trainings in 1 group"), "{shown}");
+    let expected =
+        "ema, noise between seeds: -0.0010 compared with ±0.0440: difference smaller than the noise between seeds";
+    assert!(shown.contains(expected), "{shown}");
+    assert!(text(&carpus(&["runs"]).stdout).contains("standard deviation 0.0028"));
+    let items: Value = serde_json::from_slice(&carpus(&["--json", "runs"]).stdout).unwrap();
+    assert_eq!(items[0]["seed_noise"]["df"], 1);
+}
+
 /// Long values are wrapped.
 #[test]
 fn changed_settings_are_rows_that_fit_the_terminal() {

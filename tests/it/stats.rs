@@ -91,6 +91,12 @@ impl Cases {
         self.add(json!({"kind": "summary", "values": first}), json!(stats::summary(&first).unwrap()));
         let edges: Vec<f64> = (0..9).map(|i| 38.0 + 3.0 * f64::from(i)).collect();
         let counts = stats::histogram(&first, &edges);
+        let groups: Vec<Vec<f64>> =
+            first.chunks(5).take(4).chain([&second[..2], &second[..1]]).map(<[f64]>::to_vec).collect();
+        let pooled = stats::pooled_sd(&groups).unwrap();
+        let mut ours = json!(pooled);
+        ours["bound"] = json!(pooled.bound(3, 7));
+        self.add(json!({"kind": "pooled_sd", "groups": groups, "n1": 3, "n2": 7}), ours);
         self.add(json!({"kind": "histogram", "values": first, "edges": edges}), json!({"counts": counts}));
     }
 

@@ -90,7 +90,7 @@ impl Bench {
         Bench { training, validation, folder }
     }
 
-    fn plan(&self) -> TrainingPlan {
+    pub fn plan(&self) -> TrainingPlan {
         let input = InputSettings { mean: vec![0.2], sd: vec![0.3] };
         let start = self.folder.path().join("start.safetensors");
         let config = TrainConfig {

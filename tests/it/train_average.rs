@@ -9,7 +9,7 @@ use carpus::runs::{AverageSummary, StageEnd, StageSummary};
 use carpus::tables::EpochRow;
 use carpus::train::{
     Annealing, Data, HookSettings, MeanWeights, Outcome, RunFolder, RunStart, Stage, StartFrom, Strategy, SwaAverage,
-    SwaSettings, TrainConfig, TrainError, TrainingPlan, UntilSettings, read_weights, train, weights_info,
+    SwaSettings, TrainConfig, TrainError, TrainedModel, TrainingPlan, UntilSettings, read_weights, train, weights_info,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -143,7 +143,7 @@ fn the_last_epochs_are_averaged_and_the_next_stage_starts_from_them() {
     bench.train(&plan, &run, true, &StopAfter::never()).unwrap();
     assert!(!run.swa().exists());
     std::fs::write(run.swa(), before).unwrap();
-    let (model, _) = read_weights(&run.swa(), Device::Cpu).unwrap();
+    let TrainedModel { model, .. } = read_weights(&run.swa(), Device::Cpu).unwrap();
     assert_eq!(model.config(), &plan.config.model);
 }
 
@@ -281,7 +281,7 @@ fn all_images_are_trained_without_scores() {
     let bench = Bench::new();
     let mut plan = bench.quiet(vec![stage()]);
     plan.config.pictures = 2;
-    let data = [Data { training: &bench.training, validation: None }];
+    let data = [Data { training: &bench.training, validation: None, unlabelled: None }];
     let start = |plan: &TrainingPlan, run: &RunFolder, start: RunStart, watcher: &StopAfter| {
         train(plan, &data, Strategy::on(Device::Cpu), run, start, &watcher.stop, watcher)
     };

@@ -1,7 +1,9 @@
 //! Schedules and optimisers against PyTorch, event files against TensorBoard's own reader.
 
 use carpus::models::read_tensors;
-use carpus::train::{EventsWriter, Optimiser, OptimiserKind, OptimiserSettings, Scaler, Schedule, TensorHistogram};
+use carpus::train::{
+    EventsWriter, GradientRange, Optimiser, OptimiserKind, OptimiserSettings, Scaler, Schedule, TensorHistogram,
+};
 use tch::{Kind, Tensor};
 
 use crate::python;
@@ -93,7 +95,7 @@ fn the_loss_is_scaled_as_the_reference_does() {
         found["overflowed"].as_array().unwrap().iter().zip(found["scale"].as_array().unwrap()).enumerate()
     {
         let before = scaler.scale();
-        scaler.update(overflowed.as_bool().unwrap());
+        scaler.update(if overflowed.as_bool().unwrap() { GradientRange::Overflowed } else { GradientRange::Finite });
         assert_eq!(Some(scaler.scale()), expected.as_f64(), "step {step}");
         halved += u32::from(scaler.scale() < before);
         doubled += u32::from(scaler.scale() > before);

@@ -11,10 +11,10 @@ use carpus::experiment::{Existing, Experiment};
 use carpus::models::{EncoderKind, EncoderScale, Model, ModelConfig, Norm, read_tensors};
 use carpus::progress::Silent;
 use carpus::train::{
-    Data, EmaSettings, InputSettings, Learner, Loading, MeanTeacherSettings, OneProcess, OptimiserSettings, Outcome,
-    PatientMetadata, RunFolder, RunStart, Samples, Schedule, Stage, StartFrom, Strategy, TrainConfig, TrainError,
-    TrainingPlan, UnlabelledBatch, UnlabelledImages, UnlabelledTensors, consistency_loss, partition, sigmoid_ramp_up,
-    train,
+    Data, EmaSettings, Fold, InputSettings, Learner, Loading, MeanTeacherSettings, OneProcess, OptimiserSettings,
+    Outcome, PatientMetadata, RunFolder, RunStart, Samples, Schedule, Stage, StartFrom, Strategy, TrainConfig,
+    TrainError, TrainingPlan, UnlabelledBatch, UnlabelledImages, UnlabelledTensors, consistency_loss, partition,
+    sigmoid_ramp_up, train,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -74,9 +74,11 @@ impl Images {
         let data = folder.path().join("data");
         let folds = draw_data(&data, 3);
         let dataset = Arc::new(Dataset::open(&data).unwrap());
-        let parts = partition(dataset.images(), &folds, 0).unwrap();
+        let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap().0
+            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
+                .unwrap()
+                .content
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         let others = folder.path().join("others");
@@ -244,7 +246,7 @@ fn a_configuration_with_a_mean_teacher_runs_on_drawn_hands() {
         outputs: Outputs::default(),
     };
     let summary = experiment(config.clone()).run_fold(&AtomicBool::new(false), &Silent).unwrap().unwrap();
-    assert_eq!((summary.best_epoch, summary.validation_images), (1, 2));
+    assert_eq!((summary.best_epoch, summary.validation_images), (Some(1), 2));
     // A folder of its own: without annotations, and with an image of the validation set, which is not used.
     let others = folder.path().join("others");
     std::fs::create_dir_all(&others).unwrap();

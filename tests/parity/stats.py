@@ -63,6 +63,18 @@ def bootstrap_mean(case):
     return {"mean": np.mean(case["values"]), "ci": interval(ci.low, ci.high)}
 
 
+def pooled_sd(case):
+    """The mean square within groups by a regression on the groups, and the t bound of a difference of two means."""
+    groups = [group for group in case["groups"] if len(group) > 1]
+    values = np.concatenate(groups)
+    member = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    fit = sm.OLS(values, (member[:, None] == np.arange(len(groups))).astype(float)).fit()
+    n1, n2 = case["n1"], case["n2"]
+    # A pooled t interval of two samples has this half width.
+    bound = stats.t.ppf(0.975, fit.df_resid) * np.sqrt(fit.scale * (1 / n1 + 1 / n2))
+    return {"sd": np.sqrt(fit.scale), "df": fit.df_resid, "n": len(values), "groups": len(groups), "bound": bound}
+
+
 def mann_whitney(case):
     found = stats.mannwhitneyu(case["first"], case["second"], method="asymptotic", use_continuity=True)
     return {"u": found.statistic, "p": found.pvalue}

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::RunStudy;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Content, Section, Tile};
-use crate::runs::{AverageSummary, BestEpoch, RunSummary, StageEnd};
+use crate::runs::{AverageSummary, BestEpoch, Run, RunNote, RunSummary, StageEnd};
 
 /// The model, its results and the warnings.
 pub(super) fn section(study: &RunStudy<'_>) -> Section {
@@ -42,6 +42,9 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         tile("best Dice", num(dice, 4), format!("at the model's input size, epoch {epoch}"));
     }
     let of_asked = asked.map_or_else(String::new, |n| format!("of {}", count(n)));
+    for (label, value, note) in leaderboards(run) {
+        tile(&label, value, note);
+    }
     tile("epochs", count(run.epochs.len()), of_asked);
     if let Some(RunSummary { training_images, validation_images, seconds, stages, average_best, .. }) = &run.summary {
         tile("images", count(*training_images), format!("for training, {} held out", count(*validation_images)));
@@ -88,17 +91,42 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
     if !holds_out {
         section.text("The run has no scores, because no image was held out.");
     }
+    note_texts(run).into_iter().for_each(|text| section.text(text));
     for note in &study.notes {
         section.absent(visible(note));
     }
     section.number("name", run.name.as_str());
     section.number("held_out_dice", json!(run.held_out()));
     section.number("best", json!(run.best().map(|best| json!({"epoch": best.epoch, "dice": best.dice}))));
+    section.number("leaderboard", json!(run.leaderboard()));
+    section.number("gap", json!(run.leaderboard().gap(run.validation())));
+    section.number("notes", json!(run.notes));
     section.number("epochs", run.epochs.len());
     section.number("epochs_asked", json!(asked));
     section.number("images_per_second", json!(run.images_per_second()));
     section.number("memory_mb", json!(memory));
     section
+}
+
+/// Label, score and gap of each leaderboard that has a score.
+fn leaderboards(run: &Run) -> Vec<(String, String, String)> {
+    let (score, gap) = (run.leaderboard(), run.leaderboard().gap(run.validation()));
+    let both = [("public", score.public, gap.public), ("private", score.private, gap.private)];
+    let known = both.into_iter().filter_map(|(name, score, gap)| Some((name, score?, gap)));
+    let tile = |(name, score, gap): (&str, f64, Option<f64>)| {
+        let note = gap.map_or_else(String::new, |gap| format!("validation minus leaderboard: {gap:+.4}"));
+        (format!("{name} leaderboard"), num(score, 4), note)
+    };
+    known.map(tile).collect()
+}
+
+/// The texts of the run's notes with their dates.
+fn note_texts(run: &Run) -> Vec<String> {
+    let of = |note: &RunNote| {
+        let date = note.time.split('T').next().unwrap_or_default();
+        note.text.as_ref().map(|text| format!("Note of {date}: {}", visible(text)))
+    };
+    run.notes.iter().filter_map(of).collect()
 }
 
 /// Weight of a loss term, which is given alone or in a table of options.
