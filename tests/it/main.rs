@@ -20,6 +20,7 @@ mod fuzz;
 mod losses;
 mod mask;
 mod misaligned;
+mod mmseg;
 #[cfg(feature = "torch")]
 mod models;
 #[cfg(feature = "torch")]
