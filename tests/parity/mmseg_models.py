@@ -504,7 +504,9 @@ model = dict(
 def save(state, path, aligned):
     place = "mmengine.logging.history_buffer"
     HistoryBuffer.__module__ = place
-    sys.modules.update({place: types.SimpleNamespace(HistoryBuffer=HistoryBuffer)})
+    for module in ("mmengine", "mmengine.logging", place):
+        sys.modules[module] = types.ModuleType(module)
+    sys.modules[place].HistoryBuffer = HistoryBuffer
     text = CONFIGURATION.replace("ALIGNED", str(aligned)).replace("num_heads", "num_heads" if "mit" in path.name else "n")
     torch.save({
         "meta": {"cfg": text, "iter": 40, "epoch": 2, "seed": np.int64(3), "dataset_meta": {"classes": ("finger-1",)}},
