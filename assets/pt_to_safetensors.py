@@ -7,7 +7,8 @@ the place of any other object (training arguments, NumPy's numbers). The state d
 under --key, or under one of the usual names (state_dict, model_state_dict, model, ema, net, network, network_weights and
 others). A common prefix `module.` or `_orig_mod.` is taken off: DataParallel and torch.compile add it. --strip PREFIX keeps
 the tensors under PREFIX alone and takes that off too, for a Lightning checkpoint `--strip model`: its network is stored next to
-losses and metrics. Tensors that share memory are written each by itself. OUT is written completely or not at all.
+losses and metrics. Tensors that share memory are written each by itself. The text of
+an mmsegmentation configuration (meta.cfg) is kept as the entry mmseg_cfg of OUT's metadata. OUT is written completely or not at all.
 
 Needs torch and safetensors.
 """
@@ -180,13 +181,20 @@ def hint(names):
             return
 
 
-def write(state, output):
+def configuration(checkpoint):
+    """The text of an mmsegmentation configuration: under `cfg`, in release 0 under `config`."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    texts = [meta[name] for name in ("cfg", "config") if isinstance(meta.get(name), str)] if isinstance(meta, dict) else []
+    return {"mmseg_cfg": texts[0]} if texts else {}
+
+
+def write(state, output, metadata):
     target = output.resolve()
     part = target.with_name(f".carpus-{os.getpid()}")
     try:
         # A clone has memory of its own: safetensors refuses shared memory.
         tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-        save_file(tensors, part, metadata={"format": "pt"})
+        save_file(tensors, part, metadata={"format": "pt"} | metadata)
         part.chmod(0o644)  # Newer versions of safetensors make files that their owner alone reads.
         os.replace(part, target)
     except Exception as error:  # A full disk, a sparse tensor: torch and safetensors raise many kinds.
@@ -208,7 +216,8 @@ def main():
             sys.exit(f"{args.output}: this is the input, which is not written over")
         if not args.output.is_file():
             sys.exit(f"{args.output}: this is there already and is not a file")
-    state, place = find(read(args.input), args.key, args.input)
+    checkpoint = read(args.input)
+    state, place = find(checkpoint, args.key, args.input)
     place = place or "the top of the file"
     if args.strip is not None:
         state = strip(state, args.strip, args.input)
@@ -218,7 +227,7 @@ def main():
         sys.exit(f"{args.input}: {len(others)} in {place} are not tensors: {kinds(others)}. Name another place with --key, "
                  "or save the tensors alone: torch.save({name: value for name, value in model.state_dict().items() "
                  'if isinstance(value, torch.Tensor)}, "weights.pt")')
-    write(state, args.output)
+    write(state, args.output, configuration(checkpoint))
     print(f"{len(state)} tensors from {place} in {args.output}")
     if args.strip is None:
         hint(state)

@@ -40,6 +40,10 @@ closed_enum! {
         SegformerTransformers = "segformer-transformers",
         /// Object-contextual representations on the branches of an HRNet.
         HrNetOcr = "hrnet-ocr",
+        /// SegFormer of mmsegmentation: a norm and ReLU after each projection.
+        SegformerMmseg = "segformer-mmseg",
+        /// Object-contextual representations on HRNet as in mmsegmentation.
+        HrNetOcrMmseg = "hrnet-ocr-mmseg",
         /// UNet 3+, with skip connections between all scales.
         Unet3Plus = "unet3plus",
     }
@@ -192,6 +196,12 @@ impl Architecture {
         matches!(self, Architecture::Decoder(DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers))
     }
 
+    /// Whether the reference is mmsegmentation, whose encoders differ in details from those of the same name in other
+    /// libraries.
+    pub fn follows_mmseg(self) -> bool {
+        matches!(self, Architecture::Decoder(DecoderKind::SegformerMmseg | DecoderKind::HrNetOcrMmseg))
+    }
+
     fn facts(self) -> Facts {
         use {DecoderKind as D, NetworkKind as N};
         const OWN_HEAD: Option<&str> = Some("it already has one, which is always on");
@@ -212,7 +222,10 @@ impl Architecture {
                 D::UperNet => of("smp.UPerNet"),
                 D::Segformer => Facts { dropout: true, ..of("smp.Segformer") },
                 D::UperNetTransformers => Facts {
-                    encoders: limited_to(&[Family::Swin, Family::ConvNeXtV2], "a tu-swin or tu-convnextv2 encoder"),
+                    encoders: limited_to(
+                        &[Family::Swin, Family::ConvNeXt, Family::ConvNeXtV2],
+                        "a tu-swin, tu-convnext or tu-convnextv2 encoder",
+                    ),
                     no_auxiliary: OWN_HEAD,
                     ..of("transformers UperNetForSemanticSegmentation")
                 },
@@ -226,6 +239,17 @@ impl Architecture {
                     no_auxiliary: OWN_HEAD,
                     dropout: true,
                     ..of("Yuan, Chen, Wang, ECCV 2020")
+                },
+                D::SegformerMmseg => Facts {
+                    encoders: limited_to(&[Family::MixTransformer], "one of mit_b0 to mit_b5"),
+                    dropout: true,
+                    ..of("mmsegmentation SegformerHead")
+                },
+                D::HrNetOcrMmseg => Facts {
+                    encoders: limited_to(&[Family::HrNet], "a tu-hrnet encoder"),
+                    no_auxiliary: OWN_HEAD,
+                    dropout: true,
+                    ..of("mmsegmentation OCRHead")
                 },
                 D::Unet3Plus => Facts { no_auxiliary: DEEP_SUPERVISION, ..of("the paper (Huang et al. 2020)") },
             },
@@ -273,9 +297,9 @@ impl DecoderKind {
     /// The encoder if the configuration sets none.
     pub fn default_encoder(self) -> EncoderKind {
         match self {
-            DecoderKind::HrNetOcr => EncoderKind::HrNetW18,
+            DecoderKind::HrNetOcr | DecoderKind::HrNetOcrMmseg => EncoderKind::HrNetW18,
             DecoderKind::UperNetTransformers => EncoderKind::SwinTiny,
-            DecoderKind::SegformerTransformers => EncoderKind::MitB0,
+            DecoderKind::SegformerTransformers | DecoderKind::SegformerMmseg => EncoderKind::MitB0,
             _ => EncoderKind::EfficientNetB0,
         }
     }

@@ -73,6 +73,7 @@ impl EncoderDecoder {
             DecoderKind::UperNetTransformers | DecoderKind::SegformerTransformers => {
                 (Scheme::Transformers, Scheme::Transformers)
             }
+            DecoderKind::SegformerMmseg | DecoderKind::HrNetOcrMmseg => (Scheme::HeFanOut, Scheme::MmsegHead),
             _ => (Scheme::Decoder, Scheme::Head),
         };
         let decoder =

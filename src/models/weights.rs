@@ -112,7 +112,7 @@ pub enum WeightsError {
 
 /// The three lists as text, with the first names of each.
 pub(super) fn listing(missing: &[String], unexpected: &[String], mismatched: &[String]) -> String {
-    const SHOWN: usize = 8;
+    const SHOWN: usize = 10;
     let mut text = String::new();
     for (what, names) in [("missing", missing), ("unexpected", unexpected), ("with a wrong shape or type", mismatched)]
     {

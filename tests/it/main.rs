@@ -22,6 +22,7 @@ mod losses;
 mod lr_finder;
 mod mask;
 mod misaligned;
+mod mmseg;
 #[cfg(feature = "torch")]
 mod models;
 #[cfg(feature = "torch")]

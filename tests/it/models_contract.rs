@@ -43,12 +43,10 @@ fn is_legal(config: &ModelConfig) -> bool {
     let is_swin = matches!(encoder, SwinTiny | SwinSmall | SwinBase);
     let is_hrnet = matches!(encoder, HrNetW18 | HrNetW32 | HrNetW48);
     match config.architecture {
-        Decoder(DecoderKind::HrNetOcr) => is_hrnet,
+        Decoder(DecoderKind::HrNetOcr | DecoderKind::HrNetOcrMmseg) => is_hrnet,
         Decoder(DecoderKind::UnetPlusPlus) | Decoder(DecoderKind::Linknet) => !is_mit,
-        Decoder(DecoderKind::SegformerTransformers) => is_mit,
-        Decoder(DecoderKind::UperNetTransformers) => {
-            is_swin || matches!(encoder, ConvNeXtV2Tiny | ConvNeXtV2Base | ConvNeXtV2Large)
-        }
+        Decoder(DecoderKind::SegformerTransformers | DecoderKind::SegformerMmseg) => is_mit,
+        Decoder(DecoderKind::UperNetTransformers) => is_swin || encoder.name().starts_with("tu-convnext"),
         _ => config.output_stride() == 32 || !(is_mit || is_hrnet || is_swin),
     }
 }
@@ -406,7 +404,7 @@ fn depth_is_the_references_unless_it_is_stated() {
 #[test]
 fn architectures_go_by_one_flat_list_of_names() {
     let names: BTreeSet<&str> = Architecture::all().map(Architecture::name).collect();
-    assert_eq!((names.len(), Architecture::all().count()), (21, 21));
+    assert_eq!((names.len(), Architecture::all().count()), (23, 23));
     for architecture in Architecture::all() {
         assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
         assert_eq!(serde_json::to_value(architecture).unwrap(), architecture.name());

@@ -46,8 +46,8 @@ fn the_package_wandb_reads_and_uploads_the_folder() {
                 step: 7 * u64::from(epoch),
                 lr: random.random_range(1e-9..1e-2),
                 train_loss: random.random_range(0.0..2.0),
-                valid_loss: if epoch == 1 { f64::NAN } else { random.random_range(0.0..2.0) },
-                valid_dice: random.random_range(0.0..1.0),
+                valid_loss: Some(if epoch == 1 { f64::NAN } else { random.random_range(0.0..2.0) }),
+                valid_dice: Some(random.random_range(0.0..1.0)),
                 seconds: random.random_range(1.0..100.0),
                 dice: (0..bones::COUNT).map(|_| random.random_range(0.0..1.0)).collect(),
                 ..EpochRow::default()
@@ -55,7 +55,7 @@ fn the_package_wandb_reads_and_uploads_the_folder() {
             .collect();
         let config = TrainConfig { wandb: Some(settings()), ..TrainConfig::default() };
         let folder = WandbFolder::open(run.path(), RunStart::New).unwrap();
-        let result = WandbResult { best_epoch: 3, best_dice: 0.97, held_out: Some(0.96) };
+        let result = WandbResult { best_epoch: Some(3), best_dice: Some(0.97), held_out: Some(0.96) };
         folder.write(&config, &rows, has_ended.then_some(&result)).unwrap();
         let log = folder.logs().unwrap().remove(0);
         let said = read(log.parent().unwrap());
@@ -89,7 +89,7 @@ fn the_package_wandb_reads_and_uploads_the_folder() {
                 ("_step", row.step as f64),
                 ("epoch", f64::from(row.epoch)),
                 ("loss/train", row.train_loss),
-                ("dice/validation", row.valid_dice),
+                ("dice/validation", row.valid_dice.unwrap()),
                 ("rate", row.lr),
                 ("dice by class/Ulna", row.dice[28]),
                 ("_runtime", runtime),
@@ -100,7 +100,7 @@ fn the_package_wandb_reads_and_uploads_the_folder() {
         }
         assert_eq!(history[0]["loss/validation"], "NaN");
         let summary = sync["summary"].as_array().unwrap().last().unwrap();
-        assert_eq!(summary["dice/validation"].as_f64(), Some(rows.last().unwrap().valid_dice));
+        assert_eq!(summary["dice/validation"].as_f64(), rows.last().unwrap().valid_dice);
         assert_eq!(summary.get("dice/held out").and_then(Value::as_f64), has_ended.then_some(0.96), "{summary}");
         assert_eq!(of_kind(&said, "exit").len(), usize::from(has_ended));
         // W&B shows a run that has not ended as failed.
@@ -139,7 +139,7 @@ fn a_resumed_training_continues_its_wandb_run() {
     assert_eq!(of_kind(&first, "run")[0]["run_id"], of_kind(&second, "run")[0]["run_id"]);
     assert_eq!(second["sync"]["complete"], json!([0]), "{}", second["sync"]);
     let rows: Vec<EpochRow> = carpus::tables::read(&run.metrics()).unwrap();
-    assert_eq!(second["sync"]["history"][1]["dice/validation"].as_f64(), Some(rows[2].valid_dice));
+    assert_eq!(second["sync"]["history"][1]["dice/validation"].as_f64(), rows[2].valid_dice);
     // A finished run that is resumed has nothing to upload.
     bench.train_as(&plan, &OneProcess, &run, true, &StopAfter::never()).unwrap();
     assert_eq!(folders(), after);

@@ -39,7 +39,10 @@ SWIN = {
     "tu-swin_small_patch4_window7_224": (96, [2, 2, 18, 2], [3, 6, 12, 24]),
     "tu-swin_base_patch4_window7_224": (128, [2, 2, 18, 2], [4, 8, 16, 32]),
 }
-CONVNEXT_V2 = {
+CONVNEXT = {
+    "tu-convnext_tiny": ([96, 192, 384, 768], [3, 3, 9, 3]),
+    "tu-convnext_small": ([96, 192, 384, 768], [3, 3, 27, 3]),
+    "tu-convnext_base": ([128, 256, 512, 1024], [3, 3, 27, 3]),
     "tu-convnextv2_tiny": ([96, 192, 384, 768], [3, 3, 9, 3]),
     "tu-convnextv2_base": ([128, 256, 512, 1024], [3, 3, 27, 3]),
     "tu-convnextv2_large": ([192, 384, 768, 1536], [3, 3, 27, 3]),
@@ -65,8 +68,9 @@ def build(case):
             num_channels=channels, embed_dim=width, depths=depths, num_heads=heads, out_features=STAGES
         )
     else:
-        widths, depths = CONVNEXT_V2[encoder]
-        backbone = transformers.ConvNextV2Config(
+        widths, depths = CONVNEXT[encoder]
+        version = transformers.ConvNextV2Config if "v2" in encoder else transformers.ConvNextConfig
+        backbone = version(
             num_channels=channels, hidden_sizes=widths, depths=depths, out_features=STAGES
         )
     return transformers.UperNetForSemanticSegmentation(
@@ -95,7 +99,7 @@ def run(case, folder):
     with torch.no_grad():
         randomise(model)
         for key, tensor in model.state_dict().items():
-            if ".grn." in key:
+            if ".grn." in key or key.endswith("layer_scale_parameter"):
                 tensor.normal_(0, 0.5)
     without_randomness(model)
     model.save_pretrained(folder / name)

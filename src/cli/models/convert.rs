@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tch::{Kind, Tensor};
 
-use super::Choice;
+use super::{Choice, without_dropout};
 use crate::artefact::kind;
 use crate::bones;
 use crate::cli::{Status, Ui};
-use crate::models::names::{self, WeightsSource};
-use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_tensors, write_tensors};
+use crate::models::names::{self, WeightsSource, mmseg};
+use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_metadata, read_tensors, write_tensors};
 use crate::train::{InputSettings, TrainConfig, WeightsInfo, write_weights};
 use crate::wording::counted;
 
@@ -21,15 +21,19 @@ Example:
       --arch fpn --encoder resnet34 --out W.safetensors
   carpus models convert runs/NAME/best.safetensors --to smp \\
       --out smp.safetensors
+  carpus models convert mmseg.safetensors --from mmseg --classes 29 \\
+      --out W.safetensors
 
 From timm and torchvision classifiers, the encoder's weights are taken; --to timm or torchvision \
 writes only the encoder's weights. --in-channels 1 sums the first layer's three input channels into \
 one, as segmentation_models_pytorch does. --norm group:N converts batch norm to group norm and keeps \
-the affine weights. Convert a .pt file with assets/pt_to_safetensors.py first.")]
+the affine weights. --from mmseg finds the model itself: SegFormer, UPerNet with Swin or ConvNeXt, or \
+OCRNet with HRNet. --classes replaces the last layers by new ones if the file has another number of \
+classes; their random values are the same every time. Convert a .pt or .pth file with assets/pt_to_safetensors.py first.")]
 pub struct ModelsConvertArgs {
     /// State dict to read (safetensors)
     input: PathBuf,
-    /// Library that the names in the file come from: smp, timm, torchvision or transformers
+    /// Library that the names in the file come from: smp, timm, torchvision, transformers or mmseg
     #[arg(long, value_name = "LIBRARY", required_unless_present = "to", conflicts_with = "to")]
     from: Option<WeightsSource>,
     /// Library whose names to write; the input file must have carpus's names
@@ -37,6 +41,9 @@ pub struct ModelsConvertArgs {
     to: Option<WeightsSource>,
     #[command(flatten)]
     model: Choice,
+    /// Number of classes of the model to write [default: that of the file]
+    #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(i64).range(1..))]
+    classes: Option<i64>,
     /// Write a file for `carpus predict`: width and height in px of the images that the model was trained on
     #[arg(long, value_name = "PX", requires = "from")]
     size: Option<u32>,
@@ -65,49 +72,122 @@ pub fn run(args: &ModelsConvertArgs, ui: &Ui) -> anyhow::Result<Status> {
         }
     }
     // The file sets the number of classes.
-    let config = match (args.model.arch, args.to) {
-        (None, Some(_)) => args.model.config_of(&tensors, &args.input)?.0,
+    let config = match (args.model.arch, args.from, args.to) {
+        (None, _, Some(_)) => args.model.config_of(&tensors, &args.input)?.0,
+        (None, Some(WeightsSource::Mmseg), _) => {
+            without_dropout(mmseg::detect(&tensors).with_context(|| args.input.display().to_string())?)
+        }
         _ => args.model.config(1)?,
     };
+    if args.from == Some(WeightsSource::Mmseg) {
+        check_settings(&args.input, &config, ui)?;
+    }
+    // New layers get the same values every time.
+    tch::manual_seed(0);
     let renamed = match (args.from, args.to) {
         (Some(source), _) => names::to_carpus(source, &config, tensors),
         (None, Some(source)) => names::from_carpus(source, &config, tensors),
         (None, None) => unreachable!("clap requires --from or --to"),
     };
-    let names::Renamed { tensors, left_out, first_layer_summed } =
+    let names::Renamed { mut tensors, left_out, first_layer_summed, mut fresh } =
         renamed.map_err(|e| anyhow::Error::new(e).context(args.input.display().to_string()))?;
+    if let Some(classes) = args.classes {
+        fresh.extend(names::replace_classes(&config, &mut tensors, classes)?);
+    }
+    fresh.sort();
+    fresh.dedup();
+    let classes = classes_of(&config, &tensors)?;
+    if args.classes.is_some() && classes.is_none() {
+        bail!("{} has no head of {}; remove --classes", args.input.display(), config.describe());
+    }
     let info = args.size.map(|size| args.info(size, &config, &tensors)).transpose()?;
     let tensors: Vec<_> = tensors.into_iter().collect();
     match &info {
         Some(info) => write_weights(&args.out, &tensors, info)?,
         None => write_tensors(&args.out, &tensors)?,
     }
-    ui.line(format_args!("{} in {}", counted(tensors.len(), "tensor", "tensors"), args.out.display()));
-    if let Some(info) = &info {
-        let InputSettings { mean, sd } = &info.input;
-        ui.line(format_args!(
-            "for `carpus predict --checkpoint`: images of {0} x {0} px, normalised as (grey / 255 - {mean:?}) / {sd:?}, classes \
-             in the order of `carpus list bones`",
-            info.size
-        ));
-    }
-    if !left_out.is_empty() {
-        ui.line(format_args!("left out, because there is no such parameter: {}", left_out.join(", ")));
-    }
-    if first_layer_summed {
-        ui.line(format_args!("the first layer's three input channels were summed into one"));
-    }
-    ui.json(&serde_json::json!({
-        "output": args.out,
-        "tensors": tensors.len(),
-        "left_out": left_out,
-        "first_layer_summed": first_layer_summed,
-        "predicts": info,
-    }))?;
+    let tensors = tensors.len();
+    args.print(&Conversion { config, tensors, classes, left_out, fresh, first_layer_summed, info }, ui)?;
     Ok(Status::Done)
 }
 
+/// What was written.
+struct Conversion {
+    config: ModelConfig,
+    /// Number of tensors.
+    tensors: usize,
+    /// `None` for an encoder alone.
+    classes: Option<i64>,
+    left_out: Vec<String>,
+    fresh: Vec<String>,
+    first_layer_summed: bool,
+    /// With `--size`.
+    info: Option<WeightsInfo>,
+}
+
+/// The entry in which assets/pt_to_safetensors.py keeps the text of a checkpoint's mmsegmentation configuration.
+const MMSEG_CONFIGURATION: &str = "mmseg_cfg";
+
+/// Checks the settings of the checkpoint `input` that no weight shows, if it has its configuration.
+fn check_settings(input: &Path, config: &ModelConfig, ui: &Ui) -> anyhow::Result<()> {
+    match read_metadata(input)?.get(MMSEG_CONFIGURATION) {
+        Some(text) => mmseg::check_settings(config, text).with_context(|| input.display().to_string()),
+        None => {
+            ui.line(format_args!(
+                "the file does not contain the configuration of mmsegmentation: align_corners = False, interpolate_mode = \
+                 bilinear, pool_scales = 1, 2, 3, 6 and the heads of attention of the published models are assumed"
+            ));
+            Ok(())
+        }
+    }
+}
+
 impl ModelsConvertArgs {
+    fn print(&self, done: &Conversion, ui: &Ui) -> anyhow::Result<()> {
+        let Conversion { config, tensors, classes, left_out, fresh, first_layer_summed, info } = done;
+        ui.line(format_args!("{} in {}", counted(*tensors, "tensor", "tensors"), self.out.display()));
+        if self.from == Some(WeightsSource::Mmseg) {
+            let auxiliary = if config.auxiliary { " --auxiliary" } else { "" };
+            let encoder = config.backbone().map_or(String::new(), |encoder| format!(" --encoder {encoder}"));
+            ui.line(format_args!("the model is --arch {}{encoder}{auxiliary}", config.architecture));
+        }
+        if let Some(info) = info {
+            let InputSettings { mean, sd } = &info.input;
+            ui.line(format_args!(
+                "for `carpus predict --checkpoint`: images of {0} x {0} px, normalised as (grey / 255 - {mean:?}) / {sd:?}, \
+                 classes in the order of `carpus list bones`",
+                info.size
+            ));
+        }
+        if !left_out.is_empty() {
+            ui.line(format_args!("left out, because there is no such parameter: {}", left_out.join(", ")));
+        }
+        if !fresh.is_empty() {
+            ui.line(format_args!("new, with random values: {}", fresh.join(", ")));
+        }
+        if let Some(classes) = classes.filter(|classes| self.from.is_some() && *classes != bones::COUNT as i64) {
+            ui.line(format_args!(
+                "{}, not the 29 of `carpus list bones`: --classes 29 gives the model new last layers to train",
+                counted(classes as usize, "class", "classes")
+            ));
+        }
+        if *first_layer_summed {
+            ui.line(format_args!("the first layer's three input channels were summed into one"));
+        }
+        ui.json(&serde_json::json!({
+            "output": self.out,
+            "architecture": config.architecture,
+            "encoder": config.backbone(),
+            "auxiliary": config.auxiliary,
+            "classes": classes,
+            "tensors": tensors,
+            "left_out": left_out,
+            "new": fresh,
+            "first_layer_summed": first_layer_summed,
+            "predicts": info,
+        }))
+    }
+
     /// The information that `carpus predict` needs about the weights `tensors` (with carpus's names) of a model of
     /// `config`.
     fn info(&self, size: u32, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {

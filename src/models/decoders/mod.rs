@@ -57,10 +57,10 @@ pub fn build(
         DecoderKind::UperNet | DecoderKind::UperNetTransformers => {
             Box::new(upernet::UperNet::new(path, config, channels)?)
         }
-        DecoderKind::Segformer | DecoderKind::SegformerTransformers => {
+        DecoderKind::Segformer | DecoderKind::SegformerTransformers | DecoderKind::SegformerMmseg => {
             Box::new(segformer::Segformer::new(path, config, channels)?)
         }
-        DecoderKind::HrNetOcr => Box::new(ocr::Ocr::new(path, config, channels)?),
+        DecoderKind::HrNetOcr | DecoderKind::HrNetOcrMmseg => Box::new(ocr::Ocr::new(path, config, channels)?),
         DecoderKind::Unet3Plus => Box::new(unet3plus::Unet3Plus::new(path, config, channels)?),
     })
 }
@@ -77,7 +77,9 @@ pub fn head(kind: DecoderKind, config: &ModelConfig) -> HeadShape {
         | DecoderKind::Segformer
         | DecoderKind::HrNetOcr
         | DecoderKind::UperNetTransformers
-        | DecoderKind::SegformerTransformers => (1, 4),
+        | DecoderKind::SegformerTransformers
+        | DecoderKind::SegformerMmseg
+        | DecoderKind::HrNetOcrMmseg => (1, 4),
         DecoderKind::Pan => (3, 4),
         DecoderKind::DeepLabV3 => (1, std::cmp::min(config.output_stride(), 1 << config.depth())),
         DecoderKind::PspNet => (3, 1 << config.depth()),
@@ -85,6 +87,6 @@ pub fn head(kind: DecoderKind, config: &ModelConfig) -> HeadShape {
             (3, if config.backbone().is_some_and(EncoderKind::starts_at_stride_4) { 4 } else { 2 })
         }
     };
-    let corners = if config.architecture.follows_transformers() { Corners::AtEdges } else { Corners::Aligned };
-    HeadShape { kernel, upsampling, corners }
+    let at_edges = config.architecture.follows_transformers() || config.architecture.follows_mmseg();
+    HeadShape { kernel, upsampling, corners: if at_edges { Corners::AtEdges } else { Corners::Aligned } }
 }

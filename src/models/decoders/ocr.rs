@@ -4,37 +4,50 @@
 use tch::{TchError, Tensor};
 
 use super::Decoder;
-use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, bilinear_to, channel_dropout};
+use crate::models::layers::{Conv2d, ConvNormRelu, ConvOptions, Corners, Scheme, bilinear_to, channel_dropout};
 use crate::models::{ModelConfig, ModelError, Path};
 
 /// Channels of pixel, object and context representations.
 const CHANNELS: i64 = 512;
 /// Channels in which pixels and objects are compared.
 const KEYS: i64 = 256;
+/// The paper's code; mmsegmentation has no dropout here.
 const DROPOUT: f64 = 0.05;
 
 /// The branches of an HRNet are concatenated at stride 4. An auxiliary head predicts the region of each class, from
 /// which one representation per class is computed; each pixel gets a mean of these representations, weighted by its
-/// similarity to them. Classes may overlap: each has its own softmax over the pixels.
+/// similarity to them. Classes may overlap: each has its own softmax over the pixels. In mmsegmentation (its `FCNHead`
+/// and `OCRHead`), the convolutions before norms have no bias and interpolation does not align corners.
 pub struct Ocr {
     auxiliary: Auxiliary,
     pixels: ConvNormRelu,
     attention: ObjectAttention,
     mix: ConvNormRelu,
     dropout: f64,
+    /// How the branches are interpolated.
+    corners: Corners,
 }
 
 impl Ocr {
     /// Builds the decoder for features with these `channels` at strides 1, 2, 4, …
     pub fn new(path: &Path, config: &ModelConfig, channels: &[i64]) -> Result<Self, ModelError> {
         let joined = channels[2..].iter().sum();
-        let pixels = ConvOptions::default().padding(1);
-        let pixels = ConvNormRelu::with(&(path / "conv3x3_ocr"), joined, CHANNELS, 3, pixels)?;
+        let is_mmseg = config.architecture.follows_mmseg();
+        let before_norm = if is_mmseg { ConvOptions::without_bias() } else { ConvOptions::default() };
+        let pixels = ConvNormRelu::with(&(path / "conv3x3_ocr"), joined, CHANNELS, 3, before_norm.padding(1))?;
         let place = path / "ocr_distri_head";
         let attention = ObjectAttention::new(&(&place / "object_context_block"))?;
         let mix = nested(&(&place / "conv_bn_dropout"), 0, 2 * CHANNELS, CHANNELS)?;
-        let auxiliary = Auxiliary::new(&(path / "aux_head"), joined, config.classes)?;
-        Ok(Ocr { auxiliary, pixels, attention, mix, dropout: config.dropout.unwrap_or(DROPOUT) })
+        let auxiliary = Auxiliary::new(&(path / "aux_head"), joined, config.classes, before_norm)?;
+        let dropout = config.dropout.unwrap_or(if is_mmseg { 0.0 } else { DROPOUT });
+        Ok(Ocr {
+            auxiliary,
+            pixels,
+            attention,
+            mix,
+            dropout,
+            corners: if is_mmseg { Corners::AtEdges } else { Corners::Aligned },
+        })
     }
 }
 
@@ -50,7 +63,7 @@ impl Decoder for Ocr {
     /// The auxiliary logits stay at stride 4, `[B, classes, H/4, W/4]`.
     fn forward_supervised(&self, features: &[Tensor], train: bool) -> Result<(Tensor, Vec<Tensor>), ModelError> {
         let branches = &features[2..];
-        let resized = branches.iter().map(|branch| bilinear_to(branch, &branches[0], Corners::Aligned));
+        let resized = branches.iter().map(|branch| bilinear_to(branch, &branches[0], self.corners));
         let joined = Tensor::f_cat(&resized.collect::<Result<Vec<_>, _>>()?, 1)?; // [B, 15 C, H/4, W/4]
         let regions = self.auxiliary.forward(&joined, train)?; // [B, classes, H/4, W/4]
         let pixels = self.pixels.forward(&joined, train)?; // [B, 512, H/4, W/4]
@@ -75,10 +88,11 @@ struct Auxiliary {
 }
 
 impl Auxiliary {
-    fn new(path: &Path, input: i64, classes: i64) -> Result<Self, ModelError> {
+    fn new(path: &Path, input: i64, classes: i64, before_norm: ConvOptions) -> Result<Self, ModelError> {
+        let scheme = if before_norm.bias { path.scheme() } else { Scheme::MmsegHead };
         Ok(Auxiliary {
-            hidden: ConvNormRelu::with(path, input, input, 1, ConvOptions::default())?,
-            classify: Conv2d::new(&(path / 3), input, classes, 1, ConvOptions::default())?,
+            hidden: ConvNormRelu::with(path, input, input, 1, before_norm)?,
+            classify: Conv2d::new(&(path / 3).with_scheme(scheme), input, classes, 1, ConvOptions::default())?,
         })
     }
 

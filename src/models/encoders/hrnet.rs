@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::residual::{ResidualBlock, ResidualKind, ResidualShape};
 use super::{Encoder, stage};
-use crate::models::layers::{ConvNormRelu, ConvOptions, Scheme, nearest_by};
+use crate::models::layers::{ConvNormRelu, ConvOptions, Corners, Scheme, bilinear_to, nearest_by};
 use crate::models::{Architecture, DecoderKind, EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 /// Channels of both strided convolutions at the start.
@@ -31,7 +31,7 @@ fn widths(kind: EncoderKind) -> [i64; 4] {
 
 /// Whether the features are the branches themselves, not widened.
 fn reads_branches(config: &ModelConfig) -> bool {
-    config.architecture == Architecture::Decoder(DecoderKind::HrNetOcr)
+    matches!(config.architecture, Architecture::Decoder(DecoderKind::HrNetOcr | DecoderKind::HrNetOcrMmseg))
 }
 
 /// See [`super::stages`]. Every feature except the first depends on all branches, so the stages are those of the
@@ -47,7 +47,9 @@ pub fn stages(config: &ModelConfig) -> Vec<Vec<String>> {
 }
 
 /// The backbone (timm's `HighResolutionNet`) with the names of SMP's universal encoder. Features are the output of the
-/// first convolution, at stride 2, and the widened branches; hrnet-ocr reads the branches themselves.
+/// first convolution, at stride 2, and the widened branches; hrnet-ocr and hrnet-ocr-mmseg read the branches themselves. In
+/// hrnet-ocr-mmseg (mmsegmentation's `HRNet`), a fusion enlarges the coarser branches by bilinear interpolation instead
+/// of repeating pixels.
 pub struct HrNet {
     stem: [ConvNormRelu; 2],
     first: Vec<ResidualBlock>,
@@ -81,7 +83,8 @@ impl HrNet {
             let widths = &widths(kind)[..index + 2];
             let transition = transition(&(&path / format!("transition{}", index + 1)), &before, widths)?;
             let place = &path / format!("stage{}", index + 2);
-            let modules = (0..modules).map(|module| Module::new(&(&place / module), widths));
+            let smooth = config.architecture.follows_mmseg();
+            let modules = (0..modules).map(|module| Module::new(&(&place / module), widths, smooth));
             stages.push(Stage { transition, modules: modules.collect::<Result<_, _>>()? });
             before = widths.to_vec();
         }
@@ -203,7 +206,7 @@ struct Module {
 }
 
 impl Module {
-    fn new(path: &Path, widths: &[i64]) -> Result<Self, ModelError> {
+    fn new(path: &Path, widths: &[i64], smooth: bool) -> Result<Self, ModelError> {
         let mut branches = Vec::new();
         for (index, width) in widths.iter().copied().enumerate() {
             let place = path / "branches" / index;
@@ -212,7 +215,7 @@ impl Module {
             });
             branches.push(blocks.collect::<Result<Vec<_>, _>>()?);
         }
-        let fusions = (0..widths.len()).map(|own| Fusion::new(&(path / "fuse_layers" / own), widths, own));
+        let fusions = (0..widths.len()).map(|own| Fusion::new(&(path / "fuse_layers" / own), widths, own, smooth));
         Ok(Module { branches, fusions: fusions.collect::<Result<_, _>>()? })
     }
 
@@ -233,10 +236,12 @@ struct Fusion {
     down: Vec<Vec<ConvNormRelu>>,
     /// For each coarser branch, finest first: a 1x1 convolution.
     up: Vec<ConvNormRelu>,
+    /// Whether coarser branches are enlarged by bilinear interpolation instead of repeating pixels.
+    smooth: bool,
 }
 
 impl Fusion {
-    fn new(path: &Path, widths: &[i64], own: usize) -> Result<Self, ModelError> {
+    fn new(path: &Path, widths: &[i64], own: usize, smooth: bool) -> Result<Self, ModelError> {
         let halving = ConvOptions::without_bias().stride(2).padding(1);
         let mut down = Vec::new();
         for (index, width) in widths[..own].iter().copied().enumerate() {
@@ -250,16 +255,23 @@ impl Fusion {
         }
         let coarser = widths.iter().copied().enumerate().skip(own + 1);
         let up = coarser.map(|(index, width)| ConvNormRelu::new(&(path / index), width, widths[own], 1));
-        Ok(Fusion { down, up: up.collect::<Result<_, _>>()? })
+        Ok(Fusion { down, up: up.collect::<Result<_, _>>()?, smooth })
     }
 
     /// All sums are in place: the gradients of norms and interpolation do not need their results.
     fn forward(&self, branches: &[Tensor], train: bool) -> Result<Tensor, ModelError> {
         let own = self.down.len();
         let mut sum: Option<Tensor> = None;
+        let coarser = self.up.iter().zip(&branches[own + 1..]);
+        if self.smooth {
+            for (layer, branch) in coarser.clone() {
+                let x = bilinear_to(&layer.forward_linear(branch, train)?, &branches[own], Corners::AtEdges)?;
+                sum = Some(added(x, sum.as_ref())?);
+            }
+        }
         // Repeating pixels 4 times equals repeating them twice, two times. So the sum starts with the coarsest branch
         // and is enlarged by 2 in each step.
-        for (layer, branch) in self.up.iter().zip(&branches[own + 1..]).rev() {
+        for (layer, branch) in coarser.rev().filter(|_| !self.smooth) {
             let x = added(layer.forward_linear(branch, train)?, sum.as_ref())?;
             sum = Some(nearest_by(&x, 2)?);
         }

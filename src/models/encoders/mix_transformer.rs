@@ -6,17 +6,33 @@ use tch::Tensor;
 
 use super::Encoder;
 use crate::models::layers::{Conv2d, ConvOptions, LayerNorm, Linear, Scheme, dot_product_attention, drop_path, gelu};
-use crate::models::{EncoderKind, ModelConfig, ModelError, Path, Segments};
+use crate::models::{Architecture, EncoderKind, ModelConfig, ModelError, Path, Segments};
 
 const HEADS: [i64; 4] = [1, 2, 5, 8];
 /// Side of the square of positions that share one key and value, by stage.
 const REDUCTIONS: [i64; 4] = [8, 4, 2, 1];
 const MLP_RATIO: i64 = 4;
 const DROP_PATH: f64 = 0.1;
-/// Epsilon of the norms in blocks and after stages. The norms in attention and patch embedding have PyTorch's default,
-/// and in transformers all norms have it.
-const EPS: f64 = 1e-6;
-const DEFAULT_EPS: f64 = 1e-5;
+
+/// Epsilons of the layer norms.
+#[derive(Clone, Copy)]
+struct Epsilons {
+    /// In blocks and after stages.
+    block: f64,
+    /// In attention and patch embedding.
+    inner: f64,
+}
+
+impl Epsilons {
+    /// SMP has PyTorch's default in attention and patch embedding, transformers everywhere, mmsegmentation nowhere.
+    fn of(architecture: Architecture) -> Self {
+        const PYTORCH: f64 = 1e-5;
+        const PAPER: f64 = 1e-6;
+        let block = if architecture.follows_transformers() { PYTORCH } else { PAPER };
+        let inner = if architecture.follows_mmseg() { PAPER } else { PYTORCH };
+        Epsilons { block, inner }
+    }
+}
 
 /// Widths and blocks of the four stages.
 fn variant(kind: EncoderKind) -> ([i64; 4], [usize; 4]) {
@@ -55,9 +71,10 @@ impl MixTransformer {
         let blocks = blocks.map(|count| scale.blocks(count));
         let total: usize = blocks.iter().sum();
         let last_rate = config.drop_path.unwrap_or(DROP_PATH);
-        let (whole, eps) = match config.architecture.follows_transformers() {
-            true => (Scheme::Transformers, DEFAULT_EPS),
-            false => (Scheme::MixTransformer, EPS),
+        let eps = Epsilons::of(config.architecture);
+        let whole = match config.architecture.follows_transformers() {
+            true => Scheme::Transformers,
+            false => Scheme::MixTransformer,
         };
         let path = path.with_scheme(whole);
         let mut embeddings = Vec::new();
@@ -71,7 +88,7 @@ impl MixTransformer {
             let scheme = if replaced { Scheme::Torch } else { whole };
             let options = ConvOptions::default().stride(stride).padding(kernel / 2);
             let project = Conv2d::new(&(&place / "proj").with_scheme(scheme), input, width, kernel, options)?;
-            embeddings.push((project, LayerNorm::new(&(&place / "norm"), width, DEFAULT_EPS)?));
+            embeddings.push((project, LayerNorm::new(&(&place / "norm"), width, eps.inner)?));
             input = width;
         }
         let mut stages = Vec::new();
@@ -84,7 +101,7 @@ impl MixTransformer {
                 stage.push(Block::new(&place, widths[index], HEADS[index], REDUCTIONS[index], rate, eps)?);
                 done += 1;
             }
-            let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], eps)?;
+            let norm = LayerNorm::new(&(&path / format!("norm{}", index + 1)), widths[index], eps.block)?;
             stages.push(Stage { project, embed_norm, blocks: stage, norm });
         }
         let depth = config.depth() as usize;
@@ -165,11 +182,18 @@ struct Block {
 }
 
 impl Block {
-    fn new(path: &Path, width: i64, heads: i64, reduction: i64, drop_rate: f64, eps: f64) -> Result<Self, ModelError> {
+    fn new(
+        path: &Path,
+        width: i64,
+        heads: i64,
+        reduction: i64,
+        drop_rate: f64,
+        eps: Epsilons,
+    ) -> Result<Self, ModelError> {
         Ok(Block {
-            attention_norm: LayerNorm::new(&(path / "norm1"), width, eps)?,
-            attention: Attention::new(&(path / "attn"), width, heads, reduction)?,
-            mlp_norm: LayerNorm::new(&(path / "norm2"), width, eps)?,
+            attention_norm: LayerNorm::new(&(path / "norm1"), width, eps.block)?,
+            attention: Attention::new(&(path / "attn"), width, heads, reduction, eps.inner)?,
+            mlp_norm: LayerNorm::new(&(path / "norm2"), width, eps.block)?,
             mlp: Mlp::new(&(path / "mlp"), width)?,
             drop_rate,
         })
@@ -193,14 +217,14 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(path: &Path, width: i64, heads: i64, reduction: i64) -> Result<Self, ModelError> {
+    fn new(path: &Path, width: i64, heads: i64, reduction: i64, eps: f64) -> Result<Self, ModelError> {
         let query = Linear::new(&(path / "q"), width, width)?;
         let key_value = Linear::new(&(path / "kv"), width, 2 * width)?;
         let project = Linear::new(&(path / "proj"), width, width)?;
         let reduce = if reduction > 1 {
             let options = ConvOptions::default().stride(reduction);
             let convolution = Conv2d::new(&(path / "sr"), width, width, reduction, options)?;
-            Some((convolution, LayerNorm::new(&(path / "norm"), width, DEFAULT_EPS)?))
+            Some((convolution, LayerNorm::new(&(path / "norm"), width, eps)?))
         } else {
             None
         };

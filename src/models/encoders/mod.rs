@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn stages_have_each_weight_once() {
-        use DecoderKind::{DeepLabV3, HrNetOcr, SegformerTransformers, Unet, UperNetTransformers};
+        use DecoderKind::{
+            DeepLabV3, HrNetOcr, HrNetOcrMmseg, SegformerMmseg, SegformerTransformers, Unet, UperNetTransformers,
+        };
         for kind in EncoderKind::ALL.iter().copied() {
             for depth in 3..=5 {
                 let config = ModelConfig { depth: Some(depth), ..on(Unet, kind) };
@@ -169,7 +171,9 @@ mod tests {
                     assert_each_weight_once(&ModelConfig { encoder_scale: Some(REDUCED), ..config }, kind);
                 }
             }
-            for architecture in [DeepLabV3, HrNetOcr, SegformerTransformers, UperNetTransformers] {
+            for architecture in
+                [DeepLabV3, HrNetOcr, HrNetOcrMmseg, SegformerMmseg, SegformerTransformers, UperNetTransformers]
+            {
                 let config = on(architecture, kind);
                 if config.validate().is_ok() {
                     assert_each_weight_once(&config, kind);

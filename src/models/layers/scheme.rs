@@ -19,6 +19,8 @@ pub enum Scheme {
     /// timm's Swin: convolutions as PyTorch, linear layers normal with standard deviation 0.02 truncated at 2, their
     /// biases 0.
     Swin,
+    /// mmsegmentation's last layers: normal with standard deviation 0.01, biases 0.
+    MmsegHead,
     /// transformers: convolutions and linear layers normal with standard deviation 0.02, biases 0.
     Transformers,
     /// timm's ConvNeXt: normal with standard deviation 0.02 truncated at 2, biases 0.
@@ -40,6 +42,7 @@ impl Scheme {
             Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::HeFanOut => Fill::Normal((2.0 / fan_out).sqrt()),
             Scheme::GroupFanOut | Scheme::MixTransformer => Fill::Normal((2.0 * groups as f64 / fan_out).sqrt()),
+            Scheme::MmsegHead => Fill::Normal(0.01),
             Scheme::Transformers => Fill::Normal(0.02),
             Scheme::Truncated => Fill::TruncatedNormal(0.02),
             Scheme::NnUnet => Fill::Normal((2.0 / (1.0 + LEAK) / fan_in).sqrt()),
@@ -54,6 +57,7 @@ impl Scheme {
             Scheme::Decoder | Scheme::Head => Fill::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Scheme::GroupFanOut => Fill::Uniform(1.0 / fan_out.sqrt()),
             Scheme::MixTransformer | Scheme::Swin | Scheme::Truncated => Fill::TruncatedNormal(0.02),
+            Scheme::MmsegHead => Fill::Normal(0.01),
             Scheme::Transformers => Fill::Normal(0.02),
         }
     }
@@ -71,6 +75,7 @@ impl Scheme {
             | Scheme::MixTransformer
             | Scheme::Swin
             | Scheme::Truncated
+            | Scheme::MmsegHead
             | Scheme::Transformers
             | Scheme::NnUnet => Fill::Constant(0.0),
         }

@@ -1,7 +1,9 @@
 //! Converts state dicts between the names of other libraries and those of carpus, in both directions. Nothing is
 //! guessed: each tensor has exactly one counterpart, and tensors without a counterpart are reported.
 
+mod classes;
 mod efficientnet;
+pub mod mmseg;
 mod mobilenet_v2;
 pub mod transformers;
 
@@ -14,6 +16,8 @@ use super::weights::{CLASSIFIERS, adapt_first_layer, advice, listing};
 use super::{EncoderKind, Family, ModelConfig, ModelError, ModelOutline, Norm, Role, classes_of, shared};
 use crate::closed_enum::closed_enum;
 
+pub use classes::replace_classes;
+
 closed_enum! {
     /// A library whose state dicts can be converted.
     pub enum WeightsSource ("source") {
@@ -25,6 +29,8 @@ closed_enum! {
         Torchvision = "torchvision",
         /// transformers: whole models (`segformer-transformers` and `upernet-transformers`).
         Transformers = "transformers",
+        /// mmsegmentation: whole models (`segformer-mmseg`, `upernet-transformers` and `hrnet-ocr-mmseg`), only from it.
+        Mmseg = "mmseg",
     }
 }
 
@@ -69,6 +75,44 @@ pub enum NamesError {
         /// The change of the configuration with which they fit: `depth = 3`.
         fitting: Option<String>,
     },
+    /// The file has no model that can be converted.
+    #[error(
+        "the tensors are of no model that carpus converts from {source_name}: found {found}; expected SegFormer          (MixVisionTransformer b0 to b5 with SegformerHead), UPerNet (SwinTransformer tiny, small or base with windows of          7, ConvNeXt tiny, small or base, or ConvNeXtV2 tiny, base or large, with UPerHead) or OCRNet (HRNet w18, w32 or          w48 with FCNHead and OCRHead)"
+    )]
+    Unrecognised {
+        /// The other library.
+        source_name: WeightsSource,
+        /// What the names of the tensors show.
+        found: String,
+    },
+    /// The file has another model than the configuration.
+    #[error("the tensors are of {found}, not of {model}; give --arch and --encoder of the former, or neither")]
+    OtherModel {
+        /// The model of the file.
+        found: String,
+        /// The model that was asked for.
+        model: String,
+    },
+    /// A setting of the other library, which no weight shows, differs from that of the model.
+    #[error(
+        "the checkpoint's configuration has {key} = {found}, but {model} has {key} = {expected}, so its logits would          differ; these weights cannot be converted"
+    )]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// Its value in the checkpoint.
+        found: String,
+        /// Its value in the model.
+        expected: String,
+        /// The model.
+        model: String,
+    },
+    /// The other library's names are only read.
+    #[error("weights can be converted from {source_name}, but not to it")]
+    OnlyFrom {
+        /// The other library.
+        source_name: WeightsSource,
+    },
     /// Tensors that are parts of one tensor do not fit each other.
     #[error("{name}: {source}")]
     Tensor {
@@ -95,6 +139,9 @@ pub struct Renamed {
     pub left_out: Vec<String>,
     /// Whether the first layer was converted from three input channels to one by a sum.
     pub first_layer_summed: bool,
+    /// Names of the tensors with new random values, because the file has no such head: the auxiliary head of
+    /// `upernet-transformers`, which is only used in training.
+    pub fresh: Vec<String>,
 }
 
 const ENCODER: &str = "encoder.";
@@ -117,7 +164,8 @@ pub fn to_carpus(
     tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
     // Whole models of these libraries have the names of carpus, so a fitting configuration can be searched for.
-    let ours = is_whole(source, config) && source != WeightsSource::Transformers;
+    let other_names = matches!(source, WeightsSource::Transformers | WeightsSource::Mmseg);
+    let ours = is_whole(source, config) && !other_names;
     let given = ours.then(|| {
         let mut given = shared(&tensors);
         given.retain(|name, _| !name.starts_with(CLASSIFICATION));
@@ -142,6 +190,11 @@ fn renamed_to_carpus(
     if source == WeightsSource::Transformers {
         let renamed = transformers::to_carpus(&reference, tensors)?;
         return finish(source, config, &reference, renamed, Vec::new(), Vec::new(), Vec::new());
+    }
+    if source == WeightsSource::Mmseg {
+        let mmseg::Converted { tensors, left_out, missing, unexpected, fresh } = mmseg::to_carpus(&reference, tensors)?;
+        let renamed = finish(source, config, &reference, tensors, left_out, missing, unexpected)?;
+        return Ok(Renamed { fresh, ..renamed });
     }
     let pairs = pairs(source, &reference)?;
     // Old files have no counters of batches at all; PyTorch then starts at 0.
@@ -184,7 +237,7 @@ fn finish(
         let stays = stays.names();
         renamed.retain(|name, _| stays.contains(name.as_str()));
     }
-    Ok(Renamed { tensors: renamed, left_out, first_layer_summed })
+    Ok(Renamed { tensors: renamed, left_out, first_layer_summed, fresh: Vec::new() })
 }
 
 /// Converts a first layer for three channels to the single channel of `config`; returns whether that was necessary.
@@ -209,6 +262,9 @@ pub fn from_carpus(
     config: &ModelConfig,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<Renamed, NamesError> {
+    if source == WeightsSource::Mmseg {
+        return Err(NamesError::OnlyFrom { source_name: source });
+    }
     if !matches!(config.norm, Norm::Batch | Norm::FrozenBatch) {
         return Err(NamesError::NoNorm { source_name: source, model: config.describe(), norm: config.norm });
     }
@@ -219,7 +275,7 @@ pub fn from_carpus(
         check(source, &plain, &tensors, Vec::new(), Vec::new())?;
         let tensors = transformers::from_carpus(&plain, tensors)?;
         let left_out = left_out.into_keys().collect();
-        return Ok(Renamed { tensors, left_out, first_layer_summed: false });
+        return Ok(Renamed { tensors, left_out, first_layer_summed: false, fresh: Vec::new() });
     }
     let pairs = pairs(source, config)?;
     let mut kept = BTreeMap::new();
@@ -237,14 +293,14 @@ pub fn from_carpus(
     let (left_out, unexpected) = tensors.into_keys().partition(has_no_place);
     check(source, config, &kept, missing, unexpected)?;
     let renamed = pairs.into_iter().filter_map(|(ours, theirs)| kept.remove(&ours).map(|tensor| (theirs, tensor)));
-    Ok(Renamed { tensors: renamed.collect(), left_out, first_layer_summed: false })
+    Ok(Renamed { tensors: renamed.collect(), left_out, first_layer_summed: false, fresh: Vec::new() })
 }
 
 /// Whether `source` has the whole model and not only its encoder.
 fn is_whole(source: WeightsSource, config: &ModelConfig) -> bool {
     let reference = config.architecture.reference();
     match source {
-        WeightsSource::Smp => true,
+        WeightsSource::Smp | WeightsSource::Mmseg => true,
         WeightsSource::Timm => false,
         WeightsSource::Transformers => reference.starts_with("transformers"),
         WeightsSource::Torchvision => reference.starts_with("torchvision"),
@@ -293,7 +349,7 @@ fn encoder_name(source: WeightsSource, encoder: EncoderKind, inside: &str) -> Op
         (WeightsSource::Torchvision, Family::MobileNetV2) => Some(inside.to_owned()),
         // Encoders that SMP takes from timm: a feature extractor renames `stages.0` to `stages_0`.
         (WeightsSource::Timm, _) => inside.strip_prefix("model.").map(nested_name),
-        (WeightsSource::Torchvision | WeightsSource::Transformers, _) => None,
+        (WeightsSource::Torchvision | WeightsSource::Transformers | WeightsSource::Mmseg, _) => None,
     }
 }
 

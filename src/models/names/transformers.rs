@@ -1,5 +1,5 @@
 //! The names of tensors in transformers' `SegformerForSemanticSegmentation` and `UperNetForSemanticSegmentation` (with
-//! Swin and ConvNeXtV2), for `segformer-transformers` and `upernet-transformers`.
+//! Swin, ConvNeXt and ConvNeXtV2), for `segformer-transformers` and `upernet-transformers`.
 //!
 //! transformers has two sets of names: those in files (published checkpoints, output of `save_pretrained`, and models
 //! in memory before release 5), and those of a model in memory from release 5 on. Both are read; those of files are
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tch::{TchError, Tensor};
 
 use super::{NamesError, WeightsSource};
-use crate::models::{Architecture, DecoderKind, ModelConfig, Norm};
+use crate::models::{Architecture, DecoderKind, Family, ModelConfig, Norm};
 
 /// Converts weights with transformers' names, of either set, to those of the model `config`. Two kinds of tensors are
 /// left out: tables that transformers saves with the weights, and the norm that its Swin backbone never applies.
@@ -211,10 +211,9 @@ fn names(config: &ModelConfig, has: impl Fn(&Place) -> bool) -> Result<Vec<Name>
             segformer(&mut names);
         }
         (Architecture::Decoder(DecoderKind::UperNetTransformers), Some(kind)) => {
-            if kind.name().starts_with("tu-convnextv2_") {
-                convnext_v2(&mut names, has);
-            } else {
-                swin(&mut names, has);
+            match kind.family() {
+                Family::Swin => swin(&mut names, has),
+                family => convnext(&mut names, family, has),
             }
             upernet(&mut names);
         }
@@ -347,7 +346,7 @@ fn swin(names: &mut Names, has: impl Fn(&Place) -> bool) {
     }
 }
 
-fn convnext_v2(names: &mut Names, has: impl Fn(&Place) -> bool) {
+fn convnext(names: &mut Names, family: Family, has: impl Fn(&Place) -> bool) {
     let root = Place::same("backbone", "encoder.model");
     for (theirs, ours) in [("embeddings.patch_embeddings", "stem_0"), ("embeddings.layernorm", "stem_1")] {
         names.layers(&root, &[(theirs, theirs, ours)]);
@@ -374,7 +373,12 @@ fn convnext_v2(names: &mut Names, has: impl Fn(&Place) -> bool) {
                     ("pwconv2", "pwconv2", "mlp.fc2"),
                 ],
             );
-            names.layer(&block.join("grn", "grn", "mlp.grn"), Part::Vector);
+            if family == Family::ConvNeXtV2 {
+                names.layer(&block.join("grn", "grn", "mlp.grn"), Part::Vector);
+            } else {
+                let scale = "layer_scale_parameter";
+                names.tensor(block.join(scale, scale, "gamma"), Part::Whole);
+            }
         }
     }
 }
