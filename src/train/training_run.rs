@@ -229,6 +229,7 @@ impl<'a> TrainingRun<'a> {
         Loading {
             batch: stage.batch,
             augment: Some(&stage.augment),
+            augment_on_device: settings.augment_on_device.unwrap_or(self.learner.model().device().is_cuda()),
             mean: &settings.input.mean,
             sd: &settings.input.sd,
             channels: settings.model.in_channels as usize,
