@@ -125,7 +125,7 @@ mod tests {
                     let p = field.apply(Point::new(x, y));
                     [p.x - x, p.y - y]
                 };
-                let stride = sigma / 3.0 + 0.37;
+                let stride = 0.8 * sigma + 0.37;
                 let mut y = 0.0;
                 while y < f64::from(size.height) - 2.0 * sigma {
                     let mut x = 0.0;
