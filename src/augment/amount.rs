@@ -24,7 +24,7 @@ impl Amount {
         }
     }
 
-    /// The value for one sample. A fixed value takes no number from `rng`.
+    /// The value for one sample. A fixed value does not use `rng`.
     pub fn draw(self, rng: &mut ChaCha8Rng) -> f64 {
         match self {
             Amount::Fixed(value) => value,

@@ -39,6 +39,10 @@ impl Step for BrightnessContrast {
         Some(Change::operation(Linear { factor: (1.0 + contrast) as f32, offset: (255.0 * brightness) as f32 }))
     }
 
+    fn draws_from_size_alone(&self) -> bool {
+        true
+    }
+
     fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         expect_share(&mut wrong, "brightness", self.brightness);

@@ -1,3 +1,5 @@
+use rayon::prelude::*;
+
 use super::warp::blend;
 use crate::geometry::{Point, Size};
 
@@ -38,19 +40,64 @@ impl Displacement {
         &self.by
     }
 
+    /// The displacement by `by` of a place in the image, evaluated at the nodes of a lattice of `columns` and `rows`, each
+    /// at least 1.
+    pub(super) fn of(size: Size, columns: usize, rows: usize, by: impl Fn(Point) -> [f64; 2] + Sync) -> Displacement {
+        let place = |node: usize, pixels: u32, nodes: usize| match nodes {
+            1 => 0.0,
+            _ => node as f64 * (f64::from(pixels) - 1.0) / (nodes - 1) as f64,
+        };
+        let row = |y: usize| {
+            let y = place(y, size.height, rows);
+            let by = &by;
+            (0..columns).map(move |x| by(Point::new(place(x, size.width, columns), y)).map(|v| v as f32))
+        };
+        let by = (0..rows).into_par_iter().flat_map_iter(row).collect();
+        Displacement::new(size, columns, by).expect("full rows")
+    }
+
     /// The place in the source from which the pixel at `target` is read.
     pub fn apply(&self, target: Point) -> Point {
-        let [x, y] = self.at(target);
+        let (columns, rows) = self.axes();
+        let [x, y] = self.at(target.x, target.y, columns, rows);
         Point::new(target.x + x, target.y + y)
     }
 
-    fn at(&self, p: Point) -> [f64; 2] {
-        let rows = self.by.len() / self.columns;
-        let (x0, x1, fx) = cell(p.x, self.size.width, self.columns);
-        let (y0, y1, fy) = cell(p.y, self.size.height, rows);
-        let read = |x: usize, y: usize| self.by[y * self.columns + x];
-        let corners = [read(x0, y0), read(x1, y0), read(x0, y1), read(x1, y1)];
-        std::array::from_fn(|i| f64::from(blend(corners.map(|c| c[i]), fx, fy)))
+    fn axes(&self) -> (Axis, Axis) {
+        (Axis::new(self.size.width, self.columns), Axis::new(self.size.height, self.by.len() / self.columns))
+    }
+
+    fn at(&self, x: f64, y: f64, columns: Axis, rows: Axis) -> [f64; 2] {
+        let ((x0, x1, fx), (y0, y1, fy)) = (columns.cell(x), rows.cell(y));
+        let (top, bottom) =
+            (&self.by[y0 * self.columns..][..self.columns], &self.by[y1 * self.columns..][..self.columns]);
+        let corners = [top[x0], top[x1], bottom[x0], bottom[x1]];
+        [0, 1].map(|i| f64::from(blend(corners.map(|c| c[i]), fx, fy)))
+    }
+
+    /// Moves any places, as [`Displacement::apply`].
+    pub(super) fn move_places(&self, xs: &mut [f64], ys: &mut [f64]) {
+        let (columns, rows) = self.axes();
+        for (px, py) in xs.iter_mut().zip(ys) {
+            let [x, y] = self.at(*px, *py, columns, rows);
+            (*px, *py) = (*px + x, *py + y);
+        }
+    }
+
+    /// Moves the places of row `y` of the image itself, as [`Displacement::apply`] up to rounding: nodes are
+    /// interpolated between two rows of the lattice once for the whole row.
+    pub(super) fn move_grid_row(&self, xs: &mut [f64], ys: &mut [f64], y: f64) {
+        let (columns, rows) = self.axes();
+        let (y0, y1, fy) = rows.cell(y);
+        let lattice_row = |row: usize| &self.by[row * self.columns..][..self.columns];
+        let between = |(a, b): (&[f32; 2], &[f32; 2])| [0, 1].map(|i| a[i] + (b[i] - a[i]) * fy);
+        let line: Vec<[f32; 2]> = lattice_row(y0).iter().zip(lattice_row(y1)).map(between).collect();
+        for (i, (px, py)) in xs.iter_mut().zip(ys).enumerate() {
+            let (x0, x1, fx) = columns.cell(i as f64);
+            let (a, b) = (line[x0], line[x1]);
+            *px += f64::from(a[0] + (b[0] - a[0]) * fx);
+            *py += f64::from(a[1] + (b[1] - a[1]) * fx);
+        }
     }
 
     /// The place in the target that is read from `source`, found by half steps towards `source - displacement(t)`; `None`
@@ -83,13 +130,28 @@ impl Displacement {
     }
 }
 
-/// The two nodes around a place of a side with `pixels` pixels and `nodes` nodes, and the share of the second.
-fn cell(place: f64, pixels: u32, nodes: usize) -> (usize, usize, f32) {
-    let last = f64::from(pixels) - 1.0;
-    let per_pixel = if last > 0.0 { (nodes - 1) as f64 / last } else { 0.0 };
-    let place = place.clamp(0.0, last) * per_pixel;
-    let first = (place as usize).min(nodes - 1);
-    (first, (first + 1).min(nodes - 1), (place - first as f64) as f32)
+/// The nodes along one side of the image.
+#[derive(Clone, Copy)]
+struct Axis {
+    /// The last pixel.
+    last: f64,
+    nodes_per_pixel: f64,
+    last_node: usize,
+}
+
+impl Axis {
+    fn new(pixels: u32, nodes: usize) -> Axis {
+        let last = f64::from(pixels) - 1.0;
+        Axis { last, nodes_per_pixel: if last > 0.0 { (nodes - 1) as f64 / last } else { 0.0 }, last_node: nodes - 1 }
+    }
+
+    /// The two nodes around a place, and the share of the second.
+    #[inline]
+    fn cell(self, place: f64) -> (usize, usize, f32) {
+        let place = place.max(0.0).min(self.last) * self.nodes_per_pixel;
+        let first = (place as u32 as usize).min(self.last_node);
+        (first, (first + 1).min(self.last_node), (place - first as f64) as f32)
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +173,29 @@ mod tests {
         assert!(displacement.apply(Point::new(20.0, 4.0)).distance(Point::new(28.0, 8.0)) < 1e-6);
         assert!(Displacement::new(size, 2, vec![[0.0; 2]; 3]).is_none());
         assert!(Displacement::new(size, 0, Vec::new()).is_none());
+    }
+
+    #[test]
+    fn rows_and_places_are_moved_as_points_are() {
+        let size = Size { width: 50, height: 30 };
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        for (columns, rows) in [(1, 1), (7, 4), (50, 30), (2, 30)] {
+            let by = (0..columns * rows).map(|_| [(); 2].map(|()| rng.random_range(-9.0..9.0))).collect();
+            let displacement = Displacement::new(size, columns, by).unwrap();
+            for y in 0..30 {
+                let grid = || ((0..50).map(f64::from).collect::<Vec<_>>(), vec![f64::from(y); 50]);
+                let ((mut xs, mut ys), (mut us, mut vs)) = (grid(), grid());
+                displacement.move_grid_row(&mut xs, &mut ys, f64::from(y));
+                displacement.move_places(&mut us, &mut vs);
+                for x in 0..50 {
+                    let p = displacement.apply(Point::new(x as f64, f64::from(y)));
+                    assert!(p.distance(Point::new(xs[x], ys[x])) < 1e-5 && p == Point::new(us[x], vs[x]));
+                }
+            }
+        }
+        // The nodes of a field that is linear in the place are enough for it.
+        let linear = Displacement::of(size, 3, 2, |p| [0.5 * p.x - p.y, 0.25 * p.y]);
+        assert!(linear.apply(Point::new(7.0, 11.0)).distance(Point::new(-0.5, 13.75)) < 1e-5);
     }
 
     #[test]

@@ -30,6 +30,10 @@ impl Step for Flip {
         Some(Change::Geometry { source_from_target: Geometry::Affine(mirrored), border: None })
     }
 
+    fn draws_from_size_alone(&self) -> bool {
+        true
+    }
+
     fn violations(&self) -> Violations {
         Violations::new()
     }

@@ -5,8 +5,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    BrightnessContrast, Change, Flip, LabelledImage, NoOtherImages, OtherImages, SampleView, ShiftScaleRotate, Step,
-    Warp,
+    BrightnessContrast, Change, CropAround, DrawnChanges, Elastic, Flip, GridDistortion, LabelledImage, NoOtherImages,
+    OpticalDistortion, OtherImages, Perspective, RandomAffine, RandomResizedCrop, Rotate90, RotateUpright, SampleView,
+    ShiftScaleRotate, Step, Warp,
 };
 use crate::violation::Violations;
 
@@ -42,6 +43,25 @@ kinds! {
     ShiftScaleRotate,
     /// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`.
     BrightnessContrast,
+    /// Scale, rotation, shear and shift about the centre.
+    #[serde(rename = "affine")]
+    RandomAffine,
+    /// A quadrilateral within the image fills the result.
+    Perspective,
+    /// Elastic deformation by a smooth random field.
+    Elastic,
+    /// Columns and rows of a grid get random widths and heights.
+    GridDistortion,
+    /// Radial distortion of a lens.
+    OpticalDistortion,
+    /// A random part of the image, scaled to the size of the sample.
+    RandomResizedCrop,
+    /// A crop around some bones, scaled to the size of the sample.
+    CropAround,
+    /// Rotates the image so that the hand points up.
+    RotateUpright,
+    /// Rotation by 0, 90, 180 or 270 degrees.
+    Rotate90,
 }
 
 /// Steps in the order in which they are applied.
@@ -138,47 +158,91 @@ impl Augmentations {
     /// number from `rng` as the seed of its own generator, so that a change of one step does not change the draws of
     /// the others.
     pub fn apply(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
-        apply(&self.0, image, others, rng, |step, own| own.random_range(0.0..1.0) < step.p())
+        let PartlyAugmented { image, rest } = draw(&self.0, image, others, rng, Extent::Complete, has_its_turn);
+        rest.apply(image)
+    }
+
+    /// Draws all steps for a sample as [`Augmentations::apply`] does, with the same `rng`, and applies them up to the
+    /// last one that needs the CPU: whose operation has no form for a device, or that reads the sample's labels or other
+    /// images.
+    pub fn apply_head(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> PartlyAugmented {
+        draw(&self.0, image, others, rng, Extent::Head, has_its_turn)
     }
 }
 
 impl Augmentation {
     /// Applies this step to a sample whatever its probability.
     pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
-        apply(std::slice::from_ref(self), image, others, rng, |_, _| true)
+        let PartlyAugmented { image, rest } =
+            draw(std::slice::from_ref(self), image, others, rng, Extent::Complete, |_, _| true);
+        rest.apply(image)
     }
 }
 
-fn apply(
+/// A sample after the first steps of an augmentation.
+#[derive(Debug)]
+pub struct PartlyAugmented {
+    /// The sample so far.
+    pub image: LabelledImage,
+    /// The changes that are left, which can all be made on a device.
+    pub rest: DrawnChanges,
+}
+
+/// What is applied while the steps are drawn.
+#[derive(Clone, Copy, PartialEq)]
+enum Extent {
+    /// Everything but maps at the end.
+    Complete,
+    /// As little as the draws need.
+    Head,
+}
+
+fn has_its_turn(step: &dyn Step, own: &mut ChaCha8Rng) -> bool {
+    own.random_range(0.0..1.0) < step.p()
+}
+
+fn draw(
     steps: &[Augmentation],
-    mut image: LabelledImage,
+    image: LabelledImage,
     others: &dyn OtherImages,
     rng: &mut impl Rng,
+    extent: Extent,
     is_applied: impl Fn(&dyn Step, &mut ChaCha8Rng) -> bool,
-) -> LabelledImage {
-    let mut warp = Warp::default();
+) -> PartlyAugmented {
+    let mut partly = PartlyAugmented { image, rest: DrawnChanges::default() };
     for (place, step) in steps.iter().map(Augmentation::step).enumerate() {
         let mut own = ChaCha8Rng::seed_from_u64(rng.random());
-        if !is_applied(step, &mut own) {
-            continue;
-        }
-        let other = |rng: &mut ChaCha8Rng| other_image(&steps[..place], others, rng);
-        let view = SampleView { image: &image, pending: &warp, other: &other };
-        match step.draw(&view, &mut own) {
-            None => {}
-            Some(Change::Geometry { source_from_target, border }) => {
-                if !warp.can_join(border) {
-                    image = std::mem::take(&mut warp).sample(image);
-                }
-                warp.push(source_from_target, border);
-            }
-            Some(Change::Operation(operation)) => {
-                image = std::mem::take(&mut warp).sample(image);
-                operation.apply(&mut image);
-            }
+        if is_applied(step, &mut own) {
+            let other = |rng: &mut ChaCha8Rng| other_image(&steps[..place], others, rng);
+            partly = partly.draw(step, &other, extent, &mut own);
         }
     }
-    warp.sample(image)
+    partly
+}
+
+impl PartlyAugmented {
+    /// Draws one more step. What it needs to read, or what only the CPU can do, is applied.
+    fn draw(
+        self,
+        step: &dyn Step,
+        other: &dyn Fn(&mut ChaCha8Rng) -> Option<LabelledImage>,
+        extent: Extent,
+        own: &mut ChaCha8Rng,
+    ) -> PartlyAugmented {
+        let PartlyAugmented { mut image, mut rest } = self;
+        if extent == Extent::Complete || !step.draws_from_size_alone() {
+            image = rest.apply_all_but_last_maps(image);
+        }
+        let no_maps = Warp::default();
+        let view = SampleView { image: &image, pending: rest.last_maps().unwrap_or(&no_maps), other };
+        if let Some(change) = step.draw(&view, own) {
+            rest.push(change);
+        }
+        if !rest.last_runs_on_device() {
+            image = rest.apply_all_but_last_maps(image);
+        }
+        PartlyAugmented { image, rest }
+    }
 }
 
 /// Another image after those of `steps` that do not mix images themselves.
@@ -191,7 +255,7 @@ fn other_image(steps: &[Augmentation], others: &dyn OtherImages, rng: &mut ChaCh
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::augment::Border;
+    use crate::augment::{Border, Change, DeviceImage, Operation};
     use crate::geometry::Size;
 
     /// The change that a step draws for a black image without labels, by the seed.
@@ -351,6 +415,110 @@ pub(super) mod tests {
             if joins {
                 warp.push(source_from_target, border);
             }
+        }
+    }
+
+    /// A step of the CPU alone, which adds a number to the grey levels: 3, or the number of classes that are present.
+    struct AddLabelled {
+        reads_labels: bool,
+    }
+
+    struct Add(f32);
+
+    impl Operation for Add {
+        fn apply(&self, image: &mut LabelledImage) {
+            image.levels.iter_mut().for_each(|v| *v = (*v + self.0).min(255.0));
+        }
+    }
+
+    impl Step for AddLabelled {
+        fn p(&self) -> f64 {
+            1.0
+        }
+
+        fn draw(&self, view: &SampleView, _: &mut ChaCha8Rng) -> Option<Change> {
+            Some(Change::operation(Add(if self.reads_labels { view.present().count_ones() as f32 } else { 3.0 })))
+        }
+
+        fn draws_from_size_alone(&self) -> bool {
+            !self.reads_labels
+        }
+
+        fn violations(&self) -> Violations {
+            Violations::new()
+        }
+    }
+
+    fn finished_on_device(partly: &PartlyAugmented) -> (Vec<f32>, Vec<i32>) {
+        let PartlyAugmented { image, rest } = partly;
+        let shape = [i64::from(image.size.height), i64::from(image.size.width)];
+        let words: Vec<i32> = image.words.iter().map(|w| *w as i32).collect();
+        let mut on_device = DeviceImage {
+            levels: tch::Tensor::from_slice(&image.levels).view(shape),
+            words: tch::Tensor::from_slice(&words).view(shape),
+            mixed: None,
+        };
+        rest.apply_on_device(&mut on_device).unwrap();
+        let flat = |t: tch::Tensor| t.reshape([-1]);
+        (flat(on_device.levels).try_into().unwrap(), flat(on_device.words).try_into().unwrap())
+    }
+
+    #[test]
+    fn the_head_and_the_rest_on_a_device_equal_all_steps_on_the_cpu() {
+        let always = |mut step: Augmentation| {
+            match &mut step {
+                Augmentation::Elastic(step) => step.sigma = Some(crate::augment::Amount::Fixed(5.0)),
+                Augmentation::CropAround(step) => step.bones = vec!["finger-1".into()],
+                _ => {}
+            }
+            step
+        };
+        let size = Size { width: 40, height: 30 };
+        let levels: Vec<f32> = (0..size.pixels()).map(|i| (i % 40) as f32 * 3.0 + (i / 40) as f32).collect();
+        let words: Vec<u32> = (0..size.pixels() as u32).map(|i| (i / 200) | (1 << 28) | (1 << 15)).collect();
+        let image = || LabelledImage::new(size, levels.clone(), words.clone());
+        let steps: Vec<Augmentation> = Augmentation::all().into_iter().map(always).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut left = 0;
+        for seed in 0..60 {
+            let list = Augmentations((0..4).map(|_| steps[rng.random_range(0..steps.len())].clone()).collect());
+            let generator = || ChaCha8Rng::seed_from_u64(seed);
+            let expected = list.apply(image(), &NoOtherImages, &mut generator());
+            let partly = list.apply_head(image(), &NoOtherImages, &mut generator());
+            left += usize::from(!partly.rest.is_empty());
+            let (levels, words) = finished_on_device(&partly);
+            let worst = levels.iter().zip(&expected.levels).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 0.1, "{list:?}: grey levels differ by {worst}");
+            let other = words.iter().zip(&expected.words).filter(|(a, b)| **a as u32 != **b).count();
+            assert!(other <= 3, "{list:?}: {other} labels differ");
+        }
+        assert!(left > 20, "{left}");
+    }
+
+    /// What is left after the head: nothing after a step that needs the CPU, all before the first.
+    #[test]
+    fn steps_of_the_cpu_and_those_before_them_are_in_the_head() {
+        let image = || LabelledImage::new(Size::square(4), vec![10.0; 16], vec![5; 16]);
+        let flip = Flip { p: 1.0 };
+        let bright = BrightnessContrast { p: 1.0, ..BrightnessContrast::default() };
+        for (steps, left) in [
+            (vec![&flip as &dyn Step, &bright, &flip], "[\"maps\", \"operation\", \"maps\"]"),
+            (vec![&flip, &bright, &AddLabelled { reads_labels: false }, &flip], "[\"maps\"]"),
+            // The labels are read through the maps before it.
+            (vec![&bright, &flip, &AddLabelled { reads_labels: true }, &bright], "[\"operation\"]"),
+        ] {
+            let generator = || ChaCha8Rng::seed_from_u64(7);
+            let complete = steps.iter().fold(image(), |image, step| {
+                let mut drawn = DrawnChanges::default();
+                drawn.push(drawn_for(*step, &image, 7).unwrap());
+                drawn.apply(image)
+            });
+            let start = PartlyAugmented { image: image(), rest: DrawnChanges::default() };
+            let partly =
+                steps.iter().fold(start, |partly, step| partly.draw(*step, &|_| None, Extent::Head, &mut generator()));
+            assert_eq!(format!("{:?}", partly.rest), left);
+            let (levels, _) = finished_on_device(&partly);
+            assert!(levels.iter().zip(&complete.levels).all(|(a, b)| (a - b).abs() < 1e-3));
         }
     }
 }

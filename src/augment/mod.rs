@@ -6,25 +6,47 @@
 mod amount;
 mod brightness_contrast;
 mod change;
+mod crop_around;
 mod displacement;
+mod drawn_changes;
+mod elastic;
 mod flip;
+mod grid_distortion;
 mod labelled_image;
 mod list;
 mod masks;
 mod normalise;
+mod optical_distortion;
+mod perspective;
+mod random_affine;
+mod random_resized_crop;
+mod rotate90;
+mod rotate_upright;
 mod shift_scale_rotate;
+mod smooth_noise;
 mod square_fit;
 mod view;
 mod warp;
+mod warp_on_device;
 
 pub use amount::Amount;
 pub use brightness_contrast::BrightnessContrast;
 pub use change::{Change, DeviceImage, DeviceOperation, Operation};
+pub use crop_around::CropAround;
 pub use displacement::Displacement;
+pub use drawn_changes::DrawnChanges;
+pub use elastic::{Elastic, ElasticForm};
 pub use flip::Flip;
+pub use grid_distortion::GridDistortion;
 pub use labelled_image::{LabelledImage, MixedLabels};
-pub use list::{Augmentation, Augmentations};
+pub use list::{Augmentation, Augmentations, PartlyAugmented};
 pub use normalise::push_normalised;
+pub use optical_distortion::{Lens, OpticalDistortion};
+pub use perspective::Perspective;
+pub use random_affine::RandomAffine;
+pub use random_resized_crop::RandomResizedCrop;
+pub use rotate_upright::RotateUpright;
+pub use rotate90::Rotate90;
 pub use shift_scale_rotate::ShiftScaleRotate;
 pub use square_fit::SquareFit;
 pub use view::{NoOtherImages, OtherImages, SampleView};
@@ -45,6 +67,12 @@ pub trait Step {
 
     /// The values that are out of range, without `p`.
     fn violations(&self) -> Violations;
+
+    /// Whether the draw reads nothing of the sample but its size, so that it can be made before the earlier steps are
+    /// applied.
+    fn draws_from_size_alone(&self) -> bool {
+        false
+    }
 
     /// Whether the step mixes another image into the sample.
     fn needs_other_images(&self) -> bool {

@@ -76,6 +76,10 @@ impl Step for ShiftScaleRotate {
         Some(Change::Geometry { source_from_target, border: Some(self.border) })
     }
 
+    fn draws_from_size_alone(&self) -> bool {
+        true
+    }
+
     fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         expect_share(&mut wrong, "shift", self.shift);

@@ -91,6 +91,7 @@ fn estimate(mean: &MeanWeights, input: &Path, observer: &dyn Observer) -> Result
     let loading = Loading {
         batch: stage.config.batch,
         augment: Some(&stage.config.augment),
+        augment_on_device: false,
         mean: &mean.info.input.mean,
         sd: &mean.info.input.sd,
         channels: mean.info.model.in_channels as usize,

@@ -12,6 +12,11 @@ impl Projective {
         Projective(Matrix3::from_row_slice(&rows))
     }
 
+    /// The matrix, row-major.
+    pub fn rows(&self) -> [f64; 9] {
+        std::array::from_fn(|i| self.0[(i / 3, i % 3)])
+    }
+
     /// The map that takes each of four points `from` to the point of `to` at the same place; `None` if three of the
     /// points are on one line, so that there is no such map.
     pub fn through(from: [Point; 4], to: [Point; 4]) -> Option<Projective> {

@@ -88,6 +88,10 @@ pub struct TrainConfig {
     pub device: DeviceKind,
     /// Threads that prepare batches. Default 2.
     pub workers: usize,
+    /// Whether the model's device resamples images, and changes grey levels, where the steps of the augmentation have a
+    /// form for it: from the last step on that needs the CPU. Absent: only a CUDA device does.
+    #[schemars(example = true)]
+    pub augment_on_device: Option<bool>,
     /// Number of validation images drawn after each epoch; the most rotated hand is always one of them. Default 4; 0: none.
     pub pictures: usize,
     /// Whether histograms of weights and gradients are written for TensorBoard after each epoch. Default true.
@@ -210,6 +214,7 @@ impl Default for TrainConfig {
             encoder_weights: None,
             device: DeviceKind::Auto,
             workers: 2,
+            augment_on_device: None,
             pictures: 4,
             histograms: true,
             evaluate: true,
@@ -277,12 +282,13 @@ pub const STAGE_KEYS: [&str; 19] = [
     "auxiliary-weights",
 ];
 /// Keys that do not change the trained weights: a run may be resumed with other values of them.
-const FREE_KEYS: [&str; 13] = [
+const FREE_KEYS: [&str; 14] = [
     "save-every",
     "gradient-checkpointing",
     "keep-best",
     "average-best",
     "device",
+    "augment-on-device",
     "workers",
     "pictures",
     "histograms",

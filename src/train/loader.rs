@@ -4,7 +4,7 @@ use std::thread::Scope;
 use super::seeds::{Use, generator};
 use super::unlabelled::{self, Unlabelled, UnlabelledBatch};
 use super::{Ranks, Sample, Samples, TrainConfig, TrainError, batches};
-use crate::augment::{Augmentations, LabelledImage, OtherImages, push_normalised};
+use crate::augment::{Augmentations, DrawnChanges, LabelledImage, OtherImages, PartlyAugmented, push_normalised};
 use crate::geometry::Size;
 
 /// How batches are made.
@@ -14,6 +14,8 @@ pub struct Loading<'a> {
     pub batch: usize,
     /// Augmentation of each sample; `None`: none.
     pub augment: Option<&'a Augmentations>,
+    /// Whether the model's device makes the changes that it can make; see [`Augmentations::apply_head`].
+    pub augment_on_device: bool,
     /// Mean of the grey levels, as a share of the full range: one value, or one per input channel.
     pub mean: &'a [f64],
     /// Standard deviation of the grey levels, in the same form.
@@ -38,6 +40,7 @@ impl<'a> Loading<'a> {
         Loading {
             batch: stage.batch,
             augment: Some(&stage.augment),
+            augment_on_device: settings.augment_on_device.unwrap_or(false),
             mean: &settings.input.mean,
             sd: &settings.input.sd,
             channels: settings.model.in_channels as usize,
@@ -51,10 +54,13 @@ impl<'a> Loading<'a> {
 }
 
 /// A batch of samples as a model takes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Batch {
-    /// `[B, C, S, S]`.
+    /// `[B, C, S, S]`; with `rest` `[B, S, S]`.
     pub pixels: Vec<f32>,
+    /// The changes per sample that the device still has to make. `pixels` are grey levels, 0 to 255, before them and
+    /// before the normalisation.
+    pub rest: Option<Vec<DrawnChanges>>,
     /// `[B, S, S]`, bit c of a word = class c.
     pub words: Vec<i32>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
@@ -128,8 +134,10 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
     let whole = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
     let own = loading.ranks.own(whole.len());
     let places = whole.start + own.start..whole.start + own.end;
+    let augment_on_device = loading.augment_on_device && loading.augment.is_some();
     let mut made = Batch {
         pixels: Vec::with_capacity(places.len() * loading.channels * square),
+        rest: augment_on_device.then(Vec::new),
         words: Vec::with_capacity(places.len() * square),
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
@@ -150,9 +158,18 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         let mut image = labelled(&sample, size);
         if let Some(augmentations) = loading.augment {
             let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
-            image = augmentations.apply(image, dataset, &mut rng);
+            if let Some(all) = &mut made.rest {
+                let PartlyAugmented { image: partly, rest } = augmentations.apply_head(image, dataset, &mut rng);
+                image = partly;
+                all.push(rest);
+            } else {
+                image = augmentations.apply(image, dataset, &mut rng);
+            }
         }
-        push_image(&mut made.pixels, &image.levels, loading);
+        match made.rest {
+            Some(_) => made.pixels.extend(&image.levels),
+            None => push_image(&mut made.pixels, &image.levels, loading),
+        }
         made.words.extend(image.words.into_iter().map(|w| w as i32));
     }
     made

@@ -242,10 +242,11 @@ impl<'a> TrainingRun<'a> {
     }
 
     pub(super) fn loading(&self) -> Loading<'a> {
-        let stage = &self.stage().config;
+        let (settings, stage) = (&self.plan.config, &self.stage().config);
         let unlabelled = stage.mean_teacher.as_ref().zip(self.data().unlabelled);
         let unlabelled = unlabelled.map(|(settings, images)| Unlabelled { images, batch: settings.batch });
-        Loading { unlabelled, ..Loading::of(&self.plan.config, stage, self.ranks) }
+        let augment_on_device = settings.augment_on_device.unwrap_or(self.learner.model().device().is_cuda());
+        Loading { unlabelled, augment_on_device, ..Loading::of(settings, stage, self.ranks) }
     }
 
     fn stages(&mut self, resume: bool, stop: &AtomicBool, watcher: &dyn Watcher) -> Result<Outcome, TrainError> {

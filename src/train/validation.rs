@@ -3,6 +3,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
+use crate::augment::{DeviceImage, DrawnChanges};
 use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
@@ -28,17 +29,26 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Copies a batch of images of `size` x `size` px to `device`.
+    /// Copies a batch of images of `size` x `size` px to `device`, and makes the changes there that are left.
     ///
     /// # Errors
     /// libtorch reports an error.
     pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
         let (b, s) = (batch.indices.len() as i64, i64::from(size));
-        Ok(Tensors {
-            images: images(&batch.pixels, batch.indices.len(), size, loading, device)?,
-            words: Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?,
-            metadata: Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?,
-        })
+        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?;
+        let (images, words) = match &batch.rest {
+            Some(rest) if b > 0 => {
+                let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, s, s])?.f_to_device(device)?;
+                let (levels, words) = augmented(&levels, &words, rest)?;
+                (normalised(&levels, loading)?, words)
+            }
+            _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words),
+        };
+        if loading.channels_last {
+            aten::channels_last(&images)?;
+        }
+        let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
+        Ok(Tensors { images, words, metadata })
     }
 
     /// The input of a model.
@@ -61,6 +71,28 @@ pub(super) fn images(
         aten::channels_last(&images)?;
     }
     Ok(images)
+}
+
+/// Grey levels and label words `[B, H, W]` after the changes that are left for each image.
+fn augmented(levels: &Tensor, words: &Tensor, rest: &[DrawnChanges]) -> Result<(Tensor, Tensor), TchError> {
+    let (mut all_levels, mut all_words) = (Vec::new(), Vec::new());
+    for (i, changes) in (0..).zip(rest) {
+        let mut image = DeviceImage { levels: levels.f_select(0, i)?, words: words.f_select(0, i)?, mixed: None };
+        changes.apply_on_device(&mut image)?;
+        all_levels.push(image.levels);
+        all_words.push(image.words);
+    }
+    Ok((Tensor::f_stack(&all_levels, 0)?, Tensor::f_stack(&all_words, 0)?))
+}
+
+/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`crate::augment::push_normalised`].
+fn normalised(levels: &Tensor, loading: &Loading) -> Result<Tensor, TchError> {
+    let channels = 0..loading.channels;
+    let values = channels.map(|c| (loading.mean[c % loading.mean.len()], loading.sd[c % loading.sd.len()]));
+    let (scale, offset): (Vec<f32>, Vec<f32>) =
+        values.map(|(mean, sd)| ((1.0 / (255.0 * sd)) as f32, (-mean / sd) as f32)).unzip();
+    let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view([1, -1, 1, 1])?.f_to_device(levels.device());
+    levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
 }
 
 /// Label words `[B, H, W]` (bit c = class c) as 0 or 1, `[B, classes, H, W]`.

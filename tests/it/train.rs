@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use carpus::augment::Augmentations;
+use carpus::augment::{Augmentation, Augmentations};
 use carpus::bones;
 use carpus::dataset::{Dataset, WithProblems};
 use carpus::infer::{Predictor, TestTimeAugmentation, predict};
@@ -386,6 +386,32 @@ fn frozen_encoder_stages_stay_and_the_rest_moves() {
     assert!(error.contains("freeze") && error.contains("from 1 to 5"), "{error}");
 }
 
+/// One epoch with hardly any learning: its loss is that of the batches.
+#[test]
+fn batches_augmented_on_the_device_are_those_of_the_cpu() {
+    let bench = Bench::new();
+    let mut plan = bench.quiet(vec![stage()]);
+    let stage = &mut plan.stages[0].config;
+    (stage.epochs, stage.ema) = (1, None);
+    stage.optimiser = OptimiserSettings { kind: OptimiserKind::Sgd, lr: 1e-9, ..Default::default() };
+    stage.augment = Augmentations(Augmentation::all());
+    let losses: Vec<f64> = [Some(false), None, Some(true)]
+        .into_iter()
+        .enumerate()
+        .map(|(i, on_device)| {
+            plan.config.augment_on_device = on_device;
+            let watcher = StopAfter::never();
+            bench.train(&plan, &bench.run(&format!("on-device-{i}")), false, &watcher).unwrap();
+            watcher.records()[0].train_loss
+        })
+        .collect();
+    println!("{losses:?}");
+    // The device is the CPU, which does not count as one unless asked.
+    assert_eq!(losses[0], losses[1]);
+    // Sums and products are rounded in another order.
+    assert!(losses[0] != losses[2] && (losses[0] - losses[2]).abs() < 1e-3 * losses[0].abs(), "{losses:?}");
+}
+
 #[test]
 fn going_on_with_something_else_is_refused_and_named() {
     let bench = Bench::new();
@@ -446,6 +472,7 @@ pub fn grouped(bench: &Bench, config: TrainConfig) -> TrainingPlan {
 fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
     let mut batch = carpus::train::Batch {
         pixels: vec![],
+        rest: None,
         words: vec![],
         metadata: vec![],
         indices: indices.to_vec(),
@@ -461,6 +488,7 @@ fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
     let loading = carpus::train::Loading {
         batch: indices.len(),
         augment: None,
+        augment_on_device: false,
         mean: &plan.config.input.mean,
         sd: &plan.config.input.sd,
         channels: 1,

@@ -142,6 +142,7 @@ fn random_pair(config: &TrainConfig) -> UnlabelledTensors {
     let loading = Loading {
         batch: 2,
         augment: None,
+        augment_on_device: false,
         mean: &config.input.mean,
         sd: &config.input.sd,
         channels: 1,
