@@ -5,8 +5,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    BrightnessContrast, Change, Flip, LabelledImage, NoOtherImages, OtherImages, SampleView, ShiftScaleRotate, Step,
-    Warp,
+    BrightnessContrast, Change, Clahe, Collimator, Downscale, Equalise, Flip, Gamma, GaussianBlur, GaussianNoise,
+    HistogramMatching, Invert, LabelledImage, MedianBlur, NoOtherImages, OtherImages, PoissonNoise, SampleView,
+    Sharpen, ShiftScaleRotate, Step, Warp, WhiteStrips,
 };
 use crate::violation::Violations;
 
@@ -42,6 +43,33 @@ kinds! {
     ShiftScaleRotate,
     /// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`.
     BrightnessContrast,
+    /// Gamma curve: grey level v becomes `255 (v / 255)^gamma`.
+    Gamma,
+    /// Contrast-limited adaptive histogram equalisation.
+    Clahe,
+    /// Histogram equalisation of the whole image.
+    Equalise,
+    /// The histogram of another image, mixed with the image itself.
+    HistogramMatching,
+    /// Negative: grey level v becomes `255 - v`.
+    Invert,
+    /// Gaussian blur.
+    GaussianBlur,
+    /// Median of the square around each pixel.
+    MedianBlur,
+    /// Sharpening by a 3 x 3 kernel.
+    Sharpen,
+    /// Normal noise, independent of the grey level.
+    GaussianNoise,
+    /// Shot noise, which grows with the grey level.
+    PoissonNoise,
+    /// Lower resolution: reduced by averaging, then enlarged.
+    Downscale,
+    /// A white strip along one border, as digitisers leave it.
+    #[serde(rename = "strips")]
+    WhiteStrips,
+    /// Collimation: dark outside a rotated rectangle with a soft edge.
+    Collimator,
 }
 
 /// Steps in the order in which they are applied.
@@ -103,6 +131,11 @@ impl Augmentations {
         self.0.iter().any(|step| step.step().needs_other_images())
     }
 
+    /// Applies all steps to a sample whatever their probability; see [`Augmentations::apply`].
+    pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
+        apply(&self.0, image, others, rng, |_, _| true)
+    }
+
     /// Applies all steps to a sample. Steps that mix images take the other image from `others`. Each step takes one
     /// number from `rng` as the seed of its own generator, so that a change of one step does not change the draws of
     /// the others.
@@ -112,6 +145,17 @@ impl Augmentations {
 }
 
 impl Augmentation {
+    /// The kind's name, as in TOML.
+    pub fn kind(&self) -> String {
+        let table = toml::Table::try_from(self).expect("a step is a table of numbers and texts");
+        table["kind"].as_str().expect("the kind is a text").to_owned()
+    }
+
+    /// Whether the step mixes another image into the sample.
+    pub fn needs_other_images(&self) -> bool {
+        self.step().needs_other_images()
+    }
+
     /// Applies this step to a sample whatever its probability.
     pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
         apply(std::slice::from_ref(self), image, others, rng, |_, _| true)
