@@ -97,6 +97,7 @@ bench-losses: venv-dev
 BENCH := target/bench
 bench: venv-dev build
 	$(CARGO_TORCH) bench --locked --bench masks
+	$(CARGO_TORCH) bench --locked --bench augment
 	$(CARGO_TORCH) bench --locked --bench scan
 	$(CARGO_TORCH) bench --locked --bench tables
 	$(VENV)/bin/python benches/commands.py target/release/carpus $(BENCH)/commands

@@ -7,6 +7,8 @@ mod allocator;
 mod audit;
 #[cfg(feature = "torch")]
 mod augment_cli;
+#[cfg(feature = "torch")]
+mod augment_pixel;
 mod browser;
 mod chain;
 mod clean;
