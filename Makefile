@@ -25,7 +25,7 @@ help:
 	@echo "make fuzz    every reader of files on mutated files, a minute each (CARPUS_FUZZ_SECONDS); a failure is kept in target/tmp/fuzz"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
-	@echo "make bench-augment  time of augmentation against albumentations"
+	@echo "make bench-augment  time of augmentation against albumentations and OpenCV"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
 
@@ -106,6 +106,7 @@ bench-losses: venv-dev
 # Augmentation of an image with 29 masks against albumentations.
 bench-augment: venv-dev
 	$(CARGO_TORCH) bench --locked --bench augment
+	$(CARGO_TORCH) bench --locked --bench augment_levels
 
 BENCH := target/bench
 bench: venv-dev build

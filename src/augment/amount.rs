@@ -1,12 +1,13 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::violation::Violations;
 
 /// A parameter of a step: a number is fixed, a pair `[a, b]` is drawn uniformly between the two for each sample.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Amount {
     /// The same value for every sample.
@@ -54,6 +55,42 @@ impl Amount {
     }
 }
 
+/// By hand: the message of an untagged enum has neither the invalid value nor what is expected.
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrPair;
+        impl<'de> Visitor<'de> for NumberOrPair {
+            type Value = Amount;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a number, or a pair [least, most]")
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Amount, E> {
+                Ok(Amount::Fixed(value))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Amount, E> {
+                Ok(Amount::Fixed(value as f64))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Amount, E> {
+                Ok(Amount::Fixed(value as f64))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Amount, A::Error> {
+                let mut read: Vec<f64> = Vec::new();
+                while let Some(value) = values.next_element()? {
+                    read.push(value);
+                }
+                let pair = <[f64; 2]>::try_from(read);
+                pair.map(Amount::Between).map_err(|read| A::Error::invalid_length(read.len(), &self))
+            }
+        }
+        deserializer.deserialize_any(NumberOrPair)
+    }
+}
+
 impl std::fmt::Display for Amount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -78,6 +115,10 @@ mod tests {
         let read = toml::from_str::<File>("v = [2, 0.5, [1, 3], [-1.0, 1.0]]").unwrap().v;
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         assert_eq!(read[..2], [Amount::Fixed(2.0), Amount::Fixed(0.5)]);
+        for (text, found) in [("[1]", "invalid length 1"), ("[1, 2, 3]", "invalid length 3"), ("'x'", "string \"x\"")] {
+            let error = toml::from_str::<File>(&format!("v = [{text}]")).map(|file| file.v).unwrap_err().to_string();
+            assert!(error.contains(&format!("{found}, expected a number, or a pair [least, most]")), "{error}");
+        }
         assert_eq!((read[1].draw(&mut rng), read[0].draw_whole(&mut rng)), (0.5, 2));
         let drawn: Vec<f64> = (0..4000).map(|_| read[3].draw(&mut rng)).collect();
         crate::augment::list::tests::assert_uniform(&drawn);

@@ -5,9 +5,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    BrightnessContrast, Change, CropAround, DrawnChanges, Elastic, Flip, GridDistortion, LabelledImage, NoOtherImages,
-    OpticalDistortion, OtherImages, Perspective, RandomAffine, RandomResizedCrop, Rotate90, RotateUpright, SampleView,
-    ShiftScaleRotate, Step, Warp,
+    BrightnessContrast, Change, Clahe, Collimator, CropAround, Downscale, DrawnChanges, Elastic, Equalise, Flip, Gamma,
+    GaussianBlur, GaussianNoise, GridDistortion, HistogramMatching, Invert, LabelledImage, MedianBlur, NoOtherImages,
+    OpticalDistortion, OtherImages, Perspective, PoissonNoise, RandomAffine, RandomResizedCrop, Rotate90,
+    RotateUpright, SampleView, Sharpen, ShiftScaleRotate, Step, Warp, WhiteStrips,
 };
 use crate::violation::Violations;
 
@@ -62,6 +63,33 @@ kinds! {
     RotateUpright,
     /// Rotation by 0, 90, 180 or 270 degrees.
     Rotate90,
+    /// Gamma curve: grey level v becomes `255 (v / 255)^gamma`.
+    Gamma,
+    /// Contrast-limited adaptive histogram equalisation.
+    Clahe,
+    /// Histogram equalisation of the whole image.
+    Equalise,
+    /// The histogram of another image, mixed with the image itself.
+    HistogramMatching,
+    /// Negative: grey level v becomes `255 - v`.
+    Invert,
+    /// Gaussian blur.
+    GaussianBlur,
+    /// Median of the square around each pixel.
+    MedianBlur,
+    /// Sharpening by a 3 x 3 kernel.
+    Sharpen,
+    /// Normal noise, independent of the grey level.
+    GaussianNoise,
+    /// Shot noise, which grows with the grey level.
+    PoissonNoise,
+    /// Lower resolution: reduced by averaging, then enlarged.
+    Downscale,
+    /// A white strip along one border, as digitisers leave it.
+    #[serde(rename = "strips")]
+    WhiteStrips,
+    /// Collimation: dark outside a rotated rectangle with a soft edge.
+    Collimator,
 }
 
 /// Steps in the order in which they are applied.
@@ -123,6 +151,12 @@ impl Augmentations {
         self.0.iter().any(|step| step.step().needs_other_images())
     }
 
+    /// Applies all steps to a sample whatever their probability; see [`Augmentations::apply`].
+    pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
+        let PartlyAugmented { image, rest } = draw(&self.0, image, others, rng, Extent::Complete, |_, _| true);
+        rest.apply(image)
+    }
+
     /// Two versions of an image without labels. Steps that move pixels have the same draws for both, so that equal
     /// places show the same part of the hand; whether another step is applied, and how, is drawn for each. Each step
     /// takes two numbers from `rng`. Steps that need labels or another image do nothing.
@@ -171,6 +205,17 @@ impl Augmentations {
 }
 
 impl Augmentation {
+    /// The kind's name, as in TOML.
+    pub fn kind(&self) -> String {
+        let table = toml::Table::try_from(self).expect("a step is a table of numbers and texts");
+        table["kind"].as_str().expect("the kind is a text").to_owned()
+    }
+
+    /// Whether the step mixes another image into the sample.
+    pub fn needs_other_images(&self) -> bool {
+        self.step().needs_other_images()
+    }
+
     /// Applies this step to a sample whatever its probability.
     pub fn apply_always(&self, image: LabelledImage, others: &dyn OtherImages, rng: &mut impl Rng) -> LabelledImage {
         let PartlyAugmented { image, rest } =

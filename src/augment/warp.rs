@@ -28,7 +28,7 @@ impl Border {
     pub const ALL: &'static [Border] = &[Border::Black, Border::Reflect];
 
     /// The index to read for index `i` of a side with `size` pixels; `None`: no pixel.
-    fn index(self, i: i64, size: i64) -> Option<usize> {
+    pub(super) fn index(self, i: i64, size: i64) -> Option<usize> {
         if (0..size).contains(&i) {
             return Some(i as usize);
         }

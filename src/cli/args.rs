@@ -116,6 +116,7 @@ commands! {
 commands! {
     /// Commands that use libtorch. `run` can train, and `doctor` reports which libtorch is used.
     TorchCommand {
+        Augment(super::augment::AugmentArgs) => super::augment::run,
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
         Losses(super::losses::LossesArgs) => super::losses::run,
         Models(super::models::ModelsArgs) => super::models::run,

@@ -199,7 +199,8 @@ impl Drawing<'_> {
     }
 }
 
-fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {
+/// The image with this id; if there is none, the error names similar ids.
+pub(super) fn entry<'a>(dataset: &'a Dataset, id: &str) -> anyhow::Result<&'a ImageEntry> {
     if let Some(entry) = dataset.find(id) {
         return Ok(entry);
     }

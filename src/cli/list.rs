@@ -15,7 +15,8 @@ use crate::dataset::corrections::{ACTIONS, Action};
   carpus list corrections                      # actions with examples
   carpus list corrections corrections.jsonl    # decisions in a file
 
-For models and losses, see `carpus models list` and `carpus losses list`.")]
+For models, losses and augmentation steps, see `carpus models list`, `carpus losses list` and \
+`carpus augment list`.")]
 pub struct ListArgs {
     /// What to list
     #[arg(value_enum)]

@@ -3,6 +3,8 @@
 
 mod args;
 mod audit;
+#[cfg(feature = "torch")]
+mod augment;
 mod clean;
 mod columns;
 mod completions;

@@ -52,7 +52,7 @@ pub fn choices(schema: &Value) -> Vec<&str> {
 }
 
 /// The key that selects the form of a table, `kind`, with the name of this form.
-fn kind(form: &Value) -> Option<(&str, &str)> {
+pub fn kind(form: &Value) -> Option<(&str, &str)> {
     properties(form).iter().find_map(|(key, schema)| Some((key.as_str(), schema["const"].as_str()?)))
 }
 
@@ -127,10 +127,15 @@ impl Unknown {
 
     /// As an error about the value of `--set TEXT`.
     pub fn in_set_value(&self, text: &str) -> String {
+        format!("--set {text}: {}", self.in_value())
+    }
+
+    /// As an error about a value on the command line, without its option.
+    pub fn in_value(&self) -> String {
         let Unknown { path, name, advice, .. } = self;
         match self.what {
-            What::Key => format!("--set {text}: unknown key {path}{advice}"),
-            What::Kind => format!("--set {text}: {path}: unknown kind `{name}`{advice}"),
+            What::Key => format!("unknown key {path}{advice}"),
+            What::Kind => format!("{path}: unknown kind `{name}`{advice}"),
         }
     }
 }

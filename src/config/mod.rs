@@ -8,4 +8,6 @@ mod keys;
 #[cfg(feature = "torch")]
 pub mod layered;
 #[cfg(feature = "torch")]
+pub mod operations;
+#[cfg(feature = "torch")]
 pub mod train;

@@ -17,6 +17,7 @@ mod names;
 pub mod phantom;
 mod polarity;
 mod problem;
+mod single;
 pub mod source;
 mod top_level;
 
@@ -26,4 +27,5 @@ pub use data::{Dataset, ReadAnnotation};
 pub use entry::{ImageEntry, MaskSource, Side, Subset};
 pub use grey::{GreyImage, Levels, Polarity};
 pub use problem::{Problem, ProblemSeverity, WithProblems};
+pub use single::read_single;
 pub use source::DatasetError;

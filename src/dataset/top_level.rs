@@ -12,7 +12,7 @@ use crate::wording::counted;
 
 /// Bits that an image's levels need: those of its highest level, at least 8 and at least the number that the file
 /// states (PNG's sBIT). `None` for 8-bit images.
-fn bits_of(image: &Radiograph) -> Option<u32> {
+pub(super) fn bits_of(image: &Radiograph) -> Option<u32> {
     let Levels::Sixteen(levels) = image.pixels.levels() else { return None };
     let highest = levels.iter().copied().max().unwrap_or(0);
     let needed = u16::BITS - highest.leading_zeros();

@@ -6,7 +6,11 @@
 mod allocator;
 mod audit;
 #[cfg(feature = "torch")]
+mod augment_cli;
+#[cfg(feature = "torch")]
 mod augment_geometry;
+#[cfg(feature = "torch")]
+mod augment_pixel;
 mod browser;
 mod chain;
 mod clean;
