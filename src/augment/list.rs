@@ -5,8 +5,8 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    BrightnessContrast, Change, Flip, LabelledImage, NoOtherImages, OtherImages, SampleView, ShiftScaleRotate, Step,
-    Warp,
+    BoneDropout, BrightnessContrast, Change, CoarseDropout, CopyPaste, CutMix, Flip, GridDropout, LabelledImage, MixUp,
+    NoOtherImages, OtherImages, SampleView, ShiftScaleRotate, Step, Warp,
 };
 use crate::violation::Violations;
 
@@ -42,6 +42,18 @@ kinds! {
     ShiftScaleRotate,
     /// Random brightness and contrast: grey level v becomes `v * (1 + c) + 255 b` with uniform `c` and `b`.
     BrightnessContrast,
+    /// Drops one rectangle in each cell of a grid.
+    GridDropout,
+    /// Drops rectangles at random places.
+    CoarseDropout,
+    /// Removes whole bones with their labels.
+    BoneDropout,
+    /// Replaces bones by those of another training image.
+    CopyPaste,
+    /// Replaces a rectangle by that of another training image, with its labels.
+    CutMix,
+    /// Blends another training image into the sample, with its labels: soft targets.
+    MixUp,
 }
 
 /// Steps in the order in which they are applied.
@@ -93,9 +105,21 @@ impl Augmentations {
             let mut wrong = Violations::new();
             wrong.expect((0.0..=1.0).contains(&step.p()), "p", step.p(), "a probability from 0 to 1");
             wrong.extend(step.violations());
+            let is_second = step.mixes_labels() && self.mixes_labels().is_some_and(|first| first < place);
+            wrong.expect(
+                !is_second,
+                "kind",
+                "mix-up",
+                "another kind: a sample is blended with one other image at most",
+            );
             all.inside(&format!("augment[{place}]"), wrong);
         }
         all
+    }
+
+    /// The place of the first step that gives samples mixed labels; `None`: all labels are hard.
+    pub fn mixes_labels(&self) -> Option<usize> {
+        self.0.iter().position(|step| step.step().mixes_labels())
     }
 
     /// Whether a step mixes another image into the sample.
@@ -237,6 +261,17 @@ pub(super) mod tests {
         let list = Augmentations(vec![Augmentation::Flip(flip), Augmentation::ShiftScaleRotate(wide)]);
         let keys: Vec<String> = list.violations().iter().map(|v| v.key.clone()).collect();
         assert_eq!(keys, ["augment[0].p", "augment[1].scale", "augment[1].rotate"]);
+    }
+
+    #[test]
+    fn a_second_mix_up_is_refused() {
+        let mix = || Augmentation::MixUp(MixUp::default());
+        let one = Augmentations(vec![Augmentation::CutMix(CutMix::default()), mix()]);
+        assert!(one.violations().is_empty());
+        assert_eq!((one.mixes_labels(), Augmentations::default().mixes_labels()), (Some(1), None));
+        let two = Augmentations(vec![mix(), Augmentation::Flip(Flip::default()), mix()]).violations();
+        let keys: Vec<String> = two.iter().map(|v| v.key.clone()).collect();
+        assert_eq!(keys, ["augment[2].kind"]);
     }
 
     #[test]

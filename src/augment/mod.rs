@@ -4,26 +4,42 @@
 //! their class when a hand is flipped, because the classes are the same for left and right hands.
 
 mod amount;
+mod bone_dropout;
 mod brightness_contrast;
 mod change;
+mod coarse_dropout;
+mod copy_paste;
+mod cut_mix;
 mod displacement;
 mod flip;
+mod grid_dropout;
+mod holes;
 mod labelled_image;
 mod list;
 mod masks;
+mod mix_up;
 mod normalise;
+mod paste;
+mod remove_bones;
 mod shift_scale_rotate;
 mod square_fit;
 mod view;
 mod warp;
 
 pub use amount::Amount;
+pub use bone_dropout::BoneDropout;
 pub use brightness_contrast::BrightnessContrast;
 pub use change::{Change, DeviceImage, DeviceOperation, Operation};
+pub use coarse_dropout::CoarseDropout;
+pub use copy_paste::CopyPaste;
+pub use cut_mix::CutMix;
 pub use displacement::Displacement;
 pub use flip::Flip;
+pub use grid_dropout::GridDropout;
+pub use holes::{HoleFill, RandomFill};
 pub use labelled_image::{LabelledImage, MixedLabels};
 pub use list::{Augmentation, Augmentations};
+pub use mix_up::MixUp;
 pub use normalise::push_normalised;
 pub use shift_scale_rotate::ShiftScaleRotate;
 pub use square_fit::SquareFit;
@@ -48,6 +64,11 @@ pub trait Step {
 
     /// Whether the step mixes another image into the sample.
     fn needs_other_images(&self) -> bool {
+        false
+    }
+
+    /// Whether the step gives a sample mixed labels ([`MixedLabels`]), which make soft targets.
+    fn mixes_labels(&self) -> bool {
         false
     }
 }

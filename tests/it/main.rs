@@ -5,6 +5,8 @@
 #[path = "../../src/allocator.rs"]
 mod allocator;
 mod audit;
+#[cfg(feature = "torch")]
+mod augment_mixing;
 mod browser;
 mod chain;
 mod clean;
