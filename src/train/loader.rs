@@ -3,7 +3,7 @@ use std::thread::Scope;
 
 use super::seeds::{Use, generator};
 use super::{Ranks, Sample, Samples, TrainError, batches};
-use crate::augment::{Augmentations, LabelledImage, OtherImages, push_normalised};
+use crate::augment::{Augmentations, LabelledImage, MixedLabels, OtherImages, push_normalised};
 use crate::geometry::Size;
 
 /// How batches are made.
@@ -42,6 +42,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Index of each sample of this batch that could not be read again, with the reason.
     pub broken: Vec<(usize, String)>,
+    /// The labels of the image that was blended into each sample; `None`: none was.
+    pub mixed: Vec<Option<MixedLabels>>,
 }
 
 /// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
@@ -111,6 +113,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
+        mixed: Vec::with_capacity(places.len()),
     };
     for place in places {
         let sample = match dataset.sample(order[place]) {
@@ -130,6 +133,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         }
         push_normalised(&mut made.pixels, &image.levels, loading.mean, loading.sd, loading.channels);
         made.words.extend(image.words.into_iter().map(|w| w as i32));
+        made.mixed.push(image.mixed);
     }
     made
 }

@@ -3,6 +3,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
+use crate::augment::MixedLabels;
+use crate::bones;
 use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
@@ -21,8 +23,10 @@ pub struct Validation {
 pub struct Tensors {
     /// `[B, C, S, S]`.
     pub images: Tensor,
-    /// `[B, S, S]`, bit c of a word = class c.
+    /// `[B, S, S]`, bit c of a word = class c; where images were blended, the labels of the first one.
     pub words: Tensor,
+    /// Soft targets `[B, 29, S, S]`; only if a sample has mixed labels.
+    pub soft: Option<Tensor>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
 }
@@ -38,17 +42,47 @@ impl Tensors {
         if loading.channels_last {
             aten::channels_last(&images)?;
         }
+        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?;
+        let second = |mixed: &MixedLabels| {
+            let words: Vec<i32> = mixed.words.iter().map(|word| *word as i32).collect();
+            Ok((Tensor::f_from_slice(&words)?.f_view([s, s])?.f_to_device(device)?, mixed.share))
+        };
+        let mixed = batch.mixed.iter().map(|mixed| mixed.as_ref().map(second).transpose());
+        let mixed = mixed.collect::<Result<Vec<_>, TchError>>()?;
         Ok(Tensors {
             images,
-            words: Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?,
+            soft: soft_target(&words, &mixed)?,
+            words,
             metadata: Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?,
         })
+    }
+
+    /// The target of a loss: the soft targets if there are any, else the label words.
+    pub fn target(&self) -> &Tensor {
+        self.soft.as_ref().unwrap_or(&self.words)
     }
 
     /// The input of a model.
     pub fn input(&self) -> Input<'_> {
         Input { images: &self.images, metadata: Some(&self.metadata) }
     }
+}
+
+/// Soft targets `[B, 29, S, S]` from the label words `[B, S, S]` and, per sample that was mixed, the label words `[S, S]`
+/// of the second image with its share; `None` if no sample was mixed.
+fn soft_target(words: &Tensor, mixed: &[Option<(Tensor, f32)>]) -> Result<Option<Tensor>, TchError> {
+    if mixed.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let dense = |words: &Tensor| target(words, bones::COUNT as i64).f_to_kind(Kind::Float);
+    let soft = dense(words)?;
+    for (place, (second, share)) in mixed.iter().enumerate().filter_map(|(place, one)| Some((place, one.as_ref()?))) {
+        let share = f64::from(*share);
+        let second = dense(&second.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.f_mul_scalar_(share)?;
+        // A view of the sample's part.
+        let _ = soft.f_get(place as i64)?.f_mul_scalar_(1.0 - share)?.f_add_(&second)?;
+    }
+    Ok(Some(soft))
 }
 
 /// Label words `[B, H, W]` (bit c = class c) as 0 or 1, `[B, classes, H, W]`.
@@ -100,6 +134,19 @@ pub fn validate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_mixed_labels_become_soft_targets() {
+        let words = Tensor::from_slice(&[1i32, 3, 0, 0, 5, 0, 0, 1 << 28]).view([2, 2, 2]);
+        assert!(soft_target(&words, &[None, None]).unwrap().is_none());
+        let second = Tensor::from_slice(&[4i32, 0, 0, 1 << 28]).view([2, 2]);
+        let soft = soft_target(&words, &[None, Some((second, 0.25))]).unwrap().unwrap();
+        let at = |b: i64, c: i64, y: i64, x: i64| soft.double_value(&[b, c, y, x]);
+        // The first sample is not mixed; classes 0 and 2 of the second one are in its first image, or in both.
+        assert_eq!((at(0, 0, 0, 0), at(0, 1, 0, 1), at(0, 1, 0, 0)), (1.0, 1.0, 0.0));
+        assert_eq!((at(1, 0, 0, 0), at(1, 2, 0, 0), at(1, 28, 1, 1)), (0.75, 1.0, 1.0));
+        assert_eq!(soft.sum(Kind::Double).double_value(&[]), 3.0 + 0.75 + 1.0 + 1.0);
+    }
 
     #[test]
     fn words_become_channels() {

@@ -55,6 +55,8 @@ mod schedule;
 #[cfg(feature = "torch")]
 mod second_reference;
 mod silent;
+#[cfg(feature = "torch")]
+mod soft_targets;
 mod splits;
 mod stats;
 #[cfg(feature = "torch")]
