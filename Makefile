@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment evidence clean
+.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment evidence evidence-augmentation clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-augment  time of augmentation against albumentations and OpenCV"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
+	@echo "make evidence-augmentation  what each augmentation adds: trainings on synthetic hands with three seeds, compared (hours, likewise)"
 
 demo: build
 	./target/release/carpus run --config $(DEMO_CONFIG) || [ $$? = 3 ]  # 3: done, and its planted faults were named
@@ -134,6 +135,17 @@ evidence: build
 	./target/release/carpus runs compare $(RUNS)/one-stage-seed? $(RUNS)/two-stage-seed?
 	./target/release/carpus runs compare $(RUNS)/plain-seed? $(RUNS)/point-rend-seed?
 	./target/release/carpus runs compare $(RUNS)/plain-seed? $(RUNS)/point-rend-seed? --scores band3_dice.csv
+
+# The flip alone, and with one thing added to it.
+AUGMENTATIONS := shift-scale-rotate
+evidence-augmentation: build
+	./target/release/carpus run --config $(EVIDENCE)/hands-384.toml
+	for seed in 1 2 3; do for name in baseline $(AUGMENTATIONS); do \
+	  ./target/release/carpus train --config $(EVIDENCE)/augment-$$name.toml --set seed=$$seed --name augment-$$name-seed$$seed --existing auto || exit 1; \
+	done; done
+	for name in $(AUGMENTATIONS); do \
+	  ./target/release/carpus runs compare $(RUNS)/augment-baseline-seed? $(RUNS)/augment-$$name-seed? || exit 1; \
+	done
 
 # For a shell: eval "$$(make -s env)"
 env: venv

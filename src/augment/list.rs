@@ -5,10 +5,11 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    BrightnessContrast, Change, Clahe, Collimator, CropAround, Downscale, DrawnChanges, Elastic, Equalise, Flip, Gamma,
-    GaussianBlur, GaussianNoise, GridDistortion, HistogramMatching, Invert, LabelledImage, MedianBlur, NoOtherImages,
-    OpticalDistortion, OtherImages, Perspective, PoissonNoise, RandomAffine, RandomResizedCrop, Rotate90,
-    RotateUpright, SampleView, Sharpen, ShiftScaleRotate, Step, Warp, WhiteStrips,
+    BoneDropout, BrightnessContrast, Change, Clahe, CoarseDropout, Collimator, CopyPaste, CropAround, CutMix,
+    Downscale, DrawnChanges, Elastic, Equalise, Flip, Gamma, GaussianBlur, GaussianNoise, GridDistortion, GridDropout,
+    HistogramMatching, Invert, LabelledImage, MedianBlur, MixUp, NoOtherImages, OpticalDistortion, OtherImages,
+    Perspective, PoissonNoise, RandomAffine, RandomResizedCrop, Rotate90, RotateUpright, SampleView, Sharpen,
+    ShiftScaleRotate, Step, Warp, WhiteStrips,
 };
 use crate::violation::Violations;
 
@@ -90,6 +91,18 @@ kinds! {
     WhiteStrips,
     /// Collimation: dark outside a rotated rectangle with a soft edge.
     Collimator,
+    /// Drops one rectangle in each cell of a grid.
+    GridDropout,
+    /// Drops rectangles at random places.
+    CoarseDropout,
+    /// Removes whole bones with their labels.
+    BoneDropout,
+    /// Replaces bones by those of another training image.
+    CopyPaste,
+    /// Replaces a rectangle by that of another training image, with its labels.
+    CutMix,
+    /// Blends another training image into the sample, with its labels: soft targets.
+    MixUp,
 }
 
 /// Steps in the order in which they are applied.
@@ -141,9 +154,21 @@ impl Augmentations {
             let mut wrong = Violations::new();
             wrong.expect((0.0..=1.0).contains(&step.p()), "p", step.p(), "a probability from 0 to 1");
             wrong.extend(step.violations());
+            let is_second = step.mixes_labels() && self.mixes_labels().is_some_and(|first| first < place);
+            wrong.expect(
+                !is_second,
+                "kind",
+                "mix-up",
+                "another kind: a sample is blended with one other image at most",
+            );
             all.inside(&format!("augment[{place}]"), wrong);
         }
         all
+    }
+
+    /// The place of the first step that gives samples mixed labels; `None`: all labels are hard.
+    pub fn mixes_labels(&self) -> Option<usize> {
+        self.0.iter().position(|step| step.step().mixes_labels())
     }
 
     /// Whether a step mixes another image into the sample.
@@ -377,6 +402,17 @@ pub(super) mod tests {
         let list = Augmentations(vec![Augmentation::Flip(flip), Augmentation::ShiftScaleRotate(wide)]);
         let keys: Vec<String> = list.violations().iter().map(|v| v.key.clone()).collect();
         assert_eq!(keys, ["augment[0].p", "augment[1].scale", "augment[1].rotate"]);
+    }
+
+    #[test]
+    fn a_second_mix_up_is_refused() {
+        let mix = || Augmentation::MixUp(MixUp::default());
+        let one = Augmentations(vec![Augmentation::CutMix(CutMix::default()), mix()]);
+        assert!(one.violations().is_empty());
+        assert_eq!((one.mixes_labels(), Augmentations::default().mixes_labels()), (Some(1), None));
+        let two = Augmentations(vec![mix(), Augmentation::Flip(Flip::default()), mix()]).violations();
+        let keys: Vec<String> = two.iter().map(|v| v.key.clone()).collect();
+        assert_eq!(keys, ["augment[2].kind"]);
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! their class when a hand is flipped, because the classes are the same for left and right hands.
 
 mod amount;
+mod bone_dropout;
 mod brightness_contrast;
 mod change;
 mod clahe;
+mod coarse_dropout;
 mod collimator;
+mod copy_paste;
 mod crop_around;
+mod cut_mix;
 mod displacement;
 mod downscale;
 mod drawn_changes;
@@ -19,22 +23,27 @@ mod gamma;
 mod gaussian_blur;
 mod gaussian_noise;
 mod grid_distortion;
+mod grid_dropout;
 mod histogram;
 mod histogram_matching;
+mod holes;
 mod invert;
 mod labelled_image;
 mod level_curve;
 mod list;
 mod masks;
 mod median_blur;
+mod mix_up;
 mod normalise;
 mod optical_distortion;
+mod paste;
 mod perspective;
 mod pixel_noise;
 mod poisson_noise;
 mod random_affine;
 mod random_resized_crop;
 mod reference_image;
+mod remove_bones;
 mod rotate90;
 mod rotate_upright;
 mod sharpen;
@@ -49,11 +58,15 @@ mod warp_on_device;
 mod white_strips;
 
 pub use amount::Amount;
+pub use bone_dropout::BoneDropout;
 pub use brightness_contrast::BrightnessContrast;
 pub use change::{Change, DeviceImage, DeviceOperation, Operation};
 pub use clahe::Clahe;
+pub use coarse_dropout::CoarseDropout;
 pub use collimator::Collimator;
+pub use copy_paste::CopyPaste;
 pub use crop_around::CropAround;
+pub use cut_mix::CutMix;
 pub use displacement::Displacement;
 pub use downscale::{Downscale, Enlarging};
 pub use drawn_changes::DrawnChanges;
@@ -64,11 +77,14 @@ pub use gamma::Gamma;
 pub use gaussian_blur::GaussianBlur;
 pub use gaussian_noise::GaussianNoise;
 pub use grid_distortion::GridDistortion;
+pub use grid_dropout::GridDropout;
 pub use histogram_matching::HistogramMatching;
+pub use holes::{HoleFill, RandomFill};
 pub use invert::Invert;
 pub use labelled_image::{LabelledImage, MixedLabels};
 pub use list::{Augmentation, Augmentations, PartlyAugmented};
 pub use median_blur::MedianBlur;
+pub use mix_up::MixUp;
 pub use normalise::push_normalised;
 pub use optical_distortion::{Lens, OpticalDistortion};
 pub use perspective::Perspective;
@@ -109,6 +125,11 @@ pub trait Step {
 
     /// Whether the step mixes another image into the sample.
     fn needs_other_images(&self) -> bool {
+        false
+    }
+
+    /// Whether the step gives a sample mixed labels ([`MixedLabels`]), which make soft targets.
+    fn mixes_labels(&self) -> bool {
         false
     }
 }

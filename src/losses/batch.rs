@@ -18,11 +18,13 @@ pub struct LossBatch {
     pub edges: Vec<SignedDistance>,
     /// Images, classes, height, width.
     pub size: [i64; 4],
+    /// Whether the target has values other than 0 and 1.
+    pub is_soft: bool,
 }
 
 /// The ground truth.
 pub enum LossTarget {
-    /// Masks of {0,1}, `[B, C, H, W]`.
+    /// Masks of {0,1}, or soft targets from 0 to 1, `[B, C, H, W]`.
     Dense(Tensor),
     /// Label words, `[B, H, W]`; bit c of a word is class c.
     Words(Tensor),
@@ -48,8 +50,11 @@ impl LossBatch {
         if !words && target.size() != shape {
             return Err(LossError::Target { logits: shape, size: target.size(), kind });
         }
+        let is_soft = !words
+            && target.is_floating_point()
+            && target.f_ne(0)?.f_logical_and_(&target.f_ne(1)?)?.f_any()?.f_int64_value(&[])? != 0;
         let target = if words { LossTarget::Words(target) } else { LossTarget::Dense(target) };
-        Ok(LossBatch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w] })
+        Ok(LossBatch { logits, target, weights: None, edges: Vec::new(), size: [b, c, h, w], is_soft })
     }
 
     /// Sets the weights of the pixels, `[B, H, W]` or `[B, 1 or C, H, W]`.
@@ -142,7 +147,7 @@ impl LossBatch {
                 words.f_unsqueeze(1)?.f_bitwise_and_tensor(&bits)?.f_ne(0)?.f_to_kind(Kind::Float)?
             }
         };
-        Ok(Chunk { first, count, logits, target })
+        Ok(Chunk { first, count, logits, target, is_soft: self.is_soft })
     }
 
     /// Signed distances of a chunk's classes, `[B, count, H, W]`.
@@ -187,8 +192,22 @@ pub struct Chunk {
     pub count: i64,
     /// Single precision, `[B, count, H, W]`.
     pub logits: Tensor,
-    /// {0,1} in single precision, `[B, count, H, W]`.
+    /// {0,1}, or from 0 to 1 if the target is soft, in single precision, `[B, count, H, W]`.
     pub target: Tensor,
+    /// Whether the target has values other than 0 and 1.
+    pub is_soft: bool,
+}
+
+/// The cross entropy of each pixel and what the focal loss needs of it, `[B, count, H, W]` each.
+pub struct Entropy {
+    /// The cross entropy E between target and probability.
+    pub value: Tensor,
+    /// `1 - e^-E`: the probability of the wrong label, if the target is hard.
+    pub wrong: Tensor,
+    /// `e^-E`, without loss of precision.
+    pub right: Tensor,
+    /// `dE/dx` divided by `wrong`.
+    pub slope: Tensor,
 }
 
 impl Chunk {
@@ -197,7 +216,44 @@ impl Chunk {
         values.f_narrow(0, self.first, self.count)?.f_view([1, self.count, 1, 1])
     }
 
-    /// The logit with a sign that makes wrong predictions positive: `x (1 - 2 t)`.
+    /// The part of the target that the prediction covers, whose sum is the true positives: `p t` if the target is hard,
+    /// `min(p, t)` if it is soft, so that a prediction equal to the target is the best one. Z. Wang et al., Dice
+    /// semimetric losses, MICCAI 2023.
+    pub fn covered(&self, probability: &Tensor) -> Result<Tensor, TchError> {
+        if self.is_soft { probability.f_minimum(&self.target) } else { probability.f_mul(&self.target) }
+    }
+
+    /// The derivative of [`Chunk::covered`] with respect to the probability.
+    pub fn covered_slope(&self, probability: &Tensor) -> Result<Tensor, TchError> {
+        if self.is_soft {
+            self.target.f_sub(probability)?.f_sign_()?.f_mul_scalar_(0.5)?.f_add_scalar_(0.5)
+        } else {
+            Ok(self.target.shallow_clone())
+        }
+    }
+
+    /// The cross entropy of each pixel.
+    pub fn entropy(&self) -> Result<Entropy, TchError> {
+        if !self.is_soft {
+            let wrongness = self.wrongness()?;
+            return Ok(Entropy {
+                value: wrongness.f_softplus()?,
+                wrong: wrongness.f_sigmoid()?,
+                right: wrongness.f_neg()?.f_sigmoid()?,
+                slope: self.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?,
+            });
+        }
+        // Each of the two labels by its share; p - t is (1 - t) p - t (1 - p), which stays exact near 0.
+        let (x, other) = (&self.logits, self.logits.f_neg()?);
+        let rest = self.target.f_rsub_scalar(1.0)?;
+        let value = other.f_softplus()?.f_mul_(&self.target)?.f_add_(&x.f_softplus()?.f_mul_(&rest)?)?;
+        let (right, wrong) = (value.f_neg()?.f_exp_()?, value.f_neg()?.f_expm1_()?.f_neg_()?);
+        let mut slope = x.f_sigmoid()?.f_mul_(&rest)?.f_sub_(&other.f_sigmoid()?.f_mul_(&self.target)?)?;
+        slope = slope.f_div_(&wrong.f_clamp_min(f64::from(f32::MIN_POSITIVE))?)?;
+        Ok(Entropy { value, wrong, right, slope })
+    }
+
+    /// The logit with a sign that makes wrong predictions positive: `x (1 - 2 t)`, for a hard target.
     pub fn wrongness(&self) -> Result<Tensor, TchError> {
         self.logits.f_mul(&self.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?)
     }

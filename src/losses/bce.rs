@@ -92,7 +92,15 @@ impl PixelLoss for Bce {
         // the other label softplus(-wrongness) = softplus(wrongness) - wrongness.
         let mut wrongness = chunk.wrongness()?;
         let mut value = wrongness.f_softplus()?;
-        if smoothing == 0.0 {
+        if chunk.is_soft {
+            // Both labels by their shares.
+            let soft = chunk.target.f_mul_scalar(1.0 - 2.0 * smoothing)?.f_add_scalar_(smoothing)?;
+            let mut present = chunk.logits.f_neg()?.f_softplus()?.f_mul_(&soft)?;
+            if let Some(q) = &positive {
+                present = present.f_mul_(q)?;
+            }
+            value = chunk.logits.f_softplus()?.f_mul_(&soft.f_rsub_scalar(1.0)?)?.f_add_(&present)?;
+        } else if smoothing == 0.0 {
             if let Some(q) = &positive {
                 // Positive pixels count q times: + (q - 1) t.
                 let extra = value.f_mul(&chunk.target)?.f_mul(&q.f_sub_scalar(1.0)?)?;

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::LossError;
-use super::batch::{Chunk, LossBatch, total};
+use super::batch::{Chunk, Entropy, LossBatch, total};
 use super::block::{BLOCK, PixelBlock, exp, sum};
 use super::loss::{Computation, Loss, LossKind, PixelLoss, Term};
 use crate::violation::Violations;
 
 /// Mean over all pixels and classes of `a q^gamma (-log(1 - q))`, where q is the probability of the wrong label.
-/// Equals SMP's `FocalLoss(mode="multilabel")`.
+/// Equals SMP's `FocalLoss(mode="multilabel")`; for a soft target q is `1 - e^-E` with the cross entropy E, and a is
+/// `alpha t + (1 - alpha) (1 - t)`, as there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Focal {
@@ -63,9 +64,7 @@ impl PixelLoss for Focal {
         gradient: Option<(&mut Tensor, f64)>,
     ) -> Result<Tensor, LossError> {
         let pixels = batch.size.iter().product::<i64>() as f64;
-        let wrongness = chunk.wrongness()?;
-        let entropy = wrongness.f_softplus()?; // -log(1 - q)
-        let q = wrongness.f_sigmoid()?;
+        let Entropy { value: entropy, wrong: q, right, slope: mut sign } = chunk.entropy()?;
         let mut weight = q.f_pow_tensor_scalar(self.gamma)?;
         if let Some(alpha) = self.alpha {
             weight = weight.f_mul_(&chunk.target.f_mul_scalar(2.0 * alpha - 1.0)?.f_add_scalar_(1.0 - alpha)?)?;
@@ -75,10 +74,8 @@ impl PixelLoss for Focal {
         }
         let value = total(&weight.f_mul(&entropy)?)?.f_div_scalar_(pixels)?;
         if let Some((gradient, scale)) = gradient {
-            // d/dwrongness = a q^gamma (gamma (1 - q) entropy + q); d wrongness / dx = 1 - 2 t
-            let right = wrongness.f_neg()?.f_sigmoid()?; // 1 - q without loss of precision
+            // d/dx = sign a q^gamma (gamma (1 - q) entropy + q), where sign = dE/dx / q: 1 - 2 t, if the target is hard
             let slope = right.f_mul(&entropy)?.f_mul_scalar_(self.gamma)?.f_add_(&q)?.f_mul_(&weight)?;
-            let mut sign = chunk.target.f_mul_scalar(-2.0)?.f_add_scalar_(1.0)?;
             let _ = gradient.f_add_(&sign.f_mul_(&slope)?.f_mul_scalar_(scale / pixels)?)?;
         }
         Ok(value)

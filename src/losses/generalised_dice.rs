@@ -11,7 +11,8 @@ use crate::violation::Violations;
 
 /// Mean over the images of `1 - (2 sum_c w_c sum(p t) + s) / (sum_c w_c (sum p + sum t) + s)` with
 /// `w_c = 1 / (sum t)^2`; an absent class gets the largest weight of the classes in the image (0 if there are none).
-/// Class weights are factors of these w_c. Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`.
+/// Class weights are factors of these w_c. Equals MONAI's `GeneralizedDiceLoss(sigmoid=True)`, for soft targets with
+/// `soft_label=True`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GeneralisedDice {

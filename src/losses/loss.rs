@@ -107,6 +107,11 @@ pub trait Loss: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it is defined for targets between 0 and 1.
+    fn takes_soft_targets(&self) -> bool {
+        !self.needs_distances() && !matches!(self.computation(), Computation::Sorted(_))
+    }
+
     /// How it is computed.
     fn computation(&self) -> Computation<'_>;
 }

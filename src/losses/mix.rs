@@ -65,11 +65,12 @@ impl LossMix {
     }
 
     /// The weighted sum, a scalar. `logits` are `[B, C, H, W]` of any float kind; `target` is {0,1} of the same shape
-    /// and any kind, or 32-bit label words `[B, H, W]`.
+    /// and any kind, a soft target from 0 to 1 of the same shape (floats), or 32-bit label words `[B, H, W]`.
     ///
     /// # Errors
     /// [`LossError::Logits`] and [`LossError::Target`]: a wrong shape or kind; [`LossError::Classes`]: an option per
-    /// class has another number of values than the logits have classes; [`LossError::Torch`].
+    /// class has another number of values than the logits have classes; [`LossError::SoftTarget`]: a loss needs a hard
+    /// target; [`LossError::Torch`].
     pub fn forward(&self, logits: &Tensor, target: &Tensor) -> Result<Tensor, LossError> {
         Ok(self.forward_weighted(logits, target, None)?.loss)
     }
@@ -126,6 +127,14 @@ impl LossMix {
         Ok(LossOutput { loss: sum, terms })
     }
 
+    /// Why the mix cannot be computed for soft targets, as mix-up makes them, and which losses can; `None` if it can.
+    pub fn refuses_soft_targets(&self) -> Option<String> {
+        let hard = self.terms.iter().filter(|(_, term)| !term.loss.takes_soft_targets());
+        let hard: Vec<_> = hard.map(|(_, term)| term.kind().name).collect();
+        let hard = (!hard.is_empty()).then(|| hard.join(", "))?;
+        Some(format!("{hard} in `loss` cannot take soft targets; losses that do: {}", soft_losses()))
+    }
+
     /// Every weight and option out of range. If `classes` is known, the lengths of options per class are checked too.
     pub fn violations(&self, classes: Option<i64>) -> Violations {
         let mut wrong = Violations::new();
@@ -145,6 +154,11 @@ impl LossMix {
     /// Logits and target with the weights and distances that the terms need.
     fn batch(&self, logits: &Tensor, target: &Tensor, weights: Option<&Tensor>) -> Result<LossBatch, LossError> {
         let mut batch = LossBatch::new(logits, target)?;
+        if batch.is_soft
+            && let Some((_, term)) = self.terms.iter().find(|(_, term)| !term.loss.takes_soft_targets())
+        {
+            return Err(LossError::SoftTarget { loss: term.kind() });
+        }
         if let Some(weights) = weights {
             if !self.terms.iter().any(|(_, term)| term.loss.takes_weights()) {
                 return Err(LossError::WeightsUnused);
@@ -269,9 +283,10 @@ impl LossMix {
                 (None, _) => None,
                 (Some(_), None) => Some(chunk.logits.f_zeros_like()?),
                 (Some(_), Some((of_both, of_predicted))) => {
-                    // d/dx = (dL/dboth t + dL/dpredicted) p (1 - p)
+                    // d/dx = (dL/dboth t + dL/dpredicted) p (1 - p); instead of t, 1 where p < t, if the target is soft
                     let pick = |slope: &Tensor| slope.f_narrow(1, first, count)?.f_unsqueeze(2)?.f_unsqueeze(3);
-                    let mut outer = chunk.target.f_mul(&pick(of_both)?)?.f_add_(&pick(of_predicted)?)?;
+                    let covered = chunk.covered_slope(&probability)?;
+                    let mut outer = covered.f_mul(&pick(of_both)?)?.f_add_(&pick(of_predicted)?)?;
                     Some(outer.f_mul_(&probability)?.f_mul_(&probability.f_rsub_scalar(1.0)?)?)
                 }
             };
@@ -362,6 +377,16 @@ impl LossMix {
             }
         })
     }
+}
+
+/// The names of the losses that take soft targets.
+pub(super) fn soft_losses() -> String {
+    let soft = LOSSES.iter().map(Term::new).filter(|term| term.loss.takes_soft_targets());
+    let name = |term: Term| match term.kind().name {
+        "bce" => "bce without pixel-weight",
+        name => name,
+    };
+    soft.map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether autograd currently records operations.

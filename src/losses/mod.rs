@@ -10,6 +10,9 @@
 //! words in the CPU's memory, which read each pixel once per pass. Tests compare both with
 //! segmentation_models_pytorch, MONAI and torch.
 //!
+//! A target may be soft: values from 0 to 1, as mix-up makes them. The overlap losses count `min(p, t)` as true positives
+//! then, as the references do; for hard targets this is `p t`. Losses that need hard labels refuse soft targets.
+//!
 //! Every loss is a mean over the classes (and over the images, if it is computed per image), counts absent classes as 0
 //! if the library does whose formula it has ([`LossKind`] names it), and is computed in single precision for logits of
 //! any kind. Every loss takes `class-weights` ([`Term::with_class_weights`]): factors of the values of the classes in this
@@ -72,8 +75,8 @@ pub enum LossError {
     },
     /// The target does not fit the logits.
     #[error(
-        "the target is {size:?} of {kind:?}; expected, for logits {logits:?}, masks of {{0,1}} of the same shape or \
-         32-bit label words [batch, height, width]"
+        "the target is {size:?} of {kind:?}; expected, for logits {logits:?}, masks of the same shape or 32-bit label \
+         words [batch, height, width]"
     )]
     Target {
         /// Shape of the logits.
@@ -117,19 +120,20 @@ pub enum LossError {
         /// Number of weights given.
         weights: usize,
     },
-    /// Points, their logits and the label words do not fit each other.
+    /// Points, their logits and the target do not fit each other.
     #[error(
-        "coordinates, logits and label words are {coordinates:?}, {logits:?} and {words:?} of {kind:?}; expected \
-         [batch, points, 2], [batch, classes, points] and 32-bit [batch, height, width]"
+        "coordinates, logits and target are {coordinates:?}, {logits:?} and {target:?} of {kind:?}; expected \
+         [batch, points, 2], [batch, classes, points] and 32-bit label words [batch, height, width] or masks \
+         [batch, classes, height, width]"
     )]
     Points {
         /// Shape of the coordinates.
         coordinates: Vec<i64>,
         /// Shape of the logits.
         logits: Vec<i64>,
-        /// Shape of the words.
-        words: Vec<i64>,
-        /// Kind of the words.
+        /// Shape of the target.
+        target: Vec<i64>,
+        /// Kind of the target.
         kind: Kind,
     },
     /// A loss has no value per class that could have a weight.
@@ -139,6 +143,12 @@ pub enum LossError {
         loss: &'static LossKind,
         /// Why it cannot.
         reason: &'static str,
+    },
+    /// A loss needs hard labels, but the target has values between 0 and 1.
+    #[error("{loss} needs hard labels, but the target is soft; losses that take soft targets: {}", mix::soft_losses())]
+    SoftTarget {
+        /// The loss.
+        loss: &'static LossKind,
     },
     /// A loss sorts the pixels of the whole batch, but the batch is divided among several processes.
     #[error(

@@ -72,6 +72,25 @@ mod tests {
         (loss.double_value(&[]), logits.grad())
     }
 
+    /// Checks that the values and gradients of a part of two images and one of one image sum to those of all three.
+    fn assert_adds_up(text: &str, x: &Tensor, target: &Tensor) {
+        let mix: LossMix = serde_json::from_str(text).unwrap();
+        let logits = x.copy().set_requires_grad(true);
+        let whole = mix.forward(&logits, target).unwrap();
+        whole.backward();
+        let rows = RefCell::new(Vec::new());
+        // In the first two calls the sums of the other part are not known yet.
+        drop(of_part(&mix, x, target, 0, 2, &rows));
+        drop(of_part(&mix, x, target, 2, 1, &rows));
+        let (first, of_first) = of_part(&mix, x, target, 0, 2, &rows);
+        let (second, of_second) = of_part(&mix, x, target, 2, 1, &rows);
+        let whole = whole.double_value(&[]);
+        assert!((first + second - whole).abs() < 1e-5 * whole.abs(), "{text}: {first} and {second}, not {whole}");
+        let apart = (Tensor::cat(&[of_first, of_second], 0) - logits.grad()).abs().max().double_value(&[]);
+        let largest = logits.grad().abs().max().double_value(&[]);
+        assert!(largest > 0.0 && apart < 1e-5 * largest, "{text}: {apart} of {largest}");
+    }
+
     #[test]
     fn parts_add_up_to_the_whole_batch() {
         let options = (Kind::Float, Device::Cpu);
@@ -88,21 +107,23 @@ mod tests {
             r#"{ "lovasz": { "weight": 0.5, "class-weights": [1, 0, 2, 0.5] }, "bce": 0.5 }"#,
             r#"{ "lovasz": { "weight": 0.5, "over": "image" }, "boundary": 0.5 }"#,
         ] {
-            let mix: LossMix = serde_json::from_str(text).unwrap();
-            let logits = x.copy().set_requires_grad(true);
-            let whole = mix.forward(&logits, &words).unwrap();
-            whole.backward();
-            let rows = RefCell::new(Vec::new());
-            // In the first two calls the sums of the other part are not known yet.
-            drop(of_part(&mix, &x, &words, 0, 2, &rows));
-            drop(of_part(&mix, &x, &words, 2, 1, &rows));
-            let (first, of_first) = of_part(&mix, &x, &words, 0, 2, &rows);
-            let (second, of_second) = of_part(&mix, &x, &words, 2, 1, &rows);
-            let whole = whole.double_value(&[]);
-            assert!((first + second - whole).abs() < 1e-5 * whole.abs(), "{text}: {first} and {second}, not {whole}");
-            let apart = (Tensor::cat(&[of_first, of_second], 0) - logits.grad()).abs().max().double_value(&[]);
-            let largest = logits.grad().abs().max().double_value(&[]);
-            assert!(largest > 0.0 && apart < 1e-5 * largest, "{text}: {apart} of {largest}");
+            assert_adds_up(text, &x, &words);
+        }
+    }
+
+    /// Only the first image is mixed, so one part has hard labels and the other does not.
+    #[test]
+    fn parts_of_soft_targets_add_up() {
+        let places = Tensor::arange(3 * 4 * 6 * 5, (Kind::Float, Device::Cpu)).view([3, 4, 6, 5]);
+        let x = (places.shallow_clone() * 12.9898).sin() * 3.0;
+        let soft = (places * 3.1).sin().gt(0.2).to_kind(Kind::Float);
+        let mut first = soft.get(0);
+        let _ = first.f_mul_scalar_(0.7).unwrap().f_add_scalar_(0.1).unwrap();
+        for text in [
+            r#"{ "bce": 0.3, "dice": 0.5, "focal": 0.2 }"#,
+            r#"{ "jaccard": { "weight": 0.3, "per-image": true }, "tversky": 0.3, "generalised-dice": 0.4 }"#,
+        ] {
+            assert_adds_up(text, &x, &soft);
         }
     }
 }

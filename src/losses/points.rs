@@ -9,44 +9,52 @@ use crate::models::PointLogits;
 /// Returns a scalar, to be added with a weight to the loss of the full logits. It is differentiable with respect to
 /// `points.logits`.
 ///
-/// `words` are label words `[B, H, W]` (`i32`, bit c = class c). A point has the label of the pixel in which it lies,
-/// column `floor(x W)` and row `floor(y H)`, as in detectron2's PointRend (`grid_sample` with nearest and without
-/// aligned corners). A coordinate of 1, or outside 0 to 1, belongs to the nearest border pixel.
+/// `target` are label words `[B, H, W]` (`i32`, bit c = class c), or masks `[B, C, H, W]`, which may be soft. A point has
+/// the label of the pixel in which it lies, column `floor(x W)` and row `floor(y H)`, as in detectron2's PointRend
+/// (`grid_sample` with nearest and without aligned corners). A coordinate of 1, or outside 0 to 1, belongs to the nearest
+/// border pixel.
 ///
 /// # Errors
 /// [`LossError::Points`]: shapes or kinds do not fit; [`LossError::Torch`].
-pub fn point_loss(points: &PointLogits, words: &Tensor) -> Result<Tensor, LossError> {
+pub fn point_loss(points: &PointLogits, target: &Tensor) -> Result<Tensor, LossError> {
     let (coordinates, logits) = (points.coordinates.size(), points.logits.size());
     let wrong = || LossError::Points {
         coordinates: coordinates.clone(),
         logits: logits.clone(),
-        words: words.size(),
-        kind: words.kind(),
+        target: target.size(),
+        kind: target.kind(),
     };
-    let (&[b, n, 2], &[b_logits, classes, n_logits], &[b_words, height, width]) =
-        (coordinates.as_slice(), logits.as_slice(), words.size().as_slice())
-    else {
+    let (&[b, n, 2], &[b_logits, classes, n_logits]) = (coordinates.as_slice(), logits.as_slice()) else {
         return Err(wrong());
     };
-    let empty = b == 0 || n == 0 || height == 0 || width == 0;
-    if (b, n) != (b_logits, n_logits) || b != b_words || words.kind() != Kind::Int || classes > 32 || empty {
+    let (planes, height, width) = match *target.size().as_slice() {
+        [b_words, height, width] if b_words == b && target.kind() == Kind::Int && classes <= 32 => (1, height, width),
+        [b_masks, c, height, width] if b_masks == b && c == classes => (classes, height, width),
+        _ => return Err(wrong()),
+    };
+    if (b, n) != (b_logits, n_logits) || b == 0 || n == 0 || height == 0 || width == 0 {
         return Err(wrong());
     }
     let device = points.logits.device();
-    let target = tch::no_grad(|| {
+    let labels = tch::no_grad(|| {
         let at = |axis: i64, size: i64| {
             let coordinate = points.coordinates.f_detach()?.f_to_device(device)?.f_select(2, axis)?;
             let scaled = coordinate.f_to_kind(Kind::Float)?.f_mul_scalar(size as f64)?;
             scaled.f_floor()?.f_clamp(0.0, (size - 1) as f64)?.f_to_kind(Kind::Int64)
         };
         let place = at(1, height)?.f_mul_scalar(width)?.f_add(&at(0, width)?)?; // [B, N]
-        let words = words.f_to_device(device)?.f_reshape([b, height * width])?.f_gather(1, &place, false)?;
+        let place = place.f_unsqueeze(1)?.f_expand([b, planes, n], false)?;
+        let planes = target.f_to_device(device)?.f_reshape([b, planes, height * width])?;
+        let labels = planes.f_gather(2, &place, false)?; // [B, 1 or C, N]
+        if target.size().len() == 4 {
+            return labels.f_to_kind(Kind::Float);
+        }
         let bits: Vec<i32> = (0..classes).map(|c| (1u32 << c) as i32).collect();
         let bits = Tensor::f_from_slice(&bits)?.f_to_device(device)?.f_view([1, classes, 1])?;
-        words.f_unsqueeze(1)?.f_bitwise_and_tensor(&bits)?.f_ne(0)?.f_to_kind(Kind::Float) // [B, C, N]
+        labels.f_bitwise_and_tensor(&bits)?.f_ne(0)?.f_to_kind(Kind::Float) // [B, C, N]
     })?;
     let logits = points.logits.f_to_kind(Kind::Float)?;
-    Ok(logits.f_binary_cross_entropy_with_logits::<Tensor>(&target, None, None, Reduction::Mean)?)
+    Ok(logits.f_binary_cross_entropy_with_logits::<Tensor>(&labels, None, None, Reduction::Mean)?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::violation::Violations;
 
 /// Sums over the pixels of each class of each image, `[B, C]` each, from which the overlap losses are computed.
 pub struct Overlap {
-    /// `sum p t`: probability times target.
+    /// `sum p t`: probability times target; `sum min(p, t)` if the target is soft ([`Chunk::covered`]).
     pub both: Tensor,
     /// `sum p`: probability.
     pub predicted: Tensor,
@@ -32,7 +32,7 @@ impl Overlap {
             let sums = from.f_sum_dim_intlist(pixels.as_slice(), false, Kind::Float)?;
             into.f_narrow(1, chunk.first, chunk.count)?.f_copy_(&sums)
         };
-        put(&self.both, &probability.f_mul(&chunk.target)?)?;
+        put(&self.both, &chunk.covered(probability)?)?;
         put(&self.predicted, probability)?;
         put(&self.true_pixels, &chunk.target)
     }

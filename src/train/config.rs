@@ -487,6 +487,9 @@ impl TrainConfig {
         wrong.inside("optimiser", self.optimiser.violations());
         wrong.inside("schedule", self.schedule.violations());
         wrong.extend(self.augment.violations());
+        if let (Some(place), Some(reason)) = (self.augment.mixes_labels(), self.loss.refuses_soft_targets()) {
+            wrong.refuse(&format!("augment[{place}]"), "mix-up", format!("another kind of step: {reason}"));
+        }
         wrong.inside("ema", self.ema.as_ref().map(EmaSettings::violations).unwrap_or_default());
         wrong.inside(
             "mean-teacher",
@@ -534,6 +537,27 @@ mod tests {
         let mut other = config;
         other.optimiser.lr = 0.5;
         assert_ne!(decisive(other), plain);
+    }
+
+    #[test]
+    fn mix_up_needs_losses_for_soft_targets() {
+        let of = |loss: &str, steps: &str| {
+            let (loss, augment) = (serde_json::from_str(loss).unwrap(), serde_json::from_str(steps).unwrap());
+            TrainConfig { loss, augment, ..TrainConfig::default() }.violations()
+        };
+        let mix = r#"[{ "kind": "mix-up" }]"#;
+        assert!(of(r#"{ "bce": 0.3, "dice": 0.4, "focal": 0.3 }"#, mix).is_empty());
+        assert!(of(r#"{ "bce": 0.5, "lovasz": 0.5 }"#, r#"[{ "kind": "cut-mix" }]"#).is_empty());
+        for loss in [
+            r#"{ "bce": 0.5, "lovasz": 0.5 }"#,
+            r#"{ "boundary": 1 }"#,
+            r#"{ "bce": { "weight": 1, "pixel-weight": { "around": "gaps" } } }"#,
+        ] {
+            let wrong = of(loss, mix);
+            let [one] = &wrong.iter().collect::<Vec<_>>()[..] else { panic!("{loss}: {wrong}") };
+            assert_eq!((one.key.as_str(), one.found.as_str()), ("augment[0]", "mix-up"));
+            assert!(one.expected.contains("soft targets; losses that do: bce without pixel-weight, dice"), "{wrong}");
+        }
     }
 
     #[test]

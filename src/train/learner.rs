@@ -160,11 +160,12 @@ impl<'a> Learner<'a> {
         let single = |x: &Tensor| x.f_to_kind(Kind::Float);
         let auxiliary = output.auxiliary.iter().map(single).collect::<Result<Vec<_>, _>>()?;
         let (logits, weights) = (single(&output.logits)?, &self.stage.auxiliary_weights);
-        let loss = self.stage.loss.forward_with_auxiliary(&logits, &auxiliary, &given.words, weights, part.as_ref())?;
+        let loss =
+            self.stage.loss.forward_with_auxiliary(&logits, &auxiliary, given.target(), weights, part.as_ref())?;
         let mut loss = loss.loss;
         if let Some(points) = output.points.as_ref().filter(|_| point_weight != 0.0) {
             let weight = point_weight * own as f64 / images as f64;
-            loss = loss.f_add(&point_loss(points, &given.words)?.f_mul_scalar(weight)?)?;
+            loss = loss.f_add(&point_loss(points, given.target())?.f_mul_scalar(weight)?)?;
         }
         let value = loss.f_double_value(&[])?;
         // If every weight is frozen, there are no gradients to compute.

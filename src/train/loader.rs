@@ -4,7 +4,9 @@ use std::thread::Scope;
 use super::seeds::{Use, generator};
 use super::unlabelled::{self, Unlabelled, UnlabelledBatch};
 use super::{Ranks, Sample, Samples, TrainConfig, TrainError, batches};
-use crate::augment::{Augmentations, DrawnChanges, LabelledImage, OtherImages, PartlyAugmented, push_normalised};
+use crate::augment::{
+    Augmentations, DrawnChanges, LabelledImage, MixedLabels, OtherImages, PartlyAugmented, push_normalised,
+};
 use crate::geometry::Size;
 
 /// How batches are made.
@@ -71,6 +73,8 @@ pub struct Batch {
     pub broken: Vec<(usize, String)>,
     /// The unlabelled images of this batch, if the run uses any.
     pub unlabelled: Option<UnlabelledBatch>,
+    /// The labels of the image that was blended into each sample; `None`: none was.
+    pub mixed: Vec<Option<MixedLabels>>,
 }
 
 /// The batches of an epoch in order, prepared in advance by threads of `scope`. The result does not depend on the
@@ -143,6 +147,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
         unlabelled: loading.unlabelled.map(|images| unlabelled::make(images, loading, epoch, batch)),
+        mixed: Vec::with_capacity(places.len()),
     };
     for place in places {
         let sample = match dataset.sample(order[place]) {
@@ -171,6 +176,7 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
             None => push_image(&mut made.pixels, &image.levels, loading),
         }
         made.words.extend(image.words.into_iter().map(|w| w as i32));
+        made.mixed.push(image.mixed);
     }
     made
 }

@@ -3,7 +3,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
-use crate::augment::{DeviceImage, DrawnChanges};
+use crate::augment::{DeviceImage, DrawnChanges, MixedLabels};
+use crate::bones;
 use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
@@ -22,8 +23,10 @@ pub struct Validation {
 pub struct Tensors {
     /// `[B, C, S, S]`.
     pub images: Tensor,
-    /// `[B, S, S]`, bit c of a word = class c.
+    /// `[B, S, S]`, bit c of a word = class c; where images were blended, the labels of the first one.
     pub words: Tensor,
+    /// Soft targets `[B, 29, S, S]`; only if a sample has mixed labels.
+    pub soft: Option<Tensor>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
 }
@@ -36,19 +39,30 @@ impl Tensors {
     pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
         let (b, s) = (batch.indices.len() as i64, i64::from(size));
         let words = Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?;
-        let (images, words) = match &batch.rest {
+        let second = |mixed: &MixedLabels| {
+            let words: Vec<i32> = mixed.words.iter().map(|word| *word as i32).collect();
+            Ok((Tensor::f_from_slice(&words)?.f_view([s, s])?.f_to_device(device)?, mixed.share))
+        };
+        let mixed = batch.mixed.iter().map(|mixed| mixed.as_ref().map(second).transpose());
+        let mixed = mixed.collect::<Result<Vec<_>, TchError>>()?;
+        let (images, words, mixed) = match &batch.rest {
             Some(rest) if b > 0 => {
                 let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, s, s])?.f_to_device(device)?;
-                let (levels, words) = augmented(&levels, &words, rest)?;
-                (normalised(&levels, loading)?, words)
+                let Augmented { levels, words, mixed } = augmented(&levels, &words, mixed, rest)?;
+                (normalised(&levels, loading)?, words, mixed)
             }
-            _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words),
+            _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words, mixed),
         };
         if loading.channels_last {
             aten::channels_last(&images)?;
         }
         let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
-        Ok(Tensors { images, words, metadata })
+        Ok(Tensors { images, soft: soft_target(&words, &mixed)?, words, metadata })
+    }
+
+    /// The target of a loss: the soft targets if there are any, else the label words.
+    pub fn target(&self) -> &Tensor {
+        self.soft.as_ref().unwrap_or(&self.words)
     }
 
     /// The input of a model.
@@ -73,16 +87,34 @@ pub(super) fn images(
     Ok(images)
 }
 
-/// Grey levels and label words `[B, H, W]` after the changes that are left for each image.
-fn augmented(levels: &Tensor, words: &Tensor, rest: &[DrawnChanges]) -> Result<(Tensor, Tensor), TchError> {
-    let (mut all_levels, mut all_words) = (Vec::new(), Vec::new());
-    for (i, changes) in (0..).zip(rest) {
-        let mut image = DeviceImage { levels: levels.f_select(0, i)?, words: words.f_select(0, i)?, mixed: None };
+/// The label words `[H, W]` of a second image, and its share.
+type SecondLabels = Option<(Tensor, f32)>;
+
+/// A batch of images after the changes that were left for each.
+struct Augmented {
+    /// Grey levels `[B, H, W]`.
+    levels: Tensor,
+    /// Label words `[B, H, W]`.
+    words: Tensor,
+    mixed: Vec<SecondLabels>,
+}
+
+fn augmented(
+    levels: &Tensor,
+    words: &Tensor,
+    mixed: Vec<SecondLabels>,
+    rest: &[DrawnChanges],
+) -> Result<Augmented, TchError> {
+    let (mut all_levels, mut all_words, mut all_mixed) = (Vec::new(), Vec::new(), Vec::new());
+    for ((i, changes), mixed) in (0..).zip(rest).zip(mixed) {
+        let mut image = DeviceImage { levels: levels.f_select(0, i)?, words: words.f_select(0, i)?, mixed };
         changes.apply_on_device(&mut image)?;
         all_levels.push(image.levels);
         all_words.push(image.words);
+        all_mixed.push(image.mixed);
     }
-    Ok((Tensor::f_stack(&all_levels, 0)?, Tensor::f_stack(&all_words, 0)?))
+    let (levels, words) = (Tensor::f_stack(&all_levels, 0)?, Tensor::f_stack(&all_words, 0)?);
+    Ok(Augmented { levels, words, mixed: all_mixed })
 }
 
 /// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`crate::augment::push_normalised`].
@@ -93,6 +125,23 @@ fn normalised(levels: &Tensor, loading: &Loading) -> Result<Tensor, TchError> {
         values.map(|(mean, sd)| ((1.0 / (255.0 * sd)) as f32, (-mean / sd) as f32)).unzip();
     let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view([1, -1, 1, 1])?.f_to_device(levels.device());
     levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
+}
+
+/// Soft targets `[B, 29, S, S]` from the label words `[B, S, S]` and, per sample that was mixed, the label words `[S, S]`
+/// of the second image with its share; `None` if no sample was mixed.
+fn soft_target(words: &Tensor, mixed: &[SecondLabels]) -> Result<Option<Tensor>, TchError> {
+    if mixed.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let dense = |words: &Tensor| target(words, bones::COUNT as i64).f_to_kind(Kind::Float);
+    let soft = dense(words)?;
+    for (place, (second, share)) in mixed.iter().enumerate().filter_map(|(place, one)| Some((place, one.as_ref()?))) {
+        let share = f64::from(*share);
+        let second = dense(&second.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.f_mul_scalar_(share)?;
+        // A view of the sample's part.
+        let _ = soft.f_get(place as i64)?.f_mul_scalar_(1.0 - share)?.f_add_(&second)?;
+    }
+    Ok(Some(soft))
 }
 
 /// Label words `[B, H, W]` (bit c = class c) as 0 or 1, `[B, classes, H, W]`.
@@ -144,6 +193,19 @@ pub fn validate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_mixed_labels_become_soft_targets() {
+        let words = Tensor::from_slice(&[1i32, 3, 0, 0, 5, 0, 0, 1 << 28]).view([2, 2, 2]);
+        assert!(soft_target(&words, &[None, None]).unwrap().is_none());
+        let second = Tensor::from_slice(&[4i32, 0, 0, 1 << 28]).view([2, 2]);
+        let soft = soft_target(&words, &[None, Some((second, 0.25))]).unwrap().unwrap();
+        let at = |b: i64, c: i64, y: i64, x: i64| soft.double_value(&[b, c, y, x]);
+        // The first sample is not mixed; classes 0 and 2 of the second one are in its first image, or in both.
+        assert_eq!((at(0, 0, 0, 0), at(0, 1, 0, 1), at(0, 1, 0, 0)), (1.0, 1.0, 0.0));
+        assert_eq!((at(1, 0, 0, 0), at(1, 2, 0, 0), at(1, 28, 1, 1)), (0.75, 1.0, 1.0));
+        assert_eq!(soft.sum(Kind::Double).double_value(&[]), 3.0 + 0.75 + 1.0 + 1.0);
+    }
 
     #[test]
     fn words_become_channels() {

@@ -10,6 +10,8 @@ mod augment_cli;
 #[cfg(feature = "torch")]
 mod augment_geometry;
 #[cfg(feature = "torch")]
+mod augment_mixing;
+#[cfg(feature = "torch")]
 mod augment_pixel;
 mod browser;
 mod chain;
@@ -65,6 +67,8 @@ mod schedule;
 #[cfg(feature = "torch")]
 mod second_reference;
 mod silent;
+#[cfg(feature = "torch")]
+mod soft_targets;
 mod splits;
 mod stats;
 #[cfg(feature = "torch")]

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use carpus::augment::{Augmentation, Augmentations, MixUp};
 use carpus::losses::LossMix;
 use carpus::runs::StageEnd;
 use carpus::train::{
@@ -164,6 +165,25 @@ fn two_ranks_learn_what_one_does() {
     assert!((ours.gradient_norm - one.gradient_norm).abs() < 1e-4 * one.gradient_norm, "{ours:?} {one:?}");
     // One rank writes.
     assert_eq!(std::fs::read_dir(two.path()).unwrap().count(), std::fs::read_dir(alone.path()).unwrap().count());
+}
+
+/// Mixed labels in some samples of each batch, which are in one rank's part or in both.
+#[test]
+fn two_ranks_learn_soft_targets_as_one_does() {
+    let bench = Bench::new();
+    let augment = Augmentations(vec![Augmentation::MixUp(MixUp::default())]);
+    let config = TrainConfig { batch: 5, epochs: 3, optimiser: sgd(), augment, clip: Some(0.5), ..stage().config };
+    let plan = plan(&bench, r#"{ "bce": 0.3, "dice": 0.4, "focal": 0.3 }"#, config);
+    let start = bench.folder.path().join("grouped.safetensors");
+    let (alone, two) = (bench.run("alone"), bench.run("two"));
+    bench.train_as(&plan, &OneProcess, &alone, false, &StopAfter::never()).unwrap();
+    for outcome in together(&bench, &plan, &two, false, &never(2)) {
+        assert!(matches!(outcome.unwrap(), Outcome::Finished { .. }));
+    }
+    let worst = apart(&start, &alone, &two);
+    println!("two ranks differ from one by {worst:e} of the way");
+    // Single precision, as for hard targets.
+    assert!(worst < 1e-4, "{worst}");
 }
 
 /// A rank that is asked to stop stops all; others go on from there, as many as they are.

@@ -13,7 +13,6 @@ const WAITING: &[(&str, &str)] = &[
     ("3.2-augmentation/clahe.toml", "`clahe`"),
     ("3.2-augmentation/elastic.toml", "`elastic`"),
     ("3.2-augmentation/grid-distortion.toml", "`grid-distortion`"),
-    ("3.2-augmentation/grid-dropout.toml", "`grid-dropout`"),
     ("3.5-ensembles/cross-validation.toml", "`ensemble`"),
     ("3.5-ensembles/encoder-decoder-diversity.toml", "`ensemble`"),
     ("3.5-ensembles/five-fold-soft-vote.toml", "`ensemble`"),
@@ -27,7 +26,7 @@ const SECTIONS: [(&str, usize); 11] = [
     ("3.1.5-strips-background", 3),
     ("3.1.6-outliers", 3),
     ("3.2-augmentation", 8),
-    ("3.3.1-losses", 7),
+    ("3.3.1-losses", 9),
     ("3.3.2-ema-pointrend", 4),
     ("3.3.3-schedules", 8),
     ("3.3.4-resolution-model-size", 8),
@@ -142,6 +141,9 @@ fn the_evidence_loads_and_its_pairs_differ_in_one_thing() {
     let mut model = with.model.clone();
     assert!(model.point_rend.take().is_some());
     assert_eq!(TrainConfig { model, point_weight: plain.point_weight, ..with }, plain);
+    let (flip, moved) = (config("augment-baseline.toml"), config("augment-shift-scale-rotate.toml"));
+    assert_eq!(moved.augment.0.len(), flip.augment.0.len() + 1);
+    assert_eq!(TrainConfig { augment: flip.augment.clone(), ..moved }, flip);
 }
 
 /// Every training run that loads goes from drawn hands to weights: all of them with `CARPUS_CONFIGS=all`, one of each

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use carpus::augment::{Augmentation, Augmentations};
+use carpus::augment::{Augmentation, Augmentations, CopyPaste, CutMix, MixUp, MixedLabels};
 use carpus::bones;
 use carpus::dataset::{Dataset, WithProblems};
 use carpus::infer::{Predictor, TestTimeAugmentation, predict};
@@ -267,9 +267,15 @@ fn loss_falls_and_the_run_leaves_its_files() {
 
 /// Two stages that differ in all that has a state: rule, averages, loss scale, frozen weights, what they start from.
 fn two_stages() -> Vec<Stage> {
+    let mixing = vec![
+        Augmentation::CopyPaste(CopyPaste { p: 0.7, ..CopyPaste::default() }),
+        Augmentation::CutMix(CutMix::default()),
+        Augmentation::MixUp(MixUp { p: 0.7, ..MixUp::default() }),
+    ];
     let first = TrainConfig {
         epochs: 2,
         accumulate: 2,
+        augment: Augmentations(mixing),
         freeze: vec![Freeze { what: Frozen::EncoderStages(5), from: 0, until: Some(1) }],
         ..stage().config
     };
@@ -470,6 +476,10 @@ pub fn grouped(bench: &Bench, config: TrainConfig) -> TrainingPlan {
 }
 
 fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
+    given_mixed(bench, plan, indices, vec![])
+}
+
+fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec<Option<MixedLabels>>) -> Tensors {
     let mut batch = carpus::train::Batch {
         pixels: vec![],
         rest: None,
@@ -478,6 +488,7 @@ fn given(bench: &Bench, plan: &TrainingPlan, indices: &[usize]) -> Tensors {
         indices: indices.to_vec(),
         broken: vec![],
         unlabelled: None,
+        mixed,
     };
     for index in indices {
         let sample = bench.training.sample(*index).unwrap();
@@ -557,6 +568,30 @@ fn summed_gradients_are_those_of_the_large_batch() {
     println!("{worst:e}");
     // Single precision: the same sums in another order.
     assert!(worst < 1e-4, "{worst}");
+}
+
+/// Cross entropy is linear in the target: that of mixed labels is the mean of those of both labels, by their shares.
+#[test]
+fn mixed_labels_are_learned_as_soft_targets() {
+    let bench = Bench::new();
+    let loss: LossMix = serde_json::from_str(r#"{ "bce": 1.0 }"#).unwrap();
+    let plan = grouped(&bench, TrainConfig { loss, ema: None, ..stage().config });
+    let start = bench.folder.path().join("grouped.safetensors");
+    drawn(&plan.config.model).save(&start).unwrap();
+    // Every bone in every pixel, which differs much from the first labels.
+    let loss_of = |share: Option<f32>| {
+        let mixed = share.map(|share| MixedLabels { words: vec![(1 << bones::COUNT) - 1; 64 * 64], share });
+        let batch = given_mixed(&bench, &plan, &[0, 1], vec![mixed, None]);
+        assert_eq!(batch.soft.is_some(), share.is_some(), "only mixed labels are expanded");
+        learner(&plan, &start).learn(&batch, 1.0, 1.0).unwrap()
+    };
+    let (first, second) = (loss_of(None), loss_of(Some(1.0)));
+    assert!((first - second).abs() > 1e-3 * first, "{first} {second}");
+    for share in [0.3, 0.75] {
+        let wanted = (1.0 - f64::from(share)) * first + f64::from(share) * second;
+        let found = loss_of(Some(share));
+        assert!((found - wanted).abs() < 1e-6 * wanted, "{share}: {found} for {wanted}");
+    }
 }
 
 #[test]

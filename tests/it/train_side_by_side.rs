@@ -83,6 +83,7 @@ fn side_by_side_with_the_reference() {
             let given = Tensors {
                 images: batches["x"].get(at),
                 words: batches["words"].get(at),
+                soft: None,
                 metadata: metadata.shallow_clone(),
             };
             let loss = learner.learn(&given, 1.0, 1.0).unwrap();

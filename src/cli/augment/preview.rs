@@ -11,7 +11,7 @@ use crate::bones;
 use crate::cli::data::{open, warn};
 use crate::cli::draw::entry;
 use crate::cli::{Status, Ui};
-use crate::dataset::{Dataset, ImageEntry, ProblemSeverity, annotation, image_id, read_single};
+use crate::dataset::{Dataset, ImageEntry, ProblemSeverity, WithProblems, annotation, image_id, read_single};
 use crate::draw::{self, SheetStyle};
 use crate::geometry::Size;
 use crate::mask::{HandMasks, LabelImage};
@@ -168,7 +168,7 @@ fn of_file(path: &Path, ui: &Ui) -> anyhow::Result<(Hand, Status)> {
     let (masks, status) = match annotation_of(path, &id) {
         None => (None, Status::Done),
         Some(file) => {
-            let (annotation, problems) = annotation::read(&file, &file.to_string_lossy())?;
+            let WithProblems { content: annotation, problems } = annotation::read(&file, &file.to_string_lossy())?;
             let status = warn(problems.iter().filter(|p| p.severity == ProblemSeverity::Error), ui);
             (Some(annotation.masks(image.width(), image.height())), status)
         }

@@ -257,6 +257,23 @@ schedule = { kind = 'constant' }
         assert_eq!(load(&config.to_commented_toml(), &[]).unwrap(), config);
     }
 
+    /// A stage whose loss needs hard labels takes no mix-up, wherever the step is.
+    #[test]
+    fn a_stage_with_mix_up_needs_losses_for_soft_targets() {
+        let mix = "augment = [{ kind = 'flip' }, { kind = 'mix-up' }]";
+        let [own, of_run] = [
+            format!("[[stages]]\n{mix}\n[[stages]]\nloss = {{ bce = 0.5, lovasz = 0.5 }}\n{mix}"),
+            format!("{mix}\n[[stages]]\n[[stages]]\nloss = {{ bce = 0.5, lovasz = 0.5 }}"),
+        ];
+        for text in [own, of_run] {
+            let error = load(&text, &[]).unwrap_err();
+            let says =
+                "stages[1].augment[1] is mix-up; expected another kind of step: lovasz in `loss` cannot take soft";
+            assert!(error.contains(says) && error.contains("dice, jaccard"), "{text}: {error}");
+            assert_eq!(error.matches("mix-up").count(), 1, "{text}: {error}");
+        }
+    }
+
     #[test]
     fn invalid_values_of_a_stage_are_named() {
         for (stage, says) in [
