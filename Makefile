@@ -137,7 +137,7 @@ evidence: build
 	./target/release/carpus runs compare $(RUNS)/plain-seed? $(RUNS)/point-rend-seed? --scores band3_dice.csv
 
 # The flip alone, and with one thing added to it.
-AUGMENTATIONS := shift-scale-rotate
+AUGMENTATIONS := shift-scale-rotate elastic clahe swa
 evidence-augmentation: build
 	./target/release/carpus run --config $(EVIDENCE)/hands-384.toml
 	for seed in 1 2 3; do for name in baseline $(AUGMENTATIONS); do \
