@@ -301,7 +301,8 @@ fn closest_path(root: &Value, path: &str) -> Option<(f64, String)> {
     };
     // A key that a stage does not take may be one of the run.
     let others = paths(root).into_iter().filter(|key| key != path);
-    let best = others.map(|key| (similarity_to(&key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    // Of equally similar keys the first.
+    let best = others.map(|key| (similarity_to(&key), key)).min_by(|a, b| b.0.total_cmp(&a.0));
     best.filter(|(similarity, _)| *similarity >= LEAST_SIMILARITY)
 }
 

@@ -14,6 +14,8 @@ struct Operations {
     op: Augmentations,
 }
 
+const EXPECTED: &str = "expected one table such as { kind = \"flip\" }, or a list of tables";
+
 /// Why a text does not describe steps.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -24,10 +26,14 @@ pub struct OperationsError(String);
 /// # Errors
 /// The text is not TOML, has an unknown kind or key, or a value of another type or out of range.
 pub fn operations(text: &str) -> Result<Augmentations, OperationsError> {
-    let list = if text.trim_start().starts_with('{') { format!("op = [{text}]") } else { format!("op = {text}") };
+    let list = match text.trim_start().chars().next() {
+        Some('{') => format!("op = [{text}]"),
+        Some('[') => format!("op = {text}"),
+        _ => return Err(OperationsError(EXPECTED.into())),
+    };
     let table: Table = list.parse().map_err(|error: toml::de::Error| OperationsError(error.message().to_owned()))?;
     if table.len() != 1 {
-        return Err(OperationsError("expected one table such as { kind = \"flip\" }, or a list of tables".into()));
+        return Err(OperationsError(EXPECTED.into()));
     }
     let unknown: Vec<String> =
         keys::unknown(&keys::schema::<Operations>(), &list).iter().map(keys::Unknown::in_value).collect();
@@ -110,7 +116,7 @@ mod tests {
             ("{ gamma = 1 }", "missing field `kind`"),
             ("{ kind = 'flip'", "inline table"),
             ("[]\np = 1", "expected one table"),
-            ("flip", "must be quoted"),
+            ("flip", "expected one table such as"),
         ] {
             let error = operations(text).expect_err(text).to_string();
             assert!(error.contains(says), "{text}: {error}");

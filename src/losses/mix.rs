@@ -584,7 +584,7 @@ mod tests {
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!(config.loss.terms().len(), 3);
         assert_eq!(config.loss.terms()[0].0, 0.5);
-        let weights = config.loss.terms()[2].1.class_weights(29).unwrap().unwrap();
+        let weights = config.loss.terms().iter().find_map(|(_, term)| term.class_weights(29).unwrap()).unwrap();
         assert_eq!((weights[0], weights[19], weights[28]), (1.0, 3.0, 2.0));
         let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(config, again);

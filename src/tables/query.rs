@@ -475,7 +475,7 @@ mod tests {
                 "select image_id, rank() over (partition by patient_id order by rotated desc) as r from images order by 1",
                 "a 1, b 2, c 1, d 1",
             ),
-            ("select sum(n_bones * 9000000000000000000) / 1e18 as x from images", "576.0"),
+            ("select sum(n_bones * 9000000000000000000) / 1000000000000000000.0 as x from images", "576.0"),
             ("select sum(9223372036854775807) - sum(9223372036854775806) as x from images", "4"),
             (
                 "select max(n_bones * 9223372036854775807) > 0 as x, max(abs(-9223372036854775807)) as y from images",

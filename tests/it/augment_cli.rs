@@ -101,7 +101,7 @@ fn apply_refuses_what_it_cannot_use() {
     let folder = folder.path();
     for (op, says) in [
         ("{ kind = 'clahee' }", "unknown kind `clahee`; did you mean clahe?"),
-        ("{ kind = 'clahe', clip = 1 }", "unknown key op[0].clip; did you mean clip-limit?"),
+        ("{ kind = 'clahe', clip-limt = 1 }", "unknown key op[0].clip-limt; did you mean clip-limit?"),
         ("{ kind = 'clahe', tiles = 0 }", "op[0].tiles is 0; expected whole, from 1 to 64"),
         ("{ kind = 'histogram-matching', reference = 'no.png' }", "op[0].reference is no.png; expected an image file"),
     ] {
