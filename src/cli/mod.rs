@@ -15,6 +15,7 @@ mod evaluate;
 mod list;
 #[cfg(feature = "torch")]
 mod losses;
+mod measure;
 #[cfg(feature = "torch")]
 mod models;
 mod phantom;

@@ -8,7 +8,9 @@ mod vote;
 
 use std::path::{Path, PathBuf};
 
-pub use dice::{ComparedMasks, DiceSummary, ImageScore, Region, Scoring, score, score_files};
+pub use dice::{
+    ComparedFiles, ComparedMasks, DiceSummary, ImageScore, Region, Scoring, compare_files, score, score_files,
+};
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
 pub use vote::vote;

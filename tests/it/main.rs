@@ -19,6 +19,7 @@ mod fuzz;
 #[cfg(feature = "torch")]
 mod losses;
 mod mask;
+mod metrics;
 mod misaligned;
 #[cfg(feature = "torch")]
 mod models;
