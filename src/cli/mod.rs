@@ -3,6 +3,7 @@
 
 mod args;
 mod audit;
+mod check_submission;
 mod clean;
 mod columns;
 mod completions;

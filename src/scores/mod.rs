@@ -4,6 +4,7 @@
 mod dice;
 mod errors;
 mod file;
+mod submission_check;
 mod vote;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ pub use dice::{
 };
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
+pub use submission_check::{
+    AreaRange, AreaRanges, CheckedSubmission, SubmissionOverlap, check_submission, submission_overlap,
+};
 pub use vote::vote;
 
 use crate::dataset::annotation::AnnotationError;

@@ -1,5 +1,5 @@
-//! Metrics of masks and the calibration of probabilities against MONAI and surface-distance; `evaluate --metrics` on
-//! synthetic hands.
+//! Metrics of masks and the calibration of probabilities against MONAI and surface-distance; `evaluate --metrics` and
+//! `check-submission` on synthetic hands.
 
 use carpus::bones::{self, Bone};
 use carpus::dataset::Dataset;
@@ -247,6 +247,80 @@ fn evaluate_adds_the_calibration_of_probabilities() {
     assert_eq!(ulna["bins"][14]["pixels"], pixels);
     let out = bench.run(&[&evaluate[..], &["--probabilities", "data"]].concat());
     assert!(out.status.code() == Some(1) && said(&out).contains("no probabilities"), "{}", said(&out));
+}
+
+#[test]
+fn check_submission_names_each_fault() {
+    let bench = Bench::new();
+    let images = annotated(&bench);
+    submission::write(&bench.at("good.csv"), &images).unwrap();
+    let check = |arguments: &[&str]| bench.run(&[&["check-submission"], arguments].concat());
+    let train = ["--data", "data", "--subset", "train"];
+    let out = check(&[&["good.csv"], &train[..]].concat());
+    assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+    let scan = bench.run(&["scan", "data", "--out", "tables"]);
+    assert!(scan.status.success() || scan.status.code() == Some(3), "{}", said(&scan));
+    let out = check(&[&["good.csv", "--tables", "tables", "--against", "good.csv", "--json"], &train[..]].concat());
+    assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+    let value: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(value["overlap"]["dice"], json!(vec![1.0; bones::COUNT]));
+
+    // One fault each; lines are counted from 1, and the header is the first.
+    let text = std::fs::read_to_string(bench.at("good.csv")).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines.clone();
+        change(&mut lines);
+        lines.join("\n") + "\n"
+    };
+    let with_rle = |line: &str, rle: &str| format!("{},{rle}", line.rsplit_once(',').unwrap().0);
+    let first = &images[0].image_name;
+    let cases: [(&str, String); 13] = [
+        (
+            "line 2 image nobody.png: the image is not in the data folder",
+            changed(&|l| {
+                l[1..30].iter_mut().for_each(|line| *line = line.replace(first, "nobody.png"));
+            }),
+        ),
+        (
+            "the image's file is named",
+            changed(&|l| {
+                l[1..30].iter_mut().for_each(|line| *line = line.replace(".png", ""));
+            }),
+        ),
+        ("class finger-20: unknown class", changed(&|l| l[1] = l[1].replace("finger-1", "finger-20"))),
+        ("the class has an earlier row", changed(&|l| l[2] = l[1].clone())),
+        ("the image has no row for \"finger-4\"", changed(&|l| drop(l.remove(4)))),
+        ("the classes are not in the order", changed(&|l| l.swap(1, 2))),
+        ("the image's rows are not together", changed(&|l| l.swap(1, 30))),
+        ("line 4 image", changed(&|l| l[3] = with_rle(&l[3], "1 99999999"))),
+        ("invalid rle", changed(&|l| l[3] = with_rle(&l[3], "5 x"))),
+        ("the mask is empty", changed(&|l| l[3] = with_rle(&l[3], ""))),
+        ("outside the range of the annotations", changed(&|l| l[3] = with_rle(&l[3], "1 9000"))),
+        ("an image to submit has no rows", changed(&|l| l.truncate(30))),
+        ("another order than in the data folder", changed(&|l| l[1..59].rotate_left(29))),
+    ];
+    for (reason, text) in cases {
+        std::fs::write(bench.at("bad.csv"), text).unwrap();
+        let out = check(&[&["bad.csv"], &train[..]].concat());
+        assert_eq!(out.status.code(), Some(3), "{reason}: {}", said(&out));
+        assert!(said(&out).contains(reason), "{reason}: {}", said(&out));
+    }
+    // Made at half the size.
+    let small = images.iter().map(|image| {
+        let masks = image.masks.map(|(_, m)| Ok(m.resized(m.width() / 2, m.height() / 2))).unwrap();
+        ImageMasks { masks, ..image.clone() }
+    });
+    submission::write(&bench.at("small.csv"), &small.collect::<Vec<_>>()).unwrap();
+    let out = check(&[&["small.csv"], &train[..]].concat());
+    assert!(out.status.code() == Some(3) && said(&out).contains("first quarter"), "{}", said(&out));
+    // Without a subset a submission has the test images.
+    let out = check(&["good.csv", "--data", "data"]);
+    assert!(said(&out).contains("not one of the images to submit"), "{}", said(&out));
+    // Files that are no submission end with an error.
+    std::fs::write(bench.at("bad.csv"), "a,b\n1,2\n").unwrap();
+    let out = check(&["bad.csv", "--data", "data"]);
+    assert!(out.status.code() == Some(1) && said(&out).contains("not a submission"), "{}", said(&out));
 }
 
 #[test]
