@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses evidence clean
+.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-metrics evidence clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,6 +25,7 @@ help:
 	@echo "make fuzz    every reader of files on mutated files, a minute each (CARPUS_FUZZ_SECONDS); a failure is kept in target/tmp/fuzz"
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
+	@echo "make bench-metrics  metrics of the masks of an image against surface-distance and MONAI"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
 
@@ -101,6 +102,10 @@ bench-models: venv-dev build
 # Losses against segmentation_models_pytorch, distance maps against SciPy.
 bench-losses: venv-dev
 	$(CARGO_TORCH) bench --locked --bench losses
+
+# Metrics of the 29 classes of an image against surface-distance and MONAI.
+bench-metrics: venv-dev
+	$(CARGO_TORCH) bench --locked --bench metrics
 
 BENCH := target/bench
 bench: venv-dev build
