@@ -53,7 +53,7 @@
 //! | analyse: statistics, figures, the HTML report | [`stats`], [`figures`], [`report`] |
 //! | find annotation errors | [`audit`] |
 //! | assign folds, make crops | [`splits`], [`clean`] |
-//! | score predictions, combine submissions, compare runs | [`scores`], [`runs`] |
+//! | score predictions, combine submissions, compare runs | [`scores`], [`metrics`], [`runs`] |
 //! | train and predict (feature `torch`) | `experiment`, `train`, `models`, `losses`, `augment`, `infer` |
 //! | draw outlines and masks | [`draw`] |
 //!
@@ -91,7 +91,6 @@ pub mod infer;
 #[cfg(feature = "torch")]
 pub mod losses;
 pub mod mask;
-#[cfg(feature = "torch")]
 pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;

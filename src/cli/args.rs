@@ -90,6 +90,7 @@ commands! {
     /// Commands that do not use libtorch. The help of each is in the file of its name.
     PlainCommand {
         Audit(super::audit::AuditArgs) => super::audit::run,
+        CheckSubmission(super::check_submission::CheckSubmissionArgs) => super::check_submission::run,
         Clean(super::clean::CleanArgs) => super::clean::run,
         Completions(super::completions::CompletionsArgs) => super::completions::run,
         Corrections(super::corrections::CorrectionsArgs) => super::corrections::run,

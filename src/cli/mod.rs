@@ -5,6 +5,7 @@ mod args;
 mod audit;
 #[cfg(feature = "torch")]
 mod augment;
+mod check_submission;
 mod clean;
 mod columns;
 mod completions;
@@ -19,6 +20,7 @@ mod list;
 mod losses;
 #[cfg(feature = "torch")]
 mod lr_finder;
+mod measure;
 #[cfg(feature = "torch")]
 mod models;
 mod phantom;

@@ -29,6 +29,7 @@ mod losses;
 #[cfg(feature = "torch")]
 mod lr_finder;
 mod mask;
+mod metrics;
 mod misaligned;
 mod mmseg;
 #[cfg(feature = "torch")]
