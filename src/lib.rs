@@ -109,6 +109,5 @@ pub mod threads;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod typeface;
-#[cfg(feature = "torch")]
 pub mod violation;
 mod wording;

@@ -9,6 +9,7 @@ mod algebra;
 mod components;
 mod distance;
 mod hand;
+mod holes;
 mod labels;
 mod morphology;
 mod polygon;
