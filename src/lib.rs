@@ -54,6 +54,7 @@
 //! | find annotation errors | [`audit`] |
 //! | assign folds, make crops | [`splits`], [`clean`] |
 //! | score predictions, combine submissions, compare runs | [`scores`], [`runs`] |
+//! | masks from stored probabilities, and thresholds that fit them | [`probability`], [`thresholds`] |
 //! | train and predict (feature `torch`) | `experiment`, `train`, `models`, `losses`, `augment`, `infer` |
 //! | draw outlines and masks | [`draw`] |
 //!
@@ -106,6 +107,7 @@ pub mod splits;
 pub mod stats;
 pub mod tables;
 pub mod threads;
+pub mod thresholds;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod typeface;

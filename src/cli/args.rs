@@ -108,6 +108,7 @@ commands! {
         Runs(super::runs::RunsArgs) => super::runs::run,
         Scan(super::scan::ScanArgs) => super::scan::run,
         Split(super::split::SplitArgs) => super::split::run,
+        Thresholds(super::thresholds::ThresholdsArgs) => super::thresholds::run,
         Vote(super::vote::VoteArgs) => super::vote::run,
     }
 }

@@ -28,6 +28,7 @@ mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
 mod split;
+mod thresholds;
 #[cfg(feature = "torch")]
 mod train;
 mod ui;

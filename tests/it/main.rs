@@ -10,6 +10,7 @@ mod chain;
 mod clean;
 mod cli;
 mod corrections;
+mod decisions;
 #[cfg(feature = "torch")]
 mod encoders;
 mod errors;
