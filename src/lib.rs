@@ -54,7 +54,7 @@
 //! | find annotation errors | [`audit`] |
 //! | assign folds, make crops | [`splits`], [`clean`] |
 //! | score predictions, combine submissions, compare runs | [`scores`], [`runs`] |
-//! | masks from stored probabilities, and thresholds that fit them | [`probability`], [`thresholds`] |
+//! | combine stored predictions, make masks of probabilities, choose thresholds | [`ensemble`], [`probability`], [`thresholds`] |
 //! | train and predict (feature `torch`) | `experiment`, `train`, `models`, `losses`, `augment`, `infer` |
 //! | draw outlines and masks | [`draw`] |
 //!
@@ -82,6 +82,7 @@ pub mod dataset;
 pub mod device;
 pub mod digest;
 pub mod draw;
+pub mod ensemble;
 #[cfg(feature = "torch")]
 pub mod experiment;
 pub mod features;

@@ -176,6 +176,9 @@ pub const TORCHSCRIPT: FileKind =
 /// Decision rules that `thresholds` writes.
 pub const DECISION: FileKind =
     FileKind { name: "a decision file made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[decision" } };
+/// Ensembles that `ensemble compare` writes.
+pub const ENSEMBLES: FileKind =
+    FileKind { name: "a file of ensembles made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[[ensemble]]" } };
 const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
 
 /// A kind of folder.
@@ -350,6 +353,7 @@ mod tests {
             (PAGE, b"<!DOCTYPE html>\n<meta name=\"generator\" content=\"carpus 0.1.0\">".into()),
             (MANUAL, b".ie \\n(.g .ds Aq \\(aq\n.TH carpus 1".into()),
             (DECISION, b"# Thresholds\n[decision]\nthreshold = 0.5\n".into()),
+            (ENSEMBLES, b"# Selected\n[[ensemble]]\nname = \"a\"\n".into()),
             (SAFETENSORS, [&2_u64.to_le_bytes()[..], b"{}"].concat()),
             (TORCHSCRIPT, b"PK\x03\x04..........m/data.pkl".into()),
         ];

@@ -97,6 +97,7 @@ commands! {
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
         Draw(super::draw::DrawArgs) => super::draw::run,
         Eda(super::eda::EdaArgs) => super::eda::run,
+        Ensemble(super::ensemble::EnsembleArgs) => super::ensemble::run,
         Evaluate(super::evaluate::EvaluateArgs) => super::evaluate::run,
         List(super::list::ListArgs) => super::list::run,
         Man(super::completions::ManArgs) => super::completions::man,

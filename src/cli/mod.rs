@@ -11,6 +11,7 @@ mod data;
 mod doctor;
 mod draw;
 mod eda;
+mod ensemble;
 mod evaluate;
 mod list;
 #[cfg(feature = "torch")]

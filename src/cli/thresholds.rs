@@ -51,7 +51,7 @@ pub struct ThresholdsArgs {
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Decision file to write, for `carpus predict --decision` and `carpus ensemble --decision`
+    /// Decision file to write, for `carpus ensemble --decision`
     #[arg(long)]
     out: PathBuf,
 }

@@ -58,7 +58,8 @@ mod tests {
     fn flooded(dense: &[u8], width: usize) -> Vec<u8> {
         let height = dense.len() / width;
         let mut outside = vec![false; dense.len()];
-        let edge = |i: &usize| i % width == 0 || i % width == width - 1 || i / width == 0 || i / width == height - 1;
+        let edge =
+            |i: &usize| i.is_multiple_of(width) || i % width == width - 1 || i / width == 0 || i / width == height - 1;
         let mut open: Vec<usize> = (0..dense.len()).filter(edge).collect();
         while let Some(i) = open.pop() {
             if dense[i] == 0 && !std::mem::replace(&mut outside[i], true) {

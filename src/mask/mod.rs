@@ -20,6 +20,7 @@ mod runs;
 pub mod submission;
 mod trace;
 mod transform;
+mod votes;
 
 pub use algebra::{Coverage, coverage};
 pub use distance::SignedDistance;
@@ -27,3 +28,4 @@ pub use hand::HandMasks;
 pub use labels::{LabelImage, masks_of_words};
 pub use runs::{MAX_PIXELS, MaskError, PixelRun, RunMask};
 pub use trace::outlines_length;
+pub use votes::{MAX_VOTERS, VotePatterns};

@@ -28,11 +28,12 @@ impl ProbabilityFolder {
         for entry in std::fs::read_dir(path).map_err(io)? {
             let file = entry.map_err(io)?.path();
             let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
-            if file.extension().is_some_and(|extension| extension == EXTENSION) {
-                if let Some(other) = files.insert(image_id(stem), file.clone()) {
-                    let reason = format!("the same image as {}", other.display());
-                    return Err(ProbabilityError::Content { path: file, reason });
-                }
+            if file.extension().is_none_or(|extension| extension != EXTENSION) {
+                continue;
+            }
+            if let Some(other) = files.insert(image_id(stem), file.clone()) {
+                let reason = format!("the same image as {}", other.display());
+                return Err(ProbabilityError::Content { path: file, reason });
             }
         }
         if files.is_empty() {

@@ -101,7 +101,7 @@ impl ProbabilityMap {
             while start < end {
                 let until = end.min((start / width + 1) * width);
                 while y < start / width {
-                    builder.push_levels(row.drain(..).collect::<Vec<_>>().iter().map(|(x, l)| (*x, &l[..])));
+                    builder.push_levels(std::mem::take(&mut row).iter().map(|(x, l)| (*x, &l[..])));
                     y += 1;
                 }
                 row.push((start % width, vec![u16::MAX; (until - start) as usize]));

@@ -13,6 +13,7 @@ mod corrections;
 mod decisions;
 #[cfg(feature = "torch")]
 mod encoders;
+mod ensembles;
 mod errors;
 mod examples;
 mod fault;

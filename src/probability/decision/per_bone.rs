@@ -37,12 +37,12 @@ impl PerBone {
     /// The number of a bone.
     ///
     /// # Panics
-    /// If a table that was built in code has no number for the bone.
+    /// If a table that was built in code has no value for the bone.
     pub fn of(&self, bone: Bone) -> f64 {
         match self {
             PerBone::All(number) => *number,
             PerBone::Named(numbers) => {
-                found(numbers, bone).unwrap_or_else(|| panic!("{bone} has no number, nor has its group or `default`"))
+                found(numbers, bone).unwrap_or_else(|| panic!("{bone} has no value, nor has its group or `default`"))
             }
         }
     }
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for PerBone {
                 }
                 match Bone::all().find(|bone| found(&numbers, *bone).is_none()) {
                     Some(bone) => Err(A::Error::custom(format!(
-                        "{bone} has no number; expected one for it, for {} or for default",
+                        "{bone} has no value; expected one for it, for {} or for default",
                         key(bone.group())
                     ))),
                     None => Ok(PerBone::Named(numbers)),
@@ -146,7 +146,7 @@ mod tests {
         let error = read(r#"{"Pissiform": 0.4, "default": 0.5}"#).unwrap_err();
         assert!(error.contains("\"Pissiform\"; did you mean Pisiform?") && error.contains("forearm"), "{error}");
         let error = read(r#"{"carpal": 0.4}"#).unwrap_err();
-        assert!(error.contains("finger-1 has no number") && error.contains("for thumb or"), "{error}");
+        assert!(error.contains("finger-1 has no value") && error.contains("for thumb or"), "{error}");
         assert!(read("[1]").unwrap_err().contains("a table by bone or group"));
     }
 }
