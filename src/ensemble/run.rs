@@ -79,14 +79,15 @@ impl Ensembles {
     }
 
     /// Combines one image by every ensemble in order. `size` is the image's width and height, which submissions do not
-    /// hold; it is needed where all members are submissions and a method depends on the size.
+    /// hold; it is needed where all members are submissions and a method depends on the size. If it is given, all members
+    /// must have it.
     ///
     /// # Errors
     /// A member cannot be read, the size is missing, or masks do not fit it.
     pub fn combine(&self, id: &str, size: Option<(u32, u32)>) -> Result<EnsembleImage, EnsembleError> {
         let read = self.members.iter().map(|member| member.read(id)).collect::<Result<Vec<_>, _>>()?;
         let image_name = read[0].image_name.clone();
-        let size = read.iter().find_map(|member| member.size).or(size);
+        let size = size.or_else(|| read.iter().find_map(|member| member.size));
         let mut values = Vec::with_capacity(read.len() + self.configs.len());
         for (member, path) in read.into_iter().zip(self.members.iter().map(Member::path)) {
             values.push(match size {

@@ -22,10 +22,10 @@ pub fn reference(cases: &[Value]) -> Vec<Value> {
     serde_json::from_str(&python::run("decisions.py", &[path.to_str().unwrap()])).unwrap()
 }
 
-/// A map of blurred blotches with noise; many pixels are 0.
+/// A map of a blurred blotch with noise.
 fn map(rng: &mut ChaCha8Rng) -> ProbabilityMap {
     let (width, height) = (rng.random_range(1..40u32), rng.random_range(1..40u32));
-    let (x0, y0) = (rng.random_range(0.0..40.0f32), rng.random_range(0.0..40.0f32));
+    let (x0, y0) = (rng.random_range(0.0..width as f32), rng.random_range(0.0..height as f32));
     let (radius, slope, noise) =
         (rng.random_range(1.0..20.0f32), rng.random_range(0.1..1.5f32), rng.random_range(0.0..0.4f32));
     let mut builder = MapBuilder::new(Size { width, height });
