@@ -214,6 +214,12 @@ pub const SAFETENSORS: FileKind = FileKind { name: "a safetensors file", mark: M
 /// Modules that `models export` writes: a zip archive whose first file is the module.
 pub const TORCHSCRIPT: FileKind =
     FileKind { name: "a TorchScript module", mark: Mark::Bytes { start: b"PK\x03\x04", holds: b"data.pkl" } };
+/// Decision rules that `thresholds` writes.
+pub const DECISION: FileKind =
+    FileKind { name: "a decision file made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[decision" } };
+/// Ensembles that `ensemble compare` writes.
+pub const ENSEMBLES: FileKind =
+    FileKind { name: "a file of ensembles made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[[ensemble]]" } };
 const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
 
 /// A kind of folder.
@@ -339,6 +345,13 @@ pub const FINDINGS: FolderKind = FolderKind {
     manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
     owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
 };
+/// Probabilities per image.
+pub const PROBABILITIES: FolderKind = FolderKind {
+    name: "a folder of probabilities",
+    command: "predict --probabilities",
+    manifest: &[("probabilities.json", FileKind::json("what made probabilities", &["made_by", "images", "bits"]))],
+    owned: &["probabilities.json", "*.probabilities"],
+};
 /// Tables that `scan` writes.
 pub const TABLES: FolderKind = FolderKind {
     name: "tables of a scan",
@@ -393,6 +406,8 @@ mod tests {
             (SVG, b"<svg xmlns=\"\"><text textLength=\"9\" lengthAdjust=\"spacingAndGlyphs\">a</text></svg>".into()),
             (PAGE, b"<!DOCTYPE html>\n<meta name=\"generator\" content=\"carpus 0.1.0\">".into()),
             (MANUAL, b".ie \\n(.g .ds Aq \\(aq\n.TH carpus 1".into()),
+            (DECISION, b"# Thresholds\n[decision]\nthreshold = 0.5\n".into()),
+            (ENSEMBLES, b"# Selected\n[[ensemble]]\nname = \"a\"\n".into()),
             (SAFETENSORS, [&2_u64.to_le_bytes()[..], b"{}"].concat()),
             (TORCHSCRIPT, b"PK\x03\x04..........m/data.pkl".into()),
         ];

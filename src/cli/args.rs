@@ -98,6 +98,7 @@ commands! {
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
         Draw(super::draw::DrawArgs) => super::draw::run,
         Eda(super::eda::EdaArgs) => super::eda::run,
+        Ensemble(super::ensemble::EnsembleArgs) => super::ensemble::run,
         Evaluate(super::evaluate::EvaluateArgs) => super::evaluate::run,
         List(super::list::ListArgs) => super::list::run,
         Man(super::completions::ManArgs) => super::completions::man,
@@ -109,6 +110,7 @@ commands! {
         Runs(super::runs::RunsArgs) => super::runs::run,
         Scan(super::scan::ScanArgs) => super::scan::run,
         Split(super::split::SplitArgs) => super::split::run,
+        Thresholds(super::thresholds::ThresholdsArgs) => super::thresholds::run,
         Vote(super::vote::VoteArgs) => super::vote::run,
     }
 }

@@ -12,7 +12,6 @@ use super::{Status, Ui};
 use crate::artefact::write_atomically;
 use crate::bones::{self, Bone};
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
-use crate::mask::submission::ImageMasks;
 use crate::metrics::{
     BoundaryConvention, ClassCalibration, ImageMetrics, Metric, MetricOptions, MetricsSummary, PixelCalibration,
     PixelSpacing, image_metrics, write_metrics,

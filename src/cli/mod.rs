@@ -14,6 +14,7 @@ mod data;
 mod doctor;
 mod draw;
 mod eda;
+mod ensemble;
 mod evaluate;
 mod list;
 #[cfg(feature = "torch")]
@@ -34,6 +35,7 @@ mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
 mod split;
+mod thresholds;
 #[cfg(feature = "torch")]
 mod train;
 mod ui;

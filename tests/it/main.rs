@@ -18,8 +18,10 @@ mod chain;
 mod clean;
 mod cli;
 mod corrections;
+mod decisions;
 #[cfg(feature = "torch")]
 mod encoders;
+mod ensembles;
 mod errors;
 mod examples;
 mod fault;
