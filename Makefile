@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment evidence evidence-augmentation clean
+.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment bench-metrics evidence evidence-augmentation clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,7 @@ help:
 	@echo "make bench   measurements against the reference libraries, ratios in one run"
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
 	@echo "make bench-augment  time of augmentation against albumentations and OpenCV"
+	@echo "make bench-metrics  metrics of the masks of an image against surface-distance and MONAI"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
 	@echo "make evidence-augmentation  what each augmentation adds: trainings on synthetic hands with three seeds, compared (hours, likewise)"
@@ -108,6 +109,10 @@ bench-losses: venv-dev
 bench-augment: venv-dev
 	$(CARGO_TORCH) bench --locked --bench augment
 	$(CARGO_TORCH) bench --locked --bench augment_levels
+
+# Metrics of the 29 classes of an image against surface-distance and MONAI.
+bench-metrics: venv-dev
+	$(CARGO_TORCH) bench --locked --bench metrics
 
 BENCH := target/bench
 bench: venv-dev build

@@ -53,7 +53,8 @@
 //! | analyse: statistics, figures, the HTML report | [`stats`], [`figures`], [`report`] |
 //! | find annotation errors | [`audit`] |
 //! | assign folds, make crops | [`splits`], [`clean`] |
-//! | score predictions, combine submissions, compare runs | [`scores`], [`runs`] |
+//! | score predictions, combine submissions, compare runs | [`scores`], [`metrics`], [`runs`] |
+//! | combine stored predictions, make masks of probabilities, choose thresholds | [`ensemble`], [`probability`], [`thresholds`] |
 //! | train and predict (feature `torch`) | `experiment`, `train`, `models`, `losses`, `augment`, `infer` |
 //! | draw outlines and masks | [`draw`] |
 //!
@@ -81,6 +82,7 @@ pub mod dataset;
 pub mod device;
 pub mod digest;
 pub mod draw;
+pub mod ensemble;
 #[cfg(feature = "torch")]
 pub mod experiment;
 pub mod features;
@@ -91,7 +93,6 @@ pub mod infer;
 #[cfg(feature = "torch")]
 pub mod losses;
 pub mod mask;
-#[cfg(feature = "torch")]
 pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod models;
@@ -106,9 +107,9 @@ pub mod splits;
 pub mod stats;
 pub mod tables;
 pub mod threads;
+pub mod thresholds;
 #[cfg(feature = "torch")]
 pub mod train;
 pub mod typeface;
-#[cfg(feature = "torch")]
 pub mod violation;
 mod wording;

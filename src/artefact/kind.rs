@@ -26,6 +26,11 @@ enum Mark {
         columns: &'static [&'static str],
         more: bool,
     },
+    /// CSV that begins with these columns, followed by any of the others.
+    CsvOf {
+        first: &'static [&'static str],
+        others: &'static [&'static str],
+    },
     Parquet(&'static [&'static str]),
     /// A JSON object with these keys.
     Json(&'static [&'static str]),
@@ -67,9 +72,13 @@ impl FileKind {
         Ok(match self.mark {
             Mark::Any => true,
             _ if head.is_empty() => false,
+            Mark::CsvOf { first, others } => {
+                let header = csv_header(&head);
+                let mut names = header.iter().map(str::trim);
+                first.iter().all(|column| names.next() == Some(column)) && names.all(|name| others.contains(&name))
+            }
             Mark::Csv { columns, more } => {
-                let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
-                let header = csv::Reader::from_reader(text).headers().cloned().unwrap_or_default();
+                let header = csv_header(&head);
                 let has = |column: &&str| header.iter().any(|h| h.trim() == *column);
                 columns.iter().all(has) && (more || header.len() == columns.len())
             }
@@ -95,6 +104,11 @@ impl FileKind {
             }
         })
     }
+}
+
+fn csv_header(head: &[u8]) -> csv::StringRecord {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    csv::Reader::from_reader(text).headers().cloned().unwrap_or_default()
 }
 
 fn has_keys(read: serde_json::Result<HashMap<String, IgnoredAny>>, keys: &[&str]) -> bool {
@@ -148,6 +162,28 @@ pub const SUBGROUPS: FileKind = FileKind::csv(
 );
 /// Means that `evaluate` writes.
 pub const SCORE_SUMMARY: FileKind = FileKind::json("a summary of Dice", &["mean_dice", "per_class"]);
+/// Metrics per image and class that `evaluate --metrics` writes.
+pub const METRICS: FileKind = FileKind {
+    name: "a table of metrics per image and class",
+    mark: Mark::CsvOf {
+        first: &["image_id", "class"],
+        others: &[
+            "dice",
+            "iou",
+            "precision",
+            "recall",
+            "nsd",
+            "hd95",
+            "hd",
+            "assd",
+            "area-difference",
+            "relative-area-difference",
+            "centroid-distance",
+        ],
+    },
+};
+/// Means that `evaluate --metrics` writes.
+pub const METRIC_SUMMARY: FileKind = FileKind::json("a summary of metrics", &["nsd_tolerance", "metrics"]);
 /// Summary of a training run.
 pub const RUN_SUMMARY: FileKind = FileKind::json("a summary of a run", &["run", "best_epoch"]);
 /// Recall and precision that `audit --truth` writes.
@@ -178,6 +214,12 @@ pub const SAFETENSORS: FileKind = FileKind { name: "a safetensors file", mark: M
 /// Modules that `models export` writes: a zip archive whose first file is the module.
 pub const TORCHSCRIPT: FileKind =
     FileKind { name: "a TorchScript module", mark: Mark::Bytes { start: b"PK\x03\x04", holds: b"data.pkl" } };
+/// Decision rules that `thresholds` writes.
+pub const DECISION: FileKind =
+    FileKind { name: "a decision file made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[decision" } };
+/// Ensembles that `ensemble compare` writes.
+pub const ENSEMBLES: FileKind =
+    FileKind { name: "a file of ensembles made by carpus", mark: Mark::Bytes { start: b"# ", holds: b"[[ensemble]]" } };
 const ANY: FileKind = FileKind { name: "a file", mark: Mark::Any };
 
 /// A kind of folder.
@@ -303,6 +345,13 @@ pub const FINDINGS: FolderKind = FolderKind {
     manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
     owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
 };
+/// Probabilities per image.
+pub const PROBABILITIES: FolderKind = FolderKind {
+    name: "a folder of probabilities",
+    command: "predict --probabilities",
+    manifest: &[("probabilities.json", FileKind::json("what made probabilities", &["made_by", "images", "bits"]))],
+    owned: &["probabilities.json", "*.probabilities"],
+};
 /// Tables that `scan` writes.
 pub const TABLES: FolderKind = FolderKind {
     name: "tables of a scan",
@@ -348,6 +397,8 @@ mod tests {
             (BALANCE_JSON, br#"{"folds":[],"rows":[],"worst_deviation":0.0,"bins":{}}"#.into()),
             (SCORES, format!("image_id,{bones},mean\n").into()),
             (SCORE_SUMMARY, br#"{"images":1,"mean_dice":0.5,"per_class":{}}"#.into()),
+            (METRICS, b"image_id,class,hd95,dice\n".into()),
+            (METRIC_SUMMARY, br#"{"images":1,"nsd_tolerance":2.0,"metrics":{}}"#.into()),
             (RUN_SUMMARY, br#"{"run":"runs/a","best_epoch":3}"#.into()),
             (BENCHMARK, br#"{"recall":[],"precision":[]}"#.into()),
             (CORRECTIONS, correction.into()),
@@ -355,6 +406,8 @@ mod tests {
             (SVG, b"<svg xmlns=\"\"><text textLength=\"9\" lengthAdjust=\"spacingAndGlyphs\">a</text></svg>".into()),
             (PAGE, b"<!DOCTYPE html>\n<meta name=\"generator\" content=\"carpus 0.1.0\">".into()),
             (MANUAL, b".ie \\n(.g .ds Aq \\(aq\n.TH carpus 1".into()),
+            (DECISION, b"# Thresholds\n[decision]\nthreshold = 0.5\n".into()),
+            (ENSEMBLES, b"# Selected\n[[ensemble]]\nname = \"a\"\n".into()),
             (SAFETENSORS, [&2_u64.to_le_bytes()[..], b"{}"].concat()),
             (TORCHSCRIPT, b"PK\x03\x04..........m/data.pkl".into()),
         ];

@@ -90,6 +90,7 @@ commands! {
     /// Commands that do not use libtorch. The help of each is in the file of its name.
     PlainCommand {
         Audit(super::audit::AuditArgs) => super::audit::run,
+        CheckSubmission(super::check_submission::CheckSubmissionArgs) => super::check_submission::run,
         Clean(super::clean::CleanArgs) => super::clean::run,
         Completions(super::completions::CompletionsArgs) => super::completions::run,
         Corrections(super::corrections::CorrectionsArgs) => super::corrections::run,
@@ -97,6 +98,7 @@ commands! {
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
         Draw(super::draw::DrawArgs) => super::draw::run,
         Eda(super::eda::EdaArgs) => super::eda::run,
+        Ensemble(super::ensemble::EnsembleArgs) => super::ensemble::run,
         Evaluate(super::evaluate::EvaluateArgs) => super::evaluate::run,
         List(super::list::ListArgs) => super::list::run,
         Man(super::completions::ManArgs) => super::completions::man,
@@ -108,6 +110,7 @@ commands! {
         Runs(super::runs::RunsArgs) => super::runs::run,
         Scan(super::scan::ScanArgs) => super::scan::run,
         Split(super::split::SplitArgs) => super::split::run,
+        Thresholds(super::thresholds::ThresholdsArgs) => super::thresholds::run,
         Vote(super::vote::VoteArgs) => super::vote::run,
     }
 }

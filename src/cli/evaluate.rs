@@ -1,15 +1,16 @@
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
 use super::data::{held_out, open, warn, without_excluded};
+use super::measure::{MeasureArgs, Measured, measure};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
-use crate::dataset::{ImageEntry, Problem, ProblemSeverity, image_id};
-use crate::mask::submission::expect_space;
+use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
+use crate::mask::submission::{ImageMasks, expect_space};
 use crate::scores::{DiceSummary, PredictedMasks, Region, read_flat, score_files, write_scores};
 use crate::wording::counted;
 
@@ -23,9 +24,15 @@ Example:
       --folds folds.csv --fold 0 --out per_image_dice.csv
   carpus evaluate --predictions runs/fpn/predictions.csv --data data \\
       --band 3 --out runs/fpn/band3_dice.csv     # near the outlines only
+  carpus evaluate --predictions oof.csv --data data \\
+      --metrics dice,nsd,hd95,assd --nsd-tolerance 2 --out metrics.csv
 
 Masks are compared at each image's own size. The Dice of a class that is empty in both masks is 1. \
-The mean is over images and classes. A JSON file of the same name, next to the CSV, holds the means.")]
+The mean is over images and classes. A JSON file of the same name, next to the CSV, holds the means.
+
+With --metrics, the CSV has one row per image and class: image_id, class, and one column per metric in the given order. An \
+undefined value is an empty cell, an infinite one is inf. The JSON file holds means by class, bone group and patient; their \
+95 % confidence intervals resample patients.")]
 pub struct EvaluateArgs {
     /// Submission CSV to score
     #[arg(long, value_name = "FILE")]
@@ -51,6 +58,8 @@ pub struct EvaluateArgs {
     /// CSV to write: image_id, one column per class, mean
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    measure: MeasureArgs,
 }
 
 /// Scores the predictions and writes the CSV and the means.
@@ -64,10 +73,58 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
     let json = args.out.with_extension("json");
     let inputs = std::iter::once(&args.predictions).chain(&args.folds).chain(&args.corrections);
     let outputs = ui.outputs().inputs(inputs).data(dataset.folders());
-    outputs.file(&args.out, &kind::SCORES)?;
-    outputs.file(&json, &kind::SCORE_SUMMARY)?;
+    let kinds = match args.measure.wanted() {
+        true => [&kind::METRICS, &kind::METRIC_SUMMARY],
+        false => [&kind::SCORES, &kind::SCORE_SUMMARY],
+    };
+    outputs.file(&args.out, kinds[0])?;
+    outputs.file(&json, kinds[1])?;
     expect_space(&args.predictions, dataset.space())?;
     let predicted = read_flat(&args.predictions)?;
+    let (mut entries, selected) = select(&args, &dataset, &predicted, ui)?;
+    status = status.worse(selected);
+    without_excluded(&dataset, &mut entries, ui);
+    let unknown: Vec<Problem> = predicted
+        .iter()
+        .filter(|p| dataset.find(&p.image_name).is_none())
+        .map(|p| {
+            let file = args.predictions.display().to_string();
+            let reason = "predicted image is not in the data folder";
+            Problem::new(ProblemSeverity::Warning, file, reason, "not scored")
+                .at(format!("image_name {}", p.image_name))
+        })
+        .collect();
+    status = status.worse(warn(&unknown, ui));
+    let (scored, reach) = if args.measure.wanted() {
+        let predictions = PredictedMasks { file: &args.predictions, images: &predicted };
+        let measured = Measured { dataset: &dataset, entries: &entries, predictions, out: &args.out, json: &json };
+        measure(&args.measure, &measured, ui)?
+    } else {
+        dice(&args, &dataset, &entries, &predicted, &json, ui)?
+    };
+    status = status.worse(scored);
+    if reach > 0.0 && reach <= 0.25 {
+        ui.warn(format_args!(
+            "{}: all masks lie in the first quarter of their image; were they predicted at a smaller image size?",
+            args.predictions.display()
+        ));
+        status = Status::DoneWithProblems;
+    }
+    let skipped = entries.iter().filter(|e| e.annotation.is_none()).count();
+    if skipped > 0 {
+        ui.note(format_args!("{} no annotation and cannot be scored", counted(skipped, "image has", "images have")));
+    }
+    Ok(status)
+}
+
+/// The images to score: of the fold, of the subset, or those in the predictions.
+fn select<'a>(
+    args: &EvaluateArgs,
+    dataset: &'a Dataset,
+    predicted: &[ImageMasks],
+    ui: &Ui,
+) -> anyhow::Result<(Vec<&'a ImageEntry>, Status)> {
+    let mut status = Status::Done;
     let mut entries: Vec<&ImageEntry> = dataset.images().iter().collect();
     match (&args.folds, args.fold, args.subset) {
         (Some(path), Some(fold), subset) => {
@@ -89,33 +146,24 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
             entries.retain(|e| names.contains(&e.image_id));
         }
     }
-    without_excluded(&dataset, &mut entries, ui);
-    let unknown: Vec<Problem> = predicted
-        .iter()
-        .filter(|p| dataset.find(&p.image_name).is_none())
-        .map(|p| {
-            let file = args.predictions.display().to_string();
-            let reason = "predicted image is not in the data folder";
-            Problem::new(ProblemSeverity::Warning, file, reason, "not scored")
-                .at(format!("image_name {}", p.image_name))
-        })
-        .collect();
-    status = status.worse(warn(&unknown, ui));
+    Ok((entries, status))
+}
+
+/// Scores by Dice; writes the CSV and the means. Also returns the reach of the predicted masks.
+fn dice(
+    args: &EvaluateArgs,
+    dataset: &Dataset,
+    entries: &[&ImageEntry],
+    predicted: &[ImageMasks],
+    json: &Path,
+    ui: &Ui,
+) -> anyhow::Result<(Status, f64)> {
     let region = args.band.map_or(Region::Image, Region::Band);
     let scoring =
-        score_files(&dataset, &entries, PredictedMasks { file: &args.predictions, images: &predicted }, region, ui)?;
-    status = if scoring.reach > 0.0 && scoring.reach <= 0.25 {
-        ui.warn(format_args!(
-            "{}: all masks lie in the first quarter of their image; were they predicted at a smaller image size?",
-            args.predictions.display()
-        ));
-        Status::DoneWithProblems
-    } else {
-        status
-    };
+        score_files(dataset, entries, PredictedMasks { file: &args.predictions, images: predicted }, region, ui)?;
     write_scores(&args.out, &scoring.scores)?;
     let summary = DiceSummary::of(&scoring.scores);
-    write_atomically(&json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
+    write_atomically(json, |out| serde_json::to_writer_pretty(out, &summary).map_err(Into::into))
         .with_context(|| json.display().to_string())?;
 
     for bone in Bone::all() {
@@ -131,12 +179,8 @@ pub fn run(args: EvaluateArgs, ui: &Ui) -> anyhow::Result<Status> {
         summary.mean_dice,
         args.out.display()
     ));
-    let skipped = entries.iter().filter(|e| e.annotation.is_none()).count();
-    if skipped > 0 {
-        ui.note(format_args!("{} no annotation and cannot be scored", counted(skipped, "image has", "images have")));
-    }
     ui.json(&summary)?;
     // Uncertain repairs are in the problems table of the scan.
     let failed = scoring.problems.iter().filter(|p| p.severity == ProblemSeverity::Error);
-    Ok(status.worse(warn(failed, ui)))
+    Ok((warn(failed, ui), scoring.reach))
 }

@@ -5,6 +5,7 @@ mod args;
 mod audit;
 #[cfg(feature = "torch")]
 mod augment;
+mod check_submission;
 mod clean;
 mod columns;
 mod completions;
@@ -13,12 +14,14 @@ mod data;
 mod doctor;
 mod draw;
 mod eda;
+mod ensemble;
 mod evaluate;
 mod list;
 #[cfg(feature = "torch")]
 mod losses;
 #[cfg(feature = "torch")]
 mod lr_finder;
+mod measure;
 #[cfg(feature = "torch")]
 mod models;
 mod phantom;
@@ -32,6 +35,7 @@ mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
 mod split;
+mod thresholds;
 #[cfg(feature = "torch")]
 mod train;
 mod ui;

@@ -58,7 +58,7 @@ pub fn decode(text: &str, width: u32, height: u32) -> Result<RunMask, RleError> 
 }
 
 /// As [`decode`], for a text that may not be UTF-8.
-pub(super) fn decode_bytes(text: &[u8], width: u32, height: u32) -> Result<RunMask, RleError> {
+pub(crate) fn decode_bytes(text: &[u8], width: u32, height: u32) -> Result<RunMask, RleError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MAX_PIXELS {
         return Err(MaskError::TooLarge { width, height }.into());

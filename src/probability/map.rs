@@ -101,7 +101,7 @@ impl ProbabilityMap {
             while start < end {
                 let until = end.min((start / width + 1) * width);
                 while y < start / width {
-                    builder.push_levels(row.drain(..).collect::<Vec<_>>().iter().map(|(x, l)| (*x, &l[..])));
+                    builder.push_levels(std::mem::take(&mut row).iter().map(|(x, l)| (*x, &l[..])));
                     y += 1;
                 }
                 row.push((start % width, vec![u16::MAX; (until - start) as usize]));
@@ -136,12 +136,12 @@ impl ProbabilityMap {
 
     /// The pixels whose probability is at least `threshold`, which is above 0.
     pub fn mask(&self, threshold: f32) -> RunMask {
-        let least = (f64::from(threshold) * f64::from(u16::MAX)).ceil().max(1.0);
+        let least = least_level(threshold);
         let mut runs: Vec<PixelRun> = Vec::new();
         for y in 0..self.size.height {
             for (x, levels) in self.row(y) {
                 let at = y * self.size.width + x;
-                for (i, _) in levels.iter().enumerate().filter(|(_, level)| f64::from(**level) >= least) {
+                for (i, _) in levels.iter().enumerate().filter(|(_, level)| u32::from(**level) >= least) {
                     let start = at + i as u32;
                     match runs.last_mut() {
                         Some(last) if last.end() == start => last.len += 1,
@@ -151,6 +151,12 @@ impl ProbabilityMap {
             }
         }
         RunMask::from_runs(self.size.width, self.size.height, runs).expect("runs are made in order within the image")
+    }
+
+    /// Number of pixels whose probability is at least `threshold`, which is above 0: the area of [`Self::mask`].
+    pub fn area(&self, threshold: f32) -> u64 {
+        let least = least_level(threshold);
+        self.levels.iter().filter(|level| u32::from(**level) >= least).count() as u64
     }
 
     /// Every level rounded to the nearest of 255 steps.
@@ -163,6 +169,11 @@ impl ProbabilityMap {
     pub fn bytes(&self) -> usize {
         4 * self.rows.len() + size_of::<Span>() * self.spans.len() + 2 * self.levels.len()
     }
+}
+
+/// The least level whose probability is at least `threshold`. Kept levels are above 0.
+fn least_level(threshold: f32) -> u32 {
+    (f64::from(threshold) * f64::from(u16::MAX)).ceil().max(1.0) as u32
 }
 
 /// The probability of a level.
@@ -195,6 +206,7 @@ mod tests {
                     prop_assert_eq!(mask[y * 7 + x] == 1, kept >= threshold);
                 }
             }
+            prop_assert_eq!(map.area(threshold), map.mask(threshold).area());
             // 8 bits keep the decision at one half.
             prop_assert_eq!(map.eight_bit().mask(0.5), map.mask(0.5));
             let again = ProbabilityMap::of_mask(&map.mask(0.5));

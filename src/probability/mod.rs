@@ -4,11 +4,14 @@
 //! combined, and decision rules make masks of them; no class is ever in memory at full size.
 
 mod combine;
+pub mod decision;
 mod file;
+mod folder;
 mod map;
 
 pub use combine::{Mean, combine};
 pub use file::{Bits, EXTENSION, ProbabilityError, read, write};
+pub use folder::{MANIFEST, ProbabilityFolder, write_manifest};
 pub use map::{LEAST, MapBuilder, ProbabilityMap};
 
 /// The probabilities of all classes of one image, in the order of the classes.

@@ -148,11 +148,21 @@ pub struct PredictedMasks<'a> {
     pub images: &'a [ImageMasks],
 }
 
-/// Compares predictions with the annotations of `entries`, at each image's original size. Predictions of other images
-/// are skipped. An image that cannot be read or compared becomes a problem; the others are scored.
+/// What [`compare_files`] found about a file of predictions.
+#[derive(Clone, Debug)]
+pub struct ComparedFiles<T> {
+    /// One value per annotated image, in the order of the entries.
+    pub values: Vec<T>,
+    /// Problems found while reading the annotations. An image with an error has no value.
+    pub problems: Vec<Problem>,
+    /// As [`Scoring::reach`].
+    pub reach: f64,
+}
+
+/// Dice of predictions; see [`compare_files`].
 ///
 /// # Errors
-/// No entry has an annotation, an annotated entry has no prediction, or no image can be scored.
+/// As [`compare_files`].
 pub fn score_files(
     dataset: &Dataset,
     entries: &[&ImageEntry],
@@ -160,6 +170,24 @@ pub fn score_files(
     region: Region,
     progress: &dyn Progress,
 ) -> Result<Scoring, ScoreError> {
+    let one = |entry: &ImageEntry, m: &ComparedMasks| score(&entry.image_id, &m.truth, &m.prediction, region);
+    let ComparedFiles { values, problems, reach } = compare_files(dataset, entries, predicted, progress, one)?;
+    Ok(Scoring { scores: values, problems, reach })
+}
+
+/// Compares predictions with the annotations of `entries`, at each image's original size: `compare` is called for each
+/// annotated image, in parallel. Predictions of other images are skipped. An image that cannot be read or compared becomes
+/// a problem; the others are compared.
+///
+/// # Errors
+/// No entry has an annotation, an annotated entry has no prediction, or no image can be compared.
+pub fn compare_files<T: Send>(
+    dataset: &Dataset,
+    entries: &[&ImageEntry],
+    predicted: PredictedMasks<'_>,
+    progress: &dyn Progress,
+    compare: impl Fn(&ImageEntry, &ComparedMasks) -> Result<T, ScoreError> + Sync,
+) -> Result<ComparedFiles<T>, ScoreError> {
     let by_id: HashMap<String, &ImageMasks> = predicted.images.iter().map(|m| (image_id(&m.image_name), m)).collect();
     let annotated: Vec<&ImageEntry> = entries.iter().copied().filter(|e| e.annotation.is_some()).collect();
     if annotated.is_empty() {
@@ -172,32 +200,32 @@ pub fn score_files(
         return Err(ScoreError::NotPredicted { path, count: missing.len(), first });
     }
     progress.start("images scored", annotated.len() as u64);
-    let one = |entry: &&ImageEntry| -> Result<(ImageScore, f64, Vec<Problem>), Box<Problem>> {
-        let scored = ComparedMasks::read(dataset, entry, by_id[&entry.image_id])
-            .and_then(|m| Ok((score(&entry.image_id, &m.truth, &m.prediction, region)?, m.reach(), m.problems)));
+    let one = |entry: &&ImageEntry| -> Result<(T, f64, Vec<Problem>), Box<Problem>> {
+        let compared = ComparedMasks::read(dataset, entry, by_id[&entry.image_id])
+            .and_then(|m| Ok((compare(entry, &m)?, m.reach(), m.problems)));
         progress.advance(1);
-        scored.map_err(|error| {
+        compared.map_err(|error| {
             let file = entry.annotation.as_deref().unwrap_or(&entry.image);
             let problem = Problem::new(ProblemSeverity::Error, file, error.to_string(), "image not scored");
             Box::new(problem.of_image(&*entry.image_id).of_patient(&*entry.patient_id))
         })
     };
-    let scored: Vec<_> = annotated.par_iter().map(one).collect();
+    let compared: Vec<_> = annotated.par_iter().map(one).collect();
     progress.finish();
-    let (mut scores, mut problems, mut reach) = (Vec::new(), Vec::new(), 0.0f64);
-    for scored in scored {
-        match scored {
-            Ok((score, of_image, found)) => {
-                scores.push(score);
+    let (mut values, mut problems, mut reach) = (Vec::new(), Vec::new(), 0.0f64);
+    for compared in compared {
+        match compared {
+            Ok((value, of_image, found)) => {
+                values.push(value);
                 reach = reach.max(of_image);
                 problems.extend(found);
             }
             Err(problem) => problems.push(*problem),
         }
     }
-    match problems.iter().find(|p| p.severity == ProblemSeverity::Error).filter(|_| scores.is_empty()) {
+    match problems.iter().find(|p| p.severity == ProblemSeverity::Error).filter(|_| values.is_empty()) {
         Some(first) => Err(ScoreError::None { count: annotated.len(), first: first.reason.clone() }),
-        None => Ok(Scoring { scores, problems, reach }),
+        None => Ok(ComparedFiles { values, problems, reach }),
     }
 }
 

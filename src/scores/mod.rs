@@ -4,15 +4,20 @@
 mod dice;
 mod errors;
 mod file;
+mod submission_check;
 mod vote;
 
 use std::path::{Path, PathBuf};
 
 pub use dice::{
-    ClassDice, ComparedMasks, DiceSummary, ImageScore, PredictedMasks, Region, Scoring, score, score_files,
+    ClassDice, ComparedFiles, ComparedMasks, DiceSummary, ImageScore, PredictedMasks, Region, Scoring, compare_files,
+    score, score_files,
 };
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
+pub use submission_check::{
+    AreaRange, AreaRanges, CheckedSubmission, SubmissionOverlap, check_submission, submission_overlap,
+};
 pub use vote::vote;
 
 use crate::dataset::annotation::AnnotationError;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use ::image::{DynamicImage, ImageFormat};
@@ -15,7 +15,7 @@ use carpus::audit::FindingRow;
 use carpus::config::chain::{ChainConfig, words};
 use carpus::dataset::annotation::Document;
 use carpus::dataset::corrections::Corrections;
-use carpus::dataset::{annotation, image, metadata};
+use carpus::dataset::{Dataset, annotation, image, metadata};
 use carpus::mask::submission;
 use carpus::tables::{self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow};
 use carpus::{clean, features, runs, scores, splits};
@@ -395,10 +395,19 @@ fn submissions() {
     let whole: String = carpus::bones::NAMES.iter().map(|n| row(n)).collect();
     let mut corpus = texts(["rle,class,image_name\n,Ulna,\"a.png\"\n", "image_name,class,rle\n"]);
     corpus.extend([format!("image_name,class,rle\n{whole}").into_bytes(), whole.into_bytes()]);
+    static DATA: LazyLock<Dataset> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join("data-of-submission");
+        fs::create_dir_all(&folder).unwrap();
+        ::image::GrayImage::new(64, 64).save(folder.join("a.png")).unwrap();
+        Dataset::open(&folder).unwrap()
+    });
     let read = |path: &Path| {
         drop(submission::read(path, 64, 64));
         drop(clean::restore(path, &[]));
+        let expected: Vec<_> = DATA.images().iter().collect();
+        drop(scores::check_submission(&DATA, &expected, path, None));
     };
+    LazyLock::force(&DATA);
     Target { file: "submission.csv", inputs: 600, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
 }
 

@@ -18,8 +18,10 @@ mod chain;
 mod clean;
 mod cli;
 mod corrections;
+mod decisions;
 #[cfg(feature = "torch")]
 mod encoders;
+mod ensembles;
 mod errors;
 mod examples;
 mod fault;
@@ -29,6 +31,7 @@ mod losses;
 #[cfg(feature = "torch")]
 mod lr_finder;
 mod mask;
+mod metrics;
 mod misaligned;
 mod mmseg;
 #[cfg(feature = "torch")]

@@ -1,0 +1,219 @@
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bounded;
+use crate::closed_enum::closed_enum;
+use crate::mask::MAX_VOTERS;
+use crate::violation::Violations;
+use crate::wording::{counted, reason_of, without_rust_types};
+
+closed_enum! {
+    /// How the predictions of several models are combined.
+    pub enum EnsembleMethod ("method") {
+        /// Weighted mean of the probabilities. Over the models of a cross-validation it is the cross-validation ensemble.
+        Soft = "soft",
+        /// Weighted mean of the logits.
+        Logit = "logit",
+        /// Weighted vote of the masks; see [`super::weighted_vote`].
+        Hard = "hard",
+        /// STAPLE; see [`super::staple`].
+        Staple = "staple",
+        /// SIMPLE; see [`super::simple_mask`].
+        Simple = "simple",
+    }
+}
+
+/// An ensemble: `[[ensemble]]` in a file.
+///
+/// ```toml
+/// [[ensemble]]
+/// name = "folds"
+/// method = "soft"
+/// members = ["probabilities/fold0", "probabilities/fold1"]
+///
+/// [[ensemble]]
+/// name = "final"
+/// method = "hard"
+/// members = ["folds", "unet.csv", "hrnet.csv"]
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EnsembleConfig {
+    /// Name of the files that are written, and of this ensemble as a member of later ones: letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// `soft` or `logit`: means of probabilities or logits. `hard`, `staple` or `simple`: of masks.
+    pub method: EnsembleMethod,
+    /// Folders of probabilities, submission CSVs, or names of ensembles above.
+    pub members: Vec<String>,
+    /// Weight per member, for `soft`, `logit` and `hard`; absent: equal weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Vec<f64>>,
+    /// For `hard`: number of masks that set a pixel; absent: more than half of the weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<usize>,
+}
+
+impl EnsembleConfig {
+    /// The weight of each member.
+    pub fn weight_of_each(&self) -> Vec<f64> {
+        self.weights.clone().unwrap_or_else(|| vec![1.0; self.members.len()])
+    }
+
+    /// Values that are outside their range or do not fit each other.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        let plain = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        let is_name = self.name.chars().all(plain) && !self.name.is_empty() && !self.name.starts_with('.');
+        wrong.expect(is_name, "name", format!("{:?}", self.name), "letters, digits, `.`, `_` and `-`");
+        let n = self.members.len();
+        let of = |n: usize| counted(n, "member", "members");
+        wrong.expect((1..=MAX_VOTERS).contains(&n), "members", of(n), format!("1 to {MAX_VOTERS}"));
+        if let Some(weights) = &self.weights {
+            let weighted = matches!(self.method, EnsembleMethod::Soft | EnsembleMethod::Logit | EnsembleMethod::Hard);
+            wrong.expect(weighted, "weights", "set", format!("no weights: {} finds its own", self.method));
+            wrong.expect(
+                weights.len() == n,
+                "weights",
+                counted(weights.len(), "number", "numbers"),
+                format!("{n}, one per member"),
+            );
+            if let Some(weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+                wrong.refuse("weights", weight, "above 0");
+            }
+        }
+        if let Some(at_least) = self.at_least {
+            let counts = self.method == EnsembleMethod::Hard && self.weights.is_none();
+            wrong.expect(counts, "at-least", "set", "only with method \"hard\" and without weights");
+            wrong.expect((1..=n).contains(&at_least), "at-least", at_least, format!("1 to {n}, the number of members"));
+        }
+        wrong
+    }
+}
+
+/// The content of a file of ensembles.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnsembleList {
+    /// The ensembles, in order.
+    pub ensemble: Vec<EnsembleConfig>,
+}
+
+/// Why a file of ensembles cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsembleConfigError {
+    /// The file cannot be read.
+    #[error("{}: {}", path.display(), reason_of(source, "file"))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown key or a value of another type.
+    #[error("{}: {}", path.display(), without_rust_types(&source.to_string()))]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The error of the TOML reader.
+        source: Box<toml::de::Error>,
+    },
+    /// Values are outside their range or do not fit each other.
+    #[error("{}: {violations}", path.display())]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// The values and what was expected.
+        violations: Violations,
+    },
+}
+
+impl EnsembleList {
+    /// Reads a file. Paths in it are relative to the working directory.
+    ///
+    /// # Errors
+    /// The file cannot be read, has other content, or has invalid values.
+    pub fn read(path: &Path) -> Result<EnsembleList, EnsembleConfigError> {
+        let io = |source| EnsembleConfigError::Io { path: path.into(), source };
+        let text = bounded::read_text(path, bounded::MAX_CONFIG).map_err(io)?;
+        let list: EnsembleList =
+            toml::from_str(&text).map_err(|e| EnsembleConfigError::Toml { path: path.into(), source: Box::new(e) })?;
+        let violations = list.violations();
+        violations.result().map_err(|violations| EnsembleConfigError::Values { path: path.into(), violations })?;
+        Ok(list)
+    }
+
+    /// The content of a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("an ensemble has texts, numbers and lists")
+    }
+
+    /// The violations of every ensemble, and of their order.
+    pub fn violations(&self) -> Violations {
+        let mut wrong = Violations::new();
+        wrong.expect(!self.ensemble.is_empty(), "ensemble", "an empty list", "one [[ensemble]] or more");
+        for (i, ensemble) in self.ensemble.iter().enumerate() {
+            let mut own = ensemble.violations();
+            let earlier = |name: &str| self.ensemble[..i].iter().any(|other| other.name == name);
+            own.expect(!earlier(&ensemble.name), "name", &ensemble.name, "a name that no other ensemble has");
+            for member in &ensemble.members {
+                let later = self.ensemble[i..].iter().any(|other| other.name == *member);
+                own.expect(
+                    !later || earlier(member),
+                    "members",
+                    member,
+                    "a path, or an ensemble that comes before this one",
+                );
+            }
+            wrong.inside(&format!("ensemble {}", i + 1), own);
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<EnsembleList, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ensembles.toml");
+        std::fs::write(&path, text).unwrap();
+        EnsembleList::read(&path).map_err(|e| e.to_string())
+    }
+
+    fn one(name: &str, rest: &str) -> String {
+        format!("[[ensemble]]\nname = '{name}'\n{rest}\n")
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let first = one("folds", "method = 'soft'\nmembers = ['a', 'b']\nweights = [1.0, 2.0]");
+        let list =
+            read(&(first + &one("final", "method = 'hard'\nmembers = ['folds', 'c.csv']\nat-least = 1"))).unwrap();
+        assert_eq!(list.ensemble[0].weight_of_each(), [1.0, 2.0]);
+        assert_eq!(list.ensemble[1].weight_of_each(), [1.0, 1.0]);
+        assert_eq!(read(&list.to_toml()).unwrap(), list);
+    }
+
+    #[test]
+    fn invalid_ensembles_are_refused_with_the_key() {
+        for (text, expected) in [
+            (one("a/b", "method = 'soft'\nmembers = ['a', 'b']"), "ensemble 1.name is \"a/b\""),
+            (one("a", "method = 'soft'\nmembers = []"), "ensemble 1.members is 0 members; expected 1 to 32"),
+            (one("a", "method = 'soft'\nmembers = ['b', 'c']\nweights = [1]"), "weights is 1 number; expected 2"),
+            (one("a", "method = 'soft'\nmembers = ['b', 'c']\nweights = [1, 0]"), "weights is 0; expected above 0"),
+            (one("a", "method = 'staple'\nmembers = ['b', 'c']\nweights = [1, 1]"), "staple finds its own"),
+            (one("a", "method = 'soft'\nmembers = ['b', 'c']\nat-least = 1"), "only with method \"hard\""),
+            (one("a", "method = 'hard'\nmembers = ['b', 'c']\nat-least = 3"), "at-least is 3; expected 1 to 2"),
+            (one("a", "method = 'mean'\nmembers = ['b', 'c']"), "unknown method \"mean\""),
+            (one("a", "method = 'hard'\nmember = ['b', 'c']"), "unknown field `member`"),
+            (one("a", "method = 'hard'\nmembers = ['a', 'c']"), "an ensemble that comes before this one"),
+            (one("a", "method = 'hard'\nmembers = ['b', 'c']").repeat(2), "ensemble 2.name is a; expected a name"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(expected) && error.contains("ensembles.toml: "), "{text}: {error}");
+        }
+    }
+}
