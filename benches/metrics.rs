@@ -93,7 +93,7 @@ fn main() {
     );
     for convention in BoundaryConvention::ALL {
         let mut options = MetricOptions::new(SHARED.to_vec());
-        SHARED.iter().for_each(|metric| drop(options.conventions.insert(*metric, *convention)));
+        options.conventions.extend(SHARED.iter().map(|metric| (*metric, *convention)));
         let (seconds, values) = best(&truth, &prediction, &options);
         let library = &reference[convention.name()];
         for (class, values) in values.iter().enumerate() {

@@ -82,10 +82,13 @@ def one(name, rng, folder, number):
     if name == "downscale":
         scale = round(float(rng.uniform(0.05, 1)), 3)
         small = tuple(max(round(side * scale), 1) for side in source.shape[::-1])
-        up, how = (("nearest", cv2.INTER_NEAREST_EXACT), ("bilinear", cv2.INTER_LINEAR))[number % 2]
         reduced = cv2.resize(source, small, interpolation=cv2.INTER_AREA)
-        result = cv2.resize(reduced, source.shape[::-1], interpolation=how)
-        return f'scale = {scale}, interpolation = "{up}"', source, result, 1
+        if number % 2:
+            result = cv2.resize(reduced, source.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            return f'scale = {scale}, interpolation = "bilinear"', source, result, 1
+        # The pixel under each centre, in exact integers; OpenCV's INTER_NEAREST_EXACT rounds its factor to 1/65536.
+        rows, columns = ((2 * np.arange(side) + 1) * less // (2 * side) for side, less in zip(source.shape, small[::-1]))
+        return f'scale = {scale}, interpolation = "nearest"', source, reduced[rows][:, columns], 1
     if name == "histogram-matching":
         path = folder / f"reference{number}.png"
         reference = image(rng, *(side + 16 for side in size(rng)))

@@ -56,6 +56,9 @@ enum Part {
     /// The last dimension has the channels of 2 x 2 neighbours. mmsegmentation has the four neighbours of a channel
     /// together, row by row; carpus has the channels of a neighbour together, column by column.
     Neighbours,
+    /// The weight of a convolution of four concatenated levels, in mmsegmentation the finest first, in carpus the
+    /// coarsest.
+    Levels,
 }
 
 impl Part {
@@ -72,6 +75,7 @@ impl Part {
                 let split = tensor.f_reshape([outer, inner / 4, 2, 2])?; // [.., C, row, column]
                 split.f_permute([0, 3, 2, 1])?.f_reshape(&size)
             }
+            (Part::Levels, [rows, ..]) => tensor.f_reshape([*rows, 4, -1])?.f_flip([1])?.f_reshape(&size),
             _ => Ok(tensor.shallow_clone()),
         }
     }
@@ -265,6 +269,9 @@ fn convnext(rest: &[&str]) -> Option<Place> {
 fn segformer(rest: &[&str]) -> Option<Place> {
     match rest {
         ["mlp_stage", index, rest @ ..] => conv_module(format!("decode_head.convs.{}", reversed(index, 4)?), rest),
+        ["fuse_stage", "0", "weight"] => {
+            Some(Place { theirs: "decode_head.fusion_conv.conv.weight".into(), part: Part::Levels })
+        }
         ["fuse_stage", rest @ ..] => conv_module("decode_head.fusion_conv".into(), rest),
         _ => None,
     }
@@ -334,5 +341,15 @@ mod tests {
         let theirs = Tensor::from_slice(&[0i64, 1, 10, 11, 100, 101, 110, 111]);
         let ours = Part::Neighbours.of(&theirs).unwrap();
         assert_eq!(Vec::<i64>::try_from(&ours).unwrap(), [0, 100, 10, 110, 1, 101, 11, 111]);
+    }
+
+    #[test]
+    fn levels_are_reversed() {
+        // Two output channels, four levels of two channels.
+        let theirs = Tensor::from_slice(&(0..16i64).collect::<Vec<_>>()).reshape([2, 8, 1, 1]);
+        let ours = Part::Levels.of(&theirs).unwrap();
+        assert_eq!(ours.size(), [2, 8, 1, 1]);
+        let expected = [6, 7, 4, 5, 2, 3, 0, 1, 14, 15, 12, 13, 10, 11, 8, 9];
+        assert_eq!(Vec::<i64>::try_from(&ours.flatten(0, -1)).unwrap(), expected);
     }
 }
