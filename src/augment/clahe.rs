@@ -226,8 +226,8 @@ fn spread(counts: &mut [u32; 256], limit: u32) {
     let above: u32 = counts.iter().map(|n| n.saturating_sub(limit)).sum();
     counts.iter_mut().for_each(|n| *n = (*n).min(limit) + above / 256);
     let rest = above as usize % 256;
-    if rest > 0 {
-        counts.iter_mut().step_by((256 / rest).max(1)).take(rest).for_each(|n| *n += 1);
+    if let Some(distance) = 256usize.checked_div(rest) {
+        counts.iter_mut().step_by(distance).take(rest).for_each(|n| *n += 1);
     }
 }
 

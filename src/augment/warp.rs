@@ -237,13 +237,13 @@ impl Places {
         Places { xs: vec![0.0; width], ys: vec![0.0; width] }
     }
 
+    #[expect(clippy::manual_clamp, reason = "`max` takes the other number if one is NaN, `clamp` keeps NaN")]
     fn fill(&mut self, warp: &Warp, y: f64) {
         self.xs.iter_mut().enumerate().for_each(|(i, x)| *x = i as f64);
         self.ys.fill(y);
         for (i, map) in warp.maps.iter().rev().enumerate() {
             map.move_row(&mut self.xs, &mut self.ys, y, i == 0);
         }
-        // `max` takes the other number if one is NaN.
         let within = |v: &mut f64| *v = v.max(-FAR).min(FAR);
         self.xs.iter_mut().chain(&mut self.ys).for_each(within);
     }

@@ -208,7 +208,7 @@ mod tests {
             calls.set(calls.get() + 1);
             Ok(x.f_square()?)
         };
-        let y = segments.run(&x, &count).unwrap();
+        let y = segments.run(&x, count).unwrap();
         assert!(!y.requires_grad());
         let w = weight.shallow_clone();
         let z = segments.run(&y, move |y| Ok(y.f_mul(&w)?)).unwrap();

@@ -188,7 +188,9 @@ fn by_label(images: &DataFrame, label: Expr) -> PolarsResult<Vec<Subgroup>> {
     let frame = images.clone().lazy().select([label.alias("label"), col("patient_id"), col("dice")]).collect()?;
     let patients = cells::<String>(&frame, "patient_id")?;
     let dice = cells::<f64>(&frame, "dice")?;
-    let mut groups: BTreeMap<(bool, Option<i64>, String), Vec<(String, f64)>> = BTreeMap::new();
+    // Whether the label is unknown, its number, and the label.
+    type Place = (bool, Option<i64>, String);
+    let mut groups: BTreeMap<Place, Vec<(String, f64)>> = BTreeMap::new();
     for (label, value) in texts(&frame, "label")?.into_iter().zip(patients.into_iter().zip(dice)) {
         let is_unknown = label.is_none();
         let label = label.unwrap_or_else(|| UNKNOWN.into());

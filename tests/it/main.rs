@@ -33,6 +33,7 @@ mod lr_finder;
 mod mask;
 mod metrics;
 mod misaligned;
+#[cfg(feature = "torch")]
 mod mmseg;
 #[cfg(feature = "torch")]
 mod models;

@@ -10,7 +10,7 @@ use crate::runs::{NOTES, Run, RunNote, add_note};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  carpus runs note runs/fpn-fold0 --public .9728 --private .9729 --submitted 2026-01-02
+  carpus runs note runs/fpn-fold0 --public .9728 --private .9729
   carpus runs note runs/fpn-fold0 --text 'blurred wrists are worst'
 
 The notes are in notes.jsonl in the folder of the run. Of several scores the last one counts. When the run \

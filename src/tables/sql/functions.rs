@@ -78,6 +78,11 @@ impl Visitor for Unsupported {
             ),
             Expr::Position { .. } => POSITION.into(),
             Expr::Function(function) if function.name.to_string() == "strpos" => POSITION.into(),
+            Expr::Function(function) if counts_rows(&function.name.to_string()) && !has_column(&function.args) => {
+                format!(
+                    "{expr} has no column, and Polars would compute it for one row; use count(*), as in 2 * count(*)"
+                )
+            }
             Expr::BinaryOp { op: BinaryOperator::BitwiseXor | BinaryOperator::PGExp, .. } => {
                 "operator `^` is not supported; use power(x, y)".into()
             }
@@ -125,6 +130,28 @@ impl Visitor for Unsupported {
         };
         ControlFlow::Break(reason)
     }
+}
+
+/// Whether an aggregate of the same value depends on the number of rows.
+fn counts_rows(name: &str) -> bool {
+    ["sum", "array_agg", "corr", "covar", "covar_samp"].contains(&name)
+        || name.starts_with("std")
+        || name.starts_with("var")
+}
+
+fn has_column(arguments: &FunctionArguments) -> bool {
+    struct Columns;
+    impl Visitor for Columns {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    arguments.visit(&mut Columns).is_break()
 }
 
 fn is_unsigned(data_type: &DataType) -> bool {
