@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::python;
 
 /// Draws per kind; the reference makes as many.
-const DRAWS: u64 = 1500;
+const DRAWS: u64 = 800;
 
 fn applied(step: &Augmentation, image: LabelledImage, seed: u64) -> LabelledImage {
     step.apply_always(image, &NoOtherImages, &mut ChaCha8Rng::seed_from_u64(seed))

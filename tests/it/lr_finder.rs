@@ -62,12 +62,13 @@ fn a_learning_rate_is_found_and_nothing_is_trained() {
     assert!(least < 0.9 * rows[0][3], "the loss falls from {} to {least}", rows[0][3]);
     assert!(image::open(folder.join("lr/lr_finder.png")).unwrap().height() > 100);
     // The same seed gives the same bytes, and the folder may be written again; another seed gives others.
-    let again = find(folder, &["lr", "--lr-from", "1e-5", "--lr-to", "3", "--lr-steps", "40"]);
-    assert!(again.status.success(), "{}", text(&again.stderr));
-    assert_eq!(csv, std::fs::read_to_string(folder.join("lr/lr_finder.csv")).unwrap());
-    let other = find(folder, &["other", "--lr-steps", "12", "--set", "seed=1", "--lr-from", "1e-5", "--lr-to", "3"]);
-    assert!(other.status.success(), "{}", text(&other.stderr));
-    assert_ne!(csv, std::fs::read_to_string(folder.join("other/lr_finder.csv")).unwrap());
+    let short = |seed: &str| {
+        let out = find(folder, &["lr", "--lr-steps", "6", "--set", seed, "--lr-from", "1e-5", "--lr-to", "3"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        std::fs::read_to_string(folder.join("lr/lr_finder.csv")).unwrap()
+    };
+    let (first, again, other) = (short("seed=0"), short("seed=0"), short("seed=1"));
+    assert!(first == again && first != other, "{first}\n{again}\n{other}");
 }
 
 #[test]
