@@ -31,7 +31,7 @@ A run writes the folder RUNS/NAME/:
   metrics.csv, metrics.parquet        metrics per epoch, and TensorBoard events
   pictures/                           pictures of validation images
   best.safetensors, last.safetensors  weights of the best and last epoch
-  final.safetensors                   last weights, if no fold was held out (--fold none)
+  final.safetensors                   last weights of a run with --fold none
   swa.safetensors                     mean of the last epochs' weights ([swa])
   average.safetensors                 mean of the best epochs' weights (average-best)
   held_out.csv                        patient of each held-out image

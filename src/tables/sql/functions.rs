@@ -147,6 +147,8 @@ fn has_column(arguments: &FunctionArguments) -> bool {
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             match expr {
                 Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                // An aggregate has a value per group.
+                Expr::Function(function) if function.name.to_string() == "count" => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             }
         }
