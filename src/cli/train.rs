@@ -33,7 +33,7 @@ A run writes the folder RUNS/NAME/:
   best.safetensors, last.safetensors  weights of the best and last epoch
   final.safetensors                   last weights of a run with --fold none
   swa.safetensors                     mean of the last epochs' weights ([swa])
-  average.safetensors                 mean of the best epochs' weights (average-best)
+  average.safetensors                 mean of the best epochs' weights
   held_out.csv                        patient of each held-out image
 When training ends, it adds for the held-out images:
   predictions.csv                     masks in pixels of the original images
