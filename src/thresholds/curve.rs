@@ -13,7 +13,7 @@ pub fn threshold(index: usize) -> f64 {
 }
 
 /// Dice of the masks at every threshold of the grid with an annotated mask, from the numbers of pixels per step of
-/// probability inside and outside it: exact, in one pass over the map. 1 where both masks are empty.
+/// probability inside and outside it: exact, and the map is read once. 1 where both masks are empty.
 ///
 /// # Errors
 /// The masks differ in size.

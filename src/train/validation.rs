@@ -49,13 +49,14 @@ impl Tensors {
             Some(rest) if b > 0 => {
                 let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, s, s])?.f_to_device(device)?;
                 let Augmented { levels, words, mixed } = augmented(&levels, &words, mixed, rest)?;
-                (normalised(&levels, loading)?, words, mixed)
+                let images = normalised(&levels, loading)?;
+                if loading.channels_last {
+                    aten::channels_last(&images)?;
+                }
+                (images, words, mixed)
             }
             _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words, mixed),
         };
-        if loading.channels_last {
-            aten::channels_last(&images)?;
-        }
         let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
         Ok(Tensors { images, soft: soft_target(&words, &mixed)?, words, metadata })
     }
