@@ -103,6 +103,7 @@ pub mod report;
 pub mod runs;
 pub mod scan;
 pub mod scores;
+pub mod settings_file;
 pub mod splits;
 pub mod stats;
 pub mod tables;

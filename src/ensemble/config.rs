@@ -1,13 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded;
 use crate::closed_enum::closed_enum;
 use crate::mask::MAX_VOTERS;
+use crate::settings_file::{self, SettingsFileError};
 use crate::violation::Violations;
-use crate::wording::{counted, reason_of, without_rust_types};
+use crate::wording::counted;
 
 closed_enum! {
     /// How the predictions of several models are combined.
@@ -100,48 +100,13 @@ pub struct EnsembleList {
     pub ensemble: Vec<EnsembleConfig>,
 }
 
-/// Why a file of ensembles cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum EnsembleConfigError {
-    /// The file cannot be read.
-    #[error("{}: {}", path.display(), reason_of(source, "file"))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has an unknown key or a value of another type.
-    #[error("{}: {}", path.display(), without_rust_types(&source.to_string()))]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// The error of the TOML reader.
-        source: Box<toml::de::Error>,
-    },
-    /// Values are outside their range or do not fit each other.
-    #[error("{}: {violations}", path.display())]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// The values and what was expected.
-        violations: Violations,
-    },
-}
-
 impl EnsembleList {
     /// Reads a file. Paths in it are relative to the working directory.
     ///
     /// # Errors
     /// The file cannot be read, has other content, or has invalid values.
-    pub fn read(path: &Path) -> Result<EnsembleList, EnsembleConfigError> {
-        let io = |source| EnsembleConfigError::Io { path: path.into(), source };
-        let text = bounded::read_text(path, bounded::MAX_CONFIG).map_err(io)?;
-        let list: EnsembleList =
-            toml::from_str(&text).map_err(|e| EnsembleConfigError::Toml { path: path.into(), source: Box::new(e) })?;
-        let violations = list.violations();
-        violations.result().map_err(|violations| EnsembleConfigError::Values { path: path.into(), violations })?;
-        Ok(list)
+    pub fn read(path: &Path) -> Result<EnsembleList, SettingsFileError> {
+        settings_file::read(path, EnsembleList::violations)
     }
 
     /// The content of a file.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use agreement::{Agreement, Annotations, ClassMatrix, agreement};
 pub use ballots::{ImageBallots, MAX_COMPARED, ballots};
-pub use config::{EnsembleConfig, EnsembleConfigError, EnsembleList, EnsembleMethod};
+pub use config::{EnsembleConfig, EnsembleList, EnsembleMethod};
 pub use hard::weighted_vote;
 pub use member::{Member, MemberImage, MemberMasks};
 pub use run::{EnsembleImage, Ensembles};

@@ -8,7 +8,7 @@ mod settings;
 pub use components::Components;
 pub use per_bone::PerBone;
 pub use ranked::ranked_mask;
-pub use settings::{DecisionError, DecisionMethod, DecisionSettings, TripletSettings};
+pub use settings::{DecisionMethod, DecisionSettings, TripletSettings};
 
 use super::{ImageProbabilities, ProbabilityMap};
 use crate::bones::Bone;

@@ -1,15 +1,14 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Components, PerBone};
 use crate::bones::Bone;
-use crate::bounded;
 use crate::closed_enum::closed_enum;
 use crate::probability::LEAST;
+use crate::settings_file::{self, SettingsFileError};
 use crate::violation::Violations;
-use crate::wording::{reason_of, without_rust_types};
 
 closed_enum! {
     /// How the pixels of a class are chosen.
@@ -71,35 +70,6 @@ impl Default for DecisionSettings {
     }
 }
 
-/// Why a decision file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DecisionError {
-    /// The file cannot be read.
-    #[error("{}: {}", path.display(), reason_of(source, "file"))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has an unknown key or a value of another type.
-    #[error("{}: {}", path.display(), without_rust_types(&source.to_string()))]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// The error of the TOML reader.
-        source: Box<toml::de::Error>,
-    },
-    /// Values are outside their range or do not fit each other.
-    #[error("{}: {violations}", path.display())]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// The values and what was expected.
-        violations: Violations,
-    },
-}
-
 /// The content of a decision file: the table `[decision]`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,15 +82,13 @@ impl DecisionSettings {
     ///
     /// # Errors
     /// The file cannot be read, has other content, or has invalid values.
-    pub fn read(path: &Path) -> Result<DecisionSettings, DecisionError> {
-        let io = |source| DecisionError::Io { path: path.into(), source };
-        let text = bounded::read_text(path, bounded::MAX_CONFIG).map_err(io)?;
-        let file: File =
-            toml::from_str(&text).map_err(|e| DecisionError::Toml { path: path.into(), source: Box::new(e) })?;
-        let mut violations = Violations::new();
-        violations.inside("decision", file.decision.violations());
-        violations.result().map_err(|violations| DecisionError::Values { path: path.into(), violations })?;
-        Ok(file.decision)
+    pub fn read(path: &Path) -> Result<DecisionSettings, SettingsFileError> {
+        let violations = |file: &File| {
+            let mut wrong = Violations::new();
+            wrong.inside("decision", file.decision.violations());
+            wrong
+        };
+        settings_file::read(path, violations).map(|file: File| file.decision)
     }
 
     /// The settings as the content of a TOML file.
