@@ -56,14 +56,43 @@ pub enum BoneGroup {
     Forearm,
 }
 
-impl fmt::Display for BoneGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FINGERS: [&str; 5] = ["thumb", "index finger", "middle finger", "ring finger", "little finger"];
-        f.pad(match self {
-            BoneGroup::Finger(finger) => FINGERS.get(usize::from(*finger)).copied().unwrap_or("finger"),
+impl BoneGroup {
+    /// Every group, in channel order.
+    pub const ALL: [BoneGroup; 7] = [
+        BoneGroup::Finger(0),
+        BoneGroup::Finger(1),
+        BoneGroup::Finger(2),
+        BoneGroup::Finger(3),
+        BoneGroup::Finger(4),
+        BoneGroup::Carpal,
+        BoneGroup::Forearm,
+    ];
+
+    /// Name in settings: `thumb`, `index-finger`, …, `carpal`, `forearm`.
+    pub fn key(self) -> &'static str {
+        const FINGERS: [&str; 5] = ["thumb", "index-finger", "middle-finger", "ring-finger", "little-finger"];
+        match self {
+            BoneGroup::Finger(finger) => FINGERS.get(usize::from(finger)).copied().unwrap_or("finger"),
             BoneGroup::Carpal => "carpal",
             BoneGroup::Forearm => "forearm",
-        })
+        }
+    }
+
+    /// The group of a name in settings; a space may be in place of the hyphen.
+    pub fn from_key(key: &str) -> Option<BoneGroup> {
+        let key = key.replace(' ', "-");
+        BoneGroup::ALL.into_iter().find(|group| group.key() == key)
+    }
+
+    /// The bits of its bones in a label word.
+    pub fn bits(self) -> u32 {
+        Bone::all().filter(|bone| bone.group() == self).map(Bone::bit).fold(0, |a, b| a | b)
+    }
+}
+
+impl fmt::Display for BoneGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.key().replace('-', " "))
     }
 }
 

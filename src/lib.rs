@@ -73,6 +73,7 @@ pub mod audit;
 pub mod augment;
 pub mod bones;
 mod bounded;
+pub mod by_bone;
 pub mod clean;
 pub mod cli;
 mod closed_enum;

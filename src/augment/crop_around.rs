@@ -8,20 +8,8 @@ use crate::bones::{Bone, BoneGroup};
 use crate::geometry::{Affine, Point, Size};
 use crate::violation::Violations;
 
-/// Names of groups of bones.
-const GROUPS: [(&str, &[BoneGroup]); 8] = [
-    ("carpals", &[BoneGroup::Carpal]),
-    ("forearm", &[BoneGroup::Forearm]),
-    ("thumb", &[BoneGroup::Finger(0)]),
-    ("index-finger", &[BoneGroup::Finger(1)]),
-    ("middle-finger", &[BoneGroup::Finger(2)]),
-    ("ring-finger", &[BoneGroup::Finger(3)]),
-    ("little-finger", &[BoneGroup::Finger(4)]),
-    (
-        "fingers",
-        &[BoneGroup::Finger(0), BoneGroup::Finger(1), BoneGroup::Finger(2), BoneGroup::Finger(3), BoneGroup::Finger(4)],
-    ),
-];
+/// The name of all fingers together, each with its metacarpal.
+const FINGERS: &str = "fingers";
 
 /// A crop around some bones, with the aspect ratio of the sample and scaled to its size. A sample without any of the
 /// bones is not changed.
@@ -30,9 +18,9 @@ const GROUPS: [(&str, &[BoneGroup]); 8] = [
 pub struct CropAround {
     /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
-    /// Bones in the crop: names such as `Radius`, or the groups `carpals`, `forearm`, `thumb`, `index-finger`,
+    /// Bones in the crop: names such as `Radius`, or the groups `carpal`, `forearm`, `thumb`, `index-finger`,
     /// `middle-finger`, `ring-finger`, `little-finger` and `fingers` (each with its metacarpals). Default
-    /// ["carpals"].
+    /// ["carpal"].
     pub bones: Vec<String>,
     /// Margin on each side of the box around the bones, as a share of the box's side. From 0 to 10; default
     /// [0.1, 0.3].
@@ -49,7 +37,7 @@ impl Default for CropAround {
     fn default() -> Self {
         CropAround {
             p: 0.5,
-            bones: vec!["carpals".into()],
+            bones: vec!["carpal".into()],
             margin: Amount::Between([0.1, 0.3]),
             jitter: 0.05,
             border: Border::Black,
@@ -59,12 +47,10 @@ impl Default for CropAround {
 
 /// The bits of a bone or a group of bones; `None` if there is none of this name.
 fn classes(name: &str) -> Option<u32> {
-    match GROUPS.iter().find(|(group, _)| *group == name) {
-        Some((_, groups)) => {
-            Some(Bone::all().filter(|bone| groups.contains(&bone.group())).map(Bone::bit).fold(0, |a, b| a | b))
-        }
-        None => Bone::read(name).map(Bone::bit),
+    if name == FINGERS {
+        return Some((0..5).map(|finger| BoneGroup::Finger(finger).bits()).fold(0, |a, b| a | b));
     }
+    BoneGroup::from_key(name).map(BoneGroup::bits).or_else(|| Bone::read(name).map(Bone::bit))
 }
 
 impl Step for CropAround {
@@ -89,8 +75,8 @@ impl Step for CropAround {
         let mut wrong = Violations::new();
         wrong.expect(!self.bones.is_empty(), "bones", "[]", "at least one bone or group of bones");
         for name in self.bones.iter().filter(|name| classes(name).is_none()) {
-            let groups = GROUPS.map(|(group, _)| group).join(", ");
-            wrong.refuse("bones", format!("\"{name}\""), format!("names of bones, or {groups}"));
+            let groups = BoneGroup::ALL.map(BoneGroup::key).join(", ");
+            wrong.refuse("bones", format!("\"{name}\""), format!("names of bones, or {groups}, {FINGERS}"));
         }
         self.margin.expect(&mut wrong, "margin", |v| (0.0..=10.0).contains(&v), "a share of the box from 0 to 10");
         expect_share(&mut wrong, "jitter", self.jitter);
@@ -135,7 +121,7 @@ mod tests {
         let [first, last] = corners(&around(&["forearm"], 0.25, 0.0), 1).unwrap();
         assert!((last.x - first.x - 76.5).abs() < 1e-9 && (last.y - first.y - 38.25).abs() < 1e-9);
         assert!(((first.x + last.x) / 2.0 - 35.0).abs() < 1e-9 && ((first.y + last.y) / 2.0 - 35.0).abs() < 1e-9);
-        assert!(corners(&around(&["carpals", "finger-3"], 0.1, 0.0), 1).is_none());
+        assert!(corners(&around(&["carpal", "finger-3"], 0.1, 0.0), 1).is_none());
         let jitter = |seed| corners(&around(&["ulna"], 0.5, 0.1), seed).unwrap().map(|p| p.x);
         let drawn: Vec<f64> = (0..4000)
             .map(jitter)
@@ -146,12 +132,15 @@ mod tests {
 
     #[test]
     fn unknown_bones_are_refused() {
-        let refused = around(&["carpals", "wrist"], -0.1, 1.0);
+        let refused = around(&["carpal", "wrist"], -0.1, 1.0);
         let texts: Vec<String> = refused.violations().iter().map(ToString::to_string).collect();
-        assert!(texts[0].starts_with("bones is \"wrist\"; expected names of bones, or carpals, forearm,"), "{texts:?}");
+        assert!(
+            texts[0].starts_with("bones is \"wrist\"; expected names of bones, or thumb, index-finger,"),
+            "{texts:?}"
+        );
         assert_eq!(texts.len(), 3);
         assert_eq!(around(&[], 0.1, 0.1).violations().iter().count(), 1);
-        let all = GROUPS.iter().take(7).map(|(name, _)| classes(name).unwrap()).fold(0, |a, b| a ^ b);
+        let all = BoneGroup::ALL.iter().map(|group| classes(group.key()).unwrap()).fold(0, |a, b| a ^ b);
         assert_eq!(all, (1 << 29) - 1);
         assert_eq!(classes("fingers").unwrap(), (1 << 19) - 1);
     }

@@ -610,7 +610,7 @@ mod tests {
             (r#"{"dice": {"weight": 1, "class-weights": -1}}"#, "dice.class-weights is -1; expected 0 or more"),
             (
                 r#"{"dice": {"weight": 1, "class-weights": {"wrist": 1}}}"#,
-                "dice: class-weights: unknown bone \"wrist\"",
+                "dice: class-weights: unknown bone or group \"wrist\"",
             ),
             (r#"{"dice": {"weight": 1, "class-weights": 1, "class-weight": 2}}"#, "are both given"),
             (r#"{"lovasz": {"weight": 1, "over": "image", "class-weights": 2}}"#, "use over = \"class-image\""),

@@ -1,12 +1,13 @@
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::LossError;
 use crate::bones::Bone;
+use crate::by_bone::ByBone;
 use crate::violation::Violations;
 use crate::wording::counted;
 
@@ -19,13 +20,9 @@ pub enum PerClass {
     All(f64),
     /// One number per class, in channel order.
     Each(Vec<f64>),
-    /// By the names of bones and groups (`thumb`, `index finger`, `middle finger`, `ring finger`, `little finger`,
-    /// `carpal`, `forearm`). A bone has the value of its own name, else that of its group, else that of `default`.
-    Named(BTreeMap<String, f64>),
+    /// By the names of bones and groups.
+    Named(ByBone),
 }
-
-/// The key for the bones that are not named.
-const DEFAULT: &str = "default";
 
 impl PerClass {
     /// The value of each class; `option` is the option's name in the error.
@@ -36,10 +33,7 @@ impl PerClass {
         let values = match self {
             PerClass::All(value) => vec![*value; classes as usize],
             PerClass::Each(values) => values.clone(),
-            PerClass::Named(values) => {
-                // Deserialisation checks that every bone has a value; a mix built in code may name fewer.
-                Bone::all().filter_map(|bone| named(values, bone)).collect()
-            }
+            PerClass::Named(values) => Bone::all().map(|bone| values.of(bone)).collect(),
         };
         if values.len() as i64 == classes {
             Ok(values)
@@ -61,7 +55,7 @@ impl PerClass {
         match self {
             PerClass::All(value) => *value == 0.0,
             PerClass::Each(values) => !values.is_empty() && values.iter().all(|value| *value == 0.0),
-            PerClass::Named(values) => !values.is_empty() && values.values().all(|value| *value == 0.0),
+            PerClass::Named(values) => Bone::all().all(|bone| values.of(bone) == 0.0),
         }
     }
 
@@ -71,7 +65,7 @@ impl PerClass {
         let given: Vec<f64> = match self {
             PerClass::All(value) => vec![*value],
             PerClass::Each(values) => values.clone(),
-            PerClass::Named(values) => values.values().copied().collect(),
+            PerClass::Named(values) => values.entries().map(|(_, value)| value).collect(),
         };
         if let Some(value) = given.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
             wrong.refuse(option, value, "0 or more");
@@ -82,12 +76,6 @@ impl PerClass {
         }
         wrong
     }
-}
-
-/// The value of a bone in a table of names.
-fn named(values: &BTreeMap<String, f64>, bone: Bone) -> Option<f64> {
-    let own = values.get(bone.name());
-    own.or_else(|| values.get(&bone.group().to_string())).or_else(|| values.get(DEFAULT)).copied()
 }
 
 impl<'de> Deserialize<'de> for PerClass {
@@ -122,24 +110,8 @@ impl<'de> Deserialize<'de> for PerClass {
                 Ok(PerClass::Each(values))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PerClass, A::Error> {
-                let mut values = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, f64>()? {
-                    let is_known = |bone: Bone| bone.name() == name || bone.group().to_string() == name;
-                    if name != DEFAULT && !Bone::all().any(is_known) {
-                        return Err(A::Error::custom(format!(
-                            "unknown bone {name:?}; expected a bone or a group of `carpus list bones`, or `default`"
-                        )));
-                    }
-                    values.insert(name, value);
-                }
-                match Bone::all().find(|bone| named(&values, *bone).is_none()) {
-                    Some(bone) => Err(A::Error::custom(format!(
-                        "{} has no value; expected one, or a value for `default`",
-                        bone.name()
-                    ))),
-                    None => Ok(PerClass::Named(values)),
-                }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PerClass, A::Error> {
+                ByBone::deserialize(MapAccessDeserializer::new(map)).map(PerClass::Named)
             }
         }
         deserializer.deserialize_any(Numbers)
@@ -171,7 +143,7 @@ mod tests {
     #[test]
     fn errors_name_the_mistake() {
         for (text, says) in [
-            (r#"{"Pissiform": 1, "default": 1}"#, "unknown bone \"Pissiform\""),
+            (r#"{"Pissiform": 1, "default": 1}"#, "unknown bone or group \"Pissiform\""),
             (r#"{"Pisiform": 1}"#, "finger-1 has no value"),
             (r#""much""#, "a number, a list"),
         ] {

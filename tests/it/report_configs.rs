@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use carpus::config::chain::{ChainConfig, scalar};
 use carpus::train::TrainConfig;
+use serde_json::Value;
 
 /// Files that cannot run yet: with each, what its error says that it waits for. A file that waits for several things is
 /// here with the first that is met.
@@ -17,7 +18,7 @@ const WAITING: &[(&str, &str)] = &[
 ];
 
 /// What the report's sections hold at least.
-const SECTIONS: [(&str, usize); 11] = [
+const SECTIONS: [(&str, usize); 15] = [
     ("3.1.3-oversampling", 3),
     ("3.1.4-folds", 2),
     ("3.1.5-strips-background", 3),
@@ -26,8 +27,12 @@ const SECTIONS: [(&str, usize); 11] = [
     ("3.3.1-losses", 9),
     ("3.3.2-ema-pointrend", 4),
     ("3.3.3-schedules", 8),
-    ("3.3.4-resolution-model-size", 8),
-    ("3.4-models", 17),
+    ("3.3.4-resolution-model-size", 14),
+    ("3.4.1-base-model", 5),
+    ("3.4.2-encoders", 21),
+    ("3.4.3-transformers", 10),
+    ("3.4.4-full-resolution", 9),
+    ("3.4.5-two-stages", 2),
     ("3.5-ensembles", 5),
 ];
 
@@ -120,6 +125,77 @@ fn every_experiment_loads_or_says_what_it_waits_for() {
         WAITING.iter().filter(|(w, _)| all.iter().all(|(name, _)| name != w)).map(|(w, _)| format!("{w} is not there")),
     );
     assert!(wrong.is_empty(), "{}\nwhat waits now:\n{found}", wrong.join("\n"));
+}
+
+/// The value at a path such as `stage.1.loss.bce`; a loss that is only its weight is that weight.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let found = path.split('.').try_fold(value, |value, key| match value {
+        Value::Array(values) => values.get(key.parse::<usize>().ok()?),
+        _ => value.get(key),
+    })?;
+    Some(found).filter(|found| !found.is_null())
+}
+
+/// Whether the file has the value; numbers are compared as numbers.
+fn agrees(found: Option<&Value>, expected: &Value) -> bool {
+    let found = found.map(|found| found.get("weight").unwrap_or(found));
+    match (found, expected) {
+        (None, expected) => expected == "absent",
+        (Some(found), expected) if expected.is_number() => found.as_f64() == expected.as_f64(),
+        (Some(found), expected) => found == expected,
+    }
+}
+
+/// The settings of a file with all defaults: of a training configuration with its stages under `stage`, or of a chain.
+fn settings(path: &Path) -> Value {
+    if is_chain(path) {
+        let text = std::fs::read_to_string(path).unwrap();
+        return serde_json::to_value(toml::from_str::<toml::Value>(&text).unwrap()).unwrap();
+    }
+    let config = TrainConfig::load(path, &[]).unwrap();
+    let stages = config.stages(path).unwrap();
+    let mut value = serde_json::to_value(&config).unwrap();
+    value["stage"] = stages.iter().map(|stage| serde_json::to_value(&stage.config).unwrap()).collect();
+    value
+}
+
+/// `experiments.toml` lists every file, and every file has the settings that it lists.
+#[test]
+fn every_experiment_has_the_settings_of_the_report() {
+    let report = root().join("configs/report");
+    let table: Value = toml::from_str(&std::fs::read_to_string(report.join("experiments.toml")).unwrap()).unwrap();
+    let rows = table["experiment"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for row in rows {
+        let file = row["file"].as_str().unwrap();
+        let held = settings(&report.join(file));
+        for (key, expected) in row["settings"].as_object().unwrap() {
+            let found = at(&held, key);
+            if !agrees(found, expected) {
+                let found = found.map_or_else(|| "absent".to_owned(), Value::to_string);
+                wrong.push(format!("{file}: {key} is {found}, the table has {expected}"));
+            }
+        }
+    }
+    for (name, _) in experiments() {
+        let listed = rows.iter().filter(|row| row["file"] == *name).count();
+        if listed != 1 {
+            wrong.push(format!("{name} is listed {listed} times"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The recipes of `configs/best` load.
+#[test]
+fn the_best_recipes_load() {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(root().join("configs/best")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    assert_eq!(files.len(), 3);
+    for path in files {
+        load(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
 }
 
 /// What `make evidence` runs: the pairs differ in what they compare and in nothing else.
