@@ -3,22 +3,26 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{FileKind, FolderKind};
+use super::{FileKind, FolderKind, kind};
 
 /// Checks that the outputs of a command do not overwrite its inputs or other files.
 ///
 /// Without `--force`, it refuses
 /// - a path that is an input, a link to one or a hard link of one;
-/// - a path in a folder that holds the images, annotations or workbook of the given data;
+/// - a path in a folder that holds the images, annotations or workbook of the given data, or in a folder laid out as one
+///   (`train/DCM`);
+/// - a file that `train` writes in a run's folder, such as `best.safetensors`;
 /// - an existing file that is not of the kind that the command writes, or a folder with other content.
 ///
-/// With `--force`, all three are allowed. Devices and pipes are always allowed. The checks write nothing.
+/// With `--force`, all of these are allowed. Devices and pipes are always allowed. The checks write nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
     overwrite: Overwrite,
     /// Paths as given, and with links followed.
     inputs: Vec<(PathBuf, PathBuf)>,
     data: Vec<(PathBuf, PathBuf)>,
+    /// The folder of the run whose files the command may write.
+    run: Option<PathBuf>,
 }
 
 /// Whether a command may overwrite its inputs, the original data and files of another kind.
@@ -51,6 +55,12 @@ pub enum OutputError {
         path: PathBuf,
         /// The data folder, as given.
         data: PathBuf,
+    },
+    /// An output has the name of a file of a run, in its folder.
+    #[error("{path} belongs to the run in this folder; name another file, or give --force to replace the run's own")]
+    InRun {
+        /// The output.
+        path: PathBuf,
     },
     /// An output is an existing file of another kind.
     #[error("{path} exists and is not {kind}; name another file, or give --force to overwrite it")]
@@ -127,6 +137,12 @@ impl Outputs {
         self
     }
 
+    /// Allows the files of the run in this folder: the command makes them.
+    #[must_use]
+    pub fn of_run(self, folder: &Path) -> Self {
+        Outputs { run: Some(folder.to_owned()), ..self }
+    }
+
     /// Checks that a file of this kind may be written to `path`.
     ///
     /// # Errors
@@ -141,6 +157,9 @@ impl Outputs {
             return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
+        if !self.is_forced() && self.run.as_deref() != path.parent() && belongs_to_run(path) {
+            return Err(OutputError::InRun { path: path.into() });
+        }
         if self.is_forced()
             || found.is_none_or(|found| found.len() == 0)
             || kind.matches(path).map_err(io_error(path))?
@@ -185,11 +204,31 @@ impl Outputs {
         if let Some((input, _)) = self.inputs.iter().find(|(_, real)| same(real)) {
             return Err(OutputError::Input { path: path.into(), input: input.clone() });
         }
-        if let Some((data, _)) = self.data.iter().find(|(_, real)| here.starts_with(real)) {
-            return Err(OutputError::InData { path: path.into(), data: data.clone() });
+        let given = self.data.iter().find(|(_, real)| here.starts_with(real)).map(|(data, _)| data.clone());
+        match given.or_else(|| laid_out_as_data(&here)) {
+            Some(data) => Err(OutputError::InData { path: path.into(), data }),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// The folder of images or annotations of a data set with subset folders that the path is in: `data/train` if the path is
+/// in it and there is `data/train/DCM`. Commands that take no data folder know no other.
+fn laid_out_as_data(path: &Path) -> Option<PathBuf> {
+    let is_part = |folder: &&Path| {
+        let name = folder.file_name().is_some_and(|name| name == "train" || name == "test");
+        name && ["DCM", "outputs_json"].iter().any(|kind| folder.join(kind).is_dir())
+    };
+    path.ancestors().skip(1).find(is_part).map(Path::to_owned)
+}
+
+/// Whether the path is that of a file that `train` writes, in a folder in which it has written.
+fn belongs_to_run(path: &Path) -> bool {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let name = Path::new(name);
+    // Scores by any other name may lie next to those of the run.
+    let is_other_score = name.to_string_lossy().ends_with("_dice.csv") && name != "per_image_dice.csv";
+    kind::RUN.owns(name) && !is_other_score && kind::RUN.has_manifest(folder)
 }
 
 fn as_given(path: &Path) -> (PathBuf, PathBuf) {
@@ -291,6 +330,35 @@ mod tests {
         let error = outputs.file(&data.join("a.csv"), &SUBMISSION).unwrap_err().to_string();
         assert!(error.contains("original data") && error.contains("--force"), "{error}");
         assert!(Outputs::new(Overwrite::Force).data([data.clone()]).file(&data.join("a.csv"), &SUBMISSION).is_ok());
+    }
+
+    #[test]
+    fn data_folders_that_the_command_was_not_given_are_recognised() {
+        let root = tempfile::tempdir().unwrap();
+        let train = root.path().join("data/train");
+        fs::create_dir_all(train.join("DCM/ID001")).unwrap();
+        let outputs = Outputs::new(Overwrite::Refuse);
+        let refused = |path: &str| matches!(outputs.path(&root.path().join(path)), Err(OutputError::InData { .. }));
+        assert!(refused("data/train/DCM/ID001/new.png") && refused("data/train/runs"));
+        assert!(!refused("data/report") && !refused("new/train/a.png"));
+        assert!(Outputs::new(Overwrite::Force).path(&train.join("DCM/a.png")).is_ok());
+    }
+
+    #[test]
+    fn files_of_a_run_are_not_replaced_by_other_commands() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let outputs = Outputs::new(Overwrite::Refuse);
+        let refused = |name: &str| matches!(outputs.file(&at(name), &SUBMISSION), Err(OutputError::InRun { .. }));
+        fs::write(at("config.toml"), "epochs = 1").unwrap();
+        assert!(!refused("predictions.csv"), "any tool may have a file config.toml");
+        fs::write(at("summary.json"), r#"{"run": "a", "best_epoch": 1}"#).unwrap();
+        for name in ["predictions.csv", "per_image_dice.csv", "best.safetensors", "last.safetensors", "metrics.csv"] {
+            assert!(refused(name), "{name}");
+        }
+        assert!(!refused("band3_dice.csv") && !refused("mine.csv"));
+        assert!(outputs.clone().of_run(root.path()).file(&at("predictions.csv"), &SUBMISSION).is_ok());
+        assert!(Outputs::new(Overwrite::Force).file(&at("predictions.csv"), &SUBMISSION).is_ok());
     }
 
     #[test]

@@ -255,6 +255,14 @@ impl FolderKind {
         Ok(is_empty || self.manifest.iter().any(is_there))
     }
 
+    /// Whether the folder has a file of its manifest that is recognised by its content.
+    pub fn has_manifest(&self, folder: &Path) -> bool {
+        let is_there = |(name, kind): &(&str, FileKind)| {
+            !matches!(kind.mark, Mark::Any) && kind.matches(&folder.join(name)).unwrap_or(false)
+        };
+        self.manifest.iter().any(is_there)
+    }
+
     /// Whether commands write a file of this relative path.
     pub fn owns(&self, relative: &Path) -> bool {
         let relative = relative.to_string_lossy();

@@ -110,6 +110,8 @@ fn proposal(bones: &[Bone], labels: &[usize]) -> Vec<(String, Bone)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::Severity;
     use super::super::synthetic::{Population, Random, found};
     use super::*;
@@ -206,5 +208,79 @@ mod tests {
         population.keep_images(1);
         population.permute(0, &["Trapezium", "Hamate"]);
         assert_eq!(found(&population, &CHECK), vec![(0, "Trapezium|Hamate".into())]);
+    }
+
+    /// Labels that change places in a fault of the kind, in cycles.
+    fn cycles(kind: &str, random: &mut Random) -> Vec<Vec<&'static str>> {
+        let finger = |f: usize| -> Vec<&'static str> {
+            let (first, n) = if f == 0 { (0, 3) } else { (3 + 4 * (f - 1), 4) };
+            (first..first + n).map(|b| crate::bones::NAMES[b]).collect()
+        };
+        let mut shuffled = |n: usize| -> Vec<&'static str> {
+            let mut names: Vec<&str> = crate::bones::NAMES.to_vec();
+            for i in (1..names.len()).rev() {
+                names.swap(i, random.below(i + 1));
+            }
+            names.truncate(n);
+            names
+        };
+        match kind {
+            "3" => vec![shuffled(3)],
+            "12" => vec![shuffled(12)],
+            "29" => vec![shuffled(29)],
+            "within" => vec![finger(1 + random.below(4))],
+            "neighbours" => {
+                let f = 1 + random.below(3);
+                finger(f).into_iter().zip(finger(f + 1)).map(|(a, b)| vec![a, b]).collect()
+            }
+            "fingers" => (0..4).map(|i| (1..5).map(|f| finger(f)[i]).collect()).collect(),
+            "fingers-back" => (0..4).map(|i| (1..5).rev().map(|f| finger(f)[i]).collect()).collect(),
+            "mirror" => {
+                let pairs = [
+                    ("finger-4", "finger-16"),
+                    ("finger-5", "finger-17"),
+                    ("finger-6", "finger-18"),
+                    ("finger-7", "finger-19"),
+                    ("finger-8", "finger-12"),
+                    ("finger-9", "finger-13"),
+                    ("finger-10", "finger-14"),
+                    ("finger-11", "finger-15"),
+                    ("Radius", "Ulna"),
+                    ("Trapezium", "Triquetrum"),
+                    ("Trapezoid", "Hamate"),
+                    ("Scaphoid", "Lunate"),
+                ];
+                pairs.iter().map(|(a, b)| vec![*a, *b]).collect()
+            }
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn any_permutation_is_found_with_the_right_repair() {
+        let kinds = ["3", "12", "29", "within", "neighbours", "fingers", "fingers-back", "mirror"];
+        let mut population = Population::new(50, 77);
+        let mut random = Random::new(5);
+        let mut planted = Vec::new();
+        for (at, kind) in kinds.iter().enumerate() {
+            let image = 12 * at + 3;
+            let mut repair = BTreeMap::new();
+            for cycle in cycles(kind, &mut random) {
+                population.permute(image, &cycle);
+                // The shape of each bone has the label of the next one.
+                let labels = cycle.iter().cycle().skip(1);
+                repair.extend(labels.zip(&cycle).map(|(label, bone)| ((*label).to_owned(), (*bone).to_owned())));
+            }
+            planted.push((image, *kind, repair));
+        }
+        let all = population.audit();
+        for (image, kind, repair) in &planted {
+            let own = all.iter().filter(|f| f.image == Some(*image) && f.check == &CHECK);
+            let rows = own.map(|f| f.row(&population.tables).relabel);
+            let proposed: BTreeMap<String, String> =
+                rows.flat_map(|row| serde_json::from_str::<BTreeMap<String, String>>(&row).unwrap()).collect();
+            assert_eq!(proposed, *repair, "{kind}");
+        }
+        assert!(all.iter().all(|f| f.check != &CHECK || planted.iter().any(|(image, ..)| f.image == Some(*image))));
     }
 }

@@ -32,11 +32,12 @@ pub struct Elastic {
     /// Only with `smooth`: the factor of the smoothed field. From 0 to 1000000; default 2000, that is 2 px with the
     /// default `sigma` (albumentations' default 1 displaces by 0.001 px).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Amount>")]
+    #[schemars(example = 2000.0)]
     pub alpha: Option<Amount>,
     /// `smooth`: standard deviation of the Gaussian in px, from 1 to 500; default 50. `u-net`: standard deviation of
     /// the displacements in px, from 0 to 500; default 10.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 50.0)]
     pub sigma: Option<Amount>,
     /// Pixels outside the image: `black` (without labels), or `reflect` (the image mirrored at its edge). Default
     /// `black`.

@@ -13,7 +13,7 @@ use crate::violation::Violations;
 pub struct RandomAffine {
     /// Probability of the step, 0 to 1. Default 0.5.
     pub p: f64,
-    /// Factor of the size: a number, or a pair from which width and height are drawn each. Above 0, at most 100;
+    /// Factor of the size: a number, or a pair from which width and height are drawn each. From 0.01 to 100;
     /// default [0.9, 1.1].
     pub scale: Amount,
     /// Whether width and height have the same factor. Default false.
@@ -86,7 +86,7 @@ impl Step for RandomAffine {
 
     fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
-        self.scale.expect(&mut wrong, "scale", |v| v > 0.0 && v <= 100.0, "a factor above 0, at most 100");
+        self.scale.expect(&mut wrong, "scale", |v| (0.01..=100.0).contains(&v), "a factor from 0.01 to 100");
         self.translate.expect(&mut wrong, "translate", |v| v.abs() <= 1.0, "a share of the side from -1 to 1");
         self.rotate.expect(&mut wrong, "rotate", |v| v.abs() <= 360.0, "degrees from -360 to 360");
         self.shear.expect(&mut wrong, "shear", |v| v.abs() < 45.0, "degrees above -45 and below 45");

@@ -82,7 +82,7 @@ fn background(text: &str) -> Result<Background, String> {
 pub fn run(args: CleanArgs, ui: &Ui) -> anyhow::Result<Status> {
     let images: Vec<ImageRow> = scanned(read_parquet(&args.tables.join("images.parquet")))?;
     let patients: Vec<PatientRow> = read_parquet(&args.tables.join("patients.parquet"))?;
-    let folds: Option<Vec<FoldRow>> = args.folds.as_deref().map(tables::read_folds).transpose()?;
+    let folds: Option<Vec<FoldRow>> = args.folds.as_deref().map(tables::read_fold_of_each_image).transpose()?;
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     // Corrections that do not fit the data do not fit its tables either, and are reported for the tables.
     let dataset = Dataset::open(&args.data)?.with_corrections(corrections);

@@ -3,15 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
-use polars::prelude::{col, lit};
+use anyhow::{anyhow, bail};
 
 use super::{Status, Ui};
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::scan::outdated;
-use crate::tables::{
-    self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow, Tables, filtered, texts,
-};
+use crate::tables::{self, BoneRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow, Tables};
 use crate::wording::counted;
 
 /// Reads a corrections file if one is given. Its invalid lines are printed and skipped.
@@ -41,9 +38,15 @@ pub fn scanned<T>(read: Result<T, TableError>) -> anyhow::Result<T> {
 
 /// The ids of the images that are held out in fold `fold` of a folds file.
 pub fn held_out(folds: &Path, fold: u32) -> anyhow::Result<HashSet<String>> {
-    let rows = FoldRow::to_frame(&tables::read_folds(folds)?)?;
-    let held = texts(&filtered(&rows, col("fold").eq(lit(fold)))?, "image_id")?;
-    Ok(held.into_iter().flatten().collect())
+    let rows = tables::read_fold_of_each_image(folds)?;
+    let mut known: Vec<u32> = rows.iter().map(|row| row.fold).collect();
+    known.sort_unstable();
+    known.dedup();
+    if !known.contains(&fold) {
+        let known: Vec<String> = known.iter().map(u32::to_string).collect();
+        bail!("{} has no fold {fold}; it has {}", folds.display(), known.join(", "));
+    }
+    Ok(rows.into_iter().filter(|row| row.fold == fold).map(|row| row.image_id).collect())
 }
 
 /// The tables of a scan with the sides and metadata of a corrections file applied. Tables that were scanned with other

@@ -43,10 +43,10 @@ pub struct MeasureArgs {
     probabilities: Option<PathBuf>,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+fn millimetres(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err(format!("{text:?}: expected a number above 0")),
+        Ok(value) if (0.001..=1000.0).contains(&value) => Ok(value),
+        _ => Err(format!("{text:?}: expected millimetres from 0.001 to 1000")),
     }
 }
 
@@ -59,7 +59,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 fn spacing(text: &str) -> Result<PixelSpacing, String> {
     let (x, y) = text.split_once(',').unwrap_or((text, text));
-    Ok(PixelSpacing { x: positive(x)?, y: positive(y)? })
+    Ok(PixelSpacing { x: millimetres(x)?, y: millimetres(y)? })
 }
 
 fn convention(text: &str) -> Result<(Metric, BoundaryConvention), String> {
@@ -231,7 +231,7 @@ mod tests {
     fn values_of_options_are_checked() {
         assert_eq!(spacing("0.5").unwrap(), PixelSpacing { x: 0.5, y: 0.5 });
         assert_eq!(spacing("0.5, 0.25").unwrap(), PixelSpacing { x: 0.5, y: 0.25 });
-        for bad in ["", "0", "-1,1", "1,2,3", "nan", "1,inf"] {
+        for bad in ["", "0", "-1,1", "1,2,3", "nan", "1,inf", "1e-300", "1e200"] {
             assert!(spacing(bad).is_err(), "{bad}");
         }
         assert_eq!(tolerance("0"), Ok(0.0));

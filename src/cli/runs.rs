@@ -107,7 +107,7 @@ pub fn run(args: RunsArgs, ui: &Ui) -> anyhow::Result<Status> {
         Some(What::Note(args)) => note::run(args, ui),
         Some(What::Subgroups(args)) => subgroups::run(args, ui),
         Some(What::Report(args)) => {
-            ui.outputs().file(&args.run.join("report.html"), &kind::PAGE)?;
+            ui.outputs().of_run(&args.run).file(&args.run.join("report.html"), &kind::PAGE)?;
             let written = report::run::write(&args.run, args.data.as_deref(), args.pictures, ui)?;
             for note in &written.notes {
                 ui.warn(note);

@@ -66,7 +66,7 @@ pub fn run(args: ThresholdsArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (dataset, status) = open(&args.data, args.corrections.as_deref(), ui)?;
     let inputs = [&args.folds].into_iter().chain(&args.corrections);
     ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::DECISION)?;
-    let folds = tables::read_folds(&args.folds)?;
+    let folds = tables::read_folds_of_patients(&args.folds)?;
     let images = image_curves(&dataset, &folds, &ProbabilityFolder::open(&args.probabilities)?, ui)?;
     let options = SearchOptions { resamples: args.resamples as usize, seed: args.seed };
     let found = search_thresholds(&images, options)?;

@@ -206,7 +206,7 @@ fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
 /// # Errors
 /// The file cannot be read.
 pub(super) fn read_folds(config: &TrainConfig) -> Result<Vec<FoldRow>, ExperimentError> {
-    tables::read_folds(&config.data.folds).map_err(|source| ExperimentError::Folds { source })
+    tables::read_fold_of_each_image(&config.data.folds).map_err(|source| ExperimentError::Folds { source })
 }
 
 /// The validation set (the images of the configured fold) and the training set (those of the other folds), without the

@@ -13,8 +13,10 @@ const LEVELS: usize = u16::MAX as usize / CALIBRATION_BINS;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PixelCalibration {
     bins: [BinSums; CALIBRATION_BINS],
-    /// Pixels that are neither kept nor annotated; they are in no bin.
-    remaining: u64,
+    /// Pixels that the maps do not keep: their probability is 0.
+    not_kept: u64,
+    /// Those of them that are annotated.
+    missed: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +48,12 @@ pub struct ClassCalibration {
     /// over the bins, weighted by their pixels (C. Guo et al., ICML 2017, for the probability of the class). Background
     /// with probability 0 makes it small.
     pub ece: f64,
-    /// The same over the pixels with a probability of at least 1/512 and those that are annotated.
+    /// The same over the pixels with a probability of at least 1/512, without the background.
     pub ece_near: f64,
     /// The reliability curve over these pixels.
     pub bins: Vec<ReliabilityBin>,
+    /// Number of annotated pixels with a probability below 1/512, which the curve leaves out.
+    pub missed: u64,
 }
 
 impl PixelCalibration {
@@ -81,11 +85,8 @@ impl PixelCalibration {
                 kept += levels.len() as u64;
             }
         }
-        // Annotated pixels that are not kept have probability 0.
-        let absent = truth.area() - found;
-        self.bins[0].pixels += absent;
-        self.bins[0].annotated += absent;
-        self.remaining += u64::from(size.width) * u64::from(size.height) - kept - absent;
+        self.not_kept += u64::from(size.width) * u64::from(size.height) - kept;
+        self.missed += truth.area() - found;
         Ok(())
     }
 
@@ -96,13 +97,15 @@ impl PixelCalibration {
             sums.levels += more.levels;
             sums.annotated += more.annotated;
         }
-        self.remaining += other.remaining;
+        self.not_kept += other.not_kept;
+        self.missed += other.missed;
     }
 
     /// The calibration error and the reliability curve; NaN errors without pixels.
     pub fn summary(&self) -> ClassCalibration {
         let mut all = self.bins;
-        all[0].pixels += self.remaining;
+        all[0].pixels += self.not_kept;
+        all[0].annotated += self.missed;
         let bin = |(i, sums): (usize, &BinSums)| ReliabilityBin {
             from: i as f64 / CALIBRATION_BINS as f64,
             to: (i + 1) as f64 / CALIBRATION_BINS as f64,
@@ -114,6 +117,7 @@ impl PixelCalibration {
             ece: error(&all),
             ece_near: error(&self.bins),
             bins: self.bins.iter().enumerate().map(bin).collect(),
+            missed: self.missed,
         }
     }
 }
@@ -152,9 +156,11 @@ mod tests {
         let found = sums.summary();
         // Bin 1: 0.1 - 0; bin 13: 1.8 - 1; bin 14: 1 - 1; bin 0: 0 - 1.
         assert!((found.ece - (0.1 + 0.8 + 0.0 + 1.0) / 8.0).abs() < 1e-4, "{found:?}");
-        assert!((found.ece_near - (0.1 + 0.8 + 0.0 + 1.0) / 5.0).abs() < 1e-4);
+        // The annotated pixel with probability 0 is in the error over all pixels alone.
+        assert!((found.ece_near - (0.1 + 0.8 + 0.0) / 4.0).abs() < 1e-4);
+        assert_eq!(found.missed, 1);
         let pixels: Vec<u64> = found.bins.iter().map(|bin| bin.pixels).collect();
-        assert_eq!(pixels, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
+        assert_eq!(pixels, [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
         assert_eq!((found.bins[13].annotated, found.bins[2].annotated), (Some(0.5), None));
         assert_eq!((found.bins[14].from, found.bins[14].to), (14.0 / 15.0, 1.0));
         // Twice the same image: the same errors.

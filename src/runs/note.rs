@@ -52,7 +52,8 @@ impl RunNote {
         {
             return Some(format!("submitted is {date:?}; expected a date as 2026-01-02"));
         }
-        let is_empty = self.public.is_none() && self.private.is_none() && self.text.is_none();
+        let has_text = self.text.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let is_empty = self.public.is_none() && self.private.is_none() && !has_text;
         is_empty.then(|| "the note is empty; give a score (public, private) or a text".into())
     }
 

@@ -194,6 +194,10 @@ pub fn find(paths: &[PathBuf]) -> Result<RunListing, RunError> {
     let mut found = RunListing::default();
     let mut known = HashSet::new();
     for path in paths {
+        // A pattern such as `runs/NAME-fold*` also matches the collected scores of the folds.
+        if paths.len() > 1 && is_of_folds(path) {
+            continue;
+        }
         match run_folders(path) {
             Err(RunError::Io { path, source }) => return Err(RunError::Io { path, source }),
             Err(error) => found.skipped.push(error),
@@ -237,6 +241,12 @@ fn run_folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     }
     folders.sort();
     if folders.is_empty() { Err(RunError::NoRuns { path: path.into() }) } else { Ok(folders) }
+}
+
+/// Whether the folder holds what `train --folds` collects from its runs, in place of a run.
+fn is_of_folds(path: &Path) -> bool {
+    let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-folds"));
+    is_named && path.join("per_image_dice.csv").is_file() && !path.join("config.toml").exists()
 }
 
 /// Reads the scores of at least one image.

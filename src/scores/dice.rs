@@ -205,7 +205,12 @@ pub fn compare_files<T: Send>(
             .and_then(|m| Ok((compare(entry, &m)?, m.reach(), m.problems)));
         progress.advance(1);
         compared.map_err(|error| {
-            let file = entry.annotation.as_deref().unwrap_or(&entry.image);
+            let predictions = predicted.file.to_string_lossy();
+            let file = match &error {
+                ScoreError::Size { .. } | ScoreError::Submission(_) => &*predictions,
+                ScoreError::Image(_) => &entry.image,
+                _ => entry.annotation.as_deref().unwrap_or(&entry.image),
+            };
             let problem = Problem::new(ProblemSeverity::Error, file, error.to_string(), "image not scored");
             Box::new(problem.of_image(&*entry.image_id).of_patient(&*entry.patient_id))
         })

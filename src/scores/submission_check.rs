@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::ScoreError;
 use crate::bones::{self, Bone};
 use crate::bounded::Csv;
+use crate::dataset::image::ImageError;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::submission::{COLUMNS, ImageMasks, SubmissionError};
 use crate::mask::{HandMasks, MaskError, RunMask, rle};
@@ -67,8 +68,8 @@ struct CheckedRow {
 /// `areas`, images that are missing, unexpected or in another order, and masks made at a smaller image size.
 ///
 /// # Errors
-/// The file cannot be opened, is no CSV, or has other columns than a submission; the size of an image that it has cannot be
-/// read.
+/// The file cannot be opened, is no CSV, or has other columns than a submission. An image whose size cannot be read is a
+/// problem.
 pub fn check_submission(
     dataset: &Dataset,
     expected: &[&ImageEntry],
@@ -93,7 +94,13 @@ pub fn check_submission(
         problems.extend(report.image(dataset, &wanted, of_image));
         let Some(entry) = dataset.find(name) else { continue };
         problems.extend(report.classes(of_image));
-        let (width, height) = dataset.dimensions(entry)?;
+        let (width, height) = match dataset.dimensions(entry) {
+            Ok(size) => size,
+            Err(error) => {
+                problems.push(report.of_unreadable(entry, &error));
+                continue;
+            }
+        };
         problems.extend(report.masks(of_image, f64::from(width) * f64::from(height), areas));
         let mut masks = HandMasks::empty(width, height);
         for row in of_image {
@@ -131,7 +138,8 @@ fn rows(dataset: &Dataset, path: &Path) -> Result<Vec<CheckedRow>, ScoreError> {
             if more {
                 let image = String::from_utf8_lossy(&record[image_at]).into_owned();
                 if !sizes.contains_key(&image) {
-                    let size = dataset.find(&image).map(|entry| dataset.dimensions(entry)).transpose()?;
+                    // An image whose size cannot be read is reported with its rows.
+                    let size = dataset.find(&image).and_then(|entry| dataset.dimensions(entry).ok());
                     sizes.insert(image.clone(), size);
                 }
                 batch.push((image, record));
@@ -171,6 +179,14 @@ impl Report {
         self.problem(reason, fix)
             .at(format!("line {} image {} class {class}", row.line, row.image))
             .of_image(&*row.image)
+    }
+
+    /// The masks of an image that cannot be read are not checked.
+    fn of_unreadable(&self, entry: &ImageEntry, error: &ImageError) -> Problem {
+        let reason = format!("the masks are not checked, because the image's size cannot be read: {error}");
+        self.problem(reason, "replace the image file, and check again")
+            .at(format!("image {}", entry.image_id))
+            .of_image(&*entry.image_id)
     }
 
     /// Problems of the image's name, and of the place of its rows.

@@ -47,6 +47,14 @@ pub enum TableError {
         /// The file.
         path: PathBuf,
     },
+    /// A folds file contradicts itself.
+    #[error("{path}: {reason}; expected one row per image, and all images of a patient in one fold")]
+    Folds {
+        /// The file.
+        path: PathBuf,
+        /// The image or patient, and its folds.
+        reason: String,
+    },
     /// Polars cannot read, build or write a table.
     #[error("{path}: {source}")]
     Polars {

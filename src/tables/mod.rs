@@ -27,6 +27,6 @@ pub use query::{
 };
 pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
 pub use store::{
-    HASHES, TableFormats, Tables, read, read_csv, read_folds, read_frame, read_parquet, write_csv, write_parquet,
-    write_table,
+    HASHES, TableFormats, Tables, read, read_csv, read_fold_of_each_image, read_folds, read_folds_of_patients,
+    read_frame, read_parquet, write_csv, write_parquet, write_table,
 };

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Cursor, Write};
 use std::path::Path;
@@ -202,6 +202,39 @@ pub fn read_folds(path: &Path) -> Result<Vec<FoldRow>, TableError> {
     Ok(rows.into_iter().map(|row| FoldRow { image_id: image_id(&row.image_id), ..row }).collect())
 }
 
+/// As [`read_folds`], for everything that selects or scores images by fold.
+///
+/// # Errors
+/// Those of [`read_folds`]; an image has several rows.
+pub fn read_fold_of_each_image(path: &Path) -> Result<Vec<FoldRow>, TableError> {
+    let rows = read_folds(path)?;
+    let mut first: HashMap<&str, u32> = HashMap::new();
+    for row in &rows {
+        if let Some(fold) = first.insert(&row.image_id, row.fold) {
+            let reason = format!("image {} is listed twice, in folds {fold} and {}", row.image_id, row.fold);
+            return Err(TableError::Folds { path: path.into(), reason });
+        }
+    }
+    Ok(rows)
+}
+
+/// As [`read_fold_of_each_image`], for scores on folds that must not share a patient.
+///
+/// # Errors
+/// Those of [`read_fold_of_each_image`]; a patient is in several folds.
+pub fn read_folds_of_patients(path: &Path) -> Result<Vec<FoldRow>, TableError> {
+    let rows = read_fold_of_each_image(path)?;
+    let mut first: HashMap<&str, u32> = HashMap::new();
+    for row in &rows {
+        let fold = *first.entry(&row.patient_id).or_insert(row.fold);
+        if fold != row.fold {
+            let reason = format!("patient {} is in folds {fold} and {}", row.patient_id, row.fold);
+            return Err(TableError::Folds { path: path.into(), reason });
+        }
+    }
+    Ok(rows)
+}
+
 /// The four tables that `carpus scan` writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
@@ -387,6 +420,21 @@ mod tests {
         flipped[first.len() / 2] ^= 1;
         std::fs::write(&path, flipped).unwrap();
         assert!(matches!(read_parquet::<ImageRow>(&path), Err(TableError::Edited { .. })));
+    }
+
+    #[test]
+    fn folds_that_contradict_themselves_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("folds.csv");
+        let read = |rows: &str| {
+            std::fs::write(&path, format!("image_id,patient_id,stratum,fold\n{rows}")).unwrap();
+            read_folds_of_patients(&path).map_err(|e| e.to_string())
+        };
+        assert_eq!(read("a,1,,0\nb,1,,0\nc,2,,1\n").unwrap().len(), 3);
+        let error = read("a,1,,0\nc,2,,1\na.png,1,,0\n").unwrap_err();
+        assert!(error.contains("folds.csv: image a is listed twice, in folds 0 and 0"), "{error}");
+        let error = read("a,1,,0\nb,1,,1\n").unwrap_err();
+        assert!(error.contains("patient 1 is in folds 0 and 1"), "{error}");
     }
 
     /// The Parquet reader itself panics on some of these files, and on others allocates 2^61 bytes, which aborts the process.

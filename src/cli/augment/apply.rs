@@ -9,17 +9,20 @@ use image::codecs::png::PngEncoder;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::preview::masks_of_file;
 use crate::artefact::{self, kind};
 use crate::augment::{Augmentation, Augmentations, LabelledImage, OtherImages};
 use crate::cli::{Cli, Status, Ui};
 use crate::config::operations::operations;
 use crate::dataset::{Levels, Polarity, read_single};
 use crate::geometry::Size;
+use crate::mask::LabelImage;
 
 /// Apply one step, or several in order, to an image
 ///
-/// Levels are rounded to 8 bit at the end, halves up. A 16-bit image is scaled by the smallest 2^n - 1 that none of its
-/// levels exceeds.
+/// Levels are rounded to 8 bit at the end, halves up. A 16-bit image is divided by the smallest 2^n - 1, from 255 on, that
+/// none of its levels exceeds; its levels keep their fractions until then. Steps that need the bones read the annotation of
+/// the same name (.json) next to the image, or in ../../outputs_json/PATIENT for an image in DCM/PATIENT.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -55,7 +58,11 @@ pub fn run(args: &ApplyArgs, ui: &Ui) -> anyhow::Result<Status> {
         Cli::command().error(ErrorKind::ValueValidation, text).exit()
     });
     ui.outputs().input(&args.image).inputs(&args.other).file(&args.out, &kind::PNG)?;
-    let image = read(&args.image, ui)?;
+    let mut image = read(&args.image, ui)?;
+    let (masks, status) = masks_of_file(&args.image, image.size, ui)?;
+    if let Some(masks) = &masks {
+        image.words = LabelImage::from_masks(masks).words;
+    }
     let others =
         args.other.iter().map(|path| same_size(path, read(path, ui)?, image.size)).collect::<Result<_, _>>()?;
     let others = Others(others);
@@ -65,12 +72,13 @@ pub fn run(args: &ApplyArgs, ui: &Ui) -> anyhow::Result<Status> {
     let levels = image.levels.clone();
     let changed = steps.apply_always(image, &others, &mut ChaCha8Rng::seed_from_u64(args.seed));
     if changed.levels == levels {
-        ui.note(format_args!("no pixel of {} was changed", args.image.display()));
+        let unlabelled = if masks.is_none() { "; it has no annotation, which some steps need" } else { "" };
+        ui.note(format_args!("no pixel of {} was changed{unlabelled}", args.image.display()));
     }
     write(&args.out, &changed).with_context(|| format!("cannot write {}", args.out.display()))?;
     ui.line(args.out.display());
     ui.json(&serde_json::json!({ "image": args.out, "steps": kinds(&steps) }))?;
-    Ok(Status::Done)
+    Ok(status)
 }
 
 fn kinds(steps: &Augmentations) -> Vec<String> {
@@ -80,11 +88,14 @@ fn kinds(steps: &Augmentations) -> Vec<String> {
 /// The image with its levels as stored (an inverted image stays inverted), scaled to 8 bit.
 fn read(path: &Path, ui: &Ui) -> anyhow::Result<LabelledImage> {
     let pixels = read_single(path)?.pixels.with_polarity(Polarity::BlackIsZero);
-    if matches!(pixels.levels(), Levels::Sixteen(_)) {
-        ui.note(format_args!("{}: 16-bit levels scaled to 8 bit by {} / 255", path.display(), pixels.top()));
-    }
     let size = Size { width: pixels.width(), height: pixels.height() };
-    let levels = pixels.to_eight_bit().iter().map(|v| f32::from(*v)).collect();
+    let levels = match pixels.levels() {
+        Levels::Eight(levels) => levels.iter().map(|v| f32::from(*v)).collect(),
+        Levels::Sixteen(levels) => {
+            ui.note(format_args!("{}: 16-bit levels scaled to 0 to 255 by {} / 255", path.display(), pixels.top()));
+            levels.iter().map(|v| f32::from(*v) * 255.0 / f32::from(pixels.top())).collect()
+        }
+    };
     Ok(LabelledImage::new(size, levels, vec![0; size.pixels()]))
 }
 

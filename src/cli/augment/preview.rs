@@ -164,16 +164,17 @@ fn of_dataset(dataset: &Dataset, image: &Path, ui: &Ui) -> anyhow::Result<(Hand,
 
 fn of_file(path: &Path, ui: &Ui) -> anyhow::Result<(Hand, Status)> {
     let image = read_single(path)?.pixels.into_eight_bit();
-    let id = image_id(&path.to_string_lossy());
-    let (masks, status) = match annotation_of(path, &id) {
-        None => (None, Status::Done),
-        Some(file) => {
-            let WithProblems { content: annotation, problems } = annotation::read(&file, &file.to_string_lossy())?;
-            let status = warn(problems.iter().filter(|p| p.severity == ProblemSeverity::Error), ui);
-            (Some(annotation.masks(image.width(), image.height())), status)
-        }
-    };
-    Ok((Hand { id, image, masks }, status))
+    let size = Size { width: image.width(), height: image.height() };
+    let (masks, status) = masks_of_file(path, size, ui)?;
+    Ok((Hand { id: image_id(&path.to_string_lossy()), image, masks }, status))
+}
+
+/// The masks of the annotation that belongs to an image file; `None` if it has none.
+pub(super) fn masks_of_file(path: &Path, size: Size, ui: &Ui) -> anyhow::Result<(Option<HandMasks>, Status)> {
+    let Some(file) = annotation_of(path, &image_id(&path.to_string_lossy())) else { return Ok((None, Status::Done)) };
+    let WithProblems { content: annotation, problems } = annotation::read(&file, &file.to_string_lossy())?;
+    let status = warn(problems.iter().filter(|p| p.severity == ProblemSeverity::Error), ui);
+    Ok((Some(annotation.masks(size.width, size.height)), status))
 }
 
 /// The annotation file of an image: next to it, or in the folder of annotations next to its folder of images.

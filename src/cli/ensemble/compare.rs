@@ -94,7 +94,7 @@ pub fn run(args: &CompareMembersArgs, ui: &Ui) -> anyhow::Result<Status> {
 
 /// The rows of the folds whose images the corrections do not exclude.
 fn held_out_images(path: &Path, dataset: Option<&Dataset>) -> anyhow::Result<Vec<FoldRow>> {
-    let mut rows = tables::read_folds(path)?;
+    let mut rows = tables::read_folds_of_patients(path)?;
     let excluded =
         |row: &FoldRow| dataset.is_some_and(|data| data.find(&row.image_id).is_some_and(|e| data.excludes(e)));
     rows.retain(|row| !excluded(row));

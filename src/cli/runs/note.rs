@@ -19,7 +19,7 @@ pub(super) struct Note {
     /// Folder of the run
     run: PathBuf,
     /// Dice on the public leaderboard, 0 to 1
-    #[arg(long, value_name = "DICE", required_unless_present_any = ["private", "text"])]
+    #[arg(long, value_name = "DICE")]
     public: Option<f64>,
     /// Dice on the private leaderboard, 0 to 1
     #[arg(long, value_name = "DICE")]
