@@ -46,17 +46,23 @@ Promise.resolve().then(async () => {
   const broken = [...document.images].filter(i => i.complete && i.naturalWidth === 0).length;
   const outside = performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith('data:'));
   const said = { title: document.title, fonts: [...document.fonts].map(f => f.family.replaceAll('"', '') + ' ' + f.status), wide, broken, outside,
-    sections: document.querySelectorAll('main section[id]').length, figures: document.querySelectorAll('figure > svg').length,
+    sections: document.querySelectorAll('main section[id]').length, figures: document.querySelectorAll('main figure .wide > svg').length,
     page_wide: document.documentElement.scrollWidth > window.innerWidth };
   document.body.dataset.probe = JSON.stringify(said);
 }).catch(error => { document.body.dataset.probe = JSON.stringify(String(error)); });
 </script>"#;
 
+/// The page with another script, and without the policy that admits only its own.
+fn probed_page(html: &str, script: &str) -> String {
+    let policy = html.lines().find(|line| line.contains("Content-Security-Policy")).expect("the page has a policy");
+    html.replacen(policy, "", 1).replace("</body>", &format!("{script}</body>"))
+}
+
 /// What a page says of itself in the browser; `home` is a folder for the browser's profile.
 pub fn probe(page: &Path, home: &Path) -> serde_json::Value {
     let html = std::fs::read_to_string(page).unwrap();
     let probed = page.with_file_name("probed.html");
-    std::fs::write(&probed, html.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
+    std::fs::write(&probed, probed_page(&html, PROBE)).unwrap();
     let dom = dom(&probed, &home.join("profile"));
     let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
     let answer = dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&amp;", "&");
@@ -74,7 +80,7 @@ fn the_report_opens_in_a_browser() {
     assert_eq!(said["outside"], serde_json::json!([]), "{said}");
     assert_eq!(said["wide"], serde_json::json!([]), "{said}");
     assert_eq!((&said["broken"], &said["page_wide"]), (&0.into(), &false.into()), "{said}");
-    assert_eq!((&said["sections"], &said["figures"]), (&11.into(), &12.into()), "{said}");
+    assert!(said["sections"].as_u64() >= Some(11) && said["figures"].as_u64() >= Some(12), "{said}");
     assert_eq!(said["title"], "손 방사선 사진 / Hands", "{said}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("네일있음"));
 }
