@@ -11,7 +11,9 @@ use crate::artefact::kind;
 use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::digest::sha256;
-use crate::report::{self, EvidencePictures, Privacy, ReportOptions, ReportPaths, ReportSource, Study};
+use crate::report::{
+    self, EvidencePictures, Privacy, ReportInputs, ReportOptions, ReportPaths, ReportSource, Study,
+};
 use crate::tables;
 use crate::wording::counted;
 
@@ -38,8 +40,11 @@ pub struct EdaArgs {
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
     /// Title of the page
-    #[arg(long, default_value = "Hand radiographs")]
+    #[arg(long, default_value = "Hand radiographs", allow_hyphen_values = true)]
     title: String,
+    /// Write no patient ids, no file names and no pictures; the report says what of the patients it contains
+    #[arg(long, conflicts_with = "data")]
+    anonymise: bool,
     /// Number of images to show with their findings and pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
     pictures: usize,
@@ -56,19 +61,27 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
         pictures_shown: args.pictures,
         source: source(&args)?,
         paths: paths(&args),
+        privacy: privacy(&args),
         ..ReportOptions::default()
     };
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let folds = args.folds.map(|path| tables::read_folds(&path)).transpose()?;
     let findings = args.findings.map(|path| read_findings(&path)).transpose()?;
-    let evidence = findings.as_ref().map_or_else(EvidencePictures::default, |(rows, folder)| {
-        report::read_evidence(folder, rows, settings.pictures_shown)
-    });
+    let evidence = match &findings {
+        Some((rows, folder)) if !args.anonymise => report::read_evidence(folder, rows, settings.pictures_shown),
+        _ => EvidencePictures::default(),
+    };
     let findings = findings.map(|(rows, _)| rows);
-    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
     let excluded = tables.images.iter().filter(|i| corrections.excludes(&i.image_id, &i.patient_id));
-    study.excluded = excluded.map(|image| image.image_id.clone()).collect();
+    let excluded = excluded.map(|image| image.image_id.clone()).collect();
+    let mut inputs = ReportInputs { tables, folds, findings, excluded };
+    if args.anonymise {
+        inputs = report::anonymised(&inputs);
+    }
+    let ReportInputs { tables, folds, findings, excluded } = inputs;
+    let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
+    study.excluded = excluded;
     let requests = study.picture_requests()?;
     let examples = data.map(|dataset| report::read_requested(&dataset, &requests));
     study.examples = examples.as_ref();
@@ -94,10 +107,14 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if unread.is_empty() && fold_warnings.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
+fn privacy(args: &EdaArgs) -> Privacy {
+    if args.anonymise { Privacy::Anonymised } else { Privacy::Identified }
+}
+
 /// Where the inputs are.
 fn paths(args: &EdaArgs) -> ReportPaths {
     ReportPaths::new(
-        Privacy::Identified,
+        privacy(args),
         &args.tables,
         args.data.as_deref(),
         args.folds.as_deref(),

@@ -1,11 +1,11 @@
 use super::strips::Strips;
 
-/// The percentiles of [`Exposure::percentiles`].
+/// The percentiles of [`ExposureMeasures::percentiles`].
 pub const PERCENTILES: [f64; 7] = [1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0];
 
 /// How bright, how rich in contrast and how sharp an image is. Pixels of white strips do not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Exposure {
+pub struct ExposureMeasures {
     /// Grey levels at [`PERCENTILES`], 0 to 255, interpolated linearly as numpy does by default.
     pub percentiles: [f64; 7],
     /// Standard deviation of the grey levels (denominator n): the contrast.
@@ -21,7 +21,7 @@ pub struct Exposure {
 }
 
 /// Measures a row-major 8-bit image of `width` x `height` pixels. `None` if no pixel is outside the strips.
-pub fn exposure(pixels: &[u8], width: usize, height: usize, strips: Strips) -> Option<Exposure> {
+pub fn exposure(pixels: &[u8], width: usize, height: usize, strips: Strips) -> Option<ExposureMeasures> {
     let (top, left) = (strips.top_px as usize, strips.left_px as usize);
     if top >= height || left >= width {
         return None;
@@ -35,7 +35,7 @@ pub fn exposure(pixels: &[u8], width: usize, height: usize, strips: Strips) -> O
     let total: u64 = histogram.iter().zip(0u64..).map(|(count, level)| count * level).sum();
     let squares: u64 = histogram.iter().zip(0u64..).map(|(count, level)| count * level * level).sum();
     let mean = total as f64 / n as f64;
-    Some(Exposure {
+    Some(ExposureMeasures {
         percentiles: PERCENTILES.map(|p| percentile(&histogram, n, p)),
         sd: (squares as f64 / n as f64 - mean * mean).max(0.0).sqrt(),
         sharpness: laplacian_variance(pixels, width, [left, top]),

@@ -14,7 +14,7 @@ mod strips;
 
 pub use angle::{angle_deg, is_rotated};
 pub use crossings::{Crossings, crossings};
-pub use exposure::{Exposure, PERCENTILES, exposure};
+pub use exposure::{ExposureMeasures, PERCENTILES, exposure};
 pub use image_angle::image_angle_deg;
 pub use levels::{LevelStatistics, levels};
 pub use outline::{MaskOutline, OutlineFit, UprightLevels};

@@ -5,6 +5,7 @@
 //! from the data, so that a spreadsheet cannot inject HTML. To add an analysis, add a file to `sections/` with a
 //! function from [`Study`] to [`Section`], and add the function to [`sections::all`].
 
+mod anonymise;
 mod block;
 mod evidence;
 mod export;
@@ -22,6 +23,7 @@ mod store;
 mod study;
 mod wording;
 
+pub use anonymise::{ReportInputs, anonymised};
 pub use block::{
     Alert, AttachedFile, CaptionedPicture, CheckFindings, Content, FindingCard, Folded, Section, TextTable, Tile,
 };

@@ -218,7 +218,7 @@ impl MeasuredImage {
     }
 }
 
-fn set_exposure(row: &mut ImageRow, exposure: &features::Exposure) {
+fn set_exposure(row: &mut ImageRow, exposure: &features::ExposureMeasures) {
     let [p01, p05, p25, p50, p75, p95, p99] = exposure.percentiles.map(Some);
     (row.grey_p01, row.grey_p05, row.grey_p25, row.grey_p50) = (p01, p05, p25, p50);
     (row.grey_p75, row.grey_p95, row.grey_p99) = (p75, p95, p99);

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::synthetic;
 
-const IDS: [&str; 20] = [
+const IDS: [&str; 22] = [
     "alerts",
     "overview",
     "problems",
@@ -34,6 +34,8 @@ const IDS: [&str; 20] = [
     "folds",
     "fold_methods",
     "findings",
+    "recommendations",
+    "privacy",
     "reading",
 ];
 

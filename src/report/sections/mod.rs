@@ -14,8 +14,10 @@ mod mask_size_by_sex;
 mod metadata;
 mod metadata_quality;
 mod overview;
+mod privacy;
 mod problems;
 mod reading;
+mod recommendations;
 mod rotation;
 mod rotation_modes;
 mod sex;
@@ -30,7 +32,7 @@ use super::{ReportError, Section, Study};
 /// # Errors
 /// polars cannot evaluate the tables.
 pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
-    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 20] = [
+    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 22] = [
         alerts::section,
         overview::section,
         problems::section,
@@ -50,6 +52,8 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
         folds::section,
         fold_methods::section,
         findings::section,
+        recommendations::section,
+        privacy::section,
         reading::section,
     ];
     Ok(sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
