@@ -19,7 +19,8 @@ use crate::wording::counted;
 
 /// Exploratory data analysis: write a report as an HTML page, figures as PNG and SVG, and all numbers as JSON
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n\n\
+#[command(after_help = "Example:\n  carpus eda tables --folds folds.csv --findings audit --out report\n  \
+    carpus eda tables --findings audit --anonymise --out public\n\n\
     The page report/index.html opens in any browser, without a server.")]
 pub struct EdaArgs {
     /// Folder of tables that `carpus scan` wrote
@@ -48,6 +49,9 @@ pub struct EdaArgs {
     /// Number of images to show with their findings and pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
     pictures: usize,
+    /// Number of seeds of the comparison of fold methods
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: u32,
 }
 
 /// Reads the tables and writes the report.
@@ -59,6 +63,7 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let settings = ReportOptions {
         title: args.title.clone(),
         pictures_shown: args.pictures,
+        seeds: args.seeds,
         source: source(&args)?,
         paths: paths(&args),
         privacy: privacy(&args),

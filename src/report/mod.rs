@@ -46,6 +46,8 @@ pub struct ReportOptions {
     pub rows_shown: usize,
     /// Number of images shown with their findings and pictures.
     pub pictures_shown: usize,
+    /// Number of seeds of the comparison of fold methods; at least 1.
+    pub seeds: u32,
     /// What the report was made of, for `numbers.json`.
     pub source: ReportSource,
     /// Where its inputs are, for the commands on the page.
@@ -70,6 +72,7 @@ impl Default for ReportOptions {
             title: "Hand radiographs".into(),
             rows_shown: 100,
             pictures_shown: 60,
+            seeds: 1000,
             source: ReportSource::default(),
             paths: ReportPaths::default(),
             privacy: Privacy::default(),

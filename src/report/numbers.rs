@@ -34,6 +34,7 @@ pub fn numbers(
         "parameters".into(),
         json!({
             "title": settings.title, "rows_shown": settings.rows_shown, "pictures_shown": settings.pictures_shown,
+            "seeds": settings.seeds,
             "rotated_deg": rotated_deg, "anonymised": settings.privacy == super::Privacy::Anonymised,
         }),
     );

@@ -39,8 +39,13 @@ const IDS: [&str; 22] = [
     "reading",
 ];
 
+/// Options with fewer seeds, which take most of the time without optimisation.
+pub fn few_seeds() -> ReportOptions {
+    ReportOptions { seeds: 20, ..ReportOptions::default() }
+}
+
 fn sections(tables: &Tables, folds: Option<&[FoldRow]>, findings: Option<&[FindingRow]>) -> Vec<Section> {
-    let (evidence, settings) = (EvidencePictures::default(), ReportOptions::default());
+    let (evidence, settings) = (EvidencePictures::default(), few_seeds());
     report::sections::all(&Study::new(tables, folds, findings, &evidence, &settings).unwrap()).unwrap()
 }
 
@@ -247,7 +252,7 @@ fn a_patient_in_two_folds_is_reported() {
 #[test]
 fn examples_are_typical_hands() {
     let tables = synthetic::tables(13);
-    let (evidence, settings) = (EvidencePictures::default(), ReportOptions::default());
+    let (evidence, settings) = (EvidencePictures::default(), few_seeds());
     let mut study = Study::new(&tables, None, None, &evidence, &settings).unwrap();
     let mut examples = study.example_images().unwrap();
     examples.retain(|(_, image)| image.subset == Subset::Test);
@@ -361,6 +366,8 @@ pub fn eda(folder: &Path, out: &str, threads: usize) -> std::process::Output {
             "audit",
             "--title",
             "손 방사선 사진 / Hands",
+            "--seeds",
+            "20",
         ])
         .args(["--out", out])
         .env("RAYON_NUM_THREADS", threads.to_string())
@@ -436,7 +443,7 @@ fn folds_that_do_not_fit_the_tables_are_reported() {
     let run = |folds: &[FoldRow]| {
         write_csv(&home.path().join("folds.csv"), folds).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_carpus"));
-        let arguments = ["eda", "tables", "--folds", "folds.csv", "--out", "report"];
+        let arguments = ["eda", "tables", "--folds", "folds.csv", "--out", "report", "--seeds", "20"];
         let out = command.args(arguments).current_dir(home.path()).output().unwrap();
         let numbers: Value =
             serde_json::from_slice(&std::fs::read(home.path().join("report/numbers.json")).unwrap()).unwrap();

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::*;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,8 +18,6 @@ use crate::tables::{cells, filtered, is, texts, wholes};
 
 /// Number of folds that are compared, as `carpus split` makes by default.
 const FOLDS: usize = 5;
-/// Seeds of each method that shuffles.
-const SEEDS: u32 = 1000;
 /// Columns of the strata, as in `carpus split`.
 const BY: [&str; 2] = ["sex", "rotated"];
 /// Quantiles of numeric columns; the columns above have none.
@@ -51,9 +50,11 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         ));
         return Ok(section);
     };
-    let results: Vec<MethodResult> = METHODS.iter().map(|(method, name, _)| sample.result(*method, name)).collect();
+    let seeds = study.settings.seeds.max(1);
+    let results: Vec<MethodResult> =
+        METHODS.iter().map(|(method, name, _)| sample.result(*method, name, seeds)).collect();
     section.number("folds", FOLDS);
-    section.number("seeds", SEEDS);
+    section.number("seeds", seeds);
     section.number("by", json!(BY));
     section.number("images", sample.strata.len());
     section.number("patients", sample.n_patients);
@@ -66,7 +67,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         counted(sample.strata.len(), "image", "images"),
         counted(sample.n_patients, "patient", "patients"),
         BY.join(" and "),
-        count(SEEDS as usize),
+        count(seeds as usize),
         num(patients.worst_deviation.median, 2),
         num(stratified.worst_deviation.median, 2),
         num(100.0 * patients.share_above(3.0), 1),
@@ -89,7 +90,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         BY.join(","),
         study.settings.paths.folds
     ));
-    section.figure(figure(&results, &sample));
+    section.figure(figure(&results, &sample, seeds));
     section.table(
         "Worst deviation of a stratum's share in a fold, in percentage points, over the seeds",
         &["method", "seeds", "median", "5 % to 95 %", "largest", "above 1", "above 3", "above 5", "split patients (median)"],
@@ -198,11 +199,14 @@ impl Sample {
         is_split.into_iter().filter(|split| *split).count()
     }
 
-    fn result(&self, method: FoldMethod, name: &'static str) -> MethodResult {
-        let seeds = if method == FoldMethod::Group { 1 } else { SEEDS };
-        let folds: Vec<Vec<usize>> = (0..seeds).map(|seed| self.assign(method, seed)).collect();
-        let deviations: Vec<f64> = folds.iter().map(|folds| self.worst_deviation(folds)).collect();
-        let split: Vec<f64> = folds.iter().map(|folds| self.split_patients(folds) as f64).collect();
+    fn result(&self, method: FoldMethod, name: &'static str, seeds: u32) -> MethodResult {
+        // Without a shuffle, every seed gives the same folds.
+        let seeds = if method == FoldMethod::Group { 1 } else { seeds };
+        let of_seed = |seed| {
+            let folds = self.assign(method, seed);
+            (self.worst_deviation(&folds), self.split_patients(&folds) as f64)
+        };
+        let (deviations, split): (Vec<f64>, Vec<f64>) = (0..seeds).into_par_iter().map(of_seed).unzip();
         let above = |limit: f64| deviations.iter().filter(|d| **d > limit).count() as f64 / deviations.len() as f64;
         let summary = |values: &[f64]| summary(values).expect("there is at least one seed");
         MethodResult {
@@ -250,7 +254,7 @@ impl MethodResult {
     }
 }
 
-fn figure(results: &[MethodResult], sample: &Sample) -> Figure {
+fn figure(results: &[MethodResult], sample: &Sample, seeds: u32) -> Figure {
     let all: Vec<f64> = results.iter().flat_map(|r| r.deviations.iter().copied()).collect();
     let shown = results.iter().zip(METHODS).filter(|(r, _)| r.seeds > 1);
     let series = shown.map(|(r, (_, name, colour))| HistogramSeries {
@@ -264,7 +268,7 @@ fn figure(results: &[MethodResult], sample: &Sample) -> Figure {
         name: "fold-methods".into(),
         title: format!(
             "Worst deviation of a stratum over {} seeds (n = {} of {})",
-            count(SEEDS as usize),
+            count(seeds as usize),
             counted(sample.strata.len(), "image", "images"),
             counted(sample.n_patients, "patient", "patients")
         ),

@@ -24,6 +24,7 @@ mod sex;
 mod table1;
 
 use polars::prelude::PolarsResult;
+use rayon::prelude::*;
 
 use super::{ReportError, Section, Study};
 
@@ -56,5 +57,5 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
         privacy::section,
         reading::section,
     ];
-    Ok(sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
+    Ok(sections.par_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
 }

@@ -125,7 +125,8 @@ fn rotation_limit(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> 
         section.absent("Rotation of the augmentation: no train hand has a measured angle.");
         return Ok(());
     };
-    let limit = ((farthest - typical).max(0.0) / 5.0).ceil() * 5.0;
+    let needed = (farthest - typical).max(0.0);
+    let limit = (needed / 5.0).ceil().max(1.0) * 5.0;
     let of = if test.is_empty() { Subset::Train } else { Subset::Test };
     section.number(
         "rotation",
@@ -133,9 +134,9 @@ fn rotation_limit(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> 
     );
     section.text(format!(
         "Rotation of the augmentation: a train hand at the median angle ({}°) has to be turned by {}° to reach the 97.5 % quantile of \
-         {of} hands ({}°); rounded up to 5°: {}°.",
+         {of} hands ({}°); rounded up to a multiple of 5°: {}°.",
         num(typical, 1),
-        num(farthest - typical, 1),
+        num(needed, 1),
         num(farthest, 1),
         num(limit, 0),
     ));
