@@ -136,8 +136,7 @@ fn forms(study: &Study<'_>) -> PolarsResult<Vec<RawForm>> {
             let anonymised = study.settings.privacy == Privacy::Anonymised;
             found.push(RawForm {
                 field,
-                // Free text may name a person.
-                form: if anonymised && left_empty[i] > 0 { "(unreadable text)".into() } else { form[i].clone() },
+                form: if anonymised { without_text(field, &form[i], left_empty[i] > 0) } else { form[i].clone() },
                 n: n[i],
                 left_empty: left_empty[i],
                 example: if anonymised { String::new() } else { raw[i].clone() },
@@ -149,6 +148,16 @@ fn forms(study: &Study<'_>) -> PolarsResult<Vec<RawForm>> {
         found.iter_mut().filter(|form| form.field != "sex").for_each(|form| form.read_as = "a number, or left empty".into());
     }
     Ok(found)
+}
+
+/// The form without free text, which may name a person. A text that was read as a sex is a word for it.
+fn without_text(field: &str, form: &str, is_unread: bool) -> String {
+    match form {
+        "(empty)" | "(not recorded)" | "#" => form.to_owned(),
+        _ if field == "sex" && !is_unread => form.to_owned(),
+        _ if is_unread => "(unreadable text)".to_owned(),
+        _ => "# with other characters".to_owned(),
+    }
 }
 
 /// The form of a cell: the text, with `#` for numbers where the field is a number.
