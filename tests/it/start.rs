@@ -30,7 +30,7 @@ fn the_first_day_is_one_command() {
     let page = std::fs::read_to_string(home.path().join("work/report/index.html")).unwrap();
     assert!(page.contains("<title>data</title>") && page.contains("What needs action"));
     // The page names the folders that were used, and has pictures of the data.
-    assert!(page.contains("carpus split work/tables --by sex,rotated"), "the page has commands");
+    assert!(page.contains("carpus split work/tables --method stratified-group --by sex,rotated"), "the page has commands");
     assert!(page.contains("data:image/jpeg;base64,") && home.path().join("work/folds.csv").is_file());
     let numbers: Value = serde_json::from_slice(&std::fs::read(home.path().join("work/report/numbers.json")).unwrap()).unwrap();
     assert!(numbers["rotation_threshold"]["estimate_from_images"]["n"].as_u64() >= Some(10), "{}", numbers["rotation_threshold"]);
