@@ -343,7 +343,20 @@ pub const REPORT: FolderKind = FolderKind {
     name: "a report",
     command: "eda",
     manifest: &[("index.html", PAGE), ("numbers.json", FileKind::json("numbers of a report", &[]))],
-    owned: &["index.html", "numbers.json", "problems.csv", "findings.csv", "figures/*.png", "figures/*.svg"],
+    owned: &[
+        "index.html",
+        "report.md",
+        "numbers.json",
+        "problems.csv",
+        "findings.csv",
+        "table1.csv",
+        "table1.md",
+        "table1.tex",
+        "metadata_forms.csv",
+        "pictures/*.jpg",
+        "figures/*.png",
+        "figures/*.svg",
+    ],
 };
 /// Findings that `audit` writes.
 pub const FINDINGS: FolderKind = FolderKind {
@@ -374,6 +387,10 @@ pub const TABLES: FolderKind = FolderKind {
         "images.csv",
         "bones.parquet",
         "bones.csv",
+        "overlaps.parquet",
+        "overlaps.csv",
+        "shapes.parquet",
+        "shapes.csv",
         "problems.parquet",
         "problems.csv",
     ],

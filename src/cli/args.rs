@@ -110,6 +110,7 @@ commands! {
         Runs(super::runs::RunsArgs) => super::runs::run,
         Scan(super::scan::ScanArgs) => super::scan::run,
         Split(super::split::SplitArgs) => super::split::run,
+        Start(super::start::StartArgs) => super::start::run,
         Thresholds(super::thresholds::ThresholdsArgs) => super::thresholds::run,
         Vote(super::vote::VoteArgs) => super::vote::run,
     }

@@ -35,6 +35,7 @@ mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
 mod split;
+mod start;
 mod thresholds;
 #[cfg(feature = "torch")]
 mod train;

@@ -45,7 +45,7 @@ pub struct RunArgs {
 }
 
 /// One command of the pipeline.
-struct Stage {
+pub(super) struct Stage {
     name: String,
     /// Table of the configuration that holds its options.
     table: &'static str,
@@ -66,12 +66,12 @@ struct Stamp {
 }
 
 #[derive(Serialize)]
-struct StageReport<'a> {
-    stage: &'a str,
+pub(super) struct StageReport {
+    stage: String,
     command: String,
     ran: bool,
     seconds: f64,
-    with_problems: bool,
+    pub(super) with_problems: bool,
 }
 
 /// Runs the stages in order.
@@ -94,54 +94,18 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
     check_inputs(&args.config, &config, &stages[..last.map_or(stages.len(), |at| at + 1)])?;
 
     let mut reports = Vec::new();
-    let mut forced = false;
+    let mut options = StageOptions { forced: false, dry_run: args.dry_run };
     for stage in &stages {
-        forced |= args.from.as_deref() == Some(&*stage.name);
-        let stamp_path = config.work.join(".stages").join(format!("{}.json", stage.name));
-        let words = std::iter::once("carpus").chain(stage.words.iter().map(String::as_str));
-        // It fails only for a word with a zero byte, which cannot be an argument.
-        let shown = shlex::try_join(words).unwrap_or_else(|_| format!("carpus {}", stage.words.join(" ")));
-        let done = finished(stage, &stamp_path).filter(|_| !forced);
-        let started = Instant::now();
-        let ran = done.is_none();
-        let with_problems = match done {
-            Some(stamp) => {
-                ui.line(format_args!("[{}] unchanged: {shown}", stage.name));
-                if stamp.with_problems {
-                    ui.warn(format_args!(
-                        "[{}] ended with problems when it ran; `--from {0}` runs it again and prints them",
-                        stage.name
-                    ));
-                }
-                stamp.with_problems
-            }
-            None if args.dry_run => {
-                ui.line(format_args!("[{}] would run: {shown}", stage.name));
+        options.forced |= args.from.as_deref() == Some(&*stage.name);
+        match run_stage(stage, &config.work, options, ui)? {
+            StageEnd::Interrupted => return Ok(Status::Interrupted),
+            StageEnd::WouldRun(report) => {
                 // Later stages read its output, so they would run too.
-                forced = true;
-                false
+                options.forced = true;
+                reports.push(report);
             }
-            None => {
-                ui.line(format_args!("[{}] {shown}", stage.name));
-                let cli = parse(stage)?;
-                // Before it runs: an input that changes meanwhile makes it run again next time.
-                let before = stamp(stage, false)?;
-                let stage_ui = ui.for_stage();
-                let status = cli.command.run(&stage_ui).with_context(|| format!("stage {}", stage.name))?;
-                let status = status.worse(stage_ui.status());
-                if status == Status::Interrupted {
-                    return Ok(status);
-                }
-                let with_problems = status == Status::DoneWithProblems;
-                let stamp = Stamp { with_problems, ..before };
-                write_atomically(&stamp_path, |w| serde_json::to_writer_pretty(w, &stamp).map_err(Into::into))
-                    .with_context(|| stamp_path.display().to_string())?;
-                ui.line(format_args!("[{}] {:.1} s", stage.name, started.elapsed().as_secs_f64()));
-                with_problems
-            }
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        reports.push(StageReport { stage: &stage.name, command: shown, ran, seconds, with_problems });
+            StageEnd::Done(report) => reports.push(report),
+        }
         if args.until.as_deref() == Some(&*stage.name) {
             break;
         }
@@ -152,6 +116,72 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.json(&reports)?;
     let with_problems = reports.iter().any(|stage| stage.with_problems);
     Ok(if with_problems { Status::DoneWithProblems } else { Status::Done })
+}
+
+/// How to run a stage.
+#[derive(Clone, Copy)]
+pub(super) struct StageOptions {
+    /// Run it even if nothing changed.
+    pub(super) forced: bool,
+    /// Print what would run, and run nothing.
+    pub(super) dry_run: bool,
+}
+
+/// How a stage ended.
+pub(super) enum StageEnd {
+    Done(StageReport),
+    /// It would run, but only its command was printed.
+    WouldRun(StageReport),
+    Interrupted,
+}
+
+/// Runs a stage of a chain in the folder `work`, unless it is unchanged.
+///
+/// # Errors
+/// The errors of its command.
+pub(super) fn run_stage(stage: &Stage, work: &Path, options: StageOptions, ui: &Ui) -> anyhow::Result<StageEnd> {
+    let stamp_path = work.join(".stages").join(format!("{}.json", stage.name));
+    let words = std::iter::once("carpus").chain(stage.words.iter().map(String::as_str));
+    // It fails only for a word with a zero byte, which cannot be an argument.
+    let shown = shlex::try_join(words).unwrap_or_else(|_| format!("carpus {}", stage.words.join(" ")));
+    let started = Instant::now();
+    let report = |ran, with_problems| StageReport {
+        stage: stage.name.clone(),
+        command: shown.clone(),
+        ran,
+        seconds: started.elapsed().as_secs_f64(),
+        with_problems,
+    };
+    if let Some(stamp) = finished(stage, &stamp_path).filter(|_| !options.forced) {
+        ui.line(format_args!("[{}] unchanged: {shown}", stage.name));
+        if stamp.with_problems {
+            ui.warn(format_args!(
+                "[{}] ended with problems when it ran; `--from {0}` runs it again and prints them",
+                stage.name
+            ));
+        }
+        return Ok(StageEnd::Done(report(false, stamp.with_problems)));
+    }
+    if options.dry_run {
+        ui.line(format_args!("[{}] would run: {shown}", stage.name));
+        return Ok(StageEnd::WouldRun(report(true, false)));
+    }
+    ui.line(format_args!("[{}] {shown}", stage.name));
+    let cli = parse(stage)?;
+    // Before it runs: an input that changes meanwhile makes it run again next time.
+    let before = stamp(stage, false)?;
+    let stage_ui = ui.for_stage();
+    let status = cli.command.run(&stage_ui).with_context(|| format!("stage {}", stage.name))?;
+    let status = status.worse(stage_ui.status());
+    if status == Status::Interrupted {
+        return Ok(StageEnd::Interrupted);
+    }
+    let with_problems = status == Status::DoneWithProblems;
+    let stamp = Stamp { with_problems, ..before };
+    write_atomically(&stamp_path, |w| serde_json::to_writer_pretty(w, &stamp).map_err(Into::into))
+        .with_context(|| stamp_path.display().to_string())?;
+    ui.line(format_args!("[{}] {:.1} s", stage.name, started.elapsed().as_secs_f64()));
+    Ok(StageEnd::Done(report(true, with_problems)))
 }
 
 fn parse(stage: &Stage) -> anyhow::Result<Cli> {
@@ -451,7 +481,7 @@ impl<'a> Member<'a> {
 
 impl Stage {
     /// A stage whose options are in the configuration's table of the same name as the command.
-    fn new(name: &str, command: &'static str) -> Stage {
+    pub(super) fn new(name: &str, command: &'static str) -> Stage {
         Stage {
             name: name.to_owned(),
             table: command,
@@ -461,22 +491,22 @@ impl Stage {
         }
     }
 
-    fn word(mut self, flag: &str, value: impl Into<String>) -> Stage {
+    pub(super) fn word(mut self, flag: &str, value: impl Into<String>) -> Stage {
         self.words.extend((!flag.is_empty()).then(|| flag.to_owned()));
         self.words.push(value.into());
         self
     }
 
-    fn flag(self, flag: &str, path: &Path) -> Stage {
+    pub(super) fn flag(self, flag: &str, path: &Path) -> Stage {
         self.word(flag, path.display().to_string())
     }
 
     /// Adds an option with a path that is read. The stage runs again when its content changes.
-    fn reads(self, flag: &str, path: &Path) -> Stage {
+    pub(super) fn reads(self, flag: &str, path: &Path) -> Stage {
         self.flag(flag, path).reads_too(path)
     }
 
-    fn reads_optional(self, flag: &str, path: Option<&Path>) -> Stage {
+    pub(super) fn reads_optional(self, flag: &str, path: Option<&Path>) -> Stage {
         match path {
             Some(path) => self.reads(flag, path),
             None => self,
@@ -496,7 +526,7 @@ impl Stage {
         }
     }
 
-    fn writes(mut self, path: &Path) -> Stage {
+    pub(super) fn writes(mut self, path: &Path) -> Stage {
         self.output = path.to_owned();
         self
     }

@@ -16,7 +16,7 @@ use crate::wording::counted;
 pub struct ScanArgs {
     /// Data folder: train/DCM, train/outputs_json, test/DCM and meta_data.xlsx, or a flat folder
     data: PathBuf,
-    /// Folder to write: tables of patients, images, bones and problems (.parquet)
+    /// Folder to write: tables of patients, images, bones, overlaps, shapes and problems (.parquet)
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Also write each table as CSV

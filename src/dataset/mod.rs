@@ -26,6 +26,6 @@ pub use corrections::Corrections;
 pub use data::{Dataset, ReadAnnotation};
 pub use entry::{ImageEntry, MaskSource, Side, Subset};
 pub use grey::{GreyImage, Levels, Polarity};
-pub use problem::{Problem, ProblemSeverity, WithProblems};
+pub use problem::{Problem, ProblemSeverity, WithProblems, kind_of_problem};
 pub use single::read_single;
 pub use source::DatasetError;

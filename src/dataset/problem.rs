@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::corrections::CorrectableField;
+use crate::bones::Bone;
 use crate::closed_enum::closed_enum;
 
 closed_enum! {
@@ -112,6 +113,50 @@ impl Problem {
     }
 }
 
+/// A reason without its values, which differ between problems of one kind: numbers, names of bones and quoted texts are
+/// replaced by `…`. `height 52 and weight 171 look swapped` becomes `height … and weight … look swapped`.
+pub fn kind_of_problem(reason: &str) -> String {
+    let mut kind = String::with_capacity(reason.len());
+    let mut quoted = reason.split('"');
+    kind += &without_numbers(quoted.next().unwrap_or_default());
+    let mut is_inside = true;
+    for part in quoted {
+        match is_inside {
+            true => kind += "\"…\"",
+            false => kind += &without_numbers(part),
+        }
+        is_inside = !is_inside;
+    }
+    kind
+}
+
+/// The text with `…` for each word that is the name of a bone, and for each number.
+fn without_numbers(text: &str) -> String {
+    let word = |word: &str| {
+        let name = word.trim_matches(|c: char| !c.is_alphanumeric());
+        if !name.is_empty() && Bone::from_name(name).is_some() {
+            return word.replace(name, "…");
+        }
+        let mut out = String::new();
+        let mut in_number = false;
+        let mut chars = word.chars().peekable();
+        while let Some(c) = chars.next() {
+            let goes_on = in_number && matches!(c, '.' | ',') && chars.peek().is_some_and(char::is_ascii_digit);
+            if c.is_ascii_digit() || goes_on {
+                if !in_number {
+                    out.push('…');
+                }
+                in_number = true;
+            } else {
+                out.push(c);
+                in_number = false;
+            }
+        }
+        out
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// `reason` without the file's path at its beginning; the data folder may precede the path.
 fn without_file<'a>(file: &str, reason: &'a str) -> &'a str {
     let rest = reason.find(file).filter(|at| !file.is_empty() && (*at == 0 || reason[..*at].ends_with('/')));
@@ -141,6 +186,17 @@ mod tests {
         let long = problem(&"손".repeat(201));
         assert_eq!(long.chars().count(), 200);
         assert!(long.ends_with("손…"));
+    }
+
+    #[test]
+    fn kinds_of_problems_have_no_values() {
+        let kind = kind_of_problem;
+        assert_eq!(kind("height 52 and weight 171.25 look swapped"), "height … and weight … look swapped");
+        assert_eq!(kind("label \"finger-20\" is unknown"), "label \"…\" is unknown");
+        assert_eq!(kind("the outline of Pisiform (1,200 points)."), "the outline of … (… points).");
+        assert_eq!(kind("the outline of finger-12 ends"), kind("the outline of Ulna ends"));
+        assert_ne!(kind("no ID"), kind("no age"));
+        assert_eq!((kind(""), kind("\"open")), (String::new(), "\"…\"".into()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use super::axis::{Axis, AxisDirection};
 use super::font::{fitted, text_width};
-use super::style::{GAP, HEADING, Ink, LABEL, LEADING, MARGIN, Rgb, TITLE, WIDTH, Weight};
-use super::{Anchor, Heatmap, Histogram, Lines, Picture, Rows, Scatter};
+use super::style::{GAP, HEADING, Ink, LABEL, LEADING, MARGIN, NARROW_WIDTH, Rgb, TITLE, WIDTH, Weight};
+use super::{Anchor, Heatmap, Histogram, Lines, Picture, PlaceMap, Rows, Scatter};
 
 /// One chart of a figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub enum Chart {
     Rows(Rows),
     /// A table of coloured cells.
     Heatmap(Heatmap),
+    /// Places in the plane with their spread.
+    PlaceMap(PlaceMap),
 }
 
 /// Charts with a common title and legend.
@@ -48,6 +50,7 @@ impl Chart {
             Chart::Scatter(c) => &c.title,
             Chart::Rows(c) => &c.title,
             Chart::Heatmap(c) => &c.title,
+            Chart::PlaceMap(c) => &c.title,
         }
     }
 
@@ -58,16 +61,18 @@ impl Chart {
             Chart::Scatter(c) => c.keys(),
             Chart::Rows(c) => c.keys(),
             Chart::Heatmap(_) => Vec::new(),
+            Chart::PlaceMap(c) => c.keys(),
         }
     }
 
-    /// Height below the chart's title.
-    fn height(&self) -> f64 {
+    /// Height below the chart's title, in a chart of this width.
+    fn height(&self, width: f64) -> f64 {
         match self {
             Chart::Histogram(_) | Chart::Lines(_) => 210.0,
             Chart::Scatter(_) => 300.0,
-            Chart::Rows(c) => c.height(),
-            Chart::Heatmap(c) => c.height(),
+            Chart::Rows(c) => c.height(width),
+            Chart::Heatmap(c) => c.height(width),
+            Chart::PlaceMap(c) => c.height(width),
         }
     }
 
@@ -78,6 +83,7 @@ impl Chart {
             Chart::Scatter(c) => c.draw(picture, frame),
             Chart::Rows(c) => c.draw(picture, frame),
             Chart::Heatmap(c) => c.draw(picture, frame),
+            Chart::PlaceMap(c) => c.draw(picture, frame),
         }
     }
 }
@@ -85,15 +91,23 @@ impl Chart {
 impl Figure {
     /// Lays out the figure.
     pub fn picture(&self) -> Picture {
+        self.laid_out(WIDTH, self.columns.max(1))
+    }
+
+    /// Lays out the figure for narrow screens, with its charts one below the other.
+    pub fn narrow_picture(&self) -> Picture {
+        self.laid_out(NARROW_WIDTH, 1)
+    }
+
+    fn laid_out(&self, full_width: f64, columns: usize) -> Picture {
         // The height is set below, when everything is placed.
-        let mut picture = Picture::new(WIDTH, f64::MAX, &format!("{}. {}", self.title, self.note));
-        let inner = WIDTH - 2.0 * MARGIN;
+        let mut picture = Picture::new(full_width, f64::MAX, &format!("{}. {}", self.title, self.note));
+        let inner = full_width - 2.0 * MARGIN;
         let mut y = picture.paragraph(&self.title, (MARGIN, MARGIN), TITLE, Weight::Bold, Ink::Text, inner);
         if !self.note.is_empty() {
             y = picture.paragraph(&self.note, (MARGIN, y + 2.0), LABEL, Weight::Regular, Ink::Muted, inner);
         }
         y = legend(&mut picture, &self.keys(), y + 4.0, inner);
-        let columns = self.columns.max(1);
         let width = (inner - MARGIN * (columns as f64 - 1.0)) / columns as f64;
         for row in self.charts.chunks(columns) {
             y += 10.0;
@@ -103,7 +117,7 @@ impl Figure {
                 top = top.max(picture.paragraph(chart.title(), (*left, y), HEADING, Weight::Bold, Ink::Text, width));
             }
             top += 4.0;
-            let height = row.iter().map(Chart::height).fold(0.0, f64::max);
+            let height = row.iter().map(|chart| chart.height(width)).fold(0.0, f64::max);
             for (chart, left) in row.iter().zip(&lefts) {
                 chart.draw(&mut picture, [*left, top, left + width, top + height]);
             }
@@ -231,8 +245,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{
-        CategoryRow, FittedLine, FittedPoint, HeatmapCell, HistogramSeries, LineSeries, Mark, Marker, ScatterSeries,
-        edges_for,
+        CategoryRow, FittedLine, FittedPoint, HeatmapCell, HistogramSeries, LineSeries, MapPlace, Mark, Marker,
+        ScatterSeries, edges_for,
     };
     use super::*;
     use crate::stats::{Interval, summary};
@@ -302,6 +316,16 @@ mod tests {
         })
     }
 
+    fn place_map(values: &[f64], name: &str) -> Chart {
+        let place = |pair: &[f64]| MapPlace {
+            name: name.into(),
+            colour: [5; 3],
+            mean: (pair[0], pair[1]),
+            covariance: [pair[0].abs(), 0.5 * pair[0].abs().min(pair[1].abs()), pair[1].abs()],
+        };
+        Chart::PlaceMap(PlaceMap { title: name.into(), places: values.windows(2).map(place).collect() })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
@@ -316,12 +340,15 @@ mod tests {
             let charts = vec![
                 histogram(&values, &name), scatter(&values, &name), rows(&values, &name, false),
                 rows(&ratios, &name, true), heatmap(&values, &name), lines(&values, &name),
+                place_map(&values, &name),
             ];
             let figure = Figure {
                 name: "test".into(), title: name.repeat(3), note: name.repeat(5), columns, charts,
             };
-            let collisions = figure.picture().collisions();
-            prop_assert!(collisions.is_empty(), "{collisions:?}");
+            for picture in [figure.picture(), figure.narrow_picture()] {
+                let collisions = picture.collisions();
+                prop_assert!(collisions.is_empty(), "{collisions:?}");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::axis::{Axis, AxisDirection};
 use super::font::{fitted, text_width};
 use super::layout::{LegendKey, Plot, draw_no_values};
-use super::style::{GAP, Ink, LABEL, LEADING, Rgb, Weight};
+use super::style::{GAP, Ink, LABEL, LEADING, Rgb, STACKED, Weight};
 use super::{Anchor, Picture};
 use crate::stats::SampleSummary;
 
@@ -83,8 +83,8 @@ impl Rows {
         marks.chain(self.reference.iter().map(|(name, _)| (name.clone(), LegendKey::Dash))).collect()
     }
 
-    pub(super) fn height(&self) -> f64 {
-        let rows: f64 = self.rows.iter().map(row_height).sum();
+    pub(super) fn height(&self, width: f64) -> f64 {
+        let rows: f64 = self.rows.iter().map(|row| row_height(row, width)).sum();
         rows.max(2.0 * LANE) + 2.0 * LEADING * LABEL + 12.0
     }
 
@@ -96,26 +96,37 @@ impl Rows {
         let widest = |texts: &mut dyn Iterator<Item = &str>, share: f64| {
             texts.map(|t| text_width(t, LABEL, Weight::Regular)).fold(0.0, f64::max).min(share * (r - l))
         };
+        let is_stacked = r - l < STACKED;
         let label_width = widest(&mut self.rows.iter().map(|r| r.label.as_str()), 0.35);
         let note_width = widest(&mut self.rows.iter().map(|r| r.note.as_str()), 0.35);
-        let bottom = t + self.rows.iter().map(row_height).sum::<f64>().max(2.0 * LANE) + 2.0;
-        let right = if note_width > 0.0 { r - note_width - GAP } else { r };
+        let height = |row: &CategoryRow| row_height(row, r - l);
+        let bottom = t + self.rows.iter().map(height).sum::<f64>().max(2.0 * LANE) + 2.0;
+        let (left, right) = match () {
+            () if is_stacked => (l, r),
+            () if note_width > 0.0 => (l + label_width + GAP, r - note_width - GAP),
+            () => (l + label_width + GAP, r),
+        };
         let stack = Axis::between("", 0.0, 1.0);
-        let plot = Plot::between([l + label_width + GAP, t, right, bottom], &self.axis, &stack);
+        let plot = Plot::between([left, t, right, bottom], &self.axis, &stack);
         for (value, _) in self.axis.ticks(plot.right - plot.left, AxisDirection::Horizontal) {
             let at = plot.x_at(value);
             picture.line(vec![(at, t), (at, bottom)], Ink::Grid, 1.0);
         }
         let mut y = t;
         for row in &self.rows {
-            let height = row_height(row);
-            let baseline = y + height / 2.0 + 0.36 * LABEL;
-            let label = fitted(&row.label, LABEL, Weight::Regular, label_width);
-            picture.text(&label, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
-            let note = fitted(&row.note, LABEL, Weight::Regular, note_width);
-            picture.text(&note, (r - note_width, baseline), LABEL, Ink::Muted, Anchor::Start);
+            let height = height(row);
+            let marks = if is_stacked {
+                y + stacked_texts(picture, row, [l, y, r])
+            } else {
+                let baseline = y + height / 2.0 + 0.36 * LABEL;
+                let label = fitted(&row.label, LABEL, Weight::Regular, label_width);
+                picture.text(&label, (l + label_width, baseline), LABEL, Ink::Text, Anchor::End);
+                let note = fitted(&row.note, LABEL, Weight::Regular, note_width);
+                picture.text(&note, (r - note_width, baseline), LABEL, Ink::Muted, Anchor::Start);
+                y
+            };
             for (i, mark) in row.marks.iter().enumerate() {
-                draw_mark(picture, &plot, mark, y + ROW_GAP / 2.0 + (i as f64 + 0.5) * LANE);
+                draw_mark(picture, &plot, mark, marks + ROW_GAP / 2.0 + (i as f64 + 0.5) * LANE);
             }
             y += height;
         }
@@ -127,8 +138,27 @@ impl Rows {
     }
 }
 
-fn row_height(row: &CategoryRow) -> f64 {
-    row.marks.len().max(1) as f64 * LANE + ROW_GAP
+fn row_height(row: &CategoryRow, width: f64) -> f64 {
+    let texts = if width < STACKED { text_lines(row, width) as f64 * LEADING * LABEL } else { 0.0 };
+    row.marks.len().max(1) as f64 * LANE + ROW_GAP + texts
+}
+
+/// Number of lines above the marks of a row in a chart of this width: label and note on one line if both fit.
+fn text_lines(row: &CategoryRow, width: f64) -> usize {
+    let [label, note] = [&row.label, &row.note].map(|text| text_width(text, LABEL, Weight::Regular));
+    if note == 0.0 || label + GAP + note <= width { 1 } else { 2 }
+}
+
+/// Writes label and note above the marks, from `top` down, and returns the height of the texts.
+fn stacked_texts(picture: &mut Picture, row: &CategoryRow, [left, top, right]: [f64; 3]) -> f64 {
+    let (width, line) = (right - left, LEADING * LABEL);
+    let lines = text_lines(row, width);
+    let baseline = |line_at: usize| top + line_at as f64 * line + LABEL;
+    picture.text(&fitted(&row.label, LABEL, Weight::Regular, width), (left, baseline(0)), LABEL, Ink::Text, Anchor::Start);
+    let note = fitted(&row.note, LABEL, Weight::Regular, width);
+    let (at, anchor) = if lines == 1 { (right, Anchor::End) } else { (left, Anchor::Start) };
+    picture.text(&note, (at, baseline(lines - 1)), LABEL, Ink::Muted, anchor);
+    lines as f64 * line
 }
 
 fn draw_mark(picture: &mut Picture, plot: &Plot<'_>, mark: &Mark, middle: f64) {

@@ -13,6 +13,17 @@ pub struct Section {
     pub blocks: Vec<Content>,
     /// Every number of the section, under stable keys.
     pub numbers: Value,
+    /// Files that the report writes next to its page.
+    pub files: Vec<AttachedFile>,
+}
+
+/// A file next to the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedFile {
+    /// Path relative to the page's folder.
+    pub name: String,
+    /// Content.
+    pub bytes: Vec<u8>,
 }
 
 /// One block of a section. Texts are plain: the page's template escapes them.
@@ -34,6 +45,66 @@ pub enum Content {
     Pictures(Vec<CaptionedPicture>),
     /// A link to a file next to the page: file name and link text.
     Link(String, String),
+    /// A command or lines of a configuration, to be copied.
+    Code(String),
+    /// What needs action, strongest first.
+    Alerts(Vec<Alert>),
+    /// Findings of the audit, one card per image.
+    Findings(Vec<FindingCard>),
+    /// Content that is hidden until its heading is opened.
+    Folded(Folded),
+}
+
+/// Something that needs action.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Alert {
+    /// `high`, `medium` or `low`, which also sets the colour.
+    pub level: &'static str,
+    /// What is wrong, with its numbers.
+    pub text: String,
+    /// The command that corrects or examines it; empty for none.
+    pub command: String,
+    /// Anchor of the section with the details; empty for none.
+    pub section: &'static str,
+}
+
+/// The findings of one image, grouped by check.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct FindingCard {
+    /// JPEG in base64 of the worst finding that has a picture; empty if none has.
+    pub jpeg: String,
+    /// The same picture in full size: file next to the page; empty if there is none.
+    pub file: String,
+    /// Id of the image.
+    pub image: String,
+    /// Id of the patient; empty if it is unknown.
+    pub patient: String,
+    /// The highest severity.
+    pub severity: &'static str,
+    /// Groups, worst first.
+    pub checks: Vec<CheckFindings>,
+}
+
+/// The findings of one check on one image.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct CheckFindings {
+    /// Name of the check.
+    pub check: &'static str,
+    /// The highest severity.
+    pub severity: &'static str,
+    /// Number of findings.
+    pub n: usize,
+    /// A line per finding.
+    pub lines: Vec<String>,
+}
+
+/// Blocks that are hidden until their heading is opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// Heading: what is inside, with its number.
+    pub title: String,
+    /// The blocks.
+    pub blocks: Vec<Content>,
 }
 
 /// A large number with a label.
@@ -71,9 +142,33 @@ pub struct CaptionedPicture {
     pub lines: Vec<String>,
 }
 
+impl TextTable {
+    pub(super) fn new(caption: impl Into<String>, head: &[&str], rows: Vec<Vec<String>>) -> TextTable {
+        let head = head.iter().map(|h| (*h).to_owned()).collect();
+        TextTable { caption: caption.into(), head, rows }
+    }
+}
+
 impl Section {
     pub(super) fn new(id: &'static str, title: &'static str) -> Section {
-        Section { id, title, blocks: Vec::new(), numbers: Value::Object(serde_json::Map::new()) }
+        let numbers = Value::Object(serde_json::Map::new());
+        Section { id, title, blocks: Vec::new(), numbers, files: Vec::new() }
+    }
+
+    /// The figures, also those in folded blocks, in page order.
+    pub fn figures(&self) -> Vec<&Figure> {
+        fn add<'a>(blocks: &'a [Content], found: &mut Vec<&'a Figure>) {
+            for block in blocks {
+                match block {
+                    Content::Figure(figure) => found.push(figure),
+                    Content::Folded(folded) => add(&folded.blocks, found),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        add(&self.blocks, &mut found);
+        found
     }
 
     pub(super) fn text(&mut self, text: impl Into<String>) {
@@ -89,8 +184,21 @@ impl Section {
     }
 
     pub(super) fn table(&mut self, caption: impl Into<String>, head: &[&str], rows: Vec<Vec<String>>) {
-        let head = head.iter().map(|h| (*h).to_owned()).collect();
-        self.blocks.push(Content::Table(TextTable { caption: caption.into(), head, rows }));
+        self.blocks.push(Content::Table(TextTable::new(caption, head, rows)));
+    }
+
+    pub(super) fn code(&mut self, text: impl Into<String>) {
+        self.blocks.push(Content::Code(text.into()));
+    }
+
+    pub(super) fn folded(&mut self, title: impl Into<String>, blocks: Vec<Content>) {
+        self.blocks.push(Content::Folded(Folded { title: title.into(), blocks }));
+    }
+
+    /// Adds a file next to the page, and a link to it.
+    pub(super) fn file(&mut self, name: &str, link: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.files.push(AttachedFile { name: name.to_owned(), bytes: bytes.into() });
+        self.blocks.push(Content::Link(name.to_owned(), link.into()));
     }
 
     pub(super) fn figure(&mut self, figure: Figure) {

@@ -1,6 +1,6 @@
 //! Evidence pictures of findings, scaled down to be embedded in the page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path};
 
 use base64::Engine;
@@ -17,20 +17,45 @@ use crate::tables::ImageRow;
 /// Largest width and height of a picture in the page, px.
 pub const EVIDENCE_WIDTH: u32 = 400;
 
+/// Largest width and height of a picture next to the page, px.
+pub const FULL_WIDTH: u32 = 1600;
+
 /// Pictures, and the errors of those that could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvidencePictures {
     /// JPEG in base64 by requested name: a finding's `evidence`, an image's `path`.
     pub pictures: BTreeMap<String, String>,
+    /// JPEG files in full size (up to [`FULL_WIDTH`]) by requested name, of findings only.
+    pub full: BTreeMap<String, Vec<u8>>,
     /// One sentence per picture that could not be read.
     pub failures: Vec<String>,
 }
 
-/// Reads the pictures of the first `most` findings from `folder` and scales them down to [`EVIDENCE_WIDTH`].
+/// Reads the pictures of the first `most` images with findings from `folder`, one per image: that of its first finding
+/// that has one. They are scaled down to [`EVIDENCE_WIDTH`] for the page, and to [`FULL_WIDTH`] for the files next to it.
 /// A picture that cannot be read is listed in `failures`; the others are still read. Paths that lead out of
 /// `folder` are refused.
 pub fn read_evidence(folder: &Path, findings: &[FindingRow], most: usize) -> EvidencePictures {
-    read_pictures(folder, findings.iter().take(most).map(|f| f.evidence.as_str()).filter(|e| !e.is_empty()))
+    let images = by_image(findings);
+    let first = |of_image: &Vec<&'_ FindingRow>| of_image.iter().map(|f| f.evidence.clone()).find(|e| !e.is_empty());
+    let mut names: Vec<String> = images.iter().take(most).filter_map(first).collect();
+    names.sort_unstable();
+    names.dedup();
+    read_pictures(folder, &names)
+}
+
+/// Findings by image, in the order of each image's first finding.
+pub(super) fn by_image(findings: &[FindingRow]) -> Vec<Vec<&FindingRow>> {
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut images: Vec<Vec<&FindingRow>> = Vec::new();
+    for finding in findings {
+        let place = *places.entry((&finding.image_id, &finding.patient_id)).or_insert(images.len());
+        if place == images.len() {
+            images.push(Vec::new());
+        }
+        images[place].push(finding);
+    }
+    images
 }
 
 /// Pictures of images of a dataset, by their paths in it, scaled down to [`EVIDENCE_WIDTH`]. An image that is not the one from
@@ -60,13 +85,23 @@ pub fn read_examples<'a>(dataset: &Dataset, images: impl Iterator<Item = &'a Ima
 }
 
 /// Pictures by their names relative to `folder`.
-fn read_pictures<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> EvidencePictures {
-    let mut names: Vec<&str> = names.collect();
-    names.sort_unstable();
-    names.dedup();
-    let read = |name| read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()));
+fn read_pictures(folder: &Path, names: &[String]) -> EvidencePictures {
+    let read = |name: &String| -> Result<(String, Vec<u8>), String> {
+        let image = read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()))?;
+        let full = encoded(&at_most(&image, FULL_WIDTH).to_rgb8())?;
+        Ok((small_jpeg(image)?, full))
+    };
     let mut evidence = EvidencePictures::default();
-    evidence.add(names.into_par_iter().map(|name| (name, read(name))).collect());
+    let pictures: Vec<_> = names.par_iter().map(|name| (name, read(name))).collect();
+    for (name, result) in pictures {
+        match result {
+            Ok((small, full)) => {
+                evidence.pictures.insert(name.clone(), small);
+                evidence.full.insert(name.clone(), full);
+            }
+            Err(reason) => evidence.failures.push(reason),
+        }
+    }
     evidence
 }
 
@@ -81,33 +116,40 @@ impl EvidencePictures {
     }
 }
 
-fn read_picture(folder: &Path, name: &str) -> Result<String, String> {
+fn read_picture(folder: &Path, name: &str) -> Result<DynamicImage, String> {
     let relative = Path::new(name);
     if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
         return Err("the path leads out of the findings' folder, so it is not read".to_owned());
     }
-    let image = image::ImageReader::open(folder.join(relative))
+    image::ImageReader::open(folder.join(relative))
         .and_then(image::ImageReader::with_guessed_format)
         .map_err(|e| e.to_string())?
         .decode()
-        .map_err(|e| e.to_string())?;
-    small_jpeg(image)
+        .map_err(|e| e.to_string())
 }
 
-fn small_jpeg(image: DynamicImage) -> Result<String, String> {
-    let image = if image.width().max(image.height()) > EVIDENCE_WIDTH {
-        image.resize(EVIDENCE_WIDTH, EVIDENCE_WIDTH, FilterType::Triangle)
+pub(super) fn small_jpeg(image: DynamicImage) -> Result<String, String> {
+    jpeg(&at_most(&image, EVIDENCE_WIDTH).to_rgb8())
+}
+
+/// The image, scaled down if a side is longer than `side`.
+fn at_most(image: &DynamicImage, side: u32) -> DynamicImage {
+    if image.width().max(image.height()) > side {
+        image.resize(side, side, FilterType::Triangle)
     } else {
-        image
-    };
-    jpeg(&image.to_rgb8())
+        image.clone()
+    }
 }
 
 /// Encodes a picture as JPEG in base64.
 pub(super) fn jpeg(picture: &RgbImage) -> Result<String, String> {
+    Ok(STANDARD.encode(encoded(picture)?))
+}
+
+fn encoded(picture: &RgbImage) -> Result<Vec<u8>, String> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, 84).encode_image(picture).map_err(|e| e.to_string())?;
-    Ok(STANDARD.encode(jpeg))
+    Ok(jpeg)
 }
 
 #[cfg(test)]
@@ -119,10 +161,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         image::RgbImage::from_pixel(900, 300, image::Rgb([200, 10, 10])).save(folder.path().join("good.png")).unwrap();
         std::fs::write(folder.path().join("torn.png"), b"\x89PNG\r\n\x1a\nno").unwrap();
-        let row = |evidence: &str| FindingRow { evidence: evidence.into(), ..FindingRow::default() };
-        let rows = [row("good.png"), row("torn.png"), row("../secret.png"), row(""), row("gone.png"), row("late.png")];
+        let names = ["good.png", "torn.png", "../secret.png", "", "gone.png", "late.png"];
+        let row = |image: usize, evidence: &str| FindingRow {
+            image_id: image.to_string(),
+            evidence: evidence.into(),
+            ..FindingRow::default()
+        };
+        let mut rows: Vec<FindingRow> = names.iter().enumerate().map(|(i, name)| row(i, name)).collect();
+        // The second picture of an image is not needed.
+        rows.push(row(0, "also-gone.png"));
         let evidence = read_evidence(folder.path(), &rows, 5);
-        assert_eq!(evidence.pictures.len(), 1);
+        assert_eq!((evidence.pictures.len(), evidence.full.len()), (1, 1));
         assert_eq!(evidence.failures.len(), 3, "{:?}", evidence.failures);
         let jpeg = STANDARD.decode(&evidence.pictures["good.png"]).unwrap();
         let small = image::load_from_memory(&jpeg).unwrap();

@@ -2,9 +2,8 @@ use std::path::{Path, PathBuf};
 
 use polars::error::PolarsError;
 use rayon::prelude::*;
-use serde_json::{Map, Value};
 
-use super::{Content, ReportOptions, Section, page};
+use super::{ReportOptions, Section, markdown, numbers, page};
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::audit::FindingRow;
 use crate::figures::{Figure, PaintError};
@@ -58,8 +57,8 @@ pub struct WrittenReport {
     pub page_bytes: u64,
 }
 
-/// Writes `index.html`, `numbers.json`, `figures/NAME.png|svg`, `problems.csv` and `findings.csv` into `folder`,
-/// completely or not at all. An older report in the folder is replaced; other files stay.
+/// Writes `index.html`, `report.md`, `numbers.json`, `figures/NAME.png|svg`, the sections' files, `problems.csv` and
+/// `findings.csv` into `folder`, completely or not at all. An older report in the folder is replaced; other files stay.
 ///
 /// # Errors
 /// A figure or the page cannot be made, or a file cannot be written. The folder is then unchanged.
@@ -70,10 +69,9 @@ pub fn write(
     tables: &Tables,
     findings: Option<&[FindingRow]>,
 ) -> Result<WrittenReport, ReportError> {
-    let figures: Vec<&Figure> = sections.iter().flat_map(|s| &s.blocks).filter_map(figure).collect();
+    let figures: Vec<&Figure> = sections.iter().flat_map(Section::figures).collect();
     let html = page(sections, settings)?;
-    let numbers: Map<String, Value> = sections.iter().map(|s| (s.id.to_owned(), s.numbers.clone())).collect();
-    let numbers = serde_json::to_string_pretty(&numbers)? + "\n";
+    let numbers = numbers(sections, settings, tables.rotated_deg)?;
     replace_folder(folder, &kind::REPORT, |new| -> Result<(), ReportError> {
         let pictures = new.join("figures");
         std::fs::create_dir(&pictures).map_err(|source| ReportError::Io { path: pictures.clone(), source })?;
@@ -83,7 +81,14 @@ pub fn write(
             save(&pictures.join(format!("{}.png", figure.name)), &picture.png()?)
         })?;
         save(&new.join("index.html"), html.as_bytes())?;
+        save(&new.join("report.md"), markdown(sections, settings).as_bytes())?;
         save(&new.join("numbers.json"), numbers.as_bytes())?;
+        for file in sections.iter().flat_map(|s| &s.files) {
+            let path = new.join(&file.name);
+            let folder = path.parent().unwrap_or(new);
+            std::fs::create_dir_all(folder).map_err(|source| ReportError::Io { path: folder.to_owned(), source })?;
+            save(&path, &file.bytes)?;
+        }
         write_csv::<ProblemRow>(&new.join("problems.csv"), &tables.problems)?;
         match findings {
             Some(findings) => Ok(write_csv::<FindingRow>(&new.join("findings.csv"), findings)?),
@@ -96,10 +101,6 @@ pub fn write(
         figures: figures.iter().map(|f| f.name.clone()).collect(),
         page_bytes: html.len() as u64,
     })
-}
-
-fn figure(block: &Content) -> Option<&Figure> {
-    if let Content::Figure(figure) = block { Some(figure) } else { None }
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {

@@ -10,14 +10,14 @@ use crate::artefact::write_atomically;
 use crate::dataset::corrections::Action;
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem};
 use crate::digest::sha256;
-use crate::tables::{BoneRow, HASHES, ImageRow, Tables};
+use crate::tables::{BoneRow, HASHES, ImageRow, OverlapRow, ShapeRow, Tables};
 use crate::wording::counted;
 use serde::{Deserialize, Serialize};
 
 /// Name of the cache file, which is next to the tables.
 pub const FILE: &str = "scan.json";
 /// Increase it when the measures change, so that older tables are not reused.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`] and the problems found while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct Cache {
     files: BTreeMap<String, EarlierImage>,
     images: HashMap<String, ImageRow>,
     bones: HashMap<String, Vec<BoneRow>>,
+    overlaps: HashMap<String, Vec<OverlapRow>>,
+    shapes: HashMap<String, Vec<ShapeRow>>,
 }
 
 /// All settings that change a measure, as text.
@@ -71,11 +73,13 @@ impl Cache {
             .filter(|r| r.version == VERSION && r.settings == key && r.tables == tables_hash(out));
         // If the cache cannot be read, everything is scanned again; nothing else is lost.
         let (files, tables) = record.and_then(|r| Some((r.files, Tables::read(out).ok()?))).unwrap_or_default();
-        let mut bones: HashMap<String, Vec<BoneRow>> = HashMap::new();
-        for row in tables.bones {
-            bones.entry(row.image_id.clone()).or_default().push(row);
-        }
-        Ok(Cache { files, images: tables.images.into_iter().map(|r| (r.path.clone(), r)).collect(), bones })
+        Ok(Cache {
+            files,
+            images: tables.images.into_iter().map(|r| (r.path.clone(), r)).collect(),
+            bones: by_image(tables.bones, |row| &row.image_id),
+            overlaps: by_image(tables.overlaps, |row| &row.image_id),
+            shapes: by_image(tables.shapes, |row| &row.image_id),
+        })
     }
 
     /// Number of bits that the grey levels of a 16-bit image need; `None` if the image has changed.
@@ -98,9 +102,21 @@ impl Cache {
         image.side = entry.side;
         image.patient_id.clone_from(&entry.patient_id);
         image.subset = entry.subset;
-        let bones = self.bones.get(&entry.image_id).cloned().unwrap_or_default();
-        Some(MeasuredImage { image, bones, problems: known.problems.clone() })
+        fn of<T: Clone>(rows: &HashMap<String, Vec<T>>, id: &str) -> Vec<T> {
+            rows.get(id).cloned().unwrap_or_default()
+        }
+        let id = &entry.image_id;
+        let (bones, overlaps, shapes) = (of(&self.bones, id), of(&self.overlaps, id), of(&self.shapes, id));
+        Some(MeasuredImage { image, bones, overlaps, shapes, problems: known.problems.clone() })
     }
+}
+
+fn by_image<T>(rows: Vec<T>, id: impl Fn(&T) -> &String) -> HashMap<String, Vec<T>> {
+    let mut images: HashMap<String, Vec<T>> = HashMap::new();
+    for row in rows {
+        images.entry(id(&row).clone()).or_default().push(row);
+    }
+    images
 }
 
 /// Writes the cache of the tables in `out`. Call it last: without this file nothing is reused.

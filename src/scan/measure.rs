@@ -4,16 +4,18 @@ use crate::dataset::MaskSource;
 use crate::dataset::annotation::Shape;
 use crate::dataset::image::{Radiograph, Reader};
 use crate::dataset::{Dataset, ImageEntry, Polarity, Problem, ProblemSeverity, Subset};
-use crate::features::{self, MaskOutline, UprightLevels};
+use crate::features::{self, MaskOutline, Radii, UprightLevels};
 use crate::geometry::{PixelBox, Point};
 use crate::mask::{self, HandMasks, RunMask};
-use crate::tables::{BoneRow, ImageRow};
+use crate::tables::{BoneRow, ImageRow, OverlapRow, ShapeRow};
 
 /// The rows of one image, and the problems found in it.
 #[derive(Clone, Debug)]
 pub struct MeasuredImage {
     pub image: ImageRow,
     pub bones: Vec<BoneRow>,
+    pub overlaps: Vec<OverlapRow>,
+    pub shapes: Vec<ShapeRow>,
     pub problems: Vec<Problem>,
 }
 
@@ -25,7 +27,13 @@ pub fn measure(
     settings: &ScanSettings,
     reader: &mut Reader,
 ) -> MeasuredImage {
-    let mut out = MeasuredImage { image: blank_row(entry), bones: Vec::new(), problems: Vec::new() };
+    let mut out = MeasuredImage {
+        image: blank_row(entry),
+        bones: Vec::new(),
+        overlaps: Vec::new(),
+        shapes: Vec::new(),
+        problems: Vec::new(),
+    };
     match dataset.image_into(entry, reader) {
         Err(error) => {
             out.image.unusable_reason = Some(format!("the image cannot be read: {}", error.reason));
@@ -55,9 +63,10 @@ impl MeasuredImage {
         &mut self,
         entry: &ImageEntry,
         radiograph: &Radiograph,
-        UprightLevels { levels: pixels, width, height }: UprightLevels,
+        picture: UprightLevels,
         settings: &ScanSettings,
     ) {
+        let UprightLevels { levels: pixels, width, height } = picture;
         let levels = features::levels(pixels, width as usize, height as usize, settings.bright);
         let row = &mut self.image;
         row.width = width;
@@ -67,6 +76,10 @@ impl MeasuredImage {
         row.mean_grey = Some(levels.mean_grey);
         row.strip_top_px = Some(levels.strips.top_px);
         row.strip_left_px = Some(levels.strips.left_px);
+        if let Some(exposure) = features::exposure(pixels, width as usize, height as usize, levels.strips) {
+            set_exposure(row, &exposure);
+        }
+        row.image_angle_deg = features::image_angle_deg(picture, levels.strips);
         row.image_hash = Some(format!("{:016x}", levels.difference_hash));
         row.inverted = Some(radiograph.pixels.polarity() == Polarity::WhiteIsZero);
         let is_flat = pixels.iter().all(|level| *level == pixels[0]);
@@ -147,6 +160,7 @@ impl MeasuredImage {
     fn measure_masks(&mut self, masks: &HandMasks, shapes: &[Shape], picture: UprightLevels, settings: &ScanSettings) {
         let coverage = mask::coverage(masks.as_slice()).expect("masks of one image have one size");
         let mut centroids = [None; bones::COUNT];
+        let mut all_paths: [Vec<Vec<[i32; 2]>>; bones::COUNT] = std::array::from_fn(|_| Vec::new());
         let boxed: Vec<(PixelBox, &RunMask)> =
             masks.iter().filter_map(|(_, mask)| Some((mask.bounding_box()?, mask))).collect();
         let mut outlines = Vec::with_capacity(bones::COUNT);
@@ -167,9 +181,12 @@ impl MeasuredImage {
             row.edge = picture.edge(&outline);
             edges.extend(row.edge);
             outlines.push(outline);
+            all_paths[bone.index()] = paths;
             centroids[bone.index()] = row.centroid_x.zip(row.centroid_y).map(|(x, y)| Point::new(x, y));
             self.bones.push(row);
         }
+        self.overlaps = overlaps(&self.image.image_id, masks);
+        self.shapes = shape_rows(&self.bones, &centroids, &all_paths);
         let hand = boxed.iter().map(|(bounds, _)| *bounds).reduce(|a, b| a.union(&b));
         let row = &mut self.image;
         // A blank image has no edges that outlines could follow.
@@ -187,14 +204,72 @@ impl MeasuredImage {
         row.hand_x_max = hand.map(|b| b.x_max);
         row.hand_y_max = hand.map(|b| b.y_max);
         // A strip that covers bones is not an artefact of the digitiser.
-        row.strip_top_px = row.strip_top_px.map(|px| if hand.is_some_and(|h| h.y_min < px) { 0 } else { px });
-        row.strip_left_px = row.strip_left_px.map(|px| if hand.is_some_and(|h| h.x_min < px) { 0 } else { px });
+        if hand.is_some_and(|h| row.strip_top_px.is_some_and(|px| h.y_min < px)) {
+            (row.strip_top_px, row.strip_top_grey) = (Some(0), None);
+        }
+        if hand.is_some_and(|h| row.strip_left_px.is_some_and(|px| h.x_min < px)) {
+            (row.strip_left_px, row.strip_left_grey) = (Some(0), None);
+        }
         row.side_by_anatomy = features::side_by_anatomy(&centroids);
         row.angle_deg = centroids[Bone::ULNA.index()]
             .zip(centroids[Bone::FINGER_16.index()])
             .map(|(ulna, finger_16)| features::angle_deg(ulna, finger_16));
         row.rotated = row.angle_deg.map(|a| features::is_rotated(a, settings.rotated_deg));
     }
+}
+
+fn set_exposure(row: &mut ImageRow, exposure: &features::ExposureMeasures) {
+    let [p01, p05, p25, p50, p75, p95, p99] = exposure.percentiles.map(Some);
+    (row.grey_p01, row.grey_p05, row.grey_p25, row.grey_p50) = (p01, p05, p25, p50);
+    (row.grey_p75, row.grey_p95, row.grey_p99) = (p75, p95, p99);
+    (row.grey_sd, row.sharpness) = (Some(exposure.sd), exposure.sharpness);
+    (row.strip_top_grey, row.strip_left_grey) = (exposure.strip_top, exposure.strip_left);
+}
+
+/// The pairs of bones that share pixels.
+fn overlaps(image_id: &str, masks: &HandMasks) -> Vec<OverlapRow> {
+    let boxed: Vec<(Bone, PixelBox, &RunMask)> =
+        masks.iter().filter_map(|(bone, mask)| Some((bone, mask.bounding_box()?, mask))).collect();
+    let mut rows = Vec::new();
+    for (i, (bone, bounds, mask)) in boxed.iter().enumerate() {
+        for (other, other_bounds, other_mask) in &boxed[i + 1..] {
+            let apart = bounds.x_max < other_bounds.x_min
+                || other_bounds.x_max < bounds.x_min
+                || bounds.y_max < other_bounds.y_min
+                || other_bounds.y_max < bounds.y_min;
+            if apart {
+                continue;
+            }
+            let shared_px = mask.overlap(other_mask).expect("masks of one image have one size");
+            if shared_px > 0 {
+                rows.push(OverlapRow {
+                    image_id: image_id.to_owned(),
+                    class_a: bone.index() as u32,
+                    class_b: other.index() as u32,
+                    label_a: bone.name().to_owned(),
+                    label_b: other.name().to_owned(),
+                    shared_px,
+                    union_px: mask.area() + other_mask.area() - shared_px,
+                });
+            }
+        }
+    }
+    rows
+}
+
+/// The outlines of the bones as radii.
+fn shape_rows(
+    bones: &[BoneRow],
+    centroids: &[Option<Point>; bones::COUNT],
+    paths: &[Vec<Vec<[i32; 2]>>; bones::COUNT],
+) -> Vec<ShapeRow> {
+    let hand = features::hand_direction(centroids).unwrap_or([0.0, -1.0]);
+    let shape = |row: &BoneRow| {
+        let class = row.class as usize;
+        let radii = Radii::new(&paths[class], centroids[class]?, row.orientation_deg.unwrap_or(0.0), hand)?;
+        Some(ShapeRow { image_id: row.image_id.clone(), class: row.class, radii: radii.to_text() })
+    };
+    bones.iter().filter_map(shape).collect()
 }
 
 fn bone_row(

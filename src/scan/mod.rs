@@ -22,7 +22,9 @@ use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, image_id};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
-use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, TableError, TableFormats, TableRow, Tables};
+use crate::tables::{
+    BoneRow, HASHES, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableFormats, TableRow, Tables,
+};
 use crate::threads::{self, ThreadsError};
 pub use cache::outdated;
 use cache::{Cache, EarlierImage};
@@ -194,6 +196,8 @@ pub fn scan(
             (row.usable, row.unusable_reason) = (false, Some(EXCLUDED.to_owned()));
         }
         tables.bones.extend(rows.bones);
+        tables.overlaps.extend(rows.overlaps);
+        tables.shapes.extend(rows.shapes);
         problems.extend(rows.problems);
     }
     let patients = read_patients(dataset, &mut problems);
@@ -231,6 +235,8 @@ pub fn check_outputs(outputs: &Outputs, out: &Path, settings: &ScanSettings) -> 
     check::<PatientRow>(outputs, out, csv)?;
     check::<ImageRow>(outputs, out, csv)?;
     check::<BoneRow>(outputs, out, csv)?;
+    check::<OverlapRow>(outputs, out, csv)?;
+    check::<ShapeRow>(outputs, out, csv)?;
     check::<ProblemRow>(outputs, out, csv)
 }
 
@@ -310,6 +316,9 @@ fn patient_rows(patients: &[Patient], dataset: &Dataset, problems: &mut Vec<Prob
                 patient_id: p.patient_id.clone(),
                 sex: p.sex,
                 sex_raw: p.sex_raw.clone(),
+                age_raw: p.age_raw.clone(),
+                height_raw: p.height_raw.clone(),
+                weight_raw: p.weight_raw.clone(),
                 age: p.age,
                 height_cm: p.height_cm,
                 weight_kg: p.weight_kg,

@@ -25,7 +25,7 @@ pub use metrics::EpochRow;
 pub use query::{
     NamedTable, QueryError, QueryResult, are_numbers, json_rows, query, table_columns, tables_at, text_rows,
 };
-pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, PatientRow, ProblemRow};
+pub use rows::{BoneRow, FoldRow, HeldOutRow, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow};
 pub use store::{
     HASHES, TableFormats, Tables, read, read_csv, read_fold_of_each_image, read_folds, read_folds_of_patients,
     read_frame, read_parquet, write_csv, write_parquet, write_table,

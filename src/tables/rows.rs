@@ -11,6 +11,12 @@ table! {
         pub sex: Option<Sex>,
         /// The cell as typed.
         pub sex_raw: String,
+        /// The cell of the age as typed; empty for an empty cell.
+        pub age_raw: String,
+        /// The cell of the height as typed.
+        pub height_raw: String,
+        /// The cell of the weight as typed.
+        pub weight_raw: String,
         /// Years.
         pub age: Option<f64>,
         /// Centimetres.
@@ -56,6 +62,9 @@ table! {
         /// Angle in degrees between the vertical and the line from the centroid of the Ulna to that of finger-16; positive if the
         /// hand leans to the right.
         pub angle_deg: Option<f64>,
+        /// An estimate of the angle from the image alone: the lean of the long axis of hand and forearm, in degrees. It differs from
+        /// `angle_deg` by a constant for each side.
+        pub image_angle_deg: Option<f64>,
         /// Whether |angle_deg| is at or above the threshold.
         pub rotated: Option<bool>,
         /// Sum of the areas of all classes in px.
@@ -76,6 +85,24 @@ table! {
         pub bright_px: Option<u64>,
         /// Mean grey level.
         pub mean_grey: Option<f64>,
+        /// 1 % quantile of the grey levels outside border strips.
+        pub grey_p01: Option<f64>,
+        /// 5 % quantile of the grey levels.
+        pub grey_p05: Option<f64>,
+        /// Lower quartile of the grey levels.
+        pub grey_p25: Option<f64>,
+        /// Median of the grey levels.
+        pub grey_p50: Option<f64>,
+        /// Upper quartile of the grey levels.
+        pub grey_p75: Option<f64>,
+        /// 95 % quantile of the grey levels.
+        pub grey_p95: Option<f64>,
+        /// 99 % quantile of the grey levels.
+        pub grey_p99: Option<f64>,
+        /// Standard deviation of the grey levels outside border strips: the contrast.
+        pub grey_sd: Option<f64>,
+        /// Variance of the Laplacian outside border strips: low for a blurred image.
+        pub sharpness: Option<f64>,
         /// Whether the image is stored inverted (dark bones on a bright background); grey levels are measured after inversion.
         pub inverted: Option<bool>,
         /// The grey level of white: 255, or for 16-bit images the highest level of all of them.
@@ -86,6 +113,10 @@ table! {
         pub strip_top_px: Option<u32>,
         /// Width in px of a bright strip at the left edge.
         pub strip_left_px: Option<u32>,
+        /// Mean grey level of the strip at the top edge.
+        pub strip_top_grey: Option<f64>,
+        /// Mean grey level of the strip at the left edge.
+        pub strip_left_grey: Option<f64>,
         /// Number of classes with a non-empty mask.
         pub n_bones: u32,
         /// 64-bit perceptual hash of the image, hex.
@@ -161,6 +192,39 @@ table! {
         pub grey_ring: Option<f64>,
         /// Edge strength along the outline, -1 to 1, independent of the contrast: 1 on the edge of a brighter object, 0 on no edge.
         pub edge: Option<f64>,
+    }
+}
+
+table! {
+    /// Two classes of one image that share pixels. Pairs without shared pixels have no row.
+    pub struct OverlapRow in "overlaps", for_people = false {
+        /// Key of the images table.
+        pub image_id: String,
+        /// The class with the smaller index.
+        pub class_a: u32,
+        /// The class with the larger index.
+        pub class_b: u32,
+        /// Its label.
+        pub label_a: String,
+        /// Its label.
+        pub label_b: String,
+        /// Pixels that both masks have.
+        pub shared_px: u64,
+        /// Pixels that at least one of the masks has.
+        pub union_px: u64,
+    }
+}
+
+table! {
+    /// The outline of one class of one image, for comparing shapes without the masks.
+    pub struct ShapeRow in "shapes", for_people = false {
+        /// Key of the images table.
+        pub image_id: String,
+        /// Class index, 0-based.
+        pub class: u32,
+        /// Distances in px from the centroid to the outline in 32 directions, separated by spaces: the first along the long axis to
+        /// the distal end, the others clockwise.
+        pub radii: String,
     }
 }
 

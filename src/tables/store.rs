@@ -14,7 +14,7 @@ use crate::names::image_id;
 
 use super::checksum;
 use super::frame::enums_as_text;
-use super::{BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow, TableError, TableRow};
+use super::{BoneRow, FoldRow, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableRow};
 
 /// File next to the tables of a scan. It has their hashes, by which tables of different scans and damaged tables are detected, and
 /// thresholds of the scan.
@@ -46,6 +46,11 @@ const MAX_PARQUET: u64 = 1 << 30;
 pub fn read_parquet<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
     let frame = read_frame(path)?;
     T::from_frame(&frame).map_err(|source| TableError::Schema { path: path.into(), table: T::NAME, source })
+}
+
+/// As [`read_parquet`], but no rows if there is no such file.
+fn read_if_there<T: TableRow>(path: &Path) -> Result<Vec<T>, TableError> {
+    if path.exists() { read_parquet(path) } else { Ok(Vec::new()) }
 }
 
 /// Reads a Parquet file that carpus wrote, with any columns; texts are strings.
@@ -235,7 +240,7 @@ pub fn read_folds_of_patients(path: &Path) -> Result<Vec<FoldRow>, TableError> {
     Ok(rows)
 }
 
-/// The four tables that `carpus scan` writes.
+/// The tables that `carpus scan` writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     /// Patients in the order of the spreadsheet, then those who are not in it.
@@ -244,6 +249,10 @@ pub struct Tables {
     pub images: Vec<ImageRow>,
     /// Bones by image, then by class.
     pub bones: Vec<BoneRow>,
+    /// Pairs of bones that share pixels, by image, then by classes.
+    pub overlaps: Vec<OverlapRow>,
+    /// Outlines of bones by image, then by class.
+    pub shapes: Vec<ShapeRow>,
     /// Problems by file.
     pub problems: Vec<ProblemRow>,
     /// Angle from the vertical in degrees at and above which the scan counted a hand as rotated; `None` if it is not recorded.
@@ -261,7 +270,7 @@ pub enum TableFormats {
 }
 
 impl Tables {
-    /// Reads the four Parquet files of `folder`.
+    /// Reads the Parquet files of `folder`. Earlier scans wrote no overlaps and no shapes; these are then empty.
     ///
     /// # Errors
     /// Those of [`read_parquet`].
@@ -271,12 +280,14 @@ impl Tables {
             patients: read_parquet(&at(PatientRow::NAME))?,
             images: read_parquet(&at(ImageRow::NAME))?,
             bones: read_parquet(&at(BoneRow::NAME))?,
+            overlaps: read_if_there(&at(OverlapRow::NAME))?,
+            shapes: read_if_there(&at(ShapeRow::NAME))?,
             problems: read_parquet(&at(ProblemRow::NAME))?,
             rotated_deg: read_hashes(&folder.join(HASHES))?.and_then(|hashes| hashes.rotated_deg),
         })
     }
 
-    /// Writes the four tables and their hashes: all files or none.
+    /// Writes the tables and their hashes: all files or none.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -287,6 +298,8 @@ impl Tables {
         add_table(&mut files, &mut hashes, folder, &self.patients, csv)?;
         add_table(&mut files, &mut hashes, folder, &self.images, csv)?;
         add_table(&mut files, &mut hashes, folder, &self.bones, csv)?;
+        add_table(&mut files, &mut hashes, folder, &self.overlaps, csv)?;
+        add_table(&mut files, &mut hashes, folder, &self.shapes, csv)?;
         add_table(&mut files, &mut hashes, folder, &self.problems, csv)?;
         let path = folder.join(HASHES);
         let io = |source| TableError::Io { path: path.clone(), source };

@@ -63,17 +63,20 @@ mod reference;
 mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
+mod report_page;
 mod runs;
 mod runs_subgroups;
 mod scan;
 #[cfg(feature = "torch")]
 mod schedule;
+mod schema;
 #[cfg(feature = "torch")]
 mod second_reference;
 mod silent;
 #[cfg(feature = "torch")]
 mod soft_targets;
 mod splits;
+mod start;
 mod stats;
 #[cfg(feature = "torch")]
 mod structures;

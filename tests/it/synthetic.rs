@@ -54,6 +54,7 @@ pub fn tables(seed: u64) -> Tables {
                 subset: Some(subset),
                 n_images: 2,
                 sheet_row: Some((first + i) as u32 + 1),
+                ..PatientRow::default()
             });
         }
     }

@@ -50,6 +50,12 @@ pub struct Patient {
     pub sex: Option<Sex>,
     /// The cell as typed (escapes kept as the file has them).
     pub sex_raw: String,
+    /// The cell of the age as typed; empty for an empty cell.
+    pub age_raw: String,
+    /// The cell of the height as typed.
+    pub height_raw: String,
+    /// The cell of the weight as typed.
+    pub weight_raw: String,
     /// Years.
     pub age: Option<f64>,
     /// Centimetres.

@@ -107,6 +107,8 @@ impl Rows<'_> {
         if let (Some(height), Some(weight)) = (&mut height, &mut weight) {
             swap_back(height, weight);
         }
+        let raw = |m: &Option<MeasuredCell>| m.as_ref().map(|m| m.raw.clone()).unwrap_or_default();
+        let (age_raw, height_raw, weight_raw) = (raw(&age), raw(&height), raw(&weight));
         let mut value = |m: &mut Option<MeasuredCell>, field| {
             let m = m.as_mut()?;
             check_range(m, field);
@@ -114,6 +116,9 @@ impl Rows<'_> {
             m.value
         };
         Some(Patient {
+            age_raw,
+            height_raw,
+            weight_raw,
             age: value(&mut age, MetadataField::Age),
             height_cm: value(&mut height, MetadataField::Height),
             weight_kg: value(&mut weight, MetadataField::Weight),

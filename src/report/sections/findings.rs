@@ -7,7 +7,8 @@ use crate::audit::{FindingRow, Severity};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{CaptionedPicture, Content, Section, Study};
+use crate::report::evidence::by_image;
+use crate::report::{AttachedFile, CheckFindings, Content, FindingCard, Section, Study};
 use crate::tables::{TableRow, cells, counts, is, wholes};
 
 /// Severities, worst first.
@@ -48,12 +49,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.number("by_check", json!(by_check.collect::<BTreeMap<_, _>>()));
     section.figure(figure(&checks, findings.len()));
 
-    let shown = study.settings.pictures_shown.min(findings.len());
-    section.blocks.push(Content::Pictures(findings[..shown].iter().map(|f| picture(study, f)).collect()));
-    if findings.len() > shown {
-        let more = counted(findings.len() - shown, "more finding is", "more findings are");
-        section.text(format!("{more} not shown with pictures."));
-    }
+    cards(&mut section, study, findings);
     let [with_picture] = counts(&frame, [col("evidence").neq(lit(""))])?;
     section.number("with_picture", with_picture);
     if with_picture > 0 && with_picture < findings.len() {
@@ -94,19 +90,62 @@ fn checks(findings: &DataFrame) -> PolarsResult<Vec<(String, [usize; 3])>> {
     Ok(names.map(|(i, name)| (name, counts.each_ref().map(|of_severity| of_severity[i]))).collect())
 }
 
-fn picture(study: &Study<'_>, finding: &FindingRow) -> CaptionedPicture {
-    let class = if finding.label.is_empty() { String::new() } else { format!(", {}", visible(&finding.label)) };
-    let lines = [
-        format!("{} (score {})", visible(&finding.message), num(finding.score, 2)),
-        visible(&finding.suggestion),
-        format!("image {}{class}", visible(&finding.image_id)),
-    ];
-    CaptionedPicture {
-        jpeg: study.evidence.pictures.get(&finding.evidence).cloned().unwrap_or_default(),
-        title: finding.check.name.to_owned(),
-        severity: finding.severity.name().to_owned(),
-        lines: lines.into_iter().filter(|l| !l.is_empty()).collect(),
+/// Adds a card for each image with findings, up to the number of the settings.
+fn cards(section: &mut Section, study: &Study<'_>, findings: &[FindingRow]) {
+    let images = by_image(findings);
+    let shown = study.settings.pictures_shown.min(images.len());
+    let mut cards = Vec::with_capacity(shown);
+    for (i, of_image) in images[..shown].iter().enumerate() {
+        let evidence = of_image.iter().map(|f| &f.evidence).find(|evidence| !evidence.is_empty());
+        let file = evidence.and_then(|evidence| study.evidence.full.get(evidence)).map(|bytes| {
+            let file = AttachedFile { name: format!("pictures/finding-{:03}.jpg", i + 1), bytes: bytes.clone() };
+            let name = file.name.clone();
+            section.files.push(file);
+            name
+        });
+        cards.push(FindingCard {
+            jpeg: evidence.and_then(|e| study.evidence.pictures.get(e)).cloned().unwrap_or_default(),
+            file: file.unwrap_or_default(),
+            image: visible(&of_image[0].image_id),
+            patient: visible(&of_image[0].patient_id),
+            severity: worst(of_image).name(),
+            checks: by_check(of_image),
+        });
     }
+    section.blocks.push(Content::Findings(cards));
+    if images.len() > shown {
+        let n: usize = images[shown..].iter().map(Vec::len).sum();
+        section.text(format!(
+            "{} with {} not shown with pictures; `carpus eda --pictures` sets their number.",
+            counted(images.len() - shown, "more image", "more images"),
+            counted(n, "finding is", "findings are"),
+        ));
+    }
+}
+
+/// The findings of an image by check, in the order of each check's first finding.
+fn by_check(findings: &[&FindingRow]) -> Vec<CheckFindings> {
+    let mut checks: Vec<CheckFindings> = Vec::new();
+    for finding in findings {
+        let at = checks.iter().position(|group| group.check == finding.check.name).unwrap_or(checks.len());
+        if at == checks.len() {
+            let of_check: Vec<&FindingRow> = findings.iter().copied().filter(|f| f.check == finding.check).collect();
+            let (check, severity) = (finding.check.name, worst(&of_check).name());
+            checks.push(CheckFindings { check, severity, n: of_check.len(), lines: Vec::new() });
+        }
+        checks[at].lines.push(line(finding));
+    }
+    checks
+}
+
+fn worst(findings: &[&FindingRow]) -> Severity {
+    findings.iter().map(|f| f.severity).max().unwrap_or_default()
+}
+
+fn line(finding: &FindingRow) -> String {
+    let class = if finding.label.is_empty() { String::new() } else { format!("{}: ", visible(&finding.label)) };
+    let suggestion = if finding.suggestion.is_empty() { String::new() } else { format!(" → {}", finding.suggestion) };
+    format!("{class}{} (score {}){}", visible(&finding.message), num(finding.score, 2), visible(&suggestion))
 }
 
 fn figure(checks: &[(String, [usize; 3])], n: usize) -> Figure {

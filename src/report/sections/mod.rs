@@ -1,18 +1,30 @@
 //! The sections of the data report, one file per section.
 
+mod alerts;
+mod bone_positions;
 mod class_areas;
+pub(super) mod class_overlap;
 mod findings;
+mod fold_methods;
 mod folds;
+pub(super) mod image_noise;
+mod left_right;
 mod mask_size;
 mod mask_size_by_sex;
 mod metadata;
+mod metadata_quality;
 mod overview;
+mod privacy;
 mod problems;
 mod reading;
+mod recommendations;
 mod rotation;
+mod rotation_modes;
 mod sex;
+mod table1;
 
 use polars::prelude::PolarsResult;
+use rayon::prelude::*;
 
 use super::{ReportError, Section, Study};
 
@@ -21,18 +33,29 @@ use super::{ReportError, Section, Study};
 /// # Errors
 /// polars cannot evaluate the tables.
 pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
-    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 11] = [
+    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 22] = [
+        alerts::section,
         overview::section,
         problems::section,
+        metadata_quality::section,
+        table1::section,
         metadata::section,
         rotation::section,
+        rotation_modes::section,
         sex::section,
         mask_size::section,
         mask_size_by_sex::section,
         class_areas::section,
+        class_overlap::section,
+        bone_positions::section,
+        left_right::section,
+        image_noise::section,
         folds::section,
+        fold_methods::section,
         findings::section,
+        recommendations::section,
+        privacy::section,
         reading::section,
     ];
-    Ok(sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
+    Ok(sections.par_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
 }

@@ -12,7 +12,7 @@ use crate::report::wording::{
 };
 use crate::report::{CaptionedPicture, Content, EvidencePictures, Section, Study};
 use crate::stats::{
-    ClusteredRatios, Proportion, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson,
+    ClusteredRatios, Proportion, Ratio, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson,
 };
 use crate::tables::{count as rows, counts, filtered, is, numbers};
 
@@ -165,6 +165,15 @@ pub(super) fn two_by_two(study: &Study<'_>) -> PolarsResult<Option<TwoByTwo>> {
     let [with, without] = poses(study, Subset::Test)?;
     let table = TwoByTwo { with, without, with_base, without_base };
     Ok(table.odds_ratio().map(|_| table))
+}
+
+/// Odds ratio of rotated hands, test compared with train. Its interval is cluster-robust where there are enough patients.
+pub(super) fn odds_ratio(study: &Study<'_>) -> PolarsResult<Option<Ratio>> {
+    let Some(odds) = two_by_two(study)?.and_then(|table| table.odds_ratio()) else { return Ok(None) };
+    let (test, train) = (measured(study, Subset::Test)?, measured(study, Subset::Train)?);
+    let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?);
+    let clustered = clustered.filter(|c| c.clusters.min(c.clusters_base) >= MIN_PATIENTS);
+    Ok(Some(clustered.map_or(odds, |c| c.odds_ratio)))
 }
 
 fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
