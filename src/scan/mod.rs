@@ -24,7 +24,7 @@ use crate::mask::submission::{self, SubmissionError};
 use crate::progress::Progress;
 use crate::tables::{BoneRow, HASHES, ImageRow, PatientRow, ProblemRow, TableError, TableFormats, TableRow, Tables};
 use crate::threads::{self, ThreadsError};
-pub use cache::outdated;
+pub use cache::{outdated, scanned_decisions};
 use cache::{Cache, EarlierImage};
 
 /// The `unusable_reason` of an image that corrections exclude.

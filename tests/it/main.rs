@@ -19,6 +19,7 @@ mod clean;
 mod cli;
 mod corrections;
 mod decisions;
+mod devtools;
 #[cfg(feature = "torch")]
 mod encoders;
 mod ensembles;
@@ -63,6 +64,9 @@ mod reference;
 mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
+mod review;
+mod review_browser;
+mod review_server;
 mod runs;
 mod runs_subgroups;
 mod scan;
