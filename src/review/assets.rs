@@ -37,6 +37,7 @@ pub const ASSETS: &[Asset] = &[
     text!("edit.js", "text/javascript"),
     text!("geometry.js", "text/javascript"),
     text!("keys.js", "text/javascript"),
+    text!("labelme.js", "text/javascript"),
     text!("panel.js", "text/javascript"),
     text!("queue.js", "text/javascript"),
     text!("texts.js", "text/javascript"),

@@ -1,5 +1,7 @@
 //! Decisions about findings: keep, exclude, accept the proposal, flag; undo.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::json;
 
@@ -9,7 +11,9 @@ use super::ledger::Snapshot;
 use super::refusal::Refusal;
 use crate::bones::Bone;
 use crate::dataset::annotation::Annotation;
-use crate::dataset::corrections::{Action, Corrections, Decision, State, Target, other_relabelling, relabelling};
+use crate::dataset::corrections::{
+    Action, Corrections, Decision, Relabel, State, Target, other_relabelling, relabelling,
+};
 use crate::dataset::{Dataset, ImageEntry, ReadAnnotation, Side};
 use crate::digest::sha256;
 
@@ -197,6 +201,18 @@ impl Review {
         let is_of_file = |d: &&Decision| d.annotation_sha256.as_ref() == Some(&judged.now.sha256);
         let earlier: Vec<&Decision> =
             snapshot.corrections.about_shapes(&finding.image_id).into_iter().filter(is_of_file).collect();
+        // Accepted before: the same decision is agreement. Made again, it would exchange the labels back.
+        let plain = |label: &String| Bone::read(label).map_or_else(|| label.clone(), |bone| bone.name().to_owned());
+        let names: BTreeMap<String, String> = labels.iter().map(|(old, new)| (plain(old), new.name().into())).collect();
+        let is_accepted = |decision: &&&Decision| match &decision.action {
+            Action::Relabel(Relabel::Labels { labels, .. }) => {
+                names == labels.iter().map(|(old, new)| (plain(old), new.clone())).collect()
+            }
+            _ => false,
+        };
+        if let Some(accepted) = earlier.iter().filter(|d| !self.scanned.contains(&d.id())).rfind(is_accepted) {
+            return Ok(accepted.action.clone());
+        }
         let pairs: Vec<(&str, Bone)> = labels.iter().map(|(old, new)| (old.as_str(), *new)).collect();
         let action =
             relabelling(&pairs, &judged.now.annotation, &finding.image_id, &earlier).map_err(Refusal::invalid)?;

@@ -38,8 +38,7 @@ impl Review {
                 "in_data": self.data.find(&finding.image_id).is_some(),
             })
         };
-        let bone =
-            |bone: Bone| json!({ "name": bone.name(), "colour": bone.colour(), "group": bone.group().to_string() });
+        let bone = |bone: Bone| json!({ "name": bone.name(), "colour": bone.colour(), "neighbours": neighbours(bone) });
         json!({
             "data": self.data.root(), "corrections": self.ledger.path(), "author": self.author,
             "bones": Bone::all().map(bone).collect::<Vec<_>>(),

@@ -59,6 +59,8 @@ struct Shared {
 /// # Errors
 /// The address cannot be used, or the system reports an error.
 pub fn serve(review: Review, options: &ServerOptions, started: impl FnOnce(&Started)) -> std::io::Result<()> {
+    // Made before the page asks for it, because many findings take a moment.
+    review.queue();
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::new(options.address, options.port)).await?;

@@ -283,6 +283,21 @@ fn an_edit_survives_a_reload_and_a_killed_server() {
     tab.key("Enter");
     tab.until("document.querySelector('#saved').className === 'saved' && !carpus.editing.isDirty()");
     assert_eq!(actions(&file), ["replace", "replace", "relabel"]);
+
+    // A round trip to labelme: an outline was changed there, and a shape removed.
+    tab.eval(
+        "(async () => { const { toLabelme } = await import('/assets/labelme.js'); const e = carpus.editing; \
+         const file = toLabelme(e.image, e.size, e.shapes()); carpus.readLabelme(JSON.stringify(file)); \
+         if (e.isDirty()) throw new Error('the same file changes something'); \
+         file.shapes = file.shapes.filter((s) => s.label !== 'Ulna'); file.shapes[0].points = [[5, 5], [40.4, 5], [5, 40]]; \
+         carpus.readLabelme(JSON.stringify(file)); })()",
+    );
+    let changes = tab.eval("carpus.editing.changes().map((c) => c.drop ?? c.points)");
+    assert!(changes.as_array().unwrap().contains(&true.into()), "{changes}");
+    assert!(changes.as_array().unwrap().contains(&serde_json::json!([[5, 5], [40, 5], [5, 40]])), "{changes}");
+    tab.key("Ctrl+s");
+    tab.until("document.querySelector('#saved').className === 'saved' && !carpus.editing.isDirty()");
+    assert_eq!(actions(&file).len(), 5);
 }
 
 #[test]

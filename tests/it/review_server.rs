@@ -115,6 +115,13 @@ impl ReviewServer {
         Answer { status, headers, body: answer[(end + 4).min(answer.len())..].to_vec() }
     }
 
+    /// Sends bytes that are no request, and ends.
+    pub fn abuse(&self, bytes: &[u8]) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let _ = stream.write_all(bytes).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+
     /// A request with these header lines only.
     pub fn bare(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());

@@ -6,6 +6,7 @@ import { byId, el, fill, toast } from './dom.js';
 import { askAuthor, chooseLabel, confirm, enlarge, help, keySettings, showProgress } from './dialogs.js';
 import { Edit, Tools } from './edit.js';
 import { keyName, loadKeys, shown } from './keys.js';
+import { base64, fromLabelme, toLabelme } from './labelme.js';
 import { Panel } from './panel.js';
 import { Queue } from './queue.js';
 import { language, setLanguage, t } from './texts.js';
@@ -153,7 +154,7 @@ class App {
     fill(byId('tools'),
       el('div.group', {}, ['select', 'vertices', 'pen', 'brush', 'eraser', 'swap', 'label', 'drop'].map(tool)),
       el('div.group', {}, view('focus'), view('fit'), view('fill', look.fill), view('hide', look.hidden), view('solo', look.solo), view('names', look.names), view('invert', levels.invert),
-        (levels.low !== 0 || levels.high !== 255) && view('levels'), opacity),
+        (levels.low !== 0 || levels.high !== 255) && view('levels'), opacity, view('export'), view('import')),
       isDirty && el('div.group.dirty', {},
         el('button.tool', { id: 'edit-undo', disabled: !this.editing.canUndo(), onclick: () => this.act('undo') }, t('undo')),
         el('button.tool', { id: 'edit-redo', disabled: !this.editing.canRedo(), onclick: () => this.act('redo') }, t('redo')),
@@ -281,7 +282,12 @@ class App {
   }
 
   focus() {
-    const shapes = this.editing.shapes().filter((shape) => this.viewer.emphasis.has(shape.index));
+    let shapes = this.editing.shapes().filter((shape) => this.viewer.emphasis.has(shape.index));
+    if (!shapes.length) {
+      // A missing bone: its neighbours show where it should be.
+      const near = new Set(this.finding.labels.flatMap((label) => this.bones.find((bone) => bone.name === label)?.neighbours ?? []));
+      shapes = this.editing.shapes().filter((shape) => near.has(shape.bone));
+    }
     if (shapes.length && shapes.length <= 6) this.viewer.fitShapes(shapes);
     else this.viewer.fit();
   }
@@ -302,12 +308,16 @@ class App {
     this.viewer.fitShapes([shape]);
   }
 
-  /** The shapes with the proposed labels of a finding. */
-  proposed(shapes, finding) {
-    return shapes.map((shape) => {
-      const label = finding.proposal[shape.label];
-      return label ? { ...shape, label, bone: this.editing.boneOf(label) } : shape;
-    });
+  /** Whether a decision has corrected the shapes of a finding. */
+  isCorrected(finding) {
+    return this.queue.state(finding.id).judgements.some((judgement) => judgement.kind === 'corrected');
+  }
+
+  /** The shapes before and after the proposal of a finding; once it is accepted, they have the new labels. */
+  sides(shapes, finding) {
+    const named = (shape, label) => (label && label !== shape.label ? { ...shape, label, bone: this.editing.boneOf(label) } : shape);
+    if (this.isCorrected(finding)) return { before: shapes.map((shape) => named(shape, shape.stored_label)), after: shapes };
+    return { before: shapes, after: shapes.map((shape) => named(shape, finding.proposal[shape.label])) };
   }
 
   enlarge(hand, strong) { this.attempt(() => enlarge(hand, strong, this.bones)); }
@@ -635,8 +645,11 @@ class App {
       if (!this.tools.cancel()) { this.isComparing = false; this.select(null); this.showShapes(); }
       return;
     }
+    const button = event.target.closest('button');
+    // A button that was reached by the Tab key is pressed by Enter and Space; one that was clicked is not pressed again.
+    if (button?.matches(':focus-visible') && (name === 'Enter' || name === 'Space')) return;
+    button?.blur();
     if (name === 'Space') { this.isSpaceDown = true; event.preventDefault(); return; }
-    if (event.target.closest('button') && name === 'Enter') event.target.blur();
     const action = Object.keys(this.keys.keymap).find((action) => this.keys.keymap[action].includes(name));
     if (!action) return;
     event.preventDefault();
@@ -645,7 +658,8 @@ class App {
   }
 
   showShapes() {
-    this.viewer.setShapes(this.isComparing ? this.proposed(this.editing.shapes(), this.finding) : this.editing?.shapes() ?? []);
+    const shapes = this.editing?.shapes() ?? [];
+    this.viewer.setShapes(this.isComparing ? this.sides(shapes, this.finding)[this.isCorrected(this.finding) ? 'before' : 'after'] : shapes);
     byId('stage').dataset.comparing = this.isComparing;
   }
 
@@ -668,6 +682,29 @@ class App {
   needSelected(work) {
     if (!this.editing || this.viewer.selected === null) { byId('hint').textContent = t('select_first'); return null; }
     return work(this.viewer.selected);
+  }
+
+  /** Saves the shapes, with the image, as a file for labelme. */
+  async exportLabelme() {
+    const { editing } = this;
+    const pixels = await base64(await getBlob(['pixels', editing.image]));
+    const text = JSON.stringify(toLabelme(editing.image, editing.size, editing.shapes(), pixels));
+    const link = el('a', { href: URL.createObjectURL(new Blob([text], { type: 'application/json' })), download: `${editing.image}.json` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  /** Reads a file of labelme as one step of the edit. */
+  importLabelme() {
+    const input = el('input', { type: 'file', accept: '.json,application/json', onchange: () => this.attempt(async () => {
+      if (input.files.length) this.readLabelme(await input.files[0].text());
+    }) });
+    input.click();
+  }
+
+  readLabelme(text) {
+    this.editing.step(fromLabelme(text, this.editing, this.bones));
+    toast(t('imported'), 'good');
   }
 
   async copyLink() {
@@ -699,7 +736,7 @@ class App {
       if (!this.finding || !Object.keys(this.finding.proposal).length) { toast(t('no_proposal')); return; }
       this.isComparing = !this.isComparing;
       this.showShapes();
-      byId('hint').textContent = t(this.isComparing ? 'after' : 'before');
+      byId('hint').textContent = t(this.isComparing !== this.isCorrected(this.finding) ? 'after' : 'before');
     },
     hide() { look.hidden = !look.hidden; this.viewer.draw(); this.paintTools(); },
     solo() { this.toggle('solo'); },
@@ -729,6 +766,8 @@ class App {
       if (this.tools.undoPen() || this.tools.removeUnderCursor()) return null;
       return this.needSelected((index) => this.editing.drop(index));
     },
+    export() { return this.editing ? this.exportLabelme() : null; },
+    import() { return this.editing ? this.importLabelme() : null; },
     search() { document.querySelector('#filter input')?.focus(); },
     help() { help(this.keys.keymap); },
   };

@@ -175,7 +175,8 @@ export class Viewer {
   }
 
   isShown(shape) {
-    return !look.solo || this.emphasis.has(shape.index) || this.selected === shape.index;
+    if (!look.solo) return true;
+    return this.selected === null ? this.emphasis.has(shape.index) : this.selected === shape.index;
   }
 
   colour(shape) {

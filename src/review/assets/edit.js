@@ -131,9 +131,12 @@ export class Edit {
   relabel(index, label) { this.step([[index, { label }]]); }
   drop(index) { this.step([[index, { dropped: true }]]); }
 
-  /** Gives a shape another outline, in whole pixels inside the image; `false` if it is degenerate. */
+  /** An outline in whole pixels inside the image. */
+  clean(points) { return cleaned(points, ...this.size); }
+
+  /** Gives a shape another outline; `false` if it is degenerate. */
   outline(index, points) {
-    const clean = cleaned(points, ...this.size);
+    const clean = this.clean(points);
     if (new Set(clean.map(String)).size < 3) return false;
     this.step([[index, { points: clean }]]);
     return true;

@@ -33,6 +33,8 @@ const CARPUS = {
   swap: ['s'],
   label: ['l'],
   drop: ['Delete', 'Backspace'],
+  export: ['Shift+e'],
+  import: ['Shift+i'],
   search: ['/'],
   help: ['?'],
 };

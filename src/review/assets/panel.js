@@ -97,9 +97,9 @@ export class Panel {
   /** Before and after the proposed labels. */
   proposal(finding, detail, bitmap) {
     const labels = new Set(Object.entries(finding.proposal).flat());
-    const involved = detail.shapes.filter((shape) => labels.has(shape.label));
-    if (!Object.keys(finding.proposal).length || !involved.length) { fill(this.parts.proposal); return; }
-    const after = this.app.proposed(detail.shapes, finding);
+    const { before, after } = this.app.sides(detail.shapes, finding);
+    const involved = before.filter((shape) => labels.has(shape.label));
+    if (!labels.size || !involved.length) { fill(this.parts.proposal); return; }
     const [left, top, right, bottom] = union(involved.map((shape) => bounds(shape.points)));
     const grow = 0.25 * Math.max(right - left, bottom - top) + 10;
     const box = [Math.max(0, left - grow), Math.max(0, top - grow), Math.min(detail.width, right + grow), Math.min(detail.height, bottom + grow)];
@@ -109,7 +109,7 @@ export class Panel {
       el('div.pair', {}, ['before', 'after'].map((name, i) => el('figure', {}, canvases[i], el('figcaption', {}, t(name))))));
     const source = [0, 0, detail.width, detail.height];
     canvases.forEach((canvas, i) => miniature(canvas, {
-      image: bitmap, source, box, shapes: i ? after : detail.shapes, strong: [...labels], names: true, bones: this.app.bones,
+      image: bitmap, source, box, shapes: i ? after : before, strong: [...labels], names: true, bones: this.app.bones,
     }));
   }
 

@@ -130,7 +130,7 @@ export class Queue {
       el('b', {}, checkName(finding.check)),
       el('span.labels', {}, finding.labels.length ? finding.labels.join(', ') : t('whole_image'))),
     el('div.where', {}, el('span', {}, finding.image || `${t('patient')} ${finding.patient}`), el('span.score', {}, finding.score.toFixed(1))),
-    el('span.state.' + name, {}, state.disputed ? t('disputed') : state.state ? t(state.state) : ''));
+    el('span.state.' + (state.disputed ? 'disputed' : name), {}, state.disputed ? t('disputed') : state.state ? t(state.state) : ''));
   }
 
   /** Marks a finding as the current one and scrolls to it. */
