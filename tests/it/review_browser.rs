@@ -126,6 +126,7 @@ fn findings_are_judged_by_keyboard() {
     tab.until("carpus.queue.shown.every((f) => carpus.queue.state(f.id).judgements.some((j) => j.kind === 'kept' || j.kind === 'excluded'))");
     assert!(actions(&file).iter().filter(|name| *name == "keep").count() as u64 >= shown.min(2));
 
+    assert_eq!(tab.eval(TEXTS), serde_json::json!([]));
     // Help, Korean, a keymap of another program.
     tab.key("?");
     tab.until("document.querySelector('dialog.help') !== null");
@@ -150,6 +151,17 @@ fn findings_are_judged_by_keyboard() {
     );
     assert_eq!(outside, serde_json::json!([]));
 }
+
+/// Keys, placeholders and actions whose texts differ between the languages, and keymaps with conflicts.
+const TEXTS: &str = "(async () => {
+  const { LANGUAGES: { en, ko } } = await import('/assets/texts.js');
+  const { ACTIONS, PRESETS, conflicts } = await import('/assets/keys.js');
+  const marks = (text) => (typeof text === 'string' ? text.match(/\\{\\w+\\}/g) ?? [] : Object.keys(text)).sort().join();
+  const differ = [...new Set([...Object.keys(en), ...Object.keys(ko)])].filter((key) => key !== 'checks' && (!en[key] && en[key] !== '' || marks(en[key]) !== marks(ko[key] ?? [])));
+  const nameless = ACTIONS.filter((action) => !en.keys[action]);
+  const checks = carpus.findings.map((finding) => finding.check).filter((check) => !ko.checks[check]);
+  return [...differ, ...nameless, ...checks, ...Object.values(PRESETS).flatMap(conflicts)];
+})()";
 
 /// Paints random strokes with the page's own mask, and compares what it traces with how the data set's masks are filled.
 const TRACED: &str = "(async () => {

@@ -65,9 +65,12 @@ class App {
     this.tools = new Tools(this.toolHost());
     this.tools.onTool = () => this.paintTools();
     this.listen();
+    const linked = new URLSearchParams(location.hash.slice(1)).get('finding');
+    // While the judgements are read, the image that is probably shown first is loaded.
+    const likely = this.byId.get(linked) ?? this.findings[0];
+    if (likely?.in_data) this.image(likely.image).catch(() => {});
     await this.poll(true);
     this.paintFrame();
-    const linked = new URLSearchParams(location.hash.slice(1)).get('finding');
     const first = this.byId.get(linked) ?? this.queue.shown.find((finding) => this.queue.state(finding.id).state === null) ?? this.queue.shown[0];
     if (first) await this.open(first.id);
     document.body.dataset.ready = 'true';

@@ -70,7 +70,8 @@ const KO = {
   checks: { missing_label: '라벨 없음', duplicate_label: '중복 라벨', unknown_label: '알 수 없는 라벨', self_intersection: '자기 교차', outside_image: '영상 밖', tiny_parts: '작은 조각', several_parts: '여러 조각', swapped_labels: '바뀐 라벨', place: '위치', size: '크기', orientation: '방향', side_order: '좌우 순서', same_side: '같은 쪽', bright_pixels: '밝은 화소', border_strip: '가장자리 띠', mask_size: '마스크 크기', asymmetry: '비대칭', metadata: '환자 정보', near_duplicate: '거의 같은 영상', low_dice: '낮은 Dice', misaligned: '어긋남', unusable: '사용 불가' },
 };
 
-const LANGUAGES = { en: EN, ko: KO };
+/** Texts by language; both have the same keys and placeholders. */
+export const LANGUAGES = { en: EN, ko: KO };
 const STORE = 'carpus-review-language';
 
 let current = localStorage.getItem(STORE) ?? (navigator.language?.startsWith('ko') ? 'ko' : 'en');
