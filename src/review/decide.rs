@@ -206,7 +206,7 @@ impl Review {
         let names: BTreeMap<String, String> = labels.iter().map(|(old, new)| (plain(old), new.name().into())).collect();
         let is_accepted = |decision: &&&Decision| match &decision.action {
             Action::Relabel(Relabel::Labels { labels, .. }) => {
-                names == labels.iter().map(|(old, new)| (plain(old), new.clone())).collect()
+                names == labels.iter().map(|(old, new)| (plain(old), new.clone())).collect::<BTreeMap<_, _>>()
             }
             _ => false,
         };

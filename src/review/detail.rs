@@ -38,6 +38,7 @@ impl Review {
                 "in_data": self.data.find(&finding.image_id).is_some(),
             })
         };
+        let neighbours = |bone: Bone| bone.neighbours().iter().map(|bone| bone.index()).collect::<Vec<_>>();
         let bone = |bone: Bone| json!({ "name": bone.name(), "colour": bone.colour(), "neighbours": neighbours(bone) });
         json!({
             "data": self.data.root(), "corrections": self.ledger.path(), "author": self.author,

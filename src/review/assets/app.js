@@ -637,7 +637,7 @@ class App {
   // Keys and actions.
 
   keydown(event) {
-    if (document.querySelector('dialog[open]')) return;
+    if (document.querySelector('dialog[open]') || event.isComposing) return;
     const isTyping = event.target.matches('input:not([type=range]):not([type=checkbox]), textarea, select');
     const name = keyName(event);
     if (isTyping) {
