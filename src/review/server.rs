@@ -61,7 +61,7 @@ struct Shared {
 pub fn serve(review: Review, options: &ServerOptions, started: impl FnOnce(&Started)) -> std::io::Result<()> {
     // Made before the page asks for it, because many findings take a moment.
     review.queue();
-    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::new(options.address, options.port)).await?;
         let port = listener.local_addr()?.port();
@@ -70,7 +70,7 @@ pub fn serve(review: Review, options: &ServerOptions, started: impl FnOnce(&Star
             IpAddr::V4(address) => address.to_string(),
         };
         let mut names = vec![own.clone()];
-        if options.address.is_loopback() {
+        if options.address.is_loopback() || options.address.is_unspecified() {
             names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
         }
         names.extend(options.host_names.iter().cloned());
