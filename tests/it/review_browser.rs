@@ -159,8 +159,7 @@ const TEXTS: &str = "(async () => {
   const marks = (text) => (typeof text === 'string' ? text.match(/\\{\\w+\\}/g) ?? [] : Object.keys(text)).sort().join();
   const differ = [...new Set([...Object.keys(en), ...Object.keys(ko)])].filter((key) => key !== 'checks' && (!en[key] && en[key] !== '' || marks(en[key]) !== marks(ko[key] ?? [])));
   const nameless = ACTIONS.filter((action) => !en.keys[action]);
-  const checks = carpus.findings.map((finding) => finding.check).filter((check) => !ko.checks[check]);
-  return [...differ, ...nameless, ...checks, ...Object.values(PRESETS).flatMap(conflicts)];
+  return [...differ, ...nameless, ...Object.values(PRESETS).flatMap(conflicts)];
 })()";
 
 /// Paints random strokes with the page's own mask, and compares what it traces with how the data set's masks are filled.
