@@ -330,6 +330,12 @@ fn tabs_and_curators_see_each_other() {
     for tab in [&first, &second, &lee] {
         go(tab, &swap);
     }
+    // An edit appears in the other tab of the same curator, and its undo too.
+    first.eval("carpus.editing.relabel(carpus.editing.shapes()[0].index, 'Ulna')");
+    second.until("carpus.editing.isDirty() && carpus.editing.shapes()[0].label === 'Ulna'");
+    second.key("Ctrl+z");
+    first.until("!carpus.editing.isDirty()");
+    assert_eq!(lee.eval("carpus.editing.isDirty()"), false);
     // Lee edits while kim accepts.
     let label = swap["labels"][0].as_str().unwrap();
     lee.eval(&format!(

@@ -97,6 +97,9 @@ class App {
       const id = new URLSearchParams(location.hash.slice(1)).get('finding');
       if (this.byId.has(id) && id !== this.finding?.id) this.open(id);
     });
+    window.addEventListener('storage', (event) => {
+      if (this.detail && event.key === draftKey(this.author(), this.detail.image)) this.attempt(() => this.mirrorDraft(event.newValue));
+    });
     byId('help').onclick = () => this.act('help');
     byId('settings').onclick = () => keySettings(this.keys, (preset, keymap) => { this.keys = { preset, keymap }; this.paintFrame(); this.repaintPanel(); });
     byId('progress').onclick = () => this.attempt(showProgress);
@@ -390,6 +393,23 @@ class App {
     };
     if (draft.version === detail.version) restore();
     else this.banner(t('draft_old'), [t('draft_apply'), restore, 'draft-apply'], [t('discard'), () => this.discard(), 'draft-discard']);
+  }
+
+  /** Takes over the edit that the same curator has just changed in another tab, so that no tab goes on from an older one. */
+  mirrorDraft(text) {
+    const draft = text && JSON.parse(text);
+    if (draft && draft.version !== this.detail.version) return;
+    const editing = new Edit(this.detail, this.bones);
+    if (draft && !editing.restore(draft)) return;
+    this.tools.cancelDrag();
+    this.editing = editing;
+    editing.onChange = () => this.edited();
+    if (this.viewer.selected !== null && editing.shape(this.viewer.selected).dropped) this.select(null);
+    this.showShapes();
+    this.noteDrafts();
+    this.paintTools();
+    this.paintSaved();
+    byId('stage').dataset.steps = editing.position;
   }
 
   discard() {

@@ -67,7 +67,7 @@ export class Panel {
     const reasons = t('reasons');
     fill(this.parts.decision,
       judged.length > 0 && el('ul.judged', {}, judged),
-      el('div.buttons', {}, button('accept', 'primary', has), button('keep', has ? 'plain' : 'primary'), button('exclude', 'danger'), button('flag', 'plain')),
+      el('div.buttons', {}, button('accept', state.state === 'corrected' ? 'plain' : 'primary', has), button('keep', has ? 'plain' : 'primary'), button('exclude', 'danger'), button('flag', 'plain')),
       ['side_order', 'same_side'].includes(finding.check) && el('div.buttons', {},
         el('button.plain', { onclick: () => app.decide('side-r') }, t('side_r')), el('button.plain', { onclick: () => app.decide('side-l') }, t('side_l'))),
       this.reason,
