@@ -124,7 +124,8 @@ export class Viewer {
   fitShapes(shapes, margin = 0.9) {
     if (!shapes.length) return this.fit();
     const [left, top, right, bottom] = union(shapes.map((shape) => bounds(shape.points)));
-    const grow = Math.max(right - left, bottom - top, 40) * margin;
+    // A small bone is shown with its surroundings.
+    const grow = Math.max((right - left) * margin, (bottom - top) * margin, 0.11 * Math.max(...this.size));
     return this.fit([
       Math.max(0, left - grow), Math.max(0, top - grow),
       Math.min(this.size[0], right + grow), Math.min(this.size[1], bottom + grow),
@@ -268,7 +269,7 @@ function spread(context, names, px) {
 
 /**
  * A small picture of a part of an image with shapes. `box` is [left, top, right, bottom] in pixels of the image; `source`
- * is the part of `image` that it holds (all of the image by default).
+ * is the part of the radiograph that `image` holds. `names` says which shapes are named: those in `strong`, also those `near` them, or `all`.
  */
 export function miniature(canvas, { image, source, box, shapes, strong = [], names = false, mirrored = false, bones }) {
   const ratio = window.devicePixelRatio || 1;
@@ -294,8 +295,10 @@ export function miniature(canvas, { image, source, box, shapes, strong = [], nam
   }
   if (names) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const named = strong.length && names !== 'all' ? shapes.filter(isStrong) : shapes;
-    const px = Math.max(9, Math.min(13, Math.round(width / (names === 'all' ? 34 : 15))));
+    const near = new Set(strong.flatMap((label) => bones.find((bone) => bone.name === label)?.neighbours ?? []));
+    const isNamed = { all: () => true, near: (shape) => isStrong(shape) || near.has(shape.bone), strong: isStrong }[names];
+    const named = strong.length ? shapes.filter(isNamed) : shapes;
+    const px = Math.max(9, Math.min(13, Math.round(width / (names === 'strong' ? 15 : 34))));
     const placed = named.map((shape) => {
       const [x, y] = centroid(shape.points);
       return { text: shape.label, x: flip(offX + scale * x), y: offY + scale * y, colour: css(lighter(colourOf(shape))) };

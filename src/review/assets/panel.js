@@ -109,7 +109,7 @@ export class Panel {
       el('div.pair', {}, ['before', 'after'].map((name, i) => el('figure', {}, canvases[i], el('figcaption', {}, t(name))))));
     const source = [0, 0, detail.width, detail.height];
     canvases.forEach((canvas, i) => miniature(canvas, {
-      image: bitmap, source, box, shapes: i ? after : before, strong: [...labels], names: true, bones: this.app.bones,
+      image: bitmap, source, box, shapes: i ? after : before, strong: [...labels], names: 'strong', bones: this.app.bones,
     }));
   }
 
@@ -151,7 +151,7 @@ export class Panel {
     const parameters = isWhole ? { max: SMALL } : { box: hand.box.join(','), max: 240 };
     const source = isWhole ? [0, 0, hand.width, hand.height] : [hand.box[0], hand.box[1], hand.box[2] + 1, hand.box[3] + 1];
     const draw = (image) => requestAnimationFrame(() => miniature(canvas, {
-      image, source, box: hand.box, shapes: hand.shapes, strong, names: isWhole ? 'all' : false, mirrored: hand.mirrored, bones: this.app.bones,
+      image, source, box: hand.box, shapes: hand.shapes, strong, names: isWhole ? 'near' : false, mirrored: hand.mirrored, bones: this.app.bones,
     }));
     picture(hand.image, parameters).then(draw, () => draw(null));
     canvas.addEventListener('click', () => this.app.enlarge(hand, strong));
@@ -171,7 +171,7 @@ export class Panel {
     const canvas = el('canvas');
     const draw = () => miniature(canvas, {
       image: bitmap, source: [0, 0, other.width, other.height], box: [0, 0, other.width, other.height], shapes: other.shapes,
-      strong: finding.labels, names: true, mirrored: this.isMirrored, bones: this.app.bones,
+      strong: finding.labels, names: 'strong', mirrored: this.isMirrored, bones: this.app.bones,
     });
     canvas.addEventListener('click', () => this.app.enlarge({ ...other, mirrored: this.isMirrored, box: [0, 0, other.width, other.height] }, finding.labels));
     const box = el('input', { type: 'checkbox', checked: this.isMirrored, onchange: () => { this.isMirrored = box.checked; draw(); } });
