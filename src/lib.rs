@@ -51,7 +51,7 @@
 //! | work with masks: fill polygons, unite, intersect, measure, read and write submissions | [`mask`], [`geometry`], [`bones`] |
 //! | make, read and query tables | [`scan`], [`tables`], [`features`] |
 //! | analyse: statistics, figures, the HTML report | [`stats`], [`figures`], [`report`] |
-//! | find annotation errors | [`audit`] |
+//! | find annotation errors, judge them in a browser | [`audit`], [`review`] |
 //! | assign folds, make crops | [`splits`], [`clean`] |
 //! | score predictions, combine submissions, compare runs | [`scores`], [`metrics`], [`runs`] |
 //! | combine stored predictions, make masks of probabilities, choose thresholds | [`ensemble`], [`probability`], [`thresholds`] |
@@ -101,6 +101,7 @@ pub mod names;
 pub mod probability;
 pub mod progress;
 pub mod report;
+pub mod review;
 pub mod runs;
 pub mod scan;
 pub mod scores;

@@ -358,6 +358,31 @@ pub const REPORT: FolderKind = FolderKind {
         "figures/*.svg",
     ],
 };
+/// Copies of annotations that `corrections apply` writes.
+pub const CORRECTED: FolderKind = FolderKind {
+    name: "a corrected copy of annotations",
+    command: "corrections apply",
+    // Not .json, which would be an annotation.
+    manifest: &[(
+        "applied.jsonl",
+        FileKind {
+            name: "a record of applied corrections",
+            mark: Mark::JsonLines(&["corrections_applied", "data", "changed"]),
+        },
+    )],
+    owned: &[
+        "applied.jsonl",
+        "corrections.jsonl",
+        "*.json",
+        "*.png",
+        "*.jpg",
+        "*.jpeg",
+        "*.tif",
+        "*.tiff",
+        "*.xlsx",
+        "*.csv",
+    ],
+};
 /// Findings that `audit` writes.
 pub const FINDINGS: FolderKind = FolderKind {
     name: "findings",

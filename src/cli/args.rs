@@ -105,6 +105,7 @@ commands! {
         Phantom(super::phantom::PhantomArgs) => super::phantom::run,
         Query(super::query::QueryArgs) => super::query::run,
         Restore(super::restore::RestoreArgs) => super::restore::run,
+        Review(super::review::ReviewArgs) => super::review::run,
         #[cfg(not(feature = "torch"))]
         Run(super::run::RunArgs) => super::run::run,
         Runs(super::runs::RunsArgs) => super::runs::run,

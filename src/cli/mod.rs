@@ -29,6 +29,7 @@ mod phantom;
 mod predict;
 mod query;
 mod restore;
+mod review;
 mod run;
 mod runs;
 mod scan;

@@ -384,6 +384,11 @@ impl Dataset {
         Some(decisions.fold(stamp, |stamp, id| stamp + " " + &id))
     }
 
+    /// Whether each annotation is a file of its own in the format of the data that this software is made for.
+    pub fn one_file_per_annotation(&self) -> bool {
+        self.source.one_file_per_annotation()
+    }
+
     /// File of an image's annotation in a copy of the data with one file per annotation; `None` if it has none.
     pub fn annotation_file(&self, entry: &ImageEntry) -> Option<String> {
         let place = entry.annotation.as_ref()?;

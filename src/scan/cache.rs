@@ -1,7 +1,7 @@
 //! The cache that lets a second scan skip unchanged images: the tables of the first scan and a stamp of each image's
 //! files.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::measure::MeasuredImage;
@@ -157,6 +157,12 @@ fn cells(corrections: &Corrections) -> BTreeSet<String> {
 /// SHA-256 of the file with the hashes of the tables; empty if there is none.
 fn tables_hash(folder: &Path) -> String {
     std::fs::read(folder.join(HASHES)).map(|bytes| sha256(&bytes)).unwrap_or_default()
+}
+
+/// The ids of the decisions that the tables in `folder` were scanned with; empty if unknown.
+pub fn scanned_decisions(folder: &Path) -> HashSet<String> {
+    let read = std::fs::read(folder.join(FILE)).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    read.map(|record| record.decisions.into_values().flatten().chain(record.cells).collect()).unwrap_or_default()
 }
 
 /// A message if the tables in `folder`, which have these `images`, were scanned with other corrections than

@@ -26,7 +26,7 @@ use crate::tables::{
     BoneRow, HASHES, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableFormats, TableRow, Tables,
 };
 use crate::threads::{self, ThreadsError};
-pub use cache::outdated;
+pub use cache::{outdated, scanned_decisions};
 use cache::{Cache, EarlierImage};
 
 /// The `unusable_reason` of an image that corrections exclude.

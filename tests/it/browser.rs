@@ -6,7 +6,7 @@ use std::process::Command;
 use super::report;
 
 /// The browser: `CARPUS_BROWSER`, or the first of the usual names on the path.
-fn browser() -> PathBuf {
+pub fn browser() -> PathBuf {
     if let Some(named) = std::env::var_os("CARPUS_BROWSER") {
         return named.into();
     }

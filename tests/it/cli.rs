@@ -87,7 +87,14 @@ fn helps(command: &clap::Command) -> Vec<String> {
 fn every_example_is_a_command() {
     let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut texts = helps(&Cli::command());
-    let pages = ["README.md", "configs/report/README.md", "docs/corrections.md", "docs/training.md", "docs/models.md"];
+    let pages = [
+        "README.md",
+        "configs/report/README.md",
+        "docs/corrections.md",
+        "docs/review.md",
+        "docs/training.md",
+        "docs/models.md",
+    ];
     texts.extend(pages.map(|page| fenced(&read(page))));
     let with_torch = cfg!(feature = "torch");
     let known = commands();

@@ -321,3 +321,71 @@ fn drawing_says_what_was_decided_about_the_image() {
     assert!(said.contains(&format!("{} is marked for checking by another person", bench.id(1))), "{said}");
     assert_eq!((count("excluded"), count("marked for checking")), (1, 1), "{said}");
 }
+
+/// Relative paths and contents of the annotation files in a data folder.
+fn annotation_files(bench: &Bench, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let files = bench.images.iter().filter_map(|entry| entry.annotation.clone());
+    files.map(|file| (file.clone(), std::fs::read(bench.at(folder).join(&file)).unwrap())).collect()
+}
+
+#[test]
+fn a_corrected_copy_differs_only_where_something_was_corrected() {
+    let bench = Bench::new();
+    done(&bench.add(0, &["relabel", "--swap", "Pisiform,Trapezoid"]));
+    done(&bench.add(1, &["replace", "--shape", "3", "--points", "10,20 30,20 20,40"]));
+    done(&bench.add(1, &["drop", "--shape", "5"]));
+    done(&bench.add(2, &["exclude"]));
+    let out = bench.run(&["corrections", "apply", "--data", "data", "--out", "copy"]);
+    assert!(done(&out).contains("2 annotations changed by 3 decisions, 2 copied unchanged"), "{}", all(&out));
+    let (before, after) = (annotation_files(&bench, "data"), annotation_files(&bench, "copy"));
+    for (n, ((file, old), (_, new))) in before.iter().zip(&after).enumerate() {
+        assert_eq!(old == new, n > 1, "{file}");
+    }
+    // In a changed file, only the swapped words differ.
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let swapped =
+        text(&before[0].1).replace("Pisiform", "?").replace("Trapezoid", "Pisiform").replace('?', "Trapezoid");
+    assert_eq!(text(&after[0].1), swapped);
+
+    // The copy reads as the data with corrections.
+    let corrected = Dataset::open(&bench.at("data")).unwrap().with_corrections(bench.read());
+    let copy = Dataset::open(&bench.at("copy")).unwrap();
+    assert_eq!(copy.images().len(), corrected.images().len());
+    for entry in corrected.images().iter().filter(|entry| entry.annotation.is_some()) {
+        let shapes = |data: &Dataset| {
+            let read = data.annotation(data.find(&entry.image_id).unwrap()).unwrap().unwrap();
+            read.annotation.shapes.into_iter().map(|s| (s.label, s.points)).collect::<Vec<_>>()
+        };
+        assert_eq!(shapes(&corrected), shapes(&copy));
+        assert_eq!(
+            copy.image_sha256(copy.find(&entry.image_id).unwrap()).unwrap(),
+            corrected.image_sha256(entry).unwrap()
+        );
+    }
+    let rest = Corrections::read(&bench.at("copy/corrections.jsonl")).unwrap();
+    assert_eq!(rest.decisions().map(|d| d.action.name()).collect::<Vec<_>>(), ["exclude"]);
+    // Again into the same folder; never into the data or another folder.
+    done(&bench.run(&["corrections", "apply", "--data", "data", "--out", "copy", "--images", "none"]));
+    assert!(!bench.at("copy").join(&bench.images[0].image).exists());
+    refused(&bench.run(&["corrections", "apply", "--data", "data", "--out", "data"]), "data");
+    std::fs::create_dir(bench.at("mine")).unwrap();
+    std::fs::write(bench.at("mine/a.json"), "{}").unwrap();
+    refused(&bench.run(&["corrections", "apply", "--data", "data", "--out", "mine"]), "did not write");
+}
+
+#[test]
+fn conflicts_are_reported_by_apply_and_check() {
+    let bench = Bench::new();
+    done(&bench.add(0, &["replace", "--shape", "3", "--points", "10,20 30,20 20,40"]));
+    warned(&bench.add(0, &["replace", "--shape", "3", "--points", "1,2 30,20 20,40", "--author", "lee"]), "by kim");
+    done(&bench.add(1, &["relabel", "--shape", "0", "--to", "Lunate"]));
+    // The annotation changes after the decision.
+    let file = bench.at("data").join(bench.images[1].annotation.as_ref().unwrap());
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text} ")).unwrap();
+    let out = bench.run(&["corrections", "apply", "--data", "data", "--out", "copy"]);
+    warned(&out, "another outline here than in line 1, which is by kim");
+    warned(&out, "the annotation has changed since this was decided");
+    warned(&out, "1 annotation changed by 2 decisions, 3 copied unchanged");
+    warned(&bench.run(&["corrections", "check", "--data", "data"]), "another outline here");
+}

@@ -19,6 +19,7 @@ mod clean;
 mod cli;
 mod corrections;
 mod decisions;
+mod devtools;
 #[cfg(feature = "torch")]
 mod encoders;
 mod ensembles;
@@ -64,6 +65,9 @@ mod report;
 #[cfg(feature = "torch")]
 mod report_configs;
 mod report_page;
+mod review;
+mod review_browser;
+mod review_server;
 mod runs;
 mod runs_subgroups;
 mod scan;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail, ensure};
 use serde_json::json;
 
-use super::{By, Place, counted, may_write, now, print, undo_command, unknown_checks};
+use super::{By, Place, counted, may_write, print, undo_command, unknown_checks};
 use crate::audit::{Check, FindingRow};
 use crate::bones::Bone;
 use crate::cli::data::{read_corrections, warn_all};
@@ -148,7 +148,7 @@ pub fn run(args: &CorrectionsAddArgs, ui: &Ui) -> anyhow::Result<Status> {
             targets.map(|target| Draft { target, reason: reason.clone(), labels: None }).collect()
         }
     };
-    let time = now(&before);
+    let time = before.new_time();
     let (all, mut already_decided) = (drafts.len(), Vec::new());
     let mut decisions: Vec<Decision> = Vec::new();
     for Draft { target, reason, labels } in drafts {

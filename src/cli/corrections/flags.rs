@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::{Number, Value};
 
 use super::add::CorrectionsAddArgs;
 use super::undo_command;
 use crate::bones::Bone;
-use crate::dataset::annotation::{Annotation, Shape};
+use crate::dataset::annotation::Annotation;
 use crate::dataset::corrections::{
-    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, unknown_label,
+    Action, CorrectableField, Corrections, Decision, Relabel, ShapeRef, Target, other_relabelling, relabelling,
+    shapes_labelled, unknown_label,
 };
 use crate::dataset::{Dataset, ReadAnnotation, Side};
 
@@ -165,7 +166,7 @@ impl CorrectionsAddArgs {
                     let to = bone("--to", to)?.name().to_owned();
                     Action::Relabel(Relabel::Shape { shape: self.shape_in(&annotation, target.id(), &earlier)?, to })
                 }
-                None => rename(&self.pairs()?, &annotation, target.id(), &earlier)?,
+                None => relabelling(&self.pairs()?, &annotation, target.id(), &earlier).map_err(|e| anyhow!(e))?,
             },
         };
         Ok((action, Some(sha256)))
@@ -182,9 +183,8 @@ impl CorrectionsAddArgs {
         ensure!(!labels.is_empty(), "the finding proposes no labels");
         let (ReadAnnotation { annotation, sha256, .. }, earlier) = self.annotation(target, data, before)?;
         let pairs: Vec<(&str, Bone)> = labels.iter().map(|(old, new)| (old.as_str(), *new)).collect();
-        let action = rename(&pairs, &annotation, target.id(), &earlier)?;
-        // The finding was made before that decision, or after it; only a person can see which labels it is about.
-        if let Some(other) = earlier.iter().rfind(|d| is_other_relabelling(&d.action, &action)) {
+        let action = relabelling(&pairs, &annotation, target.id(), &earlier).map_err(|e| anyhow!(e))?;
+        if let Some(other) = other_relabelling(&action, &earlier) {
             bail!("line {} relabels these shapes already, in another way", other.line);
         }
         Ok((action, Some(sha256)))
@@ -250,72 +250,12 @@ impl CorrectionsAddArgs {
     }
 }
 
-/// Whether two relabellings have shapes in common and differ.
-fn is_other_relabelling(a: &Action, b: &Action) -> bool {
-    let (Action::Relabel(a), Action::Relabel(b)) = (a, b) else { return false };
-    let is_same = matches!(
-        (a, b),
-        (Relabel::Labels { labels: a, .. }, Relabel::Labels { labels: b, .. }) if a == b
-    );
-    !is_same && !a.indices().is_disjoint(&b.indices())
-}
-
-/// The relabelling of all shapes with these old labels.
-fn rename(
-    pairs: &[(&str, Bone)],
-    annotation: &Annotation,
-    image: &str,
-    earlier: &[&Decision],
-) -> anyhow::Result<Action> {
-    let mut labels = BTreeMap::new();
-    let mut absent = Vec::new();
-    for (old, new) in pairs {
-        // In the spelling of the annotation file.
-        let found = shapes_labelled(old, annotation).first().map(|shape| shape.label.clone());
-        if found.is_none() {
-            absent.push(*old);
-        }
-        let key = found.or_else(|| Some(Bone::read(old)?.name().to_owned())).unwrap_or_else(|| (*old).to_owned());
-        ensure!(
-            labels.insert(key, new.name().to_owned()).is_none(),
-            "{old} would be renamed twice; name each old label once"
-        );
-    }
-    // If the shapes already have their new labels, this is the same decision again; the caller reports it.
-    let done = earlier.iter().rev().map(|d| &d.action);
-    let mut done = done.filter(|a| matches!(a, Action::Relabel(Relabel::Labels { labels: l, .. }) if *l == labels));
-    match (absent.first(), done.next()) {
-        (Some(_), Some(same)) => return Ok(same.clone()),
-        (Some(old), None) => {
-            let names = annotation.shapes.iter().filter_map(|s| s.bone);
-            let meant =
-                Bone::nearest(old).filter(|bone| Bone::read(old).is_none() && names.clone().any(|b| b == *bone));
-            let meant = meant.map(|bone| format!("; did you mean {bone}?")).unwrap_or_default();
-            bail!("no shape is labelled {old} in image {image}{meant}");
-        }
-        (None, _) => {}
-    }
-    let is_about = |shape: &&Shape| labels.contains_key(&shape.label);
-    let shapes = annotation.shapes.iter().filter(is_about);
-    let shapes = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
-    Ok(Action::Relabel(Relabel::Labels { labels, shapes }))
-}
-
 /// The annotation of an image, after the earlier decisions about it. The data must be original data, not crops.
 pub(super) fn shapes_of(image: &str, data: &Dataset) -> anyhow::Result<ReadAnnotation> {
     let root = data.root().display();
     ensure!(!data.is_copy(), "{root} is a copy with corrections applied; use the original data");
     let entry = data.find(image).with_context(|| format!("the data has no image {image} (looked for in {root})"))?;
     data.annotation(entry)?.with_context(|| format!("image {image} has no annotation"))
-}
-
-/// The shapes with this label; if there are none, those of the same bone in another spelling.
-fn shapes_labelled<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a Shape> {
-    let exact: Vec<&Shape> = annotation.shapes.iter().filter(|s| s.label == label).collect();
-    match Bone::read(label) {
-        Some(bone) if exact.is_empty() => annotation.shapes.iter().filter(|s| s.bone == Some(bone)).collect(),
-        _ => exact,
-    }
 }
 
 fn bone(flag: &str, text: &str) -> anyhow::Result<Bone> {

@@ -1,17 +1,16 @@
 //! `carpus corrections`: adds decisions to a corrections file, checks, counts and undoes them.
 
 mod add;
+mod apply;
 mod flags;
 mod shapes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 
@@ -48,6 +47,7 @@ pub struct CorrectionsArgs {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Add(Box<add::CorrectionsAddArgs>),
+    Apply(apply::CorrectionsApplyArgs),
     /// Find invalid lines, contradictions and, with --data, decisions that do not fit the data; exit code 3 if any
     Check(Check),
     Shapes(shapes::CorrectionsShapesArgs),
@@ -98,7 +98,7 @@ impl By {
 }
 
 /// Name of the user and where it was found: first that of git, then that of the system.
-fn user_name(
+pub(super) fn user_name(
     variable: impl Fn(&str) -> Option<String>,
     output: impl Fn(&[&str]) -> Option<String>,
 ) -> Option<(String, &'static str)> {
@@ -114,24 +114,9 @@ fn user_name(
 }
 
 /// What a command prints; `None` if it cannot be started or fails.
-fn output(words: &[&str]) -> Option<String> {
+pub(super) fn output(words: &[&str]) -> Option<String> {
     let output = std::process::Command::new(words[0]).args(&words[1..]).output().ok()?;
     String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
-}
-
-/// The time of new decisions in the format of a corrections file: now.
-fn now(before: &Corrections) -> String {
-    let taken = before.history().iter().map(|(decision, _)| decision.time.as_str()).collect();
-    new_time(SystemTime::now().into(), &taken)
-}
-
-/// The time with as few digits as distinguish it from those of the file, if need be some nanoseconds later: a decision
-/// that is added again after an undo would else be the same line, and so the undone decision itself.
-fn new_time(time: DateTime<Utc>, taken: &HashSet<&str>) -> String {
-    use SecondsFormat::{Micros, Millis, Nanos, Secs};
-    let rounded = [Secs, Millis, Micros].into_iter().map(|format| time.to_rfc3339_opts(format, true));
-    let later = (0..).map(|nanoseconds| (time + TimeDelta::nanoseconds(nanoseconds)).to_rfc3339_opts(Nanos, true));
-    rounded.chain(later).find(|text| !taken.contains(text.as_str())).expect("a file has finitely many lines")
 }
 
 #[derive(clap::Args, Debug)]
@@ -183,6 +168,7 @@ struct Undo {
 pub fn run(args: CorrectionsArgs, ui: &Ui) -> anyhow::Result<Status> {
     match args.what {
         What::Add(args) => add::run(&args, ui),
+        What::Apply(args) => apply::run(&args, ui),
         What::Check(args) => check(&args, ui),
         What::Shapes(args) => shapes::run(&args, ui),
         What::Stats(args) => stats(&args, ui),
@@ -327,7 +313,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
         annotation_sha256: None,
         reason: args.reason.clone().unwrap_or_default(),
         author: args.by.author(ui)?,
-        time: now(&read),
+        time: read.new_time(),
     };
     let added = Decision { line: append(path, std::slice::from_ref(&undo))?, ..undo };
     let rows = print(std::iter::once((&added, State::Active)), ui);
@@ -345,7 +331,7 @@ fn undo(args: &Undo, ui: &Ui) -> anyhow::Result<Status> {
 }
 
 /// Checks that decisions may be added to the file: it is a corrections file or new, and not in the folders of the data.
-fn may_write(path: &Path, data: Option<&Dataset>, ui: &Ui) -> anyhow::Result<()> {
+pub(super) fn may_write(path: &Path, data: Option<&Dataset>, ui: &Ui) -> anyhow::Result<()> {
     ensure!(
         !path.exists() || path.is_file() || path.is_dir(),
         "{} is not a regular file; name a regular file for the corrections",

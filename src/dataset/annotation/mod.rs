@@ -4,6 +4,7 @@
 //! of the image, while the points are in the image's own pixels. A [`Document`] keeps all keys for writing a copy.
 
 mod document;
+mod edit;
 mod entry;
 mod parse;
 mod shape;
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use document::Document;
+pub use edit::edited;
 pub use entry::MAX_COORDINATE;
 pub use shape::label_place;
 pub(crate) use shape::{OTHER_SPELLING, UNKNOWN_LABEL};

@@ -14,8 +14,10 @@ mod action;
 mod apply;
 mod decision;
 mod file;
+mod relabelling;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -30,6 +32,7 @@ use crate::digest::sha256;
 pub use action::{ACTIONS, Action, CorrectableField, Relabel, ShapeRef, unknown_label};
 pub use decision::{Decision, Target, VERSION};
 pub use file::{CorrectionsError, append};
+pub use relabelling::{other_relabelling, relabelling, shapes_labelled};
 
 /// Longest line read, in bytes: an outline of 50,000 points.
 const MAX_LINE: usize = 1 << 20;
@@ -330,14 +333,21 @@ impl Corrections {
         }
     }
 
-    /// Active decisions that set a cell or a side to another value than an earlier decision. The last one counts.
+    /// Active decisions that set a cell or a side to another value than an earlier decision, or give a shape another
+    /// outline than the earlier decision of another person. The last one counts.
     pub fn contradictions(&self) -> Vec<Problem> {
         let mut before: HashMap<(&Target, &str), (usize, Value)> = HashMap::new();
+        let mut outlines: HashMap<(&Target, usize), &Decision> = HashMap::new();
         let mut problems = Vec::new();
         for decision in self.decisions() {
             let (what, value) = match &decision.action {
                 Action::SetMetadata { field, value } => (field.name(), value.clone()),
                 Action::SetSide { side } => ("the side", Value::from(side.name())),
+                Action::Replace { shape, .. } => {
+                    let earlier = outlines.insert((&decision.target, shape.index), decision);
+                    problems.extend(earlier.and_then(|earlier| self.other_outline(earlier, decision)));
+                    continue;
+                }
                 _ => continue,
             };
             if let Some((line, other)) = before.insert((&decision.target, what), (decision.line, value.clone()))
@@ -348,6 +358,23 @@ impl Corrections {
             }
         }
         problems
+    }
+
+    /// A warning if two people give a shape different outlines. The second outline of one person refines the first.
+    fn other_outline(&self, earlier: &Decision, decision: &Decision) -> Option<Problem> {
+        let (Action::Replace { shape, points }, Action::Replace { points: others, .. }) =
+            (&decision.action, &earlier.action)
+        else {
+            return None;
+        };
+        let is_other = points != others
+            && earlier.author != decision.author
+            && earlier.annotation_sha256 == decision.annotation_sha256;
+        let reason = || {
+            let Decision { line, author, .. } = earlier;
+            format!("shape {} gets another outline here than in line {line}, which is by {author}", shape.index)
+        };
+        is_other.then(|| self.warning(decision, reason(), "the last one counts; undo the other"))
     }
 
     /// A warning about a decision that is applied.
