@@ -78,6 +78,7 @@ pub mod clean;
 pub mod cli;
 mod closed_enum;
 pub mod config;
+pub mod convert;
 pub mod dataset;
 #[cfg(feature = "torch")]
 pub mod device;

@@ -188,6 +188,9 @@ pub const METRIC_SUMMARY: FileKind = FileKind::json("a summary of metrics", &["n
 pub const RUN_SUMMARY: FileKind = FileKind::json("a summary of a run", &["run", "best_epoch"]);
 /// Recall and precision that `audit --truth` writes.
 pub const BENCHMARK: FileKind = FileKind::json("a benchmark of findings", &["recall", "precision"]);
+/// Result of `audit bench`.
+pub const AUDIT_BENCHMARK: FileKind =
+    FileKind::json("a benchmark of the audit", &["kinds", "average_precision", "clean_share_high", "faults"]);
 /// Corrections: one decision per line.
 pub const CORRECTIONS: FileKind =
     FileKind { name: "a corrections file", mark: Mark::JsonLines(&["version", "action", "author"]) };
@@ -303,6 +306,29 @@ pub const CROPS: FolderKind = FolderKind {
         "test/*.json",
     ],
 };
+/// Copies of a data set in other formats that `convert` writes.
+pub const CONVERSION: FolderKind = FolderKind {
+    name: "a converted copy of a data set",
+    command: "convert",
+    manifest: &[(
+        "conversion.jsonl",
+        FileKind { name: "the images of a copy", mark: Mark::JsonLines(&["image_id", "format", "original_image"]) },
+    )],
+    owned: &[
+        "conversion.jsonl",
+        "*.json",
+        "annotations.xml",
+        "*.png",
+        "*.jpg",
+        "*.tif",
+        "*.xlsx",
+        "*.xlsm",
+        "*.xls",
+        "*.ods",
+        "*.csv",
+        "*.tsv",
+    ],
+};
 /// Runs that `train` writes.
 pub const RUN: FolderKind = FolderKind {
     name: "a training run",
@@ -390,6 +416,16 @@ pub const FINDINGS: FolderKind = FolderKind {
     // Not findings.csv, because a report has that file too.
     manifest: &[("findings.parquet", FileKind::parquet("findings", &["image_id", "check", "score", "severity"]))],
     owned: &["findings.csv", "findings.parquet", "benchmark.json", "evidence/*.png"],
+};
+/// Comparisons of two sets of masks that `audit compare` writes.
+pub const COMPARISON: FolderKind = FolderKind {
+    name: "a comparison of masks",
+    command: "audit compare",
+    manifest: &[(
+        "differences.parquet",
+        FileKind::parquet("differences of masks", &["image_id", "kind", "other_label", "other_area_px"]),
+    )],
+    owned: &["differences.csv", "differences.parquet", "findings.csv", "findings.parquet", "confusion.csv"],
 };
 /// Probabilities per image.
 pub const PROBABILITIES: FolderKind = FolderKind {

@@ -6,9 +6,9 @@ use crate::closed_enum::Named;
 
 use super::{AuditContext, Finding, Severity};
 use super::{
-    asymmetry, bright, dice, duplicate_label, mask_size, metadata, misaligned, missing, near_duplicate, orientation,
-    outside_image, place, same_side, self_intersection, several_parts, side_order, size, strips, swaps, tiny_parts,
-    unknown_label, unusable,
+    asymmetry, bright, compare, dice, duplicate_label, mask_size, metadata, misaligned, missing, near_duplicate,
+    orientation, outside_image, place, same_side, self_intersection, several_parts, side_order, size, strips, swaps,
+    tiny_parts, unknown_label, unusable,
 };
 
 /// A check, as the rest of the crate sees it.
@@ -82,6 +82,7 @@ pub const CHECKS: &[Check] = &[
     dice::CHECK,
     misaligned::CHECK,
     unusable::CHECK,
+    compare::CHECK,
 ];
 
 impl Check {
@@ -156,6 +157,6 @@ mod tests {
         for (position, check) in CHECKS.iter().enumerate() {
             assert_eq!(Check::from_name(check.name).and_then(Check::position), Some(position));
         }
-        assert_eq!(CHECKS.len(), 22);
+        assert_eq!(CHECKS.len(), 23);
     }
 }

@@ -7,8 +7,10 @@
 //! To add a check: write its file, which holds its documentation, code and messages, and add it to [`CHECKS`].
 
 mod asymmetry;
+pub mod bench;
 mod bright;
 mod check;
+pub mod compare;
 mod context;
 mod dice;
 mod duplicate_label;

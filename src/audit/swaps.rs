@@ -29,6 +29,9 @@ pub(super) const CHECK: Check = Check {
         ("swapped_neighbours", Detection::AllBones),
         ("thumb_order", Detection::AllBones),
         ("scrambled_labels", Detection::AllBones),
+        ("rotated_labels", Detection::AllBones),
+        ("shifted_finger", Detection::AllBones),
+        ("mirrored_labels", Detection::AllBones),
     ],
     find,
 };

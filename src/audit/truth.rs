@@ -137,7 +137,7 @@ fn concerns(finding: &FindingRow, defect: &Defect) -> bool {
 
 /// Whether a finding counts as the detection of a fault: right image, right check, and all faulty labels among its bones
 /// (for swapped labels) or one of them (for other faults).
-fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
+pub(super) fn is_hit(finding: &FindingRow, defect: &Defect) -> bool {
     let detection = finding.check.detection(&defect.kind);
     let named: BTreeSet<&str> = finding.label.split('|').collect();
     let faulty: Vec<&str> =

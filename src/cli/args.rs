@@ -93,6 +93,7 @@ commands! {
         CheckSubmission(super::check_submission::CheckSubmissionArgs) => super::check_submission::run,
         Clean(super::clean::CleanArgs) => super::clean::run,
         Completions(super::completions::CompletionsArgs) => super::completions::run,
+        Convert(super::convert::ConvertArgs) => super::convert::run,
         Corrections(super::corrections::CorrectionsArgs) => super::corrections::run,
         #[cfg(not(feature = "torch"))]
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,

@@ -1,6 +1,6 @@
 //! `carpus evaluate --metrics`: metrics per image and class, their summary, and the calibration of probabilities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -35,9 +35,10 @@ pub struct MeasureArgs {
     /// nsd=surface-distance, assd=surface-distance]
     #[arg(long, value_delimiter = ',', value_name = "METRIC=CONVENTION", requires = "metrics", value_parser = convention)]
     convention: Vec<(Metric, BoundaryConvention)>,
-    /// Pixel spacing of all images in mm: columns,rows or one number for both. Lengths are then in mm
-    #[arg(long, value_name = "X,Y", requires = "metrics", value_parser = spacing)]
-    spacing: Option<PixelSpacing>,
+    /// Pixel spacing in mm: columns,rows or one number for all images, or `images` for that in their files. Lengths are
+    /// then in mm
+    #[arg(long, value_name = "X,Y|images", requires = "metrics", value_parser = spacing_choice)]
+    spacing: Option<SpacingChoice>,
     /// Folder with the probabilities of the images: also compute their calibration
     #[arg(long, value_name = "DIR", requires = "metrics")]
     probabilities: Option<PathBuf>,
@@ -60,6 +61,19 @@ fn tolerance(text: &str) -> Result<f64, String> {
 fn spacing(text: &str) -> Result<PixelSpacing, String> {
     let (x, y) = text.split_once(',').unwrap_or((text, text));
     Ok(PixelSpacing { x: millimetres(x)?, y: millimetres(y)? })
+}
+
+/// Where the pixel spacing comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SpacingChoice {
+    /// The same for all images.
+    Fixed(PixelSpacing),
+    /// That of each image's file.
+    OfImages,
+}
+
+fn spacing_choice(text: &str) -> Result<SpacingChoice, String> {
+    if text == "images" { Ok(SpacingChoice::OfImages) } else { spacing(text).map(SpacingChoice::Fixed) }
 }
 
 fn convention(text: &str) -> Result<(Metric, BoundaryConvention), String> {
@@ -95,8 +109,27 @@ impl MeasureArgs {
             ensure!(self.metrics.contains(&Metric::Nsd), "--nsd-tolerance: nsd is not one of --metrics");
             options.nsd_tolerance = tolerance;
         }
-        options.spacing = self.spacing;
+        options.spacing = match self.spacing {
+            Some(SpacingChoice::Fixed(spacing)) => Some(spacing),
+            // For the unit; each image has its own.
+            Some(SpacingChoice::OfImages) => Some(PixelSpacing { x: 1.0, y: 1.0 }),
+            None => None,
+        };
         Ok(options)
+    }
+
+    /// The pixel spacing of the images that have their own. With one that has none, means would mix px and mm.
+    fn own_spacings(&self, measured: &Measured) -> anyhow::Result<HashMap<String, PixelSpacing>> {
+        if self.spacing != Some(SpacingChoice::OfImages) {
+            return Ok(HashMap::new());
+        }
+        let own = measured.entries.iter().map(|entry| {
+            let mm = measured.dataset.spacing_mm(entry).with_context(|| {
+                format!("--spacing images: the spacing of {} is not known; give a number for all images", entry.image)
+            })?;
+            Ok((entry.image_id.clone(), PixelSpacing { x: mm, y: mm }))
+        });
+        own.collect()
     }
 }
 
@@ -117,8 +150,11 @@ pub(super) struct Measured<'a> {
 /// Computes the metrics and writes the CSV and the summary. Also returns the reach of the predicted masks.
 pub(super) fn measure(args: &MeasureArgs, measured: &Measured, ui: &Ui) -> anyhow::Result<(Status, f64)> {
     let options = args.options()?;
+    let spacings = args.own_spacings(measured)?;
     let &Measured { dataset, entries, predictions, out, json } = measured;
     let compared = compare_files(dataset, entries, predictions, ui, |entry, masks| {
+        let spacing = spacings.get(&entry.image_id).copied().or(options.spacing);
+        let options = MetricOptions { spacing, ..options.clone() };
         let classes = image_metrics(&masks.truth, &masks.prediction, &options).map_err(|source| ScoreError::Size {
             image: entry.image_id.clone(),
             // All masks of an image have one size.

@@ -9,6 +9,7 @@ mod check_submission;
 mod clean;
 mod columns;
 mod completions;
+mod convert;
 mod corrections;
 mod data;
 mod doctor;

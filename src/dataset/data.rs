@@ -7,7 +7,7 @@ use super::corrections::{Action, CorrectableField, Corrections, Decision, Relabe
 use super::image::{ImageError, Radiograph, Reader};
 use super::metadata::{MetadataError, Patient, Sex};
 use super::polarity::looks_inverted;
-use super::source::{DatasetError, Listing, SOURCES, Source, SourceAnnotation};
+use super::source::{DatasetError, Listing, Opened, SOURCES, Source, SourceAnnotation, SourceKind};
 use super::{ImageEntry, Levels, Polarity, Problem, ProblemSeverity, WithProblems, image_id, top_level};
 use crate::mask::submission::Space;
 
@@ -34,7 +34,12 @@ pub struct Dataset {
     unfit: Vec<Problem>,
     /// Determined at its first use.
     top_level: OnceLock<Option<u16>>,
+    alteration: Option<Box<Alteration>>,
 }
+
+/// Changes the annotation of an image as it is read, and returns the problems that a reader of the changed annotation
+/// would report.
+pub type Alteration = dyn Fn(&ImageEntry, &mut Annotation) -> Vec<Problem> + Send + Sync;
 
 /// An annotation as read, corrections applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,10 +59,22 @@ impl Dataset {
     /// The folder cannot be listed, or contains no image. Everything else is reported in [`Dataset::problems`].
     pub fn open(root: &Path) -> Result<Dataset, DatasetError> {
         let opened = SOURCES.iter().find_map(|kind| (kind.open)(root));
-        let (source, listing) = opened.unwrap_or_else(|| Err(DatasetError::NoImages { path: root.into() }))?;
+        opened.unwrap_or_else(|| Err(DatasetError::NoImages { path: root.into() })).map(Dataset::of)
+    }
+
+    /// Opens the data at `root` as this kind of source.
+    ///
+    /// # Errors
+    /// The folder is not of this kind, cannot be listed, or contains no image.
+    pub fn open_as(root: &Path, kind: &SourceKind) -> Result<Dataset, DatasetError> {
+        let other = || DatasetError::OtherKind { path: root.into(), kind: kind.name };
+        (kind.open)(root).unwrap_or_else(|| Err(other())).map(Dataset::of)
+    }
+
+    fn of((source, listing): Opened) -> Dataset {
         let by_id = listing.images.iter().map(|e| e.image_id.clone()).zip(0..).collect();
         let Listing { images, metadata, problems } = listing;
-        Ok(Dataset {
+        Dataset {
             source,
             images,
             metadata,
@@ -66,7 +83,13 @@ impl Dataset {
             corrections: Corrections::default(),
             unfit: Vec::new(),
             top_level: OnceLock::new(),
-        })
+            alteration: None,
+        }
+    }
+
+    /// The same data with annotations changed after corrections are applied, to plant faults in it.
+    pub fn with_alteration(self, alteration: Box<Alteration>) -> Dataset {
+        Dataset { alteration: Some(alteration), ..self }
     }
 
     /// The same data with the decisions of a corrections file applied to everything that is read.
@@ -180,7 +203,12 @@ impl Dataset {
 
     /// The pixel coordinates of masks of its images: those of the original or those of the crop.
     pub fn space(&self) -> Space {
-        if self.is_copy() { Space::Crop } else { Space::Original }
+        self.source.space()
+    }
+
+    /// Of a copy with corrections applied, the ids of the decisions about the image's shapes that are in it.
+    pub fn applied(&self, entry: &ImageEntry) -> Option<Vec<String>> {
+        Some(self.source.applied()?.get(&entry.image_id).cloned().unwrap_or_default())
     }
 
     /// The corrections that are applied.
@@ -225,6 +253,14 @@ impl Dataset {
     /// The spreadsheet cannot be read.
     pub fn metadata_bytes(&self) -> std::io::Result<Option<Vec<u8>>> {
         self.metadata.as_ref().map(|file| std::fs::read(self.root().join(file))).transpose()
+    }
+
+    /// The bytes of an image's file.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn image_bytes(&self, entry: &ImageEntry) -> Result<Vec<u8>, ImageError> {
+        self.source.image_bytes(entry)
     }
 
     /// SHA-256 of an image's content in hex, without decoding it; the same as [`Radiograph::sha256`].
@@ -287,7 +323,14 @@ impl Dataset {
         if looks_inverted(&read.pixels) {
             read.pixels = read.pixels.with_polarity(Polarity::WhiteIsZero);
         }
+        read.spacing_mm = read.spacing_mm.or_else(|| self.source.spacing_mm(entry));
         Ok(read)
+    }
+
+    /// Distance between the centres of two pixels of an image in mm, if it is known, without decoding the image.
+    pub fn spacing_mm(&self, entry: &ImageEntry) -> Option<f64> {
+        let of_file = || super::image::spacing_mm(&self.root().join(&entry.image));
+        self.source.spacing_mm(entry).or_else(of_file)
     }
 
     /// Width and height of an image, without decoding it.
@@ -312,14 +355,16 @@ impl Dataset {
             Some(applied) => {
                 let done = applied.get(&entry.image_id).map_or(&[][..], |ids| ids);
                 let later = self.corrections.about_shapes(&entry.image_id).into_iter();
-                let reason = "decided after this copy of the data was made; run `carpus clean` again";
+                let again =
+                    if self.space() == Space::Crop { "run `carpus clean` again" } else { "run `carpus convert` again" };
+                let reason = format!("decided after this copy of the data was made; {again}");
                 let mut unfit: Vec<Problem> =
-                    later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, reason)).collect();
+                    later.filter(|d| !done.contains(&d.id())).map(|d| self.corrections.problem(d, &reason)).collect();
                 let active: Vec<String> =
                     self.corrections.about_shapes(&entry.image_id).into_iter().map(|d| d.id()).collect();
                 if !self.corrections.file().is_empty() && done.iter().any(|id| !active.contains(id)) {
                     let reason = "this copy of the image contains a correction that is no longer active";
-                    let action = "shapes used as they are; run `carpus clean` again";
+                    let action = format!("shapes used as they are; {again}");
                     unfit.push(
                         Problem::new(ProblemSeverity::Error, self.corrections.file(), reason, action)
                             .of_image(&*entry.image_id),
@@ -333,6 +378,9 @@ impl Dataset {
         let settled = labels.iter().filter(|(index, label)| !now.contains(&(*index, label.as_str())));
         let settled: HashSet<String> = settled.map(|(index, _)| label_place(*index)).collect();
         problems.retain(|p| !settled.contains(&p.place));
+        if let Some(alter) = &self.alteration {
+            problems.extend(alter(entry, &mut annotation));
+        }
         Ok(Some(ReadAnnotation { annotation, sha256, problems }))
     }
 

@@ -1,4 +1,4 @@
-//! Reading radiographs: PNG, JPEG and TIFF with 8 or 16 bits, grey or colour, as grey of the same depth.
+//! Reading radiographs: PNG, JPEG, TIFF and DICOM with 8 or 16 bits, grey or colour, as grey of the same depth.
 //!
 //! - 1, 2 and 4 bits are stretched to 0…255.
 //! - Colour (and a palette) becomes grey by Rec. 601 in integers, `(19595 R + 38470 G + 7471 B + 32768) >> 16`, which
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::{GreyImage, Levels, jpeg};
+use super::{GreyImage, Levels, dicom, jpeg};
 use crate::digest::sha256;
 
 /// Maximum width and height, in px.
@@ -46,6 +46,8 @@ pub struct Radiograph {
     /// Whether its EXIF data requests a rotation or reflection. It is not applied: annotations are drawn on the pixels
     /// as stored.
     pub turned: bool,
+    /// Distance between the centres of two pixels in mm, if it is known and the same in both directions.
+    pub spacing_mm: Option<f64>,
     /// SHA-256 of the file's bytes, hex.
     pub sha256: String,
 }
@@ -97,6 +99,16 @@ pub fn file_sha256(path: &Path) -> Result<String, ImageError> {
     Ok(sha256(&bytes))
 }
 
+/// The bytes of an image's file.
+///
+/// # Errors
+/// The file cannot be read, is not a regular file or is larger than [`MAX_FILE`].
+pub fn file_bytes(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let mut bytes = Vec::new();
+    read_bytes(path, &mut bytes).map_err(|reason| ImageError { path: path.into(), reason })?;
+    Ok(bytes)
+}
+
 /// Width and height from the file's header, without decoding it.
 ///
 /// # Errors
@@ -106,11 +118,30 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), ImageError> {
     if !path.is_file() {
         return Err(fail("not a file".into()));
     }
+    if let Some(header) = dicom_header(path) {
+        return header.map(|header| (header.width, header.height)).map_err(fail);
+    }
     ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| fail(e.to_string()))?
         .into_dimensions()
         .map_err(|e| fail(refusal(&e)))
+}
+
+/// Distance between the centres of two pixels in mm from the file's header; `None` where it does not state it.
+pub fn spacing_mm(path: &Path) -> Option<f64> {
+    dicom_header(path)?.ok()?.spacing_mm
+}
+
+/// The header of a DICOM file; `None` for other files.
+fn dicom_header(path: &Path) -> Option<Result<dicom::Header, String>> {
+    if !path.is_file() {
+        return None;
+    }
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(132).read_to_end(&mut head).ok()?;
+    let read = || dicom::header(std::io::BufReader::new(File::open(path).map_err(|e| e.to_string())?).take(MAX_FILE));
+    dicom::is_dicom(&head).then(read)
 }
 
 /// Bits per sample from the file's header, without decoding it.
@@ -121,6 +152,9 @@ pub fn stored_bits(path: &Path) -> Result<u8, ImageError> {
     let fail = |reason: String| ImageError { path: path.into(), reason };
     if !path.is_file() {
         return Err(fail("not a file".into()));
+    }
+    if let Some(header) = dicom_header(path) {
+        return header.map(|header| if header.bits_stored <= 8 { 8 } else { 16 }).map_err(fail);
     }
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(PNG_DEPTH as u64 + 1).read_to_end(&mut start));
@@ -181,7 +215,8 @@ fn decode_into(bytes: &[u8], buffer: Vec<u8>) -> Result<Radiograph, String> {
         }
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => decode_other(bytes, ImageFormat::Tiff, buffer),
         [] => Err("the file is empty".into()),
-        _ => Err("unknown format: neither PNG, JPEG nor TIFF".into()),
+        _ if dicom::is_dicom(bytes) => dicom::decode(bytes),
+        _ => Err("unknown format: neither PNG, JPEG, TIFF nor DICOM".into()),
     }
 }
 
@@ -221,7 +256,7 @@ fn decode_png(bytes: &[u8], mut buffer: Vec<u8>) -> Result<Radiograph, String> {
         _ => Levels::Eight(grey(buffer, channels, |v| v as u8)),
     };
     let pixels = GreyImage::new(width, height, levels).expect("one level per pixel");
-    Ok(Radiograph { pixels, bits, significant_bits, turned, sha256: String::new() })
+    Ok(Radiograph { pixels, bits, significant_bits, turned, spacing_mm: None, sha256: String::new() })
 }
 
 fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), String> {
@@ -258,7 +293,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, mut buffer: Vec<u8>) -> Resul
         levels_of(DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?)?
     };
     let pixels = GreyImage::new(width, height, levels).expect("one level per pixel");
-    Ok(Radiograph { pixels, bits, significant_bits: None, turned, sha256: String::new() })
+    Ok(Radiograph { pixels, bits, significant_bits: None, turned, spacing_mm: None, sha256: String::new() })
 }
 
 /// Message of a decoder's error. Few of TIFF's many sample types are supported, so for TIFF the message says how to fix

@@ -94,6 +94,12 @@ impl Problem {
         self
     }
 
+    /// Sets the file.
+    pub fn of_file(mut self, file: impl Into<String>) -> Problem {
+        self.file = file.into();
+        self
+    }
+
     /// Sets the image that it concerns.
     pub fn of_image(mut self, image_id: impl Into<String>) -> Problem {
         self.image_id = Some(image_id.into());

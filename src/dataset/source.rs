@@ -7,7 +7,8 @@ use std::time::UNIX_EPOCH;
 use super::annotation::{Annotation, AnnotationError, Document};
 use super::image::{self, ImageError, Radiograph, Reader};
 use super::metadata::{self, MetadataError, Patient};
-use super::{ImageEntry, Problem, WithProblems, folder};
+use super::{ImageEntry, Problem, WithProblems, coco, cvat, folder, labelme, mask_files};
+use crate::mask::submission::Space;
 use crate::wording::reason_of;
 
 /// Content of a data folder as a source lists it.
@@ -111,6 +112,25 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Which images the data has: originals or crops.
+    fn space(&self) -> Space {
+        if self.applied().is_some() { Space::Crop } else { Space::Original }
+    }
+
+    /// Distance between the centres of two pixels of an image in mm, where the source knows it and the image's file
+    /// does not.
+    fn spacing_mm(&self, _entry: &ImageEntry) -> Option<f64> {
+        None
+    }
+
+    /// The bytes of the image's file.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn image_bytes(&self, entry: &ImageEntry) -> Result<Vec<u8>, ImageError> {
+        image::file_bytes(&self.root().join(&entry.image))
+    }
+
     /// Whether each annotation is a file of its own, in the format of [`folder`]'s files.
     fn one_file_per_annotation(&self) -> bool {
         false
@@ -129,7 +149,7 @@ pub struct SourceKind {
 }
 
 /// Every kind, in the order in which they are tried.
-pub const SOURCES: &[SourceKind] = &[folder::KIND];
+pub const SOURCES: &[SourceKind] = &[coco::KIND, cvat::KIND, mask_files::KIND, labelme::KIND, folder::KIND];
 
 /// Why a folder is no data set.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +162,22 @@ pub enum DatasetError {
         /// Error of the system.
         source: std::io::Error,
     },
+    /// A file of annotations cannot be read, and there are no others.
+    #[error("{path}: {reason}")]
+    Annotations {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        reason: String,
+    },
+    /// It is not the kind of data that was asked for.
+    #[error("{path}: no data of the kind `{kind}` was found")]
+    OtherKind {
+        /// The data folder.
+        path: PathBuf,
+        /// Name of the kind.
+        kind: &'static str,
+    },
     /// It contains no image.
     #[error("{path}: no images found; expected train/DCM/ID001/*.png, test/DCM/…, or a folder of images")]
     NoImages {
@@ -150,7 +186,20 @@ pub enum DatasetError {
     },
 }
 
-fn file_stamp(path: &Path) -> Option<String> {
+impl DatasetError {
+    /// No image of a file of annotations can be used: the first problem says why.
+    pub(super) fn without_images(root: &Path, problems: &[Problem]) -> DatasetError {
+        match problems.first() {
+            Some(problem) => DatasetError::Annotations {
+                path: root.join(&problem.file),
+                reason: format!("no image can be used; {}: {}", problem.place, problem.reason),
+            },
+            None => DatasetError::NoImages { path: root.into() },
+        }
+    }
+}
+
+pub(super) fn file_stamp(path: &Path) -> Option<String> {
     let meta = std::fs::metadata(path).ok()?;
     let time = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
     #[cfg(unix)]

@@ -6,6 +6,7 @@
 //! one `u32` per pixel.
 
 mod algebra;
+pub mod coco;
 mod components;
 mod distance;
 mod hand;
@@ -13,6 +14,7 @@ mod holes;
 mod labels;
 mod morphology;
 mod polygon;
+mod polygons;
 #[cfg(test)]
 mod properties;
 pub mod rle;

@@ -72,6 +72,7 @@ impl MeasuredImage {
         row.width = width;
         row.height = height;
         row.bits = u32::from(radiograph.bits);
+        row.spacing_mm = radiograph.spacing_mm;
         row.bright_px = Some(levels.bright_px);
         row.mean_grey = Some(levels.mean_grey);
         row.strip_top_px = Some(levels.strips.top_px);

@@ -136,6 +136,8 @@ table! {
         pub edge_elsewhere: Option<f64>,
         /// The shift, rotation or mirroring that gives `edge_elsewhere`.
         pub edge_elsewhere_change: Option<String>,
+        /// Distance between the centres of two pixels in mm, if the image's file states it (DICOM).
+        pub spacing_mm: Option<f64>,
     }
 }
 

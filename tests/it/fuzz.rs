@@ -346,6 +346,40 @@ fn tiff() {
 }
 
 #[test]
+fn dicom() {
+    // Explicit little endian, 4 x 3 pixels of 16 bits; lengths are checked by the reader.
+    let element = |group: u16, number: u16, kind: &str, value: &[u8]| {
+        let long = ["OW", "OB", "UN"].contains(&kind);
+        let mut bytes = [group.to_le_bytes(), number.to_le_bytes()].concat();
+        bytes.extend(kind.as_bytes());
+        if long {
+            bytes.extend([0, 0]);
+            bytes.extend((value.len() as u32).to_le_bytes());
+        } else {
+            bytes.extend((value.len() as u16).to_le_bytes());
+        }
+        bytes.extend(value);
+        bytes
+    };
+    let short = |number: u16, value: u16| element(0x28, number, "US", &value.to_le_bytes());
+    let file = |white: &str, bits: u16, syntax: &[u8]| {
+        let meta = [element(2, 1, "OB", &[0, 1]), element(2, 0x10, "UI", syntax)].concat();
+        let length = element(2, 0, "UL", &(meta.len() as u32).to_le_bytes());
+        let mut bytes = vec![0u8; 128];
+        bytes.extend(b"DICM");
+        bytes.extend([length, meta].concat());
+        bytes.extend([short(2, 1), element(0x28, 4, "CS", white.as_bytes()), short(0x10, 3), short(0x11, 4)].concat());
+        bytes.extend(element(0x28, 0x30, "DS", b"0.14\\0.14 "));
+        bytes.extend([short(0x100, 16), short(0x101, bits), short(0x102, bits - 1), short(0x103, 0)].concat());
+        bytes.extend(element(0x7fe0, 0x10, "OW", &(0..24).collect::<Vec<u8>>()));
+        bytes
+    };
+    let explicit = b"1.2.840.10008.1.2.1\0";
+    let corpus = vec![file("MONOCHROME2 ", 12, explicit), file("MONOCHROME1 ", 16, explicit)];
+    Target { file: "a.dcm", inputs: 400, corpus, mutate: mutated, memory: IMAGE_MEMORY, read: read_image }.run();
+}
+
+#[test]
 fn annotations() {
     let corpus = texts([
         r#"{"annotations":[{"id":"1","type":"poly_seg","attributes":{},"points":[[2,2],[20,2],[20,30],[5,9]],"label":"Ulna"},{"type":"poly_seg","points":[[1.5,2],[-3,1e2],[9,9]],"label":"finger-1"}],"filename":"a.png","metadata":{"width":64,"height":64}}"#,
@@ -365,6 +399,53 @@ fn annotations() {
         }
     };
     Target { file: "a.json", inputs: 1000, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
+}
+
+/// Reads everything of the data in the folder of a file, next to which pictures are put.
+fn read_folder_of(path: &Path) {
+    let folder = path.parent().unwrap();
+    for picture in [folder.join("a.png"), folder.join("images/a.png"), path.with_extension("png")] {
+        if !picture.exists() {
+            fs::create_dir_all(picture.parent().unwrap()).unwrap();
+            ::image::GrayImage::new(20, 10).save(picture).unwrap();
+        }
+    }
+    let Ok(dataset) = Dataset::open(folder) else { return };
+    for entry in dataset.images() {
+        if let Ok(Some(read)) = dataset.annotation(entry) {
+            read.annotation.masks(20, 10);
+        }
+    }
+}
+
+#[test]
+fn coco() {
+    let corpus = texts([
+        r#"{"images":[{"id":1,"file_name":"a.png","width":20,"height":10,"carpus":{"patient_id":"001","side":"L","is_annotated":true}}],"categories":[{"id":29,"name":"Ulna"}],"annotations":[{"id":1,"image_id":1,"category_id":29,"area":4,"iscrowd":0,"bbox":[1,1,2,2],"segmentation":{"size":[10,20],"counts":[11,2,8,2,177]},"carpus":{"shapes":[{"index":0,"label":"Ulna","points":[[1,1],[2,1],[2,2],[1,2]]}]}}]}"#,
+        r#"{"categories":[{"id":"x","name":"Radius"}],"images":[{"id":"i","file_name":"images/a.png","width":20,"height":10}],"annotations":[{"image_id":"i","category_id":"x","segmentation":{"size":[10,20],"counts":";289a5"}},{"image_id":"i","category_id":"x","segmentation":[[1,1,9.5,1,9,9],[3,3,4,4]]}]}"#,
+    ]);
+    let read = read_folder_of;
+    Target { file: "train.json", inputs: 500, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
+}
+
+#[test]
+fn labelme() {
+    let corpus = texts([
+        r#"{"version":"5.5.0","flags":{},"shapes":[{"label":"Ulna","points":[[1,1],[9,1.5],[9,9]],"group_id":null,"shape_type":"polygon","flags":{}},{"label":"Radius","points":[[2,2],[5,5]],"shape_type":"rectangle"}],"imagePath":"b.png","imageData":null,"imageHeight":10,"imageWidth":20}"#,
+        r#"{"shapes":[{"label":"Ulna","points":[[1,1],[3,3]],"shape_type":"mask","mask":"iVBORw0KGgoAAAANSUhEUgAAAAMAAAADAQAAAABJEs2RAAAAD0lEQVR4nGN4wPCAAUIAAA8EAsHzCmmkAAAAAElFTkSuQmCC"}],"imagePath":"b.png","imageHeight":10,"imageWidth":20}"#,
+    ]);
+    let read = read_folder_of;
+    Target { file: "b.json", inputs: 500, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
+}
+
+#[test]
+fn cvat() {
+    let corpus = texts([
+        r#"<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task><labels><label><name>Ulna</name></label></labels></task></meta><image id="0" name="a.png" subset="train" width="20" height="10"><polygon label="Ulna" points="1.00,1.00;9.00,1.50;9.00,9.00" z_order="0"/><mask label="Radius" rle="1, 3, 2, 2" left="2" top="3" width="4" height="2"/><box label="Ulna" xtl="1" ytl="1" xbr="4" ybr="3"/></image></annotations>"#,
+        "<annotations><image id=\"0\" name=\"a.png\"/></annotations>",
+    ]);
+    let read = read_folder_of;
+    Target { file: "annotations.xml", inputs: 500, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod browser;
 mod chain;
 mod clean;
 mod cli;
+mod convert;
 mod corrections;
 mod decisions;
 mod devtools;

@@ -41,6 +41,22 @@ pub enum Points {
     Other(Value),
 }
 
+impl Points {
+    /// The same points as a value, which is checked when it is read.
+    pub fn into_value(self) -> Points {
+        Points::Other(self.into())
+    }
+
+    /// Points of numbers: vertices if all are whole, else a value with all of them. JSON has no NaN, which becomes null.
+    pub fn of_numbers(points: Vec<[f64; 2]>) -> Points {
+        let is_whole = |v: &f64| v.fract() == 0.0 && v.abs() <= MAX_COORDINATE;
+        if !points.is_empty() && points.iter().flatten().all(is_whole) {
+            return Points::Whole(points.into_iter().map(|p| p.map(|v| v as i32)).collect());
+        }
+        Points::Other(points.into_iter().map(|p| Value::from(p.to_vec())).collect())
+    }
+}
+
 impl From<Points> for Value {
     fn from(points: Points) -> Value {
         match points {

@@ -18,7 +18,7 @@ pub use entry::MAX_COORDINATE;
 pub use shape::label_place;
 pub(crate) use shape::{OTHER_SPELLING, UNKNOWN_LABEL};
 
-use super::WithProblems;
+use super::{Problem, WithProblems};
 use crate::bones::Bone;
 use crate::mask::{HandMasks, RunMask};
 
@@ -93,12 +93,55 @@ pub enum AnnotationError {
         /// Message of the JSON parser.
         reason: String,
     },
+    /// A LabelMe file without shapes.
+    #[error("{path}: no array `shapes` at the top level; the other files are LabelMe's")]
+    NoShapes {
+        /// The file.
+        path: PathBuf,
+    },
     /// JSON without an annotation.
     #[error("{path}: no array `annotations` at the top level")]
     NoAnnotations {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// The outline of a shape in another format's file.
+pub(super) enum ShapeOutline {
+    /// Vertices in whole pixels.
+    Whole(Vec<[i32; 2]>),
+    /// Vertices that may be fractional or invalid.
+    Numbers(Vec<[f64; 2]>),
+    /// A value that should be an array of points.
+    Other(serde_json::Value),
+}
+
+/// A shape with the problems that were corrected, or the problem that makes it unusable. The problems have neither file
+/// nor image yet.
+pub(super) type ShapeRead = Result<(Shape, Vec<Problem>), Problem>;
+
+/// The shape with this index, checked as those of annotation files are.
+pub(super) fn read_shape(index: usize, label: serde_json::Value, outline: ShapeOutline) -> ShapeRead {
+    use entry::{AnnotationEntry, Points};
+    let points = match outline {
+        ShapeOutline::Whole(points) if is_in_range(&points) => Points::Whole(points),
+        ShapeOutline::Whole(points) => Points::Whole(points).into_value(),
+        ShapeOutline::Numbers(points) => Points::of_numbers(points),
+        ShapeOutline::Other(value) => Points::Other(value),
+    };
+    let kind = Some(shape::TYPE.into());
+    let entry = AnnotationEntry::Object { kind, label: Some(label), points: Some(points), repeated: Vec::new() };
+    let problem = |p: shape::EntryProblem| Problem::new(p.severity, "", p.reason, p.action).at(p.place).raw(&p.raw);
+    match shape::read(entry, index) {
+        Ok((shape, problems)) => Ok((shape, problems.into_iter().map(problem).collect())),
+        Err(unusable) => Err(problem(unusable)),
+    }
+}
+
+/// Whether there are points and none is far outside any image.
+fn is_in_range(points: &[[i32; 2]]) -> bool {
+    !points.is_empty() && points.iter().flatten().all(|v| f64::from(v.abs()) <= MAX_COORDINATE)
 }
 
 /// The shapes and problems of one file; see [`parse`].

@@ -23,10 +23,11 @@ use std::path::{Path, PathBuf};
 use super::annotation::{self, AnnotationError, Document};
 use super::names::{self, patient_in_stem, patient_of_folder, side_in_name, timestamp};
 use super::source::{DatasetError, Listing, Opened, Source, SourceAnnotation, SourceKind};
-use super::{ImageEntry, Problem, ProblemSeverity, Side, Subset, WithProblems};
+use super::{ImageEntry, Problem, ProblemSeverity, Side, Subset, WithProblems, conversion};
 use crate::bounded;
 use crate::digest::sha256;
 use walk::FoundFile;
+pub(super) use walk::subset_of_folder;
 
 /// The source of this module, which opens any folder.
 pub const KIND: SourceKind = SourceKind { name: "folder", open: |root| Some(open(root)) };
@@ -120,7 +121,7 @@ struct Candidate {
 ///
 /// # Errors
 /// The root cannot be listed, or contains no image. Everything else is a problem in the listing.
-fn discover(root: &Path) -> Result<Listing, DatasetError> {
+pub(super) fn discover(root: &Path) -> Result<Listing, DatasetError> {
     let walked = walk::walk(root).map_err(|source| DatasetError::Io { path: root.into(), source })?;
     let mut problems = walked.problems;
     if walked.images.is_empty() {
@@ -145,7 +146,7 @@ fn discover(root: &Path) -> Result<Listing, DatasetError> {
     let files: Vec<&FoundFile> = candidates.iter().map(|c| &c.file).collect();
     let annotations = pairing::pair(&files, &left_out, &walked.annotations, &mut problems);
 
-    let mut images: Vec<ImageEntry> = candidates
+    let images: Vec<ImageEntry> = candidates
         .into_iter()
         .zip(annotations)
         .map(|(c, annotation)| ImageEntry {
@@ -159,15 +160,23 @@ fn discover(root: &Path) -> Result<Listing, DatasetError> {
             annotation,
         })
         .collect();
-    images.sort_by(|a, b| {
-        let key = |e: &ImageEntry| (e.subset, e.patient_id.clone(), e.file_name().to_owned(), e.image.clone());
-        key(a).cmp(&key(b))
-    });
-    sides_by_time(&mut images, &mut problems);
-    report_images(&images, &mut problems);
     let metadata = metadata_file::choose(root, &walked.sheets, &mut problems);
-    problems.sort_by(|a, b| (&a.file, &a.place, &a.reason).cmp(&(&b.file, &b.place, &b.reason)));
-    Ok(Listing { images, metadata, problems })
+    Ok(finished(Listing { images, metadata, problems }))
+}
+
+/// Sorts the images and problems of a listing, sets the sides that follow from time stamps, and reports train images
+/// without annotation.
+pub(super) fn finished(mut listing: Listing) -> Listing {
+    conversion::sort(&mut listing.images);
+    sides_by_time(&mut listing.images, &mut listing.problems);
+    report_images(&listing.images, &mut listing.problems);
+    listing.problems.sort_by(|a, b| (&a.file, &a.place, &a.reason).cmp(&(&b.file, &b.place, &b.reason)));
+    listing
+}
+
+/// The patients' spreadsheet at the top level of a data folder.
+pub(super) fn spreadsheet(root: &Path, problems: &mut Vec<Problem>) -> Option<String> {
+    metadata_file::choose(root, &walk::sheets(root), problems)
 }
 
 /// Patient ID from the folder, else from the file's name.

@@ -10,9 +10,9 @@ use crate::names::nfc;
 use crate::wording::counted;
 
 /// Endings of the images that are read, best first.
-const IMAGES: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
+const IMAGES: [&str; 7] = ["png", "tif", "tiff", "jpg", "jpeg", "dcm", "dicom"];
 /// Endings of images that are not read, but reported as a problem.
-const OTHER_IMAGES: [&str; 8] = ["bmp", "dcm", "dicom", "gif", "webp", "heic", "jp2", "nii"];
+const OTHER_IMAGES: [&str; 6] = ["bmp", "gif", "webp", "heic", "jp2", "nii"];
 /// Endings of files that may be the patients' spreadsheet.
 const SHEETS: [&str; 6] = ["xlsx", "xlsm", "csv", "tsv", "ods", "xls"];
 /// Names of folders for a kind of file, which are not names of patients.
@@ -111,7 +111,7 @@ pub struct Walked {
 
 /// The subset that a folder's name means. Validation data is annotated, so it is used to make folds, as training data
 /// is.
-fn subset_of_folder(name: &str) -> Option<Subset> {
+pub fn subset_of_folder(name: &str) -> Option<Subset> {
     match name.to_lowercase().as_str() {
         "train" | "training" | "val" | "valid" | "validation" => Some(Subset::Train),
         "test" | "testing" => Some(Subset::Test),
@@ -125,6 +125,13 @@ fn rank(endings: &[&str], ending: &str) -> Option<usize> {
 
 fn is_skipped(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("~$") || name == "__MACOSX"
+}
+
+/// The spreadsheets at the top level of `root`; none if it cannot be listed.
+pub fn sheets(root: &Path) -> Vec<FoundFile> {
+    let listed = Walked::default().list(root, &[]);
+    let files = listed.map(|(files, _)| files).unwrap_or_default();
+    files.into_iter().filter(|file| rank(&SHEETS, &file.ending).is_some()).collect()
 }
 
 /// Lists images, JSON files and spreadsheets under `root`, sorted by name at each level.
@@ -254,7 +261,6 @@ impl Walked {
                 Some(Content::Image) => {
                     self.add_unsupported(format!("with images as content and ending in .{}", file.ending), &file)
                 }
-                Some(Content::Dicom) => self.add_unsupported("with DICOM as content".into(), &file),
                 None => {}
             }
         }
@@ -269,9 +275,8 @@ impl Walked {
 }
 
 enum Content {
-    /// PNG, JPEG or TIFF.
+    /// PNG, JPEG, TIFF or DICOM.
     Image,
-    Dicom,
 }
 
 /// The kind of a file's content, by its first bytes.
@@ -282,5 +287,5 @@ fn content(path: &Path) -> Option<Content> {
     if starts(b"\x89PNG") || starts(b"\xff\xd8\xff") || starts(b"II*\0") || starts(b"MM\0*") {
         return Some(Content::Image);
     }
-    (head.get(128..132) == Some(b"DICM")).then_some(Content::Dicom)
+    (head.get(128..132) == Some(b"DICM")).then_some(Content::Image)
 }

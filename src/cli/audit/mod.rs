@@ -1,15 +1,18 @@
+mod bench;
+mod compare;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use polars::prelude::PolarsResult;
 
-use super::data::{corrected_tables, read_corrections, tables_read};
-use super::values::jobs;
-use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::audit::truth::{self, Benchmark};
 use crate::audit::{self, AuditSettings, CHECKS, Check, FindingRow, Pictures, Severity};
+use crate::cli::data::{corrected_tables, read_corrections, tables_read};
+use crate::cli::values::jobs;
+use crate::cli::{Status, Ui};
 use crate::dataset::Dataset;
 use crate::dataset::phantom::Truth;
 use crate::scores::DiceTable;
@@ -19,16 +22,36 @@ use crate::wording::counted;
 
 /// Find suspicious images and annotations, ranked and with pictures
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Example:
   carpus audit work/tables --data data --out work/audit
   carpus audit work/tables --data data --out work/audit \\
       --scores work/scores/per_image_dice.csv
   carpus audit work/tables --out work/audit \\
       --truth data/truth.json   # recall and precision on a phantom
+  carpus audit compare data predictions.csv --out errors
 
 Severity: high = almost certainly wrong, medium = should be looked at, low = for information. \
-A score of 1 is the threshold of the check.")]
+A score of 1 is the threshold of the check."
+)]
 pub struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+    #[command(flatten)]
+    checks: Option<CheckArgs>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum AuditCommand {
+    Bench(bench::BenchArgs),
+    Compare(compare::CompareArgs),
+}
+
+// Without a doc comment, which would replace the help of `AuditArgs`.
+#[derive(clap::Args, Debug)]
+struct CheckArgs {
     /// Folder of tables that `carpus scan` wrote
     tables: PathBuf,
     /// Folder to write: findings.csv, findings.parquet and evidence/
@@ -61,8 +84,18 @@ fn pictures(text: &str) -> Result<Pictures, String> {
     }
 }
 
-/// Runs all checks, writes the findings and prints the worst.
+/// Runs the checks, or the subcommand.
 pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
+    match (args.command, args.checks) {
+        (Some(AuditCommand::Bench(args)), _) => bench::run(args, ui),
+        (Some(AuditCommand::Compare(args)), _) => compare::run(args, ui),
+        (None, Some(args)) => check(args, ui),
+        (None, None) => anyhow::bail!("give a folder of tables, or a subcommand (`carpus audit --help`)"),
+    }
+}
+
+/// Runs all checks, writes the findings and prints the worst.
+fn check(args: CheckArgs, ui: &Ui) -> anyhow::Result<Status> {
     let (corrections, status) = read_corrections(args.corrections.as_deref(), ui)?;
     let (tables, fit) = corrected_tables(&args.tables, &corrections, ui)?;
     let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
@@ -141,7 +174,7 @@ pub fn run(args: AuditArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if failed.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
-fn print_findings(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &AuditArgs, ui: &Ui) {
+fn print_findings(rows: &[FindingRow], counts: [(Severity, usize); 3], args: &CheckArgs, ui: &Ui) {
     let [(_, low), (_, medium), (_, high)] = counts;
     ui.line(format_args!("{}: {high} high, {medium} medium, {low} low", counted(rows.len(), "finding", "findings")));
     for row in rows.iter().filter(|r| r.severity == Severity::High).take(10) {
