@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use super::InferError;
-use crate::augment::{SquareFit, push_normalised};
+use crate::augment::{Letterbox, push_normalised};
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
 use crate::train::{RunFolder, TrainedModel, WeightsInfo, read_weights};
@@ -41,7 +41,7 @@ impl Predictor {
         &self.info
     }
 
-    /// Logits `[B, 29, S, S]` on the CPU of square images, `S * S` grey levels each, that [`SquareFit::image`] made.
+    /// Logits `[B, 29, H, W]` on the CPU of images at the model's size that [`Letterbox::image`] made.
     /// `patients` are the metadata of each image's patient, see [`crate::train::PatientMetadata`]; only a model that is
     /// conditioned on the patient uses them.
     ///
@@ -54,8 +54,8 @@ impl Predictor {
             let grey: Vec<f32> = square.iter().map(|v| f32::from(*v)).collect();
             push_normalised(&mut pixels, &grey, &self.info.input.mean, &self.info.input.sd, channels);
         }
-        let side = i64::from(self.info.size);
-        let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, side, side])?;
+        let [height, width] = self.info.size.shape();
+        let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, height, width])?;
         let x = x.f_to_device(self.model.device())?;
         let known = match self.info.model.metadata {
             Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
@@ -78,14 +78,14 @@ impl Predictor {
         Ok(logits)
     }
 
-    /// Masks of images at their original size. `squares` are the square images that each of `fits` made; for `patients`
+    /// Masks of images at their original size. `squares` are the images that each of `fits` made; for `patients`
     /// see [`Predictor::logits`].
     ///
     /// # Errors
     /// Those of [`Predictor::logits`].
     pub fn masks(
         &self,
-        fits: &[SquareFit],
+        fits: &[Letterbox],
         squares: &[Vec<u8>],
         patients: &[[f32; 4]],
     ) -> Result<Vec<HandMasks>, InferError> {

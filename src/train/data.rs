@@ -5,18 +5,19 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{PatientMetadata, TrainError};
-use crate::augment::SquareFit;
+use crate::augment::Letterbox;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
 use crate::digest::hex;
 use crate::features::angle_deg;
+use crate::geometry::Size;
 use crate::mask::HandMasks;
 use crate::progress::Progress;
 
 /// An image with its labels at the model's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Grey levels, 0 to 255, `size * size`, row-major.
+    /// Grey levels, 0 to 255, one per pixel, row-major.
     pub pixels: Vec<u8>,
     /// Label words as (length, word), row-major: a label image has few, long runs.
     words: Vec<(u32, u32)>,
@@ -26,7 +27,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample from the pixels and the label words of a square image, and the hand's angle in degrees.
+    /// A sample from the pixels and the label words of an image, and the hand's angle in degrees.
     pub fn new(pixels: Vec<u8>, words: &[u32], angle: Option<f64>) -> Sample {
         let runs = words.chunk_by(|a, b| a == b).map(|run| (run.len() as u32, run[0]));
         Sample { pixels, words: runs.collect(), angle }
@@ -49,7 +50,7 @@ impl Sample {
 pub struct Samples {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: u32,
+    size: Size,
     samples: Vec<Option<Sample>>,
     present: Vec<u32>,
     metadata: Vec<[f32; 4]>,
@@ -66,7 +67,7 @@ impl Samples {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: u32,
+        size: Size,
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
@@ -138,8 +139,8 @@ impl Samples {
         self.dataset.top_level()
     }
 
-    /// Side of the samples in px.
-    pub fn size(&self) -> u32 {
+    /// Width and height of the samples in px.
+    pub fn size(&self) -> Size {
         self.size
     }
 
@@ -187,12 +188,12 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
+fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<Read, TrainError> {
     let radiograph = dataset.image(entry)?;
     let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
-    let fit = SquareFit::new(width, height, size);
+    let fit = Letterbox::new(width, height, size);
     // The same file scaled by another top level gives another image.
     let image_hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),

@@ -58,12 +58,12 @@ impl<'a> Loading<'a> {
 /// A batch of samples as a model takes it.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, C, S, S]`; with `rest` `[B, S, S]`.
+    /// `[B, C, H, W]`; with `rest` `[B, H, W]`.
     pub pixels: Vec<f32>,
     /// The changes per sample that the device still has to make. `pixels` are grey levels, 0 to 255, before them and
     /// before the normalisation.
     pub rest: Option<Vec<DrawnChanges>>,
-    /// `[B, S, S]`, bit c of a word = class c.
+    /// `[B, H, W]`, bit c of a word = class c.
     pub words: Vec<i32>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Vec<f32>,
@@ -134,15 +134,15 @@ impl Iterator for Batches {
 
 pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
     let size = dataset.size();
-    let square = (size * size) as usize;
+    let pixels = size.pixels();
     let whole = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
     let own = loading.ranks.own(whole.len());
     let places = whole.start + own.start..whole.start + own.end;
     let augment_on_device = loading.augment_on_device && loading.augment.is_some();
     let mut made = Batch {
-        pixels: Vec::with_capacity(places.len() * loading.channels * square),
+        pixels: Vec::with_capacity(places.len() * loading.channels * pixels),
         rest: augment_on_device.then(Vec::new),
-        words: Vec::with_capacity(places.len() * square),
+        words: Vec::with_capacity(places.len() * pixels),
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
@@ -181,8 +181,8 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
     made
 }
 
-fn labelled(sample: &Sample, size: u32) -> LabelledImage {
-    LabelledImage::new(Size::square(size), sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
+fn labelled(sample: &Sample, size: Size) -> LabelledImage {
+    LabelledImage::new(size, sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
 }
 
 impl OtherImages for Samples {

@@ -8,7 +8,7 @@ use tch::{Device, TchError, Tensor};
 use super::loader::push_image;
 use super::seeds::{Use, generator};
 use super::{Loading, PatientMetadata, TrainError, sampler};
-use crate::augment::{LabelledImage, SquareFit};
+use crate::augment::{LabelledImage, Letterbox};
 use crate::dataset::{Dataset, ImageEntry, Problem};
 use crate::digest::hex;
 use crate::geometry::Size;
@@ -20,8 +20,8 @@ use crate::progress::Progress;
 pub struct UnlabelledImages {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: u32,
-    /// Grey levels, 0 to 255, `size * size`, row-major; `None`: read again when they are needed.
+    size: Size,
+    /// Grey levels, 0 to 255, one per pixel, row-major; `None`: read again when they are needed.
     pixels: Vec<Option<Vec<u8>>>,
     metadata: Vec<[f32; 4]>,
     hash: String,
@@ -37,7 +37,7 @@ impl UnlabelledImages {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: u32,
+        size: Size,
         cache_bytes: usize,
         progress: &dyn Progress,
     ) -> Result<(UnlabelledImages, Vec<Problem>), TrainError> {
@@ -102,8 +102,8 @@ impl UnlabelledImages {
         &self.entries
     }
 
-    /// Side of the images in px.
-    pub fn size(&self) -> u32 {
+    /// Width and height of the images in px.
+    pub fn size(&self) -> Size {
         self.size
     }
 
@@ -121,7 +121,7 @@ impl UnlabelledImages {
 }
 
 /// The grey levels of an image at the model's size, and the hash of its content.
-fn read(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<(Vec<u8>, String), TrainError> {
+fn read(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<(Vec<u8>, String), TrainError> {
     let radiograph = dataset.image(entry)?;
     let (width, height) = radiograph.pixels.dimensions();
     // The same file scaled by another top level gives another image.
@@ -129,7 +129,7 @@ fn read(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<(Vec<u8>, St
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
-    Ok((SquareFit::new(width, height, size).image(&radiograph.pixels.into_eight_bit()), hash))
+    Ok((Letterbox::new(width, height, size).image(&radiograph.pixels.into_eight_bit()), hash))
 }
 
 /// Unlabelled images that accompany each batch of labelled ones.
@@ -144,7 +144,7 @@ pub struct Unlabelled<'a> {
 /// Unlabelled images as student and teacher see them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnlabelledBatch {
-    /// The student's images, `[B, C, S, S]`.
+    /// The student's images, `[B, C, H, W]`.
     pub student: Vec<f32>,
     /// The teacher's images: the same geometry, other grey levels.
     pub teacher: Vec<f32>,
@@ -182,7 +182,7 @@ pub(super) fn make(unlabelled: Unlabelled, loading: &Loading, epoch: u64, batch:
         let mut rng = generator(loading.seed, Use::UnlabelledAugment, epoch, place as u64);
         let levels: Vec<f32> = pixels.iter().map(|v| f32::from(*v)).collect();
         let words = vec![0; levels.len()];
-        let image = LabelledImage::new(Size::square(images.size), levels, words);
+        let image = LabelledImage::new(images.size, levels, words);
         let [student, teacher] = match loading.augment {
             None => [image.clone(), image],
             Some(augmentations) => augmentations.apply_pair(image, &mut rng),
@@ -202,13 +202,13 @@ pub struct UnlabelledTensors {
 }
 
 impl UnlabelledTensors {
-    /// Copies a batch of images of `size` x `size` px to `device`.
+    /// Copies a batch of images of `size` to `device`.
     ///
     /// # Errors
     /// libtorch reports an error.
     pub fn new(
         batch: &UnlabelledBatch,
-        size: u32,
+        size: Size,
         loading: &Loading,
         device: Device,
     ) -> Result<UnlabelledTensors, TchError> {

@@ -5,6 +5,7 @@ use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
 use crate::augment::{DeviceImage, DrawnChanges, MixedLabels};
 use crate::bones;
+use crate::geometry::Size;
 use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
@@ -21,33 +22,33 @@ pub struct Validation {
 /// A batch as tensors on the model's device.
 #[derive(Debug)]
 pub struct Tensors {
-    /// `[B, C, S, S]`.
+    /// `[B, C, H, W]`.
     pub images: Tensor,
-    /// `[B, S, S]`, bit c of a word = class c; where images were blended, the labels of the first one.
+    /// `[B, H, W]`, bit c of a word = class c; where images were blended, the labels of the first one.
     pub words: Tensor,
-    /// Soft targets `[B, 29, S, S]`; only if a sample has mixed labels.
+    /// Soft targets `[B, 29, H, W]`; only if a sample has mixed labels.
     pub soft: Option<Tensor>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
 }
 
 impl Tensors {
-    /// Copies a batch of images of `size` x `size` px to `device`, and makes the changes there that are left.
+    /// Copies a batch of images of `size` to `device`, and makes the changes there that are left.
     ///
     /// # Errors
     /// libtorch reports an error.
-    pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
-        let (b, s) = (batch.indices.len() as i64, i64::from(size));
-        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?;
+    pub fn new(batch: &Batch, size: Size, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
+        let (b, [h, w]) = (batch.indices.len() as i64, size.shape());
+        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, h, w])?.f_to_device(device)?;
         let second = |mixed: &MixedLabels| {
             let words: Vec<i32> = mixed.words.iter().map(|word| *word as i32).collect();
-            Ok((Tensor::f_from_slice(&words)?.f_view([s, s])?.f_to_device(device)?, mixed.share))
+            Ok((Tensor::f_from_slice(&words)?.f_view([h, w])?.f_to_device(device)?, mixed.share))
         };
         let mixed = batch.mixed.iter().map(|mixed| mixed.as_ref().map(second).transpose());
         let mixed = mixed.collect::<Result<Vec<_>, TchError>>()?;
         let (images, words, mixed) = match &batch.rest {
             Some(rest) if b > 0 => {
-                let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, s, s])?.f_to_device(device)?;
+                let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, h, w])?.f_to_device(device)?;
                 let Augmented { levels, words, mixed } = augmented(&levels, &words, mixed, rest)?;
                 let images = normalised(&levels, loading)?;
                 if loading.channels_last {
@@ -72,16 +73,16 @@ impl Tensors {
     }
 }
 
-/// Pixels of `count` images of `size` x `size` px as a model takes them: `[B, C, S, S]`.
+/// Pixels of `count` images of `size` as a model takes them: `[B, C, H, W]`.
 pub(super) fn images(
     pixels: &[f32],
     count: usize,
-    size: u32,
+    size: Size,
     loading: &Loading,
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let (b, s, channels) = (count as i64, i64::from(size), loading.channels as i64);
-    let images = Tensor::f_from_slice(pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
+    let (b, [h, w], channels) = (count as i64, size.shape(), loading.channels as i64);
+    let images = Tensor::f_from_slice(pixels)?.f_view([b, channels, h, w])?.f_to_device(device)?;
     if loading.channels_last {
         aten::channels_last(&images)?;
     }
@@ -128,7 +129,7 @@ fn normalised(levels: &Tensor, loading: &Loading) -> Result<Tensor, TchError> {
     levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
 }
 
-/// Soft targets `[B, 29, S, S]` from the label words `[B, S, S]` and, per sample that was mixed, the label words `[S, S]`
+/// Soft targets `[B, 29, H, W]` from the label words `[B, H, W]` and, per sample that was mixed, the label words `[H, W]`
 /// of the second image with its share; `None` if no sample was mixed.
 fn soft_target(words: &Tensor, mixed: &[SecondLabels]) -> Result<Option<Tensor>, TchError> {
     if mixed.iter().all(Option::is_none) {

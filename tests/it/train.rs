@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use carpus::augment::{Augmentation, Augmentations, CopyPaste, CutMix, MixUp, MixedLabels};
 use carpus::bones;
 use carpus::dataset::{Dataset, WithProblems};
+use carpus::geometry::Size;
 use carpus::infer::{Predictor, TestTimeAugmentation, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
@@ -80,7 +81,7 @@ impl Bench {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
+            Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
                 .unwrap()
                 .content
         };
@@ -149,7 +150,7 @@ fn model() -> ModelConfig {
 
 pub fn stage() -> Stage {
     let config = TrainConfig {
-        size: 64,
+        size: Size::square(64),
         epochs: 3,
         batch: 2,
         clip: Some(1.0),
@@ -511,7 +512,7 @@ fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec
         unlabelled: None,
         ranks: &OneProcess,
     };
-    Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
+    Tensors::new(&batch, Size::square(64), &loading, Device::Cpu).unwrap()
 }
 
 fn learner<'a>(plan: &'a TrainingPlan, start: &Path) -> Learner<'a> {
@@ -675,7 +676,7 @@ fn predictions_use_what_is_known_of_the_patient() {
     let weights = folder.path().join("gated.safetensors");
     let info = WeightsInfo {
         model: config,
-        size: 64,
+        size: Size::square(64),
         input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
         classes: bones::NAMES.map(str::to_owned).to_vec(),
         top_level: None,
@@ -708,7 +709,7 @@ fn batches_do_not_depend_on_the_cache() {
     let entries = bench.training.entries();
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let uncached =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content;
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content;
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -733,7 +734,7 @@ fn broken_images_are_left_out_and_said() {
     let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
     let entries = dataset.images();
     let WithProblems { content: samples, problems } =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap();
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent).unwrap();
     assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
@@ -744,7 +745,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let data = bench.folder.path().join("data");
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let load = |entries: &[_]| {
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content
     };
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use carpus::dataset::Dataset;
+use carpus::geometry::Size;
 use carpus::models::{EncoderKind, Model, ModelConfig, write_tensors};
 use carpus::tables::EpochRow;
 use carpus::train::{InputSettings, WeightsInfo, write_weights};
@@ -500,7 +501,7 @@ fn sixteen_bits_are_scaled_as_in_training() {
 fn info(model: ModelConfig, top_level: Option<u16>) -> WeightsInfo {
     WeightsInfo {
         model,
-        size: 64,
+        size: Size::square(64),
         input: InputSettings { mean: vec![0.5], sd: vec![0.25] },
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
         top_level,

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::artefact::kind;
-use crate::augment::{LabelledImage, NoOtherImages, OtherImages, SquareFit};
+use crate::augment::{LabelledImage, Letterbox, NoOtherImages, OtherImages};
 use crate::bones;
 use crate::cli::data::{open, warn};
 use crate::cli::draw::entry;
@@ -140,12 +140,11 @@ struct Hand {
 
 impl Hand {
     /// The image at the model's size.
-    fn fitted(&self, size: u32) -> LabelledImage {
-        let fit = SquareFit::new(self.image.width(), self.image.height(), size);
+    fn fitted(&self, size: Size) -> LabelledImage {
+        let fit = Letterbox::new(self.image.width(), self.image.height(), size);
         let levels = fit.image(&self.image).into_iter().map(f32::from).collect();
-        let square = Size::square(size);
-        let words = self.masks.as_ref().map_or_else(|| vec![0; square.pixels()], |masks| fit.words(masks));
-        LabelledImage::new(square, levels, words)
+        let words = self.masks.as_ref().map_or_else(|| vec![0; size.pixels()], |masks| fit.words(masks));
+        LabelledImage::new(size, levels, words)
     }
 }
 
@@ -195,11 +194,11 @@ fn annotation_of(image: &Path, id: &str) -> Option<PathBuf> {
 struct DatasetImages<'a> {
     dataset: &'a Dataset,
     entries: Vec<&'a ImageEntry>,
-    size: u32,
+    size: Size,
 }
 
 impl<'a> DatasetImages<'a> {
-    fn new(dataset: &'a Dataset, without: &Hand, size: u32) -> DatasetImages<'a> {
+    fn new(dataset: &'a Dataset, without: &Hand, size: Size) -> DatasetImages<'a> {
         let is_other = |entry: &&ImageEntry| entry.annotation.is_some() && entry.image_id != without.id;
         DatasetImages { dataset, entries: dataset.images().iter().filter(is_other).collect(), size }
     }

@@ -2,33 +2,35 @@ use fast_image_resize::images::{Image as Buffer, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::GrayImage;
 
+use crate::geometry::Size;
 use crate::mask::{HandMasks, LabelImage};
 
-/// Fits an image into the square that a model takes: the image is scaled with its aspect ratio kept and placed at the
-/// top left; the rest is black.
+/// Fits an image into the size that a model takes: the image is scaled with its aspect ratio kept and placed at the top
+/// left; the rest is black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SquareFit {
+pub struct Letterbox {
     /// Width of the image in px.
     pub width: u32,
     /// Height of the image in px.
     pub height: u32,
-    /// Side of the model's square in px.
-    pub size: u32,
+    /// The model's size in px.
+    pub size: Size,
     /// Width of the scaled image in px.
     pub inner_width: u32,
     /// Height of the scaled image in px.
     pub inner_height: u32,
 }
 
-impl SquareFit {
-    /// Fits an image of `width` x `height` px into a square of side `size` px. All must be above 0.
-    pub fn new(width: u32, height: u32, size: u32) -> SquareFit {
-        let scale = f64::from(size) / f64::from(width.max(height));
-        let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, size);
-        SquareFit { width, height, size, inner_width: scaled(width), inner_height: scaled(height) }
+impl Letterbox {
+    /// Fits an image of `width` x `height` px into `size`. All must be above 0.
+    pub fn new(width: u32, height: u32, size: Size) -> Letterbox {
+        let [wide, high] = [(size.width, width), (size.height, height)].map(|(to, from)| f64::from(to) / f64::from(from));
+        let scaled = |side: u32, most: u32| ((f64::from(side) * wide.min(high)).round() as u32).clamp(1, most);
+        let (inner_width, inner_height) = (scaled(width, size.width), scaled(height, size.height));
+        Letterbox { width, height, size, inner_width, inner_height }
     }
 
-    /// The square image, `size * size` bytes, row-major. Scaled as by PIL's bilinear resize: a triangle filter as wide
+    /// The image at the model's size, a byte per pixel, row-major. Scaled as by PIL's bilinear resize: a triangle filter as wide
     /// as the scale, without aliasing.
     pub fn image(&self, image: &GrayImage) -> Vec<u8> {
         debug_assert_eq!(image.dimensions(), (self.width, self.height));
@@ -43,19 +45,19 @@ impl SquareFit {
         self.padded(target.buffer())
     }
 
-    /// The square label image, `size * size` words, row-major. Each pixel has the label at its centre, as in
+    /// The label image at the model's size, a word per pixel, row-major. Each pixel has the label at its centre, as in
     /// [`crate::mask::RunMask::resized`].
     pub fn words(&self, masks: &HandMasks) -> Vec<u32> {
         self.padded(&LabelImage::from_masks_resized(masks, self.inner_width, self.inner_height).words)
     }
 
     fn padded<T: Copy + Default>(&self, inner: &[T]) -> Vec<T> {
-        let size = self.size as usize;
-        let mut square = vec![T::default(); size * size];
+        let width = self.size.width as usize;
+        let mut padded = vec![T::default(); self.size.pixels()];
         for (row, source) in inner.chunks_exact(self.inner_width as usize).enumerate() {
-            square[row * size..row * size + source.len()].copy_from_slice(source);
+            padded[row * width..row * width + source.len()].copy_from_slice(source);
         }
-        square
+        padded
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_aspect_ratio_is_kept_and_the_rest_is_black() {
-        let fit = SquareFit::new(40, 20, 32);
+        let fit = Letterbox::new(40, 20, Size::square(32));
         assert_eq!((fit.inner_width, fit.inner_height), (32, 16));
         let square = fit.image(&GrayImage::from_pixel(40, 20, image::Luma([200])));
         assert!(square[..16 * 32].iter().all(|v| *v == 200) && square[16 * 32..].iter().all(|v| *v == 0));
@@ -78,8 +80,25 @@ mod tests {
     }
 
     #[test]
+    fn the_shorter_scale_decides_where_neither_is_square() {
+        let inner = |width, height, size| {
+            let fit = Letterbox::new(width, height, size);
+            (fit.inner_width, fit.inner_height)
+        };
+        let (wide, high) = (Size { width: 96, height: 32 }, Size { width: 32, height: 96 });
+        assert_eq!((inner(40, 20, wide), inner(40, 20, high)), ((64, 32), (32, 16)));
+        assert_eq!((inner(20, 60, wide), inner(20, 60, high)), ((11, 32), (32, 96)));
+        // A thin image keeps one pixel.
+        assert_eq!(inner(1, 5000, wide), (1, 32));
+        let image = GrayImage::from_pixel(40, 20, image::Luma([9]));
+        let fitted = Letterbox::new(40, 20, wide).image(&image);
+        assert_eq!(fitted.len(), 96 * 32);
+        assert!(fitted.chunks_exact(96).all(|row| row[..64] == [9; 64] && row[64..] == [0; 32]));
+    }
+
+    #[test]
     fn an_image_of_the_same_size_is_copied() {
         let image = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 8 + y) as u8]));
-        assert_eq!(SquareFit::new(8, 8, 8).image(&image), image.into_raw());
+        assert_eq!(Letterbox::new(8, 8, Size::square(8)).image(&image), image.into_raw());
     }
 }
