@@ -44,7 +44,8 @@ pub(super) fn compare(
         let sample = dataset.sample(*index)?;
         let labels = LabelImage { width, height, words: sample.words() };
         let truth = HandMasks::new(labels.masks(bones::COUNT)).expect("one mask of one size per bone");
-        let pixels = GrayImage::from_raw(width, height, sample.pixels.clone()).expect("one level per pixel");
+        let levels = loading.input.prepare(&sample.image).levels.into_iter().map(|v| v.round() as u8);
+        let pixels = GrayImage::from_raw(width, height, levels.collect()).expect("one level per pixel");
         // Small images are enlarged, so that a difference of one pixel is visible.
         let options = draw::Options { max_size: 512, max_zoom: 4.0, ..Default::default() };
         let picture = draw::compare(&pixels, &truth, &predicted, &options);

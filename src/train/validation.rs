@@ -3,7 +3,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
-use crate::augment::{DeviceImage, DrawnChanges, MixedLabels};
+use crate::augment::{DeviceImage, DrawnChanges, MixedLabels, Normalisation};
 use crate::bones;
 use crate::geometry::Size;
 use crate::losses::LossMix;
@@ -50,7 +50,7 @@ impl Tensors {
             Some(rest) if b > 0 => {
                 let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, h, w])?.f_to_device(device)?;
                 let Augmented { levels, words, mixed } = augmented(&levels, &words, mixed, rest)?;
-                let images = normalised(&levels, loading)?;
+                let images = normalised(&levels, &batch.normalisations, loading.channels)?;
                 if loading.channels_last {
                     aten::channels_last(&images)?;
                 }
@@ -119,13 +119,12 @@ fn augmented(
     Ok(Augmented { levels, words, mixed: all_mixed })
 }
 
-/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`crate::augment::push_normalised`].
-fn normalised(levels: &Tensor, loading: &Loading) -> Result<Tensor, TchError> {
-    let channels = 0..loading.channels;
-    let values = channels.map(|c| (loading.mean[c % loading.mean.len()], loading.sd[c % loading.sd.len()]));
-    let (scale, offset): (Vec<f32>, Vec<f32>) =
-        values.map(|(mean, sd)| ((1.0 / (255.0 * sd)) as f32, (-mean / sd) as f32)).unzip();
-    let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view([1, -1, 1, 1])?.f_to_device(levels.device());
+/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`Normalisation::push`].
+fn normalised(levels: &Tensor, by: &[Normalisation], channels: usize) -> Result<Tensor, TchError> {
+    let lines = by.iter().flat_map(|by| (0..channels).map(|channel| by.line(channel)));
+    let (scale, offset): (Vec<f32>, Vec<f32>) = lines.map(|line| (line.scale, line.offset)).unzip();
+    let shape = [by.len() as i64, channels as i64, 1, 1];
+    let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view(shape)?.f_to_device(levels.device());
     levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
 }
 

@@ -40,7 +40,7 @@ fn config() -> TrainConfig {
         batch: 2,
         seed: 3,
         model: model(),
-        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
+        input: InputSettings::normalised(vec![0.2], vec![0.3]),
         optimiser: OptimiserSettings { lr: 2e-3, ..Default::default() },
         schedule: Schedule::Constant {},
         augment: Augmentations(
@@ -144,8 +144,7 @@ fn random_pair(config: &TrainConfig) -> UnlabelledTensors {
         batch: 2,
         augment: None,
         augment_on_device: false,
-        mean: &config.input.mean,
-        sd: &config.input.sd,
+        input: &config.input,
         channels: 1,
         channels_last: false,
         seed: 0,

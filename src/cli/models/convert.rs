@@ -154,7 +154,7 @@ impl ModelsConvertArgs {
             ui.line(format_args!("the model is --arch {}{encoder}{auxiliary}", config.architecture));
         }
         if let Some(info) = info {
-            let InputSettings { mean, sd } = &info.input;
+            let InputSettings { mean, sd, .. } = &info.input;
             ui.line(format_args!(
                 "for `carpus predict --checkpoint`: images of {} x {} px, normalised as (grey / 255 - {mean:?}) / {sd:?}, \
                  classes in the order of `carpus list bones`",
@@ -202,7 +202,7 @@ impl ModelsConvertArgs {
             );
         }
         let or = |values: &[f64], default: f64| if values.is_empty() { vec![default] } else { values.to_vec() };
-        let input = InputSettings { mean: or(&self.mean, 0.0), sd: or(&self.sd, 1.0) };
+        let input = InputSettings::normalised(or(&self.mean, 0.0), or(&self.sd, 1.0));
         let model = ModelConfig { classes, ..config.clone() };
         // The same checks as before training.
         TrainConfig { model: model.clone(), size, input: input.clone(), ..TrainConfig::default() }

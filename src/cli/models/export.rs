@@ -77,8 +77,8 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     };
     if let Some(input) = &input {
         ui.line(format_args!(
-            "normalise images as in training: (grey from 0 to 1, minus {:?}) divided by {:?}",
-            input.mean, input.sd
+            "normalise images as in training: {}",
+            input.describe()
         ));
     }
     ui.json(&serde_json::json!({
