@@ -94,6 +94,7 @@ fn estimate(mean: &MeanWeights, input: &Path, observer: &dyn Observer) -> Result
         augment_on_device: false,
         input: &mean.info.input,
         channels: mean.info.model.in_channels as usize,
+        pairs: &mean.info.model.pairs,
         channels_last: false,
         seed: config.seed,
         workers: config.workers.max(1),

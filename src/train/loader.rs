@@ -8,6 +8,7 @@ use crate::augment::{
     Augmentations, DrawnChanges, LabelledImage, MixedLabels, Normalisation, OtherImages, PartlyAugmented,
 };
 use crate::geometry::Size;
+use crate::models::BonePairs;
 
 /// How batches are made.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Loading<'a> {
     pub input: &'a InputSettings,
     /// Number of input channels.
     pub channels: usize,
+    /// Pairs of bones whose overlap is marked in the labels when they are final.
+    pub pairs: &'a BonePairs,
     /// Whether channels are innermost in memory (channels last).
     pub channels_last: bool,
     /// See [`super::TrainConfig::seed`].
@@ -43,6 +46,7 @@ impl<'a> Loading<'a> {
             augment_on_device: settings.augment_on_device.unwrap_or(false),
             input: &settings.input,
             channels: settings.model.in_channels as usize,
+            pairs: &settings.model.pairs,
             channels_last: settings.channels_last,
             seed: settings.seed,
             workers: settings.workers.max(1),

@@ -39,7 +39,8 @@ pub(super) fn compare(
             continue;
         }
         let input = Tensors::new(&batch, size, &plain, model.device())?;
-        let logits = tch::no_grad(|| model.forward(&input.input(), false))?.logits.f_to_device(tch::Device::Cpu)?;
+        let logits = tch::no_grad(|| model.folded(&model.forward(&input.input(), false)?.logits))?;
+        let logits = logits.f_to_device(tch::Device::Cpu)?;
         let predicted = fit.masks(&Vec::<f32>::try_from(logits.f_contiguous()?.f_view([-1])?)?);
         let sample = dataset.sample(*index)?;
         let labels = LabelImage { width, height, words: sample.words() };

@@ -24,9 +24,9 @@ pub struct Validation {
 pub struct Tensors {
     /// `[B, C, H, W]`.
     pub images: Tensor,
-    /// `[B, H, W]`, bit c of a word = class c; where images were blended, the labels of the first one.
+    /// `[B, H, W]`, bit c of a word = channel c, the bones and then the pairs; where images were blended, the labels of the first one.
     pub words: Tensor,
-    /// Soft targets `[B, 29, H, W]`; only if a sample has mixed labels.
+    /// Soft targets `[B, channels, H, W]`; only if a sample has mixed labels.
     pub soft: Option<Tensor>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
@@ -59,7 +59,11 @@ impl Tensors {
             _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words, mixed),
         };
         let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
-        Ok(Tensors { images, soft: soft_target(&words, &mixed)?, words, metadata })
+        let words = loading.pairs.marked(&words)?;
+        let mark = |labels: SecondLabels| labels.map(|(words, share)| Ok((loading.pairs.marked(&words)?, share))).transpose();
+        let mixed = mixed.into_iter().map(mark).collect::<Result<Vec<_>, TchError>>()?;
+        let channels = bones::COUNT + loading.pairs.len();
+        Ok(Tensors { images, soft: soft_target(&words, &mixed, channels as i64)?, words, metadata })
     }
 
     /// The target of a loss: the soft targets if there are any, else the label words.
@@ -128,13 +132,13 @@ fn normalised(levels: &Tensor, by: &[Normalisation], channels: usize) -> Result<
     levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
 }
 
-/// Soft targets `[B, 29, H, W]` from the label words `[B, H, W]` and, per sample that was mixed, the label words `[H, W]`
+/// Soft targets `[B, channels, H, W]` from the label words `[B, H, W]` and, per sample that was mixed, the label words `[H, W]`
 /// of the second image with its share; `None` if no sample was mixed.
-fn soft_target(words: &Tensor, mixed: &[SecondLabels]) -> Result<Option<Tensor>, TchError> {
+fn soft_target(words: &Tensor, mixed: &[SecondLabels], channels: i64) -> Result<Option<Tensor>, TchError> {
     if mixed.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let dense = |words: &Tensor| target(words, bones::COUNT as i64).f_to_kind(Kind::Float);
+    let dense = |words: &Tensor| target(words, channels).f_to_kind(Kind::Float);
     let soft = dense(words)?;
     for (place, (second, share)) in mixed.iter().enumerate().filter_map(|(place, one)| Some((place, one.as_ref()?))) {
         let share = f64::from(*share);
@@ -179,7 +183,7 @@ pub fn validate(
             drop(half);
             let logits = logits.f_to_kind(Kind::Float)?;
             loss_sum += loss.forward(&logits, &given.words)?.f_double_value(&[])? * batch.indices.len() as f64;
-            Ok(dice.update(&logits, &target(&given.words, classes))?)
+            Ok(dice.update(&model.folded(&logits)?, &target(&given.words, classes))?)
         })?;
     }
     let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any longer".into() };
@@ -198,9 +202,9 @@ mod tests {
     #[test]
     fn only_mixed_labels_become_soft_targets() {
         let words = Tensor::from_slice(&[1i32, 3, 0, 0, 5, 0, 0, 1 << 28]).view([2, 2, 2]);
-        assert!(soft_target(&words, &[None, None]).unwrap().is_none());
+        assert!(soft_target(&words, &[None, None], 29).unwrap().is_none());
         let second = Tensor::from_slice(&[4i32, 0, 0, 1 << 28]).view([2, 2]);
-        let soft = soft_target(&words, &[None, Some((second, 0.25))]).unwrap().unwrap();
+        let soft = soft_target(&words, &[None, Some((second, 0.25))], 29).unwrap().unwrap();
         let at = |b: i64, c: i64, y: i64, x: i64| soft.double_value(&[b, c, y, x]);
         // The first sample is not mixed; classes 0 and 2 of the second one are in its first image, or in both.
         assert_eq!((at(0, 0, 0, 0), at(0, 1, 0, 1), at(0, 1, 0, 0)), (1.0, 1.0, 0.0));

@@ -506,6 +506,7 @@ fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec
         augment_on_device: false,
         input: &plan.config.input,
         channels: 1,
+        pairs: &plan.config.model.pairs,
         channels_last: plan.config.channels_last,
         seed: 0,
         workers: 1,

@@ -146,6 +146,7 @@ fn random_pair(config: &TrainConfig) -> UnlabelledTensors {
         augment_on_device: false,
         input: &config.input,
         channels: 1,
+        pairs: &config.model.pairs,
         channels_last: false,
         seed: 0,
         workers: 1,
