@@ -7,23 +7,25 @@ use std::sync::Arc;
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
 use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity, Subset, WithProblems};
+use crate::geometry::Size;
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{
-    Data, Fold, Partition, PatientMetadata, Samples, Stage, TrainConfig, TrainError, UnlabelledImages, partition,
+    Data, Fold, Partition, PatientMetadata, SampleFrame, Samples, SpecialistSettings, Stage, TrainConfig, TrainError,
+    UnlabelledImages, partition,
 };
 use crate::wording::counted;
 
 /// Training set and validation set at each image size that the stages use. There is no validation set if no fold is
 /// held out.
 pub struct DataBySize {
-    sizes: Vec<(u32, Samples, Option<Samples>)>,
+    sizes: Vec<(Size, Samples, Option<Samples>)>,
     /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
     /// Metadata of the patients.
     pub known: PatientMetadata,
     /// Images without labels by their folder and size, for stages with a mean teacher.
-    unlabelled: Vec<(Option<PathBuf>, u32, UnlabelledImages)>,
+    unlabelled: Vec<(Option<PathBuf>, Size, UnlabelledImages)>,
     /// Images that could not be used.
     problems: Vec<Problem>,
 }
@@ -32,7 +34,7 @@ impl DataBySize {
     /// Reads the images of the configured fold, once at each different size of `sizes`.
     pub fn read(
         config: &TrainConfig,
-        sizes: impl Iterator<Item = u32>,
+        sizes: impl Iterator<Item = Size>,
         observer: &dyn Observer,
     ) -> Result<DataBySize, ExperimentError> {
         let corrections = config.data.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
@@ -60,7 +62,8 @@ impl DataBySize {
                 continue;
             }
             let load = |entries: &[ImageEntry], part| {
-                Samples::load(&read.dataset, entries, &read.known, size, bytes, part, observer)
+                let frame = SampleFrame { size, specialist: config.specialist.clone() };
+                Samples::load(&read.dataset, entries, &read.known, frame, bytes, part, observer)
             };
             let WithProblems { content: training, mut problems } = load(&parts.training, "training")?;
             let mut validation = None;
@@ -120,7 +123,7 @@ impl DataBySize {
     fn load_unlabelled(
         &self,
         folder: Option<&Path>,
-        size: u32,
+        size: Size,
         config: &TrainConfig,
         observer: &dyn Observer,
     ) -> Result<(UnlabelledImages, Vec<Problem>), ExperimentError> {
@@ -192,7 +195,9 @@ fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
         return;
     }
     let shown = present.iter().fold(0, |all, classes| all | classes);
-    let absent: Vec<&str> = Bone::all().filter(|bone| shown >> bone.index() & 1 == 0).map(Bone::name).collect();
+    let wanted = samples.specialist().map_or(u32::MAX, SpecialistSettings::word);
+    let is_absent = |bone: &Bone| bone.bit() & wanted & !shown != 0;
+    let absent: Vec<&str> = Bone::all().filter(is_absent).map(Bone::name).collect();
     if empty > 0 {
         observer.warn(&format!("{empty} of {images} {part} images show no bone: their annotations are empty"));
     }

@@ -21,11 +21,11 @@ use crate::artefact::{Lock, Outputs, kind, remove_owned, write_atomically};
 use crate::clean::read_transforms;
 use crate::dataset::{ImageEntry, Problem};
 use crate::device;
-use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
+use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_specialist, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
-use crate::scores::{self, DiceSummary, PredictedMasks, Region};
+use crate::scores::{self, DiceSummary, ImageScore, PredictedMasks, Region};
 use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{
     Amp, Fold, HookEvent, HookStatus, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Samples, Stage, Strategy,
@@ -325,12 +325,17 @@ impl Run<'_> {
         }
     }
 
-    /// Predicts the held-out images with the best weights and scores them at their original size.
+    /// Predicts the held-out images with the best weights and scores them at their original size. A specialist sees the
+    /// part around the annotated bones, and the summary is that of its bones.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
         let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
         let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
-        let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;
+        let (batch, specialist) = (self.plan.config.batch, self.plan.config.specialist.as_ref());
+        let prediction = match specialist {
+            None => predict(&predictor, dataset, &entries, known, batch, observer)?,
+            Some(_) => predict_specialist(&predictor, dataset, &entries, Guide::Annotations, known, batch, observer)?,
+        };
         let path = folder.predictions();
         let predicted = PredictedMasks { file: &path, images: &prediction.images };
         let scoring = scores::score_files(dataset, &entries, predicted, Region::Image, observer)?;
@@ -342,7 +347,15 @@ impl Run<'_> {
         } else {
             submission::write(&path, &prediction.images)?;
         }
-        Ok(DiceSummary::of(&scoring.scores))
+        Ok(dice_summary(&self.plan.config, &scoring.scores))
+    }
+}
+
+/// Summary of the scores of a run with this configuration: of a specialist, over its bones.
+fn dice_summary(config: &TrainConfig, scores: &[ImageScore]) -> DiceSummary {
+    match &config.specialist {
+        None => DiceSummary::of(scores),
+        Some(specialist) => DiceSummary::of_bones(scores, &specialist.bones().collect::<Vec<_>>()),
     }
 }
 
@@ -420,6 +433,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExperimentError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
     use crate::progress::Silent;
     use crate::train::OutputConfig;
 
@@ -428,7 +442,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("damaged.safetensors");
         std::fs::write(&weights, "no weights").unwrap();
-        let mut config = TrainConfig { size: 64, weights: Some(weights), ..TrainConfig::default() };
+        let mut config = TrainConfig { size: Size::square(64), weights: Some(weights), ..TrainConfig::default() };
         config.data.root = "phantom".into();
         config.output = OutputConfig { runs: folder.path().join("runs"), name: Some("run".into()) };
         let run = folder.path().join("runs/run");

@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::LossError;
-use crate::bones::Bone;
+use crate::bones::{self, Bone};
 use crate::by_bone::ByBone;
+use crate::models::MOST_PAIRS;
 use crate::violation::Violations;
 use crate::wording::counted;
 
@@ -25,7 +26,8 @@ pub enum PerClass {
 }
 
 impl PerClass {
-    /// The value of each class; `option` is the option's name in the error.
+    /// The value of each class; `option` is the option's name in the error. Where there are channels of pairs of bones
+    /// after the 29 bones, each has the mean over the bones.
     ///
     /// # Errors
     /// [`LossError::Classes`]: another number of values than of classes.
@@ -35,8 +37,12 @@ impl PerClass {
             PerClass::Each(values) => values.clone(),
             PerClass::Named(values) => Bone::all().map(|bone| values.of(bone)).collect(),
         };
+        let pairs = classes - bones::COUNT as i64;
         if values.len() as i64 == classes {
             Ok(values)
+        } else if values.len() == bones::COUNT && (1..=MOST_PAIRS as i64).contains(&pairs) {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            Ok([values, vec![mean; pairs as usize]].concat())
         } else {
             Err(LossError::Classes { option, has: values.len(), classes })
         }

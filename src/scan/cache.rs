@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Name of the cache file, which is next to the tables.
 pub const FILE: &str = "scan.json";
 /// Increase it when the measures change, so that older tables are not reused.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// An image of the earlier scan: its [`crate::dataset::Dataset::stamp`] and the problems found while measuring it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{PatientMetadata, TrainError};
-use crate::augment::SquareFit;
+use super::{PatientMetadata, SpecialistSettings, TrainError};
+use crate::augment::FittedImage;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
 use crate::digest::hex;
 use crate::features::angle_deg;
+use crate::geometry::Size;
 use crate::mask::HandMasks;
 use crate::progress::Progress;
 
 /// An image with its labels at the model's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Grey levels, 0 to 255, `size * size`, row-major.
-    pub pixels: Vec<u8>,
+    /// The image.
+    pub image: FittedImage,
     /// Label words as (length, word), row-major: a label image has few, long runs.
     words: Vec<(u32, u32)>,
     /// Angle of the hand in degrees from vertical, by the line from the Ulna's centroid to finger-16's; `None` where
@@ -26,21 +27,36 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample from the pixels and the label words of a square image, and the hand's angle in degrees.
-    pub fn new(pixels: Vec<u8>, words: &[u32], angle: Option<f64>) -> Sample {
+    /// A sample from an image, its label words and the hand's angle in degrees.
+    pub fn new(image: FittedImage, words: &[u32], angle: Option<f64>) -> Sample {
         let runs = words.chunk_by(|a, b| a == b).map(|run| (run.len() as u32, run[0]));
-        Sample { pixels, words: runs.collect(), angle }
+        Sample { image, words: runs.collect(), angle }
     }
 
     /// Label words, one per pixel, row-major; bit c = class c.
     pub fn words(&self) -> Vec<u32> {
-        let mut words = Vec::with_capacity(self.pixels.len());
+        let mut words = Vec::with_capacity(self.image.fit().size.pixels());
         self.words.iter().for_each(|(len, word)| words.extend(std::iter::repeat_n(*word, *len as usize)));
         words
     }
 
     fn bytes(&self) -> usize {
-        self.pixels.len() + 8 * self.words.len()
+        self.image.bytes() + 8 * self.words.len()
+    }
+}
+
+/// What samples show: the size of the model's image, and for a specialist the bones around which each image is cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleFrame {
+    /// Width and height in px.
+    pub size: Size,
+    /// `None`: the whole image, all bones.
+    pub specialist: Option<SpecialistSettings>,
+}
+
+impl From<Size> for SampleFrame {
+    fn from(size: Size) -> Self {
+        SampleFrame { size, specialist: None }
     }
 }
 
@@ -49,7 +65,7 @@ impl Sample {
 pub struct Samples {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: u32,
+    frame: SampleFrame,
     samples: Vec<Option<Sample>>,
     present: Vec<u32>,
     metadata: Vec<[f32; 4]>,
@@ -58,7 +74,8 @@ pub struct Samples {
 
 impl Samples {
     /// Reads all images with their annotations, in parallel. An image that cannot be read is left out and reported as a
-    /// problem. Samples beyond `cache_bytes` are read again in each epoch. `part` names the images in messages.
+    /// problem. `frame` is the size, and for a specialist the bones around which each image is cut; an image without these
+    /// bones is left out too. Samples beyond `cache_bytes` are read again in each epoch. `part` names the images in messages.
     ///
     /// # Errors
     /// [`TrainError::NoImages`]: no image can be used.
@@ -66,17 +83,18 @@ impl Samples {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: u32,
+        frame: impl Into<SampleFrame>,
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
     ) -> Result<WithProblems<Samples>, TrainError> {
+        let frame = frame.into();
         progress.start(&format!("{part} images read"), entries.len() as u64);
         // Reading in chunks limits the memory of decoded images that the cache does not keep.
         let mut loaded = Samples {
             dataset: dataset.clone(),
             entries: Vec::new(),
-            size,
+            frame,
             samples: Vec::new(),
             present: Vec::new(),
             metadata: Vec::new(),
@@ -87,7 +105,7 @@ impl Samples {
             let read: Vec<_> = chunk
                 .par_iter()
                 .map(|entry| {
-                    let sample = read_sample(dataset, entry, size);
+                    let sample = read_sample(dataset, entry, &loaded.frame);
                     progress.advance(1);
                     sample
                 })
@@ -138,9 +156,14 @@ impl Samples {
         self.dataset.top_level()
     }
 
-    /// Side of the samples in px.
-    pub fn size(&self) -> u32 {
-        self.size
+    /// Width and height of the samples in px.
+    pub fn size(&self) -> Size {
+        self.frame.size
+    }
+
+    /// The bones of a specialist; `None`: all bones.
+    pub fn specialist(&self) -> Option<&SpecialistSettings> {
+        self.frame.specialist.as_ref()
     }
 
     /// The images, in order.
@@ -175,7 +198,7 @@ impl Samples {
     pub fn sample(&self, index: usize) -> Result<Cow<'_, Sample>, TrainError> {
         match &self.samples[index] {
             Some(sample) => Ok(Cow::Borrowed(sample)),
-            None => Ok(Cow::Owned(read_sample(&self.dataset, &self.entries[index], self.size)?.sample)),
+            None => Ok(Cow::Owned(read_sample(&self.dataset, &self.entries[index], &self.frame)?.sample)),
         }
     }
 }
@@ -187,18 +210,28 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
+fn read_sample(dataset: &Dataset, entry: &ImageEntry, frame: &SampleFrame) -> Result<Read, TrainError> {
     let radiograph = dataset.image(entry)?;
     let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
-    let fit = SquareFit::new(width, height, size);
     // The same file scaled by another top level gives another image.
     let image_hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
-    let sample = Sample::new(fit.image(&radiograph.pixels.into_eight_bit()), &fit.words(&masks), angle(&masks));
+    let angle = angle(&masks);
+    let (pixels, masks) = match &frame.specialist {
+        None => (radiograph.pixels, masks),
+        Some(specialist) => {
+            let (image, bones) = (entry.image_id.clone(), specialist.bones.join(", "));
+            let part = specialist.part(&masks).ok_or(TrainError::NoBones { image, bones })?;
+            (part.image_in(radiograph.pixels), part.masks_in(&masks))
+        }
+    };
+    let image = FittedImage::new(pixels, frame.size);
+    let words = image.fit().words(&masks);
+    let sample = Sample::new(image, &words, angle);
     // Corrections of the shapes are part of the content.
     let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
     let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);
@@ -219,10 +252,13 @@ pub(super) fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{GreyImage, Levels};
 
     #[test]
     fn packed_words_are_lossless() {
         let words: Vec<u32> = (0..256).map(|i| if i % 37 < 30 { 0 } else { 1 << (i % 29) }).collect();
-        assert_eq!(Sample::new(vec![0; 256], &words, None).words(), words);
+        let image = GreyImage::new(16, 16, Levels::Eight(vec![0; 256])).unwrap();
+        let image = FittedImage::new(image, Size::square(16));
+        assert_eq!(Sample::new(image, &words, None).words(), words);
     }
 }
