@@ -1,6 +1,6 @@
 //! Pictures of images of the data, drawn for the sections that ask for them.
 
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use super::{EvidencePictures, Study, sections};
 use crate::audit::check_scanned;
 use crate::bones::Bone;
 use crate::clean::{blacken_background, blacken_strips, find_hand};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, GreyImage, Levels};
 use crate::draw;
 use crate::tables::ImageRow;
 
@@ -86,24 +86,32 @@ pub fn read_requested(dataset: &Dataset, requests: &[PictureRequest]) -> Evidenc
     pictures
 }
 
+/// An 8-bit image with 0 as black.
+fn grey(image: GrayImage) -> GreyImage {
+    let (width, height) = image.dimensions();
+    GreyImage::new(width, height, Levels::Eight(image.into_raw())).expect("one level per pixel")
+}
+
 fn picture(dataset: &Dataset, request: &PictureRequest) -> Result<DynamicImage, String> {
     let row = &request.image;
     let entry = dataset.find(&row.image_id).ok_or("not in the data folder")?;
     let radiograph = dataset.image(entry).map_err(|e| e.to_string())?;
     check_scanned(row, &radiograph, dataset)?;
-    let mut pixels = radiograph.pixels.into_eight_bit();
+    let pixels = radiograph.pixels.into_eight_bit();
     let strips = [row.strip_top_px, row.strip_left_px].map(Option::unwrap_or_default);
     match request.kind {
         PictureKind::Whole => Ok(pixels.into()),
         PictureKind::WithoutStrips => {
-            blacken_strips(&mut pixels, strips[0], strips[1]);
-            Ok(pixels.into())
+            let mut grey = grey(pixels);
+            blacken_strips(&mut grey, strips[0], strips[1]);
+            Ok(grey.into_eight_bit().into())
         }
         PictureKind::WithoutBackground => {
             let hand = find_hand(&pixels, strips[0], strips[1]).ok_or("no hand was found in the image")?;
-            blacken_strips(&mut pixels, strips[0], strips[1]);
-            blacken_background(&mut pixels, &hand);
-            Ok(pixels.into())
+            let mut grey = grey(pixels);
+            blacken_strips(&mut grey, strips[0], strips[1]);
+            blacken_background(&mut grey, &hand);
+            Ok(grey.into_eight_bit().into())
         }
         PictureKind::Bones(a, b) => {
             let read = dataset.annotation(entry).map_err(|e| e.to_string())?.ok_or("it has no annotation")?;

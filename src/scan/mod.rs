@@ -26,8 +26,8 @@ use crate::tables::{
     BoneRow, HASHES, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableFormats, TableRow, Tables,
 };
 use crate::threads::{self, ThreadsError};
-pub use cache::{outdated, scanned_decisions};
 use cache::{Cache, EarlierImage};
+pub use cache::{outdated, scanned_decisions};
 
 /// The `unusable_reason` of an image that corrections exclude.
 const EXCLUDED: &str = "excluded by a correction";

@@ -16,8 +16,8 @@ use crate::violation::Violations;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SpecialistSettings {
-    /// The bones: names such as `Radius`, or the groups `carpals`, `forearm`, `thumb`, `index-finger`, `middle-finger`,
-    /// `ring-finger`, `little-finger` and `fingers` (each with its metacarpals). Default ["carpals"].
+    /// The bones: names such as `Radius`, or the groups `carpal`, `forearm`, `thumb`, `index-finger`, `middle-finger`,
+    /// `ring-finger`, `little-finger` and `fingers` (each with its metacarpals). Default ["carpal"].
     pub bones: Vec<String>,
     /// Margin on each side of the box around the bones, as a share of the box's longer side; the box is cut at the
     /// image's borders. From 0 to 10; default 0.15.
@@ -26,7 +26,7 @@ pub struct SpecialistSettings {
 
 impl Default for SpecialistSettings {
     fn default() -> Self {
-        SpecialistSettings { bones: vec!["carpals".into()], margin: 0.15 }
+        SpecialistSettings { bones: vec!["carpal".into()], margin: 0.15 }
     }
 }
 
@@ -37,8 +37,7 @@ impl SpecialistSettings {
         wrong.expect(!self.bones.is_empty(), "bones", "[]", "one bone or group, or more");
         for (place, name) in self.bones.iter().enumerate().filter(|(_, name)| bones_named(name).is_none()) {
             let meant = Bone::nearest(name).map_or(String::new(), |bone| format!("; did you mean {bone}?"));
-            let expected =
-                format!("a bone of `carpus list bones`, carpals, forearm, fingers or a finger's name{meant}");
+            let expected = format!("a bone of `carpus list bones`, carpal, forearm, fingers or a finger's name{meant}");
             wrong.refuse(&format!("bones[{place}]"), format_args!("{name:?}"), expected);
         }
         wrong.expect((0.0..=10.0).contains(&self.margin), "margin", self.margin, "from 0 to 10");
@@ -106,7 +105,7 @@ mod tests {
 
     #[test]
     fn invalid_values_are_named() {
-        let bones = ["carpals", "Pisiforn", "elbow"].map(str::to_owned).to_vec();
+        let bones = ["carpal", "Pisiforn", "elbow"].map(str::to_owned).to_vec();
         let wrong = SpecialistSettings { bones, margin: -1.0 }.violations();
         let keys: Vec<&str> = wrong.iter().map(|v| v.key.as_str()).collect();
         assert_eq!(keys, ["bones[1]", "bones[2]", "margin"]);

@@ -70,7 +70,8 @@ fn answer(page: &Path, html: &str, home: &Path) -> serde_json::Value {
     std::fs::write(&probed, html).unwrap();
     let dom = dom(&probed, &home.join("profile"));
     let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
-    let answer = dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+    let answer =
+        dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
     serde_json::from_str(&answer.replace("&amp;", "&")).unwrap()
 }
 
@@ -122,7 +123,11 @@ fn tables_sort_and_filter_and_figures_enlarge() {
     for yes in ["rising", "falling", "matching", "closed", "folded"] {
         assert_eq!(said[yes], true, "{yes}: {said}");
     }
-    assert_eq!((&said["sorted"], &said["none"], &said["enlarged"]), (&"descending".into(), &0.into(), &1.into()), "{said}");
+    assert_eq!(
+        (&said["sorted"], &said["none"], &said["enlarged"]),
+        (&"descending".into(), &0.into(), &1.into()),
+        "{said}"
+    );
     assert!(said["filtered"].as_u64().is_some_and(|n| n > 5 && n < 80), "{said}");
     assert_eq!(said["full"], "pictures/finding-001.jpg", "{said}");
     assert!(home.path().join("report/pictures/finding-001.jpg").is_file());
@@ -164,10 +169,16 @@ fn the_page_is_readable_at_390_px() {
     let html = probed_page(&std::fs::read_to_string(&page).unwrap(), NARROW);
     let escaped = html.replace('&', "&amp;").replace('"', "&quot;");
     // Headless windows are at least 500 px wide; a frame can be narrower.
-    let outer = format!("<!doctype html><body><iframe style=\"width:390px;height:900px;border:0\" srcdoc=\"{escaped}\"></iframe></body>");
+    let outer = format!(
+        "<!doctype html><body><iframe style=\"width:390px;height:900px;border:0\" srcdoc=\"{escaped}\"></iframe></body>"
+    );
     let said = answer(&page, &outer, home.path());
     assert_eq!((&said["error"], &said["width"]), (&serde_json::Value::Null, &390.into()), "{said}");
-    assert_eq!((&said["page_wide"], &said["wide_figures"], &said["blank"]), (&false.into(), &0.into(), &0.into()), "{said}");
+    assert_eq!(
+        (&said["page_wide"], &said["wide_figures"], &said["blank"]),
+        (&false.into(), &0.into(), &0.into()),
+        "{said}"
+    );
     assert!(said["texts"].as_u64() > Some(100) && said["lists"].as_u64() > Some(3), "{said}");
     // Figure texts of 12 px are shown with at least 11 px.
     assert!(said["scale"].as_f64().is_some_and(|scale| scale > 0.93), "{said}");

@@ -99,7 +99,18 @@ fn an_anonymised_report_has_no_ids() {
     write_csv(&home.path().join("SECRET-audit/findings.csv"), &findings).unwrap();
     let run = |extra: &[&str], out: &str| {
         let out = Command::new(env!("CARGO_BIN_EXE_carpus"))
-            .args(["eda", "SECRET-tables", "--folds", "SECRET-folds.csv", "--findings", "SECRET-audit", "--out", out, "--seeds", "20"])
+            .args([
+                "eda",
+                "SECRET-tables",
+                "--folds",
+                "SECRET-folds.csv",
+                "--findings",
+                "SECRET-audit",
+                "--out",
+                out,
+                "--seeds",
+                "20",
+            ])
             .args(extra)
             .current_dir(home.path())
             .output()
@@ -113,7 +124,8 @@ fn an_anonymised_report_has_no_ids() {
     for path in written {
         let bytes = std::fs::read(&path).unwrap();
         let at = bytes.windows(MARK.len()).position(|window| window == MARK.as_bytes());
-        let around = at.map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(120)..(at + 80).min(bytes.len())]).into_owned());
+        let around = at
+            .map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(120)..(at + 80).min(bytes.len())]).into_owned());
         assert!(around.is_none(), "{}: {}", path.display(), around.unwrap());
         assert!(!path.display().to_string().contains("pictures"), "{}", path.display());
         assert!(!bytes.windows(16).any(|window| window == b"data:image/jpeg;"), "{}", path.display());
@@ -204,7 +216,9 @@ fn measures_of_the_report_agree_with_the_reference_libraries() {
     let found = numbers_of(&tables);
     let subset = |subset| tables.patients.iter().filter(move |p| p.subset == Some(subset) && p.n_images > 0);
     let ages = |s| subset(s).filter_map(|p| p.age).collect::<Vec<f64>>();
-    let women = |s| subset(s).map(|p| f64::from(u8::from(p.sex == Some(carpus::dataset::metadata::Sex::F)))).collect::<Vec<_>>();
+    let women = |s| {
+        subset(s).map(|p| f64::from(u8::from(p.sex == Some(carpus::dataset::metadata::Sex::F)))).collect::<Vec<_>>()
+    };
     let (train, test) = (carpus::dataset::Subset::Train, carpus::dataset::Subset::Test);
     let smd = |key: &str| {
         let rows = found["table1"]["characteristics"].as_array().unwrap();

@@ -12,7 +12,19 @@ fn carpus(folder: &Path, arguments: &[&str]) -> Output {
 fn draw(folder: &Path, patients: &str, test_patients: &str) {
     let out = carpus(
         folder,
-        &["phantom", "--out", "data", "--patients", patients, "--test-patients", test_patients, "--size", "192", "--seed", "3"],
+        &[
+            "phantom",
+            "--out",
+            "data",
+            "--patients",
+            patients,
+            "--test-patients",
+            test_patients,
+            "--size",
+            "192",
+            "--seed",
+            "3",
+        ],
     );
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
@@ -22,18 +34,33 @@ fn the_first_day_is_one_command() {
     let home = tempfile::tempdir().unwrap();
     draw(home.path(), "9", "3");
     let out = carpus(home.path(), &["start", "data"]);
-    let (text, errors) = (String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned());
+    let (text, errors) =
+        (String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned());
     assert!(matches!(out.status.code(), Some(0 | 3)), "{errors}");
-    for stage in ["[scan] carpus scan data --out work/tables", "[audit] ", "[split] ", "[eda] ", "open the report in a browser: "] {
+    for stage in [
+        "[scan] carpus scan data --out work/tables",
+        "[audit] ",
+        "[split] ",
+        "[eda] ",
+        "open the report in a browser: ",
+    ] {
         assert!(text.contains(stage), "{stage}: {text}");
     }
     let page = std::fs::read_to_string(home.path().join("work/report/index.html")).unwrap();
     assert!(page.contains("<title>data</title>") && page.contains("What needs action"));
     // The page names the folders that were used, and has pictures of the data.
-    assert!(page.contains("carpus split work/tables --method stratified-group --by sex,rotated"), "the page has commands");
+    assert!(
+        page.contains("carpus split work/tables --method stratified-group --by sex,rotated"),
+        "the page has commands"
+    );
     assert!(page.contains("data:image/jpeg;base64,") && home.path().join("work/folds.csv").is_file());
-    let numbers: Value = serde_json::from_slice(&std::fs::read(home.path().join("work/report/numbers.json")).unwrap()).unwrap();
-    assert!(numbers["rotation_threshold"]["estimate_from_images"]["n"].as_u64() >= Some(10), "{}", numbers["rotation_threshold"]);
+    let numbers: Value =
+        serde_json::from_slice(&std::fs::read(home.path().join("work/report/numbers.json")).unwrap()).unwrap();
+    assert!(
+        numbers["rotation_threshold"]["estimate_from_images"]["n"].as_u64() >= Some(10),
+        "{}",
+        numbers["rotation_threshold"]
+    );
     assert!(numbers["image_noise"]["exposure"]["sharpness"]["train"]["n"].as_u64() == Some(18));
     assert!(numbers["left_right"]["patients"].as_u64() == Some(9));
     assert!(numbers["bone_positions"]["hands"].as_u64() == Some(18));

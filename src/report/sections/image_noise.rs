@@ -118,7 +118,17 @@ fn strips(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     }
     section.table(
         "Strips by border",
-        &["border", "subset", "images", "with strip", "share", "median px", "range px", "grey level", "wider than 80 px"],
+        &[
+            "border",
+            "subset",
+            "images",
+            "with strip",
+            "share",
+            "median px",
+            "range px",
+            "grey level",
+            "wider than 80 px",
+        ],
         rows,
     );
     cleaned(section, study)
@@ -202,7 +212,9 @@ fn exposure(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> P
     }
     section.number("exposure", serde_json::Value::Object(found));
     if missing > 0 {
-        section.absent("These tables have no percentiles, contrast and sharpness: scan again with `carpus scan` to add them.");
+        section.absent(
+            "These tables have no percentiles, contrast and sharpness: scan again with `carpus scan` to add them.",
+        );
     }
     section.figure(Figure {
         name: "exposure".into(),
@@ -297,10 +309,20 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
             let px = image.bright_px.unwrap_or(0);
             let all = f64::from(image.width) * f64::from(image.height);
             let share = num(100.0 * px as f64 / all.max(1.0), 3);
-            vec![visible(&image.image_id), visible(&image.patient_id), image.subset.to_string(), count(px as usize), share]
+            vec![
+                visible(&image.image_id),
+                visible(&image.patient_id),
+                image.subset.to_string(),
+                count(px as usize),
+                share,
+            ]
         };
         section.table(
-            format!("{} of {}, brightest first", count(shown), counted(outliers.len(), "bright image", "bright images")),
+            format!(
+                "{} of {}, brightest first",
+                count(shown),
+                counted(outliers.len(), "bright image", "bright images")
+            ),
             &["image", "patient", "subset", "bright px", "share (%)"],
             outliers[..shown].iter().map(row).collect(),
         );
