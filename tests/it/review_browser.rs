@@ -118,8 +118,8 @@ fn findings_are_judged_by_keyboard() {
     tab.until(&format!("carpus.states.get('{}')?.state === 'excluded'", bright["id"].as_str().unwrap()));
 
     // Filters, and keeping what they show.
-    tab.eval("(() => { const s = document.querySelector('select[name=check]'); s.value = 'size'; s.dispatchEvent(new Event('change')); })()");
-    tab.until("carpus.queue.shown.length > 0 && carpus.queue.shown.every((f) => f.check === 'size')");
+    tab.eval("(() => { const s = document.querySelector('select[name=check]'); s.value = 'bright_pixels'; s.dispatchEvent(new Event('change')); })()");
+    tab.until("carpus.queue.shown.length > 0 && carpus.queue.shown.every((f) => f.check === 'bright_pixels')");
     let shown = tab.eval("carpus.queue.shown.length").as_u64().unwrap();
     tab.press("#keepshown");
     tab.press("#confirm-ok");

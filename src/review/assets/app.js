@@ -386,9 +386,12 @@ class App {
     const drafts = [stored, detail.draft].filter(Boolean).sort((a, b) => (b.saved_at ?? 0) - (a.saved_at ?? 0));
     const draft = drafts[0];
     if (!draft) return;
+    const isEmpty = !(draft.position > 0);
+    if (isEmpty && draft.version !== detail.version) { this.dropDraft(detail.image); return; }
     const restore = () => {
       if (!this.editing.restore(draft)) { this.discard(); return; }
       this.edited();
+      if (isEmpty) return;
       this.banner(t('draft_restored'), [t('discard'), () => this.discard(), 'draft-discard']);
     };
     if (draft.version === detail.version) restore();

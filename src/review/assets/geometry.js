@@ -77,15 +77,14 @@ export function nearestEdge(points, [px, py]) {
   return best;
 }
 
-/** The outline in whole pixels inside the image, without repeated and superfluous points. */
+/** The outline in whole pixels inside the image, without a point that is equal to the one before it. */
 export function cleaned(points, width, height) {
   const within = (value, size) => Math.max(0, Math.min(size - 1, Math.round(value)));
   const whole = points.map(([x, y]) => [within(x, width), within(y, height)]);
-  const distinct = whole.filter(([x, y], i) => {
+  return whole.filter(([x, y], i) => {
     const [bx, by] = whole[(i + whole.length - 1) % whole.length];
     return whole.length === 1 || x !== bx || y !== by;
   });
-  return straightened(distinct);
 }
 
 /** Without the points between two steps in the same direction. */
