@@ -69,15 +69,9 @@ impl Format for Cvat {
         write_meta(&mut xml, parts)?;
         for (n, (image, part)) in parts.images.iter().enumerate() {
             let [id, width, height] = [n.to_string(), image.width.to_string(), image.height.to_string()];
-            // CVAT's names are relative to the folder of images.
+            // CVAT's names are relative to the folder of images. Without `subset`, which Datumaro takes for another file's.
             let name = image.file.strip_prefix("images/").unwrap_or(&image.file);
-            let attributes = [
-                ("id", &*id),
-                ("name", name),
-                ("subset", image.entry.subset.name()),
-                ("width", &*width),
-                ("height", &*height),
-            ];
+            let attributes = [("id", &*id), ("name", name), ("width", &*width), ("height", &*height)];
             let start = BytesStart::new("image").with_attributes(attributes);
             if part.text.is_empty() {
                 xml.write_event(Event::Empty(start))?;

@@ -140,7 +140,11 @@ fn dicom_header(path: &Path) -> Option<Result<dicom::Header, String>> {
     }
     let mut head = Vec::new();
     File::open(path).ok()?.take(132).read_to_end(&mut head).ok()?;
-    let read = || dicom::header(std::io::BufReader::new(File::open(path).map_err(|e| e.to_string())?).take(MAX_FILE));
+    let read = || {
+        let mut bytes = Vec::new();
+        read_bytes(path, &mut bytes)?;
+        dicom::header(&bytes)
+    };
     dicom::is_dicom(&head).then(read)
 }
 

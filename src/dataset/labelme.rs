@@ -31,8 +31,8 @@ const LOOKED_AT: usize = 4;
 
 fn open(root: &Path) -> Option<Result<Opened, DatasetError>> {
     let is_labelme = |path: &PathBuf| {
-        let keys = sniff::json_keys(path);
-        let has = |key: &str| keys.iter().any(|k| k == key);
+        let arrays = sniff::json_arrays(path);
+        let has = |key: &str| arrays.iter().any(|k| k == key);
         has("shapes") && !has("annotations") && !has("images")
     };
     sniff::some_json(root, LOOKED_AT).iter().any(is_labelme).then(|| read(root))

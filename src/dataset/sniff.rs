@@ -1,4 +1,4 @@
-//! Recognises the format of JSON files by their top-level keys.
+//! Recognises the format of JSON files by the arrays at their top level.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Maximum bytes of a file that are read to recognise it.
 const MAX_READ: u64 = 1 << 30;
@@ -15,8 +15,9 @@ const MAX_ENTRIES: usize = 20_000;
 /// Maximum depth of folders that are searched.
 const DEPTH: usize = 8;
 
-/// The top-level keys of a JSON object, as far as it can be read: a truncated file has those before the damage.
-pub(super) fn json_keys(path: &Path) -> Vec<String> {
+/// The keys at the top level of a JSON object whose values are arrays, as far as it can be read: a truncated file has
+/// those before the damage.
+pub(super) fn json_arrays(path: &Path) -> Vec<String> {
     let mut keys = Vec::new();
     // Opening a pipe would wait forever.
     if !path.is_file() {
@@ -39,13 +40,72 @@ impl<'de> Visitor<'de> for Keys<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut count = 0;
         while let Some(key) = map.next_key::<String>()? {
-            self.0.push(key);
-            if self.0.len() > 100 {
+            map.next_value_seed(ValueOf { key, arrays: self.0 })?;
+            count += 1;
+            if count > MAX_KEYS {
                 return Err(A::Error::custom("more keys than any known format has"));
             }
-            map.next_value::<IgnoredAny>()?;
         }
+        Ok(())
+    }
+}
+
+/// Maximum number of keys that are looked at.
+const MAX_KEYS: usize = 100;
+
+/// Adds the key to `arrays` if its value is an array.
+struct ValueOf<'a> {
+    key: String,
+    arrays: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueOf<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        self.arrays.push(self.key);
+        IgnoredAny.visit_seq(seq).map(drop)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        IgnoredAny.visit_map(map).map(drop)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 }
@@ -96,16 +156,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_before_the_damage_are_found() {
+    fn arrays_before_the_damage_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         let keys = |text: &str| {
             fs::write(&path, text).unwrap();
-            json_keys(&path)
+            json_arrays(&path)
         };
-        assert_eq!(keys(r#"{"images": [{"id": 1}], "annotations": [1, 2"#), ["images", "annotations"]);
-        assert_eq!(keys(r#"{"a": 1, "b": {"c": 2}}"#), ["a", "b"]);
-        for other in ["", "[1]", "1", "{", "{1", "\u{0}", "{\"a"] {
+        assert_eq!(keys(r#"{"info": {}, "images": [{"id": 1}], "annotations": [1, 2"#), ["images", "annotations"]);
+        assert_eq!(
+            keys(r#"{"a": 1, "b": {"c": []}, "d": [], "e": "x", "f": null, "g": 0.5, "h": true, "i": -1}"#),
+            ["d"]
+        );
+        for other in ["", "[1]", "1", "{", "{1", "\u{0}", "{\"a", "{\"a\": {\"images\": [1]}}"] {
             assert!(keys(other).is_empty(), "{other}");
         }
         fs::create_dir_all(folder.path().join("x/y")).unwrap();

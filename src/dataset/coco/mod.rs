@@ -54,9 +54,9 @@ fn coco_files(root: &Path) -> Vec<PathBuf> {
             continue;
         }
         files.retain(|file| {
-            let keys = sniff::json_keys(file);
-            let has = |key: &str| keys.iter().any(|k| k == key);
-            has("images") && !has("shapes") && !has("filename")
+            let arrays = sniff::json_arrays(file);
+            let has = |key: &str| arrays.iter().any(|k| k == key);
+            has("images") && !has("shapes")
         });
         if !files.is_empty() {
             return files;

@@ -5,7 +5,7 @@
 //! - `MONOCHROME1` (0 is white) is inverted within the stored bits, so that bones are bright.
 //! - The distance between pixels is that in the object (`PixelSpacing`), else at the detector (`ImagerPixelSpacing`).
 
-use std::io::Read;
+mod lengths;
 
 use dicom_dictionary_std::tags;
 use dicom_object::file::ReadPreamble;
@@ -38,17 +38,18 @@ pub(super) struct Header {
     pub spacing_mm: Option<f64>,
 }
 
-/// The header of a file, which is read up to the pixels.
-pub(super) fn header(file: impl Read) -> Result<Header, String> {
-    header_of(&open(file, Some(tags::PIXEL_DATA))?)
+/// The header of a file's bytes.
+pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
+    lengths::check(bytes)?;
+    header_of(&open(bytes, Some(tags::PIXEL_DATA))?)
 }
 
-fn open(file: impl Read, until: Option<Tag>) -> Result<DefaultDicomObject, String> {
+fn open(bytes: &[u8], until: Option<Tag>) -> Result<DefaultDicomObject, String> {
     let mut options = OpenFileOptions::new().read_preamble(ReadPreamble::Always);
     if let Some(tag) = until {
         options = options.read_until(tag);
     }
-    options.from_reader(file).map_err(|error| format!("not readable as DICOM: {}", chain(&error)))
+    options.from_reader(bytes).map_err(|error| format!("not readable as DICOM: {}", chain(&error)))
 }
 
 /// The messages of an error and its causes.
@@ -116,10 +117,33 @@ fn header_of(object: &DefaultDicomObject) -> Result<Header, String> {
     })
 }
 
+/// Checks that a JPEG image in the file has the size that the file states: its decoder allocates the JPEG's own size.
+fn check_jpeg(object: &DefaultDicomObject, header: &Header) -> Result<(), String> {
+    let fragments = object.element_opt(tags::PIXEL_DATA).ok().flatten().and_then(|element| element.fragments());
+    for fragment in fragments.into_iter().flatten().filter(|fragment| fragment.starts_with(&[0xff, 0xd8])) {
+        let mut at = 2;
+        while let Some([0xff, marker, high, low]) = fragment.get(at..at + 4) {
+            // A start of frame: the precision, then height and width.
+            let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+            if let Some([_, h1, h0, w1, w0]) = fragment.get(at + 4..at + 9).filter(|_| is_frame) {
+                let [height, width] = [[h1, h0], [w1, w0]].map(|pair| u32::from(u16::from_be_bytes(pair.map(|b| *b))));
+                if (width, height) != (header.width, header.height) {
+                    let Header { width: w, height: h, .. } = header;
+                    return Err(format!("the JPEG in it has {width}x{height} pixels, the file states {w}x{h}"));
+                }
+                break;
+            }
+            at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+        }
+    }
+    Ok(())
+}
+
 /// Decodes a file's bytes; the hash is left empty.
 pub(super) fn decode(bytes: &[u8]) -> Result<Radiograph, String> {
     let header = header(bytes)?;
     let object = open(bytes, None)?;
+    check_jpeg(&object, &header)?;
     let pixels = object.decode_pixel_data().map_err(|error| {
         format!("the pixels cannot be decoded: {}; save the file uncompressed, or as PNG", chain(&error))
     })?;
