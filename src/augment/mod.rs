@@ -83,6 +83,7 @@ pub use holes::{HoleFill, RandomFill};
 pub use invert::Invert;
 pub use labelled_image::{LabelledImage, MixedLabels};
 pub use list::{Augmentation, Augmentations, PartlyAugmented};
+pub(crate) use masks::ResizeAxis;
 pub use median_blur::MedianBlur;
 pub use mix_up::MixUp;
 pub use normalise::push_normalised;

@@ -21,7 +21,7 @@ use crate::artefact::{Lock, Outputs, kind, remove_owned, write_atomically};
 use crate::clean::read_transforms;
 use crate::dataset::{ImageEntry, Problem};
 use crate::device;
-use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
+use crate::infer::{Predictor, predict, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
@@ -328,7 +328,7 @@ impl Run<'_> {
     /// Predicts the held-out images with the best weights and scores them at their original size.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
         let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
-        let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
+        let predictor = Predictor::open(&folder.best(), self.device)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
         let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;
         let path = folder.predictions();

@@ -112,6 +112,24 @@ impl ProbabilityMap {
         builder.finish()
     }
 
+    /// The same probabilities in an image of `size`, in which the map's first column and row are those at `x` and `y`; what
+    /// lies outside the image is cut off.
+    #[must_use]
+    pub fn placed(&self, x: i64, y: i64, size: Size) -> ProbabilityMap {
+        let mut builder = MapBuilder::new(size);
+        for row in 0..size.height {
+            let source = i64::from(row).saturating_sub(y);
+            let spans = (0..i64::from(self.size.height)).contains(&source).then(|| self.row(source as u32));
+            builder.push_levels(spans.into_iter().flatten().filter_map(|(first, levels)| {
+                let start = i64::from(first).saturating_add(x);
+                let from = start.saturating_neg().clamp(0, levels.len() as i64);
+                let until = i64::from(size.width).saturating_sub(start).clamp(from, levels.len() as i64);
+                (from < until).then(|| ((start + from) as u32, &levels[from as usize..until as usize]))
+            }));
+        }
+        builder.finish()
+    }
+
     /// Width and height in px.
     pub fn size(&self) -> Size {
         self.size
@@ -211,6 +229,23 @@ mod tests {
             prop_assert_eq!(map.eight_bit().mask(0.5), map.mask(0.5));
             let again = ProbabilityMap::of_mask(&map.mask(0.5));
             prop_assert_eq!(again.mask(1.0), map.mask(0.5));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn placed_maps_have_the_masks_that_are_placed(
+            values in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..1.0], 35),
+            (x, y) in (-8i64..9, -6i64..7),
+            (width, height) in (1u32..12, 1u32..12),
+        ) {
+            let mut builder = MapBuilder::new(Size { width: 7, height: 5 });
+            values.chunks(7).for_each(|row| builder.push_row(row));
+            let map = builder.finish();
+            let placed = map.placed(x, y, Size { width, height });
+            for threshold in [0.3, 0.7] {
+                prop_assert_eq!(placed.mask(threshold), map.mask(threshold).place(x, y, width, height));
+            }
         }
     }
 

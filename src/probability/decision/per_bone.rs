@@ -41,9 +41,9 @@ impl PerBone {
     pub fn of(&self, bone: Bone) -> f64 {
         match self {
             PerBone::All(number) => *number,
-            PerBone::Named(numbers) => {
-                found(numbers, bone).unwrap_or_else(|| panic!("{bone} has no value, nor has its group or `default`"))
-            }
+            PerBone::Named(numbers) => value_of(numbers, bone)
+                .copied()
+                .unwrap_or_else(|| panic!("{bone} has no value, nor has its group or `default`")),
         }
     }
 
@@ -65,9 +65,28 @@ impl PerBone {
     }
 }
 
-fn found(numbers: &BTreeMap<String, f64>, bone: Bone) -> Option<f64> {
-    let by_name = |name: &str| numbers.get(name).copied();
+/// The value for a bone in a table by the names of bones and groups: that of its own name, else of its group, else
+/// `default`.
+pub fn value_of<T>(table: &BTreeMap<String, T>, bone: Bone) -> Option<&T> {
+    let by_name = |name: &str| table.get(name);
     by_name(bone.name()).or_else(|| by_name(&key(bone.group()))).or_else(|| by_name(DEFAULT))
+}
+
+/// Checks the name of a key in a table by bone and group.
+///
+/// # Errors
+/// It is neither a bone, nor a group, nor `default`.
+pub fn check_bone_key(name: &str) -> Result<(), String> {
+    let groups = groups();
+    if name == DEFAULT || groups.iter().any(|group| group == name) || Bone::from_name(name).is_some() {
+        return Ok(());
+    }
+    let meant = Bone::nearest(name).map(|bone| format!("; did you mean {bone}?"));
+    Err(format!(
+        "unknown bone or group {name:?}{} Expected a name of `carpus list bones`, one of {}, or default",
+        meant.unwrap_or_else(|| ".".into()),
+        groups.join(", ")
+    ))
 }
 
 impl schemars::JsonSchema for PerBone {
@@ -106,19 +125,12 @@ impl<'de> Deserialize<'de> for PerBone {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PerBone, A::Error> {
-                let (mut numbers, groups) = (BTreeMap::new(), groups());
+                let mut numbers = BTreeMap::new();
                 while let Some((name, number)) = map.next_entry::<String, f64>()? {
-                    if name != DEFAULT && !groups.contains(&name) && Bone::from_name(&name).is_none() {
-                        let meant = Bone::nearest(&name).map(|bone| format!("; did you mean {bone}?"));
-                        return Err(A::Error::custom(format!(
-                            "unknown bone or group {name:?}{} Expected a name of `carpus list bones`, one of {}, or default",
-                            meant.unwrap_or_else(|| ".".into()),
-                            groups.join(", ")
-                        )));
-                    }
+                    check_bone_key(&name).map_err(A::Error::custom)?;
                     numbers.insert(name, number);
                 }
-                match Bone::all().find(|bone| found(&numbers, *bone).is_none()) {
+                match Bone::all().find(|bone| value_of(&numbers, *bone).is_none()) {
                     Some(bone) => Err(A::Error::custom(format!(
                         "{bone} has no value; expected one for it, for {} or for default",
                         key(bone.group())
