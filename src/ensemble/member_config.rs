@@ -12,7 +12,7 @@ use crate::violation::Violations;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "a path, the name of an earlier ensemble, or a table like { run = \"runs/a\", tta = \"flip\" }"
+    expecting = "expected a path, the name of an earlier ensemble, or a table like { run = \"runs/a\", tta = \"flip\" }"
 )]
 pub enum EnsembleMember {
     /// A folder of probabilities, a submission CSV, a run, a set of folds, or the name of an ensemble above.

@@ -16,5 +16,5 @@ pub use error::InferError;
 pub use predict::{Prediction, predict, predict_each, to_original, to_originals, transforms_by_name};
 pub use predictor::{Predictor, WindowSides};
 pub use view::{AugmentedView, UndoneView, WindowPlace};
-pub use window::{WindowSettings, WindowWeights};
+pub use window::{MAX_SIDE, WindowSettings, WindowWeights};
 pub use windows::{InferOptions, ScaledImage, WindowModel, window_probabilities};

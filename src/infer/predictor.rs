@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use super::windows::{InferOptions, ScaledImage, WindowGrid, WindowModel, predicted};
-use super::{InferError, window_probabilities};
+use super::{InferError, MAX_SIDE, window_probabilities};
 use crate::augment::{SquareFit, push_normalised};
 use crate::geometry::Size;
 use crate::mask::HandMasks;
@@ -105,6 +105,9 @@ impl Predictor {
             }
             Some(window) => {
                 let side = (f64::from(longer) * window.scale).round().max(1.0) as u32;
+                if side > MAX_SIDE {
+                    return Err(InferError::Scaled { side, scale: window.scale });
+                }
                 window_probabilities(&model, &ScaledImage::fitted(image, side, Extent::Image)?, window, options)
             }
         }

@@ -12,7 +12,7 @@ pub(super) struct WindowStrip {
     rows: i64,
 }
 
-/// MeanRows of means, `[C, rows, W]` row-major.
+/// Rows of means, `[C, rows, W]` row-major.
 pub(super) struct MeanRows {
     pub values: Vec<f32>,
     pub rows: usize,

@@ -108,7 +108,10 @@ impl AugmentedView {
         }
         let place = WindowPlace { x: 0, y: 0, size: window };
         let grid = turned_grid(place, -self.degrees, size[1], size[0], undone.device())?;
-        let inside = grid.f_abs()?.f_le(1.0)?.f_all_dim(3, false)?.f_to_kind(Kind::Float)?.f_view(size)?;
+        // Between the centres of the outermost pixels: beyond them there is nothing to interpolate.
+        let centres = [1.0 - 1.0 / size[1] as f32, 1.0 - 1.0 / size[0] as f32];
+        let centres = Tensor::f_from_slice(&centres)?.f_to_device(grid.device())?;
+        let inside = grid.f_abs()?.f_le_tensor(&centres)?.f_all_dim(3, false)?.f_to_kind(Kind::Float)?.f_view(size)?;
         let batch = undone.size()[0];
         let grid = grid.f_expand([batch, size[0], size[1], 2], false)?;
         let probabilities = undone.f_grid_sampler_2d(&grid, BILINEAR, BORDER, false)?;

@@ -63,6 +63,8 @@ pub struct WindowSettings {
     pub scale: f64,
 }
 
+/// The longest side of a window, and of an image that windows are cut from, in px.
+pub const MAX_SIDE: u32 = 16_384;
 /// The range of scales.
 const SCALES: std::ops::RangeInclusive<f64> = 0.05..=8.0;
 
@@ -71,8 +73,9 @@ impl WindowSettings {
     /// `stride` px.
     pub fn violations(&self, stride: u32, least: u32) -> Violations {
         let mut wrong = Violations::new();
-        let fits = self.side >= least && self.side.is_multiple_of(stride);
-        wrong.expect(fits, "window", self.side, format!("a multiple of {stride} px, {least} px or more"));
+        let least = least.max(1).next_multiple_of(stride);
+        let fits = (least..=MAX_SIDE).contains(&self.side) && self.side.is_multiple_of(stride);
+        wrong.expect(fits, "window", self.side, format!("a multiple of {stride} px from {least} to {MAX_SIDE}"));
         wrong.expect((0.0..1.0).contains(&self.overlap), "overlap", self.overlap, "from 0 to below 1");
         wrong.expect(SCALES.contains(&self.scale), "scale", self.scale, "from 0.05 to 8");
         wrong
@@ -127,8 +130,11 @@ mod tests {
     fn values_out_of_range_are_named() {
         let wrong = WindowSettings { side: 100, overlap: 1.0, weights: WindowWeights::Gaussian, scale: f64::NAN };
         let text = wrong.violations(32, 64).to_string();
-        assert!(text.contains("window is 100; expected a multiple of 32 px, 64 px or more"), "{text}");
+        assert!(text.contains("window is 100; expected a multiple of 32 px from 64 to 16384"), "{text}");
         assert!(text.contains("overlap is 1") && text.contains("scale is NaN"), "{text}");
         assert!(settings(64, 0.5).violations(32, 64).is_empty());
+        for side in [0, 4_294_967_264] {
+            assert!(settings(side, 0.5).violations(32, 1).to_string().contains("from 32 to 16384"));
+        }
     }
 }
