@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both do all their set-up themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment bench-metrics evidence evidence-augmentation clean
+.PHONY: help demo test plain-tests run-tests check build env venv venv-dev browser parity reference fuzz bench bench-models bench-losses bench-augment bench-metrics bench-infer evidence evidence-augmentation evidence-inference clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,8 +27,10 @@ help:
 	@echo "make bench-losses  time and memory of losses against segmentation_models_pytorch, distance maps against SciPy"
 	@echo "make bench-augment  time of augmentation against albumentations and OpenCV"
 	@echo "make bench-metrics  metrics of the masks of an image against surface-distance and MONAI"
+	@echo "make bench-infer  time and memory of prediction in windows against MONAI"
 	@echo "make bench-models  time and memory of models against segmentation_models_pytorch"
 	@echo "make evidence  does it learn: thirteen trainings on synthetic hands, compared (hours; goes on where it was cut)"
+	@echo "make evidence-inference  what windows, views, votes and thresholds add: three seeds of five folds on synthetic hands (hours, likewise)"
 	@echo "make evidence-augmentation  what each augmentation adds: trainings on synthetic hands with three seeds, compared (hours, likewise)"
 
 demo: build
@@ -114,6 +116,10 @@ bench-augment: venv-dev
 bench-metrics: venv-dev
 	$(CARGO_TORCH) bench --locked --bench metrics
 
+# Prediction in windows against MONAI's SlidingWindowInferer.
+bench-infer: venv-dev
+	$(CARGO_TORCH) bench --locked --bench infer
+
 BENCH := target/bench
 bench: venv-dev build
 	$(CARGO_TORCH) bench --locked --bench masks
@@ -151,6 +157,15 @@ evidence-augmentation: build
 	for name in $(AUGMENTATIONS); do \
 	  ./target/release/carpus runs compare $(RUNS)/augment-baseline-seed? $(RUNS)/augment-$$name-seed? || exit 1; \
 	done
+
+# Windows with views, votes and thresholds on out-of-fold predictions of three seeds.
+evidence-inference: build
+	./target/release/carpus run --config $(EVIDENCE)/hands-384.toml
+	for seed in 1 2 3; do \
+	  ./target/release/carpus train --config $(EVIDENCE)/plain.toml --set seed=$$seed --folds all --name inference-seed$$seed --existing auto || exit 1; \
+	done
+	PYTHON=$(VENV)/bin/python $(EVIDENCE)/inference.sh target/release/carpus $(RUNS) target/evidence/hands-384 \
+	  target/evidence/work-384/crops target/evidence/work-384/folds.csv target/evidence/inference
 
 # For a shell: eval "$$(make -s env)"
 env: venv

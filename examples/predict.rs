@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use carpus::dataset::Dataset;
 use carpus::device::{self, DeviceKind};
-use carpus::infer::{Predictor, TestTimeAugmentation, predict};
+use carpus::infer::{Predictor, predict};
 use carpus::mask::submission;
 use carpus::progress::Silent;
 use carpus::train::PatientMetadata;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: predict WEIGHTS.safetensors DATA OUT.csv".into());
     };
     // The file says which model it is, the size of its input and how grey levels are normalised.
-    let predictor = Predictor::open(&weights, device::select(DeviceKind::Auto)?, TestTimeAugmentation::default())?;
+    let predictor = Predictor::open(&weights, device::select(DeviceKind::Auto)?)?;
     println!("{} at {} px", predictor.info().model.architecture, predictor.info().size);
 
     let dataset = Dataset::open(&data)?;

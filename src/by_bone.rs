@@ -38,9 +38,31 @@ impl ByBone {
     }
 
     fn find(&self, bone: Bone) -> Option<f64> {
-        let of = |name: &str| self.0.get(name).copied();
-        of(bone.name()).or_else(|| of(bone.group().key())).or_else(|| of(DEFAULT))
+        value_of(&self.0, bone).copied()
     }
+}
+
+/// The value for a bone in a table by the names of bones and groups: that of its own name, else of its group, else
+/// `default`.
+pub fn value_of<T>(table: &BTreeMap<String, T>, bone: Bone) -> Option<&T> {
+    table.get(bone.name()).or_else(|| table.get(bone.group().key())).or_else(|| table.get(DEFAULT))
+}
+
+/// Checks the name of a key in a table by bone and group.
+///
+/// # Errors
+/// It is neither a bone, nor a group, nor `default`.
+pub fn check_bone_key(name: &str) -> Result<(), String> {
+    let groups = BoneGroup::ALL.map(BoneGroup::key);
+    if name == DEFAULT || groups.contains(&name) || Bone::from_name(name).is_some() {
+        return Ok(());
+    }
+    let meant = Bone::nearest(name).map(|bone| format!("; did you mean {bone}?"));
+    Err(format!(
+        "unknown bone or group {name:?}{} Expected a name of `carpus list bones`, one of {}, or default",
+        meant.unwrap_or_else(|| ".".into()),
+        groups.join(", ")
+    ))
 }
 
 impl<'de> Deserialize<'de> for ByBone {
@@ -48,16 +70,10 @@ impl<'de> Deserialize<'de> for ByBone {
         let given = BTreeMap::<String, f64>::deserialize(deserializer)?;
         let mut numbers = BTreeMap::new();
         for (name, number) in given {
-            let group = BoneGroup::from_key(&name);
-            if name != DEFAULT && group.is_none() && Bone::from_name(&name).is_none() {
-                let meant = Bone::nearest(&name).map(|bone| format!("; did you mean {bone}?"));
-                return Err(D::Error::custom(format!(
-                    "unknown bone or group {name:?}{} Expected a name of `carpus list bones`, one of {}, or default",
-                    meant.unwrap_or_else(|| ".".into()),
-                    BoneGroup::ALL.map(BoneGroup::key).join(", ")
-                )));
-            }
-            numbers.insert(group.map_or(name, |group| group.key().to_owned()), number);
+            // `index finger`, as lists and messages write it, is `index-finger`.
+            let name = BoneGroup::from_key(&name).map_or(name, |group| group.key().to_owned());
+            check_bone_key(&name).map_err(D::Error::custom)?;
+            numbers.insert(name, number);
         }
         let table = ByBone(numbers);
         match Bone::all().find(|bone| table.find(*bone).is_none()) {

@@ -434,6 +434,13 @@ pub const PROBABILITIES: FolderKind = FolderKind {
     manifest: &[("probabilities.json", FileKind::json("what made probabilities", &["made_by", "images", "bits"]))],
     owned: &["probabilities.json", "*.probabilities"],
 };
+/// Data sets of pseudo-labels.
+pub const PSEUDO_LABELS: FolderKind = FolderKind {
+    name: "a data set of pseudo-labels",
+    command: "ensemble --pseudo-labels",
+    manifest: &[("pseudo_labels.json", FileKind::json("what made pseudo-labels", &["teacher", "classes", "images"]))],
+    owned: &["pseudo_labels.json", "weights.csv", "meta_data.*", "train/DCM/*", "train/outputs_json/*.json"],
+};
 /// Tables that `scan` writes.
 pub const TABLES: FolderKind = FolderKind {
     name: "tables of a scan",

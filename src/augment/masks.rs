@@ -12,14 +12,14 @@ impl Letterbox {
     pub fn masks(&self, logits: &[f32]) -> HandMasks {
         let plane = self.size.pixels();
         debug_assert_eq!(logits.len(), bones::COUNT * plane);
-        let columns = Axis::new(self.inner_width, self.width);
-        let rows = Axis::new(self.inner_height, self.height);
+        let columns = ResizeAxis::new(self.inner_width, self.width);
+        let rows = ResizeAxis::new(self.inner_height, self.height);
         let masks: Vec<RunMask> =
             logits.par_chunks_exact(plane).map(|class| self.class_mask(class, &columns, &rows)).collect();
         HandMasks::new(masks).expect("logits hold one plane per class")
     }
 
-    fn class_mask(&self, logits: &[f32], columns: &Axis, rows: &Axis) -> RunMask {
+    fn class_mask(&self, logits: &[f32], columns: &ResizeAxis, rows: &ResizeAxis) -> RunMask {
         let (width, inner) = (self.size.width as usize, self.inner_width as usize);
         let source = |row: u32| &logits[row as usize * width..row as usize * width + inner];
         let any: Vec<bool> = (0..self.inner_height).map(|y| source(y).iter().any(|v| *v >= 0.0)).collect();
@@ -44,25 +44,29 @@ impl Letterbox {
 }
 
 /// For each pixel of a target side the two source pixels that it is interpolated from.
-struct Axis {
-    taps: Vec<Tap>,
+pub(crate) struct ResizeAxis {
+    /// One per target pixel.
+    pub(crate) taps: Vec<Tap>,
 }
 
-struct Tap {
-    first: u32,
-    second: u32,
-    share: f32,
+/// The source pixels of a target pixel.
+pub(crate) struct Tap {
+    pub(crate) first: u32,
+    pub(crate) second: u32,
+    /// Share of the second one.
+    pub(crate) share: f32,
 }
 
-impl Axis {
-    fn new(source: u32, target: u32) -> Axis {
+impl ResizeAxis {
+    /// With half-pixel centres.
+    pub(crate) fn new(source: u32, target: u32) -> ResizeAxis {
         let scale = f64::from(source) / f64::from(target);
         let taps = (0..target).map(|i| {
             let at = ((f64::from(i) + 0.5) * scale - 0.5).max(0.0);
             let first = (at.floor() as u32).min(source - 1);
             Tap { first, second: (first + 1).min(source - 1), share: (at - f64::from(first)) as f32 }
         });
-        Axis { taps: taps.collect() }
+        ResizeAxis { taps: taps.collect() }
     }
 
     /// The parts `[from, to)` of the target where the interpolated row is at least 0.

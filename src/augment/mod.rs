@@ -86,6 +86,7 @@ pub use invert::Invert;
 pub use labelled_image::{LabelledImage, MixedLabels};
 pub use letterbox::Letterbox;
 pub use list::{Augmentation, Augmentations, PartlyAugmented};
+pub(crate) use masks::ResizeAxis;
 pub use median_blur::MedianBlur;
 pub use mix_up::MixUp;
 pub use normalise::{LevelLine, Normalisation};

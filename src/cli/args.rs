@@ -101,6 +101,7 @@ commands! {
         Eda(super::eda::EdaArgs) => super::eda::run,
         Ensemble(super::ensemble::EnsembleArgs) => super::ensemble::run,
         Evaluate(super::evaluate::EvaluateArgs) => super::evaluate::run,
+        Join(super::join::JoinArgs) => super::join::run,
         List(super::list::ListArgs) => super::list::run,
         Man(super::completions::ManArgs) => super::completions::man,
         Phantom(super::phantom::PhantomArgs) => super::phantom::run,

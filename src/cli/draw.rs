@@ -70,7 +70,8 @@ pub struct DrawArgs {
     bones: Vec<Bone>,
 }
 
-fn bone(name: &str) -> Result<Bone, String> {
+/// A bone by its exact name.
+pub(super) fn bone(name: &str) -> Result<Bone, String> {
     let meant = || Bone::read(name).or_else(|| Bone::nearest(name)).map(Bone::name);
     Bone::from_name(name).ok_or_else(|| format!("unknown bone{}", expected_one_of(meant(), &bones::NAMES.join(", "))))
 }

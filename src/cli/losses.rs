@@ -1,3 +1,5 @@
+mod map;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -12,13 +14,14 @@ use crate::device::{self, DeviceKind};
 use crate::losses::{LOSSES, LossMix, LossOutput};
 use crate::models::{all_finite, read_tensors, write_tensors};
 
-/// List losses, or compute a combined loss and its gradient
+/// List losses, compute a combined loss and its gradient, or draw distance maps
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
   carpus losses list
   carpus losses eval --loss '{ bce = 0.5, lovasz = 0.5 }' \\
-      --logits x.safetensors --target t.safetensors --grad g.safetensors")]
+      --logits x.safetensors --target t.safetensors --grad g.safetensors
+  carpus losses map image1661130828152_R --data data --out maps.png")]
 pub struct LossesArgs {
     #[command(subcommand)]
     what: What,
@@ -31,6 +34,7 @@ enum What {
     List,
     /// Compute a combined loss and its gradient, for example to compare it with another library
     Eval(Eval),
+    Map(map::MapArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -80,6 +84,7 @@ pub fn run(args: LossesArgs, ui: &Ui) -> anyhow::Result<Status> {
             Ok(Status::Done)
         }
         What::Eval(args) => eval(&args, ui),
+        What::Map(args) => map::run(&args, ui),
     }
 }
 

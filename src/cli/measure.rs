@@ -31,7 +31,7 @@ pub struct MeasureArgs {
     /// Distance up to which boundaries agree in nsd: px, or mm with --spacing [default: 2]
     #[arg(long, value_name = "DISTANCE", requires = "metrics", value_parser = tolerance)]
     nsd_tolerance: Option<f64>,
-    /// Compute a boundary metric in this convention, monai or surface-distance [default: hd95=monai, hd=monai,
+    /// Compute a boundary metric in this convention: monai, surface-distance or medpy [default: hd95=monai, hd=monai,
     /// nsd=surface-distance, assd=surface-distance]
     #[arg(long, value_delimiter = ',', value_name = "METRIC=CONVENTION", requires = "metrics", value_parser = convention)]
     convention: Vec<(Metric, BoundaryConvention)>,
@@ -82,7 +82,11 @@ fn convention(text: &str) -> Result<(Metric, BoundaryConvention), String> {
     if metric.default_convention().is_none() {
         return Err(format!("{metric} does not depend on boundaries; expected one of nsd, hd95, hd, assd"));
     }
-    Ok((metric, convention.parse::<BoundaryConvention>().map_err(|e| e.to_string())?))
+    let convention = convention.parse::<BoundaryConvention>().map_err(|e| e.to_string())?;
+    if (metric, convention) == (Metric::Nsd, BoundaryConvention::MedPy) {
+        return Err("MedPy has no nsd; expected monai or surface-distance".to_owned());
+    }
+    Ok((metric, convention))
 }
 
 impl MeasureArgs {
@@ -275,6 +279,7 @@ mod tests {
         let parsed = convention("hd95=surface-distance").unwrap();
         assert_eq!(parsed, (Metric::Hd95, BoundaryConvention::SurfaceDistance));
         assert!(convention("dice=monai").unwrap_err().contains("does not depend"));
-        assert!(convention("hd=medpy").unwrap_err().contains("monai, surface-distance"));
+        assert!(convention("hd=scipy").unwrap_err().contains("monai, surface-distance, medpy"));
+        assert!(convention("hd95=medpy").is_ok() && convention("nsd=medpy").unwrap_err().contains("has no nsd"));
     }
 }

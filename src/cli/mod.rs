@@ -17,6 +17,7 @@ mod draw;
 mod eda;
 mod ensemble;
 mod evaluate;
+mod join;
 mod list;
 #[cfg(feature = "torch")]
 mod losses;

@@ -1,21 +1,31 @@
+mod part;
+mod probabilities;
+mod views;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure};
 
+use self::part::ImagePart;
+use self::probabilities::{Streamed, predict_streamed};
+use self::views::ViewArgs;
 use super::data::{held_out, open, warn, without_excluded};
 use super::split::{Chosen, subset};
 use super::{Status, Ui};
-use crate::artefact::kind;
+use crate::artefact::{kind, replace_folder};
 use crate::clean::{self, Transform};
 use crate::dataset::folder::TRANSFORMS;
 use crate::dataset::{Dataset, ImageEntry, image_id};
 use crate::device::{self, DeviceKind};
 use crate::experiment::known;
-use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_specialist, to_originals};
+use crate::infer::{Guide, InferOptions, Prediction, Predictor, predict, predict_specialist, to_originals};
 use crate::mask::HandMasks;
 use crate::mask::submission::{self, Space};
+use crate::probability::Bits;
+use crate::probability::decision::DecisionSettings;
 use crate::scores::read_flat;
+use crate::thresholds::{AUTO_SHARE, least_annotated_areas};
 use crate::train::{PatientMetadata, RunFolder};
 use crate::wording::counted;
 
@@ -27,10 +37,23 @@ Example:
       --subset test --out submission.csv
   carpus predict --checkpoint runs/demo/best.safetensors --data crops \\
       --folds folds.csv --fold 0 --subset train --out heldout.csv
-  carpus predict --checkpoint runs/carpals --data data --subset test \
+  carpus predict --checkpoint runs/demo --data data --window 1024 \\
+      --overlap 0.5 --weights gaussian --tta flip,scale:1.25 \\
+      --probabilities probabilities/demo --out submission.csv
+  carpus predict --checkpoint runs/demo --data data --part 1/4 --out 1.csv
+  carpus predict --checkpoint runs/demo --data data \\
+      --decision decision.toml --out submission.csv
+  carpus predict --checkpoint runs/carpals --data data --subset test \\
       --around submission.csv --out carpals.csv
 
-If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
+If DATA is a folder that `carpus clean` wrote, masks and probabilities are mapped back to the original images.
+
+--window predicts the image at its own size (times --scale) in overlapping windows; without it, the whole image is scaled \
+to the size that the model was trained at. --tta averages the probabilities of several views of the image: flip, \
+flip-vertical, scale:S, rotate:D (degrees, to both sides), gamma:G, brightness:B; flips double all views. Memory holds as many \
+rows of the 29 classes as a window has.
+
+--part 2/4 predicts the second quarter of the images. `carpus join` joins the parts; the result is that of a single run.")]
 pub struct PredictArgs {
     /// Weights of a training run: best.safetensors, or the folder of the run
     #[arg(long, value_name = "PATH")]
@@ -47,6 +70,9 @@ pub struct PredictArgs {
     /// Fold whose held-out images to predict
     #[arg(long, value_name = "N", requires = "folds")]
     fold: Option<u32>,
+    /// Predict one part of the images: I/N, as in 2/4
+    #[arg(long, value_name = "I/N")]
+    part: Option<ImagePart>,
     /// Corrections file: excluded images are not predicted; corrected metadata is given to the model
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
@@ -57,50 +83,56 @@ pub struct PredictArgs {
     /// Submission CSV to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// Folder for the probabilities, one compressed file per image
+    #[arg(long, value_name = "DIR")]
+    probabilities: Option<PathBuf>,
+    /// Bits per probability in --probabilities
+    #[arg(long, value_enum, default_value = "8", requires = "probabilities")]
+    bits: Bits,
+    /// TOML file with [decision]: how masks are made of probabilities [default: a threshold of 0.5]
+    #[arg(long, value_name = "FILE")]
+    decision: Option<PathBuf>,
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
-    /// Batch size
+    /// Number of images, windows or views that are predicted together
     #[arg(long, value_name = "N", default_value_t = 4)]
     batch: usize,
-    /// Test-time augmentation: average the probabilities of each image and its mirror image
-    #[arg(long)]
-    tta: bool,
+    #[command(flatten)]
+    views: ViewArgs,
 }
 
 /// Predicts the chosen images and writes the submission.
 pub fn run(mut args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     args.checkpoint = RunFolder::weights_at(&args.checkpoint)?;
+    let decision = args.decision.as_deref().map(DecisionSettings::read).transpose()?;
     let device = device::select(args.device)?;
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
-    let around = args.around.as_ref().filter(|path| !is_annotations(path));
-    let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
-    ui.outputs().inputs(inputs).inputs(around).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
-    let augmentation = if args.tta { TestTimeAugmentation::Flip } else { TestTimeAugmentation::None };
-    let predictor = Predictor::open(&args.checkpoint, device, augmentation)?;
+    check_outputs(&args, &dataset, ui)?;
+    let predictor = Predictor::open(&args.checkpoint, device)?;
+    let options = args.views.options(predictor.window_sides(), args.batch)?;
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
     let entries = chosen_images(&args, &dataset, ui)?;
+    let decision = decision.map(|decision| with_areas(decision, &args, &dataset, &entries)).transpose()?;
+    let entries = args.part.map_or(&entries[..], |part| part.of(&entries));
     let known = match predictor.info().model.metadata {
         Some(_) => known(&dataset, ui),
         None => PatientMetadata::default(),
     };
-    let mut prediction = match &args.around {
-        None => predict(&predictor, &dataset, &entries, &known, args.batch, ui)?,
-        Some(_) => {
-            let masks = around.map(|path| guide(path, &dataset)).transpose()?;
-            let guide = masks.as_ref().map_or(Guide::Annotations, Guide::Masks);
-            predict_specialist(&predictor, &dataset, &entries, guide, &known, args.batch, ui)?
-        }
-    };
-    if args.data.join(TRANSFORMS).exists() {
-        let transforms: Vec<Transform> = clean::read_transforms(&args.data)?;
-        prediction.images = to_originals(prediction.images, &transforms)?;
-    }
+    let job = Job { args: &args, predictor: &predictor, dataset: &dataset, entries, known: &known, options };
+    let (prediction, bytes) = job.predict(decision, ui)?;
     submission::write(&args.out, &prediction.images)?;
     let status = status.worse(warn(&prediction.problems, ui));
     let (images, problems) = (prediction.images.len(), prediction.problems.len());
     ui.line(format_args!("{} predicted: {}", counted(images, "image", "images"), args.out.display()));
-    ui.json(&serde_json::json!({"images": images, "problems": problems, "out": args.out}))?;
+    if let (Some(folder), Some(mean)) = (&args.probabilities, mean(&bytes)) {
+        let (mean, most) = (mean / 1e6, bytes.iter().copied().max().unwrap_or(0) as f64 / 1e6);
+        ui.line(format_args!("probabilities: {mean:.3} MB per image, {most:.3} MB at most: {}", folder.display()));
+    }
+    ui.json(&serde_json::json!({
+        "images": images, "problems": problems, "out": args.out,
+        "probabilities": args.probabilities, "bytes_per_image": mean(&bytes),
+    }))?;
     Ok(status)
 }
 
@@ -127,6 +159,98 @@ fn guide(path: &Path, dataset: &Dataset) -> anyhow::Result<HashMap<String, HandM
     }
     submission::expect_space(path, dataset.space())?;
     Ok(masks)
+}
+
+/// The mean size of files.
+fn mean(bytes: &[u64]) -> Option<f64> {
+    (!bytes.is_empty()).then(|| bytes.iter().sum::<u64>() as f64 / bytes.len() as f64)
+}
+
+fn check_outputs(args: &PredictArgs, dataset: &Dataset, ui: &Ui) -> anyhow::Result<()> {
+    let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections).chain(&args.decision);
+    let around = args.around.iter().filter(|path| !is_annotations(path));
+    let outputs = ui.outputs().inputs(inputs).inputs(around).data(dataset.folders());
+    outputs.file(&args.out, &kind::SUBMISSION)?;
+    if let Some(folder) = &args.probabilities {
+        outputs.folder(folder, &kind::PROBABILITIES)?;
+    }
+    Ok(())
+}
+
+/// The decision with the least areas of the annotated images that are not predicted, if it takes those.
+fn with_areas(
+    decision: DecisionSettings,
+    args: &PredictArgs,
+    dataset: &Dataset,
+    predicted: &[&ImageEntry],
+) -> anyhow::Result<DecisionSettings> {
+    if !decision.needs_least_areas() {
+        return Ok(decision);
+    }
+    let is_predicted = |entry: &ImageEntry| predicted.iter().any(|other| other.image_id == entry.image_id);
+    let training: Vec<&ImageEntry> = dataset
+        .images()
+        .iter()
+        .filter(|entry| entry.annotation.is_some() && !dataset.excludes(entry) && !is_predicted(entry))
+        .collect();
+    ensure!(
+        !training.is_empty(),
+        "min-area = \"auto\" takes the areas of annotated images that are not predicted, and {} has none; give areas in \
+         the decision file (`carpus thresholds --tables` writes them)",
+        args.data.display()
+    );
+    Ok(decision.with_least_areas(&least_annotated_areas(dataset, &training, AUTO_SHARE)?))
+}
+
+/// What is predicted, and how.
+struct Job<'a> {
+    args: &'a PredictArgs,
+    predictor: &'a Predictor,
+    dataset: &'a Dataset,
+    entries: &'a [&'a ImageEntry],
+    known: &'a PatientMetadata,
+    options: InferOptions,
+}
+
+impl Job<'_> {
+    /// The masks in pixels of the original images, and the bytes of each file of probabilities.
+    fn predict(&self, decision: Option<DecisionSettings>, ui: &Ui) -> anyhow::Result<(Prediction, Vec<u64>)> {
+        let transforms: Option<Vec<Transform>> = match self.args.data.join(TRANSFORMS).exists() {
+            true => Some(clean::read_transforms(&self.args.data)?),
+            false => None,
+        };
+        let is_plain = self.options.window.is_none() && self.options.augmentation.0.is_empty();
+        if is_plain && decision.is_none() && self.args.probabilities.is_none() {
+            let mut prediction = self.predict_whole(ui)?;
+            if let Some(transforms) = &transforms {
+                prediction.images = to_originals(prediction.images, transforms)?;
+            }
+            return Ok((prediction, Vec::new()));
+        }
+        ensure!(
+            self.args.around.is_none(),
+            "--around predicts masks; it cannot be combined with --window, --tta, --probabilities or --decision"
+        );
+        let decision = decision.unwrap_or_default();
+        let streamed = Streamed { job: self, decision: &decision, transforms: transforms.as_deref() };
+        match &self.args.probabilities {
+            Some(folder) => {
+                replace_folder(folder, &kind::PROBABILITIES, |new| predict_streamed(&streamed, Some(new), ui))
+            }
+            None => predict_streamed(&streamed, None, ui),
+        }
+    }
+
+    /// Predicts each image at the model's size, or the part of it around the bones of a specialist.
+    fn predict_whole(&self, ui: &Ui) -> anyhow::Result<Prediction> {
+        let &Job { args, predictor, dataset, entries, known, ref options } = self;
+        let Some(around) = &args.around else {
+            return Ok(predict(predictor, dataset, entries, known, options.batch, ui)?);
+        };
+        let masks = (!is_annotations(around)).then(|| guide(around, dataset)).transpose()?;
+        let guide = masks.as_ref().map_or(Guide::Annotations, Guide::Masks);
+        Ok(predict_specialist(predictor, dataset, entries, guide, known, options.batch, ui)?)
+    }
 }
 
 /// The images that `--subset`, `--fold` and the corrections leave; an error that says why if there are none.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use super::{Cli, Status, Ui};
 use crate::artefact::write_atomically;
 use crate::config::chain::{ChainConfig, Flags, scalar, words};
 use crate::digest::hex;
+use crate::ensemble::EnsembleList;
 
 /// Run the whole pipeline from one configuration, skipping unchanged stages
 #[derive(clap::Args, Debug)]
@@ -21,11 +23,17 @@ Example:
   carpus run --config configs/demo.toml --dry-run      # print, but do not run
 
 Each stage is one carpus command. `run` prints it, so that you can repeat it alone. The stages, in \
-order: phantom, scan, split, clean, train, predict, evaluate, predict-test, vote, audit, \
+order: phantom, scan, split, clean, train, predict, evaluate, predict-test, vote, ensemble, audit, \
 scan-predictions, eda. Those of a table that the configuration lacks are left out. predict and \
 predict-test take the options of [predict], for the held-out fold and for the test set; \
 scan-predictions those of [scan], with the predicted masks of the test set. With several [[train]] \
-tables, train, predict, evaluate and predict-test run once per model, as train-1, train-2, …")]
+tables, train, predict, evaluate and predict-test run once per model, as train-1, train-2, … or \
+train-NAME for a model with a `name`.
+
+[vote] or [[ensemble]] combine several models. [[ensemble]] has name, method, members, weights, class-weights and \
+at-least as in `carpus ensemble --config`; members are train-1, train-2, … or the names of models, names of ensembles \
+above, and paths; without members, all models. [ensemble-options] holds options of `carpus ensemble`. A table `predict` \
+in a [[train]] overrides [predict] for that model.")]
 pub struct RunArgs {
     /// TOML file: data, work, and one table of options per stage
     #[arg(short, long, value_name = "FILE")]
@@ -90,6 +98,11 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
         parse(stage).with_context(|| format!("{}: stage [{}]", args.config.display(), stage.name))?;
     }
 
+    if let (false, Some(list)) = (args.dry_run, ensembles(&args.config, &config)?) {
+        let (file, text) = (config.work.join(ENSEMBLES), format!("# Written by `carpus run`.\n\n{}", list.to_toml()));
+        write_atomically(&file, |out| std::io::Write::write_all(out, text.as_bytes()))
+            .with_context(|| file.display().to_string())?;
+    }
     let last = args.until.as_ref().and_then(|name| stages.iter().position(|s| s.name == *name));
     check_inputs(&args.config, &config, &stages[..last.map_or(stages.len(), |at| at + 1)])?;
 
@@ -252,11 +265,18 @@ fn check_members(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
     if predicted && models == 0 {
         bail!("{}: [predict] needs a [train] table: it uses the trained model", path.display());
     }
-    if predicted && (models > 1) != config.vote.is_some() {
+    let combined = config.vote.is_some() || !config.ensemble.is_empty();
+    if predicted && (models > 1 && !combined || models == 1 && config.vote.is_some()) {
         bail!(
-            "{}: add [vote] to combine several models ([[train]]); remove it if there is only one model",
+            "{}: add [vote] or [ensemble] to combine several models ([[train]]); remove [vote] if there is only one model",
             path.display()
         );
+    }
+    if config.vote.is_some() && !config.ensemble.is_empty() {
+        bail!("{}: [vote] and [ensemble] both combine the models; keep one of them", path.display());
+    }
+    if config.ensemble.is_empty() && config.ensemble_options.is_some() {
+        bail!("{}: [ensemble-options] needs an [ensemble] table", path.display());
     }
     if config.evaluate.is_some() && !predicted {
         bail!("{}: [evaluate] needs [train] and [predict] tables: it scores the predicted masks", path.display());
@@ -267,10 +287,29 @@ fn check_members(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
             path.display()
         );
     }
-    if config.vote.is_some() && !predicted {
-        bail!("{}: [vote] needs a [predict] table: it combines the predicted masks", path.display());
+    for (table, is_there) in [("vote", config.vote.is_some()), ("ensemble", !config.ensemble.is_empty())] {
+        if is_there && !predicted {
+            bail!("{}: [{table}] needs a [predict] table: it combines the predictions", path.display());
+        }
     }
     Ok(())
+}
+
+/// The file of a chain's ensembles in its work folder.
+const ENSEMBLES: &str = "ensembles.toml";
+
+/// The ensembles of a chain with the places of its models' predictions; `None` if there are none.
+fn ensembles(path: &Path, config: &ChainConfig) -> anyhow::Result<Option<EnsembleList>> {
+    if config.ensemble.is_empty() {
+        return Ok(None);
+    }
+    let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
+    let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+    let stored = |name: &str| members.iter().find(|m| m.name == name).map(|m| m.probabilities.clone());
+    let list = config.ensembles(&names, stored);
+    let checked = list.violations().result();
+    checked.map_err(|violations| anyhow::anyhow!("{}: {violations}", path.display()))?;
+    Ok(Some(list))
 }
 
 /// Whether a model is trained on all images, without a held-out fold.
@@ -305,15 +344,31 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
     let data = &config.data;
     let at = |name: &str| config.work.join(name);
     let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
-    let (test, findings, tables_all, report) =
-        (at("predictions/test.csv"), at("audit"), at("tables-predicted"), at("report"));
+    let (findings, tables_all, report) = (at("audit"), at("tables-predicted"), at("report"));
+    let ensembles = ensembles(path, config)?;
+    let test = match ensembles.as_ref().and_then(|list| list.ensemble.last()) {
+        Some(last) => at("ensembles").join(format!("{}.csv", last.name)),
+        None => at("predictions/test.csv"),
+    };
     let corrections = config.corrections.as_deref();
     let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
+    for (i, member) in members.iter().enumerate() {
+        if members[..i].iter().any(|other| other.name == member.name) {
+            bail!("{}: two models have the name {}; give each [[train]] another", path.display(), member.name);
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        if !member.name.chars().all(is_name) || member.name.starts_with('.') || member.name.is_empty() {
+            bail!("{}: [[train]] name = {:?}; expected letters, digits, `.`, `_` and `-`", path.display(), member.name);
+        }
+        if member.flags.get(PREDICT).is_some_and(|options| !options.is_table()) {
+            bail!("{}: [[train]] predict; expected a table of options of `carpus predict`", path.display());
+        }
+    }
     let predicted = config.predict.is_some();
-    let mut drafts: Vec<(Option<&Flags>, Stage)> = vec![
-        (config.phantom.as_ref(), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
+    let mut drafts: Vec<(Option<Cow<Flags>>, Stage)> = vec![
+        (config.phantom.as_ref().map(Cow::Borrowed), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
         (
-            config.scan.as_ref(),
+            config.scan.as_ref().map(Cow::Borrowed),
             Stage::new("scan", "scan")
                 .reads("", data)
                 .reads_optional("--corrections", corrections)
@@ -321,7 +376,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&tables),
         ),
         (
-            config.split.as_ref(),
+            config.split.as_ref().map(Cow::Borrowed),
             Stage::new("split", "split")
                 .reads("", &tables)
                 .reads_optional("--corrections", corrections)
@@ -329,7 +384,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&folds),
         ),
         (
-            config.clean.as_ref(),
+            config.clean.as_ref().map(Cow::Borrowed),
             Stage::new("clean", "clean")
                 .reads("", data)
                 .reads("--tables", &tables)
@@ -343,10 +398,23 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         drafts.extend(member.stages(config));
     }
     let voters = members.iter().fold(Stage::new("vote", "vote"), |stage, member| stage.reads("", &member.test));
+    let no_options = Flags::new();
+    let combined =
+        members.iter().fold(Stage::new("ensemble", "ensemble"), |stage, m| stage.reads_too(&m.probabilities));
+    let options = config.ensemble_options.as_ref().unwrap_or(&no_options);
     drafts.extend([
-        (config.vote.as_ref(), voters.flag("--out", &test).writes(&test)),
         (
-            config.audit.as_ref(),
+            ensembles.as_ref().map(|_| Cow::Borrowed(options)),
+            combined
+                .reads("--config", &at(ENSEMBLES))
+                .reads("--data", data)
+                .reads_optional("--corrections", corrections)
+                .flag("--out", &at("ensembles"))
+                .writes(&test),
+        ),
+        (config.vote.as_ref().map(Cow::Borrowed), voters.flag("--out", &test).writes(&test)),
+        (
+            config.audit.as_ref().map(Cow::Borrowed),
             Stage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
@@ -362,7 +430,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         (
             // The test images have masks only after prediction: angles and sizes of the test set come from these
             // tables.
-            config.scan.as_ref().filter(|_| predicted),
+            config.scan.as_ref().filter(|_| predicted).map(Cow::Borrowed),
             Stage::new("scan-predictions", "scan")
                 .reads("", data)
                 .reads("--predictions", &test)
@@ -371,7 +439,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
                 .writes(&tables_all),
         ),
         (
-            config.eda.as_ref(),
+            config.eda.as_ref().map(Cow::Borrowed),
             Stage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
@@ -386,24 +454,33 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
 }
 
 /// The stages that have a table in the configuration, with the options of that table.
-fn configured(path: &Path, drafts: Vec<(Option<&Flags>, Stage)>) -> anyhow::Result<Vec<Stage>> {
+fn configured(path: &Path, drafts: Vec<(Option<Cow<Flags>>, Stage)>) -> anyhow::Result<Vec<Stage>> {
     drafts
         .into_iter()
         .filter_map(|(flags, stage)| Some((flags?, stage)))
         .map(|(flags, mut stage)| {
-            stage.words.extend(words(path, stage.table, flags)?);
+            stage.words.extend(words(path, stage.table, &flags)?);
             Ok(stage)
         })
         .collect()
 }
+
+/// The table of a `[[train]]` with options of its predictions.
+const PREDICT: &str = "predict";
 
 /// A model that the pipeline trains.
 struct Member<'a> {
     flags: &'a Flags,
     /// Appended to the names of its stages and files; empty for a single model.
     suffix: String,
+    /// Its name as a member of ensembles: `train`, `train-2`, or that of the configuration.
+    name: String,
     /// Name of its training run.
     run: String,
+    /// Options of its predictions alone.
+    predict: Option<&'a toml::Table>,
+    /// Probabilities of the test set, for ensembles.
+    probabilities: PathBuf,
     heldout: PathBuf,
     test: PathBuf,
     scores: PathBuf,
@@ -412,12 +489,25 @@ struct Member<'a> {
 impl<'a> Member<'a> {
     fn new(config: &'a ChainConfig, index: usize) -> Member<'a> {
         let single = config.train.len() == 1;
-        let suffix = if single { String::new() } else { format!("-{}", index + 1) };
+        let flags = &config.train[index];
+        let given = flags.get("name").and_then(scalar);
+        let suffix = match &given {
+            Some(name) => format!("-{name}"),
+            None if single => String::new(),
+            None => format!("-{}", index + 1),
+        };
         let at =
             |folder: &str, name: &str, ending: &str| config.work.join(folder).join(format!("{name}{suffix}.{ending}"));
         Member {
-            flags: &config.train[index],
-            run: if single { "chain".into() } else { format!("member{suffix}") },
+            flags,
+            run: match &given {
+                Some(name) => name.clone(),
+                None if single => "chain".into(),
+                None => format!("member{suffix}"),
+            },
+            name: given.unwrap_or_else(|| format!("train{suffix}")),
+            predict: flags.get(PREDICT).and_then(toml::Value::as_table),
+            probabilities: config.work.join("probabilities").join(format!("test{suffix}")),
             heldout: at("predictions", "heldout", "csv"),
             test: at("predictions", "test", "csv"),
             scores: at("scores", "per_image_dice", "csv"),
@@ -425,7 +515,22 @@ impl<'a> Member<'a> {
         }
     }
 
-    fn stages(&self, config: &'a ChainConfig) -> [(Option<&'a Flags>, Stage); 4] {
+    /// The options of `carpus train`.
+    fn train_flags(&self) -> Flags {
+        let own = |(flag, _): &(&String, &toml::Value)| !["name", PREDICT].contains(&flag.as_str());
+        self.flags.iter().filter(own).map(|(flag, value)| (flag.clone(), value.clone())).collect()
+    }
+
+    /// The options of `carpus predict`: those of all models, overridden by its own.
+    fn predict_flags(&self, config: &'a ChainConfig) -> Option<Cow<'a, Flags>> {
+        let all = config.predict.as_ref()?;
+        let Some(own) = self.predict else { return Some(Cow::Borrowed(all)) };
+        let mut flags = all.clone();
+        flags.extend(own.iter().map(|(flag, value)| (flag.clone(), value.clone())));
+        Some(Cow::Owned(flags))
+    }
+
+    fn stages(&self, config: &'a ChainConfig) -> [(Option<Cow<'a, Flags>>, Stage); 4] {
         let at = |name: &str| config.work.join(name);
         let (crops, runs) = (at("crops"), at("runs"));
         // The folds next to the crops leave out images without a crop.
@@ -439,9 +544,11 @@ impl<'a> Member<'a> {
             ..Stage::new(table, table)
         };
         let predict = |name: &str| stage("predict", name).reads("--checkpoint", &checkpoint).reads("--data", &crops);
+        let predict_test =
+            predict("predict-test").word("--subset", "test").flag("--out", &self.test).writes(&self.test);
         [
             (
-                Some(self.flags),
+                Some(Cow::Owned(self.train_flags())),
                 stage("train", "train")
                     .reads_too(&crops)
                     .reads_too(&folds)
@@ -454,7 +561,7 @@ impl<'a> Member<'a> {
                     .writes(&checkpoint),
             ),
             (
-                config.predict.as_ref().filter(|_| !trains_all(self.flags)),
+                self.predict_flags(config).filter(|_| !trains_all(self.flags)),
                 predict("predict")
                     .reads("--folds", &folds)
                     .word("--fold", flag("fold").unwrap_or_else(|| "0".into()))
@@ -463,7 +570,7 @@ impl<'a> Member<'a> {
                     .writes(&self.heldout),
             ),
             (
-                config.evaluate.as_ref(),
+                config.evaluate.as_ref().map(Cow::Borrowed),
                 stage("evaluate", "evaluate")
                     .reads("--predictions", &self.heldout)
                     .reads("--data", &config.data)
@@ -472,8 +579,11 @@ impl<'a> Member<'a> {
                     .writes(&self.scores),
             ),
             (
-                config.predict.as_ref(),
-                predict("predict-test").word("--subset", "test").flag("--out", &self.test).writes(&self.test),
+                self.predict_flags(config),
+                match config.ensemble.is_empty() {
+                    true => predict_test,
+                    false => predict_test.flag("--probabilities", &self.probabilities),
+                },
             ),
         ]
     }
@@ -564,7 +674,7 @@ mod tests {
         let help: Vec<&str> = help.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
         let stages = stages(Path::new("c.toml"), &without_vote).unwrap();
         assert_eq!(stages.len(), tables.len() + 1, "without vote, with predict-test and scan-predictions");
-        for name in stages.iter().map(|stage| stage.name.as_str()).chain(["vote"]) {
+        for name in stages.iter().map(|stage| stage.name.as_str()).chain(["vote", "ensemble"]) {
             assert!(help.contains(&name), "{name}");
         }
     }

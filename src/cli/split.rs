@@ -80,6 +80,11 @@ impl Chosen {
         self.0
     }
 
+    /// The value as text.
+    pub(super) fn text(self) -> &'static str {
+        self.0.map_or("all", Subset::name)
+    }
+
     /// Whether images of this subset are chosen.
     pub(super) fn holds(self, subset: Subset) -> bool {
         self.0.is_none_or(|s| s == subset)

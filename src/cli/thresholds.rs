@@ -9,7 +9,7 @@ use super::data::{open, scanned};
 use super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::probability::ProbabilityFolder;
-use crate::probability::decision::{DecisionSettings, PerBone};
+use crate::probability::decision::{DecisionSettings, LeastArea, PerBone};
 use crate::stats::Bootstrap;
 use crate::tables::{self, Tables};
 use crate::thresholds::{SearchOptions, ThresholdSearch, image_curves, least_areas, search_thresholds};
@@ -75,7 +75,7 @@ pub fn run(args: ThresholdsArgs, ui: &Ui) -> anyhow::Result<Status> {
     if let Some(folder) = &args.tables {
         let known: HashSet<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
         let areas = least_areas(&scanned(Tables::read(folder))?.bones, &known, args.min_area_share);
-        decision.min_area = Some(PerBone::each(&areas));
+        decision.min_area = Some(LeastArea::Each(PerBone::each(&areas)));
     }
     let text = format!("{}{}", comments(&found), decision.to_toml());
     write_atomically(&args.out, |out| out.write_all(text.as_bytes()))

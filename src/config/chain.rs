@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::bounded;
-
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
+use crate::bounded;
+use crate::ensemble::{EnsembleConfig, EnsembleList, EnsembleMember, EnsembleMethod};
 use crate::wording::{reason_of, without_rust_types};
 
 /// The configuration of a chain.
@@ -38,13 +39,21 @@ pub struct ChainConfig {
     pub split: Option<Flags>,
     /// Flags of `carpus clean`, which writes the crops.
     pub clean: Option<Flags>,
-    /// Flags of `carpus train`: `[train]` for one model, one `[[train]]` for each member of an ensemble.
+    /// Flags of `carpus train`: `[train]` for one model, one `[[train]]` for each member of an ensemble. `name` names the
+    /// model, also as a member of ensembles; a table `predict` has flags of `carpus predict` for this model alone.
     #[serde(default, deserialize_with = "one_or_more")]
     pub train: Vec<Flags>,
     /// Flags of `carpus predict`: each model predicts masks of the held-out fold and of the test set.
     pub predict: Option<Flags>,
     /// Flags of `carpus vote`, which combines the members' masks of the test set.
     pub vote: Option<Flags>,
+    /// Ensembles of the models' predictions of the test set, in order: `[ensemble]` for one, or one `[[ensemble]]` for each.
+    /// The masks of the last one are those of the test set.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub ensemble: Vec<ChainEnsemble>,
+    /// Flags of `carpus ensemble`, such as `decision`.
+    #[serde(rename = "ensemble-options")]
+    pub ensemble_options: Option<Flags>,
     /// Flags of `carpus evaluate`: Dice on the held-out fold.
     pub evaluate: Option<Flags>,
     /// Flags of `carpus audit`, which writes the findings.
@@ -56,17 +65,60 @@ pub struct ChainConfig {
 /// Flags of a command by name, without the dashes.
 pub type Flags = BTreeMap<String, toml::Value>;
 
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Flags>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a table of flags, or a list of such tables")]
-    enum OneOrMore {
-        One(Flags),
-        More(Vec<Flags>),
+/// An ensemble of a chain: as [`EnsembleConfig`], with defaults.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ChainEnsemble {
+    /// Its name; by default `ensemble`, or with several `ensemble-1`, `ensemble-2`, …
+    pub name: Option<String>,
+    /// As in [`EnsembleConfig`].
+    pub method: EnsembleMethod,
+    /// Names of models (`train-2`, or their `name`) and of ensembles above, and what [`EnsembleConfig`] takes; by default all
+    /// models.
+    pub members: Option<Vec<EnsembleMember>>,
+    /// As in [`EnsembleConfig`].
+    pub weights: Option<Vec<f64>>,
+    /// As in [`EnsembleConfig`].
+    pub class_weights: Option<BTreeMap<String, Vec<f64>>>,
+    /// As in [`EnsembleConfig`].
+    pub at_least: Option<usize>,
+}
+
+impl ChainConfig {
+    /// The ensembles with their members: `stored` gives the place of a model's predictions by the model's name, `models` are
+    /// the names of all models.
+    pub fn ensembles(&self, models: &[String], stored: impl Fn(&str) -> Option<PathBuf>) -> EnsembleList {
+        let place = |member: &EnsembleMember| match member {
+            EnsembleMember::Named(name) => {
+                let path = stored(name).map(|path| path.display().to_string());
+                EnsembleMember::Named(path.unwrap_or_else(|| name.clone()))
+            }
+            EnsembleMember::Run(_) => member.clone(),
+        };
+        let all: Vec<EnsembleMember> = models.iter().map(|name| EnsembleMember::Named(name.clone())).collect();
+        let of = |(i, ensemble): (usize, &ChainEnsemble)| EnsembleConfig {
+            name: ensemble.name.clone().unwrap_or_else(|| match self.ensemble.len() {
+                1 => "ensemble".into(),
+                _ => format!("ensemble-{}", i + 1),
+            }),
+            method: ensemble.method,
+            members: ensemble.members.as_ref().unwrap_or(&all).iter().map(place).collect(),
+            weights: ensemble.weights.clone(),
+            class_weights: ensemble.class_weights.clone(),
+            at_least: ensemble.at_least,
+        };
+        EnsembleList { ensemble: self.ensemble.iter().enumerate().map(of).collect() }
     }
-    Ok(match OneOrMore::deserialize(deserializer)? {
-        OneOrMore::One(flags) => vec![flags],
-        OneOrMore::More(flags) => flags,
-    })
+}
+
+fn one_or_more<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    let read = |value: toml::Value| value.try_into().map_err(D::Error::custom);
+    match value {
+        toml::Value::Array(tables) => tables.into_iter().map(read).collect(),
+        table @ toml::Value::Table(_) => Ok(vec![read(table)?]),
+        other => Err(D::Error::custom(format!("expected a table, or a list of tables, found {other}"))),
+    }
 }
 
 /// Why a chain's configuration cannot be used.
@@ -181,6 +233,29 @@ mod tests {
         assert_eq!(members("[train]\nfold = 1").len(), 1);
         let several = members("[[train]]\nfold = 0\n[[train]]\nfold = 1");
         assert_eq!(several[1]["fold"].as_integer(), Some(1));
+    }
+
+    #[test]
+    fn ensembles_name_models_paths_and_ensembles_above() {
+        let text = "data='d'\nwork='w'\n[[ensemble]]\nmethod='soft'\n[[ensemble]]\nname='final'\nmethod='hard'\n\
+                    members=['ensemble-1','a','c.csv']";
+        let chain: ChainConfig = toml::from_str(text).unwrap();
+        let models = ["a".to_owned(), "b".to_owned()];
+        let list =
+            chain.ensembles(&models, |name| models.iter().any(|m| m == name).then(|| format!("p/{name}").into()));
+        let names = |i: usize| list.ensemble[i].members.iter().map(EnsembleMember::name).collect::<Vec<_>>();
+        assert_eq!(
+            (list.ensemble[0].name.as_str(), names(0)),
+            ("ensemble-1", vec!["p/a".to_owned(), "p/b".to_owned()])
+        );
+        assert_eq!(
+            (list.ensemble[1].name.as_str(), names(1)),
+            ("final", ["ensemble-1", "p/a", "c.csv"].map(str::to_owned).to_vec())
+        );
+        let one: ChainConfig = toml::from_str("data='d'\nwork='w'\n[ensemble]\nmethod='logit'").unwrap();
+        assert_eq!(one.ensembles(&models, |_| None).ensemble[0].name, "ensemble");
+        let error = toml::from_str::<ChainConfig>("data='d'\nwork='w'\n[ensemble]\nmethod='soft-vote'").unwrap_err();
+        assert!(error.to_string().contains("unknown method \"soft-vote\""), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Masks are drawn from their runs: a [`View`] scales the image first, then each mask's rows in the same way, so lines
 //! are as thick on a thumbnail as on a zoomed crop, and no dense mask is needed.
 
+mod distances;
 mod label;
 mod overlay;
 mod paint;
@@ -12,6 +13,7 @@ mod spans;
 pub mod text;
 mod view;
 
+pub use distances::distance_map;
 pub use overlay::{compare, emphasised, filled, outlines};
 pub use sheet::{SheetStyle, contact_sheet};
 pub use spans::Spans;

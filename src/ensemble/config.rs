@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::EnsembleMember;
+use crate::bones::Bone;
+use crate::by_bone::{check_bone_key, value_of};
 use crate::closed_enum::closed_enum;
 use crate::mask::MAX_VOTERS;
 use crate::settings_file::{self, SettingsFileError};
@@ -36,7 +40,7 @@ closed_enum! {
 /// [[ensemble]]
 /// name = "final"
 /// method = "hard"
-/// members = ["folds", "unet.csv", "hrnet.csv"]
+/// members = ["folds", "unet.csv", { run = "runs/hrnet", tta = "flip" }]
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -45,11 +49,16 @@ pub struct EnsembleConfig {
     pub name: String,
     /// `soft` or `logit`: means of probabilities or logits. `hard`, `staple` or `simple`: of masks.
     pub method: EnsembleMethod,
-    /// Folders of probabilities, submission CSVs, or names of ensembles above.
-    pub members: Vec<String>,
+    /// Folders of probabilities, submission CSVs, runs, sets of folds, or names of ensembles above; a run with options of
+    /// its prediction is a table like `{ run = "runs/a", window = 1024, overlap = 0.5, tta = "flip" }`.
+    pub members: Vec<EnsembleMember>,
     /// Weight per member, for `soft`, `logit` and `hard`; absent: equal weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Vec<f64>>,
+    /// Weights of bones or groups in place of `weights`: `{ carpal = [1, 3], Pisiform = [0, 1] }` blends the carpals and takes
+    /// the second member's Pisiform. A member with weight 0 does not count for the bone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<BTreeMap<String, Vec<f64>>>,
     /// For `hard`: number of masks that set a pixel; absent: more than half of the weight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_least: Option<usize>,
@@ -59,6 +68,31 @@ impl EnsembleConfig {
     /// The weight of each member.
     pub fn weight_of_each(&self) -> Vec<f64> {
         self.weights.clone().unwrap_or_else(|| vec![1.0; self.members.len()])
+    }
+
+    /// The weight of each member for a bone.
+    pub fn weights_of(&self, bone: Bone) -> Vec<f64> {
+        let own = self.class_weights.as_ref().and_then(|table| value_of(table, bone));
+        own.cloned().unwrap_or_else(|| self.weight_of_each())
+    }
+
+    fn check_class_weights(&self, wrong: &mut Violations) {
+        let Some(table) = &self.class_weights else { return };
+        let weighted = matches!(self.method, EnsembleMethod::Soft | EnsembleMethod::Logit | EnsembleMethod::Hard);
+        let expected = format!("no weights: {} finds its own", self.method);
+        wrong.expect(weighted, "class-weights", "set", expected);
+        wrong.expect(self.at_least.is_none(), "class-weights", "set", "no class-weights with at-least");
+        for (name, weights) in table {
+            let key = format!("class-weights.{name}");
+            if let Err(reason) = check_bone_key(name) {
+                wrong.refuse(&key, "set", reason);
+            }
+            let n = self.members.len();
+            let found = counted(weights.len(), "number", "numbers");
+            wrong.expect(weights.len() == n, &key, found, format!("{n}, one per member"));
+            let fits = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0);
+            wrong.expect(fits, &key, format!("{weights:?}"), "0 or more, one of them above 0");
+        }
     }
 
     /// Values that are outside their range or do not fit each other.
@@ -81,6 +115,12 @@ impl EnsembleConfig {
             );
             if let Some(weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
                 wrong.refuse("weights", weight, "above 0");
+            }
+        }
+        self.check_class_weights(&mut wrong);
+        for (i, member) in self.members.iter().enumerate() {
+            if let EnsembleMember::Run(run) = member {
+                wrong.inside(&format!("members {}", i + 1), run.violations());
             }
         }
         if let Some(at_least) = self.at_least {
@@ -123,6 +163,7 @@ impl EnsembleList {
             let earlier = |name: &str| self.ensemble[..i].iter().any(|other| other.name == name);
             own.expect(!earlier(&ensemble.name), "name", &ensemble.name, "a name that no other ensemble has");
             for member in &ensemble.members {
+                let EnsembleMember::Named(member) = member else { continue };
                 let later = self.ensemble[i..].iter().any(|other| other.name == *member);
                 own.expect(
                     !later || earlier(member),
@@ -160,6 +201,16 @@ mod tests {
         assert_eq!(list.ensemble[0].weight_of_each(), [1.0, 2.0]);
         assert_eq!(list.ensemble[1].weight_of_each(), [1.0, 1.0]);
         assert_eq!(read(&list.to_toml()).unwrap(), list);
+        let text = "method = 'soft'\nmembers = ['a', { run = 'runs/b', tta = 'flip' }]\n\
+                    class-weights = { carpal = [1, 3], Ulna = [0, 1] }";
+        let list = read(&one("blend", text)).unwrap();
+        let weights = |bone| list.ensemble[0].weights_of(bone);
+        let carpal = Bone::from_name("Capitate").unwrap();
+        assert_eq!(
+            (weights(carpal), weights(Bone::ULNA), weights(Bone::RADIUS)),
+            (vec![1.0, 3.0], vec![0.0, 1.0], vec![1.0, 1.0])
+        );
+        assert_eq!(read(&list.to_toml()).unwrap(), list);
     }
 
     #[test]
@@ -172,6 +223,24 @@ mod tests {
             (one("a", "method = 'staple'\nmembers = ['b', 'c']\nweights = [1, 1]"), "staple finds its own"),
             (one("a", "method = 'soft'\nmembers = ['b', 'c']\nat-least = 1"), "only with method \"hard\""),
             (one("a", "method = 'hard'\nmembers = ['b', 'c']\nat-least = 3"), "at-least is 3; expected 1 to 2"),
+            (one("a", "method = 'soft'\nmembers = ['b']\nclass-weights = { Ulnar = [1] }"), "did you mean Ulna?"),
+            (
+                one("a", "method = 'soft'\nmembers = ['b']\nclass-weights = { Ulna = [0] }"),
+                "expected 0 or more, one of",
+            ),
+            (
+                one("a", "method = 'soft'\nmembers = ['b', 'c']\nclass-weights = { Ulna = [1] }"),
+                "class-weights.Ulna is 1 number",
+            ),
+            (one("a", "method = 'simple'\nmembers = ['b']\nclass-weights = { Ulna = [1] }"), "simple finds its own"),
+            (
+                one("a", "method = 'soft'\nmembers = [{ run = 'b', scale = 2 }]"),
+                "members 1.scale is set; expected only with window",
+            ),
+            (
+                one("a", "method = 'soft'\nmembers = [{ runs = 'b' }]"),
+                "expected a path, the name of an earlier ensemble",
+            ),
             (one("a", "method = 'mean'\nmembers = ['b', 'c']"), "unknown method \"mean\""),
             (one("a", "method = 'hard'\nmember = ['b', 'c']"), "unknown field `member`"),
             (one("a", "method = 'hard'\nmembers = ['a', 'c']"), "an ensemble that comes before this one"),

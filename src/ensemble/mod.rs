@@ -5,9 +5,12 @@
 
 mod agreement;
 mod ballots;
+mod class_selection;
 mod config;
 mod hard;
 mod member;
+mod member_config;
+mod pseudo_labels;
 mod run;
 mod selection;
 mod simple;
@@ -17,20 +20,32 @@ use std::path::{Path, PathBuf};
 
 pub use agreement::{Agreement, Annotations, ClassMatrix, agreement};
 pub use ballots::{ImageBallots, MAX_COMPARED, ballots};
+pub use class_selection::{ClassSelection, select_by_class};
 pub use config::{EnsembleConfig, EnsembleList, EnsembleMethod};
 pub use hard::weighted_vote;
 pub use member::{Member, MemberImage, MemberMasks};
-pub use run::{EnsembleImage, Ensembles};
+pub use member_config::{EnsembleMember, MemberKind, RunMember};
+pub use pseudo_labels::{LeftOutImage, PseudoLabel, PseudoLabelOptions, PseudoLabels, write_pseudo_labels};
+pub use run::{EnsembleImage, Ensembles, Unconverged};
 pub use selection::{HeldOutBallots, Selection, SelectionOptions, select_members};
-pub use simple::{simple_mask, simple_weights};
+pub use simple::{SimpleVote, simple_mask, simple_weights};
 pub use staple::{Staple, staple, staple_mask};
 
 use crate::dataset::annotation::AnnotationError;
 use crate::dataset::image::ImageError;
-use crate::mask::MaskError;
 use crate::mask::submission::SubmissionError;
+use crate::mask::{MaskError, RunMask};
 use crate::probability::ProbabilityError;
 use crate::wording::counted;
+
+/// A mask that a method estimates in iterations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskEstimate {
+    /// The mask.
+    pub mask: RunMask,
+    /// Whether the estimate had settled when the iterations ended; if not, it is the last one.
+    pub converged: bool,
+}
 
 /// Why stored predictions cannot be combined.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +97,20 @@ pub enum EnsembleError {
         folds: usize,
         /// Number of patients.
         patients: usize,
+    },
+    /// A file of a data set cannot be written, or its image not be read.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A member is a run that was not predicted.
+    #[error("member {run} is a run; its probabilities are needed: `carpus predict --probabilities` writes them")]
+    NotPredicted {
+        /// The run.
+        run: String,
     },
     /// A member lacks images that others have.
     #[error(

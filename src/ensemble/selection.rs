@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EnsembleError;
-use super::ballots::{ImageBallots, STEPS};
+use super::ballots::{ClassBallots, ImageBallots, STEPS};
 use crate::bones;
 use crate::stats::{Bootstrap, bootstrap_mean};
 
@@ -99,20 +99,25 @@ pub fn select_members(
 
 /// The weights of the best round.
 fn greedy(images: &[&ImageBallots], members: usize, rounds: usize) -> Vec<u32> {
+    forward(members, rounds, |weights| mean_dice(images, weights))
+}
+
+/// Forward selection with replacement: the weights of the round with the highest score.
+pub(super) fn forward(members: usize, rounds: usize, score: impl Fn(&[u32]) -> f64) -> Vec<u32> {
     let mut weights = vec![0u32; members];
-    let (mut best, mut best_dice) = (weights.clone(), f64::NEG_INFINITY);
+    let (mut best, mut best_score) = (weights.clone(), f64::NEG_INFINITY);
     for _ in 0..rounds {
         let with = |member: usize| {
             let mut weights = weights.clone();
             weights[member] += 1;
             weights
         };
-        let scored = (0..members).map(|member| (member, mean_dice(images, &with(member))));
-        let (member, dice) =
+        let scored = (0..members).map(|member| (member, score(&with(member))));
+        let (member, reached) =
             scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).expect("one member or more");
         weights = with(member);
-        if dice > best_dice {
-            (best, best_dice) = (weights.clone(), dice);
+        if reached > best_score {
+            (best, best_score) = (weights.clone(), reached);
         }
     }
     best
@@ -127,20 +132,22 @@ fn mean_dice(images: &[&ImageBallots], weights: &[u32]) -> f64 {
 
 /// The mean Dice over the classes of an image.
 fn image_dice(image: &ImageBallots, weights: &[u32]) -> f64 {
+    image.classes.iter().map(|class| class_dice(class, weights)).sum::<f64>() / bones::COUNT as f64
+}
+
+/// The Dice of the weighted soft vote of one class; 1 if both masks are empty.
+pub(super) fn class_dice(class: &ClassBallots, weights: &[u32]) -> f64 {
     let used: Vec<(usize, u32)> = weights.iter().copied().enumerate().filter(|(_, weight)| *weight > 0).collect();
     let half = STEPS * weights.iter().sum::<u32>();
-    let class = |class: &super::ballots::ClassBallots| {
-        let (mut truth, mut vote, mut common) = (0u64, 0u64, 0u64);
-        for ballot in class.iter() {
-            let sum: u32 = used.iter().map(|(member, weight)| weight * ballot.step(*member)).sum();
-            let (count, is_set) = (u64::from(ballot.count), 2 * sum >= half);
-            truth += if ballot.is_annotated() { count } else { 0 };
-            vote += if is_set { count } else { 0 };
-            common += if is_set && ballot.is_annotated() { count } else { 0 };
-        }
-        if truth + vote == 0 { 1.0 } else { 2.0 * common as f64 / (truth + vote) as f64 }
-    };
-    image.classes.iter().map(class).sum::<f64>() / bones::COUNT as f64
+    let (mut truth, mut vote, mut common) = (0u64, 0u64, 0u64);
+    for ballot in class.iter() {
+        let sum: u32 = used.iter().map(|(member, weight)| weight * ballot.step(*member)).sum();
+        let (count, is_set) = (u64::from(ballot.count), 2 * sum >= half);
+        truth += if ballot.is_annotated() { count } else { 0 };
+        vote += if is_set { count } else { 0 };
+        common += if is_set && ballot.is_annotated() { count } else { 0 };
+    }
+    if truth + vote == 0 { 1.0 } else { 2.0 * common as f64 / (truth + vote) as f64 }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::MaskEstimate;
 use super::hard::voted;
 use crate::mask::{MaskError, RunMask, VotePatterns};
 
@@ -14,18 +15,32 @@ const MAX_ITERATIONS: usize = 100;
 ///
 /// # Errors
 /// There are no masks, or they differ in size.
-pub fn simple_mask(masks: &[&RunMask]) -> Result<RunMask, MaskError> {
+pub fn simple_mask(masks: &[&RunMask]) -> Result<MaskEstimate, MaskError> {
     let patterns = VotePatterns::of(masks)?;
-    let weights = simple_weights(&patterns.counts(), patterns.voters());
+    let SimpleVote { weights, converged } = simple_weights(&patterns.counts(), patterns.voters());
     let total: f64 = weights.iter().sum();
-    Ok(patterns.mask(|pattern| 2.0 * voted(pattern, &weights) > total))
+    Ok(MaskEstimate { mask: patterns.mask(|pattern| 2.0 * voted(pattern, &weights) > total), converged })
 }
 
-/// The weight of each mask in the last vote; 0 for those that were left out.
-pub fn simple_weights(counts: &BTreeMap<u32, u64>, voters: usize) -> Vec<f64> {
+/// The last vote of SIMPLE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SimpleVote {
+    /// The weight of each mask; 0 for those that were left out.
+    pub weights: Vec<f64>,
+    /// Whether neither the masks nor the vote changed in the last of at most 100 iterations.
+    pub converged: bool,
+}
+
+/// The weight of each mask in the last vote.
+pub fn simple_weights(counts: &BTreeMap<u32, u64>, voters: usize) -> SimpleVote {
+    voted_within(counts, voters, MAX_ITERATIONS)
+}
+
+/// The vote after at most so many iterations.
+fn voted_within(counts: &BTreeMap<u32, u64>, voters: usize, iterations: usize) -> SimpleVote {
     let mut weights = vec![1.0; voters];
     let mut kept = vec![true; voters];
-    for _ in 0..MAX_ITERATIONS {
+    for _ in 0..iterations {
         let estimate = set(counts, &weights);
         let dice: Vec<f64> = (0..voters).map(|voter| dice(counts, voter, &weights)).collect();
         let of_kept: Vec<f64> = (0..voters).filter(|voter| kept[*voter]).map(|voter| dice[voter]).collect();
@@ -38,10 +53,10 @@ pub fn simple_weights(counts: &BTreeMap<u32, u64>, voters: usize) -> Vec<f64> {
         let settled = still == kept && set(counts, &weights) == estimate;
         kept = still;
         if settled {
-            break;
+            return SimpleVote { weights, converged: true };
         }
     }
-    weights
+    SimpleVote { weights, converged: false }
 }
 
 /// The patterns that a vote sets.
@@ -78,9 +93,10 @@ mod tests {
         let [a, b, c, bad] = [mask(&[(0, 20)]), mask(&[(0, 19)]), mask(&[(1, 20)]), mask(&[(15, 40)])];
         let masks = [&a, &b, &c, &bad];
         let patterns = VotePatterns::of(&masks).unwrap();
-        let weights = simple_weights(&patterns.counts(), 4);
-        assert!(weights[3] == 0.0 && weights[..3].iter().any(|weight| *weight > 0.9), "{weights:?}");
-        let found = simple_mask(&masks).unwrap();
+        assert!(!voted_within(&patterns.counts(), 4, 1).converged);
+        let SimpleVote { weights, converged } = simple_weights(&patterns.counts(), 4);
+        assert!(converged && weights[3] == 0.0 && weights[..3].iter().any(|weight| *weight > 0.9), "{weights:?}");
+        let found = simple_mask(&masks).unwrap().mask;
         assert!(found.dice(&a).unwrap() > 0.95 && !found.contains(30, 0));
     }
 
@@ -88,8 +104,8 @@ mod tests {
     fn equal_masks_give_the_mask() {
         let full = RunMask::full(3, 3);
         let empty = RunMask::empty(3, 3);
-        assert_eq!(simple_mask(&[&full, &full, &full]).unwrap(), full);
-        assert!(simple_mask(&[&empty, &empty]).unwrap().is_empty());
-        assert!(simple_mask(&[&full, &empty]).unwrap().is_empty(), "a tie is not set");
+        assert_eq!(simple_mask(&[&full, &full, &full]).unwrap(), MaskEstimate { mask: full.clone(), converged: true });
+        assert!(simple_mask(&[&empty, &empty]).unwrap().mask.is_empty());
+        assert!(simple_mask(&[&full, &empty]).unwrap().mask.is_empty(), "a tie is not set");
     }
 }

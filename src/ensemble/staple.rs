@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::MaskEstimate;
 use crate::mask::{MaskError, RunMask, VotePatterns};
 
 /// Squared change of every sensitivity and specificity at which the estimate has converged; that of ITK.
@@ -19,21 +20,29 @@ pub struct Staple {
     pub sensitivity: Vec<f64>,
     /// Per mask, the share of the background that it leaves free.
     pub specificity: Vec<f64>,
+    /// Whether the last iterations changed no sensitivity and no specificity by more than 1e-7.
+    pub converged: bool,
 }
 
 /// Estimates from the number of pixels per pattern of votes, which is all that STAPLE depends on: by expectation
 /// maximisation, with the mean share of set pixels of the image as the prior, from the mean of the masks. Equals
 /// `STAPLEImageFilter` of ITK. If no mask or every mask covers the whole image, the masks are perfect.
 pub fn staple(counts: &BTreeMap<u32, u64>, voters: usize) -> Staple {
+    estimated(counts, voters, MAX_ITERATIONS)
+}
+
+/// The estimate after at most so many iterations.
+fn estimated(counts: &BTreeMap<u32, u64>, voters: usize, iterations: usize) -> Staple {
     let pixels: f64 = counts.values().map(|count| *count as f64).sum();
     let mean = |pattern: u32| f64::from(pattern.count_ones()) / voters as f64;
     let mut weights: BTreeMap<u32, f64> = counts.keys().map(|pattern| (*pattern, mean(*pattern))).collect();
     let prior = counts.iter().map(|(pattern, count)| mean(*pattern) * *count as f64).sum::<f64>() / pixels;
     let (mut sensitivity, mut specificity) = (vec![1.0; voters], vec![1.0; voters]);
     if prior <= 0.0 || prior >= 1.0 {
-        return Staple { weights, sensitivity, specificity };
+        return Staple { weights, sensitivity, specificity, converged: true };
     }
-    for iteration in 0..MAX_ITERATIONS {
+    let mut converged = false;
+    for iteration in 0..iterations {
         let sums = Sums::of(counts, &weights, voters);
         let new_sensitivity: Vec<f64> = sums.inside.iter().map(|sum| sum / sums.class).collect();
         let new_specificity: Vec<f64> = sums.outside.iter().map(|sum| sum / sums.background).collect();
@@ -49,13 +58,14 @@ pub fn staple(counts: &BTreeMap<u32, u64>, voters: usize) -> Staple {
         }
         let unchanged =
             |old: &[f64], new: &[f64]| old.iter().zip(new).all(|(old, new)| (old - new).powi(2) <= CONVERGED);
-        let converged = unchanged(&sensitivity, &new_sensitivity) && unchanged(&specificity, &new_specificity);
+        let is_same = unchanged(&sensitivity, &new_sensitivity) && unchanged(&specificity, &new_specificity);
         (sensitivity, specificity) = (new_sensitivity, new_specificity);
-        if iteration > 0 && converged {
+        converged = iteration > 0 && is_same;
+        if converged {
             break;
         }
     }
-    Staple { weights, sensitivity, specificity }
+    Staple { weights, sensitivity, specificity, converged }
 }
 
 /// Sums over pixels, weighted by the probability of the class or of the background.
@@ -93,10 +103,11 @@ impl Sums {
 ///
 /// # Errors
 /// There are no masks, or they differ in size.
-pub fn staple_mask(masks: &[&RunMask]) -> Result<RunMask, MaskError> {
+pub fn staple_mask(masks: &[&RunMask]) -> Result<MaskEstimate, MaskError> {
     let patterns = VotePatterns::of(masks)?;
     let found = staple(&patterns.counts(), patterns.voters());
-    Ok(patterns.mask(|pattern| found.weights[&pattern] >= 0.5))
+    let mask = patterns.mask(|pattern| found.weights[&pattern] >= 0.5);
+    Ok(MaskEstimate { mask, converged: found.converged })
 }
 
 #[cfg(test)]
@@ -114,15 +125,18 @@ mod tests {
     fn one_mask_that_disagrees_is_the_worst() {
         // The third covers 40 px that no other covers and misses 30 of their 50.
         let counts = BTreeMap::from([(0, 900), (0b011, 30), (0b111, 20), (0b100, 40), (0b001, 5), (0b010, 5)]);
+        assert!(!estimated(&counts, 3, 3).converged);
         let found = staple(&counts, 3);
-        assert!(found.sensitivity[2] < 0.5 && found.sensitivity[0] > 0.8 && found.sensitivity[1] > 0.8);
+        assert!(
+            found.converged && found.sensitivity[2] < 0.5 && found.sensitivity[0] > 0.8 && found.sensitivity[1] > 0.8
+        );
         assert!(found.weights[&0b011] > 0.9 && found.weights[&0b100] < 0.1);
     }
 
     #[test]
     fn empty_and_full_masks_stay_so() {
         let (empty, full) = (RunMask::empty(4, 4), RunMask::full(4, 4));
-        assert!(staple_mask(&[&empty, &empty]).unwrap().is_empty());
-        assert_eq!(staple_mask(&[&full, &full]).unwrap(), full);
+        assert!(staple_mask(&[&empty, &empty]).unwrap().mask.is_empty());
+        assert_eq!(staple_mask(&[&full, &full]).unwrap(), MaskEstimate { mask: full.clone(), converged: true });
     }
 }

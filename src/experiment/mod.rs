@@ -21,7 +21,7 @@ use crate::artefact::{Lock, Outputs, kind, remove_owned, write_atomically};
 use crate::clean::read_transforms;
 use crate::dataset::{ImageEntry, Problem};
 use crate::device;
-use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_specialist, to_originals};
+use crate::infer::{Guide, Predictor, predict, predict_specialist, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
@@ -329,7 +329,7 @@ impl Run<'_> {
     /// part around the annotated bones, and the summary is that of its bones.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
         let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
-        let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
+        let predictor = Predictor::open(&folder.best(), self.device)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
         let (batch, specialist) = (self.plan.config.batch, self.plan.config.specialist.as_ref());
         let prediction = match specialist {

@@ -1,3 +1,4 @@
+use super::window::MAX_SIDE;
 use crate::models::ModelError;
 use crate::train::TrainError;
 
@@ -30,6 +31,14 @@ pub enum InferError {
     /// A logit is NaN or infinite.
     #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
     LogitsNotFinite,
+    /// The scaled image is too large.
+    #[error("the image has {side} px at scale {scale}; expected {MAX_SIDE} px or fewer, choose a smaller --scale")]
+    Scaled {
+        /// Its longer side in px.
+        side: u32,
+        /// The scale.
+        scale: f64,
+    },
     /// A crop has no transform, or its masks do not fit it.
     #[error("image {image}: {reason}")]
     Crop {

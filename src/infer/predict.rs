@@ -2,12 +2,14 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::{InferError, Predictor};
+use super::{InferError, InferOptions, Predictor};
 use crate::augment::FittedImage;
 use crate::clean::Transform;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
+use crate::geometry::Size;
 use crate::mask::HandMasks;
 use crate::mask::submission::ImageMasks;
+use crate::probability::{ImageProbabilities, ProbabilityMap};
 use crate::progress::Progress;
 use crate::train::PatientMetadata;
 
@@ -67,6 +69,67 @@ pub fn predict(
     Ok(prediction)
 }
 
+/// Predicts the probabilities of the images `entries` at their original size, one image after another, and gives each to
+/// `each`: `None` for an image that cannot be read, which is also one of the returned problems. Only one image is in memory.
+///
+/// # Errors
+/// The model fails or is a specialist, its logits are not finite, or `each` fails.
+pub fn predict_each<E: From<InferError>>(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    entries: &[&ImageEntry],
+    known: &PatientMetadata,
+    options: &InferOptions,
+    progress: &dyn Progress,
+    mut each: impl FnMut(&ImageEntry, Option<ImageProbabilities>) -> Result<(), E>,
+) -> Result<Vec<Problem>, E> {
+    if let Some(specialist) = &predictor.info().specialist {
+        return Err(InferError::Specialist { bones: specialist.bones.join(", ") }.into());
+    }
+    let mut problems = Vec::new();
+    progress.start("images predicted", entries.len() as u64);
+    for entry in entries {
+        match dataset.image(entry) {
+            Ok(radiograph) => {
+                let maps = predictor.probabilities(radiograph.pixels, known.patient(&entry.patient_id), options)?;
+                each(entry, Some(ImageProbabilities { image_name: entry.file_name().to_owned(), maps }))?;
+            }
+            Err(error) => {
+                problems.push(unreadable(entry, &error.to_string()));
+                each(entry, None)?;
+            }
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    Ok(problems)
+}
+
+/// Moves probabilities that were predicted on a crop into its original image, with the original's name. Nothing is
+/// resampled.
+///
+/// # Errors
+/// [`InferError::Crop`]: the maps do not have the size of the crop.
+pub fn to_original(image: ImageProbabilities, transform: &Transform) -> Result<ImageProbabilities, InferError> {
+    let crop = Size { width: transform.area.width, height: transform.area.height };
+    if let Some(other) = image.maps.iter().map(|map| map.size()).find(|size| *size != crop) {
+        let reason = format!(
+            "probabilities of {}x{} px do not fit its transform, which has {}x{}",
+            other.width, other.height, crop.width, crop.height
+        );
+        return Err(InferError::Crop { image: image.image_name, reason });
+    }
+    let size = Size { width: transform.original_width, height: transform.original_height };
+    let place = |map: &ProbabilityMap| map.placed(transform.area.x, transform.area.y, size);
+    let image_name = transform.original_image.rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(ImageProbabilities { image_name, maps: image.maps.par_iter().map(place).collect() })
+}
+
+/// The transforms of crops by the file name of the crop.
+pub fn transforms_by_name(transforms: &[Transform]) -> HashMap<&str, &Transform> {
+    transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect()
+}
+
 pub(super) fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
     Problem::new(ProblemSeverity::Error, &*entry.image, reason, "its masks are empty")
         .of_image(&*entry.image_id)
@@ -79,8 +142,7 @@ pub(super) fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
 /// # Errors
 /// [`InferError::Crop`]: a crop has no transform, or its masks do not fit it.
 pub fn to_originals(images: Vec<ImageMasks>, transforms: &[Transform]) -> Result<Vec<ImageMasks>, InferError> {
-    let by_image: HashMap<&str, &Transform> =
-        transforms.iter().map(|t| (t.image.rsplit('/').next().unwrap_or(&t.image), t)).collect();
+    let by_image = transforms_by_name(transforms);
     let back = |image: ImageMasks| {
         let wrong = |reason: String| InferError::Crop { image: image.image_name.clone(), reason };
         let transform = by_image.get(image.image_name.as_str()).ok_or_else(|| {

@@ -3,27 +3,20 @@ use std::path::Path;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use super::InferError;
-use crate::augment::FittedImage;
+use super::windows::{InferOptions, ScaledImage, WindowGrid, WindowModel, predicted};
+use super::{InferError, MAX_SIDE, window_probabilities};
+use crate::augment::{FittedImage, Normalisation};
+use crate::dataset::GreyImage;
+use crate::geometry::Size;
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
+use crate::probability::ProbabilityMap;
 use crate::train::{InputImage, RunFolder, TrainedModel, WeightsInfo, read_weights};
-
-/// Test-time augmentation: the predictions of several versions of each image are averaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TestTimeAugmentation {
-    /// The image only.
-    #[default]
-    None,
-    /// The image and its left-right mirror image: the mean of both probabilities.
-    Flip,
-}
 
 /// A trained model that is ready to predict.
 pub struct Predictor {
     model: Model,
     info: WeightsInfo,
-    augmentation: TestTimeAugmentation,
 }
 
 impl Predictor {
@@ -31,14 +24,19 @@ impl Predictor {
     ///
     /// # Errors
     /// [`InferError::Weights`]: the file cannot be read, or does not belong to a trained model.
-    pub fn open(path: &Path, device: Device, augmentation: TestTimeAugmentation) -> Result<Predictor, InferError> {
+    pub fn open(path: &Path, device: Device) -> Result<Predictor, InferError> {
         let TrainedModel { model, info } = read_weights(&RunFolder::weights_at(path)?, device)?;
-        Ok(Predictor { model, info, augmentation })
+        Ok(Predictor { model, info })
     }
 
     /// The header of the file of weights.
     pub fn info(&self) -> &WeightsInfo {
         &self.info
+    }
+
+    /// Multiples in px of which a window's side is one, and the least side.
+    pub fn window_sides(&self) -> WindowSides {
+        WindowSides { stride: self.model.stride() as u32, least: self.model.least_side() as u32 }
     }
 
     /// Logits `[B, 29, H, W]` on the CPU of images at the model's size.
@@ -56,26 +54,17 @@ impl Predictor {
         }
         let [height, width] = self.info.size.shape();
         let x = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, channels as i64, height, width])?;
-        let x = x.f_to_device(self.model.device())?;
+        Ok(self.run(&x.f_to_device(self.model.device())?, patients)?.f_to_device(Device::Cpu)?)
+    }
+
+    /// Logits of normalised images `[B, C, H, W]`.
+    fn run(&self, images: &Tensor, patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
         let known = match self.info.model.metadata {
             Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
             None => None,
         };
-        let logits = tch::no_grad(|| -> Result<Tensor, InferError> {
-            let logits = self.model.predict(&Input { images: &x, metadata: known.as_ref() })?;
-            if self.augmentation == TestTimeAugmentation::None {
-                return Ok(logits.f_to_device(Device::Cpu)?);
-            }
-            let mirrored =
-                self.model.predict(&Input { images: &x.f_flip([3])?, metadata: known.as_ref() })?.f_flip([3])?;
-            let mean = logits.f_sigmoid()?.f_add(&mirrored.f_sigmoid()?)?.f_mul_scalar(0.5)?;
-            // As logits again, so that upsampling and threshold are those of a prediction without augmentation.
-            Ok(mean.f_logit(1e-7)?.f_to_device(Device::Cpu)?)
-        })?;
-        if !all_finite(&logits)? {
-            return Err(InferError::LogitsNotFinite);
-        }
-        Ok(logits)
+        let logits = tch::no_grad(|| self.model.predict(&Input { images, metadata: known.as_ref() }))?;
+        if all_finite(&logits)? { Ok(logits) } else { Err(InferError::LogitsNotFinite) }
     }
 
     /// Masks of images at their original size; for `patients` see [`Predictor::logits`].
@@ -88,5 +77,100 @@ impl Predictor {
         let each = values.len() / images.len().max(1);
         let planes = images.par_iter().zip(values.par_chunks_exact(each));
         Ok(planes.map(|(image, logits)| image.fit().masks(logits)).collect())
+    }
+
+    /// The probabilities of an image at its own size: one map per class. For `patient` see [`Predictor::logits`].
+    ///
+    /// # Errors
+    /// The model or libtorch reports an error, or the logits are not finite.
+    pub fn probabilities(
+        &self,
+        image: GreyImage,
+        patient: [f32; 4],
+        options: &InferOptions,
+    ) -> Result<Vec<ProbabilityMap>, InferError> {
+        let (width, height) = image.dimensions();
+        let Some(window) = &options.window else {
+            let (model, scaled) = self.prepared(image, self.info.size, Extent::Letterbox, patient)?;
+            return predicted(&model, &scaled, &WindowGrid::whole(self.info.size), options);
+        };
+        let side = (f64::from(width.max(height)) * window.scale).round().max(1.0) as u32;
+        if side > MAX_SIDE {
+            return Err(InferError::Scaled { side, scale: window.scale });
+        }
+        let (model, scaled) = self.prepared(image, Size::square(side), Extent::Image, patient)?;
+        window_probabilities(&model, &scaled, window, options)
+    }
+
+    /// The image fitted into `size`, and the model with the normalisation of this image.
+    fn prepared(
+        &self,
+        image: GreyImage,
+        size: Size,
+        extent: Extent,
+        patient: [f32; 4],
+    ) -> Result<(PatientModel<'_>, ScaledImage), InferError> {
+        let (width, height) = image.dimensions();
+        let fitted = FittedImage::new(image, size);
+        let InputImage { levels, normalisation } = self.info.input.prepare(&fitted);
+        let scaled = Size { width: fitted.fit().inner_width, height: fitted.fit().inner_height };
+        let mut levels = Tensor::f_from_slice(&levels)?.f_view(size.shape())?;
+        if extent == Extent::Image {
+            levels =
+                levels.f_narrow(0, 0, scaled.height.into())?.f_narrow(1, 0, scaled.width.into())?.f_contiguous()?;
+        }
+        let model = PatientModel { predictor: self, patient, normalisation };
+        Ok((model, ScaledImage { levels, scaled, size: Size { width, height } }))
+    }
+}
+
+/// What a model requires of the sides of windows, in px.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSides {
+    /// They are multiples of this.
+    pub stride: u32,
+    /// The least side.
+    pub least: u32,
+}
+
+/// What of a fitted image is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All of it, with the black part.
+    Letterbox,
+    /// The image.
+    Image,
+}
+
+/// A predictor with the normalisation of an image and the metadata of its patient.
+struct PatientModel<'a> {
+    predictor: &'a Predictor,
+    patient: [f32; 4],
+    normalisation: Normalisation,
+}
+
+impl WindowModel for PatientModel<'_> {
+    fn probabilities(&self, levels: &Tensor) -> Result<Tensor, InferError> {
+        let channels = 0..self.predictor.info.model.in_channels as usize;
+        let of = |values: &[f64], channel: usize| values[channel % values.len()];
+        let normalised = |channel: usize| {
+            let (mean, sd) = (of(&self.normalisation.mean, channel), of(&self.normalisation.sd, channel));
+            levels.f_mul_scalar(1.0 / (255.0 * sd)).and_then(|levels| levels.f_add_scalar(-mean / sd))
+        };
+        let channels = channels.map(normalised).collect::<Result<Vec<_>, _>>()?;
+        let patients = vec![self.patient; levels.size()[0] as usize];
+        Ok(self.predictor.run(&Tensor::f_stack(&channels, 1)?, &patients)?.f_sigmoid_()?)
+    }
+
+    fn device(&self) -> Device {
+        self.predictor.model.device()
+    }
+
+    fn stride(&self) -> u32 {
+        self.predictor.model.stride() as u32
+    }
+
+    fn least_side(&self) -> u32 {
+        self.predictor.model.least_side() as u32
     }
 }

@@ -15,6 +15,10 @@ closed_enum! {
         /// directed distances at which 95 % of the length is reached. ASSD and NSD are weighted by length over both
         /// boundaries.
         SurfaceDistance = "surface-distance",
+        /// MedPy: the boundary is that of MONAI. HD95 is the 95th percentile of the distances of both directions together,
+        /// interpolated linearly (`numpy.percentile`). ASSD is the mean over the pixels of both boundaries. Undefined if a
+        /// mask is empty, where MedPy raises an error. MedPy has no NSD; here it is the share of both boundaries.
+        MedPy = "medpy",
     }
 }
 
@@ -77,7 +81,7 @@ impl BoundaryDistances {
             Some(area) => {
                 let dense = Dense::new(&mask.crop(area));
                 match convention {
-                    BoundaryConvention::Monai => dense.edge_pixels(),
+                    BoundaryConvention::Monai | BoundaryConvention::MedPy => dense.edge_pixels(),
                     BoundaryConvention::SurfaceDistance => dense.contour_corners(spacing),
                 }
             }
@@ -90,22 +94,49 @@ impl BoundaryDistances {
     /// The Hausdorff distance: the largest distance of both directions.
     pub fn hausdorff(&self) -> f64 {
         self.larger(|directed, convention| match convention {
-            BoundaryConvention::Monai => directed.distances.last().copied().unwrap_or(f64::NAN),
             BoundaryConvention::SurfaceDistance => directed.reached(1.0),
+            BoundaryConvention::Monai | BoundaryConvention::MedPy => {
+                directed.distances.last().copied().unwrap_or(f64::NAN)
+            }
         })
     }
 
-    /// The 95th percentile of the distances; the larger of both directions.
+    /// The 95th percentile of the distances: the larger of both directions, in MedPy's convention that of both together.
     pub fn hausdorff_95(&self) -> f64 {
+        if self.convention == BoundaryConvention::MedPy {
+            return self.pooled(0.95);
+        }
         self.larger(|directed, convention| match convention {
-            BoundaryConvention::Monai => directed.interpolated(0.95),
             BoundaryConvention::SurfaceDistance => directed.reached(0.95),
+            BoundaryConvention::Monai | BoundaryConvention::MedPy => directed.interpolated(0.95),
         })
+    }
+
+    /// The quantile of the distances of both directions as `numpy.percentile` computes it; NaN if a mask is empty.
+    fn pooled(&self, share: f64) -> f64 {
+        if self.lacks_a_boundary() {
+            return f64::NAN;
+        }
+        let mut all: Vec<f64> = self.directed.iter().flat_map(|d| d.distances.iter().copied()).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        let last = all.len() - 1;
+        let rank = share * last as f64;
+        let (below, weight) = (rank as usize, rank.fract());
+        let (low, high) = (all[below], all[(below + 1).min(last)]);
+        if weight < 0.5 { low + (high - low) * weight } else { high - (high - low) * (1.0 - weight) }
+    }
+
+    /// Whether one of the masks is empty.
+    fn lacks_a_boundary(&self) -> bool {
+        self.directed.iter().any(|directed| directed.distances.is_empty())
     }
 
     /// The larger value of both directions. MONAI gives an empty boundary the infinite distances of the other one, so that
     /// only the other one counts.
     fn larger(&self, of: impl Fn(&Directed, BoundaryConvention) -> f64) -> f64 {
+        if self.convention == BoundaryConvention::MedPy && self.lacks_a_boundary() {
+            return f64::NAN;
+        }
         let counts = |d: &&Directed| self.convention != BoundaryConvention::Monai || !d.distances.is_empty();
         let values = self.directed.iter().filter(counts).map(|directed| of(directed, self.convention));
         // `f64::max` ignores NaN.
@@ -115,6 +146,9 @@ impl BoundaryDistances {
 
     /// The mean distance over both boundaries (ASSD).
     pub fn mean(&self) -> f64 {
+        if self.convention == BoundaryConvention::MedPy && self.lacks_a_boundary() {
+            return f64::NAN;
+        }
         let sum = |of: &dyn Fn((&f64, &f64)) -> f64| -> f64 {
             self.directed.iter().flat_map(|d| d.distances.iter().zip(&d.lengths)).map(of).sum()
         };
@@ -126,7 +160,7 @@ impl BoundaryDistances {
         // MONAI compares in single precision.
         let is_near = |distance: f64| match self.convention {
             BoundaryConvention::Monai => distance as f32 <= tolerance as f32,
-            BoundaryConvention::SurfaceDistance => distance <= tolerance,
+            BoundaryConvention::SurfaceDistance | BoundaryConvention::MedPy => distance <= tolerance,
         };
         let (mut near, mut all) = (0.0, 0.0);
         for (distance, length) in self.directed.iter().flat_map(|d| d.distances.iter().zip(&d.lengths)) {
@@ -306,6 +340,7 @@ mod tests {
 
     use super::*;
 
+    /// The two that have rules for empty masks.
     const BOTH: [BoundaryConvention; 2] = [BoundaryConvention::Monai, BoundaryConvention::SurfaceDistance];
 
     fn mask(rows: &[&str]) -> RunMask {
@@ -366,6 +401,22 @@ mod tests {
         assert!(BoundaryDistances::new(&empty, &RunMask::empty(3, 4), BoundaryConvention::Monai, None).is_err());
     }
 
+    #[test]
+    fn medpy_pools_both_directions_and_has_no_value_for_empty_masks() {
+        // Distances 0, 0 (the shared pixels) and 1, 2 from the prediction's end; none from the annotation.
+        let (truth, prediction) = (mask(&["##.."]), mask(&["####"]));
+        let medpy = between(&truth, &prediction, BoundaryConvention::MedPy);
+        assert_eq!((medpy.hausdorff(), medpy.mean()), (2.0, 3.0 / 6.0));
+        // Sorted 0 0 0 0 1 2: rank 4.75.
+        assert!((medpy.hausdorff_95() - 1.75).abs() < 1e-12);
+        let (empty, full) = (RunMask::empty(4, 3), RunMask::full(4, 3));
+        for found in
+            [between(&empty, &full, BoundaryConvention::MedPy), between(&empty, &empty, BoundaryConvention::MedPy)]
+        {
+            assert!(found.hausdorff().is_nan() && found.hausdorff_95().is_nan() && found.mean().is_nan());
+        }
+    }
+
     proptest! {
         #[test]
         fn distances_are_those_of_all_pairs(
@@ -380,10 +431,10 @@ mod tests {
             let (truth, prediction) = (of(&a), of(&b));
             prop_assume!(!truth.is_empty() && !prediction.is_empty());
             let spacing = PixelSpacing { x, y };
-            for convention in BOTH {
+            for convention in BoundaryConvention::ALL.iter().copied() {
                 let edges = [&truth, &prediction].map(|mask| {
                     let dense = Dense::new(mask);
-                    if convention == BoundaryConvention::Monai { dense.edge_pixels() } else { dense.contour_corners(spacing) }
+                    if convention == BoundaryConvention::SurfaceDistance { dense.contour_corners(spacing) } else { dense.edge_pixels() }
                 });
                 let found = BoundaryDistances::new(&truth, &prediction, convention, Some(spacing)).unwrap();
                 for (i, directed) in found.directed.iter().enumerate() {

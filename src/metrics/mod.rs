@@ -1,5 +1,5 @@
-//! Metrics of predicted masks, per image and class: overlap, distances of boundaries in the conventions of MONAI and of
-//! DeepMind's surface-distance, areas and centroids; their summary by class, bone group and patient; the calibration of
+//! Metrics of predicted masks, per image and class: overlap, distances of boundaries in the conventions of MONAI, of
+//! DeepMind's surface-distance and of MedPy, areas and centroids; their summary by class, bone group and patient; the calibration of
 //! probabilities. With the feature `torch` also the Dice of batches of tensors.
 //!
 //! # Boundaries
@@ -9,12 +9,13 @@
 //!
 //! | metric | convention | both masks empty | one mask empty |
 //! |---|---|---|---|
-//! | `nsd` | either | NaN | 0 |
+//! | `nsd` | any | NaN | 0 |
 //! | `hd` | `monai` | NaN | inf |
 //! | `hd` | `surface-distance` | inf | inf |
 //! | `hd95` | `monai` | NaN | NaN |
 //! | `hd95` | `surface-distance` | inf | inf |
-//! | `assd` | either | NaN | inf |
+//! | `assd` | `monai`, `surface-distance` | NaN | inf |
+//! | `hd`, `hd95`, `assd` | `medpy` | NaN | NaN |
 //! | `dice`, `iou` | | 1 | 0 |
 //! | `precision` | | NaN | NaN without prediction, else 0 |
 //! | `recall` | | NaN | NaN without annotation, else 0 |

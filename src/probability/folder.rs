@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::file::{EXTENSION, ProbabilityError, read};
 use super::{Bits, ImageProbabilities};
 use crate::artefact::write_atomically;
+use crate::bounded;
 use crate::names::image_id;
 
 /// The file in a folder of probabilities that describes what made them. It is written last.
@@ -58,6 +61,11 @@ impl ProbabilityFolder {
         self.files.contains_key(image_id)
     }
 
+    /// The file of an image.
+    pub fn file(&self, image_id: &str) -> Option<&Path> {
+        self.files.get(image_id).map(PathBuf::as_path)
+    }
+
     /// Reads the probabilities of an image.
     ///
     /// # Errors
@@ -71,20 +79,43 @@ impl ProbabilityFolder {
     }
 }
 
-/// Writes the [`MANIFEST`] of a folder: what made its probabilities, the number of images, and how exactly they are written.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_manifest(
-    folder: &Path,
-    made_by: &serde_json::Value,
-    images: usize,
-    bits: Bits,
-) -> Result<(), ProbabilityError> {
-    let path = folder.join(MANIFEST);
-    let content = serde_json::json!({"made_by": made_by, "images": images, "bits": bits});
-    write_atomically(&path, |out| serde_json::to_writer_pretty(out, &content).map_err(Into::into))
-        .map_err(|source| ProbabilityError::Io { path, source })
+/// The content of the [`MANIFEST`] of a folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What made the probabilities.
+    pub made_by: serde_json::Value,
+    /// Number of images.
+    pub images: usize,
+    /// How exactly they are written.
+    pub bits: Bits,
+}
+
+impl Manifest {
+    /// Reads the manifest of a folder.
+    ///
+    /// # Errors
+    /// The file cannot be read or has other content.
+    pub fn read(folder: &Path) -> Result<Manifest, ProbabilityError> {
+        let path = folder.join(MANIFEST);
+        let bytes = match bounded::read(&path, bounded::MAX_TEXT) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(ProbabilityError::Io { path, source }),
+        };
+        serde_json::from_slice(&bytes).map_err(|error| ProbabilityError::Content {
+            path,
+            reason: format!("not the manifest of a folder: {error}"),
+        })
+    }
+
+    /// Writes the manifest of a folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ProbabilityError> {
+        let path = folder.join(MANIFEST);
+        write_atomically(&path, |out| serde_json::to_writer_pretty(out, self).map_err(Into::into))
+            .map_err(|source| ProbabilityError::Io { path, source })
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +133,9 @@ mod tests {
         let maps = vec![ProbabilityMap::empty(Size::square(4)); bones::COUNT];
         let image = ImageProbabilities { image_name: "image1.png".into(), maps };
         write(&folder.path().join("image1.probabilities"), &image, Bits::Eight).unwrap();
-        write_manifest(folder.path(), &serde_json::json!("test"), 1, Bits::Eight).unwrap();
+        let manifest = Manifest { made_by: serde_json::json!("test"), images: 1, bits: Bits::Eight };
+        manifest.write(folder.path()).unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), manifest);
         let opened = ProbabilityFolder::open(folder.path()).unwrap();
         assert_eq!(opened.ids().collect::<Vec<_>>(), ["image1"]);
         assert_eq!(opened.read("image1").unwrap(), image);

@@ -236,6 +236,23 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn placed_maps_have_the_masks_that_are_placed(
+            values in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..1.0], 35),
+            (x, y) in (-8i64..9, -6i64..7),
+            (width, height) in (1u32..12, 1u32..12),
+        ) {
+            let mut builder = MapBuilder::new(Size { width: 7, height: 5 });
+            values.chunks(7).for_each(|row| builder.push_row(row));
+            let map = builder.finish();
+            let placed = map.placed(x, y, Size { width, height });
+            for threshold in [0.3, 0.7] {
+                prop_assert_eq!(placed.mask(threshold), map.mask(threshold).place(x, y, width, height));
+            }
+        }
+    }
+
     #[test]
     fn a_part_of_a_row_is_placed_at_its_column() {
         let mut builder = MapBuilder::new(Size { width: 6, height: 3 });

@@ -7,11 +7,13 @@ mod combine;
 pub mod decision;
 mod file;
 mod folder;
+mod join;
 mod map;
 
 pub use combine::{Mean, combine};
 pub use file::{Bits, EXTENSION, ProbabilityError, read, write};
-pub use folder::{MANIFEST, ProbabilityFolder, write_manifest};
+pub use folder::{MANIFEST, Manifest, ProbabilityFolder};
+pub use join::join_folders;
 pub use map::{LEAST, MapBuilder, ProbabilityMap};
 
 /// The probabilities of all classes of one image, in the order of the classes.

@@ -4,6 +4,7 @@
 mod dice;
 mod errors;
 mod file;
+mod join;
 mod submission_check;
 mod vote;
 
@@ -15,6 +16,7 @@ pub use dice::{
 };
 pub use errors::{ClassErrors, DISTANCES, Errors};
 pub use file::{DiceFileError, DiceTable, read_scores, write_scores};
+pub use join::{JoinedMasks, join_submissions};
 pub use submission_check::{
     AreaRange, AreaRanges, CheckedSubmission, SubmissionOverlap, check_submission, submission_overlap,
 };
@@ -111,6 +113,16 @@ pub enum ScoreError {
         path: PathBuf,
         /// The first file.
         first: PathBuf,
+    },
+    /// Two files that are to be joined have an image in common.
+    #[error("{path}: image {image} is also in {other}; expected parts with different images")]
+    ImageTwice {
+        /// The name of the image.
+        image: String,
+        /// The second file.
+        path: PathBuf,
+        /// The first file.
+        other: PathBuf,
     },
     /// A vote has fewer than two files, or requires no vote or more votes than it has files.
     #[error("{0}")]

@@ -8,7 +8,7 @@ mod search;
 
 use std::path::PathBuf;
 
-pub use areas::least_areas;
+pub use areas::{AUTO_SHARE, least_annotated_areas, least_areas};
 pub use curve::{HALF, THRESHOLDS, dice_curve, threshold};
 pub use read::image_curves;
 pub use search::{ClassGain, ImageCurves, SearchOptions, ThresholdSearch, search_thresholds};

@@ -132,3 +132,52 @@ fn an_ensemble_trains_its_members_and_lets_them_vote() {
     assert_eq!(names, ["train", "predict", "evaluate", "predict-test", "audit", "scan-predictions", "eda"]);
     assert!(stages[4].1.contains("--name chain") && stages[8].1.contains("--scores work/scores/per_image_dice.csv"));
 }
+
+#[test]
+#[cfg(feature = "torch")]
+fn ensembles_of_a_chain_combine_probabilities_of_named_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let members = "\n[[train]]\nname = 'fpn'\nconfig = 'a.toml'\nfold = 0\npredict = { window = 64, tta = 'flip' }\n\
+                   [[train]]\nconfig = 'b.toml'\nfold = 1\n";
+    let config = |tail: &str| CONFIG.replace("[audit]", &format!("{members}[predict]\nbatch = 2\n{tail}\n[audit]"));
+    let stages = planned(
+        folder.path(),
+        &config(
+            "[[ensemble]]\nname = 'both'\nmethod = 'soft'\n[[ensemble]]\nname = 'final'\nmethod = 'hard'\n\
+             members = ['both', 'fpn', 'train-2']\n[ensemble-options]\ndecision = 'd.toml'",
+        ),
+    )
+    .unwrap();
+    let names: Vec<&str> = stages.iter().map(|s| s.0.as_str()).skip(4).collect();
+    let of_member = |n: &str| ["train", "predict", "predict-test"].map(|s| format!("{s}-{n}")).to_vec();
+    let rest = ["ensemble", "audit", "scan-predictions", "eda"].map(str::to_owned).to_vec();
+    assert_eq!(names, [of_member("fpn"), of_member("2"), rest].concat());
+    let command = |name: &str| stages.iter().find(|s| s.0 == name).unwrap().1.as_str();
+    assert!(command("train-fpn").contains("--name fpn") && !command("train-fpn").contains("predict"));
+    let predict = command("predict-test-fpn");
+    assert!(
+        predict.contains("--probabilities work/probabilities/test-fpn") && predict.contains("--tta flip --window 64")
+    );
+    assert!(!command("predict-test-2").contains("--tta") && command("predict-test-2").contains("--batch 2"));
+    let ensemble = command("ensemble");
+    assert!(
+        ensemble.contains("--config work/ensembles.toml --data data --out work/ensembles --decision d.toml"),
+        "{ensemble}"
+    );
+    assert!(command("scan-predictions").contains("--predictions work/ensembles/final.csv"));
+
+    for (tail, expected) in [
+        ("[ensemble]\nmethod = 'soft'\n[vote]", "keep one of them"),
+        ("[ensemble]\nmethod = 'mean'", "unknown method"),
+        ("[ensemble]\nmethod = 'soft'\nweights = [1.0]", "ensemble 1.weights is 1 number; expected 2"),
+        ("[ensemble]\nname = 'a'\nmethod = 'soft'\nmembers = ['a']", "an ensemble that comes before this one"),
+        ("[ensemble]\nmethod = 'soft'\nmember = ['fpn']", "unknown field `member`"),
+        ("[ensemble-options]\n[vote]", "[ensemble-options] needs an [ensemble] table"),
+        ("[ensemble]\nmethod = 'soft'\n[ensemble-options]\ndecisions = 'd.toml'", "--decisions"),
+    ] {
+        let error = planned(folder.path(), &config(tail)).unwrap_err();
+        assert!(error.contains(expected), "{tail}: {error}");
+    }
+    let twice = config("[ensemble]\nmethod = 'soft'").replace("config = 'b.toml'", "name = 'fpn'\nconfig = 'b.toml'");
+    assert!(planned(folder.path(), &twice).unwrap_err().contains("two models have the name fpn"));
+}

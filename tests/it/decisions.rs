@@ -4,7 +4,7 @@ use carpus::bones::{self, Bone};
 use carpus::dataset::Dataset;
 use carpus::geometry::Size;
 use carpus::mask::RunMask;
-use carpus::probability::decision::{DecisionSettings, ranked_mask};
+use carpus::probability::decision::{DecisionSettings, LeastArea, ranked_mask};
 use carpus::probability::{Bits, ImageProbabilities, MapBuilder, ProbabilityMap, write};
 use carpus::tables::{FoldRow, write_csv};
 use rand::{RngExt, SeedableRng};
@@ -142,7 +142,8 @@ fn thresholds_are_found_and_written_with_their_gain() {
     let decision = DecisionSettings::read(&bench.at("decision.toml")).unwrap();
     let thresholds: Vec<f64> = Bone::all().map(|bone| decision.threshold.of(bone)).collect();
     assert!(thresholds.iter().all(|t| (0.2..0.4).contains(t)), "{thresholds:?}");
-    assert!(decision.min_area.unwrap().of(Bone::ULNA) > 10.0);
+    let Some(LeastArea::Each(areas)) = decision.min_area else { panic!("no areas") };
+    assert!(areas.of(Bone::ULNA) > 10.0);
     let text = std::fs::read_to_string(bench.at("decision.toml")).unwrap();
     assert!(text.contains("# Thresholds that maximise") && !text.contains("no evidence"), "{text}");
     // The command overwrites its own file, but no other.

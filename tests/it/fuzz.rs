@@ -12,13 +12,18 @@ use std::time::{Duration, Instant};
 
 use ::image::{DynamicImage, ImageFormat};
 use carpus::audit::FindingRow;
+use carpus::bones::Bone;
 use carpus::config::chain::{ChainConfig, words};
 use carpus::dataset::annotation::Document;
 use carpus::dataset::corrections::Corrections;
 use carpus::dataset::{Dataset, annotation, image, metadata};
+use carpus::ensemble::EnsembleList;
+use carpus::geometry::Size;
 use carpus::mask::submission;
+use carpus::probability::decision::DecisionSettings;
+use carpus::probability::{Bits, ImageProbabilities, MapBuilder};
 use carpus::tables::{self, BoneRow, FoldRow, ImageRow, PatientRow, ProblemRow};
-use carpus::{clean, features, runs, scores, splits};
+use carpus::{clean, features, probability, runs, scores, splits};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -599,6 +604,62 @@ fn configurations() {
         }
     };
     Target { file: "config.toml", inputs: 400, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
+}
+
+#[test]
+fn decisions() {
+    let corpus = texts([
+        "[decision]\nmethod = 'threshold'\nthreshold = { Pisiform = 0.4, carpal = 0.45, default = 0.5 }\nhysteresis = 0.2\nfill-holes = true\nmin-area = 'auto'\ncomponents = 2\n",
+        "[decision]\nmethod = 'ranked'\ntriplet = { top = 0.75, pixels = 3 }\nmin-area = { Ulna = 5, default = 0 }\ncomponents = 'largest'\n",
+    ]);
+    let read = |path: &Path| {
+        let Ok(settings) = DecisionSettings::read(path) else { return };
+        let again = tempfile::NamedTempFile::new().unwrap();
+        fs::write(again.path(), settings.to_toml()).unwrap();
+        assert_eq!(DecisionSettings::read(again.path()).unwrap(), settings);
+        let settings = settings.with_least_areas(&[2.0; carpus::bones::COUNT]);
+        let mut map = MapBuilder::new(Size { width: 9, height: 7 });
+        (0..7u8)
+            .for_each(|y| map.push_row(&[0.0, 0.3, 0.6, 0.9, 0.1, 1.0, 0.8, 0.5, 0.0].map(|p| p * f32::from(y) / 6.0)));
+        let map = map.finish();
+        Bone::all().for_each(|bone| drop(settings.mask(bone, &map)));
+    };
+    Target { file: "decision.toml", inputs: 400, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
+}
+
+#[test]
+fn probabilities() {
+    let mut map = MapBuilder::new(Size { width: 9, height: 7 });
+    (0..7u8).for_each(|y| map.push_row(&[0.0, 0.3, 0.6, 0.9, 0.0, 1.0, 0.8, 0.5, 0.0].map(|p| p * f32::from(y) / 6.0)));
+    let image = ImageProbabilities { image_name: "a.png".into(), maps: vec![map.finish(); carpus::bones::COUNT] };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = [Bits::Eight, Bits::Sixteen].map(|bits| {
+        let path = folder.path().join("a.probabilities");
+        probability::write(&path, &image, bits).unwrap();
+        fs::read(&path).unwrap()
+    });
+    let read = |path: &Path| drop(probability::read(path));
+    let corpus = corpus.to_vec();
+    Target { file: "a.probabilities", inputs: 600, corpus, mutate: mutated, memory: IMAGE_MEMORY, read }.run();
+}
+
+#[test]
+fn ensembles() {
+    let corpus = texts([
+        "[[ensemble]]\nname = 'folds'\nmethod = 'soft'\nmembers = ['a', 'b']\nweights = [1.0, 2]\n[[ensemble]]\nname = 'final'\nmethod = 'hard'\nmembers = ['folds', 'c.csv']\nat-least = 1\n",
+        "[[ensemble]]\nname = 'x'\nmethod = 'logit'\nmembers = ['a', { run = 'runs/b', window = 64, overlap = 0.5, weights = 'gaussian', scale = 1.5, tta = 'flip' }]\nclass-weights = { carpal = [0, 1], Ulna = [2, 1.5] }\n",
+    ]);
+    let read = |path: &Path| {
+        let Ok(list) = EnsembleList::read(path) else { return };
+        let again = tempfile::NamedTempFile::new().unwrap();
+        fs::write(again.path(), list.to_toml()).unwrap();
+        assert_eq!(EnsembleList::read(again.path()).unwrap(), list);
+        for ensemble in &list.ensemble {
+            Bone::all().for_each(|bone| assert_eq!(ensemble.weights_of(bone).len(), ensemble.members.len()));
+            ensemble.members.iter().for_each(|member| drop((member.kind(), member.run().arguments())));
+        }
+    };
+    Target { file: "ensembles.toml", inputs: 400, corpus, mutate: mutated, memory: TEXT_MEMORY, read }.run();
 }
 
 /// Mutates the footer or what comes before it. The checksum is not made right again: who writes one chooses what the reader of

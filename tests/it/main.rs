@@ -31,6 +31,8 @@ mod fuzz;
 #[cfg(feature = "torch")]
 mod losses;
 #[cfg(feature = "torch")]
+mod losses_map;
+#[cfg(feature = "torch")]
 mod lr_finder;
 mod mask;
 mod metrics;
@@ -102,4 +104,6 @@ mod train_side_by_side;
 mod train_teacher;
 #[cfg(feature = "torch")]
 mod train_wandb;
+#[cfg(feature = "torch")]
+mod windows;
 mod words;

@@ -1,4 +1,4 @@
-//! Metrics of masks and the calibration of probabilities against MONAI and surface-distance; `evaluate --metrics` and
+//! Metrics of masks and the calibration of probabilities against MONAI, surface-distance and MedPy; `evaluate --metrics` and
 //! `check-submission` on synthetic hands.
 
 use carpus::bones::{self, Bone};
@@ -129,6 +129,9 @@ fn boundary_metrics_and_calibration_are_those_of_the_libraries() {
                 ("assd", found.mean()),
                 ("nsd", found.surface_dice(*tolerance)),
             ] {
+                if (metric, *convention) == ("nsd", BoundaryConvention::MedPy) {
+                    continue;
+                }
                 let expected = number(&reference[metric]);
                 *(if expected.is_finite() { &mut finite } else { &mut other }) += 1;
                 assert_equal(ours, expected, &format!("case {i}, {metric} of {convention}: {}", cases[i]));

@@ -11,7 +11,7 @@ use carpus::augment::{Augmentation, Augmentations, CopyPaste, CutMix, FittedImag
 use carpus::bones;
 use carpus::dataset::{Dataset, GreyImage, Levels, WithProblems};
 use carpus::geometry::Size;
-use carpus::infer::{Predictor, TestTimeAugmentation, predict};
+use carpus::infer::{Predictor, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
 use carpus::progress::{Progress, Silent};
@@ -695,7 +695,7 @@ fn predictions_use_what_is_known_of_the_patient() {
         averaged: false,
     };
     write_weights(&weights, &model.state(), &info).unwrap();
-    let predictor = Predictor::open(&weights, Device::Cpu, TestTimeAugmentation::None).unwrap();
+    let predictor = Predictor::open(&weights, Device::Cpu).unwrap();
     let masks = |known: &PatientMetadata| predict(&predictor, &dataset, &entries, known, 2, &Silent).unwrap().images;
     let known = PatientMetadata::read(&dataset).unwrap();
     assert_eq!(known.patient("001"), [71.0, 1.0, 190.0, 95.0]);

@@ -1,4 +1,4 @@
-"""Boundary metrics of MONAI and surface-distance, and MONAI's calibration bins.
+"""Boundary metrics of MONAI, surface-distance and MedPy, and MONAI's calibration bins.
 
 usage: metrics.py CASES.json with {"masks": [{"width", "height", "truth": [start, length, ...], "prediction", "spacing":
 [x, y] or null, "tolerance"}, ...], "maps": [{"width", "height", "truth", "probabilities"}, ...]}. Prints for each mask the
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from medpy.metric import binary
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from monai.metrics.calibration import calibration_binning
 
@@ -59,6 +60,14 @@ def deepmind(truth, prediction, spacing, tolerance):
     }
 
 
+def medpy(truth, prediction, spacing):
+    def value(metric):
+        # It raises an error for an empty mask.
+        return number(metric(prediction, truth, voxelspacing=spacing)) if truth.any() and prediction.any() else "nan"
+
+    return {"hd": value(binary.hd), "hd95": value(binary.hd95), "assd": value(binary.assd)}
+
+
 def bins(case):
     p = torch.tensor(case["probabilities"]).reshape(1, 1, case["height"], case["width"])
     y = torch.from_numpy(dense(case, "truth"))[None, None].float()
@@ -71,8 +80,8 @@ cases = json.loads(Path(sys.argv[1]).read_text())
 answers = []
 for case in cases["masks"]:
     truth, prediction = dense(case, "truth"), dense(case, "prediction")
-    # Both libraries take rows before columns.
+    # The libraries take rows before columns.
     spacing = case["spacing"] and case["spacing"][::-1]
     arguments = truth, prediction, spacing, case["tolerance"]
-    answers.append({"monai": monai(*arguments), "surface-distance": deepmind(*arguments)})
+    answers.append({"monai": monai(*arguments), "surface-distance": deepmind(*arguments), "medpy": medpy(*arguments[:3])})
 print(json.dumps({"masks": answers, "maps": [bins(case) for case in cases["maps"]]}))

@@ -6,10 +6,12 @@ use anyhow::{Context, ensure};
 use super::super::data::open;
 use super::super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
+use crate::bones::Bone;
 use crate::dataset::Dataset;
 use crate::ensemble::{
-    Agreement, Annotations, EnsembleConfig, EnsembleList, EnsembleMethod, HeldOutBallots, ImageBallots, Member,
-    Selection, SelectionOptions, agreement, ballots, select_members,
+    Agreement, Annotations, ClassSelection, EnsembleConfig, EnsembleList, EnsembleMember, EnsembleMethod,
+    HeldOutBallots, ImageBallots, Member, Selection, SelectionOptions, agreement, ballots, select_by_class,
+    select_members,
 };
 use crate::stats::Bootstrap;
 use crate::tables::{self, FoldRow};
@@ -24,7 +26,8 @@ Example:
 
 Prints the Dice of every pair of members and, with --data, the correlation of their errors. With --folds, the \
 predictions must be out of fold: members are added one by one, also repeatedly, while the soft vote improves \
-(greedy forward selection). The selection is scored on each fold as made on the other folds.")]
+(greedy forward selection). The selection is scored on each fold as made on the other folds. --per-class selects \
+members for each bone on its own.")]
 pub struct CompareMembersArgs {
     /// Folders of probabilities and submission CSVs, two or more
     #[arg(long, num_args = 1.., required = true, value_name = "DIR_OR_CSV")]
@@ -38,6 +41,9 @@ pub struct CompareMembersArgs {
     /// Folds that `carpus split` wrote: select members on the images of these folds
     #[arg(long, requires = "data")]
     folds: Option<PathBuf>,
+    /// Select members for each bone on its own, and write them as class-weights
+    #[arg(long, requires = "folds")]
+    per_class: bool,
     /// Rounds of the selection: the largest sum of the weights
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -77,17 +83,25 @@ pub fn run(args: &CompareMembersArgs, ui: &Ui) -> anyhow::Result<Status> {
     let known = if dataset.is_some() { Annotations::Known } else { Annotations::Unknown };
     let agreement = agreement(&read, members.len(), known);
     print_agreement(args, &agreement, ui);
-    let selection = folds.map(|rows| selection(args, &rows, &read)).transpose()?;
+    let held = folds.as_ref().map(|rows| held_out(rows, &read));
+    let selection = held.as_ref().map(|held| select_members(held, members.len(), options(args))).transpose()?;
+    let by_class = held.filter(|_| args.per_class);
+    let by_class = by_class.map(|held| select_by_class(&held, members.len(), options(args))).transpose()?;
     if let Some(selection) = &selection {
         print_selection(args, selection, ui);
+        by_class.iter().for_each(|by_class| print_by_class(args, by_class, ui));
         if let Some(out) = &args.out {
-            let text = file(args, selection);
+            let text = match &by_class {
+                Some(by_class) => file_by_class(args, by_class),
+                None => file(args, selection),
+            };
             write_atomically(out, |file| file.write_all(text.as_bytes())).with_context(|| out.display().to_string())?;
             ui.line(out.display());
         }
     }
     ui.json(&serde_json::json!({
         "members": args.members, "images": images.len(), "agreement": agreement, "selection": selection,
+        "selection_by_class": by_class,
     }))?;
     Ok(status)
 }
@@ -101,15 +115,17 @@ fn held_out_images(path: &Path, dataset: Option<&Dataset>) -> anyhow::Result<Vec
     Ok(rows)
 }
 
-fn selection(args: &CompareMembersArgs, rows: &[FoldRow], read: &[ImageBallots]) -> anyhow::Result<Selection> {
-    let images: Vec<HeldOutBallots> = rows
-        .iter()
-        .zip(read)
-        .map(|(row, ballots)| HeldOutBallots { ballots, patient_id: &row.patient_id, fold: row.fold })
-        .collect();
-    let options =
-        SelectionOptions { rounds: args.rounds as usize, resamples: args.resamples as usize, seed: args.seed };
-    Ok(select_members(&images, args.members.len(), options)?)
+fn held_out<'a>(rows: &'a [FoldRow], read: &'a [ImageBallots]) -> Vec<HeldOutBallots<'a>> {
+    let of = |(row, ballots): (&'a FoldRow, &'a ImageBallots)| HeldOutBallots {
+        ballots,
+        patient_id: &row.patient_id,
+        fold: row.fold,
+    };
+    rows.iter().zip(read).map(of).collect()
+}
+
+fn options(args: &CompareMembersArgs) -> SelectionOptions {
+    SelectionOptions { rounds: args.rounds as usize, resamples: args.resamples as usize, seed: args.seed }
 }
 
 fn print_agreement(args: &CompareMembersArgs, agreement: &Agreement, ui: &Ui) {
@@ -154,14 +170,59 @@ fn print_selection(args: &CompareMembersArgs, selection: &Selection, ui: &Ui) {
     }
 }
 
+fn print_by_class(args: &CompareMembersArgs, selection: &ClassSelection, ui: &Ui) {
+    ui.line("weights of the members by bone");
+    for (bone, weights) in Bone::all().zip(&selection.weights) {
+        let weights: String = weights.iter().map(|weight| format!("{weight:>4}")).collect();
+        ui.line(format_args!("{bone:<12}{weights}"));
+    }
+    ui.line(format_args!("mean Dice by bone on each fold, selected on the others: {:.5}", selection.nested));
+    ui.line(format_args!("gain over equal weights:          {}", in_words(&selection.gain_over_all)));
+    ui.line(format_args!("gain over one selection for all:  {}", in_words(&selection.gain_over_common)));
+    if selection.gain_over_common.ci.contains(0.0) {
+        let other = if args.out.is_some() { "; without --per-class the file has the one selection" } else { "" };
+        ui.note(format_args!(
+            "the interval of the gain over one selection contains 0: one selection for all bones is as good{other}"
+        ));
+    }
+}
+
+/// The ensemble with weights by bone as a file, with the figures as comments.
+fn file_by_class(args: &CompareMembersArgs, selection: &ClassSelection) -> String {
+    let weights = |weights: &Vec<u32>| weights.iter().map(|weight| f64::from(*weight)).collect::<Vec<f64>>();
+    let table = Bone::all().zip(&selection.weights).map(|(bone, w)| (bone.name().to_owned(), weights(w)));
+    let config = EnsembleConfig {
+        name: "selected".into(),
+        method: EnsembleMethod::Soft,
+        members: args.members.iter().map(|member| EnsembleMember::Named(member.display().to_string())).collect(),
+        weights: None,
+        class_weights: Some(table.collect()),
+        at_least: None,
+    };
+    format!(
+        "# Selected for each bone by forward selection with replacement on out-of-fold predictions.\n\
+         # Mean Dice on the images that it was selected on: {:.5}\n\
+         # Mean Dice on each fold of the selection made on the other folds: {:.5}\n\
+         # Gain over equal weights of all members: {}\n\
+         # Gain over one selection for all bones: {}\n\
+         # The members are those that were compared; replace them by the same models' predictions of other images.\n\n{}",
+        selection.in_sample,
+        selection.nested,
+        in_words(&selection.gain_over_all),
+        in_words(&selection.gain_over_common),
+        EnsembleList { ensemble: vec![config] }.to_toml()
+    )
+}
+
 /// The selected ensemble as a file, with the figures as comments.
 fn file(args: &CompareMembersArgs, selection: &Selection) -> String {
     let chosen = || args.members.iter().zip(&selection.weights).filter(|(_, weight)| **weight > 0);
     let config = EnsembleConfig {
         name: "selected".into(),
         method: EnsembleMethod::Soft,
-        members: chosen().map(|(member, _)| member.display().to_string()).collect(),
+        members: chosen().map(|(member, _)| EnsembleMember::Named(member.display().to_string())).collect(),
         weights: Some(chosen().map(|(_, weight)| f64::from(*weight)).collect()),
+        class_weights: None,
         at_least: None,
     };
     format!(

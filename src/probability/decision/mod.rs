@@ -1,11 +1,13 @@
 //! Masks from probabilities: the rules of a decision and their order.
 
 mod components;
+mod least_area;
 mod per_bone;
 mod ranked;
 mod settings;
 
 pub use components::Components;
+pub use least_area::LeastArea;
 pub use per_bone::PerBone;
 pub use ranked::ranked_mask;
 pub use settings::{DecisionMethod, DecisionSettings, TripletSettings};
@@ -24,6 +26,9 @@ impl DecisionSettings {
     ///
     /// # Errors
     /// The maps differ in size, or there is not one per class.
+    ///
+    /// # Panics
+    /// If `min-area` is `"auto"`: set it first, see [`DecisionSettings::with_least_areas`].
     pub fn masks(&self, image: &ImageProbabilities) -> Result<HandMasks, MaskError> {
         if image.maps.len() != Bone::all().len() {
             return Err(MaskError::Count { found: image.maps.len() });
@@ -32,6 +37,9 @@ impl DecisionSettings {
     }
 
     /// The mask of one class.
+    ///
+    /// # Panics
+    /// As [`DecisionSettings::masks`].
     pub fn mask(&self, bone: Bone, map: &ProbabilityMap) -> RunMask {
         let size = map.size();
         if self.triplet.as_ref().is_some_and(|triplet| !triplet.is_present(bone, map)) {
@@ -41,7 +49,11 @@ impl DecisionSettings {
         if self.fill_holes {
             mask = mask.filled();
         }
-        let least = self.min_area.as_ref().map_or(0.0, |area| area.of(bone));
+        let least = match &self.min_area {
+            None => 0.0,
+            Some(LeastArea::Each(areas)) => areas.of(bone),
+            Some(LeastArea::Auto) => panic!("min-area is \"auto\" and was not set from the training images"),
+        };
         let most = match self.components {
             Components::All => usize::MAX,
             Components::Largest(n) => n as usize,

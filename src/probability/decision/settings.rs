@@ -3,7 +3,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Components, PerBone};
+use super::{Components, LeastArea, PerBone};
 use crate::bones::Bone;
 use crate::closed_enum::closed_enum;
 use crate::probability::LEAST;
@@ -38,9 +38,10 @@ pub struct DecisionSettings {
     pub triplet: Option<TripletSettings>,
     /// Fill holes: background that is enclosed by the mask.
     pub fill_holes: bool,
-    /// Components with fewer pixels are removed, in px at the image's original size.
+    /// Components with fewer pixels are removed, in px at the image's original size. `"auto"`: half of the least annotated
+    /// area of the bone among the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_area: Option<PerBone>,
+    pub min_area: Option<LeastArea>,
     /// Components that are kept: `all`, `largest`, or the n largest.
     pub components: Components,
 }
@@ -96,6 +97,23 @@ impl DecisionSettings {
         toml::to_string(&File { decision: self.clone() }).expect("settings are tables, texts and numbers")
     }
 
+    /// Whether the least areas are those of the training images, which [`DecisionSettings::with_least_areas`] sets.
+    pub fn needs_least_areas(&self) -> bool {
+        self.min_area == Some(LeastArea::Auto)
+    }
+
+    /// The same with these least areas in px, one per bone, in place of `"auto"`.
+    ///
+    /// # Panics
+    /// If there are not 29 areas.
+    #[must_use]
+    pub fn with_least_areas(self, areas: &[f64]) -> DecisionSettings {
+        match self.min_area {
+            Some(LeastArea::Auto) => DecisionSettings { min_area: Some(LeastArea::Each(PerBone::each(areas))), ..self },
+            _ => self,
+        }
+    }
+
     /// Values that are outside their range or do not fit each other.
     pub fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
@@ -128,7 +146,7 @@ impl DecisionSettings {
                 wrong.refuse("triplet.top", format!("{top} for {bone}"), format!("its threshold {least} or more"));
             }
         }
-        if let Some(area) = &self.min_area {
+        if let Some(LeastArea::Each(area)) = &self.min_area {
             expect_areas(&mut wrong, "min-area", area);
         }
         wrong
@@ -171,11 +189,18 @@ mod tests {
             hysteresis: Some(PerBone::All(0.2)),
             triplet: Some(TripletSettings { top: PerBone::All(0.75), pixels: PerBone::All(50.0) }),
             fill_holes: true,
-            min_area: Some(PerBone::All(20.0)),
+            min_area: Some(LeastArea::Each(PerBone::All(20.0))),
             components: Components::Largest(2),
             ..DecisionSettings::default()
         };
         assert_eq!(read(&settings.to_toml()).unwrap(), settings);
+        let auto = read("[decision]\nmin-area = 'auto'").unwrap();
+        assert!(auto.needs_least_areas() && !settings.needs_least_areas());
+        assert_eq!(read(&auto.to_toml()).unwrap(), auto);
+        let areas: Vec<f64> = (0..crate::bones::COUNT).map(|i| i as f64).collect();
+        let resolved = auto.with_least_areas(&areas);
+        assert_eq!(resolved.min_area, Some(LeastArea::Each(PerBone::each(&areas))));
+        assert_eq!(settings.clone().with_least_areas(&areas), settings);
     }
 
     #[test]
@@ -194,6 +219,7 @@ mod tests {
                 "[decision]\ntriplet = { top = 0.3, pixels = 9 }",
                 "decision.triplet.top is 0.3 for finger-1; expected its",
             ),
+            ("[decision]\nmin-area = 'small'", "expected \"auto\", a number, or a table by bone or group"),
             ("[decision]\nmin-area = -1", "decision.min-area is -1; expected 0 or more pixels"),
             ("threshold = 0.5", "unknown field `threshold`"),
         ] {
