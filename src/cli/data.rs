@@ -10,7 +10,8 @@ use super::{Status, Ui};
 use crate::dataset::{Corrections, Dataset, ImageEntry, Problem, ProblemSeverity, kind_of_problem};
 use crate::scan::outdated;
 use crate::tables::{
-    self, BoneRow, FoldRow, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableRow, Tables, filtered, texts,
+    self, BoneRow, FoldRow, ImageRow, OverlapRow, PatientRow, ProblemRow, ShapeRow, TableError, TableRow, Tables,
+    filtered, texts,
 };
 use crate::wording::counted;
 

@@ -11,9 +11,7 @@ use crate::artefact::kind;
 use crate::audit::FindingRow;
 use crate::dataset::Dataset;
 use crate::digest::sha256;
-use crate::report::{
-    self, EvidencePictures, Privacy, ReportInputs, ReportOptions, ReportPaths, ReportSource, Study,
-};
+use crate::report::{self, EvidencePictures, Privacy, ReportInputs, ReportOptions, ReportPaths, ReportSource, Study};
 use crate::tables;
 use crate::wording::counted;
 

@@ -98,7 +98,8 @@ fn laplacian_variance(pixels: &[u8], width: usize, [left, top]: [usize; 2]) -> O
             let to = (from + 1024).min(inner);
             let mut part = 0u32;
             for x in from..to {
-                let neighbours = i32::from(above[x + 1]) + i32::from(below[x + 1]) + i32::from(row[x]) + i32::from(row[x + 2]);
+                let neighbours =
+                    i32::from(above[x + 1]) + i32::from(below[x + 1]) + i32::from(row[x]) + i32::from(row[x + 2]);
                 let value = neighbours - 4 * i32::from(row[x + 1]);
                 row_sum += value;
                 part += (value * value) as u32;

@@ -19,8 +19,7 @@ pub fn image_angle_deg(picture: UprightLevels<'_>, strips: Strips) -> Option<f64
     let (left, top) = (strips.left_px as usize, strips.top_px as usize);
     let columns: Vec<usize> = (left..width).step_by(step).collect();
     let rows: Vec<usize> = (top..height).step_by(step).collect();
-    let grid: Vec<u8> =
-        rows.iter().flat_map(|y| columns.iter().map(move |x| picture.levels[y * width + x])).collect();
+    let grid: Vec<u8> = rows.iter().flat_map(|y| columns.iter().map(move |x| picture.levels[y * width + x])).collect();
     let threshold = otsu(&grid)?;
     let bright: Vec<bool> = grid.iter().map(|level| *level > threshold).collect();
     let region = largest_region(&bright, columns.len());
@@ -140,8 +139,9 @@ mod tests {
         let flat = vec![7u8; 64 * 64];
         let picture = UprightLevels { levels: &flat, width: 64, height: 64 };
         assert_eq!(image_angle_deg(picture, Strips::default()), None);
-        let square: Vec<u8> =
-            (0..64 * 64).map(|i| if (16..48).contains(&(i % 64)) && (16..48).contains(&(i / 64)) { 200 } else { 0 }).collect();
+        let square: Vec<u8> = (0..64 * 64)
+            .map(|i| if (16..48).contains(&(i % 64)) && (16..48).contains(&(i / 64)) { 200 } else { 0 })
+            .collect();
         assert_eq!(image_angle_deg(UprightLevels { levels: &square, ..picture }, Strips::default()), None);
         let mut dot = vec![0u8; 64 * 64];
         dot[64 * 20 + 20] = 255;

@@ -88,7 +88,13 @@ impl Heatmap {
                 if strength > 0.0 {
                     picture.rect(bounds, Ink::Colour(colour), 0.7 * strength);
                 }
-                picture.text(shortened(&cell.text, width - 2.0), (centre(i), baseline), LABEL, Ink::Text, Anchor::Middle);
+                picture.text(
+                    shortened(&cell.text, width - 2.0),
+                    (centre(i), baseline),
+                    LABEL,
+                    Ink::Text,
+                    Anchor::Middle,
+                );
             }
         }
     }

@@ -49,7 +49,8 @@ impl MapPlace {
 
 impl PlaceMap {
     pub(super) fn keys(&self) -> Vec<(String, LegendKey)> {
-        let key = |(i, place): (usize, &MapPlace)| (format!("{} {}", i + 1, place.name), LegendKey::Swatch(place.colour));
+        let key =
+            |(i, place): (usize, &MapPlace)| (format!("{} {}", i + 1, place.name), LegendKey::Swatch(place.colour));
         self.places.iter().enumerate().map(key).collect()
     }
 

@@ -154,7 +154,13 @@ fn stacked_texts(picture: &mut Picture, row: &CategoryRow, [left, top, right]: [
     let (width, line) = (right - left, LEADING * LABEL);
     let lines = text_lines(row, width);
     let baseline = |line_at: usize| top + line_at as f64 * line + LABEL;
-    picture.text(&fitted(&row.label, LABEL, Weight::Regular, width), (left, baseline(0)), LABEL, Ink::Text, Anchor::Start);
+    picture.text(
+        &fitted(&row.label, LABEL, Weight::Regular, width),
+        (left, baseline(0)),
+        LABEL,
+        Ink::Text,
+        Anchor::Start,
+    );
     let note = fitted(&row.note, LABEL, Weight::Regular, width);
     let (at, anchor) = if lines == 1 { (right, Anchor::End) } else { (left, Anchor::Start) };
     picture.text(&note, (at, baseline(lines - 1)), LABEL, Ink::Muted, anchor);

@@ -35,7 +35,8 @@ struct Pseudonyms {
 impl Pseudonyms {
     fn new(tables: &Tables, folds: &[FoldRow], findings: &[FindingRow]) -> Pseudonyms {
         let patients = tables.patients.iter().map(|p| &p.patient_id).chain(tables.images.iter().map(|i| &i.patient_id));
-        let patients = patients.chain(folds.iter().map(|f| &f.patient_id)).chain(findings.iter().map(|f| &f.patient_id));
+        let patients =
+            patients.chain(folds.iter().map(|f| &f.patient_id)).chain(findings.iter().map(|f| &f.patient_id));
         let images = tables.images.iter().map(|i| &i.image_id).chain(folds.iter().map(|f| &f.image_id));
         let images = images.chain(findings.iter().map(|f| &f.image_id));
         Pseudonyms {

@@ -87,7 +87,8 @@ pub fn read_examples<'a>(dataset: &Dataset, images: impl Iterator<Item = &'a Ima
 /// Pictures by their names relative to `folder`.
 fn read_pictures(folder: &Path, names: &[String]) -> EvidencePictures {
     let read = |name: &String| -> Result<(String, Vec<u8>), String> {
-        let image = read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()))?;
+        let image =
+            read_picture(folder, name).map_err(|reason| format!("{}: {reason}", folder.join(name).display()))?;
         let full = encoded(&at_most(&image, FULL_WIDTH).to_rgb8())?;
         Ok((small_jpeg(image)?, full))
     };

@@ -32,7 +32,11 @@ pub(super) fn markdown(caption: &str, head: &[&str], rows: &[Vec<String>]) -> St
 pub(super) fn latex(caption: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
     let mut out = String::from("% Needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n");
-    out += &format!("  \\caption{{{}}}\n  \\begin{{tabular}}{{l{}}}\n", tex(caption), "r".repeat(head.len().saturating_sub(1)));
+    out += &format!(
+        "  \\caption{{{}}}\n  \\begin{{tabular}}{{l{}}}\n",
+        tex(caption),
+        "r".repeat(head.len().saturating_sub(1))
+    );
     out += "    \\toprule\n";
     out += &line(head.iter().map(|text| tex(text)).collect());
     out += "    \\midrule\n";

@@ -93,7 +93,8 @@ mod tests {
     fn hand(degrees: f64, scale: f64, shift: f64) -> HandCentroids {
         let (s, c) = degrees.to_radians().sin_cos();
         std::array::from_fn(|i| {
-            let (x, y) = (f64::from(i as u32 % 6) * 90.0, f64::from(i as u32 / 6) * 150.0 + f64::from(i as u32 % 5) * 9.0);
+            let (x, y) =
+                (f64::from(i as u32 % 6) * 90.0, f64::from(i as u32 / 6) * 150.0 + f64::from(i as u32 % 5) * 9.0);
             Some(Point::new(scale * (c * x - s * y) + shift, scale * (s * x + c * y) - shift))
         })
     }

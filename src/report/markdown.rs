@@ -24,11 +24,14 @@ fn blocks(out: &mut String, blocks: &[Content]) {
             Content::Code(text) => code(text),
             Content::Link(file, text) => format!("[{}]({file})", escaped(text)),
             Content::Tiles(tiles) => list(
-                tiles.iter().map(|t| format!("{}: **{}** ({})", escaped(&t.label), escaped(&t.value), escaped(&t.note))),
+                tiles
+                    .iter()
+                    .map(|t| format!("{}: **{}** ({})", escaped(&t.label), escaped(&t.value), escaped(&t.note))),
             ),
             Content::Table(shown) => table(shown),
             Content::Figure(figure) => {
-                let note = if figure.note.is_empty() { String::new() } else { format!("\n\n{}", escaped(&figure.note)) };
+                let note =
+                    if figure.note.is_empty() { String::new() } else { format!("\n\n{}", escaped(&figure.note)) };
                 format!("![{}](figures/{}.png){note}", escaped(&figure.title), figure.name)
             }
             Content::Pictures(pictures) => list(pictures.iter().map(|picture| {
@@ -36,7 +39,8 @@ fn blocks(out: &mut String, blocks: &[Content]) {
                 format!("{}: {}", escaped(&picture.title), lines.join("; "))
             })),
             Content::Alerts(alerts) => list(alerts.iter().map(|alert| {
-                let command = if alert.command.is_empty() { String::new() } else { format!("\n\n{}", code(&alert.command)) };
+                let command =
+                    if alert.command.is_empty() { String::new() } else { format!("\n\n{}", code(&alert.command)) };
                 format!("**{}**: {}{}", alert.level, escaped(&alert.text), command.replace('\n', "\n  "))
             })),
             Content::Findings(cards) => list(cards.iter().map(finding)),
@@ -108,6 +112,6 @@ mod tests {
         assert!(!text.contains("<script") && !text.contains("![a](") && !text.contains("\n# d"), "{text}");
         assert!(text.contains("## Test") && text.contains("\\|") && text.contains("carpus scan data"), "{text}");
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
-        assert_eq!(rows.len(), 2, "{text}");
+        assert_eq!(rows.len(), 3, "head, rule and one row: {text}");
     }
 }

@@ -66,8 +66,7 @@ pub fn modes(values: &[f64]) -> Result<Modes, ModesError> {
     };
     let others = peaks.iter().copied().filter(|peak| *peak != highest).map(|peak| (peak, valley_to(peak)));
     let prominence = |(peak, valley): &(usize, usize)| density[*peak] - density[*valley];
-    let (other, valley) =
-        others.max_by(|a, b| prominence(a).total_cmp(&prominence(b))).ok_or(ModesError::OnePeak)?;
+    let (other, valley) = others.max_by(|a, b| prominence(a).total_cmp(&prominence(b))).ok_or(ModesError::OnePeak)?;
     let at = grid[valley];
     let (below, above): (Vec<f64>, Vec<f64>) = values.iter().partition(|v| **v < at);
     Ok(Modes {

@@ -66,11 +66,14 @@ pub fn probe(page: &Path, home: &Path) -> serde_json::Value {
 
 /// Opens other content in place of a page, and returns what its script leaves in `data-probe` of the body.
 fn answer(page: &Path, html: &str, home: &Path) -> serde_json::Value {
-    let probed = page.with_file_name("probed.html");
-    std::fs::write(&probed, html).unwrap();
-    let dom = dom(&probed, &home.join("profile"));
+    // Other tests read the same folder.
+    let probed = tempfile::Builder::new().prefix("probed").suffix(".html").tempfile_in(page.parent().unwrap()).unwrap();
+    let probed = probed.path();
+    std::fs::write(probed, html).unwrap();
+    let dom = dom(probed, &home.join("profile"));
     let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
-    let answer = dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+    let answer =
+        dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
     serde_json::from_str(&answer.replace("&amp;", "&")).unwrap()
 }
 
@@ -113,19 +116,22 @@ document.body.dataset.probe = JSON.stringify(said);
 
 #[test]
 fn tables_sort_and_filter_and_figures_enlarge() {
-    let home = report::written();
-    report::eda(home.path(), "report", 2);
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let html = std::fs::read_to_string(&page).unwrap();
     let said = answer(&page, &probed_page(&html, ACTIONS), home.path());
     assert_eq!(said["error"], serde_json::Value::Null, "{said}");
     for yes in ["rising", "falling", "matching", "closed", "folded"] {
         assert_eq!(said[yes], true, "{yes}: {said}");
     }
-    assert_eq!((&said["sorted"], &said["none"], &said["enlarged"]), (&"descending".into(), &0.into(), &1.into()), "{said}");
+    assert_eq!(
+        (&said["sorted"], &said["none"], &said["enlarged"]),
+        (&"descending".into(), &0.into(), &1.into()),
+        "{said}"
+    );
     assert!(said["filtered"].as_u64().is_some_and(|n| n > 5 && n < 80), "{said}");
     assert_eq!(said["full"], "pictures/finding-001.jpg", "{said}");
-    assert!(home.path().join("report/pictures/finding-001.jpg").is_file());
+    assert!(page.with_file_name("pictures").join("finding-001.jpg").is_file());
     // With its policy in place, the page's own script runs and an injected one does not.
     let injected = html.replace("</body>", "<script>document.body.dataset.evil = 1;</script></body>");
     let shown = dom_of(&page, &injected, home.path());
@@ -158,16 +164,21 @@ parent.document.body.dataset.probe = JSON.stringify(said);
 
 #[test]
 fn the_page_is_readable_at_390_px() {
-    let home = report::written();
-    report::eda(home.path(), "report", 2);
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let html = probed_page(&std::fs::read_to_string(&page).unwrap(), NARROW);
     let escaped = html.replace('&', "&amp;").replace('"', "&quot;");
     // Headless windows are at least 500 px wide; a frame can be narrower.
-    let outer = format!("<!doctype html><body><iframe style=\"width:390px;height:900px;border:0\" srcdoc=\"{escaped}\"></iframe></body>");
+    let outer = format!(
+        "<!doctype html><body><iframe style=\"width:390px;height:900px;border:0\" srcdoc=\"{escaped}\"></iframe></body>"
+    );
     let said = answer(&page, &outer, home.path());
     assert_eq!((&said["error"], &said["width"]), (&serde_json::Value::Null, &390.into()), "{said}");
-    assert_eq!((&said["page_wide"], &said["wide_figures"], &said["blank"]), (&false.into(), &0.into(), &0.into()), "{said}");
+    assert_eq!(
+        (&said["page_wide"], &said["wide_figures"], &said["blank"]),
+        (&false.into(), &0.into(), &0.into()),
+        "{said}"
+    );
     assert!(said["texts"].as_u64() > Some(100) && said["lists"].as_u64() > Some(3), "{said}");
     // Figure texts of 12 px are shown with at least 11 px.
     assert!(said["scale"].as_f64().is_some_and(|scale| scale > 0.93), "{said}");
@@ -175,10 +186,8 @@ fn the_page_is_readable_at_390_px() {
 
 #[test]
 fn the_report_opens_in_a_browser() {
-    let home = report::written();
-    let out = report::eda(home.path(), "report", 2);
-    assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let said = probe(&page, home.path());
     assert_eq!(said["fonts"], serde_json::json!(["Carpus Sans loaded", "Carpus Sans Bold loaded"]), "{said}");
     assert_eq!(said["outside"], serde_json::json!([]), "{said}");

@@ -198,7 +198,11 @@ fn missing_data_are_reported() {
         t.images.iter_mut().filter(|i| i.subset == Subset::Train).for_each(|i| i.rotated = i.angle_deg.map(|_| false));
         t.rotated_deg = Some(77.5);
     });
-    assert!(words(by_id(&no_rotated_train, "rotation")).contains("0.5 was added"), "{}", words(by_id(&no_rotated_train, "rotation")));
+    assert!(
+        words(by_id(&no_rotated_train, "rotation")).contains("0.5 was added"),
+        "{}",
+        words(by_id(&no_rotated_train, "rotation"))
+    );
     assert_eq!(numbers(&no_rotated_train)["rotation"]["threshold_deg"], 77.5);
     assert!(
         words(by_id(&no_rotated_train, "rotation")).contains("at least 77.5° counts as rotated"),
@@ -233,7 +237,10 @@ fn missing_data_are_reported() {
     assert!(absent(&odd, "class_areas").contains("Pisiform (800)"), "{}", absent(&odd, "class_areas"));
     assert!(absent(&odd, "overview").contains("1 image cannot be used or is excluded"), "{}", absent(&odd, "overview"));
     assert_eq!(numbers(&odd)["overview"]["images_not_used"], 1);
-    let tables = by_id(&odd, "overview").blocks.iter().filter_map(|b| if let Content::Table(table) = b { Some(table) } else { None });
+    let tables = by_id(&odd, "overview")
+        .blocks
+        .iter()
+        .filter_map(|b| if let Content::Table(table) = b { Some(table) } else { None });
     assert!(tables.flat_map(|t| &t.rows).any(|row| row[2] == "excluded by corrections.jsonl line 3"));
 }
 
@@ -245,7 +252,11 @@ fn a_patient_in_two_folds_is_reported() {
     assert!(words(by_id(&clean, "folds")).contains("No patient is in two folds"));
     folds[0].fold = (folds[0].fold + 1) % 5;
     let leaking = sections(&tables, Some(&folds), None);
-    assert!(words(by_id(&leaking, "folds")).contains("1 patient is in more than one fold (001)"), "{}", words(by_id(&leaking, "folds")));
+    assert!(
+        words(by_id(&leaking, "folds")).contains("1 patient is in more than one fold (001)"),
+        "{}",
+        words(by_id(&leaking, "folds"))
+    );
     assert_eq!(numbers(&leaking)["folds"]["patients_in_several_folds"], serde_json::json!(["001"]));
 }
 
@@ -374,6 +385,17 @@ pub fn eda(folder: &Path, out: &str, threads: usize) -> std::process::Output {
         .current_dir(folder)
         .output()
         .unwrap()
+}
+
+/// A folder with inputs and their `report`, made once for all tests that only read it.
+pub fn shared() -> &'static Path {
+    static SHARED: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
+        let home = written();
+        let out = eda(home.path(), "report", 2);
+        assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
+        home
+    });
+    SHARED.path()
 }
 
 pub fn written() -> tempfile::TempDir {

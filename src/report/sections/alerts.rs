@@ -219,7 +219,10 @@ fn metadata(study: &Study<'_>, alerts: &mut Vec<Alert>) -> PolarsResult<()> {
         .map(|(field, n)| format!("{field} of {}", counted(n, "patient", "patients")))
         .collect();
     let row = if no_row > 0 {
-        format!(" {} no row in the spreadsheet.", counted(no_row, "patient with images has", "patients with images have"))
+        format!(
+            " {} no row in the spreadsheet.",
+            counted(no_row, "patient with images has", "patients with images have")
+        )
     } else {
         String::new()
     };

@@ -15,7 +15,8 @@ use crate::tables::{BoneRow, TableRow, cells, filtered, is, texts, wholes};
 /// Where the bones are in hands that are brought to a common frame, and how much their places vary.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("bone_positions", "Positions of the bones");
-    let [annotated, predicted] = [MaskSource::Annotation, MaskSource::Prediction].map(|source| is("mask_source", source));
+    let [annotated, predicted] =
+        [MaskSource::Annotation, MaskSource::Prediction].map(|source| is("mask_source", source));
     let sided = col("side_by_anatomy").is_not_null();
     let mut hands = filtered(&study.hands, annotated.and(sided.clone()))?;
     if hands.height() == 0 {
@@ -30,9 +31,14 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.number("hands", frame.hands.len());
     section.number(
         "bones",
-        json!(places.iter().map(|p| json!({
-            "class": p.bone.name(), "n": p.n, "x": p.mean.x, "y": p.mean.y, "sd_px": p.sd(),
-        })).collect::<Vec<_>>()),
+        json!(
+            places
+                .iter()
+                .map(|p| json!({
+                    "class": p.bone.name(), "n": p.n, "x": p.mean.x, "y": p.mean.y, "sd_px": p.sd(),
+                }))
+                .collect::<Vec<_>>()
+        ),
     );
     let by_spread = |a: &&BonePlace, b: &&BonePlace| a.sd().total_cmp(&b.sd());
     if let (Some(least), Some(most)) = (places.iter().min_by(by_spread), places.iter().max_by(by_spread)) {
@@ -133,7 +139,10 @@ fn figure(places: &[BonePlace], hands: usize) -> Figure {
     };
     Figure {
         name: "bone-positions".into(),
-        title: format!("Places of the bones in the common frame of a right hand (n = {})", counted(hands, "hand", "hands")),
+        title: format!(
+            "Places of the bones in the common frame of a right hand (n = {})",
+            counted(hands, "hand", "hands")
+        ),
         note: "Ellipses: one and two standard deviations.".into(),
         columns: 1,
         charts: vec![Chart::PlaceMap(PlaceMap { title: String::new(), places: places.iter().map(place).collect() })],

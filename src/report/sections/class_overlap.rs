@@ -145,12 +145,18 @@ fn pairs_of_images(study: &Study<'_>, images: &DataFrame) -> PolarsResult<LazyFr
     let bones = BoneRow::to_frame(&study.tables.bones)?.lazy().filter(col("area_px").gt(lit(0u64)));
     let bones = bones.semi_join(keys, col("image_id"), col("image_id"));
     let side = |class: &str, area: &str| {
-        bones.clone().select([col("image_id"), col("class").alias(class), col("area_px").cast(DataType::Float64).alias(area)])
+        bones.clone().select([
+            col("image_id"),
+            col("class").alias(class),
+            col("area_px").cast(DataType::Float64).alias(area),
+        ])
     };
     let overlaps = OverlapRow::to_frame(&study.tables.overlaps)?.lazy();
     let known = overlaps.clone().select([col("class_a"), col("class_b")]).unique_generic(None, UniqueKeepStrategy::Any);
-    let shared = overlaps.select([col("image_id"), col("class_a"), col("class_b"), col("shared_px").cast(DataType::Float64)]);
-    let both = side("class_a", "area_a").join(known, [col("class_a")], [col("class_a")], JoinArgs::new(JoinType::Inner));
+    let shared =
+        overlaps.select([col("image_id"), col("class_a"), col("class_b"), col("shared_px").cast(DataType::Float64)]);
+    let both =
+        side("class_a", "area_a").join(known, [col("class_a")], [col("class_a")], JoinArgs::new(JoinType::Inner));
     let on = [col("image_id"), col("class_b")];
     let both = both.join(side("class_b", "area_b"), &on, &on, JoinArgs::new(JoinType::Inner));
     let on = [col("image_id"), col("class_a"), col("class_b")];
@@ -219,15 +225,18 @@ fn matrix(pairs: &[Pair], images: usize) -> Figure {
     };
     let rows = shown.iter().map(|a| (a.name().to_owned(), shown.iter().map(|b| cell(*a, *b)).collect())).collect();
     let hidden = bones::COUNT - shown.len();
+    let mut note = format!("Full colour at {} %.", num(100.0 * FULL, 0));
+    if hidden > 0 {
+        note += &format!(
+            " {hidden} of {} classes have no pair with a mean IoU of {} % or more and are not shown.",
+            bones::COUNT,
+            num(100.0 * SHOWN, 1)
+        );
+    }
     Figure {
         name: "class-overlap".into(),
         title: format!("Mean IoU of two classes in per cent (n = {})", counted(images, "image", "images")),
-        note: format!(
-            "Full colour at {} %. {hidden} of {} classes have no pair with a mean IoU of {} % or more and are not shown.",
-            num(100.0 * FULL, 0),
-            bones::COUNT,
-            num(100.0 * SHOWN, 1)
-        ),
+        note,
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap {
             title: String::new(),

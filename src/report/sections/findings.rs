@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::audit::{FindingRow, Severity};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
-use crate::report::wording::{count, counted, num, visible};
 use crate::report::evidence::by_image;
+use crate::report::wording::{count, counted, num, visible};
 use crate::report::{AttachedFile, CheckFindings, Content, FindingCard, Section, Study};
 use crate::tables::{TableRow, cells, counts, is, wholes};
 

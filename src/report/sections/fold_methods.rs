@@ -93,7 +93,17 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     section.figure(figure(&results, &sample, seeds));
     section.table(
         "Worst deviation of a stratum's share in a fold, in percentage points, over the seeds",
-        &["method", "seeds", "median", "5 % to 95 %", "largest", "above 1", "above 3", "above 5", "split patients (median)"],
+        &[
+            "method",
+            "seeds",
+            "median",
+            "5 % to 95 %",
+            "largest",
+            "above 1",
+            "above 3",
+            "above 5",
+            "split patients (median)",
+        ],
         results.iter().map(MethodResult::cells).collect(),
     );
     shares(&mut section, &sample);
@@ -126,8 +136,10 @@ impl Sample {
         }
         let invalid = |error: crate::splits::SplitError| polars_err!(ComputeError: "{error}");
         let keys = Keys::new(&train, QUANTILES).map_err(invalid)?;
-        let labels = BY.iter().map(|key| Ok(keys.key(key).map_err(invalid)?.label)).collect::<PolarsResult<Vec<Expr>>>()?;
-        let rank = |column: Expr| column.rank(RankOptions { method: RankMethod::Dense, descending: false }, None) - lit(1);
+        let labels =
+            BY.iter().map(|key| Ok(keys.key(key).map_err(invalid)?.label)).collect::<PolarsResult<Vec<Expr>>>()?;
+        let rank =
+            |column: Expr| column.rank(RankOptions { method: RankMethod::Dense, descending: false }, None) - lit(1);
         let frame = train.clone().lazy().with_column(stratum(labels).alias(STRATUM));
         let frame = frame
             .select([

@@ -118,7 +118,17 @@ fn strips(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     }
     section.table(
         "Strips by border",
-        &["border", "subset", "images", "with strip", "share", "median px", "range px", "grey level", "wider than 80 px"],
+        &[
+            "border",
+            "subset",
+            "images",
+            "with strip",
+            "share",
+            "median px",
+            "range px",
+            "grey level",
+            "wider than 80 px",
+        ],
         rows,
     );
     cleaned(section, study)
@@ -202,7 +212,9 @@ fn exposure(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> P
     }
     section.number("exposure", serde_json::Value::Object(found));
     if missing > 0 {
-        section.absent("These tables have no percentiles, contrast and sharpness: scan again with `carpus scan` to add them.");
+        section.absent(
+            "These tables have no percentiles, contrast and sharpness: scan again with `carpus scan` to add them.",
+        );
     }
     section.figure(Figure {
         name: "exposure".into(),
@@ -231,18 +243,24 @@ fn row(title: &str, subset: Subset, s: &SampleSummary) -> Vec<String> {
     ]
 }
 
+/// Bright pixels in an image of 2048 x 2048 px, so that images of different sizes can be compared.
+fn scaled() -> Expr {
+    let px = |name: &str| col(name).cast(DataType::Float64);
+    px("bright_px") * lit(2048.0 * 2048.0) / (px("width") * px("height"))
+}
+
 /// Images with many more bright pixels than the others.
 struct Bright {
     /// All images with their number of bright pixels, in the order of the table.
     images: DataFrame,
-    /// Bright pixels above which an image is an outlier; `None` without images.
+    /// Bright pixels (see [`scaled`]) above which an image is an outlier; `None` without images.
     limit: Option<f64>,
 }
 
 impl Bright {
     fn of(study: &Study<'_>) -> PolarsResult<Bright> {
         let images = filtered(&study.hands, col("bright_px").is_not_null())?;
-        let log = (col("bright_px").cast(DataType::Float64) + lit(OFFSET)).log(lit(E));
+        let log = (scaled() + lit(OFFSET)).log(lit(E));
         let limit = centre_and_spread(&numbers(&images, log)?)
             .map(|(centre, spread)| (centre + LIMIT * spread.max(MIN_SPREAD)).exp() - OFFSET);
         Ok(Bright { images, limit })
@@ -252,8 +270,9 @@ impl Bright {
     fn outliers(&self) -> PolarsResult<Vec<ImageRow>> {
         let Some(limit) = self.limit else { return Ok(Vec::new()) };
         let order = SortMultipleOptions::default().with_order_descending_multi([true, false]);
-        let found = self.images.clone().lazy().filter(col("bright_px").cast(DataType::Float64).gt(lit(limit)));
-        ImageRow::from_frame(&found.sort(["bright_px", "image_id"], order).collect()?)
+        let found = self.images.clone().lazy().with_column(scaled().alias("scaled"));
+        let found = found.filter(col("scaled").gt(lit(limit))).sort(["scaled", "image_id"], order);
+        ImageRow::from_frame(&found.collect()?)
     }
 }
 
@@ -276,7 +295,7 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let Some(limit) = bright.limit else { return Ok(()) };
     let outliers = bright.outliers()?;
     section.text(format!(
-        "Bright pixels (at or above the scan's threshold, 240 by default) outside strips: {} more than {} of them, {LIMIT} robust \
+        "Bright pixels (at or above the scan's threshold, 240 by default) outside strips: {} more than {} of 2048 × 2048, {LIMIT} robust \
          standard deviations of the logarithm above the median. Such pixels come from rings, implants and nail art.",
         counted(outliers.len(), "image has", "images have"),
         count(limit as usize),
@@ -297,10 +316,20 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
             let px = image.bright_px.unwrap_or(0);
             let all = f64::from(image.width) * f64::from(image.height);
             let share = num(100.0 * px as f64 / all.max(1.0), 3);
-            vec![visible(&image.image_id), visible(&image.patient_id), image.subset.to_string(), count(px as usize), share]
+            vec![
+                visible(&image.image_id),
+                visible(&image.patient_id),
+                image.subset.to_string(),
+                count(px as usize),
+                share,
+            ]
         };
         section.table(
-            format!("{} of {}, brightest first", count(shown), counted(outliers.len(), "bright image", "bright images")),
+            format!(
+                "{} of {}, brightest first",
+                count(shown),
+                counted(outliers.len(), "bright image", "bright images")
+            ),
             &["image", "patient", "subset", "bright px", "share (%)"],
             outliers[..shown].iter().map(row).collect(),
         );
@@ -324,7 +353,7 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
 
 /// The bright pixels of every image, in the order of the table.
 fn bright_figure(bright: &Bright, limit: f64) -> PolarsResult<Figure> {
-    let px = values(&bright.images, col("bright_px"))?;
+    let px = values(&bright.images, scaled())?;
     let is_train = values(&bright.images, is("subset", Subset::Train).cast(DataType::UInt32))?;
     let mut series: Vec<ScatterSeries> = SUBSETS
         .map(|subset| ScatterSeries { name: subset.to_string(), colour: subset_colour(subset), points: Vec::new() })
@@ -343,7 +372,7 @@ fn bright_figure(bright: &Bright, limit: f64) -> PolarsResult<Figure> {
         charts: vec![Chart::Scatter(Scatter {
             title: String::new(),
             x_label: "image, in the order of the table".into(),
-            y_label: "bright pixels".into(),
+            y_label: "bright pixels (of 2048 × 2048)".into(),
             series: series.into_iter().filter(|s| !s.points.is_empty()).collect(),
             fit: None,
         })],

@@ -8,7 +8,7 @@ use crate::figures::style::{NEUTRAL, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Content, Privacy, Section, Study, TextTable, export};
+use crate::report::{Content, Privacy, Section, Study, export};
 use crate::stats::robust::centre_and_spread;
 use crate::tables::{cells, counts, is, texts, values, wholes};
 
@@ -131,7 +131,8 @@ fn forms(study: &Study<'_>) -> PolarsResult<Vec<RawForm>> {
             .sort(["n", "form"], order)
             .collect()?;
         let (n, left_empty) = (wholes(&groups, "n")?, wholes(&groups, "left_empty")?);
-        let (form, raw, read) = (cells::<String>(&groups, "form")?, cells::<String>(&groups, "raw")?, texts(&groups, "read")?);
+        let (form, raw, read) =
+            (cells::<String>(&groups, "form")?, cells::<String>(&groups, "raw")?, texts(&groups, "read")?);
         for i in 0..groups.height() {
             let anonymised = study.settings.privacy == Privacy::Anonymised;
             found.push(RawForm {
@@ -145,7 +146,10 @@ fn forms(study: &Study<'_>) -> PolarsResult<Vec<RawForm>> {
         }
     }
     if study.settings.privacy == Privacy::Anonymised {
-        found.iter_mut().filter(|form| form.field != "sex").for_each(|form| form.read_as = "a number, or left empty".into());
+        found
+            .iter_mut()
+            .filter(|form| form.field != "sex")
+            .for_each(|form| form.read_as = "a number, or left empty".into());
     }
     Ok(found)
 }
@@ -185,7 +189,11 @@ fn forms_table(section: &mut Section, study: &Study<'_>, forms: &[RawForm]) {
     let rows: Vec<Vec<String>> = forms.iter().map(row).collect();
     let shown = rows.len().min(study.settings.rows_shown);
     section.table(
-        format!("{} of {} by field (# stands for a number)", count(shown), counted(rows.len(), "raw form", "raw forms")),
+        format!(
+            "{} of {} by field (# stands for a number)",
+            count(shown),
+            counted(rows.len(), "raw form", "raw forms")
+        ),
         &HEAD,
         rows[..shown].to_vec(),
     );
@@ -235,7 +243,10 @@ fn duplicates(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
         let is_known = keys.iter().map(|key| col(*key).is_not_null()).reduce(Expr::and).unwrap_or(lit(true));
         let keys: Vec<Expr> = keys.iter().map(|key| col(*key).cast(DataType::String)).collect();
         let groups = frame.clone().lazy().filter(is_known).group_by(keys);
-        groups.agg([len().alias("n"), col("patient_id").n_unique().alias("patients")]).filter(col("n").gt(lit(1))).collect()
+        groups
+            .agg([len().alias("n"), col("patient_id").n_unique().alias("patients")])
+            .filter(col("n").gt(lit(1)))
+            .collect()
     };
     let rows = study.patients.clone().lazy().filter(col("sheet_row").is_not_null()).collect()?;
     let alike = repeated(&rows, &["sex", "age", "height_cm", "weight_kg"])?;
@@ -286,7 +297,8 @@ fn implausible(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
         for (field, value) in &quantities {
             let all = values(&patients, value.clone())?;
             let known: Vec<f64> = all.iter().flatten().copied().collect();
-            let Some((centre, spread)) = centre_and_spread(&known).filter(|(_, s)| known.len() >= MIN_VALUES && *s > 0.0)
+            let Some((centre, spread)) =
+                centre_and_spread(&known).filter(|(_, s)| known.len() >= MIN_VALUES && *s > 0.0)
             else {
                 too_few += usize::from(!known.is_empty());
                 continue;
@@ -322,18 +334,18 @@ fn implausible(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
         return Ok(());
     }
     section.figure(implausible_figure(&found));
-    let rows = found
-        .iter()
-        .map(|v| {
-            let limits = format!("{} to {}", num(v.low, 1), num(v.high, 1));
-            vec![visible(&v.patient_id), v.field.into(), v.group.into(), num(v.value, 1), limits, num(v.distance, 1)]
-        })
-        .take(study.settings.rows_shown)
-        .collect();
-    let head = ["patient", "field", "group", "value", "robust limits", "distance (robust sd)"];
-    let caption = counted(found.len(), "value beyond robust limits, farthest first", "values beyond robust limits, farthest first");
-    section.blocks.push(Content::Table(TextTable::new(caption, &head, rows)));
-    section.meaning("Such values are rare but can be true: check them in the source, and correct those that are wrong.");
+    let shown = found.len().min(study.settings.rows_shown);
+    let row = |v: &Implausible| {
+        let limits = format!("{} to {}", num(v.low, 1), num(v.high, 1));
+        vec![visible(&v.patient_id), v.field.into(), v.group.into(), num(v.value, 1), limits, num(v.distance, 1)]
+    };
+    section.table(
+        format!("{} of {} beyond robust limits, farthest first", count(shown), counted(found.len(), "value", "values")),
+        &["patient", "field", "group", "value", "robust limits", "distance (robust sd)"],
+        found[..shown].iter().map(row).collect(),
+    );
+    section
+        .meaning("Such values are rare but can be true: check them in the source, and correct those that are wrong.");
     Ok(())
 }
 
@@ -345,7 +357,8 @@ fn implausible_figure(found: &[Implausible]) -> Figure {
             let of_field: Vec<&Implausible> = found.iter().filter(|v| v.field == *field).collect();
             let low = of_field.iter().filter(|v| v.distance < 0.0).count();
             let high = of_field.len() - low;
-            let bar = |name: &str, colour, n: usize| Mark::Bar { name: name.into(), colour, value: n as f64, interval: None };
+            let bar =
+                |name: &str, colour, n: usize| Mark::Bar { name: name.into(), colour, value: n as f64, interval: None };
             CategoryRow {
                 label: (*field).to_owned(),
                 marks: vec![bar("too high", okabe_ito::VERMILION, high), bar("too low", NEUTRAL, low)],

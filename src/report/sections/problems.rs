@@ -47,7 +47,9 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let kinds = kinds(problems)?;
     section.number(
         "by_kind",
-        json!(kinds.iter().map(|k| json!({"severity": k.severity.name(), "kind": k.kind, "n": k.n})).collect::<Vec<_>>()),
+        json!(
+            kinds.iter().map(|k| json!({"severity": k.severity.name(), "kind": k.kind, "n": k.n})).collect::<Vec<_>>()
+        ),
     );
     section.figure(figure(&kinds, problems.len()));
     let (serious, repaired): (Vec<&Kind>, Vec<&Kind>) =
@@ -119,7 +121,15 @@ impl Kind {
         let numbers = [self.n, self.images, self.patients].map(count);
         let [n, images, patients] = numbers;
         let text = |text: &str| visible(text);
-        vec![self.severity.name().to_owned(), text(&self.kind), n, images, patients, text(&self.example), text(&self.action)]
+        vec![
+            self.severity.name().to_owned(),
+            text(&self.kind),
+            n,
+            images,
+            patients,
+            text(&self.example),
+            text(&self.action),
+        ]
     }
 }
 

@@ -118,7 +118,8 @@ fn rotation_limit(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> 
         sorted.sort_by(f64::total_cmp);
         sorted
     };
-    let quantile = |sorted: &[f64], p: f64| (!sorted.is_empty()).then(|| at_place(sorted, p * (sorted.len() - 1) as f64));
+    let quantile =
+        |sorted: &[f64], p: f64| (!sorted.is_empty()).then(|| at_place(sorted, p * (sorted.len() - 1) as f64));
     let train = absolute(&train);
     let target = if test.is_empty() { train.clone() } else { absolute(&test) };
     let (Some(typical), Some(farthest)) = (quantile(&train, 0.5), quantile(&target, 0.975)) else {
@@ -177,7 +178,10 @@ fn crop_margin(section: &mut Section, study: &Study<'_>) -> PolarsResult<Option<
         counted(boxed.height(), "image", "images"),
     ));
     let paths = &study.settings.paths;
-    section.code(format!("carpus clean {} --tables {} --margin {margin:.0} --square --out crops", paths.data, paths.tables));
+    section.code(format!(
+        "carpus clean {} --tables {} --margin {margin:.0} --square --out crops",
+        paths.data, paths.tables
+    ));
     let at = |p: f64| at_place(&sides, p * (sides.len() - 1) as f64);
     Ok(Some(at(0.95) + 2.0 * margin))
 }

@@ -37,7 +37,8 @@ fn threshold(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> 
     let used = study.tables.rotated_deg;
     let mut samples = vec![("all".to_owned(), numbers(measured, col("angle_deg").abs())?)];
     for subset in SUBSETS {
-        samples.push((subset.to_string(), numbers(&filtered(measured, is("subset", subset))?, col("angle_deg").abs())?));
+        samples
+            .push((subset.to_string(), numbers(&filtered(measured, is("subset", subset))?, col("angle_deg").abs())?));
     }
     let found: Vec<(String, usize, Result<Modes, ModesError>)> =
         samples.into_iter().map(|(name, angles)| (name, angles.len(), modes(&angles))).collect();
@@ -79,7 +80,9 @@ fn threshold(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> 
                     m.ashman_d.map_or("–".to_owned(), |d| num(d, 1)),
                     num(m.bandwidth, 2),
                 ],
-                Err(error) => vec![error.to_string(), String::new(), String::new(), String::new(), String::new(), String::new()],
+                Err(error) => {
+                    vec![error.to_string(), String::new(), String::new(), String::new(), String::new(), String::new()]
+                }
             });
             row
         })
@@ -212,7 +215,10 @@ fn agreement(section: &mut Section, measured: &DataFrame) -> PolarsResult<()> {
     let series = SUBSETS.map(points).into_iter().collect::<PolarsResult<Vec<_>>>()?;
     section.figure(Figure {
         name: "rotation-two-hands".into(),
-        title: format!("Absolute angles of a patient's two hands (n = {})", counted(pairs.height(), "patient", "patients")),
+        title: format!(
+            "Absolute angles of a patient's two hands (n = {})",
+            counted(pairs.height(), "patient", "patients")
+        ),
         note: String::new(),
         columns: 1,
         charts: vec![Chart::Scatter(Scatter {
@@ -314,7 +320,9 @@ fn estimate(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> P
         });
     }
     if offsets.is_empty() {
-        section.absent(format!("Fewer than {MIN_HANDS} annotated hands per side: no estimate from images alone is given."));
+        section.absent(format!(
+            "Fewer than {MIN_HANDS} annotated hands per side: no estimate from images alone is given."
+        ));
         return Ok(());
     }
     describe(section, &offsets, &errors);
@@ -370,7 +378,9 @@ fn estimated(section: &mut Section, study: &Study<'_>, without: &DataFrame, offs
         let mut angles = Vec::new();
         for offset in offsets {
             let hands = filtered(without, is("subset", subset).and(is("side", offset.side)))?;
-            angles.extend(numbers(&hands, col("image_angle_deg"))?.iter().map(|axis| turn(axis + offset.offset_deg).abs()));
+            angles.extend(
+                numbers(&hands, col("image_angle_deg"))?.iter().map(|axis| turn(axis + offset.offset_deg).abs()),
+            );
         }
         if angles.is_empty() {
             continue;

@@ -49,10 +49,13 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     cells.extend(rows.iter().map(Characteristic::cells));
     sentence(&mut section, &rows);
     section.number("characteristics", json!(rows));
-    section.number("n", json!({
-        "patients": {"train": patients[0].height(), "test": patients[1].height()},
-        "images": {"train": hands[0].height(), "test": hands[1].height()},
-    }));
+    section.number(
+        "n",
+        json!({
+            "patients": {"train": patients[0].height(), "test": patients[1].height()},
+            "images": {"train": hands[0].height(), "test": hands[1].height()},
+        }),
+    );
     section.figure(figure(&rows, &patients));
     let caption = "Mean ± standard deviation, or number (%) of known values; SMD: standardised mean difference, test minus \
                    train, in pooled standard deviations";
@@ -152,7 +155,13 @@ impl Characteristic {
         Ok(Characteristic::new(key, name, 0, of(&frames[0])?, of(&frames[1])?))
     }
 
-    fn new(key: &'static str, name: &'static str, decimals: usize, train: Described, test: Described) -> Characteristic {
+    fn new(
+        key: &'static str,
+        name: &'static str,
+        decimals: usize,
+        train: Described,
+        test: Described,
+    ) -> Characteristic {
         let (smd, undefined) = match (train.moments(), test.moments()) {
             (Some(a), Some(b)) if a.1 + b.1 > 0.0 => (Some((b.0 - a.0) / ((a.1 + b.1) / 2.0).sqrt()), None),
             (Some(_), Some(_)) => (None, Some("no variation in either subset")),
@@ -174,7 +183,8 @@ impl Characteristic {
 }
 
 fn sentence(section: &mut Section, rows: &[Characteristic]) {
-    let mut far: Vec<&Characteristic> = rows.iter().filter(|row| row.smd.is_some_and(|d| d.abs() > UNBALANCED)).collect();
+    let mut far: Vec<&Characteristic> =
+        rows.iter().filter(|row| row.smd.is_some_and(|d| d.abs() > UNBALANCED)).collect();
     far.sort_by(|a, b| b.smd.unwrap_or(0.0).abs().total_cmp(&a.smd.unwrap_or(0.0).abs()));
     let defined = rows.iter().filter(|row| row.smd.is_some()).count();
     let listed: Vec<String> =
