@@ -53,7 +53,7 @@ pub struct RunArgs {
 }
 
 /// One command of the pipeline.
-pub(super) struct Stage {
+pub(super) struct ChainStage {
     name: String,
     /// Table of the configuration that holds its options.
     table: &'static str,
@@ -111,13 +111,13 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
     for stage in &stages {
         options.forced |= args.from.as_deref() == Some(&*stage.name);
         match run_stage(stage, &config.work, options, ui)? {
-            StageEnd::Interrupted => return Ok(Status::Interrupted),
-            StageEnd::WouldRun(report) => {
+            ChainStageEnd::Interrupted => return Ok(Status::Interrupted),
+            ChainStageEnd::WouldRun(report) => {
                 // Later stages read its output, so they would run too.
                 options.forced = true;
                 reports.push(report);
             }
-            StageEnd::Done(report) => reports.push(report),
+            ChainStageEnd::Done(report) => reports.push(report),
         }
         if args.until.as_deref() == Some(&*stage.name) {
             break;
@@ -141,7 +141,7 @@ pub(super) struct StageOptions {
 }
 
 /// How a stage ended.
-pub(super) enum StageEnd {
+pub(super) enum ChainStageEnd {
     Done(StageReport),
     /// It would run, but only its command was printed.
     WouldRun(StageReport),
@@ -152,7 +152,12 @@ pub(super) enum StageEnd {
 ///
 /// # Errors
 /// The errors of its command.
-pub(super) fn run_stage(stage: &Stage, work: &Path, options: StageOptions, ui: &Ui) -> anyhow::Result<StageEnd> {
+pub(super) fn run_stage(
+    stage: &ChainStage,
+    work: &Path,
+    options: StageOptions,
+    ui: &Ui,
+) -> anyhow::Result<ChainStageEnd> {
     let stamp_path = work.join(".stages").join(format!("{}.json", stage.name));
     let words = std::iter::once("carpus").chain(stage.words.iter().map(String::as_str));
     // It fails only for a word with a zero byte, which cannot be an argument.
@@ -173,11 +178,11 @@ pub(super) fn run_stage(stage: &Stage, work: &Path, options: StageOptions, ui: &
                 stage.name
             ));
         }
-        return Ok(StageEnd::Done(report(false, stamp.with_problems)));
+        return Ok(ChainStageEnd::Done(report(false, stamp.with_problems)));
     }
     if options.dry_run {
         ui.line(format_args!("[{}] would run: {shown}", stage.name));
-        return Ok(StageEnd::WouldRun(report(true, false)));
+        return Ok(ChainStageEnd::WouldRun(report(true, false)));
     }
     ui.line(format_args!("[{}] {shown}", stage.name));
     let cli = parse(stage)?;
@@ -187,29 +192,29 @@ pub(super) fn run_stage(stage: &Stage, work: &Path, options: StageOptions, ui: &
     let status = cli.command.run(&stage_ui).with_context(|| format!("stage {}", stage.name))?;
     let status = status.worse(stage_ui.status());
     if status == Status::Interrupted {
-        return Ok(StageEnd::Interrupted);
+        return Ok(ChainStageEnd::Interrupted);
     }
     let with_problems = status == Status::DoneWithProblems;
     let stamp = Stamp { with_problems, ..before };
     write_atomically(&stamp_path, |w| serde_json::to_writer_pretty(w, &stamp).map_err(Into::into))
         .with_context(|| stamp_path.display().to_string())?;
     ui.line(format_args!("[{}] {:.1} s", stage.name, started.elapsed().as_secs_f64()));
-    Ok(StageEnd::Done(report(true, with_problems)))
+    Ok(ChainStageEnd::Done(report(true, with_problems)))
 }
 
-fn parse(stage: &Stage) -> anyhow::Result<Cli> {
+fn parse(stage: &ChainStage) -> anyhow::Result<Cli> {
     let words = std::iter::once("carpus".to_owned()).chain(stage.words.iter().cloned());
     Ok(Cli::try_parse_from(words)?)
 }
 
 /// The stamp of an earlier run of the stage, if the command and its inputs are the same.
-fn finished(stage: &Stage, stamp_path: &Path) -> Option<Stamp> {
+fn finished(stage: &ChainStage, stamp_path: &Path) -> Option<Stamp> {
     let old: Stamp = serde_json::from_slice(&std::fs::read(stamp_path).ok()?).ok()?;
     let now = stamp(stage, old.with_problems).ok()?;
     (old == now && stage.output.exists()).then_some(old)
 }
 
-fn stamp(stage: &Stage, with_problems: bool) -> anyhow::Result<Stamp> {
+fn stamp(stage: &ChainStage, with_problems: bool) -> anyhow::Result<Stamp> {
     let inputs = stage
         .inputs
         .iter()
@@ -318,7 +323,7 @@ fn trains_all(flags: &Flags) -> bool {
 }
 
 /// Checks that what a stage reads from the work folder exists or is written by an earlier stage.
-fn check_inputs(path: &Path, config: &ChainConfig, stages: &[Stage]) -> anyhow::Result<()> {
+fn check_inputs(path: &Path, config: &ChainConfig, stages: &[ChainStage]) -> anyhow::Result<()> {
     let writers = [("tables", "scan"), ("tables-predicted", "scan"), ("folds.csv", "split"), ("crops", "clean")];
     for (i, stage) in stages.iter().enumerate() {
         for (name, writer) in writers {
@@ -339,7 +344,7 @@ fn check_inputs(path: &Path, config: &ChainConfig, stages: &[Stage]) -> anyhow::
 }
 
 /// The commands of a configuration, in the order of the data flow.
-fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
+fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> {
     check_members(path, config)?;
     let data = &config.data;
     let at = |name: &str| config.work.join(name);
@@ -365,11 +370,14 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         }
     }
     let predicted = config.predict.is_some();
-    let mut drafts: Vec<(Option<Cow<Flags>>, Stage)> = vec![
-        (config.phantom.as_ref().map(Cow::Borrowed), Stage::new("phantom", "phantom").flag("--out", data).writes(data)),
+    let mut drafts: Vec<(Option<Cow<Flags>>, ChainStage)> = vec![
+        (
+            config.phantom.as_ref().map(Cow::Borrowed),
+            ChainStage::new("phantom", "phantom").flag("--out", data).writes(data),
+        ),
         (
             config.scan.as_ref().map(Cow::Borrowed),
-            Stage::new("scan", "scan")
+            ChainStage::new("scan", "scan")
                 .reads("", data)
                 .reads_optional("--corrections", corrections)
                 .flag("--out", &tables)
@@ -377,7 +385,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         ),
         (
             config.split.as_ref().map(Cow::Borrowed),
-            Stage::new("split", "split")
+            ChainStage::new("split", "split")
                 .reads("", &tables)
                 .reads_optional("--corrections", corrections)
                 .flag("--out", &folds)
@@ -385,7 +393,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         ),
         (
             config.clean.as_ref().map(Cow::Borrowed),
-            Stage::new("clean", "clean")
+            ChainStage::new("clean", "clean")
                 .reads("", data)
                 .reads("--tables", &tables)
                 .reads_optional("--folds", config.split.is_some().then_some(&*folds))
@@ -397,10 +405,10 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
     for member in &members {
         drafts.extend(member.stages(config));
     }
-    let voters = members.iter().fold(Stage::new("vote", "vote"), |stage, member| stage.reads("", &member.test));
+    let voters = members.iter().fold(ChainStage::new("vote", "vote"), |stage, member| stage.reads("", &member.test));
     let no_options = Flags::new();
     let combined =
-        members.iter().fold(Stage::new("ensemble", "ensemble"), |stage, m| stage.reads_too(&m.probabilities));
+        members.iter().fold(ChainStage::new("ensemble", "ensemble"), |stage, m| stage.reads_too(&m.probabilities));
     let options = config.ensemble_options.as_ref().unwrap_or(&no_options);
     drafts.extend([
         (
@@ -415,7 +423,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         (config.vote.as_ref().map(Cow::Borrowed), voters.flag("--out", &test).writes(&test)),
         (
             config.audit.as_ref().map(Cow::Borrowed),
-            Stage::new("audit", "audit")
+            ChainStage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
                 .reads_optional("--corrections", corrections)
@@ -431,7 +439,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
             // The test images have masks only after prediction: angles and sizes of the test set come from these
             // tables.
             config.scan.as_ref().filter(|_| predicted).map(Cow::Borrowed),
-            Stage::new("scan-predictions", "scan")
+            ChainStage::new("scan-predictions", "scan")
                 .reads("", data)
                 .reads("--predictions", &test)
                 .reads_optional("--corrections", corrections)
@@ -440,7 +448,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
         ),
         (
             config.eda.as_ref().map(Cow::Borrowed),
-            Stage::new("eda", "eda")
+            ChainStage::new("eda", "eda")
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
                 .reads_optional("--corrections", corrections)
@@ -454,7 +462,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<Stage>> {
 }
 
 /// The stages that have a table in the configuration, with the options of that table.
-fn configured(path: &Path, drafts: Vec<(Option<Cow<Flags>>, Stage)>) -> anyhow::Result<Vec<Stage>> {
+fn configured(path: &Path, drafts: Vec<(Option<Cow<Flags>>, ChainStage)>) -> anyhow::Result<Vec<ChainStage>> {
     drafts
         .into_iter()
         .filter_map(|(flags, stage)| Some((flags?, stage)))
@@ -530,7 +538,7 @@ impl<'a> Member<'a> {
         Some(Cow::Owned(flags))
     }
 
-    fn stages(&self, config: &'a ChainConfig) -> [(Option<Cow<'a, Flags>>, Stage); 4] {
+    fn stages(&self, config: &'a ChainConfig) -> [(Option<Cow<'a, Flags>>, ChainStage); 4] {
         let at = |name: &str| config.work.join(name);
         let (crops, runs) = (at("crops"), at("runs"));
         // The folds next to the crops leave out images without a crop.
@@ -539,9 +547,9 @@ impl<'a> Member<'a> {
         let weights = if trains_all(self.flags) { "final.safetensors" } else { "best.safetensors" };
         let checkpoint = runs.join(&self.run).join(weights);
         let flag = |flag: &str| self.flags.get(flag).and_then(scalar);
-        let stage = |table: &'static str, name: &str| Stage {
+        let stage = |table: &'static str, name: &str| ChainStage {
             name: format!("{name}{}", self.suffix),
-            ..Stage::new(table, table)
+            ..ChainStage::new(table, table)
         };
         let predict = |name: &str| stage("predict", name).reads("--checkpoint", &checkpoint).reads("--data", &crops);
         let predict_test =
@@ -589,10 +597,10 @@ impl<'a> Member<'a> {
     }
 }
 
-impl Stage {
+impl ChainStage {
     /// A stage whose options are in the configuration's table of the same name as the command.
-    pub(super) fn new(name: &str, command: &'static str) -> Stage {
-        Stage {
+    pub(super) fn new(name: &str, command: &'static str) -> ChainStage {
+        ChainStage {
             name: name.to_owned(),
             table: command,
             words: vec![command.to_owned()],
@@ -601,22 +609,22 @@ impl Stage {
         }
     }
 
-    pub(super) fn word(mut self, flag: &str, value: impl Into<String>) -> Stage {
+    pub(super) fn word(mut self, flag: &str, value: impl Into<String>) -> ChainStage {
         self.words.extend((!flag.is_empty()).then(|| flag.to_owned()));
         self.words.push(value.into());
         self
     }
 
-    pub(super) fn flag(self, flag: &str, path: &Path) -> Stage {
+    pub(super) fn flag(self, flag: &str, path: &Path) -> ChainStage {
         self.word(flag, path.display().to_string())
     }
 
     /// Adds an option with a path that is read. The stage runs again when its content changes.
-    pub(super) fn reads(self, flag: &str, path: &Path) -> Stage {
+    pub(super) fn reads(self, flag: &str, path: &Path) -> ChainStage {
         self.flag(flag, path).reads_too(path)
     }
 
-    pub(super) fn reads_optional(self, flag: &str, path: Option<&Path>) -> Stage {
+    pub(super) fn reads_optional(self, flag: &str, path: Option<&Path>) -> ChainStage {
         match path {
             Some(path) => self.reads(flag, path),
             None => self,
@@ -624,19 +632,19 @@ impl Stage {
     }
 
     /// A path that is read but is not an option here: another option or a configuration names it.
-    fn reads_too(mut self, path: &Path) -> Stage {
+    fn reads_too(mut self, path: &Path) -> ChainStage {
         self.inputs.push(path.to_owned());
         self
     }
 
-    fn reads_optional_too(self, path: Option<PathBuf>) -> Stage {
+    fn reads_optional_too(self, path: Option<PathBuf>) -> ChainStage {
         match path {
             Some(path) => self.reads_too(&path),
             None => self,
         }
     }
 
-    pub(super) fn writes(mut self, path: &Path) -> Stage {
+    pub(super) fn writes(mut self, path: &Path) -> ChainStage {
         self.output = path.to_owned();
         self
     }

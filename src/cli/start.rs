@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::run::{Stage, StageEnd, StageOptions, StageReport, run_stage};
+use super::run::{ChainStage, ChainStageEnd, StageOptions, StageReport, run_stage};
 use super::{Status, Ui};
 
 /// Look at new data: scan, audit, folds and report in one command, with defaults
@@ -48,21 +48,21 @@ pub fn run(args: StartArgs, ui: &Ui) -> anyhow::Result<Status> {
     let mut has_folds = false;
     for stage in [&scan, &audit] {
         match run_stage(stage, &args.out, options, ui)? {
-            StageEnd::Done(report) | StageEnd::WouldRun(report) => reports.push(report),
-            StageEnd::Interrupted => return Ok(Status::Interrupted),
+            ChainStageEnd::Done(report) | ChainStageEnd::WouldRun(report) => reports.push(report),
+            ChainStageEnd::Interrupted => return Ok(Status::Interrupted),
         }
     }
     match run_stage(&split, &args.out, options, ui) {
-        Ok(StageEnd::Done(report) | StageEnd::WouldRun(report)) => {
+        Ok(ChainStageEnd::Done(report) | ChainStageEnd::WouldRun(report)) => {
             has_folds = true;
             reports.push(report);
         }
-        Ok(StageEnd::Interrupted) => return Ok(Status::Interrupted),
+        Ok(ChainStageEnd::Interrupted) => return Ok(Status::Interrupted),
         Err(error) => ui.warn(format_args!("{error:#}; the report is made without folds")),
     }
     match run_stage(&eda(&args, has_folds.then(|| at("folds.csv"))), &args.out, options, ui)? {
-        StageEnd::Done(report) | StageEnd::WouldRun(report) => reports.push(report),
-        StageEnd::Interrupted => return Ok(Status::Interrupted),
+        ChainStageEnd::Done(report) | ChainStageEnd::WouldRun(report) => reports.push(report),
+        ChainStageEnd::Interrupted => return Ok(Status::Interrupted),
     }
     let report = at("report/index.html");
     let report = report.canonicalize().unwrap_or(report);
@@ -72,9 +72,9 @@ pub fn run(args: StartArgs, ui: &Ui) -> anyhow::Result<Status> {
     Ok(if with_problems { Status::DoneWithProblems } else { Status::Done })
 }
 
-fn scan(args: &StartArgs) -> Stage {
+fn scan(args: &StartArgs) -> ChainStage {
     let tables = args.out.join("tables");
-    Stage::new("scan", "scan")
+    ChainStage::new("scan", "scan")
         .reads("", &args.data)
         .reads_optional("--predictions", args.predictions.as_deref())
         .reads_optional("--corrections", args.corrections.as_deref())
@@ -82,9 +82,9 @@ fn scan(args: &StartArgs) -> Stage {
         .writes(&tables)
 }
 
-fn audit(args: &StartArgs) -> Stage {
+fn audit(args: &StartArgs) -> ChainStage {
     let findings = args.out.join("audit");
-    Stage::new("audit", "audit")
+    ChainStage::new("audit", "audit")
         .reads("", &args.out.join("tables"))
         .reads("--data", &args.data)
         .reads_optional("--corrections", args.corrections.as_deref())
@@ -92,20 +92,20 @@ fn audit(args: &StartArgs) -> Stage {
         .writes(&findings)
 }
 
-fn split(args: &StartArgs) -> Stage {
+fn split(args: &StartArgs) -> ChainStage {
     let folds = args.out.join("folds.csv");
-    Stage::new("split", "split")
+    ChainStage::new("split", "split")
         .reads("", &args.out.join("tables"))
         .reads_optional("--corrections", args.corrections.as_deref())
         .flag("--out", &folds)
         .writes(&folds)
 }
 
-fn eda(args: &StartArgs, folds: Option<PathBuf>) -> Stage {
+fn eda(args: &StartArgs, folds: Option<PathBuf>) -> ChainStage {
     let report = args.out.join("report");
     let named = || args.data.canonicalize().ok()?.file_name().map(|name| name.to_string_lossy().into_owned());
     let title = args.title.clone().or_else(named).unwrap_or_else(|| "Hand radiographs".to_owned());
-    Stage::new("eda", "eda")
+    ChainStage::new("eda", "eda")
         .reads("", &args.out.join("tables"))
         .reads("--data", &args.data)
         .reads("--findings", &args.out.join("audit"))

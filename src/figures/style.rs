@@ -79,7 +79,7 @@ pub const WIDTH: f64 = 880.0;
 /// Width of a figure for narrow screens, px: that of the page on a screen of 390 px.
 pub const NARROW_WIDTH: f64 = 358.0;
 /// A chart below this width stacks its labels, px.
-pub const STACKED: f64 = 480.0;
+pub const STACKED: f64 = 400.0;
 /// Space around a figure and between its charts, px.
 pub const MARGIN: f64 = 16.0;
 /// Font size of a figure's title, px.

@@ -112,6 +112,6 @@ mod tests {
         assert!(!text.contains("<script") && !text.contains("![a](") && !text.contains("\n# d"), "{text}");
         assert!(text.contains("## Test") && text.contains("\\|") && text.contains("carpus scan data"), "{text}");
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
-        assert_eq!(rows.len(), 2, "{text}");
+        assert_eq!(rows.len(), 3, "head, rule and one row: {text}");
     }
 }

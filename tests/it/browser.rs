@@ -66,9 +66,11 @@ pub fn probe(page: &Path, home: &Path) -> serde_json::Value {
 
 /// Opens other content in place of a page, and returns what its script leaves in `data-probe` of the body.
 fn answer(page: &Path, html: &str, home: &Path) -> serde_json::Value {
-    let probed = page.with_file_name("probed.html");
-    std::fs::write(&probed, html).unwrap();
-    let dom = dom(&probed, &home.join("profile"));
+    // Other tests read the same folder.
+    let probed = tempfile::Builder::new().prefix("probed").suffix(".html").tempfile_in(page.parent().unwrap()).unwrap();
+    let probed = probed.path();
+    std::fs::write(probed, html).unwrap();
+    let dom = dom(probed, &home.join("profile"));
     let start = dom.find("data-probe=\"").expect("the probe answered") + "data-probe=\"".len();
     let answer =
         dom[start..].split('"').next().unwrap().replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
@@ -114,9 +116,8 @@ document.body.dataset.probe = JSON.stringify(said);
 
 #[test]
 fn tables_sort_and_filter_and_figures_enlarge() {
-    let home = report::written();
-    report::eda(home.path(), "report", 2);
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let html = std::fs::read_to_string(&page).unwrap();
     let said = answer(&page, &probed_page(&html, ACTIONS), home.path());
     assert_eq!(said["error"], serde_json::Value::Null, "{said}");
@@ -130,7 +131,7 @@ fn tables_sort_and_filter_and_figures_enlarge() {
     );
     assert!(said["filtered"].as_u64().is_some_and(|n| n > 5 && n < 80), "{said}");
     assert_eq!(said["full"], "pictures/finding-001.jpg", "{said}");
-    assert!(home.path().join("report/pictures/finding-001.jpg").is_file());
+    assert!(page.with_file_name("pictures").join("finding-001.jpg").is_file());
     // With its policy in place, the page's own script runs and an injected one does not.
     let injected = html.replace("</body>", "<script>document.body.dataset.evil = 1;</script></body>");
     let shown = dom_of(&page, &injected, home.path());
@@ -163,9 +164,8 @@ parent.document.body.dataset.probe = JSON.stringify(said);
 
 #[test]
 fn the_page_is_readable_at_390_px() {
-    let home = report::written();
-    report::eda(home.path(), "report", 2);
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let html = probed_page(&std::fs::read_to_string(&page).unwrap(), NARROW);
     let escaped = html.replace('&', "&amp;").replace('"', "&quot;");
     // Headless windows are at least 500 px wide; a frame can be narrower.
@@ -186,10 +186,8 @@ fn the_page_is_readable_at_390_px() {
 
 #[test]
 fn the_report_opens_in_a_browser() {
-    let home = report::written();
-    let out = report::eda(home.path(), "report", 2);
-    assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
-    let page = home.path().join("report/index.html");
+    let home = tempfile::tempdir().unwrap();
+    let page = report::shared().join("report/index.html");
     let said = probe(&page, home.path());
     assert_eq!(said["fonts"], serde_json::json!(["Carpus Sans loaded", "Carpus Sans Bold loaded"]), "{said}");
     assert_eq!(said["outside"], serde_json::json!([]), "{said}");

@@ -387,6 +387,17 @@ pub fn eda(folder: &Path, out: &str, threads: usize) -> std::process::Output {
         .unwrap()
 }
 
+/// A folder with inputs and their `report`, made once for all tests that only read it.
+pub fn shared() -> &'static Path {
+    static SHARED: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
+        let home = written();
+        let out = eda(home.path(), "report", 2);
+        assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
+        home
+    });
+    SHARED.path()
+}
+
 pub fn written() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     write_inputs(home.path());

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use carpus::tables::Tables;
 use serde_json::Value;
 
 fn carpus(folder: &Path, arguments: &[&str]) -> Output {
@@ -48,11 +49,9 @@ fn the_first_day_is_one_command() {
     }
     let page = std::fs::read_to_string(home.path().join("work/report/index.html")).unwrap();
     assert!(page.contains("<title>data</title>") && page.contains("What needs action"));
-    // The page names the folders that were used, and has pictures of the data.
-    assert!(
-        page.contains("carpus split work/tables --method stratified-group --by sex,rotated"),
-        "the page has commands"
-    );
+    // The report names the folders that were used, and has pictures of the data.
+    let text = std::fs::read_to_string(home.path().join("work/report/report.md")).unwrap();
+    assert!(text.contains("carpus split work/tables --method stratified-group --by sex,rotated"), "{text}");
     assert!(page.contains("data:image/jpeg;base64,") && home.path().join("work/folds.csv").is_file());
     let numbers: Value =
         serde_json::from_slice(&std::fs::read(home.path().join("work/report/numbers.json")).unwrap()).unwrap();
@@ -65,6 +64,22 @@ fn the_first_day_is_one_command() {
     assert!(numbers["left_right"]["patients"].as_u64() == Some(9));
     assert!(numbers["bone_positions"]["hands"].as_u64() == Some(18));
     assert!(numbers["class_overlap"]["pairs"].as_array().is_some_and(|pairs| !pairs.is_empty()));
+
+    let tables = Tables::read(&home.path().join("work/tables")).unwrap();
+    let masked = tables.bones.iter().filter(|bone| bone.area_px > 0).count();
+    assert!(tables.shapes.len() == masked && masked == 18 * 29, "{} shapes, {masked} bones", tables.shapes.len());
+    for pair in &tables.overlaps {
+        let area = |class| {
+            let bone = tables.bones.iter().find(|bone| bone.image_id == pair.image_id && bone.class == class).unwrap();
+            (bone.area_px, bone.shared_px)
+        };
+        let ((a, shared_a), (b, shared_b)) = (area(pair.class_a), area(pair.class_b));
+        assert!(
+            pair.shared_px > 0 && pair.shared_px <= shared_a.min(shared_b) && pair.class_a < pair.class_b,
+            "{pair:?}"
+        );
+        assert_eq!(pair.union_px, a + b - pair.shared_px, "{pair:?}");
+    }
 
     // Nothing changed: nothing runs again.
     let again = carpus(home.path(), &["--json", "start", "data"]);

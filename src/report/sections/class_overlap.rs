@@ -225,15 +225,18 @@ fn matrix(pairs: &[Pair], images: usize) -> Figure {
     };
     let rows = shown.iter().map(|a| (a.name().to_owned(), shown.iter().map(|b| cell(*a, *b)).collect())).collect();
     let hidden = bones::COUNT - shown.len();
+    let mut note = format!("Full colour at {} %.", num(100.0 * FULL, 0));
+    if hidden > 0 {
+        note += &format!(
+            " {hidden} of {} classes have no pair with a mean IoU of {} % or more and are not shown.",
+            bones::COUNT,
+            num(100.0 * SHOWN, 1)
+        );
+    }
     Figure {
         name: "class-overlap".into(),
         title: format!("Mean IoU of two classes in per cent (n = {})", counted(images, "image", "images")),
-        note: format!(
-            "Full colour at {} %. {hidden} of {} classes have no pair with a mean IoU of {} % or more and are not shown.",
-            num(100.0 * FULL, 0),
-            bones::COUNT,
-            num(100.0 * SHOWN, 1)
-        ),
+        note,
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap {
             title: String::new(),

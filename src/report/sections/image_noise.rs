@@ -243,18 +243,24 @@ fn row(title: &str, subset: Subset, s: &SampleSummary) -> Vec<String> {
     ]
 }
 
+/// Bright pixels in an image of 2048 x 2048 px, so that images of different sizes can be compared.
+fn scaled() -> Expr {
+    let px = |name: &str| col(name).cast(DataType::Float64);
+    px("bright_px") * lit(2048.0 * 2048.0) / (px("width") * px("height"))
+}
+
 /// Images with many more bright pixels than the others.
 struct Bright {
     /// All images with their number of bright pixels, in the order of the table.
     images: DataFrame,
-    /// Bright pixels above which an image is an outlier; `None` without images.
+    /// Bright pixels (see [`scaled`]) above which an image is an outlier; `None` without images.
     limit: Option<f64>,
 }
 
 impl Bright {
     fn of(study: &Study<'_>) -> PolarsResult<Bright> {
         let images = filtered(&study.hands, col("bright_px").is_not_null())?;
-        let log = (col("bright_px").cast(DataType::Float64) + lit(OFFSET)).log(lit(E));
+        let log = (scaled() + lit(OFFSET)).log(lit(E));
         let limit = centre_and_spread(&numbers(&images, log)?)
             .map(|(centre, spread)| (centre + LIMIT * spread.max(MIN_SPREAD)).exp() - OFFSET);
         Ok(Bright { images, limit })
@@ -264,8 +270,9 @@ impl Bright {
     fn outliers(&self) -> PolarsResult<Vec<ImageRow>> {
         let Some(limit) = self.limit else { return Ok(Vec::new()) };
         let order = SortMultipleOptions::default().with_order_descending_multi([true, false]);
-        let found = self.images.clone().lazy().filter(col("bright_px").cast(DataType::Float64).gt(lit(limit)));
-        ImageRow::from_frame(&found.sort(["bright_px", "image_id"], order).collect()?)
+        let found = self.images.clone().lazy().with_column(scaled().alias("scaled"));
+        let found = found.filter(col("scaled").gt(lit(limit))).sort(["scaled", "image_id"], order);
+        ImageRow::from_frame(&found.collect()?)
     }
 }
 
@@ -288,7 +295,7 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let Some(limit) = bright.limit else { return Ok(()) };
     let outliers = bright.outliers()?;
     section.text(format!(
-        "Bright pixels (at or above the scan's threshold, 240 by default) outside strips: {} more than {} of them, {LIMIT} robust \
+        "Bright pixels (at or above the scan's threshold, 240 by default) outside strips: {} more than {} of 2048 × 2048, {LIMIT} robust \
          standard deviations of the logarithm above the median. Such pixels come from rings, implants and nail art.",
         counted(outliers.len(), "image has", "images have"),
         count(limit as usize),
@@ -346,7 +353,7 @@ fn bright(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
 
 /// The bright pixels of every image, in the order of the table.
 fn bright_figure(bright: &Bright, limit: f64) -> PolarsResult<Figure> {
-    let px = values(&bright.images, col("bright_px"))?;
+    let px = values(&bright.images, scaled())?;
     let is_train = values(&bright.images, is("subset", Subset::Train).cast(DataType::UInt32))?;
     let mut series: Vec<ScatterSeries> = SUBSETS
         .map(|subset| ScatterSeries { name: subset.to_string(), colour: subset_colour(subset), points: Vec::new() })
@@ -365,7 +372,7 @@ fn bright_figure(bright: &Bright, limit: f64) -> PolarsResult<Figure> {
         charts: vec![Chart::Scatter(Scatter {
             title: String::new(),
             x_label: "image, in the order of the table".into(),
-            y_label: "bright pixels".into(),
+            y_label: "bright pixels (of 2048 × 2048)".into(),
             series: series.into_iter().filter(|s| !s.points.is_empty()).collect(),
             fit: None,
         })],

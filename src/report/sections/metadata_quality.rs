@@ -8,7 +8,7 @@ use crate::figures::style::{NEUTRAL, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{count, counted, num, visible};
-use crate::report::{Content, Privacy, Section, Study, TextTable, export};
+use crate::report::{Content, Privacy, Section, Study, export};
 use crate::stats::robust::centre_and_spread;
 use crate::tables::{cells, counts, is, texts, values, wholes};
 
@@ -334,21 +334,16 @@ fn implausible(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
         return Ok(());
     }
     section.figure(implausible_figure(&found));
-    let rows = found
-        .iter()
-        .map(|v| {
-            let limits = format!("{} to {}", num(v.low, 1), num(v.high, 1));
-            vec![visible(&v.patient_id), v.field.into(), v.group.into(), num(v.value, 1), limits, num(v.distance, 1)]
-        })
-        .take(study.settings.rows_shown)
-        .collect();
-    let head = ["patient", "field", "group", "value", "robust limits", "distance (robust sd)"];
-    let caption = counted(
-        found.len(),
-        "value beyond robust limits, farthest first",
-        "values beyond robust limits, farthest first",
+    let shown = found.len().min(study.settings.rows_shown);
+    let row = |v: &Implausible| {
+        let limits = format!("{} to {}", num(v.low, 1), num(v.high, 1));
+        vec![visible(&v.patient_id), v.field.into(), v.group.into(), num(v.value, 1), limits, num(v.distance, 1)]
+    };
+    section.table(
+        format!("{} of {} beyond robust limits, farthest first", count(shown), counted(found.len(), "value", "values")),
+        &["patient", "field", "group", "value", "robust limits", "distance (robust sd)"],
+        found[..shown].iter().map(row).collect(),
     );
-    section.blocks.push(Content::Table(TextTable::new(caption, &head, rows)));
     section
         .meaning("Such values are rare but can be true: check them in the source, and correct those that are wrong.");
     Ok(())
