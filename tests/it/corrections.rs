@@ -378,7 +378,7 @@ fn conflicts_are_reported_by_apply_and_check() {
     let bench = Bench::new();
     done(&bench.add(0, &["replace", "--shape", "3", "--points", "10,20 30,20 20,40"]));
     warned(&bench.add(0, &["replace", "--shape", "3", "--points", "1,2 30,20 20,40", "--author", "lee"]), "by kim");
-    done(&bench.add(1, &["relabel", "--shape", "0", "--to", "Lunate"]));
+    done(&bench.add(1, &["drop", "--shape", "2"]));
     // The annotation changes after the decision.
     let file = bench.at("data").join(bench.images[1].annotation.as_ref().unwrap());
     let text = std::fs::read_to_string(&file).unwrap();
