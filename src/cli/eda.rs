@@ -8,9 +8,10 @@ use serde_json::json;
 use super::data::{corrected_tables, read_corrections, tables_read};
 use super::{Status, Ui};
 use crate::artefact::kind;
-use crate::audit::FindingRow;
+use crate::audit::{self, FindingRow};
 use crate::dataset::Dataset;
 use crate::report::{self, EvidencePictures, ReportOptions, Study};
+use crate::scores::DiceTable;
 use crate::tables;
 use crate::wording::counted;
 
@@ -30,6 +31,9 @@ pub struct EdaArgs {
     /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): adds them with their pictures
     #[arg(long)]
     findings: Option<PathBuf>,
+    /// Dice per image that `carpus evaluate` wrote (CSV): adds the Dice by subgroup and class
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
     /// Data folder that was scanned: adds pictures of typical straight and rotated hands
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -47,7 +51,7 @@ pub struct EdaArgs {
 /// Reads the tables and writes the report.
 pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let data = args.data.as_deref().map(Dataset::open).transpose()?;
-    let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
+    let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections).chain(&args.scores);
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs);
     outputs.data(data.iter().flat_map(Dataset::folders)).folder(&args.out, &kind::REPORT)?;
     let settings = ReportOptions { title: args.title, pictures_shown: args.pictures, ..ReportOptions::default() };
@@ -60,6 +64,12 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     });
     let findings = findings.map(|(rows, _)| rows);
     let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
+    let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
+    study.scores = scores.as_ref();
+    let unused_scores = scores.as_ref().and_then(|scores| audit::unused_scores(scores, &tables.images));
+    if let (Some(path), Some(reason)) = (&args.scores, &unused_scores) {
+        ui.warn(format_args!("{}: {reason}", path.display()));
+    }
     let images = study.example_images()?;
     let examples = data.map(|dataset| report::read_examples(&dataset, images.iter().map(|(_, image)| image)));
     study.examples = examples.as_ref();
@@ -83,8 +93,9 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.json(&json!({
         "index": written.index, "numbers": written.numbers, "figures": written.figures,
         "page_bytes": written.page_bytes, "pictures_not_read": unread, "fold_warnings": fold_warnings,
+        "unused_scores": unused_scores,
     }))?;
-    Ok(if unread.is_empty() && fold_warnings.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() && fold_warnings.is_empty() && unused_scores.is_none() { status.worse(fit) } else { Status::DoneWithProblems })
 }
 
 /// The findings, and the folder that their picture paths are relative to.

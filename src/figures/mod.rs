@@ -25,5 +25,5 @@ pub use layout::{Chart, Figure};
 pub use lines::{LineSeries, Lines};
 pub use paint::PaintError;
 pub use picture::{Anchor, Picture, PictureShape, TextShape};
-pub use rows::{CategoryRow, Mark, Rows};
+pub use rows::{CategoryRow, Mark, Rows, VIOLIN_POINTS};
 pub use scatter::{FittedLine, FittedPoint, Scatter, ScatterSeries};

@@ -13,6 +13,21 @@ pub struct Section {
     pub blocks: Vec<Content>,
     /// Every number of the section, under stable keys.
     pub numbers: Value,
+    /// The tests that the section states, for the table of all tests: one family.
+    pub tests: Vec<ReportedTest>,
+}
+
+/// A test that a section states.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ReportedTest {
+    /// What is compared: `height, test against train`.
+    pub comparison: String,
+    /// Name of the test.
+    pub test: &'static str,
+    /// Number of values.
+    pub n: usize,
+    /// p value, not adjusted.
+    pub p: f64,
 }
 
 /// One block of a section. Texts are plain: the page's template escapes them.
@@ -71,9 +86,17 @@ pub struct CaptionedPicture {
     pub lines: Vec<String>,
 }
 
+/// A statistic as JSON; one that cannot be computed is `{"undefined": reason}`.
+pub(super) fn outcome<T: serde::Serialize, E: std::fmt::Display>(found: &Result<T, E>) -> Value {
+    match found {
+        Ok(found) => serde_json::to_value(found).unwrap_or(Value::Null),
+        Err(reason) => serde_json::json!({"undefined": reason.to_string()}),
+    }
+}
+
 impl Section {
     pub(super) fn new(id: &'static str, title: &'static str) -> Section {
-        Section { id, title, blocks: Vec::new(), numbers: Value::Object(serde_json::Map::new()) }
+        Section { id, title, blocks: Vec::new(), numbers: Value::Object(serde_json::Map::new()), tests: Vec::new() }
     }
 
     pub(super) fn text(&mut self, text: impl Into<String>) {
@@ -95,6 +118,11 @@ impl Section {
 
     pub(super) fn figure(&mut self, figure: Figure) {
         self.blocks.push(Content::Figure(Box::new(figure)));
+    }
+
+    /// Adds a test to the table of all tests.
+    pub(super) fn test(&mut self, comparison: impl Into<String>, test: &'static str, n: usize, p: f64) {
+        self.tests.push(ReportedTest { comparison: comparison.into(), test, n, p });
     }
 
     pub(super) fn number(&mut self, key: &str, value: impl Into<Value>) {

@@ -6,20 +6,27 @@
 //! function from [`Study`] to [`Section`], and add the function to [`sections::all`].
 
 mod block;
+mod comparison;
 mod evidence;
 mod fold_check;
 mod page;
+mod per_patient;
 pub mod run;
 pub mod sections;
+mod shift;
 mod store;
 mod study;
 mod wording;
 
-pub use block::{CaptionedPicture, Content, Section, TextTable, Tile};
+pub use block::{CaptionedPicture, Content, ReportedTest, Section, TextTable, Tile};
+pub use comparison::{ComparedTables, comparison, new_findings};
 pub use evidence::{EVIDENCE_WIDTH, EvidencePictures, read_evidence, read_examples};
 pub use page::{page, single_page};
 pub use store::{ReportError, WrittenReport, write};
 pub use study::{PatientQuantity, Study};
+
+/// Number of permutations of a permutation test: the smallest p value is 0.001.
+const PERMUTATIONS: usize = 999;
 
 /// Options of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +37,12 @@ pub struct ReportOptions {
     pub rows_shown: usize,
     /// Number of findings shown with their pictures.
     pub pictures_shown: usize,
+    /// Number of permutations of the permutation tests.
+    pub permutations: usize,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        ReportOptions { title: "Hand radiographs".into(), rows_shown: 100, pictures_shown: 60 }
+        ReportOptions { title: "Hand radiographs".into(), rows_shown: 100, pictures_shown: 60, permutations: PERMUTATIONS }
     }
 }

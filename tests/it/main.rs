@@ -17,6 +17,7 @@ mod browser;
 mod chain;
 mod clean;
 mod cli;
+mod compare;
 mod corrections;
 mod decisions;
 #[cfg(feature = "torch")]
@@ -75,6 +76,7 @@ mod silent;
 mod soft_targets;
 mod splits;
 mod stats;
+mod stats_models;
 #[cfg(feature = "torch")]
 mod structures;
 mod synthetic;

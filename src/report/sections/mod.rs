@@ -9,8 +9,12 @@ mod metadata;
 mod overview;
 mod problems;
 mod reading;
+mod regression;
 mod rotation;
+mod scores;
 mod sex;
+pub(in crate::report) mod tests;
+pub(in crate::report) mod train_test;
 
 use polars::prelude::PolarsResult;
 
@@ -21,18 +25,26 @@ use super::{ReportError, Section, Study};
 /// # Errors
 /// polars cannot evaluate the tables.
 pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
-    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 11] = [
+    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 14] = [
         overview::section,
         problems::section,
         metadata::section,
         rotation::section,
         sex::section,
+        train_test::section,
         mask_size::section,
         mask_size_by_sex::section,
+        regression::section,
         class_areas::section,
         folds::section,
+        scores::section,
         findings::section,
         reading::section,
     ];
-    Ok(sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
+    let mut sections: Vec<Section> =
+        sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?;
+    // Before the terms, which are last.
+    let tests = tests::section(&sections);
+    sections.insert(sections.len() - 1, tests);
+    Ok(sections)
 }
