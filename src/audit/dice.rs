@@ -45,32 +45,59 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
+/// A class of an image whose Dice score is far below the usual score of the class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LowDice {
+    /// The class.
+    pub bone: Bone,
+    /// Its Dice score in the image.
+    pub dice: f64,
+    /// Median of the class.
+    pub median: f64,
+    /// How unusual it is: 1 at the thresholds, larger is worse.
+    pub score: f64,
+}
+
+/// Median and robust spread of the Dice scores of each class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsualDice(Vec<Option<(f64, f64)>>);
+
+impl UsualDice {
+    /// Of these scores.
+    pub fn of(scores: &DiceTable) -> UsualDice {
+        let of_class = |c| robust::centre_and_spread(&scores.class(c).collect::<Vec<_>>());
+        UsualDice((0..COUNT).map(of_class).collect())
+    }
+
+    /// The classes of an image with scores far below the usual one, by class index.
+    pub fn low(&self, image: &[Option<f64>; COUNT], thresholds: &DiceThresholds) -> Vec<LowDice> {
+        let of_class = |c: usize| {
+            let (dice, (median, spread)) = (image[c]?, self.0[c]?);
+            let drop = median - dice;
+            let score = (drop / (thresholds.spreads * spread.max(1e-6))).min(drop / thresholds.drop);
+            (score >= 1.0).then_some(LowDice { bone: bone(c), dice, median, score })
+        };
+        (0..COUNT).filter_map(of_class).collect()
+    }
+}
+
 fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let Some(scores) = context.scores else { return Ok(Vec::new()) };
-    let thresholds = &context.settings.dice;
-    let usual: Vec<Option<(f64, f64)>> =
-        (0..COUNT).map(|c| robust::centre_and_spread(&scores.class(c).collect::<Vec<_>>())).collect();
+    let usual = UsualDice::of(scores);
     let mut findings = Vec::new();
     for i in context.images() {
         let Some(image_scores) = scores.image(&context.image(i).image_id) else { continue };
-        let low: Vec<(Bone, f64, f64, f64)> = (0..COUNT)
-            .filter_map(|c| {
-                let (dice, (median, spread)) = (image_scores[c]?, usual[c]?);
-                let drop = median - dice;
-                let score = (drop / (thresholds.spreads * spread.max(1e-6))).min(drop / thresholds.drop);
-                (score >= 1.0).then_some((bone(c), dice, median, score))
-            })
-            .collect();
+        let low = usual.low(image_scores, &context.settings.dice);
         if low.len() >= MANY {
-            let mean = low.iter().map(|l| l.1).sum::<f64>() / low.len() as f64;
-            let score = robust::median(low.iter().map(|l| l.3)).unwrap_or(1.0);
+            let mean = low.iter().map(|l| l.dice).sum::<f64>() / low.len() as f64;
+            let score = robust::median(low.iter().map(|l| l.score)).unwrap_or(1.0);
             let message = format!("{} bones have a low Dice score, {mean:.3} on average", low.len());
             let finding =
                 Finding::of_image(&CHECK, i, score, message, "compare the whole annotation with the prediction");
-            findings.push(finding.with_bones(low.iter().map(|l| l.0)));
+            findings.push(finding.with_bones(low.iter().map(|l| l.bone)));
             continue;
         }
-        for (b, dice, median, score) in low {
+        for LowDice { bone: b, dice, median, score } in low {
             let message = format!("{b} has a Dice score of {dice:.3} (median of the class: {median:.3})");
             let finding =
                 Finding::of_image(&CHECK, i, score, message, format!("compare the outline of {b} with the prediction"));
@@ -87,18 +114,16 @@ pub fn unused_scores(scores: &DiceTable, images: &[ImageRow]) -> Option<String> 
     let unknown: Vec<&str> = scores.images().filter(|id| !known.contains(*id)).collect();
     let has_score = |id: &str| scores.image(id).is_some_and(|classes| classes.iter().any(Option::is_some));
     match unknown.first() {
-        None if total == 0 => Some("the file lists no image; low_dice was not checked".to_owned()),
+        None if total == 0 => Some("the file lists no image; no score is used".to_owned()),
         Some(first) if unknown.len() == total => {
-            Some(format!("no score belongs to an image of the tables (first image: {first}); low_dice was not checked"))
+            Some(format!("no score belongs to an image of the tables (first image: {first}); no score is used"))
         }
         Some(first) => Some(format!(
             "{} of {} not in the tables (first: {first})",
             unknown.len(),
             counted(total, "scored image is", "scored images are")
         )),
-        None if !scores.images().any(has_score) => {
-            Some("every score is empty or NaN; low_dice was not checked".to_owned())
-        }
+        None if !scores.images().any(has_score) => Some("every score is empty or NaN; no score is used".to_owned()),
         None => None,
     }
 }

@@ -49,7 +49,7 @@ mod synthetic;
 
 pub use check::{CHECKS, Check, Detection, EvidenceKind};
 pub use context::AuditContext;
-pub use dice::unused_scores;
+pub use dice::{DiceThresholds, LowDice, UsualDice, unused_scores};
 pub use evidence::MissingPicture;
 pub(crate) use evidence::check_scanned;
 pub use finding::{Finding, FindingRow};

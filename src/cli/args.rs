@@ -92,6 +92,7 @@ commands! {
         Audit(super::audit::AuditArgs) => super::audit::run,
         CheckSubmission(super::check_submission::CheckSubmissionArgs) => super::check_submission::run,
         Clean(super::clean::CleanArgs) => super::clean::run,
+        Compare(super::compare::CompareArgs) => super::compare::run,
         Completions(super::completions::CompletionsArgs) => super::completions::run,
         Convert(super::convert::ConvertArgs) => super::convert::run,
         Corrections(super::corrections::CorrectionsArgs) => super::corrections::run,

@@ -8,10 +8,11 @@ use serde_json::json;
 use super::data::{corrected_tables, read_corrections, tables_read};
 use super::{Status, Ui};
 use crate::artefact::kind;
-use crate::audit::FindingRow;
+use crate::audit::{self, FindingRow};
 use crate::dataset::Dataset;
 use crate::digest::sha256;
 use crate::report::{self, EvidencePictures, Privacy, ReportInputs, ReportOptions, ReportPaths, ReportSource, Study};
+use crate::scores::DiceTable;
 use crate::tables;
 use crate::wording::counted;
 
@@ -32,6 +33,9 @@ pub struct EdaArgs {
     /// Findings that `carpus audit` wrote (the folder, or the CSV or Parquet file in it): adds them with their pictures
     #[arg(long)]
     findings: Option<PathBuf>,
+    /// Dice per image that `carpus evaluate` wrote (CSV): adds the Dice by subgroup and class
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
     /// Data folder that was scanned: adds pictures of typical straight and rotated hands
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -42,7 +46,7 @@ pub struct EdaArgs {
     #[arg(long, default_value = "Hand radiographs", allow_hyphen_values = true)]
     title: String,
     /// Write no patient ids, no file names and no pictures; the report says what of the patients it contains
-    #[arg(long, conflicts_with = "data")]
+    #[arg(long, conflicts_with_all = ["data", "scores"])]
     anonymise: bool,
     /// Number of images to show with their findings and pictures
     #[arg(long, default_value_t = 60, value_name = "N")]
@@ -55,7 +59,7 @@ pub struct EdaArgs {
 /// Reads the tables and writes the report.
 pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let data = args.data.as_deref().map(Dataset::open).transpose()?;
-    let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections);
+    let inputs = args.folds.iter().chain(&args.findings).chain(&args.corrections).chain(&args.scores);
     let outputs = ui.outputs().inputs(&tables_read(&args.tables)).inputs(inputs);
     outputs.data(data.iter().flat_map(Dataset::folders)).folder(&args.out, &kind::REPORT)?;
     let settings = ReportOptions {
@@ -76,6 +80,11 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
         _ => EvidencePictures::default(),
     };
     let findings = findings.map(|(rows, _)| rows);
+    let scores = args.scores.as_deref().map(DiceTable::read).transpose()?;
+    let unused_scores = scores.as_ref().and_then(|scores| audit::unused_scores(scores, &tables.images));
+    if let (Some(path), Some(reason)) = (&args.scores, &unused_scores) {
+        ui.warn(format_args!("{}: {reason}", path.display()));
+    }
     let excluded = tables.images.iter().filter(|i| corrections.excludes(&i.image_id, &i.patient_id));
     let excluded = excluded.map(|image| image.image_id.clone()).collect();
     let mut inputs = ReportInputs { tables, folds, findings, excluded };
@@ -85,6 +94,7 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     let ReportInputs { tables, folds, findings, excluded } = inputs;
     let mut study = Study::new(&tables, folds.as_deref(), findings.as_deref(), &evidence, &settings)?;
     study.excluded = excluded;
+    study.scores = scores.as_ref();
     let requests = study.picture_requests()?;
     let examples = data.map(|dataset| report::read_requested(&dataset, &requests));
     study.examples = examples.as_ref();
@@ -106,8 +116,13 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.json(&json!({
         "index": written.index, "numbers": written.numbers, "figures": written.figures,
         "page_bytes": written.page_bytes, "pictures_not_read": unread, "fold_warnings": fold_warnings,
+        "unused_scores": unused_scores,
     }))?;
-    Ok(if unread.is_empty() && fold_warnings.is_empty() { status.worse(fit) } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() && fold_warnings.is_empty() && unused_scores.is_none() {
+        status.worse(fit)
+    } else {
+        Status::DoneWithProblems
+    })
 }
 
 fn privacy(args: &EdaArgs) -> Privacy {

@@ -8,6 +8,7 @@ mod augment;
 mod check_submission;
 mod clean;
 mod columns;
+mod compare;
 mod completions;
 mod convert;
 mod corrections;

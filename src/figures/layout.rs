@@ -295,6 +295,7 @@ mod tests {
                 Mark::Bar { name: "bar".into(), colour: [1, 2, 3], value: v, interval: Some((v - 1.0, v + 1.0)) },
                 Mark::Dot { name: name.into(), colour: [3, 2, 1], value: v, interval: None },
                 Mark::Box { name: String::new(), colour: [9; 3], summary: summary(&[v, v + 1.0]).unwrap() },
+                Mark::Violin { name: "sample".into(), colour: [5; 3], values: vec![v, v + 1.0, v + 3.0] },
             ],
             note: format!("{v:.3} [{:.3}, {:.3}], n = 288", v - 1.0, v + 1.0),
         };

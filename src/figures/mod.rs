@@ -27,5 +27,5 @@ pub use lines::{LineSeries, Lines};
 pub use paint::PaintError;
 pub use picture::{Anchor, Picture, PictureShape, TextShape};
 pub use place_map::{MapPlace, PlaceMap};
-pub use rows::{CategoryRow, Mark, Rows};
+pub use rows::{CategoryRow, Mark, Rows, VIOLIN_POINTS};
 pub use scatter::{FittedLine, FittedPoint, Scatter, ScatterSeries};

@@ -117,14 +117,21 @@ impl Picture {
 /// The means of `by` x `by` blocks of an RGB image of `width` x `height` pixels, with the new width and height.
 fn shrink(fine: &[u8], width: usize, height: usize, by: usize) -> (Vec<u8>, usize, usize) {
     let (w, h) = (width / by, height / by);
-    let mut out = vec![0; w * h * 3];
-    for (y, row) in out.chunks_exact_mut(w * 3).enumerate() {
-        for (i, value) in row.iter_mut().enumerate() {
-            let (x, c) = (i / 3, i % 3);
-            let block = (0..by).flat_map(|dy| (0..by).map(move |dx| ((y * by + dy) * width + x * by + dx) * 3 + c));
-            let sum: usize = block.map(|at| usize::from(fine[at])).sum();
-            *value = ((sum + by * by / 2) / (by * by)) as u8;
+    let mut out = Vec::with_capacity(w * h * 3);
+    let (half, n) = ((by * by / 2) as u32, (by * by) as u32);
+    let mut sums = vec![0u32; w * 3];
+    for rows in fine.chunks_exact(width * 3 * by) {
+        sums.fill(0);
+        for row in rows.chunks_exact(width * 3) {
+            for (sum, block) in sums.chunks_exact_mut(3).zip(row.chunks_exact(3 * by)) {
+                for pixel in block.chunks_exact(3) {
+                    sum[0] += u32::from(pixel[0]);
+                    sum[1] += u32::from(pixel[1]);
+                    sum[2] += u32::from(pixel[2]);
+                }
+            }
         }
+        out.extend(sums.iter().map(|sum| ((sum + half) / n) as u8));
     }
     (out, w, h)
 }

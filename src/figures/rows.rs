@@ -3,10 +3,14 @@ use super::font::{fitted, text_width};
 use super::layout::{LegendKey, Plot, draw_no_values};
 use super::style::{GAP, Ink, LABEL, LEADING, Rgb, STACKED, Weight};
 use super::{Anchor, Picture};
-use crate::stats::SampleSummary;
+use crate::stats::{self, SampleSummary};
 
 /// Height per mark, px.
 const LANE: f64 = 15.0;
+/// Height of a violin, px.
+const VIOLIN: f64 = 54.0;
+/// Number of points that a violin draws; of more values, evenly spaced ones in rising order.
+pub const VIOLIN_POINTS: usize = 400;
 /// Space between rows, px.
 const ROW_GAP: f64 = 5.0;
 
@@ -68,12 +72,29 @@ pub enum Mark {
         /// The quantiles.
         summary: SampleSummary,
     },
+    /// A sample: its density above and below a line, a narrow box from the lower to the upper quartile with the median, and
+    /// the values as points (at most [`VIOLIN_POINTS`]).
+    Violin {
+        /// Name in the legend; empty for none.
+        name: String,
+        /// Colour.
+        colour: Rgb,
+        /// The values; those that are not finite are ignored.
+        values: Vec<f64>,
+    },
 }
 
 impl Mark {
     fn key(&self) -> Option<(String, LegendKey)> {
-        let (Mark::Bar { name, colour, .. } | Mark::Dot { name, colour, .. } | Mark::Box { name, colour, .. }) = self;
+        let (Mark::Bar { name, colour, .. }
+        | Mark::Dot { name, colour, .. }
+        | Mark::Box { name, colour, .. }
+        | Mark::Violin { name, colour, .. }) = self;
         (!name.is_empty()).then(|| (name.clone(), LegendKey::Swatch(*colour)))
+    }
+
+    fn lane(&self) -> f64 {
+        if matches!(self, Mark::Violin { .. }) { VIOLIN } else { LANE }
     }
 }
 
@@ -125,8 +146,10 @@ impl Rows {
                 picture.text(&note, (r - note_width, baseline), LABEL, Ink::Muted, Anchor::Start);
                 y
             };
-            for (i, mark) in row.marks.iter().enumerate() {
-                draw_mark(picture, &plot, mark, marks + ROW_GAP / 2.0 + (i as f64 + 0.5) * LANE);
+            let mut lane = marks + ROW_GAP / 2.0;
+            for mark in &row.marks {
+                draw_mark(picture, &plot, mark, lane + mark.lane() / 2.0);
+                lane += mark.lane();
             }
             y += height;
         }
@@ -140,7 +163,7 @@ impl Rows {
 
 fn row_height(row: &CategoryRow, width: f64) -> f64 {
     let texts = if width < STACKED { text_lines(row, width) as f64 * LEADING * LABEL } else { 0.0 };
-    row.marks.len().max(1) as f64 * LANE + ROW_GAP + texts
+    row.marks.iter().map(Mark::lane).sum::<f64>().max(LANE) + ROW_GAP + texts
 }
 
 /// Number of lines above the marks of a row in a chart of this width: label and note on one line if both fit.
@@ -197,6 +220,83 @@ fn draw_mark(picture: &mut Picture, plot: &Plot<'_>, mark: &Mark, middle: f64) {
             picture.outline(bounds, Ink::Muted, 1.0);
             let median = plot.x_at(summary.median);
             picture.line(vec![(median, middle - half), (median, middle + half)], Ink::Text, 2.0);
+        }
+        Mark::Violin { colour, values, .. } => draw_violin(picture, plot, values, middle, *colour),
+    }
+}
+
+fn draw_violin(picture: &mut Picture, plot: &Plot<'_>, values: &[f64], middle: f64, colour: Rgb) {
+    let mut sorted = stats::finite(values);
+    sorted.sort_by(f64::total_cmp);
+    let Some(found) = stats::summary(&sorted) else { return };
+    let (ink, half) = (Ink::Colour(colour), 0.46 * VIOLIN);
+    let density = density(&sorted);
+    let most = density.iter().map(|d| d.1).fold(0.0, f64::max);
+    if most > 0.0 {
+        let edge = |sign: f64| density.iter().map(move |(at, d)| (plot.x_at(*at), middle + sign * half * d / most));
+        picture.area(edge(-1.0).chain(edge(1.0).collect::<Vec<_>>().into_iter().rev()).collect(), ink, 0.3);
+    }
+    let shown = sorted.len().min(VIOLIN_POINTS);
+    for i in 0..shown {
+        let value = sorted[i * (sorted.len() - 1) / (shown - 1).max(1)];
+        // Spread by multiples of the golden ratio, which never repeat.
+        let spread = (i as f64 * 0.618_034).fract() - 0.5;
+        picture.disc((plot.x_at(value), middle + 0.7 * half * spread), 1.6, ink, 0.55);
+    }
+    let bounds = [plot.x_at(found.q25), middle - 5.0, plot.x_at(found.q75), middle + 5.0];
+    picture.rect(bounds, Ink::Paper, 0.6);
+    picture.outline(bounds, Ink::Text, 1.0);
+    let median = plot.x_at(found.median);
+    picture.line(vec![(median, middle - 7.0), (median, middle + 7.0)], Ink::Text, 2.0);
+}
+
+/// Density of sorted values at 64 places from the smallest to the largest: a normal kernel with Silverman's width.
+fn density(sorted: &[f64]) -> Vec<(f64, f64)> {
+    const PLACES: usize = 64;
+    let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+    let q = |share| stats::quantile_sorted(sorted, share);
+    let sd = stats::summary(sorted).and_then(|s| s.sd).unwrap_or(0.0);
+    let middle_half = (q(0.75) - q(0.25)) / 1.34;
+    let spread = if middle_half > 0.0 { sd.min(middle_half) } else { sd };
+    let width = 0.9 * spread * (sorted.len() as f64).powf(-0.2);
+    if !(width > 0.0 && high > low) {
+        return Vec::new();
+    }
+    let at = |i: usize| low + (high - low) * i as f64 / (PLACES - 1) as f64;
+    let kernel = |x: f64| {
+        // Farther than five widths a value adds nothing that can be seen.
+        let near = sorted.partition_point(|v| *v < x - 5.0 * width)..sorted.partition_point(|v| *v <= x + 5.0 * width);
+        sorted[near].iter().map(|v| (-((x - v) / width).powi(2) / 2.0).exp()).sum::<f64>()
+    };
+    (0..PLACES).map(|i| (at(i), kernel(at(i)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_violin_is_widest_where_most_values_are() {
+        let mut values: Vec<f64> = (0..100).map(|i| 10.0 + f64::from(i % 10) / 10.0).collect();
+        values.extend([0.0, 20.0]);
+        values.sort_by(f64::total_cmp);
+        let found = density(&values);
+        let widest = found.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert!((9.5..11.5).contains(&widest.0), "{widest:?}");
+        assert!(density(&[3.0; 9]).is_empty() && density(&[1.0]).is_empty());
+    }
+
+    #[test]
+    fn many_values_draw_a_bounded_number_of_points() {
+        for values in [vec![], vec![1.0], vec![2.0; 50], (0..5000).map(f64::from).collect(), vec![f64::NAN, 1.0]] {
+            let axis = Axis::linear("area (px)", values.iter().copied());
+            let marks = vec![Mark::Violin { name: String::new(), colour: [0; 3], values: values.clone() }];
+            let rows = vec![CategoryRow { label: "train".into(), marks, note: String::new() }];
+            let rows = Rows { title: String::new(), axis, rows, reference: None };
+            let mut picture = Picture::new(400.0, 200.0, "");
+            rows.draw(&mut picture, [10.0, 10.0, 390.0, 10.0 + rows.height(380.0)]);
+            let discs = picture.shapes.iter().filter(|s| matches!(s, super::super::PictureShape::Disc { .. })).count();
+            assert_eq!(discs, stats::finite(&values).len().min(VIOLIN_POINTS));
         }
     }
 }

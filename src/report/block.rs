@@ -15,6 +15,21 @@ pub struct Section {
     pub numbers: Value,
     /// Files that the report writes next to its page.
     pub files: Vec<AttachedFile>,
+    /// The tests that the section states, for the table of all tests: one family.
+    pub tests: Vec<ReportedTest>,
+}
+
+/// A test that a section states.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ReportedTest {
+    /// What is compared: `height, test against train`.
+    pub comparison: String,
+    /// Name of the test.
+    pub test: &'static str,
+    /// Number of values.
+    pub n: usize,
+    /// p value, not adjusted.
+    pub p: f64,
 }
 
 /// A file next to the page.
@@ -142,6 +157,14 @@ pub struct CaptionedPicture {
     pub lines: Vec<String>,
 }
 
+/// A statistic as JSON; one that cannot be computed is `{"undefined": reason}`.
+pub(super) fn outcome<T: serde::Serialize, E: std::fmt::Display>(found: &Result<T, E>) -> Value {
+    match found {
+        Ok(found) => serde_json::to_value(found).unwrap_or(Value::Null),
+        Err(reason) => serde_json::json!({"undefined": reason.to_string()}),
+    }
+}
+
 impl TextTable {
     pub(super) fn new(caption: impl Into<String>, head: &[&str], rows: Vec<Vec<String>>) -> TextTable {
         let head = head.iter().map(|h| (*h).to_owned()).collect();
@@ -152,7 +175,7 @@ impl TextTable {
 impl Section {
     pub(super) fn new(id: &'static str, title: &'static str) -> Section {
         let numbers = Value::Object(serde_json::Map::new());
-        Section { id, title, blocks: Vec::new(), numbers, files: Vec::new() }
+        Section { id, title, blocks: Vec::new(), numbers, files: Vec::new(), tests: Vec::new() }
     }
 
     /// The figures, also those in folded blocks, in page order.
@@ -203,6 +226,11 @@ impl Section {
 
     pub(super) fn figure(&mut self, figure: Figure) {
         self.blocks.push(Content::Figure(Box::new(figure)));
+    }
+
+    /// Adds a test to the table of all tests.
+    pub(super) fn test(&mut self, comparison: impl Into<String>, test: &'static str, n: usize, p: f64) {
+        self.tests.push(ReportedTest { comparison: comparison.into(), test, n, p });
     }
 
     pub(super) fn number(&mut self, key: &str, value: impl Into<Value>) {

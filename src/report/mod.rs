@@ -7,6 +7,7 @@
 
 mod anonymise;
 mod block;
+mod comparison;
 mod evidence;
 mod export;
 mod fold_check;
@@ -16,17 +17,21 @@ mod modes;
 mod numbers;
 mod page;
 mod paths;
+mod per_patient;
 mod pictures;
 pub mod run;
 pub mod sections;
+mod shift;
 mod store;
 mod study;
 mod wording;
 
 pub use anonymise::{ReportInputs, anonymised};
 pub use block::{
-    Alert, AttachedFile, CaptionedPicture, CheckFindings, Content, FindingCard, Folded, Section, TextTable, Tile,
+    Alert, AttachedFile, CaptionedPicture, CheckFindings, Content, FindingCard, Folded, ReportedTest, Section,
+    TextTable, Tile,
 };
+pub use comparison::{ComparedTables, comparison, new_findings};
 pub use evidence::{EVIDENCE_WIDTH, EvidencePictures, FULL_WIDTH, read_evidence, read_examples};
 pub use markdown::markdown;
 pub use modes::{Modes, ModesError, cohen_kappa, gaussian_density, modes};
@@ -36,6 +41,9 @@ pub use paths::ReportPaths;
 pub use pictures::{PictureKind, PictureRequest, read_requested};
 pub use store::{ReportError, WrittenReport, write};
 pub use study::{PatientQuantity, Study};
+
+/// Number of permutations of a permutation test: the smallest p value is 0.001.
+const PERMUTATIONS: usize = 999;
 
 /// Options of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +56,8 @@ pub struct ReportOptions {
     pub pictures_shown: usize,
     /// Number of seeds of the comparison of fold methods; at least 1.
     pub seeds: u32,
+    /// Number of permutations of the permutation tests.
+    pub permutations: usize,
     /// What the report was made of, for `numbers.json`.
     pub source: ReportSource,
     /// Where its inputs are, for the commands on the page.
@@ -73,6 +83,7 @@ impl Default for ReportOptions {
             rows_shown: 100,
             pictures_shown: 60,
             seeds: 1000,
+            permutations: PERMUTATIONS,
             source: ReportSource::default(),
             paths: ReportPaths::default(),
             privacy: Privacy::default(),

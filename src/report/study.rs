@@ -7,6 +7,7 @@ use crate::audit::FindingRow;
 use crate::dataset::Subset;
 use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL, Rgb, TEST, TRAIN, WOMEN};
+use crate::scores::DiceTable;
 use crate::tables::{FoldRow, ImageRow, PatientRow, TableRow, Tables, filtered, is, with_patients};
 
 /// Input of the sections.
@@ -25,6 +26,8 @@ pub struct Study<'a> {
     pub examples: Option<&'a EvidencePictures>,
     /// Ids of images that corrections exclude and that therefore need no fold; empty by default.
     pub excluded: HashSet<String>,
+    /// Dice of predictions by image and class, if given.
+    pub scores: Option<&'a DiceTable>,
     /// Images with the columns of their patients, in the order of the images table.
     pub(super) hands: DataFrame,
     /// Patients table.
@@ -123,6 +126,7 @@ impl<'a> Study<'a> {
             settings,
             examples: None,
             excluded: HashSet::new(),
+            scores: None,
             hands,
             patients,
         })

@@ -306,12 +306,12 @@ fn over_runs(first: &[&Run], second: &[&Run], measure: Measure) -> Option<Estima
     let pairs: Vec<(f64, f64)> =
         second.iter().filter_map(|(training, dice)| Some((*dice, *first.get(training)?))).collect();
     if pairs.len() >= 2 {
-        let paired = paired_t(&pairs)?;
+        let paired = paired_t(&pairs).ok()?;
         let method = format!("paired by fold and seed, t interval, n = {}", paired.n);
         return Some(Estimate { difference: paired.difference, ci: paired.ci, method });
     }
     let values = |dice: &BTreeMap<_, f64>| dice.values().copied().collect::<Vec<f64>>();
-    let unpaired = welch(&values(&second), &values(&first))?;
+    let unpaired = welch(&values(&second), &values(&first)).ok()?;
     let method = format!(
         "not paired (fewer than 2 common pairs of fold and seed), Welch's t interval, n = {} and {}",
         unpaired.n1, unpaired.n2

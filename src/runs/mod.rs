@@ -22,7 +22,7 @@ pub use noise::{NOISE_UNKNOWN, noise_text, seed_noise};
 pub use note::{NOTES, RunNote, add_note, read_notes};
 pub use run::{BestEpoch, Run, RunListing, find};
 pub use settings::{IGNORED_KEYS, TRAINING_KEYS, flatten};
-pub use subgroups::{SubgroupGap, SubgroupRow, Subgroups, subgroups};
+pub use subgroups::{SubgroupGap, SubgroupRow, Subgroups, subgroups, subgroups_of_scores};
 pub use summary::{AverageSummary, RunSummary, StageEnd, StageSummary};
 
 use crate::scores::DiceFileError;

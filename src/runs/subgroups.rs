@@ -1,6 +1,6 @@
 //! Dice by subgroup: sex, rotation, age, height and fold of the held-out images.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polars::prelude::*;
 use serde::Serialize;
@@ -8,8 +8,11 @@ use serde::Serialize;
 use super::compare::{MIN_RESAMPLED, RESAMPLES, common_name, experiments};
 use super::{Run, RunError};
 use crate::names::image_id;
+use crate::scores::DiceTable;
 use crate::stats::{self, Interval, bootstrap_difference, bootstrap_mean};
-use crate::tables::{ImageRow, PatientRow, TableRow, Tables, cells, filtered, numbers, table, texts, with_patients};
+use crate::tables::{
+    FoldRow, ImageRow, PatientRow, TableRow, Tables, cells, filtered, numbers, table, texts, with_patients,
+};
 use crate::wording::counted;
 
 /// Name of the group of images whose value is missing in the tables.
@@ -95,13 +98,60 @@ pub fn subgroups(runs: &[Run], tables: &Tables) -> Result<Subgroups, RunError> {
         let images = images(&members, &name, &hands, &mut found.warnings)?;
         for (field, label) in fields(&images)? {
             let groups = by_label(&images, label)?;
-            found.gaps.extend(gap(&name, field, &groups));
-            found.groups.extend(groups.iter().map(|group| row(&name, field, group)));
+            found.gaps.extend(gap(&name, field, &groups, RESAMPLES));
+            found.groups.extend(groups.iter().map(|group| row(&name, field, group, RESAMPLES)));
         }
     }
     if found.groups.is_empty() {
         let reason = "no run has scores of the held-out images; `carpus evaluate` writes per_image_dice.csv into the folder of a run";
         return Err(RunError::Compare(reason.into()));
+    }
+    Ok(found)
+}
+
+/// The Dice of a table of scores by sex, rotation, age, height, mask size and, if given, fold, as [`subgroups`] does for runs, with
+/// `resamples` draws per interval. The experiment is `name`. Mask sizes are cut at the quartiles of the scored images.
+///
+/// # Errors
+/// No scored image is in the tables, or polars cannot evaluate them.
+pub fn subgroups_of_scores(
+    name: &str,
+    scores: &DiceTable,
+    folds: Option<&[FoldRow]>,
+    tables: &Tables,
+    resamples: usize,
+) -> Result<Subgroups, RunError> {
+    let hands = with_patients(ImageRow::to_frame(&tables.images)?, PatientRow::to_frame(&tables.patients)?)?;
+    let fold_of: HashMap<String, i64> =
+        folds.into_iter().flatten().map(|row| (image_id(&row.image_id), i64::from(row.fold))).collect();
+    let (mut ids, mut dice, mut of_fold) = (Vec::new(), Vec::new(), Vec::new());
+    for image in scores.images() {
+        let known: Vec<f64> = scores.image(image).into_iter().flatten().copied().flatten().collect();
+        if known.is_empty() {
+            continue;
+        }
+        ids.push(image.to_owned());
+        dice.push(known.iter().sum::<f64>() / known.len() as f64);
+        of_fold.push(fold_of.get(image).copied());
+    }
+    let scored = df!("image_id" => ids, "dice" => dice, "fold" => of_fold)?;
+    let mut found = Subgroups::default();
+    let images = with_tables(scored, name, &hands, &mut found.warnings)?;
+    let mut wanted = fields(&images)?;
+    let size = col("mask_px").cast(DataType::Float64);
+    let mut sizes = numbers(&images, size.clone().filter(col("mask_px").gt(lit(0u64))))?;
+    let size = size / lit(1000.0);
+    sizes.iter_mut().for_each(|px| *px /= 1000.0);
+    let unknown = lit(NULL).cast(DataType::String);
+    let by_size = quarter(sizes, size, "mask sizes", "1,000 px");
+    wanted.push(("mask size", when(col("mask_px").gt(lit(0u64))).then(by_size).otherwise(unknown)));
+    if folds.is_none() {
+        wanted.retain(|(field, _)| *field != "fold");
+    }
+    for (field, label) in wanted {
+        let groups = by_label(&images, label)?;
+        found.gaps.extend(gap(name, field, &groups, resamples));
+        found.groups.extend(groups.iter().map(|group| row(name, field, group, resamples)));
     }
     Ok(found)
 }
@@ -128,6 +178,17 @@ fn images(runs: &[&Run], name: &str, hands: &DataFrame, warnings: &mut Vec<Strin
              one folds file"
         )));
     }
+    with_tables(scores, name, hands, warnings)
+}
+
+/// Scores with the columns of images and patients, in the order of the ids. Images that the tables do not have are a warning.
+fn with_tables(
+    scores: DataFrame,
+    name: &str,
+    hands: &DataFrame,
+    warnings: &mut Vec<String>,
+) -> Result<DataFrame, RunError> {
+    let by = [col("image_id")];
     let known = scores.clone().lazy().join(hands.clone().lazy(), &by, &by, JoinArgs::new(JoinType::Inner));
     let known = known.sort(["image_id"], SortMultipleOptions::default()).collect()?;
     let unknown = scores.lazy().join(hands.clone().lazy(), &by, &by, JoinArgs::new(JoinType::Anti)).collect()?;
@@ -151,35 +212,40 @@ fn fields(images: &DataFrame) -> PolarsResult<Vec<(&'static str, Expr)>> {
     let decade = (col("age") / lit(10.0)).floor() * lit(10.0);
     let number = |value: Expr| value.cast(DataType::Int64).cast(DataType::String);
     let age = number(decade.clone()) + lit("-") + number(decade + lit(9.0));
+    let by_height = quarter(heights(images)?, col("height_cm"), "heights", "cm");
     Ok(vec![
         ("all", lit("all")),
         ("sex", col("sex").cast(DataType::String)),
         ("rotated", when(col("rotated").is_null()).then(unknown()).otherwise(rotated)),
         ("age", when(col("age").is_finite()).then(age).otherwise(unknown())),
-        ("height", when(col("height_cm").is_finite()).then(quarter(images)?).otherwise(unknown())),
+        ("height", when(col("height_cm").is_finite()).then(by_height).otherwise(unknown())),
         ("fold", col("fold").cast(DataType::String)),
     ])
 }
 
-/// The name of the quarter that a height is in, by the quartiles of the patients' heights. Equal quartiles are one limit.
-fn quarter(images: &DataFrame) -> PolarsResult<Expr> {
+/// The heights of the scored patients.
+fn heights(images: &DataFrame) -> PolarsResult<Vec<f64>> {
     let patients = images.clone().lazy().group_by([col("patient_id")]).agg([col("height_cm").first()]).collect()?;
-    let mut heights = numbers(&patients, col("height_cm"))?;
-    heights.sort_by(f64::total_cmp);
-    let mut limits: Vec<f64> = match heights.is_empty() {
+    numbers(&patients, col("height_cm"))
+}
+
+/// The name of the quarter that `value` is in, by the quartiles of `all`. Equal quartiles are one limit.
+fn quarter(mut all: Vec<f64>, value: Expr, plural: &str, unit: &str) -> Expr {
+    all.sort_by(f64::total_cmp);
+    let mut limits: Vec<f64> = match all.is_empty() {
         true => Vec::new(),
-        false => (1..QUANTILES).map(|i| stats::quantile_sorted(&heights, i as f64 / QUANTILES as f64)).collect(),
+        false => (1..QUANTILES).map(|i| stats::quantile_sorted(&all, i as f64 / QUANTILES as f64)).collect(),
     };
     limits.dedup();
     let name = |i: usize| match (i.checked_sub(1).and_then(|i| limits.get(i)), limits.get(i)) {
-        (None, None) => "all heights".to_owned(),
-        (None, Some(high)) => format!("{}: below {high:.1} cm", i + 1),
-        (Some(low), None) => format!("{}: {low:.1} cm and more", i + 1),
-        (Some(low), Some(high)) => format!("{}: {low:.1} to below {high:.1} cm", i + 1),
+        (None, None) => format!("all {plural}"),
+        (None, Some(high)) => format!("{}: below {high:.1} {unit}", i + 1),
+        (Some(low), None) => format!("{}: {low:.1} {unit} and more", i + 1),
+        (Some(low), Some(high)) => format!("{}: {low:.1} to below {high:.1} {unit}", i + 1),
     };
     let above =
-        |lower: Expr, i: usize| when(col("height_cm").gt_eq(lit(limits[i]))).then(lit(name(i + 1))).otherwise(lower);
-    Ok((0..limits.len()).fold(lit(name(0)), above))
+        |lower: Expr, i: usize| when(value.clone().gt_eq(lit(limits[i]))).then(lit(name(i + 1))).otherwise(lower);
+    (0..limits.len()).fold(lit(name(0)), above)
 }
 
 /// Patients and Dice of the images of each group, in the order of the groups: numbers by value, texts by alphabet, unknown
@@ -214,9 +280,9 @@ fn mean(values: &[(String, f64)]) -> f64 {
     values.iter().map(|(_, dice)| dice).sum::<f64>() / values.len() as f64
 }
 
-fn row(experiment: &str, field: &str, Subgroup { label, values }: &Subgroup) -> SubgroupRow {
+fn row(experiment: &str, field: &str, Subgroup { label, values }: &Subgroup, resamples: usize) -> SubgroupRow {
     let patients = patients(values);
-    let ci = (patients >= MIN_RESAMPLED).then(|| bootstrap_mean(values, RESAMPLES, 0)).flatten().map(|found| found.ci);
+    let ci = (patients >= MIN_RESAMPLED).then(|| bootstrap_mean(values, resamples, 0)).flatten().map(|found| found.ci);
     SubgroupRow {
         experiment: experiment.into(),
         field: field.into(),
@@ -233,7 +299,7 @@ fn row(experiment: &str, field: &str, Subgroup { label, values }: &Subgroup) -> 
     }
 }
 
-fn gap(experiment: &str, field: &str, groups: &[Subgroup]) -> Option<SubgroupGap> {
+fn gap(experiment: &str, field: &str, groups: &[Subgroup], resamples: usize) -> Option<SubgroupGap> {
     let known = groups.iter().filter(|group| group.label != UNKNOWN && patients(&group.values) >= MIN_RESAMPLED);
     let by_mean = |a: &&Subgroup, b: &&Subgroup| mean(&a.values).total_cmp(&mean(&b.values));
     let (worst, best) = (known.clone().min_by(by_mean)?, known.max_by(by_mean)?);
@@ -246,6 +312,6 @@ fn gap(experiment: &str, field: &str, groups: &[Subgroup]) -> Option<SubgroupGap
         worst: worst.label.clone(),
         best: best.label.clone(),
         difference: mean(&best.values) - mean(&worst.values),
-        ci: bootstrap_difference(&best.values, &worst.values, RESAMPLES, 0).map(|found| found.ci),
+        ci: bootstrap_difference(&best.values, &worst.values, resamples, 0).map(|found| found.ci),
     })
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Ratio;
+use super::{Ratio, Undefined};
 
 /// Odds ratio and ratio of shares, with confidence intervals that allow for several observations of one patient.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -19,19 +19,21 @@ pub struct ClusteredRatios {
 
 /// Ratios of the group `first` to the reference group `base`. Each group is a list of (cluster, whether the observation
 /// has the feature). The confidence intervals are cluster-robust ("sandwich"): the two hands of a patient tend to be
-/// similar, so 800 images have less information than 800 independent ones. `None` if in one group all or no
-/// observations have the feature.
+/// similar, so 800 images have less information than 800 independent ones.
 ///
 /// Agrees with statsmodels' logit and Poisson regressions on the group with `cov_type="cluster"` and no
 /// small-sample correction. No cluster may be in both groups.
-pub fn clustered_ratios<K: Ord>(first: &[(K, bool)], base: &[(K, bool)]) -> Option<ClusteredRatios> {
+///
+/// # Errors
+/// A group is empty, or all or none of its observations have the feature.
+pub fn clustered_ratios<K: Ord>(first: &[(K, bool)], base: &[(K, bool)]) -> Result<ClusteredRatios, Undefined> {
     let (share, variance, clusters) = clustered_share(first)?;
     let (share_base, variance_base, clusters_base) = clustered_share(base)?;
     let odds = |p: f64| p / (1.0 - p);
     let odds_se =
         (variance / (share * (1.0 - share)).powi(2) + variance_base / (share_base * (1.0 - share_base)).powi(2)).sqrt();
     let share_se = (variance / share.powi(2) + variance_base / share_base.powi(2)).sqrt();
-    Some(ClusteredRatios {
+    Ok(ClusteredRatios {
         clusters,
         clusters_base,
         odds_ratio: Ratio::from_log((odds(share) / odds(share_base)).ln(), odds_se, false),
@@ -40,11 +42,12 @@ pub fn clustered_ratios<K: Ord>(first: &[(K, bool)], base: &[(K, bool)]) -> Opti
 }
 
 /// Share, its cluster-robust variance, and the number of clusters.
-fn clustered_share<K: Ord>(observations: &[(K, bool)]) -> Option<(f64, f64, usize)> {
+fn clustered_share<K: Ord>(observations: &[(K, bool)]) -> Result<(f64, f64, usize), Undefined> {
+    Undefined::unless_enough("observations in a group", observations.len(), 1)?;
     let n = observations.len() as f64;
     let count = observations.iter().filter(|o| o.1).count();
     if count == 0 || count == observations.len() {
-        return None;
+        return Err(Undefined::Constant { of: "observations of a group" });
     }
     let share = count as f64 / n;
     let mut residuals: BTreeMap<&K, f64> = BTreeMap::new();
@@ -52,7 +55,7 @@ fn clustered_share<K: Ord>(observations: &[(K, bool)]) -> Option<(f64, f64, usiz
         *residuals.entry(cluster).or_default() += f64::from(u8::from(*has)) - share;
     }
     let variance = residuals.values().map(|r| r * r).sum::<f64>() / (n * n);
-    Some((share, variance, residuals.len()))
+    Ok((share, variance, residuals.len()))
 }
 
 #[cfg(test)]
@@ -69,7 +72,7 @@ mod tests {
         let width = |r: &Ratio| (r.ci.high / r.ci.low).ln();
         assert!((width(&single.odds_ratio) - width(&double.odds_ratio)).abs() < 1e-12);
         assert_eq!((double.clusters, double.clusters_base), (30, 30));
-        assert_eq!(clustered_ratios(&group(0, 3), &b), None);
-        assert_eq!(clustered_ratios(&a, &[]), None);
+        assert_eq!(clustered_ratios(&group(0, 3), &b), Err(Undefined::Constant { of: "observations of a group" }));
+        assert!(clustered_ratios(&a, &[]).unwrap_err().to_string().starts_with("0 observations"));
     }
 }

@@ -1,8 +1,8 @@
 use serde::Serialize;
 use statrs::function::gamma::ln_gamma;
 
-use super::Interval;
 use super::distributions::{chi_square_upper, z95};
+use super::{Interval, Undefined};
 
 /// A ratio with a confidence interval computed on the log scale.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -98,17 +98,19 @@ pub struct ChiSquare {
     pub least_expected: f64,
 }
 
-/// Chi-square test of a table of counts; shorter rows are padded with zeros. Empty rows and columns are left out;
-/// `None` if fewer than two rows or columns remain. Agrees with `scipy.stats.chi2_contingency(correction=False)`.
-pub fn chi_square(table: &[Vec<usize>]) -> Option<ChiSquare> {
-    let width = table.iter().map(Vec::len).max()?;
+/// Chi-square test of a table of counts; shorter rows are padded with zeros. Empty rows and columns are left out.
+/// Agrees with `scipy.stats.chi2_contingency(correction=False)`.
+///
+/// # Errors
+/// Fewer than two rows or columns have counts.
+pub fn chi_square(table: &[Vec<usize>]) -> Result<ChiSquare, Undefined> {
+    let width = table.iter().map(Vec::len).max().unwrap_or(0);
     let column = |j: usize| table.iter().map(|r| r.get(j).copied().unwrap_or(0)).sum::<usize>();
     let columns: Vec<(usize, f64)> = (0..width).map(|j| (j, column(j) as f64)).filter(|c| c.1 > 0.0).collect();
     let rows: Vec<(&Vec<usize>, f64)> =
         table.iter().map(|r| (r, r.iter().sum::<usize>() as f64)).filter(|r| r.1 > 0.0).collect();
-    if rows.len() < 2 || columns.len() < 2 {
-        return None;
-    }
+    Undefined::unless_enough("groups with counts", rows.len(), 2)?;
+    Undefined::unless_enough("categories with counts", columns.len(), 2)?;
     let n: f64 = rows.iter().map(|r| r.1).sum();
     let (mut chi2, mut least_expected) = (0.0, f64::INFINITY);
     for (row, row_sum) in &rows {
@@ -120,7 +122,7 @@ pub fn chi_square(table: &[Vec<usize>]) -> Option<ChiSquare> {
     }
     let df = (rows.len() - 1) * (columns.len() - 1);
     let smaller = rows.len().min(columns.len()) as f64 - 1.0;
-    Some(ChiSquare {
+    Ok(ChiSquare {
         n: n as usize,
         chi2,
         df,
@@ -155,9 +157,11 @@ mod tests {
 
     #[test]
     fn empty_rows_and_columns_do_not_count() {
-        assert_eq!(chi_square(&[]), None);
-        assert_eq!(chi_square(&[vec![1, 2], vec![0, 0]]), None);
+        let few = |of, n| Err(Undefined::TooFew { of, n, needed: 2 });
+        assert_eq!(chi_square(&[]), few("groups with counts", 0));
+        assert_eq!(chi_square(&[vec![1, 2], vec![0, 0]]), few("groups with counts", 1));
+        assert_eq!(chi_square(&[vec![0, 2], vec![0, 5]]), few("categories with counts", 1));
         let padded = chi_square(&[vec![10, 0, 20], vec![0, 0, 0], vec![30, 0, 5]]).unwrap();
-        assert_eq!(Some(padded), chi_square(&[vec![10, 20], vec![30, 5]]));
+        assert_eq!(Ok(padded), chi_square(&[vec![10, 20], vec![30, 5]]));
     }
 }

@@ -2,9 +2,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::Interval;
 use super::distributions::{t_quantile_two_sided, t_two_sided};
 use super::summary::{finite, mean, quantile_sorted, variance};
+use super::{Interval, Undefined};
 
 /// Result of Student's t test of paired differences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -21,22 +21,22 @@ pub struct Paired {
     pub p: f64,
 }
 
-/// Student's t test of `(first, second)` pairs; `None` for fewer than two pairs or if all differences are equal.
-/// Agrees with `scipy.stats.ttest_rel`.
-pub fn paired_t(pairs: &[(f64, f64)]) -> Option<Paired> {
+/// Student's t test of `(first, second)` pairs. Agrees with `scipy.stats.ttest_rel`.
+///
+/// # Errors
+/// Fewer than two pairs, or all differences are equal.
+pub fn paired_t(pairs: &[(f64, f64)]) -> Result<Paired, Undefined> {
     let differences = finite(&pairs.iter().map(|(a, b)| a - b).collect::<Vec<_>>());
     let n = differences.len();
-    if n < 2 {
-        return None;
-    }
+    Undefined::unless_enough("pairs", n, 2)?;
     let (difference, df) = (mean(&differences), n as f64 - 1.0);
     let se = (variance(&differences) / n as f64).sqrt();
     if !(se > 0.0 && se.is_finite()) {
-        return None;
+        return Err(Undefined::Constant { of: "differences" });
     }
     let half = t_quantile_two_sided(0.05, df) * se;
     let ci = Interval { low: difference - half, high: difference + half };
-    Some(Paired { n, difference, ci, t: difference / se, p: t_two_sided(difference / se, df) })
+    Ok(Paired { n, difference, ci, t: difference / se, p: t_two_sided(difference / se, df) })
 }
 
 /// A mean, or a difference of two means, with its bootstrap confidence interval.
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn too_few_values_give_no_result() {
-        assert_eq!(paired_t(&[(1.0, 0.5)]), None);
-        assert_eq!(paired_t(&[(1.0, 0.5), (2.0, 1.5)]), None, "no variance");
+        assert_eq!(paired_t(&[(1.0, 0.5)]), Err(Undefined::TooFew { of: "pairs", n: 1, needed: 2 }));
+        assert_eq!(paired_t(&[(1.0, 0.5), (2.0, 1.5)]), Err(Undefined::Constant { of: "differences" }));
         assert_eq!(bootstrap_mean(&[("a", 1.0), ("a", 2.0)], 100, 0), None, "one cluster");
     }
 

@@ -1,4 +1,4 @@
-use nalgebra::{DMatrix, DVector, DVectorViewMut};
+use nalgebra::{DMatrix, DVector, DVectorViewMut, SVD};
 use serde::Serialize;
 
 use super::Interval;
@@ -73,9 +73,27 @@ pub struct Ols {
     pub f: f64,
     /// p value of F.
     pub f_p: f64,
+    /// Log-likelihood of normal residuals.
+    pub log_likelihood: f64,
+    /// Akaike's information criterion: 2 · coefficients − 2 · log-likelihood. Lower is better, on the same rows only.
+    pub aic: f64,
+    /// Condition number of the design: its largest divided by its smallest singular value. It depends on the units.
+    pub condition_number: f64,
+    /// Condition number of the design with columns of length 1 (Belsley 1980), which does not: above 30, coefficients
+    /// depend strongly on small changes of the data.
+    pub scaled_condition_number: f64,
     /// (XᵀX)⁻¹.
     #[serde(skip)]
-    unscaled: DMatrix<f64>,
+    pub(super) unscaled: DMatrix<f64>,
+    /// The design: the intercept's column, then the regressors, complete rows only.
+    #[serde(skip)]
+    pub(super) design: DMatrix<f64>,
+    /// Response minus fitted value of the complete rows.
+    #[serde(skip)]
+    pub(super) residuals: Vec<f64>,
+    /// Index in the input of each complete row.
+    #[serde(skip)]
+    pub(super) rows: Vec<usize>,
 }
 
 impl Ols {
@@ -90,6 +108,30 @@ impl Ols {
         let spread = x.dot(&(&self.unscaled * &x));
         let half = t_quantile_two_sided(0.05, self.df as f64) * self.sigma * spread.max(0.0).sqrt();
         MeanResponse { mean, ci: Interval { low: mean - half, high: mean + half } }
+    }
+
+    /// Residuals of the complete rows, in their order: response minus fitted value.
+    pub fn residuals(&self) -> &[f64] {
+        &self.residuals
+    }
+
+    /// Fitted values of the complete rows, in their order.
+    pub fn fitted(&self) -> Vec<f64> {
+        let coefficients = DVector::from_iterator(self.coefficients.len(), self.coefficients.iter().map(|c| c.value));
+        (&self.design * coefficients).as_slice().to_vec()
+    }
+
+    /// The values of regressor `j` (0: the intercept) in the complete rows.
+    ///
+    /// # Panics
+    /// If there is no such regressor.
+    pub fn regressor(&self, j: usize) -> Vec<f64> {
+        self.design.column(j).iter().copied().collect()
+    }
+
+    /// Index of each complete row in the columns that were given.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
     }
 
     /// The coefficient of a regressor; `None` for an unknown name.
@@ -111,13 +153,18 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
         let x = regressors.iter().map(|(_, c)| finite(c.get(row).copied().flatten())).collect::<Option<Vec<_>>>()?;
         Some((finite(response[row])?, x))
     };
-    let (y, rows): (Vec<f64>, Vec<Vec<f64>>) = (0..response.len()).filter_map(complete).unzip();
+    let known: Vec<(usize, (f64, Vec<f64>))> =
+        (0..response.len()).filter_map(|row| Some((row, complete(row)?))).collect();
+    let at: Vec<usize> = known.iter().map(|row| row.0).collect();
+    let (y, rows): (Vec<f64>, Vec<Vec<f64>>) = known.into_iter().map(|row| row.1).unzip();
     let n = y.len();
     if n <= k {
         return Err(OlsError::TooFew { rows: n, coefficients: k });
     }
     let least = |mean: f64| mean.abs() * (n as f64).sqrt();
-    let mut y = DVector::from_vec(y);
+    let design = DMatrix::from_fn(n, k, |row, j| if j == 0 { 1.0 } else { rows[row][j - 1] });
+    let observed = DVector::from_vec(y);
+    let mut y = observed.clone();
     let (y_mean, total) = centred(y.column_mut(0));
     if total.sqrt() <= 1e-13 * least(y_mean) || total == 0.0 {
         return Err(OlsError::Constant);
@@ -165,6 +212,9 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
     };
     let mut coefficients = vec![coefficient(0, "intercept", y_mean - slopes.dot(&means))];
     coefficients.extend(regressors.iter().enumerate().map(|(j, (name, _))| coefficient(j + 1, name, slopes[j])));
+    let values = DVector::from_iterator(k, coefficients.iter().map(|c| c.value));
+    let residuals = (observed - &design * values).as_slice().to_vec();
+    let log_likelihood = -(n as f64) / 2.0 * ((2.0 * std::f64::consts::PI * residual / n as f64).ln() + 1.0);
     let r2 = (1.0 - residual / total).clamp(0.0, 1.0);
     let f = if k > 1 { (total - residual) / (k - 1) as f64 / (residual / df as f64) } else { 0.0 };
     Ok(Ols {
@@ -176,8 +226,37 @@ pub fn ols(response: &[Option<f64>], regressors: &[(&str, &[Option<f64>])]) -> R
         sigma,
         f,
         f_p: f_upper(f, (k - 1) as f64, df as f64),
+        log_likelihood,
+        aic: 2.0 * k as f64 - 2.0 * log_likelihood,
+        condition_number: condition_number(design.clone()),
+        scaled_condition_number: condition_number(with_unit_columns(design.clone())),
         unscaled,
+        design,
+        residuals,
+        rows: at,
     })
+}
+
+/// The largest singular value divided by the smallest; infinite if they cannot be computed.
+fn condition_number(matrix: DMatrix<f64>) -> f64 {
+    const MOST_STEPS: usize = 10_000;
+    // Scaled, so that squares of large values stay finite.
+    let largest = matrix.amax();
+    match SVD::try_new(matrix / largest, false, false, f64::EPSILON, MOST_STEPS) {
+        Some(svd) if svd.singular_values.min() > 0.0 => svd.singular_values.max() / svd.singular_values.min(),
+        _ => f64::INFINITY,
+    }
+}
+
+fn with_unit_columns(mut matrix: DMatrix<f64>) -> DMatrix<f64> {
+    for mut column in matrix.column_iter_mut() {
+        // In two steps, so that squares of large values stay finite.
+        let largest = column.amax().max(f64::MIN_POSITIVE);
+        column.unscale_mut(largest);
+        let length = column.norm();
+        column.unscale_mut(length);
+    }
+    matrix
 }
 
 /// (XᵀX)⁻¹ of `n` rows with the intercept as first column, from that of the centred columns and their means.

@@ -17,6 +17,7 @@ mod browser;
 mod chain;
 mod clean;
 mod cli;
+mod compare;
 mod convert;
 mod corrections;
 mod decisions;
@@ -85,6 +86,7 @@ mod soft_targets;
 mod splits;
 mod start;
 mod stats;
+mod stats_models;
 #[cfg(feature = "torch")]
 mod structures;
 mod synthetic;

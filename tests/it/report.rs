@@ -9,12 +9,13 @@ use carpus::dataset::Dataset;
 use carpus::dataset::metadata::Sex;
 use carpus::dataset::{MaskSource, ProblemSeverity, Subset};
 use carpus::report::{self, Content, EvidencePictures, ReportOptions, Section, Study};
+use carpus::scores::DiceTable;
 use carpus::tables::{FoldRow, ImageRow, PatientRow, ProblemRow, TableFormats, Tables, write_csv};
 use serde_json::Value;
 
 use super::synthetic;
 
-const IDS: [&str; 22] = [
+const IDS: [&str; 26] = [
     "alerts",
     "overview",
     "problems",
@@ -24,8 +25,10 @@ const IDS: [&str; 22] = [
     "rotation",
     "rotation_threshold",
     "sex",
+    "train_test",
     "mask_size",
     "mask_size_by_sex",
+    "regression",
     "class_areas",
     "class_overlap",
     "bone_positions",
@@ -33,15 +36,17 @@ const IDS: [&str; 22] = [
     "image_noise",
     "folds",
     "fold_methods",
+    "scores",
     "findings",
     "recommendations",
     "privacy",
+    "tests",
     "reading",
 ];
 
-/// Options with fewer seeds, which take most of the time without optimisation.
+/// Options with fewer seeds and permutations, which take most of the time without optimisation.
 pub fn few_seeds() -> ReportOptions {
-    ReportOptions { seeds: 20, ..ReportOptions::default() }
+    ReportOptions { seeds: 20, permutations: 99, ..ReportOptions::default() }
 }
 
 fn sections(tables: &Tables, folds: Option<&[FoldRow]>, findings: Option<&[FindingRow]>) -> Vec<Section> {
@@ -54,7 +59,7 @@ fn numbers(sections: &[Section]) -> BTreeMap<&str, &Value> {
 }
 
 fn at(value: &Value, path: &str) -> f64 {
-    let found = path.split('.').fold(value, |v, key| &v[key]);
+    let found = path.split('.').fold(value, |v, key| key.parse().map_or_else(|_| &v[key], |i: usize| &v[i]));
     found.as_f64().unwrap_or_else(|| panic!("{path} is {found}"))
 }
 
@@ -73,7 +78,12 @@ fn words(section: &Section) -> String {
 }
 
 fn by_id<'a>(sections: &'a [Section], id: &str) -> &'a Section {
-    sections.iter().find(|s| s.id == id).unwrap()
+    sections.iter().find(|s| s.id == id).unwrap_or_else(|| panic!("no section {id}"))
+}
+
+/// All text of the section with this id.
+fn of(sections: &[Section], id: &str) -> String {
+    words(by_id(sections, id))
 }
 
 fn absent(sections: &[Section], id: &str) -> String {
@@ -110,18 +120,18 @@ fn the_published_numbers_are_reproduced() {
     near(n["mask_size"], "train.weight_kg.pearson.r", 0.649, 0.08);
     near(n["mask_size"], "train.age.pearson.r", 0.127, 0.12);
     assert!(at(n["mask_size_by_sex"], "train.welch_by_patient.p") < 1e-6);
-    assert_eq!(at(n["mask_size"], "train.ols.n"), 800.0);
-    assert_eq!(at(n["mask_size"], "train.ols_by_patient.n"), 400.0);
-    assert!(at(n["mask_size"], "train.ols_by_patient.r2") > 0.5);
+    assert_eq!(at(n["regression"], "train.ols.n"), 800.0);
+    assert_eq!(at(n["regression"], "train.ols_by_patient.n"), 400.0);
+    assert!(at(n["regression"], "train.ols_by_patient.r2") > 0.5);
     // The two hands of a patient are rotated alike, so the cluster-robust interval must be wider.
     let width = |path: &str| at(n["rotation"], &format!("{path}.high")) / at(n["rotation"], &format!("{path}.low"));
     let plain = width("test_against_train.odds_ratio.ci");
     assert!(width("test_against_train.allowing_for_patients.odds_ratio.ci") > 1.3 * plain);
-    assert!(words(by_id(&all, "rotation")).contains("above 1"), "{}", words(by_id(&all, "rotation")));
+    assert!(of(&all, "rotation").contains("above 1"), "{}", of(&all, "rotation"));
     assert!(
-        words(by_id(&all, "sex")).contains("contains 1: these data cannot show whether test differs from train"),
+        of(&all, "sex").contains("contains 1: these data cannot show whether test differs from train"),
         "{}",
-        words(by_id(&all, "sex"))
+        of(&all, "sex")
     );
 }
 
@@ -150,7 +160,20 @@ fn missing_data_are_reported() {
     };
 
     let nothing = run(&|t| *t = Tables::default());
-    for id in ["overview", "metadata", "sex", "mask_size", "mask_size_by_sex", "class_areas", "folds", "findings"] {
+    for id in [
+        "overview",
+        "metadata",
+        "sex",
+        "train_test",
+        "mask_size",
+        "mask_size_by_sex",
+        "regression",
+        "class_areas",
+        "folds",
+        "scores",
+        "findings",
+        "tests",
+    ] {
         assert!(!absent(&nothing, id).is_empty(), "{id}");
     }
 
@@ -178,7 +201,7 @@ fn missing_data_are_reported() {
         t.patients.retain(|p| p.patient_id == first);
         t.images.retain(|i| i.patient_id == first);
     });
-    assert!(absent(&one_patient, "mask_size").contains("1 complete rows"), "{}", absent(&one_patient, "mask_size"));
+    assert!(absent(&one_patient, "regression").contains("1 complete rows"), "{}", absent(&one_patient, "regression"));
 
     let no_metadata = run(&|t| {
         t.patients.iter_mut().for_each(|p| {
@@ -198,28 +221,24 @@ fn missing_data_are_reported() {
         t.images.iter_mut().filter(|i| i.subset == Subset::Train).for_each(|i| i.rotated = i.angle_deg.map(|_| false));
         t.rotated_deg = Some(77.5);
     });
-    assert!(
-        words(by_id(&no_rotated_train, "rotation")).contains("0.5 was added"),
-        "{}",
-        words(by_id(&no_rotated_train, "rotation"))
-    );
+    assert!(of(&no_rotated_train, "rotation").contains("0.5 was added"), "{}", of(&no_rotated_train, "rotation"));
     assert_eq!(numbers(&no_rotated_train)["rotation"]["threshold_deg"], 77.5);
     assert!(
-        words(by_id(&no_rotated_train, "rotation")).contains("at least 77.5° counts as rotated"),
+        of(&no_rotated_train, "rotation").contains("at least 77.5° counts as rotated"),
         "{}",
-        words(by_id(&no_rotated_train, "rotation"))
+        of(&no_rotated_train, "rotation")
     );
     assert_eq!(numbers(&no_rotated_train)["rotation"]["test_against_train"]["odds_ratio"]["corrected"], true);
 
     // Older tables without the threshold.
     let without_threshold = run(&|t| t.rotated_deg = None);
-    let (text, found) = (words(by_id(&without_threshold, "rotation")), numbers(&without_threshold)["rotation"].clone());
+    let (text, found) = (of(&without_threshold, "rotation"), numbers(&without_threshold)["rotation"].clone());
     assert!(text.contains("do not contain the smallest angle") && !text.contains("threshold"), "{text}");
     assert_eq!((&found["threshold_deg"], &found["train"]["within_5_deg_of_threshold"]), (&Value::Null, &Value::Null));
     near(&found, "train.rotated.count", 94.0, 0.0);
 
     let only_men = run(&|t| t.patients.iter_mut().for_each(|p| p.sex = Some(Sex::M)));
-    assert!(absent(&only_men, "mask_size").contains("`male`"), "{}", absent(&only_men, "mask_size"));
+    assert!(absent(&only_men, "regression").contains("`male`"), "{}", absent(&only_men, "regression"));
     assert!(absent(&only_men, "mask_size_by_sex").contains("no comparison"));
 
     let unknown = run(&|t| t.patients.clear());
@@ -244,19 +263,126 @@ fn missing_data_are_reported() {
     assert!(tables.flat_map(|t| &t.rows).any(|row| row[2] == "excluded by corrections.jsonl line 3"));
 }
 
+/// The planted shift: rotated hands are ten times as likely in test; height, weight and age have none.
+#[test]
+fn the_shift_between_train_and_test_is_found_and_nothing_else() {
+    let all = sections(&synthetic::tables(21), None, None);
+    let (n, text) = (numbers(&all), of(&all, "train_test"));
+    let shift = n["train_test"];
+    near(shift, "patients.train", 400.0, 0.0);
+    near(shift, "sex.odds_ratio.value", 1.34, 0.005);
+    assert!(at(shift, "columns.angle_deg.kolmogorov_smirnov.p") < 1e-9);
+    assert!(at(shift, "columns.angle_deg.population_stability_index.psi") > 0.5);
+    // Without a shift the index is about its mean of 0.085, and below its bound in 95 % of cases.
+    near(shift, "columns.age.population_stability_index.null_mean", 0.085, 0.001);
+    assert!(at(shift, "classifier.auc") > 0.7 && at(shift, "classifier.p") <= 0.01);
+    assert_eq!(shift["classifier"]["columns"][0]["name"], "absolute angle");
+    assert!(
+        text.contains("absolute angle") && text.contains("the columns that give it away most: absolute angle"),
+        "{text}"
+    );
+    assert!(text.contains("With 144 patients in test and 400 patients in train, an odds ratio between"), "{text}");
+    assert!(
+        text.contains("Not compared: ") && text.contains("mean grey level (no values in train and test)"),
+        "{text}"
+    );
+    let tests = n["tests"]["tests"].as_array().unwrap();
+    let of_shift = tests.iter().filter(|t| t["section"] == "train_test").count();
+    assert!(of_shift > 15 && tests.len() > of_shift, "{of_shift} of {}", tests.len());
+    for test in tests {
+        let p = |key: &str| test[key].as_f64().unwrap();
+        let at_most = |a: f64, b: f64| a <= b * (1.0 + 1e-12);
+        assert!(at_most(p("p"), p("p_benjamini_hochberg")), "{test}");
+        assert!(at_most(p("p_benjamini_hochberg"), p("p_holm")) && p("p_holm") <= 1.0, "{test}");
+    }
+}
+
+#[test]
+fn mask_size_is_related_to_height_also_within_sex() {
+    let mut tables = synthetic::tables(22);
+    // Ten hands lack a bone.
+    tables.images[..10].iter_mut().for_each(|image| image.n_bones = 28);
+    let all = sections(&tables, None, None);
+    let n = numbers(&all);
+    assert!(
+        absent(&all, "mask_size").contains("10 train images with masks are left out"),
+        "{}",
+        absent(&all, "mask_size")
+    );
+    let train = &n["mask_size"]["train"];
+    near(train, "images", 790.0, 0.0);
+    near(train, "height_cm.pearson_by_patient.r", 0.82, 0.08);
+    for within in ["women", "men", "partial_given_sex", "partial_spearman_given_sex"] {
+        let r = at(train, &format!("height_cm.{within}.r"));
+        assert!(r > 0.3 && r < at(train, "height_cm.pearson_by_patient.r"), "{within}: {r}");
+    }
+    assert!(at(train, "spearman_by_bone.Radius.height_cm.r") > 0.3);
+    near(
+        train,
+        "correlation_matrix_by_patient.height_cm.mask_px.r",
+        at(train, "height_cm.pearson_by_patient.r"),
+        1e-12,
+    );
+    let regression = &n["regression"]["train"];
+    assert_eq!(at(regression, "ols_clustered.clusters"), at(regression, "ols_by_patient.n"));
+    let se = |model: &str| at(&regression[model]["coefficients"][1], "se");
+    // Two hands of a patient say less than two patients.
+    assert!(se("ols_clustered") > 1.1 * se("ols"), "{} {}", se("ols_clustered"), se("ols"));
+    assert!(at(regression, "metadata_given_sex.p") < 1e-6 && at(regression, "metadata_given_sex_by_image.p") < 1e-6);
+    assert!(at(regression, "fields_on_sex.height_cm.hc3.coefficients.1.value") > 8.0);
+}
+
+#[test]
+fn scores_are_given_by_subgroup_and_class() {
+    let tables = synthetic::tables(23);
+    // Small bones score lower, and so do rotated hands; image 5 has a wrong Lunate.
+    let rows = tables.images.iter().filter(|i| i.subset == Subset::Train).enumerate().map(|(i, image)| {
+        let drop = if image.rotated == Some(true) { 0.03 } else { 0.0 };
+        let dice = std::array::from_fn(|class| {
+            let area: f64 = tables.bones[class].area_px as f64;
+            let wrong = if i == 5 && class == 24 { 0.7 } else { 0.0 };
+            Some(1.0 - 4.0 / area.sqrt() - drop - wrong - 0.002 * ((i * 7 + class * 3) % 5) as f64)
+        });
+        (image.image_id.clone(), dice)
+    });
+    let scores = DiceTable::new(rows.chain([("elsewhere".to_owned(), [Some(0.5); 29])]));
+    let (evidence, settings, folds) = (EvidencePictures::default(), few_seeds(), synthetic::folds(&tables));
+    let mut study = Study::new(&tables, Some(&folds), None, &evidence, &settings).unwrap();
+    study.scores = Some(&scores);
+    let all = report::sections::all(&study).unwrap();
+    check_pictures(&all);
+    let (text, n) = (of(&all, "scores"), numbers(&all)["scores"]);
+    assert!(text.contains("Rotated: rotated is 0.0") && text.contains("the difference is shown"), "{text}");
+    assert!(
+        absent(&all, "scores").contains("1 of 801 scored images are not in the tables"),
+        "{}",
+        absent(&all, "scores")
+    );
+    assert!(at(n, "dice_with_mean_area_spearman.r") > 0.9);
+    assert_eq!(at(n, "images_with_unusually_low_classes"), 1.0);
+    let fields: std::collections::BTreeSet<&str> =
+        n["groups"].as_array().unwrap().iter().map(|g| g["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["age", "all", "fold", "height", "mask size", "rotated", "sex"].into());
+    assert!(at(n, "bone_groups.forearm.images.mean") > at(n, "bone_groups.carpals.images.mean"));
+    let foreign = DiceTable::new([("elsewhere".to_owned(), [Some(0.5); 29])]);
+    study.scores = Some(&foreign);
+    let all = report::sections::all(&study).unwrap();
+    assert!(
+        absent(&all, "scores").contains("No score belongs to an image of the tables"),
+        "{}",
+        absent(&all, "scores")
+    );
+}
+
 #[test]
 fn a_patient_in_two_folds_is_reported() {
     let tables = synthetic::tables(10);
     let mut folds = synthetic::folds(&tables);
     let clean = sections(&tables, Some(&folds), None);
-    assert!(words(by_id(&clean, "folds")).contains("No patient is in two folds"));
+    assert!(of(&clean, "folds").contains("No patient is in two folds"));
     folds[0].fold = (folds[0].fold + 1) % 5;
     let leaking = sections(&tables, Some(&folds), None);
-    assert!(
-        words(by_id(&leaking, "folds")).contains("1 patient is in more than one fold (001)"),
-        "{}",
-        words(by_id(&leaking, "folds"))
-    );
+    assert!(of(&leaking, "folds").contains("1 patient is in more than one fold (001)"), "{}", of(&leaking, "folds"));
     assert_eq!(numbers(&leaking)["folds"]["patients_in_several_folds"], serde_json::json!(["001"]));
 }
 
@@ -292,7 +418,7 @@ fn examples_are_typical_hands() {
     assert_eq!((pictures.pictures.len(), pictures.failures.len()), (1, 2));
     study.examples = Some(&pictures);
     let all = report::sections::all(&study).unwrap();
-    assert!(words(by_id(&all, "rotation")).contains("test: typical rotated hand"));
+    assert!(of(&all, "rotation").contains("test: typical rotated hand"));
 }
 
 #[test]

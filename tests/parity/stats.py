@@ -8,9 +8,13 @@ import warnings
 
 import numpy as np
 import statsmodels.api as sm
-from scipy import stats
+from scipy import optimize, stats
+from scipy.stats._hypotests import _cdf_cvm_inf
 from statsmodels.stats.contingency_tables import Table2x2
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import NormalIndPower
+from statsmodels.stats.proportion import proportion_confint, proportion_effectsize
+from statsmodels.stats.weightstats import ttost_ind
 
 warnings.simplefilter("ignore")
 
@@ -39,7 +43,26 @@ def pearson(case):
 def spearman(case):
     x, y = pairs(case)
     found = stats.spearmanr(x, y)
-    return {"n": len(x), "r": found.statistic, "p": found.pvalue}
+    half = stats.norm.ppf(0.975) * np.sqrt((1 + found.statistic**2 / 2) / (len(x) - 3))
+    z = np.arctanh(found.statistic)
+    return {"n": len(x), "r": found.statistic, "p": found.pvalue, "ci": interval(np.tanh(z - half), np.tanh(z + half))}
+
+
+def partial(case, rank=False):
+    columns = np.column_stack([column(case["x"]), column(case["y"])] + [column(c) for c in case["controls"]])
+    columns = columns[np.isfinite(columns).all(axis=1)]
+    if rank:
+        columns = stats.rankdata(columns, axis=0)
+    design = sm.add_constant(columns[:, 2:], has_constant="add")
+    x, y = (sm.OLS(columns[:, i], design).fit().resid for i in (0, 1))
+    r, df = np.corrcoef(x, y)[0, 1], len(columns) - 2 - len(case["controls"])
+    z, half = np.arctanh(r), stats.norm.ppf(0.975) / np.sqrt(df - 1)
+    return {"n": len(columns), "r": r, "p": 2 * stats.t.sf(abs(r) * np.sqrt(df / (1 - r * r)), df),
+            "ci": interval(np.tanh(z - half), np.tanh(z + half))}
+
+
+def partial_spearman(case):
+    return partial(case, rank=True)
 
 
 def welch(case):
@@ -76,15 +99,87 @@ def pooled_sd(case):
 
 
 def mann_whitney(case):
-    found = stats.mannwhitneyu(case["first"], case["second"], method="asymptotic", use_continuity=True)
+    method = "exact" if case["exact"] else "asymptotic"
+    found = stats.mannwhitneyu(case["first"], case["second"], method=method, use_continuity=True)
     return {"u": found.statistic, "p": found.pvalue}
 
 
 def kolmogorov_smirnov(case):
-    first, second = case["first"], case["second"]
-    distance = stats.ks_2samp(first, second, method="asymp").statistic
-    root = np.sqrt(len(first) * len(second) / (len(first) + len(second)))
-    return {"distance": distance, "p": stats.kstwobign.sf(root * distance)}
+    found = stats.ks_2samp(case["first"], case["second"], method="exact")
+    assert case["exact"]
+    return {"distance": found.statistic, "p": found.pvalue}
+
+
+def cramer_von_mises(case):
+    first, second = np.sort(case["first"]), np.sort(case["second"])
+    values = np.concatenate([first, second])
+    if len(np.unique(values)) == len(values):
+        method = "exact" if case["exact"] else "asymptotic"
+        found = stats.cramervonmises_2samp(first, second, method=method)
+        return {"t": found.statistic, "p": found.pvalue}
+    # With ties SciPy's statistic is of ranks that ties do not have; this is the definition.
+    m, n = len(first), len(second)
+    share = lambda sample: np.searchsorted(sample, values, side="right") / len(sample)
+    t, total = m * n / (m + n) ** 2 * np.sum((share(first) - share(second)) ** 2), m + n
+    if case["exact"]:
+        return {"t": t}
+    variance = (total + 1) * (4 * m * n * total - 3 * (m * m + n * n) - 2 * m * n) / (45 * total**2 * 4 * m * n)
+    standardised = 1 / 6 + (t - (1 + 1 / total) / 6) / np.sqrt(45 * variance)
+    return {"t": t, "p": 1.0 if standardised < 0.003 else max(0.0, 1 - float(_cdf_cvm_inf(standardised)))}
+
+
+def wasserstein(case):
+    return {"distance": stats.wasserstein_distance(case["first"], case["second"])}
+
+
+def smd(case):
+    first, second = np.array(case["first"]), np.array(case["second"])
+    a, b = len(first), len(second)
+    d = (first.mean() - second.mean()) / np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
+    half = stats.norm.ppf(0.975) * np.sqrt((a + b) / (a * b) + d * d / (2 * (a + b)))
+    return {"smd": d, "ci": interval(d - half, d + half)}
+
+
+def tost(case):
+    margin = case["margin"]
+    return {"p": ttost_ind(case["first"], case["second"], -margin, margin, usevar="unequal")[0]}
+
+
+def psi(case):
+    base, sample = np.sort(case["first"]), np.array(case["second"])
+    bins = min(len(base) // 5, 10)
+    edges = np.unique(np.quantile(base, np.arange(1, bins) / bins))
+    edges = edges[edges > base[0]]
+    if len(edges) == 0 and base[-1] > base[0]:
+        edges = base[base > base[0]][:1]
+    counts = [np.bincount(np.searchsorted(edges, v, side="right"), minlength=len(edges) + 1) for v in (base, sample)]
+    counts = np.array(counts, dtype=float)
+    # Between two close quantiles there may be no value of either sample.
+    counts = counts[:, counts.sum(axis=0) > 0]
+    if (counts == 0).any():
+        counts += 0.5
+    expected, found = counts / counts.sum(axis=1, keepdims=True)
+    index, scale, df = np.sum((found - expected) * np.log(found / expected)), 1 / len(base) + 1 / len(sample), counts.shape[1] - 1
+    return {"bins": df + 1, "psi": index, "null_mean": scale * df, "null_bound": scale * stats.chi2.ppf(0.95, df),
+            "p": stats.chi2.sf(index / scale, df)}
+
+
+def multiple(case):
+    return {"holm": multipletests(case["values"], method="holm")[1].tolist(),
+            "bh": multipletests(case["values"], method="fdr_bh")[1].tolist()}
+
+
+def power(case):
+    n1, n2, base = case["n1"], case["n2"], case["share2"]
+    of = lambda share: NormalIndPower().power(proportion_effectsize(share, base), n1, 0.05, ratio=n2 / n1)
+    odds = lambda log: 1 / (1 + (1 - base) / base * np.exp(-log))
+
+    def visible(sign):
+        if of(odds(sign * 50)) < 0.8:
+            return None
+        return np.exp(sign * optimize.brentq(lambda log: of(odds(sign * log)) - 0.8, 0, 50, xtol=1e-13, rtol=1e-14))
+
+    return {"power": of(case["share1"]), "above": visible(1), "below": visible(-1)}
 
 
 def two_by_two(case):

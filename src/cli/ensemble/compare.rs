@@ -166,7 +166,10 @@ fn print_selection(args: &CompareMembersArgs, selection: &Selection, ui: &Ui) {
     ui.line(format_args!("gain over the best single member: {}", in_words(&selection.gain_over_best)));
     ui.line(format_args!("gain over equal weights:          {}", in_words(&selection.gain_over_all)));
     if selection.gain_over_all.ci.contains(0.0) {
-        ui.note("the interval of the gain over equal weights contains 0: equal weights of all members are as good");
+        ui.note(format_args!(
+            "the interval of the gain over equal weights contains 0: a gain is not shown, and up to {:+.5} is not ruled out",
+            selection.gain_over_all.ci.high
+        ));
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     }
     let balance = Balance::of(&FoldRow::to_frame(&check.rows)?)?;
     let leaks = &check.patients_in_several_folds;
-    let test = chi_square(&(0..balance.strata.len()).map(|s| balance.by_fold(s)).collect::<Vec<_>>());
+    let test = chi_square(&(0..balance.strata.len()).map(|s| balance.by_fold(s)).collect::<Vec<_>>()).ok();
 
     section.text(format!(
         "{} of {} in {}: {} images, {}.",

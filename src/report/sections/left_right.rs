@@ -177,6 +177,10 @@ fn figure(classes: &[ClassPair], patients: usize) -> Figure {
     let ends = |rows: &[CategoryRow]| -> Vec<f64> {
         let mark = |row: &CategoryRow| match &row.marks[0] {
             Mark::Box { summary, .. } => [summary.q05, summary.q95],
+            Mark::Violin { values, .. } => [
+                values.iter().copied().fold(f64::INFINITY, f64::min),
+                values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            ],
             Mark::Bar { value, .. } | Mark::Dot { value, .. } => [*value; 2],
         };
         rows.iter().flat_map(mark).collect()

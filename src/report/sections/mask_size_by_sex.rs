@@ -1,24 +1,26 @@
 use polars::prelude::*;
 use serde_json::json;
 
-use super::mask_size::patient_means;
+use super::mask_size::{complete_hands, patient_means};
 use crate::dataset::metadata::Sex;
-use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
+use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows, VIOLIN_POINTS};
+use crate::report::block::outcome;
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{
-    capital, count, counted, difference_conclusion, few_patients, interval, mean_sd, median, num, p_text,
+    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval,
+    mean_sd, num, p_text,
 };
 use crate::report::{Section, Study};
-use crate::stats::{SampleSummary, mann_whitney, summary, welch};
+use crate::stats::{mann_whitney, summary, welch};
 use crate::tables::{is, numbers};
 
 /// Mask sizes of men and women, and tests of their difference.
 pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("mask_size_by_sex", "Mask size by sex");
     let sizes = |hands: &DataFrame, sex| numbers(hands, col("mask_px").filter(is("sex", sex)));
-    let mut boxes: Vec<(String, Sex, SampleSummary)> = Vec::new();
+    let mut violins: Vec<(String, Sex, Vec<f64>)> = Vec::new();
     for subset in SUBSETS {
-        let hands = study.masked(subset)?;
+        let hands = complete_hands(&mut section, subset, &study.masked(subset)?)?;
         let patients = patient_means(&hands)?;
         let (women, men) = (sizes(&hands, Sex::F)?, sizes(&hands, Sex::M)?);
         let (mean_women, mean_men) = (sizes(&patients, Sex::F)?, sizes(&patients, Sex::M)?);
@@ -26,8 +28,10 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         let (by_image, by_patient) = (welch(&men, &women), welch(&mean_men, &mean_women));
         let ranks = mann_whitney(&men, &women);
         let ranks_by_patient = mann_whitney(&mean_men, &mean_women);
-        for ((sex, name), found) in SEXES.into_iter().zip([&of_women, &of_men]) {
-            boxes.extend(found.clone().map(|s| (format!("{name}, {subset}"), sex, s)));
+        for ((sex, name), values) in SEXES.into_iter().zip([&mean_women, &mean_men]) {
+            if !values.is_empty() {
+                violins.push((format!("{name}, {subset}"), sex, values.clone()));
+            }
         }
         if let (Some(w), Some(m)) = (&of_women, &of_men) {
             section.text(format!(
@@ -38,7 +42,7 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                 mean_sd(m, 0),
                 count(m.n)
             ));
-            if let (Some(test), Some(rank)) = (&by_patient, &ranks_by_patient) {
+            if let (Ok(test), Ok(rank)) = (&by_patient, &ranks_by_patient) {
                 section.text(format!(
                     "Per-patient means ({}, {}): men minus women = {} px {}, {} % of the women's mean (Welch's test, {}; \
                      Mann-Whitney test, {}; Cohen's d = {}). In {} % of pairs of a man and a woman, the man's mask is larger.",
@@ -52,13 +56,28 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                     num(test.cohen_d, 2),
                     num(100.0 * rank.superiority, 1),
                 ));
-                let directions = ["men's masks are significantly larger", "men's masks are significantly smaller"];
+                let directions = Directions {
+                    positive: "men's masks are significantly larger",
+                    negative: "men's masks are significantly smaller",
+                };
+                section.test(format!("mask size, men against women, {subset}"), "Welch", test.n1 + test.n2, test.p);
+                section.test(
+                    format!("mask size, men against women, {subset}"),
+                    "Mann-Whitney",
+                    rank.n1 + rank.n2,
+                    rank.p,
+                );
                 let (n1, n2) = (test.n1, test.n2);
                 let few = if n1 <= n2 { few_patients(n1, "man", "men") } else { few_patients(n2, "woman", "women") };
-                let conclusion = difference_conclusion(&test.ci, 0, "px", directions);
-                section.meaning(format!("In {subset}, {conclusion}{few}."));
+                let conclusion = difference_conclusion(&Evidence::of_means(test), 0, "px", directions);
+                let differ = disagreement(&[("Welch", test.p), ("Mann-Whitney", rank.p)]);
+                let differ = differ.map_or_else(String::new, |why| format!(" {}.", capital(&why)));
+                section.meaning(format!("In {subset}, {conclusion}{few}.{differ}"));
             } else {
-                section.absent(format!("{} has too few patients of one sex for a test.", capital(subset.name())));
+                let reason = by_patient.as_ref().err().or(ranks_by_patient.as_ref().err());
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                section
+                    .absent(format!("{} has too few patients of one sex for a test{reason}.", capital(subset.name())));
             }
         } else if hands.height() > 0 {
             section.absent(format!("{} has masks of one sex only, so there is no comparison.", capital(subset.name())));
@@ -66,48 +85,43 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         section.number(
             subset.name(),
             json!({
-                "women": of_women, "men": of_men, "welch": by_image, "mann_whitney": ranks,
-                "welch_by_patient": by_patient, "mann_whitney_by_patient": ranks_by_patient,
+                "women": of_women, "men": of_men, "welch": outcome(&by_image), "mann_whitney": outcome(&ranks),
+                "welch_by_patient": outcome(&by_patient), "mann_whitney_by_patient": outcome(&ranks_by_patient),
             }),
         );
     }
-    if boxes.is_empty() {
-        section.absent("No image has both masks and a patient of known sex.");
+    if violins.is_empty() {
+        section.absent("No image has both complete masks and a patient of known sex.");
     } else {
-        section.figure(figure(&boxes));
+        section.figure(figure(&violins));
     }
     Ok(section)
 }
 
-fn figure(boxes: &[(String, Sex, SampleSummary)]) -> Figure {
-    let in_thousands = |s: &SampleSummary| SampleSummary {
-        mean: s.mean / 1e3,
-        sd: s.sd.map(|v| v / 1e3),
-        min: s.min / 1e3,
-        q05: s.q05 / 1e3,
-        q25: s.q25 / 1e3,
-        median: s.median / 1e3,
-        q75: s.q75 / 1e3,
-        q95: s.q95 / 1e3,
-        max: s.max / 1e3,
-        n: s.n,
-    };
-    let rows: Vec<CategoryRow> = boxes
+fn figure(violins: &[(String, Sex, Vec<f64>)]) -> Figure {
+    let in_thousands = |values: &[f64]| values.iter().map(|v| v / 1e3).collect::<Vec<_>>();
+    let rows: Vec<CategoryRow> = violins
         .iter()
-        .map(|(label, sex, s)| CategoryRow {
-            label: label.clone(),
-            marks: vec![Mark::Box { name: String::new(), colour: sex_colour(Some(*sex)), summary: in_thousands(s) }],
-            note: format!("median {}, n = {}", median(s.median / 1e3), count(s.n)),
+        .map(|(label, sex, values)| {
+            let values = in_thousands(values);
+            let middle = summary(&values).map_or(f64::NAN, |s| s.median);
+            let note = format!("median {}, n = {}", num(middle, 1), count(values.len()));
+            let marks = vec![Mark::Violin { name: String::new(), colour: sex_colour(Some(*sex)), values }];
+            CategoryRow { label: label.clone(), marks, note }
         })
         .collect();
+    let all = violins.iter().flat_map(|v| in_thousands(&v.2)).collect::<Vec<_>>();
     Figure {
         name: "mask-size-by-sex".into(),
-        title: format!("Mask size by sex (n = {})", counted(boxes.iter().map(|b| b.2.n).sum(), "image", "images")),
-        note: "Box: quartiles and median; whiskers: 5th to 95th percentile.".into(),
+        title: format!("Mask size by sex (n = {})", counted(all.len(), "patient", "patients")),
+        note: format!(
+            "Per-patient means of complete hands. Shape: density; box: quartiles and median; points: patients (at most \
+             {VIOLIN_POINTS} evenly spaced ones of each group)."
+        ),
         columns: 1,
         charts: vec![Chart::Rows(Rows {
             title: String::new(),
-            axis: Axis::linear("mask size (1,000 px)", boxes.iter().flat_map(|b| [b.2.q05 / 1e3, b.2.q95 / 1e3])),
+            axis: Axis::linear("mask size (1,000 px)", all),
             rows,
             reference: None,
         })],

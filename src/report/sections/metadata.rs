@@ -3,9 +3,11 @@ use serde_json::{Map, Value, json};
 
 use crate::dataset::Subset;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
+use crate::report::block::outcome;
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{
-    capital, count, counted, difference_conclusion, few_patients, interval, mean_sd, num, p_text,
+    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval,
+    mean_sd, num, p_text,
 };
 use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
@@ -77,14 +79,19 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         }
         let [train, test] = known.each_ref().map(|known| &known.all[..]);
         let (difference, shift) = (welch(test, train), kolmogorov_smirnov(test, train));
-        if let (Some(w), Some(ks)) = (&difference, &shift) {
-            let directions = ["the mean is significantly higher in test", "the mean is significantly lower in test"];
+        if let (Ok(w), Ok(ks)) = (&difference, &shift) {
+            let directions = Directions {
+                positive: "the mean is significantly higher in test",
+                negative: "the mean is significantly lower in test",
+            };
             let (n, subset) = if w.n1 <= w.n2 { (w.n1, Subset::Test) } else { (w.n2, Subset::Train) };
             let few = few_patients(n, &format!("{subset} patient"), &format!("{subset} patients"));
-            let conclusion = difference_conclusion(&w.ci, 1, q.unit(), directions) + &few;
+            let conclusion = difference_conclusion(&Evidence::of_means(w), 1, q.unit(), directions) + &few;
+            let differ = disagreement(&[("Welch", w.p), ("Kolmogorov-Smirnov", ks.p)]);
+            let differ = differ.map_or_else(String::new, |why| format!(" {}.", capital(&why)));
             section.text(format!(
                 "{}: test minus train = {} {} {} (Welch's test, {}; n = {} and {}); Kolmogorov-Smirnov distance of the \
-                 distributions {} ({}). {}.",
+                 distributions {} ({}). {}.{differ}",
                 capital(q.name()),
                 num(w.difference, 1),
                 q.unit(),
@@ -97,8 +104,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                 capital(&conclusion),
             ));
         }
-        numbers.insert("test_less_train".into(), json!(difference));
-        numbers.insert("kolmogorov_smirnov".into(), json!(shift));
+        numbers.insert("test_less_train".into(), outcome(&difference));
+        numbers.insert("kolmogorov_smirnov".into(), outcome(&shift));
         section.number(q.key(), Value::Object(numbers));
     }
     if !missing_all.is_empty() {

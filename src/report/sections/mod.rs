@@ -18,10 +18,14 @@ mod privacy;
 mod problems;
 mod reading;
 mod recommendations;
+mod regression;
 mod rotation;
 mod rotation_modes;
+mod scores;
 mod sex;
 mod table1;
+pub(in crate::report) mod tests;
+pub(in crate::report) mod train_test;
 
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
@@ -33,7 +37,7 @@ use super::{ReportError, Section, Study};
 /// # Errors
 /// polars cannot evaluate the tables.
 pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
-    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 22] = [
+    let sections: [fn(&Study<'_>) -> PolarsResult<Section>; 25] = [
         alerts::section,
         overview::section,
         problems::section,
@@ -43,8 +47,10 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
         rotation::section,
         rotation_modes::section,
         sex::section,
+        train_test::section,
         mask_size::section,
         mask_size_by_sex::section,
+        regression::section,
         class_areas::section,
         class_overlap::section,
         bone_positions::section,
@@ -52,10 +58,15 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
         image_noise::section,
         folds::section,
         fold_methods::section,
+        scores::section,
         findings::section,
         recommendations::section,
         privacy::section,
         reading::section,
     ];
-    Ok(sections.par_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?)
+    let mut sections: Vec<Section> = sections.par_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?;
+    // Before the terms, which are last.
+    let tests = tests::section(&sections);
+    sections.insert(sections.len() - 1, tests);
+    Ok(sections)
 }

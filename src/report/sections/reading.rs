@@ -5,10 +5,10 @@ use crate::report::{Section, Study};
 /// The statistical terms of the report.
 pub(super) fn section(_: &Study<'_>) -> PolarsResult<Section> {
     let mut section = Section::new("reading", "Terms");
-    let terms: [(&str, &str); 10] = [
+    let terms: [(&str, &str); 20] = [
         (
             "95 % confidence interval",
-            "Range computed so that, over many repetitions of the study, 95 % of such ranges contain the true value. If it does not contain the value of no effect (0 for differences and correlations, 1 for ratios), the effect is significant. If it does, the data cannot show whether there is an effect: every value in the range remains possible.",
+            "Range computed so that, over many repetitions of the study, 95 % of such ranges contain the true value. If it does not contain the value of no effect (0 for differences and correlations, 1 for ratios), the effect is significant. If it does, the data cannot show whether there is an effect: every value in the range remains possible, unless the effect is shown to be small.",
         ),
         ("risk ratio", "Share in one group divided by the share in the other. Interval by Katz."),
         (
@@ -34,7 +34,47 @@ pub(super) fn section(_: &Study<'_>) -> PolarsResult<Section> {
         ),
         (
             "Kolmogorov-Smirnov distance",
-            "Largest difference between two cumulative distributions: 0 if they are equal, 1 if they do not overlap.",
+            "Largest difference between two cumulative distributions: 0 if they are equal, 1 if they do not overlap. Its p value is exact; with ties it is too large.",
+        ),
+        (
+            "shown to be small",
+            "Two one-sided tests (equivalence) show that the effect is within a margin: a factor of 1.25 for odds ratios, 0.2 standard deviations for mean differences, 0.2 for correlations. An interval that contains no effect does not show this by itself.",
+        ),
+        (
+            "not settled",
+            "Test and confidence interval of one comparison disagree about 5 %, usually because one of them is approximate in small groups.",
+        ),
+        (
+            "Holm, Benjamini-Hochberg",
+            "p values adjusted for the number of tests of a section: Holm bounds the probability of any false positive, Benjamini and Hochberg the expected share of false positives among the significant results.",
+        ),
+        (
+            "standardised mean difference (SMD)",
+            "Mean difference divided by the standard deviation within the groups; it has no unit.",
+        ),
+        (
+            "Wasserstein distance",
+            "Mean distance by which values must be moved to turn one distribution into the other, in the unit of the values.",
+        ),
+        (
+            "Cramér-von Mises",
+            "Test of two distributions by the mean squared difference of the cumulative ones; more sensitive to differences in the middle than Kolmogorov-Smirnov. With ties its p value is approximate.",
+        ),
+        (
+            "population stability index (PSI)",
+            "Sum of (share − reference share) · ln(share / reference share) over bins at the reference quantiles. Without a shift it is about (1/n + 1/m)(bins − 1) and not 0; the 95 % bound without shift is given with it.",
+        ),
+        (
+            "classifier two-sample test",
+            "A classifier is trained to distinguish the groups; if it succeeds on patients it was not trained on, the groups differ. Its p value comes from permuted labels of whole patients.",
+        ),
+        (
+            "HC3, clustered errors",
+            "Standard errors of regression coefficients that allow for residuals of unequal variance (HC3) or for correlated residuals of one patient (clustered).",
+        ),
+        (
+            "leverage, Cook's distance",
+            "How far a patient's regressors are from those of the others, and how much all fitted values change without the patient.",
         ),
         ("n", "Number of values used; missing values are not included."),
     ];

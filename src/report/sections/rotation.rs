@@ -6,13 +6,16 @@ use serde_json::json;
 
 use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
+use crate::report::block::outcome;
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{
-    MIN_PATIENTS, capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text, ratio, share, visible,
+    Conclusion, Evidence, MIN_PATIENTS, capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text,
+    ratio, share, visible,
 };
 use crate::report::{CaptionedPicture, Content, EvidencePictures, Section, Study};
 use crate::stats::{
-    ClusteredRatios, Proportion, Ratio, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov, summary, wilson,
+    ClusteredRatios, Proportion, Ratio, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov,
+    permutation_of_clusters, summary, wilson,
 };
 use crate::tables::{count as rows, counts, filtered, is, numbers};
 
@@ -171,24 +174,26 @@ pub(super) fn two_by_two(study: &Study<'_>) -> PolarsResult<Option<TwoByTwo>> {
 pub(super) fn odds_ratio(study: &Study<'_>) -> PolarsResult<Option<Ratio>> {
     let Some(odds) = two_by_two(study)?.and_then(|table| table.odds_ratio()) else { return Ok(None) };
     let (test, train) = (measured(study, Subset::Test)?, measured(study, Subset::Train)?);
-    let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?);
+    let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?).ok();
     let clustered = clustered.filter(|c| c.clusters.min(c.clusters_base) >= MIN_PATIENTS);
     Ok(Some(clustered.map_or(odds, |c| c.odds_ratio)))
 }
 
 fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
     let Some(table) = two_by_two(study)? else { return Ok(()) };
-    let (Some(odds), Some(shares)) = (table.odds_ratio(), table.share_ratio()) else { return Ok(()) };
+    let (Some(odds), Some(shares_ratio)) = (table.odds_ratio(), table.share_ratio()) else { return Ok(()) };
     let (test, train) = (measured(study, Subset::Test)?, measured(study, Subset::Train)?);
-    let clustered = clustered_ratios(&observations(&test)?, &observations(&train)?);
+    let (of_test, of_train) = (observations(&test)?, observations(&train)?);
     let enough = |c: &ClusteredRatios| c.clusters.min(c.clusters_base) >= MIN_PATIENTS;
+    let clustered = clustered_ratios(&of_test, &of_train).ok();
     let (clustered, too_few) = (clustered.filter(enough), clustered.filter(|c| !enough(c)));
+    let exchanged = permutation_of_clusters(&shares(&of_test), &shares(&of_train), study.settings.permutations, 0);
     let angles = |hands| numbers(hands, col("angle_deg").abs());
     let shift = kolmogorov_smirnov(&angles(&test)?, &angles(&train)?);
     section.text(format!(
         "Rotated hands, test compared with train: odds ratio {}, risk ratio {} (Fisher's exact test, {}){}.",
         ratio(&odds),
-        ratio(&shares),
+        ratio(&shares_ratio),
         p_text(table.fisher_p()),
         if odds.corrected { "; a count is zero, so 0.5 was added to all four" } else { "" },
     ));
@@ -210,25 +215,57 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
             count(c.clusters_base),
         ));
     }
-    let ci = clustered.map_or(odds.ci, |c| c.odds_ratio.ci);
-    let mut conclusion = format!("{}.", capital(&odds_ratio_conclusion(&ci, "test", "train")));
-    if !ci.contains(1.0) {
-        conclusion += &format!(
-            " The risk ratio ({}) and the odds ratio ({}) describe the same counts: state which one you quote. Stratify the folds \
-             by rotation, and rotate images in training.",
-            num(shares.value, 1),
-            num(odds.value, 1)
-        );
+    let patients = exchanged.as_ref().map_or(0, |e| e.clusters1.min(e.clusters2));
+    // The patient is the unit: with enough patients, interval and test go by patient.
+    let evidence = match (&clustered, &exchanged) {
+        (Some(c), Ok(e)) => Evidence::of_odds(&c.odds_ratio, "the permutation test by patient", e.p, patients),
+        _ => Evidence::of_odds(&odds, "Fisher's exact test", table.fisher_p(), patients),
+    };
+    if let Ok(e) = &exchanged {
+        let n = e.clusters1 + e.clusters2;
+        section.text(format!(
+            "Permutation test of the share of rotated hands, exchanging whole patients between the subsets ({} permutations): {}.",
+            count(e.permutations),
+            p_text(e.p),
+        ));
+        section.test("rotated hands, test against train", "permutation by patient", n, e.p);
     }
-    section.meaning(conclusion);
+    section.test(
+        "rotated hands, test against train",
+        "Fisher's exact (hands)",
+        test.height() + train.height(),
+        table.fisher_p(),
+    );
+    section.meaning(conclusion(&evidence, &odds, &shares_ratio));
     section.number(
         "test_against_train",
         json!({
-            "counts": table, "odds_ratio": odds, "share_ratio": shares, "fisher_p": table.fisher_p(),
-            "allowing_for_patients": clustered, "absolute_angle_kolmogorov_smirnov": shift,
+            "counts": table, "odds_ratio": odds, "share_ratio": shares_ratio, "fisher_p": table.fisher_p(),
+            "allowing_for_patients": clustered, "permutation_by_patient": outcome(&exchanged),
+            "absolute_angle_kolmogorov_smirnov": outcome(&shift),
         }),
     );
     Ok(())
+}
+
+/// What the comparison shows, and what to do about it.
+fn conclusion(evidence: &Evidence, odds: &Ratio, shares: &Ratio) -> String {
+    let found = capital(&odds_ratio_conclusion(evidence, "test", "train"));
+    match evidence.verdict() {
+        Conclusion::Higher | Conclusion::Lower => format!(
+            "{found}. The risk ratio ({}) and the odds ratio ({}) describe the same counts: state which one you quote. Stratify \
+             the folds by rotation, and rotate images in training.",
+            num(shares.value, 1),
+            num(odds.value, 1)
+        ),
+        Conclusion::Conflict => format!("{found}. Until more data settle it, stratify the folds by rotation."),
+        Conclusion::Small | Conclusion::Unclear => format!("{found}."),
+    }
+}
+
+/// Whether each hand is rotated, as numbers.
+fn shares<'a>(hands: &[(&'a str, bool)]) -> Vec<(&'a str, f64)> {
+    hands.iter().map(|(patient, rotated)| (*patient, f64::from(u8::from(*rotated)))).collect()
 }
 
 /// The patient of each hand, and whether the hand is rotated.

@@ -183,7 +183,7 @@ fn agreement(section: &mut Section, measured: &DataFrame) -> PolarsResult<()> {
         right_only,
         neither,
         kappa: cohen_kappa(both_rotated, left_only, right_only, neither),
-        correlation: pearson(&left, &right),
+        correlation: pearson(&left, &right).ok(),
         difference_deg: summary(&difference),
     };
     section.text(format!(
@@ -316,7 +316,7 @@ fn estimate(section: &mut Section, study: &Study<'_>, measured: &DataFrame) -> P
             mean_absolute_error_deg: absolute.iter().sum::<f64>() / absolute.len() as f64,
             median_absolute_error_deg: robust::median(absolute).unwrap_or_default(),
             same_class: study.tables.rotated_deg.map(same),
-            correlation: pearson(&angle, &axis),
+            correlation: pearson(&angle, &axis).ok(),
         });
     }
     if offsets.is_empty() {

@@ -7,7 +7,9 @@ use crate::dataset::metadata::Sex;
 use crate::figures::style::{MEN, NEUTRAL};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows};
 use crate::report::study::{SUBSETS, subset_colour};
-use crate::report::wording::{capital, count, counted, odds_ratio_conclusion, p_text, ratio, share};
+use crate::report::wording::{
+    Evidence, capital, count, counted, few_patients, odds_ratio_conclusion, p_text, ratio, share,
+};
 use crate::report::{Section, Study};
 use crate::stats::{Proportion, Ratio, TwoByTwo, wilson};
 use crate::tables::{counts, is};
@@ -53,7 +55,10 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             p_text(table.fisher_p()),
             if odds.corrected { "; a count is zero, so 0.5 was added to all four" } else { "" },
         ));
-        section.meaning(format!("{}.", capital(&odds_ratio_conclusion(&odds.ci, "test", "train"))));
+        let patients = (with + without).min(with_base + without_base);
+        let evidence = Evidence::of_odds(&odds, "Fisher's exact test", table.fisher_p(), patients);
+        let few = few_patients(patients, "patient in the smaller subset", "patients in the smaller subset");
+        section.meaning(format!("{}{few}.", capital(&odds_ratio_conclusion(&evidence, "test", "train"))));
         section.number(
             "test_against_train",
             json!({"counts": table, "odds_ratio": odds, "share_ratio": shares, "fisher_p": table.fisher_p()}),
