@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::values::expect_different;
 use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::mask::submission;
@@ -28,6 +29,7 @@ pub struct VoteArgs {
 
 /// Combines the submissions and writes the result.
 pub fn run(args: VoteArgs, ui: &Ui) -> anyhow::Result<Status> {
+    expect_different(&args.submissions)?;
     ui.outputs().inputs(&args.submissions).file(&args.out, &kind::SUBMISSION)?;
     let voted = scores::vote(&args.submissions, args.at_least, ui)?;
     match submission::sidecar(&args.submissions[0])? {

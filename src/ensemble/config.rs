@@ -64,6 +64,9 @@ pub struct EnsembleConfig {
     pub at_least: Option<usize>,
 }
 
+/// Sums of greater weights would lose the smaller ones.
+const MAX_WEIGHT: f64 = 1e6;
+
 impl EnsembleConfig {
     /// The weight of each member.
     pub fn weight_of_each(&self) -> Vec<f64> {
@@ -90,8 +93,8 @@ impl EnsembleConfig {
             let n = self.members.len();
             let found = counted(weights.len(), "number", "numbers");
             wrong.expect(weights.len() == n, &key, found, format!("{n}, one per member"));
-            let fits = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0);
-            wrong.expect(fits, &key, format!("{weights:?}"), "0 or more, one of them above 0");
+            let fits = weights.iter().all(|w| (0.0..=MAX_WEIGHT).contains(w)) && weights.iter().any(|w| *w > 0.0);
+            wrong.expect(fits, &key, format!("{weights:?}"), format!("0 to {MAX_WEIGHT}, one of them above 0"));
         }
     }
 
@@ -113,12 +116,19 @@ impl EnsembleConfig {
                 counted(weights.len(), "number", "numbers"),
                 format!("{n}, one per member"),
             );
-            if let Some(weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
-                wrong.refuse("weights", weight, "above 0");
+            if let Some(weight) = weights.iter().find(|weight| !(**weight > 0.0 && **weight <= MAX_WEIGHT)) {
+                wrong.refuse("weights", weight, format!("above 0, at most {MAX_WEIGHT}"));
             }
         }
         self.check_class_weights(&mut wrong);
         for (i, member) in self.members.iter().enumerate() {
+            if self.members[..i].contains(member) {
+                wrong.refuse(
+                    "members",
+                    format!("member {} again", i + 1),
+                    "different members; `weights` gives one more weight",
+                );
+            }
             if let EnsembleMember::Run(run) = member {
                 wrong.inside(&format!("members {}", i + 1), run.violations());
             }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 use super::super::data::open;
+use super::super::values::expect_different;
 use super::super::{Status, Ui};
 use crate::artefact::{kind, write_atomically};
 use crate::bones::Bone;
@@ -61,6 +62,7 @@ pub struct CompareMembersArgs {
 /// Compares the members, selects some and writes the ensemble.
 pub fn run(args: &CompareMembersArgs, ui: &Ui) -> anyhow::Result<Status> {
     ensure!(args.members.len() >= 2, "--members has one member; expected two or more");
+    expect_different(&args.members)?;
     let (dataset, status) = match &args.data {
         Some(data) => {
             let (dataset, status) = open(data, args.corrections.as_deref(), ui)?;

@@ -12,6 +12,7 @@ use self::members::Predictions;
 use self::pseudo_labels::PseudoLabelArgs;
 use super::data::open;
 use super::split::{Chosen, subset};
+use super::values::expect_different;
 use super::{Status, Ui};
 use crate::artefact::{kind, replace_folder};
 use crate::dataset::{Dataset, ImageEntry};
@@ -236,6 +237,7 @@ fn configs(args: &EnsembleArgs) -> anyhow::Result<Vec<EnsembleConfig>> {
         return Ok(EnsembleList::read(path)?.ensemble);
     }
     let Some(method) = args.method else { bail!("--method is missing") };
+    expect_different(&args.members.iter().map(PathBuf::from).collect::<Vec<_>>())?;
     let config = EnsembleConfig {
         name: "ensemble".into(),
         method,

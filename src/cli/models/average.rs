@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::artefact::kind;
+use crate::cli::values::expect_different;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
 use crate::experiment::average_weights;
@@ -30,6 +31,7 @@ pub struct ModelsAverageArgs {
 
 /// Averages the weights and writes the file.
 pub fn run(args: &ModelsAverageArgs, ui: &Ui) -> anyhow::Result<Status> {
+    expect_different(&args.inputs)?;
     ui.outputs().inputs(&args.inputs).file(&args.out, &kind::SAFETENSORS)?;
     let device = device::select(args.device)?;
     let averaged = average_weights(&args.inputs, &args.out, device, ui)?;
