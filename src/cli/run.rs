@@ -98,10 +98,8 @@ pub fn run(args: RunArgs, ui: &Ui) -> anyhow::Result<Status> {
         parse(stage).with_context(|| format!("{}: stage [{}]", args.config.display(), stage.name))?;
     }
 
-    if let (false, Some(list)) = (args.dry_run, ensembles(&args.config, &config)?) {
-        let (file, text) = (config.work.join(ENSEMBLES), format!("# Written by `carpus run`.\n\n{}", list.to_toml()));
-        write_atomically(&file, |out| std::io::Write::write_all(out, text.as_bytes()))
-            .with_context(|| file.display().to_string())?;
+    if !args.dry_run {
+        write_ensembles(&args.config, &config)?;
     }
     let last = args.until.as_ref().and_then(|name| stages.iter().position(|s| s.name == *name));
     check_inputs(&args.config, &config, &stages[..last.map_or(stages.len(), |at| at + 1)])?;
@@ -317,6 +315,14 @@ fn ensembles(path: &Path, config: &ChainConfig) -> anyhow::Result<Option<Ensembl
     Ok(Some(list))
 }
 
+/// Writes the file of a chain's ensembles, which the stage of ensembles reads.
+fn write_ensembles(path: &Path, config: &ChainConfig) -> anyhow::Result<()> {
+    let Some(list) = ensembles(path, config)? else { return Ok(()) };
+    let (file, text) = (config.work.join(ENSEMBLES), format!("# Written by `carpus run`.\n\n{}", list.to_toml()));
+    write_atomically(&file, |out| std::io::Write::write_all(out, text.as_bytes()))
+        .with_context(|| file.display().to_string())
+}
+
 /// Whether a model is trained on all images, without a held-out fold.
 fn trains_all(flags: &Flags) -> bool {
     flags.get("fold").and_then(scalar).as_deref() == Some("none")
@@ -343,20 +349,30 @@ fn check_inputs(path: &Path, config: &ChainConfig, stages: &[ChainStage]) -> any
     Ok(())
 }
 
+/// A stage with the options of its table; `None` if the configuration lacks the table.
+type Draft<'a> = (Option<Cow<'a, Flags>>, ChainStage);
+
 /// The commands of a configuration, in the order of the data flow.
 fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> {
     check_members(path, config)?;
-    let data = &config.data;
-    let at = |name: &str| config.work.join(name);
-    let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
-    let (findings, tables_all, report) = (at("audit"), at("tables-predicted"), at("report"));
     let ensembles = ensembles(path, config)?;
-    let test = match ensembles.as_ref().and_then(|list| list.ensemble.last()) {
-        Some(last) => at("ensembles").join(format!("{}.csv", last.name)),
-        None => at("predictions/test.csv"),
-    };
-    let corrections = config.corrections.as_deref();
     let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
+    check_names(path, &members)?;
+    let test = match ensembles.as_ref().and_then(|list| list.ensemble.last()) {
+        Some(last) => config.work.join("ensembles").join(format!("{}.csv", last.name)),
+        None => config.work.join("predictions/test.csv"),
+    };
+    let mut drafts: Vec<Draft> = data_stages(config).into();
+    for member in &members {
+        drafts.extend(member.stages(config));
+    }
+    drafts.extend(combining_stages(config, &members, ensembles.as_ref(), &test));
+    drafts.extend(closing_stages(config, &members, &test));
+    configured(path, drafts)
+}
+
+/// Checks the names of the models and their tables `predict`.
+fn check_names(path: &Path, members: &[Member]) -> anyhow::Result<()> {
     for (i, member) in members.iter().enumerate() {
         if members[..i].iter().any(|other| other.name == member.name) {
             bail!("{}: two models have the name {}; give each [[train]] another", path.display(), member.name);
@@ -369,8 +385,16 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> 
             bail!("{}: [[train]] predict; expected a table of options of `carpus predict`", path.display());
         }
     }
-    let predicted = config.predict.is_some();
-    let mut drafts: Vec<(Option<Cow<Flags>>, ChainStage)> = vec![
+    Ok(())
+}
+
+/// The stages before the models.
+fn data_stages(config: &ChainConfig) -> [Draft<'_>; 4] {
+    let data = &config.data;
+    let at = |name: &str| config.work.join(name);
+    let (tables, folds, crops) = (at("tables"), at("folds.csv"), at("crops"));
+    let corrections = config.corrections.as_deref();
+    [
         (
             config.phantom.as_ref().map(Cow::Borrowed),
             ChainStage::new("phantom", "phantom").flag("--out", data).writes(data),
@@ -401,37 +425,57 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> 
                 .flag("--out", &crops)
                 .writes(&crops),
         ),
-    ];
-    for member in &members {
-        drafts.extend(member.stages(config));
-    }
+    ]
+}
+
+/// The stages that combine the models' predictions of the test set into `test`.
+fn combining_stages<'a>(
+    config: &'a ChainConfig,
+    members: &[Member],
+    ensembles: Option<&EnsembleList>,
+    test: &Path,
+) -> [Draft<'a>; 2] {
     let voters = members.iter().fold(ChainStage::new("vote", "vote"), |stage, member| stage.reads("", &member.test));
-    let no_options = Flags::new();
-    let combined =
-        members.iter().fold(ChainStage::new("ensemble", "ensemble"), |stage, m| stage.reads_too(&m.probabilities));
-    let options = config.ensemble_options.as_ref().unwrap_or(&no_options);
-    drafts.extend([
+    // Everything that a member names, but for ensembles of the list itself.
+    let list = ensembles.map_or(&[][..], |list| &list.ensemble);
+    let places = list.iter().flat_map(|ensemble| &ensemble.members).map(|member| member.run().run);
+    let is_ensemble = |place: &PathBuf| list.iter().any(|ensemble| place.as_os_str() == ensemble.name.as_str());
+    let mut places: Vec<PathBuf> = places.filter(|place| !is_ensemble(place)).collect();
+    places.sort();
+    places.dedup();
+    let combined = places.iter().fold(ChainStage::new("ensemble", "ensemble"), |stage, place| stage.reads_too(place));
+    let options = config.ensemble_options.as_ref().map_or_else(|| Cow::Owned(Flags::new()), Cow::Borrowed);
+    [
+        (config.vote.as_ref().map(Cow::Borrowed), voters.flag("--out", test).writes(test)),
         (
-            ensembles.as_ref().map(|_| Cow::Borrowed(options)),
+            ensembles.map(|_| options),
             combined
-                .reads("--config", &at(ENSEMBLES))
-                .reads("--data", data)
-                .reads_optional("--corrections", corrections)
-                .flag("--out", &at("ensembles"))
-                .writes(&test),
+                .reads("--config", &config.work.join(ENSEMBLES))
+                .reads("--data", &config.data)
+                .reads_optional("--corrections", config.corrections.as_deref())
+                .flag("--out", &config.work.join("ensembles"))
+                .writes(test),
         ),
-        (config.vote.as_ref().map(Cow::Borrowed), voters.flag("--out", &test).writes(&test)),
+    ]
+}
+
+/// The stages after the predictions.
+fn closing_stages<'a>(config: &'a ChainConfig, members: &[Member], test: &Path) -> [Draft<'a>; 3] {
+    let data = &config.data;
+    let at = |name: &str| config.work.join(name);
+    let (tables, tables_all, findings, report) = (at("tables"), at("tables-predicted"), at("audit"), at("report"));
+    let corrections = config.corrections.as_deref();
+    let predicted = config.predict.is_some();
+    // With several models, it is not clear whose Dice is low.
+    let single = members.first().filter(|_| members.len() == 1 && config.evaluate.is_some());
+    [
         (
             config.audit.as_ref().map(Cow::Borrowed),
             ChainStage::new("audit", "audit")
                 .reads("", &tables)
                 .reads("--data", data)
                 .reads_optional("--corrections", corrections)
-                // With several models, it is not clear whose Dice is low.
-                .reads_optional(
-                    "--scores",
-                    members.first().filter(|_| members.len() == 1 && config.evaluate.is_some()).map(|m| &*m.scores),
-                )
+                .reads_optional("--scores", single.map(|member| &*member.scores))
                 .flag("--out", &findings)
                 .writes(&findings),
         ),
@@ -441,7 +485,7 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> 
             config.scan.as_ref().filter(|_| predicted).map(Cow::Borrowed),
             ChainStage::new("scan-predictions", "scan")
                 .reads("", data)
-                .reads("--predictions", &test)
+                .reads("--predictions", test)
                 .reads_optional("--corrections", corrections)
                 .flag("--out", &tables_all)
                 .writes(&tables_all),
@@ -452,17 +496,16 @@ fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> 
                 .reads("", if predicted { &tables_all } else { &tables })
                 .reads("--data", data)
                 .reads_optional("--corrections", corrections)
-                .reads_optional("--folds", config.split.is_some().then_some(&*folds))
+                .reads_optional("--folds", config.split.is_some().then_some(&*at("folds.csv")))
                 .reads_optional("--findings", config.audit.is_some().then_some(&*findings))
                 .flag("--out", &report)
                 .writes(&report),
         ),
-    ]);
-    configured(path, drafts)
+    ]
 }
 
 /// The stages that have a table in the configuration, with the options of that table.
-fn configured(path: &Path, drafts: Vec<(Option<Cow<Flags>>, ChainStage)>) -> anyhow::Result<Vec<ChainStage>> {
+fn configured(path: &Path, drafts: Vec<Draft>) -> anyhow::Result<Vec<ChainStage>> {
     drafts
         .into_iter()
         .filter_map(|(flags, stage)| Some((flags?, stage)))
@@ -538,7 +581,7 @@ impl<'a> Member<'a> {
         Some(Cow::Owned(flags))
     }
 
-    fn stages(&self, config: &'a ChainConfig) -> [(Option<Cow<'a, Flags>>, ChainStage); 4] {
+    fn stages(&self, config: &'a ChainConfig) -> [Draft<'a>; 4] {
         let at = |name: &str| config.work.join(name);
         let (crops, runs) = (at("crops"), at("runs"));
         // The folds next to the crops leave out images without a crop.

@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 use super::InferError;
 
 /// Weighted sums of the predictions of overlapping windows, for as many rows of the image as a window has. The rows move
-/// down the image; those that no later window reaches are taken out.
+/// down the image, past those that no later window reaches.
 pub(super) struct WindowStrip {
     /// `[C, h, W]`.
     sums: Tensor,
@@ -39,16 +39,24 @@ impl WindowStrip {
         Ok(())
     }
 
-    /// Takes the means of the first `rows` rows and moves the others up.
+    /// The means of `rows` rows from row `from` on.
     ///
     /// # Errors
     /// libtorch reports an error.
-    pub fn take(&mut self, rows: i64) -> Result<MeanRows, InferError> {
-        let sums = self.sums.f_narrow(1, 0, rows)?;
+    pub fn means(&self, from: i64, rows: i64) -> Result<MeanRows, InferError> {
+        let sums = self.sums.f_narrow(1, from, rows)?;
         // A place without weight is one that no window shows, and has no sum either.
         let least = f64::from(f32::MIN_POSITIVE);
-        let means = sums.f_div(&self.weights.f_narrow(0, 0, rows)?.f_clamp_min(least)?)?;
+        let means = sums.f_div(&self.weights.f_narrow(0, from, rows)?.f_clamp_min(least)?)?;
         let values = Vec::<f32>::try_from(means.f_to_device(Device::Cpu)?.f_view([-1])?)?;
+        Ok(MeanRows { values, rows: rows as usize })
+    }
+
+    /// Removes the first `rows` rows and moves the others up.
+    ///
+    /// # Errors
+    /// libtorch reports an error.
+    pub fn advance(&mut self, rows: i64) -> Result<(), InferError> {
         // In parts that do not overlap, so that nothing is copied as a whole.
         let mut at = rows;
         while at < self.rows {
@@ -59,7 +67,7 @@ impl WindowStrip {
         }
         let _ = self.sums.f_narrow(1, self.rows - rows, rows)?.f_zero_()?;
         let _ = self.weights.f_narrow(0, self.rows - rows, rows)?.f_zero_()?;
-        Ok(MeanRows { values, rows: rows as usize })
+        Ok(())
     }
 }
 
@@ -75,10 +83,13 @@ mod tests {
         strip.add(0, &column([1.0, 2.0, 3.0]), &weights([1.0, 1.0, 1.0])).unwrap();
         strip.add(0, &column([4.0, 2.0, 6.0]), &weights([2.0, 1.0, 2.0])).unwrap();
         strip.add(1, &column([7.0, 8.0, 9.0]), &weights([1.0, 1.0, 0.0])).unwrap();
-        assert_eq!(strip.take(1).unwrap().values, [3.0, 7.0]);
+        assert_eq!(strip.means(0, 1).unwrap().values, [3.0, 7.0]);
+        strip.advance(1).unwrap();
         strip.add(1, &column([2.0, 5.0, 5.0]), &weights([1.0, 1.0, 1.0])).unwrap();
-        let rest = strip.take(3).unwrap();
+        let rest = strip.means(0, 3).unwrap();
         assert_eq!((rest.rows, rest.values), (3, vec![2.0, 5.0, 5.0, 5.0, 0.0, 5.0]));
-        assert_eq!(strip.take(3).unwrap().values, [0.0; 6]);
+        assert_eq!(strip.means(1, 1).unwrap().values, [5.0, 5.0]);
+        strip.advance(3).unwrap();
+        assert_eq!(strip.means(0, 3).unwrap().values, [0.0; 6]);
     }
 }

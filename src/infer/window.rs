@@ -42,7 +42,7 @@ impl WindowWeights {
             match self {
                 WindowWeights::Gaussian => (-0.5 * (off / (SIGMA * n)).powi(2)).exp(),
                 WindowWeights::Constant => 1.0,
-                WindowWeights::Triangular if side % 2 == 0 => (n - 2.0 * off.abs()) / n,
+                WindowWeights::Triangular if side.is_multiple_of(2) => (n - 2.0 * off.abs()) / n,
                 WindowWeights::Triangular => (n + 1.0 - 2.0 * off.abs()) / (n + 1.0),
             }
         };

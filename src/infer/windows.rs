@@ -106,6 +106,9 @@ pub fn window_probabilities(
     predicted(model, image, &WindowGrid::over(settings, image.scaled), options)
 }
 
+/// Rows that are copied out of the sums at a time.
+const ROWS: i64 = 64;
+
 /// As [`window_probabilities`], in any windows.
 pub(super) fn predicted(
     model: &dyn WindowModel,
@@ -132,9 +135,17 @@ pub(super) fn predicted(
         for (i, y) in windows.rows.iter().enumerate() {
             job.predict_row(&mut strip, *y, &windows.columns)?;
             // The rows above the next windows are complete.
-            let complete = windows.rows.get(i + 1).map_or(rows, |next| i64::from(next - y));
-            let done = strip.take(complete)?;
-            writer.push(&done.values, done.rows, columns as usize);
+            let next = windows.rows.get(i + 1).map(|next| i64::from(next - y));
+            let complete = next.unwrap_or(rows);
+            let mut from = 0;
+            while from < complete {
+                let done = strip.means(from, ROWS.min(complete - from))?;
+                writer.push(&done.values, done.rows, columns as usize);
+                from += ROWS;
+            }
+            if let Some(next) = next {
+                strip.advance(next)?;
+            }
         }
         Ok(writer.finish())
     })

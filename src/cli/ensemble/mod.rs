@@ -102,7 +102,7 @@ pub struct EnsembleArgs {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    Compare(compare::CompareMembersArgs),
+    Compare(Box<compare::CompareMembersArgs>),
 }
 
 /// Makes the ensembles and writes their submissions.
@@ -130,6 +130,8 @@ pub fn run(args: EnsembleArgs, ui: &Ui) -> anyhow::Result<Status> {
         // Sets of folds come before the ensemble, and have no file of their own.
         None => vec![out],
     };
+    // Sets of folds have files too, which were not known before.
+    files.iter().try_for_each(|file| ui.outputs().file(file, &kind::SUBMISSION))?;
     let ensembles = Ensembles::open(predicted.configs, decision.clone())?;
     let ensembles = if args.pseudo.wanted() { ensembles.with_agreement() } else { ensembles };
     let job = Job { ensembles: &ensembles, dataset: dataset.as_ref(), decision: &decision, ui };
