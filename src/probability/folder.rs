@@ -75,7 +75,13 @@ impl ProbabilityFolder {
             let reason = format!("no probabilities of image {image_id} in this folder");
             ProbabilityError::Content { path: self.path.clone(), reason }
         };
-        read(self.files.get(image_id).ok_or_else(missing)?)
+        let file = self.files.get(image_id).ok_or_else(missing)?;
+        let image = read(file)?;
+        if crate::names::image_id(&image.image_name) != image_id {
+            let reason = format!("its probabilities are those of {}; the file was renamed or copied", image.image_name);
+            return Err(ProbabilityError::Content { path: file.clone(), reason });
+        }
+        Ok(image)
     }
 }
 
@@ -140,5 +146,9 @@ mod tests {
         assert_eq!(opened.ids().collect::<Vec<_>>(), ["image1"]);
         assert_eq!(opened.read("image1").unwrap(), image);
         assert!(opened.read("image2").unwrap_err().to_string().contains("no probabilities of image image2"));
+        let file = opened.file("image1").unwrap();
+        std::fs::copy(file, file.with_file_name(format!("image2.{EXTENSION}"))).unwrap();
+        let copied = ProbabilityFolder::open(folder.path()).unwrap();
+        assert!(copied.read("image2").unwrap_err().to_string().contains("its probabilities are those of image1"));
     }
 }

@@ -150,7 +150,7 @@ pub fn compare(runs: &[Run]) -> Result<Comparison, RunError> {
     if measure == Measure::ModelSize {
         let without: Vec<&str> = runs.iter().filter(|r| r.held_out().is_none()).map(|r| r.name.as_str()).collect();
         remarks.push(format!(
-            "compared by the best validation Dice at the model's input size, because {} no scores of the held-out images at \
+            "compared by the best validation Dice at the model's input size, because {} no usable scores of the held-out images at \
              original size: {}",
             counted(without.len(), "run has", "runs have"),
             without.join(", ")
