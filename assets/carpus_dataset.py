@@ -35,7 +35,8 @@ class HandCrops(torch.utils.data.Dataset):
         for shape in json.loads((self.crops / item["annotation"]).read_text())["annotations"]:
             if shape["label"] in BONES:  # the audit reports other labels; correct them before training
                 cv2.fillPoly(masks[BONES.index(shape["label"])], [np.array(shape["points"], np.int32)], 1)
-        image = torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)[None, None]
+        white = item["top_level"] if image.dtype == np.uint16 else 255  # crops of 16-bit images keep their levels
+        image = torch.from_numpy((image / np.float32(white)).astype(np.float32).clip(0, 1))[None, None]
         image = interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)[0]
         masks = interpolate(torch.from_numpy(masks)[None].float(), (self.size, self.size), mode="nearest-exact")[0]
         return image, masks

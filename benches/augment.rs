@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use carpus::augment::{
-    Amount, Augmentation, Augmentations, Elastic, Flip, LabelledImage, NoOtherImages, RandomAffine, SquareFit,
+    Amount, Augmentation, Augmentations, Elastic, Flip, LabelledImage, Letterbox, NoOtherImages, RandomAffine,
 };
 use carpus::bones::COUNT;
 use carpus::geometry::Size;
@@ -59,8 +59,8 @@ fn steps(scale: f64) -> Augmentations {
 
 /// The image and labels of `FIT` px. As a training run does it, the image is fitted first.
 fn fit_first(image: &GrayImage, masks: &HandMasks, rng: &mut ChaCha8Rng) -> LabelledImage {
-    let fit = SquareFit::new(SIZE, SIZE, FIT);
-    let levels = fit.image(image).into_iter().map(f32::from).collect();
+    let fit = Letterbox::new(SIZE, SIZE, Size::square(FIT));
+    let levels = fit.eight_bit(image).into_iter().map(f32::from).collect();
     let sample = LabelledImage::new(Size::square(FIT), levels, fit.words(masks));
     steps(f64::from(FIT) / f64::from(SIZE)).apply(sample, &NoOtherImages, rng)
 }
@@ -71,7 +71,7 @@ fn augment_first(image: &GrayImage, masks: &HandMasks, rng: &mut ChaCha8Rng) -> 
     let augmented = steps(1.0).apply(sample, &NoOtherImages, rng);
     let rounded = augmented.levels.iter().map(|v| v.round() as u8).collect();
     let rounded = GrayImage::from_raw(SIZE, SIZE, rounded).expect("a level per pixel");
-    let levels = SquareFit::new(SIZE, SIZE, FIT).image(&rounded).into_iter().map(f32::from).collect();
+    let levels = Letterbox::new(SIZE, SIZE, Size::square(FIT)).eight_bit(&rounded).into_iter().map(f32::from).collect();
     let (size, half) = (SIZE as usize, (SIZE / FIT) as usize);
     let row = |y: usize| augmented.words[y * size..][..size].iter().skip(half / 2).step_by(half).copied();
     let words = (half / 2..size).step_by(half).flat_map(row).collect();

@@ -1,27 +1,27 @@
 use rayon::prelude::*;
 
-use super::SquareFit;
+use super::Letterbox;
 use crate::bones;
 use crate::mask::{HandMasks, PixelRun, RunMask};
 
-impl SquareFit {
-    /// Masks at the image's original size from logits of the square, `[29, size, size]` row-major. Logits are upsampled
+impl Letterbox {
+    /// Masks at the image's original size from logits at the model's size, `[29, height, width]` row-major. Logits are upsampled
     /// bilinearly (half-pixel centres, as PyTorch's `interpolate` without align_corners); a pixel is set where its
     /// logit is at least 0, that is, its probability at least 0.5. Each row is written directly as runs: rows without a
     /// positive logit cost nothing, and no class is in memory at full size.
     pub fn masks(&self, logits: &[f32]) -> HandMasks {
-        let square = (self.size * self.size) as usize;
-        debug_assert_eq!(logits.len(), bones::COUNT * square);
+        let plane = self.size.pixels();
+        debug_assert_eq!(logits.len(), bones::COUNT * plane);
         let columns = Axis::new(self.inner_width, self.width);
         let rows = Axis::new(self.inner_height, self.height);
         let masks: Vec<RunMask> =
-            logits.par_chunks_exact(square).map(|class| self.class_mask(class, &columns, &rows)).collect();
-        HandMasks::new(masks).expect("logits hold one square per class")
+            logits.par_chunks_exact(plane).map(|class| self.class_mask(class, &columns, &rows)).collect();
+        HandMasks::new(masks).expect("logits hold one plane per class")
     }
 
     fn class_mask(&self, logits: &[f32], columns: &Axis, rows: &Axis) -> RunMask {
-        let (size, inner) = (self.size as usize, self.inner_width as usize);
-        let source = |row: u32| &logits[row as usize * size..row as usize * size + inner];
+        let (width, inner) = (self.size.width as usize, self.inner_width as usize);
+        let source = |row: u32| &logits[row as usize * width..row as usize * width + inner];
         let any: Vec<bool> = (0..self.inner_height).map(|y| source(y).iter().any(|v| *v >= 0.0)).collect();
         let mut runs: Vec<PixelRun> = Vec::new();
         let mut row = vec![0.0f32; inner];
@@ -88,15 +88,19 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+    use crate::geometry::Size;
 
     /// ATen rounds the interpolation in another order, so pixels within a few millionths of the threshold may differ;
     /// random logits have almost none.
     #[test]
     fn masks_equal_interpolation_and_threshold() {
-        for (width, height, size) in [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)] {
-            let fit = SquareFit::new(width, height, size);
-            let side = i64::from(size);
-            let logits = Tensor::randn([29, side, side], (Kind::Float, tch::Device::Cpu));
+        let wide = Size { width: 48, height: 16 };
+        let square = [(100, 100, 32), (75, 100, 32), (32, 32, 32), (20, 16, 32), (64, 40, 16)];
+        let square = square.map(|(width, height, side)| (width, height, Size::square(side)));
+        for (width, height, size) in square.into_iter().chain([(70, 40, wide), (30, 100, wide), (96, 32, wide)]) {
+            let fit = Letterbox::new(width, height, size);
+            let [rows, columns] = size.shape();
+            let logits = Tensor::randn([29, rows, columns], (Kind::Float, tch::Device::Cpu));
             let inner = logits.narrow(1, 0, fit.inner_height.into()).narrow(2, 0, fit.inner_width.into());
             let up = inner.unsqueeze(0).upsample_bilinear2d([i64::from(height), i64::from(width)], false, None, None);
             let expected = Vec::<u8>::try_from(up.ge(0.0).to_kind(Kind::Uint8).view([-1])).unwrap();

@@ -11,14 +11,14 @@ use crate::artefact::{Outputs, write_atomically};
 use crate::dataset::annotation::Annotation;
 use crate::dataset::corrections::Decision;
 use crate::dataset::image::ImageError;
-use crate::dataset::{Dataset, Problem, ProblemSeverity};
+use crate::dataset::{Dataset, GreyImage, Problem, ProblemSeverity};
 use crate::digest::sha256;
 use crate::geometry::PixelBox;
 use crate::mask::{HandMasks, RunMask};
 use crate::tables::ImageRow;
 
 /// Increase it when the same inputs give other crops than before; then all crops are made again.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Pixels of background kept around the hand, because a threshold cuts off the skin line.
 const RIM: u32 = 16;
 /// Pixels around the bones that count as hand if brightness does not find it.
@@ -100,7 +100,7 @@ impl CleanContext<'_> {
             None => self.dataset.image(entry).map_err(unreadable)?.pixels,
         };
         let top_level = pixels.sixteen_bit_top();
-        let mut pixels = pixels.into_eight_bit();
+        let mut pixels = pixels.black_is_zero();
         let (width, height) = pixels.dimensions();
         let mut problems = Vec::new();
         if read.is_none() {
@@ -152,7 +152,7 @@ impl CleanContext<'_> {
     fn frame(
         &self,
         row: &ImageRow,
-        pixels: &mut ::image::GrayImage,
+        pixels: &mut GreyImage,
         masks: &[RunMask],
         problems: &mut Vec<Problem>,
     ) -> Framed {
@@ -161,8 +161,8 @@ impl CleanContext<'_> {
         let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));
         let by_table = table_box(row, width, height);
         let blacken = self.settings.background == Background::Black;
-        let hand =
-            if blacken || by_masks.is_none() && by_table.is_none() { find_hand(pixels, top, left) } else { None };
+        let is_needed = blacken || by_masks.is_none() && by_table.is_none();
+        let hand = if is_needed { find_hand(&pixels.clone().into_eight_bit(), top, left) } else { None };
         let (bounds, box_source) = match (by_masks, by_table, hand.as_ref().and_then(HandRegion::bounding_box)) {
             (Some(bounds), _, _) => (Some(bounds), BoxSource::Masks),
             (None, Some(bounds), _) => (Some(bounds), BoxSource::Table),
@@ -194,7 +194,7 @@ impl CleanContext<'_> {
     fn blacken(
         &self,
         row: &ImageRow,
-        pixels: &mut ::image::GrayImage,
+        pixels: &mut GreyImage,
         hand: Option<HandRegion>,
         masks: &[RunMask],
         problems: &mut Vec<Problem>,

@@ -74,7 +74,7 @@ pub struct Transform {
     pub strip_top_px: u32,
     /// Columns blackened at the left of the original.
     pub strip_left_px: u32,
-    /// Grey level that was scaled to 255, if the original has 16 bits.
+    /// The highest grey level of the scale, if the original has 16 bits; the crop has the same levels.
     #[serde(default)]
     pub top_level: Option<u16>,
     /// How the background was found.

@@ -128,10 +128,10 @@ fn chosen_images<'a>(args: &PredictArgs, dataset: &'a Dataset, ui: &Ui) -> anyho
 /// Scales the 16-bit images of the data as the model's training images were scaled.
 fn scaled_as_trained(dataset: Dataset, status: Status, trained: Option<u16>, ui: &Ui) -> (Dataset, Status) {
     match (trained, dataset.top_level()) {
-        (Some(trained), Some(own)) if trained != own && dataset.is_copy() => {
+        (Some(trained), Some(own)) if trained != own && !dataset.keeps_sixteen_bits() => {
             ui.warn(format_args!(
-                "the weights were trained on images scaled by the top level {trained}; these crops were scaled by {own} \
-                 and are brighter or darker"
+                "the weights were trained on images scaled by the top level {trained}; these crops have 8 bits, were scaled \
+                 by {own} and are brighter or darker; make them again with `carpus clean`"
             ));
             (dataset, status.worse(Status::DoneWithProblems))
         }

@@ -240,8 +240,11 @@ impl Dataset {
     /// level of its originals; `None` without 16-bit images. The first call decodes those.
     pub fn top_level(&self) -> Option<u16> {
         *self.top_level.get_or_init(|| {
-            let bits = top_level::bits(&*self.source, &self.images, |_| None);
-            top_level::common(&self.of_included(bits)).or(self.source.top_level())
+            // The crop of an image may lack its brightest pixels.
+            self.source.top_level().or_else(|| {
+                let bits = top_level::bits(&*self.source, &self.images, |_| None);
+                top_level::common(&self.of_included(bits))
+            })
         })
     }
 
@@ -251,13 +254,18 @@ impl Dataset {
         let bits = top_level::bits(&*self.source, &self.images, known);
         let of_included = self.of_included(bits.clone());
         // A level that is set already stays: it is that of a model.
-        let _ = self.top_level.set(top_level::common(&of_included).or(self.source.top_level()));
+        let _ = self.top_level.set(self.source.top_level().or(top_level::common(&of_included)));
         WithProblems { content: bits, problems: top_level::problems(&self.images, &of_included) }
     }
 
     /// The bits of the images that are not excluded; excluded images have no influence on the scale.
     fn of_included(&self, bits: Vec<Option<u32>>) -> Vec<Option<u32>> {
         bits.into_iter().zip(&self.images).map(|(bits, entry)| bits.filter(|_| !self.excludes(entry))).collect()
+    }
+
+    /// Whether the images that have a top level are stored with their 16 bits. Copies of earlier versions have 8 bits.
+    pub fn keeps_sixteen_bits(&self) -> bool {
+        self.images.iter().any(|entry| self.source.stored_bits(entry).is_ok_and(|bits| bits > 8))
     }
 
     /// The same data with its 16-bit images scaled by another top level, such as the one that a model was trained with.

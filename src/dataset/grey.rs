@@ -53,6 +53,24 @@ impl GreyImage {
         GreyImage { polarity, ..self }
     }
 
+    /// The same image with 0 as black: of an image whose 0 is white, the levels are subtracted from the highest one.
+    pub fn black_is_zero(mut self) -> GreyImage {
+        if self.polarity == Polarity::WhiteIsZero {
+            let top = self.top;
+            match &mut self.levels {
+                Levels::Eight(levels) => levels.iter_mut().for_each(|v| *v = (top - u16::from(*v).min(top)) as u8),
+                Levels::Sixteen(levels) => levels.iter_mut().for_each(|v| *v = top - (*v).min(top)),
+            }
+        }
+        GreyImage { polarity: Polarity::BlackIsZero, ..self }
+    }
+
+    /// An image of another size with the same scale and polarity; `None` unless there is one level per pixel.
+    pub fn with_levels(&self, width: u32, height: u32, levels: Levels) -> Option<GreyImage> {
+        let image = GreyImage::new(width, height, levels)?;
+        Some(GreyImage { top: self.top, polarity: self.polarity, ..image })
+    }
+
     /// Width in px.
     pub fn width(&self) -> u32 {
         self.width
@@ -71,6 +89,11 @@ impl GreyImage {
     /// The levels as stored.
     pub fn levels(&self) -> &Levels {
         &self.levels
+    }
+
+    /// The levels as stored, to change them.
+    pub fn levels_mut(&mut self) -> &mut Levels {
+        &mut self.levels
     }
 
     /// The levels as stored, without the rest of the image.
@@ -125,6 +148,20 @@ impl GreyImage {
         GrayImage::from_raw(width, height, levels).expect("one level per pixel")
     }
 
+    /// The levels on a scale from 0 (black) to 255 (white), with fractions where the image has more levels.
+    pub fn to_scaled(&self) -> Vec<f32> {
+        let top = u32::from(self.top);
+        let scaled = |level: u16| {
+            let level = u32::from(level.min(self.top));
+            let level = if self.polarity == Polarity::WhiteIsZero { top - level } else { level };
+            if top == 255 { level as f32 } else { level as f32 * 255.0 / top as f32 }
+        };
+        match &self.levels {
+            Levels::Eight(levels) => levels.iter().map(|v| scaled((*v).into())).collect(),
+            Levels::Sixteen(levels) => levels.iter().map(|v| scaled(*v)).collect(),
+        }
+    }
+
     fn eight_bit(&self, level: u16) -> u8 {
         let (level, top) = (u32::from(level.min(self.top)), u32::from(self.top));
         // A scale up to 2^n - 1 is reduced to its upper eight bits; a shorter scale is stretched.
@@ -158,5 +195,22 @@ mod tests {
         let inverted = |i: GreyImage| i.with_polarity(Polarity::WhiteIsZero);
         assert_eq!(eight(Levels::Eight(vec![0, 7, 255]), inverted), [255, 248, 0]);
         assert!(GreyImage::new(2, 2, Levels::Eight(vec![0; 3])).is_none());
+    }
+
+    #[test]
+    fn levels_keep_their_fractions_and_black_becomes_zero() {
+        let scaled = |levels: Levels, change: &dyn Fn(GreyImage) -> GreyImage| {
+            let image = change(GreyImage::new(3, 1, levels).unwrap());
+            let scaled = image.to_scaled();
+            assert_eq!(image.black_is_zero().to_scaled(), scaled);
+            scaled
+        };
+        assert_eq!(scaled(Levels::Eight(vec![0, 7, 255]), &|i| i), [0.0, 7.0, 255.0]);
+        let of_twelve = |i: GreyImage| i.with_top(4080);
+        assert_eq!(scaled(Levels::Sixteen(vec![8, 1000, 5000]), &of_twelve), [0.5, 62.5, 255.0]);
+        let inverted = |i: GreyImage| of_twelve(i).with_polarity(Polarity::WhiteIsZero);
+        assert_eq!(scaled(Levels::Sixteen(vec![8, 1000, 5000]), &inverted), [254.5, 192.5, 0.0]);
+        let inverted = |i: GreyImage| i.with_polarity(Polarity::WhiteIsZero);
+        assert_eq!(scaled(Levels::Eight(vec![0, 7, 255]), &inverted), [255.0, 248.0, 0.0]);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{ExperimentError, Observer};
 use crate::bones::Bone;
 use crate::dataset::{Corrections, Dataset, DatasetError, ImageEntry, Problem, ProblemSeverity, Subset, WithProblems};
+use crate::geometry::Size;
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{
@@ -17,13 +18,13 @@ use crate::wording::counted;
 /// Training set and validation set at each image size that the stages use. There is no validation set if no fold is
 /// held out.
 pub struct DataBySize {
-    sizes: Vec<(u32, Samples, Option<Samples>)>,
+    sizes: Vec<(Size, Samples, Option<Samples>)>,
     /// The data set that the images come from.
     pub dataset: Arc<Dataset>,
     /// Metadata of the patients.
     pub known: PatientMetadata,
     /// Images without labels by their folder and size, for stages with a mean teacher.
-    unlabelled: Vec<(Option<PathBuf>, u32, UnlabelledImages)>,
+    unlabelled: Vec<(Option<PathBuf>, Size, UnlabelledImages)>,
     /// Images that could not be used.
     problems: Vec<Problem>,
 }
@@ -32,7 +33,7 @@ impl DataBySize {
     /// Reads the images of the configured fold, once at each different size of `sizes`.
     pub fn read(
         config: &TrainConfig,
-        sizes: impl Iterator<Item = u32>,
+        sizes: impl Iterator<Item = Size>,
         observer: &dyn Observer,
     ) -> Result<DataBySize, ExperimentError> {
         let corrections = config.data.corrections.as_deref().map(Corrections::read).transpose()?.unwrap_or_default();
@@ -120,7 +121,7 @@ impl DataBySize {
     fn load_unlabelled(
         &self,
         folder: Option<&Path>,
-        size: u32,
+        size: Size,
         config: &TrainConfig,
         observer: &dyn Observer,
     ) -> Result<(UnlabelledImages, Vec<Problem>), ExperimentError> {

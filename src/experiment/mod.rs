@@ -420,6 +420,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExperimentError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
     use crate::progress::Silent;
     use crate::train::OutputConfig;
 
@@ -428,7 +429,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("damaged.safetensors");
         std::fs::write(&weights, "no weights").unwrap();
-        let mut config = TrainConfig { size: 64, weights: Some(weights), ..TrainConfig::default() };
+        let mut config = TrainConfig { size: Size::square(64), weights: Some(weights), ..TrainConfig::default() };
         config.data.root = "phantom".into();
         config.output = OutputConfig { runs: folder.path().join("runs"), name: Some("run".into()) };
         let run = folder.path().join("runs/run");

@@ -25,8 +25,8 @@ pub fn is_used(config: &TrainConfig) -> bool {
 /// Draws the synthetic data set, once per image size, into the folder of runs, and returns the configuration with it as
 /// its data. Files of weights that do not exist are removed from the configuration, with a note.
 pub fn prepare(config: &TrainConfig, observer: &dyn Observer) -> Result<TrainConfig, ExperimentError> {
-    let sizes = config.stages(Path::new("config.toml"))?.into_iter().map(|s| s.config.size);
-    let size = sizes.max().unwrap_or(config.size).clamp(64, 512);
+    let sizes = config.stages(Path::new("config.toml"))?.into_iter().flat_map(|s| s.config.size.sides());
+    let size = sizes.max().unwrap_or(512).clamp(64, 512);
     let stages = config.stages(Path::new("config.toml"))?;
     let has_teacher = stages.iter().any(|stage| stage.config.mean_teacher.is_some());
     let kind = if has_teacher { format!("{size}-with-unlabelled") } else { size.to_string() };

@@ -4,11 +4,13 @@
 mod affine;
 mod moments;
 mod projective;
+mod size;
 mod sweep;
 
 pub use affine::{Affine, CropSpace, Image, ModelSpace};
 pub use moments::Moments;
 pub use projective::Projective;
+pub use size::{Size, SizeError};
 pub(crate) use sweep::SweepTable;
 
 use serde::{Deserialize, Serialize};
@@ -37,32 +39,6 @@ impl Point {
     /// right; range (-180, 180].
     pub fn lean_to(self, other: Point) -> f64 {
         (other.x - self.x).atan2(self.y - other.y).to_degrees()
-    }
-}
-
-/// Width and height of an image in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Size {
-    /// Number of columns.
-    pub width: u32,
-    /// Number of rows.
-    pub height: u32,
-}
-
-impl Size {
-    /// A square of side `side`.
-    pub const fn square(side: u32) -> Self {
-        Size { width: side, height: side }
-    }
-
-    /// Number of pixels.
-    pub const fn pixels(self) -> usize {
-        self.width as usize * self.height as usize
-    }
-
-    /// The place between the outermost pixels' centres.
-    pub fn centre(self) -> Point {
-        Point::new((f64::from(self.width) - 1.0) / 2.0, (f64::from(self.height) - 1.0) / 2.0)
     }
 }
 

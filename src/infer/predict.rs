@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::{InferError, Predictor};
-use crate::augment::SquareFit;
+use crate::augment::FittedImage;
 use crate::clean::Transform;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity};
 use crate::mask::HandMasks;
@@ -38,19 +38,14 @@ pub fn predict(
     let mut prediction = Prediction { images: Vec::with_capacity(entries.len()), problems: Vec::new() };
     progress.start("images predicted", entries.len() as u64);
     for chunk in entries.chunks(batch.max(1)) {
-        let read: Vec<Result<(SquareFit, Vec<u8>), String>> = chunk
+        let read: Vec<Result<FittedImage, String>> = chunk
             .par_iter()
-            .map(|entry| {
-                let radiograph = dataset.image(entry).map_err(|e| e.to_string())?;
-                let (width, height) = radiograph.pixels.dimensions();
-                let fit = SquareFit::new(width, height, size);
-                Ok((fit, fit.image(&radiograph.pixels.into_eight_bit())))
-            })
+            .map(|entry| Ok(FittedImage::new(dataset.image(entry).map_err(|e| e.to_string())?.pixels, size)))
             .collect();
-        let (fits, squares): (Vec<SquareFit>, Vec<Vec<u8>>) = read.iter().flatten().cloned().unzip();
+        let images: Vec<&FittedImage> = read.iter().flatten().collect();
         let readable = chunk.iter().zip(&read).filter(|(_, read)| read.is_ok());
         let patients: Vec<[f32; 4]> = readable.map(|(entry, _)| known.patient(&entry.patient_id)).collect();
-        let masks = if fits.is_empty() { Vec::new() } else { predictor.masks(&fits, &squares, &patients)? };
+        let masks = if images.is_empty() { Vec::new() } else { predictor.masks(&images, &patients)? };
         let mut masks = masks.into_iter();
         for (entry, read) in chunk.iter().zip(&read) {
             let image_name = entry.file_name().to_owned();

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use super::InferError;
-use crate::augment::{SquareFit, push_normalised};
+use crate::augment::FittedImage;
 use crate::mask::HandMasks;
 use crate::models::{Input, Model, all_finite};
-use crate::train::{RunFolder, TrainedModel, WeightsInfo, read_weights};
+use crate::train::{InputImage, RunFolder, TrainedModel, WeightsInfo, read_weights};
 
 /// Test-time augmentation: the predictions of several versions of each image are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,21 +41,21 @@ impl Predictor {
         &self.info
     }
 
-    /// Logits `[B, 29, S, S]` on the CPU of square images, `S * S` grey levels each, that [`SquareFit::image`] made.
+    /// Logits `[B, 29, H, W]` on the CPU of images at the model's size.
     /// `patients` are the metadata of each image's patient, see [`crate::train::PatientMetadata`]; only a model that is
     /// conditioned on the patient uses them.
     ///
     /// # Errors
     /// The model or libtorch reports an error, or the logits are not finite.
-    pub fn logits(&self, squares: &[Vec<u8>], patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
+    pub fn logits(&self, images: &[&FittedImage], patients: &[[f32; 4]]) -> Result<Tensor, InferError> {
         let channels = self.info.model.in_channels as usize;
-        let mut pixels = Vec::with_capacity(squares.len() * channels * squares.first().map_or(0, Vec::len));
-        for square in squares {
-            let grey: Vec<f32> = square.iter().map(|v| f32::from(*v)).collect();
-            push_normalised(&mut pixels, &grey, &self.info.input.mean, &self.info.input.sd, channels);
+        let mut pixels = Vec::with_capacity(images.len() * channels * self.info.size.pixels());
+        for image in images {
+            let InputImage { levels, normalisation } = self.info.input.prepare(image);
+            normalisation.push(&mut pixels, &levels, channels);
         }
-        let side = i64::from(self.info.size);
-        let x = Tensor::f_from_slice(&pixels)?.f_view([squares.len() as i64, channels as i64, side, side])?;
+        let [height, width] = self.info.size.shape();
+        let x = Tensor::f_from_slice(&pixels)?.f_view([images.len() as i64, channels as i64, height, width])?;
         let x = x.f_to_device(self.model.device())?;
         let known = match self.info.model.metadata {
             Some(_) => Some(Tensor::f_from_slice(patients.as_flattened())?.f_view([patients.len() as i64, 4])?),
@@ -78,20 +78,15 @@ impl Predictor {
         Ok(logits)
     }
 
-    /// Masks of images at their original size. `squares` are the square images that each of `fits` made; for `patients`
-    /// see [`Predictor::logits`].
+    /// Masks of images at their original size; for `patients` see [`Predictor::logits`].
     ///
     /// # Errors
     /// Those of [`Predictor::logits`].
-    pub fn masks(
-        &self,
-        fits: &[SquareFit],
-        squares: &[Vec<u8>],
-        patients: &[[f32; 4]],
-    ) -> Result<Vec<HandMasks>, InferError> {
-        let logits = self.logits(squares, patients)?.f_contiguous()?;
+    pub fn masks(&self, images: &[&FittedImage], patients: &[[f32; 4]]) -> Result<Vec<HandMasks>, InferError> {
+        let logits = self.logits(images, patients)?.f_contiguous()?;
         let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
-        let each = values.len() / squares.len().max(1);
-        Ok(fits.par_iter().zip(values.par_chunks_exact(each)).map(|(fit, logits)| fit.masks(logits)).collect())
+        let each = values.len() / images.len().max(1);
+        let planes = images.par_iter().zip(values.par_chunks_exact(each));
+        Ok(planes.map(|(image, logits)| image.fit().masks(logits)).collect())
     }
 }

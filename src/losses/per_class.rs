@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::LossError;
-use crate::bones::Bone;
+use crate::bones::{self, Bone};
+use crate::models::MOST_PAIRS;
 use crate::violation::Violations;
 use crate::wording::counted;
 
@@ -28,7 +29,8 @@ pub enum PerClass {
 const DEFAULT: &str = "default";
 
 impl PerClass {
-    /// The value of each class; `option` is the option's name in the error.
+    /// The value of each class; `option` is the option's name in the error. Where there are channels of pairs of bones
+    /// after the 29 bones, each has the mean over the bones.
     ///
     /// # Errors
     /// [`LossError::Classes`]: another number of values than of classes.
@@ -41,8 +43,12 @@ impl PerClass {
                 Bone::all().filter_map(|bone| named(values, bone)).collect()
             }
         };
+        let pairs = classes - bones::COUNT as i64;
         if values.len() as i64 == classes {
             Ok(values)
+        } else if values.len() == bones::COUNT && (1..=MOST_PAIRS as i64).contains(&pairs) {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            Ok([values, vec![mean; pairs as usize]].concat())
         } else {
             Err(LossError::Classes { option, has: values.len(), classes })
         }

@@ -7,7 +7,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Architecture, Attention, DecoderKind, EncoderKind, EncoderScale, Family, MetadataOptions,
+    Architecture, Attention, BonePairs, DecoderKind, EncoderKind, EncoderScale, Family, MetadataOptions,
     MultiScaleAttentionOptions, NetworkKind, NnUnetOptions, Norm, PointRendOptions, Upsampling,
 };
 use crate::bones;
@@ -28,6 +28,12 @@ pub struct ModelConfig {
     pub in_channels: i64,
     /// Number of classes: channels of the logits.
     pub classes: i64,
+    /// Pairs of overlapping bones, three at most: the pixels that both bones have become an extra channel in training,
+    /// which prediction folds back into the 29 (the logit of a bone is the greatest of its own and those of its pairs).
+    /// Options of losses per class are those of the bones; a pair has the mean over them. Default: none.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(example = [["Triquetrum", "Pisiform"], ["Trapezium", "Trapezoid"]])]
+    pub pairs: BonePairs,
     /// Number of encoder stages in use, 3 to 5; the deepest feature has stride `2^depth`. Default: 3 for `pspnet`, 5
     /// for the others.
     pub depth: Option<i64>,
@@ -166,6 +172,7 @@ impl Default for ModelConfig {
             encoder: None,
             in_channels: 3,
             classes: bones::COUNT as i64,
+            pairs: BonePairs::default(),
             depth: None,
             output_stride: None,
             atrous_rates: None,
@@ -192,6 +199,16 @@ impl ModelConfig {
     /// The encoder that is built; `None` for a whole network.
     pub fn backbone(&self) -> Option<EncoderKind> {
         self.encoder.or(self.architecture.default_encoder())
+    }
+
+    /// Number of channels of the logits in training: classes and pairs.
+    pub fn channels(&self) -> i64 {
+        self.classes + self.pairs.len() as i64
+    }
+
+    /// The same model with its channels as classes.
+    pub(super) fn with_all_channels(&self) -> ModelConfig {
+        ModelConfig { classes: self.channels(), pairs: BonePairs::default(), ..self.clone() }
     }
 
     /// Whether the forward pass has segments that can be recomputed in the backward pass ([`super::Segments`]): those of

@@ -6,6 +6,7 @@ use super::{
     Architecture, DecoderKind, EncoderFamilies, EncoderKind, Family, ModelConfig, ModelError, NetworkKind, Norm,
     Upsampling, decoders,
 };
+use crate::bones;
 use crate::violation::Violations;
 
 impl ModelConfig {
@@ -41,6 +42,9 @@ impl ModelConfig {
     fn check_ranges(&self, wrong: &mut Violations) {
         wrong.expect([1, 3].contains(&self.in_channels), "in-channels", self.in_channels, "1 (grey) or 3 (RGB)");
         wrong.expect(self.classes >= 1, "classes", self.classes, "at least 1");
+        wrong.extend(self.pairs.violations());
+        let are_bones = self.pairs.is_empty() || self.classes == bones::COUNT as i64;
+        wrong.expect(are_bones, "classes", self.classes, "29, the number of bones, for pairs of them");
         wrong.expect((3..=5).contains(&self.depth()), "depth", self.depth(), "3 to 5");
         if let Some(share) = self.norm_momentum {
             wrong.expect((0.0..=1.0).contains(&share), "norm-momentum", share, "from 0 to 1");

@@ -13,7 +13,7 @@ closed_enum! {
 }
 
 /// Traces `model` in evaluation mode as a TorchScript module. Its `forward` takes images `[batch, C, height, width]`
-/// (and, for a model with metadata, metadata `[batch, 4]` as in [`super::Input`]) and returns the logits. The module is
+/// (and, for a model with metadata, metadata `[batch, 4]` as in [`super::Input`]) and returns the logits of the classes. The module is
 /// a recording of one forward pass: sizes are fixed and the weights are constants, so it runs wherever libtorch runs
 /// but cannot be trained. Afterwards the weights of `model` no longer require gradients.
 ///
@@ -29,9 +29,12 @@ pub fn torchscript(model: &Model, [batch, height, width]: [i64; 3]) -> Result<CM
         inputs.push(Tensor::f_zeros([batch, METADATA_VALUES], float)?);
     }
     let mut failure = None;
-    let run = |inputs: &[Tensor]| model.forward(&Input { images: &inputs[0], metadata: inputs.get(1) }, false);
+    let run = |inputs: &[Tensor]| {
+        let output = model.forward(&Input { images: &inputs[0], metadata: inputs.get(1) }, false)?;
+        model.folded(&output.logits)
+    };
     let mut forward = |inputs: &[Tensor]| match tch::no_grad(|| run(inputs)) {
-        Ok(output) => vec![output.logits],
+        Ok(logits) => vec![logits],
         Err(error) => {
             failure = Some(error);
             Vec::new()

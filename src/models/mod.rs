@@ -14,6 +14,7 @@
 
 mod architecture;
 mod assembly;
+mod bone_pairs;
 mod config;
 mod config_checks;
 mod decoders;
@@ -43,6 +44,7 @@ use std::path::Path as FilePath;
 use tch::{Device, TchError, Tensor};
 
 pub use architecture::{Architecture, Attention, DecoderKind, EncoderFamilies, NetworkKind, Upsampling};
+pub use bone_pairs::{BonePairs, MOST_PAIRS};
 pub use config::ModelConfig;
 pub use encoder_kind::{EncoderKind, Family};
 pub use export::{ExportFormat, torchscript};
@@ -148,7 +150,8 @@ pub struct Input<'a> {
 /// The output of a model for one batch.
 #[derive(Debug)]
 pub struct Output {
-    /// `[B, classes, H, W]` at the size of the input; the sigmoid of a logit is the probability of that class.
+    /// `[B, channels, H, W]` at the size of the input; the sigmoid of a logit is the probability of that class. The
+    /// channels are the classes and then the pairs of bones, see [`Model::folded`].
     pub logits: Tensor,
     /// Logits of the auxiliary heads in training, `[B, classes, h, w]` each; empty for models without such heads.
     pub auxiliary: Vec<Tensor>,
@@ -218,7 +221,7 @@ impl Model {
         config.validate()?;
         let registry = RefCell::new(parameters);
         let root = Path::root(&registry, config.norm, Scheme::Torch).with_norm_momentum(config.norm_momentum);
-        let network = assembly::build(&root, config)?;
+        let network = assembly::build(&root, &config.with_all_channels())?;
         Ok(Model { config: config.clone(), parameters: registry.into_inner(), network })
     }
 
@@ -315,13 +318,23 @@ impl Model {
         self.network.forward_in(input, train, segments)
     }
 
-    /// The logits of `input` in evaluation mode, without gradients and faster than [`Model::forward`]: batch norms are
+    /// The logits of the classes, `[B, classes, H, W]`, in evaluation mode, without gradients and faster than [`Model::forward`]: batch norms are
     /// folded into the convolutions before them. The results differ from [`Model::forward`] only by rounding.
     ///
     /// # Errors
     /// As [`Model::forward`].
     pub fn predict(&self, input: &Input) -> Result<Tensor, ModelError> {
-        Ok(tch::no_grad(|| layers::folded(|| self.forward(input, false)))?.logits)
+        let logits = tch::no_grad(|| layers::folded(|| self.forward(input, false)))?.logits;
+        self.folded(&logits)
+    }
+
+    /// The logits of the classes, `[B, classes, H, W]`, from those of all channels: pairs of bones are folded into their
+    /// bones.
+    ///
+    /// # Errors
+    /// [`ModelError::Torch`].
+    pub fn folded(&self, logits: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.config.pairs.folded(logits)?)
     }
 
     /// Resets the running statistics of the batch norms that are trained (those whose weight requires a gradient) to

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::{Ema, InputSettings, Learner, Scaler, SwaAverage, TrainError};
+use crate::geometry::Size;
 use crate::models::{Model, ModelConfig, WeightsError, read_metadata, read_tensors, write_with_metadata};
 use crate::runs::{AverageSummary, StageSummary};
 use crate::tables::EpochRow;
@@ -197,8 +198,8 @@ fn differences(key: &str, was: &serde_json::Value, is: &serde_json::Value, chang
 pub struct WeightsInfo {
     /// The model's configuration.
     pub model: ModelConfig,
-    /// Side in px of the square image that it was trained on.
-    pub size: u32,
+    /// Size in px of the image that it was trained on.
+    pub size: Size,
     /// Normalisation of the grey levels.
     pub input: InputSettings,
     /// Class names in channel order.

@@ -13,6 +13,7 @@ use crate::aten::Algorithms;
 use crate::augment::Augmentations;
 use crate::bones;
 use crate::device::DeviceKind;
+use crate::geometry::Size;
 use crate::losses::LossMix;
 use crate::models::{ModelConfig, ModelOutline};
 use crate::violation::Violations;
@@ -28,8 +29,9 @@ pub(crate) const NO_SCORES: &str = "no value, because data.fold = \"none\" holds
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrainConfig {
-    /// Side in px of the square image that the model is trained on; a multiple of 32, up to 8192. Default 512.
-    pub size: u32,
+    /// Size in px of the image that the model is trained on: one number for a square, or `[width, height]`; multiples of
+    /// 32, up to 8192. An image keeps its aspect ratio, and the rest is black. Default 512.
+    pub size: Size,
     /// Number of passes through the training images. 1 or more; default 50.
     pub epochs: usize,
     /// Images per batch. 1 or more; default 4.
@@ -193,7 +195,7 @@ pub struct OutputConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
-            size: 512,
+            size: Size::square(512),
             epochs: 50,
             batch: 4,
             accumulate: 1,
@@ -397,7 +399,10 @@ impl TrainConfig {
     pub fn model_violations(&self) -> Violations {
         let mut wrong = Violations::new();
         let size = self.size;
-        wrong.expect(size != 0 && size.is_multiple_of(32) && size <= 8192, "size", size, "a multiple of 32 up to 8192");
+        let is_square = size.width == size.height;
+        let multiples = if is_square { "a multiple of" } else { "width and height that are multiples of" };
+        let fits = size.both(|side| side != 0 && side.is_multiple_of(32) && side <= 8192);
+        wrong.expect(fits, "size", size.setting(), format!("{multiples} 32 up to 8192"));
         wrong.inside("input", self.input.violations(self.model.in_channels));
         let of_model = self.model.violations();
         let classes = self.model.classes;
@@ -406,13 +411,10 @@ impl TrainConfig {
         if fits && wrong.is_empty() && of_model.is_empty() {
             match ModelOutline::of(&self.model) {
                 Ok(ModelOutline { stride, least_side, .. }) => {
-                    let expected = format!(
-                        "a multiple of {stride}, at least {1}, for {0}",
-                        self.model.describe(),
-                        least_side.max(stride)
-                    );
-                    let side = i64::from(size);
-                    wrong.expect(side % stride == 0 && side >= least_side, "size", side, expected);
+                    let (model, least) = (self.model.describe(), least_side.max(stride));
+                    let expected = format!("{multiples} {stride}, at least {least}, for {model}");
+                    let fits = size.both(|side| i64::from(side) % stride == 0 && i64::from(side) >= least_side);
+                    wrong.expect(fits, "size", size.setting(), expected);
                 }
                 Err(error) => {
                     wrong.refuse("model", self.model.describe(), format!("a model that can be built ({error})"))

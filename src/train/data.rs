@@ -5,19 +5,20 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{PatientMetadata, TrainError};
-use crate::augment::SquareFit;
+use crate::augment::FittedImage;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
 use crate::digest::hex;
 use crate::features::angle_deg;
+use crate::geometry::Size;
 use crate::mask::HandMasks;
 use crate::progress::Progress;
 
 /// An image with its labels at the model's size.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Grey levels, 0 to 255, `size * size`, row-major.
-    pub pixels: Vec<u8>,
+    /// The image.
+    pub image: FittedImage,
     /// Label words as (length, word), row-major: a label image has few, long runs.
     words: Vec<(u32, u32)>,
     /// Angle of the hand in degrees from vertical, by the line from the Ulna's centroid to finger-16's; `None` where
@@ -26,21 +27,21 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample from the pixels and the label words of a square image, and the hand's angle in degrees.
-    pub fn new(pixels: Vec<u8>, words: &[u32], angle: Option<f64>) -> Sample {
+    /// A sample from an image, its label words and the hand's angle in degrees.
+    pub fn new(image: FittedImage, words: &[u32], angle: Option<f64>) -> Sample {
         let runs = words.chunk_by(|a, b| a == b).map(|run| (run.len() as u32, run[0]));
-        Sample { pixels, words: runs.collect(), angle }
+        Sample { image, words: runs.collect(), angle }
     }
 
     /// Label words, one per pixel, row-major; bit c = class c.
     pub fn words(&self) -> Vec<u32> {
-        let mut words = Vec::with_capacity(self.pixels.len());
+        let mut words = Vec::with_capacity(self.image.fit().size.pixels());
         self.words.iter().for_each(|(len, word)| words.extend(std::iter::repeat_n(*word, *len as usize)));
         words
     }
 
     fn bytes(&self) -> usize {
-        self.pixels.len() + 8 * self.words.len()
+        self.image.bytes() + 8 * self.words.len()
     }
 }
 
@@ -49,7 +50,7 @@ impl Sample {
 pub struct Samples {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: u32,
+    size: Size,
     samples: Vec<Option<Sample>>,
     present: Vec<u32>,
     metadata: Vec<[f32; 4]>,
@@ -66,7 +67,7 @@ impl Samples {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: u32,
+        size: Size,
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
@@ -138,8 +139,8 @@ impl Samples {
         self.dataset.top_level()
     }
 
-    /// Side of the samples in px.
-    pub fn size(&self) -> u32 {
+    /// Width and height of the samples in px.
+    pub fn size(&self) -> Size {
         self.size
     }
 
@@ -187,18 +188,19 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<Read, TrainError> {
+fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<Read, TrainError> {
     let radiograph = dataset.image(entry)?;
     let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
     let masks = read.annotation.masks(width, height);
-    let fit = SquareFit::new(width, height, size);
     // The same file scaled by another top level gives another image.
     let image_hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
-    let sample = Sample::new(fit.image(&radiograph.pixels.into_eight_bit()), &fit.words(&masks), angle(&masks));
+    let image = FittedImage::new(radiograph.pixels, size);
+    let words = image.fit().words(&masks);
+    let sample = Sample::new(image, &words, angle(&masks));
     // Corrections of the shapes are part of the content.
     let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
     let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);
@@ -219,10 +221,13 @@ pub(super) fn left_out(entry: &ImageEntry, error: &TrainError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{GreyImage, Levels};
 
     #[test]
     fn packed_words_are_lossless() {
         let words: Vec<u32> = (0..256).map(|i| if i % 37 < 30 { 0 } else { 1 << (i % 29) }).collect();
-        assert_eq!(Sample::new(vec![0; 256], &words, None).words(), words);
+        let image = GreyImage::new(16, 16, Levels::Eight(vec![0; 256])).unwrap();
+        let image = FittedImage::new(image, Size::square(16));
+        assert_eq!(Sample::new(image, &words, None).words(), words);
     }
 }

@@ -3,11 +3,12 @@ use std::thread::Scope;
 
 use super::seeds::{Use, generator};
 use super::unlabelled::{self, Unlabelled, UnlabelledBatch};
-use super::{Ranks, Sample, Samples, TrainConfig, TrainError, batches};
+use super::{InputImage, InputSettings, Ranks, Sample, Samples, TrainConfig, TrainError, batches};
 use crate::augment::{
-    Augmentations, DrawnChanges, LabelledImage, MixedLabels, OtherImages, PartlyAugmented, push_normalised,
+    Augmentations, DrawnChanges, LabelledImage, MixedLabels, Normalisation, OtherImages, PartlyAugmented,
 };
 use crate::geometry::Size;
+use crate::models::BonePairs;
 
 /// How batches are made.
 #[derive(Clone)]
@@ -18,12 +19,12 @@ pub struct Loading<'a> {
     pub augment: Option<&'a Augmentations>,
     /// Whether the model's device makes the changes that it can make; see [`Augmentations::apply_head`].
     pub augment_on_device: bool,
-    /// Mean of the grey levels, as a share of the full range: one value, or one per input channel.
-    pub mean: &'a [f64],
-    /// Standard deviation of the grey levels, in the same form.
-    pub sd: &'a [f64],
+    /// From the images to the model's input.
+    pub input: &'a InputSettings,
     /// Number of input channels.
     pub channels: usize,
+    /// Pairs of bones whose overlap is marked in the labels when they are final.
+    pub pairs: &'a BonePairs,
     /// Whether channels are innermost in memory (channels last).
     pub channels_last: bool,
     /// See [`super::TrainConfig::seed`].
@@ -43,9 +44,9 @@ impl<'a> Loading<'a> {
             batch: stage.batch,
             augment: Some(&stage.augment),
             augment_on_device: settings.augment_on_device.unwrap_or(false),
-            mean: &settings.input.mean,
-            sd: &settings.input.sd,
+            input: &settings.input,
             channels: settings.model.in_channels as usize,
+            pairs: &settings.model.pairs,
             channels_last: settings.channels_last,
             seed: settings.seed,
             workers: settings.workers.max(1),
@@ -58,12 +59,14 @@ impl<'a> Loading<'a> {
 /// A batch of samples as a model takes it.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, C, S, S]`; with `rest` `[B, S, S]`.
+    /// `[B, C, H, W]`; with `rest` `[B, H, W]`.
     pub pixels: Vec<f32>,
     /// The changes per sample that the device still has to make. `pixels` are grey levels, 0 to 255, before them and
     /// before the normalisation.
     pub rest: Option<Vec<DrawnChanges>>,
-    /// `[B, S, S]`, bit c of a word = class c.
+    /// The normalisation of each sample.
+    pub normalisations: Vec<Normalisation>,
+    /// `[B, H, W]`, bit c of a word = class c.
     pub words: Vec<i32>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Vec<f32>,
@@ -134,21 +137,23 @@ impl Iterator for Batches {
 
 pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch: u64, batch: usize) -> Batch {
     let size = dataset.size();
-    let square = (size * size) as usize;
+    let pixels = size.pixels();
     let whole = batch * loading.batch..((batch + 1) * loading.batch).min(order.len());
     let own = loading.ranks.own(whole.len());
     let places = whole.start + own.start..whole.start + own.end;
     let augment_on_device = loading.augment_on_device && loading.augment.is_some();
     let mut made = Batch {
-        pixels: Vec::with_capacity(places.len() * loading.channels * square),
+        pixels: Vec::with_capacity(places.len() * loading.channels * pixels),
         rest: augment_on_device.then(Vec::new),
-        words: Vec::with_capacity(places.len() * square),
+        normalisations: Vec::with_capacity(places.len()),
+        words: Vec::with_capacity(places.len() * pixels),
         metadata: Vec::with_capacity(places.len() * 4),
         indices: Vec::with_capacity(places.len()),
         broken: Vec::new(),
         unlabelled: loading.unlabelled.map(|images| unlabelled::make(images, loading, epoch, batch)),
         mixed: Vec::with_capacity(places.len()),
     };
+    let others = InputImages { samples: dataset, input: loading.input };
     for place in places {
         let sample = match dataset.sample(order[place]) {
             Ok(sample) => sample,
@@ -160,42 +165,52 @@ pub(super) fn make(dataset: &Samples, order: &[usize], loading: &Loading, epoch:
         };
         made.indices.push(order[place]);
         made.metadata.extend(dataset.metadata(order[place]));
-        let mut image = labelled(&sample, size);
+        let PreparedSample { mut image, normalisation } = prepared(&sample, size, loading.input);
         if let Some(augmentations) = loading.augment {
             let mut rng = generator(loading.seed, Use::Augment, epoch, place as u64);
             if let Some(all) = &mut made.rest {
-                let PartlyAugmented { image: partly, rest } = augmentations.apply_head(image, dataset, &mut rng);
+                let PartlyAugmented { image: partly, rest } = augmentations.apply_head(image, &others, &mut rng);
                 image = partly;
                 all.push(rest);
             } else {
-                image = augmentations.apply(image, dataset, &mut rng);
+                image = augmentations.apply(image, &others, &mut rng);
             }
         }
         match made.rest {
             Some(_) => made.pixels.extend(&image.levels),
-            None => push_image(&mut made.pixels, &image.levels, loading),
+            None => normalisation.push(&mut made.pixels, &image.levels, loading.channels),
         }
+        made.normalisations.push(normalisation);
         made.words.extend(image.words.into_iter().map(|w| w as i32));
         made.mixed.push(image.mixed);
     }
     made
 }
 
-fn labelled(sample: &Sample, size: u32) -> LabelledImage {
-    LabelledImage::new(Size::square(size), sample.pixels.iter().map(|v| f32::from(*v)).collect(), sample.words())
+/// A sample as the augmentation takes it, and the normalisation after it.
+struct PreparedSample {
+    image: LabelledImage,
+    normalisation: Normalisation,
 }
 
-impl OtherImages for Samples {
+fn prepared(sample: &Sample, size: Size, input: &InputSettings) -> PreparedSample {
+    let InputImage { levels, normalisation } = input.prepare(&sample.image);
+    PreparedSample { image: LabelledImage::new(size, levels, sample.words()), normalisation }
+}
+
+/// The samples as the augmentation takes them.
+struct InputImages<'a> {
+    samples: &'a Samples,
+    input: &'a InputSettings,
+}
+
+impl OtherImages for InputImages<'_> {
     fn count(&self) -> usize {
-        self.len()
+        self.samples.len()
     }
 
     fn image(&self, index: usize) -> Option<LabelledImage> {
-        Some(labelled(&*self.sample(index).ok()?, self.size()))
+        let sample = self.samples.sample(index).ok()?;
+        Some(prepared(&sample, self.samples.size(), self.input).image)
     }
-}
-
-/// Appends an image as the channels of the model's input.
-pub(super) fn push_image(batch: &mut Vec<f32>, pixels: &[f32], loading: &Loading) {
-    push_normalised(batch, pixels, loading.mean, loading.sd, loading.channels);
 }

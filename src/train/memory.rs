@@ -2,6 +2,7 @@ use tch::Device;
 
 use super::{Amp, Stage, TrainError};
 use crate::aten::{self, PeakReading};
+use crate::geometry::Size;
 
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
@@ -71,7 +72,7 @@ fn amount_after(text: &str, words: &str) -> Option<f64> {
 fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String {
     let name = &stage.name;
     let stage = &stage.config;
-    let mut text = format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size, stage.amp);
+    let mut text = format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size.setting(), stage.amp);
     // The known need is the memory in use at the failure. The full need is greater, so a tenth is left free.
     let share = match (needed, available) {
         (Some(needed), Some(available)) => {
@@ -87,9 +88,10 @@ fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String 
         settings
             .push(format!("batch = {batch} with accumulate = {accumulate} (each step uses as many images as before)"));
     }
-    let size = (f64::from(stage.size) * share.sqrt()) as u32 / 32 * 32;
-    if size >= 32 && size < stage.size {
-        settings.push(format!("size = {size}"));
+    let reduced = |side: u32| (f64::from(side) * share.sqrt()) as u32 / 32 * 32;
+    let size = Size { width: reduced(stage.size.width), height: reduced(stage.size.height) };
+    if size.both(|side| side >= 32) && size != stage.size {
+        settings.push(format!("size = {}", size.setting()));
     }
     if stage.amp == Amp::Off {
         settings.push("amp = \"bf16\" (about half the memory of features)".into());

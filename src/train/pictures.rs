@@ -4,9 +4,10 @@ use image::{GrayImage, RgbImage};
 
 use super::loader::make;
 use super::{Loading, OneProcess, Samples, Tensors, TrainError};
-use crate::augment::SquareFit;
+use crate::augment::Letterbox;
 use crate::bones;
 use crate::draw::{self, SheetStyle};
+use crate::geometry::Size;
 use crate::mask::{HandMasks, LabelImage};
 use crate::models::Model;
 
@@ -29,7 +30,8 @@ pub(super) fn compare(
 ) -> Result<RgbImage, TrainError> {
     let size = dataset.size();
     let plain = Loading { augment: None, unlabelled: None, ranks: &OneProcess, ..loading.clone() };
-    let fit = SquareFit::new(size, size, size);
+    let Size { width, height } = size;
+    let fit = Letterbox::new(width, height, size);
     let mut pictures = Vec::new();
     for index in watched {
         let batch = make(dataset, &[*index], &Loading { batch: 1, ..plain.clone() }, 0, 0);
@@ -37,12 +39,14 @@ pub(super) fn compare(
             continue;
         }
         let input = Tensors::new(&batch, size, &plain, model.device())?;
-        let logits = tch::no_grad(|| model.forward(&input.input(), false))?.logits.f_to_device(tch::Device::Cpu)?;
+        let logits = tch::no_grad(|| model.folded(&model.forward(&input.input(), false)?.logits))?;
+        let logits = logits.f_to_device(tch::Device::Cpu)?;
         let predicted = fit.masks(&Vec::<f32>::try_from(logits.f_contiguous()?.f_view([-1])?)?);
         let sample = dataset.sample(*index)?;
-        let labels = LabelImage { width: size, height: size, words: sample.words() };
+        let labels = LabelImage { width, height, words: sample.words() };
         let truth = HandMasks::new(labels.masks(bones::COUNT)).expect("one mask of one size per bone");
-        let pixels = GrayImage::from_raw(size, size, sample.pixels.clone()).expect("samples are squares");
+        let levels = loading.input.prepare(&sample.image).levels.into_iter().map(|v| v.round() as u8);
+        let pixels = GrayImage::from_raw(width, height, levels.collect()).expect("one level per pixel");
         // Small images are enlarged, so that a difference of one pixel is visible.
         let options = draw::Options { max_size: 512, max_zoom: 4.0, ..Default::default() };
         let picture = draw::compare(&pixels, &truth, &predicted, &options);

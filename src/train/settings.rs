@@ -2,43 +2,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::closed_enum::closed_enum;
-use crate::violation::Violations;
-
-/// Normalisation of the grey levels: the model's input is `(v / 255 - mean) / sd`, with one value for all input
-/// channels or one per channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct InputSettings {
-    /// Mean grey level as a share of the full range: one value, or one per input channel. From -1 to 1; default
-    /// `[0.0]`.
-    pub mean: Vec<f64>,
-    /// Standard deviation of the grey levels as a share of the full range: one value, or one per input channel. Above
-    /// 0; default `[1.0]`.
-    pub sd: Vec<f64>,
-}
-
-impl Default for InputSettings {
-    fn default() -> Self {
-        InputSettings { mean: vec![0.0], sd: vec![1.0] }
-    }
-}
-
-impl InputSettings {
-    /// The values that are out of range for an image with `channels` channels.
-    pub fn violations(&self, channels: i64) -> Violations {
-        let mut wrong = Violations::new();
-        for (key, values) in [("mean", &self.mean), ("sd", &self.sd)] {
-            let expected = || format!("one value, or one for each of {channels} input channels");
-            let fits = values.len() == 1 || values.len() as i64 == channels;
-            wrong.expect(fits, key, format_args!("{values:?}"), expected());
-        }
-        let (mean, sd) = (format!("{:?}", self.mean), format!("{:?}", self.sd));
-        let near = self.mean.iter().all(|mean| mean.is_finite() && mean.abs() <= 1.0);
-        wrong.expect(near, "mean", mean, "from -1 to 1, as a share of the full range");
-        wrong.expect(self.sd.iter().all(|sd| sd.is_finite() && *sd > 0.0), "sd", sd, "above 0");
-        wrong
-    }
-}
 
 closed_enum! {
     /// The validation score that decides which of two epochs is better.

@@ -8,6 +8,7 @@ use super::{
     Loading, MeanWeights, SwaAverage, TrainError, Watcher, WeightsInfo, estimate_statistics, freeze, weights_info,
     write_weights,
 };
+use crate::geometry::Size;
 use crate::models::Model;
 use crate::runs::{AverageSummary, StageEnd, StageSummary};
 use crate::wording::counted;
@@ -118,7 +119,7 @@ impl TrainingRun<'_> {
             watcher.warn(&format!("average-best = {count}, but the run has only one epoch to average"));
             return Ok(());
         }
-        let sizes = files.iter().map(|file| Ok(weights_info(file)?.size)).collect::<Result<Vec<u32>, TrainError>>()?;
+        let sizes = files.iter().map(|file| Ok(weights_info(file)?.size)).collect::<Result<Vec<Size>, TrainError>>()?;
         if sizes.iter().any(|size| *size != sizes[0]) {
             watcher.warn(&format!(
                 "average-best = {count}: the best epochs are of different image sizes ({sizes:?}) and were not averaged"

@@ -5,10 +5,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tch::{Device, TchError, Tensor};
 
-use super::loader::push_image;
 use super::seeds::{Use, generator};
-use super::{Loading, PatientMetadata, TrainError, sampler};
-use crate::augment::{LabelledImage, SquareFit};
+use super::{InputImage, Loading, PatientMetadata, TrainError, sampler};
+use crate::augment::{FittedImage, LabelledImage};
 use crate::dataset::{Dataset, ImageEntry, Problem};
 use crate::digest::hex;
 use crate::geometry::Size;
@@ -20,9 +19,9 @@ use crate::progress::Progress;
 pub struct UnlabelledImages {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: u32,
-    /// Grey levels, 0 to 255, `size * size`, row-major; `None`: read again when they are needed.
-    pixels: Vec<Option<Vec<u8>>>,
+    size: Size,
+    /// `None`: read again when it is needed.
+    images: Vec<Option<FittedImage>>,
     metadata: Vec<[f32; 4]>,
     hash: String,
 }
@@ -37,7 +36,7 @@ impl UnlabelledImages {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: u32,
+        size: Size,
         cache_bytes: usize,
         progress: &dyn Progress,
     ) -> Result<(UnlabelledImages, Vec<Problem>), TrainError> {
@@ -46,7 +45,7 @@ impl UnlabelledImages {
             dataset: dataset.clone(),
             entries: Vec::new(),
             size,
-            pixels: Vec::new(),
+            images: Vec::new(),
             metadata: Vec::new(),
             hash: String::new(),
         };
@@ -60,12 +59,12 @@ impl UnlabelledImages {
             });
             for (entry, read) in chunk.iter().zip(read.collect::<Vec<_>>()) {
                 match read {
-                    Ok((pixels, sha256)) => {
+                    Ok(Read { image, hash }) => {
                         let of_patient = known.patient(&entry.patient_id);
-                        digest.update(format!("{} {sha256}\n", entry.image_id));
+                        digest.update(format!("{} {hash}\n", entry.image_id));
                         of_patient.iter().for_each(|v| digest.update(v.to_le_bytes()));
-                        held += pixels.len();
-                        loaded.pixels.push((held <= cache_bytes).then_some(pixels));
+                        held += image.bytes();
+                        loaded.images.push((held <= cache_bytes).then_some(image));
                         loaded.metadata.push(of_patient);
                         loaded.entries.push(entry.clone());
                     }
@@ -102,8 +101,8 @@ impl UnlabelledImages {
         &self.entries
     }
 
-    /// Side of the images in px.
-    pub fn size(&self) -> u32 {
+    /// Width and height of the images in px.
+    pub fn size(&self) -> Size {
         self.size
     }
 
@@ -112,24 +111,28 @@ impl UnlabelledImages {
         &self.hash
     }
 
-    fn pixels(&self, index: usize) -> Result<Cow<'_, [u8]>, TrainError> {
-        match &self.pixels[index] {
-            Some(pixels) => Ok(Cow::Borrowed(pixels)),
-            None => Ok(Cow::Owned(read(&self.dataset, &self.entries[index], self.size)?.0)),
+    fn image(&self, index: usize) -> Result<Cow<'_, FittedImage>, TrainError> {
+        match &self.images[index] {
+            Some(image) => Ok(Cow::Borrowed(image)),
+            None => Ok(Cow::Owned(read(&self.dataset, &self.entries[index], self.size)?.image)),
         }
     }
 }
 
-/// The grey levels of an image at the model's size, and the hash of its content.
-fn read(dataset: &Dataset, entry: &ImageEntry, size: u32) -> Result<(Vec<u8>, String), TrainError> {
+/// An image at the model's size, and the hash of its content.
+struct Read {
+    image: FittedImage,
+    hash: String,
+}
+
+fn read(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<Read, TrainError> {
     let radiograph = dataset.image(entry)?;
-    let (width, height) = radiograph.pixels.dimensions();
     // The same file scaled by another top level gives another image.
     let hash = match radiograph.pixels.sixteen_bit_top() {
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
-    Ok((SquareFit::new(width, height, size).image(&radiograph.pixels.into_eight_bit()), hash))
+    Ok(Read { image: FittedImage::new(radiograph.pixels, size), hash })
 }
 
 /// Unlabelled images that accompany each batch of labelled ones.
@@ -144,7 +147,7 @@ pub struct Unlabelled<'a> {
 /// Unlabelled images as student and teacher see them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnlabelledBatch {
-    /// The student's images, `[B, C, S, S]`.
+    /// The student's images, `[B, C, H, W]`.
     pub student: Vec<f32>,
     /// The teacher's images: the same geometry, other grey levels.
     pub teacher: Vec<f32>,
@@ -170,8 +173,8 @@ pub(super) fn make(unlabelled: Unlabelled, loading: &Loading, epoch: u64, batch:
             order = (round, sampler::permutation(images.len(), &mut rng));
         }
         let index = order.1[place % images.len()];
-        let pixels = match images.pixels(index) {
-            Ok(pixels) => pixels,
+        let image = match images.image(index) {
+            Ok(image) => image,
             Err(error) => {
                 made.broken.push((index, error.to_string()));
                 continue;
@@ -180,15 +183,15 @@ pub(super) fn make(unlabelled: Unlabelled, loading: &Loading, epoch: u64, batch:
         made.indices.push(index);
         made.metadata.extend(images.metadata[index]);
         let mut rng = generator(loading.seed, Use::UnlabelledAugment, epoch, place as u64);
-        let levels: Vec<f32> = pixels.iter().map(|v| f32::from(*v)).collect();
+        let InputImage { levels, normalisation } = loading.input.prepare(&image);
         let words = vec![0; levels.len()];
-        let image = LabelledImage::new(Size::square(images.size), levels, words);
+        let image = LabelledImage::new(images.size, levels, words);
         let [student, teacher] = match loading.augment {
             None => [image.clone(), image],
             Some(augmentations) => augmentations.apply_pair(image, &mut rng),
         };
-        push_image(&mut made.student, &student.levels, loading);
-        push_image(&mut made.teacher, &teacher.levels, loading);
+        normalisation.push(&mut made.student, &student.levels, loading.channels);
+        normalisation.push(&mut made.teacher, &teacher.levels, loading.channels);
     }
     made
 }
@@ -202,13 +205,13 @@ pub struct UnlabelledTensors {
 }
 
 impl UnlabelledTensors {
-    /// Copies a batch of images of `size` x `size` px to `device`.
+    /// Copies a batch of images of `size` to `device`.
     ///
     /// # Errors
     /// libtorch reports an error.
     pub fn new(
         batch: &UnlabelledBatch,
-        size: u32,
+        size: Size,
         loading: &Loading,
         device: Device,
     ) -> Result<UnlabelledTensors, TchError> {

@@ -3,8 +3,9 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::loader::{Batch, make};
 use super::{Amp, Loading, OneProcess, Samples, TrainError};
 use crate::aten;
-use crate::augment::{DeviceImage, DrawnChanges, MixedLabels};
+use crate::augment::{DeviceImage, DrawnChanges, MixedLabels, Normalisation};
 use crate::bones;
+use crate::geometry::Size;
 use crate::losses::LossMix;
 use crate::metrics::{DiceMetric, DiceScore};
 use crate::models::{Input, Model};
@@ -21,35 +22,35 @@ pub struct Validation {
 /// A batch as tensors on the model's device.
 #[derive(Debug)]
 pub struct Tensors {
-    /// `[B, C, S, S]`.
+    /// `[B, C, H, W]`.
     pub images: Tensor,
-    /// `[B, S, S]`, bit c of a word = class c; where images were blended, the labels of the first one.
+    /// `[B, H, W]`, bit c of a word = channel c, the bones and then the pairs; where images were blended, the labels of the first one.
     pub words: Tensor,
-    /// Soft targets `[B, 29, S, S]`; only if a sample has mixed labels.
+    /// Soft targets `[B, channels, H, W]`; only if a sample has mixed labels.
     pub soft: Option<Tensor>,
     /// `[B, 4]`; see [`super::PatientMetadata`].
     pub metadata: Tensor,
 }
 
 impl Tensors {
-    /// Copies a batch of images of `size` x `size` px to `device`, and makes the changes there that are left.
+    /// Copies a batch of images of `size` to `device`, and makes the changes there that are left.
     ///
     /// # Errors
     /// libtorch reports an error.
-    pub fn new(batch: &Batch, size: u32, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
-        let (b, s) = (batch.indices.len() as i64, i64::from(size));
-        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, s, s])?.f_to_device(device)?;
+    pub fn new(batch: &Batch, size: Size, loading: &Loading, device: Device) -> Result<Tensors, TchError> {
+        let (b, [h, w]) = (batch.indices.len() as i64, size.shape());
+        let words = Tensor::f_from_slice(&batch.words)?.f_view([b, h, w])?.f_to_device(device)?;
         let second = |mixed: &MixedLabels| {
             let words: Vec<i32> = mixed.words.iter().map(|word| *word as i32).collect();
-            Ok((Tensor::f_from_slice(&words)?.f_view([s, s])?.f_to_device(device)?, mixed.share))
+            Ok((Tensor::f_from_slice(&words)?.f_view([h, w])?.f_to_device(device)?, mixed.share))
         };
         let mixed = batch.mixed.iter().map(|mixed| mixed.as_ref().map(second).transpose());
         let mixed = mixed.collect::<Result<Vec<_>, TchError>>()?;
         let (images, words, mixed) = match &batch.rest {
             Some(rest) if b > 0 => {
-                let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, s, s])?.f_to_device(device)?;
+                let levels = Tensor::f_from_slice(&batch.pixels)?.f_view([b, h, w])?.f_to_device(device)?;
                 let Augmented { levels, words, mixed } = augmented(&levels, &words, mixed, rest)?;
-                let images = normalised(&levels, loading)?;
+                let images = normalised(&levels, &batch.normalisations, loading.channels)?;
                 if loading.channels_last {
                     aten::channels_last(&images)?;
                 }
@@ -58,7 +59,11 @@ impl Tensors {
             _ => (images(&batch.pixels, batch.indices.len(), size, loading, device)?, words, mixed),
         };
         let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
-        Ok(Tensors { images, soft: soft_target(&words, &mixed)?, words, metadata })
+        let words = loading.pairs.marked(&words)?;
+        let mark = |labels: SecondLabels| labels.map(|(words, share)| Ok((loading.pairs.marked(&words)?, share))).transpose();
+        let mixed = mixed.into_iter().map(mark).collect::<Result<Vec<_>, TchError>>()?;
+        let channels = bones::COUNT + loading.pairs.len();
+        Ok(Tensors { images, soft: soft_target(&words, &mixed, channels as i64)?, words, metadata })
     }
 
     /// The target of a loss: the soft targets if there are any, else the label words.
@@ -72,16 +77,16 @@ impl Tensors {
     }
 }
 
-/// Pixels of `count` images of `size` x `size` px as a model takes them: `[B, C, S, S]`.
+/// Pixels of `count` images of `size` as a model takes them: `[B, C, H, W]`.
 pub(super) fn images(
     pixels: &[f32],
     count: usize,
-    size: u32,
+    size: Size,
     loading: &Loading,
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let (b, s, channels) = (count as i64, i64::from(size), loading.channels as i64);
-    let images = Tensor::f_from_slice(pixels)?.f_view([b, channels, s, s])?.f_to_device(device)?;
+    let (b, [h, w], channels) = (count as i64, size.shape(), loading.channels as i64);
+    let images = Tensor::f_from_slice(pixels)?.f_view([b, channels, h, w])?.f_to_device(device)?;
     if loading.channels_last {
         aten::channels_last(&images)?;
     }
@@ -118,23 +123,22 @@ fn augmented(
     Ok(Augmented { levels, words, mixed: all_mixed })
 }
 
-/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`crate::augment::push_normalised`].
-fn normalised(levels: &Tensor, loading: &Loading) -> Result<Tensor, TchError> {
-    let channels = 0..loading.channels;
-    let values = channels.map(|c| (loading.mean[c % loading.mean.len()], loading.sd[c % loading.sd.len()]));
-    let (scale, offset): (Vec<f32>, Vec<f32>) =
-        values.map(|(mean, sd)| ((1.0 / (255.0 * sd)) as f32, (-mean / sd) as f32)).unzip();
-    let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view([1, -1, 1, 1])?.f_to_device(levels.device());
+/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`Normalisation::push`].
+fn normalised(levels: &Tensor, by: &[Normalisation], channels: usize) -> Result<Tensor, TchError> {
+    let lines = by.iter().flat_map(|by| (0..channels).map(|channel| by.line(channel)));
+    let (scale, offset): (Vec<f32>, Vec<f32>) = lines.map(|line| (line.scale, line.offset)).unzip();
+    let shape = [by.len() as i64, channels as i64, 1, 1];
+    let per_channel = |v: &[f32]| Tensor::f_from_slice(v)?.f_view(shape)?.f_to_device(levels.device());
     levels.f_unsqueeze(1)?.f_mul(&per_channel(&scale)?)?.f_add(&per_channel(&offset)?)
 }
 
-/// Soft targets `[B, 29, S, S]` from the label words `[B, S, S]` and, per sample that was mixed, the label words `[S, S]`
+/// Soft targets `[B, channels, H, W]` from the label words `[B, H, W]` and, per sample that was mixed, the label words `[H, W]`
 /// of the second image with its share; `None` if no sample was mixed.
-fn soft_target(words: &Tensor, mixed: &[SecondLabels]) -> Result<Option<Tensor>, TchError> {
+fn soft_target(words: &Tensor, mixed: &[SecondLabels], channels: i64) -> Result<Option<Tensor>, TchError> {
     if mixed.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let dense = |words: &Tensor| target(words, bones::COUNT as i64).f_to_kind(Kind::Float);
+    let dense = |words: &Tensor| target(words, channels).f_to_kind(Kind::Float);
     let soft = dense(words)?;
     for (place, (second, share)) in mixed.iter().enumerate().filter_map(|(place, one)| Some((place, one.as_ref()?))) {
         let share = f64::from(*share);
@@ -179,7 +183,7 @@ pub fn validate(
             drop(half);
             let logits = logits.f_to_kind(Kind::Float)?;
             loss_sum += loss.forward(&logits, &given.words)?.f_double_value(&[])? * batch.indices.len() as f64;
-            Ok(dice.update(&logits, &target(&given.words, classes))?)
+            Ok(dice.update(&model.folded(&logits)?, &target(&given.words, classes))?)
         })?;
     }
     let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any longer".into() };
@@ -198,9 +202,9 @@ mod tests {
     #[test]
     fn only_mixed_labels_become_soft_targets() {
         let words = Tensor::from_slice(&[1i32, 3, 0, 0, 5, 0, 0, 1 << 28]).view([2, 2, 2]);
-        assert!(soft_target(&words, &[None, None]).unwrap().is_none());
+        assert!(soft_target(&words, &[None, None], 29).unwrap().is_none());
         let second = Tensor::from_slice(&[4i32, 0, 0, 1 << 28]).view([2, 2]);
-        let soft = soft_target(&words, &[None, Some((second, 0.25))]).unwrap().unwrap();
+        let soft = soft_target(&words, &[None, Some((second, 0.25))], 29).unwrap().unwrap();
         let at = |b: i64, c: i64, y: i64, x: i64| soft.double_value(&[b, c, y, x]);
         // The first sample is not mixed; classes 0 and 2 of the second one are in its first image, or in both.
         assert_eq!((at(0, 0, 0, 0), at(0, 1, 0, 1), at(0, 1, 0, 0)), (1.0, 1.0, 0.0));

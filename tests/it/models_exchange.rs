@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use carpus::geometry::Size;
 use carpus::models::Architecture::{Decoder, Network};
 use carpus::models::names::{NamesError, WeightsSource, from_carpus, to_carpus};
 use carpus::models::{
@@ -294,7 +295,7 @@ fn floats(tensor: &Tensor) -> Vec<u8> {
 fn info(model: ModelConfig) -> WeightsInfo {
     WeightsInfo {
         model,
-        size: 64,
+        size: Size::square(64),
         input: InputSettings::default(),
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
         top_level: None,

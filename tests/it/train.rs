@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use carpus::augment::{Augmentation, Augmentations, CopyPaste, CutMix, MixUp, MixedLabels};
+use carpus::augment::{Augmentation, Augmentations, CopyPaste, CutMix, FittedImage, MixUp, MixedLabels};
 use carpus::bones;
-use carpus::dataset::{Dataset, WithProblems};
+use carpus::dataset::{Dataset, GreyImage, Levels, WithProblems};
+use carpus::geometry::Size;
 use carpus::infer::{Predictor, TestTimeAugmentation, predict};
 use carpus::losses::LossMix;
 use carpus::models::{Input, MetadataOptions, Model, ModelConfig};
@@ -80,7 +81,7 @@ impl Bench {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
+            Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
                 .unwrap()
                 .content
         };
@@ -91,7 +92,7 @@ impl Bench {
     }
 
     pub fn plan(&self) -> TrainingPlan {
-        let input = InputSettings { mean: vec![0.2], sd: vec![0.3] };
+        let input = InputSettings::normalised(vec![0.2], vec![0.3]);
         let start = self.folder.path().join("start.safetensors");
         let config = TrainConfig {
             seed: 3,
@@ -149,7 +150,7 @@ fn model() -> ModelConfig {
 
 pub fn stage() -> Stage {
     let config = TrainConfig {
-        size: 64,
+        size: Size::square(64),
         epochs: 3,
         batch: 2,
         clip: Some(1.0),
@@ -485,6 +486,7 @@ fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec
     let mut batch = carpus::train::Batch {
         pixels: vec![],
         rest: None,
+        normalisations: vec![],
         words: vec![],
         metadata: vec![],
         indices: indices.to_vec(),
@@ -494,7 +496,7 @@ fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec
     };
     for index in indices {
         let sample = bench.training.sample(*index).unwrap();
-        batch.pixels.extend(sample.pixels.iter().map(|v| (f32::from(*v) / 255.0 - 0.2) / 0.3));
+        batch.pixels.extend(sample.image.eight_bit().iter().map(|v| (f32::from(*v) / 255.0 - 0.2) / 0.3));
         batch.words.extend(sample.words().into_iter().map(|w| w as i32));
         batch.metadata.extend(bench.training.metadata(*index));
     }
@@ -502,16 +504,16 @@ fn given_mixed(bench: &Bench, plan: &TrainingPlan, indices: &[usize], mixed: Vec
         batch: indices.len(),
         augment: None,
         augment_on_device: false,
-        mean: &plan.config.input.mean,
-        sd: &plan.config.input.sd,
+        input: &plan.config.input,
         channels: 1,
+        pairs: &plan.config.model.pairs,
         channels_last: plan.config.channels_last,
         seed: 0,
         workers: 1,
         unlabelled: None,
         ranks: &OneProcess,
     };
-    Tensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
+    Tensors::new(&batch, Size::square(64), &loading, Device::Cpu).unwrap()
 }
 
 fn learner<'a>(plan: &'a TrainingPlan, start: &Path) -> Learner<'a> {
@@ -675,8 +677,8 @@ fn predictions_use_what_is_known_of_the_patient() {
     let weights = folder.path().join("gated.safetensors");
     let info = WeightsInfo {
         model: config,
-        size: 64,
-        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
+        size: Size::square(64),
+        input: InputSettings::normalised(vec![0.2], vec![0.3]),
         classes: bones::NAMES.map(str::to_owned).to_vec(),
         top_level: None,
         epoch: Some(1),
@@ -692,8 +694,9 @@ fn predictions_use_what_is_known_of_the_patient() {
     assert!(masks(&known) == masks(&known));
     assert!(masks(&known) != masks(&PatientMetadata::default()), "the patient changes nothing");
     // What the model is given is what training gives it.
-    let square = vec![vec![90u8; 64 * 64]];
-    let said = predictor.logits(&square, &[known.patient("001")]).unwrap();
+    let grey = GreyImage::new(64, 64, Levels::Eight(vec![90; 64 * 64])).unwrap();
+    let image = FittedImage::new(grey, Size::square(64));
+    let said = predictor.logits(&[&image], &[known.patient("001")]).unwrap();
     let x = Tensor::full([1, 1, 64, 64], (90.0 / 255.0 - 0.2) / 0.3, (Kind::Float, Device::Cpu));
     let metadata = Tensor::from_slice(&[71f32, 1.0, 190.0, 95.0]).view([1, 4]);
     let model = read_weights(&weights, Device::Cpu).unwrap().model;
@@ -708,16 +711,16 @@ fn batches_do_not_depend_on_the_cache() {
     let entries = bench.training.entries();
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let uncached =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content;
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content;
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
-        assert!(a.pixels == b.pixels && a.words() == b.words());
+        assert!(a.image == b.image && a.words() == b.words());
         // Every class is there and lies where the image is bright, but for rims that the two resamplings see apart.
         let all = a.words().iter().fold(0, |all, w| all | w);
         assert_eq!(all, (1 << 29) - 1);
         let bright: Vec<bool> =
-            a.words().iter().zip(&a.pixels).filter(|(w, _)| **w != 0).map(|(_, p)| *p > 40).collect();
+            a.words().iter().zip(a.image.eight_bit().as_raw()).filter(|(w, _)| **w != 0).map(|(_, p)| *p > 40).collect();
         let dark = bright.iter().filter(|b| !**b).count();
         assert!(dark * 20 < bright.len(), "{dark} of {} labelled pixels are dark", bright.len());
     }
@@ -733,7 +736,7 @@ fn broken_images_are_left_out_and_said() {
     let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
     let entries = dataset.images();
     let WithProblems { content: samples, problems } =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent).unwrap();
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent).unwrap();
     assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
@@ -744,7 +747,7 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let data = bench.folder.path().join("data");
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let load = |entries: &[_]| {
-        Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 0, "training", &Silent).unwrap().content
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content
     };
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];

@@ -5,6 +5,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use carpus::dataset::Dataset;
+use carpus::geometry::Size;
+use carpus::mask::submission::{self, ImageMasks};
 use carpus::models::{EncoderKind, Model, ModelConfig, write_tensors};
 use carpus::tables::EpochRow;
 use carpus::train::{InputSettings, WeightsInfo, write_weights};
@@ -464,6 +466,7 @@ loss = { bce = 0.5, lovasz = 0.5 }
 fn sixteen_bits_are_scaled_as_in_training() {
     let bench = bench();
     let folder = bench.path();
+    let dataset = Dataset::open(&folder.join("data")).unwrap();
     let config = ModelConfig { encoder: Some(EncoderKind::ResNet18), in_channels: 1, ..ModelConfig::default() };
     let model = Model::new(&config, Device::Cpu).unwrap();
     let weights = |name: &str, top_level: Option<u16>| {
@@ -477,7 +480,16 @@ fn sixteen_bits_are_scaled_as_in_training() {
         let predict = ["predict", "--data", "data", "--subset", "train", "--checkpoint", weights, "--out", out];
         let done = carpus(folder, &predict).output().unwrap();
         assert_eq!(done.status.code(), Some(code), "{}", text(&done.stderr));
-        (text(&done.stderr), std::fs::read_to_string(folder.join(out)).unwrap())
+        let (width, height) = image::image_dimensions(folder.join("data").join(&dataset.images()[0].image)).unwrap();
+        (text(&done.stderr), submission::read(&folder.join(out), width, height).unwrap())
+    };
+    // The 16 bits are resampled with fractions of the 8-bit levels, which moves few pixels of an outline.
+    let changed = |a: &[ImageMasks], b: &[ImageMasks]| {
+        let masks = a.iter().zip(b).flat_map(|(a, b)| a.masks.as_slice().iter().zip(b.masks.as_slice()));
+        let areas = masks.map(|(a, b)| (a.area(), b.area(), a.intersection(b).unwrap().area()));
+        let [all, common] =
+            areas.fold([0, 0], |[all, common], (a, b, both)| [all + (a + b) as usize, common + 2 * both as usize]);
+        1.0 - common as f64 / all as f64
     };
     let (_, expected) = predict("eight.safetensors", "eight.csv", 0);
     for entry in Dataset::open(&folder.join("data")).unwrap().images() {
@@ -489,19 +501,20 @@ fn sixteen_bits_are_scaled_as_in_training() {
         });
         deep.save(&path).unwrap();
     }
-    assert_eq!(predict("twelve.safetensors", "twelve.csv", 0).1, expected);
+    let near = changed(&predict("twelve.safetensors", "twelve.csv", 0).1, &expected);
+    assert!(near < 0.01, "{near}");
     let (said, masks) = predict("eight.safetensors", "own.csv", 0);
-    assert!(masks == expected && said.contains("scaled by their top level 4095"), "{said}");
+    assert!(changed(&masks, &expected) < 0.01 && said.contains("scaled by their top level 4095"), "{said}");
     let (said, masks) = predict("fourteen.safetensors", "fourteen.csv", 3);
-    assert!(masks != expected && said.contains("top level 4095; they are scaled by 16383"), "{said}");
+    assert!(changed(&masks, &expected) > 2.0 * near && said.contains("top level 4095; they are scaled by 16383"), "{said}");
 }
 
 /// What is said of the weights of a model of 64 px.
 fn info(model: ModelConfig, top_level: Option<u16>) -> WeightsInfo {
     WeightsInfo {
         model,
-        size: 64,
-        input: InputSettings { mean: vec![0.5], sd: vec![0.25] },
+        size: Size::square(64),
+        input: InputSettings::normalised(vec![0.5], vec![0.25]),
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
         top_level,
         epoch: None,

@@ -27,7 +27,7 @@ struct Turn {
 
 fn plan() -> TrainingPlan {
     let config = TrainConfig {
-        size: SIZE,
+        size: carpus::geometry::Size::square(SIZE),
         epochs: 1,
         batch: BATCH,
         clip: Some(1.0),

@@ -8,6 +8,7 @@ use carpus::artefact::Outputs;
 use carpus::augment::{Augmentation, Augmentations, BrightnessContrast};
 use carpus::dataset::Dataset;
 use carpus::experiment::{Existing, Experiment};
+use carpus::geometry::Size;
 use carpus::models::{EncoderKind, EncoderScale, Model, ModelConfig, Norm, read_tensors};
 use carpus::progress::Silent;
 use carpus::train::{
@@ -34,12 +35,12 @@ fn model() -> ModelConfig {
 
 fn config() -> TrainConfig {
     TrainConfig {
-        size: 64,
+        size: Size::square(64),
         epochs: 2,
         batch: 2,
         seed: 3,
         model: model(),
-        input: InputSettings { mean: vec![0.2], sd: vec![0.3] },
+        input: InputSettings::normalised(vec![0.2], vec![0.3]),
         optimiser: OptimiserSettings { lr: 2e-3, ..Default::default() },
         schedule: Schedule::Constant {},
         augment: Augmentations(
@@ -76,7 +77,7 @@ impl Images {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), 64, 1 << 30, "training", &Silent)
+            Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
                 .unwrap()
                 .content
         };
@@ -96,7 +97,7 @@ impl Images {
         let dataset = Arc::new(Dataset::open(&self.folder.path().join("others")).unwrap());
         let known = PatientMetadata::default();
         let (images, problems) =
-            UnlabelledImages::load(&dataset, dataset.images(), &known, 64, cache_bytes, &Silent).unwrap();
+            UnlabelledImages::load(&dataset, dataset.images(), &known, Size::square(64), cache_bytes, &Silent).unwrap();
         assert!(problems.is_empty() && images.len() == 5, "{problems:?}");
         images
     }
@@ -143,16 +144,16 @@ fn random_pair(config: &TrainConfig) -> UnlabelledTensors {
         batch: 2,
         augment: None,
         augment_on_device: false,
-        mean: &config.input.mean,
-        sd: &config.input.sd,
+        input: &config.input,
         channels: 1,
+        pairs: &config.model.pairs,
         channels_last: false,
         seed: 0,
         workers: 1,
         unlabelled: None,
         ranks: &OneProcess,
     };
-    UnlabelledTensors::new(&batch, 64, &loading, Device::Cpu).unwrap()
+    UnlabelledTensors::new(&batch, Size::square(64), &loading, Device::Cpu).unwrap()
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn a_run_with_unlabelled_images_resumes_to_the_same_bits() {
     // A run is not resumed with other images.
     std::fs::remove_file(images.folder.path().join("others/hand0.png")).unwrap();
     let dataset = Arc::new(Dataset::open(&images.folder.path().join("others")).unwrap());
-    let fewer = UnlabelledImages::load(&dataset, dataset.images(), &PatientMetadata::default(), 64, 1 << 30, &Silent)
+    let fewer = UnlabelledImages::load(&dataset, dataset.images(), &PatientMetadata::default(), Size::square(64), 1 << 30, &Silent)
         .unwrap()
         .0;
     let error = images.train(&teaching, Some(&fewer), "whole", RunStart::Resume, &StopAfter::never()).unwrap_err();

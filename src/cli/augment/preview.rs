@@ -6,12 +6,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::artefact::kind;
-use crate::augment::{LabelledImage, NoOtherImages, OtherImages, SquareFit};
+use crate::augment::{FittedImage, LabelledImage, NoOtherImages, OtherImages};
 use crate::bones;
 use crate::cli::data::{open, warn};
 use crate::cli::draw::entry;
 use crate::cli::{Status, Ui};
-use crate::dataset::{Dataset, ImageEntry, ProblemSeverity, WithProblems, annotation, image_id, read_single};
+use crate::dataset::{Dataset, GreyImage, ImageEntry, ProblemSeverity, WithProblems, annotation, image_id, read_single};
 use crate::draw::{self, SheetStyle};
 use crate::geometry::Size;
 use crate::mask::{HandMasks, LabelImage};
@@ -70,7 +70,7 @@ pub fn run(args: &PreviewArgs, ui: &Ui) -> anyhow::Result<Status> {
     if hand.masks.is_none() {
         ui.note(format_args!("{} has no annotation; no outlines are drawn", args.image.display()));
     }
-    let others = dataset.as_ref().map(|dataset| DatasetImages::new(dataset, &hand, config.size));
+    let others = dataset.as_ref().map(|dataset| DatasetImages::new(dataset, &hand, &config));
     let others: &dyn OtherImages = match &others {
         Some(others) => others,
         None => &NoOtherImages,
@@ -78,7 +78,7 @@ pub fn run(args: &PreviewArgs, ui: &Ui) -> anyhow::Result<Status> {
     for step in config.augment.0.iter().filter(|step| step.needs_other_images() && others.count() == 0) {
         ui.note(format_args!("{} does nothing without another annotated image; see --data", step.kind()));
     }
-    let pictures = pictures(&config, &hand.fitted(config.size), others, args);
+    let pictures = pictures(&config, &hand.prepared(&config), others, args);
     let sheet = draw::contact_sheet(&pictures, &SheetStyle::default());
     draw::write_png(&args.out, &sheet).with_context(|| format!("cannot write {}", args.out.display()))?;
     ui.line(args.out.display());
@@ -134,23 +134,23 @@ fn picture(image: &LabelledImage) -> RgbImage {
 /// A radiograph with the masks of its annotation, if it has one.
 struct Hand {
     id: String,
-    image: GrayImage,
+    image: GreyImage,
     masks: Option<HandMasks>,
 }
 
 impl Hand {
-    /// The image at the model's size.
-    fn fitted(&self, size: u32) -> LabelledImage {
-        let fit = SquareFit::new(self.image.width(), self.image.height(), size);
-        let levels = fit.image(&self.image).into_iter().map(f32::from).collect();
-        let square = Size::square(size);
-        let words = self.masks.as_ref().map_or_else(|| vec![0; square.pixels()], |masks| fit.words(masks));
-        LabelledImage::new(square, levels, words)
+    /// The image as the augmentation takes it.
+    fn prepared(&self, config: &TrainConfig) -> LabelledImage {
+        let size = config.size;
+        let image = FittedImage::new(self.image.clone(), size);
+        let levels = config.input.prepare(&image).levels;
+        let words = self.masks.as_ref().map_or_else(|| vec![0; size.pixels()], |masks| image.fit().words(masks));
+        LabelledImage::new(size, levels, words)
     }
 }
 
 fn of_entry(dataset: &Dataset, entry: &ImageEntry) -> anyhow::Result<(Hand, Vec<crate::dataset::Problem>)> {
-    let image = dataset.image(entry)?.pixels.into_eight_bit();
+    let image = dataset.image(entry)?.pixels;
     let read = dataset.annotation(entry)?;
     let masks = read.as_ref().map(|read| read.annotation.masks(image.width(), image.height()));
     Ok((Hand { id: entry.image_id.clone(), image, masks }, read.map(|read| read.problems).unwrap_or_default()))
@@ -163,7 +163,7 @@ fn of_dataset(dataset: &Dataset, image: &Path, ui: &Ui) -> anyhow::Result<(Hand,
 }
 
 fn of_file(path: &Path, ui: &Ui) -> anyhow::Result<(Hand, Status)> {
-    let image = read_single(path)?.pixels.into_eight_bit();
+    let image = read_single(path)?.pixels;
     let id = image_id(&path.to_string_lossy());
     let (masks, status) = match annotation_of(path, &id) {
         None => (None, Status::Done),
@@ -195,13 +195,13 @@ fn annotation_of(image: &Path, id: &str) -> Option<PathBuf> {
 struct DatasetImages<'a> {
     dataset: &'a Dataset,
     entries: Vec<&'a ImageEntry>,
-    size: u32,
+    config: &'a TrainConfig,
 }
 
 impl<'a> DatasetImages<'a> {
-    fn new(dataset: &'a Dataset, without: &Hand, size: u32) -> DatasetImages<'a> {
+    fn new(dataset: &'a Dataset, without: &Hand, config: &'a TrainConfig) -> DatasetImages<'a> {
         let is_other = |entry: &&ImageEntry| entry.annotation.is_some() && entry.image_id != without.id;
-        DatasetImages { dataset, entries: dataset.images().iter().filter(is_other).collect(), size }
+        DatasetImages { dataset, entries: dataset.images().iter().filter(is_other).collect(), config }
     }
 }
 
@@ -212,6 +212,6 @@ impl OtherImages for DatasetImages<'_> {
 
     fn image(&self, index: usize) -> Option<LabelledImage> {
         let (hand, _) = of_entry(self.dataset, self.entries.get(index)?).ok()?;
-        Some(hand.fitted(self.size))
+        Some(hand.prepared(self.config))
     }
 }

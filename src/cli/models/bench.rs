@@ -9,6 +9,7 @@ use super::Choice;
 use crate::cli::{Status, Ui};
 use crate::closed_enum::UnknownName;
 use crate::device::{self, DeviceKind};
+use crate::geometry::Size;
 use crate::models::{Input, Model, ModelError, Segments, channels_last};
 use crate::train::Amp;
 
@@ -25,9 +26,9 @@ pub struct ModelsBenchArgs {
     /// Number of classes: channels of the logits
     #[arg(long, value_name = "N", default_value_t = 29)]
     classes: i64,
-    /// Width and height of the images in px
-    #[arg(long, value_name = "PX", default_value_t = 512)]
-    size: i64,
+    /// Size of the images in px, N for a square or WIDTHxHEIGHT
+    #[arg(long, value_name = "SIZE", default_value = "512")]
+    size: Size,
     /// Batch size
     #[arg(long, value_name = "N", default_value_t = 2)]
     batch: i64,
@@ -85,7 +86,8 @@ impl Bench {
             );
         }
         let model = Model::new(&config, device)?;
-        let shape = [args.batch, model.config().in_channels, args.size, args.size];
+        let [height, width] = args.size.shape();
+        let shape = [args.batch, model.config().in_channels, height, width];
         let mut x = Tensor::f_randn(shape, (Kind::Float, device))?;
         if args.channels_last {
             model.parameters().set_channels_last()?;

@@ -8,6 +8,7 @@ use super::{Choice, without_dropout};
 use crate::artefact::kind;
 use crate::bones;
 use crate::cli::{Status, Ui};
+use crate::geometry::Size;
 use crate::models::names::{self, WeightsSource, mmseg};
 use crate::models::{ModelConfig, WeightsError, all_finite, classes_of, read_metadata, read_tensors, write_tensors};
 use crate::train::{InputSettings, TrainConfig, WeightsInfo, write_weights};
@@ -44,9 +45,10 @@ pub struct ModelsConvertArgs {
     /// Number of classes of the model to write [default: that of the file]
     #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(i64).range(1..))]
     classes: Option<i64>,
-    /// Write a file for `carpus predict`: width and height in px of the images that the model was trained on
-    #[arg(long, value_name = "PX", requires = "from")]
-    size: Option<u32>,
+    /// Write a file for `carpus predict`: size in px of the images that the model was trained on, N for a square or
+    /// WIDTHxHEIGHT
+    #[arg(long, value_name = "SIZE", requires = "from")]
+    size: Option<Size>,
     /// With --size: mean to subtract from grey levels of 0 to 1, one value or one per channel
     #[arg(long, value_name = "M", value_delimiter = ',', requires = "size", allow_negative_numbers = true)]
     mean: Vec<f64>,
@@ -152,11 +154,11 @@ impl ModelsConvertArgs {
             ui.line(format_args!("the model is --arch {}{encoder}{auxiliary}", config.architecture));
         }
         if let Some(info) = info {
-            let InputSettings { mean, sd } = &info.input;
+            let InputSettings { mean, sd, .. } = &info.input;
             ui.line(format_args!(
-                "for `carpus predict --checkpoint`: images of {0} x {0} px, normalised as (grey / 255 - {mean:?}) / {sd:?}, \
+                "for `carpus predict --checkpoint`: images of {} x {} px, normalised as (grey / 255 - {mean:?}) / {sd:?}, \
                  classes in the order of `carpus list bones`",
-                info.size
+                info.size.width, info.size.height
             ));
         }
         if !left_out.is_empty() {
@@ -190,7 +192,7 @@ impl ModelsConvertArgs {
 
     /// The information that `carpus predict` needs about the weights `tensors` (with carpus's names) of a model of
     /// `config`.
-    fn info(&self, size: u32, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
+    fn info(&self, size: Size, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
         let classes = classes_of(config, tensors)?
             .with_context(|| format!("{} does not hold a complete model, which --size needs", self.input.display()))?;
         if classes != bones::COUNT as i64 {
@@ -200,7 +202,7 @@ impl ModelsConvertArgs {
             );
         }
         let or = |values: &[f64], default: f64| if values.is_empty() { vec![default] } else { values.to_vec() };
-        let input = InputSettings { mean: or(&self.mean, 0.0), sd: or(&self.sd, 1.0) };
+        let input = InputSettings::normalised(or(&self.mean, 0.0), or(&self.sd, 1.0));
         let model = ModelConfig { classes, ..config.clone() };
         // The same checks as before training.
         TrainConfig { model: model.clone(), size, input: input.clone(), ..TrainConfig::default() }

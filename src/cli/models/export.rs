@@ -7,6 +7,7 @@ use super::Choice;
 use crate::artefact::{kind, write_atomically};
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
+use crate::geometry::Size;
 use crate::models::{ExportFormat, torchscript};
 
 /// Export a model as a TorchScript module that Python and C++ can run without carpus
@@ -34,9 +35,9 @@ pub struct ModelsExportArgs {
     /// File to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Width and height of the images in px [default: as trained, for weights of a run; else 512]
-    #[arg(long, value_name = "PX")]
-    size: Option<i64>,
+    /// Size of the images in px, N for a square or WIDTHxHEIGHT [default: as trained, for weights of a run; else 512]
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
     /// Batch size
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: i64,
@@ -50,11 +51,12 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.outputs().input(&args.weights).file(&args.out, &kind::TORCHSCRIPT)?;
     let device = device::select(args.device)?;
     let (model, trained) = args.model.open(&args.weights, device)?;
-    let side = args.size.or(trained.as_ref().map(|info| info.size.into())).unwrap_or(512);
-    let shape = [args.batch, model.config().in_channels, side, side];
+    let size = args.size.or(trained.as_ref().map(|info| info.size)).unwrap_or(Size::square(512));
+    let [height, width] = size.shape();
+    let shape = [args.batch, model.config().in_channels, height, width];
     match args.to {
         ExportFormat::TorchScript => {
-            let module = torchscript(&model, [args.batch, side, side])?;
+            let module = torchscript(&model, [args.batch, height, width])?;
             let folder = tempfile::tempdir()?;
             let file = folder.path().join("m.pt");
             module.save(&file)?;
@@ -75,8 +77,8 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
     };
     if let Some(input) = &input {
         ui.line(format_args!(
-            "normalise images as in training: (grey from 0 to 1, minus {:?}) divided by {:?}",
-            input.mean, input.sd
+            "normalise images as in training: {}",
+            input.describe()
         ));
     }
     ui.json(&serde_json::json!({

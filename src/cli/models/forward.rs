@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use super::Choice;
 use crate::artefact::kind;
 use crate::cli::{Status, Ui};
 use crate::device::{self, DeviceKind};
-use crate::models::{Input, read_tensors, write_tensors};
+use crate::models::{Input, Model, ModelError, read_tensors, write_tensors};
 
 /// Run a model on a tensor of images: logits and gradients
 #[derive(clap::Args, Debug)]
@@ -67,10 +67,10 @@ pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
     }
     let x = x.f_to_device(device)?.f_to_kind(Kind::Float)?.f_set_requires_grad(args.grad.is_some())?;
     let input = Input { images: &x, metadata: metadata.as_ref() };
-    let logits = match &args.grad {
-        None => tch::no_grad(|| model.forward(&input, args.train_mode))?.logits,
+    let found = match &args.grad {
+        None => tch::no_grad(|| logits(&model, &input, args.train_mode))?,
         Some(path) => {
-            let logits = model.forward(&input, args.train_mode)?.logits;
+            let logits = logits(&model, &input, args.train_mode)?;
             logits.f_square()?.f_mean(Kind::Float)?.f_backward()?;
             let mut gradients = vec![("x".to_owned(), x.f_grad()?)];
             for (name, tensor) in model.named_parameters() {
@@ -84,9 +84,14 @@ pub fn run(args: &ModelsForwardArgs, ui: &Ui) -> anyhow::Result<Status> {
             logits
         }
     };
-    let size = logits.size();
-    write_tensors(&args.output, &[("y".to_owned(), logits)])?;
+    let size = found.size();
+    write_tensors(&args.output, &[("y".to_owned(), found)])?;
     ui.line(format_args!("y {size:?} -> {}", args.output.display()));
     ui.json(&serde_json::json!({ "output": args.output, "shape": size, "gradients": args.grad }))?;
     Ok(Status::Done)
+}
+
+/// The logits of the classes, in which pairs of bones are folded.
+fn logits(model: &Model, input: &Input, train: bool) -> Result<Tensor, ModelError> {
+    model.folded(&model.forward(input, train)?.logits)
 }

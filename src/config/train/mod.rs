@@ -98,6 +98,7 @@ fn known() -> KnownKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
     use crate::train::{EmaSettings, Fold, Schedule};
 
     pub(super) fn load(text: &str, sets: &[&str]) -> Result<TrainConfig, String> {
@@ -125,7 +126,7 @@ mod tests {
         assert!(config.contains("data is \"crops\""), "{config}");
         let config = load(&text.replace("data = 'crops'", ""), &sets).unwrap();
         assert_eq!((config.data.root, config.data.fold), ("phantom".into(), Fold::Number(3)));
-        assert_eq!((config.optimiser.lr, config.size), (2e-3, 128));
+        assert_eq!((config.optimiser.lr, config.size), (2e-3, Size::square(128)));
         assert_eq!(config.ema.unwrap().decay, 0.99);
         assert_eq!(config.loss.terms().len(), 2);
     }

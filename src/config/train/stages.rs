@@ -161,6 +161,7 @@ fn replace(table: &mut Table, parts: &[&str], value: &Value) {
 mod tests {
     use super::super::tests::load;
     use super::*;
+    use crate::geometry::Size;
     use crate::train::{Amp, Freeze, Frozen, OptimiserKind, PointWeight};
 
     const TWO: &str = "
@@ -206,8 +207,8 @@ schedule = { kind = 'constant' }
         assert_eq!((first.name.as_str(), first.start_from, first.config.epochs), ("region", StartFrom::Last, 20));
         let encoder = Freeze { what: Frozen::Prefix("encoder.".into()), from: 0, until: Some(5) };
         assert_eq!(first.config.freeze, [encoder]);
-        assert_eq!((first.config.clip, first.config.size), (Some(1.0), 512));
-        assert_eq!((second.start_from, second.config.epochs, second.config.size), (StartFrom::Ema, 80, 256));
+        assert_eq!((first.config.clip, first.config.size), (Some(1.0), Size::square(512)));
+        assert_eq!((second.start_from, second.config.epochs, second.config.size), (StartFrom::Ema, 80, Size::square(256)));
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
         let of_teacher = [first, second].map(|stage| stage.config.mean_teacher.as_ref().map(|teacher| teacher.batch));
         assert_eq!(of_teacher, [Some(2), None]);
@@ -230,7 +231,7 @@ schedule = { kind = 'constant' }
     fn a_value_of_the_command_line_holds_in_every_stage() {
         let [first, second] = &stages(TWO, &["epochs=1", "size=128", "optimiser.lr=5e-4"])[..] else { panic!() };
         for stage in [first, second] {
-            assert_eq!((stage.config.epochs, stage.config.size, stage.config.optimiser.lr), (1, 128, 5e-4));
+            assert_eq!((stage.config.epochs, stage.config.size, stage.config.optimiser.lr), (1, Size::square(128), 5e-4));
         }
         assert_eq!(second.config.optimiser.kind, OptimiserKind::Lion);
         // A stage's own loss replaces the whole table: its other terms remain.
