@@ -57,8 +57,8 @@ impl Default for CropAround {
     }
 }
 
-/// The bits of a bone or a group of bones; `None` if there is none of this name.
-fn classes(name: &str) -> Option<u32> {
+/// Label word with the bits of a bone or a group of bones; `None` if there is none of this name.
+pub fn bones_named(name: &str) -> Option<u32> {
     match GROUPS.iter().find(|(group, _)| *group == name) {
         Some((_, groups)) => {
             Some(Bone::all().filter(|bone| groups.contains(&bone.group())).map(Bone::bit).fold(0, |a, b| a | b))
@@ -75,7 +75,7 @@ impl Step for CropAround {
     fn draw(&self, view: &SampleView, rng: &mut ChaCha8Rng) -> Option<Change> {
         let [x, y] = [(); 2].map(|()| self.jitter * rng.random_range(-1.0..=1.0));
         let part = 1.0 + 2.0 * self.margin.draw(rng);
-        let (low, high) = view.bounds(self.bones.iter().filter_map(|name| classes(name)).fold(0, |a, b| a | b))?;
+        let (low, high) = view.bounds(self.bones.iter().filter_map(|name| bones_named(name)).fold(0, |a, b| a | b))?;
         let Size { width, height } = view.size();
         let [width, height] = [width, height].map(f64::from);
         let scale = part * ((high.x - low.x + 1.0) / width).max((high.y - low.y + 1.0) / height);
@@ -88,7 +88,7 @@ impl Step for CropAround {
     fn violations(&self) -> Violations {
         let mut wrong = Violations::new();
         wrong.expect(!self.bones.is_empty(), "bones", "[]", "at least one bone or group of bones");
-        for name in self.bones.iter().filter(|name| classes(name).is_none()) {
+        for name in self.bones.iter().filter(|name| bones_named(name).is_none()) {
             let groups = GROUPS.map(|(group, _)| group).join(", ");
             wrong.refuse("bones", format!("\"{name}\""), format!("names of bones, or {groups}"));
         }
@@ -151,8 +151,8 @@ mod tests {
         assert!(texts[0].starts_with("bones is \"wrist\"; expected names of bones, or carpals, forearm,"), "{texts:?}");
         assert_eq!(texts.len(), 3);
         assert_eq!(around(&[], 0.1, 0.1).violations().iter().count(), 1);
-        let all = GROUPS.iter().take(7).map(|(name, _)| classes(name).unwrap()).fold(0, |a, b| a ^ b);
+        let all = GROUPS.iter().take(7).map(|(name, _)| bones_named(name).unwrap()).fold(0, |a, b| a ^ b);
         assert_eq!(all, (1 << 29) - 1);
-        assert_eq!(classes("fingers").unwrap(), (1 << 19) - 1);
+        assert_eq!(bones_named("fingers").unwrap(), (1 << 19) - 1);
     }
 }

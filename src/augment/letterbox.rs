@@ -24,7 +24,8 @@ pub struct Letterbox {
 impl Letterbox {
     /// Fits an image of `width` x `height` px into `size`. All must be above 0.
     pub fn new(width: u32, height: u32, size: Size) -> Letterbox {
-        let [wide, high] = [(size.width, width), (size.height, height)].map(|(to, from)| f64::from(to) / f64::from(from));
+        let [wide, high] =
+            [(size.width, width), (size.height, height)].map(|(to, from)| f64::from(to) / f64::from(from));
         let scaled = |side: u32, most: u32| ((f64::from(side) * wide.min(high)).round() as u32).clamp(1, most);
         let (inner_width, inner_height) = (scaled(width, size.width), scaled(height, size.height));
         Letterbox { width, height, size, inner_width, inner_height }

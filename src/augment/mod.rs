@@ -66,7 +66,7 @@ pub use clahe::Clahe;
 pub use coarse_dropout::CoarseDropout;
 pub use collimator::Collimator;
 pub use copy_paste::CopyPaste;
-pub use crop_around::CropAround;
+pub use crop_around::{CropAround, bones_named};
 pub use cut_mix::CutMix;
 pub use displacement::Displacement;
 pub use downscale::{Downscale, Enlarging};

@@ -149,13 +149,7 @@ impl CleanContext<'_> {
     }
 
     /// Finds the hand in an image whose strips are blackened, and blackens the background if the settings say so.
-    fn frame(
-        &self,
-        row: &ImageRow,
-        pixels: &mut GreyImage,
-        masks: &[RunMask],
-        problems: &mut Vec<Problem>,
-    ) -> Framed {
+    fn frame(&self, row: &ImageRow, pixels: &mut GreyImage, masks: &[RunMask], problems: &mut Vec<Problem>) -> Framed {
         let (width, height) = pixels.dimensions();
         let (top, left) = self.strips(row);
         let by_masks = masks.iter().filter_map(RunMask::bounding_box).reduce(|a, b| a.union(&b));

@@ -14,6 +14,7 @@ mod transform;
 pub use crop_box::{CropBox, CropShape};
 pub use crops::{CleanInputs, CleanReport, FoldTable, clean};
 pub use hand::{HandRegion, find_hand};
+pub(crate) use image::cut;
 pub use restore::{RestoreError, restore, without_prediction};
 pub use transform::{BackgroundSource, BoxSource, Transform, TransformsError, read_transforms, write_transforms};
 

@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 
 use super::data::{held_out, open, warn, without_excluded};
 use super::split::{Chosen, subset};
@@ -8,11 +9,13 @@ use super::{Status, Ui};
 use crate::artefact::kind;
 use crate::clean::{self, Transform};
 use crate::dataset::folder::TRANSFORMS;
-use crate::dataset::{Dataset, ImageEntry};
+use crate::dataset::{Dataset, ImageEntry, image_id};
 use crate::device::{self, DeviceKind};
 use crate::experiment::known;
-use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
-use crate::mask::submission;
+use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_specialist, to_originals};
+use crate::mask::HandMasks;
+use crate::mask::submission::{self, Space};
+use crate::scores::read_flat;
 use crate::train::{PatientMetadata, RunFolder};
 use crate::wording::counted;
 
@@ -24,6 +27,8 @@ Example:
       --subset test --out submission.csv
   carpus predict --checkpoint runs/demo/best.safetensors --data crops \\
       --folds folds.csv --fold 0 --subset train --out heldout.csv
+  carpus predict --checkpoint runs/carpals --data data --subset test \
+      --around submission.csv --out carpals.csv
 
 If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
 pub struct PredictArgs {
@@ -45,6 +50,10 @@ pub struct PredictArgs {
     /// Corrections file: excluded images are not predicted; corrected metadata is given to the model
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
+    /// For the weights of a specialist, which sees only the part of an image around some bones: masks of another
+    /// model to look around, a submission CSV, or `annotations`
+    #[arg(long, value_name = "CSV")]
+    around: Option<PathBuf>,
     /// Submission CSV to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -64,8 +73,9 @@ pub fn run(mut args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     args.checkpoint = RunFolder::weights_at(&args.checkpoint)?;
     let device = device::select(args.device)?;
     let (mut dataset, mut status) = open(&args.data, args.corrections.as_deref(), ui)?;
+    let around = args.around.as_ref().filter(|path| !is_annotations(path));
     let inputs = std::iter::once(&args.checkpoint).chain(&args.folds).chain(&args.corrections);
-    ui.outputs().inputs(inputs).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
+    ui.outputs().inputs(inputs).inputs(around).data(dataset.folders()).file(&args.out, &kind::SUBMISSION)?;
     let augmentation = if args.tta { TestTimeAugmentation::Flip } else { TestTimeAugmentation::None };
     let predictor = Predictor::open(&args.checkpoint, device, augmentation)?;
     (dataset, status) = scaled_as_trained(dataset, status, predictor.info().top_level, ui);
@@ -74,7 +84,14 @@ pub fn run(mut args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
         Some(_) => known(&dataset, ui),
         None => PatientMetadata::default(),
     };
-    let mut prediction = predict(&predictor, &dataset, &entries, &known, args.batch, ui)?;
+    let mut prediction = match &args.around {
+        None => predict(&predictor, &dataset, &entries, &known, args.batch, ui)?,
+        Some(_) => {
+            let masks = around.map(|path| guide(path, &dataset)).transpose()?;
+            let guide = masks.as_ref().map_or(Guide::Annotations, Guide::Masks);
+            predict_specialist(&predictor, &dataset, &entries, guide, &known, args.batch, ui)?
+        }
+    };
     if args.data.join(TRANSFORMS).exists() {
         let transforms: Vec<Transform> = clean::read_transforms(&args.data)?;
         prediction.images = to_originals(prediction.images, &transforms)?;
@@ -85,6 +102,30 @@ pub fn run(mut args: PredictArgs, ui: &Ui) -> anyhow::Result<Status> {
     ui.line(format_args!("{} predicted: {}", counted(images, "image", "images"), args.out.display()));
     ui.json(&serde_json::json!({"images": images, "problems": problems, "out": args.out}))?;
     Ok(status)
+}
+
+/// Whether the value of `--around` stands for the annotations of the data.
+fn is_annotations(around: &Path) -> bool {
+    around.as_os_str() == "annotations"
+}
+
+/// The masks of a submission by image id, in the pixels of the images of `dataset`. For a folder of crops they may be in
+/// the pixels of the original images.
+fn guide(path: &Path, dataset: &Dataset) -> anyhow::Result<HashMap<String, HandMasks>> {
+    let mut masks: HashMap<String, HandMasks> =
+        read_flat(path)?.into_iter().map(|image| (image_id(&image.image_name), image.masks)).collect();
+    if dataset.space() == Space::Crop && submission::expect_space(path, Space::Crop).is_err() {
+        for transform in clean::read_transforms(dataset.root())? {
+            let Some(of_image) = masks.get_mut(&image_id(&transform.image)) else { continue };
+            let wrong = |error: &dyn std::fmt::Display| anyhow!("{}: {}: {error}", path.display(), transform.image);
+            let whole = of_image.reshaped(transform.original_width, transform.original_height);
+            let whole = whole.map_err(|(bone, error)| wrong(&format!("{bone}: {error}")))?;
+            *of_image = whole.map(|(_, mask)| transform.mask_to_crop(mask)).map_err(|error| wrong(&error))?;
+        }
+        return Ok(masks);
+    }
+    submission::expect_space(path, dataset.space())?;
+    Ok(masks)
 }
 
 /// The images that `--subset`, `--fold` and the corrections leave; an error that says why if there are none.

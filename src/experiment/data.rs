@@ -11,7 +11,8 @@ use crate::geometry::Size;
 use crate::splits;
 use crate::tables::{self, FoldRow};
 use crate::train::{
-    Data, Fold, Partition, PatientMetadata, Samples, Stage, TrainConfig, TrainError, UnlabelledImages, partition,
+    Data, Fold, Partition, PatientMetadata, SampleFrame, Samples, SpecialistSettings, Stage, TrainConfig, TrainError,
+    UnlabelledImages, partition,
 };
 use crate::wording::counted;
 
@@ -61,7 +62,8 @@ impl DataBySize {
                 continue;
             }
             let load = |entries: &[ImageEntry], part| {
-                Samples::load(&read.dataset, entries, &read.known, size, bytes, part, observer)
+                let frame = SampleFrame { size, specialist: config.specialist.clone() };
+                Samples::load(&read.dataset, entries, &read.known, frame, bytes, part, observer)
             };
             let WithProblems { content: training, mut problems } = load(&parts.training, "training")?;
             let mut validation = None;
@@ -193,7 +195,9 @@ fn warn_of_empty(part: &str, samples: &Samples, observer: &dyn Observer) {
         return;
     }
     let shown = present.iter().fold(0, |all, classes| all | classes);
-    let absent: Vec<&str> = Bone::all().filter(|bone| shown >> bone.index() & 1 == 0).map(Bone::name).collect();
+    let wanted = samples.specialist().map_or(u32::MAX, SpecialistSettings::word);
+    let is_absent = |bone: &Bone| bone.bit() & wanted & !shown != 0;
+    let absent: Vec<&str> = Bone::all().filter(is_absent).map(Bone::name).collect();
     if empty > 0 {
         observer.warn(&format!("{empty} of {images} {part} images show no bone: their annotations are empty"));
     }

@@ -21,7 +21,7 @@ use crate::artefact::{Lock, Outputs, kind, remove_owned, write_atomically};
 use crate::clean::read_transforms;
 use crate::dataset::{ImageEntry, Problem};
 use crate::device;
-use crate::infer::{Predictor, TestTimeAugmentation, predict, to_originals};
+use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_specialist, to_originals};
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
@@ -325,12 +325,17 @@ impl Run<'_> {
         }
     }
 
-    /// Predicts the held-out images with the best weights and scores them at their original size.
+    /// Predicts the held-out images with the best weights and scores them at their original size. A specialist sees the
+    /// part around the annotated bones, and the summary is that of its bones.
     fn score_best(&self, entries: &[ImageEntry], observer: &dyn Observer) -> Result<DiceSummary, ExperimentError> {
         let (DataBySize { dataset, known, .. }, folder) = (self.sizes, self.folder);
         let predictor = Predictor::open(&folder.best(), self.device, TestTimeAugmentation::None)?;
         let entries: Vec<&ImageEntry> = entries.iter().collect();
-        let prediction = predict(&predictor, dataset, &entries, known, self.plan.config.batch, observer)?;
+        let (batch, specialist) = (self.plan.config.batch, self.plan.config.specialist.as_ref());
+        let prediction = match specialist {
+            None => predict(&predictor, dataset, &entries, known, batch, observer)?,
+            Some(_) => predict_specialist(&predictor, dataset, &entries, Guide::Annotations, known, batch, observer)?,
+        };
         let path = folder.predictions();
         let predicted = PredictedMasks { file: &path, images: &prediction.images };
         let scoring = scores::score_files(dataset, &entries, predicted, Region::Image, observer)?;
@@ -342,7 +347,10 @@ impl Run<'_> {
         } else {
             submission::write(&path, &prediction.images)?;
         }
-        Ok(DiceSummary::of(&scoring.scores))
+        Ok(match specialist {
+            None => DiceSummary::of(&scoring.scores),
+            Some(specialist) => DiceSummary::of_bones(&scoring.scores, &specialist.bones().collect::<Vec<_>>()),
+        })
     }
 }
 

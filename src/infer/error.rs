@@ -13,6 +13,20 @@ pub enum InferError {
     /// libtorch reports an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
+    /// Weights of a specialist, where a model of the whole hand is needed.
+    #[error(
+        "the weights are those of a specialist for {bones}, which sees only the part of an image around them; give the \
+         masks to look around with --around"
+    )]
+    Specialist {
+        /// Its bones.
+        bones: String,
+    },
+    /// Weights of a model of the whole hand, where a specialist is needed.
+    #[error(
+        "the weights are not those of a specialist, which sees only the part of an image around some bones; leave --around out"
+    )]
+    NoSpecialist,
     /// A logit is NaN or infinite.
     #[error("the model's logits are not finite (NaN or infinity): its weights or an image are damaged")]
     LogitsNotFinite,

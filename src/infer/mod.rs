@@ -3,7 +3,9 @@
 mod error;
 mod predict;
 mod predictor;
+mod specialist;
 
 pub use error::InferError;
 pub use predict::{Prediction, predict, to_originals};
 pub use predictor::{Predictor, TestTimeAugmentation};
+pub use specialist::{Guide, predict_specialist};

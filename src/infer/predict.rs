@@ -25,7 +25,7 @@ pub struct Prediction {
 /// run-length encoded.
 ///
 /// # Errors
-/// The model fails, or its logits are not finite. Images that cannot be read are problems, not errors.
+/// The model fails or is a specialist, or its logits are not finite. Images that cannot be read are problems, not errors.
 pub fn predict(
     predictor: &Predictor,
     dataset: &Dataset,
@@ -34,6 +34,9 @@ pub fn predict(
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Prediction, InferError> {
+    if let Some(specialist) = &predictor.info().specialist {
+        return Err(InferError::Specialist { bones: specialist.bones.join(", ") });
+    }
     let size = predictor.info().size;
     let mut prediction = Prediction { images: Vec::with_capacity(entries.len()), problems: Vec::new() };
     progress.start("images predicted", entries.len() as u64);
@@ -64,7 +67,7 @@ pub fn predict(
     Ok(prediction)
 }
 
-fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
+pub(super) fn unreadable(entry: &ImageEntry, reason: &str) -> Problem {
     Problem::new(ProblemSeverity::Error, &*entry.image, reason, "its masks are empty")
         .of_image(&*entry.image_id)
         .of_patient(&*entry.patient_id)

@@ -83,9 +83,9 @@ impl BonePairs {
         let channel = |index: usize| logits.f_narrow(1, index as i64, 1);
         let of_bone = |bone: Bone| {
             let pairs = self.0.iter().enumerate().filter(|(_, pair)| pair.contains(&bone));
-            pairs.map(|(place, _)| bones::COUNT + place).try_fold(channel(bone.index())?, |logit, pair| {
-                logit.f_maximum(&channel(pair)?)
-            })
+            pairs
+                .map(|(place, _)| bones::COUNT + place)
+                .try_fold(channel(bone.index())?, |logit, pair| logit.f_maximum(&channel(pair)?))
         };
         Tensor::f_cat(&Bone::all().map(of_bone).collect::<Result<Vec<_>, TchError>>()?, 1)
     }
@@ -137,11 +137,16 @@ mod tests {
     #[test]
     fn pairs_are_named_and_checked() {
         let two = pairs(TWO).unwrap();
-        assert_eq!((serde_json::to_string(&two).unwrap().as_str(), two.len(), two.violations().is_empty()), (TWO, 2, true));
+        assert_eq!(
+            (serde_json::to_string(&two).unwrap().as_str(), two.len(), two.violations().is_empty()),
+            (TWO, 2, true)
+        );
         assert!(pairs(r#"[["Triquetrum","Pisiforn"]]"#).unwrap_err().contains("did you mean Pisiform?"));
         assert!(pairs(r#"[["Triquetrum"]]"#).is_err() && pairs("[1]").is_err() && pairs("{}").is_err());
         let wrong = |text: &str| pairs(text).unwrap().violations().to_string();
-        assert!(wrong(r#"[["Ulna","Ulna"]]"#).contains(r#"pairs[0] is ["Ulna", "Ulna"]; expected two different bones"#));
+        assert!(
+            wrong(r#"[["Ulna","Ulna"]]"#).contains(r#"pairs[0] is ["Ulna", "Ulna"]; expected two different bones"#)
+        );
         let twice = wrong(r#"[["Ulna","Radius"],["Radius","Ulna"]]"#);
         assert!(twice.contains("pairs[1]") && twice.contains("another pair than pairs[0]"), "{twice}");
         let four = r#"[["Ulna","Radius"],["Ulna","Lunate"],["Ulna","Hamate"],["Ulna","Capitate"]]"#;

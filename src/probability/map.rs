@@ -112,6 +112,23 @@ impl ProbabilityMap {
         builder.finish()
     }
 
+    /// The map with its first pixel moved to (x, y) of an image of `size`; 0 elsewhere. Pixels outside that image are
+    /// dropped.
+    pub fn placed(&self, x: i64, y: i64, size: Size) -> ProbabilityMap {
+        let mut builder = MapBuilder::new(size);
+        for row in (0..i64::from(size.height)).map(|row| row.saturating_sub(y)) {
+            let source = u32::try_from(row).ok().filter(|row| *row < self.size.height);
+            let spans = source.into_iter().flat_map(|row| self.row(row)).filter_map(|(start, levels)| {
+                let start = i64::from(start).saturating_add(x);
+                let from = start.clamp(0, size.width.into());
+                let to = start.saturating_add(levels.len() as i64).clamp(0, size.width.into());
+                (from < to).then(|| (from as u32, &levels[(from - start) as usize..(to - start) as usize]))
+            });
+            builder.push_levels(spans);
+        }
+        builder.finish()
+    }
+
     /// Width and height in px.
     pub fn size(&self) -> Size {
         self.size
@@ -207,6 +224,11 @@ mod tests {
                 }
             }
             prop_assert_eq!(map.area(threshold), map.mask(threshold).area());
+            // Moved as masks are.
+            for (x, y) in [(0i64, 0i64), (3, 1), (-2, -4), (100, 0)] {
+                let moved = map.placed(x, y, Size { width: 9, height: 4 });
+                prop_assert_eq!(moved.mask(threshold), map.mask(threshold).place(x, y, 9, 4));
+            }
             // 8 bits keep the decision at one half.
             prop_assert_eq!(map.eight_bit().mask(0.5), map.mask(0.5));
             let again = ProbabilityMap::of_mask(&map.mask(0.5));

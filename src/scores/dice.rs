@@ -62,19 +62,25 @@ pub struct DiceSummary {
 impl DiceSummary {
     /// Summary of these scores.
     pub fn of(scores: &[ImageScore]) -> DiceSummary {
+        DiceSummary::of_bones(scores, &Bone::all().collect::<Vec<_>>())
+    }
+
+    /// Summary of the scores of some bones, at least one: the means over the classes are those of these bones.
+    pub fn of_bones(scores: &[ImageScore], bones: &[Bone]) -> DiceSummary {
         let n = scores.len().max(1) as f64;
-        let means: Vec<f64> = scores.iter().map(ImageScore::mean).collect();
+        let of_image = |s: &ImageScore| bones.iter().map(|b| s.dice[b.index()]).sum::<f64>() / bones.len() as f64;
+        let means: Vec<f64> = scores.iter().map(of_image).collect();
         let mean = means.iter().sum::<f64>() / n;
         let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        let class = |bone: Bone| scores.iter().map(|s| s.dice[bone.index()]).sum::<f64>() / n;
-        let mut worst: Vec<(String, f64)> = scores.iter().map(|s| (s.image_id.clone(), s.mean())).collect();
+        let class = |bone: &Bone| scores.iter().map(|s| s.dice[bone.index()]).sum::<f64>() / n;
+        let mut worst: Vec<(String, f64)> = scores.iter().map(|s| s.image_id.clone()).zip(means).collect();
         worst.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
         worst.truncate(5);
         DiceSummary {
             images: scores.len(),
             mean_dice: mean,
             sd_over_images: (scores.len() > 1).then(|| variance.sqrt()),
-            per_class: Bone::all().map(|b| (b.name().to_owned(), class(b).into())).collect(),
+            per_class: bones.iter().map(|b| (b.name().to_owned(), class(b).into())).collect(),
             worst_images: worst,
         }
     }

@@ -103,6 +103,9 @@ fn same_model(first: &Path, expected: &WeightsInfo, path: &Path, found: &Weights
     if found.input != expected.input {
         return differs("input", format!("{:?}", expected.input), format!("{:?}", found.input));
     }
+    if found.specialist != expected.specialist {
+        return differs("specialist", format!("{:?}", expected.specialist), format!("{:?}", found.specialist));
+    }
     if found.top_level != expected.top_level {
         return differs("top grey level", format!("{:?}", expected.top_level), format!("{:?}", found.top_level));
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Ema, InputSettings, Learner, Scaler, SwaAverage, TrainError};
+use super::{Ema, InputSettings, Learner, Scaler, SpecialistSettings, SwaAverage, TrainError};
 use crate::geometry::Size;
 use crate::models::{Model, ModelConfig, WeightsError, read_metadata, read_tensors, write_with_metadata};
 use crate::runs::{AverageSummary, StageSummary};
@@ -202,6 +202,9 @@ pub struct WeightsInfo {
     pub size: Size,
     /// Normalisation of the grey levels.
     pub input: InputSettings,
+    /// The bones of a specialist, which sees only the part of an image around them; `None`: a model of the whole hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialist: Option<SpecialistSettings>,
     /// Class names in channel order.
     pub classes: Vec<String>,
     /// The top grey level of the 16-bit images that it was trained on; see [`crate::dataset::Dataset::top_level`].

@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::{
     Amp, EmaSettings, Fold, Freeze, HookSettings, InputSettings, MeanTeacherSettings, Monitor, OptimiserSettings,
-    PointWeight, Sampling, Schedule, StartFrom, SwaSettings, UntilSettings, WandbConfig,
+    PointWeight, Sampling, Schedule, SpecialistSettings, StartFrom, SwaSettings, UntilSettings, WandbConfig,
 };
 use crate::aten::Algorithms;
 use crate::augment::Augmentations;
@@ -107,6 +107,9 @@ pub struct TrainConfig {
     pub output: OutputConfig,
     /// Normalisation of the grey levels.
     pub input: InputSettings,
+    /// A model for some bones, which sees only the part of each image around them; absent: a model of the whole hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specialist: Option<SpecialistSettings>,
     /// The model; `carpus models list` shows every architecture and encoder.
     pub model: ModelConfig,
     /// The loss: a weighted sum of losses by name. A loss is its weight, or a table of `weight` and options as in
@@ -223,6 +226,7 @@ impl Default for TrainConfig {
             data: DataConfig::default(),
             output: OutputConfig::default(),
             input: InputSettings::default(),
+            specialist: None,
             model: ModelConfig::default(),
             loss: LossMix::default(),
             optimiser: OptimiserSettings::default(),
@@ -499,6 +503,11 @@ impl TrainConfig {
         );
         let has_teacher = self.mean_teacher.is_none() || self.ema.is_some();
         wrong.expect(has_teacher, "mean-teacher", "set", "[ema] too, because the averaged weights are the teacher");
+        if let Some(specialist) = &self.specialist {
+            wrong.inside("specialist", specialist.violations());
+            let expected = "no value, because unlabelled images have no bones around which a specialist cuts";
+            wrong.expect(self.mean_teacher.is_none(), "mean-teacher", "set", expected);
+        }
         wrong.inside("swa", self.swa.as_ref().map(|swa| swa.violations(self.epochs)).unwrap_or_default());
         wrong.inside("until", self.until.as_ref().map(UntilSettings::violations).unwrap_or_default());
         wrong.inside("hooks", self.hooks.as_ref().map(HookSettings::violations).unwrap_or_default());

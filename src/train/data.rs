@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{PatientMetadata, TrainError};
+use super::{PatientMetadata, SampleFrame, SpecialistSettings, TrainError};
 use crate::augment::FittedImage;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
@@ -50,7 +50,7 @@ impl Sample {
 pub struct Samples {
     dataset: Arc<Dataset>,
     entries: Vec<ImageEntry>,
-    size: Size,
+    frame: SampleFrame,
     samples: Vec<Option<Sample>>,
     present: Vec<u32>,
     metadata: Vec<[f32; 4]>,
@@ -59,7 +59,8 @@ pub struct Samples {
 
 impl Samples {
     /// Reads all images with their annotations, in parallel. An image that cannot be read is left out and reported as a
-    /// problem. Samples beyond `cache_bytes` are read again in each epoch. `part` names the images in messages.
+    /// problem. `frame` is the size, and for a specialist the bones around which each image is cut; an image without these
+    /// bones is left out too. Samples beyond `cache_bytes` are read again in each epoch. `part` names the images in messages.
     ///
     /// # Errors
     /// [`TrainError::NoImages`]: no image can be used.
@@ -67,17 +68,18 @@ impl Samples {
         dataset: &Arc<Dataset>,
         entries: &[ImageEntry],
         known: &PatientMetadata,
-        size: Size,
+        frame: impl Into<SampleFrame>,
         cache_bytes: usize,
         part: &'static str,
         progress: &dyn Progress,
     ) -> Result<WithProblems<Samples>, TrainError> {
+        let frame = frame.into();
         progress.start(&format!("{part} images read"), entries.len() as u64);
         // Reading in chunks limits the memory of decoded images that the cache does not keep.
         let mut loaded = Samples {
             dataset: dataset.clone(),
             entries: Vec::new(),
-            size,
+            frame,
             samples: Vec::new(),
             present: Vec::new(),
             metadata: Vec::new(),
@@ -88,7 +90,7 @@ impl Samples {
             let read: Vec<_> = chunk
                 .par_iter()
                 .map(|entry| {
-                    let sample = read_sample(dataset, entry, size);
+                    let sample = read_sample(dataset, entry, &loaded.frame);
                     progress.advance(1);
                     sample
                 })
@@ -141,7 +143,12 @@ impl Samples {
 
     /// Width and height of the samples in px.
     pub fn size(&self) -> Size {
-        self.size
+        self.frame.size
+    }
+
+    /// The bones of a specialist; `None`: all bones.
+    pub fn specialist(&self) -> Option<&SpecialistSettings> {
+        self.frame.specialist.as_ref()
     }
 
     /// The images, in order.
@@ -176,7 +183,7 @@ impl Samples {
     pub fn sample(&self, index: usize) -> Result<Cow<'_, Sample>, TrainError> {
         match &self.samples[index] {
             Some(sample) => Ok(Cow::Borrowed(sample)),
-            None => Ok(Cow::Owned(read_sample(&self.dataset, &self.entries[index], self.size)?.sample)),
+            None => Ok(Cow::Owned(read_sample(&self.dataset, &self.entries[index], &self.frame)?.sample)),
         }
     }
 }
@@ -188,7 +195,7 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<Read, TrainError> {
+fn read_sample(dataset: &Dataset, entry: &ImageEntry, frame: &SampleFrame) -> Result<Read, TrainError> {
     let radiograph = dataset.image(entry)?;
     let read = dataset.annotation(entry)?.ok_or_else(|| TrainError::NotAnnotated { image: entry.image_id.clone() })?;
     let (width, height) = radiograph.pixels.dimensions();
@@ -198,9 +205,18 @@ fn read_sample(dataset: &Dataset, entry: &ImageEntry, size: Size) -> Result<Read
         Some(top) => format!("{} of {top}", radiograph.sha256),
         None => radiograph.sha256,
     };
-    let image = FittedImage::new(radiograph.pixels, size);
+    let angle = angle(&masks);
+    let (pixels, masks) = match &frame.specialist {
+        None => (radiograph.pixels, masks),
+        Some(specialist) => {
+            let (image, bones) = (entry.image_id.clone(), specialist.bones.join(", "));
+            let part = specialist.part(&masks).ok_or(TrainError::NoBones { image, bones })?;
+            (part.image_in(radiograph.pixels), part.masks_in(&masks))
+        }
+    };
+    let image = FittedImage::new(pixels, frame.size);
     let words = image.fit().words(&masks);
-    let sample = Sample::new(image, &words, angle(&masks));
+    let sample = Sample::new(image, &words, angle);
     // Corrections of the shapes are part of the content.
     let decisions = dataset.corrections().about_shapes(&entry.image_id).into_iter().map(|d| d.id());
     let annotation_hash = decisions.fold(read.sha256, |hash, id| hash + " " + &id);

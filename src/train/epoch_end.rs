@@ -58,6 +58,7 @@ impl<'a> TrainingRun<'a> {
             model: settings.model.clone(),
             size: stage.size,
             input: settings.input.clone(),
+            specialist: settings.specialist.clone(),
             classes: self.checkpoint.classes.clone(),
             top_level: self.data().training.top_level(),
             epoch: Some(self.checkpoint.epoch),

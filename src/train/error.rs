@@ -95,6 +95,14 @@ pub enum TrainError {
         /// Why, and how to fix it.
         reason: String,
     },
+    /// A specialist cannot be trained on an image that has none of its bones.
+    #[error("image {image}: its annotation has none of the bones {bones}, around which a specialist cuts")]
+    NoBones {
+        /// The image.
+        image: String,
+        /// The bones of the specialist.
+        bones: String,
+    },
     /// The consistency loss of unlabelled images needs averaged weights, which the stage does not have.
     #[error("mean-teacher: the stage has no averaged weights, which are the teacher; add [ema]")]
     NoTeacher,

@@ -88,7 +88,11 @@ impl InputSettings {
             wrong.expect(fits, key, format_args!("[{low}, {high}]"), expected);
         }
         if let (Some([low, high]), Some(_)) = (self.window, self.percentiles) {
-            wrong.refuse("window", format_args!("[{low}, {high}]"), "no value, because percentiles are set; remove one");
+            wrong.refuse(
+                "window",
+                format_args!("[{low}, {high}]"),
+                "no value, because percentiles are set; remove one",
+            );
         }
         if self.statistics == Statistics::PerImage {
             let InputSettings { mean, sd, .. } = InputSettings::default();
@@ -216,7 +220,8 @@ mod tests {
         let mut counts = vec![0; 4001];
         RAMP.iter().for_each(|level| counts[usize::from(*level)] += 1);
         // NumPy: np.percentile(RAMP, [0, 10, 25, 50, 95, 100]).
-        for (percent, expected) in [(0.0, 0.0), (10.0, 360.0), (25.0, 900.0), (50.0, 1800.0), (95.0, 3640.0), (100.0, 4000.0)]
+        for (percent, expected) in
+            [(0.0, 0.0), (10.0, 360.0), (25.0, 900.0), (50.0, 1800.0), (95.0, 3640.0), (100.0, 4000.0)]
         {
             assert!((percentile(&counts, percent) - expected).abs() < 1e-9, "{percent}");
         }
@@ -251,7 +256,10 @@ mod tests {
             ("window = [10.0, 200.0]", "window is [10, 200]"),
             ("window = [nan, 0.5]", "window is [NaN, 0.5]"),
             ("percentiles = [1, 101]", "percentiles is [1, 101]; expected [low, high] with 0 <= low < high <= 100"),
-            ("percentiles = [1, 99]\nwindow = [0.0, 0.5]", "window is [0, 0.5]; expected no value, because percentiles"),
+            (
+                "percentiles = [1, 99]\nwindow = [0.0, 0.5]",
+                "window is [0, 0.5]; expected no value, because percentiles",
+            ),
             ("statistics = 'per-image'\nmean = [0.4]", "mean is [0.4]; expected no value, because statistics"),
             ("statistics = 'per-image'\nsd = [0.4, 0.2, 0.1]", "sd is [0.4, 0.2, 0.1]; expected no value"),
             ("mean = [0.1, 0.2]", "mean is [0.1, 0.2]; expected one value, or one for each of 3"),

@@ -72,7 +72,8 @@ fn amount_after(text: &str, words: &str) -> Option<f64> {
 fn advice(stage: &Stage, needed: Option<f64>, available: Option<f64>) -> String {
     let name = &stage.name;
     let stage = &stage.config;
-    let mut text = format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size.setting(), stage.amp);
+    let mut text =
+        format!("stage {name}: batch = {}, size = {}, amp = {}", stage.batch, stage.size.setting(), stage.amp);
     // The known need is the memory in use at the failure. The full need is greater, so a tenth is left free.
     let share = match (needed, available) {
         (Some(needed), Some(available)) => {

@@ -15,7 +15,7 @@ use crate::models::{Input, Model};
 pub struct Validation {
     /// Mean loss over the images.
     pub loss: f64,
-    /// Dice per class and its mean, each the mean over the images.
+    /// Dice per class, the mean over the images, and the mean over the classes (of a specialist, over its bones).
     pub dice: DiceScore,
 }
 
@@ -60,7 +60,8 @@ impl Tensors {
         };
         let metadata = Tensor::f_from_slice(&batch.metadata)?.f_view([b, 4])?.f_to_device(device)?;
         let words = loading.pairs.marked(&words)?;
-        let mark = |labels: SecondLabels| labels.map(|(words, share)| Ok((loading.pairs.marked(&words)?, share))).transpose();
+        let mark =
+            |labels: SecondLabels| labels.map(|(words, share)| Ok((loading.pairs.marked(&words)?, share))).transpose();
         let mixed = mixed.into_iter().map(mark).collect::<Result<Vec<_>, TchError>>()?;
         let channels = bones::COUNT + loading.pairs.len();
         Ok(Tensors { images, soft: soft_target(&words, &mixed, channels as i64)?, words, metadata })
@@ -187,7 +188,11 @@ pub fn validate(
         })?;
     }
     let unreadable = || TrainError::NoImages { part: "validation", reason: "none can be read any longer".into() };
-    let dice = dice.compute()?.ok_or_else(unreadable)?;
+    let mut dice = dice.compute()?.ok_or_else(unreadable)?;
+    if let Some(specialist) = dataset.specialist() {
+        let own: Vec<f64> = specialist.bones().map(|bone| dice.per_class[bone.index()]).collect();
+        dice.mean = own.iter().sum::<f64>() / own.len() as f64;
+    }
     let loss = loss_sum / samples as f64;
     if !loss.is_finite() {
         return Err(TrainError::ValidationNotFinite { loss });

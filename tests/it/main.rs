@@ -85,6 +85,8 @@ mod train_average;
 #[cfg(feature = "torch")]
 mod train_cli;
 #[cfg(feature = "torch")]
+mod train_input;
+#[cfg(feature = "torch")]
 mod train_parity;
 #[cfg(feature = "torch")]
 mod train_side_by_side;

@@ -297,6 +297,7 @@ fn info(model: ModelConfig) -> WeightsInfo {
         model,
         size: Size::square(64),
         input: InputSettings::default(),
+        specialist: None,
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
         top_level: None,
         epoch: Some(1),

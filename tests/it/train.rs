@@ -81,9 +81,17 @@ impl Bench {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
-                .unwrap()
-                .content
+            Samples::load(
+                &dataset,
+                entries,
+                &PatientMetadata::default(),
+                Size::square(64),
+                1 << 30,
+                "training",
+                &Silent,
+            )
+            .unwrap()
+            .content
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         assert_eq!((training.len(), validation.len()), (6, 2));
@@ -679,6 +687,7 @@ fn predictions_use_what_is_known_of_the_patient() {
         model: config,
         size: Size::square(64),
         input: InputSettings::normalised(vec![0.2], vec![0.3]),
+        specialist: None,
         classes: bones::NAMES.map(str::to_owned).to_vec(),
         top_level: None,
         epoch: Some(1),
@@ -711,7 +720,9 @@ fn batches_do_not_depend_on_the_cache() {
     let entries = bench.training.entries();
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let uncached =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content;
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent)
+            .unwrap()
+            .content;
     assert_eq!((uncached.uncached(), uncached.hash()), (6, bench.training.hash()));
     for index in 0..6 {
         let (a, b) = (bench.training.sample(index).unwrap(), uncached.sample(index).unwrap());
@@ -719,8 +730,13 @@ fn batches_do_not_depend_on_the_cache() {
         // Every class is there and lies where the image is bright, but for rims that the two resamplings see apart.
         let all = a.words().iter().fold(0, |all, w| all | w);
         assert_eq!(all, (1 << 29) - 1);
-        let bright: Vec<bool> =
-            a.words().iter().zip(a.image.eight_bit().as_raw()).filter(|(w, _)| **w != 0).map(|(_, p)| *p > 40).collect();
+        let bright: Vec<bool> = a
+            .words()
+            .iter()
+            .zip(a.image.eight_bit().as_raw())
+            .filter(|(w, _)| **w != 0)
+            .map(|(_, p)| *p > 40)
+            .collect();
         let dark = bright.iter().filter(|b| !**b).count();
         assert!(dark * 20 < bright.len(), "{dark} of {} labelled pixels are dark", bright.len());
     }
@@ -736,7 +752,8 @@ fn broken_images_are_left_out_and_said() {
     let dataset = Arc::new(Dataset::open(folder.path()).unwrap());
     let entries = dataset.images();
     let WithProblems { content: samples, problems } =
-        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent).unwrap();
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
+            .unwrap();
     assert_eq!((samples.len(), entries.len()), (3, 4));
     assert!(problems.iter().any(|p| p.image_id.as_deref() == Some(&*folds[0].image_id)), "{problems:?}");
 }
@@ -747,7 +764,9 @@ fn an_image_that_breaks_in_mid_training_is_named_skipped_and_counted() {
     let data = bench.folder.path().join("data");
     let dataset = Arc::new(Dataset::open(&data).unwrap());
     let load = |entries: &[_]| {
-        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent).unwrap().content
+        Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 0, "training", &Silent)
+            .unwrap()
+            .content
     };
     let (training, validation) = (load(bench.training.entries()), load(bench.validation.entries()));
     let entry = &training.entries()[2];

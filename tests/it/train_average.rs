@@ -272,7 +272,12 @@ fn the_best_epochs_are_averaged_when_the_run_ends() {
     let error = refused(&[files[0].clone(), other.clone()]);
     assert!(error.contains("other.safetensors: the model is ") && error.contains("resnet18"), "{error}");
     let state = Model::new(&info.model, Device::Cpu).unwrap().state();
-    carpus::train::write_weights(&other, &state, &carpus::train::WeightsInfo { size: carpus::geometry::Size::square(96), ..info }).unwrap();
+    carpus::train::write_weights(
+        &other,
+        &state,
+        &carpus::train::WeightsInfo { size: carpus::geometry::Size::square(96), ..info },
+    )
+    .unwrap();
     assert!(refused(&[files[0].clone(), other]).contains("the image size is 96 px, but 64 px in "));
 }
 

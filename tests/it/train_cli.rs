@@ -506,7 +506,10 @@ fn sixteen_bits_are_scaled_as_in_training() {
     let (said, masks) = predict("eight.safetensors", "own.csv", 0);
     assert!(changed(&masks, &expected) < 0.01 && said.contains("scaled by their top level 4095"), "{said}");
     let (said, masks) = predict("fourteen.safetensors", "fourteen.csv", 3);
-    assert!(changed(&masks, &expected) > 2.0 * near && said.contains("top level 4095; they are scaled by 16383"), "{said}");
+    assert!(
+        changed(&masks, &expected) > 2.0 * near && said.contains("top level 4095; they are scaled by 16383"),
+        "{said}"
+    );
 }
 
 /// What is said of the weights of a model of 64 px.
@@ -515,6 +518,7 @@ fn info(model: ModelConfig, top_level: Option<u16>) -> WeightsInfo {
         model,
         size: Size::square(64),
         input: InputSettings::normalised(vec![0.5], vec![0.25]),
+        specialist: None,
         classes: carpus::bones::NAMES.map(str::to_owned).to_vec(),
         top_level,
         epoch: None,

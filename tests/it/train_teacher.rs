@@ -77,9 +77,17 @@ impl Images {
         let dataset = Arc::new(Dataset::open(&data).unwrap());
         let parts = partition(dataset.images(), &folds, Fold::Number(0)).unwrap();
         let load = |entries: &[_]| {
-            Samples::load(&dataset, entries, &PatientMetadata::default(), Size::square(64), 1 << 30, "training", &Silent)
-                .unwrap()
-                .content
+            Samples::load(
+                &dataset,
+                entries,
+                &PatientMetadata::default(),
+                Size::square(64),
+                1 << 30,
+                "training",
+                &Silent,
+            )
+            .unwrap()
+            .content
         };
         let (training, validation) = (load(&parts.training), load(&parts.validation));
         let others = folder.path().join("others");
@@ -227,9 +235,16 @@ fn a_run_with_unlabelled_images_resumes_to_the_same_bits() {
     // A run is not resumed with other images.
     std::fs::remove_file(images.folder.path().join("others/hand0.png")).unwrap();
     let dataset = Arc::new(Dataset::open(&images.folder.path().join("others")).unwrap());
-    let fewer = UnlabelledImages::load(&dataset, dataset.images(), &PatientMetadata::default(), Size::square(64), 1 << 30, &Silent)
-        .unwrap()
-        .0;
+    let fewer = UnlabelledImages::load(
+        &dataset,
+        dataset.images(),
+        &PatientMetadata::default(),
+        Size::square(64),
+        1 << 30,
+        &Silent,
+    )
+    .unwrap()
+    .0;
     let error = images.train(&teaching, Some(&fewer), "whole", RunStart::Resume, &StopAfter::never()).unwrap_err();
     assert!(matches!(&error, TrainError::Changed { changes, .. } if changes[0].contains("training data")), "{error}");
 }

@@ -11,7 +11,9 @@ use crate::bones;
 use crate::cli::data::{open, warn};
 use crate::cli::draw::entry;
 use crate::cli::{Status, Ui};
-use crate::dataset::{Dataset, GreyImage, ImageEntry, ProblemSeverity, WithProblems, annotation, image_id, read_single};
+use crate::dataset::{
+    Dataset, GreyImage, ImageEntry, ProblemSeverity, WithProblems, annotation, image_id, read_single,
+};
 use crate::draw::{self, SheetStyle};
 use crate::geometry::Size;
 use crate::mask::{HandMasks, LabelImage};
@@ -142,9 +144,14 @@ impl Hand {
     /// The image as the augmentation takes it.
     fn prepared(&self, config: &TrainConfig) -> LabelledImage {
         let size = config.size;
-        let image = FittedImage::new(self.image.clone(), size);
+        let part = config.specialist.as_ref().zip(self.masks.as_ref()).and_then(|(s, masks)| s.part(masks));
+        let (image, masks) = match part {
+            None => (self.image.clone(), self.masks.clone()),
+            Some(part) => (part.image_in(self.image.clone()), self.masks.as_ref().map(|masks| part.masks_in(masks))),
+        };
+        let image = FittedImage::new(image, size);
         let levels = config.input.prepare(&image).levels;
-        let words = self.masks.as_ref().map_or_else(|| vec![0; size.pixels()], |masks| image.fit().words(masks));
+        let words = masks.map_or_else(|| vec![0; size.pixels()], |masks| image.fit().words(&masks));
         LabelledImage::new(size, levels, words)
     }
 }

@@ -192,7 +192,12 @@ impl ModelsConvertArgs {
 
     /// The information that `carpus predict` needs about the weights `tensors` (with carpus's names) of a model of
     /// `config`.
-    fn info(&self, size: Size, config: &ModelConfig, tensors: &BTreeMap<String, Tensor>) -> anyhow::Result<WeightsInfo> {
+    fn info(
+        &self,
+        size: Size,
+        config: &ModelConfig,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> anyhow::Result<WeightsInfo> {
         let classes = classes_of(config, tensors)?
             .with_context(|| format!("{} does not hold a complete model, which --size needs", self.input.display()))?;
         if classes != bones::COUNT as i64 {
@@ -213,6 +218,7 @@ impl ModelsConvertArgs {
             model,
             size,
             input,
+            specialist: None,
             classes: bones::NAMES.map(str::to_owned).to_vec(),
             top_level: None,
             epoch: None,

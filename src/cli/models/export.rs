@@ -76,10 +76,7 @@ pub fn run(args: &ModelsExportArgs, ui: &Ui) -> anyhow::Result<Status> {
         None => (model.config().clone(), None),
     };
     if let Some(input) = &input {
-        ui.line(format_args!(
-            "normalise images as in training: {}",
-            input.describe()
-        ));
+        ui.line(format_args!("normalise images as in training: {}", input.describe()));
     }
     ui.json(&serde_json::json!({
         "output": args.out,

@@ -208,7 +208,10 @@ schedule = { kind = 'constant' }
         let encoder = Freeze { what: Frozen::Prefix("encoder.".into()), from: 0, until: Some(5) };
         assert_eq!(first.config.freeze, [encoder]);
         assert_eq!((first.config.clip, first.config.size), (Some(1.0), Size::square(512)));
-        assert_eq!((second.start_from, second.config.epochs, second.config.size), (StartFrom::Ema, 80, Size::square(256)));
+        assert_eq!(
+            (second.start_from, second.config.epochs, second.config.size),
+            (StartFrom::Ema, 80, Size::square(256))
+        );
         assert_eq!((second.config.clip, second.config.ema.is_none(), second.config.amp), (None, true, Amp::Bf16));
         let of_teacher = [first, second].map(|stage| stage.config.mean_teacher.as_ref().map(|teacher| teacher.batch));
         assert_eq!(of_teacher, [Some(2), None]);
@@ -231,7 +234,10 @@ schedule = { kind = 'constant' }
     fn a_value_of_the_command_line_holds_in_every_stage() {
         let [first, second] = &stages(TWO, &["epochs=1", "size=128", "optimiser.lr=5e-4"])[..] else { panic!() };
         for stage in [first, second] {
-            assert_eq!((stage.config.epochs, stage.config.size, stage.config.optimiser.lr), (1, Size::square(128), 5e-4));
+            assert_eq!(
+                (stage.config.epochs, stage.config.size, stage.config.optimiser.lr),
+                (1, Size::square(128), 5e-4)
+            );
         }
         assert_eq!(second.config.optimiser.kind, OptimiserKind::Lion);
         // A stage's own loss replaces the whole table: its other terms remain.
