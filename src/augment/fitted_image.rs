@@ -64,7 +64,7 @@ impl FittedImage {
         let mut counts = vec![0; usize::from(self.grey.top()) + 1];
         for level in self.inner(levels) {
             let level: usize = (*level).into();
-            counts[level] += 1;
+            counts[level.min(usize::from(self.grey.top()))] += 1;
         }
         counts
     }

@@ -114,7 +114,8 @@ fn is_annotations(around: &Path) -> bool {
 fn guide(path: &Path, dataset: &Dataset) -> anyhow::Result<HashMap<String, HandMasks>> {
     let mut masks: HashMap<String, HandMasks> =
         read_flat(path)?.into_iter().map(|image| (image_id(&image.image_name), image.masks)).collect();
-    if dataset.space() == Space::Crop && submission::expect_space(path, Space::Crop).is_err() {
+    let space = submission::sidecar(path)?.map_or(Space::Original, |sidecar| sidecar.space);
+    if (space, dataset.space()) == (Space::Original, Space::Crop) {
         for transform in clean::read_transforms(dataset.root())? {
             let Some(of_image) = masks.get_mut(&image_id(&transform.image)) else { continue };
             let wrong = |error: &dyn std::fmt::Display| anyhow!("{}: {}: {error}", path.display(), transform.image);

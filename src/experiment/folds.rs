@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::data::read_folds;
-use super::{Experiment, ExperimentError, Observer, RunRole, phantom, write_json};
+use super::{Experiment, ExperimentError, Observer, RunRole, dice_summary, phantom, write_json};
 use crate::artefact::write_atomically;
 use crate::bounded::Csv;
 use crate::dataset::{Dataset, image_id};
@@ -129,7 +129,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
     for (fold, summary) in runs {
         let run = &summary.run;
         let of_fold = scores::read_scores(&run.join("per_image_dice.csv"))?;
-        let of_run = DiceSummary::of(&of_fold);
+        let of_run = dice_summary(config, &of_fold);
         folds.push(FoldSummary {
             fold,
             run: run.clone(),
@@ -163,7 +163,7 @@ fn collect(config: &TrainConfig, folder: &Path, runs: Vec<(u32, RunSummary)>) ->
     let n = means.len() as f64;
     let mean = means.iter().sum::<f64>() / n;
     let sd = (means.len() > 1).then(|| (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
-    let together = FoldsSummary { folder: folder.into(), folds, mean, sd, out_of_fold: DiceSummary::of(&all) };
+    let together = FoldsSummary { folder: folder.into(), folds, mean, sd, out_of_fold: dice_summary(config, &all) };
     write_json(&folder.join("summary.json"), &together)?;
     Ok(together)
 }

@@ -25,7 +25,7 @@ use crate::infer::{Guide, Predictor, TestTimeAugmentation, predict, predict_spec
 use crate::mask::submission;
 use crate::report;
 use crate::runs::{HELD_OUT, RunSummary};
-use crate::scores::{self, DiceSummary, PredictedMasks, Region};
+use crate::scores::{self, DiceSummary, ImageScore, PredictedMasks, Region};
 use crate::tables::{self, EpochRow, HeldOutRow, TableError};
 use crate::train::{
     Amp, Fold, HookEvent, HookStatus, LrCurve, LrFinderOptions, Outcome, RunFolder, RunStart, Samples, Stage, Strategy,
@@ -347,10 +347,15 @@ impl Run<'_> {
         } else {
             submission::write(&path, &prediction.images)?;
         }
-        Ok(match specialist {
-            None => DiceSummary::of(&scoring.scores),
-            Some(specialist) => DiceSummary::of_bones(&scoring.scores, &specialist.bones().collect::<Vec<_>>()),
-        })
+        Ok(dice_summary(&self.plan.config, &scoring.scores))
+    }
+}
+
+/// Summary of the scores of a run with this configuration: of a specialist, over its bones.
+fn dice_summary(config: &TrainConfig, scores: &[ImageScore]) -> DiceSummary {
+    match &config.specialist {
+        None => DiceSummary::of(scores),
+        Some(specialist) => DiceSummary::of_bones(scores, &specialist.bones().collect::<Vec<_>>()),
     }
 }
 

@@ -1,15 +1,17 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Error as _, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Point;
 
 /// Width and height of an image in pixels. In files a square is one number, its side; any other size is
 /// `[width, height]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "SideOrSides", into = "SideOrSides")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "SideOrSides")]
 pub struct Size {
     /// Number of columns.
     pub width: u32,
@@ -17,21 +19,12 @@ pub struct Size {
     pub height: u32,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a number of pixels, or [width, height]")]
+/// How files write a size.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
 enum SideOrSides {
     Side(u32),
     Sides([u32; 2]),
-}
-
-impl From<SideOrSides> for Size {
-    fn from(given: SideOrSides) -> Self {
-        let [width, height] = match given {
-            SideOrSides::Side(side) => [side; 2],
-            SideOrSides::Sides(sides) => sides,
-        };
-        Size { width, height }
-    }
 }
 
 impl From<Size> for SideOrSides {
@@ -40,6 +33,54 @@ impl From<Size> for SideOrSides {
             Size { width, height } if width == height => SideOrSides::Side(width),
             Size { width, height } => SideOrSides::Sides([width, height]),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sides;
+        impl<'de> Visitor<'de> for Sides {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number of pixels, or [width, height]")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, side: u64) -> Result<Size, E> {
+                let wrong = |_| E::invalid_value(Unexpected::Unsigned(side), &self);
+                u32::try_from(side).map(Size::square).map_err(wrong)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, side: i64) -> Result<Size, E> {
+                let wrong = |_| E::invalid_value(Unexpected::Signed(side), &self);
+                u32::try_from(side).map(Size::square).map_err(wrong)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sides: A) -> Result<Size, A::Error> {
+                let (Some(width), Some(height)) = (sides.next_element()?, sides.next_element()?) else {
+                    return Err(A::Error::invalid_length(1, &self));
+                };
+                match sides.next_element::<u32>()? {
+                    Some(_) => Err(A::Error::invalid_length(3, &self)),
+                    None => Ok(Size { width, height }),
+                }
+            }
+        }
+        deserializer.deserialize_any(Sides)
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SideOrSides::json_schema(generator)
     }
 }
 
@@ -128,9 +169,20 @@ mod tests {
         for wrong in ["", "0", "-3", "3.5", "12x", "x12", "0x4", "1x2x3", "a", "99999999999"] {
             assert!(wrong.parse::<Size>().unwrap_err().to_string().contains("768x512"), "{wrong}");
         }
-        for wrong in ["-1", "1.5", "\"a\"", "[1]", "[1,2,3]", "[1,-2]", "null", "5000000000"] {
+        for (wrong, says) in [
+            ("-1", "-1"),
+            ("1.5", "1.5"),
+            ("\"a\"", "\"a\""),
+            ("[1]", "1"),
+            ("[1,2,3]", "3"),
+            ("5000000000", "5000000000"),
+        ] {
             let error = serde_json::from_str::<Size>(wrong).unwrap_err().to_string();
-            assert!(error.contains("a number of pixels, or [width, height]"), "{wrong}: {error}");
+            assert!(
+                error.contains("a number of pixels, or [width, height]") && error.contains(says),
+                "{wrong}: {error}"
+            );
         }
+        assert!(serde_json::from_str::<Size>("[1,-2]").is_err() && serde_json::from_str::<Size>("null").is_err());
     }
 }

@@ -137,13 +137,14 @@ impl Run {
     }
 
     /// Mean Dice of the held-out images at original size. It is that of the summary if `per_image_dice.csv` does not
-    /// exist, and `None` if the file exists but cannot be used.
+    /// exist or the run is a specialist, whose mean is that of its bones, and `None` if the file exists but cannot be used.
     pub fn held_out(&self) -> Option<f64> {
         let of_scores = || self.scores.iter().map(ImageScore::mean).sum::<f64>() / self.scores.len() as f64;
         let of_summary = || self.summary.as_ref().and_then(|o| o.held_out.as_ref()).map(|s| s.mean_dice);
         match self.scores[..] {
             [] if self.scores_unusable => None,
             [] => of_summary(),
+            _ if self.setting("specialist").is_some() => of_summary(),
             _ => Some(of_scores()),
         }
     }

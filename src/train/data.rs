@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{PatientMetadata, SampleFrame, SpecialistSettings, TrainError};
+use super::{PatientMetadata, SpecialistSettings, TrainError};
 use crate::augment::FittedImage;
 use crate::bones::Bone;
 use crate::dataset::{Dataset, ImageEntry, Problem, ProblemSeverity, WithProblems};
@@ -42,6 +42,21 @@ impl Sample {
 
     fn bytes(&self) -> usize {
         self.image.bytes() + 8 * self.words.len()
+    }
+}
+
+/// What samples show: the size of the model's image, and for a specialist the bones around which each image is cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleFrame {
+    /// Width and height in px.
+    pub size: Size,
+    /// `None`: the whole image, all bones.
+    pub specialist: Option<SpecialistSettings>,
+}
+
+impl From<Size> for SampleFrame {
+    fn from(size: Size) -> Self {
+        SampleFrame { size, specialist: None }
     }
 }
 

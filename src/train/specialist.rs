@@ -1,13 +1,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ImagePart;
 use crate::augment::bones_named;
 use crate::bones::Bone;
-use crate::clean::{CropBox, CropShape, cut};
-use crate::dataset::GreyImage;
+use crate::clean::{CropBox, CropShape};
 use crate::geometry::Size;
-use crate::mask::{HandMasks, RunMask};
-use crate::probability::ProbabilityMap;
+use crate::mask::HandMasks;
 use crate::violation::Violations;
 
 /// A model for some bones, which sees only the part of each image around them, scaled to `size`. In training that is the
@@ -67,69 +66,11 @@ impl SpecialistSettings {
     }
 }
 
-/// The part of an image that a specialist sees, and the way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImagePart {
-    /// The part, within the image.
-    pub area: CropBox,
-    /// Width and height of the whole image in px.
-    pub image: Size,
-    /// Label word with the bits of the specialist's bones.
-    pub bones: u32,
-}
-
-impl ImagePart {
-    /// The grey levels in the part.
-    pub fn image_in(&self, image: GreyImage) -> GreyImage {
-        cut(&image.black_is_zero(), self.area)
-    }
-
-    /// The masks in the part; those of other bones are empty.
-    pub fn masks_in(&self, masks: &HandMasks) -> HandMasks {
-        let CropBox { x, y, width, height } = self.area;
-        self.of_bones(width, height, masks, |mask| mask.place(-x, -y, width, height))
-    }
-
-    /// Masks of the part in the pixels of the whole image: the inverse of [`ImagePart::masks_in`] for pixels in the part.
-    /// Nothing is resampled; the masks of other bones are empty.
-    pub fn masks_back(&self, masks: &HandMasks) -> HandMasks {
-        let Size { width, height } = self.image;
-        self.of_bones(width, height, masks, |mask| mask.place(self.area.x, self.area.y, width, height))
-    }
-
-    /// Probabilities of the part in the pixels of the whole image, 0 outside it. Nothing is resampled.
-    pub fn probabilities_back(&self, map: &ProbabilityMap) -> ProbabilityMap {
-        map.placed(self.area.x, self.area.y, self.image)
-    }
-
-    fn of_bones(&self, width: u32, height: u32, masks: &HandMasks, change: impl Fn(&RunMask) -> RunMask) -> HandMasks {
-        let mut changed = HandMasks::empty(width, height);
-        for (bone, mask) in masks.iter().filter(|(bone, mask)| self.bones & bone.bit() != 0 && !mask.is_empty()) {
-            changed.set(bone, change(mask)).expect("every mask has the new size");
-        }
-        changed
-    }
-}
-
-/// What samples show: the size of the model's image, and for a specialist the bones around which each image is cut.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SampleFrame {
-    /// Width and height in px.
-    pub size: Size,
-    /// `None`: the whole image, all bones.
-    pub specialist: Option<SpecialistSettings>,
-}
-
-impl From<Size> for SampleFrame {
-    fn from(size: Size) -> Self {
-        SampleFrame { size, specialist: None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::geometry::PixelBox;
+    use crate::mask::RunMask;
 
     fn hand() -> HandMasks {
         let mut masks = HandMasks::empty(100, 60);

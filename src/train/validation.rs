@@ -124,8 +124,11 @@ fn augmented(
     Ok(Augmented { levels, words, mixed: all_mixed })
 }
 
-/// Grey levels `[B, H, W]` as `[B, C, H, W]`, normalised as by [`Normalisation::push`].
-fn normalised(levels: &Tensor, by: &[Normalisation], channels: usize) -> Result<Tensor, TchError> {
+/// Grey levels `[B, H, W]` as `[B, C, H, W]`, each image normalised as by [`Normalisation::push`].
+///
+/// # Errors
+/// libtorch reports an error.
+pub fn normalised(levels: &Tensor, by: &[Normalisation], channels: usize) -> Result<Tensor, TchError> {
     let lines = by.iter().flat_map(|by| (0..channels).map(|channel| by.line(channel)));
     let (scale, offset): (Vec<f32>, Vec<f32>) = lines.map(|line| (line.scale, line.offset)).unzip();
     let shape = [by.len() as i64, channels as i64, 1, 1];

@@ -12,7 +12,9 @@ use carpus::geometry::Size;
 use carpus::losses::LossMix;
 use carpus::mask::HandMasks;
 use carpus::mask::submission;
-use carpus::models::{BonePairs, EncoderKind, EncoderScale, Input, Model, ModelConfig, Norm, torchscript};
+use carpus::models::{
+    BonePairs, EncoderKind, EncoderScale, Input, Model, ModelConfig, Norm, torchscript, write_tensors,
+};
 use carpus::tables::EpochRow;
 use carpus::train::{
     Batch, InputImage, InputSettings, Loading, OneProcess, SpecialistSettings, Tensors, target, weights_info,
@@ -293,6 +295,37 @@ fn a_model_with_pairs_has_29_channels_for_everyone_else() {
 }
 
 #[test]
+fn converted_weights_predict_at_a_size_that_is_not_square() {
+    let folder = bench("");
+    let folder = folder.path();
+    let config = ModelConfig { encoder: Some(EncoderKind::ResNet18), in_channels: 1, ..ModelConfig::default() };
+    let model = Model::new(&config, Device::Cpu).unwrap();
+    write_tensors(&folder.join("smp.safetensors"), &model.state()).unwrap();
+    let convert = |size: &str| {
+        let convert =
+            ["models", "convert", "smp.safetensors", "--from", "smp", "--arch", "fpn", "--encoder", "resnet18"];
+        let rest =
+            ["--in-channels", "1", "--mean", "0.2", "--sd", "0.3", "--out", "own.safetensors", "--force", "--size"];
+        carpus(folder, &[&convert[..], &rest, &[size]].concat())
+    };
+    let text = said(&convert("96x64"));
+    assert!(text.contains("images of 96 x 64 px"), "{text}");
+    let info = weights_info(&folder.join("own.safetensors")).unwrap();
+    assert_eq!(
+        (info.size, info.input),
+        (Size { width: 96, height: 64 }, InputSettings::normalised(vec![0.2], vec![0.3]))
+    );
+    done(
+        folder,
+        &["predict", "--checkpoint", "own.safetensors", "--data", "data", "--subset", "train", "--out", "o.csv"],
+    );
+    assert_eq!(masks(&folder.join("o.csv")).len(), 6);
+    let text = said(&convert("96x50"));
+    assert!(text.contains("size is [96, 50]; expected width and height that are multiples of 32"), "{text}");
+    assert!(said(&convert("32")).contains("images of 32 x 32 px"));
+}
+
+#[test]
 fn a_specialist_is_trained_around_its_bones_and_puts_its_masks_back() {
     let folder = bench(
         "size = [64, 32]
@@ -347,6 +380,21 @@ norm-momentum = 0.1
         let part = carpals.part(&truth(name)).unwrap();
         assert!(masks.iter().all(|(bone, mask)| carpals.word() & bone.bit() != 0 || mask.is_empty()));
         assert_eq!(part.masks_back(&part.masks_in(masks)), *masks, "nothing lies outside the part");
+    }
+
+    // On crops, the guide may be in the pixels of the originals; so is the result.
+    done(folder, &["scan", "data", "--out", "tables"]);
+    done(folder, &["clean", "data", "--tables", "tables", "--out", "crops"]);
+    let crops =
+        ["predict", "--checkpoint", "runs/run", "--data", "crops", "--subset", "train", "--around", "guide.csv"];
+    done(folder, &[&crops[..], &held, &["--out", "of-crops.csv"]].concat());
+    let of_crops = masks(&folder.join("of-crops.csv"));
+    let area = |masks: &HandMasks| masks.iter().map(|(_, mask)| mask.area()).sum::<u64>();
+    for (name, masks) in &found {
+        let common = masks.iter().map(|(bone, mask)| mask.intersection(&of_crops[name][bone]).unwrap().area());
+        // The crop is cut at the hand's box, so the part around the bones, and its pixels, are nearly the same.
+        let dice = 2.0 * common.sum::<u64>() as f64 / (area(masks) + area(&of_crops[name])).max(1) as f64;
+        assert!(dice > 0.9 || area(masks) == 0, "{name}: {dice}");
     }
 
     // An image whose guide has none of the bones, and one without a guide.

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::RunStudy;
+use crate::geometry::Size;
 use crate::report::wording::{count, counted, num, visible};
 use crate::report::{Content, Section, Tile};
 use crate::runs::{AverageSummary, BestEpoch, Run, RunNote, RunSummary, StageEnd};
@@ -15,7 +16,8 @@ pub(super) fn section(study: &RunStudy<'_>) -> Section {
         (Some(architecture), None) => architecture,
         _ => "unknown".into(),
     };
-    let size = of("size").map_or_else(String::new, |size| format!(" at {size} px"));
+    let size = run.setting("size").and_then(|size| size.clone().try_into::<Size>().ok());
+    let size = size.map_or_else(String::new, |size| format!(" at {size} px"));
     let holds_out = run.holds_out_fold();
     let held_out = match of("data.fold") {
         Some(fold) if holds_out => format!(", fold {fold} held out"),
