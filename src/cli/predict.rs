@@ -27,7 +27,7 @@ Example:
       --subset test --out submission.csv
   carpus predict --checkpoint runs/demo/best.safetensors --data crops \\
       --folds folds.csv --fold 0 --subset train --out heldout.csv
-  carpus predict --checkpoint runs/carpals --data data --subset test \
+  carpus predict --checkpoint runs/carpals --data data --subset test \\
       --around submission.csv --out carpals.csv
 
 If DATA is a folder that `carpus clean` wrote, masks are mapped back to the original images.")]
