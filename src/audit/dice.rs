@@ -123,9 +123,7 @@ pub fn unused_scores(scores: &DiceTable, images: &[ImageRow]) -> Option<String> 
             unknown.len(),
             counted(total, "scored image is", "scored images are")
         )),
-        None if !scores.images().any(has_score) => {
-            Some("every score is empty or NaN; no score is used".to_owned())
-        }
+        None if !scores.images().any(has_score) => Some("every score is empty or NaN; no score is used".to_owned()),
         None => None,
     }
 }

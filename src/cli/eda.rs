@@ -95,7 +95,11 @@ pub fn run(args: EdaArgs, ui: &Ui) -> anyhow::Result<Status> {
         "page_bytes": written.page_bytes, "pictures_not_read": unread, "fold_warnings": fold_warnings,
         "unused_scores": unused_scores,
     }))?;
-    Ok(if unread.is_empty() && fold_warnings.is_empty() && unused_scores.is_none() { status.worse(fit) } else { Status::DoneWithProblems })
+    Ok(if unread.is_empty() && fold_warnings.is_empty() && unused_scores.is_none() {
+        status.worse(fit)
+    } else {
+        Status::DoneWithProblems
+    })
 }
 
 /// The findings, and the folder that their picture paths are relative to.

@@ -93,7 +93,8 @@ pub(super) fn per_patient(hands: &DataFrame) -> PolarsResult<DataFrame> {
         };
         value.mean().alias(quantity.key)
     };
-    let of_patient = METADATA.iter().map(|q| if q.key == "bmi" { bmi().first().alias("bmi") } else { number(q.key).first() });
+    let of_patient =
+        METADATA.iter().map(|q| if q.key == "bmi" { bmi().first().alias("bmi") } else { number(q.key).first() });
     let male = is("sex", Sex::M).cast(DataType::Float64).first().alias(MALE);
     let columns: Vec<Expr> = of_patient.chain([male]).chain(OF_IMAGES.iter().map(of_image)).collect();
     hands

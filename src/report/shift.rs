@@ -10,7 +10,8 @@ use crate::stats::{
     ChiSquare, ClassifierTest, ClassifierTestOptions, CramerVonMises, Equivalence, KolmogorovSmirnov, MannWhitney,
     NamedColumn, SampleSummary, StabilityIndex, StandardisedDifference, TwoByTwo, Undefined, VisibleOddsRatio, Welch,
     chi_square, classifier_test, cramer_von_mises, equivalence_of_welch, kolmogorov_smirnov, mann_whitney,
-    stability_index, stability_index_of_counts, standardised_difference, summary, visible_odds_ratio, wasserstein, welch,
+    stability_index, stability_index_of_counts, standardised_difference, summary, visible_odds_ratio, wasserstein,
+    welch,
 };
 use crate::tables::{numbers, values};
 
@@ -111,8 +112,7 @@ impl SexShift {
         let (base, other) = (known(&groups.base.1)?, known(&groups.other.1)?);
         let men = |values: &[f64]| values.iter().filter(|v| **v == 1.0).count();
         let (with_base, with) = (men(&base), men(&other));
-        let counts =
-            TwoByTwo { with, without: other.len() - with, with_base, without_base: base.len() - with_base };
+        let counts = TwoByTwo { with, without: other.len() - with, with_base, without_base: base.len() - with_base };
         let share = with_base as f64 / base.len().max(1) as f64;
         let rows = [[with_base, counts.without_base], [with, counts.without]];
         Ok(SexShift {
@@ -159,8 +159,12 @@ impl Shift {
         for quantity in METADATA.into_iter().chain(OF_IMAGES) {
             let found = ColumnShift::of(quantity, groups)?;
             let names = [groups.base.0, groups.other.0];
-            let without: Vec<&str> =
-                names.into_iter().zip(&found.values).filter(|(_, values)| values.is_empty()).map(|(name, _)| name).collect();
+            let without: Vec<&str> = names
+                .into_iter()
+                .zip(&found.values)
+                .filter(|(_, values)| values.is_empty())
+                .map(|(name, _)| name)
+                .collect();
             match without.is_empty() {
                 true => columns.push(found),
                 false => not_compared.push(format!("{} (no values in {})", quantity.name, without.join(" and "))),
@@ -195,15 +199,10 @@ fn classify(
     permutations: usize,
 ) -> PolarsResult<(Result<ClassifierTest, Undefined>, Vec<&'static str>)> {
     let heights = [groups.base.1.height(), groups.other.1.height()];
-    let is_known = |c: &&ColumnShift| {
-        c.values.iter().zip(heights).all(|(values, n)| values.len() as f64 >= MIN_KNOWN * n as f64)
-    };
-    let wanted: Vec<(&'static str, &'static str)> = columns
-        .iter()
-        .filter(is_known)
-        .map(|c| (c.quantity.key, c.quantity.name))
-        .chain([(MALE, "sex")])
-        .collect();
+    let is_known =
+        |c: &&ColumnShift| c.values.iter().zip(heights).all(|(values, n)| values.len() as f64 >= MIN_KNOWN * n as f64);
+    let wanted: Vec<(&'static str, &'static str)> =
+        columns.iter().filter(is_known).map(|c| (c.quantity.key, c.quantity.name)).chain([(MALE, "sex")]).collect();
     let both = |key: &str| -> PolarsResult<Vec<Option<f64>>> {
         Ok([values(&groups.base.1, col(key))?, values(&groups.other.1, col(key))?].concat())
     };

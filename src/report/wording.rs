@@ -3,7 +3,7 @@
 mod conclusion;
 
 pub(super) use conclusion::{
-    Directions, Evidence, MIN_PATIENTS, SMALL_FACTOR, SMALL_SD, Conclusion, correlation_conclusion,
+    Conclusion, Directions, Evidence, MIN_PATIENTS, SMALL_FACTOR, SMALL_SD, correlation_conclusion,
     difference_conclusion, disagreement, few_patients, odds_ratio_conclusion,
 };
 

@@ -10,7 +10,9 @@ use super::{Run, RunError};
 use crate::names::image_id;
 use crate::scores::DiceTable;
 use crate::stats::{self, Interval, bootstrap_difference, bootstrap_mean};
-use crate::tables::{FoldRow, ImageRow, PatientRow, TableRow, Tables, cells, filtered, numbers, table, texts, with_patients};
+use crate::tables::{
+    FoldRow, ImageRow, PatientRow, TableRow, Tables, cells, filtered, numbers, table, texts, with_patients,
+};
 use crate::wording::counted;
 
 /// Name of the group of images whose value is missing in the tables.
@@ -141,7 +143,7 @@ pub fn subgroups_of_scores(
     let size = size / lit(1000.0);
     sizes.iter_mut().for_each(|px| *px /= 1000.0);
     let unknown = lit(NULL).cast(DataType::String);
-    let by_size = quarter(sizes, size, "mask sizes", "1,000 px");
+    let by_size = quarter(sizes, size, "mask sizes", "thousand px");
     wanted.push(("mask size", when(col("mask_px").gt(lit(0u64))).then(by_size).otherwise(unknown)));
     if folds.is_none() {
         wanted.retain(|(field, _)| *field != "fold");
@@ -241,9 +243,8 @@ fn quarter(mut all: Vec<f64>, value: Expr, plural: &str, unit: &str) -> Expr {
         (Some(low), None) => format!("{}: {low:.1} {unit} and more", i + 1),
         (Some(low), Some(high)) => format!("{}: {low:.1} to below {high:.1} {unit}", i + 1),
     };
-    let above = |lower: Expr, i: usize| {
-        when(value.clone().gt_eq(lit(limits[i]))).then(lit(name(i + 1))).otherwise(lower)
-    };
+    let above =
+        |lower: Expr, i: usize| when(value.clone().gt_eq(lit(limits[i]))).then(lit(name(i + 1))).otherwise(lower);
     (0..limits.len()).fold(lit(name(0)), above)
 }
 

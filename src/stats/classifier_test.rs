@@ -149,12 +149,7 @@ fn group_labels(is_second: &[bool], groups: &[usize]) -> Result<BTreeMap<usize, 
 }
 
 /// Folds by group, each with its share of both samples.
-fn assign_folds(
-    groups: &[usize],
-    labels: &BTreeMap<usize, bool>,
-    folds: usize,
-    random: &mut ChaCha8Rng,
-) -> Vec<usize> {
+fn assign_folds(groups: &[usize], labels: &BTreeMap<usize, bool>, folds: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
     let mut fold_of = BTreeMap::new();
     for label in [false, true] {
         let mut members: Vec<usize> = labels.iter().filter(|l| *l.1 == label).map(|l| *l.0).collect();
@@ -338,7 +333,8 @@ mod tests {
     fn missing_values_alone_give_a_sample_away() {
         let is_second: Vec<bool> = (0..80).map(|i| i >= 40).collect();
         let groups: Vec<usize> = (0..80).map(|i| i / 2).collect();
-        let values: Vec<Option<f64>> = noise(80, 3).into_iter().enumerate().map(|(i, v)| (i < 40 || i % 8 == 0).then_some(v)).collect();
+        let values: Vec<Option<f64>> =
+            noise(80, 3).into_iter().enumerate().map(|(i, v)| (i < 40 || i % 8 == 0).then_some(v)).collect();
         let columns = [NamedColumn { name: "gaps", values: &values }];
         let options = ClassifierTestOptions { permutations: 99, seed: 1 };
         let found = classifier_test(&columns, &is_second, &groups, options).unwrap();

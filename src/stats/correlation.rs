@@ -1,9 +1,9 @@
 use serde::Serialize;
 
-use super::{Interval, Undefined};
 use super::distributions::{t_two_sided, z95};
 use super::regression::{OlsError, ols};
 use super::summary::mean;
+use super::{Interval, Undefined};
 
 /// A correlation coefficient with its test for zero correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -190,8 +190,14 @@ mod tests {
         assert!(pearson(&x, &y).unwrap().r > 0.95);
         let given = partial(&x, &y, &[("z", &z)]).unwrap();
         assert!(given.r.abs() < 0.4 && given.n == 40, "{given:?}");
-        assert_eq!(partial(&z, &y, &[("z", &z)]), Err(Undefined::Determined { of: "values of the first column".into() }));
-        assert_eq!(partial(&x[..3], &y[..3], &[("z", &z[..3])]).unwrap_err().to_string(), "3 complete rows; at least 4 are needed");
+        assert_eq!(
+            partial(&z, &y, &[("z", &z)]),
+            Err(Undefined::Determined { of: "values of the first column".into() })
+        );
+        assert_eq!(
+            partial(&x[..3], &y[..3], &[("z", &z[..3])]).unwrap_err().to_string(),
+            "too few complete rows: 3, at least 4 are needed"
+        );
         let plain = partial(&x, &y, &[]).unwrap();
         assert!((plain.r - pearson(&x, &y).unwrap().r).abs() < 1e-12);
     }

@@ -51,9 +51,7 @@ pub fn logistic(is_positive: &[bool], columns: &[(&str, &[f64])], ridge: f64) ->
     let x = DMatrix::from_fn(n, k, |row, j| if j == 0 { 1.0 } else { columns[j - 1].1[row] });
     let y = DVector::from_iterator(n, is_positive.iter().map(|p| f64::from(u8::from(*p))));
     let penalty = DVector::from_fn(k, |j, _| if j == 0 { 0.0 } else { ridge });
-    let objective = |b: &DVector<f64>| {
-        log_likelihood(&(&x * b), is_positive) - b.component_mul(b).dot(&penalty) / 2.0
-    };
+    let objective = |b: &DVector<f64>| log_likelihood(&(&x * b), is_positive) - b.component_mul(b).dot(&penalty) / 2.0;
     let mut b = DVector::zeros(k);
     let mut value = objective(&b);
     let mut steps = 0;

@@ -64,7 +64,8 @@ impl Ols {
             Covariance::Clusters(ids) => {
                 let mut scores = std::collections::BTreeMap::new();
                 for (i, at) in self.rows.iter().enumerate() {
-                    let id = ids.get(*at).ok_or(Undefined::TooFew { of: "clusters' ids", n: ids.len(), needed: at + 1 })?;
+                    let id =
+                        ids.get(*at).ok_or(Undefined::TooFew { of: "clusters' ids", n: ids.len(), needed: at + 1 })?;
                     *scores.entry(*id).or_insert_with(|| DVector::zeros(k)) += row(i) * self.residuals[i];
                 }
                 let clusters = scores.len();
@@ -133,7 +134,10 @@ mod tests {
         let (a, b) = (clustered.coefficient("x").unwrap(), alone.coefficient("x").unwrap());
         assert!((a.se / b.se - 1.0).abs() < 0.02 && clustered.clusters == Some(60), "{a:?} {b:?}");
         assert!(fit.coefficient("x").unwrap().se < 0.8 * a.se);
-        assert!(fit.robust(Covariance::Clusters(&[0; 120])).is_err() && fit.robust(Covariance::Clusters(&ids[..5])).is_err());
+        assert!(
+            fit.robust(Covariance::Clusters(&[0; 120])).is_err()
+                && fit.robust(Covariance::Clusters(&ids[..5])).is_err()
+        );
         assert!(clustered.wald(&["x"]).unwrap().p < 1e-9 && clustered.wald(&["z"]).is_err());
     }
 

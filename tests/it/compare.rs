@@ -72,7 +72,10 @@ fn another_data_set_is_a_shift() {
     write(&first, &home.path().join("one"));
     write(&second, &home.path().join("two"));
     let numbers = written(home.path(), &["one", "two", "--out", "out"]);
-    assert_eq!((&numbers["content"]["images_in_both"], &numbers["content"]["patients_in_both"]), (&0.into(), &0.into()));
+    assert_eq!(
+        (&numbers["content"]["images_in_both"], &numbers["content"]["patients_in_both"]),
+        (&0.into(), &0.into())
+    );
     assert!(numbers["shift"]["columns"]["mask_px"]["welch"]["p"].as_f64().unwrap() < 1e-9);
     assert!(numbers["shift"]["classifier"]["p"].as_f64().unwrap() <= 0.001);
     assert_eq!(numbers["shift"]["classifier"]["columns"][0]["name"], "mask size");

@@ -147,8 +147,18 @@ fn missing_data_are_reported() {
 
     let nothing = run(&|t| *t = Tables::default());
     for id in [
-        "overview", "metadata", "sex", "train_test", "mask_size", "mask_size_by_sex", "regression", "class_areas", "folds", "scores",
-        "findings", "tests",
+        "overview",
+        "metadata",
+        "sex",
+        "train_test",
+        "mask_size",
+        "mask_size_by_sex",
+        "regression",
+        "class_areas",
+        "folds",
+        "scores",
+        "findings",
+        "tests",
     ] {
         assert!(!absent(&nothing, id).is_empty(), "{id}");
     }
@@ -250,9 +260,15 @@ fn the_shift_between_train_and_test_is_found_and_nothing_else() {
     near(shift, "columns.age.population_stability_index.null_mean", 0.085, 0.001);
     assert!(at(shift, "classifier.auc") > 0.7 && at(shift, "classifier.p") <= 0.01);
     assert_eq!(shift["classifier"]["columns"][0]["name"], "absolute angle");
-    assert!(text.contains("absolute angle") && text.contains("the columns that give it away most: absolute angle"), "{text}");
+    assert!(
+        text.contains("absolute angle") && text.contains("the columns that give it away most: absolute angle"),
+        "{text}"
+    );
     assert!(text.contains("With 144 patients in test and 400 patients in train, an odds ratio between"), "{text}");
-    assert!(text.contains("Not compared: ") && text.contains("mean grey level (no values in train and test)"), "{text}");
+    assert!(
+        text.contains("Not compared: ") && text.contains("mean grey level (no values in train and test)"),
+        "{text}"
+    );
     let tests = n["tests"]["tests"].as_array().unwrap();
     let of_shift = tests.iter().filter(|t| t["section"] == "train_test").count();
     assert!(of_shift > 15 && tests.len() > of_shift, "{of_shift} of {}", tests.len());
@@ -271,7 +287,11 @@ fn mask_size_is_related_to_height_also_within_sex() {
     tables.images[..10].iter_mut().for_each(|image| image.n_bones = 28);
     let all = sections(&tables, None, None);
     let n = numbers(&all);
-    assert!(absent(&all, "mask_size").contains("10 train images with masks are left out"), "{}", absent(&all, "mask_size"));
+    assert!(
+        absent(&all, "mask_size").contains("10 train images with masks are left out"),
+        "{}",
+        absent(&all, "mask_size")
+    );
     let train = &n["mask_size"]["train"];
     near(train, "images", 790.0, 0.0);
     near(train, "height_cm.pearson_by_patient.r", 0.82, 0.08);
@@ -280,7 +300,12 @@ fn mask_size_is_related_to_height_also_within_sex() {
         assert!(r > 0.3 && r < at(train, "height_cm.pearson_by_patient.r"), "{within}: {r}");
     }
     assert!(at(train, "spearman_by_bone.Radius.height_cm.r") > 0.3);
-    near(train, "correlation_matrix_by_patient.height_cm.mask_px.r", at(train, "height_cm.pearson_by_patient.r"), 1e-12);
+    near(
+        train,
+        "correlation_matrix_by_patient.height_cm.mask_px.r",
+        at(train, "height_cm.pearson_by_patient.r"),
+        1e-12,
+    );
     let regression = &n["regression"]["train"];
     assert_eq!(at(regression, "ols_clustered.clusters"), at(regression, "ols_by_patient.n"));
     let se = |model: &str| at(&regression[model]["coefficients"][1], "se");
@@ -311,7 +336,11 @@ fn scores_are_given_by_subgroup_and_class() {
     check_pictures(&all);
     let (text, n) = (of(&all, "scores"), numbers(&all)["scores"]);
     assert!(text.contains("Rotated: rotated is 0.0") && text.contains("the difference is shown"), "{text}");
-    assert!(absent(&all, "scores").contains("1 of 801 scored images are not in the tables"), "{}", absent(&all, "scores"));
+    assert!(
+        absent(&all, "scores").contains("1 of 801 scored images are not in the tables"),
+        "{}",
+        absent(&all, "scores")
+    );
     assert!(at(n, "dice_with_mean_area_spearman.r") > 0.9);
     assert_eq!(at(n, "images_with_unusually_low_classes"), 1.0);
     let fields: std::collections::BTreeSet<&str> =
@@ -321,7 +350,11 @@ fn scores_are_given_by_subgroup_and_class() {
     let foreign = DiceTable::new([("elsewhere".to_owned(), [Some(0.5); 29])]);
     study.scores = Some(&foreign);
     let all = report::sections::all(&study).unwrap();
-    assert!(absent(&all, "scores").contains("No score belongs to an image of the tables"), "{}", absent(&all, "scores"));
+    assert!(
+        absent(&all, "scores").contains("No score belongs to an image of the tables"),
+        "{}",
+        absent(&all, "scores")
+    );
 }
 
 #[test]

@@ -154,9 +154,7 @@ impl Cases {
         let shift = self.rng.random_range(-4.0..4.0);
         let (first, second) = (self.sample(n1, 50.0, 5.0), self.sample(n2, 50.0 + shift, 6.0));
         let margin = self.rng.random_range(0.5..6.0);
-        let case = |kind, exact: bool| {
-            json!({"kind": kind, "first": first, "second": second, "exact": exact, "margin": margin})
-        };
+        let case = |kind, exact: bool| json!({"kind": kind, "first": first, "second": second, "exact": exact, "margin": margin});
         let ks = stats::kolmogorov_smirnov(&first, &second).unwrap();
         self.add(case("kolmogorov_smirnov", ks.exact), json!(ks));
         let cvm = stats::cramer_von_mises(&first, &second).unwrap();

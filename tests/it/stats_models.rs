@@ -55,7 +55,10 @@ fn logistic(cases: &mut Cases) {
     let ridge: f64 = cases.rng.random_range(0.05..20.0);
     let found = stats::logistic(&positive, &columns, ridge).unwrap();
     let rounded: Vec<f64> = found.coefficients.iter().map(|c| c.value).collect();
-    cases.add(json!({"kind": "logistic_ridge", "columns": x, "positive": positive, "ridge": ridge}), json!({"iterative": rounded}));
+    cases.add(
+        json!({"kind": "logistic_ridge", "columns": x, "positive": positive, "ridge": ridge}),
+        json!({"iterative": rounded}),
+    );
 }
 
 fn classifier(cases: &mut Cases) {
@@ -68,7 +71,11 @@ fn classifier(cases: &mut Cases) {
             let sample = cases.sample(2 * patients, 5.0, 2.0);
             let with: Vec<f64> =
                 sample.iter().zip(&is_second).map(|(v, s)| if *s && j == 1 { v + shift } else { *v }).collect();
-            if j == 2 { with.iter().map(|v| Some(f64::from(u8::from(*v > 5.0)))).collect() } else { cases.with_gaps(&with) }
+            if j == 2 {
+                with.iter().map(|v| Some(f64::from(u8::from(*v > 5.0)))).collect()
+            } else {
+                cases.with_gaps(&with)
+            }
         })
         .collect();
     let names = ["0", "1", "2", "3"];

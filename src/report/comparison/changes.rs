@@ -5,10 +5,10 @@ use serde_json::{Map, json};
 
 use super::ComparedTables;
 use crate::names::image_id;
+use crate::report::Section;
 use crate::report::block::outcome;
 use crate::report::per_patient::{METADATA, OF_IMAGES};
 use crate::report::wording::{capital, count, counted, interval, num, p_text, visible};
-use crate::report::Section;
 use crate::stats::{Paired, Undefined, paired_t, summary};
 use crate::tables::{ImageRow, PatientRow, Tables, texts, values};
 
@@ -49,7 +49,8 @@ impl Common {
             .filter(|(i, j)| base.images[*i].patient_id == other.images[*j].patient_id)
             .map(|(i, _)| base.images[*i].patient_id.clone())
             .collect();
-        let (only_base, only_other) = (base.images.len() - images.len(), other.images.len().saturating_sub(images.len()));
+        let (only_base, only_other) =
+            (base.images.len() - images.len(), other.images.len().saturating_sub(images.len()));
         Common { patients: ids.len(), images, ids, only_base, only_other }
     }
 }
@@ -68,7 +69,10 @@ pub(super) fn section(
     }
     let cells = changed_cells(base.tables, other.tables, common);
     section.text(if cells.is_empty() {
-        format!("No value that is compared differs for the {} in both sets.", counted(common.images.len(), "image", "images"))
+        format!(
+            "No value that is compared differs for the {} in both sets.",
+            counted(common.images.len(), "image", "images")
+        )
     } else {
         format!("{} for images and patients in both sets.", counted(cells.len(), "value differs", "values differ"))
     });
@@ -140,8 +144,7 @@ fn paired(
     let (mut rows, mut numbers) = (Vec::new(), Map::new());
     for q in METADATA.into_iter().chain(OF_IMAGES) {
         let (a, b) = (keyed(patients[0], q.key)?, keyed(patients[1], q.key)?);
-        let pairs: Vec<(f64, f64)> =
-            common.ids.iter().filter_map(|id| Some((*b.get(id)?, *a.get(id)?))).collect();
+        let pairs: Vec<(f64, f64)> = common.ids.iter().filter_map(|id| Some((*b.get(id)?, *a.get(id)?))).collect();
         if pairs.is_empty() {
             continue;
         }
@@ -151,7 +154,12 @@ fn paired(
         let mean = summary(&changes).map_or(0.0, |s| s.mean);
         let decimals = q.decimals + 1;
         if let (Ok(t), true) = (&test, changed > 0) {
-            section.test(format!("{}, {} against {}, same patients", q.name, other.name, base.name), "paired t", t.n, t.p);
+            section.test(
+                format!("{}, {} against {}, same patients", q.name, other.name, base.name),
+                "paired t",
+                t.n,
+                t.p,
+            );
         }
         let cell = match &test {
             _ if changed == 0 => "no change".to_owned(),
@@ -166,7 +174,10 @@ fn paired(
             cell,
         ]);
         let (n, test) = (pairs.len(), outcome(&test));
-        numbers.insert(q.key.to_owned(), json!({"patients": n, "changed": changed, "mean_change": mean, "paired_t": test}));
+        numbers.insert(
+            q.key.to_owned(),
+            json!({"patients": n, "changed": changed, "mean_change": mean, "paired_t": test}),
+        );
     }
     section.table(
         format!("Change of the common patients: {} minus {}, one value per patient", other.name, base.name),

@@ -57,7 +57,9 @@ impl<'a> FindingChanges<'a> {
 pub(super) fn section(base: ComparedTables<'_>, other: ComparedTables<'_>) -> Section {
     let mut section = Section::new("findings", "Findings gone and new");
     let (Some(first), Some(second)) = (base.findings, other.findings) else {
-        section.absent("Findings of both sets were not given: make them with `carpus audit` and pass both with --findings.");
+        section.absent(
+            "Findings of both sets were not given: make them with `carpus audit` and pass both with --findings.",
+        );
         return section;
     };
     let changes = FindingChanges::of(first, second);
@@ -83,7 +85,10 @@ pub(super) fn section(base: ComparedTables<'_>, other: ComparedTables<'_>) -> Se
         section.table(
             "Findings by check",
             &["check", base.name, other.name, "gone", "new"],
-            by_check.iter().map(|(check, n)| std::iter::once((*check).to_owned()).chain(n.map(count)).collect()).collect(),
+            by_check
+                .iter()
+                .map(|(check, n)| std::iter::once((*check).to_owned()).chain(n.map(count)).collect())
+                .collect(),
         );
     }
     for (rows, what) in [(&changes.gone, "gone"), (&changes.new, "new")] {
@@ -92,7 +97,12 @@ pub(super) fn section(base: ComparedTables<'_>, other: ComparedTables<'_>) -> Se
             continue;
         }
         section.table(
-            format!("{} of {} that {} {what}, worst first", count(shown), counted(rows.len(), "finding", "findings"), if rows.len() == 1 { "is" } else { "are" }),
+            format!(
+                "{} of {} that {} {what}, worst first",
+                count(shown),
+                counted(rows.len(), "finding", "findings"),
+                if rows.len() == 1 { "is" } else { "are" }
+            ),
             &["check", "severity", "score", "image", "patient", "bones", "finding"],
             rows[..shown]
                 .iter()
@@ -127,7 +137,11 @@ mod tests {
 
     #[test]
     fn repeated_findings_are_matched_one_to_one() {
-        let row = |image: &str, label: &str| FindingRow { image_id: image.into(), label: label.into(), ..FindingRow::default() };
+        let row = |image: &str, label: &str| FindingRow {
+            image_id: image.into(),
+            label: label.into(),
+            ..FindingRow::default()
+        };
         let base = [row("a", ""), row("a", ""), row("b", "Lunate"), row("c", "")];
         let other = [row("folder/a.png", ""), row("b", "Pisiform"), row("c", "")];
         let changes = FindingChanges::of(&base, &other);

@@ -10,9 +10,7 @@ use crate::figures::{Chart, Figure, FittedLine, FittedPoint, Heatmap, HeatmapCel
 use crate::report::block::outcome;
 use crate::report::per_patient::{MALE, METADATA, Quantity, is_complete, per_patient};
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
-use crate::report::wording::{
-    capital, correlation, correlation_conclusion, count, counted, num,
-};
+use crate::report::wording::{capital, correlation, correlation_conclusion, count, counted, num};
 use crate::report::{Section, Study};
 use crate::stats::{
     Correlation, MeanResponse, Undefined, complete_pairs, ols, partial, partial_spearman, pearson, spearman,
@@ -136,8 +134,7 @@ fn add_subset(section: &mut Section, study: &Study<'_>, subset: Subset, hands: &
     let patients = per_patient(hands)?;
     let related: Vec<Related> =
         METADATA.into_iter().map(|q| Related::of(q, hands, &patients)).collect::<PolarsResult<_>>()?;
-    let mut numbers: Map<String, Value> =
-        related.iter().map(|r| (r.quantity.key.to_owned(), r.numbers())).collect();
+    let mut numbers: Map<String, Value> = related.iter().map(|r| (r.quantity.key.to_owned(), r.numbers())).collect();
     numbers.insert("patients".into(), patients.height().into());
     numbers.insert("images".into(), hands.height().into());
     section.text(format!(
@@ -202,13 +199,18 @@ fn metadata_matrix(subset: Subset, patients: &DataFrame) -> PolarsResult<(Value,
         let of_row: Map<String, Value> =
             found.iter().filter(|(j, _)| *j != i).map(|(j, c)| (columns[*j].0.to_owned(), outcome(c))).collect();
         numbers.insert((*key).to_owned(), Value::Object(of_row));
-        let cells = found.iter().map(|(j, c)| if *j == i { HeatmapCell { text: "1".into(), tint: 0.0 } } else { cell(c) });
+        let cells =
+            found.iter().map(|(j, c)| if *j == i { HeatmapCell { text: "1".into(), tint: 0.0 } } else { cell(c) });
         rows.push((capital(name), cells.collect()));
     }
     let figure = Figure {
         name: format!("metadata-correlations-{subset}"),
-        title: format!("Correlation matrix of metadata and mask size, {subset} (n = {})", counted(patients.height(), "patient", "patients")),
-        note: "Pearson's r of one value per patient, of the patients who have both. Orange: positive; blue: negative.".into(),
+        title: format!(
+            "Correlation matrix of metadata and mask size, {subset} (n = {})",
+            counted(patients.height(), "patient", "patients")
+        ),
+        note: "Pearson's r of one value per patient, of the patients who have both. Orange: positive; blue: negative."
+            .into(),
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap {
             title: String::new(),
@@ -251,7 +253,8 @@ fn by_bone(
             "Area by {part} and metadata, {subset}: Spearman's ρ (n = {})",
             counted(patients.height(), "patient", "patients")
         ),
-        note: "One value per patient: the mean area of the hands. Orange: positive; blue: negative; – not defined.".into(),
+        note: "One value per patient: the mean area of the hands. Orange: positive; blue: negative; – not defined."
+            .into(),
         columns: 1,
         charts: vec![Chart::Heatmap(Heatmap { title: String::new(), columns: names.clone(), rows, full: FULL })],
     };

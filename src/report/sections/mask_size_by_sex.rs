@@ -4,12 +4,12 @@ use serde_json::json;
 use super::mask_size::{complete_hands, patient_means};
 use crate::dataset::metadata::Sex;
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows, VIOLIN_POINTS};
+use crate::report::block::outcome;
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{
-    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval, mean_sd,
-    num, p_text,
+    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval,
+    mean_sd, num, p_text,
 };
-use crate::report::block::outcome;
 use crate::report::{Section, Study};
 use crate::stats::{mann_whitney, summary, welch};
 use crate::tables::{is, numbers};
@@ -61,7 +61,12 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
                     negative: "men's masks are significantly smaller",
                 };
                 section.test(format!("mask size, men against women, {subset}"), "Welch", test.n1 + test.n2, test.p);
-                section.test(format!("mask size, men against women, {subset}"), "Mann-Whitney", rank.n1 + rank.n2, rank.p);
+                section.test(
+                    format!("mask size, men against women, {subset}"),
+                    "Mann-Whitney",
+                    rank.n1 + rank.n2,
+                    rank.p,
+                );
                 let (n1, n2) = (test.n1, test.n2);
                 let few = if n1 <= n2 { few_patients(n1, "man", "men") } else { few_patients(n2, "woman", "women") };
                 let conclusion = difference_conclusion(&Evidence::of_means(test), 0, "px", directions);
@@ -71,7 +76,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
             } else {
                 let reason = by_patient.as_ref().err().or(ranks_by_patient.as_ref().err());
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                section.absent(format!("{} has too few patients of one sex for a test{reason}.", capital(subset.name())));
+                section
+                    .absent(format!("{} has too few patients of one sex for a test{reason}.", capital(subset.name())));
             }
         } else if hands.height() > 0 {
             section.absent(format!("{} has masks of one sex only, so there is no comparison.", capital(subset.name())));

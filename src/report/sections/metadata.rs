@@ -3,12 +3,12 @@ use serde_json::{Map, Value, json};
 
 use crate::dataset::Subset;
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, edges_for};
+use crate::report::block::outcome;
 use crate::report::study::{SEXES, SUBSETS, sex_colour};
 use crate::report::wording::{
-    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval, mean_sd, num,
-    p_text,
+    Directions, Evidence, capital, count, counted, difference_conclusion, disagreement, few_patients, interval,
+    mean_sd, num, p_text,
 };
-use crate::report::block::outcome;
 use crate::report::{PatientQuantity, Section, Study};
 use crate::stats::{kolmogorov_smirnov, summary, welch};
 use crate::tables::{is, numbers};

@@ -1,5 +1,6 @@
 //! The sections of the data report, one file per section.
 
+pub(in crate::report) mod all_tests;
 mod class_areas;
 mod findings;
 mod folds;
@@ -13,7 +14,6 @@ mod regression;
 mod rotation;
 mod scores;
 mod sex;
-pub(in crate::report) mod tests;
 pub(in crate::report) mod train_test;
 
 use polars::prelude::PolarsResult;
@@ -41,10 +41,9 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
         findings::section,
         reading::section,
     ];
-    let mut sections: Vec<Section> =
-        sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?;
+    let mut sections: Vec<Section> = sections.into_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?;
     // Before the terms, which are last.
-    let tests = tests::section(&sections);
+    let tests = all_tests::section(&sections);
     sections.insert(sections.len() - 1, tests);
     Ok(sections)
 }

@@ -10,13 +10,13 @@ use crate::report::block::outcome;
 use crate::report::per_patient::{MALE, METADATA, per_patient};
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{
-    Directions, Evidence, MIN_PATIENTS, SMALL_SD, capital, count, counted, difference_conclusion, interval, listed, num, p_text,
-    visible,
+    Directions, Evidence, MIN_PATIENTS, SMALL_SD, capital, count, counted, difference_conclusion, interval, listed,
+    num, p_text, visible,
 };
 use crate::report::{Section, Study};
 use crate::stats::{
-    Coefficient, Covariance, NestedF, Ols, OlsError, RobustCoefficients, RowInfluence, Undefined, Wald, equivalence_of_means,
-    nested_f, ols, summary, welch,
+    Coefficient, Covariance, NestedF, Ols, OlsError, RobustCoefficients, RowInfluence, Undefined, Wald,
+    equivalence_of_means, nested_f, ols, summary, welch,
 };
 use crate::tables::{is, texts, values};
 
@@ -214,7 +214,8 @@ impl Models {
             num(fit.aic, 1),
             counted(fit.n, "patient", "patients"),
             match &significant[..] {
-                [] => "No single coefficient is significant at p < 0.05, which does not show that they are 0".to_owned(),
+                [] =>
+                    "No single coefficient is significant at p < 0.05, which does not show that they are 0".to_owned(),
                 names => format!("Significant at p < 0.05: {}", listed(names)),
             },
             num(vif, 1),
@@ -239,7 +240,9 @@ impl Models {
             (&self.sex_given_metadata, "sex", "height, weight and age"),
         ] {
             match found {
-                Err(reason) => section.absent(format!("Whether {added} add to {known} cannot be tested for {subset}: {reason}.")),
+                Err(reason) => {
+                    section.absent(format!("Whether {added} add to {known} cannot be tested for {subset}: {reason}."))
+                }
                 Ok(test) => {
                     section.text(format!(
                         "What {} once {known} {} known ({subset}): R² rises from {} to {} (nested F test with {} and {} degrees of \
@@ -297,7 +300,10 @@ impl Models {
         let shown = influence.len().min(INFLUENTIAL);
         let number = |value: Option<f64>, decimals| value.map_or("–".to_owned(), |v| num(v, decimals));
         section.table(
-            format!("The {shown} of {} whose removal changes the fit most, {subset}: check these first", counted(fit.n, "patient", "patients")),
+            format!(
+                "The {shown} of {} whose removal changes the fit most, {subset}: check these first",
+                counted(fit.n, "patient", "patients")
+            ),
             &["patient", "fitted (px)", "residual (px)", "studentised residual", "leverage", "Cook's distance"],
             influence[..shown]
                 .iter()
@@ -366,10 +372,13 @@ fn fields_on_sex(
             field.iter().zip(&male).filter(|(_, m)| **m == Some(sex)).filter_map(|(v, _)| *v).collect()
         };
         let (men, women) = (of(1.0), of(0.0));
-        of_fields.insert(q.key.to_owned(), json!({
-            "ols": outcome(&fit), "hc3": robust.as_ref().map_or(Value::Null, |r| outcome(r)),
-            "men": summary(&men), "women": summary(&women),
-        }));
+        of_fields.insert(
+            q.key.to_owned(),
+            json!({
+                "ols": outcome(&fit), "hc3": robust.as_ref().map_or(Value::Null, outcome),
+                "men": summary(&men), "women": summary(&women),
+            }),
+        );
         let (Ok(fit), Ok(Ok(robust))) = (&fit, &robust) else {
             let reason = match (&fit, &robust) {
                 (Err(e), _) => e.to_string(),
@@ -383,7 +392,8 @@ fn fields_on_sex(
         };
         let Some(c) = robust.coefficient(MALE) else { continue };
         let patients = men.len().min(women.len());
-        let equivalence = welch(&men, &women).ok().and_then(|w| equivalence_of_means(&men, &women, SMALL_SD * w.pooled_sd).ok());
+        let equivalence =
+            welch(&men, &women).ok().and_then(|w| equivalence_of_means(&men, &women, SMALL_SD * w.pooled_sd).ok());
         let evidence = Evidence { ci: c.ci, none: 0.0, p: c.p, test: "the t test", equivalence, patients };
         section.test(format!("{} on sex, {subset}", q.name), "t (HC3)", fit.n, c.p);
         rows.push(vec![
@@ -392,7 +402,11 @@ fn fields_on_sex(
             format!("{} {}", num(c.value, q.decimals), interval(&c.ci, q.decimals)),
             p_text(c.p),
             num(fit.r2, 3),
-            if patients < MIN_PATIENTS { format!("{} (few patients)", evidence.short("men")) } else { evidence.short("men") },
+            if patients < MIN_PATIENTS {
+                format!("{} (few patients)", evidence.short("men"))
+            } else {
+                evidence.short("men")
+            },
         ]);
     }
     section.table(

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::dataset::{Side, Subset};
 use crate::figures::{Chart, Figure, Histogram, HistogramSeries, Marker, edges_for};
+use crate::report::block::outcome;
 use crate::report::study::{SUBSETS, subset_colour};
 use crate::report::wording::{
-    Evidence, MIN_PATIENTS, Conclusion, capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text, ratio,
-    share, visible,
+    Conclusion, Evidence, MIN_PATIENTS, capital, count, counted, interval, mean_sd, num, odds_ratio_conclusion, p_text,
+    ratio, share, visible,
 };
-use crate::report::block::outcome;
 use crate::report::{CaptionedPicture, Content, EvidencePictures, Section, Study};
 use crate::stats::{
     ClusteredRatios, Proportion, Ratio, SampleSummary, TwoByTwo, clustered_ratios, kolmogorov_smirnov,
@@ -221,7 +221,12 @@ fn compare(section: &mut Section, study: &Study<'_>) -> PolarsResult<()> {
         ));
         section.test("rotated hands, test against train", "permutation by patient", n, e.p);
     }
-    section.test("rotated hands, test against train", "Fisher's exact (hands)", test.height() + train.height(), table.fisher_p());
+    section.test(
+        "rotated hands, test against train",
+        "Fisher's exact (hands)",
+        test.height() + train.height(),
+        table.fisher_p(),
+    );
     section.meaning(conclusion(&evidence, &odds, &shares_ratio));
     section.number(
         "test_against_train",

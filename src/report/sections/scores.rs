@@ -6,9 +6,11 @@ use crate::audit::{DiceThresholds, FindingRow, LowDice, UsualDice};
 use crate::bones::{Bone, COUNT};
 use crate::figures::style::{NEUTRAL, Rgb, okabe_ito};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows, Scatter, ScatterSeries};
-use crate::report::block::outcome;
-use crate::report::wording::{MIN_PATIENTS, capital, correlation_conclusion, count, counted, interval, listed, num, visible};
 use crate::names::image_id;
+use crate::report::block::outcome;
+use crate::report::wording::{
+    MIN_PATIENTS, capital, correlation_conclusion, count, counted, interval, listed, num, visible,
+};
 use crate::report::{CaptionedPicture, Content, Section, Study};
 use crate::runs::{SubgroupGap, SubgroupRow, Subgroups, subgroups_of_scores};
 use crate::scores::DiceTable;
@@ -115,9 +117,6 @@ impl Estimate {
 }
 
 fn add_subgroups(section: &mut Section, found: &Subgroups) {
-    for warning in &found.warnings {
-        section.absent(format!("{}.", visible(&capital(warning))));
-    }
     if let Some(all) = found.groups.iter().find(|g| g.field == "all") {
         section.text(format!(
             "Mean Dice {} over {} of {}. Intervals resample whole patients.",
@@ -144,7 +143,13 @@ fn add_subgroups(section: &mut Section, found: &Subgroups) {
             .map(|g| {
                 let images = count(g.images as usize);
                 let note = if g.note.is_empty() { String::new() } else { format!(" ({})", g.note) };
-                vec![g.field.clone(), visible(&g.subgroup), images, count(g.patients as usize), format!("{}{note}", dice_text(g))]
+                vec![
+                    g.field.clone(),
+                    visible(&g.subgroup),
+                    images,
+                    count(g.patients as usize),
+                    format!("{}{note}", dice_text(g)),
+                ]
             })
             .collect(),
     );
@@ -186,7 +191,11 @@ fn subgroups_figure(groups: &[SubgroupRow]) -> Figure {
             ends.extend([Some(g.dice), g.ci_low, g.ci_high].into_iter().flatten());
             let colour = if g.field == "all" { NEUTRAL } else { okabe_ito::BLUE };
             CategoryRow {
-                label: if g.field == "all" { "all images".to_owned() } else { format!("{}: {}", g.field, visible(&g.subgroup)) },
+                label: if g.field == "all" {
+                    "all images".to_owned()
+                } else {
+                    format!("{}: {}", g.field, visible(&g.subgroup))
+                },
                 marks: vec![Mark::Dot { name: String::new(), colour, value: g.dice, interval: ci }],
                 note: format!("{}, n = {}", num(g.dice, 4), count(g.images as usize)),
             }

@@ -6,8 +6,8 @@ use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows, VIOLIN_POINTS
 use crate::report::per_patient::{Origin, per_patient};
 use crate::report::shift::{ColumnShift, Groups, Shift};
 use crate::report::wording::{
-    Evidence, SMALL_FACTOR, SMALL_SD, Conclusion, capital, count, counted, disagreement, few_patients, interval, listed, mean_sd,
-    num, odds_ratio_conclusion, p_text, ratio,
+    Conclusion, Evidence, SMALL_FACTOR, SMALL_SD, capital, count, counted, disagreement, few_patients, interval,
+    listed, mean_sd, num, odds_ratio_conclusion, p_text, ratio,
 };
 use crate::report::{Section, Study};
 use crate::stats::{ClassifierTest, StabilityIndex, VisibleOddsRatio, holm};
@@ -143,7 +143,10 @@ fn add_sex(section: &mut Section, shift: &Shift, GroupNames { base, other, .. }:
         .map(|(name, n)| format!("{} in {name}", counted(n, "patient", "patients")))
         .collect();
     if !unknown.is_empty() {
-        section.absent(format!("The sex of {} is unknown; the comparison of sex does not include them.", listed(&unknown)));
+        section.absent(format!(
+            "The sex of {} is unknown; the comparison of sex does not include them.",
+            listed(&unknown)
+        ));
     }
     match &shift.sex.visible {
         Ok(visible) => section.text(power_text(visible, base, other)),
@@ -158,7 +161,11 @@ fn power_text(visible: &VisibleOddsRatio, base: &str, other: &str) -> String {
         counted(visible.n, "patient", "patients"),
         counted(visible.n_base, "patient", "patients")
     );
-    let power = format!("with a power of {} % at a share of {} % in {base}", num(100.0 * visible.power, 0), num(100.0 * visible.share_base, 0));
+    let power = format!(
+        "with a power of {} % at a share of {} % in {base}",
+        num(100.0 * visible.power, 0),
+        num(100.0 * visible.share_base, 0)
+    );
     match (visible.above, visible.below) {
         (None, None) => format!("{sizes}, no odds ratio can be seen {power}."),
         (Some(above), Some(below)) => format!(
@@ -166,12 +173,14 @@ fn power_text(visible: &VisibleOddsRatio, base: &str, other: &str) -> String {
             num(below, 2),
             num(above, 2)
         ),
-        (Some(above), None) => {
-            format!("{sizes}, an odds ratio below {} cannot be seen {power}, nor any below 1.", num(above, 2))
-        }
-        (None, Some(below)) => {
-            format!("{sizes}, an odds ratio above {} cannot be seen {power}, nor any above 1.", num(below, 2))
-        }
+        (Some(above), None) => format!(
+            "{sizes}, of the odds ratios only those of {} and more can be seen {power}; a lower share goes unnoticed.",
+            num(above, 2)
+        ),
+        (None, Some(below)) => format!(
+            "{sizes}, of the odds ratios only those of {} and less can be seen {power}; a higher share goes unnoticed.",
+            num(below, 2)
+        ),
     }
 }
 
@@ -195,19 +204,19 @@ fn column_row(column: &ColumnShift, other: &str) -> Vec<String> {
     let summaries = column.summaries();
     let group = |at: usize| {
         let missing = count(column.missing[at]);
-        summaries[at].as_ref().map_or_else(
-            || "–".to_owned(),
-            |s| format!("{} ({}, {missing})", mean_sd(s, q.decimals), count(s.n)),
-        )
+        summaries[at]
+            .as_ref()
+            .map_or_else(|| "–".to_owned(), |s| format!("{} ({}, {missing})", mean_sd(s, q.decimals), count(s.n)))
     };
     let reason = |reason: &crate::stats::Undefined| format!("not defined: {reason}");
     vec![
         format!("{} ({})", capital(q.name), q.unit),
         group(0),
         group(1),
-        column.welch.as_ref().map_or_else(reason, |w| {
-            format!("{} {}", num(w.difference, q.decimals), interval(&w.ci, q.decimals))
-        }),
+        column
+            .welch
+            .as_ref()
+            .map_or_else(reason, |w| format!("{} {}", num(w.difference, q.decimals), interval(&w.ci, q.decimals))),
         column.smd.as_ref().map_or_else(reason, |s| format!("{} {}", num(s.smd, 2), interval(&s.ci, 2))),
         column.wasserstein.as_ref().map_or_else(reason, |d| num(*d, q.decimals)),
         column.psi.as_ref().map_or_else(reason, |p| format!("{} ({})", num(p.psi, 3), num(p.null_bound, 3))),
@@ -227,7 +236,11 @@ fn add_p_values(section: &mut Section, shift: &Shift) {
         })
         .collect();
     let head: Vec<&str> = std::iter::once("quantity").chain(names).collect();
-    section.table("p values of the single columns, not adjusted; the table of all tests has adjusted ones", &head, rows);
+    section.table(
+        "p values of the single columns, not adjusted; the table of all tests has adjusted ones",
+        &head,
+        rows,
+    );
 }
 
 fn add_classifier(section: &mut Section, shift: &Shift, names: GroupNames<'_>) {
@@ -280,8 +293,9 @@ fn classifier_figure(found: &ClassifierTest, names: GroupNames<'_>) -> Figure {
         marks: vec![Mark::Dot { name: String::new(), colour: names.colours[1], value: area, interval: None }],
         note,
     };
-    let of_column =
-        |c: &crate::stats::ColumnSeparation| row(&c.name, c.alone, format!("{}; {} lost without it", num(c.alone, 3), num(c.loss_without, 3)));
+    let of_column = |c: &crate::stats::ColumnSeparation| {
+        row(&c.name, c.alone, format!("{}; {} lost without it", num(c.alone, 3), num(c.loss_without, 3)))
+    };
     let rows: Vec<CategoryRow> = std::iter::once(row("all columns", found.auc, num(found.auc, 3)))
         .chain(found.columns.iter().map(of_column))
         .collect();

@@ -3,7 +3,8 @@
 
 use super::{counted, interval, num, p_text};
 use crate::stats::{
-    Correlation, Equivalence, Interval, Ratio, Welch, equivalence_of_correlation, equivalence_of_ratio, equivalence_of_welch,
+    Correlation, Equivalence, Interval, Ratio, Welch, equivalence_of_correlation, equivalence_of_ratio,
+    equivalence_of_welch,
 };
 
 /// Factor from 1 within which an odds ratio counts as small.
@@ -156,11 +157,8 @@ pub(in crate::report) fn difference_conclusion(
     let ci = &evidence.ci;
     let margin = evidence.equivalence.map_or(f64::NAN, |e| e.margin);
     let small = format!("{} {unit} ({SMALL_SD} standard deviations)", num(margin, decimals.max(1)));
-    let but_small = if evidence.is_small() {
-        format!("; it is shown to be below {small}, so it is small")
-    } else {
-        String::new()
-    };
+    let but_small =
+        if evidence.is_small() { format!("; it is shown to be below {small}, so it is small") } else { String::new() };
     let shown = |direction| format!("the 95 % confidence interval does not contain 0: {direction}{but_small}");
     match evidence.verdict() {
         Conclusion::Higher => shown(directions.positive),
@@ -287,7 +285,9 @@ mod tests {
                 }
             }
         }
-        for verdict in [Conclusion::Higher, Conclusion::Lower, Conclusion::Small, Conclusion::Unclear, Conclusion::Conflict] {
+        for verdict in
+            [Conclusion::Higher, Conclusion::Lower, Conclusion::Small, Conclusion::Unclear, Conclusion::Conflict]
+        {
             assert!(seen.contains(&verdict), "{verdict:?} does not occur in the grid");
         }
     }
@@ -318,7 +318,10 @@ mod tests {
                 let shown = test.p < 0.05;
                 assert_eq!(text.contains("taller") || text.contains("shorter"), shown, "{n} {shift}: {text}");
                 assert_eq!(text.contains("taller"), shown && test.difference > 0.0, "{n} {shift}: {text}");
-                assert!(!text.contains("is small") || (n >= 6 && evidence.equivalence.unwrap().p < 0.05), "{n} {shift}: {text}");
+                assert!(
+                    !text.contains("is small") || (n >= 6 && evidence.equivalence.unwrap().p < 0.05),
+                    "{n} {shift}: {text}"
+                );
                 if !shown && !text.contains("small") {
                     assert!(text.contains("cannot show whether the means differ"), "{n} {shift}: {text}");
                 }
@@ -357,6 +360,9 @@ mod tests {
     fn tests_that_disagree_are_explained() {
         assert_eq!(disagreement(&[("Welch", 0.2), ("Mann-Whitney", 0.06)]), None);
         let text = disagreement(&[("Welch", 0.2), ("Kolmogorov-Smirnov", 0.001)]).unwrap();
-        assert!(text.starts_with("Kolmogorov-Smirnov (p = 0.001) shows a difference and Welch (p = 0.200) does not"), "{text}");
+        assert!(
+            text.starts_with("Kolmogorov-Smirnov (p = 0.001) shows a difference and Welch (p = 0.200) does not"),
+            "{text}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use crate::report::wording::{count, counted, p_text};
 use crate::report::Section;
+use crate::report::wording::{count, counted, p_text};
 use crate::stats::{benjamini_hochberg, holm};
 
 /// Every test of the page with p values adjusted within its family: the tests of one section.
