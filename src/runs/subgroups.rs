@@ -143,7 +143,7 @@ pub fn subgroups_of_scores(
     let size = size / lit(1000.0);
     sizes.iter_mut().for_each(|px| *px /= 1000.0);
     let unknown = lit(NULL).cast(DataType::String);
-    let by_size = quarter(sizes, size, "mask sizes", "1,000 px");
+    let by_size = quarter(sizes, size, "mask sizes", "thousand px");
     wanted.push(("mask size", when(col("mask_px").gt(lit(0u64))).then(by_size).otherwise(unknown)));
     if folds.is_none() {
         wanted.retain(|(field, _)| *field != "fold");

@@ -73,6 +73,6 @@ mod tests {
         assert!((width(&single.odds_ratio) - width(&double.odds_ratio)).abs() < 1e-12);
         assert_eq!((double.clusters, double.clusters_base), (30, 30));
         assert_eq!(clustered_ratios(&group(0, 3), &b), Err(Undefined::Constant { of: "observations of a group" }));
-        assert!(clustered_ratios(&a, &[]).unwrap_err().to_string().starts_with("0 observations"));
+        assert!(clustered_ratios(&a, &[]).unwrap_err().to_string().starts_with("too few observations in a group: 0"));
     }
 }

@@ -196,7 +196,7 @@ mod tests {
         );
         assert_eq!(
             partial(&x[..3], &y[..3], &[("z", &z[..3])]).unwrap_err().to_string(),
-            "3 complete rows; at least 4 are needed"
+            "too few complete rows: 3, at least 4 are needed"
         );
         let plain = partial(&x, &y, &[]).unwrap();
         assert!((plain.r - pearson(&x, &y).unwrap().r).abs() < 1e-12);

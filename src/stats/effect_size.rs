@@ -32,7 +32,7 @@ pub fn standardised_difference(first: &[f64], second: &[f64]) -> Result<Standard
     };
     let sd = ((spread(&first) + spread(&second)) / 2.0).sqrt();
     let largest = first.iter().chain(&second).fold(0.0f64, |most, v| most.max(v.abs()));
-    if !(sd > 1e-14 * largest) {
+    if sd.is_nan() || sd <= 1e-14 * largest {
         return Err(Undefined::Constant { of: "values of each sample" });
     }
     let smd = (mean(&first) - mean(&second)) / sd;

@@ -143,7 +143,7 @@ pub fn cramer_von_mises(first: &[f64], second: &[f64]) -> Result<CramerVonMises,
 
 /// The exact p value: over all orders of the pooled values, by the recursion of Xiao, Gordon and Yakovlev (2006).
 fn cramer_von_mises_exact(u: f64, n1: usize, n2: usize) -> f64 {
-    let divisor = (1..=n1.min(n2)).rev().find(|d| n1 % d == 0 && n2 % d == 0).unwrap_or(1);
+    let divisor = (1..=n1.min(n2)).rev().find(|d| n1.is_multiple_of(*d) && n2.is_multiple_of(*d)).unwrap_or(1);
     let common = n1 * n2 / divisor;
     let (a, b) = ((common / n1) as i64, (common / n2) as i64);
     let (product, scale) = ((n1 * n2) as f64, (common * common) as f64);

@@ -5,7 +5,7 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Undefined {
     /// Too few usable values.
-    #[error("{n} {of}; at least {needed} are needed")]
+    #[error("too few {of}: {n}, at least {needed} are needed")]
     TooFew {
         /// What is counted: `complete pairs`, `values in the smaller sample`.
         of: &'static str,
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn reasons_are_sentences() {
         let few = Undefined::unless_enough("complete pairs", 2, 3).unwrap_err();
-        assert_eq!(few.to_string(), "2 complete pairs; at least 3 are needed");
+        assert_eq!(few.to_string(), "too few complete pairs: 2, at least 3 are needed");
         assert_eq!(Undefined::Constant { of: "values" }.to_string(), "all values are equal");
         assert_eq!(Undefined::unless_enough("values", 3, 3), Ok(()));
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use polars::prelude::PolarsResult;
 use serde_json::json;
 
@@ -25,6 +27,15 @@ fn counts(tables: &Tables) -> Vec<(&'static str, usize)> {
     ]
 }
 
+/// The sizes of the images in px, the most frequent first.
+fn sizes(tables: &Tables) -> String {
+    let mut sizes: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    tables.images.iter().for_each(|i| *sizes.entry((i.width, i.height)).or_default() += 1);
+    let mut sizes: Vec<((u32, u32), usize)> = sizes.into_iter().collect();
+    sizes.sort_by_key(|size| std::cmp::Reverse(size.1));
+    sizes.iter().map(|((w, h), _)| format!("{w} × {h}")).collect::<Vec<_>>().join(", ")
+}
+
 /// Rows of the two sets, and how many images and patients they share.
 pub(super) fn section(base: ComparedTables<'_>, other: ComparedTables<'_>, common: &Common) -> PolarsResult<Section> {
     let mut section = Section::new("content", "Content of the two sets");
@@ -48,6 +59,16 @@ pub(super) fn section(base: ComparedTables<'_>, other: ComparedTables<'_>, commo
         .iter()
         .zip(&of_other)
         .map(|((what, a), (_, b))| vec![(*what).to_owned(), count(*a), count(*b), difference(*a, *b)]);
+    let (sizes, of_other_sizes) = (sizes(base.tables), sizes(other.tables));
+    if sizes != of_other_sizes && !sizes.is_empty() && !of_other_sizes.is_empty() {
+        section.absent(format!(
+            "The images differ in size ({} in {}, {} in {}): areas in px of the two sets cannot be compared with each other.",
+            visible(&sizes),
+            base.name,
+            visible(&of_other_sizes),
+            other.name
+        ));
+    }
     section.table("Rows", &["", base.name, other.name, "difference"], rows.collect());
     let as_json = |counts: &[(&str, usize)]| {
         counts.iter().map(|(k, n)| ((*k).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>()

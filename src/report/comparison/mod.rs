@@ -9,7 +9,7 @@ use crate::figures::style::{TEST, TRAIN};
 use crate::tables::{ImageRow, PatientRow, TableRow, Tables, with_patients};
 
 use super::per_patient::per_patient;
-use super::sections::tests;
+use super::sections::all_tests;
 use super::sections::train_test::{GroupNames, present};
 use super::shift::{Groups, Shift};
 use super::{PERMUTATIONS, ReportError, Section};
@@ -59,7 +59,7 @@ pub fn comparison(base: ComparedTables<'_>, other: ComparedTables<'_>) -> Result
     sections.push(shift);
     sections.push(changes::section(base, other, &common, [&of_base, &of_other])?);
     sections.push(findings::section(base, other));
-    let tests = tests::section(&sections);
+    let tests = all_tests::section(&sections);
     sections.push(tests);
     Ok(sections)
 }

@@ -1,6 +1,7 @@
 //! The sections of the data report, one file per section.
 
 mod alerts;
+pub(in crate::report) mod all_tests;
 mod bone_positions;
 mod class_areas;
 pub(super) mod class_overlap;
@@ -24,7 +25,6 @@ mod rotation_modes;
 mod scores;
 mod sex;
 mod table1;
-pub(in crate::report) mod tests;
 pub(in crate::report) mod train_test;
 
 use polars::prelude::PolarsResult;
@@ -66,7 +66,7 @@ pub fn all(study: &Study<'_>) -> Result<Vec<Section>, ReportError> {
     ];
     let mut sections: Vec<Section> = sections.par_iter().map(|section| section(study)).collect::<PolarsResult<_>>()?;
     // Before the terms, which are last.
-    let tests = tests::section(&sections);
+    let tests = all_tests::section(&sections);
     sections.insert(sections.len() - 1, tests);
     Ok(sections)
 }

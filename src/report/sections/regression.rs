@@ -375,7 +375,7 @@ fn fields_on_sex(
         of_fields.insert(
             q.key.to_owned(),
             json!({
-                "ols": outcome(&fit), "hc3": robust.as_ref().map_or(Value::Null, |r| outcome(r)),
+                "ols": outcome(&fit), "hc3": robust.as_ref().map_or(Value::Null, outcome),
                 "men": summary(&men), "women": summary(&women),
             }),
         );

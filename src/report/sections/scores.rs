@@ -117,9 +117,6 @@ impl Estimate {
 }
 
 fn add_subgroups(section: &mut Section, found: &Subgroups) {
-    for warning in &found.warnings {
-        section.absent(format!("{}.", visible(&capital(warning))));
-    }
     if let Some(all) = found.groups.iter().find(|g| g.field == "all") {
         section.text(format!(
             "Mean Dice {} over {} of {}. Intervals resample whole patients.",

@@ -173,12 +173,14 @@ fn power_text(visible: &VisibleOddsRatio, base: &str, other: &str) -> String {
             num(below, 2),
             num(above, 2)
         ),
-        (Some(above), None) => {
-            format!("{sizes}, an odds ratio below {} cannot be seen {power}, nor any below 1.", num(above, 2))
-        }
-        (None, Some(below)) => {
-            format!("{sizes}, an odds ratio above {} cannot be seen {power}, nor any above 1.", num(below, 2))
-        }
+        (Some(above), None) => format!(
+            "{sizes}, of the odds ratios only those of {} and more can be seen {power}; a lower share goes unnoticed.",
+            num(above, 2)
+        ),
+        (None, Some(below)) => format!(
+            "{sizes}, of the odds ratios only those of {} and less can be seen {power}; a higher share goes unnoticed.",
+            num(below, 2)
+        ),
     }
 }
 
