@@ -42,7 +42,7 @@ impl<'de> Visitor<'de> for Keys<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut count = 0;
         while let Some(key) = map.next_key::<String>()? {
-            map.next_value_seed(ValueOf { key, arrays: self.0 })?;
+            map.next_value_seed(ValueOf { key, arrays: &mut *self.0 })?;
             count += 1;
             if count > MAX_KEYS {
                 return Err(A::Error::custom("more keys than any known format has"));
