@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -125,10 +125,16 @@ async fn guard_data(State(shared): State<Arc<Shared>>, request: Request, next: N
 async fn guarded(shared: &Shared, request: Request, next: Next, access: Access) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
-    match shared.guard.check(request.headers(), token, access) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+    if let Err(refusal) = shared.guard.check(request.headers(), token, access) {
+        return refusal.into_response();
     }
+    // Refused by its stated length, before it is sent.
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_BODY) {
+        let message = format!("the body has more than {MAX_BODY} bytes");
+        return Refusal::forbidden(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
+    }
+    next.run(request).await
 }
 
 /// Runs blocking work of a request outside the server's thread.

@@ -86,13 +86,20 @@ impl Review {
                 "corrected": of("corrected"), "excluded": of("excluded"), "flagged": of("flagged"),
             })
         };
+        let total = &progress.total;
+        let by_check = progress.by_check.iter().map(|(name, of)| tally(name, of));
+        let by_author: Vec<Value> = progress.by_author.iter().map(|(name, of)| tally(name, of)).collect();
+        let mut tables = vec![json!({
+            "by": "check", "rows": by_check.chain([tally("all checks", total)]).collect::<Vec<_>>(),
+        })];
+        if !by_author.is_empty() {
+            tables.push(json!({ "by": "curator", "rows": by_author }));
+        }
         let page = json!({
             "data": self.data.root(), "corrections": self.ledger.path(),
             "decisions": snapshot.corrections.decisions().count(), "disputed": progress.disputed,
-            "total": tally("all checks", &progress.total),
-            "checks": progress.by_check.iter().map(|(name, of)| tally(name, of)).collect::<Vec<_>>(),
-            "authors": progress.by_author.iter().map(|(name, of)| tally(name, of)).collect::<Vec<_>>(),
-            "agreement": progress.agreement, "rows": rows,
+            "all": total.all, "done": total.done, "remaining": total.all - total.done,
+            "tables": tables, "agreement": progress.agreement, "rows": rows,
         });
         environment.render_str(TEMPLATE, Serde(&page)).map_err(Refusal::failed)
     }

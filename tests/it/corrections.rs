@@ -365,8 +365,11 @@ fn a_corrected_copy_differs_only_where_something_was_corrected() {
     let rest = Corrections::read(&bench.at("copy/corrections.jsonl")).unwrap();
     assert_eq!(rest.decisions().map(|d| d.action.name()).collect::<Vec<_>>(), ["exclude"]);
     // Again into the same folder; never into the data or another folder.
-    done(&bench.run(&["corrections", "apply", "--data", "data", "--out", "copy", "--images", "none"]));
-    assert!(!bench.at("copy").join(&bench.images[0].image).exists());
+    done(&bench.run(&["corrections", "apply", "--data", "data", "--out", "copy"]));
+    assert_eq!(annotation_files(&bench, "copy"), after);
+    done(&bench.run(&["corrections", "apply", "--data", "data", "--out", "plain", "--images", "none"]));
+    assert_eq!(annotation_files(&bench, "plain"), after);
+    assert!(!bench.at("plain").join(&bench.images[0].image).exists());
     refused(&bench.run(&["corrections", "apply", "--data", "data", "--out", "data"]), "data");
     std::fs::create_dir(bench.at("mine")).unwrap();
     std::fs::write(bench.at("mine/a.json"), "{}").unwrap();

@@ -91,7 +91,7 @@ impl Chromium {
     /// Opens a page in a new tab of 1,400 x 900 px.
     pub fn open(&self, person: &str, url: &str) -> Tab {
         let mut wire = self.wire.lock().unwrap();
-        let parameters = json!({ "url": "about:blank", "browserContextId": person, "width": 1400, "height": 900 });
+        let parameters = json!({ "url": "about:blank", "browserContextId": person });
         let target = wire.call(None, "Target.createTarget", parameters)["targetId"].clone();
         let attached = wire.call(None, "Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         let session = attached["sessionId"].as_str().unwrap().to_owned();
