@@ -156,7 +156,7 @@ impl<'a> Copying<'a> {
             .with_max_len(1)
             .map(|(entry, number)| {
                 let about = findings.get(&*entry.image_id).cloned().unwrap_or_default();
-                let copied = self.image(*entry, *number, about);
+                let copied = self.image(entry, *number, about);
                 self.progress.advance(1);
                 copied
             })

@@ -34,7 +34,7 @@ impl<'a> ShapeList<'a> {
                 self.annotation.shapes.push(shape);
                 problems
             }
-            Err(problem) => vec![problem],
+            Err(problem) => vec![*problem],
         };
         self.problems.extend(found.into_iter().map(|p| p.of_file(self.file).of_image(self.image_id)));
     }

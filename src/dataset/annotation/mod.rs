@@ -119,7 +119,7 @@ pub(super) enum ShapeOutline {
 
 /// A shape with the problems that were corrected, or the problem that makes it unusable. The problems have neither file
 /// nor image yet.
-pub(super) type ShapeRead = Result<(Shape, Vec<Problem>), Problem>;
+pub(super) type ShapeRead = Result<(Shape, Vec<Problem>), Box<Problem>>;
 
 /// The shape with this index, checked as those of annotation files are.
 pub(super) fn read_shape(index: usize, label: serde_json::Value, outline: ShapeOutline) -> ShapeRead {
@@ -135,7 +135,7 @@ pub(super) fn read_shape(index: usize, label: serde_json::Value, outline: ShapeO
     let problem = |p: shape::EntryProblem| Problem::new(p.severity, "", p.reason, p.action).at(p.place).raw(&p.raw);
     match shape::read(entry, index) {
         Ok((shape, problems)) => Ok((shape, problems.into_iter().map(problem).collect())),
-        Err(unusable) => Err(problem(unusable)),
+        Err(unusable) => Err(Box::new(problem(unusable))),
     }
 }
 

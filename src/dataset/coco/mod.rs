@@ -250,8 +250,8 @@ fn subset_of_file(file: &str, is_annotated: bool) -> Subset {
 
 /// The patient from the innermost folder that is a patient's, else from the file's name.
 pub(super) fn patient_of(relative: &Path, id: &str) -> String {
-    let folders = relative.parent().into_iter().flat_map(Path::iter).filter_map(|folder| folder.to_str());
-    let folder = folders.filter(|folder| super::names::is_patient_folder(folder)).last();
+    let mut folders = relative.parent().into_iter().flat_map(Path::iter).filter_map(|folder| folder.to_str());
+    let folder = folders.rfind(|folder| super::names::is_patient_folder(folder));
     folder.map_or_else(|| patient_in_stem(id), patient_of_folder)
 }
 
