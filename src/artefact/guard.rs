@@ -157,6 +157,7 @@ impl Outputs {
             return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
+        self.is_outside_layouts(path)?;
         if !self.is_forced() && self.run.as_deref() != path.parent() && belongs_to_run(path) {
             return Err(OutputError::InRun { path: path.into() });
         }
@@ -178,6 +179,7 @@ impl Outputs {
             return Err(OutputError::IsFile { path: path.into(), kind: kind.name });
         }
         self.path(path)?;
+        self.is_outside_layouts(path)?;
         let here = real(path).map_err(io_error(path))?;
         let owned = |real: &Path| real.strip_prefix(&here).is_ok_and(|relative| kind.owns(relative));
         if let Some((input, real)) = self.inputs.iter().find(|(_, real)| owned(real)).filter(|_| !self.is_forced()) {
@@ -204,8 +206,16 @@ impl Outputs {
         if let Some((input, _)) = self.inputs.iter().find(|(_, real)| same(real)) {
             return Err(OutputError::Input { path: path.into(), input: input.clone() });
         }
-        let given = self.data.iter().find(|(_, real)| here.starts_with(real)).map(|(data, _)| data.clone());
-        match given.or_else(|| laid_out_as_data(&here)) {
+        if let Some((data, _)) = self.data.iter().find(|(_, real)| here.starts_with(real)) {
+            return Err(OutputError::InData { path: path.into(), data: data.clone() });
+        }
+        Ok(())
+    }
+
+    /// Checks that a file or folder that a user named is in no folder that looks like one of a data set.
+    fn is_outside_layouts(&self, path: &Path) -> Result<(), OutputError> {
+        let here = real(path).map_err(io_error(path))?;
+        match laid_out_as_data(&here).filter(|_| !self.is_forced()) {
             Some(data) => Err(OutputError::InData { path: path.into(), data }),
             None => Ok(()),
         }
@@ -338,10 +348,14 @@ mod tests {
         let train = root.path().join("data/train");
         fs::create_dir_all(train.join("DCM/ID001")).unwrap();
         let outputs = Outputs::new(Overwrite::Refuse);
-        let refused = |path: &str| matches!(outputs.path(&root.path().join(path)), Err(OutputError::InData { .. }));
-        assert!(refused("data/train/DCM/ID001/new.png") && refused("data/train/runs"));
-        assert!(!refused("data/report") && !refused("new/train/a.png"));
-        assert!(Outputs::new(Overwrite::Force).path(&train.join("DCM/a.png")).is_ok());
+        let refused =
+            |path: &str| matches!(outputs.file(&root.path().join(path), &SUBMISSION), Err(OutputError::InData { .. }));
+        assert!(refused("data/train/DCM/ID001/new.csv") && refused("data/train/new.csv"));
+        assert!(!refused("data/new.csv") && !refused("new/train/a.csv"));
+        assert!(matches!(outputs.folder(&train.join("runs"), &REPORT), Err(OutputError::InData { .. })));
+        assert!(Outputs::new(Overwrite::Force).file(&train.join("DCM/a.csv"), &SUBMISSION).is_ok());
+        // Files within a folder that was checked as a whole.
+        assert!(outputs.path(&train.join("DCM/a.png")).is_ok());
     }
 
     #[test]

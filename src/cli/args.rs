@@ -114,6 +114,7 @@ commands! {
         Runs(super::runs::RunsArgs) => super::runs::run,
         Scan(super::scan::ScanArgs) => super::scan::run,
         Split(super::split::SplitArgs) => super::split::run,
+        #[cfg(not(feature = "torch"))]
         Start(super::start::StartArgs) => super::start::run,
         Thresholds(super::thresholds::ThresholdsArgs) => super::thresholds::run,
         Vote(super::vote::VoteArgs) => super::vote::run,
@@ -122,7 +123,8 @@ commands! {
 
 #[cfg(feature = "torch")]
 commands! {
-    /// Commands that use libtorch. `run` can train, and `doctor` reports which libtorch is used.
+    /// Commands that use libtorch. `run` can train, `start` runs its stages as `run` does, and `doctor` reports which
+    /// libtorch is used.
     TorchCommand {
         Augment(super::augment::AugmentArgs) => super::augment::run,
         Doctor(super::doctor::DoctorArgs) => super::doctor::run,
@@ -131,6 +133,7 @@ commands! {
         Predict(super::predict::PredictArgs) => super::predict::run,
         Run(super::run::RunArgs) => super::run::run,
         Schedule(super::schedule::ScheduleArgs) => super::schedule::run,
+        Start(super::start::StartArgs) => super::start::run,
         Train(super::train::TrainArgs) => super::train::run,
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure};
 
-use self::part::ImagePart;
+use self::part::PartNumber;
 use self::probabilities::{Streamed, predict_streamed};
 use self::views::ViewArgs;
 use super::data::{held_out, open, warn, without_excluded};
@@ -72,7 +72,7 @@ pub struct PredictArgs {
     fold: Option<u32>,
     /// Predict one part of the images: I/N, as in 2/4
     #[arg(long, value_name = "I/N")]
-    part: Option<ImagePart>,
+    part: Option<PartNumber>,
     /// Corrections file: excluded images are not predicted; corrected metadata is given to the model
     #[arg(long, value_name = "FILE")]
     corrections: Option<PathBuf>,
@@ -259,7 +259,6 @@ fn chosen_images<'a>(args: &PredictArgs, dataset: &'a Dataset, ui: &Ui) -> anyho
     let mut from = args.data.display().to_string();
     if let (Some(path), Some(fold)) = (&args.folds, args.fold) {
         let held = held_out(path, fold)?;
-        ensure!(!held.is_empty(), "{} holds out no images in fold {fold}; choose another --fold", path.display());
         entries.retain(|e| held.contains(&e.image_id));
         ensure!(
             !entries.is_empty(),
@@ -359,6 +358,6 @@ mod tests {
         assert!(error.contains("fold 0 of ") && error.contains("holds 1 train image, but --subset is test"), "{error}");
         assert!(error.ends_with("give --subset train"), "{error}");
         assert!(chosen(&["--fold", "1"]).unwrap_err().contains("has none of the 1 image of fold 1"));
-        assert!(chosen(&["--fold", "7"]).unwrap_err().contains("holds out no images in fold 7"));
+        assert!(chosen(&["--fold", "7"]).unwrap_err().contains("has no fold 7; it has 0, 1"));
     }
 }

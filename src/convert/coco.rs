@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::format::{AreaChange, Format, HandCopy, Part, Parts, SegmentationForm};
-use super::loss::Loss;
+use super::format::{AreaChange, Format, HandCopy, SegmentationForm, WrittenImage, WrittenImages};
+use super::loss::FormatLoss;
 use crate::bones::Bone;
 use crate::dataset::annotation::Shape;
 use crate::dataset::coco::{Counts, OwnImage, OwnShape, OwnShapes, Segmentation};
@@ -78,8 +78,8 @@ impl Format for Coco {
         }
     }
 
-    fn image(&self, image: &HandCopy, _folder: &Path) -> io::Result<Part> {
-        let mut part = Part::default();
+    fn image(&self, image: &HandCopy, _folder: &Path) -> io::Result<WrittenImage> {
+        let mut part = WrittenImage::default();
         let (Some(annotation), Some(masks)) = (&image.annotation, image.masks()) else { return Ok(part) };
         let number = self.first_number(image.entry.subset) + image.number;
         for (bone, mask) in masks.iter() {
@@ -116,13 +116,14 @@ impl Format for Coco {
             part.objects += 1;
         }
         if image.segmentation == SegmentationForm::Polygon {
-            part.losses.add(Loss::Pixels, part.areas.iter().filter(|change| change.own_px != change.format_px).count());
+            part.losses
+                .add(FormatLoss::Pixels, part.areas.iter().filter(|change| change.own_px != change.format_px).count());
         }
-        part.losses.add(Loss::UnknownLabels, image.unknown_labels());
+        part.losses.add(FormatLoss::UnknownLabels, image.unknown_labels());
         Ok(part)
     }
 
-    fn finish(&self, parts: &Parts, folder: &Path) -> io::Result<()> {
+    fn finish(&self, parts: &WrittenImages, folder: &Path) -> io::Result<()> {
         match self.layout {
             Layout::FiftyOne => self.write(&parts.images.iter().collect::<Vec<_>>(), &folder.join("labels.json")),
             Layout::PerSubset => Subset::ALL.iter().try_for_each(|subset| {
@@ -134,7 +135,7 @@ impl Format for Coco {
 }
 
 impl Coco {
-    fn write(&self, images: &[&(HandCopy, Part)], path: &Path) -> io::Result<()> {
+    fn write(&self, images: &[&(HandCopy, WrittenImage)], path: &Path) -> io::Result<()> {
         let mut out = BufWriter::new(fs::File::create(path)?);
         let info = json!({
             "description": "Converted by carpus. `segmentation` has its masks; `carpus` has the vertices as drawn.",

@@ -8,7 +8,7 @@ use std::path::Path;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
-use super::format::{Format, HandCopy, Part, Parts, with_ending};
+use super::format::{Format, HandCopy, WrittenImage, WrittenImages, with_ending};
 use crate::audit::FindingRow;
 use crate::bones::Bone;
 use crate::dataset::annotation::Shape;
@@ -35,7 +35,7 @@ impl Format for Cvat {
         with_ending("images", &entry.image, ending)
     }
 
-    fn image(&self, image: &HandCopy, _folder: &Path) -> io::Result<Part> {
+    fn image(&self, image: &HandCopy, _folder: &Path) -> io::Result<WrittenImage> {
         let mut xml = Writer::new(Vec::new());
         let shapes: &[Shape] = image.annotation.as_ref().map_or(&[], |annotation| &annotation.shapes);
         for shape in shapes {
@@ -58,10 +58,10 @@ impl Format for Cvat {
         for finding in &image.findings {
             write_finding(&mut xml, finding)?;
         }
-        Ok(Part { text: xml.into_inner(), objects: shapes.len(), ..Part::default() })
+        Ok(WrittenImage { text: xml.into_inner(), objects: shapes.len(), ..WrittenImage::default() })
     }
 
-    fn finish(&self, parts: &Parts, folder: &Path) -> io::Result<()> {
+    fn finish(&self, parts: &WrittenImages, folder: &Path) -> io::Result<()> {
         let mut xml = Writer::new(BufWriter::new(fs::File::create(folder.join(cvat::FILE))?));
         xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("utf-8"), None)))?;
         xml.write_event(Event::Start(BytesStart::new("annotations")))?;
@@ -90,7 +90,7 @@ impl Format for Cvat {
 }
 
 /// The labels of a task with these images: the bones with their colours, and other labels that occur.
-fn write_meta<W: io::Write>(xml: &mut Writer<W>, parts: &Parts) -> io::Result<()> {
+fn write_meta<W: io::Write>(xml: &mut Writer<W>, parts: &WrittenImages) -> io::Result<()> {
     for name in ["meta", "task"] {
         xml.write_event(Event::Start(BytesStart::new(name)))?;
     }

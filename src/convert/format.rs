@@ -61,7 +61,7 @@ impl HandCopy<'_> {
 
 /// What was written of an image.
 #[derive(Clone, Debug, Default)]
-pub struct Part {
+pub struct WrittenImage {
     /// Its part of the file that the format has for all images of a subset.
     pub text: Vec<u8>,
     /// Number of objects written: shapes, or masks.
@@ -89,9 +89,9 @@ impl AreaChange {
 }
 
 /// The images of a copy with their parts.
-pub struct Parts<'a, 'd> {
+pub struct WrittenImages<'a, 'd> {
     /// In the order of the data.
-    pub images: &'a [(HandCopy<'d>, Part)],
+    pub images: &'a [(HandCopy<'d>, WrittenImage)],
 }
 
 /// A format that data sets can be converted to.
@@ -109,18 +109,18 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// A file cannot be written.
-    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<Part>;
+    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<WrittenImage>;
 
     /// Writes what all images share, when all are encoded.
     ///
     /// # Errors
     /// A file cannot be written.
-    fn finish(&self, parts: &Parts, folder: &Path) -> io::Result<()>;
+    fn finish(&self, parts: &WrittenImages, folder: &Path) -> io::Result<()>;
 }
 
 /// Every format.
 pub const FORMATS: &[&dyn Format] =
-    &[&coco::Coco::PER_SUBSET, &labelme::LabelMe, &cvat::Cvat, &coco::Coco::FIFTYONE, &masks::Masks];
+    &[&coco::Coco::PER_SUBSET, &labelme::LabelMe, &cvat::Cvat, &coco::Coco::FIFTYONE, &masks::MaskFiles];
 
 /// The format with this name.
 pub fn format_named(name: &str) -> Option<&'static dyn Format> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::coco::findings;
-use super::format::{Format, HandCopy, Part, Parts, with_ending};
+use super::format::{Format, HandCopy, WrittenImage, WrittenImages, with_ending};
 use crate::dataset::ImageEntry;
 
 /// The version of LabelMe whose files these are.
@@ -29,8 +29,8 @@ impl Format for LabelMe {
         with_ending("", &entry.image, ending)
     }
 
-    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<Part> {
-        let mut part = Part::default();
+    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<WrittenImage> {
+        let mut part = WrittenImage::default();
         let Some(annotation) = &image.annotation else { return Ok(part) };
         let shape = |label: &str, points: &[[i32; 2]]| {
             json!({
@@ -62,7 +62,7 @@ impl Format for LabelMe {
         Ok(part)
     }
 
-    fn finish(&self, _parts: &Parts, _folder: &Path) -> io::Result<()> {
+    fn finish(&self, _parts: &WrittenImages, _folder: &Path) -> io::Result<()> {
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::wording::counted;
 
 closed_enum! {
     /// Something of the data that a format has no place for.
-    pub enum Loss ("loss") {
+    pub enum FormatLoss ("loss") {
         /// Images that the corrections exclude.
         ExcludedImages = "excluded-images",
         /// Corrections of metadata: the spreadsheet is copied unchanged.
@@ -29,24 +29,24 @@ closed_enum! {
     }
 }
 
-impl Loss {
+impl FormatLoss {
     /// The loss of `count` things, for people.
     pub fn describe(self, count: usize) -> String {
         let of = |one, many| counted(count, one, many);
         match self {
-            Loss::ExcludedImages => format!("{} excluded by the corrections", of("image is", "images are")),
-            Loss::MetadataCorrections => format!(
+            FormatLoss::ExcludedImages => format!("{} excluded by the corrections", of("image is", "images are")),
+            FormatLoss::MetadataCorrections => format!(
                 "{} of metadata; the spreadsheet is copied unchanged: give --corrections with the copy too",
                 of("correction", "corrections")
             ),
-            Loss::OtherKeys => {
+            FormatLoss::OtherKeys => {
                 format!("keys other than label and points of {}", of("annotation file", "annotation files"))
             }
-            Loss::UnknownLabels => format!("{} with a label that is not a bone", of("shape", "shapes")),
-            Loss::Vertices => format!("the vertices of {}; the pixels are exact", of("shape", "shapes")),
-            Loss::Pixels => format!("the exact pixels of {}; see the areas below", of("mask", "masks")),
-            Loss::Findings => of("finding", "findings"),
-            Loss::DicomHeaders => {
+            FormatLoss::UnknownLabels => format!("{} with a label that is not a bone", of("shape", "shapes")),
+            FormatLoss::Vertices => format!("the vertices of {}; the pixels are exact", of("shape", "shapes")),
+            FormatLoss::Pixels => format!("the exact pixels of {}; see the areas below", of("mask", "masks")),
+            FormatLoss::Findings => of("finding", "findings"),
+            FormatLoss::DicomHeaders => {
                 format!("the headers of {}, which become PNG", of("DICOM file", "DICOM files"))
             }
         }
@@ -56,11 +56,11 @@ impl Loss {
 /// How many things of each kind are lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Losses(BTreeMap<Loss, usize>);
+pub struct Losses(BTreeMap<FormatLoss, usize>);
 
 impl Losses {
     /// Adds `count` things; none changes nothing.
-    pub fn add(&mut self, loss: Loss, count: usize) {
+    pub fn add(&mut self, loss: FormatLoss, count: usize) {
         if count > 0 {
             *self.0.entry(loss).or_default() += count;
         }
@@ -72,12 +72,12 @@ impl Losses {
     }
 
     /// The kinds that occurred, with how many.
-    pub fn iter(&self) -> impl Iterator<Item = (Loss, usize)> {
+    pub fn iter(&self) -> impl Iterator<Item = (FormatLoss, usize)> {
         self.0.iter().map(|(loss, count)| (*loss, *count))
     }
 
     /// How many of this kind are lost.
-    pub fn count(&self, loss: Loss) -> usize {
+    pub fn count(&self, loss: FormatLoss) -> usize {
         self.0.get(&loss).copied().unwrap_or(0)
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{self, BufWriter};
 use std::path::Path;
 
-use super::format::{Format, HandCopy, Part, Parts, with_ending};
-use super::loss::Loss;
+use super::format::{Format, HandCopy, WrittenImage, WrittenImages, with_ending};
+use super::loss::FormatLoss;
 use crate::dataset::{ImageEntry, mask_files};
 use crate::mask::RunMask;
 
@@ -14,14 +14,14 @@ use crate::mask::RunMask;
 pub const NAME: &str = "masks";
 
 /// The format.
-pub struct Masks;
+pub struct MaskFiles;
 
 /// The file of a bone's mask in a copy.
 pub fn mask_file(image_id: &str, bone: &str) -> String {
     format!("{}/{image_id}/{bone}.png", mask_files::FOLDER)
 }
 
-impl Format for Masks {
+impl Format for MaskFiles {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -34,8 +34,8 @@ impl Format for Masks {
         with_ending("images", &entry.image, ending)
     }
 
-    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<Part> {
-        let mut part = Part::default();
+    fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<WrittenImage> {
+        let mut part = WrittenImage::default();
         let (Some(annotation), Some(masks)) = (&image.annotation, image.masks()) else { return Ok(part) };
         // An annotation without shapes has a folder without masks.
         fs::create_dir_all(folder.join(mask_files::FOLDER).join(&image.entry.image_id))?;
@@ -46,13 +46,13 @@ impl Format for Masks {
             }
         }
         let known = annotation.shapes.iter().filter(|shape| shape.bone.is_some()).count();
-        part.losses.add(Loss::Vertices, known);
-        part.losses.add(Loss::UnknownLabels, image.unknown_labels());
-        part.losses.add(Loss::Findings, image.findings.len());
+        part.losses.add(FormatLoss::Vertices, known);
+        part.losses.add(FormatLoss::UnknownLabels, image.unknown_labels());
+        part.losses.add(FormatLoss::Findings, image.findings.len());
         Ok(part)
     }
 
-    fn finish(&self, _parts: &Parts, _folder: &Path) -> io::Result<()> {
+    fn finish(&self, _parts: &WrittenImages, _folder: &Path) -> io::Result<()> {
         Ok(())
     }
 }

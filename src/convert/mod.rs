@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use format::{AreaChange, FORMATS, Format, HandCopy, Part, Parts, SegmentationForm, format_named};
-pub use loss::{Loss, Losses};
+pub use format::{AreaChange, FORMATS, Format, HandCopy, SegmentationForm, WrittenImage, WrittenImages, format_named};
+pub use loss::{FormatLoss, Losses};
 
 use crate::artefact::{FolderError, kind, replace_folder};
 use crate::audit::FindingRow;
@@ -63,7 +63,7 @@ pub struct ConvertSettings<'a> {
 
 /// What was written.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Converted {
+pub struct ConvertedCopy {
     /// Number of images.
     pub images: usize,
     /// Number of images with an annotation.
@@ -90,7 +90,7 @@ pub fn convert(
     settings: &ConvertSettings,
     out: &Path,
     progress: &dyn Progress,
-) -> Result<Converted, ConvertError> {
+) -> Result<ConvertedCopy, ConvertError> {
     let earlier = files_of(out);
     let (converted, written) =
         replace_folder(out, &kind::CONVERSION, |new| Copying { dataset, settings, folder: new, progress }.copy())?;
@@ -124,7 +124,7 @@ struct Copying<'a> {
 }
 
 /// An image that was copied, or why it was not.
-type Copied<'a> = Result<(HandCopy<'a>, Part, Vec<Problem>), Failure>;
+type Copied<'a> = Result<(HandCopy<'a>, WrittenImage, Vec<Problem>), Failure>;
 
 enum Failure {
     /// The image is left out.
@@ -134,7 +134,7 @@ enum Failure {
 }
 
 impl<'a> Copying<'a> {
-    fn copy(&self) -> Result<(Converted, HashSet<String>), ConvertError> {
+    fn copy(&self) -> Result<(ConvertedCopy, HashSet<String>), ConvertError> {
         let mut findings: HashMap<&str, Vec<&FindingRow>> = HashMap::new();
         for finding in self.settings.findings {
             findings.entry(&finding.image_id).or_default().push(finding);
@@ -148,8 +148,8 @@ impl<'a> Copying<'a> {
                 (entry, *number)
             })
             .collect();
-        let mut converted = Converted::default();
-        converted.losses.add(Loss::ExcludedImages, self.dataset.images().len() - numbered.len());
+        let mut converted = ConvertedCopy::default();
+        converted.losses.add(FormatLoss::ExcludedImages, self.dataset.images().len() - numbered.len());
         self.progress.start("images", numbered.len() as u64);
         let copied: Vec<Copied> = numbered
             .par_iter()
@@ -179,7 +179,7 @@ impl<'a> Copying<'a> {
             return Err(ConvertError::NoImages { reason });
         }
         let io = |source| ConvertError::Io { path: self.folder.to_owned(), source };
-        self.settings.format.finish(&Parts { images: &images }, self.folder).map_err(io)?;
+        self.settings.format.finish(&WrittenImages { images: &images }, self.folder).map_err(io)?;
         self.write_spreadsheet(&mut converted)?;
         self.write_lines(&images).map_err(io)?;
         let mut files: HashSet<String> = HashSet::new();
@@ -241,12 +241,12 @@ impl<'a> Copying<'a> {
         let image = HandCopy { entry, number, file, width, height, spacing_mm, annotation, findings, segmentation };
         let mut part = format.image(&image, self.folder).map_err(output(self.folder.to_owned()))?;
         let has_document = self.dataset.document(entry).is_ok_and(|document| document != Default::default());
-        part.losses.add(Loss::DicomHeaders, rewritten);
-        part.losses.add(Loss::OtherKeys, usize::from(image.annotation.is_some() && has_document));
+        part.losses.add(FormatLoss::DicomHeaders, rewritten);
+        part.losses.add(FormatLoss::OtherKeys, usize::from(image.annotation.is_some() && has_document));
         Ok((image, part, problems))
     }
 
-    fn write_spreadsheet(&self, converted: &mut Converted) -> Result<(), ConvertError> {
+    fn write_spreadsheet(&self, converted: &mut ConvertedCopy) -> Result<(), ConvertError> {
         let Some(file) = self.dataset.metadata() else { return Ok(()) };
         let name = file.rsplit('/').next().unwrap_or(file);
         match self.dataset.metadata_bytes() {
@@ -262,11 +262,11 @@ impl<'a> Copying<'a> {
         }
         let decisions = self.dataset.corrections().decisions();
         let about_metadata = decisions.filter(|d| matches!(d.action, Action::SetMetadata { .. })).count();
-        converted.losses.add(Loss::MetadataCorrections, about_metadata);
+        converted.losses.add(FormatLoss::MetadataCorrections, about_metadata);
         Ok(())
     }
 
-    fn write_lines(&self, images: &[(HandCopy, Part)]) -> std::io::Result<()> {
+    fn write_lines(&self, images: &[(HandCopy, WrittenImage)]) -> std::io::Result<()> {
         let corrections = self.dataset.corrections();
         let mut text = Vec::new();
         for (image, _) in images {

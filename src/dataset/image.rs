@@ -134,7 +134,7 @@ pub fn spacing_mm(path: &Path) -> Option<f64> {
 }
 
 /// The header of a DICOM file; `None` for other files.
-fn dicom_header(path: &Path) -> Option<Result<dicom::Header, String>> {
+fn dicom_header(path: &Path) -> Option<Result<dicom::DicomHeader, String>> {
     if !path.is_file() {
         return None;
     }

@@ -236,7 +236,7 @@ mod tests {
             (one("a", "method = 'soft'\nmembers = ['b']\nclass-weights = { Ulnar = [1] }"), "did you mean Ulna?"),
             (
                 one("a", "method = 'soft'\nmembers = ['b']\nclass-weights = { Ulna = [0] }"),
-                "expected 0 or more, one of",
+                "expected 0 to 1000000, one of",
             ),
             (
                 one("a", "method = 'soft'\nmembers = ['b', 'c']\nclass-weights = { Ulna = [1] }"),

@@ -18,7 +18,7 @@ pub const MAX_PICTURE: u32 = 4096;
 
 /// The part and size of an image that a picture shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PictureRequest {
+pub struct PictureOptions {
     /// The part; `None` for the whole image.
     pub crop: Option<PixelBox>,
     /// Largest width and height in px; `None` for the image's own pixels.
@@ -64,7 +64,7 @@ impl PictureCache {
 
 impl Review {
     /// A picture of an image as a grey PNG of 8 bits.
-    pub(super) fn picture(&self, entry: &ImageEntry, request: PictureRequest) -> Result<Arc<Vec<u8>>, Refusal> {
+    pub(super) fn picture(&self, entry: &ImageEntry, request: PictureOptions) -> Result<Arc<Vec<u8>>, Refusal> {
         // With the stamp, so that a changed file is read again.
         let stamp = self.data.stamp(entry).unwrap_or_default();
         let key = format!("{} {request:?} {stamp}", entry.image_id);
@@ -75,8 +75,8 @@ impl Review {
             self.data.image(entry).map_err(|error| Refusal::failed(format!("cannot read the image: {error}")))?;
         let grey = read.pixels.into_eight_bit();
         let grey = match request {
-            PictureRequest { crop: None, max: None } => grey,
-            PictureRequest { crop, max } => {
+            PictureOptions { crop: None, max: None } => grey,
+            PictureOptions { crop, max } => {
                 let (width, height) = grey.dimensions();
                 let is_inside = |area: &PixelBox| area.x_max < width && area.y_max < height;
                 if !crop.as_ref().is_none_or(is_inside) {

@@ -22,7 +22,7 @@ use super::assets::{PAGE, asset};
 use super::correct::{CorrectRequest, MaskRequest};
 use super::decide::{BulkRequest, DecideRequest, UndoRequest};
 use super::guard::{Access, Guard, restrict};
-use super::picture::{MAX_PICTURE, PictureRequest};
+use super::picture::{MAX_PICTURE, PictureOptions};
 use super::refusal::Refusal;
 use crate::geometry::PixelBox;
 
@@ -243,7 +243,7 @@ async fn pixels(
         return Err(Refusal::invalid(format!("max: expected 1 to {MAX_PICTURE}")));
     }
     let crop = wanted.area.as_deref().map(parse_box).transpose()?;
-    let png = blocking(shared, move |review| review.picture(review.entry(&id)?, PictureRequest { crop, max })).await?;
+    let png = blocking(shared, move |review| review.picture(review.entry(&id)?, PictureOptions { crop, max })).await?;
     Ok(([(CONTENT_TYPE, "image/png")], Bytes::from(png.to_vec())).into_response())
 }
 

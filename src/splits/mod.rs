@@ -277,8 +277,9 @@ fn warnings(assigned: &DataFrame, keys: &[StrataKey], balance: &Balance) -> Pola
         if let [only] = &key.bins[..]
             && only.low == only.high
         {
-            let similar =
-                assigned.get_column_names().into_iter().find(|name| name.starts_with(&format!("{}_", key.name)));
+            // `height_cm` for `height`; what was typed (`height_raw`) is no number.
+            let is_similar = |name: &str| name.starts_with(&format!("{}_", key.name)) && !name.ends_with("_raw");
+            let similar = assigned.get_column_names().into_iter().find(|name| is_similar(name));
             let advice = similar.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             out.push(format!("`{}` has only the value {}, so it forms no strata{advice}", key.name, only.low));
         }

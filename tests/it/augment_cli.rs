@@ -86,13 +86,38 @@ fn apply_mixes_other_images_and_scales_16_bits() {
     assert_eq!(code, 1);
     assert!(error.contains("histogram-matching needs another image of the size of ramp.png"), "{error}");
     let note = run(folder, &[&apply[..], &["--other", "other.png"]].concat());
-    assert!(note.contains("other.png: 16-bit levels scaled to 8 bit by 1023 / 255"), "{note}");
+    assert!(note.contains("other.png: 16-bit levels scaled to 0 to 255 by 1023 / 255"), "{note}");
     assert!(read(folder, "out.png").pixels().all(|v| v.0[0] == 255));
     GrayImage::new(3, 5).save(folder.join("small.png")).unwrap();
     let (code, error) = fails(folder, &[&apply[..], &["--other", "small.png"]].concat());
     assert!(code == 1 && error.contains("3 x 5 px; expected 64 x 4"), "{error}");
     let same = ["augment", "apply", "--op", "{ kind = 'gamma', gamma = 1 }", "ramp.png", "--out", "out.png"];
     assert!(run(folder, &same).contains("no pixel of ramp.png was changed"));
+}
+
+/// Levels of 16 bits keep their fractions until the end, and steps that need the bones have those next to the image.
+#[test]
+fn apply_keeps_sixteen_bits_and_reads_the_annotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ramp = ImageBuffer::<Luma<u16>, _>::from_fn(64, 64, |x, y| Luma([(64 * y + x) as u16]));
+    ramp.save(folder.join("ramp.png")).unwrap();
+    run(folder, &["augment", "apply", "--op", "{ kind = 'gamma', gamma = 0.3 }", "ramp.png", "--out", "gamma.png"]);
+    let gamma = read(folder, "gamma.png");
+    for (found, level) in gamma.pixels().zip(0u16..) {
+        let expected = 255.0 * (f64::from(level) / 4095.0).powf(0.3);
+        assert!((f64::from(found.0[0]) - expected).abs() <= 0.51, "{level}: {} for {expected}", found.0[0]);
+    }
+    let around =
+        ["augment", "apply", "--op", "{ kind = 'crop-around', bones = ['Ulna'] }", "ramp.png", "--out", "crop.png"];
+    assert!(run(folder, &around).contains("it has no annotation, which some steps need"));
+    let shape = serde_json::json!({"id": 1, "type": "poly_seg", "attributes": [], "label": "Ulna",
+        "points": [[20, 20], [40, 20], [40, 40], [20, 40]]});
+    let annotation = serde_json::json!({"annotations": [shape], "filename": "ramp.jpg"});
+    std::fs::write(folder.join("ramp.json"), annotation.to_string()).unwrap();
+    assert!(!run(folder, &around).contains("no pixel of"));
+    // The crop begins below the first rows.
+    assert!(read(folder, "crop.png").get_pixel(32, 0).0[0] > 20);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use carpus::bones::Bone;
-use carpus::convert::{ConvertSettings, Converted, FORMATS, Loss, SegmentationForm, convert, format_named};
+use carpus::convert::{ConvertSettings, ConvertedCopy, FORMATS, FormatLoss, SegmentationForm, convert, format_named};
 use carpus::dataset::corrections::Corrections;
 use carpus::dataset::phantom::{PhantomSettings, generate};
 use carpus::dataset::{Dataset, GreyImage, ImageEntry, Levels, Problem};
@@ -45,7 +45,7 @@ fn data() -> tempfile::TempDir {
     folder
 }
 
-fn converted(dataset: &Dataset, format: &str, form: SegmentationForm, out: &Path) -> Converted {
+fn converted(dataset: &Dataset, format: &str, form: SegmentationForm, out: &Path) -> ConvertedCopy {
     let format = format_named(format).unwrap();
     let settings = ConvertSettings { format, segmentation: form, findings: &[] };
     let converted = convert(dataset, &settings, out, &Silent).unwrap();
@@ -97,13 +97,16 @@ fn every_format_is_read_back_with_the_same_masks() {
                 areas.filter(|(_, area)| *area > 0).collect::<Vec<_>>()
             };
             assert_eq!(areas(&ours), areas(&theirs));
-            assert!(written.losses.count(Loss::Vertices) > 100 && written.losses.count(Loss::UnknownLabels) == 1);
+            assert!(
+                written.losses.count(FormatLoss::Vertices) > 100
+                    && written.losses.count(FormatLoss::UnknownLabels) == 1
+            );
         } else {
             assert_eq!(ours, theirs, "{}", format.name());
             for entry in original.images() {
                 assert_eq!(shapes(&original, entry), shapes(&copy, entry), "{} {}", format.name(), entry.image_id);
             }
-            assert_eq!(written.losses.count(Loss::Vertices), 0);
+            assert_eq!(written.losses.count(FormatLoss::Vertices), 0);
         }
         for entry in original.images() {
             let pixels = |dataset: &Dataset| dataset.image_sha256(dataset.find(&entry.image_id).unwrap()).unwrap();
@@ -162,7 +165,7 @@ fn pycocotools_reads_the_same_areas() {
     // Polygons are filled differently: the file states COCO's own area, and the vertices are the same.
     let polygons = folder.path().join("polygons");
     let written = converted(&original, "coco", SegmentationForm::Polygon, &polygons);
-    assert!(written.losses.count(Loss::Pixels) > 50);
+    assert!(written.losses.count(FormatLoss::Pixels) > 50);
     let reference = read(&[polygons.to_str().unwrap()]);
     let mut smaller = 0;
     for object in reference["objects"].as_array().unwrap() {
@@ -206,7 +209,7 @@ fn corrections_are_in_the_copy_and_known_there() {
     for format in FORMATS {
         let out = folder.path().join(format.name());
         let written = converted(&corrected, format.name(), SegmentationForm::Rle, &out);
-        assert_eq!(written.losses.count(Loss::ExcludedImages), 1);
+        assert_eq!(written.losses.count(FormatLoss::ExcludedImages), 1);
         let copy = Dataset::open(&out).unwrap().with_corrections(corrections.clone());
         assert_eq!(copy.unfit_corrections(), []);
         assert_eq!(copy.images().len(), original.images().len() - 1);
@@ -467,7 +470,7 @@ fn dicom_files_have_the_levels_that_pydicom_wrote() {
     for format in FORMATS {
         let out = folder.path().join(format.name());
         let written = converted(&original, format.name(), SegmentationForm::Rle, &out);
-        assert_eq!(written.losses.count(Loss::DicomHeaders), files.len());
+        assert_eq!(written.losses.count(FormatLoss::DicomHeaders), files.len());
         let copy = Dataset::open(&out).unwrap();
         for entry in original.images() {
             let [ours, theirs] =

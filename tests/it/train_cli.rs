@@ -105,7 +105,8 @@ fn train_predict_evaluate_vote() {
     assert_eq!(evaluated["images"], 2);
 
     run(folder, &[&predict[..], &["mirrored.csv", "--tta", "--folds", "folds.csv", "--fold", "1"]].concat());
-    run(folder, &["vote", "held.csv", "held.csv", "mirrored.csv", "--out", "voted.csv"]);
+    std::fs::copy(folder.join("held.csv"), folder.join("held-again.csv")).unwrap();
+    run(folder, &["vote", "held.csv", "held-again.csv", "mirrored.csv", "--out", "voted.csv"]);
     assert_eq!(std::fs::read_to_string(folder.join("voted.csv")).unwrap(), predictions, "two of three agree");
 
     let out = carpus(

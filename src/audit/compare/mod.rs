@@ -64,7 +64,7 @@ pub struct ComparedImage<'a> {
 
 /// What differs between two sets.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Comparison {
+pub struct MaskComparison {
     /// The differences, largest first within an image.
     pub rows: Vec<DifferenceRow>,
     /// How often a bone of the first set is which bone of the second.
@@ -94,7 +94,7 @@ pub enum CompareError {
     },
 }
 
-impl Comparison {
+impl MaskComparison {
     /// Adds an image.
     ///
     /// # Errors
@@ -270,14 +270,14 @@ mod tests {
         hand
     }
 
-    fn compared(first: &HandMasks, second: &HandMasks) -> Comparison {
-        let mut comparison = Comparison::default();
+    fn compared(first: &HandMasks, second: &HandMasks) -> MaskComparison {
+        let mut comparison = MaskComparison::default();
         let image = ComparedImage { image_id: "a", patient_id: "1", first, second };
         comparison.add(&image, &CompareSettings::default()).unwrap();
         comparison
     }
 
-    fn kinds(comparison: &Comparison) -> Vec<(DifferenceKind, &str, &str)> {
+    fn kinds(comparison: &MaskComparison) -> Vec<(DifferenceKind, &str, &str)> {
         comparison.rows.iter().map(|row| (row.kind, &*row.label, &*row.other_label)).collect()
     }
 
@@ -337,7 +337,7 @@ mod tests {
     }
 
     /// Which of two coincident masks is hidden follows from the order of the classes.
-    fn hidden_pair(comparison: &Comparison) -> (DifferenceKind, &str, &str) {
+    fn hidden_pair(comparison: &MaskComparison) -> (DifferenceKind, &str, &str) {
         let row = comparison.rows.iter().find(|row| row.kind == DifferenceKind::Hidden).unwrap();
         let pair = [bone(&row.label), bone(&row.other_label)];
         assert!(pair[0] > pair[1] && row.label != row.other_label);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 use crate::artefact::kind;
-use crate::audit::compare::{CompareSettings, ComparedImage, Comparison, DifferenceKind};
+use crate::audit::compare::{CompareSettings, ComparedImage, DifferenceKind, MaskComparison};
 use crate::bones::Bone;
 use crate::cli::data::{open, warn};
 use crate::cli::{Status, Ui};
@@ -24,7 +24,7 @@ Example:
 
 Writes differences (missing, extra, mismatched-label, low-overlap, hidden) and findings as CSV and \
 Parquet, and confusion.csv: how often a bone of the first set is which bone of the second.")]
-pub struct CompareArgs {
+pub struct CompareMasksArgs {
     /// First set: a data folder
     first: PathBuf,
     /// Second set: a data folder, or a submission CSV of the first one's images
@@ -51,7 +51,7 @@ enum Second {
 }
 
 /// Compares the sets, writes what differs and prints a summary.
-pub fn run(args: CompareArgs, ui: &Ui) -> anyhow::Result<Status> {
+pub fn run(args: CompareMasksArgs, ui: &Ui) -> anyhow::Result<Status> {
     let is_file = args.second.is_file();
     ensure!(
         !is_file || args.corrections.is_none(),
@@ -106,8 +106,8 @@ fn compare(
     second: &Second,
     settings: &CompareSettings,
     ui: &Ui,
-) -> anyhow::Result<(Comparison, Vec<Problem>)> {
-    let mut comparison = Comparison::default();
+) -> anyhow::Result<(MaskComparison, Vec<Problem>)> {
+    let mut comparison = MaskComparison::default();
     let mut problems = Vec::new();
     ui.start("images", first.images().len() as u64);
     for entry in first.images() {
@@ -159,7 +159,7 @@ fn read(data: &Dataset, image_id: &str) -> anyhow::Result<Option<HandMasks>> {
     Ok(Some(read.annotation.masks(width, height)))
 }
 
-fn print(comparison: &Comparison, out: &Path, ui: &Ui) {
+fn print(comparison: &MaskComparison, out: &Path, ui: &Ui) {
     let dice = comparison.mean_dice().map_or("none".to_owned(), |dice| format!("{dice:.4}"));
     ui.line(format_args!(
         "{} compared; mean Dice of masks with the same label: {dice}",

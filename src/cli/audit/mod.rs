@@ -46,7 +46,7 @@ pub struct AuditArgs {
 #[derive(clap::Subcommand, Debug)]
 enum AuditCommand {
     Bench(bench::BenchArgs),
-    Compare(compare::CompareArgs),
+    Compare(compare::CompareMasksArgs),
 }
 
 // Without a doc comment, which would replace the help of `AuditArgs`.

@@ -25,7 +25,7 @@ const PREAMBLE: usize = 128;
 
 /// What the header says about the pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Header {
+pub(super) struct DicomHeader {
     pub width: u32,
     pub height: u32,
     /// Bits of a stored value that are used.
@@ -39,7 +39,7 @@ pub(super) struct Header {
 }
 
 /// The header of a file's bytes.
-pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
+pub(super) fn header(bytes: &[u8]) -> Result<DicomHeader, String> {
     lengths::check(bytes)?;
     header_of(&open(bytes, Some(tags::PIXEL_DATA))?)
 }
@@ -66,7 +66,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn header_of(object: &DefaultDicomObject) -> Result<Header, String> {
+fn header_of(object: &DefaultDicomObject) -> Result<DicomHeader, String> {
     let number = |tag: Tag, name: &str| -> Result<Option<u32>, String> {
         let Some(element) = object.element_opt(tag).map_err(|e| chain(&e))? else { return Ok(None) };
         element.to_int::<u32>().map(Some).map_err(|_| format!("{name} is not a number"))
@@ -105,7 +105,7 @@ fn header_of(object: &DefaultDicomObject) -> Result<Header, String> {
         let is_square = rows > 0.0 && rows.is_finite() && (rows - columns).abs() <= 0.001 * rows;
         is_square.then_some(rows)
     };
-    Ok(Header {
+    Ok(DicomHeader {
         width,
         height,
         bits_stored: bits_stored as u8,
@@ -118,7 +118,7 @@ fn header_of(object: &DefaultDicomObject) -> Result<Header, String> {
 }
 
 /// Checks that a JPEG image in the file has the size that the file states: its decoder allocates the JPEG's own size.
-fn check_jpeg(object: &DefaultDicomObject, header: &Header) -> Result<(), String> {
+fn check_jpeg(object: &DefaultDicomObject, header: &DicomHeader) -> Result<(), String> {
     let fragments = object.element_opt(tags::PIXEL_DATA).ok().flatten().and_then(|element| element.fragments());
     for fragment in fragments.into_iter().flatten().filter(|fragment| fragment.starts_with(&[0xff, 0xd8])) {
         let mut at = 2;
@@ -128,7 +128,7 @@ fn check_jpeg(object: &DefaultDicomObject, header: &Header) -> Result<(), String
             if let Some([_, h1, h0, w1, w0]) = fragment.get(at + 4..at + 9).filter(|_| is_frame) {
                 let [height, width] = [[h1, h0], [w1, w0]].map(|pair| u32::from(u16::from_be_bytes(pair.map(|b| *b))));
                 if (width, height) != (header.width, header.height) {
-                    let Header { width: w, height: h, .. } = header;
+                    let DicomHeader { width: w, height: h, .. } = header;
                     return Err(format!("the JPEG in it has {width}x{height} pixels, the file states {w}x{h}"));
                 }
                 break;
