@@ -438,7 +438,7 @@ pub const PROBABILITIES: FolderKind = FolderKind {
 pub const PSEUDO_LABELS: FolderKind = FolderKind {
     name: "a data set of pseudo-labels",
     command: "ensemble --pseudo-labels",
-    manifest: &[("pseudo_labels.json", FileKind::json("what made pseudo-labels", &["teacher", "classes", "images"]))],
+    manifest: &[("pseudo_labels.json", FileKind::json("what made pseudo-labels", &["teacher", "classes", "labelled"]))],
     owned: &["pseudo_labels.json", "weights.csv", "meta_data.*", "train/DCM/*", "train/outputs_json/*.json"],
 };
 /// Tables that `scan` writes.

@@ -355,9 +355,9 @@ type Draft<'a> = (Option<Cow<'a, Flags>>, ChainStage);
 /// The commands of a configuration, in the order of the data flow.
 fn stages(path: &Path, config: &ChainConfig) -> anyhow::Result<Vec<ChainStage>> {
     check_members(path, config)?;
-    let ensembles = ensembles(path, config)?;
     let members: Vec<Member> = (0..config.train.len()).map(|i| Member::new(config, i)).collect();
     check_names(path, &members)?;
+    let ensembles = ensembles(path, config)?;
     let test = match ensembles.as_ref().and_then(|list| list.ensemble.last()) {
         Some(last) => config.work.join("ensembles").join(format!("{}.csv", last.name)),
         None => config.work.join("predictions/test.csv"),

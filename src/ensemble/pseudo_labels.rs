@@ -102,7 +102,8 @@ pub fn write_pseudo_labels(
         "classes": bones::NAMES,
         "least_mean_agreement": options.least_mean,
         "least_agreement_of_a_bone": options.least_of_bone,
-        "images": kept.iter().map(|label| label.about()).collect::<Vec<_>>(),
+        // Not `images`, by which COCO files are recognised.
+        "labelled": kept.iter().map(|label| label.about()).collect::<Vec<_>>(),
         "left_out": found.left_out,
     });
     let text = serde_json::to_string_pretty(&about).expect("texts and numbers");

@@ -60,16 +60,9 @@ impl PlaceMap {
         if corners.is_empty() || corners.iter().any(|(x, y)| !(x.is_finite() && y.is_finite())) {
             return None;
         }
-        let fold = |value: fn(&(f64, f64)) -> f64, pick: fn(f64, f64) -> f64, start: f64| {
-            corners.iter().map(value).fold(start, pick)
-        };
-        let (x, y): (fn(&(f64, f64)) -> f64, fn(&(f64, f64)) -> f64) = (|p| p.0, |p| p.1);
-        Some([
-            fold(x, f64::min, f64::INFINITY),
-            fold(y, f64::min, f64::INFINITY),
-            fold(x, f64::max, f64::NEG_INFINITY),
-            fold(y, f64::max, f64::NEG_INFINITY),
-        ])
+        let (low, high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let extend = |[l, t, r, b]: [f64; 4], (x, y): &(f64, f64)| [l.min(*x), t.min(*y), r.max(*x), b.max(*y)];
+        Some(corners.iter().fold([low, low, high, high], extend))
     }
 
     pub(super) fn height(&self, width: f64) -> f64 {

@@ -107,6 +107,7 @@ fn probabilities_and_submissions_are_combined_by_every_method() {
     folder(&bench, "b", 0.3, 10..30);
     masks(&bench, "c.csv", 10..40);
     masks(&bench, "d.csv", 0..25);
+    masks(&bench, "e.csv", 0..25);
     for (line, area) in [
         // .4, .55, .15: the mean reaches one half in the columns 10..20.
         ("--members a b --method soft", 100),
@@ -120,7 +121,7 @@ fn probabilities_and_submissions_are_combined_by_every_method() {
         ("--members a c.csv d.csv --method hard --weights 1,3,1", 300),
         ("--members a c.csv d.csv --method hard --at-least 1", 400),
         ("--members c.csv d.csv --method hard", 150),
-        ("--members c.csv d.csv d.csv --method simple", 250),
+        ("--members c.csv d.csv e.csv --method simple", 250),
     ] {
         let (code, text) = ensemble(&bench, &format!("{line} --out out.csv"));
         assert_eq!(code, Some(0), "{line}: {text}");
