@@ -1,10 +1,10 @@
 //! The review page: a local web server on which curators judge the findings of an audit and correct annotations.
 //!
-//! The page is served from files embedded in the program ([`assets`]). Every decision is appended to the corrections file
+//! The page is served from files embedded in the program (`assets`). Every decision is appended to the corrections file
 //! at once; the page's state is derived from that file, so decisions of other programs and people appear on it too.
-//! Unfinished edits are kept in a file next to the corrections file ([`drafts`]).
+//! Unfinished edits are kept in a file next to the corrections file (`drafts`).
 //!
-//! A request is served only with the right `Host`, `Origin` and token ([`guard`]). Images are named by their ids, which
+//! A request is served only with the right `Host`, `Origin` and token (`guard`). Images are named by their ids, which
 //! are looked up in the data set: no path from a request reaches the file system.
 
 mod agreement;
