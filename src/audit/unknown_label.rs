@@ -34,7 +34,9 @@ fn find(context: &AuditContext) -> PolarsResult<Vec<Finding>> {
     let mut findings = Vec::new();
     for (reason, score) in SCORES {
         for (p, image) in label_problems(context, reason)? {
-            let meant = nearest(p.raw.trim().trim_matches('"'));
+            // A bone that is drawn already would have two shapes.
+            let drawn = image.filter(|_| reason == UNKNOWN_LABEL).map_or(0, |i| drawn_bones(context, i));
+            let meant = nearest(p.raw.trim().trim_matches('"'), |bone| drawn & bone.bit() == 0);
             let suggestion = match meant {
                 Some(bone) => format!("rename the label to {bone} if the shape shows this bone"),
                 None => "rename the label to one of the 29 bones, or delete the shape".to_owned(),
@@ -59,11 +61,18 @@ pub(super) fn label_problems(
     context.problems(col("reason").str().starts_with(lit(reason)))
 }
 
-/// The bone with the most similar name, if it is similar enough.
-fn nearest(name: &str) -> Option<Bone> {
+/// The bones of an image that have a shape, as a label word.
+fn drawn_bones(context: &AuditContext, image: usize) -> u32 {
+    let rows = context.bones[image].iter().filter(|row| row.area_px > 0);
+    rows.filter_map(|row| Bone::from_index(row.class as usize)).fold(0, |word, bone| word | bone.bit())
+}
+
+/// The bone with the most similar name among those that are possible, if it is similar enough.
+fn nearest(name: &str, is_possible: impl Fn(Bone) -> bool) -> Option<Bone> {
     // Of a long label, its beginning is enough.
     let lower: String = name.to_lowercase().chars().take(MAX_COMPARED).collect();
     Bone::all()
+        .filter(|bone| is_possible(*bone))
         .map(|bone| (strsim::levenshtein(&lower, &bone.name().to_lowercase()), bone.name(), bone))
         .min()
         .filter(|(edits, name, _)| *edits <= MAX_EDITS && 2 * *edits < name.len())
@@ -77,14 +86,20 @@ mod tests {
 
     #[test]
     fn typing_errors_are_recognised() {
-        assert_eq!(nearest("Trapezuim"), Bone::from_name("Trapezium"));
-        assert_eq!(nearest("pisiform"), Bone::from_name("Pisiform"));
-        assert_eq!(nearest("ring"), None);
+        let nearest_of_all = |name| nearest(name, |_| true);
+        assert_eq!(nearest_of_all("Trapezuim"), Bone::from_name("Trapezium"));
+        assert_eq!(nearest_of_all("pisiform"), Bone::from_name("Pisiform"));
+        assert_eq!(nearest_of_all("ring"), None);
+        // Of several similar names, one that has no shape yet.
+        let missing = Bone::from_name("finger-14").unwrap();
+        assert_eq!(nearest("finger-142", |bone| bone == missing), Some(missing));
+        assert_eq!(nearest("Trapezuim", |bone| bone == missing), None);
     }
 
     #[test]
     fn problems_with_labels_become_findings() {
         let mut population = Population::new(2, 1);
+        population.remove(1, "Hamate");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         let shape = |label: &str| format!(r#"{{"type":"poly_seg","label":"{label}","points":[[1,1],[9,1],[9,9]]}}"#);

@@ -1,5 +1,7 @@
 //! Two groups of patients compared column by column, and by a classifier: the training with the test set, or two data sets.
 
+use std::collections::HashSet;
+
 use polars::prelude::*;
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use crate::stats::{
     stability_index, stability_index_of_counts, standardised_difference, summary, visible_odds_ratio, wasserstein,
     welch,
 };
-use crate::tables::{numbers, values};
+use crate::tables::{numbers, texts, values};
 
 /// Power for which the smallest visible odds ratio is stated.
 const POWER: f64 = 0.8;
@@ -210,7 +212,14 @@ fn classify(
     let named: Vec<NamedColumn<'_>> =
         wanted.iter().zip(&read).map(|((_, name), values)| NamedColumn { name, values }).collect();
     let is_second: Vec<bool> = (0..heights[0] + heights[1]).map(|i| i >= heights[0]).collect();
-    // The frames have one row per patient.
+    // The frames have one row per patient. A patient in both groups would be trained as one and tested as the other.
+    let ids = |frame: &DataFrame| -> PolarsResult<HashSet<String>> {
+        Ok(texts(frame, "patient_id")?.into_iter().flatten().collect())
+    };
+    let common = ids(&groups.base.1)?.intersection(&ids(&groups.other.1)?).count();
+    if common > 0 {
+        return Ok((Err(Undefined::InBothGroups { n: common }), wanted.into_iter().map(|w| w.1).collect()));
+    }
     let patients: Vec<usize> = (0..is_second.len()).collect();
     let found = classifier_test(&named, &is_second, &patients, ClassifierTestOptions { permutations, seed: 0 });
     Ok((found, wanted.into_iter().map(|w| w.1).collect()))

@@ -31,7 +31,8 @@ pub fn pearson(x: &[Option<f64>], y: &[Option<f64>]) -> Result<Correlation, Unde
     of_pairs(&complete_pairs(x, y))
 }
 
-/// Spearman's rank correlation; ties have their mean rank. Agrees with `scipy.stats.spearmanr`. The confidence interval
+/// Spearman's rank correlation; ties have their mean rank. Agrees with `scipy.stats.spearmanr`, but
+/// for the p value of a correlation of 1 or -1, which is exact. The confidence interval
 /// is that of Bonett and Wright (2000): Fisher's z with the variance (1 + ρ²/2) / (n − 3).
 ///
 /// # Errors
@@ -41,7 +42,28 @@ pub fn spearman(x: &[Option<f64>], y: &[Option<f64>]) -> Result<Correlation, Und
     let (x, y): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
     let found = of_pairs(&ranks(&x).into_iter().zip(ranks(&y)).collect::<Vec<_>>())?;
     let free = found.n as f64 - 3.0;
-    Ok(Correlation { ci: fisher_interval(found.r, (1.0 + found.r * found.r / 2.0) / free), ..found })
+    let ci = fisher_interval(found.r, (1.0 + found.r * found.r / 2.0) / free);
+    Ok(Correlation { ci, p: if is_perfect(found.r) { perfect_by_chance(&y) } else { found.p }, ..found })
+}
+
+fn is_perfect(r: f64) -> bool {
+    1.0 - r.abs() < 1e-12
+}
+
+/// Probability that a random order of `y` gives a rank correlation of 1 or -1, if its own order does. The t distribution
+/// gives 0 for it, however few values there are. All orders are equally likely; equal values can be exchanged.
+fn perfect_by_chance(y: &[f64]) -> f64 {
+    let mut sorted = y.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let ties: Vec<usize> = sorted.chunk_by(|a, b| a == b).map(<[f64]>::len).collect();
+    // The opposite correlation needs the ties in the opposite order.
+    let directions = if ties.iter().eq(ties.iter().rev()) { 2.0f64 } else { 1.0 };
+    let exchanges: f64 = ties.iter().copied().map(ln_factorial).sum();
+    (directions.ln() + exchanges - ln_factorial(y.len())).exp().min(1.0)
+}
+
+fn ln_factorial(n: usize) -> f64 {
+    (2..=n).map(|i| (i as f64).ln()).sum()
 }
 
 /// Partial correlation of `x` and `y` given `controls`: Pearson's r of the residuals of the two least squares fits on the
@@ -161,6 +183,16 @@ fn of_pairs(pairs: &[(f64, f64)]) -> Result<Correlation, Undefined> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_perfect_rank_correlation_of_few_values_is_not_significant() {
+        let some = |values: &[f64]| values.iter().map(|v| Some(*v)).collect::<Vec<_>>();
+        let p = |y: &[f64]| spearman(&some(&[1.0, 2.0, 3.0, 4.0][..y.len()]), &some(y)).unwrap().p;
+        assert!((p(&[5.0, 6.0, 9.0]) - 2.0 / 6.0).abs() < 1e-12 && (p(&[9.0, 6.0, 5.0]) - 2.0 / 6.0).abs() < 1e-12);
+        assert!((p(&[1.0, 3.0, 7.0, 9.0]) - 2.0 / 24.0).abs() < 1e-12);
+        let ties = [1.0, 1.0, 2.0];
+        assert!((spearman(&some(&ties), &some(&ties)).unwrap().p - 2.0 / 6.0).abs() < 1e-12);
+    }
 
     #[test]
     fn incomplete_pairs_are_ignored() {

@@ -36,7 +36,8 @@ impl Ols {
         let of_row = |(((row, residual), leverage), fitted): (((&usize, &f64), f64), f64)| {
             let free = 1.0 - leverage;
             let internal = (free > 1e-9 && self.sigma > 0.0).then(|| residual / (self.sigma * free.sqrt()));
-            let studentised = |r: f64| r * ((df - 1.0) / (df - r * r)).sqrt();
+            // With one degree of freedom, none is left without the row.
+            let studentised = |r: f64| if df > 1.0 { r * ((df - 1.0) / (df - r * r)).sqrt() } else { f64::NAN };
             RowInfluence {
                 row: *row,
                 fitted,

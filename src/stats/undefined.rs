@@ -32,6 +32,12 @@ pub enum Undefined {
     /// A row that the regression fits exactly, whatever its value is.
     #[error("a row determines a coefficient alone (leverage 1), so its residual has no variance")]
     FullLeverage,
+    /// Two groups with common patients, which a test of separate patients cannot compare.
+    #[error("{n} of the patients are in both groups")]
+    InBothGroups {
+        /// Number of the common patients.
+        n: usize,
+    },
     /// A number outside its range.
     #[error("{of} is {value}; expected {expected}")]
     OutOfRange {

@@ -135,7 +135,7 @@ fn mistakes_are_named() {
         (&["query", "tables", "--table", "x=missing.csv", "select 1"], "missing.csv"),
         (&["--json", "query", "tables", "--csv", "select 1"], "--csv and --json"),
         (&["query", "tables", "select nothing from images"], "nothing"),
-        (&["query", "tables", "select * from pictures"], "bones, images, patients, problems"),
+        (&["query", "tables", "select * from pictures"], "bones, images, overlaps, patients, problems, shapes"),
         (&["query", "tables", "selec * from images"], "selec"),
         (&["query", "tables", ""], "0 statements; expected one query"),
         (&["query", "missing", "select 1"], "missing"),

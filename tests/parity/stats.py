@@ -2,7 +2,9 @@
 
 Usage: stats.py FILE
 """
+import itertools
 import json
+import math
 import sys
 import warnings
 
@@ -44,8 +46,12 @@ def spearman(case):
     x, y = pairs(case)
     found = stats.spearmanr(x, y)
     half = stats.norm.ppf(0.975) * np.sqrt((1 + found.statistic**2 / 2) / (len(x) - 3))
-    z = np.arctanh(found.statistic)
-    return {"n": len(x), "r": found.statistic, "p": found.pvalue, "ci": interval(np.tanh(z - half), np.tanh(z + half))}
+    z, p = np.arctanh(found.statistic), found.pvalue
+    if 1 - abs(found.statistic) < 1e-12:
+        # SciPy's p is 0, the limit of the t distribution: the share of all orders that give as much.
+        orders = [stats.spearmanr(x, order).statistic for order in itertools.permutations(y)] if len(x) < 7 else []
+        p = np.mean(np.abs(orders) > 1 - 1e-12) if orders else 2 / math.factorial(len(x))
+    return {"n": len(x), "r": found.statistic, "p": p, "ci": interval(np.tanh(z - half), np.tanh(z + half))}
 
 
 def partial(case, rank=False):

@@ -15,6 +15,7 @@ Example:
 
 The notes are in notes.jsonl in the folder of the run. Of several scores the last one counts. When the run \
 is trained again, earlier scores no longer count.")]
+#[command(group(clap::ArgGroup::new("content").required(true).multiple(true).args(["public", "private", "text"])))]
 pub(super) struct Note {
     /// Folder of the run
     run: PathBuf,
