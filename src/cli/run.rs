@@ -633,7 +633,7 @@ impl<'a> Member<'a> {
                 self.predict_flags(config),
                 match config.ensemble.is_empty() {
                     true => predict_test,
-                    false => predict_test.flag("--probabilities", &self.probabilities),
+                    false => predict_test.flag("--probabilities", &self.probabilities).word("--bits", "16"),
                 },
             ),
         ]

@@ -3,9 +3,11 @@ use std::path::Path;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
+use super::rows::{RowValues, RowWriter};
 use super::windows::{InferOptions, ScaledImage, WindowGrid, WindowModel, predicted};
 use super::{InferError, MAX_SIDE, window_probabilities};
 use crate::augment::{FittedImage, Normalisation};
+use crate::bones;
 use crate::dataset::GreyImage;
 use crate::geometry::Size;
 use crate::mask::HandMasks;
@@ -91,6 +93,9 @@ impl Predictor {
     ) -> Result<Vec<ProbabilityMap>, InferError> {
         let (width, height) = image.dimensions();
         let Some(window) = &options.window else {
+            if options.augmentation.0.is_empty() {
+                return self.whole(image, patient);
+            }
             let (model, scaled) = self.prepared(image, self.info.size, Extent::Letterbox, patient)?;
             return predicted(&model, &scaled, &WindowGrid::whole(self.info.size), options);
         };
@@ -100,6 +105,18 @@ impl Predictor {
         }
         let (model, scaled) = self.prepared(image, Size::square(side), Extent::Image, patient)?;
         window_probabilities(&model, &scaled, window, options)
+    }
+
+    /// The probabilities of the whole image in one view: those of the logits that [`Predictor::masks`] enlarges.
+    fn whole(&self, image: GreyImage, patient: [f32; 4]) -> Result<Vec<ProbabilityMap>, InferError> {
+        let (width, height) = image.dimensions();
+        let fitted = FittedImage::new(image, self.info.size);
+        let logits = self.logits(&[&fitted], &[patient])?.f_contiguous()?;
+        let values = Vec::<f32>::try_from(logits.f_view([-1])?)?;
+        let scaled = Size { width: fitted.fit().inner_width, height: fitted.fit().inner_height };
+        let mut writer = RowWriter::new(bones::COUNT, scaled, Size { width, height }, RowValues::Logits);
+        writer.push(&values, self.info.size.height as usize, self.info.size.width as usize);
+        Ok(writer.finish())
     }
 
     /// The image fitted into `size`, and the model with the normalisation of this image.

@@ -4,12 +4,38 @@ use crate::augment::ResizeAxis;
 use crate::geometry::Size;
 use crate::probability::{LEAST, MapBuilder, ProbabilityMap};
 
-/// Probabilities are limited to this and 1 minus this before they become logits.
-const EPSILON: f32 = 1e-7;
+/// Probabilities are limited to the least and the greatest below 1 that single precision has before they become logits.
+const LIMITS: [f32; 2] = [f32::MIN_POSITIVE, 1.0 - f32::EPSILON / 2.0];
+
+/// What the rows of a scaled image hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowValues {
+    /// Probabilities, for instance means over windows and views.
+    Probabilities,
+    /// Logits, which single precision holds far beyond the greatest probability below 1.
+    Logits,
+}
+
+impl RowValues {
+    fn logit(self, value: f32) -> f32 {
+        match self {
+            RowValues::Probabilities => logit(value),
+            RowValues::Logits => value,
+        }
+    }
+
+    fn is_kept(self, value: f32) -> bool {
+        match self {
+            RowValues::Probabilities => value >= LEAST,
+            RowValues::Logits => value >= logit(LEAST),
+        }
+    }
+}
 
 /// Makes the maps of an image from rows of the scaled image, in order. Rows and columns are interpolated linearly between
 /// the logits of the probabilities, as the masks of a prediction are; of the scaled image only the last row is kept.
 pub(super) struct RowWriter {
+    values: RowValues,
     columns: ResizeAxis,
     rows: ResizeAxis,
     /// Whether the scaled image has the image's own size.
@@ -31,9 +57,10 @@ struct ClassRows {
 
 impl RowWriter {
     /// Maps of `classes` classes of an image of `size`, from rows of an image of size `scaled`.
-    pub fn new(classes: usize, scaled: Size, size: Size) -> RowWriter {
+    pub fn new(classes: usize, scaled: Size, size: Size, values: RowValues) -> RowWriter {
         let class = || ClassRows { builder: MapBuilder::new(size), next: 0, last: Vec::new() };
         RowWriter {
+            values,
             columns: ResizeAxis::new(scaled.width, size.width),
             rows: ResizeAxis::new(scaled.height, size.height),
             is_same: scaled == size,
@@ -43,25 +70,33 @@ impl RowWriter {
         }
     }
 
-    /// Adds rows: `probabilities` are `[classes, rows, columns]`, of which columns right of the scaled image and rows
+    /// Adds rows: `values` are `[classes, rows, columns]`, of which columns right of the scaled image and rows
     /// below it are ignored.
-    pub fn push(&mut self, probabilities: &[f32], rows: usize, columns: usize) {
+    pub fn push(&mut self, values: &[f32], rows: usize, columns: usize) {
         let used = rows.min((self.scaled.height - self.given) as usize);
         if used == 0 {
             return;
         }
         let (given, width) = (self.given, self.scaled.width as usize);
-        let (is_same, row_axis, column_axis) = (self.is_same, &self.rows, &self.columns);
-        self.classes.par_iter_mut().zip(probabilities.par_chunks_exact(rows * columns)).for_each(|(class, values)| {
+        let (is_same, row_axis, column_axis, kind) = (self.is_same, &self.rows, &self.columns, self.values);
+        self.classes.par_iter_mut().zip(values.par_chunks_exact(rows * columns)).for_each(|(class, values)| {
             let row = |y: usize| &values[y * columns..][..width];
             if is_same {
-                (0..used).for_each(|y| class.builder.push_row(row(y)));
+                for y in 0..used {
+                    match kind {
+                        RowValues::Probabilities => class.builder.push_row(row(y)),
+                        RowValues::Logits => {
+                            class.builder.push_row(&row(y).iter().map(|v| sigmoid(*v)).collect::<Vec<f32>>());
+                        }
+                    }
+                }
                 return;
             }
             let until = given + used as u32;
             while let Some(tap) = row_axis.taps.get(class.next as usize).filter(|tap| tap.second < until) {
                 let source = |y: u32| if y < given { &class.last[..] } else { row((y - given) as usize) };
-                let between = Between { above: source(tap.first), below: source(tap.second), share: tap.share };
+                let between =
+                    Between { above: source(tap.first), below: source(tap.second), share: tap.share, values: kind };
                 match between.interpolated(column_axis) {
                     Some((x, part)) => class.builder.push_part(x, &part),
                     None => class.builder.push_part(0, &[]),
@@ -84,18 +119,19 @@ struct Between<'a> {
     above: &'a [f32],
     below: &'a [f32],
     share: f32,
+    values: RowValues,
 }
 
 impl Between<'_> {
     /// The interpolated row from its first column that can be kept on; `None` if there is none.
     fn interpolated(&self, columns: &ResizeAxis) -> Option<(u32, Vec<f32>)> {
         // Interpolation exceeds no value, so what lies between negligible pixels is negligible.
-        let kept = |x: &usize| self.above[*x] >= LEAST || self.below[*x] >= LEAST;
+        let kept = |x: &usize| self.values.is_kept(self.above[*x]) || self.values.is_kept(self.below[*x]);
         let first = (0..self.above.len()).find(kept)?;
         let last = (first..self.above.len()).rfind(kept)?;
         let logits: Vec<f32> = (first.saturating_sub(1)..(last + 2).min(self.above.len()))
             .map(|x| {
-                let (a, b) = (logit(self.above[x]), logit(self.below[x]));
+                let (a, b) = (self.values.logit(self.above[x]), self.values.logit(self.below[x]));
                 a + (b - a) * self.share
             })
             .collect();
@@ -107,7 +143,7 @@ impl Between<'_> {
             if inside(tap.first) && inside(tap.second) {
                 from.get_or_insert(x as u32);
                 let [a, b] = [tap.first, tap.second].map(|x| logits[x as usize - offset]);
-                part.push(1.0 / (1.0 + (-(a + (b - a) * tap.share)).exp()));
+                part.push(sigmoid(a + (b - a) * tap.share));
             }
         }
         Some((from?, part))
@@ -115,8 +151,12 @@ impl Between<'_> {
 }
 
 fn logit(p: f32) -> f32 {
-    let p = p.clamp(EPSILON, 1.0 - EPSILON);
+    let p = p.clamp(LIMITS[0], LIMITS[1]);
     (p / (1.0 - p)).ln()
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 #[cfg(test)]
@@ -124,6 +164,8 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+    use crate::augment::Letterbox;
+    use crate::bones;
 
     /// Rows in uneven portions give the interpolation of the whole.
     #[test]
@@ -139,7 +181,7 @@ mod tests {
                 logits.unsqueeze(0).upsample_bilinear2d([size.height.into(), size.width.into()], false, None, None);
             let expected = Vec::<f32>::try_from(up.sigmoid().view([-1])).unwrap();
             let padded = logits.sigmoid().constant_pad_nd([0, 5, 0, 4]);
-            let mut writer = RowWriter::new(3, scaled, size);
+            let mut writer = RowWriter::new(3, scaled, size, RowValues::Probabilities);
             let columns = scaled.width as usize + 5;
             let (mut y, height) = (0, i64::from(scaled.height) + 4);
             for rows in [1, 5, 2, 100] {
@@ -156,6 +198,26 @@ mod tests {
                 // The logit of a probability near 1 is rounded: at 1 - 1/3000 by 2e-4.
                 assert!(negligible || (found - expected).abs() < 1e-4, "{size:?} {i}: {found} {expected}");
             }
+        }
+    }
+
+    /// Strong logits, whose probability is 1 in single precision: the same pixels as in a prediction of masks.
+    #[test]
+    fn masks_of_logits_are_those_of_a_prediction() {
+        let size = Size { width: 90, height: 61 };
+        let fit = Letterbox::new(size.width, size.height, Size { width: 24, height: 16 });
+        let sides = [bones::COUNT as i64, 16, 24];
+        let logits = Tensor::randn(sides, (Kind::Float, tch::Device::Cpu)) * 40.0;
+        let logits = Vec::<f32>::try_from(logits.view([-1])).unwrap();
+        let scaled = Size { width: fit.inner_width, height: fit.inner_height };
+        let mut writer = RowWriter::new(bones::COUNT, scaled, size, RowValues::Logits);
+        writer.push(&logits, 16, 24);
+        let expected = fit.masks(&logits);
+        for (map, (bone, mask)) in writer.finish().iter().zip(expected.iter()) {
+            let differing =
+                map.mask(0.5).difference(mask).unwrap().area() + mask.difference(&map.mask(0.5)).unwrap().area();
+            // Maps hold steps of 1/65535: a pixel within half a step below one half is set.
+            assert!(differing <= 1, "{bone}: {differing} px of {}", mask.area());
         }
     }
 }

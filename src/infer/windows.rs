@@ -4,7 +4,7 @@
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::rows::RowWriter;
+use super::rows::{RowValues, RowWriter};
 use super::strip::WindowStrip;
 use super::view::{AugmentedView, WindowPlace};
 use super::window::{WindowSettings, WindowWeights};
@@ -131,7 +131,7 @@ pub(super) fn predicted(
             .f_to_device(model.device())?;
         let job = Job { model, levels, views, weights, size: windows.size, batch: options.batch.max(1) };
         let mut strip = WindowStrip::new(bones::COUNT as i64, rows, columns, model.device())?;
-        let mut writer = RowWriter::new(bones::COUNT, image.scaled, image.size);
+        let mut writer = RowWriter::new(bones::COUNT, image.scaled, image.size, RowValues::Probabilities);
         for (i, y) in windows.rows.iter().enumerate() {
             job.predict_row(&mut strip, *y, &windows.columns)?;
             // The rows above the next windows are complete.

@@ -277,7 +277,7 @@ fn warnings(assigned: &DataFrame, keys: &[StrataKey], balance: &Balance) -> Pola
         if let [only] = &key.bins[..]
             && only.low == only.high
         {
-            // `height_cm` for `height`; what was typed (`height_raw`) is no number.
+            // `height_cm` for `height`; `height_raw` is a text.
             let is_similar = |name: &str| name.starts_with(&format!("{}_", key.name)) && !name.ends_with("_raw");
             let similar = assigned.get_column_names().into_iter().find(|name| is_similar(name));
             let advice = similar.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();

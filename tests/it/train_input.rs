@@ -331,7 +331,7 @@ fn a_specialist_is_trained_around_its_bones_and_puts_its_masks_back() {
         "size = [64, 32]
 evaluate = true
 [specialist]
-bones = ['carpals']
+bones = ['carpal']
 margin = 0.1
 [model]
 encoder = 'resnet18'

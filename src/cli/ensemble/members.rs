@@ -141,6 +141,8 @@ impl<'a> Predictions<'a> {
         let mut arguments = vec![format!("--subset={}", self.args.subset.text())];
         arguments.extend(self.args.corrections.iter().map(|path| format!("--corrections={}", path.display())));
         arguments.extend(member.arguments());
+        // With 8 bits the mean of two certain members that disagree can become one half.
+        arguments.push("--bits=16".into());
         let stamp = Stamp {
             version: env!("CARGO_PKG_VERSION").into(),
             weights_sha256: sha256(&std::fs::read(&weights).with_context(|| weights.display().to_string())?),
