@@ -360,7 +360,7 @@ norm-momentum = 0.1
     let predict = ["predict", "--checkpoint", "runs/run", "--data", "data", "--subset", "train"];
     let held = ["--folds", "folds.csv", "--fold", "1"];
     let error = refused(folder, &[&predict[..], &["--out", "none.csv"]].concat());
-    assert!(error.contains("specialist for carpals") && error.contains("--around"), "{error}");
+    assert!(error.contains("specialist for carpal") && error.contains("--around"), "{error}");
     done(folder, &[&predict[..], &held, &["--around", "annotations", "--out", "held.csv"]].concat());
     let found = masks(&folder.join("held.csv"));
     assert_eq!(found, masks(&folder.join("runs/run/predictions.csv")));
