@@ -28,6 +28,16 @@ pub(super) struct Groups<'a> {
     pub base: (&'a str, DataFrame),
     /// The group that is compared with it, and its name.
     pub other: (&'a str, DataFrame),
+    /// Number of patients in both.
+    pub common: usize,
+}
+
+/// Number of patients, by their ids, in both of two frames of one data set.
+pub(super) fn patients_in_both(a: &DataFrame, b: &DataFrame) -> PolarsResult<usize> {
+    let ids = |frame: &DataFrame| -> PolarsResult<HashSet<String>> {
+        Ok(texts(frame, "patient_id")?.into_iter().flatten().collect())
+    };
+    Ok(ids(a)?.intersection(&ids(b)?).count())
 }
 
 /// A column compared between the groups: `other` minus `base`.
@@ -213,12 +223,8 @@ fn classify(
         wanted.iter().zip(&read).map(|((_, name), values)| NamedColumn { name, values }).collect();
     let is_second: Vec<bool> = (0..heights[0] + heights[1]).map(|i| i >= heights[0]).collect();
     // The frames have one row per patient. A patient in both groups would be trained as one and tested as the other.
-    let ids = |frame: &DataFrame| -> PolarsResult<HashSet<String>> {
-        Ok(texts(frame, "patient_id")?.into_iter().flatten().collect())
-    };
-    let common = ids(&groups.base.1)?.intersection(&ids(&groups.other.1)?).count();
-    if common > 0 {
-        return Ok((Err(Undefined::InBothGroups { n: common }), wanted.into_iter().map(|w| w.1).collect()));
+    if groups.common > 0 {
+        return Ok((Err(Undefined::InBothGroups { n: groups.common }), wanted.into_iter().map(|w| w.1).collect()));
     }
     let patients: Vec<usize> = (0..is_second.len()).collect();
     let found = classifier_test(&named, &is_second, &patients, ClassifierTestOptions { permutations, seed: 0 });

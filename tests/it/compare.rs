@@ -45,6 +45,9 @@ fn corrections_are_changes_of_the_same_patients() {
     let numbers = written(home.path(), &["before", "after", "--findings", "a", "b", "--out", "out"]);
     assert_eq!(numbers["content"]["images_in_both"], 1088);
     assert_eq!(numbers["content"]["patients_in_both"], 544);
+    // A classifier cannot be tested on the patients that it was trained on.
+    let reason = numbers["shift"]["classifier"]["undefined"].as_str().unwrap();
+    assert_eq!(reason, "544 of the patients are in both groups");
     // The sex, the height, and whether an image is usable.
     assert_eq!(numbers["changes"]["changed_values"], 3);
     assert_eq!(numbers["changes"]["paired"]["height_cm"]["changed"], 1);

@@ -132,7 +132,7 @@ fn probabilities_and_submissions_are_combined_by_every_method() {
     let (code, text) = ensemble(&bench, "--members a b c.csv --method hard --decision decision.toml --out out.csv");
     assert_eq!((code, areas(&bench, "out.csv")), (Some(0), all(200)), "{text}");
     // The size that submissions lack comes from the data.
-    let staple = "--members c.csv d.csv d.csv --method staple --out out.csv";
+    let staple = "--members c.csv d.csv e.csv --method staple --out out.csv";
     let (code, text) = ensemble(&bench, staple);
     assert!(code == Some(1) && text.contains("staple needs the images' sizes"), "{text}");
     let (code, text) = ensemble(&bench, &format!("{staple} --data data"));

@@ -52,7 +52,11 @@ pub fn comparison(base: ComparedTables<'_>, other: ComparedTables<'_>) -> Result
                 of_base.height()
             ));
         }
-        let groups = Groups { base: (base.name, of_base.clone()), other: (other.name, of_other.clone()) };
+        let groups = Groups {
+            base: (base.name, of_base.clone()),
+            other: (other.name, of_other.clone()),
+            common: common.patients,
+        };
         let names = GroupNames { base: base.name, other: other.name, colours: [TRAIN, TEST] };
         present(&mut shift, &Shift::of(&groups, PERMUTATIONS)?, names);
     }

@@ -4,7 +4,7 @@ use crate::dataset::Subset;
 use crate::figures::style::{NEUTRAL, Rgb, TEST, TRAIN};
 use crate::figures::{Axis, CategoryRow, Chart, Figure, Mark, Rows, VIOLIN_POINTS};
 use crate::report::per_patient::{Origin, per_patient};
-use crate::report::shift::{ColumnShift, Groups, Shift};
+use crate::report::shift::{ColumnShift, Groups, Shift, patients_in_both};
 use crate::report::wording::{
     Conclusion, Evidence, SMALL_FACTOR, SMALL_SD, capital, count, counted, disagreement, few_patients, interval,
     listed, mean_sd, num, odds_ratio_conclusion, p_text, ratio,
@@ -32,7 +32,8 @@ pub(super) fn section(study: &Study<'_>) -> PolarsResult<Section> {
         return Ok(section);
     }
     let names = GroupNames { base: Subset::Train.name(), other: Subset::Test.name(), colours: [TRAIN, TEST] };
-    let groups = Groups { base: (names.base, train), other: (names.other, test) };
+    let common = patients_in_both(&train, &test)?;
+    let groups = Groups { base: (names.base, train), other: (names.other, test), common };
     present(&mut section, &Shift::of(&groups, study.settings.permutations)?, names);
     Ok(section)
 }
