@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::coco::findings;
 use super::format::{Format, HandCopy, WrittenImage, WrittenImages, with_ending};
+use super::loss::FormatLoss;
 use crate::dataset::ImageEntry;
 
 /// The version of LabelMe whose files these are.
@@ -31,7 +32,11 @@ impl Format for LabelMe {
 
     fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<WrittenImage> {
         let mut part = WrittenImage::default();
-        let Some(annotation) = &image.annotation else { return Ok(part) };
+        let Some(annotation) = &image.annotation else {
+            // Findings are kept in the annotation's file.
+            part.losses.add(FormatLoss::Findings, image.findings.len());
+            return Ok(part);
+        };
         let shape = |label: &str, points: &[[i32; 2]]| {
             json!({
                 "label": label,

@@ -36,6 +36,7 @@ impl Format for MaskFiles {
 
     fn image(&self, image: &HandCopy, folder: &Path) -> io::Result<WrittenImage> {
         let mut part = WrittenImage::default();
+        part.losses.add(FormatLoss::Findings, image.findings.len());
         let (Some(annotation), Some(masks)) = (&image.annotation, image.masks()) else { return Ok(part) };
         // An annotation without shapes has a folder without masks.
         fs::create_dir_all(folder.join(mask_files::FOLDER).join(&image.entry.image_id))?;
@@ -48,7 +49,6 @@ impl Format for MaskFiles {
         let known = annotation.shapes.iter().filter(|shape| shape.bone.is_some()).count();
         part.losses.add(FormatLoss::Vertices, known);
         part.losses.add(FormatLoss::UnknownLabels, image.unknown_labels());
-        part.losses.add(FormatLoss::Findings, image.findings.len());
         Ok(part)
     }
 

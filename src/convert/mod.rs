@@ -149,6 +149,10 @@ impl<'a> Copying<'a> {
             })
             .collect();
         let mut converted = ConvertedCopy::default();
+        let ids: HashSet<&str> = numbered.iter().map(|(entry, _)| &*entry.image_id).collect();
+        let elsewhere = findings.iter().filter(|(image, _)| !ids.contains(*image)).map(|(_, about)| about.len()).sum();
+        // Of excluded images, of patients as a whole, or of other data.
+        converted.losses.add(FormatLoss::Findings, elsewhere);
         converted.losses.add(FormatLoss::ExcludedImages, self.dataset.images().len() - numbered.len());
         self.progress.start("images", numbered.len() as u64);
         let copied: Vec<Copied> = numbered

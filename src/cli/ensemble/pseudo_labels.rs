@@ -103,6 +103,9 @@ impl PseudoLabelArgs {
             found.left_out.len(),
             folder.display()
         ));
+        if let (true, Some(first)) = (found.images.is_empty(), found.left_out.first()) {
+            ui.warn(format_args!("the pseudo-labels have no image; the first was left out: {}", first.reason));
+        }
         Ok(serde_json::json!({
             "images": found.images.len(), "left_out": found.left_out, "out": folder, "teacher_dice": self.teacher_dice,
         }))

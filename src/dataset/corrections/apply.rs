@@ -79,7 +79,7 @@ fn rename(shape: &mut Shape, label: &str) {
 }
 
 /// Renames all labels at once, so that swaps and cycles work.
-fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)], about: &[ShapeRef]) -> Result<(), String> {
+pub(super) fn rename_all(shapes: &mut [Shape], pairs: &[(&String, &String)], about: &[ShapeRef]) -> Result<(), String> {
     let absent: Vec<&str> = pairs
         .iter()
         .map(|(from, _)| from.as_str())

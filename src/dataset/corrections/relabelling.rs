@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::apply::rename_all;
 use super::{Action, Decision, Relabel, ShapeRef};
 use crate::bones::Bone;
 use crate::dataset::annotation::{Annotation, Shape};
@@ -10,7 +11,8 @@ use crate::dataset::annotation::{Annotation, Shape};
 /// decisions about the image applied. If the shapes already have their new labels, it is the earlier decision.
 ///
 /// # Errors
-/// The reason: no shape has one of the labels, or a label occurs twice.
+/// The reason: no shape has one of the labels, a label occurs twice, or the new labels cannot be applied, for instance
+/// because another shape keeps one of them.
 pub fn relabelling(
     pairs: &[(&str, Bone)],
     annotation: &Annotation,
@@ -46,7 +48,10 @@ pub fn relabelling(
     }
     let is_about = |shape: &&Shape| labels.contains_key(&shape.label);
     let shapes = annotation.shapes.iter().filter(is_about);
-    let shapes = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
+    let shapes: Vec<ShapeRef> = shapes.map(|s| ShapeRef { index: s.index, label: s.label.clone() }).collect();
+    // A decision that cannot be applied would be recorded and change nothing.
+    let names: Vec<(&String, &String)> = labels.iter().collect();
+    rename_all(&mut annotation.shapes.clone(), &names, &shapes)?;
     Ok(Action::Relabel(Relabel::Labels { labels, shapes }))
 }
 
@@ -72,5 +77,23 @@ pub fn shapes_labelled<'a>(label: &str, annotation: &'a Annotation) -> Vec<&'a S
     match Bone::read(label) {
         Some(bone) if exact.is_empty() => annotation.shapes.iter().filter(|s| s.bone == Some(bone)).collect(),
         _ => exact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_applied_is_not_decided() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let shape = |label: &str| format!(r#"{{"type":"poly_seg","label":"{label}","points":[[1,1],[9,1],[9,9]]}}"#);
+        let text = format!(r#"{{"annotations":[{},{}]}}"#, shape("finger-142"), shape("finger-12"));
+        std::fs::write(file.path(), text).unwrap();
+        let annotation = crate::dataset::annotation::read(file.path(), "a.json").unwrap().content;
+        let to = |bone: &str| relabelling(&[("finger-142", Bone::from_name(bone).unwrap())], &annotation, "a", &[]);
+        let error = to("finger-12").unwrap_err();
+        assert!(error.contains("finger-142 would merge with the shapes labelled finger-12"), "{error}");
+        assert!(to("finger-14").is_ok());
     }
 }
