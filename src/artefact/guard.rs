@@ -97,6 +97,12 @@ pub enum OutputError {
         /// The kind of output that the command writes.
         kind: &'static str,
     },
+    /// The command writes PNG, but the file's ending is that of another format.
+    #[error("{path}: the picture is written as PNG; name a file that ends in .png")]
+    NotPng {
+        /// The output.
+        path: PathBuf,
+    },
     /// An output's path cannot be resolved, or what is there cannot be read.
     #[error("{path}: {source}")]
     Io {
@@ -155,6 +161,9 @@ impl Outputs {
         let found = fs::metadata(path).ok();
         if found.as_ref().is_some_and(|found| found.is_dir()) {
             return Err(OutputError::IsFolder { path: path.into(), kind: kind.name });
+        }
+        if kind.name == kind::PNG.name && has_ending_of_other_picture(path) {
+            return Err(OutputError::NotPng { path: path.into() });
         }
         self.path(path)?;
         self.is_outside_layouts(path)?;
@@ -230,6 +239,12 @@ fn laid_out_as_data(path: &Path) -> Option<PathBuf> {
         name && ["DCM", "outputs_json"].iter().any(|kind| folder.join(kind).is_dir())
     };
     path.ancestors().skip(1).find(is_part).map(Path::to_owned)
+}
+
+/// Whether programs would take the file for a picture in another format than PNG.
+fn has_ending_of_other_picture(path: &Path) -> bool {
+    const OTHERS: [&str; 8] = ["jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "svg"];
+    path.extension().is_some_and(|ending| OTHERS.iter().any(|other| ending.eq_ignore_ascii_case(other)))
 }
 
 /// Whether the path is that of a file that `train` writes, in a folder in which it has written.
@@ -373,6 +388,15 @@ mod tests {
         assert!(!refused("band3_dice.csv") && !refused("mine.csv"));
         assert!(outputs.clone().of_run(root.path()).file(&at("predictions.csv"), &SUBMISSION).is_ok());
         assert!(Outputs::new(Overwrite::Force).file(&at("predictions.csv"), &SUBMISSION).is_ok());
+    }
+
+    #[test]
+    fn pictures_are_not_named_as_another_format() {
+        let root = tempfile::tempdir().unwrap();
+        let outputs = Outputs::new(Overwrite::Refuse);
+        let file = |name: &str| outputs.file(&root.path().join(name), &kind::PNG);
+        assert!(matches!(file("a.JPG"), Err(OutputError::NotPng { .. })));
+        assert!(file("a.png").is_ok() && file("a").is_ok());
     }
 
     #[test]

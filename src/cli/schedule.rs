@@ -122,15 +122,15 @@ fn print(source: &Source, csv: bool, ui: &Ui) -> anyhow::Result<Status> {
 
 fn draw(plot: &Plot, ui: &Ui) -> anyhow::Result<Status> {
     let ending = plot.out.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let kind = if ending.as_deref() == Some("svg") { &kind::SVG } else { &kind::PNG };
+    let kind = match ending.as_deref() {
+        Some("png") => &kind::PNG,
+        Some("svg") => &kind::SVG,
+        _ => bail!("--out {}: expected a name that ends in .png or .svg", plot.out.display()),
+    };
     ui.outputs().input(&plot.source.config).file(&plot.out, kind)?;
     let stages = plot.source.stages(ui)?;
     let picture = figure(&stages).picture();
-    let bytes = match ending.as_deref() {
-        Some("png") => picture.png()?,
-        Some("svg") => picture.svg()?.into_bytes(),
-        _ => bail!("--out {}: expected a name that ends in .png or .svg", plot.out.display()),
-    };
+    let bytes = if ending.as_deref() == Some("svg") { picture.svg()?.into_bytes() } else { picture.png()? };
     write_atomically(&plot.out, |out| out.write_all(&bytes)).with_context(|| plot.out.display().to_string())?;
     ui.line(plot.out.display());
     ui.json(&json!({ "picture": plot.out }))?;

@@ -234,6 +234,11 @@ impl Models {
         )
     }
 
+    /// p value of sex at equal height, weight and age with HC3 errors: the same question as the nested F test of sex.
+    fn robust_p_of_sex(&self) -> Option<f64> {
+        self.hc3.as_ref().ok().and_then(|robust| robust.coefficient(MALE)).map(|c| c.p)
+    }
+
     fn nested(&self, section: &mut Section, subset: Subset) {
         for (found, added, known) in [
             (&self.metadata_given_sex, "height, weight and age", "sex"),
@@ -257,11 +262,7 @@ impl Models {
                         p_text(test.p),
                         if test.aic_gain >= 0.0 { "falls" } else { "rises" },
                         num(test.aic_gain.abs(), 1),
-                        if test.p < 0.05 {
-                            "The improvement is significant."
-                        } else {
-                            "An improvement is not shown; that is no evidence that there is none."
-                        },
+                        improvement(test.p, if added == "sex" { self.robust_p_of_sex() } else { None }),
                     ));
                     section.test(format!("{added} given {known}, {subset}"), "nested F", test.n, test.p);
                 }
@@ -353,6 +354,18 @@ fn sex_text(c: &Coefficient, n: usize) -> String {
         interval(&c.ci, 0),
         difference_conclusion(&evidence, 0, "px", directions)
     )
+}
+
+/// What a nested F test shows, given the p value of the same question with HC3 errors, if there is one.
+fn improvement(plain: f64, robust: Option<f64>) -> String {
+    match (plain < 0.05, robust) {
+        (shown, Some(robust)) if shown != (robust < 0.05) => format!(
+            "With errors that allow for unequal variances (HC3) it is {}: the two tests disagree, so this is not settled.",
+            p_text(robust)
+        ),
+        (true, _) => "The improvement is significant.".to_owned(),
+        (false, _) => "An improvement is not shown; that is no evidence that there is none.".to_owned(),
+    }
 }
 
 /// Regression of each field on sex: the difference of means with HC3 errors.
@@ -476,5 +489,20 @@ fn residuals_figure(subset: Subset, influence: &[RowInfluence]) -> Figure {
             chart("Against fitted values", "fitted mask size (1,000 px)", fitted),
             chart("Against leverage", "leverage", leverage),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_disagree_are_not_settled() {
+        assert_eq!(improvement(0.01, Some(0.02)), "The improvement is significant.");
+        assert!(improvement(0.2, Some(0.3)).contains("not shown") && improvement(0.2, None).contains("not shown"));
+        for (plain, robust) in [(0.031, 0.154), (0.2, 0.01)] {
+            let text = improvement(plain, Some(robust));
+            assert!(text.contains("not settled") && text.contains(&p_text(robust)), "{text}");
+        }
     }
 }
